@@ -18,15 +18,15 @@ from ocw_mcp.domain.errors import AttachError, BookError, SettingsError
 
 LOG: Final = "engine.log"
 LAST_WORDS: Final = 1 << 16
-"""Bytes at the end of the log that are searched for the reason when an engine ends at once."""
+"""Bytes at the end of the log in which the last line is the reason if an engine ends at once."""
 PATIENCE_S: Final = 60.0
-"""How long a start may take until the engine is served."""
+"""Seconds that a start may take until the engine is served."""
 UNSERVED_S: Final = 5.0
-"""How long an engine may hold the directory's lock without an address before it counts as not served."""
+"""Seconds that an engine may hold the directory's lock without an address before it counts as not served."""
 STOPPING_S: Final = 20.0
-"""How long an engine that has stopped serving may hold the directory's lock."""
+"""Seconds that an engine that has stopped serving may hold the directory's lock."""
 LOOK_S: Final = 0.05
-"""Time between two checks."""
+"""Seconds between two checks."""
 
 AGENT: Final = "rules"
 AGENTS: Final = ("attached", "none", "rules")
@@ -45,9 +45,6 @@ class Child(Protocol):
     def poll(self) -> int | None:
         """Return its exit code, or None while it runs."""
         ...
-
-
-Spawn = Callable[[Path], Child]
 
 
 def spawn_engine(directory: Path, agent: str = AGENT) -> Child:
@@ -110,7 +107,9 @@ def agent_of(directory: Path, wanted: str | None = AGENT) -> str:
 class Attachment:
     """The engine of one state directory."""
 
-    def __init__(self, directory: Path, spawn: Spawn | None = None, agent: str | None = AGENT) -> None:
+    def __init__(
+        self, directory: Path, spawn: Callable[[Path], Child] | None = None, agent: str | None = AGENT
+    ) -> None:
         """`agent` is the agent of an engine that is started here; None is the agent of the book's last run.
 
         Raises SettingsError for an agent that cannot be started.
@@ -149,8 +148,12 @@ class Attachment:
             if is_locked(self._directory):
                 # If the child ended, another engine got the lock first; wait for that one to be served.
                 started, child = started or child is not None, None if ended else child
-                if not started and waited >= (UNSERVED_S if silent is None else STOPPING_S):
-                    raise self._unserved(silent)
+                if not started and silent is None and waited >= UNSERVED_S:
+                    text = f"the engine of {self._directory} is not served; a person must start it with --serve"
+                    raise AttachError(text, "NOT_SERVED")
+                if not started and silent is not None and waited >= STOPPING_S:
+                    text = f"the engine of {self._directory} stopped serving, and has not ended in {STOPPING_S:g} s"
+                    raise AttachError(f"{text}; try later", "ENGINE_STOPPING")
             elif ended:
                 raise AttachError(f"the engine that was started in {self._directory} ended: {self._last_log_line()}")
             elif child is None:
@@ -162,13 +165,6 @@ class Attachment:
         raise AttachError(
             f"the engine of {self._directory} was not ready within {PATIENCE_S:g} s; see {LOG} in that directory"
         )
-
-    def _unserved(self, silent: Address | None) -> AttachError:
-        if silent is None:
-            text = f"the engine of {self._directory} is not served; a person must start it with --serve"
-            return AttachError(text, "NOT_SERVED")
-        text = f"the engine of {self._directory} stopped serving, and has not ended in {STOPPING_S:g} s; try later"
-        return AttachError(text, "ENGINE_STOPPING")
 
     def _last_log_line(self) -> str:
         try:

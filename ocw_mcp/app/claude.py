@@ -96,7 +96,8 @@ class ClaudeSetup:
         if self.recording is not None:
             messages = self.recording
         else:
-            messages = self._api = self._open_api()
+            found = self._credentials
+            messages = self._api = found if isinstance(found, Trouble) else SdkMessages(found)
             if self._record is not None and not isinstance(messages, Trouble):
                 recorder = CallRecorder(self._record, messages, clock, self._redact, owner)
                 messages = self._recorder = kept.enter_context(recorder)
@@ -108,10 +109,6 @@ class ClaudeSetup:
                 )
             self._writer = Writer(messages, texts, prompts.hash, terms)
         return ClaudeDecider(messages, texts, policies.policies, clock, self.model)
-
-    def _open_api(self) -> SdkMessages | Trouble:
-        found = self._credentials
-        return found if isinstance(found, Trouble) else SdkMessages(found)
 
     def _redact(self, text: str) -> str:
         """Return a text as it may be recorded: without the key, if there is one."""
@@ -151,7 +148,7 @@ class ClaudeSetup:
 
         The model cannot be used if it has no known price or if the API refuses it.
         """
-        # Any day serves to look up a price; the import of the price table takes a third of a second.
+        # Any day serves to look up a price. It takes a thread, since the import of the price table is slow.
         if not isinstance(self._api, Trouble) and not await asyncio.to_thread(priced, self.model, 0):
             log.warning(
                 f"the price of {self.model} is not known, so no budget can be kept, and the rules decide every wake "

@@ -93,18 +93,16 @@ def require_timeframes(policies: LoadedPolicies, interval: int) -> None:
 
 
 def decider(agent: str, policies: LoadedPolicies) -> Decider:
-    """Return the decider of an agent's name.
-
-    Raises SettingsError for an unknown name.
-    """
-    if agent == "rules":
-        return RulesDecider(policies.policies)
-    if agent == "reckless":
-        return RecklessDecider()
-    if agent == ATTACHED:
-        return AttachedDecider()
-    if agent == "none":
-        return NoDecider()
+    """Return the decider of an agent's name. Raises SettingsError for an unknown name."""
+    match agent:
+        case "rules":
+            return RulesDecider(policies.policies)
+        case "reckless":
+            return RecklessDecider()
+        case "attached":
+            return AttachedDecider()
+        case "none":
+            return NoDecider()
     raise SettingsError(f"there is no agent {agent!r}; expected one of {', '.join(AGENTS)}")
 
 

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlite_utils import Database
@@ -31,9 +32,6 @@ from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.text import printable
 from ocw_mcp.render.event_text import reason_text
-
-if TYPE_CHECKING:
-    import polars
 
 CSV: Final = "csv"
 PARQUET: Final = "parquet"
@@ -59,15 +57,11 @@ class Kind(Enum):
 
 
 class ExportColumn(NamedTuple):
-    """A column: its name, its kind, and a function from a row to the value; without it the row's attribute `name`."""
+    """A column: its name, its kind, and the function that returns its value of a row."""
 
     name: str
     kind: Kind
-    value: Callable[[Any], Any] | None = None
-
-    def of(self, row: Any) -> Any:
-        """Return the value of a row in this column."""
-        return getattr(row, self.name) if self.value is None else self.value(row)
+    value: Callable[[Any], Any]
 
 
 class EquityRow(NamedTuple):
@@ -86,14 +80,10 @@ def _equity(db: Database, book: StoredBook) -> list[EquityRow]:
     return points
 
 
-def _average(row: Any) -> Decimal | None:
-    return None if row.average_price is None else round(row.average_price, _QUOTIENT_PLACES)
-
-
 def _columns(text: str, **values: Callable[[Any], Any]) -> tuple[ExportColumn, ...]:
-    """Return columns from `name:kind` words; `values` has the functions of columns that are computed."""
+    """Return columns from `name:kind` words; `values` has the functions of columns that are not attributes of a row."""
     pairs = (word.split(":") for word in text.split())
-    return tuple(ExportColumn(name, Kind(kind), values.get(name)) for name, kind in pairs)
+    return tuple(ExportColumn(name, Kind(kind), values.get(name, attrgetter(name))) for name, kind in pairs)
 
 
 class ExportTable(NamedTuple):
@@ -118,7 +108,7 @@ TABLES: Final = {
             "id:text name:text at:time updated_at:time symbol:text purpose:text side:text type:text quantity:amount "
             "trigger_price:amount status:text filled:amount average_price:amount fees:amount principal:text "
             "wake_id:count policy_hash:text venue_order_id:text",
-            average_price=_average,
+            average_price=lambda row: row.average_price and round(row.average_price, _QUOTIENT_PLACES),
         ),
     ),
     "decisions": ExportTable(
@@ -162,26 +152,19 @@ def read_table(state: Path, table: str) -> list[Any]:
 
 
 def encoded(table: str, rows: Sequence[Any], format_: str) -> bytes:
-    """Return the content of a file: UTF-8 text, or Parquet. Raises SettingsError for an amount too long for Parquet."""
-    return csv_text(table, rows).encode() if format_ == CSV else parquet_bytes(table, rows)
+    """Return the content of a file: CSV as UTF-8 text, or Parquet.
 
-
-def csv_text(table: str, rows: Iterable[Any]) -> str:
-    """Return rows as CSV (RFC 4180, lines end with a line feed), with the names of the columns first."""
+    CSV is RFC 4180 with the names of the columns first and lines that end with a line feed. Raises SettingsError for an
+    amount that has more digits than its Parquet column.
+    """
     columns = TABLES[table].columns
+    if format_ == PARQUET:
+        return _parquet(columns, rows)
     page = io.StringIO()
     writer = csv.writer(page, lineterminator="\n")
     writer.writerow(column.name for column in columns)
-    writer.writerows([_cell(column.kind, column.of(row)) for column in columns] for row in rows)
-    return page.getvalue()
-
-
-def parquet_bytes(table: str, rows: Sequence[Any]) -> bytes:
-    """Return rows as a Parquet file. Raises SettingsError for an amount that has more digits than its column."""
-    frame = _frame(TABLES[table].columns, rows)
-    page = io.BytesIO()
-    frame.write_parquet(page)
-    return page.getvalue()
+    writer.writerows([_cell(column.kind, column.value(row)) for column in columns] for row in rows)
+    return page.getvalue().encode()
 
 
 def write(path: Path, data: bytes) -> None:
@@ -206,7 +189,7 @@ def _cell(kind: Kind, value: Any) -> str:
             return _FORMULA.sub(r"\1'", printable(value))
 
 
-def _frame(columns: Sequence[ExportColumn], rows: Sequence[Any]) -> "polars.DataFrame":
+def _parquet(columns: Sequence[ExportColumn], rows: Sequence[Any]) -> bytes:
     import polars
 
     types: dict[Kind, Any] = {
@@ -217,19 +200,19 @@ def _frame(columns: Sequence[ExportColumn], rows: Sequence[Any]) -> "polars.Data
     }
     series = []
     for column in columns:
-        values = [column.of(row) for row in rows]
+        values = [column.value(row) for row in rows]
         if column.kind is Kind.AMOUNT:
             _require_exact(column.name, values)
         made = polars.Series(column.name, values, dtype=types[column.kind])
         series.append(made.cast(polars.Datetime("ms", "UTC")) if column.kind is Kind.TIME else made)
-    return polars.DataFrame(series)
+    page = io.BytesIO()
+    polars.DataFrame(series).write_parquet(page)
+    return page.getvalue()
 
 
 def _require_exact(name: str, values: Iterable[Decimal | None]) -> None:
     """Raise SettingsError for an amount that a Parquet decimal cannot hold exactly."""
-    for value in values:
-        if value is None:
-            continue
+    for value in filter(None, values):
         exponent = value.as_tuple().exponent
         if not isinstance(exponent, int) or exponent < -PLACES or value.adjusted() >= DIGITS - PLACES:
             raise SettingsError(

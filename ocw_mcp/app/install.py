@@ -58,8 +58,13 @@ def for_claude_desktop(path: Path, state: Path, *, read_only: bool, dry_run: boo
     Raises SettingsError if the file is not a configuration, and is then not changed, or if it cannot be written.
     """
     start = command(state, read_only=read_only)
-    before = _read(path)
-    config = _parsed(path, before)
+    try:
+        before: str | None = read_file(path, LARGEST_CONFIG, link=True).decode()
+    except FileNotFoundError:
+        before = None
+    except (OSError, ValueError) as error:
+        raise _foreign(path, str(error)) from None
+    config = _config(path, before)
     servers = config.setdefault("mcpServers", {})
     if not isinstance(servers, dict):
         raise _foreign(path, "its mcpServers is not an object")
@@ -85,20 +90,9 @@ def for_claude_desktop(path: Path, state: Path, *, read_only: bool, dry_run: boo
     return done._replace(backup=backup)
 
 
-def _read(path: Path) -> str | None:
+def _config(path: Path, text: str | None) -> dict[str, Any]:
     try:
-        return read_file(path, LARGEST_CONFIG, link=True).decode()
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise _foreign(path, str(error)) from None
-
-
-def _parsed(path: Path, text: str | None) -> dict[str, Any]:
-    if text is None or not text.strip():
-        return {}
-    try:
-        config = json.loads(text)
+        config = json.loads(text) if text is not None and text.strip() else {}
     except ValueError as error:
         raise _foreign(path, f"it is not JSON: {error}") from None
     if not isinstance(config, dict):

@@ -35,7 +35,10 @@ def configure(level: LogLevel, *, quiet: bool = False) -> None:
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    _take_in_logging(threshold)
+    # The handler is there before a library adds its own; of libraries only warnings are logged.
+    root = logging.getLogger()
+    root.handlers = [*(each for each in root.handlers if not isinstance(each, _Forward)), _Forward()]
+    logging.getLogger("ocw_mcp").setLevel(threshold)
 
 
 class Once:
@@ -65,13 +68,3 @@ class _Forward(logging.Handler):
         """Log a record."""
         trace = {"exc_info": record.exc_info} if record.exc_info else {}
         structlog.get_logger().log(record.levelno, printable(record.getMessage()), **trace)
-
-
-def _take_in_logging(threshold: int) -> None:
-    """Handle the records of `logging` before a library adds its own handler; of libraries only warnings are logged."""
-    root = logging.getLogger()
-    for handler in root.handlers[:]:
-        if isinstance(handler, _Forward):
-            root.removeHandler(handler)
-    root.addHandler(_Forward())
-    logging.getLogger("ocw_mcp").setLevel(threshold)

@@ -22,7 +22,6 @@ class FailSafeStream:
         self._works = True
 
     def __getattr__(self, name: str) -> Any:
-        """Return any other attribute of the stream, such as its encoding."""
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
@@ -74,7 +73,6 @@ class StatusLine:
         sys.stderr = self._stream
 
     def __getattr__(self, name: str) -> Any:
-        """Return any other attribute of the stream."""
         return getattr(self._stream, name)
 
     def show(self, text: str) -> None:
@@ -86,16 +84,17 @@ class StatusLine:
                 columns = os.get_terminal_size(self._stream.fileno()).columns or 80
             except (OSError, ValueError):
                 columns = 80
-            self._shown = text
-            self._stream.write(f"\r\x1b[2K{set_cell_size(printable(text), columns - 1).rstrip()}")
-            self._stream.flush()
+            self._draw(text, set_cell_size(printable(text), columns - 1).rstrip())
 
     def erase(self) -> None:
         """Erase the line, so that other output can be printed in its place."""
         if self._shown:
-            self._shown = ""
-            self._stream.write("\r\x1b[2K")
-            self._stream.flush()
+            self._draw("", "")
+
+    def _draw(self, text: str, line: str) -> None:
+        self._shown = text
+        self._stream.write(f"\r\x1b[2K{line}")
+        self._stream.flush()
 
     def write(self, text: str) -> int:
         """Erase the line, then write to the stream itself."""

@@ -35,16 +35,16 @@ STRICTEST = "strictest value"
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicies:
-    """The values of a policy file; `strict` has the policy that `[tainted]` names. `source_name` is the file's name.
-
-    `hash` is the SHA-256 over the texts (UTF-8, line feeds) of the file, of every file that it extends, and of the same
-    files for `strict`, and over the strictest values used for missing keys.
-    """
+    """The policies of a file, and those of the file that its `[tainted]` names."""
 
     policies: Policies
     hash: str
+    """The SHA-256 over the texts (UTF-8, line feeds) of both files and of every file that they extend, and over the
+    strictest values used for missing keys."""
     source_name: str
+    """The name of the file."""
     strict: Policies
+    """The policies for entries of tainted decisions."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """For each key, such as `order.max_notional`, the file that sets it, or `STRICTEST`, or `OPTIONAL`."""
     remarks: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ def _read(path: Path) -> _Chain:
     data: dict[str, Any] = {}
     given: dict[str, str] = {}
     for each, (_, own) in reversed(files.items()):
-        # A name is not inherited.
+        # A file does not inherit its name.
         data.pop("name", None)
         given.pop("name", None)
         for table, values in own.items():
@@ -121,15 +121,17 @@ def _read(path: Path) -> _Chain:
             data[table] = {**data[table], **values} if is_table and isinstance(data.get(table), dict) else values
             keys = [table, *(f"{table}.{key}" for key in (values if is_table else ()))]
             given |= dict.fromkeys(keys, _label(each, path))
-    numbers = dict(_bad_leaves(data, Policies, ()))
-    problems = list(numbers.items())
+    faults = dict(_bad_leaves(data, Policies, ()))
+    problems = list(faults.items())
     policies = None
     try:
         policies = Policies.model_validate(data)
     except ValidationError as error:
-        problems += _sentences(error, numbers)
+        problems += _sentences(error, faults)
     if policies is None or problems:
-        raise refusal(str(path), [_located(place, text, given, path) for place, text in problems])
+        origin = {place: given.get(".".join(place[:2]), path.name) for place, _ in problems}
+        located = (text if origin[place] == path.name else f"{text} (in {origin[place]})" for place, text in problems)
+        raise refusal(str(path), located)
     origins = {
         key: given.get(key, OPTIONAL if OPTIONAL in declared.metadata else STRICTEST)
         for key, declared in policy_keys()
@@ -145,10 +147,10 @@ def _chain(path: Path) -> dict[Path, tuple[str, dict[str, Any]]]:
     files: dict[Path, tuple[str, dict[str, Any]]] = {}
     base: Path | None = path
     while base is not None:
+        chain = " -> ".join(each.name for each in (*files, base))
         if base in files:
-            raise refusal(str(path), [f"extends in a circle: {_arrows(files, base)}; let one of them extend nothing"])
+            raise refusal(str(path), [f"extends in a circle: {chain}; let one of them extend nothing"])
         if len(files) == _LONGEST_CHAIN:
-            chain = _arrows(files, base)
             raise refusal(str(path), [f"extends too many: {chain}; expected a chain of at most {_LONGEST_CHAIN} files"])
         text = read_text(base, shipper())
         try:
@@ -158,10 +160,6 @@ def _chain(path: Path) -> dict[Path, tuple[str, dict[str, Any]]]:
         files[base] = (text, data)
         base = _named(base, _EXTENDS, data.pop(_EXTENDS), itself=False) if _EXTENDS in data else None
     return files
-
-
-def _arrows(files: Mapping[Path, Any], last: Path) -> str:
-    return " -> ".join(each.name for each in (*files, last))
 
 
 def _named(path: Path, key: str, name: object, *, itself: bool) -> Path:
@@ -187,20 +185,14 @@ def _label(path: Path, first: Path) -> str:
     return f"{path.name} (shipped)" if path != first and path.parent == shipped("policies") else path.name
 
 
-def _located(place: tuple[str, ...], text: str, given: Mapping[str, str], first: Path) -> str:
-    """Return the text of a problem with the name of its file, unless that is the first file of the chain."""
-    origin = given.get(".".join(place[:2]), first.name)
-    return text if origin == first.name else f"{text} (in {origin})"
-
-
 def load_prompts(directory: Path | None) -> LoadedPrompts:
     """Load every Markdown file of a directory, or of the shipped prompts, except README.md.
 
     Raises SettingsError when the directory or one of its files cannot be read.
     """
     folder = shipped("prompts") if directory is None else directory
-    files = (path for path in _files(folder, "prompts", ".md") if path.name != "README.md")
-    texts = {path.stem: read_text(path, shipper()) for path in files}
+    files = _files(folder, "prompts", ".md")
+    texts = {path.stem: read_text(path, shipper()) for path in files if path.name != "README.md"}
     canonical = json.dumps(texts, sort_keys=True, ensure_ascii=False).encode()
     return LoadedPrompts(texts, hashlib.sha256(canonical).hexdigest())
 
@@ -210,7 +202,8 @@ def _policy_path(folder: Path, name: str) -> Path:
     if name in offered:
         return offered[name]
     expected = f"one of {', '.join(offered)}" if offered else "at least one .toml file there"
-    raise SettingsError(f"there is no policy {name!r} in {folder}; expected {expected}{_did_you_mean(name, offered)}")
+    meant = "".join(f"; did you mean {each}?" for each in get_close_matches(name, offered, n=1))
+    raise SettingsError(f"there is no policy {name!r} in {folder}; expected {expected}{meant}")
 
 
 def _files(folder: Path, kind: str, suffix: str) -> list[Path]:
@@ -235,9 +228,9 @@ def _bad_leaves(
         if table is not None and isinstance(value, Mapping):
             yield from _bad_leaves(value, table, place)
         elif kind in (int, float, Decimal) and (fault := _fault_of_number(value)):
-            yield place, f"{_dotted(place)} {fault}"
+            yield place, f"{'.'.join(place)} {fault}"
         elif kind is AwareDatetime and not (isinstance(value, datetime) and value.tzinfo):
-            yield place, f"{_dotted(place)} is {_shown(value)}; expected {_MOMENT}"
+            yield place, f"{'.'.join(place)} is {_shown(value)}; expected {_MOMENT}"
 
 
 def _fault_of_number(value: Any) -> str | None:
@@ -257,30 +250,24 @@ def _sentences(error: ValidationError, known: Mapping[tuple[str, ...], str]) -> 
     found = [one for one in error.errors(include_url=False) if _place(one) not in doubtful]
     unknown = {_place(one): _meant(one) for one in found if one["type"] == "extra_forbidden"}
     for one in found:
-        # A misspelt required key is also reported as missing: the sentence on the misspelling is enough.
-        if one["type"] == "missing" and _place(one) in unknown.values():
-            continue
-        # A list whose entries are invalid is also reported as too short.
-        if one["type"] == "too_short" and one["input"]:
-            continue
-        yield _place(one), _sentence(one, unknown)
+        # A misspelt required key is also reported as missing, and a list whose entries are invalid as too short.
+        misspelt = one["type"] == "missing" and _place(one) in unknown.values()
+        if not misspelt and not (one["type"] == "too_short" and one["input"]):
+            yield _place(one), _sentence(one, unknown)
 
 
 def _sentence(one: ErrorDetails, unknown: Mapping[tuple[str, ...], tuple[str, ...] | None]) -> str:
     place, kind, value = _place(one), one["type"], one["input"]
     is_table = len(place) == 1 and place[0] != "name"
-    label = f"[{place[0]}]" if is_table else _dotted(place)
+    label = f"[{place[0]}]" if is_table else ".".join(place)
     if kind == "extra_forbidden":
-        label = f"[{place[0]}]" if len(place) == 1 and isinstance(value, Mapping) else _dotted(place)
-        meant = unknown[place]
-        advice = (
-            f"did you mean {meant[-1]}?" if meant else f"expected one of {', '.join(_known(place[:-1]))}; remove it"
-        )
-        return f"{label} is unknown; {advice}"
+        label = f"[{place[0]}]" if len(place) == 1 and isinstance(value, Mapping) else ".".join(place)
+        if meant := unknown[place]:
+            return f"{label} is unknown; did you mean {meant[-1]}?"
+        return f"{label} is unknown; expected one of {', '.join(_known(place[:-1]))}; remove it"
     if kind == "missing":
-        return (
-            f"{label} is missing; expected {'a table' if is_table else 'a value'}; the shipped default.toml shows one"
-        )
+        wanted = "a table" if is_table else "a value"
+        return f"{label} is missing; expected {wanted}; the shipped default.toml shows one"
     if kind == "value_error":
         return f"{label}: {one['ctx']['error']}"
     bounds = {name: f"{bound:g}" if isinstance(bound, float) else bound for name, bound in one.get("ctx", {}).items()}
@@ -323,15 +310,6 @@ def _known(above: tuple[str, ...]) -> list[str]:
         assert table is not None
         model = table
     return [*model.model_fields, *(() if above else (_EXTENDS,))]
-
-
-def _did_you_mean(name: str, offered: Mapping[str, Any]) -> str:
-    meant = get_close_matches(name, offered, n=1)
-    return f"; did you mean {meant[0]}?" if meant else ""
-
-
-def _dotted(place: tuple[str, ...]) -> str:
-    return ".".join(place)
 
 
 def _shown(value: Any) -> str:

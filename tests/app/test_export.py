@@ -119,8 +119,9 @@ def test_an_amount_that_parquet_cannot_hold_is_refused() -> None:
     pytest.importorskip("polars")
     for bad in (D("0.1234567890123456789"), D("1e20"), D("NaN")):
         with pytest.raises(SettingsError, match="use --format csv"):
-            export.parquet_bytes("equity", [export.EquityRow(0, bad)])
-    assert export.parquet_bytes("equity", [export.EquityRow(0, D("12345678901234567890.123456789012345678"))])
+            export.encoded("equity", [export.EquityRow(0, bad)], "parquet")
+    largest = export.EquityRow(0, D("12345678901234567890.123456789012345678"))
+    assert export.encoded("equity", [largest], "parquet")
 
 
 @pytest.mark.parametrize(

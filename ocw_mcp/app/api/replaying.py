@@ -6,10 +6,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from threading import Event
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlite_utils import Database
@@ -48,41 +49,28 @@ class EquityPoint(msgspec.Struct, frozen=True):
     equity: Decimal
 
 
-class _Rows(NamedTuple):
-    """The records of a replay's book."""
-
-    trades: Records[TradeRow]
-    orders: Records[OrderRow]
-    refusals: Records[RefusalRow]
-    decisions: Records[DecisionRow]
-    story: picture.ChartData
-
-
+@dataclass(frozen=True, eq=False, repr=False)
 class ReplayResult:
     """The result of a replay. Each sequence of records has `to_polars()` and `to_pandas()`."""
 
-    def __init__(
-        self, report: dict[str, Any], why: str, warnings: tuple[str, ...], rows: _Rows, equity: Sequence[EquityPoint],
-        feed: Feed,
-    ) -> None:  # fmt: skip
-        self.report = report
-        """The figures of the run, as `ocw run --json` prints them: money in quote currency, shares as fractions."""
-        self.why = why
-        """The reason of its end."""
-        self.warnings = warnings
-        """Warnings about the market or the policies, one sentence each."""
-        self.trades = rows.trades
-        """Closed trades, each from flat to flat."""
-        self.orders = rows.orders
-        """Orders that were sent, stops and targets included."""
-        self.refusals = rows.refusals
-        """Orders that a limit refused, with the code, the limit, the actual value and the largest size that passes."""
-        self.decisions = rows.decisions
-        """The strategy's decision at each wake, with the number of its orders and refusals."""
-        self.equity = Records(EquityPoint, equity)
-        """Equity at each call of the strategy in this replay, at the start of each UTC day, and at the end."""
-        self._story = rows.story
-        self._feed = feed
+    report: dict[str, Any]
+    """The figures of the run, as `ocw run --json` prints them: money in quote currency, shares as fractions."""
+    why: str
+    """The reason of its end."""
+    warnings: tuple[str, ...]
+    """Warnings about the market or the policies, one sentence each."""
+    trades: Records[TradeRow]
+    """Closed trades, each from flat to flat."""
+    orders: Records[OrderRow]
+    """Orders that were sent, stops and targets included."""
+    refusals: Records[RefusalRow]
+    """Orders that a limit refused, with the code, the limit, the actual value and the largest size that passes."""
+    decisions: Records[DecisionRow]
+    """The strategy's decision at each wake, with the number of its orders and refusals."""
+    equity: Records[EquityPoint]
+    """Equity at each call of the strategy in this replay, at the start of each UTC day, and at the end."""
+    _story: picture.ChartData
+    _feed: Feed
 
     @property
     def fingerprint(self) -> str:
@@ -146,8 +134,11 @@ def replay(
     """
     chosen = load_strategy(strategy, Path.cwd()) if isinstance(strategy, str) else named(strategy)
     loaded = _policies(policies)
+    if not str(market):
+        raise SettingsError("the market is an empty text; expected sim, or the path of a tape")
     feed = open_market(
-        _market(market),
+        # A folder may be called sim: a Path is that folder, a text is the simulated market.
+        f"./{market}" if market == Path(SIMULATED) else str(market),
         product=parse_product(product, "product"),
         interval=interval,
         symbols=parse_symbols((symbols if isinstance(symbols, str) else ",".join(symbols)) or None, "symbols"),
@@ -175,13 +166,23 @@ def replay(
             embedded=True,
         )
         outcome = _outside_loops(lambda: run(job), interrupted)
-        rows = ask_book(directory, _read)
+        orders, refusals, trades, decisions, story = ask_book(directory, _read)
     figures = outcome.report
-    equity = {at: exact(value) for at, value in rows.story.equity} | equity
+    equity = {at: exact(value) for at, value in story.equity} | equity
     if figures["to"] is not None:
         equity[figures["to"]] = exact(figures["equity_end"])
-    points = [EquityPoint(*each) for each in sorted(equity.items())]
-    return ReplayResult(figures, outcome.why, outcome.warnings, rows, points, feed)
+    return ReplayResult(
+        figures,
+        outcome.why,
+        outcome.warnings,
+        trades=Records(TradeRow, trades),
+        orders=Records(OrderRow, orders),
+        refusals=Records(RefusalRow, refusals),
+        decisions=Records(DecisionRow, decisions),
+        equity=Records(EquityPoint, [EquityPoint(*each) for each in sorted(equity.items())]),
+        _story=story,
+        _feed=feed,
+    )
 
 
 def _outside_loops(work: Callable[[], _T], interrupted: Event) -> _T:
@@ -201,23 +202,13 @@ def _outside_loops(work: Callable[[], _T], interrupted: Event) -> _T:
             raise
 
 
-def _read(db: Database, _book: StoredBook) -> _Rows:
-    orders = find_orders(db, _ALL, finished=True)
+def _read(
+    db: Database, _book: StoredBook
+) -> tuple[list[OrderRow], list[RefusalRow], list[TradeRow], list[DecisionRow], picture.ChartData]:
+    found = find_orders(db, _ALL, finished=True)
     events = ((at, journal_event(row, payload)) for row, at, payload in db.execute(_EVENTS))
-    return _Rows(
-        Records(TradeRow, find_trades(db, _ALL).trades),
-        Records(OrderRow, orders.orders),
-        Records(RefusalRow, orders.refusals),
-        Records(DecisionRow, find_decisions(db, _ALL).decisions),
-        picture.gather(events),
-    )
-
-
-def _market(market: str | Path) -> str:
-    if not str(market):
-        raise SettingsError("the market is an empty text; expected sim, or the path of a tape")
-    # A folder may be called sim: a Path is that folder, a text is the simulated market.
-    return f"./{market}" if isinstance(market, Path) and str(market) == SIMULATED else str(market)
+    trades, decisions = find_trades(db, _ALL).trades, find_decisions(db, _ALL).decisions
+    return found.orders, found.refusals, trades, decisions, picture.gather(events)
 
 
 def _policies(given: str | Path | LoadedPolicies) -> LoadedPolicies:

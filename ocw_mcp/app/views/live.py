@@ -74,8 +74,6 @@ class LiveSummary(msgspec.Struct, frozen=True):
 _FILLS = """SELECT at, n || '-' || leg || '-' || revision, symbol, side, quantity, price, fee, realised, position
     FROM fills ORDER BY seq DESC LIMIT ?"""
 
-_decode_summary = msgspec.json.Decoder(EngineSummary).decode
-
 
 def read_live_summary(state: Path, rows: int) -> LiveSummary:
     """Read the book of a state directory, with the newest `rows` of each list. Raises BookError."""
@@ -85,20 +83,16 @@ def read_live_summary(state: Path, rows: int) -> LiveSummary:
 
 def _read(db: Database, book: StoredBook, rows: int) -> LiveSummary:
     summary = db.execute(GET_SUMMARY).fetchone()
-    fills = db.execute(_FILLS, (rows,)).fetchall()
+    names, fills = FillRow.__struct_fields__, db.execute(_FILLS, (rows,)).fetchall()
     return LiveSummary(
         book=book.book,
         stamp=book.stamp,
         running=False,
         waiting_commands=None,
-        engine=_decode_summary(summary[0]) if summary else None,
+        engine=msgspec.json.decode(summary[0], type=EngineSummary) if summary else None,
         positions=find_positions(db).positions,
         orders=find_orders(db, rows),
         decisions=find_decisions(db, rows),
-        fills=[_fill(row) for row in reversed(fills)],
+        fills=[msgspec.convert(dict(zip(names, row, strict=True)), FillRow) for row in reversed(fills)],
         wakes=count(db, "SELECT count(*) FROM wakes"),
     )
-
-
-def _fill(row: tuple[object, ...]) -> FillRow:
-    return msgspec.convert(dict(zip(FillRow.__struct_fields__, row, strict=True)), FillRow)
