@@ -8,6 +8,7 @@ symbols. Wakes at random times would miss a share of exp(−wakes · span / time
 import asyncio
 import math
 from array import array
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
@@ -82,13 +83,9 @@ def judge(found: Mapping[str, list[Move]], span: int, wakes: Sequence[int], time
 
     `time` is the length of the whole run (ms).
     """
-    woken = np.array(wakes, dtype=np.int64)
     every = [move for each in found.values() for move in each]
-    delays = []
-    for began, ended, _ in every:
-        next_wake = int(np.searchsorted(woken, began, side="right"))
-        if next_wake < len(woken) and woken[next_wake] <= ended:
-            delays.append(int(woken[next_wake]) - began)
+    next_wakes = ((began, ended, bisect_right(wakes, began)) for began, ended, _ in every)
+    delays = [wakes[at] - began for began, ended, at in next_wakes if at < len(wakes) and wakes[at] <= ended]
     return {
         "over": span_name(span),
         "least": {symbol: round(min(abs(move[2]) for move in each), 5) for symbol, each in found.items() if each},

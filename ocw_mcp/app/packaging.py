@@ -10,9 +10,10 @@ import shutil
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from ocw_mcp import __version__
+from ocw_mcp.app.reference import no_engine
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.interfaces.mcp.server import tools
 
@@ -43,7 +44,7 @@ def manifest() -> dict[str, Any]:
             "entry_point": ENTRY,
             "mcp_config": {"command": "uv", "args": ["run", "--no-project", "--directory", "${__dirname}", ENTRY]},
         },
-        "tools": [{"name": tool.name, "description": tool.description} for tool in tools(_no_engine)],
+        "tools": [{"name": tool.name, "description": tool.description} for tool in tools(no_engine)],
         "prompts_generated": True,
         "compatibility": {"platforms": ["darwin", "linux"], "runtimes": {"python": ">=3.11"}},
     }
@@ -124,10 +125,6 @@ def bundle(checkout: Path, into: Path) -> None:
     # The packing tool excludes files named .env*, but the project does not build without .env.example.
     (into / ".mcpbignore").write_text("!.env.example\n", encoding="utf-8")
     (into / "manifest.json").write_text(written("manifest.json"), encoding="utf-8")
-
-
-def _no_engine() -> NoReturn:
-    raise InvariantError("a list of tools needs no engine")
 
 
 if __name__ == "__main__":

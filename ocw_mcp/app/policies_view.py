@@ -42,22 +42,21 @@ def file_table(loaded: LoadedPolicies) -> Table:
     """Return a policy file as a table, with the file that sets each key if there are several files."""
     table = Table(title=f"{loaded.source_name}, hash {loaded.hash[:12]}", title_justify="left", box=None)
     several = set(loaded.origins.values()) - {loaded.source_name, OPTIONAL}
-    columns = [("policy", ""), ("value", "bold"), *([("from", "")] if several else []), ("meaning", "dim")]
-    for name, style in columns:
-        table.add_column(name, style=style, overflow="fold")
+    for name, style in (("policy", ""), ("value", "bold"), ("from", ""), ("meaning", "dim")):
+        if several or name != "from":
+            table.add_column(name, style=style, overflow="fold")
+
+    def add(key: str, value: str, origin: str, meaning: str | None) -> None:
+        table.add_row(key, value, *([origin] if several else []), " ".join((meaning or "").split()))
+
     for name, field in type(loaded.policies).model_fields.items():
         kind, part = table_of(field), getattr(loaded.policies, name)
         if kind is not None and part is None:
-            table.add_row(name, "not set", *([""] if several else []), _in_a_line(kind.__doc__))
-        elif kind is not None:
-            for key, info in kind.model_fields.items():
-                row, origin = f"{name}.{key}", [loaded.origins.get(f"{name}.{key}", OPTIONAL)] if several else []
-                table.add_row(row, value_text(getattr(part, key), ", "), *origin, _in_a_line(info.description))
+            add(name, "not set", "", kind.__doc__)
+        for key, info in kind.model_fields.items() if kind is not None and part is not None else ():
+            row = f"{name}.{key}"
+            add(row, value_text(getattr(part, key), ", "), loaded.origins.get(row, OPTIONAL), info.description)
     return table
-
-
-def _in_a_line(text: str | None) -> str:
-    return " ".join((text or "").split())
 
 
 def book_table(view: dict[str, Any]) -> Table:

@@ -12,11 +12,11 @@ from ocw_mcp.render.text import cents, moment
 TICK_MS: Final = 250
 """Wall time between two updates of the progress line."""
 QUIET_MS: Final = HOUR
-"""Simulated time without a printed line after which a paced run prints its state, ..."""
+"""Simulated time without a printed line after which a paced run prints its state."""
 QUIET_WALL_MS: Final = 300 * SECOND
-"""... or wall time, whichever passes first, ..."""
+"""Wall time without a printed line after which it also does so."""
 LEAST_WALL_MS: Final = 5 * SECOND
-"""... and the least wall time between two such lines, at any speed."""
+"""The least wall time between two such lines, at any speed."""
 MOST_NAMED: Final = 5
 """The most symbols whose price is shown."""
 

@@ -3,7 +3,7 @@
 `python -m ocw_mcp.app.reference` prints the page; `make docs` writes it, and a test compares the page with the code.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
@@ -22,20 +22,21 @@ from ocw_mcp.interfaces.mcp.server import TOOLSETS
 def page() -> str:
     """Return the whole page as Markdown."""
     intro = ("# Reference", "", "Made from the code by `make docs`.", "")
-    return "\n".join([*intro, *_policies(), *_refusals(), *_requests(), *_causes(), *_tools(), ""])
+    requests = _meanings("Requests that cannot be answered", "code", REQUEST_MEANING)
+    causes = _meanings("Causes of a decision", "cause", MEANING_OF_CAUSE)
+    return "\n".join([*intro, *_policies(), *_refusals(), *requests, *causes, *_tools(), ""])
 
 
 def _policies() -> Iterator[str]:
     shipped = load_policies(None).policies
-    yield from ("## Policies", "")
-    yield (
+    yield from (
+        "## Policies",
+        "",
         "Every key of a policy file, with its bounds, its value in `policies/default.toml`, and its strictest value, "
-        "which is used if a file lacks the key. Each key of a limit has a direction in which it is stricter."
-    )
-    yield ""
-    yield (
+        "which is used if a file lacks the key. Each key of a limit has a direction in which it is stricter.",
+        "",
         'A file may begin with `extends = "NAME"`, the name of a file in the same folder or of a shipped policy, and '
-        "set only the keys that differ. A chain has at most three files. Its hash covers the text of each."
+        "set only the keys that differ. A chain has at most three files. Its hash covers the text of each.",
     )
     for name, field in Policies.model_fields.items():
         kind = table_of(field)
@@ -65,38 +66,30 @@ def _refusals() -> Iterator[str]:
             yield f"| {', '.join(f'`{key}`' for key in limit.keys)} | {limit.meaning} |"
 
 
-def _requests() -> Iterator[str]:
-    yield from ("", "## Requests that cannot be answered", "", "| code | meaning |", "|---|---|")
-    for code, meaning in REQUEST_MEANING.items():
-        yield f"| `{code}` | {meaning} |"
-
-
-def _causes() -> Iterator[str]:
-    yield from ("", "## Causes of a decision", "", "| cause | meaning |", "|---|---|")
-    for cause, meaning in MEANING_OF_CAUSE.items():
-        yield f"| `{cause}` | {meaning} |"
+def _meanings(title: str, head: str, meanings: Mapping[Any, str]) -> Iterator[str]:
+    yield from ("", f"## {title}", "", f"| {head} | meaning |", "|---|---|")
+    yield from (f"| `{code}` | {meaning} |" for code, meaning in meanings.items())
 
 
 def _tools() -> Iterator[str]:
     yield from ("", "## Tools of the MCP server", "", "By toolset. `*` marks a required argument.")
     for name, make in TOOLSETS.items():
         yield from ("", f"### {name}", "", "| tool | arguments | description |", "|---|---|---|")
-        for tool in make(_no_engine):
+        for tool in make(no_engine):
             required = tool.parameters.get("required", ())
             arguments = ", ".join(f"`{each}`{'*' * (each in required)}" for each in tool.parameters["properties"])
             yield f"| `{tool.name}` | {arguments or 'none'} | {tool.description} |"
 
 
-def _no_engine() -> NoReturn:
+def no_engine() -> NoReturn:
+    """Raise InvariantError: a page on the tools does not call them."""
     raise InvariantError("a page of tools needs no engine")
 
 
 def _bounds(info: FieldInfo) -> str:
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
-    bounds = [
-        f"{sign} {getattr(rule, name)}" for rule in info.metadata for name, sign in signs.items() if hasattr(rule, name)
-    ]
-    return ", ".join(bounds)
+    named = ((rule, name) for rule in info.metadata for name in signs if hasattr(rule, name))
+    return ", ".join(f"{signs[name]} {getattr(rule, name)}" for rule, name in named)
 
 
 def _value(value: Any) -> str:

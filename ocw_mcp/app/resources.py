@@ -1,11 +1,10 @@
 """The files shipped with OCW: policies, prompts and an example of an `.env`, in a wheel or in a checkout."""
 
 import os
-import tempfile
 from pathlib import Path
 
-from ocw_mcp.adapters.files import make_directory, require_own_directory
-from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.adapters.files import make_directory, make_private, require_own_directory, write_private
+from ocw_mcp.domain.errors import BookError, SettingsError
 
 ENV_EXAMPLE = ".env.example"
 
@@ -35,39 +34,28 @@ def shipper() -> tuple[int, ...]:
 def write_env_example(state_dir: Path) -> Path:
     """Copy the example to `.env` in a state directory, readable only by its owner, and return its path.
 
-    Raises SettingsError when an `.env` exists already, which is not changed, or when it cannot be written, and
-    BookError for a directory that another user owns or that other users can write.
+    Raises SettingsError when an `.env` exists already, which is not changed, or when none can be created, and BookError
+    when it cannot be written, or for a directory that another user owns or that other users can write.
     """
     target = state_dir / ".env"
     text = shipped(ENV_EXAMPLE).read_bytes()
     try:
         make_directory(state_dir)
         require_own_directory(state_dir)
-        handle, draft_name = tempfile.mkstemp(dir=state_dir, prefix=".env.")
+        # The empty file reserves the name, so that an existing file is never replaced.
+        make_private(target)
     except OSError as error:
-        raise _cannot_write(state_dir, error) from error
-    draft = Path(draft_name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, 0o600)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # A link is atomic and, unlike a rename, never replaces an existing file.
-        os.link(draft, target)
-    except FileExistsError as error:
+        if os.path.lexists(target):
+            raise SettingsError(
+                f"{target} exists already and may have keys; expected no such file; edit it, or move it first"
+            ) from error
         raise SettingsError(
-            f"{target} exists already and may have keys; expected no such file; edit it, or move it first"
+            f"no .env can be written into {state_dir} ({error.strerror}); "
+            "expected a directory that you may write to; choose another with --state"
         ) from error
-    except OSError as error:
-        raise _cannot_write(state_dir, error) from error
-    finally:
-        draft.unlink(missing_ok=True)
+    try:
+        write_private(target, text)
+    except BookError:
+        target.unlink(missing_ok=True)
+        raise
     return target
-
-
-def _cannot_write(state_dir: Path, error: OSError) -> SettingsError:
-    return SettingsError(
-        f"no .env can be written into {state_dir} ({error.strerror}); "
-        "expected a directory that you may write to; choose another with --state"
-    )

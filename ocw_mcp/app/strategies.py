@@ -29,12 +29,9 @@ def load_strategy(text: str, folder: Path) -> NamedStrategy:
         raise StrategyError(f"the strategy is {text!r}; expected MODULE:FUNCTION, such as my_module:decide")
     found = _imported(module, folder)
     if not hasattr(found, function):
-        there = [
-            name
-            for name, value in vars(found).items()
-            if callable(value) and getattr(value, "__module__", "") == module
-        ]
-        expected = f"one of {', '.join(there)}" if there else "a function there"
+        own = [name for name, value in vars(found).items() if getattr(value, "__module__", "") == module]
+        there = ", ".join(name for name in own if callable(getattr(found, name)))
+        expected = f"one of {there}" if there else "a function there"
         raise StrategyError(f"the module {module} has no {function!r}; expected {expected}")
     return named(getattr(found, function), f"{module}:{function}")
 
@@ -47,13 +44,10 @@ def named(strategy: Any, name: str = "") -> NamedStrategy:
             "snapshot and returns a Decision, or None to hold"
         )
     of = strategy if hasattr(strategy, "__qualname__") else type(strategy)
-    return NamedStrategy(f"{PREFIX}{name or f'{_module(of)}:{of.__qualname__}'}", strategy)
-
-
-def _module(of: Any) -> str:
-    """Return the name of the module of a function; for a script it is the name of the file."""
+    # The module of a function in a script is named after the file of the script.
     script = getattr(sys.modules.get("__main__"), "__file__", None)
-    return Path(script).stem if of.__module__ == "__main__" and script else str(of.__module__)
+    module = Path(script).stem if of.__module__ == "__main__" and script else of.__module__
+    return NamedStrategy(f"{PREFIX}{name or f'{module}:{of.__qualname__}'}", strategy)
 
 
 def _imported(module: str, folder: Path) -> Any:

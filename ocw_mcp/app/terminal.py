@@ -5,7 +5,7 @@ import select
 import sys
 import termios
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Event
 
 ASKS = (("passphrase",), ("resume",), ("approve",), ("deny",), ("agent", "resume"))
@@ -18,22 +18,30 @@ def asks_for_passphrase(arguments: list[str]) -> bool:
 
 
 @contextmanager
-def silent() -> Iterator[None]:
-    """Turn echo off until the block ends, so that typed text is not shown. Without a terminal do nothing."""
+def _without(flags: int, restore: int) -> Iterator[int | None]:
+    """Turn local modes of the terminal off until the block ends; yield its descriptor, or None without a terminal.
+
+    `restore` is the time at which the usual modes return, such as `termios.TCSADRAIN`.
+    """
     try:
         terminal = sys.stdin.fileno()
         usual = termios.tcgetattr(terminal)
     except (OSError, ValueError, AttributeError, termios.error):
         # Standard input is closed, or is not a terminal.
-        yield
+        yield None
         return
-    quiet = [*usual]
-    quiet[3] &= ~termios.ECHO
+    changed = [*usual]
+    changed[3] &= ~flags
     try:
-        termios.tcsetattr(terminal, termios.TCSANOW, quiet)
-        yield
+        termios.tcsetattr(terminal, termios.TCSANOW, changed)
+        yield terminal
     finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, usual)
+        termios.tcsetattr(terminal, restore, usual)
+
+
+def silent() -> AbstractContextManager[object]:
+    """Turn echo off until the block ends, so that typed text is not shown. Without a terminal do nothing."""
+    return _without(termios.ECHO, termios.TCSADRAIN)
 
 
 @contextmanager
@@ -41,39 +49,24 @@ def keys() -> Iterator[Callable[[float], str]]:
     """Read single keys until the block ends, without echo; Ctrl-C still interrupts.
 
     The value of the block is a function that waits for a key, at most the given number of seconds, and returns the
-    typed text. Without a terminal it waits and returns an empty text. At the end of the block the terminal is restored,
-    and unread keys are discarded.
+    typed text. Without a terminal it waits and returns an empty text. At the end of the block unread keys are
+    discarded.
     """
-    try:
-        terminal = sys.stdin.fileno()
-        usual = termios.tcgetattr(terminal)
-    except (OSError, ValueError, AttributeError, termios.error):
-        yield _wait
-        return
-    ended = False
+    with _without(termios.ICANON | termios.ECHO, termios.TCSAFLUSH) as terminal:
+        ended = False
 
-    def typed(seconds: float) -> str:
-        nonlocal ended
-        if ended:
-            return _wait(seconds)
-        if not select.select([terminal], [], [], seconds)[0]:
-            return ""
-        text = os.read(terminal, 1_024).decode(errors="replace")
-        ended = not text
-        return text
+        def typed(seconds: float) -> str:
+            nonlocal ended
+            if terminal is None or ended:
+                Event().wait(seconds)
+                return ""
+            if not select.select([terminal], [], [], seconds)[0]:
+                return ""
+            text = os.read(terminal, 1_024).decode(errors="replace")
+            ended = not text
+            return text
 
-    single = [*usual]
-    single[3] &= ~(termios.ICANON | termios.ECHO)
-    try:
-        termios.tcsetattr(terminal, termios.TCSANOW, single)
         yield typed
-    finally:
-        termios.tcsetattr(terminal, termios.TCSAFLUSH, usual)
-
-
-def _wait(seconds: float) -> str:
-    Event().wait(seconds)
-    return ""
 
 
 def drop_typed() -> None:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import stat
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
@@ -12,6 +11,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from platform import python_version
 from typing import NamedTuple
 
 import msgspec
@@ -32,7 +32,6 @@ from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import SECOND, iso
 from ocw_mcp.render.text import lowered_text
 
-OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 100_000_000
 """Bytes."""
 BUILT_AFTER = 1_767_225_600
@@ -79,7 +78,7 @@ def examine(state: Path | None, env: Path | None, policies: Path | None, environ
     """Check the installation, and the book of a state directory if one is given. Changes nothing."""
     env_files = [file for file in (env, None if state is None else state / ".env") if file is not None]
     checks = [
-        _check("python", _python),
+        _check("python", lambda: _Finding(python_version())),
         _check("ocw-mcp", _package),
         _check("settings", lambda: _settings(env, state, environ)),
         # A missing file has no mode; if the file is required, the check of the settings reports it.
@@ -104,13 +103,6 @@ def _check(name: str, find: Callable[[], _Finding]) -> Check:
     except OSError as error:
         result = _problem(f"cannot be read: {error.strerror}", todo="run this as the user who runs the engine")
     return Check(name, result.verdict, result.found, result.todo)
-
-
-def _python() -> _Finding:
-    found = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info[:2] >= OLDEST_PYTHON:
-        return _Finding(found)
-    return _problem(found, todo="install Python 3.11 or later, and ocw-mcp with it")
 
 
 def _package() -> _Finding:
