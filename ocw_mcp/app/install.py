@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -73,7 +74,9 @@ def for_claude_desktop(path: Path, state: Path, *, read_only: bool, dry_run: boo
     done = Installed(path, before, after, None)
     if dry_run or not done.changed:
         return done
-    backup = _free(path) if before is not None else None
+    # The first free name, so that an older backup is never overwritten.
+    names = (path.with_name(f"{path.name}.before-ocw-{number}") for number in count(1))
+    backup = next(name for name in names if not name.exists()) if before is not None else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if backup is not None:
@@ -98,14 +101,6 @@ def _config(path: Path, text: str | None) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise _foreign(path, "it is not a JSON object")
     return config
-
-
-def _free(path: Path) -> Path:
-    """Return the first free name for a backup, so that an older backup is never overwritten."""
-    number = 1
-    while (backup := path.with_name(f"{path.name}.before-ocw-{number}")).exists():
-        number += 1
-    return backup
 
 
 def _foreign(path: Path, why: str) -> SettingsError:

@@ -1,6 +1,7 @@
 """Prints the events of a run for the operator, one line each; a HOLD decision prints no line."""
 
 from collections.abc import Callable
+from decimal import Decimal
 
 from rich.text import Text
 
@@ -17,32 +18,10 @@ from ocw_mcp.domain.time import iso
 from ocw_mcp.render.quotations import untrusted
 from ocw_mcp.render.text import moment
 
+LIMIT = "bold red"
 LONGEST_CAUSE = 200
 STILL_DECIDES = (*ANSWERED, CauseKind.THROTTLED)
 """Causes of a decision by the rules that do not mean that the agent cannot decide at other wakes."""
-
-
-def style_of(event: events.DomainEvent) -> str:
-    """Return the colour of an event's line: gains green, losses red, fills cyan, refusals yellow, limits bold red."""
-    match event:
-        case events.OrderFilled():
-            return "cyan"
-        case events.PositionClosed(pnl=pnl):
-            return gain_style(pnl)
-        case events.OrderRefused() | events.ApprovalAsked() | events.BudgetSpent() | events.HoleFound():
-            return "yellow"
-        case events.OrderRejected():
-            return "red"
-        case events.DailyLossReached() | events.DrawdownReached() | events.EntriesPaused() | events.Incident():
-            return "bold red"
-        case events.StateChanged(after=after):
-            return STATE_STYLES[after]
-        case events.DayOpened():
-            return "bold"
-        case events.FundingBooked():
-            return "dim"
-        case _:
-            return ""
 
 
 class _Closings:
@@ -93,12 +72,9 @@ class Narrator:
         self._closings.take(event)
         if isinstance(event, events.DecisionMade):
             self.show(at, self._change_of_agent(event), "yellow")
-        if isinstance(event, events.DecisionMade) and all(leg.action is Action.HOLD for leg in event.decision.legs):
-            self._held += 1
-            return
-        self.show(at, self._line(event), style_of(event))
+        self.show(at, *self._line(event))
 
-    def _change_of_agent(self, made: events.DecisionMade) -> str | None:
+    def _change_of_agent(self, made: events.DecisionMade) -> str:
         """Return a line if a decision is the first one that the agent cannot make, or that it makes again."""
         failure = made.in_its_place
         if failure is not None and not self._absent and failure.kind not in STILL_DECIDES:
@@ -107,10 +83,10 @@ class Narrator:
         if failure is None and self._absent and made.decider != RULES and made.decision.answered:
             self._absent = False
             return f"agent     {made.decider} decides again"
-        return None
+        return ""
 
-    def show(self, at: int, line: str | None, style: str = "") -> None:
-        """Print a line with its time (ms); None prints nothing."""
+    def show(self, at: int, line: str, style: str = "") -> None:
+        """Print a line with its time (ms); an empty text prints nothing."""
         if line:
             self.lines += 1
             # Reasons come from outside, so they are printed without control characters, line breaks and markup.
@@ -120,61 +96,62 @@ class Narrator:
         """Print at `at` (ms) that the run waits for Claude's answer, with the longest wait (s, wall time)."""
         self.show(at, f"waiting   for Claude on {task}, up to {longest_s:g} s", "dim")
 
-    def _line(self, event: events.DomainEvent) -> str | None:
+    def _line(self, event: events.DomainEvent) -> tuple[str, str]:
+        """Return the line of an event and its colour.
+
+        Gains are green, losses red, fills cyan, refusals yellow, and reached limits bold red.
+        """
         match event:
             case events.DayOpened(day=day, equity=equity):
                 held, self._held = self._held, 0
                 before = f", {held} wakes were HOLD since the last day" if held else ""
-                return f"day       {day} opens with {plain(round(equity, 2))}{before}"
+                return f"day       {day} opens with {plain(round(equity, 2))}{before}", "bold"
             case events.DecisionMade(decider=decider, decision=decision):
                 legs = [leg for leg in decision.legs if leg.action is not Action.HOLD]
-                return f"decision  {decider}: " + "; ".join(
-                    f"{leg.action} {leg.symbol} ({leg.reasoning})" for leg in legs
-                )
+                self._held += not legs
+                acts = "; ".join(f"{leg.action} {leg.symbol} ({leg.reasoning})" for leg in legs)
+                return f"decision  {decider}: {acts}" if legs else "", ""
             case events.OrderFilled():
-                return (
-                    f"fill      {event.side} {plain(event.quantity)} {event.symbol} at {plain(event.price)}, "
-                    f"fee {plain(round(event.fee, 4))}, position {plain(event.position)}"
-                )
+                fill = f"{event.side} {plain(event.quantity)} {event.symbol} at {plain(event.price)}"
+                return f"fill      {fill}, fee {plain(round(event.fee, 4))}, position {plain(event.position)}", "cyan"
             case events.ApprovalAsked(name, intent, price, expires_at):
                 order = f"{intent.side} {plain(intent.quantity)} {intent.symbol} at about {plain(price)}"
-                until = moment(expires_at)[:16]
-                return f"approval  {name} is pending until {until}: {order}; ocw approve {name} or ocw deny {name}"
+                pending = f"{name} is pending until {moment(expires_at)[:16]}: {order}"
+                return f"approval  {pending}; ocw approve {name} or ocw deny {name}", "yellow"
             case events.ApprovalEnded(name, outcome, by):
-                return f"approval  {name} {outcome} by {by}"
+                return f"approval  {name} {outcome} by {by}", ""
             case events.OrderRefused(intent=intent, refusal=refusal):
                 word = "approval" if refusal.code is RefusalCode.APPROVAL_REQUIRED else "refused"
-                return f"{word:9} {intent.purpose.name.lower()} {intent.side} {intent.symbol}: {refusal}"
+                return f"{word:9} {intent.purpose.name.lower()} {intent.side} {intent.symbol}: {refusal}", "yellow"
             case events.OrderRejected(ref=ref, code=code, text=text):
-                return f"rejected  {ref}: {code} {text}"
-            case events.OrderCanceled(ref=ref, untraded=untraded, limit=limit) if (
-                untraded is not None and limit is not None
-            ):
-                return f"canceled  {ref}: {plain(untraded)} of it did not trade within its limit of {plain(limit)}"
+                return f"rejected  {ref}: {code} {text}", "red"
+            case events.OrderCanceled(ref=ref, untraded=Decimal() as untraded, limit=Decimal() as limit):
+                return f"canceled  {ref}: {plain(untraded)} of it did not trade within its limit of {plain(limit)}", ""
             case events.PositionProtected(symbol=symbol, trigger_price=trigger):
-                return f"stop      {symbol}: stop at {plain(trigger)}"
+                return f"stop      {symbol}: stop at {plain(trigger)}", ""
             case events.PositionClosed(symbol=symbol, pnl=pnl):
                 why = self._closings.why(symbol)
                 made = f"{'+' if pnl >= 0 else ''}{plain(round(pnl, 2))} after fees and funding"
-                return f"closed    {symbol}, {made}{f' ({why})' if why else ''}"
+                return f"closed    {symbol}, {made}{f' ({why})' if why else ''}", gain_style(pnl)
             case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
                 paid = f"{'received' if amount > 0 else 'paid'} {plain(abs(round(amount, 4)))}"
-                return f"funding   {symbol}: funding {paid} at {plain(rate * 100)}%{', assumed' if assumed else ''}"
+                rated = f"{plain(rate * 100)}%{', assumed' if assumed else ''}"
+                return f"funding   {symbol}: funding {paid} at {rated}", "dim"
             case events.DailyLossReached(equity=equity, floor=floor):
-                return f"limit     daily loss: equity {plain(round(equity, 2))}, limit {plain(round(floor, 2))}"
+                return f"limit     daily loss: equity {plain(round(equity, 2))}, limit {plain(round(floor, 2))}", LIMIT
             case events.DrawdownReached(equity=equity, peak=peak):
-                return f"limit     drawdown: equity {plain(round(equity, 2))}, peak {plain(round(peak, 2))}"
+                return f"limit     drawdown: equity {plain(round(equity, 2))}, peak {plain(round(peak, 2))}", LIMIT
             case events.EntriesPaused(until=until):
-                return f"limit     too many losses in a row: no entries until {iso(until)[:16]}"
+                return f"limit     too many losses in a row: no entries until {iso(until)[:16]}", LIMIT
             case events.BudgetSpent(spent_usd=spent, until=until):
-                return f"budget    LLM cost has reached {plain(spent)} USD: the rules decide until {iso(until)[:16]}"
+                reached = f"LLM cost has reached {plain(spent)} USD"
+                return f"budget    {reached}: the rules decide until {iso(until)[:16]}", "yellow"
             case events.StateChanged(before=before_state, after=after_state, why=why):
-                return f"state     {before_state} -> {after_state}: {why}"
+                return f"state     {before_state} -> {after_state}: {why}", STATE_STYLES[after_state]
             case events.HoleFound(symbol=symbol, since=since, until=until):
-                return f"data gap  {symbol} has no candles from {iso(since)} to {iso(until)}"
+                return f"data gap  {symbol} has no candles from {iso(since)} to {iso(until)}", "yellow"
             case events.SymbolEnded(symbol=symbol, last=last):
-                return f"ended     {symbol} has no candle after {iso(last)}"
+                return f"ended     {symbol} has no candle after {iso(last)}", ""
             case events.Incident(text=text):
-                return f"incident  {text}"
-            case _:
-                return None
+                return f"incident  {text}", LIMIT
+        return "", ""

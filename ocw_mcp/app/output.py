@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any, Final, Self, TextIO, cast
 
@@ -129,13 +129,9 @@ def gain_style(amount: Decimal | float | None) -> str:
 
 def silence(stream: TextIO) -> None:
     """Redirect a stream and its buffered text to the null device, so that a flush at exit does not fail."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, stream.fileno())
-    except (OSError, ValueError):
-        return  # the stream has no file descriptor, so a flush at exit cannot fail
-    finally:
-        os.close(nowhere)
+    # A stream without a file descriptor cannot fail at exit.
+    with open(os.devnull, "wb") as nowhere, suppress(OSError, ValueError):
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def of_a_stream(error: OSError) -> bool:

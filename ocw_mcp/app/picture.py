@@ -18,7 +18,6 @@ from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.protocols import Feed
-from ocw_mcp.domain.snapshot import WakeKind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,10 +68,7 @@ class ChartPrices(NamedTuple):
 
 
 def require(path: Path) -> None:
-    """Check before a run that its picture can be drawn.
-
-    Raises SettingsError if matplotlib is missing or the path cannot be a file.
-    """
+    """Raise SettingsError if a picture cannot be drawn: matplotlib is missing, or the path cannot be a file."""
     if find_spec("matplotlib") is None:
         raise SettingsError(
             "a picture needs matplotlib, which is not installed; install it, or ocw-mcp with its extra: ocw-mcp[plot]"
@@ -93,22 +89,18 @@ def gather(journal: Iterable[tuple[int, JournalEvent]]) -> ChartData:
             case events.DayOpened(equity=equity):
                 story.equity.append((at, float(equity)))
             case events.WakeRaised(reasons=reasons):
-                story.wakes.extend((at, each.symbol, _kind(each.reasons[0].kind)) for each in reasons)
+                kinds = ((each.symbol, each.reasons[0].kind) for each in reasons)
+                story.wakes.extend((at, symbol, kind if kind in KINDS else "condition") for symbol, kind in kinds)
             case events.OrderFilled(symbol=symbol):
                 last[symbol] = event
                 if event.position and symbol not in open_trades:
                     open_trades[symbol] = ChartTrade(symbol, event.position > 0, event.traded_at, float(event.price))
             case events.PositionClosed(symbol=symbol, pnl=pnl) if symbol in open_trades:
-                fill = last[symbol]
-                story.trades.append(
-                    open_trades.pop(symbol)._replace(
-                        closed_at=fill.traded_at,
-                        exit=float(fill.price),
-                        pnl=float(pnl),
-                        # The target of an OCO order has the leg of the stop, and fills as maker.
-                        stopped=fill.ref.leg is Purpose.STOP and not fill.maker,
-                    )
-                )
+                fill, trade = last[symbol], open_trades.pop(symbol)
+                # The target of an OCO order has the leg of the stop, and fills as maker.
+                stopped = fill.ref.leg is Purpose.STOP and not fill.maker
+                price, gain = float(fill.price), float(pnl)
+                story.trades.append(trade._replace(closed_at=fill.traded_at, exit=price, pnl=gain, stopped=stopped))
     story.trades.extend(open_trades.values())
     return story
 
@@ -156,27 +148,20 @@ def draw(path: Path, feed: Feed, story: ChartData, figures: dict[str, Any]) -> N
     try:
         figure.savefig(path, format="png", dpi=100)
     except OSError as error:
-        raise SettingsError(
-            f"the picture cannot be written to {path.name}: {error.strerror}; choose another place"
-        ) from error
+        text = f"the picture cannot be written to {path.name}: {error.strerror}; choose another place"
+        raise SettingsError(text) from error
 
 
 def _draw_symbol(axis: "Axes", symbol: str, row: ChartPrices, story: ChartData) -> None:
-    times = _moments(row.at)
-    axis.fill_between(times, row.low, row.high, color=PRICE, alpha=0.18, linewidth=0)
-    axis.plot(times, row.close, color=PRICE, linewidth=0.8)
+    axis.fill_between(_moments(row.at), row.low, row.high, color=PRICE, alpha=0.18, linewidth=0)
+    axis.plot(_moments(row.at), row.close, color=PRICE, linewidth=0.8)
     axis.set_ylabel(symbol)
     axis.margins(x=0.01, y=0.12)
     for place, (kind, colour) in enumerate(KINDS.items()):
         at = [at for at, of, each in story.wakes if each == kind and of in (symbol, None)]
-        label, low = f"{len(at)} wakes by {kind}" if at else "", 0.012 * place
-        style: dict[str, Any] = {
-            "color": colour,
-            "linewidth": 0.8,
-            "transform": axis.get_xaxis_transform(),
-            "label": label,
-        }
-        axis.vlines(_moments(at), low, low + 0.011, **style)
+        label = f"{len(at)} wakes by {kind}" if at else ""
+        low, where = 0.012 * place, axis.get_xaxis_transform()
+        axis.vlines(_moments(at), low, low + 0.011, color=colour, linewidth=0.8, transform=where, label=label)
     trades = [trade for trade in story.trades if trade.symbol == symbol]
     for trade in trades:
         _draw_trade(axis, trade, row)
@@ -201,10 +186,6 @@ def _draw_equity(axis: "Axes", points: list[tuple[int, float]]) -> None:
     axis.axhline(points[0][1], color=PRICE, linewidth=0.5, linestyle=":")
     axis.set_ylabel("equity at each day's\nstart, and at the end")
     axis.set_xlabel("UTC   ▲ long  ▼ short  o closed  x stopped; green won, red lost")
-
-
-def _kind(kind: WakeKind) -> str:
-    return kind if kind in KINDS else "condition"
 
 
 def _moments(times: list[int]) -> npt.NDArray[np.datetime64]:

@@ -49,9 +49,10 @@ class Records(Sequence[R]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def columns(self) -> dict[str, list[Any]]:
-        """Return the values of each field, as in a data frame."""
-        return self._columns(_value)
+    def columns(self, show: Callable[[str, Any], Any] | None = None) -> dict[str, list[Any]]:
+        """Return the values of each field, as in a data frame, or as `show` returns them for (field, value)."""
+        names, show = self._kind.__struct_fields__, show or _value
+        return {name: [show(name, getattr(row, name)) for row in self._rows] for name in names}
 
     def to_polars(self) -> Any:
         """Return a polars.DataFrame. Raises SettingsError when polars is not installed."""
@@ -67,19 +68,13 @@ class Records(Sequence[R]):
         if not count:
             return title
         shown = self if count <= SHOWN else Records(self._kind, [*self._rows[:half], *self._rows[-half:]])
-        cells = [[name, *column] for name, column in shown._columns(_text).items()]
+        cells = [[name, *column] for name, column in shown.columns(_text).items()]
         widths = [max(map(len, column)) for column in cells]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in zip(*cells, strict=True)
-        ]
+        padded = [[cell.ljust(width) for cell in column] for column, width in zip(cells, widths, strict=True)]
+        lines = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
         if count > SHOWN:
             lines.insert(half + 1, "…")
         return "\n".join([title, *lines])
-
-    def _columns(self, show: Callable[[str, Any], Any]) -> dict[str, list[Any]]:
-        names = self._kind.__struct_fields__
-        return {name: [show(name, getattr(row, name)) for row in self._rows] for name in names}
 
 
 def _is_time(name: str, value: object) -> bool:
@@ -104,9 +99,7 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, Decision):
         value = "; ".join(f"{leg.action} {leg.symbol}" for leg in value.legs) or "hold"
     elif isinstance(value, tuple) and all(isinstance(each, SymbolWake) for each in value):
-        value = "; ".join(
-            " ".join([*([each.symbol] if each.symbol else []), *map(str, each.reasons)]) for each in value
-        )
+        value = "; ".join(" ".join(filter(None, [each.symbol, *map(str, each.reasons)])) for each in value)
     text = "-" if value is None else " ".join(str(_value(name, value)).split())
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
 

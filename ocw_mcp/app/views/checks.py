@@ -12,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from platform import python_version
-from typing import NamedTuple
 
 import msgspec
 
@@ -62,23 +61,16 @@ class Check(msgspec.Struct, frozen=True):
     todo: str = ""
 
 
-class _Finding(NamedTuple):
-    """The result of a check, without the name of the check."""
-
-    found: str
-    verdict: CheckVerdict = CheckVerdict.OK
-    todo: str = ""
-
-
-_warning = partial(_Finding, verdict=CheckVerdict.WARNING)
-_problem = partial(_Finding, verdict=CheckVerdict.PROBLEM)
+_ok = partial(Check, "", CheckVerdict.OK)
+_warning = partial(Check, "", CheckVerdict.WARNING)
+_problem = partial(Check, "", CheckVerdict.PROBLEM)
 
 
 def examine(state: Path | None, env: Path | None, policies: Path | None, environ: Mapping[str, str]) -> list[Check]:
     """Check the installation, and the book of a state directory if one is given. Changes nothing."""
     env_files = [file for file in (env, None if state is None else state / ".env") if file is not None]
     checks = [
-        _check("python", lambda: _Finding(python_version())),
+        _check("python", lambda: _ok(python_version())),
         _check("ocw-mcp", _package),
         _check("settings", lambda: _settings(env, state, environ)),
         # A missing file has no mode; if the file is required, the check of the settings reports it.
@@ -92,86 +84,86 @@ def examine(state: Path | None, env: Path | None, policies: Path | None, environ
     return checks if state is None else [*checks, *_book(state)]
 
 
-def _check(name: str, find: Callable[[], _Finding]) -> Check:
+def _check(name: str, find: Callable[[], Check]) -> Check:
     """Run a check. A check that fails with an error is itself a problem, and the other checks still run."""
     try:
         result = find()
     except OcwError as error:
         result = _problem(_line(error))
     except msgspec.MsgspecError as error:
-        result = _problem(f"has invalid data: {_line(error)}", todo="see ocw journal verify")
+        result = _problem(f"has invalid data: {_line(error)}", "see ocw journal verify")
     except OSError as error:
-        result = _problem(f"cannot be read: {error.strerror}", todo="run this as the user who runs the engine")
-    return Check(name, result.verdict, result.found, result.todo)
+        result = _problem(f"cannot be read: {error.strerror}", "run this as the user who runs the engine")
+    return msgspec.structs.replace(result, name=name)
 
 
-def _package() -> _Finding:
+def _package() -> Check:
     try:
         installed = version("ocw-mcp")
     except PackageNotFoundError:
-        return _warning(f"{__version__}, not installed as a package", todo="install it: make install")
+        return _warning(f"{__version__}, not installed as a package", "install it: make install")
     if installed == __version__:
-        return _Finding(installed)
-    return _warning(f"{__version__}, installed as {installed}", todo="install it again")
+        return _ok(installed)
+    return _warning(f"{__version__}, installed as {installed}", "install it again")
 
 
-def _settings(env: Path | None, state: Path | None, environ: Mapping[str, str]) -> _Finding:
+def _settings(env: Path | None, state: Path | None, environ: Mapping[str, str]) -> Check:
     settings = load_settings(env, state, environ)
     require_paper(settings)
-    return _Finding(f"mode {settings.mode}")
+    return _ok(f"mode {settings.mode}")
 
 
-def _env_file(path: Path) -> _Finding:
+def _env_file(path: Path) -> Check:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
-        return _warning(f"{path} is open to other users (mode {mode:04o})", todo=f"chmod 600 {path}")
-    return _Finding(f"{path} is open to its owner only (mode {mode:04o})")
+        return _warning(f"{path} is open to other users (mode {mode:04o})", f"chmod 600 {path}")
+    return _ok(f"{path} is open to its owner only (mode {mode:04o})")
 
 
-def _policies(path: Path | None) -> _Finding:
+def _policies(path: Path | None) -> Check:
     loaded = load_policies(path)
     found = f"{loaded.source_name} is valid, SHA-256 {loaded.hash}"
-    return _warning(found, todo="; ".join(loaded.remarks)) if loaded.remarks else _Finding(found)
+    return _warning(found, "; ".join(loaded.remarks)) if loaded.remarks else _ok(found)
 
 
-def _ta_lib() -> _Finding:
+def _ta_lib() -> Check:
     try:
-        return _Finding(import_module("talib").__version__)
+        return _ok(import_module("talib").__version__)
     except Exception as error:
         # A library that was built for another machine can raise any exception.
-        return _problem(f"cannot be imported: {error}", todo="install ocw-mcp again")
+        return _problem(f"cannot be imported: {error}", "install ocw-mcp again")
 
 
-def _extra(module: str, extra: str, use: str) -> _Finding:
+def _extra(module: str, extra: str, use: str) -> Check:
     if find_spec(module) is None:
-        return _Finding(f"not installed, and needed only for {use}: ocw-mcp[{extra}]")
-    return _Finding(f"installed, for {use}")
+        return _ok(f"not installed, and needed only for {use}: ocw-mcp[{extra}]")
+    return _ok(f"installed, for {use}")
 
 
-def _clock(now: float, state: Path | None) -> _Finding:
+def _clock(now: float, state: Path | None) -> Check:
     """Check that the time of the system clock (seconds) is plausible. No time server is asked."""
     todo = "set the clock of this machine, and keep it with NTP"
     shown = iso(int(now) * SECOND) if 0 <= now < FAR_AWAY else f"{now:.0f} seconds after 1970"
     if not BUILT_AFTER <= now < FAR_AWAY:
-        return _problem(f"{shown} cannot be right", todo=todo)
+        return _problem(f"{shown} cannot be right", todo)
     try:
         written = (state / JOURNAL).stat().st_mtime if state is not None else now
     except OSError:
         written = now
     if written > now + 60:
-        return _warning(f"{shown} is before the last write of the journal", todo=todo)
-    return _Finding(f"{shown}, not compared with another clock")
+        return _warning(f"{shown} is before the last write of the journal", todo)
+    return _ok(f"{shown}, not compared with another clock")
 
 
-def _disk(state: Path | None) -> _Finding:
+def _disk(state: Path | None) -> Check:
     place = (state or Path()).absolute()
     while not place.is_dir() and place != place.parent:
         place = place.parent
     free = shutil.disk_usage(place).free
     found = f"{free / 1e9:,.1f} GB free"
     if free < TOO_LITTLE_SPACE:
-        return _problem(found, todo="free some space: on a full disk the journal fails and no entry passes")
-    return _warning(found, todo="free some space soon") if free < LITTLE_SPACE else _Finding(found)
+        return _problem(found, "free some space: on a full disk the journal fails and no entry passes")
+    return _warning(found, "free some space soon") if free < LITTLE_SPACE else _ok(found)
 
 
 def _book(state: Path) -> Iterator[Check]:
@@ -197,81 +189,81 @@ def _book(state: Path) -> Iterator[Check]:
         yield _check(name, partial(find, state))
 
 
-def _directory(state: Path) -> _Finding:
+def _directory(state: Path) -> Check:
     # The directory exists, so this only checks it.
     prepare(state)
     mode = stat.S_IMODE(state.stat().st_mode)
     if mode & 0o077:
-        return _warning(f"{state} is open to other users (mode {mode:04o})", todo=f"chmod 700 {state}")
-    return _Finding(f"{state} is yours and writable")
+        return _warning(f"{state} is open to other users (mode {mode:04o})", f"chmod 700 {state}")
+    return _ok(f"{state} is yours and writable")
 
 
-def _engine(state: Path) -> _Finding:
+def _engine(state: Path) -> Check:
     if not is_locked(state):
-        return _Finding("not running")
+        return _ok("not running")
     owner = lock_owner(state)
-    return _Finding("running" if owner is None else f"running as process {owner}")
+    return _ok("running" if owner is None else f"running as process {owner}")
 
 
-def _journal(state: Path) -> _Finding:
+def _journal(state: Path) -> Check:
     if not (state / JOURNAL).exists():
-        return _Finding("no book yet; the first run makes one")
+        return _ok("no book yet; the first run makes one")
     result = verify_book(state)
     if result.ok:
-        return _Finding(f"{result.events:,} events are consistent, head {result.head}")
+        return _ok(f"{result.events:,} events are consistent, head {result.head}")
     more = f" (and {len(result.problems) - 1} more)" if len(result.problems) > 1 else ""
     todo = "run no engine on it; see ocw journal verify, and restore the directory from a backup"
-    return _problem(result.problems[0] + more, todo=todo)
+    return _problem(result.problems[0] + more, todo)
 
 
-def _trading_state(state: Path) -> _Finding:
+def _trading_state(state: Path) -> Check:
     """Check the trading state of a book, as of the last summary of its engine."""
     summary = read_book(state).summary
     if not summary:
-        return _Finding("no event yet")
+        return _ok("no event yet")
     if (now := summary.get("state")) == TradingState.ACTIVE:
-        return _Finding(f"{now}: entries within every policy pass")
+        return _ok(f"{now}: entries within every policy pass")
     lowered = summary.get("lowered")
     by = "" if lowered is None else f" {lowered_text(msgspec.convert(lowered, Lowered))}"
     first = f"delete the file {HALT}, then " if halted_by_file(state) else ""
-    return _warning(f"{now}{by}", todo=f"once you know why: {first}ocw resume --state {state}")
+    return _warning(f"{now}{by}", f"once you know why: {first}ocw resume --state {state}")
 
 
-def _positions(state: Path) -> _Finding:
+def _positions(state: Path) -> Check:
     rows = ask_book(state, lambda db, _book: find_positions(db)).positions
     bare = [printable(row.symbol) for row in rows if not row.protected]
     if not bare:
-        return _Finding(f"{len(rows)} open, each with a stop" if rows else "none open")
+        return _ok(f"{len(rows)} open, each with a stop" if rows else "none open")
     which = f"{', '.join(bare)} UNPROTECTED: no stop at the venue"
     if is_locked(state):
-        return _warning(which, todo="the running engine closes it in time; check that with ocw watch")
+        return _warning(which, "the running engine closes it in time; check that with ocw watch")
     todo = "start the engine again with the same options: it places a stop, or closes the position"
-    return _problem(f"{which}, and no engine runs that would close it", todo=todo)
+    return _problem(f"{which}, and no engine runs that would close it", todo)
 
 
-def _commands(state: Path) -> _Finding:
+def _commands(state: Path) -> Check:
     waiting, refused = count_waiting(state), count_refused(state)
     if waiting is None:
-        return _problem("cannot be read", todo="give the folder to the user who runs the engine")
+        return _problem("cannot be read", "give the folder to the user who runs the engine")
     if refused:
-        return _warning(f"{refused} file(s) in commands/refused were not valid commands", todo="read and delete them")
+        return _warning(f"{refused} file(s) in commands/refused were not valid commands", "read and delete them")
     if waiting and not is_locked(state):
         todo = f"start one, or delete the files in {state / 'commands'}"
-        return _warning(f"{waiting} waiting for an engine", todo=todo)
-    return _Finding(f"{waiting} waiting" if waiting else "none waiting")
+        return _warning(f"{waiting} waiting for an engine", todo)
+    return _ok(f"{waiting} waiting" if waiting else "none waiting")
 
 
-def _halt_file(state: Path) -> _Finding:
+def _halt_file(state: Path) -> Check:
     if halted_by_file(state):
-        return _warning(f"the file {HALT} halts this book", todo="delete it, then ocw resume")
-    return _Finding(f"no file {HALT}")
+        return _warning(f"the file {HALT} halts this book", "delete it, then ocw resume")
+    return _ok(f"no file {HALT}")
 
 
-def _passphrase(state: Path) -> _Finding:
+def _passphrase(state: Path) -> Check:
     if not is_set(state):
-        return _Finding("not set; needed only to resume without --paper: ocw passphrase set")
+        return _ok("not set; needed only to resume without --paper: ocw passphrase set")
     require_sound(state)
-    return _Finding("set, readable by its owner only")
+    return _ok("set, readable by its owner only")
 
 
 def _line(error: Exception) -> str:
