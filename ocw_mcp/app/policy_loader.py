@@ -247,23 +247,30 @@ def _fault_of_number(value: Any) -> str | None:
 def _sentences(error: ValidationError, known: Mapping[tuple[str, ...], str]) -> Iterator[tuple[tuple[str, ...], str]]:
     # A check over a whole table means nothing while one of its numbers is invalid.
     doubtful = {*known, *(place[:-1] for place in known)}
-    found = [one for one in error.errors(include_url=False) if _place(one) not in doubtful]
-    unknown = {_place(one): _meant(one) for one in found if one["type"] == "extra_forbidden"}
-    for one in found:
+    all_found = [(tuple(map(str, one["loc"])), one) for one in error.errors(include_url=False)]
+    found = [(place, one) for place, one in all_found if place not in doubtful]
+    unknown = {
+        place: get_close_matches(place[-1], _known(place[:-1]), n=1)
+        for place, one in found
+        if one["type"] == "extra_forbidden"
+    }
+    meant = {(*place[:-1], *match) for place, match in unknown.items()}
+    for place, one in found:
         # A misspelt required key is also reported as missing, and a list whose entries are invalid as too short.
-        misspelt = one["type"] == "missing" and _place(one) in unknown.values()
+        misspelt = one["type"] == "missing" and place in meant
         if not misspelt and not (one["type"] == "too_short" and one["input"]):
-            yield _place(one), _sentence(one, unknown)
+            yield place, _sentence(place, one, unknown.get(place, []))
 
 
-def _sentence(one: ErrorDetails, unknown: Mapping[tuple[str, ...], tuple[str, ...] | None]) -> str:
-    place, kind, value = _place(one), one["type"], one["input"]
+def _sentence(place: tuple[str, ...], one: ErrorDetails, meant: list[str]) -> str:
+    """Return the sentence on an error; `meant` has the known key that an unknown one resembles, if there is one."""
+    kind, value = one["type"], one["input"]
     is_table = len(place) == 1 and place[0] != "name"
     label = f"[{place[0]}]" if is_table else ".".join(place)
     if kind == "extra_forbidden":
         label = f"[{place[0]}]" if len(place) == 1 and isinstance(value, Mapping) else ".".join(place)
-        if meant := unknown[place]:
-            return f"{label} is unknown; did you mean {meant[-1]}?"
+        if meant:
+            return f"{label} is unknown; did you mean {meant[0]}?"
         return f"{label} is unknown; expected one of {', '.join(_known(place[:-1]))}; remove it"
     if kind == "missing":
         wanted = "a table" if is_table else "a value"
@@ -290,16 +297,6 @@ _EXPECTED = {
     "string_too_short": "at least {min_length} character",
     "string_too_long": "at most {max_length} characters",
 }
-
-
-def _place(one: ErrorDetails) -> tuple[str, ...]:
-    return tuple(str(part) for part in one["loc"])
-
-
-def _meant(one: ErrorDetails) -> tuple[str, ...] | None:
-    *above, key = _place(one)
-    meant = get_close_matches(key, _known(tuple(above)), n=1)
-    return (*above, meant[0]) if meant else None
 
 
 def _known(above: tuple[str, ...]) -> list[str]:

@@ -65,13 +65,12 @@ class RunProgress:
         if now.catching_up:
             self._line.show(f"repeating steps from the journal: {_time(now.at)}")
             return
-        if self._first is None:
-            self._first = (wall_ms, now)
+        self._first = self._first or (wall_ms, now)
         if self._paced:
             self._beat(wall_ms, now)
             self._line.show(f"{_time(now.at)}  {standing(now)}")
         else:
-            self._line.show(self._far(wall_ms, now))
+            self._line.show(self._far(wall_ms, now, *self._first))
 
     def _beat(self, wall_ms: float, now: RunMoment) -> None:
         if self._quiet_since is not None and self._lines == self._narrator.lines:
@@ -81,15 +80,17 @@ class RunProgress:
             self._narrator.show(now.at, f"quiet     {standing(now)}", "dim")
         self._lines, self._quiet_since = self._narrator.lines, (wall_ms, now.at)
 
-    def _far(self, wall_ms: float, now: RunMoment) -> str:
-        """Return the progress of a run without a speed limit: time, share, candles, wakes and equity."""
-        assert self._first is not None
-        began_ms, first = self._first
+    def _far(self, wall_ms: float, now: RunMoment, began_ms: float, first: RunMoment) -> str:
+        """Return the progress of a run without a speed limit: time, done part, candles, wakes and equity.
+
+        The run was at `first` at the wall time `began_ms`.
+        """
         parts, done, took = [_time(now.at)], now.candles - first.candles, wall_ms - began_ms
         if now.ends_at is not None and now.ends_at > first.at:
             share = min(1.0, (now.at - first.at) / (now.ends_at - first.at))
-            left = f", {_left(took * (1 - share) / share)} left" if share > 0 and took >= SECOND else ""
-            parts.append(f"{share:.0%}{left}")
+            seconds = max(1, round(took * (1 - share) / share / SECOND)) if share > 0 and took >= SECOND else 0
+            left = f"{seconds} s" if seconds < 100 else f"{seconds // 60} min"
+            parts.append(f"{share:.0%}, {left} left" if seconds else f"{share:.0%}")
         pace = f", {done * SECOND / took:,.0f}/s" if done and took >= SECOND else ""
         parts += [f"{now.candles:,} candles{pace}", f"{now.wakes:,} wakes", f"equity {cents(now.equity)}"]
         return "  ".join(parts)
@@ -97,21 +98,17 @@ class RunProgress:
 
 def standing(now: RunMoment) -> str:
     """Return equity, positions, prices and the gate's counters in one line."""
-    named = [f"{symbol} {plain(exact(price))}" for symbol, price in list(now.prices.items())[:MOST_NAMED]]
-    more = len(now.prices) - len(named)
+    prices = [f"{symbol} {plain(exact(price))}" for symbol, price in now.prices.items()]
+    if (more := len(prices) - MOST_NAMED) > 0:
+        prices[MOST_NAMED:] = [f"{more} more"]
     held = [f"{symbol} {plain(quantity)}" for symbol, quantity in now.positions.items()]
     timer = "" if now.next_timer is None else f", next timer wake at {_time(now.next_timer)[11:]}"
     return (
         f"equity {cents(now.equity)}, {', '.join(held) or 'flat'}; "
-        f"{', '.join([*named, *([f'{more} more'] if more else [])]) or 'no price yet'}; "
+        f"{', '.join(prices) or 'no price yet'}; "
         f"{now.evaluations:,} evaluations, {now.wakes:,} wakes{timer}"
     )
 
 
 def _time(ms: int) -> str:
     return moment(ms)[:16]
-
-
-def _left(ms: float) -> str:
-    seconds = max(1, round(ms / SECOND))
-    return f"{seconds} s" if seconds < 100 else f"{seconds // 60} min"

@@ -88,10 +88,7 @@ def _hosts(value: Any) -> Any:
 
 
 _Word = Annotated[bool, BeforeValidator(_word)]
-_Level = Annotated[LogLevel, BeforeValidator(_level)]
 _Secret = Annotated[SecretStr | None, BeforeValidator(_secret)]
-_Url = Annotated[str | None, BeforeValidator(_url)]
-_Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
 
 
 class Settings(BaseModel):
@@ -105,12 +102,12 @@ class Settings(BaseModel):
     live_trading: _Word = False
     anthropic_api_key: _Secret = None
     anthropic_auth_token: _Secret = None
-    anthropic_base_url: _Url = None
+    anthropic_base_url: Annotated[str | None, BeforeValidator(_url)] = None
     claude_model: str | None = None
     fred_api_key: _Secret = None
-    serve_hosts: _Hosts = ()
+    serve_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()
     """Host names under which `--serve` answers other machines; without any it answers only this machine."""
-    log_level: _Level = LogLevel.INFO
+    log_level: Annotated[LogLevel, BeforeValidator(_level)] = LogLevel.INFO
     warnings: tuple[str, ...] = ()
     """Sentences for the user on problems that do not prevent a start."""
 

@@ -77,22 +77,21 @@ _FILLS = """SELECT at, n || '-' || leg || '-' || revision, symbol, side, quantit
 
 def read_live_summary(state: Path, rows: int) -> LiveSummary:
     """Read the book of a state directory, with the newest `rows` of each list. Raises BookError."""
-    stored = ask_book(state, lambda db, book: _read(db, book, rows))
-    return msgspec.structs.replace(stored, running=is_locked(state), waiting_commands=count_waiting(state))
 
+    def read(db: Database, book: StoredBook) -> LiveSummary:
+        summary = db.execute(GET_SUMMARY).fetchone()
+        names, fills = FillRow.__struct_fields__, db.execute(_FILLS, (rows,)).fetchall()
+        return LiveSummary(
+            book=book.book,
+            stamp=book.stamp,
+            running=is_locked(state),
+            waiting_commands=count_waiting(state),
+            engine=msgspec.json.decode(summary[0], type=EngineSummary) if summary else None,
+            positions=find_positions(db).positions,
+            orders=find_orders(db, rows),
+            decisions=find_decisions(db, rows),
+            fills=[msgspec.convert(dict(zip(names, row, strict=True)), FillRow) for row in reversed(fills)],
+            wakes=count(db, "SELECT count(*) FROM wakes"),
+        )
 
-def _read(db: Database, book: StoredBook, rows: int) -> LiveSummary:
-    summary = db.execute(GET_SUMMARY).fetchone()
-    names, fills = FillRow.__struct_fields__, db.execute(_FILLS, (rows,)).fetchall()
-    return LiveSummary(
-        book=book.book,
-        stamp=book.stamp,
-        running=False,
-        waiting_commands=None,
-        engine=msgspec.json.decode(summary[0], type=EngineSummary) if summary else None,
-        positions=find_positions(db).positions,
-        orders=find_orders(db, rows),
-        decisions=find_decisions(db, rows),
-        fills=[msgspec.convert(dict(zip(names, row, strict=True)), FillRow) for row in reversed(fills)],
-        wakes=count(db, "SELECT count(*) FROM wakes"),
-    )
+    return ask_book(state, read)
