@@ -48,10 +48,7 @@ class Child(Protocol):
 
 
 def spawn_engine(directory: Path, agent: str = AGENT) -> Child:
-    """Start an engine with an agent of `AGENTS` on the simulated market in real time, in its own session.
-
-    Raises BookError for a directory that cannot be a book's, and OSError if the process cannot be started.
-    """
+    """Start an engine on the simulated market in real time, in its own session. Raises BookError and OSError."""
     from ocw_mcp.adapters.store.directory import prepare
 
     prepare(directory)
@@ -110,10 +107,7 @@ class Attachment:
     def __init__(
         self, directory: Path, spawn: Callable[[Path], Child] | None = None, agent: str | None = AGENT
     ) -> None:
-        """`agent` is the agent of an engine that is started here; None is the agent of the book's last run.
-
-        Raises SettingsError for an agent that cannot be started.
-        """
+        """`agent` is that of an engine that is started here; None is the agent of the book's last run."""
         if agent is not None and agent not in AGENTS:
             raise SettingsError(f"--agent is {agent[:40]!r}; expected one of {', '.join(AGENTS)}")
         self._directory = directory

@@ -61,10 +61,7 @@ class ClaudeSetup:
         remembers: bool = True,
         report_wait: ReportWait | None = None,
     ) -> None:
-        """`remembers` gives the agent a memory; `report_wait` is called for an answer that takes long.
-
-        Raises SettingsError for a recording that cannot be read or written.
-        """
+        """`remembers` gives the agent a memory. Raises SettingsError for a recording that cannot be read or written."""
         if record is not None and decisions is not None:
             raise SettingsError("--record and --decisions exclude each other: replayed answers are already recorded")
         self.model = settings.claude_model or MODEL
@@ -144,10 +141,7 @@ class ClaudeSetup:
                 await self._api.close()
 
     async def check_model(self) -> None:
-        """Log a warning at the start if the model cannot be used; the rules then decide, and the journal has the cause.
-
-        The model cannot be used if it has no known price or if the API refuses it.
-        """
+        """Warn at the start if the model has no known price or the API refuses it: the rules then decide each wake."""
         # Any day serves to look up a price. It takes a thread, since the import of the price table is slow.
         if not isinstance(self._api, Trouble) and not await asyncio.to_thread(priced, self.model, 0):
             log.warning(

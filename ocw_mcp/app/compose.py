@@ -70,7 +70,7 @@ class WiredRun:
 
 
 def require_timeframes(policies: LoadedPolicies, interval: int) -> None:
-    """Raise SettingsError for a policy that wakes on closes of a timeframe that the market does not have.
+    """Raise SettingsError for a policy with wakes that candles of `interval` (ms) cannot give.
 
     A timeframe shorter than the candles counts as the candle length. A fixed time between wakes must be a multiple of
     the candle length.
@@ -94,16 +94,15 @@ def require_timeframes(policies: LoadedPolicies, interval: int) -> None:
 
 def decider(agent: str, policies: LoadedPolicies) -> Decider:
     """Return the decider of an agent's name. Raises SettingsError for an unknown name."""
-    match agent:
-        case "rules":
-            return RulesDecider(policies.policies)
-        case "reckless":
-            return RecklessDecider()
-        case "attached":
-            return AttachedDecider()
-        case "none":
-            return NoDecider()
-    raise SettingsError(f"there is no agent {agent!r}; expected one of {', '.join(AGENTS)}")
+    made_by_name: dict[str, Callable[[], Decider]] = {
+        "rules": lambda: RulesDecider(policies.policies),
+        "attached": AttachedDecider,
+        "reckless": RecklessDecider,
+        "none": NoDecider,
+    }
+    if agent not in made_by_name:
+        raise SettingsError(f"there is no agent {agent!r}; expected one of {', '.join(AGENTS)}")
+    return made_by_name[agent]()
 
 
 def stamp(feed: Feed) -> BookStamp:

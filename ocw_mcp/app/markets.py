@@ -30,10 +30,7 @@ def open_market(
     seed: int = 1,
     terms: TapeOptions = LENIENT,
 ) -> MarketFeed:
-    """Return the simulated market for `sim`, or the tape of a path.
-
-    Raises TapeError for an invalid tape, SettingsError if the simulated market does not have the symbols or interval.
-    """
+    """Return the simulated market for `sim`, or the tape of a path. Raises SettingsError and TapeError."""
     if market != SIMULATED:
         return TapeFeed.open(Path(market), product, interval, symbols or None, terms)
     try:

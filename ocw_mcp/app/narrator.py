@@ -97,10 +97,7 @@ class Narrator:
         self.show(at, f"waiting   for Claude on {task}, up to {longest_s:g} s", "dim")
 
     def _line(self, event: events.DomainEvent) -> tuple[str, str]:
-        """Return the line of an event and its colour.
-
-        Gains are green, losses red, fills cyan, refusals yellow, and reached limits bold red.
-        """
+        """Return the line of an event and its colour; the line is empty for an event that is not shown."""
         match event:
             case events.DayOpened(day=day, equity=equity):
                 held, self._held = self._held, 0

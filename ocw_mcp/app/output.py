@@ -104,10 +104,7 @@ class StatusLine:
 
 @contextmanager
 def working(task: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """Show the name of a task while the block runs, if standard error is a terminal; `quiet` shows nothing.
-
-    The value of the block is a function that shows another text in its place.
-    """
+    """Show a task on standard error, if it is a terminal, while the block runs; yield a function that changes it."""
     if quiet or not sys.stderr.isatty():
         yield lambda text: None
         return

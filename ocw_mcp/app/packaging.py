@@ -79,10 +79,7 @@ def written(page: str) -> str:
 
 
 def pinned(checkout: Path) -> str:
-    """Return the part of the lock that a bundle needs: pinned dependencies with the hashes of their files.
-
-    Raises InvariantError for a dependency that is not in the lock.
-    """
+    """Return the part of the lock that a bundle needs. Raises InvariantError for a dependency that it lacks."""
     project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = {_name(each) for each in project["dependencies"]}
     lock = (checkout / LOCK).read_text(encoding="utf-8")

@@ -17,10 +17,7 @@ def parse_product(text: str | None, option: str = "--product") -> Product | None
 
 
 def parse_symbols(text: str | None, option: str = "--symbols") -> tuple[str, ...]:
-    """Return the symbols of a comma-separated text, sorted and spelled as given; the market finds its own symbols.
-
-    None has no symbols. Raises SettingsError for a part that cannot be a symbol.
-    """
+    """Return symbols separated by commas, sorted, as they were written; none for None. Raises SettingsError."""
     if text is None:
         return ()
     symbols = sorted({unicodedata.normalize("NFC", part.strip()) for part in text.split(",")})

@@ -129,10 +129,7 @@ async def read_prices(feed: Feed, until: int, candles: int) -> dict[str, ChartPr
 
 
 def draw(path: Path, feed: Feed, story: ChartData, figures: dict[str, Any]) -> None:
-    """Draw the picture of a run from its report, and write it as a PNG. Runs an event loop to read the prices again.
-
-    Raises SettingsError when the file cannot be written.
-    """
+    """Draw the picture of a run from its report into a PNG. Raises SettingsError when the file cannot be written."""
     from matplotlib.figure import Figure
 
     prices = asyncio.run(read_prices(feed, figures["to"], figures["candles"]))

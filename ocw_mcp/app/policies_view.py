@@ -25,10 +25,7 @@ def of_file(loaded: LoadedPolicies) -> dict[str, Any]:
 
 
 def of_book(state: Path) -> dict[str, Any]:
-    """Return the limits of a book's last run, with the use of each, ready for JSON. The book is only read.
-
-    Raises BookError if there is no book, or if no engine has run it.
-    """
+    """Return the limits of a book's last run with the use of each, ready for JSON. Raises BookError without a run."""
     view = msgspec.to_builtins(read_book(state))
     summary = view["summary"]
     if not summary:

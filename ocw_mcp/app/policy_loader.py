@@ -69,10 +69,7 @@ class LoadedPrompts:
 
 
 def load_policies(directory: Path | None, name: str = "default") -> LoadedPolicies:
-    """Load `name`.toml from a directory, or from the shipped policies; `directory` may also be the policy file itself.
-
-    Raises SettingsError that lists all problems of the file.
-    """
+    """Load `name`.toml from a directory or the shipped policies, or a given file. Raises SettingsError."""
     folder = shipped("policies") if directory is None else directory
     path = folder if folder.is_file() else _policy_path(folder, name)
     usual = _read(path)
@@ -90,10 +87,7 @@ def load_policies(directory: Path | None, name: str = "default") -> LoadedPolici
 
 
 def with_every(loaded: LoadedPolicies, every: str) -> LoadedPolicies:
-    """Return the policies with a fixed time between wakes, such as `15m`, with their own name and hash.
-
-    Raises SettingsError for a text that is not a span of time.
-    """
+    """Return the policies with a fixed time between wakes, such as `15m`. Raises SettingsError for another text."""
     try:
         name = span_name(span_ms(every))
     except ValueError as error:
@@ -163,10 +157,7 @@ def _chain(path: Path) -> dict[Path, tuple[str, dict[str, Any]]]:
 
 
 def _named(path: Path, key: str, name: object, *, itself: bool) -> Path:
-    """Return the policy file that a key of another file names: in the same folder, or shipped.
-
-    With `itself` the file may name itself. Raises SettingsError if there is no such file.
-    """
+    """Return the policy file that a key of `path` names, beside it or shipped; with `itself` it may be `path`."""
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
         expected = f"expected the name of a policy, of at most {_LONGEST_NAME} characters and in quotes"
         raise refusal(str(path), [f"{key} is {_shown(name)}; {expected}; correct it"])
@@ -186,10 +177,7 @@ def _label(path: Path, first: Path) -> str:
 
 
 def load_prompts(directory: Path | None) -> LoadedPrompts:
-    """Load every Markdown file of a directory, or of the shipped prompts, except README.md.
-
-    Raises SettingsError when the directory or one of its files cannot be read.
-    """
+    """Load the Markdown files of a directory, or the shipped prompts, except README.md. Raises SettingsError."""
     folder = shipped("prompts") if directory is None else directory
     files = _files(folder, "prompts", ".md")
     texts = {path.stem: read_text(path, shipper()) for path in files if path.name != "README.md"}

@@ -22,10 +22,7 @@ MOST_NAMED: Final = 5
 
 
 class RunMoment(NamedTuple):
-    """The state of a run between two frames.
-
-    Times are in ms, prices and equity in quote currency, positions signed in base assets.
-    """
+    """The state of a run between two frames: times in ms, money in quote currency, positions signed in base assets."""
 
     at: int
     ends_at: int | None
@@ -81,10 +78,7 @@ class RunProgress:
         self._lines, self._quiet_since = self._narrator.lines, (wall_ms, now.at)
 
     def _far(self, wall_ms: float, now: RunMoment, began_ms: float, first: RunMoment) -> str:
-        """Return the progress of a run without a speed limit: time, done part, candles, wakes and equity.
-
-        The run was at `first` at the wall time `began_ms`.
-        """
+        """Return the progress of an unpaced run, which was at `first` at the wall time `began_ms`."""
         parts, done, took = [_time(now.at)], now.candles - first.candles, wall_ms - began_ms
         if now.ends_at is not None and now.ends_at > first.at:
             share = min(1.0, (now.at - first.at) / (now.ends_at - first.at))

@@ -1,7 +1,4 @@
-"""Writes `docs/reference.md` from the declarations in the code: policies, refusals, causes and tools.
-
-`python -m ocw_mcp.app.reference` prints the page; `make docs` writes it, and a test compares the page with the code.
-"""
+"""Prints `docs/reference.md` from the declarations in the code. `make docs` writes it, and a test compares it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn

@@ -12,10 +12,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shipped(name: str, package: Path = _PACKAGE) -> Path:
-    """Return the path of a shipped folder or file: inside the package in a wheel, beside it in a checkout.
-
-    Raises SettingsError when the installation lacks it.
-    """
+    """Return the path of a shipped file or folder, in a wheel or in a checkout. Raises SettingsError without it."""
     in_wheel = package / "shipped" / name
     if in_wheel.exists():
         return in_wheel

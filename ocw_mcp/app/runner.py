@@ -165,10 +165,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
 
 
 def _of_the_tape(feed: TapeFeed, flags: list[str], warn: Callable[[str], None]) -> dict[str, Any]:
-    """Return the report's figures on a tape: corrected rows, left-out rows and files, and symbols that ended early.
-
-    Warns of left-out rows and files, and of symbols that ended early.
-    """
+    """Return the report's figures on a tape; warn of left-out rows and files, and of symbols that ended early."""
     left_out, breaks = feed.left_out, feed.discontinuities
     for each in left_out[:WARNED_OF]:
         warn(str(each))

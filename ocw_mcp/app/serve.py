@@ -46,10 +46,7 @@ def facade_of(book: WiredRun, directory: Path) -> Facade:
 
 @asynccontextmanager
 async def serve_engine(listen_at: ListenAddress, facade: Facade, directory: Path) -> AsyncIterator[None]:
-    """Serve a book while the block runs, and write its address to the state directory.
-
-    Raises SettingsError and BookError.
-    """
+    """Serve a book while the block runs, and write its address to its directory. Raises SettingsError and BookError."""
     token = new_token()
     keyring = Keyring(directory, [(token, OWNERS)])
     texts = load_prompts(shipped("prompts") / "desktop").texts

@@ -19,10 +19,7 @@ def asks_for_passphrase(arguments: list[str]) -> bool:
 
 @contextmanager
 def _without(flags: int, restore: int) -> Iterator[int | None]:
-    """Turn local modes of the terminal off until the block ends; yield its descriptor, or None without a terminal.
-
-    `restore` is the time at which the usual modes return, such as `termios.TCSADRAIN`.
-    """
+    """Turn modes of the terminal off until the block ends; yield its descriptor, or None without a terminal."""
     try:
         terminal = sys.stdin.fileno()
         usual = termios.tcgetattr(terminal)

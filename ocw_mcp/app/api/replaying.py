@@ -78,10 +78,7 @@ class ReplayResult:
         return str(self.report["fingerprint"])
 
     def picture(self, path: str | Path) -> Path:
-        """Draw prices, wakes, trades and equity into a PNG, and return its path.
-
-        Raises SettingsError when matplotlib is not installed, when the file cannot be written, or without a candle.
-        """
+        """Draw prices, wakes, trades and equity into a PNG, and return its path. Raises SettingsError if it cannot."""
         to, figures = Path(path), self.report
         picture.require(to)
         if not figures["candles"]:
