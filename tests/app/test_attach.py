@@ -32,12 +32,12 @@ def never(directory: Path) -> Child:
     raise AssertionError("no engine is to be started")
 
 
-async def test_an_engine_that_tells_its_address_is_taken(tmp_path: Path) -> None:
+async def test_running_engine_with_an_address_is_used(tmp_path: Path) -> None:
     write_address(tmp_path, HERE)
     assert await Attachment(tmp_path, never)() == HERE
 
 
-async def test_without_an_engine_one_is_started_and_waited_for(tmp_path: Path) -> None:
+async def test_engine_is_started_and_awaited_if_none_runs(tmp_path: Path) -> None:
     started: list[Path] = []
 
     def spawn(directory: Path) -> Child:
@@ -51,7 +51,7 @@ async def test_without_an_engine_one_is_started_and_waited_for(tmp_path: Path) -
     assert started == [tmp_path]
 
 
-async def test_what_a_dead_engine_left_is_not_believed_twice(tmp_path: Path) -> None:
+async def test_silent_address_of_a_dead_engine_is_not_returned_again(tmp_path: Path) -> None:
     def spawn(directory: Path) -> Child:
         write_address(directory, THERE)
         return Engine()
@@ -62,7 +62,7 @@ async def test_what_a_dead_engine_left_is_not_believed_twice(tmp_path: Path) -> 
     assert await attachment(silent=HERE) == THERE
 
 
-async def test_an_engine_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
+async def test_last_log_line_of_an_engine_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
     def spawn(directory: Path) -> Child:
         (directory / LOG).write_text("ocw: the book was made for another market\n\n")
         return Engine(2)
@@ -71,19 +71,21 @@ async def test_an_engine_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
         await Attachment(tmp_path, spawn)()
 
 
-async def test_an_engine_that_is_not_served_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_engine_without_an_address_is_reported_as_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(attach, "UNSERVED_S", 0.05)
     with StateLock(tmp_path), pytest.raises(AttachError, match="is not served; a person must start it with --serve"):
         await Attachment(tmp_path, never)()
 
 
-async def test_nobody_is_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_for_an_engine_ends_with_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attach, "PATIENCE_S", 0.1)
     with pytest.raises(AttachError, match="was not ready within"):
         await Attachment(tmp_path, lambda directory: Engine())()
 
 
-def test_an_engine_on_paper_is_given_no_key() -> None:
+def test_started_paper_engine_gets_no_key() -> None:
     assert not [name for name in attach.KEPT if "KEY" in name or "TOKEN" in name or name.startswith(("BINANCE", "AN"))]
 
 
@@ -98,7 +100,7 @@ def test_book_with_other_limits_or_agent_is_not_started(
         asyncio.run(Attachment(book, never)())
 
 
-def test_a_book_that_ran_as_a_start_would_run_it_is_started(
+def test_book_with_the_same_agent_and_limits_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "book"
@@ -111,7 +113,7 @@ def test_a_book_that_ran_as_a_start_would_run_it_is_started(
     assert asyncio.run(Attachment(book, spawn)()) == THERE
 
 
-async def test_once_a_stopping_engine_lets_go_an_engine_is_started(tmp_path: Path) -> None:
+async def test_engine_is_started_once_a_stopping_one_frees_the_lock(tmp_path: Path) -> None:
     """It serves no more, and its lock is still held: the call waits, and nothing hangs once the lock is free."""
     lock, started = StateLock(tmp_path), []
 
@@ -150,13 +152,15 @@ async def test_losing_start_waits_for_the_winner_and_starts_after_it(
     assert not children
 
 
-async def test_an_engine_that_never_ends_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_engine_that_does_not_end_is_reported_as_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(attach, "STOPPING_S", 0.05)
     with StateLock(tmp_path), pytest.raises(AttachError, match="stopped serving, and has not ended"):
         await Attachment(tmp_path, never)(silent=HERE)
 
 
-def test_only_agents_that_need_no_key_are_started(tmp_path: Path) -> None:
+def test_agent_that_needs_a_key_is_refused(tmp_path: Path) -> None:
     for name in ("attached", "none", "rules"):
         Attachment(tmp_path, never, agent=name)
     for name in ("claude", "reckless", ""):
@@ -164,7 +168,7 @@ def test_only_agents_that_need_no_key_are_started(tmp_path: Path) -> None:
             Attachment(tmp_path, never, agent=name)
 
 
-def test_a_client_for_no_agent_does_not_start_a_book_of_rules(
+def test_client_with_agent_none_does_not_start_a_book_of_rules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "book"
@@ -173,7 +177,7 @@ def test_a_client_for_no_agent_does_not_start_a_book_of_rules(
         asyncio.run(Attachment(book, never, agent="none")())
 
 
-def test_a_desktop_client_starts_an_engine_for_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_desktop_command_passes_its_agent_to_the_attachment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started: list[str] = []
     monkeypatch.setattr(Bridge, "serve", _nothing)
     monkeypatch.setattr(attach, "Attachment", lambda directory, agent: started.append(agent))
@@ -188,7 +192,7 @@ def test_a_new_book_has_no_agent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("agent", ["rules", "none", "attached"])
-def test_a_book_goes_on_with_the_agent_that_it_ran_with(
+def test_book_keeps_the_agent_of_its_last_run(
     tmp_path: Path, agent: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book, started = tmp_path / "book", list[str]()

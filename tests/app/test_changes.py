@@ -34,7 +34,7 @@ def test_changes_since_the_last_run_are_reported_in_one_line(ocw: Ocw, tmp_path:
     assert f"agent none · policy lab ({lab})" in ocw("status", "--state", tmp_path).out
 
 
-def test_other_prompts_are_told_of(ocw: Ocw, tmp_path: Path) -> None:
+def test_changed_prompts_are_reported_at_the_start(ocw: Ocw, tmp_path: Path) -> None:
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "mine.md").write_text("Decide.")
     ocw(*RUN, "--for", "6h", "--state", tmp_path / "book")
@@ -42,7 +42,7 @@ def test_other_prompts_are_told_of(ocw: Ocw, tmp_path: Path) -> None:
     assert f"from now on with prompts {load_prompts(tmp_path / 'prompts').hash[:12]}\n" in said.err
 
 
-def test_a_run_that_broke_off_is_gone_on_with_as_it_was(ocw: Ocw, tmp_path: Path) -> None:
+def test_interrupted_run_is_resumed_only_without_changes(ocw: Ocw, tmp_path: Path) -> None:
     def breaks_off(at: int, event: DomainEvent) -> None:
         if at > began + 12 * HOUR:
             raise Crash

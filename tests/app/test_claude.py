@@ -178,7 +178,7 @@ async def test_model_without_a_price_is_reported_at_the_start(
     assert "set CLAUDE_MODEL to a model that genai-prices has, such as claude-sonnet-5-5" in said
 
 
-def test_which_wakes_had_no_recording_is_told_at_the_end(
+def test_wakes_without_a_recorded_answer_are_listed_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ocw = Ocw(monkeypatch, capsys)
@@ -192,7 +192,7 @@ def test_which_wakes_had_no_recording_is_told_at_the_end(
     assert "wake 1: no such call was recorded" in said.err
 
 
-def test_options_about_claudes_decisions_want_claude(
+def test_recording_options_are_refused_for_another_agent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ocw = Ocw(monkeypatch, capsys)
@@ -208,7 +208,7 @@ def test_options_about_claudes_decisions_want_claude(
         ClaudeSetup(settings(None), file, file)
 
 
-def test_what_goes_wrong_beside_claude_is_one_sentence(
+def test_invalid_recording_or_prompts_give_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:

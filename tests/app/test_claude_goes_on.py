@@ -50,7 +50,7 @@ async def run(
 
 
 @pytest.mark.parametrize("character", ["trader", "refuser"])
-async def test_stopped_at_any_time_a_recorded_run_comes_to_the_same(tmp_path: Path, character: str) -> None:
+async def test_recorded_run_stopped_at_any_time_has_the_same_fingerprint(tmp_path: Path, character: str) -> None:
     record, nobody = tmp_path / "decisions.jsonl", Settings()
     async with served_claude(character) as url:
         asks = ClaudeSetup(Settings(anthropic_api_key=KEY, anthropic_base_url=url), record)

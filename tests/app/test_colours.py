@@ -58,11 +58,11 @@ def style(event: events.DomainEvent) -> str:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_line_of_the_feed_has_its_colour(event: events.DomainEvent, colour: str) -> None:
+def test_each_printed_event_has_its_colour(event: events.DomainEvent, colour: str) -> None:
     assert style(event) == colour
 
 
-def test_words_of_a_model_are_no_markup() -> None:
+def test_markup_in_a_models_text_is_printed_as_text() -> None:
     said: list[Text] = []
     leg = Leg(symbol="BTCUSDT", action=Action.BUY, reasoning="[bold green]+900.00[/]")
     Narrator(said.append)(0, events.DecisionMade(1, "claude", 0, Decision((leg,))))
@@ -79,7 +79,7 @@ def test_words_of_a_model_are_no_markup() -> None:
         (("status",), (GREEN,)),
     ],
 )
-def test_a_book_is_shown_in_colour_if_it_is_wanted(
+def test_book_is_shown_in_colour_only_if_requested(
     ocw: Ocw, desk: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], colours: tuple[str, ...]
 ) -> None:
     plain = ocw(*command, "--state", desk).out

@@ -68,13 +68,13 @@ async def test_repeated_snapshot_is_answered_from_cache_for_a_time() -> None:
     assert {each.cost_usd for _, each in made if each.decision.cause_kind is CauseKind.REMEMBERED} == {D(0)}
 
 
-async def test_a_market_that_moves_is_asked_about_each_time() -> None:
+async def test_agent_is_called_at_each_wake_of_a_moving_market() -> None:
     model = Holds()
     await claude(model, [100.0 * 1.0003**minute for minute in range(120)], QUIET).go()
     assert model.asked == list(range(1, 9))
 
 
-async def test_what_is_remembered_survives_a_kill_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cached_decisions_survive_a_kill_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 7)
     closes = [100.0] * 100 + [101.0] * 60
     undisturbed = await claude(Holds(), closes, QUIET, MemoryStore()).go()
@@ -91,7 +91,7 @@ async def test_what_is_remembered_survives_a_kill_at_any_moment(monkeypatch: pyt
 
 
 @pytest.mark.requirement("A05")
-async def test_low_budget_thins_wakes_and_none_gives_them_to_rules() -> None:
+async def test_low_budget_skips_calls_and_spent_budget_stops_them() -> None:
     rising = [100 * 1.0003**minute + 0.3 * math.sin(minute / 7) for minute in range(900)]
     policy = policies(gate=GATE, rules=EAGER, budget={"usd_per_day": "1.5", "usd_per_month": 10})
     dear = msgspec.structs.replace(says(), usage=TokenUsage(plain=25_000, output=1))

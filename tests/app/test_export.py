@@ -64,7 +64,7 @@ def test_trades_are_exported_with_every_digit(ocw: Ocw, desk: Path) -> None:
     assert sum(D(row["pnl"]) for row in rows) == ask_book(desk, lambda db, _: find_trades(db, 1)).pnl
 
 
-def test_orders_are_exported_with_those_that_are_through(ocw: Ocw, desk: Path) -> None:
+def test_export_of_orders_includes_finished_ones(ocw: Ocw, desk: Path) -> None:
     rows = table(ocw("export", "orders", "--state", desk).out)
     orders = ask_book(desk, lambda db, _: find_orders(db, 10_000, finished=True)).orders
     assert [row["id"] for row in rows] == [order.id for order in orders]
@@ -81,21 +81,21 @@ def test_decisions_are_exported_with_their_legs(ocw: Ocw, desk: Path) -> None:
     assert acted["legs"].startswith('[{"symbol":"')
 
 
-def test_equity_is_that_of_each_day_and_of_now(ocw: Ocw, desk: Path) -> None:
+def test_export_of_equity_has_each_day_and_the_last_time(ocw: Ocw, desk: Path) -> None:
     rows = table(ocw("export", "equity", "--state", desk).out)
     assert rows[0] == {"at": "2026-01-01T00:00:00.000Z", "equity": "10000"}
     assert rows[-1]["at"] == "2026-01-01T20:00:00.000Z"
     assert rows[-1]["equity"] != "10000"
 
 
-def test_an_empty_book_is_a_head_alone(ocw: Ocw, tmp_path: Path) -> None:
+def test_export_of_an_empty_book_has_only_column_names(ocw: Ocw, tmp_path: Path) -> None:
     open_book(tmp_path).close()
     assert ocw("export", "equity", "--state", tmp_path).out == "at,equity\n"
     assert ocw("export", "trades", "--state", tmp_path).out.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", export.TABLES)
-def test_a_parquet_file_holds_the_same_with_types(ocw: Ocw, desk: Path, tmp_path: Path, name: str) -> None:
+def test_parquet_export_equals_csv_with_typed_columns(ocw: Ocw, desk: Path, tmp_path: Path, name: str) -> None:
     polars = pytest.importorskip("polars")
     file = tmp_path / f"{name}.parquet"
     said = ocw("export", name, "--format", "parquet", "--output", file, "--state", desk)
@@ -142,7 +142,7 @@ def test_an_amount_that_parquet_cannot_hold_is_refused() -> None:
         ("\x1b[2J", "[2J"),
     ],
 )
-def test_words_of_a_model_are_no_formula(ocw: Ocw, tmp_path: Path, written: str, cell: str) -> None:
+def test_formula_in_a_models_text_is_exported_as_text(ocw: Ocw, tmp_path: Path, written: str, cell: str) -> None:
     legs = (Leg("BTCUSDT", Action.HOLD, reasoning=written),)
     with closing(open_book(tmp_path)) as store:
         tell(
@@ -162,7 +162,7 @@ def test_negative_amounts_stay_numbers(ocw: Ocw, desk: Path) -> None:
     assert any(row["pnl"].startswith("-") for row in table(ocw("export", "trades", "--state", desk).out))
 
 
-def test_a_file_of_the_format_is_written_anew(ocw: Ocw, desk: Path, tmp_path: Path) -> None:
+def test_export_overwrites_only_a_file_of_its_format(ocw: Ocw, desk: Path, tmp_path: Path) -> None:
     file = tmp_path / "trades.csv"
     file.write_text("old")
     assert ocw("export", "trades", "--output", file, "--state", desk).code == 0
@@ -181,7 +181,7 @@ def test_a_file_of_the_format_is_written_anew(ocw: Ocw, desk: Path, tmp_path: Pa
         (("trades", "--output", f"{{dir}}/{'t' * 300}.csv"), "cannot be written: File name too long"),
     ],
 )
-def test_what_cannot_be_exported_is_one_sentence(
+def test_invalid_export_is_refused_in_one_sentence(
     ocw: Ocw, desk: Path, tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
     (tmp_path / "journal.db").write_text("precious")
@@ -198,6 +198,6 @@ def test_parquet_without_polars_names_the_command(ocw: Ocw, desk: Path, monkeypa
     assert said.code == 2
 
 
-def test_an_export_of_no_book_is_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
+def test_export_without_a_book_is_refused_in_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
     said = ocw("export", "trades", "--state", tmp_path / "none")
     assert (said.code, "holds no book" in said.err) == (2, True)

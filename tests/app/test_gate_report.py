@@ -24,13 +24,13 @@ def stepped(*places: int, by: float = 1.02, length: int = 2_000) -> list[float]:
     return [100 * by ** sum(place >= each for each in places) for place in range(length)]
 
 
-def test_a_jump_is_one_move_however_many_returns_it_is_in() -> None:
+def test_jump_within_several_returns_is_one_move() -> None:
     ((began, ended, change),) = moves(closes(stepped(500)), SPAN, MINUTE)
     assert began < 500 * MINUTE <= ended == began + SPAN
     assert change == pytest.approx(math.log(1.02))
 
 
-def test_a_move_over_a_hole_is_none() -> None:
+def test_return_across_a_data_gap_is_no_move() -> None:
     assert moves(closes(stepped(500), frozenset({500, 501})), SPAN, MINUTE) == []
 
 
@@ -60,6 +60,6 @@ def test_move_is_missed_without_a_wake_during_it() -> None:
     assert told["by_chance"] == pytest.approx(math.exp(-4 * 5 / 60), abs=1e-4)
 
 
-def test_where_nothing_moved_nothing_is_missed() -> None:
+def test_market_without_moves_has_no_missed_move() -> None:
     told = judge({"BTCUSDT": []}, SPAN, [], HOUR)
     assert (told["moves"], told["miss_rate"], told["median_delay_min"], told["by_chance"]) == (0, None, None, 1)

@@ -19,7 +19,7 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return Ocw(monkeypatch, capsys)
 
 
-def test_an_entry_is_added_beside_others_and_the_old_file_kept(ocw: Ocw, tmp_path: Path) -> None:
+def test_install_keeps_other_entries_and_a_copy_of_the_file(ocw: Ocw, tmp_path: Path) -> None:
     config = tmp_path / CONFIG
     config.write_text(json.dumps(OTHERS))
     config.chmod(0o600)
@@ -55,7 +55,7 @@ def test_a_dry_run_prints_and_writes_nothing(ocw: Ocw, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"mcpServers": 5}', "\xff"])
-def test_a_file_that_is_no_configuration_is_left_alone(ocw: Ocw, tmp_path: Path, text: str) -> None:
+def test_invalid_configuration_file_is_not_changed(ocw: Ocw, tmp_path: Path, text: str) -> None:
     config = tmp_path / CONFIG
     config.write_bytes(text.encode("latin-1"))
     said = ocw("install", "claude-desktop", "--config", config)
@@ -65,14 +65,14 @@ def test_a_file_that_is_no_configuration_is_left_alone(ocw: Ocw, tmp_path: Path,
     assert [each.name for each in tmp_path.iterdir()] == [CONFIG]
 
 
-def test_claude_code_is_given_a_command_that_a_shell_takes(ocw: Ocw, tmp_path: Path) -> None:
+def test_command_for_claude_code_is_quoted_for_a_shell(ocw: Ocw, tmp_path: Path) -> None:
     said = ocw("install", "claude-code", "--state", tmp_path / "my desk")
     words = shlex.split(said.out)
     assert words[:5] == ["claude", "mcp", "add", "ocw", "--"]
     assert words[-3:] == ["mcp", "--state", str(tmp_path / "my desk")]
 
 
-def test_the_configuration_is_where_claude_desktop_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configuration_path_follows_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     places = {system: desktop_config(system, tmp_path).relative_to(tmp_path).parts for system in ("darwin", "linux")}
     assert places == {

@@ -22,7 +22,7 @@ def _as_it_was() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def test_logging_speaks_in_the_format_of_the_house(capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_of_logging_appear_in_the_log_format(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure(LogLevel.INFO, quiet=True)
     ours.warning("nothing is written into memory: nobody tells what %s costs", "a\x1b[2J model")
     structlog.get_logger().warning("in our own words")
@@ -33,7 +33,7 @@ def test_logging_speaks_in_the_format_of_the_house(capsys: pytest.CaptureFixture
     assert second[28:].rstrip() == "[warning  ] in our own words"
 
 
-def test_a_library_cannot_put_its_own_format_beside_ours(capsys: pytest.CaptureFixture[str]) -> None:
+def test_library_that_configures_logging_adds_no_second_line(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure(LogLevel.INFO)
     log.configure(LogLevel.INFO)
     logging.basicConfig(format="foreign %(message)s")
@@ -54,7 +54,7 @@ def test_error_trace_shows_lines_but_no_variable_values(capsys: pytest.CaptureFi
     assert "canary-key" not in err
 
 
-def test_an_identical_warning_is_said_once_an_hour() -> None:
+def test_identical_warning_is_logged_once_an_hour() -> None:
     now = [0.0]
     once = log.Once(lambda: now[0])
 

@@ -55,7 +55,7 @@ def exit_by(principal: str, leg: Purpose = Purpose.EXIT) -> tuple[events.DomainE
         ),
     ],
 )  # fmt: skip
-def test_a_position_that_closed_is_told_with_why(
+def test_closed_position_is_reported_with_its_reason(
     before: tuple[events.DomainEvent, ...], principal: str, leg: Purpose, why: str
 ) -> None:
     assert told(*before, *exit_by(principal, leg))[-1] == f"closed    BTCUSDT, -3 after fees and funding ({why})"
@@ -68,7 +68,7 @@ def test_target_of_an_oco_order_is_not_reported_as_stop() -> None:
     assert told(intended, at_target, closed)[-1].endswith("(its target)")
 
 
-def test_why_one_position_closed_is_not_told_of_the_next() -> None:
+def test_reason_of_one_closing_is_not_used_for_the_next() -> None:
     rule = events.ExitDecided("BTCUSDT", "trail", "it gave back 2%")
     assert told(rule, *exit_by("guard"), *exit_by("guard"))[-1].endswith("(closed by guard)")
 
@@ -85,11 +85,11 @@ def test_agent_failure_and_recovery_are_each_reported_once() -> None:
 
 
 @pytest.mark.parametrize("kind", [CauseKind.THROTTLED, CauseKind.IMPOSSIBLE])
-def test_an_agent_that_left_one_wake_to_the_rules_is_not_absent(kind: CauseKind) -> None:
+def test_agent_that_skips_one_wake_is_not_reported_as_failed(kind: CauseKind) -> None:
     assert told(made("rules", Cause(kind))) == []
 
 
-def test_rules_that_decide_for_themselves_stand_in_for_nobody() -> None:
+def test_rules_as_the_agent_are_not_reported_as_a_replacement() -> None:
     assert told(made("rules"), made("rules", Cause(CauseKind.NOTHING_TO_DO))) == []
 
 

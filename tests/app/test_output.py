@@ -67,7 +67,7 @@ def test_run_with_a_closed_pipe_goes_on_silently(
     assert events_of(ocw, tmp_path / "unread") == events_of(ocw, tmp_path / "read")
 
 
-def test_a_run_on_a_full_disk_says_so_once_and_goes_on(
+def test_run_with_a_full_disk_reports_it_once_and_goes_on(
     ocw: Ocw, tmp_path: Path, full: TextIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
@@ -80,7 +80,7 @@ def test_a_run_on_a_full_disk_says_so_once_and_goes_on(
 
 
 @pytest.mark.parametrize("command", [("status",), ("status", "--json"), ("orders", "--all")])
-def test_any_other_command_ends_with_a_sentence_or_quietly(
+def test_other_command_with_failed_output_ends_without_traceback(
     ocw: Ocw, tmp_path: Path, unread: TextIO, full: TextIO, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     ocw(*RUN, "--state", tmp_path)
@@ -100,14 +100,14 @@ def test_a_run_goes_on_without_standard_error(
         assert ocw("status", "--state", tmp_path / "nowhere").code == 2
 
 
-def test_what_an_encoding_does_not_have_is_written_as_escapes() -> None:
+def test_character_outside_the_encoding_is_escaped() -> None:
     written = io.BytesIO()
     stream = steady(io.TextIOWrapper(written, encoding="latin-1", write_through=True))
     stream.write("up → \ud800")
     assert written.getvalue() == b"up \\u2192 \\ud800"
 
 
-def test_a_reason_is_neither_markup_nor_more_than_one_line() -> None:
+def test_reason_of_a_decision_is_printed_in_one_line_as_text() -> None:
     lines: list[str] = []
     leg = Leg(symbol="BTCUSDT", action=Action.BUY, reasoning="a [/b] \x1b[2J\nfake line")
     Narrator(lambda line: lines.append(line.plain))(0, DecisionMade(1, "claude", 0, Decision((leg,))))

@@ -77,7 +77,7 @@ def test_a_directory_that_others_can_write_is_refused(
     assert (said.code, f"chmod 700 {desk}" in said.err, "canary" in said.err) == (2, True, False)
 
 
-async def test_no_engine_is_attached_to_in_a_directory_of_others(desk: Path) -> None:
+async def test_attachment_to_a_directory_of_another_user_is_refused(desk: Path) -> None:
     desk.chmod(0o770)
     with pytest.raises(AttachError, match="chmod 700"):
         await Attachment(desk, never)()
@@ -149,7 +149,7 @@ def test_a_file_of_another_user_in_our_directory_is_not_read(desk: Path, name: s
 
 
 @pytest.mark.parametrize("umask", [0, 0o077])
-def test_all_that_is_made_is_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+def test_created_files_are_private_under_any_umask(tmp_path: Path, umask: int) -> None:
     place = tmp_path / "above" / "desk"
     before = os.umask(umask)
     try:
@@ -167,7 +167,7 @@ def test_all_that_is_made_is_private_whatever_the_umask(tmp_path: Path, umask: i
     assert (stat.S_IMODE(place.stat().st_mode), place.parent.stat().st_mode & 0o022) == (0o700, 0)
 
 
-def test_a_book_that_was_open_to_others_is_closed_to_them(tmp_path: Path) -> None:
+def test_book_that_others_could_read_becomes_private(tmp_path: Path) -> None:
     open_book(tmp_path).close()
     (tmp_path / "journal.db").chmod(0o644)
     open_book(tmp_path).close()

@@ -19,18 +19,18 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_each_page_is_the_one_that_the_code_makes(page: str) -> None:
+def test_packaging_files_equal_those_made_by_the_code(page: str) -> None:
     kept = (ROOT / "packaging" / page).read_text(encoding="utf-8")
     assert kept == written(page), f"packaging/{page} is out of date; make it anew with: make docs"
 
 
-def test_both_pages_say_what_the_project_says() -> None:
+def test_packaging_files_agree_with_pyproject() -> None:
     assert (PROJECT["name"], PROJECT["description"]) == (PACKAGE, SUMMARY)
     assert manifest()["license"] == PROJECT["license"]
     assert manifest()["compatibility"]["runtimes"]["python"] == PROJECT["requires-python"]
 
 
-def test_the_registry_takes_the_entry() -> None:
+def test_registry_entry_follows_the_rules_of_the_registry() -> None:
     """The registry's documented rules; its schema is in no package, and is not ours to copy."""
     entry = registry_entry()
     assert re.fullmatch(r"[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+", entry["name"])
@@ -43,7 +43,7 @@ def test_the_registry_takes_the_entry() -> None:
     assert f"<!-- mcp-name: {entry['name']} -->" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_what_the_registry_has_started_is_a_script_of_the_package() -> None:
+def test_command_of_the_registry_entry_is_a_script() -> None:
     assert PROJECT["scripts"][PACKAGE] == PROJECT["scripts"]["ocw"]
 
 
@@ -57,7 +57,7 @@ def test_bundle_pins_packages_by_hash_without_address() -> None:
     assert "://" not in pinned(ROOT)
 
 
-def test_a_bundle_pins_all_that_runs_and_nothing_of_the_tools() -> None:
+def test_bundle_pins_runtime_dependencies_and_no_tools() -> None:
     there = {block.partition("==")[0] for block in blocks()}
     assert not there & {"pytest", "mypy", "ruff", "hypothesis", "hatchling", "matplotlib"}
     walked: set[str] = set()
@@ -81,7 +81,7 @@ def test_bundle_pins_every_version_that_the_lock_has_of_a_package() -> None:
     assert [name for name in names if name.startswith("numpy==")] == locked
 
 
-def test_a_bundle_whose_packages_cannot_be_checked_starts_nothing(tmp_path: Path) -> None:
+def test_bundle_with_unverified_packages_does_not_start(tmp_path: Path) -> None:
     bundle(ROOT, tmp_path / "parts")
     uv = tmp_path / "uv"
     uv.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "asked"}\nexit 2\n')

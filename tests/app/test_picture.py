@@ -55,7 +55,7 @@ def test_chart_trade_is_not_stopped_at_the_target_of_an_oco_order() -> None:
     assert [trade.stopped for trade in story.trades] == [False]
 
 
-def test_wakes_are_told_by_the_kind_of_their_first_reason() -> None:
+def test_wakes_are_drawn_by_the_kind_of_their_first_reason() -> None:
     reasons = (
         wake("BTCUSDT", "outlier:15m z=+3.00", "close:1h"),
         wake("ETHUSDT", "condition:price gt 5, now 6"),
@@ -65,7 +65,7 @@ def test_wakes_are_told_by_the_kind_of_their_first_reason() -> None:
     assert wakes == [(7, "BTCUSDT", "outlier"), (7, "ETHUSDT", "condition"), (7, None, "timer")]
 
 
-def test_equity_is_that_with_which_each_day_opened() -> None:
+def test_chart_has_the_equity_at_the_start_of_each_day() -> None:
     assert picture.gather([(0, events.DayOpened("1970-01-01", D(10_000)))]).equity == [(0, 10_000.0)]
 
 
@@ -106,7 +106,7 @@ def test_picture_with_an_invalid_path_is_refused_before_the_run(tmp_path: Path) 
             picture.require(place)
 
 
-def test_a_picture_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_picture_without_matplotlib_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(picture, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"ocw-mcp\[plot\]"):
         picture.require(tmp_path / "run.png")

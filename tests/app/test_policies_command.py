@@ -34,7 +34,7 @@ def test_each_shipped_policy_has_its_file_name_and_all_limits(name: str) -> None
 
 
 @pytest.mark.parametrize("name", [name for name, field in Policies.model_fields.items() if table_of(field)])
-def test_each_meaning_of_a_policy_reads_by_itself(name: str) -> None:
+def test_each_policy_key_has_a_complete_description(name: str) -> None:
     kind = table_of(Policies.model_fields[name])
     assert kind is not None
     for key, field in kind.model_fields.items():
@@ -82,7 +82,7 @@ def test_optional_tables_are_shown_set_or_not_set(tmp_path: Path) -> None:
     assert json.loads(said("show", "--json"))["approval"] is None
 
 
-def test_a_good_file_is_checked_in_a_line(tmp_path: Path) -> None:
+def test_check_of_a_valid_policy_prints_one_line(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(DEFAULT_FILE.read_text())
     assert said("check", str(file)).startswith("mine.toml is a valid policy file: hash ")
@@ -98,7 +98,7 @@ def test_a_bad_file_is_refused_with_every_problem(tmp_path: Path) -> None:
     assert "more" in str(refused.value)
 
 
-def test_a_book_tells_what_is_used_of_each_limit_and_what_is_left(tmp_path: Path) -> None:
+def test_show_of_a_book_lists_used_and_unused_limits(tmp_path: Path) -> None:
     book = tmp_path / "book"
     arguments = ["run", "--market", "sim", "--for", "6h", "--agent", "none", "--json", "--state", str(book)]
     assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
@@ -113,12 +113,12 @@ def test_a_book_tells_what_is_used_of_each_limit_and_what_is_left(tmp_path: Path
     assert "daily_loss.max_share" in said("show", "--state", str(book))
 
 
-def test_a_place_without_a_book_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_show_without_a_book_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(BookError, match="holds no book"):
         CliRunner().invoke(app, ["policies", "show", "--state", str(tmp_path)], catch_exceptions=False)
 
 
-def test_every_file_of_a_directory_is_judged(tmp_path: Path) -> None:
+def test_check_of_a_directory_checks_each_file(tmp_path: Path) -> None:
     shutil.copy(DEFAULT_FILE, tmp_path / "a.toml")
     shutil.copy(DEFAULT_FILE, tmp_path / "b.toml")
     assert [line.split()[0] for line in said("check", str(tmp_path)).splitlines()] == ["a.toml", "b.toml"]
@@ -130,5 +130,5 @@ def test_every_file_of_a_directory_is_judged(tmp_path: Path) -> None:
         CliRunner().invoke(app, ["policies", "check", str(tmp_path / "d.toml")], catch_exceptions=False)
 
 
-def test_what_state_means_here_is_told_by_the_help() -> None:
+def test_help_explains_the_option_state() -> None:
     assert "fresh temporary book" not in said("show", "--help")

@@ -58,7 +58,7 @@ def complaint(directory: Path, **files: str) -> str:
     return str(caught.value)
 
 
-def test_a_whole_file_lacks_nothing(tmp_path: Path) -> None:
+def test_complete_file_has_no_remarks(tmp_path: Path) -> None:
     whole = load(tmp_path, mine=written(SHIPPED["lab"]))
     assert whole.policies == SHIPPED["lab"]
     assert whole.remarks == ()
@@ -89,7 +89,7 @@ def test_no_shipped_policy_is_stricter_than_the_strictest_values(name: str) -> N
     assert looser_and_stricter(Policies(name="bare"), SHIPPED[name])[0] == []
 
 
-def test_a_missing_approval_key_asks_for_more(tmp_path: Path) -> None:
+def test_missing_approval_keys_take_their_strictest_values(tmp_path: Path) -> None:
     loaded = load(tmp_path, mine='name = "mine"\nextends = "default"\n[approval]\nmodes = ["live"]\n')
     assert loaded.policies.approval is not None
     assert loaded.policies.approval.above_notional == 0
@@ -97,7 +97,7 @@ def test_a_missing_approval_key_asks_for_more(tmp_path: Path) -> None:
     assert "approval.above_notional 0" in loaded.remarks[0]
 
 
-def test_a_leverage_without_a_maximum_is_capped(tmp_path: Path) -> None:
+def test_leverage_without_a_maximum_is_capped(tmp_path: Path) -> None:
     loaded = load(tmp_path, mine=written(SHIPPED["lab"], {"leverage.max"}))
     assert (loaded.policies.leverage.usual, loaded.policies.leverage.unasked) == (5, 2)
 
@@ -113,7 +113,7 @@ def test_missing_keys_change_the_hash_with_their_values(tmp_path: Path) -> None:
     assert one.hash != other.hash
 
 
-def test_a_file_gives_only_what_differs(tmp_path: Path) -> None:
+def test_extending_file_changes_only_its_own_keys(tmp_path: Path) -> None:
     loaded = load(tmp_path, mine='name = "mine"\nextends = "default"\n[order]\nmax_notional = 100\n')
     order = SHIPPED["default"].order.model_copy(update={"max_notional": loaded.policies.order.max_notional})
     assert loaded.policies == SHIPPED["default"].model_copy(update={"name": "mine", "order": order})
@@ -123,13 +123,13 @@ def test_a_file_gives_only_what_differs(tmp_path: Path) -> None:
     assert loaded.remarks == ()
 
 
-def test_a_list_is_replaced_whole(tmp_path: Path) -> None:
+def test_list_of_an_extending_file_replaces_the_whole_list(tmp_path: Path) -> None:
     loaded = load(tmp_path, mine='name = "mine"\nextends = "default"\n[symbols]\nallow = ["BTC*"]\n')
     assert loaded.policies.symbols.allow == ("BTC*",)
     assert loaded.policies.symbols.sides == ("long", "short")
 
 
-def test_a_chain_of_three_files_passes_and_four_do_not(tmp_path: Path) -> None:
+def test_chain_of_three_files_loads_and_of_four_is_refused(tmp_path: Path) -> None:
     loaded = load(
         tmp_path,
         mine='name = "mine"\nextends = "team"\n[order]\nmax_notional = 100\n',
@@ -180,7 +180,7 @@ def test_a_file_may_extend_the_shipped_one_of_its_own_name(tmp_path: Path) -> No
         ('extends = "odd"', "[ordr] is unknown; did you mean order? (in odd.toml)"),
     ],
 )
-def test_a_chain_that_cannot_be_read_is_one_sentence(tmp_path: Path, mine: str, says: str) -> None:
+def test_invalid_chain_is_refused_in_one_sentence(tmp_path: Path, mine: str, says: str) -> None:
     other = 'name = "other"\nextends = "mine"\n'
     broken = 'name = "broken"\nextends = "default"\n[order]\nmax_notional = 0\n'
     odd = 'name = "odd"\n[ordr]\nmax_notional = 1\n'
@@ -212,7 +212,7 @@ def test_the_start_lists_the_keys_that_a_file_lacks(tmp_path: Path, capsys: pyte
     assert "mine.toml lacks keys, and each has its strictest value: pace.max_fees 0.002, data.slack_s 30;" in output
 
 
-def test_show_and_check_mark_where_keys_come_from(tmp_path: Path) -> None:
+def test_show_and_check_name_the_file_of_each_key(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('name = "mine"\nextends = "default"\n[order]\nmax_notional = 100\n')
 
@@ -232,7 +232,7 @@ def test_show_and_check_mark_where_keys_come_from(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["conservative", "lab"])
-def test_a_shipped_policy_gives_only_what_differs(name: str) -> None:
+def test_shipped_policy_sets_only_keys_that_differ(name: str) -> None:
     own = {key for key, origin in load_policies(None, name).origins.items() if origin == f"{name}.toml"}
     assert all(value_of(SHIPPED[name], key) != value_of(SHIPPED["default"], key) for key in own)
     assert (shipped("policies") / f"{name}.toml").read_text().count("extends") == 1

@@ -83,7 +83,7 @@ def test_the_shipped_default_loads_with_exact_values() -> None:
     assert isinstance(loaded.policies.gate.outlier_z, float)
 
 
-def test_the_helpers_of_these_tests_write_what_ships(tmp_path: Path) -> None:
+def test_toml_of_these_tests_loads_as_the_shipped_policy(tmp_path: Path) -> None:
     assert load_policies(policy_file(tmp_path, written(values()))).policies == load_policies(None).policies
 
 
@@ -92,7 +92,7 @@ def test_a_policy_is_chosen_by_name_or_by_file(tmp_path: Path) -> None:
     assert load_policies(tmp_path, "mine") == load_policies(path) == load_policies(path, "whatever")
 
 
-def test_the_hash_is_that_of_the_text_whatever_its_line_ends(tmp_path: Path) -> None:
+def test_hash_does_not_depend_on_line_ends(tmp_path: Path) -> None:
     plain = load_policies(None).hash
     (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf" + DEFAULT.replace("\n", "\r\n").encode())
     (tmp_path / "b.toml").write_text(DEFAULT + "# a remark\n", encoding="utf-8")
@@ -102,7 +102,7 @@ def test_the_hash_is_that_of_the_text_whatever_its_line_ends(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("table", "key"), numbers())
-def test_a_misspelt_limit_is_one_clear_sentence(tmp_path: Path, table: str, key: str) -> None:
+def test_misspelt_key_is_refused_with_the_known_one(tmp_path: Path, table: str, key: str) -> None:
     data = values()
     data[table][key[:2] + key[3:]] = data[table].pop(key)
     assert complaint(tmp_path, written(data)) == f"{table}.{key[:2] + key[3:]} is unknown; did you mean {key}?"
@@ -110,7 +110,7 @@ def test_a_misspelt_limit_is_one_clear_sentence(tmp_path: Path, table: str, key:
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "true", '"1"', "[1]", "2026-01-01", "1e300", "1e-300", "-1"])
 @pytest.mark.parametrize(("table", "key"), numbers())
-def test_a_limit_that_no_one_could_mean_is_one_clear_sentence(tmp_path: Path, table: str, key: str, value: str) -> None:
+def test_absurd_limit_is_refused_in_one_sentence(tmp_path: Path, table: str, key: str, value: str) -> None:
     data = values()
     data[table][key] = value
     text = complaint(tmp_path, written(data))
@@ -175,7 +175,7 @@ def test_a_limit_out_of_bounds_names_the_bound(tmp_path: Path, table: str, key: 
         ('name = "default"', 'name = "default"\nx = 1e99999999999999999999', "is not valid TOML"),
     ],
 )
-def test_any_other_fault_is_one_clear_sentence(tmp_path: Path, old: str, new: str, says: str) -> None:
+def test_other_fault_is_refused_in_one_sentence(tmp_path: Path, old: str, new: str, says: str) -> None:
     assert old in DEFAULT
     text = complaint(tmp_path, DEFAULT.replace(old, new, 1))
     assert says in text
@@ -279,7 +279,7 @@ def test_no_text_within_a_file_crashes_the_loader(tmp_path: Path, text: str, at:
         ("default.toml", "did you mean default?"),
     ],
 )
-def test_a_policy_that_is_not_there_names_those_that_are(tmp_path: Path, name: str, says: str) -> None:
+def test_unknown_policy_name_lists_the_known_ones(tmp_path: Path, name: str, says: str) -> None:
     for one in ("default", "strict"):
         (tmp_path / f"{one}.toml").write_text(DEFAULT, encoding="utf-8")
     with pytest.raises(SettingsError) as caught:

@@ -64,7 +64,7 @@ class Watched:
         return self.screen.getvalue().rpartition(ERASE)[2]
 
 
-def test_a_line_is_drawn_over_itself_and_cut_to_the_width() -> None:
+def test_status_line_is_redrawn_and_cut_to_the_width() -> None:
     screen = Screen()
     line = StatusLine(screen)
     line.show("one")
@@ -73,7 +73,7 @@ def test_a_line_is_drawn_over_itself_and_cut_to_the_width() -> None:
     assert screen.getvalue() == f"{ERASE}one{ERASE}two  [2J " + "x" * (79 - len("two  [2J "))
 
 
-def test_what_is_written_meanwhile_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_output_begins_on_a_new_line(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     with StatusLine(screen) as line:
@@ -105,14 +105,14 @@ def test_a_name_with_markup_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -
     assert "reading [red]tape[/red]" in screen.getvalue()
 
 
-def test_history_and_what_is_done_again_are_named() -> None:
+def test_reading_history_and_repeating_steps_are_shown() -> None:
     run = Watched()
     assert run.look(0, seen(candles=0, at=0)) == "reading the market's history"
     assert run.look(0, seen(candles=0)) == "reading the market's history: 2026-01-01 00:00"
     assert run.look(0, seen(HOUR, catching_up=True)) == "repeating steps from the journal: 2026-01-01 01:00"
 
 
-def test_a_fast_run_shows_share_pace_and_time_left() -> None:
+def test_unpaced_run_shows_done_part_pace_and_time_left() -> None:
     run = Watched()
     assert run.look(5, seen()) == "2026-01-01 00:00  0%  1 candles  3 wakes  equity 10,012.35"
     shown = run.look(9, seen(4 * HOUR))
@@ -120,7 +120,7 @@ def test_a_fast_run_shows_share_pace_and_time_left() -> None:
     assert run.lines == []
 
 
-def test_a_run_without_a_known_end_shows_no_share() -> None:
+def test_run_without_a_known_end_shows_no_percentage() -> None:
     assert "%" not in Watched().look(5, seen(ends_at=None))
 
 
@@ -129,7 +129,7 @@ def test_a_paced_run_shows_prices_and_equity() -> None:
     assert shown == "2026-01-01 01:00  equity 10,012.35, flat; BTCUSDT 65210.1, ETHUSDT 3412.5; 60 e"
 
 
-def test_a_paced_run_that_is_quiet_for_an_hour_tells_its_state() -> None:
+def test_paced_run_prints_its_state_after_a_quiet_hour() -> None:
     run = Watched(paced=True)
     for minutes in range(0, 150, 10):
         run.look(minutes, seen(minutes * MINUTE))
@@ -140,7 +140,7 @@ def test_a_paced_run_that_is_quiet_for_an_hour_tells_its_state() -> None:
     ]
 
 
-def test_a_line_of_the_feed_begins_the_quiet_anew() -> None:
+def test_printed_event_restarts_the_quiet_hour() -> None:
     run = Watched(paced=True)
     run.look(0, seen())
     run.look(50, seen(50 * MINUTE))
@@ -152,21 +152,21 @@ def test_a_line_of_the_feed_begins_the_quiet_anew() -> None:
     assert len(run.lines) == 2
 
 
-def test_a_fast_pace_is_told_of_every_five_seconds_at_most() -> None:
+def test_fast_run_prints_its_state_every_five_seconds_at_most() -> None:
     run = Watched(paced=True)
     for second in range(13):
         run.look(second, seen(second * HOUR))
     assert [line[11:16] for line in run.lines] == ["05:00", "10:00"]
 
 
-def test_at_a_slow_pace_five_minutes_of_quiet_are_enough() -> None:
+def test_slow_run_prints_its_state_after_five_quiet_minutes() -> None:
     run = Watched(paced=True)
     for minute in range(6):
         run.look(minute * 60, seen(minute * MINUTE))
     assert len(run.lines) == 1
 
 
-def test_a_run_shows_its_progress_at_a_terminal_alone(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_shows_progress_only_on_a_terminal(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
     with person(monkeypatch) as someone:
         said = ocw(*RUN)
     assert "opening the market" in someone.screen
@@ -185,7 +185,7 @@ def test_a_quiet_run_prints_its_report_alone(ocw: Ocw, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(("flag", "shown"), [((), True), (("--json",), False)])
-def test_a_check_of_a_journal_shows_that_it_goes_on(
+def test_journal_check_shows_progress(
     ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: tuple[str, ...], shown: bool
 ) -> None:
     with closing(open_book(tmp_path / "book")) as store:

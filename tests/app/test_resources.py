@@ -9,11 +9,11 @@ from ocw_mcp.domain.errors import SettingsError
 
 
 @pytest.mark.parametrize("name", ["policies/default.toml", "prompts/README.md", ENV_EXAMPLE])
-def test_what_ships_is_there(name: str) -> None:
+def test_shipped_files_are_found(name: str) -> None:
     assert shipped(name).is_file()
 
 
-def test_a_wheel_is_looked_into_first(tmp_path: Path) -> None:
+def test_file_in_a_wheel_is_preferred_to_a_checkout(tmp_path: Path) -> None:
     inside = tmp_path / "ocw_mcp" / "shipped" / "policies"
     inside.mkdir(parents=True)
     (tmp_path / "policies").mkdir()
@@ -21,7 +21,7 @@ def test_a_wheel_is_looked_into_first(tmp_path: Path) -> None:
     assert shipped("policies", tmp_path / "ocw_mcp") == inside
 
 
-def test_a_folder_beside_an_installed_package_is_someone_elses(tmp_path: Path) -> None:
+def test_folder_beside_an_installed_package_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "policies").mkdir()
     with pytest.raises(SettingsError, match="lacks policies"):
         shipped("policies", tmp_path / "ocw_mcp")
@@ -37,7 +37,7 @@ def test_the_example_is_written_for_its_owner_only(tmp_path: Path) -> None:
     assert list(state.iterdir()) == [written]
 
 
-def test_an_env_file_that_exists_is_left_alone(tmp_path: Path) -> None:
+def test_existing_env_file_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("FRED_API_KEY=mine\n")
     with pytest.raises(SettingsError, match="exists already"):
         write_env_example(tmp_path)
@@ -45,7 +45,7 @@ def test_an_env_file_that_exists_is_left_alone(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / ".env"]
 
 
-def test_a_link_that_leads_nowhere_is_left_alone(tmp_path: Path) -> None:
+def test_dangling_link_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / ".env").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(SettingsError, match="exists already"):
         write_env_example(tmp_path)
@@ -53,7 +53,7 @@ def test_a_link_that_leads_nowhere_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "book"])
-def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, below: str) -> None:
+def test_unwritable_directory_is_refused_in_one_sentence(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match=r"no \.env can be written into") as caught:
         write_env_example(tmp_path / "file" / below)

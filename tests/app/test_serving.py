@@ -40,12 +40,12 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         ("[::1]:9", ListenAddress("::1", 9)),
     ],
 )
-def test_an_address_on_this_machine_needs_no_word(text: str, door: ListenAddress) -> None:
+def test_loopback_address_needs_no_host_names(text: str, door: ListenAddress) -> None:
     assert parse_listen_address(text, ()) == door
 
 
 @pytest.mark.parametrize("text", ["", "8080x", "127.0.0.1:", "127.0.0.1:99999", "evil.example:80", "1.2.3:80", ":80"])
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"expected an address and a port such as 127\.0\.0\.1:8080"):
         parse_listen_address(text, ())
 
@@ -94,7 +94,7 @@ def test_a_token_is_shown_once_and_only_its_hash_is_kept(ocw: Ocw, tmp_path: Pat
     assert "there is no token" in ocw("token", "list", "--state", desk).out
 
 
-def test_what_is_wrong_with_a_token_is_said(ocw: Ocw, tmp_path: Path) -> None:
+def test_invalid_token_command_is_refused_in_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
     desk = tmp_path / "desk"
     desk.mkdir()
     assert "expected one of read, trade, operate" in ocw("token", "new", "--state", desk, "--scope", "all").err

@@ -34,7 +34,7 @@ def test_without_any_source_it_is_paper_without_keys() -> None:
     assert [getattr(settings, key.lower()) for key in sorted(SECRET_KEYS)] == [None] * 5
 
 
-def test_the_shipped_example_says_what_the_defaults_say() -> None:
+def test_shipped_env_example_sets_the_defaults() -> None:
     example_file = Path(__file__).resolve().parents[2] / ".env.example"
     assert load_settings(example_file, None, {}) == load_settings(None, None, {})
     assert [line.split("=")[0] for line in example_file.read_text().splitlines() if line[:1].isupper()] == sorted(
@@ -74,7 +74,7 @@ def test_a_state_directory_without_an_env_file_sets_nothing(tmp_path: Path, stat
         ("", "false", Mode.PAPER),
     ],
 )
-def test_the_two_switches_make_a_mode(paper: str, live: str, mode: Mode) -> None:
+def test_two_settings_give_the_mode(paper: str, live: str, mode: Mode) -> None:
     assert load_settings(None, None, {"BINANCE_PAPER": paper, "LIVE_TRADING": live}).mode is mode
 
 
@@ -101,7 +101,7 @@ def test_paper_is_not_refused() -> None:
     [(word, True) for word in ("true", "1", "yes", "on", "TRUE", "Yes", " on ")]
     + [(word, False) for word in ("false", "0", "no", "off", "False", "OFF")],
 )
-def test_a_switch_takes_plain_words_in_any_case(word: str, meaning: bool) -> None:
+def test_switch_accepts_true_and_false_words_in_any_case(word: str, meaning: bool) -> None:
     assert load_settings(None, None, {"BINANCE_PAPER": word}).binance_paper is meaning
 
 
@@ -152,7 +152,7 @@ def test_an_empty_value_is_not_set(tmp_path: Path) -> None:
     assert load_settings(path, None, dict.fromkeys(KEYS, "  ")).log_level is LogLevel.ERROR
 
 
-def test_a_value_is_taken_as_it_is_written(tmp_path: Path) -> None:
+def test_value_is_used_as_written(tmp_path: Path) -> None:
     path = env_file(tmp_path, "CLAUDE_MODEL=${HOME}\nFRED_API_KEY='a#b$c'\r\n")
     settings = load_settings(path, None, {})
     assert settings.claude_model == "${HOME}"
@@ -168,7 +168,7 @@ def test_a_value_is_taken_as_it_is_written(tmp_path: Path) -> None:
         ("dir", "Is a directory"),
     ],
 )
-def test_a_file_that_was_asked_for_must_be_readable(tmp_path: Path, content: bytes | str | None, says: str) -> None:
+def test_given_env_file_must_be_readable(tmp_path: Path, content: bytes | str | None, says: str) -> None:
     path = tmp_path / "my.env"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -191,7 +191,7 @@ def test_a_file_that_was_asked_for_must_be_readable(tmp_path: Path, content: byt
         "http://[::1]:9000/",
     ],
 )
-def test_an_address_is_https_or_this_machine(url: str) -> None:
+def test_https_or_loopback_address_is_accepted(url: str) -> None:
     assert load_settings(None, None, {"ANTHROPIC_BASE_URL": url}).anthropic_base_url == url
 
 

@@ -86,7 +86,7 @@ def test_a_run_in_parts_comes_to_the_fingerprint_of_the_whole(ocw: Ocw, folder: 
     assert run(ocw, "--every", "15m", "--state", folder / "book")["fingerprint"] == whole["fingerprint"]
 
 
-def test_another_time_between_wakes_is_named_at_the_start(ocw: Ocw, folder: Path) -> None:
+def test_changed_time_between_wakes_is_reported_at_the_start(ocw: Ocw, folder: Path) -> None:
     run(ocw, "--every", "15m", "--for", "90m", "--state", folder / "book")
     said = ocw("run", "--market", ".", "--strategy", f"{MODULE}:decide", "--every", "1800s", "--state", folder / "book")
     assert "policy default every 15m (" in said.err
@@ -123,25 +123,25 @@ def test_a_paced_run_goes_on_after_an_error_of_the_strategy(ocw: Ocw, folder: Pa
         (f"{MODULE}:wrong", f"strategy:{MODULE}:wrong returned a value of type int, 7; expected a Decision, or None"),
     ],
 )
-def test_what_is_no_strategy_is_refused_in_a_sentence(ocw: Ocw, folder: Path, strategy: str, why: str) -> None:
+def test_invalid_strategy_is_refused_in_one_sentence(ocw: Ocw, folder: Path, strategy: str, why: str) -> None:
     said = ocw("run", "--market", ".", "--strategy", strategy)
     assert said.code == 2
     assert said.err.splitlines()[-1].startswith(f"ocw: {why}")
 
 
-def test_a_module_that_lacks_one_of_its_own_says_which(folder: Path) -> None:
+def test_missing_import_of_a_strategy_module_is_named(folder: Path) -> None:
     (folder / f"{MODULE}_two.py").write_text("import no_such_package\n")
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
         load_strategy(f"{MODULE}_two:decide", folder)
 
 
-def test_the_folder_of_a_strategy_does_not_hide_modules_of_ours(folder: Path) -> None:
+def test_strategy_folder_does_not_hide_installed_modules(folder: Path) -> None:
     load_strategy(f"{MODULE}:decide", folder)
     assert str(folder) not in sys.path[:1]
     assert str(folder) in sys.path
 
 
-def test_two_who_decide_are_refused(ocw: Ocw, folder: Path) -> None:
+def test_strategy_with_another_agent_is_refused(ocw: Ocw, folder: Path) -> None:
     said = ocw("run", "--market", ".", "--strategy", f"{MODULE}:decide", "--agent", "none")
     assert (said.code, said.err) == (
         2, "ocw: --strategy and --agent none both choose the agent; expected one of them\n",
@@ -158,13 +158,13 @@ def test_two_who_decide_are_refused(ocw: Ocw, folder: Path) -> None:
         ),
     ],
 )
-def test_a_time_between_wakes_that_cannot_be_is_refused(ocw: Ocw, folder: Path, every: str, why: str) -> None:
+def test_invalid_time_between_wakes_is_refused(ocw: Ocw, folder: Path, every: str, why: str) -> None:
     said = ocw("run", "--market", ".", "--every", every)
     assert said.code == 2
     assert why in said.err
 
 
-def test_rules_are_asked_at_fixed_times_too(ocw: Ocw, folder: Path) -> None:
+def test_rules_decide_at_fixed_times(ocw: Ocw, folder: Path) -> None:
     report = json.loads(ocw("replay", ".", "--json", "--every", "1h").out)
     assert report["decided"]["by"] == {"rules": len(PRICES) // 60}
 

@@ -27,7 +27,7 @@ def test_the_shipped_policies_name_a_stricter_one(name: str) -> None:
     assert "order.max_notional" in not_stricter(loaded.policies, loaded.strict)
 
 
-def test_a_policy_that_names_itself_is_said_to_be_the_same() -> None:
+def test_policy_that_names_itself_as_stricter_gives_a_remark() -> None:
     loaded = load_policies(None, "conservative")
     assert "is not stricter than conservative: it is the same policy" in not_stricter(loaded.strict, loaded.policies)
 
@@ -58,7 +58,7 @@ def test_two_policies_may_each_be_stricter_in_one_key() -> None:
 
 
 @pytest.mark.parametrize(("strict", "told"), [(policies(), True), (STRICT, False)])
-def test_a_start_says_that_the_policy_is_not_stricter(
+def test_start_warns_of_a_second_policy_that_is_not_stricter(
     strict: Policies, told: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loaded = load_policies(None)

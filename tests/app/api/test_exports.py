@@ -96,7 +96,7 @@ def test_type_checkers_see_the_same_names_from_the_same_modules() -> None:
     assert (PACKAGE / "py.typed").is_file()
 
 
-def test_every_error_a_caller_may_meet_is_exported() -> None:
+def test_every_public_error_is_exported() -> None:
     inside = {"CannotDecideError", "InvariantError"}
     tree = {name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)}
     assert tree - inside <= set(EXPORTED)
@@ -112,7 +112,7 @@ def ran(program: str) -> str:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
 
-def test_importing_the_package_imports_nothing_else() -> None:
+def test_import_of_the_package_imports_no_other_module() -> None:
     idle = int(ran("import sys, importlib; print(len(sys.modules))"))
     names = "[name for name in sys.modules if name.startswith('ocw_mcp.')]"
     assert ran(f"import sys, ocw_mcp; print({names}, len(sys.modules))") == f"[] {idle + 1}\n"

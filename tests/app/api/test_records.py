@@ -52,7 +52,7 @@ def test_many_records_print_their_first_and_last() -> None:
     assert repr(Records(TradeRow, [])) == "0 TradeRow"
 
 
-def test_decisions_print_what_they_wanted_and_why() -> None:
+def test_printed_decision_has_its_legs_and_reasons() -> None:
     row = DecisionRow(
         1, NOON, "strategy:a:b", 0, (wake(None, "timer"), wake("BTCUSDT", "close:1h", "close:4h")),
         Decision([Leg("ETHUSDT", "BUY", 0.1), Leg("BTCUSDT", "SELL")]), 1, 0, D(0),
@@ -87,6 +87,6 @@ def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     assert str(refused.value) == f"a data frame of {library} needs {library}, which is not installed; install {library}"
 
 
-def test_an_equity_curve_is_records() -> None:
+def test_equity_is_a_sequence_of_records() -> None:
     curve = Records(EquityPoint, [EquityPoint(NOON, D("10000.123456789"))])
     assert repr(curve) == "1 EquityPoint\nat                equity\n2026-01-01 12:00  10000.12345679"

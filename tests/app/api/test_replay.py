@@ -77,7 +77,7 @@ def test_a_replay_of_the_simulated_market_trades(result: ReplayResult) -> None:
     assert (result.why, result.warnings) == ("its time is up", ())
 
 
-def test_prices_that_are_floats_are_put_on_the_tick(result: ReplayResult) -> None:
+def test_float_prices_are_rounded_to_the_tick(result: ReplayResult) -> None:
     stops = [each.trigger_price for each in result.orders if each.purpose == "stop"]
     assert stops
     assert all(stop is not None and stop % Decimal("0.01") == 0 for stop in stops)
@@ -98,7 +98,7 @@ def test_equity_has_a_point_at_each_call_and_at_the_end(result: ReplayResult) ->
     assert result.equity[0].equity == 10_000
 
 
-def test_a_result_shows_itself_in_a_line(result: ReplayResult) -> None:
+def test_repr_of_a_result_is_one_line(result: ReplayResult) -> None:
     shown = repr(result)
     assert shown.startswith("<ReplayResult BTCUSDT, ETHUSDT, SOLUSDT: equity 10,000.00 to ")
     assert f"{len(result.trades)} trades, {len(result.orders)} orders, {len(result.refusals)} refusals" in shown
@@ -118,7 +118,7 @@ def test_without_every_the_gate_wakes_the_strategy(tape: Path) -> None:
     assert kinds > {WakeKind.CLOSE}
 
 
-def test_the_command_line_and_a_call_come_to_the_same(
+def test_replay_by_command_and_by_call_have_one_fingerprint(
     tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "same_strategy.py").write_text(
@@ -159,7 +159,7 @@ def test_a_temporary_book_leaves_nothing_behind(
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_error_of_the_strategy_comes_out_as_it_is(tape: Path) -> None:
+def test_exception_of_the_strategy_is_raised_unchanged(tape: Path) -> None:
     def fails(snapshot: Snapshot) -> None:
         raise LookupError(f"at {snapshot.at}")
 
@@ -238,9 +238,7 @@ def test_symbols_choose_from_the_market() -> None:
         ({"market": "no/such/tape"}, TapeError, "tape does not exist; expected a directory or a file"),
     ],
 )
-def test_what_cannot_be_replayed_is_refused_in_a_sentence(
-    changes: dict[str, Any], kind: type[OcwError], why: str
-) -> None:
+def test_invalid_arguments_are_refused_in_one_sentence(changes: dict[str, Any], kind: type[OcwError], why: str) -> None:
     wanted: dict[str, Any] = {"market": "sim", "strategy": hold, "days": 1} | changes
     with pytest.raises(kind) as refused:
         replay(wanted.pop("market"), **wanted)
