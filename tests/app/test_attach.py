@@ -1,4 +1,4 @@
-"""Finding an engine, or starting one."""
+"""`Attachment`: it returns the address of a running engine, or starts an engine."""
 
 import asyncio
 from pathlib import Path
@@ -114,7 +114,7 @@ def test_book_with_the_same_agent_and_limits_is_started(
 
 
 async def test_engine_is_started_once_a_stopping_one_frees_the_lock(tmp_path: Path) -> None:
-    """It serves no more, and its lock is still held: the call waits, and nothing hangs once the lock is free."""
+    """The stopping engine has no address and still holds the lock; the call waits for the lock."""
     lock, started = StateLock(tmp_path), []
 
     def spawn(directory: Path) -> Child:

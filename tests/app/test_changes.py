@@ -1,4 +1,4 @@
-"""A book that goes on with something else says so, and does not begin where its last run broke off."""
+"""Changed agent, policies or prompts are reported at the start, and refused after an interrupted run."""
 
 from pathlib import Path
 

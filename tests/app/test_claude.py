@@ -1,4 +1,4 @@
-"""Claude seated at a desk by the application: the real SDK over a real socket, recordings, and a replay from one."""
+"""Runs with Claude as the agent: the SDK over a socket, recordings, and replays of recordings."""
 
 import json
 import socket
@@ -80,7 +80,7 @@ async def test_recorded_claude_run_replays_the_same_without_network(
 async def test_token_echoed_by_a_gateway_is_not_recorded(
     tmp_path: Path, httpx2_mock: respx.MockRouter, odd: str
 ) -> None:
-    """It looks like no secret, so that only who knows it can take it out."""
+    """The token does not look like a secret, so it can be removed only by its value."""
     gateway = "https://gateway.example.org"
     echoed = {"type": "text", "text": f"You came with {odd}."}
     answer = {"content": [echoed], "stop_reason": "end_turn", "usage": {"input_tokens": 5, "output_tokens": 3}}
@@ -118,7 +118,7 @@ async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path
 
 
 async def at_once(clock: SimulatedClock, ms: float) -> None:
-    """The wall is in no hurry, but whoever runs these tests is."""
+    """The test sets a short timeout, so that it does not wait for the real one."""
 
 
 @pytest.mark.requirement("A01")

@@ -1,4 +1,4 @@
-"""A run of Claude's that is stopped and goes on comes to the same: with its memory, its breaker and its money."""
+"""A run with Claude that stops and resumes has the same fingerprint, memory, breaker state and costs."""
 
 import asyncio
 from contextlib import ExitStack, closing
@@ -31,7 +31,7 @@ HOURS = 9
 async def run(
     directory: Path, claude_setup: ClaudeSetup, for_ms: int, stop: asyncio.Event | None = None
 ) -> tuple[str, list[Any]]:
-    """Begin or go on with a book, up to `for_ms` after its first frame; its fingerprint and its events."""
+    """Start or resume a book for `for_ms`; return its fingerprint and its events."""
     feed = SimulatedFeed(1)
     store = SqliteStore.open(directory, stamp(feed), book_id="claude", created_at=0)
     with ExitStack() as kept, closing(store):

@@ -37,7 +37,7 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def style(event: events.DomainEvent) -> str:
-    """The colour of the line that an event becomes."""
+    """Return the colour of the line of an event."""
     said: list[Text] = []
     Narrator(said.append)(0, event)
     (line,) = said

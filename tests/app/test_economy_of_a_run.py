@@ -1,4 +1,4 @@
-"""Whole runs of Claude's loop on little money: what is remembered, what is thinned out, and who trades afterwards."""
+"""Runs of Claude with a small budget: cached decisions, throttled wakes, and decisions by the rules."""
 
 import math
 from decimal import Decimal
@@ -32,13 +32,13 @@ QUIET = policies(gate=GATE)
 
 
 class Holds:
-    """Holds everything, and says at which wake it was asked."""
+    """A model that holds everything; its note has the number of the wake."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
 
     async def create(self, request: Request) -> Reply:
-        """The same at the same wake."""
+        """Return the same answer for the same wake."""
         self.asked.append(request.wake)
         return says(f"Held when asked at wake {request.wake}.")
 
@@ -46,7 +46,7 @@ class Holds:
 def claude(
     model: Holds | ScriptedModel, closes: list[float], policy: Policies, store: MemoryStore | None = None
 ) -> Run:
-    """A run in which a model is asked over a desk that is not there: it only ever holds."""
+    """Return a run whose model has no engine tools, and can only hold."""
     clock = SimulatedClock()
     decider = ClaudeDecider(model, Prompts(load_prompts(None).texts, policy), policy, clock, MODEL)
     run = Run(ListFeed(path(closes)), decider, policy=policy, agent="claude", fallback=True, store=store, clock=clock)

@@ -1,4 +1,4 @@
-"""What the gate is judged by: the largest moves told with hindsight, and which of them nobody was woken for."""
+"""The gate report: the largest moves of a market, and those without a wake."""
 
 import math
 from itertools import pairwise
@@ -20,7 +20,7 @@ def closes(prices: list[float], without: frozenset[int] = frozenset()) -> Closes
 
 
 def stepped(*places: int, by: float = 1.02, length: int = 2_000) -> list[float]:
-    """A still market that jumps at some places."""
+    """Return closes of a market that moves only at the given jumps."""
     return [100 * by ** sum(place >= each for each in places) for place in range(length)]
 
 

@@ -1,4 +1,4 @@
-"""`ocw install`: an entry beside whatever stands there, and the old file kept."""
+"""`ocw install`: it adds an entry to a configuration, and keeps other entries and a copy of the file."""
 
 import json
 import shlex

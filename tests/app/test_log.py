@@ -1,4 +1,4 @@
-"""What goes through `logging` comes out like everything else, and nothing again and again."""
+"""The log: records of `logging` have its format, and repeated warnings are dropped."""
 
 import logging
 from collections.abc import Iterator

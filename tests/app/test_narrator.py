@@ -1,4 +1,4 @@
-"""The feed of a run: a line for each thing that matters to a person who watches it."""
+"""The narrator: the printed lines of a run's events."""
 
 from decimal import Decimal
 
@@ -18,7 +18,7 @@ HOUR = 3_600_000
 
 
 def told(*happened: events.DomainEvent) -> list[str]:
-    """What is said of some events, without its times."""
+    """Return the printed lines of events, without their times."""
     lines: list[str] = []
     narrator = Narrator(lambda line: lines.append(line.plain))
     for event in happened:
@@ -31,7 +31,7 @@ def made(decider: str, cause: Cause | None = None, *legs: Leg) -> events.Decisio
 
 
 def exit_by(principal: str, leg: Purpose = Purpose.EXIT) -> tuple[events.DomainEvent, ...]:
-    """A position is closed on somebody's order, or on one that rests."""
+    """Return the events of a position that an order of `principal` closes; `leg` is the purpose of the order."""
     ref = OrderRef(1, leg)
     sold = msgspec.structs.replace(ENTRY, principal=principal, side=Side.SELL, purpose=leg)
     return (

@@ -1,4 +1,4 @@
-"""Output that nobody takes: a run goes on without it, and other commands end without a traceback."""
+"""Failed output, such as a closed pipe: a run goes on without it, and other commands end without a traceback."""
 
 import io
 import os
@@ -52,7 +52,7 @@ def full() -> Iterator[TextIO]:
 
 
 def events_of(ocw: Ocw, book: Path) -> str:
-    """The book's fingerprint, as its status tells."""
+    """Return the book's fingerprint from `ocw status`."""
     return ocw("status", "--state", book).out.splitlines()[-1]
 
 
@@ -116,7 +116,7 @@ def test_reason_of_a_decision_is_printed_in_one_line_as_text() -> None:
 
 @pytest.fixture
 def hangups_arrive() -> Iterator[None]:
-    """Let SIGHUP arrive also when the tests were started with `nohup`, which has it ignored."""
+    """Handle SIGHUP also if the tests were started with `nohup`, which makes Python ignore it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)

@@ -36,7 +36,7 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
-    """A book with everything in it, which says what it holds to a reader of its `.env`."""
+    """A book with an `.env` whose values appear in errors if the file is read."""
     place = tmp_path / "desk"
     with StateLock(place):
         open_book(place).close()
@@ -176,7 +176,7 @@ def test_book_that_others_could_read_becomes_private(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("replaced", [True, False])
 def test_a_run_whose_lock_file_was_replaced_stops(tmp_path: Path, replaced: bool) -> None:
-    """It stops without the events of its end: another engine may write by then."""
+    """The run journals no end, since another engine may write to the book by then."""
     place, lock = tmp_path / "desk", tmp_path / "desk" / "lock"
 
     def takes_it_away(at: int, event: object) -> None:

@@ -1,4 +1,4 @@
-"""What others read to install OCW agrees with the code, and with the rules of whoever reads it."""
+"""The files for installing OCW agree with the code, and with the rules of the registry and the bundle format."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def test_packaging_files_agree_with_pyproject() -> None:
 
 
 def test_registry_entry_follows_the_rules_of_the_registry() -> None:
-    """The registry's documented rules; its schema is in no package, and is not ours to copy."""
+    """The test has the documented rules, since no package contains the registry's schema."""
     entry = registry_entry()
     assert re.fullmatch(r"[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+", entry["name"])
     assert 3 <= len(entry["name"]) <= 200

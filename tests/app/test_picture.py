@@ -1,4 +1,4 @@
-"""A picture of a run: what it takes from the journal and the feed, and that it is drawn or refused in a sentence."""
+"""The picture of a run: its data from the journal and the feed, and its file or an error of one sentence."""
 
 import json
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""`ocw policies`: a file checked and explained, and what a book has used of its limits."""
+"""`ocw policies`: it checks and explains a policy file, and shows how much of each limit a book uses."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def test_each_policy_key_has_a_complete_description(name: str) -> None:
     assert kind is not None
     for key, field in kind.model_fields.items():
         meaning = field.description or ""
-        # A phrase that hangs on the name of its key, or on the line before, is no meaning.
+        # A description must be understood without the name of its key and without the line before.
         assert meaning.split()[0] not in {"Of", "It", "it", "From", "Up", "Once", "While"}, key
         assert len(meaning.split()) >= 5, key
         assert meaning.endswith("."), key

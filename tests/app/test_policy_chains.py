@@ -25,7 +25,7 @@ KEYS = {
     for key, declared in policy_keys()
     if not declared.is_required() and OPTIONAL not in declared.metadata and not key.startswith("approval.")
 }
-"""Every key that has a strictest value, but those of a table that is not in the shipped files."""
+"""Every key with a strictest value, except those of [approval], which the shipped files lack."""
 
 
 def toml(value: Any) -> str:
@@ -35,7 +35,7 @@ def toml(value: Any) -> str:
 
 
 def written(policies: Policies, without: AbstractSet[str] = frozenset()) -> str:
-    """A file with all keys of some policies but these; a table without keys is left out."""
+    """Return a policy file without some keys; a table that has no other key is left out."""
     lines = [f'name = "{policies.name}"']
     for table in dict.fromkeys(key.split(".")[0] for key in KEYS):
         keys = [key for key in KEYS if key.startswith(f"{table}.") and key not in without]
@@ -45,7 +45,7 @@ def written(policies: Policies, without: AbstractSet[str] = frozenset()) -> str:
 
 
 def load(directory: Path, **files: str) -> LoadedPolicies:
-    """Write some files, and load the first."""
+    """Write files, and load the first one."""
     for name, text in files.items():
         (directory / f"{name}.toml").write_text(text)
     return load_policies(directory, next(iter(files)))

@@ -1,4 +1,4 @@
-"""Policies and prompts: exact values, a hash of the text, and one clear message for whatever is wrong."""
+"""Loading of policies and prompts: exact values, a hash of the text, and one clear sentence for each fault."""
 
 import tomllib
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ DEFAULT = (shipped("policies") / "default.toml").read_text(encoding="utf-8")
 
 
 def numbers() -> list[tuple[str, str]]:
-    """Every numeric limit there is, as (table, key)."""
+    """Yield every numeric limit as (table, key)."""
     return [
         (table, key)
         for table, declared in Policies.model_fields.items()
@@ -33,7 +33,7 @@ def numbers() -> list[tuple[str, str]]:
 
 
 def written(data: dict[str, Any]) -> str:
-    """A policy file out of values; texts are written in quotes, everything else as it is."""
+    """Return a policy file with values; texts are quoted."""
     lines = [f'name = "{data["name"]}"'] if "name" in data else []
     for table, content in data.items():
         if isinstance(content, dict):
@@ -43,7 +43,7 @@ def written(data: dict[str, Any]) -> str:
 
 
 def values() -> dict[str, Any]:
-    """The shipped file, its numbers as they are written."""
+    """Return the values of the shipped file, with numbers as they are written."""
     data = tomllib.loads(DEFAULT, parse_float=str)
     for content in data.values():
         if isinstance(content, dict):
@@ -120,7 +120,7 @@ def test_absurd_limit_is_refused_in_one_sentence(tmp_path: Path, table: str, key
 
 
 def bounds() -> list[tuple[str, str, str, str]]:
-    """A value just outside each declared bound, with the words that must name the bound."""
+    """Yield a value just outside each declared bound, with the text that must name the bound."""
     rows = []
     for table, key in numbers():
         model = Policies.model_fields[table].annotation

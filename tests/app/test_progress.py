@@ -1,4 +1,4 @@
-"""What a terminal shows while something takes its time, and that nothing else shows it."""
+"""The progress of a run: a status line on a terminal, and no such line elsewhere."""
 
 import io
 import sys
@@ -34,7 +34,7 @@ class Screen(io.StringIO):
 
 
 def seen(after_ms: int = 0, **changes: object) -> RunMoment:
-    """A run that began at dawn and goes on for ten hours."""
+    """Return the state of a run of ten hours."""
     usual: dict[str, Any] = {
         "at": DAWN + after_ms,
         "ends_at": DAWN + 10 * HOUR,
@@ -51,7 +51,7 @@ def seen(after_ms: int = 0, **changes: object) -> RunMoment:
 
 
 class Watched:
-    """A run that is looked at: what its feed said, and what its line shows last."""
+    """A run with progress: its printed lines, and the last text of its status line."""
 
     def __init__(self, *, paced: bool = False) -> None:
         self.lines: list[str] = []

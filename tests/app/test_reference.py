@@ -1,4 +1,4 @@
-"""The reference page says what the code says."""
+"""`docs/reference.md` equals the page that the code makes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What ships with OCW is found in a wheel and in a checkout, and `ocw init` writes an `.env` for its owner only."""
+"""Shipped files are found in a wheel and in a checkout, and `ocw init` writes an `.env` for its owner only."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`ocw run --serve` and `ocw token`, from the command line's side."""
+"""`ocw run --serve` and `ocw token`: addresses, tokens, and the files of a served book."""
 
 import asyncio
 import logging
@@ -142,7 +142,7 @@ async def test_served_book_writes_its_address_and_removes_it(tmp_path: Path) -> 
 async def test_no_secret_is_in_an_answer_a_log_or_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Canaries: a key in the environment, and the tokens that were shown."""
+    """The secrets are a key in the environment, and the printed tokens."""
     canaries = {"canaryBINANCEkey0001", "canaryANTHROPICkey02"}
     monkeypatch.setenv("BINANCE_API_KEY", "canaryBINANCEkey0001")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "canaryANTHROPICkey02")

@@ -1,4 +1,4 @@
-"""Settings: where they come from, what wins, and that every problem is named and no secret shown."""
+"""Settings: their sources and precedence; every problem is named, and no secret is shown."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The policy that `[tainted]` names has to be stricter, or the start says that it is not."""
+"""The start warns if the policy that `[tainted]` names is not stricter than the policy itself."""
 
 from decimal import Decimal
 from typing import Any

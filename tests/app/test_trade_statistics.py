@@ -1,4 +1,4 @@
-"""The figures of closed trades in a report, held against an oracle that reads the journal's fills alone."""
+"""The report's figures on closed trades, compared with an oracle that reads only the fills of the journal."""
 
 import json
 import sqlite3
@@ -26,7 +26,7 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def trades_of(book: Path) -> tuple[list[Trade], dict[str, int]]:
-    """Follow the cash of each symbol from flat to flat; the closed trades, and since when others are open."""
+    """Return the closed trades from the cash of each symbol, and the time since which other positions are open."""
     with closing(sqlite3.connect(book / "journal.db")) as db:
         rows = [(at, json.loads(payload)) for at, payload in db.execute("SELECT at, payload FROM events ORDER BY row")]
     held, cash = defaultdict[str, Decimal](D), defaultdict[str, Decimal](D)
@@ -54,7 +54,7 @@ def trades_of(book: Path) -> tuple[list[Trade], dict[str, int]]:
 
 
 def figures_of(trades: list[Trade], open_since: dict[str, int], since: int, until: int) -> dict[str, Any]:
-    """The same figures as a report's, worked out another way: exposure minute by minute."""
+    """Return the report's figures, computed in another way: the exposure minute by minute."""
     results = [trade[3] for trade in trades]
     won, lost = [each for each in results if each > 0], [each for each in results if each < 0]
     spans = [trade[1:3] for trade in trades] + [(opened, until) for opened in open_since.values()]

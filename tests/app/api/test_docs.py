@@ -1,4 +1,4 @@
-"""The Python blocks of the documentation run as they stand, one after the other on each page."""
+"""The Python blocks of each page of the documentation run, one after the other."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What `import ocw_mcp` exports is a decision, and costs nothing until it is asked for."""
+"""The names that `import ocw_mcp` exports, which are imported when they are first used."""
 
 import ast
 import importlib
@@ -108,7 +108,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def ran(program: str) -> str:
-    """What a fresh process prints."""
+    """Return the output of a program in a new process."""
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
 

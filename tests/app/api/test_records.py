@@ -74,7 +74,7 @@ def test_columns_hold_floats_and_times_in_utc() -> None:
 
 @pytest.mark.parametrize(("library", "method"), [("polars", "to_polars"), ("pandas", "to_pandas")])
 def test_a_data_frame_is_made_of_the_columns(monkeypatch: pytest.MonkeyPatch, library: str, method: str) -> None:
-    """The library is a stand-in: neither is needed to run OCW."""
+    """The library is replaced by a test double, since OCW does not need polars or pandas."""
     monkeypatch.setitem(sys.modules, library, SimpleNamespace(DataFrame=lambda columns: ("frame", columns)))
     assert getattr(TRADES, method)() == ("frame", TRADES.columns())
 

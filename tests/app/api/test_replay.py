@@ -1,4 +1,4 @@
-"""`replay`: the lines of the README run, and everything that can be wrong with a call is named."""
+"""`replay`: the example of the README runs, and each invalid argument gives one sentence."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ def decide(snapshot: Snapshot) -> Decision | None:
 
 
 def turn(snapshot: Snapshot) -> Decision:
-    """Buy, sell, and buy again, whatever the price."""
+    """Buy if the position is flat, else sell."""
     btc = snapshot.symbols["BTCUSDT"]
     if btc.position or not btc.last:
         return Decision([Leg("BTCUSDT", "SELL")])
