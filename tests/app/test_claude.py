@@ -118,7 +118,7 @@ async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path
 
 
 async def at_once(clock: SimulatedClock, ms: float) -> None:
-    """The test sets a short timeout, so that it does not wait for the real one."""
+    """Return at once, so that the test does not wait between repeated requests."""
 
 
 @pytest.mark.requirement("A01")

@@ -46,7 +46,7 @@ class Holds:
 def claude(
     model: Holds | ScriptedModel, closes: list[float], policy: Policies, store: MemoryStore | None = None
 ) -> Run:
-    """Return a run whose model has no engine tools, and can only hold."""
+    """Return a run of Claude with test doubles for the model and the tools."""
     clock = SimulatedClock()
     decider = ClaudeDecider(model, Prompts(load_prompts(None).texts, policy), policy, clock, MODEL)
     run = Run(ListFeed(path(closes)), decider, policy=policy, agent="claude", fallback=True, store=store, clock=clock)
