@@ -110,11 +110,13 @@ def _read(path: Path) -> _Chain:
         # A file does not inherit its name.
         data.pop("name", None)
         given.pop("name", None)
+        # Two files of a chain may have the same name, so a shipped one is marked.
+        origin = f"{each.name} (shipped)" if each != path and each.parent == shipped("policies") else each.name
         for table, values in own.items():
             is_table = isinstance(values, Mapping)
             data[table] = {**data[table], **values} if is_table and isinstance(data.get(table), dict) else values
             keys = [table, *(f"{table}.{key}" for key in (values if is_table else ()))]
-            given |= dict.fromkeys(keys, _label(each, path))
+            given |= dict.fromkeys(keys, origin)
     faults = dict(_bad_leaves(data, Policies, ()))
     problems = list(faults.items())
     policies = None
@@ -123,9 +125,8 @@ def _read(path: Path) -> _Chain:
     except ValidationError as error:
         problems += _sentences(error, faults)
     if policies is None or problems:
-        origin = {place: given.get(".".join(place[:2]), path.name) for place, _ in problems}
-        located = (text if origin[place] == path.name else f"{text} (in {origin[place]})" for place, text in problems)
-        raise refusal(str(path), located)
+        files_of = [(text, given.get(".".join(place[:2]), path.name)) for place, text in problems]
+        raise refusal(str(path), [text if file == path.name else f"{text} (in {file})" for text, file in files_of])
     origins = {
         key: given.get(key, OPTIONAL if OPTIONAL in declared.metadata else STRICTEST)
         for key, declared in policy_keys()
@@ -169,11 +170,6 @@ def _named(path: Path, key: str, name: object, *, itself: bool) -> Path:
     except (SettingsError, OSError, ValueError) as error:
         problem = f"{key} must name a policy file in the same folder, or a shipped one: {error}"
         raise refusal(str(path), [problem]) from None
-
-
-def _label(path: Path, first: Path) -> str:
-    """Return the name of a file of a chain, marked if it is a shipped one: two files may have the same name."""
-    return f"{path.name} (shipped)" if path != first and path.parent == shipped("policies") else path.name
 
 
 def load_prompts(directory: Path | None) -> LoadedPrompts:
