@@ -7,9 +7,9 @@ from ocw_mcp.adapters.store.views.trades import TradeRow as TradeRow
 from ocw_mcp.app.api.connection import EngineClient as EngineClient
 from ocw_mcp.app.api.connection import connect as connect
 from ocw_mcp.app.api.records import Records as Records
-from ocw_mcp.app.api.replaying import EquityPoint as EquityPoint
 from ocw_mcp.app.api.replaying import ReplayResult as ReplayResult
 from ocw_mcp.app.api.replaying import replay as replay
+from ocw_mcp.app.export import EquityPoint as EquityPoint
 from ocw_mcp.domain.decision import Action as Action
 from ocw_mcp.domain.decision import Comparison as Comparison
 from ocw_mcp.domain.decision import Decision as Decision

@@ -1,6 +1,6 @@
-"""Finds the served engine of a state directory, or starts one on paper as a detached process that goes on by itself.
+"""Finds the served engine of a state directory, or starts a paper engine as a detached process.
 
-If two clients start an engine at the same time, the directory's lock lets only one run, and both attach to it.
+If two clients start an engine at the same time, the directory's lock lets one engine run, and both attach to it.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from ocw_mcp.domain.errors import AttachError, BookError, SettingsError
 
 LOG: Final = "engine.log"
 LAST_WORDS: Final = 1 << 16
-"""Bytes at the end of the log in which the last line is the reason if an engine ends at once."""
+"""Bytes read from the end of a log: its last line has the reason if an engine ends at once."""
 PATIENCE_S: Final = 60.0
-"""Seconds that a start may take until the engine is served."""
+"""Seconds that the start of an engine may take until clients can use it."""
 UNSERVED_S: Final = 5.0
 """Seconds that an engine may hold the directory's lock without an address before it counts as not served."""
 STOPPING_S: Final = 20.0
 """Seconds that an engine that has stopped serving may hold the directory's lock."""
 LOOK_S: Final = 0.05
-"""Seconds between two checks."""
+"""Seconds between two checks whether the engine has an address."""
 
 AGENT: Final = "rules"
 AGENTS: Final = ("attached", "none", "rules")
@@ -102,12 +102,12 @@ def agent_of(directory: Path, wanted: str | None = AGENT) -> str:
 
 
 class Attachment:
-    """The engine of one state directory."""
+    """Finds or starts the engine of one state directory."""
 
     def __init__(
         self, directory: Path, spawn: Callable[[Path], Child] | None = None, agent: str | None = AGENT
     ) -> None:
-        """`agent` is that of an engine that is started here; None is the agent of the book's last run."""
+        """`agent` decides in an engine that is started; None is the agent of the book's last run."""
         if agent is not None and agent not in AGENTS:
             raise SettingsError(f"--agent is {agent[:40]!r}; expected one of {', '.join(AGENTS)}")
         self._directory = directory
@@ -129,7 +129,7 @@ class Attachment:
                 raise AttachError(f"no engine can be started in {self._directory}: {error.strerror}") from None
 
     async def _await_engine(self, silent: Address | None) -> Address:
-        # Imported here, since a list of tools needs no store.
+        # `ocw mcp` lists its tools without an engine, and then needs no store.
         from ocw_mcp.adapters.store.lock import is_locked
 
         child: Child | None = None
@@ -140,7 +140,7 @@ class Attachment:
                 return found
             ended = child is not None and child.poll() is not None
             if is_locked(self._directory):
-                # If the child ended, another engine got the lock first; wait for that one to be served.
+                # If the child ended, another engine got the lock first; wait for the address of that engine.
                 started, child = started or child is not None, None if ended else child
                 if not started and silent is None and waited >= UNSERVED_S:
                     text = f"the engine of {self._directory} is not served; a person must start it with --serve"

@@ -30,11 +30,11 @@ from ocw_mcp.runtime.facade import Facade
 log = structlog.get_logger()
 
 REMEMBERED_THOUGHTS = 256
-"""The number of past events about decisions that a continued run reads."""
+"""The number of past events on Claude's decisions that a resumed run reads."""
 MODEL = "claude-sonnet-5-5"
 """The model if CLAUDE_MODEL is not set."""
 MODEL_CHECK_S = 5.0
-"""Wall time (s) that the start waits for the API's facts on the model: the SDK would wait ten minutes."""
+"""Wall time (s) that a start waits for the API to describe the model; the SDK would wait ten minutes."""
 
 
 @asynccontextmanager
@@ -108,7 +108,7 @@ class ClaudeSetup:
         return ClaudeDecider(messages, texts, policies.policies, clock, self.model)
 
     def _redact(self, text: str) -> str:
-        """Return a text as it may be recorded: without the key, if there is one."""
+        """Return a text without the API key, so that it can be recorded."""
         found = self._credentials
         return scrub(text) if isinstance(found, Trouble) else found.scrub(text)
 
@@ -142,7 +142,7 @@ class ClaudeSetup:
 
     async def check_model(self) -> None:
         """Warn at the start if the model has no known price or the API refuses it: the rules then decide each wake."""
-        # Any day serves to look up a price. It takes a thread, since the import of the price table is slow.
+        # Only the existence of a price matters, so day 0 serves. A thread imports the price table, which is slow.
         if not isinstance(self._api, Trouble) and not await asyncio.to_thread(priced, self.model, 0):
             log.warning(
                 f"the price of {self.model} is not known, so no budget can be kept, and the rules decide every wake "

@@ -43,10 +43,10 @@ class WiredRun:
         warn: Callable[[str], None] = lambda problem: None,
         make_decider: Callable[[Clock], Decider] | None = None,
     ) -> None:
-        """`make_decider` makes the decider if `agent` is not one of `AGENTS` that are made by name."""
+        """`make_decider` makes the decider of Claude or of a strategy; without it `decider` makes one by its name."""
         market = feed.identity
         self.stamp = stamp(feed)
-        # Gaps of a few candles are common; an entry that had no price for longer than this is cancelled.
+        # The venue cancels an entry that had no price for this time; gaps of a few candles are common.
         patience_ms = max(3 * market.interval, 5 * MINUTE)
         self.venue = PaperVenue(market.product, START_EQUITY, patience_ms)
         self.clock = SimulatedClock() if speed is None else PacedClock(speed)
@@ -106,7 +106,7 @@ def decider(agent: str, policies: LoadedPolicies) -> Decider:
 
 
 def stamp(feed: Feed) -> BookStamp:
-    """Return the stamp that a paper book of this market gets at its first start."""
+    """Return the identity that a paper book of this market gets at its first start: mode, venue, account and market."""
     market = feed.identity
     return BookStamp(
         mode=Mode.PAPER, venue="paper", account=f"paper-{START_EQUITY}", product=market.product, market=market

@@ -13,11 +13,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import Enum
 from importlib.util import find_spec
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import msgspec
 from sqlite_utils import Database
@@ -47,13 +46,8 @@ _FORMULA: Final = re.compile(r"(^|;)(?=[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 locales; blanks and quotes may come before the formula."""
 
 
-class Kind(Enum):
-    """The kind of the values of a column."""
-
-    TEXT = "text"
-    COUNT = "count"
-    AMOUNT = "amount"
-    TIME = "time"
+Kind = Literal["text", "count", "amount", "time"]
+"""The kind of the values of a column."""
 
 
 class ExportColumn(NamedTuple):
@@ -64,26 +58,27 @@ class ExportColumn(NamedTuple):
     value: Callable[[Any], Any]
 
 
-class EquityRow(NamedTuple):
-    """The equity (quote currency) at a time (ms): at the start of a UTC day, or in the engine's last summary."""
+class EquityPoint(msgspec.Struct, frozen=True):
+    """Equity (quote currency) at one time (ms)."""
 
     at: int
     equity: Decimal
 
 
-def _equity(db: Database, book: StoredBook) -> list[EquityRow]:
-    points = [EquityRow(at, Decimal(equity)) for at, equity in db.execute("SELECT at, equity FROM days ORDER BY seq")]
+def _equity(db: Database, book: StoredBook) -> list[EquityPoint]:
+    """Return the equity at the start of each UTC day, and in the engine's last summary."""
+    points = [EquityPoint(at, Decimal(equity)) for at, equity in db.execute("SELECT at, equity FROM days ORDER BY seq")]
     last = db.execute(GET_SUMMARY).fetchone()
     summary = {} if last is None else msgspec.json.decode(last[0])
     if "equity" in summary and (not points or summary["at"] > points[-1].at):
-        points.append(EquityRow(summary["at"], Decimal(summary["equity"])))
+        points.append(EquityPoint(summary["at"], Decimal(summary["equity"])))
     return points
 
 
 def _columns(text: str, **values: Callable[[Any], Any]) -> tuple[ExportColumn, ...]:
     """Return columns from `name:kind` words; `values` has the functions of columns that are not attributes of a row."""
     pairs = (word.split(":") for word in text.split())
-    return tuple(ExportColumn(name, Kind(kind), values.get(name, attrgetter(name))) for name, kind in pairs)
+    return tuple(ExportColumn(name, cast(Kind, kind), values.get(name, attrgetter(name))) for name, kind in pairs)
 
 
 class ExportTable(NamedTuple):
@@ -179,13 +174,13 @@ def _cell(kind: Kind, value: Any) -> str:
     if value is None:
         return ""
     match kind:
-        case Kind.AMOUNT:
+        case "amount":
             return plain(value)
-        case Kind.TIME:
+        case "time":
             return datetime.fromtimestamp(value / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        case Kind.COUNT:
+        case "count":
             return str(value)
-        case Kind.TEXT:
+        case "text":
             return _FORMULA.sub(r"\1'", printable(value))
 
 
@@ -193,18 +188,18 @@ def _parquet(columns: Sequence[ExportColumn], rows: Sequence[Any]) -> bytes:
     import polars
 
     types: dict[Kind, Any] = {
-        Kind.TEXT: polars.String,
-        Kind.COUNT: polars.Int64,
-        Kind.AMOUNT: polars.Decimal(DIGITS, PLACES),
-        Kind.TIME: polars.Int64,
+        "text": polars.String,
+        "count": polars.Int64,
+        "amount": polars.Decimal(DIGITS, PLACES),
+        "time": polars.Int64,
     }
     series = []
     for column in columns:
         values = [column.value(row) for row in rows]
-        if column.kind is Kind.AMOUNT:
+        if column.kind == "amount":
             _require_exact(column.name, values)
         made = polars.Series(column.name, values, dtype=types[column.kind])
-        series.append(made.cast(polars.Datetime("ms", "UTC")) if column.kind is Kind.TIME else made)
+        series.append(made.cast(polars.Datetime("ms", "UTC")) if column.kind == "time" else made)
     page = io.BytesIO()
     polars.DataFrame(series).write_parquet(page)
     return page.getvalue()

@@ -2,7 +2,7 @@
 
 A move is one of the largest returns of a symbol over a span, found with hindsight; of overlapping moves the largest
 counts. A move is missed if there is no wake, for any reason, from its first candle to its last: a wake sees all
-symbols. Wakes at random times would miss a share of exp(−wakes · span / time), which the report shows for comparison.
+symbols. For comparison the report has exp(−wakes · span / time), the fraction that wakes at random times would miss.
 """
 
 import asyncio
@@ -24,16 +24,16 @@ from ocw_mcp.domain.time import DAY, HOUR, MINUTE, span_name
 
 SPANS: Final = (5 * MINUTE, 15 * MINUTE, HOUR)
 LARGEST: Final = 0.005
-"""The share of all returns over a span that counts as moves, before those that overlap are left out."""
+"""The fraction of all returns over a span that are moves, before overlapping ones are left out."""
 
 Closes = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 """Close times of candles (ms), and their close prices."""
 Move = tuple[int, int, float]
-"""The times of its begin and end (ms), and its log return."""
+"""The times of a move's begin and end (ms), and its log return."""
 
 
 def measure(feed: Feed, policies: LoadedPolicies, prompts: LoadedPrompts, for_ms: int | None = None) -> dict[str, Any]:
-    """Run the gate over a market without trades; return its wakes and missed moves. Raises the errors of a run."""
+    """Run the gate over a market without trades; return its wakes and missed moves. Raises the errors of `run`."""
     interval = feed.identity.interval
     report = run(Job(feed, "none", policies, prompts, for_ms, None)).report
     wakes = sorted({wake["t"] for wake in report["wakes"]})

@@ -1,4 +1,4 @@
-"""Registers OCW with Claude: an entry in Claude Desktop's configuration, or the command for Claude Code. No key."""
+"""Registers OCW with Claude, without a key: an entry in Claude Desktop's configuration, or a command for Claude Code."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from ocw_mcp.domain.errors import SettingsError
 NAME: Final = "ocw"
 CONFIG: Final = "claude_desktop_config.json"
 LARGEST_CONFIG: Final = 1 << 24
-"""Bytes."""
+"""The most bytes of a configuration file."""
 
 
 class Installed(NamedTuple):
@@ -33,7 +33,7 @@ class Installed(NamedTuple):
 
 
 def command(state: Path, *, read_only: bool) -> list[str]:
-    """Return the command that a client starts: this installation by full paths, since clients have another PATH."""
+    """Return the command that a client starts, with the full path of this installation: clients have another PATH."""
     beside = Path(sys.executable).with_name("ocw")
     found = str(beside) if beside.exists() else shutil.which("ocw")
     start = [found] if found else [sys.executable, "-m", "ocw_mcp"]

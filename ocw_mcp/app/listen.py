@@ -23,7 +23,7 @@ class ListenAddress(NamedTuple):
 
 
 def parse_listen_address(text: str, hosts: tuple[str, ...]) -> ListenAddress:
-    """Return the address of `--serve`, which needs `hosts` (SERVE_HOSTS) beyond this machine. Raises SettingsError."""
+    """Return the address of `--serve`. An address beyond loopback needs `hosts` (SERVE_HOSTS). Raises SettingsError."""
     found = re.fullmatch(r"(?:(\[[0-9a-fA-F:]+\]|[0-9.]+|localhost):)?([0-9]{1,5})", text.strip())
     host = (found[1] or "127.0.0.1").strip("[]") if found else ""
     host = "127.0.0.1" if host == "localhost" else host

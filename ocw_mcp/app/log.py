@@ -35,7 +35,7 @@ def configure(level: LogLevel, *, quiet: bool = False) -> None:
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    # The handler is there before a library adds its own; of libraries only warnings are logged.
+    # With this handler no library adds its own. Of libraries only warnings and errors are logged.
     root = logging.getLogger()
     root.handlers = [*(each for each in root.handlers if not isinstance(each, _Forward)), _Forward()]
     logging.getLogger("ocw_mcp").setLevel(threshold)

@@ -16,7 +16,7 @@ from ocw_mcp.domain.time import MINUTE, day_begins, span_ms
 
 SIMULATED = "sim"
 LENIENT = TapeOptions(strict=False)
-"""Invalid rows and files of a tape are left out and listed."""
+"""Options with which invalid rows and files of a tape are left out and listed."""
 
 MarketFeed = SimulatedFeed | TapeFeed
 
@@ -59,7 +59,7 @@ _NEVER = 1 << 62
 
 
 def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) -> TapeOptions:
-    """Return the options for reading a tape from the command line's values; None is the default.
+    """Return the options for reading a tape; None stands for a default value.
 
     `stamps` is the meaning of the time stamp of metrics: `end` or `beginning` of five minutes, or the day from which on
     it is the beginning. Raises SettingsError for any other value, or for a factor that is not above 1.

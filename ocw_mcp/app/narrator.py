@@ -21,7 +21,7 @@ from ocw_mcp.render.text import moment
 LIMIT = "bold red"
 LONGEST_CAUSE = 200
 STILL_DECIDES = (*ANSWERED, CauseKind.THROTTLED)
-"""Causes of a decision by the rules that do not mean that the agent cannot decide at other wakes."""
+"""Causes of a decision by the rules after which the agent can still decide at other wakes."""
 
 
 class _Closings:
@@ -75,7 +75,7 @@ class Narrator:
         self.show(at, *self._line(event))
 
     def _change_of_agent(self, made: events.DecisionMade) -> str:
-        """Return a line if a decision is the first one that the agent cannot make, or that it makes again."""
+        """Return a line at the first decision that the agent cannot make, and at the first that it makes again."""
         failure = made.in_its_place
         if failure is not None and not self._absent and failure.kind not in STILL_DECIDES:
             self._absent = True

@@ -52,7 +52,7 @@ def steady(stream: TextIO, report: Callable[[OSError], None] = lambda error: Non
 
 
 class StatusLine:
-    """A line at the bottom of a terminal that shows the progress of some work, and is drawn over.
+    """A line at the bottom of a terminal that shows the progress of some work; each text replaces the last one.
 
     While its `with` block runs it replaces standard error, so that other output there begins on a new line. If the
     stream is not a terminal, or with `quiet`, it draws nothing.
@@ -104,7 +104,7 @@ class StatusLine:
 
 @contextmanager
 def working(task: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """Show a task on standard error, if it is a terminal, while the block runs; yield a function that changes it."""
+    """Show a task on a terminal (standard error) while the block runs; yield a function that changes its text."""
     if quiet or not sys.stderr.isatty():
         yield lambda text: None
         return
@@ -137,7 +137,7 @@ def of_a_stream(error: OSError) -> bool:
 
 
 def output_problem(error: OSError) -> str:
-    """Return a sentence on why standard output failed; empty if the reader of a pipe has only closed it."""
+    """Return a sentence on why standard output failed; empty for a pipe that its reader closed."""
     return "" if error.errno == errno.EPIPE else f"standard output cannot be written ({error.strerror})"
 
 

@@ -74,7 +74,7 @@ PAGES: Final = {"manifest.json": manifest, "server.json": registry_entry}
 
 
 def written(page: str) -> str:
-    """Return the text of a page's file."""
+    """Return the text of a file of `PAGES`."""
     return json.dumps(PAGES[page](), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -102,7 +102,7 @@ def _name(requirement: str) -> str:
 
 
 def _required_by(block: str) -> set[str]:
-    """Return the packages that require the package of a block of the lock."""
+    """Return the packages that require the package of one block of the lock."""
     _, _, remark = block.partition("# via")
     lines = (line.strip(" #") for line in remark.splitlines())
     return {_name(line) for line in lines if line and not line.startswith(PACKAGE)}

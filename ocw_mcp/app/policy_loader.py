@@ -204,7 +204,7 @@ def _files(folder: Path, kind: str, suffix: str) -> list[Path]:
 def _bad_leaves(
     data: Mapping[str, Any], model: type[BaseModel], above: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield problems that pydantic accepts: a text or a boolean for a number, and numbers of an absurd size."""
+    """Yield faults that pydantic does not find: a text or a boolean for a number, and numbers of an absurd size."""
     for key, value in data.items():
         place = (*above, key)
         declared = model.model_fields.get(key)
@@ -284,7 +284,7 @@ _EXPECTED = {
 
 
 def _known(above: tuple[str, ...]) -> list[str]:
-    """Return the keys that a table may have; `above` is its path."""
+    """Return the keys that a table may have; `above` is the path of the table."""
     model: type[BaseModel] = Policies
     for key in above:
         table = table_of(model.model_fields[key])

@@ -1,4 +1,4 @@
-"""The progress of a run: a line at the bottom of the terminal, and a printed line when a paced run has been quiet."""
+"""The progress of a run: a line at the bottom of the terminal, and a printed line if a paced run prints no event."""
 
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -14,9 +14,9 @@ TICK_MS: Final = 250
 QUIET_MS: Final = HOUR
 """Simulated time without a printed line after which a paced run prints its state."""
 QUIET_WALL_MS: Final = 300 * SECOND
-"""Wall time without a printed line after which it also does so."""
+"""Wall time without a printed line after which a paced run also prints its state."""
 LEAST_WALL_MS: Final = 5 * SECOND
-"""The least wall time between two such lines, at any speed."""
+"""The least wall time between two printed states, at any speed."""
 MOST_NAMED: Final = 5
 """The most symbols whose price is shown."""
 
@@ -26,14 +26,14 @@ class RunMoment(NamedTuple):
 
     at: int
     ends_at: int | None
-    """The time at which its market or its time ends; None if that is not known."""
+    """The time (ms) at which the run ends; None if that is not known."""
     catching_up: bool
     """Whether the run repeats steps that are in the journal already."""
     candles: int
     evaluations: int
     wakes: int
     next_timer: int | None
-    """The latest time of the next wake, by the gate's timer."""
+    """The time at which the gate's timer wakes the agent, if no other wake comes first."""
     equity: Decimal
     prices: dict[str, float]
     positions: dict[str, Decimal]

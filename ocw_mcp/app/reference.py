@@ -79,7 +79,7 @@ def _tools() -> Iterator[str]:
 
 
 def no_engine() -> NoReturn:
-    """Raise InvariantError: a page on the tools does not call them."""
+    """Stand in for the engine of tools that are only listed. Raises InvariantError."""
     raise InvariantError("a page of tools needs no engine")
 
 

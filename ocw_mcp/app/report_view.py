@@ -80,12 +80,12 @@ def _trades(trades: dict[str, Any]) -> list[tuple[str, str | Text]]:
 
 def _gain(amount: float | None) -> tuple[str, str]:
     """Return an amount of money with its sign, and its colour."""
-    # There is no -0.00.
+    # Adding 0.0 turns -0.0 into 0.0.
     return ("none", "") if amount is None else (f"{round(amount, 2) + 0.0:+,.2f}", gain_style(round(amount, 2)))
 
 
 def _coloured(value: float | None) -> tuple[str, str]:
-    """Return a share that is a gain or a loss, and its colour."""
+    """Return a relative gain or loss as a percentage, and its colour."""
     return _share(value), gain_style(value)
 
 
@@ -148,5 +148,5 @@ def _long(ms: int) -> str:
 
 
 def _share(value: float | None) -> str:
-    # There is no -0.00%.
+    # Adding 0.0 turns -0.0 into 0.0.
     return "unknown" if value is None else f"{round(value, 4) + 0.0:.2%}"

@@ -1,4 +1,4 @@
-"""One run of a book: its directory, its lock, its signals, its report."""
+"""One run of a book: its directory, lock, signal handlers and report."""
 
 import asyncio
 import resource
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 WARNED_OF = 20
-"""The most left-out files and rows for which a run gives a warning each."""
+"""The most left-out files and rows of a tape that are each a warning."""
 
 
 class Job(NamedTuple):
@@ -71,7 +71,7 @@ class Job(NamedTuple):
     strategy: NamedStrategy | None = None
     """The function that decides, if the agent is a trader's strategy; `agent` is then its name."""
     embedded: bool = False
-    """Whether a program runs the book as a library: without log and signal handlers, with warnings in the outcome."""
+    """Whether a Python program runs the book: without log and signal handlers, and with warnings in the outcome."""
 
 
 class RunOutcome(NamedTuple):
@@ -185,7 +185,7 @@ def _of_the_tape(feed: TapeFeed, flags: list[str], warn: Callable[[str], None]) 
 
 
 def _accept(job: Job, store: SqliteStore) -> None:
-    """Raise BookError for a book that this run cannot continue: with such changes, or of an earlier version."""
+    """Raise BookError for a book that this run cannot continue: other options, or a book of another version."""
     _changes(store.last_run(), job)
     saved = store.checkpoint()
     try:

@@ -109,7 +109,7 @@ class Settings(BaseModel):
     """Host names under which `--serve` answers other machines; without any it answers only this machine."""
     log_level: Annotated[LogLevel, BeforeValidator(_level)] = LogLevel.INFO
     warnings: tuple[str, ...] = ()
-    """Sentences for the user on problems that do not prevent a start."""
+    """Sentences for the user on faults that do not prevent a start."""
 
     @field_validator("live_trading")
     @classmethod

@@ -1,4 +1,4 @@
-"""A trader's function as an agent: loaded by its name, or named after its module."""
+"""Strategies: functions of the snapshot that decide, each with a name for the journal."""
 
 import sys
 from importlib import import_module
@@ -56,7 +56,7 @@ def _imported(module: str, folder: Path) -> Any:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        # The module exists, but imports a module that does not: its own error is the clearer one.
+        # The module exists and imports a module that does not: the error of that import is clearer.
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
         raise StrategyError(

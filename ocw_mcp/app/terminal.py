@@ -1,4 +1,4 @@
-"""The terminal of standard input: its echo, and single keys."""
+"""The terminal of standard input: input without echo, and single keys."""
 
 import os
 import select

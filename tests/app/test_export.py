@@ -104,7 +104,7 @@ def test_parquet_export_equals_csv_with_typed_columns(ocw: Ocw, desk: Path, tmp_
     assert said.err == f"{len(rows):,} rows of {name} are in {file}\n"
     types = {"amount": polars.Decimal(38, 18), "time": polars.Datetime("ms", "UTC"), "count": polars.Int64}
     for column in export.TABLES[name].columns:
-        kind, cells = column.kind.value, [row[column.name] for row in rows]
+        kind, cells = column.kind, [row[column.name] for row in rows]
         assert frame.schema[column.name] == types.get(kind, polars.String)
         values = frame[column.name].to_list()
         if kind == "amount":
@@ -119,8 +119,8 @@ def test_an_amount_that_parquet_cannot_hold_is_refused() -> None:
     pytest.importorskip("polars")
     for bad in (D("0.1234567890123456789"), D("1e20"), D("NaN")):
         with pytest.raises(SettingsError, match="use --format csv"):
-            export.encoded("equity", [export.EquityRow(0, bad)], "parquet")
-    largest = export.EquityRow(0, D("12345678901234567890.123456789012345678"))
+            export.encoded("equity", [export.EquityPoint(0, bad)], "parquet")
+    largest = export.EquityPoint(0, D("12345678901234567890.123456789012345678"))
     assert export.encoded("equity", [largest], "parquet")
 
 

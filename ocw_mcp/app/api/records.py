@@ -15,9 +15,9 @@ from ocw_mcp.domain.snapshot import SymbolWake
 
 R = TypeVar("R", bound=msgspec.Struct)
 SHOWN: Final = 10
-"""The number of rows printed of a longer sequence: the first and the last ones, half of the number each."""
+"""The most printed rows: of a longer sequence, the first five and the last five."""
 WIDEST: Final = 28
-"""The most characters printed of a cell."""
+"""The most printed characters of a value."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -49,9 +49,12 @@ class Records(Sequence[R]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def columns(self, show: Callable[[str, Any], Any] | None = None) -> dict[str, list[Any]]:
-        """Return the values of each field, as in a data frame, or as `show` returns them for (field, value)."""
-        names, show = self._kind.__struct_fields__, show or _value
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the values of each field, as in a data frame."""
+        return self._columns(_value)
+
+    def _columns(self, show: Callable[[str, Any], Any]) -> dict[str, list[Any]]:
+        names = self._kind.__struct_fields__
         return {name: [show(name, getattr(row, name)) for row in self._rows] for name in names}
 
     def to_polars(self) -> Any:
@@ -68,7 +71,7 @@ class Records(Sequence[R]):
         if not count:
             return title
         shown = self if count <= SHOWN else Records(self._kind, [*self._rows[:half], *self._rows[-half:]])
-        cells = [[name, *column] for name, column in shown.columns(_text).items()]
+        cells = [[name, *column] for name, column in shown._columns(_text).items()]
         widths = [max(map(len, column)) for column in cells]
         padded = [[cell.ljust(width) for cell in column] for column, width in zip(cells, widths, strict=True)]
         lines = ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]

@@ -12,7 +12,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Final, TypeVar
 
-import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import StoredBook
@@ -23,6 +22,7 @@ from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow, find_order
 from ocw_mcp.adapters.store.views.trades import TradeRow, find_trades
 from ocw_mcp.app import picture
 from ocw_mcp.app.api.records import Records
+from ocw_mcp.app.export import EquityPoint
 from ocw_mcp.app.markets import SIMULATED, open_market
 from ocw_mcp.app.parsing import parse_product, parse_symbols
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts, with_every
@@ -40,13 +40,6 @@ from ocw_mcp.runtime.deciders import Strategy
 _ALL: Final = 1 << 62
 _EVENTS: Final = "SELECT row, at, payload FROM events ORDER BY row"
 _T = TypeVar("_T")
-
-
-class EquityPoint(msgspec.Struct, frozen=True):
-    """Equity (quote currency) at one time (ms)."""
-
-    at: int
-    equity: Decimal
 
 
 @dataclass(frozen=True, eq=False, repr=False)

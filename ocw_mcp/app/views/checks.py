@@ -32,11 +32,11 @@ from ocw_mcp.domain.time import SECOND, iso
 from ocw_mcp.render.text import lowered_text
 
 LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 100_000_000
-"""Bytes."""
+"""Bytes of free disk space below which a check warns, or reports a problem."""
 BUILT_AFTER = 1_767_225_600
 """2026-01-01, in seconds: this version was made later, so a clock before it is wrong."""
 FAR_AWAY = 4_102_444_800
-"""2100-01-01, in seconds."""
+"""2100-01-01, in seconds: a clock after it is wrong."""
 EXTRAS = {
     "matplotlib": ("plot", "pictures of a run"),
     "polars": ("parquet", "exports as parquet"),
@@ -73,7 +73,7 @@ def examine(state: Path | None, env: Path | None, policies: Path | None, environ
         _check("python", lambda: _ok(python_version())),
         _check("ocw-mcp", _package),
         _check("settings", lambda: _settings(env, state, environ)),
-        # A missing file has no mode; if the file is required, the check of the settings reports it.
+        # The check of the settings reports a missing file that is required.
         *(_check("settings file", partial(_env_file, file)) for file in env_files if os.path.exists(file)),
         _check("policies", lambda: _policies(policies)),
         _check("ta-lib", _ta_lib),
@@ -190,7 +190,7 @@ def _book(state: Path) -> Iterator[Check]:
 
 
 def _directory(state: Path) -> Check:
-    # The directory exists, so this only checks it.
+    # `prepare` makes a missing directory, and checks one that exists, as this one does.
     prepare(state)
     mode = stat.S_IMODE(state.stat().st_mode)
     if mode & 0o077:

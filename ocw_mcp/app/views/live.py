@@ -38,7 +38,7 @@ class EngineSummary(msgspec.Struct, frozen=True):
     approvals: list[dict[str, Any]] = []
     """Pending approvals."""
     lowered: Lowered | None = None
-    """Who ended the state ACTIVE; None if the state is ACTIVE, and in books of versions that did not store it."""
+    """Who lowered the state from ACTIVE; None in state ACTIVE, and in books of versions that did not store it."""
 
 
 class FillRow(msgspec.Struct, frozen=True):
