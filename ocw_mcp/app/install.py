@@ -1,4 +1,4 @@
-"""Registers OCW with Claude, without a key: an entry in Claude Desktop's configuration, or a command for Claude Code."""
+"""Registers OCW with Claude, without a key: an entry for Claude Desktop, or a command for Claude Code."""
 
 import json
 import os

@@ -1,5 +1,6 @@
 """Opens the feed of a market from the value of `--market`."""
 
+from datetime import UTC, date, datetime
 from math import inf
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.protocols import Feed
 from ocw_mcp.domain.symbols import of_market
-from ocw_mcp.domain.time import MINUTE, day_begins, span_ms
+from ocw_mcp.domain.time import MINUTE, SECOND, span_ms
 
 SIMULATED = "sim"
 LENIENT = TapeOptions(strict=False)
@@ -37,13 +38,7 @@ def open_market(
         step = MINUTE if interval is None else span_ms(interval)
     except ValueError as error:
         raise SettingsError(f"--interval: {error}") from None
-    meant = {text: of_market(text, KNOWN) for text in symbols}
-    if unknown := [text for text, symbol in meant.items() if symbol is None]:
-        raise SettingsError(
-            f"--symbols has {unknown[0]!r}, which the simulated market does not have; it has {', '.join(KNOWN)}"
-        )
-    chosen = tuple(symbol for symbol in meant.values() if symbol is not None)
-    return SimulatedFeed(seed, chosen or SYMBOLS, product or Product.UM, step=step)
+    return SimulatedFeed(seed, _simulated(symbols) or SYMBOLS, product or Product.UM, step=step)
 
 
 def market_end(feed: Feed) -> int | None:
@@ -54,12 +49,21 @@ def market_end(feed: Feed) -> int | None:
     return None if None in ends else max(filter(None, ends))
 
 
+def _simulated(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the symbols of the simulated market for the given names. Raises SettingsError for an unknown one."""
+    meant = {text: of_market(text, KNOWN) for text in asked}
+    if unknown := [text for text, symbol in meant.items() if symbol is None]:
+        raise SettingsError(
+            f"--symbols has {unknown[0]!r}, which the simulated market does not have; it has {', '.join(KNOWN)}"
+        )
+    return tuple(symbol for symbol in meant.values() if symbol is not None)
+
+
 END, BEGINNING = "end", "beginning"
-_NEVER = 1 << 62
 
 
 def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) -> TapeOptions:
-    """Return the options for reading a tape; None stands for a default value.
+    """Return the options for reading a tape from the command line's values; None is the default.
 
     `stamps` is the meaning of the time stamp of metrics: `end` or `beginning` of five minutes, or the day from which on
     it is the beginning. Raises SettingsError for any other value, or for a factor that is not above 1.
@@ -72,10 +76,14 @@ def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) ->
     begins_from = {None: STAMP_CHANGE, END: _NEVER, BEGINNING: 0}.get(stamps)
     if begins_from is None:
         try:
-            begins_from = day_begins(stamps or "")
+            day = date.fromisoformat(stamps or "")
         except ValueError:
             raise SettingsError(
                 f"--metrics-stamps is {stamps!r}; expected {END}, {BEGINNING}, or the first day on which they mean the "
                 "beginning, such as 2026-06-25; correct it"
             ) from None
+        begins_from = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND
     return TapeOptions(strict, factor, begins_from)
+
+
+_NEVER = 1 << 62

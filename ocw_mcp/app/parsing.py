@@ -17,7 +17,10 @@ def parse_product(text: str | None, option: str = "--product") -> Product | None
 
 
 def parse_symbols(text: str | None, option: str = "--symbols") -> tuple[str, ...]:
-    """Return symbols separated by commas, sorted, as they were written; none for None. Raises SettingsError."""
+    """Return the symbols of a comma-separated text, sorted and spelled as given; the market finds its own symbols.
+
+    None has no symbols. Raises SettingsError for a part that cannot be a symbol.
+    """
     if text is None:
         return ()
     symbols = sorted({unicodedata.normalize("NFC", part.strip()) for part in text.split(",")})
