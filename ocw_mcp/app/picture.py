@@ -138,7 +138,11 @@ def draw(path: Path, feed: Feed, story: ChartData, figures: dict[str, Any]) -> N
     axes = figure.subplots(len(shown) + 1, 1, sharex=True, height_ratios=[3] * len(shown) + [1.6], squeeze=False)[:, 0]
     for symbol, axis in zip(shown, axes, strict=False):
         _draw_symbol(axis, symbol, prices[symbol], story)
-    _draw_equity(axes[-1], [*story.equity, (figures["to"], figures["equity_end"])])
+    points = [*story.equity, (figures["to"], figures["equity_end"])]
+    axes[-1].plot(_moments([at for at, _ in points]), [equity for _, equity in points], color=PRICE, linewidth=1.2)
+    axes[-1].axhline(points[0][1], color=PRICE, linewidth=0.5, linestyle=":")
+    axes[-1].set_ylabel("equity at each day's\nstart, and at the end")
+    axes[-1].set_xlabel("UTC   ▲ long  ▼ short  o closed  x stopped; green won, red lost")
     returned, held = figures["return"], figures["buy_and_hold"]
     title = f"{', '.join(figures['symbols'])}: {returned:+.2%}, buy and hold {held:+.2%}"
     figure.suptitle(title, fontsize=12, x=0.01, ha="left")
@@ -176,13 +180,6 @@ def _draw_trade(axis: "Axes", trade: ChartTrade, row: ChartPrices) -> None:
     axis.plot(_moments([trade.opened_at]), [trade.entry], "^" if trade.long else "v", color=colour, markersize=6)
     if trade.closed_at is not None:
         axis.plot(_moments([ended]), [price], "x" if trade.stopped else "o", color=colour, markersize=4.5)
-
-
-def _draw_equity(axis: "Axes", points: list[tuple[int, float]]) -> None:
-    axis.plot(_moments([at for at, _ in points]), [equity for _, equity in points], color=PRICE, linewidth=1.2)
-    axis.axhline(points[0][1], color=PRICE, linewidth=0.5, linestyle=":")
-    axis.set_ylabel("equity at each day's\nstart, and at the end")
-    axis.set_xlabel("UTC   ▲ long  ▼ short  o closed  x stopped; green won, red lost")
 
 
 def _moments(times: list[int]) -> npt.NDArray[np.datetime64]:
