@@ -119,9 +119,6 @@ class Attachment:
         """Return the engine's address, but not `silent`, at which no engine answered. Raises AttachError."""
         async with self._turn:
             try:
-                found = read_address(self._directory)
-                if found is not None and found != silent:
-                    return found
                 return await self._await_engine(silent)
             except BookError as error:
                 raise AttachError(str(error)) from None
