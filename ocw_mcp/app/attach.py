@@ -1,7 +1,4 @@
-"""Finds the served engine of a state directory, or starts a paper engine as a detached process.
-
-If two clients start an engine at the same time, the directory's lock lets one engine run, and both attach to it.
-"""
+"""Finds the served engine of a state directory, or starts a paper engine as a detached process."""
 
 import asyncio
 import os
@@ -71,11 +68,7 @@ def spawn_engine(directory: Path, agent: str = AGENT) -> Child:
 
 
 def agent_of(directory: Path, wanted: str | None = AGENT) -> str:
-    """Return the agent with which to start a book: the agent of its last run; for a new book `wanted`, or none.
-
-    Raises AttachError for a book that ran with other limits, with another agent than `wanted`, or with an agent that
-    needs a key: a tool call must not change the agent or the limits of a book.
-    """
+    """Return the agent to start a book with: that of its last run, or `wanted` for a new book. Raises AttachError."""
     from ocw_mcp.adapters.store.reader import read_book
     from ocw_mcp.app.policy_loader import load_policies
 
@@ -92,6 +85,7 @@ def agent_of(directory: Path, wanted: str | None = AGENT) -> str:
     if not startable or wanted not in (None, agent):
         other = f"agent {wanted or NEW_BOOKS_AGENT}" if same_policy else "the default policy of this version"
         here = f"; or start this client's ocw mcp without --agent, or with --agent {agent}" if startable else ""
+        # A tool call must not change the agent or the limits of a book.
         raise AttachError(
             f"the book in {directory} ran with agent {agent} and policy {policy.get('name', '?')}, and a tool call "
             f"cannot change that to {other}; a person must start the engine, with the old options or with new ones, "

@@ -84,10 +84,7 @@ class ClaudeSetup:
         clock: Clock,
         owner: RecordingOwner = NO_OWNER,
     ) -> ClaudeDecider:
-        """Return the decider; `kept` closes its recorder at the end, and `owner` names the book in a recording.
-
-        Raises SettingsError for incomplete prompts, and for the recording of another book.
-        """
+        """Return the decider; `kept` closes its recorder, and `owner` names the book in it. Raises SettingsError."""
         texts = Prompts(prompts.texts, policies.policies)
         messages: Messages | Trouble
         if self.recording is not None:

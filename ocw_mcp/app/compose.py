@@ -70,11 +70,7 @@ class WiredRun:
 
 
 def require_timeframes(policies: LoadedPolicies, interval: int) -> None:
-    """Raise SettingsError for a policy with wakes that candles of `interval` (ms) cannot give.
-
-    A timeframe shorter than the candles counts as the candle length. A fixed time between wakes must be a multiple of
-    the candle length.
-    """
+    """Raise SettingsError for a policy with wakes that candles of `interval` (ms) cannot give."""
     built = timeframes(interval)
     gate = policies.policies.gate
     if gate.every is not None and span_ms(gate.every) % interval:
@@ -82,6 +78,7 @@ def require_timeframes(policies: LoadedPolicies, interval: int) -> None:
             f"{policies.source_name} wakes every {gate.every}, which is not a multiple of the candle length; expected "
             f"a multiple of {span_name(interval)}; choose another time, or candles of another length"
         )
+    # A timeframe that is shorter than the candles counts as the candle length.
     absent = sorted(
         name for name in {*gate.close_wakes, *gate.close_wakes_in_position} if max(span_ms(name), interval) not in built
     )

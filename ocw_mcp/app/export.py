@@ -147,11 +147,7 @@ def read_table(state: Path, table: str) -> list[Any]:
 
 
 def encoded(table: str, rows: Sequence[Any], format_: str) -> bytes:
-    """Return the content of a file: CSV as UTF-8 text, or Parquet.
-
-    CSV is RFC 4180 with the names of the columns first and lines that end with a line feed. Raises SettingsError for an
-    amount that has more digits than its Parquet column.
-    """
+    """Return the content of a file: CSV (RFC 4180), or Parquet. Raises SettingsError for a too long amount."""
     columns = TABLES[table].columns
     if format_ == PARQUET:
         return _parquet(columns, rows)

@@ -54,10 +54,7 @@ def desktop_config(platform: str = sys.platform, home: Path | None = None) -> Pa
 
 
 def for_claude_desktop(path: Path, state: Path, *, read_only: bool, dry_run: bool) -> Installed:
-    """Add an entry to Claude Desktop's configuration; other entries stay, and a copy of the old file is kept.
-
-    Raises SettingsError if the file is not a configuration, and is then not changed, or if it cannot be written.
-    """
+    """Add an entry to Claude Desktop's configuration, and keep a copy of the old file. Raises SettingsError."""
     start = command(state, read_only=read_only)
     try:
         before: str | None = read_file(path, LARGEST_CONFIG, link=True).decode()

@@ -65,7 +65,6 @@ class Narrator:
         self._held = 0
         self._closings = _Closings()
         self._absent = False
-        """Whether the agent can no longer decide."""
 
     def __call__(self, at: int, event: events.DomainEvent) -> None:
         """Print the line of an event with its time (ms), if it has one."""

@@ -1,7 +1,4 @@
-"""The picture of a run: each symbol's price with the gate's wakes and all trades, and the book's equity.
-
-Candles are not journaled, so they are read from the feed again; all other data comes from the journal.
-"""
+"""The picture of a run: prices, read from the feed again, and wakes, trades and equity from the journal."""
 
 import asyncio
 from collections.abc import Iterable
@@ -40,7 +37,6 @@ class ChartTrade(NamedTuple):
     exit: float = 0.0
     pnl: float = 0.0
     stopped: bool = False
-    """Whether its stop closed it."""
 
 
 class ChartData(NamedTuple):

@@ -29,11 +29,7 @@ def shipper() -> tuple[int, ...]:
 
 
 def write_env_example(state_dir: Path) -> Path:
-    """Copy the example to `.env` in a state directory, readable only by its owner, and return its path.
-
-    Raises SettingsError when an `.env` exists already, which is not changed, or when none can be created, and BookError
-    when it cannot be written, or for a directory that another user owns or that other users can write.
-    """
+    """Copy the example to a new `.env` that only its owner can read. Raises SettingsError and BookError."""
     target = state_dir / ".env"
     text = shipped(ENV_EXAMPLE).read_bytes()
     try:

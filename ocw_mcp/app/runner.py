@@ -61,15 +61,12 @@ class Job(NamedTuple):
     speed: float | None = None
     """Simulated time divided by wall time; None is as fast as possible."""
     picture: Path | None = None
-    """The file of the picture of the run; None draws none."""
     serve: ListenAddress | None = None
-    """The address at which clients can use the engine while it runs; None serves none."""
+    """The address at which clients can use the engine while it runs."""
     claude: "ClaudeSetup | None" = None
-    """The model, key and recording, if Claude decides."""
     progress: RunProgress | None = None
-    """The display of the run's progress; None shows nothing."""
     strategy: NamedStrategy | None = None
-    """The function that decides, if the agent is a trader's strategy; `agent` is then its name."""
+    """The function that decides; `agent` is then its name."""
     embedded: bool = False
     """Whether a Python program runs the book: without log and signal handlers, and with warnings in the outcome."""
 
@@ -197,10 +194,7 @@ def _accept(job: Job, store: SqliteStore) -> None:
 
 
 def _changes(before: LastRun | None, job: Job) -> str:
-    """Return a line on the changes of agent, policies and prompts since the last run; empty if there are none.
-
-    Raises BookError for a change after a run that was interrupted: its last step must be repeated unchanged.
-    """
+    """Return a line on the changes since the last run, if any. Raises BookError for a change after a crash."""
     if before is None:
         return ""
     name, policy, prompts, shown = job.policies.policies.name, job.policies.hash, job.prompts.hash, HASH_SHOWN
@@ -218,6 +212,7 @@ def _changes(before: LastRun | None, job: Job) -> str:
         if differs
     ]
     was, now = ", ".join(old for old, _ in changed), ", ".join(new for _, new in changed)
+    # The last step of an interrupted run must be repeated unchanged.
     if was and before.to_be_repeated:
         raise BookError(
             f"the last run of this book was interrupted, and its last step must be repeated unchanged; it ran with "

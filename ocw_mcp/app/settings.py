@@ -134,11 +134,7 @@ SECRET_KEYS = frozenset(key for key in KEYS if key.endswith(("_KEY", "_TOKEN")))
 
 
 def load_settings(env_file: Path | None, state_dir: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Read settings; a value in `environ` takes precedence over `env_file`, and that over `.env` in `state_dir`.
-
-    Raises SettingsError that lists all problems, and BookError for a state directory that another user owns or that
-    other users can write.
-    """
+    """Read settings from `environ`, then `env_file`, then `.env` in `state_dir`. Raises SettingsError and BookError."""
     problems: list[str] = []
     warnings: list[str] = []
     given: dict[str, str] = {}
@@ -189,11 +185,7 @@ def refusal(subject: str, problems: Iterable[str]) -> SettingsError:
 
 
 def read_text(path: Path, owners: tuple[int, ...] = ()) -> str:
-    """Read a UTF-8 file with any line ends, with or without a byte order mark; return its text with line feeds.
-
-    `owners` are users, beside this one and root, whose files may be read. Raises SettingsError when the file is
-    missing, unreadable, owned by another user, writable by others, larger than `LARGEST_TEXT`, or not UTF-8.
-    """
+    """Return the text of a UTF-8 file, with line feeds. Other users may own it if in `owners`. Raises SettingsError."""
     try:
         text = read_file(path, LARGEST_TEXT, link=True, owners=owners).decode("utf-8-sig")
         return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -20,10 +20,7 @@ class NamedStrategy(NamedTuple):
 
 
 def load_strategy(text: str, folder: Path) -> NamedStrategy:
-    """Import `MODULE:FUNCTION`; modules in `folder` come before installed ones.
-
-    Raises StrategyError when there is no such module or function. An error of the module itself is passed on.
-    """
+    """Import `MODULE:FUNCTION`, from `folder` or installed. Raises StrategyError, or an error of the module itself."""
     module, _, function = text.partition(":")
     if not (module and function):
         raise StrategyError(f"the strategy is {text!r}; expected MODULE:FUNCTION, such as my_module:decide")

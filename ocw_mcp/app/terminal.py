@@ -43,11 +43,9 @@ def silent() -> AbstractContextManager[object]:
 
 @contextmanager
 def keys() -> Iterator[Callable[[float], str]]:
-    """Read single keys until the block ends, without echo; Ctrl-C still interrupts.
+    """Read single keys without echo until the block ends; then unread keys are discarded. Ctrl-C still interrupts.
 
-    The value of the block is a function that waits for a key, at most the given number of seconds, and returns the
-    typed text. Without a terminal it waits and returns an empty text. At the end of the block unread keys are
-    discarded.
+    The block gets a function that waits for a key, at most the given number of seconds, and returns the typed text.
     """
     with _without(termios.ICANON | termios.ECHO, termios.TCSAFLUSH) as terminal:
         ended = False

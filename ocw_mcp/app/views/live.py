@@ -31,12 +31,10 @@ class EngineSummary(msgspec.Struct, frozen=True):
     daily_loss_reached: bool
     candles: int
     evaluations: int
-    """Gate evaluations."""
     skips: dict[str, int]
     prices: dict[str, Decimal] = {}
     """The last close of each symbol; empty in books of versions that did not store it."""
     approvals: list[dict[str, Any]] = []
-    """Pending approvals."""
     lowered: Lowered | None = None
     """Who lowered the state from ACTIVE; None in state ACTIVE, and in books of versions that did not store it."""
 
