@@ -147,7 +147,7 @@ def read_table(state: Path, table: str) -> list[Any]:
 
 
 def encoded(table: str, rows: Sequence[Any], format_: str) -> bytes:
-    """Return the content of a file: CSV (RFC 4180), or Parquet. Raises SettingsError for a too long amount."""
+    """Return a file of CSV (RFC 4180) or Parquet. Raises SettingsError for an amount that Parquet cannot hold."""
     columns = TABLES[table].columns
     if format_ == PARQUET:
         return _parquet(columns, rows)
