@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -24,10 +25,17 @@ from ocw_mcp.agent.tools import SUBMIT, ToolClient
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.runtime.clock import LiveClock
-from ocw_mcp.sandbox.claude.character import Character, ModelAnswer, SeededRandom
-from ocw_mcp.sandbox.claude.characters import CHARACTERS
-from ocw_mcp.sandbox.claude.characters.failing import ERRORS, USAGE
-from ocw_mcp.sandbox.claude.characters.misbehaving import EMPTY, INVENTIONS, a_result
+from ocw_mcp.sandbox.claude.characters import (
+    CHARACTERS,
+    EMPTY,
+    ERRORS,
+    INVENTIONS,
+    USAGE,
+    Character,
+    ModelAnswer,
+    SeededRandom,
+    invent,
+)
 from ocw_mcp.sandbox.claude.request import MessagesRequest
 from tests.support.agent import READ_TOOL, REFUSED, SYSTEM, TERMS, FakeTools, accept
 from tests.support.claude import CONTEXT, KEY, served_claude
@@ -179,9 +187,9 @@ async def test_inventions_call_no_tool_that_was_not_offered() -> None:
     async with stage() as there:
         for invention in INVENTIONS:
             tools = FakeTools(lambda leg: REFUSED | {"refusal": "SYMBOL_NOT_ALLOWED: no."})
-            outcome = await there.run(invention, tools)
+            outcome = await there.run(partial(invent, invention), tools)
             assert {name for name, _ in tools.called} <= {SUBMIT}, invention
-            if invention is a_result:
+            if invention == "result":
                 assert isinstance(outcome.result, NoDecision)
             else:
                 assert cause(outcome) in (CauseKind.TOOL_LOOP, CauseKind.IMPOSSIBLE, CauseKind.MALFORMED), invention

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.sandbox.claude.cache import PrefixCache
-from ocw_mcp.sandbox.claude.character import Character, SeededRandom
+from ocw_mcp.sandbox.claude.characters import Character, SeededRandom
 from ocw_mcp.sandbox.claude.message import message, streamed
 from ocw_mcp.sandbox.claude.request import (
     ERROR_TYPES,

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from ocw_mcp.sandbox.claude.cache import CHARS_A_TOKEN, CacheUsage, tokens
-from ocw_mcp.sandbox.claude.character import Call, ModelAnswer, Say
+from ocw_mcp.sandbox.claude.characters import Call, ModelAnswer, Say
 from ocw_mcp.sandbox.claude.request import signature
 
 
