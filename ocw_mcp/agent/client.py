@@ -91,6 +91,7 @@ class SdkMessages:
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
         self._client: AsyncAnthropic | None = None
+        self._making = asyncio.Lock()
 
     async def create(self, request: Request) -> Reply | Trouble:
         """Return the reply to a request, or the trouble, without secrets."""
@@ -128,10 +129,12 @@ class SdkMessages:
             await self._client.close()
 
     async def _ready(self) -> "AsyncAnthropic":
-        if self._client is None:
-            # The first import reads hundreds of files; a thread keeps the event loop, on which the engine runs, free.
-            self._client = await asyncio.to_thread(_client, self._credentials)
-        return self._client
+        # A decision and a diary entry may ask at the same time; both use the client of the first.
+        async with self._making:
+            if self._client is None:
+                # The first import reads hundreds of files; a thread keeps the engine's event loop free.
+                self._client = await asyncio.to_thread(_client, self._credentials)
+            return self._client
 
     def _trouble(self, error: Exception) -> Trouble:
         trouble = classify_error(error)

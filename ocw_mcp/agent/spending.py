@@ -5,6 +5,7 @@ spending of a process that died, and the cost of diary entries, is reported with
 """
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -64,13 +65,16 @@ class SpendingLog:
         self._spends = replayed is None
         self._recorder = recorder
         self._replayed = replayed
-        self._saving = asyncio.Lock()
-        self._state = _read(self._path, book)
-        if journaled and self._state.wake < journaled[0].wake_id:
+        self._writing = threading.Lock()
+        found = self._state = _read(self._path, book)
+        if journaled and found.wake < journaled[0].wake_id:
             # That decision ended long ago, and its cost was settled.
-            self._state = Spending(book, pending=self._state.pending, entries=self._state.entries)
+            self._state = Spending(book, pending=found.pending, entries=found.entries)
         booked = sum((each.cost_usd for each in journaled if each.wake_id == self._state.wake), ZERO)
         self._recover(booked)
+        if self._spends and self._state.pending != found.pending:
+            # The next process may find a journal that begins after the decision whose cost was lost.
+            self._write()
 
     @property
     def pending_usd(self) -> Decimal:
@@ -122,10 +126,14 @@ class SpendingLog:
 
     async def _save(self, **changes: object) -> None:
         self._state = msgspec.structs.replace(self._state, **changes)
+        await asyncio.to_thread(self._write)
+
+    def _write(self) -> None:
         if self._path is not None:
-            # A decision and the diary may save at the same time; the last write must hold the last state.
-            async with self._saving:
-                await asyncio.to_thread(write_private, self._path, msgspec.json.encode(self._state))
+            # A decision and the diary may save at the same time, and a cancelled save still writes in its thread. The
+            # state is read under the lock, so the last write holds the last state.
+            with self._writing:
+                write_private(self._path, msgspec.json.encode(self._state))
 
 
 def _read(path: Path | None, book: str) -> Spending:

@@ -1,7 +1,9 @@
 """The client of the API: the reply or trouble that each answer becomes."""
 
+import asyncio
 from typing import Any
 
+import anthropic
 import httpcore2
 import msgspec
 import pytest
@@ -36,6 +38,24 @@ async def create(messages: SdkMessages) -> Reply | Trouble:
         return await messages.create(REQUEST)
     finally:
         await messages.close()
+
+
+async def test_requests_at_the_same_time_share_one_client(
+    httpx2_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[anthropic.AsyncAnthropic] = []
+
+    class Counted(anthropic.AsyncAnthropic):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            made.append(self)
+
+    monkeypatch.setattr(anthropic, "AsyncAnthropic", Counted)
+    httpx2_mock.post(URL).respond(json=WIRE)
+    messages = SdkMessages(GIVEN)
+    await asyncio.gather(messages.create(REQUEST), messages.create(REQUEST))
+    await messages.close()
+    assert [client.is_closed() for client in made] == [True]
 
 
 async def test_reply_keeps_every_block_unchanged(httpx2_mock: respx.MockRouter) -> None:

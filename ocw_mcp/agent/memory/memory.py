@@ -222,8 +222,10 @@ class Memory:
             log.info("a diary entry is not written: it costs %s USD at most, and %s USD is left", worst, batch.left)
             return False
         await self._spending.reserve_entry(worst)
+        # If the call fails with an internal error, its worst case stays counted.
+        self._state = self._state.with_cost(worst)
         written = await writer.write(draft, batch.at)
-        state = self._state.with_cost(written.cost_usd).with_done(key)
+        state = self._state.with_cost(written.cost_usd - worst).with_done(key)
         if written.trouble is None:
             origin = Origin(batch.at + KNOWN_AFTER_MS, writer.terms.model, writer.prompts_hash)
             state = msgspec.structs.replace(state, diary=state.diary.with_entry(entry(origin, written)))

@@ -286,6 +286,16 @@ async def test_entry_cost_is_reserved_then_reported_once(
     assert spending.pending_usd == D("0.00015")
 
 
+async def test_entry_with_an_internal_error_counts_at_its_worst(tmp_path: Path) -> None:
+    model, spending = ScriptedModel(RuntimeError("broken")), SpendingLog()
+    one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model, spending=spending)
+    await wake(one, NOON)
+    await wake(one, LATER)
+    await one.close()
+    assert spending.pending_usd > D("0.001")
+    assert spent(tmp_path) == spending.pending_usd
+
+
 async def test_entries_of_a_stopped_run_are_reported_once(tmp_path: Path) -> None:
     model, past = ScriptedModel(WROTE), FakePast(trade(1, NOON - HOUR))
     one = memory(tmp_path, past, model, spending=SpendingLog(tmp_path, BOOK))
