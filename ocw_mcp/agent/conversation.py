@@ -29,6 +29,9 @@ CALLS_PER_TURN: Final = 8
 MAY_BE_BILLED: Final = frozenset({CauseKind.TIMEOUT, CauseKind.CONNECTION, CauseKind.MALFORMED})
 """Causes after which the model may have worked on the call, so that its worst-case cost is counted."""
 MAX_TOKENS: Final = 4_000
+NEXT: Final = f"next: call {SUBMIT}, or end your turn"
+MANY_CALLS: Final = f"at most {CALLS_PER_TURN} tool calls of a turn are answered"
+SECOND_DECISION: Final = f"{SUBMIT} was not called, because a turn can submit one decision; put all legs into one call"
 RETRY_WAIT_S: Final = 2.0
 LONGEST_WAIT_SHARE: Final = 0.25
 """Share of the decision's time that a retry may wait; if the API asks for more, the rules decide sooner."""
@@ -277,13 +280,12 @@ class Conversation:
                 submitted = True
                 answer = await self._submit(call.get("input"))
             elif name == SUBMIT:
-                answer = ToolAnswer("BAD_ARGUMENTS: one decision per turn, with all its legs", failed=True)
+                answer = ToolAnswer(f"BAD_ARGUMENTS: {SECOND_DECISION}", failed=True)
             elif name not in names:
-                answer = ToolAnswer(
-                    f"UNKNOWN_TOOL: no tool has that name. next: {SUBMIT}, or end your turn", failed=True
-                )
+                answer = ToolAnswer(f"UNKNOWN_TOOL: no tool has this name. {NEXT}", failed=True)
             elif not may_read or index >= CALLS_PER_TURN:
-                answer = ToolAnswer(f"ENOUGH: no more look-ups now. next: {SUBMIT}, or end your turn", failed=True)
+                limit = MANY_CALLS if may_read else "no more read tools are answered at this wake"
+                answer = ToolAnswer(f"ENOUGH: {limit}. {NEXT}", failed=True)
             else:
                 self._called.append(name)
                 answer = await self._within_time(call_tool(self._tools, name, call.get("input")))

@@ -76,15 +76,15 @@ def _with_finite_numbers(part: Any) -> Any:
 async def call_tool(client: ToolClient, name: str, arguments: object, *, tainted: bool = False) -> ToolAnswer:
     """Call a tool with the model's arguments, whatever they are. Only errors of the client itself are raised."""
     if not isinstance(arguments, dict):
-        return ToolAnswer("BAD_ARGUMENTS: the arguments are not an object", failed=True)
+        return ToolAnswer("BAD_ARGUMENTS: the arguments are not a JSON object; expected the fields of the tool's schema", failed=True)
     sent: dict[str, Any] = _with_finite_numbers(arguments)
     result = await client.call_tool(name, sent, meta=cast(RequestParamsMeta, {TAINTED: True}) if tainted else None)
     text = "\n".join(each.text for each in result.content if isinstance(each, TextContent))
     if len(text) > LONGEST_RESULT:
-        text = f"{text[:LONGEST_RESULT]}\n(cut off here)"
+        text = f"{text[:LONGEST_RESULT]}\n(the rest of the result is cut off)"
     failed = bool(result.is_error)
     legs = _legs(result.structured_content) if name == SUBMIT and not failed else ()
-    return ToolAnswer(text or "(nothing)", failed, legs, _quotes_others(result.structured_content))
+    return ToolAnswer(text or "(the result is empty)", failed, legs, _quotes_others(result.structured_content))
 
 
 def _quotes_others(part: object) -> bool:
