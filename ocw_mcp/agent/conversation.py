@@ -1,7 +1,7 @@
 """One decision as a conversation: the model reads with the tools, submits, and corrects refused legs once.
 
-Every end of it is a `ConversationResult`; only a cancellation is raised. Before each call, the most that
-it can cost is compared with the rest of the decision's allowance.
+A conversation ends with a `ConversationResult`; only a cancellation is raised. A call of the model is made only if the
+most that it can cost fits into the rest of the decision's allowance.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import msgspec
 from ocw_mcp.agent.causes import RETRIED, Trouble
 from ocw_mcp.agent.messages import Messages, Reply, Request, trouble_of, without_cache_control
 from ocw_mcp.agent.pricing import TokenUsage, Ttl, cost, worst_cost
+from ocw_mcp.agent.prompt_caching import CachePlan
 from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, call_tool, offered_tools
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import BookError
@@ -56,10 +57,7 @@ class ConversationTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Time for the whole conversation, except for the engine's answer to a submitted decision."""
     allowance_usd: Decimal
     """The most that the conversation may cost."""
-    prefix_ttl: Ttl | None = "1h"
-    """Cache lifetime of tools and system; None if they would have expired at the next wake anyway."""
-    turns_cached: bool = True
-    """Whether the turns so far are cached for the next call of the same decision."""
+    cache: CachePlan = CachePlan("1h", turns=True)
     reads: tuple[str, ...] | None = None
     """Names of the reading tools that are offered; None offers all."""
 
@@ -73,18 +71,13 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 class NoDecision(msgspec.Struct, frozen=True):
-    """The model ended its turn without a decision, which is HOLD; `why` are its own words."""
+    """The model ended its turn without a decision, which is a HOLD; `words` are its whole answer."""
 
-    why: str
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """The conversation led to no decision."""
-
-    trouble: Trouble
+    words: str
 
 
-ConversationResult = Submitted | NoDecision | Failed
+ConversationResult = Submitted | NoDecision | Trouble
+"""A `Trouble` is the cause for which the conversation led to no decision."""
 
 
 class ConversationSummary(msgspec.Struct, frozen=True):
@@ -97,16 +90,14 @@ class ConversationSummary(msgspec.Struct, frozen=True):
     """Calls of the model, including failed ones."""
     tools: tuple[str, ...]
     """Names of the called tools, in order."""
-    words: str = ""
-    """The model's whole answer in words, if it gave one instead of a decision."""
 
 
 class _Ended(Exception):  # noqa: N818
-    """Ends the conversation with a result."""
+    """Ends the conversation with a trouble."""
 
-    def __init__(self, result: ConversationResult) -> None:
+    def __init__(self, trouble: Trouble) -> None:
         super().__init__()
-        self.result = result
+        self.trouble = trouble
 
 
 class Conversation:
@@ -136,7 +127,6 @@ class Conversation:
         self._turns: list[dict[str, Any]] = []
         self._counted = TokenUsage()
         """Usage of the last answered call, which the API has counted."""
-        self._words = ""
         self._answers: list[ToolAnswer] = []
         """The answers to the submitted decision and to its correction."""
         self._legs: list[LegAnswer] = []
@@ -156,17 +146,17 @@ class Conversation:
         try:
             result = await self._converse(wake, system, context)
         except _Ended as ended:
-            result = ended.result
+            result = self._fail(ended.trouble)
         except Exception as error:
             log.error("a decision of the model failed with an internal error", exc_info=error)
             result = self._fail(Trouble(CauseKind.INTERNAL, type(error).__name__))
-        return ConversationSummary(result, self._usage, self.cost_usd, self._calls, tuple(self._called), self._words)
+        return ConversationSummary(result, self._usage, self.cost_usd, self._calls, tuple(self._called))
 
     async def _converse(self, wake: int, system: str, context: str) -> ConversationResult:
         tools = offered_tools(await self._within_time(self._tools.list_tools()), self._terms.reads)
         names = {tool["name"] for tool in tools}
         if SUBMIT not in names:
-            return Failed(Trouble(CauseKind.TOOLS, f"the server does not offer {SUBMIT}"))
+            return Trouble(CauseKind.TOOLS, f"the server does not offer {SUBMIT}")
         self._turns.append({"role": "user", "content": [{"type": "text", "text": context}]})
         rounds = 0
         while True:
@@ -174,7 +164,7 @@ class Conversation:
             body = self._request_body(tools, system, last_round=rounds == self._terms.tool_rounds)
             reply = await self._ask(wake, body)
             if (trouble := trouble_of(reply)) is not None:
-                raise _Ended(self._fail(trouble))
+                raise _Ended(trouble)
             calls = reply.calls
             if not calls:
                 return self._conclude(reply)
@@ -183,7 +173,7 @@ class Conversation:
                 rounds += 1
                 # One round beyond the limit gets errors as results; the next ends the conversation.
                 if rounds > self._terms.tool_rounds + 1:
-                    return self._fail(Trouble(CauseKind.TOOL_LOOP, f"{rounds} rounds of calls without a decision"))
+                    raise _Ended(Trouble(CauseKind.TOOL_LOOP, f"{rounds} rounds of calls without a decision"))
             results = await self._results(calls, names, may_read=rounds <= self._terms.tool_rounds)
             if submits and (len(self._answers) > 1 or not self._needs_correction()):
                 return self._conclude(reply)
@@ -193,13 +183,13 @@ class Conversation:
     def _request_body(self, tools: list[dict[str, Any]], system: str, *, last_round: bool) -> dict[str, Any]:
         """Return the request. Tools and system come first and never change, so that they are cached as one prefix."""
         terms = self._terms
-        cached = {} if terms.prefix_ttl is None else {"cache_control": _cache_control(terms.prefix_ttl)}
+        cached = {} if terms.cache.prefix is None else _cache_control(terms.cache.prefix)
         turns = list(self._turns)
-        if terms.turns_cached:
+        if terms.cache.turns:
             # The breakpoint is at the last user turn, or in the last round at the one before it.
             place = len(turns) - (3 if last_round and len(turns) > 1 else 1)
             *before, last = turns[place]["content"]
-            turns[place] = {**turns[place], "content": [*before, last | {"cache_control": _cache_control("5m")}]}
+            turns[place] = {**turns[place], "content": [*before, last | _cache_control("5m")]}
         return {
             "model": terms.model,
             "max_tokens": terms.max_tokens,
@@ -215,7 +205,7 @@ class Conversation:
         if isinstance(reply, Trouble) and await self._wait_to_retry(reply):
             reply = await self._call(Request(wake, self._calls, body), worst)
         if isinstance(reply, Trouble):
-            raise _Ended(self._fail(reply))
+            raise _Ended(reply)
         return reply
 
     async def _call(self, request: Request, worst: Decimal) -> Reply | Trouble:
@@ -248,16 +238,16 @@ class Conversation:
         try:
             worst = worst_cost(size, terms.max_tokens, terms.model, self._clock.now(), known)
         except LookupError:
-            raise _Ended(self._fail(Trouble(CauseKind.NO_PRICE, terms.model))) from None
+            raise _Ended(Trouble(CauseKind.NO_PRICE, terms.model)) from None
         left = terms.allowance_usd - self._cost
         if worst > left:
             detail = f"it costs {plain(round(worst, 4))} USD at most, and {plain(round(left, 4))} USD is left"
-            raise _Ended(self._fail(Trouble(CauseKind.BUDGET, detail)))
+            raise _Ended(Trouble(CauseKind.BUDGET, detail))
         if self._record_cost is not None:
             try:
                 await self._record_cost(self._cost + worst)
             except BookError as error:
-                raise _Ended(self._fail(Trouble(CauseKind.NOT_KEPT, str(error)))) from None
+                raise _Ended(Trouble(CauseKind.NOT_KEPT, str(error))) from None
         return worst
 
     async def _wait_to_retry(self, trouble: Trouble) -> bool:
@@ -301,7 +291,7 @@ class Conversation:
         except Exception as error:
             log.error("a decision could not be submitted", exc_info=error)
             unknown = f"{type(error).__name__}; the submitted decision may have been carried out"
-            raise _Ended(self._fail(Trouble(CauseKind.TOOLS, unknown))) from None
+            raise _Ended(Trouble(CauseKind.TOOLS, unknown)) from None
         self._tainted |= answer.quotes_others
         self._answers.append(answer)
         again = {leg.symbol for leg in answer.legs}
@@ -318,15 +308,14 @@ class Conversation:
         """Return the result after the model's last turn."""
         if not self._answers:
             if not printable(reply.text):
-                return Failed(Trouble(CauseKind.MALFORMED, "it ended its turn without a call and without a word"))
-            self._words = reply.text
-            return NoDecision(reply.text[:LONGEST_EXCERPT])
+                return Trouble(CauseKind.MALFORMED, "it ended its turn without a call and without a word")
+            return NoDecision(reply.text)
         if all(answer.failed for answer in self._answers):
-            return Failed(Trouble(CauseKind.MALFORMED, _excerpt(self._answers[-1].text)))
+            return Trouble(CauseKind.MALFORMED, _excerpt(self._answers[-1].text))
         refused = [leg for leg in self._legs if leg.outcome == "refused"]
         # As in the engine, a leg with HOLD is neither an action nor a refusal.
         if refused and all(leg.outcome in ("refused", "held") for leg in self._legs):
-            return Failed(Trouble(CauseKind.IMPOSSIBLE, _excerpt(refused[0].refusal or refused[0].symbol)))
+            return Trouble(CauseKind.IMPOSSIBLE, _excerpt(refused[0].refusal or refused[0].symbol))
         return Submitted(tuple(self._legs))
 
     def _fail(self, trouble: Trouble) -> ConversationResult:
@@ -334,7 +323,7 @@ class Conversation:
         result = self._conclude(Reply("", (), TokenUsage())) if self._answers else None
         if isinstance(result, Submitted):
             return msgspec.structs.replace(result, trouble=trouble)
-        return Failed(trouble)
+        return trouble
 
     async def _within_time(self, answer: Awaitable[_Answer]) -> _Answer:
         """Return the server's answer. Ends the conversation if the call fails or takes too long."""
@@ -342,10 +331,10 @@ class Conversation:
             async with asyncio.timeout(self._remaining_s()):
                 return await answer
         except TimeoutError:
-            raise _Ended(self._fail(self._timed_out())) from None
+            raise _Ended(self._timed_out()) from None
         except Exception as error:
             log.error("a tool failed", exc_info=error)
-            raise _Ended(self._fail(Trouble(CauseKind.TOOLS, type(error).__name__))) from None
+            raise _Ended(Trouble(CauseKind.TOOLS, type(error).__name__)) from None
 
     def _timed_out(self) -> Trouble:
         return Trouble(CauseKind.TIMEOUT, f"not within {self._terms.timeout_s:g} s")
@@ -354,8 +343,8 @@ class Conversation:
         return max(0.0, (self._ends - self._clock.wall_ms()) / 1_000)
 
 
-def _cache_control(ttl: Ttl) -> dict[str, str]:
-    return {"type": "ephemeral", "ttl": ttl}
+def _cache_control(ttl: Ttl) -> dict[str, dict[str, str]]:
+    return {"cache_control": {"type": "ephemeral", "ttl": ttl}}
 
 
 def _excerpt(text: str) -> str:

@@ -13,22 +13,21 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.agent.breaker import Breaker
-from ocw_mcp.agent.budget_throttle import Spent, throttled
 from ocw_mcp.agent.causes import ANSWERED, UNASKED, Trouble
 from ocw_mcp.agent.conversation import (
+    LONGEST_EXCERPT,
     MAX_TOKENS,
     Conversation,
     ConversationSummary,
     ConversationTerms,
-    Failed,
     NoDecision,
     Submitted,
 )
-from ocw_mcp.agent.decision_cache import repeated_hold
+from ocw_mcp.agent.fewer_calls import Spent, repeated_hold, throttled
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.messages import Messages
 from ocw_mcp.agent.pricing import priced, worst_cost
-from ocw_mcp.agent.prompt_caching import CachePlan, CachePlanner
+from ocw_mcp.agent.prompt_caching import CachePlanner
 from ocw_mcp.agent.prompts import Briefing, Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.agent.text_decisions import contains_decision
@@ -151,14 +150,19 @@ class ClaudeDecider:
     async def _ask(self, request: DecisionRequest, messages: Messages, engine: EngineAccess) -> ConversationSummary:
         wake = request.wake_id
         self._cache_planner.record_wake(request.snapshot.at)
-        plan = self._cache_planner.plan(self._model, self._clock.now())
         memory = "" if engine.memory is None else await engine.memory.at_wake(request.snapshot, self._left(engine))
         try:
             await engine.spending.start_decision(wake)
         except BookError as error:
             raise CannotDecideError(Cause(CauseKind.NOT_KEPT, str(error))) from None
         # The costs that are reported with this decision are not booked yet.
-        terms = self._terms(max(ZERO, self._left(engine) - engine.spending.carried_usd(wake)), plan)
+        terms = ConversationTerms(
+            model=self._model,
+            allowance_usd=max(ZERO, self._left(engine) - engine.spending.carried_usd(wake)),
+            timeout_s=conversation_timeout_s(self._policies),
+            reads=READS,
+            cache=self._cache_planner.plan(self._model, self._clock.now()),
+        )
         conversation = Conversation(messages, engine.tools, self._clock, terms, engine.spending.record_cost)
         self._latest = (wake, conversation)
         context = self._briefing.context(request, memory)
@@ -199,27 +203,18 @@ class ClaudeDecider:
         budget, (today, this_month) = self._policies.budget, self._spent_usd(engine)
         return max(ZERO, min(budget.usd_per_day - today, budget.usd_per_month - this_month))
 
-    def _terms(self, left_usd: Decimal, plan: CachePlan) -> ConversationTerms:
-        return ConversationTerms(
-            model=self._model,
-            allowance_usd=left_usd,
-            timeout_s=conversation_timeout_s(self._policies),
-            reads=READS,
-            prefix_ttl=plan.prefix,
-            turns_cached=plan.turns,
-        )
-
     def _finish(self, outcome: ConversationSummary, engine: EngineAccess) -> Decision:
         """Report the result to the breaker, and return the decision for the engine. Raises CannotDecideError."""
         result = outcome.result
-        trouble = result.trouble if isinstance(result, Submitted | Failed) else None
+        if isinstance(result, NoDecision):
+            engine.breaker.succeeded()
+            kind = CauseKind.UNSENT if contains_decision(result.words) else CauseKind.MODEL_HOLDS
+            return Decision(cause=Cause(kind, result.words[:LONGEST_EXCERPT]))
+        trouble = result.trouble if isinstance(result, Submitted) else result
         if trouble is None or trouble.kind in ANSWERED:
             engine.breaker.succeeded()
         elif trouble.kind not in UNASKED:
             engine.breaker.failed(self._clock.now())
         if trouble is not None:
             raise CannotDecideError(trouble.cause)
-        if isinstance(result, NoDecision):
-            kind = CauseKind.UNSENT if contains_decision(outcome.words) else CauseKind.MODEL_HOLDS
-            return Decision(cause=Cause(kind, result.why))
         return Decision()

@@ -76,7 +76,7 @@ def _with_finite_numbers(part: Any) -> Any:
 async def call_tool(client: ToolClient, name: str, arguments: object, *, tainted: bool = False) -> ToolAnswer:
     """Call a tool with the model's arguments, whatever they are. Only errors of the client itself are raised."""
     if not isinstance(arguments, dict):
-        return ToolAnswer("BAD_ARGUMENTS: the arguments are not a JSON object; expected the fields of the tool's schema", failed=True)
+        return ToolAnswer("BAD_ARGUMENTS: the arguments are not a JSON object; expected one", failed=True)
     sent: dict[str, Any] = _with_finite_numbers(arguments)
     result = await client.call_tool(name, sent, meta=cast(RequestParamsMeta, {TAINTED: True}) if tainted else None)
     text = "\n".join(each.text for each in result.content if isinstance(each, TextContent))

@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from ocw_mcp.agent.budget_throttle import is_routine, throttled
+from ocw_mcp.agent.fewer_calls import is_routine, throttled
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.policies import BudgetPolicy
 from ocw_mcp.domain.snapshot import DecisionRequest, SymbolWake

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.conversation import Conversation, ConversationSummary, Failed, NoDecision, Submitted
+from ocw_mcp.agent.conversation import Conversation, ConversationSummary, NoDecision, Submitted
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.agent.pricing import TokenUsage, cost
+from ocw_mcp.agent.prompt_caching import CachePlan
 from ocw_mcp.agent.tools import SUBMIT
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.runtime.clock import LiveClock, SimulatedClock
@@ -44,8 +45,8 @@ def refuses(*symbols: str) -> FakeTools:
 
 
 def cause(outcome: ConversationSummary) -> CauseKind:
-    assert isinstance(outcome.result, Failed)
-    return outcome.result.trouble.kind
+    assert isinstance(outcome.result, Trouble)
+    return outcome.result.kind
 
 
 async def test_accepted_decision_ends_the_conversation() -> None:
@@ -93,7 +94,7 @@ async def test_system_is_cached_for_an_hour_and_turns_for_five_minutes() -> None
         marks = [block.get("cache_control") for turn in body["messages"] for block in turn["content"]]
         assert marks == [None] * (len(marks) - 1) + [{"type": "ephemeral", "ttl": "5m"}]
     bare = ScriptedModel(says())
-    await converse(bare, terms=msgspec.structs.replace(TERMS, prefix_ttl=None, turns_cached=False))
+    await converse(bare, terms=msgspec.structs.replace(TERMS, cache=CachePlan(None, turns=False)))
     assert b"cache_control" not in msgspec.json.encode(bodies(bare)[0])
 
 
@@ -108,9 +109,11 @@ async def test_worst_case_cost_does_not_depend_on_caching() -> None:
         await Conversation(model, FakeTools(), SimulatedClock(), changed, keeps).run(7, SYSTEM, CONTEXT)
         return kept
 
-    bare = await reserved(prefix_ttl=None, turns_cached=False)
+    bare = await reserved(cache=CachePlan(None, turns=False))
     assert len(bare) == 3
-    assert await reserved(prefix_ttl="1h", turns_cached=True) == await reserved(prefix_ttl="5m") == bare
+    assert (
+        await reserved(cache=CachePlan("1h", turns=True)) == await reserved(cache=CachePlan("5m", turns=True)) == bare
+    )
 
 
 async def test_results_of_the_last_reading_round_are_not_cached() -> None:
@@ -156,8 +159,8 @@ async def test_refused_leg_may_stay_uncorrected() -> None:
 async def test_decision_with_only_refused_legs_is_impossible() -> None:
     outcome = await converse(ScriptedModel(submits(BUY, ("ETHUSDT", "HOLD"))), refuses("BTCUSDT"))
     assert cause(outcome) is CauseKind.IMPOSSIBLE
-    assert isinstance(outcome.result, Failed)
-    assert "POSITION_SHARE" in outcome.result.trouble.detail
+    assert isinstance(outcome.result, Trouble)
+    assert "POSITION_SHARE" in outcome.result.detail
 
 
 async def test_decision_with_only_hold_legs_is_submitted() -> None:
@@ -321,8 +324,8 @@ async def test_broken_tools_fail_with_a_cause() -> None:
     tools.breaks = {READ_TOOL, SUBMIT}
     assert cause(await converse(ScriptedModel(reads()), tools)) is CauseKind.TOOLS
     outcome = await converse(ScriptedModel(submits(BUY)), tools)
-    assert isinstance(outcome.result, Failed)
-    assert "may have been carried out" in outcome.result.trouble.detail
+    assert isinstance(outcome.result, Trouble)
+    assert "may have been carried out" in outcome.result.detail
 
 
 CALL = st.tuples(
@@ -340,7 +343,7 @@ ANSWER: st.SearchStrategy[Any] = st.one_of(
 def test_any_answers_of_the_model_lead_to_a_result(answers: list[Any]) -> None:
     tools = FakeTools()
     outcome = asyncio.run(converse(ScriptedModel(*answers), tools))
-    assert isinstance(outcome.result, Submitted | NoDecision | Failed)
+    assert isinstance(outcome.result, Submitted | NoDecision | Trouble)
     assert outcome.calls <= 2 * (TERMS.tool_rounds + 5)
     assert len(tools.submitted) <= 2
     assert {name for name, _ in tools.called} <= {READ_TOOL, SUBMIT}

@@ -109,6 +109,6 @@ async def test_recording_answers_whatever_the_cache_plan(tmp_path: Path) -> None
     with CallRecorder(path, ScriptedModel(reads(), says()), SimulatedClock()) as recorder:
         was = await converse(recorder)
     recording = Recording.read(path)
-    again = await converse(recording, terms=msgspec.structs.replace(TERMS, prefix_ttl=None, turns_cached=False))
+    again = await converse(recording, terms=msgspec.structs.replace(TERMS, cache=CachePlan(None, turns=False)))
     assert recording.missing == []
     assert (again.result, again.cost_usd) == (was.result, was.cost_usd)

@@ -1,0 +1,92 @@
+"""The wakes that the model is not asked about, to save cost: a HOLD that still applies, and the budget throttle.
+
+Both depend on the request only, so that a resumed run asks the model about the same wakes. The decision cache repeats
+the model's HOLD of all symbols without a call while nothing relevant has changed; the engine passes the last such HOLD
+with the request. Once most of a budget is spent, the rules decide the routine wakes of even numbers.
+"""
+
+from decimal import Decimal
+from typing import Final
+
+from ocw_mcp.agent.causes import Trouble
+from ocw_mcp.domain.causes import Cause, CauseKind
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.policies import BudgetPolicy
+from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, WakeKind
+from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.domain.unknown import Unknown
+
+TOLERANCE: Final = 0.002
+"""The largest move of a price, as a share, that counts as no change: about the cost of two market orders."""
+LONGEST_MS: Final = 2 * HOUR
+"""The largest age of a repeated answer: the longest time that the gate allows between two wakes."""
+REPEATED_AT: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE, WakeKind.OUTLIER})
+"""The wake reasons that a repeated HOLD may answer: no condition of the agent, no review of a position."""
+THROTTLES_FROM: Final = Decimal("0.8")
+"""The share of a usable budget from which on the throttle applies."""
+ROUTINE: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE})
+"""Wake reasons that only state that time has passed."""
+Spent = tuple[Decimal, Decimal]
+"""USD spent in a UTC day and in its month."""
+
+
+def repeated_hold(request: DecisionRequest) -> Cause | None:
+    """Return the cause of a HOLD that repeats the last answer; None if the model has to be asked.
+
+    A HOLD is repeated if each price is within `TOLERANCE`, the account's version (positions, orders, stops, state), the
+    limits, the regime and the macro reading are the same, and the wake has no new kind of reason.
+    """
+    now, held = request.snapshot, request.held
+    if held is None or request.version != held.version:
+        return None
+    then = held.snapshot
+    age = now.at - then.at
+    kinds = _kinds(now)
+    if age > LONGEST_MS or not kinds <= _kinds(then) or not all(kind in REPEATED_AT for kind, _ in kinds):
+        return None
+    if _context(now) != _context(then) or not _prices_unchanged(now, then):
+        return None
+    return Cause(CauseKind.REMEMBERED, f"at wake {held.wake_id}, {age // MINUTE} min ago")
+
+
+def _kinds(snapshot: Snapshot) -> set[tuple[WakeKind, str]]:
+    """Return the wake reasons without numbers and symbols; the prices of all symbols are compared anyway."""
+    return {(reason.kind, reason.subject) for each in snapshot.wake for reason in each.reasons}
+
+
+def _context(snapshot: Snapshot) -> tuple[object, ...]:
+    names = tuple(snapshot.symbols)
+    return (names, snapshot.state, snapshot.limits, snapshot.regime, snapshot.macro, snapshot.scale)
+
+
+def _prices_unchanged(now: Snapshot, then: Snapshot) -> bool:
+    for here, there in zip(now.symbols.values(), then.symbols.values(), strict=True):
+        if isinstance(here.last, Unknown) or isinstance(there.last, Unknown):
+            return False
+        if abs(here.last - there.last) > TOLERANCE * there.last:
+            return False
+    return True
+
+
+def is_routine(snapshot: Snapshot) -> bool:
+    """Return whether a wake only states that time has passed: no outlier, no condition, and no open position."""
+    held = snapshot.positions
+    return all(
+        each.symbol not in held and all(reason.kind in ROUTINE for reason in each.reasons) for each in snapshot.wake
+    )
+
+
+def throttled(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, worst_usd: Decimal) -> Trouble | None:
+    """Return the trouble for which the rules decide a wake; None if the model may be asked.
+
+    The usable budget is smaller by `worst_usd`, the worst-case cost of a call, since the last call has to fit into it.
+    """
+    if request.wake_id % 2 or not is_routine(request.snapshot):
+        return None
+    for usd, most, of_what in zip(spent, (budget.usd_per_day, budget.usd_per_month), ("day", "month"), strict=True):
+        if 0 < THROTTLES_FROM * (most - worst_usd) <= usd:
+            money = f"{plain(round(usd, 4))} of {plain(most)} USD of the {of_what} is spent"
+            return Trouble(
+                CauseKind.THROTTLED, f"{money}; this applies from {THROTTLES_FROM:.0%} of the usable budget on"
+            )
+    return None
