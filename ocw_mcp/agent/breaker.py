@@ -7,74 +7,47 @@ import msgspec
 
 from ocw_mcp.adapters.store.views.thinking import DecisionCost
 from ocw_mcp.agent.causes import ANSWERED, UNASKED
-from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
-from ocw_mcp.domain.stateful import Stateful
+from ocw_mcp.domain.causes import MODEL_ANSWERED, CauseKind
 from ocw_mcp.domain.time import MINUTE
 
 FAILURES: Final = 3
 OPEN_MS: Final = 15 * MINUTE
 
 
-class BreakerState(msgspec.Struct):
-    """Failures in a row, the time (ms) at which the breaker opened, and whether a trial runs."""
+class Breaker(msgspec.Struct):
+    """Closed: calls are allowed. Open, for `OPEN_MS`: none is. Half open: the next call closes or reopens it."""
 
     failures: int = 0
+    """Failures in a row."""
     opened_at: int | None = None
-    trying: bool = False
-
-
-class Breaker(Stateful[BreakerState]):
-    """Closed: every call is allowed. Open: none. Half open, after `OPEN_MS`: one trial, which closes or reopens it."""
-
-    def __init__(self) -> None:
-        super().__init__(BreakerState())
+    """The time (ms) at which it was opened; None while it is closed."""
 
     @classmethod
     def from_journal(cls, thoughts: Iterable[DecisionCost]) -> "Breaker":
         """Return the breaker as it was after the latest decisions of the journal, oldest first."""
         breaker = cls()
         for thought in thoughts:
-            breaker._apply(thought.cause, thought.at - thought.thinking_ms)
+            kind, asked_at = None if thought.cause is None else thought.cause.kind, thought.at - thought.thinking_ms
+            if kind is CauseKind.BREAKER:
+                # The breaker was open, though the failures before are not among the decisions.
+                if breaker.opened_at is None:
+                    breaker = cls(FAILURES, asked_at)
+            elif kind is None or kind in MODEL_ANSWERED or kind in ANSWERED:
+                breaker.succeeded()
+            elif kind.failed and kind not in UNASKED and breaker.allows(asked_at):
+                breaker.failed(asked_at)
         return breaker
-
-    def _apply(self, cause: Cause | None, asked_at: int) -> None:
-        kind = None if cause is None else cause.kind
-        if kind is CauseKind.BREAKER:
-            # The breaker was open, though the failures before are not among the decisions.
-            if self._state.opened_at is None:
-                self._state = BreakerState(FAILURES, asked_at)
-        elif kind is None or kind in MODEL_ANSWERED or kind in ANSWERED:
-            self.succeeded()
-        elif kind.failed and kind not in UNASKED and self.allows(asked_at):
-            self.failed(asked_at)
 
     def allows(self, now: int) -> bool:
         """Return whether the model may be called at `now` (ms). The caller then reports the result."""
-        state = self._state
-        if state.opened_at is None:
-            return True
-        if state.trying or now < state.opened_at + OPEN_MS:
-            return False
-        state.trying = True
-        return True
+        return self.opened_at is None or now >= self.opened_at + OPEN_MS
 
     def succeeded(self) -> None:
         """Report that the model answered: the breaker closes."""
-        self._state = BreakerState()
+        self.failures, self.opened_at = 0, None
 
     def failed(self, now: int) -> None:
         """Report at `now` (ms) that the model did not answer."""
-        state = self._state
-        state.failures += 1
-        if state.trying or state.failures >= FAILURES:
-            state.opened_at, state.trying = now, False
-
-    def cancel_trial(self) -> None:
-        """Report that the model was not called after all: a trial ends without a result."""
-        self._state.trying = False
-
-    @property
-    def open_until(self) -> int | None:
-        """The time (ms) from which the model is called again; None if the breaker is closed."""
-        opened_at = self._state.opened_at
-        return None if opened_at is None else opened_at + OPEN_MS
+        self.failures += 1
+        if self.failures >= FAILURES:
+            self.opened_at = now

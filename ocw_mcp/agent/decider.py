@@ -140,12 +140,7 @@ class ClaudeDecider:
         engine, messages = self._engine, self._messages
         assert engine is not None
         assert not isinstance(messages, Trouble)
-        if not engine.breaker.allows(self._clock.now()):
-            raise CannotDecideError(Cause(CauseKind.BREAKER))
-        try:
-            return self._finish(await self._ask(request, messages, engine), engine)
-        finally:
-            engine.breaker.cancel_trial()
+        return self._finish(await self._ask(request, messages, engine), engine)
 
     async def _ask(self, request: DecisionRequest, messages: Messages, engine: EngineAccess) -> ConversationSummary:
         wake = request.wake_id
@@ -195,8 +190,7 @@ class ClaudeDecider:
         worst = worst_cost(WORST_PROMPT, MAX_TOKENS, self._model, now)
         if throttle := throttled(request, self._spent_usd(engine), self._policies.budget, worst):
             return throttle
-        open_until = engine.breaker.open_until
-        return Trouble(CauseKind.BREAKER) if open_until is not None and now < open_until else None
+        return None if engine.breaker.allows(now) else Trouble(CauseKind.BREAKER)
 
     def _left(self, engine: EngineAccess) -> Decimal:
         """Return the rest of the budget (USD)."""
