@@ -5,7 +5,6 @@ Text of others is quoted as data.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Final, Protocol
 
 import msgspec
@@ -15,6 +14,7 @@ from ocw_mcp.adapters.store.views.story import Story
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeRow
 from ocw_mcp.agent.memory.situations import Situation, situation
 from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import CLAUDE, RULES
 from ocw_mcp.domain.policies import RulesPolicy
@@ -32,6 +32,16 @@ MOST_EVENTS: Final = 4_000
 _COUNTED: Final = ("day.opened", "wake.raised", "decision.made", "order.refused", "incident")
 
 
+class Past(Protocol):
+    """The history of a book, such as `runtime.history.History`. All methods raise RequestError."""
+
+    async def trades(self, limit: int, *, since: int, until: int) -> TradePage: ...
+
+    async def story(self, id_: str) -> Story: ...
+
+    async def day(self, day: str, kinds: tuple[str, ...], limit: int) -> DayPage: ...
+
+
 class TradeFacts(msgspec.Struct, frozen=True):
     """A closed trade, the decision behind it, and how it ended. Excursions are shares of its price."""
 
@@ -39,6 +49,7 @@ class TradeFacts(msgspec.Struct, frozen=True):
     situation: Situation
     """At the time of the decision."""
     wake: int | None = None
+    """The wake of the decision; None if no wake led to the trade."""
     decider: str = ""
     thesis: str = ""
     """In the words of the decider."""
@@ -50,22 +61,18 @@ class TradeFacts(msgspec.Struct, frozen=True):
     rule: str = ""
     """The rule of the policy file by which the guard closed the trade; empty if something else closed it."""
 
-    def text(self, earlier: Sequence[str] = ()) -> str:
-        """Return the facts line by line. `earlier` are lines on the lessons of similar trades."""
-        return "\n".join([*self._lines(), *earlier])
-
-    def _lines(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
+        """Yield the facts line by line."""
         trade = self.trade
+        opened_at, closed_at = trade.opened_at, trade.closed_at
         yield (
-            f"trade of order {trade.order}: {name(trade.side)} {name(trade.symbol)}, {iso(trade.opened_at)} to "
-            f"{iso(trade.closed_at)}, open for {span(trade.closed_at - trade.opened_at)}"
+            f"trade of order {trade.order}: {name(trade.side)} {name(trade.symbol)}, {iso(opened_at)} to "
+            f"{iso(closed_at)}, open for {span(closed_at - opened_at)}"
         )
-        yield (
-            f"quantity {plain(trade.quantity)}, entry {_plain(trade.entry_price)}, exit {_plain(trade.exit_price)}, "
-            f"pnl {cents(trade.pnl, signed=True)} after fees {cents(trade.fees)} and "
-            f"{funding_text(trade.funding)}"
-        )
-        yield f"best gain (mfe) {_percent(self.mfe)}, worst (mae) {_percent(self.mae)}"
+        entry, exit_ = ("?" if price is None else plain(price) for price in (trade.entry_price, trade.exit_price))
+        yield f"quantity {plain(trade.quantity)}, entry {entry}, exit {exit_}, {_result(trade)}"
+        mfe, mae = ("?" if share is None else f"{share:+.2%}" for share in (self.mfe, self.mae))
+        yield f"best gain (mfe) {mfe}, worst (mae) {mae}"
         rule = f", decided by the guard: {name(self.rule)}" if self.rule else ""
         yield f"closed by {name(trade.closed_by)}{rule}"
         signals = " ".join(f"{signal} {value:+.2f}" for signal, value in self.situation.signals) or "?"
@@ -80,97 +87,24 @@ class TradeFacts(msgspec.Struct, frozen=True):
         yield quotation("signals named", self.decider, None, ", ".join(self.signals))
 
 
-class DayFacts(msgspec.Struct, frozen=True):
-    """A UTC day of the book. Money in quote currency."""
-
-    day: str
-    opened_with: Decimal | None
-    closed_with: Decimal | None
-    """Equity; None if it is not known."""
-    wakes: int
-    decided: Mapping[str, int]
-    """Number of decisions by decider."""
-    acted: int
-    """Decisions with a leg other than HOLD."""
-    refused: Mapping[str, int]
-    """Number of refused orders by code."""
-    incidents: int
-    trades: tuple[TradeRow, ...]
-    """The newest closed trades, oldest first."""
-    closed: int
-    pnl: Decimal
-    fees: Decimal
-    funding: Decimal
-
-    def text(self, reflections: Sequence[str] = ()) -> str:
-        """Return the facts line by line. `reflections` are lines on the reflections on the day's trades."""
-        return "\n".join([*self._lines(), *reflections])
-
-    def _lines(self) -> Iterator[str]:
-        yield f"day {self.day}: equity {_cents(self.opened_with)} to {_cents(self.closed_with)}"
-        yield (
-            f"trades closed {self.closed}, pnl {cents(self.pnl, signed=True)} after fees {cents(self.fees)} and "
-            f"{funding_text(self.funding)}"
-        )
-        yield f"wakes {self.wakes}, decided by {_counts(self.decided)}; with a trade {self.acted}"
-        yield f"orders refused {_counts(self.refused)}, incidents {self.incidents}"
-        for trade in self.trades:
-            yield (
-                f"trade of order {trade.order}: {name(trade.side)} {name(trade.symbol)} "
-                f"{cents(trade.pnl, signed=True)}, open for {span(trade.closed_at - trade.opened_at)}, closed by "
-                f"{name(trade.closed_by)}"
-            )
-
-
-def _plain(value: Decimal | None) -> str:
-    return "?" if value is None else plain(value)
-
-
-def _cents(value: Decimal | None) -> str:
-    return "?" if value is None else cents(value)
-
-
-def _percent(share: float | None) -> str:
-    return "?" if share is None else f"{share:+.2%}"
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name(kind)} {number}" for kind, number in sorted(counts.items())) or "none"
-
-
-class Past(Protocol):
-    """The history of a book, such as `runtime.history.History`. All methods raise RequestError."""
-
-    async def trades(self, limit: int, *, since: int, until: int) -> TradePage: ...
-
-    async def story(self, id_: str) -> Story: ...
-
-    async def day(self, day: str, kinds: tuple[str, ...], limit: int) -> DayPage: ...
-
-
 async def trade_facts(past: Past, trade: TradeRow, rules: RulesPolicy) -> TradeFacts:
     """Return the facts of a trade: its decision, and how it ended. Raises RequestError."""
     story = await past.story(f"order:{trade.order}")
-    seen = story.seen
-    answer = story.answer
+    seen, answer = story.seen, story.answer
     # Legs of other deciders, and legs decided after reading text of others, are left out: the model would write on them
     # as if they were its own.
     legs = answer.decision.legs if answer is not None and answer.decider in OWN and not answer.tainted else ()
-    leg = next((leg for leg in legs if leg.symbol == trade.symbol), None)
+    leg = next((leg for leg in legs if leg.symbol == trade.symbol), Leg(trade.symbol, Action.HOLD))
     facts = TradeFacts(
         trade,
         situation(seen, trade.symbol, rules) if isinstance(seen, Snapshot) else Situation(trade.symbol),
-        wake=story.wake_id,
-        decider=answer.decider if answer is not None else "",
-        thesis=leg.reasoning if leg is not None else "",
-        signals=leg.signals if leg is not None else (),
-        confidence=leg.confidence if leg is not None else None,
+        story.wake_id,
+        "" if answer is None else answer.decider,
+        leg.reasoning,
+        leg.signals,
+        leg.confidence,
     )
-    return _with_ending(facts, story)
-
-
-def _with_ending(facts: TradeFacts, story: Story) -> TradeFacts:
-    trade, rule = facts.trade, ""
+    rule = ""
     for step in story.steps:
         event = step.event
         if isinstance(event, events.ExitDecided) and event.symbol == trade.symbol and step.at >= trade.opened_at:
@@ -182,8 +116,11 @@ def _with_ending(facts: TradeFacts, story: Story) -> TradeFacts:
     return facts
 
 
-async def day_facts(past: Past, day: str) -> DayFacts | None:
-    """Return the facts of a UTC day; None for a day without a decision and a closed trade. Raises RequestError."""
+async def day_facts(past: Past, day: str) -> Sequence[str] | None:
+    """Return the facts of a UTC day as lines; None for a day without a decision and a closed trade.
+
+    Money is in quote currency. Raises RequestError.
+    """
     begins = day_begins(day)
     page = await past.day(day, _COUNTED, MOST_EVENTS)
     happened = [row.event for row in page.events]
@@ -192,23 +129,32 @@ async def day_facts(past: Past, day: str) -> DayFacts | None:
     if not decisions and not trades.found:
         return None
     after = await past.day(utc_day(begins + DAY), ("day.opened",), 1)
-    return DayFacts(
-        day=day,
-        opened_with=_opening_equity(page, day),
-        closed_with=_opening_equity(after, utc_day(begins + DAY)),
-        wakes=sum(isinstance(event, events.WakeRaised) for event in happened),
-        decided=Counter(event.decider for event in decisions),
-        acted=sum(not event.decision.holds for event in decisions),
-        refused=Counter(str(event.refusal.code) for event in happened if isinstance(event, events.OrderRefused)),
-        incidents=sum(isinstance(event, events.Incident) for event in happened),
-        trades=tuple(reversed(trades.trades)),
-        closed=trades.found,
-        pnl=trades.pnl,
-        fees=trades.fees,
-        funding=trades.funding,
-    )
+    kinds = Counter(type(event) for event in happened)
+    decided = Counter(event.decider for event in decisions)
+    acted = sum(not event.decision.holds for event in decisions)
+    refused = Counter(str(event.refusal.code) for event in happened if isinstance(event, events.OrderRefused))
+    return [
+        f"day {day}: equity {_opening_equity(page, day)} to {_opening_equity(after, utc_day(begins + DAY))}",
+        f"trades closed {trades.found}, {_result(trades)}",
+        f"wakes {kinds[events.WakeRaised]}, decided by {_counts(decided)}; with a trade {acted}",
+        f"orders refused {_counts(refused)}, incidents {kinds[events.Incident]}",
+        *(
+            f"trade of order {trade.order}: {name(trade.side)} {name(trade.symbol)} {cents(trade.pnl, signed=True)}, "
+            f"open for {span(trade.closed_at - trade.opened_at)}, closed by {name(trade.closed_by)}"
+            for trade in reversed(trades.trades)
+        ),
+    ]
 
 
-def _opening_equity(page: DayPage, day: str) -> Decimal | None:
+def _result(of: TradeRow | TradePage) -> str:
+    return f"pnl {cents(of.pnl, signed=True)} after fees {cents(of.fees)} and {funding_text(of.funding)}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name(kind)} {number}" for kind, number in sorted(counts.items())) or "none"
+
+
+def _opening_equity(page: DayPage, day: str) -> str:
     opened = (row.event for row in page.events)
-    return next((each.equity for each in opened if isinstance(each, events.DayOpened) and each.day == day), None)
+    equity = (each.equity for each in opened if isinstance(each, events.DayOpened) and each.day == day)
+    return next(map(cents, equity), "?")

@@ -8,7 +8,7 @@ goes to the spending log. A run that stops meanwhile and resumes writes the miss
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -28,9 +28,10 @@ from ocw_mcp.agent.memory.diary import (
     save_memory,
 )
 from ocw_mcp.agent.memory.facts import Past, TradeFacts, day_facts, trade_facts
-from ocw_mcp.agent.memory.recall import LESSON_SIMILARITY, RecallLimits, lesson_label, lessons, quote_entry, recall
+from ocw_mcp.agent.memory.recall import LESSON_SIMILARITY, lesson_label, lessons, quote_entry, recall
 from ocw_mcp.agent.memory.situations import similarity, situations
 from ocw_mcp.agent.memory.writer import Draft, Writer, Written
+from ocw_mcp.agent.messages import digest_number, reflection_number
 from ocw_mcp.agent.pricing import priced
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.domain.errors import BookError, OcwError
@@ -64,7 +65,6 @@ class Memory:
         *,
         enabled: bool = True,
         spending: SpendingLog | None = None,
-        limits: RecallLimits | None = None,
         warn: Callable[[str], None] = log.warning,
     ) -> None:
         """`writer` is None if no model can be asked: existing entries are recalled, and none is added.
@@ -77,7 +77,6 @@ class Memory:
         self._writer = writer
         self._enabled = enabled
         self._spending = spending or SpendingLog()
-        self._limits = limits or RecallLimits()
         self._warn = warn
         self._state, problem = load_memory(directory, book) if enabled else (MemoryState(book), "")
         if problem:
@@ -95,15 +94,14 @@ class Memory:
 
         `left_usd` is the rest of the budget. Only a cancellation is raised; it does not stop the writing.
         """
-        at = snapshot.at
         if not self._enabled:
             return ""
         try:
             if self._writer is not None:
-                await self._continue(self._writer, at, left_usd)
+                await self._continue(self._writer, snapshot.at, left_usd)
         except OcwError as error:
             log.warning("no diary entry is written for now: %s", error)
-        return recall(self._state.diary, at, situations(snapshot, self._rules), self._limits)
+        return recall(self._state.diary, snapshot.at, situations(snapshot, self._rules))
 
     async def close(self) -> None:
         """Stop writing. A resumed run writes the missing entries."""
@@ -176,7 +174,8 @@ class Memory:
     async def _reflect(self, writer: Writer, trade: TradeRow, at: int) -> bool:
         """Write a reflection on a trade, and return whether it was written."""
         facts = await trade_facts(self._past, trade, self._rules)
-        draft = writer.reflection(facts, self._earlier_lessons(facts, at), at)
+        lines = [*facts.lines(), *self._earlier_lessons(facts, at)]
+        draft = writer.draft(reflection_number(trade.order), "reflect", lines, at)
 
         def entry(origin: Origin, written: Written) -> Reflection:
             return Reflection(
@@ -205,7 +204,7 @@ class Memory:
             quote_entry(f"on order {each.order}", each.origin, each.text, LONGEST_REFLECTION)
             for each in of_day[-BATCH_TRADES:]
         ]
-        draft = writer.digest(facts, lines, at)
+        draft = writer.draft(digest_number(day), "daily_digest", [*facts, *lines], at)
         await self._write_entry(writer, draft, day, lambda origin, written: Digest(origin, day, written.text))
 
     async def _write_entry(
@@ -236,17 +235,13 @@ class Memory:
         await self._spending.reserve_entry(-worst)
         return written.trouble is None
 
-    def _earlier_lessons(self, facts: TradeFacts, at: int) -> list[str]:
-        """Return lines on the lessons of similar trades."""
-        similar = [
-            each
-            for each in lessons(self._state.diary.before(at).reflections, at)
-            if each.side == facts.trade.side and similarity(each.situation, facts.situation) >= LESSON_SIMILARITY
-        ]
-        return [
-            quote_entry(f"earlier {lesson_label(each)}", each.origin, each.text, LONGEST_LESSON)
-            for each in similar[-EARLIER_LESSONS:]
-        ]
+    def _earlier_lessons(self, facts: TradeFacts, at: int) -> Iterable[str]:
+        """Yield a line on each of the latest lessons of similar trades."""
+        known = lessons(self._state.diary.before(at).reflections, at)
+        on_side = [each for each in known if each.side == facts.trade.side]
+        similar = [each for each in on_side if similarity(each.situation, facts.situation) >= LESSON_SIMILARITY]
+        for each in similar[-EARLIER_LESSONS:]:
+            yield quote_entry(f"earlier {lesson_label(each)}", each.origin, each.text, LONGEST_LESSON)
 
     async def _save(self, state: MemoryState) -> None:
         """Set and save the state. If the file cannot be written, the state lasts as long as the run."""

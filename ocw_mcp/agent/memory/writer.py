@@ -1,7 +1,7 @@
 """Has the model write diary entries: one call without tools each, with its worst-case cost reserved before."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -9,8 +9,7 @@ import msgspec
 
 from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.conversation import MAY_BE_BILLED
-from ocw_mcp.agent.memory.facts import DayFacts, TradeFacts
-from ocw_mcp.agent.messages import Messages, Request, digest_number, reflection_number, trouble_of
+from ocw_mcp.agent.messages import Messages, Request, trouble_of
 from ocw_mcp.agent.pricing import cost, worst_cost
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.domain.causes import CauseKind
@@ -32,10 +31,9 @@ class WriterTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A call that is ready to be made: its request number, the prompt, and its worst-case cost (USD)."""
+    """A call that is ready to be made, and its worst-case cost (USD)."""
 
-    number: int
-    prompt: str
+    request: Request
     worst_usd: Decimal
 
 
@@ -48,30 +46,31 @@ class Written(msgspec.Struct, frozen=True):
     trouble: Trouble | None = None
 
 
-class Writer:
+class Writer(msgspec.Struct, frozen=True):
     """Drafts entries, and has the model write them."""
 
-    def __init__(self, messages: Messages, prompts: Prompts, prompts_hash: str, terms: WriterTerms) -> None:
-        self._messages = messages
-        self._prompts = prompts
-        self.prompts_hash = prompts_hash
-        self.terms = terms
+    messages: Messages
+    prompts: Prompts
+    prompts_hash: str
+    terms: WriterTerms
 
-    def reflection(self, facts: TradeFacts, earlier: Sequence[str], at: int) -> Draft:
-        """Return the draft of a reflection at the prices of `at` (ms); `earlier` are lessons of similar trades."""
-        return self._draft(reflection_number(facts.trade.order), "reflect", facts.text(earlier), at)
+    def draft(self, number: int, template: str, facts: Iterable[str], at: int) -> Draft:
+        """Return the draft of an entry on some lines of facts, at the prices of `at` (ms).
 
-    def digest(self, facts: DayFacts, reflections: Sequence[str], at: int) -> Draft:
-        """Return the draft of a day's digest, with lines on the reflections on its trades."""
-        return self._draft(digest_number(facts.day), "daily_digest", facts.text(reflections), at)
+        The request is not cached: the cache would expire before the next entry, which has another prompt.
+        """
+        terms, prompt = self.terms, self.prompts.fill(template, facts="\n".join(facts))
+        turn = {"role": "user", "content": [{"type": "text", "text": prompt}]}
+        body = {"model": terms.model, "max_tokens": terms.max_tokens, "messages": [turn]}
+        worst = worst_cost(len(msgspec.json.encode(body)), terms.max_tokens, terms.model, at)
+        return Draft(Request(number, 0, body), worst)
 
     async def write(self, draft: Draft, at: int) -> Written:
         """Return the written entry: one call, tried once."""
         terms = self.terms
-        request = Request(draft.number, 0, self._body(draft.prompt))
         try:
             async with asyncio.timeout(terms.timeout_s):
-                reply = await self._messages.create(request)
+                reply = await self.messages.create(draft.request)
         except TimeoutError:
             reply = Trouble(CauseKind.TIMEOUT, f"not within {terms.timeout_s:g} s")
         if isinstance(reply, Trouble):
@@ -83,19 +82,6 @@ class Writer:
         if trouble is None and (reply.calls or not text):
             trouble = Trouble(CauseKind.MALFORMED, "the model wrote no text")
         return Written("", "", spent, trouble) if trouble is not None else Written(text, lesson, spent)
-
-    def _draft(self, number: int, template: str, facts: str, at: int) -> Draft:
-        prompt = self._prompts.fill(template, facts=facts)
-        size = len(msgspec.json.encode(self._body(prompt)))
-        return Draft(number, prompt, worst_cost(size, self.terms.max_tokens, self.terms.model, at))
-
-    def _body(self, prompt: str) -> dict[str, object]:
-        """Return the request, not cached: the cache would expire before the next entry, which has another prompt."""
-        return {
-            "model": self.terms.model,
-            "max_tokens": self.terms.max_tokens,
-            "messages": [{"role": "user", "content": [{"type": "text", "text": prompt}]}],
-        }
 
 
 def split_lesson(text: str) -> tuple[str, str]:

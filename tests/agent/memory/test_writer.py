@@ -33,7 +33,12 @@ def writer(messages: Messages, **terms: object) -> Writer:
 
 
 def drafted(one: Writer) -> Draft:
-    return one.reflection(FACTS, ["earlier lesson: …"], NOON)
+    return one.draft(reflection_number(1), "reflect", [*FACTS.lines(), "earlier lesson: …"], NOON)
+
+
+def prompt_of(draft: Draft) -> str:
+    (turn,) = draft.request.body["messages"]
+    return str(turn["content"][0]["text"])
 
 
 async def wrote(answer: Reply | Trouble, **terms: object) -> tuple[Draft, Written]:
@@ -53,11 +58,11 @@ async def test_entry_is_one_call_without_tools() -> None:
     assert 0 < written.cost_usd < draft.worst_usd
     (request,) = model.requests
     assert (request.wake, request.turn, set(request.body)) == (-2, 0, {"model", "max_tokens", "messages"})
-    assert request.body["messages"][0]["content"][0]["text"] == draft.prompt
+    assert request.body["messages"][0]["content"][0]["text"] == prompt_of(draft)
 
 
 async def test_prompt_quotes_limits_and_keeps_braces_of_facts() -> None:
-    prompt = drafted(writer(ScriptedModel(says()))).prompt
+    prompt = prompt_of(drafted(writer(ScriptedModel(says()))))
     assert "may lose at most 0.01 of equity at its stop" in prompt
     assert '"{facts} {risk.max_share}"' in prompt
     assert "earlier lesson: …" in prompt
