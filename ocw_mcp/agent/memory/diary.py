@@ -86,11 +86,12 @@ class Diary(msgspec.Struct, frozen=True):
 
     def with_entry(self, entry: Reflection | Digest) -> "Diary":
         """Return the diary with one more entry, cut to length, and without the oldest if there are too many."""
+        replace = msgspec.structs.replace
         if isinstance(entry, Digest):
-            entry = msgspec.structs.replace(entry, text=untrusted(entry.text, LONGEST_DIGEST))
+            entry = replace(entry, text=untrusted(entry.text, LONGEST_DIGEST))
             return Diary(self.reflections, (*self.digests, entry)[-DIGESTS_KEPT:])
-        text, lesson = untrusted(entry.text, LONGEST_REFLECTION), untrusted(entry.lesson, LONGEST_LESSON)
-        entry = msgspec.structs.replace(entry, text=text, lesson=lesson)
+        entry = replace(entry, text=untrusted(entry.text, LONGEST_REFLECTION))
+        entry = replace(entry, lesson=untrusted(entry.lesson, LONGEST_LESSON))
         return Diary((*self.reflections, entry)[-REFLECTIONS_KEPT:], self.digests)
 
     def before(self, at: int) -> "Diary":
@@ -110,11 +111,6 @@ class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The most that all entries may cost."""
     spent: Decimal = ZERO
     """The cost of the entries that are written."""
-
-    @property
-    def left(self) -> Decimal:
-        """The rest that may be spent on the batch (USD)."""
-        return self.usd - self.spent
 
 
 class MemoryState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,15 +147,21 @@ def load_memory(directory: Path, book: str) -> tuple[MemoryState, str]:
     """Return the memory of a book, and a sentence on the problem with its file, or an empty text."""
     path = directory / MEMORY_FILE
     try:
-        state = _checked(msgspec.json.decode(read_file(path, MOST_BYTES), type=MemoryState))
-        problem = f"it is of book {state.book[:20]!r}" if state.book != book else ""
-        if state.format != FORMAT:
-            problem = f"it has format {state.format}, and this version reads format {FORMAT}"
+        state = msgspec.json.decode(read_file(path, MOST_BYTES), type=MemoryState)
+        problem = _problem(state, book)
     except FileNotFoundError:
         return MemoryState(book), ""
     except (OSError, msgspec.MsgspecError, ValueError, OverflowError) as error:
-        state, problem = MemoryState(book), " ".join(str(error).split())[:200]
-    return (MemoryState(book), _set_aside(path, problem)) if problem else (state, "")
+        problem = " ".join(str(error).split())[:200]
+    else:
+        if not problem:
+            return state, ""
+    aside = f"it is set aside as {ASIDE_FILE}"
+    try:
+        os.replace(path, path.with_name(ASIDE_FILE))
+    except OSError as error:
+        aside = f"it cannot be set aside either ({error.strerror})"
+    return MemoryState(book), f"{path} cannot be used ({problem}); {aside}, and the memory begins empty"
 
 
 def save_memory(directory: Path, state: MemoryState) -> None:
@@ -167,24 +169,19 @@ def save_memory(directory: Path, state: MemoryState) -> None:
     write_private(directory / MEMORY_FILE, msgspec.json.encode(state))
 
 
-def _checked(state: MemoryState) -> MemoryState:
-    """Return a valid state. Raises ValueError or OverflowError for an impossible amount, time or order of entries."""
-    of_batch = [] if state.batch is None else [state.batch.usd, state.batch.spent]
-    amounts = [*state.spent.values(), *of_batch, *(each.pnl for each in state.diary.reflections)]
+def _problem(state: MemoryState, book: str) -> str:
+    """Return why a state cannot be used, or an empty text. Raises ValueError or OverflowError for a time out of range."""
+    batch, reflections = state.batch, state.diary.reflections
+    of_batch = [] if batch is None else [batch.usd, batch.spent]
+    amounts = [*state.spent.values(), *of_batch, *(each.pnl for each in reflections)]
     if not all(amount.is_finite() for amount in amounts):
-        raise ValueError("it has an invalid amount")
-    reflected = [each.origin.known_at for each in state.diary.reflections]
+        return "it has an invalid amount"
+    reflected = [each.origin.known_at for each in reflections]
     digested = [each.origin.known_at for each in state.diary.digests]
-    for at in (state.batch.at if state.batch is not None else 0, *reflected, *digested):
+    for at in (0 if batch is None else batch.at, *reflected, *digested):
         iso(at)
     if reflected != sorted(reflected) or digested != sorted(digested):
-        raise ValueError("its entries are out of order")
-    return state
-
-
-def _set_aside(path: Path, problem: str) -> str:
-    try:
-        os.replace(path, path.with_name(ASIDE_FILE))
-    except OSError as error:
-        return f"{path} cannot be used ({problem}) and not be set aside ({error.strerror}); the memory begins empty"
-    return f"{path} cannot be used ({problem}); it is set aside as {ASIDE_FILE}, and the memory begins empty"
+        return "its entries are out of order"
+    if state.format != FORMAT:
+        return f"it has format {state.format}, and this version reads format {FORMAT}"
+    return f"it is of book {state.book[:20]!r}" if state.book != book else ""

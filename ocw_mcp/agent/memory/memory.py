@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -83,6 +83,7 @@ class Memory:
             warn(problem)
         self._writing: asyncio.Task[None] | None = None
         self._saved = True
+        """Whether the file has the state."""
 
     @property
     def reserved_usd(self) -> Decimal:
@@ -120,16 +121,15 @@ class Memory:
             if at > batch.at + KNOWN_AFTER_MS:
                 await self._end_batch()
         if self._state.batch is None:
-            trades = await self._trades_without_entry(at)
-            yesterday = utc_day(at - DAY)
+            waiting, yesterday = await self._trades_without_entry(at), utc_day(at - DAY)
+            trades = waiting[:BATCH_TRADES]
             # The digest of a day comes after the reflections on its trades.
-            day = yesterday if len(trades) <= BATCH_TRADES and yesterday not in self._state.done else None
+            day = yesterday if trades == waiting and yesterday not in self._state.done else None
             if trades or day is not None:
                 most = writer.terms.usd_per_day - self._state.spent.get(utc_day(at), ZERO)
-                keys = tuple(_key(each) for each in trades[:BATCH_TRADES])
-                batch = Batch(at, keys, day, max(ZERO, min(left_usd, most)))
+                batch = Batch(at, tuple(map(_key, trades)), day, max(ZERO, min(left_usd, most)))
                 await self._save(msgspec.structs.replace(self._state, batch=batch))
-                self._begin(writer, trades[:BATCH_TRADES])
+                self._begin(writer, trades)
 
     async def _trades_without_entry(self, at: int) -> list[TradeRow]:
         """Return the trades of the day before `at` (ms) that have no entry, oldest first. Raises OcwError."""
@@ -178,18 +178,10 @@ class Memory:
         draft = writer.draft(reflection_number(trade.order), "reflect", lines, at)
 
         def entry(origin: Origin, written: Written) -> Reflection:
-            return Reflection(
-                origin,
-                trade.order,
-                facts.wake,
-                "long" if trade.side == "long" else "short",
-                facts.situation,
-                trade.closed_at,
-                trade.closed_by,
-                trade.pnl,
-                written.text,
-                written.lesson,
-            )
+            side: Literal["long", "short"] = "long" if trade.side == "long" else "short"
+            closing = (trade.closed_at, trade.closed_by, trade.pnl)
+            decision = (trade.order, facts.wake, side, facts.situation)
+            return Reflection(origin, *decision, *closing, written.text, written.lesson)
 
         return await self._write_entry(writer, draft, _key(trade), entry)
 
@@ -217,8 +209,8 @@ class Memory:
         """
         batch, worst = self._state.batch, draft.worst_usd
         assert batch is not None
-        if worst > batch.left:
-            log.info("a diary entry is not written: it costs %s USD at most, and %s USD is left", worst, batch.left)
+        if worst > (left := batch.usd - batch.spent):
+            log.info("a diary entry is not written: it costs %s USD at most, and %s USD is left", worst, left)
             return False
         await self._spending.reserve_entry(worst)
         # If the call fails with an internal error, its worst case stays counted.
