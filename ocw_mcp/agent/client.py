@@ -8,6 +8,7 @@ programs. Credentials are never shown, logged or recorded.
 import asyncio
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -60,19 +61,16 @@ def credentials(
 ) -> Credentials | Trouble:
     """Return the credentials of the settings, or the trouble that prevents every call. The key precedes the token."""
     if base_url is not None and not may_receive_secrets(base_url):
-        return Trouble(
-            CauseKind.NO_KEY,
-            "ANTHROPIC_BASE_URL must not be sent a key; expected https, or an address on this machine",
-        )
-    if api_key is not None:
+        missing = "ANTHROPIC_BASE_URL must not be sent a key; expected https, or an address on this machine"
+    elif api_key is not None:
         return Credentials(base_url or API, api_key)
-    if auth_token is None:
-        return Trouble(
-            CauseKind.NO_KEY, "set ANTHROPIC_API_KEY, or ANTHROPIC_AUTH_TOKEN with ANTHROPIC_BASE_URL for a gateway"
-        )
-    if base_url is None:
-        return Trouble(CauseKind.NO_KEY, "ANTHROPIC_AUTH_TOKEN is for a gateway; set ANTHROPIC_BASE_URL, too")
-    return Credentials(base_url, auth_token=auth_token)
+    elif auth_token is None:
+        missing = "set ANTHROPIC_API_KEY, or ANTHROPIC_AUTH_TOKEN with ANTHROPIC_BASE_URL for a gateway"
+    elif base_url is None:
+        missing = "ANTHROPIC_AUTH_TOKEN is for a gateway; set ANTHROPIC_BASE_URL, too"
+    else:
+        return Credentials(base_url, auth_token=auth_token)
+    return Trouble(CauseKind.NO_KEY, missing)
 
 
 class ModelFacts(msgspec.Struct, frozen=True):
@@ -102,10 +100,8 @@ class SdkMessages:
             raw = await client.messages.with_raw_response.create(**request.body)
             reply = parse_reply(await raw.read(), request.body)
         except AnthropicError as error:
-            return self._trouble(error)
-        if isinstance(reply, Trouble):
-            return msgspec.structs.replace(reply, detail=self._credentials.scrub(reply.detail))
-        return reply
+            reply = classify_error(error)
+        return self._scrubbed(reply) if isinstance(reply, Trouble) else reply
 
     async def retrieve_model(self, name: str) -> ModelFacts | Trouble:
         """Return the API's description of a model; a retired model is a trouble."""
@@ -116,7 +112,7 @@ class SdkMessages:
             raw = await client.models.with_raw_response.retrieve(name)
             facts = msgspec.json.decode(await raw.read(), type=ModelFacts)
         except AnthropicError as error:
-            return self._trouble(error)
+            return self._scrubbed(classify_error(error))
         except (msgspec.MsgspecError, UnicodeError) as error:
             return Trouble(CauseKind.MALFORMED, f"the API's description of {name} cannot be read: {error}")
         if facts.lifecycle == "retired":
@@ -136,8 +132,7 @@ class SdkMessages:
                 self._client = await asyncio.to_thread(_client, self._credentials)
             return self._client
 
-    def _trouble(self, error: Exception) -> Trouble:
-        trouble = classify_error(error)
+    def _scrubbed(self, trouble: Trouble) -> Trouble:
         return msgspec.structs.replace(trouble, detail=self._credentials.scrub(trouble.detail))
 
 
@@ -183,18 +178,14 @@ def classify_error(error: Exception) -> Trouble:
     if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
         # Nothing was sent, so nothing is billed.
         cause = CauseKind.UNREACHABLE
-    detail, retry_after_s = type(error).__name__, None
-    if isinstance(error, anthropic.APIStatusError):
-        # The API reports a missing balance with status 400; gateways use 403 and 429, too.
-        if cause_of_words(f"{error.body} {error.api_message}") is CauseKind.NO_CREDIT:
-            cause = CauseKind.NO_CREDIT
-        detail = f"{error.status_code} {error.api_message or ''}".strip()
-        retry_after_s = _seconds(error.response.headers.get("retry-after"))
+    if not isinstance(error, anthropic.APIStatusError):
+        return Trouble(cause, type(error).__name__)
+    # The API reports a missing balance with status 400; gateways use 403 and 429, too.
+    if cause_of_words(f"{error.body} {error.api_message}") is CauseKind.NO_CREDIT:
+        cause = CauseKind.NO_CREDIT
+    retry_after_s = None
+    with suppress(ValueError):
+        # A date instead of seconds counts as none.
+        retry_after_s = max(0.0, float(error.response.headers.get("retry-after", "none")))
+    detail = f"{error.status_code} {error.api_message or ''}"
     return Trouble(cause, " ".join(detail.split())[:LONGEST_DETAIL], retry_after_s)
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return max(0.0, float(text)) if text is not None else None
-    except ValueError:
-        return None

@@ -1,6 +1,6 @@
-"""Requests to the Messages API and its replies, as plain data, and the protocol of everything that answers them.
+"""Requests to the Messages API and its replies, as plain data, and the protocol of the parts that answer them.
 
-A client calls the API through the SDK (`client.py`); in a replay a recording answers (`recording.py`).
+`client.py` calls the API through the SDK; in a replay `recording.py` answers.
 """
 
 import asyncio
@@ -105,32 +105,25 @@ ReportWait = Callable[[int, str, float], None]
 """Called with the engine time (ms), the name of the request, and the longest wait (s, real time)."""
 
 
-class SlowAnswerNotice:
+class SlowAnswerNotice(msgspec.Struct, frozen=True):
     """A wrapper around `Messages` that reports each slow answer once: a simulated clock is stopped meanwhile."""
 
-    def __init__(
-        self,
-        messages: Messages,
-        clock: Clock,
-        wake_s: float,
-        entry_s: float,
-        report: ReportWait,
-        notice_after_s: float = NOTICE_AFTER_S,
-    ) -> None:
-        """`wake_s` and `entry_s` are the longest waits for a decision and for a diary entry."""
-        self._messages = messages
-        self._clock = clock
-        self._longest_s = (wake_s, entry_s)
-        self._report = report
-        self._notice_after_s = notice_after_s
+    messages: Messages
+    clock: Clock
+    wake_s: float
+    """The longest wait for a decision."""
+    entry_s: float
+    """The longest wait for a diary entry."""
+    report: ReportWait
+    notice_after_s: float = NOTICE_AFTER_S
 
     async def create(self, request: Request) -> Reply | Trouble:
         """Return the answer of the wrapped `Messages`."""
-        longest_s = self._longest_s[request.wake < 0]
+        longest_s = self.entry_s if request.wake < 0 else self.wake_s
         notice = asyncio.get_running_loop().call_later(
-            self._notice_after_s, lambda: self._report(self._clock.now(), request_name(request.wake), longest_s)
+            self.notice_after_s, lambda: self.report(self.clock.now(), request_name(request.wake), longest_s)
         )
         try:
-            return await self._messages.create(request)
+            return await self.messages.create(request)
         finally:
             notice.cancel()

@@ -170,7 +170,7 @@ def save_memory(directory: Path, state: MemoryState) -> None:
 
 
 def _problem(state: MemoryState, book: str) -> str:
-    """Return why a state cannot be used, or an empty text. Raises ValueError or OverflowError for a time out of range."""
+    """Return why a state cannot be used, or an empty text. Raises ValueError or OverflowError for an invalid time."""
     batch, reflections = state.batch, state.diary.reflections
     of_batch = [] if batch is None else [batch.usd, batch.spent]
     amounts = [*state.spent.values(), *of_batch, *(each.pnl for each in reflections)]
