@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.adapters.store.views.thinking import DecisionCost
-from ocw_mcp.agent.causes import ANSWERED, UNASKED
+from ocw_mcp.agent.messages import ANSWERED, UNASKED
 from ocw_mcp.domain.causes import MODEL_ANSWERED, CauseKind
 from ocw_mcp.domain.time import MINUTE
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.messages import Reply, Request, Trouble
 from ocw_mcp.agent.response import cause_of_words, parse_reply
 from ocw_mcp.domain.addresses import is_loopback, may_receive_secrets
 from ocw_mcp.domain.causes import CauseKind

@@ -7,13 +7,13 @@ most that it can cost fits into the rest of the decision's allowance.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ocw_mcp.agent.causes import RETRIED, Trouble
-from ocw_mcp.agent.messages import Messages, Reply, Request, trouble_of, without_cache_control
+from ocw_mcp.agent.messages import RETRIED, Messages, Reply, Request, Trouble, trouble_of, without_cache_control
 from ocw_mcp.agent.pricing import TokenUsage, Ttl, cost, worst_cost
 from ocw_mcp.agent.prompt_caching import CachePlan
 from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, call_tool, offered_tools
@@ -39,7 +39,6 @@ LONGEST_WAIT_SHARE: Final = 0.25
 
 RecordCost = Callable[[Decimal], Awaitable[None]]
 """Stores the largest possible cost (USD) of the decision before a call is made. Raises BookError if it cannot."""
-
 _Answer = TypeVar("_Answer")
 
 log = logging.getLogger(__name__)
@@ -93,11 +92,7 @@ class ConversationSummary(msgspec.Struct, frozen=True):
 
 
 class _Ended(Exception):  # noqa: N818
-    """Ends the conversation with a trouble."""
-
-    def __init__(self, trouble: Trouble) -> None:
-        super().__init__()
-        self.trouble = trouble
+    """Ends the conversation with the trouble that is its argument."""
 
 
 class Conversation:
@@ -146,7 +141,7 @@ class Conversation:
         try:
             result = await self._converse(wake, system, context)
         except _Ended as ended:
-            result = self._fail(ended.trouble)
+            result = self._fail(ended.args[0])
         except Exception as error:
             log.error("a decision of the model failed with an internal error", exc_info=error)
             result = self._fail(Trouble(CauseKind.INTERNAL, type(error).__name__))
@@ -175,16 +170,17 @@ class Conversation:
                 if rounds > self._terms.tool_rounds + 1:
                     raise _Ended(Trouble(CauseKind.TOOL_LOOP, f"{rounds} rounds of calls without a decision"))
             results = await self._results(calls, names, may_read=rounds <= self._terms.tool_rounds)
-            if submits and (len(self._answers) > 1 or not self._needs_correction()):
+            last = self._answers[-1] if submits else None
+            refused = last is not None and (last.failed or any(leg.outcome == "refused" for leg in last.legs))
+            if submits and not (refused and len(self._answers) == 1):
                 return self._conclude(reply)
             self._turns.append({"role": "assistant", "content": list(reply.content)})
             self._turns.append({"role": "user", "content": results})
 
     def _request_body(self, tools: list[dict[str, Any]], system: str, *, last_round: bool) -> dict[str, Any]:
         """Return the request. Tools and system come first and never change, so that they are cached as one prefix."""
-        terms = self._terms
+        terms, turns = self._terms, list(self._turns)
         cached = {} if terms.cache.prefix is None else _cache_control(terms.cache.prefix)
-        turns = list(self._turns)
         if terms.cache.turns:
             # The breakpoint is at the last user turn, or in the last round at the one before it.
             place = len(turns) - (3 if last_round and len(turns) > 1 else 1)
@@ -212,12 +208,10 @@ class Conversation:
         """Make one call and count its cost."""
         self._calls += 1
         self._reserved = worst
-        reply: Reply | Trouble
-        try:
+        reply: Reply | Trouble = self._timed_out
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._remaining_s()):
                 reply = await self._messages.create(request)
-        except TimeoutError:
-            reply = self._timed_out()
         if isinstance(reply, Reply):
             self._usage += reply.usage
             self._cost += cost(reply.usage, self._terms.model, self._clock.now())
@@ -299,11 +293,6 @@ class Conversation:
         self._legs += answer.legs
         return answer
 
-    def _needs_correction(self) -> bool:
-        """Return whether the last decision was refused as a whole or in some of its legs."""
-        last = self._answers[-1]
-        return last.failed or any(leg.outcome == "refused" for leg in last.legs)
-
     def _conclude(self, reply: Reply) -> ConversationResult:
         """Return the result after the model's last turn."""
         if not self._answers:
@@ -331,11 +320,12 @@ class Conversation:
             async with asyncio.timeout(self._remaining_s()):
                 return await answer
         except TimeoutError:
-            raise _Ended(self._timed_out()) from None
+            raise _Ended(self._timed_out) from None
         except Exception as error:
             log.error("a tool failed", exc_info=error)
             raise _Ended(Trouble(CauseKind.TOOLS, type(error).__name__)) from None
 
+    @property
     def _timed_out(self) -> Trouble:
         return Trouble(CauseKind.TIMEOUT, f"not within {self._terms.timeout_s:g} s")
 

@@ -13,7 +13,6 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.agent.breaker import Breaker
-from ocw_mcp.agent.causes import ANSWERED, UNASKED, Trouble
 from ocw_mcp.agent.conversation import (
     LONGEST_EXCERPT,
     MAX_TOKENS,
@@ -25,7 +24,7 @@ from ocw_mcp.agent.conversation import (
 )
 from ocw_mcp.agent.fewer_calls import Spent, repeated_hold, throttled
 from ocw_mcp.agent.memory.memory import Memory
-from ocw_mcp.agent.messages import Messages
+from ocw_mcp.agent.messages import ANSWERED, UNASKED, Messages, Trouble
 from ocw_mcp.agent.pricing import priced, worst_cost
 from ocw_mcp.agent.prompt_caching import CachePlanner
 from ocw_mcp.agent.prompts import Briefing, Prompts

@@ -8,7 +8,7 @@ with the request. Once most of a budget is spent, the rules decide the routine w
 from decimal import Decimal
 from typing import Final
 
-from ocw_mcp.agent.causes import Trouble
+from ocw_mcp.agent.messages import Trouble
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.policies import BudgetPolicy
@@ -44,8 +44,13 @@ def repeated_hold(request: DecisionRequest) -> Cause | None:
     kinds = _kinds(now)
     if age > LONGEST_MS or not kinds <= _kinds(then) or not all(kind in REPEATED_AT for kind, _ in kinds):
         return None
-    if _context(now) != _context(then) or not _prices_unchanged(now, then):
+    if _context(now) != _context(then):
         return None
+    for here, there in zip(now.symbols.values(), then.symbols.values(), strict=True):
+        if isinstance(here.last, Unknown) or isinstance(there.last, Unknown):
+            return None
+        if abs(here.last - there.last) > TOLERANCE * there.last:
+            return None
     return Cause(CauseKind.REMEMBERED, f"at wake {held.wake_id}, {age // MINUTE} min ago")
 
 
@@ -59,21 +64,11 @@ def _context(snapshot: Snapshot) -> tuple[object, ...]:
     return (names, snapshot.state, snapshot.limits, snapshot.regime, snapshot.macro, snapshot.scale)
 
 
-def _prices_unchanged(now: Snapshot, then: Snapshot) -> bool:
-    for here, there in zip(now.symbols.values(), then.symbols.values(), strict=True):
-        if isinstance(here.last, Unknown) or isinstance(there.last, Unknown):
-            return False
-        if abs(here.last - there.last) > TOLERANCE * there.last:
-            return False
-    return True
-
-
 def is_routine(snapshot: Snapshot) -> bool:
     """Return whether a wake only states that time has passed: no outlier, no condition, and no open position."""
-    held = snapshot.positions
-    return all(
-        each.symbol not in held and all(reason.kind in ROUTINE for reason in each.reasons) for each in snapshot.wake
-    )
+    if any(each.symbol in snapshot.positions for each in snapshot.wake):
+        return False
+    return all(reason.kind in ROUTINE for each in snapshot.wake for reason in each.reasons)
 
 
 def throttled(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, worst_usd: Decimal) -> Trouble | None:
@@ -85,8 +80,7 @@ def throttled(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, wors
         return None
     for usd, most, of_what in zip(spent, (budget.usd_per_day, budget.usd_per_month), ("day", "month"), strict=True):
         if 0 < THROTTLES_FROM * (most - worst_usd) <= usd:
-            money = f"{plain(round(usd, 4))} of {plain(most)} USD of the {of_what} is spent"
-            return Trouble(
-                CauseKind.THROTTLED, f"{money}; this applies from {THROTTLES_FROM:.0%} of the usable budget on"
-            )
+            spent_of = f"{plain(round(usd, 4))} of {plain(most)} USD of the {of_what} is spent"
+            from_on = f"this applies from {THROTTLES_FROM:.0%} of the usable budget on"
+            return Trouble(CauseKind.THROTTLED, f"{spent_of}; {from_on}")
     return None

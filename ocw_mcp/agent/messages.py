@@ -9,14 +9,53 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.pricing import TokenUsage
-from ocw_mcp.domain.causes import CauseKind
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.time import DAY, day_begins, utc_day
 
 NOTICE_AFTER_S: Final = 5.0
 """Real time after which an outstanding answer is reported; most answers take less."""
+
+
+UNASKED: Final = frozenset(
+    {
+        CauseKind.DEADLINE,
+        CauseKind.GIVEN_UP,
+        CauseKind.ERROR,
+        CauseKind.NO_KEY,
+        CauseKind.BUDGET,
+        CauseKind.THROTTLED,
+        CauseKind.NOT_KEPT,
+        CauseKind.NO_PRICE,
+        CauseKind.BREAKER,
+        CauseKind.NOT_RECORDED,
+    }
+)
+"""Kinds of wakes without a call or without its result, which do not count as answers of the model."""
+ANSWERED: Final = frozenset({CauseKind.IMPOSSIBLE})
+"""Kinds that show that the model answered."""
+RETRIED: Final = frozenset({CauseKind.RATE_LIMITED, CauseKind.OVERLOADED, CauseKind.SERVER})
+"""Kinds after which a retry is worthwhile: nothing was billed, and the next call may succeed."""
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """The failure of one call, for people to read; it is never shown to a model."""
+
+    kind: CauseKind = msgspec.field(name="cause")
+    detail: str = ""
+    retry_after_s: float | None = None
+    """The wait (s) that the API requests, if it does."""
+    may_be_billed: bool = False
+    """Whether the model may have worked on the call: then its worst-case cost counts, and it is not retried."""
+
+    @property
+    def cause(self) -> Cause:
+        """The failure as the cause of a decision."""
+        return Cause(self.kind, self.detail)
+
+    def __str__(self) -> str:
+        return str(self.cause)
 
 
 class Request(msgspec.Struct, frozen=True):

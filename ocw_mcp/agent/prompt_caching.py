@@ -49,7 +49,7 @@ class CachePlan(msgspec.Struct, frozen=True):
 
 
 def prefix_cost(ttl: Ttl | None, gaps: Collection[int], calls: Decimal, prices: CachePrices) -> Decimal:
-    """Return the expected cost (USD) of a token of tools and system in a decision, by the module's formula."""
+    """Return the expected cost (USD) of a token of tools and system in a decision."""
     if ttl is None:
         return calls * prices.plain
     warm = Decimal(sum(gap < LIFETIME_MS[ttl] for gap in gaps)) / len(gaps)
@@ -57,7 +57,7 @@ def prefix_cost(ttl: Ttl | None, gaps: Collection[int], calls: Decimal, prices: 
 
 
 def turn_cost(calls: Decimal, prices: CachePrices, *, cached: bool) -> Decimal:
-    """Return the expected cost (USD) of a token of the wake's own text in a decision, by the module's formula."""
+    """Return the expected cost (USD) of a token of the wake's own text in a decision."""
     return prices.written["5m"] + (calls - 1) * prices.read if cached else calls * prices.plain
 
 

@@ -34,7 +34,9 @@ class Prompts:
     def __init__(self, texts: Mapping[str, str], policies: Policies) -> None:
         """`texts` are those of the templates, by name. Raises SettingsError that lists every problem."""
         problems: list[str] = []
-        self._templates = {name: _fill_limits(name, texts, policies, problems.append) for name in FIELDS}
+        self._templates = {
+            name: _fill_limits(name, texts.get(name, "").strip(), policies, problems.append) for name in FIELDS
+        }
         if problems:
             raise SettingsError(f"the prompts: {'; '.join(problems)}")
 
@@ -43,12 +45,10 @@ class Prompts:
         return _FIELD.sub(lambda found: values[found[1]], self._templates[name])
 
 
-def _fill_limits(name: str, texts: Mapping[str, str], policies: Policies, problem: Callable[[str], None]) -> str:
-    text = texts.get(name, "").strip()
+def _fill_limits(name: str, text: str, policies: Policies, problem: Callable[[str], None]) -> str:
     if not text:
-        problem(
-            f"{name}.md is missing or empty; expected a text in each of {', '.join(f'{each}.md' for each in FIELDS)}"
-        )
+        files = ", ".join(f"{each}.md" for each in FIELDS)
+        problem(f"{name}.md is missing or empty; expected a text in each of {files}")
         return ""
     used = {found[1] for found in _FIELD.finditer(text) if found[2] is None}
     for unknown in sorted(used - FIELDS[name]):
@@ -84,12 +84,11 @@ class Briefing:
         """Return the context of a wake: snapshot, wake reasons, recalled entries, and the decision of the rules."""
         snapshot = request.snapshot
         legs = strategy.decide(snapshot, self._policies).legs
-        rules = "; ".join(leg_text(leg) for leg in legs) or "hold everything"
         kinds = {each.kind for wake in snapshot.wake for each in wake.reasons}
         return self._prompts.fill(
             "review_positions" if kinds == {WakeKind.SCORE} else "decide",
             wake=str(request.wake_id),
             snapshot=compact(snapshot, reader=self._reader, briefed=True),
             memory=memory and f"\n\n{memory}",
-            rules=rules,
+            rules="; ".join(map(leg_text, legs)) or "hold everything",
         )

@@ -23,9 +23,8 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.adapters.files import FileRefused, read_file
-from ocw_mcp.agent.causes import RETRIED, Trouble
 from ocw_mcp.agent.client import scrub
-from ocw_mcp.agent.messages import Messages, Reply, Request, request_name, without_cache_control
+from ocw_mcp.agent.messages import RETRIED, Messages, Reply, Request, Trouble, request_name, without_cache_control
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.money import ZERO

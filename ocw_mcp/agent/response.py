@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.messages import Reply, without_cache_control
+from ocw_mcp.agent.messages import Reply, Trouble, without_cache_control
 from ocw_mcp.agent.pricing import HIDDEN_TOKENS, TokenUsage
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.text import printable

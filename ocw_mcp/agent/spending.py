@@ -72,9 +72,9 @@ class SpendingLog:
             self._state = Spending(book, pending=found.pending, entries=found.entries)
         booked = sum((each.cost_usd for each in journaled if each.wake_id == self._state.wake), ZERO)
         self._recover(booked)
-        if self._spends and self._state.pending != found.pending:
+        if self._path is not None and self._spends and self._state.pending != found.pending:
             # The next process may find a journal that begins after the decision whose cost was lost.
-            self._write()
+            self._write(self._path)
 
     @property
     def pending_usd(self) -> Decimal:
@@ -87,8 +87,7 @@ class SpendingLog:
 
     async def start_decision(self, wake: int) -> None:
         """Start a decision and carry all pending costs over to it. Raises BookError."""
-        state = self._state
-        carried = state.pending
+        state, carried = self._state, self._state.pending
         if self._replayed is not None and (lost := self._replayed.lost_usd(wake)):
             carried = carried | {LOST: lost}
         if self._recorder is not None and LOST in carried:
@@ -126,14 +125,14 @@ class SpendingLog:
 
     async def _save(self, **changes: object) -> None:
         self._state = msgspec.structs.replace(self._state, **changes)
-        await asyncio.to_thread(self._write)
-
-    def _write(self) -> None:
         if self._path is not None:
-            # A decision and the diary may save at the same time, and a cancelled save still writes in its thread. The
-            # state is read under the lock, so the last write holds the last state.
-            with self._writing:
-                write_private(self._path, msgspec.json.encode(self._state))
+            await asyncio.to_thread(self._write, self._path)
+
+    def _write(self, path: Path) -> None:
+        # A decision and the diary may save at the same time, and a cancelled save still writes in its thread. The state
+        # is read under the lock, so the last write holds the last state.
+        with self._writing:
+            write_private(path, msgspec.json.encode(self._state))
 
 
 def _read(path: Path | None, book: str) -> Spending:

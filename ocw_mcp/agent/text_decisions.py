@@ -37,6 +37,8 @@ _STOP: Final = re.compile(
     rf"(?:the |its |my |our )?(?:stop(?:-loss)?|target|protection)\b.{{0,40}}(?:{_SYMBOL}|\bto\s+\$?\d)",
     re.IGNORECASE,
 )
+_FORMS: Final = (_ORDER, _TARGETED, _SIDE, _NAMED, _PLACED, _STOP)
+"""The forms in which a clause asks for a trade."""
 _FIELD: Final = re.compile(rf"\b(?:action|side)\b[\s:=*`\"']{{1,8}}(?:{'|'.join(_ACTIONS)})\b", re.IGNORECASE)
 _CLAIM: Final = re.compile(
     r"\b(?:i|i've|we|we've)\s+(?:have\s+|just\s+|already\s+|now\s+|then\s+)*"
@@ -71,15 +73,10 @@ def contains_decision(text: str) -> bool:
     for sentence in _SENTENCE.split(text):
         if _FIELD.search(sentence) or (_CLAIM.search(sentence) and not _DENIED.search(sentence)):
             return True
-        if not _DOUBTED.search(sentence) and any(map(_asks, _CLAUSE.split(sentence))):
+        clauses = () if _DOUBTED.search(sentence) else _CLAUSE.split(sentence)
+        if any(any(form.search(clause) for form in _FORMS) and not _ASIDE.search(clause) for clause in clauses):
             return True
     return False
-
-
-def _asks(clause: str) -> bool:
-    """Return whether a clause asks for a trade, and does not only describe one."""
-    forms = (_ORDER, _TARGETED, _SIDE, _NAMED, _PLACED, _STOP)
-    return any(form.search(clause) for form in forms) and not _ASIDE.search(clause)
 
 
 def _json_values(text: str) -> Iterator[Any]:

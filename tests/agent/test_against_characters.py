@@ -12,7 +12,6 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.client import Credentials, SdkMessages
 from ocw_mcp.agent.conversation import (
     Conversation,
@@ -21,6 +20,7 @@ from ocw_mcp.agent.conversation import (
     NoDecision,
     Submitted,
 )
+from ocw_mcp.agent.messages import Trouble
 from ocw_mcp.agent.tools import SUBMIT, ToolClient
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.protocols import Clock
@@ -164,7 +164,7 @@ async def test_error_in_a_200_has_its_cause_and_message() -> None:
         (CauseKind.MALFORMED, 1, True),
     ]
     messages = ["Overloaded", "Your credit balance is too low", "Upstream failed", "no such luck"]
-    assert [str(outcome.result).partition("; 200 ")[2] for outcome in came] == messages  # type: ignore[union-attr]
+    assert [str(outcome.result).partition("; 200 ")[2] for outcome in came] == messages
 
 
 async def test_overload_in_a_200_is_retried_once() -> None:

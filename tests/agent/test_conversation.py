@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.conversation import Conversation, ConversationSummary, NoDecision, Submitted
-from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.messages import Reply, Request, Trouble
 from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.prompt_caching import CachePlan
 from ocw_mcp.agent.tools import SUBMIT

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from ocw_mcp.agent.breaker import FAILURES, OPEN_MS, Breaker
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
-from ocw_mcp.agent.messages import Messages, Reply, Request
+from ocw_mcp.agent.messages import Messages, Reply, Request, Trouble
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.policy_loader import load_policies, load_prompts

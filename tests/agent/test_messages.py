@@ -10,9 +10,8 @@ import pytest
 import respx
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.client import Credentials, ModelFacts, SdkMessages, credentials
-from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.messages import Reply, Request, Trouble
 from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.response import parse_reply
 from ocw_mcp.domain.causes import CauseKind

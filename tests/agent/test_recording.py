@@ -10,10 +10,9 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.client import Credentials
 from ocw_mcp.agent.conversation import Conversation, ConversationSummary, Submitted
-from ocw_mcp.agent.messages import Messages, Reply, Request
+from ocw_mcp.agent.messages import Messages, Reply, Request, Trouble
 from ocw_mcp.agent.recording import CallRecorder, Missing, Recording, RecordingOwner
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import SettingsError

@@ -11,10 +11,9 @@ import pytest
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.client import SdkMessages
 from ocw_mcp.agent.memory.diary import MEMORY_FILE
-from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.messages import Reply, Request, Trouble
 from ocw_mcp.app.claude import ClaudeSetup
 from ocw_mcp.app.compose import WiredRun, stamp
 from ocw_mcp.app.policy_loader import load_policies, load_prompts

@@ -9,15 +9,19 @@ be read, or that is another book's, is set aside, and the memory begins empty.
 
 import os
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
 from ocw_mcp.adapters.files import read_file, write_private
-from ocw_mcp.agent.memory.situations import Situation
+from ocw_mcp.core.strategy.signals import read_signals
 from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.policies import RulesPolicy
+from ocw_mcp.domain.snapshot import Snapshot, SymbolView
 from ocw_mcp.domain.time import iso, utc_day
+from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.render.quotations import untrusted
 
 LONGEST_REFLECTION: Final = 600
@@ -38,6 +42,20 @@ MOST_BYTES: Final = 4_000_000
 DONE_KEPT: Final = 1_024
 DAYS_KEPT: Final = 7
 """Days of spending that are kept; only the latest one counts."""
+SIGNALS_WEIGHT: Final = 0.65
+REGIME_WEIGHT: Final = 0.30
+SYMBOL_WEIGHT: Final = 0.05
+"""Shares of the similarity."""
+
+
+class Situation(msgspec.Struct, frozen=True):
+    """The market of one symbol at one time."""
+
+    symbol: str
+    regime: str | None = None
+    """None if it was unknown."""
+    signals: tuple[tuple[str, float], ...] = ()
+    """Names and values, −1..1; empty if they could not be computed."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -185,3 +203,43 @@ def _problem(state: MemoryState, book: str) -> str:
     if state.format != FORMAT:
         return f"it has format {state.format}, and this version reads format {FORMAT}"
     return f"it is of book {state.book[:20]!r}" if state.book != book else ""
+
+
+def situations(snapshot: Snapshot, rules: RulesPolicy) -> tuple[Situation, ...]:
+    """Return the situation of each symbol of a snapshot."""
+    return tuple(_of(view, snapshot, rules) for view in snapshot.symbols.values())
+
+
+def situation(snapshot: Snapshot, symbol: str, rules: RulesPolicy) -> Situation:
+    """Return the situation of one symbol; an empty one if the snapshot does not have it."""
+    view = snapshot.symbols.get(symbol)
+    return Situation(symbol) if view is None else _of(view, snapshot, rules)
+
+
+@lru_cache(maxsize=8_192)
+def similarity(one: Situation, other: Situation) -> float:
+    """Return 0 for nothing in common up to 1 for the same.
+
+    A signal or regime that only one of the two has counts as different. A regime that neither has is left out.
+    """
+    mine, theirs = dict(one.signals), dict(other.signals)
+    names, both = mine.keys() | theirs.keys(), sorted(mine.keys() & theirs.keys())
+    alike = sum(1 - abs(mine[name] - theirs[name]) / 2 for name in both) / len(names) if names else 0.0
+    parts = [(SIGNALS_WEIGHT, alike), (SYMBOL_WEIGHT, float(one.symbol == other.symbol))]
+    if one.regime is not None or other.regime is not None:
+        parts.append((REGIME_WEIGHT, float(one.regime == other.regime)))
+    total = sum(weight for weight, _ in parts)
+    # Rounded, so that the order of summation cannot change the order of entries.
+    return round(sum(weight * share for weight, share in parts) / total, 9)
+
+
+def _of(view: SymbolView, snapshot: Snapshot, rules: RulesPolicy) -> Situation:
+    regime = None if isinstance(snapshot.regime, Unknown) else snapshot.regime
+    read = read_signals(view, rules)
+    if read is None:
+        return Situation(view.symbol, regime)
+    signals = {"momentum": read.momentum, "reversion": read.reversion, "trend": 2 * read.trend - 1}
+    composite = view.derivatives.composite
+    if not isinstance(composite, Unknown):
+        signals["derivatives"] = composite
+    return Situation(view.symbol, regime, tuple((name, round(value, 4)) for name, value in signals.items()))

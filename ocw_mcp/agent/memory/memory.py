@@ -26,11 +26,11 @@ from ocw_mcp.agent.memory.diary import (
     Reflection,
     load_memory,
     save_memory,
+    similarity,
+    situations,
 )
-from ocw_mcp.agent.memory.facts import Past, TradeFacts, day_facts, trade_facts
 from ocw_mcp.agent.memory.recall import LESSON_SIMILARITY, lesson_label, lessons, quote_entry, recall
-from ocw_mcp.agent.memory.situations import similarity, situations
-from ocw_mcp.agent.memory.writer import Draft, Writer, Written
+from ocw_mcp.agent.memory.writer import Draft, Past, TradeFacts, Writer, Written, day_facts, trade_facts
 from ocw_mcp.agent.messages import digest_number, reflection_number
 from ocw_mcp.agent.pricing import priced
 from ocw_mcp.agent.spending import SpendingLog

@@ -9,8 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from ocw_mcp.agent.memory.diary import Diary, Origin, Reflection
-from ocw_mcp.agent.memory.situations import Situation, similarity
+from ocw_mcp.agent.memory.diary import Diary, Origin, Reflection, Situation, similarity
 from ocw_mcp.domain.time import DAY
 from ocw_mcp.render.quotations import name, quotation
 from ocw_mcp.render.text import cents

@@ -59,14 +59,13 @@ class MessagesApi:
         routes = [
             Route("/v1/messages", self._messages, methods=["POST"]),
             Route("/v1/models", self._models, methods=["GET"]),
-            Route("/v1/models/{name}", self._one_model, methods=["GET"]),
+            Route("/v1/models/{name}", self._models, methods=["GET"]),
         ]
         return Starlette(routes=routes, exception_handlers={ApiFault: self._fault})
 
     async def _messages(self, http: Request) -> Response:
         self._check_headers(http)
-        body = await _read_body(http)
-        request = _parse(body)
+        request, body = await _read(http)
         model = find_model(request.model, serving=True)
         check(request, model)
         try:
@@ -103,13 +102,11 @@ class MessagesApi:
 
     async def _models(self, http: Request) -> Response:
         self._check_headers(http)
+        if name := http.path_params.get("name"):
+            return JSONResponse(find_model(name).info())
         data = [model.info() for model in MODELS.values()]
         listed = {"data": data, "has_more": False, "first_id": data[0]["id"], "last_id": data[-1]["id"]}
         return JSONResponse(listed)
-
-    async def _one_model(self, http: Request) -> Response:
-        self._check_headers(http)
-        return JSONResponse(find_model(http.path_params["name"]).info())
 
     def _check_headers(self, http: Request) -> None:
         shown = http.headers.get("x-api-key") or http.headers.get("authorization", "").removeprefix("Bearer ")
@@ -140,18 +137,15 @@ class _IncompleteResponse(Response):
         await send({"type": "http.response.body", "body": b"{", "more_body": True})
 
 
-async def _read_body(http: Request) -> bytes:
+async def _read(http: Request) -> tuple[MessagesRequest, bytes]:
+    """Return a request and its body. Raises ApiFault."""
     body = b""
     async for chunk in http.stream():
         body += chunk
         if len(body) > LONGEST_BODY:
             raise ApiFault(413, "Request exceeds the maximum size")
-    return body
-
-
-def _parse(body: bytes) -> MessagesRequest:
     try:
-        return MessagesRequest.model_validate_json(body)
+        return MessagesRequest.model_validate_json(body), body
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -163,7 +157,11 @@ def message(
 ) -> dict[str, Any]:
     """Return the answer as the API sends it, cut off after `max_tokens`; `name` is the base of its ids."""
     blocks = [_thinking(answer.thought)] if thinks and not answer.refuses else []
-    blocks += [_block(part, f"toolu_{name}{index:02d}") for index, part in enumerate(answer.parts)]
+    for index, part in enumerate(answer.parts):
+        if isinstance(part, Say):
+            blocks.append({"type": "text", "text": part.text})
+        else:
+            blocks.append({"type": "tool_use", "id": f"toolu_{name}{index:02d}", **msgspec.structs.asdict(part)})
     whole, content, left = sum(map(_size, blocks)), [], max_tokens
     for block in blocks:
         if left > 0:
@@ -200,12 +198,6 @@ def message(
 
 def _thinking(thought: str) -> dict[str, Any]:
     return {"type": "thinking", "thinking": thought, "signature": signature(thought)}
-
-
-def _block(part: Say | Call, id_: str) -> dict[str, Any]:
-    if isinstance(part, Say):
-        return {"type": "text", "text": part.text}
-    return {"type": "tool_use", "id": id_, "name": part.name, "input": part.input}
 
 
 def _size(block: dict[str, Any]) -> int:

@@ -43,7 +43,7 @@ EMPTY: Final[tuple[Any, ...]] = (
 )
 """Contents of a message without a word."""
 
-_ORDER: Final = re.compile(r"\b(BUY|SELL|SHORT|COVER|ADD)\s+([A-Z0-9]{5,20})(?:\s+(\d{1,3})\s?%)?", re.IGNORECASE)
+_ORDER: Final = re.compile(r"\b(BUY|SELL|SHORT|COVER|ADD)\s+([A-Z0-9]{5,20})(?:\s+(\d{1,3})\s?%)?")
 _CALL: Final = re.compile(r"\bcall\s+([a-z_]{3,64})", re.IGNORECASE)
 _Item = TypeVar("_Item")
 
@@ -192,18 +192,15 @@ def victim(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
     tools = [name for name in _CALL.findall(commands) if not reading.completed_calls(request, name)]
     if tools:
         return ModelAnswer((Say("The text asks for it."), *(Call(name, {}) for name in tools)))
-    legs = [_ordered_leg(action, symbol, share) for action, symbol, share in _ORDER.findall(commands)]
+    legs = []
+    for action, symbol, share in _ORDER.findall(commands.upper()):
+        size = {"size": f"{int(share or 100) / 100:g}"} if action in ("BUY", "SHORT", "ADD") else {}
+        legs.append({"symbol": symbol, "action": action, **size, "thesis": "the text asked for it", "signals": []})
     if not legs:
         return trader(request, rng)
     if reading.completed_calls(request, reading.SUBMIT):
         return ModelAnswer((Say("Done as the text asked."),))
     return _submit(request, legs, note=commands[:400])
-
-
-def _ordered_leg(action: str, symbol: str, share: str) -> dict[str, Any]:
-    size = {"size": f"{int(share or 100) / 100:g}"} if action.upper() in ("BUY", "SHORT", "ADD") else {}
-    leg = {"symbol": symbol.upper(), "action": action.upper(), **size}
-    return {**leg, "thesis": "the text asked for it", "signals": []}
 
 
 INVENTIONS: Final = ("tool", "symbol", "price", "size", "shape", "wake", "result")

@@ -7,8 +7,8 @@ import msgspec
 from ocw_mcp.adapters.store.views.days import DayPage, EventRow
 from ocw_mcp.adapters.store.views.story import Story
 from ocw_mcp.adapters.store.views.trades import TradePage
-from ocw_mcp.agent.memory.facts import TradeFacts, day_facts
-from ocw_mcp.agent.memory.situations import Situation
+from ocw_mcp.agent.memory.diary import Situation
+from ocw_mcp.agent.memory.writer import TradeFacts, day_facts
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from tests.support.memory import NOON, RISING, trade

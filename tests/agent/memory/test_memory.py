@@ -13,11 +13,10 @@ import pytest
 from ocw_mcp.adapters.store.views.days import DayPage, EventRow
 from ocw_mcp.adapters.store.views.story import Step, Story, StoryAnswer
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeRow
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.memory.diary import MEMORY_FILE, load_memory
 from ocw_mcp.agent.memory.memory import BATCH_TRADES, KNOWN_AFTER_MS, Memory
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
-from ocw_mcp.agent.messages import Messages, Reply, Request
+from ocw_mcp.agent.messages import Messages, Reply, Request, Trouble
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.policy_loader import load_policies, load_prompts

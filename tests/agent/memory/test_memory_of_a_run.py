@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from ocw_mcp.agent.memory.diary import MEMORY_FILE
-from ocw_mcp.agent.memory.facts import day_facts, trade_facts
 from ocw_mcp.agent.memory.memory import Memory
-from ocw_mcp.agent.memory.writer import Writer, WriterTerms
+from ocw_mcp.agent.memory.writer import Writer, WriterTerms, day_facts, trade_facts
 from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.prompts import Prompts

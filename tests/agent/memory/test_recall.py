@@ -17,9 +17,9 @@ from ocw_mcp.agent.memory.diary import (
     REFLECTIONS_KEPT,
     REFLECTIONS_RECALLED,
     Diary,
+    Situation,
 )
 from ocw_mcp.agent.memory.recall import HALF_LIFE_MS, HEADING, recall
-from ocw_mcp.agent.memory.situations import Situation
 from ocw_mcp.domain.time import DAY
 from tests.support.memory import FALLING, NOON, RISING, WRITER, diaries, diary, digest, reflection, situations
 

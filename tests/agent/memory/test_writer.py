@@ -8,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.client import Credentials, SdkMessages
-from ocw_mcp.agent.memory.facts import TradeFacts
-from ocw_mcp.agent.memory.writer import Draft, Writer, WriterTerms, Written, split_lesson
-from ocw_mcp.agent.messages import Messages, Reply, Request, digest_number, reflection_number, request_name
+from ocw_mcp.agent.memory.writer import Draft, TradeFacts, Writer, WriterTerms, Written, split_lesson
+from ocw_mcp.agent.messages import Messages, Reply, Request, Trouble, digest_number, reflection_number, request_name
 from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
