@@ -1,8 +1,7 @@
 """The client of the Messages API: its credentials, and calls through the SDK.
 
 An API key goes to the API or to a configured gateway; an auth token goes to a gateway only. The logins of the command
-line and of claude.ai are not used: they belong to a person at a terminal, expire without one, and are not meant for
-programs. Credentials are never shown, logged or recorded.
+line and of claude.ai are not used: they are not meant for programs. Credentials are never shown, logged or recorded.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ import msgspec
 from pydantic import SecretStr
 
 from ocw_mcp.agent.messages import Reply, Request, Trouble
-from ocw_mcp.agent.response import cause_of_words, parse_reply
+from ocw_mcp.agent.response import LONGEST_DETAIL, cause_of_words, parse_reply
 from ocw_mcp.domain.addresses import is_loopback, may_receive_secrets
 from ocw_mcp.domain.causes import CauseKind
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 API: Final = "https://api.anthropic.com"
 REDACTED: Final = "[redacted]"
-LONGEST_DETAIL: Final = 300
-"""Characters of an SDK error's message that are kept."""
 
 _SECRET = re.compile(r"sk-ant-[\w-]{6,}|\bocw_[\w-]{20,}|(?i:\bbearer\s+)[\w.~+/=-]{8,}")
 
@@ -80,10 +77,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
 
 
 class SdkMessages:
-    """The API, or a gateway that speaks its protocol, called through the SDK.
-
-    Each call is tried once. The conversation decides whether to retry, so that each try is paid for deliberately.
-    """
+    """The API, or a gateway that speaks its protocol, called through the SDK. Each call is tried once."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials

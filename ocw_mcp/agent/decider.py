@@ -41,13 +41,8 @@ from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import SECOND
 
-READS: Final = (
-    "market_get_candles",
-    "market_get_indicators",
-    "derivatives_get_summary",
-    "risk_check_order",
-    "trades_search",
-)
+_MARKET_READS: Final = ("market_get_candles", "market_get_indicators", "derivatives_get_summary")
+READS: Final = (*_MARKET_READS, "risk_check_order", "trades_search")
 """The reading tools that are offered: those whose data the context of a wake does not have."""
 QUICKEST_MS: Final = 4 * SECOND
 SLOWEST_MS: Final = 20 * SECOND
@@ -101,20 +96,17 @@ class ClaudeDecider:
         self._engine = engine
 
     def thinking_ms(self, request: DecisionRequest) -> int:
-        """Return the simulated thinking time (ms), drawn from the wake's number; 0 if the model will not be asked.
-
-        It ends before the deadline.
-        """
-        answer = self._without_call(request)
-        self._prepared = (request.wake_id, answer)
-        if answer is not None:
+        """Return the simulated thinking time (ms) up to the deadline at most; 0 if the model will not be asked."""
+        self._prepared = request.wake_id, self._without_call(request)
+        if self._prepared[1] is not None:
             return 0
+        # The number of the wake seeds the draw.
         draw = int.from_bytes(hashlib.sha256(f"thinking on wake {request.wake_id}".encode()).digest()[:4])
         takes = QUICKEST_MS + draw * (SLOWEST_MS - QUICKEST_MS) // 2**32
         return min(takes, max(1, request.deadline - request.snapshot.at - SECOND))
 
     def correction_ms(self, request: DecisionRequest) -> int:
-        """Return the simulated time of a correction, the same for every wake."""
+        """Return the simulated time (ms) of a correction, the same for every wake."""
         return CORRECTION_MS
 
     def cost_usd(self, wake_id: int) -> Decimal:
@@ -125,10 +117,7 @@ class ClaudeDecider:
         return carried
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        """Return the decision of a conversation, or repeat a HOLD that still applies.
-
-        Raises CannotDecideError with the cause if the rules have to decide.
-        """
+        """Return the decision of a conversation, or a HOLD that still applies. Raises CannotDecideError."""
         # The answer must be the one that the thinking time was given for.
         wake_id, prepared = self._prepared
         answer = prepared if wake_id == request.wake_id else self._without_call(request)

@@ -1,8 +1,8 @@
-"""The wakes that the model is not asked about, to save cost: a HOLD that still applies, and the budget throttle.
+"""The wakes that the model is not asked about, to save cost.
 
-Both depend on the request only, so that a resumed run asks the model about the same wakes. The decision cache repeats
-the model's HOLD of all symbols without a call while nothing relevant has changed; the engine passes the last such HOLD
-with the request. Once most of a budget is spent, the rules decide the routine wakes of even numbers.
+While nothing relevant has changed, the model's last HOLD of all symbols is repeated; the engine passes it with the
+request. Once most of a budget is spent, the rules decide the routine wakes of even numbers. Neither depends on the
+process, so that a resumed run asks the model about the same wakes.
 """
 
 from decimal import Decimal

@@ -59,14 +59,12 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One call of the model: the body of `POST /v1/messages` and the key under which it is recorded.
-
-    `wake` is the number of the wake, or below 0 the number of a diary entry (`reflection_number`, `digest_number`);
-    `turn` counts the calls of one decision from 0 on.
-    """
+    """One call of the model: the body of `POST /v1/messages` and the key under which it is recorded."""
 
     wake: int
+    """The number of the wake, or below 0 the number of a diary entry (`reflection_number`, `digest_number`)."""
     turn: int
+    """The count of calls of the same decision before."""
     body: dict[str, Any]
 
 

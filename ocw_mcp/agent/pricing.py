@@ -53,10 +53,10 @@ def priced(model: str, at: int) -> bool:
 
 def worst_cost(prompt_bytes: int, max_tokens: int, model: str, at: int, known_tokens: int = 0) -> Decimal:
     """Return the most that a call can cost: the whole prompt written to the cache for an hour, which is the dearest
-    kind, and an answer of `max_tokens`. So neither the result nor whether the call is made depends on caching.
+    kind, and an answer of `max_tokens`. So it does not depend on caching. Raises LookupError like `cost`.
 
-    A token is at least one byte, so a text has at most as many tokens as bytes (UTF-8). `known_tokens` were counted by
-    the API before; `prompt_bytes` is the size of the text after them. Raises LookupError like `cost`.
+    `known_tokens` were counted by the API before, and `prompt_bytes` is the size of the text after them: a token is at
+    least one byte (UTF-8).
     """
     tokens = known_tokens + prompt_bytes + HIDDEN_TOKENS
     return cost(TokenUsage(written_1h=tokens, output=max_tokens), model, at)

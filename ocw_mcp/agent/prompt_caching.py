@@ -1,9 +1,8 @@
 """Chooses how long a prompt is cached, by its expected cost at the gaps between wakes. It changes bills, and no answer.
 
-A token costs more to write to the cache than to send, and much less to read from it. A prefix that is not read for its
-lifetime, five minutes or an hour, expires. With the prices `plain`, `read` and `written` of a token, `n` calls a
-decision, and the share `w` of wakes that come before the last prefix expires, a token of tools and system costs in a
-decision
+A prefix that is not read for its lifetime, five minutes or an hour, expires. With the prices `plain`, `read` and
+`written` of a token, `n` calls a decision, and the share `w` of wakes that come before the last prefix expires, a token
+of tools and system costs in a decision
 
     cached      w · read + (1 - w) · written + (n - 1) · read
     not cached  n · plain
@@ -42,10 +41,12 @@ class CachePrices(msgspec.Struct, frozen=True):
 
 
 class CachePlan(msgspec.Struct, frozen=True):
-    """How to cache a decision: the lifetime of tools and system (None for no caching), and whether turns are cached."""
+    """The way to cache a decision."""
 
     prefix: Ttl | None
+    """The lifetime of tools and system; None for no caching."""
     turns: bool
+    """Whether the turns so far are cached for the next call of the same decision."""
 
 
 def prefix_cost(ttl: Ttl | None, gaps: Collection[int], calls: Decimal, prices: CachePrices) -> Decimal:
@@ -77,10 +78,7 @@ def cache_prices(model: str, at: int) -> CachePrices:
 
 
 class CachePlanner:
-    """Plans caching by the gaps and calls of the last `WINDOW` decisions.
-
-    Its state is not stored: a new process begins with the priors, and only bills depend on it.
-    """
+    """Plans caching by the gaps and calls of the last `WINDOW` decisions of this process."""
 
     def __init__(self) -> None:
         self._last: int | None = None

@@ -1,10 +1,9 @@
 """A file of the model's requests and answers, and the replay of a run from it without a network.
 
 The first line names the book, and only a run of that book may append to the file: otherwise one wake would have two
-answers. Each further line is JSON: a call with its request, its answer and its duration, or the spending of a process
-that died, which a later process reports. Keys and tokens are removed before anything is written, and only the owner can
-read the file. A replay finds an answer by wake, call number and content of the request; if the content differs, the
-request counts as not recorded, and the differing parts are listed. Cache breakpoints do not count as content: they
+answers. Each further line is JSON: a call, or the spending of a process that died. Keys and tokens are removed before
+anything is written, and only the owner can read the file. A replay finds an answer by wake, call number and content of
+the request; if the content differs, the request counts as not recorded. Cache breakpoints do not count as content: they
 change the bill, which is recorded, and no answer.
 """
 

@@ -4,9 +4,9 @@ A gateway may put an error into a 200, leave the stop reason out, or count token
 missing or impossible is replaced by the largest possible one: a token is at least one byte.
 """
 
-import json
 import math
 import re
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -47,6 +47,7 @@ _CAUSES_BY_WORDS: Final = (
     (CauseKind.BAD_REQUEST, r"invalid_request|bad request|too long|\b400\b"),
     (CauseKind.SERVER, r"api_error|server_error|internal|bad gateway|\b50[02]\b"),
 )
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _STREAM_DATA: Final = re.compile(rb"^data: *(\{.*\}) *$", re.MULTILINE)
 _ERROR_KINDS: Final = ("__type", "type", "code", "status")
 _ERROR_MESSAGES: Final = ("message", "Message", "msg", "detail", "error_message")
@@ -67,29 +68,29 @@ def parse_reply(body: bytes, request: dict[str, Any]) -> Reply | Trouble:
     """Return the reply in a body, or the trouble. `request` bounds a usage that cannot be read."""
     try:
         whole = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        beginning = printable(body[:LONGEST_DETAIL].decode("utf-8", "replace"))
-        return _find_stream_error(body) or Trouble(
-            CauseKind.MALFORMED, f"the body is not a message: {beginning}"[:LONGEST_DETAIL]
-        )
+    except _UNREADABLE:
+        return _find_stream_error(body) or _malformed(body[:LONGEST_DETAIL].decode("utf-8", "replace"))
     content = whole.get("content") if isinstance(whole, dict) else None
     if (trouble := _find_error(whole, content)) is not None:
-        return msgspec.structs.replace(trouble, detail=printable(trouble.detail)[:LONGEST_DETAIL])
-    if not isinstance(content, list) or not all(map(_is_block, content)):
-        return Trouble(CauseKind.MALFORMED, f"the body is not a message: its content is {_shape(content)}")
+        return trouble
+    is_message = isinstance(content, list) and all(
+        isinstance(block, dict) and isinstance(block.get("type"), str) for block in content
+    )
+    if not is_message:
+        return _malformed(f"its content is {_shape(content)}")
     stop = whole.get("stop_reason")
     if stop is None:
         # The content shows how the turn ended.
         stop = "tool_use" if any(block["type"] == "tool_use" for block in content) else "end_turn"
     if not isinstance(stop, str):
-        return Trouble(CauseKind.MALFORMED, f"the body is not a message: its stop_reason is {_shape(stop)}")
+        return _malformed(f"its stop_reason is {_shape(stop)}")
     most_prompt = len(msgspec.json.encode(without_cache_control(request))) + HIDDEN_TOKENS
     usage = _parse_usage(whole.get("usage"), most_prompt, len(body), request["max_tokens"])
     return Reply(_STOP_REASONS.get(stop, stop), tuple(content), usage)
 
 
-def _is_block(block: object) -> bool:
-    return isinstance(block, dict) and isinstance(block.get("type"), str)
+def _malformed(why: str) -> Trouble:
+    return Trouble(CauseKind.MALFORMED, printable(f"the body is not a message: {why}")[:LONGEST_DETAIL])
 
 
 def _shape(part: object) -> str:
@@ -111,21 +112,17 @@ def _find_error(whole: object, content: object) -> Trouble | None:
     text = content[0].get("text")
     if not isinstance(text, str) or not text.lstrip().startswith("{"):
         return None
-    try:
+    with suppress(*_UNREADABLE):
         return _error_in(msgspec.json.decode(text), has_content=True)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
+    return None
 
 
 def _find_stream_error(body: bytes) -> Trouble | None:
     """Return the error in a body of server-sent events, which were not requested."""
     for line in _STREAM_DATA.findall(body):
-        try:
-            found = _error_in(json.loads(line), has_content=False)
-        except (ValueError, RecursionError):
-            continue
-        if found is not None:
-            return found
+        with suppress(*_UNREADABLE):
+            if (found := _error_in(msgspec.json.decode(line), has_content=False)) is not None:
+                return found
     return None
 
 
@@ -151,7 +148,8 @@ def _error_in(whole: object, *, has_content: bool) -> Trouble | None:
     kind = " ".join(str(fields[name]) for name in _ERROR_KINDS if fields.get(name) is not None)
     message = str(next((fields[name] for name in _ERROR_MESSAGES if fields.get(name)), "") or kind or "no reason given")
     cause = cause_of_words(f"{kind} {message}") or CauseKind.MALFORMED
-    return Trouble(cause, f"200 {message}", may_be_billed=cause in _MAY_HAVE_WORKED)
+    detail = printable(f"200 {message}")[:LONGEST_DETAIL]
+    return Trouble(cause, detail, may_be_billed=cause in _MAY_HAVE_WORKED)
 
 
 def _provider_error(whole: dict[str, Any]) -> object:

@@ -1,7 +1,7 @@
-"""The log of LLM spending that the engine has not booked yet, kept on disk so that a crash cannot exceed a budget.
+"""The log of LLM spending that the engine has not booked yet, kept on disk so that no crash can exceed a budget.
 
-Before each call its worst-case cost is stored. The engine books the cost of a decision when it gets the decision; the
-spending of a process that died, and the cost of diary entries, is reported with the next decision.
+Before each call its worst-case cost is stored. The engine books the cost of a decision with the decision. The spending
+of a process that died, and the cost of diary entries, is reported with the next decision.
 """
 
 import asyncio
@@ -58,8 +58,8 @@ class SpendingLog:
     ) -> None:
         """Read the file and add the lost costs of an earlier process. `journaled` are the journal's latest decisions.
 
-        `recorder` records lost spending. A replay (`replayed`) spends nothing, so it loses nothing; it reports the lost
-        spending of its recording. Raises BookError for a file that is invalid or of another book.
+        `recorder` records lost spending. A replay spends and loses nothing; it reports the lost spending of its
+        recording, `replayed`. Raises BookError for a file that is invalid or of another book.
         """
         self._path = None if directory is None else directory / SPENDING_FILE
         self._spends = replayed is None

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from ocw_mcp.agent.client import Credentials, ModelFacts, SdkMessages, credentials
 from ocw_mcp.agent.messages import Reply, Request, Trouble
 from ocw_mcp.agent.pricing import TokenUsage
-from ocw_mcp.agent.response import parse_reply
+from ocw_mcp.agent.response import LONGEST_DETAIL, parse_reply
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.sandbox.claude.request import RETIRED
 from tests.support.claude import KEY, MODEL, asked, served_claude
@@ -246,6 +246,14 @@ async def test_error_in_an_event_stream_is_read(httpx2_mock: respx.MockRouter) -
     httpx2_mock.post(URL).respond(content=event)
     trouble = await create(SdkMessages(GIVEN))
     assert trouble == Trouble(CauseKind.OVERLOADED, "200 Overloaded")
+
+
+def test_error_in_an_event_stream_is_kept_short_and_printable() -> None:
+    error = {"type": "error", "error": {"type": "overloaded_error", "message": f"\x1b[2J{'busy ' * 200}"}}
+    trouble = parse_reply(b"event: error\ndata: " + msgspec.json.encode(error) + b"\n\n", REQUEST.body)
+    assert isinstance(trouble, Trouble)
+    assert len(trouble.detail) <= LONGEST_DETAIL
+    assert trouble.detail.isprintable()
 
 
 @pytest.mark.parametrize("status", [400, 403, 429])

@@ -1,9 +1,9 @@
 """The memory of a run: recalls entries at a wake, and has new entries written between wakes.
 
-All of it depends on engine time only, so that a repeated run recalls the same at the same wake. At a wake, a batch of
-entries on newly closed trades and on the day before begins to be written in the background. The entries are known
-`KNOWN_AFTER_MS` after that wake, even if they were written sooner, and a later wake waits for them. Then their cost
-goes to the spending log. A run that stops meanwhile and resumes writes the missing entries as of the same wake.
+At a wake, a batch of entries on newly closed trades and on the day before begins to be written in the background. The
+entries are known `KNOWN_AFTER_MS` after that wake, even if they were written sooner, and a later wake waits for them.
+So a repeated run recalls the same at the same wake. Then their cost goes to the spending log. A run that stops
+meanwhile and resumes writes the missing entries as of the same wake.
 """
 
 import asyncio
