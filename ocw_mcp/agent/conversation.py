@@ -14,8 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ocw_mcp.agent.messages import RETRIED, Messages, Reply, Request, Trouble, trouble_of, without_cache_control
-from ocw_mcp.agent.pricing import TokenUsage, Ttl, cost, worst_cost
-from ocw_mcp.agent.prompt_caching import CachePlan
+from ocw_mcp.agent.pricing import CachePlan, TokenUsage, Ttl, cost, worst_cost
 from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, call_tool, offered_tools
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import BookError

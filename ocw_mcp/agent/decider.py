@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.agent.breaker import Breaker
 from ocw_mcp.agent.conversation import (
     LONGEST_EXCERPT,
     MAX_TOKENS,
@@ -22,11 +21,10 @@ from ocw_mcp.agent.conversation import (
     NoDecision,
     Submitted,
 )
-from ocw_mcp.agent.fewer_calls import Spent, repeated_hold, throttled
+from ocw_mcp.agent.fewer_calls import Breaker, Spent, repeated_hold, throttled
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.messages import ANSWERED, UNASKED, Messages, Trouble
-from ocw_mcp.agent.pricing import priced, worst_cost
-from ocw_mcp.agent.prompt_caching import CachePlanner
+from ocw_mcp.agent.pricing import CachePlanner, priced, worst_cost
 from ocw_mcp.agent.prompts import Briefing, Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.agent.text_decisions import contains_decision

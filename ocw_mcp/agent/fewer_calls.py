@@ -1,15 +1,20 @@
-"""The wakes that the model is not asked about, to save cost.
+"""The wakes that the model is not asked about: to save cost, or after failures.
 
 While nothing relevant has changed, the model's last HOLD of all symbols is repeated; the engine passes it with the
 request. Once most of a budget is spent, the rules decide the routine wakes of even numbers. Neither depends on the
-process, so that a resumed run asks the model about the same wakes.
+process, so that a resumed run asks the model about the same wakes. After several failures in a row, a circuit breaker
+leaves the wakes to the rules for a while.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
-from ocw_mcp.agent.messages import Trouble
-from ocw_mcp.domain.causes import Cause, CauseKind
+import msgspec
+
+from ocw_mcp.adapters.store.views.thinking import DecisionCost
+from ocw_mcp.agent.messages import ANSWERED, UNASKED, Trouble
+from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.policies import BudgetPolicy
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, WakeKind
@@ -26,6 +31,9 @@ THROTTLES_FROM: Final = Decimal("0.8")
 """The share of a usable budget from which on the throttle applies."""
 ROUTINE: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE})
 """Wake reasons that only state that time has passed."""
+FAILURES: Final = 3
+"""Failures in a row that open the breaker."""
+OPEN_MS: Final = 15 * MINUTE
 Spent = tuple[Decimal, Decimal]
 """USD spent in a UTC day and in its month."""
 
@@ -84,3 +92,42 @@ def throttled(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, wors
             from_on = f"this applies from {THROTTLES_FROM:.0%} of the usable budget on"
             return Trouble(CauseKind.THROTTLED, f"{spent_of}; {from_on}")
     return None
+
+
+class Breaker(msgspec.Struct):
+    """Closed: calls are allowed. Open, for `OPEN_MS`: none is. Half open: the next call closes or reopens it."""
+
+    failures: int = 0
+    """Failures in a row."""
+    opened_at: int | None = None
+    """The time (ms) at which it was opened; None while it is closed."""
+
+    @classmethod
+    def from_journal(cls, thoughts: Iterable[DecisionCost]) -> "Breaker":
+        """Return the breaker as it was after the latest decisions of the journal, oldest first."""
+        breaker = cls()
+        for thought in thoughts:
+            kind, asked_at = None if thought.cause is None else thought.cause.kind, thought.at - thought.thinking_ms
+            if kind is CauseKind.BREAKER:
+                # The breaker was open, though the failures before are not among the decisions.
+                if breaker.opened_at is None:
+                    breaker = cls(FAILURES, asked_at)
+            elif kind is None or kind in MODEL_ANSWERED or kind in ANSWERED:
+                breaker.succeeded()
+            elif kind.failed and kind not in UNASKED and breaker.allows(asked_at):
+                breaker.failed(asked_at)
+        return breaker
+
+    def allows(self, now: int) -> bool:
+        """Return whether the model may be called at `now` (ms). The caller then reports the result."""
+        return self.opened_at is None or now >= self.opened_at + OPEN_MS
+
+    def succeeded(self) -> None:
+        """Report that the model answered: the breaker closes."""
+        self.failures, self.opened_at = 0, None
+
+    def failed(self, now: int) -> None:
+        """Report at `now` (ms) that the model did not answer."""
+        self.failures += 1
+        if self.failures >= FAILURES:
+            self.opened_at = now

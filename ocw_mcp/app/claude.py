@@ -9,9 +9,9 @@ import structlog
 from mcp import Client
 
 from ocw_mcp import __version__
-from ocw_mcp.agent.breaker import Breaker
 from ocw_mcp.agent.client import ModelFacts, SdkMessages, credentials, scrub
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess, conversation_timeout_s
+from ocw_mcp.agent.fewer_calls import Breaker
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
 from ocw_mcp.agent.messages import Messages, ReportWait, SlowAnswerNotice, Trouble

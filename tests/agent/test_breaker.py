@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.adapters.store.views.thinking import DecisionCost
-from ocw_mcp.agent.breaker import FAILURES, OPEN_MS, Breaker
+from ocw_mcp.agent.fewer_calls import FAILURES, OPEN_MS, Breaker
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.time import MINUTE
 

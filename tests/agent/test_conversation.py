@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from ocw_mcp.agent.conversation import Conversation, ConversationSummary, NoDecision, Submitted
 from ocw_mcp.agent.messages import Reply, Request, Trouble
-from ocw_mcp.agent.pricing import TokenUsage, cost
-from ocw_mcp.agent.prompt_caching import CachePlan
+from ocw_mcp.agent.pricing import CachePlan, TokenUsage, cost
 from ocw_mcp.agent.tools import SUBMIT
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.runtime.clock import LiveClock, SimulatedClock

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ocw_mcp.agent.breaker import FAILURES, OPEN_MS, Breaker
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
+from ocw_mcp.agent.fewer_calls import FAILURES, OPEN_MS, Breaker
 from ocw_mcp.agent.messages import Messages, Reply, Request, Trouble
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog

@@ -7,14 +7,14 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.agent.pricing import Ttl
-from ocw_mcp.agent.prompt_caching import (
+from ocw_mcp.agent.pricing import (
     LIFETIME_MS,
     PRIOR_GAPS,
     WINDOW,
     CachePlan,
     CachePlanner,
     CachePrices,
+    Ttl,
     cache_prices,
     cheapest_plan,
     prefix_cost,

@@ -11,8 +11,7 @@ from itertools import accumulate
 import msgspec
 
 from ocw_mcp.agent.messages import without_cache_control
-from ocw_mcp.agent.pricing import TokenUsage, Ttl
-from ocw_mcp.agent.prompt_caching import LIFETIME_MS
+from ocw_mcp.agent.pricing import LIFETIME_MS, TokenUsage, Ttl
 from ocw_mcp.sandbox.claude.request import MessagesRequest, ThinkingBlock
 
 LOOKBACK = 20

@@ -10,7 +10,13 @@ import msgspec
 from ocw_mcp.domain.time import DAY, SECOND
 from ocw_mcp.sandbox.claude import reading
 from ocw_mcp.sandbox.claude.reading import Row, number
-from ocw_mcp.sandbox.claude.request import ApiFault, ConnectionDropped, MessagesRequest
+from ocw_mcp.sandbox.claude.request import (
+    ApiFault,
+    ConnectionDropped,
+    MessagesRequest,
+    ToolResultBlock,
+    ToolUseBlock,
+)
 
 FIRST_READS: Final = ("market_get_snapshot", "positions_get")
 TREND_PERCENT: Final = 0.8
@@ -97,7 +103,7 @@ def trader(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
     """Read once, follow the move of the last hours with a stop, and correct refused sizes once."""
     submitted = reading.completed_calls(request, reading.SUBMIT)
     if submitted:
-        smaller = _smaller(request, submitted[-1]) if len(submitted) == 1 else []
+        smaller = _smaller(request, *submitted[-1]) if len(submitted) == 1 else []
         return _submit(request, smaller) if smaller else ModelAnswer((Say("Done."),))
     first = [tool.name for tool in request.tools if tool.name in FIRST_READS and not tool.input_schema.get("required")]
     if first and not reading.completed_calls(request):
@@ -156,13 +162,13 @@ def _hold(symbol: str, why: str) -> dict[str, Any]:
     return {"symbol": symbol, "action": "HOLD", "thesis": why}
 
 
-def _smaller(request: MessagesRequest, tried: reading.CompletedCall) -> list[dict[str, Any]]:
+def _smaller(request: MessagesRequest, tried: ToolUseBlock, result: ToolResultBlock) -> list[dict[str, Any]]:
     """Return the refused entries of a submitted decision in sizes that would pass."""
     equity = reading.figure(request, "equity")
     last = {row["symbol"]: number(row, "last") for row in reading.table(request, "symbol", "last")}
     legs = []
-    for leg in tried.call.input.get("legs", []):
-        passes, price = reading.largest_size(tried.result.text, leg["symbol"]), last.get(leg["symbol"])
+    for leg in tried.input.get("legs", []):
+        passes, price = reading.largest_size(result.text, leg["symbol"]), last.get(leg["symbol"])
         if passes and price and equity and "size" in leg:
             legs.append(leg | {"size": f"{passes * price / equity * SHARE_OF_LARGEST:.4f}"})
     return legs

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ocw_mcp.sandbox.claude.request import MessagesRequest, TextBlock, ToolResultBlock, ToolUseBlock
 
@@ -15,13 +15,6 @@ Row = dict[str, str]
 """A row of a table: its cells, by column head."""
 
 
-class CompletedCall(NamedTuple):
-    """A tool call and its result."""
-
-    call: ToolUseBlock
-    result: ToolResultBlock
-
-
 def shown_text(request: MessagesRequest) -> str:
     """Return all texts of the user and of tools, oldest first."""
     return "\n".join(
@@ -32,12 +25,12 @@ def shown_text(request: MessagesRequest) -> str:
     )
 
 
-def completed_calls(request: MessagesRequest, name: str | None = None) -> list[CompletedCall]:
-    """Return the calls so far, oldest first, of one tool or of all."""
+def completed_calls(request: MessagesRequest, name: str | None = None) -> list[tuple[ToolUseBlock, ToolResultBlock]]:
+    """Return the calls so far with their results, oldest first, of one tool or of all."""
     blocks = [block for turn in request.messages for block in turn.blocks]
     results = {block.tool_use_id: block for block in blocks if isinstance(block, ToolResultBlock)}
     calls = [block for block in blocks if isinstance(block, ToolUseBlock) and name in (None, block.name)]
-    return [CompletedCall(call, results[call.id]) for call in calls if call.id in results]
+    return [(call, results[call.id]) for call in calls if call.id in results]
 
 
 def wake(request: MessagesRequest) -> int:
