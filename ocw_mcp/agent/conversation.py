@@ -28,6 +28,8 @@ CALLS_PER_TURN: Final = 8
 """Tool calls of one turn that are answered; further ones get an error."""
 MAY_BE_BILLED: Final = frozenset({CauseKind.TIMEOUT, CauseKind.CONNECTION, CauseKind.MALFORMED})
 """Causes after which the model may have worked on the call, so that its worst-case cost is counted."""
+TOOL_ROUNDS: Final = 2
+"""Turns in which the model may read before it decides."""
 MAX_TOKENS: Final = 4_000
 NEXT: Final = f"next: call {SUBMIT}, or end your turn"
 MANY_CALLS: Final = f"at most {CALLS_PER_TURN} tool calls of a turn are answered"
@@ -44,13 +46,11 @@ log = logging.getLogger(__name__)
 
 
 class ConversationTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """The model of a decision, and its limits in tokens, rounds, time and money."""
+    """The model of a decision, and its limits in tokens, time and money."""
 
     model: str
     max_tokens: int = MAX_TOKENS
     """Output tokens of one answer, including thinking."""
-    tool_rounds: int = 2
-    """Turns in which the model may read before it decides."""
     timeout_s: float = 100
     """Time for the whole conversation, except for the engine's answer to a submitted decision."""
     allowance_usd: Decimal
@@ -155,7 +155,7 @@ class Conversation:
         rounds = 0
         while True:
             # After the last reading round hardly any turn follows, so that caching it would not pay.
-            body = self._request_body(tools, system, last_round=rounds == self._terms.tool_rounds)
+            body = self._request_body(tools, system, last_round=rounds == TOOL_ROUNDS)
             reply = await self._ask(wake, body)
             if (trouble := trouble_of(reply)) is not None:
                 raise _Ended(trouble)
@@ -166,9 +166,9 @@ class Conversation:
             if not submits:
                 rounds += 1
                 # One round beyond the limit gets errors as results; the next ends the conversation.
-                if rounds > self._terms.tool_rounds + 1:
+                if rounds > TOOL_ROUNDS + 1:
                     raise _Ended(Trouble(CauseKind.TOOL_LOOP, f"{rounds} rounds of calls without a decision"))
-            results = await self._results(calls, names, may_read=rounds <= self._terms.tool_rounds)
+            results = await self._results(calls, names, may_read=rounds <= TOOL_ROUNDS)
             last = self._answers[-1] if submits else None
             refused = last is not None and (last.failed or any(leg.outcome == "refused" for leg in last.legs))
             if submits and not (refused and len(self._answers) == 1):

@@ -25,7 +25,7 @@ from ocw_mcp.agent.fewer_calls import Breaker, Spent, repeated_hold, throttled
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.messages import ANSWERED, UNASKED, Messages, Trouble
 from ocw_mcp.agent.pricing import CachePlanner, priced, worst_cost
-from ocw_mcp.agent.prompts import Briefing, Prompts
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.agent.text_decisions import contains_decision
 from ocw_mcp.agent.tools import ToolClient
@@ -76,7 +76,7 @@ class ClaudeDecider:
     ) -> None:
         """`messages` answers the requests, or is the trouble that prevents every call."""
         self._messages = messages
-        self._briefing = Briefing(prompts, policies, self.name)
+        self._prompts = prompts
         self._policies = policies
         self._clock = clock
         self._model = model
@@ -146,9 +146,9 @@ class ClaudeDecider:
         )
         conversation = Conversation(messages, engine.tools, self._clock, terms, engine.spending.record_cost)
         self._latest = (wake, conversation)
-        context = self._briefing.context(request, memory)
+        context = self._prompts.context(request, self.name, memory)
         tainted = request.snapshot.quotes_others(self.name)
-        outcome = await conversation.run(wake, self._briefing.system, context, tainted=tainted)
+        outcome = await conversation.run(wake, self._prompts.system, context, tainted=tainted)
         with suppress(BookError):
             # If this cannot be stored, the worst case stays recorded.
             await engine.spending.record_cost(outcome.cost_usd)

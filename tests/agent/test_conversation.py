@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.agent.conversation import Conversation, ConversationSummary, NoDecision, Submitted
+from ocw_mcp.agent.conversation import TOOL_ROUNDS, Conversation, ConversationSummary, NoDecision, Submitted
 from ocw_mcp.agent.messages import Reply, Request, Trouble
 from ocw_mcp.agent.pricing import CachePlan, TokenUsage, cost
 from ocw_mcp.agent.tools import SUBMIT
@@ -117,7 +117,7 @@ async def test_worst_case_cost_does_not_depend_on_caching() -> None:
 async def test_results_of_the_last_reading_round_are_not_cached() -> None:
     model = ScriptedModel(reads(), reads(), says())
     await converse(model)
-    assert TERMS.tool_rounds == 2
+    assert TOOL_ROUNDS == 2
     marked = [
         [place for place, turn in enumerate(body["messages"]) if "cache_control" in turn["content"][-1]]
         for body in bodies(model)
@@ -342,6 +342,6 @@ def test_any_answers_of_the_model_lead_to_a_result(answers: list[Any]) -> None:
     tools = FakeTools()
     outcome = asyncio.run(converse(ScriptedModel(*answers), tools))
     assert isinstance(outcome.result, Submitted | NoDecision | Trouble)
-    assert outcome.calls <= 2 * (TERMS.tool_rounds + 5)
+    assert outcome.calls <= 2 * (TOOL_ROUNDS + 5)
     assert len(tools.submitted) <= 2
     assert {name for name, _ in tools.called} <= {READ_TOOL, SUBMIT}

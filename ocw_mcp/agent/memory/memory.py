@@ -176,14 +176,11 @@ class Memory:
         facts = await trade_facts(self._past, trade, self._rules)
         lines = [*facts.lines(), *self._earlier_lessons(facts, at)]
         draft = writer.draft(reflection_number(trade.order), "reflect", lines, at)
-
-        def entry(origin: Origin, written: Written) -> Reflection:
-            side: Literal["long", "short"] = "long" if trade.side == "long" else "short"
-            closing = (trade.closed_at, trade.closed_by, trade.pnl)
-            decision = (trade.order, facts.wake, side, facts.situation)
-            return Reflection(origin, *decision, *closing, written.text, written.lesson)
-
-        return await self._write_entry(writer, draft, _key(trade), entry)
+        side: Literal["long", "short"] = "long" if trade.side == "long" else "short"
+        about = (trade.order, facts.wake, side, facts.situation, trade.closed_at, trade.closed_by, trade.pnl)
+        return await self._write_entry(
+            writer, draft, _key(trade), lambda origin, written: Reflection(origin, *about, written.text, written.lesson)
+        )
 
     async def _digest(self, writer: Writer, day: str, at: int) -> None:
         """Write the digest of a day."""
