@@ -273,7 +273,9 @@ class Conversation:
                 self._called.append(name)
                 answer = await self._within_time(call_tool(self._tools, name, call.get("input")))
                 self._tainted |= answer.quotes_others
-            blocks.append(answer.block(str(call.get("id"))))
+            failed = {"is_error": True} if answer.failed else {}
+            id_ = str(call.get("id"))
+            blocks.append({"type": "tool_result", "tool_use_id": id_, "content": answer.text, **failed})
         return blocks
 
     async def _submit(self, arguments: object) -> ToolAnswer:

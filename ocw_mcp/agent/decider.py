@@ -110,9 +110,8 @@ class ClaudeDecider:
     def cost_usd(self, wake_id: int) -> Decimal:
         """Return the cost of a wake so far, with the earlier costs that are reported with it."""
         carried = ZERO if self._engine is None else self._engine.spending.carried_usd(wake_id)
-        if self._latest is not None and self._latest[0] == wake_id:
-            return self._latest[1].cost_usd + carried
-        return carried
+        latest = self._latest
+        return carried + latest[1].cost_usd if latest is not None and latest[0] == wake_id else carried
 
     async def decide(self, request: DecisionRequest) -> Decision:
         """Return the decision of a conversation, or a HOLD that still applies. Raises CannotDecideError."""

@@ -35,8 +35,6 @@ PRIOR_CALLS: Final = (1, 2)
 """Calls of a decision that are assumed at first: some decisions read before they decide."""
 WINDOW: Final = 24
 """Decisions whose gaps and calls the plan is based on."""
-PRICED_TOKENS: Final = 1_000
-"""Prices are computed for so many tokens, few enough for the first price tier."""
 
 
 class TokenUsage(msgspec.Struct, frozen=True):
@@ -80,8 +78,8 @@ def worst_cost(prompt_bytes: int, max_tokens: int, model: str, at: int, known_to
     `known_tokens` were counted by the API before, and `prompt_bytes` is the size of the text after them: a token is at
     least one byte (UTF-8).
     """
-    tokens = known_tokens + prompt_bytes + HIDDEN_TOKENS
-    return cost(TokenUsage(written_1h=tokens, output=max_tokens), model, at)
+    usage = TokenUsage(written_1h=known_tokens + prompt_bytes + HIDDEN_TOKENS, output=max_tokens)
+    return cost(usage, model, at)
 
 
 @lru_cache(maxsize=4_096)
@@ -143,7 +141,8 @@ def cheapest_plan(gaps: Collection[int], calls: Decimal, prices: CachePrices) ->
 def cache_prices(model: str, at: int) -> CachePrices:
     """Return a model's prices on the day of `at` (ms). Raises LookupError for a model without a price."""
     kinds = ("plain", "read", "written_5m", "written_1h")
-    plain, read, short, long = (cost(TokenUsage(**{kind: PRICED_TOKENS}), model, at) / PRICED_TOKENS for kind in kinds)
+    # So few tokens are in the first price tier.
+    plain, read, short, long = (cost(TokenUsage(**{kind: 1_000}), model, at) / 1_000 for kind in kinds)
     return CachePrices(plain, read, {"5m": short, "1h": long})
 
 

@@ -118,8 +118,8 @@ class CallRecorder(AbstractContextManager["CallRecorder"]):
         self._append(LostSpending(usd, wake))
 
     def _write(self, request: Request, began: float, answer: Reply | Trouble) -> None:
-        body = self._redact(_canonical(request.body))
-        took_ms, parts = round(self._clock.wall_ms() - began), _parts(msgspec.json.decode(body))
+        body = _canonical(request.body, self._redact)
+        took_ms, parts = round(self._clock.wall_ms() - began), _parts(body)
         line = RecordedCall(request.wake, request.turn, took_ms, parts, msgspec.Raw(body.encode()))
         of_kind = {"reply": answer} if isinstance(answer, Reply) else {"trouble": answer}
         self._append(msgspec.structs.replace(line, **of_kind))
@@ -179,7 +179,7 @@ class Recording:
         calls = self._calls.get(request.wake, {})
         answer, why = None, "no such call was recorded"
         if (call := calls.get(request.turn)) is not None:
-            parts = _parts(msgspec.json.decode(self._redact(_canonical(request.body))))
+            parts = _parts(_canonical(request.body, self._redact))
             other = " and ".join(name for name in parts if parts[name] != call.parts.get(name))
             answer, why = call.reply or call.trouble, f"{other} differ from the recorded request" if other else ""
         if why or answer is None:
@@ -211,11 +211,13 @@ def _decode(line: bytes) -> RecordedCall | LostSpending:
     return msgspec.json.decode(line, type=RecordedCall)
 
 
-def _canonical(body: dict[str, Any]) -> str:
-    return msgspec.json.encode(body, order="sorted").decode()
+def _canonical(body: dict[str, Any], redact: Callable[[str], str]) -> str:
+    return redact(msgspec.json.encode(body, order="sorted").decode())
 
 
-def _parts(body: dict[str, Any]) -> dict[str, str]:
+def _parts(canonical: str) -> dict[str, str]:
+    """Return the digests of the parts of a request."""
+    body = msgspec.json.decode(canonical)
     terms = {name: value for name, value in body.items() if name not in PARTS}
     whole = {name: body.get(name) for name in PARTS} | {"terms": terms}
     return {

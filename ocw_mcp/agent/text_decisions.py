@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 MOST_BRACES: Final = 40
@@ -83,15 +84,12 @@ def _json_values(text: str) -> Iterator[Any]:
     """Yield the JSON objects and lists of a text."""
     decoder, place = json.JSONDecoder(), 0
     for _ in range(MOST_BRACES):
-        found = _OPENS.search(text, place)
-        if found is None:
+        if (found := _OPENS.search(text, place)) is None:
             return
         place = found.end()
-        try:
+        with suppress(ValueError, RecursionError):
             value, place = decoder.raw_decode(text, found.start())
-        except (ValueError, RecursionError):
-            continue
-        yield value
+            yield value
 
 
 def _asks_in_json(value: Any, depth: int = 0) -> bool:

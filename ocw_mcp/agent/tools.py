@@ -44,11 +44,6 @@ class ToolAnswer(msgspec.Struct, frozen=True):
     quotes_others: bool = False
     """Whether the result quotes text that was not written by the decider itself."""
 
-    def block(self, call_id: str) -> dict[str, Any]:
-        """Return the content block that goes back to the model."""
-        failed = {"is_error": True} if self.failed else {}
-        return {"type": "tool_result", "tool_use_id": call_id, "content": self.text, **failed}
-
 
 def offered_tools(listed: ListToolsResult, reads: Collection[str] | None = None) -> list[dict[str, Any]]:
     """Return the tools in the API's form: `decisions_submit` and the tools that only read, all or those in `reads`."""

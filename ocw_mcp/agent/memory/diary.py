@@ -19,7 +19,7 @@ from ocw_mcp.adapters.files import read_file, write_private
 from ocw_mcp.core.strategy.signals import read_signals
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.policies import RulesPolicy
-from ocw_mcp.domain.snapshot import Snapshot, SymbolView
+from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import iso, utc_day
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.render.quotations import untrusted
@@ -207,13 +207,23 @@ def _problem(state: MemoryState, book: str) -> str:
 
 def situations(snapshot: Snapshot, rules: RulesPolicy) -> tuple[Situation, ...]:
     """Return the situation of each symbol of a snapshot."""
-    return tuple(_of(view, snapshot, rules) for view in snapshot.symbols.values())
+    return tuple(situation(snapshot, symbol, rules) for symbol in snapshot.symbols)
 
 
 def situation(snapshot: Snapshot, symbol: str, rules: RulesPolicy) -> Situation:
     """Return the situation of one symbol; an empty one if the snapshot does not have it."""
     view = snapshot.symbols.get(symbol)
-    return Situation(symbol) if view is None else _of(view, snapshot, rules)
+    if view is None:
+        return Situation(symbol)
+    regime = None if isinstance(snapshot.regime, Unknown) else snapshot.regime
+    read = read_signals(view, rules)
+    if read is None:
+        return Situation(symbol, regime)
+    signals = {"momentum": read.momentum, "reversion": read.reversion, "trend": 2 * read.trend - 1}
+    composite = view.derivatives.composite
+    if not isinstance(composite, Unknown):
+        signals["derivatives"] = composite
+    return Situation(symbol, regime, tuple((name, round(value, 4)) for name, value in signals.items()))
 
 
 @lru_cache(maxsize=8_192)
@@ -231,15 +241,3 @@ def similarity(one: Situation, other: Situation) -> float:
     total = sum(weight for weight, _ in parts)
     # Rounded, so that the order of summation cannot change the order of entries.
     return round(sum(weight * share for weight, share in parts) / total, 9)
-
-
-def _of(view: SymbolView, snapshot: Snapshot, rules: RulesPolicy) -> Situation:
-    regime = None if isinstance(snapshot.regime, Unknown) else snapshot.regime
-    read = read_signals(view, rules)
-    if read is None:
-        return Situation(view.symbol, regime)
-    signals = {"momentum": read.momentum, "reversion": read.reversion, "trend": 2 * read.trend - 1}
-    composite = view.derivatives.composite
-    if not isinstance(composite, Unknown):
-        signals["derivatives"] = composite
-    return Situation(view.symbol, regime, tuple((name, round(value, 4)) for name, value in signals.items()))

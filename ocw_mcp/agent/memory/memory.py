@@ -67,10 +67,7 @@ class Memory:
         spending: SpendingLog | None = None,
         warn: Callable[[str], None] = log.warning,
     ) -> None:
-        """`writer` is None if no model can be asked: existing entries are recalled, and none is added.
-
-        `warn` is called with a sentence if the file is unusable or cannot be written.
-        """
+        """Without a `writer` no entry is added. `warn` gets a sentence if the file is unusable or cannot be written."""
         self._directory = directory
         self._past = past
         self._rules = rules
@@ -201,8 +198,7 @@ class Memory:
     ) -> bool:
         """Have a draft written within the rest of the batch, save the entry, and return whether it was written.
 
-        Its worst-case cost is reserved before the call and released once its cost is saved. After a failure the batch
-        is stopped. Raises BookError.
+        Its worst-case cost is reserved until its cost is saved. After a failure the batch is stopped. Raises BookError.
         """
         batch, worst = self._state.batch, draft.worst_usd
         assert batch is not None
