@@ -30,32 +30,32 @@ _SECRET = re.compile(r"sk-ant-[\w-]{6,}|\bocw_[\w-]{20,}|(?i:\bbearer\s+)[\w.~+/
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A key or a token, and the address that it is sent to."""
+    """An API key or an auth token, and the address that it is sent to."""
 
     base_url: str
     api_key: SecretStr | None = field(default=None, repr=False)
     auth_token: SecretStr | None = field(default=None, repr=False)
 
     def scrub(self, text: str) -> str:
-        """Return the text without the key, the token and anything that looks like one."""
+        """Return a text without the API key, the auth token and anything that looks like one."""
         for secret in (self.api_key, self.auth_token):
             if secret is not None:
                 plain = secret.get_secret_value()
-                # JSON escapes quotes and backslashes of a secret.
+                # In JSON the quotes and backslashes of a secret are escaped.
                 for written in (plain, json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1]):
                     text = text.replace(written, REDACTED)
         return scrub(text)
 
 
 def scrub(text: str) -> str:
-    """Return a text without anything that looks like a key or a token."""
+    """Return a text without anything that looks like an API key or an auth token."""
     return _SECRET.sub(REDACTED, text)
 
 
 def credentials(
     api_key: SecretStr | None = None, auth_token: SecretStr | None = None, base_url: str | None = None
 ) -> Credentials | Trouble:
-    """Return the credentials of the settings, or the trouble that prevents every call. The key precedes the token."""
+    """Return the credentials of the settings, or the trouble that prevents every call. An API key takes precedence."""
     if base_url is not None and not may_receive_secrets(base_url):
         missing = "ANTHROPIC_BASE_URL must not be sent a key; expected https, or an address on this machine"
     elif api_key is not None:

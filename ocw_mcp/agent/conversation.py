@@ -316,7 +316,7 @@ class Conversation:
         return trouble
 
     async def _within_time(self, answer: Awaitable[_Answer]) -> _Answer:
-        """Return the server's answer. Ends the conversation if the call fails or takes too long."""
+        """Return the answer of the tool server. Ends the conversation if the call fails or takes too long."""
         try:
             async with asyncio.timeout(self._remaining_s()):
                 return await answer

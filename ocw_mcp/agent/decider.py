@@ -178,7 +178,7 @@ class ClaudeDecider:
         return None if engine.breaker.allows(now) else Trouble(CauseKind.BREAKER)
 
     def _left(self, engine: EngineAccess) -> Decimal:
-        """Return the rest of the budget (USD)."""
+        """Return the rest of the budget (USD): the smaller one of the day's and the month's."""
         budget, (today, this_month) = self._policies.budget, self._spent_usd(engine)
         return max(ZERO, min(budget.usd_per_day - today, budget.usd_per_month - this_month))
 

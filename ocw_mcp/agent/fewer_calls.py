@@ -24,7 +24,7 @@ from ocw_mcp.domain.unknown import Unknown
 TOLERANCE: Final = 0.002
 """The largest move of a price, as a share, that counts as no change: about the cost of two market orders."""
 LONGEST_MS: Final = 2 * HOUR
-"""The largest age of a repeated answer: the longest time that the gate allows between two wakes."""
+"""The largest age of a HOLD that is repeated: the longest time that the gate allows between two wakes."""
 REPEATED_AT: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE, WakeKind.OUTLIER})
 """The wake reasons that a repeated HOLD may answer: no condition of the agent, no review of a position."""
 THROTTLES_FROM: Final = Decimal("0.8")
@@ -98,7 +98,6 @@ class Breaker(msgspec.Struct):
     """Closed: calls are allowed. Open, for `OPEN_MS`: none is. Half open: the next call closes or reopens it."""
 
     failures: int = 0
-    """Failures in a row."""
     opened_at: int | None = None
     """The time (ms) at which it was opened; None while it is closed."""
 

@@ -32,11 +32,11 @@ UNASKED: Final = frozenset(
         CauseKind.NOT_RECORDED,
     }
 )
-"""Kinds of wakes without a call or without its result, which do not count as answers of the model."""
+"""Causes of wakes at which the model was not called, or its result is not known: no success and no failure of it."""
 ANSWERED: Final = frozenset({CauseKind.IMPOSSIBLE})
-"""Kinds that show that the model answered."""
+"""Causes of a decision by the rules that show that the model answered."""
 RETRIED: Final = frozenset({CauseKind.RATE_LIMITED, CauseKind.OVERLOADED, CauseKind.SERVER})
-"""Kinds after which a retry is worthwhile: nothing was billed, and the next call may succeed."""
+"""Causes after which a retry is worthwhile: nothing was billed, and the next call may succeed."""
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class Trouble(msgspec.Struct, frozen=True):
     kind: CauseKind = msgspec.field(name="cause")
     detail: str = ""
     retry_after_s: float | None = None
-    """The wait (s) that the API requests, if it does."""
+    """The wait (s) before a retry that the API requests; None if it requests none."""
     may_be_billed: bool = False
     """Whether the model may have worked on the call: then its worst-case cost counts, and it is not retried."""
 
@@ -64,7 +64,7 @@ class Request(msgspec.Struct, frozen=True):
     wake: int
     """The number of the wake, or below 0 the number of a diary entry (`reflection_number`, `digest_number`)."""
     turn: int
-    """The count of calls of the same decision before."""
+    """The number of earlier calls for the same decision."""
     body: dict[str, Any]
 
 

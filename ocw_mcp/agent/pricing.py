@@ -131,7 +131,7 @@ def turn_cost(calls: Decimal, prices: CachePrices, *, cached: bool) -> Decimal:
 
 
 def cheapest_plan(gaps: Collection[int], calls: Decimal, prices: CachePrices) -> CachePlan:
-    """Return the cheapest plan for these gaps (ms; at least one) and calls a decision; of two, the shorter lifetime."""
+    """Return the cheapest plan for some gaps between wakes (ms) and a mean of calls; of equal ones, the shortest."""
     ttls: tuple[Ttl | None, ...] = (None, "5m", "1h")
     prefix = min(ttls, key=lambda ttl: prefix_cost(ttl, gaps, calls, prices))
     turns = turn_cost(calls, prices, cached=True) < turn_cost(calls, prices, cached=False)
@@ -141,7 +141,7 @@ def cheapest_plan(gaps: Collection[int], calls: Decimal, prices: CachePrices) ->
 def cache_prices(model: str, at: int) -> CachePrices:
     """Return a model's prices on the day of `at` (ms). Raises LookupError for a model without a price."""
     kinds = ("plain", "read", "written_5m", "written_1h")
-    # So few tokens are in the first price tier.
+    # 1,000 tokens are few enough for the first price tier.
     plain, read, short, long = (cost(TokenUsage(**{kind: 1_000}), model, at) / 1_000 for kind in kinds)
     return CachePrices(plain, read, {"5m": short, "1h": long})
 

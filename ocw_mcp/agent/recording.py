@@ -137,14 +137,14 @@ class CallRecorder(AbstractContextManager["CallRecorder"]):
 
 
 class Recording:
-    """Recorded answers, given instead of a model's."""
+    """Recorded answers, which are given in place of a model's."""
 
     def __init__(self, lines: list[RecordedCall | LostSpending], redact: Callable[[str], str] = scrub) -> None:
         self._calls: dict[int, dict[int, RecordedCall]] = {}
         self._lost: dict[int, Decimal] = {}
         self._redact = redact
         self.missing: list[Missing] = []
-        """The requests so far without an answer."""
+        """The requests so far without a recorded answer."""
         for line in lines:
             # If a wake was decided again after a crash, the last answers count.
             if isinstance(line, LostSpending):

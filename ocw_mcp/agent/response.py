@@ -19,7 +19,7 @@ from ocw_mcp.domain.text import printable
 LONGEST_DETAIL: Final = 300
 """Characters of an error's message that are kept."""
 LARGEST_COUNT: Final = 100_000_000
-"""Tokens. No model takes or writes nearly as many."""
+"""The most tokens that a count can be; no model takes or writes nearly as many."""
 
 _STOP_REASONS: Final = {
     "stop": "end_turn",
@@ -52,11 +52,11 @@ _STREAM_DATA: Final = re.compile(rb"^data: *(\{.*\}) *$", re.MULTILINE)
 _ERROR_KINDS: Final = ("__type", "type", "code", "status")
 _ERROR_MESSAGES: Final = ("message", "Message", "msg", "detail", "error_message")
 _MAY_HAVE_WORKED: Final = frozenset({CauseKind.SERVER, CauseKind.TIMEOUT, CauseKind.MALFORMED})
-"""Causes of an error in a 200 before which the model may have worked, so that the call may be billed."""
+"""Causes of an error in an answer of status 200 that may come after the model has worked, so that it may be billed."""
 
 _DIGITS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?", re.ASCII)
 _PROMPT_WITH_CACHE: Final = ("prompt_tokens", "promptTokenCount")
-"""Names of counts that include the tokens read from the cache; the API's own count does not."""
+"""Names of prompt counts that include the tokens read from the cache; the API's own count does not."""
 _PROMPT: Final = ("input_tokens", "inputTokens", *_PROMPT_WITH_CACHE)
 _OUTPUT: Final = ("output_tokens", "outputTokens", "completion_tokens", "candidatesTokenCount")
 _READ: Final = ("cache_read_input_tokens", "cacheReadInputTokens", "cachedContentTokenCount")

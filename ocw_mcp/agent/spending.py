@@ -25,7 +25,7 @@ LOST: Final = "lost"
 _LARGEST: Final = 1 << 20
 
 _KEYS: Final = {"decision": "usd", "carried": "told", "pending": "beside", "entries": "writing"}
-"""Keys of the file, by field."""
+"""The keys of the file by field, as earlier versions wrote them."""
 
 
 class Spending(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=_KEYS):
@@ -68,7 +68,7 @@ class SpendingLog:
         self._writing = threading.Lock()
         found = self._state = _read(self._path, book)
         if journaled and found.wake < journaled[0].wake_id:
-            # That decision ended long ago, and its cost was settled.
+            # The decision on that wake ended before the journal begins, so its cost was settled.
             self._state = Spending(book, pending=found.pending, entries=found.entries)
         booked = sum((each.cost_usd for each in journaled if each.wake_id == self._state.wake), ZERO)
         self._recover(booked)
@@ -78,7 +78,7 @@ class SpendingLog:
 
     @property
     def pending_usd(self) -> Decimal:
-        """Spending that the engine does not know, without that of the present decision."""
+        """Spending (USD) that the engine has not booked, without that of the present decision."""
         return sum(self._state.pending.values(), ZERO)
 
     def carried_usd(self, wake: int) -> Decimal:

@@ -1,4 +1,4 @@
-"""Detects a decision that a model wrote as text instead of calling the tool: it was not sent, which is reported."""
+"""Detects a decision that a model wrote as text instead of calling the tool, so that it was not sent."""
 
 import json
 import re
@@ -53,12 +53,12 @@ _DENIED: Final = re.compile(rf"\b(?:{_DENIAL})\b", re.IGNORECASE)
 _DOUBTED: Final = re.compile(
     rf"\b(?:{_DENIAL}|if|unless|until|would|could|might|wait|waiting|before|once|when)\b", re.IGNORECASE
 )
-"""Words with which a whole sentence is no decision."""
+"""Words that make a whole sentence no decision."""
 _ASIDE: Final = re.compile(
     r"\b(?:instead|rather|hold|holding|why|reason|signals?|rules|was|were|yesterday|earlier|previous|previously|last)\b",
     re.IGNORECASE,
 )
-"""Words with which a clause is no decision; the other clauses of the sentence are read all the same."""
+"""Words that make a clause no decision; the other clauses of the sentence are read all the same."""
 _OPENS: Final = re.compile(r"[\[{]")
 _CLAUSE: Final = re.compile(r",\s|\s(?:because|since)\s", re.IGNORECASE)
 _SENTENCE: Final = re.compile(r"[.;!?]\s+|[\r\n]+")

@@ -27,7 +27,7 @@ from ocw_mcp.render.quotations import untrusted
 LONGEST_REFLECTION: Final = 600
 LONGEST_LESSON: Final = 240
 LONGEST_DIGEST: Final = 800
-"""Characters."""
+"""The most characters of a text that are kept."""
 REFLECTIONS_RECALLED: Final = 128
 DIGESTS_RECALLED: Final = 8
 """Entries that a recall considers: the newest that were known at its time."""
@@ -45,7 +45,7 @@ DAYS_KEPT: Final = 7
 SIGNALS_WEIGHT: Final = 0.65
 REGIME_WEIGHT: Final = 0.30
 SYMBOL_WEIGHT: Final = 0.05
-"""Shares of the similarity."""
+"""The weights of the parts of a similarity."""
 
 
 class Situation(msgspec.Struct, frozen=True):
@@ -53,9 +53,9 @@ class Situation(msgspec.Struct, frozen=True):
 
     symbol: str
     regime: str | None = None
-    """None if it was unknown."""
+    """The market regime; None if it was unknown."""
     signals: tuple[tuple[str, float], ...] = ()
-    """Names and values, −1..1; empty if they could not be computed."""
+    """Names and values (−1..1) of the rules' signals; empty if they could not be computed."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ class Reflection(msgspec.Struct, frozen=True):
     """The wake of the decision; None if no wake led to the trade."""
     side: Literal["long", "short"]
     situation: Situation
-    """At the time of the decision."""
+    """The situation at the time of the decision."""
     closed_at: int
     closed_by: str
     pnl: Decimal
@@ -97,7 +97,7 @@ class Digest(msgspec.Struct, frozen=True):
 
 
 class Diary(msgspec.Struct, frozen=True):
-    """All entries, in the order in which they became known."""
+    """The entries of a book, in the order in which they became known."""
 
     reflections: tuple[Reflection, ...] = ()
     digests: tuple[Digest, ...] = ()
@@ -141,7 +141,7 @@ class MemoryState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Trades and days whose entry was written or failed; none is tried twice."""
     batch: Batch | None = None
     spent: dict[str, Decimal] = {}
-    """USD by UTC day."""
+    """The cost of entries (USD) by UTC day."""
 
     def with_cost(self, usd: Decimal) -> "MemoryState":
         """Return the state with the cost of one more entry of the current batch."""
@@ -228,7 +228,7 @@ def situation(snapshot: Snapshot, symbol: str, rules: RulesPolicy) -> Situation:
 
 @lru_cache(maxsize=8_192)
 def similarity(one: Situation, other: Situation) -> float:
-    """Return 0 for nothing in common up to 1 for the same.
+    """Return the similarity of two situations, from 0 for nothing in common to 1 for equal.
 
     A signal or regime that only one of the two has counts as different. A regime that neither has is left out.
     """

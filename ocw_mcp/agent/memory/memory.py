@@ -41,7 +41,7 @@ from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import DAY, MINUTE, iso, utc_day
 
 KNOWN_AFTER_MS: Final = 5 * MINUTE
-"""Longer than a batch may take."""
+"""The time from the wake of a batch until its entries are known: longer than writing a batch may take."""
 BATCH_TRADES: Final = 3
 """Trades of one batch; further ones wait for the next wake."""
 MOST_SEARCHED: Final = 64
@@ -84,7 +84,7 @@ class Memory:
 
     @property
     def reserved_usd(self) -> Decimal:
-        """The largest possible cost of the unfinished entries, which decisions must not spend."""
+        """The largest possible cost (USD) of the unfinished entries, which decisions must not spend."""
         return self._state.batch.usd if self._state.batch is not None else ZERO
 
     async def at_wake(self, snapshot: Snapshot, left_usd: Decimal) -> str:

@@ -33,14 +33,14 @@ LESSON_EXCERPT: Final = 180
 REFLECTION_EXCERPT: Final = 240
 """Characters of an entry that are shown at a wake, from its beginning."""
 LESSONS_SHARE: Final = 0.5
-"""The largest share of lessons among the recalled entries; the rest is for the trades behind them."""
+"""The largest share of lessons among the recalled entries; the rest is for the reflections behind them."""
 
 
 class Lesson(msgspec.Struct, frozen=True):
-    """A sentence of the model, and how many trades have confirmed and contradicted it."""
+    """A lesson in the words of the model, and how many trades have confirmed and contradicted it."""
 
     origin: Origin
-    """Of the text."""
+    """The origin of the text."""
     text: str
     side: Literal["long", "short"]
     situation: Situation

@@ -49,7 +49,7 @@ class WriterTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Output tokens of one entry, including thinking."""
     timeout_s: float = 45
     usd_per_day: Decimal = Decimal("0.05")
-    """For all entries of a UTC day; the budget of the policies applies as well."""
+    """The most that all entries of a UTC day may cost; the budget of the policies applies as well."""
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -88,7 +88,7 @@ class Writer(msgspec.Struct, frozen=True):
         return Draft(Request(number, 0, body), worst)
 
     async def write(self, draft: Draft, at: int) -> Written:
-        """Return the written entry: one call, tried once."""
+        """Have an entry written in one call, which is tried once."""
         terms = self.terms
         try:
             async with asyncio.timeout(terms.timeout_s):
@@ -129,14 +129,14 @@ class TradeFacts(msgspec.Struct, frozen=True):
 
     trade: TradeRow
     situation: Situation
-    """At the time of the decision."""
+    """The situation at the time of the decision."""
     wake: int | None = None
     """The wake of the decision; None if no wake led to the trade."""
     decider: str = ""
     thesis: str = ""
-    """In the words of the decider."""
+    """The thesis in the words of the decider."""
     signals: tuple[str, ...] = ()
-    """Named by the decider."""
+    """The signals that the decider named."""
     confidence: float | None = None
     mfe: float | None = None
     mae: float | None = None
@@ -173,8 +173,8 @@ async def trade_facts(past: Past, trade: TradeRow, rules: RulesPolicy) -> TradeF
     """Return the facts of a trade: its decision, and how it ended. Raises RequestError."""
     story = await past.story(f"order:{trade.order}")
     seen, answer = story.seen, story.answer
-    # Legs of other deciders, and legs decided after reading text of others, are left out: the model would write on them
-    # as if they were its own.
+    # The model would write on the legs of other deciders, and on legs decided after reading text of others, as if they
+    # were its own.
     legs = answer.decision.legs if answer is not None and answer.decider in OWN and not answer.tainted else ()
     leg = next((leg for leg in legs if leg.symbol == trade.symbol), Leg(trade.symbol, Action.HOLD))
     facts = TradeFacts(

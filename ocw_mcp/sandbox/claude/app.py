@@ -91,7 +91,7 @@ class MessagesApi:
         return JSONResponse(whole, headers=headers)
 
     async def _think(self, http: Request, ms: int) -> None:
-        """Wait so long, or until the client disconnects: its request was read, so the next message is the end."""
+        """Wait `ms` of engine time, or until the client disconnects, which is its next message after the request."""
         thought = asyncio.ensure_future(self._clock.wait_until(self._clock.now() + ms))
         gone = asyncio.ensure_future(http.receive())
         try:

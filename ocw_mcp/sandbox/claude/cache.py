@@ -16,7 +16,7 @@ from ocw_mcp.sandbox.claude.request import MessagesRequest, ThinkingBlock
 
 LOOKBACK = 20
 MOST_PREFIXES = 4_096
-"""Cached prefixes; the oldest is dropped first."""
+"""The most cached prefixes; the oldest is dropped first."""
 CHARS_A_TOKEN = 4
 """A rule of thumb: how the models count tokens is not published."""
 

@@ -76,7 +76,7 @@ class ModelAnswer(msgspec.Struct, frozen=True):
     takes_ms: int = 0
     refuses: bool = False
     wire: dict[str, Any] = {}
-    """Fields that replace the API's own in the message, as a gateway's would; with an `error` it is the whole body."""
+    """Fields that replace the API's own in the message, as a gateway does; with an `error` they are the whole body."""
 
 
 class SeededRandom:
@@ -144,7 +144,7 @@ def _leg(row: Row, position: Row | None, hour: Row, equity: float | None, rng: S
     size = min(most, 0.05 + 0.1 * appetite)
     if size < 0.005:
         return _hold(symbol, "no size worth trading would pass")
-    # Two average ranges away, but outside of noise and within the usual limits.
+    # The stop is two average ranges away, but at least 1 % and at most 4 % of the price.
     away = min(4.0, max(1.0, 2 * (number(hour, "atr") or 1.0))) / 100 * (1 if long else -1)
     return {
         "symbol": symbol,
