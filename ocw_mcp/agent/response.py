@@ -70,7 +70,7 @@ def parse_reply(body: bytes, request: dict[str, Any]) -> Reply | Trouble:
         whole = msgspec.json.decode(body)
     except _UNREADABLE:
         return _find_stream_error(body) or _malformed(body[:LONGEST_DETAIL].decode("utf-8", "replace"))
-    content = whole.get("content") if isinstance(whole, dict) else None
+    content: Any = whole.get("content") if isinstance(whole, dict) else None
     if (trouble := _find_error(whole, content)) is not None:
         return trouble
     is_message = isinstance(content, list) and all(

@@ -139,7 +139,7 @@ async def test_empty_answer_is_malformed_not_hold() -> None:
             assert (cause(outcome), outcome.calls) == (CauseKind.MALFORMED, 1), content
 
 
-async def test_foreign_usage_is_billed_within_bounds() -> None:
+async def test_usage_in_a_gateways_form_is_billed_within_bounds() -> None:
     async with stage() as there:
         plain = await there.run("trader", context=SHORT)
         for usage in USAGE:
@@ -173,7 +173,7 @@ async def test_overload_in_a_200_is_retried_once() -> None:
     assert isinstance(outcome.result, Submitted)
 
 
-async def test_wrong_key_is_a_bad_key() -> None:
+async def test_wrong_key_is_reported_as_bad_key() -> None:
     assert cause(await against("trader", key="sk-ant-another")) is CauseKind.BAD_KEY
 
 

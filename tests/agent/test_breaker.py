@@ -38,7 +38,7 @@ def test_answer_resets_the_failure_count() -> None:
     assert breaker.allows(NOW)
 
 
-def test_successful_trial_closes_the_breaker() -> None:
+def test_answer_after_the_open_time_closes_the_breaker() -> None:
     breaker = opened()
     assert breaker.allows(NOW + OPEN_MS)
     breaker.succeeded()
@@ -46,7 +46,7 @@ def test_successful_trial_closes_the_breaker() -> None:
     assert breaker.allows(NOW + OPEN_MS)
 
 
-def test_failed_trial_reopens_the_breaker() -> None:
+def test_failure_after_the_open_time_reopens_the_breaker() -> None:
     breaker = opened()
     later = NOW + OPEN_MS
     assert breaker.allows(later)
@@ -55,7 +55,7 @@ def test_failed_trial_reopens_the_breaker() -> None:
     assert breaker.allows(later + OPEN_MS)
 
 
-def test_trial_without_a_call_leaves_it_half_open() -> None:
+def test_breaker_stays_half_open_until_a_result_is_reported() -> None:
     breaker = opened()
     assert breaker.allows(NOW + OPEN_MS)
     assert breaker.allows(NOW + OPEN_MS)

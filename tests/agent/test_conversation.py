@@ -139,7 +139,7 @@ async def test_refused_legs_may_be_corrected_once() -> None:
     assert {leg.symbol: leg.outcome for leg in outcome.result.legs} == {"BTCUSDT": "accepted", "SOLUSDT": "accepted"}
 
 
-async def test_there_is_no_second_correction() -> None:
+async def test_refused_correction_is_not_corrected_again() -> None:
     tools = refuses("BTCUSDT")
     outcome = await converse(ScriptedModel(submits(BUY, SELL), submits(BUY), submits(BUY)), tools)
     assert isinstance(outcome.result, Submitted)
@@ -244,7 +244,7 @@ async def test_cut_off_call_is_not_carried_out() -> None:
 
 
 @pytest.mark.parametrize("answer", [Trouble(CauseKind.OVERLOADED), says(stop_reason="refusal"), RuntimeError()])
-async def test_taken_decision_stands_when_its_correction_fails(
+async def test_accepted_legs_stand_when_their_correction_fails(
     answer: Reply | Trouble | Exception,
 ) -> None:
     outcome = await converse(ScriptedModel(submits(BUY, SELL), answer), refuses("BTCUSDT"))
@@ -253,7 +253,7 @@ async def test_taken_decision_stands_when_its_correction_fails(
 
 
 @pytest.mark.parametrize("cause_", [CauseKind.RATE_LIMITED, CauseKind.OVERLOADED, CauseKind.SERVER])
-async def test_passing_failure_is_retried_once_after_a_wait(cause_: CauseKind) -> None:
+async def test_temporary_failure_is_retried_once_after_a_wait(cause_: CauseKind) -> None:
     model, clock = ScriptedModel(Trouble(cause_, retry_after_s=5), submits(BUY)), Waits()
     outcome = await converse(model, clock=clock)
     assert clock.waited == [5_000], "in real time, although engine time is simulated"

@@ -87,7 +87,7 @@ async def test_model_is_not_asked_if_the_cost_cannot_be_stored(tmp_path: Path) -
     assert model.requests == []
 
 
-async def test_cancelled_trial_leaves_the_breaker_half_open() -> None:
+async def test_cancelled_decision_leaves_the_breaker_half_open() -> None:
     breaker, silent = Breaker(), SilentModel()
     for _ in range(FAILURES):
         breaker.failed(-OPEN_MS)

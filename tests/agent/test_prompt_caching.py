@@ -64,7 +64,7 @@ def test_expected_prefix_cost_equals_the_bill_of_the_gaps(between: list[int], ca
 
 
 @given(between=gaps, calls=st.integers(10, 40).map(lambda tenths: D(tenths) / 10), at=prices)
-def test_no_other_plan_is_cheaper(between: list[int], calls: Decimal, at: CachePrices) -> None:
+def test_chosen_cache_plan_is_the_cheapest(between: list[int], calls: Decimal, at: CachePrices) -> None:
     best = cheapest_plan(between, calls, at)
     mine = prefix_cost(best.prefix, between, calls, at)
     assert all(mine <= prefix_cost(ttl, between, calls, at) for ttl in TTLS)

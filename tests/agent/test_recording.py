@@ -53,7 +53,7 @@ async def test_replay_of_a_recorded_decision_is_the_same(tmp_path: Path) -> None
     assert isinstance(was.result, Submitted)
 
 
-async def test_failure_is_record(tmp_path: Path) -> None:
+async def test_failure_is_recorded(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     was = await record(path, Trouble(CauseKind.OVERLOADED, "529"), Trouble(CauseKind.BAD_KEY, "401"))
     assert isinstance(was.result, Trouble)

@@ -130,7 +130,7 @@ async def test_invalid_spending_file_is_refused(tmp_path: Path, change: dict[str
     assert says in str(refused.value)
 
 
-async def test_failed_save_raises(tmp_path: Path) -> None:
+async def test_failed_save_of_the_spending_raises(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path)
     one = spending(tmp_path)
     with pytest.raises(BookError, match="cannot be written"):
