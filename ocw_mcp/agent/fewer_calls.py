@@ -72,19 +72,15 @@ def _context(snapshot: Snapshot) -> tuple[object, ...]:
     return (names, snapshot.state, snapshot.limits, snapshot.regime, snapshot.macro, snapshot.scale)
 
 
-def is_routine(snapshot: Snapshot) -> bool:
-    """Return whether a wake only states that time has passed: no outlier, no condition, and no open position."""
-    if any(each.symbol in snapshot.positions for each in snapshot.wake):
-        return False
-    return all(reason.kind in ROUTINE for each in snapshot.wake for reason in each.reasons)
-
-
 def throttled(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, worst_usd: Decimal) -> Trouble | None:
-    """Return the trouble for which the rules decide a wake; None if the model may be asked.
+    """Return the trouble for which the rules decide a routine wake of even number; None if the model may be asked.
 
-    The usable budget is smaller by `worst_usd`, the worst-case cost of a call, since the last call has to fit into it.
+    A routine wake has no reason but time, and no open position in its symbols. The usable budget is smaller by
+    `worst_usd`, the worst-case cost of a call, since the last call has to fit into it.
     """
-    if request.wake_id % 2 or not is_routine(request.snapshot):
+    wake, held = request.snapshot.wake, request.snapshot.positions
+    routine = all(reason.kind in ROUTINE for each in wake for reason in each.reasons)
+    if request.wake_id % 2 or not routine or any(each.symbol in held for each in wake):
         return None
     for usd, most, of_what in zip(spent, (budget.usd_per_day, budget.usd_per_month), ("day", "month"), strict=True):
         if 0 < THROTTLES_FROM * (most - worst_usd) <= usd:

@@ -130,14 +130,11 @@ class TradeFacts(msgspec.Struct, frozen=True):
     trade: TradeRow
     situation: Situation
     """The situation at the time of the decision."""
-    wake: int | None = None
+    wake: int | None
     """The wake of the decision; None if no wake led to the trade."""
-    decider: str = ""
-    thesis: str = ""
-    """The thesis in the words of the decider."""
-    signals: tuple[str, ...] = ()
-    """The signals that the decider named."""
-    confidence: float | None = None
+    decider: str
+    leg: Leg
+    """The leg of the decision; a HOLD without words if the model may not see it."""
     mfe: float | None = None
     mae: float | None = None
     rule: str = ""
@@ -163,10 +160,10 @@ class TradeFacts(msgspec.Struct, frozen=True):
         if self.wake is None:
             yield "no wake: an attached client or the operator traded"
             return
-        sure = "" if self.confidence is None else f", confidence {self.confidence:.2f}"
+        sure = "" if self.leg.confidence is None else f", confidence {self.leg.confidence:.2f}"
         yield f"decided by {name(self.decider)} at wake {self.wake}{sure}"
-        yield quotation("thesis", self.decider, None, self.thesis)
-        yield quotation("signals named", self.decider, None, ", ".join(self.signals))
+        yield quotation("thesis", self.decider, None, self.leg.reasoning)
+        yield quotation("signals named", self.decider, None, ", ".join(self.leg.signals))
 
 
 async def trade_facts(past: Past, trade: TradeRow, rules: RulesPolicy) -> TradeFacts:
@@ -177,15 +174,8 @@ async def trade_facts(past: Past, trade: TradeRow, rules: RulesPolicy) -> TradeF
     # were its own.
     legs = answer.decision.legs if answer is not None and answer.decider in OWN and not answer.tainted else ()
     leg = next((leg for leg in legs if leg.symbol == trade.symbol), Leg(trade.symbol, Action.HOLD))
-    facts = TradeFacts(
-        trade,
-        situation(seen, trade.symbol, rules) if isinstance(seen, Snapshot) else Situation(trade.symbol),
-        story.wake_id,
-        "" if answer is None else answer.decider,
-        leg.reasoning,
-        leg.signals,
-        leg.confidence,
-    )
+    then = situation(seen, trade.symbol, rules) if isinstance(seen, Snapshot) else Situation(trade.symbol)
+    facts = TradeFacts(trade, then, story.wake_id, "" if answer is None else answer.decider, leg)
     rule = ""
     for step in story.steps:
         event = step.event

@@ -2,7 +2,8 @@
 
 import json
 import re
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, cast
 
 from ocw_mcp.sandbox.claude.request import MessagesRequest, TextBlock, ToolResultBlock, ToolUseBlock
 
@@ -70,14 +71,12 @@ def number(row: Row, head: str) -> float | None:
 
 def untrusted_texts(request: MessagesRequest) -> list[str]:
     """Return the texts of others in the `untrusted_text` fields."""
-    return [_unquoted(text) for text in _UNTRUSTED.findall(shown_text(request))]
-
-
-def _unquoted(text: str) -> str:
-    try:
-        return str(json.loads(text)) if text.startswith('"') else text
-    except ValueError:
-        return text
+    texts: list[str] = _UNTRUSTED.findall(shown_text(request))
+    for place, text in enumerate(texts):
+        if text.startswith('"'):
+            with suppress(ValueError):
+                texts[place] = json.loads(text)
+    return texts
 
 
 def largest_size(result: str, symbol: str) -> float | None:
@@ -93,9 +92,7 @@ def largest_size(result: str, symbol: str) -> float | None:
 def fit_to_schema(request: MessagesRequest, wanted: dict[str, Any]) -> dict[str, Any]:
     """Return arguments of `decisions_submit` without the fields that its schema in the request does not have."""
     schema = next((tool.input_schema for tool in request.tools if tool.name == SUBMIT), {})
-    fitted = _fit(wanted, schema)
-    assert isinstance(fitted, dict)
-    return fitted
+    return cast(dict[str, Any], _fit(wanted, schema))
 
 
 def _fit(value: Any, schema: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.causes import CauseKind
+from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.time import DAY, utc_day
 from tests.support.agent import ScriptedModel, calls, says
@@ -22,7 +23,8 @@ from tests.support.claude import KEY, MODEL, served_claude
 from tests.support.memory import NOON, RISING, WRITER, trade
 
 PROMPTS = Prompts(load_prompts(None).texts, load_policies(None).policies)
-FACTS = TradeFacts(trade(), RISING, 7, "claude", thesis="{facts} {risk.max_share}")
+LEG = Leg("BTCUSDT", Action.BUY, reasoning="{facts} {risk.max_share}")
+FACTS = TradeFacts(trade(), RISING, 7, "claude", LEG)
 TEXT = "It was late.\nIt fell back.\nLesson: Do not enter late."
 
 
