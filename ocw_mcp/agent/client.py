@@ -15,15 +15,18 @@ import msgspec
 from pydantic import SecretStr
 
 from ocw_mcp.agent.messages import Reply, Request, Trouble
-from ocw_mcp.agent.response import LONGEST_DETAIL, cause_of_words, parse_reply
+from ocw_mcp.agent.response import cause_of_words, parse_reply
 from ocw_mcp.domain.addresses import is_loopback, may_receive_secrets
 from ocw_mcp.domain.causes import CauseKind
+from ocw_mcp.domain.text import printable
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
 API: Final = "https://api.anthropic.com"
 REDACTED: Final = "[redacted]"
+LONGEST_DETAIL: Final = 300
+"""Characters of an error's message that are kept."""
 
 _SECRET = re.compile(r"sk-ant-[\w-]{6,}|\bocw_[\w-]{20,}|(?i:\bbearer\s+)[\w.~+/=-]{8,}")
 
@@ -126,7 +129,9 @@ class SdkMessages:
             return self._client
 
     def _scrubbed(self, trouble: Trouble) -> Trouble:
-        return msgspec.structs.replace(trouble, detail=self._credentials.scrub(trouble.detail))
+        # The detail is cut last: a secret that was cut first could not be found.
+        detail = self._credentials.scrub(printable(trouble.detail))[:LONGEST_DETAIL]
+        return msgspec.structs.replace(trouble, detail=detail)
 
 
 def _client(credentials: Credentials) -> "AsyncAnthropic":
@@ -149,7 +154,7 @@ def _client(credentials: Credentials) -> "AsyncAnthropic":
 
 
 def classify_error(error: Exception) -> Trouble:
-    """Return an SDK error as a trouble: its cause, its message, and the wait (s) that the API requests."""
+    """Return an SDK error as a trouble: its cause, its whole message, and the wait (s) that the API requests."""
     import anthropic
     import httpx2
 
@@ -181,4 +186,4 @@ def classify_error(error: Exception) -> Trouble:
         # A date instead of seconds counts as none.
         retry_after_s = max(0.0, float(error.response.headers.get("retry-after", "none")))
     detail = f"{error.status_code} {error.api_message or ''}"
-    return Trouble(cause, " ".join(detail.split())[:LONGEST_DETAIL], retry_after_s)
+    return Trouble(cause, " ".join(detail.split()), retry_after_s)

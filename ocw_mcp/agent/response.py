@@ -14,10 +14,7 @@ import msgspec
 from ocw_mcp.agent.messages import Reply, Trouble, without_cache_control
 from ocw_mcp.agent.pricing import HIDDEN_TOKENS, TokenUsage
 from ocw_mcp.domain.causes import CauseKind
-from ocw_mcp.domain.text import printable
 
-LONGEST_DETAIL: Final = 300
-"""Characters of an error's message that are kept."""
 LARGEST_COUNT: Final = 100_000_000
 """The most tokens that a count can be; no model takes or writes nearly as many."""
 
@@ -65,11 +62,11 @@ _SHORT, _LONG = "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"
 
 
 def parse_reply(body: bytes, request: dict[str, Any]) -> Reply | Trouble:
-    """Return the reply in a body, or the trouble. `request` bounds a usage that cannot be read."""
+    """Return the reply in a body, or the trouble in full. `request` bounds a usage that cannot be read."""
     try:
         whole = msgspec.json.decode(body)
     except _UNREADABLE:
-        return _find_stream_error(body) or _malformed(body[:LONGEST_DETAIL].decode("utf-8", "replace"))
+        return _find_stream_error(body) or _malformed(body.decode("utf-8", "replace"))
     content: Any = whole.get("content") if isinstance(whole, dict) else None
     if (trouble := _find_error(whole, content)) is not None:
         return trouble
@@ -90,7 +87,7 @@ def parse_reply(body: bytes, request: dict[str, Any]) -> Reply | Trouble:
 
 
 def _malformed(why: str) -> Trouble:
-    return Trouble(CauseKind.MALFORMED, printable(f"the body is not a message: {why}")[:LONGEST_DETAIL])
+    return Trouble(CauseKind.MALFORMED, f"the body is not a message: {why}")
 
 
 def _shape(part: object) -> str:
@@ -148,8 +145,7 @@ def _error_in(whole: object, *, has_content: bool) -> Trouble | None:
     kind = " ".join(str(fields[name]) for name in _ERROR_KINDS if fields.get(name) is not None)
     message = str(next((fields[name] for name in _ERROR_MESSAGES if fields.get(name)), "") or kind or "no reason given")
     cause = cause_of_words(f"{kind} {message}") or CauseKind.MALFORMED
-    detail = printable(f"200 {message}")[:LONGEST_DETAIL]
-    return Trouble(cause, detail, may_be_billed=cause in _MAY_HAVE_WORKED)
+    return Trouble(cause, f"200 {message}", may_be_billed=cause in _MAY_HAVE_WORKED)
 
 
 def _provider_error(whole: dict[str, Any]) -> object:

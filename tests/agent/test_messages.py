@@ -10,10 +10,10 @@ import pytest
 import respx
 from pydantic import SecretStr
 
-from ocw_mcp.agent.client import Credentials, ModelFacts, SdkMessages, credentials
+from ocw_mcp.agent.client import LONGEST_DETAIL, Credentials, ModelFacts, SdkMessages, credentials
 from ocw_mcp.agent.messages import Reply, Request, Trouble
 from ocw_mcp.agent.pricing import TokenUsage
-from ocw_mcp.agent.response import LONGEST_DETAIL, parse_reply
+from ocw_mcp.agent.response import parse_reply
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.sandbox.claude.request import RETIRED
 from tests.support.claude import KEY, MODEL, asked, served_claude
@@ -241,6 +241,21 @@ async def test_error_in_a_200_is_classified_by_its_words(
     assert trouble == Trouble(cause, f"200 {message}", may_be_billed=may_be_billed)
 
 
+@pytest.mark.parametrize("form", ["status", "error in a 200", "no message"])
+async def test_secret_at_the_end_of_a_detail_is_scrubbed_whole(httpx2_mock: respx.MockRouter, form: str) -> None:
+    for filler in range(LONGEST_DETAIL - 60, LONGEST_DETAIL, 8):
+        words = f"{'x' * filler} {SECRET} is wrong"
+        if form == "no message":
+            httpx2_mock.post(URL).respond(content=words.encode())
+        else:
+            status = 400 if form == "status" else 200
+            httpx2_mock.post(URL).respond(status, json={"type": "error", "error": {"message": words}})
+        trouble = await create(SdkMessages(GIVEN))
+        assert isinstance(trouble, Trouble)
+        assert SECRET[:6] not in trouble.detail
+        assert len(trouble.detail) <= LONGEST_DETAIL
+
+
 async def test_error_in_an_event_stream_is_read(httpx2_mock: respx.MockRouter) -> None:
     event = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
     httpx2_mock.post(URL).respond(content=event)
@@ -248,9 +263,10 @@ async def test_error_in_an_event_stream_is_read(httpx2_mock: respx.MockRouter) -
     assert trouble == Trouble(CauseKind.OVERLOADED, "200 Overloaded")
 
 
-def test_error_in_an_event_stream_is_kept_short_and_printable() -> None:
+async def test_error_in_an_event_stream_is_kept_short_and_printable(httpx2_mock: respx.MockRouter) -> None:
     error = {"type": "error", "error": {"type": "overloaded_error", "message": f"\x1b[2J{'busy ' * 200}"}}
-    trouble = parse_reply(b"event: error\ndata: " + msgspec.json.encode(error) + b"\n\n", REQUEST.body)
+    httpx2_mock.post(URL).respond(content=b"event: error\ndata: " + msgspec.json.encode(error) + b"\n\n")
+    trouble = await create(SdkMessages(GIVEN))
     assert isinstance(trouble, Trouble)
     assert len(trouble.detail) <= LONGEST_DETAIL
     assert trouble.detail.isprintable()
