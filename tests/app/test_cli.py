@@ -77,7 +77,7 @@ def test_a_run_in_parts_comes_to_the_fingerprint_of_the_whole(ocw: Ocw, tape: Pa
 
 
 def test_run_on_the_simulated_market_prints_its_trades(ocw: Ocw) -> None:
-    said = ocw("run", "--market", "sim", "--for", "3d", "--seed", "1")
+    said = ocw("run", "--market", "sim", "--interval", "15m", "--for", "6d", "--seed", "1")
     assert said.code == 0
     assert "decision  rules: " in said.out
     assert ": stop at" in said.out
@@ -296,7 +296,7 @@ def test_help_is_there(ocw: Ocw, arguments: tuple[str, ...]) -> None:
 def test_a_book_refuses_any_other_market(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     book = tmp_path / "book"
     ocw("replay", tape, "--state", book, "--json")
-    said = ocw("run", "--market", "sim", "--for", "1h", "--state", book)
+    said = ocw("run", "--market", "sim", "--interval", "15m", "--for", "1h", "--state", book)
     assert said.code == 2
     assert "--state" in said.err
 
