@@ -109,8 +109,8 @@ def test_status_shows_a_book_and_touches_nothing(ocw: Ocw, tape: Path, tmp_path:
 
 @pytest.mark.parametrize("written", ["btc", "BTC/USDT", "btcusdt", "BTC-USDT", " btc_usdt ", "BTC/USDT:USDT"])
 def test_symbols_are_taken_in_any_usual_spelling(ocw: Ocw, tape: Path, written: str) -> None:
-    for market in (("replay", tape), ("run", "--market", "sim")):
-        said = ocw(*market, "--symbols", written, "--for", "10m", "--agent", "none", "--json")
+    for market in (("replay", tape), ("run", "--market", "sim", "--interval", "15m")):
+        said = ocw(*market, "--symbols", written, "--for", "15m", "--agent", "none", "--json")
         assert json.loads(said.out)["symbols"] == ["BTCUSDT"], said.err
 
 
