@@ -1,5 +1,6 @@
 """What all tests share: the check of requirement ids, and the recorded market."""
 
+import gc
 from collections.abc import Generator
 from pathlib import Path
 
@@ -30,6 +31,12 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Ma
     if problems:
         raise collector.CollectError("\n".join(problems))
     return made
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collected tests out of each garbage collection: there are thousands, and they live to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
