@@ -34,9 +34,10 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Ma
 
 
 def pytest_collection_finish() -> None:
-    """Keep the collected tests out of each garbage collection: there are thousands, and they live to the end."""
+    """Keep the collected tests out of garbage collections, and collect less often: it takes a twentieth of the time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
