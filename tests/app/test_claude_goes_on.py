@@ -31,7 +31,7 @@ async def run(
     directory: Path, claude_setup: ClaudeSetup, for_ms: int, stop: asyncio.Event | None = None
 ) -> tuple[str, list[Any]]:
     """Begin or go on with a book, up to `for_ms` after its first frame; its fingerprint and its events."""
-    feed = SimulatedFeed(1)
+    feed = SimulatedFeed(1, warmup_days=1)
     store = SqliteStore.open(directory, stamp(feed), book_id="claude", created_at=0)
     with ExitStack() as kept, closing(store):
         policies, texts = load_policies(None), load_prompts(None)
