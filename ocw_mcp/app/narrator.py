@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from rich.text import Text
 
-from ocw_mcp.agent.causes import ANSWERED
+from ocw_mcp.agent.messages import ANSWERED
 from ocw_mcp.app.output import STATE_STYLES, gain_style
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import CauseKind

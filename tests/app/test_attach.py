@@ -95,7 +95,12 @@ def test_book_with_other_limits_or_agent_is_not_started(
 ) -> None:
     book = tmp_path / "book"
     options = [part for name, value in ran.items() for part in (f"--{name}", value)]
-    assert Ocw(monkeypatch, capsys)("run", "--market", "sim", "--for", "1h", "--state", book, *options).code == 0
+    assert (
+        Ocw(monkeypatch, capsys)(
+            "run", "--market", "sim", "--interval", "15m", "--for", "1h", "--state", book, *options
+        ).code
+        == 0
+    )
     with pytest.raises(AttachError, match="a person must start the engine, with the old options"):
         asyncio.run(Attachment(book, never)())
 
@@ -104,7 +109,10 @@ def test_book_with_the_same_agent_and_limits_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "book"
-    assert Ocw(monkeypatch, capsys)("run", "--market", "sim", "--for", "1h", "--state", book).code == 0
+    assert (
+        Ocw(monkeypatch, capsys)("run", "--market", "sim", "--interval", "15m", "--for", "1h", "--state", book).code
+        == 0
+    )
 
     def spawn(directory: Path) -> Child:
         write_address(directory, THERE)
@@ -172,7 +180,10 @@ def test_client_with_agent_none_does_not_start_a_book_of_rules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "book"
-    assert Ocw(monkeypatch, capsys)("run", "--market", "sim", "--for", "1h", "--state", book).code == 0
+    assert (
+        Ocw(monkeypatch, capsys)("run", "--market", "sim", "--interval", "15m", "--for", "1h", "--state", book).code
+        == 0
+    )
     with pytest.raises(AttachError, match=r"ran with agent rules .*change that to agent none.*--agent rules"):
         asyncio.run(Attachment(book, never, agent="none")())
 
