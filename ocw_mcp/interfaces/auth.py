@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ocw_mcp.adapters.control.tokens import Keyring
+from ocw_mcp.interfaces.mcp.wire import HTTP_CODES
 from ocw_mcp.interfaces.quotas import OpenRequests, QuotaExceeded, SessionQuota
 from ocw_mcp.interfaces.serving import CONNECTION
 
@@ -86,7 +87,7 @@ class AuthMiddleware:
         if WELL_KNOWN in f"{scope['path']}/":
             # Clients look for an authorization server here; a 401 would make them search for one again and again.
             what = f"this server has no authorization server. limit={','.join(ROUTES)} actual={scope['path'][:60]!r}"
-            await _refuse(send, 404, "NOT_FOUND", f"{what} next: send a token from ocw token new as a Bearer token")
+            await _refuse(send, 404, f"{what} next: send a token from ocw token new as a Bearer token")
             return
         if scope["path"] == "/health":
             await self._app(scope, receive, send)
@@ -94,15 +95,13 @@ class AuthMiddleware:
         token = _token(headers)
         principal = self._keyring.find(token) if token is not None else None
         if token is None or principal is None:
-            await _refuse(send, 401, "UNAUTHORIZED", _unauthorized("authorization" in headers))
+            await _refuse(send, 401, _unauthorized("authorization" in headers))
             return
         access = AccessToken(token="", client_id=principal.name, scopes=list(principal.scopes))
         scope["user"] = AuthenticatedUser(access)
         connection = scope.get("state", {}).get(CONNECTION)
         if connection is not None and not connection.belongs_to(principal.name):
-            await _refuse(
-                send, 503, "BUSY", _busy("too many connections. limit=those of one token actual=more"), *LATER
-            )
+            await _refuse(send, 503, _busy("too many connections. limit=those of one token actual=more"), *LATER)
             return
         answer = _Response(send)
         try:
@@ -112,12 +111,12 @@ class AuthMiddleware:
             ):
                 await self._bounded(scope, received, answer)
             if valid.cancelled_caught:
-                await answer.end(401, "UNAUTHORIZED", _unauthorized(True))
+                await answer.end(401, _unauthorized(True))
         except TimeoutError:
             what = f"the body did not arrive in time. limit={BODY_S:g}s actual=more next: send it faster"
-            await answer.end(408, "SLOW_BODY", what)
+            await answer.end(408, what)
         except QuotaExceeded as error:
-            await answer.end(503, "BUSY", _busy(str(error)), *LATER)
+            await answer.end(503, _busy(str(error)), *LATER)
         except ClientDisconnect:
             # The client is gone; there is no one to answer.
             return
@@ -127,20 +126,18 @@ class AuthMiddleware:
         found = self._keyring.find(token)
         return found is not None and found.name == name
 
-    def _host_or_origin_error(self, headers: Headers) -> tuple[int, str, str] | None:
+    def _host_or_origin_error(self, headers: Headers) -> tuple[int, str] | None:
         asked = headers.getlist("host")
         if len(asked) != 1 or _name(asked[0]) not in self._hosts:
             known = ",".join(sorted(self._hosts))
             return (
                 421,
-                "WRONG_HOST",
                 f"this server has no such host name. limit={known} actual={_shown(asked)} next: use one of these",
             )
         origins = headers.getlist("origin")
         if any(_origin(origin) not in self._hosts for origin in origins):
             return (
                 403,
-                "WRONG_ORIGIN",
                 f"pages of that origin are not allowed. limit=allowed hosts actual={_shown(origins)} next: none",
             )
         return None
@@ -172,7 +169,7 @@ class _Concurrency:
             await asyncio.wait_for(turn.acquire(), PATIENCE_S)
         except TimeoutError:
             what = _busy(f"too many requests at once. limit={AT_ONCE} requests for {PATIENCE_S:g}s actual=more")
-            await _refuse(send, 503, "BUSY", what, *LATER)
+            await _refuse(send, 503, what, *LATER)
             return
         try:
             await self._app(scope, receive, send)
@@ -193,10 +190,10 @@ class _Response:
         self._ended = message["type"] == "http.response.body" and not message.get("more_body", False)
         await self._send(message)
 
-    async def end(self, status: int, code: str, what: str, *more: tuple[str, str]) -> None:
+    async def end(self, status: int, what: str, *more: tuple[str, str]) -> None:
         """Send an error if nothing was sent yet, else end the stream."""
         if not self._started:
-            await _refuse(self._send, status, code, what, *more)
+            await _refuse(self._send, status, what, *more)
         elif not self._ended:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -250,8 +247,8 @@ def _shown(values: list[str]) -> str:
     return repr(values[0][:60]) if len(values) == 1 else f"{len(values)} of them"
 
 
-async def _refuse(send: Send, status: int, code: str, what: str, *more: tuple[str, str]) -> None:
-    body = json.dumps({"error": f"{code}: {what}"}).encode()
+async def _refuse(send: Send, status: int, what: str, *more: tuple[str, str]) -> None:
+    body = json.dumps({"error": f"{HTTP_CODES[status]}: {what}"}).encode()
     headers = [("content-type", "application/json"), ("content-length", str(len(body))), *more]
     if status == 401:
         headers.append(("www-authenticate", "Bearer"))

@@ -143,7 +143,8 @@ class EngineClient:
         structured = answer.get("structuredContent")
         if not isinstance(structured, dict):
             text = " ".join(each.get("text", "") for each in answer.get("content", ()))
-            raise EngineError(text, text.partition(":")[0])
+            code, _, what = text.partition(": ")
+            raise EngineError(code, what)
         return structured
 
     def disconnect(self) -> None:
@@ -175,7 +176,7 @@ class EngineClient:
         except NoAnswerError:
             raise AttachError(f"no engine answers at {address.url}; {_HOW}") from None
         except MCPError as error:
-            raise EngineError(f"PROTOCOL: {error}", "PROTOCOL") from None
+            raise EngineError("PROTOCOL", str(error)) from None
 
 
 def connect(state: str | Path | None = None, *, url: str | None = None, token: str | None = None) -> EngineClient:
@@ -216,6 +217,11 @@ def _address_of(directory: Path) -> Address:
 
 
 def _argument(name: str, value: object) -> object:
+    """Return an argument as JSON values, a Decimal as text. Raises AttachError for a number that is not finite."""
+    if isinstance(value, dict):
+        return {key: _argument(f"{name}.{key}", each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_argument(f"{name}[{place}]", each) for place, each in enumerate(value)]
     if isinstance(value, Decimal | float) and not math.isfinite(value):
         raise AttachError(f"{name} is {value}; expected a finite number", "BAD_ARGUMENTS")
     return str(value) if isinstance(value, Decimal) else value

@@ -6,9 +6,9 @@ the protocol version without sessions, so a restart of the engine between two ca
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, NoReturn, Protocol, cast
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -22,7 +22,6 @@ from mcp.types import (
     PROTOCOL_VERSION_META_KEY,
     CallToolRequestParams,
     CallToolResult,
-    CompleteRequestParams,
     CompleteResult,
     ElicitRequestFormParams,
     GetPromptRequestParams,
@@ -34,10 +33,10 @@ from mcp.types import (
     ListResourceTemplatesResult,
     ListToolsResult,
     PaginatedRequestParams,
-    ReadResourceRequestParams,
     ReadResourceResult,
     TextContent,
 )
+from pydantic import BaseModel
 
 from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.errors import AttachError, InvariantError, OcwError
@@ -57,12 +56,10 @@ STATUS: Final = "ocw_get_status"
 _OWN_META: Final = frozenset({PROTOCOL_VERSION_META_KEY, CLIENT_INFO_META_KEY, CLIENT_CAPABILITIES_META_KEY})
 
 _Context = ServerRequestContext[Any]
+_Result = TypeVar("_Result", bound=BaseModel)
 
-
-class Attach(Protocol):
-    """Returns the address of the engine. Raises AttachError."""
-
-    def __call__(self, silent: Address | None = None) -> Awaitable[Address]: ...
+Attach = Callable[[Address | None], Awaitable[Address]]
+"""Returns the address of an engine, but not the given one, at which no engine answered. Raises AttachError."""
 
 
 class Session:
@@ -96,10 +93,10 @@ class Bridge:
             on_call_tool=self._call,
             on_list_resources=self._list_resources,
             on_list_resource_templates=self._list_templates,
-            on_read_resource=self._read,
+            on_read_resource=self._forwarded_to(ReadResourceResult),
             on_list_prompts=self._list_prompts,
             on_get_prompt=self._prompt,
-            on_completion=self._complete,
+            on_completion=self._forwarded_to(CompleteResult),
         )
         self.server.middleware.append(require_texts)
 
@@ -125,8 +122,6 @@ class Bridge:
             return unknown_tool(params.name, self._reads)
         try:
             return await self._answered(ctx, params.name)
-        except EngineError as error:
-            return failed(str(error))
         except OcwError as error:
             return failed(_error_text(error))
         except MCPError as error:
@@ -140,27 +135,25 @@ class Bridge:
     ) -> ListResourceTemplatesResult:
         return ListResourceTemplatesResult(resource_templates=await self._offered.list_resource_templates())
 
-    async def _read(self, ctx: _Context, params: ReadResourceRequestParams) -> ReadResourceResult:
-        return ReadResourceResult.model_validate(await self._forward_or_raise(ctx), by_name=False)
-
     async def _list_prompts(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListPromptsResult:
         return ListPromptsResult(prompts=await self._offered.list_prompts())
 
     async def _prompt(self, ctx: _Context, params: GetPromptRequestParams) -> GetPromptResult:
         require_arguments(await self._offered.list_prompts(), params.name, params.arguments)
-        return GetPromptResult.model_validate(await self._forward_or_raise(ctx), by_name=False)
+        return await self._forwarded_to(GetPromptResult)(ctx, params)
 
-    async def _complete(self, ctx: _Context, params: CompleteRequestParams) -> CompleteResult:
-        return CompleteResult.model_validate(await self._forward_or_raise(ctx), by_name=False)
+    def _forwarded_to(self, kind: type[_Result]) -> Callable[[_Context, Any], Awaitable[_Result]]:
+        """Return a handler that forwards a request to the engine. `kind`, the type of its result, has no error field,
+        so errors become protocol errors."""
 
-    async def _forward_or_raise(self, ctx: _Context) -> dict[str, Any]:
-        """Forward a request whose result type has no error field; errors become protocol errors."""
-        try:
-            return await self._forward(ctx, dict(ctx.params or {}), again=True)
-        except EngineError as error:
-            raise MCPError(INTERNAL_ERROR, str(error)) from None
-        except OcwError as error:
-            raise MCPError(INTERNAL_ERROR, _error_text(error)) from None
+        async def forwarded(ctx: _Context, params: Any) -> _Result:
+            try:
+                answer = await self._forward(ctx, dict(ctx.params or {}), again=True)
+            except OcwError as error:
+                raise MCPError(INTERNAL_ERROR, _error_text(error)) from None
+            return kind.model_validate(answer, by_name=False)
+
+        return forwarded
 
     async def _answered(self, ctx: _Context, tool: str) -> CallToolResult | InputRequiredResult:
         """Forward a call. The engine's question to the person goes to the client as its protocol version has it."""
@@ -175,8 +168,9 @@ class Bridge:
             answers = {key: await _ask_person(ctx, each.params) for key, each in (wanted.input_requests or {}).items()}
             params |= {"inputResponses": answers, "requestState": wanted.request_state}
         raise EngineError(
-            f"BAD_ANSWER: the engine asked too many questions during one call. limit={ROUNDS} actual=more "
-            "next: report it to the operator"
+            "BAD_ANSWER",
+            f"the engine asked too many questions during one call. limit={ROUNDS} actual=more "
+            "next: report it to the operator",
         )
 
     async def _with_notice(self, ctx: _Context, tool: str, answer: CallToolResult) -> CallToolResult:
@@ -195,13 +189,13 @@ class Bridge:
         notice = ((status or {}).get("engine") or {}).get("notice")
         if not notice:
             return answer
-        structured = answer.structured_content
+        structured, content = answer.structured_content, [*answer.content]
         if structured is not None and isinstance(structured.get("meta"), dict):
             structured = structured | {"meta": structured["meta"] | {"notice": notice}}
-        content = [*answer.content]
-        if content and isinstance(first := content[0], TextContent) and notice not in first.text:
-            head, _, rest = first.text.partition("\n")
-            content[0] = TextContent(type="text", text="\n".join([head, notice, *([rest] if rest else [])]))
+        # The text of the status has the notice already.
+        if tool != STATUS and content and isinstance(first := content[0], TextContent):
+            head, *rest = first.text.split("\n", 1)
+            content[0] = TextContent(type="text", text="\n".join([head, notice, *rest]))
         return answer.model_copy(update={"content": content, "structured_content": structured})
 
     async def _find_engine(self, ctx: _Context, silent: Address | None) -> tuple[Address, int]:
@@ -229,11 +223,7 @@ class Bridge:
                 silent = address
             except EngineStoppedError:
                 if not again:
-                    raise EngineError(
-                        "ENGINE_STOPPED: the engine stopped before its answer; the call may have taken effect. "
-                        "limit=a running engine actual=stopped next: call again with the same key, which does "
-                        "nothing twice"
-                    ) from None
+                    raise
                 silent = address
             else:
                 session.at = address
@@ -282,6 +272,9 @@ async def _ask_person(ctx: _Context, wanted: Any) -> dict[str, Any]:
 
 
 def _error_text(error: OcwError) -> str:
+    """Return the text of an error with its code and the next step; the text of an EngineError has both already."""
+    if isinstance(error, EngineError):
+        return str(error)
     return f"{error.code if isinstance(error, AttachError) else 'NO_ENGINE'}: {error}. next: report it to the operator"
 
 

@@ -27,6 +27,7 @@ from mcp.types import (
 from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.errors import AttachError
 from ocw_mcp.interfaces.mcp.asking import ERA
+from ocw_mcp.interfaces.mcp.wire import HTTP_CODES
 
 if TYPE_CHECKING:
     import httpx2
@@ -36,7 +37,6 @@ ANSWER_S: Final = 60.0
 CONNECT_S: Final = 5.0
 LARGEST_CALL: Final = 1 << 20
 """Bytes of one request that the engine accepts."""
-TOO_LARGE: Final = f"TOO_LARGE: the arguments are too large. limit={LARGEST_CALL} bytes actual={{}} next: send less"
 IDLE_S: Final = 20.0
 """Idle time after which a connection is not reused; the engine closes it after 30 s."""
 
@@ -44,15 +44,25 @@ Progress = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class EngineError(AttachError):
-    """The engine answered with an error of its own: `CODE: what happened. ... next: ...`."""
+    """The engine did not answer with a result. The text begins with the code and ends with the next step."""
+
+    def __init__(self, code: str, what: str) -> None:
+        super().__init__(f"{code}: {what}", code)
 
 
 class NoAnswerError(AttachError):
     """Nothing listens at the address, so the call was not made."""
 
 
-class EngineStoppedError(AttachError):
+class EngineStoppedError(EngineError):
     """The engine stopped between the call and its answer: the call may have taken effect."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "ENGINE_STOPPED",
+            "the engine stopped before its answer; the call may have taken effect. limit=a running engine "
+            "actual=stopped next: call again with the same key, which does nothing twice",
+        )
 
 
 class EngineLink:
@@ -74,7 +84,7 @@ class EngineLink:
     ) -> dict[str, Any]:
         """Return the result of one request.
 
-        Raises MCPError for the engine's protocol errors, EngineError, NoAnswerError and EngineStoppedError.
+        Raises MCPError for a protocol error of the engine, NoAnswerError, and EngineError for other errors.
         """
         import httpx2
 
@@ -91,7 +101,7 @@ class EngineLink:
             headers[MCP_NAME_HEADER] = encode_header_value(str(params[key]))
         content = json.dumps(body, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
         if len(content) > LARGEST_CALL:
-            raise EngineError(TOO_LARGE.format(len(content)))
+            raise _too_large(str(len(content)))
         http = await self._connection(address)
         try:
             async with http.stream("POST", "/mcp", content=content, headers=headers) as response:
@@ -100,11 +110,12 @@ class EngineLink:
             raise NoAnswerError("nothing listens at the address of the engine") from None
         except httpx2.ReadTimeout:
             raise EngineError(
-                f"NO_ANSWER: the engine has not answered in time; the call may have taken effect. "
-                f"limit={ANSWER_S:g}s actual=more next: call again with the same key"
+                "NO_ANSWER",
+                f"the engine has not answered in time; the call may have taken effect. limit={ANSWER_S:g}s "
+                "actual=more next: call again with the same key",
             ) from None
         except httpx2.HTTPError:
-            raise EngineStoppedError("the engine stopped before it answered") from None
+            raise EngineStoppedError from None
 
     async def close(self) -> None:
         """Close the connection."""
@@ -113,14 +124,13 @@ class EngineLink:
             await http.aclose()
 
     async def _connection(self, address: Address) -> "httpx2.AsyncClient":
-        if self._http is not None and self._to == address:
-            return self._http
-        import ssl
+        while self._http is not None and self._to != address:
+            await self.close()
+        if self._http is None:
+            import ssl
 
-        import httpx2
+            import httpx2
 
-        await self.close()
-        if self._http is None or self._to != address:
             # An engine on this machine is reached over plain HTTP and without proxies. An empty SSL context avoids
             # loading all certificates, which takes longer than fifty calls.
             plain = not address.url.startswith("https:")
@@ -148,16 +158,17 @@ async def _answer(response: "httpx2.Response", progress: Progress | None) -> dic
                 return _result(message)
             if message["method"] == "notifications/progress" and progress is not None:
                 await progress(message.get("params") or {})
-        raise EngineStoppedError("the engine stopped before it answered")
+        raise EngineStoppedError
     body = await response.aread()
     try:
         answer: Any = json.loads(body)
     except ValueError:
         answer = None
-    if isinstance(answer, dict) and "jsonrpc" in answer:
+    if not isinstance(answer, dict):
+        answer = {}
+    if "jsonrpc" in answer:
         return _result(answer)
-    text = answer.get("error") if isinstance(answer, dict) else None
-    raise EngineError(_error_text(response.status_code, text if isinstance(text, str) else ""))
+    raise _http_error(response.status_code, str(answer.get("error")))
 
 
 async def _events(response: "httpx2.Response") -> AsyncIterator[dict[str, Any]]:
@@ -176,22 +187,32 @@ def _result(message: dict[str, Any]) -> dict[str, Any]:
         raise MCPError.from_jsonrpc_error(JSONRPCError.model_validate(message))
     result = message.get("result")
     if not isinstance(result, dict):
-        raise EngineError(_error_text(200, ""))
+        raise _http_error(200, "")
     return result
 
 
-def _error_text(status: int, text: str) -> str:
-    """Return the text of an HTTP error, with the next step for the client or the operator."""
-    match status:
-        case 401:
-            return (
-                "UNAUTHORIZED: the engine does not accept the token of this program. limit=the token in serve.json "
-                "actual=an unknown or revoked token next: ask the operator to restart the engine or this client"
-            )
-        case 413:
-            return TOO_LARGE.format("more")
-        case 503:
-            return text or "BUSY: the engine has too many connections. limit=256 actual=more next: try again later"
-        case _:
-            what = "the server at the address is not an engine"
-            return text or f"BAD_ANSWER: {what}. limit=MCP actual=HTTP {status} next: report it to the operator"
+def _http_error(status: int, text: str) -> EngineError:
+    """Return the error for an HTTP answer that is no MCP message.
+
+    `text` counts as an error of an engine only if it begins with the code of this HTTP status.
+    """
+    code = HTTP_CODES.get(status, "BAD_ANSWER")
+    if status == 401:
+        return EngineError(
+            code,
+            "the engine does not accept the token of this program. limit=the token in serve.json actual=an unknown or "
+            "revoked token next: ask the operator to restart the engine or this client",
+        )
+    if status == 413:
+        return _too_large("more")
+    if text.startswith(f"{code}: "):
+        return EngineError(code, text.removeprefix(f"{code}: "))
+    if status == 503:
+        return EngineError(code, "the engine has too many connections. limit=256 actual=more next: try again later")
+    what = f"the server at the address is not an engine. limit=MCP actual=HTTP {status} next: report it to the operator"
+    return EngineError("BAD_ANSWER", what)
+
+
+def _too_large(actual: str) -> EngineError:
+    what = f"the arguments are too large. limit={LARGEST_CALL} bytes actual={actual} next: send less"
+    return EngineError(HTTP_CODES[413], what)

@@ -15,7 +15,7 @@ from mcp.types import (
 
 from ocw_mcp.domain.requests import RequestCode
 from ocw_mcp.interfaces.mcp.access import GetFacade
-from ocw_mcp.interfaces.mcp.tool import OcwTool
+from ocw_mcp.interfaces.mcp.tool import FailedResult, OcwTool
 
 MOST_OFFERED: Final = 50
 _NOT_THERE: Final = (RequestCode.UNKNOWN_SYMBOL, RequestCode.UNKNOWN_ID, RequestCode.BAD_DAY)
@@ -31,7 +31,7 @@ def add_resources(server: MCPServer[Any], get_facade: GetFacade, tools: list[Ocw
         block = answer.content[0]
         assert block.type == "text"
         if answer.is_error:
-            missing = block.text.startswith(_NOT_THERE)
+            missing = isinstance(answer, FailedResult) and answer.code in _NOT_THERE
             raise ResourceNotFoundError(block.text) if missing else ResourceError(block.text)
         return block.text
 

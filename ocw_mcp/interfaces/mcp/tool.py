@@ -14,8 +14,9 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from ocw_mcp.adapters.control.tokens import Principal
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.interfaces.mcp.asking import unusable_answer
 from ocw_mcp.interfaces.mcp.callers import TRADES, caller
@@ -50,41 +51,53 @@ class OcwTool(Tool):
         """Run a call. An unexpected exception is logged, and its text is not shown to the client."""
         known = self.parameters["properties"]
         unknown = sorted(set(arguments) - set(known))
-        if unknown and not self.reads:
-            error = RequestError(
+        given = {
+            name: value
+            for name, value in arguments.items()
+            if name in known and not (value is None and self._may_be_null(name))
+        }
+        try:
+            if not self.reads:
+                self._check_acting(unknown, caller(context))
+            # Every answer is made from its typed result (`respond`), so the SDK need not validate it again.
+            result = await super().run(given, context, convert_result=False)
+            return _ignoring(unknown, result) if unknown else result
+        except RequestError as error:
+            return failed(error)
+        except ToolError as raised:
+            cause = raised.__cause__
+            if isinstance(cause, RequestError):
+                return failed(cause)
+            if isinstance(cause, ToolError):
+                return failed(unusable_answer())
+            if isinstance(cause, ValidationError) and not isinstance(raised, UnexpectedToolError):
+                return failed(_bad_arguments(cause, self.name))
+            log.error("tool %s failed", self.name, exc_info=cause)
+            return failed(f"INTERNAL: {self.name} failed; the engine keeps running. next: ask the operator for the log")
+
+    def _check_acting(self, unknown: list[str], who: Principal) -> None:
+        """Check a call of a tool that acts. Raises RequestError for unknown arguments or without scope `trade`."""
+        if unknown:
+            raise RequestError(
                 RequestCode.BAD_ARGUMENTS,
                 limit=",".join(self.parameters["properties"]) or "no argument",
                 actual=repr(unknown[0][:40]),
                 next_=f"call {self.name} with these arguments only",
             )
-            return failed(str(error))
-        if not self.reads and TRADES not in (who := caller(context)).scopes:
-            error = RequestError(
+        if TRADES not in who.scopes:
+            raise RequestError(
                 RequestCode.FORBIDDEN,
                 limit=f"scope {TRADES}",
                 actual=",".join(who.scopes) or "none",
                 next_="call tools that read",
             )
-            return failed(str(error))
-        try:
-            # Every answer is made from its typed result (`respond`), so the SDK need not validate it again.
-            given = {
-                name: value
-                for name, value in arguments.items()
-                if name in known and not (value is None and self._may_be_null(name))
-            }
-            result = await super().run(given, context, convert_result=False)
-            return _ignoring(unknown, result) if unknown else result
-        except ToolError as raised:
-            cause = raised.__cause__
-            if isinstance(cause, RequestError):
-                return failed(str(cause))
-            if isinstance(cause, ToolError):
-                return failed(str(unusable_answer()))
-            if isinstance(cause, ValidationError) and not isinstance(raised, UnexpectedToolError):
-                return failed(str(_bad_arguments(cause, self.name)))
-            log.error("tool %s failed", self.name, exc_info=cause)
-            return failed(f"INTERNAL: {self.name} failed; the engine keeps running. next: ask the operator for the log")
+
+
+class FailedResult(CallToolResult):
+    """An error as a result."""
+
+    code: RequestCode | None = Field(default=None, exclude=True)
+    """The code of the request error with which the text begins. The result as JSON has the text only."""
 
 
 def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta: bool = False) -> OcwTool:
@@ -101,7 +114,10 @@ def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta
     tool.parameters = lean(tool.parameters)
     metadata = tool.fn_metadata
     assert metadata.output_schema is not None, f"{tool.name} has no typed result"
-    metadata.output_schema = _lean_output(metadata.output_schema, shows_meta=shows_meta)
+    output = lean(metadata.output_schema, of_result=True) | {"required": ["meta"]}
+    if not shows_meta:
+        output["properties"]["meta"] = {"type": "object"}
+    metadata.output_schema = output
     assert isinstance(tool, OcwTool)
     if not tool.resolved_params:
         # A resolver of a parameter belongs to one server; everything else depends on the function only.
@@ -115,18 +131,21 @@ def respond(result: BaseModel, text: str, *, is_error: bool = False) -> CallTool
     return CallToolResult(content=[block], structured_content=result.model_dump(mode="json"), is_error=is_error)
 
 
-def failed(text: str) -> CallToolResult:
+def failed(error: RequestError | str) -> FailedResult:
     """Return an error as a result."""
-    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+    code = error.code if isinstance(error, RequestError) else None
+    return FailedResult(content=[TextContent(type="text", text=str(error))], is_error=True, code=code)
 
 
-def lean(schema: dict[str, Any], *, nulls: bool = False) -> dict[str, Any]:
-    """Return an equivalent JSON schema without titles and references.
+def lean(schema: dict[str, Any], *, of_result: bool = False) -> dict[str, Any]:
+    """Return a JSON schema without titles and references.
 
-    Without `nulls` it has no `null` and no list of types, which several clients reject. An argument that is not
-    required may still be null at run time and then counts as absent, except a number.
+    The schema of arguments has no `null` and no list of types, which several clients reject: an optional argument that
+    is null counts as absent, except a number. The schema `of_result` keeps them, since clients validate results, but
+    has no descriptions and no `required` lists.
     """
     definitions = schema.get("$defs", {})
+    dropped = {"title", "$defs"} | ({"description", "required"} if of_result else set())
 
     def plain(part: Any) -> Any:
         if isinstance(part, list):
@@ -138,48 +157,19 @@ def lean(schema: dict[str, Any], *, nulls: bool = False) -> dict[str, Any]:
         kept = {
             key: {name: plain(field) for name, field in value.items()} if key == "properties" else plain(value)
             for key, value in part.items()
-            if key not in ("title", "$defs") and not (key == "default" and value is None)
+            if key not in dropped and not (key == "default" and value is None)
             # Google's SDK reads this value as a schema; unknown fields are refused by name at run time.
             if not (key == "additionalProperties" and value is False)
         }
-        return _joined(kept, nulls=nulls)
+        choices = kept.get("anyOf", ())
+        if of_result or len(choices) != 2 or choices[1] != {"type": "null"}:
+            return kept
+        del kept["anyOf"]
+        return choices[0] | kept
 
     result = plain(schema)
     assert isinstance(result, dict)
     return result
-
-
-def _lean_output(schema: dict[str, Any], *, shows_meta: bool) -> dict[str, Any]:
-    """Return the schema of a result without descriptions and without `required` lists.
-
-    Nullable fields stay nullable, since clients validate results against the schema.
-    """
-
-    def bare(part: Any) -> Any:
-        if isinstance(part, list):
-            return [bare(each) for each in part]
-        if not isinstance(part, dict):
-            return part
-        return {
-            key: {name: bare(field) for name, field in value.items()} if key == "properties" else bare(value)
-            for key, value in part.items()
-            if key not in ("description", "required")
-        }
-
-    result = bare(lean(schema, nulls=True))
-    assert isinstance(result, dict)
-    if not shows_meta:
-        result["properties"]["meta"] = {"type": "object"}
-    return result | {"required": ["meta"]}
-
-
-def _joined(part: dict[str, Any], *, nulls: bool) -> dict[str, Any]:
-    """Return an `anyOf` of one type and null as that type alone, unless `nulls` are to be kept."""
-    choices = part.get("anyOf", ())
-    if nulls or len(choices) != 2 or choices[1] != {"type": "null"}:
-        return part
-    one: dict[str, Any] = choices[0]
-    return one | {key: value for key, value in part.items() if key != "anyOf"}
 
 
 def _ignoring(unknown: list[str], result: Any) -> Any:
@@ -197,11 +187,9 @@ def _ignoring(unknown: list[str], result: Any) -> Any:
 def _bad_arguments(error: ValidationError, tool: str) -> RequestError:
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "arguments"
-    given = first.get("input")
-    shown = "nothing" if first["type"] == "missing" else repr(given)[:40]
     return RequestError(
         RequestCode.BAD_ARGUMENTS,
         limit=f"{where}: {first['msg'][:120]}",
-        actual=shown,
+        actual="nothing" if first["type"] == "missing" else repr(first.get("input"))[:40],
         next_=f"see the input schema of {tool}",
     )

@@ -26,6 +26,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LONGEST_LINE: Final = 1 << 23
 """Bytes of one message over standard input; a longer one is skipped and refused."""
 
+HTTP_CODES: Final = {
+    401: "UNAUTHORIZED",
+    403: "WRONG_ORIGIN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    408: "SLOW_BODY",
+    413: "TOO_LARGE",
+    421: "WRONG_HOST",
+    503: "BUSY",
+}
+"""The code with which the text of an HTTP error begins, by status."""
+
 _BOM: Final = b"\xef\xbb\xbf"
 _LONG_INTEGER: Final = re.compile(rb"[0-9]{309}")
 _decode: Final = msgspec.json.Decoder().decode

@@ -19,7 +19,7 @@ from ocw_mcp.interfaces.auth import AT_ONCE, LARGEST_BODY, AuthMiddleware
 from ocw_mcp.interfaces.mcp import account_view
 from ocw_mcp.interfaces.mcp.access import GetFacade, meta
 from ocw_mcp.interfaces.mcp.results import StatusResult
-from ocw_mcp.interfaces.mcp.wire import StrictBodies
+from ocw_mcp.interfaces.mcp.wire import HTTP_CODES, StrictBodies
 from ocw_mcp.interfaces.quotas import SESSIONS
 from ocw_mcp.interfaces.rest.metrics import EngineMetrics
 
@@ -84,10 +84,10 @@ def application(
 async def _refused(request: Request, error: Exception) -> Response:
     """Return the error for an unknown route or method, in the form of all other errors."""
     assert isinstance(error, HTTPException), "the handler is registered for these alone"
-    path, known = request.url.path[:60], "/health, /status, /metrics and /mcp"
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "GET")
-        text = f"METHOD_NOT_ALLOWED: not a method of this route. limit={allowed} actual={request.method} next: use it"
+        text = f"{HTTP_CODES[405]}: not a method of this route. limit={allowed} actual={request.method} next: use it"
     else:
-        text = f"NOT_FOUND: no such route. limit={known} actual={path!r} next: use one of these"
+        known, path = "/health, /status, /metrics and /mcp", request.url.path[:60]
+        text = f"{HTTP_CODES[404]}: no such route. limit={known} actual={path!r} next: use one of these"
     return JSONResponse({"error": text}, error.status_code, headers=error.headers)

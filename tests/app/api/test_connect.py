@@ -1,5 +1,7 @@
 """`connect`: a client of a running engine, over HTTP on a port of this machine."""
 
+import socket
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -87,6 +89,12 @@ def test_a_number_that_is_not_finite_is_refused(client: EngineClient, stop: floa
         client.preview("ETHUSDT", "BUY", size=0.05, stop=stop)
 
 
+def test_number_in_a_leg_that_is_not_finite_is_refused(client: EngineClient) -> None:
+    leg = {"symbol": "ETHUSDT", "action": "BUY", "size": Decimal("0.05"), "stop": float("nan")}
+    with pytest.raises(AttachError, match=r"legs\[0\].stop is nan; expected a finite number"):
+        client.call("decisions_submit", wake=1, legs=[leg])
+
+
 def test_a_token_that_reads_places_nothing(engine: Engine) -> None:
     with connect(url=f"{engine.url}/mcp", token=engine.reads) as client:
         assert client.status().meta.mode == "paper"
@@ -95,8 +103,33 @@ def test_a_token_that_reads_places_nothing(engine: Engine) -> None:
 
 
 def test_a_token_that_is_unknown_is_refused(engine: Engine) -> None:
-    with pytest.raises(AttachError, match="UNAUTHORIZED: the engine does not accept the token"):
+    with pytest.raises(AttachError, match="UNAUTHORIZED: the engine does not accept the token") as refused:
         connect(url=engine.url, token="made up")
+    assert refused.value.code == "UNAUTHORIZED"
+
+
+UNUSABLE = {
+    "BUSY": b'HTTP/1.1 503 No\r\ncontent-length: 28\r\n\r\n{"error": "BUSY: too much."}',
+    "BAD_ANSWER": b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>",
+    "ENGINE_STOPPED": b"",
+}
+
+
+@pytest.mark.parametrize("code", UNUSABLE)
+def test_answer_that_is_no_result_raises_its_code(code: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(65_536)
+                connection.sendall(UNUSABLE[code])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(AttachError, match=f"^{code}: ") as raised:
+            connect(url=f"http://127.0.0.1:{server.getsockname()[1]}", token="t")
+        thread.join()
+    assert raised.value.code == code
 
 
 def test_the_engine_of_a_state_directory_is_found(engine: Engine, tmp_path: Path) -> None:

@@ -9,7 +9,13 @@ import pytest
 from mcp import Client
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
-from mcp.types import PromptReference, ResourceTemplateReference, TextContent, TextResourceContents
+from mcp.types import (
+    INVALID_PARAMS,
+    PromptReference,
+    ResourceTemplateReference,
+    TextContent,
+    TextResourceContents,
+)
 
 from ocw_mcp.interfaces.mcp.server import build
 from tests.support.facades import FacadeRun
@@ -76,8 +82,9 @@ async def test_each_resource_reads_like_its_tool(server: MCPServer[Any], era: st
 )
 async def test_missing_resource_is_a_protocol_error(server: MCPServer[Any], uri: str, said: str) -> None:
     async with Client(server) as client:
-        with pytest.raises(MCPError, match=said):
+        with pytest.raises(MCPError, match=said) as raised:
             await client.read_resource(uri)
+    assert raised.value.code == INVALID_PARAMS
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
