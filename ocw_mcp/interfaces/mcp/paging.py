@@ -16,6 +16,11 @@ def cursor(tool: str, place: int | None) -> str | None:
     return None if place is None else f"{tool}:{place}"
 
 
+def older(cursor: str | None) -> list[str]:
+    """Return the last line of a page that is not the last one."""
+    return [f"older: cursor={cursor}"] if cursor else []
+
+
 def order_ref(text: str) -> OrderRef:
     """Return the order with an id such as `3-e-0`. Raises RequestError for a malformed id."""
     found = re.fullmatch(r"([0-9]{1,9})-([estx])-([0-9]{1,9})", text.strip(), re.ASCII)

@@ -14,12 +14,14 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ocw_mcp.adapters.control.tokens import Principal
 from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.interfaces.mcp.access import headline
 from ocw_mcp.interfaces.mcp.asking import unusable_answer
 from ocw_mcp.interfaces.mcp.callers import TRADES, caller
+from ocw_mcp.interfaces.mcp.results import Result
 
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 
@@ -125,10 +127,15 @@ def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta
     return tool
 
 
-def respond(result: BaseModel, text: str, *, is_error: bool = False) -> CallToolResult:
+def text_of(result: Result, *lines: str) -> str:
+    """Return the text of an answer: the engine and the time, then its lines."""
+    return "\n".join([headline(result.meta), *lines])
+
+
+def respond(result: Result, *lines: str) -> CallToolResult:
     """Return a typed result together with the text that a model reads."""
-    block = TextContent(type="text", text=text)
-    return CallToolResult(content=[block], structured_content=result.model_dump(mode="json"), is_error=is_error)
+    block = TextContent(type="text", text=text_of(result, *lines))
+    return CallToolResult(content=[block], structured_content=result.model_dump(mode="json"))
 
 
 def failed(error: RequestError | str) -> FailedResult:

@@ -5,7 +5,6 @@ for that, and the engine would refuse it. The token names the caller, never an a
 """
 
 from collections.abc import Collection
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,11 +14,12 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 from ocw_mcp.domain.asks import TAINTED, CancelRequest, CloseRequest, HaltRequest, NoteRequest, ProtectionRequest
 from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
+from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.symbols import spelt
 from ocw_mcp.interfaces.mcp import paging, trade_view
 from ocw_mcp.interfaces.mcp.access import GetFacade, after_warm_up, meta
-from ocw_mcp.interfaces.mcp.account_tools import Amount, beyond_closing, require_one_size
+from ocw_mcp.interfaces.mcp.account_tools import Amount, beyond_closing, leg_of
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, at_most, cut, read
 from ocw_mcp.interfaces.mcp.asking import ERA, Consent, NotAsked, ask_within_call, can_ask
 from ocw_mcp.interfaces.mcp.callers import caller_name
@@ -100,17 +100,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         """Check an order by the code that places it, and keep it and its price for 60 s as a preview_id. Nothing is
         sent. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
         facade = after_warm_up(get_facade)()
-        chosen = Action(action)
-        require_one_size(chosen, size, quantity, limit)
-        leg = Leg(
-            facade.known(symbol),
-            chosen,
-            size=size if quantity is None else Decimal(1),
-            stop=stop,
-            target=target,
-            limit=limit,
-            leverage=leverage,
-        )
+        leg = leg_of(facade, symbol, action, size, quantity, limit, stop=stop, target=target, leverage=leverage)
         seen = facade.trading.preview(caller_name(ctx), leg, quantity)
         return trade_view.preview(meta(facade), leg, seen, facade.portfolio().scale)
 
@@ -167,7 +157,8 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         """Close a whole position at the market, reduce-only. If none is open yet, cancel its waiting entry."""
         facade = get_facade()
         answer = await facade.trading.ask(CloseRequest(key, caller_name(ctx), facade.known(symbol), rationale))
-        return trade_view.done(meta(facade), answer, trade_view.CLOSING)
+        canceled = isinstance(answer, OrderRef) and answer.leg is Purpose.ENTRY
+        return trade_view.done(meta(facade), answer, "entry canceled" if canceled else "closing")
 
     async def positions_set_protection(
         ctx: Context[Any, Any], symbol: str, key: Key, stop: Amount | None = None, target: Amount | None = None

@@ -3,16 +3,14 @@
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, TextContent
 
 from ocw_mcp.domain.asks import PREVIEW_GOOD_FOR_S, AwaitsApproval, Done
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.orders import OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.domain.time import iso
-from ocw_mcp.interfaces.mcp.access import headline
-from ocw_mcp.interfaces.mcp.account_view import largest_of, room, verdict
+from ocw_mcp.interfaces.mcp.account_tools import largest_of, notional_of, room, verdict
 from ocw_mcp.interfaces.mcp.results import Answered, DoneResult, LegAnswered, Meta, PreviewResult, SubmittedResult
 from ocw_mcp.interfaces.mcp.tool import respond
 from ocw_mcp.render.quotations import untrusted
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from ocw_mcp.engine.approvals import PendingOrder
     from ocw_mcp.engine.idempotency import Answer
     from ocw_mcp.runtime.trading import Previewed, Trading
-
-CLOSING: Final = "closing"
 
 _NEXT: Final = {
     RefusalCode.KEY_REUSED: "a key stands for one order; orders_get shows which one",
@@ -60,10 +56,9 @@ _NEXT: Final = {
 
 def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallToolResult:
     """Return the answer of `orders_preview`: the order with all its terms. `scale` multiplies the size limits."""
-    checked, kept = seen.checked, seen.preview
+    checked, kept, intent = seen.checked, seen.preview, seen.checked.intent
     refusal = None if checked.needs_approval else checked.refusal
-    notional = None if checked.worst_price is None else checked.quantity * checked.worst_price
-    intent = checked.intent
+    leverage = checked.leverage or intent.leverage
     result = PreviewResult(
         meta=meta,
         preview_id=None if kept is None else kept.preview_id,
@@ -73,24 +68,24 @@ def preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallTool
         action=leg.action,
         quantity=checked.quantity,
         price=checked.price,
-        notional=notional,
+        notional=notional_of(checked),
         largest=largest_of(checked.largest),
         type=intent.type,
         limit=intent.limit_price,
         stop=intent.protect_at,
         target=intent.target_at,
-        leverage=None if (leverage := checked.leverage or intent.leverage) is None else str(leverage),
+        leverage=None if leverage is None else str(leverage),
         scale=scale,
     )
     terms = ", ".join(f"{name} {getattr(result, name) or 'none'}" for name in ("limit", "stop", "target", "leverage"))
     bound = f"{result.type} order, {terms}; scale {result.scale} multiplies the size limits"
-    order = f"{leg.action} {result.quantity} {leg.symbol} at about {result.price}"
     if refusal is not None:
-        return respond(result, f"{headline(meta)}\n{leg.action} {leg.symbol} would not pass. {result.refusal}\n{bound}")
+        return respond(result, f"{leg.action} {leg.symbol} would not pass. {result.refusal}", bound)
     return respond(
         result,
-        f"{headline(meta)}\n{order}, {result.notional} at the worst fill: {verdict(checked)}\n"
-        f"{bound}\n"
+        f"{leg.action} {result.quantity} {leg.symbol} at about {result.price}, {result.notional} at the worst fill: "
+        f"{verdict(checked)}",
+        bound,
         f"preview_id {result.preview_id}, valid for {PREVIEW_GOOD_FOR_S} s; {room(checked)}",
     )
 
@@ -109,21 +104,22 @@ def question(pending: "PendingOrder") -> str:
 
 def done(meta: Meta, answer: "Answer", what: str) -> CallToolResult:
     """Return the answer to one request. A refusal is an error, so that it cannot be taken for a success."""
-    row = answered(answer)
-    result = DoneResult(meta=meta, **row)
+    result = DoneResult(meta=meta, **answered(answer))
     match answer:
-        case Refusal():
-            text = (
-                f"{row['refusal']} next: {_NEXT.get(answer.code, 'risk_check_order shows the verdict of every limit')}"
+        case Refusal(code=code):
+            next_ = _NEXT.get(code, "risk_check_order shows the verdict of every limit")
+            text = TextContent(type="text", text=f"{result.refusal} next: {next_}")
+            return CallToolResult(content=[text], structured_content=result.model_dump(mode="json"), is_error=True)
+        case AwaitsApproval(name):
+            return respond(
+                result,
+                f"approval_required: {name} waits until {result.until} for a person's approval (ocw approve {name}, "
+                "with the passphrase); without an answer it is denied. Call again with the same key to see the outcome",
             )
-            return respond(result, text, is_error=True)
-        case AwaitsApproval():
-            return respond(result, f"{headline(meta)}\napproval_required: {_waiting(answer)}")
-        case OrderRef(leg=leg):
-            happens = "entry canceled" if what == CLOSING and leg is Purpose.ENTRY else what
-            return respond(result, f"{headline(meta)}\n{happens}: order {answer}; follow it with orders_get")
+        case OrderRef():
+            return respond(result, f"{what}: order {answer}; follow it with orders_get")
         case Done():
-            return respond(result, f"{headline(meta)}\n{what}")
+            return respond(result, what)
 
 
 def submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trading: "Trading") -> CallToolResult:
@@ -141,8 +137,8 @@ def submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", tradi
     ]
     refused = [untrusted(each, 200) for each in answer.refused]
     result = SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
-    lines = (lines or ["every symbol is held"]) + [f"not taken: {each}" for each in refused]
-    return respond(result, "\n".join([headline(meta), f"wake {wake} answered", *lines]))
+    lines = lines or ["every symbol is held"]
+    return respond(result, f"wake {wake} answered", *lines, *(f"not taken: {each}" for each in refused))
 
 
 def answered(answer: "Answer | None") -> dict[str, Any]:
@@ -164,11 +160,3 @@ def answered(answer: "Answer | None") -> dict[str, Any]:
 def capped_refusal(refusal: Refusal) -> str:
     """Return a refusal on one line, with the caller's text in it capped."""
     return refusal.told(untrusted(refusal.limit, 80), untrusted(refusal.actual, 80))
-
-
-def _waiting(answer: AwaitsApproval) -> str:
-    return (
-        f"{answer.approval_id} waits until {iso(answer.expires_at)} for a person's approval (ocw approve "
-        f"{answer.approval_id}, with the passphrase); without an answer it is denied. Call again with the same key to "
-        "see the outcome"
-    )

@@ -16,8 +16,8 @@ from starlette.types import ASGIApp
 from ocw_mcp.adapters.control.tokens import Keyring
 from ocw_mcp.domain.orders import MOST_TOKENS
 from ocw_mcp.interfaces.auth import AT_ONCE, LARGEST_BODY, AuthMiddleware
-from ocw_mcp.interfaces.mcp import account_view
 from ocw_mcp.interfaces.mcp.access import GetFacade, meta
+from ocw_mcp.interfaces.mcp.account_tools import status_of
 from ocw_mcp.interfaces.mcp.results import StatusResult
 from ocw_mcp.interfaces.mcp.wire import HTTP_CODES, StrictBodies
 from ocw_mcp.interfaces.quotas import SESSIONS
@@ -69,7 +69,7 @@ def application(
     async def status() -> StatusResult:
         """Return the status, as the tool ocw_get_status does."""
         facade = get_facade()
-        return account_view.status_of(meta(facade), facade.status())
+        return status_of(meta(facade), facade.status())
 
     @app.get("/metrics")
     async def read_metrics() -> Response:

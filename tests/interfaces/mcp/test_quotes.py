@@ -16,8 +16,8 @@ from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondi
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest, Remark, SymbolWake
-from ocw_mcp.interfaces.mcp.account_view import refusal_line, refused_order
-from ocw_mcp.interfaces.mcp.history_view import journal
+from ocw_mcp.interfaces.mcp.account_tools import refusal_line, refused_order
+from ocw_mcp.interfaces.mcp.history_tools import journal
 from ocw_mcp.interfaces.mcp.paging import CONCISE, DETAILED
 from ocw_mcp.interfaces.mcp.results import JournalResult, Meta
 from ocw_mcp.render.quotations import Quotations
