@@ -37,29 +37,23 @@ def after_warm_up(get_facade: GetFacade) -> GetFacade:
 
 
 def wait_for_warm_up(get_facade: GetFacade, patience_s: float) -> ServerMiddleware[Any]:
-    """Return middleware that delays calls after a cold start until the engine is current, `patience_s` at most."""
+    """Return middleware that delays calls after a cold start until the engine is current, `patience_s` at most.
+
+    A halt is taken at once.
+    """
 
     async def waits(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        if ctx.method in ASKING and not _is_urgent(ctx):
-            await _wait(ctx, get_facade(), patience_s)
+        if ctx.method in ASKING and (ctx.params or {}).get("name") != "risk_halt":
+            now = asyncio.get_running_loop().time
+            began = reported = now()
+            while not get_facade().settled and now() - began < patience_s:
+                await asyncio.sleep(POLL_S)  # noqa: TID251 - waits in real time for the engine on this event loop
+                if now() - reported >= 1:
+                    reported = now()
+                    await ctx.session.report_progress(round(reported - began), patience_s, "the engine loads history")
         return await call_next(ctx)
 
     return waits
-
-
-async def _wait(ctx: ServerRequestContext[Any, Any], facade: "Facade", patience_s: float) -> None:
-    now = asyncio.get_running_loop().time
-    began = reported = now()
-    while not facade.settled and now() - began < patience_s:
-        await asyncio.sleep(POLL_S)  # noqa: TID251 - waits in real time for the engine on this event loop
-        if now() - reported >= 1:
-            reported = now()
-            await ctx.session.report_progress(round(reported - began), patience_s, "the engine loads history")
-
-
-def _is_urgent(ctx: ServerRequestContext[Any, Any]) -> bool:
-    """Return whether a call must not wait: a halt is taken at once."""
-    return (ctx.params or {}).get("name") == "risk_halt"
 
 
 def meta(facade: "Facade") -> Meta:
@@ -68,7 +62,7 @@ def meta(facade: "Facade") -> Meta:
 
 
 def headline(of: Meta) -> str:
-    """Return the same as the first line of a text."""
+    """Return the engine and the time of an answer as the first line of its text."""
     if of.catching_up:
         # An engine that replays after a crash may not know an open position yet: its answers must not look current.
         past = f"this shows the past as of {of.as_of}" if of.as_of else "nothing is replayed yet"

@@ -32,7 +32,6 @@ from mcp.types import (
     ListResourcesResult,
     ListResourceTemplatesResult,
     ListToolsResult,
-    PaginatedRequestParams,
     ReadResourceResult,
     TextContent,
 )
@@ -57,6 +56,7 @@ _OWN_META: Final = frozenset({PROTOCOL_VERSION_META_KEY, CLIENT_INFO_META_KEY, C
 
 _Context = ServerRequestContext[Any]
 _Result = TypeVar("_Result", bound=BaseModel)
+_Handler = Callable[[_Context, Any], Awaitable[_Result]]
 
 Attach = Callable[[Address | None], Awaitable[Address]]
 """Returns the address of an engine, but not the given one, at which no engine answered. Raises AttachError."""
@@ -80,23 +80,23 @@ class Bridge:
     ) -> None:
         """Raises SettingsError for an unknown toolset."""
         self._attach = attach
-        self._offered = build(_no_engine, version, toolsets, read_only=read_only)
-        self._reads: dict[str, bool] = {}
-        """By tool name, whether the tool only reads."""
+        self._offered = offered = build(_no_engine, version, toolsets, read_only=read_only)
         self.server: Server[Any] = Server(
             NAME,
             version=version,
-            title=self._offered.title,
+            title=offered.title,
             instructions=INSTRUCTIONS,
             lifespan=_session,
-            on_list_tools=self._list,
+            on_list_tools=_listing(ListToolsResult, "tools", offered.list_tools),
             on_call_tool=self._call,
-            on_list_resources=self._list_resources,
-            on_list_resource_templates=self._list_templates,
-            on_read_resource=self._forwarded_to(ReadResourceResult),
-            on_list_prompts=self._list_prompts,
+            on_list_resources=_listing(ListResourcesResult, "resources", offered.list_resources),
+            on_list_resource_templates=_listing(
+                ListResourceTemplatesResult, "resource_templates", offered.list_resource_templates
+            ),
+            on_read_resource=self._forwarding(ReadResourceResult),
+            on_list_prompts=_listing(ListPromptsResult, "prompts", offered.list_prompts),
             on_get_prompt=self._prompt,
-            on_completion=self._forwarded_to(CompleteResult),
+            on_completion=self._forwarding(CompleteResult),
         )
         self.server.middleware.append(require_texts)
 
@@ -111,15 +111,9 @@ class Bridge:
             lines.answer_with(refuse)
             await self.server.run(incoming, outgoing, self.server.create_initialization_options())
 
-    async def _list(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListToolsResult:
-        return ListToolsResult(tools=await self._offered.list_tools())
-
     async def _call(self, ctx: _Context, params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
-        if not self._reads:
-            listed = await self._offered.list_tools()
-            self._reads = {each.name: bool(each.annotations and each.annotations.read_only_hint) for each in listed}
-        if params.name not in self._reads:
-            return unknown_tool(params.name, self._reads)
+        if params.name not in self._offered.offered:
+            return unknown_tool(params.name, self._offered.offered)
         try:
             return await self._answered(ctx, params.name)
         except OcwError as error:
@@ -127,24 +121,13 @@ class Bridge:
         except MCPError as error:
             return failed(f"PROTOCOL: {error}. next: report it to the operator")
 
-    async def _list_resources(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
-        return ListResourcesResult(resources=await self._offered.list_resources())
-
-    async def _list_templates(
-        self, ctx: _Context, params: PaginatedRequestParams | None
-    ) -> ListResourceTemplatesResult:
-        return ListResourceTemplatesResult(resource_templates=await self._offered.list_resource_templates())
-
-    async def _list_prompts(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListPromptsResult:
-        return ListPromptsResult(prompts=await self._offered.list_prompts())
-
     async def _prompt(self, ctx: _Context, params: GetPromptRequestParams) -> GetPromptResult:
         require_arguments(await self._offered.list_prompts(), params.name, params.arguments)
-        return await self._forwarded_to(GetPromptResult)(ctx, params)
+        return await self._forwarding(GetPromptResult)(ctx, params)
 
-    def _forwarded_to(self, kind: type[_Result]) -> Callable[[_Context, Any], Awaitable[_Result]]:
-        """Return a handler that forwards a request to the engine. `kind`, the type of its result, has no error field,
-        so errors become protocol errors."""
+    def _forwarding(self, kind: type[_Result]) -> _Handler[_Result]:
+        """Return a handler that forwards a request to the engine. Its result, of type `kind`, has no error field, so
+        an error becomes a protocol error."""
 
         async def forwarded(ctx: _Context, params: Any) -> _Result:
             try:
@@ -159,7 +142,7 @@ class Bridge:
         """Forward a call. The engine's question to the person goes to the client as its protocol version has it."""
         params = dict(ctx.params or {})
         for _ in range(ROUNDS):
-            result = await self._forward(ctx, params, again=self._reads[tool])
+            result = await self._forward(ctx, params, again=self._offered.offered[tool])
             if result.get("resultType") != "input_required":
                 return await self._with_notice(ctx, tool, CallToolResult.model_validate(result, by_name=False))
             wanted = InputRequiredResult.model_validate(result, by_name=False)
@@ -182,11 +165,14 @@ class Bridge:
         status = answer.structured_content
         if tool != STATUS:
             try:
-                asked = await self._forward(ctx, {"name": STATUS, "arguments": {}}, again=True)
-            except (OcwError, MCPError):
-                return answer
-            status = asked.get("structuredContent")
-        notice = ((status or {}).get("engine") or {}).get("notice")
+                status = (await self._forward(ctx, {"name": STATUS, "arguments": {}}, again=True))["structuredContent"]
+            except (OcwError, MCPError, KeyError):
+                status = None
+        if status is None:
+            # The next answer gets the notice.
+            session.introduced = None
+            return answer
+        notice = (status.get("engine") or {}).get("notice")
         if not notice:
             return answer
         structured, content = answer.structured_content, [*answer.content]
@@ -211,18 +197,30 @@ class Bridge:
             finding.cancel()
 
     async def _forward(self, ctx: _Context, params: dict[str, Any], *, again: bool) -> dict[str, Any]:
-        """Send a request to the engine, and one that only reads `again` if the engine stops before its answer."""
+        """Send a request to the engine, and once more if no engine received it.
+
+        A request that may be made `again` is also sent once more if the engine stops before its answer.
+        """
         session: Session = ctx.lifespan_context
+        named, waited_s = ctx.session.client_params, 0
+        meta = {key: value for key, value in (params.get("_meta") or {}).items() if key not in _OWN_META}
+        sent = {key: value for key, value in params.items() if value is not None} | {"_meta": meta}
+        capabilities = {"elicitation": {}} if supports_forms(ctx.session.client_capabilities) else {}
+
+        async def progress(seen: Mapping[str, Any]) -> None:
+            await ctx.session.report_progress(
+                waited_s + seen.get("progress", 0), seen.get("total"), seen.get("message")
+            )
+
         silent: Address | None = None
         for _ in range(TRIES):
             address, waited_s = await self._find_engine(ctx, silent)
             try:
-                answer = await _ask(session.link, address, ctx, params, waited_s)
-            except NoAnswerError:
-                # The call was not made, so it may be made again.
-                silent = address
-            except EngineStoppedError:
-                if not again:
+                answer = await session.link.ask(
+                    address, ctx.method, sent, named and named.client_info, capabilities, progress
+                )
+            except (NoAnswerError, EngineStoppedError) as error:
+                if isinstance(error, EngineStoppedError) and not again:
                     raise
                 silent = address
             else:
@@ -240,25 +238,6 @@ async def _session(server: Server[Any]) -> AsyncIterator[Session]:
         await session.link.close()
 
 
-async def _ask(
-    link: EngineLink, address: Address, ctx: _Context, params: Mapping[str, Any], waited_s: int
-) -> dict[str, Any]:
-    named = ctx.session.client_params
-    meta = {key: value for key, value in (params.get("_meta") or {}).items() if key not in _OWN_META}
-
-    async def progress(seen: Mapping[str, Any]) -> None:
-        await ctx.session.report_progress(waited_s + seen.get("progress", 0), seen.get("total"), seen.get("message"))
-
-    return await link.ask(
-        address,
-        ctx.method,
-        {key: value for key, value in params.items() if value is not None} | {"_meta": meta},
-        None if named is None else named.client_info,
-        {"elicitation": {}} if supports_forms(ctx.session.client_capabilities) else {},
-        progress,
-    )
-
-
 async def _ask_person(ctx: _Context, wanted: Any) -> dict[str, Any]:
     """Return the answer of the person at a client of an older protocol version; silence counts as a cancel."""
     if not isinstance(wanted, ElicitRequestFormParams):
@@ -269,6 +248,15 @@ async def _ask_person(ctx: _Context, wanted: Any) -> dict[str, Any]:
     except (TimeoutError, MCPError):
         return {"action": "cancel"}
     return answer.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def _listing(kind: type[_Result], field: str, listed: Callable[[], Awaitable[Any]]) -> _Handler[_Result]:
+    """Return a handler whose result has a list in a field."""
+
+    async def listing(ctx: _Context, params: Any) -> _Result:
+        return kind(**{field: await listed()})
+
+    return listing
 
 
 def _error_text(error: OcwError) -> str:

@@ -60,7 +60,7 @@ class OcwTool(Tool):
         }
         try:
             if not self.reads:
-                self._check_acting(unknown, caller(context))
+                self._check_acting(unknown, caller(context.request_context.request))
             # Every answer is made from its typed result (`respond`), so the SDK need not validate it again.
             result = await super().run(given, context, convert_result=False)
             return _ignoring(unknown, result) if unknown else result

@@ -7,7 +7,6 @@ for that, and the engine would refuse it. The token names the caller, never an a
 from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
-import msgspec
 from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, Resolve
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, Field, WithJsonSchema
@@ -136,10 +135,10 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         """Place the order of a preview_id. Every policy is checked again at the current price. An order that needs a
         person's approval waits; call again with the same key to see its outcome."""
         facade, who = get_facade(), caller_name(ctx)
-        given = answer.data if isinstance(answer, AcceptedElicitation) else None
-        asked = facade.trading.pending(who, key, preview_id) if isinstance(given, Consent) else None
-        if isinstance(given, Consent) and asked is not None:
-            await facade.trading.consent(who, asked.approval_id, yes=given.approve)
+        if isinstance(answer, AcceptedElicitation) and isinstance(answer.data, Consent):
+            asked = facade.trading.pending(who, key, preview_id)
+            if asked is not None:
+                await facade.trading.consent(who, asked.approval_id, yes=answer.data.approve)
         placed = await facade.trading.place(who, key, preview_id, rationale)
         return trade_view.done(meta(facade), placed, "placed")
 
@@ -232,15 +231,18 @@ def _decision(
     read_legs = [_leg(each, symbols) for each in legs]
     unread: list[str] = []
     armed: list[WakeCondition] = []
-    for place, each in enumerate(conditions or ()):
-        condition = _condition(each, symbols)
-        if isinstance(condition, str):
-            unread.append(f"condition {place + 1} could not be read: {condition}")
+    for number, each in enumerate(conditions or (), 1):
+        found = read(ConditionIn, each)
+        if isinstance(found, str):
+            unread.append(f"condition {number} could not be read: {found}")
         else:
-            armed.append(condition if place == len(armed) else msgspec.structs.replace(condition, place=place + 1))
-    check = _seconds(next_check_s)
+            fields = dict(found) | {"symbol": spelt(found.symbol, symbols), "comparison": Comparison(found.comparison)}
+            # A condition has a place only if one before it could not be read.
+            armed.append(WakeCondition(**fields, **({"place": number} if unread else {})))
+    check = None if next_check_s is None else read(CheckIn, {"next_check_s": next_check_s})
     if isinstance(check, str):
         unread.append(f"next_check_s could not be read: {check}")
+        check = None
     wrong = [*(leg.malformed for leg in read_legs if leg.malformed), *unread]
     if wrong and not armed and all(leg.malformed for leg in read_legs):
         raise RequestError(
@@ -251,7 +253,7 @@ def _decision(
         )
     return Decision(
         legs=tuple(read_legs),
-        next_check_s=check if isinstance(check, int) else None,
+        next_check_s=None if check is None else max(1, min(check.next_check_s, LONGEST_CHECK_S)),
         wake_conditions=None if conditions is None else tuple(armed),
         note=note,
         unread=tuple(unread),
@@ -265,40 +267,8 @@ def _leg(given: Any, symbols: Collection[str]) -> Leg:
         found = f"{beyond}: {found.action} closes the whole position at the market" if beyond else found
     if isinstance(found, str):
         asked = given if isinstance(given, dict) else {}
-        symbol, action = str(asked.get("symbol", ""))[:40], str(asked.get("action", ""))
+        action = str(asked.get("action", ""))
         known = Action(action) if action in Action.__members__ else Action.HOLD
-        return Leg(spelt(symbol, symbols), known, malformed=found)
-    return Leg(
-        symbol=spelt(found.symbol, symbols),
-        action=Action(found.action),
-        size=found.size,
-        stop=found.stop,
-        target=found.target,
-        limit=found.limit,
-        leverage=found.leverage,
-        confidence=found.confidence,
-        reasoning=found.thesis,
-        signals=tuple(found.signals),
-    )
-
-
-def _condition(given: Any, symbols: Collection[str]) -> WakeCondition | str:
-    found = read(ConditionIn, given)
-    if isinstance(found, str):
-        return found
-    return WakeCondition(
-        symbol=spelt(found.symbol, symbols),
-        metric=found.metric,
-        comparison=Comparison(found.comparison),
-        threshold=found.threshold,
-        reason=found.reason,
-        expires_s=found.expires_s,
-    )
-
-
-def _seconds(given: Any) -> int | str | None:
-    """Return the time until the next wake, clamped to the allowed range, or the problem with it in one clause."""
-    if given is None:
-        return None
-    found = read(CheckIn, {"next_check_s": given})
-    return found if isinstance(found, str) else max(1, min(found.next_check_s, LONGEST_CHECK_S))
+        return Leg(spelt(str(asked.get("symbol", ""))[:40], symbols), known, malformed=found)
+    fields = dict(found) | {"symbol": spelt(found.symbol, symbols), "action": Action(found.action)}
+    return Leg(reasoning=fields.pop("thesis"), **fields | {"signals": tuple(found.signals)})

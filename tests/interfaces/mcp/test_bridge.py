@@ -291,6 +291,15 @@ async def test_notice_is_added_to_an_answer_that_quotes_it() -> None:
     assert text(answered).splitlines() == ["head", notice, notice]
 
 
+async def test_notice_follows_later_if_the_status_fails_first() -> None:
+    notice = "agent rules trades this book"
+    status = http("200 OK", result("status", engine={"notice": notice}))
+    answers = [http("200 OK", result("first")), NAMED["BUSY"], http("200 OK", result("second")), status]
+    async with engine(*answers) as (_, where), Client(Bridge(Known(where), "1").server) as client:
+        assert text(await client.call_tool("positions_get", {})) == "first"
+        assert text(await client.call_tool("positions_get", {})).splitlines() == ["second", notice]
+
+
 async def test_reading_call_is_repeated_after_a_stop_an_order_is_not() -> None:
     again = [http("200 OK", result("here"))] * 2
     async with engine(None, None) as (first, gone), engine(*again) as (second, where):

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -157,6 +158,14 @@ async def test_completions_offer_symbols_wakes_and_trades(server: MCPServer[Any]
         trades = await offered(PromptReference(name="post_mortem"), "trade", "order:")
         assert {each.partition(":")[0] for each in trades} == {"order"}
         assert await offered(ResourceTemplateReference(uri="ocw://journal/{day}"), "day", "") == []
+
+
+async def test_completion_offers_at_most_100_values() -> None:
+    facade: Any = SimpleNamespace(symbols=[f"A{number}USDT" for number in range(120)])
+    async with Client(build(lambda: facade, "1")) as client:
+        reference = PromptReference(name="pre_trade_checklist")
+        found = (await client.complete(reference, {"name": "symbol", "value": "a"})).completion
+    assert (len(found.values), found.total, found.has_more) == (100, 120, True)
 
 
 async def test_excluded_toolset_offers_no_resource() -> None:
