@@ -8,6 +8,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,20 +20,19 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ocw_mcp.adapters.control.tokens import Keyring
+from ocw_mcp.interfaces import quotas
 from ocw_mcp.interfaces.mcp.wire import HTTP_CODES
-from ocw_mcp.interfaces.quotas import OpenRequests, QuotaExceeded, SessionQuota
+from ocw_mcp.interfaces.quotas import OpenRequests, RefusedRequest, SessionQuota
 from ocw_mcp.interfaces.serving import CONNECTION
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 LARGEST_BODY: Final = 1 << 20
 """Bytes, far more than any tool call needs."""
-BODY_S: Final = 10.0
-"""Deadline for receiving the whole body."""
 AT_ONCE: Final = 16
 """Requests of one principal in progress at a time; they share their event loop with the engine."""
 PATIENCE_S: Final = 10.0
 """How long a further request waits for its turn."""
-LATER: Final = (("retry-after", "1"),)
+ERROR_HEADERS: Final = {401: [(b"www-authenticate", b"Bearer")], 503: [(b"retry-after", b"1")]}
 ROUTES: Final = ("/health", "/status", "/metrics", "/mcp")
 WELL_KNOWN: Final = "/.well-known/"
 PREFLIGHT: Final = (
@@ -68,89 +68,66 @@ class AuthMiddleware:
         """Pass a request on, or answer it with an error."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-        elif scope["type"] == "http":
-            await self._http(scope, receive, self._counting(scope, send))
-        else:
-            await send({"type": "websocket.close", "code": 1008, "reason": "websockets are not supported"})
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        if refusal := self._host_or_origin_error(headers):
-            await _refuse(send, *refusal)
             return
-        if origins := headers.getlist("origin"):
-            send = _with_cors(send, origins[0])
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008, "reason": "websockets are not supported"})
+            return
+        answer = _Response(send, partial(self._counted, scope["path"] if scope["path"] in ROUTES else "other"))
+        try:
+            await self._http(scope, receive, answer)
+        except RefusedRequest as error:
+            await answer.refuse(error.status, str(error))
+        except TimeoutError:
+            what = f"the body did not arrive in time. limit={quotas.BODY_S:g}s actual=more next: send it faster"
+            await answer.refuse(408, what)
+        except ClientDisconnect:
+            # The client is gone; there is no one to answer.
+            return
+
+    async def _http(self, scope: Scope, receive: Receive, answer: "_Response") -> None:
+        """Pass a request on. Raises RefusedRequest, TimeoutError for a slow body, and ClientDisconnect."""
+        headers = Headers(scope=scope)
+        hosts, origins, given = (headers.getlist(name) for name in ("host", "origin", "authorization"))
+        if len(hosts) != 1 or _name(hosts[0]) not in self._hosts:
+            known = ",".join(sorted(self._hosts))
+            what = f"this server has no such host name. limit={known} actual={_shown(hosts)} next: use one of these"
+            raise RefusedRequest(421, what)
+        if any(_origin(origin) not in self._hosts for origin in origins):
+            what = f"pages of that origin are not allowed. limit=allowed hosts actual={_shown(origins)} next: none"
+            raise RefusedRequest(403, what)
+        if origins:
+            answer.origin = origins[0]
             if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-                await send({"type": "http.response.start", "status": 204, "headers": list(PREFLIGHT)})
-                await send({"type": "http.response.body", "body": b""})
+                await answer.send_whole(204, PREFLIGHT)
                 return
         if WELL_KNOWN in f"{scope['path']}/":
             # Clients look for an authorization server here; a 401 would make them search for one again and again.
             what = f"this server has no authorization server. limit={','.join(ROUTES)} actual={scope['path'][:60]!r}"
-            await _refuse(send, 404, f"{what} next: send a token from ocw token new as a Bearer token")
-            return
+            raise RefusedRequest(404, f"{what} next: send a token from ocw token new as a Bearer token")
         if scope["path"] == "/health":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, answer)
             return
-        token = _token(headers)
-        principal = self._keyring.find(token) if token is not None else None
-        if token is None or principal is None:
-            await _refuse(send, 401, _unauthorized("authorization" in headers))
-            return
+        kind, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        token = token.strip()
+        principal = self._keyring.find(token) if kind.lower() == "bearer" else None
+        if principal is None:
+            raise RefusedRequest(401, _unauthorized("an unknown or revoked token" if given else "no token"))
         access = AccessToken(token="", client_id=principal.name, scopes=list(principal.scopes))
         scope["user"] = AuthenticatedUser(access)
         connection = scope.get("state", {}).get(CONNECTION)
         if connection is not None and not connection.belongs_to(principal.name):
-            await _refuse(send, 503, _busy("too many connections. limit=those of one token actual=more"), *LATER)
-            return
-        answer = _Response(send)
-        try:
-            with (
-                self._requests.during(token, principal.name) as valid,
-                self._requests.body(receive, principal.name, BODY_S) as received,
-            ):
-                await self._bounded(scope, received, answer)
-            if valid.cancelled_caught:
-                await answer.end(401, _unauthorized(True))
-        except TimeoutError:
-            what = f"the body did not arrive in time. limit={BODY_S:g}s actual=more next: send it faster"
-            await answer.end(408, what)
-        except QuotaExceeded as error:
-            await answer.end(503, _busy(str(error)), *LATER)
-        except ClientDisconnect:
-            # The client is gone; there is no one to answer.
-            return
+            raise RefusedRequest(
+                503, "too many connections. limit=those of one token actual=more next: try again later"
+            )
+        with self._requests.during(token, principal.name, receive) as (revoked, received):
+            await self._bounded(scope, received, answer)
+        if revoked.cancelled_caught:
+            raise RefusedRequest(401, _unauthorized("an unknown or revoked token"))
 
     def _is_valid(self, token: str, name: str) -> bool:
         """Return whether a token still belongs to a caller."""
         found = self._keyring.find(token)
         return found is not None and found.name == name
-
-    def _host_or_origin_error(self, headers: Headers) -> tuple[int, str] | None:
-        asked = headers.getlist("host")
-        if len(asked) != 1 or _name(asked[0]) not in self._hosts:
-            known = ",".join(sorted(self._hosts))
-            return (
-                421,
-                f"this server has no such host name. limit={known} actual={_shown(asked)} next: use one of these",
-            )
-        origins = headers.getlist("origin")
-        if any(_origin(origin) not in self._hosts for origin in origins):
-            return (
-                403,
-                f"pages of that origin are not allowed. limit=allowed hosts actual={_shown(origins)} next: none",
-            )
-        return None
-
-    def _counting(self, scope: Scope, send: Send) -> Send:
-        route = next((each for each in ROUTES if scope["path"] == each), "other")
-
-        async def counting(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._counted(route, message["status"])
-            await send(message)
-
-        return counting
 
 
 class _Concurrency:
@@ -168,9 +145,8 @@ class _Concurrency:
         try:
             await asyncio.wait_for(turn.acquire(), PATIENCE_S)
         except TimeoutError:
-            what = _busy(f"too many requests at once. limit={AT_ONCE} requests for {PATIENCE_S:g}s actual=more")
-            await _refuse(send, 503, what, *LATER)
-            return
+            what = f"too many requests at once. limit={AT_ONCE} requests for {PATIENCE_S:g}s actual=more"
+            raise RefusedRequest(503, f"{what} next: try again later") from None
         try:
             await self._app(scope, receive, send)
         finally:
@@ -178,55 +154,48 @@ class _Concurrency:
 
 
 class _Response:
-    """The answer being sent to a client; it can be ended cleanly at any point."""
+    """The `send` of one request: it counts the answer, and the answer can be ended cleanly at any point."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, counted: Callable[[int], None]) -> None:
+        """`counted` is called with the status."""
+        self.origin: str | None = None
+        """The allowed origin of the page that sent the request; the answer gets CORS headers for it."""
         self._send = send
+        self._counted = counted
         self._started = False
         self._ended = False
 
     async def __call__(self, message: Message) -> None:
-        self._started = True
+        if message["type"] == "http.response.start":
+            self._started = True
+            self._counted(message["status"])
+            if self.origin is not None:
+                allowed = (b"access-control-allow-origin", self.origin.encode("latin-1")), (b"vary", b"Origin")
+                message = {**message, "headers": [*message.get("headers", ()), *allowed, CORS_EXPOSED]}
         self._ended = message["type"] == "http.response.body" and not message.get("more_body", False)
         await self._send(message)
 
-    async def end(self, status: int, what: str, *more: tuple[str, str]) -> None:
+    async def send_whole(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> None:
+        """Send a whole answer."""
+        await self({"type": "http.response.start", "status": status, "headers": list(headers)})
+        await self({"type": "http.response.body", "body": body})
+
+    async def refuse(self, status: int, what: str) -> None:
         """Send an error if nothing was sent yet, else end the stream."""
         if not self._started:
-            await _refuse(self._send, status, what, *more)
+            body = json.dumps({"error": f"{HTTP_CODES[status]}: {what}"}).encode()
+            length = (b"content-length", str(len(body)).encode())
+            headers = ((b"content-type", b"application/json"), length, *ERROR_HEADERS.get(status, ()))
+            await self.send_whole(status, headers, body)
         elif not self._ended:
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _token(headers: Headers) -> str | None:
-    """Return the bearer token of a request, if it has one."""
-    given = headers.getlist("authorization")
-    kind, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-    return token.strip() if kind.lower() == "bearer" else None
-
-
-def _unauthorized(shown: bool) -> str:
+def _unauthorized(actual: str) -> str:
     return (
-        "this route needs a token. limit=Authorization: Bearer TOKEN "
-        f"actual={'an unknown or revoked token' if shown else 'no token'} "
+        f"this route needs a token. limit=Authorization: Bearer TOKEN actual={actual} "
         "next: ask the operator to make one with ocw token new --scope read"
     )
-
-
-def _busy(what: str) -> str:
-    return f"{what} next: try again later"
-
-
-def _with_cors(send: Send, origin: str) -> Send:
-    """Return a `send` that adds the CORS headers for a page of this origin."""
-    allowed = [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin"), CORS_EXPOSED]
-
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *allowed]}
-        await send(message)
-
-    return sending
 
 
 def _name(host: str) -> str:
@@ -236,6 +205,7 @@ def _name(host: str) -> str:
 
 
 def _origin(origin: str) -> str:
+    """Return the host of an HTTP origin; empty for any other text."""
     try:
         parts = urlsplit(origin)
         return (parts.hostname or "") if parts.scheme in ("http", "https") else ""
@@ -245,13 +215,3 @@ def _origin(origin: str) -> str:
 
 def _shown(values: list[str]) -> str:
     return repr(values[0][:60]) if len(values) == 1 else f"{len(values)} of them"
-
-
-async def _refuse(send: Send, status: int, what: str, *more: tuple[str, str]) -> None:
-    body = json.dumps({"error": f"{HTTP_CODES[status]}: {what}"}).encode()
-    headers = [("content-type", "application/json"), ("content-length", str(len(body))), *more]
-    if status == 401:
-        headers.append(("www-authenticate", "Bearer"))
-    start = {"type": "http.response.start", "status": status}
-    await send(start | {"headers": [(name.encode(), value.encode()) for name, value in headers]})
-    await send({"type": "http.response.body", "body": body})

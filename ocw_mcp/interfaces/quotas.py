@@ -18,6 +18,8 @@ MOST_OPEN: Final = 64
 """Open requests of one caller, including queued ones and streams that only listen."""
 MOST_BUFFERED: Final = 4 << 20
 """Bytes in the bodies of one caller's unanswered requests."""
+BODY_S: Final = 10.0
+"""Deadline for receiving the whole body of a request."""
 SESSIONS: Final = 16
 """Sessions of the older MCP protocol for one caller; a further one ends the session that was idle longest."""
 TOKEN_CHECK_S: Final = 0.4
@@ -25,8 +27,12 @@ TOKEN_CHECK_S: Final = 0.4
 _SESSION: Final = "mcp-session-id"
 
 
-class QuotaExceeded(Exception):  # noqa: N818 - an answer to the caller, not a fault of the program
-    """A caller has used up a quota; the text names the quota and its limit."""
+class RefusedRequest(Exception):  # noqa: N818 - an answer to the caller, not a fault of the program
+    """A request gets an HTTP error instead of an answer; the text names the limit and the next step."""
+
+    def __init__(self, status: int, what: str) -> None:
+        self.status = status
+        super().__init__(what)
 
 
 class OpenRequests:
@@ -35,39 +41,25 @@ class OpenRequests:
     def __init__(self, is_valid: Callable[[str, str], bool]) -> None:
         """`is_valid` returns whether a token still belongs to a caller."""
         self._is_valid = is_valid
-        self._open: dict[object, tuple[str, str, anyio.CancelScope]] = {}
+        self._open: dict[anyio.CancelScope, tuple[str, str]] = {}
+        """By the scope of each open request, its token and its caller."""
         self._counted = Counter[str]()
         self._buffered = Counter[str]()
         self._scheduled = False
 
     @contextmanager
-    def during(self, token: str, who: str) -> Iterator[anyio.CancelScope]:
-        """Count a request while the block runs. Its scope is cancelled when its token is revoked.
+    def during(self, token: str, who: str, receive: Receive) -> Iterator[tuple[anyio.CancelScope, Receive]]:
+        """Count a request and the bytes of its body while the block runs, and return its scope and its `receive`.
 
-        Raises QuotaExceeded.
+        The scope is cancelled when the token is revoked. The body must be complete within `BODY_S`; later messages,
+        such as a disconnect, have no deadline. Receiving raises TimeoutError, and ClientDisconnect if the client
+        disconnects before its body is complete. Both raise RefusedRequest for a quota that is used up.
         """
         if self._counted[who] >= MOST_OPEN:
-            raise QuotaExceeded(f"too many open requests. limit={MOST_OPEN} per access token actual=more")
-        key = object()
-        with anyio.CancelScope() as scope:
-            self._open[key] = token, who, scope
-            self._counted[who] += 1
-            self._schedule_check()
-            try:
-                yield scope
-            finally:
-                del self._open[key]
-                self._counted[who] -= 1
-
-    @contextmanager
-    def body(self, receive: Receive, who: str, within_s: float) -> Iterator[Receive]:
-        """Return a `receive` for a body that must be complete within `within_s`; count its bytes while the block runs.
-
-        Later messages, such as a disconnect, have no deadline. Receiving raises TimeoutError, QuotaExceeded, and
-        ClientDisconnect if the client disconnects before its body is complete.
-        """
+            what = f"too many open requests. limit={MOST_OPEN} per access token actual=more next: try again later"
+            raise RefusedRequest(503, what)
         loop = asyncio.get_running_loop()
-        deadline, mine, complete = loop.time() + within_s, 0, False
+        deadline, mine, complete = loop.time() + BODY_S, 0, False
 
         async def received() -> Message:
             nonlocal mine, complete
@@ -76,17 +68,25 @@ class OpenRequests:
             message = await asyncio.wait_for(receive(), max(0.0, deadline - loop.time()))
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            mine += len(message.get("body", b""))
-            self._buffered[who] += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            mine += size
+            self._buffered[who] += size
             if self._buffered[who] > MOST_BUFFERED:
-                raise QuotaExceeded(f"too many bytes at once. limit={MOST_BUFFERED} of one token actual=more")
+                what = f"too many bytes at once. limit={MOST_BUFFERED} of one token actual=more next: try again later"
+                raise RefusedRequest(503, what)
             complete = not message.get("more_body", False)
             return message
 
-        try:
-            yield received
-        finally:
-            self._buffered[who] -= mine
+        with anyio.CancelScope() as scope:
+            self._open[scope] = token, who
+            self._counted[who] += 1
+            self._schedule_check()
+            try:
+                yield scope, received
+            finally:
+                del self._open[scope]
+                self._counted[who] -= 1
+                self._buffered[who] -= mine
 
     def _schedule_check(self) -> None:
         if not self._scheduled:
@@ -95,11 +95,9 @@ class OpenRequests:
 
     def _check_tokens(self) -> None:
         self._scheduled = False
-        valid: dict[tuple[str, str], bool] = {}
-        for token, who, scope in list(self._open.values()):
-            if (token, who) not in valid:
-                valid[token, who] = self._is_valid(token, who)
-            if not valid[token, who]:
+        valid = {owner: self._is_valid(*owner) for owner in set(self._open.values())}
+        for scope, owner in self._open.items():
+            if not valid[owner]:
                 scope.cancel()
         if self._open:
             self._schedule_check()
@@ -142,7 +140,7 @@ class SessionQuota:
         async def nothing() -> Message:
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        async def ignored(message: Message) -> None:
+        async def ignore(message: Message) -> None:
             """Ignore the answer: the session may have ended already."""
 
-        await self._app(asked, nothing, ignored)
+        await self._app(asked, nothing, ignore)

@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from ocw_mcp.adapters.control.tokens import Keyring, add_token, revoke_token
-from ocw_mcp.interfaces import auth, quotas, serving
+from ocw_mcp.interfaces import quotas, serving
 from ocw_mcp.interfaces.auth import AuthMiddleware
 from tests.support.facades import FacadeRun
 from tests.support.served import Served, bearer, served
@@ -63,7 +63,7 @@ async def lists(endpoint: Served, token: str, session: str) -> int:
 
 
 async def test_dripping_body_has_one_deadline(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "BODY_S", 0.2)
+    monkeypatch.setattr(quotas, "BODY_S", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
     writer.write(head(endpoint.token, 1_000))
 

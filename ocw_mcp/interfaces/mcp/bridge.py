@@ -202,10 +202,11 @@ class Bridge:
         A request that may be made `again` is also sent once more if the engine stops before its answer.
         """
         session: Session = ctx.lifespan_context
-        named, waited_s = ctx.session.client_params, 0
+        client, waited_s = ctx.session.client_params, 0
+        info = None if client is None else client.client_info
         meta = {key: value for key, value in (params.get("_meta") or {}).items() if key not in _OWN_META}
         sent = {key: value for key, value in params.items() if value is not None} | {"_meta": meta}
-        capabilities = {"elicitation": {}} if supports_forms(ctx.session.client_capabilities) else {}
+        capabilities: dict[str, Any] = {"elicitation": {}} if supports_forms(ctx.session.client_capabilities) else {}
 
         async def progress(seen: Mapping[str, Any]) -> None:
             await ctx.session.report_progress(
@@ -216,9 +217,7 @@ class Bridge:
         for _ in range(TRIES):
             address, waited_s = await self._find_engine(ctx, silent)
             try:
-                answer = await session.link.ask(
-                    address, ctx.method, sent, named and named.client_info, capabilities, progress
-                )
+                answer = await session.link.ask(address, ctx.method, sent, info, capabilities, progress)
             except (NoAnswerError, EngineStoppedError) as error:
                 if isinstance(error, EngineStoppedError) and not again:
                     raise

@@ -238,7 +238,7 @@ def _decision(
         else:
             fields = dict(found) | {"symbol": spelt(found.symbol, symbols), "comparison": Comparison(found.comparison)}
             # A condition has a place only if one before it could not be read.
-            armed.append(WakeCondition(**fields, **({"place": number} if unread else {})))
+            armed.append(WakeCondition(**fields, place=number if unread else 0))
     check = None if next_check_s is None else read(CheckIn, {"next_check_s": next_check_s})
     if isinstance(check, str):
         unread.append(f"next_check_s could not be read: {check}")
