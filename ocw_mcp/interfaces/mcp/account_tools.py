@@ -12,9 +12,8 @@ from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.reasons import QUOTING, Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.state import ITSELF
-from ocw_mcp.interfaces.mcp import paging
 from ocw_mcp.interfaces.mcp.access import GetFacade, after_warm_up, meta
-from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, ROUNDED
+from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, ROUNDED, cursor_of, older_line, place_of
 from ocw_mcp.interfaces.mcp.results import (
     CheckResult,
     EngineOut,
@@ -127,16 +126,16 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
         facade = get_facade()
         if status == "live":
             live = facade.orders()[::-1]
-            begin = paging.place("live", cursor) or 0
-            more = paging.cursor("live", begin + limit) if len(live) > begin + limit else None
+            begin = place_of("live", cursor) or 0
+            more = cursor_of("live", begin + limit) if len(live) > begin + limit else None
             rows = [_live_order(each) for each in live[begin : begin + limit]]
         elif status == "all":
-            page = await facade.history.orders(limit, paging.place("orders", cursor))
-            rows, more = [_past_order(each) for each in page.orders], paging.cursor("orders", page.next)
+            page = await facade.history.orders(limit, place_of("orders", cursor))
+            rows, more = [_past_order(each) for each in page.orders], cursor_of("orders", page.next)
         else:
-            refused = await facade.history.refusals(limit, paging.place("refusals", cursor))
+            refused = await facade.history.refusals(limit, place_of("refusals", cursor))
             rows = [refused_order(each) for each in refused.refusals]
-            more = paging.cursor("refusals", refused.next)
+            more = cursor_of("refusals", refused.next)
         lines = [
             f"{row.id} {f'{row.at[:16]} ' if row.at else ''}{row.symbol} {row.purpose} {row.side} {row.quantity}"
             f"{f' {row.type}' if row.type else ''}{f' at {row.price}' if row.price else ''}, {row.status}, "
@@ -144,7 +143,7 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
             for row in rows
         ]
         result = OrdersResult(meta=meta(facade), orders=rows, cursor=more)
-        return respond(result, *(lines or [_NO_ORDERS[status]]), *paging.older(more))
+        return respond(result, *(lines or [_NO_ORDERS[status]]), *older_line(more))
 
     async def policies_get() -> Annotated[CallToolResult, PoliciesResult]:
         """All limits in force by their names in the policy file, and how much of each is used. No tool changes a

@@ -11,9 +11,8 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import Feasible, IndicatorValues, Snapshot, SymbolView, SymbolViews
 from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.unknown import Reading, Unknown
-from ocw_mcp.interfaces.mcp import paging
 from ocw_mcp.interfaces.mcp.access import GetFacade, meta
-from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER
+from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cursor_of, older_line, place_of
 from ocw_mcp.interfaces.mcp.results import (
     CandlesResult,
     DerivativesResult,
@@ -62,14 +61,14 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
     ) -> Annotated[CallToolResult, CandlesResult]:
         """Closed candles, oldest first; cursor for older ones. Timeframes: 1m 5m 15m 1h 4h."""
         facade = get_facade()
-        found = facade.candles(symbol, timeframe, limit, paging.place("candles", cursor))
+        found = facade.candles(symbol, timeframe, limit, place_of("candles", cursor))
         result = CandlesResult(
             meta=meta(facade),
             symbol=found.symbol,
             timeframe=found.timeframe,
             columns=["opened", "open", "high", "low", "close", "volume"],
             rows=[[iso(at), *values] for at, *values in found.rows],
-            cursor=paging.cursor("candles", found.rows[0][0]) if found.more else None,
+            cursor=cursor_of("candles", found.rows[0][0]) if found.more else None,
         )
         lines, day = [], ""
         for opened, *prices, volume in found.rows:
@@ -81,7 +80,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
             shown = [*(significant(price, 7) for price in prices), significant(volume, VOLUME_DIGITS)]
             lines.append(" ".join([time.removesuffix(":00"), *shown]))
         columns = f"{result.symbol} {result.timeframe}, {' '.join(result.columns)}"
-        return respond(result, columns, *lines, *paging.older(result.cursor))
+        return respond(result, columns, *lines, *older_line(result.cursor))
 
     async def market_get_indicators(
         symbol: str, timeframe: str | None = None
@@ -166,9 +165,9 @@ class _Reasons:
 
 def _snapshot(meta: Meta, taken: Snapshot, *, detailed: bool) -> CallToolResult:
     """Return the answer of `market_get_snapshot`: as many symbols as fit, with the names of the others."""
-    views, names, longest = list(taken.symbols.values()), _ALL_INDICATORS, paging.DETAILED
+    views, names, longest = list(taken.symbols.values()), _ALL_INDICATORS, DETAILED
     if not detailed:
-        names, longest = KEY_INDICATORS, paging.CONCISE
+        names, longest = KEY_INDICATORS, CONCISE
         taken = msgspec.structs.replace(taken, limits=(), trades=())
         for place, view in enumerate(views):
             kept = tuple(each for each in view.indicators if each.timeframe in KEY_TIMEFRAMES)

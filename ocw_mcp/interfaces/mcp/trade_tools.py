@@ -16,10 +16,10 @@ from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondi
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.symbols import spelt
-from ocw_mcp.interfaces.mcp import paging, trade_view
+from ocw_mcp.interfaces.mcp import trade_view
 from ocw_mcp.interfaces.mcp.access import GetFacade, after_warm_up, meta
 from ocw_mcp.interfaces.mcp.account_tools import Amount, beyond_closing, leg_of
-from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, at_most, cut, read
+from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, cut, order_ref, read
 from ocw_mcp.interfaces.mcp.asking import ERA, Consent, NotAsked, ask_within_call, can_ask
 from ocw_mcp.interfaces.mcp.callers import caller_name
 from ocw_mcp.interfaces.mcp.results import DoneResult, PreviewResult, SubmittedResult
@@ -48,7 +48,7 @@ class LegIn(BaseModel, extra="forbid"):
     leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None
     confidence: Annotated[float | None, Field(ge=0, le=1), ASCII_NUMBER] = None
     thesis: Why = ""
-    signals: Annotated[list[Text], Field(max_length=16), at_most(16)] = []
+    signals: Annotated[list[Text], Field(max_length=16), cut(16)] = []
 
 
 class ConditionIn(BaseModel, extra="forbid"):
@@ -147,7 +147,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
     ) -> Annotated[CallToolResult, DoneResult]:
         """Cancel a waiting entry. Stops, targets and exits cannot be cancelled."""
         facade = get_facade()
-        answer = await facade.trading.ask(CancelRequest(key, caller_name(ctx), paging.order_ref(order)))
+        answer = await facade.trading.ask(CancelRequest(key, caller_name(ctx), order_ref(order)))
         return trade_view.done(meta(facade), answer, "cancel requested")
 
     async def positions_close(

@@ -17,8 +17,8 @@ from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest, Remark, SymbolWake
 from ocw_mcp.interfaces.mcp.account_tools import refusal_line, refused_order
+from ocw_mcp.interfaces.mcp.arguments import CONCISE, DETAILED
 from ocw_mcp.interfaces.mcp.history_tools import journal
-from ocw_mcp.interfaces.mcp.paging import CONCISE, DETAILED
 from ocw_mcp.interfaces.mcp.results import JournalResult, Meta
 from ocw_mcp.render.quotations import Quotations
 from tests.interfaces.mcp.test_read_tools import ask, content, text

@@ -14,7 +14,7 @@ from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.interfaces.mcp.paging import CONCISE, DETAILED
+from ocw_mcp.interfaces.mcp.arguments import CONCISE, DETAILED
 from ocw_mcp.interfaces.mcp.server import TOOLSETS, build
 from tests.support.facades import BOOK, FacadeRun
 
@@ -149,7 +149,7 @@ async def test_snapshot_shows_the_engines_values(sim: FacadeRun) -> None:
 
 
 async def test_symbols_that_do_not_fit_are_named(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocw_mcp.interfaces.mcp.paging.CONCISE", 1_200)
+    monkeypatch.setattr("ocw_mcp.interfaces.mcp.market_tools.CONCISE", 1_200)
     answered = await ask(sim, "market_get_snapshot", {})
     found = content(answered)
     assert [row["symbol"] for row in found["symbols"]] == ["BTCUSDT"]
