@@ -18,9 +18,9 @@ from ocw_mcp.adapters.control.tokens import Keyring
 from ocw_mcp.domain.orders import MOST_TOKENS
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.interfaces.auth import AT_ONCE, LARGEST_BODY, AuthMiddleware
-from ocw_mcp.interfaces.mcp.access import GetFacade, meta
 from ocw_mcp.interfaces.mcp.account_tools import status_of
 from ocw_mcp.interfaces.mcp.results import StatusResult
+from ocw_mcp.interfaces.mcp.tool import GetFacade, meta
 from ocw_mcp.interfaces.mcp.wire import HTTP_CODES, StrictBodies
 from ocw_mcp.interfaces.quotas import SESSIONS
 

@@ -9,18 +9,7 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import (
-    CallerRequest,
-    CancelRequest,
-    CloseRequest,
-    ConsentRequest,
-    HaltRequest,
-    LegRequest,
-    NoteRequest,
-    ProtectionRequest,
-    SubmitRequest,
-)
+from ocw_mcp.domain import asks, events
 from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import JournalEvent
@@ -194,23 +183,23 @@ def refusal_text(refusal: Refusal, quote: Quote = inline, author: str = DECIDER)
     return refusal.told(printable(refusal.limit), actual)
 
 
-def _requested(request: CallerRequest, quote: Quote) -> str:
+def _requested(request: asks.CallerRequest, quote: Quote) -> str:
     match request:
-        case LegRequest(leg=leg, quantity=quantity):
+        case asks.LegRequest(leg=leg, quantity=quantity):
             return leg_text(leg, lambda _, text: quote(CLIENT, text), quantity) + _why(leg.reasoning, quote)
-        case HaltRequest(why=why):
+        case asks.HaltRequest(why=why):
             return f"halt{_why(why, quote)}"
-        case NoteRequest(text=text):
+        case asks.NoteRequest(text=text):
             return f"note{_why(text, quote)}"
-        case ConsentRequest(approval=approval, yes=yes):
+        case asks.ConsentRequest(approval=approval, yes=yes):
             return f"{'approve' if yes else 'deny'} {quote(CLIENT, approval)}, answered by the person at the client"
-        case SubmitRequest(wake_id=wake_id, decision=decision):
+        case asks.SubmitRequest(wake_id=wake_id, decision=decision):
             return f"on wake {wake_id}: {_legs(decision, quote)}"
-        case CloseRequest(symbol=symbol, why=why):
+        case asks.CloseRequest(symbol=symbol, why=why):
             return f"close {_named(CLIENT, symbol, quote)}{_why(why, quote)}"
-        case CancelRequest(ref=ref):
+        case asks.CancelRequest(ref=ref):
             return f"cancel {ref}"
-        case ProtectionRequest(symbol=symbol, stop=stop, target=target):
+        case asks.ProtectionRequest(symbol=symbol, stop=stop, target=target):
             wanted = [f"stop at {plain(stop)}"] if stop is not None else []
             wanted += [f"target at {plain(target)}"] if target is not None else []
             return f"{' and '.join(wanted) or 'no stop and no target'} for {_named(CLIENT, symbol, quote)}"

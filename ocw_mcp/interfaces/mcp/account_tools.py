@@ -12,25 +12,10 @@ from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.reasons import QUOTING, Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.state import ITSELF
-from ocw_mcp.interfaces.mcp.access import GetFacade, after_warm_up, meta
+from ocw_mcp.interfaces.mcp import results
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, ROUNDED, cursor_of, older_line, place_of
-from ocw_mcp.interfaces.mcp.results import (
-    CheckResult,
-    EngineOut,
-    LimitUsageOut,
-    LoweredOut,
-    Meta,
-    OrderOut,
-    OrdersResult,
-    PoliciesResult,
-    PortfolioResult,
-    PositionOut,
-    PositionsResult,
-    StatusResult,
-    VerdictOut,
-    from_attributes,
-)
-from ocw_mcp.interfaces.mcp.tool import OcwTool, make, respond
+from ocw_mcp.interfaces.mcp.results import Meta, from_attributes
+from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta, respond
 from ocw_mcp.render.event_text import refusal_text
 from ocw_mcp.render.quotations import name, untrusted
 from ocw_mcp.render.text import HASH_SHOWN, day_result, funding_text
@@ -66,18 +51,18 @@ _NO_ORDERS = {"live": "no live orders", "all": "no orders yet", "refused": "no r
 def account_tools(get_facade: GetFacade) -> list[OcwTool]:
     """Return the tools; each call reads the engine of `get_facade`."""
 
-    async def ocw_get_status() -> Annotated[CallToolResult, StatusResult]:
+    async def ocw_get_status() -> Annotated[CallToolResult, results.StatusResult]:
         """Status: mode, trading state (ACTIVE; REDUCING: no new risk; HALTED: no new risk until a person resumes),
         equity, today's loss, open positions, live orders. Start here."""
         facade = get_facade()
         return _status(meta(facade), facade.status())
 
-    async def portfolio_get() -> Annotated[CallToolResult, PortfolioResult]:
+    async def portfolio_get() -> Annotated[CallToolResult, results.PortfolioResult]:
         """The account: equity, free margin, exposure, loss of the day, drawdown, fees and funding so far. Shares are
         fractions. Single positions: positions_get."""
         facade = get_facade()
         seen = facade.portfolio()
-        result = from_attributes(PortfolioResult, seen, meta=meta(facade))
+        result = from_attributes(results.PortfolioResult, seen, meta=meta(facade))
         return respond(
             result,
             f"equity {result.equity}: wallet {result.wallet}, free margin {result.free}, unrealised "
@@ -89,14 +74,14 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
             f"{result.scale}",
         )
 
-    async def positions_get(symbol: str | None = None) -> Annotated[CallToolResult, PositionsResult]:
+    async def positions_get(symbol: str | None = None) -> Annotated[CallToolResult, results.PositionsResult]:
         """Open positions with stop, target, profit, best (mfe) and worst (mae) gain so far. A position without a stop
         is closed at unprotected_until."""
         facade = get_facade()
         wanted = facade.known(symbol) if symbol is not None else None
         rows = [
             from_attributes(
-                PositionOut,
+                results.PositionOut,
                 each,
                 side="long" if each.quantity > 0 else "short",
                 quantity=abs(each.quantity),
@@ -114,13 +99,13 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
             f"mae {_percent(row.mae)}, leverage {row.leverage}"
             for row in rows
         ]
-        return respond(PositionsResult(meta=meta(facade), positions=rows), *(lines or ["no open positions"]))
+        return respond(results.PositionsResult(meta=meta(facade), positions=rows), *(lines or ["no open positions"]))
 
     async def orders_get(
         status: Literal["live", "all", "refused"] = "live",
         limit: Annotated[int, Field(ge=1, le=50), ASCII_NUMBER] = 20,
         cursor: str | None = None,
-    ) -> Annotated[CallToolResult, OrdersResult]:
+    ) -> Annotated[CallToolResult, results.OrdersResult]:
         """Orders, newest first: live ones, all, or those that policies refused, with limit, actual value and the
         largest size that would have passed."""
         facade = get_facade()
@@ -142,16 +127,16 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
             f"filled {row.filled}, by {row.by}{f'; {row.refusal}' if row.refusal else ''}"
             for row in rows
         ]
-        result = OrdersResult(meta=meta(facade), orders=rows, cursor=more)
+        result = results.OrdersResult(meta=meta(facade), orders=rows, cursor=more)
         return respond(result, *(lines or [_NO_ORDERS[status]]), *older_line(more))
 
-    async def policies_get() -> Annotated[CallToolResult, PoliciesResult]:
+    async def policies_get() -> Annotated[CallToolResult, results.PoliciesResult]:
         """All limits in force by their names in the policy file, and how much of each is used. No tool changes a
         limit."""
         facade = get_facade()
         seen = facade.policy()
-        rows = [LimitUsageOut(**row) for row in seen.limit_usage]
-        result = PoliciesResult(
+        rows = [results.LimitUsageOut(**row) for row in seen.limit_usage]
+        result = results.PoliciesResult(
             meta=meta(facade), policy=seen.name, hash=seen.hash, limit_usage=rows, limits=dict(seen.limits)
         )
         used = [f"{row.name}: {row.used} now, {row.bound} {row.limit}" for row in rows]
@@ -166,7 +151,7 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
         stop: Amount | None = None,
         target: Amount | None = None,
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
-    ) -> Annotated[CallToolResult, CheckResult]:
+    ) -> Annotated[CallToolResult, results.CheckResult]:
         """Check whether an order would pass now, by the code that places orders: each limit's verdict and the largest
         size that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
         facade = after_warm_up(get_facade)()
@@ -216,25 +201,25 @@ def beyond_closing(size: Decimal | None, quantity: Decimal | None, limit: Decima
     return ",".join(f"{name}={value}" for name, value in asked.items() if value is not None)
 
 
-def status_of(meta: Meta, seen: "Status") -> StatusResult:
+def status_of(meta: Meta, seen: "Status") -> results.StatusResult:
     """Return the status as a typed result."""
     lowered = None
     if (by := seen.lowered) is not None:
         own, why = by.by == ITSELF, untrusted(by.why) or None
-        lowered = LoweredOut(
+        lowered = results.LoweredOut(
             by=untrusted(by.by, LONGEST_FIGURE),
             at=by.at,
             why=why if own else None,
             untrusted_text=None if own else why,
         )
     engine = from_attributes(
-        EngineOut,
+        results.EngineOut,
         seen,
         notice=_NOTICES.get(seen.agent_name),
         policy=f"{seen.policy} {seen.policy_hash[:HASH_SHOWN]}",
         journal_head=seen.chain_head,
     )
-    return from_attributes(StatusResult, seen, meta=meta, engine=engine, lowered=lowered)
+    return from_attributes(results.StatusResult, seen, meta=meta, engine=engine, lowered=lowered)
 
 
 def _status(meta: Meta, seen: "Status") -> CallToolResult:
@@ -258,14 +243,14 @@ def _status(meta: Meta, seen: "Status") -> CallToolResult:
     )
 
 
-def _paused(result: StatusResult | PortfolioResult) -> str:
+def _paused(result: results.StatusResult | results.PortfolioResult) -> str:
     return f"; entries paused until {result.paused_until}" if result.paused_until else ""
 
 
-def _live_order(tracked: "TrackedOrder") -> OrderOut:
+def _live_order(tracked: "TrackedOrder") -> results.OrderOut:
     """Return an order that may still trade."""
     order, intent = tracked.order, tracked.intent
-    return OrderOut(
+    return results.OrderOut(
         id=str(tracked.ref),
         at=None,
         symbol=order.symbol,
@@ -281,16 +266,16 @@ def _live_order(tracked: "TrackedOrder") -> OrderOut:
     )
 
 
-def _past_order(row: "OrderRow") -> OrderOut:
+def _past_order(row: "OrderRow") -> results.OrderOut:
     """Return an order of the journal; its price is the average of its fills, or its trigger price before a fill."""
     price = row.average_price if row.average_price is not None else row.trigger_price
-    return from_attributes(OrderOut, row, id=row.name, price=price, by=row.principal, refusal=None)
+    return from_attributes(results.OrderOut, row, id=row.name, price=price, by=row.principal, refusal=None)
 
 
-def refused_order(row: "RefusalRow") -> OrderOut:
+def refused_order(row: "RefusalRow") -> results.OrderOut:
     """Return a refused order."""
     return from_attributes(
-        OrderOut,
+        results.OrderOut,
         row,
         symbol=name(row.symbol),
         type=None,
@@ -312,10 +297,10 @@ def refusal_line(row: "RefusalRow", quote: "Quote | None" = None) -> str:
 def _check(meta: Meta, leg: Leg, checked: "CheckedLeg") -> CallToolResult:
     refusal = checked.refusal
     rows = [
-        from_attributes(VerdictOut, each, room=None if each.room is None else max(ZERO, each.room))
+        from_attributes(results.VerdictOut, each, room=None if each.room is None else max(ZERO, each.room))
         for each in checked.limits
     ]
-    result = CheckResult(
+    result = results.CheckResult(
         meta=meta,
         passes=refusal is None,
         refusal=None if refusal is None else str(refusal),

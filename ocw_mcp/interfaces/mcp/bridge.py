@@ -10,37 +10,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn, TypeVar, cast
 
+from mcp import types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
-from mcp.types import (
-    CLIENT_CAPABILITIES_META_KEY,
-    CLIENT_INFO_META_KEY,
-    INTERNAL_ERROR,
-    PROTOCOL_VERSION_META_KEY,
-    CallToolRequestParams,
-    CallToolResult,
-    CompleteResult,
-    ElicitRequestFormParams,
-    GetPromptRequestParams,
-    GetPromptResult,
-    InputRequiredResult,
-    JSONRPCError,
-    ListPromptsResult,
-    ListResourcesResult,
-    ListResourceTemplatesResult,
-    ListToolsResult,
-    ReadResourceResult,
-    TextContent,
-)
 from pydantic import BaseModel
 
 from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.errors import AttachError, InvariantError, OcwError
-from ocw_mcp.interfaces.mcp.asking import ASK_S, ERA, supports_forms
-from ocw_mcp.interfaces.mcp.callers import unknown_tool
+from ocw_mcp.interfaces.mcp.callers import ASK_S, ERA, supports_forms, unknown_tool
 from ocw_mcp.interfaces.mcp.link import EngineError, EngineLink, EngineStoppedError, NoAnswerError
 from ocw_mcp.interfaces.mcp.prompts import require_arguments, require_texts
 from ocw_mcp.interfaces.mcp.server import INSTRUCTIONS, NAME, build
@@ -52,7 +32,9 @@ TRIES: Final = 3
 ROUNDS: Final = 4
 """Questions to the person at the client within one call."""
 STATUS: Final = "ocw_get_status"
-_OWN_META: Final = frozenset({PROTOCOL_VERSION_META_KEY, CLIENT_INFO_META_KEY, CLIENT_CAPABILITIES_META_KEY})
+_OWN_META: Final = frozenset(
+    {types.PROTOCOL_VERSION_META_KEY, types.CLIENT_INFO_META_KEY, types.CLIENT_CAPABILITIES_META_KEY}
+)
 
 _Context = ServerRequestContext[Any]
 _Result = TypeVar("_Result", bound=BaseModel)
@@ -87,16 +69,16 @@ class Bridge:
             title=offered.title,
             instructions=INSTRUCTIONS,
             lifespan=_session,
-            on_list_tools=_listing(ListToolsResult, "tools", offered.list_tools),
+            on_list_tools=_listing(types.ListToolsResult, "tools", offered.list_tools),
             on_call_tool=self._call,
-            on_list_resources=_listing(ListResourcesResult, "resources", offered.list_resources),
+            on_list_resources=_listing(types.ListResourcesResult, "resources", offered.list_resources),
             on_list_resource_templates=_listing(
-                ListResourceTemplatesResult, "resource_templates", offered.list_resource_templates
+                types.ListResourceTemplatesResult, "resource_templates", offered.list_resource_templates
             ),
-            on_read_resource=self._forwarding(ReadResourceResult),
-            on_list_prompts=_listing(ListPromptsResult, "prompts", offered.list_prompts),
+            on_read_resource=self._forwarding(types.ReadResourceResult),
+            on_list_prompts=_listing(types.ListPromptsResult, "prompts", offered.list_prompts),
             on_get_prompt=self._prompt,
-            on_completion=self._forwarding(CompleteResult),
+            on_completion=self._forwarding(types.CompleteResult),
         )
         self.server.middleware.append(require_texts)
 
@@ -105,13 +87,15 @@ class Bridge:
         lines = MessageLines(sys.stdin.buffer)
         async with stdio_server(stdin=cast("Any", lines)) as (incoming, outgoing):
 
-            async def refuse(error: JSONRPCError) -> None:
+            async def refuse(error: types.JSONRPCError) -> None:
                 await outgoing.send(SessionMessage(error))
 
             lines.answer_with(refuse)
             await self.server.run(incoming, outgoing, self.server.create_initialization_options())
 
-    async def _call(self, ctx: _Context, params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
+    async def _call(
+        self, ctx: _Context, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
         if params.name not in self._offered.offered:
             return unknown_tool(params.name, self._offered.offered)
         try:
@@ -121,9 +105,9 @@ class Bridge:
         except MCPError as error:
             return failed(f"PROTOCOL: {error}. next: report it to the operator")
 
-    async def _prompt(self, ctx: _Context, params: GetPromptRequestParams) -> GetPromptResult:
+    async def _prompt(self, ctx: _Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         require_arguments(await self._offered.list_prompts(), params.name, params.arguments)
-        return await self._forwarding(GetPromptResult)(ctx, params)
+        return await self._forwarding(types.GetPromptResult)(ctx, params)
 
     def _forwarding(self, kind: type[_Result]) -> _Handler[_Result]:
         """Return a handler that forwards a request to the engine. Its result, of type `kind`, has no error field, so
@@ -133,19 +117,19 @@ class Bridge:
             try:
                 answer = await self._forward(ctx, dict(ctx.params or {}), again=True)
             except OcwError as error:
-                raise MCPError(INTERNAL_ERROR, _error_text(error)) from None
+                raise MCPError(types.INTERNAL_ERROR, _error_text(error)) from None
             return kind.model_validate(answer, by_name=False)
 
         return forwarded
 
-    async def _answered(self, ctx: _Context, tool: str) -> CallToolResult | InputRequiredResult:
+    async def _answered(self, ctx: _Context, tool: str) -> types.CallToolResult | types.InputRequiredResult:
         """Forward a call. The engine's question to the person goes to the client as its protocol version has it."""
         params = dict(ctx.params or {})
         for _ in range(ROUNDS):
             result = await self._forward(ctx, params, again=self._offered.offered[tool])
             if result.get("resultType") != "input_required":
-                return await self._with_notice(ctx, tool, CallToolResult.model_validate(result, by_name=False))
-            wanted = InputRequiredResult.model_validate(result, by_name=False)
+                return await self._with_notice(ctx, tool, types.CallToolResult.model_validate(result, by_name=False))
+            wanted = types.InputRequiredResult.model_validate(result, by_name=False)
             if ctx.protocol_version >= ERA:
                 return wanted
             answers = {key: await _ask_person(ctx, each.params) for key, each in (wanted.input_requests or {}).items()}
@@ -156,7 +140,7 @@ class Bridge:
             "next: report it to the operator",
         )
 
-    async def _with_notice(self, ctx: _Context, tool: str, answer: CallToolResult) -> CallToolResult:
+    async def _with_notice(self, ctx: _Context, tool: str, answer: types.CallToolResult) -> types.CallToolResult:
         """Add the notice about the engine's own agent, if any, to the first answer of an engine."""
         session: Session = ctx.lifespan_context
         if session.introduced == session.at:
@@ -179,9 +163,9 @@ class Bridge:
         if structured is not None and isinstance(structured.get("meta"), dict):
             structured = structured | {"meta": structured["meta"] | {"notice": notice}}
         # The text of the status has the notice already.
-        if tool != STATUS and content and isinstance(first := content[0], TextContent):
+        if tool != STATUS and content and isinstance(first := content[0], types.TextContent):
             head, *rest = first.text.split("\n", 1)
-            content[0] = TextContent(type="text", text="\n".join([head, notice, *rest]))
+            content[0] = types.TextContent(type="text", text="\n".join([head, notice, *rest]))
         return answer.model_copy(update={"content": content, "structured_content": structured})
 
     async def _find_engine(self, ctx: _Context, silent: Address | None) -> tuple[Address, int]:
@@ -239,7 +223,7 @@ async def _session(server: Server[Any]) -> AsyncIterator[Session]:
 
 async def _ask_person(ctx: _Context, wanted: Any) -> dict[str, Any]:
     """Return the answer of the person at a client of an older protocol version; silence counts as a cancel."""
-    if not isinstance(wanted, ElicitRequestFormParams):
+    if not isinstance(wanted, types.ElicitRequestFormParams):
         return {"action": "cancel"}
     try:
         async with asyncio.timeout(ASK_S):

@@ -26,7 +26,7 @@ from mcp.types import (
 
 from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.errors import AttachError
-from ocw_mcp.interfaces.mcp.asking import ERA
+from ocw_mcp.interfaces.mcp.callers import ERA
 from ocw_mcp.interfaces.mcp.wire import HTTP_CODES
 
 if TYPE_CHECKING:

@@ -11,22 +11,10 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import Feasible, IndicatorValues, Snapshot, SymbolView, SymbolViews
 from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.unknown import Reading, Unknown
-from ocw_mcp.interfaces.mcp.access import GetFacade, meta
+from ocw_mcp.interfaces.mcp import results
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cursor_of, older_line, place_of
-from ocw_mcp.interfaces.mcp.results import (
-    CandlesResult,
-    DerivativesResult,
-    IndicatorsResult,
-    Meta,
-    Readings,
-    RegimeResult,
-    SnapshotResult,
-    SymbolOut,
-    WeightsResult,
-    amount,
-    cents,
-)
-from ocw_mcp.interfaces.mcp.tool import OcwTool, make, respond, text_of
+from ocw_mcp.interfaces.mcp.results import Meta, Readings, amount, cents
+from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond, text_of
 from ocw_mcp.render.snapshot_text import VOLUME_DIGITS, compact, significant
 
 Detail = Literal["concise", "detailed"]
@@ -47,7 +35,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
 
     async def market_get_snapshot(
         symbol: str | None = None, detail: Detail = "concise"
-    ) -> Annotated[CallToolResult, SnapshotResult]:
+    ) -> Annotated[CallToolResult, results.SnapshotResult]:
         """The market as a decision would see it now: prices, returns, derivatives, indicators, positions, and the sizes
         that would pass. concise: key indicators of 1h and 4h; detailed: all, with forming candles (*)."""
         facade = get_facade()
@@ -58,11 +46,11 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         timeframe: str = "1h",
         limit: Annotated[int, Field(ge=1, le=300), ASCII_NUMBER] = 24,
         cursor: str | None = None,
-    ) -> Annotated[CallToolResult, CandlesResult]:
+    ) -> Annotated[CallToolResult, results.CandlesResult]:
         """Closed candles, oldest first; cursor for older ones. Timeframes: 1m 5m 15m 1h 4h."""
         facade = get_facade()
         found = facade.candles(symbol, timeframe, limit, place_of("candles", cursor))
-        result = CandlesResult(
+        result = results.CandlesResult(
             meta=meta(facade),
             symbol=found.symbol,
             timeframe=found.timeframe,
@@ -84,7 +72,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
 
     async def market_get_indicators(
         symbol: str, timeframe: str | None = None
-    ) -> Annotated[CallToolResult, IndicatorsResult]:
+    ) -> Annotated[CallToolResult, results.IndicatorsResult]:
         """All indicators of one symbol on the last closed candle of 15m, 1h and 4h, or of one of them. A star marks a
         forming candle, taken as if it closed now."""
         facade = get_facade()
@@ -92,19 +80,23 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         reasons = _Reasons()
         values = {timeframe: reasons.numbers(timeframe, each, _ALL_INDICATORS) for timeframe, each in found.items()}
         known = facade.known(symbol)
-        result = IndicatorsResult(meta=meta(facade), symbol=known, indicators=values, unknown=reasons.texts())
+        result = results.IndicatorsResult(meta=meta(facade), symbol=known, indicators=values, unknown=reasons.texts())
         lines = [
             " ".join([name, *(_number(readings[name], 5) for readings in values.values())]) for name in _ALL_INDICATORS
         ]
         return respond(result, " ".join([known, *values]), *lines, *_unknown_lines(result))
 
-    async def derivatives_get_summary(symbol: str | None = None) -> Annotated[CallToolResult, DerivativesResult]:
+    async def derivatives_get_summary(
+        symbol: str | None = None,
+    ) -> Annotated[CallToolResult, results.DerivativesResult]:
         """Funding, open interest, taker flow, top traders' longs over shorts, and their composite (-1..1, above 0 leans
         long), by symbol."""
         facade = get_facade()
         reasons = _Reasons()
         symbols = {name: _derivatives(view, reasons) for name, view in facade.snapshot(symbol).symbols.items()}
-        result = DerivativesResult(meta=meta(facade), symbols=symbols, unknown=reasons.texts(), unavailable=_NOT_BUILT)
+        result = results.DerivativesResult(
+            meta=meta(facade), symbols=symbols, unknown=reasons.texts(), unavailable=_NOT_BUILT
+        )
         lines = [
             f"{symbol}: {' '.join(f'{name}={_number(value, 7)}' for name, value in readings.items())}"
             for symbol, readings in symbols.items()
@@ -112,23 +104,23 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         missing = [f"{name}: unavailable, {why}" for name, why in _NOT_BUILT.items()]
         return respond(result, *lines, *_unknown_lines(result), *missing)
 
-    async def regime_get_current() -> Annotated[CallToolResult, RegimeResult]:
+    async def regime_get_current() -> Annotated[CallToolResult, results.RegimeResult]:
         """Market and macro regime, and the scale that they put on size limits."""
         facade = get_facade()
         snapshot = facade.snapshot()
         readings = {"regime": snapshot.regime, "macro": snapshot.macro}
         unavailable = {name: each.reason for name, each in readings.items() if isinstance(each, Unknown)}
         known = {name: None if isinstance(each, Unknown) else each for name, each in readings.items()}
-        result = RegimeResult(meta=meta(facade), scale=snapshot.scale, unavailable=unavailable, **known)
+        result = results.RegimeResult(meta=meta(facade), scale=snapshot.scale, unavailable=unavailable, **known)
         lines = [f"{name}: {each or f'unavailable, {unavailable[name]}'}" for name, each in known.items()]
         scale = f"size limits are scaled by {result.scale}; an unknown regime takes its most conservative value"
         return respond(result, *lines, scale)
 
-    async def weights_get() -> Annotated[CallToolResult, WeightsResult]:
+    async def weights_get() -> Annotated[CallToolResult, results.WeightsResult]:
         """Learned weights of the signals, and the parameters of the rules."""
         facade = get_facade()
         rules = {name: str(value) for name, value in facade.policies.rules}
-        result = WeightsResult(meta=meta(facade), learned={}, rules=rules, unavailable=_NOTHING_LEARNS)
+        result = results.WeightsResult(meta=meta(facade), learned={}, rules=rules, unavailable=_NOTHING_LEARNS)
         table = " ".join(f"{name}={value}" for name, value in rules.items())
         return respond(result, f"learned: {_NOTHING_LEARNS['learned']}", f"rules: {table}")
 
@@ -180,7 +172,7 @@ def _snapshot(meta: Meta, taken: Snapshot, *, detailed: bool) -> CallToolResult:
             if isinstance(mood, Unknown):
                 reasons.add(name, mood)
         left_out = [view.symbol for view in views[shown:]]
-        result = SnapshotResult(
+        result = results.SnapshotResult(
             meta=meta,
             equity=taken.equity,
             scale=taken.scale,
@@ -195,7 +187,7 @@ def _snapshot(meta: Meta, taken: Snapshot, *, detailed: bool) -> CallToolResult:
         shown -= 1
 
 
-def _symbol(view: SymbolView, reasons: _Reasons, names: tuple[str, ...]) -> SymbolOut:
+def _symbol(view: SymbolView, reasons: _Reasons, names: tuple[str, ...]) -> results.SymbolOut:
     readings = {"last": reasons.number(f"{view.symbol} last", view.last)}
     readings |= reasons.numbers(view.symbol, view, _RETURNS) | _derivatives(view, reasons)
     indicators = {
@@ -218,7 +210,9 @@ def _symbol(view: SymbolView, reasons: _Reasons, names: tuple[str, ...]) -> Symb
             f"{plain(held.quantity)} at {amount(held.average_price)}, mark {plain(held.mark)}, unrealised "
             f"{cents(held.unrealised)}, {stop}"
         )
-    return SymbolOut(symbol=view.symbol, readings=readings, sizes=sizes, position=position, indicators=indicators)
+    return results.SymbolOut(
+        symbol=view.symbol, readings=readings, sizes=sizes, position=position, indicators=indicators
+    )
 
 
 def _derivatives(view: SymbolView, reasons: _Reasons) -> Readings:
@@ -229,5 +223,5 @@ def _number(value: float | None, digits: int) -> str:
     return "?" if value is None else significant(value, digits)
 
 
-def _unknown_lines(result: IndicatorsResult | DerivativesResult) -> list[str]:
+def _unknown_lines(result: results.IndicatorsResult | results.DerivativesResult) -> list[str]:
     return [f"? {reason}: {places}" for reason, places in result.unknown.items()]

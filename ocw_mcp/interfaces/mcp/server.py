@@ -19,13 +19,12 @@ from mcp.types import (
 
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.requests import RequestCode
-from ocw_mcp.interfaces.mcp.access import GetFacade, after_warm_up, wait_for_warm_up
 from ocw_mcp.interfaces.mcp.account_tools import account_tools
 from ocw_mcp.interfaces.mcp.callers import OcwServer, list_permitted_tools
 from ocw_mcp.interfaces.mcp.history_tools import history_tools
 from ocw_mcp.interfaces.mcp.market_tools import market_tools
 from ocw_mcp.interfaces.mcp.prompts import add_prompts, require_texts
-from ocw_mcp.interfaces.mcp.tool import FailedResult, OcwTool
+from ocw_mcp.interfaces.mcp.tool import FailedResult, GetFacade, OcwTool, after_warm_up, wait_for_warm_up
 from ocw_mcp.interfaces.mcp.trade_tools import trade_tools
 
 NAME = "ocw"

@@ -1,15 +1,17 @@
-"""OCW's tool class: short schemas, compact text beside typed results, and errors as results.
+"""OCW's tool class: short schemas, compact text beside typed results, and errors as results; its access to the engine.
 
 The SDK's tool class sends schemas in full, renders results as indented JSON, and prefixes every error. A model reads
 all of that, and every token of it costs money.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable, Coroutine
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
@@ -18,13 +20,19 @@ from pydantic import Field, ValidationError
 
 from ocw_mcp.adapters.control.tokens import Principal
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.interfaces.mcp.access import headline
-from ocw_mcp.interfaces.mcp.asking import unusable_answer
-from ocw_mcp.interfaces.mcp.callers import TRADES, caller
-from ocw_mcp.interfaces.mcp.results import Result
+from ocw_mcp.interfaces.mcp.callers import TRADES, caller, unusable_answer
+from ocw_mcp.interfaces.mcp.results import Meta, Result, from_attributes
 
-READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+if TYPE_CHECKING:
+    from ocw_mcp.runtime.facade import Facade
 
+ASKING: Final = ("tools/call", "resources/read")
+POLL_S: Final = 0.02
+RETRY_S: Final = 5
+READS: Final = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+
+GetFacade = Callable[[], "Facade"]
+"""Returns the engine's facade; a function, since tools are listed before an engine exists."""
 _Answering = Callable[..., Coroutine[Any, Any, CallToolResult]]
 
 log = logging.getLogger(__name__)
@@ -200,3 +208,57 @@ def _bad_arguments(error: ValidationError, tool: str) -> RequestError:
         actual="nothing" if first["type"] == "missing" else repr(first.get("input"))[:40],
         next_=f"see the input schema of {tool}",
     )
+
+
+def after_warm_up(get_facade: GetFacade) -> GetFacade:
+    """Return a getter of the facade that raises RequestError during warm-up, while all prices are historical."""
+
+    def checked() -> "Facade":
+        facade = get_facade()
+        if facade.on_history:
+            raise RequestError(
+                RequestCode.WARMING_UP,
+                limit="a market that has begun",
+                actual="history only",
+                next_=f"call again in {RETRY_S} s; loading history takes some seconds",
+            )
+        return facade
+
+    return checked
+
+
+def wait_for_warm_up(get_facade: GetFacade, patience_s: float) -> ServerMiddleware[Any]:
+    """Return middleware that delays calls after a cold start until the engine is current, `patience_s` at most.
+
+    A halt is taken at once.
+    """
+
+    async def waits(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        if ctx.method in ASKING and (ctx.params or {}).get("name") != "risk_halt":
+            now = asyncio.get_running_loop().time
+            began = reported = now()
+            while not get_facade().settled and now() - began < patience_s:
+                await asyncio.sleep(POLL_S)  # noqa: TID251 - waits in real time for the engine on this event loop
+                if now() - reported >= 1:
+                    reported = now()
+                    await ctx.session.report_progress(round(reported - began), patience_s, "the engine loads history")
+        return await call_next(ctx)
+
+    return waits
+
+
+def meta(facade: "Facade") -> Meta:
+    """Return the engine and the time of an answer, read between the same two engine steps as the answer."""
+    return from_attributes(Meta, facade.moment())
+
+
+def headline(of: Meta) -> str:
+    """Return the engine and the time of an answer as the first line of its text."""
+    if of.catching_up:
+        # An engine that replays after a crash may not know an open position yet: its answers must not look current.
+        past = f"this shows the past as of {of.as_of}" if of.as_of else "nothing is replayed yet"
+        return f"[{of.mode} {of.state}, STALE: catching up after a restart, {past}; call again]"
+    if of.as_of is None:
+        return f"[{of.mode} {of.state}, STALE: the market has not begun; history may still be loading]"
+    age = "a price missing" if of.age_ms is None else f"prices {of.age_ms / 1000:g}s old"
+    return f"[{of.mode} {of.state} as of {of.as_of}, {age}{', STALE' if of.stale else ''}]"

@@ -17,13 +17,11 @@ from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.symbols import spelt
 from ocw_mcp.interfaces.mcp import trade_view
-from ocw_mcp.interfaces.mcp.access import GetFacade, after_warm_up, meta
 from ocw_mcp.interfaces.mcp.account_tools import Amount, beyond_closing, leg_of
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, cut, order_ref, read
-from ocw_mcp.interfaces.mcp.asking import ERA, Consent, NotAsked, ask_within_call, can_ask
-from ocw_mcp.interfaces.mcp.callers import caller_name
+from ocw_mcp.interfaces.mcp.callers import ERA, Consent, NotAsked, ask_within_call, caller_name, can_ask
 from ocw_mcp.interfaces.mcp.results import DoneResult, PreviewResult, SubmittedResult
-from ocw_mcp.interfaces.mcp.tool import OcwTool, make
+from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta
 
 CHECKS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
 ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)

@@ -13,7 +13,7 @@ from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.interfaces.mcp import trade_view
-from ocw_mcp.interfaces.mcp.access import meta
+from ocw_mcp.interfaces.mcp.tool import meta
 from tests.support.deciders import Scripted
 from tests.support.facades import FacadeRun
 from tests.support.trading import call, content, holding, price, text
