@@ -50,7 +50,7 @@ class _Connection(H11Protocol):
         unknown = self._others(None)
         if len(unknown) >= MOST_UNKNOWN:
             min(unknown, key=lambda each: each.number).transport.abort()
-        self._await_headers()
+        self._await_headers(True)
 
     def belongs_to(self, owner: str) -> bool:
         """Assign the connection to a caller and return whether the caller may have it.
@@ -70,35 +70,25 @@ class _Connection(H11Protocol):
         return True
 
     def _others(self, owner: str | None) -> list["_Connection"]:
-        """Return the other open connections of a caller, or for None those without a token."""
-        return [
-            each
-            for each in self.connections
-            if isinstance(each, _Connection)
-            and each is not self
-            and each.owner == owner
-            and not each.transport.is_closing()
-        ]
+        """Return the other open connections of a caller; for None, those that have sent no token."""
+        others = (each for each in self.connections if isinstance(each, _Connection) and each is not self)
+        return [each for each in others if each.owner == owner and not each.transport.is_closing()]
 
     def data_received(self, data: bytes) -> None:
         """Take in data. A request whose headers are incomplete gets a deadline for them."""
         super().data_received(data)
-        if self.conn.their_state is h11.IDLE:
-            self._await_headers()
-        else:
-            self._forget_deadline()
+        self._await_headers(self.conn.their_state is h11.IDLE)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the deadline."""
-        self._forget_deadline()
+        self._await_headers(False)
         super().connection_lost(exc)
 
-    def _await_headers(self) -> None:
-        if self._deadline is None:
+    def _await_headers(self, awaited: bool) -> None:
+        """Start the deadline for headers unless it runs already, or cancel it."""
+        if awaited and self._deadline is None:
             self._deadline = self.loop.call_later(HEADERS_S, self.transport.close)
-
-    def _forget_deadline(self) -> None:
-        if self._deadline is not None:
+        elif not awaited and self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 

@@ -21,7 +21,6 @@ from pydantic import BaseModel, Field, ValidationError
 from ocw_mcp.adapters.control.tokens import SCOPES, Principal
 from ocw_mcp.domain.orders import ATTACHED
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.domain.state import Mode
 from ocw_mcp.interfaces.mcp.prompts import require_arguments
 
 TRADES: Final = "trade"
@@ -114,11 +113,6 @@ def supports_forms(capabilities: ClientCapabilities | None) -> bool:
     """Return whether a client declares that it can show a form."""
     elicitation = capabilities.elicitation if capabilities is not None else None
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
-
-
-def can_ask(context: Context[Any, Any], mode: Mode) -> bool:
-    """Return whether the person at the client can be asked, and may approve in this mode."""
-    return mode is Mode.PAPER and supports_forms(context.client_capabilities)
 
 
 async def ask_within_call(context: Context[Any, Any], question: str) -> Consent | NotAsked:

@@ -1,28 +1,16 @@
 """The connection from `ocw mcp` to the engine: one HTTP connection that stays open, with one MCP request per call.
 
-The protocol version without sessions carries everything in each request, so a restart of the engine between two calls
-does not matter, and plain JSON is all that is needed here.
+Each request of the protocol version without sessions is complete, so a restart of the engine between two calls does not
+matter, and plain JSON is all that is needed here.
 """
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from mcp import types
+from mcp.shared import inbound
 from mcp.shared.exceptions import MCPError
-from mcp.shared.inbound import (
-    MCP_METHOD_HEADER,
-    MCP_NAME_HEADER,
-    MCP_PROTOCOL_VERSION_HEADER,
-    NAME_BEARING_METHODS,
-    encode_header_value,
-)
-from mcp.types import (
-    CLIENT_CAPABILITIES_META_KEY,
-    CLIENT_INFO_META_KEY,
-    PROTOCOL_VERSION_META_KEY,
-    Implementation,
-    JSONRPCError,
-)
 
 from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.errors import AttachError
@@ -78,7 +66,7 @@ class EngineLink:
         address: Address,
         method: str,
         params: Mapping[str, Any],
-        info: Implementation | None = None,
+        info: types.Implementation | None = None,
         capabilities: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
@@ -88,17 +76,17 @@ class EngineLink:
         """
         import httpx2
 
-        named = info or Implementation(name="ocw mcp", version="1")
+        named = info or types.Implementation(name="ocw mcp", version="1")
         meta = dict(params.get("_meta") or {}) | {
-            PROTOCOL_VERSION_META_KEY: ERA,
-            CLIENT_INFO_META_KEY: named.model_dump(by_alias=True, mode="json", exclude_none=True),
-            CLIENT_CAPABILITIES_META_KEY: dict(capabilities or {}),
+            types.PROTOCOL_VERSION_META_KEY: ERA,
+            types.CLIENT_INFO_META_KEY: named.model_dump(by_alias=True, mode="json", exclude_none=True),
+            types.CLIENT_CAPABILITIES_META_KEY: dict(capabilities or {}),
         }
         self._calls += 1
         body = {"jsonrpc": "2.0", "id": self._calls, "method": method, "params": dict(params) | {"_meta": meta}}
-        headers = {MCP_PROTOCOL_VERSION_HEADER: ERA, MCP_METHOD_HEADER: method}
-        if (key := NAME_BEARING_METHODS.get(method)) is not None:
-            headers[MCP_NAME_HEADER] = encode_header_value(str(params[key]))
+        headers = {inbound.MCP_PROTOCOL_VERSION_HEADER: ERA, inbound.MCP_METHOD_HEADER: method}
+        if (key := inbound.NAME_BEARING_METHODS.get(method)) is not None:
+            headers[inbound.MCP_NAME_HEADER] = inbound.encode_header_value(str(params[key]))
         content = json.dumps(body, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
         if len(content) > LARGEST_CALL:
             raise _too_large(str(len(content)))
@@ -184,7 +172,7 @@ async def _events(response: "httpx2.Response") -> AsyncIterator[dict[str, Any]]:
 
 def _result(message: dict[str, Any]) -> dict[str, Any]:
     if "error" in message:
-        raise MCPError.from_jsonrpc_error(JSONRPCError.model_validate(message))
+        raise MCPError.from_jsonrpc_error(types.JSONRPCError.model_validate(message))
     result = message.get("result")
     if not isinstance(result, dict):
         raise _http_error(200, "")

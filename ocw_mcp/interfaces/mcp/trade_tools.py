@@ -15,11 +15,12 @@ from ocw_mcp.domain.asks import TAINTED, CancelRequest, CloseRequest, HaltReques
 from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.symbols import spelt
 from ocw_mcp.interfaces.mcp import trade_view
 from ocw_mcp.interfaces.mcp.account_tools import Amount, beyond_closing, leg_of
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, cut, order_ref, read
-from ocw_mcp.interfaces.mcp.callers import ERA, Consent, NotAsked, ask_within_call, caller_name, can_ask
+from ocw_mcp.interfaces.mcp.callers import ERA, Consent, NotAsked, ask_within_call, caller_name, supports_forms
 from ocw_mcp.interfaces.mcp.results import DoneResult, PreviewResult, SubmittedResult
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta
 
@@ -110,7 +111,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         """
         facade, who = get_facade(), caller_name(ctx)
         trading = facade.trading
-        if not can_ask(ctx, facade.moment().mode):
+        if facade.moment().mode is not Mode.PAPER or not supports_forms(ctx.client_capabilities):
             return NotAsked()
         asked = trading.pending(who, key, preview_id)
         if asked is None and trading.needs_approval(who, key, preview_id):

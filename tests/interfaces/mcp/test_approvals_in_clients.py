@@ -15,7 +15,7 @@ from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.events import CallerAsked
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.steps import Command, Verb
-from ocw_mcp.interfaces.mcp import asking, bridge
+from ocw_mcp.interfaces.mcp import bridge, callers
 from ocw_mcp.interfaces.mcp.bridge import Bridge
 from tests.support.deciders import Scripted
 from tests.support.facades import FacadeRun
@@ -125,7 +125,7 @@ class Silent(Person):
 
 
 async def test_a_silent_client_gets_the_approval_id_in_time(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "ASK_S", 0.05)
+    monkeypatch.setattr(callers, "ASK_S", 0.05)
     async with Client(sim.server, mode="legacy", elicitation_callback=Silent()) as client:
         waits = await place(client, sim)
     assert waits.structured_content is not None
