@@ -30,6 +30,7 @@ CEILING = MOST_CONNECTIONS + RESERVED * (MOST_TOKENS + 1) + MOST_UNKNOWN
 HEADERS_S = 10.0
 """Deadline for the request line and headers, from the connection or from the first byte of a later request."""
 FAREWELL_S = 2
+"""Seconds after the end of `serving` until connections that are still open are closed."""
 _numbers = itertools.count()
 
 
@@ -112,10 +113,7 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int, option: str = "--serve") -> socket.socket:
-    """Return a socket bound to an address, so that a busy address is refused before anything else starts.
-
-    Raises SettingsError, with the `option` that gave the address.
-    """
+    """Return a socket bound to an address. Raises SettingsError that names `option`, which gave the address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only if the protocol is named; without it each small answer takes 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -133,10 +131,7 @@ def listen(host: str, port: int, option: str = "--serve") -> socket.socket:
 
 @asynccontextmanager
 async def serving(app: ASGIApp, bound: socket.socket) -> AsyncIterator[None]:
-    """Serve while the block runs. At its end, connections that are still open are closed after `FAREWELL_S`.
-
-    Raises SettingsError if the application does not start.
-    """
+    """Serve while the block runs. Raises SettingsError if the application does not start."""
     config = uvicorn.Config(
         app,
         log_config=None,

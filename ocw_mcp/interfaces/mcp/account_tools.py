@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mcp.types import CallToolResult
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import ZERO, plain
@@ -13,7 +13,7 @@ from ocw_mcp.domain.reasons import QUOTING, Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.state import ITSELF
 from ocw_mcp.interfaces.mcp import results
-from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, ROUNDED, cursor_of, older_line, place_of
+from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, beyond_closing, cursor_of, older_line, place_of
 from ocw_mcp.interfaces.mcp.results import Meta, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta, respond
 from ocw_mcp.render.event_text import refusal_text
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from ocw_mcp.render.quotations import Quote
     from ocw_mcp.runtime.facade import Facade, Status
 
-LARGEST = 10**12
-Amount = Annotated[
-    Decimal,
-    Field(gt=0, le=LARGEST, max_digits=30, decimal_places=12, allow_inf_nan=False),
-    WithJsonSchema({"type": "number"}),
-    ROUNDED,
-    ASCII_NUMBER,
-]
-"""A price, a quantity or a share above 0, as a number or as text."""
 HYPOTHETICAL = "asked"
 """The principal of an order that is only checked."""
 LONGEST_FIGURE = 60
@@ -171,10 +162,7 @@ def leg_of(
     limit: Decimal | None,
     **others: Any,
 ) -> Leg:
-    """Return an order as a leg: an entry has one of size and quantity; a closing has neither of them and no limit.
-
-    Raises RequestError.
-    """
+    """Return an order as a leg. Raises RequestError for an entry without one size, or a closing with a size."""
     chosen = Action(action)
     if not chosen.adds_risk and (beyond := beyond_closing(size, quantity, limit)):
         raise RequestError(
@@ -193,12 +181,6 @@ def leg_of(
         )
     # A quantity replaces the share, which is then any valid value.
     return Leg(facade.known(symbol), chosen, size=size if quantity is None else Decimal(1), limit=limit, **others)
-
-
-def beyond_closing(size: Decimal | None, quantity: Decimal | None, limit: Decimal | None) -> str:
-    """Return the arguments that a market closing of a whole position cannot have, such as `size=0.5`."""
-    asked = {"size": size, "quantity": quantity, "limit": limit}
-    return ",".join(f"{name}={value}" for name, value in asked.items() if value is not None)
 
 
 def status_of(meta: Meta, seen: "Status") -> results.StatusResult:

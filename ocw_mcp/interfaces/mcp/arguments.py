@@ -1,14 +1,16 @@
-"""Arguments of tools: validators that cut texts and round numbers, ids of orders, and cursors of long lists."""
+"""Arguments of tools: validators that cut texts and round numbers, ids of orders, cursors of lists, and decisions."""
 
 import re
+from collections.abc import Collection
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema
 
-from ocw_mcp.domain.decision import LONGEST_CLAUSE
+from ocw_mcp.domain.decision import LONGEST_CLAUSE, Action, Comparison, Decision, Leg, WakeCondition
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.domain.symbols import spelt
 
 PLACES: Final = 12
 FINEST: Final = Decimal(1).scaleb(-PLACES)
@@ -59,25 +61,18 @@ def _rounded(given: Any) -> Any:
         return given
 
 
-ROUNDED: Final = BeforeValidator(_rounded)
-
-
-def read(model: type[_Model], given: Any) -> _Model | str:
-    """Return a part of an argument as its model, or one clause that names the wrong field and the problem.
-
-    A null field counts as absent.
-    """
-    if isinstance(given, dict):
-        given = {name: value for name, value in given.items() if value is not None}
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "it"
-    if first["type"] == "extra_forbidden":
-        return f"{field[:40]!r} is not a known field"
-    shown = "" if first["type"] == "missing" else f", not {repr(first.get('input'))[:40]}"
-    return f"{field}: {first['msg'][:LONGEST_PROBLEM]}{shown}"[:LONGEST_CLAUSE]
+Amount = Annotated[
+    Decimal,
+    Field(gt=0, le=10**12, max_digits=30, decimal_places=12, allow_inf_nan=False),
+    WithJsonSchema({"type": "number"}),
+    BeforeValidator(_rounded),
+    ASCII_NUMBER,
+]
+"""A price, a quantity or a share above 0, as a number or as text."""
+LONGEST_WHY = 500
+MOST_LEGS = 64
+Why = Annotated[str, Field(max_length=LONGEST_WHY), cut(LONGEST_WHY)]
+Text = Annotated[str, Field(max_length=200), cut(200)]
 
 
 def cursor_of(tool: str, place: int | None) -> str | None:
@@ -116,3 +111,120 @@ def place_of(tool: str, cursor: str | None) -> int | None:
             next_="pass the cursor of the last answer unchanged, or none for the newest",
         )
     return int(found[1])
+
+
+def beyond_closing(size: Decimal | None, quantity: Decimal | None, limit: Decimal | None) -> str:
+    """Return the arguments that a market closing of a whole position cannot have, such as `size=0.5`."""
+    asked = {"size": size, "quantity": quantity, "limit": limit}
+    return ",".join(f"{name}={value}" for name, value in asked.items() if value is not None)
+
+
+class LegIn(BaseModel, extra="forbid"):
+    """One leg of a decision."""
+
+    symbol: Annotated[str, Field(max_length=40)]
+    action: Literal["BUY", "SELL", "SHORT", "COVER", "ADD", "HOLD"]
+    size: Annotated[Amount | None, Field(description="share of equity")] = None
+    stop: Amount | None = None
+    target: Amount | None = None
+    limit: Amount | None = None
+    leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None
+    confidence: Annotated[float | None, Field(ge=0, le=1), ASCII_NUMBER] = None
+    thesis: Why = ""
+    signals: Annotated[list[Text], Field(max_length=16), cut(16)] = []
+
+
+class ConditionIn(BaseModel, extra="forbid"):
+    """Wakes you once."""
+
+    symbol: Annotated[str, Field(max_length=40)]
+    metric: Annotated[Text, Field(description="price, funding_8h or rsi_14@1h")]
+    comparison: Literal["gt", "lt", "crosses_above", "crosses_below", "abs_change_pct_gt"]
+    threshold: Annotated[float, Field(allow_inf_nan=False), ASCII_NUMBER]
+    reason: Text = ""
+    expires_s: Annotated[int | None, Field(ge=1, le=604_800), ASCII_NUMBER] = None
+
+
+Legs = Annotated[
+    list[Any],
+    Field(max_length=MOST_LEGS),
+    WithJsonSchema({"type": "array", "maxItems": 16, "items": LegIn.model_json_schema()}),
+]
+Conditions = Annotated[
+    list[Any],
+    Field(max_length=MOST_LEGS),
+    WithJsonSchema({"type": "array", "maxItems": 16, "items": ConditionIn.model_json_schema()}),
+]
+"""Each element is read by itself, so that one malformed element does not invalidate the others."""
+LONGEST_CHECK_S = 86_400
+
+
+class CheckIn(BaseModel):
+    """The latest time of the next wake."""
+
+    next_check_s: Annotated[int, ASCII_NUMBER]
+
+
+def decision_of(
+    legs: list[Any], next_check_s: Any, conditions: list[Any] | None, note: str, symbols: Collection[str]
+) -> Decision:
+    """Return the decision, with its malformed parts listed apart. Raises RequestError if no part of it can be read."""
+    read_legs = [_leg(each, symbols) for each in legs]
+    unread: list[str] = []
+    armed: list[WakeCondition] = []
+    for number, each in enumerate(conditions or (), 1):
+        found = _read(ConditionIn, each)
+        if isinstance(found, str):
+            unread.append(f"condition {number} could not be read: {found}")
+        else:
+            fields = dict(found) | {"symbol": spelt(found.symbol, symbols), "comparison": Comparison(found.comparison)}
+            # A condition has a place only if one before it could not be read.
+            armed.append(WakeCondition(**fields, place=number if unread else 0))
+    check = None if next_check_s is None else _read(CheckIn, {"next_check_s": next_check_s})
+    if isinstance(check, str):
+        unread.append(f"next_check_s could not be read: {check}")
+        check = None
+    wrong = [*(leg.malformed for leg in read_legs if leg.malformed), *unread]
+    if wrong and not armed and all(leg.malformed for leg in read_legs):
+        raise RequestError(
+            RequestCode.BAD_ARGUMENTS,
+            limit=wrong[0],
+            actual="nothing that could be read",
+            next_="see the input schema of decisions_submit; the decision is still open",
+        )
+    return Decision(
+        legs=tuple(read_legs),
+        next_check_s=None if check is None else max(1, min(check.next_check_s, LONGEST_CHECK_S)),
+        wake_conditions=None if conditions is None else tuple(armed),
+        note=note,
+        unread=tuple(unread),
+    )
+
+
+def _leg(given: Any, symbols: Collection[str]) -> Leg:
+    found = _read(LegIn, given)
+    if not isinstance(found, str) and found.action in ("SELL", "COVER"):
+        beyond = beyond_closing(found.size, None, found.limit)
+        found = f"{beyond}: {found.action} closes the whole position at the market" if beyond else found
+    if isinstance(found, str):
+        asked = given if isinstance(given, dict) else {}
+        action = str(asked.get("action", ""))
+        known = Action(action) if action in Action.__members__ else Action.HOLD
+        return Leg(spelt(str(asked.get("symbol", ""))[:40], symbols), known, malformed=found)
+    fields = dict(found) | {"symbol": spelt(found.symbol, symbols), "action": Action(found.action)}
+    return Leg(reasoning=fields.pop("thesis"), **fields | {"signals": tuple(found.signals)})
+
+
+def _read(model: type[_Model], given: Any) -> _Model | str:
+    """Return a part of an argument as its model, or one clause that names the wrong field. Null fields are dropped."""
+    if isinstance(given, dict):
+        given = {name: value for name, value in given.items() if value is not None}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "it"
+    if first["type"] == "extra_forbidden":
+        return f"{field[:40]!r} is not a known field"
+    shown = "" if first["type"] == "missing" else f", not {repr(first.get('input'))[:40]}"
+    return f"{field}: {first['msg'][:LONGEST_PROBLEM]}{shown}"[:LONGEST_CLAUSE]

@@ -181,10 +181,7 @@ class Bridge:
             finding.cancel()
 
     async def _forward(self, ctx: _Context, params: dict[str, Any], *, again: bool) -> dict[str, Any]:
-        """Send a request to the engine, and once more if no engine received it.
-
-        A request that may be made `again` is also sent once more if the engine stops before its answer.
-        """
+        """Send a request. Repeat it if no engine received it, or if it may be made `again` and the engine stopped."""
         session: Session = ctx.lifespan_context
         client, waited_s = ctx.session.client_params, 0
         info = None if client is None else client.client_info

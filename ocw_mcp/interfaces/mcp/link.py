@@ -70,10 +70,7 @@ class EngineLink:
         capabilities: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
-        """Return the result of one request.
-
-        Raises MCPError for a protocol error of the engine, NoAnswerError, and EngineError for other errors.
-        """
+        """Return the result of one request. Raises NoAnswerError, EngineError, and MCPError for a protocol error."""
         import httpx2
 
         named = info or types.Implementation(name="ocw mcp", version="1")
@@ -180,10 +177,7 @@ def _result(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _http_error(status: int, text: str) -> EngineError:
-    """Return the error for an HTTP answer that is no MCP message.
-
-    `text` counts as an error of an engine only if it begins with the code of this HTTP status.
-    """
+    """Return the error for an HTTP answer without a message. An engine's `text` begins with the code of the status."""
     code = HTTP_CODES.get(status, "BAD_ANSWER")
     if status == 401:
         return EngineError(

@@ -54,10 +54,7 @@ def add_prompts(server: MCPServer[Any], texts: Mapping[str, str]) -> None:
 
 
 def require_arguments(offered: Iterable[Offered], name: str, given: Mapping[str, str] | None) -> None:
-    """Check a prompt call: known prompt, known arguments, no required argument missing or empty.
-
-    Raises MCPError with code -32602 that names the wrong prompt or argument.
-    """
+    """Check a prompt call. Raises MCPError that names an unknown prompt or argument, or a missing argument."""
     known = {each.name: each for each in offered}
     prompt = known.get(name)
     if prompt is None:

@@ -53,10 +53,7 @@ TOOLSETS: Final[dict[str, Callable[[GetFacade], list[OcwTool]]]] = {
 
 
 def tools(get_facade: GetFacade, toolsets: Sequence[str] | None = None, *, read_only: bool = False) -> list[OcwTool]:
-    """Return the tools of the named toolsets, or of all; each call reads the engine of `get_facade`.
-
-    Raises SettingsError for an unknown name.
-    """
+    """Return the tools of the named toolsets, or of all. Raises SettingsError for an unknown name."""
     if unknown := sorted(set(toolsets or ()) - set(TOOLSETS)):
         raise SettingsError(f"there is no toolset {unknown[0]!r}; expected some of {', '.join(TOOLSETS)}")
     chosen = [make for name, make in TOOLSETS.items() if not toolsets or name in toolsets]

@@ -50,10 +50,7 @@ class OcwTool(Tool):
         return self.annotations is not None and self.annotations.read_only_hint is True
 
     def _may_be_null(self, name: str) -> bool:
-        """Return whether a null counts as an absent argument.
-
-        Some clients write a number that is not finite as null, so a null for a number never counts as absent.
-        """
+        """Return whether a null counts as absent. For a number it does not: some clients write NaN as null."""
         number = self.parameters["properties"][name].get("type") in ("integer", "number")
         return not number and name not in self.parameters.get("required", ())
 
@@ -228,10 +225,7 @@ def after_warm_up(get_facade: GetFacade) -> GetFacade:
 
 
 def wait_for_warm_up(get_facade: GetFacade, patience_s: float) -> ServerMiddleware[Any]:
-    """Return middleware that delays calls after a cold start until the engine is current, `patience_s` at most.
-
-    A halt is taken at once.
-    """
+    """Return middleware that delays calls, except a halt, until the engine is current, `patience_s` at most."""
 
     async def waits(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         if ctx.method in ASKING and (ctx.params or {}).get("name") != "risk_halt":
