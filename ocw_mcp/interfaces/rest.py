@@ -17,12 +17,11 @@ from starlette.types import ASGIApp
 from ocw_mcp.adapters.control.tokens import Keyring
 from ocw_mcp.domain.orders import MOST_TOKENS
 from ocw_mcp.domain.state import TradingState
-from ocw_mcp.interfaces.auth import AT_ONCE, LARGEST_BODY, AuthMiddleware
+from ocw_mcp.interfaces.auth import AT_ONCE, LARGEST_BODY, SESSIONS, AuthMiddleware
 from ocw_mcp.interfaces.mcp.account_tools import status_of
 from ocw_mcp.interfaces.mcp.results import StatusResult
 from ocw_mcp.interfaces.mcp.tool import GetFacade, meta
 from ocw_mcp.interfaces.mcp.wire import HTTP_CODES, StrictBodies
-from ocw_mcp.interfaces.quotas import SESSIONS
 
 MOST_SESSIONS = (SESSIONS + AT_ONCE) * (MOST_TOKENS + 1)
 """Sessions of the older protocol at a time: the quota of each token and of the engine's owner together."""
@@ -78,7 +77,7 @@ def application(
     # The routes of MCP are added one by one: a mount would answer for every unknown route.
     app.router.routes.extend(streamable.routes)
     return AuthMiddleware(
-        StrictBodies(app, "/mcp"), keyring, hosts, lambda route, status: answers.labels(route, str(status)).inc()
+        StrictBodies(app), keyring, hosts, lambda route, status: answers.labels(route, str(status)).inc()
     )
 
 

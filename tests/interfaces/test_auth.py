@@ -15,7 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from starlette.types import Receive, Scope, Send
 
 from ocw_mcp.adapters.control.tokens import TOKENS, Keyring, add_token, revoke_token
-from ocw_mcp.interfaces import auth, quotas
+from ocw_mcp.interfaces import auth
 from ocw_mcp.interfaces.auth import LARGEST_BODY, AuthMiddleware
 from tests.support.facades import BOOK, FacadeRun
 from tests.support.served import Served, bearer, served
@@ -207,7 +207,7 @@ async def test_body_without_a_length_is_limited_too(endpoint: Served) -> None:
 
 
 async def test_missing_body_times_out(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quotas, "BODY_S", 0.05)
+    monkeypatch.setattr(auth, "BODY_S", 0.05)
     head = f"POST /mcp HTTP/1.1\nHost: localhost\nAuthorization: Bearer {endpoint.token}\nContent-Length: 50"
     assert (await raw(endpoint.port, head)).startswith(b"HTTP/1.1 408 ")
 

@@ -151,7 +151,7 @@ class EngineClient:
         """Close the connection. The engine goes on."""
         if not self._closed:
             self._closed = True
-            self._thread.submit(self._loop.run, self._link.close()).result()
+            self._thread.submit(self._loop.run, self._link.aclose()).result()
             self._thread.submit(self._loop.close).result()
             self._thread.shutdown()
 

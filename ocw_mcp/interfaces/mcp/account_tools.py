@@ -232,14 +232,13 @@ def _paused(result: results.StatusResult | results.PortfolioResult) -> str:
 def _live_order(tracked: "TrackedOrder") -> results.OrderOut:
     """Return an order that may still trade."""
     order, intent = tracked.order, tracked.intent
-    return results.OrderOut(
+    return from_attributes(
+        results.OrderOut,
+        order,
         id=str(tracked.ref),
         at=None,
-        symbol=order.symbol,
         purpose=intent.purpose.name.lower(),
-        side=order.side,
         type=intent.type,
-        quantity=order.quantity,
         price=order.trigger_price if order.trigger_price is not None else order.limit_price,
         status="cancel_requested" if tracked.cancel_requested else tracked.status,
         filled=tracked.filled,
@@ -282,13 +281,13 @@ def _check(meta: Meta, leg: Leg, checked: "CheckedLeg") -> CallToolResult:
         from_attributes(results.VerdictOut, each, room=None if each.room is None else max(ZERO, each.room))
         for each in checked.limits
     ]
-    result = results.CheckResult(
+    result = from_attributes(
+        results.CheckResult,
+        checked,
         meta=meta,
         passes=refusal is None,
         refusal=None if refusal is None else str(refusal),
         action=leg.action,
-        quantity=checked.quantity,
-        price=checked.price,
         notional=notional_of(checked),
         largest=largest_of(checked.largest),
         verdicts=rows,

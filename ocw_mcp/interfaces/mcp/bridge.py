@@ -7,7 +7,8 @@ the protocol version without sessions, so a restart of the engine between two ca
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 from mcp import types
@@ -44,14 +45,14 @@ Attach = Callable[[Address | None], Awaitable[Address]]
 """Returns the address of an engine, but not the given one, at which no engine answered. Raises AttachError."""
 
 
+@dataclass
 class Session:
     """The state of one client: its connection to the engine, and the engine whose notice it has received."""
 
-    def __init__(self) -> None:
-        self.link = EngineLink()
-        self.at: Address | None = None
-        """The engine of the last answer."""
-        self.introduced: Address | None = None
+    link: EngineLink
+    at: Address | None = None
+    """The engine of the last answer."""
+    introduced: Address | None = None
 
 
 class Bridge:
@@ -211,11 +212,8 @@ class Bridge:
 
 @asynccontextmanager
 async def _session(server: Server[Any]) -> AsyncIterator[Session]:
-    session = Session()
-    try:
-        yield session
-    finally:
-        await session.link.close()
+    async with aclosing(EngineLink()) as link:
+        yield Session(link)
 
 
 async def _ask_person(ctx: _Context, wanted: Any) -> dict[str, Any]:

@@ -162,12 +162,12 @@ def journal(meta: Meta, book: str, page: "DayPage") -> CallToolResult:
     """Return the answer of `journal_get`."""
     quotes = _quotations(detailed=len(page.events) > CONCISE_EVENTS)
     lines = [_line(book, each, quotes) for each in page.events]
-    result = results.JournalResult(
+    result = from_attributes(
+        results.JournalResult,
+        page,
         meta=meta,
-        day=page.day,
         events=lines,
         said=_quoted(quotes),
-        total=page.total,
         cursor=cursor_of("journal", page.next),
     )
     head = f"{page.day or 'no events yet'}: {page.total} event(s)"

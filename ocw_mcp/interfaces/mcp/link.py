@@ -102,7 +102,7 @@ class EngineLink:
         except httpx2.HTTPError:
             raise EngineStoppedError from None
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connection."""
         http, self._http = self._http, None
         if http is not None:
@@ -110,7 +110,7 @@ class EngineLink:
 
     async def _connection(self, address: Address) -> "httpx2.AsyncClient":
         while self._http is not None and self._to != address:
-            await self.close()
+            await self.aclose()
         if self._http is None:
             import ssl
 
@@ -144,9 +144,8 @@ async def _answer(response: "httpx2.Response", progress: Progress | None) -> dic
             if message["method"] == "notifications/progress" and progress is not None:
                 await progress(message.get("params") or {})
         raise EngineStoppedError
-    body = await response.aread()
     try:
-        answer: Any = json.loads(body)
+        answer: Any = json.loads(await response.aread())
     except ValueError:
         answer = None
     if not isinstance(answer, dict):

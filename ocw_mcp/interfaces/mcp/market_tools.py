@@ -13,7 +13,7 @@ from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.interfaces.mcp import results
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cursor_of, older_line, place_of
-from ocw_mcp.interfaces.mcp.results import Meta, Readings, amount, cents
+from ocw_mcp.interfaces.mcp.results import Meta, Readings, amount, cents, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond, text_of
 from ocw_mcp.render.snapshot_text import VOLUME_DIGITS, compact, significant
 
@@ -50,10 +50,10 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         """Closed candles, oldest first; cursor for older ones. Timeframes: 1m 5m 15m 1h 4h."""
         facade = get_facade()
         found = facade.candles(symbol, timeframe, limit, place_of("candles", cursor))
-        result = results.CandlesResult(
+        result = from_attributes(
+            results.CandlesResult,
+            found,
             meta=meta(facade),
-            symbol=found.symbol,
-            timeframe=found.timeframe,
             columns=["opened", "open", "high", "low", "close", "volume"],
             rows=[[iso(at), *values] for at, *values in found.rows],
             cursor=cursor_of("candles", found.rows[0][0]) if found.more else None,
@@ -172,13 +172,8 @@ def _snapshot(meta: Meta, taken: Snapshot, *, detailed: bool) -> CallToolResult:
             if isinstance(mood, Unknown):
                 reasons.add(name, mood)
         left_out = [view.symbol for view in views[shown:]]
-        result = results.SnapshotResult(
-            meta=meta,
-            equity=taken.equity,
-            scale=taken.scale,
-            symbols=symbols,
-            unknown=reasons.texts(),
-            truncated=left_out,
+        result = from_attributes(
+            results.SnapshotResult, taken, meta=meta, symbols=symbols, unknown=reasons.texts(), truncated=left_out
         )
         lines = [compact(msgspec.structs.replace(taken, symbols=SymbolViews.of(views[:shown])))]
         lines += [f"left out for length: {', '.join(left_out)}; ask for them by symbol"] if left_out else []

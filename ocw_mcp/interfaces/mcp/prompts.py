@@ -61,15 +61,15 @@ def require_arguments(offered: Iterable[Offered], name: str, given: Mapping[str,
         raise _invalid(f"UNKNOWN_PROMPT: no prompt has that name. limit={','.join(known)} actual={name[:40]!r}")
     arguments = {each.name: each for each in prompt.arguments or ()}
     named = given or {}
-    if strange := next((each for each in named if each not in arguments), None):
-        limit = ",".join(arguments) or "no argument"
-        raise _invalid(f"BAD_ARGUMENTS: {name} has no argument {strange[:40]!r}. limit={limit} actual={strange[:40]!r}")
-    for each in arguments.values():
-        value = named.get(each.name)
-        if each.required and (value is None or not value.strip()):
-            actual = "nothing" if value is None else "an empty text"
+    for each in named:
+        if each not in arguments:
+            limit = ",".join(arguments) or "no argument"
+            raise _invalid(f"BAD_ARGUMENTS: {name} has no argument {each[:40]!r}. limit={limit} actual={each[:40]!r}")
+    for each, argument in arguments.items():
+        if argument.required and not named.get(each, "").strip():
+            actual = "an empty text" if each in named else "nothing"
             raise _invalid(
-                f"BAD_ARGUMENTS: {name} needs its argument {each.name}. limit={each.description} actual={actual}"
+                f"BAD_ARGUMENTS: {name} needs its argument {each}. limit={argument.description} actual={actual}"
             )
 
 

@@ -133,8 +133,18 @@ def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta
 
 
 def text_of(result: Result, *lines: str) -> str:
-    """Return the text of an answer: the engine and the time, then its lines."""
-    return "\n".join([headline(result.meta), *lines])
+    """Return the text of an answer: a line with the engine and the time of the answer, then `lines`."""
+    of = result.meta
+    if of.catching_up:
+        # An engine that replays after a crash may not know an open position yet: its answers must not look current.
+        past = f"this shows the past as of {of.as_of}" if of.as_of else "nothing is replayed yet"
+        when = f", STALE: catching up after a restart, {past}; call again"
+    elif of.as_of is None:
+        when = ", STALE: the market has not begun; history may still be loading"
+    else:
+        age = "a price missing" if of.age_ms is None else f"prices {of.age_ms / 1000:g}s old"
+        when = f" as of {of.as_of}, {age}{', STALE' if of.stale else ''}"
+    return "\n".join([f"[{of.mode} {of.state}{when}]", *lines])
 
 
 def respond(result: Result, *lines: str) -> CallToolResult:
@@ -244,15 +254,3 @@ def wait_for_warm_up(get_facade: GetFacade, patience_s: float) -> ServerMiddlewa
 def meta(facade: "Facade") -> Meta:
     """Return the engine and the time of an answer, read between the same two engine steps as the answer."""
     return from_attributes(Meta, facade.moment())
-
-
-def headline(of: Meta) -> str:
-    """Return the engine and the time of an answer as the first line of its text."""
-    if of.catching_up:
-        # An engine that replays after a crash may not know an open position yet: its answers must not look current.
-        past = f"this shows the past as of {of.as_of}" if of.as_of else "nothing is replayed yet"
-        return f"[{of.mode} {of.state}, STALE: catching up after a restart, {past}; call again]"
-    if of.as_of is None:
-        return f"[{of.mode} {of.state}, STALE: the market has not begun; history may still be loading]"
-    age = "a price missing" if of.age_ms is None else f"prices {of.age_ms / 1000:g}s old"
-    return f"[{of.mode} {of.state} as of {of.as_of}, {age}{', STALE' if of.stale else ''}]"

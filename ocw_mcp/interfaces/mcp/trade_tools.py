@@ -22,7 +22,15 @@ from ocw_mcp.interfaces.mcp import arguments
 from ocw_mcp.interfaces.mcp.account_tools import largest_of, leg_of, notional_of, room, verdict
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, Why, cut
 from ocw_mcp.interfaces.mcp.callers import ERA, Consent, NotAsked, ask_within_call, caller_name, supports_forms
-from ocw_mcp.interfaces.mcp.results import Answered, DoneResult, LegAnswered, Meta, PreviewResult, SubmittedResult
+from ocw_mcp.interfaces.mcp.results import (
+    Answered,
+    DoneResult,
+    LegAnswered,
+    Meta,
+    PreviewResult,
+    SubmittedResult,
+    from_attributes,
+)
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta, respond
 from ocw_mcp.render.quotations import untrusted
 
@@ -219,15 +227,14 @@ def _preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallToo
     checked, kept, intent = seen.checked, seen.preview, seen.checked.intent
     refusal = None if checked.needs_approval else checked.refusal
     leverage = checked.leverage or intent.leverage
-    result = PreviewResult(
+    result = from_attributes(
+        PreviewResult,
+        checked,
         meta=meta,
         preview_id=None if kept is None else kept.preview_id,
         good_for_s=asks.PREVIEW_GOOD_FOR_S if kept else 0,
-        needs_approval=checked.needs_approval,
         refusal=None if refusal is None else _capped(refusal),
         action=leg.action,
-        quantity=checked.quantity,
-        price=checked.price,
         notional=notional_of(checked),
         largest=largest_of(checked.largest),
         type=intent.type,

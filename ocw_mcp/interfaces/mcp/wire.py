@@ -109,13 +109,12 @@ class StrictBodies:
     refuses them by the argument's name.
     """
 
-    def __init__(self, app: ASGIApp, path: str) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with its body unchanged, or answer it with an error."""
-        if scope["type"] != "http" or scope["path"] != self._path or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["path"] != "/mcp" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
         unread = [await receive()]
