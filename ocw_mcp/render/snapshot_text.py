@@ -155,7 +155,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     lines += not_taken_lines(snapshot, reader)
     lines += _listed("trades (opened, duration, pnl)", [_trade(each) for each in trades])
     lines.append(f"product {snapshot.product} {' '.join(shown)} scale {plain(snapshot.scale)}")
-    lines.append(f"state {snapshot.state} equity {_money(snapshot.equity)} at {_time(snapshot.at)}")
+    lines.append(f"state {snapshot.state} equity {plain(round(snapshot.equity, 2))} at {_time(snapshot.at)}")
     lines += _listed("woken by", [wake_line(each, reader) for each in snapshot.wake])
     lines += wake_quotations(snapshot, reader)
     lines.append("symbol last age_s ret1h ret4h ret24h deriv long_max short_max min")
@@ -209,7 +209,7 @@ def _derivatives_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
 def _position_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
     rows = [
         f"{held.symbol} {plain(held.quantity)} {_price(float(held.average_price))} {plain(held.mark)} "
-        f"{_money(held.unrealised)} {_or_none(held.stop)} {held.leverage}x {_or_none(held.liquidation_price)} "
+        f"{plain(round(held.unrealised, 2))} {_or_none(held.stop)} {held.leverage}x {_or_none(held.liquidation_price)} "
         f"{unknowns.cell(held.mfe, held.symbol, 'mfe', _percent)} "
         f"{unknowns.cell(held.mae, held.symbol, 'mae', _percent)} {_time(held.opened_at)}"
         for held in snapshot.positions.values()
@@ -256,7 +256,7 @@ def full(snapshot: Snapshot, *, reader: str = "") -> str:
             f"Market regime: {_or_why(snapshot.regime)}",
             f"Macro regime: {_or_why(snapshot.macro)}",
             f"Scale of size limits: {plain(snapshot.scale)}",
-            f"State: {snapshot.state}; equity: {_money(snapshot.equity)}; now: {iso(snapshot.at)}",
+            f"State: {snapshot.state}; equity: {plain(round(snapshot.equity, 2))}; now: {iso(snapshot.at)}",
             "Woken by:",
             *(f"  {wake_line(each, reader)}" for each in snapshot.wake),
             *(f"  {each}" for each in wake_quotations(snapshot, reader)),
@@ -287,7 +287,8 @@ def _symbol_lines(view: SymbolView) -> list[str]:
     else:
         lines += [
             f"  position: {plain(held.quantity)} at {_price(float(held.average_price))} since {_time(held.opened_at)}",
-            f"    mark: {plain(held.mark)}; unrealised: {_money(held.unrealised)}; stop: {_or_none(held.stop)}",
+            f"    mark: {plain(held.mark)}; unrealised: {plain(round(held.unrealised, 2))}; "
+            f"stop: {_or_none(held.stop)}",
             f"    leverage: {held.leverage}; liquidation price: {_or_none(held.liquidation_price)}",
             f"    most favourable excursion, %: {_shown(held.mfe, _percent)}; "
             f"most adverse: {_shown(held.mae, _percent)}",
@@ -327,10 +328,6 @@ def _trade(trade: TradeView) -> str:
 
 def _or_none(price: Decimal | None) -> str:
     return "none" if price is None else plain(price)
-
-
-def _money(value: Decimal) -> str:
-    return plain(round(value, 2))
 
 
 def _time(ms: int) -> str:

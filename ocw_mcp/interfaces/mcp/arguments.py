@@ -70,7 +70,6 @@ Amount = Annotated[
 ]
 """A price, a quantity or a share above 0, as a number or as text."""
 LONGEST_WHY = 500
-MOST_LEGS = 64
 Why = Annotated[str, Field(max_length=LONGEST_WHY), cut(LONGEST_WHY)]
 Text = Annotated[str, Field(max_length=200), cut(200)]
 
@@ -145,18 +144,14 @@ class ConditionIn(BaseModel, extra="forbid"):
     expires_s: Annotated[int | None, Field(ge=1, le=604_800), ASCII_NUMBER] = None
 
 
-Legs = Annotated[
-    list[Any],
-    Field(max_length=MOST_LEGS),
-    WithJsonSchema({"type": "array", "maxItems": 16, "items": LegIn.model_json_schema()}),
-]
+_Parts = Annotated[list[Any], Field(max_length=64)]
+"""A list whose elements are read one by one, so that a malformed element does not invalidate the others."""
+Legs = Annotated[_Parts, WithJsonSchema({"type": "array", "maxItems": 16, "items": LegIn.model_json_schema()})]
 Conditions = Annotated[
-    list[Any],
-    Field(max_length=MOST_LEGS),
-    WithJsonSchema({"type": "array", "maxItems": 16, "items": ConditionIn.model_json_schema()}),
+    _Parts, WithJsonSchema({"type": "array", "maxItems": 16, "items": ConditionIn.model_json_schema()})
 ]
-"""Each element is read by itself, so that one malformed element does not invalidate the others."""
 LONGEST_CHECK_S = 86_400
+"""Longest time until the next wake that a decision can ask for."""
 
 
 class CheckIn(BaseModel):

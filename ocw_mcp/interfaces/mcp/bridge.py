@@ -33,9 +33,6 @@ TRIES: Final = 3
 ROUNDS: Final = 4
 """Questions to the person at the client within one call."""
 STATUS: Final = "ocw_get_status"
-_OWN_META: Final = frozenset(
-    {types.PROTOCOL_VERSION_META_KEY, types.CLIENT_INFO_META_KEY, types.CLIENT_CAPABILITIES_META_KEY}
-)
 
 _Context = ServerRequestContext[Any]
 _Result = TypeVar("_Result", bound=BaseModel)
@@ -186,8 +183,7 @@ class Bridge:
         session: Session = ctx.lifespan_context
         client, waited_s = ctx.session.client_params, 0
         info = None if client is None else client.client_info
-        meta = {key: value for key, value in (params.get("_meta") or {}).items() if key not in _OWN_META}
-        sent = {key: value for key, value in params.items() if value is not None} | {"_meta": meta}
+        sent = {key: value for key, value in params.items() if value is not None}
         capabilities: dict[str, Any] = {"elicitation": {}} if supports_forms(ctx.session.client_capabilities) else {}
 
         async def progress(seen: Mapping[str, Any]) -> None:

@@ -84,14 +84,13 @@ def build(
         log_level="WARNING",
     )
     server.offered = {tool.name: tool.reads for tool in offered}
-    _add_resources(server)
-    _add_completions(server, get_facade)
+    _add_resources(server, get_facade)
     add_prompts(server, prompts or {})
     return server
 
 
-def _add_resources(server: OcwServer) -> None:
-    """Add the resources whose tool is offered."""
+def _add_resources(server: OcwServer, get_facade: GetFacade) -> None:
+    """Add the resources whose tool is offered, and the completions."""
 
     async def text_of(tool: str, **arguments: str) -> str:
         answer = await server.call_tool(tool, arguments)
@@ -133,8 +132,6 @@ def _add_resources(server: OcwServer) -> None:
             """The first events of a UTC day, 2026-03-09."""
             return await text_of("journal_get", day=day, limit="80")
 
-
-def _add_completions(server: OcwServer, get_facade: GetFacade) -> None:
     async def complete(
         ref: PromptReference | ResourceTemplateReference,
         argument: CompletionArgument,

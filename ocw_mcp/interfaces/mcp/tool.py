@@ -189,8 +189,7 @@ def lean(schema: dict[str, Any], *, of_result: bool = False) -> dict[str, Any]:
         del kept["anyOf"]
         return choices[0] | kept
 
-    result = plain(schema)
-    assert isinstance(result, dict)
+    result: dict[str, Any] = plain(schema)
     return result
 
 

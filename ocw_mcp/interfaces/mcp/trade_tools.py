@@ -181,9 +181,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         return done(meta(facade), answer, "trading is HALTED")
 
     async def journal_note(
-        ctx: Context[Any, Any],
-        text: Annotated[str, Field(min_length=1, max_length=1000), cut(1000)],
-        key: Key,
+        ctx: Context[Any, Any], text: Annotated[str, Field(min_length=1, max_length=1000), cut(1000)], key: Key
     ) -> Annotated[CallToolResult, DoneResult]:
         """Write a note into the journal. It triggers nothing."""
         facade = get_facade()
@@ -210,13 +208,10 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         answer = await facade.trading.submit(caller_name(ctx), wake, decision, tainted=tainted)
         return _submitted(meta(facade), wake, decision, answer, facade.trading)
 
+    acting = orders_place, orders_cancel, positions_close, positions_set_protection, risk_halt
     return [
         make(orders_preview, CHECKS),
-        make(orders_place, ACTS),
-        make(orders_cancel, ACTS),
-        make(positions_close, ACTS),
-        make(positions_set_protection, ACTS),
-        make(risk_halt, ACTS),
+        *(make(each, ACTS) for each in acting),
         make(journal_note, WRITES),
         make(decisions_submit, ACTS),
     ]
