@@ -26,7 +26,7 @@ LONGEST_LINE = 200
 CONCISE_EVENTS = 30
 """Largest number of events in a concise answer."""
 MOST = {False: (12, 6, 4), True: (60, 24, 16)}
-"""Steps, legs and refusals in a concise (False) and in a detailed (True) answer."""
+"""Steps, legs (and reasons), and refusals in a concise (False) and in a detailed (True) answer."""
 KINDS: dict[str, tuple[str, ...]] = {
     "all": (),
     "decisions": ("wake", "decision", "wake_conditions", "budget", "score"),
@@ -104,7 +104,7 @@ def history_tools(get_facade: GetFacade) -> list[OcwTool]:
 
 
 def _story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
-    """Return the answer of `decisions_explain`; the middle of a long story is left out."""
+    """Return the answer of `decisions_explain`. The middle of many steps is left out, and the end of other lists."""
     most_steps, most_legs, most_refusals = MOST[detailed]
     answer = seen.answer
     legs = [] if answer is None else [leg for leg in answer.decision.legs if seen.symbol in (None, leg.symbol)]
@@ -122,8 +122,9 @@ def _story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
             if text:
                 quotes.add(source, answer.at, text)
     woken, steps = seen.woken_at or 0, sorted([*seen.asks, *seen.after_answer, *seen.steps], key=lambda each: each.seq)
-    happened = len(steps)
-    if happened > most_steps:
+    most = ((steps, most_steps), (legs, most_legs), (seen.refusals, most_refusals), (seen.reasons, most_legs))
+    left_out = seen.left_out + sum(max(0, len(rows) - longest) for rows, longest in most)
+    if len(steps) > most_steps:
         steps = [*steps[: most_steps * 2 // 3], *steps[-most_steps // 3 :]]
     result = results.StoryResult(
         meta=meta,
@@ -135,10 +136,12 @@ def _story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
         legs=decided,
         refusals=[f"{each.id} {refusal_line(each, quotes.quote(each.at))}" for each in seen.refusals[:most_refusals]],
         steps=[_line(seen.book, each, quotes) for each in steps],
-        left_out=happened - len(steps) + seen.left_out,
+        left_out=left_out,
         said=_quoted(quotes),
     )
-    return respond(result, *_story_lines(result), *quotes.lines())
+    how = "" if detailed else "; detail=detailed shows more"
+    missing = [f"{left_out} more line(s) left out{how}"] if left_out else []
+    return respond(result, *_story_lines(result), *missing, *quotes.lines())
 
 
 def _story_lines(result: results.StoryResult) -> list[str]:
@@ -152,10 +155,7 @@ def _story_lines(result: results.StoryResult) -> list[str]:
             *(f"woken by {each}" for each in result.reasons),
             decided if result.decider else "not decided yet",
         ]
-    lines += [f"refused: {each}" for each in result.refusals]
-    lines += result.steps or ["no order was sent"]
-    lines += [f"{result.left_out} more step(s) left out; detail=detailed shows more"] if result.left_out else []
-    return lines
+    return [*lines, *(f"refused: {each}" for each in result.refusals), *(result.steps or ["no order was sent"])]
 
 
 def journal(meta: Meta, book: str, page: "DayPage") -> CallToolResult:

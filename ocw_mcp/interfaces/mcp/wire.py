@@ -12,14 +12,7 @@ from typing import Any, BinaryIO, Final
 
 import anyio.to_thread
 import msgspec
-from mcp.types import (
-    INVALID_REQUEST,
-    PARSE_ERROR,
-    ErrorData,
-    JSONRPCError,
-    JSONRPCNotification,
-    jsonrpc_message_adapter,
-)
+from mcp import types
 from pydantic import ValidationError
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,7 +36,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 _LONG_INTEGER: Final = re.compile(rb"[0-9]{309}")
 _decode: Final = msgspec.json.Decoder().decode
 
-Refuse = Callable[[JSONRPCError], Awaitable[None]]
+Refuse = Callable[[types.JSONRPCError], Awaitable[None]]
 
 
 class WireError(ValueError):
@@ -92,7 +85,7 @@ class MessageLines:
                 while (rest := await self._read()) and not rest.endswith(b"\n"):
                     continue
                 text_of_error = f"TOO_LARGE: a message is longer than {LONGEST_LINE} bytes; send less"
-                await self._refuse(_error(None, INVALID_REQUEST, text_of_error))
+                await self._refuse(_error(None, types.INVALID_REQUEST, text_of_error))
             elif line.strip() and (wrong := _error_for(line)) is not None:
                 await self._refuse(wrong)
             elif line.strip():
@@ -129,7 +122,7 @@ class StrictBodies:
         await self._app(scope, received, send)
 
 
-def _error_for(text: bytes, *, to_tools: bool = False) -> JSONRPCError | None:
+def _error_for(text: bytes, *, to_tools: bool = False) -> types.JSONRPCError | None:
     """Return the error for a text that is not a message, or None for a message.
 
     The error has the request's id if that can be read, so that the sender does not wait. With `to_tools`, numbers
@@ -145,26 +138,26 @@ def _error_for(text: bytes, *, to_tools: bool = False) -> JSONRPCError | None:
     if wrong is None:
         try:
             # Validate as the SDK does: it silently drops a text that is nested too deep.
-            message = jsonrpc_message_adapter.validate_json(text, by_name=False)
+            message = types.jsonrpc_message_adapter.validate_json(text, by_name=False)
         except ValidationError as error:
             if error.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid":
                 expected = "Invalid Request: expected one JSON-RPC 2.0 request or notification"
-                return _error(request_id, INVALID_REQUEST, expected)
+                return _error(request_id, types.INVALID_REQUEST, expected)
             wrong = WireError("the message is nested too deeply")
     if wrong is not None:
         how = "write numbers as finite decimals and text as UTF-8"
-        return _error(request_id, PARSE_ERROR, f"Parse error: {wrong}; {how}")
-    if isinstance(message, JSONRPCNotification) and "id" in value:
+        return _error(request_id, types.PARSE_ERROR, f"Parse error: {wrong}; {how}")
+    if isinstance(message, types.JSONRPCNotification) and "id" in value:
         # Its sender waits for an answer, but the SDK would take it for a notification.
-        return _error(None, INVALID_REQUEST, "Invalid Request: id is neither a text nor a whole number; send one")
+        return _error(None, types.INVALID_REQUEST, "Invalid Request: id is neither a text nor a whole number; send one")
     return None
 
 
-def _error(request_id: Any, code: int, message: str) -> JSONRPCError:
+def _error(request_id: Any, code: int, message: str) -> types.JSONRPCError:
     whole = isinstance(request_id, int) and not isinstance(request_id, bool) and abs(request_id) < 1 << 63
     text = isinstance(request_id, str) and not re.search("[\ud800-\udfff]", request_id)
     known = request_id if whole or text else None
-    return JSONRPCError(jsonrpc="2.0", id=known, error=ErrorData(code=code, message=message))
+    return types.JSONRPCError(jsonrpc="2.0", id=known, error=types.ErrorData(code=code, message=message))
 
 
 def _read_leniently(text: bytes) -> Any:
