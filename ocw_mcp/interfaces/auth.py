@@ -59,10 +59,11 @@ PREFLIGHT: Final = (
 )
 """Methods and headers that a page of an allowed origin may send. Tokens travel in a header, so browser credentials are
 not allowed."""
+NEEDS_TOKEN: Final = (
+    "this route needs a token. limit=Authorization: Bearer TOKEN actual={} "
+    "next: ask the operator to make one with ocw token new --scope read"
+)
 CORS_EXPOSED: Final = (b"access-control-expose-headers", b"mcp-session-id, mcp-protocol-version, www-authenticate")
-
-Counted = Callable[[str, int], None]
-"""Called with route and status of each answer."""
 
 
 class RefusedRequest(Exception):  # noqa: N818 - an answer to the caller, not a fault of the program
@@ -187,8 +188,10 @@ class SessionQuota:
 class AuthMiddleware:
     """ASGI middleware in front of all routes. `/health` needs no token, but an allowed host and origin."""
 
-    def __init__(self, app: ASGIApp, keyring: Keyring, hosts: Iterable[str], counted: Counted) -> None:
-        """`hosts` are the allowed host names, in addition to those of loopback."""
+    def __init__(
+        self, app: ASGIApp, keyring: Keyring, hosts: Iterable[str], counted: Callable[[str, int], None]
+    ) -> None:
+        """`hosts` are allowed beside those of loopback; `counted` is called with route and status of each answer."""
         self._hosts = LOOPBACK | {host.lower() for host in hosts}
         self._keyring = keyring
         self._counted = counted
@@ -197,7 +200,6 @@ class AuthMiddleware:
         self._requests = OpenRequests(keyring)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with an error."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -243,7 +245,7 @@ class AuthMiddleware:
         token = token.strip()
         principal = self._keyring.find(token) if kind.lower() == "bearer" else None
         if principal is None:
-            raise RefusedRequest(401, _unauthorized("an unknown or revoked token" if given else "no token"))
+            raise RefusedRequest(401, NEEDS_TOKEN.format("an unknown or revoked token" if given else "no token"))
         access = AccessToken(token="", client_id=principal.name, scopes=list(principal.scopes))
         scope["user"] = AuthenticatedUser(access)
         connection = scope.get("state", {}).get(CONNECTION)
@@ -254,7 +256,7 @@ class AuthMiddleware:
         with self._requests.during(token, principal.name, receive) as (revoked, received):
             await self._bounded(scope, received, answer)
         if revoked.cancelled_caught:
-            raise RefusedRequest(401, _unauthorized("an unknown or revoked token"))
+            raise RefusedRequest(401, NEEDS_TOKEN.format("an unknown or revoked token"))
 
 
 class _Concurrency:
@@ -316,13 +318,6 @@ class _Response:
             await self.send_whole(status, headers, body)
         elif not self._ended:
             await self({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _unauthorized(actual: str) -> str:
-    return (
-        f"this route needs a token. limit=Authorization: Bearer TOKEN actual={actual} "
-        "next: ask the operator to make one with ocw token new --scope read"
-    )
 
 
 def _name(host: str) -> str:

@@ -44,7 +44,6 @@ class _Connection(H11Protocol):
     """Connections are numbered in the order in which they open."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the deadline for the first request."""
         super().connection_made(transport)
         self.number = next(_numbers)
         self.app_state = {**self.app_state, CONNECTION: self}
@@ -81,7 +80,6 @@ class _Connection(H11Protocol):
         self._await_headers(self.conn.their_state is h11.IDLE)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the deadline."""
         self._await_headers(False)
         super().connection_lost(exc)
 

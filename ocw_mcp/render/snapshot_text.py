@@ -16,7 +16,6 @@ from ocw_mcp.domain.time import HOUR, SECOND, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.render.quotations import not_taken_lines, note_line, wake_line, wake_quotations
 
-_PRICE_DIGITS = 6
 VOLUME_DIGITS = 5
 BRIEFED_TRADES = 5
 """Trades shown to a reader that can look up earlier ones."""
@@ -33,7 +32,7 @@ def significant(value: float, digits: int) -> str:
 
 
 def _price(value: float, close: float = 0.0) -> str:
-    return significant(value, _PRICE_DIGITS)
+    return significant(value, 6)
 
 
 def _fixed(decimals: int, unit: float = 1.0) -> Beside:

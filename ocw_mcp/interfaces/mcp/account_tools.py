@@ -146,25 +146,17 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
         """Check whether an order would pass now, by the code that places orders: each limit's verdict and the largest
         size that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
         facade = after_warm_up(get_facade)()
-        leg = leg_of(facade, symbol, action, size, quantity, limit, stop=stop, target=target)
+        leg = leg_of(facade, symbol, action, quantity, size=size, stop=stop, target=target, limit=limit)
         return _check(meta(facade), leg, facade.check(leg, HYPOTHETICAL, quantity))
 
     tools = (ocw_get_status, portfolio_get, positions_get, orders_get, policies_get, risk_check_order)
     return [make(each) for each in tools]
 
 
-def leg_of(
-    facade: "Facade",
-    symbol: str,
-    action: str,
-    size: Decimal | None,
-    quantity: Decimal | None,
-    limit: Decimal | None,
-    **others: Any,
-) -> Leg:
+def leg_of(facade: "Facade", symbol: str, action: str, quantity: Decimal | None, **terms: Any) -> Leg:
     """Return an order as a leg. Raises RequestError for an entry without one size, or a closing with a size."""
-    chosen = Action(action)
-    if not chosen.adds_risk and (beyond := beyond_closing(size, quantity, limit)):
+    chosen, size = Action(action), terms["size"]
+    if not chosen.adds_risk and (beyond := beyond_closing(size, quantity, terms["limit"])):
         raise RequestError(
             RequestCode.BAD_ARGUMENTS,
             what=f"{action} closes the whole position at the market",
@@ -179,8 +171,10 @@ def leg_of(
             actual="none" if size is None else "both",
             next_="give the share of equity as size, or the base asset as quantity",
         )
-    # A quantity replaces the share, which is then any valid value.
-    return Leg(facade.known(symbol), chosen, size=size if quantity is None else Decimal(1), limit=limit, **others)
+    if quantity is not None:
+        # A quantity replaces the share, which is then any valid value.
+        terms["size"] = Decimal(1)
+    return Leg(facade.known(symbol), chosen, **terms)
 
 
 def status_of(meta: Meta, seen: "Status") -> results.StatusResult:

@@ -8,7 +8,6 @@ keeps waiting for `ocw approve`.
 import asyncio
 import re
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -39,7 +38,7 @@ class OcwServer(MCPServer[Any]):
     """The MCP server of one engine. `name_in_process` is the caller's name in the journal for calls in process."""
 
     name_in_process = "mcp:insider"
-    offered: Mapping[str, bool] = MappingProxyType({})
+    offered: Mapping[str, bool]
     """By the name of each tool, whether the tool only reads."""
 
     async def call_tool(

@@ -10,7 +10,7 @@ from pydantic import Field
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import Feasible, IndicatorValues, Snapshot, SymbolView, SymbolViews
 from ocw_mcp.domain.time import iso
-from ocw_mcp.domain.unknown import Reading, Unknown
+from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.interfaces.mcp import results
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cursor_of, older_line, place_of
 from ocw_mcp.interfaces.mcp.results import Meta, Readings, amount, cents, from_attributes
@@ -24,7 +24,7 @@ KEY_INDICATORS = ("close", "rsi_14", "adx_14", "atr_14", "macd_histogram", "ema_
 """Timeframes and indicators of a concise snapshot."""
 
 _ALL_INDICATORS = tuple(name for name in IndicatorValues.__struct_fields__ if name not in ("timeframe", "candles"))
-_RETURNS = ("return_1h", "return_4h", "return_24h")
+_PRICES = ("last", "return_1h", "return_4h", "return_24h")
 _PLACES_NAMED = 12
 _NOT_BUILT = dict.fromkeys(("liquidations", "perp_spot_basis"), "no data source yet")
 _NOTHING_LEARNS = {"learned": "no learning yet; the rules use the parameters of the policy file"}
@@ -137,14 +137,14 @@ class _Reasons:
     def add(self, where: str, unknown: Unknown) -> None:
         self._places.setdefault(unknown.reason, []).append(where)
 
-    def number(self, where: str, value: Reading) -> float | None:
-        if isinstance(value, Unknown):
-            self.add(where, value)
-            return None
-        return float(f"{value:.7g}")
-
     def numbers(self, where: str, values: msgspec.Struct, names: Iterable[str]) -> Readings:
-        return {name: self.number(f"{where} {name}", getattr(values, name)) for name in names}
+        """Return fields of `values` by name; the reason of an unknown one is kept."""
+        found: Readings = {}
+        for name in names:
+            if isinstance(value := getattr(values, name), Unknown):
+                self.add(f"{where} {name}", value)
+            found[name] = None if isinstance(value, Unknown) else float(f"{value:.7g}")
+        return found
 
     def texts(self) -> dict[str, str]:
         """Return the first places of each reason, and the number of further ones."""
@@ -183,8 +183,7 @@ def _snapshot(meta: Meta, taken: Snapshot, *, detailed: bool) -> CallToolResult:
 
 
 def _symbol(view: SymbolView, reasons: _Reasons, names: tuple[str, ...]) -> results.SymbolOut:
-    readings = {"last": reasons.number(f"{view.symbol} last", view.last)}
-    readings |= reasons.numbers(view.symbol, view, _RETURNS) | _derivatives(view, reasons)
+    readings = reasons.numbers(view.symbol, view, _PRICES) | _derivatives(view, reasons)
     indicators = {
         each.timeframe: reasons.numbers(f"{view.symbol} {each.timeframe}", each, names) for each in view.indicators
     }

@@ -6,16 +6,9 @@ Resources give the answers of tools to clients that attach them to a conversatio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from mcp import types
 from mcp.server.caching import CacheHint
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
-from mcp.types import (
-    CallToolResult,
-    Completion,
-    CompletionArgument,
-    CompletionContext,
-    PromptReference,
-    ResourceTemplateReference,
-)
 
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.requests import RequestCode
@@ -94,7 +87,7 @@ def _add_resources(server: OcwServer, get_facade: GetFacade) -> None:
 
     async def text_of(tool: str, **arguments: str) -> str:
         answer = await server.call_tool(tool, arguments)
-        assert isinstance(answer, CallToolResult)
+        assert isinstance(answer, types.CallToolResult)
         block = answer.content[0]
         assert block.type == "text"
         if isinstance(answer, FailedResult):
@@ -133,10 +126,10 @@ def _add_resources(server: OcwServer, get_facade: GetFacade) -> None:
             return await text_of("journal_get", day=day, limit="80")
 
     async def complete(
-        ref: PromptReference | ResourceTemplateReference,
-        argument: CompletionArgument,
-        context: CompletionContext | None,
-    ) -> Completion | None:
+        ref: types.PromptReference | types.ResourceTemplateReference,
+        argument: types.CompletionArgument,
+        context: types.CompletionContext | None,
+    ) -> types.Completion | None:
         """Complete symbols, and the ids of the newest wakes and trades."""
         facade = get_facade()
         if argument.name == "symbol":
@@ -149,6 +142,6 @@ def _add_resources(server: OcwServer, get_facade: GetFacade) -> None:
         else:
             return None
         fitting = [each for each in found if each.lower().startswith(argument.value.lower())]
-        return Completion(values=fitting[:MOST_VALUES], total=len(fitting), has_more=len(fitting) > MOST_VALUES)
+        return types.Completion(values=fitting[:MOST_VALUES], total=len(fitting), has_more=len(fitting) > MOST_VALUES)
 
     server.completion()(complete)  # type: ignore[no-untyped-call]

@@ -26,7 +26,6 @@ from ocw_mcp.interfaces.mcp.results import Meta, Result, from_attributes
 if TYPE_CHECKING:
     from ocw_mcp.runtime.facade import Facade
 
-ASKING: Final = ("tools/call", "resources/read")
 POLL_S: Final = 0.02
 RETRY_S: Final = 5
 READS: Final = ToolAnnotations(read_only_hint=True, open_world_hint=False)
@@ -237,7 +236,7 @@ def wait_for_warm_up(get_facade: GetFacade, patience_s: float) -> ServerMiddlewa
     """Return middleware that delays calls, except a halt, until the engine is current, `patience_s` at most."""
 
     async def waits(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        if ctx.method in ASKING and (ctx.params or {}).get("name") != "risk_halt":
+        if ctx.method in ("tools/call", "resources/read") and (ctx.params or {}).get("name") != "risk_halt":
             now = asyncio.get_running_loop().time
             began = reported = now()
             while not get_facade().settled and now() - began < patience_s:

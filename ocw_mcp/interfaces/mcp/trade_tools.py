@@ -18,19 +18,11 @@ from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.state import Mode
-from ocw_mcp.interfaces.mcp import arguments
+from ocw_mcp.interfaces.mcp import arguments, results
 from ocw_mcp.interfaces.mcp.account_tools import largest_of, leg_of, notional_of, room, verdict
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, Why, cut
 from ocw_mcp.interfaces.mcp.callers import ERA, Consent, NotAsked, ask_within_call, caller_name, supports_forms
-from ocw_mcp.interfaces.mcp.results import (
-    Answered,
-    DoneResult,
-    LegAnswered,
-    Meta,
-    PreviewResult,
-    SubmittedResult,
-    from_attributes,
-)
+from ocw_mcp.interfaces.mcp.results import DoneResult, Meta, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta, respond
 from ocw_mcp.render.quotations import untrusted
 
@@ -91,11 +83,12 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         target: Amount | None = None,
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
         leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None,
-    ) -> Annotated[CallToolResult, PreviewResult]:
+    ) -> Annotated[CallToolResult, results.PreviewResult]:
         """Check an order by the code that places it, and keep it and its price for 60 s as a preview_id. Nothing is
         sent. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
         facade = after_warm_up(get_facade)()
-        leg = leg_of(facade, symbol, action, size, quantity, limit, stop=stop, target=target, leverage=leverage)
+        terms = {"size": size, "stop": stop, "target": target, "limit": limit, "leverage": leverage}
+        leg = leg_of(facade, symbol, action, quantity, **terms)
         seen = facade.trading.preview(caller_name(ctx), leg, quantity)
         return _preview(meta(facade), leg, seen, facade.portfolio().scale)
 
@@ -197,7 +190,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         ] = None,
         conditions: arguments.Conditions | None = None,
         note: Why = "",
-    ) -> Annotated[CallToolResult, SubmittedResult]:
+    ) -> Annotated[CallToolResult, results.SubmittedResult]:
         """Answer a wake once, with all legs. Symbols without a leg are held. Each leg is checked and answered by
         itself; refused ones may be submitted once more, corrected. Attached clients: only while ocw_get_status shows
         deciding."""
@@ -223,7 +216,7 @@ def _preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallToo
     refusal = None if checked.needs_approval else checked.refusal
     leverage = checked.leverage or intent.leverage
     result = from_attributes(
-        PreviewResult,
+        results.PreviewResult,
         checked,
         meta=meta,
         preview_id=None if kept is None else kept.preview_id,
@@ -289,7 +282,7 @@ def _submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trad
     if not isinstance(answer, asks.Done) or answer.decision is None:
         return done(meta, answer, "")
     rows = [
-        LegAnswered(symbol=untrusted(leg.symbol, 40), action=leg.action, **_answered(each))
+        results.LegAnswered(symbol=untrusted(leg.symbol, 40), action=leg.action, **_answered(each))
         for leg, each in zip(decision.legs, trading.answers(answer.decision, decision), strict=True)
     ]
     lines = [
@@ -298,14 +291,14 @@ def _submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trad
         for row in rows
     ]
     refused = [untrusted(each, 200) for each in answer.refused]
-    result = SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
+    result = results.SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
     lines = lines or ["every symbol is held"]
     return respond(result, f"wake {wake} answered", *lines, *(f"not taken: {each}" for each in refused))
 
 
 def _answered(answer: "Answer | None") -> dict[str, Any]:
     """Return the fields of `Answered` for an answer."""
-    row = dict.fromkeys(Answered.model_fields)
+    row = dict.fromkeys(results.Answered.model_fields)
     match answer:
         case OrderRef():
             return row | {"outcome": "accepted", "order": str(answer)}

@@ -42,10 +42,9 @@ Refuse = Callable[[types.JSONRPCError], Awaitable[None]]
 class WireError(ValueError):
     """A text is not JSON that can be forwarded unchanged; the message names the wrong part."""
 
-    def __init__(self, what: str, *, by_name: bool = False) -> None:
-        self.by_name = by_name
-        """Whether the only fault is a number beyond a double, which a tool refuses by the argument's name."""
-        super().__init__(what)
+
+class OutOfRangeError(WireError):
+    """The only fault of a text is a number beyond a double, which a tool refuses by the argument's name."""
 
 
 def strict(text: bytes) -> Any:
@@ -56,7 +55,7 @@ def strict(text: bytes) -> Any:
         if text.startswith(_BOM):
             raise WireError("the message begins with a byte order mark") from None
         if where := _not_finite(_read_leniently(text)):
-            raise WireError(f"{where} is not a finite number within a double", by_name=True) from None
+            raise OutOfRangeError(f"{where} is not a finite number within a double") from None
         raise WireError(f"the message is not JSON ({error})") from None
     if _LONG_INTEGER.search(text) and (where := _not_finite(value)):
         raise WireError(f"{where} is not a finite number within a double")
@@ -77,7 +76,6 @@ class MessageLines:
         self._ready.set()
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        """Yield each message."""
         await self._ready.wait()
         assert self._refuse is not None, "set with the event"
         while line := await self._read():
@@ -106,7 +104,6 @@ class StrictBodies:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on with its body unchanged, or answer it with an error."""
         if scope["type"] != "http" or scope["path"] != "/mcp" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
@@ -133,7 +130,7 @@ def _error_for(text: bytes, *, to_tools: bool = False) -> types.JSONRPCError | N
         value = strict(text)
     except WireError as error:
         value = _read_leniently(text)
-        wrong = None if to_tools and error.by_name else error
+        wrong = None if to_tools and isinstance(error, OutOfRangeError) else error
     request_id = value.get("id") if isinstance(value, dict) and "method" in value else None
     if wrong is None:
         try:
