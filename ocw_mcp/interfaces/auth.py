@@ -29,17 +29,17 @@ from ocw_mcp.interfaces.serving import CONNECTION
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 LARGEST_BODY: Final = 1 << 20
-"""Bytes, far more than any tool call needs."""
+"""Largest body in bytes, far more than any tool call needs."""
 AT_ONCE: Final = 16
-"""Requests of one principal in progress at a time; they share their event loop with the engine."""
+"""Largest number of one caller's requests that run at a time; they share their event loop with the engine."""
 PATIENCE_S: Final = 10.0
-"""How long a further request waits for its turn."""
+"""Seconds that a request beyond `AT_ONCE` waits for its turn."""
 MOST_OPEN: Final = 64
-"""Open requests of one caller, including queued ones and streams that only listen."""
+"""Largest number of open requests of one caller, including queued ones and streams that only listen."""
 MOST_BUFFERED: Final = 4 << 20
-"""Bytes in the bodies of one caller's unanswered requests."""
+"""Largest number of bytes in the bodies of one caller's unanswered requests."""
 BODY_S: Final = 10.0
-"""Deadline for receiving the whole body of a request."""
+"""Seconds until the whole body of a request must have arrived."""
 SESSIONS: Final = 16
 """Sessions of the older MCP protocol for one caller; a further one ends the session that was idle longest."""
 TOKEN_CHECK_S: Final = 0.4
@@ -47,7 +47,6 @@ TOKEN_CHECK_S: Final = 0.4
 _SESSION: Final = "mcp-session-id"
 ERROR_HEADERS: Final = {401: [(b"www-authenticate", b"Bearer")], 503: [(b"retry-after", b"1")]}
 ROUTES: Final = ("/health", "/status", "/metrics", "/mcp")
-WELL_KNOWN: Final = "/.well-known/"
 PREFLIGHT: Final = (
     (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
     (
@@ -234,7 +233,7 @@ class AuthMiddleware:
             if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
                 await answer.send_whole(204, PREFLIGHT)
                 return
-        if WELL_KNOWN in f"{scope['path']}/":
+        if "/.well-known/" in f"{scope['path']}/":
             # Clients look for an authorization server here; a 401 would make them search for one again and again.
             what = f"this server has no authorization server. limit={','.join(ROUTES)} actual={scope['path'][:60]!r}"
             raise RefusedRequest(404, f"{what} next: send a token from ocw token new as a Bearer token")
@@ -260,7 +259,7 @@ class AuthMiddleware:
 
 
 class _Concurrency:
-    """ASGI middleware: at most `AT_ONCE` requests of a principal at a time. Streams that only listen do not count."""
+    """ASGI middleware: at most `AT_ONCE` requests of a caller at a time. Streams that only listen do not count."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -24,7 +24,7 @@ from ocw_mcp.interfaces.mcp.tool import GetFacade, meta
 from ocw_mcp.interfaces.mcp.wire import HTTP_CODES, StrictBodies
 
 MOST_SESSIONS = (SESSIONS + AT_ONCE) * (MOST_TOKENS + 1)
-"""Sessions of the older protocol at a time: the quota of each token and of the engine's owner together."""
+"""Largest number of sessions of the older MCP protocol: the quotas of all tokens and of the engine's owner."""
 IDLE_S = 1_800.0
 
 

@@ -18,17 +18,17 @@ from ocw_mcp.domain.orders import MOST_TOKENS
 CONNECTION: Final = "ocw.connection"
 """Key in the state of a request's scope: the connection of the request."""
 MOST_CONNECTIONS = 256
-"""All connections, beyond which a caller with `RESERVED` or more gets no further one."""
+"""Connections in total. Beyond them, a caller that has `RESERVED` connections gets no further one."""
 MOST_OF_ONE = 64
-"""Connections of one caller."""
+"""Largest number of connections of one caller."""
 RESERVED = 2
 """Connections guaranteed to each caller, however many others are open."""
 MOST_UNKNOWN = 64
-"""Connections without a token so far; a further one replaces the oldest of them."""
+"""Largest number of connections that have sent no token; a further one replaces the oldest of them."""
 CEILING = MOST_CONNECTIONS + RESERVED * (MOST_TOKENS + 1) + MOST_UNKNOWN
 """Connections beyond which uvicorn answers 503 by itself; the limits above are reached first."""
 HEADERS_S = 10.0
-"""Deadline for the request line and headers, from the connection or from the first byte of a later request."""
+"""Seconds for the request line and headers, from the connection or from the first byte of a later request."""
 FAREWELL_S = 2
 """Seconds after the end of `serving` until connections that are still open are closed."""
 _numbers = itertools.count()

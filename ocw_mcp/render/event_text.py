@@ -179,8 +179,7 @@ def reason_text(wake: SymbolWake, quote: Quote = inline) -> str:
 
 def refusal_text(refusal: Refusal, quote: Quote = inline, author: str = DECIDER) -> str:
     """Return a refusal; an `actual` value that repeats the text of its `author` passes `quote`."""
-    by_author = refusal.code in QUOTING
-    actual = _named(author, refusal.actual, quote) if by_author else printable(refusal.actual)
+    actual = _named(author, refusal.actual, quote) if refusal.code in QUOTING else printable(refusal.actual)
     return refusal.told(printable(refusal.limit), actual)
 
 

@@ -13,10 +13,9 @@ from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import iso
 
 LONGEST_UNTRUSTED: Final = 400
-"""Characters."""
 LONGEST_REMARK: Final = 500
-"""Characters of a note or a condition's reason."""
 LONGEST_NAME: Final = 20
+"""Largest numbers of characters of a text, of a note or a condition's reason, and of a name."""
 
 _LINK: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|\bwww\.\S+", re.IGNORECASE)
 _NAME: Final = re.compile(rf"[\w.+*-]{{1,{LONGEST_NAME}}}", re.ASCII)

@@ -18,10 +18,10 @@ from ocw_mcp.render.quotations import not_taken_lines, note_line, wake_line, wak
 
 VOLUME_DIGITS = 5
 BRIEFED_TRADES = 5
-"""Trades shown to a reader that can look up earlier ones."""
+"""Number of trades shown to a reader that can look up earlier ones."""
 
 Beside = Callable[[float, float], str]
-"""(value, close of its row) → text."""
+"""Returns a value as text; the second argument is the close of its row."""
 
 
 def significant(value: float, digits: int) -> str:

@@ -48,7 +48,7 @@ def code(response: httpx2.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"].partition(":")[0]
 
 
-async def test_every_route_but_health_needs_a_token_on_loopback_too(endpoint: Served) -> None:
+async def test_loopback_request_needs_a_token_except_for_health(endpoint: Served) -> None:
     wrong: tuple[dict[str, str], ...] = (
         {},
         bearer("ocw_wrong"),
@@ -123,7 +123,7 @@ async def test_well_known_routes_name_no_authorization_server(endpoint: Served) 
         assert code(await stranger.get("/.well-known/oauth-protected-resource", headers=evil)) == (421, "WRONG_HOST")
 
 
-async def test_named_hosts_pass_and_the_schema_is_hidden(sim: FacadeRun, tmp_path: Path) -> None:
+async def test_configured_host_is_allowed_and_schema_can_be_hidden(sim: FacadeRun, tmp_path: Path) -> None:
     async with served(sim.facade, tmp_path, schema=False, hosts=("desk.example.org",)) as endpoint:
         assert (await endpoint.client.get("/status", headers={"host": "Desk.example.org"})).status_code == 200
         assert (await endpoint.client.get("/openapi.json")).status_code == 404

@@ -62,7 +62,7 @@ async def lists(endpoint: Served, token: str, session: str) -> int:
     return (await endpoint.client.post("/mcp", json=LIST, headers=headers)).status_code
 
 
-async def test_dripping_body_has_one_deadline(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slowly_sent_body_has_one_deadline(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "BODY_S", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
     writer.write(head(endpoint.token, 1_000))

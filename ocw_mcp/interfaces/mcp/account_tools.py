@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 HYPOTHETICAL = "asked"
 """The principal of an order that is only checked."""
 LONGEST_FIGURE = 60
-"""Characters of a limit or of an actual value in a refusal."""
+"""Largest number of characters of a limit or of an actual value in a refusal."""
 _NOTICES = {
     each: f"agent {each} trades this book on its own: positions open and close without a client's request"
     for each in ("rules", "claude", "reckless")
@@ -183,10 +183,7 @@ def status_of(meta: Meta, seen: "Status") -> results.StatusResult:
     if (by := seen.lowered) is not None:
         own, why = by.by == ITSELF, untrusted(by.why) or None
         lowered = results.LoweredOut(
-            by=untrusted(by.by, LONGEST_FIGURE),
-            at=by.at,
-            why=why if own else None,
-            untrusted_text=None if own else why,
+            by=untrusted(by.by, LONGEST_FIGURE), at=by.at, why=why if own else None, untrusted_text=None if own else why
         )
     engine = from_attributes(
         results.EngineOut,
@@ -303,12 +300,12 @@ def notional_of(checked: "CheckedLeg") -> Decimal | None:
 
 
 def verdict(checked: "CheckedLeg") -> str:
-    """Return the verdict on an order that no limit refuses: it passes now, or after a person's approval."""
+    """Return a text on an order that no limit refuses: it would pass now, or after a person's approval."""
     return "would pass" if checked.refusal is None else "would pass once a person approves it"
 
 
 def room(checked: "CheckedLeg") -> str:
-    """Return the largest size of an order that no limit refuses."""
+    """Return a text with the largest size that would pass, for an order that no limit refuses."""
     if checked.refusal is None:
         return f"largest that would pass: {plain(checked.largest)}"
     return f"largest that would pass without approval: {plain(checked.largest) if checked.largest else 'none'}"

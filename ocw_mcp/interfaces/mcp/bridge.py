@@ -31,7 +31,7 @@ from ocw_mcp.interfaces.mcp.wire import MessageLines
 TRIES: Final = 3
 """Attempts to reach an engine for one call."""
 ROUNDS: Final = 4
-"""Questions to the person at the client within one call."""
+"""Largest number of questions to the person at the client within one call."""
 STATUS: Final = "ocw_get_status"
 
 _Context = ServerRequestContext[Any]
@@ -139,7 +139,7 @@ class Bridge:
         )
 
     async def _with_notice(self, ctx: _Context, tool: str, answer: types.CallToolResult) -> types.CallToolResult:
-        """Add the notice about the engine's own agent, if any, to the first answer of an engine."""
+        """Add the notice about an engine's own agent, if it has one, to the first answer of that engine."""
         session: Session = ctx.lifespan_context
         if session.introduced == session.at:
             return answer
@@ -225,7 +225,7 @@ async def _ask_person(ctx: _Context, wanted: Any) -> dict[str, Any]:
 
 
 def _listing(kind: type[_Result], field: str, listed: Callable[[], Awaitable[Any]]) -> _Handler[_Result]:
-    """Return a handler whose result has a list in a field."""
+    """Return a handler that answers with a list in one field of its result."""
 
     async def listing(ctx: _Context, params: Any) -> _Result:
         return kind(**{field: await listed()})

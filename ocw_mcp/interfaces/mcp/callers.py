@@ -24,11 +24,11 @@ from ocw_mcp.interfaces.mcp.prompts import require_arguments
 
 TRADES: Final = "trade"
 LONGEST_OWN: Final = 20
-"""Characters of the name that a client gives itself."""
+"""Largest number of characters of the name that a client gives itself."""
 ERA: Final = "2026-07-28"
 """The first protocol version in which a call returns a question, and is repeated with the answer."""
 ASK_S: Final = 45.0
-"""How long a call waits for the person in older protocol versions, which keep it open; clients give up after 60 s."""
+"""Seconds that a call of an older protocol version stays open for the person's answer; clients give up after 60 s."""
 IN_PROCESS: Final = Principal("insider", SCOPES["trade"])
 """The principal of calls on the server object itself, by the agent loop in the same process, tests and benchmarks."""
 NO_CALLER: Final = Principal("nobody", ())

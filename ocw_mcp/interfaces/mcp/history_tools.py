@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.story import Step, Story
 
 LONGEST_LINE = 200
-"""Characters of one event, whose beginning is kept."""
+"""Largest number of characters of one event; the end of a longer text is cut."""
 CONCISE_EVENTS = 30
 """Largest number of events in a concise answer."""
 MOST = {False: (12, 6, 4), True: (60, 24, 16)}
-"""Steps, legs (and reasons), and refusals in a concise (False) and in a detailed (True) answer."""
+"""Largest numbers of steps, legs or reasons, and refusals in a concise (False) and a detailed (True) answer."""
 KINDS: dict[str, tuple[str, ...]] = {
     "all": (),
     "decisions": ("wake", "decision", "wake_conditions", "budget", "score"),

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     import httpx2
 
 ANSWER_S: Final = 60.0
-"""Time without a byte from the engine, which sends one every 15 s while it works on a long call."""
+"""Seconds without a byte after which a call fails; during a long call the engine sends one every 15 s."""
 CONNECT_S: Final = 5.0
 LARGEST_CALL: Final = 1 << 20
 """Bytes of one request that the engine accepts."""
 IDLE_S: Final = 20.0
-"""Idle time after which a connection is not reused; the engine closes it after 30 s."""
+"""Idle seconds after which a connection is not reused; the engine closes it after 30 s."""
 
 Progress = Callable[[Mapping[str, Any]], Awaitable[None]]
 
@@ -59,7 +59,6 @@ class EngineLink:
     def __init__(self) -> None:
         self._http: httpx2.AsyncClient | None = None
         self._to: Address | None = None
-        self._calls = 0
 
     async def ask(
         self,
@@ -79,8 +78,7 @@ class EngineLink:
             types.CLIENT_INFO_META_KEY: named.model_dump(by_alias=True, mode="json", exclude_none=True),
             types.CLIENT_CAPABILITIES_META_KEY: dict(capabilities or {}),
         }
-        self._calls += 1
-        body = {"jsonrpc": "2.0", "id": self._calls, "method": method, "params": dict(params) | {"_meta": meta}}
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": dict(params) | {"_meta": meta}}
         headers = {inbound.MCP_PROTOCOL_VERSION_HEADER: ERA, inbound.MCP_METHOD_HEADER: method}
         if (key := inbound.NAME_BEARING_METHODS.get(method)) is not None:
             headers[inbound.MCP_NAME_HEADER] = inbound.encode_header_value(str(params[key]))

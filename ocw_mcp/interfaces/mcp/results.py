@@ -323,8 +323,6 @@ class PreviewResult(Result):
 
 
 class Answered(BaseModel):
-    """The outcome of a request or of a leg."""
-
     outcome: str
     order: str | None
     refusal: str | None

@@ -7,7 +7,7 @@ all of that, and every token of it costs money.
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +18,6 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field, ValidationError
 
-from ocw_mcp.adapters.control.tokens import Principal
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.interfaces.mcp.callers import TRADES, caller, unusable_answer
 from ocw_mcp.interfaces.mcp.results import Meta, Result, from_attributes
@@ -64,7 +63,7 @@ class OcwTool(Tool):
         }
         try:
             if not self.reads:
-                self._check_acting(unknown, caller(context.request_context.request))
+                self._check_acting(unknown, caller(context.request_context.request).scopes)
             # Every answer is made from its typed result (`respond`), so the SDK need not validate it again.
             result = await super().run(given, context, convert_result=False)
             return _ignoring(unknown, result) if unknown else result
@@ -81,7 +80,7 @@ class OcwTool(Tool):
             log.error("tool %s failed", self.name, exc_info=cause)
             return failed(f"INTERNAL: {self.name} failed; the engine keeps running. next: ask the operator for the log")
 
-    def _check_acting(self, unknown: list[str], who: Principal) -> None:
+    def _check_acting(self, unknown: list[str], scopes: Sequence[str]) -> None:
         """Check a call of a tool that acts. Raises RequestError for unknown arguments or without scope `trade`."""
         if unknown:
             raise RequestError(
@@ -90,11 +89,11 @@ class OcwTool(Tool):
                 actual=repr(unknown[0][:40]),
                 next_=f"call {self.name} with these arguments only",
             )
-        if TRADES not in who.scopes:
+        if TRADES not in scopes:
             raise RequestError(
                 RequestCode.FORBIDDEN,
                 limit=f"scope {TRADES}",
-                actual=",".join(who.scopes) or "none",
+                actual=",".join(scopes) or "none",
                 next_="call tools that read",
             )
 
@@ -112,11 +111,10 @@ def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta
     `meta` is the same in every result, so only the schema of the tool with `shows_meta` lists its fields. This saves
     tokens, and time in clients that validate each result against its schema.
     """
-    known = _MADE.get(answer.__code__)
-    if known is not None:
+    if (known := _MADE.get(answer.__code__)) is not None:
         return known.model_copy(update={"fn": answer})
-    description = " ".join((answer.__doc__ or "").split())
-    tool = OcwTool.from_function(answer, description=description, annotations=annotations)
+    about = " ".join((answer.__doc__ or "").split())
+    tool = OcwTool.from_function(answer, description=about, annotations=annotations)
     tool.parameters = lean(tool.parameters)
     metadata = tool.fn_metadata
     assert metadata.output_schema is not None, f"{tool.name} has no typed result"

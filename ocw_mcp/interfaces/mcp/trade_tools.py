@@ -67,7 +67,7 @@ _NEXT: Final = {
     RefusalCode.SYMBOL_NOT_ALLOWED: "policies_get shows the symbols of the policy",
     RefusalCode.UNKNOWN_SYMBOL: "ocw_get_status shows the symbols that the engine follows",
 }
-"""The tool that shows more about a refusal. It never suggests an action: that is the decider's part."""
+"""By refusal code, which tool shows more. An error never suggests an action: the decider chooses it."""
 
 
 def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
@@ -292,8 +292,8 @@ def _submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trad
     ]
     refused = [untrusted(each, 200) for each in answer.refused]
     result = results.SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
-    lines = lines or ["every symbol is held"]
-    return respond(result, f"wake {wake} answered", *lines, *(f"not taken: {each}" for each in refused))
+    not_taken = [f"not taken: {each}" for each in refused]
+    return respond(result, f"wake {wake} answered", *(lines or ["every symbol is held"]), *not_taken)
 
 
 def _answered(answer: "Answer | None") -> dict[str, Any]:

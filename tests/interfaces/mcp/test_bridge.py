@@ -300,7 +300,7 @@ async def test_notice_follows_later_if_the_status_fails_first() -> None:
         assert text(await client.call_tool("positions_get", {})).splitlines() == ["second", notice]
 
 
-async def test_reading_call_is_repeated_after_a_stop_an_order_is_not() -> None:
+async def test_stopped_engine_repeats_reads_and_no_orders() -> None:
     again = [http("200 OK", result("here"))] * 2
     async with engine(None, None) as (first, gone), engine(*again) as (second, where):
         async with Client(Bridge(Known(gone, where), "1").server) as client:

@@ -74,7 +74,7 @@ def test_event_sentences_contain_no_text_of_others() -> None:
 
 
 @given(st.lists(st.text(max_size=4_000), max_size=80), st.booleans())
-def test_page_of_any_texts_keeps_its_size(texts: list[str], detailed: bool) -> None:
+def test_journal_page_stays_in_its_size_for_any_text(texts: list[str], detailed: bool) -> None:
     most = 80 if detailed else 30
     texts = (texts * most)[:most] if detailed else texts[:most]
     result, compact = journal_of(*(events.OrderRejected(REF, str(place), each) for place, each in enumerate(texts)))

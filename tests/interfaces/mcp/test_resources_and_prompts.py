@@ -47,7 +47,7 @@ async def read(client: Client, uri: str) -> str:
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_each_resource_reads_like_its_tool(server: MCPServer[Any], era: str) -> None:
+async def test_resource_has_the_text_of_its_tool(server: MCPServer[Any], era: str) -> None:
     same: dict[str, tuple[str, dict[str, Any]]] = {
         "ocw://status": ("ocw_get_status", {}),
         "ocw://policies": ("policies_get", {}),

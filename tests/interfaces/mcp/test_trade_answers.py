@@ -36,7 +36,7 @@ async def test_target_alone_is_answered_with_the_target(sim: FacadeRun) -> None:
     assert f"protection set, target at {target}: order {order.ref}" in text(answer)
 
 
-async def test_second_target_is_answered_with_the_second(sim: FacadeRun) -> None:
+async def test_changed_target_is_shown_in_the_answer(sim: FacadeRun) -> None:
     await holding(sim)
     for factor, key in ((1.05, "k1"), (1.06, "k2")):
         answer = await call(

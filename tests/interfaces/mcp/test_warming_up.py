@@ -55,7 +55,7 @@ def cold(tmp_path: Path, clock: Midway) -> Iterator[FacadeRun]:
     sim.store.close()
 
 
-async def test_history_is_no_answer_before_the_market_begins(cold: FacadeRun, clock: Midway) -> None:
+async def test_market_call_is_refused_before_the_market_begins(cold: FacadeRun, clock: Midway) -> None:
     """After the longest wait the call is refused, with the next step."""
     async with Client(build(lambda: cold.facade, "1", warm_up_s=0.01)) as client:
 
