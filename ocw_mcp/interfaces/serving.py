@@ -105,7 +105,6 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen, then set `ready`."""
         await super().startup(sockets)
         self.ready.set()
 

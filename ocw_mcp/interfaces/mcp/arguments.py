@@ -21,7 +21,6 @@ CONCISE: Final = 8_000
 DETAILED: Final = 24_000
 """Largest number of characters of a text or of a result's JSON; clients cut longer answers."""
 _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-LONGEST_PROBLEM: Final = 120
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -80,7 +79,7 @@ def cursor_of(tool: str, place: int | None) -> str | None:
 
 
 def older_line(cursor: str | None) -> list[str]:
-    """Return the last line of a page that is not the last one."""
+    """Return the line at the end of a page that names the cursor of the next one; nothing on the last page."""
     return [f"older: cursor={cursor}"] if cursor else []
 
 
@@ -222,4 +221,4 @@ def _read(model: type[_Model], given: Any) -> _Model | str:
     if first["type"] == "extra_forbidden":
         return f"{field[:40]!r} is not a known field"
     shown = "" if first["type"] == "missing" else f", not {repr(first.get('input'))[:40]}"
-    return f"{field}: {first['msg'][:LONGEST_PROBLEM]}{shown}"[:LONGEST_CLAUSE]
+    return f"{field}: {first['msg'][:120]}{shown}"[:LONGEST_CLAUSE]

@@ -24,9 +24,9 @@ NAME = "ocw"
 TOOLS_FRESH_MS = 3_600_000
 """How long clients may cache the list of tools, which does not change while an engine runs."""
 MOST_COMPLETED: Final = 50
-"""Newest wakes or trades among which an id is completed."""
+"""Number of the newest wakes or trades among which an id is completed."""
 MOST_VALUES: Final = 100
-"""Values in one completion, by the protocol."""
+"""Largest number of values in one completion, by the protocol."""
 _NOT_THERE: Final = (RequestCode.UNKNOWN_SYMBOL, RequestCode.UNKNOWN_ID, RequestCode.BAD_DAY)
 
 INSTRUCTIONS = """\
