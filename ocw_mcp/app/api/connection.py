@@ -143,8 +143,8 @@ class EngineClient:
         structured = answer.get("structuredContent")
         if not isinstance(structured, dict):
             text = " ".join(each.get("text", "") for each in answer.get("content", ()))
-            code, _, what = text.partition(": ")
-            raise EngineError(code, what)
+            code, separator, what = text.partition(": ")
+            raise EngineError(code, what) if separator else EngineError("BAD_ANSWER", text)
         return structured
 
     def disconnect(self) -> None:

@@ -205,8 +205,9 @@ def _leg(given: Any, symbols: Collection[str]) -> Leg:
         action = str(asked.get("action", ""))
         known = Action(action) if action in Action.__members__ else Action.HOLD
         return Leg(spelt(str(asked.get("symbol", ""))[:40], symbols), known, malformed=found)
-    fields = dict(found) | {"symbol": spelt(found.symbol, symbols), "action": Action(found.action)}
-    return Leg(reasoning=fields.pop("thesis"), **fields | {"signals": tuple(found.signals)})
+    fields = found.model_dump(exclude={"symbol", "action", "thesis", "signals"})
+    signals = tuple(found.signals)
+    return Leg(spelt(found.symbol, symbols), Action(found.action), reasoning=found.thesis, signals=signals, **fields)
 
 
 def _read(model: type[_Model], given: Any) -> _Model | str:
