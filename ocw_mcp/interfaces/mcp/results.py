@@ -1,7 +1,7 @@
 """The results of the tools as types, from which the output schemas are made.
 
-Money and times are text; analytics are numbers. Every field costs tokens in each listing of the tools, so a field has a
-name that says what it holds, and longer explanations are in the description of the tool.
+Money and times are text; analytics are numbers. A model pays for every field in each listing of the tools: so the name
+of a field says what it holds, and longer explanations are in the description of the tool.
 """
 
 from collections.abc import Callable
