@@ -227,8 +227,8 @@ async def test_requests_beyond_the_limit_wait_and_then_get_503(tmp_path: Path, m
         await send({"type": "http.response.body", "body": b""})
 
     token, _ = add_token(tmp_path, "read", None, 0)
-    gate = AuthMiddleware(slow, Keyring(tmp_path), (), lambda route, status: None)
-    transport = httpx2.ASGITransport(app=gate)
+    middleware = AuthMiddleware(slow, Keyring(tmp_path), (), lambda route, status: None)
+    transport = httpx2.ASGITransport(app=middleware)
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", headers=bearer(token)) as client:
         flood = [asyncio.ensure_future(client.post("/mcp")) for _ in range(6)]
         done, _ = await asyncio.wait(flood, timeout=5, return_when=asyncio.FIRST_COMPLETED)
@@ -248,7 +248,7 @@ async def test_websocket_is_closed() -> None:
         sent.append(message)
 
     async def never(scope: Scope, receive: Receive, send: Send) -> None:
-        raise AssertionError("the gate is closed")
+        raise AssertionError("a websocket was passed on")
 
     async def nothing() -> Any:
         raise AssertionError("a body that must not be read was read")
