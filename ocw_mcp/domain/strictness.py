@@ -1,5 +1,6 @@
 """Whether one policy is stricter than another: `[tainted] policy` has to name a stricter one."""
 
+from collections.abc import Collection
 from fnmatch import fnmatchcase
 from typing import Any, Final, get_args
 
@@ -44,16 +45,19 @@ def looser_and_stricter(one: Policies, than: Policies) -> tuple[list[str], list[
     return looser, stricter
 
 
-def not_stricter(strict: Policies, usual: Policies) -> str:
-    """Return a sentence if the policy of `[tainted]` is not stricter than the one that names it; else nothing."""
-    looser, stricter = looser_and_stricter(strict, usual)
+def not_stricter(strict: Policies, usual: Policies, keys: Collection[str]) -> str:
+    """Return a sentence if the policy of `[tainted]` is not stricter than the one that names it; else nothing.
+
+    `keys` are those that bind a tainted entry; no other key counts.
+    """
+    looser, stricter = ([key for key in found if key in keys] for found in looser_and_stricter(strict, usual))
     if stricter and not looser:
         return ""
     if looser:
         more = f" and {len(looser) - _KEYS_SHOWN} more" if len(looser) > _KEYS_SHOWN else ""
         why = f"{', '.join(looser[:_KEYS_SHOWN])}{more} {'are' if len(looser) > 1 else 'is'} looser there"
     else:
-        why = "it is the same policy" if strict == usual else "no limit is stricter there"
+        why = "it is the same policy" if strict == usual else "no limit of a tainted entry is stricter there"
     return (
         f"[tainted] policy = {strict.name} is not stricter than {usual.name}: {why}; a tainted entry "
         "(decided after reading texts of others) has to pass the limits of both; name a stricter policy there"

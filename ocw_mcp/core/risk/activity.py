@@ -57,6 +57,15 @@ class Activity(Stateful[ActivityState]):
         self._losses = losses
         super().__init__(ActivityState())
 
+    def restore(self, state: ActivityState, /) -> None:
+        """Restore a state that `state` returned, under the policies of now.
+
+        The losses in a row stay below a limit that was lowered: a count at the limit would refuse every entry without
+        a pause that ends.
+        """
+        state.losses_in_a_row = min(state.losses_in_a_row, self._losses.in_a_row - 1)
+        super().restore(state)
+
     def open_day(self) -> None:
         """Begin a UTC day."""
         self._state.entries_today = 0

@@ -61,6 +61,14 @@ QUOTAS: Final[tuple[Limit, ...]] = (
 TRADING_LIMITS: Final[tuple[Limit, ...]] = (*LIMITS, *OTHER_LIMITS)
 ALL_LIMITS: Final = (*TRADING_LIMITS, *QUOTAS)
 
+TAINTED_KEYS: Final = {key for limit in LIMITS for key in limit.keys} - {
+    "data.slack_s",
+    "correlated.symbols",
+    "losses.pause_s",
+    "approval.answer_s",
+} | {"order.price_allowance", "scale.regime_unknown", "scale.macro_unknown"}
+"""The keys of the policy of `[tainted]` that bind an entry. Those taken off are read from the usual policy only."""
+
 SETTINGS: Final = ("data.on_end", "gate", "decision", "rules")
 """Keys and tables that limit nothing."""
 

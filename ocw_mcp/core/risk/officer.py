@@ -67,7 +67,7 @@ class RiskOfficer:
     def __init__(self, policies: Policies, strict: Policies | None = None) -> None:
         """`strict` applies to tainted entries, beside `policies`."""
         self._policies = policies
-        self._both = (policies,) if strict is None else (policies, strict)
+        self._both = (policies,) if strict is None else _at_the_lower_leverage(policies, strict)
         self._at_fill = tuple(exactly(each) for each in self._both)
 
     def worst_of(self, intent: OrderIntent, account: AccountView) -> Decimal:
@@ -82,7 +82,8 @@ class RiskOfficer:
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(intent.limit_price))
         entries = [(self._propose(intent, account, policies), policies) for policies in self._held_to(intent)]
         (entry, policies), instrument = entries[0], account.instrument
-        bound = market_bound(entry, instrument.tick)
+        tightest, _ = min(entries, key=lambda each: each[1].order.price_allowance)
+        bound = market_bound(tightest, instrument.tick)
         if bound is not None and bound <= ZERO:
             # The tick is above the price.
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(bound))
@@ -126,7 +127,7 @@ class RiskOfficer:
         return max(policies.order.price_allowance for policies in self._held_to(intent))
 
     def _held_to(self, intent: OrderIntent) -> tuple[Policies, ...]:
-        return self._both if intent.tainted else self._both[:1]
+        return self._both if intent.tainted else (self._policies,)
 
     def feasible(self, symbol: str, account: AccountView) -> Feasible:
         """Return the largest long and short entry that every limit lets pass now, each with a stop within the policy.
@@ -223,6 +224,14 @@ class RiskOfficer:
             leverage=leverage,
         )
         return ClearedOrder(_SEAL, order, account.version, now + CLEARED_MS)
+
+
+def _at_the_lower_leverage(*both: Policies) -> tuple[Policies, ...]:
+    """Return policies that give the same leverage, the lowest of all, to an entry that asks for none."""
+    usual = min(each.leverage.unasked for each in both)
+    return tuple(
+        each.model_copy(update={"leverage": each.leverage.model_copy(update={"usual": usual})}) for each in both
+    )
 
 
 def _largest(room: Decimal, worst: Decimal, instrument: Instrument, price: Decimal) -> Decimal:

@@ -124,14 +124,14 @@ def correlated_exposure(entry: Proposal, account: AccountView, policies: Policie
 def risk_per_trade(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Limit the loss of the whole position at the new stop, and a gap beyond the stop, to a share of equity.
 
-    Loss = position × (distance from the worst fill to the stop + gap allowance). The worst fill is the price at which
-    the entry should begin, and the price allowance against it. The position so far counts, since the stop of an
-    addition holds for all of it.
+    Loss = position × (distance from the worst fill to the stop + gap allowance). The worst fill is the limit of the
+    entry, or the price at which it should begin and the price allowance against it, whichever loses more. The position
+    so far counts, since the stop of an addition holds for all of it.
     """
     stop, way, code = entry.intent.protect_at, entry.intent.side.sign, RefusalCode.RISK_PER_TRADE
     if stop is None or not stop.is_finite():
         return all_or_nothing(code, in_force(_risk(account, policies, ZERO)), "no stop", passes=False)
-    worst = entry.begins * (ONE + way * policies.order.price_allowance)
+    worst = way * max(way * entry.begins * (ONE + way * policies.order.price_allowance), way * entry.adverse)
     distance = max(ZERO, (worst - stop) * way / worst) + policies.risk.gap_allowance
     used = _risk(account, policies, distance)
     if distance == 0:

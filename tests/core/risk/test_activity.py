@@ -107,6 +107,18 @@ def test_a_trade_that_does_not_lose_ends_the_row() -> None:
     assert activity.seen("X", NOW).losses_in_a_row == 2
 
 
+def test_a_lowered_limit_of_losses_lets_the_next_loss_pause() -> None:
+    """Without a pause that ends, a count above the new limit would refuse every entry for ever."""
+    before = Activity(PACE, LossesPolicy(in_a_row=6, pause_s=600))
+    for _ in range(5):
+        before.closed("X", D(-1), NOW)
+    activity = fresh()
+    activity.restore(before.state())
+    seen = activity.seen("X", NOW)
+    assert (seen.losses_in_a_row, seen.paused_ms) == (2, 0)
+    assert activity.closed("X", D(-1), NOW)
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["sent", "reduced", "filled", "won", "lost", "day"]), st.integers(0, 100_000)))
 )
