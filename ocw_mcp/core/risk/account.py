@@ -1,4 +1,4 @@
-"""The account and the market at one instant, as the risk officer sees them, with every reservation counted."""
+"""The account and the market at one instant, as the risk officer sees them."""
 
 from decimal import Decimal
 
@@ -17,17 +17,17 @@ class PositionTerms(msgspec.Struct, frozen=True):
     price: Decimal
     leverage: int
     lost: Decimal = ZERO
-    """The funding paid from its margin, for each unit."""
+    """The funding that each unit paid from its margin."""
 
 
 class AccountView(msgspec.Struct, frozen=True):
-    """The present account, and one symbol of it. Amounts in quote currency, quantities in the base asset."""
+    """The account, and one symbol of it. Amounts in quote currency, quantities in the base asset."""
 
     version: int
     now: int
     mode: Mode
     agent: str
-    """The name of the agent that decides on this book; the rules may stand in for it."""
+    """The name of the agent of this book; the rules may decide in its place."""
     state: TradingState
     product: Product
     instrument: Instrument
@@ -44,14 +44,11 @@ class AccountView(msgspec.Struct, frozen=True):
     price_age_limit_ms: int
     daily_loss_reached: bool
     daily_loss: Decimal
-    """Share of the day's opening equity that is lost so far; below 0 is a gain."""
+    """The share of `day_opening` that is lost so far; below 0 it is a gain."""
     day_opening: Decimal
-    """Equity with which the UTC day began."""
+    """The equity with which the UTC day began."""
     correlated_long: Decimal | None
-    """Notional (quote) of all long positions and pending long entries in the correlated symbols.
-
-    None if this symbol is not one of them.
-    """
+    """Notional of all long positions and live long entries in the correlated symbols; None if this one is not."""
     correlated_short: Decimal | None
     other_symbols: int
     """The number of other symbols with a position or a live entry."""

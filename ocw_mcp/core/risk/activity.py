@@ -1,4 +1,4 @@
-"""Counters of recent trading for the limits on pace: bounded, and the same after a restart."""
+"""Counters of recent trading for the limits on pace."""
 
 from decimal import Decimal
 
@@ -28,7 +28,7 @@ class ActivityState(msgspec.Struct):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """The counters for one entry at one time."""
+    """The counters of one symbol at one time."""
 
     entries_last_minute: int
     entries_today: int
@@ -45,7 +45,7 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 def asked_for(reduction: OrderIntent) -> bool:
-    """Return whether a reduction counts for the pace. Those of the guard and of a flatten without a key do not."""
+    """Return whether a reduction counts for the pace. Those of the guard and of a flatten, without a key, do not."""
     return bool(reduction.idempotency_key) and reduction.principal != GUARD
 
 
@@ -58,10 +58,10 @@ class Activity(Stateful[ActivityState]):
         super().__init__(ActivityState())
 
     def restore(self, state: ActivityState, /) -> None:
-        """Restore a state that `state` returned, under the policies of now.
+        """Restore a state that `state` returned.
 
-        The losses in a row stay below a limit that was lowered: a count at the limit would refuse every entry without
-        a pause that ends.
+        If the policy has a lower limit of losses since, the count stays below it: a count at the limit would refuse
+        every entry for ever, without a pause that ends.
         """
         state.losses_in_a_row = min(state.losses_in_a_row, self._losses.in_a_row - 1)
         super().restore(state)
@@ -99,10 +99,7 @@ class Activity(Stateful[ActivityState]):
         return True
 
     def seen(self, symbol: str, now: int, pending: Decimal = ZERO) -> Pace:
-        """Return the counters for an entry of a symbol at `now` (ms).
-
-        `pending` is the notional (quote) that live entries may still trade.
-        """
+        """Return the counters at `now` (ms). `pending` is the notional (quote) that live entries may still trade."""
         state = self._state
         closed = state.closed_at.get(symbol)
         return Pace(

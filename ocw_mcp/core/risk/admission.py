@@ -66,7 +66,7 @@ def fallback(entry: Proposal, account: AccountView, policies: Policies) -> Verdi
 
 
 def fresh(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Pass on fresh data only, and not before the book's first day has begun."""
+    """Pass an entry on fresh data only, and not before the book's first day has begun."""
     if not account.begun:
         return Verdict(RefusalCode.NO_PRICE, "a candle of this run", "none yet, the history before it is read", ZERO)
     age, limit = account.price_age_ms, account.price_age_limit_ms
@@ -102,13 +102,13 @@ def spread(entry: Proposal, account: AccountView, policies: Policies) -> Verdict
 
 
 def _daily_loss(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure today's loss, of the day's first equity. Once the limit was reached, it is used up for the day."""
+    """Measure today's loss as a share of the day's first equity. A limit that was reached is used up for the day."""
     limit, lost = policies.daily_loss.max_share, max(ZERO, account.daily_loss)
     return LimitUse("daily_loss.max_share", limit, max(lost, limit) if account.daily_loss_reached else lost)
 
 
 def daily_loss(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Close entries after the loss of a UTC day until the next day, even if equity comes back."""
+    """Refuse entries after the loss of a UTC day until the next day, even if equity comes back."""
     limit, passes = policies.daily_loss.max_share, _daily_loss(account, policies).left > ZERO
     return all_or_nothing(RefusalCode.DAILY_LOSS, ShareText(limit), ShareText(account.daily_loss), passes=passes)
 
@@ -120,13 +120,11 @@ def _losses(account: AccountView, policies: Policies) -> LimitUse:
 
 
 def losses_in_a_row(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Pause entries after so many losing trades in a row."""
-    paused = account.pace.paused_ms
-    limit, actual = (
-        f"a pause of {policies.losses.pause_s}s",
-        f"{DurationText(paused)} of it left" if paused else "no pause",
-    )
-    return all_or_nothing(RefusalCode.LOSSES_IN_A_ROW, limit, actual, passes=_losses(account, policies).left > ZERO)
+    """Refuse entries while they pause after losing trades in a row."""
+    paused, passes = account.pace.paused_ms, _losses(account, policies).left > ZERO
+    limit = f"a pause of {policies.losses.pause_s}s"
+    actual = f"{DurationText(paused)} of it left" if paused else "no pause"
+    return all_or_nothing(RefusalCode.LOSSES_IN_A_ROW, limit, actual, passes=passes)
 
 
 def _entries_in_a_minute(account: AccountView, policies: Policies) -> LimitUse:
@@ -140,7 +138,7 @@ def _entries_in_a_day(account: AccountView, policies: Policies) -> LimitUse:
 
 
 def entry_rate(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Pass so many entries in a minute, and so many in a day."""
+    """Limit the number of entries in a minute, and in a day."""
     minute, day = _entries_in_a_minute(account, policies), _entries_in_a_day(account, policies)
     shown, span = (day, "day") if minute.left else (minute, "minute")
     passes = minute.left > ZERO and day.left > ZERO
@@ -148,7 +146,7 @@ def entry_rate(entry: Proposal, account: AccountView, policies: Policies) -> Ver
 
 
 def reentry(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Keep a symbol closed for a while after its position was closed. An addition to a position passes."""
+    """Refuse a symbol for a while after its position was closed. An addition to a position passes."""
     since, wait = account.pace.since_close_ms, policies.pace.reentry_s * SECOND
     passes = since is None or since >= wait or account.quantity != ZERO
     actual = "long ago" if since is None else DurationText(since)
@@ -156,12 +154,12 @@ def reentry(entry: Proposal, account: AccountView, policies: Policies) -> Verdic
 
 
 def _fees(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure today's fees, of the day's first equity."""
+    """Measure today's fees against the day's first equity."""
     return LimitUse("pace.max_fees", policies.pace.max_fees, account.pace.fees_today, account.day_opening)
 
 
 def fees(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Close entries once the fees of a day are such a share of the equity with which it began."""
+    """Refuse entries once the fees of a day are such a share of the equity with which the day began."""
     used = _fees(account, policies)
     actual = ShareText(used.share) if used.whole > 0 else "no equity"
     return all_or_nothing(RefusalCode.FEES, ShareText(used.limit), actual, passes=used.whole > 0 and used.left > 0)
@@ -189,19 +187,13 @@ LIMITS: Final[tuple[EntryLimit, ...]] = (
     EntryLimit(("book.max_spread",), RefusalCode.SPREAD, judge=spread),
     EntryLimit(("daily_loss.max_share",), RefusalCode.DAILY_LOSS, judge=daily_loss, usage=(_daily_loss,)),
     EntryLimit(
-        ("losses.in_a_row", "losses.pause_s"),
-        RefusalCode.LOSSES_IN_A_ROW,
-        judge=losses_in_a_row,
-        usage=(_losses,),
+        ("losses.in_a_row", "losses.pause_s"), RefusalCode.LOSSES_IN_A_ROW, judge=losses_in_a_row, usage=(_losses,)
     ),
     EntryLimit(
         ("pace.entries_per_minute", "pace.entries_per_day"),
         RefusalCode.ENTRY_RATE,
         judge=entry_rate,
-        usage=(
-            _entries_in_a_minute,
-            _entries_in_a_day,
-        ),
+        usage=(_entries_in_a_minute, _entries_in_a_day),
     ),
     EntryLimit(("pace.reentry_s",), RefusalCode.REENTRY, judge=reentry),
     EntryLimit(("pace.max_fees",), RefusalCode.FEES, judge=fees, usage=(_fees,)),

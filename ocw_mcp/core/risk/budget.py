@@ -42,7 +42,7 @@ class Budget(Stateful[BudgetState]):
         return self.renewed(at)
 
     def renewed(self, at: int) -> int:
-        """Return the time (ms) at which the scarcer of both budgets begins anew."""
+        """Return the time (ms) at which the budget with less left begins anew."""
         today, this_month = self.spent(at)
         of_the_month = self._policy.usd_per_month - this_month
         return next_month(at) if of_the_month <= max(ZERO, self._policy.usd_per_day - today) else next_midnight(at)
@@ -55,11 +55,13 @@ class Budget(Stateful[BudgetState]):
     def usage(self, at: int) -> tuple[LimitUse, LimitUse]:
         """Measure the cost (USD) in the day and in the month of `at` (ms)."""
         (today, this_month), policy = self.spent(at), self._policy
-        day = LimitUse("budget.usd_per_day", policy.usd_per_day, today)
-        return day, LimitUse("budget.usd_per_month", policy.usd_per_month, this_month)
+        return (
+            LimitUse("budget.usd_per_day", policy.usd_per_day, today),
+            LimitUse("budget.usd_per_month", policy.usd_per_month, this_month),
+        )
 
     def mark_reported(self, until: int) -> bool:
-        """Return whether an exhaustion until `until` (ms) was not reported yet; it then counts as reported."""
+        """Mark the exhaustion until `until` (ms) as reported. Return whether it was not reported before."""
         first, self._state.told_until = until != self._state.told_until, until
         return first
 

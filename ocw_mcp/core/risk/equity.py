@@ -98,7 +98,7 @@ class Drawdown(Stateful[DrawdownState]):
         return (watched - equity) / watched if watched > 0 else ZERO
 
     def usage(self, equity: Decimal) -> LimitUse:
-        """Measure the fall from the watched peak, as a share of it."""
+        """Measure the use of the limit; a gain uses nothing."""
         return LimitUse("drawdown.max_share", self._policy.max_share, max(ZERO, self.fall(equity)))
 
     def passes(self, equity: Decimal) -> bool:
@@ -112,12 +112,8 @@ class Drawdown(Stateful[DrawdownState]):
         self._state.peak *= factor
         self._state.watched *= factor
 
-    def begin_anew(self, equity: Decimal) -> None:
-        """Measure the fall from this equity on, because the operator has seen the fall and resumes."""
-        self._state.watched = equity
-
     def resume(self, equity: Decimal) -> None:
         """Apply a resume of the operator: a fall beyond the limit is measured from now on, a smaller one continues."""
         if self.watch(equity):
-            self.begin_anew(equity)
+            self._state.watched = equity
         self._state.reached = False

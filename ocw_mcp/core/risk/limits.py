@@ -1,7 +1,6 @@
-"""All limits. A key of the policy file belongs to one limit, or it is a plain setting.
+"""All limits. A key of the policy file belongs to one limit, or it limits nothing.
 
-The limits on entries are declared beside their evaluation, in `admission` and in `sizes`. This module declares those
-that no single entry is checked against.
+The limits on entries are declared beside their evaluation, in `admission` and in `sizes`; the other limits are here.
 """
 
 from typing import Final
@@ -43,8 +42,7 @@ OTHER_LIMITS: Final[tuple[Limit, ...]] = (
         meaning="each position is scored again and again: it is reviewed at one score and closed at a higher one",
     ),
     Limit(
-        ("drawdown.max_share",),
-        meaning="equity that falls so far from its peak halts trading until a person resumes",
+        ("drawdown.max_share",), meaning="equity that falls so far from its peak halts trading until a person resumes"
     ),
 )
 """The limits on orders, positions and the account that no single entry is checked against."""
@@ -69,18 +67,14 @@ TAINTED_KEYS: Final = {key for limit in LIMITS for key in limit.keys} - {
 } | {"order.price_allowance", "scale.regime_unknown", "scale.macro_unknown"}
 """The keys of the policy of `[tainted]` that bind an entry. Those taken off are read from the usual policy only."""
 
-SETTINGS: Final = ("data.on_end", "gate", "decision", "rules")
-"""Keys and tables that limit nothing."""
-
 AT_MOST: Final = "at most"
 AT_LEAST: Final = "at least"
-"""The two ways in which a limit bounds its use."""
 
 _HIGHER: Final = frozenset(key for key, declared in policy_keys() if stricter_of(declared) is HIGHER)
 
 
 def limits_in_force(policies: Policies, limits: tuple[Limit, ...] = TRADING_LIMITS) -> tuple[tuple[str, str], ...]:
-    """Return every key of some limits and its value as text, for people and models, in the order of the policy models.
+    """Return every key of some limits and its value as text, in the order of the policy models.
 
     A table that the policies leave out has no keys.
     """

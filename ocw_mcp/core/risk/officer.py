@@ -1,7 +1,6 @@
 """The risk officer: it turns an intent into a ClearedOrder or a refusal. No other module can create a ClearedOrder.
 
-A cleared order is valid for one use, for a few seconds, and for the version of the account that was checked. The engine
-checks and reserves within one step, so two callers can never both use the same budget.
+The engine checks an order and reserves its budget within one step, so two callers can never both use the same budget.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,6 @@ from ocw_mcp.core.risk.prices import (
     rounded_limit,
     smallest,
     smallest_at,
-    worst_fill,
 )
 from ocw_mcp.core.risk.sizes import leverage_of
 from ocw_mcp.core.risk.verdict import UNLIMITED, Judge, Verdict
@@ -51,10 +49,10 @@ class Assessment(msgspec.Struct, frozen=True):
 
     entry: Proposal
     verdicts: tuple[Verdict, ...]
-    """The verdict of each limit, in the order in which refusals are shown; for a tainted entry of both policies."""
+    """The verdict of each limit, in the order in which refusals are shown; for a tainted entry under both policies."""
     leverage: int
     bound: Decimal | None
-    """The limit under which an entry at the market is sent."""
+    """The limit price under which a market entry is sent."""
     largest: Decimal
     """The largest quantity of this entry that every limit lets pass now; 0 if none."""
     refusal: Refusal | None
@@ -71,9 +69,8 @@ class RiskOfficer:
         self._at_fill = tuple(exactly(each) for each in self._both)
 
     def worst_of(self, intent: OrderIntent, account: AccountView) -> Decimal:
-        """Return the worst price of an entry: it is sized and checked at it, and its budget is reserved at it."""
-        limit = rounded_limit(intent, account.instrument)
-        return worst_fill(intent.side, limit, account.price, self._highest_allowance(intent))
+        """Return the price at which an entry is sized and checked, and at which its budget is reserved."""
+        return self._propose(intent, account, self._policies).worst
 
     def assess(self, intent: OrderIntent, account: AccountView) -> Assessment | Refusal:
         """Check an entry against every limit. Return only a refusal if a price of the entry is not above 0."""
@@ -82,10 +79,9 @@ class RiskOfficer:
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(intent.limit_price))
         entries = [(self._propose(intent, account, policies), policies) for policies in self._held_to(intent)]
         (entry, policies), instrument = entries[0], account.instrument
-        tightest, _ = min(entries, key=lambda each: each[1].order.price_allowance)
-        bound = market_bound(tightest, instrument.tick)
+        bound = market_bound(min(entries, key=lambda each: each[1].order.price_allowance)[0], instrument.tick)
         if bound is not None and bound <= ZERO:
-            # The tick is above the price.
+            # The tick is larger than the price.
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(bound))
         verdicts = tuple(judge(each, account, held_to) for each, held_to in entries for judge in _ALL)
         smallest_price = smallest_at(entry.intent, account, policies.risk.gap_allowance)
@@ -109,7 +105,7 @@ class RiskOfficer:
         return self._clear(entry.intent, ref, entry.quantity, account, now, found.leverage, found.bound)
 
     def barred(self, intent: OrderIntent, account: AccountView) -> Refusal | None:
-        """Return why no entry at all passes now; None if one may pass."""
+        """Return why no entry at all passes now; None if an entry may pass."""
         entry = self._propose(intent, account, self._policies)
         verdicts = (judge(entry, account, self._policies) for judge in _STANDING)
         refused = next((verdict for verdict in verdicts if not verdict.passes(ZERO)), None)
@@ -121,10 +117,8 @@ class RiskOfficer:
         return ZERO if isinstance(found, Refusal) else found.largest
 
     def _propose(self, intent: OrderIntent, account: AccountView, policies: Policies) -> Proposal:
-        return propose(intent, account, policies.order.price_allowance, self._highest_allowance(intent))
-
-    def _highest_allowance(self, intent: OrderIntent) -> Decimal:
-        return max(policies.order.price_allowance for policies in self._held_to(intent))
+        highest = max(each.order.price_allowance for each in self._held_to(intent))
+        return propose(intent, account, policies.order.price_allowance, highest)
 
     def _held_to(self, intent: OrderIntent) -> tuple[Policies, ...]:
         return self._both if intent.tainted else (self._policies,)
@@ -132,7 +126,7 @@ class RiskOfficer:
     def feasible(self, symbol: str, account: AccountView) -> Feasible:
         """Return the largest long and short entry that every limit lets pass now, each with a stop within the policy.
 
-        An entry against an open position is 0: the position is closed first.
+        The largest entry against an open position is 0.
         """
         long, short = (self._probe(symbol, side, account) for side in (Side.BUY, Side.SELL))
         least = smallest(account.instrument, smallest_at(long.intent, account, self._policies.risk.gap_allowance))
@@ -165,7 +159,7 @@ class RiskOfficer:
         return room
 
     def _most(self, probe: Proposal, account: AccountView, either: Decimal) -> Decimal:
-        """Return the largest entry like this one; `either` is the room of the limits that do not depend on the side."""
+        """Return the largest quantity of an entry; `either` is the room under the limits that hold for both sides."""
         if account.quantity * probe.intent.side.sign < 0 or not either:
             return ZERO
         room = min(either, self._room(probe, account, _ONE_SIDE))
@@ -179,20 +173,16 @@ class RiskOfficer:
     def clear_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ClearedOrder | Refusal:
-        """Clear an order that reduces risk: in every state, on stale data, with no check except the venue's step.
+        """Clear an order that reduces risk, in every state and on stale data.
 
-        The number of reductions of an agent in a minute is limited. Those of the guard and of a flatten are not.
-
-        The position determines whether an order reduces risk, not the caller: the order has to trade against the
-        position, and its quantity is reduced to that of the position.
+        It has to trade against the position, and its quantity is cut to that of the position and to the venue's step.
+        The reductions that an agent asks for in a minute are limited; those of the guard and of a flatten are not.
         """
         against = intent.side.sign * account.quantity < 0
         quantity = floor_to(min(intent.quantity, abs(account.quantity)), account.instrument.step) if against else ZERO
         if quantity <= ZERO:
             return Refusal(
-                RefusalCode.NO_POSITION,
-                limit=f"a position to {intent.side}",
-                actual=plain(account.quantity),
+                RefusalCode.NO_POSITION, limit=f"a position to {intent.side}", actual=plain(account.quantity)
             )
         rate = reductions_in_a_minute(account, self._policies)
         if asked_for(intent) and not rate.left:
@@ -227,7 +217,7 @@ class RiskOfficer:
 
 
 def _at_the_lower_leverage(*both: Policies) -> tuple[Policies, ...]:
-    """Return policies that give the same leverage, the lowest of all, to an entry that asks for none."""
+    """Return the policies, each with the lowest leverage of all for an entry that asks for none."""
     usual = min(each.leverage.unasked for each in both)
     return tuple(
         each.model_copy(update={"leverage": each.leverage.model_copy(update={"usual": usual})}) for each in both

@@ -1,6 +1,6 @@
 """Limits that depend on the size of an entry: leverage, exposure, the loss at the stop, margin, depth, consent.
 
-Margin is isolated. An entry that asks for no leverage has the policy's usual one, or as much of it as its brackets
+Margin is isolated. An entry that asks for no leverage has the policy's usual one, or the highest that its brackets
 allow at its size. On spot every leverage is 1 and nothing is liquidated.
 """
 
@@ -20,7 +20,7 @@ from ocw_mcp.core.risk.verdict import (
     ShareText,
     Verdict,
     all_or_nothing,
-    in_force,
+    count,
     of_usage,
 )
 from ocw_mcp.domain.margin import Brackets, allowed_maintenance
@@ -34,10 +34,9 @@ from ocw_mcp.domain.time import iso
 
 
 def exposure_scale(policy: ScalePolicy) -> Decimal:
-    """Return the scale of the regime times that of the macro reading, at most 1.
+    """Return the factor on the size limits: that of the regime times that of the macro reading, at most 1.
 
-    It multiplies `position.max_share`, `risk.max_share`, `exposure.max_gross` and `correlated.max_share`, and never
-    the size of a request. Neither reading has a source yet, so both are unknown.
+    Neither the regime nor the macro reading has a source yet, so both are unknown.
     """
     return min(ONE, policy.regime_unknown * policy.macro_unknown)
 
@@ -67,12 +66,12 @@ def leverage(entry: Proposal, account: AccountView, policies: Policies) -> Verdi
 def _positions(account: AccountView, policies: Policies) -> LimitUse:
     """Count the symbols with a position or a live entry, with this one if it has one."""
     standing = account.other_symbols + (account.symbol_quantity > ZERO)
-    return LimitUse("positions.max_open", Decimal(policies.positions.max_open), Decimal(standing))
+    return count("positions.max_open", policies.positions.max_open, standing)
 
 
 def open_positions(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Limit the number of positions and open entries. An addition to a position makes no other."""
-    limit, others = Decimal(policies.positions.max_open), account.other_symbols
+    limit, others = policies.positions.max_open, account.other_symbols
     return all_or_nothing(RefusalCode.OPEN_POSITIONS, str(limit), str(others + 1), passes=others < limit)
 
 
@@ -117,7 +116,7 @@ def correlated_exposure(entry: Proposal, account: AccountView, policies: Policie
     code = RefusalCode.CORRELATED_EXPOSURE
     used = account.correlated_long if entry.intent.side is Side.BUY else account.correlated_short
     if used is None:
-        return Verdict(code, in_force(_together(ZERO, account, policies)), "not one of them", UNLIMITED)
+        return Verdict(code, _together(ZERO, account, policies).shown, "not one of them", UNLIMITED)
     return of_usage(code, _together(used, account, policies), entry.notional)
 
 
@@ -130,12 +129,12 @@ def risk_per_trade(entry: Proposal, account: AccountView, policies: Policies) ->
     """
     stop, way, code = entry.intent.protect_at, entry.intent.side.sign, RefusalCode.RISK_PER_TRADE
     if stop is None or not stop.is_finite():
-        return all_or_nothing(code, in_force(_risk(account, policies, ZERO)), "no stop", passes=False)
+        return all_or_nothing(code, _risk(account, policies, ZERO).shown, "no stop", passes=False)
     worst = way * max(way * entry.begins * (ONE + way * policies.order.price_allowance), way * entry.adverse)
     distance = max(ZERO, (worst - stop) * way / worst) + policies.risk.gap_allowance
     used = _risk(account, policies, distance)
     if distance == 0:
-        return all_or_nothing(code, in_force(used), "0%", passes=True)
+        return all_or_nothing(code, used.shown, "0%", passes=True)
     return of_usage(code, used, entry.notional, distance)
 
 
@@ -148,9 +147,8 @@ def _risk(account: AccountView, policies: Policies, distance: Decimal) -> LimitU
 def liquidation(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Keep the stop before the price of liquidation, by a share of the last price.
 
-    The whole position is assumed to begin at its average price or at the adverse price of the entry, whichever is
-    worse. The less favourable the beginning, the less margin is left at the stop, so a mixture of both has at least as
-    much. The funding paid from the margin is taken off every unit; an addition only spreads it over more units.
+    The whole position is assumed to begin at its average price or at the adverse price of the entry, whichever leaves
+    less margin at the stop. The funding paid from the margin is taken off every unit.
     """
     code, brackets, stop = RefusalCode.LIQUIDATION, _brackets(account), entry.intent.protect_at
     if brackets is None:
@@ -223,10 +221,7 @@ def _mandate(account: AccountView, policies: Policies) -> LimitUse | None:
 
 
 def mandate(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Require a mandate that covers the entry: its time, its symbols, and an amount for all positions and entries.
-
-    On paper a mandate may be left out.
-    """
+    """Require a mandate for the entry's time, its symbol, and the amount of all positions; not on paper."""
     code, given, used = RefusalCode.MANDATE, policies.mandate, _mandate(account, policies)
     if given is None or used is None:
         return all_or_nothing(code, f"a mandate in mode {account.mode}", "none", passes=account.mode is Mode.PAPER)
@@ -294,11 +289,7 @@ LIMITS: Final[tuple[EntryLimit, ...]] = (
         at_fill="position",
     ),
     EntryLimit(
-        ("exposure.max_gross",),
-        RefusalCode.GROSS_EXPOSURE,
-        judge=gross_exposure,
-        usage=(_gross,),
-        at_fill="gross",
+        ("exposure.max_gross",), RefusalCode.GROSS_EXPOSURE, judge=gross_exposure, usage=(_gross,), at_fill="gross"
     ),
     EntryLimit(
         ("correlated.max_share", "correlated.symbols"),
@@ -316,20 +307,11 @@ LIMITS: Final[tuple[EntryLimit, ...]] = (
         at_fill="stop",
     ),
     EntryLimit(("stop.liquidation_buffer",), RefusalCode.LIQUIDATION, judge=liquidation, one_side=True),
-    EntryLimit(
-        ("margin.min_free",),
-        RefusalCode.FREE_MARGIN,
-        judge=free_margin,
-        usage=(_free_margin,),
-        one_side=True,
-    ),
+    EntryLimit(("margin.min_free",), RefusalCode.FREE_MARGIN, judge=free_margin, usage=(_free_margin,), one_side=True),
     EntryLimit(("book.max_depth_share",), RefusalCode.DEPTH, judge=depth, one_side=True),
     EntryLimit(("pace.max_turnover",), RefusalCode.TURNOVER, judge=turnover, usage=(_turnover,)),
     EntryLimit(
-        ("mandate.amount", "mandate.symbols", "mandate.expires"),
-        RefusalCode.MANDATE,
-        judge=mandate,
-        usage=(_mandate,),
+        ("mandate.amount", "mandate.symbols", "mandate.expires"), RefusalCode.MANDATE, judge=mandate, usage=(_mandate,)
     ),
     # Last: a person is not asked to approve an entry that cannot pass.
     EntryLimit(

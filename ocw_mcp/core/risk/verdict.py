@@ -16,23 +16,17 @@ UNLIMITED: Final = Decimal("Infinity")
 
 
 class ShareText(msgspec.Struct, frozen=True, gc=False):
-    """A share, shown as `25%`. The text is made only when a person or a model reads it, which is after a refusal."""
+    """A share, shown as `25%`, or as `13.5% (25% x 0.54)` if it is already multiplied by a scale other than 1.
+
+    The text of this and the next types is made only when a person or a model reads it, which is after a refusal.
+    """
 
     value: Decimal
+    scale: Decimal = ONE
 
     def __str__(self) -> str:
         # Formatting rounds numbers of any length; `round` raises on those beyond 28 digits.
-        return f"{plain(Decimal(format(self.value * 100, '.4f')))}%"
-
-
-class ScaledShareText(msgspec.Struct, frozen=True, gc=False):
-    """A share multiplied by the scale, shown as `13.5% (25% x 0.54)`, or as `25%` if the scale is 1."""
-
-    value: Decimal
-    scale: Decimal
-
-    def __str__(self) -> str:
-        text = str(ShareText(self.value))
+        text = f"{plain(Decimal(format(self.value * 100, '.4f')))}%"
         return text if self.scale == ONE else f"{text} ({ShareText(self.value / self.scale)} x {plain(self.scale)})"
 
 
@@ -55,7 +49,7 @@ class AmountText(msgspec.Struct, frozen=True, gc=False):
 
 
 class LazyText(msgspec.Struct, frozen=True):
-    """A text that is expensive to create, and is created on first use."""
+    """A text that is expensive to create."""
 
     say: Callable[[], str]
 
@@ -63,14 +57,14 @@ class LazyText(msgspec.Struct, frozen=True):
         return self.say()
 
 
-Shown = str | ShareText | ScaledShareText | DurationText | AmountText | LazyText
+Shown = str | ShareText | DurationText | AmountText | LazyText
 """A limit, or the actual value it is compared with, as it is shown to a person."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The answer of one limit to one entry. `room` is the notional (quote) that it lets pass at the worst fill.
+    """The answer of one limit to one entry. `room` is the largest notional (quote) at the worst fill that it lets pass.
 
-    A limit that does not depend on the size refuses by a room of 0.
+    A limit that does not depend on the size refuses an entry by a room of 0.
     """
 
     code: RefusalCode
@@ -84,7 +78,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class LimitUse(msgspec.Struct, frozen=True, gc=False):
-    """One key of a limit, and how much of it is used. The verdicts and every view of the limits share it.
+    """One key of a limit, and how much of it is used.
 
     `limit` is in the unit of the policy and already multiplied by `scale`; `used` is in the unit of `limit × whole`.
     """
@@ -100,6 +94,11 @@ class LimitUse(msgspec.Struct, frozen=True, gc=False):
     def share(self) -> Decimal:
         """The used part, in the unit of the limit. Without equity all of the limit is used."""
         return self.used / self.whole if self.whole > 0 else self.limit
+
+    @property
+    def shown(self) -> ShareText:
+        """The limit in force as text, with its scale."""
+        return ShareText(self.limit, self.scale)
 
     @property
     def left(self) -> Decimal:
@@ -118,7 +117,7 @@ AtFill = Literal["", "stop", "order", "position", "gross", "correlated"]
 class Limit(msgspec.Struct, frozen=True):
     """One limit, declared once. The reference, the snapshot, the usage and the tests are derived from the declarations.
 
-    The bounds, the text, the strictest value and the direction of each key are in the policy models.
+    The policy models have the bounds, the text, the strictest value and the direction of each key.
     """
 
     keys: tuple[str, ...]
@@ -128,14 +127,13 @@ class Limit(msgspec.Struct, frozen=True):
     meaning: str = ""
     """The meaning of a limit without a code."""
     usage: tuple[Measure, ...] = ()
-    """The measures of its use. The drawdown and the budget, which have counters of their own, measure themselves."""
+    """The measures of its use. The drawdown and the budget measure themselves, and have none here."""
 
 
 class EntryLimit(Limit, frozen=True, kw_only=True):
     """A limit that each entry is checked against."""
 
     judge: Judge
-    """The evaluation of an entry."""
     standing: bool = False
     """Whether it can close the engine, a symbol or a side to every entry. Such limits are asked before any other."""
     one_side: bool = False
@@ -154,13 +152,8 @@ def all_or_nothing(code: RefusalCode, limit: Shown, actual: Shown, *, passes: bo
     return Verdict(code, limit, actual, UNLIMITED if passes else ZERO)
 
 
-def in_force(usage: LimitUse) -> ScaledShareText:
-    """Return the limit in force, with its scale."""
-    return ScaledShareText(usage.limit, usage.scale)
-
-
 def of_usage(code: RefusalCode, usage: LimitUse, notional: Decimal, share: Decimal = ONE) -> Verdict:
     """Return the verdict of a limit that is partly used, on an entry that uses `share` of its notional (quote) more."""
     whole = usage.whole
     actual: Shown = ShareText((usage.used + notional * share) / whole) if whole > 0 else "no equity"
-    return Verdict(code, in_force(usage), actual, usage.left if share == ONE else usage.left / share)
+    return Verdict(code, usage.shown, actual, usage.left if share == ONE else usage.left / share)

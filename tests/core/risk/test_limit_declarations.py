@@ -10,7 +10,7 @@ from msgspec.structs import fields
 from ocw_mcp.core.risk.budget import Budget
 from ocw_mcp.core.risk.equity import Drawdown
 from ocw_mcp.core.risk.fills import LimitExcess
-from ocw_mcp.core.risk.limits import ALL_LIMITS, LIMITS, QUOTAS, SETTINGS, bound_of, limits_in_force
+from ocw_mcp.core.risk.limits import ALL_LIMITS, LIMITS, QUOTAS, bound_of, limits_in_force
 from ocw_mcp.core.risk.prices import propose
 from ocw_mcp.core.risk.verdict import Limit
 from ocw_mcp.domain.policies import Policies, policy_keys, value_of
@@ -21,6 +21,8 @@ from tests.support.limit_cases import CASES, Case
 
 D = Decimal
 KEYS = dict(policy_keys())
+SETTINGS = ("data.on_end", "gate", "decision", "rules")
+"""Keys and tables that limit nothing."""
 BEFORE_THE_CHECK = {"data.slack_s", "losses.in_a_row", "approval.answer_s", "correlated.symbols"}
 """Keys that are evaluated before an entry is checked: in the age, the counters and the groups of the account."""
 
