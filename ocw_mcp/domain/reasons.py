@@ -9,8 +9,8 @@ import msgspec
 from ocw_mcp.domain.money import ZERO, plain
 
 
-class RefusalCode(StrEnum):
-    """Why an order does not pass: each code, and its meaning as one sentence. Limits are declared in `core.risk`."""
+class Explained(StrEnum):
+    """The base of codes with a meaning: each member is a code and one clause or sentence."""
 
     meaning: str
 
@@ -20,6 +20,10 @@ class RefusalCode(StrEnum):
         member._value_ = code
         member.meaning = meaning
         return member
+
+
+class RefusalCode(Explained):
+    """Why an order does not pass. Limits are declared in `core.risk`."""
 
     MALFORMED = "MALFORMED", "this leg could not be read; the others were carried out"
     UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL", "this engine does not follow that symbol"
