@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from ocw_mcp.core.orders.ledger import Booked, Ledger, LedgerState, Position
+from ocw_mcp.core.orders.ledger import Booked, Ledger, Position
 from ocw_mcp.core.risk.activity import Activity, ActivityState
 from ocw_mcp.core.risk.equity import DailyLoss, DayState, Drawdown, DrawdownState
 from ocw_mcp.domain.events import (
@@ -43,7 +43,7 @@ class Opened(msgspec.Struct, frozen=True):
 class AccountState(msgspec.Struct):
     """An account in a saved state."""
 
-    ledger: LedgerState
+    ledger: Ledger
     day: DayState
     drawdown: DrawdownState
     activity: ActivityState
@@ -249,7 +249,7 @@ class Account:
     def state(self) -> AccountState:
         """Return all that must survive a restart."""
         return AccountState(
-            ledger=self.ledger.state(),
+            ledger=self.ledger,
             day=self.day.state(),
             drawdown=self.drawdown.state(),
             activity=self.activity.state(),
@@ -260,7 +260,7 @@ class Account:
 
     def restore(self, state: AccountState, /) -> None:
         """Restore a state that `state` returned."""
-        self.ledger.restore(state.ledger)
+        self.ledger = state.ledger
         self.day.restore(state.day)
         self.drawdown.restore(state.drawdown)
         self.activity.restore(state.activity)

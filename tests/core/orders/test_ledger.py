@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.core.orders.ledger import Booked, Ledger, LedgerState, Position
+from ocw_mcp.core.orders.ledger import Booked, Ledger, Position
 from ocw_mcp.domain.orders import Side
 
 START = Decimal(10_000)
@@ -191,13 +191,12 @@ def test_a_ledger_from_bytes_goes_on_as_the_one_that_wrote_them(
     before: list[Fill], later: list[Fill], marks: dict[str, Decimal]
 ) -> None:
     through = booked(before, marks)
-    again = Ledger(Decimal(0))
-    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(through.state()), type=LedgerState))
+    again = msgspec.msgpack.decode(msgspec.msgpack.encode(through), type=Ledger)
     assert again.equity() == through.equity()
     for at, (symbol, side, quantity, price, fee) in enumerate(later):
         told = [ledger.book(symbol, side, quantity, price, fee, at) for ledger in (through, again)]
         assert told[0] == told[1]
-    assert again.state() == through.state()
+    assert again == through
 
 
 def test_excursions_are_signed_by_the_positions_side() -> None:
@@ -289,8 +288,7 @@ def test_dust_is_flat_and_part_of_the_next_purchase() -> None:
     assert ledger.quantity(BTC) == 0
     assert ledger.equity() == START + closed.realised
     assert ledger.free() == ledger.equity() - Decimal("0.06")
-    restored = Ledger(Decimal(0))
-    restored.restore(ledger.state())
+    restored = msgspec.msgpack.decode(msgspec.msgpack.encode(ledger), type=Ledger)
     booked = restored.book(BTC, BUY, Decimal(1), Decimal(140), Decimal(0), 3)
     assert booked.opened
     assert booked.position == restored.quantity(BTC) == Decimal("1.0005")
