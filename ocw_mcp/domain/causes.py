@@ -63,23 +63,24 @@ _HOLDS: Final = frozenset(
     }
 )
 MODEL_ANSWERED: Final = frozenset({CauseKind.MODEL_HOLDS, CauseKind.UNSENT})
-"""Kinds with which a model answered without legs; the detail is in its own words."""
+"""The kinds of an answer of a model without legs; the detail is in the words of the model."""
 
 
 class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a decision is not the decider's own order. The detail is one clause, and may quote a model or an error."""
+    """Why a decision has no legs of the decider. The detail is one clause, and may quote a model or an error."""
 
     kind: CauseKind
     detail: str = ""
 
     def told(self, detail: str) -> str:
         """Return the cause in plain words, with `detail` as the caller quotes it."""
-        meaning = self.kind.meaning
         if self.kind is CauseKind.EARLIER:
             return detail
-        if not self.kind.failed:
-            return f"{meaning}: {detail}" if detail else meaning
-        return f"{self.kind}: {meaning}; {detail}" if detail else f"{self.kind}: {meaning}"
+        if self.kind.failed:
+            text, separator = f"{self.kind}: {self.kind.meaning}", "; "
+        else:
+            text, separator = self.kind.meaning, ": "
+        return f"{text}{separator}{detail}" if detail else text
 
     def __str__(self) -> str:
         return self.told(self.detail)

@@ -12,7 +12,7 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.equity import DailyLoss, DayState
 from ocw_mcp.core.risk.officer import CLEARED_MS, Assessment, RiskOfficer
 from ocw_mcp.core.risk.sizes import exposure_scale
-from ocw_mcp.domain.cleared import ClearedOrder, RiskSeal, claim_risk_seal
+from ocw_mcp.domain.cleared import ClearedOrder, claim_risk_seal
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import DailyLossPolicy, ScalePolicy
@@ -161,7 +161,7 @@ def test_a_cleared_order_cannot_be_changed() -> None:
         cleared.order.quantity = D(100)  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("seal", [RiskSeal(), None, object()])
+@pytest.mark.parametrize("seal", [None, object()])
 def test_a_cleared_order_cannot_be_made_without_the_seal(seal: Any) -> None:
     order = Order(EXIT, "ETHUSDT", Side.SELL, OrderType.MARKET, D(1), reduce_only=True)
     with pytest.raises(InvariantError, match=r"core\.risk alone"):
