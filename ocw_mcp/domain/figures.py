@@ -61,4 +61,4 @@ class JournalFigures(msgspec.Struct, frozen=True):
     trades: list[ClosedTrade] = []
     """Closed positions, oldest first."""
     unprotected: list[tuple[int, int | None]] = []
-    """Periods (ms) in which a position had no stop, without those of length 0. The end is None if it lasts."""
+    """The periods (ms) in which a position had no stop, without those of length 0. The end is None if it lasts."""

@@ -24,7 +24,7 @@ class IndicatorValues(msgspec.Struct, frozen=True):
 
     timeframe: str
     candles: int
-    """Number of closed candles of this timeframe that were available to the computation."""
+    """The number of closed candles that were available to the computation."""
     close: Reading
     ema_9: Reading
     ema_21: Reading
@@ -99,9 +99,9 @@ class Feasible(msgspec.Struct, frozen=True, tag="feasible", tag_field="is"):
 
 
 class OpenPosition(msgspec.Struct, frozen=True):
-    """The fields common to every view of an open position: prices and profit in quote currency.
+    """The fields of every view of an open position. Prices and profit in quote currency.
 
-    `quantity` is in the base asset and signed: above 0 long, below 0 short.
+    `quantity` (base asset) is signed: above 0 long, below 0 short.
     """
 
     symbol: str
@@ -164,9 +164,9 @@ class SymbolView(msgspec.Struct, frozen=True):
         return closed | {f"{each.timeframe}*": each for each in forming}
 
     def reading(self, metric: str) -> Reading:
-        """Return a reading by the name that a wake condition gives it: `price`, `funding_8h` or `rsi_14@1h`.
+        """Return a reading by its name in a wake condition: `price`, `funding_8h`, or `rsi_14@1h` at closed candles.
 
-        An indicator is that of the last closed candle. Unknown when the snapshot has no such reading.
+        It is Unknown if the snapshot has no such reading.
         """
         if metric == "price":
             return self.last
@@ -186,7 +186,7 @@ def _number(values: msgspec.Struct, name: str) -> Reading:
 
 
 class SymbolViews(dict[str, SymbolView]):
-    """The symbols of a snapshot by name, in the engine's order. It cannot be changed."""
+    """The symbols of a snapshot by name, in the engine's order; immutable."""
 
     @classmethod
     def of(cls, views: Iterable[SymbolView]) -> Self:
@@ -233,9 +233,9 @@ class WakeKind(StrEnum):
     SCORE = "score"
     """The score of a position requires a review; the subject is the score."""
     MORE = "more"
-    """Reasons beyond those that are kept; the detail is their number."""
+    """Further reasons; the detail is their number."""
     EARLIER = "earlier"
-    """A reason that an earlier version of OCW journaled as text, which is the detail."""
+    """A reason that an earlier version journaled as text, which is the detail."""
 
 
 class WakeReason(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -280,13 +280,13 @@ class Snapshot(msgspec.Struct, frozen=True):
     regime: str | Unknown
     macro: str | Unknown
     scale: Decimal
-    """The factor of the size limits under this regime and macro reading; the smallest one if they are unknown."""
+    """The factor on the size limits under this regime and macro reading."""
     trades: tuple[TradeView, ...] = ()
     """The last closed trades, oldest first; at most `TRADES_SHOWN`."""
     note: Remark | None = None
     """The note left at an earlier wake for the next one."""
     undone: tuple[Remark, ...] = ()
-    """The parts of the last decision, other than its legs, that had no effect: one sentence each, and the decider."""
+    """The parts of the last decision, other than its legs, that had no effect: one sentence each."""
     limits: tuple[tuple[str, str], ...] = ()
     """The safety limits in force, as names and texts."""
     correlations: tuple[Correlation, ...] = ()
@@ -298,7 +298,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     @property
     def positions(self) -> dict[str, PositionView]:
-        """The open positions by symbol, of the symbols of this snapshot; empty when nothing is open."""
+        """The open positions by symbol."""
         return {name: view.position for name, view in self.symbols.items() if view.position is not None}
 
     def quotes_others(self, reader: str) -> bool:
@@ -322,6 +322,6 @@ class DecisionRequest(msgspec.Struct, frozen=True):
     deadline: int
     """Engine time (ms) after which an answer is not accepted."""
     version: int = 0
-    """Version of the account in the snapshot: equal versions mean equal positions, orders, stops and state."""
+    """The version of the account. Equal versions mean equal positions, orders, stops and state."""
     held: "DecisionRequest | None" = None
     """The previous wake, if a model answered it with HOLD for everything."""

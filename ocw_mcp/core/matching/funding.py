@@ -1,8 +1,7 @@
 """Funding payments of positions in perpetual futures, and their settlement times.
 
-At each settlement the exchange transfers rate × notional, at the mark price, from longs to shorts. A position that is
-not open at that time pays nothing. If no rate is known, the exchange's usual rate is charged to both sides, so that no
-position profits from the assumption.
+If no rate is known, the exchange's usual rate is charged to both sides, so that no position profits from the
+assumption.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,6 @@
 """The assumed price path within a candle: from the open to one extreme, to the other extreme, to the close.
 
-A candle does not show which extreme came first. The matching chooses the order that is worse for the account; this
-module computes the path.
+A candle does not show which extreme came first. The matching chooses the order that is worse for the account.
 """
 
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ class PathSegment(msgspec.Struct, frozen=True):
         return -price if self.falls else price
 
     def moved(self, begin: Decimal, price: Decimal) -> Decimal:
-        """Return the current price after an order at `price` was met: this price, or `begin` if it is farther along."""
+        """Return the current price after an order at `price` was met: `begin` if that is farther along the path."""
         return min(begin, price) if self.falls else max(begin, price)
 
 
@@ -61,8 +60,5 @@ class CandlePath:
             self.price = segment.end
 
     def knows(self, ref: OrderRef, since: int) -> bool:
-        """Return whether an order placed at `since` (ms) can meet prices of this candle other than its close.
-
-        An order that came from outside while the candle was open cannot, since part of the range was before it.
-        """
+        """Return whether an order placed at `since` (ms) can meet prices of this candle other than its close."""
         return since <= self.candle.open_time or ref in self.laid

@@ -25,7 +25,7 @@ class OrderStatus(StrEnum):
     """The status of an order, as far as the venue has reported it."""
 
     INTENDED = "intended"
-    """Durable in the journal; the venue has not answered."""
+    """The intent is durable, and the venue has not answered."""
     ACCEPTED = "accepted"
     PARTIALLY_FILLED = "partially_filled"
     FILLED = "filled"
@@ -36,7 +36,7 @@ class OrderStatus(StrEnum):
 
     @property
     def live(self) -> bool:
-        """Whether the order may still trade, as far as is known."""
+        """Whether the order may still trade."""
         return self not in (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.REJECTED)
 
 
@@ -54,88 +54,61 @@ class ReportKind(StrEnum):
 _S = OrderStatus
 _R = ReportKind
 
+_FIRST_FILLS = {_R.FILL_PART: _S.PARTIALLY_FILLED, _R.FILL_ALL: _S.FILLED}
+
 TRANSITIONS: dict[OrderStatus, dict[ReportKind, OrderStatus]] = {
+    # A fill on the stream can come before the answer to the request.
     _S.INTENDED: {
         _R.ACCEPT: _S.ACCEPTED,
         _R.REJECT: _S.REJECTED,
         _R.LOSE: _S.UNKNOWN,
         _R.CANCEL: _S.CANCELED,
-        # A fill on the stream can come before the answer to the request.
-        _R.FILL_PART: _S.PARTIALLY_FILLED,
-        _R.FILL_ALL: _S.FILLED,
+        **_FIRST_FILLS,
     },
-    _S.ACCEPTED: {
-        _R.ACCEPT: _S.ACCEPTED,
-        _R.CANCEL: _S.CANCELED,
-        _R.FILL_PART: _S.PARTIALLY_FILLED,
-        _R.FILL_ALL: _S.FILLED,
-        # A stop that was accepted can still be refused when it triggers.
-        _R.REJECT: _S.REJECTED,
-    },
-    _S.PARTIALLY_FILLED: {
-        _R.ACCEPT: _S.PARTIALLY_FILLED,
-        _R.CANCEL: _S.CANCELED,
-        _R.FILL_PART: _S.PARTIALLY_FILLED,
-        _R.FILL_ALL: _S.FILLED,
-    },
-    _S.FILLED: {
-        # Late reports on a finished order.
-        _R.ACCEPT: _S.FILLED,
-        _R.CANCEL: _S.FILLED,
-        # The venue traded more than was ordered: money moved, so it counts.
-        _R.FILL_PART: _S.FILLED,
-        _R.FILL_ALL: _S.FILLED,
-    },
+    # A stop that was accepted can still be rejected when it triggers.
+    _S.ACCEPTED: {_R.ACCEPT: _S.ACCEPTED, _R.REJECT: _S.REJECTED, _R.CANCEL: _S.CANCELED, **_FIRST_FILLS},
+    _S.PARTIALLY_FILLED: {_R.ACCEPT: _S.PARTIALLY_FILLED, _R.CANCEL: _S.CANCELED, **_FIRST_FILLS},
+    # Late reports change nothing. A venue that trades more than was ordered moves money, so the fill counts.
+    _S.FILLED: dict.fromkeys((_R.ACCEPT, _R.CANCEL, _R.FILL_PART, _R.FILL_ALL), _S.FILLED),
+    # A fill from before the cancel can be reported after it, and counts.
     _S.CANCELED: {
-        _R.ACCEPT: _S.CANCELED,
-        _R.CANCEL: _S.CANCELED,
-        # A fill from before the cancel can be reported after it, and counts.
-        _R.FILL_PART: _S.CANCELED,
+        **dict.fromkeys((_R.ACCEPT, _R.CANCEL, _R.FILL_PART), _S.CANCELED),
         _R.FILL_ALL: _S.FILLED,
     },
-    _S.REJECTED: {
-        _R.REJECT: _S.REJECTED,
-        # The rejection was wrong. Money moved, so it counts.
-        _R.FILL_PART: _S.REJECTED,
-        _R.FILL_ALL: _S.FILLED,
-    },
+    # A fill shows that the rejection was wrong: money moved, so it counts.
+    _S.REJECTED: {_R.REJECT: _S.REJECTED, _R.FILL_PART: _S.REJECTED, _R.FILL_ALL: _S.FILLED},
+    # An order that appears late at the venue is adopted.
     _S.UNKNOWN: {
-        _R.LOSE: _S.UNKNOWN,
-        # An order that appears late at the venue is adopted.
         _R.ACCEPT: _S.ACCEPTED,
         _R.REJECT: _S.REJECTED,
+        _R.LOSE: _S.UNKNOWN,
         _R.CANCEL: _S.CANCELED,
-        _R.FILL_PART: _S.PARTIALLY_FILLED,
-        _R.FILL_ALL: _S.FILLED,
+        **_FIRST_FILLS,
     },
+}
+
+_KINDS: dict[type[OrderReport], ReportKind] = {
+    Accepted: _R.ACCEPT,
+    Rejected: _R.REJECT,
+    OutcomeUnknown: _R.LOSE,
+    Canceled: _R.CANCEL,
 }
 
 
 def kind_of_report(report: OrderReport, *, completes: bool) -> ReportKind:
     """Return the kind of a report; `completes` is whether a fill is the last one of its order."""
-    match report:
-        case Accepted():
-            return ReportKind.ACCEPT
-        case Rejected():
-            return ReportKind.REJECT
-        case OutcomeUnknown():
-            return ReportKind.LOSE
-        case Canceled():
-            return ReportKind.CANCEL
-        case Filled():
-            return ReportKind.FILL_ALL if completes else ReportKind.FILL_PART
+    if isinstance(report, Filled):
+        return ReportKind.FILL_ALL if completes else ReportKind.FILL_PART
+    return _KINDS[type(report)]
 
 
 def after(status: OrderStatus, kind: ReportKind) -> OrderStatus | None:
-    """Return the status after a report; None if no venue should ever send that report in this status."""
+    """Return the status after a report; None if the report is impossible in this status."""
     return TRANSITIONS[status].get(kind)
 
 
 def invalid_report(report: VenueReport) -> str:
-    """Return a clause on an impossible amount of a report; empty if all amounts are possible.
-
-    Impossible are amounts that are not finite, trades without a quantity or price, and rebates above the largest one.
-    """
+    """Return a clause on the first impossible amount of a report; empty if all amounts are possible."""
     match report:
         case Filled(quantity=quantity, price=price, fee=fee) | OutsideFill(quantity=quantity, price=price, fee=fee):
             for name, value in (("a quantity", quantity), ("a price", price)):
@@ -147,10 +120,7 @@ def invalid_report(report: VenueReport) -> str:
                 return f"a rebate of {plain(-fee)} on {plain(quantity)} at {plain(price)}"
             if isinstance(report, Filled) and not (report.base_fee.is_finite() and ZERO <= report.base_fee <= quantity):
                 return f"a fee of {report.base_fee} taken out of {plain(quantity)}"
-        case FundingPaid(amount=amount):
+        case FundingPaid(amount=amount) | Transferred(amount=amount):
             if not amount.is_finite():
-                return f"funding of {amount}"
-        case Transferred(amount=amount):
-            if not amount.is_finite():
-                return f"a transfer of {amount}"
+                return f"{'funding' if isinstance(report, FundingPaid) else 'a transfer'} of {amount}"
     return ""

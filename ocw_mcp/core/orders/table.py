@@ -1,7 +1,7 @@
 """The orders of a book: the live ones, and enough of the finished ones to book a late fill.
 
-The latest 256 finished orders are kept whole, and of the 4,096 before them a record that is enough to book a fill. A
-fill of an order that is older than both cannot be booked, because its symbol is not known any more.
+The latest 256 finished orders are kept whole, and of the 4,096 before them a record is kept. A fill of an older order
+cannot be booked, because its symbol is not known any more.
 """
 
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ class TrackedOrder(msgspec.Struct):
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The record of an order that finished long ago: enough to book a late fill."""
+    """The record of an order that finished long ago, from which a late fill is booked."""
 
     ref: OrderRef
     symbol: str
@@ -102,7 +102,7 @@ class OrderTable:
         self.last_n = max(self.last_n, tracked.ref.n)
 
     def get(self, ref: OrderRef) -> TrackedOrder | None:
-        """Return an order that is live or finished lately."""
+        """Return an order that is live or among the latest finished ones."""
         return self._live.get(ref) or self._finished.get(ref)
 
     def recall(self, ref: OrderRef) -> TrackedOrder | None:
@@ -117,33 +117,31 @@ class OrderTable:
                 yield tracked
 
     def apply(self, report: OrderReport) -> TrackedOrder | None:
-        """Apply a report to its order. None if it changes nothing: it is a repetition, or does not fit the order.
+        """Apply a report, and return its order. None if it changes nothing: it is a repetition, or does not fit.
 
-        Each fill of a known order counts once, by its id, in any status and of any size. Only a fill without a quantity
-        does not count.
+        Each fill of a known order with a quantity counts once, by its id, in any status and of any size.
         """
         tracked = self.get(report.ref)
         if tracked is None and isinstance(report, Filled):
             tracked = self.recall(report.ref)
         if tracked is None:
             return None
-        completes = False
-        if isinstance(report, Filled):
-            if report.fill_id in tracked.fill_ids or not (report.quantity.is_finite() and report.quantity > ZERO):
-                return None
-            completes = report.quantity >= tracked.remaining
-        status = after(tracked.status, kind_of_report(report, completes=completes))
-        if status is None or (status is tracked.status and not isinstance(report, Filled)):
+        fill = report if isinstance(report, Filled) else None
+        if fill and (fill.fill_id in tracked.fill_ids or not (fill.quantity.is_finite() and fill.quantity > ZERO)):
             return None
-        if isinstance(report, Filled):
-            tracked.fill_ids.append(report.fill_id)
-            tracked.filled += report.quantity
+        completes = fill is not None and fill.quantity >= tracked.remaining
+        status = after(tracked.status, kind_of_report(report, completes=completes))
+        if status is None or (status is tracked.status and fill is None):
+            return None
+        if fill is not None:
+            tracked.fill_ids.append(fill.fill_id)
+            tracked.filled += fill.quantity
         tracked.status = status
         self._put(tracked)
         return tracked
 
     def _put(self, tracked: TrackedOrder) -> None:
-        """Keep a finished order; keep only a record of older ones, and nothing of the oldest."""
+        """Keep a finished order, a record of an older one, and nothing of the oldest."""
         if tracked.status.live:
             return
         ref = tracked.ref
@@ -171,39 +169,19 @@ class OrderTable:
 
 def _record(tracked: TrackedOrder) -> OrderRecord:
     order, intent = tracked.order, tracked.intent
-    return OrderRecord(
-        order.ref,
-        order.symbol,
-        order.side,
-        order.quantity,
-        order.leverage,
-        tracked.status,
-        tracked.filled,
-        tracked.fill_ids,
-        intent.principal,
-        intent.protect_at,
-        intent.target_at,
-        intent.tainted,
-    )
+    terms = (order.ref, order.symbol, order.side, order.quantity, order.leverage)
+    result = (tracked.status, tracked.filled, tracked.fill_ids)
+    return OrderRecord(*terms, *result, intent.principal, intent.protect_at, intent.target_at, intent.tainted)
 
 
 def _from_record(record: OrderRecord) -> TrackedOrder:
+    terms = (record.symbol, record.side, OrderType.MARKET)
     purpose, quantity = record.ref.leg, record.quantity
-    order = Order(
-        record.ref,
-        record.symbol,
-        record.side,
-        OrderType.MARKET,
-        quantity,
-        reduce_only=purpose.reduces,
-        leverage=record.leverage,
-    )
+    order = Order(record.ref, *terms, quantity, reduce_only=purpose.reduces, leverage=record.leverage)
     intent = OrderIntent(
         "",
         record.principal,
-        record.symbol,
-        record.side,
-        OrderType.MARKET,
+        *terms,
         purpose,
         quantity,
         protect_at=record.protect_at,
