@@ -6,8 +6,7 @@ from typing import Final, Literal
 import msgspec
 
 from ocw_mcp.core.orders.ledger import Booked, Ledger, Position
-from ocw_mcp.core.risk.activity import Activity, ActivityState
-from ocw_mcp.core.risk.equity import DailyLoss, DayState, Drawdown, DrawdownState
+from ocw_mcp.core.risk.counters import Activity, ActivityState, DailyLoss, DayState, Drawdown, DrawdownState
 from ocw_mcp.domain.events import (
     DailyLossReached,
     DayOpened,

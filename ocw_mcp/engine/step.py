@@ -12,7 +12,7 @@ import msgspec
 
 from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
-from ocw_mcp.core.orders.machine import invalid_report
+from ocw_mcp.core.orders.table import invalid_report
 from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.decision import Decision

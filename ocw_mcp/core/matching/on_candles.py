@@ -18,7 +18,7 @@
   more than one share.
 - A triggered stop or target fills completely, since the exchange sends it into the order book at once. A thin market
   worsens its price, by the same square root.
-- Within a candle the orders fill one by one, in the order of `path.py`: on one side of the open the nearest price
+- Within a candle the orders fill one by one, in the order of `CandlePath`: on one side of the open the nearest price
   first. If both sides are reached, the side that is worse for the account comes first: the stop before the target, also
   between the two sides of an OCO. The profit-taking side of an OCO is a limit order, but fills completely.
 - An order that came from outside while the candle was open meets the candle's close only. A stop that replaced a looser
@@ -31,14 +31,14 @@
   position. A target never comes before a liquidation. Closing a position never costs more than its margin.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 import msgspec
 
 from ocw_mcp.domain.market import Candle, OrderBook, Product
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, exact, floor_to
-from ocw_mcp.domain.orders import Order, OrderType, Side
+from ocw_mcp.domain.orders import Order, OrderRef, OrderType, Side
 
 
 class FillTerms(msgspec.Struct, frozen=True):
@@ -154,3 +154,57 @@ def passed(order: Order, price: Decimal) -> bool:
     trigger = order.trigger_price
     assert trigger is not None
     return price <= trigger if falls_to(order) else price >= trigger
+
+
+class PathSegment(msgspec.Struct, frozen=True):
+    """One part of the path, in which the price only falls, or only rises, to `end` (quote)."""
+
+    end: Decimal
+    falls: bool
+
+    def reaches(self, price: Decimal) -> bool:
+        """Return whether the path has reached `price` at the end of this segment, in it or before it."""
+        return self.end <= price if self.falls else self.end >= price
+
+    def goes_beyond(self, limit: Decimal, begin: Decimal) -> bool:
+        """Return whether the segment ends strictly beyond both the limit and its own beginning (quote)."""
+        return self.end < min(limit, begin) if self.falls else self.end > max(limit, begin)
+
+    def nearness(self, price: Decimal) -> Decimal:
+        """Return a sort key of prices: the segment reaches prices with a smaller key first."""
+        return -price if self.falls else price
+
+    def moved(self, begin: Decimal, price: Decimal) -> Decimal:
+        """Return the current price after an order at `price` was met: `begin` if that is farther along the path."""
+        return min(begin, price) if self.falls else max(begin, price)
+
+
+class CandlePath:
+    """The assumed price path through one candle: from the open to one extreme, to the other, to the close.
+
+    A candle does not show which extreme came first; `down_first` says which one the matching assumes.
+    """
+
+    def __init__(self, candle: Candle, *, down_first: bool) -> None:
+        self.candle = candle
+        self.price = exact(candle.open)
+        """The current price (quote)."""
+        self.met: set[OrderRef] = set()
+        """Orders whose price the path has reached; each is met once."""
+        self.laid: set[OrderRef] = set()
+        """Orders placed in reaction to fills on this path; they meet the rest of it."""
+        low, high, close = exact(candle.low), exact(candle.high), exact(candle.close)
+        first, second = PathSegment(low, falls=True), PathSegment(high, falls=False)
+        self._segments = (first, second, PathSegment(close, falls=True))
+        if not down_first:
+            self._segments = (second, first, PathSegment(close, falls=False))
+
+    def segments(self) -> Iterator[PathSegment]:
+        """Yield the segments in order. Requesting the next one sets the current price to the end of the last."""
+        for segment in self._segments:
+            yield segment
+            self.price = segment.end
+
+    def knows(self, ref: OrderRef, since: int) -> bool:
+        """Return whether an order placed at `since` (ms) can meet prices of this candle other than its close."""
+        return since <= self.candle.open_time or ref in self.laid

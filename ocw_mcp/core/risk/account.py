@@ -4,11 +4,27 @@ from decimal import Decimal
 
 import msgspec
 
-from ocw_mcp.core.risk.activity import Pace
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.state import Mode, TradingState
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """The counters of one symbol at one time."""
+
+    entries_last_minute: int
+    entries_today: int
+    turnover_today: Decimal
+    """Notional traded today, and the notional that live entries may still trade."""
+    fees_today: Decimal
+    since_close_ms: int | None
+    """Time since the symbol's last position was closed; None if re-entry is no longer limited."""
+    losses_in_a_row: int
+    paused_ms: int
+    """The rest of the pause of entries; 0 if there is none."""
+    reductions_last_minute: int = 0
+    """Reductions that an agent asked for."""
 
 
 class PositionTerms(msgspec.Struct, frozen=True):

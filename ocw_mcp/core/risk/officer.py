@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.activity import asked_for
+from ocw_mcp.core.risk.counters import asked_for
 from ocw_mcp.core.risk.fills import FilledEntry, Remedy, exactly, remedy
 from ocw_mcp.core.risk.limits import LIMITS, reductions_in_a_minute
 from ocw_mcp.core.risk.prices import (

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from ocw_mcp.core.orders.machine import invalid_report
+from ocw_mcp.core.orders.table import invalid_report
 from ocw_mcp.domain.orders import (
     Accepted,
     Filled,

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from ocw_mcp.core.orders.machine import TRANSITIONS, OrderStatus, ReportKind, after, kind_of_report
+from ocw_mcp.core.orders.table import TRANSITIONS, OrderStatus, ReportKind, after, kind_of_report
 from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, OrderReport, OutcomeUnknown, Purpose, Rejected
 
 REF = OrderRef(1, Purpose.ENTRY)

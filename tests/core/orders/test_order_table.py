@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ocw_mcp.core.orders.machine import OrderStatus
-from ocw_mcp.core.orders.table import OrderTable, TableState, TrackedOrder
+from ocw_mcp.core.orders.table import OrderStatus, OrderTable, TableState, TrackedOrder
 from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,

@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.core.risk.activity import Activity, ActivityState, asked_for
+from ocw_mcp.core.risk.counters import Activity, ActivityState, asked_for
 from ocw_mcp.domain.orders import OrderIntent, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import LossesPolicy, PacePolicy
 from ocw_mcp.domain.time import MINUTE, SECOND

@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from ocw_mcp.core.risk.budget import Budget, BudgetState
+from ocw_mcp.core.risk.counters import Budget, BudgetState
 from ocw_mcp.domain.policies import BudgetPolicy
 from ocw_mcp.domain.time import DAY, HOUR, iso, next_month
 

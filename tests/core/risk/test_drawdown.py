@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.core.risk.equity import Drawdown
+from ocw_mcp.core.risk.counters import Drawdown
 from ocw_mcp.domain.policies import DrawdownPolicy
 
 D = Decimal

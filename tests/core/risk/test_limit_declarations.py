@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import fields
 
-from ocw_mcp.core.risk.budget import Budget
-from ocw_mcp.core.risk.equity import Drawdown
+from ocw_mcp.core.risk.counters import Budget, Drawdown
 from ocw_mcp.core.risk.fills import LimitExcess
 from ocw_mcp.core.risk.limits import ALL_LIMITS, LIMITS, QUOTAS, bound_of, limits_in_force
 from ocw_mcp.core.risk.prices import propose

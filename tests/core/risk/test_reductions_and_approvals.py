@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.equity import DailyLoss, DayState
+from ocw_mcp.core.risk.counters import DailyLoss, DayState
 from ocw_mcp.core.risk.officer import CLEARED_MS, Assessment, RiskOfficer
 from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.cleared import ClearedOrder, claim_risk_seal
