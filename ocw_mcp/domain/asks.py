@@ -178,10 +178,7 @@ def submit_key(wake_id: int, decision: Decision) -> str:
 
 
 def substance(request: CallerRequest) -> str:
-    """Return a digest of the request's meaning, which shows whether a key is used again for another request.
-
-    Reasons and the price that was shown do not count, because a caller may repeat a request with others.
-    """
+    """Return a digest of the request's meaning, without its reasons: it shows whether a key is used for another one."""
     match request:
         case LegRequest(preview=preview) if preview:
             meaning: object = ("place", preview)

@@ -43,8 +43,7 @@ def _normal(value: Any) -> Any:
 def canonical(seq: int, at: int, event: JournalEvent, stored: Any = None) -> bytes:
     """Return the canonical form of an event: one line of JSON.
 
-    `stored` is the decoded JSON of the journal row of the event. A row of an earlier version may have other fields, and
-    its fingerprint was computed over the fields of the row.
+    `stored` is the decoded JSON of its journal row, if an earlier version with other fields wrote the row.
     """
     payload = _normal(msgspec.to_builtins(event, builtin_types=(Decimal,)))
     if stored is not None:

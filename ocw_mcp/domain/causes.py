@@ -51,19 +51,15 @@ class CauseKind(Explained):
         return self not in _HOLDS
 
 
-_HOLDS: Final = frozenset(
-    {
-        CauseKind.NOTHING_TO_DO,
-        CauseKind.NO_AGENT,
-        CauseKind.MODEL_HOLDS,
-        CauseKind.UNSENT,
-        CauseKind.REMEMBERED,
-        CauseKind.PAUSED,
-        CauseKind.EARLIER,
-    }
-)
 MODEL_ANSWERED: Final = frozenset({CauseKind.MODEL_HOLDS, CauseKind.UNSENT})
 """The kinds of an answer of a model without legs; the detail is in the words of the model."""
+_HOLDS: Final = MODEL_ANSWERED | {
+    CauseKind.NOTHING_TO_DO,
+    CauseKind.NO_AGENT,
+    CauseKind.REMEMBERED,
+    CauseKind.PAUSED,
+    CauseKind.EARLIER,
+}
 
 
 class Cause(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -159,10 +159,7 @@ class WakeCondition(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """One answer to one wake, for the whole portfolio. Symbols without a leg are held.
-
-    `legs` and `wake_conditions` may be lists.
-    """
+    """One answer to one wake. Symbols without a leg are held. `legs` and `wake_conditions` may be lists."""
 
     legs: tuple[Leg, ...] = ()
     next_check_s: int | None = None

@@ -56,10 +56,7 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
         return {}
 
     def steps(self, wanted: int) -> tuple[tuple[int, Decimal], ...]:
-        """Return the leverages to which a wanted one is reduced as the position grows, each with its largest notional.
-
-        The smallest notional (quote) comes first.
-        """
+        """Return the leverages, from `wanted` down, that a growing position may have, each up to a notional (quote)."""
         if wanted not in self._steps:
             by_leverage = groupby(self.rows, key=lambda row: min(wanted, row.max_leverage))
             self._steps[wanted] = tuple((leverage, deque(rows, 1)[0].cap) for leverage, rows in by_leverage)

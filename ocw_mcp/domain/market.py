@@ -16,10 +16,7 @@ class Product(StrEnum):
 
 
 class Candle(msgspec.Struct, frozen=True, gc=False):
-    """One closed candle. Prices in quote currency, volume in the base asset, times in ms.
-
-    Prices are floats, for analytics; `money.exact` returns the Decimal of the text they were read from.
-    """
+    """One closed candle: prices (quote) and volume (base asset) as floats, for analytics; times in ms."""
 
     symbol: str
     open_time: int

@@ -1,9 +1,7 @@
 """The policy file as typed values: the only source of every limit. It is read at start, hashed, and no tool changes it.
 
 An unknown key is an error, and so is an impossible limit. A key that the file lacks takes its default here,
-which is its strictest value; `[mandate]` and `[approval]` may be left out. Shares are fractions (0.25 is a quarter).
-When the agent is called, and how the rules trade, is in `policy_deciding`. Which limit a key belongs to is declared in
-`core.risk.limits`.
+which is its strictest value. Shares are fractions (0.25 is a quarter). `core.risk.limits` declares the limits.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,6 @@
 """The parts that every table of a policy file is made of.
 
-Each key has a default in its model: its strictest value, which a file that lacks the key takes. A key of a limit also
-says which of two values is the stricter one.
+Each key of a limit is annotated with the direction in which it is stricter.
 """
 
 from decimal import Decimal
@@ -33,11 +32,7 @@ def stricter_of(declared: FieldInfo) -> Stricter | None:
     return next((each for each in declared.metadata if isinstance(each, Stricter)), None)
 
 
-LOWER: Final = Stricter.LOWER
-HIGHER: Final = Stricter.HIGHER
-FEWER: Final = Stricter.FEWER
-MORE: Final = Stricter.MORE
-EARLIER: Final = Stricter.EARLIER
+LOWER, HIGHER, FEWER, MORE, EARLIER = Stricter
 OPTIONAL: Final = "optional"
 """Marks a key that a file may leave out without a remark, as it may the tables that are not required."""
 

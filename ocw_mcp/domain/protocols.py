@@ -85,9 +85,9 @@ class SimulatedVenue(Venue, Protocol):
     def settle_funding(
         self, until: int, rates: Sequence[Funding] = (), symbols: Collection[str] | None = None
     ) -> Sequence[VenueReport]:
-        """Settle the stamps up to `until` (ms) of some symbols, or of all, on the position at each stamp.
+        """Settle the funding due until `until` (ms) on some symbols, or on all, for the position at each settlement.
 
-        A stamp without one of the known `rates` is settled at an assumed one. Rates of other symbols are kept.
+        A settlement without one of the known `rates` has an assumed rate. Rates of other symbols are kept.
         """
 
     def on_books(self, books: Sequence[OrderBook]) -> None:
@@ -96,8 +96,7 @@ class SimulatedVenue(Venue, Protocol):
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
         """Yield the reports on resting orders after a closed candle, in the order in which its price reached them.
 
-        The caller has to process each report before it takes the next: an order that is sent or cancelled in between
-        counts for the rest of the candle.
+        The caller processes each report before it takes the next, because its orders count for the rest of the candle.
         """
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
@@ -191,10 +190,7 @@ class Store(Protocol):
         """Keep the snapshot of a wake with the next commit, outside journal and fingerprint; old ones are deleted."""
 
     def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
-        """Make all appended events durable, with a checkpoint and the summary that `ocw status` shows.
-
-        Raises JournalError if the write fails; the appended events are then still pending.
-        """
+        """Make all appended events durable, with a checkpoint and the summary of `ocw status`. Raises JournalError."""
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the latest checkpoint; None in a new book."""

@@ -96,10 +96,9 @@ QUOTING: Final = frozenset({RefusalCode.MALFORMED, RefusalCode.UNKNOWN_SYMBOL, R
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An order that did not pass: the code, the limit, the actual value, and the largest size that would pass.
+    """An order that did not pass: the code, the limit and the actual value as texts, in the unit of the policy.
 
-    `limit` and `actual` are texts for people, in the unit of the policy. `largest` is the largest quantity (base asset)
-    of this order that would pass every policy now. It is 0 if no size passes; texts and records then leave it out.
+    `largest` is the largest quantity (base asset) of this order that would pass every policy now; 0 if none would.
     """
 
     code: RefusalCode

@@ -99,10 +99,7 @@ class Feasible(msgspec.Struct, frozen=True, tag="feasible", tag_field="is"):
 
 
 class OpenPosition(msgspec.Struct, frozen=True):
-    """The fields of every view of an open position. Prices and profit in quote currency.
-
-    `quantity` (base asset) is signed: above 0 long, below 0 short.
-    """
+    """The fields of every view of an open position. Prices and profit in quote currency; a short is below 0."""
 
     symbol: str
     quantity: Decimal
@@ -164,10 +161,7 @@ class SymbolView(msgspec.Struct, frozen=True):
         return closed | {f"{each.timeframe}*": each for each in forming}
 
     def reading(self, metric: str) -> Reading:
-        """Return a reading by its name in a wake condition: `price`, `funding_8h`, or `rsi_14@1h` at closed candles.
-
-        It is Unknown if the snapshot has no such reading.
-        """
+        """Return a reading by its name in a wake condition: `price`, `funding_8h`, or `rsi_14@1h` at closed candles."""
         if metric == "price":
             return self.last
         if metric in DerivativesView.__struct_fields__:

@@ -41,10 +41,7 @@ class DecisionFailed(msgspec.Struct, frozen=True):
 
 
 class DecisionSubmitted(msgspec.Struct, frozen=True):
-    """The decider submits legs before its decision ends with `DecisionReady` or `DecisionFailed`.
-
-    It gets the result of each leg, and may correct the refused legs once.
-    """
+    """The decider submits legs, gets the result of each, and may correct the refused legs once before it ends."""
 
     request: SubmitRequest
     thinking_ms: int

@@ -29,10 +29,7 @@ def as_strict(declared: FieldInfo, one: Any, other: Any) -> bool:
 
 
 def looser_and_stricter(one: Policies, than: Policies) -> tuple[list[str], list[str]]:
-    """Return the keys in which one policy is looser than another, and those in which it is stricter.
-
-    Only keys of limits count, and a table that either of them leaves out does not.
-    """
+    """Return the keys of limits, in tables of both, in which one policy is looser than another, and is stricter."""
     looser, stricter = [], []
     for key, declared in policy_keys():
         mine, theirs = value_of(one, key), value_of(than, key)
@@ -46,10 +43,7 @@ def looser_and_stricter(one: Policies, than: Policies) -> tuple[list[str], list[
 
 
 def not_stricter(strict: Policies, usual: Policies, keys: Collection[str]) -> str:
-    """Return a sentence if the policy of `[tainted]` is not stricter than the one that names it; else nothing.
-
-    `keys` are those that bind a tainted entry; no other key counts.
-    """
+    """Return a sentence if the policy of `[tainted]` is not stricter than the usual one in `keys`; else nothing."""
     looser, stricter = ([key for key in found if key in keys] for found in looser_and_stricter(strict, usual))
     if stricter and not looser:
         return ""

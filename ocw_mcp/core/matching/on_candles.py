@@ -114,10 +114,7 @@ def slippage(terms: FillTerms, shares: Decimal) -> Decimal:
 
 
 def largest_within(fits: Callable[[Decimal], bool], quantity: Decimal, step: Decimal) -> Decimal:
-    """Return the largest quantity (base asset, on the step) up to `quantity` that `fits`; 0 if none does.
-
-    `fits` must be monotonic: if it accepts a quantity, it must accept every smaller one.
-    """
+    """Return the largest quantity (on the step) up to `quantity` that `fits`, if every smaller one fits; 0 if none fits."""
     if fits(quantity):
         return quantity
     least, most = 0, int(quantity // step)

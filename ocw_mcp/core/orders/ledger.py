@@ -57,17 +57,11 @@ class Position(msgspec.Struct):
         return self.quantity * mark - self.cost
 
     def excursions(self) -> tuple[float, float]:
-        """Return the best and the worst unrealised gain so far, as shares of the average price at that time.
-
-        MFE and MAE as in J. Sweeney, Maximum Adverse Excursion (1997), but signed: an adverse one is below 0.
-        """
+        """Return MFE and MAE (J. Sweeney, Maximum Adverse Excursion, 1997) as shares; an adverse one is below 0."""
         return self.extremes(float(self.average_price))[:2]
 
     def extremes(self, average: float) -> tuple[float, float, float]:
-        """Return both `excursions`, and the largest gain so far as a share of the present cost.
-
-        `average` is the average price.
-        """
+        """Return both `excursions` at an average price, and the largest gain so far as a share of the present cost."""
         up, down, ahead = self.highest / average - 1, self.lowest / average - 1, self.crest / average - 1
         return (up, down, ahead) if self.quantity > 0 else (-down, -up, -ahead)
 

@@ -243,10 +243,7 @@ class OrderTable:
                 yield tracked
 
     def apply(self, report: OrderReport) -> TrackedOrder | None:
-        """Apply a report, and return its order. None if it changes nothing: it is a repetition, or does not fit.
-
-        Each fill of a known order with a quantity counts once, by its id, in any status and of any size.
-        """
+        """Apply a report, and return its order; None if it is a repetition or does not fit. Each fill counts once."""
         tracked = self.get(report.ref)
         if tracked is None and isinstance(report, Filled):
             tracked = self.recall(report.ref)

@@ -1,7 +1,4 @@
-"""All limits. A key of the policy file belongs to one limit, or it limits nothing.
-
-The limits on entries are declared beside their evaluation, in `admission` and in `sizes`; the other limits are here.
-"""
+"""All limits: those on entries, which `admission` and `sizes` declare beside their evaluation, and the other ones."""
 
 from typing import Final
 
@@ -74,10 +71,7 @@ _HIGHER: Final = frozenset(key for key, declared in policy_keys() if stricter_of
 
 
 def limits_in_force(policies: Policies, limits: tuple[Limit, ...] = TRADING_LIMITS) -> tuple[tuple[str, str], ...]:
-    """Return every key of some limits and its value as text, in the order of the policy models.
-
-    A table that the policies leave out has no keys.
-    """
+    """Return the keys of some limits, in the order of the policy models, each with its value as text."""
     claimed = {key for limit in limits for key in limit.keys}
     return tuple(
         (key, value_text(value, " "))

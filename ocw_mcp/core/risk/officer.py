@@ -124,10 +124,7 @@ class RiskOfficer:
         return self._both if intent.tainted else (self._policies,)
 
     def feasible(self, symbol: str, account: AccountView) -> Feasible:
-        """Return the largest long and short entry that every limit lets pass now, each with a stop within the policy.
-
-        The largest entry against an open position is 0.
-        """
+        """Return the largest long and short entry that pass now, with a stop within the policy. One may be 0."""
         long, short = (self._probe(symbol, side, account) for side in (Side.BUY, Side.SELL))
         least = smallest(account.instrument, smallest_at(long.intent, account, self._policies.risk.gap_allowance))
         either = self._room(long, account, _EITHER_SIDE)
@@ -173,10 +170,9 @@ class RiskOfficer:
     def clear_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ClearedOrder | Refusal:
-        """Clear an order that reduces risk, in every state and on stale data.
+        """Clear an order that reduces risk, in every state and on stale data, cut to the position and the step.
 
-        It has to trade against the position, and its quantity is cut to that of the position and to the venue's step.
-        The reductions that an agent asks for in a minute are limited; those of the guard and of a flatten are not.
+        It has to trade against the position. The reductions that an agent asks for in a minute are limited.
         """
         against = intent.side.sign * account.quantity < 0
         quantity = floor_to(min(intent.quantity, abs(account.quantity)), account.instrument.step) if against else ZERO

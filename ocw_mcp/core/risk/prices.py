@@ -16,10 +16,7 @@ def sane_limit(limit: Decimal | None) -> bool:
 
 
 def rounded_limit(intent: OrderIntent, instrument: Instrument) -> Decimal | None:
-    """Return the limit of a limit order on the tick, never worse than the limit of the intent; None for other orders.
-
-    For a limit that is not a price it is 0.
-    """
+    """Return the limit of a limit order on the tick, never worse; 0 if it is no price, and None for other orders."""
     if intent.type is not OrderType.LIMIT:
         return None
     limit = intent.limit_price
@@ -67,10 +64,7 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
 
 
 def propose(intent: OrderIntent, account: AccountView, allowance: Decimal, highest: Decimal | None = None) -> Proposal:
-    """Return an entry with its prices under one price allowance.
-
-    `highest` is the highest allowance of all policies that the entry is held to, if there are several.
-    """
+    """Return an entry with its prices under one allowance; `highest` is the highest of all policies that apply."""
     price, side, limit = account.price, intent.side, rounded_limit(intent, account.instrument)
     if limit not in (None, intent.limit_price):
         intent = msgspec.structs.replace(intent, limit_price=limit)
@@ -89,9 +83,9 @@ def market_bound(entry: Proposal, tick: Decimal) -> Decimal | None:
 
 
 def smallest_at(intent: OrderIntent, account: AccountView, gap: Decimal) -> Decimal:
-    """Return the price (quote) at which an entry has to reach the venue's smallest notional.
+    """Return the price (quote) at which an entry has to reach the smallest notional.
 
-    On spot a purchase has to be large enough to be sold at its stop and a gap beyond it.
+    On spot a purchase has to reach it at its stop and a gap beyond the stop, too.
     """
     price, stop = limit_of(intent) or account.price, intent.protect_at
     if account.product is Product.SPOT and stop is not None and stop.is_finite():

@@ -34,10 +34,7 @@ from ocw_mcp.domain.time import iso
 
 
 def exposure_scale(policy: ScalePolicy) -> Decimal:
-    """Return the factor on the size limits: that of the regime times that of the macro reading, at most 1.
-
-    Neither the regime nor the macro reading has a source yet, so both are unknown.
-    """
+    """Return the factor on the size limits; neither the regime nor the macro reading has a source yet."""
     return min(ONE, policy.regime_unknown * policy.macro_unknown)
 
 
@@ -261,7 +258,7 @@ def _settled(entry: Proposal, account: AccountView) -> int | None:
 
 
 def _room(entry: Proposal, account: AccountView, policies: Policies, fits: Callable[[int], Decimal]) -> Decimal:
-    """Return the notional up to which every size fits; `fits` gives the notional that would fit at one leverage.
+    """Return the notional (quote) up to which every size fits; `fits` gives the notional that fits at one leverage.
 
     The leverage falls when a larger position comes into a higher bracket.
     """

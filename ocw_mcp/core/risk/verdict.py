@@ -62,10 +62,7 @@ Shown = str | ShareText | DurationText | AmountText | LazyText
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The answer of one limit to one entry. `room` is the largest notional (quote) at the worst fill that it lets pass.
-
-    A limit that does not depend on the size refuses an entry by a room of 0.
-    """
+    """The answer of one limit to one entry. `room` is the largest notional (quote) that passes at the worst fill."""
 
     code: RefusalCode
     limit: Shown
@@ -78,10 +75,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class LimitUse(msgspec.Struct, frozen=True, gc=False):
-    """One key of a limit, and how much of it is used.
-
-    `limit` is in the unit of the policy and already multiplied by `scale`; `used` is in the unit of `limit × whole`.
-    """
+    """The use of one key of a limit, in the unit of `limit × whole`. `limit` is already multiplied by `scale`."""
 
     key: str
     limit: Decimal
@@ -115,10 +109,7 @@ AtFill = Literal["", "stop", "order", "position", "gross", "correlated"]
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """One limit, declared once. The reference, the snapshot, the usage and the tests are derived from the declarations.
-
-    The policy models have the bounds, the text, the strictest value and the direction of each key.
-    """
+    """One limit, declared once. The policy models have the bounds, text, strictest value and direction of each key."""
 
     keys: tuple[str, ...]
     """The keys of the policy file that set it, first the one that gives its value. Each key belongs to one limit."""
