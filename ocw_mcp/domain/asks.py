@@ -73,7 +73,6 @@ class ConsentRequest(_Request, frozen=True, tag="consent"):
     """Answer an approval request of an order of this client, by the person in front of the client; on paper only."""
 
     approval: str
-    """The id of the approval request."""
     yes: bool
 
 

@@ -23,20 +23,17 @@ _Word = TypeVar("_Word", bound=StrEnum)
 
 
 class Action(StrEnum):
-    """The action of a decision on one symbol."""
+    """The action of a decision on one symbol.
+
+    BUY opens a long and SELL closes it; SHORT opens a short and COVER closes it. ADD makes the open position larger.
+    """
 
     BUY = "BUY"
-    """Open a long."""
     SELL = "SELL"
-    """Close a long."""
     SHORT = "SHORT"
-    """Open a short."""
     COVER = "COVER"
-    """Close a short."""
     ADD = "ADD"
-    """Make the open position larger, on the same side."""
     HOLD = "HOLD"
-    """Leave the symbol as it is."""
 
     @property
     def adds_risk(self) -> bool:

@@ -222,7 +222,6 @@ class PositionClosed(DomainEvent, frozen=True, tag="position.closed"):
     pnl: Decimal
     fees: Decimal
     funding: Decimal = ZERO
-    """Funding received, as contained in `pnl`; below 0 it was paid."""
     mfe: float | None = None
     mae: float | None = None
     """The largest and the smallest gain, as shares of the average price; None in books of earlier versions."""

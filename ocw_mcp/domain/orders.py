@@ -86,14 +86,11 @@ class OrderIntent(msgspec.Struct, frozen=True):
     purpose: Purpose
     quantity: Decimal
     trigger_price: Decimal | None = None
-    """The price at which a stop or a target triggers."""
     protect_at: Decimal | None = None
     """The stop price of an entry; an entry without a stop is refused."""
     target_at: Decimal | None = None
-    """The take-profit price of an entry, if any."""
     wake_id: int | None = None
     limit_price: Decimal | None = None
-    """The limit price of a limit order."""
     post_only: bool = False
     """Whether the venue must reject a limit order that would be a taker."""
     expires_at: int | None = None
@@ -123,7 +120,6 @@ class Order(msgspec.Struct, frozen=True):
     immediate: bool = False
     """Whether the venue cancels the part of a limit order that does not fill at once."""
     leverage: int = 1
-    """The leverage of the position that an entry opens."""
     take_at: Decimal | None = None
     """The profit-taking price of a spot stop: both form an OCO with one reference."""
 
@@ -183,7 +179,6 @@ class FundingPaid(msgspec.Struct, frozen=True, tag="funding_paid"):
     rate: Decimal
     """Per settlement; above 0 longs pay shorts."""
     quantity: Decimal
-    """The signed position on which it was settled."""
     mark: Decimal
     at: int
     assumed: bool = False

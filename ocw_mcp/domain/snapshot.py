@@ -24,7 +24,6 @@ class IndicatorValues(msgspec.Struct, frozen=True):
 
     timeframe: str
     candles: int
-    """The number of closed candles that were available to the computation."""
     close: Reading
     ema_9: Reading
     ema_21: Reading
@@ -81,11 +80,9 @@ class DerivativesView(msgspec.Struct, frozen=True):
     funding_8h: Reading = _NOT_COMPUTED
     """The last settled rate per eight hours; above 0 longs pay."""
     open_interest_change_24h: Reading = _NOT_COMPUTED
-    """The change as a share."""
     taker_ratio_1h: Reading = _NOT_COMPUTED
     """Taker buy volume over taker sell volume in the last hour."""
     long_short: Reading = _NOT_COMPUTED
-    """Long over short positions of the top traders."""
     long_short_z: Reading = _NOT_COMPUTED
     """The z-score of `long_short` among its values of the day before."""
 
@@ -209,7 +206,6 @@ class Remark(msgspec.Struct, frozen=True):
 
     text: str
     by: str
-    """The principal that wrote it."""
     at: int
 
 
@@ -278,7 +274,6 @@ class Snapshot(msgspec.Struct, frozen=True):
     trades: tuple[TradeView, ...] = ()
     """The last closed trades, oldest first; at most `TRADES_SHOWN`."""
     note: Remark | None = None
-    """The note left at an earlier wake for the next one."""
     undone: tuple[Remark, ...] = ()
     """The parts of the last decision, other than its legs, that had no effect: one sentence each."""
     limits: tuple[tuple[str, str], ...] = ()

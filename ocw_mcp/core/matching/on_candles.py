@@ -114,7 +114,7 @@ def slippage(terms: FillTerms, shares: Decimal) -> Decimal:
 
 
 def largest_within(fits: Callable[[Decimal], bool], quantity: Decimal, step: Decimal) -> Decimal:
-    """Return the largest quantity on the step, up to `quantity`, that `fits` as every smaller one does; 0 if none does."""
+    """Return the largest quantity on the step, at most `quantity`, that `fits` as all smaller ones do; 0 if none."""
     if fits(quantity):
         return quantity
     least, most = 0, int(quantity // step)

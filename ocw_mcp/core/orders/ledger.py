@@ -37,7 +37,6 @@ class Position(msgspec.Struct):
     crest: float = 0.0
     """The price at which the present position would have its largest gain (quote) so far."""
     added_at: int = 0
-    """The time (ms) of the last addition."""
     leverage: int = 1
     margin: Decimal = ZERO
     """The isolated margin, which funding increases or reduces."""
@@ -129,7 +128,6 @@ class Ledger(msgspec.Struct):
     positions: dict[str, Position] = {}
     marks: dict[str, Decimal] = {}
     funding: Decimal = ZERO
-    """All funding that was received; below 0 if paid."""
     dust: dict[str, Dust] = {}
 
     def quantity(self, symbol: str) -> Decimal:

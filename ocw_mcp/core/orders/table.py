@@ -155,9 +155,7 @@ class TrackedOrder(msgspec.Struct):
     fill_ids: list[str] = []
     cancel_requested: bool = False
     cleared_equity: Decimal = ZERO
-    """Equity (quote) when it was cleared."""
     cost: Decimal = ZERO
-    """Notional (quote) of its fills."""
     beyond: Decimal = ZERO
     """Notional (quote) by which its fills exceeded the cleared amount; below 0 if they took less."""
 

@@ -43,7 +43,6 @@ class AccountView(msgspec.Struct, frozen=True):
     now: int
     mode: Mode
     agent: str
-    """The name of the agent of this book; the rules may decide in its place."""
     state: TradingState
     product: Product
     instrument: Instrument
@@ -51,7 +50,6 @@ class AccountView(msgspec.Struct, frozen=True):
     gross: Decimal
     """Absolute value of all positions, plus live entries and unknown orders at their worst fill."""
     quantity: Decimal
-    """The symbol's signed position."""
     symbol_notional: Decimal
     """Absolute value of the symbol's position, plus its live entries and unknown orders at their worst fill."""
     price: Decimal
@@ -62,7 +60,6 @@ class AccountView(msgspec.Struct, frozen=True):
     daily_loss: Decimal
     """The share of `day_opening` that is lost so far; below 0 it is a gain."""
     day_opening: Decimal
-    """The equity with which the UTC day began."""
     correlated_long: Decimal | None
     """Notional of all long positions and live long entries in the correlated symbols; None if this one is not."""
     correlated_short: Decimal | None
@@ -80,8 +77,7 @@ class AccountView(msgspec.Struct, frozen=True):
     spread: Decimal | None = None
     """Distance of the best prices, as a share of their middle; None if it is not known."""
     bid_depth: Decimal | None = None
-    """The quantity that can be sold near the best price; None if it is not known."""
     ask_depth: Decimal | None = None
-    """The quantity that can be bought near the best price; None if it is not known."""
+    """The quantities that can be sold and bought near the best price; None if they are not known."""
     begun: bool = True
     """Whether the book's first day has begun; before that the engine only reads history."""

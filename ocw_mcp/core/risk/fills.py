@@ -40,17 +40,13 @@ class FilledEntry(msgspec.Struct, frozen=True):
     """A position after a fill of its entry. Prices in quote currency."""
 
     intent: OrderIntent
-    """The intent of the entry."""
     account: AccountView
     """The account after the fill, without the unfilled rest of the entry; the position is valued at `account.price`."""
     filled_at: Decimal
     """The price of the fill. The stop's distance and the risk are measured from it."""
     stop: Decimal
-    """The position's stop."""
     cost: Decimal
-    """Notional (quote) of all fills of the entry."""
     cleared_equity: Decimal
-    """Equity when the entry was cleared."""
     beyond: LimitExcess
 
 
@@ -59,7 +55,6 @@ class Excess(msgspec.Struct, frozen=True):
 
     code: RefusalCode
     key: str
-    """The key of the limit in the policy file."""
     limit: str
     actual: str
 

@@ -54,7 +54,6 @@ class Assessment(msgspec.Struct, frozen=True):
     bound: Decimal | None
     """The limit price under which a market entry is sent."""
     largest: Decimal
-    """The largest quantity of this entry that every limit lets pass now; 0 if none."""
     refusal: Refusal | None
     """The first refusal; None if the entry passes."""
 

@@ -54,7 +54,6 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     worst: Decimal
     """The price at which it is checked and its budget is reserved: `dearest` under the highest of all allowances."""
     notional: Decimal
-    """The quantity at the worst price."""
     begins: Decimal
     """The price of `expected_fill`: the distance of the stop is measured from it."""
     dearest: Decimal

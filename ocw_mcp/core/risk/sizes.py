@@ -218,7 +218,7 @@ def _mandate(account: AccountView, policies: Policies) -> LimitUse | None:
 
 
 def mandate(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Require a mandate for the entry's time, its symbol, and the amount of all positions; not on paper."""
+    """Require a mandate for the time, the symbol and the amount of an entry. On paper it may be left out."""
     code, given, used = RefusalCode.MANDATE, policies.mandate, _mandate(account, policies)
     if given is None or used is None:
         return all_or_nothing(code, f"a mandate in mode {account.mode}", "none", passes=account.mode is Mode.PAPER)

@@ -101,7 +101,6 @@ class LimitUse(msgspec.Struct, frozen=True, gc=False):
 
 
 Judge = Callable[[Proposal, AccountView, Policies], Verdict]
-"""Evaluates a limit: (entry, account, policies) → verdict."""
 Measure = Callable[[AccountView, Policies], LimitUse | None]
 """Measures the use of a limit, in one symbol or in the account; None if nothing is limited now."""
 
@@ -116,7 +115,6 @@ class Limit(msgspec.Struct, frozen=True):
     code: RefusalCode | None = None
     """The code of a refusal, which has the meaning of the limit; None for a limit that refuses no order."""
     meaning: str = ""
-    """The meaning of a limit without a code."""
     usage: tuple[Measure, ...] = ()
     """The measures of its use. The drawdown and the budget measure themselves, and have none here."""
 
