@@ -30,8 +30,8 @@ from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.progress import TICK_MS, RunMoment, RunProgress
 from ocw_mcp.app.strategies import NamedStrategy
 from ocw_mcp.core.risk.limits import TAINTED_KEYS
+from ocw_mcp.domain.policies import not_stricter
 from ocw_mcp.domain.protocols import Clock, Decider, Feed
-from ocw_mcp.domain.strictness import not_stricter
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.checkpoint import read_checkpoint
 from ocw_mcp.engine.report import report

@@ -9,10 +9,9 @@ from ocw_mcp.app.markets import open_market
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts
 from ocw_mcp.app.runner import Job, run
 from ocw_mcp.core.risk.limits import TAINTED_KEYS
-from ocw_mcp.domain.policies import ApprovalPolicy, Policies
+from ocw_mcp.domain.policies import ApprovalPolicy, Policies, looser_and_stricter
+from ocw_mcp.domain.policies import not_stricter as compare
 from ocw_mcp.domain.state import Mode
-from ocw_mcp.domain.strictness import looser_and_stricter
-from ocw_mcp.domain.strictness import not_stricter as compare
 from tests.support.runs import policies
 
 USUAL = load_policies(None).policies

@@ -131,16 +131,8 @@ class RiskOfficer:
 
     def _probe(self, symbol: str, side: Side, account: AccountView) -> Proposal:
         """Return an entry of no size, with a stop that the policy accepts."""
-        intent = OrderIntent(
-            idempotency_key="",
-            principal="",
-            symbol=symbol,
-            side=side,
-            type=OrderType.MARKET,
-            purpose=Purpose.ENTRY,
-            quantity=ZERO,
-            protect_at=account.price * (ONE - side.sign * self._policies.stop.max_distance / 2),
-        )
+        stop = account.price * (ONE - side.sign * self._policies.stop.max_distance / 2)
+        intent = OrderIntent("", "", symbol, side, OrderType.MARKET, Purpose.ENTRY, ZERO, protect_at=stop)
         return propose(intent, account, self._policies.order.price_allowance)
 
     def _room(self, probe: Proposal, account: AccountView, judges: Sequence[Judge]) -> Decimal:

@@ -125,20 +125,15 @@ def risk_per_trade(entry: Proposal, account: AccountView, policies: Policies) ->
     so far counts, since the stop of an addition holds for all of it.
     """
     stop, way, code = entry.intent.protect_at, entry.intent.side.sign, RefusalCode.RISK_PER_TRADE
+    key, limit = "risk.max_share", policies.risk.max_share
     if stop is None or not stop.is_finite():
-        return all_or_nothing(code, _risk(account, policies, ZERO).shown, "no stop", passes=False)
+        return all_or_nothing(code, _scaled(key, limit, ZERO, account, policies).shown, "no stop", passes=False)
     worst = way * max(way * entry.begins * (ONE + way * policies.order.price_allowance), way * entry.adverse)
     distance = max(ZERO, (worst - stop) * way / worst) + policies.risk.gap_allowance
-    used = _risk(account, policies, distance)
+    used = _scaled(key, limit, account.symbol_notional * distance, account, policies)
     if distance == 0:
         return all_or_nothing(code, used.shown, "0%", passes=True)
     return of_usage(code, used, entry.notional, distance)
-
-
-def _risk(account: AccountView, policies: Policies, distance: Decimal) -> LimitUse:
-    """Measure the loss of the symbol's position when the price moves by `distance` (a share of it), of equity."""
-    used = account.symbol_notional * distance
-    return _scaled("risk.max_share", policies.risk.max_share, used, account, policies)
 
 
 def liquidation(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
