@@ -19,18 +19,7 @@ from ocw_mcp.domain.policy_deciding import DecisionPolicy as DecisionPolicy
 from ocw_mcp.domain.policy_deciding import FallbackPolicy as FallbackPolicy
 from ocw_mcp.domain.policy_deciding import GatePolicy as GatePolicy
 from ocw_mcp.domain.policy_deciding import RulesPolicy as RulesPolicy
-from ocw_mcp.domain.policy_table import (
-    FEWER,
-    HIGHER,
-    LOWER,
-    MORE,
-    OPTIONAL,
-    Positive,
-    Share,
-    Stricter,
-    Table,
-    stricter_of,
-)
+from ocw_mcp.domain.policy_table import FEWER, HIGHER, LOWER, MORE, OPTIONAL, Positive, Share, Table, stricter_of
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import SECOND, iso
 
