@@ -10,7 +10,7 @@ from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, OrderRep
 REF = OrderRef(1, Purpose.ENTRY)
 ENDED = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.REJECTED)
 
-# One row a status, one column a word; "." is what no venue should ever say.
+# One row for each status, one column for each kind of report; "." is a report that no venue should ever send.
 TABLE = """
                   accept            reject    lose     fill_part         fill_all  cancel
 intended          accepted          rejected  unknown  partially_filled  filled    canceled
@@ -29,7 +29,7 @@ def cells() -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("status", "word", "to"), cells())
-def test_every_word_either_leads_somewhere_or_is_refused(status: str, word: str, to: str) -> None:
+def test_each_report_has_a_transition_or_is_refused(status: str, word: str, to: str) -> None:
     assert after(OrderStatus(status), ReportKind(word)) == (None if to == "." else OrderStatus(to))
 
 
@@ -40,7 +40,7 @@ def test_the_table_has_every_status_and_report_kind() -> None:
     assert set(TRANSITIONS) == set(OrderStatus)
 
 
-def test_no_word_brings_an_ended_order_back_to_life() -> None:
+def test_no_report_makes_an_ended_order_live_again() -> None:
     for status in ENDED:
         assert not status.live
         assert {to.live for to in TRANSITIONS[status].values()} == {False}

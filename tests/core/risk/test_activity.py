@@ -69,14 +69,14 @@ def test_the_open_quantity_of_live_entries_counts_as_traded() -> None:
     assert activity.seen("X", NOW).turnover_today == 1_000
 
 
-def test_a_symbol_remembers_when_it_was_closed_and_no_other_does() -> None:
+def test_only_the_closed_symbol_has_a_time_of_its_close() -> None:
     activity = fresh()
     activity.closed("X", D(5), NOW)
     assert activity.seen("X", NOW + 7).since_close_ms == 7
     assert activity.seen("Y", NOW + 7).since_close_ms is None
 
 
-def test_a_symbol_is_remembered_for_as_long_as_it_is_left_alone() -> None:
+def test_a_close_is_kept_while_reentry_is_limited() -> None:
     activity, wait = fresh(), PACE.reentry_s * SECOND
     activity.closed("X", D(5), NOW)
     activity.closed("Y", D(5), NOW + wait - 1)

@@ -1,4 +1,4 @@
-"""The fall from the peak: followed for ever, held against a limit from the last time a person resumed."""
+"""The fall of equity from its peak, and its limit, which is measured anew after a resume of the operator."""
 
 from decimal import Decimal
 
@@ -21,7 +21,7 @@ def test_the_limit_is_reached_at_its_share_of_the_peak(equity: str, reached: boo
     assert fresh().watch(D(equity)) is reached
 
 
-def test_a_higher_peak_raises_the_bar() -> None:
+def test_a_higher_peak_raises_the_drawdown_limit() -> None:
     drawdown = fresh()
     assert not drawdown.watch(D(12_000))
     assert not drawdown.watch(D(10_201))

@@ -71,7 +71,7 @@ def test_a_measure_of_a_higher_is_stricter_key_is_at_least() -> None:
     assert keys == ["margin.min_free"]
 
 
-def test_a_fill_is_held_to_limits_that_beyond_has_an_amount_for() -> None:
+def test_each_limit_at_a_fill_has_an_amount_of_excess() -> None:
     amounts = {limit.at_fill for limit in LIMITS} - {"", "stop"}
     assert amounts == {each.name for each in fields(LimitExcess)}
 
