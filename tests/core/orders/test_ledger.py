@@ -139,7 +139,7 @@ MARKS = st.fixed_dictionaries({BTC: amounts("0.01", "70000", 2), "ETHUSDT": amou
 
 
 def account(fills: list[Fill], marks: dict[str, Decimal]) -> tuple[Decimal, dict[str, Decimal]]:
-    """Equity, as the cash flows plus the positions at their mark prices, in 40 digits; and the positions."""
+    """Equity, as the cash flows plus the positions at their mark prices, in 60 digits; and the positions."""
     with localcontext() as context:
         context.prec = 60
         cash, held = START, dict.fromkeys(marks, Decimal(0))
