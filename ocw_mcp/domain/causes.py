@@ -68,8 +68,8 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: CauseKind
     detail: str = ""
 
-    def told(self, detail: str) -> str:
-        """Return the cause in plain words, with `detail` as the caller quotes it."""
+    def text(self, detail: str) -> str:
+        """Return the cause in plain words, with this text as its detail."""
         if self.kind is CauseKind.EARLIER:
             return detail
         if self.kind.failed:
@@ -79,4 +79,4 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{text}{separator}{detail}" if detail else text
 
     def __str__(self) -> str:
-        return self.told(self.detail)
+        return self.text(self.detail)

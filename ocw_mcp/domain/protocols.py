@@ -76,7 +76,7 @@ class SimulatedVenue(Venue, Protocol):
 
     @property
     def next_funding(self) -> int:
-        """The next stamp (ms) at which funding may have to be settled, whether or not the feed carries rates."""
+        """The next time (ms) at which funding may have to be settled, whether or not the feed carries rates."""
 
     @property
     def pays_funding(self) -> bool:

@@ -107,9 +107,9 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
     largest: Decimal = ZERO
 
     def __str__(self) -> str:
-        return self.told(self.limit, self.actual)
+        return self.text(self.limit, self.actual)
 
-    def told(self, limit: str, actual: str) -> str:
-        """Return the refusal as one line, with the limit and the actual value as the caller wants them shown."""
+    def text(self, limit: str, actual: str) -> str:
+        """Return the refusal as one line, with these texts as the limit and the actual value."""
         helps = f" largest={plain(self.largest)}" if self.largest else ""
         return f"{self.code}: {self.code.meaning}. limit={limit} actual={actual}{helps}"

@@ -68,36 +68,23 @@ _S = OrderStatus
 _R = ReportKind
 
 _FIRST_FILLS = {_R.FILL_PART: _S.PARTIALLY_FILLED, _R.FILL_ALL: _S.FILLED}
+_ANSWERED = {_R.ACCEPT: _S.ACCEPTED, _R.REJECT: _S.REJECTED, _R.CANCEL: _S.CANCELED, **_FIRST_FILLS}
+_UNANSWERED = {**_ANSWERED, _R.LOSE: _S.UNKNOWN}
 
 TRANSITIONS: dict[OrderStatus, dict[ReportKind, OrderStatus]] = {
     # A fill on the stream can come before the answer to the request.
-    _S.INTENDED: {
-        _R.ACCEPT: _S.ACCEPTED,
-        _R.REJECT: _S.REJECTED,
-        _R.LOSE: _S.UNKNOWN,
-        _R.CANCEL: _S.CANCELED,
-        **_FIRST_FILLS,
-    },
+    _S.INTENDED: _UNANSWERED,
     # A stop that was accepted can still be rejected when it triggers.
-    _S.ACCEPTED: {_R.ACCEPT: _S.ACCEPTED, _R.REJECT: _S.REJECTED, _R.CANCEL: _S.CANCELED, **_FIRST_FILLS},
+    _S.ACCEPTED: _ANSWERED,
     _S.PARTIALLY_FILLED: {_R.ACCEPT: _S.PARTIALLY_FILLED, _R.CANCEL: _S.CANCELED, **_FIRST_FILLS},
     # Late reports change nothing. A venue that trades more than was ordered moves money, so the fill counts.
     _S.FILLED: dict.fromkeys((_R.ACCEPT, _R.CANCEL, _R.FILL_PART, _R.FILL_ALL), _S.FILLED),
     # A fill from before the cancel can be reported after it, and counts.
-    _S.CANCELED: {
-        **dict.fromkeys((_R.ACCEPT, _R.CANCEL, _R.FILL_PART), _S.CANCELED),
-        _R.FILL_ALL: _S.FILLED,
-    },
+    _S.CANCELED: {**dict.fromkeys((_R.ACCEPT, _R.CANCEL, _R.FILL_PART), _S.CANCELED), _R.FILL_ALL: _S.FILLED},
     # A fill shows that the rejection was wrong: money moved, so it counts.
     _S.REJECTED: {_R.REJECT: _S.REJECTED, _R.FILL_PART: _S.REJECTED, _R.FILL_ALL: _S.FILLED},
     # An order that appears late at the venue is adopted.
-    _S.UNKNOWN: {
-        _R.ACCEPT: _S.ACCEPTED,
-        _R.REJECT: _S.REJECTED,
-        _R.LOSE: _S.UNKNOWN,
-        _R.CANCEL: _S.CANCELED,
-        **_FIRST_FILLS,
-    },
+    _S.UNKNOWN: _UNANSWERED,
 }
 
 _KINDS: dict[type[OrderReport], ReportKind] = {

@@ -13,15 +13,7 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.counters import asked_for
 from ocw_mcp.core.risk.fills import FilledEntry, Remedy, exactly, remedy
 from ocw_mcp.core.risk.limits import LIMITS, reductions_in_a_minute
-from ocw_mcp.core.risk.prices import (
-    Proposal,
-    limit_of,
-    market_bound,
-    propose,
-    rounded_limit,
-    smallest,
-    smallest_at,
-)
+from ocw_mcp.core.risk.prices import Proposal, limit_of, market_bound, propose, rounded_limit, smallest, smallest_at
 from ocw_mcp.core.risk.sizes import leverage_of
 from ocw_mcp.core.risk.verdict import UNLIMITED, Judge, Verdict
 from ocw_mcp.domain.cleared import ClearedOrder, claim_risk_seal
