@@ -77,7 +77,8 @@ class Account:
         """The last change to a lower trading state; None while the engine is ACTIVE."""
         self.version = 0
         self.drawdown = Drawdown(config.policies.drawdown, config.start_equity)
-        self.activity = Activity(config.policies.pace, config.policies.losses)
+        strict_pace = config.strict.pace if config.strict is not None else None
+        self.activity = Activity(config.policies.pace, config.policies.losses, strict_pace)
         self.trades: deque[TradeView] = deque(maxlen=TRADES_SHOWN)
         """The last closed trades, oldest first."""
         self.funded_until: dict[str, int] = {}

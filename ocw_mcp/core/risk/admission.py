@@ -128,12 +128,10 @@ def losses_in_a_row(entry: Proposal, account: AccountView, policies: Policies) -
 
 
 def _entries_in_a_minute(account: AccountView, policies: Policies) -> LimitUse:
-    """Count the entries of the last 60 seconds."""
     return count("pace.entries_per_minute", policies.pace.entries_per_minute, account.pace.entries_last_minute)
 
 
 def _entries_in_a_day(account: AccountView, policies: Policies) -> LimitUse:
-    """Count the entries of the UTC day."""
     return count("pace.entries_per_day", policies.pace.entries_per_day, account.pace.entries_today)
 
 

@@ -37,9 +37,11 @@ def asked_for(reduction: OrderIntent) -> bool:
 class Activity(Stateful[ActivityState]):
     """Counts the entries sent, the orders filled and the trades closed."""
 
-    def __init__(self, pace: PacePolicy, losses: LossesPolicy) -> None:
+    def __init__(self, pace: PacePolicy, losses: LossesPolicy, strict: PacePolicy | None = None) -> None:
+        """`strict` is the pace of tainted entries, whose re-entry may be limited for longer."""
         self._pace = pace
         self._losses = losses
+        self._reentry_ms = max(each.reentry_s for each in (pace, strict) if each is not None) * SECOND
         super().__init__(ActivityState())
 
     def restore(self, state: ActivityState, /) -> None:
@@ -74,8 +76,8 @@ class Activity(Stateful[ActivityState]):
     def closed(self, symbol: str, pnl: Decimal, now: int) -> bool:
         """Count a closed trade, and return whether entries pause after it."""
         state = self._state
-        recent = now - self._pace.reentry_s * SECOND
-        state.closed_at = {name: at for name, at in state.closed_at.items() if at > recent} | {symbol: now}
+        recent = {name: at for name, at in state.closed_at.items() if at > now - self._reentry_ms}
+        state.closed_at = recent | {symbol: now}
         state.losses_in_a_row = state.losses_in_a_row + 1 if pnl < 0 else 0
         if state.losses_in_a_row < self._losses.in_a_row:
             return False

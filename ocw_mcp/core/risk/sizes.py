@@ -79,7 +79,6 @@ def order_notional(entry: Proposal, account: AccountView, policies: Policies) ->
 
 
 def _position(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure the symbol's position with its live entries, of equity."""
     return _scaled("position.max_share", policies.position.max_share, account.symbol_notional, account, policies)
 
 
@@ -89,7 +88,6 @@ def position_share(entry: Proposal, account: AccountView, policies: Policies) ->
 
 
 def _gross(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure all positions and live entries, as a multiple of equity."""
     return _scaled("exposure.max_gross", policies.exposure.max_gross, account.gross, account, policies)
 
 
@@ -198,7 +196,6 @@ def depth(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
 
 
 def _turnover(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure the turnover of today and of live entries, as a multiple of the day's first equity."""
     return LimitUse("pace.max_turnover", policies.pace.max_turnover, account.pace.turnover_today, account.day_opening)
 
 

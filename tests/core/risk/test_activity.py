@@ -85,6 +85,16 @@ def test_a_close_is_kept_while_reentry_is_limited() -> None:
     assert activity.seen("X", NOW + wait).since_close_ms is None
 
 
+def test_a_close_is_kept_while_the_stricter_policy_limits_reentry() -> None:
+    longer = PACE.model_copy(update={"reentry_s": 3_600})
+    activity = Activity(PACE, LOSSES, longer)
+    activity.closed("X", D(5), NOW)
+    activity.closed("Y", D(5), NOW + 1_800 * SECOND)
+    assert activity.seen("X", NOW + 1_800 * SECOND).since_close_ms == 1_800 * SECOND
+    activity.closed("Y", D(5), NOW + 3_600 * SECOND)
+    assert activity.seen("X", NOW + 3_600 * SECOND).since_close_ms is None
+
+
 def test_closes_of_long_ago_are_forgotten() -> None:
     activity = fresh()
     for place in range(1_000):
