@@ -123,7 +123,7 @@ class DecisionKey(msgspec.Struct, frozen=True, array_like=True):
         return f"wake:{self.wake_id}:{self.turn}" if self.turn else f"wake:{self.wake_id}"
 
     def leg(self, index: int) -> "LegKey":
-        """Return the key of one of its legs."""
+        """Return the key of a leg of this decision."""
         return LegKey(self, index)
 
 
@@ -146,12 +146,12 @@ AnswerKey = RequestKey | LegKey
 
 
 def request_key(request: CallerRequest) -> RequestKey:
-    """Return the key under which a request is answered, which no request of another caller has."""
+    """Return the key under which the answer to a request is kept. Requests of other callers have other keys."""
     return RequestKey(request.principal, request.key)
 
 
 def token_of(principal: str) -> str:
-    """Return the name of a caller's access token, which is its name without the part that its client chose."""
+    """Return a caller's name without the part that its client chose. All clients of one access token share it."""
     return principal.partition("/")[0]
 
 
@@ -177,7 +177,7 @@ def submit_key(wake_id: int, decision: Decision) -> str:
 
 
 def substance(request: CallerRequest) -> str:
-    """Return a digest of the request's meaning, without its reasons: it shows whether a key is used for another one."""
+    """Return a digest of the action that a request asks for. Requests with the same key must have the same one."""
     match request:
         case LegRequest(preview=preview) if preview:
             meaning: object = ("place", preview)

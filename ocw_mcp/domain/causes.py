@@ -63,7 +63,7 @@ _HOLDS: Final = MODEL_ANSWERED | {
 
 
 class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a decision has no legs of the decider. The detail is one clause, and may quote a model or an error."""
+    """Why a decision holds everything, or was made by the rules. The detail is one clause, and may quote a model."""
 
     kind: CauseKind
     detail: str = ""

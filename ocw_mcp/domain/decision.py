@@ -165,7 +165,7 @@ class Decision(msgspec.Struct, frozen=True):
     """The conditions that replace the agent's wake conditions; None leaves them as they are."""
     note: str = ""
     cause: Cause | None = None
-    """Why the decision has no legs of the decider; None if it has."""
+    """Why the decision holds everything, or was made by the rules; None for the legs of the decider."""
     unread: tuple[str, ...] = ()
     """The parts other than legs that could not be read, one sentence each."""
 
@@ -189,22 +189,22 @@ class Decision(msgspec.Struct, frozen=True):
 
     @property
     def holds(self) -> bool:
-        """Whether it leaves every symbol as it is."""
+        """Whether the decision leaves every symbol as it is."""
         return not any(leg.asks for leg in self.legs)
 
     @property
     def cause_kind(self) -> CauseKind | None:
-        """The kind of its cause; None without a cause."""
+        """The kind of the decision's cause; None without a cause."""
         return None if self.cause is None else self.cause.kind
 
     @property
     def answered(self) -> bool:
-        """Whether it is a new answer of the decider itself: its legs, or a model's deliberate HOLD."""
+        """Whether the decision is a new answer of its decider: legs, or a model's deliberate HOLD."""
         return self.cause is None or self.cause.kind in MODEL_ANSWERED
 
 
 def _decimal(value: Any, name: str) -> Decimal:
-    """Return a number as the Decimal that was written. Raises StrategyError, which contains `name`."""
+    """Return a number as the Decimal that was written. Raises StrategyError, whose text names the field."""
     number = Decimal("NaN")
     if isinstance(value, str | Decimal):
         with suppress(InvalidOperation):

@@ -127,7 +127,7 @@ class Instrument(msgspec.Struct, frozen=True):
 
 
 class MarketIdentity(msgspec.Struct, frozen=True):
-    """The identity of a market, by which a book refuses any other one. It contains no path and no host."""
+    """The identity of a market, without a path or a host. A book accepts no market of another identity."""
 
     kind: str
     product: Product

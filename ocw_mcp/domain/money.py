@@ -7,7 +7,7 @@ ONE = Decimal(1)
 
 
 def exact(number: float) -> Decimal:
-    """Return the Decimal of the text, of up to 15 digits, that a float was read from: `1935.98` gives `1935.98`."""
+    """Return the Decimal of the text, of at most 15 digits, that a float was read from."""
     return Decimal(repr(number))
 
 

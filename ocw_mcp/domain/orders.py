@@ -31,7 +31,7 @@ class Side(StrEnum):
 
     @property
     def opposite(self) -> "Side":
-        """The other side."""
+        """The opposite side."""
         return Side.SELL if self is Side.BUY else Side.BUY
 
 
@@ -144,7 +144,7 @@ class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
 
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, tag="outcome_unknown"):
-    """It is unknown whether the venue has the order: its budget stays reserved, and it is not sent again."""
+    """It is unknown whether the venue has the order. Its budget stays reserved, and it is not sent again."""
 
     ref: OrderRef
     why: str

@@ -85,7 +85,7 @@ class SimulatedVenue(Venue, Protocol):
     def settle_funding(
         self, until: int, rates: Sequence[Funding] = (), symbols: Collection[str] | None = None
     ) -> Sequence[VenueReport]:
-        """Settle the funding due until `until` (ms) on some symbols, or on all, for the position at each settlement.
+        """Settle the funding of some symbols, or of all, that is due until `until` (ms).
 
         A settlement without one of the known `rates` has an assumed rate. Rates of other symbols are kept.
         """
@@ -96,7 +96,7 @@ class SimulatedVenue(Venue, Protocol):
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
         """Yield the reports on resting orders after a closed candle, in the order in which its price reached them.
 
-        The caller processes each report before it takes the next, because its orders count for the rest of the candle.
+        The caller processes each report before it takes the next: orders sent in between count for the rest of the candle.
         """
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
@@ -131,7 +131,7 @@ class Converses(Protocol):
     """A decider that reads the engine's state with tools, submits through them, and may correct refused legs."""
 
     def correction_ms(self, request: DecisionRequest) -> int:
-        """Return the simulated time (ms) of a correction."""
+        """Return the simulated time (ms) in which the decider corrects refused legs."""
 
 
 @runtime_checkable

@@ -96,7 +96,7 @@ class Feasible(msgspec.Struct, frozen=True, tag="feasible", tag_field="is"):
 
 
 class OpenPosition(msgspec.Struct, frozen=True):
-    """The fields of every view of an open position. Prices and profit in quote currency; a short is below 0."""
+    """The fields of every view of an open position, in quote currency. The quantity of a short is below 0."""
 
     symbol: str
     quantity: Decimal
@@ -181,7 +181,7 @@ class SymbolViews(dict[str, SymbolView]):
 
     @classmethod
     def of(cls, views: Iterable[SymbolView]) -> Self:
-        """Return the views under their own names."""
+        """Return views by the names of their symbols."""
         return cls({view.symbol: view for view in views})
 
     def __reduce__(self) -> tuple[Any, ...]:

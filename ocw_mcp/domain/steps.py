@@ -41,7 +41,7 @@ class DecisionFailed(msgspec.Struct, frozen=True):
 
 
 class DecisionSubmitted(msgspec.Struct, frozen=True):
-    """The decider submits legs, gets the result of each, and may correct the refused legs once before it ends."""
+    """The decider submits legs before it ends its decision. It may correct refused legs once."""
 
     request: SubmitRequest
     thinking_ms: int

@@ -27,12 +27,12 @@ def payment(quantity: Decimal, mark: Decimal, rate: Decimal) -> Decimal:
 
 
 def assumed_payment(quantity: Decimal, mark: Decimal) -> Decimal:
-    """Return the same amount for an unknown rate: both a long and a short pay."""
+    """Return the amount (below 0) that a long or a short pays at a settlement of unknown rate."""
     return -abs(quantity) * mark * ASSUMED_RATE
 
 
 def whole_stamp(at: int) -> int:
-    """Return the settlement time (ms) of a rate stamped `at`: the full hour if the stamp is slightly later."""
+    """Return the settlement time (ms) of a rate with the time stamp `at`: the full hour if `at` is slightly later."""
     return at // HOUR * HOUR if at % HOUR <= STAMPED_LATE_MS else at
 
 

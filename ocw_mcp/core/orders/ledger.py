@@ -84,7 +84,7 @@ class Position(msgspec.Struct):
         )
 
     def see(self, low: float, high: float) -> None:
-        """Take a range of prices at which the position had its present size."""
+        """Count a range of prices that the position met at its present size."""
         if high > self.highest:
             self.highest = high
         if low < self.lowest:

@@ -148,7 +148,7 @@ class TrackedOrder(msgspec.Struct):
 
     @property
     def ref(self) -> OrderRef:
-        """The order's id in the book."""
+        """The reference of the order."""
         return self.order.ref
 
     @property
@@ -199,7 +199,7 @@ class TableState(msgspec.Struct):
 
 
 class OrderTable:
-    """Orders by id. Live ones are few; finished ones are kept whole for a while, and then as a record."""
+    """Orders by reference. Live ones are few; finished ones are kept whole for a while, and then as a record."""
 
     def __init__(self) -> None:
         self.last_n = 0

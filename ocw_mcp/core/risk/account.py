@@ -28,7 +28,7 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class PositionTerms(msgspec.Struct, frozen=True):
-    """The position that an addition joins: its average price and leverage, or those of the entry that will open it."""
+    """The margin terms of the position that an addition joins, or of the live entry that will open it."""
 
     price: Decimal
     leverage: int

@@ -28,20 +28,20 @@ WAY: Final = {Side.BUY: "long", Side.SELL: "short"}
 
 
 def active(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Pass an order that adds risk in state ACTIVE only."""
+    """Refuse entries unless the engine is ACTIVE."""
     passes = account.state is TradingState.ACTIVE
     return all_or_nothing(RefusalCode.NOT_ACTIVE, TradingState.ACTIVE, account.state, passes=passes)
 
 
 def symbols(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Pass the symbols that the policy names."""
+    """Refuse symbols that the policy does not allow."""
     allowed, symbol = policies.symbols.allow, entry.intent.symbol
     passes = any(fnmatchcase(symbol, pattern) for pattern in allowed)
     return all_or_nothing(RefusalCode.SYMBOL_NOT_ALLOWED, ",".join(allowed), symbol, passes=passes)
 
 
 def sides(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Pass the directions that the policy names."""
+    """Refuse directions that the policy does not allow."""
     allowed, way = policies.symbols.sides, WAY[entry.intent.side]
     return all_or_nothing(RefusalCode.SIDE_NOT_ALLOWED, ",".join(allowed), way, passes=way in allowed)
 
@@ -66,7 +66,7 @@ def fallback(entry: Proposal, account: AccountView, policies: Policies) -> Verdi
 
 
 def fresh(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Pass an entry on fresh data only, and not before the book's first day has begun."""
+    """Refuse entries on an old price, and before the book's first day has begun."""
     if not account.begun:
         return Verdict(RefusalCode.NO_PRICE, "a candle of this run", "none yet, the history before it is read", ZERO)
     age, limit = account.price_age_ms, account.price_age_limit_ms
@@ -74,7 +74,7 @@ def fresh(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
 
 
 def price_collar(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Keep the limit of an order near the mark price."""
+    """Refuse a limit that is too far from the mark price."""
     farthest, limit = policies.price.max_deviation, limit_of(entry.intent)
     if limit is None:
         return Verdict(RefusalCode.PRICE_COLLAR, ShareText(farthest), "no limit price", UNLIMITED)
@@ -85,7 +85,7 @@ def price_collar(entry: Proposal, account: AccountView, policies: Policies) -> V
 
 
 def price_moved(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Keep the mark price near the price that was shown before the order was requested or approved."""
+    """Refuse an entry if the mark price has moved too far from the price that its caller was shown."""
     farthest, quoted = policies.price.max_move, entry.intent.quoted
     if quoted is None:
         return Verdict(RefusalCode.PRICE_MOVED, ShareText(farthest), "no price was shown", UNLIMITED)
@@ -94,7 +94,7 @@ def price_moved(entry: Proposal, account: AccountView, policies: Policies) -> Ve
 
 
 def spread(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Keep the best prices of the order book near each other."""
+    """Refuse entries while the best prices of the order book are too far apart."""
     widest, known = policies.book.max_spread, account.spread
     if known is None:
         return Verdict(RefusalCode.SPREAD, ShareText(widest), "not known", UNLIMITED)
@@ -157,14 +157,14 @@ def _fees(account: AccountView, policies: Policies) -> LimitUse:
 
 
 def fees(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Refuse entries once the fees of a day are such a share of the equity with which the day began."""
+    """Refuse entries once the fees of a day reach a share of the equity with which the day began."""
     used = _fees(account, policies)
     actual = ShareText(used.share) if used.whole > 0 else "no equity"
     return all_or_nothing(RefusalCode.FEES, ShareText(used.limit), actual, passes=used.whole > 0 and used.left > 0)
 
 
 def stop_required(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Require a stop on the losing side of the price, within a distance from it."""
+    """Require a stop on the losing side of the price, within the largest distance."""
     farthest, stop, begins = policies.stop.max_distance, entry.intent.protect_at, entry.begins
     limit = LazyText(lambda: f"a stop within {ShareText(farthest)}")
     if stop is None or not stop.is_finite():

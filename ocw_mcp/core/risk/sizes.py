@@ -45,7 +45,7 @@ def _scaled(key: str, limit: Decimal, used: Decimal, account: AccountView, polic
 
 
 def leverage(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Keep the leverage within the policy and the bracket of the whole position, and equal to the position's own."""
+    """Limit the leverage to that of the policy and of the bracket. An addition must have that of its position."""
     code, asked, held, brackets = RefusalCode.LEVERAGE, entry.intent.leverage, account.held, _brackets(account)
     if brackets is None:
         return all_or_nothing(code, "1 on spot", str(asked), passes=asked in (None, 1))
@@ -61,13 +61,13 @@ def leverage(entry: Proposal, account: AccountView, policies: Policies) -> Verdi
 
 
 def _positions(account: AccountView, policies: Policies) -> LimitUse:
-    """Count the symbols with a position or a live entry, with this one if it has one."""
+    """Count the symbols with a position or a live entry, this symbol included."""
     standing = account.other_symbols + (account.symbol_quantity > ZERO)
     return count("positions.max_open", policies.positions.max_open, standing)
 
 
 def open_positions(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Limit the number of positions and open entries. An addition to a position makes no other."""
+    """Limit the number of symbols with a position or a live entry. An addition to a position adds none."""
     limit, others = policies.positions.max_open, account.other_symbols
     return all_or_nothing(RefusalCode.OPEN_POSITIONS, str(limit), str(others + 1), passes=others < limit)
 
@@ -97,17 +97,17 @@ def gross_exposure(entry: Proposal, account: AccountView, policies: Policies) ->
 
 
 def _together(used: Decimal, account: AccountView, policies: Policies) -> LimitUse:
-    """Measure the symbols that move as one, of equity; `used` (quote) is their exposure in one direction."""
+    """Measure the exposure of the correlated symbols in one direction, `used` (quote), against equity."""
     return _scaled("correlated.max_share", policies.correlated.max_share, used, account, policies)
 
 
 def _correlated(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure the symbols that move as one, in the direction that has more exposure."""
+    """Measure the exposure of the correlated symbols in the direction that has more of it."""
     return _together(max(account.correlated_long or ZERO, account.correlated_short or ZERO), account, policies)
 
 
 def correlated_exposure(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Limit the symbols that move as one, with their live entries, to a share of equity in one direction."""
+    """Limit the positions and live entries in the correlated symbols, in one direction, to a share of equity."""
     code = RefusalCode.CORRELATED_EXPOSURE
     used = account.correlated_long if entry.intent.side is Side.BUY else account.correlated_short
     if used is None:
@@ -135,7 +135,7 @@ def risk_per_trade(entry: Proposal, account: AccountView, policies: Policies) ->
 
 
 def liquidation(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Keep the stop before the price of liquidation, by a share of the last price.
+    """Keep the stop before the liquidation price, at a distance that is a share of the last price.
 
     The whole position is assumed to begin at its average price or at the adverse price of the entry, whichever leaves
     less margin at the stop. The funding paid from the margin is taken off every unit.
@@ -167,7 +167,7 @@ def liquidation(entry: Proposal, account: AccountView, policies: Policies) -> Ve
 
 
 def _free_margin(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure the margin that no position or live entry claims, less losses so far, of equity: a limit at least."""
+    """Measure the free margin, of which a share of equity has to be left."""
     return LimitUse("margin.min_free", policies.margin.min_free, account.free_margin, account.equity)
 
 
@@ -185,7 +185,7 @@ def free_margin(entry: Proposal, account: AccountView, policies: Policies) -> Ve
 
 
 def depth(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Limit an entry to a share of the quantity offered near the best price. A post-only entry takes nothing."""
+    """Limit an entry to a share of the quantity offered near the best price. A post-only entry takes none of it."""
     code, share, intent = RefusalCode.DEPTH, policies.book.max_depth_share, entry.intent
     offered = account.ask_depth if intent.side is Side.BUY else account.bid_depth
     if offered is None or intent.post_only:
@@ -205,7 +205,7 @@ def turnover(entry: Proposal, account: AccountView, policies: Policies) -> Verdi
 
 
 def _mandate(account: AccountView, policies: Policies) -> LimitUse | None:
-    """Measure all positions and live entries (quote)."""
+    """Measure all positions and live entries (quote) against the amount of the mandate."""
     return None if policies.mandate is None else LimitUse("mandate.amount", policies.mandate.amount, account.gross)
 
 
@@ -232,7 +232,7 @@ def approval(entry: Proposal, account: AccountView, policies: Policies) -> Verdi
 
 
 def leverage_of(entry: Proposal, account: AccountView, policies: Policies) -> int:
-    """Return the leverage at which an entry is carried out: at least 1."""
+    """Return the leverage at which an entry is sent: at least 1."""
     brackets = _brackets(account)
     if brackets is None:
         return 1

@@ -75,7 +75,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class LimitUse(msgspec.Struct, frozen=True, gc=False):
-    """The use of one key of a limit, in the unit of `limit × whole`. `limit` is already multiplied by `scale`."""
+    """The use of one key of a limit, in the unit of `limit × whole`. `scale` is already part of `limit`."""
 
     key: str
     limit: Decimal
@@ -132,7 +132,7 @@ class EntryLimit(Limit, frozen=True, kw_only=True):
 
 
 def count(key: str, limit: int, used: int) -> LimitUse:
-    """Return the use of a limit on a number of things."""
+    """Return the use of a limit on a number, such as that of positions."""
     return LimitUse(key, Decimal(limit), Decimal(used))
 
 
@@ -142,7 +142,7 @@ def all_or_nothing(code: RefusalCode, limit: Shown, actual: Shown, *, passes: bo
 
 
 def of_usage(code: RefusalCode, usage: LimitUse, notional: Decimal, share: Decimal = ONE) -> Verdict:
-    """Return the verdict of a limit that is partly used, on an entry that uses `share` of its notional (quote) more."""
+    """Return the verdict of a partly used limit on an entry that uses `share` of its notional (quote) more."""
     whole = usage.whole
     actual: Shown = ShareText((usage.used + notional * share) / whole) if whole > 0 else "no equity"
     return Verdict(code, usage.shown, actual, usage.left if share == ONE else usage.left / share)
