@@ -96,7 +96,7 @@ class SimulatedVenue(Venue, Protocol):
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
         """Yield the reports on resting orders after a closed candle, in the order in which its price reached them.
 
-        The caller processes each report before it takes the next: orders sent in between count for the rest of the candle.
+        The caller processes each report before it takes the next: a new order meets the rest of the candle.
         """
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
