@@ -53,58 +53,41 @@ class OrderStatus(StrEnum):
         return self not in (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.REJECTED)
 
 
-class ReportKind(StrEnum):
-    """The kind of a venue's report, seen from the order."""
-
-    ACCEPT = "accept"
-    REJECT = "reject"
-    LOSE = "lose"
-    FILL_PART = "fill_part"
-    FILL_ALL = "fill_all"
-    CANCEL = "cancel"
-
-
 _S = OrderStatus
-_R = ReportKind
 
-_FIRST_FILLS = {_R.FILL_PART: _S.PARTIALLY_FILLED, _R.FILL_ALL: _S.FILLED}
-_ANSWERED = {_R.ACCEPT: _S.ACCEPTED, _R.REJECT: _S.REJECTED, _R.CANCEL: _S.CANCELED, **_FIRST_FILLS}
-_UNANSWERED = {**_ANSWERED, _R.LOSE: _S.UNKNOWN}
+_ANSWERED: dict[type[OrderReport], OrderStatus] = {
+    Accepted: _S.ACCEPTED,
+    Rejected: _S.REJECTED,
+    Canceled: _S.CANCELED,
+    Filled: _S.PARTIALLY_FILLED,
+}
+_UNANSWERED = {**_ANSWERED, OutcomeUnknown: _S.UNKNOWN}
 
-TRANSITIONS: dict[OrderStatus, dict[ReportKind, OrderStatus]] = {
+TRANSITIONS: dict[OrderStatus, dict[type[OrderReport], OrderStatus]] = {
     # A fill on the stream can come before the answer to the request.
     _S.INTENDED: _UNANSWERED,
     # A stop that was accepted can still be rejected when it triggers.
     _S.ACCEPTED: _ANSWERED,
-    _S.PARTIALLY_FILLED: {_R.ACCEPT: _S.PARTIALLY_FILLED, _R.CANCEL: _S.CANCELED, **_FIRST_FILLS},
+    _S.PARTIALLY_FILLED: {
+        Accepted: _S.PARTIALLY_FILLED,
+        Canceled: _S.CANCELED,
+        Filled: _S.PARTIALLY_FILLED,
+    },
     # Late reports change nothing. A venue that trades more than was ordered moves money, so the fill counts.
-    _S.FILLED: dict.fromkeys((_R.ACCEPT, _R.CANCEL, _R.FILL_PART, _R.FILL_ALL), _S.FILLED),
+    _S.FILLED: dict.fromkeys((Accepted, Canceled, Filled), _S.FILLED),
     # A fill from before the cancel can be reported after it, and counts.
-    _S.CANCELED: {**dict.fromkeys((_R.ACCEPT, _R.CANCEL, _R.FILL_PART), _S.CANCELED), _R.FILL_ALL: _S.FILLED},
+    _S.CANCELED: dict.fromkeys((Accepted, Canceled, Filled), _S.CANCELED),
     # A fill shows that the rejection was wrong: money moved, so it counts.
-    _S.REJECTED: {_R.REJECT: _S.REJECTED, _R.FILL_PART: _S.REJECTED, _R.FILL_ALL: _S.FILLED},
+    _S.REJECTED: dict.fromkeys((Rejected, Filled), _S.REJECTED),
     # An order that appears late at the venue is adopted.
     _S.UNKNOWN: _UNANSWERED,
 }
-
-_KINDS: dict[type[OrderReport], ReportKind] = {
-    Accepted: _R.ACCEPT,
-    Rejected: _R.REJECT,
-    OutcomeUnknown: _R.LOSE,
-    Canceled: _R.CANCEL,
-}
+"""The status after each possible report. A fill that completes its order is not here: it always gives FILLED."""
 
 
-def kind_of_report(report: OrderReport, *, completes: bool) -> ReportKind:
-    """Return the kind of a report; `completes` is whether a fill is the last one of its order."""
-    if isinstance(report, Filled):
-        return ReportKind.FILL_ALL if completes else ReportKind.FILL_PART
-    return _KINDS[type(report)]
-
-
-def after(status: OrderStatus, kind: ReportKind) -> OrderStatus | None:
-    """Return the status after a report; None if the report is impossible in this status."""
-    return TRANSITIONS[status].get(kind)
+def after(status: OrderStatus, report: OrderReport, *, completes: bool) -> OrderStatus | None:
+    """Return the status after a report, which may complete the order; None if it is impossible in this status."""
+    return OrderStatus.FILLED if completes else TRANSITIONS[status].get(type(report))
 
 
 def invalid_report(report: VenueReport) -> str:
@@ -238,7 +221,7 @@ class OrderTable:
         if fill and (fill.fill_id in tracked.fill_ids or not (fill.quantity.is_finite() and fill.quantity > ZERO)):
             return None
         completes = fill is not None and fill.quantity >= tracked.remaining
-        status = after(tracked.status, kind_of_report(report, completes=completes))
+        status = after(tracked.status, report, completes=completes)
         if status is None or (status is tracked.status and fill is None):
             return None
         if fill is not None:

@@ -235,16 +235,12 @@ class Budget(Stateful[BudgetState]):
 
     def spent_out(self, at: int) -> int | None:
         """Return the time (ms) until which the budget is spent; None if some of it is left."""
-        today, this_month = self.spent(at)
-        if this_month < self._policy.usd_per_month and today < self._policy.usd_per_day:
-            return None
-        return self.renewed(at)
+        return None if all(each.left for each in self.usage(at)) else self.renewed(at)
 
     def renewed(self, at: int) -> int:
         """Return the time (ms) at which the budget with less left begins anew."""
-        today, this_month = self.spent(at)
-        of_the_month = self._policy.usd_per_month - this_month
-        return next_month(at) if of_the_month <= max(ZERO, self._policy.usd_per_day - today) else next_midnight(at)
+        day, month = self.usage(at)
+        return next_month(at) if month.left <= day.left else next_midnight(at)
 
     def spent(self, at: int) -> tuple[Decimal, Decimal]:
         """Return the cost (USD) in the day and in the month of `at` (ms)."""
