@@ -114,7 +114,7 @@ class Account:
             why = "the drawdown limit is reached"
             self.change_state(TradingState.HALTED, why)
         if self.day.watch(equity):
-            self._effects.record(DailyLossReached(self.day.today.day, equity, self.day.today.floor))
+            self._effects.record(DailyLossReached(self.day.today.day, equity, self.day.floor))
             why = why or "the daily loss limit is reached"
         if self.activity.state().fees_today >= self._policies.pace.max_fees * self.day.today.opening > 0:
             why = why or "today's fees have reached their limit"

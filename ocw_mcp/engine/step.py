@@ -112,7 +112,6 @@ class Engine:
             policies = self.config.policies
             self._effects.record(PoliciesLoaded(policies.name, self.config.policy_hash, self.config.prompts_hash))
             # A changed daily loss limit applies to the current day, and a flat book would not check it before an entry.
-            self.account.day.hold_to_policy()
             self._watch()
         for timer, at in sorted(self._effects.timers.items()):
             self._effects.set_timer(timer, at)

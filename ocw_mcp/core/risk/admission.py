@@ -1,5 +1,6 @@
 """Limits that do not depend on the size of an entry: whether it may be sent now, in this symbol and this direction."""
 
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -75,30 +76,28 @@ def fresh(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
 
 def price_collar(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Refuse a limit that is too far from the mark price."""
-    farthest, limit = policies.price.max_deviation, limit_of(entry.intent)
-    if limit is None:
-        return Verdict(RefusalCode.PRICE_COLLAR, ShareText(farthest), "no limit price", UNLIMITED)
-    deviation = abs(limit - account.price) / account.price
-    return all_or_nothing(
-        RefusalCode.PRICE_COLLAR, ShareText(farthest), ShareText(deviation), passes=deviation <= farthest
-    )
+    limit = limit_of(entry.intent)
+    deviation = None if limit is None else abs(limit - account.price) / account.price
+    return _at_most(RefusalCode.PRICE_COLLAR, policies.price.max_deviation, deviation, "no limit price")
 
 
 def price_moved(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Refuse an entry if the mark price has moved too far from the price that its caller was shown."""
-    farthest, quoted = policies.price.max_move, entry.intent.quoted
-    if quoted is None:
-        return Verdict(RefusalCode.PRICE_MOVED, ShareText(farthest), "no price was shown", UNLIMITED)
-    move = abs(account.price - quoted) / quoted if quoted > 0 else ONE
-    return all_or_nothing(RefusalCode.PRICE_MOVED, ShareText(farthest), ShareText(move), passes=move <= farthest)
+    quoted = entry.intent.quoted
+    move = None if quoted is None else (abs(account.price - quoted) / quoted if quoted > 0 else ONE)
+    return _at_most(RefusalCode.PRICE_MOVED, policies.price.max_move, move, "no price was shown")
 
 
 def spread(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Refuse entries while the best prices of the order book are too far apart."""
-    widest, known = policies.book.max_spread, account.spread
-    if known is None:
-        return Verdict(RefusalCode.SPREAD, ShareText(widest), "not known", UNLIMITED)
-    return all_or_nothing(RefusalCode.SPREAD, ShareText(widest), ShareText(known), passes=known <= widest)
+    return _at_most(RefusalCode.SPREAD, policies.book.max_spread, account.spread, "not known")
+
+
+def _at_most(code: RefusalCode, limit: Decimal, actual: Decimal | None, missing: str) -> Verdict:
+    """Return the verdict of a limit on a share. A share that is not known passes, and is shown as `missing`."""
+    if actual is None:
+        return Verdict(code, ShareText(limit), missing, UNLIMITED)
+    return all_or_nothing(code, ShareText(limit), ShareText(actual), passes=actual <= limit)
 
 
 def _daily_loss(account: AccountView, policies: Policies) -> LimitUse:

@@ -106,8 +106,6 @@ class DayState(msgspec.Struct):
 
     day: str
     opening: Decimal
-    floor: Decimal
-    """The equity at which the limit is reached."""
     reached: bool = False
 
 
@@ -116,7 +114,7 @@ class DailyLoss(Stateful[DayState]):
 
     def __init__(self, policy: DailyLossPolicy) -> None:
         self._policy = policy
-        super().__init__(DayState("", ZERO, ZERO))
+        super().__init__(DayState("", ZERO))
 
     @property
     def today(self) -> DayState:
@@ -125,24 +123,22 @@ class DailyLoss(Stateful[DayState]):
 
     def open(self, day: str, equity: Decimal) -> None:
         """Begin a day."""
-        self._state = DayState(day, equity, equity * (ONE - self._policy.max_share))
+        self._state = DayState(day, equity)
 
-    def hold_to_policy(self) -> None:
-        """Apply the policy to the current day, which may have begun under another policy."""
-        self.today.floor = self.today.opening * (ONE - self._policy.max_share)
+    @property
+    def floor(self) -> Decimal:
+        """The equity (quote) at which the limit of the current day is reached."""
+        return self.today.opening * (ONE - self._policy.max_share)
 
     def watch(self, equity: Decimal) -> bool:
         """Take a value of equity. Return whether it is the first of the day that reaches the limit."""
-        today = self.today
-        if equity > today.floor or today.reached:
-            return False
-        today.reached = True
-        return True
+        first = equity <= self.floor and not self.today.reached
+        self.today.reached = self.today.reached or first
+        return first
 
     def rescale(self, factor: Decimal) -> None:
         """Follow a transfer that multiplied equity by a factor: the lost share stays the same."""
         self.today.opening *= factor
-        self.hold_to_policy()
 
     def loss(self, equity: Decimal) -> Decimal:
         """Return the lost share of the opening equity; below 0 is a gain."""
