@@ -161,7 +161,7 @@ def _paid(cost_usd: Decimal) -> str:
 
 def cause_text(cause: Cause, quote: Quote = inline, by: str = DECIDER) -> str:
     """Return a cause in plain words; its detail passes `quote`, since a model or an error may have written it."""
-    return cause.told(quote(by, cause.detail) if cause.detail else "")
+    return cause.text(quote(by, cause.detail) if cause.detail else "")
 
 
 def _legs(decision: Decision, quote: Quote) -> str:
@@ -180,7 +180,7 @@ def reason_text(wake: SymbolWake, quote: Quote = inline) -> str:
 def refusal_text(refusal: Refusal, quote: Quote = inline, author: str = DECIDER) -> str:
     """Return a refusal; an `actual` value that repeats the text of its `author` passes `quote`."""
     actual = _named(author, refusal.actual, quote) if refusal.code in QUOTING else printable(refusal.actual)
-    return refusal.told(printable(refusal.limit), actual)
+    return refusal.text(printable(refusal.limit), actual)
 
 
 def _requested(request: asks.CallerRequest, quote: Quote) -> str:
