@@ -72,9 +72,9 @@ def market(
     """Compare the simulated market with a tape: tails, volatility clustering, jumps, volume, time of day, range."""
     from ocw_mcp.app.bench.market import compare, table
     from ocw_mcp.app.bench.market import picture as pictures
-    from ocw_mcp.app.cli.runs import parse_product, parse_symbols
     from ocw_mcp.app.cli.tables import Clean
     from ocw_mcp.app.output import working
+    from ocw_mcp.app.parsing import parse_product, parse_symbols
 
     if picture is not None:
         pictures.require_plotting()  # fails before the minute of work, not after it

@@ -10,8 +10,8 @@ import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ocw_mcp.adapters.feeds.archive.plan import fetch_request, plan_files
-from ocw_mcp.app.cli.runs import parse_product
 from ocw_mcp.app.cli.tables import Clean
+from ocw_mcp.app.parsing import parse_product
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.text import printable
 

@@ -39,11 +39,11 @@ def gate_report(
 ) -> None:
     """Show how often the gate wakes on a market without trades, and which of the largest moves it misses."""
     from ocw_mcp.app import log
-    from ocw_mcp.app.cli.runs import parse_product, parse_span, parse_symbols
     from ocw_mcp.app.cli.tables import Clean
     from ocw_mcp.app.gate_report import measure
     from ocw_mcp.app.markets import SIMULATED, open_market
     from ocw_mcp.app.output import working
+    from ocw_mcp.app.parsing import parse_product, parse_span, parse_symbols
     from ocw_mcp.app.policy_loader import load_policies, load_prompts
     from ocw_mcp.app.settings import LogLevel
 

@@ -2,9 +2,7 @@
 
 import json
 import os
-import re
 import sys
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +15,7 @@ from ocw_mcp.app.listen import parse_listen_address
 from ocw_mcp.app.markets import SIMULATED, open_market, tape_terms
 from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.app.output import StatusLine, output_problem, steady
+from ocw_mcp.app.parsing import parse_product, parse_span, parse_symbols
 from ocw_mcp.app.policy_loader import load_policies, load_prompts, with_every
 from ocw_mcp.app.progress import RunProgress
 from ocw_mcp.app.report_view import show
@@ -24,9 +23,7 @@ from ocw_mcp.app.runner import Job, run
 from ocw_mcp.app.settings import Settings, load_settings, require_paper
 from ocw_mcp.app.strategies import NamedStrategy, load_strategy
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import CLAUDE, RULES
-from ocw_mcp.domain.time import span_ms
 
 if TYPE_CHECKING:
     from ocw_mcp.app.claude import ClaudeSetup
@@ -154,24 +151,6 @@ def _claude_setup(request: RunRequest, settings: Settings, narrator: Narrator | 
     return None
 
 
-def parse_product(text: str | None) -> Product | None:
-    try:
-        return Product(text) if text is not None else None
-    except ValueError as error:
-        raise SettingsError(f"--product is {text!r}; expected spot or um") from error
-
-
-def parse_symbols(text: str | None) -> tuple[str, ...]:
-    """Return the symbols of `--symbols` as they were written; the market finds its own symbol for each."""
-    if text is None:
-        return ()
-    symbols = sorted({unicodedata.normalize("NFC", part.strip()) for part in text.split(",")})
-    wrong = [symbol for symbol in symbols if not re.fullmatch(r"\w[\w/:\- ]{0,38}\w", symbol)]
-    if wrong:
-        raise SettingsError(f"--symbols has {wrong[0]!r}, which is not a symbol; expected such as BTCUSDT,ETHUSDT")
-    return tuple(symbols)
-
-
 def _speed(text: str) -> float | None:
     if text == FASTEST:
         return None
@@ -182,10 +161,3 @@ def _speed(text: str) -> float | None:
     if not 0 < speed <= MAX_SPEED:
         raise SettingsError(f"--speed is {text!r}; expected {FASTEST}, or a number up to {MAX_SPEED:,} such as 1 or 60")
     return speed
-
-
-def parse_span(text: str | None) -> int | None:
-    try:
-        return span_ms(text) if text is not None else None
-    except ValueError as error:
-        raise SettingsError(f"--for: {error}") from error

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from ocw_mcp.adapters.feeds.tape.info import Gaps, StampFit, StreamInfo, TapeInfo, inspect
 from ocw_mcp.adapters.feeds.tape.options import LeftOut, TapeOptions
-from ocw_mcp.app.cli.runs import parse_product, parse_symbols
 from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.output import working
+from ocw_mcp.app.parsing import parse_product, parse_symbols
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, iso
 
