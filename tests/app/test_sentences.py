@@ -6,7 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from ocw_mcp.adapters.control.commands import write_command
+from ocw_mcp.adapters.store.verify import Verification
 from ocw_mcp.app.cli.commands import app
+from ocw_mcp.app.cli.lists import verification_text
 from ocw_mcp.domain.steps import Verb
 from tests.support.shell import Ocw
 
@@ -39,9 +41,7 @@ def test_a_number_nobody_can_mean_is_named(ocw: Ocw, wish: tuple[str, str], says
 
 
 def test_inconsistent_journal_gives_a_possible_action() -> None:
-    from ocw_mcp.app.cli.operate import verify_text
-
-    said = verify_text({"ok": False, "problems": ["row 3 does not continue the chain"]})
+    said = verification_text(Verification(False, 3, "0" * 64, "", ["row 3 does not continue the chain"]))
     assert said.splitlines()[-1].startswith("run no engine on this book; restore its whole state directory")
 
 

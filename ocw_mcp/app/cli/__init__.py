@@ -65,7 +65,7 @@ def dispatch() -> None:
     try:
         if sys.argv[1:2] == ["mcp"]:
             # An MCP client waits for the list of tools, so the other commands are not imported first.
-            from ocw_mcp.app.cli.mcp import alone
+            from ocw_mcp.app.cli.clients import alone
 
             alone(sys.argv[2:])
             return

@@ -1,83 +1,118 @@
-"""Commands of the operator: approve or deny an order that waits, pause the agent, and take over a symbol."""
+"""Commands of the operator: halt and resume a book, answer approvals, pause the agent, and take over a symbol."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ocw_mcp.app.cli.options import BookOption, JsonOption
+from ocw_mcp.app.cli.options import BookOption, JsonOption, group
 from ocw_mcp.app.output import say
 from ocw_mcp.domain.errors import SettingsError
 
-agent = typer.Typer(
-    help="Pause the agent, take a symbol over, or let the agent continue.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+agent = group("Pause the agent, take a symbol over, or let the agent continue.")
 
 IdArgument = Annotated[
     str, typer.Argument(metavar="ID", help="The approval's id, such as a3; ocw status shows the pending approvals.")
 ]
-SymbolArgument = Annotated[str, typer.Argument(help="A symbol of the book, such as ETHUSDT.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(approve)
-    app.command()(deny)
-    app.add_typer(agent, name="agent")
+def halt(state: BookOption, as_json: JsonOption = False) -> None:
+    """Take no new risk from now on: entries are cancelled, stops stay. A running engine does it within a second."""
+    _send(state, "halt", as_json)
+
+
+def flatten(state: BookOption, as_json: JsonOption = False) -> None:
+    """Halt, cancel entries and targets, and close every position.
+
+    On futures each stop stays until its position is flat. On spot a stop is cancelled before its position is sold,
+    because it locks the balance.
+    """
+    _send(state, "flatten", as_json)
+
+
+def resume(
+    state: BookOption,
+    paper: Annotated[bool, typer.Option("--paper", help="Confirm that a paper book may take new risk again.")] = False,
+    accept_drawdown: Annotated[
+        bool,
+        typer.Option(
+            "--accept-drawdown",
+            help="Confirm that equity fell beyond the drawdown limit; the next drawdown is measured from here.",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a halted book take new risk again. A person confirms it: with --paper on paper, else with the passphrase.
+
+    If equity fell beyond the drawdown limit, the command shows the drawdown and needs a second confirmation.
+    """
+    from ocw_mcp.app.cli import operate
+
+    operate.show(operate.resume(state, paper=paper, accept_drawdown=accept_drawdown), as_json=as_json)
 
 
 def approve(id_: IdArgument, state: BookOption, as_json: JsonOption = False) -> None:
     """Approve a pending order with the passphrase; the engine checks every policy again at the current price."""
-    _answer(state, id_, approved=True, as_json=as_json)
+    _answer(state, id_, "approve", as_json)
 
 
 def deny(id_: IdArgument, state: BookOption, as_json: JsonOption = False) -> None:
     """Deny a pending order with the passphrase. An order that is not answered before it expires is denied, too."""
-    _answer(state, id_, approved=False, as_json=as_json)
+    _answer(state, id_, "deny", as_json)
+
+
+def init(state: BookOption) -> None:
+    """Make a state directory with a `.env` to fill in, which only you can read."""
+    from ocw_mcp.app.resources import write_env_example
+
+    made = write_env_example(state)
+    say(f"{made} is made, and only you can read it; add the keys that you have, paper trading needs none")
 
 
 @agent.command()
 def pause(state: BookOption, as_json: JsonOption = False) -> None:
     """Pause the agent: it is not woken. Positions keep their stops, and the position guard continues."""
-    from ocw_mcp.app.cli.operate import send_command, show
-    from ocw_mcp.domain.steps import Verb
-
-    show(send_command(state, Verb.PAUSE), as_json=as_json)
+    _send(state, "agent-pause", as_json)
 
 
 @agent.command()
-def takeover(symbol: SymbolArgument, state: BookOption, as_json: JsonOption = False) -> None:
+def takeover(
+    symbol: Annotated[str, typer.Argument(help="A symbol of the book, such as ETHUSDT.")],
+    state: BookOption,
+    as_json: JsonOption = False,
+) -> None:
     """Put a symbol under manual control: the agent does not see it, is not woken for it, and may not trade it."""
-    from ocw_mcp.app.cli.operate import send_command, show
-    from ocw_mcp.domain.steps import Verb
-
-    show(send_command(state, Verb.TAKE_OVER, _known(state, symbol)), as_json=as_json)
+    _send(state, "takeover", as_json, _known(state, symbol))
 
 
-@agent.command()
-def resume(
+@agent.command("resume")
+def resume_agent(
     state: BookOption,
     symbol: Annotated[str | None, typer.Argument(help="Give only this symbol back to the agent.")] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Confirm it for a paper book, without passphrase.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Let the agent continue, with every symbol. A person confirms it: --paper on paper, else the passphrase."""
-    from ocw_mcp.app.cli.operate import require_person, send_command, show
-    from ocw_mcp.domain.steps import Verb
+    from ocw_mcp.app.cli.operate import require_person
 
     subject = "" if symbol is None else _known(state, symbol)
     require_person(state, "let the agent of this {mode} book continue", paper=paper)
-    show(send_command(state, Verb.GO_ON, subject), as_json=as_json)
+    _send(state, "agent-resume", as_json, subject)
 
 
-def _answer(state: Path, id_: str, *, approved: bool, as_json: bool) -> None:
+def _send(state: Path, verb: str, as_json: bool, subject: str = "", more: str = "") -> None:
+    """Send a command to the engine of a book, and print its result; `more` is another sentence for the operator."""
+    from ocw_mcp.app.cli import operate
+    from ocw_mcp.domain.steps import Verb
+
+    operate.show(operate.send_command(state, Verb(verb), subject, more), as_json=as_json)
+
+
+def _answer(state: Path, id_: str, verb: str, as_json: bool) -> None:
     from ocw_mcp.adapters.control import passphrase
     from ocw_mcp.adapters.store.reader import read_book
-    from ocw_mcp.app.cli.operate import approval_text, send_command, show
+    from ocw_mcp.app.cli.operate import approval_text
     from ocw_mcp.app.cli.person import ask_passphrase
-    from ocw_mcp.domain.steps import Verb
 
     waiting = (read_book(state).summary or {}).get("approvals", [])
     found = next((each for each in waiting if each["id"] == id_), None)
@@ -89,18 +124,14 @@ def _answer(state: Path, id_: str, *, approved: bool, as_json: bool) -> None:
             f"an answer to {id_} needs the passphrase, and none is set; set one first, at a terminal: "
             f"ocw passphrase set --state {state}"
         )
-    verb = Verb.APPROVE if approved else Verb.DENY
     say(approval_text(found).strip(), err=as_json)
     ask_passphrase(state, f"the passphrase, to {verb} it: ")
-    done = send_command(state, verb, id_)
-    if approved:
-        done = done.followed_by(
-            f"the engine checks every policy again, at the price of that time; ocw orders shows the result of {id_}"
-        )
-    show(done, as_json=as_json)
+    checked = f"the engine checks every policy again, at the price of that time; ocw orders shows the result of {id_}"
+    _send(state, verb, as_json, id_, checked if verb == "approve" else "")
 
 
 def _known(state: Path, symbol: str) -> str:
+    """Return the name of a symbol in a book, for any spelling. Raises SettingsError for a symbol that it lacks."""
     from ocw_mcp.adapters.store.reader import read_book
     from ocw_mcp.domain.symbols import of_market
 
@@ -109,3 +140,7 @@ def _known(state: Path, symbol: str) -> str:
     if name is None:
         raise SettingsError(f"this book has no symbol {symbol[:40]!r}; expected one of {', '.join(symbols)}")
     return name
+
+
+COMMANDS = (halt, flatten, resume, approve, deny, init)
+"""In the order of `ocw --help`."""

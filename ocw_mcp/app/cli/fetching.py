@@ -1,6 +1,5 @@
 """`ocw tape fetch`."""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ocw_mcp.adapters.feeds.archive.plan import fetch_request, plan_files
+from ocw_mcp.app.cli.options import print_json
 from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.parsing import parse_product
 from ocw_mcp.domain.market import Product
@@ -53,7 +53,7 @@ def fetch_and_print(
 
 def _show(fetched: "Fetched", to: Path, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(msgspec.to_builtins(fetched)))  # noqa: T201 - the result
+        print_json(msgspec.to_builtins(fetched), indent=None)
         return
     console = Clean(highlight=False, soft_wrap=True)
     console.print(

@@ -1,6 +1,5 @@
-"""Commands of the operator on a book: show, halt, resume and check it."""
+"""Shows the status of a book, and sends commands of the operator to its engine."""
 
-import json
 import os
 import time
 from decimal import Decimal
@@ -12,13 +11,13 @@ from rich.text import Text
 
 from ocw_mcp.adapters.control import commands, passphrase
 from ocw_mcp.adapters.store.lock import is_locked
-from ocw_mcp.adapters.store.reader import read_book, verify_book
+from ocw_mcp.adapters.store.reader import read_book
 from ocw_mcp.adapters.store.views.plain_json import jsonable
 from ocw_mcp.adapters.store.views.thinking import ThinkingCost
 from ocw_mcp.app.cli.lists import spent_text
+from ocw_mcp.app.cli.options import print_json
 from ocw_mcp.app.cli.person import ask_passphrase, require_terminal, typed
-from ocw_mcp.app.output import STATE_STYLES, clean, gain_style, say, working
-from ocw_mcp.app.resources import write_env_example
+from ocw_mcp.app.output import STATE_STYLES, clean, gain_style, say
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.state import Fall, Lowered, Mode, TradingState
@@ -63,14 +62,13 @@ class CommandResult(msgspec.Struct, frozen=True):
     message: str
     """The same as a sentence."""
 
-    def followed_by(self, sentence: str) -> "CommandResult":
-        """Return the result with one more line in its message."""
-        return msgspec.structs.replace(self, message=f"{self.message}\n{sentence}")
-
 
 def show(done: CommandResult, *, as_json: bool) -> None:
     """Print the result of a command: its message, or the whole result as one JSON document."""
-    say(json.dumps(msgspec.to_builtins(done), indent=2) if as_json else done.message)
+    if as_json:
+        print_json(msgspec.to_builtins(done))
+    else:
+        say(done.message)
 
 
 def status(state: Path) -> dict[str, Any]:
@@ -122,10 +120,10 @@ def status_text(view: dict[str, Any]) -> Text:
     return Text("\n").join(line if isinstance(line, Text) else Text(clean(line)) for line in lines if line)
 
 
-def send_command(state: Path, verb: Verb, subject: str = "") -> CommandResult:
+def send_command(state: Path, verb: Verb, subject: str = "", more: str = "") -> CommandResult:
     """Write a command for the engine of a book; return its result after at most `TAKEN_WITHIN_S`.
 
-    Raises BookError if there is no book or the command cannot be written.
+    `more` is a further line of its message. Raises BookError if there is no book or the command cannot be written.
     """
     read_book(state)
     now_ns = time.time_ns()  # noqa: TID251 - orders commands by arrival; it never enters the engine
@@ -140,7 +138,7 @@ def send_command(state: Path, verb: Verb, subject: str = "") -> CommandResult:
         result=result,
         state=summary.get("state"),
         positions={each["symbol"]: each["quantity"] for each in summary.get("positions", ())},
-        message=f"{verb}: {_message(verb, subject, result, summary)}",
+        message="\n".join(filter(None, (f"{verb}: {_message(verb, subject, result, summary)}", more))),
     )
 
 
@@ -232,33 +230,6 @@ def require_person(state: Path, action: str, *, paper: bool) -> None:
         )
     otherwise = "; a paper book also accepts --paper, without a passphrase" if mode is Mode.PAPER else ""
     ask_passphrase(state, f"the passphrase, to {action}: ", otherwise)
-
-
-def init(state: Path) -> str:
-    """Make a state directory with an `.env`; return a sentence with its path. Raises SettingsError if it exists."""
-    path = write_env_example(state)
-    return f"{path} is made, and only you can read it; add the keys that you have, paper trading needs none"
-
-
-def verify(state: Path, head: str | None, *, quiet: bool = False) -> dict[str, Any]:
-    """Check a book's journal; return the result ready for JSON. Raises BookError if there is no book.
-
-    `quiet` shows no progress.
-    """
-    with working("checking the journal", quiet=quiet) as show_progress:
-        found = verify_book(state, head, lambda rows: show_progress(f"checking the journal: {rows:,} rows"))
-    result = msgspec.to_builtins(found)
-    assert isinstance(result, dict)
-    return result
-
-
-def verify_text(result: dict[str, Any]) -> str:
-    """Return the result of a check as text for a terminal."""
-    if result["ok"]:
-        return f"the journal is consistent: {result['events']} events, head {result['head']}"
-    problems = (f"  - {problem}" for problem in result["problems"])
-    todo = "run no engine on this book; restore its whole state directory from one backup, or start another book"
-    return "\n".join(["the journal is NOT consistent:", *problems, todo])
 
 
 def approval_text(waiting: dict[str, Any]) -> str:

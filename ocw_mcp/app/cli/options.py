@@ -1,25 +1,27 @@
-"""Options that several commands share."""
+"""Options, groups and output that several commands share. It imports little, so that `--help` is fast."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from ocw_mcp.app.resources import STATE, home, shipped
 from ocw_mcp.domain.errors import SettingsError
 
 MOST_ROWS = 10_000
 
-STATE: Final = "OCW_STATE"
-"""The environment variable that names a state directory in place of `--state`."""
+
+def group(text: str) -> typer.Typer:
+    """Return a group of commands with a help text, which is shown if no command is given."""
+    return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None)
 
 
-def home() -> Path:
-    """Return the default state directory, for a command that names none: a directory in the user's data."""
-    from platformdirs import user_data_path
-
-    return user_data_path("ocw", appauthor=False) / "desk"
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print a value as JSON on standard output; without `indent` on one line."""
+    typer.echo(json.dumps(value, indent=indent, allow_nan=False))
 
 
 def one_of(*values: str) -> Callable[[str], list[str]]:
@@ -33,8 +35,6 @@ def one_of(*values: str) -> Callable[[str], list[str]]:
 
 def _policy_names(context: typer.Context, incomplete: str) -> list[str]:
     """Complete the name of a policy file, from the directory of `--policies` if given, else from the shipped ones."""
-    from ocw_mcp.app.resources import shipped
-
     folder = context.params.get("policies") or context.params.get("file")
     try:
         names = sorted(path.stem for path in (Path(folder) if folder else shipped("policies")).glob("*.toml"))
@@ -44,16 +44,28 @@ def _policy_names(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete) and re.fullmatch(r"[\w.-]+", name)]
 
 
-StateOption = Annotated[
-    Path | None,
+def _rows(text: str | int) -> int:
+    """Return the number of rows of `--limit`. Raises SettingsError for any other text."""
+    try:
+        limit = int(text)
+    except ValueError:
+        limit = 0
+    if not 1 <= limit <= MOST_ROWS:
+        raise SettingsError(f"--limit is {text}; expected 1 to {MOST_ROWS:,} rows, such as 20")
+    return limit
+
+
+BookOption = Annotated[
+    Path,
     typer.Option(
-        "--state", envvar=STATE, show_envvar=False,
-        help=f"The book's state directory, or {STATE}; the default is a temporary book that is not kept.",
+        "--state", envvar=STATE, show_envvar=False, default_factory=home, show_default=False,
+        help=f"The book's state directory, or {STATE}; the default is the book of `ocw mcp`, in your user data.",
     ),
 ]  # fmt: skip
-FreshOption = Annotated[
-    Path | None,
-    typer.Option("--state", help="The book's state directory; the default is a temporary book that is not kept."),
+"""The book of a command; it need not exist."""
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only the result, as JSON on standard output.")]
+LimitOption = Annotated[
+    int, typer.Option("--limit", parser=_rows, metavar="<int>", help="Show at most this many rows, the newest.")
 ]
 PoliciesOption = Annotated[
     Path | None,
@@ -78,28 +90,94 @@ IntervalOption = Annotated[
 ]  # fmt: skip
 SymbolsOption = Annotated[str | None, typer.Option("--symbols", help="Use only these symbols: BTCUSDT,ETHUSDT.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")]
-BookOption = Annotated[
-    Path,
+StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first invalid row or file of a tape.")]
+DiscontinuityOption = Annotated[
+    float | None,
     typer.Option(
-        "--state", envvar=STATE, show_envvar=False, default_factory=home, show_default=False,
-        help=f"The book's state directory, or {STATE}; the default is the book of `ocw mcp`, in your user data.",
+        "--discontinuity", show_default=False,
+        help="A price that changes by more than this factor across a data gap ends the symbol. [default: 10]",
     ),
 ]  # fmt: skip
-"""The book of a command; it need not exist."""
-JsonOption = Annotated[bool, typer.Option("--json", help="Print only the result, as JSON on standard output.")]
+StampsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics-stamps", show_default=False, autocompletion=one_of("end", "beginning"),
+        help="Meaning of the time stamps of metrics: end or beginning of their five minutes, or the day from which on "
+        "they are the beginning. [default: 2026-06-25]",
+    ),
+]  # fmt: skip
 
 
-def rows(text: str | int) -> int:
-    """Return the number of rows of `--limit`. Raises SettingsError for any other text."""
-    try:
-        limit = int(text)
-    except ValueError:
-        limit = 0
-    if not 1 <= limit <= MOST_ROWS:
-        raise SettingsError(f"--limit is {text}; expected 1 to {MOST_ROWS:,} rows, such as 20")
-    return limit
+class RunRequest(NamedTuple):
+    """The options of `ocw run`. Those of `ocw replay` are made from them."""
 
-
-LimitOption = Annotated[
-    int, typer.Option("--limit", parser=rows, metavar="<int>", help="Show at most this many rows, the newest.")
-]
+    market: Annotated[str, typer.Option("--market", help="sim, or the path of a tape.", autocompletion=one_of("sim"))]
+    agent: Annotated[
+        str,
+        typer.Option(
+            "--agent", autocompletion=one_of("rules", "claude", "attached", "none", "reckless"),
+            help="Which agent decides: rules, claude, attached (an MCP client), none, or reckless to test the "
+            "policies.",
+        ),
+    ] = "rules"  # fmt: skip
+    for_: Annotated[
+        str | None, typer.Option("--for", help="Market time to run, from the last time of the book: 24h, 7d.")
+    ] = None
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            "--state", envvar=STATE, show_envvar=False,
+            help=f"The book's state directory, or {STATE}; the default is a temporary book that is not kept.",
+        ),
+    ] = None  # fmt: skip
+    as_json: JsonOption = False
+    policies: PoliciesOption = None
+    policy: PolicyOption = "default"
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", help="A directory of prompts, in place of the shipped ones.")
+    ] = None
+    env: Annotated[
+        Path | None, typer.Option("--env", help="A file of settings; environment variables take precedence over it.")
+    ] = None
+    product: ProductOption = None
+    interval: IntervalOption = None
+    symbols: SymbolsOption = None
+    seed: SeedOption = 1
+    speed: Annotated[
+        str,
+        typer.Option(
+            "--speed", autocompletion=one_of("1", "60", "max"),
+            help="Simulated time divided by real time: 1 is real time, 60 is one hour per minute; max has no limit.",
+        ),
+    ] = "max"  # fmt: skip
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Draw prices, wakes and trades into this PNG (needs ocw-mcp[plot])."),
+    ] = None
+    serve: Annotated[
+        str | None,
+        typer.Option("--serve", help="Serve the run to clients over HTTP and MCP: HOST:PORT, such as 127.0.0.1:8080."),
+    ] = None
+    record: Annotated[
+        Path | None, typer.Option("--record", help="Record the requests to Claude and its answers, without any key.")
+    ] = None
+    decisions: Annotated[
+        Path | None, typer.Option("--decisions", help="Take Claude's answers from such a recording, without a network.")
+    ] = None
+    memory: Annotated[
+        bool, typer.Option("--memory/--no-memory", help="Whether Claude remembers earlier trades and days.")
+    ] = True
+    strict: StrictOption = False
+    discontinuity: DiscontinuityOption = None
+    metrics_stamps: StampsOption = None
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the report and warnings.")] = False
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            "--strategy", help="Your own function decides: MODULE:FUNCTION, searched first in the current directory."
+        ),
+    ] = None
+    every: Annotated[
+        str | None,
+        typer.Option("--every", help="Wake the agent at fixed times, such as every 15m, and not by the gate."),
+    ] = None

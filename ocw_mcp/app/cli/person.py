@@ -1,36 +1,26 @@
-"""Commands and checks that need a person at a terminal: to set a passphrase, and to type it."""
+"""The passphrase of a book: the command that sets it, and the checks that a person types at a terminal."""
 
 import sys
 from pathlib import Path
 
 import typer
 
-from ocw_mcp.app.cli.options import BookOption
+from ocw_mcp.app.cli.options import BookOption, group
 from ocw_mcp.app.terminal import drop_typed, silent
 from ocw_mcp.domain.errors import BookError, SettingsError
 
 TRIES = 3
 
-person = typer.Typer(
-    help="The passphrase that lets a halted book take new risk again.", no_args_is_help=True, rich_markup_mode=None
-)
-
-
-@person.callback()
-def _group() -> None:
-    """The passphrase that lets a halted book take new risk again."""
+person = group("The passphrase that lets a halted book take new risk again.")
 
 
 @person.command("set")
 def set_passphrase(state: BookOption) -> None:
     """Set or change the passphrase of a book. It is typed twice at a terminal, and never shown or given as argument."""
     from ocw_mcp.adapters.control import passphrase
-    from ocw_mcp.adapters.store.directory import prepare
 
     require_terminal("a passphrase is set")
-    if not state.is_dir():
-        raise BookError(f"the state directory {state} does not exist; make it first: ocw init --state {state}")
-    prepare(state)  # it exists, so this only checks it
+    require_state_directory(state)
     with silent():
         if passphrase.is_set(state):
             ask_passphrase(state, "the current passphrase: ")
@@ -39,6 +29,18 @@ def set_passphrase(state: BookOption) -> None:
             raise SettingsError("the two passphrases differ; nothing was changed; start again")
         passphrase.keep(state, fresh, passphrase.USUAL)
     typer.echo("the passphrase is set; only its scrypt hash is stored, so a lost passphrase cannot be recovered")
+
+
+def require_state_directory(state: Path) -> None:
+    """Raise BookError if a directory does not exist, or cannot be a book's. Its book need not exist yet."""
+    from ocw_mcp.adapters.store.directory import prepare
+
+    if not state.is_dir():
+        raise BookError(
+            f"the state directory {state} does not exist; give the directory of a book, or make one first: "
+            f"ocw init --state {state}"
+        )
+    prepare(state)  # it exists, so this only checks it
 
 
 def ask_passphrase(state: Path, prompt: str, otherwise: str = "") -> None:

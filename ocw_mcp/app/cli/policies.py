@@ -1,12 +1,11 @@
 """`ocw policies`: check a policy file, explain it, and show how much of each limit a book uses."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption
+from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption, group, print_json
 from ocw_mcp.app.output import say
 from ocw_mcp.domain.errors import SettingsError
 
@@ -14,7 +13,7 @@ UsedOption = Annotated[
     Path | None, typer.Option("--state", help="Show how much of each limit this book uses, in place of a policy file.")
 ]
 
-policies = typer.Typer(help="The policies: all limits.", no_args_is_help=True, rich_markup_mode=None)
+policies = group("The policies: all limits.")
 
 
 @policies.command("check")
@@ -35,7 +34,7 @@ def check_policies(
             continue
         said = {"ok": True, "file": loaded.source_name, "name": loaded.policies.name, "hash": loaded.hash}
         if as_json:
-            say(json.dumps(said | {"remarks": loaded.remarks}))
+            print_json(said | {"remarks": loaded.remarks}, indent=None)
         else:
             say("\n".join([f"{loaded.source_name} is a valid policy file: hash {loaded.hash}", *loaded.remarks]))
     if problems:
@@ -57,10 +56,10 @@ def show_policies(
     console = Clean(highlight=False)
     if state is not None:
         view = policies_view.of_book(state)
-        say(json.dumps(view, indent=2)) if as_json else console.print(policies_view.book_table(view))
+        print_json(view) if as_json else console.print(policies_view.book_table(view))
         return
     loaded = load_policies(file, policy)
     if as_json:
-        say(json.dumps(policies_view.of_file(loaded), indent=2))
+        print_json(policies_view.of_file(loaded))
     else:
         console.print(policies_view.file_table(loaded))

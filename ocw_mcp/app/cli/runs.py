@@ -1,21 +1,21 @@
 """`ocw run` and `ocw replay`."""
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import typer
 from rich.text import Text
 
 from ocw_mcp.app import log
+from ocw_mcp.app.cli.options import RunRequest, print_json
 from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.listen import parse_listen_address
-from ocw_mcp.app.markets import SIMULATED, open_market, tape_terms
+from ocw_mcp.app.markets import SIMULATED, open_market
 from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.app.output import StatusLine, output_problem, steady
-from ocw_mcp.app.parsing import parse_product, parse_span, parse_symbols
+from ocw_mcp.app.parsing import parse_product, parse_span, parse_symbols, tape_terms
 from ocw_mcp.app.policy_loader import load_policies, load_prompts, with_every
 from ocw_mcp.app.progress import RunProgress
 from ocw_mcp.app.report_view import show
@@ -32,45 +32,15 @@ FASTEST = "max"
 MAX_SPEED = 1_000_000
 
 
-class RunRequest(NamedTuple):
-    """The arguments of a run, as the command line gives them."""
-
-    market: str
-    agent: str
-    for_: str | None
-    state: Path | None
-    policies: Path | None
-    policy: str
-    prompts: Path | None
-    env: Path | None
-    product: str | None
-    interval: str | None
-    symbols: str | None
-    seed: int
-    speed: str = "max"
-    picture: Path | None = None
-    serve: str | None = None
-    record: Path | None = None
-    decisions: Path | None = None
-    memory: bool = True
-    strict: bool = False
-    discontinuity: float | None = None
-    metrics_stamps: str | None = None
-    quiet: bool = False
-    strategy: str | None = None
-    every: str | None = None
-
-
-def run_and_print(request: RunRequest, *, as_json: bool, tape_only: bool = False) -> None:
+def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
     """Run a book as requested; print its events and a report as text, or only the report as JSON.
 
-    Raises OcwError for an error that the user can correct.
+    `tape_only` is a replay. Raises OcwError for an error that the user can correct.
     """
     settings = load_settings(request.env, request.state, os.environ)
-    log.configure(settings.log_level, quiet=not as_json)
+    log.configure(settings.log_level, quiet=not request.as_json)
     unwritten: list[str] = []
-
-    quiet = as_json or request.quiet
+    quiet = request.as_json or request.quiet
 
     def lost(error: OSError) -> None:
         if problem := output_problem(error):
@@ -120,8 +90,8 @@ def run_and_print(request: RunRequest, *, as_json: bool, tape_only: bool = False
             progress=None if narrator is None else RunProgress(line, narrator, paced=speed is not None),
         )
         outcome = run(job, narrator)
-    if as_json:
-        print(json.dumps(outcome.report, allow_nan=False))  # noqa: T201 - the result
+    if request.as_json:
+        print_json(outcome.report, indent=None)
     else:
         show(outcome.report, outcome.why, console)
         if request.state is None and not tape_only and not request.quiet:

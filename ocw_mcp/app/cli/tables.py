@@ -69,20 +69,17 @@ class Grid(Table):
         return super().__rich_console__(console, options.update_width(max(options.max_width, self.least)))
 
 
-def grid(title: str, columns: Iterable[Column]) -> Table:
+def grid(title: str, *columns: Column) -> Table:
     """Return a table without borders."""
-    table = Grid(
-        title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False
-    )
-    shown = list(columns)
-    for column in shown:
+    table = Grid(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in columns:
         # Numbers are padded with blanks already, so that their decimal points are aligned.
         head = column.head.rjust(max(map(len, column.cells), default=0)) if column.number else column.head
         width = max(map(cell_len, (head, *column.cells)))
         table.least += 2 + (min(width, LEAST_WRAPPED) if column.wraps else width)
         table.add_column(head, header_style="dim", no_wrap=not column.wraps, overflow="fold")
     table.least -= 2
-    for row in zip(*(_cells(column) for column in shown), strict=True):
+    for row in zip(*map(_cells, columns), strict=True):
         table.add_row(*row)
     return table
 
@@ -119,6 +116,6 @@ def money(values: Iterable[Decimal | None], *, signed: bool = False) -> list[str
     return [text.rjust(width) for text in texts]
 
 
-def more(count: int, rows: str, how: str = "--limit shows more") -> str:
-    """Return a line with the number of rows that are not shown; empty if there are none."""
-    return f"{count:,} older {rows} not shown; {how}" if count else ""
+def more(count: int, rows: str) -> list[str]:
+    """Return a line with the number of rows that are not shown; no line if there are none."""
+    return [f"{count:,} older {rows} not shown; --limit shows more"] if count else []

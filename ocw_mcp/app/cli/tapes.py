@@ -1,6 +1,5 @@
 """`ocw tape info` and `ocw tape fetch`."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from ocw_mcp.adapters.feeds.tape.info import Gaps, StampFit, StreamInfo, TapeInfo, inspect
 from ocw_mcp.adapters.feeds.tape.options import LeftOut, TapeOptions
+from ocw_mcp.app.cli.options import print_json
 from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.output import working
 from ocw_mcp.app.parsing import parse_product, parse_symbols
@@ -41,7 +41,7 @@ def info_and_print(
             terms,
         )
     if as_json:
-        print(json.dumps(_view(found)))  # noqa: T201 - the result
+        print_json(_view(found), indent=None)
     else:
         console = Clean(highlight=False, soft_wrap=True)
         console.width = max(console.width, _WIDTH)

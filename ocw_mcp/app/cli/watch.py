@@ -126,17 +126,15 @@ def _state(glance: LiveSummary) -> Text:
 def _fills_grid(rows: list[FillRow]) -> RenderableType:
     return grid(
         "Fills",
-        [
-            Column("order", [row.name for row in rows]),
-            Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
-            Column("symbol", [printable(row.symbol) for row in rows]),
-            Column("side", [row.side for row in rows]),
-            Column("quantity", amounts(row.quantity for row in rows), number=True, styles=["cyan"] * len(rows)),
-            Column("price", amounts(row.price for row in rows), number=True, styles=["cyan"] * len(rows)),
-            Column("fee", money(row.fee for row in rows), number=True),
-            gains("realised", [row.realised for row in rows]),
-            Column("position", amounts(row.position for row in rows), number=True),
-        ],
+        Column("order", [row.name for row in rows]),
+        Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
+        Column("symbol", [printable(row.symbol) for row in rows]),
+        Column("side", [row.side for row in rows]),
+        Column("quantity", amounts(row.quantity for row in rows), number=True, styles=["cyan"] * len(rows)),
+        Column("price", amounts(row.price for row in rows), number=True, styles=["cyan"] * len(rows)),
+        Column("fee", money(row.fee for row in rows), number=True),
+        gains("realised", [row.realised for row in rows]),
+        Column("position", amounts(row.position for row in rows), number=True),
     )
 
 

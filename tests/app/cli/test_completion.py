@@ -125,3 +125,12 @@ def test_help_of_a_command_imports_nothing_of_ours(arguments: tuple[str, ...]) -
 def test_reading_a_book_imports_no_engine(tmp_path: Path, command: str) -> None:
     asked = heavy(command, "--state", str(tmp_path))
     assert {"anthropic", "asyncio", "fastapi", "httpx2", "mcp", "numpy", "structlog", "talib"}.isdisjoint(asked)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("tape", "info", "none"), ("tape", "fetch", "ETHUSDT", "2026-03", "2026-03", "--product", "none")],
+)
+def test_commands_of_tapes_import_no_indicators_and_no_engine(command: tuple[str, ...]) -> None:
+    engine = {"anthropic", "asyncio", "fastapi", "mcp", "numpy", "ocw_mcp.engine", "ocw_mcp.runtime", "talib"}
+    assert engine.isdisjoint(heavy(*command))

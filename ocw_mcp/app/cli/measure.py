@@ -1,0 +1,216 @@
+"""Commands that measure: `ocw bench`, `ocw gate-report`; and `ocw sandbox`, servers to test the engine against."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from ocw_mcp.app.cli.options import (
+    IntervalOption,
+    JsonOption,
+    PoliciesOption,
+    PolicyOption,
+    ProductOption,
+    SeedOption,
+    SymbolsOption,
+    group,
+    one_of,
+    print_json,
+)
+from ocw_mcp.domain.errors import SettingsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+bench = typer.Typer(
+    help="Measurements on this machine; without a name all of the engine's, which takes some minutes.",
+    rich_markup_mode=None,
+)
+sandbox = group("Local servers that stand in for external services, to test the engine against.")
+
+ENGINE: Final = {
+    "replay": "Candles per second through the whole engine, compared with backtesting.py if that is installed.",
+    "history": "Time per candle after 200,000 candles, divided by the time per candle after 10,000.",
+    "gate": "Time of one gate evaluation.",
+    "policies": "Time to check one entry against every policy.",
+    "journal": "Time from an order's intent to its durable record, beside a bare SQLite transaction on the same disk.",
+    "snapshot": "Number of characters of a snapshot as text.",
+    "mcp": "Reads over MCP beside the SDK alone: in process, 50 clients over HTTP, calls and start over stdio.",
+    "agent": "One decision of Claude's, answered by a stand-in: characters, rounds, cost, our own time. Two minutes.",
+    "memory": "Memory of a process that runs two years of three symbols; takes some minutes.",
+}
+MONTH: Final = "30d"
+"""The default length of a gate report on the simulated market, which has no end."""
+HOST: Final = "127.0.0.1"
+
+OneLineOption = Annotated[bool, typer.Option("--json", help="Print the JSON on one line. It is JSON in any case.")]
+
+
+@bench.callback(invoke_without_command=True)
+def usual(context: typer.Context, as_json: OneLineOption = False) -> None:
+    """Measure this machine; without a name all of the engine's measurements, which takes some minutes."""
+    if context.invoked_subcommand is None:
+        _measure(None, as_json)
+
+
+def _measure(chosen: str | None, as_json: bool) -> None:
+    from ocw_mcp.app import bench as measurements
+
+    result = measurements.measure(chosen, lambda name: typer.echo(f"measuring {name}: {ENGINE[name]}", err=True))
+    print_json(result, indent=None if as_json else 2)
+
+
+def _measurement(name: str) -> Callable[[bool], None]:
+    def command(as_json: OneLineOption = False) -> None:
+        _measure(name, as_json)
+
+    return command
+
+
+for _name, _help in ENGINE.items():
+    bench.command(_name, help=_help)(_measurement(_name))
+
+
+@bench.command("market")
+def market(
+    tape: Annotated[
+        Path | None, typer.Option("--tape", help="Candles of the exchange's public archive to compare the market with.")
+    ] = None,
+    as_json: JsonOption = False,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Also draw the comparison into this PNG (needs ocw-mcp[plot]).")
+    ] = None,
+    product: ProductOption = None,
+    interval: IntervalOption = None,
+    symbols: SymbolsOption = None,
+    seed: SeedOption = 1,
+) -> None:
+    """Compare the simulated market with a tape: tails, volatility clustering, jumps, volume, time of day, range."""
+    from ocw_mcp.app.bench.market import compare, table
+    from ocw_mcp.app.bench.market import picture as pictures
+    from ocw_mcp.app.cli.tables import Clean
+    from ocw_mcp.app.output import working
+    from ocw_mcp.app.parsing import parse_product, parse_symbols
+
+    if picture is not None:
+        pictures.require_plotting()  # fails before the minute of work, not after it
+    with working("simulating markets and measuring them", quiet=as_json) as show:
+        comparison = compare(tape, parse_product(product), interval, parse_symbols(symbols), seed)
+        if picture is not None:
+            show("drawing the picture")
+            pictures.draw(comparison, picture)
+    if as_json:
+        print_json(comparison.found, indent=None)
+    else:
+        Clean(highlight=False, soft_wrap=True).print(table(comparison.found))
+
+
+def gate_report(
+    market: Annotated[str, typer.Argument(help="sim, or the path of a tape.", autocompletion=one_of("sim"))],
+    for_: Annotated[
+        str | None,
+        typer.Option("--for", help=f"Simulated time to run; the default is the whole tape, or {MONTH} of sim."),
+    ] = None,
+    policies: PoliciesOption = None,
+    policy: PolicyOption = "default",
+    product: ProductOption = None,
+    interval: IntervalOption = None,
+    symbols: SymbolsOption = None,
+    seed: SeedOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how often the gate wakes on a market without trades, and which of the largest moves it misses."""
+    from ocw_mcp.app import log
+    from ocw_mcp.app.cli.tables import Clean
+    from ocw_mcp.app.gate_report import measure
+    from ocw_mcp.app.markets import SIMULATED, open_market
+    from ocw_mcp.app.output import working
+    from ocw_mcp.app.parsing import parse_product, parse_span, parse_symbols
+    from ocw_mcp.app.policy_loader import load_policies, load_prompts
+    from ocw_mcp.app.settings import LogLevel
+
+    log.configure(LogLevel.INFO, quiet=True)
+    feed = open_market(
+        market, product=parse_product(product), interval=interval, symbols=parse_symbols(symbols), seed=seed
+    )
+    for_ms = parse_span(for_ or (MONTH if market == SIMULATED else None))
+    with working("running the gate over the market", quiet=as_json):
+        found = measure(feed, load_policies(policies, policy), load_prompts(None), for_ms)
+    if as_json:
+        print_json(found, indent=None)
+    else:
+        _show_gate_report(found, Clean(highlight=False, soft_wrap=True))
+
+
+def _show_gate_report(found: dict[str, Any], console: "Console") -> None:
+    from rich.table import Table
+
+    from ocw_mcp.domain.time import iso
+
+    if not found["candles"]:
+        console.print("no candle closed, so there is nothing to report")
+        return
+    span = f"{iso(found['from'])[:16]} to {iso(found['to'])[:16]}"
+    console.print(f"{', '.join(found['symbols'])}, {span} UTC: {found['days']} days, {found['candles']:,} candles")
+    gap = found["median_gap_min"]
+    between = f", {gap:g} min between two wakes (median)" if gap is not None else ""
+    console.print(f"{found['skip_rate']:.2%} of evaluations skipped; {found['wakes_a_day']:g} wakes per day{between}")
+    reasons = ", ".join(f"{name} {count}" for name, count in found["reasons"].items())
+    console.print(f"wakes by reason: {reasons}", style="dim")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("moves over", "smallest", "moves", "missed", "by chance", "woken after"):
+        table.add_column(name, justify="left" if name == "moves over" else "right")
+    for each in found["moves"]:
+        least = [f"{share:.2%}" for share in sorted(each["least"].values())]
+        table.add_row(
+            each["over"],
+            least[0] if len(least) == 1 else f"{least[0]} to {least[-1]}" if least else "",
+            str(each["moves"]),
+            "" if each["miss_rate"] is None else f"{each['missed']} ({each['miss_rate']:.0%})",
+            f"{each['by_chance']:.0%}",
+            "" if each["median_delay_min"] is None else f"{each['median_delay_min']:g} min",
+        )
+    console.print(table)
+    console.print(
+        f"a move is one of the largest {found['largest']:.1%} of returns over a span, found with hindsight", style="dim"
+    )
+
+
+def _characters(incomplete: str) -> list[str]:
+    from ocw_mcp.sandbox.claude.characters import CHARACTERS
+
+    return [name for name in CHARACTERS if name.startswith(incomplete)]
+
+
+@sandbox.command()
+def claude(
+    character: Annotated[
+        str,
+        typer.Option(
+            "--character",
+            help="The behaviour of the answers; an unknown name lists all.",
+            autocompletion=_characters,
+        ),
+    ] = "trader",
+    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 chooses a free port.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the character's random choices.")] = 1,
+) -> None:
+    """Serve a Messages API with a scripted character in place of a model, without a key or network; Ctrl-C ends it."""
+    import asyncio
+
+    import uvicorn
+
+    from ocw_mcp.interfaces.serving import listen
+    from ocw_mcp.runtime.clock import LiveClock
+    from ocw_mcp.sandbox.claude.app import MessagesApi
+    from ocw_mcp.sandbox.claude.characters import CHARACTERS
+
+    if character not in CHARACTERS:
+        raise SettingsError(f"--character is {character[:40]!r}; expected one of {', '.join(CHARACTERS)}")
+    bound = listen(HOST, port, "--port")
+    app = MessagesApi(CHARACTERS[character], LiveClock(), seed).application()
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
+    typer.echo(f"ANTHROPIC_BASE_URL=http://{HOST}:{bound.getsockname()[1]}")
+    typer.echo(f"the {character} answers at this address, and accepts any key; Ctrl-C ends it", err=True)
+    asyncio.run(server.serve([bound]))
