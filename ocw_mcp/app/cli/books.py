@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ocw_mcp.app.cli.options import BookOption, JsonOption, LimitOption, group, one_of, print_json
+from ocw_mcp.app.cli.options import BookOption, JsonOption, LimitOption, group, one_of, option, print_json, state_option
 from ocw_mcp.app.output import say
 from ocw_mcp.app.resources import STATE
 
@@ -47,7 +47,7 @@ def positions(state: BookOption, as_json: JsonOption = False) -> None:
 
 def orders(
     state: BookOption,
-    all_: Annotated[bool, typer.Option("--all", help="Also show filled, canceled and rejected orders.")] = False,
+    all_: Annotated[bool, option("--all", "Also show filled, canceled and rejected orders.")] = False,
     limit: LimitOption = ROWS,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,7 +69,7 @@ def trades(state: BookOption, limit: LimitOption = ROWS, as_json: JsonOption = F
 def decisions(
     state: BookOption,
     limit: LimitOption = ROWS,
-    acted: Annotated[bool, typer.Option("--acted", help="Leave out decisions that are only HOLD.")] = False,
+    acted: Annotated[bool, option("--acted", "Leave out decisions that are only HOLD.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the decisions with their reasons, newest last."""
@@ -101,7 +101,7 @@ def explain(
 
 def watch(
     state: BookOption,
-    once: Annotated[bool, typer.Option("--once", help="Draw once and exit, as without a terminal.")] = False,
+    once: Annotated[bool, option("--once", "Draw once and exit, as without a terminal.")] = False,
 ) -> None:
     """Show a book in the terminal and update it every second; q quits. The engine is not affected."""
     from ocw_mcp.app.cli.tables import terminal
@@ -122,11 +122,9 @@ def export(
     state: BookOption,
     format_: Annotated[
         str,
-        typer.Option(
-            "--format", help="csv, or parquet (needs ocw-mcp[parquet]).", autocompletion=one_of("csv", "parquet")
-        ),
+        option("--format", "csv, or parquet (needs ocw-mcp[parquet]).", "csv", "parquet"),
     ] = "csv",
-    output: Annotated[Path | None, typer.Option("--output", help="A file; without it CSV on standard output.")] = None,
+    output: Annotated[Path | None, option("--output", "A file; without it CSV on standard output.")] = None,
 ) -> None:
     """Write a table of a book for other programs: exact amounts, UTC times with milliseconds, oldest row first."""
     from ocw_mcp.app import export as exporting
@@ -146,10 +144,10 @@ def export(
 def doctor(
     state: Annotated[
         Path | None,
-        typer.Option("--state", envvar=STATE, show_envvar=False, help=f"Also check this book; or set {STATE}."),
+        state_option(f"Also check this book; or set {STATE}."),
     ] = None,
-    env: Annotated[Path | None, typer.Option("--env", help="A file of settings, as for ocw run.")] = None,
-    policies: Annotated[Path | None, typer.Option("--policies", help="Policies in place of the shipped ones.")] = None,
+    env: Annotated[Path | None, option("--env", "A file of settings, as for ocw run.")] = None,
+    policies: Annotated[Path | None, option("--policies", "Policies in place of the shipped ones.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check the installation, the settings and a book. Each check is ok, a warning or a problem; a problem exits 1."""
@@ -168,7 +166,7 @@ def verify(
     state: BookOption,
     as_json: JsonOption = False,
     head: Annotated[
-        str | None, typer.Option("--head", help="The chain's head that you noted: detects a journal that was cut off.")
+        str | None, option("--head", "The chain's head that you noted: detects a journal that was cut off.")
     ] = None,
 ) -> None:
     """Check the journal from its first row: chain, sequence, fingerprint, and every table derived from it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocw_mcp import __version__
-from ocw_mcp.app.cli.options import BookOption, JsonOption, group, one_of, print_json
+from ocw_mcp.app.cli.options import BookOption, JsonOption, group, option, print_json, state_option
 from ocw_mcp.app.output import say
 from ocw_mcp.app.resources import STATE, home
 from ocw_mcp.domain.errors import OcwError
@@ -20,37 +20,35 @@ if TYPE_CHECKING:
 install = group("Register OCW with Claude Desktop or Claude Code; no key is written.")
 tokens = group("Make, list and revoke tokens for HTTP and MCP.")
 
-ReadOnlyOption = Annotated[bool, typer.Option("--read-only", help="Offer no tool that changes anything.")]
+_TOOLSETS = ("market", "account", "history", "trade")
+ReadOnlyOption = Annotated[bool, option("--read-only", "Offer no tool that changes anything.")]
 
 
 def mcp(
     state: Annotated[
         Path | None,
-        typer.Option(
-            "--state",
-            envvar=STATE,
-            show_envvar=False,
-            help=f"The book to attach to, or {STATE}; the default is a book of its own in your user data.",
-        ),
+        state_option(f"The book to attach to, or {STATE}; the default is a book of its own in your user data."),
     ] = None,
     read_only: ReadOnlyOption = False,
     toolsets: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--toolsets",
-            help="Offer only these: some of market,account,history,trade.",
-            autocompletion=one_of("market", "account", "history", "trade"),
+            "Offer only these: some of market,account,history,trade.",
+            "market",
+            "account",
+            "history",
+            "trade",
         ),
     ] = None,
     agent: Annotated[
         str | None,
-        typer.Option(
+        option(
             "--agent",
-            show_default=False,
-            autocompletion=one_of("none", "attached", "rules"),
-            help="Which agent decides on an engine that is started here: none, attached (the client answers its wakes; "
+            "Which agent decides on an engine that is started here: none, attached (the client answers its wakes; "
             "the rules answer a wake that the client does not), or rules, which trade by themselves beside the client. "
             "[default: none; a book that ran before keeps its agent]",
+            *("none", "attached", "rules"),
         ),
     ] = None,
 ) -> None:
@@ -82,10 +80,8 @@ def alone(arguments: list[str]) -> None:
 def claude_desktop(
     state: BookOption,
     read_only: ReadOnlyOption = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the new configuration file, and write nothing.")
-    ] = False,
-    config: Annotated[Path | None, typer.Option("--config", help="Another configuration file.")] = None,
+    dry_run: Annotated[bool, option("--dry-run", "Print the new configuration file, and write nothing.")] = False,
+    config: Annotated[Path | None, option("--config", "Another configuration file.")] = None,
 ) -> None:
     """Add OCW to Claude Desktop's configuration; other entries stay, and the old file is kept as a backup."""
     from ocw_mcp.app import install as installing
@@ -115,13 +111,9 @@ def new_token(
     state: BookOption,
     scope: Annotated[
         str,
-        typer.Option(
-            "--scope",
-            help="read, trade (includes read), or operate (includes trade).",
-            autocompletion=one_of("read", "trade", "operate"),
-        ),
+        option("--scope", "read, trade (includes read), or operate (includes trade).", "read", "trade", "operate"),
     ] = "read",
-    name: Annotated[str | None, typer.Option("--name", help="The name of its client in orders and logs.")] = None,
+    name: Annotated[str | None, option("--name", "The name of its client in orders and logs.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a token and print it once: only its hash is stored. A running engine accepts it at once."""

@@ -1,4 +1,4 @@
-"""The command line: all commands in the order of `ocw --help`, and those that run a market or read a tape.
+"""The command line: all commands in the order of `ocw --help`, and those that run a market.
 
 A command imports the code that does its work only when it runs, so that help and completion are fast, and `ocw doctor`
 can report a broken installation.
@@ -13,20 +13,10 @@ import typer
 
 from ocw_mcp import __version__
 from ocw_mcp.app.cli import books, clients, control, measure
-from ocw_mcp.app.cli.options import (
-    DiscontinuityOption,
-    IntervalOption,
-    JsonOption,
-    ProductOption,
-    RunRequest,
-    StampsOption,
-    StrictOption,
-    SymbolsOption,
-    group,
-    one_of,
-)
+from ocw_mcp.app.cli.options import RunRequest, option
 from ocw_mcp.app.cli.person import person
 from ocw_mcp.app.cli.policies import policies
+from ocw_mcp.app.cli.tapes import tape
 from ocw_mcp.app.output import say
 
 app = typer.Typer(
@@ -35,7 +25,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-tape = group("Recorded markets.")
 
 
 def _version(wanted: bool) -> None:
@@ -46,9 +35,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
+    version: Annotated[bool, option("--version", "Print the version.", callback=_version, is_eager=True)] = False,
 ) -> None:
     """Lets Claude trade crypto behind hard risk limits that no prompt can change."""
 
@@ -69,7 +56,7 @@ _TAPE_TO_RUN = Annotated[
 ]
 _STATE_OF_REPLAY = Annotated[
     Path | None,
-    typer.Option("--state", help="The book's state directory; the default is a temporary book that is not kept."),
+    option("--state", "The book's state directory; the default is a temporary book that is not kept."),
 ]
 _REPLAY = {name: each for name, each in _RUN.items() if name not in ("market", "seed", "speed", "serve")} | {
     "state": _RUN["state"].replace(annotation=_STATE_OF_REPLAY)
@@ -90,51 +77,6 @@ def replay(tape: str, **given: Any) -> None:
     from ocw_mcp.app.cli.runs import run_and_print
 
     run_and_print(RunRequest(tape, **given), tape_only=True)
-
-
-@tape.command("info")
-def tape_info(
-    path: Annotated[str, typer.Argument(help="A directory of the exchange's public archive, or one of its files.")],
-    as_json: JsonOption = False,
-    product: ProductOption = None,
-    interval: IntervalOption = None,
-    symbols: SymbolsOption = None,
-    strict: StrictOption = False,
-    discontinuity: DiscontinuityOption = None,
-    metrics_stamps: StampsOption = None,
-) -> None:
-    """Read a whole tape and show its rows, gaps, duplicates and disorder, and the streams that a replay would use."""
-    from ocw_mcp.app.cli import tapes
-    from ocw_mcp.app.parsing import tape_terms
-
-    terms = tape_terms(strict, discontinuity, metrics_stamps)
-    tapes.info_and_print(path, product, interval, symbols, terms, as_json=as_json)
-
-
-@tape.command("fetch")
-def tape_fetch(
-    symbol: Annotated[str, typer.Argument(help="Such as ETHUSDT.")],
-    first: Annotated[str, typer.Argument(metavar="FROM", help="The first day, 2026-03-09, or a month, 2026-03.")],
-    last: Annotated[str, typer.Argument(metavar="TO", help="The last day or month, included.")],
-    product: ProductOption = None,
-    interval: Annotated[str, typer.Option("--interval", help="Length of the candles: 1m, 15m, 1h.")] = "1m",
-    streams: Annotated[
-        str | None,
-        typer.Option(
-            "--streams",
-            help="Some of klines,metrics,fundingRate,aggTrades (spot: klines,aggTrades); "
-            "the default is all but aggTrades, which are large.",
-            autocompletion=one_of("klines", "metrics", "fundingRate", "aggTrades"),
-        ),
-    ] = None,
-    to: Annotated[Path, typer.Option("--to", help="The directory, laid out as the archive is.")] = Path("tapes"),
-    url: Annotated[str | None, typer.Option("--url", help="Another archive of the same layout.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Download a market from the exchange's public archive and check each file; run it again to continue it."""
-    from ocw_mcp.app.cli import fetching
-
-    fetching.fetch_and_print(symbol, first, last, product, interval, streams, to, url, as_json=as_json)
 
 
 for _command in (run, replay, *books.COMMANDS, *control.COMMANDS, measure.gate_report, clients.mcp):

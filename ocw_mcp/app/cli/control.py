@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ocw_mcp.app.cli.options import BookOption, JsonOption, group
+from ocw_mcp.app.cli.options import BookOption, JsonOption, group, option
 from ocw_mcp.app.output import say
 from ocw_mcp.domain.errors import SettingsError
 
@@ -32,12 +32,12 @@ def flatten(state: BookOption, as_json: JsonOption = False) -> None:
 
 def resume(
     state: BookOption,
-    paper: Annotated[bool, typer.Option("--paper", help="Confirm that a paper book may take new risk again.")] = False,
+    paper: Annotated[bool, option("--paper", "Confirm that a paper book may take new risk again.")] = False,
     accept_drawdown: Annotated[
         bool,
-        typer.Option(
+        option(
             "--accept-drawdown",
-            help="Confirm that equity fell beyond the drawdown limit; the next drawdown is measured from here.",
+            "Confirm that equity fell beyond the drawdown limit; the next drawdown is measured from here.",
         ),
     ] = False,
     as_json: JsonOption = False,
@@ -89,7 +89,7 @@ def takeover(
 def resume_agent(
     state: BookOption,
     symbol: Annotated[str | None, typer.Argument(help="Give only this symbol back to the agent.")] = None,
-    paper: Annotated[bool, typer.Option("--paper", help="Confirm it for a paper book, without passphrase.")] = False,
+    paper: Annotated[bool, option("--paper", "Confirm it for a paper book, without passphrase.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Let the agent continue, with every symbol. A person confirms it: --paper on paper, else the passphrase."""

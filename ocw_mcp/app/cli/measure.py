@@ -16,6 +16,7 @@ from ocw_mcp.app.cli.options import (
     SymbolsOption,
     group,
     one_of,
+    option,
     print_json,
 )
 from ocw_mcp.domain.errors import SettingsError
@@ -44,7 +45,7 @@ MONTH: Final = "30d"
 """The default length of a gate report on the simulated market, which has no end."""
 HOST: Final = "127.0.0.1"
 
-OneLineOption = Annotated[bool, typer.Option("--json", help="Print the JSON on one line. It is JSON in any case.")]
+OneLineOption = Annotated[bool, option("--json", "Print the JSON on one line. It is JSON in any case.")]
 
 
 @bench.callback(invoke_without_command=True)
@@ -75,11 +76,11 @@ for _name, _help in ENGINE.items():
 @bench.command("market")
 def market(
     tape: Annotated[
-        Path | None, typer.Option("--tape", help="Candles of the exchange's public archive to compare the market with.")
+        Path | None, option("--tape", "Candles of the exchange's public archive to compare the market with.")
     ] = None,
     as_json: JsonOption = False,
     picture: Annotated[
-        Path | None, typer.Option("--picture", help="Also draw the comparison into this PNG (needs ocw-mcp[plot]).")
+        Path | None, option("--picture", "Also draw the comparison into this PNG (needs ocw-mcp[plot]).")
     ] = None,
     product: ProductOption = None,
     interval: IntervalOption = None,
@@ -110,7 +111,7 @@ def gate_report(
     market: Annotated[str, typer.Argument(help="sim, or the path of a tape.", autocompletion=one_of("sim"))],
     for_: Annotated[
         str | None,
-        typer.Option("--for", help=f"Simulated time to run; the default is the whole tape, or {MONTH} of sim."),
+        option("--for", f"Simulated time to run; the default is the whole tape, or {MONTH} of sim."),
     ] = None,
     policies: PoliciesOption = None,
     policy: PolicyOption = "default",
@@ -188,13 +189,11 @@ def claude(
     character: Annotated[
         str,
         typer.Option(
-            "--character",
-            help="The behaviour of the answers; an unknown name lists all.",
-            autocompletion=_characters,
+            "--character", help="The behaviour of the answers; an unknown name lists all.", autocompletion=_characters
         ),
     ] = "trader",
-    port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="0 chooses a free port.")] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the character's random choices.")] = 1,
+    port: Annotated[int, option("--port", "0 chooses a free port.", min=0, max=65_535)] = 0,
+    seed: Annotated[int, option("--seed", "Seed of the character's random choices.")] = 1,
 ) -> None:
     """Serve a Messages API with a scripted character in place of a model, without a key or network; Ctrl-C ends it."""
     import asyncio

@@ -12,6 +12,7 @@ from ocw_mcp.app.resources import STATE, home, shipped
 from ocw_mcp.domain.errors import SettingsError
 
 MOST_ROWS = 10_000
+INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h")
 
 
 def group(text: str) -> typer.Typer:
@@ -22,6 +23,16 @@ def group(text: str) -> typer.Typer:
 def print_json(value: Any, *, indent: int | None = 2) -> None:
     """Print a value as JSON on standard output; without `indent` on one line."""
     typer.echo(json.dumps(value, indent=indent, allow_nan=False))
+
+
+def option(name: str, text: str, *values: str, **more: Any) -> Any:
+    """Return an option with a help text; a shell completes its `values`, and `more` are further arguments of typer."""
+    return typer.Option(name, help=text, autocompletion=one_of(*values) if values else None, **more)
+
+
+def state_option(text: str, **more: Any) -> Any:
+    """Return the option `--state`, whose value may also come from the environment."""
+    return option("--state", text, envvar=STATE, show_envvar=False, **more)
 
 
 def one_of(*values: str) -> Callable[[str], list[str]]:
@@ -57,87 +68,76 @@ def _rows(text: str | int) -> int:
 
 BookOption = Annotated[
     Path,
-    typer.Option(
-        "--state", envvar=STATE, show_envvar=False, default_factory=home, show_default=False,
-        help=f"The book's state directory, or {STATE}; the default is the book of `ocw mcp`, in your user data.",
+    state_option(
+        f"The book's state directory, or {STATE}; the default is the book of `ocw mcp`, in your user data.",
+        default_factory=home,
+        show_default=False,
     ),
-]  # fmt: skip
+]
 """The book of a command; it need not exist."""
-JsonOption = Annotated[bool, typer.Option("--json", help="Print only the result, as JSON on standard output.")]
+JsonOption = Annotated[bool, option("--json", "Print only the result, as JSON on standard output.")]
 LimitOption = Annotated[
-    int, typer.Option("--limit", parser=_rows, metavar="<int>", help="Show at most this many rows, the newest.")
+    int, option("--limit", "Show at most this many rows, the newest.", parser=_rows, metavar="<int>")
 ]
 PoliciesOption = Annotated[
-    Path | None,
-    typer.Option("--policies", help="A directory of policy files, or one file, in place of the shipped ones."),
+    Path | None, option("--policies", "A directory of policy files, or one file, in place of the shipped ones.")
 ]
 PolicyOption = Annotated[
     str, typer.Option("--policy", help="The policy file's name, without .toml.", autocompletion=_policy_names)
 ]
 ProductOption = Annotated[
     str | None,
-    typer.Option(
-        "--product", help="spot or um (USD-M futures), if the path does not show it. [default: um]",
-        autocompletion=one_of("spot", "um"),
-    ),
-]  # fmt: skip
+    option("--product", "spot or um (USD-M futures), if the path does not show it. [default: um]", "spot", "um"),
+]
 IntervalOption = Annotated[
     str | None,
-    typer.Option(
-        "--interval", help="Which candles to use, if a tape has several lengths: 1m, 15m, 1h.",
-        autocompletion=one_of("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h"),
-    ),
-]  # fmt: skip
-SymbolsOption = Annotated[str | None, typer.Option("--symbols", help="Use only these symbols: BTCUSDT,ETHUSDT.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")]
-StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first invalid row or file of a tape.")]
+    option("--interval", "Which candles to use, if a tape has several lengths: 1m, 15m, 1h.", *INTERVALS),
+]
+SymbolsOption = Annotated[str | None, option("--symbols", "Use only these symbols: BTCUSDT,ETHUSDT.")]
+SeedOption = Annotated[int, option("--seed", "Seed of the simulated market.")]
+StrictOption = Annotated[bool, option("--strict", "Stop at the first invalid row or file of a tape.")]
 DiscontinuityOption = Annotated[
     float | None,
-    typer.Option(
-        "--discontinuity", show_default=False,
-        help="A price that changes by more than this factor across a data gap ends the symbol. [default: 10]",
+    option(
+        "--discontinuity",
+        "A price that changes by more than this factor across a data gap ends the symbol. [default: 10]",
     ),
-]  # fmt: skip
+]
 StampsOption = Annotated[
     str | None,
-    typer.Option(
-        "--metrics-stamps", show_default=False, autocompletion=one_of("end", "beginning"),
-        help="Meaning of the time stamps of metrics: end or beginning of their five minutes, or the day from which on "
+    option(
+        "--metrics-stamps",
+        "Meaning of the time stamps of metrics: end or beginning of their five minutes, or the day from which on "
         "they are the beginning. [default: 2026-06-25]",
+        "end",
+        "beginning",
     ),
-]  # fmt: skip
+]
 
 
 class RunRequest(NamedTuple):
     """The options of `ocw run`. Those of `ocw replay` are made from them."""
 
-    market: Annotated[str, typer.Option("--market", help="sim, or the path of a tape.", autocompletion=one_of("sim"))]
+    market: Annotated[str, option("--market", "sim, or the path of a tape.", "sim")]
     agent: Annotated[
         str,
-        typer.Option(
-            "--agent", autocompletion=one_of("rules", "claude", "attached", "none", "reckless"),
-            help="Which agent decides: rules, claude, attached (an MCP client), none, or reckless to test the "
-            "policies.",
+        option(
+            "--agent",
+            "Which agent decides: rules, claude, attached (an MCP client), none, or reckless to test the policies.",
+            *("rules", "claude", "attached", "none", "reckless"),
         ),
-    ] = "rules"  # fmt: skip
-    for_: Annotated[
-        str | None, typer.Option("--for", help="Market time to run, from the last time of the book: 24h, 7d.")
-    ] = None
+    ] = "rules"
+    for_: Annotated[str | None, option("--for", "Market time to run, from the last time of the book: 24h, 7d.")] = None
     state: Annotated[
         Path | None,
-        typer.Option(
-            "--state", envvar=STATE, show_envvar=False,
-            help=f"The book's state directory, or {STATE}; the default is a temporary book that is not kept.",
-        ),
-    ] = None  # fmt: skip
+        state_option(f"The book's state directory, or {STATE}; the default is a temporary book that is not kept."),
+    ] = None
     as_json: JsonOption = False
     policies: PoliciesOption = None
     policy: PolicyOption = "default"
-    prompts: Annotated[
-        Path | None, typer.Option("--prompts", help="A directory of prompts, in place of the shipped ones.")
-    ] = None
+    prompts: Annotated[Path | None, option("--prompts", "A directory of prompts, in place of the shipped ones.")] = None
     env: Annotated[
-        Path | None, typer.Option("--env", help="A file of settings; environment variables take precedence over it.")
+        Path | None, option("--env", "A file of settings; environment variables take precedence over it.")
     ] = None
     product: ProductOption = None
     interval: IntervalOption = None
@@ -145,39 +145,34 @@ class RunRequest(NamedTuple):
     seed: SeedOption = 1
     speed: Annotated[
         str,
-        typer.Option(
-            "--speed", autocompletion=one_of("1", "60", "max"),
-            help="Simulated time divided by real time: 1 is real time, 60 is one hour per minute; max has no limit.",
+        option(
+            "--speed",
+            "Simulated time divided by real time: 1 is real time, 60 is one hour per minute; max has no limit.",
+            *("1", "60", "max"),
         ),
-    ] = "max"  # fmt: skip
+    ] = "max"
     picture: Annotated[
-        Path | None,
-        typer.Option("--picture", help="Draw prices, wakes and trades into this PNG (needs ocw-mcp[plot])."),
+        Path | None, option("--picture", "Draw prices, wakes and trades into this PNG (needs ocw-mcp[plot]).")
     ] = None
     serve: Annotated[
         str | None,
-        typer.Option("--serve", help="Serve the run to clients over HTTP and MCP: HOST:PORT, such as 127.0.0.1:8080."),
+        option("--serve", "Serve the run to clients over HTTP and MCP: HOST:PORT, such as 127.0.0.1:8080."),
     ] = None
     record: Annotated[
-        Path | None, typer.Option("--record", help="Record the requests to Claude and its answers, without any key.")
+        Path | None, option("--record", "Record the requests to Claude and its answers, without any key.")
     ] = None
     decisions: Annotated[
-        Path | None, typer.Option("--decisions", help="Take Claude's answers from such a recording, without a network.")
+        Path | None, option("--decisions", "Take Claude's answers from such a recording, without a network.")
     ] = None
-    memory: Annotated[
-        bool, typer.Option("--memory/--no-memory", help="Whether Claude remembers earlier trades and days.")
-    ] = True
+    memory: Annotated[bool, option("--memory/--no-memory", "Whether Claude remembers earlier trades and days.")] = True
     strict: StrictOption = False
     discontinuity: DiscontinuityOption = None
     metrics_stamps: StampsOption = None
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the report and warnings.")] = False
+    quiet: Annotated[bool, option("--quiet", "Print only the report and warnings.")] = False
     strategy: Annotated[
         str | None,
-        typer.Option(
-            "--strategy", help="Your own function decides: MODULE:FUNCTION, searched first in the current directory."
-        ),
+        option("--strategy", "Your own function decides: MODULE:FUNCTION, searched first in the current directory."),
     ] = None
     every: Annotated[
-        str | None,
-        typer.Option("--every", help="Wake the agent at fixed times, such as every 15m, and not by the gate."),
+        str | None, option("--every", "Wake the agent at fixed times, such as every 15m, and not by the gate.")
     ] = None

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption, group, print_json
+from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption, group, option, print_json
 from ocw_mcp.app.output import say
 from ocw_mcp.domain.errors import SettingsError
 
 UsedOption = Annotated[
-    Path | None, typer.Option("--state", help="Show how much of each limit this book uses, in place of a policy file.")
+    Path | None, option("--state", "Show how much of each limit this book uses, in place of a policy file.")
 ]
 
 policies = group("The policies: all limits.")
