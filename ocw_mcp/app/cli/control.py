@@ -48,7 +48,7 @@ def resume(
     """
     from ocw_mcp.app.cli import operate
 
-    operate.show(operate.resume(state, paper=paper, accept_drawdown=accept_drawdown), as_json=as_json)
+    operate.resume(state, paper=paper, accept_drawdown=accept_drawdown, as_json=as_json)
 
 
 def approve(id_: IdArgument, state: BookOption, as_json: JsonOption = False) -> None:
@@ -100,12 +100,11 @@ def resume_agent(
     _send(state, "agent-resume", as_json, subject)
 
 
-def _send(state: Path, verb: str, as_json: bool, subject: str = "", more: str = "") -> None:
-    """Send a command to the engine of a book, and print its result; `more` is another sentence for the operator."""
-    from ocw_mcp.app.cli import operate
+def _send(state: Path, verb: str, as_json: bool, subject: str = "", after: str = "") -> None:
+    from ocw_mcp.app.cli.operate import send_command
     from ocw_mcp.domain.steps import Verb
 
-    operate.show(operate.send_command(state, Verb(verb), subject, more), as_json=as_json)
+    send_command(state, Verb(verb), subject, as_json=as_json, after=after)
 
 
 def _answer(state: Path, id_: str, verb: str, as_json: bool) -> None:
