@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ocw_mcp.app.cli.options import BookOption, JsonOption, LimitOption, group, one_of, option, print_json, state_option
+from ocw_mcp.app.cli.options import (
+    BookOption,
+    JsonOption,
+    LimitOption,
+    group,
+    one_of,
+    option,
+    print_json,
+    print_parts,
+    state_option,
+)
 from ocw_mcp.app.output import say
 from ocw_mcp.app.resources import STATE
 
@@ -31,10 +41,8 @@ def status(state: BookOption, as_json: JsonOption = False) -> None:
     view = operate.status(state)
     if as_json:
         print_json(view)
-        return
-    from ocw_mcp.app.cli.tables import terminal
-
-    terminal().print(operate.status_text(view), soft_wrap=True)
+    else:
+        print_parts([operate.status_text(view)], soft_wrap=True)
 
 
 def positions(state: BookOption, as_json: JsonOption = False) -> None:
@@ -204,12 +212,8 @@ def _print(view: Any, text: "Iterable[RenderableType]", as_json: bool) -> None:
         from ocw_mcp.adapters.store.views.plain_json import jsonable
 
         print_json(jsonable(view))
-        return
-    from ocw_mcp.app.cli.tables import terminal
-
-    console = terminal()
-    for part in text:
-        console.print(part, crop=False)
+    else:
+        print_parts(text)
 
 
 COMMANDS = (status, positions, orders, trades, decisions, explain, watch, export, doctor)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocw_mcp import __version__
-from ocw_mcp.app.cli.options import BookOption, JsonOption, group, option, print_json, state_option
+from ocw_mcp.app.cli.options import BookOption, JsonOption, group, option, print_json, print_parts, state_option
 from ocw_mcp.app.output import say
 from ocw_mcp.app.resources import STATE, home
 from ocw_mcp.domain.errors import OcwError
@@ -143,7 +143,7 @@ def list_tokens(state: BookOption, as_json: JsonOption = False) -> None:
     if not rows:
         say("there is no token; make one with ocw token new --scope read")
         return
-    from ocw_mcp.app.cli.tables import Column, grid, terminal
+    from ocw_mcp.app.cli.tables import Column, grid
     from ocw_mcp.render.text import moment
 
     columns = (
@@ -151,7 +151,7 @@ def list_tokens(state: BookOption, as_json: JsonOption = False) -> None:
         Column("scope", [row.scope for row in rows]),
         Column("made (UTC)", [moment(row.created_at)[:16] for row in rows]),
     )
-    terminal().print(grid("Tokens", *columns))
+    print_parts([grid("Tokens", *columns)])
 
 
 def _shown(row: "TokenRow") -> dict[str, str | int]:

@@ -1,6 +1,6 @@
 """Commands that measure: `ocw bench`, `ocw gate-report`; and `ocw sandbox`, servers to test the engine against."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -18,11 +18,12 @@ from ocw_mcp.app.cli.options import (
     one_of,
     option,
     print_json,
+    print_parts,
 )
 from ocw_mcp.domain.errors import SettingsError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import RenderableType
 
 bench = typer.Typer(
     help="Measurements on this machine; without a name all of the engine's, which takes some minutes.",
@@ -90,7 +91,6 @@ def market(
     """Compare the simulated market with a tape: tails, volatility clustering, jumps, volume, time of day, range."""
     from ocw_mcp.app.bench.market import compare, table
     from ocw_mcp.app.bench.market import picture as pictures
-    from ocw_mcp.app.cli.tables import Clean
     from ocw_mcp.app.output import working
     from ocw_mcp.app.parsing import parse_product, parse_symbols
 
@@ -104,7 +104,7 @@ def market(
     if as_json:
         print_json(comparison.found, indent=None)
     else:
-        Clean(highlight=False, soft_wrap=True).print(table(comparison.found))
+        print_parts([table(comparison.found)], soft_wrap=True)
 
 
 def gate_report(
@@ -123,7 +123,6 @@ def gate_report(
 ) -> None:
     """Show how often the gate wakes on a market without trades, and which of the largest moves it misses."""
     from ocw_mcp.app import log
-    from ocw_mcp.app.cli.tables import Clean
     from ocw_mcp.app.gate_report import measure
     from ocw_mcp.app.markets import SIMULATED, open_market
     from ocw_mcp.app.output import working
@@ -141,41 +140,41 @@ def gate_report(
     if as_json:
         print_json(found, indent=None)
     else:
-        _show_gate_report(found, Clean(highlight=False, soft_wrap=True))
+        print_parts(_gate_report_text(found), soft_wrap=True)
 
 
-def _show_gate_report(found: dict[str, Any], console: "Console") -> None:
-    from rich.table import Table
-
+def _gate_report_text(found: dict[str, Any]) -> "Iterator[RenderableType]":
+    from ocw_mcp.app.cli.tables import Column, grid
     from ocw_mcp.domain.time import iso
 
     if not found["candles"]:
-        console.print("no candle closed, so there is nothing to report")
+        yield "no candle closed, so there is nothing to report"
         return
     span = f"{iso(found['from'])[:16]} to {iso(found['to'])[:16]}"
-    console.print(f"{', '.join(found['symbols'])}, {span} UTC: {found['days']} days, {found['candles']:,} candles")
+    yield f"{', '.join(found['symbols'])}, {span} UTC: {found['days']} days, {found['candles']:,} candles"
     gap = found["median_gap_min"]
     between = f", {gap:g} min between two wakes (median)" if gap is not None else ""
-    console.print(f"{found['skip_rate']:.2%} of evaluations skipped; {found['wakes_a_day']:g} wakes per day{between}")
-    reasons = ", ".join(f"{name} {count}" for name, count in found["reasons"].items())
-    console.print(f"wakes by reason: {reasons}", style="dim")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("moves over", "smallest", "moves", "missed", "by chance", "woken after"):
-        table.add_column(name, justify="left" if name == "moves over" else "right")
-    for each in found["moves"]:
-        least = [f"{share:.2%}" for share in sorted(each["least"].values())]
-        table.add_row(
-            each["over"],
-            least[0] if len(least) == 1 else f"{least[0]} to {least[-1]}" if least else "",
-            str(each["moves"]),
-            "" if each["miss_rate"] is None else f"{each['missed']} ({each['miss_rate']:.0%})",
-            f"{each['by_chance']:.0%}",
-            "" if each["median_delay_min"] is None else f"{each['median_delay_min']:g} min",
-        )
-    console.print(table)
-    console.print(
-        f"a move is one of the largest {found['largest']:.1%} of returns over a span, found with hindsight", style="dim"
+    yield f"{found['skip_rate']:.2%} of evaluations skipped; {found['wakes_a_day']:g} wakes per day{between}"
+    yield f"wakes by reason: {', '.join(f'{name} {count}' for name, count in found['reasons'].items())}"
+    rows = found["moves"]
+    missed = ["" if row["miss_rate"] is None else f"{row['missed']} ({row['miss_rate']:.0%})" for row in rows]
+    delays = [row["median_delay_min"] for row in rows]
+    yield grid(
+        "",
+        Column("moves over", [row["over"] for row in rows]),
+        Column("smallest", [_range_of(row["least"].values()) for row in rows], number=True),
+        Column("moves", [str(row["moves"]) for row in rows], number=True),
+        Column("missed", missed, number=True),
+        Column("by chance", [f"{row['by_chance']:.0%}" for row in rows], number=True),
+        Column("woken after", ["" if delay is None else f"{delay:g} min" for delay in delays], number=True),
     )
+    yield f"a move is one of the largest {found['largest']:.1%} of returns over a span, found with hindsight"
+
+
+def _range_of(shares: Iterable[float]) -> str:
+    """Return the least and the greatest of some shares, or the only one."""
+    found = sorted(shares)
+    return " to ".join(f"{share:.2%}" for share in dict.fromkeys((*found[:1], *found[-1:])))
 
 
 def _characters(incomplete: str) -> list[str]:

@@ -2,14 +2,17 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from ocw_mcp.app.resources import STATE, home, shipped
 from ocw_mcp.domain.errors import SettingsError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 MOST_ROWS = 10_000
 INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h")
@@ -23,6 +26,15 @@ def group(text: str) -> typer.Typer:
 def print_json(value: Any, *, indent: int | None = 2) -> None:
     """Print a value as JSON on standard output; without `indent` on one line."""
     typer.echo(json.dumps(value, indent=indent, allow_nan=False))
+
+
+def print_parts(parts: "Iterable[RenderableType]", *, soft_wrap: bool = False) -> None:
+    """Print texts and tables on standard output; with `soft_wrap` only the terminal itself breaks long lines."""
+    from ocw_mcp.app.cli.tables import terminal
+
+    console = terminal()
+    for part in parts:
+        console.print(part, crop=False, soft_wrap=soft_wrap)
 
 
 def option(name: str, text: str, *values: str, **more: Any) -> Any:

@@ -28,7 +28,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\
 
 
 class Column(NamedTuple):
-    """A column's head and cells; a number's cells come from `amounts` or `money`."""
+    """A column's head and cells. The cells of a number are aligned at the right."""
 
     head: str
     cells: Sequence[str]
@@ -71,23 +71,21 @@ class Grid(Table):
 
 def grid(title: str, *columns: Column) -> Table:
     """Return a table without borders."""
-    table = Grid(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table = Grid(
+        title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False
+    )
+    cells = []
     for column in columns:
-        # Numbers are padded with blanks already, so that their decimal points are aligned.
-        head = column.head.rjust(max(map(len, column.cells), default=0)) if column.number else column.head
-        width = max(map(cell_len, (head, *column.cells)))
+        width = max(map(cell_len, (column.head, *column.cells)))
         table.least += 2 + (min(width, LEAST_WRAPPED) if column.wraps else width)
-        table.add_column(head, header_style="dim", no_wrap=not column.wraps, overflow="fold")
+        align = width if column.number else 0
+        table.add_column(column.head.rjust(align), header_style="dim", no_wrap=not column.wraps, overflow="fold")
+        styles = column.styles or [""] * len(column.cells)
+        cells.append([Text(text.rjust(align), style) for text, style in zip(column.cells, styles, strict=True)])
     table.least -= 2
-    for row in zip(*map(_cells, columns), strict=True):
+    for row in zip(*cells, strict=True):
         table.add_row(*row)
     return table
-
-
-def _cells(column: Column) -> list[Text]:
-    pad = len(column.head) if column.number else 0
-    styles = column.styles or [""] * len(column.cells)
-    return [Text(cell.rjust(pad), style) for cell, style in zip(column.cells, styles, strict=True)]
 
 
 def gains(head: str, values: Iterable[Decimal | None]) -> Column:
@@ -97,23 +95,15 @@ def gains(head: str, values: Iterable[Decimal | None]) -> Column:
 
 
 def amounts(values: Iterable[Decimal | None]) -> list[str]:
-    """Return exact quantities or prices as texts, aligned at the decimal point."""
+    """Return exact quantities or prices as texts, which are aligned at the decimal point if they end in one column."""
     texts = ["-" if value is None else plain(value) for value in values]
-    after = max((len(text.partition(".")[2]) for text in texts), default=0)
-    room = after + 1 if after else 0
-    padded = []
-    for text in texts:
-        whole, point, fraction = text.partition(".")
-        padded.append(whole + (point + fraction).ljust(room))
-    width = max(map(len, padded), default=0)
-    return [text.rjust(width) for text in padded]
+    room = max((len(text) - len(text.partition(".")[0]) for text in texts), default=0)
+    return [text.ljust(len(text.partition(".")[0]) + room) for text in texts]
 
 
 def money(values: Iterable[Decimal | None], *, signed: bool = False) -> list[str]:
-    """Return amounts of quote currency as texts, rounded to the cent and aligned."""
-    texts = ["-" if value is None else cents(value, signed=signed) for value in values]
-    width = max(map(len, texts), default=0)
-    return [text.rjust(width) for text in texts]
+    """Return amounts of quote currency as texts, rounded to the cent."""
+    return ["-" if value is None else cents(value, signed=signed) for value in values]
 
 
 def more(count: int, rows: str) -> list[str]:

@@ -18,6 +18,7 @@ from ocw_mcp.app.cli.options import (
     group,
     option,
     print_json,
+    print_parts,
 )
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, iso
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 _NAMED = 5
 """The most file names in one line; --json lists all."""
-_WIDTH = 140
-"""The least width of the table, in columns: a narrower terminal wraps its lines, and no cell is cut."""
 
 tape = group("Recorded markets.")
 
@@ -55,7 +54,6 @@ def info(
     A tape with a fault is shown up to the fault, and the command ends with an error.
     """
     from ocw_mcp.adapters.feeds.tape.info import inspect
-    from ocw_mcp.app.cli.tables import Clean
     from ocw_mcp.app.output import working
     from ocw_mcp.app.parsing import parse_product, parse_symbols, tape_terms
 
@@ -66,10 +64,7 @@ def info(
     if as_json:
         print_json(_view(found), indent=None)
     else:
-        console = Clean(highlight=False, soft_wrap=True)
-        console.width = max(console.width, _WIDTH)
-        for part in _parts(found):
-            console.print(part)
+        print_parts(_parts(found), soft_wrap=True)
     faults = [each for each in found.streams if each.fault and each.interval != "1mo"]
     if faults:
         more = f" (and {len(faults) - 1} more streams stop at a fault)" if len(faults) > 1 else ""
@@ -99,26 +94,23 @@ def _parts(found: "TapeInfo") -> "Iterator[RenderableType]":
     yield _replay(found.replay)
 
 
-def _streams(streams: "Sequence[StreamInfo]") -> "Table":
-    from rich.table import Table
+def _streams(rows: "Sequence[StreamInfo]") -> "Table":
+    from ocw_mcp.app.cli.tables import Column, grid
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("symbol", "stream", "files", "rows", "from … to (UTC)", "gaps", "duplicates", "disorder", "empty"):
-        is_text = name in ("symbol", "stream", "from … to (UTC)")
-        table.add_column(name, no_wrap=is_text, justify="left" if is_text else "right")
-    table.add_column("replay")
-    for each in streams:
-        counts = (each.gaps.count, each.duplicates, each.disordered, each.empty)
-        table.add_row(
-            f"{each.symbol} {each.product or ''}".rstrip(),
-            f"{each.stream} {each.interval or ''}".rstrip(),
-            f"{each.files:,}",
-            f"{each.rows:,}",
-            "no row" if each.first is None or each.last is None else f"{iso(each.first)} … {iso(each.last)}",
-            *(f"{count:,}" for count in counts),
-            "-" if not each.used else "stops" if each.fault else "used",
-        )
-    return table
+    spans = [None if row.first is None or row.last is None else f"{iso(row.first)} … {iso(row.last)}" for row in rows]
+    return grid(
+        "",
+        Column("symbol", [f"{row.symbol} {row.product or ''}".rstrip() for row in rows]),
+        Column("stream", [f"{row.stream} {row.interval or ''}".rstrip() for row in rows]),
+        Column("files", [f"{row.files:,}" for row in rows], number=True),
+        Column("rows", [f"{row.rows:,}" for row in rows], number=True),
+        Column("from … to (UTC)", [span or "no row" for span in spans]),
+        Column("gaps", [f"{row.gaps.count:,}" for row in rows], number=True),
+        Column("duplicates", [f"{row.duplicates:,}" for row in rows], number=True),
+        Column("disorder", [f"{row.disordered:,}" for row in rows], number=True),
+        Column("empty", [f"{row.empty:,}" for row in rows], number=True),
+        Column("replay", ["-" if not row.used else "stops" if row.fault else "used" for row in rows]),
+    )
 
 
 def _name(stream: "StreamInfo") -> str:
