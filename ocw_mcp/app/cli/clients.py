@@ -120,7 +120,7 @@ def new_token(
     import time
 
     from ocw_mcp.adapters.control.tokens import add_token
-    from ocw_mcp.app.cli.person import require_state_directory
+    from ocw_mcp.app.cli.control import require_state_directory
 
     require_state_directory(state)
     token, row = add_token(state, scope, name, time.time_ns() // 1_000_000)  # noqa: TID251 - a date for people

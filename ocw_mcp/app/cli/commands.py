@@ -1,4 +1,4 @@
-"""The command line: all commands in the order of `ocw --help`, and those that run a market.
+"""The command line: all commands in the order of `ocw --help`, and those on runs and policies.
 
 A command imports the code that does its work only when it runs, so that help and completion are fast, and `ocw doctor`
 can report a broken installation.
@@ -13,11 +13,10 @@ import typer
 
 from ocw_mcp import __version__
 from ocw_mcp.app.cli import books, clients, control, measure
-from ocw_mcp.app.cli.options import RunRequest, option
-from ocw_mcp.app.cli.person import person
-from ocw_mcp.app.cli.policies import policies
+from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption, RunRequest, group, option, print_json
 from ocw_mcp.app.cli.tapes import tape
 from ocw_mcp.app.output import say
+from ocw_mcp.domain.errors import SettingsError
 
 app = typer.Typer(
     help="Lets Claude trade crypto behind hard risk limits that no prompt can change.",
@@ -25,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+policies = group("The policies: all limits.")
 
 
 def _version(wanted: bool) -> None:
@@ -79,11 +79,63 @@ def replay(tape: str, **given: Any) -> None:
     run_and_print(RunRequest(tape, **given), tape_only=True)
 
 
+@policies.command("check")
+def check_policies(
+    file: Annotated[Path, typer.Argument(metavar="PATH", help="A policy file, or a directory of them.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check a policy file, or each file of a directory; all problems are listed together."""
+    from ocw_mcp.app.policy_loader import load_policies
+
+    files = sorted(file.glob("*.toml")) if file.is_dir() else []
+    problems: list[str] = []
+    for each in files or [file]:
+        try:
+            loaded = load_policies(each)
+        except SettingsError as error:
+            problems.append(str(error))
+            continue
+        said = {"ok": True, "file": loaded.source_name, "name": loaded.policies.name, "hash": loaded.hash}
+        if as_json:
+            print_json(said | {"remarks": loaded.remarks}, indent=None)
+        else:
+            say("\n".join([f"{loaded.source_name} is a valid policy file: hash {loaded.hash}", *loaded.remarks]))
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+@policies.command("show")
+def show_policies(
+    state: Annotated[
+        Path | None,
+        option("--state", "Show how much of each limit this book uses, in place of a policy file."),
+    ] = None,
+    file: PoliciesOption = None,
+    policy: PolicyOption = "default",
+    as_json: JsonOption = False,
+) -> None:
+    """Show a policy file with the meaning of each key; or, with --state, how much of each limit a book uses."""
+    from ocw_mcp.app import policies_view
+    from ocw_mcp.app.cli.tables import Clean
+    from ocw_mcp.app.policy_loader import load_policies
+
+    console = Clean(highlight=False)
+    if state is not None:
+        view = policies_view.of_book(state)
+        print_json(view) if as_json else console.print(policies_view.book_table(view))
+        return
+    loaded = load_policies(file, policy)
+    if as_json:
+        print_json(policies_view.of_file(loaded))
+    else:
+        console.print(policies_view.file_table(loaded))
+
+
 for _command in (run, replay, *books.COMMANDS, *control.COMMANDS, measure.gate_report, clients.mcp):
     app.command()(_command)
 for _name, _group in {
     "agent": control.agent,
-    "passphrase": person,
+    "passphrase": control.passphrases,
     "token": clients.tokens,
     "install": clients.install,
     "policies": policies,

@@ -6,20 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from ocw_mcp.app.cli.options import (
-    IntervalOption,
-    JsonOption,
-    PoliciesOption,
-    PolicyOption,
-    ProductOption,
-    SeedOption,
-    SymbolsOption,
-    group,
-    one_of,
-    option,
-    print_json,
-    print_parts,
-)
+from ocw_mcp.app.cli import options
+from ocw_mcp.app.cli.options import group, one_of, option, print_json, print_parts
 from ocw_mcp.domain.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -79,14 +67,14 @@ def market(
     tape: Annotated[
         Path | None, option("--tape", "Candles of the exchange's public archive to compare the market with.")
     ] = None,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
     picture: Annotated[
         Path | None, option("--picture", "Also draw the comparison into this PNG (needs ocw-mcp[plot]).")
     ] = None,
-    product: ProductOption = None,
-    interval: IntervalOption = None,
-    symbols: SymbolsOption = None,
-    seed: SeedOption = 1,
+    product: options.ProductOption = None,
+    interval: options.IntervalOption = None,
+    symbols: options.SymbolsOption = None,
+    seed: options.SeedOption = 1,
 ) -> None:
     """Compare the simulated market with a tape: tails, volatility clustering, jumps, volume, time of day, range."""
     from ocw_mcp.app.bench.market import compare, table
@@ -113,13 +101,13 @@ def gate_report(
         str | None,
         option("--for", f"Simulated time to run; the default is the whole tape, or {MONTH} of sim."),
     ] = None,
-    policies: PoliciesOption = None,
-    policy: PolicyOption = "default",
-    product: ProductOption = None,
-    interval: IntervalOption = None,
-    symbols: SymbolsOption = None,
-    seed: SeedOption = 1,
-    as_json: JsonOption = False,
+    policies: options.PoliciesOption = None,
+    policy: options.PolicyOption = "default",
+    product: options.ProductOption = None,
+    interval: options.IntervalOption = None,
+    symbols: options.SymbolsOption = None,
+    seed: options.SeedOption = 1,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Show how often the gate wakes on a market without trades, and which of the largest moves it misses."""
     from ocw_mcp.app import log

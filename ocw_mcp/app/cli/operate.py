@@ -15,9 +15,9 @@ from ocw_mcp.adapters.store.lock import is_locked
 from ocw_mcp.adapters.store.reader import read_book
 from ocw_mcp.adapters.store.views.plain_json import jsonable
 from ocw_mcp.adapters.store.views.thinking import ThinkingCost
+from ocw_mcp.app.cli.control import ask_passphrase, require_terminal, typed
 from ocw_mcp.app.cli.lists import spent_text
 from ocw_mcp.app.cli.options import print_json
-from ocw_mcp.app.cli.person import ask_passphrase, require_terminal, typed
 from ocw_mcp.app.output import STATE_STYLES, clean, gain_style, say
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.money import plain

@@ -7,19 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ocw_mcp.app.cli.options import (
-    DiscontinuityOption,
-    IntervalOption,
-    JsonOption,
-    ProductOption,
-    StampsOption,
-    StrictOption,
-    SymbolsOption,
-    group,
-    option,
-    print_json,
-    print_parts,
-)
+from ocw_mcp.app.cli import options
+from ocw_mcp.app.cli.options import group, option, print_json, print_parts
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, iso
 
@@ -41,13 +30,13 @@ tape = group("Recorded markets.")
 @tape.command()
 def info(
     path: Annotated[Path, typer.Argument(help="A directory of the exchange's public archive, or one of its files.")],
-    as_json: JsonOption = False,
-    product: ProductOption = None,
-    interval: IntervalOption = None,
-    symbols: SymbolsOption = None,
-    strict: StrictOption = False,
-    discontinuity: DiscontinuityOption = None,
-    metrics_stamps: StampsOption = None,
+    as_json: options.JsonOption = False,
+    product: options.ProductOption = None,
+    interval: options.IntervalOption = None,
+    symbols: options.SymbolsOption = None,
+    strict: options.StrictOption = False,
+    discontinuity: options.DiscontinuityOption = None,
+    metrics_stamps: options.StampsOption = None,
 ) -> None:
     """Read a whole tape and show its rows, gaps, duplicates and disorder, and the streams that a replay would use.
 
@@ -193,7 +182,7 @@ def fetch(
     symbol: Annotated[str, typer.Argument(help="Such as ETHUSDT.")],
     first: Annotated[str, typer.Argument(metavar="FROM", help="The first day, 2026-03-09, or a month, 2026-03.")],
     last: Annotated[str, typer.Argument(metavar="TO", help="The last day or month, included.")],
-    product: ProductOption = None,
+    product: options.ProductOption = None,
     interval: Annotated[str, option("--interval", "Length of the candles: 1m, 15m, 1h.")] = "1m",
     streams: Annotated[
         str | None,
@@ -206,7 +195,7 @@ def fetch(
     ] = None,
     to: Annotated[Path, option("--to", "The directory, laid out as the archive is.")] = Path("tapes"),
     url: Annotated[str | None, option("--url", "Another archive of the same layout.")] = None,
-    as_json: JsonOption = False,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Download a market from the exchange's public archive and check each file; run it again to continue it."""
     import time
