@@ -29,7 +29,12 @@ def main() -> None:
             if sys.platform not in SYSTEMS:
                 _print_error(f"the system {sys.platform} is not supported; use Linux or macOS, or Windows through WSL")
                 sys.exit(USAGE_ERROR)
-            _command()
+            from ocw_mcp.app.terminal import asks_for_passphrase, silent  # needs a module that Windows lacks
+
+            sys.argv[1:] = map(_option, sys.argv[1:])
+            # Echo is off before a command is imported: that takes half a second, and the operator may type meanwhile.
+            with silent() if asks_for_passphrase(sys.argv[1:]) else nullcontext():
+                dispatch()
         finally:
             sys.stdout.flush()
     except OSError as error:
@@ -49,15 +54,6 @@ def _option(argument: str) -> str:
         return argument
     name, equals, value = argument.partition("=")
     return f"{clean(name)}{equals}{value}"
-
-
-def _command() -> None:
-    from ocw_mcp.app.terminal import asks_for_passphrase, silent
-
-    sys.argv[1:] = map(_option, sys.argv[1:])
-    # Echo is off from the start: the import of a command takes half a second, and the operator may type meanwhile.
-    with silent() if asks_for_passphrase(sys.argv[1:]) else nullcontext():
-        dispatch()
 
 
 def dispatch() -> None:

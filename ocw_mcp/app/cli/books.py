@@ -94,8 +94,7 @@ def decisions(
 
 def explain(
     id_: Annotated[
-        str,
-        typer.Argument(metavar="ID", help="A wake (12), an order (order:3, 3-e-0, its client id) or a refusal."),
+        str, typer.Argument(metavar="ID", help="A wake (12), an order (order:3, 3-e-0, its client id) or a refusal.")
     ],
     state: BookOption,
     as_json: JsonOption = False,
@@ -108,8 +107,7 @@ def explain(
 
 
 def watch(
-    state: BookOption,
-    once: Annotated[bool, option("--once", "Draw once and exit, as without a terminal.")] = False,
+    state: BookOption, once: Annotated[bool, option("--once", "Draw once and exit, as without a terminal.")] = False
 ) -> None:
     """Show a book in the terminal and update it every second; q quits. The engine is not affected."""
     from ocw_mcp.app.cli.tables import terminal
@@ -128,10 +126,7 @@ def export(
         ),
     ],
     state: BookOption,
-    format_: Annotated[
-        str,
-        option("--format", "csv, or parquet (needs ocw-mcp[parquet]).", "csv", "parquet"),
-    ] = "csv",
+    format_: Annotated[str, option("--format", "csv, or parquet (needs ocw-mcp[parquet]).", "csv", "parquet")] = "csv",
     output: Annotated[Path | None, option("--output", "A file; without it CSV on standard output.")] = None,
 ) -> None:
     """Write a table of a book for other programs: exact amounts, UTC times with milliseconds, oldest row first."""
@@ -150,10 +145,7 @@ def export(
 
 
 def doctor(
-    state: Annotated[
-        Path | None,
-        state_option(f"Also check this book; or set {STATE}."),
-    ] = None,
+    state: Annotated[Path | None, state_option(f"Also check this book; or set {STATE}.")] = None,
     env: Annotated[Path | None, option("--env", "A file of settings, as for ocw run.")] = None,
     policies: Annotated[Path | None, option("--policies", "Policies in place of the shipped ones.")] = None,
     as_json: JsonOption = False,

@@ -110,8 +110,7 @@ def claude_code(state: BookOption, read_only: ReadOnlyOption = False) -> None:
 def new_token(
     state: BookOption,
     scope: Annotated[
-        str,
-        option("--scope", "read, trade (includes read), or operate (includes trade).", "read", "trade", "operate"),
+        str, option("--scope", "read, trade (includes read), or operate (includes trade).", "read", "trade", "operate")
     ] = "read",
     name: Annotated[str | None, option("--name", "The name of its client in orders and logs.")] = None,
     as_json: JsonOption = False,

@@ -55,8 +55,7 @@ _TAPE_TO_RUN = Annotated[
     str, typer.Argument(help="Candles of the exchange's public archive: a directory, zip, csv or csv.gz.")
 ]
 _STATE_OF_REPLAY = Annotated[
-    Path | None,
-    option("--state", "The book's state directory; the default is a temporary book that is not kept."),
+    Path | None, option("--state", "The book's state directory; the default is a temporary book that is not kept.")
 ]
 _REPLAY = {name: each for name, each in _RUN.items() if name not in ("market", "seed", "speed", "serve")} | {
     "state": _RUN["state"].replace(annotation=_STATE_OF_REPLAY)
@@ -107,8 +106,7 @@ def check_policies(
 @policies.command("show")
 def show_policies(
     state: Annotated[
-        Path | None,
-        option("--state", "Show how much of each limit this book uses, in place of a policy file."),
+        Path | None, option("--state", "Show how much of each limit this book uses, in place of a policy file.")
     ] = None,
     file: PoliciesOption = None,
     policy: PolicyOption = "default",

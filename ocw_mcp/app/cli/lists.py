@@ -131,10 +131,7 @@ def _refusals_grid(rows: list[RefusalRow], approvals: Mapping[str | None, str]) 
         Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
         Column("order", [order_text(row) for row in rows]),
         Column(
-            "refused for",
-            [_refused_for(row, approvals) for row in rows],
-            wraps=True,
-            styles=["yellow"] * len(rows),
+            "refused for", [_refused_for(row, approvals) for row in rows], wraps=True, styles=["yellow"] * len(rows)
         ),
         Column("by", [printable(row.principal) for row in rows], wraps=True),
     )

@@ -98,8 +98,7 @@ def market(
 def gate_report(
     market: Annotated[str, typer.Argument(help="sim, or the path of a tape.", autocompletion=one_of("sim"))],
     for_: Annotated[
-        str | None,
-        option("--for", f"Simulated time to run; the default is the whole tape, or {MONTH} of sim."),
+        str | None, option("--for", f"Simulated time to run; the default is the whole tape, or {MONTH} of sim.")
     ] = None,
     policies: options.PoliciesOption = None,
     policy: options.PolicyOption = "default",

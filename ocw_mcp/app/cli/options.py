@@ -102,8 +102,7 @@ ProductOption = Annotated[
     option("--product", "spot or um (USD-M futures), if the path does not show it. [default: um]", "spot", "um"),
 ]
 IntervalOption = Annotated[
-    str | None,
-    option("--interval", "Which candles to use, if a tape has several lengths: 1m, 15m, 1h.", *INTERVALS),
+    str | None, option("--interval", "Which candles to use, if a tape has several lengths: 1m, 15m, 1h.", *INTERVALS)
 ]
 SymbolsOption = Annotated[str | None, option("--symbols", "Use only these symbols: BTCUSDT,ETHUSDT.")]
 SeedOption = Annotated[int, option("--seed", "Seed of the simulated market.")]
@@ -167,8 +166,7 @@ class RunRequest(NamedTuple):
         Path | None, option("--picture", "Draw prices, wakes and trades into this PNG (needs ocw-mcp[plot]).")
     ] = None
     serve: Annotated[
-        str | None,
-        option("--serve", "Serve the run to clients over HTTP and MCP: HOST:PORT, such as 127.0.0.1:8080."),
+        str | None, option("--serve", "Serve the run to clients over HTTP and MCP: HOST:PORT, such as 127.0.0.1:8080.")
     ] = None
     record: Annotated[
         Path | None, option("--record", "Record the requests to Claude and its answers, without any key.")

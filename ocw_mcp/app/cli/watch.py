@@ -34,12 +34,12 @@ def watch(state: Path, console: Console, *, once: bool, wait: Callable[[float], 
     at the start.
     """
     if once or not console.is_terminal:
-        console.print(picture(read_live_summary(state, ROWS_ONCE)), crop=False)
+        console.print(_screen(state, ROWS_ONCE), crop=False)
         return
     last: RenderableType = ""
     try:
         with _interrupted_by_signals(), keys() as typed:
-            last = picture(read_live_summary(state, _rows(console)))
+            last = _screen(state, _rows(console))
             with Live(last, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
                 while True:
                     live.update(Group(last, Text("\nq quits", "dim")), refresh=True)
@@ -65,17 +65,16 @@ def _interrupted_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def picture(glance: LiveSummary) -> RenderableType:
-    """Return the whole screen of a book."""
-    return Group(*_parts(glance))
-
-
 def _again(state: Path, console: Console, last: RenderableType) -> RenderableType:
     """Return the next screen; if the book cannot be read, the last screen with the reason above it."""
     try:
-        return picture(read_live_summary(state, _rows(console)))
+        return _screen(state, _rows(console))
     except OcwError as error:
         return Group(Text(printable(f"cannot be read now: {error}"), style="red"), last)
+
+
+def _screen(state: Path, rows: int) -> RenderableType:
+    return Group(*_parts(read_live_summary(state, rows)))
 
 
 def _rows(console: Console) -> int:
