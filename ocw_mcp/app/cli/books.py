@@ -3,8 +3,9 @@
 import os
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -15,8 +16,7 @@ from ocw_mcp.app.cli.options import (
     group,
     one_of,
     option,
-    print_json,
-    print_parts,
+    print_result,
     state_option,
 )
 from ocw_mcp.app.output import say
@@ -39,10 +39,7 @@ def status(state: BookOption, as_json: JsonOption = False) -> None:
     from ocw_mcp.app.cli import operate
 
     view = operate.status(state)
-    if as_json:
-        print_json(view)
-    else:
-        print_parts([operate.status_text(view)], soft_wrap=True)
+    print_result(view, [operate.status_text(view)], as_json)
 
 
 def positions(state: BookOption, as_json: JsonOption = False) -> None:
@@ -84,12 +81,8 @@ def decisions(
     from ocw_mcp.adapters.store.views.decisions import find_decisions
     from ocw_mcp.app.cli.lists import decisions_text
 
-    _show(
-        state,
-        lambda db, _book: find_decisions(db, limit, acted=acted),
-        lambda page: decisions_text(page, acted=acted),
-        as_json,
-    )
+    text = partial(decisions_text, acted=acted)
+    _show(state, lambda db, _book: find_decisions(db, limit, acted=acted), text, as_json)
 
 
 def explain(
@@ -151,12 +144,15 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Check the installation, the settings and a book. Each check is ok, a warning or a problem; a problem exits 1."""
+    import msgspec
+
     from ocw_mcp.app.cli.lists import checks_text
     from ocw_mcp.app.views.checks import CheckVerdict, examine
 
     found = examine(state, env, policies, os.environ)
     sound = all(check.verdict is not CheckVerdict.PROBLEM for check in found)
-    _print({"ok": sound, "checks": found}, checks_text(found), as_json)
+    checks = msgspec.to_builtins(found)
+    print_result({"ok": sound, "checks": checks}, checks_text(found), as_json, soft_wrap=False)
     if not sound:
         raise typer.Exit(1)
 
@@ -178,10 +174,7 @@ def verify(
 
     with working("checking the journal", quiet=as_json) as show_progress:
         found = verify_book(state, head, lambda rows: show_progress(f"checking the journal: {rows:,} rows"))
-    if as_json:
-        print_json(msgspec.to_builtins(found))
-    else:
-        say(verification_text(found))
+    print_result(msgspec.to_builtins(found), [verification_text(found)], as_json)
     if not found.ok:
         raise typer.Exit(1)
 
@@ -194,18 +187,10 @@ def _show(
 ) -> None:
     """Read a view of a book, and print it as text or as JSON."""
     from ocw_mcp.adapters.store.reader import ask_book
+    from ocw_mcp.adapters.store.views.plain_json import jsonable
 
     view = ask_book(state, find)
-    _print(view, text(view), as_json)
-
-
-def _print(view: Any, text: "Iterable[RenderableType]", as_json: bool) -> None:
-    if as_json:
-        from ocw_mcp.adapters.store.views.plain_json import jsonable
-
-        print_json(jsonable(view))
-    else:
-        print_parts(text)
+    print_result(jsonable(view) if as_json else None, text(view), as_json, soft_wrap=False)
 
 
 COMMANDS = (status, positions, orders, trades, decisions, explain, watch, export, doctor)

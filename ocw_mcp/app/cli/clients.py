@@ -3,18 +3,21 @@
 `ocw mcp` is started by Claude Desktop and Claude Code, which wait for its list of tools: this file imports little.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ocw_mcp import __version__
-from ocw_mcp.app.cli.options import BookOption, JsonOption, group, option, print_json, print_parts, state_option
+from ocw_mcp.app.cli.options import BookOption, JsonOption, group, option, print_json, print_result, state_option
 from ocw_mcp.app.output import say
 from ocw_mcp.app.resources import STATE, home
 from ocw_mcp.domain.errors import OcwError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from ocw_mcp.adapters.control.tokens import TokenRow
 
 install = group("Register OCW with Claude Desktop or Claude Code; no key is written.")
@@ -136,21 +139,22 @@ def list_tokens(state: BookOption, as_json: JsonOption = False) -> None:
     from ocw_mcp.adapters.control.tokens import read_tokens
 
     rows = read_tokens(state)
-    if as_json:
-        print_json({"tokens": [_shown(row) for row in rows]})
-        return
-    if not rows:
-        say("there is no token; make one with ocw token new --scope read")
-        return
+    print_result({"tokens": [_shown(row) for row in rows]}, _tokens_text(rows), as_json)
+
+
+def _tokens_text(rows: "list[TokenRow]") -> "Iterator[RenderableType]":
     from ocw_mcp.app.cli.tables import Column, grid
     from ocw_mcp.render.text import moment
 
-    columns = (
+    if not rows:
+        yield "there is no token; make one with ocw token new --scope read"
+        return
+    yield grid(
+        "Tokens",
         Column("name", [row.name for row in rows]),
         Column("scope", [row.scope for row in rows]),
         Column("made (UTC)", [moment(row.created_at)[:16] for row in rows]),
     )
-    print_parts([grid("Tokens", *columns)])
 
 
 def _shown(row: "TokenRow") -> dict[str, str | int]:
@@ -178,7 +182,4 @@ def revoke(
     from ocw_mcp.adapters.control.tokens import revoke_token
 
     revoke_token(state, name)
-    if as_json:
-        print_json({"revoked": name})
-    else:
-        say(f"token {name} is revoked")
+    print_result({"revoked": name}, [f"token {name} is revoked"], as_json)

@@ -5,7 +5,6 @@ can report a broken installation.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,16 +39,21 @@ def _root(
     """Lets Claude trade crypto behind hard risk limits that no prompt can change."""
 
 
-def _taking(parameters: Iterable[inspect.Parameter]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator: the command line offers these parameters for a function that takes `**given`."""
+def run(**given: Any) -> None:
+    """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
+    from ocw_mcp.app.cli.runs import run_and_print
 
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        function.__signature__ = inspect.Signature(list(parameters))  # type: ignore[attr-defined]
-        return function
-
-    return decorate
+    run_and_print(RunRequest(**given))
 
 
+def replay(tape: str, **given: Any) -> None:
+    """Run a tape from its beginning to its end, as fast as possible."""
+    from ocw_mcp.app.cli.runs import run_and_print
+
+    run_and_print(RunRequest(tape, **given), tape_only=True)
+
+
+# typer takes the options of a command from its signature.
 _RUN = inspect.signature(RunRequest).parameters
 _TAPE_TO_RUN = Annotated[
     str, typer.Argument(help="Candles of the exchange's public archive: a directory, zip, csv or csv.gz.")
@@ -60,22 +64,9 @@ _STATE_OF_REPLAY = Annotated[
 _REPLAY = {name: each for name, each in _RUN.items() if name not in ("market", "seed", "speed", "serve")} | {
     "state": _RUN["state"].replace(annotation=_STATE_OF_REPLAY)
 }
-
-
-@_taking(_RUN.values())
-def run(**given: Any) -> None:
-    """Run a book on paper: on the simulated market, or on a tape. Ctrl-C stops it, with a report."""
-    from ocw_mcp.app.cli.runs import run_and_print
-
-    run_and_print(RunRequest(**given))
-
-
-@_taking([_RUN["market"].replace(name="tape", annotation=_TAPE_TO_RUN), *_REPLAY.values()])
-def replay(tape: str, **given: Any) -> None:
-    """Run a tape from its beginning to its end, as fast as possible."""
-    from ocw_mcp.app.cli.runs import run_and_print
-
-    run_and_print(RunRequest(tape, **given), tape_only=True)
+_TAPE = _RUN["market"].replace(name="tape", annotation=_TAPE_TO_RUN)
+run.__signature__ = inspect.Signature(list(_RUN.values()))  # type: ignore[attr-defined]
+replay.__signature__ = inspect.Signature([_TAPE, *_REPLAY.values()])  # type: ignore[attr-defined]
 
 
 @policies.command("check")

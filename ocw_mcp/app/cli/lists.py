@@ -1,7 +1,6 @@
 """Positions, orders, refusals, trades and decisions of a book, and the checks of `ocw doctor`, as tables."""
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -14,12 +13,12 @@ from ocw_mcp.adapters.store.views.orders import ApprovalRow, OrderRow, Orders, R
 from ocw_mcp.adapters.store.views.positions import PositionRow, Positions
 from ocw_mcp.adapters.store.views.thinking import ThinkingCost
 from ocw_mcp.adapters.store.views.trades import Trades
-from ocw_mcp.app.cli.tables import Column, amounts, gains, grid, more
+from ocw_mcp.app.cli.tables import Column, amounts, averages, gains, grid, more
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.text import printable
 from ocw_mcp.render.event_text import leg_text
-from ocw_mcp.render.text import average, cents, moment, span, usd
+from ocw_mcp.render.text import cents, moment, span, usd
 
 if TYPE_CHECKING:
     from ocw_mcp.app.views.checks import Check
@@ -55,7 +54,7 @@ def positions_grid(rows: list[PositionRow]) -> RenderableType:
         Column("symbol", [printable(row.symbol) for row in rows]),
         Column("side", ["long" if row.quantity > 0 else "short" for row in rows]),
         Column("quantity", amounts(abs(row.quantity) for row in rows), number=True),
-        Column("entry", amounts(_short(row.average_price) for row in rows), number=True),
+        Column("entry", averages(row.average_price for row in rows), number=True),
         Column("mark", amounts(row.mark for row in rows), number=True),
         gains("unrealised", [row.unrealised for row in rows]),
         Column("stop", _stops(rows), number=True, styles=["" if row.protected else "bold red" for row in rows]),
@@ -119,7 +118,7 @@ def orders_grid(rows: list[OrderRow]) -> RenderableType:
             [STATUS.get(row.status, row.status) for row in rows],
             styles=[STATUS_STYLES.get(row.status, "") for row in rows],
         ),
-        Column("price", amounts(_short(row.average_price) for row in rows), number=True),
+        Column("price", averages(row.average_price for row in rows), number=True),
         Column("by", [printable(row.principal) for row in rows], wraps=True),
     )
 
@@ -168,8 +167,8 @@ def trades_text(view: Trades) -> Iterator[RenderableType]:
         Column("symbol", [printable(row.symbol) for row in rows]),
         Column("side", [row.side or "-" for row in rows]),
         Column("quantity", amounts(row.quantity for row in rows), number=True),
-        Column("entry", amounts(_short(row.entry_price) for row in rows), number=True),
-        Column("exit", amounts(_short(row.exit_price) for row in rows), number=True),
+        Column("entry", averages(row.entry_price for row in rows), number=True),
+        Column("exit", averages(row.exit_price for row in rows), number=True),
         Column("held", [span(row.closed_at - row.opened_at) for row in rows]),
         Column("by", [row.closed_by or "-" for row in rows]),
         gains("pnl", [row.pnl for row in rows]),
@@ -232,10 +231,6 @@ def _in_short(row: DecisionRow) -> str:
     legs = [f"{leg.action} {printable(leg.symbol)}" for leg in row.decision.legs if leg.action is not Action.HOLD]
     text = ", ".join(legs) or _decided(row)
     return text if len(text) <= SHORT else f"{text[: SHORT - 3]}..."
-
-
-def _short(price: Decimal | None) -> Decimal | None:
-    return None if price is None else average(price)
 
 
 def _stops(rows: list[PositionRow]) -> list[str]:

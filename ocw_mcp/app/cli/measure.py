@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ocw_mcp.app.cli import options
-from ocw_mcp.app.cli.options import group, one_of, option, print_json, print_parts
+from ocw_mcp.app.cli.options import group, one_of, option, print_json, print_result
 from ocw_mcp.domain.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -89,10 +89,7 @@ def market(
         if picture is not None:
             show("drawing the picture")
             pictures.draw(comparison, picture)
-    if as_json:
-        print_json(comparison.found, indent=None)
-    else:
-        print_parts([table(comparison.found)], soft_wrap=True)
+    print_result(comparison.found, [table(comparison.found)], as_json, indent=None)
 
 
 def gate_report(
@@ -124,10 +121,7 @@ def gate_report(
     for_ms = parse_span(for_ or (MONTH if market == SIMULATED else None))
     with working("running the gate over the market", quiet=as_json):
         found = measure(feed, load_policies(policies, policy), load_prompts(None), for_ms)
-    if as_json:
-        print_json(found, indent=None)
-    else:
-        print_parts(_gate_report_text(found), soft_wrap=True)
+    print_result(found, _gate_report_text(found), as_json, indent=None)
 
 
 def _gate_report_text(found: dict[str, Any]) -> "Iterator[RenderableType]":

@@ -17,8 +17,8 @@ from ocw_mcp.adapters.store.views.plain_json import jsonable
 from ocw_mcp.adapters.store.views.thinking import ThinkingCost
 from ocw_mcp.app.cli.control import ask_passphrase, require_terminal, typed
 from ocw_mcp.app.cli.lists import spent_text
-from ocw_mcp.app.cli.options import print_json
-from ocw_mcp.app.output import STATE_STYLES, clean, gain_style, say
+from ocw_mcp.app.cli.options import print_result
+from ocw_mcp.app.output import STATE_STYLES, clean, gain_style
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.state import Fall, Lowered, Mode, TradingState
@@ -46,10 +46,7 @@ _OUTCOMES = {
 
 
 def status(state: Path) -> dict[str, Any]:
-    """Return the state of a book from its store, ready for JSON. The book is only read.
-
-    Raises BookError if there is no book.
-    """
+    """Return the state of a book, ready for JSON. The book is only read. Raises BookError if there is no book."""
     return {
         "running": is_locked(state),
         "waiting_commands": commands.count_waiting(state),
@@ -125,20 +122,16 @@ def send_command(
     result = _result(state, commands.write_command(state, verb, person, id_, now_ns, subject))
     summary = read_book(state).summary or {}
     message = "\n".join(filter(None, (before, f"{verb}: {_message(verb, subject, result, summary)}", after)))
-    if not as_json:
-        say(message)
-        return
-    print_json(
-        {
-            "command": verb.value,
-            "id": id_,
-            "subject": None if subject in ("", WITHIN_DRAWDOWN) else subject,
-            "result": result,
-            "state": summary.get("state"),
-            "positions": {each["symbol"]: each["quantity"] for each in summary.get("positions", ())},
-            "message": message,
-        }
-    )
+    document = {
+        "command": verb.value,
+        "id": id_,
+        "subject": None if subject in ("", WITHIN_DRAWDOWN) else subject,
+        "result": result,
+        "state": summary.get("state"),
+        "positions": {each["symbol"]: each["quantity"] for each in summary.get("positions", ())},
+        "message": message,
+    }
+    print_result(document, [message], as_json)
 
 
 def _result(state: Path, file: Path) -> str:

@@ -28,8 +28,13 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
     typer.echo(json.dumps(value, indent=indent, allow_nan=False))
 
 
-def print_parts(parts: "Iterable[RenderableType]", *, soft_wrap: bool = False) -> None:
-    """Print texts and tables on standard output; with `soft_wrap` only the terminal itself breaks long lines."""
+def print_result(
+    value: Any, parts: "Iterable[RenderableType]", as_json: bool, *, indent: int | None = 2, soft_wrap: bool = True
+) -> None:
+    """Print a result as JSON, or its parts as text; with `soft_wrap` only the terminal itself breaks long lines."""
+    if as_json:
+        print_json(value, indent=indent)
+        return
     from ocw_mcp.app.cli.tables import terminal
 
     console = terminal()
@@ -120,8 +125,7 @@ StampsOption = Annotated[
         "--metrics-stamps",
         "Meaning of the time stamps of metrics: end or beginning of their five minutes, or the day from which on "
         "they are the beginning. [default: 2026-06-25]",
-        "end",
-        "beginning",
+        *("end", "beginning"),
     ),
 ]
 

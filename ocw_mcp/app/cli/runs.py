@@ -21,7 +21,7 @@ from ocw_mcp.app.progress import RunProgress
 from ocw_mcp.app.report_view import show
 from ocw_mcp.app.runner import Job, run
 from ocw_mcp.app.settings import Settings, load_settings, require_paper
-from ocw_mcp.app.strategies import NamedStrategy, load_strategy
+from ocw_mcp.app.strategies import load_strategy
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.orders import CLAUDE, RULES
 
@@ -64,7 +64,10 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
     # If a directory is called sim, a replay uses the directory, and a run uses the simulated market.
     market = f"./{request.market}" if tape_only and request.market == SIMULATED else request.market
     address = parse_listen_address(request.serve, settings.serve_hosts) if request.serve is not None else None
-    speed, strategy = _speed(request.speed), _strategy(request)
+    speed = _speed(request.speed)
+    if request.strategy is not None and request.agent != RULES:
+        raise SettingsError(f"--strategy and --agent {request.agent} both choose the agent; expected one of them")
+    strategy = None if request.strategy is None else load_strategy(request.strategy, Path.cwd())
     policies = load_policies(request.policies, request.policy)
     with line:
         line.show("opening the market")
@@ -98,14 +101,6 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
             console.print("this book was temporary and is deleted; --state DIR or OCW_STATE keeps a book")
     if unwritten:
         raise typer.Exit(1)
-
-
-def _strategy(request: RunRequest) -> NamedStrategy | None:
-    if request.strategy is None:
-        return None
-    if request.agent != RULES:
-        raise SettingsError(f"--strategy and --agent {request.agent} both choose the agent; expected one of them")
-    return load_strategy(request.strategy, Path.cwd())
 
 
 def _claude_setup(request: RunRequest, settings: Settings, narrator: Narrator | None) -> "ClaudeSetup | None":

@@ -15,13 +15,12 @@ from rich.text import Text
 
 from ocw_mcp.app.output import gain_style
 from ocw_mcp.domain.money import plain
-from ocw_mcp.render.text import cents
+from ocw_mcp.render.text import average, cents
 
 PIPED_WIDTH = 100
 """The width, in columns, when the width of the reader's display is not known."""
 LEAST_WRAPPED = 24
 """The least width, in columns, of a column whose text is wrapped: enough for a word."""
-
 
 _SAFE: Final = re.compile(r"[\n -~]*")
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
@@ -44,11 +43,8 @@ class Clean(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield the segments to print, each without control characters of its text."""
         for part in super().render(renderable, options):
-            yield (
-                part
-                if part.control or _SAFE.fullmatch(part.text)
-                else Segment(_CONTROL.sub(" ", part.text), part.style)
-            )
+            is_clean = part.control or _SAFE.fullmatch(part.text)
+            yield part if is_clean else Segment(_CONTROL.sub(" ", part.text), part.style)
 
 
 def terminal() -> Console:
@@ -99,6 +95,11 @@ def amounts(values: Iterable[Decimal | None]) -> list[str]:
     texts = ["-" if value is None else plain(value) for value in values]
     room = max((len(text) - len(text.partition(".")[0]) for text in texts), default=0)
     return [text.ljust(len(text.partition(".")[0]) + room) for text in texts]
+
+
+def averages(prices: Iterable[Decimal | None]) -> list[str]:
+    """Return average prices as texts like `amounts`. An average is a quotient, so it is rounded."""
+    return amounts(None if price is None else average(price) for price in prices)
 
 
 def money(values: Iterable[Decimal | None], *, signed: bool = False) -> list[str]:

@@ -1,20 +1,19 @@
 """`ocw tape info` and `ocw tape fetch`."""
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ocw_mcp.app.cli import options
-from ocw_mcp.app.cli.options import group, option, print_json, print_parts
+from ocw_mcp.app.cli.options import group, option, print_result
 from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, iso
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.progress import Progress, TaskID
     from rich.table import Table
 
     from ocw_mcp.adapters.feeds.archive.fetch import Fetched
@@ -50,10 +49,7 @@ def info(
     terms = tape_terms(strict, discontinuity, metrics_stamps)
     with working("reading the tape", quiet=as_json) as show:
         found = inspect(path, chosen, interval, some, lambda stream: show(f"reading {_name(stream)}"), terms)
-    if as_json:
-        print_json(_view(found), indent=None)
-    else:
-        print_parts(_parts(found), soft_wrap=True)
+    print_result(_view(found), _parts(found), as_json, indent=None)
     faults = [each for each in found.streams if each.fault and each.interval != "1mo"]
     if faults:
         more = f" (and {len(faults) - 1} more streams stop at a fault)" if len(faults) > 1 else ""
@@ -200,71 +196,54 @@ def fetch(
     """Download a market from the exchange's public archive and check each file; run it again to continue it."""
     import time
 
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    import msgspec
 
     from ocw_mcp.adapters.feeds.archive import fetch as archive
     from ocw_mcp.adapters.feeds.archive.plan import fetch_request, plan_files
-    from ocw_mcp.app.cli.tables import Clean
+    from ocw_mcp.app.output import working
     from ocw_mcp.app.parsing import parse_product
     from ocw_mcp.domain.market import Product
 
     chosen = None if streams is None else [each.strip() for each in streams.split(",") if each.strip()]
     request = fetch_request(symbol, first, last, parse_product(product) or Product.UM, interval, chosen)
     plan = list(plan_files(request))
-    bars = Progress(
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.fields[size]:>16} {task.description}"),
-        console=Clean(file=sys.stderr, highlight=False),
-        transient=True,
-        disable=as_json or not sys.stderr.isatty(),  # a log file gets only the outcome
-    )
     came: list[Fetched] = []
     wait = time.sleep  # noqa: TID251 - no engine runs
     try:
-        with bars:
-            progress = _FetchBars(bars, len(plan))
-            archive.fetch(plan, to, progress, wait, archive.ARCHIVE if url is None else url, done=came.append)
+        with working("downloading", quiet=as_json) as show:
+            shown = _ShownFetch(show, len(plan))
+            archive.fetch(plan, to, shown, wait, archive.ARCHIVE if url is None else url, done=came.append)
     finally:
         for fetched in came:
-            _show(fetched, to, as_json)
+            print_result(msgspec.to_builtins(fetched), _fetched_lines(fetched, to), as_json, indent=None)
 
 
-class _FetchBars:
-    """Shows the files of a plan, and the bytes of the file that is being downloaded."""
+class _ShownFetch:
+    """Shows the number of files that are done, and the bytes of the file that is being downloaded."""
 
-    def __init__(self, bars: "Progress", files: int) -> None:
-        self._bars = bars
-        self._total = files
-        self._plan: TaskID = bars.add_task("", total=files, size="")
+    def __init__(self, show: Callable[[str], None], files: int) -> None:
+        self._show = show
+        self._done, self._files, self._name = 0, files, ""
 
     def file(self, path: str) -> None:
-        self._bars.update(self._plan, description=path.rpartition("/")[2], size="")
+        self._name = path.rpartition("/")[2]
+        self._show(f"{self._done} of {self._files} files, {self._name}")
 
     def size(self, done: int, total: int | None) -> None:
-        self._bars.update(self._plan, size=f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done:,} B")
+        bytes_ = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done:,} B"
+        self._show(f"{self._done} of {self._files} files, {self._name}: {bytes_}")
 
     def finished(self, more: int) -> None:
-        self._total += more
-        self._bars.update(self._plan, total=self._total)
-        self._bars.advance(self._plan)
+        self._done, self._files = self._done + 1, self._files + more
 
 
-def _show(fetched: "Fetched", to: Path, as_json: bool) -> None:
-    import msgspec
-
-    from ocw_mcp.app.output import say
-
-    if as_json:
-        print_json(msgspec.to_builtins(fetched), indent=None)
-        return
-    say(
+def _fetched_lines(fetched: "Fetched", to: Path) -> Iterator[str]:
+    yield (
         f"{fetched.downloaded} file{'s' * (fetched.downloaded != 1)} downloaded ({fetched.bytes:,} bytes), "
         f"{fetched.kept} already there, {len(fetched.absent)} not published"
     )
     if fetched.absent:
-        say(f"not published: {_first_of(fetched.absent)}")
-    for fault in fetched.unsound:
-        say(f"not kept: {fault}")
+        yield f"not published: {_first_of(fetched.absent)}"
+    yield from (f"not kept: {fault}" for fault in fetched.unsound)
     if fetched.downloaded or fetched.kept:
-        say(f"to check the tape: ocw tape info {to}")
+        yield f"to check the tape: ocw tape info {printable(str(to))}"
