@@ -1,8 +1,11 @@
 """What is wrong is said in words that lead on."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from ocw_mcp.adapters.control.commands import write_command
@@ -65,6 +68,27 @@ def test_the_doctor_says_where_commands_wait(ocw: Ocw, tmp_path: Path) -> None:
 )
 def test_help_says_what_a_command_does_and_takes(command: tuple[str, ...], absent: str) -> None:
     assert absent not in CliRunner().invoke(app, [*command, "--help"]).stdout
+
+
+def groups(command: Any, *path: str) -> Iterator[tuple[str, ...]]:
+    """Yield the path of a group of commands, and of each group in it."""
+    if hasattr(command, "commands"):
+        yield path
+        for name, each in command.commands.items():
+            yield from groups(each, *path, name)
+
+
+@pytest.mark.parametrize("path", list(groups(typer.main.get_command(app))), ids=" ".join)
+def test_help_shows_the_whole_summary_of_each_command(path: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*path, "--help"]).stdout.partition("Commands:")[2]
+    assert shown
+    assert "..." not in shown
+
+
+def test_help_of_flatten_names_the_stop_on_each_product() -> None:
+    shown = " ".join(CliRunner().invoke(app, ["flatten", "--help"]).stdout.split())
+    assert "On futures each stop stays until its position is flat." in shown
+    assert "On spot a stop is cancelled before its position is sold" in shown
 
 
 def test_a_measurement_says_what_it_does_before_it_is_through(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:

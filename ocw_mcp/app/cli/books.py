@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _V = TypeVar("_V")
 ROWS = 20
 
-journal = group("The journal of a book.")
+journal = group("Check the journal of a book.")
 
 
 def status(state: BookOption, as_json: JsonOption = False) -> None:
@@ -43,7 +43,7 @@ def status(state: BookOption, as_json: JsonOption = False) -> None:
 
 
 def positions(state: BookOption, as_json: JsonOption = False) -> None:
-    """Show the open positions: entry price, mark price, unrealised profit, and the stop of each."""
+    """Show the open positions. Each has its entry price, mark price, unrealised profit and stop."""
     from ocw_mcp.adapters.store.views.positions import find_positions
     from ocw_mcp.app.cli.lists import positions_text
 
@@ -56,7 +56,10 @@ def orders(
     limit: LimitOption = ROWS,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the live orders, and each refused order with its limit and the largest size that passes; newest last."""
+    """Show the live orders and the refused ones, newest last.
+
+    A refused order has its limit and the largest size that passes.
+    """
     from ocw_mcp.adapters.store.views.orders import find_orders
     from ocw_mcp.app.cli.lists import orders_text
 
@@ -64,7 +67,7 @@ def orders(
 
 
 def trades(state: BookOption, limit: LimitOption = ROWS, as_json: JsonOption = False) -> None:
-    """Show the closed trades, newest last, and their total after fees."""
+    """Show the closed trades, newest last, and the total after fees."""
     from ocw_mcp.adapters.store.views.trades import find_trades
     from ocw_mcp.app.cli.lists import trades_text
 
@@ -92,7 +95,7 @@ def explain(
     state: BookOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one wake from its reasons to its last fill: the decision, refusals, orders, fills and outcome."""
+    """Show one wake from its reasons to its last fill. The page has the decision, refusals, orders and outcome."""
     from ocw_mcp.adapters.store.views.story import find_story
     from ocw_mcp.app.cli.story import story_text
 
@@ -102,7 +105,7 @@ def explain(
 def watch(
     state: BookOption, once: Annotated[bool, option("--once", "Draw once and exit, as without a terminal.")] = False
 ) -> None:
-    """Show a book in the terminal and update it every second; q quits. The engine is not affected."""
+    """Show a book, updated every second; q quits. The engine is not affected."""
     from ocw_mcp.app.cli.tables import terminal
     from ocw_mcp.app.cli.watch import watch as draw
 
@@ -122,7 +125,7 @@ def export(
     format_: Annotated[str, option("--format", "csv, or parquet (needs ocw-mcp[parquet]).", "csv", "parquet")] = "csv",
     output: Annotated[Path | None, option("--output", "A file; without it CSV on standard output.")] = None,
 ) -> None:
-    """Write a table of a book for other programs: exact amounts, UTC times with milliseconds, oldest row first."""
+    """Write a table of a book for other programs. Amounts are exact, times are UTC, and the oldest row is first."""
     from ocw_mcp.app import export as exporting
     from ocw_mcp.app.output import working
 
@@ -165,7 +168,10 @@ def verify(
         str | None, option("--head", "The chain's head that you noted: detects a journal that was cut off.")
     ] = None,
 ) -> None:
-    """Check the journal from its first row: chain, sequence, fingerprint, and every table derived from it."""
+    """Check the journal of a book from its first row.
+
+    The check covers the chain, the sequence, the fingerprint, and every table derived from the journal.
+    """
     import msgspec
 
     from ocw_mcp.adapters.store.reader import verify_book

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocw_mcp import __version__
+from ocw_mcp.app.cli.control import require_directory
 from ocw_mcp.app.cli.options import BookOption, JsonOption, group, option, print_json, print_result, state_option
 from ocw_mcp.app.output import say
 from ocw_mcp.app.resources import STATE, home
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from ocw_mcp.adapters.control.tokens import TokenRow
 
-install = group("Register OCW with Claude Desktop or Claude Code; no key is written.")
+install = group("Register OCW with Claude Desktop or Claude Code.")
 tokens = group("Make, list and revoke tokens for HTTP and MCP.")
 
 _TOOLSETS = ("market", "account", "history", "trade")
@@ -55,7 +56,9 @@ def mcp(
         ),
     ] = None,
 ) -> None:
-    """Serve MCP over standard input and output: attach to the running engine of a book, or start one on paper.
+    """Serve MCP over standard input and output.
+
+    The command attaches to the running engine of a book, or starts one on paper.
 
     The list of tools needs no engine; the first tool call finds the engine, or starts one on paper. The engine goes on
     when this command ends. An engine that runs already, and a book that ran before, keep the agent that they have: if
@@ -86,7 +89,7 @@ def claude_desktop(
     dry_run: Annotated[bool, option("--dry-run", "Print the new configuration file, and write nothing.")] = False,
     config: Annotated[Path | None, option("--config", "Another configuration file.")] = None,
 ) -> None:
-    """Add OCW to Claude Desktop's configuration; other entries stay, and the old file is kept as a backup."""
+    """Add OCW to Claude Desktop's configuration. Other entries stay, the old file is kept, and no key is written."""
     from ocw_mcp.app import install as installing
 
     path = config if config is not None else installing.desktop_config()
@@ -103,7 +106,7 @@ def claude_desktop(
 
 @install.command("claude-code")
 def claude_code(state: BookOption, read_only: ReadOnlyOption = False) -> None:
-    """Print the command that adds OCW to Claude Code; run it yourself."""
+    """Print the command that adds OCW to Claude Code. Run it yourself."""
     from ocw_mcp.app import install as installing
 
     say(installing.for_claude_code(state, read_only=read_only))
@@ -118,13 +121,14 @@ def new_token(
     name: Annotated[str | None, option("--name", "The name of its client in orders and logs.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a token and print it once: only its hash is stored. A running engine accepts it at once."""
+    """Make a token and print it once; only its hash is stored. A running engine accepts it at once."""
     import time
 
     from ocw_mcp.adapters.control.tokens import add_token
-    from ocw_mcp.app.cli.control import require_state_directory
+    from ocw_mcp.adapters.store.directory import prepare
 
-    require_state_directory(state)
+    require_directory(state)
+    prepare(state)  # it exists, so this only checks it
     token, row = add_token(state, scope, name, time.time_ns() // 1_000_000)  # noqa: TID251 - a date for people
     if as_json:
         print_json(_shown(row) | {"token": token})
@@ -138,6 +142,7 @@ def list_tokens(state: BookOption, as_json: JsonOption = False) -> None:
     """List the tokens by name and scope; their hashes are not shown."""
     from ocw_mcp.adapters.control.tokens import read_tokens
 
+    require_directory(state)
     rows = read_tokens(state)
     print_result({"tokens": [_shown(row) for row in rows]}, _tokens_text(rows), as_json)
 
@@ -178,8 +183,9 @@ def revoke(
     state: BookOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Revoke a token: a running engine refuses its next request and ends its open streams."""
+    """Revoke a token. A running engine refuses its next request and ends its open streams."""
     from ocw_mcp.adapters.control.tokens import revoke_token
 
+    require_directory(state)
     revoke_token(state, name)
     print_result({"revoked": name}, [f"token {name} is revoked"], as_json)

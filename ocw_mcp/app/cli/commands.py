@@ -23,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-policies = group("The policies: all limits.")
+policies = group("Check and show the policies, which are all limits.")
 
 
 def _version(wanted: bool) -> None:
@@ -47,7 +47,7 @@ def run(**given: Any) -> None:
 
 
 def replay(tape: str, **given: Any) -> None:
-    """Run a tape from its beginning to its end, as fast as possible."""
+    """Run a tape to its end, as fast as possible."""
     from ocw_mcp.app.cli.runs import run_and_print
 
     run_and_print(RunRequest(tape, **given), tape_only=True)
@@ -74,7 +74,7 @@ def check_policies(
     file: Annotated[Path, typer.Argument(metavar="PATH", help="A policy file, or a directory of them.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Check a policy file, or each file of a directory; all problems are listed together."""
+    """Check a policy file, or each file of a directory. All problems are listed together."""
     from ocw_mcp.app.policy_loader import load_policies
 
     files = sorted(file.glob("*.toml")) if file.is_dir() else []
@@ -103,7 +103,7 @@ def show_policies(
     policy: PolicyOption = "default",
     as_json: JsonOption = False,
 ) -> None:
-    """Show a policy file with the meaning of each key; or, with --state, how much of each limit a book uses."""
+    """Show a policy file with the meaning of each key. With --state, show how much of each limit a book uses."""
     from ocw_mcp.app import policies_view
     from ocw_mcp.app.cli.tables import Clean
     from ocw_mcp.app.policy_loader import load_policies

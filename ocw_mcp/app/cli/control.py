@@ -14,7 +14,7 @@ from ocw_mcp.domain.errors import BookError, SettingsError
 TRIES = 3
 
 passphrases = group("The passphrase that lets a halted book take new risk again.")
-agent = group("Pause the agent, take a symbol over, or let the agent continue.")
+agent = group("Pause the agent, take over a symbol, or let the agent go on.")
 
 IdArgument = Annotated[
     str, typer.Argument(metavar="ID", help="The approval's id, such as a3; ocw status shows the pending approvals.")
@@ -22,7 +22,7 @@ IdArgument = Annotated[
 
 
 def halt(state: BookOption, as_json: JsonOption = False) -> None:
-    """Take no new risk from now on: entries are cancelled, stops stay. A running engine does it within a second."""
+    """Take no new risk: cancel entries, and keep stops. A running engine does it within a second."""
     _send(state, "halt", as_json)
 
 
@@ -57,7 +57,7 @@ def resume(
 
 
 def approve(id_: IdArgument, state: BookOption, as_json: JsonOption = False) -> None:
-    """Approve a pending order with the passphrase; the engine checks every policy again at the current price."""
+    """Approve a pending order with the passphrase. The engine checks every policy again at the current price."""
     _answer(state, id_, "approve", as_json)
 
 
@@ -67,7 +67,7 @@ def deny(id_: IdArgument, state: BookOption, as_json: JsonOption = False) -> Non
 
 
 def init(state: BookOption) -> None:
-    """Make a state directory with a `.env` to fill in, which only you can read."""
+    """Make a state directory with a `.env` to fill in. Only you can read the file."""
     from ocw_mcp.app.resources import write_env_example
 
     made = write_env_example(state)
@@ -86,7 +86,7 @@ def takeover(
     state: BookOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a symbol under manual control: the agent does not see it, is not woken for it, and may not trade it."""
+    """Put a symbol under manual control. The agent does not see it, is not woken for it, and may not trade it."""
     _send(state, "takeover", as_json, _known(state, symbol))
 
 
@@ -149,9 +149,11 @@ def _known(state: Path, symbol: str) -> str:
 def set_passphrase(state: BookOption) -> None:
     """Set or change the passphrase of a book. It is typed twice at a terminal, and never shown or given as argument."""
     from ocw_mcp.adapters.control import passphrase
+    from ocw_mcp.adapters.store.directory import prepare
 
     require_terminal("a passphrase is set")
-    require_state_directory(state)
+    require_directory(state)
+    prepare(state)  # it exists, so this only checks it
     with silent():
         if passphrase.is_set(state):
             ask_passphrase(state, "the current passphrase: ")
@@ -162,16 +164,13 @@ def set_passphrase(state: BookOption) -> None:
     typer.echo("the passphrase is set; only its scrypt hash is stored, so a lost passphrase cannot be recovered")
 
 
-def require_state_directory(state: Path) -> None:
-    """Raise BookError if a directory does not exist, or cannot be a book's. Its book need not exist yet."""
-    from ocw_mcp.adapters.store.directory import prepare
-
+def require_directory(state: Path) -> None:
+    """Raise BookError if a state directory does not exist. Its book need not exist yet."""
     if not state.is_dir():
         raise BookError(
             f"the state directory {state} does not exist; give the directory of a book, or make one first: "
             f"ocw init --state {state}"
         )
-    prepare(state)  # it exists, so this only checks it
 
 
 def ask_passphrase(state: Path, prompt: str, otherwise: str = "") -> None:

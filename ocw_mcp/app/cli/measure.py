@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 bench = typer.Typer(
-    help="Measurements on this machine; without a name all of the engine's, which takes some minutes.",
+    help="Measure this machine. Without a name all of the engine's measurements run, which takes some minutes.",
     rich_markup_mode=None,
 )
-sandbox = group("Local servers that stand in for external services, to test the engine against.")
+sandbox = group("Local stand-ins for external services, to test against.")
 
 ENGINE: Final = {
-    "replay": "Candles per second through the whole engine, compared with backtesting.py if that is installed.",
-    "history": "Time per candle after 200,000 candles, divided by the time per candle after 10,000.",
+    "replay": "Candles per second through the whole engine. backtesting.py, if installed, is measured beside it.",
+    "history": "Time per candle after 200,000 candles. It is divided by the time per candle after 10,000.",
     "gate": "Time of one gate evaluation.",
     "policies": "Time to check one entry against every policy.",
-    "journal": "Time from an order's intent to its durable record, beside a bare SQLite transaction on the same disk.",
+    "journal": "Time from an order's intent to its durable record. A bare SQLite transaction is measured beside it.",
     "snapshot": "Number of characters of a snapshot as text.",
-    "mcp": "Reads over MCP beside the SDK alone: in process, 50 clients over HTTP, calls and start over stdio.",
-    "agent": "One decision of Claude's, answered by a stand-in: characters, rounds, cost, our own time. Two minutes.",
-    "memory": "Memory of a process that runs two years of three symbols; takes some minutes.",
+    "mcp": "Reads over MCP beside the SDK alone. In process, 50 clients over HTTP, calls and start over stdio.",
+    "agent": "One decision of Claude's, answered by a stand-in. Characters, rounds, cost, our own time. Two minutes.",
+    "memory": "Memory of a process that runs two years of three symbols. Takes some minutes.",
 }
 MONTH: Final = "30d"
 """The default length of a gate report on the simulated market, which has no end."""
@@ -39,7 +39,7 @@ OneLineOption = Annotated[bool, option("--json", "Print the JSON on one line. It
 
 @bench.callback(invoke_without_command=True)
 def usual(context: typer.Context, as_json: OneLineOption = False) -> None:
-    """Measure this machine; without a name all of the engine's measurements, which takes some minutes."""
+    """Measure this machine. Without a name all of the engine's measurements run, which takes some minutes."""
     if context.invoked_subcommand is None:
         _measure(None, as_json)
 
@@ -76,7 +76,10 @@ def market(
     symbols: options.SymbolsOption = None,
     seed: options.SeedOption = 1,
 ) -> None:
-    """Compare the simulated market with a tape: tails, volatility clustering, jumps, volume, time of day, range."""
+    """Compare the simulated market with a tape.
+
+    The facts are tails, volatility clustering, jumps, volume, time of day and range.
+    """
     from ocw_mcp.app.bench.market import compare, table
     from ocw_mcp.app.bench.market import picture as pictures
     from ocw_mcp.app.output import working
@@ -105,7 +108,7 @@ def gate_report(
     seed: options.SeedOption = 1,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show how often the gate wakes on a market without trades, and which of the largest moves it misses."""
+    """Show how often the gate wakes, and which large moves it misses. Nothing is traded."""
     from ocw_mcp.app import log
     from ocw_mcp.app.gate_report import measure
     from ocw_mcp.app.markets import SIMULATED, open_market
@@ -175,7 +178,7 @@ def claude(
     port: Annotated[int, option("--port", "0 chooses a free port.", min=0, max=65_535)] = 0,
     seed: Annotated[int, option("--seed", "Seed of the character's random choices.")] = 1,
 ) -> None:
-    """Serve a Messages API with a scripted character in place of a model, without a key or network; Ctrl-C ends it."""
+    """Serve a Messages API with a scripted character, not a model. No key or network is needed; Ctrl-C ends it."""
     import asyncio
 
     import uvicorn

@@ -142,7 +142,13 @@ class RunRequest(NamedTuple):
             *("rules", "claude", "attached", "none", "reckless"),
         ),
     ] = "rules"
-    for_: Annotated[str | None, option("--for", "Market time to run, from the last time of the book: 24h, 7d.")] = None
+    for_: Annotated[
+        str | None,
+        option(
+            "--for",
+            "Market time to run, from the book's last time: 24h, 7d. The default is the whole tape; sim has no end.",
+        ),
+    ] = None
     state: Annotated[
         Path | None,
         state_option(f"The book's state directory, or {STATE}; the default is a temporary book that is not kept."),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _NAMED = 5
 """The most file names in one line; --json lists all."""
 
-tape = group("Recorded markets.")
+tape = group("Check and download recorded markets.")
 
 
 @tape.command()
@@ -37,9 +37,10 @@ def info(
     discontinuity: options.DiscontinuityOption = None,
     metrics_stamps: options.StampsOption = None,
 ) -> None:
-    """Read a whole tape and show its rows, gaps, duplicates and disorder, and the streams that a replay would use.
+    """Read a whole tape, and show what a replay would use.
 
-    A tape with a fault is shown up to the fault, and the command ends with an error.
+    The table has the rows, gaps, duplicates and disorder of each stream. A tape with a fault is shown up to the fault,
+    and the command ends with an error.
     """
     from ocw_mcp.adapters.feeds.tape.info import inspect
     from ocw_mcp.app.output import working
@@ -193,7 +194,7 @@ def fetch(
     url: Annotated[str | None, option("--url", "Another archive of the same layout.")] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Download a market from the exchange's public archive and check each file; run it again to continue it."""
+    """Download a market from the exchange's public archive. Each file is checked; run it again to continue it."""
     import time
 
     import msgspec

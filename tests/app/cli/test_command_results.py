@@ -91,3 +91,10 @@ def test_tokens_are_made_listed_and_revoked_as_json(ocw: Ocw, book: Path) -> Non
     assert document(ocw, "token", "list", "--state", book) == {"tokens": [row]}
     assert document(ocw, "token", "revoke", "phone", "--state", book) == {"revoked": "phone"}
     assert document(ocw, "token", "list", "--state", book) == {"tokens": []}
+
+
+@pytest.mark.parametrize("arguments", [("new",), ("list",), ("revoke", "phone")])
+def test_tokens_of_no_directory_are_refused(ocw: Ocw, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    said = ocw("token", *arguments, "--state", tmp_path / "none")
+    assert (said.code, said.out) == (2, "")
+    assert "none does not exist; give the directory of a book, or make one first: ocw init" in said.err
