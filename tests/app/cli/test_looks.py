@@ -119,6 +119,8 @@ def test_refusals_show_their_limit_and_the_largest_size(ocw: Ocw, desk: Path) ->
     assert Decimal(cut["largest"]) < Decimal(cut["quantity"])
     text = ocw("orders", "--state", desk, "--limit", 10_000).out
     assert f"{cut['code']}: limit {cut['limit']}" in text
+    assert cut["id"] in text.split()
+    assert read(ocw, "explain", cut["id"], "--state", desk)["refusals"] == [cut]
 
 
 def test_decisions_show_their_legs_and_reasons_and_orders(ocw: Ocw, desk: Path) -> None:
