@@ -50,10 +50,8 @@ def main() -> None:
 
 def _option(argument: str) -> str:
     """Return an argument whose option name is safe to print: the error for an unknown option repeats the name."""
-    if not argument.startswith("-"):
-        return argument
     name, equals, value = argument.partition("=")
-    return f"{clean(name)}{equals}{value}"
+    return f"{clean(name)}{equals}{value}" if argument.startswith("-") else argument
 
 
 def dispatch() -> None:

@@ -56,10 +56,7 @@ def orders(
     limit: LimitOption = ROWS,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the live orders and the refused ones, newest last.
-
-    A refused order has its limit and the largest size that passes.
-    """
+    """Show live and refused orders, newest last. A refusal has its limit and the largest size that passes."""
     from ocw_mcp.adapters.store.views.orders import find_orders
     from ocw_mcp.app.cli.lists import orders_text
 
@@ -154,8 +151,8 @@ def doctor(
 
     found = examine(state, env, policies, os.environ)
     sound = all(check.verdict is not CheckVerdict.PROBLEM for check in found)
-    checks = msgspec.to_builtins(found)
-    print_result({"ok": sound, "checks": checks}, checks_text(found), as_json, soft_wrap=False)
+    result = {"ok": sound, "checks": msgspec.to_builtins(found)}
+    print_result(result, checks_text(found), as_json, soft_wrap=False)
     if not sound:
         raise typer.Exit(1)
 
@@ -168,10 +165,7 @@ def verify(
         str | None, option("--head", "The chain's head that you noted: detects a journal that was cut off.")
     ] = None,
 ) -> None:
-    """Check the journal of a book from its first row.
-
-    The check covers the chain, the sequence, the fingerprint, and every table derived from the journal.
-    """
+    """Check the journal of a book from its first row. Every table that derives from it is checked, too."""
     import msgspec
 
     from ocw_mcp.adapters.store.reader import verify_book

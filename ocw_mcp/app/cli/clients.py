@@ -58,11 +58,9 @@ def mcp(
 ) -> None:
     """Serve MCP over standard input and output.
 
-    The command attaches to the running engine of a book, or starts one on paper.
-
-    The list of tools needs no engine; the first tool call finds the engine, or starts one on paper. The engine goes on
-    when this command ends. An engine that runs already, and a book that ran before, keep the agent that they have: if
-    rules or another agent trade there beside the client, ocw_get_status and the first answer say so.
+    The list of tools needs no engine; the first tool call attaches to the running engine of the book, or starts one on
+    paper. The engine goes on when this command ends. An engine that runs already, and a book that ran before, keep the
+    agent that they have: if an agent trades there beside the client, ocw_get_status and the first answer say so.
     """
     import asyncio
 

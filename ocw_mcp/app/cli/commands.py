@@ -17,12 +17,7 @@ from ocw_mcp.app.cli.tapes import tape
 from ocw_mcp.app.output import say
 from ocw_mcp.domain.errors import SettingsError
 
-app = typer.Typer(
-    help="Lets Claude trade crypto behind hard risk limits that no prompt can change.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 policies = group("Check and show the policies, which are all limits.")
 
 
@@ -53,20 +48,19 @@ def replay(tape: str, **given: Any) -> None:
     run_and_print(RunRequest(tape, **given), tape_only=True)
 
 
-# typer takes the options of a command from its signature.
-_RUN = inspect.signature(RunRequest).parameters
-_TAPE_TO_RUN = Annotated[
+_Tape = Annotated[
     str, typer.Argument(help="Candles of the exchange's public archive: a directory, zip, csv or csv.gz.")
 ]
-_STATE_OF_REPLAY = Annotated[
+_StateOfReplay = Annotated[
     Path | None, option("--state", "The book's state directory; the default is a temporary book that is not kept.")
 ]
-_REPLAY = {name: each for name, each in _RUN.items() if name not in ("market", "seed", "speed", "serve")} | {
-    "state": _RUN["state"].replace(annotation=_STATE_OF_REPLAY)
-}
-_TAPE = _RUN["market"].replace(name="tape", annotation=_TAPE_TO_RUN)
+# typer takes the options of a command from its signature.
+_RUN = inspect.signature(RunRequest).parameters
+_REPLAY = {name: each for name, each in _RUN.items() if name not in ("seed", "speed", "serve")}
+_REPLAY["market"] = _RUN["market"].replace(name="tape", annotation=_Tape)
+_REPLAY["state"] = _RUN["state"].replace(annotation=_StateOfReplay)
 run.__signature__ = inspect.Signature(list(_RUN.values()))  # type: ignore[attr-defined]
-replay.__signature__ = inspect.Signature([_TAPE, *_REPLAY.values()])  # type: ignore[attr-defined]
+replay.__signature__ = inspect.Signature(list(_REPLAY.values()))  # type: ignore[attr-defined]
 
 
 @policies.command("check")

@@ -49,7 +49,7 @@ def resume(
 ) -> None:
     """Let a halted book take new risk again. A person confirms it: with --paper on paper, else with the passphrase.
 
-    If equity fell beyond the drawdown limit, the command shows the drawdown and needs a second confirmation.
+    If equity fell beyond the drawdown limit, a second confirmation is needed.
     """
     from ocw_mcp.app.cli import operate
 

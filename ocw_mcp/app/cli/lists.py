@@ -64,10 +64,8 @@ def positions_grid(rows: list[PositionRow]) -> RenderableType:
 
 def orders_text(view: Orders) -> Iterator[RenderableType]:
     """Yield orders, then refusals and approvals, and the number of rows that are not shown."""
-    if view.orders:
-        yield orders_grid(view.orders)
-    else:
-        yield "no order is live" if view.finished_left_out else "no order has been sent"
+    none = "no order is live" if view.finished_left_out else "no order has been sent"
+    yield orders_grid(view.orders) if view.orders else none
     yield from more(view.more_orders, "order(s)")
     if view.finished_left_out:
         yield f"{view.finished_left_out:,} finished order(s) are not shown; --all shows them"

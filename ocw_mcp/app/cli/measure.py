@@ -13,10 +13,7 @@ from ocw_mcp.domain.errors import SettingsError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-bench = typer.Typer(
-    help="Measure this machine. Without a name all of the engine's measurements run, which takes some minutes.",
-    rich_markup_mode=None,
-)
+bench = typer.Typer(rich_markup_mode=None)
 sandbox = group("Local stand-ins for external services, to test against.")
 
 ENGINE: Final = {
@@ -28,7 +25,7 @@ ENGINE: Final = {
     "snapshot": "Number of characters of a snapshot as text.",
     "mcp": "Reads over MCP beside the SDK alone. In process, 50 clients over HTTP, calls and start over stdio.",
     "agent": "One decision of Claude's, answered by a stand-in. Characters, rounds, cost, our own time. Two minutes.",
-    "memory": "Memory of a process that runs two years of three symbols. Takes some minutes.",
+    "memory": "Memory of a process that runs two years of three symbols. It takes some minutes.",
 }
 MONTH: Final = "30d"
 """The default length of a gate report on the simulated market, which has no end."""
@@ -76,10 +73,7 @@ def market(
     symbols: options.SymbolsOption = None,
     seed: options.SeedOption = 1,
 ) -> None:
-    """Compare the simulated market with a tape.
-
-    The facts are tails, volatility clustering, jumps, volume, time of day and range.
-    """
+    """Compare the simulated market with a tape. It compares tails, volatility, jumps, volume, time of day and range."""
     from ocw_mcp.app.bench.market import compare, table
     from ocw_mcp.app.bench.market import picture as pictures
     from ocw_mcp.app.output import working

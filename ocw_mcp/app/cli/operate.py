@@ -57,10 +57,8 @@ def status(state: Path) -> dict[str, Any]:
 
 def status_text(view: dict[str, Any]) -> Text:
     """Return the status of a book as text for a terminal."""
-    summary, stamp = view["summary"] or {}, view["stamp"]
-    market = stamp["market"]
-    state = summary.get("state", "not started")
-    waiting = view["waiting_commands"]
+    summary, stamp, waiting = view["summary"] or {}, view["stamp"], view["waiting_commands"]
+    market, state = stamp["market"], summary.get("state", "not started")
     count = f" · {waiting} command(s) waiting" if waiting else ""
     lines: list[str | Text] = [
         f"book {view['book']} · {stamp['mode']} · {market['kind']} {stamp['product']} {', '.join(market['symbols'])}",
@@ -108,10 +106,8 @@ def send_command(
 ) -> None:
     """Write a command for the engine of a book; print its result, at the latest after `TAKEN_WITHIN_S`.
 
-    `subject` is an approval or a symbol, or empty for the whole book; `before` and `after` are further lines of the
-    message. As JSON, `result` is `taken`, `refused`, `pending` (an engine runs and has not taken the command yet) or
-    `waiting` (no engine runs; the next start takes it), `state` and `positions` (signed quantities in the base asset)
-    are those afterwards, and `state` is null if no engine has run the book yet.
+    `subject` is an approval or a symbol, or empty for the whole book. `before` and `after` are further lines of the
+    message. The state and the positions (signed quantities in the base asset) are those after the command.
 
     Raises BookError if there is no book, or if the command cannot be written.
     """
@@ -135,7 +131,7 @@ def send_command(
 
 
 def _result(state: Path, file: Path) -> str:
-    """Wait until an engine, if one runs, has taken the file of a command, and return the result."""
+    """Return the result of a command: `waiting` for a start of the engine, or `pending`, `refused` or `taken` by it."""
     if not is_locked(state):
         return "waiting"
     for _ in range(round(TAKEN_WITHIN_S / _LOOK_S)):

@@ -54,11 +54,7 @@ def state_option(text: str, **more: Any) -> Any:
 
 def one_of(*values: str) -> Callable[[str], list[str]]:
     """Return a function for shell completion: it gives those of `values` that begin with the typed text."""
-
-    def complete(incomplete: str) -> list[str]:
-        return [value for value in values if value.startswith(incomplete)]
-
-    return complete
+    return lambda incomplete: [value for value in values if value.startswith(incomplete)]
 
 
 def _policy_names(context: typer.Context, incomplete: str) -> list[str]:

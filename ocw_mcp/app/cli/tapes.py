@@ -37,11 +37,7 @@ def info(
     discontinuity: options.DiscontinuityOption = None,
     metrics_stamps: options.StampsOption = None,
 ) -> None:
-    """Read a whole tape, and show what a replay would use.
-
-    The table has the rows, gaps, duplicates and disorder of each stream. A tape with a fault is shown up to the fault,
-    and the command ends with an error.
-    """
+    """Read a whole tape, and show what a replay would use. A faulty tape is shown up to its fault."""
     from ocw_mcp.adapters.feeds.tape.info import inspect
     from ocw_mcp.app.output import working
     from ocw_mcp.app.parsing import parse_product, parse_symbols, tape_terms

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -36,19 +36,19 @@ def watch(state: Path, console: Console, *, once: bool, wait: Callable[[float], 
     if once or not console.is_terminal:
         console.print(_screen(state, ROWS_ONCE), crop=False)
         return
-    last: RenderableType = ""
-    try:
-        with _interrupted_by_signals(), keys() as typed:
-            last = _screen(state, _rows(console))
-            with Live(last, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
-                while True:
-                    live.update(Group(last, Text("\nq quits", "dim")), refresh=True)
-                    if QUIT in (wait or typed)(EVERY_S).lower():
-                        break
-                    last = _again(state, console, last)
-    except KeyboardInterrupt:
-        pass
-    console.print(last, crop=False)
+    shown: RenderableType = ""
+    with suppress(KeyboardInterrupt), _interrupted_by_signals(), keys() as typed:
+        shown = last = _screen(state, _rows(console))
+        with Live(last, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
+            while True:
+                live.update(Group(shown, Text("\nq quits", "dim")), refresh=True)
+                if QUIT in (wait or typed)(EVERY_S).lower():
+                    break
+                try:
+                    shown = last = _screen(state, _rows(console))
+                except OcwError as error:
+                    shown = Group(Text(printable(f"cannot be read now: {error}"), style="red"), last)
+    console.print(shown, crop=False)
 
 
 @contextmanager
@@ -63,14 +63,6 @@ def _interrupted_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _again(state: Path, console: Console, last: RenderableType) -> RenderableType:
-    """Return the next screen; if the book cannot be read, the last screen with the reason above it."""
-    try:
-        return _screen(state, _rows(console))
-    except OcwError as error:
-        return Group(Text(printable(f"cannot be read now: {error}"), style="red"), last)
 
 
 def _screen(state: Path, rows: int) -> RenderableType:
