@@ -1,4 +1,4 @@
-"""What is wrong is said in words that lead on."""
+"""Errors and help texts name the problem and the next step."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return Ocw(monkeypatch, capsys)
 
 
-def test_another_market_is_refused_by_what_was_typed(ocw: Ocw, tmp_path: Path) -> None:
+def test_error_on_another_market_names_seed_and_interval(ocw: Ocw, tmp_path: Path) -> None:
     assert ocw(*RUN, "--interval", "15m", "--state", tmp_path).code == 0
     other = ocw(*RUN, "--interval", "15m", "--seed", "2", "--state", tmp_path)
     assert "made for simulated market (its seed and model) 0ffaffa8fd45, and" in other.err
@@ -39,7 +39,7 @@ def test_another_market_is_refused_by_what_was_typed(ocw: Ocw, tmp_path: Path) -
         (("--for", "99999999999d"), "is too long a span; write at most six digits"),
     ],
 )
-def test_a_number_nobody_can_mean_is_named(ocw: Ocw, wish: tuple[str, str], says: str) -> None:
+def test_impossible_number_is_named_in_the_error(ocw: Ocw, wish: tuple[str, str], says: str) -> None:
     assert says in ocw("run", "--market", "sim", *wish).err
 
 
@@ -48,7 +48,7 @@ def test_inconsistent_journal_gives_a_possible_action() -> None:
     assert said.splitlines()[-1].startswith("run no engine on this book; restore its whole state directory")
 
 
-def test_the_doctor_says_where_commands_wait(ocw: Ocw, tmp_path: Path) -> None:
+def test_doctor_names_the_folder_of_waiting_commands(ocw: Ocw, tmp_path: Path) -> None:
     ocw(*RUN, "--interval", "15m", "--state", tmp_path)
     write_command(tmp_path, Verb.HALT, by="me", command_id="c1", at_ns=1, subject="")
     said = ocw("doctor", "--state", tmp_path)
@@ -66,7 +66,7 @@ def test_the_doctor_says_where_commands_wait(ocw: Ocw, tmp_path: Path) -> None:
         (("bench", "gate"), "as JSON on standard output"),
     ],
 )
-def test_help_says_what_a_command_does_and_takes(command: tuple[str, ...], absent: str) -> None:
+def test_help_has_no_internal_or_wrong_words(command: tuple[str, ...], absent: str) -> None:
     assert absent not in CliRunner().invoke(app, [*command, "--help"]).stdout
 
 
@@ -91,7 +91,7 @@ def test_help_of_flatten_names_the_stop_on_each_product() -> None:
     assert "On spot a stop is cancelled before its position is sold" in shown
 
 
-def test_a_measurement_says_what_it_does_before_it_is_through(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measurement_is_announced_before_its_result(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ocw_mcp.app.bench.MEASURES", {"agent": dict})
     said = ocw("bench", "agent")
     assert said.err.startswith("measuring agent: One decision of Claude's")
