@@ -224,4 +224,4 @@ def typed(prompt: str) -> str:
 
 
 COMMANDS = (halt, flatten, resume, approve, deny, init)
-"""In the order of `ocw --help`."""
+"""The commands of this file outside groups, in the order of `ocw --help`."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ocw_mcp.app.views.checks import Check
 
 STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
-"""Short forms of the statuses of the journal that are too long for a column."""
+"""Short forms of order statuses that are too long for a column."""
 STATUS_STYLES = {"filled": "cyan", "partially_filled": "cyan", "rejected": "red", "unknown": "yellow"}
 CHECK_STYLES = {"problem": "bold red", "warning": "yellow", "ok": "green"}
 """The colour of each verdict of `ocw doctor`, the worst first."""

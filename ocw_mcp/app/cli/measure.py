@@ -150,7 +150,7 @@ def _gate_report_text(found: dict[str, Any]) -> "Iterator[RenderableType]":
 
 
 def _range_of(shares: Iterable[float]) -> str:
-    """Return the least and the greatest of some shares, or the only one."""
+    """Return the smallest and the largest of some shares as percentages, or the only one."""
     found = sorted(shares)
     return " to ".join(f"{share:.2%}" for share in dict.fromkeys((*found[:1], *found[-1:])))
 

@@ -131,7 +131,7 @@ def send_command(
 
 
 def _result(state: Path, file: Path) -> str:
-    """Return the result of a command: `waiting` for a start of the engine, or `pending`, `refused` or `taken` by it."""
+    """Return `waiting` if no engine runs, `pending` if it has not taken the command in time, `refused` or `taken`."""
     if not is_locked(state):
         return "waiting"
     for _ in range(round(TAKEN_WITHIN_S / _LOOK_S)):

@@ -1,4 +1,4 @@
-"""Options, groups and output that several commands share. It imports little, so that `--help` is fast."""
+"""Options, groups and output that several commands share. This file imports little, so that `--help` is fast."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def state_option(text: str, **more: Any) -> Any:
 
 
 def one_of(*values: str) -> Callable[[str], list[str]]:
-    """Return a function for shell completion: it gives those of `values` that begin with the typed text."""
+    """Return a function for shell completion, which returns those of `values` that begin with the typed text."""
     return lambda incomplete: [value for value in values if value.startswith(incomplete)]
 
 
@@ -69,7 +69,7 @@ def _policy_names(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _rows(text: str | int) -> int:
-    """Return the number of rows of `--limit`. Raises SettingsError for any other text."""
+    """Return the number of rows of `--limit`. Raises SettingsError unless it is from 1 to `MOST_ROWS`."""
     try:
         limit = int(text)
     except ValueError:

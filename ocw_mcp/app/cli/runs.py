@@ -35,7 +35,7 @@ MAX_SPEED = 1_000_000
 def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
     """Run a book as requested; print its events and a report as text, or only the report as JSON.
 
-    `tape_only` is a replay. Raises OcwError for an error that the user can correct.
+    `tape_only` is set for `ocw replay`. Raises OcwError for an error that the user can correct.
     """
     settings = load_settings(request.env, request.state, os.environ)
     log.configure(settings.log_level, quiet=not request.as_json)

@@ -22,7 +22,7 @@ from ocw_mcp.render.text import HASH_SHOWN, cents, moment, span, usd
 
 
 def story_text(story: Story) -> Iterator[RenderableType]:
-    """Yield the parts of the page."""
+    """Yield the parts of the page on a wake, an order or a refusal."""
     name = "no wake" if story.wake_id is None else f"wake {story.wake_id}"
     only = f", {printable(story.symbol)} only" if story.symbol else ""
     yield Text(f"{name} of book {story.book}{only}", style="bold")

@@ -34,7 +34,7 @@ class Column(NamedTuple):
     number: bool = False
     wraps: bool = False
     styles: Sequence[str] = ()
-    """The colour of each cell, if they have any."""
+    """The colour of each cell; empty for a column without colours."""
 
 
 class Clean(Console):
@@ -91,14 +91,14 @@ def gains(head: str, values: Iterable[Decimal | None]) -> Column:
 
 
 def amounts(values: Iterable[Decimal | None]) -> list[str]:
-    """Return exact quantities or prices as texts, which are aligned at the decimal point if they end in one column."""
+    """Return exact quantities or prices as texts, padded at the right so that their decimal points are aligned."""
     texts = ["-" if value is None else plain(value) for value in values]
     room = max((len(text) - len(text.partition(".")[0]) for text in texts), default=0)
     return [text.ljust(len(text.partition(".")[0]) + room) for text in texts]
 
 
 def averages(prices: Iterable[Decimal | None]) -> list[str]:
-    """Return average prices as texts like `amounts`. An average is a quotient, so it is rounded."""
+    """Return average prices as `amounts` does. An average is a quotient, so it is rounded."""
     return amounts(None if price is None else average(price) for price in prices)
 
 
