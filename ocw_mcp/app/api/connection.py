@@ -17,7 +17,7 @@ from mcp.types import Implementation
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.address import Address, read_address
 from ocw_mcp.app.attach import PAPER
-from ocw_mcp.app.cli.options import home
+from ocw_mcp.app.resources import home
 from ocw_mcp.domain.addresses import may_receive_secrets
 from ocw_mcp.domain.decision import Action, Number
 from ocw_mcp.domain.errors import AttachError
