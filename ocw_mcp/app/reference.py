@@ -1,26 +1,26 @@
 """Prints `docs/reference.md` from the declarations in the code. `make docs` writes it, and a test compares it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
 
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.core.risk.limits import ALL_LIMITS
-from ocw_mcp.domain.causes import MEANING_OF_CAUSE
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.policies import Policies, table_of
 from ocw_mcp.domain.policy_table import stricter_of
 from ocw_mcp.domain.reasons import RefusalCode
-from ocw_mcp.domain.requests import REQUEST_MEANING
+from ocw_mcp.domain.requests import RequestCode
 from ocw_mcp.interfaces.mcp.server import TOOLSETS
 
 
 def page() -> str:
     """Return the whole page as Markdown."""
     intro = ("# Reference", "", "Made from the code by `make docs`.", "")
-    requests = _meanings("Requests that cannot be answered", "code", REQUEST_MEANING)
-    causes = _meanings("Causes of a decision", "cause", MEANING_OF_CAUSE)
+    requests = _meanings("Requests that cannot be answered", "code", RequestCode)
+    causes = _meanings("Causes of a decision", "cause", CauseKind)
     return "\n".join([*intro, *_policies(), *_refusals(), *requests, *causes, *_tools(), ""])
 
 
@@ -63,9 +63,9 @@ def _refusals() -> Iterator[str]:
             yield f"| {', '.join(f'`{key}`' for key in limit.keys)} | {limit.meaning} |"
 
 
-def _meanings(title: str, head: str, meanings: Mapping[Any, str]) -> Iterator[str]:
+def _meanings(title: str, head: str, codes: Iterable[CauseKind | RequestCode]) -> Iterator[str]:
     yield from ("", f"## {title}", "", f"| {head} | meaning |", "|---|---|")
-    yield from (f"| `{code}` | {meaning} |" for code, meaning in meanings.items())
+    yield from (f"| `{code}` | {code.meaning} |" for code in codes)
 
 
 def _tools() -> Iterator[str]:

@@ -1,14 +1,26 @@
-"""The files shipped with OCW: policies, prompts and an example of an `.env`, in a wheel or in a checkout."""
+"""The default state directory, and the files shipped with OCW: policies, prompts and an example of an `.env`.
+
+The shipped files are in a wheel or in a checkout.
+"""
 
 import os
 from pathlib import Path
+from typing import Final
 
-from ocw_mcp.adapters.files import make_directory, make_private, require_own_directory, write_private
 from ocw_mcp.domain.errors import BookError, SettingsError
 
+STATE: Final = "OCW_STATE"
+"""The environment variable that names a state directory in place of `--state`."""
 ENV_EXAMPLE = ".env.example"
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def home() -> Path:
+    """Return the default state directory, in the user's data, for a command or client that names none."""
+    from platformdirs import user_data_path
+
+    return user_data_path("ocw", appauthor=False) / "desk"
 
 
 def shipped(name: str, package: Path = _PACKAGE) -> Path:
@@ -30,6 +42,9 @@ def shipper() -> tuple[int, ...]:
 
 def write_env_example(state_dir: Path) -> Path:
     """Copy the example to a new `.env` that only its owner can read. Raises SettingsError and BookError."""
+    # Imported here, since every command imports this file.
+    from ocw_mcp.adapters.files import make_directory, make_private, require_own_directory, write_private
+
     target = state_dir / ".env"
     text = shipped(ENV_EXAMPLE).read_bytes()
     try:
