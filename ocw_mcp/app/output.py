@@ -52,11 +52,7 @@ def steady(stream: TextIO, report: Callable[[OSError], None] = lambda error: Non
 
 
 class StatusLine:
-    """A line at the bottom of a terminal that shows the progress of some work; each text replaces the last one.
-
-    While its `with` block runs it replaces standard error, so that other output there begins on a new line. If the
-    stream is not a terminal, or with `quiet`, it draws nothing.
-    """
+    """A line of progress at the bottom of a terminal; without a terminal, or if `quiet`, it is not drawn."""
 
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
         self._stream = stream
@@ -65,6 +61,7 @@ class StatusLine:
         self._shown = ""
 
     def __enter__(self) -> Self:
+        # Other output on standard error then begins on a new line.
         sys.stderr = cast(TextIO, self)
         return self
 

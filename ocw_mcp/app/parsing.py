@@ -1,18 +1,33 @@
-"""Parses the arguments that the command line and `replay` share; each error names the option or argument."""
+"""Parses arguments of the command line and of `replay`; each error names the option or argument."""
 
 import re
 import unicodedata
-from datetime import UTC, date, datetime
+from ipaddress import ip_address
 from math import inf
+from typing import NamedTuple
 
 from ocw_mcp.adapters.feeds.tape.options import DISCONTINUITY_FACTOR, STAMP_CHANGE, TapeOptions
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.time import SECOND, span_ms
+from ocw_mcp.domain.time import day_begins, span_ms
 
 END, BEGINNING = "end", "beginning"
 NEVER = 1 << 62
 """A time (ms) after every time stamp."""
+LISTEN_DEFAULT = "127.0.0.1:8080"
+
+
+class ListenAddress(NamedTuple):
+    """An address to serve at; `hosts` are accepted host names beside those of loopback. Port 0 is any free port."""
+
+    host: str
+    port: int
+    hosts: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The host as written in a URL."""
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 def parse_product(text: str | None, option: str = "--product") -> Product | None:
@@ -24,10 +39,7 @@ def parse_product(text: str | None, option: str = "--product") -> Product | None
 
 
 def parse_symbols(text: str | None, option: str = "--symbols") -> tuple[str, ...]:
-    """Return the symbols of a comma-separated text, sorted and spelled as given; the market finds its own symbols.
-
-    None has no symbols. Raises SettingsError for a part that cannot be a symbol.
-    """
+    """Return symbols separated by commas, sorted, as they were written; none for None. Raises SettingsError."""
     if text is None:
         return ()
     symbols = sorted({unicodedata.normalize("NFC", part.strip()) for part in text.split(",")})
@@ -46,11 +58,7 @@ def parse_span(text: str | None, option: str = "--for") -> int | None:
 
 
 def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) -> TapeOptions:
-    """Return the options for reading a tape from the command line's values; None is the default.
-
-    `stamps` is the meaning of the time stamp of metrics: `end` or `beginning` of five minutes, or the day from which on
-    it is the beginning. Raises SettingsError for any other value, or for a factor that is not above 1.
-    """
+    """Return the options for reading a tape; None stands for a default value. Raises SettingsError."""
     factor = DISCONTINUITY_FACTOR if discontinuity is None else discontinuity
     if not 1 < factor < inf:
         raise SettingsError(
@@ -59,11 +67,31 @@ def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) ->
     begins_from = {None: STAMP_CHANGE, END: NEVER, BEGINNING: 0}.get(stamps)
     if begins_from is None:
         try:
-            day = date.fromisoformat(stamps or "")
+            begins_from = day_begins(stamps or "")
         except ValueError:
             raise SettingsError(
                 f"--metrics-stamps is {stamps!r}; expected {END}, {BEGINNING}, or the first day on which they mean the "
                 "beginning, such as 2026-06-25; correct it"
             ) from None
-        begins_from = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND
     return TapeOptions(strict, factor, begins_from)
+
+
+def parse_listen_address(text: str, hosts: tuple[str, ...]) -> ListenAddress:
+    """Return the address of `--serve`. An address beyond loopback needs `hosts` (SERVE_HOSTS). Raises SettingsError."""
+    found = re.fullmatch(r"(?:(\[[0-9a-fA-F:]+\]|[0-9.]+|localhost):)?([0-9]{1,5})", text.strip())
+    host = (found[1] or "127.0.0.1").strip("[]") if found else ""
+    host = "127.0.0.1" if host == "localhost" else host
+    try:
+        address = ip_address(host)
+    except ValueError:
+        address = None
+    if found is None or address is None or int(found[2]) > 65_535:
+        raise SettingsError(
+            f"--serve is {text[:40]!r}; expected an address and a port such as {LISTEN_DEFAULT}, or a port"
+        )
+    if not address.is_loopback and not hosts:
+        raise SettingsError(
+            f"--serve {text} would answer other machines over plain HTTP; if that is intended, set SERVE_HOSTS to the "
+            f"host names that they use for this machine, and add a TLS proxy; otherwise serve at {LISTEN_DEFAULT}"
+        )
+    return ListenAddress(host, int(found[2]), hosts)

@@ -42,7 +42,6 @@ class LoadedPolicies:
     """The SHA-256 over the texts (UTF-8, line feeds) of both files and of every file that they extend, and over the
     strictest values used for missing keys."""
     source_name: str
-    """The name of the file."""
     strict: Policies
     """The policies for entries of tainted decisions."""
     origins: Mapping[str, str] = field(default_factory=dict)

@@ -24,10 +24,10 @@ from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.adapters.venues.paper import read_state
 from ocw_mcp.app import picture
 from ocw_mcp.app.compose import WiredRun, decider, require_timeframes, stamp
-from ocw_mcp.app.listen import ListenAddress
 from ocw_mcp.app.markets import market_end
+from ocw_mcp.app.narrator import TICK_MS, RunMoment, RunProgress
+from ocw_mcp.app.parsing import ListenAddress
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
-from ocw_mcp.app.progress import TICK_MS, RunMoment, RunProgress
 from ocw_mcp.app.strategies import NamedStrategy
 from ocw_mcp.core.risk.limits import TAINTED_KEYS
 from ocw_mcp.domain.errors import BookError

@@ -12,7 +12,7 @@ from ocw_mcp import __version__
 from ocw_mcp.adapters.control.address import Address, forget_address, write_address
 from ocw_mcp.adapters.control.tokens import SCOPES, Keyring, Principal, new_token
 from ocw_mcp.app.compose import WiredRun
-from ocw_mcp.app.listen import ListenAddress
+from ocw_mcp.app.parsing import ListenAddress
 from ocw_mcp.app.policy_loader import load_prompts
 from ocw_mcp.app.resources import shipped
 from ocw_mcp.domain.orders import ATTACHED

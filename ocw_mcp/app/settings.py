@@ -1,8 +1,4 @@
-"""Settings, from the environment, then the file of `--env`, then `.env` in the state directory; never from the current
-directory.
-
-An empty value counts as unset. All problems are listed together, and no error, warning or repr shows a secret.
-"""
+"""Settings from the environment, `--env` and `.env` of the state directory; no error or repr shows a secret."""
 
 import io
 import re

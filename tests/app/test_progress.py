@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from ocw_mcp.app.narrator import Narrator
+from ocw_mcp.app.narrator import Narrator, RunMoment, RunProgress
 from ocw_mcp.app.output import StatusLine, working
-from ocw_mcp.app.progress import RunMoment, RunProgress
 from ocw_mcp.domain import events
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
 from tests.adapters.store.books import open_book, tell

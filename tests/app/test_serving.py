@@ -17,7 +17,7 @@ from ocw_mcp.adapters.control.tokens import TOKENS
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app.compose import WiredRun, stamp
-from ocw_mcp.app.listen import ListenAddress, parse_listen_address
+from ocw_mcp.app.parsing import ListenAddress, parse_listen_address
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.app.serve import facade_of, serve_engine
 from ocw_mcp.domain.errors import SettingsError

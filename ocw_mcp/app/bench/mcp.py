@@ -28,7 +28,7 @@ from ocw_mcp.adapters.control.tokens import add_token
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app.compose import WiredRun, stamp
-from ocw_mcp.app.listen import ListenAddress
+from ocw_mcp.app.parsing import ListenAddress
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.app.serve import facade_of, serve_engine
 from ocw_mcp.domain.time import HOUR

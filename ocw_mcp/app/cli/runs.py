@@ -11,13 +11,11 @@ from rich.text import Text
 from ocw_mcp.app import log
 from ocw_mcp.app.cli.options import RunRequest, print_json
 from ocw_mcp.app.cli.tables import Clean
-from ocw_mcp.app.listen import parse_listen_address
 from ocw_mcp.app.markets import SIMULATED, open_market
-from ocw_mcp.app.narrator import Narrator
+from ocw_mcp.app.narrator import Narrator, RunProgress
 from ocw_mcp.app.output import StatusLine, output_problem, steady
-from ocw_mcp.app.parsing import parse_product, parse_span, parse_symbols, tape_terms
+from ocw_mcp.app.parsing import parse_listen_address, parse_product, parse_span, parse_symbols, tape_terms
 from ocw_mcp.app.policy_loader import load_policies, load_prompts, with_every
-from ocw_mcp.app.progress import RunProgress
 from ocw_mcp.app.report_view import show
 from ocw_mcp.app.runner import Job, run
 from ocw_mcp.app.settings import Settings, load_settings, require_paper
