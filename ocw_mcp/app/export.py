@@ -47,7 +47,6 @@ locales; blanks and quotes may come before the formula."""
 
 
 Kind = Literal["text", "count", "amount", "time"]
-"""The kind of the values of a column."""
 
 
 class ExportColumn(NamedTuple):

@@ -73,7 +73,6 @@ class Narrator:
     def __init__(self, say: Callable[[Text], None]) -> None:
         self._say = say
         self.lines = 0
-        """The number of lines printed so far."""
         self._held = 0
         self._closings = _Closings()
         self._absent = False

@@ -57,7 +57,6 @@ class StatusLine:
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
         self._stream = stream
         self.drawn = not quiet and stream.isatty() and os.environ.get("TERM") != "dumb"
-        """Whether the line is drawn at all."""
         self._shown = ""
 
     def __enter__(self) -> Self:

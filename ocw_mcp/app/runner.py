@@ -63,7 +63,6 @@ class Job(NamedTuple):
     """Simulated time divided by wall time; None is as fast as possible."""
     picture: Path | None = None
     serve: ListenAddress | None = None
-    """The address at which clients can use the engine while it runs."""
     claude: "ClaudeSetup | None" = None
     progress: RunProgress | None = None
     strategy: NamedStrategy | None = None
