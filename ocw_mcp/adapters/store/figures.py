@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlite_utils import Database
 
+from ocw_mcp.adapters.store.projections import OUTSIDE
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.events import (
     ExitDecided,
@@ -30,9 +31,6 @@ _RUN = """SELECT payload FROM events WHERE kind IN ('run.started', 'run.resumed'
     AND row < (SELECT row FROM events WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1) ORDER BY row DESC LIMIT 1"""
 _INTERRUPTED = "SELECT coalesce((SELECT max(seq) FROM events), 0) > coalesce((SELECT seq FROM checkpoint), 0)"
 
-OUTSIDE_REASON = "outside"
-"""The exit reason of a position that an order from outside OCW closed."""
-_LEGS = {Purpose.STOP.value: "stop", Purpose.TARGET.value: "target"}
 _decode_change = msgspec.json.Decoder(StateChanged).decode
 _decode_reasons = msgspec.json.Decoder(tuple[SymbolWake, ...]).decode
 _decode_run = msgspec.json.Decoder(PoliciesLoaded | RunStarted | RunResumed).decode
@@ -103,7 +101,8 @@ def _tag(kind: type[msgspec.Struct]) -> str:
 
 
 # The event of a closing follows the fill that made the position flat.
-_CLOSED = """SELECT trades.seq, trades.symbol, opened_at, closed_at, pnl, fills.leg, orders.principal FROM trades
+_CLOSED = """SELECT trades.seq, trades.symbol, opened_at, closed_at, pnl, fills.leg, maker, orders.principal
+    FROM trades
     LEFT JOIN fills ON fills.seq = (SELECT seq FROM fills AS closing
         WHERE closing.symbol = trades.symbol AND closing.seq < trades.seq ORDER BY closing.seq DESC LIMIT 1)
     LEFT JOIN orders ON (orders.n, orders.leg, orders.revision) = (fills.n, fills.leg, fills.revision)
@@ -116,14 +115,27 @@ def _trades(db: Database) -> list[ClosedTrade]:
     decided = deque(db.execute(_EXIT_RULES, (str(ExitDecided.__struct_config__.tag),)).fetchall())
     rules: dict[str, str] = {}
     trades: list[ClosedTrade] = []
-    for seq, symbol, opened_at, closed_at, pnl, leg, principal in db.execute(_CLOSED).fetchall():
+    for seq, symbol, opened_at, closed_at, pnl, leg, maker, principal in db.execute(_CLOSED).fetchall():
         while decided and decided[0][0] < seq:
             _, of_symbol, rule = decided.popleft()
             rules[of_symbol] = rule
         rule = rules.pop(symbol, GUARD)
-        reason = _LEGS.get(leg) or (rule if principal == GUARD else principal) or OUTSIDE_REASON
+        reason = closed_by(leg or OUTSIDE, bool(maker))
+        if reason in ("exit", "entry"):
+            reason = rule if principal == GUARD else principal
         trades.append(ClosedTrade(symbol, opened_at, closed_at, Decimal(pnl), reason))
     return trades
+
+
+def closed_by(leg: str, maker: bool) -> str:
+    """Return `stop`, `target`, `exit`, `entry` or `outside`, from the leg of the fill that closed a position.
+
+    The stop and the target of a spot position are one OCO order, with the leg of the stop. Its stop fills as a taker,
+    and its target as a maker.
+    """
+    if leg == OUTSIDE:
+        return "outside"
+    return "target" if leg == Purpose.STOP and maker else Purpose(leg).name.lower()
 
 
 def _unprotected(db: Database) -> list[tuple[int, int | None]]:

@@ -6,9 +6,8 @@ from typing import Literal
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.projections import OUTSIDE
+from ocw_mcp.adapters.store.figures import closed_by
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import Purpose
 
 
 class TradeRow(msgspec.Struct, frozen=True):
@@ -29,7 +28,7 @@ class TradeRow(msgspec.Struct, frozen=True):
     pnl: Decimal
     """Net of fees and funding."""
     closed_by: str
-    """Purpose of the order that closed it: stop, target, exit."""
+    """`stop`, `target` or `exit`; `entry` if another entry closed it, `outside` if no order of OCW did."""
     order: int
     """The counter of the order that opened it: `ocw explain order:N`."""
 
@@ -72,7 +71,8 @@ class TradePage(msgspec.Struct, frozen=True):
 
 
 # The event of a closing follows its fill directly. If that fill reversed the position, it also opened the next trade.
-_FILLS = """SELECT n, leg, side, quantity, base_fee, price, position FROM fills WHERE symbol = :symbol AND seq < :seq
+_FILLS = """SELECT n, leg, maker, side, quantity, base_fee, price, position FROM fills
+    WHERE symbol = :symbol AND seq < :seq
     AND seq >= coalesce((SELECT max(seq) FROM trades WHERE symbol = :symbol AND seq < :seq), 1) - 1 ORDER BY seq"""
 
 
@@ -120,9 +120,9 @@ def _trade(
     db: Database, seq: int, symbol: str, opened_at: int, closed_at: int, pnl: str, fees: str, funding: str
 ) -> TradeRow:
     entered = exited = paid = received = ZERO
-    side, closed_by, order = "", "", 0
+    side, closing, order = "", "", 0
     fills = db.execute(_FILLS, {"symbol": symbol, "seq": seq}).fetchall()
-    for number, (n, leg, way, quantity, base_fee, price, position) in enumerate(fills, 1):
+    for number, (n, leg, maker, way, quantity, base_fee, price, position) in enumerate(fills, 1):
         after = Decimal(position)
         before = after - (Decimal(quantity) - Decimal(base_fee) if way == "buy" else -Decimal(quantity))
         reversed_ = before * after < 0
@@ -138,7 +138,7 @@ def _trade(
         # Of the fill that closed the previous trade, only the part that opened this one counts.
         if entered:
             exited, received = exited + closes, received + closes * Decimal(price)
-            closed_by = "outside" if leg == OUTSIDE else Purpose(leg).name.lower()
+            closing = closed_by(leg, bool(maker))
     return TradeRow(
         symbol=symbol,
         side=side,
@@ -150,6 +150,6 @@ def _trade(
         fees=Decimal(fees),
         funding=Decimal(funding),
         pnl=Decimal(pnl),
-        closed_by=closed_by,
+        closed_by=closing,
         order=order,
     )
