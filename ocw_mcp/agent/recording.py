@@ -222,7 +222,8 @@ _decode_lost = msgspec.json.Decoder(LostSpending).decode
 
 
 def _decode(line: bytes) -> RecordedCall | LostSpending:
-    return _decode_lost(line) if line.startswith(b'{"lost_usd"') else _decode_call(line)
+    is_lost_spending = "lost_usd" in msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    return _decode_lost(line) if is_lost_spending else _decode_call(line)
 
 
 def _counted(count: int, one: str, many: str) -> str:

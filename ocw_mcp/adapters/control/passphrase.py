@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from ocw_mcp.adapters.files import FileRefused, open_regular, sync_directory, write_private
+from ocw_mcp.adapters.files import FileRefused, open_regular, write_private
 from ocw_mcp.domain.errors import BookError, SettingsError
 
 PASSPHRASE = "passphrase"
@@ -65,7 +65,6 @@ def keep(directory: Path, passphrase: str, cost: Cost) -> None:
     salt = os.urandom(16)  # noqa: TID251 - a salt has to be unforeseeable; it never comes near the engine
     stored = _PassphraseFile(_FORM, cost, salt.hex(), _digest(passphrase, salt, cost).hex())
     write_private(directory / PASSPHRASE, msgspec.json.encode(stored))
-    sync_directory(directory)
 
 
 def matches(directory: Path, passphrase: str) -> bool:

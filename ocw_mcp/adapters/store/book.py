@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from ocw_mcp.adapters.files import FileRefused, make_private, require_own_directory, require_own_file, sync_directory
+from ocw_mcp.adapters.files import FileRefused, require_own_directory, require_own_file, sync_directory
 from ocw_mcp.adapters.store.database import JOURNAL, connect_to_write, database_files, look_at
 from ocw_mcp.adapters.store.projections import register_functions, remake_tables
 from ocw_mcp.adapters.store.schema import GET_BOOK, SCHEMA_VERSION, TABLES
@@ -41,8 +41,7 @@ class StoredBook(msgspec.Struct, frozen=True):
 def peek_book(directory: Path) -> StoredBook:
     """Return the book of a directory, without creating or changing a file in it.
 
-    Raises BookError if there is no journal, if it is not a journal of OCW, or if directory or files belong to another
-    user.
+    Raises BookError if there is no journal of OCW, or if the directory or its files belong to another user.
     """
     require_own_directory(directory)
     path = directory / JOURNAL
@@ -75,16 +74,15 @@ def peek_book(directory: Path) -> StoredBook:
 
 
 def create_book(directory: Path, book: StoredBook) -> None:
-    """Create an empty book in a directory that may hold one, completely or not at all. Raises sqlite3.Error and
-    OSError.
-    """
+    """Create an empty book in a directory, completely or not at all. Raises sqlite3.Error and OSError."""
     if not re.fullmatch("[a-z0-9]{6}", book.book):
         raise InvariantError(f"the id of a book is six lower-case letters and digits, not {book.book!r}")
     unfinished = directory / UNFINISHED
     for leftover in directory.glob(f"{UNFINISHED}*"):
         leftover.unlink()
     # SQLite gives the files beside a database the mode of the database.
-    make_private(unfinished)
+    unfinished.touch(0o600, exist_ok=False)
+    unfinished.chmod(0o600)
     db = connect_to_write(unfinished, create=True)
     try:
         register_functions(db)
@@ -105,8 +103,7 @@ def create_book(directory: Path, book: StoredBook) -> None:
 
 def require_same(directory: Path, stamped: BookStamp, asked: BookStamp) -> None:
     """Refuse a start that does not match the book's stamp. Raises BookError, which names every difference."""
-    differences = list(_differences("", stamped, asked))
-    if differences:
+    if differences := _differences("", stamped, asked):
         was = ", ".join(f"{name} {before}" for name, before, _ in differences)
         now = ", ".join(f"{name} {after}" for name, _, after in differences)
         seed = "give the --seed it was made with, or " if any(name == _SIMULATION for name, *_ in differences) else ""
@@ -118,14 +115,13 @@ def require_same(directory: Path, stamped: BookStamp, asked: BookStamp) -> None:
 
 _SIMULATION = "simulated market (its seed and model)"
 """The content of a simulated market is determined by its seed and model alone."""
-_CONTENT_SHOWN = 12
 
 
 def _differences(prefix: str, stamped: msgspec.Struct, asked: msgspec.Struct) -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, str]] = []
     for name in stamped.__struct_fields__:
         before, after = getattr(stamped, name), getattr(asked, name)
-        if isinstance(before, msgspec.Struct):
+        if isinstance(before, MarketIdentity):
             found += _differences(f"{name} ", before, after)
         elif before != after:
             simulated = name == "content" and {getattr(each, "kind", "") for each in (stamped, asked)} == {"sim"}
@@ -137,7 +133,7 @@ def _text(name: str, value: object) -> str:
     if name == "interval" and isinstance(value, int):
         return span_name(value)
     if name == "content":
-        return str(value)[:_CONTENT_SHOWN]
+        return str(value)[:12]
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 

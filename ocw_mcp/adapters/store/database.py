@@ -1,10 +1,10 @@
-"""SQLite connections: one that writes, one that reads beside it, and one that reads without leaving a trace."""
+"""SQLite connections: one that writes, and one that reads without leaving a file behind."""
 
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -57,11 +57,10 @@ def connect_to_memory() -> Database:
 
 
 def look_at(path: Path, look: Callable[[Database], _T]) -> _T:
-    """Return the answer of `look` on a database, without leaving a file behind; it uses the write-ahead log if any.
+    """Return the answer of `look` on a database, without leaving a file behind. Raises sqlite3.Error and OSError.
 
-    The main file alone is valid only without a log, because a writer killed during a checkpoint leaves a main file that
-    makes no sense without its log. If a writer starts meanwhile, the read is repeated. Raises sqlite3.Error, OSError,
-    and the errors of `look`.
+    The main file alone is read only if there is no write-ahead log: after a kill during a checkpoint it is invalid
+    without its log. If a writer starts meanwhile, the read is repeated.
     """
     wal = path.with_name(f"{path.name}-wal")
     for _ in range(_TRIES):
@@ -70,7 +69,7 @@ def look_at(path: Path, look: Callable[[Database], _T]) -> _T:
         before = _identity(path)
         try:
             # Immutable: no lock, no recovery and no file beside it, but the write-ahead log is not read either.
-            with _opened(path, "mode=ro&immutable=1") as db:
+            with closing(_connect(path, "mode=ro&immutable=1")) as db:
                 answer = look(db)
         except sqlite3.Error:
             if _identity(path) == before and not wal.exists():
@@ -78,19 +77,10 @@ def look_at(path: Path, look: Callable[[Database], _T]) -> _T:
             continue
         if _identity(path) == before and not wal.exists():
             return answer
-    with _opened(path, "mode=ro") as db:
+    with closing(_connect(path, "mode=ro")) as db:
         return look(db)
 
 
 def _identity(path: Path) -> tuple[int, int, int]:
     found = os.stat(path)
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-@contextmanager
-def _opened(path: Path, mode: str) -> Iterator[Database]:
-    db = _connect(path, mode)
-    try:
-        yield db
-    finally:
-        db.close()

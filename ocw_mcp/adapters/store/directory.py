@@ -19,8 +19,8 @@ _ALLOWED_WITHOUT_A_BOOK = frozenset(
 def prepare(directory: Path) -> StoredBook | None:
     """Create the directory (mode 0700) if it is missing, and return its book, or None if one may be created.
 
-    Raises BookError if it is a file, holds other files, is read-only, belongs to another user or can be written by
-    others. Nothing in it is then read or written.
+    Raises BookError for a file, a directory with other files, and one that is read-only, belongs to another user or can
+    be written by others; no file in it is then read or written.
     """
     if os.path.isdir(directory) and _may(directory, os.R_OK | os.X_OK):
         # The write permission is checked first, because it is the clearer refusal.
@@ -29,8 +29,8 @@ def prepare(directory: Path) -> StoredBook | None:
     try:
         names = {entry.name for entry in os.scandir(directory)}
     except FileNotFoundError:
+        names = set()
         _make(directory)
-        return None
     except NotADirectoryError:
         raise _no_directory(directory) from None
     except OSError as error:
@@ -42,8 +42,7 @@ def prepare(directory: Path) -> StoredBook | None:
         book = peek_book(directory)
         _require_writable(directory / JOURNAL)
         return book
-    foreign = sorted(name for name in names if not _ours(name))
-    if foreign:
+    if foreign := sorted(name for name in names if not _is_allowed(name)):
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise BookError(
             f"the state directory {directory} holds no book but other files ({', '.join(foreign[:3])}{more}); "
@@ -52,11 +51,12 @@ def prepare(directory: Path) -> StoredBook | None:
     return None
 
 
-def _ours(name: str) -> bool:
-    """Return whether a file may exist before the book does; so may the draft of such a file by another command."""
+def _is_allowed(name: str) -> bool:
+    """Return whether a file may exist before the book does: a file of another command, or the draft of such a file."""
+    if name in _ALLOWED_WITHOUT_A_BOOK or name.startswith(UNFINISHED):
+        return True
     written, dot, _ = name.removeprefix(".").rpartition(".")
-    is_draft = name.startswith(".") and dot != "" and written in _ALLOWED_WITHOUT_A_BOOK
-    return is_draft or name in _ALLOWED_WITHOUT_A_BOOK or name.startswith(UNFINISHED)
+    return name.startswith(".") and dot != "" and written in _ALLOWED_WITHOUT_A_BOOK
 
 
 def _make(directory: Path) -> None:

@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import msgspec
 from sqlite_utils import Database
@@ -29,14 +30,14 @@ from ocw_mcp.adapters.store.schema import (
     LAST_ROW,
     PUT_CHECKPOINT,
     PUT_SUMMARY,
-    ROWS_AFTER,
     SCHEMA_VERSION,
     SET_SCHEMA,
     Row,
     domain_event,
-    journal_event,
+    journal_events,
     link,
     payload_of,
+    read_pages,
     schema_of,
 )
 from ocw_mcp.adapters.store.snapshots import SnapshotWriter
@@ -54,11 +55,6 @@ from ocw_mcp.domain.figures import JournalFigures
 from ocw_mcp.domain.protocols import Checkpoint, StoredEvent
 from ocw_mcp.domain.snapshot import Snapshot
 
-_PAGE = 1_000
-"""Rows read at a time: an open cursor would not survive a rollback of the writer."""
-
-_T = TypeVar("_T")
-
 
 class SqliteStore:
     """The store of a book, in `journal.db`. The caller holds the StateLock, so there is one writer."""
@@ -67,15 +63,14 @@ class SqliteStore:
         self._db = db
         self._check_lock = check_lock
         self._book = book
-        row, at, head, _ = db.execute(LAST_ROW).fetchone() or (0, 0, CHAIN_GENESIS, 0)
-        seq, digest = db.execute(LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
+        last = db.execute(LAST_ROW).fetchone() or (0, 0, CHAIN_GENESIS, 0)
+        domain = db.execute(LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
         (summary,) = db.execute(GET_SUMMARY).fetchone() or (None,)
-        self._row: int = row
-        self._at: int = at
-        self._seq: int = seq
-        self._digest: str = digest
-        self._head: str = head
-        self._stored_head: str = head
+        self._last: tuple[int, int, str] = last[:3]
+        """Row, time (ms) and chain of the last event, appended or committed."""
+        self._seq: int = domain[0]
+        self._digest: str = domain[1]
+        self._stored_head = self._last[2]
         self._summary: str | None = summary
         self._stored_summary: str | None = summary
         self._rows: list[Row] = []
@@ -96,8 +91,8 @@ class SqliteStore:
     ) -> Self:
         """Open the book of a state directory, or create one with the id `book_id` at `created_at` (ms).
 
-        `check_lock` is called before each commit; it raises if another engine may have the book. `accept` is called
-        before a book of an earlier version is changed; it raises if the run would refuse the book anyway.
+        `check_lock` is called before each commit, and raises if another engine may have the book. `accept` is called
+        before a book of an earlier version is changed, and raises if the run would refuse the book anyway.
 
         Raises BookError if the directory cannot hold a book or holds one with another stamp, JournalError if the
         journal ends before its checkpoint or was changed from outside.
@@ -117,11 +112,10 @@ class SqliteStore:
             register_functions(db)
             store = cls(db, book, check_lock)
             store._require_intact(accept)
-        except sqlite3.Error as error:
+        except BaseException as error:
             db.close()
-            raise _unusable(directory, error) from None
-        except BaseException:
-            db.close()
+            if isinstance(error, sqlite3.Error):
+                raise _unusable(directory, error) from None
             raise
         return store
 
@@ -142,17 +136,17 @@ class SqliteStore:
 
     @property
     def last_seq(self) -> int:
-        """Sequence of the last domain event, appended or committed; 0 if there is none."""
+        """The sequence of the last domain event, appended or committed; 0 if there is none."""
         return self._seq
 
     @property
     def fingerprint(self) -> str:
-        """Digest over all domain events so far, appended or committed."""
+        """The digest of all domain events so far, appended or committed."""
         return self._digest
 
     @property
     def chain_head(self) -> str:
-        """Digest over all stored rows so far."""
+        """The digest of all stored rows so far."""
         return self._stored_head
 
     def append(self, at: int, event: DomainEvent) -> int:
@@ -175,8 +169,8 @@ class SqliteStore:
     def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
         """Make all appended events durable, with a checkpoint and the summary for `ocw status` if given.
 
-        Raises JournalError if the disk refuses; everything then stays pending for the next commit, the checkpoint and
-        the summary included. Raises BookError if another engine may have the book.
+        Raises JournalError if the write fails: events, checkpoint and summary then stay pending for the next commit.
+        Raises BookError if another engine may have the book.
         """
         self._check_lock()
         if checkpoint is not None:
@@ -206,7 +200,7 @@ class SqliteStore:
             ) from error
         if rows:
             self._advance_to(rows[-1])
-        self._stored_head, self._stored_summary = self._head, self._summary
+        self._stored_head, self._stored_summary = self._last[2], self._summary
         self._rows.clear()
         self._events.clear()
         self._snapshots.on_committed()
@@ -214,39 +208,37 @@ class SqliteStore:
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the latest stored checkpoint, or None in a new book. Raises JournalError."""
-        found = self._ask(lambda: self._db.execute(GET_CHECKPOINT).fetchone())
+        with _reading():
+            found = self._db.execute(GET_CHECKPOINT).fetchone()
         return None if found is None else Checkpoint(*found)
 
     def events_after(self, seq: int) -> Iterator[StoredEvent]:
         """Yield committed domain events with a higher sequence, in order. Raises JournalError for an unreadable one."""
-        while page := self._page(DOMAIN_ROWS_AFTER, seq):
-            for row, seq, at, payload in page:
-                yield StoredEvent(seq, at, domain_event(row, payload))
+        with _reading():
+            for each, row, at, payload in read_pages(self._db, DOMAIN_ROWS_AFTER, seq):
+                yield StoredEvent(each, at, domain_event(row, payload))
 
     def all_events(self) -> Iterator[tuple[int, JournalEvent]]:
         """Yield every committed event with its time (ms), in order. Raises JournalError for an unreadable one."""
-        row = 0
-        while page := self._page(ROWS_AFTER, row):
-            for row, at, payload in page:
-                yield at, journal_event(row, payload)
+        with _reading():
+            yield from journal_events(self._db)
 
     def last_run(self) -> LastRun | None:
         """Return agent, policies and prompts of the last run with an event; None in a new book. Raises JournalError."""
-        return self._ask(lambda: read_last_run(self._db))
+        with _reading():
+            return read_last_run(self._db)
 
     def figures(self) -> JournalFigures:
         """Return the figures of a run's report, from committed events. Raises JournalError."""
-        return self._ask(lambda: journal_figures(self._db))
+        with _reading():
+            return journal_figures(self._db)
 
     def verify(self, expected_head: str | None = None) -> Verification:
-        """Verify everything committed; `verify_journal` describes the result."""
+        """Verify everything committed, as `verify_journal` does."""
         return verify_journal(self._db, self.book, expected_head)
 
     def rebuild(self) -> None:
-        """Rebuild every projection from the committed events, in one transaction.
-
-        Raises JournalError; the projections are then unchanged.
-        """
+        """Rebuild every projection from the committed events. Raises JournalError, and then leaves them unchanged."""
         try:
             with self._db.atomic():
                 remake_tables(self._db)
@@ -266,16 +258,16 @@ class SqliteStore:
         self._advance_to(self._rows[-1])
 
     def _next_row(self, seq: int | None, at: int, event: JournalEvent, digest: str | None) -> Row:
-        row, kind, payload = self._row + 1, kind_of(event), payload_of(event)
-        head = link(self._head, row, seq, at, kind, SCHEMA_VERSION, payload, digest)
+        row, kind, payload = self._last[0] + 1, kind_of(event), payload_of(event)
+        head = link(self._last[2], row, seq, at, kind, SCHEMA_VERSION, payload, digest)
         return row, seq, at, kind, SCHEMA_VERSION, payload, digest, head
 
     def _digest_row(self, values: tuple[Any, ...]) -> Row:
         """Return the row that journals a checkpoint's digest, in one transaction with it, after all other rows."""
-        return self._next_row(None, max(self._at, values[0]), CheckpointSaved(digest_of(values)), None)
+        return self._next_row(None, max(self._last[1], values[0]), CheckpointSaved(digest_of(values)), None)
 
     def _advance_to(self, row: Row) -> None:
-        self._row, self._at, self._head = row[0], row[2], row[-1]
+        self._last = row[0], row[2], row[-1]
 
     def _require_intact(self, accept: Callable[["SqliteStore"], None]) -> None:
         """Refuse a journal whose tail was cut or that was changed from outside; migrate one of an earlier version."""
@@ -290,19 +282,17 @@ class SqliteStore:
             accept(self)
         if outdated:
             self.rebuild()
-        found = structure_problems(self._db)
-        found += [problem for problem in (checkpoint_problem(self._db), self._version_problem()) if problem]
+        version, last = schema_of(self._db), self._db.execute(LAST_ROW).fetchone()
+        found = [*structure_problems(self._db), *filter(None, [checkpoint_problem(self._db)])]
+        if last is not None and last[3] > version:
+            found.append(f"its version was changed to {version}")
         if found:
             raise JournalError(
                 f"the journal is not as ocw left it: {'; '.join(found[:3])}; see ocw journal verify, and restore the "
                 "whole state directory from one backup, or begin another book"
             )
-        if schema_of(self._db) < SCHEMA_VERSION:
+        if version < SCHEMA_VERSION:
             self._migrate(saved)
-
-    def _version_problem(self) -> str:
-        last, version = self._db.execute(LAST_ROW).fetchone(), schema_of(self._db)
-        return f"its version was changed to {version}" if last is not None and last[3] > version else ""
 
     def _migrate(self, saved: Checkpoint | None) -> None:
         """Make a book of an earlier version one of this version, which journals the digest of its checkpoint."""
@@ -312,18 +302,16 @@ class SqliteStore:
             self._db.conn.execute(SET_SCHEMA, (SCHEMA_VERSION,))
         for row in rows:
             self._advance_to(row)
-        self._stored_head = self._head
+        self._stored_head = self._last[2]
 
-    def _page(self, query: str, after: int) -> list[Any]:
-        return self._ask(lambda: self._db.execute(query, (after, _PAGE)).fetchall())
 
-    def _ask(self, question: Callable[[], _T]) -> _T:
-        try:
-            return question()
-        except sqlite3.Error as error:
-            raise JournalError(
-                f"the journal cannot be read: {error}; verify it, or restore it from a backup"
-            ) from error
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Raise JournalError in place of sqlite3.Error."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise JournalError(f"the journal cannot be read: {error}; verify it, or restore it from a backup") from error
 
 
 def _checkpoint_row(checkpoint: Checkpoint) -> tuple[int, int, bytes, bytes]:

@@ -5,7 +5,6 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from ocw_mcp.adapters.files import read_file, require_own_directory, write_private
 from ocw_mcp.adapters.store.directory import LOCK, LOCK_OWNER, prepare
@@ -13,28 +12,25 @@ from ocw_mcp.domain.errors import BookBusy, BookError
 
 PATIENCE_S = 0.1
 """How long a start waits: long enough for a program that only checks whether the book is locked."""
-_LOOK_S = PATIENCE_S / 10
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_LARGEST_OWNER = 64
 
 
 class StateLock:
-    """Holds a state directory while the `with` block runs.
+    """The lock on a state directory, held while the `with` block runs.
 
-    Entering raises BookBusy if another process holds it, and BookError if the directory cannot hold a book.
+    Entering raises BookBusy if another process holds the lock, BookError if the directory cannot hold a book.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._path = str(directory / LOCK)
-        self._descriptor = -1
         self._identity = (0, 0)
 
     def __enter__(self) -> "StateLock":
         prepare(self._directory)
         try:
             descriptor = os.open(self._path, _FLAGS | os.O_CREAT, 0o600)
-            if not _acquired(descriptor):
+            if not _acquire(descriptor, PATIENCE_S):
                 os.close(descriptor)
                 pid = lock_owner(self._directory)
                 who = "another process" if pid is None else f"process {pid}"
@@ -55,19 +51,16 @@ class StateLock:
             write_private(self._directory / LOCK_OWNER, f"{os.getpid()}\n".encode())
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._holds():
             with suppress(OSError):
                 (self._directory / LOCK_OWNER).unlink(missing_ok=True)
         os.close(self._descriptor)
-        self._descriptor = -1
 
     def require_held(self) -> None:
-        """Refuse to continue if the lock file was replaced or deleted, because another engine may then have the book.
+        """Raise BookError if the lock file was replaced or deleted: another engine may then have the book.
 
-        Cheap: one `stat`. Raises BookError.
+        Cheap: one `stat`.
         """
         if not self._holds():
             raise BookError(
@@ -86,13 +79,13 @@ class StateLock:
 def lock_owner(directory: Path) -> int | None:
     """Return the id of the process that wrote itself as the holder of the lock; it is valid only while `is_locked`."""
     try:
-        return int(read_file(directory / LOCK_OWNER, _LARGEST_OWNER))
+        return int(read_file(directory / LOCK_OWNER, 64))
     except (OSError, ValueError):
         return None
 
 
 def is_locked(directory: Path) -> bool:
-    """Return whether an engine holds the directory. Creates no file; raises BookError if that cannot be determined."""
+    """Return whether an engine holds the directory, without creating a file. Raises BookError if it cannot be read."""
     require_own_directory(directory)
     try:
         descriptor = os.open(directory / LOCK, _FLAGS)
@@ -103,23 +96,20 @@ def is_locked(directory: Path) -> bool:
             f"the lock of {directory} cannot be checked: {error.strerror}; try as the user who runs the engine"
         ) from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _acquire(descriptor, 0)
     finally:
         os.close(descriptor)
-    return False
 
 
-def _acquired(descriptor: int) -> bool:
-    """Return whether the lock was acquired within `PATIENCE_S`."""
-    until = time.monotonic() + PATIENCE_S  # noqa: TID251 - waits for another process, before any engine runs
+def _acquire(descriptor: int, patience_s: float) -> bool:
+    """Return whether the lock was acquired; wait at most `patience_s` for it."""
+    until = time.monotonic() + patience_s  # noqa: TID251 - waits for another process, before any engine runs
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= until:  # noqa: TID251
                 return False
-            time.sleep(_LOOK_S)  # noqa: TID251
+            time.sleep(PATIENCE_S / 10)  # noqa: TID251
         else:
             return True

@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 class BookView(msgspec.Struct, frozen=True):
-    """The committed state of a book. `events` counts all rows; times are in ms."""
+    """The committed state of a book. `events` counts all rows; times are in ms. An unknown LLM cost is None."""
 
     book: str
     stamp: BookStamp
@@ -32,33 +32,32 @@ class BookView(msgspec.Struct, frozen=True):
     orders: int
     fills: int
     thinking: ThinkingCost | None
-    """The LLM cost; None if it is unknown."""
     chain_head: str
     fingerprint: str
     last_event_at: int | None
 
 
 def read_book(directory: Path) -> BookView:
-    """Return the state of a book. Raises BookError if there is none, or if it cannot be read."""
+    """Return the state of a book. Raises BookError if there is no book, or if it cannot be read."""
     made = peek_book(directory)
 
     def look(db: Database) -> BookView:
         with db.atomic():
-            last = db.execute(LAST_ROW).fetchone()
-            domain = db.execute(LAST_DOMAIN_EVENT).fetchone()
+            events, last_event_at, chain_head, _ = db.execute(LAST_ROW).fetchone() or (0, None, CHAIN_GENESIS, 0)
+            _, fingerprint = db.execute(LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
             summary = db.execute(GET_SUMMARY).fetchone()
             return BookView(
                 book=made.book,
                 stamp=made.stamp,
                 created_at=made.created_at,
                 summary=msgspec.json.decode(summary[0]) if summary else None,
-                events=last[0] if last else 0,
+                events=events,
                 orders=count(db, "SELECT count(*) FROM orders"),
                 fills=count(db, "SELECT count(*) FROM fills"),
                 thinking=find_thinking_cost(db),
-                chain_head=last[2] if last else CHAIN_GENESIS,
-                fingerprint=domain[1] if domain else GENESIS,
-                last_event_at=last[1] if last else None,
+                chain_head=chain_head,
+                fingerprint=fingerprint,
+                last_event_at=last_event_at,
             )
 
     return _read(directory, look)
@@ -67,15 +66,15 @@ def read_book(directory: Path) -> BookView:
 def verify_book(
     directory: Path, expected_head: str | None = None, report: Callable[[int], None] = lambda rows: None
 ) -> Verification:
-    """Verify the journal of a book from outside; see `verify_journal`. Raises BookError if there is none."""
+    """Verify the journal of a book as `verify_journal` does. Raises BookError if there is no book."""
     made = peek_book(directory)
     return _read(directory, lambda db: verify_journal(db, made.book, expected_head, report))
 
 
 def ask_book(directory: Path, question: Callable[[Database, StoredBook], _T]) -> _T:
-    """Return the answer of `question` on a book, in one read transaction; it gets the database and the stored book.
+    """Return the answer of `question` on a book, in one read transaction.
 
-    Raises BookError if there is no book, or if it cannot be read.
+    `question` gets the database and the stored book. Raises BookError if there is no book, or if it cannot be read.
     """
     try:
         made = peek_book(directory)

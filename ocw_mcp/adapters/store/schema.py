@@ -5,6 +5,7 @@ it. It cannot show a cut tail, because the rest is whole; the head is therefore 
 """
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -72,7 +73,9 @@ LAST_ROW = "SELECT row, at, chain, version FROM events ORDER BY row DESC LIMIT 1
 LAST_DOMAIN_EVENT = "SELECT seq, digest FROM events WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1"
 EVENTS_FROM = f"SELECT {_COLUMNS} FROM events WHERE row >= ? ORDER BY row"
 ROWS_AFTER = "SELECT row, at, payload FROM events WHERE row > ? ORDER BY row LIMIT ?"
-DOMAIN_ROWS_AFTER = "SELECT row, seq, at, payload FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+DOMAIN_ROWS_AFTER = "SELECT seq, row, at, payload FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+_PAGE = 1_000
+"""Rows read at a time: an open cursor would not survive a rollback of the writer."""
 
 CHAIN_GENESIS = hashlib.sha256(b"ocw journal 1").hexdigest()
 
@@ -92,6 +95,19 @@ def link(
 ) -> str:
     """Return the digest of the chain at a row."""
     return hashlib.sha256(previous.encode() + _encode((row, seq, at, kind, version, payload, digest))).hexdigest()
+
+
+def read_pages(db: Database, query: str, after: int) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a query by its first column, page by page. Raises sqlite3.Error."""
+    while page := db.execute(query, (after, _PAGE)).fetchall():
+        yield from page
+        after = page[-1][0]
+
+
+def journal_events(db: Database) -> Iterator[tuple[int, JournalEvent]]:
+    """Yield every committed event with its time (ms), in order. Raises JournalError and sqlite3.Error."""
+    for row, at, payload in read_pages(db, ROWS_AFTER, 0):
+        yield at, journal_event(row, payload)
 
 
 def journal_event(row: int, payload: str) -> JournalEvent:

@@ -10,12 +10,9 @@ from ocw_mcp.domain.unknown import Unknown
 
 MOST_KEPT = 2_000
 """Wakes."""
-_FASTEST = 1
 
 SNAPSHOTS = "CREATE TABLE IF NOT EXISTS seen (wake_id INTEGER PRIMARY KEY, snapshot BLOB NOT NULL)"
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'seen'"
-_ALL = "SELECT wake_id FROM seen ORDER BY wake_id"
-_GET = "SELECT snapshot FROM seen WHERE wake_id = ?"
 _PUT = "INSERT OR REPLACE INTO seen (wake_id, snapshot) VALUES (?, ?)"
 _DROP = "DELETE FROM seen WHERE wake_id = ?"
 
@@ -31,12 +28,12 @@ class SnapshotWriter:
         if db.execute(_HAS_TABLE).fetchone() is None:
             with db.atomic():
                 db.conn.execute(SNAPSHOTS)
-        self._kept: list[int] = [wake_id for (wake_id,) in db.execute(_ALL)]
+        self._kept = [wake_id for (wake_id,) in db.execute("SELECT wake_id FROM seen ORDER BY wake_id")]
         self._waiting: dict[int, bytes] = {}
 
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
         """Keep a snapshot with the next transaction."""
-        self._waiting[wake_id] = zlib.compress(_encode(snapshot), _FASTEST)
+        self._waiting[wake_id] = zlib.compress(_encode(snapshot), level=1)
 
     def write(self) -> None:
         """Write the waiting snapshots and drop the oldest, in the caller's transaction. Raises sqlite3.Error."""
@@ -51,8 +48,8 @@ class SnapshotWriter:
             self._waiting.clear()
 
     def _with_waiting(self) -> list[int]:
+        # Wake ids count up; after a crash, a wake may be repeated.
         last = self._kept[-1] if self._kept else 0
-        # Wake ids count up; a wake that is repeated after a crash is the last one.
         return [*self._kept, *(wake_id for wake_id in self._waiting if wake_id > last)]
 
 
@@ -60,7 +57,7 @@ def find_snapshot(db: Database, wake_id: int) -> Snapshot | Unknown:
     """Return the snapshot of a wake, or why there is none. Raises sqlite3.Error."""
     if db.execute(_HAS_TABLE).fetchone() is None:
         return Unknown("this book was written by a version that kept no snapshots")
-    found = db.execute(_GET, (wake_id,)).fetchone()
+    found = db.execute("SELECT snapshot FROM seen WHERE wake_id = ?", (wake_id,)).fetchone()
     if found is None:
         return Unknown(f"snapshots are kept for the newest {MOST_KEPT:,} wakes whose decision was not only HOLD")
     try:

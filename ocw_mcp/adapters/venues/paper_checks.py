@@ -14,7 +14,7 @@ from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import Order, OrderType, Side
 
-Refusal = tuple[str, str]
+VenueRefusal = tuple[str, str]
 """A code of the exchange, and its message."""
 
 _STEP: Final = {
@@ -44,7 +44,7 @@ _NO_IMMEDIATE: Final = ("-1115", "Invalid timeInForce.")
 _NO_OCO: Final = ("-1106", "Parameter 'take_at' sent when not required.")
 
 
-def submit_refusal(order: Order, account: PaperAccount, orders: PaperOrders, terms: FillTerms) -> Refusal | None:
+def submit_refusal(order: Order, account: PaperAccount, orders: PaperOrders, terms: FillTerms) -> VenueRefusal | None:
     """Return the refusal of an order when it is submitted; None if it passes."""
     if order.take_at is not None and (account.product is not Product.SPOT or order.type is not OrderType.STOP_MARKET):
         return _NO_OCO
@@ -80,7 +80,7 @@ def money_refusal(
     account: PaperAccount,
     orders: PaperOrders,
     own: Resting | None = None,
-) -> Refusal | None:
+) -> VenueRefusal | None:
     """Return the refusal if the account cannot pay for a quantity (base asset) at a price; None if it can.
 
     `fee` is the fee in quote currency on top of the price; `own` is the order itself, if it rests already.
@@ -100,7 +100,7 @@ def leverage_refusal(
     account: PaperAccount,
     orders: PaperOrders,
     own: Resting | None = None,
-) -> Refusal | None:
+) -> VenueRefusal | None:
     """Return the refusal if a futures entry is too large for its leverage; None if it is not.
 
     The bracket counts the position and the resting entries of the same side.
@@ -118,7 +118,7 @@ def leverage_refusal(
     return _TOO_LARGE if account.leverage(order) > brackets.max_leverage(notional) else None
 
 
-def _filter_refusal(order: Order, instrument: Instrument, last: Decimal | None) -> Refusal | None:
+def _filter_refusal(order: Order, instrument: Instrument, last: Decimal | None) -> VenueRefusal | None:
     """Return the refusal of the first filter that an order fails; a market order's notional is at the last price.
 
     A reduce-only order is exempt from the smallest notional, as on futures: a position must never be too small to

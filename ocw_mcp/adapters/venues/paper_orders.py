@@ -58,10 +58,6 @@ class PaperOrders(msgspec.Struct):
         """Return the order of a reference, or None."""
         return next((each for each in self if each.order.ref == ref), None)
 
-    def state(self) -> "PaperOrders":
-        """Return the state to save."""
-        return self
-
     def restore(self, state: "PaperOrders") -> None:
         """Restore a saved state."""
         self.waiting, self.limits, self.conditional = state.waiting, state.limits, state.conditional

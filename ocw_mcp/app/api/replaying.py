@@ -15,7 +15,7 @@ from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.reader import ask_book
-from ocw_mcp.adapters.store.schema import journal_event
+from ocw_mcp.adapters.store.schema import journal_events
 from ocw_mcp.adapters.store.views.decisions import DecisionRow, find_decisions
 from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow, find_orders
 from ocw_mcp.adapters.store.views.trades import TradeRow, find_trades
@@ -36,7 +36,6 @@ from ocw_mcp.domain.time import DAY
 from ocw_mcp.runtime.deciders import Strategy
 
 _ALL: Final = 1 << 62
-_EVENTS: Final = "SELECT row, at, payload FROM events ORDER BY row"
 _T = TypeVar("_T")
 
 
@@ -193,13 +192,12 @@ def _outside_loops(work: Callable[[], _T]) -> _T:
 
 def _read(db: Database, _book: StoredBook) -> _Rows:
     orders = find_orders(db, _ALL, finished=True)
-    events = ((at, journal_event(row, payload)) for row, at, payload in db.execute(_EVENTS))
     return _Rows(
         Records(TradeRow, find_trades(db, _ALL).trades),
         Records(OrderRow, orders.orders),
         Records(RefusalRow, orders.refusals),
         Records(DecisionRow, find_decisions(db, _ALL).decisions),
-        picture.gather(events),
+        picture.gather(journal_events(db)),
     )
 
 

@@ -77,6 +77,20 @@ def test_full_disk_leaves_the_old_passphrase(tmp_path: Path, monkeypatch: pytest
     assert [each.name for each in tmp_path.iterdir()] == [PASSPHRASE]
 
 
+def test_failed_sync_of_the_directory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = os.fsync
+
+    def fails_on_directories(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(5, "Input/output error")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails_on_directories)
+    with pytest.raises(BookError, match="cannot be written: Input/output error"):
+        keep(tmp_path, WORD, CHEAP)
+    assert [each.name for each in tmp_path.iterdir()] == [PASSPHRASE]
+
+
 def test_missing_passphrase_error_says_how_to_set_it(tmp_path: Path) -> None:
     with pytest.raises(BookError, match="ocw passphrase set --state"):
         require_sound(tmp_path)
