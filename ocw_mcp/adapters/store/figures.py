@@ -167,9 +167,9 @@ def _decided(db: Database) -> DecisionCounts:
     return DecisionCounts(dict(sorted(by.items())), remembered, dict(in_its_place.most_common()))
 
 
-def total(db: Database, query: str) -> Decimal:
+def total(db: Database, query: str, *parameters: int) -> Decimal:
     """Return the sum of a query's amounts; SQLite itself would add the texts as floats."""
-    return sum((Decimal(amount) for (amount,) in db.execute(query)), ZERO)
+    return sum((Decimal(amount) for (amount,) in db.execute(query, parameters)), ZERO)
 
 
 def count(db: Database, query: str, *parameters: str) -> int:

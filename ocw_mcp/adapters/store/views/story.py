@@ -3,7 +3,6 @@
 Its snapshot is kept beside the journal, for wakes whose decision was not only HOLD.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Literal
@@ -12,12 +11,13 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import StoredBook
+from ocw_mcp.adapters.store.figures import total
 from ocw_mcp.adapters.store.schema import domain_event, read_payload
 from ocw_mcp.adapters.store.snapshots import find_snapshot
 from ocw_mcp.adapters.store.views.decisions import find_decisions
 from ocw_mcp.adapters.store.views.orders import REFUSED, RefusalRow, refusal_row
 from ocw_mcp.adapters.store.views.story_ids import StoryId, resolve
-from ocw_mcp.adapters.store.views.thinking import cost_of
+from ocw_mcp.adapters.store.views.thinking import has_costs
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import DecisionKey, request_key
 from ocw_mcp.domain.decision import Decision
@@ -111,28 +111,25 @@ STEP_EVENTS = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN (
     'order.accepted', 'order.rejected', 'order.unknown', 'order.cancel_requested', 'order.canceled', 'order.filled',
     'position.unprotected', 'position.protected', 'position.closed', 'score.taken', 'exit.decided', 'outside.filled')
     ORDER BY seq"""
+_COST = "SELECT cost_usd FROM thinking WHERE wake_id = ? ORDER BY seq"
 
 _reasons = msgspec.json.Decoder(tuple[SymbolWake, ...])
 
 
 def newest_story(db: Database, book: StoredBook) -> Story:
-    """Return the story of the newest action: a decision that acted, or an order that a client requested outside any
-    wake.
+    """Return the story of the newest decision that acted, or of a newer order that a client requested without a wake.
 
-    Without an action, return that of the newest refusal of a client, or of the newest decision. Raises SettingsError if
-    the book has none of them.
+    If there is neither, return that of the newest refusal of a client, or of the newest decision. Raises SettingsError
+    if the book has none of them.
     """
     acted = find_decisions(db, 1, acted=True).decisions
     asked = db.execute(_NEWEST_ASKED).fetchone()
     if asked is not None and not (acted and acted[0].at > asked[0]):
         return find_story(db, book, asked[1])
-    if acted:
-        return find_story(db, book, f"wake:{acted[0].wake_id}")
-    refused = db.execute(_NEWEST_REFUSED).fetchone()
-    if refused is not None:
+    if not acted and (refused := db.execute(_NEWEST_REFUSED).fetchone()):
         return find_story(db, book, refused[0])
-    held = find_decisions(db, 1).decisions
-    return find_story(db, book, f"wake:{held[0].wake_id}" if held else "wake:1")
+    decisions = acted or find_decisions(db, 1).decisions
+    return find_story(db, book, f"wake:{decisions[0].wake_id if decisions else 1}")
 
 
 def find_story(db: Database, book: StoredBook, asked: str) -> Story:
@@ -150,7 +147,8 @@ def find_story(db: Database, book: StoredBook, asked: str) -> Story:
         ).fetchone()
     since: int = wake[0] if wake else 0
     orders, refused = _orders(db, story_id), _refused(db, story_id)
-    first, last, total = _first_and_last(_steps(db, since, orders)) if orders else ([], [], 0)
+    steps = list(_steps(db, since, orders)) if orders else []
+    shown = steps[:FIRST_STEPS] + steps[FIRST_STEPS:][-LAST_STEPS:]
     outcomes = _leg_outcomes(db, story_id)
     return Story(
         asked=asked,
@@ -165,11 +163,11 @@ def find_story(db: Database, book: StoredBook, asked: str) -> Story:
             for row in db.execute(_AFTER_ANSWER, (answer[0] if answer else since, story_id.wake_id))
         ],
         refusals=[refusal_row(*row) for row in refused],
-        steps=[*first, *last],
-        left_out=total - len(first) - len(last),
+        steps=shown,
+        left_out=len(steps) - len(shown),
         seen=Unknown("no wake led to this") if story_id.wake_id is None else find_snapshot(db, story_id.wake_id),
-        cost_usd=None if story_id.wake_id is None else cost_of(db, story_id.wake_id),
-        asks=_requests(db, [*map(_step, refused), *first, *last]),
+        cost_usd=total(db, _COST, story_id.wake_id) if story_id.wake_id is not None and has_costs(db) else None,
+        asks=_requests(db, [*map(_step, refused), *shown]),
     )
 
 
@@ -222,120 +220,75 @@ def _orders(db: Database, story_id: StoryId) -> set[OrderRef]:
     if story_id.refusal is not None:
         return set()
     if story_id.wake_id is None:
-        assert story_id.order is not None
-        n, leg, revision = story_id.order
-        return {OrderRef(n, Purpose(leg), revision)}
-    rows = db.execute(
-        "SELECT n, leg, revision FROM orders WHERE wake_id = ? AND (? IS NULL OR symbol = ?)",
-        (story_id.wake_id, story_id.symbol, story_id.symbol),
-    )
-    return {OrderRef(n, Purpose(leg), revision) for n, leg, revision in rows}
+        return {story_id.order} if story_id.order is not None else set()
+    query = "SELECT n, leg, revision FROM orders WHERE wake_id = ? AND (? IS NULL OR symbol = ?)"
+    return _refs(db, query, story_id.wake_id, story_id.symbol, story_id.symbol)
 
 
 def _refused(db: Database, story_id: StoryId) -> list[tuple[int, int, str]]:
     """Return the refusals of the story as rows of the journal: sequence, time (ms) and payload."""
+    which = "refusals.wake_id = :wake_id AND (:symbol IS NULL OR refusals.symbol = :symbol)"
     if story_id.refusal is not None:
-        return db.execute(f"{REFUSED} WHERE refusals.seq = ?", (story_id.refusal,)).fetchall()
-    return db.execute(
-        f"{REFUSED} WHERE refusals.wake_id = ? AND (? IS NULL OR refusals.symbol = ?) ORDER BY refusals.seq",
-        (story_id.wake_id, story_id.symbol, story_id.symbol),
-    ).fetchall()
+        which = "refusals.seq = :refusal"
+    return db.execute(f"{REFUSED} WHERE {which} ORDER BY refusals.seq", story_id._asdict()).fetchall()
 
 
-def _steps(db: Database, since: int, orders: set[OrderRef]) -> Iterator[Step]:
-    story_events = _StoryEvents(orders, _protections(db, orders, since))
+def _steps(db: Database, since: int, awaited: set[OrderRef]) -> Iterator[Step]:
+    """Yield the events of these orders, and of the positions that they open or close, until these are flat.
+
+    A position adds orders to the story: its stops, its targets, its exit, and additions by later wakes.
+    """
+    known = _protections(db, awaited, since)
+    live = set(known)
+    left: dict[OrderRef, Decimal] = {}
+    held: set[str] = set()
     for row in db.execute(STEP_EVENTS, (since,)):
         step = _step(row)
-        if story_events.includes(step.event):
+        match step.event:
+            case events.OrderIntended(ref, intent):
+                belongs = ref in awaited or intent.symbol in held
+                if belongs:
+                    awaited.discard(ref)
+                    known.add(ref)
+                    live.add(ref)
+                    left[ref] = intent.quantity
+            case events.OrderFilled(ref=ref, symbol=symbol, quantity=quantity):
+                belongs = ref in known
+                if belongs:
+                    held.add(symbol)
+                    if ref in left:
+                        left[ref] -= quantity
+                        if left[ref] <= 0:
+                            live.discard(ref)
+            case events.OrderRejected(ref=ref) | events.OrderCanceled(ref=ref):
+                live.discard(ref)
+                belongs = ref in known
+            case events.OrderAccepted(ref=ref) | events.OrderUnknown(ref=ref) | events.OrderCancelRequested(ref=ref):
+                belongs = ref in known
+            case events.OrderRefused(intent=intent):
+                # Refusals of wakes belong to their own stories; these are refusals of the position guard.
+                belongs = intent.wake_id is None and intent.symbol in held
+            case events.PositionClosed(symbol=symbol):
+                belongs = symbol in held
+                held.discard(symbol)
+            case _:  # The other kinds are about a position, and name its symbol.
+                belongs = getattr(step.event, "symbol", None) in held
+        if belongs:
             yield step
-        if story_events.ended:
+        if not (awaited or live or held):
             return
 
 
 def _protections(db: Database, orders: set[OrderRef], since: int) -> set[OrderRef]:
     """Return the stops and targets that an exit of the story ends: sent before it, canceled with it."""
+    query = """SELECT n, leg, revision FROM orders WHERE n = ? AND leg IN ('s', 't')
+        AND updated_at >= coalesce((SELECT at FROM events WHERE seq = ?), 0)"""
     groups = {order.n for order in orders if order.leg is Purpose.EXIT}
-    found: set[OrderRef] = set()
-    for n in groups:
-        rows = db.execute(
-            """SELECT leg, revision FROM orders WHERE n = ? AND leg IN ('s', 't')
-               AND updated_at >= coalesce((SELECT at FROM events WHERE seq = ?), 0)""",
-            (n, since),
-        )
-        found |= {OrderRef(n, Purpose(leg), revision) for leg, revision in rows}
-    return found
+    return {ref for n in groups for ref in _refs(db, query, n, since)}
 
 
-class _StoryEvents:
-    """Selects the events of a story: of its orders, and of the positions that they open or close, until these are flat.
-
-    A position adds orders to the story: its stops, its targets, its exit, and additions by later wakes.
-    """
-
-    def __init__(self, awaited: set[OrderRef], protections: set[OrderRef]) -> None:
-        self._awaited = set(awaited)
-        self._known = set(protections)
-        self._live = set(protections)
-        self._left: dict[OrderRef, Decimal] = {}
-        self._held: set[str] = set()
-
-    @property
-    def ended(self) -> bool:
-        """Whether no further event can belong to the story."""
-        return not (self._awaited or self._live or self._held)
-
-    def includes(self, event: DomainEvent) -> bool:
-        """Return whether an event belongs to the story; call it with each event of the journal in order."""
-        match event:
-            case events.OrderIntended(ref, intent):
-                if ref not in self._awaited and intent.symbol not in self._held:
-                    return False
-                self._awaited.discard(ref)
-                self._known.add(ref)
-                self._live.add(ref)
-                self._left[ref] = intent.quantity
-                return True
-            case events.OrderFilled(ref=ref, symbol=symbol, quantity=quantity):
-                if ref not in self._known:
-                    return False
-                self._held.add(symbol)
-                if ref in self._left:
-                    self._left[ref] -= quantity
-                    if self._left[ref] <= 0:
-                        self._live.discard(ref)
-                return True
-            case events.OrderRejected(ref=ref) | events.OrderCanceled(ref=ref):
-                self._live.discard(ref)
-                return ref in self._known
-            case events.OrderAccepted(ref=ref) | events.OrderUnknown(ref=ref) | events.OrderCancelRequested(ref=ref):
-                return ref in self._known
-            case events.OrderRefused(intent=intent):
-                # Refusals of wakes belong to their own stories; these are refusals of the position guard.
-                return intent.wake_id is None and intent.symbol in self._held
-            case events.PositionClosed(symbol=symbol):
-                held = symbol in self._held
-                self._held.discard(symbol)
-                return held
-            case (
-                events.PositionUnprotected(symbol=symbol)
-                | events.PositionProtected(symbol=symbol)
-                | events.ScoreTaken(symbol=symbol)
-                | events.ExitDecided(symbol=symbol)
-                | events.OutsideFilled(symbol=symbol)
-            ):
-                return symbol in self._held
-            case _:
-                return False
-
-
-def _first_and_last(steps: Iterator[Step]) -> tuple[list[Step], list[Step], int]:
-    """Return the first and the last of all steps, and how many there are."""
-    first: list[Step] = []
-    last: deque[Step] = deque(maxlen=LAST_STEPS)
-    total = 0
-    for total, step in enumerate(steps, 1):
-        (first if total <= FIRST_STEPS else last).append(step)
-    return first, list(last), total
+def _refs(db: Database, query: str, *values: int | str | None) -> set[OrderRef]:
+    return {OrderRef(n, Purpose(leg), revision) for n, leg, revision in db.execute(query, values)}
 
 
 def _step(row: tuple[int, int, str]) -> Step:

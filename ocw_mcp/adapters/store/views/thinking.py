@@ -12,13 +12,12 @@ from ocw_mcp.domain.events import DecisionCorrected, DecisionDiscarded, Decision
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.time import day_begins, utc_day
 
-_HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'thinking'"
 _NEWEST = """SELECT row, at, payload FROM events WHERE kind IN
     ('decision.made', 'decision.corrected', 'decision.ended', 'decision.discarded') ORDER BY row DESC LIMIT ?"""
 
 
 class ThinkingCost(msgspec.Struct, frozen=True):
-    """The LLM cost of decisions in USD: of the UTC day and month of the book's last event, and in total."""
+    """The LLM cost in USD: of the UTC day and month of the book's last event, and in total."""
 
     day: str
     today_usd: Decimal
@@ -40,7 +39,7 @@ class DecisionCost(msgspec.Struct, frozen=True):
 def find_thinking_cost(db: Database) -> ThinkingCost | None:
     """Return the LLM cost; None in a new book, or if no engine of this version has opened it yet."""
     last = db.execute("SELECT at FROM events WHERE seq = (SELECT max(seq) FROM events)").fetchone()
-    if last is None or not _has_costs(db):
+    if last is None or not has_costs(db):
         return None
     day = utc_day(msgspec.convert(last[0], int))
     of_day, of_month = (
@@ -49,21 +48,10 @@ def find_thinking_cost(db: Database) -> ThinkingCost | None:
     return ThinkingCost(day, of_day, of_month, total(db, "SELECT cost_usd FROM thinking"))
 
 
-def costs_since(db: Database, wake_id: int) -> dict[int, list[tuple[int, Decimal]]] | None:
-    """Return the costs of a wake and of later ones, each as sequence and USD; None as for `find_thinking_cost`."""
-    if not _has_costs(db):
-        return None
-    costs: dict[int, list[tuple[int, Decimal]]] = {}
-    rows = db.execute("SELECT wake_id, seq, cost_usd FROM thinking WHERE wake_id >= ? ORDER BY seq", (wake_id,))
-    for wake, seq, usd in rows:
-        costs.setdefault(wake, []).append((seq, Decimal(usd)))
-    return costs
-
-
-def cost_of(db: Database, wake_id: int) -> Decimal | None:
-    """Return the total LLM cost of a wake (USD); None as for `find_thinking_cost`."""
-    costs = costs_since(db, wake_id)
-    return None if costs is None else sum((usd for _, usd in costs.get(wake_id, ())), ZERO)
+def has_costs(db: Database) -> bool:
+    """Return whether a book has a table of LLM costs; it gets one when an engine of this version opens it."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'thinking'"
+    return db.execute(query).fetchone() is not None
 
 
 def find_thoughts(db: Database, limit: int) -> list[DecisionCost]:
@@ -73,16 +61,12 @@ def find_thoughts(db: Database, limit: int) -> list[DecisionCost]:
         event = journal_event(row, payload)
         assert isinstance(event, DecisionMade | DecisionCorrected | DecisionEnded | DecisionDiscarded)
         known = found.get(event.wake_id, DecisionCost(event.wake_id, at, 0, None, ZERO))
-        known = msgspec.structs.replace(known, cost_usd=known.cost_usd + event.cost_usd)
+        cause, thinking_ms = known.cause, known.thinking_ms
         match event:
             case DecisionMade():
-                cause = known.cause or event.decision.cause
-                known = msgspec.structs.replace(known, thinking_ms=event.thinking_ms, cause=cause)
+                cause, thinking_ms = cause or event.decision.cause, event.thinking_ms
             case DecisionEnded():
-                known = msgspec.structs.replace(known, cause=known.cause or event.cause)
-        found[event.wake_id] = known
+                cause = cause or event.cause
+        cost = known.cost_usd + event.cost_usd
+        found[event.wake_id] = DecisionCost(event.wake_id, known.at, thinking_ms, cause, cost)
     return list(found.values())
-
-
-def _has_costs(db: Database) -> bool:
-    return db.execute(_HAS_TABLE).fetchone() is not None
