@@ -1,17 +1,17 @@
 """Verifies a journal: its file when a book is opened, and every row of it on request.
 
 The file must have its own tables and triggers, and the checkpoint whose digest was journaled last. The digest is in a
-row of the chain, written in one transaction with the checkpoint. It shows a checkpoint that was edited; an editor who
-also recomputes the chain is found only with a head that was noted outside, such as in the log.
+row of the chain, written in one transaction with the checkpoint.
 
 A walk over all rows finds changed, missing, moved and foreign rows, unreadable events, and projections that do not
-follow from the events. A journal with its tail cut off is still valid, only shorter. The cut is found only if the
-checkpoint is beyond the new end, or by comparison with a head (the last digest) that was saved elsewhere.
+follow from the events. Two changes are found only by comparison with a head (the last digest of the chain) that was
+noted elsewhere, such as in the log: an edit with a recomputed chain, and a cut tail if the checkpoint is before it.
 """
 
 import hashlib
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from itertools import zip_longest
 from typing import Any
 
@@ -48,10 +48,7 @@ PROBLEMS_SHOWN = 20
 REPORTED_EVERY = 10_000
 """Rows between two reports of the progress of a walk."""
 _OBJECTS = "SELECT type || ' ' || name, sql FROM sqlite_master WHERE name NOT GLOB 'sqlite_*' ORDER BY 1"
-_MAY_BE_ABSENT = frozenset({"table seen"})
-"""A book of an earlier version gets this table when it is next opened."""
-_CHECKPOINT_SAVED = str(CheckpointSaved.__struct_config__.tag)
-_LAST_DIGEST = "SELECT row, payload FROM events WHERE kind = ? ORDER BY row DESC LIMIT 1"
+_LAST_DIGEST = "SELECT row, payload FROM events WHERE kind = 'checkpoint.saved' ORDER BY row DESC LIMIT 1"
 
 _decode = msgspec.json.Decoder(CheckpointSaved).decode
 
@@ -73,13 +70,18 @@ def digest_of(values: tuple[Any, ...]) -> str:
 
 def structure_problems(db: Database) -> list[str]:
     """Return a clause on each table or trigger that is missing, changed or foreign. Raises sqlite3.Error."""
-    expected, found = _expected(), _objects(db)
+    with closing(_empty_projections()) as empty:
+        for statement in (*TABLES, SNAPSHOTS):
+            empty.execute(statement)
+        expected: dict[str, str | None] = dict(empty.execute(_OBJECTS).fetchall())
+    found: dict[str, str | None] = dict(db.execute(_OBJECTS).fetchall())
     if db.execute("PRAGMA user_version").fetchone()[0] != PROJECTIONS_VERSION:
         # Projections of another version are rebuilt when the book is opened.
         for name in PROJECTIONS:
             expected.pop(f"table {name}", None)
             found.pop(f"table {name}", None)
-    problems = [f"{name} is missing" for name in expected if name not in found and name not in _MAY_BE_ABSENT]
+    # A book of an earlier version gets the table of snapshots when it is next opened.
+    problems = [f"{name} is missing" for name in expected if name not in found and name != "table seen"]
     problems += [f"{name} was changed" for name, sql in found.items() if name in expected and sql != expected[name]]
     return problems + [f"{name} is not one of ocw's" for name in found if name not in expected]
 
@@ -89,15 +91,14 @@ def checkpoint_problem(db: Database) -> str:
 
     The rows from its digest on are checked against the chain, too. Raises sqlite3.Error.
     """
-    saved = db.execute(GET_CHECKPOINT).fetchone()
-    noted = db.execute(_LAST_DIGEST, (_CHECKPOINT_SAVED,)).fetchone()
+    noted = db.execute(_LAST_DIGEST).fetchone()
     if noted is None:
-        return _digest_problem(saved, None, schema_of(db))
+        return _digest_problem(db, None)
     try:
         digest = _decode(noted[1]).digest
     except (msgspec.MsgspecError, UnicodeError, TypeError):
         return f"row {noted[0]}, which holds the checkpoint's digest, cannot be read"
-    return _digest_problem(saved, digest, schema_of(db)) or _chain_problem(db, noted[0])
+    return _digest_problem(db, digest) or _chain_problem(db, noted[0])
 
 
 def verify_journal(
@@ -108,32 +109,25 @@ def verify_journal(
     `expected_head` is a head that was noted earlier: the journal must have a row with it, the last or an earlier one.
     `report` gets the number of checked rows now and then.
     """
-    walk = _Walk(book, expected_head)
-    try:
-        with db.atomic():
-            for row in db.execute(EVENTS_FROM, (-(1 << 62),)):
-                walk.check(row)
-                if walk.events % REPORTED_EVERY == 0:
-                    report(walk.events)
-            walk.check_ends(db)
-            walk.check_projections(db)
-    except sqlite3.Error as error:
-        walk.problems.append(f"the journal cannot be read to its end: {error}")
-    finally:
-        walk.close()
-    return Verification(
-        ok=not walk.problems,
-        events=walk.events,
-        head=walk.head,
-        fingerprint=walk.digest,
-        problems=walk.problems[:PROBLEMS_SHOWN],
-    )
+    with closing(_empty_projections()) as rebuilt:
+        walk = _Walk(book, expected_head, rebuilt)
+        try:
+            with db.atomic():
+                for row in db.execute(EVENTS_FROM, (-(1 << 62),)):
+                    walk.check(row)
+                    if walk.events % REPORTED_EVERY == 0:
+                        report(walk.events)
+                walk.check_ends(db)
+                walk.check_projections(db)
+        except sqlite3.Error as error:
+            walk.problems.append(f"the journal cannot be read to its end: {error}")
+    return Verification(not walk.problems, walk.events, walk.head, walk.digest, walk.problems[:PROBLEMS_SHOWN])
 
 
 class _Walk:
     """Checks the rows in order. After a problem it continues from the stored values, so each is reported once."""
 
-    def __init__(self, book: str, expected_head: str | None) -> None:
+    def __init__(self, book: str, expected_head: str | None, rebuilt: Database) -> None:
         self.events = 0
         self.head = CHAIN_GENESIS
         self.digest = GENESIS
@@ -145,9 +139,7 @@ class _Walk:
         self._expected_head = expected_head
         self._checkpoint_digest: str | None = None
         self._head_found = expected_head in (None, CHAIN_GENESIS)
-        self._rebuilt = connect_to_memory()
-        register_functions(self._rebuilt)
-        remake_tables(self._rebuilt)
+        self._rebuilt = rebuilt
 
     def check(self, stored: Row) -> None:
         """Check one row against the rows before it."""
@@ -198,8 +190,7 @@ class _Walk:
             )
         self.problems += [f"the file is not as ocw made it: {each}" for each in structure_problems(db)]
         checkpoint, schema = db.execute(GET_CHECKPOINT).fetchone(), schema_of(db)
-        if problem := _digest_problem(checkpoint, self._checkpoint_digest, schema):
-            self.problems.append(problem)
+        self.problems += filter(None, [_digest_problem(db, self._checkpoint_digest)])
         if schema < self._version:
             self.problems.append(f"the book's version was changed to {schema}, and a row has version {self._version}")
         if checkpoint is not None and checkpoint[1] > self._seq:
@@ -215,9 +206,9 @@ class _Walk:
         """
         if db.execute("PRAGMA user_version").fetchone()[0] != PROJECTIONS_VERSION:
             return
-        for table, (_, order) in PROJECTIONS.items():
+        for table in PROJECTIONS:
+            order, width = ("n, leg, revision", 3) if table == "orders" else ("seq", 1)
             query = f"SELECT * FROM {table} ORDER BY {order}"
-            width = order.count(",") + 1
             try:
                 pairs = zip_longest(db.execute(query), self._rebuilt.execute(query))
                 wrong = next(((stored, due) for stored, due in pairs if stored != due), None)
@@ -231,10 +222,6 @@ class _Walk:
                     f"({', '.join(str(part) for part in key)})"
                 )
 
-    def close(self) -> None:
-        """Close the rebuilt projections."""
-        self._rebuilt.close()
-
     def _continue_from(self, seq: int | None, digest: str | None) -> None:
         if seq is not None and digest is not None:
             self._seq, self.digest = seq, digest
@@ -243,28 +230,20 @@ class _Walk:
         self.problems.append(f"row {row} {what}")
 
 
-def _objects(db: Database) -> dict[str, str | None]:
-    return dict(db.execute(_OBJECTS).fetchall())
+def _empty_projections() -> Database:
+    db = connect_to_memory()
+    register_functions(db)
+    remake_tables(db)
+    return db
 
 
-def _expected() -> dict[str, str | None]:
-    rebuilt = connect_to_memory()
-    try:
-        register_functions(rebuilt)
-        for statement in (*TABLES, SNAPSHOTS):
-            rebuilt.execute(statement)
-        remake_tables(rebuilt)
-        return _objects(rebuilt)
-    finally:
-        rebuilt.close()
-
-
-def _digest_problem(saved: tuple[Any, ...] | None, digest: str | None, schema: int) -> str:
+def _digest_problem(db: Database, digest: str | None) -> str:
     """Return a clause if the stored checkpoint does not match the journaled digest, or an empty text."""
+    saved = db.execute(GET_CHECKPOINT).fetchone()
     if saved is None:
         return "" if digest is None else "the checkpoint that was journaled is missing"
     if digest is None:
-        return "" if schema < DIGESTS_SINCE else "the journal has no digest of the checkpoint"
+        return "" if schema_of(db) < DIGESTS_SINCE else "the journal has no digest of the checkpoint"
     if digest_of(tuple(saved)) != digest:
         return "the checkpoint is not the one whose digest was journaled: it was changed from outside"
     return ""

@@ -73,10 +73,10 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
             rows = [account_view.live_order(each) for each in live[begin : begin + limit]]
         elif status == "all":
             page = await facade.history.orders(limit, paging.place("orders", cursor))
-            rows, more = [account_view.past_order(each) for each in page.orders], paging.cursor("orders", page.next)
+            rows, more = [account_view.past_order(each) for each in page.rows], paging.cursor("orders", page.next)
         else:
             refused = await facade.history.refusals(limit, paging.place("refusals", cursor))
-            rows = [account_view.refused_order(each) for each in refused.refusals]
+            rows = [account_view.refused_order(each) for each in refused.rows]
             more = paging.cursor("refusals", refused.next)
         return account_view.orders(meta(facade), rows, more, status)
 

@@ -17,35 +17,37 @@ class EventRow(msgspec.Struct, frozen=True):
 
 
 class DayPage(msgspec.Struct, frozen=True):
-    """Some events of a day, oldest first, and the row after which the next page begins."""
+    """Some events of a day, oldest first, and the row after which the next page begins.
+
+    `day` is None if the journal is empty. `total` counts all events of the day and of the requested kinds.
+    """
 
     day: str | None
-    """None if nothing is journaled yet."""
     events: list[EventRow]
     total: int
-    """Number of the day's events of the requested kinds."""
     next: int | None
 
 
 def read_day(db: Database, day: str | None, kinds: tuple[str, ...], limit: int, after: int | None) -> DayPage:
-    """Return `limit` events of a day after row `after`; without a day of the last one, without kinds of all kinds.
+    """Return `limit` events of a day after row `after`; if no day is given, of the day of the last event.
 
-    A kind is a whole one, `order.filled`, or the part before the dot, `order`. Raises ValueError for an invalid day.
+    A kind is a whole one, `order.filled`, or the part before the dot, `order`; if none is given, events of all kinds
+    are returned. Raises ValueError for an invalid day.
     """
-    last = db.execute("SELECT max(row) FROM events").fetchone()[0] or 0
     if day is None:
-        if not last:
+        last = db.execute("SELECT at FROM events ORDER BY row DESC LIMIT 1").fetchone()
+        if last is None:
             return DayPage(None, [], 0, None)
-        day = utc_day(db.execute("SELECT at FROM events WHERE row = ?", (last,)).fetchone()[0])
+        day = utc_day(last[0])
     begins = day_begins(day)
     first, end = _first_from(db, begins), _first_from(db, begins + DAY)
-    which = " OR ".join("kind = ? OR kind LIKE ? || '.%'" for _ in kinds) or "1"
+    kind = " OR ".join("kind = ? OR kind LIKE ? || '.%'" for _ in kinds) or "1"
+    which = f"FROM events WHERE row >= ? AND row < ? AND ({kind})"
     names = [name for kind in kinds for name in (kind, kind)]
-    total = db.execute(f"SELECT count(*) FROM events WHERE row >= ? AND row < ? AND ({which})", (first, end, *names))
-    rows = db.execute(
-        f"SELECT row, at, payload FROM events WHERE row >= ? AND row < ? AND ({which}) ORDER BY row LIMIT ?",
-        (max(first, (after or 0) + 1), end, *names, limit + 1),
-    ).fetchall()
+    total = db.execute(f"SELECT count(*) {which}", (first, end, *names))
+    start = max(first, (after or 0) + 1)
+    page = db.execute(f"SELECT row, at, payload {which} ORDER BY row LIMIT ?", (start, end, *names, limit + 1))
+    rows = page.fetchall()
     events = [EventRow(row, at, journal_event(row, payload)) for row, at, payload in rows[:limit]]
     return DayPage(day, events, total.fetchone()[0], events[-1].row if len(rows) > limit else None)
 
@@ -65,6 +67,5 @@ def _first_from(db: Database, time: int) -> int:
             high = middle
     if low == 1:
         return 1
-    if low > last_seq:
-        return int(last_row) + 1
-    return int(db.execute("SELECT row FROM events WHERE seq = ?", (low,)).fetchone()[0])
+    found = db.execute("SELECT row FROM events WHERE seq = ?", (low,)).fetchone()
+    return int(found[0] if found else last_row + 1)

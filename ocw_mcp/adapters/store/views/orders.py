@@ -1,7 +1,8 @@
 """The orders of a book, those that were refused, and those that waited for a person."""
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from sqlite_utils import Database
@@ -13,15 +14,17 @@ from ocw_mcp.domain.reasons import RefusalCode
 LIVE = ("intended", "accepted", "partially_filled", "cancel_requested", "unknown")
 """The states of an order that may still trade."""
 WAITS = "waits"
+_T = TypeVar("_T")
 
 
 class OrderRow(msgspec.Struct, frozen=True):
-    """An order and its state. Quantities in the base asset, prices and fees in quote currency, times in ms."""
+    """An order and its state. Quantities in the base asset, prices and fees in quote currency, times in ms.
+
+    `id` is its client order id, `name` its reference inside the book, `principal` the caller that requested it.
+    """
 
     id: str
-    """Its client order id."""
     name: str
-    """Its reference inside the book: counter, leg, revision."""
     at: int
     updated_at: int
     symbol: str
@@ -35,14 +38,16 @@ class OrderRow(msgspec.Struct, frozen=True):
     average_price: Decimal | None
     fees: Decimal
     principal: str
-    """The caller that requested it."""
     wake_id: int | None
     policy_hash: str
     venue_order_id: str | None
 
 
 class RefusalRow(msgspec.Struct, frozen=True):
-    """A refused order, which was not sent. `largest` (base asset) is the largest size that passes; 0 if none does."""
+    """A refused order, which was not sent. `largest` (base asset) is the largest size that passes; 0 if none does.
+
+    `stop` is the stop of an entry, in quote currency.
+    """
 
     id: str
     at: int
@@ -51,7 +56,6 @@ class RefusalRow(msgspec.Struct, frozen=True):
     side: str
     quantity: Decimal
     stop: Decimal | None
-    """The stop of an entry, in quote currency."""
     code: str
     limit: str
     actual: str
@@ -62,7 +66,7 @@ class RefusalRow(msgspec.Struct, frozen=True):
 
 
 class ApprovalRow(msgspec.Struct, frozen=True):
-    """An order that waited for a person. Quantity in the base asset, price in quote currency, time in ms."""
+    """An order that waited for a person. Quantity in the base asset, mark price in quote currency, time in ms."""
 
     id: str
     at: int
@@ -71,9 +75,7 @@ class ApprovalRow(msgspec.Struct, frozen=True):
     side: str
     quantity: Decimal
     price: Decimal
-    """The mark price shown to the person."""
     principal: str
-    """The caller that requested it."""
     refusal: str | None
     """The refusal with which the wait began."""
     outcome: str = WAITS
@@ -86,29 +88,23 @@ class ApprovalRow(msgspec.Struct, frozen=True):
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """The newest orders and refusals, newest last, and the number of older ones of each."""
+    """The newest orders, refusals and approvals, newest last, and the number of older orders and refusals.
+
+    `finished_left_out` counts the finished orders if only live ones were requested.
+    """
 
     orders: list[OrderRow]
     more_orders: int
     finished_left_out: int
-    """Finished orders, which were not requested."""
     refusals: list[RefusalRow]
     more_refusals: int
     approvals: list[ApprovalRow] = []
-    """The newest orders that waited for a person, newest last, if requested."""
 
 
-class OrderPage(msgspec.Struct, frozen=True):
-    """Some orders, newest first, and the row before which the next page begins."""
+class Page(msgspec.Struct, Generic[_T], frozen=True):
+    """Some orders or refusals, newest first, and the row or sequence before which the next page begins."""
 
-    orders: list[OrderRow]
-    next: int | None
-
-
-class RefusalPage(msgspec.Struct, frozen=True):
-    """Some refusals, newest first, and the sequence before which the next page begins."""
-
-    refusals: list[RefusalRow]
+    rows: list[_T]
     next: int | None
 
 
@@ -126,11 +122,6 @@ _ENDED = """SELECT seq, payload FROM events WHERE seq > ? AND kind = 'approval.e
     AND json_extract(payload, '$.approval_id') = ? ORDER BY seq LIMIT 1"""
 _OUTCOME = """SELECT payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused')
     AND json_extract(payload, '$.intent.idempotency_key') = ? ORDER BY seq LIMIT 1"""
-_STATE = "SELECT state FROM orders WHERE n = ? AND leg = ? AND revision = ?"
-
-_decode_asked = msgspec.json.Decoder(ApprovalAsked).decode
-_decode_ended = msgspec.json.Decoder(ApprovalEnded).decode
-_decode_outcome = msgspec.json.Decoder(OrderIntended | OrderRefused).decode
 _decode_refused = msgspec.json.Decoder(OrderRefused).decode
 
 
@@ -146,43 +137,39 @@ def find_orders(db: Database, limit: int, *, finished: bool = False, approvals: 
     newest = db.execute(f"SELECT {_COLUMNS} FROM orders WHERE {which} ORDER BY rowid DESC LIMIT ?", (limit,)).fetchall()
     refused = db.execute(f"{REFUSED} ORDER BY refusals.seq DESC LIMIT ?", (limit,)).fetchall()
     return Orders(
-        orders=[order_row(row) for row in reversed(newest)],
+        orders=[_order_row(row) for row in reversed(newest)],
         more_orders=(all_orders if finished else live) - len(newest),
         finished_left_out=0 if finished else all_orders - live,
         refusals=[refusal_row(*row) for row in reversed(refused)],
         more_refusals=count(db, "SELECT count(*) FROM refusals") - len(refused),
-        approvals=find_approvals(db, limit) if approvals else [],
+        approvals=_approvals(db, limit) if approvals else [],
     )
 
 
-def page_orders(db: Database, limit: int, before: int | None) -> OrderPage:
+def page_orders(db: Database, limit: int, before: int | None) -> Page[OrderRow]:
     """Return `limit` orders of any state, newest first, from before row `before`."""
     query = f"SELECT rowid, {_COLUMNS} FROM orders WHERE rowid < ? ORDER BY rowid DESC LIMIT ?"
-    rows, following = _page(db, query, limit, before)
-    return OrderPage([order_row(row[1:]) for row in rows], following)
+    return _page(db, query, limit, before, lambda rowid, *row: _order_row(row))
 
 
-def page_refusals(db: Database, limit: int, before: int | None) -> RefusalPage:
+def page_refusals(db: Database, limit: int, before: int | None) -> Page[RefusalRow]:
     """Return `limit` refusals, newest first, from before sequence `before`."""
     query = f"{REFUSED} WHERE refusals.seq < ? ORDER BY refusals.seq DESC LIMIT ?"
-    rows, following = _page(db, query, limit, before)
-    return RefusalPage([refusal_row(*row) for row in rows], following)
+    return _page(db, query, limit, before, refusal_row)
 
 
-def _page(db: Database, query: str, limit: int, before: int | None) -> tuple[list[Any], int | None]:
-    """Return the rows of a page, and the first column of its last row if more rows follow."""
+def _page(db: Database, query: str, limit: int, before: int | None, read: Callable[..., _T]) -> Page[_T]:
     rows = db.execute(query, (_NO_ROW if before is None else before, limit + 1)).fetchall()
-    return rows[:limit], rows[limit - 1][0] if len(rows) > limit else None
+    return Page([read(*row) for row in rows[:limit]], rows[limit - 1][0] if len(rows) > limit else None)
 
 
-def find_approvals(db: Database, limit: int) -> list[ApprovalRow]:
+def _approvals(db: Database, limit: int) -> list[ApprovalRow]:
     """Return the newest `limit` orders that waited for a person, newest last. Reads the whole journal."""
     rows = msgspec.convert(db.execute(_ASKED, (limit,)).fetchall(), list[tuple[int, int, str]])
-    return [_approval(db, seq, at, _decode_asked(payload)) for seq, at, payload in reversed(rows)]
+    return [_approval(db, seq, at, payload) for seq, at, payload in reversed(rows)]
 
 
-def order_row(row: tuple[object, ...]) -> OrderRow:
-    """Return a row of the projection as a value. Raises msgspec.ValidationError for an invalid one."""
+def _order_row(row: tuple[Any, ...]) -> OrderRow:
     return msgspec.convert(dict(zip(OrderRow.__struct_fields__, row, strict=True)), OrderRow)
 
 
@@ -208,10 +195,11 @@ def refusal_row(seq: int, at: int, payload: str) -> RefusalRow:
     )
 
 
-def _approval(db: Database, seq: int, at: int, asked: ApprovalAsked) -> ApprovalRow:
+def _approval(db: Database, seq: int, at: int, payload: str) -> ApprovalRow:
+    asked = msgspec.json.decode(payload, type=ApprovalAsked)
     intent = asked.intent
-    which = (seq, RefusalCode.APPROVAL_REQUIRED.value, intent.symbol, intent.principal)
-    refusal = db.execute(_FIRST_REFUSAL, which).fetchone()[0]
+    asked_for = (seq, RefusalCode.APPROVAL_REQUIRED.value, intent.symbol, intent.principal)
+    refusal = db.execute(_FIRST_REFUSAL, asked_for).fetchone()[0]
     row = ApprovalRow(
         id=asked.approval_id,
         at=at,
@@ -226,15 +214,15 @@ def _approval(db: Database, seq: int, at: int, asked: ApprovalAsked) -> Approval
     found = db.execute(_ENDED, (seq, row.id)).fetchone()
     if found is None:
         return row
-    ended = _decode_ended(found[1])
+    ended = msgspec.json.decode(found[1], type=ApprovalEnded)
     row = msgspec.structs.replace(row, outcome=ended.outcome, by=ended.by)
     key = (found[0], intent.idempotency_key)
     outcome = db.execute(_OUTCOME, key).fetchone() if ended.outcome == "approved" else None
     if outcome is None:
         return row
-    event = _decode_outcome(outcome[0])
+    event: OrderIntended | OrderRefused = msgspec.json.decode(outcome[0], type=OrderIntended | OrderRefused)
     if isinstance(event, OrderRefused):
         return msgspec.structs.replace(row, status=event.refusal.code.value)
-    ref = event.ref
-    state = db.execute(_STATE, (ref.n, ref.leg.value, ref.revision)).fetchone()
-    return msgspec.structs.replace(row, order=str(ref), status=state[0] if state else None)
+    which = (event.ref.n, event.ref.leg.value, event.ref.revision)
+    state = db.execute("SELECT state FROM orders WHERE n = ? AND leg = ? AND revision = ?", which).fetchone()
+    return msgspec.structs.replace(row, order=str(event.ref), status=state[0] if state else None)

@@ -6,22 +6,23 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.schema import GET_SUMMARY
-from ocw_mcp.domain.events import PositionUnprotected
 from ocw_mcp.domain.snapshot import OpenPosition
 
 
 class PositionRow(OpenPosition, frozen=True):
-    """An open position as the last summary of a book has it. Times in ms."""
+    """An open position in the last summary of a book. Times in ms.
+
+    `unprotected_until` is the deadline at which a position without a stop is closed.
+    """
 
     stop: Decimal | None
     protected: bool
     opened_at: int | None = None
     unprotected_until: int | None = None
-    """The deadline at which a position without a stop is closed."""
 
 
 class Positions(msgspec.Struct, frozen=True):
-    """All open positions at `at` (ms); None if there is no summary of an engine yet."""
+    """All open positions at `at` (ms), which is None if there is no summary of an engine yet."""
 
     at: int | None
     positions: list[PositionRow]
@@ -35,11 +36,8 @@ class _Summary(msgspec.Struct, frozen=True):
 # The event of a closing follows its fill directly. If that fill reversed the position, it also opened the next one.
 _OPENED = """SELECT min(at) FROM fills WHERE symbol = :symbol AND position <> '0' AND seq >=
     coalesce((SELECT max(seq) FROM trades WHERE symbol = :symbol), 1) - 1"""
-_UNPROTECTED = """SELECT payload FROM events WHERE kind = 'position.unprotected'
+_UNPROTECTED = """SELECT json_extract(payload, '$.deadline') FROM events WHERE kind = 'position.unprotected'
     AND json_extract(payload, '$.symbol') = :symbol ORDER BY seq DESC LIMIT 1"""
-
-_decode_summary = msgspec.json.Decoder(_Summary).decode
-_decode_unprotected = msgspec.json.Decoder(PositionUnprotected).decode
 
 
 def find_positions(db: Database) -> Positions:
@@ -47,13 +45,12 @@ def find_positions(db: Database) -> Positions:
     found = db.execute(GET_SUMMARY).fetchone()
     if found is None:
         return Positions(None, [])
-    summary = _decode_summary(found[0])
-    return Positions(summary.at, [_complete(db, row) for row in summary.positions])
-
-
-def _complete(db: Database, row: PositionRow) -> PositionRow:
-    which = {"symbol": row.symbol}
-    opened_at = msgspec.convert(db.execute(_OPENED, which).fetchone()[0], int | None)
-    unprotected = None if row.protected else db.execute(_UNPROTECTED, which).fetchone()
-    deadline = _decode_unprotected(unprotected[0]).deadline if unprotected else None
-    return msgspec.structs.replace(row, opened_at=opened_at, unprotected_until=deadline)
+    summary = msgspec.json.decode(found[0], type=_Summary)
+    positions = []
+    for row in summary.positions:
+        which = {"symbol": row.symbol}
+        (opened_at,) = msgspec.convert(db.execute(_OPENED, which).fetchone(), tuple[int | None])
+        unprotected = None if row.protected else db.execute(_UNPROTECTED, which).fetchone()
+        (deadline,) = msgspec.convert(unprotected or (None,), tuple[int | None])
+        positions.append(msgspec.structs.replace(row, opened_at=opened_at, unprotected_until=deadline))
+    return Positions(summary.at, positions)

@@ -94,9 +94,8 @@ def search_trades(db: Database, wanted: TradeSearch, limit: int) -> TradePage:
     }
     which = " AND ".join(text for text, value in conditions.items() if value is not None) or "1"
     values = msgspec.structs.asdict(wanted) | {"limit": limit + 1}
-    sums = [
-        tuple(map(Decimal, row)) for row in db.execute(f"SELECT pnl, fees, funding FROM trades WHERE {which}", values)
-    ]
+    money = db.execute(f"SELECT pnl, fees, funding FROM trades WHERE {which}", values)
+    sums = [tuple(map(Decimal, row)) for row in money]
     page = "AND seq < :before" if wanted.before is not None else ""
     rows = db.execute(
         f"""SELECT seq, symbol, opened_at, closed_at, pnl, fees, funding FROM trades WHERE {which} {page}
@@ -125,8 +124,7 @@ def _trade(
     for number, (n, leg, maker, way, quantity, base_fee, price, position) in enumerate(fills, 1):
         after = Decimal(position)
         before = after - (Decimal(quantity) - Decimal(base_fee) if way == "buy" else -Decimal(quantity))
-        reversed_ = before * after < 0
-        if reversed_:
+        if before * after < 0:
             # The fill closed one position and opened another; only the part of this trade counts here.
             opens, closes = (ZERO, abs(before)) if number == len(fills) else (abs(after), ZERO)
         else:
