@@ -1,8 +1,8 @@
 """Filters and margin brackets of the instruments that paper trades: those of the exchange if known, else an estimate.
 
 The USD-M filters are those of exchangeInfo in July 2026. The brackets are in `brackets.toml`, because the exchange
-shows them only to its members. A live venue reads its own filters. The tick and the step of any other symbol follow the
-prices of its market, and only ever become finer, so that every order and position stays valid.
+shows them only to its members. The tick and the step of any other symbol follow the prices of its market, and only ever
+become finer, so that every order and position stays valid.
 """
 
 import math
@@ -77,8 +77,7 @@ class SeenPrices(msgspec.Struct):
     def tick(self) -> Decimal:
         """Return the tick (quote) of these prices: five digits of the lowest, or as many decimals as they have.
 
-        Few prices may all end in a zero by chance, and whole numbers show nothing, so such decimals only make the tick
-        finer.
+        Few prices may all end in a zero by chance, and whole numbers show nothing: these only make the tick finer.
         """
         magnitude, shown = _magnitude(self.low), Decimal(10) ** -self.decimals
         if self.decimals and len(self.different) >= _ENOUGH:
@@ -108,7 +107,12 @@ class PaperInstruments(msgspec.Struct):
         if known is None:
             if symbol not in self.seen and symbol not in _TABLES[self.product]:
                 self.observe(symbol, price)
-            known = self.filters[symbol] = self._first(symbol)
+            texts = _TABLES[self.product].get(symbol, ("Infinity", "Infinity", "Infinity", "5"))
+            brackets = paper_brackets(symbol) if self.product is Product.UM else None
+            tick, step, min_quantity, min_notional = map(Decimal, texts)
+            filters = Instrument(symbol, self.product, tick, step, min_quantity, min_notional, brackets)
+            self.filters[symbol] = filters
+            known = self._refine(symbol)
         return known
 
     def observe(self, symbol: str, price: float) -> None:
@@ -122,29 +126,18 @@ class PaperInstruments(msgspec.Struct):
         if seen is None:
             seen = self.seen[symbol] = SeenPrices(price, price)
         if seen.add(price) and symbol in self.filters:
-            self._refine(symbol, seen)
+            self._refine(symbol)
 
-    def _first(self, symbol: str) -> Instrument:
-        known, seen = _TABLES[self.product].get(symbol), self.seen.get(symbol)
-        if known is not None:
-            tick, step, min_quantity, min_notional = (Decimal(text) for text in known)
-            if seen is not None:
-                tick = min(tick, seen.tick())
-        else:
-            assert seen is not None
-            tick, step = seen.tick(), seen.step()
-            min_quantity, min_notional = step, Decimal(5)
-        brackets = paper_brackets(symbol) if self.product is Product.UM else None
-        return Instrument(symbol, self.product, tick, step, min_quantity, min_notional, brackets)
-
-    def _refine(self, symbol: str, seen: SeenPrices) -> None:
+    def _refine(self, symbol: str) -> Instrument:
         """Make the filters as fine as the prices, never coarser; the step of a known symbol stays."""
-        old = self.filters[symbol]
-        new = msgspec.structs.replace(old, tick=min(old.tick, seen.tick()))
-        if symbol not in _TABLES[self.product]:
-            step = min(old.step, seen.step())
-            new = msgspec.structs.replace(new, step=step, min_quantity=step)
-        self.filters[symbol] = new
+        filters, seen = self.filters[symbol], self.seen.get(symbol)
+        if seen is not None:
+            filters = msgspec.structs.replace(filters, tick=min(filters.tick, seen.tick()))
+            if symbol not in _TABLES[self.product]:
+                step = min(filters.step, seen.step())
+                filters = msgspec.structs.replace(filters, step=step, min_quantity=step)
+            self.filters[symbol] = filters
+        return filters
 
 
 _TABLES: Final = {Product.UM: _UM, Product.SPOT: _SPOT}

@@ -11,9 +11,8 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.adapters.venues.paper_account import PaperAccount, PaperAccountState
-from ocw_mcp.adapters.venues.paper_checks import submit_refusal
 from ocw_mcp.adapters.venues.paper_matching import PaperMatching
-from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Resting
+from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Resting, submit_refusal
 from ocw_mcp.adapters.venues.paper_trading import PaperMarketState
 from ocw_mcp.core.matching.on_candles import TERMS, FillTerms, falls_to, passed, would_take
 from ocw_mcp.domain.cleared import ClearedOrder
@@ -49,13 +48,7 @@ class PaperVenue:
 
     name = "paper"
 
-    def __init__(
-        self,
-        product: Product,
-        wallet: Decimal,
-        patience_ms: int,
-        terms: FillTerms | None = None,
-    ) -> None:
+    def __init__(self, product: Product, wallet: Decimal, patience_ms: int, terms: FillTerms | None = None) -> None:
         self.product = product
         self.terms = terms or TERMS[product]
         self.account = PaperAccount(product, wallet)
@@ -84,15 +77,14 @@ class PaperVenue:
     async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         """Accept or reject an order. Market and immediate orders wait for the next opening; the others rest.
 
-        An order whose reference is live already is not taken again. The answer then accepts the live order, because a
-        rejection would say that there is none.
+        An order whose reference is live already is not taken again; the answer accepts the live one, because a
+        rejection would mean that there is none.
         """
         order = cleared.redeem(now)
         live = self._orders.find(order.ref)
         if live is not None:
             return [Accepted(order.ref, live.venue_order_id)]
-        refused = submit_refusal(order, self.account, self._orders, self.terms)
-        if refused is not None:
+        if (refused := submit_refusal(order, self.account, self._orders, self.terms)) is not None:
             return [Rejected(order.ref, *refused)]
         self._counter += 1
         resting = Resting(order, f"paper-{self._counter}", now, now + self.terms.latency_ms)
@@ -111,19 +103,15 @@ class PaperVenue:
     def settle_funding(
         self, until: int, rates: Sequence[Funding] = (), symbols: Collection[str] | None = None
     ) -> Sequence[VenueReport]:
-        """Settle the stamps up to `until` (ms) of some symbols, or of all, at the known rates or an assumed one.
-
-        A stamp a little after a whole hour settles the position at the hour. The mark price is the last price before
-        it. Each stamp is settled once. Rates of other symbols are kept until their stamps are settled. Spot has no
-        funding.
-        """
+        """Settle funding as `PaperAccount.settle_funding` does."""
         reports = self.account.settle_funding(until, rates, symbols)
         self.next_funding = self.account.next_funding
         return reports
 
     def on_books(self, books: Sequence[OrderBook]) -> None:
         """Record the current best prices: a taker pays half of the spread between them."""
-        self._matching.trading.on_books(books)
+        for book in books:
+            self._matching.trading.market.books[book.symbol] = book
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
         """Liquidate, fill waiting orders, then trigger the orders that the opening has passed."""
@@ -135,10 +123,9 @@ class PaperVenue:
         return self._matching.fill_reductions(now)
 
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
-        """Fill, trigger and liquidate along the candle's path.
+        """Fill, trigger and liquidate along the candle's path, which continues as the reports are consumed.
 
-        The path continues only as the reports are consumed: an order that is sent or cancelled between two reports
-        takes part in the rest of it.
+        An order that is sent or cancelled between two reports takes part in the rest of the path.
         """
         return self._matching.on_candle(candle, now)
 
@@ -168,15 +155,15 @@ class PaperVenue:
             resting.take = None if order.take_at is None else float(order.take_at)
             resting.before = self._replaced(resting)
             self._orders.conditional.append(resting)
-            self._matching.on_placed(resting)
         elif order.limit_price is not None and not order.immediate:
             resting.trigger, resting.falls = float(order.limit_price), order.side is Side.BUY
             last = self.account.last_price(order.symbol)
             resting.takes = last is not None and would_take(order, last)
             self._orders.limits.append(resting)
-            self._matching.on_placed(resting)
         else:
             self._orders.waiting.append(resting)
+            return
+        self._matching.on_placed(resting)
 
     def _replaced(self, stop: Resting) -> tuple[tuple[Decimal, int], ...]:
         """Return the triggers of the looser stops that a stop replaces, live or cancelled at its very time (ms)."""

@@ -2,17 +2,116 @@
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from ocw_mcp.adapters.venues.instruments import PaperInstruments
-from ocw_mcp.adapters.venues.paper_funding import NEVER, DueStamp, FundingStamps, FundingState
-from ocw_mcp.core.matching.funding import assumed_payment, payment
+from ocw_mcp.core.matching.funding import (
+    ASSUMED_RATE,
+    assumed_payment,
+    assumed_stamps,
+    next_stamp,
+    payment,
+    whole_stamp,
+)
 from ocw_mcp.core.orders.ledger import Ledger, LedgerState
 from ocw_mcp.domain.margin import bankruptcy_price
 from ocw_mcp.domain.market import Funding, Product
 from ocw_mcp.domain.money import ZERO, ceil_to, exact, floor_to
 from ocw_mcp.domain.orders import Filled, FundingPaid, Order, OutsideCause, OutsideFill, Side
+from ocw_mcp.domain.time import HOUR
+
+NEVER: Final = 1 << 62
+
+
+class HeldQuantity(msgspec.Struct, frozen=True):
+    """The position of a symbol at the whole hour `at` (ms): its signed quantity, and the last price before (quote)."""
+
+    at: int
+    quantity: Decimal
+    mark: Decimal
+
+
+class DueStamp(msgspec.Struct, frozen=True):
+    """A stamp (ms) to settle, its rate, and the position at its time; None if that is the current position."""
+
+    at: int
+    rate: Decimal
+    assumed: bool
+    held: HeldQuantity | None
+
+
+class FundingStamps(msgspec.Struct):
+    """The funding stamps that are settled, and those still to settle, by symbol: each once, in time order. Times in ms.
+
+    A stamp is settled on the position at its time, before the opening of that time traded. A rate that comes a little
+    later, as the exchange stamps it, is settled on the same position.
+    """
+
+    settled: dict[str, int] = {}
+    """The last stamp that is settled, or that passed without a position."""
+    covered: dict[str, int] = {}
+    """The end of the interval that began at the latest stamp with a known rate: before it no rate is assumed."""
+    known: dict[str, dict[int, Decimal]] = {}
+    """Rates that are not settled yet, by stamp."""
+    held: dict[str, HeldQuantity] = {}
+    """The position at the latest whole hour."""
+    next: int = 0
+    """The next stamp that may have to be settled."""
+
+    def note_position(self, symbol: str, at: int, quantity: Decimal, last: float | None) -> None:
+        """Record the position before an opening at `at` (ms) trades, once per hour."""
+        noted = self.held.get(symbol)
+        if noted is not None and noted.at <= at < noted.at + HOUR:
+            return
+        self.held[symbol] = HeldQuantity(at // HOUR * HOUR, quantity, exact(last or 0))
+        if not quantity:
+            self.settled[symbol] = max(self.settled.get(symbol, -1), at)
+
+    def add_rates(self, rates: Sequence[Funding], held: Collection[str]) -> None:
+        """Add rates; those of stamps without a position are settled at once. `held` are the symbols held now."""
+        for each in sorted(rates, key=lambda rate: rate.at):
+            symbol, at = each.symbol, whole_stamp(each.at)
+            self.covered[symbol] = max(self.covered.get(symbol, 0), at + each.interval_hours * HOUR)
+            if at <= self.settled.get(symbol, -1):
+                continue
+            position = self._position_at(symbol, at)
+            if position.quantity if position is not None else symbol in held:
+                self.known.setdefault(symbol, {})[at] = exact(each.rate)
+            else:
+                self.settled[symbol] = at
+
+    def take_due(self, symbol: str, until: int, *, held: bool) -> list[DueStamp]:
+        """Return the stamps of a symbol to settle up to `until` (ms), and mark them settled.
+
+        Stamps without a known rate get the assumed one, if the symbol is `held` now.
+        """
+        known, covered = self.known.get(symbol, {}), self.covered.get(symbol, 0)
+        stamps = {at for at in known if at <= until}
+        if held:
+            stamps.update(at for at in assumed_stamps(self.settled.get(symbol, -1), until) if at >= covered)
+        due: list[DueStamp] = []
+        for at in sorted(stamps):
+            rate = known.pop(at, None)
+            self.settled[symbol] = at
+            position = self._position_at(symbol, at)
+            due.append(DueStamp(at, ASSUMED_RATE if rate is None else rate, rate is None, position))
+        if not known:
+            self.known.pop(symbol, None)
+        return due
+
+    def schedule_next(self, held: Collection[str], until: int) -> None:
+        """Update the next stamp, after all that can be settled up to `until` (ms) are settled."""
+        coming = [min(rates) for rates in self.known.values()]
+        for symbol in held:
+            after = max(self.settled.get(symbol, -1), self.covered.get(symbol, 0) - 1)
+            coming.append(next_stamp(after))
+        self.next = min(coming, default=next_stamp(until))
+
+    def _position_at(self, symbol: str, at: int) -> HeldQuantity | None:
+        noted = self.held.get(symbol)
+        return noted if noted is not None and noted.at == at else None
 
 
 class PaperAccountState(msgspec.Struct):
@@ -21,7 +120,7 @@ class PaperAccountState(msgspec.Struct):
     ledger: LedgerState
     instruments: PaperInstruments
     last: dict[str, float]
-    funding: FundingState
+    funding: FundingStamps
 
 
 class Liquidation(msgspec.Struct, frozen=True):
@@ -66,16 +165,8 @@ class PaperAccount:
 
     def book(self, order: Order, fill: Filled) -> None:
         """Book a fill of an order."""
-        self.ledger.book(
-            order.symbol,
-            order.side,
-            fill.quantity,
-            fill.price,
-            fill.fee,
-            fill.traded_at,
-            leverage=self.leverage(order),
-            base_fee=fill.base_fee,
-        )
+        traded = (order.symbol, order.side, fill.quantity, fill.price, fill.fee, fill.traded_at)
+        self.ledger.book(*traded, leverage=self.leverage(order), base_fee=fill.base_fee)
         self._update_liquidation(order.symbol)
 
     def bankruptcy(self, symbol: str) -> Decimal:
@@ -102,7 +193,7 @@ class PaperAccount:
     @property
     def next_funding(self) -> int:
         """The next stamp (ms) that may have to be settled; NEVER on spot."""
-        return NEVER if self.product is Product.SPOT else self._stamps.state().next
+        return NEVER if self.product is Product.SPOT else self._stamps.next
 
     def note_position(self, symbol: str, at: int) -> None:
         """Record the position before an opening at `at` (ms) trades: a funding stamp of this hour settles on it."""
@@ -114,29 +205,31 @@ class PaperAccount:
     ) -> list[FundingPaid]:
         """Settle the stamps up to `until` (ms) of some symbols, or of all, at the known rates or an assumed one.
 
-        Rates of other symbols are kept until their stamps are settled.
+        A stamp a little after a whole hour settles the position at the hour. The mark price is the last price before
+        it. Each stamp is settled once. Rates of other symbols are kept until their stamps are settled. Spot has no
+        funding.
         """
         if self.product is Product.SPOT:
             return []
-        stamps, reports = self._stamps, list[FundingPaid]()
-        stamps.add_rates(rates, self.ledger.positions)
-        for symbol in sorted(self.ledger.positions.keys() | stamps.state().known.keys()):
+        stamps, positions, reports = self._stamps, self.ledger.positions, list[FundingPaid]()
+        stamps.add_rates(rates, positions)
+        for symbol in sorted(positions.keys() | stamps.known.keys()):
             if symbols is None or symbol in symbols:
-                for due in stamps.take_due(symbol, until, held=symbol in self.ledger.positions):
+                for due in stamps.take_due(symbol, until, held=symbol in positions):
                     reports += self._fund(symbol, due)
-        stamps.schedule_next(self.ledger.positions, until)
+        stamps.schedule_next(positions, until)
         return reports
 
     def state(self) -> PaperAccountState:
         """Return the state to save."""
-        return PaperAccountState(self.ledger.state(), self.instruments, self.last, self._stamps.state())
+        return PaperAccountState(self.ledger.state(), self.instruments, self.last, self._stamps)
 
     def restore(self, state: PaperAccountState) -> None:
         """Restore a saved state."""
         self.ledger.restore(state.ledger)
         self.instruments = state.instruments
         self.last = state.last
-        self._stamps.restore(state.funding)
+        self._stamps = state.funding
         self.liquidations = {}
         for symbol in self.ledger.positions:
             self._update_liquidation(symbol)
@@ -151,23 +244,22 @@ class PaperAccount:
         return OutsideFill(fill_id, symbol, side, size, price, fee, at, cause)
 
     def _fund(self, symbol: str, due: DueStamp) -> list[FundingPaid]:
-        if due.held is not None:
-            held, mark = due.held.quantity, due.held.mark
-        else:
-            held, mark = self.ledger.quantity(symbol), exact(self.last[symbol])
-        if not held:
+        held = due.held or HeldQuantity(due.at, self.ledger.quantity(symbol), exact(self.last[symbol]))
+        if not held.quantity:
             return []
-        amount = assumed_payment(held, mark) if due.assumed else payment(held, mark, due.rate)
+        if due.assumed:
+            amount = assumed_payment(held.quantity, held.mark)
+        else:
+            amount = payment(held.quantity, held.mark, due.rate)
         self.ledger.fund(symbol, amount)
         self._update_liquidation(symbol)
-        return [FundingPaid(symbol, amount, due.rate, held, mark, due.at, due.assumed)]
+        return [FundingPaid(symbol, amount, due.rate, held.quantity, held.mark, due.at, due.assumed)]
 
     def _update_liquidation(self, symbol: str) -> None:
         """Recompute the liquidation price after a position or its margin changed."""
         self.liquidations.pop(symbol, None)
         position = self.ledger.positions.get(symbol)
-        brackets = None if position is None else self.instruments.filters[symbol].brackets
-        if position is None or brackets is None:
+        if position is None or (brackets := self.instruments.filters[symbol].brackets) is None:
             return
         price = brackets.liquidation_price(position.quantity, position.cost, position.margin)
         if price is not None:

@@ -12,7 +12,7 @@ from ocw_mcp.core.matching.on_candles import FillTerms, beyond_limit, limit_of, 
 from ocw_mcp.core.matching.path import CandlePath, PathSegment
 from ocw_mcp.domain.market import Candle, Opening
 from ocw_mcp.domain.money import exact
-from ocw_mcp.domain.orders import Canceled, OrderType, Side, VenueReport
+from ocw_mcp.domain.orders import OrderType, Side, VenueReport
 
 LIQUIDATION, STOP, TARGET, LIMIT = range(4)
 """The order of execution at one price."""
@@ -75,15 +75,11 @@ class PaperMatching:
             closed = self.trading.market.closed.get(symbol)
             if closed is None or closed.close_time != now or self._terms.latency_ms > closed.interval:
                 continue
-            price = exact(self.account.last[symbol])
-            reports += self.trading.fill_as_taker(resting, price, now, self.trading.room(symbol, price))
+            reports += self.trading.fill_as_taker(resting, exact(self.account.last[symbol]), now, within_volume=True)
         return reports
 
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
-        """Yield the reports of a candle, one by one along its path.
-
-        An order that is sent or cancelled between two reports takes part in the rest of the path.
-        """
+        """Yield the reports of a candle, one by one along its path; see `PaperVenue.on_candle`."""
         symbol, orders = candle.symbol, self.orders
         self.account.last[symbol] = candle.close
         self.trading.market.closed[symbol] = candle
@@ -213,13 +209,12 @@ class PaperMatching:
     def _waiting_at(self, resting: Resting, opening: Opening, price: Decimal) -> list[VenueReport]:
         order = resting.order
         if not order.reduce_only and opening.at - resting.since > self._patience_ms:
-            self.orders.remove(resting)
-            return [Canceled(order.ref, "expired: no price came while it waited")]
+            return self.trading.cancel(resting, "no price came while it waited")
         if self._is_in_transit(resting, opening):
             return []
         if order.immediate:
             return self.trading.fill_immediate(resting, price, opening.at)
-        return self.trading.fill_as_taker(resting, price, opening.at, self.trading.room(order.symbol, price))
+        return self.trading.fill_as_taker(resting, price, opening.at, within_volume=True)
 
     def _resting_at(self, resting: Resting, opening: Opening, price: Decimal) -> list[VenueReport]:
         order = resting.order
@@ -231,10 +226,9 @@ class PaperMatching:
         if not beyond_limit(order, price):
             return []
         if takes and order.post_only:
-            self.orders.remove(resting)
-            return [Canceled(order.ref, "expired: post-only, and it would have taken when it arrived")]
+            return self.trading.cancel(resting, "post-only, and it would have taken when it arrived")
         if takes:
-            return self.trading.fill_as_taker(resting, price, opening.at, self.trading.room(order.symbol, price))
+            return self.trading.fill_as_taker(resting, price, opening.at, within_volume=True)
         return self.trading.fill_as_maker(resting, opening.at)
 
     def _is_in_transit(self, resting: Resting, opening: Opening) -> bool:

@@ -1,13 +1,11 @@
 """Fills one order of the paper venue: quantity, price and fee; and liquidates a position."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
 
 from ocw_mcp.adapters.venues.paper_account import Liquidation, PaperAccount
-from ocw_mcp.adapters.venues.paper_checks import leverage_refusal, money_refusal
-from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Resting
+from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Resting, leverage_refusal, money_refusal
 from ocw_mcp.core.matching.on_candles import (
     FillTerms,
     expected_move,
@@ -48,35 +46,27 @@ class PaperTrading:
         self.orders = orders
         self.market = PaperMarketState()
 
-    def on_books(self, books: Sequence[OrderBook]) -> None:
-        """Record the current best prices."""
-        for book in books:
-            self.market.books[book.symbol] = book
-
     def fill_as_taker(
-        self, resting: Resting, price: Decimal, at: int, share: Decimal | None = None
+        self, resting: Resting, price: Decimal, at: int, *, within_volume: bool = False
     ) -> list[VenueReport]:
-        """Fill at `price` (quote) plus the cost of taking, up to a share of the volume if one is given.
+        """Fill at `price` (quote) plus the cost of taking; if `within_volume`, up to a share of the volume.
 
         A reduce-only order trades at most the position, an order with a limit at most the quantity within its limit.
         """
         order = resting.order
         quantity = self._fillable(resting)
         if not quantity:
-            self.orders.remove(resting)
-            return [Canceled(order.ref, "expired: reduce-only, and there is no position to reduce")]
-        quantity = quantity if share is None else min(quantity, share)
+            return self.cancel(resting, "reduce-only, and there is no position to reduce")
+        if within_volume:
+            quantity = self._within_volume(order.symbol, price, quantity)
         if order.limit_price is not None:
-
-            def fits(part: Decimal) -> bool:
-                return would_take(order, self._taker_price(resting, part, price, at))
-
             step = self.account.instruments.get(order.symbol, float(price)).step
-            quantity = largest_within(fits, quantity, step)
+            quantity = largest_within(
+                lambda part: would_take(order, self._taker_price(resting, part, price, at)), quantity, step
+            )
         reports = self._fill(resting, quantity, self._taker_price(resting, quantity, price, at), at)
         if order.reduce_only and resting.remaining and not self.account.ledger.quantity(order.symbol):
-            self.orders.remove(resting)
-            reports.append(Canceled(order.ref, "expired: reduce-only, and nothing is left to reduce"))
+            reports += self.cancel(resting, "reduce-only, and nothing is left to reduce")
         return reports
 
     def fill_immediate(self, resting: Resting, price: Decimal, at: int) -> list[VenueReport]:
@@ -84,17 +74,15 @@ class PaperTrading:
         order = resting.order
         reports = self.fill_as_taker(resting, price, at)
         if resting.remaining and self.orders.find(order.ref) is resting:
-            self.orders.remove(resting)
-            rest = plain(resting.remaining)
-            why = f"at {plain(price)}, {rest} would {_WORSE[order.side]} its limit of {plain(limit_of(order))}"
-            reports.append(Canceled(order.ref, f"expired: immediate or cancel: {why}"))
+            why = f"{plain(resting.remaining)} would {_WORSE[order.side]} its limit of {plain(limit_of(order))}"
+            reports += self.cancel(resting, f"immediate or cancel: at {plain(price)}, {why}")
         return reports
 
     def fill_as_maker(self, resting: Resting, at: int) -> list[VenueReport]:
         """Fill a resting limit order at its own price, up to a share of the volume."""
         limit = limit_of(resting.order)
-        share, quantity = self.room(resting.order.symbol, limit), self._fillable(resting)
-        return self._fill(resting, quantity if share is None else min(quantity, share), limit, at, maker=True)
+        quantity = self._within_volume(resting.order.symbol, limit, self._fillable(resting))
+        return self._fill(resting, quantity, limit, at, maker=True)
 
     def fill_take_profit(self, resting: Resting, at: int) -> list[VenueReport]:
         """Fill the take-profit side of an OCO whole, at its own price."""
@@ -110,14 +98,19 @@ class PaperTrading:
         self.market.liquidations += 1
         reports: list[VenueReport] = [self.account.liquidate(symbol, f"liquidation-{self.market.liquidations}", at)]
         for resting in [each for each in self.orders if each.order.symbol == symbol and each.order.reduce_only]:
-            self.orders.remove(resting)
-            reports.append(Canceled(resting.order.ref, "expired: the position is gone"))
+            reports += self.cancel(resting, "the position is gone")
         return reports
 
-    def room(self, symbol: str, price: Decimal) -> Decimal | None:
-        """Return the quantity (base asset) that one order can trade at once; None before the first candle."""
+    def cancel(self, resting: Resting, why: str) -> list[VenueReport]:
+        """Remove an order that has expired."""
+        self.orders.remove(resting)
+        return [Canceled(resting.order.ref, f"expired: {why}")]
+
+    def _within_volume(self, symbol: str, price: Decimal, quantity: Decimal) -> Decimal:
+        """Return the part of a quantity (base asset) that one order can trade at once; all before the first candle."""
         step = self.account.instruments.get(symbol, float(price)).step
-        return fillable_volume(self.market.closed.get(symbol), step, self.terms)
+        share = fillable_volume(self.market.closed.get(symbol), step, self.terms)
+        return quantity if share is None else min(quantity, share)
 
     def _taker_price(self, resting: Resting, quantity: Decimal, price: Decimal, at: int) -> Decimal:
         """Return the price (quote) of taking a quantity: with half the spread, slippage and the move in the latency."""
@@ -144,15 +137,13 @@ class PaperTrading:
         base_fee = quantity * rate if spot and order.side is Side.BUY else ZERO
         fee = (base_fee or quantity * rate) * paid
         refused = None
+        others = [each for each in self.orders if each is not resting]
         if order.type is OrderType.MARKET or order.immediate:
-            refused = leverage_refusal(order, quantity, paid, self.account, self.orders, resting)
-        quote_fee = ZERO if base_fee else fee
-        refused = refused or money_refusal(order, quantity, paid, quote_fee, self.account, self.orders, resting)
+            refused = leverage_refusal(order, quantity, paid, self.account, others)
+        refused = refused or money_refusal(order, quantity, paid, ZERO if base_fee else fee, self.account, others)
         if refused is not None:
-            self.orders.remove(resting)
-            if resting.fills:
-                return [Canceled(order.ref, f"expired: the rest was refused: {refused[1]}")]
-            return [Rejected(order.ref, *refused)]
+            expired = self.cancel(resting, f"the rest was refused: {refused[1]}")
+            return expired if resting.fills else [Rejected(order.ref, *refused)]
         resting.filled += quantity
         resting.fills += 1
         resting.since = at
@@ -175,6 +166,7 @@ class PaperTrading:
         """Return the taker's half of the spread, as a share. Without a recent order book it is at least half a tick."""
         book = self.market.books.get(symbol)
         quoted = half_spread(book) if book is not None and at - book.at <= QUOTE_MAX_AGE_MS else None
-        if quoted is not None or not self.terms.half_spread:
-            return self.terms.half_spread if quoted is None else quoted
-        return max(self.terms.half_spread, tick / 2 / price)
+        if quoted is not None:
+            return quoted
+        usual = self.terms.half_spread
+        return max(usual, tick / 2 / price) if usual else usual

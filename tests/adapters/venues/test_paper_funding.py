@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.adapters.venues.paper_funding import NEVER
+from ocw_mcp.adapters.venues.paper_account import NEVER
 from ocw_mcp.domain.market import Candle, Funding, Opening, Product
 from ocw_mcp.domain.orders import FundingPaid, Purpose, Side, VenueReport
 from ocw_mcp.domain.time import HOUR, MINUTE
