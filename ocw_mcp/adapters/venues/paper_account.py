@@ -33,13 +33,8 @@ class HeldQuantity(msgspec.Struct, frozen=True):
     mark: Decimal
 
 
-class DueStamp(msgspec.Struct, frozen=True):
-    """A stamp (ms) to settle, its rate, and the position at its time; None if that is the current position."""
-
-    at: int
-    rate: Decimal
-    assumed: bool
-    held: HeldQuantity | None
+DueStamp = tuple[int, Decimal | None, HeldQuantity | None]
+"""A stamp (ms) to settle, its rate or None for the assumed one, and the position then or None for the current one."""
 
 
 class FundingStamps(msgspec.Struct):
@@ -85,18 +80,15 @@ class FundingStamps(msgspec.Struct):
     def take_due(self, symbol: str, until: int, *, held: bool) -> list[DueStamp]:
         """Return the stamps of a symbol to settle up to `until` (ms), and mark them settled.
 
-        Stamps without a known rate get the assumed one, if the symbol is `held` now.
+        Stamps without a known rate are included only if the symbol is `held` now.
         """
         known, covered = self.known.get(symbol, {}), self.covered.get(symbol, 0)
         stamps = {at for at in known if at <= until}
         if held:
             stamps.update(at for at in assumed_stamps(self.settled.get(symbol, -1), until) if at >= covered)
-        due: list[DueStamp] = []
-        for at in sorted(stamps):
-            rate = known.pop(at, None)
-            self.settled[symbol] = at
-            position = self._position_at(symbol, at)
-            due.append(DueStamp(at, ASSUMED_RATE if rate is None else rate, rate is None, position))
+        due = [(at, known.pop(at, None), self._position_at(symbol, at)) for at in sorted(stamps)]
+        if due:
+            self.settled[symbol] = due[-1][0]
         if not known:
             self.known.pop(symbol, None)
         return due
@@ -104,9 +96,7 @@ class FundingStamps(msgspec.Struct):
     def schedule_next(self, held: Collection[str], until: int) -> None:
         """Update the next stamp, after all that can be settled up to `until` (ms) are settled."""
         coming = [min(rates) for rates in self.known.values()]
-        for symbol in held:
-            after = max(self.settled.get(symbol, -1), self.covered.get(symbol, 0) - 1)
-            coming.append(next_stamp(after))
+        coming += [next_stamp(max(self.settled.get(each, -1), self.covered.get(each, 0) - 1)) for each in held]
         self.next = min(coming, default=next_stamp(until))
 
     def _position_at(self, symbol: str, at: int) -> HeldQuantity | None:
@@ -216,7 +206,7 @@ class PaperAccount:
         for symbol in sorted(positions.keys() | stamps.known.keys()):
             if symbols is None or symbol in symbols:
                 for due in stamps.take_due(symbol, until, held=symbol in positions):
-                    reports += self._fund(symbol, due)
+                    reports += self._fund(symbol, *due)
         stamps.schedule_next(positions, until)
         return reports
 
@@ -243,17 +233,17 @@ class PaperAccount:
         self._update_liquidation(symbol)
         return OutsideFill(fill_id, symbol, side, size, price, fee, at, cause)
 
-    def _fund(self, symbol: str, due: DueStamp) -> list[FundingPaid]:
-        held = due.held or HeldQuantity(due.at, self.ledger.quantity(symbol), exact(self.last[symbol]))
+    def _fund(self, symbol: str, at: int, known: Decimal | None, noted: HeldQuantity | None) -> list[FundingPaid]:
+        held = noted or HeldQuantity(at, self.ledger.quantity(symbol), exact(self.last[symbol]))
         if not held.quantity:
             return []
-        if due.assumed:
-            amount = assumed_payment(held.quantity, held.mark)
+        if known is None:
+            rate, amount = ASSUMED_RATE, assumed_payment(held.quantity, held.mark)
         else:
-            amount = payment(held.quantity, held.mark, due.rate)
+            rate, amount = known, payment(held.quantity, held.mark, known)
         self.ledger.fund(symbol, amount)
         self._update_liquidation(symbol)
-        return [FundingPaid(symbol, amount, due.rate, held.quantity, held.mark, due.at, due.assumed)]
+        return [FundingPaid(symbol, amount, rate, held.quantity, held.mark, at, known is None)]
 
     def _update_liquidation(self, symbol: str) -> None:
         """Recompute the liquidation price after a position or its margin changed."""
