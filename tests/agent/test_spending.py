@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ocw_mcp.adapters.store.views.thinking import DecisionCost
+from ocw_mcp.adapters.store.views.decisions import DecisionCost
 from ocw_mcp.agent.recording import LostSpending, Recording
 from ocw_mcp.agent.spending import SPENDING_FILE, Spending, SpendingLog
 from ocw_mcp.domain.errors import BookError

@@ -9,45 +9,13 @@ from typing import Any, Self
 import msgspec
 from sqlite_utils import Database
 
+from ocw_mcp.adapters.store import projections, schema
+from ocw_mcp.adapters.store import verify as verifying
 from ocw_mcp.adapters.store.book import BookStamp, StoredBook, create_book, require_same
 from ocw_mcp.adapters.store.database import JOURNAL, close_to_others, connect_to_write
 from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.adapters.store.figures import LastRun, journal_figures, read_last_run
-from ocw_mcp.adapters.store.projections import (
-    PROJECTIONS_VERSION,
-    apply,
-    changes_of,
-    register_functions,
-    remake_tables,
-)
-from ocw_mcp.adapters.store.schema import (
-    ADD_EVENT,
-    CHAIN_GENESIS,
-    DOMAIN_ROWS_AFTER,
-    GET_CHECKPOINT,
-    GET_SUMMARY,
-    LAST_DOMAIN_EVENT,
-    LAST_ROW,
-    PUT_CHECKPOINT,
-    PUT_SUMMARY,
-    SCHEMA_VERSION,
-    SET_SCHEMA,
-    Row,
-    domain_event,
-    journal_events,
-    link,
-    payload_of,
-    read_pages,
-    schema_of,
-)
 from ocw_mcp.adapters.store.snapshots import SnapshotWriter
-from ocw_mcp.adapters.store.verify import (
-    Verification,
-    checkpoint_problem,
-    digest_of,
-    structure_problems,
-    verify_journal,
-)
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
 from ocw_mcp.domain.errors import BookError, JournalError
 from ocw_mcp.domain.events import CheckpointSaved, DomainEvent, JournalEvent, LifecycleEvent, kind_of
@@ -62,10 +30,14 @@ class SqliteStore:
     def __init__(self, db: Database, book: StoredBook, check_lock: Callable[[], None] = lambda: None) -> None:
         self._db = db
         self._check_lock = check_lock
-        self._book = book
-        last = db.execute(LAST_ROW).fetchone() or (0, 0, CHAIN_GENESIS, 0)
-        domain = db.execute(LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
-        (summary,) = db.execute(GET_SUMMARY).fetchone() or (None,)
+        self.book = book.book
+        """The six characters that identify the book in every client order id."""
+        self.stamp = book.stamp
+        self.created_at = book.created_at
+        """When (ms) the book was created, by its creator's clock."""
+        last = db.execute(schema.LAST_ROW).fetchone() or (0, 0, schema.CHAIN_GENESIS, 0)
+        domain = db.execute(schema.LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
+        (summary,) = db.execute(schema.GET_SUMMARY).fetchone() or (None,)
         self._last: tuple[int, int, str] = last[:3]
         """Row, time (ms) and chain of the last event, appended or committed."""
         self._seq: int = domain[0]
@@ -73,7 +45,7 @@ class SqliteStore:
         self._stored_head = self._last[2]
         self._summary: str | None = summary
         self._stored_summary: str | None = summary
-        self._rows: list[Row] = []
+        self._rows: list[schema.Row] = []
         self._events: list[StoredEvent] = []
         self._checkpoint: Checkpoint | None = None
         self._snapshots = SnapshotWriter(db)
@@ -109,7 +81,7 @@ class SqliteStore:
         except (sqlite3.Error, OSError) as error:
             raise _unusable(directory, error) from None
         try:
-            register_functions(db)
+            projections.register_functions(db)
             store = cls(db, book, check_lock)
             store._require_intact(accept)
         except BaseException as error:
@@ -118,21 +90,6 @@ class SqliteStore:
                 raise _unusable(directory, error) from None
             raise
         return store
-
-    @property
-    def book(self) -> str:
-        """The six characters that identify the book in every client order id."""
-        return self._book.book
-
-    @property
-    def created_at(self) -> int:
-        """When (ms) the book was created, by its creator's clock."""
-        return self._book.created_at
-
-    @property
-    def stamp(self) -> BookStamp:
-        """The mode, venue, account and market of the book."""
-        return self._book.stamp
 
     @property
     def last_seq(self) -> int:
@@ -185,14 +142,14 @@ class SqliteStore:
         try:
             with self._db.atomic():
                 if rows:
-                    self._db.conn.executemany(ADD_EVENT, rows)
+                    self._db.conn.executemany(schema.ADD_EVENT, rows)
                 for known in self._events:
-                    apply(self._db, changes_of(self.book, known.seq, known.at, known.event))
+                    projections.apply(self._db, self.book, known.seq, known.at, known.event)
                 self._snapshots.write()
                 if values is not None:
-                    self._db.conn.execute(PUT_CHECKPOINT, values)
+                    self._db.conn.execute(schema.PUT_CHECKPOINT, values)
                 if new_summary:
-                    self._db.conn.execute(PUT_SUMMARY, (self._summary,))
+                    self._db.conn.execute(schema.PUT_SUMMARY, (self._summary,))
         except sqlite3.Error as error:
             raise JournalError(
                 f"the journal did not take {len(self._rows)} new events: {error}; they are kept and go with the next "
@@ -209,19 +166,19 @@ class SqliteStore:
     def checkpoint(self) -> Checkpoint | None:
         """Return the latest stored checkpoint, or None in a new book. Raises JournalError."""
         with _reading():
-            found = self._db.execute(GET_CHECKPOINT).fetchone()
+            found = self._db.execute(schema.GET_CHECKPOINT).fetchone()
         return None if found is None else Checkpoint(*found)
 
     def events_after(self, seq: int) -> Iterator[StoredEvent]:
         """Yield committed domain events with a higher sequence, in order. Raises JournalError for an unreadable one."""
         with _reading():
-            for each, row, at, payload in read_pages(self._db, DOMAIN_ROWS_AFTER, seq):
-                yield StoredEvent(each, at, domain_event(row, payload))
+            for each, row, at, payload in schema.read_pages(self._db, schema.DOMAIN_ROWS_AFTER, seq):
+                yield StoredEvent(each, at, schema.domain_event(row, payload))
 
     def all_events(self) -> Iterator[tuple[int, JournalEvent]]:
         """Yield every committed event with its time (ms), in order. Raises JournalError for an unreadable one."""
         with _reading():
-            yield from journal_events(self._db)
+            yield from schema.journal_events(self._db)
 
     def last_run(self) -> LastRun | None:
         """Return agent, policies and prompts of the last run with an event; None in a new book. Raises JournalError."""
@@ -233,17 +190,17 @@ class SqliteStore:
         with _reading():
             return journal_figures(self._db)
 
-    def verify(self, expected_head: str | None = None) -> Verification:
+    def verify(self, expected_head: str | None = None) -> verifying.Verification:
         """Verify everything committed, as `verify_journal` does."""
-        return verify_journal(self._db, self.book, expected_head)
+        return verifying.verify_journal(self._db, self.book, expected_head)
 
     def rebuild(self) -> None:
         """Rebuild every projection from the committed events. Raises JournalError, and then leaves them unchanged."""
         try:
             with self._db.atomic():
-                remake_tables(self._db)
+                projections.remake_tables(self._db)
                 for known in self.events_after(0):
-                    apply(self._db, changes_of(self.book, known.seq, known.at, known.event))
+                    projections.apply(self._db, self.book, known.seq, known.at, known.event)
         except sqlite3.Error as error:
             raise JournalError(
                 f"the projections were not rebuilt: {error}; make room on the disk and repeat"
@@ -257,16 +214,16 @@ class SqliteStore:
         self._rows.append(self._next_row(seq, at, event, digest))
         self._advance_to(self._rows[-1])
 
-    def _next_row(self, seq: int | None, at: int, event: JournalEvent, digest: str | None) -> Row:
-        row, kind, payload = self._last[0] + 1, kind_of(event), payload_of(event)
-        head = link(self._last[2], row, seq, at, kind, SCHEMA_VERSION, payload, digest)
-        return row, seq, at, kind, SCHEMA_VERSION, payload, digest, head
+    def _next_row(self, seq: int | None, at: int, event: JournalEvent, digest: str | None) -> schema.Row:
+        row, kind, payload = self._last[0] + 1, kind_of(event), schema.payload_of(event)
+        head = schema.link(self._last[2], row, seq, at, kind, schema.SCHEMA_VERSION, payload, digest)
+        return row, seq, at, kind, schema.SCHEMA_VERSION, payload, digest, head
 
-    def _digest_row(self, values: tuple[Any, ...]) -> Row:
+    def _digest_row(self, values: tuple[Any, ...]) -> schema.Row:
         """Return the row that journals a checkpoint's digest, in one transaction with it, after all other rows."""
-        return self._next_row(None, max(self._last[1], values[0]), CheckpointSaved(digest_of(values)), None)
+        return self._next_row(None, max(self._last[1], values[0]), CheckpointSaved(verifying.digest_of(values)), None)
 
-    def _advance_to(self, row: Row) -> None:
+    def _advance_to(self, row: schema.Row) -> None:
         self._last = row[0], row[2], row[-1]
 
     def _require_intact(self, accept: Callable[["SqliteStore"], None]) -> None:
@@ -277,13 +234,13 @@ class SqliteStore:
                 f"the checkpoint stands at event {saved.seq}, but the journal ends at event {self._seq}: its tail was "
                 "cut; restore the whole state directory from one backup"
             )
-        outdated = self._db.execute("PRAGMA user_version").fetchone()[0] != PROJECTIONS_VERSION
-        if outdated or schema_of(self._db) < SCHEMA_VERSION:
+        outdated = not projections.is_current(self._db)
+        if outdated or schema.schema_of(self._db) < schema.SCHEMA_VERSION:
             accept(self)
         if outdated:
             self.rebuild()
-        version, last = schema_of(self._db), self._db.execute(LAST_ROW).fetchone()
-        found = [*structure_problems(self._db), *filter(None, [checkpoint_problem(self._db)])]
+        version, last = schema.schema_of(self._db), self._db.execute(schema.LAST_ROW).fetchone()
+        found = [*verifying.structure_problems(self._db), *filter(None, [verifying.checkpoint_problem(self._db)])]
         if last is not None and last[3] > version:
             found.append(f"its version was changed to {version}")
         if found:
@@ -291,15 +248,15 @@ class SqliteStore:
                 f"the journal is not as ocw left it: {'; '.join(found[:3])}; see ocw journal verify, and restore the "
                 "whole state directory from one backup, or begin another book"
             )
-        if version < SCHEMA_VERSION:
+        if version < schema.SCHEMA_VERSION:
             self._migrate(saved)
 
     def _migrate(self, saved: Checkpoint | None) -> None:
         """Make a book of an earlier version one of this version, which journals the digest of its checkpoint."""
         rows = [] if saved is None else [self._digest_row(_checkpoint_row(saved))]
         with self._db.atomic():
-            self._db.conn.executemany(ADD_EVENT, rows)
-            self._db.conn.execute(SET_SCHEMA, (SCHEMA_VERSION,))
+            self._db.conn.executemany(schema.ADD_EVENT, rows)
+            self._db.conn.execute(schema.SET_SCHEMA, (schema.SCHEMA_VERSION,))
         for row in rows:
             self._advance_to(row)
         self._stored_head = self._last[2]

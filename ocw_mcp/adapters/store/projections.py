@@ -6,7 +6,7 @@ money in quote currency, as text of Decimals; times are in ms.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from decimal import Context, Decimal
 from enum import Enum
 from functools import partial
@@ -109,15 +109,19 @@ def remake_tables(db: Database) -> None:
     db.execute(f"PRAGMA user_version = {PROJECTIONS_VERSION}")
 
 
-def apply(db: Database, changes: Iterable[Change]) -> None:
-    """Execute changes; the caller holds the transaction."""
+def is_current(db: Database) -> bool:
+    """Return whether the projections are of this version. Raises sqlite3.Error."""
+    return bool(db.execute("PRAGMA user_version").fetchone()[0] == PROJECTIONS_VERSION)
+
+
+def apply(db: Database, book: str, seq: int, at: int, event: DomainEvent) -> None:
+    """Change the projections of a book by an event; the caller holds the transaction."""
     execute = db.conn.execute
-    for statement, parameters in changes:
+    for statement, parameters in _changes(book, seq, at, event):
         execute(statement, parameters)
 
 
-def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]:
-    """Return the changes that an event makes in the projections of a book."""
+def _changes(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]:
     match event:
         case events.OrderIntended(ref, intent, policy_hash):
             order = _values(intent, *_TERMS, "principal", "idempotency_key") | {"at": at, "policy_hash": policy_hash}

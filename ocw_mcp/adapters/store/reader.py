@@ -13,7 +13,7 @@ from ocw_mcp.adapters.store.database import JOURNAL, look_at
 from ocw_mcp.adapters.store.figures import count
 from ocw_mcp.adapters.store.schema import CHAIN_GENESIS, GET_SUMMARY, LAST_DOMAIN_EVENT, LAST_ROW
 from ocw_mcp.adapters.store.verify import Verification, verify_journal
-from ocw_mcp.adapters.store.views.thinking import ThinkingCost, find_thinking_cost
+from ocw_mcp.adapters.store.views.decisions import ThinkingCost, find_thinking_cost
 from ocw_mcp.domain.canonical import GENESIS
 from ocw_mcp.domain.errors import BookError, JournalError
 

@@ -18,27 +18,8 @@ from typing import Any
 import msgspec
 from sqlite_utils import Database
 
+from ocw_mcp.adapters.store import projections, schema
 from ocw_mcp.adapters.store.database import connect_to_memory
-from ocw_mcp.adapters.store.projections import (
-    PROJECTIONS_VERSION,
-    apply,
-    changes_of,
-    register_functions,
-    remake_tables,
-)
-from ocw_mcp.adapters.store.projections import TABLES as PROJECTIONS
-from ocw_mcp.adapters.store.schema import (
-    CHAIN_GENESIS,
-    DIGESTS_SINCE,
-    EVENTS_FROM,
-    GET_CHECKPOINT,
-    SCHEMA_VERSION,
-    TABLES,
-    Row,
-    journal_event,
-    link,
-    schema_of,
-)
 from ocw_mcp.adapters.store.snapshots import SNAPSHOTS
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
 from ocw_mcp.domain.errors import JournalError
@@ -71,13 +52,13 @@ def digest_of(values: tuple[Any, ...]) -> str:
 def structure_problems(db: Database) -> list[str]:
     """Return a clause on each table or trigger that is missing, changed or foreign. Raises sqlite3.Error."""
     with closing(_empty_projections()) as empty:
-        for statement in (*TABLES, SNAPSHOTS):
+        for statement in (*schema.TABLES, SNAPSHOTS):
             empty.execute(statement)
         expected: dict[str, str | None] = dict(empty.execute(_OBJECTS).fetchall())
     found: dict[str, str | None] = dict(db.execute(_OBJECTS).fetchall())
-    if db.execute("PRAGMA user_version").fetchone()[0] != PROJECTIONS_VERSION:
+    if not projections.is_current(db):
         # Projections of another version are rebuilt when the book is opened.
-        for name in PROJECTIONS:
+        for name in projections.TABLES:
             expected.pop(f"table {name}", None)
             found.pop(f"table {name}", None)
     # A book of an earlier version gets the table of snapshots when it is next opened.
@@ -113,7 +94,7 @@ def verify_journal(
         walk = _Walk(book, expected_head, rebuilt)
         try:
             with db.atomic():
-                for row in db.execute(EVENTS_FROM, (-(1 << 62),)):
+                for row in db.execute(schema.EVENTS_FROM, (-(1 << 62),)):
                     walk.check(row)
                     if walk.events % REPORTED_EVERY == 0:
                         report(walk.events)
@@ -129,7 +110,7 @@ class _Walk:
 
     def __init__(self, book: str, expected_head: str | None, rebuilt: Database) -> None:
         self.events = 0
-        self.head = CHAIN_GENESIS
+        self.head = schema.CHAIN_GENESIS
         self.digest = GENESIS
         self.problems: list[str] = []
         self._book = book
@@ -138,10 +119,10 @@ class _Walk:
         self._version = 0
         self._expected_head = expected_head
         self._checkpoint_digest: str | None = None
-        self._head_found = expected_head in (None, CHAIN_GENESIS)
+        self._head_found = expected_head in (None, schema.CHAIN_GENESIS)
         self._rebuilt = rebuilt
 
-    def check(self, stored: Row) -> None:
+    def check(self, stored: schema.Row) -> None:
         """Check one row against the rows before it."""
         row, seq, at, kind, version, payload, digest, head = stored
         self.events += 1
@@ -150,14 +131,14 @@ class _Walk:
             first, last = self._row + 1, row - 1
             which = f"row {first} is" if first == last else f"rows {first} to {last} are"
             self.problems.append(f"{which} missing")
-        elif link(self.head, row, seq, at, kind, version, payload, digest) != head:
+        elif schema.link(self.head, row, seq, at, kind, version, payload, digest) != head:
             self._report(row, "does not continue the chain: it was changed, or is not the row that was written here")
-        if version > SCHEMA_VERSION:
-            self._report(row, f"has version {version}, and this version of ocw knows up to {SCHEMA_VERSION}")
+        if version > schema.SCHEMA_VERSION:
+            self._report(row, f"has version {version}, and this version of ocw knows up to {schema.SCHEMA_VERSION}")
         self._row, self.head, self._version = row, head, version
         self._head_found = self._head_found or head == self._expected_head
         try:
-            event = journal_event(row, payload)
+            event = schema.journal_event(row, payload)
         except JournalError as error:
             self.problems.append(str(error))
             self._continue_from(seq, digest)
@@ -174,13 +155,13 @@ class _Walk:
             self._report(row, f"carries no sequence, but {kind} is a domain event")
             return
         # An earlier version may have written other fields; its own JSON then gives the canonical form.
-        fields = None if version >= SCHEMA_VERSION else msgspec.json.decode(payload)
+        fields = None if version >= schema.SCHEMA_VERSION else msgspec.json.decode(payload)
         if consecutive and seq != self._seq + 1:
             self._report(row, f"carries sequence {seq}; expected {self._seq + 1}")
         elif consecutive and chain(self.digest, canonical(seq, at, event, fields)) != digest:
             self._report(row, "does not continue the fingerprint: its event is not the one that was appended")
         self._continue_from(seq, digest)
-        apply(self._rebuilt, changes_of(self._book, seq, at, event))
+        projections.apply(self._rebuilt, self._book, seq, at, event)
 
     def check_ends(self, db: Database) -> None:
         """Check the structure, the checkpoint, and whether the tail was cut."""
@@ -189,10 +170,10 @@ class _Walk:
                 f"no row has the expected head {self._expected_head}: the journal's tail was cut, or it is another one"
             )
         self.problems += [f"the file is not as ocw made it: {each}" for each in structure_problems(db)]
-        checkpoint, schema = db.execute(GET_CHECKPOINT).fetchone(), schema_of(db)
+        checkpoint, version = db.execute(schema.GET_CHECKPOINT).fetchone(), schema.schema_of(db)
         self.problems += filter(None, [_digest_problem(db, self._checkpoint_digest)])
-        if schema < self._version:
-            self.problems.append(f"the book's version was changed to {schema}, and a row has version {self._version}")
+        if version < self._version:
+            self.problems.append(f"the book's version was changed to {version}, and a row has version {self._version}")
         if checkpoint is not None and checkpoint[1] > self._seq:
             self.problems.append(
                 f"the checkpoint stands at event {checkpoint[1]}, but row {self._row} ends the journal at event "
@@ -204,9 +185,9 @@ class _Walk:
 
         Projections of another version are skipped: the next start rebuilds them.
         """
-        if db.execute("PRAGMA user_version").fetchone()[0] != PROJECTIONS_VERSION:
+        if not projections.is_current(db):
             return
-        for table in PROJECTIONS:
+        for table in projections.TABLES:
             order, width = ("n, leg, revision", 3) if table == "orders" else ("seq", 1)
             query = f"SELECT * FROM {table} ORDER BY {order}"
             try:
@@ -232,29 +213,29 @@ class _Walk:
 
 def _empty_projections() -> Database:
     db = connect_to_memory()
-    register_functions(db)
-    remake_tables(db)
+    projections.register_functions(db)
+    projections.remake_tables(db)
     return db
 
 
 def _digest_problem(db: Database, digest: str | None) -> str:
     """Return a clause if the stored checkpoint does not match the journaled digest, or an empty text."""
-    saved = db.execute(GET_CHECKPOINT).fetchone()
+    saved = db.execute(schema.GET_CHECKPOINT).fetchone()
     if saved is None:
         return "" if digest is None else "the checkpoint that was journaled is missing"
     if digest is None:
-        return "" if schema_of(db) < DIGESTS_SINCE else "the journal has no digest of the checkpoint"
+        return "" if schema.schema_of(db) < schema.DIGESTS_SINCE else "the journal has no digest of the checkpoint"
     if digest_of(tuple(saved)) != digest:
         return "the checkpoint is not the one whose digest was journaled: it was changed from outside"
     return ""
 
 
 def _chain_problem(db: Database, first: int) -> str:
-    previous, due = (CHAIN_GENESIS, 1) if first == 1 else ("", first - 1)
-    for row, seq, at, kind, version, payload, digest, head in db.execute(EVENTS_FROM, (first - 1,)):
+    previous, due = (schema.CHAIN_GENESIS, 1) if first == 1 else ("", first - 1)
+    for row, seq, at, kind, version, payload, digest, head in db.execute(schema.EVENTS_FROM, (first - 1,)):
         if row != due:
             return f"row {due} is missing"
-        if previous and link(previous, row, seq, at, kind, version, payload, digest) != head:
+        if previous and schema.link(previous, row, seq, at, kind, version, payload, digest) != head:
             return f"row {row} does not continue the chain"
         previous, due = head, row + 1
     return ""

@@ -6,10 +6,9 @@ from decimal import Decimal
 from rich.console import RenderableType
 from rich.text import Text
 
-from ocw_mcp.adapters.store.views.decisions import DecisionRow, DecisionsPage
+from ocw_mcp.adapters.store.views.decisions import DecisionRow, DecisionsPage, ThinkingCost
 from ocw_mcp.adapters.store.views.orders import ApprovalRow, OrderRow, Orders, RefusalRow
 from ocw_mcp.adapters.store.views.positions import PositionRow, Positions
-from ocw_mcp.adapters.store.views.thinking import ThinkingCost
 from ocw_mcp.adapters.store.views.trades import Trades
 from ocw_mcp.app.cli.tables import Column, amounts, gains, grid, more
 from ocw_mcp.domain.decision import Action
