@@ -32,7 +32,7 @@ def write_address(directory: Path, address: Address) -> None:
 
 
 def read_address(directory: Path) -> Address | None:
-    """Return the address of the last engine, which is valid only while the directory is locked; None if there is none.
+    """Return the address of the last engine, valid only while the directory is locked; None if there is none.
 
     Raises BookError for the directory of another user, or one that others can write.
     """

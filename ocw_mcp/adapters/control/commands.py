@@ -18,8 +18,6 @@ from ocw_mcp.adapters.files import OTHERS_MAY_WRITE, read_file, sync_directory
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.steps import Command, Verb
 
-NEEDS_SUBJECT = (Verb.APPROVE, Verb.DENY, Verb.TAKE_OVER)
-
 HALT = "HALT"
 _FOLDER = "commands"
 _REFUSED = "refused"
@@ -50,9 +48,8 @@ def write_command(directory: Path, verb: str, by: str, command_id: str, at_ns: i
     """Write a command for the engine of a state directory, and return its path; a stopped engine reads it later.
 
     `at_ns` orders commands. `subject` is an approval's id or a symbol, for the verbs that need one. A file written by
-    root gets the owner of the directory, whose engine could not read it otherwise.
-
-    Raises ValueError for a verb or an id that no engine accepts, BookError if the file cannot be written.
+    root gets the owner of the directory. Raises ValueError for a verb or an id that no engine accepts, BookError if the
+    file cannot be written.
     """
     command = _CommandFile(verb, by, command_id, subject)
     if fault := _fault(command):
@@ -143,7 +140,10 @@ class CommandFiles:
                 f"others cannot write (a file {HALT} beside it still halts)"
             )
         if self._halt is not None:
-            self._refuse_resumes()
+            for command, name in list(self._waiting.values()):
+                if command.verb == Verb.RESUME:
+                    del self._waiting[command.command_id]
+                    self._set_aside(name, halt_forbids_resume(self._directory))
             if not self._halt_done:
                 return [self._halt, *(command for command, _ in self._waiting.values())]
         return [command for command, _ in self._waiting.values()] if self._waiting else ()
@@ -180,12 +180,6 @@ class CommandFiles:
                 # The same file gets the same id after a restart, and the engine accepts a command id once.
                 self._halt = Command(f"{HALT}-{status.st_ctime_ns}-{status.st_ino}", "halt", f"the file {HALT}")
 
-    def _refuse_resumes(self) -> None:
-        for command, name in list(self._waiting.values()):
-            if command.verb == Verb.RESUME:
-                del self._waiting[command.command_id]
-                self._set_aside(name, halt_forbids_resume(self._directory))
-
     def _list(self) -> None:
         """Mark the folder as listed, then list it and read the first files.
 
@@ -199,9 +193,9 @@ class CommandFiles:
             names = os.listdir(folder)
             there = set(names)
             self._waiting = {id_: kept for id_, kept in self._waiting.items() if kept[1] in there}
-            known = self._ignored.union((name for _, name in self._waiting.values()), (_REFUSED,))
+            known = {_REFUSED, *self._ignored, *(name for _, name in self._waiting.values())}
             new = (name for name in names if not name.startswith(".") and name not in known)
-            # Names of commands come before any others, however many of those there are.
+            # The names of commands come before any others, however many of those there are.
             self._unread = deque(sorted(new, key=lambda name: (_OURS.fullmatch(name) is None, name)))
             self._listed, self._checks_to_listing = True, CHECKS_PER_LISTING
             self._read_some(folder)
@@ -211,21 +205,18 @@ class CommandFiles:
         for _ in range(min(FILES_PER_CHECK, len(self._unread))):
             name = self._unread.popleft()
             try:
-                command = self._read(name, folder)
-                if command.command_id in self._waiting:
-                    raise ValueError(f"it repeats the id of {self._waiting[command.command_id][1]}")
-                self._waiting[command.command_id] = (command, name)
+                read = _decode(read_file(Path(name), _LARGEST, folder=folder))
+                if fault := _fault(read):
+                    raise ValueError(fault)
+                if read.command_id in self._waiting:
+                    raise ValueError(f"it repeats the id of {self._waiting[read.command_id][1]}")
+                command = Command(read.command_id, read.verb, read.by, subject=read.subject)
+                self._waiting[read.command_id] = (command, name)
             except FileNotFoundError:
                 continue
             except (ValueError, OSError) as error:
                 self._set_aside(name, f"it is not a command: {error}")
         self._waiting = dict(sorted(self._waiting.items(), key=lambda item: item[1][1]))
-
-    def _read(self, name: str, folder: int) -> Command:
-        command = _decode(read_file(Path(name), _LARGEST, folder=folder))
-        if fault := _fault(command):
-            raise ValueError(fault)
-        return Command(command.command_id, command.verb, command.by, subject=command.subject)
 
     def _set_aside(self, name: str, why: str) -> None:
         refused = self._folder / _REFUSED
@@ -249,8 +240,8 @@ class CommandFiles:
 def _fault(command: _CommandFile) -> str:
     if command.verb not in tuple(Verb):
         return f"{command.verb!r} is not a command; expected {' or '.join(Verb)}"
-    subject = "[A-Za-z0-9_-]{1,40}" if command.verb in NEEDS_SUBJECT else "[A-Za-z0-9_-]{0,40}"
-    if not re.fullmatch(subject, command.subject):
+    least = 1 if command.verb in (Verb.APPROVE, Verb.DENY, Verb.TAKE_OVER) else 0
+    if not re.fullmatch(f"[A-Za-z0-9_-]{{{least},40}}", command.subject):
         return (
             f"{command.verb} has subject {command.subject!r}; expected an id or a symbol of up to 40 letters and digits"
         )
@@ -294,7 +285,6 @@ def is_refused(path: Path) -> bool:
 
 def count_refused(directory: Path) -> int:
     """Return the number of files that were moved aside; 0 if they cannot be listed."""
-    try:
+    with suppress(OSError):
         return len(os.listdir(directory / _FOLDER / _REFUSED))
-    except OSError:
-        return 0
+    return 0

@@ -20,7 +20,6 @@ PASSPHRASE = "passphrase"
 SHORTEST, LONGEST = 8, 1_000
 """Characters."""
 _FORM = "scrypt"
-_LARGEST = 4_096
 _MOST_MEMORY = 1 << 30
 
 
@@ -53,10 +52,9 @@ def require_sound(directory: Path) -> None:
 
 
 def keep(directory: Path, passphrase: str, cost: Cost) -> None:
-    """Store a passphrase in place of an older one: completely or not at all, for the owner alone.
+    """Store a passphrase in place of an older one, as `write_private` does.
 
-    A file written by root gets the owner of the directory. Raises SettingsError for a passphrase that is too short or
-    too long, BookError if it cannot be written.
+    Raises SettingsError for a passphrase that is too short or too long, BookError if it cannot be written.
     """
     if not SHORTEST <= len(passphrase) <= LONGEST:
         raise SettingsError(
@@ -86,7 +84,7 @@ def _read(directory: Path) -> _PassphraseFile:
     try:
         with open_regular(path) as (file, status):
             _require_trusted(path, status)
-            text = file.read(_LARGEST)
+            text = file.read(4_096)
     except FileRefused:
         raise _unsound(path, "is not a regular file", "move it away and set a new passphrase") from None
     except FileNotFoundError:
@@ -99,13 +97,12 @@ def _read(directory: Path) -> _PassphraseFile:
         ) from None
     try:
         stored = msgspec.json.decode(text, type=_PassphraseFile)
-        sound = stored.form == _FORM and _is_affordable(stored.cost) and len(bytes.fromhex(stored.digest)) == 32
         bytes.fromhex(stored.salt)
-    except (msgspec.MsgspecError, UnicodeError, ValueError):
-        sound = False
-    if not sound:
-        raise _unsound(path, "was not written by this version of ocw", "move it away and set a new passphrase")
-    return stored
+        if stored.form == _FORM and _is_affordable(stored.cost) and len(bytes.fromhex(stored.digest)) == 32:
+            return stored
+    except (msgspec.MsgspecError, ValueError):
+        pass
+    raise _unsound(path, "was not written by this version of ocw", "move it away and set a new passphrase")
 
 
 def _require_trusted(path: Path, status: os.stat_result) -> None:
