@@ -3,7 +3,9 @@
 import os
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -83,58 +85,46 @@ def create_book(directory: Path, book: StoredBook) -> None:
     # SQLite gives the files beside a database the mode of the database.
     unfinished.touch(0o600, exist_ok=False)
     unfinished.chmod(0o600)
-    db = connect_to_write(unfinished, create=True)
-    try:
+    row = (SCHEMA_VERSION, book.book, msgspec.json.encode(book.stamp).decode(), book.created_at)
+    with closing(connect_to_write(unfinished, create=True)) as db:
         register_functions(db)
         with db.atomic():
             for statement in TABLES:
                 db.execute(statement)
             remake_tables(db)
-            db.execute(
-                "INSERT INTO book (id, schema, book, stamp, created_at) VALUES (1, ?, ?, ?, ?)",
-                (SCHEMA_VERSION, book.book, msgspec.json.encode(book.stamp).decode(), book.created_at),
-            )
+            db.execute("INSERT INTO book (id, schema, book, stamp, created_at) VALUES (1, ?, ?, ?, ?)", row)
         db.execute("PRAGMA journal_mode=WAL").fetchall()
-    finally:
-        db.close()
     os.replace(unfinished, directory / JOURNAL)
     sync_directory(directory)
 
 
 def require_same(directory: Path, stamped: BookStamp, asked: BookStamp) -> None:
     """Refuse a start that does not match the book's stamp. Raises BookError, which names every difference."""
-    if differences := _differences("", stamped, asked):
-        was = ", ".join(f"{name} {before}" for name, before, _ in differences)
-        now = ", ".join(f"{name} {after}" for name, _, after in differences)
-        seed = "give the --seed it was made with, or " if any(name == _SIMULATION for name, *_ in differences) else ""
+    before, after = _parts(stamped), _parts(asked)
+    different = [name for name in before if before[name] != after[name]]
+    if different:
+        of_seed = "market content" in different and before["market kind"] == after["market kind"] == "sim"
+        was, now = (", ".join(_text(name, each[name], of_seed) for name in different) for each in (before, after))
+        seed = "give the --seed it was made with, or " if of_seed else ""
         raise BookError(
             f"the book in {directory} was made for {was}, and this start asks for {now}; {seed}use another --state "
             "directory"
         )
 
 
-_SIMULATION = "simulated market (its seed and model)"
-"""The content of a simulated market is determined by its seed and model alone."""
+def _parts(stamp: BookStamp) -> dict[str, Any]:
+    parts = msgspec.structs.asdict(stamp)
+    market = msgspec.structs.asdict(parts.pop("market"))
+    return parts | {f"market {name}": value for name, value in market.items()}
 
 
-def _differences(prefix: str, stamped: msgspec.Struct, asked: msgspec.Struct) -> list[tuple[str, str, str]]:
-    found: list[tuple[str, str, str]] = []
-    for name in stamped.__struct_fields__:
-        before, after = getattr(stamped, name), getattr(asked, name)
-        if isinstance(before, MarketIdentity):
-            found += _differences(f"{name} ", before, after)
-        elif before != after:
-            simulated = name == "content" and {getattr(each, "kind", "") for each in (stamped, asked)} == {"sim"}
-            found.append((_SIMULATION if simulated else prefix + name, _text(name, before), _text(name, after)))
-    return found
-
-
-def _text(name: str, value: object) -> str:
-    if name == "interval" and isinstance(value, int):
-        return span_name(value)
-    if name == "content":
-        return str(value)[:12]
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+def _text(name: str, value: Any, of_seed: bool) -> str:
+    """Return a part of a stamp as text. `of_seed`: a simulated market, whose content is its seed and model alone."""
+    if name == "market content":
+        return f"{'simulated market (its seed and model)' if of_seed else name} {value[:12]}"
+    if name == "market interval":
+        return f"{name} {span_name(value)}"
+    return f"{name} {','.join(value) if isinstance(value, tuple) else value}"
 
 
 def _foreign(directory: Path, why: str) -> BookError:

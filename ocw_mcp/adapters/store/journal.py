@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,9 +40,12 @@ class SqliteStore:
         (summary,) = db.execute(schema.GET_SUMMARY).fetchone() or (None,)
         self._last: tuple[int, int, str] = last[:3]
         """Row, time (ms) and chain of the last event, appended or committed."""
-        self._seq: int = domain[0]
-        self._digest: str = domain[1]
-        self._stored_head = self._last[2]
+        self.last_seq: int = domain[0]
+        """The sequence of the last domain event, appended or committed; 0 if there is none."""
+        self.fingerprint: str = domain[1]
+        """The digest of all domain events so far, appended or committed."""
+        self.chain_head = self._last[2]
+        """The digest of all stored rows so far."""
         self._summary: str | None = summary
         self._stored_summary: str | None = summary
         self._rows: list[schema.Row] = []
@@ -72,46 +75,30 @@ class SqliteStore:
         book = prepare(directory)
         if book is not None:
             require_same(directory, book.stamp, stamp)
-        try:
-            if book is None:
-                book = StoredBook(book_id, stamp, created_at)
-                create_book(directory, book)
-            close_to_others(directory)
-            db = connect_to_write(directory / JOURNAL)
-        except (sqlite3.Error, OSError) as error:
-            raise _unusable(directory, error) from None
-        try:
-            projections.register_functions(db)
-            store = cls(db, book, check_lock)
-            store._require_intact(accept)
-        except BaseException as error:
-            db.close()
-            if isinstance(error, sqlite3.Error):
-                raise _unusable(directory, error) from None
-            raise
+        with ExitStack() as opened:
+            try:
+                if book is None:
+                    book = StoredBook(book_id, stamp, created_at)
+                    create_book(directory, book)
+                close_to_others(directory)
+                db = opened.enter_context(closing(connect_to_write(directory / JOURNAL)))
+                projections.register_functions(db)
+                store = cls(db, book, check_lock)
+                store._require_intact(accept)
+            except (sqlite3.Error, OSError) as error:
+                raise BookError(
+                    f"the book in {directory} cannot be opened for writing: {error}; free the file and the disk, or "
+                    "use another --state directory"
+                ) from None
+            opened.pop_all()
         return store
-
-    @property
-    def last_seq(self) -> int:
-        """The sequence of the last domain event, appended or committed; 0 if there is none."""
-        return self._seq
-
-    @property
-    def fingerprint(self) -> str:
-        """The digest of all domain events so far, appended or committed."""
-        return self._digest
-
-    @property
-    def chain_head(self) -> str:
-        """The digest of all stored rows so far."""
-        return self._stored_head
 
     def append(self, at: int, event: DomainEvent) -> int:
         """Add a domain event to the current transaction; return its sequence."""
-        seq = self._seq + 1
-        digest = chain(self._digest, canonical(seq, at, event))
+        seq = self.last_seq + 1
+        digest = chain(self.fingerprint, canonical(seq, at, event))
         self._add(seq, at, event, digest)
-        self._seq, self._digest = seq, digest
+        self.last_seq, self.fingerprint = seq, digest
         self._events.append(StoredEvent(seq, at, event))
         return seq
 
@@ -137,7 +124,7 @@ class SqliteStore:
         new_summary = self._summary != self._stored_summary
         if not self._rows and self._checkpoint is None and not new_summary:
             return
-        values = None if self._checkpoint is None else _checkpoint_row(self._checkpoint)
+        values = None if self._checkpoint is None else msgspec.structs.astuple(self._checkpoint)
         rows = self._rows if values is None else [*self._rows, self._digest_row(values)]
         try:
             with self._db.atomic():
@@ -157,7 +144,7 @@ class SqliteStore:
             ) from error
         if rows:
             self._advance_to(rows[-1])
-        self._stored_head, self._stored_summary = self._last[2], self._summary
+        self.chain_head, self._stored_summary = self._last[2], self._summary
         self._rows.clear()
         self._events.clear()
         self._snapshots.on_committed()
@@ -229,10 +216,10 @@ class SqliteStore:
     def _require_intact(self, accept: Callable[["SqliteStore"], None]) -> None:
         """Refuse a journal whose tail was cut or that was changed from outside; migrate one of an earlier version."""
         saved = self.checkpoint()
-        if saved is not None and saved.seq > self._seq:
+        if saved is not None and saved.seq > (end := self.last_seq):
             raise JournalError(
-                f"the checkpoint stands at event {saved.seq}, but the journal ends at event {self._seq}: its tail was "
-                "cut; restore the whole state directory from one backup"
+                f"the checkpoint stands at event {saved.seq}, but the journal ends at event {end}: its tail was cut; "
+                "restore the whole state directory from one backup"
             )
         outdated = not projections.is_current(self._db)
         if outdated or schema.schema_of(self._db) < schema.SCHEMA_VERSION:
@@ -253,13 +240,13 @@ class SqliteStore:
 
     def _migrate(self, saved: Checkpoint | None) -> None:
         """Make a book of an earlier version one of this version, which journals the digest of its checkpoint."""
-        rows = [] if saved is None else [self._digest_row(_checkpoint_row(saved))]
+        rows = [] if saved is None else [self._digest_row(msgspec.structs.astuple(saved))]
         with self._db.atomic():
             self._db.conn.executemany(schema.ADD_EVENT, rows)
             self._db.conn.execute(schema.SET_SCHEMA, (schema.SCHEMA_VERSION,))
         for row in rows:
             self._advance_to(row)
-        self._stored_head = self._last[2]
+        self.chain_head = self._last[2]
 
 
 @contextmanager
@@ -269,14 +256,3 @@ def _reading() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise JournalError(f"the journal cannot be read: {error}; verify it, or restore it from a backup") from error
-
-
-def _checkpoint_row(checkpoint: Checkpoint) -> tuple[int, int, bytes, bytes]:
-    return checkpoint.market_at, checkpoint.seq, checkpoint.engine, checkpoint.venue
-
-
-def _unusable(directory: Path, error: Exception) -> BookError:
-    return BookError(
-        f"the book in {directory} cannot be opened for writing: {error}; free the file and the disk, or use another "
-        "--state directory"
-    )
