@@ -92,7 +92,7 @@ def require_own_file(path: Path) -> None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file completely or not at all, readable by its owner only, for any umask. Raises BookError.
+    """Write a file completely or not at all, for its owner only. Raises BookError.
 
     A file written by root gets the owner of the directory.
     """

@@ -32,10 +32,7 @@ def write_address(directory: Path, address: Address) -> None:
 
 
 def read_address(directory: Path) -> Address | None:
-    """Return the address of the last engine, valid only while the directory is locked; None if there is none.
-
-    Raises BookError for the directory of another user, or one that others can write.
-    """
+    """Return the address of the last engine; it is valid only while the directory is locked. Raises BookError."""
     require_own_directory(directory)
     try:
         return _decode(read_file(directory / ADDRESS, _LARGEST, private=True))

@@ -94,10 +94,7 @@ def halt_forbids_resume(directory: Path) -> str:
 
 
 class CommandFiles:
-    """The commands that wait in a state directory. Any other file is moved to `commands/refused`.
-
-    `listener` gets one sentence about each file that is moved aside, or cannot be.
-    """
+    """The commands that wait in a state directory. `listener` gets a sentence about each file that is moved aside."""
 
     def __init__(self, directory: Path, listener: Callable[[str], None] | None = None) -> None:
         self._listener = listener
@@ -117,10 +114,7 @@ class CommandFiles:
         self._last_problem = ""
 
     def waiting(self) -> Sequence[Command]:
-        """Return the waiting commands, oldest first. Cheap: two `stat` if nothing changed since the last call.
-
-        A HALT file comes before all others, once each time that it appears.
-        """
+        """Return the waiting commands, oldest first, after a new HALT file. Cheap: two `stat` if nothing changed."""
         self._check_halt_file()
         try:
             status = os.stat(self._folder_name, follow_symlinks=False)
@@ -149,10 +143,7 @@ class CommandFiles:
         return [command for command, _ in self._waiting.values()] if self._waiting else ()
 
     def done(self, command: Command) -> None:
-        """Delete a command's file. This process ignores a file that cannot be deleted.
-
-        A HALT file stays: the operator deletes it.
-        """
+        """Delete a command's file, except HALT. A file that cannot be deleted is ignored by this process."""
         if command == self._halt:
             self._halt_done = True
             return

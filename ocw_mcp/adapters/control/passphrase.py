@@ -52,10 +52,7 @@ def require_sound(directory: Path) -> None:
 
 
 def keep(directory: Path, passphrase: str, cost: Cost) -> None:
-    """Store a passphrase in place of an older one, as `write_private` does.
-
-    Raises SettingsError for a passphrase that is too short or too long, BookError if it cannot be written.
-    """
+    """Store a passphrase in place of an older one. Raises SettingsError for a wrong length, and BookError."""
     if not SHORTEST <= len(passphrase) <= LONGEST:
         raise SettingsError(
             f"the passphrase has {len(passphrase)} characters; expected {SHORTEST} to {LONGEST:,}; choose another"

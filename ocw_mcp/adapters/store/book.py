@@ -41,10 +41,7 @@ class StoredBook(msgspec.Struct, frozen=True):
 
 
 def peek_book(directory: Path) -> StoredBook:
-    """Return the book of a directory, without creating or changing a file in it.
-
-    Raises BookError if there is no journal of OCW, or if the directory or its files belong to another user.
-    """
+    """Return the book of a directory, without changing a file in it. Raises BookError if there is none of yours."""
     require_own_directory(directory)
     path = directory / JOURNAL
     if not path.exists():

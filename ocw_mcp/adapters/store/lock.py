@@ -58,10 +58,7 @@ class StateLock:
         os.close(self._descriptor)
 
     def require_held(self) -> None:
-        """Raise BookError if the lock file was replaced or deleted: another engine may then have the book.
-
-        Cheap: one `stat`.
-        """
+        """Raise BookError if the lock file was replaced: another engine may then have the book. Cheap: one `stat`."""
         if not self._holds():
             raise BookError(
                 f"the lock file {self._path} was replaced or deleted while this engine ran, so another engine may have "

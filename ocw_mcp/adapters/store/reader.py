@@ -72,10 +72,7 @@ def verify_book(
 
 
 def ask_book(directory: Path, question: Callable[[Database, StoredBook], _T]) -> _T:
-    """Return the answer of `question` on a book, in one read transaction.
-
-    `question` gets the database and the stored book. Raises BookError if there is no book, or if it cannot be read.
-    """
+    """Return the answer of `question` on the database of a book, in one read transaction. Raises BookError."""
     try:
         made = peek_book(directory)
     except OSError as error:

@@ -68,10 +68,7 @@ def structure_problems(db: Database) -> list[str]:
 
 
 def checkpoint_problem(db: Database) -> str:
-    """Return a clause on a checkpoint other than the one journaled last, or an empty text.
-
-    The rows from its digest on are checked against the chain, too. Raises sqlite3.Error.
-    """
+    """Return a clause on a checkpoint other than the one journaled last, or on the rows since; else an empty text."""
     noted = db.execute(_LAST_DIGEST).fetchone()
     if noted is None:
         return _digest_problem(db, None)
@@ -181,10 +178,7 @@ class _Walk:
             )
 
     def check_projections(self, db: Database) -> None:
-        """Compare each projection with one rebuilt from the events.
-
-        Projections of another version are skipped: the next start rebuilds them.
-        """
+        """Compare each projection with one rebuilt from the events; the next start rebuilds one of another version."""
         if not projections.is_current(db):
             return
         for table in projections.TABLES:

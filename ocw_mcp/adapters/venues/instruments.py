@@ -116,10 +116,7 @@ class PaperInstruments(msgspec.Struct):
         return known
 
     def observe(self, symbol: str, price: float) -> None:
-        """Let the filters follow a price (quote) of the market; prices come in time order.
-
-        A price at which the exchange's own tick is fine enough changes nothing.
-        """
+        """Let the filters follow a price (quote), in time order, unless the tick of the exchange is fine enough."""
         if price >= _FOLLOWED_BELOW[self.product].get(symbol, math.inf):
             return
         seen = self.seen.get(symbol)

@@ -11,9 +11,8 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.adapters.venues.paper_account import PaperAccount, PaperAccountState
-from ocw_mcp.adapters.venues.paper_matching import PaperMatching
+from ocw_mcp.adapters.venues.paper_matching import PaperMarketState, PaperMatching
 from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Resting, submit_refusal
-from ocw_mcp.adapters.venues.paper_trading import PaperMarketState
 from ocw_mcp.core.matching.on_candles import TERMS, FillTerms, falls_to, passed, would_take
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import Candle, Funding, Instrument, Opening, OrderBook, Product
@@ -111,7 +110,7 @@ class PaperVenue:
     def on_books(self, books: Sequence[OrderBook]) -> None:
         """Record the current best prices: a taker pays half of the spread between them."""
         for book in books:
-            self._matching.trading.market.books[book.symbol] = book
+            self._matching.market.books[book.symbol] = book
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
         """Liquidate, fill waiting orders, then trigger the orders that the opening has passed."""
@@ -136,7 +135,7 @@ class PaperVenue:
     def state(self) -> bytes:
         """Return the state to save."""
         return msgspec.msgpack.encode(
-            PaperState(STATE_FORMAT, self._counter, self.account.state(), self._orders, self._matching.trading.market)
+            PaperState(STATE_FORMAT, self._counter, self.account.state(), self._orders, self._matching.market)
         )
 
     def restore(self, state: bytes) -> None:
@@ -146,7 +145,7 @@ class PaperVenue:
         self.account.restore(saved.account)
         self.next_funding = self.account.next_funding
         self._orders.restore(saved.orders)
-        self._matching.trading.market = saved.market
+        self._matching.market = saved.market
 
     def _place(self, resting: Resting) -> None:
         order = resting.order

@@ -78,10 +78,7 @@ class FundingStamps(msgspec.Struct):
                 self.settled[symbol] = at
 
     def take_due(self, symbol: str, until: int, *, held: bool) -> list[DueStamp]:
-        """Return the stamps of a symbol to settle up to `until` (ms), and mark them settled.
-
-        Stamps without a known rate are included only if the symbol is `held` now.
-        """
+        """Return the stamps to settle up to `until` (ms), now settled; assumed rates only if the symbol is `held`."""
         known, covered = self.known.get(symbol, {}), self.covered.get(symbol, 0)
         stamps = {at for at in known if at <= until}
         if held:
@@ -167,10 +164,7 @@ class PaperAccount:
         return ceil_to(price, tick) if position.quantity > 0 else floor_to(price, tick)
 
     def liquidate(self, symbol: str, fill_id: str, at: int) -> OutsideFill:
-        """Close a position at its bankruptcy price: its margin is lost, except for the rounding to the tick.
-
-        The fee is 0, because the exchange takes its fee from the margin.
-        """
+        """Close a position at its bankruptcy price: its margin, which includes the fee of the exchange, is lost."""
         held, price = self.ledger.quantity(symbol), self.bankruptcy(symbol)
         return self._close(symbol, held, price, ZERO, fill_id, at, OutsideCause.LIQUIDATION)
 

@@ -155,10 +155,7 @@ def money_refusal(
     account: PaperAccount,
     others: Iterable[Resting],
 ) -> VenueRefusal | None:
-    """Return the refusal if the account cannot pay for a quantity (base asset) at a price; None if it can.
-
-    `fee` is the fee in quote currency on top of the price.
-    """
+    """Return the refusal if the account cannot pay for a quantity (base asset) at a price, and a fee (quote) on top."""
     if account.product is Product.SPOT:
         affordable = _spot_affordable(order, quantity, price, account, others)
     else:
@@ -185,11 +182,7 @@ def leverage_refusal(
 
 
 def _filter_refusal(order: Order, instrument: Instrument, last: Decimal | None) -> VenueRefusal | None:
-    """Return the refusal of the first filter that an order fails; a market order's notional is at the last price.
-
-    A reduce-only order is exempt from the smallest notional, as on futures: a position must never be too small to
-    close.
-    """
+    """Return the refusal of the first filter that an order fails; a market order's notional is at the last price."""
     product = instrument.product
     if order.quantity < instrument.min_quantity:
         return _SMALLEST[product]
@@ -199,6 +192,7 @@ def _filter_refusal(order: Order, instrument: Instrument, last: Decimal | None) 
     if any(price is not None and price % instrument.tick for price in prices):
         return _TICK[product]
     price = order.limit_price or last
+    # As on futures, a reduce-only order may be smaller: a position must never be too small to close.
     if order.reduce_only or price is None or order.quantity * price >= instrument.min_notional:
         return None
     if product is Product.SPOT:

@@ -55,7 +55,7 @@ def read_day(db: Database, day: str | None, kinds: tuple[str, ...], limit: int, 
 def _first_from(db: Database, time: int) -> int:
     """Return the first row at `time` (ms) or later; one past the last if there is none.
 
-    Domain events are in time order. Events about processes are not, after a crash, and stay with their neighbours.
+    Domain events are in time order. Events about processes stay with their neighbours.
     """
     last_row, last_seq = db.execute("SELECT max(row), max(seq) FROM events").fetchone()
     low, high = 1, (last_seq or 0) + 1

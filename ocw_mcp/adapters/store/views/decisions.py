@@ -48,10 +48,7 @@ class DecisionRow(msgspec.Struct, frozen=True):
     orders: int
     refusals: int
     cost_usd: Decimal | None
-    """The LLM cost up to the next decision on the wake, such as that of the rules, a late answer included.
-
-    None if no engine of this version has opened the book yet.
-    """
+    """The LLM cost up to the next decision on the wake, such as that of the rules; None if it is unknown."""
 
 
 class DecisionsPage(msgspec.Struct, frozen=True):
@@ -60,7 +57,7 @@ class DecisionsPage(msgspec.Struct, frozen=True):
     decisions: list[DecisionRow]
     more: int
     thinking: ThinkingCost | None
-    """The LLM cost of all decisions; None if it is unknown."""
+    """The LLM cost of all decisions; None if no engine of this version has opened the book yet."""
 
 
 _ACTS = """EXISTS (SELECT 1 FROM json_each(decision, '$.legs') AS leg

@@ -18,13 +18,12 @@ _T = TypeVar("_T")
 
 
 class OrderRow(msgspec.Struct, frozen=True):
-    """An order and its state. Quantities in the base asset, prices and fees in quote currency, times in ms.
-
-    `id` is its client order id, `name` its reference inside the book, `principal` the caller that requested it.
-    """
+    """An order and its state. Quantities in the base asset, prices and fees in quote currency, times in ms."""
 
     id: str
+    """Its client order id."""
     name: str
+    """Its reference inside the book: counter, leg, revision."""
     at: int
     updated_at: int
     symbol: str
@@ -44,10 +43,7 @@ class OrderRow(msgspec.Struct, frozen=True):
 
 
 class RefusalRow(msgspec.Struct, frozen=True):
-    """A refused order, which was not sent. `largest` (base asset) is the largest size that passes; 0 if none does.
-
-    `stop` is the stop of an entry, in quote currency.
-    """
+    """A refused order, which was not sent. `largest` (base asset) is the largest size that passes; 0 if none does."""
 
     id: str
     at: int
@@ -126,10 +122,7 @@ _decode_refused = msgspec.json.Decoder(OrderRefused).decode
 
 
 def find_orders(db: Database, limit: int, *, finished: bool = False, approvals: bool = False) -> Orders:
-    """Return the newest `limit` orders and as many refusals, newest last.
-
-    Finished orders are included only if `finished`, orders that waited for a person only if `approvals`.
-    """
+    """Return the newest `limit` orders and refusals, newest last; finished orders and approvals only if requested."""
     all_orders = count(db, "SELECT count(*) FROM orders")
     live = count(db, f"SELECT count(*) FROM orders WHERE {_LIVE}")
     which = "1" if finished else _LIVE

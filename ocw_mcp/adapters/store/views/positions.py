@@ -10,10 +10,7 @@ from ocw_mcp.domain.snapshot import OpenPosition
 
 
 class PositionRow(OpenPosition, frozen=True):
-    """An open position in the last summary of a book. Times in ms.
-
-    `unprotected_until` is the deadline at which a position without a stop is closed.
-    """
+    """An open position in the last summary of a book. One without a stop is closed at `unprotected_until` (ms)."""
 
     stop: Decimal | None
     protected: bool

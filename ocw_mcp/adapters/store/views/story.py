@@ -1,7 +1,4 @@
-"""The story of one wake: its reasons, decision, refusals, orders, fills and end, from the journal.
-
-Its snapshot is kept beside the journal, for wakes whose decision was not only HOLD.
-"""
+"""The story of one wake: its reasons, snapshot, decision, refusals, orders, fills and end."""
 
 import re
 from collections.abc import Iterator
@@ -41,10 +38,7 @@ class UnknownIdError(SettingsError):
 
 
 class StoryId(NamedTuple):
-    """The wake of a story, and the symbol, order or refusal to which the story is restricted.
-
-    Without a wake, the story is that of the order or refusal alone. `refusal` is its sequence in the journal.
-    """
+    """The wake of a story, and the symbol, order or refusal (its sequence) to which the story is restricted."""
 
     wake_id: int | None
     symbol: str | None = None
@@ -61,10 +55,7 @@ class LegOutcome(msgspec.Struct, frozen=True):
 
 
 class StoryAnswer(msgspec.Struct, frozen=True):
-    """A decision at `at` (ms), and the outcomes of its legs; legs that hold or cancel an entry have none.
-
-    `cost_usd` is the LLM cost up to the decision.
-    """
+    """A decision at `at` (ms), its LLM cost, and the outcomes of its legs; a leg that holds has none."""
 
     at: int
     decider: str
