@@ -18,8 +18,8 @@ import structlog
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.tape import TapeFeed
+from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.adapters.venues.paper import read_state
 from ocw_mcp.app import picture
 from ocw_mcp.app.changes import describe_changes

@@ -126,7 +126,10 @@ class PaperMatching:
         self.account.last[symbol] = candle.close
         for resting in self._late(path):
             path.met.add(resting.order.ref)
-            yield from self._at_close(resting, path.price, now)
+            if resting.order.trigger_price is not None:
+                yield from self._conditional_at(resting, path.price, now)
+            elif beyond_limit(resting.order, path.price):
+                yield from self._fill_as_maker(resting, now)
         self._path = None
 
     def _down_first(self, candle: Candle, reached: list[Resting], gone: Liquidation | None) -> bool:
@@ -185,9 +188,9 @@ class PaperMatching:
                 # A looser stop rested here before it, so the price passed one of the two.
                 return PriceHit(earlier, STOP, resting)
             # The price must have passed it before the liquidation.
-            passes = gone is not None and is_stop and resting.falls == leg.falls
-            certain = passes and gone is not None and not gone.before(order.trigger_price)
-            return PriceHit(order.trigger_price, STOP, resting) if certain else None
+            if gone is None or not is_stop or resting.falls != leg.falls or gone.before(order.trigger_price):
+                return None
+            return PriceHit(order.trigger_price, STOP, resting)
         if resting.falls == leg.falls:
             reached = leg.reaches(order.trigger_price)
             return PriceHit(order.trigger_price, STOP if is_stop else TARGET, resting) if reached else None
@@ -209,19 +212,12 @@ class PaperMatching:
 
     def _late(self, path: CandlePath) -> list[Resting]:
         """Return the orders that came while the candle was open and that its close has passed."""
-        candle = path.candle
-        resting = self.orders.conditional + self.orders.limits
+        candle, resting = path.candle, self.orders.conditional + self.orders.limits
         return [
             each
             for each in reachable(resting, candle.symbol, candle.close, candle.close)
             if each.order.ref not in path.met and not each.takes and not path.knows(each.order.ref, each.since)
         ]
-
-    def _at_close(self, resting: Resting, close: Decimal, now: int) -> list[VenueReport]:
-        order = resting.order
-        if order.trigger_price is None:
-            return self._fill_as_maker(resting, now) if beyond_limit(order, close) else []
-        return self._conditional_at(resting, close, now)
 
     def _conditional_at(self, resting: Resting, price: Decimal, at: int) -> list[VenueReport]:
         """Fill a conditional order whose trigger or take-profit price is passed at `price` (quote)."""
@@ -331,8 +327,13 @@ class PaperMatching:
         instrument = self.account.instruments.get(order.symbol, float(price))
         shares = volume_shares(resting.filled + quantity, closed, instrument.step, self.terms)
         late = expected_move(closed, resting.arrives - at) if order.trigger_price is None else ZERO
-        cost = self._half_spread(order.symbol, at, price, instrument.tick) + slippage(self.terms, shares) + late
-        return worsened(order.side, price, instrument.tick, cost)
+        book = self.market.books.get(order.symbol)
+        spread = half_spread(book) if book is not None and at - book.at <= QUOTE_MAX_AGE_MS else None
+        if spread is None:
+            # Half of the usual spread, if there is one, is at least half a tick.
+            usual = self.terms.half_spread
+            spread = max(usual, instrument.tick / 2 / price) if usual else usual
+        return worsened(order.side, price, instrument.tick, spread + slippage(self.terms, shares) + late)
 
     def _fill(
         self, resting: Resting, quantity: Decimal, paid: Decimal, at: int, *, maker: bool = False
@@ -373,15 +374,6 @@ class PaperMatching:
             return resting.remaining
         held = self.account.ledger.quantity(order.symbol)
         return min(resting.remaining, abs(held)) if held * order.side.sign < 0 else ZERO
-
-    def _half_spread(self, symbol: str, at: int, price: Decimal, tick: Decimal) -> Decimal:
-        """Return the taker's half of the spread, as a share. Without a recent order book it is at least half a tick."""
-        book = self.market.books.get(symbol)
-        quoted = half_spread(book) if book is not None and at - book.at <= QUOTE_MAX_AGE_MS else None
-        if quoted is not None:
-            return quoted
-        usual = self.terms.half_spread
-        return max(usual, tick / 2 / price) if usual else usual
 
 
 def _nearness(resting: Resting) -> tuple[bool, float, bool]:

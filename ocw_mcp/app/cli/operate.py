@@ -11,7 +11,7 @@ import msgspec
 from rich.text import Text
 
 from ocw_mcp.adapters.control import commands, passphrase
-from ocw_mcp.adapters.store.lock import is_locked
+from ocw_mcp.adapters.store.directory import is_locked
 from ocw_mcp.adapters.store.reader import read_book, verify_book
 from ocw_mcp.adapters.store.views.decisions import ThinkingCost
 from ocw_mcp.adapters.store.views.plain_json import jsonable

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ocw_mcp.adapters.store.directory import StateLock, is_locked, lock_owner
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.adapters.store.lock import StateLock, is_locked, lock_owner
 from ocw_mcp.adapters.store.reader import read_book
 from ocw_mcp.domain.errors import BookBusy, BookError
 from ocw_mcp.domain.events import Incident
@@ -19,7 +19,7 @@ from tests.adapters.store.books import BOOK, STAMP, tell
 HOLD = """
 import sys
 from pathlib import Path
-from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.adapters.store.directory import StateLock
 with StateLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
