@@ -13,15 +13,14 @@ from sqlite_utils import Database
 JOURNAL = "journal.db"
 _TRIES = 5
 _T = TypeVar("_T")
-BUSY_MS = 1_000
+_BUSY_S = 1.0
 """How long a writer waits for a lock. The engine waits meanwhile, so it is short."""
-
-LOG_PAGES = 4_000
+_LOG_PAGES = 4_000
 """Pages (of 4 kB) after which the write-ahead log is checkpointed: rarely, because that commit waits for it."""
 
 
 def _connect(path: Path, mode: str) -> Database:
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=BUSY_MS / 1000)
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=_BUSY_S)
     # Plugins of sqlite-utils would run foreign code on the connection of the journal.
     return Database(connection, execute_plugins=False)
 
@@ -31,7 +30,7 @@ def connect_to_write(path: Path, *, create: bool = False) -> Database:
     db = _connect(path, "mode=rwc" if create else "mode=rw")
     try:
         db.execute("PRAGMA synchronous=FULL")
-        db.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
+        db.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
     except BaseException:
         db.close()
         raise

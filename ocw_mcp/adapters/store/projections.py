@@ -8,9 +8,7 @@ money in quote currency, as text of Decimals; times are in ms.
 import re
 from collections.abc import Callable
 from decimal import Context, Decimal
-from enum import Enum
 from functools import partial
-from typing import Any
 
 import msgspec
 from sqlite_utils import Database
@@ -175,21 +173,9 @@ def _row(table: str, seq: int, at: int, source: msgspec.Struct, *fields: str, **
 
 
 def _values(source: msgspec.Struct, *fields: str) -> dict[str, Value]:
-    """Return fields of a struct as values of SQL: Decimals as plain text, booleans as integers."""
-    return {field: _value(getattr(source, field)) for field in fields}
-
-
-def _value(value: Any) -> Value:
-    match value:
-        case Decimal():
-            return plain(value)
-        case Enum():
-            return str(value.value)
-        case bool():
-            return int(value)
-        case str() | int() | None:
-            return value
-    raise TypeError(f"{value!r} is not a value of SQL")
+    """Return fields of a struct as values of SQL: Decimals as plain text."""
+    values = ((field, getattr(source, field)) for field in fields)
+    return {field: plain(value) if isinstance(value, Decimal) else value for field, value in values}
 
 
 def _name(ref: OrderRef) -> dict[str, Value]:

@@ -123,10 +123,10 @@ class _Walk:
         """Check one row against the rows before it."""
         row, seq, at, kind, version, payload, digest, head = stored
         self.events += 1
-        consecutive = row == self._row + 1
+        due = self._row + 1
+        consecutive = row == due
         if not consecutive:
-            first, last = self._row + 1, row - 1
-            which = f"row {first} is" if first == last else f"rows {first} to {last} are"
+            which = f"row {due} is" if due == row - 1 else f"rows {due} to {row - 1} are"
             self.problems.append(f"{which} missing")
         elif schema.link(self.head, row, seq, at, kind, version, payload, digest) != head:
             self._report(row, "does not continue the chain: it was changed, or is not the row that was written here")
@@ -167,10 +167,10 @@ class _Walk:
                 f"no row has the expected head {self._expected_head}: the journal's tail was cut, or it is another one"
             )
         self.problems += [f"the file is not as ocw made it: {each}" for each in structure_problems(db)]
-        checkpoint, version = db.execute(schema.GET_CHECKPOINT).fetchone(), schema.schema_of(db)
         self.problems += filter(None, [_digest_problem(db, self._checkpoint_digest)])
-        if version < self._version:
+        if (version := schema.schema_of(db)) < self._version:
             self.problems.append(f"the book's version was changed to {version}, and a row has version {self._version}")
+        checkpoint = db.execute(schema.GET_CHECKPOINT).fetchone()
         if checkpoint is not None and checkpoint[1] > self._seq:
             self.problems.append(
                 f"the checkpoint stands at event {checkpoint[1]}, but row {self._row} ends the journal at event "

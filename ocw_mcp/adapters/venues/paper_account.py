@@ -222,10 +222,10 @@ class PaperAccount:
         self, symbol: str, quantity: Decimal, price: Decimal, fee: Decimal, fill_id: str, at: int, cause: OutsideCause
     ) -> OutsideFill:
         """Book the closing of a signed quantity without an order."""
-        side, size = Side.SELL if quantity > 0 else Side.BUY, abs(quantity)
-        self.ledger.book(symbol, side, size, price, fee, at)
+        fill = (symbol, Side.SELL if quantity > 0 else Side.BUY, abs(quantity), price, fee, at)
+        self.ledger.book(*fill)
         self._update_liquidation(symbol)
-        return OutsideFill(fill_id, symbol, side, size, price, fee, at, cause)
+        return OutsideFill(fill_id, *fill, cause)
 
     def _fund(self, symbol: str, at: int, known: Decimal | None, noted: HeldQuantity | None) -> list[FundingPaid]:
         held = noted or HeldQuantity(at, self.ledger.quantity(symbol), exact(self.last[symbol]))

@@ -78,9 +78,8 @@ class ApprovalRow(msgspec.Struct, frozen=True):
     """`waits`, or how the wait ended: approved, denied, unanswered, superseded."""
     by: str = ""
     order: str | None = None
-    """The reference of the order that was sent after the approval."""
     status: str | None = None
-    """The state of that order, or the code with which it was refused after the approval."""
+    """The state of the `order` that was sent after the approval, or the code with which it was refused then."""
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -130,7 +129,7 @@ def find_orders(db: Database, limit: int, *, finished: bool = False, approvals: 
     newest = db.execute(f"SELECT {_COLUMNS} FROM orders WHERE {which} ORDER BY rowid DESC LIMIT ?", (limit,)).fetchall()
     refused = db.execute(f"{REFUSED} ORDER BY refusals.seq DESC LIMIT ?", (limit,)).fetchall()
     return Orders(
-        orders=[_order_row(row) for row in reversed(newest)],
+        orders=[_order_row(*row) for row in reversed(newest)],
         more_orders=(all_orders if finished else live) - len(newest),
         finished_left_out=0 if finished else all_orders - live,
         refusals=[refusal_row(*row) for row in reversed(refused)],
@@ -142,7 +141,7 @@ def find_orders(db: Database, limit: int, *, finished: bool = False, approvals: 
 def page_orders(db: Database, limit: int, before: int | None) -> Page[OrderRow]:
     """Return `limit` orders of any state, newest first, from before row `before`."""
     query = f"SELECT rowid, {_COLUMNS} FROM orders WHERE rowid < ? ORDER BY rowid DESC LIMIT ?"
-    return _page(db, query, limit, before, lambda rowid, *row: _order_row(row))
+    return _page(db, query, limit, before, lambda rowid, *values: _order_row(*values))
 
 
 def page_refusals(db: Database, limit: int, before: int | None) -> Page[RefusalRow]:
@@ -162,8 +161,8 @@ def _approvals(db: Database, limit: int) -> list[ApprovalRow]:
     return [_approval(db, seq, at, payload) for seq, at, payload in reversed(rows)]
 
 
-def _order_row(row: tuple[Any, ...]) -> OrderRow:
-    return msgspec.convert(dict(zip(OrderRow.__struct_fields__, row, strict=True)), OrderRow)
+def _order_row(*values: Any) -> OrderRow:
+    return msgspec.convert(dict(zip(OrderRow.__struct_fields__, values, strict=True)), OrderRow)
 
 
 def refusal_row(seq: int, at: int, payload: str) -> RefusalRow:

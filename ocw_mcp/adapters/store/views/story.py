@@ -82,18 +82,19 @@ class StoryTurn(Step, frozen=True):
 
 
 class Story(msgspec.Struct, frozen=True):
-    """A wake from its reasons to its last fill. Times are in ms."""
+    """A wake from its reasons to its last fill. Times are in ms.
+
+    `wake_id` is None for an order or a refusal without a wake, `answer` until the first answer. `symbol` is set if the
+    story is restricted to one symbol.
+    """
 
     asked: str
     book: str
     wake_id: int | None
-    """None for an order or a refusal without a wake."""
     symbol: str | None
-    """Set if the story is restricted to one symbol."""
     woken_at: int | None
     reasons: tuple[SymbolWake, ...]
     answer: StoryAnswer | None
-    """The first answer; None while there is none."""
     after_answer: list[StoryTurn]
     """Corrections, the end of the decision, the strategy's decision in its place, wake conditions, and late answers."""
     refusals: list[RefusalRow]
@@ -101,7 +102,6 @@ class Story(msgspec.Struct, frozen=True):
     left_out: int
     """Number of steps between the first and the last that are not shown."""
     seen: Snapshot | Unknown
-    """The snapshot of the wake, or why there is none."""
     cost_usd: Decimal | None = None
     """The total LLM cost of the wake; None if no engine of this version has opened the book yet."""
     asks: list[Step] = []
@@ -112,9 +112,9 @@ _AFTER_ANSWER = """SELECT seq, at, payload FROM events WHERE kind IN ('decision.
     'decision.ended', 'decision.discarded', 'wake_conditions.set')
     AND seq > ? AND json_extract(payload, '$.wake_id') = ? ORDER BY seq LIMIT 20"""
 _OUTCOMES = """SELECT idempotency_key, symbol, 'sent', client_id FROM orders
-    WHERE wake_id = :wake AND (:symbol IS NULL OR symbol = :symbol)
+    WHERE wake_id = :wake_id AND (:symbol IS NULL OR symbol = :symbol)
     UNION ALL SELECT json_extract(payload, '$.intent.idempotency_key'), symbol, 'refused', 'refusal:' || refusals.seq
-    FROM refusals JOIN events USING (seq) WHERE wake_id = :wake AND (:symbol IS NULL OR symbol = :symbol)"""
+    FROM refusals JOIN events USING (seq) WHERE wake_id = :wake_id AND (:symbol IS NULL OR symbol = :symbol)"""
 _NEWEST_ASKED = """SELECT intended_at, n || '-' || leg || '-' || revision FROM orders
     WHERE wake_id IS NULL AND idempotency_key <> '' ORDER BY rowid DESC LIMIT 1"""
 _NEWEST_REFUSED = "SELECT 'refusal:' || seq FROM refusals WHERE wake_id IS NULL ORDER BY seq DESC LIMIT 1"
@@ -170,7 +170,10 @@ def find_story(db: Database, book: StoredBook, asked: str) -> Story:
     orders, refused = _orders(db, story_id), _refused(db, story_id)
     steps = list(_steps(db, since, orders)) if orders else []
     shown = steps[:FIRST_STEPS] + steps[FIRST_STEPS:][-LAST_STEPS:]
-    outcomes = _leg_outcomes(db, story_id)
+    outcomes = {
+        key: msgspec.convert({"symbol": symbol, "outcome": outcome, "id": id_}, LegOutcome)
+        for key, symbol, outcome, id_ in db.execute(_OUTCOMES, story_id._asdict())
+    }
     return Story(
         asked=asked,
         book=book.book,
@@ -215,12 +218,6 @@ def _outcomes_of(decided: DecisionKey, decision: Decision, outcomes: dict[str, L
     return [outcomes[key] for key in keys if key in outcomes]
 
 
-def _leg_outcomes(db: Database, story_id: StoryId) -> dict[str, LegOutcome]:
-    """Return the outcomes of a wake's legs by their keys, for the symbol of the story if it has one."""
-    rows = db.execute(_OUTCOMES, {"wake": story_id.wake_id, "symbol": story_id.symbol})
-    return {key: msgspec.convert({"symbol": of, "outcome": what, "id": id_}, LegOutcome) for key, of, what, id_ in rows}
-
-
 def _requests(db: Database, steps: list[Step]) -> list[Step]:
     """Return the requests that the orders and refusals among these steps came from, each once, by their keys."""
     found: dict[str, Step] = {}
@@ -238,9 +235,7 @@ def _requests(db: Database, steps: list[Step]) -> list[Step]:
 
 def _orders(db: Database, story_id: StoryId) -> set[OrderRef]:
     """Return the orders with which the story begins: those of the wake, for the symbol of the story if it has one."""
-    if story_id.refusal is not None:
-        return set()
-    if story_id.wake_id is None:
+    if story_id.refusal is not None or story_id.wake_id is None:
         return {story_id.order} if story_id.order is not None else set()
     query = "SELECT n, leg, revision FROM orders WHERE wake_id = ? AND (? IS NULL OR symbol = ?)"
     return _refs(db, query, story_id.wake_id, story_id.symbol, story_id.symbol)
