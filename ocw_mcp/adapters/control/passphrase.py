@@ -46,11 +46,6 @@ def is_set(directory: Path) -> bool:
     return os.path.lexists(directory / PASSPHRASE)
 
 
-def require_sound(directory: Path) -> None:
-    """Refuse a passphrase file that another user could have written or can read. Raises BookError with the remedy."""
-    _read(directory)
-
-
 def keep(directory: Path, passphrase: str, cost: Cost) -> None:
     """Store a passphrase in place of an older one. Raises SettingsError for a wrong length, and BookError."""
     if not SHORTEST <= len(passphrase) <= LONGEST:
@@ -64,7 +59,7 @@ def keep(directory: Path, passphrase: str, cost: Cost) -> None:
 
 def matches(directory: Path, passphrase: str) -> bool:
     """Return whether this is the passphrase, in constant time. Raises BookError as `require_sound` does."""
-    stored = _read(directory)
+    stored = require_sound(directory)
     digest = _digest(passphrase, bytes.fromhex(stored.salt), stored.cost)
     return hmac.compare_digest(digest, bytes.fromhex(stored.digest))
 
@@ -76,7 +71,8 @@ def _digest(passphrase: str, salt: bytes, cost: Cost) -> bytes:
     return hashlib.scrypt(text, salt=salt, n=cost.n, r=cost.r, p=cost.p, maxmem=memory, dklen=32)
 
 
-def _read(directory: Path) -> _PassphraseFile:
+def require_sound(directory: Path) -> _PassphraseFile:
+    """Refuse a passphrase file that another user could have written or can read. Raises BookError with the remedy."""
     path = directory / PASSPHRASE
     try:
         with open_regular(path) as (file, status):

@@ -21,13 +21,15 @@ _T = TypeVar("_T")
 
 
 class BookView(msgspec.Struct, frozen=True):
-    """The committed state of a book. `events` counts all rows; times are in ms. An unknown LLM cost is None."""
+    """The committed state of a book. `events` counts all rows; times are in ms.
+
+    `summary` is the engine's last summary of its state; it and the LLM cost are None if there is none.
+    """
 
     book: str
     stamp: BookStamp
     created_at: int
     summary: dict[str, Any] | None
-    """The engine's last summary of its state; None if there was none."""
     events: int
     orders: int
     fills: int
@@ -39,28 +41,26 @@ class BookView(msgspec.Struct, frozen=True):
 
 def read_book(directory: Path) -> BookView:
     """Return the state of a book. Raises BookError if there is no book, or if it cannot be read."""
-    made = peek_book(directory)
+    return ask_book(directory, _view)
 
-    def look(db: Database) -> BookView:
-        with db.atomic():
-            events, last_event_at, chain_head, _ = db.execute(LAST_ROW).fetchone() or (0, None, CHAIN_GENESIS, 0)
-            _, fingerprint = db.execute(LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
-            summary = db.execute(GET_SUMMARY).fetchone()
-            return BookView(
-                book=made.book,
-                stamp=made.stamp,
-                created_at=made.created_at,
-                summary=msgspec.json.decode(summary[0]) if summary else None,
-                events=events,
-                orders=count(db, "SELECT count(*) FROM orders"),
-                fills=count(db, "SELECT count(*) FROM fills"),
-                thinking=find_thinking_cost(db),
-                chain_head=chain_head,
-                fingerprint=fingerprint,
-                last_event_at=last_event_at,
-            )
 
-    return _read(directory, look)
+def _view(db: Database, book: StoredBook) -> BookView:
+    events, last_event_at, chain_head, _ = db.execute(LAST_ROW).fetchone() or (0, None, CHAIN_GENESIS, 0)
+    _, fingerprint = db.execute(LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
+    summary = db.execute(GET_SUMMARY).fetchone()
+    return BookView(
+        book=book.book,
+        stamp=book.stamp,
+        created_at=book.created_at,
+        summary=msgspec.json.decode(summary[0]) if summary else None,
+        events=events,
+        orders=count(db, "SELECT count(*) FROM orders"),
+        fills=count(db, "SELECT count(*) FROM fills"),
+        thinking=find_thinking_cost(db),
+        chain_head=chain_head,
+        fingerprint=fingerprint,
+        last_event_at=last_event_at,
+    )
 
 
 def verify_book(

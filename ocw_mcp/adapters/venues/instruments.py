@@ -67,8 +67,10 @@ class SeenPrices(msgspec.Struct):
             changed, self.low = _magnitude(price) != _magnitude(self.low), price
         elif price > self.high:
             changed, self.high = _magnitude(price) != _magnitude(self.high), price
-        if round(price, self.decimals) != price and self.decimals < self._most_decimals():
-            self.decimals, changed = min(_decimals(price), self._most_decimals()), True
+        if round(price, self.decimals) != price:
+            most = max(0, _MOST_DIGITS - 1 - _magnitude(self.low))
+            if self.decimals < most:
+                self.decimals, changed = min(_decimals(price), most), True
         if len(self.different) < _ENOUGH and price not in self.different:
             self.different.append(price)
             changed = changed or len(self.different) == _ENOUGH
@@ -87,9 +89,6 @@ class SeenPrices(msgspec.Struct):
     def step(self) -> Decimal:
         """Return the step (base asset) that is worth between 1 and 10 of the quote currency at the highest price."""
         return Decimal(10) ** -_magnitude(self.high)
-
-    def _most_decimals(self) -> int:
-        return max(0, _MOST_DIGITS - 1 - _magnitude(self.low))
 
 
 class PaperInstruments(msgspec.Struct):

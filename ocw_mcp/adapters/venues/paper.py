@@ -144,7 +144,7 @@ class PaperVenue:
         self._counter = saved.counter
         self.account.restore(saved.account)
         self.next_funding = self.account.next_funding
-        self._orders.restore(saved.orders)
+        self._orders = self._matching.orders = saved.orders
         self._matching.market = saved.market
 
     def _place(self, resting: Resting) -> None:

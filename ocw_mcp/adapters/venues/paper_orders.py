@@ -95,10 +95,6 @@ class PaperOrders(msgspec.Struct):
         """Return the order of a reference, or None."""
         return next((each for each in self if each.order.ref == ref), None)
 
-    def restore(self, state: "PaperOrders") -> None:
-        """Restore a saved state."""
-        self.waiting, self.limits, self.conditional = state.waiting, state.limits, state.conditional
-
     def remove(self, resting: Resting) -> None:
         """Remove an order that is filled or cancelled."""
         for orders in (self.waiting, self.limits, self.conditional):
@@ -148,18 +144,26 @@ def submit_refusal(order: Order, account: PaperAccount, orders: PaperOrders, ter
 
 
 def money_refusal(
-    order: Order,
-    quantity: Decimal,
-    price: Decimal,
-    fee: Decimal,
-    account: PaperAccount,
-    others: Iterable[Resting],
+    order: Order, quantity: Decimal, price: Decimal, fee: Decimal, account: PaperAccount, others: Iterable[Resting]
 ) -> VenueRefusal | None:
     """Return the refusal if the account cannot pay for a quantity (base asset) at a price, and a fee (quote) on top."""
-    if account.product is Product.SPOT:
-        affordable = _spot_affordable(order, quantity, price, account, others)
+    free = account.ledger.free()
+    if account.product is Product.SPOT and order.side is Side.BUY:
+        locked = sum((_resting_notional(each) for each in others if each.order.side is Side.BUY), ZERO)
+        affordable = quantity * price <= free - locked
+    elif account.product is Product.SPOT:
+        sales = [each for each in others if (each.order.symbol, each.order.side) == (order.symbol, Side.SELL)]
+        affordable = quantity <= account.ledger.quantity(order.symbol) - sum((each.remaining for each in sales), ZERO)
     else:
-        affordable = order.reduce_only or _margin_affordable(order, quantity, price, fee, account, others)
+        for each in others:
+            if not each.order.reduce_only:
+                free -= _resting_notional(each) / account.leverage(each.order)
+        position, opens = account.ledger.positions.get(order.symbol), quantity
+        if position is not None and position.quantity * order.side.sign < 0:
+            # The order closes first, which needs no margin and releases that of the position for the part that opens.
+            opens -= min(quantity, abs(position.quantity))
+            free += position.margin + position.unrealised(price)
+        affordable = order.reduce_only or not opens or opens * price / account.leverage(order) + fee <= free
     return None if affordable else _NO_MONEY[account.product]
 
 
@@ -199,32 +203,6 @@ def _filter_refusal(order: Order, instrument: Instrument, last: Decimal | None) 
         return "-1013", "Filter failure: NOTIONAL"
     least = plain(instrument.min_notional)
     return "-4164", f"Order's notional must be no smaller than {least} (unless you choose reduce only)."
-
-
-def _spot_affordable(
-    order: Order, quantity: Decimal, price: Decimal, account: PaperAccount, others: Iterable[Resting]
-) -> bool:
-    if order.side is Side.BUY:
-        locked = sum((_resting_notional(each) for each in others if each.order.side is Side.BUY), ZERO)
-        return quantity * price <= account.ledger.free() - locked
-    selling = (each.remaining for each in others if each.order.symbol == order.symbol and each.order.side is Side.SELL)
-    return quantity <= account.ledger.quantity(order.symbol) - sum(selling, ZERO)
-
-
-def _margin_affordable(
-    order: Order, quantity: Decimal, price: Decimal, fee: Decimal, account: PaperAccount, others: Iterable[Resting]
-) -> bool:
-    free = account.ledger.free()
-    for each in others:
-        if not each.order.reduce_only:
-            free -= _resting_notional(each) / account.leverage(each.order)
-    position = account.ledger.positions.get(order.symbol)
-    opens = quantity
-    if position is not None and position.quantity * order.side.sign < 0:
-        # The order closes first, which needs no margin and releases that of the position for the part that opens.
-        opens -= min(quantity, abs(position.quantity))
-        free += position.margin + position.unrealised(price)
-    return not opens or opens * price / account.leverage(order) + fee <= free
 
 
 def _resting_notional(resting: Resting) -> Decimal:
