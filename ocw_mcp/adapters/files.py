@@ -1,10 +1,9 @@
 """Opens the user's files, and checks the directory of a book before anything in it is read.
 
 A file is read if it is a regular file, belongs to the user or to root, cannot be written by other users, and is not
-larger than its kind can be. A pipe, a device or a socket is refused without waiting. The directory of a book must
-belong to the user who runs ocw and not be writable by others, because its `.env` names the host that gets the keys, and
-its command files move positions. The directories above it are not checked: if another user replaces the directory of a
-book, the new one belongs to that user, and is refused.
+larger than its kind can be. The directory of a book must belong to the user who runs ocw and not be writable by others,
+because its `.env` names the host that gets the keys, and its command files move positions. The directories above it are
+not checked: if another user replaces the directory of a book, the new one belongs to that user, and is refused.
 """
 
 import errno

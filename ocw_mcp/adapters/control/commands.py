@@ -10,6 +10,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -47,9 +48,8 @@ _decode = msgspec.json.Decoder(_CommandFile).decode
 def write_command(directory: Path, verb: str, by: str, command_id: str, at_ns: int, subject: str = "") -> Path:
     """Write a command for the engine of a state directory, and return its path; a stopped engine reads it later.
 
-    `at_ns` orders commands. `subject` is an approval's id or a symbol, for the verbs that need one. A file written by
-    root gets the owner of the directory. Raises ValueError for a verb or an id that no engine accepts, BookError if the
-    file cannot be written.
+    `at_ns` orders commands. `subject` is an approval's id or a symbol, for the verbs that need one. A file of root gets
+    the owner of the directory. Raises ValueError for a verb or an id that no engine accepts, and BookError.
     """
     command = _CommandFile(verb, by, command_id, subject)
     if fault := _fault(command):
@@ -63,8 +63,8 @@ def write_command(directory: Path, verb: str, by: str, command_id: str, at_ns: i
         with _open_folder(folder) as descriptor:
             with suppress(FileNotFoundError):
                 os.unlink(unfinished.name, dir_fd=descriptor)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(unfinished.name, flags, 0o600, dir_fd=descriptor), "wb") as file:
+            opener = partial(os.open, mode=0o600, dir_fd=descriptor)
+            with open(unfinished.name, "xb", opener=opener) as file:
                 os.fchmod(file.fileno(), 0o600)
                 file.write(msgspec.json.encode(command))
                 file.flush()
@@ -133,14 +133,14 @@ class CommandFiles:
                 "neither halted nor resumed from outside; put there a folder of the user who runs the engine, which "
                 f"others cannot write (a file {HALT} beside it still halts)"
             )
-        if self._halt is not None:
-            for command, name in list(self._waiting.values()):
-                if command.verb == Verb.RESUME:
-                    del self._waiting[command.command_id]
-                    self._set_aside(name, halt_forbids_resume(self._directory))
-            if not self._halt_done:
-                return [self._halt, *(command for command, _ in self._waiting.values())]
-        return [command for command, _ in self._waiting.values()] if self._waiting else ()
+        if self._halt is None:
+            return [command for command, _ in self._waiting.values()] if self._waiting else ()
+        for command, name in list(self._waiting.values()):
+            if command.verb == Verb.RESUME:
+                del self._waiting[command.command_id]
+                self._set_aside(name, halt_forbids_resume(self._directory))
+        first = [] if self._halt_done else [self._halt]
+        return [*first, *(command for command, _ in self._waiting.values())]
 
     def done(self, command: Command) -> None:
         """Delete a command's file, except HALT. A file that cannot be deleted is ignored by this process."""
@@ -152,9 +152,7 @@ class CommandFiles:
         if not name:
             return
         try:
-            os.unlink(self._folder / name)
-        except FileNotFoundError:
-            pass
+            (self._folder / name).unlink(missing_ok=True)
         except OSError as error:
             self._ignored.add(name)
             self._report(f"the command file {name!r} is done and cannot be deleted: {error.strerror}; delete it")
@@ -181,9 +179,8 @@ class CommandFiles:
             # Another user's folder cannot be marked; it is then listed every time.
             with suppress(PermissionError):
                 os.utime(folder, ns=(self._mark, self._mark))
-            names = os.listdir(folder)
-            there = set(names)
-            self._waiting = {id_: kept for id_, kept in self._waiting.items() if kept[1] in there}
+            names = set(os.listdir(folder))
+            self._waiting = {id_: kept for id_, kept in self._waiting.items() if kept[1] in names}
             known = {_REFUSED, *self._ignored, *(name for _, name in self._waiting.values())}
             new = (name for name in names if not name.startswith(".") and name not in known)
             # The names of commands come before any others, however many of those there are.

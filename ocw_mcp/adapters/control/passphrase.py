@@ -19,7 +19,6 @@ from ocw_mcp.domain.errors import BookError, SettingsError
 PASSPHRASE = "passphrase"
 SHORTEST, LONGEST = 8, 1_000
 """Characters."""
-_FORM = "scrypt"
 _MOST_MEMORY = 1 << 30
 
 
@@ -34,8 +33,7 @@ class Cost(msgspec.Struct, frozen=True):
 USUAL = Cost()
 
 
-class _PassphraseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    form: str
+class _PassphraseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="form", tag="scrypt"):
     cost: Cost
     salt: str
     digest: str
@@ -53,7 +51,7 @@ def keep(directory: Path, passphrase: str, cost: Cost) -> None:
             f"the passphrase has {len(passphrase)} characters; expected {SHORTEST} to {LONGEST:,}; choose another"
         )
     salt = os.urandom(16)  # noqa: TID251 - a salt has to be unforeseeable; it never comes near the engine
-    stored = _PassphraseFile(_FORM, cost, salt.hex(), _digest(passphrase, salt, cost).hex())
+    stored = _PassphraseFile(cost, salt.hex(), _digest(passphrase, salt, cost).hex())
     write_private(directory / PASSPHRASE, msgspec.json.encode(stored))
 
 
@@ -91,7 +89,7 @@ def require_sound(directory: Path) -> _PassphraseFile:
     try:
         stored = msgspec.json.decode(text, type=_PassphraseFile)
         bytes.fromhex(stored.salt)
-        if stored.form == _FORM and _is_affordable(stored.cost) and len(bytes.fromhex(stored.digest)) == 32:
+        if _is_affordable(stored.cost) and len(bytes.fromhex(stored.digest)) == 32:
             return stored
     except (msgspec.MsgspecError, ValueError):
         pass

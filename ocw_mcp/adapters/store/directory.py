@@ -1,8 +1,4 @@
-"""The state directory of a book: which directories may hold one, and the lock that keeps it for one engine.
-
-A home directory may not hold a book, and a refusal changes nothing. The operating system releases the lock with the
-process.
-"""
+"""The state directory of a book: which directories may hold one, and the lock that keeps it for one engine."""
 
 import fcntl
 import os
@@ -28,10 +24,7 @@ _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class StateLock:
-    """The lock on a state directory, held while the `with` block runs.
-
-    Entering raises BookBusy if another process holds the lock, BookError if the directory cannot hold a book.
-    """
+    """The lock on a state directory, held in a `with` block. Entering raises BookBusy and BookError."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -113,8 +106,7 @@ def is_locked(directory: Path) -> bool:
 def prepare(directory: Path) -> StoredBook | None:
     """Create the directory (mode 0700) if it is missing, and return its book, or None if one may be created.
 
-    Raises BookError for a file, a directory with other files, and one that is read-only, belongs to another user or can
-    be written by others; no file in it is then read or written.
+    Raises BookError, without reading a file in it, if it is read-only, a file, or another user's, or holds other files.
     """
     if os.path.isdir(directory) and _may(directory, os.R_OK | os.X_OK):
         # The write permission is checked first, because it is the clearer refusal.

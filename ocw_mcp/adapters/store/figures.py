@@ -109,8 +109,7 @@ def _trades(db: Database) -> list[ClosedTrade]:
 def closed_by(leg: str, maker: bool) -> str:
     """Return `stop`, `target`, `exit`, `entry` or `outside`, from the leg of the fill that closed a position.
 
-    The stop and the target of a spot position are one OCO order, with the leg of the stop. Its stop fills as a taker,
-    and its target as a maker.
+    The stop and the target of a spot position are one OCO order with leg `s`: only its target fills as a maker.
     """
     if leg == OUTSIDE:
         return "outside"

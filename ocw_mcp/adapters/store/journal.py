@@ -67,10 +67,8 @@ class SqliteStore:
         """Open the book of a state directory, or create one with the id `book_id` at `created_at` (ms).
 
         `check_lock` is called before each commit, and raises if another engine may have the book. `accept` is called
-        before a book of an earlier version is changed, and raises if the run would refuse the book anyway.
-
-        Raises BookError if the directory cannot hold a book or holds one with another stamp, JournalError if the
-        journal ends before its checkpoint or was changed from outside.
+        before a book of an earlier version is changed, and raises if the run would refuse it. Raises BookError if the
+        directory cannot hold this book, JournalError if the journal was cut or changed from outside.
         """
         book = prepare(directory)
         if book is not None:
@@ -113,8 +111,8 @@ class SqliteStore:
     def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
         """Make all appended events durable, with a checkpoint and the summary for `ocw status` if given.
 
-        Raises JournalError if the write fails: events, checkpoint and summary then stay pending for the next commit.
-        Raises BookError if another engine may have the book.
+        Raises JournalError if the write fails; all of it then stays pending for the next commit. Raises BookError if
+        another engine may have the book.
         """
         self._check_lock()
         if checkpoint is not None:

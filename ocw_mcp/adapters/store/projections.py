@@ -1,4 +1,4 @@
-"""Projections: tables for people and queries, made from events alone. Each event changes a row or two.
+"""Projections: tables for people and queries, made from events alone.
 
 An order's state comes from its latest event, with two exceptions: a filled order stays filled, and a late fill of a
 canceled or rejected order leaves its state until the order is complete. Quantities are in the base asset, prices and

@@ -1,7 +1,7 @@
 """The journal's own tables and rows: stamp, events, checkpoint and summary, and how each row is chained.
 
 The chain is over the rows as stored, digest_n = SHA-256(digest_{n-1} || row_n): a changed, missing or moved row breaks
-it. It cannot show a cut tail, because the rest is whole; the head is therefore also shown outside the journal.
+it. A cut tail is found only by a head that was shown outside the journal.
 """
 
 import hashlib

@@ -1,11 +1,9 @@
 """Verifies a journal: its file when a book is opened, and every row of it on request.
 
-The file must have its own tables and triggers, and the checkpoint whose digest was journaled last. The digest is in a
-row of the chain, written in one transaction with the checkpoint.
-
-A walk over all rows finds changed, missing, moved and foreign rows, unreadable events, and projections that do not
-follow from the events. Two changes are found only by comparison with a head (the last digest of the chain) that was
-noted elsewhere, such as in the log: an edit with a recomputed chain, and a cut tail if the checkpoint is before it.
+The file must have its own tables and triggers, and the checkpoint whose digest was journaled last. A walk over all rows
+finds changed, missing, moved and foreign rows, unreadable events, and projections that do not follow from the events.
+Two changes are found only by comparison with a head (the last digest of the chain) that was noted elsewhere, such as in
+the log: an edit with a recomputed chain, and a cut tail if the checkpoint is before it.
 """
 
 import hashlib
@@ -84,8 +82,7 @@ def verify_journal(
 ) -> Verification:
     """Check every row, every digest and every projection, in one read transaction.
 
-    `expected_head` is a head that was noted earlier: the journal must have a row with it, the last or an earlier one.
-    `report` gets the number of checked rows now and then.
+    The journal must have a row with `expected_head`, if given. `report` gets the number of checked rows now and then.
     """
     with closing(_empty_projections()) as rebuilt:
         walk = _Walk(book, expected_head, rebuilt)

@@ -76,8 +76,7 @@ class PaperVenue:
     async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         """Accept or reject an order. Market and immediate orders wait for the next opening; the others rest.
 
-        An order whose reference is live already is not taken again; the answer accepts the live one, because a
-        rejection would mean that there is none.
+        An order whose reference is live already is accepted, and not taken again.
         """
         order = cleared.redeem(now)
         live = self._orders.find(order.ref)

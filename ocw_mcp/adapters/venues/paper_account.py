@@ -111,12 +111,11 @@ class PaperAccountState(msgspec.Struct):
 
 
 class Liquidation(msgspec.Struct, frozen=True):
-    """The liquidation price of a position (quote), and whether the price must fall to it."""
+    """The liquidation price of a position (quote), whether the price must fall to it, and the price as a float."""
 
     price: Decimal
     falls: bool
     near: float
-    """The price as a float, for a fast comparison."""
 
     def reached(self, low: float, high: float) -> bool:
         """Return whether a range of prices includes the liquidation price, or lies beyond it."""
@@ -190,8 +189,7 @@ class PaperAccount:
         """Settle the stamps up to `until` (ms) of some symbols, or of all, at the known rates or an assumed one.
 
         A stamp a little after a whole hour settles the position at the hour. The mark price is the last price before
-        it. Each stamp is settled once. Rates of other symbols are kept until their stamps are settled. Spot has no
-        funding.
+        it. Each stamp is settled once. Rates of other symbols are kept until their stamps are settled.
         """
         if self.product is Product.SPOT:
             return []

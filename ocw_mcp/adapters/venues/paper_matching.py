@@ -91,8 +91,8 @@ class PaperMatching:
     def fill_reductions(self, now: int) -> list[VenueReport]:
         """Fill waiting reductions at the last price, if the candle that closed at `now` (ms) is the latest.
 
-        On a paced market the next opening is up to a candle of real time away, and a person who closes a position
-        should not wait for it. The rest of a large reduction trades at the opening.
+        On a paced market the next opening is up to a candle of real time away, too long for a person who closes a
+        position. The rest of a large reduction trades at the opening.
         """
         reports: list[VenueReport] = []
         for resting in [each for each in self.orders.waiting if each.order.reduce_only]:

@@ -57,11 +57,11 @@ class Resting(msgspec.Struct):
     since: int
     arrives: int
     trigger: float = 0.0
-    """The trigger or limit price as a float, for a fast comparison."""
+    """The trigger or limit price, as a float for a fast comparison."""
     falls: bool = False
-    """Whether it waits for the price to fall to it, rather than to rise."""
+    """Whether the price must fall to the trigger, rather than rise."""
     take: float | None = None
-    """The take-profit price of an OCO as a float; the price must move away from the stop to reach it."""
+    """The take-profit price of an OCO."""
     takes: bool = False
     """Whether a limit order had crossed the last price when it came: it trades as a taker at the next opening."""
     filled: Decimal = ZERO

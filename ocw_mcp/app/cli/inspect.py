@@ -21,7 +21,7 @@ ROWS = 20
 def positions(state: BookOption, as_json: JsonOption = False) -> None:
     """Show the open positions: entry price, mark price, unrealised profit, and the stop of each."""
     from ocw_mcp.adapters.store.reader import ask_book
-    from ocw_mcp.adapters.store.views.positions import find_positions
+    from ocw_mcp.adapters.store.views.orders import find_positions
     from ocw_mcp.app.cli import lists
 
     view = ask_book(state, lambda db, _book: find_positions(db))
@@ -157,7 +157,7 @@ def add_to(app: typer.Typer) -> None:
 
 def _print(view: Any, text: "Iterable[RenderableType]", as_json: bool) -> None:
     if as_json:
-        from ocw_mcp.adapters.store.views.plain_json import jsonable
+        from ocw_mcp.adapters.store.views import jsonable
 
         typer.echo(json.dumps(jsonable(view), indent=2, allow_nan=False))
         return

@@ -7,8 +7,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from ocw_mcp.adapters.store.views.decisions import DecisionRow, DecisionsPage, ThinkingCost
-from ocw_mcp.adapters.store.views.orders import ApprovalRow, OrderRow, Orders, RefusalRow
-from ocw_mcp.adapters.store.views.positions import PositionRow, Positions
+from ocw_mcp.adapters.store.views.orders import ApprovalRow, OrderRow, Orders, PositionRow, Positions, RefusalRow
 from ocw_mcp.adapters.store.views.trades import Trades
 from ocw_mcp.app.cli.tables import Column, amounts, gains, grid, more
 from ocw_mcp.domain.decision import Action

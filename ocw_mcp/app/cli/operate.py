@@ -13,8 +13,8 @@ from rich.text import Text
 from ocw_mcp.adapters.control import commands, passphrase
 from ocw_mcp.adapters.store.directory import is_locked
 from ocw_mcp.adapters.store.reader import read_book, verify_book
+from ocw_mcp.adapters.store.views import jsonable
 from ocw_mcp.adapters.store.views.decisions import ThinkingCost
-from ocw_mcp.adapters.store.views.plain_json import jsonable
 from ocw_mcp.app.cli.lists import spent_text
 from ocw_mcp.app.cli.person import ask_passphrase, require_terminal, typed
 from ocw_mcp.app.output import STATE_STYLES, clean, gain_style, say, working

@@ -1,5 +1,7 @@
 """The journal of one UTC day, event by event."""
 
+from bisect import bisect_left
+
 import msgspec
 from sqlite_utils import Database
 
@@ -17,10 +19,7 @@ class EventRow(msgspec.Struct, frozen=True):
 
 
 class DayPage(msgspec.Struct, frozen=True):
-    """Some events of a day, oldest first, and the row after which the next page begins.
-
-    `day` is None if the journal is empty. `total` counts all events of the day and of the requested kinds.
-    """
+    """Some events of a day (None if there is none), the number of all, and the row after which the next page begins."""
 
     day: str | None
     events: list[EventRow]
@@ -29,10 +28,9 @@ class DayPage(msgspec.Struct, frozen=True):
 
 
 def read_day(db: Database, day: str | None, kinds: tuple[str, ...], limit: int, after: int | None) -> DayPage:
-    """Return `limit` events of a day after row `after`; if no day is given, of the day of the last event.
+    """Return `limit` events of a day after row `after`; by default of the day of the last event, and of all kinds.
 
-    A kind is a whole one, `order.filled`, or the part before the dot, `order`; if none is given, events of all kinds
-    are returned. Raises ValueError for an invalid day.
+    A kind is a whole one, `order.filled`, or the part before the dot, `order`. Raises ValueError for an invalid day.
     """
     if day is None:
         last = db.execute("SELECT at FROM events ORDER BY row DESC LIMIT 1").fetchone()
@@ -58,14 +56,7 @@ def _first_from(db: Database, time: int) -> int:
     Domain events are in time order. Events about processes stay with their neighbours.
     """
     last_row, last_seq = db.execute("SELECT max(row), max(seq) FROM events").fetchone()
-    low, high = 1, (last_seq or 0) + 1
-    while low < high:
-        middle = (low + high) // 2
-        if db.execute("SELECT at FROM events WHERE seq = ?", (middle,)).fetchone()[0] < time:
-            low = middle + 1
-        else:
-            high = middle
-    if low == 1:
-        return 1
-    found = db.execute("SELECT row FROM events WHERE seq = ?", (low,)).fetchone()
-    return int(found[0] if found else last_row + 1)
+    query = "SELECT row, at FROM events WHERE seq = ?"
+    earlier = bisect_left(range(last_seq or 0), time, key=lambda each: db.execute(query, (each + 1,)).fetchone()[1])
+    found = db.execute(query, (earlier + 1,)).fetchone()
+    return 1 if earlier == 0 else int(found[0] if found else last_row + 1)

@@ -1,4 +1,4 @@
-"""The orders of a book, those that were refused, and those that waited for a person."""
+"""The open positions of a book, its orders, those that were refused, and those that waited for a person."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -8,8 +8,10 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.figures import count
+from ocw_mcp.adapters.store.schema import GET_SUMMARY
 from ocw_mcp.domain.events import ApprovalAsked, ApprovalEnded, OrderIntended, OrderRefused
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.snapshot import OpenPosition
 
 LIVE = ("intended", "accepted", "partially_filled", "cancel_requested", "unknown")
 """The states of an order that may still trade."""
@@ -103,6 +105,22 @@ class Page(msgspec.Struct, Generic[_T], frozen=True):
     next: int | None
 
 
+class PositionRow(OpenPosition, frozen=True):
+    """An open position in the last summary of a book. One without a stop is closed at `unprotected_until` (ms)."""
+
+    stop: Decimal | None
+    protected: bool
+    opened_at: int | None = None
+    unprotected_until: int | None = None
+
+
+class Positions(msgspec.Struct, frozen=True):
+    """All open positions at `at` (ms), which is None if there is no summary of an engine yet."""
+
+    at: int | None
+    positions: list[PositionRow]
+
+
 _COLUMNS = """client_id, n || '-' || leg || '-' || revision, intended_at, updated_at, symbol, purpose, side, type,
     quantity, trigger_price, state, filled, average_price, fees, principal, wake_id, policy_hash, venue_order_id"""
 _LIVE = f"state IN ({', '.join(repr(state) for state in LIVE)})"
@@ -117,6 +135,12 @@ _ENDED = """SELECT seq, payload FROM events WHERE seq > ? AND kind = 'approval.e
     AND json_extract(payload, '$.approval_id') = ? ORDER BY seq LIMIT 1"""
 _OUTCOME = """SELECT payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused')
     AND json_extract(payload, '$.intent.idempotency_key') = ? ORDER BY seq LIMIT 1"""
+# The event of a closing follows its fill directly. If that fill reversed the position, it also opened the next one.
+_OPENED = """SELECT min(at) FROM fills WHERE symbol = :symbol AND position <> '0' AND seq >=
+    coalesce((SELECT max(seq) FROM trades WHERE symbol = :symbol), 1) - 1"""
+_UNPROTECTED = """SELECT json_extract(payload, '$.deadline') FROM events WHERE kind = 'position.unprotected'
+    AND json_extract(payload, '$.symbol') = :symbol ORDER BY seq DESC LIMIT 1"""
+
 _decode_refused = msgspec.json.Decoder(OrderRefused).decode
 
 
@@ -218,3 +242,19 @@ def _approval(db: Database, seq: int, at: int, payload: str) -> ApprovalRow:
     which = (event.ref.n, event.ref.leg.value, event.ref.revision)
     state = db.execute("SELECT state FROM orders WHERE n = ? AND leg = ? AND revision = ?", which).fetchone()
     return msgspec.structs.replace(row, order=str(event.ref), status=state[0] if state else None)
+
+
+def find_positions(db: Database) -> Positions:
+    """Return the open positions, by symbol."""
+    found = db.execute(GET_SUMMARY).fetchone()
+    if found is None:
+        return Positions(None, [])
+    summary = msgspec.json.decode(found[0], type=Positions)
+    positions = []
+    for row in summary.positions:
+        which = {"symbol": row.symbol}
+        (opened_at,) = msgspec.convert(db.execute(_OPENED, which).fetchone(), tuple[int | None])
+        unprotected = None if row.protected else db.execute(_UNPROTECTED, which).fetchone()
+        (deadline,) = msgspec.convert(unprotected or (None,), tuple[int | None])
+        positions.append(msgspec.structs.replace(row, opened_at=opened_at, unprotected_until=deadline))
+    return Positions(summary.at, positions)
