@@ -12,7 +12,7 @@ import os
 import re
 import secrets  # noqa: TID251 - a token has to be unguessable; it never enters the engine
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -138,17 +138,14 @@ class Keyring:
         """`own` are tokens that live as long as this process. Raises BookError for a file that cannot be trusted."""
         self._directory = directory
         self._own = [(_digest(token), principal) for token, principal in own]
-        self._status: object = None
-        self._has_changed()
-        self._known = self._read()
+        self._status: object = self
+        self._known: list[tuple[str, Principal]] = []
+        self._update()
 
     def find(self, token: str) -> Principal | None:
         """Return the principal of a token, or None. A file that can no longer be trusted admits no token."""
-        if self._has_changed():
-            try:
-                self._known = self._read()
-            except BookError:
-                self._known = []
+        with suppress(BookError):
+            self._update()
         given = _digest(token)
         found = None
         for known, principal in (*self._own, *self._known):
@@ -156,16 +153,13 @@ class Keyring:
                 found = principal
         return found
 
-    def _read(self) -> list[tuple[str, Principal]]:
-        rows = read_tokens(self._directory)
-        return [(row.sha256, Principal(row.name, SCOPES[row.scope])) for row in rows if row.scope in SCOPES]
-
-    def _has_changed(self) -> bool:
-        """Return whether the file changed since the last call."""
-        try:
+    def _update(self) -> None:
+        """Read the file again if it changed since the last call. A file that cannot be trusted raises BookError."""
+        status: object = None
+        with suppress(OSError):
             found = (self._directory / TOKENS).lstat()
-            status: object = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode)
-        except OSError:
-            status = None
-        changed, self._status = status != self._status, status
-        return changed
+            status = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode)
+        if status != self._status:
+            self._status, self._known = status, []
+            rows = read_tokens(self._directory)
+            self._known = [(row.sha256, Principal(row.name, SCOPES[row.scope])) for row in rows if row.scope in SCOPES]

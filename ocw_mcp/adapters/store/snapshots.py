@@ -38,19 +38,16 @@ class SnapshotWriter:
     def write(self) -> None:
         """Write the waiting snapshots and drop the oldest, in the caller's transaction. Raises sqlite3.Error."""
         if self._waiting:
+            # Wake ids count up; a wake may be repeated after a crash, and written again after a failed transaction.
+            last = self._kept[-1] if self._kept else 0
+            self._kept += [wake_id for wake_id in self._waiting if wake_id > last]
             self._db.conn.executemany(_PUT, self._waiting.items())
-            self._db.conn.executemany(_DROP, [(wake_id,) for wake_id in self._with_waiting()[:-MOST_KEPT]])
+            self._db.conn.executemany(_DROP, [(wake_id,) for wake_id in self._kept[:-MOST_KEPT]])
 
     def on_committed(self) -> None:
         """Note that the transaction is durable."""
-        if self._waiting:
-            self._kept = self._with_waiting()[-MOST_KEPT:]
-            self._waiting.clear()
-
-    def _with_waiting(self) -> list[int]:
-        # Wake ids count up; after a crash, a wake may be repeated.
-        last = self._kept[-1] if self._kept else 0
-        return [*self._kept, *(wake_id for wake_id in self._waiting if wake_id > last)]
+        del self._kept[:-MOST_KEPT]
+        self._waiting.clear()
 
 
 def find_snapshot(db: Database, wake_id: int) -> Snapshot | Unknown:
