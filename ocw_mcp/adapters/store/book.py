@@ -10,15 +10,14 @@ from typing import Any
 import msgspec
 
 from ocw_mcp.adapters.files import FileRefused, require_own_directory, require_own_file, sync_directory
-from ocw_mcp.adapters.store.database import JOURNAL, connect_to_write, database_files, look_at
+from ocw_mcp.adapters.store import database
 from ocw_mcp.adapters.store.projections import register_functions, remake_tables
-from ocw_mcp.adapters.store.schema import GET_BOOK, SCHEMA_VERSION, TABLES
 from ocw_mcp.domain.errors import BookError, InvariantError
 from ocw_mcp.domain.market import MarketIdentity, Product
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import span_name
 
-UNFINISHED = f"{JOURNAL}.new"
+UNFINISHED = f"{database.JOURNAL}.new"
 """A book is created under this name and then renamed, so that `journal.db` is always a whole book."""
 
 
@@ -43,28 +42,28 @@ class StoredBook(msgspec.Struct, frozen=True):
 def peek_book(directory: Path) -> StoredBook:
     """Return the book of a directory, without changing a file in it. Raises BookError if there is none of yours."""
     require_own_directory(directory)
-    path = directory / JOURNAL
+    path = directory / database.JOURNAL
     if not path.exists():
         raise BookError(
-            f"the state directory {directory} holds no book; expected a {JOURNAL} in it; give the directory of "
-            "an earlier run with --state or OCW_STATE"
+            f"the state directory {directory} holds no book; expected a {path.name} in it; give the directory of an "
+            "earlier run with --state or OCW_STATE"
         )
     try:
-        for each in database_files(directory):
+        for each in database.database_files(directory):
             require_own_file(each)
     except FileRefused as error:
         raise BookError(str(error)) from None
     try:
-        found = look_at(path, lambda db: db.execute(GET_BOOK).fetchone())
+        found = database.look_at(path, lambda db: db.execute(database.GET_BOOK).fetchone())
     except (sqlite3.Error, OSError) as error:
         raise _foreign(directory, str(error)) from None
     if found is None:
         raise _foreign(directory, "it has no stamp")
     schema, book, stamp, created_at = found
-    if not isinstance(schema, int) or schema > SCHEMA_VERSION:
+    if not isinstance(schema, int) or schema > database.SCHEMA_VERSION:
         raise BookError(
             f"the book in {directory} has schema version {schema}, and this version of ocw knows up to "
-            f"{SCHEMA_VERSION}; upgrade ocw or use another --state directory"
+            f"{database.SCHEMA_VERSION}; upgrade ocw or use another --state directory"
         )
     try:
         return StoredBook(book, msgspec.json.decode(stamp, type=BookStamp), created_at)
@@ -82,16 +81,16 @@ def create_book(directory: Path, book: StoredBook) -> None:
     # SQLite gives the files beside a database the mode of the database.
     unfinished.touch(0o600, exist_ok=False)
     unfinished.chmod(0o600)
-    row = (SCHEMA_VERSION, book.book, msgspec.json.encode(book.stamp).decode(), book.created_at)
-    with closing(connect_to_write(unfinished, create=True)) as db:
+    row = (database.SCHEMA_VERSION, book.book, msgspec.json.encode(book.stamp).decode(), book.created_at)
+    with closing(database.connect_to_write(unfinished, create=True)) as db:
         register_functions(db)
         with db.atomic():
-            for statement in TABLES:
+            for statement in database.TABLES:
                 db.execute(statement)
             remake_tables(db)
             db.execute("INSERT INTO book (id, schema, book, stamp, created_at) VALUES (1, ?, ?, ?, ?)", row)
         db.execute("PRAGMA journal_mode=WAL").fetchall()
-    os.replace(unfinished, directory / JOURNAL)
+    os.replace(unfinished, directory / database.JOURNAL)
     sync_directory(directory)
 
 
@@ -126,5 +125,6 @@ def _text(name: str, value: Any, of_seed: bool) -> str:
 
 def _foreign(directory: Path, why: str) -> BookError:
     return BookError(
-        f"{JOURNAL} in {directory} is not a journal of ocw ({why}); nothing was changed; use another --state directory"
+        f"{database.JOURNAL} in {directory} is not a journal of ocw ({why}); nothing was changed; use another --state "
+        "directory"
     )

@@ -9,10 +9,9 @@ from typing import Any, Self
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store import projections, schema
+from ocw_mcp.adapters.store import database, projections
 from ocw_mcp.adapters.store import verify as verifying
 from ocw_mcp.adapters.store.book import BookStamp, StoredBook, create_book, require_same
-from ocw_mcp.adapters.store.database import JOURNAL, close_to_others, connect_to_write
 from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.adapters.store.figures import LastRun, journal_figures, read_last_run
 from ocw_mcp.adapters.store.snapshots import SnapshotWriter
@@ -35,9 +34,9 @@ class SqliteStore:
         self.stamp = book.stamp
         self.created_at = book.created_at
         """When (ms) the book was created, by its creator's clock."""
-        last = db.execute(schema.LAST_ROW).fetchone() or (0, 0, schema.CHAIN_GENESIS, 0)
-        domain = db.execute(schema.LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
-        (summary,) = db.execute(schema.GET_SUMMARY).fetchone() or (None,)
+        last = db.execute(database.LAST_ROW).fetchone() or (0, 0, database.CHAIN_GENESIS, 0)
+        domain = db.execute(database.LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
+        (summary,) = db.execute(database.GET_SUMMARY).fetchone() or (None,)
         self._last: tuple[int, int, str] = last[:3]
         """Row, time (ms) and chain of the last event, appended or committed."""
         self.last_seq: int = domain[0]
@@ -48,7 +47,7 @@ class SqliteStore:
         """The digest of all stored rows so far."""
         self._summary: str | None = summary
         self._stored_summary: str | None = summary
-        self._rows: list[schema.Row] = []
+        self._rows: list[database.Row] = []
         self._events: list[StoredEvent] = []
         self._checkpoint: Checkpoint | None = None
         self._snapshots = SnapshotWriter(db)
@@ -78,8 +77,8 @@ class SqliteStore:
                 if book is None:
                     book = StoredBook(book_id, stamp, created_at)
                     create_book(directory, book)
-                close_to_others(directory)
-                db = opened.enter_context(closing(connect_to_write(directory / JOURNAL)))
+                database.close_to_others(directory)
+                db = opened.enter_context(closing(database.connect_to_write(directory / database.JOURNAL)))
                 projections.register_functions(db)
                 store = cls(db, book, check_lock)
                 store._require_intact(accept)
@@ -127,14 +126,14 @@ class SqliteStore:
         try:
             with self._db.atomic():
                 if rows:
-                    self._db.conn.executemany(schema.ADD_EVENT, rows)
+                    self._db.conn.executemany(database.ADD_EVENT, rows)
                 for known in self._events:
                     projections.apply(self._db, self.book, known.seq, known.at, known.event)
                 self._snapshots.write()
                 if values is not None:
-                    self._db.conn.execute(schema.PUT_CHECKPOINT, values)
+                    self._db.conn.execute(database.PUT_CHECKPOINT, values)
                 if new_summary:
-                    self._db.conn.execute(schema.PUT_SUMMARY, (self._summary,))
+                    self._db.conn.execute(database.PUT_SUMMARY, (self._summary,))
         except sqlite3.Error as error:
             raise JournalError(
                 f"the journal did not take {len(self._rows)} new events: {error}; they are kept and go with the next "
@@ -151,19 +150,19 @@ class SqliteStore:
     def checkpoint(self) -> Checkpoint | None:
         """Return the latest stored checkpoint, or None in a new book. Raises JournalError."""
         with _reading():
-            found = self._db.execute(schema.GET_CHECKPOINT).fetchone()
+            found = self._db.execute(database.GET_CHECKPOINT).fetchone()
         return None if found is None else Checkpoint(*found)
 
     def events_after(self, seq: int) -> Iterator[StoredEvent]:
         """Yield committed domain events with a higher sequence, in order. Raises JournalError for an unreadable one."""
         with _reading():
-            for each, row, at, payload in schema.read_pages(self._db, schema.DOMAIN_ROWS_AFTER, seq):
-                yield StoredEvent(each, at, schema.domain_event(row, payload))
+            for each, row, at, payload in database.read_pages(self._db, database.DOMAIN_ROWS_AFTER, seq):
+                yield StoredEvent(each, at, database.domain_event(row, payload))
 
     def all_events(self) -> Iterator[tuple[int, JournalEvent]]:
         """Yield every committed event with its time (ms), in order. Raises JournalError for an unreadable one."""
         with _reading():
-            yield from schema.journal_events(self._db)
+            yield from database.journal_events(self._db)
 
     def last_run(self) -> LastRun | None:
         """Return agent, policies and prompts of the last run with an event; None in a new book. Raises JournalError."""
@@ -199,16 +198,16 @@ class SqliteStore:
         self._rows.append(self._next_row(seq, at, event, digest))
         self._advance_to(self._rows[-1])
 
-    def _next_row(self, seq: int | None, at: int, event: JournalEvent, digest: str | None) -> schema.Row:
-        row, kind, payload = self._last[0] + 1, kind_of(event), schema.payload_of(event)
-        head = schema.link(self._last[2], row, seq, at, kind, schema.SCHEMA_VERSION, payload, digest)
-        return row, seq, at, kind, schema.SCHEMA_VERSION, payload, digest, head
+    def _next_row(self, seq: int | None, at: int, event: JournalEvent, digest: str | None) -> database.Row:
+        row, kind, payload = self._last[0] + 1, kind_of(event), database.payload_of(event)
+        head = database.link(self._last[2], row, seq, at, kind, database.SCHEMA_VERSION, payload, digest)
+        return row, seq, at, kind, database.SCHEMA_VERSION, payload, digest, head
 
-    def _digest_row(self, values: tuple[Any, ...]) -> schema.Row:
+    def _digest_row(self, values: tuple[Any, ...]) -> database.Row:
         """Return the row that journals a checkpoint's digest, in one transaction with it, after all other rows."""
         return self._next_row(None, max(self._last[1], values[0]), CheckpointSaved(verifying.digest_of(values)), None)
 
-    def _advance_to(self, row: schema.Row) -> None:
+    def _advance_to(self, row: database.Row) -> None:
         self._last = row[0], row[2], row[-1]
 
     def _require_intact(self, accept: Callable[["SqliteStore"], None]) -> None:
@@ -220,11 +219,11 @@ class SqliteStore:
                 "restore the whole state directory from one backup"
             )
         outdated = not projections.is_current(self._db)
-        if outdated or schema.schema_of(self._db) < schema.SCHEMA_VERSION:
+        if outdated or database.schema_of(self._db) < database.SCHEMA_VERSION:
             accept(self)
         if outdated:
             self.rebuild()
-        version, last = schema.schema_of(self._db), self._db.execute(schema.LAST_ROW).fetchone()
+        version, last = database.schema_of(self._db), self._db.execute(database.LAST_ROW).fetchone()
         found = [*verifying.structure_problems(self._db), *filter(None, [verifying.checkpoint_problem(self._db)])]
         if last is not None and last[3] > version:
             found.append(f"its version was changed to {version}")
@@ -233,15 +232,15 @@ class SqliteStore:
                 f"the journal is not as ocw left it: {'; '.join(found[:3])}; see ocw journal verify, and restore the "
                 "whole state directory from one backup, or begin another book"
             )
-        if version < schema.SCHEMA_VERSION:
+        if version < database.SCHEMA_VERSION:
             self._migrate(saved)
 
     def _migrate(self, saved: Checkpoint | None) -> None:
         """Make a book of an earlier version one of this version, which journals the digest of its checkpoint."""
         rows = [] if saved is None else [self._digest_row(msgspec.structs.astuple(saved))]
         with self._db.atomic():
-            self._db.conn.executemany(schema.ADD_EVENT, rows)
-            self._db.conn.execute(schema.SET_SCHEMA, (schema.SCHEMA_VERSION,))
+            self._db.conn.executemany(database.ADD_EVENT, rows)
+            self._db.conn.execute(database.SET_SCHEMA, (database.SCHEMA_VERSION,))
         for row in rows:
             self._advance_to(row)
         self.chain_head = self._last[2]

@@ -9,9 +9,8 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import BookStamp, StoredBook, peek_book
-from ocw_mcp.adapters.store.database import JOURNAL, look_at
+from ocw_mcp.adapters.store.database import CHAIN_GENESIS, GET_SUMMARY, JOURNAL, LAST_DOMAIN_EVENT, LAST_ROW, look_at
 from ocw_mcp.adapters.store.figures import count
-from ocw_mcp.adapters.store.schema import CHAIN_GENESIS, GET_SUMMARY, LAST_DOMAIN_EVENT, LAST_ROW
 from ocw_mcp.adapters.store.verify import Verification, verify_journal
 from ocw_mcp.adapters.store.views.decisions import ThinkingCost, find_thinking_cost
 from ocw_mcp.domain.canonical import GENESIS

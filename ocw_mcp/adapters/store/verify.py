@@ -16,8 +16,7 @@ from typing import Any
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store import projections, schema
-from ocw_mcp.adapters.store.database import connect_to_memory
+from ocw_mcp.adapters.store import database, projections
 from ocw_mcp.adapters.store.snapshots import SNAPSHOTS
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
 from ocw_mcp.domain.errors import JournalError
@@ -50,7 +49,7 @@ def digest_of(values: tuple[Any, ...]) -> str:
 def structure_problems(db: Database) -> list[str]:
     """Return a clause on each table or trigger that is missing, changed or foreign. Raises sqlite3.Error."""
     with closing(_empty_projections()) as empty:
-        for statement in (*schema.TABLES, SNAPSHOTS):
+        for statement in (*database.TABLES, SNAPSHOTS):
             empty.execute(statement)
         expected: dict[str, str | None] = dict(empty.execute(_OBJECTS).fetchall())
     found: dict[str, str | None] = dict(db.execute(_OBJECTS).fetchall())
@@ -88,7 +87,7 @@ def verify_journal(
         walk = _Walk(book, expected_head, rebuilt)
         try:
             with db.atomic():
-                for row in db.execute(schema.EVENTS_FROM, (-(1 << 62),)):
+                for row in db.execute(database.EVENTS_FROM, (-(1 << 62),)):
                     walk.check(row)
                     if walk.events % REPORTED_EVERY == 0:
                         report(walk.events)
@@ -104,7 +103,7 @@ class _Walk:
 
     def __init__(self, book: str, expected_head: str | None, rebuilt: Database) -> None:
         self.events = 0
-        self.head = schema.CHAIN_GENESIS
+        self.head = database.CHAIN_GENESIS
         self.digest = GENESIS
         self.problems: list[str] = []
         self._book = book
@@ -113,10 +112,10 @@ class _Walk:
         self._version = 0
         self._expected_head = expected_head
         self._checkpoint_digest: str | None = None
-        self._head_found = expected_head in (None, schema.CHAIN_GENESIS)
+        self._head_found = expected_head in (None, database.CHAIN_GENESIS)
         self._rebuilt = rebuilt
 
-    def check(self, stored: schema.Row) -> None:
+    def check(self, stored: database.Row) -> None:
         """Check one row against the rows before it."""
         row, seq, at, kind, version, payload, digest, head = stored
         self.events += 1
@@ -125,17 +124,19 @@ class _Walk:
         if not consecutive:
             which = f"row {due} is" if due == row - 1 else f"rows {due} to {row - 1} are"
             self.problems.append(f"{which} missing")
-        elif schema.link(self.head, row, seq, at, kind, version, payload, digest) != head:
+        elif database.link(self.head, row, seq, at, kind, version, payload, digest) != head:
             self._report(row, "does not continue the chain: it was changed, or is not the row that was written here")
-        if version > schema.SCHEMA_VERSION:
-            self._report(row, f"has version {version}, and this version of ocw knows up to {schema.SCHEMA_VERSION}")
+        if version > database.SCHEMA_VERSION:
+            self._report(row, f"has version {version}, and this version of ocw knows up to {database.SCHEMA_VERSION}")
         self._row, self.head, self._version = row, head, version
         self._head_found = self._head_found or head == self._expected_head
+        expected, previous = self._seq + 1, self.digest
+        if seq is not None and digest is not None:
+            self._seq, self.digest = seq, digest
         try:
-            event = schema.journal_event(row, payload)
+            event = database.journal_event(row, payload)
         except JournalError as error:
             self.problems.append(str(error))
-            self._continue_from(seq, digest)
             return
         if kind_of(event) != kind:
             self._report(row, f"is called {kind} and holds {kind_of(event)}")
@@ -149,12 +150,11 @@ class _Walk:
             self._report(row, f"carries no sequence, but {kind} is a domain event")
             return
         # An earlier version may have written other fields; its own JSON then gives the canonical form.
-        fields = None if version >= schema.SCHEMA_VERSION else msgspec.json.decode(payload)
-        if consecutive and seq != self._seq + 1:
-            self._report(row, f"carries sequence {seq}; expected {self._seq + 1}")
-        elif consecutive and chain(self.digest, canonical(seq, at, event, fields)) != digest:
+        fields = None if version >= database.SCHEMA_VERSION else msgspec.json.decode(payload)
+        if consecutive and seq != expected:
+            self._report(row, f"carries sequence {seq}; expected {expected}")
+        elif consecutive and chain(previous, canonical(seq, at, event, fields)) != digest:
             self._report(row, "does not continue the fingerprint: its event is not the one that was appended")
-        self._continue_from(seq, digest)
         projections.apply(self._rebuilt, self._book, seq, at, event)
 
     def check_ends(self, db: Database) -> None:
@@ -165,9 +165,9 @@ class _Walk:
             )
         self.problems += [f"the file is not as ocw made it: {each}" for each in structure_problems(db)]
         self.problems += filter(None, [_digest_problem(db, self._checkpoint_digest)])
-        if (version := schema.schema_of(db)) < self._version:
+        if (version := database.schema_of(db)) < self._version:
             self.problems.append(f"the book's version was changed to {version}, and a row has version {self._version}")
-        checkpoint = db.execute(schema.GET_CHECKPOINT).fetchone()
+        checkpoint = db.execute(database.GET_CHECKPOINT).fetchone()
         if checkpoint is not None and checkpoint[1] > self._seq:
             self.problems.append(
                 f"the checkpoint stands at event {checkpoint[1]}, but row {self._row} ends the journal at event "
@@ -194,16 +194,12 @@ class _Walk:
                     f"({', '.join(str(part) for part in key)})"
                 )
 
-    def _continue_from(self, seq: int | None, digest: str | None) -> None:
-        if seq is not None and digest is not None:
-            self._seq, self.digest = seq, digest
-
     def _report(self, row: int, what: str) -> None:
         self.problems.append(f"row {row} {what}")
 
 
 def _empty_projections() -> Database:
-    db = connect_to_memory()
+    db = Database(memory=True, execute_plugins=False)
     projections.register_functions(db)
     projections.remake_tables(db)
     return db
@@ -211,22 +207,22 @@ def _empty_projections() -> Database:
 
 def _digest_problem(db: Database, digest: str | None) -> str:
     """Return a clause if the stored checkpoint does not match the journaled digest, or an empty text."""
-    saved = db.execute(schema.GET_CHECKPOINT).fetchone()
+    saved = db.execute(database.GET_CHECKPOINT).fetchone()
     if saved is None:
         return "" if digest is None else "the checkpoint that was journaled is missing"
     if digest is None:
-        return "" if schema.schema_of(db) < schema.DIGESTS_SINCE else "the journal has no digest of the checkpoint"
+        return "" if database.schema_of(db) < database.DIGESTS_SINCE else "the journal has no digest of the checkpoint"
     if digest_of(tuple(saved)) != digest:
         return "the checkpoint is not the one whose digest was journaled: it was changed from outside"
     return ""
 
 
 def _chain_problem(db: Database, first: int) -> str:
-    previous, due = (schema.CHAIN_GENESIS, 1) if first == 1 else ("", first - 1)
-    for row, seq, at, kind, version, payload, digest, head in db.execute(schema.EVENTS_FROM, (first - 1,)):
+    previous, due = (database.CHAIN_GENESIS, 1) if first == 1 else ("", first - 1)
+    for row, seq, at, kind, version, payload, digest, head in db.execute(database.EVENTS_FROM, (first - 1,)):
         if row != due:
             return f"row {due} is missing"
-        if previous and schema.link(previous, row, seq, at, kind, version, payload, digest) != head:
+        if previous and database.link(previous, row, seq, at, kind, version, payload, digest) != head:
             return f"row {row} does not continue the chain"
         previous, due = head, row + 1
     return ""

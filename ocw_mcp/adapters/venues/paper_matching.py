@@ -124,7 +124,7 @@ class PaperMatching:
                 self.account.last[symbol] = float(path.price)
                 yield from self._execute(hit, path, now)
         self.account.last[symbol] = candle.close
-        for resting in self._late(path):
+        for resting in self._came_late(path):
             path.met.add(resting.order.ref)
             if resting.order.trigger_price is not None:
                 yield from self._conditional_at(resting, path.price, now)
@@ -210,7 +210,7 @@ class PaperMatching:
             return self._fill_take_profit(resting, now)
         return self._fill_as_taker(resting, hit.price, now)
 
-    def _late(self, path: CandlePath) -> list[Resting]:
+    def _came_late(self, path: CandlePath) -> list[Resting]:
         """Return the orders that came while the candle was open and that its close has passed."""
         candle, resting = path.candle, self.orders.conditional + self.orders.limits
         return [

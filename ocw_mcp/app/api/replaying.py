@@ -14,8 +14,8 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import StoredBook
+from ocw_mcp.adapters.store.database import journal_events
 from ocw_mcp.adapters.store.reader import ask_book
-from ocw_mcp.adapters.store.schema import journal_events
 from ocw_mcp.adapters.store.views.decisions import DecisionRow, find_decisions
 from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow, find_orders
 from ocw_mcp.adapters.store.views.trades import TradeRow, find_trades

@@ -8,8 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from ocw_mcp.adapters.store.database import payload_of
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.adapters.store.schema import payload_of
 from ocw_mcp.app.bench.config import paper_config
 from ocw_mcp.app.bench.recorded import SYMBOL, record
 from ocw_mcp.app.compose import stamp

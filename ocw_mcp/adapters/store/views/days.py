@@ -5,7 +5,7 @@ from bisect import bisect_left
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.schema import journal_event
+from ocw_mcp.adapters.store.database import journal_event
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.time import DAY, day_begins, utc_day
 

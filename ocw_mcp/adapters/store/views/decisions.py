@@ -6,8 +6,8 @@ from decimal import Decimal
 import msgspec
 from sqlite_utils import Database
 
+from ocw_mcp.adapters.store.database import journal_event, read_payload
 from ocw_mcp.adapters.store.figures import count, total
-from ocw_mcp.adapters.store.schema import journal_event, read_payload
 from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DecisionCorrected, DecisionDiscarded, DecisionEnded, DecisionMade

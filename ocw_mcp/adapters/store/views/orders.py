@@ -7,8 +7,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from sqlite_utils import Database
 
+from ocw_mcp.adapters.store.database import GET_SUMMARY
 from ocw_mcp.adapters.store.figures import count
-from ocw_mcp.adapters.store.schema import GET_SUMMARY
 from ocw_mcp.domain.events import ApprovalAsked, ApprovalEnded, OrderIntended, OrderRefused
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import OpenPosition

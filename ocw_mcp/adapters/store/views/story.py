@@ -9,8 +9,8 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import StoredBook
+from ocw_mcp.adapters.store.database import domain_event, read_payload
 from ocw_mcp.adapters.store.figures import count, total
-from ocw_mcp.adapters.store.schema import domain_event, read_payload
 from ocw_mcp.adapters.store.snapshots import find_snapshot
 from ocw_mcp.adapters.store.views.decisions import find_decisions, has_costs
 from ocw_mcp.adapters.store.views.orders import REFUSED, RefusalRow, refusal_row
