@@ -91,10 +91,7 @@ def require_own_file(path: Path) -> None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file completely or not at all, for its owner only. Raises BookError.
-
-    A file written by root gets the owner of the directory.
-    """
+    """Write a file completely or not at all, for its owner only (as root: the directory's owner). Raises BookError."""
     try:
         handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -128,10 +125,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def make_directory(directory: Path) -> None:
-    """Create a directory of mode 0700, and its missing parents, which other users cannot write. Raises OSError.
-
-    The result does not depend on the umask. An existing directory is left unchanged.
-    """
+    """Create a directory of mode 0700 and its parents, not writable by others, for any umask. Raises OSError."""
     if not os.path.isdir(directory):
         for above in reversed(directory.parents):
             above.mkdir(0o755, exist_ok=True)

@@ -9,7 +9,6 @@ from ocw_mcp.adapters.files import read_file, require_own_directory, write_priva
 from ocw_mcp.domain.errors import BookError
 
 ADDRESS = "serve.json"
-_LARGEST = 4_096
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -35,7 +34,7 @@ def read_address(directory: Path) -> Address | None:
     """Return the address of the last engine; it is valid only while the directory is locked. Raises BookError."""
     require_own_directory(directory)
     try:
-        return _decode(read_file(directory / ADDRESS, _LARGEST, private=True))
+        return _decode(read_file(directory / ADDRESS, 4_096, private=True))
     except (OSError, msgspec.MsgspecError, ValueError):
         return None
 

@@ -116,7 +116,15 @@ def prepare(directory: Path) -> StoredBook | None:
         names = {entry.name for entry in os.scandir(directory)}
     except FileNotFoundError:
         names = set()
-        _make(directory)
+        try:
+            make_directory(directory)
+        except (FileExistsError, NotADirectoryError):
+            raise _no_directory(directory) from None
+        except OSError as error:
+            raise BookError(
+                f"the state directory {directory} cannot be made: {error.strerror}; make it yourself or use another "
+                "--state directory"
+            ) from None
     except NotADirectoryError:
         raise _no_directory(directory) from None
     except OSError as error:
@@ -143,18 +151,6 @@ def _is_allowed(name: str) -> bool:
         return True
     written, dot, _ = name.removeprefix(".").rpartition(".")
     return name.startswith(".") and dot != "" and written in _ALLOWED_WITHOUT_A_BOOK
-
-
-def _make(directory: Path) -> None:
-    try:
-        make_directory(directory)
-    except (FileExistsError, NotADirectoryError):
-        raise _no_directory(directory) from None
-    except OSError as error:
-        raise BookError(
-            f"the state directory {directory} cannot be made: {error.strerror}; make it yourself or use another "
-            "--state directory"
-        ) from None
 
 
 def _may(path: Path, what: int) -> bool:

@@ -20,10 +20,7 @@ _T = TypeVar("_T")
 
 
 class BookView(msgspec.Struct, frozen=True):
-    """The committed state of a book. `events` counts all rows; times are in ms.
-
-    `summary` is the engine's last summary of its state; it and the LLM cost are None if there is none.
-    """
+    """The committed state of a book. `events` counts all rows; times are in ms."""
 
     book: str
     stamp: BookStamp

@@ -136,8 +136,7 @@ class PaperMatching:
         """Return whether the price reaches the low before the high: the order that is worse for the account.
 
         The stop or the liquidation of a position comes before its target, and the target before an addition. Without a
-        position, the side on which the price went farther beyond an entry comes first, and a single entry last, so
-        that a target placed in answer to it gains nothing.
+        position, the side on which the price went farther beyond an entry comes first, and a single entry last.
         """
         held = self.account.ledger.quantity(candle.symbol)
         if held:

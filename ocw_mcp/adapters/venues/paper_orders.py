@@ -170,10 +170,7 @@ def money_refusal(
 def leverage_refusal(
     order: Order, quantity: Decimal, price: Decimal, account: PaperAccount, others: Iterable[Resting]
 ) -> VenueRefusal | None:
-    """Return the refusal if a futures entry is too large for its leverage; None if it is not.
-
-    The bracket counts the position and the resting entries of the same side.
-    """
+    """Return the refusal if a position with its resting entries is too large for the leverage of a futures entry."""
     brackets = account.instruments.get(order.symbol, float(price)).brackets
     if brackets is None or order.reduce_only:
         return None

@@ -51,10 +51,7 @@ def read_day(db: Database, day: str | None, kinds: tuple[str, ...], limit: int, 
 
 
 def _first_from(db: Database, time: int) -> int:
-    """Return the first row at `time` (ms) or later; one past the last if there is none.
-
-    Domain events are in time order. Events about processes stay with their neighbours.
-    """
+    """Return the first row at `time` (ms) or later, or one past the last. Domain events are in time order."""
     last_row, last_seq = db.execute("SELECT max(row), max(seq) FROM events").fetchone()
     query = "SELECT row, at FROM events WHERE seq = ?"
     earlier = bisect_left(range(last_seq or 0), time, key=lambda each: db.execute(query, (each + 1,)).fetchone()[1])

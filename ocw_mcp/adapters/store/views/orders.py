@@ -85,10 +85,7 @@ class ApprovalRow(msgspec.Struct, frozen=True):
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """The newest orders, refusals and approvals, newest last, and the number of older orders and refusals.
-
-    `finished_left_out` counts the finished orders if only live ones were requested.
-    """
+    """The newest orders, refusals and approvals, newest last, and how many are left out."""
 
     orders: list[OrderRow]
     more_orders: int
@@ -125,10 +122,6 @@ _COLUMNS = """client_id, n || '-' || leg || '-' || revision, intended_at, update
     quantity, trigger_price, state, filled, average_price, fees, principal, wake_id, policy_hash, venue_order_id"""
 _LIVE = f"state IN ({', '.join(repr(state) for state in LIVE)})"
 REFUSED = "SELECT refusals.seq, refusals.at, payload FROM refusals JOIN events USING (seq)"
-
-_NO_ROW = 1 << 62
-"""Above every row."""
-
 _ASKED = "SELECT seq, at, payload FROM events WHERE kind = 'approval.asked' ORDER BY seq DESC LIMIT ?"
 _FIRST_REFUSAL = "SELECT max(seq) FROM refusals WHERE seq < ? AND code = ? AND symbol = ? AND principal = ?"
 _ENDED = """SELECT seq, payload FROM events WHERE seq > ? AND kind = 'approval.ended'
@@ -175,7 +168,8 @@ def page_refusals(db: Database, limit: int, before: int | None) -> Page[RefusalR
 
 
 def _page(db: Database, query: str, limit: int, before: int | None, read: Callable[..., _T]) -> Page[_T]:
-    rows = db.execute(query, (_NO_ROW if before is None else before, limit + 1)).fetchall()
+    first = 1 << 62 if before is None else before
+    rows = db.execute(query, (first, limit + 1)).fetchall()
     return Page([read(*row) for row in rows[:limit]], rows[limit - 1][0] if len(rows) > limit else None)
 
 

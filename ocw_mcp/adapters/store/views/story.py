@@ -169,6 +169,7 @@ def find_story(db: Database, book: StoredBook, asked: str) -> Story:
     since: int = wake[0] if wake else 0
     orders, refused = _orders(db, story_id), _refused(db, story_id)
     steps = list(_steps(db, since, orders)) if orders else []
+    after = (answer[0] if answer else since, story_id.wake_id)
     shown = steps[:FIRST_STEPS] + steps[FIRST_STEPS:][-LAST_STEPS:]
     outcomes = {
         key: msgspec.convert({"symbol": symbol, "outcome": outcome, "id": id_}, LegOutcome)
@@ -182,10 +183,7 @@ def find_story(db: Database, book: StoredBook, asked: str) -> Story:
         woken_at=msgspec.convert(wake[1], int) if wake else None,
         reasons=read_payload(_reasons, wake[2]) if wake else (),
         answer=_answer(_step(answer), outcomes) if answer else None,
-        after_answer=[
-            _turn(_step(row), outcomes)
-            for row in db.execute(_AFTER_ANSWER, (answer[0] if answer else since, story_id.wake_id))
-        ],
+        after_answer=[_turn(_step(row), outcomes) for row in db.execute(_AFTER_ANSWER, after)],
         refusals=[refusal_row(*row) for row in refused],
         steps=shown,
         left_out=len(steps) - len(shown),
@@ -250,10 +248,7 @@ def _refused(db: Database, story_id: StoryId) -> list[tuple[int, int, str]]:
 
 
 def _steps(db: Database, since: int, awaited: set[OrderRef]) -> Iterator[Step]:
-    """Yield the events of these orders, and of the positions that they open or close, until these are flat.
-
-    A position adds orders to the story: its stops, its targets, its exit, and additions by later wakes.
-    """
+    """Yield the events of these orders, and of the positions that they open or close with all orders of these."""
     known = _protections(db, awaited, since)
     live = set(known)
     left: dict[OrderRef, Decimal] = {}

@@ -46,18 +46,17 @@ class Trades(msgspec.Struct, frozen=True):
 
 
 class TradeSearch(msgspec.Struct, frozen=True):
-    """Conditions on trades; all match if none is given. Times (ms) are closing times."""
+    """Conditions on trades; all match if none is given. Times (ms) are closing times; `before` is a sequence."""
 
     symbol: str | None = None
     outcome: Literal["won", "lost"] | None = None
     since: int | None = None
     until: int | None = None
     before: int | None = None
-    """The sequence before which the page begins."""
 
 
 class TradePage(msgspec.Struct, frozen=True):
-    """Some of the matching trades, newest first, and sums over all of them in quote currency."""
+    """Some matching trades, newest first, and sums over all of them (quote). The next page begins before `next`."""
 
     trades: list[TradeRow]
     found: int
@@ -67,7 +66,6 @@ class TradePage(msgspec.Struct, frozen=True):
     fees: Decimal
     funding: Decimal
     next: int | None
-    """The sequence before which the next page begins."""
 
 
 # The event of a closing follows its fill directly. If that fill reversed the position, it also opened the next trade.
