@@ -149,7 +149,7 @@ def require_own_directory(directory: Path) -> None:
             "another --state directory"
         ) from None
     if not stat.S_ISDIR(status.st_mode):
-        return  # Each reader reports the type that it expected.
+        return  # A later reader of the directory reports that it is none.
     if stat.S_ISLNK(link.st_mode) and (problem := _foreign(directory, link, (os.geteuid(), _ROOT))):
         raise BookError(f"the link {problem}, or give the directory itself as --state")
     if status.st_uid != os.geteuid():

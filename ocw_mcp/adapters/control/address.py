@@ -12,7 +12,7 @@ ADDRESS = "serve.json"
 
 
 class Address(msgspec.Struct, frozen=True):
-    """The address of a served engine: `url` is its root. The token lives as long as the process."""
+    """The address of a served engine: `url` is its root. The token is valid as long as the process lives."""
 
     url: str
     token: str
@@ -31,7 +31,7 @@ def write_address(directory: Path, address: Address) -> None:
 
 
 def read_address(directory: Path) -> Address | None:
-    """Return the address of the last engine; it is valid only while the directory is locked. Raises BookError."""
+    """Return the last engine's address or None; it is valid only while the directory is locked. Raises BookError."""
     require_own_directory(directory)
     try:
         return _decode(read_file(directory / ADDRESS, 4_096, private=True))

@@ -28,7 +28,7 @@ FILES_PER_CHECK = 64
 CHECKS_PER_LISTING = 2
 """Checks after which a folder with unread files is listed again, so that a new command does not wait behind them."""
 _LONG_AGO_NS = 1_000_000_000 * 1_000_000_000
-"""In 2001: no real change can have a time that marks a listed directory."""
+"""A time in 2001, which no real change of a folder can have: such a time marks a folder as listed."""
 _instances = itertools.count()
 _OURS = re.compile("[0-9]{20}-[A-Za-z0-9_-]{1,64}[.]json")
 
@@ -114,7 +114,7 @@ class CommandFiles:
         self._last_problem = ""
 
     def waiting(self) -> Sequence[Command]:
-        """Return the waiting commands, oldest first, after a new HALT file. Cheap: two `stat` if nothing changed."""
+        """Return the waiting commands, oldest first; a new HALT file comes before them. Cheap: mostly two `stat`."""
         self._check_halt_file()
         try:
             status = os.stat(self._folder_name, follow_symlinks=False)
@@ -176,7 +176,7 @@ class CommandFiles:
         proves nothing. The mark comes first: any later change, even during the listing, replaces it.
         """
         with _open_folder(self._folder) as folder:
-            # Another user's folder cannot be marked; it is then listed every time.
+            # The folder of another user cannot be marked, and is listed every time.
             with suppress(PermissionError):
                 os.utime(folder, ns=(self._mark, self._mark))
             names = set(os.listdir(folder))
@@ -242,7 +242,7 @@ def _fault(command: _CommandFile) -> str:
 
 @contextmanager
 def _open_folder(folder: Path) -> Iterator[int]:
-    """Yield a descriptor of the command folder; a link is not followed. Raises OSError, also for a foreign folder."""
+    """Yield a descriptor of the command folder. Raises OSError, also for a link and for the folder of another user."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)

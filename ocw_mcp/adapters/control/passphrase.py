@@ -18,7 +18,7 @@ from ocw_mcp.domain.errors import BookError, SettingsError
 
 PASSPHRASE = "passphrase"
 SHORTEST, LONGEST = 8, 1_000
-"""Characters."""
+"""Numbers of characters."""
 _MOST_MEMORY = 1 << 30
 
 
@@ -56,7 +56,7 @@ def keep(directory: Path, passphrase: str, cost: Cost) -> None:
 
 
 def matches(directory: Path, passphrase: str) -> bool:
-    """Return whether this is the passphrase, in constant time. Raises BookError as `require_sound` does."""
+    """Return whether `passphrase` is the stored one, in constant time. Raises BookError as `require_sound` does."""
     stored = require_sound(directory)
     digest = _digest(passphrase, bytes.fromhex(stored.salt), stored.cost)
     return hmac.compare_digest(digest, bytes.fromhex(stored.digest))
@@ -70,7 +70,7 @@ def _digest(passphrase: str, salt: bytes, cost: Cost) -> bytes:
 
 
 def require_sound(directory: Path) -> _PassphraseFile:
-    """Refuse a passphrase file that another user could have written or can read. Raises BookError with the remedy."""
+    """Return the stored passphrase. Raises BookError for a file that another user could have written or can read."""
     path = directory / PASSPHRASE
     try:
         with open_regular(path) as (file, status):
@@ -107,7 +107,7 @@ def _require_trusted(path: Path, status: os.stat_result) -> None:
 
 
 def _is_affordable(cost: Cost) -> bool:
-    """Return whether scrypt accepts these parameters, within the memory limit."""
+    """Return whether scrypt accepts these parameters within the memory limit."""
     power_of_two = cost.n > 1 and cost.n & (cost.n - 1) == 0
     return power_of_two and 1 <= cost.r <= 64 and 1 <= cost.p <= 16 and 128 * cost.r * cost.n <= _MOST_MEMORY
 

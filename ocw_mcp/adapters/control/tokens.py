@@ -76,7 +76,7 @@ def read_tokens(directory: Path) -> list[TokenRow]:
 
 
 def add_token(directory: Path, scope: str, name: str | None, created_at: int) -> tuple[str, TokenRow]:
-    """Create a token and return it, this once. Raises SettingsError and BookError."""
+    """Create a token, and return it with its row, which keeps only its digest. Raises SettingsError and BookError."""
     if scope not in SCOPES:
         raise SettingsError(f"--scope is {scope!r}; expected one of {', '.join(SCOPES)}")
     with _locked_rows(directory) as rows:
@@ -107,7 +107,7 @@ def revoke_token(directory: Path, name: str) -> None:
 
 @contextmanager
 def _locked_rows(directory: Path) -> Iterator[list[TokenRow]]:
-    """Yield the tokens; the change of any other process waits until this one is done. Raises BookError."""
+    """Yield the tokens, which no other process can change meanwhile. Raises BookError."""
     require_own_directory(directory)
     try:
         # The lock is on the directory itself: the file in it is replaced by each change.
@@ -132,7 +132,7 @@ def _write(directory: Path, rows: list[TokenRow]) -> None:
 
 
 class Keyring:
-    """The tokens of a running engine: those of the file, read again after each change, and its own."""
+    """The tokens of a running engine: its own, and those of the file, which is read again after each change."""
 
     def __init__(self, directory: Path, own: Sequence[tuple[str, Principal]] = ()) -> None:
         """`own` are tokens that live as long as this process. Raises BookError for a file that cannot be trusted."""

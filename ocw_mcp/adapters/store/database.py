@@ -87,7 +87,7 @@ EVENTS_FROM = f"SELECT {_COLUMNS} FROM events WHERE row >= ? ORDER BY row"
 ROWS_AFTER = "SELECT row, at, payload FROM events WHERE row > ? ORDER BY row LIMIT ?"
 DOMAIN_ROWS_AFTER = "SELECT seq, row, at, payload FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
 _PAGE = 1_000
-"""Rows read at a time: an open cursor would not survive a rollback of the writer."""
+"""Number of rows read at a time: an open cursor would not survive a rollback of the writer."""
 
 CHAIN_GENESIS = hashlib.sha256(b"ocw journal 1").hexdigest()
 
@@ -140,7 +140,7 @@ def look_at(path: Path, look: Callable[[Database], _T]) -> _T:
             break
         before = _identity(path)
         try:
-            # Immutable: no lock, no recovery and no file beside it, but the write-ahead log is not read either.
+            # Immutable: SQLite takes no lock and creates no file, and does not read the write-ahead log.
             with closing(_connect(path, "mode=ro&immutable=1")) as db:
                 answer = look(db)
         except sqlite3.Error:
@@ -171,7 +171,7 @@ def link(
 
 
 def read_pages(db: Database, query: str, after: int) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a query by its first column, page by page. Raises sqlite3.Error."""
+    """Yield the rows of a query whose first column is its key, page by page. Raises sqlite3.Error."""
     while page := db.execute(query, (after, _PAGE)).fetchall():
         yield from page
         after = page[-1][0]

@@ -51,7 +51,7 @@ class StateLock:
                 "another --state directory"
             ) from None
         self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
-        # The lock is valid without this file, which only names the holder.
+        # The lock works without this file, which only names the holder.
         with suppress(OSError, BookError):
             write_private(self._directory / LOCK_OWNER, f"{os.getpid()}\n".encode())
         return self
@@ -79,7 +79,7 @@ class StateLock:
 
 
 def lock_owner(directory: Path) -> int | None:
-    """Return the id of the process that wrote itself as the holder of the lock; it is valid only while `is_locked`."""
+    """Return the id of the process that last held the lock, or None; it holds the lock only while `is_locked`."""
     try:
         return int(read_file(directory / LOCK_OWNER, 64))
     except (OSError, ValueError):
@@ -109,7 +109,7 @@ def prepare(directory: Path) -> StoredBook | None:
     Raises BookError, without reading a file in it, if it is read-only, a file, or another user's, or holds other files.
     """
     if os.path.isdir(directory) and _may(directory, os.R_OK | os.X_OK):
-        # The write permission is checked first, because it is the clearer refusal.
+        # The write permission is checked first, because its refusal is clearer.
         _require_writable(directory)
         require_own_directory(directory)
     try:

@@ -79,7 +79,7 @@ def journal_figures(db: Database) -> JournalFigures:
     )
 
 
-# The event of a closing follows the fill that made the position flat.
+# A `position.closed` event follows the fill that made the position flat.
 _CLOSED = """SELECT trades.seq, trades.symbol, opened_at, closed_at, pnl, fills.leg, maker, orders.principal
     FROM trades
     LEFT JOIN fills ON fills.seq = (SELECT seq FROM fills AS closing
@@ -117,7 +117,7 @@ def closed_by(leg: str, maker: bool) -> str:
 
 
 def _unprotected(db: Database) -> list[tuple[int, int | None]]:
-    """Return the times (ms) from which and until which a position had no stop; None while it still has none."""
+    """Return the periods in which a position had no stop: start and end (ms), which is None while the period lasts."""
     since: dict[str, int] = {}
     gaps: list[tuple[int, int | None]] = []
     for at, kind, symbol in db.execute(_PROTECTION):
@@ -147,5 +147,5 @@ def total(db: Database, query: str, *parameters: int) -> Decimal:
 
 
 def count(db: Database, query: str, *parameters: str) -> int:
-    """Return the single number of a query."""
+    """Return the number that a query selects."""
     return int(db.execute(query, parameters).fetchone()[0])

@@ -33,7 +33,7 @@ class SqliteStore:
         """The six characters that identify the book in every client order id."""
         self.stamp = book.stamp
         self.created_at = book.created_at
-        """When (ms) the book was created, by its creator's clock."""
+        """The time (ms) at which the book was created, by the clock of its creator."""
         last = db.execute(database.LAST_ROW).fetchone() or (0, 0, database.CHAIN_GENESIS, 0)
         domain = db.execute(database.LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
         (summary,) = db.execute(database.GET_SUMMARY).fetchone() or (None,)
@@ -179,7 +179,7 @@ class SqliteStore:
         return verifying.verify_journal(self._db, self.book, expected_head)
 
     def rebuild(self) -> None:
-        """Rebuild every projection from the committed events. Raises JournalError, and then leaves them unchanged."""
+        """Rebuild every projection from the committed events. If it raises JournalError, they are unchanged."""
         try:
             with self._db.atomic():
                 projections.remake_tables(self._db)
@@ -236,7 +236,7 @@ class SqliteStore:
             self._migrate(saved)
 
     def _migrate(self, saved: Checkpoint | None) -> None:
-        """Make a book of an earlier version one of this version, which journals the digest of its checkpoint."""
+        """Raise the version of an earlier book to the present one, which journals the digest of its checkpoint."""
         rows = [] if saved is None else [self._digest_row(msgspec.structs.astuple(saved))]
         with self._db.atomic():
             self._db.conn.executemany(database.ADD_EVENT, rows)

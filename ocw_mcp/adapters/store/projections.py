@@ -19,10 +19,10 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef
 
 OUTSIDE = "o"
-"""Stands for the leg of a fill without an order of OCW."""
+"""The leg of a fill without an order of OCW."""
 
 PROJECTIONS_VERSION = 7
-"""Raise it when a table or its content changes: older books are then rebuilt when they are opened."""
+"""Raise this number when a table or its content changes: older books are then rebuilt when they are opened."""
 
 TABLES: dict[str, str] = {
     "orders": """n INTEGER, leg TEXT, revision INTEGER, client_id TEXT, symbol TEXT, side TEXT, type TEXT, purpose TEXT,

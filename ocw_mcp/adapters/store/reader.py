@@ -1,4 +1,4 @@
-"""Reads a book from outside, beside a running engine or without one, and leaves nothing behind."""
+"""Reads a book, beside a running engine or without one, and leaves no file behind."""
 
 import sqlite3
 from collections.abc import Callable
@@ -82,7 +82,7 @@ def ask_book(directory: Path, question: Callable[[Database, StoredBook], _T]) ->
             with db.atomic():
                 return question(db, made)
         except (msgspec.MsgspecError, JournalError, ArithmeticError, ValueError, TypeError) as error:
-            # If a writer started meanwhile, rows may make no sense: `look_at` then reads again.
+            # If a writer started meanwhile, rows may be inconsistent: `look_at` then reads again.
             raise sqlite3.DatabaseError(str(error)) from None
 
     return _read(directory, look)

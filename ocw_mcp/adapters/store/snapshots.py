@@ -9,7 +9,7 @@ from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.unknown import Unknown
 
 MOST_KEPT = 2_000
-"""Wakes."""
+"""Number of wakes whose snapshots are kept."""
 
 SNAPSHOTS = "CREATE TABLE IF NOT EXISTS seen (wake_id INTEGER PRIMARY KEY, snapshot BLOB NOT NULL)"
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'seen'"
@@ -45,7 +45,7 @@ class SnapshotWriter:
             self._db.conn.executemany(_DROP, [(wake_id,) for wake_id in self._kept[:-MOST_KEPT]])
 
     def on_committed(self) -> None:
-        """Note that the transaction is durable."""
+        """Forget the written snapshots, because the transaction is durable."""
         del self._kept[:-MOST_KEPT]
         self._waiting.clear()
 

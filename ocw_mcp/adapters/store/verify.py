@@ -65,7 +65,7 @@ def structure_problems(db: Database) -> list[str]:
 
 
 def checkpoint_problem(db: Database) -> str:
-    """Return a clause on a checkpoint other than the one journaled last, or on the rows since; else an empty text."""
+    """Return a clause if the checkpoint is not the one journaled last, or a later row is invalid; else no text."""
     noted = db.execute(_LAST_DIGEST).fetchone()
     if noted is None:
         return _digest_problem(db, None)
@@ -99,7 +99,7 @@ def verify_journal(
 
 
 class _Walk:
-    """Checks the rows in order. After a problem it continues from the stored values, so each is reported once."""
+    """Checks the rows in order. A problem is reported once, because the check continues from the stored values."""
 
     def __init__(self, book: str, expected_head: str | None, rebuilt: Database) -> None:
         self.events = 0
@@ -175,7 +175,7 @@ class _Walk:
             )
 
     def check_projections(self, db: Database) -> None:
-        """Compare each projection with one rebuilt from the events; the next start rebuilds one of another version."""
+        """Compare each projection with one rebuilt from the events, unless the projections are of another version."""
         if not projections.is_current(db):
             return
         for table in projections.TABLES:

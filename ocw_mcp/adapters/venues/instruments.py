@@ -96,9 +96,9 @@ class PaperInstruments(msgspec.Struct):
 
     product: Product
     filters: dict[str, Instrument] = {}
-    """Of every symbol requested so far."""
+    """The filters of every symbol requested so far."""
     seen: dict[str, SeenPrices] = {}
-    """Of every symbol whose filters follow its prices."""
+    """The prices of every symbol whose filters follow them."""
 
     def get(self, symbol: str, price: float) -> Instrument:
         """Return the current filters of a symbol; `price` (quote) is its first price if the market has shown none."""
@@ -141,7 +141,7 @@ _FOLLOWED_BELOW: Final = {
     product: {symbol: float(tick) * 10**_COARSEST for symbol, (tick, *_) in table.items()}
     for product, table in _TABLES.items()
 }
-"""By product and known symbol: the price (quote) below which the exchange's tick is too coarse."""
+"""The price (quote) below which the tick of the exchange is too coarse, by product and symbol."""
 
 
 def paper_brackets(symbol: str) -> Brackets:

@@ -19,9 +19,9 @@ from ocw_mcp.domain.market import Candle, Funding, Instrument, Opening, OrderBoo
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, OrderRef, OrderType, Rejected, Side, VenueReport
 
 _REPLACED_KEPT: Final = 16
-"""Number of stops, each replacing the one before within a candle, whose triggers are kept."""
+"""Number of replaced stops whose triggers a stop keeps."""
 STATE_FORMAT: Final = 3
-"""Raise it when the saved fields or their meaning change."""
+"""Raise this number when the saved fields or their meaning change."""
 
 
 class PaperState(msgspec.Struct):
@@ -52,10 +52,10 @@ class PaperVenue:
         self.terms = terms or TERMS[product]
         self.account = PaperAccount(product, wallet)
         self.next_funding = self.account.next_funding
-        """The next stamp (ms) that may have to be settled; a plain attribute, because every frame reads it."""
+        """The next funding time (ms) that may have to be settled; a plain attribute, because every frame reads it."""
         self._counter = 0
         self._canceled: tuple[Resting, int] | None = None
-        """The last cancelled order, and when (ms)."""
+        """The last cancelled order, and the time (ms) of its cancel."""
         self._orders = PaperOrders()
         self._matching = PaperMatching(self.account, self._orders, self.terms, patience_ms)
 
@@ -164,7 +164,7 @@ class PaperVenue:
         self._matching.on_placed(resting)
 
     def _replaced(self, stop: Resting) -> tuple[tuple[Decimal, int], ...]:
-        """Return the triggers of the looser stops that a stop replaces, live or cancelled at its very time (ms)."""
+        """Return the triggers of the looser stops that a stop replaces: live ones, or one cancelled at its time."""
         canceled = [self._canceled[0]] if self._canceled is not None and self._canceled[1] == stop.since else []
         order = stop.order
         for each in [*reversed(self._orders.conditional), *canceled]:

@@ -33,27 +33,27 @@ class HeldQuantity(msgspec.Struct, frozen=True):
     mark: Decimal
 
 
-DueStamp = tuple[int, Decimal | None, HeldQuantity | None]
-"""A stamp (ms) to settle, its rate or None for the assumed one, and the position then or None for the current one."""
+DueFunding = tuple[int, Decimal | None, HeldQuantity | None]
+"""A funding time (ms) to settle, its rate (None: assumed), and the position at that time (None: the current one)."""
 
 
-class FundingStamps(msgspec.Struct):
-    """The funding stamps that are settled, and those still to settle, by symbol: each once, in time order. Times in ms.
+class FundingTimes(msgspec.Struct):
+    """The funding times (ms) that are settled, and those still to settle, by symbol: each once, in time order.
 
-    A stamp is settled on the position at its time, before the opening of that time traded. A rate that comes a little
-    later, as the exchange stamps it, is settled on the same position.
+    A funding time is settled on the position before the opening of that time traded. A rate that comes a little
+    later, as the exchange reports it, is settled on the same position.
     """
 
     settled: dict[str, int] = {}
-    """The last stamp that is settled, or that passed without a position."""
+    """The last funding time that is settled, or that passed without a position."""
     covered: dict[str, int] = {}
-    """The end of the interval that began at the latest stamp with a known rate: before it no rate is assumed."""
+    """The end of the interval that began at the latest funding time with a known rate. No rate is assumed before it."""
     known: dict[str, dict[int, Decimal]] = {}
-    """Rates that are not settled yet, by stamp."""
+    """Rates that are not settled yet, by funding time."""
     held: dict[str, HeldQuantity] = {}
     """The position at the latest whole hour."""
     next: int = 0
-    """The next stamp that may have to be settled."""
+    """The next funding time that may have to be settled."""
 
     def note_position(self, symbol: str, at: int, quantity: Decimal, last: float | None) -> None:
         """Record the position before an opening at `at` (ms) trades, once per hour."""
@@ -65,7 +65,7 @@ class FundingStamps(msgspec.Struct):
             self.settled[symbol] = max(self.settled.get(symbol, -1), at)
 
     def add_rates(self, rates: Sequence[Funding], held: Collection[str]) -> None:
-        """Add rates; those of stamps without a position are settled at once. `held` are the symbols held now."""
+        """Add rates; one of a time without a position counts as settled. `held` are the symbols held now."""
         for each in sorted(rates, key=lambda rate: rate.at):
             symbol, at = each.symbol, whole_stamp(each.at)
             self.covered[symbol] = max(self.covered.get(symbol, 0), at + each.interval_hours * HOUR)
@@ -77,13 +77,13 @@ class FundingStamps(msgspec.Struct):
             else:
                 self.settled[symbol] = at
 
-    def take_due(self, symbol: str, until: int, *, held: bool) -> list[DueStamp]:
-        """Return the stamps to settle up to `until` (ms), now settled; assumed rates only if the symbol is `held`."""
+    def take_due(self, symbol: str, until: int, *, held: bool) -> list[DueFunding]:
+        """Return the times to settle up to `until` (ms), now settled; those without a rate only if `held`."""
         known, covered = self.known.get(symbol, {}), self.covered.get(symbol, 0)
-        stamps = {at for at in known if at <= until}
+        times = {at for at in known if at <= until}
         if held:
-            stamps.update(at for at in assumed_stamps(self.settled.get(symbol, -1), until) if at >= covered)
-        due = [(at, known.pop(at, None), self._position_at(symbol, at)) for at in sorted(stamps)]
+            times.update(at for at in assumed_stamps(self.settled.get(symbol, -1), until) if at >= covered)
+        due = [(at, known.pop(at, None), self._position_at(symbol, at)) for at in sorted(times)]
         if due:
             self.settled[symbol] = due[-1][0]
         if not known:
@@ -91,7 +91,7 @@ class FundingStamps(msgspec.Struct):
         return due
 
     def schedule_next(self, held: Collection[str], until: int) -> None:
-        """Update the next stamp, after all that can be settled up to `until` (ms) are settled."""
+        """Update the next funding time, after all times up to `until` (ms) that can be settled."""
         coming = [min(rates) for rates in self.known.values()]
         coming += [next_stamp(max(self.settled.get(each, -1), self.covered.get(each, 0) - 1)) for each in held]
         self.next = min(coming, default=next_stamp(until))
@@ -107,7 +107,7 @@ class PaperAccountState(msgspec.Struct):
     ledger: LedgerState
     instruments: PaperInstruments
     last: dict[str, float]
-    funding: FundingStamps
+    funding: FundingTimes
 
 
 class Liquidation(msgspec.Struct, frozen=True):
@@ -135,9 +135,9 @@ class PaperAccount:
         self.instruments = PaperInstruments(product)
         self.last: dict[str, float] = {}
         """Each symbol's last price, which is also its mark price."""
-        self._stamps = FundingStamps()
+        self._funding = FundingTimes()
         self.liquidations: dict[str, Liquidation] = {}
-        """By symbol, for each position that can be liquidated."""
+        """The liquidation of each position that can be liquidated, by symbol."""
 
     def last_price(self, symbol: str) -> Decimal | None:
         """Return a symbol's last price (quote), or None before the first."""
@@ -175,43 +175,43 @@ class PaperAccount:
 
     @property
     def next_funding(self) -> int:
-        """The next stamp (ms) that may have to be settled; NEVER on spot."""
-        return NEVER if self.product is Product.SPOT else self._stamps.next
+        """The next funding time (ms) that may have to be settled; NEVER on spot."""
+        return NEVER if self.product is Product.SPOT else self._funding.next
 
     def note_position(self, symbol: str, at: int) -> None:
-        """Record the position before an opening at `at` (ms) trades: a funding stamp of this hour settles on it."""
+        """Record the position before an opening at `at` (ms) trades: funding of this hour is settled on it."""
         if self.product is not Product.SPOT:
-            self._stamps.note_position(symbol, at, self.ledger.quantity(symbol), self.last.get(symbol))
+            self._funding.note_position(symbol, at, self.ledger.quantity(symbol), self.last.get(symbol))
 
     def settle_funding(
         self, until: int, rates: Sequence[Funding], symbols: Collection[str] | None = None
     ) -> list[FundingPaid]:
-        """Settle the stamps up to `until` (ms) of some symbols, or of all, at the known rates or an assumed one.
+        """Settle the funding up to `until` (ms) of some symbols, or of all, at the known rates or an assumed one.
 
-        A stamp a little after a whole hour settles the position at the hour. The mark price is the last price before
-        it. Each stamp is settled once. Rates of other symbols are kept until their stamps are settled.
+        A time a little after a whole hour settles the position at the hour. The mark price is the last price before
+        it. Each time is settled once. Rates of other symbols are kept until they are settled.
         """
         if self.product is Product.SPOT:
             return []
-        stamps, positions, reports = self._stamps, self.ledger.positions, list[FundingPaid]()
-        stamps.add_rates(rates, positions)
-        for symbol in sorted(positions.keys() | stamps.known.keys()):
+        funding, positions, reports = self._funding, self.ledger.positions, list[FundingPaid]()
+        funding.add_rates(rates, positions)
+        for symbol in sorted(positions.keys() | funding.known.keys()):
             if symbols is None or symbol in symbols:
-                for due in stamps.take_due(symbol, until, held=symbol in positions):
+                for due in funding.take_due(symbol, until, held=symbol in positions):
                     reports += self._fund(symbol, *due)
-        stamps.schedule_next(positions, until)
+        funding.schedule_next(positions, until)
         return reports
 
     def state(self) -> PaperAccountState:
         """Return the state to save."""
-        return PaperAccountState(self.ledger.state(), self.instruments, self.last, self._stamps)
+        return PaperAccountState(self.ledger.state(), self.instruments, self.last, self._funding)
 
     def restore(self, state: PaperAccountState) -> None:
         """Restore a saved state."""
         self.ledger.restore(state.ledger)
         self.instruments = state.instruments
         self.last = state.last
-        self._stamps = state.funding
+        self._funding = state.funding
         self.liquidations = {}
         for symbol in self.ledger.positions:
             self._update_liquidation(symbol)

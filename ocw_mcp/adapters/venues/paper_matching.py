@@ -30,7 +30,7 @@ from ocw_mcp.domain.time import MINUTE
 LIQUIDATION, STOP, TARGET, LIMIT = range(4)
 """The order of execution at one price."""
 QUOTE_MAX_AGE_MS = MINUTE
-"""Age of the best prices up to which their spread counts."""
+"""The age (ms) up to which the spread of the best prices counts."""
 _WORSE = {Side.BUY: "cost more than", Side.SELL: "bring less than"}
 
 
@@ -184,9 +184,9 @@ class PaperMatching:
         if not path.knows(order.ref, resting.since):
             earlier = resting.earlier_trigger(path.candle.open_time)
             if earlier is not None and resting.falls == leg.falls and leg.reaches(earlier):
-                # A looser stop rested here before it, so the price passed one of the two.
+                # The order replaced a looser stop within the candle, so the price passed one of the two triggers.
                 return PriceHit(earlier, STOP, resting)
-            # The price must have passed it before the liquidation.
+            # A stop that came within the candle trades if the price must have passed it before the liquidation.
             if gone is None or not is_stop or resting.falls != leg.falls or gone.before(order.trigger_price):
                 return None
             return PriceHit(order.trigger_price, STOP, resting)
@@ -367,7 +367,7 @@ class PaperMatching:
         return [filled]
 
     def _fillable(self, resting: Resting) -> Decimal:
-        """Return the rest of an order; for a reduce-only order at most the position that it reduces."""
+        """Return the remaining quantity of an order; for a reduce-only order at most the position that it reduces."""
         order = resting.order
         if not order.reduce_only:
             return resting.remaining

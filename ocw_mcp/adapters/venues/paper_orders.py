@@ -49,7 +49,7 @@ _NO_OCO: Final = ("-1106", "Parameter 'take_at' sent when not required.")
 class Resting(msgspec.Struct):
     """An order at the venue: its id there, when it was sent and when it arrives (ms).
 
-    The two differ by the latency. After each fill, the patience of the rest counts anew from `since`.
+    `arrives` is later than `since` by the latency. After each fill, the patience counts again from `since`.
     """
 
     order: Order
@@ -160,7 +160,7 @@ def money_refusal(
                 free -= _resting_notional(each) / account.leverage(each.order)
         position, opens = account.ledger.positions.get(order.symbol), quantity
         if position is not None and position.quantity * order.side.sign < 0:
-            # The order closes first, which needs no margin and releases that of the position for the part that opens.
+            # The order closes first. That needs no margin, and releases the margin of the position for the rest.
             opens -= min(quantity, abs(position.quantity))
             free += position.margin + position.unrealised(price)
         affordable = order.reduce_only or not opens or opens * price / account.leverage(order) + fee <= free
@@ -203,6 +203,6 @@ def _filter_refusal(order: Order, instrument: Instrument, last: Decimal | None) 
 
 
 def _resting_notional(resting: Resting) -> Decimal:
-    """Return the notional of the rest of a limit order, at its limit; 0 for any other order."""
+    """Return the notional of the remaining quantity of a limit order at its limit; 0 for any other order."""
     limit = resting.order.limit_price
     return ZERO if limit is None else resting.remaining * limit

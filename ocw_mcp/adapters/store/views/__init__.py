@@ -10,5 +10,5 @@ from ocw_mcp.domain.money import plain
 
 
 def jsonable(value: Any) -> Any:
-    """Return a struct, or anything made of structs, ready for `json.dumps`; no Decimal has an exponent."""
+    """Return a struct, or a container of structs, as values of JSON; Decimals become text without an exponent."""
     return json.loads(json.dumps(msgspec.to_builtins(value, builtin_types=(Decimal,)), default=plain))

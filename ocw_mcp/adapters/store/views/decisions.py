@@ -32,7 +32,7 @@ class DecisionCost(msgspec.Struct, frozen=True):
     at: int
     thinking_ms: int
     cause: Cause | None
-    """Why the decision is not the model's own, or its HOLD; None if submitted legs are in force."""
+    """Why the model decided nothing or only HOLD; None if the legs that it submitted are in force."""
     cost_usd: Decimal
 
 
@@ -48,7 +48,7 @@ class DecisionRow(msgspec.Struct, frozen=True):
     orders: int
     refusals: int
     cost_usd: Decimal | None
-    """The LLM cost up to the next decision on the wake, such as that of the rules; None if it is unknown."""
+    """The LLM cost up to the next decision on the wake, such as that of the rules; None if the cost is unknown."""
 
 
 class DecisionsPage(msgspec.Struct, frozen=True):

@@ -128,7 +128,7 @@ _ENDED = """SELECT seq, payload FROM events WHERE seq > ? AND kind = 'approval.e
     AND json_extract(payload, '$.approval_id') = ? ORDER BY seq LIMIT 1"""
 _OUTCOME = """SELECT payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused')
     AND json_extract(payload, '$.intent.idempotency_key') = ? ORDER BY seq LIMIT 1"""
-# The event of a closing follows its fill directly. If that fill reversed the position, it also opened the next one.
+# `position.closed` directly follows its fill. If that fill reversed the position, it also opened the next one.
 _OPENED = """SELECT min(at) FROM fills WHERE symbol = :symbol AND position <> '0' AND seq >=
     coalesce((SELECT max(seq) FROM trades WHERE symbol = :symbol), 1) - 1"""
 _UNPROTECTED = """SELECT json_extract(payload, '$.deadline') FROM events WHERE kind = 'position.unprotected'
@@ -142,7 +142,7 @@ def find_orders(db: Database, limit: int, *, finished: bool = False, approvals: 
     all_orders = count(db, "SELECT count(*) FROM orders")
     live = count(db, f"SELECT count(*) FROM orders WHERE {_LIVE}")
     which = "1" if finished else _LIVE
-    # Rows are in the order of the intents, which is not that of the references.
+    # The order of the rows is that of the intents, and not that of the references.
     newest = db.execute(f"SELECT {_COLUMNS} FROM orders WHERE {which} ORDER BY rowid DESC LIMIT ?", (limit,)).fetchall()
     refused = db.execute(f"{REFUSED} ORDER BY refusals.seq DESC LIMIT ?", (limit,)).fetchall()
     return Orders(

@@ -64,7 +64,7 @@ class StoryAnswer(msgspec.Struct, frozen=True):
     cost_usd: Decimal = ZERO
     came: list[LegOutcome] = []
     tainted: bool = False
-    """Whether the model read text of strangers for it."""
+    """Whether the model had read text of other authors for the decision."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -217,14 +217,14 @@ def _outcomes_of(decided: DecisionKey, decision: Decision, outcomes: dict[str, L
 
 
 def _requests(db: Database, steps: list[Step]) -> list[Step]:
-    """Return the requests that the orders and refusals among these steps came from, each once, by their keys."""
+    """Return the requests that led to the orders and refusals among these steps, each once."""
     found: dict[str, Step] = {}
     for step in steps:
         match step.event:
             case events.OrderIntended(intent=intent) | events.OrderRefused(intent=intent):
                 key = intent.idempotency_key
                 if intent.wake_id is None and key and key not in found:
-                    # The request comes just before, unless the order had to wait for approval.
+                    # The request comes just before its order, unless the order had to wait for approval.
                     asks = map(_step, db.execute(_ASKED, (step.seq,)))
                     ask = next((each for each in asks if _key(each) == key), None)
                     found |= {key: ask} if ask is not None else {}
@@ -248,7 +248,7 @@ def _refused(db: Database, story_id: StoryId) -> list[tuple[int, int, str]]:
 
 
 def _steps(db: Database, since: int, awaited: set[OrderRef]) -> Iterator[Step]:
-    """Yield the events of these orders, and of the positions that they open or close with all orders of these."""
+    """Yield the events of these orders, and of the positions that they open or close until these are flat."""
     known = _protections(db, awaited, since)
     live = set(known)
     left: dict[OrderRef, Decimal] = {}

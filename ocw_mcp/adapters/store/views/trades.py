@@ -24,7 +24,7 @@ class TradeRow(msgspec.Struct, frozen=True):
     exit_price: Decimal | None
     fees: Decimal
     funding: Decimal
-    """Above 0 received, below 0 paid."""
+    """Funding received; below 0 it was paid."""
     pnl: Decimal
     """Net of fees and funding."""
     closed_by: str
@@ -68,7 +68,7 @@ class TradePage(msgspec.Struct, frozen=True):
     next: int | None
 
 
-# The event of a closing follows its fill directly. If that fill reversed the position, it also opened the next trade.
+# `position.closed` directly follows its fill. If that fill reversed the position, it also opened the next trade.
 _FILLS = """SELECT n, leg, maker, side, quantity, base_fee, price, position FROM fills
     WHERE symbol = :symbol AND seq < :seq
     AND seq >= coalesce((SELECT max(seq) FROM trades WHERE symbol = :symbol AND seq < :seq), 1) - 1 ORDER BY seq"""
