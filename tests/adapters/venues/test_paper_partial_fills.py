@@ -110,7 +110,7 @@ async def test_limit_takes_a_share_of_each_candle_through_it() -> None:
     assert venue.orders == []
 
 
-async def test_rest_of_a_limit_can_be_cancelled() -> None:
+async def test_rest_of_a_partly_filled_limit_can_be_cancelled() -> None:
     venue = venue_with()
     opens(venue, 1_000.0)
     await send(venue, cleared_order(BUY, "2.5", limit="990"))
