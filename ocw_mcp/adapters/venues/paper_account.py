@@ -15,7 +15,7 @@ from ocw_mcp.core.matching.funding import (
     payment,
     whole_stamp,
 )
-from ocw_mcp.core.orders.ledger import Ledger, LedgerState
+from ocw_mcp.core.orders.ledger import Ledger
 from ocw_mcp.domain.margin import bankruptcy_price
 from ocw_mcp.domain.market import Funding, Product
 from ocw_mcp.domain.money import ZERO, ceil_to, exact, floor_to
@@ -104,7 +104,7 @@ class FundingTimes(msgspec.Struct):
 class PaperAccountState(msgspec.Struct):
     """The saved state of an account."""
 
-    ledger: LedgerState
+    ledger: Ledger
     instruments: PaperInstruments
     last: dict[str, float]
     funding: FundingTimes
@@ -204,11 +204,11 @@ class PaperAccount:
 
     def state(self) -> PaperAccountState:
         """Return the state to save."""
-        return PaperAccountState(self.ledger.state(), self.instruments, self.last, self._funding)
+        return PaperAccountState(self.ledger, self.instruments, self.last, self._funding)
 
     def restore(self, state: PaperAccountState) -> None:
         """Restore a saved state."""
-        self.ledger.restore(state.ledger)
+        self.ledger = state.ledger
         self.instruments = state.instruments
         self.last = state.last
         self._funding = state.funding

@@ -8,7 +8,9 @@ import msgspec
 from ocw_mcp.adapters.venues.paper_account import Liquidation, PaperAccount
 from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Resting, leverage_refusal, money_refusal, reachable
 from ocw_mcp.core.matching.on_candles import (
+    CandlePath,
     FillTerms,
+    PathSegment,
     beyond_limit,
     expected_move,
     fillable_volume,
@@ -21,7 +23,6 @@ from ocw_mcp.core.matching.on_candles import (
     worsened,
     would_take,
 )
-from ocw_mcp.core.matching.path import CandlePath, PathSegment
 from ocw_mcp.domain.market import Candle, Opening, OrderBook, Product
 from ocw_mcp.domain.money import ZERO, exact, plain
 from ocw_mcp.domain.orders import Canceled, Filled, OrderType, Rejected, Side, VenueReport
