@@ -109,8 +109,7 @@ class PaperInstruments(msgspec.Struct):
             texts = _TABLES[self.product].get(symbol, ("Infinity", "Infinity", "Infinity", "5"))
             brackets = paper_brackets(symbol) if self.product is Product.UM else None
             tick, step, min_quantity, min_notional = map(Decimal, texts)
-            filters = Instrument(symbol, self.product, tick, step, min_quantity, min_notional, brackets)
-            self.filters[symbol] = filters
+            self.filters[symbol] = Instrument(symbol, self.product, tick, step, min_quantity, min_notional, brackets)
             known = self._refine(symbol)
         return known
 
