@@ -15,7 +15,7 @@ from ocw_mcp.adapters.feeds.simulated.parameters import (
     VOLUME_ON_VOLATILITY,
     SymbolModel,
 )
-from ocw_mcp.adapters.feeds.simulated.regimes import regime_shares, season
+from ocw_mcp.adapters.feeds.simulated.paths import regime_shares, season
 from ocw_mcp.app.calibrate.archive import Archive, read
 from ocw_mcp.app.calibrate.measures import MEASURES, correlations, derivatives, jumps, volume
 from ocw_mcp.domain.errors import SettingsError

@@ -6,9 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ocw_mcp.adapters.feeds.simulated import parameters as p
-from ocw_mcp.adapters.feeds.simulated.path import PricePath
-from ocw_mcp.adapters.feeds.simulated.processes import Floats, Generator
-from ocw_mcp.adapters.feeds.simulated.regimes import MINUTES, RegimePath
+from ocw_mcp.adapters.feeds.simulated.paths import MINUTES, Floats, Generator, PricePath, RegimePath
 from ocw_mcp.domain.time import MINUTE
 
 

@@ -5,8 +5,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ocw_mcp.adapters.feeds.simulated import parameters as p
-from ocw_mcp.adapters.feeds.simulated.path import PricePath, usual_deviation
-from ocw_mcp.adapters.feeds.simulated.processes import Floats, Generator, decaying_sum, mean_reverting
+from ocw_mcp.adapters.feeds.simulated.paths import (
+    Floats,
+    Generator,
+    PricePath,
+    decaying_sum,
+    mean_reverting,
+    usual_deviation,
+)
 from ocw_mcp.domain.market import Funding, Metrics
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 

@@ -3,9 +3,29 @@
 import hashlib
 import math
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from ocw_mcp.adapters.feeds.simulated.market import MarketDay, SimulatedMarket
-from ocw_mcp.adapters.feeds.simulated.parameters import METRICS_EVERY
+import numpy as np
+
+from ocw_mcp.adapters.feeds.simulated import parameters as p
+from ocw_mcp.adapters.feeds.simulated.candles import Columns, simulate_candles
+from ocw_mcp.adapters.feeds.simulated.derivatives import (
+    DerivativesDay,
+    SimulatedDerivativesState,
+    funding_of,
+    metrics_of,
+    simulate_derivatives,
+)
+from ocw_mcp.adapters.feeds.simulated.paths import (
+    Floats,
+    PricePath,
+    PricePathState,
+    RegimePath,
+    RegimePathState,
+    generator,
+    simulate_path,
+    simulate_regimes,
+)
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metrics, Opening, OrderBook, Product
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, span_name
@@ -22,8 +42,52 @@ WARMUP_DAYS = 11
 SHORTEST, LONGEST = 5 * SECOND, HOUR
 
 
+class MarketState(NamedTuple):
+    """The state that a day starts from: a dozen numbers per symbol."""
+
+    regimes: RegimePathState
+    symbols: list[tuple[PricePathState, SimulatedDerivativesState]]
+
+
+class DayOutline(NamedTuple):
+    """A day before its candles are made: the cheap part, which the next day depends on."""
+
+    regimes: RegimePath
+    symbols: list[tuple[PricePath, DerivativesDay]]
+
+
+class SymbolDay(NamedTuple):
+    """One symbol's day."""
+
+    model: p.SymbolModel
+    path: PricePath
+    columns: Columns
+    metrics: list[Metrics]
+    funding: list[Funding]
+
+    def quotes(self, step: int) -> tuple[Floats, Floats, Floats]:
+        """Return best bid, best ask and depth per side as each candle of `step` (ms) closes.
+
+        The close lies between the two, or is the bid when they are one tick apart. The spread is a model and no
+        measurement: it is wider in volatile minutes, on the tick and never below one tick.
+        """
+        model, path = self.model, self.path
+        unit, lots = 10.0**model.decimals, 10.0**model.lot_decimals
+        prices = np.exp(path.level + np.cumsum(path.returns) - path.returns)
+        volatility = np.exp(p.SPREAD_ON_VOLATILITY * path.unusual)
+        spreads = np.maximum(np.round(prices * model.spread * volatility * unit), 1.0)
+        closes = np.arange(1, self.columns.close.size + 1) * step
+        ticks = spreads[(closes - 1) // MINUTE]
+        bids = np.maximum(np.round(self.columns.close * unit) - np.floor(ticks / 2), 1.0)
+        depths = np.round(self.columns.volume * (p.DEPTH * MINUTE / step) * lots) / lots
+        return np.round(bids / unit, model.decimals), np.round((bids + ticks) / unit, model.decimals), depths
+
+
 class SimulatedFeed:
-    """A market without end, or of `days` days. The same seed gives the same frames."""
+    """A market without end, or of `days` days. The same seed gives the same frames.
+
+    A symbol's prices depend neither on the other symbols nor on the step of the candles.
+    """
 
     def __init__(
         self,
@@ -59,7 +123,10 @@ class SimulatedFeed:
         self._seed, self._start, self._days = seed, start, days
         self._genesis = start - OLDEST_DAYS * DAY
         self._first_frame = start - warmup_days * DAY
-        self._market = SimulatedMarket(seed, self.symbols, self._genesis, step)
+        self._models = [p.symbol_model(symbol) for symbol in self.symbols]
+        states = [(PricePathState(float(np.log(m.price))), SimulatedDerivativesState()) for m in self._models]
+        self._first = self._latest = (0, MarketState(RegimePathState(), states))
+        self._made: tuple[int, list[SymbolDay]] | None = None
 
     @property
     def identity(self) -> MarketIdentity:
@@ -80,16 +147,16 @@ class SimulatedFeed:
         """
         number = (at - self._genesis) // DAY
         end = None if self._days is None else (self._start - self._genesis) // DAY + self._days
+        has_derivatives = self.product is Product.UM
+        frame_step = math.gcd(self.interval, p.METRICS_EVERY) if has_derivatives else self.interval
         open_candles: tuple[Candle, ...] = ()
         next_books: tuple[OrderBook, ...] = ()
         metrics: dict[int, tuple[Metrics, ...]] = {}
         funding: dict[int, tuple[Funding, ...]] = {}
         while end is None or number < end:
-            day = self._market.day(number)
-            rows = zip(
-                _candles(self.symbols, day, self.interval), _books(self.symbols, day, self.interval), strict=True
-            )
-            for at in range(day.midnight, day.midnight + DAY, self._frame_step):
+            midnight, day = self._genesis + number * DAY, self._day(number)
+            rows = self._rows(day, midnight)
+            for at in range(midnight, midnight + DAY, frame_step):
                 closed: tuple[Candle, ...] = ()
                 opened: tuple[Opening, ...] = ()
                 books: tuple[OrderBook, ...] = ()
@@ -100,43 +167,66 @@ class SimulatedFeed:
                 if opened or at in metrics or at in funding:
                     known = metrics.get(at, ()), funding.get(at, ())
                     yield Frame(at, closed, opened, *known, history=at < self._start, books=books)
-                if at == day.midnight and self.product is Product.UM:
+                if at == midnight and has_derivatives:
                     # Rows stamped with the midnight that ends a day belong to that day, so its tables are replaced
                     # only after the frame of that midnight.
-                    metrics = {row[0].at: row for row in zip(*day.metrics, strict=True)}
-                    funding = {row[0].at: row for row in zip(*day.funding, strict=True)}
+                    metrics = {row[0].at: row for row in zip(*(each.metrics for each in day), strict=True)}
+                    funding = {row[0].at: row for row in zip(*(each.funding for each in day), strict=True)}
             number += 1
         if open_candles:
             at = self._genesis + number * DAY
             yield Frame(at, open_candles, (), metrics.get(at, ()), funding.get(at, ()), books=next_books)
 
-    @property
-    def _frame_step(self) -> int:
-        """The time (ms) between possible frames: a candle, or a common divisor of candle and metrics interval."""
-        return self.interval if self.product is Product.SPOT else math.gcd(self.interval, METRICS_EVERY)
+    def _rows(self, day: list[SymbolDay], midnight: int) -> Iterator[tuple[tuple[Candle, ...], tuple[OrderBook, ...]]]:
+        """Return the candles of each time of a day, and the order books as they close; both sides are equally deep."""
+        step, candles, books = self.interval, list[list[Candle]](), list[list[OrderBook]]()
+        times = range(midnight, midnight + DAY, step)
+        for symbol, each in zip(self.symbols, day, strict=True):
+            prices, quotes = _rows_of(each.columns), _rows_of(each.quotes(step))
+            candles.append([Candle(symbol, at, step, *row) for at, row in zip(times, prices, strict=True)])
+            books.append(
+                [
+                    OrderBook(symbol, at + step, bid, ask, depth, depth)
+                    for at, (bid, ask, depth) in zip(times, quotes, strict=True)
+                ]
+            )
+        return zip(zip(*candles, strict=True), zip(*books, strict=True), strict=True)
+
+    def _day(self, number: int) -> list[SymbolDay]:
+        """Return a day of each symbol, counted from genesis; an earlier day than before starts again at genesis.
+
+        Of the days before it only the outlines are made: a year of them takes about a second.
+        """
+        if self._made is not None and self._made[0] == number:
+            return self._made[1]
+        place, state = self._latest if self._latest[0] <= number else self._first
+        while place < number:
+            state = self._outline(place, state)[1]
+            place += 1
+        outline, after = self._outline(number, state)
+        midnight, days = self._genesis + number * DAY, []
+        for symbol, model, (path, derivatives) in zip(self.symbols, self._models, outline.symbols, strict=True):
+            draw = generator(self._seed, number, f"candles {symbol}")
+            columns, minutes = simulate_candles(draw, model, outline.regimes, path, self.interval)
+            metrics = metrics_of(symbol, model, derivatives, minutes, midnight)
+            days.append(SymbolDay(model, path, columns, metrics, funding_of(symbol, derivatives, midnight)))
+        self._latest, self._made = (number + 1, after), (number, days)
+        return days
+
+    def _outline(self, number: int, before: MarketState) -> tuple[DayOutline, MarketState]:
+        """Return a day's outline, and the state that it ends in."""
+        weekday = ((self._genesis // DAY + number) + 3) % 7  # 1970 began on a Thursday
+        # The purpose of a generator is part of its seed: another word here would make another market.
+        market, regimes = simulate_regimes(generator(self._seed, number, "weather"), weekday, before.regimes)
+        days, states = [], []
+        for symbol, model, (earlier, positions) in zip(self.symbols, self._models, before.symbols, strict=True):
+            draw = generator(self._seed, number, f"path {symbol}")
+            path, path_state = simulate_path(draw, model, market, earlier)
+            derivatives, derivatives_state = simulate_derivatives(draw, model, path, positions)
+            days.append((path, derivatives))
+            states.append((path_state, derivatives_state))
+        return DayOutline(market, days), MarketState(regimes, states)
 
 
-def _candles(symbols: tuple[str, ...], day: MarketDay, step: int) -> Iterator[tuple[Candle, ...]]:
-    """Return a day's candles, those of one time together."""
-    times = range(day.midnight, day.midnight + DAY, step)
-    series = [
-        [
-            Candle(symbol, at, step, *row)
-            for at, row in zip(times, zip(*(column.tolist() for column in columns), strict=True), strict=True)
-        ]
-        for symbol, columns in zip(symbols, day.columns, strict=True)
-    ]
-    return iter(zip(*series, strict=True))
-
-
-def _books(symbols: tuple[str, ...], day: MarketDay, step: int) -> Iterator[tuple[OrderBook, ...]]:
-    """Return the order books as a day's candles close, those of one time together; both sides are equally deep."""
-    times = range(day.midnight + step, day.midnight + DAY + step, step)
-    series = [
-        [
-            OrderBook(symbol, at, bid, ask, depth, depth)
-            for at, bid, ask, depth in zip(times, *(column.tolist() for column in day.quotes(place, step)), strict=True)
-        ]
-        for place, symbol in enumerate(symbols)
-    ]
-    return iter(zip(*series, strict=True))
+def _rows_of(columns: tuple[Floats, ...]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(column.tolist() for column in columns), strict=True)

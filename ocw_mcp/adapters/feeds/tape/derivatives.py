@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from math import isfinite
 from typing import TypeVar
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.faults import EARLIEST, LATEST, columns_fault, order_fault, shown
-from ocw_mcp.adapters.feeds.tape.options import RowCounts
+from ocw_mcp.adapters.feeds.tape.options import RowCounts, number_of, order_fault, require_columns, shown, time_of
 from ocw_mcp.adapters.feeds.tape.ordering import in_order
-from ocw_mcp.adapters.feeds.tape.reading import Layout, RowBlock, RowFile, row_blocks
+from ocw_mcp.adapters.feeds.tape.reading import Layout, RowBlock, TapeFile
 from ocw_mcp.domain.market import Funding, Metrics
 from ocw_mcp.domain.time import MINUTE, SECOND
 
@@ -38,7 +36,7 @@ _RATE_BOUND = 1.0
 
 
 def read_metrics(
-    files: Sequence[RowFile], symbol: str, after: int | None, counters: RowCounts
+    files: Sequence[TapeFile], symbol: str, after: int | None, counters: RowCounts
 ) -> Generator[Metrics, None, None]:
     """Yield the metrics of one symbol's files that are known later than `after` (ms), in time order.
 
@@ -61,7 +59,7 @@ def read_metrics(
 
     def needs_next(line: str) -> bool:
         try:
-            return _metrics_key(line) == begins_from
+            return METRICS.key(line) == begins_from
         except ValueError:
             return False
 
@@ -69,7 +67,7 @@ def read_metrics(
 
 
 def read_funding(
-    files: Sequence[RowFile], symbol: str, after: int | None, counters: RowCounts
+    files: Sequence[TapeFile], symbol: str, after: int | None, counters: RowCounts
 ) -> Generator[Funding, None, None]:
     """Yield the funding rates of one symbol's files that are settled later than `after` (ms), in time order.
 
@@ -80,7 +78,7 @@ def read_funding(
 
 
 def _read(
-    files: Sequence[RowFile],
+    files: Sequence[TapeFile],
     layout: Layout,
     make: Callable[[list[str], str, str], Row],
     after: int | None,
@@ -90,18 +88,16 @@ def _read(
     """Yield rows; `make` gets a row's cells, its file's name and, if `needs_next` says so, the text of the next row."""
     last: Row | None = None
     place = ("", 0)
-    for name, number, line, after_it in _with_next(in_order(files, layout, counters), needs_next):
-        cells = line.replace('"', "").split(",")
+    for name, number, line, following in _with_next(in_order(files, layout, counters), needs_next):
         try:
-            row = make(cells, name, after_it.replace('"', ""))
-        except ValueError as error:
-            counters.leave_out(name, number, str(error))
-            continue
-        if last is not None and row.at <= last.at:
-            if row != last:
-                counters.leave_out(name, number, order_fault(row.at, last.at, *place))
-            else:
+            row = make(line.replace('"', "").split(","), name, following.replace('"', ""))
+            if last is not None and row.at <= last.at:
+                if row != last:
+                    raise ValueError(order_fault(row.at, last.at, *place))
                 counters.duplicates += 1
+                continue
+        except ValueError as fault:
+            counters.leave_out(name, number, str(fault))
             continue
         if isinstance(row, Metrics):
             counters.empty += _VALUES - sum(getattr(row, each) is not None for each in row.__struct_fields__[2:])
@@ -129,34 +125,26 @@ def _with_next(
 
 
 def _metrics(symbol: str, cells: list[str]) -> Metrics:
-    _require_columns(cells, _METRICS)
+    require_columns(cells, len(cells) == len(_METRICS), f"{len(_METRICS)}: {','.join(_METRICS)}")
     at = _time(cells[0])
     if cells[1].strip().upper() != symbol:
         raise ValueError(f"the row is of {shown(cells[1])}; expected {symbol} as the file's name says")
-    return Metrics(symbol, at, *(_number(name, cell) for name, cell in zip(_METRICS[2:], cells[2:], strict=True)))
+    return Metrics(symbol, at, *(_figure(name, cell) for name, cell in zip(_METRICS[2:], cells[2:], strict=True)))
 
 
 def _funding(symbol: str, cells: list[str]) -> Funding:
-    _require_columns(cells, _FUNDING)
-    at = -(-_stamp(cells[0]) // SECOND) * SECOND
+    require_columns(cells, len(cells) == len(_FUNDING), f"{len(_FUNDING)}: {','.join(_FUNDING)}")
+    at = _settled(cells[0])
     try:
         hours = int(cells[1])
     except ValueError:
         hours = 0
     if not 1 <= hours <= 24:
         raise ValueError(f"the funding interval {shown(cells[1])} is not between 1 and 24; expected whole hours")
-    try:
-        rate = float(cells[2])
-    except ValueError:
-        raise ValueError(f"the rate {shown(cells[2])} is not a number; expected a share such as 0.0001") from None
+    rate = number_of("rate", cells[2], "a share such as 0.0001")
     if not abs(rate) < _RATE_BOUND:
         raise ValueError(f"the rate {rate} is a whole notional or more; expected a share such as 0.0001")
     return Funding(symbol, at, rate, hours)
-
-
-def _require_columns(cells: list[str], names: tuple[str, ...]) -> None:
-    if len(cells) != len(names):
-        raise ValueError(columns_fault(cells, f"{len(names)}: {','.join(names)}"))
 
 
 def _time(cell: str) -> int:
@@ -167,33 +155,33 @@ def _time(cell: str) -> int:
         time = datetime.fromisoformat(cell)
     except ValueError:
         raise ValueError(f"create_time {shown(cell)} is not a time; expected one such as 2026-03-22 00:05:00") from None
-    return _within(round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * SECOND), cell)
+    return _within(cell, round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * SECOND))
 
 
 def _stamp(cell: str) -> int:
     try:
-        stamp = int(cell)
+        at = int(cell)
     except ValueError:
         raise ValueError(
             f"the time {shown(cell)} is not a whole number of milliseconds; expected ms since 1970"
         ) from None
-    return _within(stamp, cell)
+    return _within(cell, at)
 
 
-def _within(stamp: int, cell: str) -> int:
-    if not EARLIEST <= stamp < LATEST:
-        raise ValueError(f"the time {shown(cell)} is not between 2009 and 2100; expected ms since 1970, or a date")
-    return stamp
+def _settled(cell: str) -> int:
+    """Return a stamp rounded up to a whole second, in ms. Raises ValueError."""
+    return -(-_stamp(cell) // SECOND) * SECOND
 
 
-def _number(name: str, cell: str) -> float | None:
+def _within(cell: str, at: int) -> int:
+    return time_of("the time", cell, at, "ms since 1970, or a date")
+
+
+def _figure(name: str, cell: str) -> float | None:
     """Return a figure; None for one that the exchange left empty. Raises ValueError."""
     if cell == "":
         return None
-    try:
-        number = float(cell)
-    except ValueError:
-        raise ValueError(f"the {name} {shown(cell)} is not a number; expected one, or nothing") from None
+    number = number_of(name, cell, "one, or nothing")
     if not isfinite(number) or number < 0:
         raise ValueError(f"the {name} is {number}; expected zero or more")
     largest = _LARGEST_RATIO if "ratio" in name else _LARGEST_AMOUNT
@@ -202,23 +190,18 @@ def _number(name: str, cell: str) -> float | None:
     return number
 
 
-def _header(names: tuple[str, ...], cells: list[str]) -> str | None:
-    if cells[0].strip('"')[:1].isdigit():
-        return None
-    if [cell.strip().strip('"').lower() for cell in cells] == list(names):
-        return ""
-    return f"{shown(','.join(cells))} is neither a row nor the header; expected {','.join(names)}"
+def _layout(content: str, names: tuple[str, ...], time: Callable[[str], int]) -> Layout:
+    """Return the layout of rows with these columns; `time` reads the first one, in ms."""
+
+    def header(cells: list[str]) -> str | None:
+        if cells[0].strip('"')[:1].isdigit():
+            return None
+        if [cell.strip().strip('"').lower() for cell in cells] == list(names):
+            return ""
+        return f"{shown(','.join(cells))} is neither a row nor the header; expected {','.join(names)}"
+
+    return Layout(content, lambda line: time(line[: line.index(",")].strip('"')), header)
 
 
-def _metrics_key(line: str) -> int:
-    return _time(line[: line.index(",")].strip('"'))
-
-
-def _funding_key(line: str) -> int:
-    return -(-_stamp(line[: line.index(",")].strip('"')) // SECOND) * SECOND
-
-
-METRICS = Layout(_metrics_key, lambda file, counters: row_blocks(file, counters, partial(_header, _METRICS), "metrics"))
-FUNDING = Layout(
-    _funding_key, lambda file, counters: row_blocks(file, counters, partial(_header, _FUNDING), "funding rates")
-)
+METRICS = _layout("metrics", _METRICS, _time)
+FUNDING = _layout("funding rates", _FUNDING, _settled)

@@ -12,10 +12,10 @@ import msgspec
 
 from ocw_mcp.adapters.feeds.tape.candles import read_candles
 from ocw_mcp.adapters.feeds.tape.derivatives import METRICS_EVERY, read_funding, read_metrics
-from ocw_mcp.adapters.feeds.tape.finding import Stream
 from ocw_mcp.adapters.feeds.tape.options import ALREADY_READ, Discontinuity, LeftOut, RowCounts, TapeOptions
 from ocw_mcp.adapters.feeds.tape.ordering import scan
-from ocw_mcp.adapters.feeds.tape.selection import Files, Selection, TapeFile, layout_of, select
+from ocw_mcp.adapters.feeds.tape.reading import Stream, TapeFile
+from ocw_mcp.adapters.feeds.tape.selection import Files, Selection, layout_of, select
 from ocw_mcp.adapters.feeds.tape.trades import candles_from_trades
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metrics, Opening, Product
@@ -96,13 +96,11 @@ class TapeFeed:
             if selection.metrics or selection.funding:
                 begins = after is None or after < self._first_open()
                 known = None if begins else after
-                frames = _with_derivatives(
-                    frames,
-                    opened(_not_over(selection.metrics, known, METRICS_EVERY), read_metrics, known),
-                    opened(_not_over(selection.funding, known, 0), read_funding, known),
-                    begins,
-                    counters.discontinuities,
-                )
+                rows = [
+                    *opened(_not_over(selection.metrics, known, METRICS_EVERY), read_metrics, known),
+                    *opened(_not_over(selection.funding, known, 0), read_funding, known),
+                ]
+                frames = _with_derivatives(frames, rows, begins, counters.discontinuities)
             has_frames = after is not None
             for frame in frames:
                 has_frames = True
@@ -162,7 +160,6 @@ def _candle_frames(streams: Sequence[Iterator[Candle]], interval: int) -> Iterat
 
     The frame of a symbol's last candle names the symbol as ended, if another symbol continues.
     """
-    places = range(len(streams))
     held = [next(stream, None) for stream in streams]
     due = [_NEVER if candle is None else candle.open_time for candle in held]
     is_open = [False for _ in streams]
@@ -170,7 +167,7 @@ def _candle_frames(streams: Sequence[Iterator[Candle]], interval: int) -> Iterat
         closed: list[Candle] = []
         opened: list[Opening] = []
         ended: tuple[str, ...] = ()
-        for place in places:
+        for place in range(len(streams)):
             if due[place] != at:
                 continue
             candle = held[place]
@@ -194,8 +191,7 @@ def _candle_frames(streams: Sequence[Iterator[Candle]], interval: int) -> Iterat
 
 def _with_derivatives(
     frames: Iterator[Frame],
-    metrics: Sequence[Iterator[Metrics]],
-    funding: Sequence[Iterator[Funding]],
+    streams: Sequence[Iterator[Metrics | Funding]],
     begins: bool,
     ended: Mapping[str, Discontinuity],
 ) -> Iterator[Frame]:
@@ -204,7 +200,7 @@ def _with_derivatives(
     If the tape `begins` with these frames, the first one carries the rows of LEAD before it. Rows after the last
     candle, or after the end of a symbol in `ended`, are dropped, because they have no market.
     """
-    rows: Iterator[Metrics | Funding] = merge(*metrics, *funding, key=lambda row: (row.at, row.symbol))
+    rows = merge(*streams, key=lambda row: (row.at, row.symbol))
     row = next(rows, None)
     for frame in frames:
         known: list[Metrics | Funding] = []

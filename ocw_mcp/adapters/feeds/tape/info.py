@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -11,17 +10,10 @@ import msgspec
 
 from ocw_mcp.adapters.feeds.tape.candles import read_candles
 from ocw_mcp.adapters.feeds.tape.derivatives import METRICS_EVERY, read_funding, read_metrics
-from ocw_mcp.adapters.feeds.tape.finding import MONTHLY, Stream, find, interval_length
+from ocw_mcp.adapters.feeds.tape.finding import MONTHLY, find, interval_length
 from ocw_mcp.adapters.feeds.tape.options import Discontinuity, LeftOut, RowCounts, TapeOptions
-from ocw_mcp.adapters.feeds.tape.reading import printable_name
-from ocw_mcp.adapters.feeds.tape.selection import (
-    TapeFile,
-    identified,
-    in_time,
-    parse_interval,
-    select,
-    sound,
-)
+from ocw_mcp.adapters.feeds.tape.reading import Stream, TapeFile, printable_name
+from ocw_mcp.adapters.feeds.tape.selection import in_time, parse_interval, select, sound, with_intervals
 from ocw_mcp.adapters.feeds.tape.trades import read_trades
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Metrics, Product
@@ -152,7 +144,7 @@ def inspect(
     left_out: list[LeftOut] = []
     files = [
         file
-        for file in identified(find(path, left_out), options, left_out)
+        for file in with_intervals(find(path, left_out), options, left_out)
         if (product is None or file.product in (None, product))
         and (wanted is None or file.stream is not Stream.KLINES or file.interval == wanted)
         and (symbols is None or file.symbol in {symbol.upper() for symbol in symbols})
@@ -164,8 +156,23 @@ def inspect(
         )
     if not options.strict:
         files = sound(files, options, left_out)
-    plan, used, beside = _plan(path, product, interval, symbols, options)
-    left_out += [each for each in beside if each not in left_out]
+    plan, used = ReplayPlan(), set[Path]()
+    try:
+        chosen = select(path, product, interval, symbols, options)
+    except TapeError as error:
+        plan = ReplayPlan(refused=str(error))
+    else:
+        plan = ReplayPlan(
+            product=chosen.product,
+            interval=span_name(chosen.interval),
+            symbols=tuple(chosen.files),
+            built_from_trades=tuple(name for name, of in chosen.files.items() if of[0].stream is Stream.TRADES),
+            metrics=tuple(chosen.metrics),
+            funding=tuple(chosen.funding),
+        )
+        groups = chosen.files, chosen.metrics, chosen.funding
+        used = {file.path for group in groups for members in group.values() for file in members}
+        left_out += [each for each in chosen.left_out if each not in left_out]
     streams: list[StreamInfo] = []
     volumes = {file.symbol: TakerVolumes() for file in files if file.stream is Stream.METRICS}
     for _, group in groupby(sorted(files, key=_place), key=_place):
@@ -180,7 +187,8 @@ def inspect(
         )
         if listener is not None:
             listener(info)
-        counters = _count(members, info, options, volumes.get(info.symbol))
+        counters = RowCounts(options=options)
+        _count(members, info, counters, volumes.get(info.symbol))
         left_out += counters.left_out.values()
         streams.append(info)
     stops = next((each.fault for each in streams if each.used and each.fault), None)
@@ -192,52 +200,25 @@ def _place(file: TapeFile) -> tuple[str, str, int, int, str]:
     return file.product or "", file.symbol, list(Stream).index(file.stream), length, file.interval
 
 
-def _plan(
-    path: Path, product: Product | None, interval: str | None, symbols: Sequence[str] | None, options: TapeOptions
-) -> tuple[ReplayPlan, set[Path], tuple[LeftOut, ...]]:
-    try:
-        chosen = select(path, product, interval, symbols, options)
-    except TapeError as error:
-        return ReplayPlan(refused=str(error)), set(), ()
-    built = [symbol for symbol, files in chosen.files.items() if files[0].stream is Stream.TRADES]
-    plan = ReplayPlan(
-        product=chosen.product,
-        interval=span_name(chosen.interval),
-        symbols=tuple(chosen.files),
-        built_from_trades=tuple(built),
-        metrics=tuple(chosen.metrics),
-        funding=tuple(chosen.funding),
-    )
-    return plan, {file.path for file in chosen.all_files}, chosen.left_out
-
-
-def _count(
-    files: Sequence[TapeFile], info: StreamInfo, options: TapeOptions, volumes: "TakerVolumes | None"
-) -> RowCounts:
+def _count(files: Sequence[TapeFile], info: StreamInfo, counters: RowCounts, volumes: "TakerVolumes | None") -> None:
     """Read one stream and record its content, up to its end or to the fault that stops it."""
-    counters = RowCounts(options=options)
+    if info.interval == MONTHLY:
+        info.fault = "candles of a month have no fixed length, and are not read"
+        return
+    due: int | None = None
     try:
-        if info.interval == MONTHLY:
-            info.fault = "candles of a month have no fixed length, and are not read"
-            return counters
-        _walk(info, in_time(files), counters, volumes)
+        for at, place, step in _rows(info, in_time(files), counters, volumes):
+            if due is not None and info.last is not None and place > due and place - due >= step // _SLACK:
+                since = info.last if info.stream == Stream.TRADES else due
+                info.gaps.add(max(1, (place - due) // step), since, at)
+            if info.first is None:
+                info.first = at
+            info.rows, info.last, due = info.rows + 1, at, place + step
     except TapeError as error:
         info.fault = str(error)
     info.duplicates, info.disordered, info.empty = counters.duplicates, counters.disordered, counters.empty
     info.left_out = sum(each.rows or 0 for each in counters.left_out.values())
     info.discontinuity = counters.discontinuities.get(info.symbol)
-    return counters
-
-
-def _walk(info: StreamInfo, files: Sequence[TapeFile], counters: RowCounts, volumes: "TakerVolumes | None") -> None:
-    due: int | None = None
-    for at, place, step in _rows(info, files, counters, volumes):
-        if due is not None and info.last is not None and place > due and place - due >= step // _SLACK:
-            timed = info.stream != Stream.TRADES
-            info.gaps.add(max(1, (place - due) // step), due if timed else info.last, at)
-        if info.first is None:
-            info.first = at
-        info.rows, info.last, due = info.rows + 1, at, place + step
 
 
 def _rows(
@@ -247,36 +228,28 @@ def _rows(
     match info.stream:
         case Stream.KLINES:
             interval = span_ms(info.interval or "1m")
-            with closing(read_candles(files, info.symbol, interval, None, counters)) as candles:
-                before: Candle | None = None
-                for candle in candles:
-                    info.moved_on_no_volume += candle.volume == 0 and _moved(candle, before)
-                    before = candle
-                    if volumes is not None:
-                        volumes.add(candle)
-                    yield candle.open_time, candle.open_time, interval
+            before: Candle | None = None
+            for candle in read_candles(files, info.symbol, interval, None, counters):
+                since = before.close if before is not None and before.close_time == candle.open_time else candle.open
+                moved = candle.low != candle.high or candle.close != since
+                info.moved_on_no_volume += moved and candle.volume == 0
+                before = candle
+                if volumes is not None:
+                    volumes.add(candle)
+                yield candle.open_time, candle.open_time, interval
         case Stream.TRADES:
-            with closing(read_trades(files, counters)) as trades:
-                for trade in trades:
-                    yield trade.at, trade.id, 1
+            for trade in read_trades(files, counters):
+                yield trade.at, trade.id, 1
         case Stream.METRICS:
             known: list[Metrics] = []
-            with closing(read_metrics(files, info.symbol, None, counters)) as rows:
-                for row in rows:
-                    known.append(row)
-                    yield row.at, row.at, METRICS_EVERY
+            for row in read_metrics(files, info.symbol, None, counters):
+                known.append(row)
+                yield row.at, row.at, METRICS_EVERY
             if volumes is not None:
                 info.stamps = volumes.fit(known, counters.options.begins_from)
         case _:
-            with closing(read_funding(files, info.symbol, None, counters)) as rates:
-                for rate in rates:
-                    yield rate.at, rate.at, rate.interval_hours * HOUR
-
-
-def _moved(candle: Candle, before: Candle | None) -> bool:
-    """Return whether the price moved within a candle, or between the last candle's close and its open."""
-    since = before.close if before is not None and before.close_time == candle.open_time else candle.open
-    return candle.low != candle.high or candle.close != since
+            for rate in read_funding(files, info.symbol, None, counters):
+                yield rate.at, rate.at, rate.interval_hours * HOUR
 
 
 class TakerVolumes:
@@ -295,18 +268,17 @@ class TakerVolumes:
 
     def fit(self, rows: list[Metrics], begins_from: int) -> list[StampFit]:
         """Return the fit before the change at `begins_from` (ms) and from it on; only sides that have rows."""
-        fits = {False: StampFit("before", "end"), True: StampFit("from", "beginning")}
-        there: set[bool] = set()
+        fits: dict[bool, StampFit] = {}
         for row in rows:
             # A row's `at` is the end of its five minutes; its stamp depends on the side of the change.
             begins = row.at > begins_from
             stamp = row.at - METRICS_EVERY if begins else row.at
-            there.add(begins)
+            fit = fits.setdefault(begins, StampFit("from", "beginning") if begins else StampFit("before", "end"))
             ended, began = (self._matches(at, row.taker_ratio) for at in (stamp - METRICS_EVERY, stamp))
             if ended != began:
-                fits[begins].end += ended
-                fits[begins].beginning += began
-        return [fits[each] for each in sorted(there)]
+                fit.end += ended
+                fit.beginning += began
+        return [fits[each] for each in sorted(fits)]
 
     def _matches(self, begin: int, ratio: float | None) -> bool:
         bought, volume = self._volumes.get(begin, (0.0, 0.0))

@@ -1,14 +1,20 @@
-"""How a tape is read, and the faults that reading finds: rows left out, discontinuities and counts."""
+"""How a tape is read, which rows are believable, and the faults that reading finds: rows left out, discontinuities."""
 
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.faults import refusal
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.time import SECOND, iso
 
+EARLIEST: Final = 1_230_768_000_000
+LATEST: Final = 4_102_444_800_000
+"""2009 and 2100, ms: no market of OCW is older, and no row is that far in the future."""
+MICROSECONDS: Final = 10**14
+"""Times above this are in µs, as in the archive's spot files from 2025 on; in ms it would be the year 5138."""
+LEAP: Final = 1e6
+"""No price moves by this factor from one row to the next; a misplaced decimal point or another unit does."""
 STAMP_CHANGE: Final = int(datetime(2026, 6, 25, tzinfo=UTC).timestamp()) * SECOND
 """From this time (ms) on, the archive stamps metrics with the beginning of their five minutes; before, with the end."""
 ROWS_PER_FAULT: Final = 10
@@ -17,6 +23,8 @@ ALREADY_READ: Final = 1 << 60
 """Count of rows taken with which a resumed pass starts, so that its first faults do not refuse the tape."""
 DISCONTINUITY_FACTOR: Final = 10.0
 """A price that changes by more than this factor across a gap is taken to be in another unit."""
+AGAIN: Final = "download it again"
+_SHOWN = 40
 
 
 class TapeOptions(msgspec.Struct, frozen=True):
@@ -32,8 +40,8 @@ class TapeOptions(msgspec.Struct, frozen=True):
     def changes(self) -> str:
         """The options that differ from the defaults, as text for a fingerprint; empty if none does."""
         usual = TapeOptions()
-        parts = [] if self.discontinuity == usual.discontinuity else [f"discontinuity={self.discontinuity!r}"]
-        return " ".join(parts + ([] if self.begins_from == usual.begins_from else [f"begins_from={self.begins_from}"]))
+        names = ("discontinuity", "begins_from")
+        return " ".join(f"{n}={getattr(self, n)!r}" for n in names if getattr(self, n) != getattr(usual, n))
 
 
 class LeftOut(msgspec.Struct):
@@ -109,15 +117,10 @@ class RowCounts(msgspec.Struct):
         file is of another kind. Rows of a frequent fault (`often`) do not count.
         """
         fault = refusal(file, number, wrong)
-        if self.options.strict:
-            raise fault
-        if not often:
-            self.faults += 1
-            if self.faults * ROWS_PER_FAULT > self.taken:
-                raise fault
-        known = self.left_out.get(file)
-        if known is None:
-            known = self.left_out[file] = LeftOut(file, str(fault), 0)
+        self.faults += not often
+        if self.options.strict or (not often and self.faults * ROWS_PER_FAULT > self.taken):
+            raise fault from None
+        known = self.left_out.setdefault(file, LeftOut(file, str(fault), 0))
         if known.rows is not None:
             known.rows += 1
 
@@ -136,3 +139,53 @@ class RowCounts(msgspec.Struct):
             return False
         self.discontinuities[symbol] = Discontinuity(symbol, since, until, before, after)
         return True
+
+
+def shown(text: str) -> str:
+    """Return the quoted text of a file, shortened for one line of a message."""
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def refusal(name: str, number: int, wrong: str) -> TapeError:
+    """Return the error for an invalid line of a file."""
+    return TapeError(f"{name}, line {number}: {wrong}; correct the line, or if the file is damaged, {AGAIN}")
+
+
+def require_columns(cells: list[str], right: bool, expected: object) -> None:
+    """Raise ValueError unless the number of columns of a row is `right`; the message names the `expected` number."""
+    if not right:
+        raise ValueError(f"the row has {len(cells)} column{'s' * (len(cells) != 1)}; expected {expected}")
+
+
+def time_of(name: str, cell: str, at: int, expected: str = "ms or µs since 1970") -> int:
+    """Return the time `at` (ms) that a cell gives. Raises ValueError if it is not believable."""
+    if not EARLIEST <= at < LATEST:
+        raise ValueError(f"{name} {shown(cell)} is not between 2009 and 2100; expected {expected}")
+    return at
+
+
+def number_of(name: str, cell: str, expected: str = "a decimal number") -> float:
+    """Return the number in a cell. Raises ValueError."""
+    try:
+        return float(cell)
+    except ValueError:
+        raise ValueError(f"the {name} {shown(cell)} is not a number; expected {expected}") from None
+
+
+def require_same_unit(name: str, price: float, previous: float) -> None:
+    """Raise ValueError for a price that is more than LEAP times the previous price, or less than its inverse."""
+    if not (previous <= price * LEAP and price <= previous * LEAP):
+        raise ValueError(
+            f"the {name} {price!r} is over a million times off the previous price {previous!r}; "
+            "expected the same unit and decimal point throughout"
+        )
+
+
+def order_fault(at: int, last: int, name: str, number: int) -> str:
+    """Return the fault of a row whose time (ms) is not after that of the previous row, line `number` of `name`."""
+    if at == last:
+        return (
+            f"the row of {iso(at)} has other numbers than the one in {name}, line {number}; "
+            "expected one and the same; take one of them out"
+        )
+    return f"the row of {iso(at)} comes long after that of {iso(last)}; expected rows in the order of time"

@@ -7,14 +7,15 @@ import re
 import zipfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.faults import AGAIN
-from ocw_mcp.adapters.feeds.tape.options import RowCounts
+from ocw_mcp.adapters.feeds.tape.options import AGAIN, RowCounts
 from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.text import printable
 
 BLOCK = 1 << 16
@@ -25,13 +26,29 @@ CHECKSUM = ".CHECKSUM"
 """Suffix of the file that holds the SHA-256 of the file beside it."""
 
 
-class RowFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that rows are read from. `name` is its name in errors; `starts` and `ends` (ms) come from that name."""
+class Stream(StrEnum):
+    """The kind of rows in a file, in the archive's own words."""
+
+    KLINES = "klines"
+    TRADES = "aggTrades"
+    METRICS = "metrics"
+    FUNDING = "fundingRate"
+
+
+class TapeFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a tape, with the values that its name states."""
 
     path: Path
     name: str
+    """Relative to the given path, in printable characters; errors name the file by it."""
+    stream: Stream
+    symbol: str
+    interval: str = ""
+    """Of candles, such as `15m`; empty for every other stream, and for candles until their rows have shown it."""
     starts: int | None = None
     ends: int | None = None
+    """Exclusive. Both are in ms; None if the name has no date."""
+    product: Product | None = None
 
 
 class RowBlock(NamedTuple):
@@ -44,12 +61,16 @@ class RowBlock(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How the files of one stream are read."""
+    """How the rows of one stream are read."""
 
+    content: str
+    """The name of the rows, in the plural."""
     key: Callable[[str], int]
     """Returns the sort key of a line. Raises ValueError or IndexError for a line that is not a row."""
-    rows: Callable[[RowFile, RowCounts], Generator[RowBlock, None, None]]
-    """Yields the rows of a file, without its header. Raises TapeError if the rest of the file cannot be read."""
+    header: Callable[[list[str]], str | None]
+    """Returns the fault of a file's first line, "" if it is a good header, and None if it is a row."""
+    check: Callable[[TapeFile, list[str], int], None] = lambda _file, _cells, _number: None
+    """Checks the first row of a file, given its cells and line number. Raises TapeError."""
     shift: int = 0
     """Number of low bits of a key that are not part of its time in ms."""
     leads: bool = False
@@ -87,21 +108,13 @@ def checksum(path: Path, name: str) -> str:
             raise TapeError(f"{name} is empty; expected candles; {AGAIN}")
         if path.suffix.lower() == ".zip":
             with zipfile.ZipFile(path) as archive:
-                member = _member(archive, name)
+                member = csv_member(archive, name)
                 return f"{size}:{member.CRC:08x}:{member.file_size}"
         with path.open("rb") as stream:
             if path.suffix.lower() != ".gz":
                 return str(size)
             stream.seek(max(0, size - 8))
             return f"{size}:{stream.read().hex()}"
-
-
-def csv_name(path: Path, name: str) -> str | None:
-    """Return the name of the csv file in a zip file; None for other files. Raises TapeError."""
-    if path.suffix.lower() != ".zip":
-        return None
-    with refusing(name), zipfile.ZipFile(path) as archive:
-        return _member(archive, name).filename
 
 
 def published_digest(path: Path, name: str) -> str | None:
@@ -156,18 +169,11 @@ def blocks(path: Path, name: str) -> Generator[list[str], None, None]:
             yield [rest]
 
 
-def row_blocks(
-    file: RowFile,
-    counters: RowCounts,
-    header: Callable[[list[str]], str | None],
-    content: str,
-    check: Callable[[list[str], int], None] | None = None,
-) -> Generator[RowBlock, None, None]:
+def row_blocks(file: TapeFile, layout: Layout, counters: RowCounts) -> Generator[RowBlock, None, None]:
     """Yield the rows of a file block by block, without its header and the blank lines at its end.
 
-    `header` gets the first line: it returns the fault of a header, "" for a good one, and None if the line is a row.
-    `check` gets the first row and its line number. `content` names the lines in the plural. A blank line before
-    other lines is a fault. Raises TapeError if there is no row at all.
+    A blank line before other lines is a fault. Raises TapeError if there is no row at all, or if the rest of the file
+    cannot be read.
     """
     name = file.name
     number, width, blank = 1, 0, 0
@@ -175,7 +181,7 @@ def row_blocks(
         start, lines = number, block
         number += len(block)
         counters.taken += len(block)
-        if start == 1 and lines and lines[0] and (wrong := header(lines[0].split(","))) is not None:
+        if start == 1 and lines[0] and (wrong := layout.header(lines[0].split(","))) is not None:
             if wrong:
                 counters.leave_out(name, 1, wrong)
             start, lines = 2, lines[1:]
@@ -183,9 +189,8 @@ def row_blocks(
             blank = start + lines.index("")
         if blank:
             if any(lines[max(0, blank - start) :]):
-                one = "candle" if content == "candles" else "row"
-                fault = f"the line is blank though others follow; expected one {one} a line"
-                counters.leave_out(name, blank, fault)
+                one = "candle" if layout.content == "candles" else "row"
+                counters.leave_out(name, blank, f"the line is blank though others follow; expected one {one} a line")
                 # From here on in this block the line numbers are not consecutive, so each row is a block of its own.
                 for place, line in enumerate(lines, start):
                     if line:
@@ -194,15 +199,15 @@ def row_blocks(
                 blank = 0
                 continue
             lines = lines[: max(0, blank - start)]
-        if lines and not width:
+        if not lines:
+            continue
+        if not width:
             cells = lines[0].split(",")
             width = len(cells)
-            if check is not None:
-                check(cells, start)
-        if lines:
-            yield RowBlock(name, range(start, start + len(lines)), width, lines)
+            layout.check(file, cells, start)
+        yield RowBlock(name, range(start, start + len(lines)), width, lines)
     if not width:
-        raise TapeError(f"{name} holds no {content}; expected one a line; {AGAIN}")
+        raise TapeError(f"{name} holds no {layout.content}; expected one a line; {AGAIN}")
 
 
 def _binary(path: Path, name: str) -> IO[bytes] | gzip.GzipFile:
@@ -210,14 +215,15 @@ def _binary(path: Path, name: str) -> IO[bytes] | gzip.GzipFile:
         case ".zip":
             # The member keeps the archive's file open as long as it needs it.
             with zipfile.ZipFile(path) as archive:
-                return archive.open(_member(archive, name))
+                return archive.open(csv_member(archive, name))
         case ".gz":
             return gzip.open(path)
         case _:
             return path.open("rb")
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+def csv_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """Return the csv file in a zip file called `name`. Raises TapeError unless there is exactly one, not encrypted."""
     members = [
         info
         for info in archive.infolist()

@@ -4,18 +4,20 @@ from collections.abc import Generator, Sequence
 from math import inf
 from typing import NamedTuple
 
-from ocw_mcp.adapters.feeds.tape.faults import (
+from ocw_mcp.adapters.feeds.tape.options import (
     EARLIEST,
     LATEST,
     LEAP,
     MICROSECONDS,
-    columns_fault,
-    leap_fault,
+    RowCounts,
+    number_of,
+    require_columns,
+    require_same_unit,
     shown,
+    time_of,
 )
-from ocw_mcp.adapters.feeds.tape.options import RowCounts
 from ocw_mcp.adapters.feeds.tape.ordering import in_order
-from ocw_mcp.adapters.feeds.tape.reading import Layout, RowFile, row_blocks
+from ocw_mcp.adapters.feeds.tape.reading import Layout, TapeFile
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY
 
@@ -39,13 +41,13 @@ class AggregateTrade(NamedTuple):
     buyer_is_maker: bool
 
 
-def read_trades(files: Sequence[RowFile], counters: RowCounts) -> Generator[AggregateTrade, None, None]:
+def read_trades(files: Sequence[TapeFile], counters: RowCounts) -> Generator[AggregateTrade, None, None]:
     """Yield the trades of one symbol's files in time order.
 
     A row that is invalid, or that contradicts one of the same id, is left out or raises TapeError, depending on the
     options of `counters`.
     """
-    last = AggregateTrade(-1, EARLIEST, 0.0, 0.0, False)
+    trade = last = AggregateTrade(-1, EARLIEST, 0.0, 0.0, False)
     place = ("", 0)
     for name, numbers, width, lines in in_order(files, TRADES, counters):
         for number, line in zip(numbers, lines, strict=True):
@@ -63,30 +65,35 @@ def read_trades(files: Sequence[RowFile], counters: RowCounts) -> Generator[Aggr
                     and trade.id != last.id
                 )
             except (ValueError, IndexError, KeyError):
-                counters.leave_out(name, number, _fault(cells, width))
-                continue
+                good = False
             if not good:
-                if trade == last and not _fault(cells, width):
-                    counters.duplicates += 1
-                    continue
-                if wrong := _fault(cells, width) or _sequel_fault(trade, last, place):
-                    counters.leave_out(name, number, wrong)
+                try:
+                    _check(cells, width)
+                    if trade == last:
+                        counters.duplicates += 1
+                        continue
+                    _check_sequel(trade, last, place)
+                except ValueError as fault:
+                    counters.leave_out(name, number, str(fault))
                     continue
             last, place = trade, (name, number)
             yield trade
 
 
-def _sequel_fault(trade: AggregateTrade, last: AggregateTrade, place: tuple[str, int]) -> str:
-    """Return the fault of a good trade that does not fit the trade before it; empty if it fits."""
+def _check_sequel(trade: AggregateTrade, last: AggregateTrade, place: tuple[str, int]) -> None:
+    """Raise ValueError for a valid trade that does not fit the trade before it, at `place` (file and line)."""
     if trade.id == last.id:
-        return f"the trade {trade.id} has other numbers than in {place[0]}, line {place[1]}; expected one and the same"
+        raise ValueError(
+            f"the trade {trade.id} has other numbers than in {place[0]}, line {place[1]}; expected one and the same"
+        )
     if trade.at < last.at:
-        return "the trade comes long after a later one; expected rows in the order of time"
-    return leap_fault("price", trade.price, last.price) if last.id >= 0 else ""
+        raise ValueError("the trade comes long after a later one; expected rows in the order of time")
+    if last.id >= 0:
+        require_same_unit("price", trade.price, last.price)
 
 
 def candles_from_trades(
-    files: Sequence[RowFile],
+    files: Sequence[TapeFile],
     symbol: str,
     interval: int,
     after: int | None,
@@ -133,8 +140,8 @@ def candles_from_trades(
 
 def _ms(cell: str) -> int:
     """Return a time in ms. A trade's microseconds are cut off, which leaves it in its candle. Raises ValueError."""
-    stamp = int(cell)
-    return stamp // 1000 if stamp > MICROSECONDS else stamp
+    at = int(cell)
+    return at // 1000 if at > MICROSECONDS else at
 
 
 def _key(line: str) -> int:
@@ -145,30 +152,29 @@ def _key(line: str) -> int:
     return at << _ID_BITS | number
 
 
-def _fault(cells: list[str], width: int) -> str:
-    """Return the fault of a row by itself; empty if it is a trade."""
-    if len(cells) not in _COLUMNS or len(cells) != width:
-        return columns_fault(cells, width if width in _COLUMNS else "7, or 8 on spot")
+def _check(cells: list[str], width: int) -> None:
+    """Raise ValueError with the fault of a row that is no trade."""
+    right = len(cells) in _COLUMNS and len(cells) == width
+    require_columns(cells, right, width if width in _COLUMNS else "7, or 8 on spot")
     try:
-        if not 0 <= int(cells[0]) < 1 << _ID_BITS:
-            raise ValueError
+        number = int(cells[0])
     except ValueError:
-        return f"{_FIRST} {shown(cells[0])} is not an id; expected a whole number"
+        number = -1
+    if not 0 <= number < 1 << _ID_BITS:
+        raise ValueError(f"{_FIRST} {shown(cells[0])} is not an id; expected a whole number")
     try:
-        if not EARLIEST <= _ms(cells[5]) < LATEST:
-            return f"the time {shown(cells[5])} is not between 2009 and 2100; expected ms or µs since 1970"
+        at = _ms(cells[5])
     except ValueError:
-        return f"the time {shown(cells[5])} is not a whole number of milliseconds; expected ms or µs since 1970"
+        raise ValueError(
+            f"the time {shown(cells[5])} is not a whole number of milliseconds; expected ms or µs since 1970"
+        ) from None
+    time_of("the time", cells[5], at)
     for name, cell in (("price", cells[1]), ("quantity", cells[2])):
-        try:
-            number = float(cell)
-        except ValueError:
-            return f"the {name} {shown(cell)} is not a number; expected a decimal number"
-        if not 0.0 <= number < inf or (name == "price" and number == 0):
-            return f"the {name} is {number}; expected a finite number above zero"
+        amount = number_of(name, cell)
+        if not 0.0 <= amount < inf or (name == "price" and amount == 0):
+            raise ValueError(f"the {name} is {amount}; expected a finite number above zero")
     if cells[6].lower() not in _WORDS:
-        return f"is_buyer_maker is {shown(cells[6])}; expected true or false"
-    return ""
+        raise ValueError(f"is_buyer_maker is {shown(cells[6])}; expected true or false")
 
 
 def _header(cells: list[str]) -> str | None:
@@ -179,4 +185,4 @@ def _header(cells: list[str]) -> str | None:
     return f"{shown(','.join(cells))} is neither a trade nor the header of trades; expected {_FIRST},price,quantity,…"
 
 
-TRADES = Layout(_key, lambda file, counters: row_blocks(file, counters, _header, "trades"), shift=_ID_BITS)
+TRADES = Layout("trades", _key, _header, shift=_ID_BITS)
