@@ -5,9 +5,9 @@ from typing import Any
 from ocw_mcp.agent.messages import Request
 from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.prompts import Briefing, Prompts
-from ocw_mcp.app.bench.agent.decisions import PROTOTYPE
-from ocw_mcp.app.bench.agent.stand_in import StandIn, segments
+from ocw_mcp.app.bench.agent import PROTOTYPE
 from ocw_mcp.app.bench.snapshot import SYMBOLS, example
+from ocw_mcp.app.bench.stand_in import StandIn, segments
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.snapshot import DecisionRequest

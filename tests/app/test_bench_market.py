@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ocw_mcp.app.bench.market.facts import correlation, facts, hill, kurtosis, together
-from ocw_mcp.app.bench.market.series import Series
+from ocw_mcp.app.bench.facts import Series, correlation, facts, hill, kurtosis, together
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import MINUTE
 from tests.support.shell import Ocw

@@ -70,8 +70,8 @@ def market(
     seed: SeedOption = 1,
 ) -> None:
     """Compare the simulated market with a tape: tails, volatility clustering, jumps, volume, time of day, range."""
+    from ocw_mcp.app.bench import picture as pictures
     from ocw_mcp.app.bench.market import compare, table
-    from ocw_mcp.app.bench.market import picture as pictures
     from ocw_mcp.app.cli.runs import parse_product, parse_symbols
     from ocw_mcp.app.cli.tables import Clean
     from ocw_mcp.app.output import working

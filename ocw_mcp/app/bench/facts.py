@@ -3,11 +3,14 @@
 The list follows R. Cont, Empirical properties of asset returns: stylized facts and statistical issues (2001).
 """
 
-import numpy as np
+from typing import NamedTuple, Self
 
-from ocw_mcp.app.bench.market.series import Floats, Series
+import numpy as np
+import numpy.typing as npt
+
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 
+Floats = npt.NDArray[np.float64]
 YEAR = 365 * DAY
 TAIL = 0.01
 """Share of the largest moves from which Hill's index is computed."""
@@ -17,6 +20,51 @@ FEWEST = 30
 """Smallest number of observations of a fact."""
 _NORMAL = float(np.sqrt(2 / np.pi))
 """Mean of |z| of the standard normal distribution."""
+
+
+class Series(NamedTuple):
+    """A symbol's candles, one row each: times in ms, prices in quote currency, volumes in the base asset."""
+
+    step: int
+    time: npt.NDArray[np.int64]
+    """Open times."""
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    taker: Floats
+
+    @classmethod
+    def of_rows(cls, step: int, rows: Floats) -> Self:
+        """Return a series of rows of open time, open, high, low, close, volume and taker volume, in order of time."""
+        begin = int(rows[0, 0])
+        places = (rows[:, 0].astype(np.int64) - begin) // step
+        grid = np.full((int(places[-1]) + 1, 6), np.nan)
+        grid[places] = rows[:, 1:]
+        return cls(step, begin + step * np.arange(len(grid), dtype=np.int64), *grid.T.copy())
+
+    @property
+    def returns(self) -> Floats:
+        """Log returns from close to close; NaN for the first candle and around gaps."""
+        logs = np.log(self.close)
+        return np.concatenate(([np.nan], np.diff(logs)))
+
+    @property
+    def moving(self) -> Floats:
+        """Absolute returns, NaN for an unchanged price, since a move below one tick is not a volatility of 0."""
+        moves = np.abs(self.returns)
+        return np.where(moves > 0, moves, np.nan)
+
+    def over(self, span: int) -> Floats:
+        """Return consecutive log returns over `span` ms; none if candles are longer than that."""
+        if span < self.step:
+            return np.empty(0)
+        return np.diff(np.log(self.close[:: span // self.step]))
+
+    def lag(self, minutes: int) -> int:
+        """Return the number of candles in a number of minutes; 0 if candles are longer."""
+        return minutes * MINUTE // self.step
 
 
 def facts(series: Series) -> dict[str, float | None]:

@@ -1,5 +1,7 @@
 """The facts of a tape beside those of simulated markets of equal length that begin on the same weekday."""
 
+import asyncio
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,8 +11,8 @@ from rich.table import Table
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.feeds.simulated.feed import START, SYMBOLS
 from ocw_mcp.adapters.feeds.tape import TapeFeed
-from ocw_mcp.app.bench.market.facts import facts, together
-from ocw_mcp.app.bench.market.series import Series, series_of
+from ocw_mcp.app.bench.facts import Series, facts, together
+from ocw_mcp.app.markets import MarketFeed
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, MINUTE, utc_day
@@ -123,3 +125,18 @@ def table(found: dict[str, Any]) -> Table:
 
 def _cell(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
+
+
+def series_of(feed: MarketFeed) -> dict[str, Series]:
+    """Return all candles of a finite feed by symbol. Raises TapeError if a tape is invalid."""
+    rows: dict[str, list[tuple[float, ...]]] = {symbol: [] for symbol in feed.symbols}
+
+    async def read() -> None:
+        async with aclosing(feed.frames()) as frames:
+            async for frame in frames:
+                for c in frame.closed:
+                    taker = np.nan if c.taker_volume is None else c.taker_volume
+                    rows[c.symbol].append((c.open_time, c.open, c.high, c.low, c.close, c.volume, taker))
+
+    asyncio.run(read())
+    return {symbol: Series.of_rows(feed.interval, np.array(given)) for symbol, given in rows.items() if given}

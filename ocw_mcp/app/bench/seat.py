@@ -1,8 +1,9 @@
-"""A book on the simulated market, with Claude's decider and a stand-in for the model."""
+"""A book on the simulated market, with Claude's decider, a stand-in for the model and a full diary."""
 
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -13,22 +14,37 @@ from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
-from ocw_mcp.agent.memory.diary import Diary, MemoryState, save_memory
+from ocw_mcp.agent.memory.diary import (
+    LONGEST_DIGEST,
+    LONGEST_LESSON,
+    LONGEST_REFLECTION,
+    Diary,
+    Digest,
+    MemoryState,
+    Origin,
+    Reflection,
+    save_memory,
+)
 from ocw_mcp.agent.memory.memory import Memory
+from ocw_mcp.agent.memory.situations import situations
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
-from ocw_mcp.app.bench.agent.stand_in import StandIn
+from ocw_mcp.app.bench.stand_in import StandIn
 from ocw_mcp.app.claude import MODEL
 from ocw_mcp.app.compose import WiredRun, stamp
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_prompts
 from ocw_mcp.app.serve import facade_of
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import CLAUDE
+from ocw_mcp.domain.policies import RulesPolicy
 from ocw_mcp.domain.protocols import Clock
+from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.time import DAY, HOUR, utc_day
 from ocw_mcp.interfaces.mcp.server import build
 
 BOOK: Final = "bench0"
+WORDS: Final = "The trend of the hour held, and the stop lay where it had to; what came after was not foreseen. "
 
 
 class Seat:
@@ -89,3 +105,30 @@ def _decider(model: StandIn, policies: LoadedPolicies, clock: Clock) -> ClaudeDe
     """Return Claude's decider with a stand-in for the model."""
     texts = Prompts(load_prompts(None).texts, policies.policies)
     return ClaudeDecider(model, texts, policies.policies, clock, MODEL)
+
+
+def full_diary(shown: Snapshot, rules: RulesPolicy) -> Diary:
+    """Return a diary of trades in the situations of the snapshot, and of the day before.
+
+    All of its entries match the snapshot, so that a request contains as many as are allowed.
+    """
+    diary, at = Diary(), shown.at - HOUR
+    for order, each in enumerate(situations(shown, rules) * 3, 1):
+        reflection = Reflection(
+            origin=Origin(at, MODEL, "bench"),
+            order=order,
+            wake=order,
+            side="long" if order % 2 else "short",
+            situation=each,
+            closed_at=at,
+            closed_by="stop",
+            pnl=Decimal(-12),
+            text=_text(LONGEST_REFLECTION),
+            lesson=_text(LONGEST_LESSON),
+        )
+        diary = diary.with_entry(reflection)
+    return diary.with_entry(Digest(Origin(at, MODEL, "bench"), utc_day(at - DAY), _text(LONGEST_DIGEST)))
+
+
+def _text(characters: int) -> str:
+    return (WORDS * (characters // len(WORDS) + 1))[:characters]

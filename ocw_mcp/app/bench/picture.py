@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ocw_mcp.app.bench.market.compare import SeriesComparison
-from ocw_mcp.app.bench.market.facts import by_hour, correlation, local_sizes
-from ocw_mcp.app.bench.market.series import Floats, Series
+from ocw_mcp.app.bench.facts import Floats, Series, by_hour, correlation, local_sizes
+from ocw_mcp.app.bench.market import SeriesComparison
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.time import DAY, HOUR
 

@@ -1,13 +1,29 @@
-"""The measurements of recordings: each function returns values by name."""
+"""Measurements of recorded data for `adapters/feeds/simulated/parameters.py`, printed beside its values.
 
-from collections.abc import Callable, Iterable
+`python -m ocw_mcp.app.calibrate DIRECTORY` reads everything below a directory: candles of one minute and of one hour,
+five-minute metrics and funding rates, in the files of the exchange's public archive (`ETHUSDT-1m-2026-03-09.zip`,
+`ETHUSDT-metrics-...`, `ETHUSDT-fundingRate-...`), or candles alone such as `um-BTCUSDT-1m-2025-05_06.csv.gz`. The
+command changes no file. A value in the code is edited by hand, to the value common to several months and symbols, and
+checked with `ocw bench market`. The results are medians over the recordings, since one crash outweighs a calm year.
+"""
+
+import gzip
+import re
+import sys
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import typer
 
-from ocw_mcp.app.bench.market.facts import correlation, facts, local_sizes, together
-from ocw_mcp.app.bench.market.series import Floats, Series
-from ocw_mcp.app.calibrate.archive import Archive
-from ocw_mcp.domain.time import DAY, HOUR
+from ocw_mcp.adapters.feeds.simulated import parameters
+from ocw_mcp.app.bench.facts import Floats, Series, correlation, facts, local_sizes, together
+from ocw_mcp.app.output import working
+from ocw_mcp.domain.errors import OcwError, SettingsError
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 
 Found = dict[str, float]
 
@@ -15,6 +31,99 @@ MINUTE_LAGS = (1, 5, 10, 60, 240, 480, 1440, 2880)
 HOUR_LAGS = (1, 8, 24, 168, 720, 1440, 2880)
 FLOOR = 1e-5
 """Added to |return| before its logarithm, since a move below one tick is not a volatility of 0."""
+
+_CANDLES = re.compile(r"(?P<set>spot-|um-)?(?P<symbol>[A-Z0-9]{5,12})-(?P<interval>1m|1h)-\d{4}")
+_METRICS = re.compile(r"(?P<symbol>[A-Z0-9]{5,12})-metrics-\d{4}")
+_FUNDING = re.compile(r"(?P<symbol>[A-Z0-9]{5,12})-fundingRate-\d{4}")
+
+
+class Archive(NamedTuple):
+    """All recordings below a directory, by a name that is unique for a symbol and recording."""
+
+    minutes: dict[str, Series]
+    hours: dict[str, Series]
+    metrics: dict[str, Floats]
+    """Rows of time (ms), open interest, its value and four ratios, NaN for empty fields."""
+    funding: dict[str, Floats]
+    """Funding rates in order of time."""
+
+
+def read(directory: Path, progress: Callable[[Path], None] = lambda path: None) -> Archive:
+    """Return the recordings of a directory. `progress` gets each file before it is read.
+
+    Raises SettingsError if the directory has no candles of 1m.
+    """
+    found: dict[str, dict[str, list[Path]]] = {kind: defaultdict(list) for kind in ("1m", "1h", "metrics", "funding")}
+    for path in sorted(directory.rglob("*")):
+        if path.suffix not in {".zip", ".gz", ".csv"}:
+            continue
+        if match := _CANDLES.match(path.name):
+            month = path.name.partition(match["interval"])[2][1:8]
+            recording = f"{match['set'] or ''}{match['symbol']} {month if match['interval'] == '1m' else 'hours'}"
+            found[match["interval"]][recording].append(path)
+        elif match := _METRICS.match(path.name):
+            found["metrics"][match["symbol"]].append(path)
+        elif match := _FUNDING.match(path.name):
+            found["funding"][match["symbol"]].append(path)
+    if not found["1m"]:
+        raise SettingsError(
+            f"{directory} holds no candles of 1m; expected files of the public archive; choose another directory"
+        )
+
+    def announced(paths: list[Path]) -> Iterator[Path]:
+        for path in paths:
+            progress(path)
+            yield path
+
+    return Archive(
+        minutes=_long_enough({name: _candles(announced(paths), MINUTE) for name, paths in found["1m"].items()}),
+        hours={name: _candles(announced(paths), HOUR) for name, paths in found["1h"].items()},
+        metrics={
+            name: np.concatenate([_metrics(path) for path in announced(paths)])
+            for name, paths in found["metrics"].items()
+        },
+        funding={
+            name: np.concatenate([_numbers(path)[:, 2] for path in announced(paths)])
+            for name, paths in found["funding"].items()
+        },
+    )
+
+
+def _long_enough(recordings: dict[str, Series]) -> dict[str, Series]:
+    """Return the recordings of ten days or more; shorter ones are not representative."""
+    return {name: series for name, series in recordings.items() if len(series.close) >= 10 * 1440}
+
+
+def _lines(path: Path) -> list[list[str]]:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            text = archive.read(archive.namelist()[0]).decode()
+    else:
+        text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
+    rows = [line.split(",") for line in text.split("\n") if line]
+    return rows if rows[0][0][:1].isdigit() else rows[1:]
+
+
+def _numbers(path: Path) -> Floats:
+    return np.array(_lines(path), dtype=np.float64)
+
+
+def _candles(paths: Iterable[Path], step: int) -> Series:
+    pieces = []
+    for path in paths:
+        rows = _numbers(path)
+        rows[:, 0] = np.where(rows[:, 0] > 1e14, rows[:, 0] // 1000, rows[:, 0])  # spot has microseconds since 2025
+        taker = rows[:, 9:10] if rows.shape[1] > 9 else np.full((len(rows), 1), np.nan)
+        pieces.append(np.hstack((rows[:, :6], taker)))
+    together = np.concatenate(pieces)
+    return Series.of_rows(step, together[np.argsort(together[:, 0], kind="stable")])
+
+
+def _metrics(path: Path) -> Floats:
+    lines = _lines(path)
+    times = np.array([line[0].replace(" ", "T") for line in lines], dtype="datetime64[ms]").astype(np.float64)
+    values = [[float(field.strip('"') or "nan") for field in line[2:8]] for line in lines]
+    return np.column_stack((times, np.array(values)))
 
 
 def volatility(archive: Archive) -> Found:
@@ -169,3 +278,30 @@ def _echo(series: Series, after: int) -> float | None:
 def _leverage(series: Series) -> float:
     returns = series.returns / np.nanstd(series.returns)
     return _covariance(np.clip(returns, -6, 6), np.log(np.abs(returns) + 0.01), 1)
+
+
+def main(
+    directory: Path = typer.Argument(..., help="Recorded candles, metrics and funding, in any subfolders."),  # noqa: B008
+) -> None:
+    """Measure recorded data, and print the parameters of the simulated market beside the results."""
+    try:
+        with working("reading the archive") as progress:
+            archive = read(directory, lambda path: progress(f"reading {path.name}"))
+    except OcwError as error:
+        typer.echo(f"calibrate: {error}", err=True)
+        sys.exit(2)
+    typer.echo(f"minutes: {', '.join(archive.minutes)}\nhours: {', '.join(archive.hours)}")
+    for title, measure in MEASURES.items():
+        typer.echo(f"\n== {title}")
+        with working(f"measuring {title}"):
+            found = measure(archive)
+        for name, value in found.items():
+            typer.echo(f"{name:60} {value:.4g}")
+    typer.echo("\n== in the code")
+    for name, value in vars(parameters).items():
+        if name.isupper() and name not in {"DAY", "HOUR", "MINUTE"}:
+            typer.echo(f"{name:24} {value}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
