@@ -36,14 +36,7 @@ class Conditions:
     def __init__(self, longest_s: int) -> None:
         self._longest_s = longest_s
         self.armed: list[ArmedCondition] = []
-
-    def state(self) -> list[ArmedCondition]:
-        """Return the waiting conditions."""
-        return self.armed
-
-    def restore(self, state: list[ArmedCondition], /) -> None:
-        """Restore a state that `state` returned."""
-        self.armed = state
+        """The waiting conditions."""
 
     def replace(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
         """Replace all conditions by those of `by`. Return one sentence for each condition that cannot be armed."""
@@ -52,16 +45,16 @@ class Conditions:
         for place, condition in enumerate(wished):
             value = read(condition.symbol, condition.metric)
             label = f"condition {condition.place or place + 1} ({condition.symbol} {condition.metric})"
+            lasts = self._longest_s if condition.expires_s is None else min(condition.expires_s, self._longest_s)
             if len(self.armed) == AT_MOST:
                 refused.append(f"{label} is one too many; at most {AT_MOST} are kept")
             elif isinstance(value, Unknown):
                 refused.append(f"{label} cannot be watched: {value.reason}")
             elif not math.isfinite(condition.threshold):
                 refused.append(f"{label} has no finite threshold")
-            elif condition.expires_s is not None and condition.expires_s <= 0:
+            elif lasts <= 0:
                 refused.append(f"{label} is over before it began: it expires in {condition.expires_s} s")
             else:
-                lasts = min(condition.expires_s or self._longest_s, self._longest_s)
                 self.armed.append(ArmedCondition(condition, by, at, at + lasts * SECOND, value, value))
         return refused
 
@@ -78,7 +71,10 @@ class Conditions:
                 value = read(symbol, armed.condition.metric)
                 if not isinstance(value, Unknown):
                     if _fires(armed, value):
-                        met.append(_fired(armed, value))
+                        condition, words = armed.condition, armed.condition.reason[:LONGEST_REASON]
+                        detail = f"{condition.comparison} {condition.threshold:g}, now {value:.6g}"
+                        remark = Remark(words, armed.by, armed.set_at) if words else None
+                        met.append(WakeReason(WakeKind.CONDITION, condition.metric, detail, remark))
                         continue
                     armed.last = value
             waiting.append(armed)
@@ -99,10 +95,3 @@ def _fires(armed: ArmedCondition, value: float) -> bool:
             return armed.last >= threshold > value
         case Comparison.ABS_CHANGE_PCT_GT:
             return abs(value - armed.reference) > abs(armed.reference) * threshold / 100
-
-
-def _fired(armed: ArmedCondition, value: float) -> WakeReason:
-    condition, words = armed.condition, armed.condition.reason[:LONGEST_REASON]
-    met = f"{condition.comparison} {condition.threshold:g}, now {value:.6g}"
-    remark = Remark(words, armed.by, armed.set_at) if words else None
-    return WakeReason(WakeKind.CONDITION, condition.metric, met, remark)

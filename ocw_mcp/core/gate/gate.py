@@ -50,7 +50,6 @@ class Gate:
 
     def __init__(self, policy: GatePolicy, interval: int, symbols: tuple[str, ...]) -> None:
         self._policy = policy
-        self._escalation_z = policy.escalation_z
         self._conditions = Conditions(policy.condition_max_s)
         self._every = None if policy.every is None else span_ms(policy.every)
         self._cooldown = policy.cooldown_s * SECOND if self._every is None else 0
@@ -88,7 +87,7 @@ class Gate:
                 z = span.evaluate(close, after_hole=after_hole)
                 if z is not None:
                     reasons.append(WakeReason(WakeKind.OUTLIER, length, f"z={z:+.2f}"))
-                    if abs(z) >= self._escalation_z:
+                    if abs(z) >= self._policy.escalation_z:
                         self._state.escalated = True
         else:
             self.warm(symbol, close, after_hole=after_hole)
@@ -128,14 +127,16 @@ class Gate:
         if not state.kept:
             return ()
         evaluated, self._evaluated = self._evaluated, []
-        held = self._held(at, busy)
-        if held is not None:
+        last = state.last_wake_at
+        in_cooldown = last is not None and at < last + self._cooldown and not state.escalated
+        if busy or in_cooldown:
             for _, skip in evaluated:
-                state.skips[skip or held] = state.skips.get(skip or held, 0) + 1
+                skip = skip or ("deciding" if busy else "cooldown")
+                state.skips[skip] = state.skips.get(skip, 0) + 1
             return ()
-        reasons = tuple(
-            SymbolWake(symbol or None, (*kept, *self._beyond(symbol))) for symbol, kept in sorted(state.kept.items())
-        )
+        for symbol, count in state.kept_beyond.items():
+            state.kept[symbol].append(WakeReason(WakeKind.MORE, detail=str(count)))
+        reasons = tuple(SymbolWake(symbol or None, tuple(kept)) for symbol, kept in sorted(state.kept.items()))
         state.woken += len(evaluated)
         state.kept = {}
         state.kept_beyond = {}
@@ -161,7 +162,7 @@ class Gate:
 
     def state(self) -> GateState:
         """Return all that must survive a restart."""
-        self._state.armed = self._conditions.state()
+        self._state.armed = self._conditions.armed
         self._state.spans = {
             symbol: {length: span.state() for length, span in spans.items()} for symbol, spans in self._spans.items()
         }
@@ -170,7 +171,7 @@ class Gate:
     def restore(self, state: GateState, /) -> None:
         """Restore a state that `state` returned."""
         self._state = state
-        self._conditions.restore(state.armed)
+        self._conditions.armed = state.armed
         for symbol, spans in state.spans.items():
             for length, saved in spans.items():
                 # A changed policy may test returns over other spans, which then begin without history.
@@ -190,19 +191,6 @@ class Gate:
         if self._every is not None:
             return (at // self._every + 1) * self._every
         return at + self._policy.timer_max_s * SECOND
-
-    def _beyond(self, symbol: str) -> tuple[WakeReason, ...]:
-        count = self._state.kept_beyond.get(symbol, 0)
-        return (WakeReason(WakeKind.MORE, detail=str(count)),) if count else ()
-
-    def _held(self, at: int, busy: bool) -> str | None:
-        """Return why the reasons have to wait; None if they wake now."""
-        if busy:
-            return "deciding"
-        if self._state.escalated:
-            return None
-        last = self._state.last_wake_at
-        return "cooldown" if last is not None and at < last + self._cooldown else None
 
 
 def _spans(policy: GatePolicy, interval: int) -> dict[str, ReturnSpan]:

@@ -24,10 +24,8 @@ class Yardstick:
     def __init__(self, window: int) -> None:
         self._window = window
         self._returns: deque[int] = deque()
-        self._sum = 0
-        self._sum_of_squares = 0
-        self._mean = 0.0
-        self._deviation = 0.0
+        self._sum = self._sum_of_squares = 0
+        self._mean = self._deviation = 0.0
         self.ready = False
         """Whether the window is full."""
 
@@ -99,9 +97,7 @@ class ReturnSpan:
     """Tests the returns of one symbol over `candles` base candles, and finds the outliers to report."""
 
     def __init__(self, candles: int, window: int, *, outlier_z: float, escalation_z: float) -> None:
-        self._candles = candles
-        self._outlier_z = outlier_z
-        self._escalation_z = escalation_z
+        self._candles, self._outlier_z, self._escalation_z = candles, outlier_z, escalation_z
         self._yardstick = Yardstick(window)
         self._state = SpanState()
 

@@ -1,13 +1,14 @@
-"""Indicators that TA-Lib lacks, or for which it gives a misleading value while the price does not change.
+"""Indicators that TA-Lib lacks, or for which it misleads while the price does not change; correlations of returns.
 
 Each function takes the newest candle last. The functions keep no state, so their results do not depend on the candle at
 which the history begins.
 """
 
+import math
 from array import array
 from collections.abc import Sequence
-from itertools import islice
-from typing import NamedTuple
+from itertools import islice, pairwise
+from typing import Final, NamedTuple
 
 import numpy as np
 from talib import stream
@@ -20,6 +21,9 @@ FLOW_CANDLES = 14
 """Number of candles in the volume indicators."""
 STOCHASTIC = 14
 SMOOTHING = 3
+RETURNS: Final = 48
+"""Number of latest returns that are compared."""
+_FEWEST_RETURNS = 24
 _NOISE = 1e-9
 """In RSI points: a change of RSI that is not larger is taken for a rounding error."""
 
@@ -147,3 +151,27 @@ def vwap_deviation(series: CandleSeries, forming: Bar | None = None) -> Reading:
         return Unknown("no volume since the UTC day began")
     average = float(stream.VWAP(*map(np.array, day)).value)
     return closes[-1] / average - 1
+
+
+def correlation(one: CandleSeries, other: CandleSeries) -> Reading:
+    """Return Pearson's correlation (−1..1) of the log returns of two series with the same interval.
+
+    Only candles that exist in both series are used.
+    """
+    closes = dict(zip(other.open_times[-RETURNS - 1 :], other.closes[-RETURNS - 1 :], strict=True))
+    pairs = [
+        (close, closes[at])
+        for at, close in zip(one.open_times[-RETURNS - 1 :], one.closes[-RETURNS - 1 :], strict=True)
+        if at in closes
+    ]
+    if len(pairs) <= _FEWEST_RETURNS:
+        return Unknown(f"needs {_FEWEST_RETURNS + 1} candles that both symbols have, has {len(pairs)}")
+    first, second = (
+        [math.log(now / before) for before, now in pairwise(column)] for column in zip(*pairs, strict=True)
+    )
+    mean_1, mean_2 = math.fsum(first) / len(first), math.fsum(second) / len(second)
+    covariance = math.fsum((a - mean_1) * (b - mean_2) for a, b in zip(first, second, strict=True))
+    deviations = math.sqrt(math.fsum((a - mean_1) ** 2 for a in first) * math.fsum((b - mean_2) ** 2 for b in second))
+    if deviations == 0:
+        return Unknown("the price of one of the two symbols has not changed")
+    return max(-1.0, min(1.0, covariance / deviations))
