@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from ocw_mcp.adapters.feeds.archive.plan import fetch_request, plan_files
+from ocw_mcp.adapters.feeds.archive.plan import plan_files
 from ocw_mcp.app.cli.runs import parse_product
 from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.domain.market import Product
@@ -40,7 +40,7 @@ def fetch_and_print(
     from ocw_mcp.adapters.feeds.archive.fetch import ARCHIVE, fetch  # the client takes a while to import
 
     chosen = None if streams is None else [each.strip() for each in streams.split(",") if each.strip()]
-    plan = list(plan_files(fetch_request(symbol, first, last, parse_product(product) or Product.UM, interval, chosen)))
+    plan = plan_files(symbol, first, last, parse_product(product) or Product.UM, interval, chosen)
     came: list[Fetched] = []
     try:
         with _Bars(len(plan), quiet=as_json) as bars:

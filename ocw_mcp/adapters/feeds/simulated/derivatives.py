@@ -8,6 +8,7 @@ from ocw_mcp.adapters.feeds.simulated import parameters as p
 from ocw_mcp.adapters.feeds.simulated.paths import (
     Floats,
     Generator,
+    Memory,
     PricePath,
     decaying_sum,
     mean_reverting,
@@ -21,18 +22,6 @@ _MINUTES_PER_ROW = p.METRICS_EVERY // MINUTE
 _RATES = DAY // p.FUNDING_EVERY
 
 
-class SimulatedDerivativesState(NamedTuple):
-    """The values that a symbol's next day starts from."""
-
-    long_memory: float = 0.0
-    short_memory: float = 0.0
-    interest: float = 0.0
-    top_accounts: float = 0.0
-    top_positions: float = 0.0
-    accounts: float = 0.0
-    funding: float = 0.0
-
-
 class DerivativesDay(NamedTuple):
     """Logarithms of a day's five-minute rows, and its funding rates."""
 
@@ -44,42 +33,37 @@ class DerivativesDay(NamedTuple):
     rates: Floats
 
 
-def simulate_derivatives(
-    draw: Generator, model: p.SymbolModel, path: PricePath, before: SimulatedDerivativesState
-) -> tuple[DerivativesDay, SimulatedDerivativesState]:
-    """Return a day of positions that follow the price, and the state that the next day starts from."""
+def simulate_derivatives(draw: Generator, model: p.SymbolModel, path: PricePath, memory: Memory) -> DerivativesDay:
+    """Return a day of positions that follow the price, continued from the memory, which then holds its end."""
     moves = path.returns.reshape(ROWS, _MINUTES_PER_ROW).sum(axis=1)
     noise = draw.standard_normal((4, ROWS))
-    long_memory = decaying_sum(before.long_memory, moves, p.LONG_MEMORY, p.METRICS_EVERY)
-    short_memory = decaying_sum(before.short_memory, moves, p.SHORT_MEMORY, p.METRICS_EVERY)
+    long_memory = decaying_sum(memory, "long_memory", moves, p.LONG_MEMORY, p.METRICS_EVERY)
+    short_memory = decaying_sum(memory, "short_memory", moves, p.SHORT_MEMORY, p.METRICS_EVERY)
     trend = long_memory - short_memory
     usual = usual_deviation(model, p.METRICS_EVERY)
     liquidated = -p.LIQUIDATED * np.maximum(np.abs(moves) - p.LIQUIDATION_FROM * usual, 0.0)
-    interest = mean_reverting(before.interest, noise[0], p.INTEREST, p.METRICS_EVERY)
-    interest += decaying_sum(0.0, liquidated, p.INTEREST.half_life, p.METRICS_EVERY)
-    top_accounts = mean_reverting(before.top_accounts, noise[1], p.TOP_ACCOUNTS, p.METRICS_EVERY)
-    top_positions = mean_reverting(before.top_positions, noise[2], p.TOP_POSITIONS, p.METRICS_EVERY)
-    accounts = mean_reverting(before.accounts, noise[3], p.ACCOUNTS, p.METRICS_EVERY)
-    levels = mean_reverting(before.funding, draw.standard_normal(_RATES), p.FUNDING_LEVEL, p.FUNDING_EVERY)
-    trends = long_memory[ROWS // _RATES - 1 :: ROWS // _RATES] / _usual_trend(model)
+    interest = mean_reverting(memory, "interest", noise[0], p.INTEREST, p.METRICS_EVERY)
+    # The liquidations of earlier days are part of the interest that the memory holds.
+    interest += decaying_sum({}, "liquidated", liquidated, p.INTEREST.half_life, p.METRICS_EVERY)
+    memory["interest"] = float(interest[-1])
+    top_accounts = mean_reverting(memory, "top_accounts", noise[1], p.TOP_ACCOUNTS, p.METRICS_EVERY)
+    top_positions = mean_reverting(memory, "top_positions", noise[2], p.TOP_POSITIONS, p.METRICS_EVERY)
+    accounts = mean_reverting(memory, "accounts", noise[3], p.ACCOUNTS, p.METRICS_EVERY)
+    levels = mean_reverting(memory, "funding", draw.standard_normal(_RATES), p.FUNDING_LEVEL, p.FUNDING_EVERY)
+    # The trend is an exponential memory of a random walk, which has this long-run deviation.
+    usual_trend = usual_deviation(model, p.LONG_MEMORY) / float(np.sqrt(2 * np.log(2)))
+    trends = long_memory[ROWS // _RATES - 1 :: ROWS // _RATES] / usual_trend
     rest = np.sqrt(1 - p.FUNDING_LEVEL.deviation**2 - p.FUNDING_ON_TREND**2)
     scores = levels + p.FUNDING_ON_TREND * trends + rest * draw.standard_normal(_RATES)
     # More volatile symbols do not have wider ratios, so the trend counts in the usual moves of a calm symbol.
     slope = min(1.0, 0.66 / model.volatility)
-    day = DerivativesDay(
+    return DerivativesDay(
         interest=interest + p.INTEREST_ON_TREND * trend + p.INTEREST_AT_ONCE * short_memory,
         top_accounts=_bounded(top_accounts + slope * p.TOP_ACCOUNTS_ON_TREND * trend),
         top_positions=_bounded(top_positions),
         accounts=_bounded(accounts + slope * p.ACCOUNTS_ON_TREND * trend),
         rates=np.round(np.interp(scores, p.FUNDING_SCORES, model.funding) * 1e-4, 8),
     )
-    ends = (long_memory, short_memory, interest, top_accounts, top_positions, accounts, levels)
-    return day, SimulatedDerivativesState(*(float(each[-1]) for each in ends))
-
-
-def _usual_trend(model: p.SymbolModel) -> float:
-    """Return the long-run deviation of the trend: that of an exponential memory of a random walk."""
-    return usual_deviation(model, p.LONG_MEMORY) / float(np.sqrt(2 * np.log(2)))
 
 
 def _bounded(logs: Floats) -> Floats:

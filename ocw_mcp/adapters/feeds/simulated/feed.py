@@ -11,17 +11,15 @@ from ocw_mcp.adapters.feeds.simulated import parameters as p
 from ocw_mcp.adapters.feeds.simulated.candles import Columns, simulate_candles
 from ocw_mcp.adapters.feeds.simulated.derivatives import (
     DerivativesDay,
-    SimulatedDerivativesState,
     funding_of,
     metrics_of,
     simulate_derivatives,
 )
 from ocw_mcp.adapters.feeds.simulated.paths import (
     Floats,
+    Memory,
     PricePath,
-    PricePathState,
     RegimePath,
-    RegimePathState,
     generator,
     simulate_path,
     simulate_regimes,
@@ -40,20 +38,6 @@ OLDEST_DAYS = 14
 WARMUP_DAYS = 11
 """Days of history in the frames: they hold more than sixty candles of four hours."""
 SHORTEST, LONGEST = 5 * SECOND, HOUR
-
-
-class MarketState(NamedTuple):
-    """The state that a day starts from: a dozen numbers per symbol."""
-
-    regimes: RegimePathState
-    symbols: list[tuple[PricePathState, SimulatedDerivativesState]]
-
-
-class DayOutline(NamedTuple):
-    """A day before its candles are made: the cheap part, which the next day depends on."""
-
-    regimes: RegimePath
-    symbols: list[tuple[PricePath, DerivativesDay]]
 
 
 class SymbolDay(NamedTuple):
@@ -124,8 +108,9 @@ class SimulatedFeed:
         self._genesis = start - OLDEST_DAYS * DAY
         self._first_frame = start - warmup_days * DAY
         self._models = [p.symbol_model(symbol) for symbol in self.symbols]
-        states = [(PricePathState(float(np.log(m.price))), SimulatedDerivativesState()) for m in self._models]
-        self._first = self._latest = (0, MarketState(RegimePathState(), states))
+        self._first: tuple[int, dict[str, Memory]] = (0, {})
+        self._latest = self._first
+        """The number of the next day, and the memories at its begin: of the market (``), and of each symbol."""
         self._made: tuple[int, list[SymbolDay]] | None = None
 
     @property
@@ -200,32 +185,35 @@ class SimulatedFeed:
         if self._made is not None and self._made[0] == number:
             return self._made[1]
         place, state = self._latest if self._latest[0] <= number else self._first
-        while place < number:
-            state = self._outline(place, state)[1]
-            place += 1
-        outline, after = self._outline(number, state)
+        memories = {name: dict(memory) for name, memory in state.items()}
+        for each in range(place, number):
+            self._outline(each, memories)
+        market, outlines = self._outline(number, memories)
         midnight, days = self._genesis + number * DAY, []
-        for symbol, model, (path, derivatives) in zip(self.symbols, self._models, outline.symbols, strict=True):
+        for symbol, model, (path, derivatives) in zip(self.symbols, self._models, outlines, strict=True):
             draw = generator(self._seed, number, f"candles {symbol}")
-            columns, minutes = simulate_candles(draw, model, outline.regimes, path, self.interval)
+            columns, minutes = simulate_candles(draw, model, market, path, self.interval)
             metrics = metrics_of(symbol, model, derivatives, minutes, midnight)
             days.append(SymbolDay(model, path, columns, metrics, funding_of(symbol, derivatives, midnight)))
-        self._latest, self._made = (number + 1, after), (number, days)
+        self._latest, self._made = (number + 1, memories), (number, days)
         return days
 
-    def _outline(self, number: int, before: MarketState) -> tuple[DayOutline, MarketState]:
-        """Return a day's outline, and the state that it ends in."""
-        weekday = ((self._genesis // DAY + number) + 3) % 7  # 1970 began on a Thursday
+    def _outline(
+        self, number: int, memories: dict[str, Memory]
+    ) -> tuple[RegimePath, list[tuple[PricePath, DerivativesDay]]]:
+        """Return a day before its candles are made: the cheap part, which the next day depends on.
+
+        The memories, from which the day continues, hold its end afterwards.
+        """
+        weekday = (self._genesis // DAY + number + 3) % 7  # 1970 began on a Thursday
         # The purpose of a generator is part of its seed: another word here would make another market.
-        market, regimes = simulate_regimes(generator(self._seed, number, "weather"), weekday, before.regimes)
-        days, states = [], []
-        for symbol, model, (earlier, positions) in zip(self.symbols, self._models, before.symbols, strict=True):
-            draw = generator(self._seed, number, f"path {symbol}")
-            path, path_state = simulate_path(draw, model, market, earlier)
-            derivatives, derivatives_state = simulate_derivatives(draw, model, path, positions)
-            days.append((path, derivatives))
-            states.append((path_state, derivatives_state))
-        return DayOutline(market, days), MarketState(regimes, states)
+        market = simulate_regimes(generator(self._seed, number, "weather"), weekday, memories.setdefault("", {}))
+        outlines = []
+        for symbol, model in zip(self.symbols, self._models, strict=True):
+            draw, memory = generator(self._seed, number, f"path {symbol}"), memories.setdefault(symbol, {})
+            path = simulate_path(draw, model, market, memory)
+            outlines.append((path, simulate_derivatives(draw, model, path, memory)))
+        return market, outlines
 
 
 def _rows_of(columns: tuple[Floats, ...]) -> Iterator[tuple[Any, ...]]:

@@ -13,6 +13,8 @@ from ocw_mcp.adapters.feeds.simulated import parameters as p
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 
 Floats = npt.NDArray[np.float64]
+Memory = dict[str, float]
+"""The last value of each process by its name, from which the next day continues; 0 for a process without one."""
 
 MINUTES = DAY // MINUTE
 YEAR_MINUTES = 365 * MINUTES
@@ -35,35 +37,25 @@ def _powers(half_life: int, step: int, count: int) -> tuple[Floats, Floats]:
     return keep**exponents, keep**-exponents
 
 
-def decaying_sum(before: float, inflow: Floats, half_life: int, step: int) -> Floats:
-    """Return `y[t] = keep · y[t-1] + inflow[t]` with `y[-1] = before`; `half_life` and `step` are in ms.
+def decaying_sum(memory: Memory, name: str, inflow: Floats, half_life: int, step: int) -> Floats:
+    """Return `y[t] = keep · y[t-1] + inflow[t]`, continued from the memory; `half_life` and `step` are in ms.
 
     The closed form sums `inflow[t] / keep^t`. It is accurate while the half-life is longer than a thousandth of the
     block.
     """
     fading, growing = _powers(half_life, step, len(inflow))
-    result: Floats = fading * (before + np.cumsum(inflow * growing))
+    result: Floats = fading * (memory.get(name, 0.0) + np.cumsum(inflow * growing))
+    memory[name] = float(result[-1])
     return result
 
 
-def mean_reverting(before: float, noise: Floats, process: p.MeanReversion, step: int) -> Floats:
-    """Return a process that continues from `before`, driven by standard normal noise.
+def mean_reverting(memory: Memory, name: str, noise: Floats, process: p.MeanReversion, step: int) -> Floats:
+    """Return a process that continues from the memory, driven by standard normal noise. `step` is in ms.
 
-    Its standard deviation stays that of `process`. `step` is in ms.
+    Its standard deviation stays that of `process`.
     """
     keep = 0.5 ** (step / process.half_life)
-    return decaying_sum(before, noise * (process.deviation * (1 - keep * keep) ** 0.5), process.half_life, step)
-
-
-class RegimePathState(NamedTuple):
-    """The values that the next day starts from."""
-
-    regime: int = 1
-    burst: float = 0.0
-    fast: float = 0.0
-    medium: float = 0.0
-    slow: float = 0.0
-    volume: float = 0.0
+    return decaying_sum(memory, name, noise * (process.deviation * (1 - keep * keep) ** 0.5), process.half_life, step)
 
 
 class RegimePath(NamedTuple):
@@ -137,26 +129,27 @@ def draw_jumps(draw: Generator, per_day: float, season: Floats) -> Floats:
     return jumps
 
 
-def simulate_regimes(draw: Generator, weekday: int, before: RegimePathState) -> tuple[RegimePath, RegimePathState]:
-    """Return the market's day, and the state that the next day starts from."""
-    regime, levels = before.regime, []
+def simulate_regimes(draw: Generator, weekday: int, memory: Memory) -> RegimePath:
+    """Return the market's day, continued from the memory, which then holds the end of the day."""
+    regime, levels, last_medium = int(memory.get("regime", 1)), [], memory.get("medium", 0.0)
     for leaves, turns in draw.random((DAY // HOUR, 2)).tolist():
         if leaves < HOUR / p.REGIME_DURATIONS[regime]:
             cumulative = np.cumsum(p.REGIME_TRANSITIONS[regime])
             regime = min(int(np.searchsorted(cumulative, turns, side="right")), len(cumulative) - 1)
         levels.append(p.REGIME_LEVELS[regime])
+    memory["regime"] = regime
     noise, burst, fast, medium, flicker, volume = draw.standard_normal((6, MINUTES))
     medium = p.LEVERAGE * noise + np.sqrt(1 - p.LEVERAGE**2) * medium
-    slow = mean_reverting(before.slow, draw.standard_normal(DAY // HOUR), p.SLOW, HOUR)
-    bursts = mean_reverting(before.burst, burst, p.BURST, MINUTE)
-    fasts = mean_reverting(before.fast, fast, p.FAST, MINUTE)
-    mediums = mean_reverting(before.medium, medium, p.MEDIUM, MINUTE)
-    volumes = mean_reverting(before.volume, volume, p.MARKET_VOLUME, MINUTE)
+    slow = mean_reverting(memory, "slow", draw.standard_normal(DAY // HOUR), p.SLOW, HOUR)
+    bursts = mean_reverting(memory, "burst", burst, p.BURST, MINUTE)
+    fasts = mean_reverting(memory, "fast", fast, p.FAST, MINUTE)
+    mediums = mean_reverting(memory, "medium", medium, p.MEDIUM, MINUTE)
+    volumes = mean_reverting(memory, "volume", volume, p.MARKET_VOLUME, MINUTE)
     level = np.repeat(levels + slow, HOUR // MINUTE)
     factor = season(weekday)
     # The volatility of a minute is known before the minute: the effect of its own return starts at the next one.
-    known = np.concatenate(([before.medium], mediums[:-1]))
-    market = RegimePath(
+    known = np.concatenate(([last_medium], mediums[:-1]))
+    return RegimePath(
         noise=noise,
         slowly=level + known + np.log(factor) - log_normalisation(),
         burst=bursts,
@@ -166,26 +159,12 @@ def simulate_regimes(draw: Generator, weekday: int, before: RegimePathState) -> 
         volume=volumes,
         season=factor,
     )
-    last = (float(each[-1]) for each in (bursts, fasts, mediums, slow, volumes))
-    return market, RegimePathState(regime, *last)
 
 
-def aftershocks(before: float, jumps: Floats, size: float, half_life: int) -> Floats:
+def aftershocks(memory: Memory, name: str, jumps: Floats, size: float, half_life: int) -> Floats:
     """Return the log volatility that jumps add from the next minute on, proportional to the root of their size."""
     inflow = size * np.sqrt(np.abs(jumps) / p.JUMP_LEAST)
-    return decaying_sum(before, inflow, half_life, MINUTE)
-
-
-class PricePathState(NamedTuple):
-    """The values that a symbol's next day starts from."""
-
-    level: float
-    """Natural logarithm of the price."""
-    burst: float = 0.0
-    fast: float = 0.0
-    aftershock: float = 0.0
-    tremor: float = 0.0
-    volume: float = 0.0
+    return decaying_sum(memory, name, inflow, half_life, MINUTE)
 
 
 class PricePath(NamedTuple):
@@ -207,30 +186,29 @@ class PricePath(NamedTuple):
     """Log volume that activity does not explain, and that lasts for minutes."""
 
 
-def simulate_path(
-    draw: Generator, model: p.SymbolModel, market: RegimePath, before: PricePathState
-) -> tuple[PricePath, PricePathState]:
-    """Return a symbol's day in the given market, and the state that the next day starts from."""
+def simulate_path(draw: Generator, model: p.SymbolModel, market: RegimePath, memory: Memory) -> PricePath:
+    """Return a symbol's day in the given market, continued from the memory, which then holds the end of the day."""
+    log_price = float(np.log(model.price))
+    level, last_shock = memory.get("level", log_price), memory.get("aftershock", 0.0) + memory.get("tremor", 0.0)
     noise, burst, fast, flicker, volume = draw.standard_normal((5, MINUTES))
     jumps = model.load * market.jumps + draw_jumps(draw, p.OWN_JUMPS, market.season)
-    bursts = mean_reverting(before.burst, burst, p.BURST, MINUTE)
-    fasts = mean_reverting(before.fast, fast, p.FAST, MINUTE)
-    volumes = mean_reverting(before.volume, volume, p.SYMBOL_VOLUME, MINUTE)
-    shocks = aftershocks(before.aftershock, jumps, p.AFTERSHOCK, p.AFTERSHOCK_HALF_LIFE)
-    tremors = aftershocks(before.tremor, jumps, p.TREMOR, p.TREMOR_HALF_LIFE)
+    bursts = mean_reverting(memory, "burst", burst, p.BURST, MINUTE)
+    fasts = mean_reverting(memory, "fast", fast, p.FAST, MINUTE)
+    volumes = mean_reverting(memory, "volume", volume, p.SYMBOL_VOLUME, MINUTE)
+    shocks = aftershocks(memory, "aftershock", jumps, p.AFTERSHOCK, p.AFTERSHOCK_HALF_LIFE)
+    tremors = aftershocks(memory, "tremor", jumps, p.TREMOR, p.TREMOR_HALF_LIFE)
     shared, own = np.sqrt(1 - p.OWN), np.sqrt(p.OWN)
-    after_jumps = np.concatenate(([before.aftershock + before.tremor], (shocks + tremors)[:-1]))
+    after_jumps = np.concatenate(([last_shock], (shocks + tremors)[:-1]))
     unusual = market.slowly + shared * (market.burst + market.fast) + own * (bursts + fasts) + after_jumps
     flickers = p.FLICKER * (shared * market.flicker + own * flicker)
     usual = model.volatility / np.sqrt(YEAR_MINUTES)
     deviation = usual * np.exp(unusual)
     inner = deviation * np.exp(flickers)
     mixed = model.load * market.noise + np.sqrt(1 - model.load**2) * noise
-    pull = _PULL * (np.log(model.price) - before.level)
+    pull = _PULL * (log_price - level)
     returns = mixed * inner + jumps * deviation + pull
-    path = PricePath(before.level, returns, deviation, flickers, p.INNER_DEVIATION * inner, unusual, volumes)
-    last = (float(each[-1]) for each in (bursts, fasts, shocks, tremors, volumes))
-    return path, PricePathState(before.level + float(np.sum(returns)), *last)
+    memory["level"] = level + float(np.sum(returns))
+    return PricePath(level, returns, deviation, flickers, p.INNER_DEVIATION * inner, unusual, volumes)
 
 
 def usual_deviation(model: p.SymbolModel, span: int) -> float:

@@ -208,13 +208,7 @@ def _checked(cells: list[str], width: int, grid: int) -> tuple[int, float, float
     """
     right = len(cells) in COLUMNS and len(cells) == width
     require_columns(cells, right, width if width in COLUMNS else "12, or 6 without close_time and the rest")
-    try:
-        opens_at = _open_ms(cells[0])
-    except ValueError:
-        raise ValueError(
-            f"open_time {shown(cells[0])} is not a whole number of milliseconds; expected ms or µs since 1970"
-        ) from None
-    time_of("open_time", cells[0], opens_at)
+    opens_at = time_of("open_time", cells[0], _open_ms)
     if opens_at % grid:
         raise _OffGridError(
             f"open_time {iso(opens_at)} is not a multiple of {span_name(grid)}; expected candles on that grid"

@@ -27,7 +27,6 @@ _METRICS = (
     "count_long_short_ratio",
     "sum_taker_long_short_vol_ratio",
 )
-_VALUES = len(_METRICS) - 2
 _FUNDING = ("calc_time", "funding_interval_hours", "last_funding_rate")
 _SMALLEST, _LARGEST_RATIO, _LARGEST_AMOUNT = 1e-9, 1e6, 1e18
 """No market has figures beyond these; a broken file, or one of another kind, does."""
@@ -50,12 +49,15 @@ def read_metrics(
     new = {file.name for file in files if file.starts is not None and file.starts >= begins_from}
 
     def make(cells: list[str], name: str, following: str) -> Metrics:
-        row = _metrics(symbol, cells)
-        begins = row.at > begins_from
-        if row.at == begins_from and name not in old:
+        stamp = _time(cells[0])
+        if cells[1].strip().upper() != symbol:
+            raise ValueError(f"the row is of {shown(cells[1])}; expected {symbol} as the file's name says")
+        figures = [_figure(column, cell) for column, cell in zip(_METRICS[2:], cells[2:], strict=True)]
+        begins = stamp > begins_from
+        if stamp == begins_from and name not in old:
             # A file without a date may hold both: the end of the last old five minutes, then the new beginning.
             begins = name in new or following.split(",")[0] != cells[0] or following.split(",") == cells
-        return msgspec.structs.replace(row, at=row.at + METRICS_EVERY) if begins else row
+        return Metrics(symbol, stamp + METRICS_EVERY if begins else stamp, *figures)
 
     def needs_next(line: str) -> bool:
         try:
@@ -63,7 +65,7 @@ def read_metrics(
         except ValueError:
             return False
 
-    return _read(files, METRICS, make, after, counters, needs_next)
+    return _read(files, METRICS, _METRICS, make, after, counters, needs_next)
 
 
 def read_funding(
@@ -74,12 +76,27 @@ def read_funding(
     The exchange sometimes stamps a settlement some milliseconds late. Such a stamp is rounded up to a whole second,
     never down, so that no rate is known too early. Raises TapeError as `read_metrics` does.
     """
-    return _read(files, FUNDING, lambda cells, _name, _following: _funding(symbol, cells), after, counters)
+
+    def make(cells: list[str], _name: str, _following: str) -> Funding:
+        at = _settled(cells[0])
+        try:
+            hours = int(cells[1])
+        except ValueError:
+            hours = 0
+        if not 1 <= hours <= 24:
+            raise ValueError(f"the funding interval {shown(cells[1])} is not between 1 and 24; expected whole hours")
+        rate = number_of("rate", cells[2], "a share such as 0.0001")
+        if not abs(rate) < _RATE_BOUND:
+            raise ValueError(f"the rate {rate} is a whole notional or more; expected a share such as 0.0001")
+        return Funding(symbol, at, rate, hours)
+
+    return _read(files, FUNDING, _FUNDING, make, after, counters)
 
 
 def _read(
     files: Sequence[TapeFile],
     layout: Layout,
+    columns: tuple[str, ...],
     make: Callable[[list[str], str, str], Row],
     after: int | None,
     counters: RowCounts,
@@ -90,7 +107,9 @@ def _read(
     place = ("", 0)
     for name, number, line, following in _with_next(in_order(files, layout, counters), needs_next):
         try:
-            row = make(line.replace('"', "").split(","), name, following.replace('"', ""))
+            cells = line.replace('"', "").split(",")
+            require_columns(cells, len(cells) == len(columns), f"{len(columns)}: {','.join(columns)}")
+            row = make(cells, name, following.replace('"', ""))
             if last is not None and row.at <= last.at:
                 if row != last:
                     raise ValueError(order_fault(row.at, last.at, *place))
@@ -99,8 +118,7 @@ def _read(
         except ValueError as fault:
             counters.leave_out(name, number, str(fault))
             continue
-        if isinstance(row, Metrics):
-            counters.empty += _VALUES - sum(getattr(row, each) is not None for each in row.__struct_fields__[2:])
+        counters.empty += msgspec.structs.astuple(row).count(None)
         last, place = row, (name, number)
         if after is None or row.at > after:
             yield row
@@ -124,29 +142,6 @@ def _with_next(
         yield (*held, "")
 
 
-def _metrics(symbol: str, cells: list[str]) -> Metrics:
-    require_columns(cells, len(cells) == len(_METRICS), f"{len(_METRICS)}: {','.join(_METRICS)}")
-    at = _time(cells[0])
-    if cells[1].strip().upper() != symbol:
-        raise ValueError(f"the row is of {shown(cells[1])}; expected {symbol} as the file's name says")
-    return Metrics(symbol, at, *(_figure(name, cell) for name, cell in zip(_METRICS[2:], cells[2:], strict=True)))
-
-
-def _funding(symbol: str, cells: list[str]) -> Funding:
-    require_columns(cells, len(cells) == len(_FUNDING), f"{len(_FUNDING)}: {','.join(_FUNDING)}")
-    at = _settled(cells[0])
-    try:
-        hours = int(cells[1])
-    except ValueError:
-        hours = 0
-    if not 1 <= hours <= 24:
-        raise ValueError(f"the funding interval {shown(cells[1])} is not between 1 and 24; expected whole hours")
-    rate = number_of("rate", cells[2], "a share such as 0.0001")
-    if not abs(rate) < _RATE_BOUND:
-        raise ValueError(f"the rate {rate} is a whole notional or more; expected a share such as 0.0001")
-    return Funding(symbol, at, rate, hours)
-
-
 def _time(cell: str) -> int:
     """Return a time such as `2026-03-22 00:05:00` (UTC), or in whole ms, in ms. Raises ValueError."""
     if cell.isdecimal():
@@ -155,26 +150,17 @@ def _time(cell: str) -> int:
         time = datetime.fromisoformat(cell)
     except ValueError:
         raise ValueError(f"create_time {shown(cell)} is not a time; expected one such as 2026-03-22 00:05:00") from None
-    return _within(cell, round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * SECOND))
+    utc = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return _stamp(cell, lambda _: round(utc.timestamp() * SECOND))
 
 
-def _stamp(cell: str) -> int:
-    try:
-        at = int(cell)
-    except ValueError:
-        raise ValueError(
-            f"the time {shown(cell)} is not a whole number of milliseconds; expected ms since 1970"
-        ) from None
-    return _within(cell, at)
+def _stamp(cell: str, parse: Callable[[str], int] = int) -> int:
+    return time_of("the time", cell, parse, "ms since 1970", ", or a date")
 
 
 def _settled(cell: str) -> int:
-    """Return a stamp rounded up to a whole second, in ms. Raises ValueError."""
+    """Return the time of a settlement, rounded up to a whole second, in ms. Raises ValueError."""
     return -(-_stamp(cell) // SECOND) * SECOND
-
-
-def _within(cell: str, at: int) -> int:
-    return time_of("the time", cell, at, "ms since 1970, or a date")
 
 
 def _figure(name: str, cell: str) -> float | None:

@@ -1,5 +1,6 @@
 """How a tape is read, which rows are believable, and the faults that reading finds: rows left out, discontinuities."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -157,10 +158,19 @@ def require_columns(cells: list[str], right: bool, expected: object) -> None:
         raise ValueError(f"the row has {len(cells)} column{'s' * (len(cells) != 1)}; expected {expected}")
 
 
-def time_of(name: str, cell: str, at: int, expected: str = "ms or µs since 1970") -> int:
-    """Return the time `at` (ms) that a cell gives. Raises ValueError if it is not believable."""
+def time_of(
+    name: str, cell: str, parse: Callable[[str], int], expected: str = "ms or µs since 1970", otherwise: str = ""
+) -> int:
+    """Return the time (ms) that `parse` reads from a cell. Raises ValueError for none, or one that is not believable.
+
+    `expected` are the units of whole numbers; `otherwise` adds the other forms of a time to the message.
+    """
+    try:
+        at = parse(cell)
+    except ValueError:
+        raise ValueError(f"{name} {shown(cell)} is not a whole number of milliseconds; expected {expected}") from None
     if not EARLIEST <= at < LATEST:
-        raise ValueError(f"{name} {shown(cell)} is not between 2009 and 2100; expected {expected}")
+        raise ValueError(f"{name} {shown(cell)} is not between 2009 and 2100; expected {expected}{otherwise}")
     return at
 
 

@@ -162,13 +162,7 @@ def _check(cells: list[str], width: int) -> None:
         number = -1
     if not 0 <= number < 1 << _ID_BITS:
         raise ValueError(f"{_FIRST} {shown(cells[0])} is not an id; expected a whole number")
-    try:
-        at = _ms(cells[5])
-    except ValueError:
-        raise ValueError(
-            f"the time {shown(cells[5])} is not a whole number of milliseconds; expected ms or µs since 1970"
-        ) from None
-    time_of("the time", cells[5], at)
+    time_of("the time", cells[5], _ms)
     for name, cell in (("price", cells[1]), ("quantity", cells[2])):
         amount = number_of(name, cell)
         if not 0.0 <= amount < inf or (name == "price" and amount == 0):
