@@ -52,21 +52,16 @@ TICK_S: Final = 0.001
 DAYS: Final = 7
 MONTH_DAYS: Final = 30
 ASSUMED_OUTPUT: Final = 800
-_MILLION = 1_000_000
 
 
 def measure() -> dict[str, Any]:
     """Return sizes of the request, rounds, costs of a decision and of a month, and own time. It takes some minutes."""
-    prices = cache_prices(MODEL, START)
+    prices, a_million = cache_prices(MODEL, START), 1_000_000
+    usd = {"in": prices.plain, "read": prices.read} | {f"written_{ttl}": prices.written[ttl] for ttl in ("5m", "1h")}
+    out = float(cost(TokenUsage(output=1_000), MODEL, START) * 1_000)
     return {
         "model": MODEL,
-        "usd_per_million": {
-            "in": float(prices.plain * _MILLION),
-            "read": float(prices.read * _MILLION),
-            "written_5m": float(prices.written["5m"] * _MILLION),
-            "written_1h": float(prices.written["1h"] * _MILLION),
-            "out": float(cost(TokenUsage(output=1_000), MODEL, START) * 1_000),
-        },
+        "usd_per_million": {name: float(each * a_million) for name, each in usd.items()} | {"out": out},
         "characters_a_token_estimated": CHARS_A_TOKEN,
         **asyncio.run(_decisions()),
         "month": asyncio.run(_month()),
@@ -116,11 +111,7 @@ async def _request(seat: Seat) -> dict[str, Any]:
     await seat.seated(model).decide(_wake(1))
     sizes = characters(model.body)
     own, prototype = sizes["system"] + sizes["context"] + sizes["memory"], sum(PROTOTYPE.values())
-    return {
-        "system": sizes["system"],
-        "context": sizes["context"],
-        "memory": sizes["memory"],
-        "tools": sizes["tools"],
+    return {name: sizes[name] for name in ("system", "context", "memory", "tools")} | {
         "without_tools": own,
         "with_tools": own + sizes["tools"],
         "prototype": prototype,
@@ -175,12 +166,12 @@ async def _overhead(seat: Seat, calls: tuple[ToolCall, ...]) -> dict[str, float]
         began, its_own = clock.wall_ms(), model.own_ms
         await decider.decide(request)
         durations.append(clock.wall_ms() - began - (model.own_ms - its_own))
-    delays.end()
+    stalls = delays.end()
     durations.sort()
     return {
         "p50_ms": round(median(durations), 2),
         "p99_ms": round(durations[len(durations) * 99 // 100], 2),
-        "loop_stall_p999_ms": round(delays.percentile(0.999), 2),
+        "loop_stall_p999_ms": round(stalls[int(len(stalls) * 0.999)], 2),
     }
 
 
@@ -192,13 +183,10 @@ class LoopDelay:
         self._delays_ms: list[float] = []
         self._wait()
 
-    def end(self) -> None:
-        """Stop measuring."""
+    def end(self) -> list[float]:
+        """Stop measuring. Return the delays in ms, sorted."""
         self._next.cancel()
-
-    def percentile(self, share: float) -> float:
-        """Return the delay (ms) that the given share of the callbacks does not exceed."""
-        return sorted(self._delays_ms)[int(len(self._delays_ms) * share)]
+        return sorted(self._delays_ms)
 
     def _wait(self) -> None:
         self._next = self._loop.call_later(TICK_S, self._tick, self._loop.time() + TICK_S)

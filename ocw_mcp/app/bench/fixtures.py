@@ -1,17 +1,25 @@
-"""What several measurements share: an engine configuration, and frames of the simulated market in memory."""
+"""What several measurements share: an engine configuration, a new book, and frames of the market in memory."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+import tempfile
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 
+from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.app.compose import START_EQUITY
+from ocw_mcp.agent.decider import ClaudeDecider
+from ocw_mcp.app.compose import START_EQUITY, WiredRun, stamp
 from ocw_mcp.app.markets import SIMULATED, open_market
-from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts
 from ocw_mcp.domain.market import Frame, MarketIdentity, Product
 from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.protocols import Clock, Feed
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.config import EngineConfig
 
+BOOK = "bench0"
 SYMBOL = "BTCUSDT"
 
 
@@ -31,6 +39,22 @@ def paper_config(symbols: tuple[str, ...], policies: Policies | None = None) -> 
         agent="none",
         instruments=PaperVenue(Product.UM, START_EQUITY, 5 * MINUTE).instrument,
     )
+
+
+@contextmanager
+def open_book(
+    market: Feed,
+    policies: LoadedPolicies,
+    agent: str = "rules",
+    make_decider: Callable[[Clock], ClaudeDecider] | None = None,
+) -> Iterator[tuple[WiredRun, Path]]:
+    """Open a new book in a temporary directory; yield the run and the directory."""
+    with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
+        directory = Path(name)
+        with closing(SqliteStore.open(directory, stamp(market), book_id=BOOK, created_at=0)) as store:
+            commands = CommandFiles(directory, lambda problem: None)
+            prompts = load_prompts(None)
+            yield WiredRun(market, agent, policies, prompts, store, commands, make_decider=make_decider), directory
 
 
 class FramesInMemory:

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -23,13 +22,12 @@ from mcp.server.mcpserver import MCPServer
 
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.address import Address, read_address
-from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.control.tokens import add_token
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
-from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.app.compose import WiredRun, stamp
+from ocw_mcp.app.bench.fixtures import open_book
+from ocw_mcp.app.compose import WiredRun
 from ocw_mcp.app.listen import ListenAddress
-from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.serve import facade_of, serve_engine
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.interfaces.mcp.results import SnapshotResult
@@ -61,31 +59,20 @@ _Call = Callable[[], Awaitable[Any]]
 
 def measure() -> dict[str, Any]:
     """Return the ratios to the SDK and the response times with 50 clients. This takes some minutes."""
-    with tempfile.TemporaryDirectory(prefix="ocw-bench-") as directory:
-        return asyncio.run(_measure(Path(directory)))
+    with open_book(SimulatedFeed(1), load_policies(None)) as (book, directory):
+        return asyncio.run(_measure(book, directory)) | _starts(directory)
 
 
-async def _measure(directory: Path) -> dict[str, Any]:
-    book = _book(directory)
-    try:
-        await book.run.run(__version__, BOOK_HOURS * HOUR)
-        facade = facade_of(book, directory)
-        found = await _in_process(facade)
-        async with serve_engine(ListenAddress("127.0.0.1", 0), facade, directory):
-            address = read_address(directory)
-            assert address is not None
-            found |= await _many_clients(address, [add_token(directory, "read", None, 0)[0] for _ in range(TOKENS)])
-            found |= await _over_stdio(directory, address)
-    finally:
-        book.store.close()
-    return found | await asyncio.to_thread(_starts, directory)
-
-
-def _book(directory: Path) -> WiredRun:
-    feed = SimulatedFeed(1)
-    store = SqliteStore.open(directory, stamp(feed), book_id="bench0", created_at=0)
-    commands = CommandFiles(directory, lambda problem: None)
-    return WiredRun(feed, "rules", load_policies(None), load_prompts(None), store, commands)
+async def _measure(book: WiredRun, directory: Path) -> dict[str, Any]:
+    await book.run.run(__version__, BOOK_HOURS * HOUR)
+    facade = facade_of(book, directory)
+    found = await _in_process(facade)
+    async with serve_engine(ListenAddress("127.0.0.1", 0), facade, directory):
+        address = read_address(directory)
+        assert address is not None
+        found |= await _many_clients(address, [add_token(directory, "read", None, 0)[0] for _ in range(TOKENS)])
+        found |= await _over_stdio(directory, address)
+    return found
 
 
 async def _in_process(facade: Facade) -> dict[str, Any]:

@@ -5,21 +5,16 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import talib
 
-from ocw_mcp.adapters.control.commands import CommandFiles
-from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.app.bench.fixtures import FramesInMemory, record
-from ocw_mcp.app.compose import WiredRun, stamp
-from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts
+from ocw_mcp.app.bench.fixtures import FramesInMemory, open_book, record
+from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies
 from ocw_mcp.runtime.clock import SimulatedClock
 
 CANDLES: Final = 40_000
@@ -97,16 +92,10 @@ def measure_memory() -> dict[str, Any]:
 
 def _us_per_candle(market: FramesInMemory, policies: LoadedPolicies, last: int | None = None) -> float:
     """Return the microseconds per candle of one run in a new book, over all frames or over the `last` ones."""
-    with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
-        directory = Path(name)
-        store = SqliteStore.open(directory, stamp(market), book_id="bench0", created_at=0)
-        try:
-            book = WiredRun(market, "rules", policies, load_prompts(None), store, CommandFiles(directory))
-            candles = market.timed(last or len(market.recorded), book.clock.wall_ms)
-            asyncio.run(book.run.run("bench"))
-            return (book.clock.wall_ms() - market.started) * 1_000 / candles
-        finally:
-            store.close()
+    with open_book(market, policies) as (book, _):
+        candles = market.timed(last or len(market.recorded), book.clock.wall_ms)
+        asyncio.run(book.run.run("bench"))
+        return (book.clock.wall_ms() - market.started) * 1_000 / candles
 
 
 def _us_of_backtesting_py(market: FramesInMemory) -> float:

@@ -1,18 +1,14 @@
 """A book on the simulated market, with Claude's decider, a stand-in for the model and a full diary."""
 
-import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from mcp import Client
 
 from ocw_mcp import __version__
-from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
-from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
 from ocw_mcp.agent.memory.diary import (
     LONGEST_DIGEST,
@@ -30,9 +26,10 @@ from ocw_mcp.agent.memory.situations import situations
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
+from ocw_mcp.app.bench.fixtures import BOOK, open_book
 from ocw_mcp.app.bench.stand_in import StandIn
 from ocw_mcp.app.claude import MODEL
-from ocw_mcp.app.compose import WiredRun, stamp
+from ocw_mcp.app.compose import WiredRun
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_prompts
 from ocw_mcp.app.serve import facade_of
 from ocw_mcp.domain.money import ZERO
@@ -43,24 +40,14 @@ from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import DAY, HOUR, utc_day
 from ocw_mcp.interfaces.mcp.server import build
 
-BOOK: Final = "bench0"
 WORDS: Final = "The trend of the hour held, and the stop lay where it had to; what came after was not foreseen. "
 
 
-class Seat:
-    """A book, the MCP client through which deciders read it, and their memory."""
+class Seat(NamedTuple):
+    """A book, and a function that returns a new decider for it with a full budget, given the stand-in for the model."""
 
-    def __init__(self, book: WiredRun, client: Client, policies: LoadedPolicies, memory: Memory) -> None:
-        self.book = book
-        self._client = client
-        self._policies = policies
-        self._memory = memory
-
-    def seated(self, model: StandIn) -> ClaudeDecider:
-        """Return a new decider for this book, with the full budget of a day."""
-        decider = _decider(model, self._policies, self.book.clock)
-        decider.attach(EngineAccess(self._client, lambda: (ZERO, ZERO), self._memory))
-        return decider
+    book: WiredRun
+    seated: Callable[[StandIn], ClaudeDecider]
 
 
 @asynccontextmanager
@@ -68,43 +55,37 @@ async def open_seat(
     feed: SimulatedFeed, policies: LoadedPolicies, model: StandIn | None = None, diary: Diary | None = None
 ) -> AsyncIterator[Seat]:
     """Open a book with a diary, for which a model decides, or the rules if there is no model."""
-    with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
-        directory = Path(name)
-        store = SqliteStore.open(directory, stamp(feed), book_id=BOOK, created_at=0)
-        commands = CommandFiles(directory, lambda problem: None)
-
-        def thinks(clock: Clock) -> ClaudeDecider:
-            assert model is not None
-            model.clock = clock
-            return _decider(model, policies, clock)
-
-        try:
-            agent, made = ("rules", None) if model is None else (CLAUDE, thinks)
-            book = WiredRun(feed, agent, policies, load_prompts(None), store, commands, make_decider=made)
-            facade = facade_of(book, directory)
-            server = build(lambda: facade, __version__)
-            server.name_in_process = CLAUDE
-            save_memory(directory, MemoryState(BOOK, diary=diary or Diary()))
-            spending, writer = SpendingLog(directory, BOOK), None if model is None else _writer(model, policies)
-            memory = Memory(directory, BOOK, facade.history, policies.policies.rules, writer, spending=spending)
-            async with Client(server) as client:
-                if isinstance(book.decider, ClaudeDecider):
-                    book.decider.attach(EngineAccess(client, facade.thinking_spent_usd, memory, spending))
-                yield Seat(book, client, policies, memory)
-            await memory.close()
-        finally:
-            store.close()
-
-
-def _writer(model: StandIn, policies: LoadedPolicies) -> Writer:
     prompts = load_prompts(None)
-    return Writer(model, Prompts(prompts.texts, policies.policies), prompts.hash, WriterTerms(model=MODEL))
+    texts = Prompts(prompts.texts, policies.policies)
 
+    def decider(model: StandIn, clock: Clock) -> ClaudeDecider:
+        return ClaudeDecider(model, texts, policies.policies, clock, MODEL)
 
-def _decider(model: StandIn, policies: LoadedPolicies, clock: Clock) -> ClaudeDecider:
-    """Return Claude's decider with a stand-in for the model."""
-    texts = Prompts(load_prompts(None).texts, policies.policies)
-    return ClaudeDecider(model, texts, policies.policies, clock, MODEL)
+    def thinks(clock: Clock) -> ClaudeDecider:
+        assert model is not None
+        model.clock = clock
+        return decider(model, clock)
+
+    agent, made = ("rules", None) if model is None else (CLAUDE, thinks)
+    with open_book(feed, policies, agent, made) as (book, directory):
+        facade = facade_of(book, directory)
+        server = build(lambda: facade, __version__)
+        server.name_in_process = CLAUDE
+        save_memory(directory, MemoryState(BOOK, diary=diary or Diary()))
+        spending = SpendingLog(directory, BOOK)
+        writer = None if model is None else Writer(model, texts, prompts.hash, WriterTerms(model=MODEL))
+        memory = Memory(directory, BOOK, facade.history, policies.policies.rules, writer, spending=spending)
+        async with Client(server) as client:
+            if isinstance(book.decider, ClaudeDecider):
+                book.decider.attach(EngineAccess(client, facade.thinking_spent_usd, memory, spending))
+
+            def seated(model: StandIn) -> ClaudeDecider:
+                made = decider(model, book.clock)
+                made.attach(EngineAccess(client, lambda: (ZERO, ZERO), memory))
+                return made
+
+            yield Seat(book, seated)
+        await memory.close()
 
 
 def full_diary(shown: Snapshot, rules: RulesPolicy) -> Diary:

@@ -85,20 +85,15 @@ class StandIn:
         bills = {}
         kept: Ttl | None = request.body["system"][0].get("cache_control", {}).get("ttl")
         for name in ("tools", "system"):
-            if kept is None:
-                bills[name] = TokenUsage(plain=tokens[name])
-            else:
-                bills[name] = _read_or_written(tokens[name], tokens[name] if now < self._cached_until else 0, kept)
+            known = tokens[name] if kept is not None and now < self._cached_until else 0
+            bills[name] = _bill(tokens[name], known, kept)
         if kept is not None:
             self._cached_until = now + LIFETIME_MS[kept]
         # A marked turn is cached together with all turns before it; later turns are billed as plain input.
         marks = ["cache_control" in turn["content"][-1] for turn in request.body["messages"]]
         for name in IN_TURNS:
             known = self._cached_turns.get(name, 0) if any(marks) else 0
-            if marks[-1]:
-                bills[name] = _read_or_written(tokens[name], known, "5m")
-            else:
-                bills[name] = TokenUsage(plain=tokens[name] - known, read=known)
+            bills[name] = _bill(tokens[name], known, "5m" if marks[-1] else None)
         if marks[-1]:
             self._cached_turns = {name: tokens[name] for name in IN_TURNS}
         return bills
@@ -111,9 +106,10 @@ def _entry(request: Request) -> Reply:
     return Reply("end_turn", (content,), TokenUsage(plain=prompt, output=ENTRY_OUTPUT))
 
 
-def _read_or_written(tokens: int, known: int, ttl: Ttl) -> TokenUsage:
-    new = tokens - known
-    return TokenUsage(read=known, written_5m=new if ttl == "5m" else 0, written_1h=new if ttl == "1h" else 0)
+def _bill(tokens: int, known: int, ttl: Ttl | None) -> TokenUsage:
+    """Return the usage of a segment, of which `known` tokens are in the cache; the rest is cached if `ttl` is given."""
+    new = {None: "plain", "5m": "written_5m", "1h": "written_1h"}[ttl]
+    return TokenUsage(read=known, **{new: tokens - known})
 
 
 def characters(body: dict[str, Any]) -> dict[str, int]:
