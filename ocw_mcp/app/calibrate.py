@@ -31,10 +31,9 @@ MINUTE_LAGS = (1, 5, 10, 60, 240, 480, 1440, 2880)
 HOUR_LAGS = (1, 8, 24, 168, 720, 1440, 2880)
 FLOOR = 1e-5
 """Added to |return| before its logarithm, since a move below one tick is not a volatility of 0."""
-
-_CANDLES = re.compile(r"(?P<set>spot-|um-)?(?P<symbol>[A-Z0-9]{5,12})-(?P<interval>1m|1h)-\d{4}")
-_METRICS = re.compile(r"(?P<symbol>[A-Z0-9]{5,12})-metrics-\d{4}")
-_FUNDING = re.compile(r"(?P<symbol>[A-Z0-9]{5,12})-fundingRate-\d{4}")
+_NAME = re.compile(
+    r"(?P<set>spot-|um-)?(?P<symbol>[A-Z0-9]{5,12})-(?P<kind>1m|1h|metrics|fundingRate)-(?P<month>\d{4}.{3})"
+)
 
 
 class Archive(NamedTuple):
@@ -53,45 +52,37 @@ def read(directory: Path, progress: Callable[[Path], None] = lambda path: None) 
 
     Raises SettingsError if the directory has no candles of 1m.
     """
-    found: dict[str, dict[str, list[Path]]] = {kind: defaultdict(list) for kind in ("1m", "1h", "metrics", "funding")}
+    found: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for path in sorted(directory.rglob("*")):
-        if path.suffix not in {".zip", ".gz", ".csv"}:
-            continue
-        if match := _CANDLES.match(path.name):
-            month = path.name.partition(match["interval"])[2][1:8]
-            recording = f"{match['set'] or ''}{match['symbol']} {month if match['interval'] == '1m' else 'hours'}"
-            found[match["interval"]][recording].append(path)
-        elif match := _METRICS.match(path.name):
-            found["metrics"][match["symbol"]].append(path)
-        elif match := _FUNDING.match(path.name):
-            found["funding"][match["symbol"]].append(path)
+        match = _NAME.match(path.name)
+        if match is not None and path.suffix in {".zip", ".gz", ".csv"}:
+            kind, name = match["kind"], match["symbol"]
+            if kind in ("1m", "1h"):
+                name = f"{match['set'] or ''}{name} {match['month'] if kind == '1m' else 'hours'}"
+            found[kind][name].append(path)
     if not found["1m"]:
         raise SettingsError(
             f"{directory} holds no candles of 1m; expected files of the public archive; choose another directory"
         )
 
-    def announced(paths: list[Path]) -> Iterator[Path]:
-        for path in paths:
-            progress(path)
-            yield path
+    def announced(kind: str) -> Iterator[tuple[str, Iterator[Path]]]:
+        def files(paths: list[Path]) -> Iterator[Path]:
+            for path in paths:
+                progress(path)
+                yield path
 
+        return ((name, files(paths)) for name, paths in found[kind].items())
+
+    minutes = {name: _candles(paths, MINUTE) for name, paths in announced("1m")}
     return Archive(
-        minutes=_long_enough({name: _candles(announced(paths), MINUTE) for name, paths in found["1m"].items()}),
-        hours={name: _candles(announced(paths), HOUR) for name, paths in found["1h"].items()},
-        metrics={
-            name: np.concatenate([_metrics(path) for path in announced(paths)])
-            for name, paths in found["metrics"].items()
-        },
+        # Recordings of less than ten days are not representative.
+        minutes={name: series for name, series in minutes.items() if len(series.close) >= 10 * 1440},
+        hours={name: _candles(paths, HOUR) for name, paths in announced("1h")},
+        metrics={name: np.concatenate([_metrics(path) for path in paths]) for name, paths in announced("metrics")},
         funding={
-            name: np.concatenate([_numbers(path)[:, 2] for path in announced(paths)])
-            for name, paths in found["funding"].items()
+            name: np.concatenate([_numbers(path)[:, 2] for path in paths]) for name, paths in announced("fundingRate")
         },
     )
-
-
-def _long_enough(recordings: dict[str, Series]) -> dict[str, Series]:
-    """Return the recordings of ten days or more; shorter ones are not representative."""
-    return {name: series for name, series in recordings.items() if len(series.close) >= 10 * 1440}
 
 
 def _lines(path: Path) -> list[list[str]]:
@@ -231,7 +222,7 @@ def derivatives(archive: Archive) -> Found:
 
 MEASURES: dict[str, Callable[[Archive], Found]] = {
     "volatility and its memory (BURST, FAST, MEDIUM, SLOW, REGIME_*, FLICKER, OWN)": volatility,
-    "season (HOURS, WEEKDAYS, QUARTER)": season,
+    "season (HOUR_FACTORS, WEEKDAY_FACTORS, QUARTER_FACTOR)": season,
     "jumps (JUMP*, AFTERSHOCK, TREMOR, LEVERAGE)": jumps,
     "volume (VOLUME_*, TAKER_*)": volume,
     "correlation (the loads of personalities)": correlations,

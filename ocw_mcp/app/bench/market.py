@@ -25,6 +25,10 @@ MOST_DAYS = 400
 """Largest number of days compared: the last ones of a longer tape."""
 
 
+HEADINGS = {"sim": "sim", "low": "from", "high": "to", "tape": "tape", "ratio": "sim/tape"}
+"""The values of a fact, and the headings of their columns."""
+
+
 class SeriesComparison(NamedTuple):
     """The result of a comparison, ready for JSON, and the series of which a picture is drawn."""
 
@@ -47,7 +51,11 @@ def compare(
     else:
         feed = TapeFeed.open(tape, product, interval, symbols or None)
         product, step = feed.product, feed.interval
-        recorded = {name: _last(each) for name, each in series_of(feed).items()}
+        kept = MOST_DAYS * DAY // step
+        recorded = {
+            name: Series(step, each.time[-kept:], *(column[-kept:] for column in each[2:]))
+            for name, each in series_of(feed).items()
+        }
         if not recorded or min(len(each.close) for each in recorded.values()) * step < DAY:
             raise SettingsError(
                 f"{tape.name} holds less than a day of candles; expected at least one day; choose a longer tape"
@@ -77,11 +85,6 @@ def compare(
     return SeriesComparison(found, recorded, markets)
 
 
-def _last(series: Series) -> Series:
-    kept = MOST_DAYS * DAY // series.step
-    return series._replace(**{name: getattr(series, name)[-kept:] for name in series._fields if name != "step"})
-
-
 def _beside(
     simulated: list[dict[str, float | None]], tape: dict[str, float | None] | None
 ) -> dict[str, dict[str, float | None]]:
@@ -92,19 +95,10 @@ def _beside(
         middle = float(np.median(values)) if values else None
         recorded = tape[name] if tape is not None else None
         ratio = middle / recorded if middle is not None and recorded else None
-        beside[name] = {
-            "sim": _rounded(middle),
-            "low": _rounded(min(values, default=None)),
-            "high": _rounded(max(values, default=None)),
-            "tape": _rounded(recorded),
-            "ratio": _rounded(ratio),
-        }
+        row = middle, min(values, default=None), max(values, default=None), recorded, ratio
+        rounded = [None if value is None else float(f"{value:.4g}") for value in row]
+        beside[name] = dict(zip(HEADINGS, rounded, strict=True))
     return beside
-
-
-def _rounded(value: float | None) -> float | None:
-    """Return a value with four significant digits."""
-    return None if value is None else float(f"{value:.4g}")
 
 
 def table(found: dict[str, Any]) -> Table:
@@ -113,18 +107,14 @@ def table(found: dict[str, Any]) -> Table:
     seeds = f"median of seeds {found['seeds'][0]} to {found['seeds'][1]}, and their range"
     view = Table(title=f"Simulated market {against}, {found['days']} days: {seeds}", title_justify="left", box=None)
     view.add_column("fact")
-    for heading in ("symbol", "sim", "from", "to", "tape", "sim/tape"):
-        view.add_column(heading, justify="left" if heading == "symbol" else "right")
-    for symbol, rows in found["symbols"].items():
-        for fact, row in rows.items():
-            view.add_row(fact, symbol, *(_cell(row[key]) for key in ("sim", "low", "high", "tape", "ratio")))
-    for pair, row in found["correlation"].items():
-        view.add_row("correlation", pair, *(_cell(row[key]) for key in ("sim", "low", "high", "tape", "ratio")))
+    view.add_column("symbol")
+    for heading in HEADINGS.values():
+        view.add_column(heading, justify="right")
+    rows = [(fact, symbol, row) for symbol, facts in found["symbols"].items() for fact, row in facts.items()]
+    rows += [("correlation", pair, row) for pair, row in found["correlation"].items()]
+    for fact, symbol, row in rows:
+        view.add_row(fact, symbol, *("-" if value is None else f"{value:.3g}" for value in row.values()))
     return view
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
 
 
 def series_of(feed: MarketFeed) -> dict[str, Series]:

@@ -8,7 +8,7 @@ import numpy as np
 from ocw_mcp.app.bench.facts import Floats, Series, by_hour, correlation, local_sizes
 from ocw_mcp.app.bench.market import SeriesComparison
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.time import DAY, HOUR
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,18 +42,16 @@ def draw(comparison: SeriesComparison, path: Path) -> None:
     figure.suptitle(f"{symbol}: simulated (seed {comparison.found['seeds'][0]}) and recorded ({beside})")
     _prices(panels[0, 0], markets, tape)
     most = max(float(np.nanmax(np.abs(series.returns))) for series, _, _ in both)
-    for place, (series, name, colour) in enumerate(both, start=1):
-        _returns(panels[0, place], series, name, colour, most)
     if tape is None:
         panels[0, 2].set_axis_off()
-    for series, name, colour in both:
+    for place, (series, name, colour) in enumerate(both, start=1):
+        _returns(panels[0, place], series, name, colour, most)
         _distribution(panels[1, 0], series, name, colour)
         _memory(panels[1, 1], series, name, colour)
+        _season(panels[1, 2], series, name, colour, "return", np.abs(series.returns))
         _volume(panels[2, 0], series, name, colour)
+        _season(panels[2, 1], series, name, colour, "volume", series.volume)
         _echo(panels[2, 2], series, name, colour)
-    for axes, quantity in ((panels[1, 2], "return"), (panels[2, 1], "volume")):
-        for series, name, colour in both:
-            _season(axes, series, name, colour, quantity)
     for axes in panels.flat:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
@@ -64,17 +62,13 @@ def draw(comparison: SeriesComparison, path: Path) -> None:
 
 
 def _prices(axes: "Axes", markets: list[Series], tape: Series | None) -> None:
-    for place, series in enumerate(markets):
-        _path(axes, series, "simulated" if place == 0 else None, SIMULATED, 1.0 if place == 0 else 0.25)
-    if tape is not None:
-        _path(axes, tape, "recorded", RECORDED, 1.0)
+    paths = [(each, None if place else "simulated", SIMULATED) for place, each in enumerate(markets)]
+    paths += [(tape, "recorded", RECORDED)] if tape is not None else []
+    for series, name, colour in paths:
+        every = max(1, len(series.close) // MOST_POINTS)
+        days, logs = (series.time[::every] - series.time[0]) / DAY, np.log(series.close[::every] / series.open[0])
+        axes.plot(days, 100 * logs, color=colour, alpha=1.0 if name else 0.25, lw=0.8, label=name)
     axes.set(title="Price against the first one; other seeds pale", xlabel="days", ylabel="%, of logarithms")
-
-
-def _path(axes: "Axes", series: Series, name: str | None, colour: str, alpha: float) -> None:
-    every = max(1, len(series.close) // MOST_POINTS)
-    days = (series.time[::every] - series.time[0]) / DAY
-    axes.plot(days, 100 * np.log(series.close[::every] / series.open[0]), color=colour, alpha=alpha, lw=0.8, label=name)
 
 
 def _returns(axes: "Axes", series: Series, name: str, colour: str, most: float) -> None:
@@ -100,15 +94,14 @@ def _memory(axes: "Axes", series: Series, name: str, colour: str) -> None:
     points = [
         (minutes, value)
         for minutes in LAGS
-        if (lag := series.lag(minutes)) and (value := correlation(size, size, lag)) is not None
+        if (lag := minutes * MINUTE // series.step) and (value := correlation(size, size, lag)) is not None
     ]
     axes.semilogx(*zip(*points, strict=True), "o-", color=colour, ms=3, lw=0.8, label=name)
     axes.axhline(0, color="grey", lw=0.5)
     axes.set(title="Autocorrelation of |return|", xlabel="lag, minutes")
 
 
-def _season(axes: "Axes", series: Series, name: str, colour: str, quantity: str) -> None:
-    values: Floats = np.abs(series.returns) if quantity == "return" else series.volume
+def _season(axes: "Axes", series: Series, name: str, colour: str, quantity: str, values: Floats) -> None:
     cut = np.minimum(values, 5 * float(np.nanmean(values)))
     axes.plot(range(24), by_hour(series, cut), "o-", color=colour, ms=3, lw=0.8, label=name)
     axes.axhline(0, color="grey", lw=0.5)
