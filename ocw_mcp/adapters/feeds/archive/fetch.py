@@ -131,16 +131,22 @@ class _Downloads:
     def take(self, planned: PlannedFile) -> None:
         """Fetch a planned file, or the files that replace it. Raises FetchError if no other file could be fetched."""
         self._progress.file(planned.path)
-        # A month that was fetched day by day is requested as a month again only if a day of it is missing.
-        by_days = bool(planned.instead) and all(self._is_here(each.path) for each in planned.instead)
         more = 0
         try:
+            # A month that was fetched day by day is requested as a month again only if a day of it is missing.
+            by_days = bool(planned.instead) and all(self._is_here(each.path) for each in planned.instead)
             if by_days or not self._complete(planned.path):
                 more = len(planned.instead)
                 if not more:
                     self.fetched.absent.append(planned.path.rpartition("/")[2])
         except UnsoundFileError as fault:
             self.fetched.unsound.append(str(fault))
+        except OSError as error:
+            why = os.strerror(error.errno).lower() if error.errno else str(error)
+            raise FetchError(
+                f"{printable(planned.path.rpartition('/')[2])} cannot be kept: {why}; expected a directory that can be "
+                "written to; choose another with --to"
+            ) from None
         self._progress.finished(more)
         for each in planned.instead[:more]:
             self.take(each)
@@ -148,9 +154,8 @@ class _Downloads:
     def _is_here(self, path: str) -> bool:
         """Return whether a file is complete by the checksum stored beside it; no request is made."""
         target = self._directory / path
-        with _disk(target):
-            stored = _beside(target, CHECKSUM)
-            return target.is_file() and stored.is_file() and sha256(target) == parse_digest(stored.read_bytes())
+        stored = _beside(target, CHECKSUM)
+        return target.is_file() and stored.is_file() and sha256(target) == parse_digest(stored.read_bytes())
 
     def _complete(self, path: str) -> bool:
         """Make a file complete on disk; return False if it is not published. Raises UnsoundFileError, FetchError."""
@@ -172,16 +177,14 @@ class _Downloads:
                 f"the checksum of {target.name} is not a SHA-256; expected 64 hex digits; try again later or another "
                 "--url"
             )
-        with _disk(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            here = target.is_file() and sha256(target) == expected
+        target.parent.mkdir(parents=True, exist_ok=True)
+        here = target.is_file() and sha256(target) == expected
         if not here and not self._download(path, target, expected):
             return False
-        with _disk(target):
-            beside = _beside(target, CHECKSUM)
-            part = _beside(beside, PART)
-            part.write_bytes(checksum)
-            part.replace(beside)
+        beside = _beside(target, CHECKSUM)
+        part = _beside(beside, PART)
+        part.write_bytes(checksum)
+        part.replace(beside)
         self.fetched.kept += here
         self.fetched.downloaded += not here
         return True
@@ -192,12 +195,11 @@ class _Downloads:
         for _ in range(2):
             if self._retrying(path, lambda url: self._append(url, part)) is None:
                 return False
-            with _disk(target):
-                if sha256(part) == expected:
-                    self._require_unpacked_size(path, part)
-                    part.replace(target)
-                    return True
-                part.unlink()  # it began as another version, or was damaged
+            if sha256(part) == expected:
+                self._require_unpacked_size(path, part)
+                part.replace(target)
+                return True
+            part.unlink()  # it began as another version, or was damaged
         raise UnsoundFileError(
             f"{target.name} does not have its checksum, twice; expected {expected[:12]}…; nothing was kept of it; "
             "try again later"
@@ -294,8 +296,7 @@ class _Downloads:
 
     def _append(self, url: str, part: Path) -> bool | None:
         """Add the missing rest to a part; return True once the server has sent all of it, None for 404."""
-        with _disk(part):
-            have = part.stat().st_size if part.exists() else 0
+        have = part.stat().st_size if part.exists() else 0
         with self._open(url, have) as response:
             if response is None:
                 return None
@@ -305,27 +306,24 @@ class _Downloads:
             range_start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
             continues = partial and range_start is not None and int(range_start[1]) == have
             if partial and not continues:
-                with _disk(part):
-                    part.unlink(missing_ok=True)
+                part.unlink(missing_ok=True)
                 raise httpx2.RemoteProtocolError("the server sent another range than was requested")
             done = have if continues else 0  # a server without ranges sends the whole file
             length = response.headers.get("Content-Length", "")
             total = done + int(length) if length.isdecimal() else None
             most = self._limit_of(url).packed
             size = total or 0
-            with _disk(part):
-                with part.open("ab" if continues else "wb") as stream:
-                    # Chunks as they come: collecting larger ones would lose bytes when the connection breaks.
-                    chunks = response.iter_raw()
-                    while size <= most and (chunk := next(chunks, None)) is not None:
-                        stream.write(chunk)
-                        done += len(chunk)
-                        size = max(size, done)
-                        self.fetched.bytes += len(chunk)
-                        self._progress.size(done, total)
-                if size > most:
-                    part.unlink()
+            with part.open("ab" if continues else "wb") as stream:
+                # Chunks as they come: collecting larger ones would lose bytes when the connection breaks.
+                chunks = response.iter_raw()
+                while size <= most and (chunk := next(chunks, None)) is not None:
+                    stream.write(chunk)
+                    done += len(chunk)
+                    size = max(size, done)
+                    self.fetched.bytes += len(chunk)
+                    self._progress.size(done, total)
             if size > most:
+                part.unlink()
                 raise UnsoundFileError(
                     f"{part.name.removesuffix(PART)} has {size:,} bytes or more; expected at most {most:,}; nothing "
                     "was kept of it"
@@ -349,16 +347,3 @@ def _same_host(one: httpx2.URL, other: httpx2.URL) -> bool:
     if (one.scheme, one.port) == (other.scheme, other.port):
         return True
     return (one.scheme, other.scheme) == ("http", "https") and one.port is None and other.port is None
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Turn a failure of the disk into a FetchError of one sentence."""
-    try:
-        yield
-    except OSError as error:
-        why = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise FetchError(
-            f"{printable(path.name)} cannot be kept: {why}; expected a directory that can be written to; "
-            "choose another with --to"
-        ) from None
