@@ -12,10 +12,7 @@ from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
 
 KLINES, TRADES, METRICS, FUNDING = "klines", "aggTrades", "metrics", "fundingRate"
-STREAMS = {
-    Product.UM: (KLINES, METRICS, FUNDING, TRADES),
-    Product.SPOT: (KLINES, TRADES),
-}
+STREAMS = {Product.UM: (KLINES, METRICS, FUNDING, TRADES), Product.SPOT: (KLINES, TRADES)}
 """The archive's streams of each product."""
 DEFAULT_STREAMS = {Product.UM: (KLINES, METRICS, FUNDING), Product.SPOT: (KLINES,)}
 """The streams that are fetched by default. Trades are a hundred times larger than the rest, and candles are made of
