@@ -22,9 +22,8 @@ from ocw_mcp.adapters.feeds.simulated.feed import START
 from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.prompt_caching import cache_prices
 from ocw_mcp.agent.tools import SUBMIT
-from ocw_mcp.app.bench.seat import Seat, full_diary, open_seat
 from ocw_mcp.app.bench.snapshot import SYMBOLS, example
-from ocw_mcp.app.bench.stand_in import CHARS_A_TOKEN, StandIn, ToolCall, characters
+from ocw_mcp.app.bench.stand_in import CHARS_A_TOKEN, Seat, StandIn, ToolCall, characters, full_diary, open_seat
 from ocw_mcp.app.claude import MODEL
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies
 from ocw_mcp.domain.causes import CauseKind

@@ -70,19 +70,18 @@ def market(
     seed: SeedOption = 1,
 ) -> None:
     """Compare the simulated market with a tape: tails, volatility clustering, jumps, volume, time of day, range."""
-    from ocw_mcp.app.bench import picture as pictures
-    from ocw_mcp.app.bench.market import compare, table
+    from ocw_mcp.app.bench.market import compare, draw, require_plotting, table
     from ocw_mcp.app.cli.runs import parse_product, parse_symbols
     from ocw_mcp.app.cli.tables import Clean
     from ocw_mcp.app.output import working
 
     if picture is not None:
-        pictures.require_plotting()  # fails before the minute of work, not after it
+        require_plotting()  # fails before the minute of work, not after it
     with working("simulating markets and measuring them", quiet=as_json) as show:
         comparison = compare(tape, parse_product(product), interval, parse_symbols(symbols), seed)
         if picture is not None:
             show("drawing the picture")
-            pictures.draw(comparison, picture)
+            draw(comparison, picture)
     if as_json:
         typer.echo(json.dumps(comparison.found, allow_nan=False))
     else:

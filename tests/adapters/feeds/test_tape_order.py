@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.adapters.feeds.tape import TapeFeed, ordering
+from ocw_mcp.adapters.feeds.tape import TapeFeed, reading
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.time import DAY, MINUTE
@@ -96,7 +96,7 @@ def test_one_misplaced_row_counts_once(tmp_path: Path) -> None:
 
 
 def test_row_later_than_the_window_is_refused_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ordering, "WINDOW", 10)
+    monkeypatch.setattr(reading, "WINDOW", 10)
     (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, [*range(1, 30), 0])))
     with pytest.raises(
         TapeError, match=r"ETHUSDT-1m\.csv, line 30: .* comes long after .*; expected rows in the order"

@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.core.gate.conditions import AT_MOST, Conditions
-from ocw_mcp.core.gate.gate import Gate
+from ocw_mcp.core.gate.gate import AT_MOST, Conditions, Gate
 from ocw_mcp.domain.decision import Comparison, WakeCondition
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.time import MINUTE, SECOND

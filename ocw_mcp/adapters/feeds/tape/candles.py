@@ -19,8 +19,7 @@ from ocw_mcp.adapters.feeds.tape.options import (
     shown,
     time_of,
 )
-from ocw_mcp.adapters.feeds.tape.ordering import in_order
-from ocw_mcp.adapters.feeds.tape.reading import Layout, TapeFile, blocks, row_blocks
+from ocw_mcp.adapters.feeds.tape.reading import Layout, TapeFile, blocks, in_order, row_blocks
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY, SECOND, iso, span_name

@@ -8,8 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from ocw_mcp.adapters.feeds.tape.options import RowCounts, number_of, order_fault, require_columns, shown, time_of
-from ocw_mcp.adapters.feeds.tape.ordering import in_order
-from ocw_mcp.adapters.feeds.tape.reading import Layout, RowBlock, TapeFile
+from ocw_mcp.adapters.feeds.tape.reading import Layout, RowBlock, TapeFile, in_order
 from ocw_mcp.domain.market import Funding, Metrics
 from ocw_mcp.domain.time import MINUTE, SECOND
 

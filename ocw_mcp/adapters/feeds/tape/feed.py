@@ -13,8 +13,7 @@ import msgspec
 from ocw_mcp.adapters.feeds.tape.candles import read_candles
 from ocw_mcp.adapters.feeds.tape.derivatives import METRICS_EVERY, read_funding, read_metrics
 from ocw_mcp.adapters.feeds.tape.options import ALREADY_READ, Discontinuity, LeftOut, RowCounts, TapeOptions
-from ocw_mcp.adapters.feeds.tape.ordering import scan
-from ocw_mcp.adapters.feeds.tape.reading import Stream, TapeFile
+from ocw_mcp.adapters.feeds.tape.reading import Stream, TapeFile, scan
 from ocw_mcp.adapters.feeds.tape.selection import Files, Selection, layout_of, select
 from ocw_mcp.adapters.feeds.tape.trades import candles_from_trades
 from ocw_mcp.domain.errors import TapeError

@@ -17,7 +17,6 @@ from ocw_mcp.adapters.feeds.tape.finding import (
     require_own_member,
 )
 from ocw_mcp.adapters.feeds.tape.options import AGAIN, LeftOut, TapeOptions
-from ocw_mcp.adapters.feeds.tape.ordering import scan
 from ocw_mcp.adapters.feeds.tape.reading import (
     Layout,
     Stream,
@@ -26,6 +25,7 @@ from ocw_mcp.adapters.feeds.tape.reading import (
     printable_name,
     published_digest,
     refusing,
+    scan,
     sha256,
 )
 from ocw_mcp.adapters.feeds.tape.trades import TRADES

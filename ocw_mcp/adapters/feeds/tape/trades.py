@@ -16,8 +16,7 @@ from ocw_mcp.adapters.feeds.tape.options import (
     shown,
     time_of,
 )
-from ocw_mcp.adapters.feeds.tape.ordering import in_order
-from ocw_mcp.adapters.feeds.tape.reading import Layout, TapeFile
+from ocw_mcp.adapters.feeds.tape.reading import Layout, TapeFile, in_order
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY
 
