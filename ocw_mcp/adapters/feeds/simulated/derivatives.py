@@ -73,9 +73,9 @@ def _bounded(logs: Floats) -> Floats:
 
 
 def metrics_of(symbol: str, model: p.SymbolModel, day: DerivativesDay, minutes: Floats, midnight: int) -> list[Metrics]:
-    """Return the rows of a day, each known at its stamp.
+    """Return the metrics of the day that begins at `midnight` (ms).
 
-    `minutes` has three rows: closes, volumes and taker volumes. `midnight` is in ms.
+    `minutes` has three rows: closes, volumes and taker volumes.
     """
     prices = minutes[0, _MINUTES_PER_ROW - 1 :: _MINUTES_PER_ROW]
     volume, bought = minutes[1:].reshape(2, ROWS, _MINUTES_PER_ROW).sum(axis=2)

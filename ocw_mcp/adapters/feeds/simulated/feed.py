@@ -148,8 +148,8 @@ class SimulatedFeed:
                     known = metrics.get(at, ()), funding.get(at, ())
                     yield Frame(at, closed, opened, *known, history=at < self._start, books=books)
                 if at == midnight and has_derivatives:
-                    # Rows stamped with the midnight that ends a day belong to that day, so its tables are replaced
-                    # only after the frame of that midnight.
+                    # Rows of the midnight that ends a day belong to that day, so its tables are replaced only after
+                    # the frame of that midnight.
                     metrics = {row[0].at: row for row in zip(*(each.metrics for each in day), strict=True)}
                     funding = {row[0].at: row for row in zip(*(each.funding for each in day), strict=True)}
             number += 1

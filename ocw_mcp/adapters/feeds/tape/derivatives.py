@@ -28,9 +28,9 @@ _METRICS = (
 )
 _FUNDING = ("calc_time", "funding_interval_hours", "last_funding_rate")
 _SMALLEST, _LARGEST_RATIO, _LARGEST_AMOUNT = 1e-9, 1e6, 1e18
-"""No market has figures beyond these; a broken file, or one of another kind, does."""
+"""A figure beyond these bounds is invalid."""
 _RATE_BOUND = 1.0
-"""No funding rate reaches the whole notional; a rate in percent or in basis points does."""
+"""A funding rate of the whole notional or more is invalid: it may be in percent or in basis points."""
 
 
 def read_metrics(
@@ -38,12 +38,12 @@ def read_metrics(
 ) -> Generator[Metrics, None, None]:
     """Yield the metrics of one symbol's files that are known later than `after` (ms), in time order.
 
-    A row is known when its five minutes are over: at its stamp, or five minutes later if the stamp is their beginning.
+    A row is known when its five minutes are over: at its timestamp, or five minutes later if that is their beginning.
     A row that is invalid, or that contradicts one of the same five minutes, is left out or raises TapeError, depending
     on the options of `counters`.
     """
     begins_from = counters.options.begins_from
-    # The file of the last day before the change ends with the stamp of the change, which is an end there.
+    # The last row of the last day before the change has the time of the change, which is an end in that file.
     old = {file.name for file in files if file.ends is not None and file.ends <= begins_from}
     new = {file.name for file in files if file.starts is not None and file.starts >= begins_from}
 
@@ -72,8 +72,8 @@ def read_funding(
 ) -> Generator[Funding, None, None]:
     """Yield the funding rates of one symbol's files that are settled later than `after` (ms), in time order.
 
-    The exchange sometimes stamps a settlement some milliseconds late. Such a stamp is rounded up to a whole second,
-    never down, so that no rate is known too early. Raises TapeError as `read_metrics` does.
+    The exchange sometimes reports a settlement some milliseconds late. Its time is rounded up to a whole second, never
+    down, so that no rate is known too early. Raises TapeError as `read_metrics` does.
     """
 
     def make(cells: list[str], _name: str, _following: str) -> Funding:

@@ -21,7 +21,7 @@ from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metric
 from ocw_mcp.domain.time import DAY
 
 LEAD = DAY
-"""The first frame carries the derivatives of this time (ms) before the first candle; older ones are not needed."""
+"""The first frame has the derivatives of this time (ms) before the first candle; older ones are not needed."""
 
 _NEVER = 1 << 62
 
@@ -58,12 +58,12 @@ class TapeFeed:
 
     @property
     def dropped(self) -> int:
-        """Duplicate rows that the latest pass has dropped so far."""
+        """The number of duplicate rows that the latest pass has dropped so far."""
         return self._counters.duplicates
 
     @property
     def disordered(self) -> int:
-        """Rows that the latest pass has found after a later row so far, and put in order."""
+        """The number of rows that the latest pass has found after a later row so far, and put in order."""
         return self._counters.disordered
 
     @property
@@ -135,7 +135,10 @@ class TapeFeed:
 
 
 def _not_over(groups: Files, known: int | None, delay: int) -> Files:
-    """Return the files without those whose rows are all known by `known` (ms); `delay` is from stamp to known, ms."""
+    """Return the files without those whose rows are all known by `known` (ms).
+
+    `delay` (ms) is the time from a row's timestamp until the row is known.
+    """
     if known is None:
         return groups
     return {
@@ -146,7 +149,7 @@ def _not_over(groups: Files, known: int | None, delay: int) -> Files:
 def _is_over(file: TapeFile, interval: int, after: int) -> bool:
     """Return whether all rows of a file were known by `after` (ms), by both its name and its rows.
 
-    `interval` (ms) is the time from a row's stamp until it is known: the length of a candle.
+    `interval` (ms) is the time from a row's timestamp until the row is known: the length of a candle.
     """
     if file.ends is None or file.ends - min(interval, DAY) + interval > after:
         return False
@@ -196,8 +199,8 @@ def _with_derivatives(
 ) -> Iterator[Frame]:
     """Put each row of metrics and funding into the frame of its time, or into one of its own between two frames.
 
-    If the tape `begins` with these frames, the first one carries the rows of LEAD before it. Rows after the last
-    candle, or after the end of a symbol in `ended`, are dropped, because they have no market.
+    If the tape `begins` with these frames, the first one has the rows of LEAD before it. Rows after the last candle,
+    or after the end of a symbol in `ended`, are dropped, because no candles accompany them.
     """
     rows = merge(*streams, key=lambda row: (row.at, row.symbol))
     row = next(rows, None)

@@ -20,13 +20,13 @@ from ocw_mcp.domain.market import Candle, Metrics, Product
 from ocw_mcp.domain.time import HOUR, span_ms, span_name
 
 _SLACK: Final = 2
-"""A row that is late by its step divided by this number, or more, leaves a gap; stamps jitter by seconds."""
+"""A row leaves a gap if it is late by its step divided by this number, or more; timestamps jitter by seconds."""
 _NEAR: Final = math.log(1.02)
 """A taker ratio within two percent of that of the candles belongs to the same five minutes."""
 _ENOUGH: Final = 3
-"""The number of rows that must match one meaning of the timestamps (start or end of the interval) to accept it.
+"""The number of rows that must match one meaning of the timestamps, start or end of the interval, to accept it.
 
-It must also match twice as many rows as the other meaning.
+That number must also be twice the number of rows that match the other meaning.
 """
 
 
@@ -50,31 +50,31 @@ class Gaps(msgspec.Struct):
 
 
 class StampFit(msgspec.Struct):
-    """The reading of the stamps that fits the candles, for one symbol's metrics on one side of the stamp change."""
+    """The meaning of the timestamps that fits the candles, for a symbol's metrics on one side of the change."""
 
     side: str
     """`before` the change, or `from` the change on."""
     read_as: str
-    """How a replay reads the stamp: the `end` or the `beginning` of five minutes."""
+    """The meaning of a timestamp in a replay: the `end` or the `beginning` of five minutes."""
     end: int = 0
-    """Rows whose taker ratio is that of the five minutes before their stamp, and not that of the five after it."""
+    """Rows whose taker ratio is that of the five minutes before their timestamp, and not of the five after it."""
     beginning: int = 0
 
     @property
     def fits(self) -> str | None:
-        """The reading that fits, or None if the candles do not show it."""
+        """The meaning that fits, or None if the candles do not show it."""
         if self.end >= _ENOUGH and self.end >= 2 * self.beginning:
             return "end"
         return "beginning" if self.beginning >= _ENOUGH and self.beginning >= 2 * self.end else None
 
     @property
     def disagrees(self) -> bool:
-        """Whether the candles contradict the reading of the stamps as beginnings or ends."""
+        """Whether the candles contradict the meaning of the timestamps in a replay."""
         return self.fits is not None and self.fits != self.read_as
 
 
 class StreamInfo(msgspec.Struct):
-    """One stream of one symbol. Times are in ms; `first` and `last` are the stamps of rows, open times of candles."""
+    """One stream of one symbol. `first` and `last` are the times (ms) of rows: open times of candles."""
 
     product: str | None
     """None if neither name nor folder gives it."""
@@ -100,7 +100,7 @@ class StreamInfo(msgspec.Struct):
     discontinuity: Discontinuity | None = None
     """The gap before which a replay ends the symbol, because its price is in another unit after it."""
     stamps: list[StampFit] = msgspec.field(default_factory=list)
-    """For metrics beside candles with taker volumes: the reading of the stamps that fits."""
+    """For metrics beside candles with taker volumes: the meaning of the timestamps that fits."""
     fault: str | None = None
     """Why reading stopped, if it did; the figures count the rows before."""
 
@@ -116,7 +116,7 @@ class ReplayPlan(msgspec.Struct, frozen=True):
     funding: tuple[str, ...] = ()
     refused: str | None = None
     stops: str | None = None
-    """The fault at which it would stop, if a stream that it reads has one."""
+    """The fault at which the replay would stop, if a stream that it reads has one."""
 
 
 class TapeInfo(msgspec.Struct, frozen=True):
@@ -270,7 +270,7 @@ class TakerVolumes:
         """Return the fit before the change at `begins_from` (ms) and from it on; only sides that have rows."""
         fits: dict[bool, StampFit] = {}
         for row in rows:
-            # A row's `at` is the end of its five minutes; its stamp depends on the side of the change.
+            # A row's `at` is the end of its five minutes; its timestamp depends on the side of the change.
             begins = row.at > begins_from
             stamp = row.at - METRICS_EVERY if begins else row.at
             fit = fits.setdefault(begins, StampFit("from", "beginning") if begins else StampFit("before", "end"))
