@@ -156,7 +156,10 @@ def jumps(archive: Archive) -> Found:
         found[f"|r| {after} to {after + 5} min after a jump, over before"] = _middle(
             value for each in archive.minutes.values() if (value := _echo(each, after)) is not None
         )
-    leverages = [_leverage(each) for each in archive.hours.values()]
+    leverages = []
+    for each in archive.hours.values():
+        returns = each.returns / np.nanstd(each.returns)
+        leverages.append(_covariance(np.clip(returns, -6, 6), np.log(np.abs(returns) + 0.01), 1))
     return found | {"an hour's return with ln|r| of the next": _middle(leverages)}
 
 
@@ -264,11 +267,6 @@ def _echo(series: Series, after: int) -> float | None:
         return None
     ratios = [size[at + after : at + after + 5].mean() / max(size[at - 60 : at - 5].mean(), 1e-9) for at in places]
     return float(np.mean(ratios))
-
-
-def _leverage(series: Series) -> float:
-    returns = series.returns / np.nanstd(series.returns)
-    return _covariance(np.clip(returns, -6, 6), np.log(np.abs(returns) + 0.01), 1)
 
 
 def main(

@@ -42,7 +42,6 @@ class Yardstick:
     def take(self, value: float) -> None:
         """Add a return to the yardstick."""
         self._add(round(value / _UNIT))
-        self._measure()
 
     def state(self) -> list[int]:
         """Return the returns in units of 1e-12, oldest first."""
@@ -52,19 +51,9 @@ class Yardstick:
         """Restore a state that `state` returned."""
         for units in returns:
             self._add(units)
-        self._measure()
-
-    def _measure(self) -> None:
-        if not self.ready:
-            return
-        n = self._window
-        total = self._sum
-        # n·Σr² - (Σr)² is exact in integers: no cancellation, no drift.
-        self._deviation = math.sqrt((n * self._sum_of_squares - total * total) / (n * (n - 1))) * _UNIT
-        self._mean = total * _UNIT / n
 
     def _add(self, units: int) -> None:
-        returns = self._returns
+        returns, n = self._returns, self._window
         returns.append(units)
         self._sum += units
         self._sum_of_squares += units * units
@@ -72,8 +61,13 @@ class Yardstick:
             oldest = returns.popleft()
             self._sum -= oldest
             self._sum_of_squares -= oldest * oldest
-        else:
-            self.ready = len(returns) == self._window
+        elif len(returns) < n:
+            return
+        self.ready = True
+        total = self._sum
+        # n·Σr² - (Σr)² is exact in integers: no cancellation, no drift.
+        self._deviation = math.sqrt((n * self._sum_of_squares - total * total) / (n * (n - 1))) * _UNIT
+        self._mean = total * _UNIT / n
 
 
 class SpanState(msgspec.Struct):

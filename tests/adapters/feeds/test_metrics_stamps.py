@@ -85,7 +85,7 @@ def test_metrics_are_known_after_their_five_minutes(tmp_path: Path) -> None:
     assert [at for at, _ in rows] == [begin + FIVE for begin in sorted(tape.ratios)]
     assert [row.taker_ratio for _, row in rows] == [tape.ratios[begin] for begin in sorted(tape.ratios)]
     assert all(at == row.at for at, row in rows)
-    assert feed.dropped == 0
+    assert feed.counters.duplicates == 0
 
 
 def test_tape_across_the_change_resumes_at_any_time(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_repeated_row_of_midnight_counts_as_a_beginning(tmp_path: Path) -> None:
     tape.write("BTCUSDT-metrics.csv", rows[0], *rows)
     feed = TapeFeed.open(tmp_path)
     assert [at for at, _ in known(feed)] == [begin + FIVE for begin in sorted(tape.ratios) if begin >= STAMP_CHANGE]
-    assert feed.dropped == 1
+    assert feed.counters.duplicates == 1
 
 
 @pytest.mark.parametrize("stamped", [END, BEGINNING])

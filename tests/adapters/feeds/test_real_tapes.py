@@ -41,7 +41,7 @@ def test_day_of_futures_minutes_is_complete() -> None:
         Candle("ETHUSDT", 1773014400000, MINUTE, 1935.98, 1938.28, 1934.54, 1937.45, 3749.038, 1759.793),
     )
     assert iso(frames[-1].at) == "2026-03-10T00:00:00Z"
-    assert feed.dropped == 0
+    assert feed.counters.duplicates == 0
 
 
 def test_spot_month_in_microseconds_is_read() -> None:

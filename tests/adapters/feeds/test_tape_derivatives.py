@@ -138,7 +138,7 @@ def test_repeated_and_shuffled_metrics_are_sorted_and_counted(tmp_path: Path) ->
     metrics(tmp_path, [5, 15, 10, 5])
     feed = TapeFeed.open(tmp_path)
     assert metrics_by_frame(frames_of(feed)) == {5: [5], 10: [10], 15: [15]}
-    assert (feed.dropped, feed.disordered) == (1, 2)
+    assert (feed.counters.duplicates, feed.counters.disordered) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_shuffled_and_repeated_trades_give_the_same_candles(tmp_path: Path) -> N
     write(tmp_path / "b", "ETHUSDT-aggTrades-2026-03.csv", TRADES, *rows[20:50])
     feed = TapeFeed.open(tmp_path / "b")
     assert frames_of(feed) == frames_of(TapeFeed.open(tmp_path / "a"))
-    assert (feed.dropped, feed.disordered) == (30, 40)
+    assert (feed.counters.duplicates, feed.counters.disordered) == (30, 40)
 
 
 def test_trades_resume_at_any_time(tmp_path: Path) -> None:

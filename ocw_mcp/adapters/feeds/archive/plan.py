@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from calendar import monthrange
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import Final
@@ -118,8 +119,7 @@ def _months(first: date, last: date) -> Iterator[tuple[date, list[date]]]:
 
 
 def _days_in(month: date) -> int:
-    following = (month + timedelta(days=31)).replace(day=1)
-    return (following - month).days
+    return monthrange(month.year, month.month)[1]
 
 
 def _day(text: str, *, last_of_month: bool) -> date:

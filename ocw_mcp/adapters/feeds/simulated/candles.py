@@ -36,8 +36,10 @@ def simulate_candles(
     if step < MINUTE:
         columns = _divided(draw, model, path, ends, volumes, MINUTE // step)
     else:
-        highs, lows = _extremes(ends, path.inner, extremes)
-        columns = _aggregated(model, ends, highs, lows, minutes, step // MINUTE)
+        count, lots = step // MINUTE, 10.0**model.lot_decimals
+        highs, lows = (each.reshape(-1, count) for each in _extremes(ends, path.inner, extremes))
+        totals = np.round(minutes.reshape(2, -1, count).sum(axis=2) * lots) / lots
+        columns = _columns(model, ends[::count], highs.max(axis=1), lows.min(axis=1), totals)
     return columns, np.vstack((_on_tick(ends[1:], model.decimals), minutes))
 
 
@@ -95,20 +97,6 @@ def _divided(
     spread = (volumes[:, None] * weights).ravel()
     shares = _taker_shares(draw, moves.ravel() / np.repeat(path.deviation / np.sqrt(parts), parts))
     return _columns(model, finer, highs, lows, _volume_rows(spread, shares, model))
-
-
-def _aggregated(model: p.SymbolModel, ends: Floats, highs: Floats, lows: Floats, rows: Floats, count: int) -> Columns:
-    """Return candles of `count` whole minutes."""
-    if count == 1:
-        return _columns(model, ends, highs, lows, rows)
-    lots = 10.0**model.lot_decimals
-    return _columns(
-        model,
-        ends[::count],
-        highs.reshape(-1, count).max(axis=1),
-        lows.reshape(-1, count).min(axis=1),
-        np.round(rows.reshape(2, -1, count).sum(axis=2) * lots) / lots,
-    )
 
 
 def _columns(model: p.SymbolModel, ends: Floats, highs: Floats, lows: Floats, rows: Floats) -> Columns:

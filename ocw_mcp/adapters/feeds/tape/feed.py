@@ -32,7 +32,8 @@ class TapeFeed:
     def __init__(self, selection: Selection, options: TapeOptions = TapeOptions()) -> None:  # noqa: B008 - it is frozen
         self.selection = selection
         self._options = options
-        self._counters = RowCounts(options=options)
+        self.counters = RowCounts(options=options)
+        """The counts and the faults of the latest pass so far."""
         self.product = selection.product
         self.interval = selection.interval
         self.symbols = tuple(selection.files)
@@ -57,29 +58,19 @@ class TapeFeed:
         return MarketIdentity("tape", self.product, self.interval, self.symbols, self.selection.content)
 
     @property
-    def dropped(self) -> int:
-        """The number of duplicate rows that the latest pass has dropped so far."""
-        return self._counters.duplicates
-
-    @property
-    def disordered(self) -> int:
-        """The number of rows that the latest pass has found after a later row so far, and put in order."""
-        return self._counters.disordered
-
-    @property
     def left_out(self) -> list[LeftOut]:
         """Files under the path that are not read, and invalid rows that the latest pass has found so far."""
-        return [*self.selection.left_out, *self._counters.left_out.values()]
+        return [*self.selection.left_out, *self.counters.left_out.values()]
 
     @property
     def discontinuities(self) -> list[Discontinuity]:
         """The symbols that the latest pass has ended so far before a price in another unit."""
-        return [self._counters.discontinuities[symbol] for symbol in sorted(self._counters.discontinuities)]
+        return [self.counters.discontinuities[symbol] for symbol in sorted(self.counters.discontinuities)]
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         """Yield all frames later than `after` (ms), or all of them. Raises TapeError for an invalid tape."""
         taken = 0 if after is None else ALREADY_READ
-        self._counters = counters = RowCounts(options=self._options, taken=taken)
+        self.counters = counters = RowCounts(options=self._options, taken=taken)
         selection = self.selection
         with ExitStack() as stack:
 

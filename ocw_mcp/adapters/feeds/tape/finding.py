@@ -226,9 +226,7 @@ def _bounds(parts: list[str]) -> tuple[int, int]:
     """Return the start of a year, month or day, and of the next one, in ms. Raises ValueError for no real date."""
     year, month, day = ([int(part) for part in parts] + [1, 1])[:3]
     begin = datetime(year, month, day, tzinfo=UTC)
-    if len(parts) == 3:
-        end = begin + timedelta(days=1)
-    else:
-        months = year * 12 + month - 1 + (1 if len(parts) == 2 else 12)
-        end = datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC)
+    # A year, a month or a day later, at the begin of that year, month or day.
+    months = year * 12 + month - 1 + {1: 12, 2: 1, 3: 0}[len(parts)]
+    end = datetime(months // 12, months % 12 + 1, day, tzinfo=UTC) + timedelta(days=len(parts) == 3)
     return int(begin.timestamp()) * SECOND, int(end.timestamp()) * SECOND

@@ -85,13 +85,16 @@ def select(
             LeftOut(file.name, f"there are no candles of {file.symbol}") for file in beside if file.symbol not in there
         ]
     beside = sound([file for file in beside if file.symbol in there], options, left_out)
+    # The fingerprint has names, sizes and checksums, but no folders: a tape that moved is the same tape.
+    lines = sorted(f"{file.path.name} {checksum(file.path, file.name)}" for file in [*files, *beside])
+    lines += [options.changes] if options.changes else []
     return Selection(
         product=product,
         interval=span_ms(chosen),
         files=_by_symbol(files),
         metrics=_by_symbol([file for file in beside if file.stream is Stream.METRICS]),
         funding=_by_symbol([file for file in beside if file.stream is Stream.FUNDING]),
-        content=_fingerprint([*files, *beside], options.changes),
+        content=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
         left_out=tuple(left_out),
     )
 
@@ -243,14 +246,6 @@ def in_time(files: Sequence[TapeFile]) -> tuple[TapeFile, ...]:
         return starts, file.ends or 0, file.name
 
     return tuple(files) if len(files) == 1 else tuple(sorted(files, key=place))
-
-
-def _fingerprint(files: list[TapeFile], changes: str) -> str:
-    """Return a digest of names, sizes and checksums, but not of folders: a tape that moved is the same tape."""
-    lines = sorted(f"{file.path.name} {checksum(file.path, file.name)}" for file in files)
-    if changes:
-        lines.append(changes)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def list_of(items: Iterable[str]) -> str:

@@ -71,24 +71,20 @@ def read_trades(files: Sequence[TapeFile], counters: RowCounts) -> Generator[Agg
                     if trade == last:
                         counters.duplicates += 1
                         continue
-                    _check_sequel(trade, last, place)
+                    if trade.id == last.id:
+                        raise ValueError(
+                            f"the trade {trade.id} has other numbers than in {place[0]}, line {place[1]}; expected one "
+                            "and the same"
+                        )
+                    if trade.at < last.at:
+                        raise ValueError("the trade comes long after a later one; expected rows in the order of time")
+                    if last.id >= 0:
+                        require_same_unit("price", trade.price, last.price)
                 except ValueError as fault:
                     counters.leave_out(name, number, str(fault))
                     continue
             last, place = trade, (name, number)
             yield trade
-
-
-def _check_sequel(trade: AggregateTrade, last: AggregateTrade, place: tuple[str, int]) -> None:
-    """Raise ValueError for a valid trade that does not fit the trade before it, at `place` (file and line)."""
-    if trade.id == last.id:
-        raise ValueError(
-            f"the trade {trade.id} has other numbers than in {place[0]}, line {place[1]}; expected one and the same"
-        )
-    if trade.at < last.at:
-        raise ValueError("the trade comes long after a later one; expected rows in the order of time")
-    if last.id >= 0:
-        require_same_unit("price", trade.price, last.price)
 
 
 def candles_from_trades(
