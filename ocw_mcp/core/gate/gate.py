@@ -1,12 +1,12 @@
-"""The wake-up gate. It evaluates a symbol at the close of each base candle; four layers can give a reason to wake.
+"""The wake-up gate evaluates a symbol at the close of each base candle. Four layers can give a reason for a decision.
 
 1. A candle of a timeframe named in the policy closed.
 2. The agent's own timer is due.
 3. A return of any symbol is an outlier against earlier returns: over some minutes, or by far within one minute.
 4. A wake condition of the last decider is met.
 
-With `every` in the policy the gate wakes at fixed times instead: at the first candle close at or after each multiple of
-it in UTC, and when a wake condition is met. No other layer gives a reason then.
+If the policy sets `every`, the gate wakes at fixed times instead: at the first candle close at or after each multiple
+of `every` in UTC, and when a wake condition is met. The other layers give no reason then.
 
 The check of positions can give a reason, too, if the score of a position rises into the review band. Reasons are kept
 and never dropped. A reason that comes in the cooldown after a wake, or while a decision is open, wakes at the first
@@ -27,8 +27,9 @@ from ocw_mcp.domain.time import MINUTE, SECOND, span_ms, span_name
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 _KEPT_PER_SYMBOL = 16
-"""The number of reasons that are kept for one symbol; further ones are reported as a count."""
+"""The number of reasons that are kept for one symbol; further reasons are reported as a count."""
 AT_MOST = 16
+"""The largest number of wake conditions of a book."""
 LONGEST_REASON = 120
 """The number of characters of a condition's reason that are kept; the reason may come from a model."""
 
@@ -37,7 +38,7 @@ Read = Callable[[str, str], Reading]
 
 
 class ArmedCondition(msgspec.Struct):
-    """A waiting condition. `reference` is the reading when it was set, `last` that of the previous evaluation."""
+    """A waiting condition: the reading when it was set (`reference`), and at the previous evaluation (`last`)."""
 
     condition: WakeCondition
     by: str
@@ -49,7 +50,7 @@ class ArmedCondition(msgspec.Struct):
 
 
 class Conditions:
-    """The conditions of one book, at most `AT_MOST`."""
+    """The wake conditions of the last decider. Each fires at most once, and is removed when it fires or expires."""
 
     def __init__(self, longest_s: int) -> None:
         self._longest_s = longest_s

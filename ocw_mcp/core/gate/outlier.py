@@ -1,7 +1,7 @@
 """The outlier layer: it compares a return with the returns before it, and never with itself.
 
-A return over a span of candles is tested at every candle, so that a move is found while it happens. The yardstick
-consists of adjacent returns over the same span, which all end before the tested return begins.
+A return over a span of candles is tested at every candle, so that a move is found while it happens. It is compared with
+the yardstick: adjacent returns over the same span, which all end before the tested return begins.
 """
 
 import math
@@ -80,7 +80,7 @@ class SpanState(msgspec.Struct):
     step: int = 0
     """The number of candles since the last return of the yardstick ended."""
     over: float | None = None
-    """That return, while a tested one could still overlap it."""
+    """The last finished return, until no tested return can overlap it; it then joins the yardstick."""
     overlaps: int = msgspec.field(default=0, name="told")
     """The number of further candles for which a tested return overlaps a reported one."""
     escalated: bool = False

@@ -97,7 +97,7 @@ class Timeframe:
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
-    """The timeframes (ms) that a base candle closed, and since when (ms) candles before it are missing, if any are."""
+    """The timeframes (ms) that a base candle closed, and the time (ms) since which candles before it are missing."""
 
     timeframes: tuple[int, ...]
     hole_since: int | None = None

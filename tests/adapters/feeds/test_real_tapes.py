@@ -97,7 +97,7 @@ def test_candles_from_trades_equal_those_of_the_exchange() -> None:
         assert mine == pytest.approx(theirs, rel=2e-4)
 
 
-def test_week_has_metrics_and_funding_at_their_stamps() -> None:
+def test_week_has_metrics_and_funding_at_their_times() -> None:
     feed = TapeFeed.open(tape("vision/futures/um"), interval="1m", symbols=["ETHUSDT"])
     frames = head_of(feed)
     rows = [(frame.at, row.at) for frame in frames for row in frame.metrics]

@@ -103,7 +103,7 @@ def test_empty_ratios_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("late", "known"), [(0, 0), (1, 1000), (7, 1000), (-2, 0)])
-def test_funding_is_known_at_its_stamp_rounded_up_to_a_second(tmp_path: Path, late: int, known: int) -> None:
+def test_funding_is_known_at_its_time_rounded_up_to_a_second(tmp_path: Path, late: int, known: int) -> None:
     candles(tmp_path, [478, 479, 480, 481])
     write(tmp_path, "ETHUSDT-fundingRate-2026-03.csv", FUNDING, f"{T0 + 8 * HOUR + late},8,-0.0001")
     (frame,) = [frame for frame in frames_of(TapeFeed.open(tmp_path)) if frame.funding]

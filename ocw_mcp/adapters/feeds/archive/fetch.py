@@ -20,11 +20,11 @@ from ocw_mcp.domain.text import printable
 ARCHIVE = "https://data.binance.vision"
 """The exchange's public archive."""
 ATTEMPTS = 5
-"""Attempts per file; each continues after the bytes of the one before."""
+"""The number of attempts per file; an attempt continues after the bytes of the previous one."""
 PAUSE_S = 0.5
-"""Before the second attempt; doubled before each further one."""
+"""The pause before the second attempt; it doubles before each further attempt."""
 REDIRECTS = 5
-"""Requests for one file, the first included."""
+"""The largest number of requests for a file that is redirected, the first request included."""
 LONGEST_PAUSE_S = 60.0
 """The longest pause, even if the server requests a longer one."""
 
@@ -66,7 +66,7 @@ class Fetched(msgspec.Struct):
 
     @property
     def fault(self) -> FetchError | None:
-        """The first of these faults, with the number of others."""
+        """The fault of the first file that was not kept, with the number of other such files."""
         if not self.unsound:
             return None
         more = len(self.unsound) - 1
@@ -223,7 +223,7 @@ class _Downloads:
             )
 
     def _retrying(self, path: str, ask: Callable[[str], T | None]) -> T | None:
-        """Repeat a request until it is answered; None is 404. Raises FetchError after the last attempt."""
+        """Repeat a request until the server answers; return None for 404. Raises FetchError after the last attempt."""
         why, name = "", path.rpartition("/")[2]
         for attempt in range(ATTEMPTS):
             requested_pause = 0.0
