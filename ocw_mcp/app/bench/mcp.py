@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from statistics import median
@@ -54,8 +54,6 @@ async def nothing() -> str:
 server.run()
 """
 
-_Call = Callable[[], Awaitable[Any]]
-
 
 def measure() -> dict[str, Any]:
     """Return the ratios to the SDK and the response times with 50 clients. This takes some minutes."""
@@ -91,8 +89,8 @@ async def _in_process(facade: Facade) -> dict[str, Any]:
             return taken
 
         sdk = await stack.enter_async_context(Client(plain))
-        empty, status = await _in_turns(_call(sdk, "nothing"), _call(ocw, "ocw_get_status"))
-        same, snapshot = await _in_turns(_call(sdk, "constant"), _call(ocw, "market_get_snapshot"))
+        empty, status = await _in_turns((sdk, "nothing"), (ocw, "ocw_get_status"))
+        same, snapshot = await _in_turns((sdk, "constant"), (ocw, "market_get_snapshot"))
     return {
         "sdk_empty_tool_us": empty,
         "status_us": status,
@@ -103,16 +101,12 @@ async def _in_process(facade: Facade) -> dict[str, Any]:
     }
 
 
-def _call(client: Client, tool: str) -> _Call:
-    return lambda: client.call_tool(tool, {})
-
-
-async def _in_turns(*calls: _Call) -> list[float]:
+async def _in_turns(*calls: tuple[Client, str]) -> list[float]:
     clock, taken = SimulatedClock(), [[0.0] * ROUNDS for _ in calls]
     for number in range(-10, ROUNDS):
-        for place, call in enumerate(calls):
+        for place, (client, tool) in enumerate(calls):
             began = clock.wall_ms()
-            await call()
+            await client.call_tool(tool, {})
             if number >= 0:
                 taken[place][number] = (clock.wall_ms() - began) * 1_000
     return [round(median(each), 1) for each in taken]
@@ -160,7 +154,7 @@ async def _over_stdio(directory: Path, address: Address) -> dict[str, Any]:
     arguments = ["-m", "ocw_mcp", "mcp", "--state", str(directory)]
     bridge = stdio_client(StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ)))
     async with Client(bridge, mode="legacy") as stdio, _client(address, address.token) as http:
-        through, direct = await _in_turns(_call(stdio, "ocw_get_status"), _call(http, "ocw_get_status"))
+        through, direct = await _in_turns((stdio, "ocw_get_status"), (http, "ocw_get_status"))
     return {"stdio_p50_ms": round(through / 1_000, 1), "http_one_client_p50_ms": round(direct / 1_000, 1)}
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Final
 
+import msgspec
+
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.schema import payload_of
 from ocw_mcp.app.bench.fixtures import SYMBOL, paper_config, record
@@ -38,6 +40,16 @@ EVALUATIONS: Final = 50_000
 CHECKS: Final = 5_000
 BATCH: Final = 100
 COMMITS: Final = 2_000
+ENTRY: Final = OrderIntent(
+    idempotency_key="",
+    principal="bench",
+    symbol=SYMBOL,
+    side=Side.BUY,
+    type=OrderType.MARKET,
+    purpose=Purpose.ENTRY,
+    quantity=Decimal("0.016"),
+    protect_at=Decimal("81880.3"),
+)
 
 
 def measure_gate() -> dict[str, Any]:
@@ -65,13 +77,9 @@ def measure_policies() -> dict[str, Any]:
     manager, now = _order_manager()
     view = manager.view(SYMBOL, now)
     assert view is not None
-    intent = OrderIntent(
-        idempotency_key="",
-        principal="bench",
-        symbol=SYMBOL,
-        side=Side.BUY,
+    intent = msgspec.structs.replace(
+        ENTRY,
         type=OrderType.LIMIT,
-        purpose=Purpose.ENTRY,
         quantity=Decimal("0.01"),
         protect_at=view.price * Decimal("0.98"),
         limit_price=view.price,
@@ -142,7 +150,8 @@ def measure_journal() -> dict[str, Any]:
             durations, reference = [], []
             for n, frame in enumerate(market.recorded[:COMMITS], 1):
                 engine.step(frame, frame.at)
-                intended = _intended(n)
+                intent = msgspec.structs.replace(ENTRY, idempotency_key=f"wake:{n}:0", wake_id=n)
+                intended = OrderIntended(OrderRef(n, Purpose.ENTRY), intent, "0" * 64)
                 started = clock.wall_ms()
                 recorder.record(frame.at, intended)
                 commits.commit()
@@ -155,18 +164,3 @@ def measure_journal() -> dict[str, Any]:
         percentiles = quantiles(values, n=100)
         found |= {f"{label}p50_ms": round(percentiles[49], 3), f"{label}p99_ms": round(percentiles[98], 3)}
     return found | {"ratio": round(median(durations) / median(reference), 2)}
-
-
-def _intended(n: int) -> OrderIntended:
-    intent = OrderIntent(
-        idempotency_key=f"wake:{n}:0",
-        principal="bench",
-        symbol=SYMBOL,
-        side=Side.BUY,
-        type=OrderType.MARKET,
-        purpose=Purpose.ENTRY,
-        quantity=Decimal("0.016"),
-        protect_at=Decimal("81880.3"),
-        wake_id=n,
-    )
-    return OrderIntended(OrderRef(n, Purpose.ENTRY), intent, "0" * 64)

@@ -144,7 +144,14 @@ class Gate:
         self._cooldown = policy.cooldown_s * SECOND if self._every is None else 0
         self._wakes_on = _at_least(policy.close_wakes, interval)
         self._wakes_on_in_position = self._wakes_on | _at_least(policy.close_wakes_in_position, interval)
-        self._spans = {symbol: _spans(policy, interval) for symbol in symbols}
+        # Returns over the span of the policy are tested, and returns over a minute, which only report escalations.
+        outlier_z = {max(1, MINUTE // interval): policy.escalation_z}
+        outlier_z[max(1, span_ms(policy.outlier_over) // interval)] = policy.outlier_z
+        terms = policy.outlier_window, policy.escalation_z
+        self._spans = {
+            symbol: {span_name(count * interval): ReturnSpan(count, z, *terms) for count, z in outlier_z.items()}
+            for symbol in symbols
+        }
         self._evaluated: list[tuple[str, str]] = []
         self._state = GateState()
 
@@ -280,20 +287,6 @@ class Gate:
         if self._every is not None:
             return (at // self._every + 1) * self._every
         return at + self._policy.timer_max_s * SECOND
-
-
-def _spans(policy: GatePolicy, interval: int) -> dict[str, ReturnSpan]:
-    """Return the tested spans by length: that of the policy, and a minute, which only reports escalations."""
-    tested = {
-        max(1, MINUTE // interval): policy.escalation_z,
-        max(1, span_ms(policy.outlier_over) // interval): policy.outlier_z,
-    }
-    return {
-        span_name(candles * interval): ReturnSpan(
-            candles, policy.outlier_window, outlier_z=z, escalation_z=policy.escalation_z
-        )
-        for candles, z in tested.items()
-    }
 
 
 def _at_least(names: tuple[str, ...], interval: int) -> frozenset[int]:

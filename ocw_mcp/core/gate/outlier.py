@@ -90,7 +90,7 @@ class SpanState(msgspec.Struct):
 class ReturnSpan:
     """Tests the returns of one symbol over `candles` base candles, and finds the outliers to report."""
 
-    def __init__(self, candles: int, window: int, *, outlier_z: float, escalation_z: float) -> None:
+    def __init__(self, candles: int, outlier_z: float, window: int, escalation_z: float) -> None:
         self._candles, self._outlier_z, self._escalation_z = candles, outlier_z, escalation_z
         self._yardstick = Yardstick(window)
         self._state = SpanState()

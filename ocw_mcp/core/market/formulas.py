@@ -40,7 +40,7 @@ class Bar(NamedTuple):
 
 
 class Recent(NamedTuple):
-    """The last `FLOW_CANDLES` + 1 candles, or all if there are fewer: they contain `FLOW_CANDLES` changes."""
+    """Columns of consecutive candles; by default the last `FLOW_CANDLES` + 1, which contain `FLOW_CANDLES` changes."""
 
     highs: "array[float]"
     lows: "array[float]"
@@ -48,12 +48,13 @@ class Recent(NamedTuple):
     volumes: "array[float]"
 
 
-def recent(series: CandleSeries, forming: Bar | None = None) -> Recent:
-    """Return the newest candles of a series, with the forming one as the last if it is given."""
-    first = max(0, len(series) - FLOW_CANDLES - (forming is None))
+def recent(series: CandleSeries, forming: Bar | None, first: int | None = None) -> Recent:
+    """Return the candles of a series from index `first` on, or the newest ones, and then the forming one if given."""
+    if first is None:
+        first = max(0, len(series) - FLOW_CANDLES - (forming is None))
     window = Recent(series.highs[first:], series.lows[first:], series.closes[first:], series.volumes[first:])
     if forming is not None:
-        for column, value in zip(window, (forming.high, forming.low, forming.close, forming.volume), strict=True):
+        for column, value in zip(window, forming[2:], strict=True):
             column.append(value)
     return window
 
@@ -139,18 +140,13 @@ def vwap_deviation(series: CandleSeries, forming: Bar | None = None) -> Reading:
     if latest < 0:
         return Unknown("needs 1 candles, has 0")
     first = series.first_from(latest // DAY * DAY)
-    day = [column[first:] for column in (series.highs, series.lows, series.closes, series.volumes)]
     opened = series.open_times[first] if first < len(series) else latest
-    if forming:
-        for column, value in zip(day, (forming.high, forming.low, forming.close, forming.volume), strict=True):
-            column.append(value)
     if first == 0 and opened % DAY:
         return Unknown("the UTC day began before the first candle")
-    closes, volumes = day[2], day[3]
-    if sum(volumes) <= 0:
+    day = recent(series, forming, first)
+    if sum(day.volumes) <= 0:
         return Unknown("no volume since the UTC day began")
-    average = float(stream.VWAP(*map(np.array, day)).value)
-    return closes[-1] / average - 1
+    return day.closes[-1] / float(stream.VWAP(*map(np.array, day)).value) - 1
 
 
 def correlation(one: CandleSeries, other: CandleSeries) -> Reading:

@@ -72,10 +72,6 @@ class Timeframe:
             self.forming = Forming(open_time, piece.open, piece.high, piece.low, piece.close, piece.volume, whole)
         return self.finish() if until == open_time + self.interval else None
 
-    def overdue(self, open_time: int) -> bool:
-        """Return whether the forming candle ended before one that opens at `open_time` (ms), its last part missing."""
-        return 0 <= self.forming.open_time <= open_time - self.interval
-
     def finish(self) -> Forming | None:
         """Close and return the forming candle. A first candle whose beginning is not known is discarded."""
         done, self.forming = self.forming, Forming()
@@ -187,11 +183,9 @@ class SymbolMarket:
         """
         closed: list[int] = []
         for level, each in enumerate(self._built):
-            if each.overdue(open_time):
-                until = each.forming.open_time + each.interval
-                done = each.finish()
-                if done is not None:
-                    closed += [each.interval, *self._pass_up(level + 1, done, until)]
+            until = each.forming.open_time + each.interval
+            if each.forming.open_time >= 0 and until <= open_time and (done := each.finish()) is not None:
+                closed += [each.interval, *self._pass_up(level + 1, done, until)]
         return closed
 
     def indicators(self) -> list[TimeframeValues]:

@@ -29,6 +29,7 @@ class Signals(msgspec.Struct, frozen=True):
     """0 in a range, 1 in a trend."""
     momentum: float
     reversion: float
+    """The mean of %b (position between the Bollinger bands) and RSI, both with the opposite sign."""
     tilt: float
     """The contribution of derivatives; 0 if they are unknown."""
 
@@ -53,8 +54,8 @@ def read_signals(view: SymbolView, rules: RulesPolicy) -> Signals | None:
         return None
     if isinstance(atr, Unknown) or atr <= 0:
         return None
-    momentum, reversion = _momentum(view, values, last, atr, rsi), _reversion(values, rsi)
-    if momentum is None or reversion is None:
+    momentum, percent_b = _momentum(view, values, last, atr, rsi), values.percent_b
+    if momentum is None or isinstance(percent_b, Unknown):
         return None
     composite = view.derivatives.composite
     return Signals(
@@ -65,7 +66,7 @@ def read_signals(view: SymbolView, rules: RulesPolicy) -> Signals | None:
         adx=adx,
         trend=_trend(adx, rules),
         momentum=momentum,
-        reversion=reversion,
+        reversion=(max(-1.0, min(1.0, 1 - 2 * percent_b)) - _rsi_signal(rsi)) / 2,
         tilt=0.0 if isinstance(composite, Unknown) else rules.derivatives_tilt * composite,
     )
 
@@ -89,14 +90,6 @@ def _momentum(view: SymbolView, values: IndicatorValues, last: float, atr: float
         + _rsi_signal(rsi)
         + math.tanh(move / (2 * atr))
     ) / 4
-
-
-def _reversion(values: IndicatorValues, rsi: float) -> float | None:
-    """Return the mean of %b (position between the Bollinger bands) and RSI, both with the opposite sign."""
-    percent_b = values.percent_b
-    if isinstance(percent_b, Unknown):
-        return None
-    return (max(-1.0, min(1.0, 1 - 2 * percent_b)) - _rsi_signal(rsi)) / 2
 
 
 def _rsi_signal(rsi: float) -> float:

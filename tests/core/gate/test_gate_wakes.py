@@ -243,7 +243,7 @@ def play(
 @many
 @given(MOMENTS)
 def test_the_next_possible_wake_has_every_reason_in_order(moments: list[Moment]) -> None:
-    """Return the expected wakes, computed by a model without outliers that keeps lists in place of a state."""
+    """Compare the gate with a model without outliers that keeps lists in place of a state."""
     gate = gate_of(outlier_z=1e9)
     flat = [
         Moment(each.after_s, {name: (*look[:2], 100.0) for name, look in each.looks.items()}, each.busy, each.timer)

@@ -23,7 +23,7 @@ WARM = CANDLES * WINDOW + CANDLES
 
 
 def span(candles: int = CANDLES, window: int = WINDOW) -> ReturnSpan:
-    return ReturnSpan(candles, window, outlier_z=2.5, escalation_z=6.0)
+    return ReturnSpan(candles, outlier_z=2.5, window=window, escalation_z=6.0)
 
 
 def told(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int, float]:

@@ -74,10 +74,14 @@ class TapeFeed:
         selection = self.selection
         with ExitStack() as stack:
 
-            def opened(groups: Files, read: Any, since: int | None) -> list[Generator[Any, None, None]]:
-                streams = [read(files, symbol, since, counters) for symbol, files in groups.items()]
-                for stream in streams:
-                    stack.callback(stream.close)
+            def opened(groups: Files, read: Any, since: int | None, delay: int | None = None) -> list[Iterator[Any]]:
+                """Open each symbol's files; given a `delay` (ms) of rows, only files with rows known after `since`."""
+                streams = []
+                for symbol, files in groups.items():
+                    if since is not None and delay is not None:
+                        files = tuple(file for file in files if not _is_over(file, delay, since))
+                    streams.append(read(files, symbol, since, counters))
+                    stack.callback(streams[-1].close)
                 return streams
 
             frames = _candle_frames(opened(selection.files, self._candles, after), self.interval)
@@ -87,8 +91,8 @@ class TapeFeed:
                 begins = after is None or after < self._first_open()
                 known = None if begins else after
                 rows = [
-                    *opened(_not_over(selection.metrics, known, METRICS_EVERY), read_metrics, known),
-                    *opened(_not_over(selection.funding, known, 0), read_funding, known),
+                    *opened(selection.metrics, read_metrics, known, METRICS_EVERY),
+                    *opened(selection.funding, read_funding, known, 0),
                 ]
                 frames = _with_derivatives(frames, rows, begins, counters.discontinuities)
             has_frames = after is not None
@@ -123,18 +127,6 @@ class TapeFeed:
             with closing(self._candles(files, symbol, None, RowCounts(options=self._options))) as stream:
                 firsts += [candle.open_time for candle in islice(stream, 1)]
         return min(firsts)
-
-
-def _not_over(groups: Files, known: int | None, delay: int) -> Files:
-    """Return the files without those whose rows are all known by `known` (ms).
-
-    `delay` (ms) is the time from a row's timestamp until the row is known.
-    """
-    if known is None:
-        return groups
-    return {
-        symbol: tuple(file for file in files if not _is_over(file, delay, known)) for symbol, files in groups.items()
-    }
 
 
 def _is_over(file: TapeFile, interval: int, after: int) -> bool:
