@@ -7,23 +7,28 @@ command changes no file. A value in the code is edited by hand, to the value com
 checked with `ocw bench market`. The results are medians over the recordings, since one crash outweighs a calm year.
 """
 
-import gzip
-import re
 import sys
-import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import typer
+from msgspec.structs import astuple
 
 from ocw_mcp.adapters.feeds.simulated import parameters
+from ocw_mcp.adapters.feeds.tape.candles import read_candles
+from ocw_mcp.adapters.feeds.tape.derivatives import read_funding, read_metrics
+from ocw_mcp.adapters.feeds.tape.finding import find
+from ocw_mcp.adapters.feeds.tape.options import RowCounts, TapeOptions
+from ocw_mcp.adapters.feeds.tape.reading import Stream, TapeFile
+from ocw_mcp.adapters.feeds.tape.selection import in_time
 from ocw_mcp.app.bench.facts import Floats, Series, correlation, facts, local_sizes, together
 from ocw_mcp.app.output import working
-from ocw_mcp.domain.errors import OcwError, SettingsError
-from ocw_mcp.domain.time import DAY, HOUR, MINUTE
+from ocw_mcp.domain.errors import OcwError, SettingsError, TapeError
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE, utc_day
 
 Found = dict[str, float]
 
@@ -31,9 +36,6 @@ MINUTE_LAGS = (1, 5, 10, 60, 240, 480, 1440, 2880)
 HOUR_LAGS = (1, 8, 24, 168, 720, 1440, 2880)
 FLOOR = 1e-5
 """Added to |return| before its logarithm, since a move below one tick is not a volatility of 0."""
-_NAME = re.compile(
-    r"(?P<set>spot-|um-)?(?P<symbol>[A-Z0-9]{5,12})-(?P<kind>1m|1h|metrics|fundingRate)-(?P<month>\d{4}.{3})"
-)
 
 
 class Archive(NamedTuple):
@@ -47,74 +49,48 @@ class Archive(NamedTuple):
     """Funding rates in order of time."""
 
 
-def read(directory: Path, progress: Callable[[Path], None] = lambda path: None) -> Archive:
-    """Return the recordings of a directory. `progress` gets each file before it is read.
+def read(directory: Path, progress: Callable[[str], None] = lambda name: None) -> Archive:
+    """Return the recordings of a directory. `progress` gets the name of each recording before it is read.
 
-    Raises SettingsError if the directory has no candles of 1m.
+    Raises SettingsError if the directory has no candles of 1m, TapeError if it has too many invalid rows.
     """
-    found: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for path in sorted(directory.rglob("*")):
-        match = _NAME.match(path.name)
-        if match is not None and path.suffix in {".zip", ".gz", ".csv"}:
-            kind, name = match["kind"], match["symbol"]
-            if kind in ("1m", "1h"):
-                name = f"{match['set'] or ''}{name} {match['month'] if kind == '1m' else 'hours'}"
-            found[kind][name].append(path)
-    if not found["1m"]:
+    recordings: dict[str, dict[str, list[TapeFile]]] = defaultdict(lambda: defaultdict(list))
+    with suppress(TapeError):  # there is no file at all
+        for file in find(directory, []):
+            prefix = file.path.name.partition(file.symbol)[0]
+            month = "unknown month" if file.starts is None else utc_day(file.starts)[:7]
+            names = {"1m": f"{prefix}{file.symbol} {month}", "1h": f"{prefix}{file.symbol} hours"}
+            recordings[file.interval or file.stream][names.get(file.interval, file.symbol)].append(file)
+    if not recordings["1m"]:
         raise SettingsError(
             f"{directory} holds no candles of 1m; expected files of the public archive; choose another directory"
         )
+    counts = RowCounts(options=TapeOptions(strict=False))
 
-    def announced(kind: str) -> Iterator[tuple[str, Iterator[Path]]]:
-        def files(paths: list[Path]) -> Iterator[Path]:
-            for path in paths:
-                progress(path)
-                yield path
+    def announced(kind: str) -> Iterator[tuple[str, str, Sequence[TapeFile]]]:
+        for name, files in recordings[kind].items():
+            progress(name)
+            yield name, files[0].symbol, in_time(files)
 
-        return ((name, files(paths)) for name, paths in found[kind].items())
+    def candles(kind: str, step: int) -> dict[str, Series]:
+        return {
+            name: Series.of_candles(step, read_candles(files, symbol, step, None, counts))
+            for name, symbol, files in announced(kind)
+        }
 
-    minutes = {name: _candles(paths, MINUTE) for name, paths in announced("1m")}
     return Archive(
         # Recordings of less than ten days are not representative.
-        minutes={name: series for name, series in minutes.items() if len(series.close) >= 10 * 1440},
-        hours={name: _candles(paths, HOUR) for name, paths in announced("1h")},
-        metrics={name: np.concatenate([_metrics(path) for path in paths]) for name, paths in announced("metrics")},
+        minutes={name: each for name, each in candles("1m", MINUTE).items() if len(each.close) >= 10 * 1440},
+        hours=candles("1h", HOUR),
+        metrics={
+            name: np.array([astuple(row)[1:] for row in read_metrics(files, symbol, None, counts)], dtype=np.float64)
+            for name, symbol, files in announced(Stream.METRICS)
+        },
         funding={
-            name: np.concatenate([_numbers(path)[:, 2] for path in paths]) for name, paths in announced("fundingRate")
+            name: np.array([row.rate for row in read_funding(files, symbol, None, counts)])
+            for name, symbol, files in announced(Stream.FUNDING)
         },
     )
-
-
-def _lines(path: Path) -> list[list[str]]:
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            text = archive.read(archive.namelist()[0]).decode()
-    else:
-        text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
-    rows = [line.split(",") for line in text.split("\n") if line]
-    return rows if rows[0][0][:1].isdigit() else rows[1:]
-
-
-def _numbers(path: Path) -> Floats:
-    return np.array(_lines(path), dtype=np.float64)
-
-
-def _candles(paths: Iterable[Path], step: int) -> Series:
-    pieces = []
-    for path in paths:
-        rows = _numbers(path)
-        rows[:, 0] = np.where(rows[:, 0] > 1e14, rows[:, 0] // 1000, rows[:, 0])  # spot has microseconds since 2025
-        taker = rows[:, 9:10] if rows.shape[1] > 9 else np.full((len(rows), 1), np.nan)
-        pieces.append(np.hstack((rows[:, :6], taker)))
-    together = np.concatenate(pieces)
-    return Series.of_rows(step, together[np.argsort(together[:, 0], kind="stable")])
-
-
-def _metrics(path: Path) -> Floats:
-    lines = _lines(path)
-    times = np.array([line[0].replace(" ", "T") for line in lines], dtype="datetime64[ms]").astype(np.float64)
-    values = [[float(field.strip('"') or "nan") for field in line[2:8]] for line in lines]
-    return np.column_stack((times, np.array(values)))
 
 
 def volatility(archive: Archive) -> Found:
@@ -275,7 +251,7 @@ def main(
     """Measure recorded data, and print the parameters of the simulated market beside the results."""
     try:
         with working("reading the archive") as progress:
-            archive = read(directory, lambda path: progress(f"reading {path.name}"))
+            archive = read(directory, lambda name: progress(f"reading {name}"))
     except OcwError as error:
         typer.echo(f"calibrate: {error}", err=True)
         sys.exit(2)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ocw_mcp.app.bench.facts import Series, correlation, facts, hill, kurtosis, together
+from ocw_mcp.app.bench.facts import Floats, Series, correlation, facts, hill, kurtosis, together
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import MINUTE
 from tests.support.shell import Ocw
@@ -16,6 +16,10 @@ from tests.support.tapes import write_zip
 
 BEGIN = 1_773_014_400_000  # 2026-03-09
 DAYS = 4
+
+
+def series_of_rows(rows: Floats) -> Series:
+    return Series.of_candles(MINUTE, [Candle("X", int(row[0]), MINUTE, *row[1:]) for row in rows.tolist()])
 
 
 @pytest.fixture
@@ -37,7 +41,7 @@ def made(returns: np.ndarray, volumes: np.ndarray | None = None) -> Series:
             np.full(len(returns), np.nan),
         )
     )
-    return Series.of_rows(MINUTE, rows)
+    return series_of_rows(rows)
 
 
 def noise(count: int, seed: int = 7) -> np.ndarray:
@@ -87,7 +91,7 @@ def test_jumps_are_counted_with_their_share_and_their_side() -> None:
 def test_data_gap_gives_no_return() -> None:
     whole = made(noise(1440) * 0.0005)
     rows = np.column_stack(whole[1:])
-    holed = Series.of_rows(MINUTE, np.delete(rows, np.s_[500:560], axis=0))
+    holed = series_of_rows(np.delete(rows, np.s_[500:560], axis=0))
     assert len(holed.close) == len(whole.close)
     assert np.isnan(holed.returns[500:561]).all()
     assert not np.isnan(holed.returns[561:]).any()

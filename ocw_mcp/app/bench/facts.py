@@ -3,12 +3,14 @@
 The list follows R. Cont, Empirical properties of asset returns: stylized facts and statistical issues (2001).
 """
 
+from collections.abc import Iterable
 from itertools import combinations
 from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 
 Floats = npt.NDArray[np.float64]
@@ -39,8 +41,11 @@ class Series(NamedTuple):
     taker: Floats
 
     @classmethod
-    def of_rows(cls, step: int, rows: Floats) -> Self:
-        """Return a series of rows of open time, open, high, low, close, volume and taker volume, in order of time."""
+    def of_candles(cls, step: int, candles: Iterable[Candle]) -> Self:
+        """Return a series of one or more candles of `step` (ms), in order of time."""
+        rows = np.array(
+            [(c.open_time, c.open, c.high, c.low, c.close, c.volume, c.taker_volume) for c in candles], dtype=np.float64
+        )
         begin = int(rows[0, 0])
         places = (rows[:, 0].astype(np.int64) - begin) // step
         grid = np.full((int(places[-1]) + 1, 6), np.nan)

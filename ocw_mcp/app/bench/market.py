@@ -17,7 +17,7 @@ from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.app.bench.facts import Floats, Series, by_hour, correlation, facts, local_sizes, together
 from ocw_mcp.app.markets import MarketFeed
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, utc_day
 
 if TYPE_CHECKING:
@@ -130,17 +130,16 @@ def table(found: dict[str, Any]) -> Table:
 
 def series_of(feed: MarketFeed) -> dict[str, Series]:
     """Return all candles of a finite feed by symbol. Raises TapeError if a tape is invalid."""
-    rows: dict[str, list[tuple[float, ...]]] = {symbol: [] for symbol in feed.symbols}
+    candles: dict[str, list[Candle]] = {symbol: [] for symbol in feed.symbols}
 
     async def read() -> None:
         async with aclosing(feed.frames()) as frames:
             async for frame in frames:
-                for c in frame.closed:
-                    taker = np.nan if c.taker_volume is None else c.taker_volume
-                    rows[c.symbol].append((c.open_time, c.open, c.high, c.low, c.close, c.volume, taker))
+                for candle in frame.closed:
+                    candles[candle.symbol].append(candle)
 
     asyncio.run(read())
-    return {symbol: Series.of_rows(feed.interval, np.array(given)) for symbol, given in rows.items() if given}
+    return {symbol: Series.of_candles(feed.interval, given) for symbol, given in candles.items() if given}
 
 
 def require_plotting() -> None:
