@@ -8,8 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ocw_mcp.adapters.feeds.simulated import parameters as p
-from ocw_mcp.adapters.feeds.simulated.candles import Columns, simulate_candles
-from ocw_mcp.adapters.feeds.simulated.derivatives import DerivativesDay, funding_of, metrics_of, simulate_derivatives
+from ocw_mcp.adapters.feeds.simulated.candles import (
+    Columns,
+    DerivativesDay,
+    funding_of,
+    metrics_of,
+    simulate_candles,
+    simulate_derivatives,
+)
 from ocw_mcp.adapters.feeds.simulated.paths import (
     Floats,
     Memory,

@@ -10,12 +10,11 @@ from typing import Any, Self
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.candles import read_candles
+from ocw_mcp.adapters.feeds.tape.candles import candles_from_trades, read_candles
 from ocw_mcp.adapters.feeds.tape.derivatives import METRICS_EVERY, read_funding, read_metrics
 from ocw_mcp.adapters.feeds.tape.options import ALREADY_READ, Discontinuity, LeftOut, RowCounts, TapeOptions
 from ocw_mcp.adapters.feeds.tape.reading import Stream, TapeFile, scan
 from ocw_mcp.adapters.feeds.tape.selection import Files, Selection, layout_of, select
-from ocw_mcp.adapters.feeds.tape.trades import candles_from_trades
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metrics, Opening, Product
 from ocw_mcp.domain.time import DAY

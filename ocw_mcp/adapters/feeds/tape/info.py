@@ -8,13 +8,12 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.candles import read_candles
+from ocw_mcp.adapters.feeds.tape.candles import read_candles, read_trades
 from ocw_mcp.adapters.feeds.tape.derivatives import METRICS_EVERY, read_funding, read_metrics
 from ocw_mcp.adapters.feeds.tape.finding import MONTHLY, find, interval_length
 from ocw_mcp.adapters.feeds.tape.options import Discontinuity, LeftOut, RowCounts, TapeOptions
 from ocw_mcp.adapters.feeds.tape.reading import Stream, TapeFile, printable_name
 from ocw_mcp.adapters.feeds.tape.selection import in_time, parse_interval, select, sound, with_intervals
-from ocw_mcp.adapters.feeds.tape.trades import read_trades
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Metrics, Product
 from ocw_mcp.domain.time import HOUR, span_ms, span_name

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.candles import candle_layout, candle_length
+from ocw_mcp.adapters.feeds.tape.candles import TRADES, candle_layout, candle_length
 from ocw_mcp.adapters.feeds.tape.derivatives import FUNDING, METRICS
 from ocw_mcp.adapters.feeds.tape.finding import (
     GOOD_NAMES,
@@ -28,7 +28,6 @@ from ocw_mcp.adapters.feeds.tape.reading import (
     scan,
     sha256,
 )
-from ocw_mcp.adapters.feeds.tape.trades import TRADES
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.symbols import of_market
