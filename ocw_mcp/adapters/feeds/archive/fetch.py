@@ -18,7 +18,6 @@ from ocw_mcp.domain.errors import FetchError
 from ocw_mcp.domain.text import printable
 
 ARCHIVE = "https://data.binance.vision"
-"""The exchange's public archive."""
 ATTEMPTS = 5
 """The number of attempts per file; an attempt continues after the bytes of the previous one."""
 PAUSE_S = 0.5
@@ -222,7 +221,7 @@ class _Downloads:
                 "it was not kept"
             )
 
-    def _retrying(self, path: str, ask: Callable[[str], T | None]) -> T | None:
+    def _retrying(self, path: str, ask: Callable[[str], T]) -> T | None:
         """Repeat a request until the server answers; return None for 404. Raises FetchError after the last attempt."""
         why, name = "", path.rpartition("/")[2]
         for attempt in range(ATTEMPTS):
@@ -231,6 +230,8 @@ class _Downloads:
                 return ask(f"{self._base}/data/{path}")
             except httpx2.HTTPStatusError as error:
                 status = error.response.status_code
+                if status == httpx2.codes.NOT_FOUND:
+                    return None
                 why = f"the server answered {status}"
                 if status < 500 and status not in _BUSY:
                     break
@@ -246,20 +247,16 @@ class _Downloads:
         )
 
     @contextmanager
-    def _open(self, url: str, begin: int = 0) -> Iterator[httpx2.Response | None]:
-        """Request a file from byte `begin` on; yield None for 404.
+    def _open(self, url: str, begin: int = 0) -> Iterator[httpx2.Response]:
+        """Request a file from byte `begin` on, and follow redirects within the same host.
 
-        Redirects within the same host are followed. Raises FetchError for another host, HTTPStatusError for another
-        failure, except 416 for a range.
+        Raises FetchError for another host, HTTPStatusError for a failure, except 416 for a range.
         """
         address, name = httpx2.URL(url), printable(url.rpartition("/")[2])
         headers = {"Range": f"bytes={begin}-"} if begin else {}
         for _ in range(REDIRECTS):
             with self.client.stream("GET", address, headers=headers) as response:
                 if not response.has_redirect_location:
-                    if response.status_code == httpx2.codes.NOT_FOUND:
-                        yield None
-                        return
                     if not (begin and response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE):
                         response.raise_for_status()
                     yield response
@@ -277,15 +274,12 @@ class _Downloads:
             address = there
         raise FetchError(f"{name} is redirected without end; expected a file; try again later or another --url")
 
-    def _exists(self, url: str) -> bool | None:
-        """Return True if there is such a file, else None."""
-        with self._open(url) as response:
-            return None if response is None else True
+    def _exists(self, url: str) -> bool:
+        with self._open(url):
+            return True
 
-    def _text(self, url: str) -> bytes | None:
+    def _text(self, url: str) -> bytes:
         with self._open(url) as response:
-            if response is None:
-                return None
             text = b""
             # Raw chunks: a checksum is never compressed, and a few bytes could unpack to many.
             for chunk in response.iter_raw():
@@ -294,12 +288,10 @@ class _Downloads:
                     break
             return text
 
-    def _append(self, url: str, part: Path) -> bool | None:
-        """Add the missing rest to a part; return True once the server has sent all of it, None for 404."""
+    def _append(self, url: str, part: Path) -> bool:
+        """Add the missing rest to a part; return True once the server has sent all of it."""
         have = part.stat().st_size if part.exists() else 0
         with self._open(url, have) as response:
-            if response is None:
-                return None
             if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
                 return True  # nothing is missing; the checksum shows whether the part is the file
             partial = response.status_code == httpx2.codes.PARTIAL_CONTENT
@@ -342,8 +334,6 @@ def _origin(url: httpx2.URL) -> str:
 
 def _same_host(one: httpx2.URL, other: httpx2.URL) -> bool:
     """Return whether a redirect keeps host and port, or only changes http to https at the default ports."""
-    if one.host != other.host:
-        return False
-    if (one.scheme, one.port) == (other.scheme, other.port):
-        return True
-    return (one.scheme, other.scheme) == ("http", "https") and one.port is None and other.port is None
+    same = (one.scheme, one.port) == (other.scheme, other.port)
+    secured = (one.scheme, one.port, other.scheme, other.port) == ("http", None, "https", None)
+    return one.host == other.host and (same or secured)

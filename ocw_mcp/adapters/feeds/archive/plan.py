@@ -14,7 +14,6 @@ from ocw_mcp.domain.market import Product
 
 KLINES, TRADES, METRICS, FUNDING = "klines", "aggTrades", "metrics", "fundingRate"
 STREAMS = {Product.UM: (KLINES, METRICS, FUNDING, TRADES), Product.SPOT: (KLINES, TRADES)}
-"""The archive's streams of each product."""
 DEFAULT_STREAMS = {Product.UM: (KLINES, METRICS, FUNDING), Product.SPOT: (KLINES,)}
 """The streams that are fetched by default. Trades are a hundred times larger than the rest, and candles are made of
 them."""
@@ -22,7 +21,7 @@ INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h",
 
 _FOLDERS = {Product.UM: "futures/um", Product.SPOT: "spot"}
 _OLDEST = date(2017, 1, 1)
-"""Earlier than the exchange."""
+"""The archive has no files of earlier days."""
 
 
 class SizeLimit(msgspec.Struct, frozen=True):

@@ -34,7 +34,6 @@ class Gaps(msgspec.Struct):
 
     count: int = 0
     missing: int = 0
-    """Missing rows of all gaps."""
     longest_ms: int = 0
     longest_from: int | None = None
     """When the first missing row of the longest gap was due, ms; for trades, the time of the last one before it."""
@@ -76,11 +75,10 @@ class StreamInfo(msgspec.Struct):
     """One stream of one symbol. `first` and `last` are the times (ms) of rows: open times of candles."""
 
     product: str | None
-    """None if neither name nor folder gives it."""
+    """None if neither the name nor the folders give the product."""
     stream: str
     symbol: str
     interval: str | None
-    """Of candles; None for other streams."""
     files: int
     rows: int = 0
     """Rows without duplicates."""
@@ -93,7 +91,7 @@ class StreamInfo(msgspec.Struct):
     used: bool = False
     """Whether a replay of the path would read it."""
     left_out: int = 0
-    """Invalid rows."""
+    """The number of invalid rows."""
     moved_on_no_volume: int = 0
     """Candles whose price moved although nothing was traded."""
     discontinuity: Discontinuity | None = None
