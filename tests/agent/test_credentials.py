@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.client import API, REDACTED, Credentials, credentials, scrub
+from ocw_mcp.agent.messages import Trouble
 from ocw_mcp.domain.addresses import is_loopback
 from ocw_mcp.domain.causes import MEANING_OF_CAUSE, CauseKind
 

@@ -198,7 +198,7 @@ def test_the_strict_policy_may_extend_another_and_lack_keys(tmp_path: Path) -> N
 
 def test_the_start_lists_the_keys_that_a_file_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = load(tmp_path, mine=written(SHIPPED["default"], {"pace.max_fees", "data.slack_s"}))
-    feed = open_market("sim", product=None, interval=None, symbols=(), seed=1)
+    feed = open_market("sim", product=None, interval="15m", symbols=(), seed=1)
     run(Job(feed, "none", loaded, load_prompts(None), 60_000, None))
     output = "".join(capsys.readouterr())
     assert "mine.toml lacks keys, and each has its strictest value: pace.max_fees 0.002, data.slack_s 30;" in output

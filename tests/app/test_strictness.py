@@ -62,7 +62,7 @@ def test_a_start_says_that_the_policy_is_not_stricter(
     strict: Policies, told: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loaded = load_policies(None)
-    feed = open_market("sim", product=None, interval=None, symbols=(), seed=1)
+    feed = open_market("sim", product=None, interval="15m", symbols=(), seed=1)
     job = Job(feed, "none", LoadedPolicies(USUAL, loaded.hash, "mine.toml", strict), load_prompts(None), 60_000, None)
     run(job)
     output = capsys.readouterr()

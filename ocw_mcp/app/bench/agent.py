@@ -19,8 +19,7 @@ import msgspec
 from ocw_mcp import __version__
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.feeds.simulated.feed import START
-from ocw_mcp.agent.pricing import TokenUsage, cost
-from ocw_mcp.agent.prompt_caching import cache_prices
+from ocw_mcp.agent.pricing import TokenUsage, cache_prices, cost
 from ocw_mcp.agent.tools import SUBMIT
 from ocw_mcp.app.bench.snapshot import SYMBOLS, example
 from ocw_mcp.app.bench.stand_in import CHARS_A_TOKEN, Seat, StandIn, ToolCall, characters, full_diary, open_seat

@@ -1,4 +1,4 @@
-"""What several measurements share: an engine configuration, a new book, and frames of the market in memory."""
+"""The shared parts of measurements: an engine configuration, a new book, and frames of the market in memory."""
 
 import asyncio
 import tempfile

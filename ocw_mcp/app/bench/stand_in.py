@@ -28,14 +28,13 @@ from ocw_mcp.agent.memory.diary import (
     Origin,
     Reflection,
     save_memory,
+    situations,
 )
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.recall import HEADING
-from ocw_mcp.agent.memory.situations import situations
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
 from ocw_mcp.agent.messages import Reply, Request
-from ocw_mcp.agent.pricing import TokenUsage, Ttl, cost
-from ocw_mcp.agent.prompt_caching import LIFETIME_MS
+from ocw_mcp.agent.pricing import LIFETIME_MS, TokenUsage, Ttl, cost
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.bench.fixtures import BOOK, open_book

@@ -104,7 +104,7 @@ class Flow(NamedTuple):
     """The disagreement of volume and price, −1..1: above 0 if volume flows in while the price falls.
 
     This formula is the project's own. With path = (net change of the close) / (sum of its absolute changes), which is
-    Kaufman's efficiency ratio with its sign: (change − path) / 2 where the two have opposite signs, else 0.
+    Kaufman's efficiency ratio with its sign: (change − path) / 2 if the two have opposite signs, else 0.
     """
 
 

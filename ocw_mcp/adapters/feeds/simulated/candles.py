@@ -1,4 +1,4 @@
-"""What a symbol's simulated minutes become: candles of any length, open interest, ratios and funding rates."""
+"""A symbol's day, made from its simulated minutes: candles of any length, open interest, ratios, funding rates."""
 
 from typing import NamedTuple
 

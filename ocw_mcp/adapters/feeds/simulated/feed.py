@@ -111,7 +111,7 @@ class SimulatedFeed:
         self._models = [p.symbol_model(symbol) for symbol in self.symbols]
         self._first: tuple[int, dict[str, Memory]] = (0, {})
         self._latest = self._first
-        """The number of the next day, and the memories at its begin: of the market (``), and of each symbol."""
+        """The number of the next day, and the memories at its begin: of the market (named "") and of each symbol."""
         self._made: tuple[int, list[SymbolDay]] | None = None
 
     @property
