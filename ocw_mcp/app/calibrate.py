@@ -50,10 +50,7 @@ class Archive(NamedTuple):
 
 
 def read(directory: Path, progress: Callable[[str], None] = lambda name: None) -> Archive:
-    """Return the recordings of a directory. `progress` gets the name of each recording before it is read.
-
-    Raises SettingsError if the directory has no candles of 1m, TapeError if it has too many invalid rows.
-    """
+    """Return the recordings of a directory; `progress` gets the name of each. Raises SettingsError without minutes."""
     recordings: dict[str, dict[str, list[TapeFile]]] = defaultdict(lambda: defaultdict(list))
     with suppress(TapeError):  # there is no file at all
         for file in find(directory, []):
@@ -94,10 +91,7 @@ def read(directory: Path, progress: Callable[[str], None] = lambda name: None) -
 
 
 def volatility(archive: Archive) -> Found:
-    """Return the annual volatility of each symbol, and the autocovariance of log volatility by lag.
-
-    ln|r| is log volatility plus noise without memory, so their autocovariances agree at all lags above 0.
-    """
+    """Return annual volatilities, and autocovariances of ln|r|, which are those of log volatility at lags above 0."""
     found = {
         f"annual volatility {name}": float(np.nanstd(each.returns) * np.sqrt(365 * DAY / HOUR))
         for name, each in archive.hours.items()

@@ -1,7 +1,6 @@
 """The cost of a decision of Claude in characters, rounds, money and time, measured with a stand-in for the model.
 
-Money is computed from the prices of `genai-prices` and the stand-in's estimate of tokens. The length of a model's
-output is an assumption.
+Prices come from `genai-prices`, tokens from the stand-in's estimate, and the length of an output is an assumption.
 """
 
 import asyncio
@@ -67,10 +66,7 @@ def measure() -> dict[str, Any]:
 
 
 async def _decisions() -> dict[str, Any]:
-    """Return the sizes of the request, the number of rounds, and their cost in money and time.
-
-    The book of the decisions has run for some hours and is stopped.
-    """
+    """Return the sizes of the request, the rounds, and their cost, for a book that has run for some hours."""
     policies = load_policies(None)
     diary = full_diary(_shown(), policies.policies.rules)
     async with open_seat(SimulatedFeed(1), policies, diary=diary) as seat:

@@ -141,10 +141,7 @@ def variance_ratio(series: Series, span: int) -> float | None:
 
 
 def leverage(series: Series) -> float | None:
-    """Return the correlation of an hour's return with the change of ln(mean |return|) to the next hour.
-
-    It is below 0 if volatility rises after a fall of the price.
-    """
+    """Return the correlation of an hour's return with the change of ln(mean |return|) to the next hour."""
     count = HOUR // series.step
     if count < 1 or len(series.close) < 2 * count:
         return None
@@ -178,10 +175,7 @@ def by_hour(series: Series, values: Floats) -> Floats:
 
 
 def season_amplitude(series: Series) -> float | None:
-    """Return the mean |return| of the most volatile hour of the day over that of the calmest.
-
-    Outliers are cut at five means.
-    """
+    """Return the mean |return|, cut at five means, of the most volatile hour of the day over that of the calmest."""
     if series.step > HOUR or len(series.close) * series.step < 2 * DAY:
         return None
     size = np.abs(series.returns)

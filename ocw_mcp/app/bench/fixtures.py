@@ -24,10 +24,7 @@ SYMBOL = "BTCUSDT"
 
 
 def paper_config(symbols: tuple[str, ...], policies: Policies | None = None) -> EngineConfig:
-    """Return a configuration for paper trading of perpetuals on minute candles.
-
-    The policies are the shipped default ones unless others are given.
-    """
+    """Return a configuration for paper trading of perpetuals on minute candles, by default with shipped policies."""
     return EngineConfig(
         policies=policies or load_policies(None).policies,
         policy_hash="",

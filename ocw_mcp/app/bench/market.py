@@ -1,7 +1,4 @@
-"""A comparison of the simulated market with a recorded one by stylised facts, as a table and as a picture.
-
-The simulated markets are as long as the tape, and begin on the same weekday.
-"""
+"""A comparison of a recorded market with simulated ones of its length and first weekday, as a table and a picture."""
 
 import asyncio
 from contextlib import aclosing
@@ -52,10 +49,7 @@ class SeriesComparison(NamedTuple):
 def compare(
     tape: Path | None, product: Product | None, interval: str | None, symbols: tuple[str, ...], seed: int
 ) -> SeriesComparison:
-    """Return the comparison of simulated markets with a tape, or of simulated markets alone if there is no tape.
-
-    Raises TapeError if the tape is invalid, SettingsError if no market like it can be simulated.
-    """
+    """Return the comparison of simulated markets with a tape, if any. Raises TapeError, SettingsError."""
     if tape is None:
         recorded: dict[str, Series] = {}
         names, step, days, start = symbols or SYMBOLS, MINUTE, DAYS, START

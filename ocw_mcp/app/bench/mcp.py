@@ -1,7 +1,4 @@
-"""The duration of MCP calls relative to the SDK alone: in process, over HTTP with many clients, over stdio, at start.
-
-The two sides of a pair alternate within one run, so that their ratio is valid on a busy machine.
-"""
+"""The duration of MCP calls over that of the SDK alone. The two alternate in a run, since the machine may be busy."""
 
 import asyncio
 import json

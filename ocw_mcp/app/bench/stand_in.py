@@ -212,10 +212,7 @@ async def open_seat(
 
 
 def full_diary(shown: Snapshot, rules: RulesPolicy) -> Diary:
-    """Return a diary of trades in the situations of the snapshot, and of the day before.
-
-    All of its entries match the snapshot, so that a request contains as many as are allowed.
-    """
+    """Return a diary full of entries that match the snapshot, so that a request contains as many as are allowed."""
     diary, at = Diary(), shown.at - HOUR
     for order, each in enumerate(situations(shown, rules) * 3, 1):
         reflection = Reflection(

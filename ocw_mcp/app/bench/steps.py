@@ -70,10 +70,7 @@ def measure_gate() -> dict[str, Any]:
 
 
 def measure_policies() -> dict[str, Any]:
-    """Return the microseconds to build the account view of an entry and to check the entry, which passes every limit.
-
-    Both the median and the fastest of the batches are given; the difference is due to other load of the machine.
-    """
+    """Return the microseconds to build the account view of an entry and check it: median and fastest of the batches."""
     manager, now = _order_manager()
     view = manager.view(SYMBOL, now)
     assert view is not None
@@ -103,10 +100,7 @@ def measure_policies() -> dict[str, Any]:
 
 
 def _order_manager() -> tuple[OrderManager, int]:
-    """Return an order manager after a few candles of the simulated market, and the time (ms) of the last one.
-
-    Its policies are the shipped ones with their optional tables, so that every limit is checked.
-    """
+    """Return an order manager with every optional limit, after a few candles, and the time (ms) of the last one."""
     mandate = MandatePolicy(amount=Decimal(5_000), symbols=("*USDT",), expires=datetime(2100, 1, 1, tzinfo=UTC))
     approval = ApprovalPolicy(above_notional=Decimal(4_000), modes=(Mode.LIVE,), answer_s=900)
     policies = load_policies(None).policies.model_copy(update={"mandate": mandate, "approval": approval})

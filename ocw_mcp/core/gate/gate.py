@@ -79,8 +79,6 @@ class Conditions:
 
     def check(self, symbol: str, at: int, read: Read) -> list[WakeReason]:
         """Return the wake reasons of a symbol's conditions that fire now. A condition with an unknown reading waits."""
-        if not self.armed:
-            return []
         met: list[WakeReason] = []
         waiting: list[ArmedCondition] = []
         for armed in self.armed:
@@ -211,10 +209,7 @@ class Gate:
             span.warm(close, after_hole=after_hole)
 
     def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
-        """End the evaluations of this frame. Return the reasons to wake now; empty if there is no wake.
-
-        `busy` is whether a decision is open or the agent is paused.
-        """
+        """End the evaluations of this frame. Return the reasons to wake now; empty while `busy` or in a cooldown."""
         state = self._state
         if state.timer_at is None:
             state.timer_at = self._next_timer(at)
@@ -242,10 +237,7 @@ class Gate:
         return reasons
 
     def set_timer(self, at: int, seconds: int | None) -> None:
-        """Set the timer to `seconds` after `at`, within the policy's bounds; None is the longest.
-
-        Fixed times between wakes do not change.
-        """
+        """Set the timer to `seconds` after `at`, within the policy's bounds. None is the longest; `every` has no timer."""
         if self._every is not None:
             return
         policy = self._policy

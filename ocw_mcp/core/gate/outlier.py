@@ -30,10 +30,7 @@ class Yardstick:
         """Whether the window is full."""
 
     def z(self, value: float) -> float:
-        """Return the distance of a return from the mean, in sample standard deviations; ±inf in a flat market.
-
-        Call it only if `ready`.
-        """
+        """Return a return's distance from the mean of a full window, in sample deviations; ±inf in a flat market."""
         off = value - self._mean
         if self._deviation < _FLAT:
             return math.copysign(math.inf, off) if abs(off) > _FLAT else 0.0

@@ -90,10 +90,7 @@ class Flow(NamedTuple):
     """The volume indicators of the last 14 candles."""
 
     money: bool
-    """Whether MFI is defined: some candle has volume and a changed typical price (high + low + close).
-
-    If not, TA-Lib's value is 0, which would mean that all money flows out.
-    """
+    """Whether some candle has volume and a changed typical price (high + low + close); if not, MFI is not defined."""
     change: Reading
     """The change of on-balance volume as a share of the volume: −1..1.
 
@@ -150,10 +147,7 @@ def vwap_deviation(series: CandleSeries, forming: Bar | None = None) -> Reading:
 
 
 def correlation(one: CandleSeries, other: CandleSeries) -> Reading:
-    """Return Pearson's correlation (−1..1) of the log returns of two series with the same interval.
-
-    Only candles that exist in both series are used.
-    """
+    """Return Pearson's correlation (−1..1) of the log returns of two series, over the candles that both have."""
     closes = dict(zip(other.open_times[-RETURNS - 1 :], other.closes[-RETURNS - 1 :], strict=True))
     pairs = [
         (close, closes[at])

@@ -68,10 +68,7 @@ _REOPEN_AFTER = 16
 
 
 class Indicators:
-    """The indicators of one series, always computed from all of its candles, the first one included.
-
-    The computation is lazy: a read updates the handles with the candles added since the previous read.
-    """
+    """The indicators of one series, computed lazily from all of its candles: a read updates the handles."""
 
     __slots__ = ("_handles", "_rsi", "_series", "_taken", "_values")
 
@@ -188,6 +185,7 @@ class Indicators:
             readings["supertrend_direction"] = _NEVER_MOVED if flat else direction
         if "mfi_14" in outputs:
             flow = formulas.flow(window)
+            # TA-Lib's MFI is then 0, which would mean that all money flows out.
             idle = Unknown(f"no volume at a changed price in {FLOW_CANDLES} candles")
             readings["mfi_14"] = float(outputs["mfi_14"]) if flow.money else idle
             readings["obv_change_14"], readings["obv_divergence_14"] = flow.change, flow.divergence

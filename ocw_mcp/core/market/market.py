@@ -177,10 +177,7 @@ class SymbolMarket:
         return closed
 
     def _finish_overdue(self, open_time: int) -> list[int]:
-        """After missing candles, close each longer candle that ended among them, as the exchange does, shortest first.
-
-        Return the timeframes (ms) that were closed.
-        """
+        """Close the longer candles that ended among missing candles, shortest first. Return their timeframes (ms)."""
         closed: list[int] = []
         for level, each in enumerate(self._built):
             until = each.forming.open_time + each.interval

@@ -41,10 +41,7 @@ class Signals(msgspec.Struct, frozen=True):
 
 
 def read_signals(view: SymbolView, rules: RulesPolicy) -> Signals | None:
-    """Return the signals of a symbol on the shortest timeframe of at least that of the rules.
-
-    Return None if there is no such timeframe, or if a required reading is unknown.
-    """
+    """Return the signals on the shortest timeframe of at least that of the rules; None if a required one is unknown."""
     wanted = span_ms(rules.timeframe)
     values = next((each for each in view.indicators if span_ms(each.timeframe) >= wanted), None)
     if values is None:

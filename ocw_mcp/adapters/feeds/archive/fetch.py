@@ -248,10 +248,7 @@ class _Downloads:
 
     @contextmanager
     def _open(self, url: str, begin: int = 0) -> Iterator[httpx2.Response]:
-        """Request a file from byte `begin` on, and follow redirects within the same host.
-
-        Raises FetchError for another host, HTTPStatusError for a failure, except 416 for a range.
-        """
+        """Request a file from byte `begin` on. Raises FetchError for a redirect to another host, HTTPStatusError."""
         address, name = httpx2.URL(url), printable(url.rpartition("/")[2])
         headers = {"Range": f"bytes={begin}-"} if begin else {}
         for _ in range(REDIRECTS):

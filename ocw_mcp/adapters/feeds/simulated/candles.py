@@ -59,10 +59,7 @@ def simulate_candles(
 
 
 def _volumes(draw: Generator, model: p.SymbolModel, market: RegimePath, path: PricePath, ends: Floats) -> Floats:
-    """Return the base asset traded in each minute.
-
-    Volume follows activity (the mixture of distributions hypothesis, P. K. Clark 1973).
-    """
+    """Return the base asset traded in each minute: it follows activity (mixture of distributions, P. K. Clark 1973)."""
     noise = draw.standard_normal(MINUTES) * p.VOLUME_NOISE
     size = np.abs(path.returns / path.deviation)
     beyond = np.maximum(size * np.exp(-path.flicker) - p.VOLUME_BEYOND, 0.0)
@@ -185,10 +182,7 @@ def _bounded(logs: Floats) -> Floats:
 
 
 def metrics_of(symbol: str, model: p.SymbolModel, day: DerivativesDay, minutes: Floats, midnight: int) -> list[Metrics]:
-    """Return the metrics of the day that begins at `midnight` (ms).
-
-    `minutes` has three rows: closes, volumes and taker volumes.
-    """
+    """Return the metrics of the day from `midnight` (ms); `minutes` are rows of closes, volumes and taker volumes."""
     prices = minutes[0, _MINUTES_PER_ROW - 1 :: _MINUTES_PER_ROW]
     volume, bought = minutes[1:].reshape(2, ROWS, _MINUTES_PER_ROW).sum(axis=2)
     interest = np.round(model.interest / model.price * np.exp(day.interest), 3)

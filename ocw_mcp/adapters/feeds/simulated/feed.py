@@ -69,10 +69,7 @@ class SymbolDay(NamedTuple):
 
 
 class SimulatedFeed:
-    """A market without end, or of `days` days. The same seed gives the same frames.
-
-    A symbol's prices depend neither on the other symbols nor on the step of the candles.
-    """
+    """A market without end, or of `days` days. Prices depend on the seed, but not on other symbols or on the step."""
 
     def __init__(
         self,
@@ -127,10 +124,7 @@ class SimulatedFeed:
                 yield frame
 
     def _frames_from(self, at: int) -> Iterator[Frame]:
-        """Yield all frames from the midnight before `at` (ms) on.
-
-        The frame of that midnight lacks the candles, metrics and funding of the day before.
-        """
+        """Yield all frames from the midnight before `at` (ms) on. The first one lacks the data of the day before it."""
         number = (at - self._genesis) // DAY
         end = None if self._days is None else (self._start - self._genesis) // DAY + self._days
         has_derivatives = self.product is Product.UM
@@ -179,10 +173,7 @@ class SimulatedFeed:
         return zip(zip(*candles, strict=True), zip(*books, strict=True), strict=True)
 
     def _day(self, number: int) -> list[SymbolDay]:
-        """Return a day of each symbol, counted from genesis; an earlier day than before starts again at genesis.
-
-        Of the days before it only the outlines are made: a year of them takes about a second.
-        """
+        """Return a day of each symbol, counted from genesis. Skipped days cost their outlines: a second for a year."""
         if self._made is not None and self._made[0] == number:
             return self._made[1]
         place, state = self._latest if self._latest[0] <= number else self._first
@@ -202,10 +193,7 @@ class SimulatedFeed:
     def _outline(
         self, number: int, memories: dict[str, Memory]
     ) -> tuple[RegimePath, list[tuple[PricePath, DerivativesDay]]]:
-        """Return a day before its candles are made: the cheap part, which the next day depends on.
-
-        The memories, from which the day continues, hold its end afterwards.
-        """
+        """Return the cheap part of a day, on which the next day depends. The memories then hold the end of the day."""
         weekday = (self._genesis // DAY + number + 3) % 7  # 1970 began on a Thursday
         # The purpose of a generator is part of its seed: another word here would make another market.
         market = simulate_regimes(generator(self._seed, number, "weather"), weekday, memories.setdefault("", {}))

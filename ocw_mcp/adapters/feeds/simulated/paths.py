@@ -22,10 +22,7 @@ _PULL = float(np.log(2)) / (p.PRICE_HALF_LIFE / MINUTE)
 
 
 def generator(seed: int, day: int, purpose: str) -> Generator:
-    """Return the random generator of one day and one purpose (the market, or a symbol's path or candles).
-
-    Its numbers depend on these three arguments alone: other symbols and other draws do not change them.
-    """
+    """Return the random generator of a day and a purpose, independent of other symbols and other draws."""
     name = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8])
     return Generator(PCG64(SeedSequence([seed, day, name])))
 
@@ -38,10 +35,9 @@ def _powers(half_life: int, step: int, count: int) -> tuple[Floats, Floats]:
 
 
 def decaying_sum(memory: Memory, name: str, inflow: Floats, half_life: int, step: int) -> Floats:
-    """Return `y[t] = keep · y[t-1] + inflow[t]`, continued from the memory; `half_life` and `step` are in ms.
+    """Return `y[t] = keep · y[t-1] + inflow[t]`, continued from the memory, for `half_life` and `step` in ms.
 
-    The closed form sums `inflow[t] / keep^t`. It is accurate while the half-life is longer than a thousandth of the
-    block.
+    The closed form is accurate while the half-life is longer than a thousandth of the block.
     """
     fading, growing = _powers(half_life, step, len(inflow))
     result: Floats = fading * (memory.get(name, 0.0) + np.cumsum(inflow * growing))
@@ -50,10 +46,7 @@ def decaying_sum(memory: Memory, name: str, inflow: Floats, half_life: int, step
 
 
 def mean_reverting(memory: Memory, name: str, noise: Floats, process: p.MeanReversion, step: int) -> Floats:
-    """Return a process that continues from the memory, driven by standard normal noise. `step` is in ms.
-
-    Its standard deviation stays that of `process`.
-    """
+    """Return a process with the deviation of `process` that continues from the memory; `step` is in ms."""
     keep = 0.5 ** (step / process.half_life)
     return decaying_sum(memory, name, noise * (process.deviation * (1 - keep * keep) ** 0.5), process.half_life, step)
 
@@ -79,10 +72,7 @@ class RegimePath(NamedTuple):
 
 @cache
 def regime_shares() -> tuple[float, ...]:
-    """Return the share of time in each regime.
-
-    It is the stationary distribution of the transitions, weighted by the mean duration of each regime.
-    """
+    """Return the share of time in each regime: the stationary distribution, weighted by the mean durations."""
     transitions = np.array(p.REGIME_TRANSITIONS)
     visits = np.full(len(transitions), 1 / len(transitions))
     for _ in range(200):
@@ -93,10 +83,7 @@ def regime_shares() -> tuple[float, ...]:
 
 @cache
 def log_normalisation() -> float:
-    """Return the log by which volatility is lowered so that its mean square over all regimes is one.
-
-    A lognormal of deviation s has the mean square exp(2 s²). Jumps and their aftershocks add to it.
-    """
+    """Return the log by which volatility is lowered so that its mean square is one: exp(2 s²) for a lognormal."""
     variance = sum(part.deviation**2 for part in (p.BURST, p.FAST, p.MEDIUM, p.SLOW)) + p.FLICKER**2
     regimes = sum(
         share * float(np.exp(2 * level)) for share, level in zip(regime_shares(), p.REGIME_LEVELS, strict=True)

@@ -1,7 +1,4 @@
-"""Reads candles from rows, or builds them from aggregate trades for a tape that has trades and no candles.
-
-Good rows take a fast path. Each other row is checked, and its fault is a sentence.
-"""
+"""Reads candles from rows, or builds them from aggregate trades for a tape that has trades and no candles."""
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -148,10 +145,7 @@ def looks_like_candles(file: TapeFile) -> bool:
 
 
 def candle_length(file: TapeFile) -> int:
-    """Return how long a file's candles last (ms) by its first rows; 0 if that is unclear.
-
-    Raises TapeError if there are no rows, or if the first is not a candle.
-    """
+    """Return the length of a file's candles (ms) by its first rows; 0 if unclear. Raises TapeError without a candle."""
     opens: list[int] = []
     lengths: list[int] = []
     with closing(row_blocks(file, candle_layout(0), RowCounts())) as parts:

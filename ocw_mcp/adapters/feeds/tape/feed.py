@@ -46,10 +46,7 @@ class TapeFeed:
         symbols: Sequence[str] | None = None,
         options: TapeOptions = TapeOptions(),  # noqa: B008 - it is frozen
     ) -> Self:
-        """Return the market at a path: a directory laid out like the archive, or one zip, csv or csv.gz file.
-
-        Raises TapeError if there is none, or if product or interval (such as `15m`) are ambiguous.
-        """
+        """Return the market at a path. Raises TapeError if there is none, or if product or interval are ambiguous."""
         return cls(select(path, product, interval, symbols, options), options)
 
     @property
@@ -129,10 +126,7 @@ class TapeFeed:
 
 
 def _is_over(file: TapeFile, interval: int, after: int) -> bool:
-    """Return whether all rows of a file were known by `after` (ms), by both its name and its rows.
-
-    `interval` (ms) is the time from a row's timestamp until the row is known: the length of a candle.
-    """
+    """Return whether all rows of a file were known by `after` (ms), `interval` (ms) after their timestamps."""
     if file.ends is None or file.ends - min(interval, DAY) + interval > after:
         return False
     layout = layout_of(file)
@@ -140,10 +134,7 @@ def _is_over(file: TapeFile, interval: int, after: int) -> bool:
 
 
 def _candle_frames(streams: Sequence[Iterator[Candle]], interval: int) -> Iterator[Frame]:
-    """Yield frames from each symbol's candles. A candle is read only when its time comes, so errors come in time, too.
-
-    The frame of a symbol's last candle names the symbol as ended, if another symbol continues.
-    """
+    """Yield frames from each symbol's candles. A candle is read only when its time comes, so errors come in time."""
     held = [next(stream, None) for stream in streams]
     due = [_NEVER if candle is None else candle.open_time for candle in held]
     is_open = [False for _ in streams]

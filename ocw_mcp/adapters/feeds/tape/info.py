@@ -23,10 +23,7 @@ _SLACK: Final = 2
 _NEAR: Final = math.log(1.02)
 """A taker ratio within two percent of that of the candles belongs to the same five minutes."""
 _ENOUGH: Final = 3
-"""The number of rows that must match one meaning of the timestamps, start or end of the interval, to accept it.
-
-That number must also be twice the number of rows that match the other meaning.
-"""
+"""The least number of rows that fit one meaning of the timestamps, and twice those of the other, to accept it."""
 
 
 class Gaps(msgspec.Struct):
@@ -133,10 +130,7 @@ def inspect(
     listener: Callable[[StreamInfo], None] | None = None,
     options: TapeOptions = TapeOptions(),  # noqa: B008 - it is frozen
 ) -> TapeInfo:
-    """Read all of a tape and count its rows. `listener` gets each stream before its rows are read.
-
-    Raises TapeError if the path holds no tape, or nothing that was requested.
-    """
+    """Read a tape and count its rows; `listener` gets each stream before it is read. Raises TapeError without a stream."""
     wanted = parse_interval(interval)
     left_out: list[LeftOut] = []
     files = [

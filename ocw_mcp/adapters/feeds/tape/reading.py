@@ -268,10 +268,7 @@ class _Row(NamedTuple):
 
 
 def scan(file: TapeFile, layout: Layout) -> Scan:
-    """Return the range of a file's keys. Lines without a key are skipped: the reader of the rows reports them.
-
-    An unreadable file begins at the time in its name, and never ends.
-    """
+    """Return the range of a file's keys; an unreadable file begins at the time in its name, and never ends."""
     first, last, ordered = _NEVER, -1, True
     try:
         with closing(blocks(file.path, file.name)) as parts:
