@@ -237,9 +237,9 @@ class Gate:
         return reasons
 
     def set_timer(self, at: int, seconds: int | None) -> None:
-        """Set the timer to `seconds` after `at`, within the policy's bounds. None is the longest; `every` has no timer."""
+        """Set the timer to `seconds` after `at`, within the policy's bounds; None is the longest time."""
         if self._every is not None:
-            return
+            return  # fixed times do not change
         policy = self._policy
         wished = policy.timer_max_s if seconds is None else seconds
         self._state.timer_at = at + min(max(wished, policy.timer_min_s), policy.timer_max_s) * SECOND

@@ -130,7 +130,7 @@ def inspect(
     listener: Callable[[StreamInfo], None] | None = None,
     options: TapeOptions = TapeOptions(),  # noqa: B008 - it is frozen
 ) -> TapeInfo:
-    """Read a tape and count its rows; `listener` gets each stream before it is read. Raises TapeError without a stream."""
+    """Read a tape and count its rows; `listener` gets each stream before that. Raises TapeError without any stream."""
     wanted = parse_interval(interval)
     left_out: list[LeftOut] = []
     files = [
