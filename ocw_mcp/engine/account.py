@@ -5,9 +5,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from ocw_mcp.core.orders.ledger import Booked, Ledger, LedgerState, Position
-from ocw_mcp.core.risk.activity import Activity, ActivityState
-from ocw_mcp.core.risk.equity import DailyLoss, DayState, Drawdown, DrawdownState
+from ocw_mcp.core.orders.ledger import Booked, Ledger, Position
+from ocw_mcp.core.risk.counters import Activity, ActivityState, DailyLoss, DayState, Drawdown, DrawdownState
 from ocw_mcp.domain.events import (
     DailyLossReached,
     DayOpened,
@@ -43,7 +42,7 @@ class Opened(msgspec.Struct, frozen=True):
 class AccountState(msgspec.Struct):
     """An account in a saved state."""
 
-    ledger: LedgerState
+    ledger: Ledger
     day: DayState
     drawdown: DrawdownState
     activity: ActivityState
@@ -78,7 +77,8 @@ class Account:
         """The last change to a lower trading state; None while the engine is ACTIVE."""
         self.version = 0
         self.drawdown = Drawdown(config.policies.drawdown, config.start_equity)
-        self.activity = Activity(config.policies.pace, config.policies.losses)
+        strict_pace = config.strict.pace if config.strict is not None else None
+        self.activity = Activity(config.policies.pace, config.policies.losses, strict_pace)
         self.trades: deque[TradeView] = deque(maxlen=TRADES_SHOWN)
         """The last closed trades, oldest first."""
         self.funded_until: dict[str, int] = {}
@@ -114,7 +114,7 @@ class Account:
             why = "the drawdown limit is reached"
             self.change_state(TradingState.HALTED, why)
         if self.day.watch(equity):
-            self._effects.record(DailyLossReached(self.day.today.day, equity, self.day.today.floor))
+            self._effects.record(DailyLossReached(self.day.today.day, equity, self.day.floor))
             why = why or "the daily loss limit is reached"
         if self.activity.state().fees_today >= self._policies.pace.max_fees * self.day.today.opening > 0:
             why = why or "today's fees have reached their limit"
@@ -249,7 +249,7 @@ class Account:
     def state(self) -> AccountState:
         """Return all that must survive a restart."""
         return AccountState(
-            ledger=self.ledger.state(),
+            ledger=self.ledger,
             day=self.day.state(),
             drawdown=self.drawdown.state(),
             activity=self.activity.state(),
@@ -260,7 +260,7 @@ class Account:
 
     def restore(self, state: AccountState, /) -> None:
         """Restore a state that `state` returned."""
-        self.ledger.restore(state.ledger)
+        self.ledger = state.ledger
         self.day.restore(state.day)
         self.drawdown.restore(state.drawdown)
         self.activity.restore(state.activity)

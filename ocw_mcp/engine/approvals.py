@@ -61,7 +61,8 @@ class Approvals(Stateful[ApprovalsState]):
         place: Callable[[Instruction, int], object],
     ) -> None:
         """`place` checks and sends an approved order at a time (ms)."""
-        self._policy = config.policies.approval
+        strict = config.strict.approval if config.strict is not None else None
+        self._policy = config.policies.approval or strict
         self._by_clients = config.mode is Mode.PAPER
         self._manager = manager
         self._answers = answers

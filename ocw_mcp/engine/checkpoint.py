@@ -7,7 +7,7 @@ import msgspec
 
 from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.core.market.market import SymbolState
-from ocw_mcp.core.risk.budget import BudgetState
+from ocw_mcp.core.risk.counters import BudgetState
 from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.market import OrderBook
 from ocw_mcp.domain.money import exact, plain

@@ -8,8 +8,7 @@ the old stop is cancelled first, stop and target are one order, and a position t
 from collections.abc import Mapping
 from decimal import Decimal
 
-from ocw_mcp.core.orders.machine import OrderStatus
-from ocw_mcp.core.orders.table import TrackedOrder
+from ocw_mcp.core.orders.table import OrderStatus, TrackedOrder
 from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ONE, ceil_to, floor_to, plain

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from ocw_mcp.core.orders.table import OrderTable
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.budget import Budget
+from ocw_mcp.core.risk.counters import Budget
 from ocw_mcp.core.risk.limits import ALL_LIMITS, AT_LEAST, bound_of
 from ocw_mcp.core.risk.verdict import LimitUse
 from ocw_mcp.domain.market import Instrument

@@ -2,8 +2,7 @@
 
 from decimal import Decimal
 
-from ocw_mcp.core.orders.machine import OrderStatus
-from ocw_mcp.core.orders.table import OrderTable, TrackedOrder
+from ocw_mcp.core.orders.table import OrderStatus, OrderTable, TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.prices import smallest
 from ocw_mcp.domain.market import Product

@@ -15,9 +15,8 @@ from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompt
 from ocw_mcp.app.resources import shipped
 from ocw_mcp.app.runner import Job, run
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.policies import Policies, policy_keys, value_of
+from ocw_mcp.domain.policies import Policies, looser_and_stricter, policy_keys, value_of
 from ocw_mcp.domain.policy_table import OPTIONAL
-from ocw_mcp.domain.strictness import looser_and_stricter
 
 SHIPPED = {name: load_policies(None, name).policies for name in ("default", "conservative", "lab")}
 KEYS = {
