@@ -182,8 +182,8 @@ def _of_the_tape(feed: TapeFeed, flags: list[str], warn: Callable[[str], None]) 
         warn(flag)
     return {
         "flags": [*flags, *found],
-        "duplicates": feed.dropped,
-        "disordered": feed.disordered,
+        "duplicates": feed.counters.duplicates,
+        "disordered": feed.counters.disordered,
         "left_out": msgspec.to_builtins(left_out),
         "discontinuities": msgspec.to_builtins(breaks),
     }
