@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.store.database import payload_of
+from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app.bench.fixtures import SYMBOL, paper_config, record
 from ocw_mcp.app.compose import stamp
 from ocw_mcp.app.policy_loader import load_policies
