@@ -1,11 +1,9 @@
 """Opens the user's files, and checks the directory of a book before anything in it is read.
 
 A file is read if it is a regular file, belongs to the user or to root, cannot be written by other users, and is not
-larger than its kind can be. A pipe, a device or a socket is refused without waiting. The directory of a book must
-belong to the user who runs ocw and not be writable by others, because its `.env` names the host that gets the keys, and
-its command files move positions. A link to such a directory is followed if the link belongs to the user or to root. The
-directories above are not checked: a directory that another user put in the place of a book's belongs to that user, and
-is refused.
+larger than its kind can be. The directory of a book must belong to the user who runs ocw and not be writable by others,
+because its `.env` names the host that gets the keys, and its command files move positions. The directories above it are
+not checked: if another user replaces the directory of a book, the new one belongs to that user, and is refused.
 """
 
 import errno
@@ -33,9 +31,9 @@ class FileRefused(ValueError):  # noqa: N818 - callers catch it and raise their 
 def open_regular(
     path: Path, *, link: bool = False, folder: int | None = None
 ) -> Iterator[tuple[BinaryIO, os.stat_result]]:
-    """Open a regular file for reading; yield it with its status. A link is followed only if `link` is set.
+    """Open a regular file for reading, and yield it with its status. Raises FileRefused and OSError.
 
-    `folder` is the descriptor of the directory that `path` is relative to. Raises FileRefused and OSError.
+    A link is followed only if `link` is set. `folder` is the descriptor of the directory that `path` is relative to.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if link else os.O_NOFOLLOW)
     # Opening a device may have an effect, so the type is checked before.
@@ -56,10 +54,10 @@ def read_file(
     owners: tuple[int, ...] = (),
     folder: int | None = None,
 ) -> bytes:
-    """Return the bytes of a user's file, at most `most` bytes.
+    """Return the bytes of a user's file, at most `most` bytes. Raises FileRefused and OSError.
 
-    With `link`, a link in its place is followed. With `private`, a file that others can read is refused, too. `owners`
-    are users besides this one and root whose files are read. Raises FileRefused and OSError.
+    With `private`, a file that others can read is refused, too. Files of `owners` (user ids) are read besides those of
+    this user and root. `link` and `folder` are as in `open_regular`.
     """
     with open_regular(path, link=link, folder=folder) as (file, status):
         if problem := _foreign(path, status, (*owners, os.geteuid(), _ROOT)):
@@ -72,8 +70,7 @@ def read_file(
                 f"{path} can be written by other users (mode {mode:04o}); expected its owner alone; run: "
                 f"chmod go-w {name}"
             )
-        data = b"" if status.st_size > most else file.read(most + 1)
-        if status.st_size > most or len(data) > most:
+        if status.st_size > most or len(data := file.read(most + 1)) > most:
             raise FileRefused(
                 f"{path} is larger than {most:,} bytes, the largest size of such a file; check the path, or move the "
                 "file away"
@@ -82,11 +79,7 @@ def read_file(
 
 
 def require_own_file(path: Path) -> None:
-    """Refuse a path that is not a regular file or belongs to another user, before a library opens it. None may be
-    there.
-
-    Raises FileRefused.
-    """
+    """Refuse a file of another user, and a pipe, device or socket. A missing file passes. Raises FileRefused."""
     try:
         status = os.stat(path)
     except OSError:
@@ -98,10 +91,7 @@ def require_own_file(path: Path) -> None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file completely or not at all, readable by its owner only, for any umask. Raises BookError.
-
-    A file written by root gets the owner of the directory.
-    """
+    """Write a file completely or not at all, for its owner only (as root: the directory's owner). Raises BookError."""
     try:
         handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -114,6 +104,7 @@ def write_private(path: Path, data: bytes) -> None:
                 owner = path.parent.stat()
                 os.chown(draft, owner.st_uid, owner.st_gid)
             os.replace(draft, path)
+            sync_directory(path.parent)
         except BaseException:
             with suppress(OSError):
                 os.unlink(draft)
@@ -122,15 +113,6 @@ def write_private(path: Path, data: bytes) -> None:
         raise BookError(
             f"{path} cannot be written: {error.strerror}; allow writing to the state directory, or use another"
         ) from None
-
-
-def make_private(path: Path) -> None:
-    """Create an empty file that only its owner can read and write, for any umask. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
 
 
 def sync_directory(directory: Path) -> None:
@@ -143,29 +125,18 @@ def sync_directory(directory: Path) -> None:
 
 
 def make_directory(directory: Path) -> None:
-    """Create a directory of mode 0700, and its missing parents, not writable by others. The umask changes neither.
-
-    An existing directory is left unchanged. Raises OSError.
-    """
-    if os.path.isdir(directory):
-        return
-    missing = [directory, *(above for above in directory.parents if not os.path.lexists(above))]
-    for each in reversed(missing):
-        mode = 0o700 if each == directory else 0o755
-        try:
-            os.mkdir(each, mode)
-        except FileExistsError:
-            if not each.is_dir():
-                raise
-        else:
-            if each == directory:
-                os.chmod(each, mode)
+    """Create a directory of mode 0700 and its parents, not writable by others, for any umask. Raises OSError."""
+    if not os.path.isdir(directory):
+        for above in reversed(directory.parents):
+            above.mkdir(0o755, exist_ok=True)
+        directory.mkdir(0o700, exist_ok=True)
+        directory.chmod(0o700)
 
 
 def require_own_directory(directory: Path) -> None:
-    """Refuse the directory of another user, or one that others can write; a missing one passes.
+    """Refuse the directory of another user, or one that others can write; a missing one passes. Raises BookError.
 
-    Nothing in it is read. Raises BookError with the fault and the command that corrects it.
+    A link to a directory is followed if the link belongs to the user or to root. Nothing in the directory is read.
     """
     try:
         link = os.lstat(directory)
@@ -178,7 +149,7 @@ def require_own_directory(directory: Path) -> None:
             "another --state directory"
         ) from None
     if not stat.S_ISDIR(status.st_mode):
-        return  # Each reader reports the type that it expected.
+        return  # A later reader of the directory reports that it is none.
     if stat.S_ISLNK(link.st_mode) and (problem := _foreign(directory, link, (os.geteuid(), _ROOT))):
         raise BookError(f"the link {problem}, or give the directory itself as --state")
     if status.st_uid != os.geteuid():

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.store.views.thinking import DecisionCost
+from ocw_mcp.adapters.store.views.decisions import DecisionCost
 from ocw_mcp.agent.messages import ANSWERED, UNASKED, Trouble
 from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
 from ocw_mcp.domain.money import plain

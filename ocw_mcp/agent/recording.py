@@ -206,7 +206,8 @@ class Recording:
 
 
 def _decode(line: bytes) -> RecordedCall | LostSpending:
-    if line.startswith(b'{"lost_usd"'):
+    names = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    if "lost_usd" in names:
         return msgspec.json.decode(line, type=LostSpending)
     return msgspec.json.decode(line, type=RecordedCall)
 

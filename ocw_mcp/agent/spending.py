@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.adapters.files import read_file, write_private
-from ocw_mcp.adapters.store.views.thinking import DecisionCost
+from ocw_mcp.adapters.store.views.decisions import DecisionCost
 from ocw_mcp.agent.recording import CallRecorder, Recording
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.money import ZERO

@@ -121,7 +121,7 @@ class Attachment:
 
     async def _await_engine(self, silent: Address | None) -> Address:
         # `ocw mcp` lists its tools without an engine, and then needs no store.
-        from ocw_mcp.adapters.store.lock import is_locked
+        from ocw_mcp.adapters.store.directory import is_locked
 
         child: Child | None = None
         started, waited = False, 0.0

@@ -22,8 +22,8 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import StoredBook
+from ocw_mcp.adapters.store.database import GET_SUMMARY
 from ocw_mcp.adapters.store.reader import ask_book
-from ocw_mcp.adapters.store.schema import GET_SUMMARY
 from ocw_mcp.adapters.store.views.decisions import find_decisions
 from ocw_mcp.adapters.store.views.orders import find_orders
 from ocw_mcp.adapters.store.views.trades import find_trades

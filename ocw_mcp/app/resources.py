@@ -43,7 +43,7 @@ def shipper() -> tuple[int, ...]:
 def write_env_example(state_dir: Path) -> Path:
     """Copy the example to a new `.env` that only its owner can read. Raises SettingsError and BookError."""
     # Imported here, since every command imports this file.
-    from ocw_mcp.adapters.files import make_directory, make_private, require_own_directory, write_private
+    from ocw_mcp.adapters.files import make_directory, require_own_directory, write_private
 
     target = state_dir / ".env"
     text = shipped(ENV_EXAMPLE).read_bytes()
@@ -51,7 +51,7 @@ def write_env_example(state_dir: Path) -> Path:
         make_directory(state_dir)
         require_own_directory(state_dir)
         # The empty file reserves the name, so that an existing file is never replaced.
-        make_private(target)
+        target.touch(0o600, exist_ok=False)
     except OSError as error:
         if os.path.lexists(target):
             raise SettingsError(

@@ -18,9 +18,9 @@ import structlog
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.tape import TapeFeed
+from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.adapters.store.figures import LastRun
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.adapters.venues.paper import read_state
 from ocw_mcp.app import picture
 from ocw_mcp.app.compose import WiredRun, decider, require_timeframes, stamp
@@ -174,8 +174,8 @@ def _of_the_tape(feed: TapeFeed, flags: list[str], warn: Callable[[str], None]) 
         warn(flag)
     return {
         "flags": [*flags, *found],
-        "duplicates": feed.dropped,
-        "disordered": feed.disordered,
+        "duplicates": feed.counters.duplicates,
+        "disordered": feed.counters.disordered,
         "left_out": msgspec.to_builtins(left_out),
         "discontinuities": msgspec.to_builtins(breaks),
     }

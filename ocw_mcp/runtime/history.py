@@ -14,11 +14,9 @@ from sqlite_utils import Database
 from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.views.days import DayPage, read_day
-from ocw_mcp.adapters.store.views.decisions import DecisionsPage, find_decisions
-from ocw_mcp.adapters.store.views.orders import OrderPage, RefusalPage, page_orders, page_refusals
-from ocw_mcp.adapters.store.views.story import Story, find_story, newest_story
-from ocw_mcp.adapters.store.views.story_ids import UnknownIdError
-from ocw_mcp.adapters.store.views.thinking import DecisionCost, find_thoughts
+from ocw_mcp.adapters.store.views.decisions import DecisionCost, DecisionsPage, find_decisions, find_thoughts
+from ocw_mcp.adapters.store.views.orders import OrderRow, Page, RefusalRow, page_orders, page_refusals
+from ocw_mcp.adapters.store.views.story import Story, UnknownIdError, find_story, newest_story
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeSearch, search_trades
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.requests import RequestCode, RequestError, day_of
@@ -50,11 +48,11 @@ class History:
         wanted = TradeSearch(symbol, outcome, since, until, before)
         return await self._query(lambda db, book: search_trades(db, wanted, limit))
 
-    async def orders(self, limit: int, before: int | None = None) -> OrderPage:
+    async def orders(self, limit: int, before: int | None = None) -> Page[OrderRow]:
         """Return orders of any state, newest first, from before the row `before` of a cursor. Raises RequestError."""
         return await self._query(lambda db, book: page_orders(db, limit, before))
 
-    async def refusals(self, limit: int, before: int | None = None) -> RefusalPage:
+    async def refusals(self, limit: int, before: int | None = None) -> Page[RefusalRow]:
         """Return refused orders, newest first. Raises RequestError."""
         return await self._query(lambda db, book: page_refusals(db, limit, before))
 

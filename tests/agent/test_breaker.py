@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.adapters.store.views.thinking import DecisionCost
+from ocw_mcp.adapters.store.views.decisions import DecisionCost
 from ocw_mcp.agent.fewer_calls import FAILURES, OPEN_MS, Breaker
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.time import MINUTE

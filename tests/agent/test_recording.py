@@ -4,6 +4,7 @@ import asyncio
 import math
 import os
 import stat
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -51,6 +52,13 @@ async def test_replay_of_a_recorded_decision_is_the_same(tmp_path: Path) -> None
     assert await decide(recording) == was
     assert recording.missing == []
     assert isinstance(was.result, Submitted)
+
+
+@pytest.mark.parametrize("line", ['{"lost_usd":"0.5","wake":7}', '{ "wake": 7, "lost_usd": "0.5" }'])
+def test_lost_spending_is_read_in_any_layout_of_its_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "decisions.jsonl"
+    path.write_text(f"{line}\n")
+    assert Recording.read(path).lost_usd(7) == Decimal("0.5")
 
 
 async def test_failure_is_recorded(tmp_path: Path) -> None:

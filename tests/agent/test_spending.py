@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from ocw_mcp.adapters.files import write_private
-from ocw_mcp.adapters.store.views.thinking import DecisionCost
+from ocw_mcp.adapters.store.views.decisions import DecisionCost
 from ocw_mcp.agent.recording import LostSpending, Recording
 from ocw_mcp.agent.spending import SPENDING_FILE, Spending, SpendingLog
 from ocw_mcp.domain.errors import BookError

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ocw_mcp.adapters.control.address import Address, write_address
-from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.app import attach
 from ocw_mcp.app.attach import LOG, PAPER, Attachment, Child, agent_of
 from ocw_mcp.app.cli.clients import alone

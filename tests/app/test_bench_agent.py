@@ -1,13 +1,13 @@
-"""What `ocw bench agent` reckons with: a stand-in that is billed as a model would be, and the size of our request."""
+"""The basis of `ocw bench agent`: a stand-in that is billed as a model would be, and the size of a request."""
 
 from typing import Any
 
 from ocw_mcp.agent.messages import Request
 from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.prompts import Prompts
-from ocw_mcp.app.bench.agent.decisions import PROTOTYPE
-from ocw_mcp.app.bench.agent.stand_in import StandIn, segments
+from ocw_mcp.app.bench.agent import PROTOTYPE
 from ocw_mcp.app.bench.snapshot import SYMBOLS, example
+from ocw_mcp.app.bench.stand_in import StandIn, segments
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.snapshot import DecisionRequest
@@ -18,7 +18,7 @@ from tests.support.claude import MODEL
 
 
 def body(*, prefix: str | None = "1h", turns: bool = True) -> dict[str, Any]:
-    """A request of one turn."""
+    """Return the body of a request of one turn."""
     kept = {} if prefix is None else {"cache_control": {"type": "ephemeral", "ttl": prefix}}
     said = {"cache_control": {"type": "ephemeral", "ttl": "5m"}} if turns else {}
     return {
@@ -49,13 +49,13 @@ async def test_tools_and_system_prompt_are_cached_until_expiry() -> None:
     ]
 
 
-async def test_without_breakpoints_all_of_it_is_plain() -> None:
+async def test_prompt_without_cache_marks_is_billed_as_plain_input() -> None:
     model, request = StandIn(output_tokens=7), body(prefix=None, turns=False)
     reply = await model.create(Request(1, 0, request))
     assert reply.usage == TokenUsage(plain=sum(segments(request).values()), output=7)
 
 
-async def test_what_the_segments_cost_is_what_the_decision_cost() -> None:
+async def test_costs_of_segments_add_up_to_the_decisions_cost() -> None:
     model = StandIn(((READ_TOOL, {}), (READ_TOOL, {})), output_tokens=800)
     outcome = await converse(model, FakeTools(), TERMS)
     assert outcome.calls == 3

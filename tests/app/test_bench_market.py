@@ -1,4 +1,4 @@
-"""The stylised facts on made series whose facts are known, and the comparison as a person asks for it."""
+"""The stylised facts of artificial series whose facts are known, and the command that compares markets."""
 
 import json
 import sys
@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ocw_mcp.app.bench.market.facts import correlation, facts, hill, kurtosis, together
-from ocw_mcp.app.bench.market.series import Series
+from ocw_mcp.app.bench.facts import Floats, Series, correlation, facts, hill, kurtosis, together
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import MINUTE
 from tests.support.shell import Ocw
@@ -17,6 +16,10 @@ from tests.support.tapes import write_zip
 
 BEGIN = 1_773_014_400_000  # 2026-03-09
 DAYS = 4
+
+
+def series_of_rows(rows: Floats) -> Series:
+    return Series.of_candles(MINUTE, [Candle("X", int(row[0]), MINUTE, *row[1:]) for row in rows.tolist()])
 
 
 @pytest.fixture
@@ -38,11 +41,11 @@ def made(returns: np.ndarray, volumes: np.ndarray | None = None) -> Series:
             np.full(len(returns), np.nan),
         )
     )
-    return Series.of_rows(MINUTE, rows)
+    return series_of_rows(rows)
 
 
 def noise(count: int, seed: int = 7) -> np.ndarray:
-    """Normal enough, and the same on every machine: sums of a congruential sequence."""
+    """Return nearly normal numbers, the same on every machine: sums of a congruential sequence."""
     state, values = seed, []
     for _ in range(count * 12):
         state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
@@ -51,7 +54,7 @@ def noise(count: int, seed: int = 7) -> np.ndarray:
     return sums
 
 
-def test_a_plain_walk_has_none_of_the_facts() -> None:
+def test_random_walk_has_no_stylised_facts() -> None:
     found = facts(made(noise(1440 * DAYS) * 0.0005))
     assert found["annual_volatility"] == pytest.approx(0.0005 * np.sqrt(525_600), rel=0.03)
     for fact in ("kurtosis_1m", "kurtosis_15m", "return_acf_1", "abs_acf_1m", "abs_acf_1h", "jumps_per_day"):
@@ -61,7 +64,7 @@ def test_a_plain_walk_has_none_of_the_facts() -> None:
     assert found["taker_return"] is None
 
 
-def test_unrest_that_comes_in_days_shows_in_tails_and_memory() -> None:
+def test_volatile_days_show_in_tails_and_autocorrelation() -> None:
     calm_and_wild = np.repeat([1.0, 4.0, 1.0, 4.0], 1440) * noise(1440 * DAYS) * 0.0005
     found = facts(made(calm_and_wild))
     assert (found["kurtosis_1m"] or 0) > 1
@@ -85,23 +88,23 @@ def test_jumps_are_counted_with_their_share_and_their_side() -> None:
     assert (found["skew_1h"] or 0) < 0
 
 
-def test_a_hole_is_no_return() -> None:
+def test_data_gap_gives_no_return() -> None:
     whole = made(noise(1440) * 0.0005)
     rows = np.column_stack(whole[1:])
-    holed = Series.of_rows(MINUTE, np.delete(rows, np.s_[500:560], axis=0))
+    holed = series_of_rows(np.delete(rows, np.s_[500:560], axis=0))
     assert len(holed.close) == len(whole.close)
     assert np.isnan(holed.returns[500:561]).all()
     assert not np.isnan(holed.returns[561:]).any()
 
 
-def test_facts_of_too_little_are_not_told() -> None:
+def test_facts_of_too_few_candles_are_none() -> None:
     assert kurtosis(np.zeros(100)) is None
     assert kurtosis(np.arange(5.0)) is None
     assert hill(np.ones(50)) is None
     assert correlation(np.arange(10.0), np.arange(10.0), 3) is None
 
 
-def test_hills_index_of_a_pareto_tail_is_its_own() -> None:
+def test_hill_index_of_a_pareto_tail_is_its_exponent() -> None:
     chances = (np.arange(10_000) + 0.5) / 10_000
     assert hill(chances ** (-1 / 3)) == pytest.approx(3, rel=0.1)
 
@@ -135,16 +138,14 @@ def test_a_tape_is_compared_fact_by_fact_and_pictured(ocw: Ocw, tape: Path, tmp_
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_comparison_is_a_table_for_people(ocw: Ocw, tape: Path) -> None:
+def test_comparison_is_printed_as_a_table(ocw: Ocw, tape: Path) -> None:
     said = ocw("bench", "market", "--tape", tape)
     assert said.code == 0, said.err
     for word in ("annual_volatility", "ETHUSDT", "2026-03-09 to 2026-03-10", "sim/tape"):
         assert word in said.out
 
 
-def test_a_picture_without_its_library_is_refused_in_one_sentence(
-    ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_picture_without_matplotlib_is_refused(ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     said = ocw("bench", "market", "--picture", tmp_path / "market.png")
     assert (said.code, said.out) == (2, "")
@@ -165,7 +166,7 @@ def shorter(tape: Path) -> str:
     ],
     ids=["a short tape", "no tape", "a picture nowhere", "a seed that is none"],
 )
-def test_what_cannot_be_compared_is_refused_in_one_sentence(
+def test_tape_that_cannot_be_compared_is_refused(
     ocw: Ocw, tape: Path, call: Callable[[Path], tuple[str, ...]], hint: str
 ) -> None:
     said = ocw("bench", "market", *call(tape))

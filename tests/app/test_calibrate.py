@@ -1,4 +1,4 @@
-"""The script that measures recordings: on files as the archive has them, filled by the simulated market."""
+"""The measurements of recordings, on files in the archive's format with candles of the simulated market."""
 
 import asyncio
 import gzip
@@ -15,9 +15,8 @@ from ocw_mcp.adapters.feeds.simulated.parameters import (
     VOLUME_ON_VOLATILITY,
     SymbolModel,
 )
-from ocw_mcp.adapters.feeds.simulated.regimes import regime_shares, season
-from ocw_mcp.app.calibrate.archive import Archive, read
-from ocw_mcp.app.calibrate.measures import MEASURES, correlations, derivatives, jumps, volume
+from ocw_mcp.adapters.feeds.simulated.paths import regime_shares, season
+from ocw_mcp.app.calibrate import MEASURES, Archive, correlations, derivatives, jumps, read, volume
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.time import HOUR, MINUTE
 
@@ -58,7 +57,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     return read(folder)
 
 
-def test_everything_below_a_directory_is_read(archive: Archive) -> None:
+def test_all_recordings_below_a_directory_are_read(archive: Archive) -> None:
     assert list(archive.minutes) == ["BTCUSDT 2026-01", "ETHUSDT 2026-01"]
     assert {len(each.close) for each in archive.minutes.values()} == {DAYS * 1440}
     assert archive.minutes["BTCUSDT 2026-01"].step == MINUTE
@@ -66,14 +65,14 @@ def test_everything_below_a_directory_is_read(archive: Archive) -> None:
     assert len(archive.funding["BTCUSDT"]) == DAYS * 3
 
 
-def test_every_measure_tells_numbers(archive: Archive) -> None:
+def test_every_measure_returns_numbers(archive: Archive) -> None:
     for measure in MEASURES.values():
         found = measure(archive)
         assert found
         assert all(isinstance(value, float) for value in found.values())
 
 
-def test_what_the_market_is_made_of_is_measured_on_what_it_makes(archive: Archive) -> None:
+def test_measures_find_the_parameters_of_a_simulated_market(archive: Archive) -> None:
     assert volume(archive)["ln volume per ln volatility"] == pytest.approx(VOLUME_ON_VOLATILITY, abs=0.3)
     assert 0.3 < volume(archive)["taker's log odds per return"] < 0.6
     assert correlations(archive)["BTCUSDT 2026-01~ETHUSDT 2026-01 1m"] == pytest.approx(0.76, abs=0.04)
@@ -88,7 +87,7 @@ def test_a_directory_without_candles_is_refused(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_the_tables_of_the_market_hold_together() -> None:
+def test_tables_of_the_parameters_are_consistent() -> None:
     assert all(sum(turns) == pytest.approx(1) for turns in REGIME_TRANSITIONS)
     assert all(turns[place] == 0 for place, turns in enumerate(REGIME_TRANSITIONS))
     assert sum(regime_shares()) == pytest.approx(1)
@@ -99,7 +98,7 @@ def test_the_tables_of_the_market_hold_together() -> None:
     assert "volatility" in SymbolModel.__annotations__
 
 
-def test_the_recorded_months_are_read_where_they_are(tapes: Path) -> None:
+def test_real_months_are_read(tapes: Path) -> None:
     found = read(tapes / "vision" / "futures")
     assert any(name.startswith("ETHUSDT") for name in found.minutes)
     assert jumps(found)["hill_index"] == pytest.approx(3.3, abs=0.5)

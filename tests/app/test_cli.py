@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.app.cli import operate
 from tests.support.markets import path
 from tests.support.shell import Ocw

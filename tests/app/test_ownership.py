@@ -8,7 +8,7 @@ import pytest
 
 from ocw_mcp.adapters.control.address import Address, read_address, write_address
 from ocw_mcp.adapters.control.tokens import add_token, read_tokens
-from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.adapters.store.reader import ask_book, read_book
 from ocw_mcp.app.attach import Attachment, Child
 from ocw_mcp.app.markets import open_market

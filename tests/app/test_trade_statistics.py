@@ -15,7 +15,6 @@ from ocw_mcp.engine.report import trade_statistics
 from tests.support.shell import Ocw
 
 D = Decimal
-LEGS = {"s": "stop", "t": "target"}
 Trade = tuple[str, int, int, Decimal, str]
 """Symbol, first fill, last fill, result, exit reason."""
 
@@ -25,17 +24,28 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return Ocw(monkeypatch, capsys)
 
 
+def reason_of(intent: dict[str, Any] | None, rule: str, *, maker: bool) -> str:
+    """Return the exit reason of a trade from the order that closed it, by the type of that order."""
+    if intent is None:
+        return "outside"
+    if intent["type"] == "stop_market" and not maker:
+        return "stop"
+    if intent["type"] in ("stop_market", "take_profit_market"):
+        return "target"
+    return rule if intent["principal"] == "guard" else str(intent["principal"])
+
+
 def trades_of(book: Path) -> tuple[list[Trade], dict[str, int]]:
     """Return the closed trades from the cash of each symbol, and the time since which other positions are open."""
     with closing(sqlite3.connect(book / "journal.db")) as db:
         rows = [(at, json.loads(payload)) for at, payload in db.execute("SELECT at, payload FROM events ORDER BY row")]
     held, cash = defaultdict[str, Decimal](D), defaultdict[str, Decimal](D)
     since, last_exit = dict[str, int](), dict[str, str]()
-    principal, found = dict[str, str](), list[Trade]()
+    intents, found = dict[str, dict[str, Any]](), list[Trade]()
     for at, event in rows:
         kind, symbol = event["kind"], event.get("symbol", "")
         if kind == "order.intended":
-            principal[json.dumps(event["ref"])] = event["intent"]["principal"]
+            intents[json.dumps(event["ref"])] = event["intent"]
         elif kind == "exit.decided":
             last_exit[symbol] = event["rule"]
         elif kind == "funding.booked" and held[symbol]:
@@ -46,9 +56,9 @@ def trades_of(book: Path) -> tuple[list[Trade], dict[str, int]]:
             held[symbol] += signed
             cash[symbol] -= signed * D(event["price"]) + D(event["fee"])
             if not held[symbol]:
-                ref = event.get("ref")
-                by = "outside" if ref is None else LEGS.get(ref["leg"]) or principal[json.dumps(ref)]
-                reason = last_exit.get(symbol, by) if by == "guard" else by
+                intent = intents[json.dumps(event["ref"])] if kind == "order.filled" else None
+                rule = last_exit.pop(symbol, "guard")
+                reason = reason_of(intent, rule, maker=event.get("maker", False))
                 found.append((symbol, since.pop(symbol), at, cash.pop(symbol), reason))
     return found, since
 

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.projections import apply, changes_of, register_functions, remake_tables
+from ocw_mcp.adapters.store.projections import apply, register_functions, remake_tables
 from ocw_mcp.core.orders.ledger import Dust
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
@@ -151,7 +151,7 @@ def test_a_position_that_opens_again_names_its_orders_anew() -> None:
     register_functions(db)
     remake_tables(db)
     for seq, event in enumerate(wire.journal):
-        apply(db, changes_of("wire00", seq, seq, event))
+        apply(db, "wire00", seq, seq, event)
     assert db["orders"].count == len(wire.sent)
 
 

@@ -235,10 +235,10 @@ async def test_orders_and_refusals_come_in_pages(facade: Facade) -> None:
     first = await facade.history.orders(5)
     second = await facade.history.orders(5, first.next)
     ten = await facade.history.orders(10)
-    assert [each.name for each in first.orders + second.orders] == [each.name for each in ten.orders]
+    assert [each.name for each in first.rows + second.rows] == [each.name for each in ten.rows]
     refused = await facade.history.refusals(4)
     more = await facade.history.refusals(4, refused.next)
-    assert len({each.id for each in refused.refusals + more.refusals}) == 8
+    assert len({each.id for each in refused.rows + more.rows}) == 8
 
 
 async def test_a_day_of_the_journal_has_all_its_events_and_no_others(looked: FacadeRun) -> None:

@@ -15,7 +15,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from ocw_mcp.adapters.control.address import read_address
-from ocw_mcp.adapters.store.lock import is_locked, lock_owner
+from ocw_mcp.adapters.store.directory import is_locked, lock_owner
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -9,11 +9,10 @@ from ocw_mcp.adapters.files import read_file, require_own_directory, write_priva
 from ocw_mcp.domain.errors import BookError
 
 ADDRESS = "serve.json"
-_LARGEST = 4_096
 
 
 class Address(msgspec.Struct, frozen=True):
-    """The address of a served engine: `url` is its root. The token lives as long as the process."""
+    """The address of a served engine: `url` is its root. The token is valid as long as the process lives."""
 
     url: str
     token: str
@@ -32,13 +31,10 @@ def write_address(directory: Path, address: Address) -> None:
 
 
 def read_address(directory: Path) -> Address | None:
-    """Return the address of the last engine, which is valid only while the directory is locked; None if there is none.
-
-    Raises BookError for the directory of another user, or one that others can write.
-    """
+    """Return the last engine's address or None; it is valid only while the directory is locked. Raises BookError."""
     require_own_directory(directory)
     try:
-        return _decode(read_file(directory / ADDRESS, _LARGEST, private=True))
+        return _decode(read_file(directory / ADDRESS, 4_096, private=True))
     except (OSError, msgspec.MsgspecError, ValueError):
         return None
 

@@ -10,6 +10,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,8 +18,6 @@ import msgspec
 from ocw_mcp.adapters.files import OTHERS_MAY_WRITE, read_file, sync_directory
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.steps import Command, Verb
-
-NEEDS_SUBJECT = (Verb.APPROVE, Verb.DENY, Verb.TAKE_OVER)
 
 HALT = "HALT"
 _FOLDER = "commands"
@@ -29,7 +28,7 @@ FILES_PER_CHECK = 64
 CHECKS_PER_LISTING = 2
 """Checks after which a folder with unread files is listed again, so that a new command does not wait behind them."""
 _LONG_AGO_NS = 1_000_000_000 * 1_000_000_000
-"""In 2001: no real change can have a time that marks a listed directory."""
+"""A time in 2001, which no real change of a folder can have: such a time marks a folder as listed."""
 _instances = itertools.count()
 _OURS = re.compile("[0-9]{20}-[A-Za-z0-9_-]{1,64}[.]json")
 
@@ -49,10 +48,8 @@ _decode = msgspec.json.Decoder(_CommandFile).decode
 def write_command(directory: Path, verb: str, by: str, command_id: str, at_ns: int, subject: str = "") -> Path:
     """Write a command for the engine of a state directory, and return its path; a stopped engine reads it later.
 
-    `at_ns` orders commands. `subject` is an approval's id or a symbol, for the verbs that need one. A file written by
-    root gets the owner of the directory, whose engine could not read it otherwise.
-
-    Raises ValueError for a verb or an id that no engine accepts, BookError if the file cannot be written.
+    `at_ns` orders commands. `subject` is an approval's id or a symbol, for the verbs that need one. A file of root gets
+    the owner of the directory. Raises ValueError for a verb or an id that no engine accepts, and BookError.
     """
     command = _CommandFile(verb, by, command_id, subject)
     if fault := _fault(command):
@@ -66,8 +63,8 @@ def write_command(directory: Path, verb: str, by: str, command_id: str, at_ns: i
         with _open_folder(folder) as descriptor:
             with suppress(FileNotFoundError):
                 os.unlink(unfinished.name, dir_fd=descriptor)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(unfinished.name, flags, 0o600, dir_fd=descriptor), "wb") as file:
+            opener = partial(os.open, mode=0o600, dir_fd=descriptor)
+            with open(unfinished.name, "xb", opener=opener) as file:
                 os.fchmod(file.fileno(), 0o600)
                 file.write(msgspec.json.encode(command))
                 file.flush()
@@ -97,10 +94,7 @@ def halt_forbids_resume(directory: Path) -> str:
 
 
 class CommandFiles:
-    """The commands that wait in a state directory. Any other file is moved to `commands/refused`.
-
-    `listener` gets one sentence about each file that is moved aside, or cannot be.
-    """
+    """The commands that wait in a state directory. `listener` gets a sentence about each file that is moved aside."""
 
     def __init__(self, directory: Path, listener: Callable[[str], None] | None = None) -> None:
         self._listener = listener
@@ -120,10 +114,7 @@ class CommandFiles:
         self._last_problem = ""
 
     def waiting(self) -> Sequence[Command]:
-        """Return the waiting commands, oldest first. Cheap: two `stat` if nothing changed since the last call.
-
-        A HALT file comes before all others, once each time that it appears.
-        """
+        """Return the waiting commands, oldest first; a new HALT file comes before them. Cheap: mostly two `stat`."""
         self._check_halt_file()
         try:
             status = os.stat(self._folder_name, follow_symlinks=False)
@@ -142,17 +133,17 @@ class CommandFiles:
                 "neither halted nor resumed from outside; put there a folder of the user who runs the engine, which "
                 f"others cannot write (a file {HALT} beside it still halts)"
             )
-        if self._halt is not None:
-            self._refuse_resumes()
-            if not self._halt_done:
-                return [self._halt, *(command for command, _ in self._waiting.values())]
-        return [command for command, _ in self._waiting.values()] if self._waiting else ()
+        if self._halt is None:
+            return [command for command, _ in self._waiting.values()] if self._waiting else ()
+        for command, name in list(self._waiting.values()):
+            if command.verb == Verb.RESUME:
+                del self._waiting[command.command_id]
+                self._set_aside(name, halt_forbids_resume(self._directory))
+        first = [] if self._halt_done else [self._halt]
+        return [*first, *(command for command, _ in self._waiting.values())]
 
     def done(self, command: Command) -> None:
-        """Delete a command's file. This process ignores a file that cannot be deleted.
-
-        A HALT file stays: the operator deletes it.
-        """
+        """Delete a command's file, except HALT. A file that cannot be deleted is ignored by this process."""
         if command == self._halt:
             self._halt_done = True
             return
@@ -161,9 +152,7 @@ class CommandFiles:
         if not name:
             return
         try:
-            os.unlink(self._folder / name)
-        except FileNotFoundError:
-            pass
+            (self._folder / name).unlink(missing_ok=True)
         except OSError as error:
             self._ignored.add(name)
             self._report(f"the command file {name!r} is done and cannot be deleted: {error.strerror}; delete it")
@@ -180,12 +169,6 @@ class CommandFiles:
                 # The same file gets the same id after a restart, and the engine accepts a command id once.
                 self._halt = Command(f"{HALT}-{status.st_ctime_ns}-{status.st_ino}", "halt", f"the file {HALT}")
 
-    def _refuse_resumes(self) -> None:
-        for command, name in list(self._waiting.values()):
-            if command.verb == Verb.RESUME:
-                del self._waiting[command.command_id]
-                self._set_aside(name, halt_forbids_resume(self._directory))
-
     def _list(self) -> None:
         """Mark the folder as listed, then list it and read the first files.
 
@@ -193,15 +176,14 @@ class CommandFiles:
         proves nothing. The mark comes first: any later change, even during the listing, replaces it.
         """
         with _open_folder(self._folder) as folder:
-            # Another user's folder cannot be marked; it is then listed every time.
+            # The folder of another user cannot be marked, and is listed every time.
             with suppress(PermissionError):
                 os.utime(folder, ns=(self._mark, self._mark))
-            names = os.listdir(folder)
-            there = set(names)
-            self._waiting = {id_: kept for id_, kept in self._waiting.items() if kept[1] in there}
-            known = self._ignored.union((name for _, name in self._waiting.values()), (_REFUSED,))
+            names = set(os.listdir(folder))
+            self._waiting = {id_: kept for id_, kept in self._waiting.items() if kept[1] in names}
+            known = {_REFUSED, *self._ignored, *(name for _, name in self._waiting.values())}
             new = (name for name in names if not name.startswith(".") and name not in known)
-            # Names of commands come before any others, however many of those there are.
+            # The names of commands come before any others, however many of those there are.
             self._unread = deque(sorted(new, key=lambda name: (_OURS.fullmatch(name) is None, name)))
             self._listed, self._checks_to_listing = True, CHECKS_PER_LISTING
             self._read_some(folder)
@@ -211,21 +193,18 @@ class CommandFiles:
         for _ in range(min(FILES_PER_CHECK, len(self._unread))):
             name = self._unread.popleft()
             try:
-                command = self._read(name, folder)
-                if command.command_id in self._waiting:
-                    raise ValueError(f"it repeats the id of {self._waiting[command.command_id][1]}")
-                self._waiting[command.command_id] = (command, name)
+                read = _decode(read_file(Path(name), _LARGEST, folder=folder))
+                if fault := _fault(read):
+                    raise ValueError(fault)
+                if read.command_id in self._waiting:
+                    raise ValueError(f"it repeats the id of {self._waiting[read.command_id][1]}")
+                command = Command(read.command_id, read.verb, read.by, subject=read.subject)
+                self._waiting[read.command_id] = (command, name)
             except FileNotFoundError:
                 continue
             except (ValueError, OSError) as error:
                 self._set_aside(name, f"it is not a command: {error}")
         self._waiting = dict(sorted(self._waiting.items(), key=lambda item: item[1][1]))
-
-    def _read(self, name: str, folder: int) -> Command:
-        command = _decode(read_file(Path(name), _LARGEST, folder=folder))
-        if fault := _fault(command):
-            raise ValueError(fault)
-        return Command(command.command_id, command.verb, command.by, subject=command.subject)
 
     def _set_aside(self, name: str, why: str) -> None:
         refused = self._folder / _REFUSED
@@ -249,8 +228,8 @@ class CommandFiles:
 def _fault(command: _CommandFile) -> str:
     if command.verb not in tuple(Verb):
         return f"{command.verb!r} is not a command; expected {' or '.join(Verb)}"
-    subject = "[A-Za-z0-9_-]{1,40}" if command.verb in NEEDS_SUBJECT else "[A-Za-z0-9_-]{0,40}"
-    if not re.fullmatch(subject, command.subject):
+    least = 1 if command.verb in (Verb.APPROVE, Verb.DENY, Verb.TAKE_OVER) else 0
+    if not re.fullmatch(f"[A-Za-z0-9_-]{{{least},40}}", command.subject):
         return (
             f"{command.verb} has subject {command.subject!r}; expected an id or a symbol of up to 40 letters and digits"
         )
@@ -263,7 +242,7 @@ def _fault(command: _CommandFile) -> str:
 
 @contextmanager
 def _open_folder(folder: Path) -> Iterator[int]:
-    """Yield a descriptor of the command folder; a link is not followed. Raises OSError, also for a foreign folder."""
+    """Yield a descriptor of the command folder. Raises OSError, also for a link and for the folder of another user."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
@@ -294,7 +273,6 @@ def is_refused(path: Path) -> bool:
 
 def count_refused(directory: Path) -> int:
     """Return the number of files that were moved aside; 0 if they cannot be listed."""
-    try:
+    with suppress(OSError):
         return len(os.listdir(directory / _FOLDER / _REFUSED))
-    except OSError:
-        return 0
+    return 0

@@ -13,14 +13,12 @@ from pathlib import Path
 
 import msgspec
 
-from ocw_mcp.adapters.files import FileRefused, open_regular, sync_directory, write_private
+from ocw_mcp.adapters.files import FileRefused, open_regular, write_private
 from ocw_mcp.domain.errors import BookError, SettingsError
 
 PASSPHRASE = "passphrase"
 SHORTEST, LONGEST = 8, 1_000
-"""Characters."""
-_FORM = "scrypt"
-_LARGEST = 4_096
+"""Numbers of characters."""
 _MOST_MEMORY = 1 << 30
 
 
@@ -35,8 +33,7 @@ class Cost(msgspec.Struct, frozen=True):
 USUAL = Cost()
 
 
-class _PassphraseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    form: str
+class _PassphraseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="form", tag="scrypt"):
     cost: Cost
     salt: str
     digest: str
@@ -47,30 +44,20 @@ def is_set(directory: Path) -> bool:
     return os.path.lexists(directory / PASSPHRASE)
 
 
-def require_sound(directory: Path) -> None:
-    """Refuse a passphrase file that another user could have written or can read. Raises BookError with the remedy."""
-    _read(directory)
-
-
 def keep(directory: Path, passphrase: str, cost: Cost) -> None:
-    """Store a passphrase in place of an older one: completely or not at all, for the owner alone.
-
-    A file written by root gets the owner of the directory. Raises SettingsError for a passphrase that is too short or
-    too long, BookError if it cannot be written.
-    """
+    """Store a passphrase in place of an older one. Raises SettingsError for a wrong length, and BookError."""
     if not SHORTEST <= len(passphrase) <= LONGEST:
         raise SettingsError(
             f"the passphrase has {len(passphrase)} characters; expected {SHORTEST} to {LONGEST:,}; choose another"
         )
     salt = os.urandom(16)  # noqa: TID251 - a salt has to be unforeseeable; it never comes near the engine
-    stored = _PassphraseFile(_FORM, cost, salt.hex(), _digest(passphrase, salt, cost).hex())
+    stored = _PassphraseFile(cost, salt.hex(), _digest(passphrase, salt, cost).hex())
     write_private(directory / PASSPHRASE, msgspec.json.encode(stored))
-    sync_directory(directory)
 
 
 def matches(directory: Path, passphrase: str) -> bool:
-    """Return whether this is the passphrase, in constant time. Raises BookError as `require_sound` does."""
-    stored = _read(directory)
+    """Return whether `passphrase` is the stored one, in constant time. Raises BookError as `require_sound` does."""
+    stored = require_sound(directory)
     digest = _digest(passphrase, bytes.fromhex(stored.salt), stored.cost)
     return hmac.compare_digest(digest, bytes.fromhex(stored.digest))
 
@@ -82,12 +69,13 @@ def _digest(passphrase: str, salt: bytes, cost: Cost) -> bytes:
     return hashlib.scrypt(text, salt=salt, n=cost.n, r=cost.r, p=cost.p, maxmem=memory, dklen=32)
 
 
-def _read(directory: Path) -> _PassphraseFile:
+def require_sound(directory: Path) -> _PassphraseFile:
+    """Return the stored passphrase. Raises BookError for a file that another user could have written or can read."""
     path = directory / PASSPHRASE
     try:
         with open_regular(path) as (file, status):
             _require_trusted(path, status)
-            text = file.read(_LARGEST)
+            text = file.read(4_096)
     except FileRefused:
         raise _unsound(path, "is not a regular file", "move it away and set a new passphrase") from None
     except FileNotFoundError:
@@ -100,13 +88,12 @@ def _read(directory: Path) -> _PassphraseFile:
         ) from None
     try:
         stored = msgspec.json.decode(text, type=_PassphraseFile)
-        sound = stored.form == _FORM and _is_affordable(stored.cost) and len(bytes.fromhex(stored.digest)) == 32
         bytes.fromhex(stored.salt)
-    except (msgspec.MsgspecError, UnicodeError, ValueError):
-        sound = False
-    if not sound:
-        raise _unsound(path, "was not written by this version of ocw", "move it away and set a new passphrase")
-    return stored
+        if _is_affordable(stored.cost) and len(bytes.fromhex(stored.digest)) == 32:
+            return stored
+    except (msgspec.MsgspecError, ValueError):
+        pass
+    raise _unsound(path, "was not written by this version of ocw", "move it away and set a new passphrase")
 
 
 def _require_trusted(path: Path, status: os.stat_result) -> None:
@@ -120,7 +107,7 @@ def _require_trusted(path: Path, status: os.stat_result) -> None:
 
 
 def _is_affordable(cost: Cost) -> bool:
-    """Return whether scrypt accepts these parameters, within the memory limit."""
+    """Return whether scrypt accepts these parameters within the memory limit."""
     power_of_two = cost.n > 1 and cost.n & (cost.n - 1) == 0
     return power_of_two and 1 <= cost.r <= 64 and 1 <= cost.p <= 16 and 128 * cost.r * cost.n <= _MOST_MEMORY
 

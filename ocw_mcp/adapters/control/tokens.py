@@ -7,11 +7,12 @@ contain each other: `trade` includes `read`, and `operate` includes `trade`.
 import fcntl
 import hashlib
 import hmac
+import itertools
 import os
 import re
 import secrets  # noqa: TID251 - a token has to be unguessable; it never enters the engine
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,7 @@ from ocw_mcp.domain.orders import MOST_TOKENS
 TOKENS: Final = "tokens.json"
 SCOPES: Final = {"read": ("read",), "trade": ("read", "trade"), "operate": ("read", "trade", "operate")}
 PREFIX: Final = "ocw_"
-"""Every token begins with it, so that a leaked one can be recognised."""
+"""The beginning of every token, so that a leaked one can be recognised."""
 _LARGEST: Final = 1 << 18
 
 
@@ -47,8 +48,7 @@ class TokenRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _decode = msgspec.json.Decoder(list[TokenRow]).decode
 
 
-def token_digest(token: str) -> str:
-    """Return the digest of a token, which is stored in its place."""
+def _digest(token: str) -> str:
     return hashlib.sha256(token.encode(errors="replace")).hexdigest()
 
 
@@ -58,10 +58,7 @@ def new_token() -> str:
 
 
 def read_tokens(directory: Path) -> list[TokenRow]:
-    """Return the tokens of a state directory.
-
-    Raises BookError if file or directory do not belong to the user alone, or if the file holds no tokens.
-    """
+    """Return the tokens of a state directory. Raises BookError if they cannot be trusted."""
     require_own_directory(directory)
     path = directory / TOKENS
     try:
@@ -79,28 +76,23 @@ def read_tokens(directory: Path) -> list[TokenRow]:
 
 
 def add_token(directory: Path, scope: str, name: str | None, created_at: int) -> tuple[str, TokenRow]:
-    """Create a token and return it, this once. Raises SettingsError and BookError."""
+    """Create a token, and return it with its row, which keeps only its digest. Raises SettingsError and BookError."""
     if scope not in SCOPES:
         raise SettingsError(f"--scope is {scope!r}; expected one of {', '.join(SCOPES)}")
     with _locked_rows(directory) as rows:
-        token, row = _new_row(rows, scope, name, created_at)
+        taken = {row.name for row in rows}
+        chosen = name or next(each for each in map(f"{scope}-{{}}".format, itertools.count(1)) if each not in taken)
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,30}", chosen):
+            raise SettingsError(f"--name is {chosen[:40]!r}; expected up to 31 of a-z, 0-9, '.', '_' and '-'")
+        if chosen in taken or len(rows) >= MOST_TOKENS:
+            what = f"is a token {chosen!r}" if chosen in taken else f"are {MOST_TOKENS} tokens"
+            raise SettingsError(
+                f"there {what} already; choose another --name, or revoke one with ocw token revoke NAME"
+            )
+        token = new_token()
+        row = TokenRow(chosen, scope, _digest(token), created_at)
         _write(directory, [*rows, row])
     return token, row
-
-
-def _new_row(rows: list[TokenRow], scope: str, name: str | None, created_at: int) -> tuple[str, TokenRow]:
-    """Return a new token and its row beside the existing ones. Raises SettingsError."""
-    taken = {row.name for row in rows}
-    chosen = name or next(
-        f"{scope}-{number}" for number in range(1, MOST_TOKENS + 2) if f"{scope}-{number}" not in taken
-    )
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,30}", chosen):
-        raise SettingsError(f"--name is {chosen[:40]!r}; expected up to 31 of a-z, 0-9, '.', '_' and '-'")
-    if chosen in taken or len(rows) >= MOST_TOKENS:
-        what = f"there is a token {chosen!r} already" if chosen in taken else f"there are {MOST_TOKENS} tokens already"
-        raise SettingsError(f"{what}; choose another --name, or revoke one with ocw token revoke NAME")
-    token = new_token()
-    return token, TokenRow(chosen, scope, token_digest(token), created_at)
 
 
 def revoke_token(directory: Path, name: str) -> None:
@@ -115,7 +107,7 @@ def revoke_token(directory: Path, name: str) -> None:
 
 @contextmanager
 def _locked_rows(directory: Path) -> Iterator[list[TokenRow]]:
-    """Yield the tokens; the change of any other process waits until this one is done. Raises BookError."""
+    """Yield the tokens, which no other process can change meanwhile. Raises BookError."""
     require_own_directory(directory)
     try:
         # The lock is on the directory itself: the file in it is replaced by each change.
@@ -140,42 +132,34 @@ def _write(directory: Path, rows: list[TokenRow]) -> None:
 
 
 class Keyring:
-    """The tokens of a running engine: those of the file, read again after each change, and its own."""
+    """The tokens of a running engine: its own, and those of the file, which is read again after each change."""
 
     def __init__(self, directory: Path, own: Sequence[tuple[str, Principal]] = ()) -> None:
         """`own` are tokens that live as long as this process. Raises BookError for a file that cannot be trusted."""
-        self._path = directory / TOKENS
         self._directory = directory
-        self._own = [(token_digest(token), principal) for token, principal in own]
-        self._status: object = None
+        self._own = [(_digest(token), principal) for token, principal in own]
+        self._status: object = self
         self._known: list[tuple[str, Principal]] = []
-        self._has_changed()
-        self._known = self._read()
+        self._update()
 
     def find(self, token: str) -> Principal | None:
         """Return the principal of a token, or None. A file that can no longer be trusted admits no token."""
-        if self._has_changed():
-            try:
-                self._known = self._read()
-            except BookError:
-                self._known = []
-        given = token_digest(token)
+        with suppress(BookError):
+            self._update()
+        given = _digest(token)
         found = None
         for known, principal in (*self._own, *self._known):
             if hmac.compare_digest(known, given):
                 found = principal
         return found
 
-    def _read(self) -> list[tuple[str, Principal]]:
-        rows = read_tokens(self._directory)
-        return [(row.sha256, Principal(row.name, SCOPES[row.scope])) for row in rows if row.scope in SCOPES]
-
-    def _has_changed(self) -> bool:
-        """Return whether the file changed since the last call."""
-        try:
-            found = self._path.lstat()
-            status: object = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode)
-        except OSError:
-            status = None
-        changed, self._status = status != self._status, status
-        return changed
+    def _update(self) -> None:
+        """Read the file again if it changed since the last call. A file that cannot be trusted raises BookError."""
+        status: object = None
+        with suppress(OSError):
+            found = (self._directory / TOKENS).lstat()
+            status = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode)
+        if status != self._status:
+            self._status, self._known = status, []
+            rows = read_tokens(self._directory)
+            self._known = [(row.sha256, Principal(row.name, SCOPES[row.scope])) for row in rows if row.scope in SCOPES]

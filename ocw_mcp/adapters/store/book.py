@@ -3,20 +3,21 @@
 import os
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from ocw_mcp.adapters.files import FileRefused, make_private, require_own_directory, require_own_file, sync_directory
-from ocw_mcp.adapters.store.database import JOURNAL, connect_to_write, database_files, look_at
+from ocw_mcp.adapters.files import FileRefused, require_own_directory, require_own_file, sync_directory
+from ocw_mcp.adapters.store import database
 from ocw_mcp.adapters.store.projections import register_functions, remake_tables
-from ocw_mcp.adapters.store.schema import GET_BOOK, SCHEMA_VERSION, TABLES
 from ocw_mcp.domain.errors import BookError, InvariantError
 from ocw_mcp.domain.market import MarketIdentity, Product
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import span_name
 
-UNFINISHED = f"{JOURNAL}.new"
+UNFINISHED = f"{database.JOURNAL}.new"
 """A book is created under this name and then renamed, so that `journal.db` is always a whole book."""
 
 
@@ -39,34 +40,30 @@ class StoredBook(msgspec.Struct, frozen=True):
 
 
 def peek_book(directory: Path) -> StoredBook:
-    """Return the book of a directory, without creating or changing a file in it.
-
-    Raises BookError if there is no journal, if it is not a journal of OCW, or if directory or files belong to another
-    user.
-    """
+    """Return the book of a directory, without changing a file in it. Raises BookError if there is none of yours."""
     require_own_directory(directory)
-    path = directory / JOURNAL
+    path = directory / database.JOURNAL
     if not path.exists():
         raise BookError(
-            f"the state directory {directory} holds no book; expected a {JOURNAL} in it; give the directory of "
-            "an earlier run with --state or OCW_STATE"
+            f"the state directory {directory} holds no book; expected a {path.name} in it; give the directory of an "
+            "earlier run with --state or OCW_STATE"
         )
     try:
-        for each in database_files(directory):
+        for each in database.database_files(directory):
             require_own_file(each)
     except FileRefused as error:
         raise BookError(str(error)) from None
     try:
-        found = look_at(path, lambda db: db.execute(GET_BOOK).fetchone())
+        found = database.look_at(path, lambda db: db.execute(database.GET_BOOK).fetchone())
     except (sqlite3.Error, OSError) as error:
         raise _foreign(directory, str(error)) from None
     if found is None:
         raise _foreign(directory, "it has no stamp")
     schema, book, stamp, created_at = found
-    if not isinstance(schema, int) or schema > SCHEMA_VERSION:
+    if not isinstance(schema, int) or schema > database.SCHEMA_VERSION:
         raise BookError(
             f"the book in {directory} has schema version {schema}, and this version of ocw knows up to "
-            f"{SCHEMA_VERSION}; upgrade ocw or use another --state directory"
+            f"{database.SCHEMA_VERSION}; upgrade ocw or use another --state directory"
         )
     try:
         return StoredBook(book, msgspec.json.decode(stamp, type=BookStamp), created_at)
@@ -75,73 +72,59 @@ def peek_book(directory: Path) -> StoredBook:
 
 
 def create_book(directory: Path, book: StoredBook) -> None:
-    """Create an empty book in a directory that may hold one, completely or not at all. Raises sqlite3.Error and
-    OSError.
-    """
+    """Create an empty book in a directory, completely or not at all. Raises sqlite3.Error and OSError."""
     if not re.fullmatch("[a-z0-9]{6}", book.book):
         raise InvariantError(f"the id of a book is six lower-case letters and digits, not {book.book!r}")
     unfinished = directory / UNFINISHED
     for leftover in directory.glob(f"{UNFINISHED}*"):
         leftover.unlink()
     # SQLite gives the files beside a database the mode of the database.
-    make_private(unfinished)
-    db = connect_to_write(unfinished, create=True)
-    try:
+    unfinished.touch(0o600, exist_ok=False)
+    unfinished.chmod(0o600)
+    row = (database.SCHEMA_VERSION, book.book, msgspec.json.encode(book.stamp).decode(), book.created_at)
+    with closing(database.connect_to_write(unfinished, create=True)) as db:
         register_functions(db)
         with db.atomic():
-            for statement in TABLES:
+            for statement in database.TABLES:
                 db.execute(statement)
             remake_tables(db)
-            db.execute(
-                "INSERT INTO book (id, schema, book, stamp, created_at) VALUES (1, ?, ?, ?, ?)",
-                (SCHEMA_VERSION, book.book, msgspec.json.encode(book.stamp).decode(), book.created_at),
-            )
+            db.execute("INSERT INTO book (id, schema, book, stamp, created_at) VALUES (1, ?, ?, ?, ?)", row)
         db.execute("PRAGMA journal_mode=WAL").fetchall()
-    finally:
-        db.close()
-    os.replace(unfinished, directory / JOURNAL)
+    os.replace(unfinished, directory / database.JOURNAL)
     sync_directory(directory)
 
 
 def require_same(directory: Path, stamped: BookStamp, asked: BookStamp) -> None:
     """Refuse a start that does not match the book's stamp. Raises BookError, which names every difference."""
-    differences = list(_differences("", stamped, asked))
-    if differences:
-        was = ", ".join(f"{name} {before}" for name, before, _ in differences)
-        now = ", ".join(f"{name} {after}" for name, _, after in differences)
-        seed = "give the --seed it was made with, or " if any(name == _SIMULATION for name, *_ in differences) else ""
+    before, after = _parts(stamped), _parts(asked)
+    different = [name for name in before if before[name] != after[name]]
+    if different:
+        of_seed = "market content" in different and before["market kind"] == after["market kind"] == "sim"
+        was, now = (", ".join(_text(name, each[name], of_seed) for name in different) for each in (before, after))
+        seed = "give the --seed it was made with, or " if of_seed else ""
         raise BookError(
             f"the book in {directory} was made for {was}, and this start asks for {now}; {seed}use another --state "
             "directory"
         )
 
 
-_SIMULATION = "simulated market (its seed and model)"
-"""The content of a simulated market is determined by its seed and model alone."""
-_CONTENT_SHOWN = 12
+def _parts(stamp: BookStamp) -> dict[str, Any]:
+    parts = msgspec.structs.asdict(stamp)
+    market = msgspec.structs.asdict(parts.pop("market"))
+    return parts | {f"market {name}": value for name, value in market.items()}
 
 
-def _differences(prefix: str, stamped: msgspec.Struct, asked: msgspec.Struct) -> list[tuple[str, str, str]]:
-    found: list[tuple[str, str, str]] = []
-    for name in stamped.__struct_fields__:
-        before, after = getattr(stamped, name), getattr(asked, name)
-        if isinstance(before, msgspec.Struct):
-            found += _differences(f"{name} ", before, after)
-        elif before != after:
-            simulated = name == "content" and {getattr(each, "kind", "") for each in (stamped, asked)} == {"sim"}
-            found.append((_SIMULATION if simulated else prefix + name, _text(name, before), _text(name, after)))
-    return found
-
-
-def _text(name: str, value: object) -> str:
-    if name == "interval" and isinstance(value, int):
-        return span_name(value)
-    if name == "content":
-        return str(value)[:_CONTENT_SHOWN]
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+def _text(name: str, value: Any, of_seed: bool) -> str:
+    """Return a part of a stamp as text. `of_seed`: a simulated market, whose content is its seed and model alone."""
+    if name == "market content":
+        return f"{'simulated market (its seed and model)' if of_seed else name} {value[:12]}"
+    if name == "market interval":
+        return f"{name} {span_name(value)}"
+    return f"{name} {','.join(value) if isinstance(value, tuple) else value}"
 
 
 def _foreign(directory: Path, why: str) -> BookError:
     return BookError(
-        f"{JOURNAL} in {directory} is not a journal of ocw ({why}); nothing was changed; use another --state directory"
+        f"{database.JOURNAL} in {directory} is not a journal of ocw ({why}); nothing was changed; use another --state "
+        "directory"
     )

@@ -1,27 +1,104 @@
-"""SQLite connections: one that writes, one that reads beside it, and one that reads without leaving a trace."""
+"""The SQLite file of a journal: its connections, its own tables and rows, and how each row is chained.
 
+The chain is over the rows as stored, digest_n = SHA-256(digest_{n-1} || row_n): a changed, missing or moved row breaks
+it. A cut tail is found only by a head that was shown outside the journal.
+"""
+
+import hashlib
 import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import msgspec
 from sqlite_utils import Database
+
+from ocw_mcp.domain.causes import CauseKind
+from ocw_mcp.domain.errors import JournalError
+from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent, union_of
+from ocw_mcp.domain.snapshot import WakeKind
 
 JOURNAL = "journal.db"
 _TRIES = 5
-_T = TypeVar("_T")
-BUSY_MS = 1_000
+_BUSY_S = 1.0
 """How long a writer waits for a lock. The engine waits meanwhile, so it is short."""
-
-LOG_PAGES = 4_000
+_LOG_PAGES = 4_000
 """Pages (of 4 kB) after which the write-ahead log is checkpointed: rarely, because that commit waits for it."""
+
+SCHEMA_VERSION = 3
+"""Version of these tables and of the payloads of events; a book with a higher one belongs to a newer OCW."""
+DIGESTS_SINCE = 2
+"""Version from which on the digest of each checkpoint is journaled; an earlier book is accepted without one."""
+
+TABLES = (
+    """CREATE TABLE book (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        schema INTEGER NOT NULL,
+        book TEXT NOT NULL,
+        stamp TEXT NOT NULL,
+        created_at INTEGER NOT NULL
+    )""",
+    """CREATE TABLE events (
+        row INTEGER PRIMARY KEY,
+        seq INTEGER UNIQUE,
+        at INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        payload TEXT NOT NULL,
+        digest TEXT,
+        chain TEXT NOT NULL,
+        CHECK ((seq IS NULL) = (digest IS NULL))
+    )""",
+    """CREATE TRIGGER events_are_not_updated BEFORE UPDATE ON events
+       BEGIN SELECT RAISE(ABORT, 'the journal is append-only: an event is never changed'); END""",
+    """CREATE TRIGGER events_are_not_deleted BEFORE DELETE ON events
+       BEGIN SELECT RAISE(ABORT, 'the journal is append-only: an event is never deleted'); END""",
+    """CREATE TABLE checkpoint (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        market_at INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        engine BLOB NOT NULL,
+        venue BLOB NOT NULL
+    )""",
+    """CREATE TABLE summary (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        json TEXT NOT NULL
+    )""",
+)
+
+_COLUMNS = "row, seq, at, kind, version, payload, digest, chain"
+Row = tuple[int, int | None, int, str, int, str, str | None, str]
+"""The columns of an event; `at` in ms."""
+
+ADD_EVENT = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+PUT_CHECKPOINT = "INSERT OR REPLACE INTO checkpoint (id, market_at, seq, engine, venue) VALUES (1, ?, ?, ?, ?)"
+PUT_SUMMARY = "INSERT OR REPLACE INTO summary (id, json) VALUES (1, ?)"
+
+SET_SCHEMA = "UPDATE book SET schema = ? WHERE id = 1"
+GET_BOOK = "SELECT schema, book, stamp, created_at FROM book WHERE id = 1"
+GET_CHECKPOINT = "SELECT market_at, seq, engine, venue FROM checkpoint WHERE id = 1"
+GET_SUMMARY = "SELECT json FROM summary WHERE id = 1"
+LAST_ROW = "SELECT row, at, chain, version FROM events ORDER BY row DESC LIMIT 1"
+LAST_DOMAIN_EVENT = "SELECT seq, digest FROM events WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1"
+EVENTS_FROM = f"SELECT {_COLUMNS} FROM events WHERE row >= ? ORDER BY row"
+ROWS_AFTER = "SELECT row, at, payload FROM events WHERE row > ? ORDER BY row LIMIT ?"
+DOMAIN_ROWS_AFTER = "SELECT seq, row, at, payload FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+_PAGE = 1_000
+"""Number of rows read at a time: an open cursor would not survive a rollback of the writer."""
+
+CHAIN_GENESIS = hashlib.sha256(b"ocw journal 1").hexdigest()
+
+_encode = msgspec.json.Encoder().encode
+_any: msgspec.json.Decoder[JournalEvent] = msgspec.json.Decoder(union_of(DomainEvent, LifecycleEvent))
+_domain: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(union_of(DomainEvent))
+_T = TypeVar("_T")
 
 
 def _connect(path: Path, mode: str) -> Database:
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=BUSY_MS / 1000)
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=_BUSY_S)
     # Plugins of sqlite-utils would run foreign code on the connection of the journal.
     return Database(connection, execute_plugins=False)
 
@@ -31,7 +108,7 @@ def connect_to_write(path: Path, *, create: bool = False) -> Database:
     db = _connect(path, "mode=rwc" if create else "mode=rw")
     try:
         db.execute("PRAGMA synchronous=FULL")
-        db.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
+        db.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
     except BaseException:
         db.close()
         raise
@@ -51,17 +128,11 @@ def database_files(directory: Path) -> list[Path]:
     return [directory / f"{JOURNAL}{ending}" for ending in ("", "-wal", "-shm")]
 
 
-def connect_to_memory() -> Database:
-    """Open an empty database in memory, which ends with the connection."""
-    return Database(memory=True, execute_plugins=False)
-
-
 def look_at(path: Path, look: Callable[[Database], _T]) -> _T:
-    """Return the answer of `look` on a database, without leaving a file behind; it uses the write-ahead log if any.
+    """Return the answer of `look` on a database, without leaving a file behind. Raises sqlite3.Error and OSError.
 
-    The main file alone is valid only without a log, because a writer killed during a checkpoint leaves a main file that
-    makes no sense without its log. If a writer starts meanwhile, the read is repeated. Raises sqlite3.Error, OSError,
-    and the errors of `look`.
+    The main file alone is read only if there is no write-ahead log: after a kill during a checkpoint it is invalid
+    without its log. If a writer starts meanwhile, the read is repeated.
     """
     wal = path.with_name(f"{path.name}-wal")
     for _ in range(_TRIES):
@@ -69,8 +140,8 @@ def look_at(path: Path, look: Callable[[Database], _T]) -> _T:
             break
         before = _identity(path)
         try:
-            # Immutable: no lock, no recovery and no file beside it, but the write-ahead log is not read either.
-            with _opened(path, "mode=ro&immutable=1") as db:
+            # Immutable: SQLite takes no lock and creates no file, and does not read the write-ahead log.
+            with closing(_connect(path, "mode=ro&immutable=1")) as db:
                 answer = look(db)
         except sqlite3.Error:
             if _identity(path) == before and not wal.exists():
@@ -78,7 +149,7 @@ def look_at(path: Path, look: Callable[[Database], _T]) -> _T:
             continue
         if _identity(path) == before and not wal.exists():
             return answer
-    with _opened(path, "mode=ro") as db:
+    with closing(_connect(path, "mode=ro")) as db:
         return look(db)
 
 
@@ -87,10 +158,72 @@ def _identity(path: Path) -> tuple[int, int, int]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-@contextmanager
-def _opened(path: Path, mode: str) -> Iterator[Database]:
-    db = _connect(path, mode)
+def payload_of(event: JournalEvent) -> str:
+    """Return the stored form of an event: JSON at full precision, Decimals as text."""
+    return _encode(event).decode()
+
+
+def link(
+    previous: str, row: int, seq: int | None, at: int, kind: str, version: int, payload: str, digest: str | None
+) -> str:
+    """Return the digest of the chain at a row."""
+    return hashlib.sha256(previous.encode() + _encode((row, seq, at, kind, version, payload, digest))).hexdigest()
+
+
+def read_pages(db: Database, query: str, after: int) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a query whose first column is its key, page by page. Raises sqlite3.Error."""
+    while page := db.execute(query, (after, _PAGE)).fetchall():
+        yield from page
+        after = page[-1][0]
+
+
+def journal_events(db: Database) -> Iterator[tuple[int, JournalEvent]]:
+    """Yield every committed event with its time (ms), in order. Raises JournalError and sqlite3.Error."""
+    for row, at, payload in read_pages(db, ROWS_AFTER, 0):
+        yield at, journal_event(row, payload)
+
+
+def journal_event(row: int, payload: str) -> JournalEvent:
+    """Return the event of a row. Raises JournalError if it holds none."""
+    return _decoded(_any, row, payload)
+
+
+def domain_event(row: int, payload: str) -> DomainEvent:
+    """Return the domain event of a row. Raises JournalError if it holds none."""
+    return _decoded(_domain, row, payload)
+
+
+def schema_of(db: Database) -> int:
+    """Return the schema version of a book. Raises sqlite3.Error."""
+    found = db.execute("SELECT schema FROM book WHERE id = 1").fetchone()
+    return 0 if found is None else int(found[0])
+
+
+def _decoded(decoder: "msgspec.json.Decoder[_T]", row: int, payload: str) -> _T:
     try:
-        yield db
-    finally:
-        db.close()
+        return read_payload(decoder, payload)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise JournalError(
+            f"row {row} of the journal holds no event that this version knows: {error}; verify the journal"
+        ) from None
+
+
+def read_payload(decoder: "msgspec.json.Decoder[_T]", payload: str) -> _T:
+    """Return the value of a stored payload, also of one from an earlier version. Raises msgspec's errors."""
+    try:
+        return decoder.decode(payload)
+    except msgspec.ValidationError:
+        return decoder.decode(_encode(_upgraded(msgspec.json.decode(payload))))
+
+
+def _upgraded(value: Any, key: str = "") -> Any:
+    """Return a payload with causes and reasons to wake in their present form; up to version 2 they were text."""
+    if isinstance(value, dict):
+        return {name: _upgraded(each, name) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_upgraded(each, key) for each in value]
+    if isinstance(value, str) and key == "cause":
+        return {"kind": CauseKind.EARLIER, "detail": value} if value else None
+    if isinstance(value, str) and key == "reasons":
+        return {"kind": WakeKind.EARLIER, "detail": value}
+    return value

@@ -7,18 +7,9 @@ from typing import Any
 import msgspec
 from sqlite_utils import Database
 
+from ocw_mcp.adapters.store.projections import OUTSIDE
 from ocw_mcp.domain.causes import CauseKind
-from ocw_mcp.domain.events import (
-    ExitDecided,
-    HoleFound,
-    PoliciesLoaded,
-    PositionClosed,
-    PositionProtected,
-    PositionUnprotected,
-    RunResumed,
-    RunStarted,
-    StateChanged,
-)
+from ocw_mcp.domain.events import PoliciesLoaded, RunResumed, RunStarted, StateChanged
 from ocw_mcp.domain.figures import ClosedTrade, DecisionCounts, JournalFigures, WakeEntry
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import GUARD, RULES, Purpose
@@ -28,18 +19,18 @@ _POLICIES = "SELECT payload FROM events WHERE kind = 'policies.loaded' ORDER BY 
 # A failed start leaves a row about itself, but no domain event after it.
 _RUN = """SELECT payload FROM events WHERE kind IN ('run.started', 'run.resumed')
     AND row < (SELECT row FROM events WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1) ORDER BY row DESC LIMIT 1"""
+_STATES = "SELECT at, payload FROM events WHERE kind = 'state.changed' ORDER BY seq"
+_PROTECTION = """SELECT at, kind, json_extract(payload, '$.symbol') FROM events
+    WHERE kind IN ('position.unprotected', 'position.protected', 'position.closed') ORDER BY seq"""
 _INTERRUPTED = "SELECT coalesce((SELECT max(seq) FROM events), 0) > coalesce((SELECT seq FROM checkpoint), 0)"
 
-OUTSIDE_REASON = "outside"
-"""The exit reason of a position that an order from outside OCW closed."""
-_LEGS = {Purpose.STOP.value: "stop", Purpose.TARGET.value: "target"}
 _decode_change = msgspec.json.Decoder(StateChanged).decode
 _decode_reasons = msgspec.json.Decoder(tuple[SymbolWake, ...]).decode
 _decode_run = msgspec.json.Decoder(PoliciesLoaded | RunStarted | RunResumed).decode
 
 
 class LastRun(msgspec.Struct, frozen=True):
-    """The last run of a book: agent, policies by name and hash, hash of the prompts, and version of OCW."""
+    """The last run of a book. If it was interrupted, the events after its checkpoint are `to_be_repeated` exactly."""
 
     agent: str
     policy: str
@@ -47,7 +38,6 @@ class LastRun(msgspec.Struct, frozen=True):
     prompts_hash: str
     version: str
     to_be_repeated: bool
-    """Whether it was interrupted, so that the events after its checkpoint must be repeated exactly."""
 
 
 def read_last_run(db: Database) -> LastRun | None:
@@ -56,9 +46,8 @@ def read_last_run(db: Database) -> LastRun | None:
     if not isinstance(run, RunStarted | RunResumed) or not isinstance(policies, PoliciesLoaded):
         return None
     (interrupted,) = db.execute(_INTERRUPTED).fetchone()
-    return LastRun(
-        run.agent, policies.name, policies.policy_hash, policies.prompts_hash, run.version, bool(interrupted)
-    )
+    hashes = (policies.policy_hash, policies.prompts_hash)
+    return LastRun(run.agent, policies.name, *hashes, run.version, bool(interrupted))
 
 
 def _one(db: Database, query: str) -> Any:
@@ -68,74 +57,71 @@ def _one(db: Database, query: str) -> Any:
 
 def journal_figures(db: Database) -> JournalFigures:
     """Return counts and sums over all committed events. Money is in quote currency."""
-    wakes = [
-        WakeEntry(at, reason.symbol, reason.reasons)
-        for at, reasons in db.execute("SELECT at, reasons FROM wakes ORDER BY seq")
-        for reason in _decode_reasons(reasons)
-    ]
     return JournalFigures(
-        wakes=wakes,
+        wakes=[
+            WakeEntry(at, wake.symbol, wake.reasons)
+            for at, reasons in db.execute("SELECT at, reasons FROM wakes ORDER BY seq")
+            for wake in _decode_reasons(reasons)
+        ],
         decisions=count(db, "SELECT count(*) FROM decisions"),
         orders=count(db, "SELECT count(*) FROM orders"),
         fills=count(db, "SELECT count(*) FROM fills"),
         refusals=dict(db.execute("SELECT code, count(*) FROM refusals GROUP BY code ORDER BY code").fetchall()),
-        holes=count(db, "SELECT count(*) FROM events WHERE kind = ?", _tag(HoleFound)),
+        holes=count(db, "SELECT count(*) FROM events WHERE kind = 'market.hole'"),
         fees=total(db, "SELECT fee FROM fills ORDER BY seq"),
         funding=total(db, "SELECT amount FROM funding ORDER BY seq"),
-        day_equities=[
-            (day, Decimal(equity)) for day, equity in db.execute("SELECT day, equity FROM days ORDER BY seq")
-        ],
+        day_equities=[(day, Decimal(usd)) for day, usd in db.execute("SELECT day, equity FROM days ORDER BY seq")],
         decided=_decided(db),
         thinking_usd=total(db, "SELECT cost_usd FROM thinking ORDER BY seq"),
-        state_changes=[
-            (at, _decode_change(payload).after)
-            for at, payload in db.execute(
-                "SELECT at, payload FROM events WHERE kind = ? ORDER BY seq", (_tag(StateChanged),)
-            )
-        ],
+        state_changes=[(at, _decode_change(payload).after) for at, payload in db.execute(_STATES)],
         trades=_trades(db),
         unprotected=_unprotected(db),
     )
 
 
-def _tag(kind: type[msgspec.Struct]) -> str:
-    return str(kind.__struct_config__.tag)
-
-
-# The event of a closing follows the fill that made the position flat.
-_CLOSED = """SELECT trades.seq, trades.symbol, opened_at, closed_at, pnl, fills.leg, orders.principal FROM trades
+# A `position.closed` event follows the fill that made the position flat.
+_CLOSED = """SELECT trades.seq, trades.symbol, opened_at, closed_at, pnl, fills.leg, maker, orders.principal
+    FROM trades
     LEFT JOIN fills ON fills.seq = (SELECT seq FROM fills AS closing
         WHERE closing.symbol = trades.symbol AND closing.seq < trades.seq ORDER BY closing.seq DESC LIMIT 1)
     LEFT JOIN orders ON (orders.n, orders.leg, orders.revision) = (fills.n, fills.leg, fills.revision)
     ORDER BY trades.seq"""
 _EXIT_RULES = """SELECT seq, json_extract(payload, '$.symbol'), json_extract(payload, '$.rule') FROM events
-    WHERE kind = ? ORDER BY seq"""
+    WHERE kind = 'exit.decided' ORDER BY seq"""
 
 
 def _trades(db: Database) -> list[ClosedTrade]:
-    decided = deque(db.execute(_EXIT_RULES, (str(ExitDecided.__struct_config__.tag),)).fetchall())
+    decided = deque(db.execute(_EXIT_RULES).fetchall())
     rules: dict[str, str] = {}
     trades: list[ClosedTrade] = []
-    for seq, symbol, opened_at, closed_at, pnl, leg, principal in db.execute(_CLOSED).fetchall():
+    for seq, symbol, opened_at, closed_at, pnl, leg, maker, principal in db.execute(_CLOSED).fetchall():
         while decided and decided[0][0] < seq:
             _, of_symbol, rule = decided.popleft()
             rules[of_symbol] = rule
         rule = rules.pop(symbol, GUARD)
-        reason = _LEGS.get(leg) or (rule if principal == GUARD else principal) or OUTSIDE_REASON
+        reason = closed_by(leg or OUTSIDE, bool(maker))
+        if reason in ("exit", "entry"):
+            reason = rule if principal == GUARD else principal
         trades.append(ClosedTrade(symbol, opened_at, closed_at, Decimal(pnl), reason))
     return trades
 
 
+def closed_by(leg: str, maker: bool) -> str:
+    """Return `stop`, `target`, `exit`, `entry` or `outside`, from the leg of the fill that closed a position.
+
+    The stop and the target of a spot position are one OCO order with leg `s`: only its target fills as a maker.
+    """
+    if leg == OUTSIDE:
+        return "outside"
+    return "target" if leg == Purpose.STOP and maker else Purpose(leg).name.lower()
+
+
 def _unprotected(db: Database) -> list[tuple[int, int | None]]:
-    """Return the times (ms) from which and until which a position had no stop; None while it still has none."""
-    kinds = [_tag(each) for each in (PositionUnprotected, PositionProtected, PositionClosed)]
-    rows = db.execute(
-        "SELECT at, kind, json_extract(payload, '$.symbol') FROM events WHERE kind IN (?, ?, ?) ORDER BY seq", kinds
-    )
+    """Return the periods in which a position had no stop: start and end (ms), which is None while the period lasts."""
     since: dict[str, int] = {}
     gaps: list[tuple[int, int | None]] = []
-    for at, kind, symbol in rows:
-        if kind == kinds[0]:
+    for at, kind, symbol in db.execute(_PROTECTION):
+        if kind == "position.unprotected":
             since.setdefault(symbol, at)
         elif (began := since.pop(symbol, at)) < at:
             gaps.append((began, at))
@@ -155,11 +141,11 @@ def _decided(db: Database) -> DecisionCounts:
     return DecisionCounts(dict(sorted(by.items())), remembered, dict(in_its_place.most_common()))
 
 
-def total(db: Database, query: str) -> Decimal:
+def total(db: Database, query: str, *parameters: int) -> Decimal:
     """Return the sum of a query's amounts; SQLite itself would add the texts as floats."""
-    return sum((Decimal(amount) for (amount,) in db.execute(query)), ZERO)
+    return sum((Decimal(amount) for (amount,) in db.execute(query, parameters)), ZERO)
 
 
 def count(db: Database, query: str, *parameters: str) -> int:
-    """Return the single number of a query."""
+    """Return the number that a query selects."""
     return int(db.execute(query, parameters).fetchone()[0])

@@ -2,62 +2,25 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import msgspec
 from sqlite_utils import Database
 
+from ocw_mcp.adapters.store import database, projections
+from ocw_mcp.adapters.store import verify as verifying
 from ocw_mcp.adapters.store.book import BookStamp, StoredBook, create_book, require_same
-from ocw_mcp.adapters.store.database import JOURNAL, close_to_others, connect_to_write
 from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.adapters.store.figures import LastRun, journal_figures, read_last_run
-from ocw_mcp.adapters.store.projections import (
-    PROJECTIONS_VERSION,
-    apply,
-    changes_of,
-    register_functions,
-    remake_tables,
-)
-from ocw_mcp.adapters.store.schema import (
-    ADD_EVENT,
-    CHAIN_GENESIS,
-    DOMAIN_ROWS_AFTER,
-    GET_CHECKPOINT,
-    GET_SUMMARY,
-    LAST_DOMAIN_EVENT,
-    LAST_ROW,
-    PUT_CHECKPOINT,
-    PUT_SUMMARY,
-    ROWS_AFTER,
-    SCHEMA_VERSION,
-    SET_SCHEMA,
-    Row,
-    domain_event,
-    journal_event,
-    link,
-    payload_of,
-    schema_of,
-)
 from ocw_mcp.adapters.store.snapshots import SnapshotWriter
-from ocw_mcp.adapters.store.verify import (
-    Verification,
-    checkpoint_problem,
-    digest_of,
-    structure_problems,
-    verify_journal,
-)
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
 from ocw_mcp.domain.errors import BookError, JournalError
 from ocw_mcp.domain.events import CheckpointSaved, DomainEvent, JournalEvent, LifecycleEvent, kind_of
 from ocw_mcp.domain.figures import JournalFigures
 from ocw_mcp.domain.protocols import Checkpoint, StoredEvent
 from ocw_mcp.domain.snapshot import Snapshot
-
-_PAGE = 1_000
-"""Rows read at a time: an open cursor would not survive a rollback of the writer."""
-
-_T = TypeVar("_T")
 
 
 class SqliteStore:
@@ -66,19 +29,25 @@ class SqliteStore:
     def __init__(self, db: Database, book: StoredBook, check_lock: Callable[[], None] = lambda: None) -> None:
         self._db = db
         self._check_lock = check_lock
-        self._book = book
-        row, at, head, _ = db.execute(LAST_ROW).fetchone() or (0, 0, CHAIN_GENESIS, 0)
-        seq, digest = db.execute(LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
-        (summary,) = db.execute(GET_SUMMARY).fetchone() or (None,)
-        self._row: int = row
-        self._at: int = at
-        self._seq: int = seq
-        self._digest: str = digest
-        self._head: str = head
-        self._stored_head: str = head
+        self.book = book.book
+        """The six characters that identify the book in every client order id."""
+        self.stamp = book.stamp
+        self.created_at = book.created_at
+        """The time (ms) at which the book was created, by the clock of its creator."""
+        last = db.execute(database.LAST_ROW).fetchone() or (0, 0, database.CHAIN_GENESIS, 0)
+        domain = db.execute(database.LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
+        (summary,) = db.execute(database.GET_SUMMARY).fetchone() or (None,)
+        self._last: tuple[int, int, str] = last[:3]
+        """Row, time (ms) and chain of the last event, appended or committed."""
+        self.last_seq: int = domain[0]
+        """The sequence of the last domain event, appended or committed; 0 if there is none."""
+        self.fingerprint: str = domain[1]
+        """The digest of all domain events so far, appended or committed."""
+        self.chain_head = self._last[2]
+        """The digest of all stored rows so far."""
         self._summary: str | None = summary
         self._stored_summary: str | None = summary
-        self._rows: list[Row] = []
+        self._rows: list[database.Row] = []
         self._events: list[StoredEvent] = []
         self._checkpoint: Checkpoint | None = None
         self._snapshots = SnapshotWriter(db)
@@ -96,71 +65,37 @@ class SqliteStore:
     ) -> Self:
         """Open the book of a state directory, or create one with the id `book_id` at `created_at` (ms).
 
-        `check_lock` is called before each commit; it raises if another engine may have the book. `accept` is called
-        before a book of an earlier version is changed; it raises if the run would refuse the book anyway.
-
-        Raises BookError if the directory cannot hold a book or holds one with another stamp, JournalError if the
-        journal ends before its checkpoint or was changed from outside.
+        `check_lock` is called before each commit, and raises if another engine may have the book. `accept` is called
+        before a book of an earlier version is changed, and raises if the run would refuse it. Raises BookError if the
+        directory cannot hold this book, JournalError if the journal was cut or changed from outside.
         """
         book = prepare(directory)
         if book is not None:
             require_same(directory, book.stamp, stamp)
-        try:
-            if book is None:
-                book = StoredBook(book_id, stamp, created_at)
-                create_book(directory, book)
-            close_to_others(directory)
-            db = connect_to_write(directory / JOURNAL)
-        except (sqlite3.Error, OSError) as error:
-            raise _unusable(directory, error) from None
-        try:
-            register_functions(db)
-            store = cls(db, book, check_lock)
-            store._require_intact(accept)
-        except sqlite3.Error as error:
-            db.close()
-            raise _unusable(directory, error) from None
-        except BaseException:
-            db.close()
-            raise
+        with ExitStack() as opened:
+            try:
+                if book is None:
+                    book = StoredBook(book_id, stamp, created_at)
+                    create_book(directory, book)
+                database.close_to_others(directory)
+                db = opened.enter_context(closing(database.connect_to_write(directory / database.JOURNAL)))
+                projections.register_functions(db)
+                store = cls(db, book, check_lock)
+                store._require_intact(accept)
+            except (sqlite3.Error, OSError) as error:
+                raise BookError(
+                    f"the book in {directory} cannot be opened for writing: {error}; free the file and the disk, or "
+                    "use another --state directory"
+                ) from None
+            opened.pop_all()
         return store
-
-    @property
-    def book(self) -> str:
-        """The six characters that identify the book in every client order id."""
-        return self._book.book
-
-    @property
-    def created_at(self) -> int:
-        """When (ms) the book was created, by its creator's clock."""
-        return self._book.created_at
-
-    @property
-    def stamp(self) -> BookStamp:
-        """The mode, venue, account and market of the book."""
-        return self._book.stamp
-
-    @property
-    def last_seq(self) -> int:
-        """Sequence of the last domain event, appended or committed; 0 if there is none."""
-        return self._seq
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest over all domain events so far, appended or committed."""
-        return self._digest
-
-    @property
-    def chain_head(self) -> str:
-        """Digest over all stored rows so far."""
-        return self._stored_head
 
     def append(self, at: int, event: DomainEvent) -> int:
         """Add a domain event to the current transaction; return its sequence."""
-        seq = self._seq + 1
-        digest = chain(self._digest, canonical(seq, at, event))
+        seq = self.last_seq + 1
+        digest = chain(self.fingerprint, canonical(seq, at, event))
         self._add(seq, at, event, digest)
-        self._seq, self._digest = seq, digest
+        self.last_seq, self.fingerprint = seq, digest
         self._events.append(StoredEvent(seq, at, event))
         return seq
 
@@ -175,8 +110,8 @@ class SqliteStore:
     def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
         """Make all appended events durable, with a checkpoint and the summary for `ocw status` if given.
 
-        Raises JournalError if the disk refuses; everything then stays pending for the next commit, the checkpoint and
-        the summary included. Raises BookError if another engine may have the book.
+        Raises JournalError if the write fails; all of it then stays pending for the next commit. Raises BookError if
+        another engine may have the book.
         """
         self._check_lock()
         if checkpoint is not None:
@@ -186,19 +121,19 @@ class SqliteStore:
         new_summary = self._summary != self._stored_summary
         if not self._rows and self._checkpoint is None and not new_summary:
             return
-        values = None if self._checkpoint is None else _checkpoint_row(self._checkpoint)
+        values = None if self._checkpoint is None else msgspec.structs.astuple(self._checkpoint)
         rows = self._rows if values is None else [*self._rows, self._digest_row(values)]
         try:
             with self._db.atomic():
                 if rows:
-                    self._db.conn.executemany(ADD_EVENT, rows)
+                    self._db.conn.executemany(database.ADD_EVENT, rows)
                 for known in self._events:
-                    apply(self._db, changes_of(self.book, known.seq, known.at, known.event))
+                    projections.apply(self._db, self.book, known.seq, known.at, known.event)
                 self._snapshots.write()
                 if values is not None:
-                    self._db.conn.execute(PUT_CHECKPOINT, values)
+                    self._db.conn.execute(database.PUT_CHECKPOINT, values)
                 if new_summary:
-                    self._db.conn.execute(PUT_SUMMARY, (self._summary,))
+                    self._db.conn.execute(database.PUT_SUMMARY, (self._summary,))
         except sqlite3.Error as error:
             raise JournalError(
                 f"the journal did not take {len(self._rows)} new events: {error}; they are kept and go with the next "
@@ -206,7 +141,7 @@ class SqliteStore:
             ) from error
         if rows:
             self._advance_to(rows[-1])
-        self._stored_head, self._stored_summary = self._head, self._summary
+        self.chain_head, self._stored_summary = self._last[2], self._summary
         self._rows.clear()
         self._events.clear()
         self._snapshots.on_committed()
@@ -214,44 +149,42 @@ class SqliteStore:
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the latest stored checkpoint, or None in a new book. Raises JournalError."""
-        found = self._ask(lambda: self._db.execute(GET_CHECKPOINT).fetchone())
+        with _reading():
+            found = self._db.execute(database.GET_CHECKPOINT).fetchone()
         return None if found is None else Checkpoint(*found)
 
     def events_after(self, seq: int) -> Iterator[StoredEvent]:
         """Yield committed domain events with a higher sequence, in order. Raises JournalError for an unreadable one."""
-        while page := self._page(DOMAIN_ROWS_AFTER, seq):
-            for row, seq, at, payload in page:
-                yield StoredEvent(seq, at, domain_event(row, payload))
+        with _reading():
+            for each, row, at, payload in database.read_pages(self._db, database.DOMAIN_ROWS_AFTER, seq):
+                yield StoredEvent(each, at, database.domain_event(row, payload))
 
     def all_events(self) -> Iterator[tuple[int, JournalEvent]]:
         """Yield every committed event with its time (ms), in order. Raises JournalError for an unreadable one."""
-        row = 0
-        while page := self._page(ROWS_AFTER, row):
-            for row, at, payload in page:
-                yield at, journal_event(row, payload)
+        with _reading():
+            yield from database.journal_events(self._db)
 
     def last_run(self) -> LastRun | None:
         """Return agent, policies and prompts of the last run with an event; None in a new book. Raises JournalError."""
-        return self._ask(lambda: read_last_run(self._db))
+        with _reading():
+            return read_last_run(self._db)
 
     def figures(self) -> JournalFigures:
         """Return the figures of a run's report, from committed events. Raises JournalError."""
-        return self._ask(lambda: journal_figures(self._db))
+        with _reading():
+            return journal_figures(self._db)
 
-    def verify(self, expected_head: str | None = None) -> Verification:
-        """Verify everything committed; `verify_journal` describes the result."""
-        return verify_journal(self._db, self.book, expected_head)
+    def verify(self, expected_head: str | None = None) -> verifying.Verification:
+        """Verify everything committed, as `verify_journal` does."""
+        return verifying.verify_journal(self._db, self.book, expected_head)
 
     def rebuild(self) -> None:
-        """Rebuild every projection from the committed events, in one transaction.
-
-        Raises JournalError; the projections are then unchanged.
-        """
+        """Rebuild every projection from the committed events. If it raises JournalError, they are unchanged."""
         try:
             with self._db.atomic():
-                remake_tables(self._db)
+                projections.remake_tables(self._db)
                 for known in self.events_after(0):
-                    apply(self._db, changes_of(self.book, known.seq, known.at, known.event))
+                    projections.apply(self._db, self.book, known.seq, known.at, known.event)
         except sqlite3.Error as error:
             raise JournalError(
                 f"the projections were not rebuilt: {error}; make room on the disk and repeat"
@@ -265,73 +198,58 @@ class SqliteStore:
         self._rows.append(self._next_row(seq, at, event, digest))
         self._advance_to(self._rows[-1])
 
-    def _next_row(self, seq: int | None, at: int, event: JournalEvent, digest: str | None) -> Row:
-        row, kind, payload = self._row + 1, kind_of(event), payload_of(event)
-        head = link(self._head, row, seq, at, kind, SCHEMA_VERSION, payload, digest)
-        return row, seq, at, kind, SCHEMA_VERSION, payload, digest, head
+    def _next_row(self, seq: int | None, at: int, event: JournalEvent, digest: str | None) -> database.Row:
+        row, kind, payload = self._last[0] + 1, kind_of(event), database.payload_of(event)
+        head = database.link(self._last[2], row, seq, at, kind, database.SCHEMA_VERSION, payload, digest)
+        return row, seq, at, kind, database.SCHEMA_VERSION, payload, digest, head
 
-    def _digest_row(self, values: tuple[Any, ...]) -> Row:
+    def _digest_row(self, values: tuple[Any, ...]) -> database.Row:
         """Return the row that journals a checkpoint's digest, in one transaction with it, after all other rows."""
-        return self._next_row(None, max(self._at, values[0]), CheckpointSaved(digest_of(values)), None)
+        return self._next_row(None, max(self._last[1], values[0]), CheckpointSaved(verifying.digest_of(values)), None)
 
-    def _advance_to(self, row: Row) -> None:
-        self._row, self._at, self._head = row[0], row[2], row[-1]
+    def _advance_to(self, row: database.Row) -> None:
+        self._last = row[0], row[2], row[-1]
 
     def _require_intact(self, accept: Callable[["SqliteStore"], None]) -> None:
         """Refuse a journal whose tail was cut or that was changed from outside; migrate one of an earlier version."""
         saved = self.checkpoint()
-        if saved is not None and saved.seq > self._seq:
+        if saved is not None and saved.seq > (end := self.last_seq):
             raise JournalError(
-                f"the checkpoint stands at event {saved.seq}, but the journal ends at event {self._seq}: its tail was "
-                "cut; restore the whole state directory from one backup"
+                f"the checkpoint stands at event {saved.seq}, but the journal ends at event {end}: its tail was cut; "
+                "restore the whole state directory from one backup"
             )
-        outdated = self._db.execute("PRAGMA user_version").fetchone()[0] != PROJECTIONS_VERSION
-        if outdated or schema_of(self._db) < SCHEMA_VERSION:
+        outdated = not projections.is_current(self._db)
+        if outdated or database.schema_of(self._db) < database.SCHEMA_VERSION:
             accept(self)
         if outdated:
             self.rebuild()
-        found = structure_problems(self._db)
-        found += [problem for problem in (checkpoint_problem(self._db), self._version_problem()) if problem]
+        version, last = database.schema_of(self._db), self._db.execute(database.LAST_ROW).fetchone()
+        found = [*verifying.structure_problems(self._db), *filter(None, [verifying.checkpoint_problem(self._db)])]
+        if last is not None and last[3] > version:
+            found.append(f"its version was changed to {version}")
         if found:
             raise JournalError(
                 f"the journal is not as ocw left it: {'; '.join(found[:3])}; see ocw journal verify, and restore the "
                 "whole state directory from one backup, or begin another book"
             )
-        if schema_of(self._db) < SCHEMA_VERSION:
+        if version < database.SCHEMA_VERSION:
             self._migrate(saved)
 
-    def _version_problem(self) -> str:
-        last, version = self._db.execute(LAST_ROW).fetchone(), schema_of(self._db)
-        return f"its version was changed to {version}" if last is not None and last[3] > version else ""
-
     def _migrate(self, saved: Checkpoint | None) -> None:
-        """Make a book of an earlier version one of this version, which journals the digest of its checkpoint."""
-        rows = [] if saved is None else [self._digest_row(_checkpoint_row(saved))]
+        """Raise the version of an earlier book to the present one, which journals the digest of its checkpoint."""
+        rows = [] if saved is None else [self._digest_row(msgspec.structs.astuple(saved))]
         with self._db.atomic():
-            self._db.conn.executemany(ADD_EVENT, rows)
-            self._db.conn.execute(SET_SCHEMA, (SCHEMA_VERSION,))
+            self._db.conn.executemany(database.ADD_EVENT, rows)
+            self._db.conn.execute(database.SET_SCHEMA, (database.SCHEMA_VERSION,))
         for row in rows:
             self._advance_to(row)
-        self._stored_head = self._head
-
-    def _page(self, query: str, after: int) -> list[Any]:
-        return self._ask(lambda: self._db.execute(query, (after, _PAGE)).fetchall())
-
-    def _ask(self, question: Callable[[], _T]) -> _T:
-        try:
-            return question()
-        except sqlite3.Error as error:
-            raise JournalError(
-                f"the journal cannot be read: {error}; verify it, or restore it from a backup"
-            ) from error
+        self.chain_head = self._last[2]
 
 
-def _checkpoint_row(checkpoint: Checkpoint) -> tuple[int, int, bytes, bytes]:
-    return checkpoint.market_at, checkpoint.seq, checkpoint.engine, checkpoint.venue
-
-
-def _unusable(directory: Path, error: Exception) -> BookError:
-    return BookError(
-        f"the book in {directory} cannot be opened for writing: {error}; free the file and the disk, or use another "
-        "--state directory"
-    )
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Raise JournalError in place of sqlite3.Error."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise JournalError(f"the journal cannot be read: {error}; verify it, or restore it from a backup") from error

@@ -1,4 +1,4 @@
-"""Projections: tables for people and queries, made from events alone. Each event changes a row or two.
+"""Projections: tables for people and queries, made from events alone.
 
 An order's state comes from its latest event, with two exceptions: a filled order stays filled, and a late fill of a
 canceled or rejected order leaves its state until the order is complete. Quantities are in the base asset, prices and
@@ -6,64 +6,49 @@ money in quote currency, as text of Decimals; times are in ms.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from decimal import Context, Decimal
-from enum import Enum
-from typing import Any
+from functools import partial
 
 import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.events import DomainEvent
+from ocw_mcp.domain.events import DomainEvent, kind_of
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef
 
 OUTSIDE = "o"
-"""Stands for the leg of a fill without an order of OCW."""
+"""The leg of a fill without an order of OCW."""
 
 PROJECTIONS_VERSION = 7
-"""Raise it when a table or its content changes: older books are then rebuilt when they are opened."""
+"""Raise this number when a table or its content changes: older books are then rebuilt when they are opened."""
 
-TABLES: dict[str, tuple[str, str]] = {
-    "orders": (
-        """n INTEGER, leg TEXT, revision INTEGER, client_id TEXT, symbol TEXT, side TEXT, type TEXT, purpose TEXT,
+TABLES: dict[str, str] = {
+    "orders": """n INTEGER, leg TEXT, revision INTEGER, client_id TEXT, symbol TEXT, side TEXT, type TEXT, purpose TEXT,
            quantity TEXT, trigger_price TEXT, limit_price TEXT, principal TEXT, wake_id INTEGER, idempotency_key TEXT,
            policy_hash TEXT,
            state TEXT, filled TEXT, turnover TEXT, average_price TEXT, fees TEXT, venue_order_id TEXT,
            intended_at INTEGER, updated_at INTEGER, PRIMARY KEY (n, leg, revision)""",
-        "n, leg, revision",
-    ),
-    "fills": (
-        """seq INTEGER PRIMARY KEY, at INTEGER, n INTEGER, leg TEXT, revision INTEGER, fill_id TEXT, symbol TEXT,
+    "fills": """seq INTEGER PRIMARY KEY, at INTEGER, n INTEGER, leg TEXT, revision INTEGER, fill_id TEXT, symbol TEXT,
            side TEXT, quantity TEXT, price TEXT, fee TEXT, traded_at INTEGER, maker INTEGER, realised TEXT,
            position TEXT, base_fee TEXT""",
-        "seq",
-    ),
-    "wakes": ("seq INTEGER PRIMARY KEY, at INTEGER, wake_id INTEGER, reasons TEXT", "seq"),
+    "wakes": "seq INTEGER PRIMARY KEY, at INTEGER, wake_id INTEGER, reasons TEXT",
     "decisions": (
         """seq INTEGER PRIMARY KEY, at INTEGER, wake_id INTEGER, decider TEXT, thinking_ms INTEGER, legs INTEGER,
-           cause TEXT, decision TEXT""",
-        "seq",
+           cause TEXT, decision TEXT"""
     ),
-    "thinking": ("seq INTEGER PRIMARY KEY, at INTEGER, wake_id INTEGER, cost_usd TEXT", "seq"),
-    "refusals": (
-        """seq INTEGER PRIMARY KEY, at INTEGER, code TEXT, symbol TEXT, "limit" TEXT, actual TEXT, largest TEXT,
+    "thinking": "seq INTEGER PRIMARY KEY, at INTEGER, wake_id INTEGER, cost_usd TEXT",
+    "refusals": """seq INTEGER PRIMARY KEY, at INTEGER, code TEXT, symbol TEXT, "limit" TEXT, actual TEXT, largest TEXT,
            principal TEXT, wake_id INTEGER, policy_hash TEXT""",
-        "seq",
-    ),
     "trades": (
-        "seq INTEGER PRIMARY KEY, symbol TEXT, opened_at INTEGER, closed_at INTEGER, pnl TEXT, fees TEXT, funding TEXT",
-        "seq",
+        "seq INTEGER PRIMARY KEY, symbol TEXT, opened_at INTEGER, closed_at INTEGER, pnl TEXT, fees TEXT, funding TEXT"
     ),
-    "funding": (
-        """seq INTEGER PRIMARY KEY, at INTEGER, symbol TEXT, amount TEXT, rate TEXT, quantity TEXT, mark TEXT,
+    "funding": """seq INTEGER PRIMARY KEY, at INTEGER, symbol TEXT, amount TEXT, rate TEXT, quantity TEXT, mark TEXT,
            settled_at INTEGER, assumed INTEGER""",
-        "seq",
-    ),
-    "days": ("seq INTEGER PRIMARY KEY, at INTEGER, day TEXT, equity TEXT", "seq"),
+    "days": "seq INTEGER PRIMARY KEY, at INTEGER, day TEXT, equity TEXT",
 }
-"""Columns of each table, and its order."""
+"""The columns of each table. A table without `seq` has the reference of an order as its key."""
 
 _COLUMN = r'"?(\w+)"? (?:INTEGER|TEXT)'
 
@@ -77,7 +62,7 @@ _ADD_ORDER = """INSERT OR REPLACE INTO orders VALUES (:n, :leg, :revision, :clie
     NULL, '0', NULL, :at, :at)"""
 _INSERTS = {
     table: f"INSERT INTO {table} VALUES ({', '.join(':' + name for name in re.findall(_COLUMN, columns))})"
-    for table, (columns, _) in TABLES.items()
+    for table, columns in TABLES.items()
     if table != "orders"
 }
 
@@ -90,56 +75,51 @@ _FILL = f"""UPDATE orders SET updated_at = :at,
     turnover = dec_add(turnover, dec_mul(:quantity, :price)),
     average_price = dec_div(dec_add(turnover, dec_mul(:quantity, :price)), dec_add(filled, :quantity)),
     fees = dec_add(fees, :fee),
-    state = CASE WHEN dec_reaches(dec_add(filled, :quantity), quantity) THEN 'filled'
+    state = CASE WHEN dec_compare(dec_add(filled, :quantity), quantity) IN ('0', '1') THEN 'filled'
                  WHEN state IN ('canceled', 'rejected') THEN state ELSE 'partially_filled' END {_THIS_ORDER}"""
 
 # Without traps: an absurd number ends as NaN in a table that can be rebuilt, and never stops the journal.
 _money = Context(prec=28, traps=[])
+_ARITHMETIC: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
+    "dec_add": _money.add,
+    "dec_mul": _money.multiply,
+    "dec_div": _money.divide,
+    "dec_compare": _money.compare,
+}
+"""The functions that SQL gets; `dec_compare` is -1, 0 or 1."""
 
 
-def dec_add(a: str, b: str) -> str:
-    """Return a + b, in SQL."""
-    return plain(_money.add(Decimal(a), Decimal(b)))
-
-
-def dec_mul(a: str, b: str) -> str:
-    """Return a · b, in SQL."""
-    return plain(_money.multiply(Decimal(a), Decimal(b)))
-
-
-def dec_div(a: str, b: str) -> str:
-    """Return a / b, in SQL."""
-    return plain(_money.divide(Decimal(a), Decimal(b)))
-
-
-def dec_reaches(a: str, b: str) -> bool:
-    """Return a ≥ b, in SQL."""
-    return _money.compare(Decimal(a), Decimal(b)) in (0, 1)
+def _in_sql(calculate: Callable[[Decimal, Decimal], Decimal], a: str, b: str) -> str:
+    return plain(calculate(Decimal(a), Decimal(b)))
 
 
 def register_functions(db: Database) -> None:
     """Register Decimal arithmetic on a connection, for the statements that use it."""
-    for function in (dec_add, dec_mul, dec_div, dec_reaches):
-        db.register_function(function, deterministic=True)
+    for name, calculate in _ARITHMETIC.items():
+        db.conn.create_function(name, 2, partial(_in_sql, calculate), deterministic=True)
 
 
 def remake_tables(db: Database) -> None:
     """Drop all projections and create them empty; the caller holds the transaction."""
-    for name, (columns, _) in TABLES.items():
+    for name, columns in TABLES.items():
         db.execute(f"DROP TABLE IF EXISTS {name}")
         db.execute(f"CREATE TABLE {name} ({columns})")
     db.execute(f"PRAGMA user_version = {PROJECTIONS_VERSION}")
 
 
-def apply(db: Database, changes: Iterable[Change]) -> None:
-    """Execute changes; the caller holds the transaction."""
+def is_current(db: Database) -> bool:
+    """Return whether the projections are of this version. Raises sqlite3.Error."""
+    return bool(db.execute("PRAGMA user_version").fetchone()[0] == PROJECTIONS_VERSION)
+
+
+def apply(db: Database, book: str, seq: int, at: int, event: DomainEvent) -> None:
+    """Change the projections of a book by an event; the caller holds the transaction."""
     execute = db.conn.execute
-    for statement, parameters in changes:
+    for statement, parameters in _changes(book, seq, at, event):
         execute(statement, parameters)
 
 
-def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]:
-    """Return the changes that an event makes in the projections of a book."""
+def _changes(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]:
     match event:
         case events.OrderIntended(ref, intent, policy_hash):
             order = _values(intent, *_TERMS, "principal", "idempotency_key") | {"at": at, "policy_hash": policy_hash}
@@ -147,35 +127,30 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
             return [(_ADD_ORDER, order)]
         case events.OrderAccepted(ref, venue_order_id):
             return [(_ACCEPT, {"at": at, **_name(ref), "venue_order_id": venue_order_id})]
-        case events.OrderRejected(ref):
-            return [_move(ref, at, "rejected")]
-        case events.OrderUnknown(ref):
-            return [_move(ref, at, "unknown")]
-        case events.OrderCancelRequested(ref):
-            return [_move(ref, at, "cancel_requested")]
-        case events.OrderCanceled(ref):
-            return [_move(ref, at, "canceled")]
+        case (
+            events.OrderRejected(ref)
+            | events.OrderUnknown(ref)
+            | events.OrderCancelRequested(ref)
+            | events.OrderCanceled(ref)
+        ):
+            return [(_MOVE_ON, {"at": at, **_name(ref), "state": kind_of(event).removeprefix("order.")})]
         case events.OrderFilled(ref=ref):
             insert, row = _row("fills", seq, at, event, *_TRADE, "maker", "base_fee", **_name(ref))
             return [(insert, row), (_FILL, row)]
         case events.OutsideFilled():
-            without_order: dict[str, Value] = {"n": 0, "leg": OUTSIDE, "revision": 0, "maker": 0, "base_fee": "0"}
-            return [_row("fills", seq, at, event, *_TRADE, **without_order)]
+            return [_row("fills", seq, at, event, *_TRADE, n=0, leg=OUTSIDE, revision=0, maker=0, base_fee="0")]
         case events.OrderRefused(intent, refusal, policy_hash):
-            asked = _values(intent, "symbol", "principal", "wake_id") | {"policy_hash": policy_hash}
-            return [_row("refusals", seq, at, refusal, "code", "limit", "actual", "largest", **asked)]
+            asked = _values(intent, "symbol", "principal", "wake_id")
+            why = ("code", "limit", "actual", "largest")
+            return [_row("refusals", seq, at, refusal, *why, policy_hash=policy_hash, **asked)]
         case events.WakeRaised(reasons=reasons):
             return [_row("wakes", seq, at, event, "wake_id", reasons=_json(reasons))]
         case events.DecisionMade(decision=decision):
-            made: dict[str, Value] = {
-                "legs": len(decision.legs),
-                "cause": decision.cause_kind,
-                "decision": _json(decision),
-            }
-            add = _row("decisions", seq, at, event, "wake_id", "decider", "thinking_ms", **made)
-            return [add, *_cost(seq, at, event)]
+            made = {"legs": len(decision.legs), "cause": decision.cause_kind, "decision": _json(decision)}
+            changes = [_row("decisions", seq, at, event, "wake_id", "decider", "thinking_ms", **made)]
+            return changes + ([_row("thinking", seq, at, event, *_COST)] if event.cost_usd else [])
         case events.DecisionCorrected() | events.DecisionEnded() | events.DecisionDiscarded():
-            return _cost(seq, at, event)
+            return [_row("thinking", seq, at, event, *_COST)] if event.cost_usd else []
         case events.PositionClosed():
             return [_row("trades", seq, at, event, "symbol", "opened_at", "pnl", "fees", "funding", closed_at=at)]
         case events.FundingBooked():
@@ -188,6 +163,7 @@ def changes_of(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]
 
 _TERMS = ("symbol", "side", "type", "quantity", "trigger_price", "limit_price", "wake_id")
 _TRADE = ("fill_id", "symbol", "side", "quantity", "price", "fee", "traded_at", "realised", "position")
+_COST = ("wake_id", "cost_usd")
 _FUNDING = ("symbol", "amount", "rate", "quantity", "mark", "settled_at", "assumed")
 
 
@@ -196,34 +172,10 @@ def _row(table: str, seq: int, at: int, source: msgspec.Struct, *fields: str, **
     return _INSERTS[table], {"seq": seq, "at": at, **_values(source, *fields), **more}
 
 
-def _cost(
-    seq: int,
-    at: int,
-    event: events.DecisionMade | events.DecisionCorrected | events.DecisionEnded | events.DecisionDiscarded,
-) -> list[Change]:
-    return [_row("thinking", seq, at, event, "wake_id", "cost_usd")] if event.cost_usd else []
-
-
 def _values(source: msgspec.Struct, *fields: str) -> dict[str, Value]:
-    """Return fields of a struct as values of SQL: Decimals as plain text, booleans as integers."""
-    return {field: _value(getattr(source, field)) for field in fields}
-
-
-def _value(value: Any) -> Value:
-    match value:
-        case Decimal():
-            return plain(value)
-        case Enum():
-            return str(value.value)
-        case bool():
-            return int(value)
-        case str() | int() | None:
-            return value
-    raise TypeError(f"{value!r} is not a value of SQL")
-
-
-def _move(ref: OrderRef, at: int, state: str) -> Change:
-    return _MOVE_ON, {"at": at, **_name(ref), "state": state}
+    """Return fields of a struct as values of SQL: Decimals as plain text."""
+    values = ((field, getattr(source, field)) for field in fields)
+    return {field: plain(value) if isinstance(value, Decimal) else value for field, value in values}
 
 
 def _name(ref: OrderRef) -> dict[str, Value]:

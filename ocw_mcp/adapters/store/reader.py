@@ -1,4 +1,4 @@
-"""Reads a book from outside, beside a running engine or without one, and leaves nothing behind."""
+"""Reads a book, beside a running engine or without one, and leaves no file behind."""
 
 import sqlite3
 from collections.abc import Callable
@@ -9,11 +9,10 @@ import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import BookStamp, StoredBook, peek_book
-from ocw_mcp.adapters.store.database import JOURNAL, look_at
+from ocw_mcp.adapters.store.database import CHAIN_GENESIS, GET_SUMMARY, JOURNAL, LAST_DOMAIN_EVENT, LAST_ROW, look_at
 from ocw_mcp.adapters.store.figures import count
-from ocw_mcp.adapters.store.schema import CHAIN_GENESIS, GET_SUMMARY, LAST_DOMAIN_EVENT, LAST_ROW
 from ocw_mcp.adapters.store.verify import Verification, verify_journal
-from ocw_mcp.adapters.store.views.thinking import ThinkingCost, find_thinking_cost
+from ocw_mcp.adapters.store.views.decisions import ThinkingCost, find_thinking_cost
 from ocw_mcp.domain.canonical import GENESIS
 from ocw_mcp.domain.errors import BookError, JournalError
 
@@ -27,56 +26,49 @@ class BookView(msgspec.Struct, frozen=True):
     stamp: BookStamp
     created_at: int
     summary: dict[str, Any] | None
-    """The engine's last summary of its state; None if there was none."""
     events: int
     orders: int
     fills: int
     thinking: ThinkingCost | None
-    """The LLM cost; None if it is unknown."""
     chain_head: str
     fingerprint: str
     last_event_at: int | None
 
 
 def read_book(directory: Path) -> BookView:
-    """Return the state of a book. Raises BookError if there is none, or if it cannot be read."""
-    made = peek_book(directory)
+    """Return the state of a book. Raises BookError if there is no book, or if it cannot be read."""
+    return ask_book(directory, _view)
 
-    def look(db: Database) -> BookView:
-        with db.atomic():
-            last = db.execute(LAST_ROW).fetchone()
-            domain = db.execute(LAST_DOMAIN_EVENT).fetchone()
-            summary = db.execute(GET_SUMMARY).fetchone()
-            return BookView(
-                book=made.book,
-                stamp=made.stamp,
-                created_at=made.created_at,
-                summary=msgspec.json.decode(summary[0]) if summary else None,
-                events=last[0] if last else 0,
-                orders=count(db, "SELECT count(*) FROM orders"),
-                fills=count(db, "SELECT count(*) FROM fills"),
-                thinking=find_thinking_cost(db),
-                chain_head=last[2] if last else CHAIN_GENESIS,
-                fingerprint=domain[1] if domain else GENESIS,
-                last_event_at=last[1] if last else None,
-            )
 
-    return _read(directory, look)
+def _view(db: Database, book: StoredBook) -> BookView:
+    events, last_event_at, chain_head, _ = db.execute(LAST_ROW).fetchone() or (0, None, CHAIN_GENESIS, 0)
+    _, fingerprint = db.execute(LAST_DOMAIN_EVENT).fetchone() or (0, GENESIS)
+    summary = db.execute(GET_SUMMARY).fetchone()
+    return BookView(
+        book=book.book,
+        stamp=book.stamp,
+        created_at=book.created_at,
+        summary=msgspec.json.decode(summary[0]) if summary else None,
+        events=events,
+        orders=count(db, "SELECT count(*) FROM orders"),
+        fills=count(db, "SELECT count(*) FROM fills"),
+        thinking=find_thinking_cost(db),
+        chain_head=chain_head,
+        fingerprint=fingerprint,
+        last_event_at=last_event_at,
+    )
 
 
 def verify_book(
     directory: Path, expected_head: str | None = None, report: Callable[[int], None] = lambda rows: None
 ) -> Verification:
-    """Verify the journal of a book from outside; see `verify_journal`. Raises BookError if there is none."""
+    """Verify the journal of a book as `verify_journal` does. Raises BookError if there is no book."""
     made = peek_book(directory)
     return _read(directory, lambda db: verify_journal(db, made.book, expected_head, report))
 
 
 def ask_book(directory: Path, question: Callable[[Database, StoredBook], _T]) -> _T:
-    """Return the answer of `question` on a book, in one read transaction; it gets the database and the stored book.
-
-    Raises BookError if there is no book, or if it cannot be read.
-    """
+    """Return the answer of `question` on the database of a book, in one read transaction. Raises BookError."""
     try:
         made = peek_book(directory)
     except OSError as error:
@@ -90,7 +82,7 @@ def ask_book(directory: Path, question: Callable[[Database, StoredBook], _T]) ->
             with db.atomic():
                 return question(db, made)
         except (msgspec.MsgspecError, JournalError, ArithmeticError, ValueError, TypeError) as error:
-            # If a writer started meanwhile, rows may make no sense: `look_at` then reads again.
+            # If a writer started meanwhile, rows may be inconsistent: `look_at` then reads again.
             raise sqlite3.DatabaseError(str(error)) from None
 
     return _read(directory, look)

@@ -9,13 +9,10 @@ from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.unknown import Unknown
 
 MOST_KEPT = 2_000
-"""Wakes."""
-_FASTEST = 1
+"""Number of wakes whose snapshots are kept."""
 
 SNAPSHOTS = "CREATE TABLE IF NOT EXISTS seen (wake_id INTEGER PRIMARY KEY, snapshot BLOB NOT NULL)"
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'seen'"
-_ALL = "SELECT wake_id FROM seen ORDER BY wake_id"
-_GET = "SELECT snapshot FROM seen WHERE wake_id = ?"
 _PUT = "INSERT OR REPLACE INTO seen (wake_id, snapshot) VALUES (?, ?)"
 _DROP = "DELETE FROM seen WHERE wake_id = ?"
 
@@ -31,36 +28,33 @@ class SnapshotWriter:
         if db.execute(_HAS_TABLE).fetchone() is None:
             with db.atomic():
                 db.conn.execute(SNAPSHOTS)
-        self._kept: list[int] = [wake_id for (wake_id,) in db.execute(_ALL)]
+        self._kept = [wake_id for (wake_id,) in db.execute("SELECT wake_id FROM seen ORDER BY wake_id")]
         self._waiting: dict[int, bytes] = {}
 
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
         """Keep a snapshot with the next transaction."""
-        self._waiting[wake_id] = zlib.compress(_encode(snapshot), _FASTEST)
+        self._waiting[wake_id] = zlib.compress(_encode(snapshot), level=1)
 
     def write(self) -> None:
         """Write the waiting snapshots and drop the oldest, in the caller's transaction. Raises sqlite3.Error."""
         if self._waiting:
+            # Wake ids count up; a wake may be repeated after a crash, and written again after a failed transaction.
+            last = self._kept[-1] if self._kept else 0
+            self._kept += [wake_id for wake_id in self._waiting if wake_id > last]
             self._db.conn.executemany(_PUT, self._waiting.items())
-            self._db.conn.executemany(_DROP, [(wake_id,) for wake_id in self._with_waiting()[:-MOST_KEPT]])
+            self._db.conn.executemany(_DROP, [(wake_id,) for wake_id in self._kept[:-MOST_KEPT]])
 
     def on_committed(self) -> None:
-        """Note that the transaction is durable."""
-        if self._waiting:
-            self._kept = self._with_waiting()[-MOST_KEPT:]
-            self._waiting.clear()
-
-    def _with_waiting(self) -> list[int]:
-        last = self._kept[-1] if self._kept else 0
-        # Wake ids count up; a wake that is repeated after a crash is the last one.
-        return [*self._kept, *(wake_id for wake_id in self._waiting if wake_id > last)]
+        """Forget the written snapshots, because the transaction is durable."""
+        del self._kept[:-MOST_KEPT]
+        self._waiting.clear()
 
 
 def find_snapshot(db: Database, wake_id: int) -> Snapshot | Unknown:
     """Return the snapshot of a wake, or why there is none. Raises sqlite3.Error."""
     if db.execute(_HAS_TABLE).fetchone() is None:
         return Unknown("this book was written by a version that kept no snapshots")
-    found = db.execute(_GET, (wake_id,)).fetchone()
+    found = db.execute("SELECT snapshot FROM seen WHERE wake_id = ?", (wake_id,)).fetchone()
     if found is None:
         return Unknown(f"snapshots are kept for the newest {MOST_KEPT:,} wakes whose decision was not only HOLD")
     try:

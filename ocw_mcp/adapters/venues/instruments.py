@@ -1,8 +1,8 @@
 """Filters and margin brackets of the instruments that paper trades: those of the exchange if known, else an estimate.
 
 The USD-M filters are those of exchangeInfo in July 2026. The brackets are in `brackets.toml`, because the exchange
-shows them only to its members. A live venue reads its own filters. The tick and the step of any other symbol follow the
-prices of its market, and only ever become finer, so that every order and position stays valid.
+shows them only to its members. The tick and the step of any other symbol follow the prices of its market, and only ever
+become finer, so that every order and position stays valid.
 """
 
 import math
@@ -67,8 +67,10 @@ class SeenPrices(msgspec.Struct):
             changed, self.low = _magnitude(price) != _magnitude(self.low), price
         elif price > self.high:
             changed, self.high = _magnitude(price) != _magnitude(self.high), price
-        if round(price, self.decimals) != price and self.decimals < self._most_decimals():
-            self.decimals, changed = min(_decimals(price), self._most_decimals()), True
+        if round(price, self.decimals) != price:
+            most = max(0, _MOST_DIGITS - 1 - _magnitude(self.low))
+            if self.decimals < most:
+                self.decimals, changed = min(_decimals(price), most), True
         if len(self.different) < _ENOUGH and price not in self.different:
             self.different.append(price)
             changed = changed or len(self.different) == _ENOUGH
@@ -77,8 +79,7 @@ class SeenPrices(msgspec.Struct):
     def tick(self) -> Decimal:
         """Return the tick (quote) of these prices: five digits of the lowest, or as many decimals as they have.
 
-        Few prices may all end in a zero by chance, and whole numbers show nothing, so such decimals only make the tick
-        finer.
+        Few prices may all end in a zero by chance, and whole numbers show nothing: these only make the tick finer.
         """
         magnitude, shown = _magnitude(self.low), Decimal(10) ** -self.decimals
         if self.decimals and len(self.different) >= _ENOUGH:
@@ -89,18 +90,15 @@ class SeenPrices(msgspec.Struct):
         """Return the step (base asset) that is worth between 1 and 10 of the quote currency at the highest price."""
         return Decimal(10) ** -_magnitude(self.high)
 
-    def _most_decimals(self) -> int:
-        return max(0, _MOST_DIGITS - 1 - _magnitude(self.low))
-
 
 class PaperInstruments(msgspec.Struct):
     """The filters of one paper account's symbols, and the prices they derive from. All of it survives a restart."""
 
     product: Product
     filters: dict[str, Instrument] = {}
-    """Of every symbol requested so far."""
+    """The filters of every symbol requested so far."""
     seen: dict[str, SeenPrices] = {}
-    """Of every symbol whose filters follow its prices."""
+    """The prices of every symbol whose filters follow them."""
 
     def get(self, symbol: str, price: float) -> Instrument:
         """Return the current filters of a symbol; `price` (quote) is its first price if the market has shown none."""
@@ -108,43 +106,33 @@ class PaperInstruments(msgspec.Struct):
         if known is None:
             if symbol not in self.seen and symbol not in _TABLES[self.product]:
                 self.observe(symbol, price)
-            known = self.filters[symbol] = self._first(symbol)
+            texts = _TABLES[self.product].get(symbol, ("Infinity", "Infinity", "Infinity", "5"))
+            brackets = paper_brackets(symbol) if self.product is Product.UM else None
+            tick, step, min_quantity, min_notional = map(Decimal, texts)
+            self.filters[symbol] = Instrument(symbol, self.product, tick, step, min_quantity, min_notional, brackets)
+            known = self._refine(symbol)
         return known
 
     def observe(self, symbol: str, price: float) -> None:
-        """Let the filters follow a price (quote) of the market; prices come in time order.
-
-        A price at which the exchange's own tick is fine enough changes nothing.
-        """
+        """Let the filters follow a price (quote), in time order, unless the tick of the exchange is fine enough."""
         if price >= _FOLLOWED_BELOW[self.product].get(symbol, math.inf):
             return
         seen = self.seen.get(symbol)
         if seen is None:
             seen = self.seen[symbol] = SeenPrices(price, price)
         if seen.add(price) and symbol in self.filters:
-            self._refine(symbol, seen)
+            self._refine(symbol)
 
-    def _first(self, symbol: str) -> Instrument:
-        known, seen = _TABLES[self.product].get(symbol), self.seen.get(symbol)
-        if known is not None:
-            tick, step, min_quantity, min_notional = (Decimal(text) for text in known)
-            if seen is not None:
-                tick = min(tick, seen.tick())
-        else:
-            assert seen is not None
-            tick, step = seen.tick(), seen.step()
-            min_quantity, min_notional = step, Decimal(5)
-        brackets = paper_brackets(symbol) if self.product is Product.UM else None
-        return Instrument(symbol, self.product, tick, step, min_quantity, min_notional, brackets)
-
-    def _refine(self, symbol: str, seen: SeenPrices) -> None:
+    def _refine(self, symbol: str) -> Instrument:
         """Make the filters as fine as the prices, never coarser; the step of a known symbol stays."""
-        old = self.filters[symbol]
-        new = msgspec.structs.replace(old, tick=min(old.tick, seen.tick()))
-        if symbol not in _TABLES[self.product]:
-            step = min(old.step, seen.step())
-            new = msgspec.structs.replace(new, step=step, min_quantity=step)
-        self.filters[symbol] = new
+        filters, seen = self.filters[symbol], self.seen.get(symbol)
+        if seen is not None:
+            filters = msgspec.structs.replace(filters, tick=min(filters.tick, seen.tick()))
+            if symbol not in _TABLES[self.product]:
+                step = min(filters.step, seen.step())
+                filters = msgspec.structs.replace(filters, step=step, min_quantity=step)
+            self.filters[symbol] = filters
+        return filters
 
 
 _TABLES: Final = {Product.UM: _UM, Product.SPOT: _SPOT}
@@ -152,7 +140,7 @@ _FOLLOWED_BELOW: Final = {
     product: {symbol: float(tick) * 10**_COARSEST for symbol, (tick, *_) in table.items()}
     for product, table in _TABLES.items()
 }
-"""By product and known symbol: the price (quote) below which the exchange's tick is too coarse."""
+"""The price (quote) below which the tick of the exchange is too coarse, by product and symbol."""
 
 
 def paper_brackets(symbol: str) -> Brackets:

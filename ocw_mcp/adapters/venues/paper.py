@@ -11,19 +11,17 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.adapters.venues.paper_account import PaperAccount, PaperAccountState
-from ocw_mcp.adapters.venues.paper_checks import submit_refusal
-from ocw_mcp.adapters.venues.paper_matching import PaperMatching
-from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Resting
-from ocw_mcp.adapters.venues.paper_trading import PaperMarketState
+from ocw_mcp.adapters.venues.paper_matching import PaperMarketState, PaperMatching
+from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Resting, submit_refusal
 from ocw_mcp.core.matching.on_candles import TERMS, FillTerms, falls_to, passed, would_take
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import Candle, Funding, Instrument, Opening, OrderBook, Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, OrderRef, OrderType, Rejected, Side, VenueReport
 
 _REPLACED_KEPT: Final = 16
-"""Number of stops, each replacing the one before within a candle, whose triggers are kept."""
+"""Number of replaced stops whose triggers a stop keeps."""
 STATE_FORMAT: Final = 3
-"""Raise it when the saved fields or their meaning change."""
+"""Raise this number when the saved fields or their meaning change."""
 
 
 class PaperState(msgspec.Struct):
@@ -49,21 +47,15 @@ class PaperVenue:
 
     name = "paper"
 
-    def __init__(
-        self,
-        product: Product,
-        wallet: Decimal,
-        patience_ms: int,
-        terms: FillTerms | None = None,
-    ) -> None:
+    def __init__(self, product: Product, wallet: Decimal, patience_ms: int, terms: FillTerms | None = None) -> None:
         self.product = product
         self.terms = terms or TERMS[product]
         self.account = PaperAccount(product, wallet)
         self.next_funding = self.account.next_funding
-        """The next stamp (ms) that may have to be settled; a plain attribute, because every frame reads it."""
+        """The next funding time (ms) that may have to be settled; a plain attribute, because every frame reads it."""
         self._counter = 0
         self._canceled: tuple[Resting, int] | None = None
-        """The last cancelled order, and when (ms)."""
+        """The last cancelled order, and the time (ms) of its cancel."""
         self._orders = PaperOrders()
         self._matching = PaperMatching(self.account, self._orders, self.terms, patience_ms)
 
@@ -84,15 +76,13 @@ class PaperVenue:
     async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         """Accept or reject an order. Market and immediate orders wait for the next opening; the others rest.
 
-        An order whose reference is live already is not taken again. The answer then accepts the live order, because a
-        rejection would say that there is none.
+        An order whose reference is live already is accepted, and not taken again.
         """
         order = cleared.redeem(now)
         live = self._orders.find(order.ref)
         if live is not None:
             return [Accepted(order.ref, live.venue_order_id)]
-        refused = submit_refusal(order, self.account, self._orders, self.terms)
-        if refused is not None:
+        if (refused := submit_refusal(order, self.account, self._orders, self.terms)) is not None:
             return [Rejected(order.ref, *refused)]
         self._counter += 1
         resting = Resting(order, f"paper-{self._counter}", now, now + self.terms.latency_ms)
@@ -111,19 +101,15 @@ class PaperVenue:
     def settle_funding(
         self, until: int, rates: Sequence[Funding] = (), symbols: Collection[str] | None = None
     ) -> Sequence[VenueReport]:
-        """Settle the stamps up to `until` (ms) of some symbols, or of all, at the known rates or an assumed one.
-
-        A stamp a little after a whole hour settles the position at the hour. The mark price is the last price before
-        it. Each stamp is settled once. Rates of other symbols are kept until their stamps are settled. Spot has no
-        funding.
-        """
+        """Settle funding as `PaperAccount.settle_funding` does."""
         reports = self.account.settle_funding(until, rates, symbols)
         self.next_funding = self.account.next_funding
         return reports
 
     def on_books(self, books: Sequence[OrderBook]) -> None:
         """Record the current best prices: a taker pays half of the spread between them."""
-        self._matching.trading.on_books(books)
+        for book in books:
+            self._matching.market.books[book.symbol] = book
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
         """Liquidate, fill waiting orders, then trigger the orders that the opening has passed."""
@@ -135,10 +121,9 @@ class PaperVenue:
         return self._matching.fill_reductions(now)
 
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
-        """Fill, trigger and liquidate along the candle's path.
+        """Fill, trigger and liquidate along the candle's path, which continues as the reports are consumed.
 
-        The path continues only as the reports are consumed: an order that is sent or cancelled between two reports
-        takes part in the rest of it.
+        An order that is sent or cancelled between two reports takes part in the rest of the path.
         """
         return self._matching.on_candle(candle, now)
 
@@ -149,7 +134,7 @@ class PaperVenue:
     def state(self) -> bytes:
         """Return the state to save."""
         return msgspec.msgpack.encode(
-            PaperState(STATE_FORMAT, self._counter, self.account.state(), self._orders, self._matching.trading.market)
+            PaperState(STATE_FORMAT, self._counter, self.account.state(), self._orders, self._matching.market)
         )
 
     def restore(self, state: bytes) -> None:
@@ -158,8 +143,8 @@ class PaperVenue:
         self._counter = saved.counter
         self.account.restore(saved.account)
         self.next_funding = self.account.next_funding
-        self._orders.restore(saved.orders)
-        self._matching.trading.market = saved.market
+        self._orders = self._matching.orders = saved.orders
+        self._matching.market = saved.market
 
     def _place(self, resting: Resting) -> None:
         order = resting.order
@@ -168,18 +153,18 @@ class PaperVenue:
             resting.take = None if order.take_at is None else float(order.take_at)
             resting.before = self._replaced(resting)
             self._orders.conditional.append(resting)
-            self._matching.on_placed(resting)
         elif order.limit_price is not None and not order.immediate:
             resting.trigger, resting.falls = float(order.limit_price), order.side is Side.BUY
             last = self.account.last_price(order.symbol)
             resting.takes = last is not None and would_take(order, last)
             self._orders.limits.append(resting)
-            self._matching.on_placed(resting)
         else:
             self._orders.waiting.append(resting)
+            return
+        self._matching.on_placed(resting)
 
     def _replaced(self, stop: Resting) -> tuple[tuple[Decimal, int], ...]:
-        """Return the triggers of the looser stops that a stop replaces, live or cancelled at its very time (ms)."""
+        """Return the triggers of the looser stops that a stop replaces: live ones, or one cancelled at its time."""
         canceled = [self._canceled[0]] if self._canceled is not None and self._canceled[1] == stop.since else []
         order = stop.order
         for each in [*reversed(self._orders.conditional), *canceled]:

@@ -2,17 +2,103 @@
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from ocw_mcp.adapters.venues.instruments import PaperInstruments
-from ocw_mcp.adapters.venues.paper_funding import NEVER, DueStamp, FundingStamps, FundingState
-from ocw_mcp.core.matching.funding import assumed_payment, payment
+from ocw_mcp.core.matching.funding import (
+    ASSUMED_RATE,
+    assumed_payment,
+    assumed_stamps,
+    next_stamp,
+    payment,
+    whole_stamp,
+)
 from ocw_mcp.core.orders.ledger import Ledger
 from ocw_mcp.domain.margin import bankruptcy_price
 from ocw_mcp.domain.market import Funding, Product
 from ocw_mcp.domain.money import ZERO, ceil_to, exact, floor_to
 from ocw_mcp.domain.orders import Filled, FundingPaid, Order, OutsideCause, OutsideFill, Side
+from ocw_mcp.domain.time import HOUR
+
+NEVER: Final = 1 << 62
+
+
+class HeldQuantity(msgspec.Struct, frozen=True):
+    """The position of a symbol at the whole hour `at` (ms): its signed quantity, and the last price before (quote)."""
+
+    at: int
+    quantity: Decimal
+    mark: Decimal
+
+
+DueFunding = tuple[int, Decimal | None, HeldQuantity | None]
+"""A funding time (ms) to settle, its rate (None: assumed), and the position at that time (None: the current one)."""
+
+
+class FundingTimes(msgspec.Struct):
+    """The funding times (ms) that are settled, and those still to settle, by symbol: each once, in time order.
+
+    A funding time is settled on the position before the opening of that time traded. A rate that comes a little
+    later, as the exchange reports it, is settled on the same position.
+    """
+
+    settled: dict[str, int] = {}
+    """The last funding time that is settled, or that passed without a position."""
+    covered: dict[str, int] = {}
+    """The end of the interval that began at the latest funding time with a known rate. No rate is assumed before it."""
+    known: dict[str, dict[int, Decimal]] = {}
+    """Rates that are not settled yet, by funding time."""
+    held: dict[str, HeldQuantity] = {}
+    """The position at the latest whole hour."""
+    next: int = 0
+    """The next funding time that may have to be settled."""
+
+    def note_position(self, symbol: str, at: int, quantity: Decimal, last: float | None) -> None:
+        """Record the position before an opening at `at` (ms) trades, once per hour."""
+        noted = self.held.get(symbol)
+        if noted is not None and noted.at <= at < noted.at + HOUR:
+            return
+        self.held[symbol] = HeldQuantity(at // HOUR * HOUR, quantity, exact(last or 0))
+        if not quantity:
+            self.settled[symbol] = max(self.settled.get(symbol, -1), at)
+
+    def add_rates(self, rates: Sequence[Funding], held: Collection[str]) -> None:
+        """Add rates; one of a time without a position counts as settled. `held` are the symbols held now."""
+        for each in sorted(rates, key=lambda rate: rate.at):
+            symbol, at = each.symbol, whole_stamp(each.at)
+            self.covered[symbol] = max(self.covered.get(symbol, 0), at + each.interval_hours * HOUR)
+            if at <= self.settled.get(symbol, -1):
+                continue
+            position = self._position_at(symbol, at)
+            if position.quantity if position is not None else symbol in held:
+                self.known.setdefault(symbol, {})[at] = exact(each.rate)
+            else:
+                self.settled[symbol] = at
+
+    def take_due(self, symbol: str, until: int, *, held: bool) -> list[DueFunding]:
+        """Return the times to settle up to `until` (ms), now settled; those without a rate only if `held`."""
+        known, covered = self.known.get(symbol, {}), self.covered.get(symbol, 0)
+        times = {at for at in known if at <= until}
+        if held:
+            times.update(at for at in assumed_stamps(self.settled.get(symbol, -1), until) if at >= covered)
+        due = [(at, known.pop(at, None), self._position_at(symbol, at)) for at in sorted(times)]
+        if due:
+            self.settled[symbol] = due[-1][0]
+        if not known:
+            self.known.pop(symbol, None)
+        return due
+
+    def schedule_next(self, held: Collection[str], until: int) -> None:
+        """Update the next funding time, after all times up to `until` (ms) that can be settled."""
+        coming = [min(rates) for rates in self.known.values()]
+        coming += [next_stamp(max(self.settled.get(each, -1), self.covered.get(each, 0) - 1)) for each in held]
+        self.next = min(coming, default=next_stamp(until))
+
+    def _position_at(self, symbol: str, at: int) -> HeldQuantity | None:
+        noted = self.held.get(symbol)
+        return noted if noted is not None and noted.at == at else None
 
 
 class PaperAccountState(msgspec.Struct):
@@ -21,16 +107,15 @@ class PaperAccountState(msgspec.Struct):
     ledger: Ledger
     instruments: PaperInstruments
     last: dict[str, float]
-    funding: FundingState
+    funding: FundingTimes
 
 
 class Liquidation(msgspec.Struct, frozen=True):
-    """The liquidation price of a position (quote), and whether the price must fall to it."""
+    """The liquidation price of a position (quote), whether the price must fall to it, and the price as a float."""
 
     price: Decimal
     falls: bool
     near: float
-    """The price as a float, for a fast comparison."""
 
     def reached(self, low: float, high: float) -> bool:
         """Return whether a range of prices includes the liquidation price, or lies beyond it."""
@@ -50,9 +135,9 @@ class PaperAccount:
         self.instruments = PaperInstruments(product)
         self.last: dict[str, float] = {}
         """Each symbol's last price, which is also its mark price."""
-        self._stamps = FundingStamps()
+        self._funding = FundingTimes()
         self.liquidations: dict[str, Liquidation] = {}
-        """By symbol, for each position that can be liquidated."""
+        """The liquidation of each position that can be liquidated, by symbol."""
 
     def last_price(self, symbol: str) -> Decimal | None:
         """Return a symbol's last price (quote), or None before the first."""
@@ -66,16 +151,8 @@ class PaperAccount:
 
     def book(self, order: Order, fill: Filled) -> None:
         """Book a fill of an order."""
-        self.ledger.book(
-            order.symbol,
-            order.side,
-            fill.quantity,
-            fill.price,
-            fill.fee,
-            fill.traded_at,
-            leverage=self.leverage(order),
-            base_fee=fill.base_fee,
-        )
+        traded = (order.symbol, order.side, fill.quantity, fill.price, fill.fee, fill.traded_at)
+        self.ledger.book(*traded, leverage=self.leverage(order), base_fee=fill.base_fee)
         self._update_liquidation(order.symbol)
 
     def bankruptcy(self, symbol: str) -> Decimal:
@@ -86,10 +163,7 @@ class PaperAccount:
         return ceil_to(price, tick) if position.quantity > 0 else floor_to(price, tick)
 
     def liquidate(self, symbol: str, fill_id: str, at: int) -> OutsideFill:
-        """Close a position at its bankruptcy price: its margin is lost, except for the rounding to the tick.
-
-        The fee is 0, because the exchange takes its fee from the margin.
-        """
+        """Close a position at its bankruptcy price: its margin, which includes the fee of the exchange, is lost."""
         held, price = self.ledger.quantity(symbol), self.bankruptcy(symbol)
         return self._close(symbol, held, price, ZERO, fill_id, at, OutsideCause.LIQUIDATION)
 
@@ -101,42 +175,43 @@ class PaperAccount:
 
     @property
     def next_funding(self) -> int:
-        """The next stamp (ms) that may have to be settled; NEVER on spot."""
-        return NEVER if self.product is Product.SPOT else self._stamps.state().next
+        """The next funding time (ms) that may have to be settled; NEVER on spot."""
+        return NEVER if self.product is Product.SPOT else self._funding.next
 
     def note_position(self, symbol: str, at: int) -> None:
-        """Record the position before an opening at `at` (ms) trades: a funding stamp of this hour settles on it."""
+        """Record the position before an opening at `at` (ms) trades: funding of this hour is settled on it."""
         if self.product is not Product.SPOT:
-            self._stamps.note_position(symbol, at, self.ledger.quantity(symbol), self.last.get(symbol))
+            self._funding.note_position(symbol, at, self.ledger.quantity(symbol), self.last.get(symbol))
 
     def settle_funding(
         self, until: int, rates: Sequence[Funding], symbols: Collection[str] | None = None
     ) -> list[FundingPaid]:
-        """Settle the stamps up to `until` (ms) of some symbols, or of all, at the known rates or an assumed one.
+        """Settle the funding up to `until` (ms) of some symbols, or of all, at the known rates or an assumed one.
 
-        Rates of other symbols are kept until their stamps are settled.
+        A time a little after a whole hour settles the position at the hour. The mark price is the last price before
+        it. Each time is settled once. Rates of other symbols are kept until they are settled.
         """
         if self.product is Product.SPOT:
             return []
-        stamps, reports = self._stamps, list[FundingPaid]()
-        stamps.add_rates(rates, self.ledger.positions)
-        for symbol in sorted(self.ledger.positions.keys() | stamps.state().known.keys()):
+        funding, positions, reports = self._funding, self.ledger.positions, list[FundingPaid]()
+        funding.add_rates(rates, positions)
+        for symbol in sorted(positions.keys() | funding.known.keys()):
             if symbols is None or symbol in symbols:
-                for due in stamps.take_due(symbol, until, held=symbol in self.ledger.positions):
-                    reports += self._fund(symbol, due)
-        stamps.schedule_next(self.ledger.positions, until)
+                for due in funding.take_due(symbol, until, held=symbol in positions):
+                    reports += self._fund(symbol, *due)
+        funding.schedule_next(positions, until)
         return reports
 
     def state(self) -> PaperAccountState:
         """Return the state to save."""
-        return PaperAccountState(self.ledger, self.instruments, self.last, self._stamps.state())
+        return PaperAccountState(self.ledger, self.instruments, self.last, self._funding)
 
     def restore(self, state: PaperAccountState) -> None:
         """Restore a saved state."""
         self.ledger = state.ledger
         self.instruments = state.instruments
         self.last = state.last
-        self._stamps.restore(state.funding)
+        self._funding = state.funding
         self.liquidations = {}
         for symbol in self.ledger.positions:
             self._update_liquidation(symbol)
@@ -145,29 +220,28 @@ class PaperAccount:
         self, symbol: str, quantity: Decimal, price: Decimal, fee: Decimal, fill_id: str, at: int, cause: OutsideCause
     ) -> OutsideFill:
         """Book the closing of a signed quantity without an order."""
-        side, size = Side.SELL if quantity > 0 else Side.BUY, abs(quantity)
-        self.ledger.book(symbol, side, size, price, fee, at)
+        fill = (symbol, Side.SELL if quantity > 0 else Side.BUY, abs(quantity), price, fee, at)
+        self.ledger.book(*fill)
         self._update_liquidation(symbol)
-        return OutsideFill(fill_id, symbol, side, size, price, fee, at, cause)
+        return OutsideFill(fill_id, *fill, cause)
 
-    def _fund(self, symbol: str, due: DueStamp) -> list[FundingPaid]:
-        if due.held is not None:
-            held, mark = due.held.quantity, due.held.mark
-        else:
-            held, mark = self.ledger.quantity(symbol), exact(self.last[symbol])
-        if not held:
+    def _fund(self, symbol: str, at: int, known: Decimal | None, noted: HeldQuantity | None) -> list[FundingPaid]:
+        held = noted or HeldQuantity(at, self.ledger.quantity(symbol), exact(self.last[symbol]))
+        if not held.quantity:
             return []
-        amount = assumed_payment(held, mark) if due.assumed else payment(held, mark, due.rate)
+        if known is None:
+            rate, amount = ASSUMED_RATE, assumed_payment(held.quantity, held.mark)
+        else:
+            rate, amount = known, payment(held.quantity, held.mark, known)
         self.ledger.fund(symbol, amount)
         self._update_liquidation(symbol)
-        return [FundingPaid(symbol, amount, due.rate, held, mark, due.at, due.assumed)]
+        return [FundingPaid(symbol, amount, rate, held.quantity, held.mark, at, known is None)]
 
     def _update_liquidation(self, symbol: str) -> None:
         """Recompute the liquidation price after a position or its margin changed."""
         self.liquidations.pop(symbol, None)
         position = self.ledger.positions.get(symbol)
-        brackets = None if position is None else self.instruments.filters[symbol].brackets
-        if position is None or brackets is None:
+        if position is None or (brackets := self.instruments.filters[symbol].brackets) is None:
             return
         price = brackets.liquidation_price(position.quantity, position.cost, position.margin)
         if price is not None:

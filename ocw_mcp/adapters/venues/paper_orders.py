@@ -1,18 +1,55 @@
-"""The orders of the paper venue, and which of them a range of prices may reach."""
+"""The orders of the paper venue, and the checks with which it refuses one: filters, prices, leverage and money.
 
-from collections.abc import Iterator
+The refusals are the exchange's own codes and messages. A resting order locks the money that it would need. A market
+order locks only the asset that it sells; it is checked when it comes, and again when it trades.
+"""
+
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
-from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import Order, OrderRef, OrderType
+from ocw_mcp.adapters.venues.paper_account import PaperAccount
+from ocw_mcp.core.matching.on_candles import FillTerms, passed, would_take
+from ocw_mcp.domain.market import Instrument, Product
+from ocw_mcp.domain.money import ZERO, plain
+from ocw_mcp.domain.orders import Order, OrderRef, OrderType, Side
+
+VenueRefusal = tuple[str, str]
+"""A code of the exchange, and its message."""
+
+_STEP: Final = {
+    Product.SPOT: ("-1013", "Filter failure: LOT_SIZE"),
+    Product.UM: ("-1111", "Precision is over the maximum defined for this asset."),
+}
+_TICK: Final = {
+    Product.SPOT: ("-1013", "Filter failure: PRICE_FILTER"),
+    Product.UM: ("-4014", "Price not increased by tick size."),
+}
+_SMALLEST: Final = {
+    Product.SPOT: ("-1013", "Filter failure: LOT_SIZE"),
+    Product.UM: ("-4003", "Quantity less than or equal to zero."),
+}
+_WOULD_TAKE: Final = {
+    Product.SPOT: ("-2010", "Order would immediately match and take."),
+    Product.UM: ("-5022", "Due to the order could not be executed as maker, the Post Only order will be rejected."),
+}
+_NO_MONEY: Final = {
+    Product.SPOT: ("-2010", "Account has insufficient balance for requested action."),
+    Product.UM: ("-2019", "Margin is insufficient."),
+}
+_STOP_CROSSED: Final = ("-2021", "Order would immediately trigger.")
+_TOO_LARGE: Final = ("-2027", "Exceeded the maximum allowable position at current leverage.")
+_OCO_PRICES: Final = ("-2010", "The relationship of the prices for the orders is not correct.")
+_NO_IMMEDIATE: Final = ("-1115", "Invalid timeInForce.")
+_NO_OCO: Final = ("-1106", "Parameter 'take_at' sent when not required.")
 
 
 class Resting(msgspec.Struct):
     """An order at the venue: its id there, when it was sent and when it arrives (ms).
 
-    The two differ by the latency. After each fill, the patience of the rest counts anew from `since`.
+    `arrives` is later than `since` by the latency. After each fill, the patience counts again from `since`.
     """
 
     order: Order
@@ -20,11 +57,11 @@ class Resting(msgspec.Struct):
     since: int
     arrives: int
     trigger: float = 0.0
-    """The trigger or limit price as a float, for a fast comparison."""
+    """The trigger or limit price, as a float for a fast comparison."""
     falls: bool = False
-    """Whether it waits for the price to fall to it, rather than to rise."""
+    """Whether the price must fall to the trigger, rather than rise."""
     take: float | None = None
-    """The take-profit price of an OCO as a float; the price must move away from the stop to reach it."""
+    """The take-profit price of an OCO."""
     takes: bool = False
     """Whether a limit order had crossed the last price when it came: it trades as a taker at the next opening."""
     filled: Decimal = ZERO
@@ -58,14 +95,6 @@ class PaperOrders(msgspec.Struct):
         """Return the order of a reference, or None."""
         return next((each for each in self if each.order.ref == ref), None)
 
-    def state(self) -> "PaperOrders":
-        """Return the state to save."""
-        return self
-
-    def restore(self, state: "PaperOrders") -> None:
-        """Restore a saved state."""
-        self.waiting, self.limits, self.conditional = state.waiting, state.limits, state.conditional
-
     def remove(self, resting: Resting) -> None:
         """Remove an order that is filled or cancelled."""
         for orders in (self.waiting, self.limits, self.conditional):
@@ -84,3 +113,96 @@ def _may_reach(resting: Resting, low: float, high: float) -> bool:
     if low <= resting.trigger if resting.falls else high >= resting.trigger:
         return True
     return take is not None and (high >= take if resting.falls else low <= take)
+
+
+def submit_refusal(order: Order, account: PaperAccount, orders: PaperOrders, terms: FillTerms) -> VenueRefusal | None:
+    """Return the refusal of an order when it is submitted; None if it passes."""
+    if order.take_at is not None and (account.product is not Product.SPOT or order.type is not OrderType.STOP_MARKET):
+        return _NO_OCO
+    if order.immediate and (order.type is not OrderType.LIMIT or order.post_only):
+        return _NO_IMMEDIATE
+    last = account.last_price(order.symbol)
+    price = last or order.limit_price or order.trigger_price
+    if price is not None or order.symbol in account.instruments.filters:
+        instrument = account.instruments.get(order.symbol, float(price or 0))
+        if (refused := _filter_refusal(order, instrument, last)) is not None:
+            return refused
+    if order.trigger_price is not None and last is not None:
+        if passed(order, last):
+            return _STOP_CROSSED
+        if order.take_at is not None and would_take(order, last):
+            return _OCO_PRICES
+    if order.post_only and last is not None and would_take(order, last):
+        return _WOULD_TAKE[account.product]
+    price = order.limit_price or last or order.trigger_price
+    if price is None:
+        return None
+    fee = ZERO if account.product is Product.SPOT else order.quantity * price * terms.taker_fee
+    return leverage_refusal(order, order.quantity, price, account, orders) or money_refusal(
+        order, order.quantity, price, fee, account, orders
+    )
+
+
+def money_refusal(
+    order: Order, quantity: Decimal, price: Decimal, fee: Decimal, account: PaperAccount, others: Iterable[Resting]
+) -> VenueRefusal | None:
+    """Return the refusal if the account cannot pay for a quantity (base asset) at a price, and a fee (quote) on top."""
+    free = account.ledger.free()
+    if account.product is Product.SPOT and order.side is Side.BUY:
+        locked = sum((_resting_notional(each) for each in others if each.order.side is Side.BUY), ZERO)
+        affordable = quantity * price <= free - locked
+    elif account.product is Product.SPOT:
+        sales = [each for each in others if (each.order.symbol, each.order.side) == (order.symbol, Side.SELL)]
+        affordable = quantity <= account.ledger.quantity(order.symbol) - sum((each.remaining for each in sales), ZERO)
+    else:
+        for each in others:
+            if not each.order.reduce_only:
+                free -= _resting_notional(each) / account.leverage(each.order)
+        position, opens = account.ledger.positions.get(order.symbol), quantity
+        if position is not None and position.quantity * order.side.sign < 0:
+            # The order closes first. That needs no margin, and releases the margin of the position for the rest.
+            opens -= min(quantity, abs(position.quantity))
+            free += position.margin + position.unrealised(price)
+        affordable = order.reduce_only or not opens or opens * price / account.leverage(order) + fee <= free
+    return None if affordable else _NO_MONEY[account.product]
+
+
+def leverage_refusal(
+    order: Order, quantity: Decimal, price: Decimal, account: PaperAccount, others: Iterable[Resting]
+) -> VenueRefusal | None:
+    """Return the refusal if a position with its resting entries is too large for the leverage of a futures entry."""
+    brackets = account.instruments.get(order.symbol, float(price)).brackets
+    if brackets is None or order.reduce_only:
+        return None
+    after = account.ledger.quantity(order.symbol) * order.side.sign + quantity
+    if after <= 0:
+        return None
+    same_side = (each for each in others if (each.order.symbol, each.order.side) == (order.symbol, order.side))
+    notional = after * price + sum(map(_resting_notional, same_side))
+    return _TOO_LARGE if account.leverage(order) > brackets.max_leverage(notional) else None
+
+
+def _filter_refusal(order: Order, instrument: Instrument, last: Decimal | None) -> VenueRefusal | None:
+    """Return the refusal of the first filter that an order fails; a market order's notional is at the last price."""
+    product = instrument.product
+    if order.quantity < instrument.min_quantity:
+        return _SMALLEST[product]
+    if order.quantity % instrument.step:
+        return _STEP[product]
+    prices = (order.limit_price, order.trigger_price, order.take_at)
+    if any(price is not None and price % instrument.tick for price in prices):
+        return _TICK[product]
+    price = order.limit_price or last
+    # As on futures, a reduce-only order may be smaller: a position must never be too small to close.
+    if order.reduce_only or price is None or order.quantity * price >= instrument.min_notional:
+        return None
+    if product is Product.SPOT:
+        return "-1013", "Filter failure: NOTIONAL"
+    least = plain(instrument.min_notional)
+    return "-4164", f"Order's notional must be no smaller than {least} (unless you choose reduce only)."
+
+
+def _resting_notional(resting: Resting) -> Decimal:
+    """Return the notional of the remaining quantity of a limit order at its limit; 0 for any other order."""
+    limit = resting.order.limit_price
+    return ZERO if limit is None else resting.remaining * limit

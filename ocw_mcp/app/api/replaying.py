@@ -15,8 +15,8 @@ from typing import Any, Final, TypeVar
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import StoredBook
+from ocw_mcp.adapters.store.database import journal_events
 from ocw_mcp.adapters.store.reader import ask_book
-from ocw_mcp.adapters.store.schema import journal_event
 from ocw_mcp.adapters.store.views.decisions import DecisionRow, find_decisions
 from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow, find_orders
 from ocw_mcp.adapters.store.views.trades import TradeRow, find_trades
@@ -38,7 +38,6 @@ from ocw_mcp.domain.time import DAY
 from ocw_mcp.runtime.deciders import Strategy
 
 _ALL: Final = 1 << 62
-_EVENTS: Final = "SELECT row, at, payload FROM events ORDER BY row"
 _T = TypeVar("_T")
 
 
@@ -196,9 +195,8 @@ def _read(
     db: Database, _book: StoredBook
 ) -> tuple[list[OrderRow], list[RefusalRow], list[TradeRow], list[DecisionRow], picture.ChartData]:
     found = find_orders(db, _ALL, finished=True)
-    events = ((at, journal_event(row, payload)) for row, at, payload in db.execute(_EVENTS))
     trades, decisions = find_trades(db, _ALL).trades, find_decisions(db, _ALL).decisions
-    return found.orders, found.refusals, trades, decisions, picture.gather(events)
+    return found.orders, found.refusals, trades, decisions, picture.gather(journal_events(db))
 
 
 def _policies(given: str | Path | LoadedPolicies) -> LoadedPolicies:

@@ -3,33 +3,26 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from ocw_mcp.app.bench import agent, gate, journal, mcp, memory, policies, replay, snapshot
+from ocw_mcp.app.bench import agent, mcp, runs, snapshot, steps
 from ocw_mcp.domain.errors import SettingsError
 
 MEASURES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
-    "replay": replay.measure,
-    "history": replay.measure_history,
-    "gate": gate.measure,
-    "policies": policies.measure,
-    "journal": journal.measure,
+    "replay": runs.measure_replay,
+    "history": runs.measure_history,
+    "gate": steps.measure_gate,
+    "policies": steps.measure_policies,
+    "journal": steps.measure_journal,
     "snapshot": snapshot.measure,
     "mcp": mcp.measure,
     "agent": agent.measure,
-    "memory": memory.measure,
+    "memory": runs.measure_memory,
 }
 
 
 def measure(only: str | None = None, progress: Callable[[str], None] = lambda name: None) -> dict[str, Any]:
-    """Return the result of one measurement, or of all by name. `progress` gets the name of each one as it begins.
-
-    Raises SettingsError for an unknown name.
-    """
+    """Return the result of one measurement, or of all by name; `progress` gets each name. Raises SettingsError."""
     if only is None:
-        measured = {}
-        for name, one in MEASURES.items():
-            progress(name)
-            measured[name] = one()
-        return measured
+        return {name: measure(name, progress) for name in MEASURES}
     if only not in MEASURES:
         raise SettingsError(f"there is no measurement {only!r}; expected one of {', '.join(MEASURES)}")
     progress(only)

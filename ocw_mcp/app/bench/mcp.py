@@ -1,15 +1,11 @@
-"""The duration of MCP calls relative to the SDK alone: in process, over HTTP with many clients, over stdio, at start.
-
-The two sides of a pair alternate within one run, so that their ratio is valid on a busy machine.
-"""
+"""The duration of MCP calls over that of the SDK alone. The two alternate in a run, since the machine may be busy."""
 
 import asyncio
 import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from statistics import median
@@ -23,13 +19,12 @@ from mcp.server.mcpserver import MCPServer
 
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.address import Address, read_address
-from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.control.tokens import add_token
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
-from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.app.compose import WiredRun, stamp
+from ocw_mcp.app.bench.fixtures import open_book
+from ocw_mcp.app.compose import WiredRun
 from ocw_mcp.app.parsing import ListenAddress
-from ocw_mcp.app.policy_loader import load_policies, load_prompts
+from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.serve import facade_of, serve_engine
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.interfaces.mcp.results import SnapshotResult
@@ -56,36 +51,23 @@ async def nothing() -> str:
 server.run()
 """
 
-_Call = Callable[[], Awaitable[Any]]
-
 
 def measure() -> dict[str, Any]:
     """Return the ratios to the SDK and the response times with 50 clients. This takes some minutes."""
-    with tempfile.TemporaryDirectory(prefix="ocw-bench-") as directory:
-        return asyncio.run(_measure(Path(directory)))
+    with open_book(SimulatedFeed(1), load_policies(None)) as (book, directory):
+        return asyncio.run(_measure(book, directory)) | _starts(directory)
 
 
-async def _measure(directory: Path) -> dict[str, Any]:
-    book = _book(directory)
-    try:
-        await book.run.run(__version__, BOOK_HOURS * HOUR)
-        facade = facade_of(book, directory)
-        found = await _in_process(facade)
-        async with serve_engine(ListenAddress("127.0.0.1", 0), facade, directory):
-            address = read_address(directory)
-            assert address is not None
-            found |= await _many_clients(address, [add_token(directory, "read", None, 0)[0] for _ in range(TOKENS)])
-            found |= await _over_stdio(directory, address)
-    finally:
-        book.store.close()
-    return found | await asyncio.to_thread(_starts, directory)
-
-
-def _book(directory: Path) -> WiredRun:
-    feed = SimulatedFeed(1)
-    store = SqliteStore.open(directory, stamp(feed), book_id="bench0", created_at=0)
-    commands = CommandFiles(directory, lambda problem: None)
-    return WiredRun(feed, "rules", load_policies(None), load_prompts(None), store, commands)
+async def _measure(book: WiredRun, directory: Path) -> dict[str, Any]:
+    await book.run.run(__version__, BOOK_HOURS * HOUR)
+    facade = facade_of(book, directory)
+    found = await _in_process(facade)
+    async with serve_engine(ListenAddress("127.0.0.1", 0), facade, directory):
+        address = read_address(directory)
+        assert address is not None
+        found |= await _many_clients(address, [add_token(directory, "read", None, 0)[0] for _ in range(TOKENS)])
+        found |= await _over_stdio(directory, address)
+    return found
 
 
 async def _in_process(facade: Facade) -> dict[str, Any]:
@@ -104,8 +86,8 @@ async def _in_process(facade: Facade) -> dict[str, Any]:
             return taken
 
         sdk = await stack.enter_async_context(Client(plain))
-        empty, status = await _in_turns(_call(sdk, "nothing"), _call(ocw, "ocw_get_status"))
-        same, snapshot = await _in_turns(_call(sdk, "constant"), _call(ocw, "market_get_snapshot"))
+        empty, status = await _in_turns((sdk, "nothing"), (ocw, "ocw_get_status"))
+        same, snapshot = await _in_turns((sdk, "constant"), (ocw, "market_get_snapshot"))
     return {
         "sdk_empty_tool_us": empty,
         "status_us": status,
@@ -116,16 +98,12 @@ async def _in_process(facade: Facade) -> dict[str, Any]:
     }
 
 
-def _call(client: Client, tool: str) -> _Call:
-    return lambda: client.call_tool(tool, {})
-
-
-async def _in_turns(*calls: _Call) -> list[float]:
+async def _in_turns(*calls: tuple[Client, str]) -> list[float]:
     clock, taken = SimulatedClock(), [[0.0] * ROUNDS for _ in calls]
     for number in range(-10, ROUNDS):
-        for place, call in enumerate(calls):
+        for place, (client, tool) in enumerate(calls):
             began = clock.wall_ms()
-            await call()
+            await client.call_tool(tool, {})
             if number >= 0:
                 taken[place][number] = (clock.wall_ms() - began) * 1_000
     return [round(median(each), 1) for each in taken]
@@ -173,7 +151,7 @@ async def _over_stdio(directory: Path, address: Address) -> dict[str, Any]:
     arguments = ["-m", "ocw_mcp", "mcp", "--state", str(directory)]
     bridge = stdio_client(StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ)))
     async with Client(bridge, mode="legacy") as stdio, _client(address, address.token) as http:
-        through, direct = await _in_turns(_call(stdio, "ocw_get_status"), _call(http, "ocw_get_status"))
+        through, direct = await _in_turns((stdio, "ocw_get_status"), (http, "ocw_get_status"))
     return {"stdio_p50_ms": round(through / 1_000, 1), "http_one_client_p50_ms": round(direct / 1_000, 1)}
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from ocw_mcp.app.bench.config import paper_config
+from ocw_mcp.app.bench.fixtures import paper_config
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain.market import Candle, Funding, Metrics
 from ocw_mcp.domain.orders import CLAUDE, Side

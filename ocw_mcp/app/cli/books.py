@@ -44,7 +44,7 @@ def status(state: BookOption, as_json: JsonOption = False) -> None:
 
 def positions(state: BookOption, as_json: JsonOption = False) -> None:
     """Show the open positions. Each has its entry price, mark price, unrealised profit and stop."""
-    from ocw_mcp.adapters.store.views.positions import find_positions
+    from ocw_mcp.adapters.store.views.orders import find_positions
     from ocw_mcp.app.cli.lists import positions_text
 
     _show(state, lambda db, _book: find_positions(db), positions_text, as_json)
@@ -187,7 +187,7 @@ def _show(
 ) -> None:
     """Read a view of a book, and print it as text or as JSON."""
     from ocw_mcp.adapters.store.reader import ask_book
-    from ocw_mcp.adapters.store.views.plain_json import jsonable
+    from ocw_mcp.adapters.store.views import jsonable
 
     view = ask_book(state, find)
     print_result(jsonable(view) if as_json else None, text(view), as_json, soft_wrap=False)

@@ -8,10 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ocw_mcp.adapters.store.verify import Verification
-from ocw_mcp.adapters.store.views.decisions import DecisionRow, DecisionsPage
-from ocw_mcp.adapters.store.views.orders import ApprovalRow, OrderRow, Orders, RefusalRow
-from ocw_mcp.adapters.store.views.positions import PositionRow, Positions
-from ocw_mcp.adapters.store.views.thinking import ThinkingCost
+from ocw_mcp.adapters.store.views.decisions import DecisionRow, DecisionsPage, ThinkingCost
+from ocw_mcp.adapters.store.views.orders import ApprovalRow, OrderRow, Orders, PositionRow, Positions, RefusalRow
 from ocw_mcp.adapters.store.views.trades import Trades
 from ocw_mcp.app.cli.tables import Column, amounts, averages, gains, grid, more
 from ocw_mcp.domain.decision import Action

@@ -74,18 +74,17 @@ def market(
     seed: options.SeedOption = 1,
 ) -> None:
     """Compare the simulated market with a tape. It compares tails, volatility, jumps, volume, time of day and range."""
-    from ocw_mcp.app.bench.market import compare, table
-    from ocw_mcp.app.bench.market import picture as pictures
+    from ocw_mcp.app.bench.market import compare, draw, require_plotting, table
     from ocw_mcp.app.output import working
     from ocw_mcp.app.parsing import parse_product, parse_symbols
 
     if picture is not None:
-        pictures.require_plotting()  # fails before the minute of work, not after it
+        require_plotting()  # fails before the minute of work, not after it
     with working("simulating markets and measuring them", quiet=as_json) as show:
         comparison = compare(tape, parse_product(product), interval, parse_symbols(symbols), seed)
         if picture is not None:
             show("drawing the picture")
-            pictures.draw(comparison, picture)
+            draw(comparison, picture)
     print_result(comparison.found, [table(comparison.found)], as_json, indent=None)
 
 

@@ -11,10 +11,10 @@ import msgspec
 from rich.text import Text
 
 from ocw_mcp.adapters.control import commands, passphrase
-from ocw_mcp.adapters.store.lock import is_locked
+from ocw_mcp.adapters.store.directory import is_locked
 from ocw_mcp.adapters.store.reader import read_book
-from ocw_mcp.adapters.store.views.plain_json import jsonable
-from ocw_mcp.adapters.store.views.thinking import ThinkingCost
+from ocw_mcp.adapters.store.views import jsonable
+from ocw_mcp.adapters.store.views.decisions import ThinkingCost
 from ocw_mcp.app.cli.control import ask_passphrase, require_terminal, typed
 from ocw_mcp.app.cli.lists import spent_text
 from ocw_mcp.app.cli.options import print_result

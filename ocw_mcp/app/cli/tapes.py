@@ -196,14 +196,13 @@ def fetch(
     import msgspec
 
     from ocw_mcp.adapters.feeds.archive import fetch as archive
-    from ocw_mcp.adapters.feeds.archive.plan import fetch_request, plan_files
+    from ocw_mcp.adapters.feeds.archive.plan import plan_files
     from ocw_mcp.app.output import working
     from ocw_mcp.app.parsing import parse_product
     from ocw_mcp.domain.market import Product
 
     chosen = None if streams is None else [each.strip() for each in streams.split(",") if each.strip()]
-    request = fetch_request(symbol, first, last, parse_product(product) or Product.UM, interval, chosen)
-    plan = list(plan_files(request))
+    plan = plan_files(symbol, first, last, parse_product(product) or Product.UM, interval, chosen)
     came: list[Fetched] = []
     wait = time.sleep  # noqa: TID251 - no engine runs
     try:

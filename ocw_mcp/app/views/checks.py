@@ -19,10 +19,9 @@ from ocw_mcp import __version__
 from ocw_mcp.adapters.control.commands import HALT, count_refused, count_waiting, halted_by_file
 from ocw_mcp.adapters.control.passphrase import is_set, require_sound
 from ocw_mcp.adapters.store.database import JOURNAL
-from ocw_mcp.adapters.store.directory import prepare
-from ocw_mcp.adapters.store.lock import is_locked, lock_owner
+from ocw_mcp.adapters.store.directory import is_locked, lock_owner, prepare
 from ocw_mcp.adapters.store.reader import ask_book, read_book, verify_book
-from ocw_mcp.adapters.store.views.positions import find_positions
+from ocw_mcp.adapters.store.views.orders import find_positions
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import load_settings, require_paper
 from ocw_mcp.domain.errors import OcwError

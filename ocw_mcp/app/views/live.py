@@ -9,13 +9,12 @@ from sqlite_utils import Database
 
 from ocw_mcp.adapters.control.commands import count_waiting
 from ocw_mcp.adapters.store.book import BookStamp, StoredBook
+from ocw_mcp.adapters.store.database import GET_SUMMARY
+from ocw_mcp.adapters.store.directory import is_locked
 from ocw_mcp.adapters.store.figures import count
-from ocw_mcp.adapters.store.lock import is_locked
 from ocw_mcp.adapters.store.reader import ask_book
-from ocw_mcp.adapters.store.schema import GET_SUMMARY
 from ocw_mcp.adapters.store.views.decisions import DecisionsPage, find_decisions
-from ocw_mcp.adapters.store.views.orders import Orders, find_orders
-from ocw_mcp.adapters.store.views.positions import PositionRow, find_positions
+from ocw_mcp.adapters.store.views.orders import Orders, PositionRow, find_orders, find_positions
 from ocw_mcp.domain.state import Lowered
 
 

@@ -1,12 +1,12 @@
-"""The wake-up gate. It evaluates a symbol at the close of each base candle; four layers can give a reason to wake.
+"""The wake-up gate evaluates a symbol at the close of each base candle. Four layers can give a reason for a decision.
 
 1. A candle of a timeframe named in the policy closed.
 2. The agent's own timer is due.
 3. A return of any symbol is an outlier against earlier returns: over some minutes, or by far within one minute.
 4. A wake condition of the last decider is met.
 
-With `every` in the policy the gate wakes at fixed times instead: at the first candle close at or after each multiple of
-it in UTC, and when a wake condition is met. No other layer gives a reason then.
+If the policy sets `every`, the gate wakes at fixed times instead: at the first candle close at or after each multiple
+of `every` in UTC, and when a wake condition is met. The other layers give no reason then.
 
 The check of positions can give a reason, too, if the score of a position rises into the review band. Reasons are kept
 and never dropped. A reason that comes in the cooldown after a wake, or while a decision is open, wakes at the first
@@ -14,17 +14,104 @@ evaluation after it. An escalated outlier ends a cooldown, but no reason interru
 reasons of all symbols. Every evaluation ends as a wake or as a skip with its reason, and both are counted.
 """
 
+import math
+from collections.abc import Callable
+
 import msgspec
 
-from ocw_mcp.core.gate.conditions import ArmedCondition, Conditions, Read
 from ocw_mcp.core.gate.outlier import ReturnSpan, SpanState
-from ocw_mcp.domain.decision import WakeCondition
+from ocw_mcp.domain.decision import Comparison, WakeCondition
 from ocw_mcp.domain.policies import GatePolicy
-from ocw_mcp.domain.snapshot import SymbolWake, WakeKind, WakeReason
+from ocw_mcp.domain.snapshot import Remark, SymbolWake, WakeKind, WakeReason
 from ocw_mcp.domain.time import MINUTE, SECOND, span_ms, span_name
+from ocw_mcp.domain.unknown import Reading, Unknown
 
 _KEPT_PER_SYMBOL = 16
-"""The number of reasons that are kept for one symbol; further ones are reported as a count."""
+"""The number of reasons that are kept for one symbol; further reasons are reported as a count."""
+AT_MOST = 16
+"""The largest number of wake conditions of a book."""
+LONGEST_REASON = 120
+"""The number of characters of a condition's reason that are kept; the reason may come from a model."""
+
+Read = Callable[[str, str], Reading]
+"""A function that returns the present reading of (symbol, metric)."""
+
+
+class ArmedCondition(msgspec.Struct):
+    """A waiting condition: the reading when it was set (`reference`), and at the previous evaluation (`last`)."""
+
+    condition: WakeCondition
+    by: str
+    """The author of the condition."""
+    set_at: int
+    expires_at: int
+    reference: float
+    last: float
+
+
+class Conditions:
+    """The wake conditions of the last decider. Each fires at most once, and is removed when it fires or expires."""
+
+    def __init__(self, longest_s: int) -> None:
+        self._longest_s = longest_s
+        self.armed: list[ArmedCondition] = []
+        """The waiting conditions."""
+
+    def replace(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
+        """Replace all conditions by those of `by`. Return one sentence for each condition that cannot be armed."""
+        self.armed = []
+        refused = []
+        for place, condition in enumerate(wished):
+            value = read(condition.symbol, condition.metric)
+            label = f"condition {condition.place or place + 1} ({condition.symbol} {condition.metric})"
+            lasts = self._longest_s if condition.expires_s is None else min(condition.expires_s, self._longest_s)
+            if len(self.armed) == AT_MOST:
+                refused.append(f"{label} is one too many; at most {AT_MOST} are kept")
+            elif isinstance(value, Unknown):
+                refused.append(f"{label} cannot be watched: {value.reason}")
+            elif not math.isfinite(condition.threshold):
+                refused.append(f"{label} has no finite threshold")
+            elif lasts <= 0:
+                refused.append(f"{label} is over before it began: it expires in {condition.expires_s} s")
+            else:
+                self.armed.append(ArmedCondition(condition, by, at, at + lasts * SECOND, value, value))
+        return refused
+
+    def check(self, symbol: str, at: int, read: Read) -> list[WakeReason]:
+        """Return the wake reasons of a symbol's conditions that fire now. A condition with an unknown reading waits."""
+        met: list[WakeReason] = []
+        waiting: list[ArmedCondition] = []
+        for armed in self.armed:
+            if at > armed.expires_at:
+                continue
+            if armed.condition.symbol == symbol:
+                value = read(symbol, armed.condition.metric)
+                if not isinstance(value, Unknown):
+                    if _fires(armed, value):
+                        condition, words = armed.condition, armed.condition.reason[:LONGEST_REASON]
+                        detail = f"{condition.comparison} {condition.threshold:g}, now {value:.6g}"
+                        remark = Remark(words, armed.by, armed.set_at) if words else None
+                        met.append(WakeReason(WakeKind.CONDITION, condition.metric, detail, remark))
+                        continue
+                    armed.last = value
+            waiting.append(armed)
+        self.armed = waiting
+        return met
+
+
+def _fires(armed: ArmedCondition, value: float) -> bool:
+    threshold = armed.condition.threshold
+    match armed.condition.comparison:
+        case Comparison.GT:
+            return value > threshold
+        case Comparison.LT:
+            return value < threshold
+        case Comparison.CROSSES_ABOVE:
+            return armed.last <= threshold < value
+        case Comparison.CROSSES_BELOW:
+            return armed.last >= threshold > value
+        case Comparison.ABS_CHANGE_PCT_GT:
+            return abs(value - armed.reference) > abs(armed.reference) * threshold / 100
 
 
 class GateState(msgspec.Struct):
@@ -50,13 +137,19 @@ class Gate:
 
     def __init__(self, policy: GatePolicy, interval: int, symbols: tuple[str, ...]) -> None:
         self._policy = policy
-        self._escalation_z = policy.escalation_z
         self._conditions = Conditions(policy.condition_max_s)
         self._every = None if policy.every is None else span_ms(policy.every)
         self._cooldown = policy.cooldown_s * SECOND if self._every is None else 0
         self._wakes_on = _at_least(policy.close_wakes, interval)
         self._wakes_on_in_position = self._wakes_on | _at_least(policy.close_wakes_in_position, interval)
-        self._spans = {symbol: _spans(policy, interval) for symbol in symbols}
+        # Returns over the span of the policy are tested, and returns over a minute, which only report escalations.
+        outlier_z = {max(1, MINUTE // interval): policy.escalation_z}
+        outlier_z[max(1, span_ms(policy.outlier_over) // interval)] = policy.outlier_z
+        terms = policy.outlier_window, policy.escalation_z
+        self._spans = {
+            symbol: {span_name(count * interval): ReturnSpan(count, z, *terms) for count, z in outlier_z.items()}
+            for symbol in symbols
+        }
         self._evaluated: list[tuple[str, str]] = []
         self._state = GateState()
 
@@ -88,7 +181,7 @@ class Gate:
                 z = span.evaluate(close, after_hole=after_hole)
                 if z is not None:
                     reasons.append(WakeReason(WakeKind.OUTLIER, length, f"z={z:+.2f}"))
-                    if abs(z) >= self._escalation_z:
+                    if abs(z) >= self._policy.escalation_z:
                         self._state.escalated = True
         else:
             self.warm(symbol, close, after_hole=after_hole)
@@ -116,10 +209,7 @@ class Gate:
             span.warm(close, after_hole=after_hole)
 
     def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
-        """End the evaluations of this frame. Return the reasons to wake now; empty if there is no wake.
-
-        `busy` is whether a decision is open or the agent is paused.
-        """
+        """End the evaluations of this frame. Return the reasons to wake now; empty while `busy` or in a cooldown."""
         state = self._state
         if state.timer_at is None:
             state.timer_at = self._next_timer(at)
@@ -128,14 +218,16 @@ class Gate:
         if not state.kept:
             return ()
         evaluated, self._evaluated = self._evaluated, []
-        held = self._held(at, busy)
-        if held is not None:
+        last = state.last_wake_at
+        in_cooldown = last is not None and at < last + self._cooldown and not state.escalated
+        if busy or in_cooldown:
             for _, skip in evaluated:
-                state.skips[skip or held] = state.skips.get(skip or held, 0) + 1
+                skip = skip or ("deciding" if busy else "cooldown")
+                state.skips[skip] = state.skips.get(skip, 0) + 1
             return ()
-        reasons = tuple(
-            SymbolWake(symbol or None, (*kept, *self._beyond(symbol))) for symbol, kept in sorted(state.kept.items())
-        )
+        for symbol, count in state.kept_beyond.items():
+            state.kept[symbol].append(WakeReason(WakeKind.MORE, detail=str(count)))
+        reasons = tuple(SymbolWake(symbol or None, tuple(kept)) for symbol, kept in sorted(state.kept.items()))
         state.woken += len(evaluated)
         state.kept = {}
         state.kept_beyond = {}
@@ -145,12 +237,9 @@ class Gate:
         return reasons
 
     def set_timer(self, at: int, seconds: int | None) -> None:
-        """Set the timer to `seconds` after `at`, within the policy's bounds; None is the longest.
-
-        Fixed times between wakes do not change.
-        """
+        """Set the timer to `seconds` after `at`, within the policy's bounds; None is the longest time."""
         if self._every is not None:
-            return
+            return  # fixed times do not change
         policy = self._policy
         wished = policy.timer_max_s if seconds is None else seconds
         self._state.timer_at = at + min(max(wished, policy.timer_min_s), policy.timer_max_s) * SECOND
@@ -161,7 +250,7 @@ class Gate:
 
     def state(self) -> GateState:
         """Return all that must survive a restart."""
-        self._state.armed = self._conditions.state()
+        self._state.armed = self._conditions.armed
         self._state.spans = {
             symbol: {length: span.state() for length, span in spans.items()} for symbol, spans in self._spans.items()
         }
@@ -170,7 +259,7 @@ class Gate:
     def restore(self, state: GateState, /) -> None:
         """Restore a state that `state` returned."""
         self._state = state
-        self._conditions.restore(state.armed)
+        self._conditions.armed = state.armed
         for symbol, spans in state.spans.items():
             for length, saved in spans.items():
                 # A changed policy may test returns over other spans, which then begin without history.
@@ -190,33 +279,6 @@ class Gate:
         if self._every is not None:
             return (at // self._every + 1) * self._every
         return at + self._policy.timer_max_s * SECOND
-
-    def _beyond(self, symbol: str) -> tuple[WakeReason, ...]:
-        count = self._state.kept_beyond.get(symbol, 0)
-        return (WakeReason(WakeKind.MORE, detail=str(count)),) if count else ()
-
-    def _held(self, at: int, busy: bool) -> str | None:
-        """Return why the reasons have to wait; None if they wake now."""
-        if busy:
-            return "deciding"
-        if self._state.escalated:
-            return None
-        last = self._state.last_wake_at
-        return "cooldown" if last is not None and at < last + self._cooldown else None
-
-
-def _spans(policy: GatePolicy, interval: int) -> dict[str, ReturnSpan]:
-    """Return the tested spans by length: that of the policy, and a minute, which only reports escalations."""
-    tested = {
-        max(1, MINUTE // interval): policy.escalation_z,
-        max(1, span_ms(policy.outlier_over) // interval): policy.outlier_z,
-    }
-    return {
-        span_name(candles * interval): ReturnSpan(
-            candles, policy.outlier_window, outlier_z=z, escalation_z=policy.escalation_z
-        )
-        for candles, z in tested.items()
-    }
 
 
 def _at_least(names: tuple[str, ...], interval: int) -> frozenset[int]:

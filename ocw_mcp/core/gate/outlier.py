@@ -1,7 +1,7 @@
 """The outlier layer: it compares a return with the returns before it, and never with itself.
 
-A return over a span of candles is tested at every candle, so that a move is found while it happens. The yardstick
-consists of adjacent returns over the same span, which all end before the tested return begins.
+A return over a span of candles is tested at every candle, so that a move is found while it happens. It is compared with
+the yardstick: adjacent returns over the same span, which all end before the tested return begins.
 """
 
 import math
@@ -24,18 +24,13 @@ class Yardstick:
     def __init__(self, window: int) -> None:
         self._window = window
         self._returns: deque[int] = deque()
-        self._sum = 0
-        self._sum_of_squares = 0
-        self._mean = 0.0
-        self._deviation = 0.0
+        self._sum = self._sum_of_squares = 0
+        self._mean = self._deviation = 0.0
         self.ready = False
         """Whether the window is full."""
 
     def z(self, value: float) -> float:
-        """Return the distance of a return from the mean, in sample standard deviations; ±inf in a flat market.
-
-        Call it only if `ready`.
-        """
+        """Return a return's distance from the mean of a full window, in sample deviations; ±inf in a flat market."""
         off = value - self._mean
         if self._deviation < _FLAT:
             return math.copysign(math.inf, off) if abs(off) > _FLAT else 0.0
@@ -44,7 +39,6 @@ class Yardstick:
     def take(self, value: float) -> None:
         """Add a return to the yardstick."""
         self._add(round(value / _UNIT))
-        self._measure()
 
     def state(self) -> list[int]:
         """Return the returns in units of 1e-12, oldest first."""
@@ -54,19 +48,9 @@ class Yardstick:
         """Restore a state that `state` returned."""
         for units in returns:
             self._add(units)
-        self._measure()
-
-    def _measure(self) -> None:
-        if not self.ready:
-            return
-        n = self._window
-        total = self._sum
-        # n·Σr² - (Σr)² is exact in integers: no cancellation, no drift.
-        self._deviation = math.sqrt((n * self._sum_of_squares - total * total) / (n * (n - 1))) * _UNIT
-        self._mean = total * _UNIT / n
 
     def _add(self, units: int) -> None:
-        returns = self._returns
+        returns, n = self._returns, self._window
         returns.append(units)
         self._sum += units
         self._sum_of_squares += units * units
@@ -74,8 +58,13 @@ class Yardstick:
             oldest = returns.popleft()
             self._sum -= oldest
             self._sum_of_squares -= oldest * oldest
-        else:
-            self.ready = len(returns) == self._window
+        elif len(returns) < n:
+            return
+        self.ready = True
+        total = self._sum
+        # n·Σr² - (Σr)² is exact in integers: no cancellation, no drift.
+        self._deviation = math.sqrt((n * self._sum_of_squares - total * total) / (n * (n - 1))) * _UNIT
+        self._mean = total * _UNIT / n
 
 
 class SpanState(msgspec.Struct):
@@ -88,7 +77,7 @@ class SpanState(msgspec.Struct):
     step: int = 0
     """The number of candles since the last return of the yardstick ended."""
     over: float | None = None
-    """That return, while a tested one could still overlap it."""
+    """The last finished return, until no tested return can overlap it; it then joins the yardstick."""
     overlaps: int = msgspec.field(default=0, name="told")
     """The number of further candles for which a tested return overlaps a reported one."""
     escalated: bool = False
@@ -98,10 +87,8 @@ class SpanState(msgspec.Struct):
 class ReturnSpan:
     """Tests the returns of one symbol over `candles` base candles, and finds the outliers to report."""
 
-    def __init__(self, candles: int, window: int, *, outlier_z: float, escalation_z: float) -> None:
-        self._candles = candles
-        self._outlier_z = outlier_z
-        self._escalation_z = escalation_z
+    def __init__(self, candles: int, outlier_z: float, window: int, escalation_z: float) -> None:
+        self._candles, self._outlier_z, self._escalation_z = candles, outlier_z, escalation_z
         self._yardstick = Yardstick(window)
         self._state = SpanState()
 

@@ -6,7 +6,7 @@ is −1..1; above 0 it favours a long position. An unknown component adds 0. If 
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Final
 
@@ -98,8 +98,8 @@ class Derivatives:
             return dict.fromkeys(_ROW_READINGS, Unknown(f"the last derivatives metrics are {age // MINUTE} min old"))
         if self._row_readings is None:
             self._row_readings = {
-                "open_interest_change_24h": self._open_interest_change(),
-                "price_change_24h": self._price_change(),
+                "open_interest_change_24h": self._change(lambda row: row.open_interest, "open interest"),
+                "price_change_24h": self._change(_price, "value of the open interest"),
                 "taker_ratio_1h": self._taker_ratio(),
                 "long_short": self._long_short(),
                 "long_short_z": self._long_short_z(),
@@ -114,25 +114,17 @@ class Derivatives:
             return Unknown(f"the last funding rate is {(now - funding.at) // HOUR} h old")
         return funding.rate * 8 / funding.interval_hours
 
-    def _a_day_ago(self) -> Metrics | Unknown:
-        """Return the row 24 hours before the last one, or the first one within `STALE_AFTER` after that time."""
+    def _change(self, value_of: Callable[[Metrics], float | None], what: str) -> Reading:
+        """Return the change of a value over 24 hours, as a share; `what` names the value.
+
+        It begins at the row 24 hours before the last one, or at the first one within `STALE_AFTER` after that time.
+        """
         wanted = self._rows[-1].at - DAY
-        row = next(row for row in self._rows if row.at >= wanted)
-        return row if row.at - wanted <= STALE_AFTER else Unknown(f"no derivatives metrics from {span_name(DAY)} ago")
-
-    def _open_interest_change(self) -> Reading:
-        before = self._a_day_ago()
-        if isinstance(before, Unknown):
-            return before
-        then, last = before.open_interest, self._rows[-1].open_interest
-        return last / then - 1 if then and last else Unknown("the exchange reported no open interest")
-
-    def _price_change(self) -> Reading:
-        before = self._a_day_ago()
-        if isinstance(before, Unknown):
-            return before
-        then, last = _price(before), _price(self._rows[-1])
-        return last / then - 1 if then and last else Unknown("the exchange reported no value of the open interest")
+        before = next(row for row in self._rows if row.at >= wanted)
+        if before.at - wanted > STALE_AFTER:
+            return Unknown(f"no derivatives metrics from {span_name(DAY)} ago")
+        then, last = value_of(before), value_of(self._rows[-1])
+        return last / then - 1 if then and last else Unknown(f"the exchange reported no {what}")
 
     def _taker_ratio(self) -> Reading:
         """Return the geometric mean of the last hour's ratios, in which 2 and 1/2 cancel each other."""

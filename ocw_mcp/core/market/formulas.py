@@ -1,13 +1,14 @@
-"""Indicators that TA-Lib lacks, or for which it gives a misleading value while the price does not change.
+"""Indicators that TA-Lib lacks, or for which it misleads while the price does not change; correlations of returns.
 
 Each function takes the newest candle last. The functions keep no state, so their results do not depend on the candle at
 which the history begins.
 """
 
+import math
 from array import array
 from collections.abc import Sequence
-from itertools import islice
-from typing import NamedTuple
+from itertools import islice, pairwise
+from typing import Final, NamedTuple
 
 import numpy as np
 from talib import stream
@@ -20,6 +21,9 @@ FLOW_CANDLES = 14
 """Number of candles in the volume indicators."""
 STOCHASTIC = 14
 SMOOTHING = 3
+RETURNS: Final = 48
+"""Number of latest returns that are compared."""
+_FEWEST_RETURNS = 24
 _NOISE = 1e-9
 """In RSI points: a change of RSI that is not larger is taken for a rounding error."""
 
@@ -36,7 +40,7 @@ class Bar(NamedTuple):
 
 
 class Recent(NamedTuple):
-    """The last `FLOW_CANDLES` + 1 candles, or all if there are fewer: they contain `FLOW_CANDLES` changes."""
+    """Columns of consecutive candles; by default the last `FLOW_CANDLES` + 1, which contain `FLOW_CANDLES` changes."""
 
     highs: "array[float]"
     lows: "array[float]"
@@ -44,12 +48,13 @@ class Recent(NamedTuple):
     volumes: "array[float]"
 
 
-def recent(series: CandleSeries, forming: Bar | None = None) -> Recent:
-    """Return the newest candles of a series, with the forming one as the last if it is given."""
-    first = max(0, len(series) - FLOW_CANDLES - (forming is None))
+def recent(series: CandleSeries, forming: Bar | None, first: int | None = None) -> Recent:
+    """Return the candles of a series from index `first` on, or the newest ones, and then the forming one if given."""
+    if first is None:
+        first = max(0, len(series) - FLOW_CANDLES - (forming is None))
     window = Recent(series.highs[first:], series.lows[first:], series.closes[first:], series.volumes[first:])
     if forming is not None:
-        for column, value in zip(window, (forming.high, forming.low, forming.close, forming.volume), strict=True):
+        for column, value in zip(window, forming[2:], strict=True):
             column.append(value)
     return window
 
@@ -85,10 +90,7 @@ class Flow(NamedTuple):
     """The volume indicators of the last 14 candles."""
 
     money: bool
-    """Whether MFI is defined: some candle has volume and a changed typical price (high + low + close).
-
-    If not, TA-Lib's value is 0, which would mean that all money flows out.
-    """
+    """Whether some candle has volume and a changed typical price (high + low + close); if not, MFI is not defined."""
     change: Reading
     """The change of on-balance volume as a share of the volume: −1..1.
 
@@ -99,7 +101,7 @@ class Flow(NamedTuple):
     """The disagreement of volume and price, −1..1: above 0 if volume flows in while the price falls.
 
     This formula is the project's own. With path = (net change of the close) / (sum of its absolute changes), which is
-    Kaufman's efficiency ratio with its sign: (change − path) / 2 where the two have opposite signs, else 0.
+    Kaufman's efficiency ratio with its sign: (change − path) / 2 if the two have opposite signs, else 0.
     """
 
 
@@ -135,15 +137,31 @@ def vwap_deviation(series: CandleSeries, forming: Bar | None = None) -> Reading:
     if latest < 0:
         return Unknown("needs 1 candles, has 0")
     first = series.first_from(latest // DAY * DAY)
-    day = [column[first:] for column in (series.highs, series.lows, series.closes, series.volumes)]
     opened = series.open_times[first] if first < len(series) else latest
-    if forming:
-        for column, value in zip(day, (forming.high, forming.low, forming.close, forming.volume), strict=True):
-            column.append(value)
     if first == 0 and opened % DAY:
         return Unknown("the UTC day began before the first candle")
-    closes, volumes = day[2], day[3]
-    if sum(volumes) <= 0:
+    day = recent(series, forming, first)
+    if sum(day.volumes) <= 0:
         return Unknown("no volume since the UTC day began")
-    average = float(stream.VWAP(*map(np.array, day)).value)
-    return closes[-1] / average - 1
+    return day.closes[-1] / float(stream.VWAP(*map(np.array, day)).value) - 1
+
+
+def correlation(one: CandleSeries, other: CandleSeries) -> Reading:
+    """Return Pearson's correlation (−1..1) of the log returns of two series, over the candles that both have."""
+    closes = dict(zip(other.open_times[-RETURNS - 1 :], other.closes[-RETURNS - 1 :], strict=True))
+    pairs = [
+        (close, closes[at])
+        for at, close in zip(one.open_times[-RETURNS - 1 :], one.closes[-RETURNS - 1 :], strict=True)
+        if at in closes
+    ]
+    if len(pairs) <= _FEWEST_RETURNS:
+        return Unknown(f"needs {_FEWEST_RETURNS + 1} candles that both symbols have, has {len(pairs)}")
+    first, second = (
+        [math.log(now / before) for before, now in pairwise(column)] for column in zip(*pairs, strict=True)
+    )
+    mean_1, mean_2 = math.fsum(first) / len(first), math.fsum(second) / len(second)
+    covariance = math.fsum((a - mean_1) * (b - mean_2) for a, b in zip(first, second, strict=True))
+    deviations = math.sqrt(math.fsum((a - mean_1) ** 2 for a in first) * math.fsum((b - mean_2) ** 2 for b in second))
+    if deviations == 0:
+        return Unknown("the price of one of the two symbols has not changed")
+    return max(-1.0, min(1.0, covariance / deviations))

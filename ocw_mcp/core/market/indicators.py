@@ -13,7 +13,7 @@ import numpy as np
 from talib import stream
 
 from ocw_mcp.core.market import formulas
-from ocw_mcp.core.market.formulas import FLOW_CANDLES, Bar, Recent
+from ocw_mcp.core.market.formulas import FLOW_CANDLES, Bar
 from ocw_mcp.core.market.series import CandleSeries
 from ocw_mcp.domain.unknown import Reading, Unknown
 
@@ -24,6 +24,8 @@ class _Spec(NamedTuple):
     options: dict[str, float]
     needs: int
     """The smallest number of candles from which TA-Lib gives a value."""
+    readings: tuple[str, ...] = ()
+    """The readings that derive from the handle; empty if its value is the reading of its name."""
 
 
 ON_CLOSE: Final = {
@@ -32,19 +34,26 @@ ON_CLOSE: Final = {
     "ema_50": _Spec(stream.EMA, {"timeperiod": 50}, 50),
     "rsi_7": _Spec(stream.RSI, {"timeperiod": 7}, 8),
     "rsi_14": _Spec(stream.RSI, {"timeperiod": 14}, 15),
-    "macd": _Spec(stream.MACD, {"fastperiod": 12, "slowperiod": 26, "signalperiod": 9}, 34),
-    "bands": _Spec(stream.BBANDS, {"timeperiod": 20, "nbdevup": 2.0, "nbdevdn": 2.0}, 20),
+    "macd": _Spec(
+        stream.MACD,
+        {"fastperiod": 12, "slowperiod": 26, "signalperiod": 9},
+        34,
+        ("macd", "macd_signal", "macd_histogram"),
+    ),
+    "bands": _Spec(stream.BBANDS, {"timeperiod": 20, "nbdevup": 2.0, "nbdevdn": 2.0}, 20, ("percent_b", "bandwidth")),
 }
 """Handles that take the close only."""
 
 ON_RANGE: Final = {
     "atr_14": _Spec(stream.ATR, {"timeperiod": 14}, 15),
     "adx_14": _Spec(stream.ADX, {"timeperiod": 14}, 28),
-    "supertrend": _Spec(stream.SUPERTREND, {"timeperiod": 10, "multiplier": 3.0}, 11),
+    "supertrend": _Spec(
+        stream.SUPERTREND, {"timeperiod": 10, "multiplier": 3.0}, 11, ("supertrend", "supertrend_direction")
+    ),
 }
 """Handles that take high, low and close."""
 
-ON_FLOW: Final = {"mfi_14": _Spec(stream.MFI, {"timeperiod": 14}, 15)}
+ON_FLOW: Final = {"mfi_14": _Spec(stream.MFI, {"timeperiod": 14}, 15, ("mfi_14", "obv_change_14", "obv_divergence_14"))}
 """Handles that take high, low, close and volume."""
 
 _ALL: Final = {**ON_CLOSE, **ON_RANGE, **ON_FLOW}
@@ -52,7 +61,6 @@ _ALL: Final = {**ON_CLOSE, **ON_RANGE, **ON_FLOW}
 _K_NEEDS, _D_NEEDS = 28, 30
 """Candles that StochRSI needs: 15 for the first RSI, 14 values of RSI for %K, three values of %K for %D."""
 _RSI_KEPT = formulas.STOCHASTIC + formulas.SMOOTHING - 1
-_SHOWN_UNCHANGED = ("ema_9", "ema_21", "ema_50", "atr_14", "adx_14")
 _NEVER_MOVED: Final = Unknown("the price has never changed")
 
 _REOPEN_AFTER = 16
@@ -60,10 +68,7 @@ _REOPEN_AFTER = 16
 
 
 class Indicators:
-    """The indicators of one series, always computed from all of its candles, the first one included.
-
-    The computation is lazy: a read updates the handles with the candles added since the previous read.
-    """
+    """The indicators of one series, computed lazily from all of its candles: a read updates the handles."""
 
     __slots__ = ("_handles", "_rsi", "_series", "_taken", "_values")
 
@@ -138,82 +143,54 @@ class Indicators:
 
     def _open(self, names: list[str]) -> None:
         series = self._series
-        highs, lows, closes = np.array(series.highs), np.array(series.lows), np.array(series.closes)
+        columns = [np.array(each) for each in (series.highs, series.lows, series.closes, series.volumes)]
         for name in names:
             spec = _ALL[name]
+            inputs = columns[2:3] if name in ON_CLOSE else columns[:3] if name in ON_RANGE else columns
             if name == "rsi_14":
-                self._handles[name], past = spec.open.open_and_fill(closes, **spec.options)
+                self._handles[name], past = spec.open.open_and_fill(*inputs, **spec.options)
                 self._rsi = past[spec.needs - 1 :][-_RSI_KEPT:].tolist()
-            elif name in ON_CLOSE:
-                self._handles[name] = spec.open(closes, **spec.options)
-            elif name in ON_RANGE:
-                self._handles[name] = spec.open(highs, lows, closes, **spec.options)
             else:
-                self._handles[name] = spec.open(highs, lows, closes, np.array(series.volumes), **spec.options)
+                self._handles[name] = spec.open(*inputs, **spec.options)
 
     def _readings(self, outputs: dict[str, Any], rsi: list[float], forming: Bar | None) -> dict[str, Reading]:
         """Return the readings for these outputs of the handles, with the forming candle as the last if there is one."""
         count, series = self._taken, self._series
         window = formulas.recent(series, forming)
-        readings = {name: _or_needs(name, count, outputs) for name in _SHOWN_UNCHANGED}
-        readings |= self._oscillators(outputs, rsi, window, count)
-        readings |= _macd_readings(outputs, count)
-        readings |= _band_readings(outputs, window, count)
-        readings |= self._supertrend(outputs, window, count)
-        readings |= _volume_readings(outputs, window, count)
-        readings["vwap_deviation"] = formulas.vwap_deviation(series, forming)
-        return readings
-
-    def _oscillators(self, outputs: dict[str, Any], rsi: list[float], window: Recent, count: int) -> dict[str, Reading]:
-        readings = {name: _or_needs(name, count, outputs) for name in ("rsi_7", "rsi_14")}
-        closes = self._series.closes
-        if readings["rsi_7"] == 0 and min(closes) == max(closes) == window.closes[-1]:
+        readings: dict[str, Reading] = {}
+        for name, spec in _ALL.items():
+            if name not in outputs:
+                readings |= dict.fromkeys(spec.readings or (name,), _needs(spec.needs, count))
+            elif not spec.readings:
+                readings[name] = float(outputs[name])
+        if readings["rsi_7"] == 0 and min(series.closes) == max(series.closes) == window.closes[-1]:
             # TA-Lib's RSI is 0 if there are neither gains nor losses, which would mean oversold.
-            readings = {name: _NEVER_MOVED if name in outputs else value for name, value in readings.items()}
+            readings |= {name: _NEVER_MOVED for name in ("rsi_7", "rsi_14") if name in outputs}
         k, d = formulas.stoch_rsi(rsi[-_RSI_KEPT:])
         readings["stoch_rsi_k"] = k if count >= _K_NEEDS else _needs(_K_NEEDS, count)
         readings["stoch_rsi_d"] = d if count >= _D_NEEDS else _needs(_D_NEEDS, count)
-        return readings
-
-    def _supertrend(self, outputs: dict[str, Any], window: Recent, count: int) -> dict[str, Reading]:
-        if "supertrend" not in outputs:
-            return dict.fromkeys(("supertrend", "supertrend_direction"), _or_needs("supertrend", count, outputs))
-        value, direction = outputs["supertrend"]
-        lows, highs = self._series.lows, self._series.highs
-        if value == window.closes[-1] and min(lows) == max(highs) == window.lows[-1] == window.highs[-1]:
+        if "macd" in outputs:
+            readings |= zip(_ALL["macd"].readings, map(float, outputs["macd"]), strict=True)
+        if "bands" in outputs:
+            upper, middle, lower = map(float, outputs["bands"])
+            readings["percent_b"] = formulas.percent_b(window.closes[-1], upper, lower)
+            readings["bandwidth"] = (upper - lower) / middle
+        if "supertrend" in outputs:
+            value, direction = map(float, outputs["supertrend"])
             # TA-Lib reports a rising market if no candle has a range.
-            return {"supertrend": _NEVER_MOVED, "supertrend_direction": _NEVER_MOVED}
-        return {"supertrend": float(value), "supertrend_direction": float(direction)}
-
-
-def _macd_readings(outputs: dict[str, Any], count: int) -> dict[str, Reading]:
-    names = ("macd", "macd_signal", "macd_histogram")
-    if "macd" not in outputs:
-        return dict.fromkeys(names, _or_needs("macd", count, outputs))
-    return dict(zip(names, map(float, outputs["macd"]), strict=True))
-
-
-def _band_readings(outputs: dict[str, Any], window: Recent, count: int) -> dict[str, Reading]:
-    if "bands" not in outputs:
-        return dict.fromkeys(("percent_b", "bandwidth"), _or_needs("bands", count, outputs))
-    upper, middle, lower = map(float, outputs["bands"])
-    return {
-        "percent_b": formulas.percent_b(window.closes[-1], upper, lower),
-        "bandwidth": (upper - lower) / middle,
-    }
-
-
-def _volume_readings(outputs: dict[str, Any], window: Recent, count: int) -> dict[str, Reading]:
-    names = ("mfi_14", "obv_change_14", "obv_divergence_14")
-    if "mfi_14" not in outputs:
-        return dict.fromkeys(names, _or_needs("mfi_14", count, outputs))
-    flow = formulas.flow(window)
-    mfi = float(outputs["mfi_14"]) if flow.money else Unknown(f"no volume at a changed price in {FLOW_CANDLES} candles")
-    return dict(zip(names, (mfi, flow.change, flow.divergence), strict=True))
-
-
-def _or_needs(name: str, count: int, outputs: dict[str, Any]) -> Reading:
-    return float(outputs[name]) if name in outputs else _needs(_ALL[name].needs, count)
+            flat = value == window.closes[-1] and (
+                min(series.lows) == max(series.highs) == window.lows[-1] == window.highs[-1]
+            )
+            readings["supertrend"] = _NEVER_MOVED if flat else value
+            readings["supertrend_direction"] = _NEVER_MOVED if flat else direction
+        if "mfi_14" in outputs:
+            flow = formulas.flow(window)
+            # TA-Lib's MFI is then 0, which would mean that all money flows out.
+            idle = Unknown(f"no volume at a changed price in {FLOW_CANDLES} candles")
+            readings["mfi_14"] = float(outputs["mfi_14"]) if flow.money else idle
+            readings["obv_change_14"], readings["obv_divergence_14"] = flow.change, flow.divergence
+        readings["vwap_deviation"] = formulas.vwap_deviation(series, forming)
+        return readings
 
 
 def _needs(candles: int, count: int) -> Unknown:

@@ -27,31 +27,14 @@ class SeriesState(msgspec.Struct, frozen=True):
 class CandleSeries:
     """Closed candles of one timeframe, oldest first, in columns."""
 
-    __slots__ = (
-        "_columns",
-        "_period",
-        "_reopen_from",
-        "closes",
-        "highs",
-        "interval",
-        "last_open_time",
-        "lows",
-        "open_times",
-        "opens",
-        "volumes",
-    )
-
     def __init__(self, interval: int) -> None:
         self.interval = interval
         self.last_open_time = -1
         self._period = interval * REOPEN_EVERY
         self._reopen_from = 0
         self.open_times = array("q")
-        self.opens = array("d")
-        self.highs = array("d")
-        self.lows = array("d")
-        self.closes = array("d")
-        self.volumes = array("d")
+        self.opens, self.highs, self.lows = array("d"), array("d"), array("d")
+        self.closes, self.volumes = array("d"), array("d")
         self._columns = (self.opens, self.highs, self.lows, self.closes, self.volumes)
 
     def __len__(self) -> int:

@@ -1,7 +1,4 @@
-"""A decider that tests the policies with excessive orders: too large, too frequent, without stops, contradictory.
-
-It is deterministic: each leg depends only on the number of the wake and the symbol.
-"""
+"""A deterministic decider that tests the policies: its orders are too large, too frequent, and lack stops."""
 
 import hashlib
 from decimal import Decimal

@@ -29,6 +29,7 @@ class Signals(msgspec.Struct, frozen=True):
     """0 in a range, 1 in a trend."""
     momentum: float
     reversion: float
+    """The mean of %b (position between the Bollinger bands) and RSI, both with the opposite sign."""
     tilt: float
     """The contribution of derivatives; 0 if they are unknown."""
 
@@ -40,32 +41,31 @@ class Signals(msgspec.Struct, frozen=True):
 
 
 def read_signals(view: SymbolView, rules: RulesPolicy) -> Signals | None:
-    """Return the signals of a symbol on the rules' timeframe; None if a required reading is unknown."""
-    values = timeframe_values(view, span_ms(rules.timeframe))
-    if values is None or isinstance(view.last, Unknown) or isinstance(values.adx_14, Unknown):
+    """Return the signals on the shortest timeframe of at least that of the rules; None if a required one is unknown."""
+    wanted = span_ms(rules.timeframe)
+    values = next((each for each in view.indicators if span_ms(each.timeframe) >= wanted), None)
+    if values is None:
         return None
-    if isinstance(values.atr_14, Unknown) or values.atr_14 <= 0 or isinstance(values.rsi_14, Unknown):
+    last, adx, atr, rsi = view.last, values.adx_14, values.atr_14, values.rsi_14
+    if isinstance(last, Unknown) or isinstance(adx, Unknown) or isinstance(rsi, Unknown):
         return None
-    momentum, reversion = _momentum(view, values, values.atr_14), _reversion(values, values.rsi_14)
-    if momentum is None or reversion is None:
+    if isinstance(atr, Unknown) or atr <= 0:
+        return None
+    momentum, percent_b = _momentum(view, values, last, atr, rsi), values.percent_b
+    if momentum is None or isinstance(percent_b, Unknown):
         return None
     composite = view.derivatives.composite
     return Signals(
         timeframe=values.timeframe,
-        last=view.last,
-        atr=values.atr_14,
-        rsi=values.rsi_14,
-        adx=values.adx_14,
-        trend=_trend(values.adx_14, rules),
+        last=last,
+        atr=atr,
+        rsi=rsi,
+        adx=adx,
+        trend=_trend(adx, rules),
         momentum=momentum,
-        reversion=reversion,
+        reversion=(max(-1.0, min(1.0, 1 - 2 * percent_b)) - _rsi_signal(rsi)) / 2,
         tilt=0.0 if isinstance(composite, Unknown) else rules.derivatives_tilt * composite,
     )
-
-
-def timeframe_values(view: SymbolView, wanted: int) -> IndicatorValues | None:
-    """Return the indicators of the shortest timeframe of at least `wanted` ms; None if there is none."""
-    return next((each for each in view.indicators if span_ms(each.timeframe) >= wanted), None)
 
 
 def _trend(adx: float, rules: RulesPolicy) -> float:
@@ -75,32 +75,18 @@ def _trend(adx: float, rules: RulesPolicy) -> float:
     return max(0.0, min(1.0, (adx - rules.adx_range) / (rules.adx_trend - rules.adx_range)))
 
 
-def _momentum(view: SymbolView, values: IndicatorValues, atr: float) -> float | None:
+def _momentum(view: SymbolView, values: IndicatorValues, last: float, atr: float, rsi: float) -> float | None:
     """Return the mean of four terms: EMA 9 − EMA 21, EMA 21 − EMA 50 and the 4-hour move, in ATRs, and RSI."""
-    fast, middle, slow, rsi = values.ema_9, values.ema_21, values.ema_50, values.rsi_14
-    if (
-        isinstance(fast, Unknown)
-        or isinstance(middle, Unknown)
-        or isinstance(slow, Unknown)
-        or isinstance(rsi, Unknown)
-        or isinstance(view.last, Unknown)
-    ):
+    fast, middle, slow = values.ema_9, values.ema_21, values.ema_50
+    if isinstance(fast, Unknown) or isinstance(middle, Unknown) or isinstance(slow, Unknown):
         return None
-    move = 0.0 if isinstance(view.return_4h, Unknown) else view.return_4h * view.last
+    move = 0.0 if isinstance(view.return_4h, Unknown) else view.return_4h * last
     return (
         math.tanh((fast - middle) / atr)
         + math.tanh((middle - slow) / (2 * atr))
         + _rsi_signal(rsi)
         + math.tanh(move / (2 * atr))
     ) / 4
-
-
-def _reversion(values: IndicatorValues, rsi: float) -> float | None:
-    """Return the mean of %b (position between the Bollinger bands) and RSI, both with the opposite sign."""
-    percent_b = values.percent_b
-    if isinstance(percent_b, Unknown):
-        return None
-    return (max(-1.0, min(1.0, 1 - 2 * percent_b)) - _rsi_signal(rsi)) / 2
 
 
 def _rsi_signal(rsi: float) -> float:

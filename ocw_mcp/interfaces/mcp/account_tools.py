@@ -107,10 +107,10 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
             rows = [_live_order(each) for each in live[begin : begin + limit]]
         elif status == "all":
             page = await facade.history.orders(limit, place_of("orders", cursor))
-            rows, more = [_past_order(each) for each in page.orders], cursor_of("orders", page.next)
+            rows, more = [_past_order(each) for each in page.rows], cursor_of("orders", page.next)
         else:
             refused = await facade.history.refusals(limit, place_of("refusals", cursor))
-            rows = [refused_order(each) for each in refused.refusals]
+            rows = [refused_order(each) for each in refused.rows]
             more = cursor_of("refusals", refused.next)
         lines = [
             f"{row.id} {f'{row.at[:16]} ' if row.at else ''}{row.symbol} {row.purpose} {row.side} {row.quantity}"

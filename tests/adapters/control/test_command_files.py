@@ -49,7 +49,7 @@ def test_commands_in_quick_succession_are_all_read(tmp_path: Path) -> None:
         box.done(box.waiting()[0])
 
 
-def test_second_reader_does_not_hide_commands(tmp_path: Path) -> None:
+def test_second_reader_hides_no_commands_from_the_first(tmp_path: Path) -> None:
     engine, onlooker = CommandFiles(tmp_path), CommandFiles(tmp_path)
     write_command(tmp_path, "halt", "ada", "c1", at_ns=1)
     assert len(engine.waiting()) == 1
@@ -74,7 +74,7 @@ def test_command_written_during_a_listing_is_read_next(tmp_path: Path, monkeypat
     assert [command.command_id for command in box.waiting()] == ["c1", "c2"]
 
 
-def test_unchanged_folder_is_not_listed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unchanged_command_folder_is_not_listed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     box = CommandFiles(tmp_path)
     write_command(tmp_path, "halt", "ada", "c1", at_ns=1)
     box.waiting()
@@ -114,7 +114,7 @@ def test_invalid_command_is_moved_aside_and_reported(tmp_path: Path, content: by
     assert "bad.json" in reports[0]
 
 
-def test_special_files_are_moved_aside_unopened(tmp_path: Path) -> None:
+def test_special_files_are_moved_aside_without_opening_them(tmp_path: Path) -> None:
     commands = tmp_path / "commands"
     (commands / "folder").mkdir(parents=True)
     os.mkfifo(commands / "pipe")
@@ -127,7 +127,7 @@ def test_special_files_are_moved_aside_unopened(tmp_path: Path) -> None:
     assert len(reports) == 3
 
 
-def test_repeated_id_is_moved_aside(tmp_path: Path) -> None:
+def test_command_with_a_repeated_id_is_moved_aside(tmp_path: Path) -> None:
     write_command(tmp_path, "halt", "ada", "same", at_ns=1)
     write_command(tmp_path, "resume", "eve", "same", at_ns=2)
     reports: list[str] = []
@@ -160,7 +160,7 @@ def test_half_written_command_is_ignored(tmp_path: Path) -> None:
     assert reports == []
 
 
-def test_deleted_folder_holds_no_commands(tmp_path: Path) -> None:
+def test_deleted_command_folder_gives_no_commands(tmp_path: Path) -> None:
     path = write_command(tmp_path, "halt", "ada", "c1", at_ns=1)
     box = CommandFiles(tmp_path)
     (command,) = box.waiting()
@@ -192,7 +192,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "utime", refuse)
 
 
-def test_unreadable_folder_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_command_folder_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reports: list[str] = []
     box = CommandFiles(tmp_path, reports.append)
     write_command(tmp_path, "halt", "ada", "c1", at_ns=1)
@@ -207,7 +207,7 @@ def test_unreadable_folder_is_reported_once(tmp_path: Path, monkeypatch: pytest.
     assert len(box.waiting()) == 1
 
 
-def test_file_in_place_of_the_folder_is_reported(tmp_path: Path) -> None:
+def test_file_in_place_of_the_command_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "commands").write_text("in the way")
     reports: list[str] = []
     assert list(CommandFiles(tmp_path, reports.append).waiting()) == []
@@ -289,7 +289,7 @@ def halt_text(id_: str) -> str:
     return f'{{"verb": "halt", "by": "ada", "command_id": "{id_}"}}'
 
 
-def test_link_in_place_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+def test_link_in_place_of_command_folder_is_not_followed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "a.json").write_text(halt_text("x"))

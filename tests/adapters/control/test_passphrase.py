@@ -16,7 +16,7 @@ CHEAP = Cost(n=16)
 WORD = "correct horse battery"
 
 
-def test_only_the_same_passphrase_matches(tmp_path: Path) -> None:
+def test_passphrase_matches_itself_alone(tmp_path: Path) -> None:
     assert not is_set(tmp_path)
     keep(tmp_path, WORD, CHEAP)
     assert is_set(tmp_path)
@@ -43,16 +43,16 @@ def test_salted_scrypt_digest_is_stored_for_the_owner_alone(tmp_path: Path) -> N
     assert len(bytes.fromhex(kept["salt"])) == 16
 
 
-def test_default_cost_uses_at_least_128_mb() -> None:
+def test_default_cost_of_a_guess_is_at_least_128_mb() -> None:
     assert 128 * USUAL.n * USUAL.r * USUAL.p >= 128 * 2**20
 
 
-def test_equivalent_characters_match(tmp_path: Path) -> None:
+def test_passphrase_matches_in_equivalent_characters(tmp_path: Path) -> None:
     keep(tmp_path, "Z\u00fcrich ist sch\u00f6n", CHEAP)
     assert matches(tmp_path, "Zu\u0308rich ist scho\u0308n")
 
 
-def test_bytes_that_are_not_text_do_not_match(tmp_path: Path) -> None:
+def test_passphrase_does_not_match_bytes_that_are_no_text(tmp_path: Path) -> None:
     keep(tmp_path, WORD, CHEAP)
     assert not matches(tmp_path, "caf\udce9 au lait")
 
@@ -74,6 +74,20 @@ def test_full_disk_leaves_the_old_passphrase(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(BookError, match="No space left"):
         keep(tmp_path, "another one", CHEAP)
     assert matches(tmp_path, WORD)
+    assert [each.name for each in tmp_path.iterdir()] == [PASSPHRASE]
+
+
+def test_failed_sync_of_the_directory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = os.fsync
+
+    def fails_on_directories(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(5, "Input/output error")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails_on_directories)
+    with pytest.raises(BookError, match="cannot be written: Input/output error"):
+        keep(tmp_path, WORD, CHEAP)
     assert [each.name for each in tmp_path.iterdir()] == [PASSPHRASE]
 
 
@@ -108,7 +122,7 @@ def test_passphrase_set_by_root_gets_the_owner_of_the_book(tmp_path: Path) -> No
         matches(tmp_path, WORD)
 
 
-def test_link_or_pipe_in_its_place_is_refused(tmp_path: Path) -> None:
+def test_link_or_pipe_as_passphrase_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "book").mkdir()
     keep(tmp_path, WORD, CHEAP)
     place = tmp_path / "book" / PASSPHRASE

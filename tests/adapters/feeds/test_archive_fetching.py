@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ocw_mcp.adapters.feeds.archive.fetch import ATTEMPTS, Fetched, fetch
-from ocw_mcp.adapters.feeds.archive.plan import PlannedFile, SizeLimit, fetch_request, plan_files, size_limit
+from ocw_mcp.adapters.feeds.archive.plan import PlannedFile, SizeLimit, plan_files, size_limit
 from ocw_mcp.domain.errors import FetchError, SettingsError
 from ocw_mcp.domain.market import Product
 from tests.support.archive import Archive, serving
@@ -147,7 +147,7 @@ def test_unpublished_day_is_counted_and_the_rest_fetched(archive: Archive, tmp_p
 
 
 def test_unpublished_month_is_fetched_by_days_once(archive: Archive, tmp_path: Path) -> None:
-    plan = list(plan_files(fetch_request("ETHUSDT", "2026-02-01", "2026-02-28", streams=["klines"])))
+    plan = plan_files("ETHUSDT", "2026-02-01", "2026-02-28", streams=["klines"])
     assert [planned.path for planned in plan] == [MONTH]
     for planned in plan[0].instead:
         archive.publish(planned.path, CONTENT[:100])
@@ -200,9 +200,7 @@ def test_impossible_directory_is_refused(archive: Archive, tmp_path: Path) -> No
 
 
 def test_whole_months_are_planned_as_months_and_the_rest_by_days() -> None:
-    plan = [
-        planned.path for planned in plan_files(fetch_request("ethusdt", "2026-01-30", "2026-03-02", streams=["klines"]))
-    ]
+    plan = [planned.path for planned in plan_files("ethusdt", "2026-01-30", "2026-03-02", streams=["klines"])]
     top = "futures/um/{}/klines/ETHUSDT/1m/ETHUSDT-1m-{}.zip"
     assert plan == [
         top.format("daily", "2026-01-30"),
@@ -214,9 +212,7 @@ def test_whole_months_are_planned_as_months_and_the_rest_by_days() -> None:
 
 
 def test_metrics_are_planned_by_day_and_funding_by_month() -> None:
-    plan = list(
-        plan_files(fetch_request("BTCUSDT", "2024-02", "2024-02", streams=["metrics", "fundingRate", "aggTrades"]))
-    )
+    plan = plan_files("BTCUSDT", "2024-02", "2024-02", streams=["metrics", "fundingRate", "aggTrades"])
     assert len(plan) == 31
     assert plan[28].path == "futures/um/daily/metrics/BTCUSDT/BTCUSDT-metrics-2024-02-29.zip"
     assert plan[29] == PlannedFile("futures/um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-2024-02.zip")
@@ -225,7 +221,7 @@ def test_metrics_are_planned_by_day_and_funding_by_month() -> None:
 
 
 def test_spot_has_candles_and_trades() -> None:
-    plan = list(plan_files(fetch_request("BTCUSDT", "2024-02-01", "2024-02-01", Product.SPOT, "15m")))
+    plan = plan_files("BTCUSDT", "2024-02-01", "2024-02-01", Product.SPOT, "15m")
     assert [each.path for each in plan] == ["spot/daily/klines/BTCUSDT/15m/BTCUSDT-15m-2024-02-01.zip"]
 
 
@@ -245,7 +241,7 @@ def test_spot_has_candles_and_trades() -> None:
 )
 def test_impossible_request_is_refused(wish: tuple[str, str, str], fault: str) -> None:
     with pytest.raises(SettingsError, match=fault):
-        fetch_request(*wish)
+        plan_files(*wish)
 
 
 def test_files_with_bad_checksums_are_named_and_the_rest_fetched(archive: Archive, tmp_path: Path) -> None:
@@ -292,7 +288,7 @@ def test_zip_file_over_the_unpacked_limit_is_not_kept(archive: Archive, tmp_path
 
 def test_every_stream_has_a_size_limit() -> None:
     for stream in ("klines", "aggTrades", "metrics", "fundingRate"):
-        (planned, *_) = plan_files(fetch_request("BTCUSDT", "2024-02", "2024-02", streams=[stream]))
+        (planned, *_) = plan_files("BTCUSDT", "2024-02", "2024-02", streams=[stream])
         assert 0 < size_limit(planned.path).packed < size_limit(planned.path).unpacked
 
 
@@ -320,7 +316,7 @@ def test_redirect_within_the_host_is_followed_within_a_limit(archive: Archive, t
 
 
 def test_symbol_of_another_script_is_fetched(archive: Archive, tmp_path: Path) -> None:
-    (planned,) = plan_files(fetch_request("币安人生usdt", "2026-03-09", "2026-03-09", streams=["klines"]))
+    (planned,) = plan_files("币安人生usdt", "2026-03-09", "2026-03-09", streams=["klines"])
     assert planned.path == "futures/um/daily/klines/币安人生USDT/1m/币安人生USDT-1m-2026-03-09.zip"
     archive.publish(planned.path, CONTENT)
     assert bring(archive, tmp_path, planned.path).downloaded == 1

@@ -76,7 +76,7 @@ def test_a_candle_is_known_only_at_its_close(make_feed: Callable[[], Feed]) -> N
         assert all(opening.at == frame.at for opening in frame.opened)
 
 
-def test_metrics_and_funding_come_at_their_stamp(make_feed: Callable[[], Feed]) -> None:
+def test_metrics_and_funding_come_at_their_time(make_feed: Callable[[], Feed]) -> None:
     seen: set[tuple[str, str, int]] = set()
     for frame in frames_of(make_feed()):
         for rows in (frame.metrics, frame.funding):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ocw_mcp.adapters.feeds.tape import ordering
+from ocw_mcp.adapters.feeds.tape import reading
 from ocw_mcp.domain.time import DAY, MINUTE
 from tests.support.markets import START, path
 from tests.support.shell import CommandResult, Ocw
@@ -136,8 +136,8 @@ def test_tape_with_many_invalid_rows_is_refused(ocw: Ocw, tmp_path: Path, sound:
 def test_trades_are_sorted_within_the_window_and_named_beyond(
     ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert ordering.WINDOW > 240_000
-    monkeypatch.setattr(ordering, "WINDOW", 100)
+    assert reading.WINDOW > 240_000
+    monkeypatch.setattr(reading, "WINDOW", 100)
     trades = [f"{n},100,1,{n},{n},{START + n * SECOND},false" for n in range(600)]
     woven = [each for pair in zip(trades[:60], trades[60:120], strict=True) for each in pair] + trades[120:]
     write(tmp_path / "a", "BTCUSDT-aggTrades-2026-01-01.csv", "\n".join(woven))

@@ -28,7 +28,7 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return Ocw(monkeypatch, capsys)
 
 
-def test_stamps_change_at_midnight_of_2026_06_25() -> None:
+def test_timestamps_change_meaning_on_2026_06_25() -> None:
     assert datetime.fromtimestamp(STAMP_CHANGE / 1000, UTC) == datetime(2026, 6, 25, tzinfo=UTC)
 
 
@@ -85,7 +85,7 @@ def test_metrics_are_known_after_their_five_minutes(tmp_path: Path) -> None:
     assert [at for at, _ in rows] == [begin + FIVE for begin in sorted(tape.ratios)]
     assert [row.taker_ratio for _, row in rows] == [tape.ratios[begin] for begin in sorted(tape.ratios)]
     assert all(at == row.at for at, row in rows)
-    assert feed.dropped == 0
+    assert feed.counters.duplicates == 0
 
 
 def test_tape_across_the_change_resumes_at_any_time(tmp_path: Path) -> None:
@@ -129,11 +129,11 @@ def test_repeated_row_of_midnight_counts_as_a_beginning(tmp_path: Path) -> None:
     tape.write("BTCUSDT-metrics.csv", rows[0], *rows)
     feed = TapeFeed.open(tmp_path)
     assert [at for at, _ in known(feed)] == [begin + FIVE for begin in sorted(tape.ratios) if begin >= STAMP_CHANGE]
-    assert feed.dropped == 1
+    assert feed.counters.duplicates == 1
 
 
 @pytest.mark.parametrize("stamped", [END, BEGINNING])
-def test_meaning_of_stamps_is_an_option(tmp_path: Path, stamped: str) -> None:
+def test_meaning_of_timestamps_is_an_option(tmp_path: Path, stamped: str) -> None:
     tape = Tape(tmp_path)
     tape.write("BTCUSDT-metrics.csv", *(tape.row(at, stamped) for at in sorted(tape.ratios)))
     options = TapeOptions(begins_from=0 if stamped == BEGINNING else 1 << 62)
@@ -142,7 +142,7 @@ def test_meaning_of_stamps_is_an_option(tmp_path: Path, stamped: str) -> None:
     assert feed.identity != TapeFeed.open(tmp_path).identity
 
 
-def test_info_warns_when_the_other_stamp_reading_fits(ocw: Ocw, tmp_path: Path) -> None:
+def test_info_warns_if_timestamps_fit_the_other_meaning(ocw: Ocw, tmp_path: Path) -> None:
     tape = Tape(tmp_path / "usual")
     tape.usual()
     metrics = json.loads(ocw("tape", "info", tmp_path / "usual", "--json").out)["streams"][1]

@@ -41,7 +41,7 @@ def test_day_of_futures_minutes_is_complete() -> None:
         Candle("ETHUSDT", 1773014400000, MINUTE, 1935.98, 1938.28, 1934.54, 1937.45, 3749.038, 1759.793),
     )
     assert iso(frames[-1].at) == "2026-03-10T00:00:00Z"
-    assert feed.dropped == 0
+    assert feed.counters.duplicates == 0
 
 
 def test_spot_month_in_microseconds_is_read() -> None:
@@ -97,7 +97,7 @@ def test_candles_from_trades_equal_those_of_the_exchange() -> None:
         assert mine == pytest.approx(theirs, rel=2e-4)
 
 
-def test_week_has_metrics_and_funding_at_their_stamps() -> None:
+def test_week_has_metrics_and_funding_at_their_times() -> None:
     feed = TapeFeed.open(tape("vision/futures/um"), interval="1m", symbols=["ETHUSDT"])
     frames = head_of(feed)
     rows = [(frame.at, row.at) for frame in frames for row in frame.metrics]

@@ -103,7 +103,7 @@ def test_empty_ratios_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("late", "known"), [(0, 0), (1, 1000), (7, 1000), (-2, 0)])
-def test_funding_is_known_at_its_stamp_rounded_up_to_a_second(tmp_path: Path, late: int, known: int) -> None:
+def test_funding_is_known_at_its_time_rounded_up_to_a_second(tmp_path: Path, late: int, known: int) -> None:
     candles(tmp_path, [478, 479, 480, 481])
     write(tmp_path, "ETHUSDT-fundingRate-2026-03.csv", FUNDING, f"{T0 + 8 * HOUR + late},8,-0.0001")
     (frame,) = [frame for frame in frames_of(TapeFeed.open(tmp_path)) if frame.funding]
@@ -138,7 +138,7 @@ def test_repeated_and_shuffled_metrics_are_sorted_and_counted(tmp_path: Path) ->
     metrics(tmp_path, [5, 15, 10, 5])
     feed = TapeFeed.open(tmp_path)
     assert metrics_by_frame(frames_of(feed)) == {5: [5], 10: [10], 15: [15]}
-    assert (feed.dropped, feed.disordered) == (1, 2)
+    assert (feed.counters.duplicates, feed.counters.disordered) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_shuffled_and_repeated_trades_give_the_same_candles(tmp_path: Path) -> N
     write(tmp_path / "b", "ETHUSDT-aggTrades-2026-03.csv", TRADES, *rows[20:50])
     feed = TapeFeed.open(tmp_path / "b")
     assert frames_of(feed) == frames_of(TapeFeed.open(tmp_path / "a"))
-    assert (feed.dropped, feed.disordered) == (30, 40)
+    assert (feed.counters.duplicates, feed.counters.disordered) == (30, 40)
 
 
 def test_trades_resume_at_any_time(tmp_path: Path) -> None:

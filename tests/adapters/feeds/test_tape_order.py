@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.adapters.feeds.tape import TapeFeed, ordering
+from ocw_mcp.adapters.feeds.tape import TapeFeed, reading
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.time import DAY, MINUTE
@@ -51,7 +51,7 @@ def test_any_split_and_shuffle_gives_the_sorted_frames(rows: list[int], one: int
                 (parts / name).write_text("".join(row(minute) for minute in part))
         feed = TapeFeed.open(parts)
         assert frames_of(feed) == expected
-        assert feed.dropped == len(rows) - len(set(rows))
+        assert feed.counters.duplicates == len(rows) - len(set(rows))
         for frame in expected[:: max(1, len(expected) // 5)]:
             assert frames_of(feed, frame.at) == [each for each in expected if each.at > frame.at]
 
@@ -64,7 +64,7 @@ def test_month_beside_its_days_is_read_once(tmp_path: Path) -> None:
         (tmp_path / f"ETHUSDT-1m-2026-03-{9 + day:02d}.csv").write_text("".join(map(row, inside)))
     feed = TapeFeed.open(tmp_path)
     assert minutes_of(feed) == minutes
-    assert (feed.dropped, feed.disordered) == (len(minutes), 0)
+    assert (feed.counters.duplicates, feed.counters.disordered) == (len(minutes), 0)
 
 
 def test_rows_of_the_next_day_in_a_file_are_sorted(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_reversed_year_is_sorted(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, reversed(minutes))))
     feed = TapeFeed.open(tmp_path)
     assert minutes_of(feed) == minutes
-    assert feed.disordered == len(minutes) - 1
+    assert feed.counters.disordered == len(minutes) - 1
 
 
 def test_one_misplaced_row_counts_once(tmp_path: Path) -> None:
@@ -92,11 +92,11 @@ def test_one_misplaced_row_counts_once(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, minutes)))
     feed = TapeFeed.open(tmp_path)
     assert minutes_of(feed) == sorted(minutes)
-    assert feed.disordered == 1
+    assert feed.counters.disordered == 1
 
 
 def test_row_later_than_the_window_is_refused_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ordering, "WINDOW", 10)
+    monkeypatch.setattr(reading, "WINDOW", 10)
     (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, [*range(1, 30), 0])))
     with pytest.raises(
         TapeError, match=r"ETHUSDT-1m\.csv, line 30: .* comes long after .*; expected rows in the order"
@@ -127,7 +127,7 @@ def test_candles_of_6_and_12_columns_are_equal(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(short + "\n")
     feed = TapeFeed.open(tmp_path)
     assert minutes_of(feed) == [0, 1]
-    assert feed.dropped == 1
+    assert feed.counters.duplicates == 1
 
 
 def test_bad_line_in_a_shuffled_file_is_named(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_overlapping_daily_files_stay_in_order(tmp_path: Path) -> None:
     feed = TapeFeed.open(tmp_path)
     minutes_read = minutes_of(feed)
     assert minutes_read == list(range(0, 6 * 1440 + 1, 60))
-    assert feed.dropped == 5
+    assert feed.counters.duplicates == 5
     assert all(earlier < later for earlier, later in pairwise(minutes_read))
     frames = frames_of(feed)
     after = T0 + 3 * DAY

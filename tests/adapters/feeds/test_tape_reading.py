@@ -75,7 +75,7 @@ def test_duplicates_are_dropped_and_disorder_is_sorted(tmp_path: Path) -> None:
     feed = TapeFeed.open(tmp_path)
     for _ in range(2):  # the count is that of the latest pass
         assert [(candle.open_time - T0) // MINUTE for candle in candles_of(feed)] == [0, 1, 2, 3, 4, 5]
-        assert (feed.dropped, feed.disordered) == (3, 2)
+        assert (feed.counters.duplicates, feed.counters.disordered) == (3, 2)
 
 
 @settings(max_examples=20)
@@ -151,7 +151,7 @@ def test_files_of_any_period_are_read_in_time_order(tmp_path: Path) -> None:
     feed = TapeFeed.open(tmp_path)
     minutes = [(candle.open_time - T0) // MINUTE for candle in candles_of(feed)]
     assert minutes == [february - 1, february, february + 1, 0, 1, 2, 3]
-    assert feed.dropped == 0
+    assert feed.counters.duplicates == 0
 
 
 def test_resumed_pass_skips_files_that_are_over(tmp_path: Path) -> None:

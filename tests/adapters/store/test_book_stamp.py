@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from ocw_mcp.adapters.store.book import BookStamp
-from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.adapters.store.reader import read_book
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.market import Product

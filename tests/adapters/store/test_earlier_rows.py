@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from ocw_mcp.adapters.store.database import CHAIN_GENESIS, link
 from ocw_mcp.adapters.store.reader import ask_book, verify_book
-from ocw_mcp.adapters.store.schema import CHAIN_GENESIS, link
 from ocw_mcp.adapters.store.views.decisions import find_decisions
 from ocw_mcp.adapters.store.views.story import find_story
 from ocw_mcp.domain.canonical import GENESIS, chain

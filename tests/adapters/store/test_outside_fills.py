@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.projections import OUTSIDE, apply, changes_of, register_functions, remake_tables
+from ocw_mcp.adapters.store.projections import OUTSIDE, apply, register_functions, remake_tables
 from ocw_mcp.adapters.store.views.trades import TradeSearch, search_trades
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OrderRef, Purpose
@@ -17,7 +17,7 @@ def book(*happened: events.DomainEvent) -> Database:
     register_functions(db)
     remake_tables(db)
     for seq, event in enumerate(happened, 1):
-        apply(db, changes_of("book00", seq, seq * 1_000, event))
+        apply(db, "book00", seq, seq * 1_000, event)
     return db
 
 

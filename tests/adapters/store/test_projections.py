@@ -27,7 +27,7 @@ from tests.support.wakes import reason
 
 def tables(directory: Path) -> dict[str, list[dict[str, Any]]]:
     def rows(db: Database, _book: object) -> dict[str, list[dict[str, Any]]]:
-        return {name: list(db.query(f"SELECT * FROM {name} ORDER BY {order}")) for name, (_, order) in TABLES.items()}
+        return {name: list(db.query(f"SELECT * FROM {name} ORDER BY rowid")) for name in TABLES}
 
     return ask_book(directory, rows)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ocw_mcp.adapters.store.directory import StateLock, is_locked, lock_owner
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.adapters.store.lock import StateLock, is_locked, lock_owner
 from ocw_mcp.adapters.store.reader import read_book
 from ocw_mcp.domain.errors import BookBusy, BookError
 from ocw_mcp.domain.events import Incident
@@ -19,7 +19,7 @@ from tests.adapters.store.books import BOOK, STAMP, tell
 HOLD = """
 import sys
 from pathlib import Path
-from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.adapters.store.directory import StateLock
 with StateLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -77,14 +77,14 @@ def test_lock_can_be_acquired_again(tmp_path: Path) -> None:
         assert not is_locked(tmp_path)
 
 
-def test_garbled_owner_is_reported_as_another_process(tmp_path: Path) -> None:
+def test_invalid_lock_owner_is_reported_as_another_process(tmp_path: Path) -> None:
     with StateLock(tmp_path):
         (tmp_path / "lock.pid").write_text("not a number")
         with pytest.raises(BookBusy, match=r"^another process"), StateLock(tmp_path):
             pass
 
 
-def test_is_locked_creates_no_file(tmp_path: Path) -> None:
+def test_check_of_the_lock_creates_no_file(tmp_path: Path) -> None:
     assert not is_locked(tmp_path)
     assert not is_locked(tmp_path / "missing")
     assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from ocw_mcp.adapters.store.reader import ask_book
-from ocw_mcp.adapters.store.views.thinking import DecisionCost, find_thoughts
+from ocw_mcp.adapters.store.views.decisions import DecisionCost, find_thoughts
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.events import DecisionCorrected, DecisionDiscarded, DecisionEnded, DecisionMade, DomainEvent

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ocw_mcp.adapters.store.database import link
 from ocw_mcp.adapters.store.reader import verify_book
-from ocw_mcp.adapters.store.schema import link
 from ocw_mcp.domain.events import Incident, RunStarted
 from ocw_mcp.domain.protocols import Checkpoint
 from tests.adapters.store.books import STORY, open_book, tell

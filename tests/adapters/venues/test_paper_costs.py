@@ -35,7 +35,7 @@ async def sent(venue: PaperVenue, at: int, opening: int = 1) -> list[VenueReport
 
 
 @pytest.mark.parametrize(("early", "late"), [(0, 250), (100, 150), (250, 0), (30_000, 0)])
-async def test_late_arrival_pays_the_expected_move(early: int, late: int) -> None:
+async def test_order_arriving_after_the_opening_pays_expected_move(early: int, late: int) -> None:
     reports = await sent(venue_with(latency_ms=250), T0 + MINUTE - early)
     assert paid(reports) == ceil_to(1_000 * (1 + expected_move(LIVELY, late)), D("0.01"))
     assert (paid(reports) > 1_000) == (late > 0)

@@ -1,18 +1,18 @@
-"""Funding on the paper venue: at its stamps, on the position at that time, at known rates or an assumed one."""
+"""Funding on the paper venue: at its times, on the position at that time, at known rates or an assumed one."""
 
 from decimal import Decimal
 
 import pytest
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.adapters.venues.paper_funding import NEVER
+from ocw_mcp.adapters.venues.paper_account import NEVER
 from ocw_mcp.domain.market import Candle, Funding, Opening, Product
 from ocw_mcp.domain.orders import FundingPaid, Purpose, Side, VenueReport
 from ocw_mcp.domain.time import HOUR, MINUTE
 from tests.adapters.venues.papers import BUY, ETH, SELL, T0, cleared_order, opens, venue_with
 
 D = Decimal
-STAMP = 8 * HOUR
+PERIOD = 8 * HOUR
 
 
 async def holding(side: Side, quantity: str = "2", at: int = T0) -> PaperVenue:
@@ -49,36 +49,36 @@ async def test_funding_is_paid_at_the_interval_of_the_rates(hours: int, side: Si
 @pytest.mark.parametrize("side", [BUY, SELL])
 async def test_without_rates_both_sides_pay_every_eight_hours(side: Side) -> None:
     venue = await holding(side)
-    assert venue.next_funding == T0 + STAMP
-    assert venue.settle_funding(T0 + STAMP - 1) == []
-    (first,) = venue.settle_funding(T0 + STAMP)
+    assert venue.next_funding == T0 + PERIOD
+    assert venue.settle_funding(T0 + PERIOD - 1) == []
+    (first,) = venue.settle_funding(T0 + PERIOD)
     assert isinstance(first, FundingPaid)
-    assert (first.amount, first.assumed, first.at) == (D("-0.2"), True, T0 + STAMP)
-    assert venue.settle_funding(T0 + STAMP) == []
+    assert (first.amount, first.assumed, first.at) == (D("-0.2"), True, T0 + PERIOD)
+    assert venue.settle_funding(T0 + PERIOD) == []
 
 
-async def test_stamps_in_a_gap_are_paid_one_by_one() -> None:
+async def test_funding_times_in_a_gap_are_paid_one_by_one() -> None:
     venue = await holding(BUY)
-    paid = venue.settle_funding(T0 + 3 * STAMP + MINUTE)
-    assert [each.at for each in paid if isinstance(each, FundingPaid)] == [T0 + n * STAMP for n in (1, 2, 3)]
+    paid = venue.settle_funding(T0 + 3 * PERIOD + MINUTE)
+    assert [each.at for each in paid if isinstance(each, FundingPaid)] == [T0 + n * PERIOD for n in (1, 2, 3)]
 
 
 async def test_known_rate_replaces_the_assumed_ones_of_its_interval() -> None:
     venue = await holding(BUY)
     assert len(venue.settle_funding(T0 + 4 * HOUR, known(0.0001, T0 + 4 * HOUR))) == 1
     assert venue.settle_funding(T0 + 4 * HOUR, known(0.0001, T0 + 4 * HOUR)) == []
-    assert venue.settle_funding(T0 + STAMP) == []
-    (assumed,) = venue.settle_funding(T0 + 2 * STAMP)
+    assert venue.settle_funding(T0 + PERIOD) == []
+    (assumed,) = venue.settle_funding(T0 + 2 * PERIOD)
     assert isinstance(assumed, FundingPaid)
-    assert (assumed.at, assumed.assumed) == (T0 + 2 * STAMP, True)
+    assert (assumed.at, assumed.assumed) == (T0 + 2 * PERIOD, True)
 
 
 @pytest.mark.parametrize("late", [0, 3, 900])
 @pytest.mark.parametrize("rate_first", [True, False])
-async def test_stamp_is_settled_once_in_any_order_of_rates(rate_first: bool, late: int) -> None:
+async def test_funding_is_settled_once_in_any_order_of_rates(rate_first: bool, late: int) -> None:
     venue = await holding(BUY)
-    rate = known(0.0003, T0 + STAMP + late)
-    calls = [(T0 + STAMP + late, rate), (T0 + STAMP + late, [])]
+    rate = known(0.0003, T0 + PERIOD + late)
+    calls = [(T0 + PERIOD + late, rate), (T0 + PERIOD + late, [])]
     paid = [
         each
         for until, rates in (calls if rate_first else reversed(calls))
@@ -86,54 +86,58 @@ async def test_stamp_is_settled_once_in_any_order_of_rates(rate_first: bool, lat
     ]
     (only,) = paid
     assert isinstance(only, FundingPaid)
-    assert (only.at, only.assumed, only.amount) == (T0 + STAMP, not rate_first, D("-0.6") if rate_first else D("-0.2"))
-    assert venue.settle_funding(T0 + STAMP + MINUTE, rate) == []
+    assert (only.at, only.assumed, only.amount) == (
+        T0 + PERIOD,
+        not rate_first,
+        D("-0.6") if rate_first else D("-0.2"),
+    )
+    assert venue.settle_funding(T0 + PERIOD + MINUTE, rate) == []
 
 
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize(("side", "sign"), [(BUY, -1), (SELL, 1)])
-async def test_late_stamp_settles_the_position_before_its_hour(side: Side, sign: int, restarts: bool) -> None:
+async def test_late_rate_settles_the_position_before_its_hour(side: Side, sign: int, restarts: bool) -> None:
     leaving, entering = await holding(side), venue_with()
-    stamp, rate = T0 + 4 * HOUR, known(0.001, T0 + 4 * HOUR + 3, 4)
+    funded_at, rate = T0 + 4 * HOUR, known(0.001, T0 + 4 * HOUR + 3, 4)
     for venue, order in (
-        (leaving, cleared_order(side.opposite, "2", Purpose.EXIT, now=stamp)),
-        (entering, cleared_order(side, "2", now=stamp)),
+        (leaving, cleared_order(side.opposite, "2", Purpose.EXIT, now=funded_at)),
+        (entering, cleared_order(side, "2", now=funded_at)),
     ):
-        await venue.submit(order, stamp)
-        venue.on_opening(Opening(ETH, stamp, 1_100.0), stamp)
+        await venue.submit(order, funded_at)
+        venue.on_opening(Opening(ETH, funded_at, 1_100.0), funded_at)
     if restarts:
         states = leaving.state(), entering.state()
         leaving, entering = venue_with(), venue_with()
         leaving.restore(states[0])
         entering.restore(states[1])
-    (paid,) = leaving.settle_funding(stamp + 3, rate)
-    assert paid == FundingPaid(ETH, sign * D(2), D("0.001"), D(2) * side.sign, D(1_000), stamp)
-    assert entering.settle_funding(stamp + 3, rate) == []
-    assert leaving.settle_funding(stamp + HOUR, rate) == entering.settle_funding(stamp + HOUR, rate) == []
+    (paid,) = leaving.settle_funding(funded_at + 3, rate)
+    assert paid == FundingPaid(ETH, sign * D(2), D("0.001"), D(2) * side.sign, D(1_000), funded_at)
+    assert entering.settle_funding(funded_at + 3, rate) == []
+    assert leaving.settle_funding(funded_at + HOUR, rate) == entering.settle_funding(funded_at + HOUR, rate) == []
 
 
 async def test_rates_of_other_symbols_are_kept() -> None:
     venue = await holding(BUY)
-    assert venue.settle_funding(T0 + STAMP, known(0.0003, T0 + STAMP), ()) == []
-    assert venue.next_funding == T0 + STAMP
-    paid = venue.settle_funding(T0 + 2 * STAMP - 1, (), {ETH})
-    assert [(each.at, each.assumed) for each in paid if isinstance(each, FundingPaid)] == [(T0 + STAMP, False)]
+    assert venue.settle_funding(T0 + PERIOD, known(0.0003, T0 + PERIOD), ()) == []
+    assert venue.next_funding == T0 + PERIOD
+    paid = venue.settle_funding(T0 + 2 * PERIOD - 1, (), {ETH})
+    assert [(each.at, each.assumed) for each in paid if isinstance(each, FundingPaid)] == [(T0 + PERIOD, False)]
 
 
 async def test_flat_account_pays_no_funding() -> None:
     venue = venue_with()
-    assert venue.settle_funding(T0 + STAMP, known(0.01, T0 + STAMP)) == []
-    assert venue.settle_funding(T0 + 90 * STAMP) == []
-    assert venue.next_funding == T0 + 91 * STAMP
+    assert venue.settle_funding(T0 + PERIOD, known(0.01, T0 + PERIOD)) == []
+    assert venue.settle_funding(T0 + 90 * PERIOD) == []
+    assert venue.next_funding == T0 + 91 * PERIOD
 
 
-async def test_restart_between_stamps_pays_each_once() -> None:
+async def test_restart_between_funding_times_pays_each_once() -> None:
     venue = await holding(BUY)
-    venue.settle_funding(T0 + STAMP)
+    venue.settle_funding(T0 + PERIOD)
     again = venue_with()
     again.restore(venue.state())
-    assert again.settle_funding(T0 + STAMP) == []
-    assert again.settle_funding(T0 + 2 * STAMP) == venue.settle_funding(T0 + 2 * STAMP) != []
+    assert again.settle_funding(T0 + PERIOD) == []
+    assert again.settle_funding(T0 + 2 * PERIOD) == venue.settle_funding(T0 + 2 * PERIOD) != []
 
 
 async def test_spot_has_no_funding() -> None:
@@ -141,4 +145,4 @@ async def test_spot_has_no_funding() -> None:
     await venue.submit(cleared_order(BUY, "2", product=Product.SPOT), T0)
     opens(venue, 1_000.0)
     assert venue.next_funding == NEVER
-    assert venue.settle_funding(T0 + 9 * STAMP, known(0.01, T0 + STAMP)) == []
+    assert venue.settle_funding(T0 + 9 * PERIOD, known(0.01, T0 + PERIOD)) == []

@@ -104,7 +104,7 @@ async def test_crossed_limit_does_not_trade_before_an_opening() -> None:
     assert (fill.price, fill.maker) == (D("1000.5"), False)
 
 
-async def test_crossed_limit_left_by_the_opening_fills_as_maker() -> None:
+async def test_crossed_limit_behind_the_opening_fills_as_maker() -> None:
     venue = await waiting(BUY, "1001")
     assert opens(venue, 1_005.0, 1) == []
     assert fill_of(trades(venue, 1_000.0, 1_006.0, 1_005.0, 1)).maker

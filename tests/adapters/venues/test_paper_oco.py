@@ -43,7 +43,7 @@ async def test_opening_beyond_the_stop_fills_at_the_opening() -> None:
     assert not fill.maker
 
 
-async def test_neither_side_meets_the_range_before_it_was_sent() -> None:
+async def test_oco_ignores_the_range_before_it_was_sent() -> None:
     venue = await guarded(at=T0 + 30_000)
     assert trades(venue, 900.0, 1_100.0, 1_000.0) == []
     opens(venue, 1_000.0, 1)

@@ -3,11 +3,11 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.domain.orders import Canceled, Filled, OrderRef, Purpose, VenueReport
+from ocw_mcp.domain.orders import Canceled, Filled, OrderRef, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.time import MINUTE
 from tests.adapters.venues.papers import (
     BUY,
@@ -110,7 +110,7 @@ async def test_limit_takes_a_share_of_each_candle_through_it() -> None:
     assert venue.orders == []
 
 
-async def test_rest_of_a_limit_can_be_cancelled() -> None:
+async def test_rest_of_a_partly_filled_limit_can_be_cancelled() -> None:
     venue = venue_with()
     opens(venue, 1_000.0)
     await send(venue, cleared_order(BUY, "2.5", limit="990"))
@@ -132,6 +132,7 @@ async def test_unaffordable_rest_is_cancelled_and_not_rejected() -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@example(D("1.001"), [(0.0, 900.0)] * 7, None)
 @given(
     st.decimals("0.01", "30", places=3),
     st.lists(st.tuples(st.floats(0, 100), st.floats(900, 1_100)), min_size=1, max_size=12),
@@ -143,8 +144,8 @@ async def test_fills_stay_within_order_share_and_limit(
     venue = venue_with(wallet=10**6)
     minute(venue, 0, 10.0)
     cleared = cleared_order(BUY, str(quantity), limit=limit)
-    await send(venue, cleared)
-    volume, total, last_price = 10.0, D(0), D(0)
+    (answer,) = await send(venue, cleared)
+    volume, total, ended = 10.0, D(0), isinstance(answer, Rejected)
     for number, (next_volume, price) in enumerate(minutes, 1):
         reports = opens(venue, round(price, 2), number)
         assert sum(amounts(reports), D(0)) <= D(repr(volume)) / 10
@@ -153,8 +154,8 @@ async def test_fills_stay_within_order_share_and_limit(
         for report in (*reports, *inside):
             if isinstance(report, Filled):
                 total += report.quantity
-                last_price = report.price
                 assert limit is None or report.price <= D(limit)
+            ended = ended or isinstance(report, Canceled | Rejected)
         volume = next_volume
     assert total <= cleared.order.quantity
-    assert (total == cleared.order.quantity) == (not venue.orders) or last_price == 0
+    assert (total == cleared.order.quantity or ended) == (not venue.orders)

@@ -236,7 +236,7 @@ async def test_stop_off_the_tick_is_rejected(stage: Stage) -> None:
     assert answer.code == ("-1013" if stage.product is Product.SPOT else "-4014")
 
 
-async def test_reduction_is_never_too_small(stage: Stage) -> None:
+async def test_reduction_below_the_smallest_notional_is_accepted(stage: Stage) -> None:
     await hold(stage)
     least = stage.venue.instrument(ETH, 1_000.0).min_quantity
     assert isinstance(await send(stage, SELL, str(max(least, D("0.001"))), Purpose.EXIT), Accepted)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ocw_mcp.adapters.control.commands import CommandFiles
-from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.app.cli import operate
 from tests.adapters.store.books import open_book, tell
 from tests.support.shell import Ocw

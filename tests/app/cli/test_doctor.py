@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ocw_mcp.adapters.control import commands, passphrase
-from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import KEYS
 from ocw_mcp.app.views import checks

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from tests.adapters.store.books import STORY, alter, filled, intended, open_book, refused, tell

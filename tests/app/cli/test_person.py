@@ -15,8 +15,8 @@ import pytest
 
 from ocw_mcp.adapters.control import passphrase
 from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app import cli
 from ocw_mcp.domain.state import Fall, Mode
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN

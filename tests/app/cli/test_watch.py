@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from ocw_mcp.adapters.store.lock import StateLock
+from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.app.cli.watch import watch
 from ocw_mcp.domain.errors import BookError
 from tests.adapters.store.books import STORY, open_book, tell

@@ -13,7 +13,7 @@ from tests.support.wakes import reason, wake
 
 
 def timed(gate: Gate, minutes: Sequence[int]) -> list[int]:
-    """The minutes after T0 at which the gate wakes, of those at which candles close."""
+    """Return the minutes after T0 at which the gate wakes, given the minutes at which candles close."""
     woken = []
     for minute in minutes:
         at = T0 + minute * MINUTE
@@ -24,24 +24,24 @@ def timed(gate: Gate, minutes: Sequence[int]) -> list[int]:
     return woken
 
 
-def test_every_wakes_at_its_multiples_and_at_nothing_else() -> None:
+def test_policy_every_wakes_at_multiples_of_its_span_only() -> None:
     gate = gate_of(every="15m", cooldown_s=3_600)
     gate.raise_reason(BTC, reason("score:0.60 momentum reversal"))
     assert timed(gate, range(1, 61)) == [15, 30, 45, 60]
 
 
-def test_every_wakes_at_the_first_close_after_a_hole() -> None:
+def test_fixed_wake_comes_at_the_first_close_after_a_gap() -> None:
     assert timed(gate_of(every="15m"), [1, 14, 31, 44, 45, 46, 123, 134, 135]) == [31, 45, 123, 135]
 
 
-def test_a_decision_does_not_move_fixed_wakes() -> None:
+def test_decision_does_not_move_fixed_wakes() -> None:
     gate = gate_of(every="15m")
     assert timed(gate, [1, 15]) == [15]
     gate.set_timer(T0 + 15 * MINUTE, 60)
     assert timed(gate, range(16, 46)) == [30, 45]
 
 
-def test_a_wake_condition_wakes_between_fixed_times() -> None:
+def test_wake_condition_wakes_between_fixed_times() -> None:
     gate = gate_of(every="15m")
     condition = WakeCondition(BTC, "price", "gt", 101)
     assert gate.set_conditions((condition,), "strategy", T0, lambda symbol, metric: 100.0) == []
@@ -58,7 +58,7 @@ def test_fixed_wakes_go_on_after_a_restart() -> None:
     assert timed(again, range(20, 31)) == [30]
 
 
-def test_outliers_are_measured_on_while_wakes_are_fixed() -> None:
+def test_outlier_statistics_continue_while_wakes_are_fixed() -> None:
     gate, usual = gate_of(every="15m"), gate_of()
     for minute in range(1, 30):
         for each in (gate, usual):
@@ -68,6 +68,6 @@ def test_outliers_are_measured_on_while_wakes_are_fixed() -> None:
 
 
 @pytest.mark.parametrize("every", ["15", "0m", "soon"])
-def test_a_fixed_time_that_is_no_span_is_refused(every: str) -> None:
+def test_policy_every_that_is_no_span_is_refused(every: str) -> None:
     with pytest.raises(ValueError, match="is not a span of time"):
         with_policy(every=every)

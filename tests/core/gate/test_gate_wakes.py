@@ -1,4 +1,4 @@
-"""The gate: which reasons wake, which wait, and that none is lost."""
+"""The gate: the reasons that wake at once, the reasons that wait, and that no reason is lost."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -53,7 +53,7 @@ def test_a_base_candle_longer_than_the_timeframe_wakes(interval: int, name: str)
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
-def test_any_symbol_can_wake_and_one_wake_carries_them_all(symbol: str) -> None:
+def test_one_wake_has_the_reasons_of_all_symbols(symbol: str) -> None:
     gate = gate_of()
     for each in SYMBOLS:
         look(gate, each, *([4 * HOUR] if each == symbol else []))
@@ -77,7 +77,7 @@ def test_an_outlier_in_any_symbol_wakes(symbol: str) -> None:
     assert texts(reason)[0].startswith("outlier:1m z=+")
 
 
-def test_reasons_of_the_cooldown_wake_right_after_it() -> None:
+def test_reasons_in_the_cooldown_wake_right_after_it() -> None:
     gate = gate_of()
     look(gate, BTC, 4 * HOUR)
     assert gate.wake(T0, busy=False)
@@ -90,7 +90,7 @@ def test_reasons_of_the_cooldown_wake_right_after_it() -> None:
     assert gate.counters.skips == {"cooldown": 1, "warming": 2}
 
 
-def test_reasons_wait_while_a_decision_is_under_way_however_long() -> None:
+def test_reasons_wait_until_an_open_decision_ends() -> None:
     gate = gate_of(cooldown_s=0)
     look(gate, BTC, 4 * HOUR)
     assert gate.wake(T0, busy=True) == ()
@@ -151,7 +151,7 @@ def test_the_timer_stays_inside_the_bounds_of_the_policy(wished: int | None, aft
     assert gate.wake(T0 + after_s * SECOND, busy=False) == (wake(None, "timer"),)
 
 
-def test_a_wake_for_another_reason_puts_the_timer_off() -> None:
+def test_wake_for_another_reason_restarts_the_timer() -> None:
     gate = gate_of()
     gate.set_timer(T0, 600)
     look(gate, BTC, 4 * HOUR)
@@ -195,7 +195,7 @@ def test_every_evaluation_is_counted_once_with_its_reason() -> None:
 
 
 class Moment(NamedTuple):
-    """What happens at one moment: time since the last one, symbols looked at with timeframes and prices, and more."""
+    """One evaluation: the time since the previous one, the symbols with their timeframes and prices, and more."""
 
     after_s: int
     looks: dict[str, tuple[tuple[int, ...], bool, float]]
@@ -227,7 +227,7 @@ many = settings(deadline=None, max_examples=120, suppress_health_check=[HealthCh
 def play(
     gate: Gate, moments: Sequence[Moment], after: Callable[[Gate, int], Gate] = lambda gate, _: gate
 ) -> list[tuple[SymbolWake, ...]]:
-    """Live through the moments; `after` may exchange the gate between two of them."""
+    """Evaluate the moments in order; `after` may replace the gate between two of them."""
     at, told = T0, []
     for index, moment in enumerate(moments):
         at += moment.after_s * SECOND
@@ -243,7 +243,7 @@ def play(
 @many
 @given(MOMENTS)
 def test_the_next_possible_wake_has_every_reason_in_order(moments: list[Moment]) -> None:
-    """A model without outliers: what is wanted from a gate, with lists in place of its state."""
+    """Compare the gate with a model without outliers that keeps lists in place of a state."""
     gate = gate_of(outlier_z=1e9)
     flat = [
         Moment(each.after_s, {name: (*look[:2], 100.0) for name, look in each.looks.items()}, each.busy, each.timer)

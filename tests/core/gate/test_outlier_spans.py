@@ -19,11 +19,11 @@ SYMBOL = "BTCUSDT"
 CANDLES = 15
 WINDOW = 50
 WARM = CANDLES * WINDOW + CANDLES
-"""Closes after which there are returns enough."""
+"""The number of closes after which the window of returns is full."""
 
 
 def span(candles: int = CANDLES, window: int = WINDOW) -> ReturnSpan:
-    return ReturnSpan(candles, window, outlier_z=2.5, escalation_z=6.0)
+    return ReturnSpan(candles, outlier_z=2.5, window=window, escalation_z=6.0)
 
 
 def told(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int, float]:
@@ -36,12 +36,12 @@ def told(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int, 
 
 
 def calm(count: int) -> list[float]:
-    """Closes of which no fifteen candles move far."""
+    """Return closes that move little over any fifteen candles."""
     return [1_000 * (1 + 0.001 * (-1) ** (place // CANDLES) + 0.0001 * (place % 7)) for place in range(count)]
 
 
 def by_hand(closes: list[float]) -> float:
-    """The return that ends with the last close, against the fifty side by side that were over when it began."""
+    """Return the z-score of the last return among the fifty adjacent returns that ended before it began."""
     last = len(closes) - 1
     over = (last - CANDLES) // CANDLES
     places = range((over - WINDOW) * CANDLES, over * CANDLES + 1, CANDLES)
@@ -76,7 +76,7 @@ def test_a_move_over_several_candles_is_reported_before_its_end() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000))
-def test_z_is_the_textbooks_over_returns_without_shared_candles(seed: int) -> None:
+def test_z_score_is_computed_over_adjacent_returns(seed: int) -> None:
     closes = walk(WARM + 60, seed)
     for place, z in told(closes).items():
         assert z == pytest.approx(by_hand(closes[: place + 1]), rel=1e-6)
@@ -96,7 +96,7 @@ def test_a_move_is_reported_once_more_when_it_escalates() -> None:
     assert abs(found[WARM]) < 6 <= abs(found[WARM + 2])
 
 
-def test_a_move_without_a_shared_candle_is_reported() -> None:
+def test_move_that_shares_no_candle_is_reported_again() -> None:
     closes = calm(WARM)
     up = closes[-1] * 1.05
     closes += [up] * CANDLES + [up * 1.05]
@@ -165,7 +165,7 @@ def unread(symbol: str, metric: str) -> Reading:
     raise AssertionError("nothing is read without a condition")
 
 
-def test_a_minute_wakes_by_itself_only_when_it_escalates() -> None:
+def test_one_minute_return_wakes_only_as_an_escalation() -> None:
     closes = walk(WARM + 30, 1)
     # Back against the last quarter of an hour, so that this is no outlier over fifteen minutes.
     back = math.copysign(0.001, closes[-CANDLES] - closes[-1])
@@ -181,5 +181,5 @@ def test_outliers_do_not_depend_on_the_candle_length(interval: int, lengths: set
     assert set(gate(interval).state().spans[SYMBOL]) == lengths
 
 
-def test_candles_longer_than_the_span_are_measured_themselves() -> None:
+def test_span_shorter_than_a_candle_becomes_one_candle() -> None:
     assert set(gate(60 * MINUTE).state().spans[SYMBOL]) == {"1h"}

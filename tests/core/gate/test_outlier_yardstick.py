@@ -1,4 +1,4 @@
-"""The outlier layer: a return is held against those before it and never against itself."""
+"""The outlier layer: a return is compared with the returns before it, and never with itself."""
 
 import math
 import statistics
@@ -36,7 +36,7 @@ def unread(symbol: str, metric: str) -> Reading:
 
 
 def woken(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int, str]:
-    """Which of the closes woke, and with what; `holes` are the places before which candles are missing."""
+    """Return the wake reason of each close that wakes, by its place; candles are missing before the `holes`."""
     gate = Gate(POLICY, MINUTE, (SYMBOL,))
     told = {}
     for place, close in enumerate(closes):
@@ -50,12 +50,12 @@ def woken(closes: list[float], holes: frozenset[int] = frozenset()) -> dict[int,
 
 
 def calm(count: int) -> list[float]:
-    """Closes whose returns alternate a little, none of them far off the others."""
+    """Return closes whose returns alternate a little, without an outlier."""
     return [1000 * (1 + 0.001 * (-1) ** place + 0.0001 * (place % 7)) for place in range(count)]
 
 
 def z_by_hand(closes: list[float]) -> float:
-    """The last return against the fifty before it."""
+    """Return the z-score of the last return among the fifty before it."""
     returns = [math.log(later / earlier) for earlier, later in pairwise(closes)]
     before = returns[-1 - WINDOW : -1]
     assert len(before) == WINDOW
@@ -68,7 +68,7 @@ def test_a_jump_after_a_calm_window_wakes_with_its_z_score(jump: float) -> None:
     assert woken(closes) == {60: f"outlier:1m z={z_by_hand(closes):+.2f}"}
 
 
-def test_a_yardstick_that_held_the_tested_value_would_have_slept() -> None:
+def test_tested_return_is_no_part_of_its_yardstick() -> None:
     closes = [*calm(60), calm(60)[-1] * 1.0052]
     returns = [math.log(later / earlier) for earlier, later in pairwise(closes)]
     with_itself = (returns[-1] - statistics.mean(returns[-WINDOW:])) / statistics.stdev(returns[-WINDOW:])
@@ -83,7 +83,7 @@ def test_the_jump_becomes_part_of_the_yardstick_for_the_next_one() -> None:
     assert abs(z_by_hand(closes)) < 2.5
 
 
-def test_fifty_returns_are_needed_before_anything_is_an_outlier() -> None:
+def test_no_outlier_is_found_before_fifty_returns() -> None:
     assert woken([*calm(50), 5000.0]) == {}
     assert list(woken([*calm(51), 5000.0])) == [51]
 
@@ -107,7 +107,7 @@ def test_a_flat_market_that_stays_flat_is_quiet() -> None:
     assert woken([100.0] * 200) == {}
 
 
-def test_a_return_over_a_hole_can_wake_and_is_not_measured_by() -> None:
+def test_return_over_a_gap_wakes_but_is_not_in_the_yardstick() -> None:
     closes = [*calm(60), calm(60)[-1] * 1.05]
     smaller = [*closes, closes[-1] * 1.012]
     assert list(woken(smaller, frozenset({60}))) == [60, 61]
@@ -119,7 +119,7 @@ def test_a_return_over_a_hole_can_wake_and_is_not_measured_by() -> None:
     st.lists(st.floats(-0.2, 0.2), min_size=11, max_size=60),
     st.floats(-0.5, 0.5),
 )
-def test_z_is_that_of_the_textbook_over_the_last_window(returns: list[float], tested: float) -> None:
+def test_z_score_is_that_of_the_last_window(returns: list[float], tested: float) -> None:
     yardstick = Yardstick(10)
     for value in returns:
         yardstick.take(value)
@@ -133,7 +133,7 @@ def test_z_is_that_of_the_textbook_over_the_last_window(returns: list[float], te
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(-0.2, 0.2), min_size=10, max_size=80), st.floats(-0.5, 0.5))
-def test_a_window_measures_the_same_after_any_history(returns: list[float], tested: float) -> None:
+def test_yardstick_depends_only_on_its_window(returns: list[float], tested: float) -> None:
     walked, restored = Yardstick(10), Yardstick(10)
     for value in returns:
         walked.take(value)

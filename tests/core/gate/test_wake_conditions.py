@@ -1,10 +1,9 @@
-"""The agent's own wake conditions."""
+"""The wake conditions that the agent sets."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.core.gate.conditions import AT_MOST, Conditions
-from ocw_mcp.core.gate.gate import Gate
+from ocw_mcp.core.gate.gate import AT_MOST, Conditions, Gate
 from ocw_mcp.domain.decision import Comparison, WakeCondition
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -29,7 +28,7 @@ POLICY = GatePolicy(
 
 
 class Board:
-    """Readings that a test writes up."""
+    """Readings that a test sets."""
 
     def __init__(self, **values: float) -> None:
         self.values: dict[str, float] = {"price": 100.0} | values
@@ -45,7 +44,7 @@ def condition(
 
 
 def fired(wished: WakeCondition, prices: list[float], start: float = 100.0) -> list[int]:
-    """At which of the prices the condition fires."""
+    """Return the places of the prices at which the condition fires."""
     board, conditions = Board(price=start), Conditions(3_600)
     assert conditions.replace((wished,), BY, 0, board.read) == []
     places = []
@@ -134,7 +133,7 @@ def test_a_crossing_in_the_cooldown_wakes_after_it() -> None:
     assert look(restarted, 9, 50.0) == ()
 
 
-def test_an_outlier_far_beyond_the_others_breaks_a_cooldown() -> None:
+def test_escalated_outlier_ends_a_cooldown() -> None:
     policy = GatePolicy.model_validate(
         POLICY.model_dump() | {"outlier_z": 3.0, "escalation_z": 20.0, "cooldown_s": 3_600}
     )

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ocw_mcp.core.market.correlation import RETURNS, correlation
+from ocw_mcp.core.market.formulas import RETURNS, correlation
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.core.market.series import CandleSeries
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE

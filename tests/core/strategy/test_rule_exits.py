@@ -2,7 +2,7 @@
 
 import pytest
 
-from ocw_mcp.core.strategy.exits import exit_reason
+from ocw_mcp.core.strategy.decide import exit_reason
 from ocw_mcp.core.strategy.signals import read_signals
 from ocw_mcp.domain.snapshot import IndicatorValues, PositionView
 from tests.support.views import FALLING, FLAT, POLICIES, RISING, D, holding, view

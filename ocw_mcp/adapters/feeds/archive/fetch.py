@@ -5,9 +5,8 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import NoReturn, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import httpx2
 import msgspec
@@ -19,13 +18,12 @@ from ocw_mcp.domain.errors import FetchError
 from ocw_mcp.domain.text import printable
 
 ARCHIVE = "https://data.binance.vision"
-"""The exchange's public archive."""
 ATTEMPTS = 5
-"""Attempts per file; each continues after the bytes of the one before."""
+"""The number of attempts per file; an attempt continues after the bytes of the previous one."""
 PAUSE_S = 0.5
-"""Before the second attempt; doubled before each further one."""
+"""The pause before the second attempt; it doubles before each further attempt."""
 REDIRECTS = 5
-"""Requests for one file, the first included."""
+"""The largest number of requests for a file that is redirected, the first request included."""
 LONGEST_PAUSE_S = 60.0
 """The longest pause, even if the server requests a longer one."""
 
@@ -37,14 +35,6 @@ _BUSY = {408, 425, 429}
 
 class UnsoundFileError(FetchError):
     """One file that cannot be kept even after retries; other files can still be fetched."""
-
-
-class FetchOutcome(StrEnum):
-    """The outcome for one file."""
-
-    NEW = "downloaded"
-    KEPT = "already there"
-    ABSENT = "not published"
 
 
 class FetchProgress(Protocol):
@@ -75,7 +65,7 @@ class Fetched(msgspec.Struct):
 
     @property
     def fault(self) -> FetchError | None:
-        """The first of these faults, with the number of others."""
+        """The fault of the first file that was not kept, with the number of other such files."""
         if not self.unsound:
             return None
         more = len(self.unsound) - 1
@@ -97,14 +87,11 @@ def fetch(
     wrong checksum or size is not kept, and the others are still fetched. `done` gets the outcomes. Raises FetchError
     after that, or at the first file that cannot be fetched; all files before it are kept.
     """
-    fetched = Fetched()
-    downloader = Downloader(base, directory, wait, progress.size, limit_of)
-    try:
+    downloads = _Downloads(base, directory, progress, wait, limit_of)
+    with downloads.client:
         for planned in plan:
-            _fetch_one(planned, downloader, progress, fetched)
-    finally:
-        fetched.bytes = downloader.fetched_bytes
-        downloader.close()
+            downloads.take(planned)
+    fetched = downloads.fetched
     if done is not None:
         done(fetched)
     if fetched.fault is not None:
@@ -112,51 +99,26 @@ def fetch(
     return fetched
 
 
-def _fetch_one(planned: PlannedFile, downloader: "Downloader", progress: FetchProgress, fetched: Fetched) -> None:
-    progress.file(planned.path)
-    # A month that was fetched day by day is requested as a month again only if a day of it is missing.
-    by_days = bool(planned.instead) and all(downloader.is_here(each.path) for each in planned.instead)
-    try:
-        outcome = FetchOutcome.ABSENT if by_days else downloader.get(planned.path)
-    except UnsoundFileError as fault:
-        fetched.unsound.append(str(fault))
-        progress.finished(0)
-        return
-    if outcome is FetchOutcome.ABSENT and planned.instead:
-        progress.finished(len(planned.instead))
-        for each in planned.instead:
-            _fetch_one(each, downloader, progress, fetched)
-        return
-    if outcome is FetchOutcome.ABSENT:
-        fetched.absent.append(planned.path.rpartition("/")[2])
-    elif outcome is FetchOutcome.KEPT:
-        fetched.kept += 1
-    else:
-        fetched.downloaded += 1
-    progress.finished(0)
-
-
-class Downloader:
-    """Downloads files of the archive to the same paths under a directory."""
+class _Downloads:
+    """Downloads files of the archive to the same paths under a directory, and counts the outcomes in `fetched`."""
 
     def __init__(
         self,
         base: str,
         directory: Path,
+        progress: FetchProgress,
         wait: Callable[[float], None],
-        on_bytes: Callable[[int, int | None], None],
         limit_of: Callable[[str], SizeLimit],
     ) -> None:
-        """`wait` pauses for seconds. `on_bytes` gets the bytes of a file that are here, and its size if known."""
         self._limit_of = limit_of
         self._base = base.rstrip("/")
         self._directory = directory
+        self._progress = progress
         self._wait = wait
-        self._on_bytes = on_bytes
-        self.fetched_bytes = 0
+        self.fetched = Fetched()
         try:
             # A body that is compressed for transfer has another length than the file, so it could not be resumed.
-            self._client = httpx2.Client(
+            self.client = httpx2.Client(
                 timeout=30.0, follow_redirects=False, headers={"Accept-Encoding": "identity", "User-Agent": "ocw"}
             )
             address = httpx2.URL(self._base)
@@ -165,24 +127,40 @@ class Downloader:
         except (httpx2.InvalidURL, ValueError):
             raise FetchError(f"--url is {base!r}; expected an address such as https://host; correct it") from None
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+    def take(self, planned: PlannedFile) -> None:
+        """Fetch a planned file, or the files that replace it. Raises FetchError if no other file could be fetched."""
+        self._progress.file(planned.path)
+        more = 0
+        try:
+            # A month that was fetched day by day is requested as a month again only if a day of it is missing.
+            by_days = bool(planned.instead) and all(self._is_here(each.path) for each in planned.instead)
+            if by_days or not self._complete(planned.path):
+                more = len(planned.instead)
+                if not more:
+                    self.fetched.absent.append(planned.path.rpartition("/")[2])
+        except UnsoundFileError as fault:
+            self.fetched.unsound.append(str(fault))
+        except OSError as error:
+            why = os.strerror(error.errno).lower() if error.errno else str(error)
+            raise FetchError(
+                f"{printable(planned.path.rpartition('/')[2])} cannot be kept: {why}; expected a directory that can be "
+                "written to; choose another with --to"
+            ) from None
+        self._progress.finished(more)
+        for each in planned.instead[:more]:
+            self.take(each)
 
-    def is_here(self, path: str) -> bool:
+    def _is_here(self, path: str) -> bool:
         """Return whether a file is complete by the checksum stored beside it; no request is made."""
         target = self._directory / path
-        with _disk(target):
-            stored = _beside(target, CHECKSUM)
-            return target.is_file() and stored.is_file() and sha256(target) == parse_digest(stored.read_bytes())
+        stored = _beside(target, CHECKSUM)
+        return target.is_file() and stored.is_file() and sha256(target) == parse_digest(stored.read_bytes())
 
-    def get(self, path: str) -> FetchOutcome:
-        """Make a file complete on disk.
-
-        Raises UnsoundFileError for a file that cannot be kept, FetchError if no other file could be fetched either.
-        """
-        if self.is_here(path):
-            return FetchOutcome.KEPT
+    def _complete(self, path: str) -> bool:
+        """Make a file complete on disk; return False if it is not published. Raises UnsoundFileError, FetchError."""
+        if self._is_here(path):
+            self.fetched.kept += 1
+            return True
         target = self._directory / path
         checksum = self._retrying(path + CHECKSUM, self._text)
         if checksum is None:
@@ -191,41 +169,36 @@ class Downloader:
                     f"{target.name} is published without its CHECKSUM; expected one beside it; it was not kept, "
                     "try again later"
                 )
-            return FetchOutcome.ABSENT
+            return False
         expected = parse_digest(checksum)
         if expected is None:
             raise UnsoundFileError(
                 f"the checksum of {target.name} is not a SHA-256; expected 64 hex digits; try again later or another "
                 "--url"
             )
-        with _disk(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            here = target.is_file() and sha256(target) == expected
+        target.parent.mkdir(parents=True, exist_ok=True)
+        here = target.is_file() and sha256(target) == expected
         if not here and not self._download(path, target, expected):
-            return FetchOutcome.ABSENT
-        with _disk(target):
-            beside = _beside(target, CHECKSUM)
-            part = _beside(beside, PART)
-            part.write_bytes(checksum)
-            part.replace(beside)
-        return FetchOutcome.KEPT if here else FetchOutcome.NEW
+            return False
+        beside = _beside(target, CHECKSUM)
+        part = _beside(beside, PART)
+        part.write_bytes(checksum)
+        part.replace(beside)
+        self.fetched.kept += here
+        self.fetched.downloaded += not here
+        return True
 
     def _download(self, path: str, target: Path, expected: str) -> bool:
         """Download until the checksum matches; return False if there is no such file."""
         part = _beside(target, PART)
-        for fresh in (False, True):
-            if fresh:
-                with _disk(part):
-                    part.unlink(missing_ok=True)  # it began as another version, or was damaged
+        for _ in range(2):
             if self._retrying(path, lambda url: self._append(url, part)) is None:
                 return False
-            with _disk(target):
-                if sha256(part) == expected:
-                    self._require_unpacked_size(path, part)
-                    part.replace(target)
-                    return True
-        with _disk(part):
-            part.unlink(missing_ok=True)
+            if sha256(part) == expected:
+                self._require_unpacked_size(path, part)
+                part.replace(target)
+                return True
+            part.unlink()  # it began as another version, or was damaged
         raise UnsoundFileError(
             f"{target.name} does not have its checksum, twice; expected {expected[:12]}…; nothing was kept of it; "
             "try again later"
@@ -248,8 +221,8 @@ class Downloader:
                 "it was not kept"
             )
 
-    def _retrying(self, path: str, ask: Callable[[str], T | None]) -> T | None:
-        """Repeat a request until it is answered; None is 404. Raises FetchError after the last attempt."""
+    def _retrying(self, path: str, ask: Callable[[str], T]) -> T | None:
+        """Repeat a request until the server answers; return None for 404. Raises FetchError after the last attempt."""
         why, name = "", path.rpartition("/")[2]
         for attempt in range(ATTEMPTS):
             requested_pause = 0.0
@@ -257,6 +230,8 @@ class Downloader:
                 return ask(f"{self._base}/data/{path}")
             except httpx2.HTTPStatusError as error:
                 status = error.response.status_code
+                if status == httpx2.codes.NOT_FOUND:
+                    return None
                 why = f"the server answered {status}"
                 if status < 500 and status not in _BUSY:
                     break
@@ -272,20 +247,13 @@ class Downloader:
         )
 
     @contextmanager
-    def _open(self, url: str, begin: int = 0) -> Iterator[httpx2.Response | None]:
-        """Request a file from byte `begin` on; yield None for 404.
-
-        Redirects within the same host are followed. Raises FetchError for another host, HTTPStatusError for another
-        failure, except 416 for a range.
-        """
+    def _open(self, url: str, begin: int = 0) -> Iterator[httpx2.Response]:
+        """Request a file from byte `begin` on. Raises FetchError for a redirect to another host, HTTPStatusError."""
         address, name = httpx2.URL(url), printable(url.rpartition("/")[2])
         headers = {"Range": f"bytes={begin}-"} if begin else {}
         for _ in range(REDIRECTS):
-            with self._client.stream("GET", address, headers=headers) as response:
+            with self.client.stream("GET", address, headers=headers) as response:
                 if not response.has_redirect_location:
-                    if response.status_code == httpx2.codes.NOT_FOUND:
-                        yield None
-                        return
                     if not (begin and response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE):
                         response.raise_for_status()
                     yield response
@@ -303,15 +271,12 @@ class Downloader:
             address = there
         raise FetchError(f"{name} is redirected without end; expected a file; try again later or another --url")
 
-    def _exists(self, url: str) -> bool | None:
-        """Return True if there is such a file, else None."""
-        with self._open(url) as response:
-            return None if response is None else True
+    def _exists(self, url: str) -> bool:
+        with self._open(url):
+            return True
 
-    def _text(self, url: str) -> bytes | None:
+    def _text(self, url: str) -> bytes:
         with self._open(url) as response:
-            if response is None:
-                return None
             text = b""
             # Raw chunks: a checksum is never compressed, and a few bytes could unpack to many.
             for chunk in response.iter_raw():
@@ -320,44 +285,39 @@ class Downloader:
                     break
             return text
 
-    def _append(self, url: str, part: Path) -> bool | None:
-        """Add the missing rest to a part; return True once the server has sent all of it, None for 404."""
-        with _disk(part):
-            have = part.stat().st_size if part.exists() else 0
+    def _append(self, url: str, part: Path) -> bool:
+        """Add the missing rest to a part; return True once the server has sent all of it."""
+        have = part.stat().st_size if part.exists() else 0
         with self._open(url, have) as response:
-            if response is None:
-                return None
             if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
                 return True  # nothing is missing; the checksum shows whether the part is the file
             partial = response.status_code == httpx2.codes.PARTIAL_CONTENT
             range_start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
             continues = partial and range_start is not None and int(range_start[1]) == have
             if partial and not continues:
-                with _disk(part):
-                    part.unlink(missing_ok=True)
+                part.unlink(missing_ok=True)
                 raise httpx2.RemoteProtocolError("the server sent another range than was requested")
             done = have if continues else 0  # a server without ranges sends the whole file
             length = response.headers.get("Content-Length", "")
             total = done + int(length) if length.isdecimal() else None
             most = self._limit_of(url).packed
-            if total is not None and total > most:
-                self._refuse_size(part, total, most)
-            with _disk(part), part.open("ab" if continues else "wb") as stream:
+            size = total or 0
+            with part.open("ab" if continues else "wb") as stream:
                 # Chunks as they come: collecting larger ones would lose bytes when the connection breaks.
-                for chunk in response.iter_raw():
+                chunks = response.iter_raw()
+                while size <= most and (chunk := next(chunks, None)) is not None:
                     stream.write(chunk)
                     done += len(chunk)
-                    self.fetched_bytes += len(chunk)
-                    self._on_bytes(done, total)
-                    if done > most:
-                        self._refuse_size(part, done, most)
+                    size = max(size, done)
+                    self.fetched.bytes += len(chunk)
+                    self._progress.size(done, total)
+            if size > most:
+                part.unlink()
+                raise UnsoundFileError(
+                    f"{part.name.removesuffix(PART)} has {size:,} bytes or more; expected at most {most:,}; nothing "
+                    "was kept of it"
+                )
             return True
-
-    def _refuse_size(self, part: Path, size: int, most: int) -> NoReturn:
-        with _disk(part):
-            part.unlink(missing_ok=True)
-        name = part.name.removesuffix(PART)
-        raise UnsoundFileError(f"{name} has {size:,} bytes or more; expected at most {most:,}; nothing was kept of it")
 
 
 def _beside(path: Path, ending: str) -> Path:
@@ -371,21 +331,6 @@ def _origin(url: httpx2.URL) -> str:
 
 def _same_host(one: httpx2.URL, other: httpx2.URL) -> bool:
     """Return whether a redirect keeps host and port, or only changes http to https at the default ports."""
-    if one.host != other.host:
-        return False
-    if (one.scheme, one.port) == (other.scheme, other.port):
-        return True
-    return (one.scheme, other.scheme) == ("http", "https") and one.port is None and other.port is None
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Turn a failure of the disk into a FetchError of one sentence."""
-    try:
-        yield
-    except OSError as error:
-        why = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise FetchError(
-            f"{printable(path.name)} cannot be kept: {why}; expected a directory that can be written to; "
-            "choose another with --to"
-        ) from None
+    same = (one.scheme, one.port) == (other.scheme, other.port)
+    secured = (one.scheme, one.port, other.scheme, other.port) == ("http", None, "https", None)
+    return one.host == other.host and (same or secured)

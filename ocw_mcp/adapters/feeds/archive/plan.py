@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from calendar import monthrange
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import Final
@@ -12,19 +13,14 @@ from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
 
 KLINES, TRADES, METRICS, FUNDING = "klines", "aggTrades", "metrics", "fundingRate"
-STREAMS = {
-    Product.UM: (KLINES, METRICS, FUNDING, TRADES),
-    Product.SPOT: (KLINES, TRADES),
-}
-"""The archive's streams of each product."""
+STREAMS = {Product.UM: (KLINES, METRICS, FUNDING, TRADES), Product.SPOT: (KLINES, TRADES)}
 DEFAULT_STREAMS = {Product.UM: (KLINES, METRICS, FUNDING), Product.SPOT: (KLINES,)}
-"""The streams that are fetched by default. Trades are a hundred times larger than the rest, and candles are made of
-them."""
+"""The streams that are fetched by default. Trades are a hundred times larger, and candles are made of them."""
 INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1mo")
 
 _FOLDERS = {Product.UM: "futures/um", Product.SPOT: "spot"}
 _OLDEST = date(2017, 1, 1)
-"""Earlier than the exchange."""
+"""The archive has no files of earlier days."""
 
 
 class SizeLimit(msgspec.Struct, frozen=True):
@@ -48,17 +44,6 @@ def size_limit(path: str) -> SizeLimit:
     return next((cap for stream, cap in SIZE_LIMITS.items() if f"/{stream}/" in path), SIZE_LIMITS[KLINES])
 
 
-class FetchRequest(msgspec.Struct, frozen=True):
-    """One symbol's streams, from the first day to the last, both included."""
-
-    symbol: str
-    first: date
-    last: date
-    product: Product
-    interval: str
-    streams: tuple[str, ...]
-
-
 class PlannedFile(msgspec.Struct, frozen=True):
     """A file of the archive, and the smaller files with the same content in case it was never published."""
 
@@ -67,20 +52,21 @@ class PlannedFile(msgspec.Struct, frozen=True):
     instead: tuple["PlannedFile", ...] = ()
 
 
-def fetch_request(
+def plan_files(
     symbol: str,
     first: str,
     last: str,
     product: Product = Product.UM,
     interval: str = "1m",
     streams: Sequence[str] | None = None,
-) -> FetchRequest:
-    """Return a checked request. Days are `2026-03-09`; `2026-03` is the first day of the month, or its last.
+) -> list[PlannedFile]:
+    """Return the files with a symbol's streams from the first day to the last, both included.
 
-    Raises SettingsError for a request that the archive cannot fulfil.
+    A whole month is one monthly file, with its daily files in case there is none. Days are `2026-03-09`; `2026-03` is
+    the first day of the month, or its last. Raises SettingsError for a request that the archive cannot fulfil.
     """
-    normalised = unicodedata.normalize("NFC", symbol.strip()).upper()
-    if not re.fullmatch(r"[^\W_]{2,40}(?:_[0-9]{6})?", normalised):
+    name = unicodedata.normalize("NFC", symbol.strip()).upper()
+    if not re.fullmatch(r"[^\W_]{2,40}(?:_[0-9]{6})?", name):
         raise SettingsError(f"{symbol!r} is not a symbol; expected one such as ETHUSDT; correct it")
     begin, end = _day(first, last_of_month=False), _day(last, last_of_month=True)
     if begin > end:
@@ -92,8 +78,8 @@ def fetch_request(
         raise SettingsError(f"--interval is {interval!r}; expected one of {', '.join(INTERVALS)}; pick one")
     if canonical == "1s" and product is not Product.SPOT:
         raise SettingsError("--interval is 1s; expected 1m or more, since only spot has seconds; pick another")
-    chosen = tuple(dict.fromkeys(streams)) if streams is not None else DEFAULT_STREAMS[product]
     by_name = {each.lower(): each for each in STREAMS[product]}
+    chosen = dict.fromkeys(streams) if streams is not None else DEFAULT_STREAMS[product]
     for each in chosen:
         if each.lower() not in by_name:
             raise SettingsError(
@@ -101,28 +87,24 @@ def fetch_request(
             )
     if not chosen:
         raise SettingsError(f"--streams is empty; expected some of {','.join(STREAMS[product])}; name one")
-    return FetchRequest(normalised, begin, end, product, canonical, tuple(by_name[each.lower()] for each in chosen))
 
+    def file(stream: str, when: str, folder: str, instead: tuple[PlannedFile, ...] = ()) -> PlannedFile:
+        top = f"{_FOLDERS[product]}/{folder}/{stream}/{name}"
+        if stream == KLINES:
+            return PlannedFile(f"{top}/{canonical}/{name}-{canonical}-{when}.zip", instead)
+        return PlannedFile(f"{top}/{name}-{stream}-{when}.zip", instead)
 
-def plan_files(request: FetchRequest) -> Iterator[PlannedFile]:
-    """Yield the files of a request: a monthly file for a whole month, with its daily files in case there is none."""
-    for stream in request.streams:
-        for month, days in _months(request.first, request.last):
-            daily = tuple(PlannedFile(_path(request, stream, day.isoformat(), "daily")) for day in days)
-            monthly = _path(request, stream, f"{month:%Y-%m}", "monthly")
+    plan: list[PlannedFile] = []
+    for stream in (by_name[each.lower()] for each in chosen):
+        for month, days in _months(begin, end):
+            daily = tuple(file(stream, day.isoformat(), "daily") for day in days)
             if stream == FUNDING:
-                yield PlannedFile(monthly)  # published by month only
+                plan.append(file(stream, f"{month:%Y-%m}", "monthly"))  # published by month only
             elif stream == METRICS or len(days) < _days_in(month):
-                yield from daily  # metrics are published by day only
+                plan += daily  # metrics are published by day only
             else:
-                yield PlannedFile(monthly, daily)
-
-
-def _path(request: FetchRequest, stream: str, when: str, folder: str) -> str:
-    top = f"{_FOLDERS[request.product]}/{folder}/{stream}/{request.symbol}"
-    if stream == KLINES:
-        return f"{top}/{request.interval}/{request.symbol}-{request.interval}-{when}.zip"
-    return f"{top}/{request.symbol}-{stream}-{when}.zip"
+                plan.append(file(stream, f"{month:%Y-%m}", "monthly", daily))
+    return plan
 
 
 def _months(first: date, last: date) -> Iterator[tuple[date, list[date]]]:
@@ -135,8 +117,7 @@ def _months(first: date, last: date) -> Iterator[tuple[date, list[date]]]:
 
 
 def _days_in(month: date) -> int:
-    following = (month + timedelta(days=31)).replace(day=1)
-    return (following - month).days
+    return monthrange(month.year, month.month)[1]
 
 
 def _day(text: str, *, last_of_month: bool) -> date:

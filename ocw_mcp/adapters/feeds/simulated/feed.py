@@ -3,9 +3,28 @@
 import hashlib
 import math
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from ocw_mcp.adapters.feeds.simulated.market import MarketDay, SimulatedMarket
-from ocw_mcp.adapters.feeds.simulated.parameters import METRICS_EVERY
+import numpy as np
+
+from ocw_mcp.adapters.feeds.simulated import parameters as p
+from ocw_mcp.adapters.feeds.simulated.candles import (
+    Columns,
+    DerivativesDay,
+    funding_of,
+    metrics_of,
+    simulate_candles,
+    simulate_derivatives,
+)
+from ocw_mcp.adapters.feeds.simulated.paths import (
+    Floats,
+    Memory,
+    PricePath,
+    RegimePath,
+    generator,
+    simulate_path,
+    simulate_regimes,
+)
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metrics, Opening, OrderBook, Product
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, span_name
@@ -22,8 +41,35 @@ WARMUP_DAYS = 11
 SHORTEST, LONGEST = 5 * SECOND, HOUR
 
 
+class SymbolDay(NamedTuple):
+    """One symbol's day."""
+
+    model: p.SymbolModel
+    path: PricePath
+    columns: Columns
+    metrics: list[Metrics]
+    funding: list[Funding]
+
+    def quotes(self, step: int) -> tuple[Floats, Floats, Floats]:
+        """Return best bid, best ask and depth per side as each candle of `step` (ms) closes.
+
+        The close lies between the two, or is the bid when they are one tick apart. The spread is a model and no
+        measurement: it is wider in volatile minutes, on the tick and never below one tick.
+        """
+        model, path = self.model, self.path
+        unit, lots = 10.0**model.decimals, 10.0**model.lot_decimals
+        prices = np.exp(path.level + np.cumsum(path.returns) - path.returns)
+        volatility = np.exp(p.SPREAD_ON_VOLATILITY * path.unusual)
+        spreads = np.maximum(np.round(prices * model.spread * volatility * unit), 1.0)
+        closes = np.arange(1, self.columns.close.size + 1) * step
+        ticks = spreads[(closes - 1) // MINUTE]
+        bids = np.maximum(np.round(self.columns.close * unit) - np.floor(ticks / 2), 1.0)
+        depths = np.round(self.columns.volume * (p.DEPTH * MINUTE / step) * lots) / lots
+        return np.round(bids / unit, model.decimals), np.round((bids + ticks) / unit, model.decimals), depths
+
+
 class SimulatedFeed:
-    """A market without end, or of `days` days. The same seed gives the same frames."""
+    """A market without end, or of `days` days. Prices depend on the seed, but not on other symbols or on the step."""
 
     def __init__(
         self,
@@ -59,7 +105,11 @@ class SimulatedFeed:
         self._seed, self._start, self._days = seed, start, days
         self._genesis = start - OLDEST_DAYS * DAY
         self._first_frame = start - warmup_days * DAY
-        self._market = SimulatedMarket(seed, self.symbols, self._genesis, step)
+        self._models = [p.symbol_model(symbol) for symbol in self.symbols]
+        self._first: tuple[int, dict[str, Memory]] = (0, {})
+        self._latest = self._first
+        """The number of the next day, and the memories at its begin: of the market (named "") and of each symbol."""
+        self._made: tuple[int, list[SymbolDay]] | None = None
 
     @property
     def identity(self) -> MarketIdentity:
@@ -74,22 +124,19 @@ class SimulatedFeed:
                 yield frame
 
     def _frames_from(self, at: int) -> Iterator[Frame]:
-        """Yield all frames from the midnight before `at` (ms) on.
-
-        The frame of that midnight lacks the candles, metrics and funding of the day before.
-        """
+        """Yield all frames from the midnight before `at` (ms) on. The first one lacks the data of the day before it."""
         number = (at - self._genesis) // DAY
         end = None if self._days is None else (self._start - self._genesis) // DAY + self._days
+        has_derivatives = self.product is Product.UM
+        frame_step = math.gcd(self.interval, p.METRICS_EVERY) if has_derivatives else self.interval
         open_candles: tuple[Candle, ...] = ()
         next_books: tuple[OrderBook, ...] = ()
         metrics: dict[int, tuple[Metrics, ...]] = {}
         funding: dict[int, tuple[Funding, ...]] = {}
         while end is None or number < end:
-            day = self._market.day(number)
-            rows = zip(
-                _candles(self.symbols, day, self.interval), _books(self.symbols, day, self.interval), strict=True
-            )
-            for at in range(day.midnight, day.midnight + DAY, self._frame_step):
+            midnight, day = self._genesis + number * DAY, self._day(number)
+            rows = self._rows(day, midnight)
+            for at in range(midnight, midnight + DAY, frame_step):
                 closed: tuple[Candle, ...] = ()
                 opened: tuple[Opening, ...] = ()
                 books: tuple[OrderBook, ...] = ()
@@ -100,43 +147,63 @@ class SimulatedFeed:
                 if opened or at in metrics or at in funding:
                     known = metrics.get(at, ()), funding.get(at, ())
                     yield Frame(at, closed, opened, *known, history=at < self._start, books=books)
-                if at == day.midnight and self.product is Product.UM:
-                    # Rows stamped with the midnight that ends a day belong to that day, so its tables are replaced
-                    # only after the frame of that midnight.
-                    metrics = {row[0].at: row for row in zip(*day.metrics, strict=True)}
-                    funding = {row[0].at: row for row in zip(*day.funding, strict=True)}
+                if at == midnight and has_derivatives:
+                    # Rows of the midnight that ends a day belong to that day, so its tables are replaced only after
+                    # the frame of that midnight.
+                    metrics = {row[0].at: row for row in zip(*(each.metrics for each in day), strict=True)}
+                    funding = {row[0].at: row for row in zip(*(each.funding for each in day), strict=True)}
             number += 1
         if open_candles:
             at = self._genesis + number * DAY
             yield Frame(at, open_candles, (), metrics.get(at, ()), funding.get(at, ()), books=next_books)
 
-    @property
-    def _frame_step(self) -> int:
-        """The time (ms) between possible frames: a candle, or a common divisor of candle and metrics interval."""
-        return self.interval if self.product is Product.SPOT else math.gcd(self.interval, METRICS_EVERY)
+    def _rows(self, day: list[SymbolDay], midnight: int) -> Iterator[tuple[tuple[Candle, ...], tuple[OrderBook, ...]]]:
+        """Return the candles of each time of a day, and the order books as they close; both sides are equally deep."""
+        step, candles, books = self.interval, list[list[Candle]](), list[list[OrderBook]]()
+        times = range(midnight, midnight + DAY, step)
+        for symbol, each in zip(self.symbols, day, strict=True):
+            prices, quotes = _rows_of(each.columns), _rows_of(each.quotes(step))
+            candles.append([Candle(symbol, at, step, *row) for at, row in zip(times, prices, strict=True)])
+            books.append(
+                [
+                    OrderBook(symbol, at + step, bid, ask, depth, depth)
+                    for at, (bid, ask, depth) in zip(times, quotes, strict=True)
+                ]
+            )
+        return zip(zip(*candles, strict=True), zip(*books, strict=True), strict=True)
+
+    def _day(self, number: int) -> list[SymbolDay]:
+        """Return a day of each symbol, counted from genesis. Skipped days cost their outlines: a second for a year."""
+        if self._made is not None and self._made[0] == number:
+            return self._made[1]
+        place, state = self._latest if self._latest[0] <= number else self._first
+        memories = {name: dict(memory) for name, memory in state.items()}
+        for each in range(place, number):
+            self._outline(each, memories)
+        market, outlines = self._outline(number, memories)
+        midnight, days = self._genesis + number * DAY, []
+        for symbol, model, (path, derivatives) in zip(self.symbols, self._models, outlines, strict=True):
+            draw = generator(self._seed, number, f"candles {symbol}")
+            columns, minutes = simulate_candles(draw, model, market, path, self.interval)
+            metrics = metrics_of(symbol, model, derivatives, minutes, midnight)
+            days.append(SymbolDay(model, path, columns, metrics, funding_of(symbol, derivatives, midnight)))
+        self._latest, self._made = (number + 1, memories), (number, days)
+        return days
+
+    def _outline(
+        self, number: int, memories: dict[str, Memory]
+    ) -> tuple[RegimePath, list[tuple[PricePath, DerivativesDay]]]:
+        """Return the cheap part of a day, on which the next day depends. The memories then hold the end of the day."""
+        weekday = (self._genesis // DAY + number + 3) % 7  # 1970 began on a Thursday
+        # The purpose of a generator is part of its seed: another word here would make another market.
+        market = simulate_regimes(generator(self._seed, number, "weather"), weekday, memories.setdefault("", {}))
+        outlines = []
+        for symbol, model in zip(self.symbols, self._models, strict=True):
+            draw, memory = generator(self._seed, number, f"path {symbol}"), memories.setdefault(symbol, {})
+            path = simulate_path(draw, model, market, memory)
+            outlines.append((path, simulate_derivatives(draw, model, path, memory)))
+        return market, outlines
 
 
-def _candles(symbols: tuple[str, ...], day: MarketDay, step: int) -> Iterator[tuple[Candle, ...]]:
-    """Return a day's candles, those of one time together."""
-    times = range(day.midnight, day.midnight + DAY, step)
-    series = [
-        [
-            Candle(symbol, at, step, *row)
-            for at, row in zip(times, zip(*(column.tolist() for column in columns), strict=True), strict=True)
-        ]
-        for symbol, columns in zip(symbols, day.columns, strict=True)
-    ]
-    return iter(zip(*series, strict=True))
-
-
-def _books(symbols: tuple[str, ...], day: MarketDay, step: int) -> Iterator[tuple[OrderBook, ...]]:
-    """Return the order books as a day's candles close, those of one time together; both sides are equally deep."""
-    times = range(day.midnight + step, day.midnight + DAY + step, step)
-    series = [
-        [
-            OrderBook(symbol, at, bid, ask, depth, depth)
-            for at, bid, ask, depth in zip(times, *(column.tolist() for column in day.quotes(place, step)), strict=True)
-        ]
-        for place, symbol in enumerate(symbols)
-    ]
-    return iter(zip(*series, strict=True))
+def _rows_of(columns: tuple[Floats, ...]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(column.tolist() for column in columns), strict=True)

@@ -36,27 +36,22 @@ REGIME_DURATIONS = (10 * DAY, 7 * DAY, 5 * DAY)
 REGIME_TRANSITIONS = ((0.0, 0.9, 0.1), (0.65, 0.0, 0.35), (0.25, 0.75, 0.0))
 """Probability of each next regime when one ends."""
 OWN = 0.3
-"""Share of the symbol's own part in the variance of BURST, FAST and FLICKER: ln|return| of two symbols correlates by
-0.45."""
+"""Share of the symbol in the variance of BURST, FAST and FLICKER: ln|return| of two symbols correlates by 0.45."""
 FLICKER = 0.38
 """Deviation of log activity from one minute to the next, without memory: kurtosis 4 to 8 within an hour."""
 LEVERAGE = -0.3
-"""Correlation of returns with the noise of MEDIUM in the same minute: an hour's return correlates with ln|return| of
-the next hour by -0.02 to -0.04."""
+"""Correlation of a minute's return with the noise of MEDIUM: with ln|return| of the next hour, -0.02 to -0.04."""
 
 JUMPS_PER_DAY = 0.7
 OWN_JUMPS = 0.3
-"""Jumps per day of the whole market, and of each symbol alone. Moves beyond six local deviations come once or twice a
-day; half of them are FLICKER."""
+"""Jumps per day of the market, and of each symbol. Moves beyond 6 local deviations: 1 to 2 a day, half from FLICKER."""
 JUMP_LEAST, JUMP_TAIL, JUMP_MOST = 4.0, 3.0, 30.0
-"""Sizes in local deviations: Pareto distributed from JUMP_LEAST on. Hill's index of minutes is 3 to 4, the median jump
-7."""
+"""Sizes in local deviations, Pareto distributed. Hill's index of minutes is 3 to 4, the median jump 7."""
 JUMP_DOWN = 0.5
 """Share of jumps that go down: 0.36 to 0.49 in minutes, but the falls of crashes are longer."""
 AFTERSHOCK, AFTERSHOCK_HALF_LIFE = 0.6, 7 * MINUTE
 TREMOR, TREMOR_HALF_LIFE = 0.35, 90 * MINUTE
-"""Log volatility that a jump adds, fast and slow: returns are 2.1 times as large right after it, 1.3 times after half
-an hour."""
+"""Log volatility that a jump adds: returns are 2.1 times as large right after it, 1.3 times after half an hour."""
 MEAN_AFTERSHOCK = 0.07
 """Mean log volatility that aftershocks add over eight simulated years; it is subtracted again."""
 
@@ -69,11 +64,9 @@ QUARTER_FACTOR = 1.12
 """Volatility of the first minute of each quarter of an hour over the mean: many programs trade on the clock."""
 
 PRICE_HALF_LIFE = 365 * DAY
-"""Half-life (ms) of the distance from the first price. It is not measured: a market without end must stay within
-bounds."""
+"""Half-life (ms) of the distance from the first price; an assumption that keeps prices within bounds."""
 INNER_DEVIATION = 0.86
-"""Deviation of the path within a minute over that of minutes. Range over |return| is 1.6 to 1.9 and not 2.0, because
-order books are coarser than Brownian motion."""
+"""Deviation within a minute over that of minutes: range over |return| is 1.6 to 1.9; Brownian motion has 2.0."""
 
 VOLUME_ON_VOLATILITY = 1.37
 """Log volume per log volatility, of season and regimes alike (1.3 to 1.5 in regressions)."""
@@ -90,18 +83,15 @@ TAKER_ON_RETURN, TAKER_NOISE = 0.36, 0.62
 """Log odds of a taker buy: per return in local deviations (0.39 to 0.54), and their noise (0.63 to 0.84)."""
 
 SPREAD_ON_VOLATILITY = 0.6
-"""Log spread per log volatility. It is an assumption: the recorded order books last minutes. A spread is at least a
-tick."""
+"""Log spread per log volatility; an assumption, since the recorded order books last minutes."""
 SPREAD = 0.00008
 """Spread over price of a symbol of medium liquidity in usual volatility; an assumption like SPREAD_ON_VOLATILITY."""
 DEPTH = 2.0
-"""Quantity within 0.2 % of the mid price on each side, in volumes of the minute. It is an assumption, and low for large
-symbols. Real order books thin out in volatile minutes; this one does not."""
+"""Quantity within 0.2 % of the mid price on each side, in volumes of the minute; an assumption, low for BTC."""
 
 # Derivatives: five-minute metrics of 26 days of ETH, and one of SOL; slopes against the returns of 5 min to 1 d.
 LONG_MEMORY, SHORT_MEMORY = 3 * DAY, 75 * MINUTE
-"""Half-lives (ms) of two memories of returns. Positions follow the long one minus the short one: they react to a move
-over hours, and hardly within five minutes."""
+"""Half-lives (ms) of two memories of returns. Positions follow their difference: they react to a move over hours."""
 INTEREST_ON_TREND, INTEREST_AT_ONCE = 0.85, 0.12
 """Log open interest per log return, in the end and at once (measured .83 over a day, .12 over 5 min)."""
 LIQUIDATED = 0.35
@@ -122,8 +112,7 @@ RATIO_WIDEST = 1.2
 FUNDING_SCORES = (-2.326, -1.645, -1.282, -0.674, 0.0, 0.253, 0.772, 1.175, 1.282, 1.645, 2.326, 3.5)
 """Scores of a standard normal distribution at 1, 5, 10, 25, 50, 60, 78, 88, 90, 95 and 99 %, and the upper end."""
 FUNDING_BP = (-0.65, -0.19, 0.0, 0.31, 0.84, 1.0, 1.0, 1.0, 1.07, 2.3, 4.9, 10.0)
-"""Funding rates of BTC and ETH at these quantiles over 32 months, in basis points per 8 h. One in three is 1.0, the
-fixed part of the exchange's formula."""
+"""Funding rates of BTC and ETH at these quantiles over 32 months, in basis points per 8 h; one in three is 1.0."""
 FUNDING_BP_LATER = (-2.3, -1.28, -0.88, -0.39, 0.21, 0.43, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0)
 """Funding rates of SOL at these quantiles over seven months; used for all other symbols."""
 FUNDING_LEVEL = MeanReversion(0.80, 15 * DAY)
@@ -145,8 +134,7 @@ class SymbolModel(NamedTuple):
     volatility: float
     """Annual long-run standard deviation of log returns, from hourly candles of 27 months."""
     load: float
-    """Correlation with the market. Two symbols correlate by the product of their loads (0.77, 0.75 and 0.76 at 1 min).
-    """
+    """Correlation with the market; two symbols correlate by the product of their loads (0.75 to 0.77 at 1 min)."""
     turnover: float
     """Quote currency traded in a usual minute."""
     interest: float

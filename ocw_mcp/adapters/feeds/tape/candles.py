@@ -1,25 +1,26 @@
-"""Reads candles from rows: one straight path for good rows, and a sentence for each other one."""
+"""Reads candles from rows, or builds them from aggregate trades for a tape that has trades and no candles."""
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from itertools import islice, pairwise
 from math import inf, isfinite
-from pathlib import Path
+from typing import NamedTuple
 
-from ocw_mcp.adapters.feeds.tape.faults import (
+from ocw_mcp.adapters.feeds.tape.options import (
     EARLIEST,
     LATEST,
     LEAP,
     MICROSECONDS,
-    columns_fault,
-    leap_fault,
+    RowCounts,
+    number_of,
     order_fault,
     refusal,
+    require_columns,
+    require_same_unit,
     shown,
+    time_of,
 )
-from ocw_mcp.adapters.feeds.tape.options import RowCounts
-from ocw_mcp.adapters.feeds.tape.ordering import in_order
-from ocw_mcp.adapters.feeds.tape.reading import Layout, RowBlock, RowFile, blocks, row_blocks
+from ocw_mcp.adapters.feeds.tape.reading import Layout, TapeFile, blocks, in_order, row_blocks
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY, SECOND, iso, span_name
@@ -29,15 +30,40 @@ TAKER = 9
 """The column of the taker buy volume, in rows of 12."""
 _FIELDS = ("open", "high", "low", "close", "volume")
 _PROBE = 100
+_TRADE_COLUMNS = (7, 8)
+"""The columns of futures and of spot. The last one of spot is whether the price was the best."""
+_FIRST = "agg_trade_id"
+_ID_BITS = 44
+"""A key is the time with the id in its low bits: trades of one ms keep their order, and duplicates are adjacent."""
+_WORDS = {"true": True, "false": False}
+_DIGITS = 8
+"""Decimals of a volume: the exchange's quantities have no more, and rounding removes the noise of adding floats."""
+
+
+class _OffGridError(ValueError):
+    """An open time that is valid but no multiple of the grid, as after an outage of the exchange: a frequent fault."""
 
 
 def candle_layout(interval: int) -> Layout:
-    """Return the layout of files with candles of `interval` (ms)."""
-    return Layout(_key, lambda file, counters: _rows(file, counters, interval), leads=True)
+    """Return the layout of files with candles of `interval` (ms); 0 if that is not known."""
+
+    def check(file: TapeFile, cells: list[str], number: int) -> None:
+        try:
+            _checked(cells, len(cells), 1)
+            length = _length(cells)
+        except ValueError:
+            return
+        if 0 < interval < length:
+            raise TapeError(
+                f"{file.name}, line {number}: the candle lasts {span_name(length)}; expected {span_name(interval)} "
+                "as the file's name says; rename the file"
+            )
+
+    return Layout("candles", _key, _header, check, leads=True)
 
 
 def read_candles(
-    files: Sequence[RowFile],
+    files: Sequence[TapeFile],
     symbol: str,
     interval: int,
     after: int | None,
@@ -79,23 +105,30 @@ def read_candles(
             except (ValueError, IndexError):
                 good = False
             if not good:  # this is also the path of the first row, which has no previous price
-                if wrong := _row_fault(cells, width, grid):
-                    counters.leave_out(name, number, wrong, often=_is_off_grid(cells[0], grid))
-                    continue
-                opens_at, (open_, high, low, close, volume) = _open_ms(cells[0]), map(float, cells[1:6])
-                taker = _taker_volume(cells, volume)
-                if past and opens_at <= _open_ms(past[0]):
-                    if opens_at == _open_ms(past[0]) and list(map(float, cells[1:6])) == list(map(float, past[1:6])):
+                try:
+                    opens_at, open_, high, low, close, volume, taker = _checked(cells, width, grid)
+                    if past and opens_at <= (last := _open_ms(past[0])):
+                        if opens_at != last or list(map(float, cells[1:6])) != list(map(float, past[1:6])):
+                            raise ValueError(order_fault(opens_at, last, *place))
                         counters.duplicates += 1
-                    else:
-                        counters.leave_out(name, number, order_fault(opens_at, _open_ms(past[0]), *place))
-                    continue
-                if not past and before is not None and opens_at > before.close_time:
-                    due, previous = before.close_time, before.close
-                if previous and opens_at > due and counters.is_discontinuity(symbol, due, opens_at, previous, open_):
-                    return
-                if wrong := _sequel_fault(opens_at, due, low, high, previous or open_):
-                    counters.leave_out(name, number, wrong)
+                        continue
+                    if not past and before is not None and opens_at > before.close_time:
+                        due, previous = before.close_time, before.close
+                    if (
+                        previous
+                        and opens_at > due
+                        and counters.is_discontinuity(symbol, due, opens_at, previous, open_)
+                    ):
+                        return
+                    if opens_at < due:
+                        raise ValueError(
+                            f"the candle opens at {iso(opens_at)}, before the previous one closes at {iso(due)}; "
+                            "expected no overlap"
+                        )
+                    require_same_unit("low", low, previous or open_)
+                    require_same_unit("high", high, previous or open_)
+                except ValueError as fault:
+                    counters.leave_out(name, number, str(fault), often=isinstance(fault, _OffGridError))
                     continue
             elif opens_at != due and counters.is_discontinuity(symbol, due, opens_at, previous, open_):
                 return
@@ -104,56 +137,46 @@ def read_candles(
                 yield Candle(symbol, opens_at, interval, open_, high, low, close, volume, taker)
 
 
-def looks_like_candles(path: Path, name: str) -> bool:
+def looks_like_candles(file: TapeFile) -> bool:
     """Return whether a file begins like candles. An empty one does, so that it is refused later. Raises TapeError."""
-    with closing(blocks(path, name)) as parts:
+    with closing(blocks(file.path, file.name)) as parts:
         first = next(parts, [""])[0].split(",")
-    return first == [""] or not _header_fault(first) or (len(first) in COLUMNS and len(first[0]) > 11)
+    return first == [""] or _is_header(first) or (len(first) in COLUMNS and len(first[0]) > 11)
 
 
-def candle_length(path: Path, name: str) -> int:
-    """Return how long a file's candles last (ms) by its first rows; 0 if that is unclear.
-
-    Raises TapeError if there are no rows, or if the first is not a candle.
-    """
+def candle_length(file: TapeFile) -> int:
+    """Return the length of a file's candles (ms) by its first rows; 0 if unclear. Raises TapeError without a candle."""
     opens: list[int] = []
     lengths: list[int] = []
-    with closing(_rows(RowFile(path=path, name=name), RowCounts(), 0)) as parts:
-        rows = (
-            (number, width, line)
-            for _, numbers, width, lines in parts
-            for number, line in zip(numbers, lines, strict=True)
-        )
-        for number, width, line in islice(rows, _PROBE):
+    with closing(row_blocks(file, candle_layout(0), RowCounts())) as parts:
+        rows = ((part.width, *row) for part in parts for row in zip(part.numbers, part.lines, strict=True))
+        for width, number, line in islice(rows, _PROBE):
             cells = line.split(",")
-            if wrong := _row_fault(cells, width, SECOND):
+            try:
+                opens.append(_checked(cells, width, SECOND)[0])
+            except ValueError as fault:
                 if opens:
                     break  # read_candles reports it
-                raise refusal(name, number, wrong)
-            opens.append(_open_ms(cells[0]))
+                raise refusal(file.name, number, str(fault)) from None
             lengths.append(_length(cells))
     steps = [later - earlier for earlier, later in pairwise(opens) if later > earlier]
     interval = max(lengths) or min(steps, default=0)
     return interval if 0 < interval <= 7 * DAY and interval % SECOND == 0 else 0
 
 
-def _rows(file: RowFile, counters: RowCounts, interval: int) -> Generator[RowBlock, None, None]:
-    """Yield the rows of a file. Raises TapeError without a row, or if the first lasts longer than `interval` (ms)."""
-    name = file.name
-
-    def check(cells: list[str], number: int) -> None:
-        length = 0 if _row_fault(cells, len(cells), 1) else _length(cells)
-        if interval and length > interval:
-            raise TapeError(
-                f"{name}, line {number}: the candle lasts {span_name(length)}; expected {span_name(interval)} "
-                "as the file's name says; rename the file"
-            )
-
-    return row_blocks(file, counters, _header, "candles", check)
-
-
 def _header(cells: list[str]) -> str | None:
-    return None if cells[0].strip().isdecimal() else _header_fault(cells)
+    if cells[0].strip().isdecimal():
+        return None
+    if _is_header(cells):
+        return ""
+    return (
+        f"{shown(','.join(cells))} is neither a candle nor the header of candles; "
+        f"expected open_time,{','.join(_FIELDS)} and perhaps six columns more"
+    )
+
+
+def _is_header(cells: list[str]) -> bool:
+    return [cell.strip().lower() for cell in cells[1:6]] == list(_FIELDS) and len(cells) in COLUMNS
 
 
 def _key(line: str) -> int:
@@ -175,98 +198,192 @@ def _length(cells: list[str]) -> int:
 
 def _open_ms(cell: str) -> int:
     """Return an open_time, written in ms or µs, in ms. Raises ValueError if it is no whole number of ms."""
-    stamp = int(cell)
-    if stamp > MICROSECONDS:
-        stamp, rest = divmod(stamp, 1000)
-        if rest:
-            raise ValueError(f"{cell} is not a whole number of milliseconds")
-    return stamp
+    at = int(cell)
+    if at <= MICROSECONDS:
+        return at
+    if at % 1000:
+        raise ValueError(cell)
+    return at // 1000
 
 
-def _is_off_grid(cell: str, grid: int) -> bool:
-    """Return whether an open_time is valid but no multiple of `grid` (ms), as after an outage of the exchange."""
-    try:
-        opens_at = _open_ms(cell)
-    except ValueError:
-        return False
-    return EARLIEST <= opens_at < LATEST and opens_at % grid != 0
+def _checked(cells: list[str], width: int, grid: int) -> tuple[int, float, float, float, float, float, float | None]:
+    """Return the open time (ms), prices, volume and taker volume of a row; None for an unknown taker volume.
 
-
-def _taker_volume(cells: list[str], volume: float) -> float | None:
-    """Return the taker buy volume of a good row; None without such a column, or if it exceeds the volume."""
-    if len(cells) < TAKER + 1 or not cells[TAKER].strip():
-        return None
-    taken = float(cells[TAKER])
-    return taken if taken <= volume else None
-
-
-def _header_fault(cells: list[str]) -> str:
-    """Return the fault of a first line that is no row; empty if it is a header of candles."""
-    if [cell.strip().lower() for cell in cells[1:6]] == list(_FIELDS) and len(cells) in COLUMNS:
-        return ""
-    return (
-        f"{shown(','.join(cells))} is neither a candle nor the header of candles; "
-        f"expected open_time,{','.join(_FIELDS)} and perhaps six columns more"
-    )
-
-
-def _row_fault(cells: list[str], width: int, grid: int) -> str:
-    """Return the fault of a row by itself; empty if it is a candle that opens on a multiple of `grid` (ms)."""
-    if len(cells) not in COLUMNS or len(cells) != width:
-        return columns_fault(cells, width if width in COLUMNS else "12, or 6 without close_time and the rest")
-    return _time_fault(cells[0], grid) or _number_fault(cells) or _shape_fault(*map(float, cells[1:5]))
-
-
-def _sequel_fault(opens_at: int, due: int, low: float, high: float, previous: float) -> str:
-    """Return the fault of a good row that does not fit the row before it; empty if it fits."""
-    if opens_at < due:
-        return f"the candle opens at {iso(opens_at)}, before the previous one closes at {iso(due)}; expected no overlap"
-    for name, price in (("low", low), ("high", high)):
-        if not previous <= price * LEAP or not price <= previous * LEAP:
-            return leap_fault(name, price, previous)
-    return ""
-
-
-def _time_fault(cell: str, grid: int) -> str:
-    try:
-        opens_at = _open_ms(cell)
-    except ValueError:
-        return f"open_time {shown(cell)} is not a whole number of milliseconds; expected ms or µs since 1970"
-    if not EARLIEST <= opens_at < LATEST:
-        return f"open_time {shown(cell)} is not between 2009 and 2100; expected ms or µs since 1970"
+    Raises ValueError with the fault of a row that is no candle that opens on a multiple of `grid` (ms).
+    """
+    right = len(cells) in COLUMNS and len(cells) == width
+    require_columns(cells, right, width if width in COLUMNS else "12, or 6 without close_time and the rest")
+    opens_at = time_of("open_time", cells[0], _open_ms)
     if opens_at % grid:
-        return f"open_time {iso(opens_at)} is not a multiple of {span_name(grid)}; expected candles on that grid"
-    return ""
-
-
-def _number_fault(cells: list[str]) -> str:
+        raise _OffGridError(
+            f"open_time {iso(opens_at)} is not a multiple of {span_name(grid)}; expected candles on that grid"
+        )
     for name, cell in zip(_FIELDS, cells[1:6], strict=True):
-        try:
-            number = float(cell)
-        except ValueError:
-            return f"the {name} {shown(cell)} is not a number; expected a decimal number"
+        number = number_of(name, cell)
         if not isfinite(number):
-            return f"the {name} is {number}; expected a finite number"
+            raise ValueError(f"the {name} is {number}; expected a finite number")
         if number <= 0 and name != "volume":
-            return f"the {name} {number!r} is not above zero; expected a price"
+            raise ValueError(f"the {name} {number!r} is not above zero; expected a price")
         if number < 0:
-            return f"the volume {number!r} is negative; expected zero or more"
+            raise ValueError(f"the volume {number!r} is negative; expected zero or more")
     if cells[-1] == "":
-        return "the last column is empty, as in a half-written line; expected a value"
-    if len(cells) <= TAKER:
-        return ""
-    try:
-        taken = float(cells[TAKER].strip() or 0)
-    except ValueError:
-        return f"the taker_buy_volume {shown(cells[TAKER])} is not a number; expected a decimal number"
-    return "" if 0.0 <= taken < inf else f"the taker_buy_volume is {taken}; expected zero or more"
-
-
-def _shape_fault(open_: float, high: float, low: float, close: float) -> str:
+        raise ValueError("the last column is empty, as in a half-written line; expected a value")
+    open_, high, low, close, volume = map(float, cells[1:6])
+    taker = number_of("taker_buy_volume", cells[TAKER]) if width > TAKER and cells[TAKER].strip() else None
+    if taker is not None and not 0.0 <= taker < inf:
+        raise ValueError(f"the taker_buy_volume is {taker}; expected zero or more")
+    ends = f"open {open_!r} or the close {close!r}"
     if high < low:
-        return f"the high {high!r} is below the low {low!r}; expected it at or above"
+        raise ValueError(f"the high {high!r} is below the low {low!r}; expected it at or above")
     if low > min(open_, close):
-        return f"the low {low!r} is above the open {open_!r} or the close {close!r}; expected it at or below both"
+        raise ValueError(f"the low {low!r} is above the {ends}; expected it at or below both")
     if high < max(open_, close):
-        return f"the high {high!r} is below the open {open_!r} or the close {close!r}; expected it at or above both"
-    return ""
+        raise ValueError(f"the high {high!r} is below the {ends}; expected it at or above both")
+    return opens_at, open_, high, low, close, volume, taker if taker is None or taker <= volume else None
+
+
+class AggregateTrade(NamedTuple):
+    """One aggregate trade: time in ms, price in quote currency, quantity in the base asset."""
+
+    id: int
+    at: int
+    price: float
+    quantity: float
+    buyer_is_maker: bool
+
+
+def read_trades(files: Sequence[TapeFile], counters: RowCounts) -> Generator[AggregateTrade, None, None]:
+    """Yield the trades of one symbol's files in time order.
+
+    A row that is invalid, or that contradicts one of the same id, is left out or raises TapeError, depending on the
+    options of `counters`.
+    """
+    trade = last = AggregateTrade(-1, EARLIEST, 0.0, 0.0, False)
+    place = ("", 0)
+    for name, numbers, width, lines in in_order(files, TRADES, counters):
+        for number, line in zip(numbers, lines, strict=True):
+            cells = line.split(",")
+            try:
+                trade = AggregateTrade(
+                    int(cells[0]), _trade_ms(cells[5]), float(cells[1]), float(cells[2]), _WORDS[cells[6].lower()]
+                )
+                good = (
+                    last.at <= trade.at < LATEST
+                    and 0.0 < trade.price <= last.price * LEAP
+                    and last.price <= trade.price * LEAP
+                    and 0.0 <= trade.quantity < inf
+                    and len(cells) == width
+                    and trade.id != last.id
+                )
+            except (ValueError, IndexError, KeyError):
+                good = False
+            if not good:
+                try:
+                    _check_trade(cells, width)
+                    if trade == last:
+                        counters.duplicates += 1
+                        continue
+                    if trade.id == last.id:
+                        raise ValueError(
+                            f"the trade {trade.id} has other numbers than in {place[0]}, line {place[1]}; expected one "
+                            "and the same"
+                        )
+                    if trade.at < last.at:
+                        raise ValueError("the trade comes long after a later one; expected rows in the order of time")
+                    if last.id >= 0:
+                        require_same_unit("price", trade.price, last.price)
+                except ValueError as fault:
+                    counters.leave_out(name, number, str(fault))
+                    continue
+            last, place = trade, (name, number)
+            yield trade
+
+
+def candles_from_trades(
+    files: Sequence[TapeFile],
+    symbol: str,
+    interval: int,
+    after: int | None,
+    counters: RowCounts,
+    before: Candle | None = None,
+) -> Generator[Candle, None, None]:
+    """Yield candles of `interval` (ms) that close later than `after` (ms), built from trades; none without a trade.
+
+    The last candle holds the trades that the files have of it. `before` is the last candle of earlier files, if there
+    are any. The candles end before a price in another unit. Raises TapeError as `read_trades` does.
+    """
+    known = -1 if after is None else after - interval
+    anchor = 4 * DAY if interval % (7 * DAY) == 0 else 0  # 1970 began on a Thursday, and weeks begin on Mondays
+    opens_at, until = -1, -1
+    open_ = high = low = close = volume = taken = 0.0
+
+    def candle() -> Candle:
+        totals = round(volume, _DIGITS), round(taken, _DIGITS)
+        return Candle(symbol, opens_at, interval, open_, high, low, close, *totals)
+
+    for _, at, price, quantity, buyer_is_maker in read_trades(files, counters):
+        if at >= until:
+            if opens_at > known:
+                yield candle()
+            opens_at = at - (at - anchor) % interval
+            if before is not None and until < 0:
+                until, close = before.close_time, before.close
+            if opens_at > until >= 0 and counters.is_discontinuity(symbol, until, opens_at, close, price):
+                return
+            until = opens_at + interval
+            open_ = high = low = price
+            volume = taken = 0.0
+        elif price > high:
+            high = price
+        elif price < low:
+            low = price
+        close = price
+        volume += quantity
+        if not buyer_is_maker:
+            taken += quantity
+    if opens_at > known:
+        yield candle()
+
+
+def _trade_ms(cell: str) -> int:
+    """Return a time in ms. A trade's microseconds are cut off, which leaves it in its candle. Raises ValueError."""
+    at = int(cell)
+    return at // 1000 if at > MICROSECONDS else at
+
+
+def _trade_key(line: str) -> int:
+    cells = line.split(",", 6)
+    number, at = int(cells[0]), _trade_ms(cells[5])
+    if not (EARLIEST <= at < LATEST and 0 <= number < 1 << _ID_BITS):
+        raise ValueError(line)
+    return at << _ID_BITS | number
+
+
+def _check_trade(cells: list[str], width: int) -> None:
+    """Raise ValueError with the fault of a row that is no trade."""
+    right = len(cells) in _TRADE_COLUMNS and len(cells) == width
+    require_columns(cells, right, width if width in _TRADE_COLUMNS else "7, or 8 on spot")
+    try:
+        number = int(cells[0])
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1 << _ID_BITS:
+        raise ValueError(f"{_FIRST} {shown(cells[0])} is not an id; expected a whole number")
+    time_of("the time", cells[5], _trade_ms)
+    for name, cell in (("price", cells[1]), ("quantity", cells[2])):
+        amount = number_of(name, cell)
+        if not 0.0 <= amount < inf or (name == "price" and amount == 0):
+            raise ValueError(f"the {name} is {amount}; expected a finite number above zero")
+    if cells[6].lower() not in _WORDS:
+        raise ValueError(f"is_buyer_maker is {shown(cells[6])}; expected true or false")
+
+
+def _trade_header(cells: list[str]) -> str | None:
+    if cells[0].strip().isdecimal():
+        return None
+    if cells[0].strip().lower() == _FIRST and len(cells) in _TRADE_COLUMNS:
+        return ""
+    return f"{shown(','.join(cells))} is neither a trade nor the header of trades; expected {_FIRST},price,quantity,…"
+
+
+TRADES = Layout("trades", _trade_key, _trade_header, shift=_ID_BITS)

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from math import isfinite
 from typing import TypeVar
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.faults import EARLIEST, LATEST, columns_fault, order_fault, shown
-from ocw_mcp.adapters.feeds.tape.options import RowCounts
-from ocw_mcp.adapters.feeds.tape.ordering import in_order
-from ocw_mcp.adapters.feeds.tape.reading import Layout, RowBlock, RowFile, row_blocks
+from ocw_mcp.adapters.feeds.tape.options import RowCounts, number_of, order_fault, require_columns, shown, time_of
+from ocw_mcp.adapters.feeds.tape.reading import Layout, RowBlock, TapeFile, in_order
 from ocw_mcp.domain.market import Funding, Metrics
 from ocw_mcp.domain.time import MINUTE, SECOND
 
@@ -29,59 +26,76 @@ _METRICS = (
     "count_long_short_ratio",
     "sum_taker_long_short_vol_ratio",
 )
-_VALUES = len(_METRICS) - 2
 _FUNDING = ("calc_time", "funding_interval_hours", "last_funding_rate")
 _SMALLEST, _LARGEST_RATIO, _LARGEST_AMOUNT = 1e-9, 1e6, 1e18
-"""No market has figures beyond these; a broken file, or one of another kind, does."""
+"""A figure beyond these bounds is invalid."""
 _RATE_BOUND = 1.0
-"""No funding rate reaches the whole notional; a rate in percent or in basis points does."""
+"""A funding rate of the whole notional or more is invalid: it may be in percent or in basis points."""
 
 
 def read_metrics(
-    files: Sequence[RowFile], symbol: str, after: int | None, counters: RowCounts
+    files: Sequence[TapeFile], symbol: str, after: int | None, counters: RowCounts
 ) -> Generator[Metrics, None, None]:
     """Yield the metrics of one symbol's files that are known later than `after` (ms), in time order.
 
-    A row is known when its five minutes are over: at its stamp, or five minutes later if the stamp is their beginning.
+    A row is known when its five minutes are over: at its timestamp, or five minutes later if that is their beginning.
     A row that is invalid, or that contradicts one of the same five minutes, is left out or raises TapeError, depending
     on the options of `counters`.
     """
     begins_from = counters.options.begins_from
-    # The file of the last day before the change ends with the stamp of the change, which is an end there.
+    # The last row of the last day before the change has the time of the change, which is an end in that file.
     old = {file.name for file in files if file.ends is not None and file.ends <= begins_from}
     new = {file.name for file in files if file.starts is not None and file.starts >= begins_from}
 
     def make(cells: list[str], name: str, following: str) -> Metrics:
-        row = _metrics(symbol, cells)
-        begins = row.at > begins_from
-        if row.at == begins_from and name not in old:
+        stamp = _time(cells[0])
+        if cells[1].strip().upper() != symbol:
+            raise ValueError(f"the row is of {shown(cells[1])}; expected {symbol} as the file's name says")
+        figures = [_figure(column, cell) for column, cell in zip(_METRICS[2:], cells[2:], strict=True)]
+        begins = stamp > begins_from
+        if stamp == begins_from and name not in old:
             # A file without a date may hold both: the end of the last old five minutes, then the new beginning.
             begins = name in new or following.split(",")[0] != cells[0] or following.split(",") == cells
-        return msgspec.structs.replace(row, at=row.at + METRICS_EVERY) if begins else row
+        return Metrics(symbol, stamp + METRICS_EVERY if begins else stamp, *figures)
 
     def needs_next(line: str) -> bool:
         try:
-            return _metrics_key(line) == begins_from
+            return METRICS.key(line) == begins_from
         except ValueError:
             return False
 
-    return _read(files, METRICS, make, after, counters, needs_next)
+    return _read(files, METRICS, _METRICS, make, after, counters, needs_next)
 
 
 def read_funding(
-    files: Sequence[RowFile], symbol: str, after: int | None, counters: RowCounts
+    files: Sequence[TapeFile], symbol: str, after: int | None, counters: RowCounts
 ) -> Generator[Funding, None, None]:
     """Yield the funding rates of one symbol's files that are settled later than `after` (ms), in time order.
 
-    The exchange sometimes stamps a settlement some milliseconds late. Such a stamp is rounded up to a whole second,
-    never down, so that no rate is known too early. Raises TapeError as `read_metrics` does.
+    The exchange sometimes reports a settlement some milliseconds late. Its time is rounded up to a whole second, never
+    down, so that no rate is known too early. Raises TapeError as `read_metrics` does.
     """
-    return _read(files, FUNDING, lambda cells, _name, _following: _funding(symbol, cells), after, counters)
+
+    def make(cells: list[str], _name: str, _following: str) -> Funding:
+        at = _settled(cells[0])
+        try:
+            hours = int(cells[1])
+        except ValueError:
+            hours = 0
+        if not 1 <= hours <= 24:
+            raise ValueError(f"the funding interval {shown(cells[1])} is not between 1 and 24; expected whole hours")
+        rate = number_of("rate", cells[2], "a share such as 0.0001")
+        if not abs(rate) < _RATE_BOUND:
+            raise ValueError(f"the rate {rate} is a whole notional or more; expected a share such as 0.0001")
+        return Funding(symbol, at, rate, hours)
+
+    return _read(files, FUNDING, _FUNDING, make, after, counters)
 
 
 def _read(
-    files: Sequence[RowFile],
+    files: Sequence[TapeFile],
     layout: Layout,
+    columns: tuple[str, ...],
     make: Callable[[list[str], str, str], Row],
     after: int | None,
     counters: RowCounts,
@@ -90,21 +104,20 @@ def _read(
     """Yield rows; `make` gets a row's cells, its file's name and, if `needs_next` says so, the text of the next row."""
     last: Row | None = None
     place = ("", 0)
-    for name, number, line, after_it in _with_next(in_order(files, layout, counters), needs_next):
-        cells = line.replace('"', "").split(",")
+    for name, number, line, following in _with_next(in_order(files, layout, counters), needs_next):
         try:
-            row = make(cells, name, after_it.replace('"', ""))
-        except ValueError as error:
-            counters.leave_out(name, number, str(error))
-            continue
-        if last is not None and row.at <= last.at:
-            if row != last:
-                counters.leave_out(name, number, order_fault(row.at, last.at, *place))
-            else:
+            cells = line.replace('"', "").split(",")
+            require_columns(cells, len(cells) == len(columns), f"{len(columns)}: {','.join(columns)}")
+            row = make(cells, name, following.replace('"', ""))
+            if last is not None and row.at <= last.at:
+                if row != last:
+                    raise ValueError(order_fault(row.at, last.at, *place))
                 counters.duplicates += 1
+                continue
+        except ValueError as fault:
+            counters.leave_out(name, number, str(fault))
             continue
-        if isinstance(row, Metrics):
-            counters.empty += _VALUES - sum(getattr(row, each) is not None for each in row.__struct_fields__[2:])
+        counters.empty += msgspec.structs.astuple(row).count(None)
         last, place = row, (name, number)
         if after is None or row.at > after:
             yield row
@@ -128,37 +141,6 @@ def _with_next(
         yield (*held, "")
 
 
-def _metrics(symbol: str, cells: list[str]) -> Metrics:
-    _require_columns(cells, _METRICS)
-    at = _time(cells[0])
-    if cells[1].strip().upper() != symbol:
-        raise ValueError(f"the row is of {shown(cells[1])}; expected {symbol} as the file's name says")
-    return Metrics(symbol, at, *(_number(name, cell) for name, cell in zip(_METRICS[2:], cells[2:], strict=True)))
-
-
-def _funding(symbol: str, cells: list[str]) -> Funding:
-    _require_columns(cells, _FUNDING)
-    at = -(-_stamp(cells[0]) // SECOND) * SECOND
-    try:
-        hours = int(cells[1])
-    except ValueError:
-        hours = 0
-    if not 1 <= hours <= 24:
-        raise ValueError(f"the funding interval {shown(cells[1])} is not between 1 and 24; expected whole hours")
-    try:
-        rate = float(cells[2])
-    except ValueError:
-        raise ValueError(f"the rate {shown(cells[2])} is not a number; expected a share such as 0.0001") from None
-    if not abs(rate) < _RATE_BOUND:
-        raise ValueError(f"the rate {rate} is a whole notional or more; expected a share such as 0.0001")
-    return Funding(symbol, at, rate, hours)
-
-
-def _require_columns(cells: list[str], names: tuple[str, ...]) -> None:
-    if len(cells) != len(names):
-        raise ValueError(columns_fault(cells, f"{len(names)}: {','.join(names)}"))
-
-
 def _time(cell: str) -> int:
     """Return a time such as `2026-03-22 00:05:00` (UTC), or in whole ms, in ms. Raises ValueError."""
     if cell.isdecimal():
@@ -167,33 +149,24 @@ def _time(cell: str) -> int:
         time = datetime.fromisoformat(cell)
     except ValueError:
         raise ValueError(f"create_time {shown(cell)} is not a time; expected one such as 2026-03-22 00:05:00") from None
-    return _within(round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * SECOND), cell)
+    utc = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return _stamp(cell, lambda _: round(utc.timestamp() * SECOND))
 
 
-def _stamp(cell: str) -> int:
-    try:
-        stamp = int(cell)
-    except ValueError:
-        raise ValueError(
-            f"the time {shown(cell)} is not a whole number of milliseconds; expected ms since 1970"
-        ) from None
-    return _within(stamp, cell)
+def _stamp(cell: str, parse: Callable[[str], int] = int) -> int:
+    return time_of("the time", cell, parse, "ms since 1970", ", or a date")
 
 
-def _within(stamp: int, cell: str) -> int:
-    if not EARLIEST <= stamp < LATEST:
-        raise ValueError(f"the time {shown(cell)} is not between 2009 and 2100; expected ms since 1970, or a date")
-    return stamp
+def _settled(cell: str) -> int:
+    """Return the time of a settlement, rounded up to a whole second, in ms. Raises ValueError."""
+    return -(-_stamp(cell) // SECOND) * SECOND
 
 
-def _number(name: str, cell: str) -> float | None:
+def _figure(name: str, cell: str) -> float | None:
     """Return a figure; None for one that the exchange left empty. Raises ValueError."""
     if cell == "":
         return None
-    try:
-        number = float(cell)
-    except ValueError:
-        raise ValueError(f"the {name} {shown(cell)} is not a number; expected one, or nothing") from None
+    number = number_of(name, cell, "one, or nothing")
     if not isfinite(number) or number < 0:
         raise ValueError(f"the {name} is {number}; expected zero or more")
     largest = _LARGEST_RATIO if "ratio" in name else _LARGEST_AMOUNT
@@ -202,23 +175,18 @@ def _number(name: str, cell: str) -> float | None:
     return number
 
 
-def _header(names: tuple[str, ...], cells: list[str]) -> str | None:
-    if cells[0].strip('"')[:1].isdigit():
-        return None
-    if [cell.strip().strip('"').lower() for cell in cells] == list(names):
-        return ""
-    return f"{shown(','.join(cells))} is neither a row nor the header; expected {','.join(names)}"
+def _layout(content: str, names: tuple[str, ...], time: Callable[[str], int]) -> Layout:
+    """Return the layout of rows with these columns; `time` reads the first one, in ms."""
+
+    def header(cells: list[str]) -> str | None:
+        if cells[0].strip('"')[:1].isdigit():
+            return None
+        if [cell.strip().strip('"').lower() for cell in cells] == list(names):
+            return ""
+        return f"{shown(','.join(cells))} is neither a row nor the header; expected {','.join(names)}"
+
+    return Layout(content, lambda line: time(line[: line.index(",")].strip('"')), header)
 
 
-def _metrics_key(line: str) -> int:
-    return _time(line[: line.index(",")].strip('"'))
-
-
-def _funding_key(line: str) -> int:
-    return -(-_stamp(line[: line.index(",")].strip('"')) // SECOND) * SECOND
-
-
-METRICS = Layout(_metrics_key, lambda file, counters: row_blocks(file, counters, partial(_header, _METRICS), "metrics"))
-FUNDING = Layout(
-    _funding_key, lambda file, counters: row_blocks(file, counters, partial(_header, _FUNDING), "funding rates")
-)
+METRICS = _layout("metrics", _METRICS, _time)
+FUNDING = _layout("funding rates", _FUNDING, _settled)

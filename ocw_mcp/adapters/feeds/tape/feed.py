@@ -10,19 +10,17 @@ from typing import Any, Self
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.candles import read_candles
+from ocw_mcp.adapters.feeds.tape.candles import candles_from_trades, read_candles
 from ocw_mcp.adapters.feeds.tape.derivatives import METRICS_EVERY, read_funding, read_metrics
-from ocw_mcp.adapters.feeds.tape.finding import Stream
 from ocw_mcp.adapters.feeds.tape.options import ALREADY_READ, Discontinuity, LeftOut, RowCounts, TapeOptions
-from ocw_mcp.adapters.feeds.tape.ordering import scan
-from ocw_mcp.adapters.feeds.tape.selection import Files, Selection, TapeFile, layout_of, select
-from ocw_mcp.adapters.feeds.tape.trades import candles_from_trades
+from ocw_mcp.adapters.feeds.tape.reading import Stream, TapeFile, scan
+from ocw_mcp.adapters.feeds.tape.selection import Files, Selection, layout_of, select
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metrics, Opening, Product
 from ocw_mcp.domain.time import DAY
 
 LEAD = DAY
-"""The first frame carries the derivatives of this time (ms) before the first candle; older ones are not needed."""
+"""The first frame has the derivatives of this time (ms) before the first candle; older ones are not needed."""
 
 _NEVER = 1 << 62
 
@@ -33,7 +31,8 @@ class TapeFeed:
     def __init__(self, selection: Selection, options: TapeOptions = TapeOptions()) -> None:  # noqa: B008 - it is frozen
         self.selection = selection
         self._options = options
-        self._counters = RowCounts(options=options)
+        self.counters = RowCounts(options=options)
+        """The counts and the faults of the latest pass so far."""
         self.product = selection.product
         self.interval = selection.interval
         self.symbols = tuple(selection.files)
@@ -47,10 +46,7 @@ class TapeFeed:
         symbols: Sequence[str] | None = None,
         options: TapeOptions = TapeOptions(),  # noqa: B008 - it is frozen
     ) -> Self:
-        """Return the market at a path: a directory laid out like the archive, or one zip, csv or csv.gz file.
-
-        Raises TapeError if there is none, or if product or interval (such as `15m`) are ambiguous.
-        """
+        """Return the market at a path. Raises TapeError if there is none, or if product or interval are ambiguous."""
         return cls(select(path, product, interval, symbols, options), options)
 
     @property
@@ -58,36 +54,30 @@ class TapeFeed:
         return MarketIdentity("tape", self.product, self.interval, self.symbols, self.selection.content)
 
     @property
-    def dropped(self) -> int:
-        """Duplicate rows that the latest pass has dropped so far."""
-        return self._counters.duplicates
-
-    @property
-    def disordered(self) -> int:
-        """Rows that the latest pass has found after a later row so far, and put in order."""
-        return self._counters.disordered
-
-    @property
     def left_out(self) -> list[LeftOut]:
         """Files under the path that are not read, and invalid rows that the latest pass has found so far."""
-        return [*self.selection.left_out, *self._counters.left_out.values()]
+        return [*self.selection.left_out, *self.counters.left_out.values()]
 
     @property
     def discontinuities(self) -> list[Discontinuity]:
         """The symbols that the latest pass has ended so far before a price in another unit."""
-        return [self._counters.discontinuities[symbol] for symbol in sorted(self._counters.discontinuities)]
+        return [self.counters.discontinuities[symbol] for symbol in sorted(self.counters.discontinuities)]
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         """Yield all frames later than `after` (ms), or all of them. Raises TapeError for an invalid tape."""
         taken = 0 if after is None else ALREADY_READ
-        self._counters = counters = RowCounts(options=self._options, taken=taken)
+        self.counters = counters = RowCounts(options=self._options, taken=taken)
         selection = self.selection
         with ExitStack() as stack:
 
-            def opened(groups: Files, read: Any, since: int | None) -> list[Generator[Any, None, None]]:
-                streams = [read(files, symbol, since, counters) for symbol, files in groups.items()]
-                for stream in streams:
-                    stack.callback(stream.close)
+            def opened(groups: Files, read: Any, since: int | None, delay: int | None = None) -> list[Iterator[Any]]:
+                """Open each symbol's files; given a `delay` (ms) of rows, only files with rows known after `since`."""
+                streams = []
+                for symbol, files in groups.items():
+                    if since is not None and delay is not None:
+                        files = tuple(file for file in files if not _is_over(file, delay, since))
+                    streams.append(read(files, symbol, since, counters))
+                    stack.callback(streams[-1].close)
                 return streams
 
             frames = _candle_frames(opened(selection.files, self._candles, after), self.interval)
@@ -96,13 +86,11 @@ class TapeFeed:
             if selection.metrics or selection.funding:
                 begins = after is None or after < self._first_open()
                 known = None if begins else after
-                frames = _with_derivatives(
-                    frames,
-                    opened(_not_over(selection.metrics, known, METRICS_EVERY), read_metrics, known),
-                    opened(_not_over(selection.funding, known, 0), read_funding, known),
-                    begins,
-                    counters.discontinuities,
-                )
+                rows = [
+                    *opened(selection.metrics, read_metrics, known, METRICS_EVERY),
+                    *opened(selection.funding, read_funding, known, 0),
+                ]
+                frames = _with_derivatives(frames, rows, begins, counters.discontinuities)
             has_frames = after is not None
             for frame in frames:
                 has_frames = True
@@ -137,20 +125,8 @@ class TapeFeed:
         return min(firsts)
 
 
-def _not_over(groups: Files, known: int | None, delay: int) -> Files:
-    """Return the files without those whose rows are all known by `known` (ms); `delay` is from stamp to known, ms."""
-    if known is None:
-        return groups
-    return {
-        symbol: tuple(file for file in files if not _is_over(file, delay, known)) for symbol, files in groups.items()
-    }
-
-
 def _is_over(file: TapeFile, interval: int, after: int) -> bool:
-    """Return whether all rows of a file were known by `after` (ms), by both its name and its rows.
-
-    `interval` (ms) is the time from a row's stamp until it is known: the length of a candle.
-    """
+    """Return whether all rows of a file were known by `after` (ms), `interval` (ms) after their timestamps."""
     if file.ends is None or file.ends - min(interval, DAY) + interval > after:
         return False
     layout = layout_of(file)
@@ -158,11 +134,7 @@ def _is_over(file: TapeFile, interval: int, after: int) -> bool:
 
 
 def _candle_frames(streams: Sequence[Iterator[Candle]], interval: int) -> Iterator[Frame]:
-    """Yield frames from each symbol's candles. A candle is read only when its time comes, so errors come in time, too.
-
-    The frame of a symbol's last candle names the symbol as ended, if another symbol continues.
-    """
-    places = range(len(streams))
+    """Yield frames from each symbol's candles. A candle is read only when its time comes, so errors come in time."""
     held = [next(stream, None) for stream in streams]
     due = [_NEVER if candle is None else candle.open_time for candle in held]
     is_open = [False for _ in streams]
@@ -170,7 +142,7 @@ def _candle_frames(streams: Sequence[Iterator[Candle]], interval: int) -> Iterat
         closed: list[Candle] = []
         opened: list[Opening] = []
         ended: tuple[str, ...] = ()
-        for place in places:
+        for place in range(len(streams)):
             if due[place] != at:
                 continue
             candle = held[place]
@@ -194,17 +166,16 @@ def _candle_frames(streams: Sequence[Iterator[Candle]], interval: int) -> Iterat
 
 def _with_derivatives(
     frames: Iterator[Frame],
-    metrics: Sequence[Iterator[Metrics]],
-    funding: Sequence[Iterator[Funding]],
+    streams: Sequence[Iterator[Metrics | Funding]],
     begins: bool,
     ended: Mapping[str, Discontinuity],
 ) -> Iterator[Frame]:
     """Put each row of metrics and funding into the frame of its time, or into one of its own between two frames.
 
-    If the tape `begins` with these frames, the first one carries the rows of LEAD before it. Rows after the last
-    candle, or after the end of a symbol in `ended`, are dropped, because they have no market.
+    If the tape `begins` with these frames, the first one has the rows of LEAD before it. Rows after the last candle,
+    or after the end of a symbol in `ended`, are dropped, because no candles accompany them.
     """
-    rows: Iterator[Metrics | Funding] = merge(*metrics, *funding, key=lambda row: (row.at, row.symbol))
+    rows = merge(*streams, key=lambda row: (row.at, row.symbol))
     row = next(rows, None)
     for frame in frames:
         known: list[Metrics | Funding] = []

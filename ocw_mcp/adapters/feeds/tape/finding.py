@@ -3,23 +3,22 @@
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+import zipfile
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path, PurePath, PurePosixPath
-from typing import NamedTuple
 
 import msgspec
 
 from ocw_mcp.adapters.feeds.tape.candles import looks_like_candles
 from ocw_mcp.adapters.feeds.tape.options import LeftOut
-from ocw_mcp.adapters.feeds.tape.reading import CHECKSUM, csv_name, printable_name
+from ocw_mcp.adapters.feeds.tape.reading import CHECKSUM, Stream, TapeFile, csv_member, printable_name, refusing
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import SECOND, span_ms, span_name
 
 MONTHLY = "1mo"
-SUFFIXES = (".zip", ".csv", ".csv.gz")
+SUFFIXES = (".csv.gz", ".zip", ".csv")
+_ANY_SUFFIX = ".zip, .csv or .csv.gz"
 GOOD_NAMES = "names such as ETHUSDT-1m-2026-03-09.zip, BTCUSDT-1h-2025-01.csv or um-SOLUSDT-15m.csv.gz"
 PART = ".part"
 """Suffix of an unfinished download."""
@@ -36,35 +35,7 @@ _NAME = re.compile(
 )
 
 
-class Stream(StrEnum):
-    """The kind of rows in a file, in the archive's own words."""
-
-    KLINES = "klines"
-    TRADES = "aggTrades"
-    METRICS = "metrics"
-    FUNDING = "fundingRate"
-
-
-class TapeName(msgspec.Struct, frozen=True):
-    """The parts of a file's name; None for a part that it lacks. `starts` and `ends` (exclusive) are in ms."""
-
-    stream: Stream
-    symbol: str
-    interval: str | None
-    starts: int | None
-    ends: int | None
-    product: Product | None
-
-
-class FoundFile(NamedTuple):
-    """A file of a tape: its path, its printable name relative to the given path, and the parts of that name."""
-
-    path: Path
-    name: str
-    parts: TapeName
-
-
-def find(path: Path, left_out: list[LeftOut]) -> list[FoundFile]:
+def find(path: Path, left_out: list[LeftOut]) -> list[TapeFile]:
     """Return the files of a tape at or under a path, sorted by their names.
 
     Only the path below the given one determines the kind of a file, unless the archive's whole layout is above it.
@@ -72,59 +43,70 @@ def find(path: Path, left_out: list[LeftOut]) -> list[FoundFile]:
     """
     name = printable_name(path.name or str(path))
     if path.is_dir():
-        found = [each for file in _walk(path, left_out) if (each := _found(path, file, left_out)) is not None]
+        found: list[TapeFile] = []
+        for each in _walk(path, left_out):
+            below = PurePosixPath(each.relative_to(path).as_posix())
+            file = read_name(below, each, printable_name(str(below)))
+            if why := _why_not(below, each, file):
+                left_out.append(LeftOut(printable_name(str(below)), why))
+            elif file is not None:
+                found.append(_with_product(file, path.resolve() / below))
         if not found:
+            more = f", and {len(left_out) - 1:,} more are left out" if len(left_out) > 1 else ""
+            first = f" ({left_out[0]}{more})" if left_out else ""
             raise TapeError(
-                f"{name} holds no candle files{_first_of(left_out)}; expected the archive's spot or USD-M klines under "
+                f"{name} holds no candle files{first}; expected the archive's spot or USD-M klines under "
                 f"{GOOD_NAMES}; give another path or rename the files"
             )
         return found
     if not path.exists():
         raise TapeError(f"{name} does not exist; expected a directory or a file of candles; check the path")
-    if not path.is_file() or not _has_suffix(path.name):
+    if not path.is_file() or not path.name.lower().endswith(SUFFIXES):
         raise TapeError(
-            f"{name} is not a candle file; expected a directory or one file ending in {_either(SUFFIXES)}; "
-            "give another path"
+            f"{name} is not a candle file; expected a directory or one file ending in {_ANY_SUFFIX}; give another path"
         )
-    parts = read_name(PurePosixPath(path.name))
-    if parts is None:
+    file = read_name(PurePosixPath(path.name), path, name)
+    if file is None:
         raise TapeError(f"{name} does not name the symbol of its candles; expected {GOOD_NAMES}; rename the file")
-    return [FoundFile(path, name, _with_product(parts, path.resolve().parent / path.name))]
+    return [_with_product(file, path.resolve().parent / path.name)]
 
 
-def foreign_member(path: Path, name: str, symbol: str) -> str:
-    """Return the fault of a zip file whose member names another symbol; empty otherwise. Raises TapeError."""
-    member = csv_name(path, name)
-    inside = None if member is None else read_name(PurePosixPath(PurePosixPath(member).name))
-    if inside is None or inside.symbol == symbol:
-        return ""
-    return (
-        f"{name} holds a file of {inside.symbol}, {printable_name(member or '')}; expected {symbol} as in the name; "
-        "rename the zip file, or download it again"
-    )
+def require_own_member(file: TapeFile) -> None:
+    """Raise TapeError for a zip file that cannot be read, or whose csv file names another symbol."""
+    if file.path.suffix.lower() != ".zip":
+        return
+    with refusing(file.name), zipfile.ZipFile(file.path) as archive:
+        member = csv_member(archive, file.name).filename
+    inside = read_name(PurePosixPath(PurePosixPath(member).name), file.path, file.name)
+    if inside is not None and inside.symbol != file.symbol:
+        raise TapeError(
+            f"{file.name} holds a file of {inside.symbol}, {printable_name(member)}; expected {file.symbol} as in the "
+            "name; rename the zip file, or download it again"
+        )
 
 
-def read_name(path: PurePath) -> TapeName | None:
-    """Return the parts of a file's name, from its path below the tape; None if that is no name of a tape's file."""
-    folders = [part.lower() for part in path.parts[:-1]]
+def read_name(below: PurePath, path: Path, name: str) -> TapeFile | None:
+    """Return the file at `path` with the values in its path `below` the tape; None if it is not named like a tape's."""
     # A file system may store a name in another Unicode form of the same characters.
-    name = unicodedata.normalize("NFC", path.name)
-    suffix = next((end for end in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(end)), None)
-    match = suffix and _NAME.fullmatch(name[: -len(suffix)])
-    if not match or _is_foreign(path):
+    text = unicodedata.normalize("NFC", below.name)
+    suffix = next((end for end in SUFFIXES if text.lower().endswith(end)), None)
+    match = suffix and _NAME.fullmatch(text[: -len(suffix)])
+    if not match or _is_foreign(below):
         return None
-    symbol, interval = match["symbol"], match["interval"]
+    symbol, interval = match["symbol"], match["interval"] or ""
     stream = next((each for each in Stream if each.lower() == (match["stream"] or "").lower()), Stream.KLINES)
-    if interval is None and stream is Stream.KLINES and (len(symbol) < 5 or symbol != symbol.upper()):
+    if not interval and stream is Stream.KLINES and (len(symbol) < 5 or symbol != symbol.upper()):
         return None  # without an interval beside it, a word such as `data` or `notes` is no symbol
     starts, ends = _dates(match["first"], match["last"])
-    return TapeName(
+    return TapeFile(
+        path=path,
+        name=name,
         stream=stream,
         symbol=symbol.upper(),
-        interval=None if interval is None else canonical_interval(interval),
+        interval=canonical_interval(interval) if interval else "",
         starts=starts,
         ends=ends,
-        product=Product(match["product"]) if match["product"] else _product(folders),
+        product=Product(match["product"]) if match["product"] else _product(_folders(below)),
     )
 
 
@@ -138,58 +120,35 @@ def interval_length(interval: str) -> int:
     return 1 << 62 if interval == MONTHLY else span_ms(interval)
 
 
-def _first_of(left_out: list[LeftOut]) -> str:
-    """Return the first file that is left out with its reason, and the number of others; empty for none."""
-    if not left_out:
-        return ""
-    more = f", and {len(left_out) - 1:,} more are left out" if len(left_out) > 1 else ""
-    return f" ({left_out[0]}{more})"
-
-
-def _has_suffix(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES)
-
-
-def _either(words: Sequence[str]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}"
+def _folders(path: PurePath) -> list[str]:
+    return [part.lower() for part in path.parts[:-1]]
 
 
 def _is_foreign(path: PurePath) -> bool:
     """Return whether a folder of a path holds something else than trades, or another product than OCW trades."""
-    return not _FOREIGN.isdisjoint(part.lower() for part in path.parts[:-1])
+    return not _FOREIGN.isdisjoint(_folders(path))
 
 
-def _found(top: Path, file: Path, left_out: list[LeftOut]) -> FoundFile | None:
-    below = PurePosixPath(file.relative_to(top).as_posix())
-    name = printable_name(str(below))
-    parts = read_name(below) if _has_suffix(below.name) else None
-    why = ""
+def _why_not(below: PurePosixPath, path: Path, file: TapeFile | None) -> str:
+    """Return why the file at `path` is not read as `file`, the values in its name; empty if it is read."""
     if any(part.startswith(".") for part in below.parts):
-        why = "hidden"
-    elif below.name.endswith(PART):
-        why = "the unfinished part of a download"
-    elif not _has_suffix(below.name):
-        why = f"not a {_either(SUFFIXES)} file"
-    elif not file.is_file() and file.exists():
-        why = "a pipe or a device, not a file"
-    elif _is_foreign(below):
-        why = "in a folder that holds no trades of spot or USD-M"
-    elif parts is None:
-        why = "its name does not give a symbol and a stream"
-    elif parts.interval is None and parts.stream is Stream.KLINES and not _like_candles(file, name):
-        # A name without an interval may be any word in capitals, such as a table of unemployment: the text decides.
-        why = "its first line is not a candle"
-    if not why and parts is not None:
-        return FoundFile(file, name, _with_product(parts, top.resolve() / below))
-    left_out.append(LeftOut(name, why))
-    return None
-
-
-def _like_candles(file: Path, name: str) -> bool:
+        return "hidden"
+    if below.name.endswith(PART):
+        return "the unfinished part of a download"
+    if not below.name.lower().endswith(SUFFIXES):
+        return f"not a {_ANY_SUFFIX} file"
+    if not path.is_file() and path.exists():
+        return "a pipe or a device, not a file"
+    if _is_foreign(below):
+        return "in a folder that holds no trades of spot or USD-M"
+    if file is None:
+        return "its name does not give a symbol and a stream"
     try:
-        return looks_like_candles(file, name)
+        # A name without an interval may be any word in capitals, such as a table of unemployment: the text decides.
+        is_known = file.interval or file.stream is not Stream.KLINES or looks_like_candles(file)
     except TapeError:
-        return True  # reading the rows reports the fault
+        return ""  # reading the rows reports the fault
+    return "" if is_known else "its first line is not a candle"
 
 
 def _walk(top: Path, left_out: list[LeftOut]) -> list[Path]:
@@ -219,23 +178,23 @@ def _walk(top: Path, left_out: list[LeftOut]) -> list[Path]:
     return sorted(files)
 
 
-def _with_product(parts: TapeName, path: Path) -> TapeName:
-    """Return the parts of a name; a missing product comes from the last folders if they are the archive's layout.
+def _with_product(file: TapeFile, path: Path) -> TapeFile:
+    """Return a file with its product: if its name lacks one, that of the last folders of its resolved `path`.
 
-    That is `spot` or `futures/um`, then `daily` or `monthly`, a stream, the symbol, and for candles an interval.
+    These must be the archive's layout: `spot` or `futures/um`, then `daily` or `monthly`, a stream, the symbol, and for
+    candles an interval.
     """
-    if parts.product is not None:
-        return parts
-    folders = [part.lower() for part in path.parts[:-1]]
+    if file.product is not None:
+        return file
+    folders = _folders(path)
     if folders and re.fullmatch(r"[0-9]{1,3}(?:mo|[smhdw])", folders[-1]):
         folders.pop()
-    product = None
     match folders:
         case [*above, "daily" | "monthly", stream, symbol] if (
-            symbol == parts.symbol.lower() and stream in map(str.lower, Stream) and above[-1:] in (["spot"], ["um"])
+            symbol == file.symbol.lower() and stream in map(str.lower, Stream) and above[-1:] in (["spot"], ["um"])
         ):
-            product = _product(above[-2:])
-    return msgspec.structs.replace(parts, product=product)
+            return msgspec.structs.replace(file, product=_product(above[-2:]))
+    return file
 
 
 def _product(folders: list[str]) -> Product | None:
@@ -267,9 +226,7 @@ def _bounds(parts: list[str]) -> tuple[int, int]:
     """Return the start of a year, month or day, and of the next one, in ms. Raises ValueError for no real date."""
     year, month, day = ([int(part) for part in parts] + [1, 1])[:3]
     begin = datetime(year, month, day, tzinfo=UTC)
-    if len(parts) == 3:
-        end = begin + timedelta(days=1)
-    else:
-        months = year * 12 + month - 1 + (1 if len(parts) == 2 else 12)
-        end = datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC)
+    # A year, a month or a day later, at the begin of that year, month or day.
+    months = year * 12 + month - 1 + {1: 12, 2: 1, 3: 0}[len(parts)]
+    end = datetime(months // 12, months % 12 + 1, day, tzinfo=UTC) + timedelta(days=len(parts) == 3)
     return int(begin.timestamp()) * SECOND, int(end.timestamp()) * SECOND

@@ -2,40 +2,28 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.candles import read_candles
+from ocw_mcp.adapters.feeds.tape.candles import read_candles, read_trades
 from ocw_mcp.adapters.feeds.tape.derivatives import METRICS_EVERY, read_funding, read_metrics
-from ocw_mcp.adapters.feeds.tape.finding import MONTHLY, Stream, find, interval_length
+from ocw_mcp.adapters.feeds.tape.finding import MONTHLY, find, interval_length
 from ocw_mcp.adapters.feeds.tape.options import Discontinuity, LeftOut, RowCounts, TapeOptions
-from ocw_mcp.adapters.feeds.tape.reading import printable_name
-from ocw_mcp.adapters.feeds.tape.selection import (
-    TapeFile,
-    identified,
-    in_time,
-    parse_interval,
-    select,
-    sound,
-)
-from ocw_mcp.adapters.feeds.tape.trades import read_trades
+from ocw_mcp.adapters.feeds.tape.reading import Stream, TapeFile, printable_name
+from ocw_mcp.adapters.feeds.tape.selection import in_time, parse_interval, select, sound, with_intervals
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle, Metrics, Product
 from ocw_mcp.domain.time import HOUR, span_ms, span_name
 
 _SLACK: Final = 2
-"""A row that is late by its step divided by this number, or more, leaves a gap; stamps jitter by seconds."""
+"""A row leaves a gap if it is late by its step divided by this number, or more; timestamps jitter by seconds."""
 _NEAR: Final = math.log(1.02)
 """A taker ratio within two percent of that of the candles belongs to the same five minutes."""
 _ENOUGH: Final = 3
-"""The number of rows that must match one meaning of the timestamps (start or end of the interval) to accept it.
-
-It must also match twice as many rows as the other meaning.
-"""
+"""The least number of rows that fit one meaning of the timestamps, and twice those of the other, to accept it."""
 
 
 class Gaps(msgspec.Struct):
@@ -43,7 +31,6 @@ class Gaps(msgspec.Struct):
 
     count: int = 0
     missing: int = 0
-    """Missing rows of all gaps."""
     longest_ms: int = 0
     longest_from: int | None = None
     """When the first missing row of the longest gap was due, ms; for trades, the time of the last one before it."""
@@ -58,38 +45,37 @@ class Gaps(msgspec.Struct):
 
 
 class StampFit(msgspec.Struct):
-    """The reading of the stamps that fits the candles, for one symbol's metrics on one side of the stamp change."""
+    """The meaning of the timestamps that fits the candles, for a symbol's metrics on one side of the change."""
 
     side: str
     """`before` the change, or `from` the change on."""
     read_as: str
-    """How a replay reads the stamp: the `end` or the `beginning` of five minutes."""
+    """The meaning of a timestamp in a replay: the `end` or the `beginning` of five minutes."""
     end: int = 0
-    """Rows whose taker ratio is that of the five minutes before their stamp, and not that of the five after it."""
+    """Rows whose taker ratio is that of the five minutes before their timestamp, and not of the five after it."""
     beginning: int = 0
 
     @property
     def fits(self) -> str | None:
-        """The reading that fits, or None if the candles do not show it."""
+        """The meaning that fits, or None if the candles do not show it."""
         if self.end >= _ENOUGH and self.end >= 2 * self.beginning:
             return "end"
         return "beginning" if self.beginning >= _ENOUGH and self.beginning >= 2 * self.end else None
 
     @property
     def disagrees(self) -> bool:
-        """Whether the candles contradict the reading of the stamps as beginnings or ends."""
+        """Whether the candles contradict the meaning of the timestamps in a replay."""
         return self.fits is not None and self.fits != self.read_as
 
 
 class StreamInfo(msgspec.Struct):
-    """One stream of one symbol. Times are in ms; `first` and `last` are the stamps of rows, open times of candles."""
+    """One stream of one symbol. `first` and `last` are the times (ms) of rows: open times of candles."""
 
     product: str | None
-    """None if neither name nor folder gives it."""
+    """None if neither the name nor the folders give the product."""
     stream: str
     symbol: str
     interval: str | None
-    """Of candles; None for other streams."""
     files: int
     rows: int = 0
     """Rows without duplicates."""
@@ -102,13 +88,13 @@ class StreamInfo(msgspec.Struct):
     used: bool = False
     """Whether a replay of the path would read it."""
     left_out: int = 0
-    """Invalid rows."""
+    """The number of invalid rows."""
     moved_on_no_volume: int = 0
     """Candles whose price moved although nothing was traded."""
     discontinuity: Discontinuity | None = None
     """The gap before which a replay ends the symbol, because its price is in another unit after it."""
     stamps: list[StampFit] = msgspec.field(default_factory=list)
-    """For metrics beside candles with taker volumes: the reading of the stamps that fits."""
+    """For metrics beside candles with taker volumes: the meaning of the timestamps that fits."""
     fault: str | None = None
     """Why reading stopped, if it did; the figures count the rows before."""
 
@@ -124,7 +110,7 @@ class ReplayPlan(msgspec.Struct, frozen=True):
     funding: tuple[str, ...] = ()
     refused: str | None = None
     stops: str | None = None
-    """The fault at which it would stop, if a stream that it reads has one."""
+    """The fault at which the replay would stop, if a stream that it reads has one."""
 
 
 class TapeInfo(msgspec.Struct, frozen=True):
@@ -144,15 +130,12 @@ def inspect(
     listener: Callable[[StreamInfo], None] | None = None,
     options: TapeOptions = TapeOptions(),  # noqa: B008 - it is frozen
 ) -> TapeInfo:
-    """Read all of a tape and count its rows. `listener` gets each stream before its rows are read.
-
-    Raises TapeError if the path holds no tape, or nothing that was requested.
-    """
+    """Read a tape and count its rows; `listener` gets each stream before that. Raises TapeError without any stream."""
     wanted = parse_interval(interval)
     left_out: list[LeftOut] = []
     files = [
         file
-        for file in identified(find(path, left_out), options, left_out)
+        for file in with_intervals(find(path, left_out), options, left_out)
         if (product is None or file.product in (None, product))
         and (wanted is None or file.stream is not Stream.KLINES or file.interval == wanted)
         and (symbols is None or file.symbol in {symbol.upper() for symbol in symbols})
@@ -164,8 +147,23 @@ def inspect(
         )
     if not options.strict:
         files = sound(files, options, left_out)
-    plan, used, beside = _plan(path, product, interval, symbols, options)
-    left_out += [each for each in beside if each not in left_out]
+    plan, used = ReplayPlan(), set[Path]()
+    try:
+        chosen = select(path, product, interval, symbols, options)
+    except TapeError as error:
+        plan = ReplayPlan(refused=str(error))
+    else:
+        plan = ReplayPlan(
+            product=chosen.product,
+            interval=span_name(chosen.interval),
+            symbols=tuple(chosen.files),
+            built_from_trades=tuple(name for name, of in chosen.files.items() if of[0].stream is Stream.TRADES),
+            metrics=tuple(chosen.metrics),
+            funding=tuple(chosen.funding),
+        )
+        groups = chosen.files, chosen.metrics, chosen.funding
+        used = {file.path for group in groups for members in group.values() for file in members}
+        left_out += [each for each in chosen.left_out if each not in left_out]
     streams: list[StreamInfo] = []
     volumes = {file.symbol: TakerVolumes() for file in files if file.stream is Stream.METRICS}
     for _, group in groupby(sorted(files, key=_place), key=_place):
@@ -180,7 +178,8 @@ def inspect(
         )
         if listener is not None:
             listener(info)
-        counters = _count(members, info, options, volumes.get(info.symbol))
+        counters = RowCounts(options=options)
+        _count(members, info, counters, volumes.get(info.symbol))
         left_out += counters.left_out.values()
         streams.append(info)
     stops = next((each.fault for each in streams if each.used and each.fault), None)
@@ -192,52 +191,25 @@ def _place(file: TapeFile) -> tuple[str, str, int, int, str]:
     return file.product or "", file.symbol, list(Stream).index(file.stream), length, file.interval
 
 
-def _plan(
-    path: Path, product: Product | None, interval: str | None, symbols: Sequence[str] | None, options: TapeOptions
-) -> tuple[ReplayPlan, set[Path], tuple[LeftOut, ...]]:
-    try:
-        chosen = select(path, product, interval, symbols, options)
-    except TapeError as error:
-        return ReplayPlan(refused=str(error)), set(), ()
-    built = [symbol for symbol, files in chosen.files.items() if files[0].stream is Stream.TRADES]
-    plan = ReplayPlan(
-        product=chosen.product,
-        interval=span_name(chosen.interval),
-        symbols=tuple(chosen.files),
-        built_from_trades=tuple(built),
-        metrics=tuple(chosen.metrics),
-        funding=tuple(chosen.funding),
-    )
-    return plan, {file.path for file in chosen.all_files}, chosen.left_out
-
-
-def _count(
-    files: Sequence[TapeFile], info: StreamInfo, options: TapeOptions, volumes: "TakerVolumes | None"
-) -> RowCounts:
+def _count(files: Sequence[TapeFile], info: StreamInfo, counters: RowCounts, volumes: "TakerVolumes | None") -> None:
     """Read one stream and record its content, up to its end or to the fault that stops it."""
-    counters = RowCounts(options=options)
+    if info.interval == MONTHLY:
+        info.fault = "candles of a month have no fixed length, and are not read"
+        return
+    due: int | None = None
     try:
-        if info.interval == MONTHLY:
-            info.fault = "candles of a month have no fixed length, and are not read"
-            return counters
-        _walk(info, in_time(files), counters, volumes)
+        for at, place, step in _rows(info, in_time(files), counters, volumes):
+            if due is not None and info.last is not None and place > due and place - due >= step // _SLACK:
+                since = info.last if info.stream == Stream.TRADES else due
+                info.gaps.add(max(1, (place - due) // step), since, at)
+            if info.first is None:
+                info.first = at
+            info.rows, info.last, due = info.rows + 1, at, place + step
     except TapeError as error:
         info.fault = str(error)
     info.duplicates, info.disordered, info.empty = counters.duplicates, counters.disordered, counters.empty
     info.left_out = sum(each.rows or 0 for each in counters.left_out.values())
     info.discontinuity = counters.discontinuities.get(info.symbol)
-    return counters
-
-
-def _walk(info: StreamInfo, files: Sequence[TapeFile], counters: RowCounts, volumes: "TakerVolumes | None") -> None:
-    due: int | None = None
-    for at, place, step in _rows(info, files, counters, volumes):
-        if due is not None and info.last is not None and place > due and place - due >= step // _SLACK:
-            timed = info.stream != Stream.TRADES
-            info.gaps.add(max(1, (place - due) // step), due if timed else info.last, at)
-        if info.first is None:
-            info.first = at
-        info.rows, info.last, due = info.rows + 1, at, place + step
 
 
 def _rows(
@@ -247,36 +219,28 @@ def _rows(
     match info.stream:
         case Stream.KLINES:
             interval = span_ms(info.interval or "1m")
-            with closing(read_candles(files, info.symbol, interval, None, counters)) as candles:
-                before: Candle | None = None
-                for candle in candles:
-                    info.moved_on_no_volume += candle.volume == 0 and _moved(candle, before)
-                    before = candle
-                    if volumes is not None:
-                        volumes.add(candle)
-                    yield candle.open_time, candle.open_time, interval
+            before: Candle | None = None
+            for candle in read_candles(files, info.symbol, interval, None, counters):
+                since = before.close if before is not None and before.close_time == candle.open_time else candle.open
+                moved = candle.low != candle.high or candle.close != since
+                info.moved_on_no_volume += moved and candle.volume == 0
+                before = candle
+                if volumes is not None:
+                    volumes.add(candle)
+                yield candle.open_time, candle.open_time, interval
         case Stream.TRADES:
-            with closing(read_trades(files, counters)) as trades:
-                for trade in trades:
-                    yield trade.at, trade.id, 1
+            for trade in read_trades(files, counters):
+                yield trade.at, trade.id, 1
         case Stream.METRICS:
             known: list[Metrics] = []
-            with closing(read_metrics(files, info.symbol, None, counters)) as rows:
-                for row in rows:
-                    known.append(row)
-                    yield row.at, row.at, METRICS_EVERY
+            for row in read_metrics(files, info.symbol, None, counters):
+                known.append(row)
+                yield row.at, row.at, METRICS_EVERY
             if volumes is not None:
                 info.stamps = volumes.fit(known, counters.options.begins_from)
         case _:
-            with closing(read_funding(files, info.symbol, None, counters)) as rates:
-                for rate in rates:
-                    yield rate.at, rate.at, rate.interval_hours * HOUR
-
-
-def _moved(candle: Candle, before: Candle | None) -> bool:
-    """Return whether the price moved within a candle, or between the last candle's close and its open."""
-    since = before.close if before is not None and before.close_time == candle.open_time else candle.open
-    return candle.low != candle.high or candle.close != since
+            for rate in read_funding(files, info.symbol, None, counters):
+                yield rate.at, rate.at, rate.interval_hours * HOUR
 
 
 class TakerVolumes:
@@ -295,18 +259,17 @@ class TakerVolumes:
 
     def fit(self, rows: list[Metrics], begins_from: int) -> list[StampFit]:
         """Return the fit before the change at `begins_from` (ms) and from it on; only sides that have rows."""
-        fits = {False: StampFit("before", "end"), True: StampFit("from", "beginning")}
-        there: set[bool] = set()
+        fits: dict[bool, StampFit] = {}
         for row in rows:
-            # A row's `at` is the end of its five minutes; its stamp depends on the side of the change.
+            # A row's `at` is the end of its five minutes; its timestamp depends on the side of the change.
             begins = row.at > begins_from
             stamp = row.at - METRICS_EVERY if begins else row.at
-            there.add(begins)
+            fit = fits.setdefault(begins, StampFit("from", "beginning") if begins else StampFit("before", "end"))
             ended, began = (self._matches(at, row.taker_ratio) for at in (stamp - METRICS_EVERY, stamp))
             if ended != began:
-                fits[begins].end += ended
-                fits[begins].beginning += began
-        return [fits[each] for each in sorted(there)]
+                fit.end += ended
+                fit.beginning += began
+        return [fits[each] for each in sorted(fits)]
 
     def _matches(self, begin: int, ratio: float | None) -> bool:
         bought, volume = self._volumes.get(begin, (0.0, 0.0))

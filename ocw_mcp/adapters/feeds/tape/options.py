@@ -1,39 +1,48 @@
-"""How a tape is read, and the faults that reading finds: rows left out, discontinuities and counts."""
+"""The options of reading a tape, the bounds of valid rows, and the faults that are found while reading."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.faults import refusal
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.time import SECOND, iso
 
+EARLIEST: Final = 1_230_768_000_000
+LATEST: Final = 4_102_444_800_000
+"""2009 and 2100, ms: a row outside of these years is invalid."""
+MICROSECONDS: Final = 10**14
+"""Times above this number are in µs, as in the archive's spot files from 2025 on; in ms it is in the year 5138."""
+LEAP: Final = 1e6
+"""A price that moves by this factor from one row to the next has a misplaced decimal point or another unit."""
 STAMP_CHANGE: Final = int(datetime(2026, 6, 25, tzinfo=UTC).timestamp()) * SECOND
-"""From this time (ms) on, the archive stamps metrics with the beginning of their five minutes; before, with the end."""
+"""From this time (ms) on, timestamps of the archive's metrics are the beginning of five minutes; before, the end."""
 ROWS_PER_FAULT: Final = 10
-"""At most one row in so many may be left out."""
+"""At most one row in this number of rows may be left out."""
 ALREADY_READ: Final = 1 << 60
-"""Count of rows taken with which a resumed pass starts, so that its first faults do not refuse the tape."""
+"""The number of rows with which the count of a resumed pass starts, so that its first faults do not refuse the tape."""
 DISCONTINUITY_FACTOR: Final = 10.0
 """A price that changes by more than this factor across a gap is taken to be in another unit."""
+AGAIN: Final = "download it again"
+_SHOWN = 40
 
 
 class TapeOptions(msgspec.Struct, frozen=True):
-    """Options of reading. Those that change the market data are part of a tape's identity."""
+    """Options of reading a tape. Options that change the market data are part of the tape's identity."""
 
     strict: bool = True
     """Refuse the tape at its first fault; otherwise invalid rows and files are left out and named."""
     discontinuity: float = DISCONTINUITY_FACTOR
     begins_from: int = STAMP_CHANGE
-    """Metrics stamped at or after this time (ms) carry the beginning of their five minutes."""
+    """From this time (ms) on, the timestamp of metrics is the beginning of their five minutes, and not the end."""
 
     @property
     def changes(self) -> str:
         """The options that differ from the defaults, as text for a fingerprint; empty if none does."""
         usual = TapeOptions()
-        parts = [] if self.discontinuity == usual.discontinuity else [f"discontinuity={self.discontinuity!r}"]
-        return " ".join(parts + ([] if self.begins_from == usual.begins_from else [f"begins_from={self.begins_from}"]))
+        names = ("discontinuity", "begins_from")
+        return " ".join(f"{n}={getattr(self, n)!r}" for n in names if getattr(self, n) != getattr(usual, n))
 
 
 class LeftOut(msgspec.Struct):
@@ -43,22 +52,21 @@ class LeftOut(msgspec.Struct):
     """Relative to the given path."""
     why: str
     rows: int | None = None
-    """Number of rows; None for a whole file, or for the rest of one."""
+    """The number of rows that are left out; None for a whole file, or for the rest of one."""
     read: bool = False
-    """Whether the file is read nevertheless, and only named."""
+    """Whether the file is read nevertheless, and only reported."""
 
     def __str__(self) -> str:
-        """Return one sentence: the outcome, then the fault."""
         return f"{self.verdict}: {self.fault}"
 
     @property
     def verdict(self) -> str:
-        """The outcome, in two words."""
+        """The outcome for the file or its rows, in two words."""
         return "read anyway" if self.read else "left out"
 
     @property
     def fault(self) -> str:
-        """The file and its fault, with the number of rows."""
+        """The name of the file, its fault, and the number of rows that are left out."""
         if self.rows is None:
             return self.why if self.why.startswith(self.file) else f"{self.file}: {self.why}"
         more = f" ({self.rows:,} rows of this file are left out)" if self.rows > 1 else " (this row is left out)"
@@ -84,45 +92,40 @@ class Discontinuity(msgspec.Struct, frozen=True):
 
 
 class RowCounts(msgspec.Struct):
-    """Counts of one pass over a tape, and its faults so far."""
+    """The counts and the faults of one pass over a tape so far."""
 
     duplicates: int = 0
-    """Rows equal to an earlier row; they are dropped."""
+    """Rows equal to an earlier row, which are dropped."""
     disordered: int = 0
-    """Rows that came after a later row of their file; they are put in order."""
+    """Rows that came after a later row of their file, and are put in order."""
     empty: int = 0
     """Fields without a value, in streams that allow them."""
     options: TapeOptions = TapeOptions()
     taken: int = 0
-    """Rows of all streams so far, in whole blocks of a file, the current block included."""
+    """Rows of all streams, in whole blocks of a file, the current block included."""
     faults: int = 0
     """Rows left out, except those of a frequent fault."""
     left_out: dict[str, LeftOut] = {}
-    """By file: its first fault, and the number of rows."""
+    """The first fault of each file, and its number of rows that are left out."""
     discontinuities: dict[str, Discontinuity] = {}
     """By symbol."""
 
     def leave_out(self, file: str, number: int, wrong: str, *, often: bool = False) -> None:
-        """Leave one row out, by its file and line number, and name its fault.
+        """Leave one row out, given its file, line number and fault.
 
-        Raises the fault if the options are strict, or if more than a tenth of the rows so far are left out: such a
+        Raises TapeError if the options are strict, or if more than a tenth of the rows so far are left out: such a
         file is of another kind. Rows of a frequent fault (`often`) do not count.
         """
         fault = refusal(file, number, wrong)
-        if self.options.strict:
-            raise fault
-        if not often:
-            self.faults += 1
-            if self.faults * ROWS_PER_FAULT > self.taken:
-                raise fault
-        known = self.left_out.get(file)
-        if known is None:
-            known = self.left_out[file] = LeftOut(file, str(fault), 0)
+        self.faults += not often
+        if self.options.strict or (not often and self.faults * ROWS_PER_FAULT > self.taken):
+            raise fault from None
+        known = self.left_out.setdefault(file, LeftOut(file, str(fault), 0))
         if known.rows is not None:
             known.rows += 1
 
     def give_up(self, file: str, fault: TapeError) -> None:
-        """Skip the rest of a file, and report the file by name. Raises the fault if the options are strict."""
+        """Leave out the rest of a file. Raises the fault if the options are strict."""
         if self.options.strict:
             raise fault
         known = self.left_out.get(file)
@@ -136,3 +139,62 @@ class RowCounts(msgspec.Struct):
             return False
         self.discontinuities[symbol] = Discontinuity(symbol, since, until, before, after)
         return True
+
+
+def shown(text: str) -> str:
+    """Return the quoted text of a file, shortened for one line of a message."""
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def refusal(name: str, number: int, wrong: str) -> TapeError:
+    """Return the error for an invalid line of a file."""
+    return TapeError(f"{name}, line {number}: {wrong}; correct the line, or if the file is damaged, {AGAIN}")
+
+
+def require_columns(cells: list[str], right: bool, expected: object) -> None:
+    """Raise ValueError unless the number of columns of a row is `right`; the message names the `expected` number."""
+    if not right:
+        raise ValueError(f"the row has {len(cells)} column{'s' * (len(cells) != 1)}; expected {expected}")
+
+
+def time_of(
+    name: str, cell: str, parse: Callable[[str], int], expected: str = "ms or µs since 1970", otherwise: str = ""
+) -> int:
+    """Return the time (ms) that `parse` reads from a cell. Raises ValueError for none, or one that is not believable.
+
+    `expected` are the units of whole numbers; `otherwise` adds the other forms of a time to the message.
+    """
+    try:
+        at = parse(cell)
+    except ValueError:
+        raise ValueError(f"{name} {shown(cell)} is not a whole number of milliseconds; expected {expected}") from None
+    if not EARLIEST <= at < LATEST:
+        raise ValueError(f"{name} {shown(cell)} is not between 2009 and 2100; expected {expected}{otherwise}")
+    return at
+
+
+def number_of(name: str, cell: str, expected: str = "a decimal number") -> float:
+    """Return the number in a cell. Raises ValueError."""
+    try:
+        return float(cell)
+    except ValueError:
+        raise ValueError(f"the {name} {shown(cell)} is not a number; expected {expected}") from None
+
+
+def require_same_unit(name: str, price: float, previous: float) -> None:
+    """Raise ValueError for a price that is more than LEAP times the previous price, or less than its inverse."""
+    if not (previous <= price * LEAP and price <= previous * LEAP):
+        raise ValueError(
+            f"the {name} {price!r} is over a million times off the previous price {previous!r}; "
+            "expected the same unit and decimal point throughout"
+        )
+
+
+def order_fault(at: int, last: int, name: str, number: int) -> str:
+    """Return the fault of a row whose time (ms) is not after that of the previous row, line `number` of `name`."""
+    if at == last:
+        return (
+            f"the row of {iso(at)} has other numbers than the one in {name}, line {number}; "
+            "expected one and the same; take one of them out"
+        )
+    return f"the row of {iso(at)} comes long after that of {iso(last)}; expected rows in the order of time"

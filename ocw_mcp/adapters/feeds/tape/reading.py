@@ -1,4 +1,9 @@
-"""Reads zip, csv and csv.gz files block by block: as text lines, and as rows without a header."""
+"""Reads the rows of zip, csv and csv.gz files block by block, in time order over files that overlap or are shuffled.
+
+Nearly every file is in order already. Each is scanned once, which is cheap, and then passed on block by block as it is.
+Only if rows jump back, or files overlap, are rows sorted one by one. Up to WINDOW rows are held for that, more than any
+file of the archive has minutes; a row that comes later than that is a fault.
+"""
 
 import gzip
 import hashlib
@@ -6,15 +11,17 @@ import io
 import re
 import zipfile
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from enum import StrEnum
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.faults import AGAIN
-from ocw_mcp.adapters.feeds.tape.options import RowCounts
+from ocw_mcp.adapters.feeds.tape.options import AGAIN, RowCounts
 from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.text import printable
 
 BLOCK = 1 << 16
@@ -23,15 +30,35 @@ LONGEST = 1_000
 """Characters of the longest line that can be a candle; a file of another kind may have no line ends at all."""
 CHECKSUM = ".CHECKSUM"
 """Suffix of the file that holds the SHA-256 of the file beside it."""
+WINDOW = 500_000
+"""Rows of a shuffled file held at once; a month has 44,640 minutes, and a busy hour 240,000 trades."""
+
+_NEVER = 1 << 120
 
 
-class RowFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that rows are read from. `name` is its name in errors; `starts` and `ends` (ms) come from that name."""
+class Stream(StrEnum):
+    """The kind of rows in a file, in the archive's own words."""
+
+    KLINES = "klines"
+    TRADES = "aggTrades"
+    METRICS = "metrics"
+    FUNDING = "fundingRate"
+
+
+class TapeFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a tape, with the values that its name states."""
 
     path: Path
     name: str
+    """Relative to the given path, in printable characters; errors name the file by it."""
+    stream: Stream
+    symbol: str
+    interval: str = ""
+    """Of candles, such as `15m`; empty for every other stream, and for candles until their rows have shown it."""
     starts: int | None = None
     ends: int | None = None
+    """Exclusive. Both are in ms; None if the name has no date."""
+    product: Product | None = None
 
 
 class RowBlock(NamedTuple):
@@ -44,12 +71,16 @@ class RowBlock(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How the files of one stream are read."""
+    """How the rows of one stream are read."""
 
+    content: str
+    """The name of the rows, in the plural."""
     key: Callable[[str], int]
     """Returns the sort key of a line. Raises ValueError or IndexError for a line that is not a row."""
-    rows: Callable[[RowFile, RowCounts], Generator[RowBlock, None, None]]
-    """Yields the rows of a file, without its header. Raises TapeError if the rest of the file cannot be read."""
+    header: Callable[[list[str]], str | None]
+    """Returns the fault of a file's first line, "" if it is a good header, and None if it is a row."""
+    check: Callable[[TapeFile, list[str], int], None] = lambda _file, _cells, _number: None
+    """Checks the first row of a file, given its cells and line number. Raises TapeError."""
     shift: int = 0
     """Number of low bits of a key that are not part of its time in ms."""
     leads: bool = False
@@ -87,21 +118,13 @@ def checksum(path: Path, name: str) -> str:
             raise TapeError(f"{name} is empty; expected candles; {AGAIN}")
         if path.suffix.lower() == ".zip":
             with zipfile.ZipFile(path) as archive:
-                member = _member(archive, name)
+                member = csv_member(archive, name)
                 return f"{size}:{member.CRC:08x}:{member.file_size}"
         with path.open("rb") as stream:
             if path.suffix.lower() != ".gz":
                 return str(size)
             stream.seek(max(0, size - 8))
             return f"{size}:{stream.read().hex()}"
-
-
-def csv_name(path: Path, name: str) -> str | None:
-    """Return the name of the csv file in a zip file; None for other files. Raises TapeError."""
-    if path.suffix.lower() != ".zip":
-        return None
-    with refusing(name), zipfile.ZipFile(path) as archive:
-        return _member(archive, name).filename
 
 
 def published_digest(path: Path, name: str) -> str | None:
@@ -156,18 +179,11 @@ def blocks(path: Path, name: str) -> Generator[list[str], None, None]:
             yield [rest]
 
 
-def row_blocks(
-    file: RowFile,
-    counters: RowCounts,
-    header: Callable[[list[str]], str | None],
-    content: str,
-    check: Callable[[list[str], int], None] | None = None,
-) -> Generator[RowBlock, None, None]:
+def row_blocks(file: TapeFile, layout: Layout, counters: RowCounts) -> Generator[RowBlock, None, None]:
     """Yield the rows of a file block by block, without its header and the blank lines at its end.
 
-    `header` gets the first line: it returns the fault of a header, "" for a good one, and None if the line is a row.
-    `check` gets the first row and its line number. `content` names the lines in the plural. A blank line before
-    other lines is a fault. Raises TapeError if there is no row at all.
+    A blank line before other lines is a fault. Raises TapeError if there is no row at all, or if the rest of the file
+    cannot be read.
     """
     name = file.name
     number, width, blank = 1, 0, 0
@@ -175,7 +191,7 @@ def row_blocks(
         start, lines = number, block
         number += len(block)
         counters.taken += len(block)
-        if start == 1 and lines and lines[0] and (wrong := header(lines[0].split(","))) is not None:
+        if start == 1 and lines[0] and (wrong := layout.header(lines[0].split(","))) is not None:
             if wrong:
                 counters.leave_out(name, 1, wrong)
             start, lines = 2, lines[1:]
@@ -183,9 +199,8 @@ def row_blocks(
             blank = start + lines.index("")
         if blank:
             if any(lines[max(0, blank - start) :]):
-                one = "candle" if content == "candles" else "row"
-                fault = f"the line is blank though others follow; expected one {one} a line"
-                counters.leave_out(name, blank, fault)
+                one = "candle" if layout.content == "candles" else "row"
+                counters.leave_out(name, blank, f"the line is blank though others follow; expected one {one} a line")
                 # From here on in this block the line numbers are not consecutive, so each row is a block of its own.
                 for place, line in enumerate(lines, start):
                     if line:
@@ -194,15 +209,15 @@ def row_blocks(
                 blank = 0
                 continue
             lines = lines[: max(0, blank - start)]
-        if lines and not width:
+        if not lines:
+            continue
+        if not width:
             cells = lines[0].split(",")
             width = len(cells)
-            if check is not None:
-                check(cells, start)
-        if lines:
-            yield RowBlock(name, range(start, start + len(lines)), width, lines)
+            layout.check(file, cells, start)
+        yield RowBlock(name, range(start, start + len(lines)), width, lines)
     if not width:
-        raise TapeError(f"{name} holds no {content}; expected one a line; {AGAIN}")
+        raise TapeError(f"{name} holds no {layout.content}; expected one a line; {AGAIN}")
 
 
 def _binary(path: Path, name: str) -> IO[bytes] | gzip.GzipFile:
@@ -210,14 +225,15 @@ def _binary(path: Path, name: str) -> IO[bytes] | gzip.GzipFile:
         case ".zip":
             # The member keeps the archive's file open as long as it needs it.
             with zipfile.ZipFile(path) as archive:
-                return archive.open(_member(archive, name))
+                return archive.open(csv_member(archive, name))
         case ".gz":
             return gzip.open(path)
         case _:
             return path.open("rb")
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+def csv_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """Return the csv file in a zip file called `name`. Raises TapeError unless there is exactly one, not encrypted."""
     members = [
         info
         for info in archive.infolist()
@@ -231,3 +247,134 @@ def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     if members[0].flag_bits & 1:
         raise TapeError(f"{name} is encrypted; expected a plain zip file; unpack it and give the csv file")
     return members[0]
+
+
+class Scan(NamedTuple):
+    """The earliest and the latest key of a file, and whether its rows are in order."""
+
+    first: int
+    last: int
+    ordered: bool
+
+
+class _Row(NamedTuple):
+    """A row that is being sorted, in the order of these fields. No two rows have the same first three."""
+
+    key: int
+    file: int
+    number: int
+    line: str
+    width: int
+
+
+def scan(file: TapeFile, layout: Layout) -> Scan:
+    """Return the range of a file's keys; an unreadable file begins at the time in its name, and never ends."""
+    first, last, ordered = _NEVER, -1, True
+    try:
+        with closing(blocks(file.path, file.name)) as parts:
+            for block in parts:
+                keys = _ends(block, layout) or [key for line in block if (key := _key(layout, line)) is not None]
+                if keys:
+                    ordered = ordered and keys[0] >= last and keys == sorted(keys)
+                    first, last = min(first, min(keys)), max(last, max(keys))
+    except TapeError:
+        last = -1
+    return Scan(first, last, ordered) if last >= 0 else Scan((file.starts or 0) << layout.shift, _NEVER, True)
+
+
+def _ends(block: list[str], layout: Layout) -> list[int]:
+    """Return the first and the last key of a block whose text shows that it is in order; else an empty list."""
+    lines = block if block[0][:1].isdecimal() else block[1:]
+    if not layout.leads or not lines:
+        return []
+    width = lines[0].find(",")
+    heads = [line[:width] for line in lines]
+    # Numbers with the same count of digits sort like text. The reader of the rows reports a head that is no number.
+    if lines[-1].find(",") != width or heads != sorted(heads):
+        return []
+    keys = [key for line in (lines[0], lines[-1]) if (key := _key(layout, line)) is not None]
+    return keys if len(keys) == 2 else []
+
+
+def in_order(files: Sequence[TapeFile], layout: Layout, counters: RowCounts) -> Generator[RowBlock, None, None]:
+    """Yield the rows of all files in the order of their keys; rows of one key in the order of files and lines.
+
+    The files must come in the order of the start dates in their names. The names are not trusted: before a row is
+    read, every file whose name begins by then is scanned, and one file more. Raises TapeError.
+    """
+    scanned = 0
+    waiting: list[tuple[int, int, Scan]] = []
+    opened: list[tuple[_Row, Generator[_Row, None, None]]] = []
+
+    def scan_until(until: int) -> None:
+        """Scan the files whose names begin by the key `until`, and the first that begins after it."""
+        nonlocal scanned
+        while scanned < len(files) and (not waiting or (files[scanned - 1].starts or 0) << layout.shift <= until):
+            found = scan(files[scanned], layout)
+            heappush(waiting, (found.first, scanned, found))
+            scanned += 1
+
+    def push(rows: Generator[_Row, None, None]) -> None:
+        if (row := next(rows, None)) is not None:
+            heappush(opened, (row, rows))
+
+    try:
+        scan_until(0)
+        while waiting or opened:  # while a file is left, one is always waiting: scan_until adds it
+            key = opened[0][0].key if opened else waiting[0][0]
+            scan_until(key)
+            if waiting and waiting[0][0] <= key:
+                _, place, found = heappop(waiting)
+                if not opened:
+                    scan_until(found.last)
+                    if found.ordered and (not waiting or found.last <= waiting[0][0]):
+                        yield from _readable_rows(files[place], layout, counters)
+                        continue
+                push(_sorted_rows(place, files[place], found.ordered, layout, counters))
+                continue
+            row, rows = heappop(opened)
+            yield RowBlock(files[row.file].name, (row.number,), row.width, [row.line])
+            push(rows)
+    finally:
+        for _, rows in opened:
+            rows.close()
+
+
+def _sorted_rows(
+    place: int, file: TapeFile, ordered: bool, layout: Layout, counters: RowCounts
+) -> Generator[_Row, None, None]:
+    """Yield a file's rows with their keys, sorted within the window unless they are `ordered`."""
+    latest = -1
+    held: list[_Row] = []
+    for block in _readable_rows(file, layout, counters):
+        for number, line in zip(block.numbers, block.lines, strict=True):
+            key = _key(layout, line)
+            if key is None:  # the reader of the row reports its fault; the row stays at its place in the file
+                key = max(latest, 0)
+            elif key < latest:
+                counters.disordered += 1
+            latest = max(latest, key)
+            row = _Row(key, place, number, line, block.width)
+            if ordered:
+                yield row
+                continue
+            heappush(held, row)
+            if len(held) > WINDOW:
+                yield heappop(held)
+    while held:
+        yield heappop(held)
+
+
+def _readable_rows(file: TapeFile, layout: Layout, counters: RowCounts) -> Generator[RowBlock, None, None]:
+    """Yield a file's rows up to the fault after which it cannot be read."""
+    try:
+        yield from row_blocks(file, layout, counters)
+    except TapeError as fault:
+        counters.give_up(file.name, fault)
+
+
+def _key(layout: Layout, line: str) -> int | None:
+    try:
+        return layout.key(line)
+    except (ValueError, IndexError):
+        return None

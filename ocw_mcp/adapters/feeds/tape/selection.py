@@ -6,45 +6,32 @@ from pathlib import Path
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.tape.candles import candle_layout, candle_length
+from ocw_mcp.adapters.feeds.tape.candles import TRADES, candle_layout, candle_length
 from ocw_mcp.adapters.feeds.tape.derivatives import FUNDING, METRICS
 from ocw_mcp.adapters.feeds.tape.finding import (
     GOOD_NAMES,
     MONTHLY,
-    FoundFile,
-    Stream,
     canonical_interval,
     find,
-    foreign_member,
     interval_length,
+    require_own_member,
 )
-from ocw_mcp.adapters.feeds.tape.options import LeftOut, TapeOptions
-from ocw_mcp.adapters.feeds.tape.ordering import scan
+from ocw_mcp.adapters.feeds.tape.options import AGAIN, LeftOut, TapeOptions
 from ocw_mcp.adapters.feeds.tape.reading import (
     Layout,
-    RowFile,
+    Stream,
+    TapeFile,
     checksum,
     printable_name,
     published_digest,
     refusing,
+    scan,
     sha256,
 )
-from ocw_mcp.adapters.feeds.tape.trades import TRADES
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.symbols import of_market
 from ocw_mcp.domain.time import span_ms, span_name
-
-
-class TapeFile(RowFile, frozen=True, kw_only=True):
-    """One file of a tape, with the values that its name states."""
-
-    stream: Stream
-    symbol: str
-    interval: str
-    """Of candles, such as `15m`; empty for every other stream."""
-    product: Product | None
-
 
 Files = dict[str, tuple[TapeFile, ...]]
 """By symbol, in time order."""
@@ -63,12 +50,6 @@ class Selection(msgspec.Struct, frozen=True):
     left_out: tuple[LeftOut, ...] = ()
     """The files under the path that are not read, with the reason."""
 
-    @property
-    def all_files(self) -> list[TapeFile]:
-        return [
-            file for group in (self.files, self.metrics, self.funding) for files in group.values() for file in files
-        ]
-
 
 _CANDLES = (Stream.KLINES, Stream.TRADES)
 _DEFAULT_INTERVAL = "1m"
@@ -76,19 +57,15 @@ _DEFAULT_INTERVAL = "1m"
 
 
 def select(
-    path: Path,
-    product: Product | None,
-    interval: str | None,
-    symbols: Sequence[str] | None,
-    options: TapeOptions = TapeOptions(),  # noqa: B008 - it is frozen
+    path: Path, product: Product | None, interval: str | None, symbols: Sequence[str] | None, options: TapeOptions
 ) -> Selection:
     """Return the requested files. Raises TapeError if there are none, or if product or interval are ambiguous."""
     wanted_interval = parse_interval(interval)
     left_out: list[LeftOut] = []
     everything = find(path, left_out)
-    found = [each for each in everything if each.parts.stream in _CANDLES]
+    found = [each for each in everything if each.stream in _CANDLES]
     if not found:
-        streams = list_of(sorted({each.parts.stream for each in everything}))
+        streams = list_of(sorted({each.stream for each in everything}))
         raise TapeError(
             f"{printable_name(path.name or str(path))} holds {streams} but no candles; expected klines or aggTrades "
             "beside them; give a path that holds both"
@@ -96,13 +73,9 @@ def select(
     product, found = _one_product(found, product)
     if symbols is not None:
         found = _of_symbols(found, symbols)
-    chosen, files = _one_interval(sound(identified(found, options, left_out), options, left_out), wanted_interval)
+    chosen, files = _one_interval(sound(with_intervals(found, options, left_out), options, left_out), wanted_interval)
     there = {file.symbol for file in files}
-    beside = [
-        tape_file(each)
-        for each in everything
-        if each.parts.stream not in _CANDLES and each.parts.product in (None, product)
-    ]
+    beside = [each for each in everything if each.stream not in _CANDLES and each.product in (None, product)]
     if product is Product.SPOT:
         left_out += [LeftOut(file.name, "spot has no metrics and no funding") for file in beside]
         beside = []
@@ -111,13 +84,16 @@ def select(
             LeftOut(file.name, f"there are no candles of {file.symbol}") for file in beside if file.symbol not in there
         ]
     beside = sound([file for file in beside if file.symbol in there], options, left_out)
+    # The fingerprint has names, sizes and checksums, but no folders: a tape that moved is the same tape.
+    lines = sorted(f"{file.path.name} {checksum(file.path, file.name)}" for file in [*files, *beside])
+    lines += [options.changes] if options.changes else []
     return Selection(
         product=product,
         interval=span_ms(chosen),
         files=_by_symbol(files),
         metrics=_by_symbol([file for file in beside if file.stream is Stream.METRICS]),
         funding=_by_symbol([file for file in beside if file.stream is Stream.FUNDING]),
-        content=_fingerprint([*files, *beside], options.changes),
+        content=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
         left_out=tuple(left_out),
     )
 
@@ -130,19 +106,28 @@ def parse_interval(interval: str | None) -> str | None:
         raise TapeError(f"--interval {error}") from None
 
 
-def identified(found: list[FoundFile], options: TapeOptions, left_out: list[LeftOut]) -> list[TapeFile]:
-    """Return the files whose interval is known; the others go to `left_out`.
+def with_intervals(found: list[TapeFile], options: TapeOptions, left_out: list[LeftOut]) -> list[TapeFile]:
+    """Return the files with their intervals, which come from the rows if a name does not give one.
 
-    Raises TapeError for a file without an interval if the options are strict, or if it is the only file.
+    A file of candles whose rows do not show it either goes to `left_out`. Raises TapeError for such a file if the
+    options are strict, or if it is the only file.
     """
     files: list[TapeFile] = []
-    for each in found:
+    for file in found:
         try:
-            files.append(tape_file(each))
+            if not file.interval and file.stream is Stream.KLINES:
+                length = candle_length(file)
+                if not length:
+                    raise TapeError(
+                        f"{file.name} does not show how long its candles are; expected an interval in its name, as in "
+                        f"{GOOD_NAMES}; rename the file"
+                    )
+                file = msgspec.structs.replace(file, interval=span_name(length))
+            files.append(file)
         except TapeError as fault:
             if options.strict or len(found) == 1:
                 raise
-            left_out.append(LeftOut(each.name, str(fault)))
+            left_out.append(LeftOut(file.name, str(fault)))
     return files
 
 
@@ -158,18 +143,14 @@ def sound(files: list[TapeFile], options: TapeOptions, left_out: list[LeftOut]) 
     for file in files:
         try:
             checksum(file.path, file.name)
-            if file.path.suffix.lower() == ".zip" and (wrong := foreign_member(file.path, file.name, file.symbol)):
-                raise TapeError(wrong)
+            require_own_member(file)
             expected = published_digest(file.path, file.name)
-            if expected is None:
-                unchecked.append(file)
-            else:
+            if expected is not None:
                 with refusing(file.name):
                     digest = sha256(file.path)
                 if digest != expected:
                     raise TapeError(
-                        f"{file.name} does not have the checksum beside it; expected SHA-256 {expected[:12]}…; "
-                        "download it again"
+                        f"{file.name} does not have the checksum beside it; expected SHA-256 {expected[:12]}…; {AGAIN}"
                     )
         except TapeError as error:
             if options.strict:
@@ -178,6 +159,8 @@ def sound(files: list[TapeFile], options: TapeOptions, left_out: list[LeftOut]) 
             left_out.append(LeftOut(file.name, str(error)))
             continue
         kept.append(file)
+        if expected is None:
+            unchecked.append(file)
     if fault is not None and not kept:
         raise fault
     if len(unchecked) < len(kept):
@@ -185,15 +168,15 @@ def sound(files: list[TapeFile], options: TapeOptions, left_out: list[LeftOut]) 
     return kept
 
 
-def _one_product(found: list[FoundFile], wanted: Product | None) -> tuple[Product, list[FoundFile]]:
+def _one_product(found: list[TapeFile], wanted: Product | None) -> tuple[Product, list[TapeFile]]:
     """Keep one product; um if no file names one. A file that names none belongs to the chosen product."""
-    named = {each.parts.product for each in found if each.parts.product is not None}
+    named = {each.product for each in found if each.product is not None}
     if wanted is None and len(named) > 1:
         raise TapeError(
             "the path holds candles of both spot and um, and one run trades one product; pick one with --product"
         )
     product = wanted or next(iter(named), None) or Product.UM
-    kept = [each for each in found if each.parts.product in (None, product)]
+    kept = [each for each in found if each.product in (None, product)]
     if not kept:
         raise TapeError(
             f"the path holds candles of {list_of(sorted(named))} but --product says {product}; "
@@ -202,18 +185,17 @@ def _one_product(found: list[FoundFile], wanted: Product | None) -> tuple[Produc
     return product, kept
 
 
-def _of_symbols(found: list[FoundFile], asked: Sequence[str]) -> list[FoundFile]:
-    there = {each.parts.symbol for each in found}
+def _of_symbols(found: list[TapeFile], asked: Sequence[str]) -> list[TapeFile]:
+    there = {each.symbol for each in found}
     meant = {text: of_market(text, there) for text in asked}
-    wanted = {symbol for symbol in meant.values() if symbol is not None}
     if missing := [text for text, symbol in meant.items() if symbol is None]:
         raise TapeError(
             f"the path holds no candles of {list_of(sorted(missing))}; it has {list_of(sorted(there))}; "
             "use those or give another path"
         )
-    if not wanted:
+    if not meant:
         raise TapeError("the list of symbols is empty; expected at least one; name it or omit the option")
-    return [each for each in found if each.parts.symbol in wanted]
+    return [each for each in found if each.symbol in meant.values()]
 
 
 def _one_interval(files: list[TapeFile], wanted: str | None) -> tuple[str, list[TapeFile]]:
@@ -242,42 +224,16 @@ def _one_interval(files: list[TapeFile], wanted: str | None) -> tuple[str, list[
     return chosen, kept
 
 
-def tape_file(found: FoundFile) -> TapeFile:
-    """Return a found file as a file of a tape; the interval comes from the rows if the name does not give it.
-
-    Raises TapeError if the rows do not show it either.
-    """
-    parts = found.parts
-    interval = parts.interval or ""
-    if not interval and parts.stream is Stream.KLINES:
-        length = candle_length(found.path, found.name)
-        if not length:
-            raise TapeError(
-                f"{found.name} does not show how long its candles are; expected an interval in its name, as in "
-                f"{GOOD_NAMES}; rename the file"
-            )
-        interval = span_name(length)
-    return TapeFile(path=found.path, name=found.name, **msgspec.structs.asdict(parts) | {"interval": interval})
-
-
 def layout_of(file: TapeFile) -> Layout:
     """Return how a file's rows are read."""
-    match file.stream:
-        case Stream.KLINES:
-            return candle_layout(span_ms(file.interval))
-        case Stream.TRADES:
-            return TRADES
-        case Stream.METRICS:
-            return METRICS
-        case Stream.FUNDING:
-            return FUNDING
+    if file.stream is Stream.KLINES:
+        return candle_layout(span_ms(file.interval))
+    return {Stream.TRADES: TRADES, Stream.METRICS: METRICS, Stream.FUNDING: FUNDING}[file.stream]
 
 
 def _by_symbol(files: list[TapeFile]) -> Files:
-    groups: dict[str, list[TapeFile]] = {}
-    for file in files:
-        groups.setdefault(file.symbol, []).append(file)
-    return {symbol: in_time(groups[symbol]) for symbol in sorted(groups)}
+    symbols = sorted({file.symbol for file in files})
+    return {symbol: in_time([file for file in files if file.symbol == symbol]) for symbol in symbols}
 
 
 def in_time(files: Sequence[TapeFile]) -> tuple[TapeFile, ...]:
@@ -289,14 +245,6 @@ def in_time(files: Sequence[TapeFile]) -> tuple[TapeFile, ...]:
         return starts, file.ends or 0, file.name
 
     return tuple(files) if len(files) == 1 else tuple(sorted(files, key=place))
-
-
-def _fingerprint(files: list[TapeFile], changes: str) -> str:
-    """Return a digest of names, sizes and checksums, but not of folders: a tape that moved is the same tape."""
-    lines = sorted(f"{file.path.name} {checksum(file.path, file.name)}" for file in files)
-    if changes:
-        lines.append(changes)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def list_of(items: Iterable[str]) -> str:

@@ -1,9 +1,11 @@
 """The journal of one UTC day, event by event."""
 
+from bisect import bisect_left
+
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.schema import journal_event
+from ocw_mcp.adapters.store.database import journal_event
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.time import DAY, day_begins, utc_day
 
@@ -17,54 +19,41 @@ class EventRow(msgspec.Struct, frozen=True):
 
 
 class DayPage(msgspec.Struct, frozen=True):
-    """Some events of a day, oldest first, and the row after which the next page begins."""
+    """Some events of a day, the number of all, and the row after which the next page begins."""
 
     day: str | None
-    """None if nothing is journaled yet."""
     events: list[EventRow]
     total: int
-    """Number of the day's events of the requested kinds."""
     next: int | None
 
 
 def read_day(db: Database, day: str | None, kinds: tuple[str, ...], limit: int, after: int | None) -> DayPage:
-    """Return `limit` events of a day after row `after`; without a day of the last one, without kinds of all kinds.
+    """Return `limit` events of a day after row `after`; by default of the day of the last event, and of all kinds.
 
     A kind is a whole one, `order.filled`, or the part before the dot, `order`. Raises ValueError for an invalid day.
     """
-    last = db.execute("SELECT max(row) FROM events").fetchone()[0] or 0
     if day is None:
-        if not last:
+        last = db.execute("SELECT at FROM events ORDER BY row DESC LIMIT 1").fetchone()
+        if last is None:
             return DayPage(None, [], 0, None)
-        day = utc_day(db.execute("SELECT at FROM events WHERE row = ?", (last,)).fetchone()[0])
+        day = utc_day(last[0])
     begins = day_begins(day)
     first, end = _first_from(db, begins), _first_from(db, begins + DAY)
-    which = " OR ".join("kind = ? OR kind LIKE ? || '.%'" for _ in kinds) or "1"
+    kind = " OR ".join("kind = ? OR kind LIKE ? || '.%'" for _ in kinds) or "1"
+    which = f"FROM events WHERE row >= ? AND row < ? AND ({kind})"
     names = [name for kind in kinds for name in (kind, kind)]
-    total = db.execute(f"SELECT count(*) FROM events WHERE row >= ? AND row < ? AND ({which})", (first, end, *names))
-    rows = db.execute(
-        f"SELECT row, at, payload FROM events WHERE row >= ? AND row < ? AND ({which}) ORDER BY row LIMIT ?",
-        (max(first, (after or 0) + 1), end, *names, limit + 1),
-    ).fetchall()
+    total = db.execute(f"SELECT count(*) {which}", (first, end, *names))
+    start = max(first, (after or 0) + 1)
+    page = db.execute(f"SELECT row, at, payload {which} ORDER BY row LIMIT ?", (start, end, *names, limit + 1))
+    rows = page.fetchall()
     events = [EventRow(row, at, journal_event(row, payload)) for row, at, payload in rows[:limit]]
     return DayPage(day, events, total.fetchone()[0], events[-1].row if len(rows) > limit else None)
 
 
 def _first_from(db: Database, time: int) -> int:
-    """Return the first row at `time` (ms) or later; one past the last if there is none.
-
-    Domain events are in time order. Events about processes are not, after a crash, and stay with their neighbours.
-    """
+    """Return the first row at `time` (ms) or later, or one past the last. Domain events are in time order."""
     last_row, last_seq = db.execute("SELECT max(row), max(seq) FROM events").fetchone()
-    low, high = 1, (last_seq or 0) + 1
-    while low < high:
-        middle = (low + high) // 2
-        if db.execute("SELECT at FROM events WHERE seq = ?", (middle,)).fetchone()[0] < time:
-            low = middle + 1
-        else:
-            high = middle
-    if low == 1:
-        return 1
-    if low > last_seq:
-        return int(last_row) + 1
-    return int(db.execute("SELECT row FROM events WHERE seq = ?", (low,)).fetchone()[0])
+    query = "SELECT row, at FROM events WHERE seq = ?"
+    earlier = bisect_left(range(last_seq or 0), time, key=lambda each: db.execute(query, (each + 1,)).fetchone()[1])
+    found = db.execute(query, (earlier + 1,)).fetchone()
+    return 1 if earlier == 0 else int(found[0] if found else last_row + 1)

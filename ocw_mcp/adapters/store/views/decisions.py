@@ -1,16 +1,39 @@
 """The decisions of a book, with the orders, refusals and LLM cost of each."""
 
+from collections import defaultdict
 from decimal import Decimal
 
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.figures import count
-from ocw_mcp.adapters.store.schema import read_payload
-from ocw_mcp.adapters.store.views.thinking import ThinkingCost, costs_since, find_thinking_cost
+from ocw_mcp.adapters.store.database import journal_event, read_payload
+from ocw_mcp.adapters.store.figures import count, total
+from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.events import DecisionCorrected, DecisionDiscarded, DecisionEnded, DecisionMade
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.snapshot import SymbolWake
+from ocw_mcp.domain.time import day_begins, utc_day
+
+
+class ThinkingCost(msgspec.Struct, frozen=True):
+    """The LLM cost in USD: of the UTC day and month of the book's last event, and in total."""
+
+    day: str
+    today_usd: Decimal
+    this_month_usd: Decimal
+    total_usd: Decimal
+
+
+class DecisionCost(msgspec.Struct, frozen=True):
+    """The journal's record of one wake's decision; `at` (ms) is when it took effect."""
+
+    wake_id: int
+    at: int
+    thinking_ms: int
+    cause: Cause | None
+    """Why the model decided nothing or only HOLD; None if the legs that it submitted are in force."""
+    cost_usd: Decimal
 
 
 class DecisionRow(msgspec.Struct, frozen=True):
@@ -21,16 +44,11 @@ class DecisionRow(msgspec.Struct, frozen=True):
     decider: str
     thinking_ms: int
     reasons: tuple[SymbolWake, ...]
-    """The reasons of the wake."""
     decision: Decision
     orders: int
-    """Number of orders that it led to."""
     refusals: int
     cost_usd: Decimal | None
-    """The LLM cost up to the next decision on the wake, a late answer included.
-
-    None if no engine of this version has opened the book yet.
-    """
+    """The LLM cost up to the next decision on the wake, such as that of the rules; None if the cost is unknown."""
 
 
 class DecisionsPage(msgspec.Struct, frozen=True):
@@ -39,13 +57,19 @@ class DecisionsPage(msgspec.Struct, frozen=True):
     decisions: list[DecisionRow]
     more: int
     thinking: ThinkingCost | None
-    """The LLM cost of all decisions; None if it is unknown."""
+    """The LLM cost of all decisions; None if no engine of this version has opened the book yet."""
 
 
 _ACTS = """EXISTS (SELECT 1 FROM json_each(decision, '$.legs') AS leg
     WHERE json_extract(leg.value, '$.action') <> 'HOLD')"""
 _NEWEST = """SELECT seq, wake_id, at, decider, thinking_ms, decision FROM decisions WHERE {which}
     ORDER BY seq DESC LIMIT ?"""
+
+_NEWEST_EVENTS = """SELECT row, at, payload FROM events WHERE kind IN
+    ('decision.made', 'decision.corrected', 'decision.ended', 'decision.discarded') ORDER BY row DESC LIMIT ?"""
+# A cost belongs to the latest decision on its wake; at one sequence, the decision (NULL) comes before its cost.
+_COSTS = """SELECT seq, wake_id, NULL AS cost_usd FROM decisions WHERE seq >= ?
+    UNION ALL SELECT seq, wake_id, cost_usd FROM thinking WHERE wake_id >= ? ORDER BY seq, cost_usd"""
 
 _Row = tuple[int, int, int, str, int, str]
 _reasons = msgspec.json.Decoder(tuple[SymbolWake, ...])
@@ -56,58 +80,77 @@ def find_decisions(db: Database, limit: int, *, acted: bool = False) -> Decision
     """Return the newest `limit` decisions; `acted` leaves out those with HOLD alone."""
     which = _ACTS if acted else "1"
     newest = msgspec.convert(db.execute(_NEWEST.format(which=which), (limit,)).fetchall(), list[_Row])
-    beside = _Beside(db, min((row[0] for row in newest), default=0), min((row[1] for row in newest), default=0))
+    since, first = min((row[0] for row in newest), default=0), min((row[1] for row in newest), default=0)
+    # Each table is read once. Of several wakes with one id, the first counts.
+    reasons = dict(db.execute("SELECT wake_id, reasons FROM wakes WHERE wake_id >= ? ORDER BY seq DESC", (first,)))
+    orders, refusals = _counts(db, "orders", first), _counts(db, "refusals", first)
+    costs = _costs(db, since, first) if has_costs(db) else None
     return DecisionsPage(
-        decisions=[_row(row, beside) for row in reversed(newest)],
+        decisions=[
+            DecisionRow(
+                wake_id=wake_id,
+                at=at,
+                decider=decider,
+                thinking_ms=thinking_ms,
+                reasons=read_payload(_reasons, reasons.get(wake_id, "[]")),
+                decision=read_payload(_decision, decision),
+                orders=orders.get(wake_id, 0),
+                refusals=refusals.get(wake_id, 0),
+                cost_usd=None if costs is None else costs[seq],
+            )
+            for seq, wake_id, at, decider, thinking_ms, decision in reversed(newest)
+        ],
         more=count(db, f"SELECT count(*) FROM decisions WHERE {which}") - len(newest),
         thinking=find_thinking_cost(db),
     )
 
 
-class _Beside:
-    """The rows of other tables about decisions from a sequence and a wake on, each table read once."""
-
-    def __init__(self, db: Database, since: int, wake_id: int) -> None:
-        self.reasons: dict[int, str] = {}
-        for wake, reasons in db.execute(
-            "SELECT wake_id, reasons FROM wakes WHERE wake_id >= ? ORDER BY seq", (wake_id,)
-        ):
-            self.reasons.setdefault(wake, reasons)
-        self.orders = _counts(db, "orders", wake_id)
-        self.refusals = _counts(db, "refusals", wake_id)
-        self._next: dict[int, int] = {}
-        last: dict[int, int] = {}
-        for seq, wake in db.execute("SELECT seq, wake_id FROM decisions WHERE seq >= ? ORDER BY seq", (since,)):
-            if wake in last:
-                self._next[last[wake]] = seq
-            last[wake] = seq
-        self._paid = costs_since(db, wake_id)
-
-    def cost(self, seq: int, wake_id: int) -> Decimal | None:
-        """The cost (USD) from a decision until the next one on the same wake, which is the decision of the rules."""
-        if self._paid is None:
-            return None
-        until = self._next.get(seq)
-        costs = self._paid.get(wake_id, ())
-        return sum((usd for at, usd in costs if seq <= at and (until is None or at < until)), ZERO)
+def _costs(db: Database, since: int, wake_id: int) -> defaultdict[int, Decimal]:
+    """Return the LLM costs (USD) of decisions from a sequence and a wake on, by the sequence of the decision."""
+    costs, decided = defaultdict[int, Decimal](Decimal), dict[int, int]()
+    for seq, wake, usd in db.execute(_COSTS, (since, wake_id)):
+        if usd is None:
+            decided[wake] = seq
+        elif wake in decided:
+            costs[decided[wake]] += Decimal(usd)
+    return costs
 
 
 def _counts(db: Database, table: str, wake_id: int) -> dict[int, int]:
-    return dict(
-        db.execute(f"SELECT wake_id, count(*) FROM {table} WHERE wake_id >= ? GROUP BY wake_id", (wake_id,)).fetchall()
-    )
+    return dict(db.execute(f"SELECT wake_id, count(*) FROM {table} WHERE wake_id >= ? GROUP BY wake_id", (wake_id,)))
 
 
-def _row(row: _Row, beside: _Beside) -> DecisionRow:
-    seq, wake_id, at, decider, thinking_ms, decision = row
-    return DecisionRow(
-        wake_id=wake_id,
-        at=at,
-        decider=decider,
-        thinking_ms=thinking_ms,
-        reasons=read_payload(_reasons, beside.reasons.get(wake_id, "[]")),
-        decision=read_payload(_decision, decision),
-        orders=beside.orders.get(wake_id, 0),
-        refusals=beside.refusals.get(wake_id, 0),
-        cost_usd=beside.cost(seq, wake_id),
+def find_thinking_cost(db: Database) -> ThinkingCost | None:
+    """Return the LLM cost; None in a new book, or if no engine of this version has opened it yet."""
+    last = db.execute("SELECT at FROM events WHERE seq = (SELECT max(seq) FROM events)").fetchone()
+    if last is None or not has_costs(db):
+        return None
+    day = utc_day(msgspec.convert(last[0], int))
+    of_day, of_month = (
+        total(db, f"SELECT cost_usd FROM thinking WHERE at >= {day_begins(since)}") for since in (day, f"{day[:7]}-01")
     )
+    return ThinkingCost(day, of_day, of_month, total(db, "SELECT cost_usd FROM thinking"))
+
+
+def has_costs(db: Database) -> bool:
+    """Return whether a book has a table of LLM costs; it gets one when an engine of this version opens it."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'thinking'"
+    return db.execute(query).fetchone() is not None
+
+
+def find_thoughts(db: Database, limit: int) -> list[DecisionCost]:
+    """Return the decisions of the newest `limit` events about decisions, newest last."""
+    found: dict[int, DecisionCost] = {}
+    for row, at, payload in reversed(db.execute(_NEWEST_EVENTS, (limit,)).fetchall()):
+        event = journal_event(row, payload)
+        assert isinstance(event, DecisionMade | DecisionCorrected | DecisionEnded | DecisionDiscarded)
+        known = found.get(event.wake_id, DecisionCost(event.wake_id, at, 0, None, ZERO))
+        cause, thinking_ms = known.cause, known.thinking_ms
+        match event:
+            case DecisionMade():
+                cause, thinking_ms = cause or event.decision.cause, event.thinking_ms
+            case DecisionEnded():
+                cause = cause or event.cause
+        cost = known.cost_usd + event.cost_usd
+        found[event.wake_id] = DecisionCost(event.wake_id, known.at, thinking_ms, cause, cost)
+    return list(found.values())

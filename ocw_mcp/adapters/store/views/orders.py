@@ -1,18 +1,22 @@
-"""The orders of a book, those that were refused, and those that waited for a person."""
+"""The open positions of a book, its orders, those that were refused, and those that waited for a person."""
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from sqlite_utils import Database
 
+from ocw_mcp.adapters.store.database import GET_SUMMARY
 from ocw_mcp.adapters.store.figures import count
 from ocw_mcp.domain.events import ApprovalAsked, ApprovalEnded, OrderIntended, OrderRefused
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.snapshot import OpenPosition
 
 LIVE = ("intended", "accepted", "partially_filled", "cancel_requested", "unknown")
 """The states of an order that may still trade."""
 WAITS = "waits"
+_T = TypeVar("_T")
 
 
 class OrderRow(msgspec.Struct, frozen=True):
@@ -35,7 +39,6 @@ class OrderRow(msgspec.Struct, frozen=True):
     average_price: Decimal | None
     fees: Decimal
     principal: str
-    """The caller that requested it."""
     wake_id: int | None
     policy_hash: str
     venue_order_id: str | None
@@ -51,7 +54,6 @@ class RefusalRow(msgspec.Struct, frozen=True):
     side: str
     quantity: Decimal
     stop: Decimal | None
-    """The stop of an entry, in quote currency."""
     code: str
     limit: str
     actual: str
@@ -62,7 +64,7 @@ class RefusalRow(msgspec.Struct, frozen=True):
 
 
 class ApprovalRow(msgspec.Struct, frozen=True):
-    """An order that waited for a person. Quantity in the base asset, price in quote currency, time in ms."""
+    """An order that waited for a person. Quantity in the base asset, mark price in quote currency, time in ms."""
 
     id: str
     at: int
@@ -71,119 +73,114 @@ class ApprovalRow(msgspec.Struct, frozen=True):
     side: str
     quantity: Decimal
     price: Decimal
-    """The mark price shown to the person."""
     principal: str
-    """The caller that requested it."""
     refusal: str | None
     """The refusal with which the wait began."""
     outcome: str = WAITS
     """`waits`, or how the wait ended: approved, denied, unanswered, superseded."""
     by: str = ""
     order: str | None = None
-    """The reference of the order that was sent after the approval."""
     status: str | None = None
-    """The state of that order, or the code with which it was refused after the approval."""
+    """The state of the `order` that was sent after the approval, or the code with which it was refused then."""
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """The newest orders and refusals, newest last, and the number of older ones of each."""
+    """The newest orders, refusals and approvals, newest last, and how many are left out."""
 
     orders: list[OrderRow]
     more_orders: int
     finished_left_out: int
-    """Finished orders, which were not requested."""
     refusals: list[RefusalRow]
     more_refusals: int
     approvals: list[ApprovalRow] = []
-    """The newest orders that waited for a person, newest last, if requested."""
 
 
-class OrderPage(msgspec.Struct, frozen=True):
-    """Some orders, newest first, and the row before which the next page begins."""
+class Page(msgspec.Struct, Generic[_T], frozen=True):
+    """Some orders or refusals, newest first, and the row or sequence before which the next page begins."""
 
-    orders: list[OrderRow]
+    rows: list[_T]
     next: int | None
 
 
-class RefusalPage(msgspec.Struct, frozen=True):
-    """Some refusals, newest first, and the sequence before which the next page begins."""
+class PositionRow(OpenPosition, frozen=True):
+    """An open position in the last summary of a book. One without a stop is closed at `unprotected_until` (ms)."""
 
-    refusals: list[RefusalRow]
-    next: int | None
+    stop: Decimal | None
+    protected: bool
+    opened_at: int | None = None
+    unprotected_until: int | None = None
+
+
+class Positions(msgspec.Struct, frozen=True):
+    """All open positions at `at` (ms), which is None if there is no summary of an engine yet."""
+
+    at: int | None
+    positions: list[PositionRow]
 
 
 _COLUMNS = """client_id, n || '-' || leg || '-' || revision, intended_at, updated_at, symbol, purpose, side, type,
     quantity, trigger_price, state, filled, average_price, fees, principal, wake_id, policy_hash, venue_order_id"""
 _LIVE = f"state IN ({', '.join(repr(state) for state in LIVE)})"
 REFUSED = "SELECT refusals.seq, refusals.at, payload FROM refusals JOIN events USING (seq)"
-
-_NO_ROW = 1 << 62
-"""Above every row."""
-
 _ASKED = "SELECT seq, at, payload FROM events WHERE kind = 'approval.asked' ORDER BY seq DESC LIMIT ?"
 _FIRST_REFUSAL = "SELECT max(seq) FROM refusals WHERE seq < ? AND code = ? AND symbol = ? AND principal = ?"
 _ENDED = """SELECT seq, payload FROM events WHERE seq > ? AND kind = 'approval.ended'
     AND json_extract(payload, '$.approval_id') = ? ORDER BY seq LIMIT 1"""
 _OUTCOME = """SELECT payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused')
     AND json_extract(payload, '$.intent.idempotency_key') = ? ORDER BY seq LIMIT 1"""
-_STATE = "SELECT state FROM orders WHERE n = ? AND leg = ? AND revision = ?"
+# `position.closed` directly follows its fill. If that fill reversed the position, it also opened the next one.
+_OPENED = """SELECT min(at) FROM fills WHERE symbol = :symbol AND position <> '0' AND seq >=
+    coalesce((SELECT max(seq) FROM trades WHERE symbol = :symbol), 1) - 1"""
+_UNPROTECTED = """SELECT json_extract(payload, '$.deadline') FROM events WHERE kind = 'position.unprotected'
+    AND json_extract(payload, '$.symbol') = :symbol ORDER BY seq DESC LIMIT 1"""
 
-_decode_asked = msgspec.json.Decoder(ApprovalAsked).decode
-_decode_ended = msgspec.json.Decoder(ApprovalEnded).decode
-_decode_outcome = msgspec.json.Decoder(OrderIntended | OrderRefused).decode
 _decode_refused = msgspec.json.Decoder(OrderRefused).decode
 
 
 def find_orders(db: Database, limit: int, *, finished: bool = False, approvals: bool = False) -> Orders:
-    """Return the newest `limit` orders and as many refusals, newest last.
-
-    Finished orders are included only if `finished`, orders that waited for a person only if `approvals`.
-    """
+    """Return the newest `limit` orders and refusals, newest last; finished orders and approvals only if requested."""
     all_orders = count(db, "SELECT count(*) FROM orders")
     live = count(db, f"SELECT count(*) FROM orders WHERE {_LIVE}")
     which = "1" if finished else _LIVE
-    # Rows are in the order of the intents, which is not that of the references.
+    # The order of the rows is that of the intents, and not that of the references.
     newest = db.execute(f"SELECT {_COLUMNS} FROM orders WHERE {which} ORDER BY rowid DESC LIMIT ?", (limit,)).fetchall()
     refused = db.execute(f"{REFUSED} ORDER BY refusals.seq DESC LIMIT ?", (limit,)).fetchall()
     return Orders(
-        orders=[order_row(row) for row in reversed(newest)],
+        orders=[_order_row(*row) for row in reversed(newest)],
         more_orders=(all_orders if finished else live) - len(newest),
         finished_left_out=0 if finished else all_orders - live,
         refusals=[refusal_row(*row) for row in reversed(refused)],
         more_refusals=count(db, "SELECT count(*) FROM refusals") - len(refused),
-        approvals=find_approvals(db, limit) if approvals else [],
+        approvals=_approvals(db, limit) if approvals else [],
     )
 
 
-def page_orders(db: Database, limit: int, before: int | None) -> OrderPage:
+def page_orders(db: Database, limit: int, before: int | None) -> Page[OrderRow]:
     """Return `limit` orders of any state, newest first, from before row `before`."""
     query = f"SELECT rowid, {_COLUMNS} FROM orders WHERE rowid < ? ORDER BY rowid DESC LIMIT ?"
-    rows, following = _page(db, query, limit, before)
-    return OrderPage([order_row(row[1:]) for row in rows], following)
+    return _page(db, query, limit, before, lambda rowid, *values: _order_row(*values))
 
 
-def page_refusals(db: Database, limit: int, before: int | None) -> RefusalPage:
+def page_refusals(db: Database, limit: int, before: int | None) -> Page[RefusalRow]:
     """Return `limit` refusals, newest first, from before sequence `before`."""
     query = f"{REFUSED} WHERE refusals.seq < ? ORDER BY refusals.seq DESC LIMIT ?"
-    rows, following = _page(db, query, limit, before)
-    return RefusalPage([refusal_row(*row) for row in rows], following)
+    return _page(db, query, limit, before, refusal_row)
 
 
-def _page(db: Database, query: str, limit: int, before: int | None) -> tuple[list[Any], int | None]:
-    """Return the rows of a page, and the first column of its last row if more rows follow."""
-    rows = db.execute(query, (_NO_ROW if before is None else before, limit + 1)).fetchall()
-    return rows[:limit], rows[limit - 1][0] if len(rows) > limit else None
+def _page(db: Database, query: str, limit: int, before: int | None, read: Callable[..., _T]) -> Page[_T]:
+    first = 1 << 62 if before is None else before
+    rows = db.execute(query, (first, limit + 1)).fetchall()
+    return Page([read(*row) for row in rows[:limit]], rows[limit - 1][0] if len(rows) > limit else None)
 
 
-def find_approvals(db: Database, limit: int) -> list[ApprovalRow]:
+def _approvals(db: Database, limit: int) -> list[ApprovalRow]:
     """Return the newest `limit` orders that waited for a person, newest last. Reads the whole journal."""
     rows = msgspec.convert(db.execute(_ASKED, (limit,)).fetchall(), list[tuple[int, int, str]])
-    return [_approval(db, seq, at, _decode_asked(payload)) for seq, at, payload in reversed(rows)]
+    return [_approval(db, seq, at, payload) for seq, at, payload in reversed(rows)]
 
 
-def order_row(row: tuple[object, ...]) -> OrderRow:
-    """Return a row of the projection as a value. Raises msgspec.ValidationError for an invalid one."""
-    return msgspec.convert(dict(zip(OrderRow.__struct_fields__, row, strict=True)), OrderRow)
+def _order_row(*values: Any) -> OrderRow:
+    return msgspec.convert(dict(zip(OrderRow.__struct_fields__, values, strict=True)), OrderRow)
 
 
 def refusal_row(seq: int, at: int, payload: str) -> RefusalRow:
@@ -208,10 +205,11 @@ def refusal_row(seq: int, at: int, payload: str) -> RefusalRow:
     )
 
 
-def _approval(db: Database, seq: int, at: int, asked: ApprovalAsked) -> ApprovalRow:
+def _approval(db: Database, seq: int, at: int, payload: str) -> ApprovalRow:
+    asked = msgspec.json.decode(payload, type=ApprovalAsked)
     intent = asked.intent
-    which = (seq, RefusalCode.APPROVAL_REQUIRED.value, intent.symbol, intent.principal)
-    refusal = db.execute(_FIRST_REFUSAL, which).fetchone()[0]
+    asked_for = (seq, RefusalCode.APPROVAL_REQUIRED.value, intent.symbol, intent.principal)
+    refusal = db.execute(_FIRST_REFUSAL, asked_for).fetchone()[0]
     row = ApprovalRow(
         id=asked.approval_id,
         at=at,
@@ -226,15 +224,31 @@ def _approval(db: Database, seq: int, at: int, asked: ApprovalAsked) -> Approval
     found = db.execute(_ENDED, (seq, row.id)).fetchone()
     if found is None:
         return row
-    ended = _decode_ended(found[1])
+    ended = msgspec.json.decode(found[1], type=ApprovalEnded)
     row = msgspec.structs.replace(row, outcome=ended.outcome, by=ended.by)
     key = (found[0], intent.idempotency_key)
     outcome = db.execute(_OUTCOME, key).fetchone() if ended.outcome == "approved" else None
     if outcome is None:
         return row
-    event = _decode_outcome(outcome[0])
+    event: OrderIntended | OrderRefused = msgspec.json.decode(outcome[0], type=OrderIntended | OrderRefused)
     if isinstance(event, OrderRefused):
         return msgspec.structs.replace(row, status=event.refusal.code.value)
-    ref = event.ref
-    state = db.execute(_STATE, (ref.n, ref.leg.value, ref.revision)).fetchone()
-    return msgspec.structs.replace(row, order=str(ref), status=state[0] if state else None)
+    which = (event.ref.n, event.ref.leg.value, event.ref.revision)
+    state = db.execute("SELECT state FROM orders WHERE n = ? AND leg = ? AND revision = ?", which).fetchone()
+    return msgspec.structs.replace(row, order=str(event.ref), status=state[0] if state else None)
+
+
+def find_positions(db: Database) -> Positions:
+    """Return the open positions, by symbol."""
+    found = db.execute(GET_SUMMARY).fetchone()
+    if found is None:
+        return Positions(None, [])
+    summary = msgspec.json.decode(found[0], type=Positions)
+    positions = []
+    for row in summary.positions:
+        which = {"symbol": row.symbol}
+        (opened_at,) = msgspec.convert(db.execute(_OPENED, which).fetchone(), tuple[int | None])
+        unprotected = None if row.protected else db.execute(_UNPROTECTED, which).fetchone()
+        (deadline,) = msgspec.convert(unprotected or (None,), tuple[int | None])
+        positions.append(msgspec.structs.replace(row, opened_at=opened_at, unprotected_until=deadline))
+    return Positions(summary.at, positions)

@@ -1,26 +1,23 @@
-"""The story of one wake: its reasons, decision, refusals, orders, fills and end, from the journal.
+"""The story of one wake: its reasons, snapshot, decision, refusals, orders, fills and end."""
 
-Its snapshot is kept beside the journal, for wakes whose decision was not only HOLD.
-"""
-
-from collections import deque
+import re
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.book import StoredBook
-from ocw_mcp.adapters.store.schema import domain_event, read_payload
+from ocw_mcp.adapters.store.database import domain_event, read_payload
+from ocw_mcp.adapters.store.figures import count, total
 from ocw_mcp.adapters.store.snapshots import find_snapshot
-from ocw_mcp.adapters.store.views.decisions import find_decisions
+from ocw_mcp.adapters.store.views.decisions import find_decisions, has_costs
 from ocw_mcp.adapters.store.views.orders import REFUSED, RefusalRow, refusal_row
-from ocw_mcp.adapters.store.views.story_ids import StoryId, resolve
-from ocw_mcp.adapters.store.views.thinking import cost_of
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import DecisionKey, request_key
 from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderRef, Purpose
@@ -29,6 +26,24 @@ from ocw_mcp.domain.unknown import Unknown
 
 FIRST_STEPS, LAST_STEPS = 60, 20
 """Number of steps shown of a long story, from its beginning and from its end."""
+
+
+class UnknownIdError(SettingsError):
+    """A book has nothing with an id: `what` says so, and `exists` which ids there are."""
+
+    def __init__(self, what: str, exists: str, hint: str = "") -> None:
+        self.what = what
+        self.exists = exists
+        super().__init__("; ".join(filter(None, (what, exists, hint))))
+
+
+class StoryId(NamedTuple):
+    """The wake of a story, and the symbol, order or refusal (its sequence) to which the story is restricted."""
+
+    wake_id: int | None
+    symbol: str | None = None
+    order: OrderRef | None = None
+    refusal: int | None = None
 
 
 class LegOutcome(msgspec.Struct, frozen=True):
@@ -40,10 +55,7 @@ class LegOutcome(msgspec.Struct, frozen=True):
 
 
 class StoryAnswer(msgspec.Struct, frozen=True):
-    """A decision at `at` (ms), and the outcomes of its legs; legs that hold or cancel an entry have none.
-
-    `cost_usd` is the LLM cost up to the decision.
-    """
+    """A decision at `at` (ms), its LLM cost, and the outcomes of its legs; a leg that holds has none."""
 
     at: int
     decider: str
@@ -52,7 +64,7 @@ class StoryAnswer(msgspec.Struct, frozen=True):
     cost_usd: Decimal = ZERO
     came: list[LegOutcome] = []
     tainted: bool = False
-    """Whether the model read text of strangers for it."""
+    """Whether the model had read text of other authors for the decision."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -70,18 +82,19 @@ class StoryTurn(Step, frozen=True):
 
 
 class Story(msgspec.Struct, frozen=True):
-    """A wake from its reasons to its last fill. Times are in ms."""
+    """A wake from its reasons to its last fill. Times are in ms.
+
+    `wake_id` is None for an order or a refusal without a wake, `answer` until the first answer. `symbol` is set if the
+    story is restricted to one symbol.
+    """
 
     asked: str
     book: str
     wake_id: int | None
-    """None for an order or a refusal without a wake."""
     symbol: str | None
-    """Set if the story is restricted to one symbol."""
     woken_at: int | None
     reasons: tuple[SymbolWake, ...]
     answer: StoryAnswer | None
-    """The first answer; None while there is none."""
     after_answer: list[StoryTurn]
     """Corrections, the end of the decision, the strategy's decision in its place, wake conditions, and late answers."""
     refusals: list[RefusalRow]
@@ -89,7 +102,6 @@ class Story(msgspec.Struct, frozen=True):
     left_out: int
     """Number of steps between the first and the last that are not shown."""
     seen: Snapshot | Unknown
-    """The snapshot of the wake, or why there is none."""
     cost_usd: Decimal | None = None
     """The total LLM cost of the wake; None if no engine of this version has opened the book yet."""
     asks: list[Step] = []
@@ -100,9 +112,9 @@ _AFTER_ANSWER = """SELECT seq, at, payload FROM events WHERE kind IN ('decision.
     'decision.ended', 'decision.discarded', 'wake_conditions.set')
     AND seq > ? AND json_extract(payload, '$.wake_id') = ? ORDER BY seq LIMIT 20"""
 _OUTCOMES = """SELECT idempotency_key, symbol, 'sent', client_id FROM orders
-    WHERE wake_id = :wake AND (:symbol IS NULL OR symbol = :symbol)
+    WHERE wake_id = :wake_id AND (:symbol IS NULL OR symbol = :symbol)
     UNION ALL SELECT json_extract(payload, '$.intent.idempotency_key'), symbol, 'refused', 'refusal:' || refusals.seq
-    FROM refusals JOIN events USING (seq) WHERE wake_id = :wake AND (:symbol IS NULL OR symbol = :symbol)"""
+    FROM refusals JOIN events USING (seq) WHERE wake_id = :wake_id AND (:symbol IS NULL OR symbol = :symbol)"""
 _NEWEST_ASKED = """SELECT intended_at, n || '-' || leg || '-' || revision FROM orders
     WHERE wake_id IS NULL AND idempotency_key <> '' ORDER BY rowid DESC LIMIT 1"""
 _NEWEST_REFUSED = "SELECT 'refusal:' || seq FROM refusals WHERE wake_id IS NULL ORDER BY seq DESC LIMIT 1"
@@ -111,36 +123,42 @@ STEP_EVENTS = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN (
     'order.accepted', 'order.rejected', 'order.unknown', 'order.cancel_requested', 'order.canceled', 'order.filled',
     'position.unprotected', 'position.protected', 'position.closed', 'score.taken', 'exit.decided', 'outside.filled')
     ORDER BY seq"""
+_COST = "SELECT cost_usd FROM thinking WHERE wake_id = ? ORDER BY seq"
+
+_NUMBER = "[0-9]{1,18}"
+_WAKE_ID = re.compile(f"(?:wake:|decision:)?({_NUMBER})(?::{_NUMBER})?")
+_ORDER_ID = re.compile(f"(?:ocw-([a-z0-9]{{6}})-|order:)?({_NUMBER})-([estx])-({_NUMBER})")
+_GROUP_ID = re.compile(f"(?:order:)?({_NUMBER})")
+_REFUSAL_ID = re.compile(f"refusal:({_NUMBER})")
+_ORDER_QUERY = """SELECT coalesce(wake_id, (SELECT wake_id FROM orders AS entry
+    WHERE entry.n = orders.n AND wake_id IS NOT NULL ORDER BY rowid LIMIT 1)), symbol, n, leg, revision FROM orders"""
 
 _reasons = msgspec.json.Decoder(tuple[SymbolWake, ...])
 
 
 def newest_story(db: Database, book: StoredBook) -> Story:
-    """Return the story of the newest action: a decision that acted, or an order that a client requested outside any
-    wake.
+    """Return the story of the newest decision that acted, or of a newer order that a client requested without a wake.
 
-    Without an action, return that of the newest refusal of a client, or of the newest decision. Raises SettingsError if
-    the book has none of them.
+    If there is neither, return that of the newest refusal of a client, or of the newest decision. Raises SettingsError
+    if the book has none of them.
     """
     acted = find_decisions(db, 1, acted=True).decisions
     asked = db.execute(_NEWEST_ASKED).fetchone()
     if asked is not None and not (acted and acted[0].at > asked[0]):
         return find_story(db, book, asked[1])
-    if acted:
-        return find_story(db, book, f"wake:{acted[0].wake_id}")
-    refused = db.execute(_NEWEST_REFUSED).fetchone()
-    if refused is not None:
+    if not acted and (refused := db.execute(_NEWEST_REFUSED).fetchone()):
         return find_story(db, book, refused[0])
-    held = find_decisions(db, 1).decisions
-    return find_story(db, book, f"wake:{held[0].wake_id}" if held else "wake:1")
+    decisions = acted or find_decisions(db, 1).decisions
+    return find_story(db, book, f"wake:{decisions[0].wake_id if decisions else 1}")
 
 
 def find_story(db: Database, book: StoredBook, asked: str) -> Story:
-    """Return the story of a wake, an order or a refusal; `resolve` describes the ids.
+    """Return the story of a wake, an order or a refusal, by its id.
 
-    Raises SettingsError if the book has nothing with that id.
+    The ids are `wake:12`, `decision:12`, `order:3`, `3-e-0`, `ocw-<book>-3-e-0`, `refusal:478`, and `12`: a wake, or
+    the counter of an order if there is no such wake. Raises SettingsError if the book has nothing with that id.
     """
-    story_id = resolve(db, book, asked)
+    story_id = _resolve(db, book, asked)
     wake = answer = None
     if story_id.wake_id is not None:
         which = (story_id.wake_id,)
@@ -150,8 +168,13 @@ def find_story(db: Database, book: StoredBook, asked: str) -> Story:
         ).fetchone()
     since: int = wake[0] if wake else 0
     orders, refused = _orders(db, story_id), _refused(db, story_id)
-    first, last, total = _first_and_last(_steps(db, since, orders)) if orders else ([], [], 0)
-    outcomes = _leg_outcomes(db, story_id)
+    steps = list(_steps(db, since, orders)) if orders else []
+    after = (answer[0] if answer else since, story_id.wake_id)
+    shown = steps[:FIRST_STEPS] + steps[FIRST_STEPS:][-LAST_STEPS:]
+    outcomes = {
+        key: msgspec.convert({"symbol": symbol, "outcome": outcome, "id": id_}, LegOutcome)
+        for key, symbol, outcome, id_ in db.execute(_OUTCOMES, story_id._asdict())
+    }
     return Story(
         asked=asked,
         book=book.book,
@@ -160,16 +183,13 @@ def find_story(db: Database, book: StoredBook, asked: str) -> Story:
         woken_at=msgspec.convert(wake[1], int) if wake else None,
         reasons=read_payload(_reasons, wake[2]) if wake else (),
         answer=_answer(_step(answer), outcomes) if answer else None,
-        after_answer=[
-            _turn(_step(row), outcomes)
-            for row in db.execute(_AFTER_ANSWER, (answer[0] if answer else since, story_id.wake_id))
-        ],
+        after_answer=[_turn(_step(row), outcomes) for row in db.execute(_AFTER_ANSWER, after)],
         refusals=[refusal_row(*row) for row in refused],
-        steps=[*first, *last],
-        left_out=total - len(first) - len(last),
+        steps=shown,
+        left_out=len(steps) - len(shown),
         seen=Unknown("no wake led to this") if story_id.wake_id is None else find_snapshot(db, story_id.wake_id),
-        cost_usd=None if story_id.wake_id is None else cost_of(db, story_id.wake_id),
-        asks=_requests(db, [*map(_step, refused), *first, *last]),
+        cost_usd=total(db, _COST, story_id.wake_id) if story_id.wake_id is not None and has_costs(db) else None,
+        asks=_requests(db, [*map(_step, refused), *shown]),
     )
 
 
@@ -196,21 +216,15 @@ def _outcomes_of(decided: DecisionKey, decision: Decision, outcomes: dict[str, L
     return [outcomes[key] for key in keys if key in outcomes]
 
 
-def _leg_outcomes(db: Database, story_id: StoryId) -> dict[str, LegOutcome]:
-    """Return the outcomes of a wake's legs by their keys, for the symbol of the story if it has one."""
-    rows = db.execute(_OUTCOMES, {"wake": story_id.wake_id, "symbol": story_id.symbol})
-    return {key: msgspec.convert({"symbol": of, "outcome": what, "id": id_}, LegOutcome) for key, of, what, id_ in rows}
-
-
 def _requests(db: Database, steps: list[Step]) -> list[Step]:
-    """Return the requests that the orders and refusals among these steps came from, each once, by their keys."""
+    """Return the requests that led to the orders and refusals among these steps, each once."""
     found: dict[str, Step] = {}
     for step in steps:
         match step.event:
             case events.OrderIntended(intent=intent) | events.OrderRefused(intent=intent):
                 key = intent.idempotency_key
                 if intent.wake_id is None and key and key not in found:
-                    # The request comes just before, unless the order had to wait for approval.
+                    # The request comes just before its order, unless the order had to wait for approval.
                     asks = map(_step, db.execute(_ASKED, (step.seq,)))
                     ask = next((each for each in asks if _key(each) == key), None)
                     found |= {key: ask} if ask is not None else {}
@@ -219,123 +233,73 @@ def _requests(db: Database, steps: list[Step]) -> list[Step]:
 
 def _orders(db: Database, story_id: StoryId) -> set[OrderRef]:
     """Return the orders with which the story begins: those of the wake, for the symbol of the story if it has one."""
-    if story_id.refusal is not None:
-        return set()
-    if story_id.wake_id is None:
-        assert story_id.order is not None
-        n, leg, revision = story_id.order
-        return {OrderRef(n, Purpose(leg), revision)}
-    rows = db.execute(
-        "SELECT n, leg, revision FROM orders WHERE wake_id = ? AND (? IS NULL OR symbol = ?)",
-        (story_id.wake_id, story_id.symbol, story_id.symbol),
-    )
-    return {OrderRef(n, Purpose(leg), revision) for n, leg, revision in rows}
+    if story_id.refusal is not None or story_id.wake_id is None:
+        return {story_id.order} if story_id.order is not None else set()
+    query = "SELECT n, leg, revision FROM orders WHERE wake_id = ? AND (? IS NULL OR symbol = ?)"
+    return _refs(db, query, story_id.wake_id, story_id.symbol, story_id.symbol)
 
 
 def _refused(db: Database, story_id: StoryId) -> list[tuple[int, int, str]]:
     """Return the refusals of the story as rows of the journal: sequence, time (ms) and payload."""
+    which = "refusals.wake_id = :wake_id AND (:symbol IS NULL OR refusals.symbol = :symbol)"
     if story_id.refusal is not None:
-        return db.execute(f"{REFUSED} WHERE refusals.seq = ?", (story_id.refusal,)).fetchall()
-    return db.execute(
-        f"{REFUSED} WHERE refusals.wake_id = ? AND (? IS NULL OR refusals.symbol = ?) ORDER BY refusals.seq",
-        (story_id.wake_id, story_id.symbol, story_id.symbol),
-    ).fetchall()
+        which = "refusals.seq = :refusal"
+    return db.execute(f"{REFUSED} WHERE {which} ORDER BY refusals.seq", story_id._asdict()).fetchall()
 
 
-def _steps(db: Database, since: int, orders: set[OrderRef]) -> Iterator[Step]:
-    story_events = _StoryEvents(orders, _protections(db, orders, since))
+def _steps(db: Database, since: int, awaited: set[OrderRef]) -> Iterator[Step]:
+    """Yield the events of these orders, and of the positions that they open or close until these are flat."""
+    known = _protections(db, awaited, since)
+    live = set(known)
+    left: dict[OrderRef, Decimal] = {}
+    held: set[str] = set()
     for row in db.execute(STEP_EVENTS, (since,)):
         step = _step(row)
-        if story_events.includes(step.event):
+        match step.event:
+            case events.OrderIntended(ref, intent):
+                belongs = ref in awaited or intent.symbol in held
+                if belongs:
+                    awaited.discard(ref)
+                    known.add(ref)
+                    live.add(ref)
+                    left[ref] = intent.quantity
+            case events.OrderFilled(ref=ref, symbol=symbol, quantity=quantity):
+                belongs = ref in known
+                if belongs:
+                    held.add(symbol)
+                    if ref in left:
+                        left[ref] -= quantity
+                        if left[ref] <= 0:
+                            live.discard(ref)
+            case events.OrderRejected(ref=ref) | events.OrderCanceled(ref=ref):
+                live.discard(ref)
+                belongs = ref in known
+            case events.OrderAccepted(ref=ref) | events.OrderUnknown(ref=ref) | events.OrderCancelRequested(ref=ref):
+                belongs = ref in known
+            case events.OrderRefused(intent=intent):
+                # Refusals of wakes belong to their own stories; these are refusals of the position guard.
+                belongs = intent.wake_id is None and intent.symbol in held
+            case events.PositionClosed(symbol=symbol):
+                belongs = symbol in held
+                held.discard(symbol)
+            case _:  # The other kinds are about a position, and name its symbol.
+                belongs = getattr(step.event, "symbol", None) in held
+        if belongs:
             yield step
-        if story_events.ended:
+        if not (awaited or live or held):
             return
 
 
 def _protections(db: Database, orders: set[OrderRef], since: int) -> set[OrderRef]:
     """Return the stops and targets that an exit of the story ends: sent before it, canceled with it."""
+    query = """SELECT n, leg, revision FROM orders WHERE n = ? AND leg IN ('s', 't')
+        AND updated_at >= coalesce((SELECT at FROM events WHERE seq = ?), 0)"""
     groups = {order.n for order in orders if order.leg is Purpose.EXIT}
-    found: set[OrderRef] = set()
-    for n in groups:
-        rows = db.execute(
-            """SELECT leg, revision FROM orders WHERE n = ? AND leg IN ('s', 't')
-               AND updated_at >= coalesce((SELECT at FROM events WHERE seq = ?), 0)""",
-            (n, since),
-        )
-        found |= {OrderRef(n, Purpose(leg), revision) for leg, revision in rows}
-    return found
+    return {ref for n in groups for ref in _refs(db, query, n, since)}
 
 
-class _StoryEvents:
-    """Selects the events of a story: of its orders, and of the positions that they open or close, until these are flat.
-
-    A position adds orders to the story: its stops, its targets, its exit, and additions by later wakes.
-    """
-
-    def __init__(self, awaited: set[OrderRef], protections: set[OrderRef]) -> None:
-        self._awaited = set(awaited)
-        self._known = set(protections)
-        self._live = set(protections)
-        self._left: dict[OrderRef, Decimal] = {}
-        self._held: set[str] = set()
-
-    @property
-    def ended(self) -> bool:
-        """Whether no further event can belong to the story."""
-        return not (self._awaited or self._live or self._held)
-
-    def includes(self, event: DomainEvent) -> bool:
-        """Return whether an event belongs to the story; call it with each event of the journal in order."""
-        match event:
-            case events.OrderIntended(ref, intent):
-                if ref not in self._awaited and intent.symbol not in self._held:
-                    return False
-                self._awaited.discard(ref)
-                self._known.add(ref)
-                self._live.add(ref)
-                self._left[ref] = intent.quantity
-                return True
-            case events.OrderFilled(ref=ref, symbol=symbol, quantity=quantity):
-                if ref not in self._known:
-                    return False
-                self._held.add(symbol)
-                if ref in self._left:
-                    self._left[ref] -= quantity
-                    if self._left[ref] <= 0:
-                        self._live.discard(ref)
-                return True
-            case events.OrderRejected(ref=ref) | events.OrderCanceled(ref=ref):
-                self._live.discard(ref)
-                return ref in self._known
-            case events.OrderAccepted(ref=ref) | events.OrderUnknown(ref=ref) | events.OrderCancelRequested(ref=ref):
-                return ref in self._known
-            case events.OrderRefused(intent=intent):
-                # Refusals of wakes belong to their own stories; these are refusals of the position guard.
-                return intent.wake_id is None and intent.symbol in self._held
-            case events.PositionClosed(symbol=symbol):
-                held = symbol in self._held
-                self._held.discard(symbol)
-                return held
-            case (
-                events.PositionUnprotected(symbol=symbol)
-                | events.PositionProtected(symbol=symbol)
-                | events.ScoreTaken(symbol=symbol)
-                | events.ExitDecided(symbol=symbol)
-                | events.OutsideFilled(symbol=symbol)
-            ):
-                return symbol in self._held
-            case _:
-                return False
-
-
-def _first_and_last(steps: Iterator[Step]) -> tuple[list[Step], list[Step], int]:
-    """Return the first and the last of all steps, and how many there are."""
-    first: list[Step] = []
-    last: deque[Step] = deque(maxlen=LAST_STEPS)
-    total = 0
-    for total, step in enumerate(steps, 1):
-        (first if total <= FIRST_STEPS else last).append(step)
-    return first, list(last), total
+def _refs(db: Database, query: str, *values: int | str | None) -> set[OrderRef]:
+    return {OrderRef(n, Purpose(leg), revision) for n, leg, revision in db.execute(query, values)}
 
 
 def _step(row: tuple[int, int, str]) -> Step:
@@ -345,3 +309,40 @@ def _step(row: tuple[int, int, str]) -> Step:
 
 def _key(ask: Step) -> str:
     return str(request_key(ask.event.request)) if isinstance(ask.event, events.CallerAsked) else ""
+
+
+def _resolve(db: Database, book: StoredBook, text: str) -> StoryId:
+    text = text.strip()
+    if (found := _WAKE_ID.fullmatch(text)) and count(db, "SELECT count(*) FROM wakes WHERE wake_id = ?", found[1]):
+        return StoryId(int(found[1]))
+    if (found := _ORDER_ID.fullmatch(text)) and found[1] in (None, book.book):
+        found_id = _order(db, "n = ? AND leg = ? AND revision = ?", int(found[2]), found[3], int(found[4]))
+    elif found := _GROUP_ID.fullmatch(text):
+        found_id = _order(db, "n = ?", int(found[1]))
+    elif found := _REFUSAL_ID.fullmatch(text):
+        row = db.execute("SELECT wake_id, symbol FROM refusals WHERE seq = ?", (int(found[1]),)).fetchone()
+        found_id = StoryId(row[0], row[1], refusal=int(found[1])) if row else None
+    else:
+        found_id = None
+    if found_id is None:
+        shown = repr(text) if len(text) <= 40 else f"a text of {len(text)} characters"
+        raise UnknownIdError(f"{shown} is nothing in this book", *_what_exists(db, book))
+    return found_id
+
+
+def _order(db: Database, which: str, *values: int | str) -> StoryId | None:
+    """Return an order with its wake: for an order of the position guard, the wake of the entry that it protects."""
+    row = db.execute(f"{_ORDER_QUERY} WHERE {which} ORDER BY rowid LIMIT 1", values).fetchone()
+    return StoryId(row[0], row[1], OrderRef(row[2], Purpose(row[3]), row[4])) if row else None
+
+
+def _what_exists(db: Database, book: StoredBook) -> tuple[str, ...]:
+    first_wake, last_wake = db.execute("SELECT min(wake_id), max(wake_id) FROM wakes").fetchone()
+    first_order, last_order = db.execute("SELECT min(n), max(n) FROM orders").fetchone()
+    refusals, refused = db.execute("SELECT count(*), max(seq) FROM refusals").fetchone()
+    there = [f"wake:{first_wake} to wake:{last_wake}"] if first_wake is not None else []
+    there += [f"order:{first_order} to order:{last_order} (ocw-{book.book}-...)"] if first_order is not None else []
+    there += [f"{refusals} refusals up to refusal:{refused}"] if refusals else []
+    if not there:
+        return ("it holds no wake and no order yet",)
+    return f"it has {', '.join(there)}", "ocw decisions and ocw orders list them"

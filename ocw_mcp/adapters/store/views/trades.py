@@ -6,9 +6,8 @@ from typing import Literal
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.projections import OUTSIDE
+from ocw_mcp.adapters.store.figures import closed_by
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import Purpose
 
 
 class TradeRow(msgspec.Struct, frozen=True):
@@ -25,11 +24,11 @@ class TradeRow(msgspec.Struct, frozen=True):
     exit_price: Decimal | None
     fees: Decimal
     funding: Decimal
-    """Above 0 received, below 0 paid."""
+    """Funding received; below 0 it was paid."""
     pnl: Decimal
     """Net of fees and funding."""
     closed_by: str
-    """Purpose of the order that closed it: stop, target, exit."""
+    """`stop`, `target` or `exit`; `entry` if another entry closed it, `outside` if no order of OCW did."""
     order: int
     """The counter of the order that opened it: `ocw explain order:N`."""
 
@@ -47,18 +46,17 @@ class Trades(msgspec.Struct, frozen=True):
 
 
 class TradeSearch(msgspec.Struct, frozen=True):
-    """Conditions on trades; all match if none is given. Times (ms) are closing times."""
+    """Conditions on trades; all match if none is given. Times (ms) are closing times; `before` is a sequence."""
 
     symbol: str | None = None
     outcome: Literal["won", "lost"] | None = None
     since: int | None = None
     until: int | None = None
     before: int | None = None
-    """The sequence before which the page begins."""
 
 
 class TradePage(msgspec.Struct, frozen=True):
-    """Some of the matching trades, newest first, and sums over all of them in quote currency."""
+    """Some matching trades, newest first, and sums over all of them (quote). The next page begins before `next`."""
 
     trades: list[TradeRow]
     found: int
@@ -68,11 +66,11 @@ class TradePage(msgspec.Struct, frozen=True):
     fees: Decimal
     funding: Decimal
     next: int | None
-    """The sequence before which the next page begins."""
 
 
-# The event of a closing follows its fill directly. If that fill reversed the position, it also opened the next trade.
-_FILLS = """SELECT n, leg, side, quantity, base_fee, price, position FROM fills WHERE symbol = :symbol AND seq < :seq
+# `position.closed` directly follows its fill. If that fill reversed the position, it also opened the next trade.
+_FILLS = """SELECT n, leg, maker, side, quantity, base_fee, price, position FROM fills
+    WHERE symbol = :symbol AND seq < :seq
     AND seq >= coalesce((SELECT max(seq) FROM trades WHERE symbol = :symbol AND seq < :seq), 1) - 1 ORDER BY seq"""
 
 
@@ -94,9 +92,8 @@ def search_trades(db: Database, wanted: TradeSearch, limit: int) -> TradePage:
     }
     which = " AND ".join(text for text, value in conditions.items() if value is not None) or "1"
     values = msgspec.structs.asdict(wanted) | {"limit": limit + 1}
-    sums = [
-        tuple(map(Decimal, row)) for row in db.execute(f"SELECT pnl, fees, funding FROM trades WHERE {which}", values)
-    ]
+    money = db.execute(f"SELECT pnl, fees, funding FROM trades WHERE {which}", values)
+    sums = [tuple(map(Decimal, row)) for row in money]
     page = "AND seq < :before" if wanted.before is not None else ""
     rows = db.execute(
         f"""SELECT seq, symbol, opened_at, closed_at, pnl, fees, funding FROM trades WHERE {which} {page}
@@ -120,13 +117,12 @@ def _trade(
     db: Database, seq: int, symbol: str, opened_at: int, closed_at: int, pnl: str, fees: str, funding: str
 ) -> TradeRow:
     entered = exited = paid = received = ZERO
-    side, closed_by, order = "", "", 0
+    side, closing, order = "", "", 0
     fills = db.execute(_FILLS, {"symbol": symbol, "seq": seq}).fetchall()
-    for number, (n, leg, way, quantity, base_fee, price, position) in enumerate(fills, 1):
+    for number, (n, leg, maker, way, quantity, base_fee, price, position) in enumerate(fills, 1):
         after = Decimal(position)
         before = after - (Decimal(quantity) - Decimal(base_fee) if way == "buy" else -Decimal(quantity))
-        reversed_ = before * after < 0
-        if reversed_:
+        if before * after < 0:
             # The fill closed one position and opened another; only the part of this trade counts here.
             opens, closes = (ZERO, abs(before)) if number == len(fills) else (abs(after), ZERO)
         else:
@@ -138,7 +134,7 @@ def _trade(
         # Of the fill that closed the previous trade, only the part that opened this one counts.
         if entered:
             exited, received = exited + closes, received + closes * Decimal(price)
-            closed_by = "outside" if leg == OUTSIDE else Purpose(leg).name.lower()
+            closing = closed_by(leg, bool(maker))
     return TradeRow(
         symbol=symbol,
         side=side,
@@ -150,6 +146,6 @@ def _trade(
         fees=Decimal(fees),
         funding=Decimal(funding),
         pnl=Decimal(pnl),
-        closed_by=closed_by,
+        closed_by=closing,
         order=order,
     )

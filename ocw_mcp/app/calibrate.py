@@ -1,13 +1,34 @@
-"""The measurements of recordings: each function returns values by name."""
+"""Measurements of recorded data for `adapters/feeds/simulated/parameters.py`, printed beside its values.
 
-from collections.abc import Callable, Iterable
+`python -m ocw_mcp.app.calibrate DIRECTORY` reads everything below a directory: candles of one minute and of one hour,
+five-minute metrics and funding rates, in the files of the exchange's public archive (`ETHUSDT-1m-2026-03-09.zip`,
+`ETHUSDT-metrics-...`, `ETHUSDT-fundingRate-...`), or candles alone such as `um-BTCUSDT-1m-2025-05_06.csv.gz`. The
+command changes no file. A value in the code is edited by hand, to the value common to several months and symbols, and
+checked with `ocw bench market`. The results are medians over the recordings, since one crash outweighs a calm year.
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import typer
+from msgspec.structs import astuple
 
-from ocw_mcp.app.bench.market.facts import correlation, facts, local_sizes, together
-from ocw_mcp.app.bench.market.series import Floats, Series
-from ocw_mcp.app.calibrate.archive import Archive
-from ocw_mcp.domain.time import DAY, HOUR
+from ocw_mcp.adapters.feeds.simulated import parameters
+from ocw_mcp.adapters.feeds.tape.candles import read_candles
+from ocw_mcp.adapters.feeds.tape.derivatives import read_funding, read_metrics
+from ocw_mcp.adapters.feeds.tape.finding import find
+from ocw_mcp.adapters.feeds.tape.options import RowCounts, TapeOptions
+from ocw_mcp.adapters.feeds.tape.reading import Stream, TapeFile
+from ocw_mcp.adapters.feeds.tape.selection import in_time
+from ocw_mcp.app.bench.facts import Floats, Series, correlation, facts, local_sizes, together
+from ocw_mcp.app.output import working
+from ocw_mcp.domain.errors import OcwError, SettingsError, TapeError
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE, utc_day
 
 Found = dict[str, float]
 
@@ -17,11 +38,60 @@ FLOOR = 1e-5
 """Added to |return| before its logarithm, since a move below one tick is not a volatility of 0."""
 
 
-def volatility(archive: Archive) -> Found:
-    """Return the annual volatility of each symbol, and the autocovariance of log volatility by lag.
+class Archive(NamedTuple):
+    """All recordings below a directory, by a name that is unique for a symbol and recording."""
 
-    ln|r| is log volatility plus noise without memory, so their autocovariances agree at all lags above 0.
-    """
+    minutes: dict[str, Series]
+    hours: dict[str, Series]
+    metrics: dict[str, Floats]
+    """Rows of time (ms), open interest, its value and four ratios, NaN for empty fields."""
+    funding: dict[str, Floats]
+    """Funding rates in order of time."""
+
+
+def read(directory: Path, progress: Callable[[str], None] = lambda name: None) -> Archive:
+    """Return the recordings of a directory; `progress` gets the name of each. Raises SettingsError without minutes."""
+    recordings: dict[str, dict[str, list[TapeFile]]] = defaultdict(lambda: defaultdict(list))
+    with suppress(TapeError):  # there is no file at all
+        for file in find(directory, []):
+            prefix = file.path.name.partition(file.symbol)[0]
+            month = "unknown month" if file.starts is None else utc_day(file.starts)[:7]
+            names = {"1m": f"{prefix}{file.symbol} {month}", "1h": f"{prefix}{file.symbol} hours"}
+            recordings[file.interval or file.stream][names.get(file.interval, file.symbol)].append(file)
+    if not recordings["1m"]:
+        raise SettingsError(
+            f"{directory} holds no candles of 1m; expected files of the public archive; choose another directory"
+        )
+    counts = RowCounts(options=TapeOptions(strict=False))
+
+    def announced(kind: str) -> Iterator[tuple[str, str, Sequence[TapeFile]]]:
+        for name, files in recordings[kind].items():
+            progress(name)
+            yield name, files[0].symbol, in_time(files)
+
+    def candles(kind: str, step: int) -> dict[str, Series]:
+        return {
+            name: Series.of_candles(step, read_candles(files, symbol, step, None, counts))
+            for name, symbol, files in announced(kind)
+        }
+
+    return Archive(
+        # Recordings of less than ten days are not representative.
+        minutes={name: each for name, each in candles("1m", MINUTE).items() if len(each.close) >= 10 * 1440},
+        hours=candles("1h", HOUR),
+        metrics={
+            name: np.array([astuple(row)[1:] for row in read_metrics(files, symbol, None, counts)], dtype=np.float64)
+            for name, symbol, files in announced(Stream.METRICS)
+        },
+        funding={
+            name: np.array([row.rate for row in read_funding(files, symbol, None, counts)])
+            for name, symbol, files in announced(Stream.FUNDING)
+        },
+    )
+
+
+def volatility(archive: Archive) -> Found:
+    """Return annual volatilities, and autocovariances of ln|r|, which are those of log volatility at lags above 0."""
     found = {
         f"annual volatility {name}": float(np.nanstd(each.returns) * np.sqrt(365 * DAY / HOUR))
         for name, each in archive.hours.items()
@@ -56,7 +126,10 @@ def jumps(archive: Archive) -> Found:
         found[f"|r| {after} to {after + 5} min after a jump, over before"] = _middle(
             value for each in archive.minutes.values() if (value := _echo(each, after)) is not None
         )
-    leverages = [_leverage(each) for each in archive.hours.values()]
+    leverages = []
+    for each in archive.hours.values():
+        returns = each.returns / np.nanstd(each.returns)
+        leverages.append(_covariance(np.clip(returns, -6, 6), np.log(np.abs(returns) + 0.01), 1))
     return found | {"an hour's return with ln|r| of the next": _middle(leverages)}
 
 
@@ -122,7 +195,7 @@ def derivatives(archive: Archive) -> Found:
 
 MEASURES: dict[str, Callable[[Archive], Found]] = {
     "volatility and its memory (BURST, FAST, MEDIUM, SLOW, REGIME_*, FLICKER, OWN)": volatility,
-    "season (HOURS, WEEKDAYS, QUARTER)": season,
+    "season (HOUR_FACTORS, WEEKDAY_FACTORS, QUARTER_FACTOR)": season,
     "jumps (JUMP*, AFTERSHOCK, TREMOR, LEVERAGE)": jumps,
     "volume (VOLUME_*, TAKER_*)": volume,
     "correlation (the loads of personalities)": correlations,
@@ -166,6 +239,28 @@ def _echo(series: Series, after: int) -> float | None:
     return float(np.mean(ratios))
 
 
-def _leverage(series: Series) -> float:
-    returns = series.returns / np.nanstd(series.returns)
-    return _covariance(np.clip(returns, -6, 6), np.log(np.abs(returns) + 0.01), 1)
+def main(
+    directory: Path = typer.Argument(..., help="Recorded candles, metrics and funding, in any subfolders."),  # noqa: B008
+) -> None:
+    """Measure recorded data, and print the parameters of the simulated market beside the results."""
+    try:
+        with working("reading the archive") as progress:
+            archive = read(directory, lambda name: progress(f"reading {name}"))
+    except OcwError as error:
+        typer.echo(f"calibrate: {error}", err=True)
+        sys.exit(2)
+    typer.echo(f"minutes: {', '.join(archive.minutes)}\nhours: {', '.join(archive.hours)}")
+    for title, measure in MEASURES.items():
+        typer.echo(f"\n== {title}")
+        with working(f"measuring {title}"):
+            found = measure(archive)
+        for name, value in found.items():
+            typer.echo(f"{name:60} {value:.4g}")
+    typer.echo("\n== in the code")
+    for name, value in vars(parameters).items():
+        if name.isupper() and name not in {"DAY", "HOUR", "MINUTE"}:
+            typer.echo(f"{name:24} {value}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,20 +1,54 @@
-"""A stand-in for the model: it answers at once, and bills prompts as the API does, by an estimate of tokens.
+"""A book on the simulated market, with Claude's decider and a stand-in for the model.
 
-The tokenizer of the models is not public. A token is assumed to be four characters of prose and schemas, and two and a
-half of tables of figures, which split into more tokens.
+The stand-in answers at once, and bills prompts as the API does, by an estimate of tokens, since the tokenizer of the
+models is not public. A token is assumed to be four characters of prose and schemas, and two and a half of tables of
+figures, which split into more tokens.
 """
 
 import math
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
+from mcp import Client
 
+from ocw_mcp import __version__
+from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
+from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
+from ocw_mcp.agent.memory.diary import (
+    LONGEST_DIGEST,
+    LONGEST_LESSON,
+    LONGEST_REFLECTION,
+    Diary,
+    Digest,
+    MemoryState,
+    Origin,
+    Reflection,
+    save_memory,
+    situations,
+)
+from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.recall import HEADING
+from ocw_mcp.agent.memory.writer import Writer, WriterTerms
 from ocw_mcp.agent.messages import Reply, Request
 from ocw_mcp.agent.pricing import LIFETIME_MS, TokenUsage, Ttl, cost
+from ocw_mcp.agent.prompts import Prompts
+from ocw_mcp.agent.spending import SpendingLog
+from ocw_mcp.app.bench.fixtures import BOOK, open_book
+from ocw_mcp.app.claude import MODEL
+from ocw_mcp.app.compose import WiredRun
+from ocw_mcp.app.policy_loader import LoadedPolicies, load_prompts
+from ocw_mcp.app.serve import facade_of
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import CLAUDE
+from ocw_mcp.domain.policies import RulesPolicy
 from ocw_mcp.domain.protocols import Clock
+from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.time import DAY, HOUR, utc_day
+from ocw_mcp.interfaces.mcp.server import build
 from ocw_mcp.runtime.clock import SimulatedClock
 
 CHARS_A_TOKEN: Final[dict[str, float]] = {"tools": 4, "system": 4, "context": 2.5, "memory": 4, "results": 2.5}
@@ -23,6 +57,8 @@ IN_TURNS: Final = ("context", "memory", "results")
 """Segments that are new in each decision."""
 ENTRY_OUTPUT: Final = 100
 """Number of output tokens of a diary entry."""
+
+WORDS: Final = "The trend of the hour held, and the stop lay where it had to; what came after was not foreseen. "
 
 ToolCall = tuple[str, dict[str, Any]]
 """The name of a tool and its arguments."""
@@ -84,20 +120,15 @@ class StandIn:
         bills = {}
         kept: Ttl | None = request.body["system"][0].get("cache_control", {}).get("ttl")
         for name in ("tools", "system"):
-            if kept is None:
-                bills[name] = TokenUsage(plain=tokens[name])
-            else:
-                bills[name] = _read_or_written(tokens[name], tokens[name] if now < self._cached_until else 0, kept)
+            known = tokens[name] if kept is not None and now < self._cached_until else 0
+            bills[name] = _bill(tokens[name], known, kept)
         if kept is not None:
             self._cached_until = now + LIFETIME_MS[kept]
         # A marked turn is cached together with all turns before it; later turns are billed as plain input.
         marks = ["cache_control" in turn["content"][-1] for turn in request.body["messages"]]
         for name in IN_TURNS:
             known = self._cached_turns.get(name, 0) if any(marks) else 0
-            if marks[-1]:
-                bills[name] = _read_or_written(tokens[name], known, "5m")
-            else:
-                bills[name] = TokenUsage(plain=tokens[name] - known, read=known)
+            bills[name] = _bill(tokens[name], known, "5m" if marks[-1] else None)
         if marks[-1]:
             self._cached_turns = {name: tokens[name] for name in IN_TURNS}
         return bills
@@ -110,9 +141,10 @@ def _entry(request: Request) -> Reply:
     return Reply("end_turn", (content,), TokenUsage(plain=prompt, output=ENTRY_OUTPUT))
 
 
-def _read_or_written(tokens: int, known: int, ttl: Ttl) -> TokenUsage:
-    new = tokens - known
-    return TokenUsage(read=known, written_5m=new if ttl == "5m" else 0, written_1h=new if ttl == "1h" else 0)
+def _bill(tokens: int, known: int, ttl: Ttl | None) -> TokenUsage:
+    """Return the usage of a segment, of which `known` tokens are in the cache; the rest is cached if `ttl` is given."""
+    new = {None: "plain", "5m": "written_5m", "1h": "written_1h"}[ttl]
+    return TokenUsage(read=known, **{new: tokens - known})
 
 
 def characters(body: dict[str, Any]) -> dict[str, int]:
@@ -132,3 +164,72 @@ def characters(body: dict[str, Any]) -> dict[str, int]:
 def segments(body: dict[str, Any]) -> dict[str, int]:
     """Return the estimated tokens of each segment."""
     return {name: math.ceil(count / CHARS_A_TOKEN[name]) for name, count in characters(body).items()}
+
+
+class Seat(NamedTuple):
+    """A book, and a function that returns a new decider for it with a full budget, given the stand-in for the model."""
+
+    book: WiredRun
+    seated: Callable[[StandIn], ClaudeDecider]
+
+
+@asynccontextmanager
+async def open_seat(
+    feed: SimulatedFeed, policies: LoadedPolicies, model: StandIn | None = None, diary: Diary | None = None
+) -> AsyncIterator[Seat]:
+    """Open a book with a diary, for which a model decides, or the rules if there is no model."""
+    prompts = load_prompts(None)
+    texts = Prompts(prompts.texts, policies.policies)
+
+    def decider(model: StandIn, clock: Clock) -> ClaudeDecider:
+        return ClaudeDecider(model, texts, policies.policies, clock, MODEL)
+
+    def thinks(clock: Clock) -> ClaudeDecider:
+        assert model is not None
+        model.clock = clock
+        return decider(model, clock)
+
+    agent, made = ("rules", None) if model is None else (CLAUDE, thinks)
+    with open_book(feed, policies, agent, made) as (book, directory):
+        facade = facade_of(book, directory)
+        server = build(lambda: facade, __version__)
+        server.name_in_process = CLAUDE
+        save_memory(directory, MemoryState(BOOK, diary=diary or Diary()))
+        spending = SpendingLog(directory, BOOK)
+        writer = None if model is None else Writer(model, texts, prompts.hash, WriterTerms(model=MODEL))
+        memory = Memory(directory, BOOK, facade.history, policies.policies.rules, writer, spending=spending)
+        async with Client(server) as client:
+            if isinstance(book.decider, ClaudeDecider):
+                book.decider.attach(EngineAccess(client, facade.thinking_spent_usd, memory, spending))
+
+            def seated(model: StandIn) -> ClaudeDecider:
+                made = decider(model, book.clock)
+                made.attach(EngineAccess(client, lambda: (ZERO, ZERO), memory))
+                return made
+
+            yield Seat(book, seated)
+        await memory.close()
+
+
+def full_diary(shown: Snapshot, rules: RulesPolicy) -> Diary:
+    """Return a diary full of entries that match the snapshot, so that a request contains as many as are allowed."""
+    diary, at = Diary(), shown.at - HOUR
+    for order, each in enumerate(situations(shown, rules) * 3, 1):
+        reflection = Reflection(
+            origin=Origin(at, MODEL, "bench"),
+            order=order,
+            wake=order,
+            side="long" if order % 2 else "short",
+            situation=each,
+            closed_at=at,
+            closed_by="stop",
+            pnl=Decimal(-12),
+            text=_text(LONGEST_REFLECTION),
+            lesson=_text(LONGEST_LESSON),
+        )
+        diary = diary.with_entry(reflection)
+    return diary.with_entry(Digest(Origin(at, MODEL, "bench"), utc_day(at - DAY), _text(LONGEST_DIGEST)))
+
+
+def _text(characters: int) -> str:
+    return (WORDS * (characters // len(WORDS) + 1))[:characters]

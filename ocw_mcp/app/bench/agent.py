@@ -1,8 +1,15 @@
-"""Measurements of single decisions for a book that has run for some hours and is stopped."""
+"""The cost of a decision of Claude in characters, rounds, money and time, measured with a stand-in for the model.
+
+Prices come from `genai-prices`, tokens from the stand-in's estimate, and the length of an output is an assumption.
+"""
 
 import asyncio
+from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
+from decimal import Decimal
 from functools import cache
+from itertools import pairwise
 from statistics import median
 from typing import Any, Final
 
@@ -10,15 +17,17 @@ import msgspec
 
 from ocw_mcp import __version__
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
-from ocw_mcp.agent.pricing import TokenUsage, cost
+from ocw_mcp.adapters.feeds.simulated.feed import START
+from ocw_mcp.agent.pricing import TokenUsage, cache_prices, cost
 from ocw_mcp.agent.tools import SUBMIT
-from ocw_mcp.app.bench.agent.diary import full_diary
-from ocw_mcp.app.bench.agent.seat import Seat, open_seat
-from ocw_mcp.app.bench.agent.stand_in import StandIn, ToolCall, characters
 from ocw_mcp.app.bench.snapshot import SYMBOLS, example
+from ocw_mcp.app.bench.stand_in import CHARS_A_TOKEN, Seat, StandIn, ToolCall, characters, full_diary, open_seat
 from ocw_mcp.app.claude import MODEL
-from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import CannotDecideError
+from ocw_mcp.domain.events import DecisionMade, WakeRaised
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.runtime.clock import SimulatedClock
@@ -37,10 +46,27 @@ DECISIONS: Final = 300
 GAP_MS: Final = 30 * MINUTE
 """Time between two decisions."""
 TICK_S: Final = 0.001
+DAYS: Final = 7
+MONTH_DAYS: Final = 30
+ASSUMED_OUTPUT: Final = 800
 
 
-async def measure() -> dict[str, Any]:
-    """Return the sizes of the request, the number of rounds, and their cost in money and time."""
+def measure() -> dict[str, Any]:
+    """Return sizes of the request, rounds, costs of a decision and of a month, and own time. It takes some minutes."""
+    prices, a_million = cache_prices(MODEL, START), 1_000_000
+    usd = {"in": prices.plain, "read": prices.read} | {f"written_{ttl}": prices.written[ttl] for ttl in ("5m", "1h")}
+    out = float(cost(TokenUsage(output=1_000), MODEL, START) * 1_000)
+    return {
+        "model": MODEL,
+        "usd_per_million": {name: float(each * a_million) for name, each in usd.items()} | {"out": out},
+        "characters_a_token_estimated": CHARS_A_TOKEN,
+        **asyncio.run(_decisions()),
+        "month": asyncio.run(_month()),
+    }
+
+
+async def _decisions() -> dict[str, Any]:
+    """Return the sizes of the request, the rounds, and their cost, for a book that has run for some hours."""
     policies = load_policies(None)
     diary = full_diary(_shown(), policies.policies.rules)
     async with open_seat(SimulatedFeed(1), policies, diary=diary) as seat:
@@ -79,11 +105,7 @@ async def _request(seat: Seat) -> dict[str, Any]:
     await seat.seated(model).decide(_wake(1))
     sizes = characters(model.body)
     own, prototype = sizes["system"] + sizes["context"] + sizes["memory"], sum(PROTOTYPE.values())
-    return {
-        "system": sizes["system"],
-        "context": sizes["context"],
-        "memory": sizes["memory"],
-        "tools": sizes["tools"],
+    return {name: sizes[name] for name in ("system", "context", "memory", "tools")} | {
         "without_tools": own,
         "with_tools": own + sizes["tools"],
         "prototype": prototype,
@@ -138,12 +160,12 @@ async def _overhead(seat: Seat, calls: tuple[ToolCall, ...]) -> dict[str, float]
         began, its_own = clock.wall_ms(), model.own_ms
         await decider.decide(request)
         durations.append(clock.wall_ms() - began - (model.own_ms - its_own))
-    delays.end()
+    stalls = delays.end()
     durations.sort()
     return {
         "p50_ms": round(median(durations), 2),
         "p99_ms": round(durations[len(durations) * 99 // 100], 2),
-        "loop_stall_p999_ms": round(delays.percentile(0.999), 2),
+        "loop_stall_p999_ms": round(stalls[int(len(stalls) * 0.999)], 2),
     }
 
 
@@ -155,13 +177,10 @@ class LoopDelay:
         self._delays_ms: list[float] = []
         self._wait()
 
-    def end(self) -> None:
-        """Stop measuring."""
+    def end(self) -> list[float]:
+        """Stop measuring. Return the delays in ms, sorted."""
         self._next.cancel()
-
-    def percentile(self, share: float) -> float:
-        """Return the delay (ms) that the given share of the callbacks does not exceed."""
-        return sorted(self._delays_ms)[int(len(self._delays_ms) * share)]
+        return sorted(self._delays_ms)
 
     def _wait(self) -> None:
         self._next = self._loop.call_later(TICK_S, self._tick, self._loop.time() + TICK_S)
@@ -169,3 +188,53 @@ class LoopDelay:
     def _tick(self, due: float) -> None:
         self._delays_ms.append((self._loop.time() - due) * 1_000)
         self._wait()
+
+
+async def _month() -> dict[str, Any]:
+    """Return the cost of some days without a budget, and of a month with the default budget.
+
+    The policies are the default ones, and the model holds everything. The decisions of a model that trades can be
+    repeated from the cache less often.
+    """
+    default = load_policies(None)
+    budget = default.policies.budget.model_copy(
+        update={"usd_per_day": Decimal(10_000), "usd_per_month": Decimal(10**6)}
+    )
+    free = await _days(replace(default, policies=default.policies.model_copy(update={"budget": budget})), DAYS, 0)
+    asked, input_usd = free["asked_a_day"], free["usd_a_day"]
+    output_usd = {tokens: asked * float(cost(TokenUsage(output=tokens), MODEL, START)) for tokens in OUTPUTS}
+    return {
+        "without_a_budget": free
+        | {
+            "days": DAYS,
+            "usd_a_month_by_output": {
+                f"tokens_{tokens}": round(MONTH_DAYS * (input_usd + usd), 2) for tokens, usd in output_usd.items()
+            },
+        },
+        "on_the_default_budget": await _days(default, MONTH_DAYS, ASSUMED_OUTPUT)
+        | {"days": MONTH_DAYS, "output_tokens_assumed": ASSUMED_OUTPUT},
+    }
+
+
+async def _days(policies: LoadedPolicies, days: int, output_tokens: int) -> dict[str, Any]:
+    """Return the numbers of wakes and of decisions by origin over `days`, and the LLM cost."""
+    model = StandIn(output_tokens=output_tokens)
+    async with open_seat(SimulatedFeed(1), policies, model) as seat:
+        await seat.book.run.run(__version__, days * DAY)
+        wakes, answers, spent = [], Counter[str](), ZERO
+        for at, event in seat.book.store.all_events():
+            if isinstance(event, WakeRaised):
+                wakes.append(at)
+            elif isinstance(event, DecisionMade):
+                spent += event.cost_usd
+                remembered = event.decision.cause_kind is CauseKind.REMEMBERED
+                answers["remembered" if remembered else "rules" if event.decider == "rules" else "asked"] += 1
+    return {
+        "wakes_a_day": round(len(wakes) / days, 1),
+        "median_gap_min": median(later - earlier for earlier, later in pairwise(wakes)) / MINUTE,
+        "asked_a_day": round(answers["asked"] / days, 1),
+        "remembered_a_day": round(answers["remembered"] / days, 1),
+        "left_to_the_rules_a_day": round(answers["rules"] / days, 1),
+        "usd_a_day": round(float(spent) / days, 4),
+        "usd": round(float(spent), 2),
+    }

@@ -3,12 +3,20 @@
 The list follows R. Cont, Empirical properties of asset returns: stylized facts and statistical issues (2001).
 """
 
-import numpy as np
+from collections.abc import Iterable
+from itertools import combinations
+from typing import NamedTuple, Self
 
-from ocw_mcp.app.bench.market.series import Floats, Series
+import numpy as np
+import numpy.typing as npt
+
+from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 
+Floats = npt.NDArray[np.float64]
 YEAR = 365 * DAY
+LAGS = {"1m": 1, "10m": 10, "1h": 60, "1d": 1440}
+"""Minutes, by the names in the facts."""
 TAIL = 0.01
 """Share of the largest moves from which Hill's index is computed."""
 JUMP = 6.0
@@ -19,12 +27,50 @@ _NORMAL = float(np.sqrt(2 / np.pi))
 """Mean of |z| of the standard normal distribution."""
 
 
+class Series(NamedTuple):
+    """A symbol's candles, one row each: times in ms, prices in quote currency, volumes in the base asset."""
+
+    step: int
+    time: npt.NDArray[np.int64]
+    """Open times."""
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    taker: Floats
+
+    @classmethod
+    def of_candles(cls, step: int, candles: Iterable[Candle]) -> Self:
+        """Return a series of one or more candles of `step` (ms), in order of time."""
+        rows = np.array(
+            [(c.open_time, c.open, c.high, c.low, c.close, c.volume, c.taker_volume) for c in candles], dtype=np.float64
+        )
+        begin = int(rows[0, 0])
+        places = (rows[:, 0].astype(np.int64) - begin) // step
+        grid = np.full((int(places[-1]) + 1, 6), np.nan)
+        grid[places] = rows[:, 1:]
+        return cls(step, begin + step * np.arange(len(grid), dtype=np.int64), *grid.T.copy())
+
+    @property
+    def returns(self) -> Floats:
+        """Log returns from close to close; NaN for the first candle and around gaps."""
+        return np.concatenate(([np.nan], np.diff(np.log(self.close))))
+
+    def over(self, span: int) -> Floats:
+        """Return consecutive log returns over `span` ms; none if candles are longer than that."""
+        if span < self.step:
+            return np.empty(0)
+        return np.diff(np.log(self.close[:: span // self.step]))
+
+
 def facts(series: Series) -> dict[str, float | None]:
     """Return every fact by name; None if the candles are too few or too long, or lack the data for it."""
-    returns, size, volume = series.returns, np.abs(series.returns), series.volume
+    returns, size = series.returns, np.abs(series.returns)
     jumps = returns[np.abs(local_sizes(series)) > JUMP] if series.step <= 5 * MINUTE else np.empty(0)
     square = float(np.nansum(returns**2))
-    lags = {name: series.lag(minutes) for name, minutes in (("1m", 1), ("10m", 10), ("1h", 60), ("1d", 1440))}
+    lags = {name: minutes * MINUTE // series.step for name, minutes in LAGS.items()}
+    log_volume = np.log(np.maximum(series.volume, 1e-9))
     found: dict[str, float | None] = {
         "annual_volatility": float(np.nanstd(returns) * np.sqrt(YEAR / series.step)),
         "kurtosis_1m": kurtosis(series.over(MINUTE)),
@@ -40,12 +86,13 @@ def facts(series: Series) -> dict[str, float | None]:
         "jumps_per_day": len(jumps) / (int(np.sum(~np.isnan(returns))) * series.step / DAY),
         "jump_share": float(np.nansum(jumps**2)) / square if square and len(jumps) else None,
         "jumps_down": float(np.mean(jumps < 0)) if len(jumps) >= FEWEST // 2 else None,
-        "skew_1h": skew(series.over(HOUR)),
-        "volume_volatility": correlation(np.log(np.maximum(volume, 1e-9)), np.log(series.moving), 0),
-        "volume_acf_1m": correlation(np.log(np.maximum(volume, 1e-9)), np.log(np.maximum(volume, 1e-9)), lags["1m"]),
-        "volume_acf_1h": correlation(np.log(np.maximum(volume, 1e-9)), np.log(np.maximum(volume, 1e-9)), lags["1h"]),
-        "volume_spread": float(np.nanstd(np.log(np.maximum(volume, 1e-9)))),
-        "taker_return": correlation(series.taker / volume, returns, 0) if np.any(series.taker > 0) else None,
+        "skew_1h": _standard_moment(series.over(HOUR), 3),  # below 0 if large moves go down
+        # An unchanged price is left out, since a move below one tick is not a volatility of 0.
+        "volume_volatility": correlation(log_volume, np.log(np.where(size > 0, size, np.nan)), 0),
+        "volume_acf_1m": correlation(log_volume, log_volume, lags["1m"]),
+        "volume_acf_1h": correlation(log_volume, log_volume, lags["1h"]),
+        "volume_spread": float(np.nanstd(log_volume)),
+        "taker_return": correlation(series.taker / series.volume, returns, 0) if np.any(series.taker > 0) else None,
         "season_amplitude": season_amplitude(series),
         "range_over_return": float(np.nanmean(np.log(series.high / series.low)) / np.nanmean(size)),
         "standstills": float(np.mean(returns[~np.isnan(returns)] == 0)),
@@ -65,20 +112,15 @@ def correlation(first: Floats, second: Floats, lag: int) -> float | None:
 
 def kurtosis(returns: Floats) -> float | None:
     """Return the excess kurtosis, which is 0 for a normal distribution."""
-    return None if (given := _standard(returns)) is None else float(np.mean(given**4)) - 3
+    return None if (fourth := _standard_moment(returns, 4)) is None else fourth - 3
 
 
-def skew(returns: Floats) -> float | None:
-    """Return the skewness: below 0 if large moves go down."""
-    return None if (given := _standard(returns)) is None else float(np.mean(given**3))
-
-
-def _standard(returns: Floats) -> Floats | None:
+def _standard_moment(returns: Floats, order: int) -> float | None:
+    """Return the mean power of the returns in standard deviations from their mean; None for too few, or equal ones."""
     known = returns[~np.isnan(returns)]
     if len(known) < FEWEST or not np.std(known):
         return None
-    standard: Floats = (known - np.mean(known)) / np.std(known)
-    return standard
+    return float(np.mean(((known - np.mean(known)) / np.std(known)) ** order))
 
 
 def hill(returns: Floats) -> float | None:
@@ -99,10 +141,7 @@ def variance_ratio(series: Series, span: int) -> float | None:
 
 
 def leverage(series: Series) -> float | None:
-    """Return the correlation of an hour's return with the change of ln(mean |return|) to the next hour.
-
-    It is below 0 if volatility rises after a fall of the price.
-    """
+    """Return the correlation of an hour's return with the change of ln(mean |return|) to the next hour."""
     count = HOUR // series.step
     if count < 1 or len(series.close) < 2 * count:
         return None
@@ -129,20 +168,14 @@ def local_sizes(series: Series) -> Floats:
 def by_hour(series: Series, values: Floats) -> Floats:
     """Return the mean of the values in each hour of the day (UTC), over the mean of all hours."""
     hours = series.time // HOUR % 24
-    means = np.array([_mean(values[hours == hour]) for hour in range(24)])
+    known = [values[(hours == hour) & ~np.isnan(values)] for hour in range(24)]
+    means = np.array([np.mean(each) if len(each) else np.nan for each in known])
     shape: Floats = means / np.nanmean(means)
     return shape
 
 
-def _mean(values: Floats) -> float:
-    return float(np.nanmean(values)) if np.any(~np.isnan(values)) else float("nan")
-
-
 def season_amplitude(series: Series) -> float | None:
-    """Return the mean |return| of the most volatile hour of the day over that of the calmest.
-
-    Outliers are cut at five means.
-    """
+    """Return the mean |return|, cut at five means, of the most volatile hour of the day over that of the calmest."""
     if series.step > HOUR or len(series.close) * series.step < 2 * DAY:
         return None
     size = np.abs(series.returns)
@@ -153,10 +186,8 @@ def season_amplitude(series: Series) -> float | None:
 def together(series: dict[str, Series]) -> dict[str, float | None]:
     """Return the correlation of the returns of every two symbols, over the time that both have."""
     found = {}
-    names = sorted(series)
-    for place, one in enumerate(names):
-        for other in names[place + 1 :]:
-            first, second = series[one], series[other]
-            _, here, there = np.intersect1d(first.time, second.time, return_indices=True)
-            found[f"{one}~{other}"] = correlation(first.returns[here], second.returns[there], 0)
+    for one, other in combinations(sorted(series), 2):
+        first, second = series[one], series[other]
+        _, here, there = np.intersect1d(first.time, second.time, return_indices=True)
+        found[f"{one}~{other}"] = correlation(first.returns[here], second.returns[there], 0)
     return found
