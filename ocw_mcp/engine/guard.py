@@ -93,6 +93,7 @@ class Guard:
             if self.protections[symbol].protected:
                 self._effects.clear_timer(protection_timer(symbol))
                 self._keep_protection(symbol, now)
+                self._reduce_excess(symbol, now)
 
     def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> Outcome:
         """Tighten an open position's stop, and set its target, as a client asked for and `Callers` checked.
@@ -315,8 +316,8 @@ class Guard:
         if protection.target is None or self.flattening or self._spot:
             return
         quantity = abs(self._account.ledger.quantity(symbol))
-        live = list(self._manager.orders.live(symbol, Purpose.TARGET))
-        if any(each.order.quantity == quantity and each.order.trigger_price == protection.target for each in live):
+        live = [each for each in self._manager.orders.live(symbol, Purpose.TARGET) if not each.cancel_requested]
+        if any(each.remaining == quantity and each.order.trigger_price == protection.target for each in live):
             return
         for each in live:
             self._manager.cancel(each, "the position or its target changed")

@@ -106,6 +106,7 @@ class Engine:
 
     def start(self) -> list[Effect]:
         """Return the effects to execute before the first event: the timers that are set, and an open decision."""
+        self._effects.now = self.now
         hashes = (self.config.policy_hash, self.config.prompts_hash)
         if self.counters.hashes != hashes:
             self.counters.hashes = hashes

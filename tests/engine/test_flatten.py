@@ -9,7 +9,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.market import Candle
-from ocw_mcp.domain.orders import Purpose, Rejected, VenueReport
+from ocw_mcp.domain.orders import Accepted, Order, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
@@ -20,6 +20,7 @@ from tests.support.legs import buy
 from tests.support.markets import ListFeed, candle, path
 from tests.support.runs import Commands, Run, policies
 from tests.support.stores import Crash, MemoryStore
+from tests.support.wire import Wire
 
 D = Decimal
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
@@ -166,6 +167,21 @@ async def test_a_resume_before_flat_restores_the_target() -> None:
     await again.go()
     assert again.engine.account.ledger.quantity("BTCUSDT") > 0
     assert any(again.engine.orders.live("BTCUSDT", Purpose.TARGET))
+
+
+def test_excess_of_a_fill_is_sold_after_a_resume() -> None:
+    wire = Wire(policy=policies(position={"max_share": "0.25"}, stop={"max_distance": "0.2"}))
+    entry = wire.enter(Action.BUY, "20", stop=D(90))
+    assert isinstance(entry, Order)
+    wire.fill(entry, price="140")
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v"))
+    wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+    wire.command("flatten")
+    wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+    wire.command("resume")
+    wire.fire()
+    (exit_,) = wire.engine.orders.live("BTCUSDT", Purpose.EXIT)
+    assert 0 < exit_.order.quantity < wire.held() == 20
 
 
 class Alarmed(Scripted):
