@@ -1,6 +1,5 @@
 """The account: its positions and equity, its trading state, and its daily loss and drawdown."""
 
-from collections import deque
 from typing import Final, Literal
 
 import msgspec
@@ -28,9 +27,7 @@ from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 
-DAY_TIMER = Timer(TimerKind.DAY)
 REPORTS_KEPT = 512
-"""The number of outside fills and transfers whose names are remembered, so that each is booked once."""
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -58,8 +55,8 @@ class AccountState(msgspec.Struct):
     ended: dict[str, int]
 
 
-_SAVED_AS_THEY_ARE: Final = ("day_ends", "trading_state", "version", "funded_until", "opened", "lowered", "ended")
-"""The attributes of an account that are fields of its saved state under the same name."""
+_PARTS: Final = ("ledger", "day", "drawdown", "activity")
+"""The fields of a saved account that have a state of their own; the others are attributes of the same name."""
 
 
 class Account:
@@ -67,23 +64,23 @@ class Account:
 
     def __init__(self, config: EngineConfig, effects: EffectBuffer) -> None:
         self._effects = effects
+        self._policies = config.policies
         self.ledger = Ledger(config.start_equity)
         self.day = DailyLoss(config.policies.daily_loss)
         self.day_ends = 0
         """The midnight (ms) at which the current day ends."""
-        self._policies = config.policies
-        self._slack_ms = config.policies.data.slack_s * SECOND
+        self.drawdown = Drawdown(config.policies.drawdown, config.start_equity)
+        self.activity = Activity(config.policies.pace, config.policies.losses)
         self.trading_state = TradingState.ACTIVE
         self.lowered: Lowered | None = None
         """The last change to a lower trading state; None while the engine is ACTIVE."""
         self.version = 0
-        self.drawdown = Drawdown(config.policies.drawdown, config.start_equity)
-        self.activity = Activity(config.policies.pace, config.policies.losses)
-        self.trades: deque[TradeView] = deque(maxlen=TRADES_SHOWN)
+        self.trades: list[TradeView] = []
         """The last closed trades, oldest first."""
         self.funded_until: dict[str, int] = {}
         """The time (ms) of each symbol's last funding."""
-        self._reported: list[str] = []
+        self.reported: list[str] = []
+        """The names of the last outside fills and transfers, so that each is booked once."""
         self._just_paused = False
         self.opened: dict[str, Opened] = {}
         """The opener of each symbol's last position, until it closes that position or decides again while flat."""
@@ -102,7 +99,7 @@ class Account:
         self.activity.open_day()
         self.day_ends = next_midnight(at)
         self._effects.record(DayOpened(day, equity))
-        self._effects.set_timer(DAY_TIMER, self.day_ends + self._slack_ms)
+        self._effects.set_timer(Timer(TimerKind.DAY), self.day_ends + self._policies.data.slack_s * SECOND)
 
     def watch(self) -> str:
         """Check equity after a change of prices or positions. Return why entries are cancelled; empty within limits."""
@@ -122,13 +119,12 @@ class Account:
 
     def close_trade(self, closed: Position, closing: Side, now: int) -> None:
         """Journal a closed position as a trade; `closing` is the side that closed it. Losses in a row pause entries."""
-        mfe, mae = (round(each, 6) for each in closed.excursions())
-        self._effects.record(
-            PositionClosed(closed.symbol, closed.opened_at, closed.pnl, closed.fees, closed.funding, mfe, mae)
-        )
+        symbol, opened_at, pnl = closed.symbol, closed.opened_at, closed.pnl
+        shares = (round(each, 6) for each in closed.excursions())
+        self._effects.record(PositionClosed(symbol, opened_at, pnl, closed.fees, closed.funding, *shares))
         side: Literal["long", "short"] = "short" if closing is Side.BUY else "long"
-        self.trades.append(TradeView(closed.symbol, side, closed.opened_at, now, closed.pnl))
-        if self.activity.closed(closed.symbol, closed.pnl, now):
+        self.trades = [*self.trades, TradeView(symbol, side, opened_at, now, pnl)][-TRADES_SHOWN:]
+        if self.activity.closed(symbol, pnl, now):
             self._effects.record(EntriesPaused(self.activity.state().paused_until))
             self._just_paused = True
 
@@ -139,20 +135,9 @@ class Account:
         self.version += 1
         booked = self.ledger.book(fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, now)
         self.activity.filled(fill.quantity * fill.price, fill.fee)
-        self._effects.record(
-            OutsideFilled(
-                fill_id=fill.fill_id,
-                symbol=fill.symbol,
-                side=fill.side,
-                quantity=fill.quantity,
-                price=fill.price,
-                fee=fill.fee,
-                traded_at=fill.at,
-                cause=fill.cause,
-                realised=booked.realised,
-                position=booked.position,
-            )
-        )
+        values = msgspec.structs.asdict(fill)
+        values |= {"traded_at": values.pop("at"), "realised": booked.realised, "position": booked.position}
+        self._effects.record(OutsideFilled(**values))
         if booked.closed is not None:
             self.close_trade(booked.closed, fill.side, now)
         return booked
@@ -164,17 +149,7 @@ class Account:
         self.funded_until[paid.symbol] = paid.at
         self.version += 1
         self.ledger.fund(paid.symbol, paid.amount)
-        self._effects.record(
-            FundingBooked(
-                symbol=paid.symbol,
-                amount=paid.amount,
-                rate=paid.rate,
-                quantity=paid.quantity,
-                mark=paid.mark,
-                settled_at=paid.at,
-                assumed=paid.assumed,
-            )
-        )
+        self._effects.record(FundingBooked(*msgspec.structs.astuple(paid)))
         return True
 
     def forget_opener(self, symbol: str, principal: str) -> None:
@@ -210,14 +185,14 @@ class Account:
         else:
             self.day.open(self.day.today.day, after)
             self.drawdown = Drawdown(self._policies.drawdown, after)
-        self._effects.record(TransferBooked(transfer.transfer_id, transfer.amount, transfer.at))
+        self._effects.record(TransferBooked(*msgspec.structs.astuple(transfer)))
         return True
 
     def _first_time(self, name: str) -> bool:
         """Return whether the venue reports a name for the first time, among the remembered names."""
-        if name in self._reported:
+        if name in self.reported:
             return False
-        self._reported = [*self._reported[1 - REPORTS_KEPT :], name]
+        self.reported = [*self.reported[1 - REPORTS_KEPT :], name]
         return True
 
     def resume(self, by: str) -> None:
@@ -248,23 +223,13 @@ class Account:
 
     def state(self) -> AccountState:
         """Return all that must survive a restart."""
-        return AccountState(
-            ledger=self.ledger.state(),
-            day=self.day.state(),
-            drawdown=self.drawdown.state(),
-            activity=self.activity.state(),
-            trades=list(self.trades),
-            reported=self._reported,
-            **{name: getattr(self, name) for name in _SAVED_AS_THEY_ARE},
-        )
+        saved = {name: getattr(self, name) for name in AccountState.__struct_fields__}
+        return AccountState(**saved | {name: saved[name].state() for name in _PARTS})
 
     def restore(self, state: AccountState, /) -> None:
         """Restore a state that `state` returned."""
-        self.ledger.restore(state.ledger)
-        self.day.restore(state.day)
-        self.drawdown.restore(state.drawdown)
-        self.activity.restore(state.activity)
-        self.trades.extend(state.trades)
-        self._reported = state.reported
-        for name in _SAVED_AS_THEY_ARE:
-            setattr(self, name, getattr(state, name))
+        for name, value in msgspec.structs.asdict(state).items():
+            if name in _PARTS:
+                getattr(self, name).restore(value)
+            else:
+                setattr(self, name, value)

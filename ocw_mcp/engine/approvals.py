@@ -6,6 +6,7 @@ answer in time is refused.
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -19,8 +20,6 @@ from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.idempotency import Answers
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.precheck import Instruction
@@ -52,22 +51,15 @@ class ApprovalsState(msgspec.Struct):
 class Approvals(Stateful[ApprovalsState]):
     """Keeps the orders that await approval, and takes the answers."""
 
-    def __init__(
-        self,
-        config: EngineConfig,
-        manager: OrderManager,
-        answers: Answers,
-        effects: EffectBuffer,
-        place: Callable[[Instruction, int], object],
-    ) -> None:
+    def __init__(self, manager: OrderManager, answers: Answers, place: Callable[[Instruction, int], object]) -> None:
         """`place` checks and sends an approved order at a time (ms)."""
-        self._policy = config.policies.approval
-        self._by_clients = config.mode is Mode.PAPER
-        self._manager = manager
-        self._answers = answers
-        self._effects = effects
-        self._place = place
         super().__init__(ApprovalsState())
+        self._policy = manager.config.policies.approval
+        self._by_clients = manager.config.mode is Mode.PAPER
+        self._manager = manager
+        self._effects = manager.effects
+        self._answers = answers
+        self._place = place
 
     def request(self, given: Instruction, intent: OrderIntent, refusal: Refusal, now: int) -> AwaitsApproval | Refusal:
         """Let an order await approval at the mark price of now, in place of an earlier one of its caller and symbol.
@@ -101,17 +93,9 @@ class Approvals(Stateful[ApprovalsState]):
         pending = self._end(approval_id, "approved", by)
         if pending is None:
             return
-        asked, given = pending.intent, pending.given
-        self._place(
-            msgspec.structs.replace(
-                given,
-                quantity=asked.quantity,
-                quoted=asked.quoted,
-                side=asked.side,
-                approval=approval or f"{approval_id} by {by}",
-            ),
-            now,
-        )
+        asked, approval = pending.intent, approval or f"{approval_id} by {by}"
+        terms = {"quantity": asked.quantity, "quoted": asked.quoted, "side": asked.side, "approval": approval}
+        self._place(msgspec.structs.replace(pending.given, **terms), now)
 
     def deny(self, approval_id: str, by: str) -> None:
         """Refuse a pending order, if one of that id is pending."""
@@ -149,21 +133,7 @@ class Approvals(Stateful[ApprovalsState]):
 
     def summary(self) -> list[dict[str, Any]]:
         """Return the pending orders as `ocw status` shows them, ready for JSON. Money is text."""
-        return [
-            {
-                "id": each.approval_id,
-                "symbol": each.intent.symbol,
-                "action": each.given.leg.action.value,
-                "quantity": plain(each.intent.quantity),
-                "price": plain(each.intent.quoted) if each.intent.quoted is not None else None,
-                "side": each.intent.side.value,
-                **_terms(each.intent),
-                "by": each.intent.principal,
-                "reason": each.given.leg.reasoning,
-                "until": each.expires_at,
-            }
-            for each in self.pending
-        ]
+        return [_shown(each) for each in self.pending]
 
     def _refuse(self, approval_id: str, outcome: str, by: str) -> None:
         pending = self._end(approval_id, outcome, by)
@@ -180,8 +150,24 @@ class Approvals(Stateful[ApprovalsState]):
         return pending
 
 
-def _terms(intent: OrderIntent) -> dict[str, str | None]:
-    """Return the prices and the leverage that an order asks for, as text."""
-    prices = {"stop": intent.protect_at, "target": intent.target_at, "limit": intent.limit_price}
-    shown = {name: None if value is None else plain(value) for name, value in prices.items()}
-    return shown | {"leverage": None if intent.leverage is None else str(intent.leverage)}
+def _shown(pending: PendingOrder) -> dict[str, Any]:
+    intent, leg = pending.intent, pending.given.leg
+    return {
+        "id": pending.approval_id,
+        "symbol": intent.symbol,
+        "action": leg.action.value,
+        "quantity": plain(intent.quantity),
+        "price": _text(intent.quoted),
+        "side": intent.side.value,
+        "stop": _text(intent.protect_at),
+        "target": _text(intent.target_at),
+        "limit": _text(intent.limit_price),
+        "leverage": None if intent.leverage is None else str(intent.leverage),
+        "by": intent.principal,
+        "reason": leg.reasoning,
+        "until": pending.expires_at,
+    }
+
+
+def _text(price: Decimal | None) -> str | None:
+    return None if price is None else plain(price)

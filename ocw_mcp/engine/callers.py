@@ -33,15 +33,11 @@ from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionCycle
-from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import CALLERS_KEPT, Answer, drop_oldest
 from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.operator_commands import OperatorCommands
-from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.precheck import FLAT, Instruction
 from ocw_mcp.engine.protection import on_tick
 
@@ -50,24 +46,17 @@ class Callers:
     """Takes requests, one at a time."""
 
     def __init__(
-        self,
-        config: EngineConfig,
-        manager: OrderManager,
-        guard: Guard,
-        account: Account,
-        executor: LegExecutor,
-        decisions: DecisionCycle,
-        operator: OperatorCommands,
-        effects: EffectBuffer,
+        self, guard: Guard, executor: LegExecutor, decisions: DecisionCycle, operator: OperatorCommands
     ) -> None:
-        self._reductions_per_minute = config.policies.pace.reductions_per_minute
-        self._manager = manager
+        self._manager = guard.manager
+        self._account = guard.manager.account
+        self._effects = guard.manager.effects
         self._guard = guard
-        self._account = account
         self._executor = executor
         self._decisions = decisions
         self._operator = operator
-        self._effects = effects
+        config = guard.manager.config
+        self._reductions_per_minute = config.policies.pace.reductions_per_minute
         self._notes = _Quota(config.policies.callers.notes_per_minute, "notes")
         self._refusals = _Quota(config.policies.callers.refusals_per_minute, "refused requests")
         self._turned_away: tuple[RequestKey, Answer] | None = None
@@ -182,9 +171,16 @@ class Callers:
                 assert answer is not None, "a closing leg always has an answer"
                 return answer
             case CancelRequest():
-                return self._cancel(request)
+                tracked = self._cancellable(request)
+                if isinstance(tracked, Refusal):
+                    return tracked
+                self._manager.cancel(tracked, f"cancelled by {request.principal}")
+                return request.ref
             case ProtectionRequest():
-                return self._protect(request, now)
+                if (refusal := self._unprotectable(request, now)) is not None:
+                    return refusal
+                self._account.activity.reduced(now)
+                return self._guard.tighten(request.symbol, request.stop, request.target, now)
             case HaltRequest():
                 self._operator.halt(request.principal, request.why)
                 return Done()
@@ -199,13 +195,6 @@ class Callers:
             case SubmitRequest():
                 return self._decisions.submitted(request, now)
 
-    def _cancel(self, request: CancelRequest) -> Answer:
-        tracked = self._cancellable(request)
-        if isinstance(tracked, Refusal):
-            return tracked
-        self._manager.cancel(tracked, f"cancelled by {request.principal}")
-        return request.ref
-
     def _cancellable(self, request: CancelRequest) -> TrackedOrder | Refusal:
         """Return the live entry that a request cancels, or the reason why it cancels none."""
         tracked = self._manager.orders.get(request.ref)
@@ -215,12 +204,6 @@ class Callers:
         if tracked.purpose is not Purpose.ENTRY:
             return Refusal(RefusalCode.PROTECTIVE, limit="an entry", actual=tracked.purpose.name.lower())
         return tracked
-
-    def _protect(self, request: ProtectionRequest, now: int) -> Answer:
-        if (refusal := self._unprotectable(request, now)) is not None:
-            return refusal
-        self._account.activity.reduced(now)
-        return self._guard.tighten(request.symbol, request.stop, request.target, now)
 
     def _unprotectable(self, request: ProtectionRequest, now: int) -> Refusal | None:
         """Return the reason why a request leaves a position's stop and target as they are; None if it moves them."""

@@ -1,4 +1,7 @@
-"""The account as the risk officer sees it: the positions, and the budget that live entries reserve until they end."""
+"""The account as the risk officer sees it, and the present use of each limit.
+
+Live entries reserve budget until they end.
+"""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -9,11 +12,14 @@ import msgspec
 from ocw_mcp.core.orders.ledger import Ledger
 from ocw_mcp.core.orders.table import OrderTable
 from ocw_mcp.core.risk.account import AccountView, PositionTerms
-from ocw_mcp.domain.money import ZERO
+from ocw_mcp.core.risk.budget import Budget
+from ocw_mcp.core.risk.limits import ALL_LIMITS, AT_LEAST, bound_of
+from ocw_mcp.core.risk.verdict import LimitUse
+from ocw_mcp.domain.market import Instrument
+from ocw_mcp.domain.money import ONE, ZERO, plain
 from ocw_mcp.domain.orders import RULES, Purpose, Side
-from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.price_board import PriceBoard, Quote
+from ocw_mcp.engine.price_board import Quote
+from ocw_mcp.engine.reductions import Reductions
 
 
 class Reserved(msgspec.Struct):
@@ -27,19 +33,17 @@ class Reserved(msgspec.Struct):
     quantity: Decimal = ZERO
 
 
-def account_view(
-    symbol: str, now: int, config: EngineConfig, account: Account, prices: PriceBoard, orders: OrderTable, quote: Quote
-) -> AccountView:
+def account_view(book: Reductions, symbol: str, quote: Quote, now: int) -> AccountView:
     """Return the account as the risk officer sees it for one symbol at its quote."""
+    config, account, orders, prices = book.config, book.account, book.orders, book.prices
     ledger = account.ledger
     reserved = reserved_by(orders)
     pending = sum((each.notional for each in reserved.values()), ZERO)
     own = reserved.get(symbol) or Reserved()
-    quantity = ledger.quantity(symbol)
-    equity = ledger.equity()
+    quantity, equity = ledger.quantity(symbol), ledger.equity()
     patterns = config.policies.correlated.symbols
     together = correlated_exposure(patterns, ledger, orders) if moves_together(symbol, patterns) else {}
-    opened, book = account.opened.get(symbol), prices.book(symbol, now)
+    opened, liquidity = account.opened.get(symbol), prices.book(symbol, now)
     return AccountView(
         version=account.version,
         now=now,
@@ -59,17 +63,17 @@ def account_view(
         daily_loss_reached=account.day.today.reached,
         daily_loss=account.day.loss(equity),
         day_opening=account.day.today.opening,
-        correlated_long=together[Side.BUY] if together else None,
-        correlated_short=together[Side.SELL] if together else None,
+        correlated_long=together.get(Side.BUY),
+        correlated_short=together.get(Side.SELL),
         other_symbols=len({*ledger.positions, *reserved} - {symbol}),
         pace=account.activity.seen(symbol, now, pending),
         free_margin=free_margin(ledger, equity, reserved),
         symbol_quantity=abs(quantity) + own.quantity,
         held=joined(symbol, ledger, orders),
         opened=opened.side if opened is not None and opened.principal != RULES else None,
-        spread=book.spread if book is not None else None,
-        bid_depth=book.bid_depth if book is not None else None,
-        ask_depth=book.ask_depth if book is not None else None,
+        spread=liquidity.spread if liquidity is not None else None,
+        bid_depth=liquidity.bid_depth if liquidity is not None else None,
+        ask_depth=liquidity.ask_depth if liquidity is not None else None,
         begun=account.day.today.day != "",
     )
 
@@ -117,3 +121,35 @@ def correlated_exposure(patterns: Sequence[str], ledger: Ledger, orders: OrderTa
         if moves_together(tracked.order.symbol, patterns):
             together[tracked.order.side] += tracked.remaining * tracked.worst_price
     return together
+
+
+def limit_usage(book: Reductions, budget: Budget, now: int) -> list[dict[str, str]]:
+    """Return one row per key of a limit that fills up: `name`, `bound` (at most, at least), `limit` and `used`.
+
+    All values are text in the unit of the policy file. Limits of size are multiplied by the scale. Live entries count
+    as they do when another entry is checked. Of an at-least limit, `used` is the part that is there.
+    """
+    policies, ledger = book.config.policies, book.account.ledger
+    # A symbol with a position or an entry counts, and one correlated symbol; if there are none, any symbol does.
+    standing = {*ledger.positions, *(each.order.symbol for each in book.orders.live(purpose=Purpose.ENTRY))}
+    as_one = [symbol for symbol in book.config.symbols if moves_together(symbol, policies.correlated.symbols)]
+    asked = sorted(standing | set(as_one[:1])) or book.config.symbols[:1]
+    views = []
+    for symbol in asked:
+        # Before its first price a symbol has no filters; no filter is needed here.
+        unpriced = Quote(ledger.marks.get(symbol, ONE), 0, Instrument(symbol, book.config.product, ONE, ONE, ONE, ONE))
+        views.append(account_view(book, symbol, book.prices.get(symbol, now) or unpriced, now))
+    rows = [book.account.drawdown.usage(views[0].equity), *(budget.usage(now) if book.config.fallback else ())]
+    for measure in (each for limit in ALL_LIMITS for each in limit.usage):
+        # A measure of the whole account is the same in each view; of a symbol the fullest one counts.
+        found = [use for view in views if (use := measure(view, policies)) is not None]
+        rows += [max(found, key=lambda use: use.used)] if found else []
+    return [_row(each) for each in rows]
+
+
+def _row(used: LimitUse) -> dict[str, str]:
+    bound = bound_of(used.key)
+    # Without equity nothing is free, and all of every other limit is used.
+    share = ZERO if bound == AT_LEAST and used.whole <= 0 else used.share
+    limit, used_text = (plain(round(value, 6)) for value in (used.limit, share))
+    return {"name": used.key, "bound": bound, "limit": limit, "used": used_text}

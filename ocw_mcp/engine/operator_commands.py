@@ -3,55 +3,36 @@
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.events import CommandTaken, Incident
 from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Command, Verb
-from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.decisions import DecisionCycle
-from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.leg_executor import LegExecutor
-from ocw_mcp.engine.manual_control import ManualControl
-from ocw_mcp.engine.order_manager import OrderManager
+from ocw_mcp.engine.leg_executor import LegExecutor, ManualControl
 
 COMMANDS_KEPT = 256
 
 
-class OperatorCommands:
-    """Executes the operator's commands, each once."""
+class OperatorCommands(Stateful[list[str]]):
+    """Executes the operator's commands, each once.
 
-    def __init__(
-        self,
-        manager: OrderManager,
-        guard: Guard,
-        account: Account,
-        executor: LegExecutor,
-        decisions: DecisionCycle,
-        manual_control: ManualControl,
-        effects: EffectBuffer,
-    ) -> None:
-        self._manager = manager
+    Its state is the ids of the latest commands: the file of a command may still be there after it was taken.
+    """
+
+    def __init__(self, guard: Guard, executor: LegExecutor, decisions: DecisionCycle) -> None:
+        super().__init__([])
+        self._manager = guard.manager
+        self._account = guard.manager.account
+        self._effects = guard.manager.effects
         self._guard = guard
-        self._account = account
         self._executor = executor
         self._decisions = decisions
-        self._manual_control = manual_control
-        self._effects = effects
-        self._taken: list[str] = []
-        """The ids of the latest commands: the file of a command may still be there after it was taken."""
-
-    def state(self) -> list[str]:
-        """Return the ids of the latest commands."""
-        return self._taken
-
-    def restore(self, state: list[str], /) -> None:
-        """Restore a state that `state` returned."""
-        self._taken = state
 
     def take(self, command: Command, now: int) -> None:
         """Take a command, unless it was taken before."""
-        if command.command_id in self._taken:
+        if command.command_id in self._state:
             return
-        self._taken = [*self._taken[1 - COMMANDS_KEPT :], command.command_id]
-        by, subject = command.by, command.subject
+        self._state = [*self._state[1 - COMMANDS_KEPT :], command.command_id]
+        by, subject, manual_control = command.by, command.subject, self._executor.manual_control
         self._effects.record(CommandTaken(command.command_id, command.verb, by, command.after_frame, subject))
         match command.verb:
             case Verb.HALT:
@@ -66,13 +47,15 @@ class OperatorCommands:
             case Verb.DENY:
                 self._executor.approvals.deny(subject, by)
             case Verb.PAUSE:
-                self._manual_control.pause(by)
+                manual_control.paused_by = by
                 self._decisions.break_off(Cause(CauseKind.PAUSED, f"by {by}"), now)
                 self._executor.withdraw(by)
+            case Verb.GO_ON if subject:
+                manual_control.held.pop(subject, None)
             case Verb.GO_ON:
-                self._manual_control.give_back(subject)
+                self._executor.restore(ManualControl())
             case Verb.TAKE_OVER:
-                self._manual_control.take_over(subject, by)
+                manual_control.held[subject] = by
                 self._executor.withdraw(by, subject)
 
     def _resume(self, by: str, subject: str, now: int) -> None:

@@ -3,7 +3,6 @@
 The executor sends what `entry` returns, and a preview or a check shows the same, so both get the same answer.
 """
 
-from collections.abc import Collection
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -19,7 +18,6 @@ from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Sid
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.protection import on_tick
 
 LIMIT_EXPIRES_S = 3_600
@@ -101,18 +99,17 @@ class CheckedLeg(msgspec.Struct, frozen=True):
 class Precheck:
     """Checks legs against the account and the market as they are between two events."""
 
-    def __init__(self, symbols: Collection[str], manager: OrderManager, guard: Guard) -> None:
-        self._symbols = symbols
-        self._manager = manager
+    def __init__(self, guard: Guard) -> None:
+        self._manager = guard.manager
         self._guard = guard
 
     def unreadable(self, leg: Leg) -> Refusal | None:
         """Return the defect of a leg on any account: it could not be read, or its symbol is not followed."""
         if leg.malformed:
             return Refusal(RefusalCode.MALFORMED, limit="a leg as the schema has it", actual=leg.malformed)
-        if leg.symbol not in self._symbols:
-            known = ",".join(self._symbols)
-            return Refusal(RefusalCode.UNKNOWN_SYMBOL, limit=known, actual=repr(leg.symbol[:20]))
+        symbols = self._manager.config.symbols
+        if leg.symbol not in symbols:
+            return Refusal(RefusalCode.UNKNOWN_SYMBOL, limit=",".join(symbols), actual=repr(leg.symbol[:20]))
         return None
 
     def entry(self, given: Instruction, now: int) -> EntryCheck:

@@ -9,6 +9,7 @@ import msgspec
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain.market import Instrument, OrderBook
 from ocw_mcp.domain.money import exact
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.config import EngineConfig
@@ -50,29 +51,19 @@ class Filters(Mapping[str, Instrument]):
         return sum(1 for _ in self)
 
 
-class PriceBoard:
-    """The prices that the engine may use. Filters are read from the venue at each use, because they may change.
+class PriceBoard(Stateful[dict[str, OrderBook]]):
+    """The prices that the engine may use, with the latest valid order book of each symbol as its state.
 
-    An invalid order book is dropped, and the previous one stays. An order book that is older than the age limit of
-    prices counts as unknown. Entries are then checked against candles alone, as on a market without order books.
+    Filters are read from the venue at each use, because they may change. An order book that is older than the age limit
+    of prices counts as unknown. Entries are then checked against candles alone, as on a market without order books.
     """
 
     def __init__(self, config: EngineConfig, market: Market) -> None:
-        self._config = config
+        super().__init__({})
         self._market = market
         self.age_limit_ms = config.interval + config.policies.data.slack_s * SECOND
         """The feed's cadence plus slack. An entry needs a price that is not older."""
         self.instruments = Filters(config, market)
-        self._books: dict[str, OrderBook] = {}
-        """The latest valid order book of each symbol."""
-
-    def state(self) -> dict[str, OrderBook]:
-        """Return the latest order book of each symbol."""
-        return self._books
-
-    def restore(self, state: dict[str, OrderBook], /) -> None:
-        """Restore a state that `state` returned."""
-        self._books = state
 
     def get(self, symbol: str, now: int) -> Quote | None:
         """Return the quote of a symbol; None if the symbol is unknown or has no price."""
@@ -84,13 +75,13 @@ class PriceBoard:
 
     def take_book(self, book: OrderBook) -> None:
         """Store an order book if it is valid and not older than the stored one."""
-        known = self._books.get(book.symbol)
+        known = self._state.get(book.symbol)
         if book.symbol in self._market.symbols and _believable(book) and (known is None or known.at <= book.at):
-            self._books[book.symbol] = book
+            self._state[book.symbol] = book
 
     def book(self, symbol: str, now: int) -> Liquidity | None:
         """Return the liquidity of a symbol's order book; None if no recent one is known."""
-        book = self._books.get(symbol)
+        book = self._state.get(symbol)
         if book is None or not 0 <= now - book.at <= self.age_limit_ms:
             return None
         bid, ask = exact(book.bid), exact(book.ask)

@@ -11,6 +11,7 @@ from ocw_mcp.domain.money import ZERO, floor_to, plain
 from ocw_mcp.domain.orders import OrderIntent, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.price_board import PriceBoard
 
 _REDUCES_BY = {
@@ -21,15 +22,16 @@ _REDUCES_BY = {
 
 
 class Reductions:
-    """Reads the positions and their live exits."""
+    """The part of the order manager that reads the positions and their live exits."""
 
-    def __init__(self, product: Product, account: Account, prices: PriceBoard, orders: OrderTable) -> None:
-        self._spot = product is Product.SPOT
-        self._account = account
-        self._prices = prices
-        self._orders = orders
+    def __init__(self, config: EngineConfig, account: Account, prices: PriceBoard) -> None:
+        self.config = config
+        self.account = account
+        self.prices = prices
+        self.orders = OrderTable()
+        self.spot = config.product is Product.SPOT
 
-    def intent(
+    def reduction(
         self,
         symbol: str,
         purpose: Purpose,
@@ -45,13 +47,13 @@ class Reductions:
         The quantity of an exit excludes the part that other exits are closing already. On spot the quantity of a stop
         excludes it as well, because one balance cannot be sold twice.
         """
-        quantity = self._account.ledger.quantity(symbol)
-        left = abs(quantity) - (self.selling(symbol) if self._spot or purpose is Purpose.EXIT else ZERO)
+        quantity = self.account.ledger.quantity(symbol)
+        left = abs(quantity) - (self.selling(symbol) if self.spot or purpose is Purpose.EXIT else ZERO)
         return OrderIntent(
             idempotency_key=key,
             principal=principal,
             symbol=symbol,
-            side=closing_side(quantity),
+            side=Side.SELL if quantity > 0 else Side.BUY,
             type=_REDUCES_BY[purpose],
             purpose=purpose,
             quantity=left if left > ZERO else abs(quantity),
@@ -62,37 +64,37 @@ class Reductions:
 
     def selling(self, symbol: str) -> Decimal:
         """Return how much (base asset) of a position is being closed by exits that count."""
-        exits = self._orders.live(symbol, Purpose.EXIT)
+        exits = self.orders.live(symbol, Purpose.EXIT)
         return sum((each.remaining for each in exits if counts(each)), ZERO)
 
-    def under_way(self, symbol: str) -> bool:
+    def exit_under_way(self, symbol: str) -> bool:
         """Return whether an exit that counts is live."""
         return self.selling(symbol) > ZERO
 
     def closing(self, symbol: str) -> bool:
         """Return whether live exits close all of a position that can be sold."""
         selling = self.selling(symbol)
-        return selling > ZERO and selling >= self._on_step(symbol, abs(self._account.ledger.quantity(symbol)))
+        return selling > ZERO and selling >= self._on_step(symbol, abs(self.account.ledger.quantity(symbol)))
 
     def to_cover(self, symbol: str) -> Decimal:
         """Return how much (base asset) of a position its stop has to cover: on spot, not the part that is being sold.
 
         A fee on a spot purchase may leave less than one step, which no order can sell.
         """
-        selling = self.selling(symbol) if self._spot else ZERO
-        return self._on_step(symbol, max(ZERO, abs(self._account.ledger.quantity(symbol)) - selling))
+        selling = self.selling(symbol) if self.spot else ZERO
+        return self._on_step(symbol, max(ZERO, abs(self.account.ledger.quantity(symbol)) - selling))
 
     def _on_step(self, symbol: str, quantity: Decimal) -> Decimal:
-        instrument = self._prices.instruments.get(symbol)
+        instrument = self.prices.instruments.get(symbol)
         return quantity if instrument is None else floor_to(quantity, instrument.step)
 
-    def least(self, symbol: str) -> Decimal:
+    def least_sold(self, symbol: str) -> Decimal:
         """Return the smallest part (base asset) of a position that can be sold.
 
         The exchange accepts a reduction of any notional on futures, and on spot none below its minimum.
         """
-        instrument = self._prices.instruments[symbol]
-        return smallest(instrument, self._account.ledger.marks[symbol]) if self._spot else instrument.min_quantity
+        instrument = self.prices.instruments[symbol]
+        return smallest(instrument, self.account.ledger.marks[symbol]) if self.spot else instrument.min_quantity
 
     def part(self, symbol: str, quantity: Decimal, account: AccountView) -> Decimal | Refusal:
         """Return how much of a position is sold if `quantity` (base asset) is asked for, or why nothing is.
@@ -100,12 +102,12 @@ class Reductions:
         It is on the step, and all of the position if too little would stay. Nothing is sold while another exit may
         still trade, because both could sell more than intended. On futures an exit of unknown outcome does not count.
         """
-        instrument, held, spot = account.instrument, abs(account.quantity), self._spot
+        instrument, held, spot = account.instrument, abs(account.quantity), self.spot
         if not (quantity.is_finite() and quantity > ZERO):
             return Refusal(RefusalCode.BAD_SIZE, limit="a quantity above 0", actual=str(quantity))
-        if any(self._orders.live(symbol, Purpose.EXIT)) if spot else self.under_way(symbol):
+        if any(self.orders.live(symbol, Purpose.EXIT)) if spot else self.exit_under_way(symbol):
             return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
-        least, sold = self.least(symbol), floor_to(min(quantity, held), instrument.step)
+        least, sold = self.least_sold(symbol), floor_to(min(quantity, held), instrument.step)
         if held - sold < smallest(instrument, account.price):
             return held
         if sold < least:
@@ -116,8 +118,3 @@ class Reductions:
 def counts(tracked: TrackedOrder) -> bool:
     """Return whether a live exit counts: its outcome is known, and it is not being cancelled."""
     return tracked.status is not OrderStatus.UNKNOWN and not tracked.cancel_requested
-
-
-def closing_side(quantity: Decimal) -> Side:
-    """Return the side that closes a signed position."""
-    return Side.SELL if quantity > 0 else Side.BUY

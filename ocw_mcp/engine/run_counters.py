@@ -33,15 +33,6 @@ class RunCounters(msgspec.Struct):
     hashes: tuple[str, str] = ("", "")
     """The hashes of the policies and the prompts that were in force last."""
 
-    def state(self) -> "RunCounters":
-        """Return the counters."""
-        return self
-
-    def restore(self, state: "RunCounters", /) -> None:
-        """Restore a state that `state` returned."""
-        for name in self.__struct_fields__:
-            setattr(self, name, getattr(state, name))
-
     def paid(self, paid: FundingPaid) -> None:
         """Count a settlement at an assumed rate."""
         if paid.assumed:

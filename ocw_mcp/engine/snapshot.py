@@ -1,13 +1,16 @@
 """Takes the snapshot that a wake contains, with all values as of one time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
+from typing import Any
+
+import msgspec
 
 from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket, TimeframeValues
 from ocw_mcp.core.orders.ledger import Position
 from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.market import Instrument
-from ocw_mcp.domain.money import floor_to
+from ocw_mcp.domain.money import floor_to, plain
 from ocw_mcp.domain.snapshot import (
     TRADES_SHOWN,
     Correlation,
@@ -82,6 +85,18 @@ def take_snapshot(
     )
 
 
+def leave_out(symbols: Collection[str], seen: Snapshot) -> Snapshot:
+    """Return a snapshot for the agent, without the symbols that the operator has taken over."""
+    if not symbols:
+        return seen
+    return msgspec.structs.replace(
+        seen,
+        symbols=SymbolViews.of(view for name, view in seen.symbols.items() if name not in symbols),
+        correlations=tuple(each for each in seen.correlations if not {each.first, each.second} & set(symbols)),
+        wake=tuple(reason for reason in seen.wake if reason.symbol not in symbols),
+    )
+
+
 def take_holdings(
     config: EngineConfig, market: Market, account: Account, held: Sequence[PositionView], now: int
 ) -> Snapshot:
@@ -130,6 +145,19 @@ def positions(account: Account, guard: Guard, *, liquidation: bool = True) -> li
         liquidated_at = _liquidation(position, guard.instruments.get(symbol)) if liquidation else None
         views.append(position.view(ledger.marks[symbol], stop, liquidated_at))
     return views
+
+
+def summary_of(view: PositionView) -> dict[str, Any]:
+    """Return a position as the engine's summary shows it. Money is text."""
+    return {
+        "symbol": view.symbol,
+        "quantity": plain(view.quantity),
+        "average_price": plain(round(view.average_price, 8)),
+        "mark": plain(view.mark),
+        "unrealised": plain(round(view.unrealised, 8)),
+        "stop": plain(view.stop) if view.stop is not None else None,
+        "protected": view.stop is not None,
+    }
 
 
 def _liquidation(position: Position, instrument: Instrument | None) -> Decimal | None:

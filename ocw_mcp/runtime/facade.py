@@ -339,7 +339,7 @@ class Facade:
 
     def _agent(self) -> str:
         """Return the name of the agent, and its restrictions by manual control."""
-        manual = self._engine.manual_control.state()
+        manual = self._engine.executor.manual_control
         restrictions = [f"paused by {manual.paused_by}"] if manual.paused_by else []
         restrictions += [f"manual control of {', '.join(sorted(manual.held))}"] if manual.held else []
         return "; ".join([self._engine.config.agent, *restrictions])

@@ -219,7 +219,8 @@ class Shell:
         if not submission.waiting.done():
             submission.waiting.set_result(self.engine.answer(request))
         if self.pending is pending and self._converses is not None:
-            takes = self._converses.correction_ms(pending.request) if self.engine.decisions.correctable else 0
+            left = self.engine.decisions.open_submission
+            takes = self._converses.correction_ms(pending.request) if left is not None and left.refused else 0
             await self._wait_for_output(pending, takes)
 
     async def _wait_for_output(self, pending: PendingDecision, takes: int) -> None:
@@ -250,7 +251,8 @@ class Shell:
 
     def _assumed_end(self, request: DecisionRequest) -> DecisionOutput:
         thinking_ms = self.clock.now() - request.snapshot.at
-        settled = self.engine.decisions.settled
+        left = self.engine.decisions.open_submission
+        settled = left is not None and left.accepted and not left.refused
         return assumed_end(request.wake_id, self._decider.name, thinking_ms, settled=settled)
 
     async def _take_answer(self, pending: PendingDecision) -> None:

@@ -56,9 +56,7 @@ def run(
 
 
 def figures(done: Run) -> dict[str, Any]:
-    engine = done.engine
-    rest = (NOTHING, D("0.0005"), "f00", engine.guard, engine.market, engine.orders)
-    made = report(engine.config, engine.counters, engine.account, engine.gate.counters, *rest)
+    made = report(done.engine, NOTHING, D("0.0005"), "f00")
     return json.loads(json.dumps(made))  # type: ignore[no-any-return]
 
 

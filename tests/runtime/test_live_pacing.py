@@ -99,7 +99,7 @@ async def test_live_halt_is_taken_while_a_decision_is_open(
             await asyncio.sleep(0)  # noqa: TID251 - lets the run go on
         assert run.engine.account.trading_state is TradingState.HALTED
         assert run.engine.counters.candles == 1
-        assert run.engine.decisions.under_way
+        assert run.engine.decisions.open_request
         run.simulation.stop()
         await going
     assert run.events(events.DecisionMade) == []
