@@ -22,15 +22,12 @@ class Commits:
         self._store = store
         self._summary = summary
         self._warn = warn
-        self._waiting = 0
+        self.waiting = 0
+        """The number of recorded events that wait for a commit."""
         self._try_at = COMMIT_EVERY
         self._unanswered: set[OrderRef] = set()
         self.durable = True
         """Whether the disk accepted everything up to the last commit."""
-
-    def recorded(self) -> None:
-        """Count one more event that waits for a commit."""
-        self._waiting += 1
 
     def commit(self, checkpoint: Checkpoint | None = None) -> bool:
         """Make all waiting events durable, with the summary for `ocw status`. Return whether the disk accepted them.
@@ -48,14 +45,14 @@ class Commits:
             return False
         if not self.durable:
             self._warn(
-                f"the journal takes events again; the {self._waiting} events that were kept in memory are durable now"
+                f"the journal takes events again; the {self.waiting} events that were kept in memory are durable now"
             )
-        self._waiting, self._try_at, self.durable = 0, COMMIT_EVERY, True
+        self.waiting, self._try_at, self.durable = 0, COMMIT_EVERY, True
         return True
 
     def commit_some(self) -> None:
         """Commit if enough events wait."""
-        if self._waiting >= self._try_at:
+        if self.waiting >= self._try_at:
             self.commit()
 
     def refuse(self, cleared: ClearedOrder) -> Rejected:
@@ -79,13 +76,13 @@ class Commits:
         if self.durable:
             self._warn(f"{error}; until then no entry is sent, but reduce-only orders are")
         self.durable = False
-        self._try_at = self._waiting + COMMIT_EVERY
-        if self._waiting > MOST_KEPT:
+        self._try_at = self.waiting + COMMIT_EVERY
+        if self.waiting > MOST_KEPT:
             raise self._lost(error, f"more than {MOST_KEPT:,} events wait for the disk, and the run stops") from error
 
     def _lost(self, error: JournalError, event: str) -> JournalError:
         return JournalError(
-            f"{event}: its last {self._waiting:,} events are lost, because the journal did not accept them "
+            f"{event}: its last {self.waiting:,} events are lost, because the journal did not accept them "
             f"({error.__cause__ or error}); make room on the disk and start the same again: it continues after the "
             "last event in the journal"
         )

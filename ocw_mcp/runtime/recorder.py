@@ -10,17 +10,33 @@ from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 
+from ocw_mcp.domain.asks import SubmitRequest, submit_key
 from ocw_mcp.domain.canonical import canonical
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import JournalDiverged
-from ocw_mcp.domain.events import CallerAsked, CommandTaken, DecisionMade, DomainEvent, OrderRejected, kind_of
+from ocw_mcp.domain.events import (
+    CallerAsked,
+    CommandTaken,
+    DecisionCorrected,
+    DecisionDiscarded,
+    DecisionEnded,
+    DecisionMade,
+    DomainEvent,
+    OrderRejected,
+    kind_of,
+)
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Rejected
 from ocw_mcp.domain.protocols import Store, StoredEvent
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.domain.steps import Asked, Command
+from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, DecisionSubmitted
 from ocw_mcp.domain.time import iso
 from ocw_mcp.render.event_text import event_text
-from ocw_mcp.runtime.thinking import DecisionOutput, discarded_usd, recall
+from ocw_mcp.runtime.thinking import NEVER, DecisionOutput
+
+ENGINE_CAUSES = (CauseKind.DEADLINE, CauseKind.PAUSED)
+"""Causes that the engine sets itself. A resumed run sets them again without the decider."""
 
 Listener = Callable[[int, DomainEvent], None]
 """A function that gets each new event with its time (ms)."""
@@ -74,7 +90,34 @@ class EventRecorder:
 
     def recall(self, request: DecisionRequest, decider: str) -> list[tuple[int, DecisionOutput]] | None:
         """Return the journaled output of a repeated decision, each with its time (ms); None if the journal has none."""
-        return recall(self._known, request, decider)
+        wake_id = request.wake_id
+        script: list[tuple[int, DecisionOutput]] = []
+        found = False
+        for at, event in ((each.at, each.event) for each in self._known):
+            match event:
+                case DecisionMade(wake_id=of) if of == wake_id:
+                    output = _made(event, decider)
+                    # A further DecisionMade is the engine's own: the decision of the rules after a failed one.
+                    if output is not None and not script:
+                        script.append((at, output))
+                case DecisionCorrected(wake_id=of) if of == wake_id:
+                    script.append((at, _submitted(event, decider)))
+                case DecisionEnded(wake_id=of, cause=cause, cost_usd=cost) if of == wake_id:
+                    if cause is not None and cause.kind in ENGINE_CAUSES:
+                        # Until the engine sets this cause again, the decision stays open and has no output.
+                        return [*script, (NEVER, assumed_end(wake_id, decider, 0, settled=True))]
+                    # If no leg was executed, the decision of the rules follows and needs the thinking time.
+                    thinking_ms = at - request.snapshot.at
+                    ended = (
+                        DecisionFailed(wake_id, decider, thinking_ms, cause, cost)
+                        if cause is not None
+                        else DecisionReady(wake_id, decider, thinking_ms, Decision(), cost)
+                    )
+                    return [*script, (at, ended)]
+                case _:
+                    continue
+            found = True
+        return script if found else None
 
     def known_decision(self, wake_id: int) -> Decision | None:
         """Return the journaled decision on a wake; None if the journal has none."""
@@ -85,7 +128,9 @@ class EventRecorder:
 
     def discarded_usd(self, wake_id: int) -> Decimal:
         """Return the journaled cost (USD) of the discarded decisions on a wake."""
-        return discarded_usd(self._known, wake_id)
+        events = (each.event for each in self._known)
+        lost = (event for event in events if isinstance(event, DecisionDiscarded) and event.wake_id == wake_id)
+        return sum((event.cost_usd for event in lost), ZERO)
 
     def known_input(self, after_frame: int) -> Command | Asked | None:
         """Return the next journaled command or request if it was taken after this frame (ms), else None."""
@@ -95,3 +140,34 @@ class EventRecorder:
             case CallerAsked(request, at) if at == after_frame:
                 return Asked(request, at)
         return None
+
+
+def assumed_end(wake_id: int, decider: str, thinking_ms: int, *, settled: bool) -> DecisionOutput:
+    """Return the end of a decision whose end is missing in the journal. Its submitted legs stand in either case.
+
+    A `settled` decision had nothing left to correct, and ends as ready. Any other one failed: the process ended
+    before the decider corrected its refused legs.
+    """
+    if settled:
+        return DecisionReady(wake_id, decider, thinking_ms, Decision())
+    return DecisionFailed(
+        wake_id, decider, thinking_ms, Cause(CauseKind.ERROR, "the process ended before it was through")
+    )
+
+
+def _made(event: DecisionMade, decider: str) -> DecisionOutput | None:
+    """Return the output that led to a decision; None if the engine made it itself."""
+    cause, thinking_ms, cost = event.decision.cause, event.thinking_ms, event.cost_usd
+    if cause is not None and cause.kind in ENGINE_CAUSES:
+        return None
+    if (failure := event.in_its_place) is not None:
+        return DecisionFailed(event.wake_id, decider, thinking_ms, failure, cost)
+    if cause is not None:
+        return DecisionReady(event.wake_id, decider, thinking_ms, event.decision, cost)
+    return _submitted(event, decider)
+
+
+def _submitted(event: DecisionMade | DecisionCorrected, decider: str) -> DecisionSubmitted:
+    key = submit_key(event.wake_id, event.decision)
+    request = SubmitRequest(key, decider, event.wake_id, event.decision, event.tainted)
+    return DecisionSubmitted(request, event.thinking_ms, event.cost_usd)

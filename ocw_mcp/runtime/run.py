@@ -20,8 +20,7 @@ from ocw_mcp.domain.protocols import Checkpoint, Clock, CommandBox, Decider, Fee
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.engine.step import Engine
-from ocw_mcp.runtime.ahead import FrameLookahead
-from ocw_mcp.runtime.pacing import everything_due, paced
+from ocw_mcp.runtime.pacing import FrameLookahead, everything_due, paced
 from ocw_mcp.runtime.recorder import EventRecorder, Listener
 from ocw_mcp.runtime.shell import Shell
 
@@ -85,7 +84,7 @@ class BookRun:
     def stop(self) -> None:
         """Stop after the present frame. A signal handler may call this."""
         self._stopping = True
-        self.shell.stop_waiting()
+        self.shell.stopping.set()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, object]) -> None:
         """Wait for work that comes before the run, until it ends or the run is stopped."""
@@ -109,7 +108,7 @@ class BookRun:
             async with (
                 aclosing(self._feed.frames(self.cursor if self.cursor >= 0 else None)) as source,
                 aclosing(self._within(for_ms, version, source)) as frames,
-                aclosing(paced(frames, self.shell, self._clock, self._poll_while_waiting)) as frames_in_time,
+                aclosing(paced(frames, self.shell, self._poll_while_waiting)) as frames_in_time,
             ):
                 async for frame in frames_in_time:
                     await self.take_frame(frame)
@@ -187,7 +186,7 @@ class BookRun:
         if frame.ended:
             await self._close_out(frame.ended, now)
         if shell.next_due <= now:
-            await everything_due(now, shell, self._clock)
+            await everything_due(now, shell)
         for opening in frame.opened:
             reports = self._venue.on_opening(opening, now)
             if reports:

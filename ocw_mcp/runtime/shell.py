@@ -41,8 +41,8 @@ from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.clock import POLL_MS
 from ocw_mcp.runtime.commits import Commits
 from ocw_mcp.runtime.deciders import StrategyDecider
-from ocw_mcp.runtime.recorder import EventRecorder
-from ocw_mcp.runtime.thinking import NEVER, DecisionOutput, PendingDecision, RecalledDecision, Submission, assumed_end
+from ocw_mcp.runtime.recorder import EventRecorder, assumed_end
+from ocw_mcp.runtime.thinking import NEVER, DecisionOutput, PendingDecision, RecalledDecision, Submission
 from ocw_mcp.runtime.validation import validated, validated_request
 
 LONGEST_CAUSE = 500
@@ -72,8 +72,6 @@ class Shell:
         self._decider = decider
         self._priced = decider if isinstance(decider, Priced) else None
         self._converses = decider if isinstance(decider, Converses) else None
-        self._recalls = isinstance(decider, StrategyDecider)
-        """Whether a resumed run takes its decisions from the journal: a strategy may not decide the same again."""
         self._poll = poll
         self.commits = Commits(store, engine.summary, warn)
         self._inbox: deque[StepEvent] = deque()
@@ -84,6 +82,7 @@ class Shell:
         self._stop_clock_for: tuple[PendingDecision, int] | None = None
         """The decision for which the clock stands still after this step, and the modelled time (ms) of its output."""
         self.stopping = asyncio.Event()
+        """It is set when the run is to end, and then no decision is waited for."""
         self.next_due = NEVER
         """The time (ms) at which the next timer or decision is due."""
 
@@ -100,8 +99,7 @@ class Shell:
 
     async def take(self, event: StepEvent) -> None:
         """Pass an event to the engine, and carry out the effects of it and of all events that follow from it."""
-        effects = self.engine.step(event, self.clock.now())
-        await self.follow(effects, self.engine.now)
+        await self.follow(self.engine.step(event, self.clock.now()), self.engine.now)
 
     async def follow(self, effects: list[Effect], now: int) -> None:
         """Carry out the effects of a step at `now` (ms), and those of all events that follow from them."""
@@ -147,10 +145,10 @@ class Shell:
     async def submit(self, request: SubmitRequest) -> Answer | None:
         """Return the engine's answer to legs of this run's decider, once they took effect; None if the wake is over."""
         pending = self.pending
-        if pending is None or pending.request.wake_id != request.wake_id:
-            waits = "no wake waits" if pending is None else f"wake {pending.request.wake_id}"
-            return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {request.wake_id}")
-        return await pending.submit(request)
+        if pending is not None and pending.request.wake_id == request.wake_id:
+            return await pending.submit(request)
+        waits = "no wake waits" if pending is None else f"wake {pending.request.wake_id}"
+        return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {request.wake_id}")
 
     async def ask(self, request: CallerRequest) -> Answer:
         """Return the answer to a client's request, once the engine has taken it between two frames.
@@ -187,8 +185,15 @@ class Shell:
                 continue
             if durable:
                 waiting.set_result(self.engine.answer(request))
-            else:
-                waiting.set_exception(_not_durable())
+                continue
+            waiting.set_exception(
+                RequestError(
+                    RequestCode.NOT_DURABLE,
+                    limit="a disk that accepts the journal",
+                    actual="the disk accepts nothing now",
+                    next_="make room on the disk, then repeat the request with the same key to get its answer",
+                )
+            )
 
     async def take_from_outside(self, event: Command | Asked) -> None:
         """Take a command or a request. Orders that close a position fill at the present price, on every clock."""
@@ -203,10 +208,6 @@ class Shell:
             if not waiting.done():
                 waiting.set_result(None)
         await self.close()
-
-    def stop_waiting(self) -> None:
-        """End the wait for a decision while the clock stands still, because the run is to end."""
-        self.stopping.set()
 
     async def _take_submission(self, pending: PendingDecision, submission: Submission) -> None:
         """Pass submitted legs to the engine and answer the decider, whose decision stays open for corrections."""
@@ -235,7 +236,7 @@ class Shell:
         await self._poll()
         if isinstance(pending, RecalledDecision):
             return
-        output, stopping = map(asyncio.ensure_future, (pending.wait_for_output(), self.stopping.wait()))
+        output, stopping = map(asyncio.ensure_future, (pending.output.wait(), self.stopping.wait()))
         try:
             while True:
                 done, _ = await asyncio.wait({output, stopping}, timeout=POLL_MS / 1_000, return_when=FIRST_COMPLETED)
@@ -246,7 +247,7 @@ class Shell:
             output.cancel()
             stopping.cancel()
         if self.pending is pending:
-            pending.due = now + takes if pending.has_output else NEVER
+            pending.due = now + takes if pending.output.is_set() else NEVER
         self.next_due = self.due()[0]
 
     def _assumed_end(self, request: DecisionRequest) -> DecisionOutput:
@@ -259,7 +260,8 @@ class Shell:
         """Pass the end of a decision to the engine: its answer, or the cause of its failure."""
         wake_id, thinking_ms = pending.request.wake_id, self.clock.now() - pending.request.snapshot.at
         result: Decision | Cause
-        known = self.recorder.known_decision(wake_id) if self._recalls else None
+        # A strategy may not decide the same again, so a resumed run takes its decisions from the journal.
+        known = self.recorder.known_decision(wake_id) if isinstance(self._decider, StrategyDecider) else None
         try:
             if known is not None and known.cause is not None and known.cause.kind.failed:
                 raise CannotDecideError(known.cause)
@@ -268,21 +270,20 @@ class Shell:
         except Exception as error:
             # No error of a decider may stop the engine: the wake becomes a HOLD with the error as its cause.
             result = _cause(error)
-        cost = self._unreported_cost(pending)
+        name, cost = self._decider.name, self._unreported_cost(pending)
         if isinstance(result, Cause):
-            await self.take(DecisionFailed(wake_id, self._decider.name, thinking_ms, result, cost))
+            await self.take(DecisionFailed(wake_id, name, thinking_ms, result, cost))
         else:
-            await self.take(DecisionReady(wake_id, self._decider.name, thinking_ms, result, cost))
+            await self.take(DecisionReady(wake_id, name, thinking_ms, result, cost))
 
     def checkpoint(self, market_at: int) -> None:
         """Make everything durable, with the state of engine and venue after the frame of `market_at` (ms).
 
         If the disk does not accept it, the checkpoint before stays in force.
         """
-        if self.recorder.reading:
-            # The journal is ahead of the engine: the checkpoint before is still valid, and a new one would add nothing.
-            return
-        self.commits.commit(Checkpoint(market_at, self.recorder.seq, self.engine.state(), self.venue.state()))
+        if not self.recorder.reading:
+            # If the journal is ahead of the engine, the checkpoint before is still valid, and a new one adds nothing.
+            self.commits.commit(Checkpoint(market_at, self.recorder.seq, self.engine.state(), self.venue.state()))
 
     async def close(self) -> None:
         """Cancel the decision in progress, if any. A resumed run requests it again if its wake is still open."""
@@ -304,8 +305,7 @@ class Shell:
         for effect in effects:
             match effect:
                 case Record(event):
-                    if self.recorder.record(now, event):
-                        self.commits.recorded()
+                    self.commits.waiting += self.recorder.record(now, event)
                 case Send(cleared):
                     self._inbox.extend(await self._send(cleared, now))
                 case Cancel(ref):
@@ -382,15 +382,6 @@ class Shell:
         self.pending = PendingDecision(request, due, task)
         if self._converses is not None and takes:
             self._stop_clock_for = self.pending, takes
-
-
-def _not_durable() -> RequestError:
-    return RequestError(
-        RequestCode.NOT_DURABLE,
-        limit="a disk that accepts the journal",
-        actual="the disk accepts nothing now",
-        next_="make room on the disk, then repeat the request with the same key to get its answer",
-    )
 
 
 def _cause(error: Exception) -> Cause:
