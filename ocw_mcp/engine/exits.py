@@ -79,8 +79,8 @@ class Exits(Stateful[ExitsState]):
     def _score(self, now: int) -> list[tuple[str, WakeReason]]:
         """Score every position. Return the symbols that rose into the review band, each with the wake reason."""
         policy, rules, most_h = self._policies.score, self._policies.rules, self._policies.exits.max_hold_h
-        held = positions(self._account, self._guard, liquidation=False)
-        snapshot = take_holdings(self._config, self._market, self._account, held, now)
+        held = positions(self._guard, liquidation=False)
+        snapshot = take_holdings(self._market, self._guard, held, now)
         asked, bands = [], {}
         for view in held:
             signals = read_signals(snapshot.symbols[view.symbol], rules)

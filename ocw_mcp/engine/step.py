@@ -321,7 +321,7 @@ class Engine:
             "daily_loss_reached": account.day.today.reached,
             "drawdown": msgspec.to_builtins(account.fall()),
             "prices": {symbol: plain(exact(price)) for symbol, price in self.market.prices().items()},
-            "positions": [summary_of(view) for view in positions(account, self.guard)],
+            "positions": [summary_of(view) for view in positions(self.guard)],
             "policies": {"name": self.config.policies.name, "hash": self.config.policy_hash},
             "limits": self.limit_usage(),
             "scale": plain(exposure_scale(self.config.policies.scale)),
@@ -350,14 +350,12 @@ class Engine:
     def snapshot(self, now: int, wake: tuple[SymbolWake, ...] = ()) -> Snapshot:
         """Return the market and the account at `now` (ms), for a wake or for a caller between two steps."""
         return take_snapshot(
-            self.config,
             self.market,
-            self.account,
             self.guard,
             wake,
             now,
             feasible=lambda symbol: self.manager.feasible(symbol, now),
-            trades=tuple(self.account.trades),
+            trades=self.account.trades,
             note=self.decisions.state().note,
             undone=self.decisions.state().undone,
             limits=self._limits,

@@ -140,23 +140,14 @@ class Facade:
         self._version = version
         self._catching_up = catching_up
         self._latest: tuple[tuple[int, int], Snapshot] | None = None
+        self.book = store.book
+        """The six characters that name the book."""
+        self.symbols = engine.config.symbols
+        """The symbols that the engine follows."""
+        self.policies: Policies = engine.config.policies
+        """The policies in force."""
         self.history = history
         self.trading = trading
-
-    @property
-    def book(self) -> str:
-        """Return the six characters that name the book."""
-        return self._store.book
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """Return the symbols that the engine follows."""
-        return self._engine.config.symbols
-
-    @property
-    def policies(self) -> Policies:
-        """Return the policies in force."""
-        return self._engine.config.policies
 
     @property
     def begun(self) -> bool:
@@ -170,7 +161,7 @@ class Facade:
 
     @property
     def on_history(self) -> bool:
-        """Return whether all market data of the engine are history from before the book's beginning."""
+        """Return whether the engine has market data, all of which are from before the book's beginning."""
         return not self.begun and any(each.known_at is not None for each in self._engine.market.symbols.values())
 
     def moment(self) -> Moment:
@@ -201,7 +192,7 @@ class Facade:
             symbols=config.symbols,
             interval=span_name(config.interval),
             agent=self._agent(),
-            agent_name=engine.config.agent,
+            agent_name=config.agent,
             equity=equity,
             day=account.day.today.day,
             daily_loss=account.day.loss(equity) if self.begun else ZERO,
@@ -209,7 +200,7 @@ class Facade:
             paused_until=self._paused_until(),
             lowered=account.lowered,
             open_positions=len(account.ledger.positions),
-            unprotected=tuple(each for each in sorted(account.ledger.positions) if not self._protected(each)),
+            unprotected=tuple(view.symbol for view in self.positions() if view.stop is None),
             live_orders=sum(1 for _ in engine.orders.live()),
             last_wake=engine.decisions.state().last_wake,
             deciding=engine.decisions.open_request is not None,
@@ -221,20 +212,19 @@ class Facade:
         )
 
     def snapshot(self, symbol: str | None = None) -> Snapshot:
-        """Return the snapshot that a wake would have now, of all symbols or of one. Raises RequestError."""
-        whole = self._whole()
+        """Return the snapshot that a wake would have now, of all symbols or of one. Raises RequestError.
+
+        It is taken once between two steps, for all callers.
+        """
+        key = (self._engine.steps, self._clock.now())
+        if self._latest is None or self._latest[0] != key:
+            self._latest = (key, self._engine.snapshot(key[1]))
+        whole = self._latest[1]
         if symbol is None:
             return whole
         name = self.known(symbol)
         pairs = tuple(each for each in whole.correlations if name in (each.first, each.second))
         return msgspec.structs.replace(whole, symbols={name: whole.symbols[name]}, correlations=pairs)
-
-    def _whole(self) -> Snapshot:
-        """Return the snapshot of the present engine time. It is taken once between two steps, for all callers."""
-        key = (self._engine.steps, self._clock.now())
-        if self._latest is None or self._latest[0] != key:
-            self._latest = (key, self._engine.snapshot(key[1]))
-        return self._latest[1]
 
     def symbol(self, symbol: str) -> SymbolView:
         """Return one symbol of the snapshot. Raises RequestError."""
@@ -293,7 +283,7 @@ class Facade:
 
     def positions(self) -> list[PositionView]:
         """Return every open position, sorted by symbol."""
-        return positions(self._engine.account, self._engine.guard)
+        return positions(self._engine.guard)
 
     def unprotected_until(self, symbol: str) -> int | None:
         """Return the time (ms) at which a position without a stop is closed; None if it has a stop."""
@@ -343,10 +333,6 @@ class Facade:
         restrictions = [f"paused by {manual.paused_by}"] if manual.paused_by else []
         restrictions += [f"manual control of {', '.join(sorted(manual.held))}"] if manual.held else []
         return "; ".join([self._engine.config.agent, *restrictions])
-
-    def _protected(self, symbol: str) -> bool:
-        protection = self._engine.guard.protections.get(symbol)
-        return protection is not None and protection.protected
 
     def _paused_until(self) -> int | None:
         until = self._engine.account.activity.state().paused_until

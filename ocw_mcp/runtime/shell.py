@@ -305,7 +305,8 @@ class Shell:
         for effect in effects:
             match effect:
                 case Record(event):
-                    self.commits.waiting += self.recorder.record(now, event)
+                    if self.recorder.record(now, event):
+                        self.commits.waiting += 1
                 case Send(cleared):
                     self._inbox.extend(await self._send(cleared, now))
                 case Cancel(ref):
