@@ -40,6 +40,7 @@ from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.operator_commands import OperatorCommands
 from ocw_mcp.engine.precheck import FLAT, Instruction
 from ocw_mcp.engine.protection import on_tick
+from ocw_mcp.engine.reductions import EXIT_UNDER_WAY
 
 
 class Callers:
@@ -213,7 +214,7 @@ class Callers:
             return FLAT
         sign = 1 if view.quantity > 0 else -1
         if self._manager.exit_under_way(symbol):
-            return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
+            return EXIT_UNDER_WAY
         most, asked = self._reductions_per_minute, view.pace.reductions_last_minute
         if asked >= most:
             # Each change is an order at the venue; on spot it cancels the previous stop first.

@@ -134,11 +134,9 @@ class DecisionCycle(Stateful[DecisionsState]):
         """Execute the answer to a wake, against the account and the market of now."""
         if answer.decider != RULES:
             self._account.forget_closed_openers()
-        decision = answer.decision
         # A repeated decision and a failed one were made without reading texts of other authors.
-        tainted = decision.cause_kind in MODEL_ANSWERED and self._quotes_others(answer.decider)
-        who, thought = answer.decider, answer.thinking_ms
-        self._take(answer.wake_id, who, thought, decision, now, answer.cost_usd, tainted=tainted)
+        tainted = answer.decision.cause_kind in MODEL_ANSWERED and self._quotes_others(answer.decider)
+        self._take(events.DecisionMade(*msgspec.structs.astuple(answer), tainted=tainted), now)
 
     def _failed(self, failure: DecisionFailed, pending: DecisionRequest, now: int) -> None:
         """Journal the cause of a failure, and decide without the agent."""
@@ -166,7 +164,8 @@ class DecisionCycle(Stateful[DecisionsState]):
             self._account.forget_closed_openers()
             # The agent that was asked has read the snapshot, even if its request does not say so.
             tainted = asked.tainted or (stays_open and self._quotes_others(who))
-            untaken = self._take(wake_id, who, thought, asked.decision, now, cost_usd, tainted=tainted)
+            made = events.DecisionMade(wake_id, who, thought, asked.decision, cost_usd, tainted)
+            untaken = self._take(made, now)
             key = DecisionKey(wake_id)
             refused = self._refused(key, asked.decision)
             accepted = not refused or _passed(asked.decision, refused)
@@ -212,8 +211,8 @@ class DecisionCycle(Stateful[DecisionsState]):
         pending, submission = self._state.pending, self.open_submission
         if pending is not None:
             self._effects.add(GiveUp())
-            waited = now - pending.snapshot.at
-            self._take(pending.wake_id, self._config.agent, waited, Decision(cause=why), now, ZERO)
+            waited, decision = now - pending.snapshot.at, Decision(cause=why)
+            self._take(events.DecisionMade(pending.wake_id, self._config.agent, waited, decision), now)
         elif submission is not None:
             self._effects.add(GiveUp())
             self._close_submission(submission, why, ZERO)
@@ -257,30 +256,21 @@ class DecisionCycle(Stateful[DecisionsState]):
 
         The rules leave out entries if the policy lets them only manage positions.
         """
-        if not self._config.fallback:
-            self._take(pending.wake_id, agent, thinking_ms, Decision(cause=why), now, cost_usd)
-            return
-        policies = self._config.policies
-        legs = strategy.decide(pending.snapshot, policies).legs
-        if policies.fallback.rules == "manage":
-            legs = tuple(leg for leg in legs if not leg.action.adds_risk)
-        self._take(pending.wake_id, RULES, thinking_ms, Decision(legs, cause=why), now, cost_usd)
+        decider, decision = agent, Decision(cause=why)
+        if self._config.fallback:
+            policies = self._config.policies
+            legs = strategy.decide(pending.snapshot, policies).legs
+            if policies.fallback.rules == "manage":
+                legs = tuple(leg for leg in legs if not leg.action.adds_risk)
+            decider, decision = RULES, Decision(legs, cause=why)
+        self._take(events.DecisionMade(pending.wake_id, decider, thinking_ms, decision, cost_usd), now)
 
-    def _take(
-        self,
-        wake_id: int,
-        decider: str,
-        thinking_ms: int,
-        decision: Decision,
-        now: int,
-        cost_usd: Decimal,
-        *,
-        tainted: bool = False,
-    ) -> tuple[str, ...]:
+    def _take(self, made: events.DecisionMade, now: int) -> tuple[str, ...]:
         """Journal and execute a decision. Return its rejected parts other than legs, one sentence each."""
+        wake_id, decider, decision, tainted = made.wake_id, made.decider, made.decision, made.tainted
         asked, self._state.pending = self._state.pending, None
         self._effects.clear_timer(DEADLINE_TIMER)
-        self._effects.record(events.DecisionMade(wake_id, decider, thinking_ms, decision, cost_usd, tainted))
+        self._effects.record(made)
         if asked is not None and not decision.holds:
             self._effects.add(Keep(wake_id, asked.snapshot))
         self._remember(asked, decider, decision)

@@ -43,7 +43,7 @@ from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.exposure import account_view
 from ocw_mcp.engine.price_board import PriceBoard
-from ocw_mcp.engine.reductions import Reductions, counts
+from ocw_mcp.engine.reductions import NO_PRICE, SECOND_EXIT, Reductions, counts
 
 CANCEL_ANSWER_MS = 10 * SECOND
 MOST_CANCELS = 4
@@ -95,7 +95,7 @@ class OrderManager(Reductions):
         ref = self._new_ref(intent)
         account = account or self.view(intent.symbol, now)
         if account is None:
-            return self.refuse(intent, Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none"))
+            return self.refuse(intent, NO_PRICE)
         if intent.purpose.reduces:
             answer = self.officer.clear_reduction(intent, account, ref, now)
         else:
@@ -139,9 +139,8 @@ class OrderManager(Reductions):
         self.cancel_entries("the position is being closed", symbol)
         intent = self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
         if self.closing(symbol):
-            refusal = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
             # The guard, which has no key, tries again by itself; a refusal each time would only fill the journal.
-            return self.refuse(intent, refusal) if key else refusal
+            return self.refuse(intent, SECOND_EXIT) if key else SECOND_EXIT
         return self.submit(intent, now)
 
     def reduce(self, symbol: str, quantity: Decimal, principal: str, now: int) -> Outcome:
@@ -151,7 +150,7 @@ class OrderManager(Reductions):
         """
         intent, account = self.reduction(symbol, Purpose.EXIT, principal), self.view(symbol, now)
         if account is None:
-            return Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
+            return NO_PRICE
         part = self.part(symbol, quantity, account)
         if isinstance(part, Refusal):
             return part

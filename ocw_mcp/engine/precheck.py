@@ -4,7 +4,7 @@ The executor sends what `entry` returns, and a preview or a check shows the same
 """
 
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -19,6 +19,7 @@ from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.protection import on_tick
+from ocw_mcp.engine.reductions import EXIT_UNDER_WAY, NO_PRICE, SECOND_EXIT
 
 LIMIT_EXPIRES_S = 3_600
 """Seconds after which a limit entry expires, if its leg names none."""
@@ -71,6 +72,12 @@ class CheckedLimit(msgspec.Struct, frozen=True):
     actual: str
     room: Decimal | None
 
+    @classmethod
+    def of(cls, verdict: Verdict, notional: Decimal) -> Self:
+        """Return the verdict on an entry of a notional (quote)."""
+        room = None if verdict.room == UNLIMITED else verdict.room
+        return cls(verdict.code, verdict.passes(notional), str(verdict.limit), str(verdict.actual), room)
+
 
 class CheckedLeg(msgspec.Struct, frozen=True):
     """The answer that a leg would get now. Quantity in the base asset, prices and notional in quote currency."""
@@ -121,23 +128,20 @@ class Precheck:
         account = manager.view(leg.symbol, now)
         protection = self._guard.protections.get(leg.symbol)
         stop = protection.trigger if protection and leg.action is Action.ADD else None
-        intent = _entry_intent(given, account, stop, now)
-        bad_size = _bad_size(leg, given.quantity)
+        intent, bad_size = _entry_intent(given, account, stop, now), _bad_size(leg, given.quantity)
+        quantity, step = ZERO, account.instrument.step if account is not None else None
         if given.quantity is not None and bad_size is None:
-            quantity = given.quantity if account is None else floor_to(given.quantity, account.instrument.step)
-            intent = msgspec.structs.replace(intent, quantity=quantity)
-        elif account is not None and leg.size is not None and _is_share(leg.size):
+            quantity = given.quantity if step is None else floor_to(given.quantity, step)
+        elif account is not None and step is not None and leg.size is not None and _is_share(leg.size):
             worst = officer.worst_of(intent, account)
-            if worst > ZERO:
-                quantity = floor_to(leg.size * account.equity / worst, account.instrument.step)
-                intent = msgspec.structs.replace(intent, quantity=max(ZERO, quantity))
+            quantity = max(ZERO, floor_to(leg.size * account.equity / worst, step)) if worst > ZERO else ZERO
+        intent = msgspec.structs.replace(intent, quantity=quantity)
         if account is None:
             return EntryCheck(intent, None, manager.inactive(), None)
         # The order that is shown, checked and approved is the order that is sent.
-        protect_at, target_at = on_tick(
-            intent.protect_at, intent.target_at, account.instrument.tick, long=intent.side is Side.BUY
-        )
-        limit = rounded_limit(intent, account.instrument) or intent.limit_price
+        long, instrument = intent.side is Side.BUY, account.instrument
+        protect_at, target_at = on_tick(intent.protect_at, intent.target_at, instrument.tick, long=long)
+        limit = rounded_limit(intent, instrument) or intent.limit_price
         if (protect_at, target_at, limit) != (intent.protect_at, intent.target_at, intent.limit_price):
             intent = msgspec.structs.replace(intent, protect_at=protect_at, target_at=target_at, limit_price=limit)
         barred = officer.barred(intent, account)
@@ -156,7 +160,7 @@ class Precheck:
             return self._check_exit(leg, principal, now)
         found = self.entry(Instruction(leg, principal, RequestKey(principal, "check"), quantity), now)
         if found.account is None:
-            refusal = found.barred or Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
+            refusal = found.barred or NO_PRICE
             return CheckedLeg(found.intent, ZERO, None, None, refusal, ZERO)
         intent, account, officer = found.intent, found.account, self._manager.officer
         if found.objection is not None:
@@ -175,27 +179,25 @@ class Precheck:
             refusal=found.barred or assessed.refusal,
             largest=assessed.largest,
             leverage=assessed.leverage,
-            limits=tuple(_checked(verdict, entry.notional) for verdict in assessed.verdicts),
+            limits=tuple(CheckedLimit.of(verdict, entry.notional) for verdict in assessed.verdicts),
         )
 
     def _check_exit(self, leg: Leg, principal: str, now: int) -> CheckedLeg:
-        manager = self._manager
-        account = manager.view(leg.symbol, now)
+        manager, symbol = self._manager, leg.symbol
+        account = manager.view(symbol, now)
         # Without a key it would count as the guard's own exit, whose pace is not limited.
-        intent = manager.reduction(leg.symbol, Purpose.EXIT, principal, key="check")
-        price = account.price if account else None
-        refusal: Refusal | None = None
+        intent = manager.reduction(symbol, Purpose.EXIT, principal, key="check")
         if account is None:
-            refusal = Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
-        elif (refusal := exit_objection(leg, account.quantity)) is None:
-            if manager.closing(leg.symbol):
-                refusal = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
-            else:
-                ref = OrderRef(manager.orders.last_n + 1, Purpose.EXIT)
-                answer = manager.officer.clear_reduction(intent, account, ref, now)
-                refusal = answer if isinstance(answer, Refusal) else None
+            return CheckedLeg(intent, ZERO, None, None, NO_PRICE, ZERO)
+        refusal = exit_objection(leg, account.quantity)
+        if refusal is None and manager.closing(symbol):
+            refusal = SECOND_EXIT
+        if refusal is None:
+            ref = OrderRef(manager.orders.last_n + 1, Purpose.EXIT)
+            answer = manager.officer.clear_reduction(intent, account, ref, now)
+            refusal = answer if isinstance(answer, Refusal) else None
         quantity = ZERO if refusal else intent.quantity
-        return CheckedLeg(intent, quantity, price, price, refusal, quantity)
+        return CheckedLeg(intent, quantity, account.price, account.price, refusal, quantity)
 
     def _objection(
         self, leg: Leg, target: Decimal | None, account: AccountView, stop: Decimal | None
@@ -209,7 +211,7 @@ class Precheck:
             return Refusal(RefusalCode.ENTRY_PENDING, limit="one entry", actual="under way")
         if any(orders.live(leg.symbol, Purpose.EXIT)):
             # An exit of unknown outcome counts: it may still close the quantity that an entry adds.
-            return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
+            return EXIT_UNDER_WAY
         if (refusal := _position_objection(leg, account.quantity, stop)) is not None:
             return refusal
         if leg.stop is not None and not (leg.stop.is_finite() and leg.stop > 0):
@@ -226,11 +228,6 @@ class Precheck:
             if not (target.is_finite() and target > 0 and (target - begins) * side.sign > 0):
                 return Refusal(RefusalCode.BAD_TARGET, limit=f"beyond {begins}", actual=str(target))
         return None
-
-
-def _checked(verdict: Verdict, notional: Decimal) -> CheckedLimit:
-    room = None if verdict.room == UNLIMITED else verdict.room
-    return CheckedLimit(verdict.code, verdict.passes(notional), str(verdict.limit), str(verdict.actual), room)
 
 
 def exit_objection(leg: Leg, held: Decimal) -> Refusal | None:

@@ -14,6 +14,10 @@ from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.price_board import PriceBoard
 
+NO_PRICE = Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
+EXIT_UNDER_WAY = Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
+SECOND_EXIT = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
+
 _REDUCES_BY = {
     Purpose.STOP: OrderType.STOP_MARKET,
     Purpose.TARGET: OrderType.TAKE_PROFIT_MARKET,
@@ -106,7 +110,7 @@ class Reductions:
         if not (quantity.is_finite() and quantity > ZERO):
             return Refusal(RefusalCode.BAD_SIZE, limit="a quantity above 0", actual=str(quantity))
         if any(self.orders.live(symbol, Purpose.EXIT)) if spot else self.exit_under_way(symbol):
-            return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
+            return EXIT_UNDER_WAY
         least, sold = self.least_sold(symbol), floor_to(min(quantity, held), instrument.step)
         if held - sold < smallest(instrument, account.price):
             return held
