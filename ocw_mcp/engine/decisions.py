@@ -136,7 +136,7 @@ class DecisionCycle(Stateful[DecisionsState]):
             self._account.forget_closed_openers()
         # A repeated decision and a failed one were made without reading texts of other authors.
         tainted = answer.decision.cause_kind in MODEL_ANSWERED and self._quotes_others(answer.decider)
-        self._take(events.DecisionMade(*msgspec.structs.astuple(answer), tainted=tainted), now)
+        self._take(events.DecisionMade(**msgspec.structs.asdict(answer), tainted=tainted), now)
 
     def _failed(self, failure: DecisionFailed, pending: DecisionRequest, now: int) -> None:
         """Journal the cause of a failure, and decide without the agent."""

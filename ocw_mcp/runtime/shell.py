@@ -69,7 +69,7 @@ class Shell:
         self.store = store
         self.recorder = recorder
         self.clock = clock
-        self._decider = decider
+        self.decider = decider
         self._priced = decider if isinstance(decider, Priced) else None
         self._converses = decider if isinstance(decider, Converses) else None
         self._poll = poll
@@ -156,7 +156,7 @@ class Shell:
         Raises MalformedError with one clause on a defect of the request, and BookError if the run ends before.
         """
         request = validated_request(request, self.engine.config.symbols)
-        if isinstance(request, SubmitRequest) and request.principal == self._decider.name:
+        if isinstance(request, SubmitRequest) and request.principal == self.decider.name:
             # A request of the run's own decider is part of its decision, and takes effect when that is due.
             answer = await self.submit(request)
             if answer is None:
@@ -254,23 +254,23 @@ class Shell:
         thinking_ms = self.clock.now() - request.snapshot.at
         left = self.engine.decisions.open_submission
         settled = left is not None and left.accepted and not left.refused
-        return assumed_end(request.wake_id, self._decider.name, thinking_ms, settled=settled)
+        return assumed_end(request.wake_id, self.decider.name, thinking_ms, settled=settled)
 
     async def _take_answer(self, pending: PendingDecision) -> None:
         """Pass the end of a decision to the engine: its answer, or the cause of its failure."""
         wake_id, thinking_ms = pending.request.wake_id, self.clock.now() - pending.request.snapshot.at
         result: Decision | Cause
         # A strategy may not decide the same again, so a resumed run takes its decisions from the journal.
-        known = self.recorder.known_decision(wake_id) if isinstance(self._decider, StrategyDecider) else None
+        known = self.recorder.known_decision(wake_id) if isinstance(self.decider, StrategyDecider) else None
         try:
             if known is not None and known.cause is not None and known.cause.kind.failed:
                 raise CannotDecideError(known.cause)
-            answer = known or await (pending.task or self._decider.decide(pending.request))
+            answer = known or await (pending.task or self.decider.decide(pending.request))
             result = known or validated(answer, self.engine.config.symbols)
         except Exception as error:
             # No error of a decider may stop the engine: the wake becomes a HOLD with the error as its cause.
             result = _cause(error)
-        name, cost = self._decider.name, self._unreported_cost(pending)
+        name, cost = self.decider.name, self._unreported_cost(pending)
         if isinstance(result, Cause):
             await self.take(DecisionFailed(wake_id, name, thinking_ms, result, cost))
         else:
@@ -349,7 +349,7 @@ class Shell:
         await self.close()
         if canceled is not None and (cost := self._unreported_cost(canceled)):
             wake_id, thinking_ms = canceled.request.wake_id, now - canceled.request.snapshot.at
-            self._inbox.append(DecisionFailed(wake_id, self._decider.name, thinking_ms, GIVEN_UP, cost))
+            self._inbox.append(DecisionFailed(wake_id, self.decider.name, thinking_ms, GIVEN_UP, cost))
 
     def _unreported_cost(self, pending: PendingDecision) -> Decimal:
         """Return the cost (USD) of a decision that the engine has not received yet, and mark it as reported."""
@@ -366,7 +366,7 @@ class Shell:
             await self.pending.cancel()
         still_open = self.engine.decisions.open_submission is not None
         if self._converses is not None and (self.recorder.reading or still_open):
-            script = self.recorder.recall(request, self._decider.name)
+            script = self.recorder.recall(request, self.decider.name)
             if script is None and still_open:
                 script = [(self.clock.now(), self._assumed_end(request))]
             if script is not None:
@@ -374,12 +374,12 @@ class Shell:
                 self._stop_clock_for = self.pending, 0
                 return
         # On a live clock an answer takes effect when it arrives, at a time that is not known before.
-        takes = self._decider.thinking_ms(request) if self.clock.simulated else None
+        takes = self.decider.thinking_ms(request) if self.clock.simulated else None
         due = NEVER if takes is None else request.snapshot.at + takes
         if takes != 0:
             # The decider may read the store, which must have all events up to this request.
             self.commit()
-        task = None if takes == 0 else asyncio.ensure_future(self._decider.decide(request))
+        task = None if takes == 0 else asyncio.ensure_future(self.decider.decide(request))
         self.pending = PendingDecision(request, due, task)
         if self._converses is not None and takes:
             self._stop_clock_for = self.pending, takes
