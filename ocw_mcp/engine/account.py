@@ -90,8 +90,7 @@ class Account:
     def open_day(self, at: int) -> None:
         """Begin the UTC day of `at` (ms) with the present equity.
 
-        The day ends with the candles that close at its midnight. If none come, a timer ends it after the time at which
-        they would be stale, because a live candle is known some time after its close.
+        The candles that close at its midnight end the day. If none come, a timer ends it once they would be stale.
         """
         equity = self.ledger.equity()
         day = utc_day(at)
@@ -170,8 +169,8 @@ class Account:
     def book_transfer(self, transfer: Transferred) -> bool:
         """Book a deposit or withdrawal, once. Return whether it was booked.
 
-        The loss of the day and the drawdown, as shares, are the same after it as before, as in the time-weighted return
-        of a fund. An account that was emptied begins anew with its next deposit.
+        It does not change the loss of the day and the drawdown as shares, as in the time-weighted return of a fund. If
+        the account was empty, both begin anew.
         """
         if not self._first_time(f"transfer {transfer.transfer_id}"):
             return False

@@ -1,8 +1,7 @@
 """Orders that a person has to approve: they passed every limit but the one that asks for an approval.
 
-Meanwhile nothing is reserved and nothing is sent. When a person approves an order, it is checked against every policy
-again, at the mark price of that time, which has to be near the mark price of the approval request. An order without an
-answer in time is refused.
+A pending order reserves no budget and is not sent. When a person approves it, every policy is checked again, and the
+mark price of that time has to be near the one of the approval request. An order without an answer in time is refused.
 """
 
 from collections.abc import Callable
@@ -62,9 +61,9 @@ class Approvals(Stateful[ApprovalsState]):
         self._place = place
 
     def request(self, given: Instruction, intent: OrderIntent, refusal: Refusal, now: int) -> AwaitsApproval | Refusal:
-        """Let an order await approval at the mark price of now, in place of an earlier one of its caller and symbol.
+        """Let an order await approval at the mark price of now. Return `refusal` if too many orders are pending.
 
-        The answer is `refusal` if too many are pending.
+        It takes the place of a pending order of the same caller and symbol.
         """
         assert self._policy is not None, "an approval is only required by a policy"
         account = self._manager.view(intent.symbol, now)
@@ -86,9 +85,9 @@ class Approvals(Stateful[ApprovalsState]):
         return AwaitsApproval(name, expires_at)
 
     def grant(self, approval_id: str, by: str, now: int, approval: str = "") -> None:
-        """Check a pending order against every policy again, and send it if it passes.
+        """Check a pending order, if there is one of that id, against every policy again, and send it if it passes.
 
-        `approval` is the text that its intent carries. If no order of that id is pending, nothing happens.
+        `approval` is the text about the approval in its intent.
         """
         pending = self._end(approval_id, "approved", by)
         if pending is None:

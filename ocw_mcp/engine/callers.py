@@ -1,8 +1,7 @@
 """Requests of attached clients outside a wake: entries and exits, cancels, protection, a halt, notes.
 
-Each request is journaled with its caller and answered once: the same key of a caller gets the same answer again. A
-caller that wrote too many notes or was refused too often in a minute is answered, but not journaled, so that no caller
-fills the journal alone.
+Each request is journaled with its caller and answered once: the same key of a caller gets the same answer again. If a
+caller has sent too many notes or refused requests in a minute, further ones are answered, but not journaled.
 """
 
 from collections import deque
@@ -95,10 +94,7 @@ class Callers:
         self._executor.answers.put(key, answer, substance(request))
 
     def _beyond_quota(self, request: CallerRequest, token: str, now: int) -> Answer | None:
-        """Return the answer to a request that is turned away: its caller's quota is spent, and it reduces no risk.
-
-        A request that was carried out before is answered as done, whether it is journaled or not.
-        """
+        """Return the answer to a request that reduces no risk if its caller's quota is spent; None if it is taken."""
         refusal = self._refusals.spent(token, now)
         if (done := self._done_before(request)) is not None:
             return done if refusal or self._notes.spent(token, now) else None
@@ -232,10 +228,9 @@ class Callers:
 
 
 class _Quota:
-    """How often each caller may do something in a minute of engine time.
+    """Counts the requests of one kind that each caller sent in the last minute of engine time.
 
-    A request beyond the quota is neither journaled nor kept, so nothing of it has to survive a restart: a request that
-    is taken again from the journal was within the quota when it was first taken.
+    The counts need not survive a restart: a request in the journal was within the quota when it was first taken.
     """
 
     def __init__(self, most: int, noun: str) -> None:

@@ -252,9 +252,9 @@ class DecisionCycle(Stateful[DecisionsState]):
     def _decide_without_agent(
         self, pending: DecisionRequest, agent: str, thinking_ms: int, why: Cause, now: int, cost_usd: Decimal = ZERO
     ) -> None:
-        """Decide without an answer: by the rules, on the agent's snapshot, or with a HOLD of everything.
+        """Decide without an answer: with a HOLD of everything, or by the rules on the agent's snapshot.
 
-        The rules leave out entries if the policy lets them only manage positions.
+        If the policy lets the rules only manage positions, they do not enter.
         """
         decider, decision = agent, Decision(cause=why)
         if self._config.fallback:

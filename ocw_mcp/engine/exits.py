@@ -1,8 +1,8 @@
 """The exits that close a position without a decision: the hard exits of the policy file, and the score of the rules.
 
-The engine checks them on every frame, and live also on a timer. Each check compares the hard exits with the mark price.
-The rules score every position at the interval of the policy. A score that rises into the review band wakes the decider,
-and one that rises into the exit band closes the position.
+The engine compares the hard exits with the mark price on every frame, and live also on a timer. At the interval of the
+policy the rules score every position. A score in the exit band closes the position, and a score that rises into the
+review band wakes the decider.
 """
 
 from typing import Final, NamedTuple, Self

@@ -1,7 +1,4 @@
-"""The account as the risk officer sees it, and the present use of each limit.
-
-Live entries reserve budget until they end.
-"""
+"""The account as the risk officer sees it, with the budget that live entries reserve, and the use of each limit."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -23,10 +20,7 @@ from ocw_mcp.engine.reductions import Reductions
 
 
 class Reserved(msgspec.Struct):
-    """The budget of live entries at their worst fill, of those with unknown outcome as well.
-
-    Notional and margin in quote currency, quantity in the base asset.
-    """
+    """The budget (quote, base asset) of live entries at their worst fill, including entries of unknown outcome."""
 
     notional: Decimal = ZERO
     margin: Decimal = ZERO

@@ -77,10 +77,7 @@ class Guard:
                 self._reduce_excess(symbol, now)
 
     def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> Outcome:
-        """Tighten an open position's stop, and set its target, as a client asked for and `Callers` checked.
-
-        Return the order that protects it now, or the reason why none was sent.
-        """
+        """Tighten an open position's stop, and set its target. Return the order of it, or why none was sent."""
         long = self._account.ledger.quantity(symbol) > 0
         stop, target = on_tick(stop, target, self.instruments[symbol].tick, long=long)
         self.protections[symbol].tighten(stop, target, long=long)
@@ -141,10 +138,7 @@ class Guard:
         self.manager.close(symbol, GUARD, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
-        """Close an unprotected position at its deadline. The reports on the exit decide the next step.
-
-        A position that is protected but too large is reduced.
-        """
+        """Close an unprotected position at its deadline, or reduce a protected one that is too large."""
         if not self._account.ledger.quantity(symbol):
             return
         if self.protections[symbol].protected and not self.flattening:

@@ -38,10 +38,7 @@ class LegExecutor(Stateful[ManualControl]):
         return self._state
 
     def execute(self, given: Instruction, now: int) -> Answer | None:
-        """Execute a leg. Return its order or the reason for its refusal; None for a HOLD.
-
-        The same key gets the same answer again, and nothing is sent twice.
-        """
+        """Execute a leg, once per key. Return its order or the reason for its refusal; None for a HOLD."""
         if not given.leg.asks:
             return None
         known = self.answers.get(given.key)

@@ -13,10 +13,7 @@ COMMANDS_KEPT = 256
 
 
 class OperatorCommands(Stateful[list[str]]):
-    """Executes the operator's commands, each once.
-
-    Its state is the ids of the latest commands: the file of a command may still be there after it was taken.
-    """
+    """Executes the operator's commands, each once, although a command's file may stay. Its state is the latest ids."""
 
     def __init__(self, guard: Guard, executor: LegExecutor, decisions: DecisionCycle) -> None:
         super().__init__([])

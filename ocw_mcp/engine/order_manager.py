@@ -1,8 +1,7 @@
 """The only way to the venue: every order of every caller is sent here, and every report of the venue is applied here.
 
-An intent becomes an order only through the risk officer. It is recorded, and its budget reserved, within the step that
-cleared it; the shell makes the record durable before a byte leaves. A report of the venue changes the order's status,
-and its fills are booked in the ledger.
+The risk officer clears an intent, and in the same step it is recorded and its budget reserved. The shell makes the
+record durable before the order is sent.
 """
 
 from decimal import Decimal
@@ -88,10 +87,7 @@ class OrderManager(Reductions):
         self._groups: dict[str, Group] = {}
 
     def submit(self, intent: OrderIntent, now: int, account: AccountView | None = None) -> Outcome:
-        """Check an intent against every limit, and send it if it passes.
-
-        `account` is the view of the account in this very step, if the caller has it.
-        """
+        """Check an intent against every limit, and send it if it passes. `account` is its view of now, if known."""
         ref = self._new_ref(intent)
         account = account or self.view(intent.symbol, now)
         if account is None:
@@ -133,8 +129,8 @@ class OrderManager(Reductions):
     def close(self, symbol: str, principal: str, now: int, *, key: str = "", wake_id: int | None = None) -> Outcome:
         """Close a whole position at the market, reduce-only: cancel its entries, and keep its stop until it is flat.
 
-        If a part of it is being sold already, the rest is sold. An exit of unknown outcome does not count: a second one
-        does no harm, because the venue cuts it down to the position.
+        A part that is being sold already is not sold again. A part whose exit has an unknown outcome is: the venue
+        reduces both exits together to the position.
         """
         self.cancel_entries("the position is being closed", symbol)
         intent = self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
@@ -144,10 +140,7 @@ class OrderManager(Reductions):
         return self.submit(intent, now)
 
     def reduce(self, symbol: str, quantity: Decimal, principal: str, now: int) -> Outcome:
-        """Sell a part (base asset) of a position at the market, reduce-only; all of it if too little would stay.
-
-        The guard then resizes its stop and its target.
-        """
+        """Sell a part (base asset) of a position at the market, reduce-only; all of it if too little would stay."""
         intent, account = self.reduction(symbol, Purpose.EXIT, principal), self.view(symbol, now)
         if account is None:
             return NO_PRICE
@@ -298,9 +291,9 @@ class OrderManager(Reductions):
                 self.cancel(tracked, f"it locks the balance that {order.ref} sells")
 
     def _is_dust(self, symbol: str, *, sold: bool) -> bool:
-        """Return whether a position is left that is too small to be sold, and no live order would change that.
+        """Return whether the rest of a position is too small to be sold, and no live order may change that.
 
-        If it was `sold` down to that, it counts as flat even with a live entry, which must not open it again.
+        If the rest is that of a sale (`sold`), a live entry does not count: it must not open the position again.
         """
         position = self.account.ledger.positions.get(symbol)
         if position is None:

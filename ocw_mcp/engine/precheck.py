@@ -120,10 +120,7 @@ class Precheck:
         return None
 
     def entry(self, given: Instruction, now: int) -> EntryCheck:
-        """Return the order that an entering leg means, rounded as it would be sent, and the objections to it.
-
-        If the leg is tainted, the largest size that a refusal names passes under the stricter policies as well.
-        """
+        """Return the order that an entering leg means, rounded as it would be sent, and the objections to it."""
         leg, manager, officer = given.leg, self._manager, self._manager.officer
         account = manager.view(leg.symbol, now)
         protection = self._guard.protections.get(leg.symbol)
@@ -241,10 +238,7 @@ def exit_objection(leg: Leg, held: Decimal) -> Refusal | None:
 
 
 def _entry_intent(given: Instruction, account: AccountView | None, stop: Decimal | None, now: int) -> OrderIntent:
-    """Return the order that an entering leg means, with no quantity yet.
-
-    `stop` is that of the open position, which an addition without a stop of its own takes over.
-    """
+    """Return the order that an entering leg means, without its quantity. An addition without a stop gets `stop`."""
     leg = given.leg
     return OrderIntent(
         idempotency_key=str(given.key),

@@ -54,8 +54,8 @@ class Filters(Mapping[str, Instrument]):
 class PriceBoard(Stateful[dict[str, OrderBook]]):
     """The prices that the engine may use, with the latest valid order book of each symbol as its state.
 
-    Filters are read from the venue at each use, because they may change. An order book that is older than the age limit
-    of prices counts as unknown. Entries are then checked against candles alone, as on a market without order books.
+    Filters are read from the venue at each use, because they may change. An order book that is too old counts as
+    unknown; entries are then checked against candles alone, as on a market without order books.
     """
 
     def __init__(self, config: EngineConfig, market: Market) -> None:

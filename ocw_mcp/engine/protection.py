@@ -44,9 +44,9 @@ class Protection(msgspec.Struct):
     """The limits that its fills were reported to exceed: each is reported once."""
 
     def may_retry(self, part: Literal["stop", "target", "both"], now: int) -> bool:
-        """Return whether a lost stop or target may be placed again, at most once a second; if so, note that it is.
+        """Return whether a lost stop or target may be placed again, at most once a second, and note the time if so.
 
-        Meanwhile the deadline applies. A venue that refuses each order would otherwise be asked again without end.
+        Without the pause, a venue that rejects each order would be asked without end.
         """
         if now - self.retried_at.get(part, now - SECOND) < SECOND:
             return False
@@ -115,10 +115,9 @@ def _entered_by(
     protections: Mapping[str, Protection],
     manager: OrderManager,
 ) -> FilledEntry:
-    """Return a position after a fill of its entry, as the limits see it.
+    """Return a position after a fill of its entry, as the limits see it, at the price of the fill or a later one.
 
-    The price is that of the fill, unless a later one is known. The part of the entry that has still to trade does not
-    count: if a limit is exceeded, it is cancelled.
+    The unfilled rest of the entry does not count: it is cancelled if a limit is exceeded.
     """
     symbol, ledger = tracked.order.symbol, manager.account.ledger
     protection = protections[symbol]

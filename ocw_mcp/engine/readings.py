@@ -7,10 +7,7 @@ from ocw_mcp.domain.unknown import Reading, Unknown
 
 
 def read_metric(market: Market, symbol: str, metric: str) -> Reading:
-    """Return the value of `price`, `funding_8h`, `rsi_14@1h` and so on at the last closed candle.
-
-    It is Unknown if there is no such value, or if the name is not known.
-    """
+    """Return the value of `price`, `funding_8h`, `rsi_14@1h` and so on at the last closed candle, if it is known."""
     candles = market.symbols.get(symbol)
     if candles is None:
         return Unknown(f"UNKNOWN_SYMBOL: {symbol[:20]!r} is not followed here; expected {', '.join(market.symbols)}")

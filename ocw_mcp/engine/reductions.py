@@ -81,9 +81,9 @@ class Reductions:
         return selling > ZERO and selling >= self._on_step(symbol, abs(self.account.ledger.quantity(symbol)))
 
     def to_cover(self, symbol: str) -> Decimal:
-        """Return how much (base asset) of a position its stop has to cover: on spot, not the part that is being sold.
+        """Return how much (base asset) of a position its stop has to cover, on the step.
 
-        A fee on a spot purchase may leave less than one step, which no order can sell.
+        On spot, the part that is being sold does not count.
         """
         selling = self.selling(symbol) if self.spot else ZERO
         return self._on_step(symbol, max(ZERO, abs(self.account.ledger.quantity(symbol)) - selling))
@@ -103,8 +103,8 @@ class Reductions:
     def part(self, symbol: str, quantity: Decimal, account: AccountView) -> Decimal | Refusal:
         """Return how much of a position is sold if `quantity` (base asset) is asked for, or why nothing is.
 
-        It is on the step, and all of the position if too little would stay. Nothing is sold while another exit may
-        still trade, because both could sell more than intended. On futures an exit of unknown outcome does not count.
+        It is all of the position if too little would stay. Nothing is sold while another exit may still trade, because
+        both together could sell too much. On futures an exit of unknown outcome does not count.
         """
         instrument, held, spot = account.instrument, abs(account.quantity), self.spot
         if not (quantity.is_finite() and quantity > ZERO):

@@ -43,10 +43,9 @@ def take_snapshot(
     trades: Sequence[TradeView] = (),
     **remarks: Any,
 ) -> Snapshot:
-    """Return the market and the account at `now` (ms), as the engine knows them.
+    """Return the market and the account at `now` (ms). `feasible` returns a symbol's feasible sizes.
 
-    `feasible` returns a symbol's feasible sizes. `trades` are oldest first. `remarks` are the note, the
-    undone parts and the limits of the snapshot.
+    `trades` are oldest first. `remarks` are the note, the undone parts and the limits.
     """
     symbols, held = guard.manager.config.symbols, {view.symbol: view for view in positions(guard)}
     views = [_symbol(symbol, market.symbols[symbol], held.get(symbol), feasible(symbol), now) for symbol in symbols]

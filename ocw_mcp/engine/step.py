@@ -118,10 +118,7 @@ class Engine:
         return self._effects.take()
 
     def step(self, event: StepEvent, now: int) -> list[Effect]:
-        """Take one event at `now` (ms), and return its effects in the order of their execution.
-
-        If the clock goes back, engine time stays as it is: see `now`.
-        """
+        """Take one event at `now` (ms), and return its effects in order. If the clock goes back, engine time stays."""
         self.steps += 1
         if why := self._time.move_to(now):
             self.manager.lower(why)

@@ -58,10 +58,7 @@ class NoDecider(_InstantDecider):
 
 
 class StrategyDecider(_InstantDecider):
-    """Decides by a function of the snapshot.
-
-    A resumed run takes the function's decisions from the journal, and does not call it again for the same wakes.
-    """
+    """Decides by a function of the snapshot. A resumed run takes its decisions from the journal."""
 
     def __init__(self, strategy: Strategy, name: str, failed: Callable[[Exception], None]) -> None:
         """`failed` gets each error that the strategy raises; the wake is then a HOLD."""

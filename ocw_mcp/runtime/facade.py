@@ -1,8 +1,7 @@
 """The view of a running engine that every caller shares: desktop client, scripts, dashboard and agent.
 
-The engine takes one event at a time on the event loop. Callers read on the same loop between two steps, so that a read
-is consistent without a lock and without a copy of history. The past is queried from the store in a thread of its own
-(`history.py`), and is at most a second old.
+Callers read on the event loop of the engine between two of its steps, so that a read is consistent without a lock. The
+past is queried from the store in another thread (`history.py`), and is at most a second old.
 """
 
 from collections.abc import Callable
@@ -212,10 +211,7 @@ class Facade:
         )
 
     def snapshot(self, symbol: str | None = None) -> Snapshot:
-        """Return the snapshot that a wake would have now, of all symbols or of one. Raises RequestError.
-
-        It is taken once between two steps, for all callers.
-        """
+        """Return the snapshot that a wake would have now, of all symbols or of one. Raises RequestError."""
         key = (self._engine.steps, self._clock.now())
         if self._latest is None or self._latest[0] != key:
             self._latest = (key, self._engine.snapshot(key[1]))
@@ -231,10 +227,7 @@ class Facade:
         return self.snapshot(symbol).symbols[self.known(symbol)]
 
     def indicators(self, symbol: str, timeframe: str | None = None) -> dict[str, IndicatorValues]:
-        """Return the indicators of a symbol, by timeframe: one timeframe or all; those of a forming candle as `1h*`.
-
-        Raises RequestError.
-        """
+        """Return a symbol's indicators, of all timeframes or of one; a forming candle is `1h*`. Raises RequestError."""
         view = self.symbol(symbol)
         found = view.all_indicators()
         if timeframe is None:

@@ -80,10 +80,7 @@ async def _live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
 
 
 class FrameLookahead:
-    """The frames of a source, some of which were read ahead of their turn.
-
-    An exchange stamps some funding rates a little after their due time, so they come with a later frame.
-    """
+    """Reads frames ahead of their turn, for funding rates that an exchange stamps a little after their due time."""
 
     def __init__(self, source: Frames) -> None:
         self._source = source

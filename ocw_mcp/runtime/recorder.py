@@ -1,9 +1,8 @@
 """Writes the journal. After a restart it first compares the engine's events with the journaled ones.
 
-A resumed run starts from the latest checkpoint and repeats the steps after it. As long as the journal has events of
-these steps, each event of the engine must equal the journaled one; it is compared and not written again. External input
-is taken from the journal: commands and callers' requests after the same frame as before, and the rejections of orders
-that were not sent because the disk had not accepted their intent.
+A resumed run starts from the latest checkpoint and repeats the steps after it. Each event of a repeated step must equal
+the journaled one, and is not written again. External input is taken from the journal: commands and callers' requests,
+after the same frame as before, and the rejections of orders that were not sent because of a full disk.
 """
 
 from collections import deque
@@ -63,10 +62,7 @@ class EventRecorder:
         return bool(self._known)
 
     def record(self, at: int, event: DomainEvent) -> bool:
-        """Append an event, or compare it with the journaled one. Return whether it was appended.
-
-        Raises JournalDiverged if the journal has another event in its place.
-        """
+        """Append an event, or raise JournalDiverged if the journal has another one. Return whether it was appended."""
         self.seq += 1
         if not self._known:
             self._store.append(at, event)
@@ -143,10 +139,9 @@ class EventRecorder:
 
 
 def assumed_end(wake_id: int, decider: str, thinking_ms: int, *, settled: bool) -> DecisionOutput:
-    """Return the end of a decision whose end is missing in the journal. Its submitted legs stand in either case.
+    """Return the end of a decision whose end is missing in the journal; its submitted legs stay executed.
 
-    A `settled` decision had nothing left to correct, and ends as ready. Any other one failed: the process ended
-    before the decider corrected its refused legs.
+    A `settled` decision, with no leg left to correct, ends as ready. Any other one failed with the process.
     """
     if settled:
         return DecisionReady(wake_id, decider, thinking_ms, Decision())

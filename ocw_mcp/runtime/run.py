@@ -48,10 +48,7 @@ class BookRun:
         listener: Listener | None = None,
         warn: Callable[[str], None] = lambda problem: None,
     ) -> None:
-        """Restore the book's last state. `warn` gets a sentence if the disk accepts nothing, and when it does again.
-
-        Raises BookError for a state that another version of ocw saved.
-        """
+        """Restore the book's last state. `warn` gets disk problems. Raises BookError for another version's state."""
         saved = store.checkpoint()
         self._resumes = saved is not None or store.last_seq > 0
         self.cursor = saved.market_at if saved else -1
@@ -94,11 +91,8 @@ class BookRun:
     async def run(self, version: str, for_ms: int | None = None) -> str:
         """Run to the end of the market, for `for_ms` of market time, or until stopped. Return the reason of the end.
 
-        `for_ms` counts from the first frame of a new book, or from the last clean stop of an older one, so that a
-        killed run is completed and not extended.
-
-        Raises TapeError if the market data are invalid, and JournalError if the journal cannot be written at the
-        beginning, at the end, or for too long in between.
+        `for_ms` counts from the first frame of a new book, or from the last clean stop of an older one: a killed run is
+        completed. Raises TapeError if the market data are invalid, and JournalError if the journal cannot be written.
         """
         self._why = "the market ended"
         try:

@@ -153,7 +153,7 @@ class Shell:
     async def ask(self, request: CallerRequest) -> Answer:
         """Return the answer to a client's request, once the engine has taken it between two frames.
 
-        Raises MalformedError with one clause on a defect of the request, and BookError if the run ends before.
+        Raises MalformedError for a defect of the request, and BookError if the run ends before.
         """
         request = validated_request(request, self.engine.config.symbols)
         if isinstance(request, SubmitRequest) and request.principal == self.decider.name:
@@ -227,8 +227,7 @@ class Shell:
     async def _wait_for_output(self, pending: PendingDecision, takes: int) -> None:
         """Stop a simulated clock until the decision has output, which takes effect `takes` ms later.
 
-        Commands and requests are taken meanwhile, at the time at which the clock stands. A resumed run does not wait
-        for a decision that the journal has, and takes the commands and requests from the journal.
+        Commands and requests are taken meanwhile. A resumed run does not wait for a decision that the journal has.
         """
         if not self.clock.simulated:
             return
@@ -277,10 +276,7 @@ class Shell:
             await self.take(DecisionReady(wake_id, name, thinking_ms, result, cost))
 
     def checkpoint(self, market_at: int) -> None:
-        """Make everything durable, with the state of engine and venue after the frame of `market_at` (ms).
-
-        If the disk does not accept it, the checkpoint before stays in force.
-        """
+        """Make everything durable, with the state of engine and venue after the frame of `market_at` (ms)."""
         if not self.recorder.reading:
             # If the journal is ahead of the engine, the checkpoint before is still valid, and a new one adds nothing.
             self.commits.commit(Checkpoint(market_at, self.recorder.seq, self.engine.state(), self.venue.state()))

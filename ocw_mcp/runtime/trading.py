@@ -118,10 +118,7 @@ class Trading:
         self._previews = Previews(clock, lambda: f"p{secrets.token_hex(5)}")
 
     def preview(self, caller: str, leg: Leg, quantity: Decimal | None = None) -> Previewed:
-        """Check an order with the code that would place it, and keep the checked order for a minute.
-
-        `quantity` (base asset) takes the place of an entering leg's share of equity.
-        """
+        """Check an order as it would be placed, and keep it for a minute. `quantity` (base asset) replaces its size."""
         checked = self._engine.check(leg, caller, self._clock.now(), quantity)
         passes = checked.refusal is None or checked.needs_approval
         if not passes or checked.price is None:
@@ -167,10 +164,7 @@ class Trading:
         await self.ask(ConsentRequest(f"{approval_id} answered", caller, approval_id, yes))
 
     async def submit(self, caller: str, wake_id: int, decision: Decision, *, tainted: bool = False) -> Answer:
-        """Answer a wake. The same answer to the same wake is taken once. Raises RequestError.
-
-        An answer is `tainted` if the caller has read texts of others: then the stricter policies apply as well.
-        """
+        """Answer a wake, once. `tainted`: the caller has read texts of other authors. Raises RequestError."""
         return await self.ask(SubmitRequest(submit_key(wake_id, decision), caller, wake_id, decision, tainted))
 
     def answers(self, key: DecisionKey, decision: Decision) -> list[Answer | None]:

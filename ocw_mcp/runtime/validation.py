@@ -1,8 +1,8 @@
 """Validates the answers of deciders and the requests of callers before they enter the engine: they are data.
 
-Each value must have its type throughout, must be storable, and must lie within bounds that no real order exceeds. A
-decision is validated part by part: a leg or a condition that cannot be read does not affect the others. Numbers with
-too many decimal places are rounded. Whether a decision makes sense on the account is checked by the engine.
+Each value must have its type, must be storable, and must lie within bounds that no real order exceeds. A leg or a
+condition that cannot be read does not affect the other parts of its decision. Numbers with too many decimal places are
+rounded. The engine checks whether a decision makes sense on the account.
 """
 
 from collections.abc import Collection, Sequence
