@@ -7,18 +7,7 @@ import msgspec
 from ocw_mcp.core.orders.ledger import Booked, Ledger, LedgerState, Position
 from ocw_mcp.core.risk.activity import Activity, ActivityState
 from ocw_mcp.core.risk.equity import DailyLoss, DayState, Drawdown, DrawdownState
-from ocw_mcp.domain.events import (
-    DailyLossReached,
-    DayOpened,
-    DrawdownReached,
-    EntriesPaused,
-    FundingBooked,
-    OutsideFilled,
-    PositionClosed,
-    StateChanged,
-    SymbolEnded,
-    TransferBooked,
-)
+from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import FundingPaid, OutsideFill, Side, Transferred
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import ITSELF, Fall, Lowered, TradingState
@@ -97,7 +86,7 @@ class Account:
         self.day.open(day, equity)
         self.activity.open_day()
         self.day_ends = next_midnight(at)
-        self._effects.record(DayOpened(day, equity))
+        self._effects.record(events.DayOpened(day, equity))
         self._effects.set_timer(Timer(TimerKind.DAY), self.day_ends + self._policies.data.slack_s * SECOND)
 
     def watch(self) -> str:
@@ -106,11 +95,11 @@ class Account:
         why = "too many trades lost in a row" if self._just_paused else ""
         self._just_paused = False
         if self.drawdown.passes(equity):
-            self._effects.record(DrawdownReached(equity, self.drawdown.state().watched))
+            self._effects.record(events.DrawdownReached(equity, self.drawdown.state().watched))
             why = "the drawdown limit is reached"
             self.change_state(TradingState.HALTED, why)
         if self.day.watch(equity):
-            self._effects.record(DailyLossReached(self.day.today.day, equity, self.day.today.floor))
+            self._effects.record(events.DailyLossReached(self.day.today.day, equity, self.day.today.floor))
             why = why or "the daily loss limit is reached"
         if self.activity.state().fees_today >= self._policies.pace.max_fees * self.day.today.opening > 0:
             why = why or "today's fees have reached their limit"
@@ -120,11 +109,11 @@ class Account:
         """Journal a closed position as a trade; `closing` is the side that closed it. Losses in a row pause entries."""
         symbol, opened_at, pnl = closed.symbol, closed.opened_at, closed.pnl
         shares = (round(each, 6) for each in closed.excursions())
-        self._effects.record(PositionClosed(symbol, opened_at, pnl, closed.fees, closed.funding, *shares))
+        self._effects.record(events.PositionClosed(symbol, opened_at, pnl, closed.fees, closed.funding, *shares))
         side: Literal["long", "short"] = "short" if closing is Side.BUY else "long"
         self.trades = [*self.trades, TradeView(symbol, side, opened_at, now, pnl)][-TRADES_SHOWN:]
         if self.activity.closed(symbol, pnl, now):
-            self._effects.record(EntriesPaused(self.activity.state().paused_until))
+            self._effects.record(events.EntriesPaused(self.activity.state().paused_until))
             self._just_paused = True
 
     def book_outside_fill(self, fill: OutsideFill, now: int) -> Booked | None:
@@ -136,7 +125,7 @@ class Account:
         self.activity.filled(fill.quantity * fill.price, fill.fee)
         values = msgspec.structs.asdict(fill)
         values |= {"traded_at": values.pop("at"), "realised": booked.realised, "position": booked.position}
-        self._effects.record(OutsideFilled(**values))
+        self._effects.record(events.OutsideFilled(**values))
         if booked.closed is not None:
             self.close_trade(booked.closed, fill.side, now)
         return booked
@@ -148,7 +137,7 @@ class Account:
         self.funded_until[paid.symbol] = paid.at
         self.version += 1
         self.ledger.fund(paid.symbol, paid.amount)
-        self._effects.record(FundingBooked(*msgspec.structs.astuple(paid)))
+        self._effects.record(events.FundingBooked(*msgspec.structs.astuple(paid)))
         return True
 
     def forget_opener(self, symbol: str, principal: str) -> None:
@@ -164,7 +153,7 @@ class Account:
     def end(self, symbol: str, last: int) -> None:
         """Note that no candle of a symbol comes after the one that closed at `last` (ms)."""
         self.ended[symbol] = last
-        self._effects.record(SymbolEnded(symbol, last))
+        self._effects.record(events.SymbolEnded(symbol, last))
 
     def book_transfer(self, transfer: Transferred) -> bool:
         """Book a deposit or withdrawal, once. Return whether it was booked.
@@ -184,7 +173,7 @@ class Account:
         else:
             self.day.open(self.day.today.day, after)
             self.drawdown = Drawdown(self._policies.drawdown, after)
-        self._effects.record(TransferBooked(*msgspec.structs.astuple(transfer)))
+        self._effects.record(events.TransferBooked(*msgspec.structs.astuple(transfer)))
         return True
 
     def _first_time(self, name: str) -> bool:
@@ -215,7 +204,7 @@ class Account:
     def change_state(self, to: TradingState, why: str) -> None:
         """Change the trading state, unless it is the same."""
         if self.trading_state is not to:
-            self._effects.record(StateChanged(self.trading_state, to, why))
+            self._effects.record(events.StateChanged(self.trading_state, to, why))
             self.trading_state = to
             self.lowered = None if to is TradingState.ACTIVE else Lowered(ITSELF, self._effects.now, why)
             self.version += 1

@@ -9,21 +9,7 @@ from collections import deque
 import msgspec
 
 from ocw_mcp.core.orders.table import TrackedOrder
-from ocw_mcp.domain.asks import (
-    CallerRequest,
-    CancelRequest,
-    CloseRequest,
-    ConsentRequest,
-    Done,
-    HaltRequest,
-    LegRequest,
-    NoteRequest,
-    ProtectionRequest,
-    RequestKey,
-    SubmitRequest,
-    request_key,
-    substance,
-)
+from ocw_mcp.domain import asks
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.events import CallerAsked, RequestRefused
 from ocw_mcp.domain.money import ZERO, plain
@@ -59,13 +45,13 @@ class Callers:
         self._reductions_per_minute = config.policies.pace.reductions_per_minute
         self._notes = _Quota(config.policies.callers.notes_per_minute, "notes")
         self._refusals = _Quota(config.policies.callers.refusals_per_minute, "refused requests")
-        self._turned_away: tuple[RequestKey, Answer] | None = None
+        self._turned_away: tuple[asks.RequestKey, Answer] | None = None
         """The last request that was turned away, and its answer: neither is kept for longer."""
 
-    def answer(self, request: CallerRequest) -> Answer | None:
+    def answer(self, request: asks.CallerRequest) -> Answer | None:
         """Return the answer to a request; None if no request with its key ever came, or only long ago."""
-        key = request_key(request)
-        if self._executor.answers.meaning(key) not in ("", substance(request)):
+        key = asks.request_key(request)
+        if self._executor.answers.meaning(key) not in ("", asks.substance(request)):
             return Refusal(RefusalCode.KEY_REUSED, limit="the first request with this key", actual="another request")
         known = self._executor.answers.get(key)
         if known is None and self._turned_away is not None and self._turned_away[0] == key:
@@ -74,7 +60,7 @@ class Callers:
 
     def take(self, asked: Asked, now: int) -> None:
         """Take a request, unless its key was used before. `answer` returns the answer to it."""
-        request, key = asked.request, request_key(asked.request)
+        request, key = asked.request, asks.request_key(asked.request)
         known = self._executor.answers.get(key)
         if known is not None and not self._may_repeat(request, known):
             return
@@ -83,51 +69,54 @@ class Callers:
             self._turned_away = key, answer
             return
         self._effects.record(CallerAsked(request, asked.after_frame))
-        if isinstance(request, NoteRequest) or self._done_before(request) is not None:
+        if isinstance(request, asks.NoteRequest) or self._done_before(request) is not None:
             self._notes.count(token, now)
         answer = self._carry_out(request, now)
         if isinstance(answer, Refusal):
             self._refusals.count(token, now)
-        if isinstance(answer, Refusal) and not isinstance(request, LegRequest | CloseRequest):
+        if isinstance(answer, Refusal) and not isinstance(request, asks.LegRequest | asks.CloseRequest):
             # A refused leg is journaled as the order that it would have been.
             self._effects.record(RequestRefused(request.key, answer))
-        self._executor.answers.put(key, answer, substance(request))
+        self._executor.answers.put(key, answer, asks.substance(request))
 
-    def _beyond_quota(self, request: CallerRequest, token: str, now: int) -> Answer | None:
+    def _beyond_quota(self, request: asks.CallerRequest, token: str, now: int) -> Answer | None:
         """Return the answer to a request that reduces no risk if its caller's quota is spent; None if it is taken."""
         refusal = self._refusals.spent(token, now)
         if (done := self._done_before(request)) is not None:
             return done if refusal or self._notes.spent(token, now) else None
         match request:
-            case NoteRequest():
+            case asks.NoteRequest():
                 return refusal or self._notes.spent(token, now)
             case _ if refusal is None:
                 return None
-            case LegRequest(leg=leg, principal=principal):
+            case asks.LegRequest(leg=leg, principal=principal):
                 turned_away = leg.action.adds_risk or self._is_idle(leg, principal, now)
-            case CloseRequest(symbol=symbol, principal=principal):
+            case asks.CloseRequest(symbol=symbol, principal=principal):
                 turned_away = self._is_idle(self._closing(symbol), principal, now)
-            case ConsentRequest():
+            case asks.ConsentRequest():
                 turned_away = not self._executor.approvals.may_consent(request)
-            case CancelRequest():
+            case asks.CancelRequest():
                 turned_away = isinstance(self._cancellable(request), Refusal)
-            case ProtectionRequest():
+            case asks.ProtectionRequest():
                 turned_away = self._unprotectable(request, now) is not None
-            case SubmitRequest():
+            case asks.SubmitRequest():
                 turned_away = not self._decisions.takes(request, now)
             case _:
                 turned_away = False
         return refusal if turned_away else None
 
-    def _done_before(self, request: CallerRequest) -> Answer | None:
+    def _done_before(self, request: asks.CallerRequest) -> Answer | None:
         """Return the answer to a request that would change nothing, since all of it was done before."""
         match request:
-            case HaltRequest() if self._account.trading_state is TradingState.HALTED:
-                return Done()
-            case CancelRequest(ref=ref):
+            case asks.HaltRequest() if self._account.trading_state is TradingState.HALTED:
+                return asks.Done()
+            case asks.CancelRequest(ref=ref):
                 tracked = self._cancellable(request)
                 return ref if isinstance(tracked, TrackedOrder) and tracked.cancel_requested else None
-            case CloseRequest(symbol=symbol) | LegRequest(leg=Leg(symbol=symbol, action=Action.SELL | Action.COVER)):
+            case (
+                asks.CloseRequest(symbol=symbol)
+                | asks.LegRequest(leg=Leg(symbol=symbol, action=Action.SELL | Action.COVER))
+            ):
                 entries = list(self._manager.orders.live(symbol, Purpose.ENTRY))
                 waits = self._account.ledger.quantity(symbol) or not all(each.cancel_requested for each in entries)
                 return entries[0].ref if entries and not waits else None
@@ -145,54 +134,51 @@ class Callers:
         """Return the leg that closes the position of a symbol."""
         return Leg(symbol, Action.COVER if self._account.ledger.quantity(symbol) < ZERO else Action.SELL)
 
-    def _may_repeat(self, request: CallerRequest, known: Answer) -> bool:
+    def _may_repeat(self, request: asks.CallerRequest, known: Answer) -> bool:
         """Return whether a request is taken although its key was used: no halt is lost because of its key."""
         match request:
-            case HaltRequest():
+            case asks.HaltRequest():
                 return self._account.trading_state is not TradingState.HALTED
-            case SubmitRequest():
+            case asks.SubmitRequest():
                 # A wake that was not open for an answer before may be open now.
                 return isinstance(known, Refusal)
             case _:
                 return False
 
-    def _carry_out(self, request: CallerRequest, now: int) -> Answer:
+    def _carry_out(self, request: asks.CallerRequest, now: int) -> Answer:
+        who, key = request.principal, asks.request_key(request)
         match request:
-            case LegRequest(leg=leg):
-                terms = (request.quantity, request.quoted, request.side)
-                answer = self._executor.execute(Instruction(leg, request.principal, request_key(request), *terms), now)
+            case asks.LegRequest(leg=leg, quantity=quantity, quoted=quoted, side=side):
+                answer = self._executor.execute(Instruction(leg, who, key, quantity, quoted, side), now)
                 return answer or Refusal(RefusalCode.NO_ORDER, limit="an order", actual=leg.action)
-            case CloseRequest(symbol=symbol):
+            case asks.CloseRequest(symbol=symbol):
                 leg = msgspec.structs.replace(self._closing(symbol), reasoning=request.why)
-                answer = self._executor.execute(Instruction(leg, request.principal, request_key(request)), now)
+                answer = self._executor.execute(Instruction(leg, who, key), now)
                 assert answer is not None, "a closing leg always has an answer"
                 return answer
-            case CancelRequest():
+            case asks.CancelRequest():
                 tracked = self._cancellable(request)
                 if isinstance(tracked, Refusal):
                     return tracked
-                self._manager.cancel(tracked, f"cancelled by {request.principal}")
+                self._manager.cancel(tracked, f"cancelled by {who}")
                 return request.ref
-            case ProtectionRequest():
+            case asks.ProtectionRequest():
                 if (refusal := self._unprotectable(request, now)) is not None:
                     return refusal
                 self._account.activity.reduced(now)
                 return self._guard.tighten(request.symbol, request.stop, request.target, now)
-            case HaltRequest():
-                self._operator.halt(request.principal, request.why)
-                return Done()
-            case NoteRequest():
-                # The note is in the journal already, as the request.
-                return Done()
-            case ConsentRequest():
+            case asks.SubmitRequest():
+                return self._decisions.submitted(request, now)
+            case asks.HaltRequest():
+                self._operator.halt(who, request.why)
+            case asks.ConsentRequest():
                 if not self._executor.approvals.consent(request, now):
                     limit = "an order of this caller that waits"
                     return Refusal(RefusalCode.NO_ORDER, limit=limit, actual=request.approval)
-                return Done()
-            case SubmitRequest():
-                return self._decisions.submitted(request, now)
+        # A note is in the journal already, as the request.
+        return asks.Done()
 
-    def _cancellable(self, request: CancelRequest) -> TrackedOrder | Refusal:
+    def _cancellable(self, request: asks.CancelRequest) -> TrackedOrder | Refusal:
         """Return the live entry that a request cancels, or the reason why it cancels none."""
         tracked = self._manager.orders.get(request.ref)
         if tracked is None or not tracked.status.live:
@@ -202,7 +188,7 @@ class Callers:
             return Refusal(RefusalCode.PROTECTIVE, limit="an entry", actual=tracked.purpose.name.lower())
         return tracked
 
-    def _unprotectable(self, request: ProtectionRequest, now: int) -> Refusal | None:
+    def _unprotectable(self, request: asks.ProtectionRequest, now: int) -> Refusal | None:
         """Return the reason why a request leaves a position's stop and target as they are; None if it moves them."""
         symbol = request.symbol
         view, protection = self._manager.view(symbol, now), self._guard.protections.get(symbol)

@@ -16,6 +16,7 @@ from ocw_mcp.core.market.market import Closed, Market
 from ocw_mcp.core.orders.machine import invalid_report
 from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.core.risk.sizes import exposure_scale
+from ocw_mcp.domain import steps
 from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, WakeConditionsSet
@@ -24,19 +25,6 @@ from ocw_mcp.domain.money import exact, plain
 from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
 from ocw_mcp.domain.snapshot import Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
-from ocw_mcp.domain.steps import (
-    Ask,
-    Asked,
-    Command,
-    DecisionFailed,
-    DecisionReady,
-    DecisionSubmitted,
-    Effect,
-    StepEvent,
-    Timer,
-    TimerFired,
-    TimerKind,
-)
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.callers import Callers
 from ocw_mcp.engine.checkpoint import ENGINE_FORMAT, EngineState, read_checkpoint
@@ -100,7 +88,7 @@ class Engine:
         self.steps = 0
         """The number of events that this process has taken. While it does not change, no part of the engine does."""
 
-    def start(self) -> list[Effect]:
+    def start(self) -> list[steps.Effect]:
         """Return the effects to execute before the first event: the timers that are set, and an open decision."""
         self._effects.now = self.now
         hashes = (self.config.policy_hash, self.config.prompts_hash)
@@ -114,10 +102,10 @@ class Engine:
         for timer, at in sorted(self._effects.timers.items()):
             self._effects.set_timer(timer, at)
         if (asked := self.decisions.open_request) is not None:
-            self._effects.add(Ask(asked))
+            self._effects.add(steps.Ask(asked))
         return self._effects.take()
 
-    def step(self, event: StepEvent, now: int) -> list[Effect]:
+    def step(self, event: steps.StepEvent, now: int) -> list[steps.Effect]:
         """Take one event at `now` (ms), and return its effects in order. If the clock goes back, engine time stays."""
         self.steps += 1
         if why := self._time.move_to(now):
@@ -125,13 +113,13 @@ class Engine:
         now = self._effects.now = self._time.state()
         if isinstance(event, Frame):
             self._on_frame(event, now)
-        elif isinstance(event, TimerFired):
+        elif isinstance(event, steps.TimerFired):
             self._on_timer(event.timer, now)
-        elif isinstance(event, DecisionReady | DecisionFailed | DecisionSubmitted):
+        elif isinstance(event, steps.DecisionReady | steps.DecisionFailed | steps.DecisionSubmitted):
             self.decisions.receive(event, now)
-        elif isinstance(event, Command):
+        elif isinstance(event, steps.Command):
             self._operator.take(event, now)
-        elif isinstance(event, Asked):
+        elif isinstance(event, steps.Asked):
             self._callers.take(event, now)
         elif why := invalid_report(event):
             self.manager.lower(f"the venue reported {why} ({type(event).__name__}); nothing of it was booked")
@@ -253,23 +241,23 @@ class Engine:
         if why := self.account.watch():
             self.manager.cancel_entries(why)
 
-    def _on_timer(self, timer: Timer, now: int) -> None:
+    def _on_timer(self, timer: steps.Timer, now: int) -> None:
         self._effects.timers.pop(timer, None)
         match timer:
-            case Timer(TimerKind.APPROVAL, str(approval)):
+            case steps.Timer(steps.TimerKind.APPROVAL, str(approval)):
                 self.approvals.expire(approval)
-            case Timer(TimerKind.CANCEL, OrderRef() as order, times):
+            case steps.Timer(steps.TimerKind.CANCEL, OrderRef() as order, times):
                 self.manager.on_silence(order, times)
-            case Timer(TimerKind.DAY):
+            case steps.Timer(steps.TimerKind.DAY):
                 self.account.open_day(now)
-            case Timer(TimerKind.DECISION):
+            case steps.Timer(steps.TimerKind.DECISION):
                 self.decisions.on_deadline(now)
-            case Timer(TimerKind.EXPIRY, OrderRef() as order):
+            case steps.Timer(steps.TimerKind.EXPIRY, OrderRef() as order):
                 self.manager.on_expiry(order)
-            case Timer(TimerKind.POSITIONS):
+            case steps.Timer(steps.TimerKind.POSITIONS):
                 self._exits.set_timer(now)
                 self._raise(self._exits.check(now))
-            case Timer(TimerKind.PROTECTION, str(symbol)):
+            case steps.Timer(steps.TimerKind.PROTECTION, str(symbol)):
                 self.guard.on_timer(symbol, now)
 
     def _after_decision(self, decision: Decision, decider: str, now: int) -> tuple[str, ...]:
@@ -359,6 +347,6 @@ class Engine:
         )
 
     @property
-    def timers(self) -> Mapping[Timer, int]:
+    def timers(self) -> Mapping[steps.Timer, int]:
         """The timers that are set, and the time (ms) at which each is due."""
         return self._effects.timers

@@ -30,7 +30,7 @@ class Commits:
         """Whether the disk accepted everything up to the last commit."""
 
     def commit(self, checkpoint: Checkpoint | None = None) -> bool:
-        """Make all waiting events durable. Return whether the disk accepted them; raise JournalError if too many wait."""
+        """Make all waiting events durable. Return whether the disk took them. Raises JournalError if too many wait."""
         if self._unanswered:
             # An unsent order becomes durable together with its rejection or not at all: a run that resumes after a
             # crash must not find the order without the rejection.

@@ -9,22 +9,12 @@ from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 
+from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import SubmitRequest, submit_key
 from ocw_mcp.domain.canonical import canonical
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import JournalDiverged
-from ocw_mcp.domain.events import (
-    CallerAsked,
-    CommandTaken,
-    DecisionCorrected,
-    DecisionDiscarded,
-    DecisionEnded,
-    DecisionMade,
-    DomainEvent,
-    OrderRejected,
-    kind_of,
-)
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Rejected
 from ocw_mcp.domain.protocols import Store, StoredEvent
@@ -37,7 +27,7 @@ from ocw_mcp.runtime.thinking import NEVER, DecisionOutput
 ENGINE_CAUSES = (CauseKind.DEADLINE, CauseKind.PAUSED)
 """Causes that the engine sets itself. A resumed run sets them again without the decider."""
 
-Listener = Callable[[int, DomainEvent], None]
+Listener = Callable[[int, events.DomainEvent], None]
 """A function that gets each new event with its time (ms)."""
 
 
@@ -51,7 +41,7 @@ class EventRecorder:
         self._unsent = {
             each.event.ref: Rejected(each.event.ref, each.event.code, each.event.text)
             for each in self._known
-            if isinstance(each.event, OrderRejected) and each.event.code == NOT_JOURNALED
+            if isinstance(each.event, events.OrderRejected) and each.event.code == NOT_JOURNALED
         }
         self.seq = after_seq
         """The sequence number of the last event from the engine."""
@@ -61,7 +51,7 @@ class EventRecorder:
         """Return whether the journal has further events to compare: the engine is still behind it."""
         return bool(self._known)
 
-    def record(self, at: int, event: DomainEvent) -> bool:
+    def record(self, at: int, event: events.DomainEvent) -> bool:
         """Append an event, or raise JournalDiverged if the journal has another one. Return whether it was appended."""
         self.seq += 1
         if not self._known:
@@ -77,8 +67,8 @@ class EventRecorder:
             )
         return False
 
-    def _described(self, at: int, event: DomainEvent) -> str:
-        return f"{kind_of(event)} at {iso(at)} ({event_text(self._store.book, event)})"
+    def _described(self, at: int, event: events.DomainEvent) -> str:
+        return f"{events.kind_of(event)} at {iso(at)} ({event_text(self._store.book, event)})"
 
     def known_unsent(self, ref: OrderRef) -> Rejected | None:
         """Return the rejection of an order that was not sent, from the journal; None if it has none."""
@@ -91,14 +81,14 @@ class EventRecorder:
         found = False
         for at, event in ((each.at, each.event) for each in self._known):
             match event:
-                case DecisionMade(wake_id=of) if of == wake_id:
+                case events.DecisionMade(wake_id=of) if of == wake_id:
                     output = _made(event, decider)
                     # A further DecisionMade is the engine's own: the decision of the rules after a failed one.
                     if output is not None and not script:
                         script.append((at, output))
-                case DecisionCorrected(wake_id=of) if of == wake_id:
+                case events.DecisionCorrected(wake_id=of) if of == wake_id:
                     script.append((at, _submitted(event, decider)))
-                case DecisionEnded(wake_id=of, cause=cause, cost_usd=cost) if of == wake_id:
+                case events.DecisionEnded(wake_id=of, cause=cause, cost_usd=cost) if of == wake_id:
                     if cause is not None and cause.kind in ENGINE_CAUSES:
                         # Until the engine sets this cause again, the decision stays open and has no output.
                         return [*script, (NEVER, assumed_end(wake_id, decider, 0, settled=True))]
@@ -118,22 +108,22 @@ class EventRecorder:
     def known_decision(self, wake_id: int) -> Decision | None:
         """Return the journaled decision on a wake; None if the journal has none."""
         for each in self._known:
-            if isinstance(each.event, DecisionMade) and each.event.wake_id == wake_id:
+            if isinstance(each.event, events.DecisionMade) and each.event.wake_id == wake_id:
                 return each.event.decision
         return None
 
     def discarded_usd(self, wake_id: int) -> Decimal:
         """Return the journaled cost (USD) of the discarded decisions on a wake."""
-        events = (each.event for each in self._known)
-        lost = (event for event in events if isinstance(event, DecisionDiscarded) and event.wake_id == wake_id)
+        known = (each.event for each in self._known)
+        lost = (event for event in known if isinstance(event, events.DecisionDiscarded) and event.wake_id == wake_id)
         return sum((event.cost_usd for event in lost), ZERO)
 
     def known_input(self, after_frame: int) -> Command | Asked | None:
         """Return the next journaled command or request if it was taken after this frame (ms), else None."""
         match self._known[0].event if self._known else None:
-            case CommandTaken(command_id, verb, by, at, subject) if at == after_frame:
+            case events.CommandTaken(command_id, verb, by, at, subject) if at == after_frame:
                 return Command(command_id, verb, by, at, subject)
-            case CallerAsked(request, at) if at == after_frame:
+            case events.CallerAsked(request, at) if at == after_frame:
                 return Asked(request, at)
         return None
 
@@ -150,7 +140,7 @@ def assumed_end(wake_id: int, decider: str, thinking_ms: int, *, settled: bool) 
     )
 
 
-def _made(event: DecisionMade, decider: str) -> DecisionOutput | None:
+def _made(event: events.DecisionMade, decider: str) -> DecisionOutput | None:
     """Return the output that led to a decision; None if the engine made it itself."""
     cause, thinking_ms, cost = event.decision.cause, event.thinking_ms, event.cost_usd
     if cause is not None and cause.kind in ENGINE_CAUSES:
@@ -162,7 +152,7 @@ def _made(event: DecisionMade, decider: str) -> DecisionOutput | None:
     return _submitted(event, decider)
 
 
-def _submitted(event: DecisionMade | DecisionCorrected, decider: str) -> DecisionSubmitted:
+def _submitted(event: events.DecisionMade | events.DecisionCorrected, decider: str) -> DecisionSubmitted:
     key = submit_key(event.wake_id, event.decision)
     request = SubmitRequest(key, decider, event.wake_id, event.decision, event.tainted)
     return DecisionSubmitted(request, event.thinking_ms, event.cost_usd)

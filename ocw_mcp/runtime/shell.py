@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 
+from ocw_mcp.domain import steps
 from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.cleared import ClearedOrder
@@ -17,25 +18,6 @@ from ocw_mcp.domain.protocols import Checkpoint, Clock, Converses, Decider, Pric
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.domain.steps import (
-    Ask,
-    Asked,
-    Cancel,
-    ClearTimer,
-    Command,
-    DecisionFailed,
-    DecisionReady,
-    DecisionSubmitted,
-    Effect,
-    GiveUp,
-    Keep,
-    Record,
-    Send,
-    SetTimer,
-    StepEvent,
-    Timer,
-    TimerFired,
-)
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.clock import POLL_MS
@@ -74,10 +56,10 @@ class Shell:
         self._converses = decider if isinstance(decider, Converses) else None
         self._poll = poll
         self.commits = Commits(store, engine.summary, warn)
-        self._inbox: deque[StepEvent] = deque()
+        self._inbox: deque[steps.StepEvent] = deque()
         self._requests: deque[tuple[CallerRequest, asyncio.Future[Answer | None]]] = deque()
         self._ended = False
-        self.timers: dict[Timer, int] = {}
+        self.timers: dict[steps.Timer, int] = {}
         self.pending: PendingDecision | None = None
         self._stop_clock_for: tuple[PendingDecision, int] | None = None
         """The decision for which the clock stands still after this step, and the modelled time (ms) of its output."""
@@ -86,7 +68,7 @@ class Shell:
         self.next_due = NEVER
         """The time (ms) at which the next timer or decision is due."""
 
-    def due(self) -> tuple[int, Timer | None]:
+    def due(self) -> tuple[int, steps.Timer | None]:
         """Return the time (ms) of the next timer or decision, and the timer; None for a decision. Timers go first."""
         at, timer = min(((at, timer) for timer, at in self.timers.items()), default=(NEVER, None))
         if self.pending is not None and self.pending.due < at:
@@ -97,11 +79,11 @@ class Shell:
         """Carry out the effects that the engine has before its first event."""
         await self.follow(self.engine.start(), self.clock.now())
 
-    async def take(self, event: StepEvent) -> None:
+    async def take(self, event: steps.StepEvent) -> None:
         """Pass an event to the engine, and carry out the effects of it and of all events that follow from it."""
         await self.follow(self.engine.step(event, self.clock.now()), self.engine.now)
 
-    async def follow(self, effects: list[Effect], now: int) -> None:
+    async def follow(self, effects: list[steps.Effect], now: int) -> None:
         """Carry out the effects of a step at `now` (ms), and those of all events that follow from them."""
         if effects:
             await self._carry_out(effects, now)
@@ -110,16 +92,16 @@ class Shell:
                 (pending, takes), self._stop_clock_for = self._stop_clock_for, None
                 await self._wait_for_output(pending, takes)
 
-    async def take_all(self, events: Iterable[StepEvent]) -> None:
+    async def take_all(self, events: Iterable[steps.StepEvent]) -> None:
         """Take several events in order. The effects of each are carried out before the next one is read."""
         for event in events:
             await self.take(event)
 
-    async def fire(self, timer: Timer) -> None:
+    async def fire(self, timer: steps.Timer) -> None:
         """Fire a timer that is due."""
         del self.timers[timer]
         self.next_due = self.due()[0]
-        await self.take(TimerFired(timer))
+        await self.take(steps.TimerFired(timer))
 
     async def answer(self) -> None:
         """Wait for the next output of the decision in progress, and pass it to the engine."""
@@ -129,7 +111,7 @@ class Shell:
             output, last = pending.next()
             self.next_due = self.due()[0]
             await self.take(output)
-            if isinstance(output, DecisionSubmitted):
+            if isinstance(output, steps.DecisionSubmitted):
                 await self._wait_for_output(pending, 0)
             if last and self.pending is pending:
                 self.pending = None
@@ -179,7 +161,7 @@ class Shell:
             if waiting.cancelled():
                 # The client disconnected before the request was taken, so it is dropped.
                 continue
-            await self.take_from_outside(Asked(request, after_frame))
+            await self.take_from_outside(steps.Asked(request, after_frame))
             durable = self.commit()
             if waiting.done():
                 continue
@@ -195,7 +177,7 @@ class Shell:
                 )
             )
 
-    async def take_from_outside(self, event: Command | Asked) -> None:
+    async def take_from_outside(self, event: steps.Command | steps.Asked) -> None:
         """Take a command or a request. Orders that close a position fill at the present price, on every clock."""
         await self.take(event)
         await self.take_all(self.venue.fill_reductions(self.clock.now()))
@@ -215,7 +197,7 @@ class Shell:
         request, cost = submission.request, self._unreported_cost(pending)
         pending.due = NEVER
         self.next_due = self.due()[0]
-        await self.take(DecisionSubmitted(request, thinking_ms, cost))
+        await self.take(steps.DecisionSubmitted(request, thinking_ms, cost))
         self.commit()
         if not submission.waiting.done():
             submission.waiting.set_result(self.engine.answer(request))
@@ -271,9 +253,9 @@ class Shell:
             result = _cause(error)
         name, cost = self.decider.name, self._unreported_cost(pending)
         if isinstance(result, Cause):
-            await self.take(DecisionFailed(wake_id, name, thinking_ms, result, cost))
+            await self.take(steps.DecisionFailed(wake_id, name, thinking_ms, result, cost))
         else:
-            await self.take(DecisionReady(wake_id, name, thinking_ms, result, cost))
+            await self.take(steps.DecisionReady(wake_id, name, thinking_ms, result, cost))
 
     def checkpoint(self, market_at: int) -> None:
         """Make everything durable, with the state of engine and venue after the frame of `market_at` (ms)."""
@@ -296,28 +278,28 @@ class Shell:
             if isinstance(event, Rejected) and event.code == NOT_JOURNALED:
                 self.commits.answered(event.ref)
 
-    async def _carry_out(self, effects: list[Effect], now: int) -> None:
+    async def _carry_out(self, effects: list[steps.Effect], now: int) -> None:
         asked: DecisionRequest | None = None
         for effect in effects:
             match effect:
-                case Record(event):
+                case steps.Record(event):
                     if self.recorder.record(now, event):
                         self.commits.waiting += 1
-                case Send(cleared):
+                case steps.Send(cleared):
                     self._inbox.extend(await self._send(cleared, now))
-                case Cancel(ref):
+                case steps.Cancel(ref):
                     self.commit()
                     self._inbox.extend(await self.venue.cancel(ref, now))
-                case Ask(request):
+                case steps.Ask(request):
                     asked = request
-                case Keep(wake_id, snapshot):
+                case steps.Keep(wake_id, snapshot):
                     if not self.recorder.reading:
                         self.store.keep(wake_id, snapshot)
-                case GiveUp():
+                case steps.GiveUp():
                     await self._give_up(now)
-                case SetTimer(timer, at):
+                case steps.SetTimer(timer, at):
                     self.timers[timer] = at
-                case ClearTimer(timer):
+                case steps.ClearTimer(timer):
                     self.timers.pop(timer, None)
         if asked is not None:
             # The decision is requested last, so that the commit before it covers a whole step.
@@ -345,7 +327,7 @@ class Shell:
         await self.close()
         if canceled is not None and (cost := self._unreported_cost(canceled)):
             wake_id, thinking_ms = canceled.request.wake_id, now - canceled.request.snapshot.at
-            self._inbox.append(DecisionFailed(wake_id, self.decider.name, thinking_ms, GIVEN_UP, cost))
+            self._inbox.append(steps.DecisionFailed(wake_id, self.decider.name, thinking_ms, GIVEN_UP, cost))
 
     def _unreported_cost(self, pending: PendingDecision) -> Decimal:
         """Return the cost (USD) of a decision that the engine has not received yet, and mark it as reported."""

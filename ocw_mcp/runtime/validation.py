@@ -11,17 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ocw_mcp.domain.asks import (
-    CallerRequest,
-    CancelRequest,
-    CloseRequest,
-    ConsentRequest,
-    HaltRequest,
-    LegRequest,
-    NoteRequest,
-    ProtectionRequest,
-    SubmitRequest,
-)
+from ocw_mcp.domain import asks
 from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import LONGEST_CLAUSE, NUMBERS, Action, Decision, Leg, WakeCondition
 from ocw_mcp.domain.orders import GUARD, RULES
@@ -89,12 +79,12 @@ def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
     )
 
 
-def validated_request(request: CallerRequest, symbols: Collection[str] = ()) -> CallerRequest:
+def validated_request(request: asks.CallerRequest, symbols: Collection[str] = ()) -> asks.CallerRequest:
     """Return a request as the journal can store it, with symbols spelt as the engine spells them.
 
     Raises MalformedError with one clause on the defect of the request, of its key, or of the caller's name.
     """
-    if isinstance(request, SubmitRequest):
+    if isinstance(request, asks.SubmitRequest):
         try:
             request = msgspec.structs.replace(request, decision=validated(request.decision, symbols))
         except MalformedError as error:
@@ -108,27 +98,27 @@ def validated_request(request: CallerRequest, symbols: Collection[str] = ()) -> 
     too_long = False
     wrong = ""
     match request:
-        case LegRequest(leg=leg, quantity=quantity, quoted=quoted):
+        case asks.LegRequest(leg=leg, quantity=quantity, quoted=quoted):
             leg = _leg(leg, symbols)
             request = msgspec.structs.replace(request, leg=leg, quantity=_rounded(quantity))
             wrong = leg.malformed
             if not wrong and not (_in_range(quantity) and _in_range(quoted)):
                 wrong = f"a number of the leg on {leg.symbol} is out of range"
-        case SubmitRequest(wake_id=wake_id):
+        case asks.SubmitRequest(wake_id=wake_id):
             wrong = "no wake has such a number" if abs(wake_id) > LONGEST_SPAN_S else ""
-        case HaltRequest(why=text) | NoteRequest(text=text):
+        case asks.HaltRequest(why=text) | asks.NoteRequest(text=text):
             wrong = "a text is too long" if len(text) > LONGEST_TEXT else ""
-        case ProtectionRequest(symbol=symbol, stop=stop, target=target):
+        case asks.ProtectionRequest(symbol=symbol, stop=stop, target=target):
             stop, target = _rounded(stop), _rounded(target)
             request = msgspec.structs.replace(request, symbol=spelt(symbol, symbols), stop=stop, target=target)
             too_long = len(symbol) > LONGEST_SYMBOL
             wrong = "" if _in_range(stop) and _in_range(target) else f"a price on {symbol} is out of range"
-        case CloseRequest(symbol=symbol, why=why):
+        case asks.CloseRequest(symbol=symbol, why=why):
             request = msgspec.structs.replace(request, symbol=spelt(symbol, symbols), why=_cut(why))
             too_long = len(symbol) > LONGEST_SYMBOL
-        case ConsentRequest(approval=approval):
+        case asks.ConsentRequest(approval=approval):
             wrong = "a text is too long" if len(approval) > LONGEST_NAME else ""
-        case CancelRequest(ref=ref):
+        case asks.CancelRequest(ref=ref):
             wrong = "no order has such a number" if max(abs(ref.n), abs(ref.revision)) > LONGEST_SPAN_S else ""
     if too_long or wrong:
         raise MalformedError("request", "a symbol is too long" if too_long else wrong)
