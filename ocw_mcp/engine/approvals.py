@@ -71,7 +71,7 @@ class Approvals(Stateful[ApprovalsState]):
         asked_at = account.price
         for pending in self.pending:
             if (pending.intent.principal, pending.intent.symbol) == (intent.principal, intent.symbol):
-                self._refuse(pending.approval_id, "superseded", intent.principal)
+                self.refuse(pending.approval_id, "superseded", intent.principal)
         token = token_of(intent.principal)
         own = sum(token_of(pending.intent.principal) == token for pending in self.pending)
         if len(self._state.pending) >= MOST or own >= MOST_OF_ONE:
@@ -96,19 +96,19 @@ class Approvals(Stateful[ApprovalsState]):
         terms = {"quantity": asked.quantity, "quoted": asked.quoted, "side": asked.side, "approval": approval}
         self._place(msgspec.structs.replace(pending.given, **terms), now)
 
-    def deny(self, approval_id: str, by: str) -> None:
-        """Refuse a pending order, if one of that id is pending."""
-        self._refuse(approval_id, "denied", by)
-
-    def expire(self, approval_id: str) -> None:
-        """Refuse a pending order that was not answered in time."""
-        self._refuse(approval_id, "unanswered", "the operator")
+    def refuse(self, approval_id: str, outcome: str, by: str) -> None:
+        """Refuse a pending order, if one of that id is pending. `outcome` is the reason in a word, such as denied."""
+        pending = self._end(approval_id, outcome, by)
+        if pending is not None:
+            refusal = Refusal(RefusalCode.NOT_APPROVED, limit="a person's yes", actual=f"{outcome} by {by}")
+            self._manager.refuse(pending.intent, refusal)
+            self._answers.put(pending.given.key, refusal)
 
     def cancel_all(self, outcome: str, by: str, *, of_agent: bool = False, symbol: str | None = None) -> None:
         """Refuse all pending orders, or those of the agent that decides here, of all symbols or of one."""
         for pending in self.pending:
             if symbol in (None, pending.intent.symbol) and not (of_agent and pending.intent.wake_id is None):
-                self._refuse(pending.approval_id, outcome, by)
+                self.refuse(pending.approval_id, outcome, by)
 
     def may_consent(self, request: ConsentRequest) -> bool:
         """Return whether the person in front of a client may answer: on paper, about an order of that client."""
@@ -122,7 +122,7 @@ class Approvals(Stateful[ApprovalsState]):
         if request.yes:
             self.grant(request.approval, request.principal, now, f"in the client of {request.principal}")
         else:
-            self.deny(request.approval, f"the person in front of {request.principal}")
+            self.refuse(request.approval, "denied", f"the person in front of {request.principal}")
         return True
 
     @property
@@ -133,13 +133,6 @@ class Approvals(Stateful[ApprovalsState]):
     def summary(self) -> list[dict[str, Any]]:
         """Return the pending orders as `ocw status` shows them, ready for JSON. Money is text."""
         return [_shown(each) for each in self.pending]
-
-    def _refuse(self, approval_id: str, outcome: str, by: str) -> None:
-        pending = self._end(approval_id, outcome, by)
-        if pending is not None:
-            refusal = Refusal(RefusalCode.NOT_APPROVED, limit="a person's yes", actual=f"{outcome} by {by}")
-            self._manager.refuse(pending.intent, refusal)
-            self._answers.put(pending.given.key, refusal)
 
     def _end(self, approval_id: str, outcome: str, by: str) -> PendingOrder | None:
         pending = self._state.pending.pop(approval_id, None)

@@ -1,11 +1,12 @@
-"""An engine's saved state for a restart."""
+"""An engine's saved state for a restart, with the counters of its report, which the journal does not contain."""
 
 import msgspec
 
 from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.core.market.market import SymbolState
 from ocw_mcp.core.risk.budget import BudgetState
-from ocw_mcp.domain.market import OrderBook
+from ocw_mcp.domain.market import Candle, Funding, OrderBook
+from ocw_mcp.domain.orders import FundingPaid
 from ocw_mcp.domain.steps import Timer
 from ocw_mcp.engine.account import AccountState
 from ocw_mcp.engine.approvals import ApprovalsState
@@ -15,10 +16,56 @@ from ocw_mcp.engine.idempotency import SavedAnswer
 from ocw_mcp.engine.leg_executor import ManualControl
 from ocw_mcp.engine.order_manager import OrderManagerState
 from ocw_mcp.engine.protection import GuardState
-from ocw_mcp.engine.run_counters import RunCounters
 
 ENGINE_FORMAT = 15
 """The version of the saved state. It increases when a field changes its name or meaning; older states are refused."""
+
+
+class RunCounters(msgspec.Struct):
+    """Counters of one book. Times in ms, prices in quote currency."""
+
+    began_at: int | None = None
+    """Time of the book's first frame."""
+    ran_to: int | None = None
+    """Time of the last frame when the book last stopped cleanly. A killed run does not change it."""
+    warmed_until: int = -1
+    """Time of the last frame of history. A candle that opened by then is older than the book."""
+    candles: int = 0
+    stale_candles: int = 0
+    """The number of late or repeated candles, which changed nothing."""
+    holes: int = 0
+    first_open_time: int | None = None
+    last_close_time: int | None = None
+    first_opens: dict[str, float] = {}
+    last_closes: dict[str, float] = {}
+
+    funded: dict[str, int] = {}
+    """The symbols with funding rates in the market, and the time (ms) of the first rate."""
+
+    assumed_stamps: dict[str, int] = {}
+    """The number of funding stamps of each symbol that were settled at an assumed rate."""
+
+    hashes: tuple[str, str] = ("", "")
+    """The hashes of the policies and the prompts that were in force last."""
+
+    def paid(self, paid: FundingPaid) -> None:
+        """Count a settlement at an assumed rate."""
+        if paid.assumed:
+            self.assumed_stamps[paid.symbol] = self.assumed_stamps.get(paid.symbol, 0) + 1
+
+    def settled(self, funding: Funding) -> None:
+        """Note that the market has a funding rate of a symbol."""
+        self.funded.setdefault(funding.symbol, funding.at)
+
+    def closed(self, candle: Candle) -> None:
+        """Count a candle."""
+        self.candles += 1
+        self.last_close_time = candle.open_time + candle.interval
+        self.last_closes[candle.symbol] = candle.close
+        if candle.symbol not in self.first_opens:
+            self.first_opens[candle.symbol] = candle.open
+            if self.first_open_time is None or candle.open_time < self.first_open_time:
+                self.first_open_time = candle.open_time
 
 
 class EngineState(msgspec.Struct):

@@ -42,7 +42,7 @@ class OperatorCommands(Stateful[list[str]]):
             case Verb.APPROVE:
                 self._executor.approvals.grant(subject, by, now)
             case Verb.DENY:
-                self._executor.approvals.deny(subject, by)
+                self._executor.approvals.refuse(subject, "denied", by)
             case Verb.PAUSE:
                 manual_control.paused_by = by
                 self._decisions.break_off(Cause(CauseKind.PAUSED, f"by {by}"), now)

@@ -1,7 +1,6 @@
 """The price of every symbol with its age, the venue's filters, and the latest order books."""
 
 import math
-from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -31,24 +30,23 @@ class Liquidity(msgspec.Struct, frozen=True):
     ask_depth: Decimal | None
 
 
-class Filters(Mapping[str, Instrument]):
+class Filters:
     """The venue's current filters of every symbol that has a price."""
 
     def __init__(self, config: EngineConfig, market: Market) -> None:
         self._ask = config.instruments
         self._symbols = market.symbols
 
+    def get(self, symbol: str) -> Instrument | None:
+        """Return the filters of a symbol; None if it is unknown or has no price."""
+        candles = self._symbols.get(symbol)
+        return None if candles is None or isinstance(candles.last, Unknown) else self._ask(symbol, candles.last)
+
     def __getitem__(self, symbol: str) -> Instrument:
-        last = self._symbols[symbol].last
-        if isinstance(last, Unknown):
+        found = self.get(symbol)
+        if found is None:
             raise KeyError(symbol)
-        return self._ask(symbol, last)
-
-    def __iter__(self) -> Iterator[str]:
-        return (symbol for symbol, candles in self._symbols.items() if not isinstance(candles.last, Unknown))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return found
 
 
 class PriceBoard(Stateful[dict[str, OrderBook]]):

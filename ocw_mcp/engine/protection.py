@@ -127,14 +127,10 @@ def _entered_by(
     rest = tracked.remaining * tracked.worst_price if tracked.status.live else ZERO
     more = value - abs(view.quantity) * ledger.marks[symbol] - rest
     long, patterns = tracked.order.side is Side.BUY, manager.config.policies.correlated.symbols
-    seen = msgspec.structs.replace(
-        view,
-        price=price,
-        symbol_notional=value,
-        gross=view.gross + more,
-        correlated_long=_plus(view.correlated_long, more if long else ZERO),
-        correlated_short=_plus(view.correlated_short, ZERO if long else more),
-    )
+    direction = "correlated_long" if long else "correlated_short"
+    correlated: Decimal | None = getattr(view, direction)
+    amounts = {} if correlated is None else {direction: correlated + more}
+    seen = msgspec.structs.replace(view, price=price, symbol_notional=value, gross=view.gross + more, **amounts)
     together = [
         each.beyond
         for name, each in protections.items()
@@ -162,7 +158,3 @@ def _incidents(symbol: str, remedy: Remedy, protection: Protection, held: Decima
         for each in remedy.excesses
         if each.code not in protection.exceeded
     ]
-
-
-def _plus(amount: Decimal | None, more: Decimal) -> Decimal | None:
-    return None if amount is None else amount + more

@@ -15,8 +15,8 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.state import TradingState
+from ocw_mcp.engine.checkpoint import RunCounters
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.run_counters import RunCounters
 from ocw_mcp.engine.step import Engine
 
 DAYS_FOR_SHARPE = 10

@@ -27,7 +27,7 @@ from ocw_mcp.domain.snapshot import Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.callers import Callers
-from ocw_mcp.engine.checkpoint import ENGINE_FORMAT, EngineState, read_checkpoint
+from ocw_mcp.engine.checkpoint import ENGINE_FORMAT, EngineState, RunCounters, read_checkpoint
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionCycle
 from ocw_mcp.engine.effect_buffer import EffectBuffer, Timekeeper
@@ -40,7 +40,6 @@ from ocw_mcp.engine.operator_commands import OperatorCommands
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard
 from ocw_mcp.engine.readings import read_metric
-from ocw_mcp.engine.run_counters import RunCounters
 from ocw_mcp.engine.snapshot import leave_out, positions, summary_of, take_snapshot
 
 
@@ -245,7 +244,7 @@ class Engine:
         self._effects.timers.pop(timer, None)
         match timer:
             case steps.Timer(steps.TimerKind.APPROVAL, str(approval)):
-                self.approvals.expire(approval)
+                self.approvals.refuse(approval, "unanswered", "the operator")
             case steps.Timer(steps.TimerKind.CANCEL, OrderRef() as order, times):
                 self.manager.on_silence(order, times)
             case steps.Timer(steps.TimerKind.DAY):
@@ -261,14 +260,14 @@ class Engine:
                 self.guard.on_timer(symbol, now)
 
     def _after_decision(self, decision: Decision, decider: str, now: int) -> tuple[str, ...]:
+        """Set the gate as a decision asks for. Return the parts that were rejected, one sentence each."""
         self.gate.set_timer(now, decision.next_check_s)
-        refused = list(decision.unread)
-        if decision.wake_conditions is not None:
-            refused = self.gate.set_conditions(decision.wake_conditions, decider, now, self._read)
-            armed = len(decision.wake_conditions) - len(refused)
-            refused += decision.unread
-            self._effects.record(WakeConditionsSet(self.decisions.state().last_wake, armed, tuple(refused)))
-        return tuple(refused)
+        if decision.wake_conditions is None:
+            return decision.unread
+        refused = self.gate.set_conditions(decision.wake_conditions, decider, now, self._read)
+        armed, rejected = len(decision.wake_conditions) - len(refused), (*refused, *decision.unread)
+        self._effects.record(WakeConditionsSet(self.decisions.state().last_wake, armed, rejected))
+        return rejected
 
     def state(self) -> bytes:
         """Return all that must survive a restart."""
