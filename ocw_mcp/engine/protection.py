@@ -109,11 +109,7 @@ def hold_to_clearing(change: Change, protections: Mapping[str, Protection], mana
 
 
 def _entered_by(
-    tracked: TrackedOrder,
-    fill: Filled,
-    view: AccountView,
-    protections: Mapping[str, Protection],
-    manager: OrderManager,
+    tracked: TrackedOrder, fill: Filled, view: AccountView, protections: Mapping[str, Protection], manager: OrderManager
 ) -> FilledEntry:
     """Return a position after a fill of its entry, as the limits see it, at the price of the fill or a later one.
 

@@ -75,12 +75,7 @@ def take_holdings(market: Market, guard: Guard, held: Sequence[PositionView], no
 
 
 def _snapshot(
-    market: Market,
-    guard: Guard,
-    views: Iterable[SymbolView],
-    pairs: Iterable[tuple[str, str]],
-    now: int,
-    **fields: Any,
+    market: Market, guard: Guard, views: Iterable[SymbolView], pairs: Iterable[tuple[str, str]], now: int, **fields: Any
 ) -> Snapshot:
     account, config = guard.manager.account, guard.manager.config
     return Snapshot(
