@@ -140,12 +140,6 @@ class Account:
         self._effects.record(events.FundingBooked(*msgspec.structs.astuple(paid)))
         return True
 
-    def forget_opener(self, symbol: str, principal: str) -> None:
-        """Forget the opener of a symbol's position, if the principal that closed it is the one that opened it."""
-        opened = self.opened.get(symbol)
-        if opened is not None and opened.principal == principal:
-            del self.opened[symbol]
-
     def forget_closed_openers(self) -> None:
         """Forget the openers of closed positions: the agent has decided again and knows that the symbols are flat."""
         self.opened = {symbol: opened for symbol, opened in self.opened.items() if symbol in self.ledger.positions}

@@ -35,9 +35,9 @@ class PendingOrder(msgspec.Struct, frozen=True):
     approval_id: str
     given: Instruction
     intent: OrderIntent
-    """The order as it was checked, with its size and the mark price that the person is shown."""
+    """The checked order, with its size and the mark price that the person is shown."""
     expires_at: int
-    """When (ms) it is refused."""
+    """The time (ms) at which the order is refused."""
 
 
 class ApprovalsState(msgspec.Struct):

@@ -131,19 +131,14 @@ class Callers:
         return bool(refused) or not leg.asks
 
     def _closing(self, symbol: str) -> Leg:
-        """Return the leg that closes the position of a symbol."""
         return Leg(symbol, Action.COVER if self._account.ledger.quantity(symbol) < ZERO else Action.SELL)
 
     def _may_repeat(self, request: asks.CallerRequest, known: Answer) -> bool:
         """Return whether a request is taken although its key was used: no halt is lost because of its key."""
-        match request:
-            case asks.HaltRequest():
-                return self._account.trading_state is not TradingState.HALTED
-            case asks.SubmitRequest():
-                # A wake that was not open for an answer before may be open now.
-                return isinstance(known, Refusal)
-            case _:
-                return False
+        if isinstance(request, asks.HaltRequest):
+            return self._account.trading_state is not TradingState.HALTED
+        # A wake that was not open for an answer before may be open now.
+        return isinstance(request, asks.SubmitRequest) and isinstance(known, Refusal)
 
     def _carry_out(self, request: asks.CallerRequest, now: int) -> Answer:
         who, key = request.principal, asks.request_key(request)

@@ -25,7 +25,6 @@ class RunCounters(msgspec.Struct):
     """Counters of one book. Times in ms, prices in quote currency."""
 
     began_at: int | None = None
-    """Time of the book's first frame."""
     ran_to: int | None = None
     """Time of the last frame when the book last stopped cleanly. A killed run does not change it."""
     warmed_until: int = -1

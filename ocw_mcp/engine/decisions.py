@@ -41,7 +41,7 @@ class SubmittedDecision(msgspec.Struct, frozen=True):
     accepted: bool
     """Whether no leg was refused, or at least one other leg than a HOLD was executed."""
     stays_open: bool = msgspec.field(name="floor")
-    """Whether the decision stays open until its author ends it, and no new wake is raised before."""
+    """Whether the decision is open until its author ends it. An open decision delays the next wake."""
     tainted: bool = False
 
     def may_correct(self, asked: SubmitRequest, now: int) -> bool:
@@ -66,13 +66,12 @@ class DecisionsState(msgspec.Struct):
     """The rejected parts, other than legs, of the last decision of a model or client. The next wake shows them."""
 
 
-Settle = Callable[[Decision, str, int], tuple[str, ...]]
-
-
 class DecisionCycle(Stateful[DecisionsState]):
     """Turns wakes into decisions, and decisions into orders."""
 
-    def __init__(self, manager: OrderManager, executor: LegExecutor, settle: Settle) -> None:
+    def __init__(
+        self, manager: OrderManager, executor: LegExecutor, settle: Callable[[Decision, str, int], tuple[str, ...]]
+    ) -> None:
         """`settle` takes each decision and its decider after its legs are executed, and returns the rejected parts."""
         super().__init__(DecisionsState())
         self._config = manager.config
@@ -131,7 +130,6 @@ class DecisionCycle(Stateful[DecisionsState]):
             self._ready(event, now)
 
     def _ready(self, answer: DecisionReady, now: int) -> None:
-        """Execute the answer to a wake, against the account and the market of now."""
         if answer.decider != RULES:
             self._account.forget_closed_openers()
         # A repeated decision and a failed one were made without reading texts of other authors.
@@ -331,7 +329,7 @@ class DecisionCycle(Stateful[DecisionsState]):
 
 
 def _passed(decision: Decision, refused: tuple[str, ...]) -> bool:
-    """Return whether a leg other than a HOLD was not refused. A HOLD is never refused."""
+    """Return whether at least one leg other than a HOLD was executed."""
     return len(refused) < sum(leg.asks for leg in decision.legs)
 
 

@@ -41,11 +41,10 @@ class Guard:
         self._account = manager.account
         self._effects = manager.effects
         self.instruments = manager.prices.instruments
-        """The filters of every symbol that had a price."""
         self._deadline_ms = self._config.policies.stop.deadline_s * SECOND
         self.protections: dict[str, Protection] = {}
         self.flattening = False
-        """Whether the operator has ordered every position closed. A position that opens meanwhile is closed, too."""
+        """Whether the operator has ordered every position closed, also positions that open later."""
 
     def state(self) -> GuardState:
         """Return all that must survive a restart."""
@@ -125,7 +124,7 @@ class Guard:
             self._adopt(symbol, now)
 
     def _adopt(self, symbol: str, now: int) -> None:
-        """Protect a position that the engine's entries did not fully open: with its stop, or without one close it."""
+        """Place the stop of a position that outside trades changed; close the position if no stop is planned for it."""
         if symbol in self.protections:
             self._cover_position(symbol, now)
             return
@@ -205,7 +204,7 @@ class Guard:
             self._schedule_check(symbol, now)
 
     def _resize_protection(self, symbol: str, now: int) -> None:
-        """Resize the stop and the target of a position to its quantity. On futures the larger stop stays meanwhile."""
+        """Resize the stop and the target of a position to its quantity. On futures the old stop stays until then."""
         held = self.manager.to_cover(symbol)
         stops = [each for each in self.manager.orders.live(symbol, Purpose.STOP) if self._would_cover(each)]
         if not self._covered(symbol):
@@ -233,7 +232,7 @@ class Guard:
         return live.ref
 
     def _cover_position(self, symbol: str, now: int) -> None:
-        """Place a stop for a changed position. On spot, while an exit needs the balance, set the deadline instead."""
+        """Place a stop for a changed position. On spot, if an exit needs the whole balance, only start the deadline."""
         if self._spot and self.manager.closing(symbol):
             self._unprotect(symbol, now)
         else:
@@ -316,7 +315,7 @@ class Guard:
         return tight and stop.remaining >= self.manager.to_cover(symbol)
 
     def _cover_pending(self, symbol: str) -> bool:
-        """Return whether a sufficient stop has been sent, or on spot an exit of the whole position."""
+        """Return whether a stop that covers the position has been sent, or on spot an exit of all of it."""
         stops = self.manager.orders.live(symbol, Purpose.STOP)
         if any(each.status is OrderStatus.INTENDED and self._would_cover(each) for each in stops):
             return True
@@ -350,12 +349,12 @@ class Guard:
             self._resize_protection(symbol, now)
 
     def _replace_lost_stop(self, symbol: str, now: int) -> None:
-        """Place a failed or cancelled stop again, unless a sufficient order has been sent already."""
+        """Place a rejected or cancelled stop again, unless another order that is sent already will do."""
         if not self._cover_pending(symbol) and self.protections[symbol].may_retry("stop", now):
             self._place_stop(symbol, now)
 
     def _schedule_check(self, symbol: str, now: int) -> None:
-        """Check an unprotected position again at its deadline, or if that has passed, after the same time again."""
+        """Check a position after the time of a deadline, unless its timer is set already."""
         if protection_timer(symbol) not in self._effects.timers:
             self._effects.set_timer(protection_timer(symbol), now + self._deadline_ms)
 

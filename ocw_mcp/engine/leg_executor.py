@@ -117,5 +117,5 @@ def _unchecked_intent(given: Instruction) -> OrderIntent:
 
 
 def _named_side(leg: Leg) -> Side:
-    """Return the side that a leg names. An ADD names none, and counts as one to a long."""
+    """Return the side that a leg names. An ADD names no side, and counts as an addition to a long."""
     return Side.BUY if leg.action in (Action.BUY, Action.ADD, Action.COVER) else Side.SELL

@@ -67,7 +67,7 @@ class Change(msgspec.Struct, frozen=True):
     report: OrderReport
     booked: Booked | None = None
     beyond: Decimal = ZERO
-    """Notional (quote) by which the order further exceeded its cleared amount."""
+    """Notional (quote) by which this report makes the order exceed its cleared amount."""
 
 
 class OrderManagerState(msgspec.Struct):
@@ -270,7 +270,7 @@ class OrderManager(Reductions):
         self._groups = state.groups
 
     def _report_misfit(self, report: OrderReport, incident: str) -> None:
-        """Report an incident. After a fill that fits no order, money moved that is not in the book."""
+        """Report an incident. After a fill, the state is lowered too: money moved that is not in the book."""
         if isinstance(report, Filled):
             self.lower(incident)
         else:
@@ -328,7 +328,8 @@ class OrderManager(Reductions):
         if booked.closed is not None:
             self.account.close_trade(booked.closed, order.side, now)
             self._groups.pop(symbol, None)
-            self.account.forget_opener(symbol, principal)
+            if (opener := self.account.opened.get(symbol)) is not None and opener.principal == principal:
+                del self.account.opened[symbol]
         if booked.opened:
             self._groups.pop(symbol, None)
             if tracked.purpose is Purpose.ENTRY:
@@ -340,7 +341,6 @@ class OrderManager(Reductions):
 
 
 def _misfit(known: TrackedOrder, fill: Filled, *, long_over: bool) -> str:
-    """Return a clause on why a fill does not fit its order; empty if it fits."""
     if fill.quantity > known.remaining:
         return f"{plain(fill.quantity)} of {plain(known.remaining)} that were left"
     if known.status is OrderStatus.REJECTED:

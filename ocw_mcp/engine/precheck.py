@@ -33,7 +33,7 @@ class Instruction(msgspec.Struct, frozen=True):
     leg: Leg
     principal: str
     key: AnswerKey
-    """The key under which it is answered."""
+    """The key under which the leg is answered."""
     quantity: Decimal | None = None
     """The quantity that replaces the leg's share of equity."""
     quoted: Decimal | None = None
@@ -41,9 +41,9 @@ class Instruction(msgspec.Struct, frozen=True):
     side: Side | None = None
     """The side that the caller was shown."""
     approval: str = ""
-    """The approval of a person."""
+    """The text of a person's approval; empty without one."""
     tainted: bool = False
-    """Whether its author had read texts of other authors before the decision."""
+    """Whether the sender had read texts of other authors before it decided."""
 
     @property
     def wake_id(self) -> int | None:
@@ -56,7 +56,7 @@ class EntryCheck(NamedTuple):
 
     intent: OrderIntent
     account: AccountView | None
-    """The account that it was checked against; None if the symbol has no price."""
+    """The account at the check; None if the symbol has no price."""
     barred: Refusal | None
     """The reason why no entry at all passes now."""
     objection: Refusal | None
@@ -89,13 +89,13 @@ class CheckedLeg(msgspec.Struct, frozen=True):
     worst_price: Decimal | None
     """The price at which the entry is checked and its budget reserved."""
     refusal: Refusal | None
-    """The first reason why it would not pass; None if it would."""
+    """The first reason why the order would be refused; None if it would pass."""
     largest: Decimal
-    """The largest quantity of this very order that would pass."""
+    """The largest quantity of this order that would pass."""
     limits: tuple[CheckedLimit, ...] = ()
     """Empty for an exit, which no limit refuses."""
     leverage: int | None = None
-    """The leverage at which it would be sent; None for an exit, and if it cannot be known."""
+    """The leverage of the order; None for an exit, and if it cannot be known."""
 
     @property
     def needs_approval(self) -> bool:

@@ -73,8 +73,11 @@ class PriceBoard(Stateful[dict[str, OrderBook]]):
 
     def take_book(self, book: OrderBook) -> None:
         """Store an order book if it is valid and not older than the stored one."""
+        depths = (0.0 if depth is None else depth for depth in (book.bid_depth, book.ask_depth))
+        # A comparison with NaN is never true.
+        valid = 0 < book.bid < book.ask < math.inf and all(0 <= depth < math.inf for depth in depths)
         known = self._state.get(book.symbol)
-        if book.symbol in self._market.symbols and _believable(book) and (known is None or known.at <= book.at):
+        if valid and book.symbol in self._market.symbols and (known is None or known.at <= book.at):
             self._state[book.symbol] = book
 
     def book(self, symbol: str, now: int) -> Liquidity | None:
@@ -85,14 +88,3 @@ class PriceBoard(Stateful[dict[str, OrderBook]]):
         bid, ask = exact(book.bid), exact(book.ask)
         depths = (None if each is None else exact(each) for each in (book.bid_depth, book.ask_depth))
         return Liquidity(2 * (ask - bid) / (ask + bid), *depths)
-
-
-def _believable(book: OrderBook) -> bool:
-    """Return whether an order book has finite prices with the bid below the ask, and finite depths of 0 or more."""
-    bid_depth, ask_depth = book.bid_depth, book.ask_depth
-    # A comparison with NaN is never true.
-    return (
-        0 < book.bid < book.ask < math.inf
-        and (bid_depth is None or 0 <= bid_depth < math.inf)
-        and (ask_depth is None or 0 <= ask_depth < math.inf)
-    )

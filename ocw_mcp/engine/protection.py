@@ -33,15 +33,15 @@ class Protection(msgspec.Struct):
     target: Decimal | None
     protected: bool = False
     deadline: int | None = None
-    """While it is unprotected: when (ms) the position is closed."""
+    """The time (ms) at which the position is closed if it is still unprotected."""
     retried_at: dict[str, int] = {}
-    """When (ms) a stop, a target, or both after a failed exit were last placed again."""
+    """The time (ms) at which a stop, a target, or both of them after a failed exit were last placed again."""
     most: Decimal | None = None
-    """The largest quantity (base asset, unsigned) that may stay, while more is held; the rest is sold."""
+    """The largest allowed quantity (base asset, unsigned); None unless the position is larger and is being reduced."""
     beyond: Decimal = ZERO
     """Notional (quote) by which the fills of its entries exceeded the cleared amounts."""
     exceeded: list[str] = []
-    """The limits that its fills were reported to exceed: each is reported once."""
+    """The limits whose excess was reported: each is reported once per position."""
 
     def may_retry(self, part: Literal["stop", "target", "both"], now: int) -> bool:
         """Return whether a lost stop or target may be placed again, at most once a second, and note the time if so.

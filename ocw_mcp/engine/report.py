@@ -197,7 +197,6 @@ def time_in_state(changes: list[tuple[int, TradingState]], since: int | None, un
 
 
 def _flags(config: EngineConfig, counters: RunCounters) -> list[str]:
-    """Return the assumptions of the figures that replace missing market data."""
     flags = ["mark=last: the market carries no mark price"]
     if config.product is Product.SPOT:
         return [*flags, "funding=none: spot has none"]

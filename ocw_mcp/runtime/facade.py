@@ -4,7 +4,7 @@ Callers read on the event loop of the engine between two of its steps, so that a
 past is queried from the store in another thread (`history.py`), and is at most a second old.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 import msgspec
@@ -55,7 +55,7 @@ class Status(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...]
     interval: str
     agent: str
-    """The agent's name, and what the operator keeps from it."""
+    """The agent's name, and its restrictions by the operator."""
     agent_name: str
     equity: Decimal
     day: str
@@ -63,7 +63,7 @@ class Status(msgspec.Struct, frozen=True):
     daily_loss_reached: bool
     paused_until: int | None
     lowered: Lowered | None
-    """The principal that took the engine out of ACTIVE, with time and reason."""
+    """The principal that ended the state ACTIVE, with time and reason."""
     open_positions: int
     unprotected: tuple[str, ...]
     live_orders: int
@@ -140,11 +140,8 @@ class Facade:
         self._catching_up = catching_up
         self._latest: tuple[tuple[int, int], Snapshot] | None = None
         self.book = store.book
-        """The six characters that name the book."""
         self.symbols = engine.config.symbols
-        """The symbols that the engine follows."""
         self.policies: Policies = engine.config.policies
-        """The policies in force."""
         self.history = history
         self.trading = trading
 
@@ -234,7 +231,7 @@ class Facade:
             return found
         chosen = {name: values for name, values in found.items() if values.timeframe == timeframe}
         if not chosen:
-            raise self._no_timeframe(timeframe, tuple(each.timeframe for each in view.indicators))
+            raise _no_timeframe(timeframe, (each.timeframe for each in view.indicators))
         return chosen
 
     def candles(self, symbol: str, timeframe: str, limit: int, before: int | None = None) -> Candles:
@@ -242,7 +239,7 @@ class Facade:
         name = self.known(symbol)
         built = {span_name(each): each for each in self._engine.market.timeframes}
         if timeframe not in built:
-            raise self._no_timeframe(timeframe, tuple(built))
+            raise _no_timeframe(timeframe, built)
         series = self._engine.market.symbols[name].series(built[timeframe])
         end = len(series) if before is None else series.first_from(before)
         start = max(0, end - limit)
@@ -308,12 +305,8 @@ class Facade:
         """Return the symbol as the engine spells it. Raises RequestError for a symbol that it does not follow."""
         name = matched(symbol, self.symbols)
         if name is None:
-            raise RequestError(
-                RequestCode.UNKNOWN_SYMBOL,
-                limit=",".join(self.symbols),
-                actual=repr(symbol[:20]),
-                next_="ask for one of these symbols",
-            )
+            limit, next_ = ",".join(self.symbols), "ask for one of these symbols"
+            raise RequestError(RequestCode.UNKNOWN_SYMBOL, limit=limit, actual=repr(symbol[:20]), next_=next_)
         return name
 
     def thinking_spent_usd(self) -> tuple[Decimal, Decimal]:
@@ -322,17 +315,16 @@ class Facade:
 
     def _agent(self) -> str:
         """Return the name of the agent, and its restrictions by manual control."""
-        manual = self._engine.executor.manual_control
-        restrictions = [f"paused by {manual.paused_by}"] if manual.paused_by else []
-        restrictions += [f"manual control of {', '.join(sorted(manual.held))}"] if manual.held else []
-        return "; ".join([self._engine.config.agent, *restrictions])
+        manual, parts = self._engine.executor.manual_control, [self._engine.config.agent]
+        parts += [f"paused by {manual.paused_by}"] if manual.paused_by else []
+        parts += [f"manual control of {', '.join(sorted(manual.held))}"] if manual.held else []
+        return "; ".join(parts)
 
     def _paused_until(self) -> int | None:
         until = self._engine.account.activity.state().paused_until
         return until if until > self._clock.now() else None
 
-    @staticmethod
-    def _no_timeframe(asked: str, known: tuple[str, ...]) -> RequestError:
-        return RequestError(
-            RequestCode.UNKNOWN_TIMEFRAME, limit=",".join(known), actual=repr(asked[:20]), next_="ask for one of these"
-        )
+
+def _no_timeframe(asked: str, known: Iterable[str]) -> RequestError:
+    limit, actual = ",".join(known), repr(asked[:20])
+    return RequestError(RequestCode.UNKNOWN_TIMEFRAME, limit=limit, actual=actual, next_="ask for one of these")

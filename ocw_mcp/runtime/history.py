@@ -71,12 +71,9 @@ class History:
         try:
             return await self._query(lambda db, book: find_story(db, book, id_) if id_ else newest_story(db, book))
         except UnknownIdError as error:
+            what, exists, actual = error.what, error.exists, repr((id_ or "")[:40])
             raise RequestError(
-                RequestCode.UNKNOWN_ID,
-                what=error.what,
-                limit=error.exists,
-                actual=repr((id_ or "")[:40]),
-                next_="name one of these",
+                RequestCode.UNKNOWN_ID, what=what, limit=exists, actual=actual, next_="name one of these"
             ) from None
 
     async def day(self, day: str | None, kinds: tuple[str, ...], limit: int, after: int | None = None) -> DayPage:
@@ -90,10 +87,7 @@ class History:
             try:
                 return await asyncio.to_thread(ask_book, self._directory, query)
             except BookError as error:
+                again = "try again; if it fails again, the operator runs ocw doctor"
                 raise RequestError(
-                    RequestCode.UNREADABLE,
-                    what=str(error),
-                    limit="a readable book",
-                    actual="none",
-                    next_="try again; if it fails again, the operator runs ocw doctor",
+                    RequestCode.UNREADABLE, what=str(error), limit="a readable book", actual="none", next_=again
                 ) from None

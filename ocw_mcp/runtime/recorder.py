@@ -16,7 +16,7 @@ from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import JournalDiverged
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Rejected
+from ocw_mcp.domain.orders import NOT_JOURNALED, Rejected
 from ocw_mcp.domain.protocols import Store, StoredEvent
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, DecisionSubmitted
@@ -38,11 +38,12 @@ class EventRecorder:
         self._store = store
         self.listener = listener
         self._known: deque[StoredEvent] = deque(store.events_after(after_seq))
-        self._unsent = {
+        self.unsent = {
             each.event.ref: Rejected(each.event.ref, each.event.code, each.event.text)
             for each in self._known
             if isinstance(each.event, events.OrderRejected) and each.event.code == NOT_JOURNALED
         }
+        """The journaled rejections of orders that were not sent."""
         self.seq = after_seq
         """The sequence number of the last event from the engine."""
 
@@ -69,10 +70,6 @@ class EventRecorder:
 
     def _described(self, at: int, event: events.DomainEvent) -> str:
         return f"{events.kind_of(event)} at {iso(at)} ({event_text(self._store.book, event)})"
-
-    def known_unsent(self, ref: OrderRef) -> Rejected | None:
-        """Return the rejection of an order that was not sent, from the journal; None if it has none."""
-        return self._unsent.get(ref)
 
     def recall(self, request: DecisionRequest, decider: str) -> list[tuple[int, DecisionOutput]] | None:
         """Return the journaled output of a repeated decision, each with its time (ms); None if the journal has none."""

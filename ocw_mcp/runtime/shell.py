@@ -194,13 +194,13 @@ class Shell:
     async def _take_submission(self, pending: PendingDecision, submission: Submission) -> None:
         """Pass submitted legs to the engine and answer the decider, whose decision stays open for corrections."""
         thinking_ms = self.clock.now() - pending.request.snapshot.at
-        request, cost = submission.request, self._unreported_cost(pending)
+        (request, waiting), cost = submission, self._unreported_cost(pending)
         pending.due = NEVER
         self.next_due = self.due()[0]
         await self.take(steps.DecisionSubmitted(request, thinking_ms, cost))
         self.commit()
-        if not submission.waiting.done():
-            submission.waiting.set_result(self.engine.answer(request))
+        if not waiting.done():
+            waiting.set_result(self.engine.answer(request))
         if self.pending is pending and self._converses is not None:
             left = self.engine.decisions.open_submission
             takes = self._converses.correction_ms(pending.request) if left is not None and left.refused else 0
@@ -315,7 +315,7 @@ class Shell:
 
     async def _send(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         """Send an order if its intent is durable. A reduce-only order is always sent: a position must have its stop."""
-        if (known := self.recorder.known_unsent(cleared.order.ref)) is not None:
+        if (known := self.recorder.unsent.get(cleared.order.ref)) is not None:
             return [known]
         if self.commit() or cleared.order.reduce_only:
             return await self.venue.submit(cleared, now)

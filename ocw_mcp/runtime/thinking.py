@@ -8,7 +8,6 @@ clock stands still, so that the decider reads the engine at the time of its requ
 import asyncio
 from collections import deque
 from decimal import Decimal
-from typing import NamedTuple
 
 from ocw_mcp.domain.asks import SubmitRequest
 from ocw_mcp.domain.decision import Decision
@@ -24,11 +23,8 @@ DecisionOutput = DecisionReady | DecisionFailed | DecisionSubmitted
 """An event that a decider causes in the engine."""
 
 
-class Submission(NamedTuple):
-    """A request with legs, and the future that receives the engine's answer to it."""
-
-    request: SubmitRequest
-    waiting: "asyncio.Future[Answer | None]"
+Submission = tuple[SubmitRequest, "asyncio.Future[Answer | None]"]
+"""A request with legs, and the future that receives the engine's answer to it."""
 
 
 class PendingDecision:
@@ -42,7 +38,7 @@ class PendingDecision:
         self.due = due
         self.task = task
         self.reported_usd: Decimal = ZERO
-        """The part of its cost that the engine has received."""
+        """The part of the decision's cost (USD) that the engine has received."""
         self.output = asyncio.Event()
         """It is set while a submission or the answer waits for the engine."""
         self._submissions: deque[Submission] = deque()
@@ -51,10 +47,10 @@ class PendingDecision:
 
     async def submit(self, request: SubmitRequest) -> Answer | None:
         """Submit legs, and return the engine's answer once they took effect; None if the wake was no longer open."""
-        submission = Submission(request, asyncio.get_running_loop().create_future())
-        self._submissions.append(submission)
+        waiting: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        self._submissions.append((request, waiting))
         self.output.set()
-        return await submission.waiting
+        return await waiting
 
     async def next_submission(self) -> Submission | None:
         """Wait for the next submission and return it; None if the decider has finished: its task has the answer."""
@@ -84,7 +80,7 @@ class RecalledDecision(PendingDecision):
         super().__init__(request, script[0][0] if script else NEVER, None)
         self._script = deque(script)
         self.discarded_usd = discarded_usd
-        """Its further cost if it is discarded, beyond the cost that the engine has received."""
+        """The cost (USD) of a discarded decision that the engine has not received."""
 
     def next(self) -> tuple[DecisionOutput, bool]:
         """Return the next output, and whether it was the last one."""

@@ -51,7 +51,7 @@ class Preview(msgspec.Struct, frozen=True):
     quantity: Decimal | None
     """None for an exit."""
     quoted: Decimal
-    """The mark price at which it was checked."""
+    """The mark price at the check."""
     side: Side
     made_at: float
     """Real time in ms, from the clock."""

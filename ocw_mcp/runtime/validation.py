@@ -190,20 +190,20 @@ def _defect(leg: Leg) -> str:
 
 def _in_range(number: Decimal | None) -> bool:
     """Return whether a number is within bounds. NaN and infinity are, because the engine refuses them by name."""
-    if number is None:
-        return True
-    if not number.is_finite():
-        return not number.is_snan()
+    if number is None or not number.is_finite():
+        return number is None or not number.is_snan()
+    return not _too_fine(number) and abs(number) <= LARGEST
+
+
+def _too_fine(number: Decimal) -> bool:
+    """Return whether a finite number has more decimal places than `FINEST` allows."""
     exponent = number.as_tuple().exponent
-    return isinstance(exponent, int) and exponent >= FINEST and abs(number) <= LARGEST
+    return isinstance(exponent, int) and exponent < FINEST
 
 
 def _rounded(number: Decimal | None) -> Decimal | None:
     """Return a number rounded to the finest decimal place; a number that would become 0 stays as it is."""
-    if not isinstance(number, Decimal) or not number.is_finite():
-        return number
-    exponent = number.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent >= FINEST or abs(number) > LARGEST:
+    if not (isinstance(number, Decimal) and number.is_finite() and _too_fine(number) and abs(number) <= LARGEST):
         return number
     try:
         return number.quantize(Decimal(1).scaleb(FINEST)).normalize() or number
@@ -212,7 +212,6 @@ def _rounded(number: Decimal | None) -> Decimal | None:
 
 
 def _span(seconds: object) -> bool:
-    """Return whether a number of seconds is within bounds."""
     return isinstance(seconds, int) and not isinstance(seconds, bool) and abs(seconds) <= LONGEST_SPAN_S
 
 
@@ -222,5 +221,4 @@ def _cut(text: str, longest: int = LONGEST_TEXT) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return a text that can be stored."""
     return text.encode("utf-8", "replace").decode()
