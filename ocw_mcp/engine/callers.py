@@ -1,4 +1,4 @@
-"""Requests of attached clients outside a wake: entries and exits, cancels, protection, a halt, notes.
+"""Commands of the operator, and requests of attached clients outside a wake.
 
 Each request is journaled with its caller and answered once: the same key of a caller gets the same answer again. If a
 caller has sent too many notes or refused requests in a minute, further ones are answered, but not journaled.
@@ -10,22 +10,83 @@ import msgspec
 
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain import asks
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.events import CallerAsked, RequestRefused
+from ocw_mcp.domain.events import CallerAsked, CommandTaken, Incident, RequestRefused
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import TradingState
-from ocw_mcp.domain.steps import Asked
+from ocw_mcp.domain.stateful import Stateful
+from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Asked, Command, Verb
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.decisions import DecisionCycle
+from ocw_mcp.engine.exposure import EXIT_UNDER_WAY
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import CALLERS_KEPT, Answer, drop_oldest
-from ocw_mcp.engine.leg_executor import LegExecutor
-from ocw_mcp.engine.operator_commands import OperatorCommands
+from ocw_mcp.engine.leg_executor import LegExecutor, ManualControl
 from ocw_mcp.engine.precheck import FLAT, Instruction
 from ocw_mcp.engine.protection import on_tick
-from ocw_mcp.engine.reductions import EXIT_UNDER_WAY
+
+COMMANDS_KEPT = 256
+
+
+class OperatorCommands(Stateful[list[str]]):
+    """Executes the operator's commands, each once, although a command's file may stay. Its state is the latest ids."""
+
+    def __init__(self, guard: Guard, executor: LegExecutor, decisions: DecisionCycle) -> None:
+        super().__init__([])
+        self._manager = guard.manager
+        self._account = guard.manager.account
+        self._effects = guard.manager.effects
+        self._guard = guard
+        self._executor = executor
+        self._decisions = decisions
+
+    def take(self, command: Command, now: int) -> None:
+        """Take a command, unless it was taken before."""
+        if command.command_id in self._state:
+            return
+        self._state = [*self._state[1 - COMMANDS_KEPT :], command.command_id]
+        by, subject, manual_control = command.by, command.subject, self._executor.manual_control
+        self._effects.record(CommandTaken(command.command_id, command.verb, by, command.after_frame, subject))
+        match command.verb:
+            case Verb.HALT:
+                self.halt(by)
+            case Verb.FLATTEN:
+                self.halt(by)
+                self._guard.flatten(by, now)
+            case Verb.RESUME:
+                self._resume(by, subject, now)
+            case Verb.APPROVE:
+                self._executor.approvals.grant(subject, by, now)
+            case Verb.DENY:
+                self._executor.approvals.refuse(subject, "denied", by)
+            case Verb.PAUSE:
+                manual_control.paused_by = by
+                self._decisions.break_off(Cause(CauseKind.PAUSED, f"by {by}"), now)
+                self._executor.withdraw(by)
+            case Verb.GO_ON if subject:
+                manual_control.held.pop(subject, None)
+            case Verb.GO_ON:
+                self._executor.restore(ManualControl())
+            case Verb.TAKE_OVER:
+                manual_control.held[subject] = by
+                self._executor.withdraw(by, subject)
+
+    def _resume(self, by: str, subject: str, now: int) -> None:
+        fall = self._account.fall()
+        if subject == WITHIN_DRAWDOWN and fall.beyond and self._account.trading_state is not TradingState.ACTIVE:
+            self._effects.record(Incident(f"the resume by {by} was not taken: {fall}; confirm that, and resume again"))
+            return
+        self._guard.resume(now)
+        self._account.resume(by)
+
+    def halt(self, by: str, why: str = "") -> None:
+        """Take no new risk from now on: live entries are cancelled, and pending orders refused."""
+        self._account.halt(by, why)
+        self._manager.cancel_entries("halted")
+        self._executor.approvals.cancel_all("halted", by)
 
 
 class Callers:

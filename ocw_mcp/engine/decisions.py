@@ -127,14 +127,11 @@ class DecisionCycle(Stateful[DecisionsState]):
         elif isinstance(event, DecisionFailed):
             self._failed(event, pending, now)
         else:
-            self._ready(event, now)
-
-    def _ready(self, answer: DecisionReady, now: int) -> None:
-        if answer.decider != RULES:
-            self._account.forget_closed_openers()
-        # A repeated decision and a failed one were made without reading texts of other authors.
-        tainted = answer.decision.cause_kind in MODEL_ANSWERED and self._quotes_others(answer.decider)
-        self._take(events.DecisionMade(**msgspec.structs.asdict(answer), tainted=tainted), now)
+            if event.decider != RULES:
+                self._account.forget_closed_openers()
+            # A repeated decision and a failed one were made without reading texts of other authors.
+            tainted = event.decision.cause_kind in MODEL_ANSWERED and self._quotes_others(event.decider)
+            self._take(events.DecisionMade(**msgspec.structs.asdict(event), tainted=tainted), now)
 
     def _failed(self, failure: DecisionFailed, pending: DecisionRequest, now: int) -> None:
         """Journal the cause of a failure, and decide without the agent."""

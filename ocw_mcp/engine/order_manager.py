@@ -40,9 +40,8 @@ from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account, Opened
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
-from ocw_mcp.engine.exposure import account_view
+from ocw_mcp.engine.exposure import NO_PRICE, SECOND_EXIT, Reductions, account_view, counts
 from ocw_mcp.engine.price_board import PriceBoard
-from ocw_mcp.engine.reductions import NO_PRICE, SECOND_EXIT, Reductions, counts
 
 CANCEL_ANSWER_MS = 10 * SECOND
 MOST_CANCELS = 4

@@ -17,9 +17,9 @@ from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.time import SECOND
+from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, NO_PRICE, SECOND_EXIT
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.protection import on_tick
-from ocw_mcp.engine.reductions import EXIT_UNDER_WAY, NO_PRICE, SECOND_EXIT
 
 LIMIT_EXPIRES_S = 3_600
 """Seconds after which a limit entry expires, if its leg names none."""

@@ -1,4 +1,4 @@
-"""The price of every symbol with its age, the venue's filters, and the latest order books."""
+"""The price of every symbol with its age, the venue's filters, the order books, and the metrics of the market."""
 
 import math
 from decimal import Decimal
@@ -8,9 +8,10 @@ import msgspec
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain.market import Instrument, OrderBook
 from ocw_mcp.domain.money import exact
+from ocw_mcp.domain.snapshot import DerivativesView
 from ocw_mcp.domain.stateful import Stateful
-from ocw_mcp.domain.time import SECOND
-from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.domain.time import SECOND, span_ms
+from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.engine.config import EngineConfig
 
 
@@ -88,3 +89,24 @@ class PriceBoard(Stateful[dict[str, OrderBook]]):
         bid, ask = exact(book.bid), exact(book.ask)
         depths = (None if each is None else exact(each) for each in (book.bid_depth, book.ask_depth))
         return Liquidity(2 * (ask - bid) / (ask + bid), *depths)
+
+
+def read_metric(market: Market, symbol: str, metric: str) -> Reading:
+    """Return the value of `price`, `funding_8h`, `rsi_14@1h` and so on at the last closed candle, if it is known."""
+    candles = market.symbols.get(symbol)
+    if candles is None:
+        return Unknown(f"UNKNOWN_SYMBOL: {symbol[:20]!r} is not followed here; expected {', '.join(market.symbols)}")
+    if metric == "price":
+        return candles.last
+    if metric in DerivativesView.__struct_fields__:
+        known_at = candles.known_at
+        return Unknown("no candle yet") if known_at is None else candles.derivatives.values(known_at)[metric]
+    name, _, timeframe = metric.partition("@")
+    try:
+        wanted = span_ms(timeframe)
+    except ValueError:
+        return Unknown(f"{metric[:40]!r} is no metric; expected price, funding_8h, or such as rsi_14@1h")
+    for interval, _, _, values in candles.indicators():
+        if interval == wanted and name in values:
+            return values[name]
+    return Unknown(f"{metric[:40]!r} is not kept; expected an indicator and a timeframe of the snapshot")

@@ -26,7 +26,7 @@ from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferre
 from ocw_mcp.domain.snapshot import Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.callers import Callers
+from ocw_mcp.engine.callers import Callers, OperatorCommands
 from ocw_mcp.engine.checkpoint import ENGINE_FORMAT, EngineState, RunCounters, read_checkpoint
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionCycle
@@ -36,10 +36,8 @@ from ocw_mcp.engine.exposure import limit_usage
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.leg_executor import LegExecutor
-from ocw_mcp.engine.operator_commands import OperatorCommands
 from ocw_mcp.engine.order_manager import OrderManager
-from ocw_mcp.engine.price_board import PriceBoard
-from ocw_mcp.engine.readings import read_metric
+from ocw_mcp.engine.price_board import PriceBoard, read_metric
 from ocw_mcp.engine.snapshot import leave_out, positions, summary_of, take_snapshot
 
 

@@ -140,7 +140,7 @@ class BookRun:
             shell.clock.advance(at)
         kind = RunResumed if self._resumes else RunStarted
         store.note(shell.clock.now(), kind(version, shell.decider.name, shell.engine.config.policy_hash))
-        await shell.start()
+        await shell.follow(shell.engine.start(), shell.clock.now())
         store.commit()
         await self.poll()
 

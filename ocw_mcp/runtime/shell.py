@@ -21,13 +21,13 @@ from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.clock import POLL_MS
-from ocw_mcp.runtime.commits import Commits
 from ocw_mcp.runtime.deciders import StrategyDecider
-from ocw_mcp.runtime.recorder import EventRecorder, assumed_end
+from ocw_mcp.runtime.recorder import Commits, EventRecorder, assumed_end
 from ocw_mcp.runtime.thinking import NEVER, DecisionOutput, PendingDecision, RecalledDecision, Submission
 from ocw_mcp.runtime.validation import validated, validated_request
 
 LONGEST_CAUSE = 500
+"""The number of characters of a cause that are journaled."""
 GIVEN_UP = Cause(CauseKind.GIVEN_UP)
 
 
@@ -74,10 +74,6 @@ class Shell:
         if self.pending is not None and self.pending.due < at:
             return self.pending.due, None
         return at, timer
-
-    async def start(self) -> None:
-        """Carry out the effects that the engine has before its first event."""
-        await self.follow(self.engine.start(), self.clock.now())
 
     async def take(self, event: steps.StepEvent) -> None:
         """Pass an event to the engine, and carry out the effects of it and of all events that follow from it."""
@@ -250,7 +246,9 @@ class Shell:
             result = known or validated(answer, self.engine.config.symbols)
         except Exception as error:
             # No error of a decider may stop the engine: the wake becomes a HOLD with the error as its cause.
-            result = _cause(error)
+            known_cause = error.cause if isinstance(error, CannotDecideError) else None
+            cause = known_cause or Cause(CauseKind.ERROR, f"{type(error).__name__}: {error}")
+            result = Cause(cause.kind, cause.detail.encode(errors="replace").decode()[:LONGEST_CAUSE])
         name, cost = self.decider.name, self._unreported_cost(pending)
         if isinstance(result, Cause):
             await self.take(steps.DecisionFailed(wake_id, name, thinking_ms, result, cost))
@@ -361,11 +359,3 @@ class Shell:
         self.pending = PendingDecision(request, due, task)
         if self._converses is not None and takes:
             self._stop_clock_for = self.pending, takes
-
-
-def _cause(error: Exception) -> Cause:
-    """Return an error as a cause for the journal, capped at LONGEST_CAUSE and in characters that can be stored."""
-    kind, detail = CauseKind.ERROR, f"{type(error).__name__}: {error}"
-    if isinstance(error, CannotDecideError):
-        kind, detail = error.cause.kind, error.cause.detail
-    return Cause(kind, detail.encode(errors="replace").decode()[:LONGEST_CAUSE])

@@ -17,8 +17,7 @@ from ocw_mcp.domain.events import OrderIntended
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.clock import SimulatedClock
-from ocw_mcp.runtime.commits import Commits
-from ocw_mcp.runtime.recorder import EventRecorder
+from ocw_mcp.runtime.recorder import Commits, EventRecorder
 
 COMMITS: Final = 2_000
 
