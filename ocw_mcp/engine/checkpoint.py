@@ -5,7 +5,7 @@ import msgspec
 from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.core.market.market import SymbolState
 from ocw_mcp.core.risk.budget import BudgetState
-from ocw_mcp.domain.market import Candle, Funding, OrderBook
+from ocw_mcp.domain.market import Candle, OrderBook
 from ocw_mcp.domain.orders import FundingPaid
 from ocw_mcp.domain.steps import Timer
 from ocw_mcp.engine.account import AccountState
@@ -51,10 +51,6 @@ class RunCounters(msgspec.Struct):
         """Count a settlement at an assumed rate."""
         if paid.assumed:
             self.assumed_stamps[paid.symbol] = self.assumed_stamps.get(paid.symbol, 0) + 1
-
-    def settled(self, funding: Funding) -> None:
-        """Note that the market has a funding rate of a symbol."""
-        self.funded.setdefault(funding.symbol, funding.at)
 
     def closed(self, candle: Candle) -> None:
         """Count a candle."""

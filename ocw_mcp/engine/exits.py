@@ -117,13 +117,9 @@ class HardExits(NamedTuple):
     @classmethod
     def of(cls, policy: ExitsPolicy) -> Self:
         """Return the terms of a policy."""
-        return cls(
-            float(policy.max_loss),
-            float(policy.take_profit),
-            float(policy.trail_from),
-            float(policy.trail_gives_back),
-            policy.max_hold_h * HOUR,
-        )
+        shares = (policy.max_loss, policy.take_profit, policy.trail_from, policy.trail_gives_back)
+        loss, profit, trail_from, gives_back = (float(share) for share in shares)
+        return cls(loss, profit, trail_from, gives_back, policy.max_hold_h * HOUR)
 
 
 def hard_exit(

@@ -206,7 +206,7 @@ class Engine:
             self.market.symbols[row.symbol].derivatives.take(row)
         for funding in frame.funding:
             self.market.symbols[funding.symbol].derivatives.settle(funding)
-            self.counters.settled(funding)
+            self.counters.funded.setdefault(funding.symbol, funding.at)
 
     def _take(self, candle: Candle) -> Closed | None:
         change = self.market.symbols[candle.symbol].close(candle)
