@@ -144,11 +144,6 @@ class Account:
         """Forget the openers of closed positions: the agent has decided again and knows that the symbols are flat."""
         self.opened = {symbol: opened for symbol, opened in self.opened.items() if symbol in self.ledger.positions}
 
-    def end(self, symbol: str, last: int) -> None:
-        """Note that no candle of a symbol comes after the one that closed at `last` (ms)."""
-        self.ended[symbol] = last
-        self._effects.record(events.SymbolEnded(symbol, last))
-
     def book_transfer(self, transfer: Transferred) -> bool:
         """Book a deposit or withdrawal, once. Return whether it was booked.
 

@@ -183,12 +183,6 @@ class OrderManager(Reductions):
             self.account.change_state(TradingState.REDUCING, incident)
             self.cancel_entries("the engine only reduces positions")
 
-    def on_expiry(self, ref: OrderRef) -> None:
-        """Cancel a limit entry that has expired."""
-        tracked = self.orders.get(ref)
-        if tracked is not None:
-            self.cancel(tracked, "it has expired")
-
     def apply(self, report: OrderReport, now: int) -> Change | None:
         """Apply a report of the venue. None if it changes nothing."""
         known = self.orders.get(report.ref)

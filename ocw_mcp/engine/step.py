@@ -19,7 +19,7 @@ from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain import steps
 from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.decision import Decision
-from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, WakeConditionsSet
+from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, SymbolEnded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact, plain
 from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
@@ -173,7 +173,8 @@ class Engine:
             if change is not None:
                 changes.append((candle, change))
         for symbol in frame.ended:
-            self.account.end(symbol, frame.at)
+            self.account.ended[symbol] = frame.at
+            self._effects.record(SymbolEnded(symbol, frame.at))
             self.manager.cancel_entries("its market has ended", symbol)
         if held and frame.closed:
             self._watch()
@@ -250,7 +251,8 @@ class Engine:
             case steps.Timer(steps.TimerKind.DECISION):
                 self.decisions.on_deadline(now)
             case steps.Timer(steps.TimerKind.EXPIRY, OrderRef() as order):
-                self.manager.on_expiry(order)
+                if (tracked := self.orders.get(order)) is not None:
+                    self.manager.cancel(tracked, "it has expired")
             case steps.Timer(steps.TimerKind.POSITIONS):
                 self._exits.set_timer(now)
                 self._raise(self._exits.check(now))

@@ -73,7 +73,7 @@ async def test_stops_stay_until_flat_and_targets_go_at_once() -> None:
     assert asked[Purpose.STOP] > min(flat.values())
 
 
-async def test_an_entry_that_waits_is_taken_off() -> None:
+async def test_flatten_cancels_a_waiting_entry() -> None:
     candles = [candle(0, 100.0), candle(0, 50.0, symbol="ETHUSDT"), candle(1, 50.0, symbol="ETHUSDT")]
     box = Commands()
     run = Run(ListFeed(candles), Scripted({1: buy("97")}), policy=WAKES, commands=box)

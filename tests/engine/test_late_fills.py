@@ -70,7 +70,7 @@ def test_a_fill_booked_before_its_order_was_put_away_counts_once() -> None:
     assert wire.engine.account.trading_state is TradingState.ACTIVE
 
 
-def test_the_rest_of_a_rejected_order_that_traded_is_asked_off() -> None:
+def test_rejected_order_that_traded_is_cancelled() -> None:
     wire = Wire()
     order = sent(wire.enter())
     rejected(wire, order)

@@ -29,7 +29,7 @@ def stops(done: Run) -> list[Decimal]:
     return [e.intent.quantity for e in done.events(events.OrderIntended) if e.ref.leg is Purpose.STOP]
 
 
-async def test_each_part_of_an_entry_is_covered_with_the_earlier_ones() -> None:
+async def test_stop_grows_with_each_partial_fill_of_an_entry() -> None:
     done = await run({1: buy("97", limit="100.1")}, thin())
     fills = [fill.quantity for fill in done.events(events.OrderFilled)]
     assert len(fills) == 3

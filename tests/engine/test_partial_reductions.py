@@ -135,7 +135,7 @@ async def test_spot_reduction_is_unprotected_until_its_deadline() -> None:
 
 
 @PRODUCTS
-async def test_a_reduction_that_fills_in_parts_comes_to_the_same(product: Product) -> None:
+async def test_reduction_filled_in_parts_has_the_same_result(product: Product) -> None:
     thin = market({1: 5.0, 2: 5.0, 3: 1e6})
     run = await watched(run_of(thin, product)).go()
     assert legs(run) == "exxx"
@@ -188,9 +188,7 @@ async def test_a_short_is_reduced_like_a_long() -> None:
 
 
 @PRODUCTS
-async def test_killed_at_any_point_of_a_reduction_it_comes_to_the_same(
-    product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_kill_during_a_reduction_keeps_the_fingerprint(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 2)
     thin = market({1: 5.0, 2: 5.0, 3: 1e6})
 
@@ -220,7 +218,7 @@ async def half_sold(product: Product, part: Callable[[Decimal], Decimal]) -> tup
 
 
 @PRODUCTS
-async def test_a_part_is_asked_for_once_and_leaves_the_state_alone(product: Product) -> None:
+async def test_reduction_sends_one_exit_and_keeps_the_state_active(product: Product) -> None:
     run, answer = await half_sold(product, lambda held: held / 3)
     assert isinstance(answer, OrderRef)
     (exit_,) = run.engine.orders.live(purpose=Purpose.EXIT)
@@ -232,7 +230,7 @@ async def test_a_part_is_asked_for_once_and_leaves_the_state_alone(product: Prod
 
 
 @pytest.mark.parametrize("quantity", ["0", "-1", "NaN", "Infinity"])
-async def test_a_part_that_is_no_quantity_is_refused_by_name(quantity: str) -> None:
+async def test_reduction_by_an_invalid_quantity_is_bad_size(quantity: str) -> None:
     _, answer = await half_sold(Product.UM, lambda _: D(quantity))
     assert isinstance(answer, Refusal)
     assert answer.code is RefusalCode.BAD_SIZE

@@ -35,7 +35,7 @@ async def test_a_score_in_the_exit_band_closes_the_position() -> None:
     assert done.engine.summary()["positions"] == []
 
 
-async def test_a_score_in_the_review_band_asks_who_decides_once() -> None:
+async def test_score_in_the_review_band_wakes_the_decider_once() -> None:
     done = await run(30, every_s=60, review=0.28, exit=0.9).go()
     assert bands(done) == [(13, "review")]
     asked = [text for wake in done.events(events.WakeRaised) for each in wake.reasons for text in texts(each)]

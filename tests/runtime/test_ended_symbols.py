@@ -128,7 +128,7 @@ async def test_an_average_price_has_as_many_digits_as_a_price(tape: Path) -> Non
     assert f" at {plain(round(average, 4))}, mark" in text(figures(done))
 
 
-async def test_entry_that_waits_in_an_ended_symbol_is_taken_off(tape: Path) -> None:
+async def test_waiting_entry_of_an_ended_symbol_is_cancelled(tape: Path) -> None:
     done = await run(tape, buy("94", limit="96")).go()
     (gone,) = done.events(events.OrderCancelRequested)
     assert gone.why == "its market has ended"

@@ -257,7 +257,7 @@ async def test_a_day_of_the_journal_has_all_its_events_and_no_others(looked: Fac
     assert [each.at for each in events] == [at for at, _ in there]
 
 
-async def test_a_day_can_be_narrowed_to_some_kinds(facade: Facade) -> None:
+async def test_events_of_a_day_are_filtered_by_kind(facade: Facade) -> None:
     page = await facade.history.day(None, ("order", "position.closed"), 500)
     assert page.events
     assert all(kind_of(each.event).startswith(("order.", "position.closed")) for each in page.events)

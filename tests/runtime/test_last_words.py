@@ -53,7 +53,7 @@ async def test_a_halt_of_an_ended_book_is_taken_at_its_next_start() -> None:
     assert third.store.fingerprint == again.store.fingerprint
 
 
-async def test_so_it_is_by_a_run_whose_time_is_up_already() -> None:
+async def test_halt_is_taken_by_a_run_whose_time_is_up() -> None:
     first = await run(MemoryStore(), for_ms=3 * MINUTE)
     box = Commands([HALT])
     again = await run(first.store.reopened(), box, for_ms=3 * MINUTE)

@@ -105,7 +105,7 @@ async def test_live_halt_is_taken_while_a_decision_is_open(
     assert run.events(events.DecisionMade) == []
 
 
-async def test_live_a_timer_fires_although_no_candle_comes() -> None:
+async def test_live_timer_fires_without_a_candle() -> None:
     feed, bell = HandFed(path([100.0] * 3)), Doorbell(buy("97"))
     run = live(feed, bell, policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 120}))
     going = asyncio.ensure_future(run.go())
@@ -150,7 +150,7 @@ async def test_live_clock_set_back_refuses_entries_and_holds_time(second_jump: b
     assert times == sorted(times)
 
 
-async def test_live_a_market_that_is_ahead_of_the_clock_closes_entries() -> None:
+async def test_live_market_ahead_of_the_clock_refuses_entries() -> None:
     feed, hand = HandFed(path([100.0] * 4)), HandClock(START + MINUTE)
     run = Run(feed, Scripted({3: buy("97")}), policy=WAKES, clock=hand)
     feed.give(9)

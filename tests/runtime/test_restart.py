@@ -46,7 +46,7 @@ async def test_crash_at_any_append_or_commit_keeps_the_fingerprint(every: int, m
         assert resumed.engine.summary() == (await run(resumed.store.reopened())).engine.summary()
 
 
-async def test_killed_again_and_again_it_comes_to_the_same_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_repeated_kills_keep_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 4)
     undisturbed = (await run(MemoryStore())).store
     store = MemoryStore()
