@@ -282,6 +282,10 @@ class Guard:
         for other in self.manager.orders.live(symbol, Purpose.STOP):
             if other.ref != stop.ref:
                 self.manager.cancel(other, f"replaced by {stop.ref}")
+        bare = self._spot and stop.order.take_at is None and protection.target is not None
+        if bare and not (self.flattening or self.manager.exit_under_way(symbol)):
+            # The stop was sent without its target during a flatten that has ended.
+            self._place_stop(symbol, now)
         self._place_target(symbol, now)
 
     def _place_target(self, symbol: str, now: int) -> None:
@@ -344,6 +348,7 @@ class Guard:
         if self._spot:
             if protection is not None and not self._covered(symbol):
                 # Its stop was cancelled for the exit.
+                self._unprotect(symbol, now)
                 self._replace_lost_stop(symbol, now)
         elif not (tracked.status.live or self.flattening) and protection and protection.may_retry("both", now):
             self._resize_protection(symbol, now)

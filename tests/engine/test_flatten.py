@@ -8,8 +8,8 @@ import pytest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Action, Decision, Leg
-from ocw_mcp.domain.market import Candle
-from ocw_mcp.domain.orders import Accepted, Order, Purpose, Rejected, VenueReport
+from ocw_mcp.domain.market import Candle, Product
+from ocw_mcp.domain.orders import Accepted, Canceled, Order, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
@@ -182,6 +182,40 @@ def test_excess_of_a_fill_is_sold_after_a_resume() -> None:
     wire.fire()
     (exit_,) = wire.engine.orders.live("BTCUSDT", Purpose.EXIT)
     assert 0 < exit_.order.quantity < wire.held() == 20
+
+
+def test_spot_stop_of_a_flatten_gets_its_target_after_a_resume() -> None:
+    wire = Wire(Product.SPOT)
+    entry = wire.enter(Action.BUY, "10", target=D(110))
+    assert isinstance(entry, Order)
+    wire.fill(entry)
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v1"))
+    wire.command("flatten")
+    wire.give(Canceled(wire.last(Purpose.STOP).ref, "requested"))
+    wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+    bare = wire.last(Purpose.STOP)
+    assert bare.take_at is None
+    wire.command("resume")
+    wire.give(Accepted(bare.ref, "v2"))
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v3"))
+    assert [(each.trigger_price, each.take_at) for each in wire.stands()] == [(D(97), D(110))]
+    assert wire.engine.guard.protections["BTCUSDT"].protected
+
+
+def test_spot_position_without_a_live_stop_is_unprotected() -> None:
+    wire = Wire(Product.SPOT)
+    entry = wire.enter(Action.BUY, "10")
+    assert isinstance(entry, Order)
+    wire.fill(entry)
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v1"))
+    wire.command("flatten")
+    for _ in range(2):
+        wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+        wire.give(Accepted(wire.last(Purpose.STOP).ref, "v2"))
+        wire.fire()
+    wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+    assert not wire.stands()
+    assert not wire.engine.guard.protections["BTCUSDT"].protected
 
 
 class Alarmed(Scripted):
