@@ -166,7 +166,6 @@ class Account:
         return True
 
     def _first_time(self, name: str) -> bool:
-        """Return whether the venue reports a name for the first time, among the remembered names."""
         if name in self.reported:
             return False
         self.reported = [*self.reported[1 - REPORTS_KEPT :], name]

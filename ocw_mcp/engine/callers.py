@@ -75,8 +75,8 @@ class OperatorCommands(Stateful[list[str]]):
                 self._executor.withdraw(by, subject)
 
     def _resume(self, by: str, subject: str, now: int) -> None:
-        fall = self._account.fall()
-        if subject == WITHIN_DRAWDOWN and fall.beyond and self._account.trading_state is not TradingState.ACTIVE:
+        fall, active = self._account.fall(), self._account.trading_state is TradingState.ACTIVE
+        if subject == WITHIN_DRAWDOWN and fall.beyond and not active:
             self._effects.record(Incident(f"the resume by {by} was not taken: {fall}; confirm that, and resume again"))
             return
         self._guard.resume(now)

@@ -47,7 +47,6 @@ CANCEL_ANSWER_MS = 10 * SECOND
 MOST_CANCELS = 4
 """The number of unanswered cancel requests of one order after which an incident is reported."""
 
-
 Outcome = OrderRef | Refusal
 """The order that was sent, or the reason why none was."""
 

@@ -1,4 +1,4 @@
-"""Which order books the engine believes, and for how long."""
+"""The engine uses a valid order book until it is too old."""
 
 from decimal import Decimal
 from typing import Any

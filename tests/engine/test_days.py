@@ -25,12 +25,12 @@ WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"max_dista
 
 
 def minutes(*closes: float, first: int = LAST - 2) -> list[Candle]:
-    """Minutes of which, unless told otherwise, the third closes at midnight."""
+    """Minutes, of which by default the third closes at midnight."""
     return [candle(first + index, close) for index, close in enumerate(closes)]
 
 
 def told(run: Run) -> list[str]:
-    """What was journaled at midnight, by name."""
+    """The names of the events that were journaled at midnight."""
     return [type(each.event).__name__ for each in run.store.domain if each.at == MIDNIGHT]
 
 

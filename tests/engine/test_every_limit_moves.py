@@ -1,4 +1,4 @@
-"""In a whole run, for every limit: one entry passes, and a later one is refused."""
+"""For every limit, a run in which one entry passes and a later one is refused."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""No entry passes while an exit of its symbol may still trade, known or not; another close does."""
+"""No entry passes while an exit of its symbol may still trade; a further close does."""
 
 import pytest
 

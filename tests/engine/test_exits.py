@@ -1,4 +1,4 @@
-"""However an exit goes, a position ends flat, never reversed, and never naked beyond its deadline."""
+"""After any reports on an exit a position ends flat: never reversed, and never unprotected beyond its deadline."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`flatten`: halted, nothing new, every position closed, and each stop kept until its position is flat."""
+"""A flatten halts the engine and closes every position; each stop stays until its position is flat."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -219,7 +219,7 @@ def test_spot_position_without_a_live_stop_is_unprotected() -> None:
 
 
 class Alarmed(Scripted):
-    """Lets a person flatten while the third wake is answered."""
+    """Gives a flatten command while the third wake is answered."""
 
     def __init__(self, box: Commands) -> None:
         super().__init__({1: BOTH})

@@ -17,7 +17,7 @@ AGAIN = Decision(cause=Cause(CauseKind.REMEMBERED, "at wake 1"))
 
 
 class Model(Scripted):
-    """A model, which at some wakes cannot answer."""
+    """A model that fails at some wakes."""
 
     name = "model"
 

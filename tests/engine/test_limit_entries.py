@@ -1,4 +1,4 @@
-"""Limit entries through the whole engine: sized, protected, taken off in time, and the same after a restart."""
+"""Limit entries are sized, protected and cancelled in time, and a restart does not change them."""
 
 from decimal import Decimal
 
@@ -23,7 +23,7 @@ WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 
 def dip(low: float, at: int = 2, count: int = 6) -> list[Candle]:
-    """Minutes at 100, of which one falls to `low` and comes back."""
+    """Minutes at 100, one of which falls to `low` and recovers."""
     return [candle(index, 100.0, low=low if index == at else 100.0) for index in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""From a candle to a fill, and the effects of an order in between."""
+"""From a candle to the fill of an order that was decided on it."""
 
 from decimal import Decimal
 
@@ -18,7 +18,7 @@ from tests.support.runs import Run, policies
 
 
 def every_candle(**tables: dict[str, object]) -> Policies:
-    """Policies under which every minute's close wakes."""
+    """Policies with a wake at every close of a minute."""
     return policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, **tables)
 
 

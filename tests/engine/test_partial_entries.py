@@ -1,4 +1,4 @@
-"""Orders that fill in parts: the stop always covers the filled quantity, and every part is followed to its end."""
+"""If an entry fills in parts, its stop always covers the filled quantity."""
 
 from decimal import Decimal
 
@@ -17,7 +17,7 @@ WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 
 def thin(count: int = 8, volume: float = 40.0, low: dict[int, float] | None = None) -> list[Candle]:
-    """Minutes at 100 of which an order can have four units each; an entry of a tenth of equity wants ten."""
+    """Minutes at 100 in which four units can trade; an entry of a tenth of equity is ten units."""
     return [candle(index, 100.0, low=(low or {}).get(index), volume=volume) for index in range(count)]
 
 

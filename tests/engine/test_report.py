@@ -26,7 +26,7 @@ def report_of(run: Run) -> dict[str, Any]:
 
 
 def two_symbols() -> list[Candle]:
-    """One that doubles from the start on, and one that comes three minutes later and halves."""
+    """The candles of a symbol that doubles, and of one that begins three minutes later and halves."""
     early = path([100.0, 150.0, 200.0, 200.0, 200.0, 200.0])
     late = [candle(index, close, open_=50.0, symbol="ETHUSDT") for index, close in ((3, 50.0), (4, 40.0), (5, 25.0))]
     return [*early, *late]

@@ -1,4 +1,4 @@
-"""The rules' score of a position, taken as often as the policy says: it asks in one band and closes in the next."""
+"""The score of a position wakes the decider in the review band, and closes the position in the exit band."""
 
 from typing import Any
 

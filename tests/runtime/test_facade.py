@@ -1,4 +1,4 @@
-"""Everybody looks at the running engine through one facade."""
+"""The facade of a running engine."""
 
 import asyncio
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def leg(action: Action, symbol: str = "BTCUSDT", **fields: Decimal) -> Leg:
 
 
 def flat_symbol(facade: Facade) -> str:
-    """A symbol without position and without an order on its way."""
+    """A symbol without a position and without a live order."""
     busy = {each.symbol for each in facade.positions()} | {each.order.symbol for each in facade.orders()}
     return next(symbol for symbol in facade.symbols if symbol not in busy)
 

@@ -29,7 +29,7 @@ FIRST_ENTRY = 7
 
 
 class Counting(Flawed):
-    """A paper venue that remembers what it was sent."""
+    """A paper venue that records the orders that were sent to it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A symbol falls silent while others go on: what it holds is carried, nothing is entered, and it is counted once."""
+"""In a hole of one symbol its position stays, no entry passes, and the hole is counted once."""
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import Purpose

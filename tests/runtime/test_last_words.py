@@ -1,4 +1,4 @@
-"""What people want when no frame comes any more: after the last look, or of a book that is through."""
+"""Commands that come after the last frame, or for a book whose market has ended."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ END = START + 8 * MINUTE
 
 
 class LateWord(Commands):
-    """Its command comes when a run has taken a frame."""
+    """A box whose command comes after a frame."""
 
     def __init__(self, command: Command, at: int) -> None:
         super().__init__([command])

@@ -1,4 +1,4 @@
-"""On a live clock the frame, the timer and the answer are waited for together; a fast clock keeps the waiting short."""
+"""A live run processes frames, timers and answers in the order in which they come."""
 
 import asyncio
 
@@ -39,7 +39,7 @@ class FastClock(LiveClock):
 
 
 class Doorbell:
-    """A decider that answers when the test rings."""
+    """A decider that answers when the test says so."""
 
     name = "doorbell"
 

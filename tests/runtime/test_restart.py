@@ -1,4 +1,4 @@
-"""A run that died at any point and was started again did what an undisturbed one did."""
+"""A run that is killed at any point and started again gives the journal of an undisturbed run."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A function decides: its answers, its errors, and a restart that does not ask it again."""
+"""A strategy function decides: its answers, its errors, and a restart without a new call."""
 
 from collections.abc import Callable
 from itertools import count

@@ -1,4 +1,4 @@
-"""Thinking takes simulated time, and the world does not wait."""
+"""Thinking takes simulated time, in which the market goes on."""
 
 from decimal import Decimal
 
