@@ -1,5 +1,6 @@
 """What all tests share: the check of requirement ids, and the recorded market."""
 
+import gc
 from collections.abc import Generator
 from pathlib import Path
 
@@ -30,6 +31,13 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Ma
     if problems:
         raise collector.CollectError("\n".join(problems))
     return made
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collected tests out of garbage collections, and collect less often: it takes a twentieth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,18 @@ def test_an_example_is_a_strategy_of_the_command_line(
     monkeypatch.chdir(ROOT)
     ocw = Ocw(monkeypatch, capsys)
     said = ocw(
-        "run", "--market", "sim", "--for", "6h", "--every", "1h", "--json", "--strategy", f"examples.{name}:decide"
+        "run",
+        "--market",
+        "sim",
+        "--interval",
+        "15m",
+        "--for",
+        "6h",
+        "--every",
+        "1h",
+        "--json",
+        "--strategy",
+        f"examples.{name}:decide",
     )
     assert said.code == 0, said.err
     assert json.loads(said.out)["decided"]["by"] == {f"strategy:examples.{name}:decide": 6}

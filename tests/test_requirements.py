@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,9 @@ def carried_ids(source: str) -> set[str]:
     return {one.value for one in arguments if isinstance(one, ast.Constant) and isinstance(one.value, str)}
 
 
-def all_carried_ids() -> set[str]:
-    return set().union(*(carried_ids(path.read_text(encoding="utf-8")) for path in TESTS.rglob("test_*.py")))
+@cache
+def all_carried_ids() -> frozenset[str]:
+    return frozenset().union(*(carried_ids(path.read_text(encoding="utf-8")) for path in TESTS.rglob("test_*.py")))
 
 
 def test_each_requirement_is_tested_or_names_what_it_waits_for() -> None:

@@ -1,24 +1,24 @@
 """The client of the Messages API: its credentials, and calls through the SDK.
 
 An API key goes to the API or to a configured gateway; an auth token goes to a gateway only. The logins of the command
-line and of claude.ai are not used: they belong to a person at a terminal, expire without one, and are not meant for
-programs. Credentials are never shown, logged or recorded.
+line and of claude.ai are not used: they are not meant for programs. Credentials are never shown, logged or recorded.
 """
 
 import asyncio
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.messages import Reply, Request, Trouble
 from ocw_mcp.agent.response import cause_of_words, parse_reply
 from ocw_mcp.domain.addresses import is_loopback, may_receive_secrets
 from ocw_mcp.domain.causes import CauseKind
+from ocw_mcp.domain.text import printable
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -26,53 +26,50 @@ if TYPE_CHECKING:
 API: Final = "https://api.anthropic.com"
 REDACTED: Final = "[redacted]"
 LONGEST_DETAIL: Final = 300
-"""Characters of an SDK error's message that are kept."""
+"""Characters of an error's message that are kept."""
 
 _SECRET = re.compile(r"sk-ant-[\w-]{6,}|\bocw_[\w-]{20,}|(?i:\bbearer\s+)[\w.~+/=-]{8,}")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A key or a token, and the address that it is sent to."""
+    """An API key or an auth token, and the address that it is sent to."""
 
     base_url: str
     api_key: SecretStr | None = field(default=None, repr=False)
     auth_token: SecretStr | None = field(default=None, repr=False)
 
     def scrub(self, text: str) -> str:
-        """Return the text without the key, the token and anything that looks like one."""
+        """Return a text without the API key, the auth token and anything that looks like one."""
         for secret in (self.api_key, self.auth_token):
             if secret is not None:
                 plain = secret.get_secret_value()
-                # JSON escapes quotes and backslashes of a secret.
+                # In JSON the quotes and backslashes of a secret are escaped.
                 for written in (plain, json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1]):
                     text = text.replace(written, REDACTED)
         return scrub(text)
 
 
 def scrub(text: str) -> str:
-    """Return a text without anything that looks like a key or a token."""
+    """Return a text without anything that looks like an API key or an auth token."""
     return _SECRET.sub(REDACTED, text)
 
 
 def credentials(
     api_key: SecretStr | None = None, auth_token: SecretStr | None = None, base_url: str | None = None
 ) -> Credentials | Trouble:
-    """Return the credentials of the settings, or the trouble that prevents every call. The key precedes the token."""
+    """Return the credentials of the settings, or the trouble that prevents every call. An API key takes precedence."""
     if base_url is not None and not may_receive_secrets(base_url):
-        return Trouble(
-            CauseKind.NO_KEY,
-            "ANTHROPIC_BASE_URL must not be sent a key; expected https, or an address on this machine",
-        )
-    if api_key is not None:
+        missing = "ANTHROPIC_BASE_URL must not be sent a key; expected https, or an address on this machine"
+    elif api_key is not None:
         return Credentials(base_url or API, api_key)
-    if auth_token is None:
-        return Trouble(
-            CauseKind.NO_KEY, "set ANTHROPIC_API_KEY, or ANTHROPIC_AUTH_TOKEN with ANTHROPIC_BASE_URL for a gateway"
-        )
-    if base_url is None:
-        return Trouble(CauseKind.NO_KEY, "ANTHROPIC_AUTH_TOKEN is for a gateway; set ANTHROPIC_BASE_URL, too")
-    return Credentials(base_url, auth_token=auth_token)
+    elif auth_token is None:
+        missing = "set ANTHROPIC_API_KEY, or ANTHROPIC_AUTH_TOKEN with ANTHROPIC_BASE_URL for a gateway"
+    elif base_url is None:
+        missing = "ANTHROPIC_AUTH_TOKEN is for a gateway; set ANTHROPIC_BASE_URL, too"
+    else:
+        return Credentials(base_url, auth_token=auth_token)
+    return Trouble(CauseKind.NO_KEY, missing)
 
 
 class ModelFacts(msgspec.Struct, frozen=True):
@@ -83,14 +80,12 @@ class ModelFacts(msgspec.Struct, frozen=True):
 
 
 class SdkMessages:
-    """The API, or a gateway that speaks its protocol, called through the SDK.
-
-    Each call is tried once. The conversation decides whether to retry, so that each try is paid for deliberately.
-    """
+    """The API, or a gateway that speaks its protocol, called through the SDK. Each call is tried once."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
         self._client: AsyncAnthropic | None = None
+        self._making = asyncio.Lock()
 
     async def create(self, request: Request) -> Reply | Trouble:
         """Return the reply to a request, or the trouble, without secrets."""
@@ -101,10 +96,8 @@ class SdkMessages:
             raw = await client.messages.with_raw_response.create(**request.body)
             reply = parse_reply(await raw.read(), request.body)
         except AnthropicError as error:
-            return self._trouble(error)
-        if isinstance(reply, Trouble):
-            return msgspec.structs.replace(reply, detail=self._credentials.scrub(reply.detail))
-        return reply
+            reply = classify_error(error)
+        return self._scrubbed(reply) if isinstance(reply, Trouble) else reply
 
     async def retrieve_model(self, name: str) -> ModelFacts | Trouble:
         """Return the API's description of a model; a retired model is a trouble."""
@@ -115,7 +108,7 @@ class SdkMessages:
             raw = await client.models.with_raw_response.retrieve(name)
             facts = msgspec.json.decode(await raw.read(), type=ModelFacts)
         except AnthropicError as error:
-            return self._trouble(error)
+            return self._scrubbed(classify_error(error))
         except (msgspec.MsgspecError, UnicodeError) as error:
             return Trouble(CauseKind.MALFORMED, f"the API's description of {name} cannot be read: {error}")
         if facts.lifecycle == "retired":
@@ -128,14 +121,17 @@ class SdkMessages:
             await self._client.close()
 
     async def _ready(self) -> "AsyncAnthropic":
-        if self._client is None:
-            # The first import reads hundreds of files; a thread keeps the event loop, on which the engine runs, free.
-            self._client = await asyncio.to_thread(_client, self._credentials)
-        return self._client
+        # A decision and a diary entry may ask at the same time; both use the client of the first.
+        async with self._making:
+            if self._client is None:
+                # The first import reads hundreds of files; a thread keeps the engine's event loop free.
+                self._client = await asyncio.to_thread(_client, self._credentials)
+            return self._client
 
-    def _trouble(self, error: Exception) -> Trouble:
-        trouble = classify_error(error)
-        return msgspec.structs.replace(trouble, detail=self._credentials.scrub(trouble.detail))
+    def _scrubbed(self, trouble: Trouble) -> Trouble:
+        # The detail is cut last: a secret that was cut first could not be found.
+        detail = self._credentials.scrub(printable(trouble.detail))[:LONGEST_DETAIL]
+        return msgspec.structs.replace(trouble, detail=detail)
 
 
 def _client(credentials: Credentials) -> "AsyncAnthropic":
@@ -158,7 +154,7 @@ def _client(credentials: Credentials) -> "AsyncAnthropic":
 
 
 def classify_error(error: Exception) -> Trouble:
-    """Return an SDK error as a trouble: its cause, its message, and the wait (s) that the API requests."""
+    """Return an SDK error as a trouble: its cause, its whole message, and the wait (s) that the API requests."""
     import anthropic
     import httpx2
 
@@ -180,18 +176,14 @@ def classify_error(error: Exception) -> Trouble:
     if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
         # Nothing was sent, so nothing is billed.
         cause = CauseKind.UNREACHABLE
-    detail, retry_after_s = type(error).__name__, None
-    if isinstance(error, anthropic.APIStatusError):
-        # The API reports a missing balance with status 400; gateways use 403 and 429, too.
-        if cause_of_words(f"{error.body} {error.api_message}") is CauseKind.NO_CREDIT:
-            cause = CauseKind.NO_CREDIT
-        detail = f"{error.status_code} {error.api_message or ''}".strip()
-        retry_after_s = _seconds(error.response.headers.get("retry-after"))
-    return Trouble(cause, " ".join(detail.split())[:LONGEST_DETAIL], retry_after_s)
-
-
-def _seconds(text: str | None) -> float | None:
-    try:
-        return max(0.0, float(text)) if text is not None else None
-    except ValueError:
-        return None
+    if not isinstance(error, anthropic.APIStatusError):
+        return Trouble(cause, type(error).__name__)
+    # The API reports a missing balance with status 400; gateways use 403 and 429, too.
+    if cause_of_words(f"{error.body} {error.api_message}") is CauseKind.NO_CREDIT:
+        cause = CauseKind.NO_CREDIT
+    retry_after_s = None
+    with suppress(ValueError):
+        # A date instead of seconds counts as none.
+        retry_after_s = max(0.0, float(error.response.headers.get("retry-after", "none")))
+    detail = f"{error.status_code} {error.api_message or ''}"
+    return Trouble(cause, " ".join(detail.split()), retry_after_s)

@@ -1,20 +1,20 @@
 """One decision as a conversation: the model reads with the tools, submits, and corrects refused legs once.
 
-Every end of it is a `ConversationResult`; only a cancellation is raised. Before each call, the most that
-it can cost is compared with the rest of the decision's allowance.
+A conversation ends with a `ConversationResult`; only a cancellation is raised. A call of the model is made only if the
+most that it can cost fits into the rest of the decision's allowance.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ocw_mcp.agent.causes import RETRIED, Trouble
-from ocw_mcp.agent.messages import Messages, Reply, Request, trouble_of, without_cache_control
-from ocw_mcp.agent.pricing import TokenUsage, Ttl, cost, worst_cost
+from ocw_mcp.agent.messages import RETRIED, Messages, Reply, Request, Trouble, trouble_of, without_cache_control
+from ocw_mcp.agent.pricing import CachePlan, TokenUsage, Ttl, cost, worst_cost
 from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, call_tool, offered_tools
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import BookError
@@ -28,35 +28,34 @@ CALLS_PER_TURN: Final = 8
 """Tool calls of one turn that are answered; further ones get an error."""
 MAY_BE_BILLED: Final = frozenset({CauseKind.TIMEOUT, CauseKind.CONNECTION, CauseKind.MALFORMED})
 """Causes after which the model may have worked on the call, so that its worst-case cost is counted."""
+TOOL_ROUNDS: Final = 2
+"""Turns in which the model may read before it decides."""
 MAX_TOKENS: Final = 4_000
+NEXT: Final = f"next: call {SUBMIT}, or end your turn"
+MANY_CALLS: Final = f"at most {CALLS_PER_TURN} tool calls of a turn are answered"
+SECOND_DECISION: Final = f"{SUBMIT} was not called, because a turn can submit one decision; put all legs into one call"
 RETRY_WAIT_S: Final = 2.0
 LONGEST_WAIT_SHARE: Final = 0.25
 """Share of the decision's time that a retry may wait; if the API asks for more, the rules decide sooner."""
 
 RecordCost = Callable[[Decimal], Awaitable[None]]
 """Stores the largest possible cost (USD) of the decision before a call is made. Raises BookError if it cannot."""
-
 _Answer = TypeVar("_Answer")
 
 log = logging.getLogger(__name__)
 
 
 class ConversationTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """The model of a decision, and its limits in tokens, rounds, time and money."""
+    """The model of a decision, and its limits in tokens, time and money."""
 
     model: str
     max_tokens: int = MAX_TOKENS
     """Output tokens of one answer, including thinking."""
-    tool_rounds: int = 2
-    """Turns in which the model may read before it decides."""
     timeout_s: float = 100
     """Time for the whole conversation, except for the engine's answer to a submitted decision."""
     allowance_usd: Decimal
     """The most that the conversation may cost."""
-    prefix_ttl: Ttl | None = "1h"
-    """Cache lifetime of tools and system; None if they would have expired at the next wake anyway."""
-    turns_cached: bool = True
-    """Whether the turns so far are cached for the next call of the same decision."""
+    cache: CachePlan = CachePlan("1h", turns=True)
     reads: tuple[str, ...] | None = None
     """Names of the reading tools that are offered; None offers all."""
 
@@ -70,18 +69,13 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 class NoDecision(msgspec.Struct, frozen=True):
-    """The model ended its turn without a decision, which is HOLD; `why` are its own words."""
+    """The model ended its turn without a decision, which is a HOLD; `words` are its whole answer."""
 
-    why: str
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """The conversation led to no decision."""
-
-    trouble: Trouble
+    words: str
 
 
-ConversationResult = Submitted | NoDecision | Failed
+ConversationResult = Submitted | NoDecision | Trouble
+"""A `Trouble` is the cause for which the conversation led to no decision."""
 
 
 class ConversationSummary(msgspec.Struct, frozen=True):
@@ -94,16 +88,10 @@ class ConversationSummary(msgspec.Struct, frozen=True):
     """Calls of the model, including failed ones."""
     tools: tuple[str, ...]
     """Names of the called tools, in order."""
-    words: str = ""
-    """The model's whole answer in words, if it gave one instead of a decision."""
 
 
 class _Ended(Exception):  # noqa: N818
-    """Ends the conversation with a result."""
-
-    def __init__(self, result: ConversationResult) -> None:
-        super().__init__()
-        self.result = result
+    """Ends the conversation with the trouble that is its argument."""
 
 
 class Conversation:
@@ -133,7 +121,6 @@ class Conversation:
         self._turns: list[dict[str, Any]] = []
         self._counted = TokenUsage()
         """Usage of the last answered call, which the API has counted."""
-        self._words = ""
         self._answers: list[ToolAnswer] = []
         """The answers to the submitted decision and to its correction."""
         self._legs: list[LegAnswer] = []
@@ -153,25 +140,25 @@ class Conversation:
         try:
             result = await self._converse(wake, system, context)
         except _Ended as ended:
-            result = ended.result
+            result = self._fail(ended.args[0])
         except Exception as error:
             log.error("a decision of the model failed with an internal error", exc_info=error)
             result = self._fail(Trouble(CauseKind.INTERNAL, type(error).__name__))
-        return ConversationSummary(result, self._usage, self.cost_usd, self._calls, tuple(self._called), self._words)
+        return ConversationSummary(result, self._usage, self.cost_usd, self._calls, tuple(self._called))
 
     async def _converse(self, wake: int, system: str, context: str) -> ConversationResult:
         tools = offered_tools(await self._within_time(self._tools.list_tools()), self._terms.reads)
         names = {tool["name"] for tool in tools}
         if SUBMIT not in names:
-            return Failed(Trouble(CauseKind.TOOLS, f"the server does not offer {SUBMIT}"))
+            return Trouble(CauseKind.TOOLS, f"the server does not offer {SUBMIT}")
         self._turns.append({"role": "user", "content": [{"type": "text", "text": context}]})
         rounds = 0
         while True:
             # After the last reading round hardly any turn follows, so that caching it would not pay.
-            body = self._request_body(tools, system, last_round=rounds == self._terms.tool_rounds)
+            body = self._request_body(tools, system, last_round=rounds == TOOL_ROUNDS)
             reply = await self._ask(wake, body)
             if (trouble := trouble_of(reply)) is not None:
-                raise _Ended(self._fail(trouble))
+                raise _Ended(trouble)
             calls = reply.calls
             if not calls:
                 return self._conclude(reply)
@@ -179,24 +166,25 @@ class Conversation:
             if not submits:
                 rounds += 1
                 # One round beyond the limit gets errors as results; the next ends the conversation.
-                if rounds > self._terms.tool_rounds + 1:
-                    return self._fail(Trouble(CauseKind.TOOL_LOOP, f"{rounds} rounds of calls without a decision"))
-            results = await self._results(calls, names, may_read=rounds <= self._terms.tool_rounds)
-            if submits and (len(self._answers) > 1 or not self._needs_correction()):
+                if rounds > TOOL_ROUNDS + 1:
+                    raise _Ended(Trouble(CauseKind.TOOL_LOOP, f"{rounds} rounds of calls without a decision"))
+            results = await self._results(calls, names, may_read=rounds <= TOOL_ROUNDS)
+            last = self._answers[-1] if submits else None
+            refused = last is not None and (last.failed or any(leg.outcome == "refused" for leg in last.legs))
+            if submits and not (refused and len(self._answers) == 1):
                 return self._conclude(reply)
             self._turns.append({"role": "assistant", "content": list(reply.content)})
             self._turns.append({"role": "user", "content": results})
 
     def _request_body(self, tools: list[dict[str, Any]], system: str, *, last_round: bool) -> dict[str, Any]:
         """Return the request. Tools and system come first and never change, so that they are cached as one prefix."""
-        terms = self._terms
-        cached = {} if terms.prefix_ttl is None else {"cache_control": _cache_control(terms.prefix_ttl)}
-        turns = list(self._turns)
-        if terms.turns_cached:
+        terms, turns = self._terms, list(self._turns)
+        cached = {} if terms.cache.prefix is None else _cache_control(terms.cache.prefix)
+        if terms.cache.turns:
             # The breakpoint is at the last user turn, or in the last round at the one before it.
             place = len(turns) - (3 if last_round and len(turns) > 1 else 1)
             *before, last = turns[place]["content"]
-            turns[place] = {**turns[place], "content": [*before, last | {"cache_control": _cache_control("5m")}]}
+            turns[place] = {**turns[place], "content": [*before, last | _cache_control("5m")]}
         return {
             "model": terms.model,
             "max_tokens": terms.max_tokens,
@@ -212,19 +200,17 @@ class Conversation:
         if isinstance(reply, Trouble) and await self._wait_to_retry(reply):
             reply = await self._call(Request(wake, self._calls, body), worst)
         if isinstance(reply, Trouble):
-            raise _Ended(self._fail(reply))
+            raise _Ended(reply)
         return reply
 
     async def _call(self, request: Request, worst: Decimal) -> Reply | Trouble:
         """Make one call and count its cost."""
         self._calls += 1
         self._reserved = worst
-        reply: Reply | Trouble
-        try:
+        reply: Reply | Trouble = self._timed_out
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._remaining_s()):
                 reply = await self._messages.create(request)
-        except TimeoutError:
-            reply = self._timed_out()
         if isinstance(reply, Reply):
             self._usage += reply.usage
             self._cost += cost(reply.usage, self._terms.model, self._clock.now())
@@ -245,16 +231,16 @@ class Conversation:
         try:
             worst = worst_cost(size, terms.max_tokens, terms.model, self._clock.now(), known)
         except LookupError:
-            raise _Ended(self._fail(Trouble(CauseKind.NO_PRICE, terms.model))) from None
+            raise _Ended(Trouble(CauseKind.NO_PRICE, terms.model)) from None
         left = terms.allowance_usd - self._cost
         if worst > left:
             detail = f"it costs {plain(round(worst, 4))} USD at most, and {plain(round(left, 4))} USD is left"
-            raise _Ended(self._fail(Trouble(CauseKind.BUDGET, detail)))
+            raise _Ended(Trouble(CauseKind.BUDGET, detail))
         if self._record_cost is not None:
             try:
                 await self._record_cost(self._cost + worst)
             except BookError as error:
-                raise _Ended(self._fail(Trouble(CauseKind.NOT_KEPT, str(error)))) from None
+                raise _Ended(Trouble(CauseKind.NOT_KEPT, str(error))) from None
         return worst
 
     async def _wait_to_retry(self, trouble: Trouble) -> bool:
@@ -277,18 +263,19 @@ class Conversation:
                 submitted = True
                 answer = await self._submit(call.get("input"))
             elif name == SUBMIT:
-                answer = ToolAnswer("BAD_ARGUMENTS: one decision per turn, with all its legs", failed=True)
+                answer = ToolAnswer(f"BAD_ARGUMENTS: {SECOND_DECISION}", failed=True)
             elif name not in names:
-                answer = ToolAnswer(
-                    f"UNKNOWN_TOOL: no tool has that name. next: {SUBMIT}, or end your turn", failed=True
-                )
+                answer = ToolAnswer(f"UNKNOWN_TOOL: no tool has this name. {NEXT}", failed=True)
             elif not may_read or index >= CALLS_PER_TURN:
-                answer = ToolAnswer(f"ENOUGH: no more look-ups now. next: {SUBMIT}, or end your turn", failed=True)
+                limit = MANY_CALLS if may_read else "no more read tools are answered at this wake"
+                answer = ToolAnswer(f"ENOUGH: {limit}. {NEXT}", failed=True)
             else:
                 self._called.append(name)
                 answer = await self._within_time(call_tool(self._tools, name, call.get("input")))
                 self._tainted |= answer.quotes_others
-            blocks.append(answer.block(str(call.get("id"))))
+            failed = {"is_error": True} if answer.failed else {}
+            id_ = str(call.get("id"))
+            blocks.append({"type": "tool_result", "tool_use_id": id_, "content": answer.text, **failed})
         return blocks
 
     async def _submit(self, arguments: object) -> ToolAnswer:
@@ -299,7 +286,7 @@ class Conversation:
         except Exception as error:
             log.error("a decision could not be submitted", exc_info=error)
             unknown = f"{type(error).__name__}; the submitted decision may have been carried out"
-            raise _Ended(self._fail(Trouble(CauseKind.TOOLS, unknown))) from None
+            raise _Ended(Trouble(CauseKind.TOOLS, unknown)) from None
         self._tainted |= answer.quotes_others
         self._answers.append(answer)
         again = {leg.symbol for leg in answer.legs}
@@ -307,24 +294,18 @@ class Conversation:
         self._legs += answer.legs
         return answer
 
-    def _needs_correction(self) -> bool:
-        """Return whether the last decision was refused as a whole or in some of its legs."""
-        last = self._answers[-1]
-        return last.failed or any(leg.outcome == "refused" for leg in last.legs)
-
     def _conclude(self, reply: Reply) -> ConversationResult:
         """Return the result after the model's last turn."""
         if not self._answers:
             if not printable(reply.text):
-                return Failed(Trouble(CauseKind.MALFORMED, "it ended its turn without a call and without a word"))
-            self._words = reply.text
-            return NoDecision(reply.text[:LONGEST_EXCERPT])
+                return Trouble(CauseKind.MALFORMED, "it ended its turn without a call and without a word")
+            return NoDecision(reply.text)
         if all(answer.failed for answer in self._answers):
-            return Failed(Trouble(CauseKind.MALFORMED, _excerpt(self._answers[-1].text)))
+            return Trouble(CauseKind.MALFORMED, _excerpt(self._answers[-1].text))
         refused = [leg for leg in self._legs if leg.outcome == "refused"]
         # As in the engine, a leg with HOLD is neither an action nor a refusal.
         if refused and all(leg.outcome in ("refused", "held") for leg in self._legs):
-            return Failed(Trouble(CauseKind.IMPOSSIBLE, _excerpt(refused[0].refusal or refused[0].symbol)))
+            return Trouble(CauseKind.IMPOSSIBLE, _excerpt(refused[0].refusal or refused[0].symbol))
         return Submitted(tuple(self._legs))
 
     def _fail(self, trouble: Trouble) -> ConversationResult:
@@ -332,19 +313,20 @@ class Conversation:
         result = self._conclude(Reply("", (), TokenUsage())) if self._answers else None
         if isinstance(result, Submitted):
             return msgspec.structs.replace(result, trouble=trouble)
-        return Failed(trouble)
+        return trouble
 
     async def _within_time(self, answer: Awaitable[_Answer]) -> _Answer:
-        """Return the server's answer. Ends the conversation if the call fails or takes too long."""
+        """Return the answer of the tool server. Ends the conversation if the call fails or takes too long."""
         try:
             async with asyncio.timeout(self._remaining_s()):
                 return await answer
         except TimeoutError:
-            raise _Ended(self._fail(self._timed_out())) from None
+            raise _Ended(self._timed_out) from None
         except Exception as error:
             log.error("a tool failed", exc_info=error)
-            raise _Ended(self._fail(Trouble(CauseKind.TOOLS, type(error).__name__))) from None
+            raise _Ended(Trouble(CauseKind.TOOLS, type(error).__name__)) from None
 
+    @property
     def _timed_out(self) -> Trouble:
         return Trouble(CauseKind.TIMEOUT, f"not within {self._terms.timeout_s:g} s")
 
@@ -352,8 +334,8 @@ class Conversation:
         return max(0.0, (self._ends - self._clock.wall_ms()) / 1_000)
 
 
-def _cache_control(ttl: Ttl) -> dict[str, str]:
-    return {"type": "ephemeral", "ttl": ttl}
+def _cache_control(ttl: Ttl) -> dict[str, dict[str, str]]:
+    return {"cache_control": {"type": "ephemeral", "ttl": ttl}}
 
 
 def _excerpt(text: str) -> str:

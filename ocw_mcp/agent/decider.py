@@ -12,24 +12,20 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.agent.breaker import Breaker
-from ocw_mcp.agent.budget_throttle import Spent, throttled
-from ocw_mcp.agent.causes import ANSWERED, UNASKED, Trouble
 from ocw_mcp.agent.conversation import (
+    LONGEST_EXCERPT,
     MAX_TOKENS,
     Conversation,
     ConversationSummary,
     ConversationTerms,
-    Failed,
     NoDecision,
     Submitted,
 )
-from ocw_mcp.agent.decision_cache import repeated_hold
+from ocw_mcp.agent.fewer_calls import Breaker, Spent, repeated_hold, throttled
 from ocw_mcp.agent.memory.memory import Memory
-from ocw_mcp.agent.messages import Messages
-from ocw_mcp.agent.pricing import priced, worst_cost
-from ocw_mcp.agent.prompt_caching import CachePlan, CachePlanner
-from ocw_mcp.agent.prompts import Briefing, Prompts
+from ocw_mcp.agent.messages import ANSWERED, UNASKED, Messages, Trouble
+from ocw_mcp.agent.pricing import CachePlanner, priced, worst_cost
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.agent.text_decisions import contains_decision
 from ocw_mcp.agent.tools import ToolClient
@@ -43,13 +39,8 @@ from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import SECOND
 
-READS: Final = (
-    "market_get_candles",
-    "market_get_indicators",
-    "derivatives_get_summary",
-    "risk_check_order",
-    "trades_search",
-)
+_MARKET_READS: Final = ("market_get_candles", "market_get_indicators", "derivatives_get_summary")
+READS: Final = (*_MARKET_READS, "risk_check_order", "trades_search")
 """The reading tools that are offered: those whose data the context of a wake does not have."""
 QUICKEST_MS: Final = 4 * SECOND
 SLOWEST_MS: Final = 20 * SECOND
@@ -85,7 +76,7 @@ class ClaudeDecider:
     ) -> None:
         """`messages` answers the requests, or is the trouble that prevents every call."""
         self._messages = messages
-        self._briefing = Briefing(prompts, policies, self.name)
+        self._prompts = prompts
         self._policies = policies
         self._clock = clock
         self._model = model
@@ -103,34 +94,27 @@ class ClaudeDecider:
         self._engine = engine
 
     def thinking_ms(self, request: DecisionRequest) -> int:
-        """Return the simulated thinking time (ms), drawn from the wake's number; 0 if the model will not be asked.
-
-        It ends before the deadline.
-        """
-        answer = self._without_call(request)
-        self._prepared = (request.wake_id, answer)
-        if answer is not None:
+        """Return the simulated thinking time (ms) up to the deadline at most; 0 if the model will not be asked."""
+        self._prepared = request.wake_id, self._without_call(request)
+        if self._prepared[1] is not None:
             return 0
+        # The number of the wake seeds the draw.
         draw = int.from_bytes(hashlib.sha256(f"thinking on wake {request.wake_id}".encode()).digest()[:4])
         takes = QUICKEST_MS + draw * (SLOWEST_MS - QUICKEST_MS) // 2**32
         return min(takes, max(1, request.deadline - request.snapshot.at - SECOND))
 
     def correction_ms(self, request: DecisionRequest) -> int:
-        """Return the simulated time of a correction, the same for every wake."""
+        """Return the simulated time (ms) of a correction, the same for every wake."""
         return CORRECTION_MS
 
     def cost_usd(self, wake_id: int) -> Decimal:
         """Return the cost of a wake so far, with the earlier costs that are reported with it."""
         carried = ZERO if self._engine is None else self._engine.spending.carried_usd(wake_id)
-        if self._latest is not None and self._latest[0] == wake_id:
-            return self._latest[1].cost_usd + carried
-        return carried
+        latest = self._latest
+        return carried + latest[1].cost_usd if latest is not None and latest[0] == wake_id else carried
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        """Return the decision of a conversation, or repeat a HOLD that still applies.
-
-        Raises CannotDecideError with the cause if the rules have to decide.
-        """
+        """Return the decision of a conversation, or a HOLD that still applies. Raises CannotDecideError."""
         # The answer must be the one that the thinking time was given for.
         wake_id, prepared = self._prepared
         answer = prepared if wake_id == request.wake_id else self._without_call(request)
@@ -141,29 +125,29 @@ class ClaudeDecider:
         engine, messages = self._engine, self._messages
         assert engine is not None
         assert not isinstance(messages, Trouble)
-        if not engine.breaker.allows(self._clock.now()):
-            raise CannotDecideError(Cause(CauseKind.BREAKER))
-        try:
-            return self._finish(await self._ask(request, messages, engine), engine)
-        finally:
-            engine.breaker.cancel_trial()
+        return self._finish(await self._ask(request, messages, engine), engine)
 
     async def _ask(self, request: DecisionRequest, messages: Messages, engine: EngineAccess) -> ConversationSummary:
         wake = request.wake_id
         self._cache_planner.record_wake(request.snapshot.at)
-        plan = self._cache_planner.plan(self._model, self._clock.now())
         memory = "" if engine.memory is None else await engine.memory.at_wake(request.snapshot, self._left(engine))
         try:
             await engine.spending.start_decision(wake)
         except BookError as error:
             raise CannotDecideError(Cause(CauseKind.NOT_KEPT, str(error))) from None
         # The costs that are reported with this decision are not booked yet.
-        terms = self._terms(max(ZERO, self._left(engine) - engine.spending.carried_usd(wake)), plan)
+        terms = ConversationTerms(
+            model=self._model,
+            allowance_usd=max(ZERO, self._left(engine) - engine.spending.carried_usd(wake)),
+            timeout_s=conversation_timeout_s(self._policies),
+            reads=READS,
+            cache=self._cache_planner.plan(self._model, self._clock.now()),
+        )
         conversation = Conversation(messages, engine.tools, self._clock, terms, engine.spending.record_cost)
         self._latest = (wake, conversation)
-        context = self._briefing.context(request, memory)
+        context = self._prompts.context(request, self.name, memory)
         tainted = request.snapshot.quotes_others(self.name)
-        outcome = await conversation.run(wake, self._briefing.system, context, tainted=tainted)
+        outcome = await conversation.run(wake, self._prompts.system, context, tainted=tainted)
         with suppress(BookError):
             # If this cannot be stored, the worst case stays recorded.
             await engine.spending.record_cost(outcome.cost_usd)
@@ -191,35 +175,25 @@ class ClaudeDecider:
         worst = worst_cost(WORST_PROMPT, MAX_TOKENS, self._model, now)
         if throttle := throttled(request, self._spent_usd(engine), self._policies.budget, worst):
             return throttle
-        open_until = engine.breaker.open_until
-        return Trouble(CauseKind.BREAKER) if open_until is not None and now < open_until else None
+        return None if engine.breaker.allows(now) else Trouble(CauseKind.BREAKER)
 
     def _left(self, engine: EngineAccess) -> Decimal:
-        """Return the rest of the budget (USD)."""
+        """Return the rest of the budget (USD): the smaller one of the day's and the month's."""
         budget, (today, this_month) = self._policies.budget, self._spent_usd(engine)
         return max(ZERO, min(budget.usd_per_day - today, budget.usd_per_month - this_month))
-
-    def _terms(self, left_usd: Decimal, plan: CachePlan) -> ConversationTerms:
-        return ConversationTerms(
-            model=self._model,
-            allowance_usd=left_usd,
-            timeout_s=conversation_timeout_s(self._policies),
-            reads=READS,
-            prefix_ttl=plan.prefix,
-            turns_cached=plan.turns,
-        )
 
     def _finish(self, outcome: ConversationSummary, engine: EngineAccess) -> Decision:
         """Report the result to the breaker, and return the decision for the engine. Raises CannotDecideError."""
         result = outcome.result
-        trouble = result.trouble if isinstance(result, Submitted | Failed) else None
+        if isinstance(result, NoDecision):
+            engine.breaker.succeeded()
+            kind = CauseKind.UNSENT if contains_decision(result.words) else CauseKind.MODEL_HOLDS
+            return Decision(cause=Cause(kind, result.words[:LONGEST_EXCERPT]))
+        trouble = result.trouble if isinstance(result, Submitted) else result
         if trouble is None or trouble.kind in ANSWERED:
             engine.breaker.succeeded()
         elif trouble.kind not in UNASKED:
             engine.breaker.failed(self._clock.now())
         if trouble is not None:
             raise CannotDecideError(trouble.cause)
-        if isinstance(result, NoDecision):
-            kind = CauseKind.UNSENT if contains_decision(outcome.words) else CauseKind.MODEL_HOLDS
-            return Decision(cause=Cause(kind, result.why))
         return Decision()

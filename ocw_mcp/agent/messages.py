@@ -1,6 +1,6 @@
-"""Requests to the Messages API and its replies, as plain data, and the protocol of everything that answers them.
+"""Requests to the Messages API and its replies, as plain data, and the protocol of the parts that answer them.
 
-A client calls the API through the SDK (`client.py`); in a replay a recording answers (`recording.py`).
+`client.py` calls the API through the SDK; in a replay `recording.py` answers.
 """
 
 import asyncio
@@ -9,9 +9,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.pricing import TokenUsage
-from ocw_mcp.domain.causes import CauseKind
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.time import DAY, day_begins, utc_day
 
@@ -19,15 +18,53 @@ NOTICE_AFTER_S: Final = 5.0
 """Real time after which an outstanding answer is reported; most answers take less."""
 
 
-class Request(msgspec.Struct, frozen=True):
-    """One call of the model: the body of `POST /v1/messages` and the key under which it is recorded.
+UNASKED: Final = frozenset(
+    {
+        CauseKind.DEADLINE,
+        CauseKind.GIVEN_UP,
+        CauseKind.ERROR,
+        CauseKind.NO_KEY,
+        CauseKind.BUDGET,
+        CauseKind.THROTTLED,
+        CauseKind.NOT_KEPT,
+        CauseKind.NO_PRICE,
+        CauseKind.BREAKER,
+        CauseKind.NOT_RECORDED,
+    }
+)
+"""Causes of wakes at which the model was not called, or its result is not known: no success and no failure of it."""
+ANSWERED: Final = frozenset({CauseKind.IMPOSSIBLE})
+"""Causes of a decision by the rules that show that the model answered."""
+RETRIED: Final = frozenset({CauseKind.RATE_LIMITED, CauseKind.OVERLOADED, CauseKind.SERVER})
+"""Causes after which a retry is worthwhile: nothing was billed, and the next call may succeed."""
 
-    `wake` is the number of the wake, or below 0 the number of a diary entry (`reflection_number`, `digest_number`);
-    `turn` counts the calls of one decision from 0 on.
-    """
+
+class Trouble(msgspec.Struct, frozen=True):
+    """The failure of one call, for people to read; it is never shown to a model."""
+
+    kind: CauseKind = msgspec.field(name="cause")
+    detail: str = ""
+    retry_after_s: float | None = None
+    """The wait (s) before a retry that the API requests; None if it requests none."""
+    may_be_billed: bool = False
+    """Whether the model may have worked on the call: then its worst-case cost counts, and it is not retried."""
+
+    @property
+    def cause(self) -> Cause:
+        """The failure as the cause of a decision."""
+        return Cause(self.kind, self.detail)
+
+    def __str__(self) -> str:
+        return str(self.cause)
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One call of the model: the body of `POST /v1/messages` and the key under which it is recorded."""
 
     wake: int
+    """The number of the wake, or below 0 the number of a diary entry (`reflection_number`, `digest_number`)."""
     turn: int
+    """The number of earlier calls for the same decision."""
     body: dict[str, Any]
 
 
@@ -105,32 +142,25 @@ ReportWait = Callable[[int, str, float], None]
 """Called with the engine time (ms), the name of the request, and the longest wait (s, real time)."""
 
 
-class SlowAnswerNotice:
+class SlowAnswerNotice(msgspec.Struct, frozen=True):
     """A wrapper around `Messages` that reports each slow answer once: a simulated clock is stopped meanwhile."""
 
-    def __init__(
-        self,
-        messages: Messages,
-        clock: Clock,
-        wake_s: float,
-        entry_s: float,
-        report: ReportWait,
-        notice_after_s: float = NOTICE_AFTER_S,
-    ) -> None:
-        """`wake_s` and `entry_s` are the longest waits for a decision and for a diary entry."""
-        self._messages = messages
-        self._clock = clock
-        self._longest_s = (wake_s, entry_s)
-        self._report = report
-        self._notice_after_s = notice_after_s
+    messages: Messages
+    clock: Clock
+    wake_s: float
+    """The longest wait for a decision."""
+    entry_s: float
+    """The longest wait for a diary entry."""
+    report: ReportWait
+    notice_after_s: float = NOTICE_AFTER_S
 
     async def create(self, request: Request) -> Reply | Trouble:
         """Return the answer of the wrapped `Messages`."""
-        longest_s = self._longest_s[request.wake < 0]
+        longest_s = self.entry_s if request.wake < 0 else self.wake_s
         notice = asyncio.get_running_loop().call_later(
-            self._notice_after_s, lambda: self._report(self._clock.now(), request_name(request.wake), longest_s)
+            self.notice_after_s, lambda: self.report(self.clock.now(), request_name(request.wake), longest_s)
         )
         try:
-            return await self._messages.create(request)
+            return await self.messages.create(request)
         finally:
             notice.cancel()

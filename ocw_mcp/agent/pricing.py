@@ -1,5 +1,17 @@
-"""The cost of calls in USD, by the offline price table of `genai-prices`."""
+"""The cost of calls in USD, by the offline price table of `genai-prices`, and the cheapest way to cache their prompts.
 
+Caching changes bills, and no answer. A prefix that is not read for its lifetime, five minutes or an hour, expires. With
+the prices `plain`, `read` and `written` of a token, `n` calls a decision, and the share `w` of wakes that come before
+the last prefix expires, a token of tools and system costs in a decision
+
+    cached      w · read + (1 - w) · written + (n - 1) · read
+    not cached  n · plain
+
+and a token of the wake's own text, which no later wake repeats, `written + (n - 1) · read` or `n · plain`.
+"""
+
+from collections import deque
+from collections.abc import Collection
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -8,13 +20,21 @@ from typing import Final, Literal
 import msgspec
 
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.time import utc_day
+from ocw_mcp.domain.time import HOUR, MINUTE, utc_day
 
 PROVIDER: Final = "anthropic"
 HIDDEN_TOKENS: Final = 1_000
 """Tokens that the API may add to a request: its instructions on tools, and the frame of blocks."""
 
 Ttl = Literal["5m", "1h"]
+LIFETIME_MS: Final[dict[Ttl, int]] = {"5m": 5 * MINUTE, "1h": HOUR}
+"""Time after its last read at which a prefix expires."""
+PRIOR_GAPS: Final = tuple(minutes * MINUTE for minutes in (4, 12, 24, 36, 60, 90, 120))
+"""Gaps between wakes that are assumed at first: half of them up to 36 minutes, as measured at the gate."""
+PRIOR_CALLS: Final = (1, 2)
+"""Calls of a decision that are assumed at first: some decisions read before they decide."""
+WINDOW: Final = 24
+"""Decisions whose gaps and calls the plan is based on."""
 
 
 class TokenUsage(msgspec.Struct, frozen=True):
@@ -53,13 +73,13 @@ def priced(model: str, at: int) -> bool:
 
 def worst_cost(prompt_bytes: int, max_tokens: int, model: str, at: int, known_tokens: int = 0) -> Decimal:
     """Return the most that a call can cost: the whole prompt written to the cache for an hour, which is the dearest
-    kind, and an answer of `max_tokens`. So neither the result nor whether the call is made depends on caching.
+    kind, and an answer of `max_tokens`. So it does not depend on caching. Raises LookupError like `cost`.
 
-    A token is at least one byte, so a text has at most as many tokens as bytes (UTF-8). `known_tokens` were counted by
-    the API before; `prompt_bytes` is the size of the text after them. Raises LookupError like `cost`.
+    `known_tokens` were counted by the API before, and `prompt_bytes` is the size of the text after them: a token is at
+    least one byte (UTF-8).
     """
-    tokens = known_tokens + prompt_bytes + HIDDEN_TOKENS
-    return cost(TokenUsage(written_1h=tokens, output=max_tokens), model, at)
+    usage = TokenUsage(written_1h=known_tokens + prompt_bytes + HIDDEN_TOKENS, output=max_tokens)
+    return cost(usage, model, at)
 
 
 @lru_cache(maxsize=4_096)
@@ -78,3 +98,76 @@ def _cost(usage: TokenUsage, model: str, day: str) -> Decimal:
     )
     at = datetime.fromisoformat(day).replace(tzinfo=UTC)
     return calc_price(billed, model, provider_id=PROVIDER, genai_request_timestamp=at).total_price
+
+
+class CachePrices(msgspec.Struct, frozen=True):
+    """The prices of one prompt token in USD: sent plainly, read from the cache, written to it for each lifetime."""
+
+    plain: Decimal
+    read: Decimal
+    written: dict[Ttl, Decimal]
+
+
+class CachePlan(msgspec.Struct, frozen=True):
+    """The way to cache a decision."""
+
+    prefix: Ttl | None
+    """The lifetime of tools and system; None for no caching."""
+    turns: bool
+    """Whether the turns so far are cached for the next call of the same decision."""
+
+
+def prefix_cost(ttl: Ttl | None, gaps: Collection[int], calls: Decimal, prices: CachePrices) -> Decimal:
+    """Return the expected cost (USD) of a token of tools and system in a decision."""
+    if ttl is None:
+        return calls * prices.plain
+    warm = Decimal(sum(gap < LIFETIME_MS[ttl] for gap in gaps)) / len(gaps)
+    return warm * prices.read + (1 - warm) * prices.written[ttl] + (calls - 1) * prices.read
+
+
+def turn_cost(calls: Decimal, prices: CachePrices, *, cached: bool) -> Decimal:
+    """Return the expected cost (USD) of a token of the wake's own text in a decision."""
+    return prices.written["5m"] + (calls - 1) * prices.read if cached else calls * prices.plain
+
+
+def cheapest_plan(gaps: Collection[int], calls: Decimal, prices: CachePrices) -> CachePlan:
+    """Return the cheapest plan for some gaps between wakes (ms) and a mean of calls; of equal ones, the shortest."""
+    ttls: tuple[Ttl | None, ...] = (None, "5m", "1h")
+    prefix = min(ttls, key=lambda ttl: prefix_cost(ttl, gaps, calls, prices))
+    turns = turn_cost(calls, prices, cached=True) < turn_cost(calls, prices, cached=False)
+    return CachePlan(prefix, turns)
+
+
+def cache_prices(model: str, at: int) -> CachePrices:
+    """Return a model's prices on the day of `at` (ms). Raises LookupError for a model without a price."""
+    kinds = ("plain", "read", "written_5m", "written_1h")
+    # 1,000 tokens are few enough for the first price tier.
+    plain, read, short, long = (cost(TokenUsage(**{kind: 1_000}), model, at) / 1_000 for kind in kinds)
+    return CachePrices(plain, read, {"5m": short, "1h": long})
+
+
+class CachePlanner:
+    """Plans caching by the gaps and calls of the last `WINDOW` decisions of this process."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._gaps: deque[int] = deque(PRIOR_GAPS, maxlen=WINDOW)
+        self._calls: deque[int] = deque(PRIOR_CALLS, maxlen=WINDOW)
+
+    def record_wake(self, at: int) -> None:
+        """Record that the model is asked about a wake at `at` (ms of engine time)."""
+        if self._last is not None:
+            self._gaps.append(at - self._last)
+        self._last = at
+
+    def record_calls(self, calls: int) -> None:
+        """Record how many calls a decision took."""
+        self._calls.append(max(1, calls))
+
+    def plan(self, model: str, at: int) -> CachePlan:
+        """Return the plan for the next decision. A model without a price is not asked, so it gets no caching."""
+        try:
+            prices = cache_prices(model, at)
+        except LookupError:
+            return CachePlan(None, turns=False)
+        return cheapest_plan(self._gaps, Decimal(sum(self._calls)) / len(self._calls), prices)

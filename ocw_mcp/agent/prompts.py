@@ -33,22 +33,41 @@ class Prompts:
 
     def __init__(self, texts: Mapping[str, str], policies: Policies) -> None:
         """`texts` are those of the templates, by name. Raises SettingsError that lists every problem."""
+        self._policies = policies
         problems: list[str] = []
-        self._templates = {name: _fill_limits(name, texts, policies, problems.append) for name in FIELDS}
+        self._templates = {
+            name: _fill_limits(name, texts.get(name, "").strip(), policies, problems.append) for name in FIELDS
+        }
         if problems:
             raise SettingsError(f"the prompts: {'; '.join(problems)}")
+        self.system = f"{self.fill('system')}\n\nLegend: {standing(limits_in_force(policies))}"
+        """The system prompt, the same at every wake."""
 
     def fill(self, name: str, **values: str) -> str:
         """Return a template with its bare names replaced by the values, in one pass: braces in a value stay."""
         return _FIELD.sub(lambda found: values[found[1]], self._templates[name])
 
+    def context(self, request: DecisionRequest, reader: str, memory: str = "") -> str:
+        """Return the context of a wake: snapshot, wake reasons, recalled entries, and the decision of the rules.
 
-def _fill_limits(name: str, texts: Mapping[str, str], policies: Policies, problem: Callable[[str], None]) -> str:
-    text = texts.get(name, "").strip()
-    if not text:
-        problem(
-            f"{name}.md is missing or empty; expected a text in each of {', '.join(f'{each}.md' for each in FIELDS)}"
+        `reader` is the principal of the model's decisions; quotes of its own words are not marked as untrusted.
+        """
+        snapshot = request.snapshot
+        legs = strategy.decide(snapshot, self._policies).legs
+        kinds = {each.kind for wake in snapshot.wake for each in wake.reasons}
+        return self.fill(
+            "review_positions" if kinds == {WakeKind.SCORE} else "decide",
+            wake=str(request.wake_id),
+            snapshot=compact(snapshot, reader=reader, briefed=True),
+            memory=memory and f"\n\n{memory}",
+            rules="; ".join(map(leg_text, legs)) or "hold everything",
         )
+
+
+def _fill_limits(name: str, text: str, policies: Policies, problem: Callable[[str], None]) -> str:
+    if not text:
+        files = ", ".join(f"{each}.md" for each in FIELDS)
+        problem(f"{name}.md is missing or empty; expected a text in each of {files}")
         return ""
     used = {found[1] for found in _FIELD.finditer(text) if found[2] is None}
     for unknown in sorted(used - FIELDS[name]):
@@ -67,29 +86,3 @@ def _fill_limits(name: str, texts: Mapping[str, str], policies: Policies, proble
         return value_text(limit, " ")
 
     return _FIELD.sub(value, text)
-
-
-class Briefing:
-    """The system prompt and the contexts of a run, under the policies in force."""
-
-    def __init__(self, prompts: Prompts, policies: Policies, reader: str) -> None:
-        """`reader` is the principal of the model's decisions; quotes of its own words are not marked as untrusted."""
-        self._prompts = prompts
-        self._reader = reader
-        self._policies = policies
-        self.system = f"{prompts.fill('system')}\n\nLegend: {standing(limits_in_force(policies))}"
-        """The system prompt, the same at every wake."""
-
-    def context(self, request: DecisionRequest, memory: str = "") -> str:
-        """Return the context of a wake: snapshot, wake reasons, recalled entries, and the decision of the rules."""
-        snapshot = request.snapshot
-        legs = strategy.decide(snapshot, self._policies).legs
-        rules = "; ".join(leg_text(leg) for leg in legs) or "hold everything"
-        kinds = {each.kind for wake in snapshot.wake for each in wake.reasons}
-        return self._prompts.fill(
-            "review_positions" if kinds == {WakeKind.SCORE} else "decide",
-            wake=str(request.wake_id),
-            snapshot=compact(snapshot, reader=self._reader, briefed=True),
-            memory=memory and f"\n\n{memory}",
-            rules=rules,
-        )

@@ -1,10 +1,9 @@
 """A file of the model's requests and answers, and the replay of a run from it without a network.
 
 The first line names the book, and only a run of that book may append to the file: otherwise one wake would have two
-answers. Each further line is JSON: a call with its request, its answer and its duration, or the spending of a process
-that died, which a later process reports. Keys and tokens are removed before anything is written, and only the owner can
-read the file. A replay finds an answer by wake, call number and content of the request; if the content differs, the
-request counts as not recorded, and the differing parts are listed. Cache breakpoints do not count as content: they
+answers. Each further line is JSON: a call, or the spending of a process that died. Keys and tokens are removed before
+anything is written, and only the owner can read the file. A replay finds an answer by wake, call number and content of
+the request; if the content differs, the request counts as not recorded. Cache breakpoints do not count as content: they
 change the bill, which is recorded, and no answer.
 """
 
@@ -23,9 +22,8 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.adapters.files import FileRefused, read_file
-from ocw_mcp.agent.causes import RETRIED, Trouble
 from ocw_mcp.agent.client import scrub
-from ocw_mcp.agent.messages import Messages, Reply, Request, request_name, without_cache_control
+from ocw_mcp.agent.messages import RETRIED, Messages, Reply, Request, Trouble, request_name, without_cache_control
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.money import ZERO
@@ -120,17 +118,11 @@ class CallRecorder(AbstractContextManager["CallRecorder"]):
         self._append(LostSpending(usd, wake))
 
     def _write(self, request: Request, began: float, answer: Reply | Trouble) -> None:
-        body = self._redact(_canonical(request.body))
-        line = RecordedCall(
-            request.wake,
-            request.turn,
-            round(self._clock.wall_ms() - began),
-            _parts(msgspec.json.decode(body)),
-            msgspec.Raw(body.encode()),
-            reply=answer if isinstance(answer, Reply) else None,
-            trouble=answer if isinstance(answer, Trouble) else None,
-        )
-        self._append(line)
+        body = _canonical(request.body, self._redact)
+        took_ms, parts = round(self._clock.wall_ms() - began), _parts(body)
+        line = RecordedCall(request.wake, request.turn, took_ms, parts, msgspec.Raw(body.encode()))
+        of_kind = {"reply": answer} if isinstance(answer, Reply) else {"trouble": answer}
+        self._append(msgspec.structs.replace(line, **of_kind))
 
     def _append(self, line: RecordedCall | LostSpending) -> None:
         data = self._redact(msgspec.json.encode(line).decode()).encode() + b"\n"
@@ -145,14 +137,14 @@ class CallRecorder(AbstractContextManager["CallRecorder"]):
 
 
 class Recording:
-    """Recorded answers, given instead of a model's."""
+    """Recorded answers, which are given in place of a model's."""
 
     def __init__(self, lines: list[RecordedCall | LostSpending], redact: Callable[[str], str] = scrub) -> None:
         self._calls: dict[int, dict[int, RecordedCall]] = {}
         self._lost: dict[int, Decimal] = {}
         self._redact = redact
         self.missing: list[Missing] = []
-        """The requests so far without an answer."""
+        """The requests so far without a recorded answer."""
         for line in lines:
             # If a wake was decided again after a crash, the last answers count.
             if isinstance(line, LostSpending):
@@ -168,16 +160,15 @@ class Recording:
         try:
             *lines, _incomplete = read_file(path, LARGEST, link=True).split(b"\n")
             # Files of an earlier version have no owner in the first line.
-            calls = lines[1:] if lines and _owner(lines[0]) is not None else lines
-            return cls([_decode(line) for line in calls], redact)
+            begins = 1 if lines and _owner(lines[0]) is not None else 0
+            return cls([_decode(line) for line in lines[begins:]], redact)
         except OSError as error:
-            raise SettingsError(
-                f"{path} cannot be read ({error.strerror}); expected a recording of decisions"
-            ) from None
+            problem = f"{path} cannot be read ({error.strerror}); expected a recording of decisions"
         except FileRefused as error:
-            raise SettingsError(str(error)) from None
+            problem = str(error)
         except (msgspec.MsgspecError, UnicodeError) as error:
-            raise SettingsError(f"{path} is no recording of decisions: {error}; expected a file of --record") from None
+            problem = f"{path} is no recording of decisions: {error}; expected a file of --record"
+        raise SettingsError(problem)
 
     def lost_usd(self, wake: int) -> Decimal:
         """Return the lost spending (USD) that was reported with the decision on a wake."""
@@ -186,15 +177,17 @@ class Recording:
     async def create(self, request: Request) -> Reply | Trouble:
         """Return the recorded answer to the same request of the same wake and call number, or NOT_RECORDED."""
         calls = self._calls.get(request.wake, {})
-        call = calls.get(request.turn)
-        why = self._difference(call, request) if call is not None else "no such call was recorded"
-        answer = (call.reply or call.trouble) if call is not None else None
-        if isinstance(answer, Trouble) and answer.kind in RETRIED:
-            # A replay does not wait: it retries at once if a further call was recorded, and else never.
-            answer = msgspec.structs.replace(answer, retry_after_s=0 if request.turn + 1 in calls else math.inf)
+        answer, why = None, "no such call was recorded"
+        if (call := calls.get(request.turn)) is not None:
+            parts = _parts(_canonical(request.body, self._redact))
+            other = " and ".join(name for name in parts if parts[name] != call.parts.get(name))
+            answer, why = call.reply or call.trouble, f"{other} differ from the recorded request" if other else ""
         if why or answer is None:
             self.missing.append(Missing(request.wake, request.turn, why))
             return Trouble(CauseKind.NOT_RECORDED, f"{request_name(request.wake)}, call {request.turn}: {why}")
+        if isinstance(answer, Trouble) and answer.kind in RETRIED:
+            # A replay does not wait: it retries at once if a further call was recorded, and else never.
+            return msgspec.structs.replace(answer, retry_after_s=0 if request.turn + 1 in calls else math.inf)
         return answer
 
     def unanswered_wakes(self) -> dict[int, str]:
@@ -207,33 +200,24 @@ class Recording:
         entries = len({each.wake for each in self.missing if each.wake < 0})
         parts = [f"wake {wake}: {why}" for wake, why in wakes[:LISTED_WAKES]]
         parts += [f"and {len(wakes) - LISTED_WAKES} more"] if len(wakes) > LISTED_WAKES else []
-        parts += [_counted(entries, "diary entry", "diary entries")] if entries else []
-        count = _counted(len(wakes), "wake", "wakes")
+        parts += ["1 diary entry" if entries == 1 else f"{entries} diary entries"] if entries else []
+        count = "1 wake" if len(wakes) == 1 else f"{len(wakes)} wakes"
         return f"the recording had no answer for {count}; {'; '.join(parts)}" if parts else ""
-
-    def _difference(self, call: RecordedCall, request: Request) -> str:
-        parts = _parts(msgspec.json.decode(self._redact(_canonical(request.body))))
-        other = [name for name in parts if parts[name] != call.parts.get(name)]
-        return f"{' and '.join(other)} differ from the recorded request" if other else ""
-
-
-_decode_call = msgspec.json.Decoder(RecordedCall).decode
-_decode_lost = msgspec.json.Decoder(LostSpending).decode
 
 
 def _decode(line: bytes) -> RecordedCall | LostSpending:
-    return _decode_lost(line) if line.startswith(b'{"lost_usd"') else _decode_call(line)
+    if line.startswith(b'{"lost_usd"'):
+        return msgspec.json.decode(line, type=LostSpending)
+    return msgspec.json.decode(line, type=RecordedCall)
 
 
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
+def _canonical(body: dict[str, Any], redact: Callable[[str], str]) -> str:
+    return redact(msgspec.json.encode(body, order="sorted").decode())
 
 
-def _canonical(body: dict[str, Any]) -> str:
-    return msgspec.json.encode(body, order="sorted").decode()
-
-
-def _parts(body: dict[str, Any]) -> dict[str, str]:
+def _parts(canonical: str) -> dict[str, str]:
+    """Return the digests of the parts of a request."""
+    body = msgspec.json.decode(canonical)
     terms = {name: value for name, value in body.items() if name not in PARTS}
     whole = {name: body.get(name) for name in PARTS} | {"terms": terms}
     return {

@@ -4,23 +4,19 @@ A gateway may put an error into a 200, leave the stop reason out, or count token
 missing or impossible is replaced by the largest possible one: a token is at least one byte.
 """
 
-import json
 import math
 import re
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
-from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.messages import Reply, without_cache_control
+from ocw_mcp.agent.messages import Reply, Trouble, without_cache_control
 from ocw_mcp.agent.pricing import HIDDEN_TOKENS, TokenUsage
 from ocw_mcp.domain.causes import CauseKind
-from ocw_mcp.domain.text import printable
 
-LONGEST_DETAIL: Final = 300
-"""Characters of an error's message that are kept."""
 LARGEST_COUNT: Final = 100_000_000
-"""Tokens. No model takes or writes nearly as many."""
+"""The most tokens that a count can be; no model takes or writes nearly as many."""
 
 _STOP_REASONS: Final = {
     "stop": "end_turn",
@@ -48,15 +44,16 @@ _CAUSES_BY_WORDS: Final = (
     (CauseKind.BAD_REQUEST, r"invalid_request|bad request|too long|\b400\b"),
     (CauseKind.SERVER, r"api_error|server_error|internal|bad gateway|\b50[02]\b"),
 )
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _STREAM_DATA: Final = re.compile(rb"^data: *(\{.*\}) *$", re.MULTILINE)
 _ERROR_KINDS: Final = ("__type", "type", "code", "status")
 _ERROR_MESSAGES: Final = ("message", "Message", "msg", "detail", "error_message")
 _MAY_HAVE_WORKED: Final = frozenset({CauseKind.SERVER, CauseKind.TIMEOUT, CauseKind.MALFORMED})
-"""Causes of an error in a 200 before which the model may have worked, so that the call may be billed."""
+"""Causes of an error in an answer of status 200 that may come after the model has worked, so that it may be billed."""
 
 _DIGITS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?", re.ASCII)
 _PROMPT_WITH_CACHE: Final = ("prompt_tokens", "promptTokenCount")
-"""Names of counts that include the tokens read from the cache; the API's own count does not."""
+"""Names of prompt counts that include the tokens read from the cache; the API's own count does not."""
 _PROMPT: Final = ("input_tokens", "inputTokens", *_PROMPT_WITH_CACHE)
 _OUTPUT: Final = ("output_tokens", "outputTokens", "completion_tokens", "candidatesTokenCount")
 _READ: Final = ("cache_read_input_tokens", "cacheReadInputTokens", "cachedContentTokenCount")
@@ -65,32 +62,32 @@ _SHORT, _LONG = "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"
 
 
 def parse_reply(body: bytes, request: dict[str, Any]) -> Reply | Trouble:
-    """Return the reply in a body, or the trouble. `request` bounds a usage that cannot be read."""
+    """Return the reply in a body, or the trouble in full. `request` bounds a usage that cannot be read."""
     try:
         whole = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        beginning = printable(body[:LONGEST_DETAIL].decode("utf-8", "replace"))
-        return _find_stream_error(body) or Trouble(
-            CauseKind.MALFORMED, f"the body is not a message: {beginning}"[:LONGEST_DETAIL]
-        )
-    content = whole.get("content") if isinstance(whole, dict) else None
+    except _UNREADABLE:
+        return _find_stream_error(body) or _malformed(body.decode("utf-8", "replace"))
+    content: Any = whole.get("content") if isinstance(whole, dict) else None
     if (trouble := _find_error(whole, content)) is not None:
-        return msgspec.structs.replace(trouble, detail=printable(trouble.detail)[:LONGEST_DETAIL])
-    if not isinstance(content, list) or not all(map(_is_block, content)):
-        return Trouble(CauseKind.MALFORMED, f"the body is not a message: its content is {_shape(content)}")
+        return trouble
+    is_message = isinstance(content, list) and all(
+        isinstance(block, dict) and isinstance(block.get("type"), str) for block in content
+    )
+    if not is_message:
+        return _malformed(f"its content is {_shape(content)}")
     stop = whole.get("stop_reason")
     if stop is None:
         # The content shows how the turn ended.
         stop = "tool_use" if any(block["type"] == "tool_use" for block in content) else "end_turn"
     if not isinstance(stop, str):
-        return Trouble(CauseKind.MALFORMED, f"the body is not a message: its stop_reason is {_shape(stop)}")
+        return _malformed(f"its stop_reason is {_shape(stop)}")
     most_prompt = len(msgspec.json.encode(without_cache_control(request))) + HIDDEN_TOKENS
     usage = _parse_usage(whole.get("usage"), most_prompt, len(body), request["max_tokens"])
     return Reply(_STOP_REASONS.get(stop, stop), tuple(content), usage)
 
 
-def _is_block(block: object) -> bool:
-    return isinstance(block, dict) and isinstance(block.get("type"), str)
+def _malformed(why: str) -> Trouble:
+    return Trouble(CauseKind.MALFORMED, f"the body is not a message: {why}")
 
 
 def _shape(part: object) -> str:
@@ -112,21 +109,17 @@ def _find_error(whole: object, content: object) -> Trouble | None:
     text = content[0].get("text")
     if not isinstance(text, str) or not text.lstrip().startswith("{"):
         return None
-    try:
+    with suppress(*_UNREADABLE):
         return _error_in(msgspec.json.decode(text), has_content=True)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
+    return None
 
 
 def _find_stream_error(body: bytes) -> Trouble | None:
     """Return the error in a body of server-sent events, which were not requested."""
     for line in _STREAM_DATA.findall(body):
-        try:
-            found = _error_in(json.loads(line), has_content=False)
-        except (ValueError, RecursionError):
-            continue
-        if found is not None:
-            return found
+        with suppress(*_UNREADABLE):
+            if (found := _error_in(msgspec.json.decode(line), has_content=False)) is not None:
+                return found
     return None
 
 

@@ -1,10 +1,11 @@
-"""The log of LLM spending that the engine has not booked yet, kept on disk so that a crash cannot exceed a budget.
+"""The log of LLM spending that the engine has not booked yet, kept on disk so that no crash can exceed a budget.
 
-Before each call its worst-case cost is stored. The engine books the cost of a decision when it gets the decision; the
-spending of a process that died, and the cost of diary entries, is reported with the next decision.
+Before each call its worst-case cost is stored. The engine books the cost of a decision with the decision. The spending
+of a process that died, and the cost of diary entries, is reported with the next decision.
 """
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +25,7 @@ LOST: Final = "lost"
 _LARGEST: Final = 1 << 20
 
 _KEYS: Final = {"decision": "usd", "carried": "told", "pending": "beside", "entries": "writing"}
-"""Keys of the file, by field."""
+"""The keys of the file by field, as earlier versions wrote them."""
 
 
 class Spending(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=_KEYS):
@@ -57,24 +58,27 @@ class SpendingLog:
     ) -> None:
         """Read the file and add the lost costs of an earlier process. `journaled` are the journal's latest decisions.
 
-        `recorder` records lost spending. A replay (`replayed`) spends nothing, so it loses nothing; it reports the lost
-        spending of its recording. Raises BookError for a file that is invalid or of another book.
+        `recorder` records lost spending. A replay spends and loses nothing; it reports the lost spending of its
+        recording, `replayed`. Raises BookError for a file that is invalid or of another book.
         """
         self._path = None if directory is None else directory / SPENDING_FILE
         self._spends = replayed is None
         self._recorder = recorder
         self._replayed = replayed
-        self._saving = asyncio.Lock()
-        self._state = _read(self._path, book)
-        if journaled and self._state.wake < journaled[0].wake_id:
-            # That decision ended long ago, and its cost was settled.
-            self._state = Spending(book, pending=self._state.pending, entries=self._state.entries)
+        self._writing = threading.Lock()
+        found = self._state = _read(self._path, book)
+        if journaled and found.wake < journaled[0].wake_id:
+            # The decision on that wake ended before the journal begins, so its cost was settled.
+            self._state = Spending(book, pending=found.pending, entries=found.entries)
         booked = sum((each.cost_usd for each in journaled if each.wake_id == self._state.wake), ZERO)
         self._recover(booked)
+        if self._path is not None and self._spends and self._state.pending != found.pending:
+            # The next process may find a journal that begins after the decision whose cost was lost.
+            self._write(self._path)
 
     @property
     def pending_usd(self) -> Decimal:
-        """Spending that the engine does not know, without that of the present decision."""
+        """Spending (USD) that the engine has not booked, without that of the present decision."""
         return sum(self._state.pending.values(), ZERO)
 
     def carried_usd(self, wake: int) -> Decimal:
@@ -83,8 +87,7 @@ class SpendingLog:
 
     async def start_decision(self, wake: int) -> None:
         """Start a decision and carry all pending costs over to it. Raises BookError."""
-        state = self._state
-        carried = state.pending
+        state, carried = self._state, self._state.pending
         if self._replayed is not None and (lost := self._replayed.lost_usd(wake)):
             carried = carried | {LOST: lost}
         if self._recorder is not None and LOST in carried:
@@ -123,9 +126,13 @@ class SpendingLog:
     async def _save(self, **changes: object) -> None:
         self._state = msgspec.structs.replace(self._state, **changes)
         if self._path is not None:
-            # A decision and the diary may save at the same time; the last write must hold the last state.
-            async with self._saving:
-                await asyncio.to_thread(write_private, self._path, msgspec.json.encode(self._state))
+            await asyncio.to_thread(self._write, self._path)
+
+    def _write(self, path: Path) -> None:
+        # A decision and the diary may save at the same time, and a cancelled save still writes in its thread. The state
+        # is read under the lock, so the last write holds the last state.
+        with self._writing:
+            write_private(path, msgspec.json.encode(self._state))
 
 
 def _read(path: Path | None, book: str) -> Spending:

@@ -1,8 +1,9 @@
-"""Detects a decision that a model wrote as text instead of calling the tool: it was not sent, which is reported."""
+"""Detects a decision that a model wrote as text instead of calling the tool, so that it was not sent."""
 
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 MOST_BRACES: Final = 40
@@ -37,6 +38,8 @@ _STOP: Final = re.compile(
     rf"(?:the |its |my |our )?(?:stop(?:-loss)?|target|protection)\b.{{0,40}}(?:{_SYMBOL}|\bto\s+\$?\d)",
     re.IGNORECASE,
 )
+_FORMS: Final = (_ORDER, _TARGETED, _SIDE, _NAMED, _PLACED, _STOP)
+"""The forms in which a clause asks for a trade."""
 _FIELD: Final = re.compile(rf"\b(?:action|side)\b[\s:=*`\"']{{1,8}}(?:{'|'.join(_ACTIONS)})\b", re.IGNORECASE)
 _CLAIM: Final = re.compile(
     r"\b(?:i|i've|we|we've)\s+(?:have\s+|just\s+|already\s+|now\s+|then\s+)*"
@@ -50,12 +53,12 @@ _DENIED: Final = re.compile(rf"\b(?:{_DENIAL})\b", re.IGNORECASE)
 _DOUBTED: Final = re.compile(
     rf"\b(?:{_DENIAL}|if|unless|until|would|could|might|wait|waiting|before|once|when)\b", re.IGNORECASE
 )
-"""Words with which a whole sentence is no decision."""
+"""Words that make a whole sentence no decision."""
 _ASIDE: Final = re.compile(
     r"\b(?:instead|rather|hold|holding|why|reason|signals?|rules|was|were|yesterday|earlier|previous|previously|last)\b",
     re.IGNORECASE,
 )
-"""Words with which a clause is no decision; the other clauses of the sentence are read all the same."""
+"""Words that make a clause no decision; the other clauses of the sentence are read all the same."""
 _OPENS: Final = re.compile(r"[\[{]")
 _CLAUSE: Final = re.compile(r",\s|\s(?:because|since)\s", re.IGNORECASE)
 _SENTENCE: Final = re.compile(r"[.;!?]\s+|[\r\n]+")
@@ -71,30 +74,22 @@ def contains_decision(text: str) -> bool:
     for sentence in _SENTENCE.split(text):
         if _FIELD.search(sentence) or (_CLAIM.search(sentence) and not _DENIED.search(sentence)):
             return True
-        if not _DOUBTED.search(sentence) and any(map(_asks, _CLAUSE.split(sentence))):
+        clauses = () if _DOUBTED.search(sentence) else _CLAUSE.split(sentence)
+        if any(any(form.search(clause) for form in _FORMS) and not _ASIDE.search(clause) for clause in clauses):
             return True
     return False
-
-
-def _asks(clause: str) -> bool:
-    """Return whether a clause asks for a trade, and does not only describe one."""
-    forms = (_ORDER, _TARGETED, _SIDE, _NAMED, _PLACED, _STOP)
-    return any(form.search(clause) for form in forms) and not _ASIDE.search(clause)
 
 
 def _json_values(text: str) -> Iterator[Any]:
     """Yield the JSON objects and lists of a text."""
     decoder, place = json.JSONDecoder(), 0
     for _ in range(MOST_BRACES):
-        found = _OPENS.search(text, place)
-        if found is None:
+        if (found := _OPENS.search(text, place)) is None:
             return
         place = found.end()
-        try:
+        with suppress(ValueError, RecursionError):
             value, place = decoder.raw_decode(text, found.start())
-        except (ValueError, RecursionError):
-            continue
-        yield value
+            yield value
 
 
 def _asks_in_json(value: Any, depth: int = 0) -> bool:

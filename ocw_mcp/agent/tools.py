@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 
 import msgspec
-from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent, Tool
+from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent
 
 from ocw_mcp.domain.asks import TAINTED
 from ocw_mcp.domain.orders import CLAUDE
 
-OWN: Final = CLAUDE
-"""The source of quotes that are the model's own earlier words."""
 SUBMIT: Final = "decisions_submit"
 LONGEST_RESULT: Final = 24_000
 """Characters of a result that the model gets; the server's own limit is lower."""
@@ -45,22 +44,14 @@ class ToolAnswer(msgspec.Struct, frozen=True):
     quotes_others: bool = False
     """Whether the result quotes text that was not written by the decider itself."""
 
-    def block(self, call_id: str) -> dict[str, Any]:
-        """Return the content block that goes back to the model."""
-        failed = {"is_error": True} if self.failed else {}
-        return {"type": "tool_result", "tool_use_id": call_id, "content": self.text, **failed}
-
-
-class _Submitted(msgspec.Struct):
-    legs: tuple[LegAnswer, ...]
-
 
 def offered_tools(listed: ListToolsResult, reads: Collection[str] | None = None) -> list[dict[str, Any]]:
     """Return the tools in the API's form: `decisions_submit` and the tools that only read, all or those in `reads`."""
     return [
         {"name": tool.name, "description": tool.description or "", "input_schema": tool.input_schema}
         for tool in listed.tools
-        if tool.name == SUBMIT or (_only_reads(tool) and (reads is None or tool.name in reads))
+        if tool.name == SUBMIT
+        or (tool.annotations and tool.annotations.read_only_hint and (reads is None or tool.name in reads))
     ]
 
 
@@ -76,32 +67,24 @@ def _with_finite_numbers(part: Any) -> Any:
 async def call_tool(client: ToolClient, name: str, arguments: object, *, tainted: bool = False) -> ToolAnswer:
     """Call a tool with the model's arguments, whatever they are. Only errors of the client itself are raised."""
     if not isinstance(arguments, dict):
-        return ToolAnswer("BAD_ARGUMENTS: the arguments are not an object", failed=True)
+        return ToolAnswer("BAD_ARGUMENTS: the arguments are not a JSON object; expected one", failed=True)
     sent: dict[str, Any] = _with_finite_numbers(arguments)
     result = await client.call_tool(name, sent, meta=cast(RequestParamsMeta, {TAINTED: True}) if tainted else None)
     text = "\n".join(each.text for each in result.content if isinstance(each, TextContent))
     if len(text) > LONGEST_RESULT:
-        text = f"{text[:LONGEST_RESULT]}\n(cut off here)"
+        text = f"{text[:LONGEST_RESULT]}\n(the rest of the result is cut off)"
     failed = bool(result.is_error)
-    legs = _legs(result.structured_content) if name == SUBMIT and not failed else ()
-    return ToolAnswer(text or "(nothing)", failed, legs, _quotes_others(result.structured_content))
+    legs: tuple[LegAnswer, ...] = ()
+    if name == SUBMIT and not failed and isinstance(result.structured_content, dict):
+        with suppress(msgspec.ValidationError):
+            legs = msgspec.convert(result.structured_content.get("legs"), tuple[LegAnswer, ...])
+    return ToolAnswer(text or "(the result is empty)", failed, legs, _quotes_others(result.structured_content))
 
 
 def _quotes_others(part: object) -> bool:
     """Return whether a result holds text that a client, a venue or another agent wrote."""
     if isinstance(part, dict):
-        if part.get("untrusted_text") and part.get("source") != OWN:
+        if part.get("untrusted_text") and part.get("source") != CLAUDE:
             return True
         return any(_quotes_others(each) for each in part.values())
     return isinstance(part, list) and any(_quotes_others(each) for each in part)
-
-
-def _only_reads(tool: Tool) -> bool:
-    return tool.annotations is not None and tool.annotations.read_only_hint is True
-
-
-def _legs(structured: object) -> tuple[LegAnswer, ...]:
-    try:
-        return msgspec.convert(structured, _Submitted).legs
-    except msgspec.ValidationError:
-        return ()

@@ -9,13 +9,12 @@ import structlog
 from mcp import Client
 
 from ocw_mcp import __version__
-from ocw_mcp.agent.breaker import Breaker
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.client import ModelFacts, SdkMessages, credentials, scrub
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess, conversation_timeout_s
+from ocw_mcp.agent.fewer_calls import Breaker
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
-from ocw_mcp.agent.messages import Messages, ReportWait, SlowAnswerNotice
+from ocw_mcp.agent.messages import Messages, ReportWait, SlowAnswerNotice, Trouble
 from ocw_mcp.agent.pricing import priced
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.recording import NO_OWNER, CallRecorder, Recording, RecordingOwner

@@ -10,12 +10,12 @@ from pydantic.fields import FieldInfo
 
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.core.risk.limits import ALL_LIMITS
-from ocw_mcp.domain.causes import MEANING_OF_CAUSE
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.policies import Policies, table_of
 from ocw_mcp.domain.policy_table import stricter_of
 from ocw_mcp.domain.reasons import RefusalCode
-from ocw_mcp.domain.requests import REQUEST_MEANING
+from ocw_mcp.domain.requests import RequestCode
 from ocw_mcp.interfaces.mcp.server import TOOLSETS
 
 
@@ -67,14 +67,14 @@ def _refusals() -> Iterator[str]:
 
 def _requests() -> Iterator[str]:
     yield from ("", "## Requests that cannot be answered", "", "| code | meaning |", "|---|---|")
-    for code, meaning in REQUEST_MEANING.items():
-        yield f"| `{code}` | {meaning} |"
+    for code in RequestCode:
+        yield f"| `{code}` | {code.meaning} |"
 
 
 def _causes() -> Iterator[str]:
     yield from ("", "## Causes of a decision", "", "| cause | meaning |", "|---|---|")
-    for cause, meaning in MEANING_OF_CAUSE.items():
-        yield f"| `{cause}` | {meaning} |"
+    for cause in CauseKind:
+        yield f"| `{cause}` | {cause.meaning} |"
 
 
 def _tools() -> Iterator[str]:

@@ -1,6 +1,6 @@
 """State that the narrator keeps of earlier events: why a position closed, and whether the agent decides."""
 
-from ocw_mcp.agent.causes import ANSWERED
+from ocw_mcp.agent.messages import ANSWERED
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.orders import GUARD, RULES, Purpose

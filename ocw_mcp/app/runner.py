@@ -29,8 +29,9 @@ from ocw_mcp.app.markets import market_end
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.progress import TICK_MS, RunMoment, RunProgress
 from ocw_mcp.app.strategies import NamedStrategy
+from ocw_mcp.core.risk.limits import TAINTED_KEYS
+from ocw_mcp.domain.policies import not_stricter
 from ocw_mcp.domain.protocols import Clock, Decider, Feed
-from ocw_mcp.domain.strictness import not_stricter
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.checkpoint import read_checkpoint
 from ocw_mcp.engine.report import report
@@ -108,7 +109,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             accept=partial(_accept, job),
         )
         try:
-            strict_remark = not_stricter(job.policies.strict, job.policies.policies)
+            strict_remark = not_stricter(job.policies.strict, job.policies.policies, TAINTED_KEYS)
             for remark in (*job.policies.remarks, *([strict_remark] if strict_remark else [])):
                 warn(remark)
             if changed := describe_changes(store.last_run(), job.agent, job.policies, job.prompts):

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 
 def may_receive_secrets(text: str) -> bool:
-    """Return whether this is an https address, or http to this machine, without user, query or fragment."""
+    """Return whether an address is https, or http to this machine, without user, query or fragment."""
     if re.search(r"[^!-~]|\\", text):
         return False
     try:

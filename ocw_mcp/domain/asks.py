@@ -10,87 +10,75 @@ from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.orders import OrderRef, Side
 
 PREVIEW_GOOD_FOR_S: Final = 60
-"""Seconds of real time, however fast a simulated market runs. The mark price of the preview binds as well."""
+"""The real seconds for which a preview can be placed, however fast a simulated market runs."""
 TAINTED: Final = "ocw/tainted"
-"""The `_meta` field that marks a call as tainted: its caller had read untrusted text before."""
+"""The `_meta` field of a call whose caller had read untrusted text before."""
 
 
-class LegRequest(msgspec.Struct, frozen=True, tag="leg", tag_field="asks"):
-    """Execute one leg: enter, add, or close a whole position."""
-
+class _Request(msgspec.Struct, frozen=True, tag_field="asks"):
     key: str
     """The same key of the same caller gets the same answer, however often it is sent."""
     principal: str
     """The caller's name."""
+
+
+class LegRequest(_Request, frozen=True, tag="leg"):
+    """Execute one leg: enter, add, or close a whole position."""
+
     leg: Leg
     quantity: Decimal | None = None
-    """The quantity (base asset) that replaces the leg's share of equity."""
+    """The quantity (base asset) of the order, in place of the leg's share of equity."""
     side: Side | None = None
-    """The side that the caller was shown: the meaning of an ADD depends on the position."""
+    """The side that the caller was shown. An ADD is refused if its position has changed sides."""
     quoted: Decimal | None = None
-    """The mark price that the caller was shown: the order is refused if the market has moved too far from it."""
+    """The mark price that the caller was shown. The order is refused if the market has moved too far from it."""
     preview: str = ""
-    """The preview that it places, if any."""
+    """The id of the preview that it places, if any."""
 
 
-class CloseRequest(msgspec.Struct, frozen=True, tag="close", tag_field="asks"):
+class CloseRequest(_Request, frozen=True, tag="close"):
     """Close a symbol's whole position, long or short, or cancel a live entry that would open one."""
 
-    key: str
-    principal: str
     symbol: str
     why: str = ""
 
 
-class CancelRequest(msgspec.Struct, frozen=True, tag="cancel", tag_field="asks"):
+class CancelRequest(_Request, frozen=True, tag="cancel"):
     """Cancel a live entry. An order that protects or closes a position is never cancelled on request."""
 
-    key: str
-    principal: str
     ref: OrderRef
 
 
-class ProtectionRequest(msgspec.Struct, frozen=True, tag="protection", tag_field="asks"):
+class ProtectionRequest(_Request, frozen=True, tag="protection"):
     """Tighten a position's stop, or set its target (quote). None leaves the stop or the target as it is."""
 
-    key: str
-    principal: str
     symbol: str
     stop: Decimal | None = None
     target: Decimal | None = None
 
 
-class HaltRequest(msgspec.Struct, frozen=True, tag="halt", tag_field="asks"):
+class HaltRequest(_Request, frozen=True, tag="halt"):
     """Halt the engine. No request of a client can resume it."""
 
-    key: str
-    principal: str
     why: str = ""
 
 
-class NoteRequest(msgspec.Struct, frozen=True, tag="note", tag_field="asks"):
-    """Write a note into the journal. It is data and has no effect."""
+class NoteRequest(_Request, frozen=True, tag="note"):
+    """Write a note, which has no other effect, into the journal."""
 
-    key: str
-    principal: str
     text: str
 
 
-class ConsentRequest(msgspec.Struct, frozen=True, tag="consent", tag_field="asks"):
-    """Pass on the answer of the person in front of a client to a pending order of that client; on paper only."""
+class ConsentRequest(_Request, frozen=True, tag="consent"):
+    """Answer an approval request of an order of this client, by the person in front of the client; on paper only."""
 
-    key: str
-    principal: str
     approval: str
-    """The id of the approval request."""
     yes: bool
 
 
-class SubmitRequest(msgspec.Struct, frozen=True, tag="submit", tag_field="asks"):
-    """Answer a wake, with all legs at once. Legs that were refused may be submitted once more, corrected."""
+class SubmitRequest(_Request, frozen=True, tag="submit"):
+    """Answer a wake with a decision. Its refused legs may be submitted once more, corrected."""
 
-    key: str
-    principal: str
     wake_id: int
     decision: Decision
     tainted: bool = False
@@ -110,10 +98,9 @@ CallerRequest = (
 
 
 class RequestKey(msgspec.Struct, frozen=True, tag="request", array_like=True):
-    """The key of a caller's request. The text of it is the idempotency key of the order that the request leads to."""
+    """The key of a caller's request. Its text is the idempotency key of the order that the request leads to."""
 
     caller: str
-    """The caller's name."""
     key: str
 
     def __str__(self) -> str:
@@ -121,7 +108,7 @@ class RequestKey(msgspec.Struct, frozen=True, tag="request", array_like=True):
 
     @property
     def token(self) -> str:
-        """The caller without the name that its client gives itself."""
+        """The caller's name without the part that its client chose."""
         return token_of(self.caller)
 
 
@@ -136,12 +123,12 @@ class DecisionKey(msgspec.Struct, frozen=True, array_like=True):
         return f"wake:{self.wake_id}:{self.turn}" if self.turn else f"wake:{self.wake_id}"
 
     def leg(self, index: int) -> "LegKey":
-        """Return the key of one of its legs."""
+        """Return the key of a leg of this decision."""
         return LegKey(self, index)
 
 
 class LegKey(msgspec.Struct, frozen=True, tag="leg", array_like=True):
-    """The key of one leg of a decision. The text of it is the idempotency key of the leg's order."""
+    """The key of one leg of a decision. Its text is the idempotency key of the leg's order."""
 
     decision: DecisionKey
     index: int
@@ -151,7 +138,7 @@ class LegKey(msgspec.Struct, frozen=True, tag="leg", array_like=True):
 
     @property
     def token(self) -> str:
-        """No caller: the legs of all decisions are kept together."""
+        """Empty, because a leg of a decision has no caller."""
         return ""
 
 
@@ -159,17 +146,17 @@ AnswerKey = RequestKey | LegKey
 
 
 def request_key(request: CallerRequest) -> RequestKey:
-    """Return the key under which a request is answered: no request of another caller has it, and no leg of a wake."""
+    """Return the key under which the answer to a request is kept. Requests of other callers have other keys."""
     return RequestKey(request.principal, request.key)
 
 
 def token_of(principal: str) -> str:
-    """Return a caller's name without the part that its client chose: all clients of one token are one caller."""
+    """Return a caller's name without the part that its client chose. All clients of one access token share it."""
     return principal.partition("/")[0]
 
 
 class AwaitsApproval(msgspec.Struct, frozen=True, tag="waits", tag_field="answer"):
-    """An order that a person has to approve. It is not sent before, and it is refused at `expires_at` (ms)."""
+    """An order waits for a person's approval. Without an answer it is refused at `expires_at` (ms)."""
 
     approval_id: str
     expires_at: int
@@ -179,21 +166,18 @@ class Done(msgspec.Struct, frozen=True, tag="done", tag_field="answer"):
     """A request was executed, and did not lead to exactly one order."""
 
     decision: DecisionKey | None = None
-    """The key of the decision that was submitted, whose legs are answered one by one."""
+    """The key of the submitted decision, whose legs are answered one by one."""
     refused: tuple[str, ...] = ()
-    """The rejected parts of a decision other than legs, such as a wake condition, one sentence each."""
+    """The rejected parts of the decision other than legs, such as a wake condition, one sentence each."""
 
 
 def submit_key(wake_id: int, decision: Decision) -> str:
-    """Return the key of an answer to a wake. Answers with the same legs have the same key; a correction has another."""
+    """Return the key of an answer to a wake. Only answers with the same legs have the same key."""
     return f"wake:{wake_id}:{_digest([_wordless(leg) for leg in decision.legs])[:16]}"
 
 
 def substance(request: CallerRequest) -> str:
-    """Return a digest of the request's meaning, which shows whether a key is used again for something else.
-
-    Texts do not count, nor the price that was shown: a caller who repeats a request may word it differently.
-    """
+    """Return a digest of the action that a request asks for. Requests with the same key must have the same one."""
     match request:
         case LegRequest(preview=preview) if preview:
             meaning: object = ("place", preview)

@@ -2,11 +2,10 @@
 
 Two runs with the same behaviour have the same fingerprint. It covers the events in order, each with sequence, simulated
 time, kind and payload: Decimals as plain text without trailing zeros, floats with 10 significant digits, sorted keys.
-It does not cover the run, the path, the host, the version, real time, or the random name of the book, which no event
-contains.
+No event contains the run, the path, the host, the version, real time, or the random name of the book.
 
-The fingerprint is a chain, digest_n = SHA-256(digest_{n-1} || canonical_n): a book that was stopped and resumed
-continues from its last digest, without reading its earlier events.
+The fingerprint is a chain, digest_n = SHA-256(digest_{n-1} || canonical_n): a resumed book continues from its last
+digest, without reading its earlier events.
 """
 
 import hashlib
@@ -30,7 +29,7 @@ def _normal(value: Any) -> Any:
     if type(value) in _UNCHANGED_TYPES:
         return value
     if isinstance(value, float):
-        # JSON has no NaN: the journal stores null, and the fingerprint must depend on nothing else than the journal.
+        # JSON has no NaN: the journal stores null, and the fingerprint must follow from the journal.
         return format(value, ".10g") if math.isfinite(value) else None
     if isinstance(value, Decimal):
         return plain(value)
@@ -44,8 +43,7 @@ def _normal(value: Any) -> Any:
 def canonical(seq: int, at: int, event: JournalEvent, stored: Any = None) -> bytes:
     """Return the canonical form of an event: one line of JSON.
 
-    `stored` is the decoded JSON of the journal row of the event. A row of an earlier version may have other fields, and
-    its fingerprint was computed over the fields of the row.
+    `stored` is the decoded JSON of its journal row, if an earlier version with other fields wrote the row.
     """
     payload = _normal(msgspec.to_builtins(event, builtin_types=(Decimal,)))
     if stored is not None:
@@ -59,7 +57,7 @@ def _as_stored(value: Any, stored: Any) -> Any:
         return {key: _as_stored(value[key], item) if key in value else item for key, item in stored.items()}
     if isinstance(value, list) and isinstance(stored, list) and len(value) == len(stored):
         return [_as_stored(one, other) for one, other in zip(value, stored, strict=True)]
-    # What is a value of its own today was text.
+    # An earlier version stored some values as text.
     return stored if isinstance(stored, str) and not isinstance(value, str) else value
 
 

@@ -1,48 +1,49 @@
 """Why a decision holds everything, or why the rules made it in the agent's place."""
 
-from enum import StrEnum
 from typing import Final
 
 import msgspec
 
+from ocw_mcp.domain.reasons import Explained
 
-class CauseKind(StrEnum):
-    """The kinds of causes; `MEANING_OF_CAUSE` explains each."""
 
-    NOTHING_TO_DO = "NOTHING_TO_DO"
-    NO_AGENT = "NO_AGENT"
-    MODEL_HOLDS = "MODEL_HOLDS"
-    UNSENT = "UNSENT"
-    REMEMBERED = "REMEMBERED"
-    PAUSED = "PAUSED"
-    EARLIER = "EARLIER"
-    DEADLINE = "DEADLINE"
-    GIVEN_UP = "GIVEN_UP"
-    ERROR = "ERROR"
-    NO_KEY = "NO_KEY"
-    BAD_KEY = "BAD_KEY"
-    NO_CREDIT = "NO_CREDIT"
-    RATE_LIMITED = "RATE_LIMITED"
-    OVERLOADED = "OVERLOADED"
-    SERVER = "SERVER"
-    BAD_REQUEST = "BAD_REQUEST"
-    NO_MODEL = "NO_MODEL"
-    TIMEOUT = "TIMEOUT"
-    UNREACHABLE = "UNREACHABLE"
-    CONNECTION = "CONNECTION"
-    REFUSAL = "REFUSAL"
-    CUT_OFF = "CUT_OFF"
-    MALFORMED = "MALFORMED"
-    IMPOSSIBLE = "IMPOSSIBLE"
-    TOOL_LOOP = "TOOL_LOOP"
-    TOOLS = "TOOLS"
-    BUDGET = "BUDGET"
-    THROTTLED = "THROTTLED"
-    NOT_KEPT = "NOT_KEPT"
-    NO_PRICE = "NO_PRICE"
-    BREAKER = "BREAKER"
-    NOT_RECORDED = "NOT_RECORDED"
-    INTERNAL = "INTERNAL"
+class CauseKind(Explained):
+    """The kinds of causes."""
+
+    NOTHING_TO_DO = "NOTHING_TO_DO", "nothing to do"
+    NO_AGENT = "NO_AGENT", "the run was started without an agent"
+    MODEL_HOLDS = "MODEL_HOLDS", "the model decided to hold"
+    UNSENT = "UNSENT", "the model wrote its decision as text, so nothing was sent"
+    REMEMBERED = "REMEMBERED", "nothing that matters has changed since the model decided to hold"
+    PAUSED = "PAUSED", "the agent is paused"
+    EARLIER = "EARLIER", "the text of an earlier version"
+    DEADLINE = "DEADLINE", "no answer came before the deadline"
+    GIVEN_UP = "GIVEN_UP", "the engine stopped waiting for the answer"
+    ERROR = "ERROR", "the decider failed"
+    NO_KEY = "NO_KEY", "there is no API key"
+    BAD_KEY = "BAD_KEY", "the API rejects the key (401, 403)"
+    NO_CREDIT = "NO_CREDIT", "the account has no credit (402, or 400 with a credit balance that is too low)"
+    RATE_LIMITED = "RATE_LIMITED", "the rate limit of the API is exceeded (429)"
+    OVERLOADED = "OVERLOADED", "the API is overloaded (529)"
+    SERVER = "SERVER", "the API failed with an internal error (5xx)"
+    BAD_REQUEST = "BAD_REQUEST", "the API rejects the request (4xx)"
+    NO_MODEL = "NO_MODEL", "the model does not exist, or is retired (404)"
+    TIMEOUT = "TIMEOUT", "no answer came in time"
+    UNREACHABLE = "UNREACHABLE", "nothing answers at the API's address"
+    CONNECTION = "CONNECTION", "the connection broke off"
+    REFUSAL = "REFUSAL", "the model refused to answer"
+    CUT_OFF = "CUT_OFF", "the answer was cut off"
+    MALFORMED = "MALFORMED", "no decision could be read from the answer"
+    IMPOSSIBLE = "IMPOSSIBLE", "every leg of the decision was refused"
+    TOOL_LOOP = "TOOL_LOOP", "the model kept calling tools and did not decide"
+    TOOLS = "TOOLS", "the engine's tools could not be called"
+    BUDGET = "BUDGET", "the next call might cost more than may be spent"
+    THROTTLED = "THROTTLED", "most of the budget is spent, so the rules decide every other routine wake"
+    NOT_KEPT = "NOT_KEPT", "the possible cost of the next call could not be stored first"
+    NO_PRICE = "NO_PRICE", "the model's price is unknown, so the budget could not be enforced"
+    BREAKER = "BREAKER", "too many decisions failed in a row, so the model is not asked for a while"
+    NOT_RECORDED = "NOT_RECORDED", "the recording has no answer to this request"
+    INTERNAL = "INTERNAL", "an internal error occurred"
 
     @property
     def failed(self) -> bool:
@@ -50,72 +51,32 @@ class CauseKind(StrEnum):
         return self not in _HOLDS
 
 
-_HOLDS: Final = frozenset(
-    {
-        CauseKind.NOTHING_TO_DO,
-        CauseKind.NO_AGENT,
-        CauseKind.MODEL_HOLDS,
-        CauseKind.UNSENT,
-        CauseKind.REMEMBERED,
-        CauseKind.PAUSED,
-        CauseKind.EARLIER,
-    }
-)
 MODEL_ANSWERED: Final = frozenset({CauseKind.MODEL_HOLDS, CauseKind.UNSENT})
-"""Kinds with which a model answered without legs; the detail is in its own words."""
-
-MEANING_OF_CAUSE: Final[dict[CauseKind, str]] = {
-    CauseKind.NOTHING_TO_DO: "nothing to do",
-    CauseKind.NO_AGENT: "the run was started without an agent",
-    CauseKind.MODEL_HOLDS: "the model decided to hold",
-    CauseKind.UNSENT: "the model wrote its decision as text, so nothing was sent",
-    CauseKind.REMEMBERED: "nothing that matters has changed since the model decided to hold",
-    CauseKind.PAUSED: "the agent is paused",
-    CauseKind.EARLIER: "the text of an earlier version",
-    CauseKind.DEADLINE: "no answer came before the deadline",
-    CauseKind.GIVEN_UP: "the engine stopped waiting for the answer",
-    CauseKind.ERROR: "the decider failed",
-    CauseKind.NO_KEY: "there is no API key",
-    CauseKind.BAD_KEY: "the API rejects the key (401, 403)",
-    CauseKind.NO_CREDIT: "the account has no credit (402, or 400 with a credit balance that is too low)",
-    CauseKind.RATE_LIMITED: "the rate limit of the API is exceeded (429)",
-    CauseKind.OVERLOADED: "the API is overloaded (529)",
-    CauseKind.SERVER: "the API failed with an internal error (5xx)",
-    CauseKind.BAD_REQUEST: "the API rejects the request (4xx)",
-    CauseKind.NO_MODEL: "the model does not exist, or is retired (404)",
-    CauseKind.TIMEOUT: "no answer came in time",
-    CauseKind.UNREACHABLE: "nothing answers at the API's address",
-    CauseKind.CONNECTION: "the connection broke off",
-    CauseKind.REFUSAL: "the model refused to answer",
-    CauseKind.CUT_OFF: "the answer was cut off",
-    CauseKind.MALFORMED: "no decision could be read from the answer",
-    CauseKind.IMPOSSIBLE: "every leg of the decision was refused",
-    CauseKind.TOOL_LOOP: "the model kept calling tools and did not decide",
-    CauseKind.TOOLS: "the engine's tools could not be called",
-    CauseKind.BUDGET: "the next call might cost more than may be spent",
-    CauseKind.THROTTLED: "most of the budget is spent, so the rules decide every other routine wake",
-    CauseKind.NOT_KEPT: "the possible cost of the next call could not be stored first",
-    CauseKind.NO_PRICE: "the model's price is unknown, so the budget could not be enforced",
-    CauseKind.BREAKER: "too many decisions failed in a row, so the model is not asked for a while",
-    CauseKind.NOT_RECORDED: "the recording has no answer to this request",
-    CauseKind.INTERNAL: "an internal error occurred",
+"""The kinds of an answer of a model without legs; the detail is in the words of the model."""
+_HOLDS: Final = MODEL_ANSWERED | {
+    CauseKind.NOTHING_TO_DO,
+    CauseKind.NO_AGENT,
+    CauseKind.REMEMBERED,
+    CauseKind.PAUSED,
+    CauseKind.EARLIER,
 }
 
 
 class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a decision is not the decider's own order. The detail is one clause, and may quote a model or an error."""
+    """Why a decision holds everything, or was made by the rules. The detail is one clause, and may quote a model."""
 
     kind: CauseKind
     detail: str = ""
 
-    def told(self, detail: str) -> str:
-        """Return the cause in plain words, with `detail` as the caller quotes it."""
-        meaning = MEANING_OF_CAUSE[self.kind]
+    def text(self, detail: str) -> str:
+        """Return the cause in plain words, with this text as its detail."""
         if self.kind is CauseKind.EARLIER:
             return detail
-        if not self.kind.failed:
-            return f"{meaning}: {detail}" if detail else meaning
-        return f"{self.kind}: {meaning}; {detail}" if detail else f"{self.kind}: {meaning}"
+        if self.kind.failed:
+            text, separator = f"{self.kind}: {self.kind.meaning}", "; "
+        else:
+            text, separator = self.kind.meaning, ": "
+        return f"{text}{separator}{detail}" if detail else text
 
     def __str__(self) -> str:
-        return self.told(self.detail)
+        return self.text(self.detail)

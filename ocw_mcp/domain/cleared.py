@@ -1,7 +1,7 @@
 """The only order that a venue accepts: one that the risk officer has cleared.
 
-The constructor requires the risk seal. The seal is given out once, to `core.risk` when it is imported. A test over the
-syntax tree proves that no other module calls the constructor, and at run time no other module has the seal.
+The constructor requires the risk seal, an object that `core.risk` takes when it is imported and that no other module
+can take after it. A test over the syntax tree proves that no other module calls the constructor.
 """
 
 from typing import Final
@@ -9,22 +9,12 @@ from typing import Final
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.orders import Order
 
-
-class RiskSeal:
-    """The proof that a caller is `core.risk`."""
-
-    __slots__ = ()
-
-
-_SEAL: Final = RiskSeal()
+_SEAL: Final = object()
 _claimed = False
 
 
-def claim_risk_seal() -> RiskSeal:
-    """Return the seal, once in the life of the process.
-
-    Raises InvariantError if it has been claimed already.
-    """
+def claim_risk_seal() -> object:
+    """Return the seal. Raises InvariantError at the second call of the process."""
     global _claimed
     if _claimed:
         raise InvariantError("the risk seal is given out once, to core.risk")
@@ -37,13 +27,13 @@ class ClearedOrder:
 
     __slots__ = ("_order", "_used", "expires_at", "version")
 
-    def __init__(self, seal: RiskSeal, order: Order, version: int, expires_at: int) -> None:
+    def __init__(self, seal: object, order: Order, version: int, expires_at: int) -> None:
         if seal is not _SEAL:
             raise InvariantError("a ClearedOrder is made by core.risk alone")
         self._order = order
-        self._used = False
         self.version = version
         self.expires_at = expires_at
+        self._used = False
 
     @property
     def order(self) -> Order:
@@ -51,16 +41,13 @@ class ClearedOrder:
         return self._order
 
     def redeem(self, now: int) -> Order:
-        """Return the order for execution, once and in time.
-
-        Raises InvariantError on a second use or after `expires_at`.
-        """
+        """Return the order for execution. Raises InvariantError on a second use or after `expires_at`."""
         if self._used:
-            raise InvariantError(f"order {self._order.ref} was cleared for one use and is used twice")
+            raise InvariantError(f"order {self.order.ref} was cleared for one use and is used twice")
         if now > self.expires_at:
-            raise InvariantError(f"order {self._order.ref} was cleared until {self.expires_at}, and it is {now}")
+            raise InvariantError(f"order {self.order.ref} was cleared until {self.expires_at}, and it is {now}")
         self._used = True
-        return self._order
+        return self.order
 
     def __repr__(self) -> str:
-        return f"ClearedOrder({self._order}, version={self.version}, expires_at={self.expires_at})"
+        return f"ClearedOrder({self.order}, version={self.version}, expires_at={self.expires_at})"

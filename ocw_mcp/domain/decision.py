@@ -23,20 +23,17 @@ _Word = TypeVar("_Word", bound=StrEnum)
 
 
 class Action(StrEnum):
-    """The action of a decision on one symbol."""
+    """The action of a decision on one symbol.
+
+    BUY opens a long and SELL closes it; SHORT opens a short and COVER closes it. ADD makes the open position larger.
+    """
 
     BUY = "BUY"
-    """Open a long."""
     SELL = "SELL"
-    """Close a long."""
     SHORT = "SHORT"
-    """Open a short."""
     COVER = "COVER"
-    """Close a short."""
     ADD = "ADD"
-    """Make the open position larger, on the same side."""
     HOLD = "HOLD"
-    """Leave the symbol as it is."""
 
     @property
     def adds_risk(self) -> bool:
@@ -45,33 +42,32 @@ class Action(StrEnum):
 
 
 class Leg(msgspec.Struct, frozen=True):
-    """The decision about one symbol. Prices in quote currency.
+    """The decision about one symbol. Prices in quote currency; the engine puts them on the venue's tick.
 
-    `action` may be the text of an Action; `size`, `stop`, `target` and `limit` may be any `Number`. The engine puts
-    prices on the venue's tick. Raises StrategyError for a text that is no action or no number, and for a float that is
-    not finite.
+    `action` may be the text of an Action; `size`, `stop`, `target` and `limit` may be any `Number`. Raises
+    StrategyError for a text that is no action or no number, and for a float that is not finite.
     """
 
     symbol: str
     action: Action
     size: Decimal | None = None
-    """The notional as a share of equity, above 0 and up to 1. SELL, COVER and HOLD apply to the whole position."""
+    """The notional of an entry as a share of equity, above 0 and up to 1."""
     stop: Decimal | None = None
     target: Decimal | None = None
     limit: Decimal | None = None
-    """The worst price of the entry, which waits for it as a limit order. None enters at the market."""
+    """The worst price of the entry, which is then a limit order. None enters at the market."""
     limit_expires_s: int | None = None
     """The seconds from now after which a limit entry is cancelled; None is an hour."""
     post_only: bool = False
     """Whether the venue rejects a limit entry that would trade at once and pay the taker's fee."""
     leverage: int | None = None
-    """The leverage of the position that it opens: the margin is the cost over this. None is the policy's usual one."""
+    """The leverage of the position that it opens. None is the policy's usual one."""
     confidence: float | None = None
     """The decider's confidence, from 0 to 1. It is journaled, and has no effect."""
     reasoning: str = ""
     signals: tuple[str, ...] = ()
     malformed: str = ""
-    """Why the leg could not be read, in one clause. Such a leg is refused, and the other legs are executed."""
+    """Why the leg could not be read, in one clause. Such a leg is refused."""
 
     if TYPE_CHECKING:
 
@@ -103,7 +99,7 @@ class Leg(msgspec.Struct, frozen=True):
 
     @property
     def asks(self) -> bool:
-        """Whether the leg asks for an order: every leg except a HOLD, and also a leg that could not be read."""
+        """Whether the leg asks for an order. A HOLD does not, unless it stands for a leg that could not be read."""
         return self.action is not Action.HOLD or bool(self.malformed)
 
 
@@ -123,7 +119,7 @@ class Comparison(StrEnum):
 class WakeCondition(msgspec.Struct, frozen=True):
     """A condition that wakes the agent once, as soon as a reading of a symbol meets the threshold.
 
-    `comparison` may be the text of a Comparison, and `threshold` any `Number`. Raises StrategyError for other texts.
+    `comparison` may be the text of a Comparison, and `threshold` any `Number`. Raises StrategyError as a Leg does.
     """
 
     symbol: str
@@ -135,7 +131,7 @@ class WakeCondition(msgspec.Struct, frozen=True):
     expires_s: int | None = None
     """The seconds from now after which it expires; None is the longest time that the policy allows."""
     place: int = 0
-    """Its number among the conditions that were sent, from 1 on, if others were dropped; otherwise 0."""
+    """Its number, from 1 on, among the conditions that were sent, if some of them were dropped; otherwise 0."""
 
     if TYPE_CHECKING:
 
@@ -160,10 +156,7 @@ class WakeCondition(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """One answer to one wake, for the whole portfolio. Symbols without a leg are held.
-
-    `legs` and `wake_conditions` may be lists.
-    """
+    """One answer to one wake. Symbols without a leg are held. `legs` and `wake_conditions` may be lists."""
 
     legs: tuple[Leg, ...] = ()
     next_check_s: int | None = None
@@ -172,7 +165,7 @@ class Decision(msgspec.Struct, frozen=True):
     """The conditions that replace the agent's wake conditions; None leaves them as they are."""
     note: str = ""
     cause: Cause | None = None
-    """Why the decision holds everything, or why the rules made it in the agent's place; None for the decider's legs."""
+    """Why the decision holds everything, or was made by the rules; None for the legs of the decider."""
     unread: tuple[str, ...] = ()
     """The parts other than legs that could not be read, one sentence each."""
 
@@ -196,22 +189,22 @@ class Decision(msgspec.Struct, frozen=True):
 
     @property
     def holds(self) -> bool:
-        """Whether it leaves every symbol as it is."""
+        """Whether the decision leaves every symbol as it is."""
         return not any(leg.asks for leg in self.legs)
 
     @property
     def cause_kind(self) -> CauseKind | None:
-        """The kind of its cause; None without one."""
+        """The kind of the decision's cause; None without a cause."""
         return None if self.cause is None else self.cause.kind
 
     @property
     def answered(self) -> bool:
-        """Whether it is a new answer of the decider itself: its legs, or a model's deliberate HOLD."""
+        """Whether the decision is a new answer of its decider: legs, or a model's deliberate HOLD."""
         return self.cause is None or self.cause.kind in MODEL_ANSWERED
 
 
 def _decimal(value: Any, name: str) -> Decimal:
-    """Return a number as the Decimal that was written. Raises StrategyError, which contains `name`."""
+    """Return a number as the Decimal that was written. Raises StrategyError, whose text names the field."""
     number = Decimal("NaN")
     if isinstance(value, str | Decimal):
         with suppress(InvalidOperation):

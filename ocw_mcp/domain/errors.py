@@ -1,18 +1,18 @@
-"""Errors, one small tree.
+"""Errors, one small tree. The meaning of each is at its class.
 
-    OcwError                    an error that the user can correct; its text is one sentence; no action is half done
-    ├── SettingsError           a setting or policy is invalid: the engine does not start
-    ├── TapeError               a market file is invalid: the run stops at that point
-    ├── FetchError              the public archive cannot be read: fetched files stay, and the command can be repeated
-    ├── BookError               a state directory cannot be used: the engine does not start
-    │   └── BookBusy            another engine uses the state directory
-    ├── JournalError            the journal cannot be written or is inconsistent: no entry is sent
-    │   └── JournalDiverged     a resumed run differs from its journal: the engine stops
-    ├── AttachError             a client cannot attach to an engine: the caller gets the reason
-    ├── StrategyError           a strategy is not callable, or returned no valid decision: no order follows
-    ├── CannotDecideError       a decider cannot answer a wake: the rules decide, or everything is held
-    └── RequestError            a request names an unknown object (in `requests.py`, with its codes): no action follows
-    InvariantError              a programming error against a rule of the project: never caught
+    OcwError
+    ├── SettingsError
+    ├── TapeError
+    ├── FetchError
+    ├── BookError
+    │   └── BookBusy
+    ├── JournalError
+    │   └── JournalDiverged
+    ├── AttachError
+    ├── StrategyError
+    ├── CannotDecideError
+    └── RequestError            (in `requests.py`, with its codes)
+    InvariantError
 
 An expected refusal of an order is not an error. It is a `Refusal`, a value that is returned to the caller.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class OcwError(Exception):
-    """An error that the user can correct. Its text is one sentence: what was wrong, what was expected, what to do."""
+    """An error that the user can correct. Its text says what was wrong, what was expected, and what to do."""
 
 
 class SettingsError(OcwError):
@@ -48,10 +48,7 @@ class BookBusy(BookError):  # noqa: N818
 
 
 class JournalError(OcwError):
-    """The journal cannot be written, or its digest chain is broken.
-
-    Recorded events stay in memory, and the write is retried for some time. No entry is sent meanwhile.
-    """
+    """The journal cannot be written, or its digest chain is broken. No entry is sent, and the write is retried."""
 
 
 class JournalDiverged(JournalError):  # noqa: N818
@@ -67,11 +64,11 @@ class AttachError(OcwError):
 
 
 class StrategyError(OcwError):
-    """A strategy cannot be found or called, or it returned something that is no decision; nothing is sent for it."""
+    """A strategy cannot be found or called, or it returned no valid decision. No order follows."""
 
 
 class CannotDecideError(OcwError):
-    """A decider cannot answer a wake; the journal stores the cause."""
+    """A decider cannot answer a wake. The rules decide, or everything is held; the journal stores the cause."""
 
     def __init__(self, cause: "Cause") -> None:
         self.cause = cause

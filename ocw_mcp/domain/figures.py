@@ -50,15 +50,13 @@ class JournalFigures(msgspec.Struct, frozen=True):
     holes: int
     fees: Decimal
     funding: Decimal
-    """Funding received; below 0 it was paid."""
     day_equities: list[tuple[str, Decimal]]
     """Each UTC day with its opening equity, oldest first."""
     state_changes: list[tuple[int, TradingState]] = []
     """Time (ms) and new state of each change, oldest first; the initial state is ACTIVE."""
     thinking_usd: Decimal = ZERO
-    """The LLM cost of all deciders."""
     decided: DecisionCounts = DecisionCounts()
     trades: list[ClosedTrade] = []
     """Closed positions, oldest first."""
     unprotected: list[tuple[int, int | None]] = []
-    """Periods (ms) in which a position had no stop, without those of length 0. The end is None if it lasts."""
+    """The periods (ms) in which a position had no stop, without those of length 0. The end is None if it lasts."""

@@ -56,20 +56,14 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
         return {}
 
     def steps(self, wanted: int) -> tuple[tuple[int, Decimal], ...]:
-        """Return the leverages that a wanted one is reduced to as the position grows, each with its largest notional.
-
-        Notionals are in quote currency, the smallest first.
-        """
+        """Return the leverages, from `wanted` down, that a growing position may have, each up to a notional (quote)."""
         if wanted not in self._steps:
             by_leverage = groupby(self.rows, key=lambda row: min(wanted, row.max_leverage))
             self._steps[wanted] = tuple((leverage, deque(rows, 1)[0].cap) for leverage, rows in by_leverage)
         return self._steps[wanted]
 
     def largest(self, share: Decimal) -> Decimal:
-        """Return the largest notional (quote) whose maintenance is at most this share of it; 0 if there is none.
-
-        Within a bracket the maintenance margin is rate × notional − the bracket's amount.
-        """
+        """Return the largest notional (quote) whose maintenance is at most this share of it; 0 if there is none."""
         largest = lower_end = ZERO
         for row, amount in zip(self.rows, self.amounts, strict=True):
             if row.rate * row.cap - amount <= share * row.cap:
@@ -97,10 +91,7 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
 
 
 CAUTIOUS: Final = Brackets((Bracket(Decimal(10) ** 9, 20, Decimal("0.05")),))
-"""The brackets assumed for a perpetual whose venue reports none: a strict assumption at the sizes policies allow.
-
-They prevent positions with a thin margin, but do not exclude a symbol because its brackets are missing.
-"""
+"""The brackets assumed for a perpetual whose venue reports none; they are strict at the sizes that policies allow."""
 
 
 def bankruptcy_price(quantity: Decimal, cost: Decimal, margin: Decimal) -> Decimal:
@@ -111,6 +102,6 @@ def bankruptcy_price(quantity: Decimal, cost: Decimal, margin: Decimal) -> Decim
 def allowed_maintenance(entry: Decimal, stop: Decimal, leverage: int, sign: int) -> Decimal:
     """Return the margin that a position opened at `entry` has left at `stop` (prices: quote), as a share of notional.
 
-    A position whose brackets require more is liquidated before its stop. `sign` is 1 for a long, -1 for a short.
+    `sign` is 1 for a long, -1 for a short. If its brackets require more, it is liquidated before its stop.
     """
     return (entry / leverage + sign * (stop - entry)) / stop if stop > 0 else -ONE

@@ -16,10 +16,7 @@ class Product(StrEnum):
 
 
 class Candle(msgspec.Struct, frozen=True, gc=False):
-    """One closed candle. Prices in quote currency, volume in the base asset, times in ms.
-
-    Prices are floats, for analytics; `money.exact` returns the Decimal of the text they were read from.
-    """
+    """One closed candle: prices (quote) and volume (base asset) as floats, for analytics; times in ms."""
 
     symbol: str
     open_time: int
@@ -34,7 +31,7 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def close_time(self) -> int:
-        """The time (ms) from which the candle is known: the open of the next one. The exchange's stamp is 1 ms less."""
+        """The time (ms) from which the candle is known: the open time of the next one."""
         return self.open_time + self.interval
 
 
@@ -49,7 +46,7 @@ class Opening(msgspec.Struct, frozen=True, gc=False):
 class Metrics(msgspec.Struct, frozen=True, gc=False):
     """The derivatives metrics that the exchange reports for a symbol every five minutes. An empty field is None.
 
-    `at` (ms) is the end of the five minutes that a row describes; the row is not known earlier. The archive's stamp was
+    `at` (ms) is the end of the five minutes: the row is not known earlier. The time stamp of the exchange's archive was
     this end until 2026-06-25 00:00 UTC, and has been the beginning since.
     """
 
@@ -79,7 +76,7 @@ class Funding(msgspec.Struct, frozen=True, gc=False):
 
 
 class OrderBook(msgspec.Struct, frozen=True, gc=False):
-    """The best prices of both sides (quote), and the depth (base asset) within `BOOK_BAND` of the mid price."""
+    """The best prices of both sides (quote), and the depth (base asset) within 0.2% of the mid price."""
 
     symbol: str
     at: int
@@ -91,16 +88,11 @@ class OrderBook(msgspec.Struct, frozen=True, gc=False):
     """The quantity that sellers offer; None if the source does not report it."""
 
 
-BOOK_BAND = 0.002
-"""Distance from the mid price, as a share, within which depth is counted."""
-
-
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """All market data of one time `at` (ms), in the order in which the engine processes it.
+    """All market data of one time `at` (ms).
 
-    First come the candles that close at `at`, with the metrics and funding known from `at` on, each sorted by symbol:
-    decisions may use them. Then follow the decisions and timers that are due at `at`. The openings come last, so that
-    an order decided at the close of candle n fills at the open of n+1 and never at a price of n.
+    The engine takes the candles, metrics and funding first, which decisions may use, then the decisions and timers that
+    are due at `at`. The openings come last, so that an order decided at the close of candle n fills at the open of n+1.
     """
 
     at: int
@@ -117,10 +109,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 class Instrument(msgspec.Struct, frozen=True):
-    """A symbol's filters at the venue: price tick, quantity step, smallest quantity and smallest notional (quote).
-
-    `brackets` are the brackets of its maintenance margin; spot has none.
-    """
+    """A symbol's filters at the venue, and the brackets of its maintenance margin; spot has no brackets."""
 
     symbol: str
     product: Product
@@ -128,6 +117,7 @@ class Instrument(msgspec.Struct, frozen=True):
     step: Decimal
     min_quantity: Decimal
     min_notional: Decimal
+    """In quote currency."""
     brackets: Brackets | None = None
 
     @property
@@ -137,7 +127,7 @@ class Instrument(msgspec.Struct, frozen=True):
 
 
 class MarketIdentity(msgspec.Struct, frozen=True):
-    """The identity of a market, by which a book refuses any other one. It contains no path and no host."""
+    """The identity of a market, without a path or a host. A book accepts no market of another identity."""
 
     kind: str
     product: Product

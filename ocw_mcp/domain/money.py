@@ -7,10 +7,7 @@ ONE = Decimal(1)
 
 
 def exact(number: float) -> Decimal:
-    """Return the Decimal of the text that a float was read from: `exact(1935.98) == Decimal("1935.98")`.
-
-    A float preserves every decimal text of up to 15 digits, and its repr restores it.
-    """
+    """Return the Decimal of the text, of at most 15 digits, that a float was read from."""
     return Decimal(repr(number))
 
 

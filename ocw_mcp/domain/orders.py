@@ -15,7 +15,7 @@ ATTACHED: Final = "attached"
 CLAUDE: Final = "claude"
 """The deciders of a book: attached clients, or the autonomous loop with Claude."""
 MOST_TOKENS: Final = 64
-"""Largest number of access tokens of one book; data kept per caller is bounded by it."""
+"""The largest number of access tokens of one book, which bounds the data kept per caller."""
 
 
 class Side(StrEnum):
@@ -31,15 +31,12 @@ class Side(StrEnum):
 
     @property
     def opposite(self) -> "Side":
-        """The other side."""
+        """The opposite side."""
         return Side.SELL if self is Side.BUY else Side.BUY
 
 
 class OrderType(StrEnum):
-    """The type of an order. The two conditional types rest at the venue and trigger a market order.
-
-    A limit order is good till cancelled.
-    """
+    """The type of an order. The two conditional types rest at the venue and trigger a market order."""
 
     MARKET = "market"
     LIMIT = "limit"
@@ -62,7 +59,7 @@ class Purpose(StrEnum):
 
 
 class OrderRef(msgspec.Struct, frozen=True, order=True):
-    """The reference of an order within the book: its counter in the journal, its leg and its revision."""
+    """The reference of an order within the book."""
 
     n: int
     leg: Purpose
@@ -80,7 +77,7 @@ class OrderIntent(msgspec.Struct, frozen=True):
     """An order as requested, before the risk check. Quantity in the base asset, prices in quote currency."""
 
     idempotency_key: str
-    """A repeated request with the same key gets the same answer. The guard's own orders have no key."""
+    """A repeated request with the same key gets the same answer. The guard's orders have no key."""
     principal: str
     """The origin of the request: `rules`, `agent`, `guard`, or a person's name."""
     symbol: str
@@ -89,14 +86,11 @@ class OrderIntent(msgspec.Struct, frozen=True):
     purpose: Purpose
     quantity: Decimal
     trigger_price: Decimal | None = None
-    """The price at which a stop or a target triggers."""
     protect_at: Decimal | None = None
     """The stop price of an entry; an entry without a stop is refused."""
     target_at: Decimal | None = None
-    """The take-profit price of an entry, if any."""
     wake_id: int | None = None
     limit_price: Decimal | None = None
-    """The limit price of a limit order."""
     post_only: bool = False
     """Whether the venue must reject a limit order that would be a taker."""
     expires_at: int | None = None
@@ -104,11 +98,11 @@ class OrderIntent(msgspec.Struct, frozen=True):
     leverage: int | None = None
     """The leverage of the position that an entry opens; None means the policy's usual one."""
     approval: str = ""
-    """The approval of this order by a person, if any: its id, or the interface on which it was given."""
+    """The approval by a person: its id, or the interface on which it was given; empty without one."""
     tainted: bool = False
-    """Whether the decider had read text of other authors: the file's stricter policies then apply as well."""
+    """Whether the decider had read text of other authors. The policy of `[tainted]` then applies as well."""
     quoted: Decimal | None = None
-    """The mark price (quote) shown to the caller: an entry passes only near it. None if no price was shown."""
+    """The mark price that the caller was shown: an entry passes only near it. None if no price was shown."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -124,9 +118,8 @@ class Order(msgspec.Struct, frozen=True):
     limit_price: Decimal | None = None
     post_only: bool = False
     immediate: bool = False
-    """Immediate or cancel: a limit order that fills at once within its limit; the venue cancels the rest."""
+    """Whether the venue cancels the part of a limit order that does not fill at once."""
     leverage: int = 1
-    """The leverage of the position that an entry opens: its margin is its cost divided by this."""
     take_at: Decimal | None = None
     """The profit-taking price of a spot stop: both form an OCO with one reference."""
 
@@ -143,7 +136,7 @@ NOT_JOURNALED = "NOT_JOURNALED"
 
 
 class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
-    """The venue proved that it does not and will not have the order. `code` is the venue's, or NOT_JOURNALED."""
+    """The venue proved that it will never have the order. `code` is the venue's, or NOT_JOURNALED."""
 
     ref: OrderRef
     code: str
@@ -151,7 +144,7 @@ class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
 
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, tag="outcome_unknown"):
-    """It is unknown whether the venue has the order: its budget stays reserved, and it is not sent again."""
+    """It is unknown whether the venue has the order. Its budget stays reserved, and it is not sent again."""
 
     ref: OrderRef
     why: str
@@ -179,17 +172,13 @@ class Canceled(msgspec.Struct, frozen=True, tag="canceled"):
 
 
 class FundingPaid(msgspec.Struct, frozen=True, tag="funding_paid"):
-    """Funding was settled on the position open at `at` (ms). `amount` (quote) is received; below 0 it is paid.
-
-    A venue reports each settlement of a symbol once, in order of time.
-    """
+    """Funding was settled on the position open at `at` (ms). `amount` (quote) is received; below 0 it is paid."""
 
     symbol: str
     amount: Decimal
     rate: Decimal
     """Per settlement; above 0 longs pay shorts."""
     quantity: Decimal
-    """The signed position on which it was settled."""
     mark: Decimal
     at: int
     assumed: bool = False
@@ -227,7 +216,4 @@ class Transferred(msgspec.Struct, frozen=True, tag="transferred"):
 
 
 OrderReport = Accepted | Rejected | OutcomeUnknown | Filled | Canceled
-"""Every report of a venue about an order."""
-
 VenueReport = OrderReport | FundingPaid | OutsideFill | Transferred
-"""Every report of a venue."""

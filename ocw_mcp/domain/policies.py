@@ -1,16 +1,15 @@
 """The policy file as typed values: the only source of every limit. It is read at start, hashed, and no tool changes it.
 
 An unknown key is an error, and so is an impossible limit. A key that the file lacks takes its default here,
-which is its strictest value; `[mandate]` and `[approval]` may be left out. Shares are fractions (0.25 is a quarter).
-When the agent is called, and how the rules trade, is in `policy_deciding`. Which limit a key belongs to is declared in
-`core.risk.limits`.
+which is its strictest value. Shares are fractions (0.25 is a quarter). `core.risk.limits` declares the limits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import AwareDatetime, Field, model_validator
 from pydantic.fields import FieldInfo
@@ -20,7 +19,7 @@ from ocw_mcp.domain.policy_deciding import DecisionPolicy as DecisionPolicy
 from ocw_mcp.domain.policy_deciding import FallbackPolicy as FallbackPolicy
 from ocw_mcp.domain.policy_deciding import GatePolicy as GatePolicy
 from ocw_mcp.domain.policy_deciding import RulesPolicy as RulesPolicy
-from ocw_mcp.domain.policy_table import FEWER, HIGHER, LOWER, MORE, OPTIONAL, Positive, Share, Table
+from ocw_mcp.domain.policy_table import FEWER, HIGHER, LOWER, MORE, OPTIONAL, Positive, Share, Table, stricter_of
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import SECOND, iso
 
@@ -311,6 +310,10 @@ class Policies(Table):
     approval: ApprovalPolicy | None = None
 
 
+_MOST_SHOWN: Final = 5
+"""The number of looser keys that a remark names."""
+
+
 def table_of(declared: FieldInfo) -> type[Table] | None:
     """Return the table that a field of the policies holds, optional or not; None for a field that is no table."""
     kinds = (declared.annotation, *get_args(declared.annotation))
@@ -338,3 +341,49 @@ def value_text(value: object, between: str) -> str:
     if value is None:
         return "none"
     return iso(round(value.timestamp() * SECOND)) if isinstance(value, datetime) else str(value)
+
+
+def as_strict(declared: FieldInfo, one: Any, other: Any) -> bool:
+    """Return whether `one` is at least as strict as `other`, both values of a limit's key."""
+    stricter = stricter_of(declared)
+    if stricter in (LOWER, HIGHER):
+        return bool(one <= other if stricter is LOWER else one >= other)
+    if stricter in (FEWER, MORE):
+        return _covers(other, one) if stricter is FEWER else _covers(one, other)
+    choices = get_args(declared.annotation)
+    return choices.index(one) <= choices.index(other)
+
+
+def looser_and_stricter(one: Policies, than: Policies) -> tuple[list[str], list[str]]:
+    """Return the keys of limits, in tables of both, in which one policy is looser than another, and is stricter."""
+    looser, stricter = [], []
+    for key, declared in policy_keys():
+        mine, theirs = value_of(one, key), value_of(than, key)
+        if stricter_of(declared) is None or mine is None or theirs is None:
+            continue
+        if not as_strict(declared, mine, theirs):
+            looser.append(key)
+        elif not as_strict(declared, theirs, mine):
+            stricter.append(key)
+    return looser, stricter
+
+
+def not_stricter(strict: Policies, usual: Policies, keys: Collection[str]) -> str:
+    """Return a sentence if the policy of `[tainted]` is not stricter than the usual one in `keys`; else nothing."""
+    looser, stricter = ([key for key in found if key in keys] for found in looser_and_stricter(strict, usual))
+    if stricter and not looser:
+        return ""
+    if looser:
+        more = f" and {len(looser) - _MOST_SHOWN} more" if len(looser) > _MOST_SHOWN else ""
+        why = f"{', '.join(looser[:_MOST_SHOWN])}{more} {'are' if len(looser) > 1 else 'is'} looser there"
+    else:
+        why = "it is the same policy" if strict == usual else "no limit of a tainted entry is stricter there"
+    return (
+        f"[tainted] policy = {strict.name} is not stricter than {usual.name}: {why}; a tainted entry "
+        "(decided after reading texts of others) has to pass the limits of both; name a stricter policy there"
+    )
+
+
+def _covers(patterns: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Return whether each of `others` is one of some patterns, or is matched by one."""
+    return all(any(other == pattern or fnmatchcase(other, pattern) for pattern in patterns) for other in others)

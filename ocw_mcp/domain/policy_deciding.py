@@ -1,6 +1,6 @@
-"""The policies about deciding: when the agent is called, how long it may take, what it may cost, how the rules trade.
+"""The policies about deciding: when the agent is called, and how the rules trade.
 
-A key that a file lacks takes its default here: the value of the shipped conservative policy.
+The default of a key that a file lacks is its value in the shipped conservative policy.
 """
 
 from decimal import Decimal

@@ -1,7 +1,6 @@
 """The parts that every table of a policy file is made of.
 
-Each key has a default in its model: its strictest value, which a file that lacks the key takes. A key of a limit also
-says which of two values is the stricter one.
+Each key of a limit is annotated with the direction in which it is stricter.
 """
 
 from decimal import Decimal
@@ -16,7 +15,7 @@ Positive = Annotated[Decimal, Field(gt=0)]
 
 
 class Stricter(Enum):
-    """Which of two values of one key is the stricter one: how a limit's key is annotated."""
+    """The direction in which the values of a key are stricter."""
 
     LOWER = "lower"
     HIGHER = "higher"
@@ -29,26 +28,22 @@ class Stricter(Enum):
 
 
 def stricter_of(declared: FieldInfo) -> Stricter | None:
-    """Return which of two values of a key is the stricter one; None for a key that limits nothing."""
+    """Return the direction in which a key is stricter; None for a key that limits nothing."""
     return next((each for each in declared.metadata if isinstance(each, Stricter)), None)
 
 
-LOWER: Final = Stricter.LOWER
-HIGHER: Final = Stricter.HIGHER
-FEWER: Final = Stricter.FEWER
-MORE: Final = Stricter.MORE
-EARLIER: Final = Stricter.EARLIER
+LOWER, HIGHER, FEWER, MORE, EARLIER = Stricter
 OPTIONAL: Final = "optional"
 """Marks a key that a file may leave out without a remark, as it may the tables that are not required."""
 
 
 class Table(BaseModel):
-    """One table: no key but those declared, and no value that changes."""
+    """One table of a policy file. It has only declared keys, and is immutable."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
     )
 
     def gives(self, *keys: str) -> bool:
-        """Return whether the file gave all of these keys. Only then is one of them compared with another."""
+        """Return whether the file has all of these keys, so that they can be compared with each other."""
         return self.model_fields_set.issuperset(keys)

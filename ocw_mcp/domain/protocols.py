@@ -21,36 +21,28 @@ class Clock(Protocol):
     @property
     def simulated(self) -> bool:
         """Whether time is the market's: no call waits in real time, and decisions take modelled time."""
-        ...
 
     def now(self) -> int:
         """Return engine time, ms."""
-        ...
 
     def wall_ms(self) -> float:
         """Return a monotonic reading in ms, for measuring durations; it never enters the engine."""
-        ...
 
     def advance(self, to: int) -> None:
         """Set a simulated clock to a time (ms); a live clock ignores it."""
-        ...
 
     async def wait_until(self, at: int) -> None:
         """Let other tasks run until engine time `at`; return at once if time is simulated."""
-        ...
 
     async def pause(self, ms: float) -> None:
         """Wait `ms` in real time, even if engine time is simulated, for work outside of the engine."""
-        ...
 
     @property
     def paced(self) -> bool:
         """Whether simulated time runs in proportion to real time."""
-        ...
 
     async def approach(self, at: int) -> bool:
         """On a paced clock, wait for a short time at most. Return whether `at` (ms) is reached."""
-        ...
 
 
 class Feed(Protocol):
@@ -61,7 +53,6 @@ class Feed(Protocol):
 
     def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         """Yield all frames, or those later than `after` (ms). Raises TapeError if the source is not valid."""
-        ...
 
 
 class Venue(Protocol):
@@ -72,15 +63,12 @@ class Venue(Protocol):
 
     def instrument(self, symbol: str, price: float) -> Instrument:
         """Return the present filters of a symbol. `price` is its last one, for venues that must estimate them."""
-        ...
 
     async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         """Send an order. Return the venue's immediate reports; later ones come as events."""
-        ...
 
     async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
         """Ask for the cancellation of an order. Return the venue's immediate reports."""
-        ...
 
 
 class SimulatedVenue(Venue, Protocol):
@@ -88,50 +76,40 @@ class SimulatedVenue(Venue, Protocol):
 
     @property
     def next_funding(self) -> int:
-        """The next stamp (ms) at which funding may have to be settled, whether or not the feed carries rates."""
-        ...
+        """The next time (ms) at which funding may have to be settled, whether or not the feed carries rates."""
 
     @property
     def pays_funding(self) -> bool:
         """Whether there is a position on which funding would be settled."""
-        ...
 
     def settle_funding(
         self, until: int, rates: Sequence[Funding] = (), symbols: Collection[str] | None = None
     ) -> Sequence[VenueReport]:
-        """Settle the stamps up to `until` (ms) of some symbols, or of all, on the position at each stamp.
+        """Settle the funding of some symbols, or of all, that is due until `until` (ms).
 
-        A stamp without one of the known `rates` is settled at an assumed one. Rates of other symbols are kept.
+        A settlement without one of the known `rates` has an assumed rate. Rates of other symbols are kept.
         """
-        ...
 
     def on_books(self, books: Sequence[OrderBook]) -> None:
         """Store the present order books, whose best prices determine the cost of market orders."""
-        ...
 
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
         """Yield the reports on resting orders after a closed candle, in the order in which its price reached them.
 
-        The caller has to process each report before it takes the next: an order that is sent or cancelled in between
-        counts for the rest of the candle.
+        The caller processes each report before it takes the next: a new order meets the rest of the candle.
         """
-        ...
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
         """Return the reports on waiting and resting orders after the first price of a candle."""
-        ...
 
     def fill_reductions(self, now: int) -> Sequence[VenueReport]:
         """Trade the reductions that wait for a price, if the last price is of `now` (ms)."""
-        ...
 
     def close_out(self, symbol: str, quantity: Decimal, now: int) -> Sequence[VenueReport]:
         """Close a quantity (signed, base asset) of a position at its last price, because its market has ended."""
-        ...
 
     def state(self) -> bytes:
         """Return all that must survive a restart."""
-        ...
 
     def restore(self, state: bytes) -> None: ...
 
@@ -144,7 +122,6 @@ class Decider(Protocol):
 
     def thinking_ms(self, request: DecisionRequest) -> int | None:
         """Return the simulated time (ms) of an answer; 0 for the rules, None if it comes from outside or never."""
-        ...
 
     async def decide(self, request: DecisionRequest) -> Decision: ...
 
@@ -154,8 +131,7 @@ class Converses(Protocol):
     """A decider that reads the engine's state with tools, submits through them, and may correct refused legs."""
 
     def correction_ms(self, request: DecisionRequest) -> int:
-        """Return the simulated time (ms) of a correction."""
-        ...
+        """Return the simulated time (ms) in which the decider corrects refused legs."""
 
 
 @runtime_checkable
@@ -164,7 +140,6 @@ class Priced(Protocol):
 
     def cost_usd(self, wake_id: int) -> Decimal:
         """Return the cost (USD) of a wake so far, with or without an answer."""
-        ...
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -192,53 +167,39 @@ class Store(Protocol):
     @property
     def book(self) -> str:
         """The six characters that name the book in every client id."""
-        ...
 
     @property
     def last_seq(self) -> int:
         """The sequence number of the last domain event, appended or committed; 0 if there is none."""
-        ...
 
     @property
     def fingerprint(self) -> str:
         """The digest of all domain events so far."""
-        ...
 
     @property
     def chain_head(self) -> str:
         """The digest of all stored rows so far."""
-        ...
 
     def append(self, at: int, event: DomainEvent) -> int:
         """Add a domain event to the current transaction. Return its sequence number."""
-        ...
 
     def note(self, at: int, event: LifecycleEvent) -> None:
         """Add an event about this process, outside the fingerprint."""
-        ...
 
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
         """Keep the snapshot of a wake with the next commit, outside journal and fingerprint; old ones are deleted."""
-        ...
 
     def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
-        """Make all appended events durable, with a checkpoint and the summary that `ocw status` shows.
-
-        Raises JournalError if the write fails; the appended events are then still pending.
-        """
-        ...
+        """Make all appended events durable, with a checkpoint and the summary of `ocw status`. Raises JournalError."""
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the latest checkpoint; None in a new book."""
-        ...
 
     def events_after(self, seq: int) -> Iterator[StoredEvent]:
         """Yield the committed domain events with a higher sequence number, in order."""
-        ...
 
     def all_events(self) -> Iterator[tuple[int, JournalEvent]]:
         """Yield every committed event with its time, in order, including events about processes."""
-        ...
 
     def close(self) -> None: ...
 
@@ -248,8 +209,6 @@ class CommandBox(Protocol):
 
     def waiting(self) -> Sequence[Command]:
         """Return the waiting commands, oldest first. The engine calls this often, so it has to be fast."""
-        ...
 
     def done(self, command: Command) -> None:
         """Delete a command, which is durable in the journal."""
-        ...

@@ -9,8 +9,8 @@ import msgspec
 from ocw_mcp.domain.money import ZERO, plain
 
 
-class RefusalCode(StrEnum):
-    """Why an order does not pass: each code, and its meaning as one sentence. Limits are declared in `core.risk`."""
+class Explained(StrEnum):
+    """The base of codes with a meaning: each member is a code and one clause or sentence."""
 
     meaning: str
 
@@ -20,6 +20,10 @@ class RefusalCode(StrEnum):
         member._value_ = code
         member.meaning = meaning
         return member
+
+
+class RefusalCode(Explained):
+    """Why an order does not pass. Limits are declared in `core.risk`."""
 
     MALFORMED = "MALFORMED", "this leg could not be read; the others were carried out"
     UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL", "this engine does not follow that symbol"
@@ -92,10 +96,9 @@ QUOTING: Final = frozenset({RefusalCode.MALFORMED, RefusalCode.UNKNOWN_SYMBOL, R
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An order that did not pass: the code, the limit, the actual value, and the largest size that would pass.
+    """An order that did not pass: the code, the limit and the actual value as texts, in the unit of the policy.
 
-    `limit` and `actual` are texts for people, in the unit of the policy. `largest` is the largest quantity (base asset)
-    of this order that would pass every policy now. It is 0 if no size passes; texts and records then leave it out.
+    `largest` is the largest quantity (base asset) of this order that would pass every policy now; 0 if none would.
     """
 
     code: RefusalCode
@@ -104,9 +107,9 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
     largest: Decimal = ZERO
 
     def __str__(self) -> str:
-        return self.told(self.limit, self.actual)
+        return self.text(self.limit, self.actual)
 
-    def told(self, limit: str, actual: str) -> str:
-        """Return the refusal as one line, with the limit and the actual value as the caller wants them shown."""
+    def text(self, limit: str, actual: str) -> str:
+        """Return the refusal as one line, with these texts as the limit and the actual value."""
         helps = f" largest={plain(self.largest)}" if self.largest else ""
         return f"{self.code}: {self.code.meaning}. limit={limit} actual={actual}{helps}"

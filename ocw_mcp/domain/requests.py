@@ -1,44 +1,29 @@
-"""The errors of a caller's request: a code for each, and the sentence that explains it."""
-
-from enum import StrEnum
+"""The errors of a caller's request."""
 
 from ocw_mcp.domain.errors import OcwError
+from ocw_mcp.domain.reasons import Explained
 from ocw_mcp.domain.time import day_begins
 
 
-class RequestCode(StrEnum):
-    """The codes of a request that cannot be answered. Their meaning is in `REQUEST_MEANING`."""
+class RequestCode(Explained):
+    """Why a request cannot be answered."""
 
-    BAD_ARGUMENTS = "BAD_ARGUMENTS"
-    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
-    UNKNOWN_TIMEFRAME = "UNKNOWN_TIMEFRAME"
-    UNKNOWN_ID = "UNKNOWN_ID"
-    BAD_DAY = "BAD_DAY"
-    BAD_CURSOR = "BAD_CURSOR"
-    UNREADABLE = "UNREADABLE"
-    FORBIDDEN = "FORBIDDEN"
-    UNKNOWN_PREVIEW = "UNKNOWN_PREVIEW"
-    STALE_PREVIEW = "STALE_PREVIEW"
-    WARMING_UP = "WARMING_UP"
-    ENDED = "ENDED"
-    NOT_DURABLE = "NOT_DURABLE"
-
-
-REQUEST_MEANING: dict[RequestCode, str] = {
-    RequestCode.BAD_ARGUMENTS: "an argument is missing, misspelt, of the wrong type, or out of bounds",
-    RequestCode.UNKNOWN_SYMBOL: "this engine does not follow that symbol",
-    RequestCode.UNKNOWN_TIMEFRAME: "candles of that length are not built here",
-    RequestCode.UNKNOWN_ID: "the book has no wake, order or refusal with that id",
-    RequestCode.BAD_DAY: "that is not a day",
-    RequestCode.BAD_CURSOR: "the cursor is not one that this tool gave",
-    RequestCode.UNREADABLE: "the book's store cannot be read now",
-    RequestCode.FORBIDDEN: "the token of this call does not allow it",
-    RequestCode.UNKNOWN_PREVIEW: "this caller has no such preview: it was placed, or there are too many newer ones",
-    RequestCode.STALE_PREVIEW: "the preview is too old to be placed",
-    RequestCode.WARMING_UP: "the engine is reading history, and the market has not begun: there is no current price",
-    RequestCode.NOT_DURABLE: "it was carried out, but the journal could not be written: a crash now would lose it",
-    RequestCode.ENDED: "the run ended before the request was taken, and nothing was done",
-}
+    BAD_ARGUMENTS = "BAD_ARGUMENTS", "an argument is missing, misspelt, of the wrong type, or out of bounds"
+    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL", "this engine does not follow that symbol"
+    UNKNOWN_TIMEFRAME = "UNKNOWN_TIMEFRAME", "candles of that length are not built here"
+    UNKNOWN_ID = "UNKNOWN_ID", "the book has no wake, order or refusal with that id"
+    BAD_DAY = "BAD_DAY", "that is not a day"
+    BAD_CURSOR = "BAD_CURSOR", "the cursor is not one that this tool gave"
+    UNREADABLE = "UNREADABLE", "the book's store cannot be read now"
+    FORBIDDEN = "FORBIDDEN", "the token of this call does not allow it"
+    UNKNOWN_PREVIEW = (
+        "UNKNOWN_PREVIEW",
+        "this caller has no such preview: it was placed, or there are too many newer ones",
+    )
+    STALE_PREVIEW = "STALE_PREVIEW", "the preview is too old to be placed"
+    WARMING_UP = "WARMING_UP", "the engine is reading history, and the market has not begun: there is no current price"
+    NOT_DURABLE = "NOT_DURABLE", "it was carried out, but the journal could not be written: a crash now would lose it"
+    ENDED = "ENDED", "the run ended before the request was taken, and nothing was done"
 
 
 class RequestError(OcwError):
@@ -46,8 +31,7 @@ class RequestError(OcwError):
 
     def __init__(self, code: RequestCode, *, limit: str, actual: str, next_: str, what: str = "") -> None:
         self.code = code
-        what = what or REQUEST_MEANING[code]
-        super().__init__(f"{code}: {what}. limit={limit} actual={actual} next: {next_}")
+        super().__init__(f"{code}: {what or code.meaning}. limit={limit} actual={actual} next: {next_}")
 
 
 def day_of(text: str) -> int:

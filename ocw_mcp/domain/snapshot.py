@@ -24,7 +24,6 @@ class IndicatorValues(msgspec.Struct, frozen=True):
 
     timeframe: str
     candles: int
-    """Number of closed candles of this timeframe that were available to the computation."""
     close: Reading
     ema_9: Reading
     ema_21: Reading
@@ -81,11 +80,9 @@ class DerivativesView(msgspec.Struct, frozen=True):
     funding_8h: Reading = _NOT_COMPUTED
     """The last settled rate per eight hours; above 0 longs pay."""
     open_interest_change_24h: Reading = _NOT_COMPUTED
-    """The change as a share."""
     taker_ratio_1h: Reading = _NOT_COMPUTED
     """Taker buy volume over taker sell volume in the last hour."""
     long_short: Reading = _NOT_COMPUTED
-    """Long over short positions of the top traders."""
     long_short_z: Reading = _NOT_COMPUTED
     """The z-score of `long_short` among its values of the day before."""
 
@@ -99,10 +96,7 @@ class Feasible(msgspec.Struct, frozen=True, tag="feasible", tag_field="is"):
 
 
 class OpenPosition(msgspec.Struct, frozen=True):
-    """The fields common to every view of an open position: prices and profit in quote currency.
-
-    `quantity` is in the base asset and signed: above 0 long, below 0 short.
-    """
+    """The fields of every view of an open position, in quote currency. The quantity of a short is below 0."""
 
     symbol: str
     quantity: Decimal
@@ -164,10 +158,7 @@ class SymbolView(msgspec.Struct, frozen=True):
         return closed | {f"{each.timeframe}*": each for each in forming}
 
     def reading(self, metric: str) -> Reading:
-        """Return a reading by the name that a wake condition gives it: `price`, `funding_8h` or `rsi_14@1h`.
-
-        An indicator is that of the last closed candle. Unknown when the snapshot has no such reading.
-        """
+        """Return a reading by its name in a wake condition: `price`, `funding_8h`, or `rsi_14@1h` at closed candles."""
         if metric == "price":
             return self.last
         if metric in DerivativesView.__struct_fields__:
@@ -186,11 +177,11 @@ def _number(values: msgspec.Struct, name: str) -> Reading:
 
 
 class SymbolViews(dict[str, SymbolView]):
-    """The symbols of a snapshot by name, in the engine's order. It cannot be changed."""
+    """The symbols of a snapshot by name, in the engine's order; immutable."""
 
     @classmethod
     def of(cls, views: Iterable[SymbolView]) -> Self:
-        """Return the views under their own names."""
+        """Return views by the names of their symbols."""
         return cls({view.symbol: view for view in views})
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -215,7 +206,6 @@ class Remark(msgspec.Struct, frozen=True):
 
     text: str
     by: str
-    """The principal that wrote it."""
     at: int
 
 
@@ -233,9 +223,9 @@ class WakeKind(StrEnum):
     SCORE = "score"
     """The score of a position requires a review; the subject is the score."""
     MORE = "more"
-    """Reasons beyond those that are kept; the detail is their number."""
+    """Further reasons; the detail is their number."""
     EARLIER = "earlier"
-    """A reason that an earlier version of OCW journaled as text, which is the detail."""
+    """A reason that an earlier version journaled as text, which is the detail."""
 
 
 class WakeReason(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -280,13 +270,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     regime: str | Unknown
     macro: str | Unknown
     scale: Decimal
-    """The factor of the size limits under this regime and macro reading; the smallest one if they are unknown."""
+    """The factor on the size limits under this regime and macro reading."""
     trades: tuple[TradeView, ...] = ()
     """The last closed trades, oldest first; at most `TRADES_SHOWN`."""
     note: Remark | None = None
-    """The note left at an earlier wake for the next one."""
     undone: tuple[Remark, ...] = ()
-    """The parts of the last decision, other than its legs, that had no effect: one sentence each, and the decider."""
+    """The parts of the last decision, other than its legs, that had no effect: one sentence each."""
     limits: tuple[tuple[str, str], ...] = ()
     """The safety limits in force, as names and texts."""
     correlations: tuple[Correlation, ...] = ()
@@ -298,7 +287,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     @property
     def positions(self) -> dict[str, PositionView]:
-        """The open positions by symbol, of the symbols of this snapshot; empty when nothing is open."""
+        """The open positions by symbol."""
         return {name: view.position for name, view in self.symbols.items() if view.position is not None}
 
     def quotes_others(self, reader: str) -> bool:
@@ -322,6 +311,6 @@ class DecisionRequest(msgspec.Struct, frozen=True):
     deadline: int
     """Engine time (ms) after which an answer is not accepted."""
     version: int = 0
-    """Version of the account in the snapshot: equal versions mean equal positions, orders, stops and state."""
+    """The version of the account. Equal versions mean equal positions, orders, stops and state."""
     held: "DecisionRequest | None" = None
     """The previous wake, if a model answered it with HOLD for everything."""

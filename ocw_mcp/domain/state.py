@@ -31,7 +31,7 @@ ITSELF: Final = "the engine"
 
 
 class Lowered(msgspec.Struct, frozen=True):
-    """Who lowered the trading state last, when (ms) and why, in the words of the one who gave the reason."""
+    """Who lowered the trading state last, when (ms), and why."""
 
     by: str
     at: int

@@ -10,11 +10,9 @@ class SavedPart(Protocol):
 
     def state(self) -> Any:
         """Return the state as a value that msgspec can encode."""
-        ...
 
     def restore(self, state: Any, /) -> None:
         """Restore a state that `state` returned."""
-        ...
 
 
 class Stateful(Generic[_State]):

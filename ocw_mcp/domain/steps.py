@@ -1,7 +1,6 @@
 """The events that a step of the engine takes, and the effects that it returns.
 
-An event is a frame of the market, a venue's report, a decision, a timer, a command of the operator or a request of a
-caller. The shell in `runtime`, and no other module, executes the effects, in their order.
+The shell in `runtime`, and no other module, executes the effects, in their order.
 """
 
 from decimal import Decimal
@@ -42,10 +41,7 @@ class DecisionFailed(msgspec.Struct, frozen=True):
 
 
 class DecisionSubmitted(msgspec.Struct, frozen=True):
-    """The decider submits legs while it still answers, and gets the result of each leg.
-
-    Its decision stays open until `DecisionReady` or `DecisionFailed`, and it may correct the refused legs once.
-    """
+    """The decider submits legs before it ends its decision. It may correct refused legs once."""
 
     request: SubmitRequest
     thinking_ms: int
@@ -109,19 +105,19 @@ class Verb(StrEnum):
 
 
 WITHIN_DRAWDOWN: Final = "within-drawdown"
-"""The subject of a resume by an operator who was shown no drawdown beyond the limit, and so confirmed none."""
+"""The subject of a resume by an operator who has confirmed no drawdown beyond its limit."""
 
 
 class Command(msgspec.Struct, frozen=True):
-    """A command of the operator to the engine. Its id is unique, so that it is executed once."""
+    """A command of the operator to the engine. It is executed once, by its unique id."""
 
     command_id: str
     verb: str
     by: str
     after_frame: int = -1
-    """Time (ms) of the frame after which it is taken; the shell fills it in."""
+    """The time (ms) of the frame after which it is taken; the shell fills it in."""
     subject: str = ""
-    """The object of the command: an approval's id, or a symbol."""
+    """An approval's id, or a symbol, or empty; see `Verb`."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -129,7 +125,7 @@ class Asked(msgspec.Struct, frozen=True):
 
     request: CallerRequest
     after_frame: int = -1
-    """Time (ms) of the frame after which it is taken; the shell fills it in."""
+    """As in `Command`."""
 
 
 StepEvent = Frame | VenueReport | DecisionReady | DecisionFailed | DecisionSubmitted | TimerFired | Command | Asked

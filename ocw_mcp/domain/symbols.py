@@ -11,8 +11,7 @@ _SEPARATORS: Final = dict.fromkeys(map(ord, "/-_ "))
 def matched(text: str, symbols: Collection[str]) -> str | None:
     """Return the one of `symbols` that a text names; None if it names none of them, or several.
 
-    `BTC/USDT`, `btcusdt`, `BTC-USDT`, `BTC_USDT` and ccxt's `BTC/USDT:USDT` all mean `BTCUSDT`. An exact
-    spelling takes precedence over an equivalent one.
+    `BTC/USDT`, `btcusdt`, `BTC-USDT`, `BTC_USDT` and ccxt's `BTC/USDT:USDT` all mean `BTCUSDT`.
     """
     exact = text.strip()
     if exact in symbols:
@@ -28,10 +27,7 @@ def spelt(text: str, symbols: Collection[str]) -> str:
 
 
 def of_market(text: str, symbols: Collection[str]) -> str | None:
-    """Return the one of a market's symbols that a text names; a base asset alone, such as `eth`, is enough.
-
-    Return None if the text names none of them, or several.
-    """
+    """Return the one of a market's symbols that a text such as `eth` or `ETH/USDT` names; None for none or several."""
     found = matched(text, symbols)
     if found is not None:
         return found

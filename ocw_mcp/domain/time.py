@@ -14,10 +14,7 @@ _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
 @lru_cache(maxsize=256)
 def span_ms(text: str) -> int:
-    """Return the milliseconds of a span such as `90s`, `15m`, `4h` or `7d`.
-
-    Raises ValueError for any other text. `1M` and `1mo` are invalid, since a month has no fixed length.
-    """
+    """Return the milliseconds of a span such as `90s`, `15m`, `4h` or `7d`. Raises ValueError for any other text."""
     if re.fullmatch(r"\d{7,}[smhdw]", text):
         raise ValueError(f"{text[:20]!r} is too long a span; write at most six digits, such as 365d")
     match = re.fullmatch(r"(\d{1,6})([smhdw])", text)

@@ -6,10 +6,7 @@ import msgspec
 
 
 class Unknown(msgspec.Struct, frozen=True, tag="unknown", tag_field="is"):
-    """A missing reading. `reason` is one clause for people: `needs 28 candles, has 3`.
-
-    It is false in a condition, as a reading of 0.0 is; `isinstance(reading, Unknown)` is true of this one alone.
-    """
+    """A missing reading. `reason` is one clause for people: `needs 28 candles, has 3`."""
 
     reason: str
 

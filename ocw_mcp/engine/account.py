@@ -4,9 +4,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from ocw_mcp.core.orders.ledger import Booked, Ledger, LedgerState, Position
-from ocw_mcp.core.risk.activity import Activity, ActivityState
-from ocw_mcp.core.risk.equity import DailyLoss, DayState, Drawdown, DrawdownState
+from ocw_mcp.core.orders.ledger import Booked, Ledger, Position
+from ocw_mcp.core.risk.counters import Activity, ActivityState, DailyLoss, DayState, Drawdown, DrawdownState
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import FundingPaid, OutsideFill, Side, Transferred
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
@@ -29,7 +28,7 @@ class Opened(msgspec.Struct, frozen=True):
 class AccountState(msgspec.Struct):
     """An account in a saved state."""
 
-    ledger: LedgerState
+    ledger: Ledger
     day: DayState
     drawdown: DrawdownState
     activity: ActivityState
@@ -44,7 +43,7 @@ class AccountState(msgspec.Struct):
     ended: dict[str, int]
 
 
-_PARTS: Final = ("ledger", "day", "drawdown", "activity")
+_PARTS: Final = ("day", "drawdown", "activity")
 """The fields of a saved account that have a state of their own; the others are attributes of the same name."""
 
 
@@ -59,7 +58,8 @@ class Account:
         self.day_ends = 0
         """The midnight (ms) at which the current day ends."""
         self.drawdown = Drawdown(config.policies.drawdown, config.start_equity)
-        self.activity = Activity(config.policies.pace, config.policies.losses)
+        strict_pace = config.strict.pace if config.strict is not None else None
+        self.activity = Activity(config.policies.pace, config.policies.losses, strict_pace)
         self.trading_state = TradingState.ACTIVE
         self.lowered: Lowered | None = None
         """The last change to a lower trading state; None while the engine is ACTIVE."""
@@ -99,7 +99,7 @@ class Account:
             why = "the drawdown limit is reached"
             self.change_state(TradingState.HALTED, why)
         if self.day.watch(equity):
-            self._effects.record(events.DailyLossReached(self.day.today.day, equity, self.day.today.floor))
+            self._effects.record(events.DailyLossReached(self.day.today.day, equity, self.day.floor))
             why = why or "the daily loss limit is reached"
         if self.activity.state().fees_today >= self._policies.pace.max_fees * self.day.today.opening > 0:
             why = why or "today's fees have reached their limit"

@@ -53,7 +53,8 @@ class Approvals(Stateful[ApprovalsState]):
     def __init__(self, manager: OrderManager, answers: Answers, place: Callable[[Instruction, int], object]) -> None:
         """`place` checks and sends an approved order at a time (ms)."""
         super().__init__(ApprovalsState())
-        self._policy = manager.config.policies.approval
+        strict = manager.config.strict.approval if manager.config.strict is not None else None
+        self._policy = manager.config.policies.approval or strict
         self._by_clients = manager.config.mode is Mode.PAPER
         self._manager = manager
         self._effects = manager.effects

@@ -4,7 +4,7 @@ import msgspec
 
 from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.core.market.market import SymbolState
-from ocw_mcp.core.risk.budget import BudgetState
+from ocw_mcp.core.risk.counters import BudgetState
 from ocw_mcp.domain.market import Candle, OrderBook
 from ocw_mcp.domain.orders import FundingPaid
 from ocw_mcp.domain.steps import Timer

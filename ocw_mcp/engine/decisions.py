@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.core import strategy
-from ocw_mcp.core.risk.budget import Budget
+from ocw_mcp.core.risk.counters import Budget
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import DecisionKey, Done, SubmitRequest, request_key
 from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind

@@ -7,10 +7,9 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from ocw_mcp.core.orders.ledger import Ledger
-from ocw_mcp.core.orders.machine import OrderStatus
-from ocw_mcp.core.orders.table import OrderTable, TrackedOrder
+from ocw_mcp.core.orders.table import OrderStatus, OrderTable, TrackedOrder
 from ocw_mcp.core.risk.account import AccountView, PositionTerms
-from ocw_mcp.core.risk.budget import Budget
+from ocw_mcp.core.risk.counters import Budget
 from ocw_mcp.core.risk.limits import ALL_LIMITS, AT_LEAST, bound_of
 from ocw_mcp.core.risk.prices import smallest
 from ocw_mcp.core.risk.verdict import LimitUse

@@ -7,8 +7,7 @@ the old stop is cancelled first, stop and target are one order, and a position t
 
 from decimal import Decimal
 
-from ocw_mcp.core.orders.machine import OrderStatus
-from ocw_mcp.core.orders.table import TrackedOrder
+from ocw_mcp.core.orders.table import OrderStatus, TrackedOrder
 from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
 from ocw_mcp.domain.money import ONE, ceil_to, floor_to, plain
 from ocw_mcp.domain.orders import (

@@ -9,10 +9,9 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.core.orders.ledger import Booked
-from ocw_mcp.core.orders.machine import OrderStatus
-from ocw_mcp.core.orders.table import TableState, TrackedOrder
+from ocw_mcp.core.orders.table import OrderStatus, TableState, TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.activity import asked_for
+from ocw_mcp.core.risk.counters import asked_for
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import InvariantError

@@ -13,7 +13,7 @@ import msgspec
 
 from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
-from ocw_mcp.core.orders.machine import invalid_report
+from ocw_mcp.core.orders.table import invalid_report
 from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain import steps
@@ -94,7 +94,6 @@ class Engine:
             policies = self.config.policies
             self._effects.record(PoliciesLoaded(policies.name, self.config.policy_hash, self.config.prompts_hash))
             # A changed daily loss limit applies to the current day, and a flat book would not check it before an entry.
-            self.account.day.hold_to_policy()
             self._watch()
         for timer, at in sorted(self._effects.timers.items()):
             self._effects.set_timer(timer, at)

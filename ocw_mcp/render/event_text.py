@@ -170,7 +170,7 @@ def _paid(cost_usd: Decimal) -> str:
 
 def cause_text(cause: Cause, quote: Quote = inline, by: str = DECIDER) -> str:
     """Return a cause in plain words; its detail is quoted, since a model or an error may have written it."""
-    return cause.told(quote(by, cause.detail) if cause.detail else "")
+    return cause.text(quote(by, cause.detail) if cause.detail else "")
 
 
 def _legs(decision: Decision, quote: Quote) -> str:
@@ -191,7 +191,7 @@ def refusal_text(refusal: Refusal, quote: Quote = inline, author: str = DECIDER)
     """Return a refusal; an `actual` value that repeats the text of its `author` passes `quote`."""
     quoting = refusal.code in QUOTING
     actual = _named(author, refusal.actual, quote) if quoting else printable(refusal.actual)
-    return refusal.told(printable(refusal.limit), actual)
+    return refusal.text(printable(refusal.limit), actual)
 
 
 def _requested(request: CallerRequest, quote: Quote) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.adapters.store.views.thinking import DecisionCost
-from ocw_mcp.agent.breaker import FAILURES, OPEN_MS, Breaker
+from ocw_mcp.agent.fewer_calls import FAILURES, OPEN_MS, Breaker
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.time import MINUTE
 
@@ -23,7 +23,7 @@ def opened() -> Breaker:
 
 def test_three_failures_in_a_row_open_the_breaker() -> None:
     breaker = opened()
-    assert breaker.open_until == NOW + 15 * 60_000
+    assert OPEN_MS == 15 * 60_000
     assert not breaker.allows(NOW + OPEN_MS - 1)
     assert breaker.allows(NOW + OPEN_MS)
 
@@ -38,16 +38,15 @@ def test_answer_resets_the_failure_count() -> None:
     assert breaker.allows(NOW)
 
 
-def test_successful_trial_closes_the_breaker() -> None:
+def test_answer_after_the_open_time_closes_the_breaker() -> None:
     breaker = opened()
     assert breaker.allows(NOW + OPEN_MS)
-    assert not breaker.allows(NOW + OPEN_MS)
     breaker.succeeded()
-    assert breaker.open_until is None
+    assert breaker == Breaker()
     assert breaker.allows(NOW + OPEN_MS)
 
 
-def test_failed_trial_reopens_the_breaker() -> None:
+def test_failure_after_the_open_time_reopens_the_breaker() -> None:
     breaker = opened()
     later = NOW + OPEN_MS
     assert breaker.allows(later)
@@ -56,11 +55,12 @@ def test_failed_trial_reopens_the_breaker() -> None:
     assert breaker.allows(later + OPEN_MS)
 
 
-def test_trial_without_a_call_leaves_it_half_open() -> None:
+def test_breaker_stays_half_open_until_a_result_is_reported() -> None:
     breaker = opened()
     assert breaker.allows(NOW + OPEN_MS)
-    breaker.cancel_trial()
     assert breaker.allows(NOW + OPEN_MS)
+    breaker.failed(NOW + OPEN_MS)
+    assert not breaker.allows(NOW + OPEN_MS + 1)
 
 
 @settings(max_examples=50)
@@ -108,7 +108,7 @@ def test_breaker_is_restored_from_the_journal(asks: list[tuple[int, CauseKind | 
         elif how == "failed":
             breaker.failed(now)
         journal.append(DecisionCost(wake, now + 5_000, 5_000, None if kind is None else Cause(kind), Decimal(0)))
-        assert Breaker.from_journal(journal).state() == breaker.state()
+        assert Breaker.from_journal(journal) == breaker
 
 
 def test_breaker_opened_before_the_journal_is_restored_open() -> None:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ocw_mcp.agent.prompts import Briefing, Prompts
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.orders import CLAUDE
@@ -13,19 +13,19 @@ from tests.support.wakes import wake
 
 POLICIES = load_policies(None).policies
 LIMITS = limits_in_force(POLICIES)
-BRIEFING = Briefing(Prompts(load_prompts(None).texts, POLICIES), POLICIES, CLAUDE)
+PROMPTS = Prompts(load_prompts(None).texts, POLICIES)
 NOTE = Remark("wait for 101", CLAUDE, 0)
 SHOWN = msgspec.structs.replace(snapshot(view(RISING, position=holding("0.1"))), limits=LIMITS, note=NOTE)
 
 
 def context(*reasons: str) -> str:
     shown = msgspec.structs.replace(SHOWN, wake=(wake("BTCUSDT", *reasons),))
-    return BRIEFING.context(DecisionRequest(7, shown, 0))
+    return PROMPTS.context(DecisionRequest(7, shown, 0), CLAUDE)
 
 
 def test_legend_and_limits_are_only_in_the_system_prompt() -> None:
-    assert standing(LIMITS) in BRIEFING.system
-    assert all(f"{key.partition('.')[2]} {text}" in BRIEFING.system for key, text in LIMITS)
+    assert standing(LIMITS) in PROMPTS.system
+    assert all(f"{key.partition('.')[2]} {text}" in PROMPTS.system for key, text in LIMITS)
     shown = context("close:1h")
     assert "max_notional" not in shown
     assert "closed candles" not in shown

@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from ocw_mcp.agent.budget_throttle import is_routine, throttled
+from ocw_mcp.agent.fewer_calls import throttled
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.policies import BudgetPolicy
 from ocw_mcp.domain.snapshot import DecisionRequest, SymbolWake
@@ -35,8 +35,9 @@ def request(wake_id: int, *reasons: SymbolWake, held: bool = False) -> DecisionR
         ((wake("BTCUSDT", "score:0.55 time"),), True, False),
     ],
 )
-def test_routine_wake_has_only_reasons_of_time(reasons: tuple[SymbolWake, ...], held: bool, expected: bool) -> None:
-    assert is_routine(request(2, *reasons, held=held).snapshot) is expected
+def test_only_routine_wakes_are_throttled(reasons: tuple[SymbolWake, ...], held: bool, expected: bool) -> None:
+    nearly_all = (D("0.59"), D("10"))
+    assert bool(throttled(request(2, *reasons, held=held), nearly_all, BUDGET, WORST)) is expected
 
 
 def throttled_wakes(today: str, this_month: str = "0") -> list[bool]:

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.conversation import Conversation, ConversationSummary, Failed, NoDecision, Submitted
-from ocw_mcp.agent.messages import Reply, Request
-from ocw_mcp.agent.pricing import TokenUsage, cost
+from ocw_mcp.agent.conversation import TOOL_ROUNDS, Conversation, ConversationSummary, NoDecision, Submitted
+from ocw_mcp.agent.messages import Reply, Request, Trouble
+from ocw_mcp.agent.pricing import CachePlan, TokenUsage, cost
 from ocw_mcp.agent.tools import SUBMIT
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.runtime.clock import LiveClock, SimulatedClock
@@ -44,8 +43,8 @@ def refuses(*symbols: str) -> FakeTools:
 
 
 def cause(outcome: ConversationSummary) -> CauseKind:
-    assert isinstance(outcome.result, Failed)
-    return outcome.result.trouble.kind
+    assert isinstance(outcome.result, Trouble)
+    return outcome.result.kind
 
 
 async def test_accepted_decision_ends_the_conversation() -> None:
@@ -93,7 +92,7 @@ async def test_system_is_cached_for_an_hour_and_turns_for_five_minutes() -> None
         marks = [block.get("cache_control") for turn in body["messages"] for block in turn["content"]]
         assert marks == [None] * (len(marks) - 1) + [{"type": "ephemeral", "ttl": "5m"}]
     bare = ScriptedModel(says())
-    await converse(bare, terms=msgspec.structs.replace(TERMS, prefix_ttl=None, turns_cached=False))
+    await converse(bare, terms=msgspec.structs.replace(TERMS, cache=CachePlan(None, turns=False)))
     assert b"cache_control" not in msgspec.json.encode(bodies(bare)[0])
 
 
@@ -108,15 +107,17 @@ async def test_worst_case_cost_does_not_depend_on_caching() -> None:
         await Conversation(model, FakeTools(), SimulatedClock(), changed, keeps).run(7, SYSTEM, CONTEXT)
         return kept
 
-    bare = await reserved(prefix_ttl=None, turns_cached=False)
+    bare = await reserved(cache=CachePlan(None, turns=False))
     assert len(bare) == 3
-    assert await reserved(prefix_ttl="1h", turns_cached=True) == await reserved(prefix_ttl="5m") == bare
+    assert (
+        await reserved(cache=CachePlan("1h", turns=True)) == await reserved(cache=CachePlan("5m", turns=True)) == bare
+    )
 
 
 async def test_results_of_the_last_reading_round_are_not_cached() -> None:
     model = ScriptedModel(reads(), reads(), says())
     await converse(model)
-    assert TERMS.tool_rounds == 2
+    assert TOOL_ROUNDS == 2
     marked = [
         [place for place, turn in enumerate(body["messages"]) if "cache_control" in turn["content"][-1]]
         for body in bodies(model)
@@ -138,7 +139,7 @@ async def test_refused_legs_may_be_corrected_once() -> None:
     assert {leg.symbol: leg.outcome for leg in outcome.result.legs} == {"BTCUSDT": "accepted", "SOLUSDT": "accepted"}
 
 
-async def test_there_is_no_second_correction() -> None:
+async def test_refused_correction_is_not_corrected_again() -> None:
     tools = refuses("BTCUSDT")
     outcome = await converse(ScriptedModel(submits(BUY, SELL), submits(BUY), submits(BUY)), tools)
     assert isinstance(outcome.result, Submitted)
@@ -156,8 +157,8 @@ async def test_refused_leg_may_stay_uncorrected() -> None:
 async def test_decision_with_only_refused_legs_is_impossible() -> None:
     outcome = await converse(ScriptedModel(submits(BUY, ("ETHUSDT", "HOLD"))), refuses("BTCUSDT"))
     assert cause(outcome) is CauseKind.IMPOSSIBLE
-    assert isinstance(outcome.result, Failed)
-    assert "POSITION_SHARE" in outcome.result.trouble.detail
+    assert isinstance(outcome.result, Trouble)
+    assert "POSITION_SHARE" in outcome.result.detail
 
 
 async def test_decision_with_only_hold_legs_is_submitted() -> None:
@@ -243,7 +244,7 @@ async def test_cut_off_call_is_not_carried_out() -> None:
 
 
 @pytest.mark.parametrize("answer", [Trouble(CauseKind.OVERLOADED), says(stop_reason="refusal"), RuntimeError()])
-async def test_taken_decision_stands_when_its_correction_fails(
+async def test_accepted_legs_stand_when_their_correction_fails(
     answer: Reply | Trouble | Exception,
 ) -> None:
     outcome = await converse(ScriptedModel(submits(BUY, SELL), answer), refuses("BTCUSDT"))
@@ -252,7 +253,7 @@ async def test_taken_decision_stands_when_its_correction_fails(
 
 
 @pytest.mark.parametrize("cause_", [CauseKind.RATE_LIMITED, CauseKind.OVERLOADED, CauseKind.SERVER])
-async def test_passing_failure_is_retried_once_after_a_wait(cause_: CauseKind) -> None:
+async def test_temporary_failure_is_retried_once_after_a_wait(cause_: CauseKind) -> None:
     model, clock = ScriptedModel(Trouble(cause_, retry_after_s=5), submits(BUY)), Waits()
     outcome = await converse(model, clock=clock)
     assert clock.waited == [5_000], "in real time, although engine time is simulated"
@@ -321,8 +322,8 @@ async def test_broken_tools_fail_with_a_cause() -> None:
     tools.breaks = {READ_TOOL, SUBMIT}
     assert cause(await converse(ScriptedModel(reads()), tools)) is CauseKind.TOOLS
     outcome = await converse(ScriptedModel(submits(BUY)), tools)
-    assert isinstance(outcome.result, Failed)
-    assert "may have been carried out" in outcome.result.trouble.detail
+    assert isinstance(outcome.result, Trouble)
+    assert "may have been carried out" in outcome.result.detail
 
 
 CALL = st.tuples(
@@ -340,7 +341,7 @@ ANSWER: st.SearchStrategy[Any] = st.one_of(
 def test_any_answers_of_the_model_lead_to_a_result(answers: list[Any]) -> None:
     tools = FakeTools()
     outcome = asyncio.run(converse(ScriptedModel(*answers), tools))
-    assert isinstance(outcome.result, Submitted | NoDecision | Failed)
-    assert outcome.calls <= 2 * (TERMS.tool_rounds + 5)
+    assert isinstance(outcome.result, Submitted | NoDecision | Trouble)
+    assert outcome.calls <= 2 * (TOOL_ROUNDS + 5)
     assert len(tools.submitted) <= 2
     assert {name for name, _ in tools.called} <= {READ_TOOL, SUBMIT}

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.client import API, REDACTED, Credentials, credentials, scrub
+from ocw_mcp.agent.messages import Trouble
 from ocw_mcp.domain.addresses import is_loopback
-from ocw_mcp.domain.causes import MEANING_OF_CAUSE, CauseKind
+from ocw_mcp.domain.causes import CauseKind
 
 KEY = SecretStr("plain-looking-secret-1234")
 GATEWAY = "https://gateway.example.org/claude"
@@ -75,5 +75,5 @@ def test_secrets_and_lookalikes_are_scrubbed() -> None:
 
 
 def test_every_cause_has_its_sentence() -> None:
-    assert set(MEANING_OF_CAUSE) == set(CauseKind)
+    assert all(kind.meaning for kind in CauseKind)
     assert str(Trouble(CauseKind.BUDGET, "0.01 is left")).endswith("may be spent; 0.01 is left")

@@ -8,9 +8,8 @@ import pytest
 from mcp import Client
 from mcp.types import CallToolResult
 
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.decider import CORRECTION_MS, QUICKEST_MS, SLOWEST_MS
-from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.messages import Reply, Request, Trouble
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.orders import Purpose

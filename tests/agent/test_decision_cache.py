@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ocw_mcp.agent.decision_cache import LONGEST_MS, repeated_hold
+from ocw_mcp.agent.fewer_calls import LONGEST_MS, repeated_hold
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, SymbolViews
 from ocw_mcp.domain.state import TradingState

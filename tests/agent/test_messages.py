@@ -1,16 +1,17 @@
 """The client of the API: the reply or trouble that each answer becomes."""
 
+import asyncio
 from typing import Any
 
+import anthropic
 import httpcore2
 import msgspec
 import pytest
 import respx
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.client import Credentials, ModelFacts, SdkMessages, credentials
-from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.client import LONGEST_DETAIL, Credentials, ModelFacts, SdkMessages, credentials
+from ocw_mcp.agent.messages import Reply, Request, Trouble
 from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.response import parse_reply
 from ocw_mcp.domain.causes import CauseKind
@@ -36,6 +37,24 @@ async def create(messages: SdkMessages) -> Reply | Trouble:
         return await messages.create(REQUEST)
     finally:
         await messages.close()
+
+
+async def test_requests_at_the_same_time_share_one_client(
+    httpx2_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[anthropic.AsyncAnthropic] = []
+
+    class Counted(anthropic.AsyncAnthropic):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            made.append(self)
+
+    monkeypatch.setattr(anthropic, "AsyncAnthropic", Counted)
+    httpx2_mock.post(URL).respond(json=WIRE)
+    messages = SdkMessages(GIVEN)
+    await asyncio.gather(messages.create(REQUEST), messages.create(REQUEST))
+    await messages.close()
+    assert [client.is_closed() for client in made] == [True]
 
 
 async def test_reply_keeps_every_block_unchanged(httpx2_mock: respx.MockRouter) -> None:
@@ -222,11 +241,35 @@ async def test_error_in_a_200_is_classified_by_its_words(
     assert trouble == Trouble(cause, f"200 {message}", may_be_billed=may_be_billed)
 
 
+@pytest.mark.parametrize("form", ["status", "error in a 200", "no message"])
+async def test_secret_at_the_end_of_a_detail_is_scrubbed_whole(httpx2_mock: respx.MockRouter, form: str) -> None:
+    for filler in range(LONGEST_DETAIL - 60, LONGEST_DETAIL, 8):
+        words = f"{'x' * filler} {SECRET} is wrong"
+        if form == "no message":
+            httpx2_mock.post(URL).respond(content=words.encode())
+        else:
+            status = 400 if form == "status" else 200
+            httpx2_mock.post(URL).respond(status, json={"type": "error", "error": {"message": words}})
+        trouble = await create(SdkMessages(GIVEN))
+        assert isinstance(trouble, Trouble)
+        assert SECRET[:6] not in trouble.detail
+        assert len(trouble.detail) <= LONGEST_DETAIL
+
+
 async def test_error_in_an_event_stream_is_read(httpx2_mock: respx.MockRouter) -> None:
     event = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
     httpx2_mock.post(URL).respond(content=event)
     trouble = await create(SdkMessages(GIVEN))
     assert trouble == Trouble(CauseKind.OVERLOADED, "200 Overloaded")
+
+
+async def test_error_in_an_event_stream_is_kept_short_and_printable(httpx2_mock: respx.MockRouter) -> None:
+    error = {"type": "error", "error": {"type": "overloaded_error", "message": f"\x1b[2J{'busy ' * 200}"}}
+    httpx2_mock.post(URL).respond(content=b"event: error\ndata: " + msgspec.json.encode(error) + b"\n\n")
+    trouble = await create(SdkMessages(GIVEN))
+    assert isinstance(trouble, Trouble)
+    assert len(trouble.detail) <= LONGEST_DETAIL
+    assert trouble.detail.isprintable()
 
 
 @pytest.mark.parametrize("status", [400, 403, 429])

@@ -7,14 +7,14 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.agent.pricing import Ttl
-from ocw_mcp.agent.prompt_caching import (
+from ocw_mcp.agent.pricing import (
     LIFETIME_MS,
     PRIOR_GAPS,
     WINDOW,
     CachePlan,
     CachePlanner,
     CachePrices,
+    Ttl,
     cache_prices,
     cheapest_plan,
     prefix_cost,
@@ -64,7 +64,7 @@ def test_expected_prefix_cost_equals_the_bill_of_the_gaps(between: list[int], ca
 
 
 @given(between=gaps, calls=st.integers(10, 40).map(lambda tenths: D(tenths) / 10), at=prices)
-def test_no_other_plan_is_cheaper(between: list[int], calls: Decimal, at: CachePrices) -> None:
+def test_chosen_cache_plan_is_the_cheapest(between: list[int], calls: Decimal, at: CachePrices) -> None:
     best = cheapest_plan(between, calls, at)
     mine = prefix_cost(best.prefix, between, calls, at)
     assert all(mine <= prefix_cost(ttl, between, calls, at) for ttl in TTLS)
@@ -109,6 +109,6 @@ async def test_recording_answers_whatever_the_cache_plan(tmp_path: Path) -> None
     with CallRecorder(path, ScriptedModel(reads(), says()), SimulatedClock()) as recorder:
         was = await converse(recorder)
     recording = Recording.read(path)
-    again = await converse(recording, terms=msgspec.structs.replace(TERMS, prefix_ttl=None, turns_cached=False))
+    again = await converse(recording, terms=msgspec.structs.replace(TERMS, cache=CachePlan(None, turns=False)))
     assert recording.missing == []
     assert (again.result, again.cost_usd) == (was.result, was.cost_usd)

@@ -59,7 +59,7 @@ def test_diary_prompts_quote_the_limits_in_force(policy: str) -> None:
     assert "\n\nFACTS {facts}\n\n" in prompts.fill("daily_digest", facts="FACTS {facts}")
 
 
-def test_review_has_its_own_prompt() -> None:
+def test_review_of_positions_has_its_own_prompt() -> None:
     prompts = Prompts(TEXTS, POLICIES)
     values = {"wake": "3", "snapshot": "SNAPSHOT", "memory": "", "rules": "hold"}
     asked = prompts.fill("review_positions", **values)

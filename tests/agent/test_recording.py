@@ -10,10 +10,9 @@ import msgspec
 import pytest
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.client import Credentials
-from ocw_mcp.agent.conversation import Conversation, ConversationSummary, Failed, Submitted
-from ocw_mcp.agent.messages import Messages, Reply, Request
+from ocw_mcp.agent.conversation import Conversation, ConversationSummary, Submitted
+from ocw_mcp.agent.messages import Messages, Reply, Request, Trouble
 from ocw_mcp.agent.recording import CallRecorder, Missing, Recording, RecordingOwner
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import SettingsError
@@ -54,10 +53,10 @@ async def test_replay_of_a_recorded_decision_is_the_same(tmp_path: Path) -> None
     assert isinstance(was.result, Submitted)
 
 
-async def test_failure_is_record(tmp_path: Path) -> None:
+async def test_failure_is_recorded(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     was = await record(path, Trouble(CauseKind.OVERLOADED, "529"), Trouble(CauseKind.BAD_KEY, "401"))
-    assert isinstance(was.result, Failed)
+    assert isinstance(was.result, Trouble)
     assert await decide(Recording.read(path)) == was
 
 
@@ -72,8 +71,8 @@ async def test_cancelled_call_is_recorded_as_timeout(tmp_path: Path) -> None:
     with CallRecorder(path, Silent(), SimulatedClock()) as recorder:
         was = await converse(recorder, terms=terms)
     again = await converse(Recording.read(path))
-    assert isinstance(again.result, Failed)
-    assert again.result.trouble.kind is CauseKind.TIMEOUT
+    assert isinstance(again.result, Trouble)
+    assert again.result.kind is CauseKind.TIMEOUT
     assert again.cost_usd == was.cost_usd
 
 
@@ -96,8 +95,8 @@ async def test_changed_part_of_a_request_is_named(tmp_path: Path) -> None:
     await record(path, submits(BUY))
     recording = Recording.read(path)
     outcome = await decide(recording, system="You decide otherwise.")
-    assert isinstance(outcome.result, Failed)
-    assert outcome.result.trouble.kind is CauseKind.NOT_RECORDED
+    assert isinstance(outcome.result, Trouble)
+    assert outcome.result.kind is CauseKind.NOT_RECORDED
     assert outcome.cost_usd == 0
     await decide(recording, context=f"{CONTEXT}!")
     await recording.create(Request(8, 0, {}))

@@ -4,8 +4,7 @@ import asyncio
 
 from rich.text import Text
 
-from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.messages import Reply, Request, SlowAnswerNotice
+from ocw_mcp.agent.messages import Reply, Request, SlowAnswerNotice, Trouble
 from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.agent import ScriptedModel, says

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import threading
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ocw_mcp.adapters.files import write_private
 from ocw_mcp.adapters.store.views.thinking import DecisionCost
 from ocw_mcp.agent.recording import LostSpending, Recording
 from ocw_mcp.agent.spending import SPENDING_FILE, Spending, SpendingLog
@@ -72,8 +74,9 @@ async def test_entry_cost_is_reported_until_it_is_journaled(tmp_path: Path, spen
     await dies.settle_entries("memory of noon", D("0.0002"))
     await dies.start_decision(7)
     assert dies.carried_usd(7) == D("0.0002")
+    booked = shutil.copytree(tmp_path, tmp_path / "booked")
     assert spending(tmp_path, spends=spends).pending_usd == D("0.0002")
-    assert spending(tmp_path, "0.0002", spends=spends).pending_usd == 0
+    assert spending(booked, "0.0002", spends=spends).pending_usd == 0
 
 
 async def test_reserved_entries_are_lost_only_in_a_live_run(tmp_path: Path) -> None:
@@ -127,7 +130,7 @@ async def test_invalid_spending_file_is_refused(tmp_path: Path, change: dict[str
     assert says in str(refused.value)
 
 
-async def test_failed_save_raises(tmp_path: Path) -> None:
+async def test_failed_save_of_the_spending_raises(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path)
     one = spending(tmp_path)
     with pytest.raises(BookError, match="cannot be written"):
@@ -140,6 +143,39 @@ async def test_concurrent_saves_keep_the_last_state(tmp_path: Path) -> None:
         await asyncio.gather(one.record_cost(D(place)), one.reserve_entry(D(1)))
         kept = msgspec.json.decode((tmp_path / SPENDING_FILE).read_bytes(), type=Spending)
         assert (kept.decision, kept.entries) == (D(place), D(place + 1))
+
+
+async def test_cancelled_save_does_not_replace_a_later_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, released, written = threading.Event(), threading.Event(), threading.Barrier(2, timeout=10)
+
+    def write(path: Path, data: bytes) -> None:
+        first = not entered.is_set()
+        entered.set()
+        if first:
+            released.wait(10)
+        write_private(path, data)
+        if first:
+            written.wait()
+
+    monkeypatch.setattr("ocw_mcp.agent.spending.write_private", write)
+    one = spending(tmp_path)
+    cancelled = asyncio.create_task(one.record_cost(D("0.01")))
+    await asyncio.to_thread(entered.wait, 10)
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+    later = asyncio.create_task(one.record_cost(D("0.09")))
+    await asyncio.wait({later}, timeout=0.05)
+    released.set()
+    await asyncio.gather(later, asyncio.to_thread(written.wait))
+    assert spending(tmp_path).pending_usd == D("0.09")
+
+
+async def test_lost_cost_is_kept_until_a_decision_reports_it(tmp_path: Path) -> None:
+    dies = spending(tmp_path)
+    await dies.start_decision(7)
+    await dies.record_cost(D("0.09"))
+    assert spending(tmp_path, "0").pending_usd == D("0.09"), "no decision of this process asks the model"
+    assert spending(tmp_path, "0", wake=300).pending_usd == D("0.09")
 
 
 async def test_decision_before_the_journal_loses_nothing(tmp_path: Path) -> None:

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.messages import Reply
+from ocw_mcp.agent.messages import Reply, Trouble
 from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.text_decisions import contains_decision
 from ocw_mcp.domain import events

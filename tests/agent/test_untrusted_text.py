@@ -11,8 +11,7 @@ from mcp import Client
 from mcp.types import CallToolResult
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
-from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.messages import Reply, Request, Trouble
 from ocw_mcp.app.compose import stamp
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import CallerRequest

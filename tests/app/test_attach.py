@@ -93,7 +93,12 @@ def test_book_with_other_limits_or_agent_is_not_started(
 ) -> None:
     book = tmp_path / "book"
     options = [part for name, value in ran.items() for part in (f"--{name}", value)]
-    assert Ocw(monkeypatch, capsys)("run", "--market", "sim", "--for", "1h", "--state", book, *options).code == 0
+    assert (
+        Ocw(monkeypatch, capsys)(
+            "run", "--market", "sim", "--interval", "15m", "--for", "1h", "--state", book, *options
+        ).code
+        == 0
+    )
     with pytest.raises(AttachError, match="a person must start the engine, with the old options"):
         asyncio.run(Attachment(book, never)())
 
@@ -102,7 +107,10 @@ def test_a_book_that_ran_as_a_start_would_run_it_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "book"
-    assert Ocw(monkeypatch, capsys)("run", "--market", "sim", "--for", "1h", "--state", book).code == 0
+    assert (
+        Ocw(monkeypatch, capsys)("run", "--market", "sim", "--interval", "15m", "--for", "1h", "--state", book).code
+        == 0
+    )
 
     def spawn(directory: Path) -> Child:
         write_address(directory, THERE)
@@ -168,7 +176,10 @@ def test_a_client_for_no_agent_does_not_start_a_book_of_rules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "book"
-    assert Ocw(monkeypatch, capsys)("run", "--market", "sim", "--for", "1h", "--state", book).code == 0
+    assert (
+        Ocw(monkeypatch, capsys)("run", "--market", "sim", "--interval", "15m", "--for", "1h", "--state", book).code
+        == 0
+    )
     with pytest.raises(AttachError, match=r"ran with agent rules .*change that to agent none.*--agent rules"):
         asyncio.run(Attachment(book, never, agent="none")())
 

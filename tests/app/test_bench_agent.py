@@ -4,7 +4,7 @@ from typing import Any
 
 from ocw_mcp.agent.messages import Request
 from ocw_mcp.agent.pricing import TokenUsage, cost
-from ocw_mcp.agent.prompts import Briefing, Prompts
+from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.app.bench.agent.decisions import PROTOTYPE
 from ocw_mcp.app.bench.agent.stand_in import StandIn, segments
 from ocw_mcp.app.bench.snapshot import SYMBOLS, example
@@ -67,6 +67,6 @@ async def test_what_the_segments_cost_is_what_the_decision_cost() -> None:
 
 def test_request_is_at_most_two_fifths_of_the_prototypes() -> None:
     policies = load_policies(None).policies
-    briefing = Briefing(Prompts(load_prompts(None).texts, policies), policies, CLAUDE)
-    ours = len(briefing.system) + len(briefing.context(DecisionRequest(1, example(SYMBOLS), 0)))
+    prompts = Prompts(load_prompts(None).texts, policies)
+    ours = len(prompts.system) + len(prompts.context(DecisionRequest(1, example(SYMBOLS), 0), CLAUDE))
     assert ours <= 0.4 * sum(PROTOTYPE.values())

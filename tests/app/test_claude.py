@@ -37,7 +37,7 @@ async def ran(
     directory: Path, claude_setup: ClaudeSetup, prompts: LoadedPrompts | None = None
 ) -> AsyncIterator[tuple[WiredRun, list[Any]]]:
     """A book after some hours of the simulated market, and its events."""
-    feed = SimulatedFeed(1)
+    feed = SimulatedFeed(1, warmup_days=1)
     store = SqliteStore.open(directory, stamp(feed), book_id="claude", created_at=0)
     with ExitStack() as kept, closing(store):
         policies, texts = load_policies(None), prompts or load_prompts(None)

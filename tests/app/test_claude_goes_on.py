@@ -11,10 +11,9 @@ import pytest
 from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.client import SdkMessages
 from ocw_mcp.agent.memory.diary import MEMORY_FILE
-from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.messages import Reply, Request, Trouble
 from ocw_mcp.app.claude import ClaudeSetup
 from ocw_mcp.app.compose import WiredRun, stamp
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
@@ -32,7 +31,7 @@ async def run(
     directory: Path, claude_setup: ClaudeSetup, for_ms: int, stop: asyncio.Event | None = None
 ) -> tuple[str, list[Any]]:
     """Begin or go on with a book, up to `for_ms` after its first frame; its fingerprint and its events."""
-    feed = SimulatedFeed(1)
+    feed = SimulatedFeed(1, warmup_days=1)
     store = SqliteStore.open(directory, stamp(feed), book_id="claude", created_at=0)
     with ExitStack() as kept, closing(store):
         policies, texts = load_policies(None), load_prompts(None)

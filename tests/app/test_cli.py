@@ -77,7 +77,7 @@ def test_a_run_in_parts_comes_to_the_fingerprint_of_the_whole(ocw: Ocw, tape: Pa
 
 
 def test_run_on_the_simulated_market_prints_its_trades(ocw: Ocw) -> None:
-    said = ocw("run", "--market", "sim", "--for", "3d", "--seed", "1")
+    said = ocw("run", "--market", "sim", "--interval", "15m", "--for", "6d", "--seed", "1")
     assert said.code == 0
     assert "decision  rules: " in said.out
     assert ": stop at" in said.out
@@ -109,8 +109,8 @@ def test_status_shows_a_book_and_touches_nothing(ocw: Ocw, tape: Path, tmp_path:
 
 @pytest.mark.parametrize("written", ["btc", "BTC/USDT", "btcusdt", "BTC-USDT", " btc_usdt ", "BTC/USDT:USDT"])
 def test_symbols_are_taken_in_any_usual_spelling(ocw: Ocw, tape: Path, written: str) -> None:
-    for market in (("replay", tape), ("run", "--market", "sim")):
-        said = ocw(*market, "--symbols", written, "--for", "10m", "--agent", "none", "--json")
+    for market in (("replay", tape), ("run", "--market", "sim", "--interval", "15m")):
+        said = ocw(*market, "--symbols", written, "--for", "15m", "--agent", "none", "--json")
         assert json.loads(said.out)["symbols"] == ["BTCUSDT"], said.err
 
 
@@ -296,7 +296,7 @@ def test_help_is_there(ocw: Ocw, arguments: tuple[str, ...]) -> None:
 def test_a_book_refuses_any_other_market(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     book = tmp_path / "book"
     ocw("replay", tape, "--state", book, "--json")
-    said = ocw("run", "--market", "sim", "--for", "1h", "--state", book)
+    said = ocw("run", "--market", "sim", "--interval", "15m", "--for", "1h", "--state", book)
     assert said.code == 2
     assert "--state" in said.err
 

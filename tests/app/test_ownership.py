@@ -22,7 +22,7 @@ from tests.support.shell import Ocw
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
 STRANGER = 12_345
 COMMANDS: tuple[tuple[str, ...], ...] = (
-    ("run", "--market", "sim", "--for", "1h"),
+    ("run", "--market", "sim", "--interval", "15m", "--for", "1h"),
     ("status",), ("positions",), ("halt",), ("resume", "--paper"), ("journal", "verify"), ("agent", "pause"),
     ("token", "list"), ("token", "new"), ("token", "revoke", "read-1"), ("passphrase", "set"),
 )  # fmt: skip

@@ -100,7 +100,20 @@ def test_a_bad_file_is_refused_with_every_problem(tmp_path: Path) -> None:
 
 def test_a_book_tells_what_is_used_of_each_limit_and_what_is_left(tmp_path: Path) -> None:
     book = tmp_path / "book"
-    arguments = ["run", "--market", "sim", "--for", "6h", "--agent", "none", "--json", "--state", str(book)]
+    arguments = [
+        "run",
+        "--market",
+        "sim",
+        "--interval",
+        "15m",
+        "--for",
+        "6h",
+        "--agent",
+        "none",
+        "--json",
+        "--state",
+        str(book),
+    ]
     assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
     view = json.loads(said("show", "--state", str(book), "--json"))
     assert view["policies"]["name"] == "default"

@@ -15,9 +15,8 @@ from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompt
 from ocw_mcp.app.resources import shipped
 from ocw_mcp.app.runner import Job, run
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.policies import Policies, policy_keys, value_of
+from ocw_mcp.domain.policies import Policies, looser_and_stricter, policy_keys, value_of
 from ocw_mcp.domain.policy_table import OPTIONAL
-from ocw_mcp.domain.strictness import looser_and_stricter
 
 SHIPPED = {name: load_policies(None, name).policies for name in ("default", "conservative", "lab")}
 KEYS = {
@@ -198,7 +197,7 @@ def test_the_strict_policy_may_extend_another_and_lack_keys(tmp_path: Path) -> N
 
 def test_the_start_lists_the_keys_that_a_file_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = load(tmp_path, mine=written(SHIPPED["default"], {"pace.max_fees", "data.slack_s"}))
-    feed = open_market("sim", product=None, interval=None, symbols=(), seed=1)
+    feed = open_market("sim", product=None, interval="15m", symbols=(), seed=1)
     run(Job(feed, "none", loaded, load_prompts(None), 60_000, None))
     output = "".join(capsys.readouterr())
     assert "mine.toml lacks keys, and each has its strictest value: pace.max_fees 0.002, data.slack_s 30;" in output

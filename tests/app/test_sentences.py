@@ -10,7 +10,7 @@ from ocw_mcp.app.cli.commands import app
 from ocw_mcp.domain.steps import Verb
 from tests.support.shell import Ocw
 
-RUN = ("run", "--market", "sim", "--for", "1h")
+RUN = ("run", "--market", "sim", "--interval", "15m", "--for", "1h")
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_serving_other_machines_needs_host_names(text: str) -> None:
 
 def test_invalid_host_names_refuse_to_start(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVE_HOSTS", "desk.example.org, http://x")
-    said = ocw("run", "--market", "sim", "--for", "1h", "--serve", "0.0.0.0:0")
+    said = ocw("run", "--market", "sim", "--interval", "15m", "--for", "1h", "--serve", "0.0.0.0:0")
     assert said.code == 2
     assert "SERVE_HOSTS (from the environment) has 'http://x', which is not a host name" in said.err
 
@@ -69,7 +69,19 @@ def test_a_port_that_is_taken_is_refused_before_anything_runs(ocw: Ocw, tmp_path
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        said = ocw("run", "--market", "sim", "--for", "1h", "--serve", str(port), "--state", tmp_path / "desk")
+        said = ocw(
+            "run",
+            "--market",
+            "sim",
+            "--interval",
+            "15m",
+            "--for",
+            "1h",
+            "--serve",
+            str(port),
+            "--state",
+            tmp_path / "desk",
+        )
     assert said.code == 2
     assert f"cannot listen on 127.0.0.1:{port}" in said.err
 

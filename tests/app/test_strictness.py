@@ -8,12 +8,18 @@ import pytest
 from ocw_mcp.app.markets import open_market
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts
 from ocw_mcp.app.runner import Job, run
-from ocw_mcp.domain.policies import Policies
-from ocw_mcp.domain.strictness import looser_and_stricter, not_stricter
+from ocw_mcp.core.risk.limits import TAINTED_KEYS
+from ocw_mcp.domain.policies import ApprovalPolicy, Policies, looser_and_stricter
+from ocw_mcp.domain.policies import not_stricter as compare
+from ocw_mcp.domain.state import Mode
 from tests.support.runs import policies
 
 USUAL = load_policies(None).policies
 STRICT = load_policies(None).strict
+
+
+def not_stricter(strict: Policies, usual: Policies) -> str:
+    return compare(strict, usual, TAINTED_KEYS)
 
 
 def changed(policy: Policies, table: str, **keys: Any) -> Policies:
@@ -40,7 +46,7 @@ def test_a_policy_that_names_itself_is_said_to_be_the_same() -> None:
         ("margin", {"min_free": Decimal(0)}, "margin.min_free"),
         ("pace", {"reentry_s": 0}, "pace.reentry_s"),
         ("symbols", {"allow": ("*USDT", "*BTC")}, "symbols.allow"),
-        ("correlated", {"symbols": ()}, "correlated.symbols"),
+        ("scale", {"macro_unknown": Decimal(1)}, "scale.macro_unknown"),
     ],
 )
 def test_a_looser_limit_is_named(table: str, keys: dict[str, Any], named: str) -> None:
@@ -50,20 +56,48 @@ def test_a_looser_limit_is_named(table: str, keys: dict[str, Any], named: str) -
 def test_a_single_stricter_limit_is_enough() -> None:
     assert not_stricter(changed(USUAL, "leverage", max=1, usual=1), USUAL) == ""
     assert not_stricter(changed(USUAL, "symbols", allow=("BTCUSDT",)), USUAL) == ""
-    assert "no limit is stricter there" in not_stricter(changed(USUAL, "gate", cooldown_s=1), USUAL)
+    assert "no limit of a tainted entry is stricter there" in not_stricter(changed(USUAL, "gate", cooldown_s=1), USUAL)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("budget", "usd_per_day", Decimal(0)),
+        ("callers", "notes_per_minute", 1),
+        ("exits", "max_loss", Decimal("0.001")),
+        ("score", "exit", 0.01),
+        ("stop", "deadline_s", 1),
+        ("pace", "reductions_per_minute", 1),
+        ("drawdown", "max_share", Decimal("0.001")),
+        ("data", "slack_s", 0),
+        ("correlated", "symbols", ("*",)),
+    ],
+)
+def test_a_key_that_binds_no_tainted_entry_does_not_count(table: str, key: str, value: Any) -> None:
+    lower = changed(USUAL, table, **{key: value})
+    assert looser_and_stricter(lower, USUAL) == ([], [f"{table}.{key}"])
+    assert "no limit of a tainted entry is stricter there" in not_stricter(lower, USUAL)
+    looser = changed(STRICT, table, **{key: getattr(getattr(USUAL, table), key)})
+    assert not_stricter(looser, USUAL) == ""
+
+
+def test_more_modes_of_approval_are_stricter() -> None:
+    few, many = (USUAL.model_copy(update={"approval": ApprovalPolicy(modes=modes)}) for modes in ((), (Mode.LIVE,)))
+    assert not_stricter(many, few) == ""
+    assert "approval.modes is looser there" in not_stricter(few, many)
 
 
 def test_two_policies_may_each_be_stricter_in_one_key() -> None:
     assert looser_and_stricter(STRICT, USUAL)[1] == looser_and_stricter(USUAL, STRICT)[0]
 
 
-@pytest.mark.parametrize(("strict", "told"), [(policies(), True), (STRICT, False)])
+@pytest.mark.parametrize(("strict", "warned"), [(policies(), True), (STRICT, False)])
 def test_a_start_says_that_the_policy_is_not_stricter(
-    strict: Policies, told: bool, capsys: pytest.CaptureFixture[str]
+    strict: Policies, warned: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loaded = load_policies(None)
-    feed = open_market("sim", product=None, interval=None, symbols=(), seed=1)
+    feed = open_market("sim", product=None, interval="15m", symbols=(), seed=1)
     job = Job(feed, "none", LoadedPolicies(USUAL, loaded.hash, "mine.toml", strict), load_prompts(None), 60_000, None)
     run(job)
     output = capsys.readouterr()
-    assert ("is not stricter than default" in output.out + output.err) is told
+    assert ("is not stricter than default" in output.out + output.err) is warned

@@ -81,7 +81,22 @@ def same(told: dict[str, Any], expected: dict[str, Any]) -> bool:
 @pytest.mark.parametrize(("agent", "seed", "span"), [("reckless", 1, "3d"), ("reckless", 5, "3d"), ("rules", 3, "6d")])
 def test_trade_statistics_follow_from_the_fills(ocw: Ocw, tmp_path: Path, agent: str, seed: int, span: str) -> None:
     book = tmp_path / "book"
-    said = ocw("run", "--market", "sim", "--agent", agent, "--seed", seed, "--for", span, "--state", book, "--json")
+    said = ocw(
+        "run",
+        "--market",
+        "sim",
+        "--interval",
+        "15m",
+        "--agent",
+        agent,
+        "--seed",
+        seed,
+        "--for",
+        span,
+        "--state",
+        book,
+        "--json",
+    )
     report = json.loads(said.out)
     told, (trades, open_since) = report["trades"], trades_of(book)
     assert trades, "a run without a trade shows nothing"

@@ -26,7 +26,7 @@ def test_every_number_of_a_leg_is_taken() -> None:
 
 @pytest.mark.parametrize("field", ["size", "stop", "target", "limit"])
 @pytest.mark.parametrize("value", ["a lot", "", "nan", float("nan"), float("-inf"), True, (1,), 1j])
-def test_what_is_no_number_is_refused_with_its_field(field: str, value: Any) -> None:
+def test_an_invalid_number_is_refused_with_its_field(field: str, value: Any) -> None:
     with pytest.raises(OcwError) as refused:
         Leg("ETHUSDT", "BUY", **{field: value})
     shown = str(value) if isinstance(value, float) else repr(value)

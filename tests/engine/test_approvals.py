@@ -5,13 +5,13 @@ from decimal import Decimal
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import AwaitsApproval, CallerRequest, ConsentRequest, Done, LegRequest
+from ocw_mcp.domain.asks import AwaitsApproval, CallerRequest, ConsentRequest, Done, LegRequest, SubmitRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import Mode
-from ocw_mcp.domain.steps import Asked, Command, Timer, TimerFired, TimerKind, Verb
+from ocw_mcp.domain.steps import Asked, Command, DecisionSubmitted, Timer, TimerFired, TimerKind, Verb
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.approvals import MOST
 from ocw_mcp.engine.idempotency import Answer
@@ -23,6 +23,7 @@ from tests.support.runs import Run, policies
 
 D = Decimal
 NOW = START + 4 * MINUTE
+WOKEN = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 FIRST = OrderRef(1, Purpose.ENTRY)
 WATCHED = policies(
     gate={"close_wakes": ["1m"], "cooldown_s": 0},
@@ -70,6 +71,18 @@ async def test_an_order_that_awaits_approval_is_not_sent() -> None:
     assert (asked.approval_id, asked.price, asked.intent.principal) == ("a1", D(100), "anna")
     (shown,) = run.engine.summary()["approvals"]
     assert (shown["id"], shown["symbol"], shown["by"], shown["reason"]) == ("a1", "BTCUSDT", "anna", "a breakout")
+
+
+async def test_a_tainted_entry_awaits_the_approval_of_the_stricter_policy() -> None:
+    """Only the policy of `[tainted]` asks for approvals."""
+    thinking, strict = Scripted({}, thinking_ms=10 * MINUTE), policies(approval={"above_notional": 0})
+    run = await Run(ListFeed(path([100.0] * 2)), thinking, policy=WOKEN, strict=strict).go()
+    wake = run.engine.decisions.state().last_wake
+    request = SubmitRequest("k1", "anna", wake, buy("97", "0.05"), tainted=True)
+    await run.simulation.shell.take(DecisionSubmitted(request, 0))
+    (asked,) = run.events(events.ApprovalAsked)
+    assert asked.intent.tainted
+    assert entries(run) == []
 
 
 async def test_approval_shows_the_quantity_that_is_sent() -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.core.orders.machine import OrderStatus
+from ocw_mcp.core.orders.table import OrderStatus
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.market import Product

@@ -58,7 +58,7 @@ async def test_whichever_side_is_reached_closes_the_whole_position(close: float,
 
 async def test_a_spot_sale_cancels_the_stop_and_is_unprotected() -> None:
     done = await run(path([100.0] * 6), {1: buy("97"), 3: sell()}).go()
-    kinds = [type(e.event) for e in done.store.domain if getattr(e.event, "ref", None) and e.event.ref.leg != "e"]  # type: ignore[union-attr]
+    kinds = [type(e.event) for e in done.store.domain if getattr(e.event, "ref", None) and e.event.ref.leg != "e"]  # type: ignore[attr-defined]
     after = kinds[kinds.index(events.OrderCancelRequested) - 1 :]
     assert after[:3] == [events.OrderIntended, events.OrderCancelRequested, events.OrderCanceled]
     assert done.events(events.PositionUnprotected)[-1].symbol == "BTCUSDT"

@@ -6,8 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from ocw_mcp.agent.causes import Trouble
-from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.messages import Reply, Request, Trouble
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import LegRequest, NoteRequest
 from ocw_mcp.domain.causes import Cause, CauseKind

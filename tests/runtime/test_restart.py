@@ -34,7 +34,8 @@ async def run(store: MemoryStore, commands: Commands | None = None) -> Run:
 @pytest.mark.parametrize("every", [3, 1_000])
 async def test_crash_at_any_append_or_commit_keeps_the_fingerprint(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
-    undisturbed = (await run(MemoryStore())).store
+    whole = await run(MemoryStore())
+    undisturbed = whole.store
     assert len(undisturbed.domain) > 60
     for moment in range(1, undisturbed.touches + 1):
         dying = MemoryStore()
@@ -43,7 +44,8 @@ async def test_crash_at_any_append_or_commit_keeps_the_fingerprint(every: int, m
             await run(dying)
         resumed = await run(dying.reopened())
         assert resumed.store.fingerprint == undisturbed.fingerprint, f"died at {moment}"
-        assert resumed.engine.summary() == (await run(resumed.store.reopened())).engine.summary()
+        assert resumed.engine.summary() == whole.engine.summary()
+    assert (await run(resumed.store.reopened())).engine.summary() == whole.engine.summary()
 
 
 async def test_repeated_kills_keep_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,7 @@
 
 from decimal import Decimal
 
-from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.activity import Pace
+from ocw_mcp.core.risk.account import AccountView, Pace
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.state import Mode, TradingState
 

@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent, Tool, ToolAnnotations
 
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.conversation import Conversation, ConversationSummary, ConversationTerms
-from ocw_mcp.agent.messages import Messages, Reply, Request
+from ocw_mcp.agent.messages import Messages, Reply, Request, Trouble
 from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.tools import SUBMIT
 from ocw_mcp.domain.protocols import Clock

@@ -10,8 +10,7 @@ from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.interfaces.serving import listen, serving
 from ocw_mcp.runtime.clock import SimulatedClock
 from ocw_mcp.sandbox.claude.app import MessagesApi
-from ocw_mcp.sandbox.claude.character import Character, ModelAnswer, SeededRandom
-from ocw_mcp.sandbox.claude.characters import CHARACTERS
+from ocw_mcp.sandbox.claude.characters import CHARACTERS, Character, ModelAnswer, SeededRandom
 from ocw_mcp.sandbox.claude.request import MessagesRequest
 
 KEY = "sk-ant-test-0123456789abcdef"

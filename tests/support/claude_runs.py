@@ -9,9 +9,8 @@ from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
-from ocw_mcp.agent.messages import Messages, Reply, Request
+from ocw_mcp.agent.messages import Messages, Reply, Request, Trouble
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.app.compose import stamp
 from ocw_mcp.app.policy_loader import load_prompts

@@ -226,7 +226,7 @@ _ROWS: list[tuple[Any, ...]] = [
     ),
     (CODE.BELOW_MINIMUM, asks(LONG, quantity=D("0.0009")), CALM, "0.001 units", "0 units", "2.495"),
     (CODE.BELOW_MINIMUM, asks(LONG, quantity=D("0.019")), CALM, "20 quote", "19 quote", "2.495"),
-    (CODE.BELOW_MINIMUM, waits(LONG, "1041", quantity=D("0.019")), CALM, "20 quote", "19.78 quote", "2.401"),
+    (CODE.BELOW_MINIMUM, waits(LONG, "1041", quantity=D("0.019")), CALM, "20 quote", "19.78 quote", "1.368"),
     (CODE.BELOW_MINIMUM, asks(LONG, quantity=D(0)), CALM, "0.001 units", "0 units", "2.495"),
     (CODE.BELOW_MINIMUM, asks(LONG, quantity=D(-1)), CALM, "0.001 units", "-1 units", "2.495"),
 ]

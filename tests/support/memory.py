@@ -6,8 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from ocw_mcp.adapters.store.views.trades import TradeRow
-from ocw_mcp.agent.memory.diary import Diary, Digest, Origin, Reflection
-from ocw_mcp.agent.memory.situations import Situation
+from ocw_mcp.agent.memory.diary import Diary, Digest, Origin, Reflection, Situation
 from ocw_mcp.domain.time import DAY, HOUR
 
 WRITER = "claude-haiku-4-5"

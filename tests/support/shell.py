@@ -1,11 +1,16 @@
 """The command line, run in the process of the tests."""
 
 import sys
+from functools import cache
 from typing import NamedTuple
 
 import pytest
+import typer.main
 
 from ocw_mcp.app.cli import main
+
+# Typer builds the tree of commands anew at each call, which takes longer than most commands.
+typer.main.get_command = cache(typer.main.get_command)
 
 
 class CommandResult(NamedTuple):

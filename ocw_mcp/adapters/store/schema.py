@@ -12,7 +12,7 @@ from sqlite_utils import Database
 
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import JournalError
-from ocw_mcp.domain.events import DomainEvent, JournalEvent
+from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent, union_of
 from ocw_mcp.domain.snapshot import WakeKind
 
 SCHEMA_VERSION = 3
@@ -77,8 +77,8 @@ DOMAIN_ROWS_AFTER = "SELECT row, seq, at, payload FROM events WHERE seq > ? ORDE
 CHAIN_GENESIS = hashlib.sha256(b"ocw journal 1").hexdigest()
 
 _encode = msgspec.json.Encoder().encode
-_any: msgspec.json.Decoder[JournalEvent] = msgspec.json.Decoder(JournalEvent)
-_domain: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(DomainEvent)
+_any: msgspec.json.Decoder[JournalEvent] = msgspec.json.Decoder(union_of(DomainEvent, LifecycleEvent))
+_domain: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(union_of(DomainEvent))
 _T = TypeVar("_T")
 
 

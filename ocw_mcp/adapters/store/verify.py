@@ -42,7 +42,7 @@ from ocw_mcp.adapters.store.schema import (
 from ocw_mcp.adapters.store.snapshots import SNAPSHOTS
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
 from ocw_mcp.domain.errors import JournalError
-from ocw_mcp.domain.events import CheckpointSaved, LifecycleEvent, kind_of
+from ocw_mcp.domain.events import CheckpointSaved, DomainEvent, kind_of
 
 PROBLEMS_SHOWN = 20
 REPORTED_EVERY = 10_000
@@ -174,7 +174,7 @@ class _Walk:
             self._report(row, f"is called {kind} and holds {kind_of(event)}")
         if isinstance(event, CheckpointSaved):
             self._checkpoint_digest = event.digest
-        if isinstance(event, LifecycleEvent):
+        if not isinstance(event, DomainEvent):
             if seq is not None:
                 self._report(row, f"carries sequence {seq}, but {kind} is about a process and has none")
             return

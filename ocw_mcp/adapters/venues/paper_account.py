@@ -8,7 +8,7 @@ import msgspec
 from ocw_mcp.adapters.venues.instruments import PaperInstruments
 from ocw_mcp.adapters.venues.paper_funding import NEVER, DueStamp, FundingStamps, FundingState
 from ocw_mcp.core.matching.funding import assumed_payment, payment
-from ocw_mcp.core.orders.ledger import Ledger, LedgerState
+from ocw_mcp.core.orders.ledger import Ledger
 from ocw_mcp.domain.margin import bankruptcy_price
 from ocw_mcp.domain.market import Funding, Product
 from ocw_mcp.domain.money import ZERO, ceil_to, exact, floor_to
@@ -18,7 +18,7 @@ from ocw_mcp.domain.orders import Filled, FundingPaid, Order, OutsideCause, Outs
 class PaperAccountState(msgspec.Struct):
     """The saved state of an account."""
 
-    ledger: LedgerState
+    ledger: Ledger
     instruments: PaperInstruments
     last: dict[str, float]
     funding: FundingState
@@ -129,11 +129,11 @@ class PaperAccount:
 
     def state(self) -> PaperAccountState:
         """Return the state to save."""
-        return PaperAccountState(self.ledger.state(), self.instruments, self.last, self._stamps.state())
+        return PaperAccountState(self.ledger, self.instruments, self.last, self._stamps.state())
 
     def restore(self, state: PaperAccountState) -> None:
         """Restore a saved state."""
-        self.ledger.restore(state.ledger)
+        self.ledger = state.ledger
         self.instruments = state.instruments
         self.last = state.last
         self._stamps.restore(state.funding)

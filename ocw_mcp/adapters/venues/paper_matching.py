@@ -8,8 +8,7 @@ import msgspec
 from ocw_mcp.adapters.venues.paper_account import Liquidation, PaperAccount
 from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Resting, reachable
 from ocw_mcp.adapters.venues.paper_trading import PaperTrading
-from ocw_mcp.core.matching.on_candles import FillTerms, beyond_limit, limit_of, passed
-from ocw_mcp.core.matching.path import CandlePath, PathSegment
+from ocw_mcp.core.matching.on_candles import CandlePath, FillTerms, PathSegment, beyond_limit, limit_of, passed
 from ocw_mcp.domain.market import Candle, Opening
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import Canceled, OrderType, Side, VenueReport

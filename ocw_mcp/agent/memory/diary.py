@@ -9,21 +9,25 @@ be read, or that is another book's, is set aside, and the memory begins empty.
 
 import os
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
 from ocw_mcp.adapters.files import read_file, write_private
-from ocw_mcp.agent.memory.situations import Situation
+from ocw_mcp.core.strategy.signals import read_signals
 from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.policies import RulesPolicy
+from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import iso, utc_day
+from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.render.quotations import untrusted
 
 LONGEST_REFLECTION: Final = 600
 LONGEST_LESSON: Final = 240
 LONGEST_DIGEST: Final = 800
-"""Characters."""
+"""The most characters of a text that are kept."""
 REFLECTIONS_RECALLED: Final = 128
 DIGESTS_RECALLED: Final = 8
 """Entries that a recall considers: the newest that were known at its time."""
@@ -38,6 +42,20 @@ MOST_BYTES: Final = 4_000_000
 DONE_KEPT: Final = 1_024
 DAYS_KEPT: Final = 7
 """Days of spending that are kept; only the latest one counts."""
+SIGNALS_WEIGHT: Final = 0.65
+REGIME_WEIGHT: Final = 0.30
+SYMBOL_WEIGHT: Final = 0.05
+"""The weights of the parts of a similarity."""
+
+
+class Situation(msgspec.Struct, frozen=True):
+    """The market of one symbol at one time."""
+
+    symbol: str
+    regime: str | None = None
+    """The market regime; None if it was unknown."""
+    signals: tuple[tuple[str, float], ...] = ()
+    """Names and values (−1..1) of the rules' signals; empty if they could not be computed."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -57,7 +75,7 @@ class Reflection(msgspec.Struct, frozen=True):
     """The wake of the decision; None if no wake led to the trade."""
     side: Literal["long", "short"]
     situation: Situation
-    """At the time of the decision."""
+    """The situation at the time of the decision."""
     closed_at: int
     closed_by: str
     pnl: Decimal
@@ -79,18 +97,19 @@ class Digest(msgspec.Struct, frozen=True):
 
 
 class Diary(msgspec.Struct, frozen=True):
-    """All entries, in the order in which they became known."""
+    """The entries of a book, in the order in which they became known."""
 
     reflections: tuple[Reflection, ...] = ()
     digests: tuple[Digest, ...] = ()
 
     def with_entry(self, entry: Reflection | Digest) -> "Diary":
         """Return the diary with one more entry, cut to length, and without the oldest if there are too many."""
+        replace = msgspec.structs.replace
         if isinstance(entry, Digest):
-            entry = msgspec.structs.replace(entry, text=untrusted(entry.text, LONGEST_DIGEST))
+            entry = replace(entry, text=untrusted(entry.text, LONGEST_DIGEST))
             return Diary(self.reflections, (*self.digests, entry)[-DIGESTS_KEPT:])
-        text, lesson = untrusted(entry.text, LONGEST_REFLECTION), untrusted(entry.lesson, LONGEST_LESSON)
-        entry = msgspec.structs.replace(entry, text=text, lesson=lesson)
+        entry = replace(entry, text=untrusted(entry.text, LONGEST_REFLECTION))
+        entry = replace(entry, lesson=untrusted(entry.lesson, LONGEST_LESSON))
         return Diary((*self.reflections, entry)[-REFLECTIONS_KEPT:], self.digests)
 
     def before(self, at: int) -> "Diary":
@@ -111,11 +130,6 @@ class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spent: Decimal = ZERO
     """The cost of the entries that are written."""
 
-    @property
-    def left(self) -> Decimal:
-        """The rest that may be spent on the batch (USD)."""
-        return self.usd - self.spent
-
 
 class MemoryState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The contents of the file: the diary of a book, and the progress and cost of writing it."""
@@ -127,7 +141,7 @@ class MemoryState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Trades and days whose entry was written or failed; none is tried twice."""
     batch: Batch | None = None
     spent: dict[str, Decimal] = {}
-    """USD by UTC day."""
+    """The cost of entries (USD) by UTC day."""
 
     def with_cost(self, usd: Decimal) -> "MemoryState":
         """Return the state with the cost of one more entry of the current batch."""
@@ -151,15 +165,21 @@ def load_memory(directory: Path, book: str) -> tuple[MemoryState, str]:
     """Return the memory of a book, and a sentence on the problem with its file, or an empty text."""
     path = directory / MEMORY_FILE
     try:
-        state = _checked(msgspec.json.decode(read_file(path, MOST_BYTES), type=MemoryState))
-        problem = f"it is of book {state.book[:20]!r}" if state.book != book else ""
-        if state.format != FORMAT:
-            problem = f"it has format {state.format}, and this version reads format {FORMAT}"
+        state = msgspec.json.decode(read_file(path, MOST_BYTES), type=MemoryState)
+        problem = _problem(state, book)
     except FileNotFoundError:
         return MemoryState(book), ""
     except (OSError, msgspec.MsgspecError, ValueError, OverflowError) as error:
-        state, problem = MemoryState(book), " ".join(str(error).split())[:200]
-    return (MemoryState(book), _set_aside(path, problem)) if problem else (state, "")
+        problem = " ".join(str(error).split())[:200]
+    else:
+        if not problem:
+            return state, ""
+    aside = f"it is set aside as {ASIDE_FILE}"
+    try:
+        os.replace(path, path.with_name(ASIDE_FILE))
+    except OSError as error:
+        aside = f"it cannot be set aside either ({error.strerror})"
+    return MemoryState(book), f"{path} cannot be used ({problem}); {aside}, and the memory begins empty"
 
 
 def save_memory(directory: Path, state: MemoryState) -> None:
@@ -167,24 +187,57 @@ def save_memory(directory: Path, state: MemoryState) -> None:
     write_private(directory / MEMORY_FILE, msgspec.json.encode(state))
 
 
-def _checked(state: MemoryState) -> MemoryState:
-    """Return a valid state. Raises ValueError or OverflowError for an impossible amount, time or order of entries."""
-    of_batch = [] if state.batch is None else [state.batch.usd, state.batch.spent]
-    amounts = [*state.spent.values(), *of_batch, *(each.pnl for each in state.diary.reflections)]
+def _problem(state: MemoryState, book: str) -> str:
+    """Return why a state cannot be used, or an empty text. Raises ValueError or OverflowError for an invalid time."""
+    batch, reflections = state.batch, state.diary.reflections
+    of_batch = [] if batch is None else [batch.usd, batch.spent]
+    amounts = [*state.spent.values(), *of_batch, *(each.pnl for each in reflections)]
     if not all(amount.is_finite() for amount in amounts):
-        raise ValueError("it has an invalid amount")
-    reflected = [each.origin.known_at for each in state.diary.reflections]
+        return "it has an invalid amount"
+    reflected = [each.origin.known_at for each in reflections]
     digested = [each.origin.known_at for each in state.diary.digests]
-    for at in (state.batch.at if state.batch is not None else 0, *reflected, *digested):
+    for at in (0 if batch is None else batch.at, *reflected, *digested):
         iso(at)
     if reflected != sorted(reflected) or digested != sorted(digested):
-        raise ValueError("its entries are out of order")
-    return state
+        return "its entries are out of order"
+    if state.format != FORMAT:
+        return f"it has format {state.format}, and this version reads format {FORMAT}"
+    return f"it is of book {state.book[:20]!r}" if state.book != book else ""
 
 
-def _set_aside(path: Path, problem: str) -> str:
-    try:
-        os.replace(path, path.with_name(ASIDE_FILE))
-    except OSError as error:
-        return f"{path} cannot be used ({problem}) and not be set aside ({error.strerror}); the memory begins empty"
-    return f"{path} cannot be used ({problem}); it is set aside as {ASIDE_FILE}, and the memory begins empty"
+def situations(snapshot: Snapshot, rules: RulesPolicy) -> tuple[Situation, ...]:
+    """Return the situation of each symbol of a snapshot."""
+    return tuple(situation(snapshot, symbol, rules) for symbol in snapshot.symbols)
+
+
+def situation(snapshot: Snapshot, symbol: str, rules: RulesPolicy) -> Situation:
+    """Return the situation of one symbol; an empty one if the snapshot does not have it."""
+    view = snapshot.symbols.get(symbol)
+    if view is None:
+        return Situation(symbol)
+    regime = None if isinstance(snapshot.regime, Unknown) else snapshot.regime
+    read = read_signals(view, rules)
+    if read is None:
+        return Situation(symbol, regime)
+    signals = {"momentum": read.momentum, "reversion": read.reversion, "trend": 2 * read.trend - 1}
+    composite = view.derivatives.composite
+    if not isinstance(composite, Unknown):
+        signals["derivatives"] = composite
+    return Situation(symbol, regime, tuple((name, round(value, 4)) for name, value in signals.items()))
+
+
+@lru_cache(maxsize=8_192)
+def similarity(one: Situation, other: Situation) -> float:
+    """Return the similarity of two situations, from 0 for nothing in common to 1 for equal.
+
+    A signal or regime that only one of the two has counts as different. A regime that neither has is left out.
+    """
+    mine, theirs = dict(one.signals), dict(other.signals)
+    names, both = mine.keys() | theirs.keys(), sorted(mine.keys() & theirs.keys())
+    alike = sum(1 - abs(mine[name] - theirs[name]) / 2 for name in both) / len(names) if names else 0.0
+    parts = [(SIGNALS_WEIGHT, alike), (SYMBOL_WEIGHT, float(one.symbol == other.symbol))]
+    if one.regime is not None or other.regime is not None:
+        parts.append((REGIME_WEIGHT, float(one.regime == other.regime)))
+    total = sum(weight for weight, _ in parts)
+    # Rounded, so that the order of summation cannot change the order of entries.
+    return round(sum(weight * share for weight, share in parts) / total, 9)

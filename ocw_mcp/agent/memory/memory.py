@@ -1,17 +1,17 @@
 """The memory of a run: recalls entries at a wake, and has new entries written between wakes.
 
-All of it depends on engine time only, so that a repeated run recalls the same at the same wake. At a wake, a batch of
-entries on newly closed trades and on the day before begins to be written in the background. The entries are known
-`KNOWN_AFTER_MS` after that wake, even if they were written sooner, and a later wake waits for them. Then their cost
-goes to the spending log. A run that stops meanwhile and resumes writes the missing entries as of the same wake.
+At a wake, a batch of entries on newly closed trades and on the day before begins to be written in the background. The
+entries are known `KNOWN_AFTER_MS` after that wake, even if they were written sooner, and a later wake waits for them.
+So a repeated run recalls the same at the same wake. Then their cost goes to the spending log. A run that stops
+meanwhile and resumes writes the missing entries as of the same wake.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -26,11 +26,12 @@ from ocw_mcp.agent.memory.diary import (
     Reflection,
     load_memory,
     save_memory,
+    similarity,
+    situations,
 )
-from ocw_mcp.agent.memory.facts import Past, TradeFacts, day_facts, trade_facts
-from ocw_mcp.agent.memory.recall import LESSON_SIMILARITY, RecallLimits, lesson_label, lessons, quote_entry, recall
-from ocw_mcp.agent.memory.situations import similarity, situations
-from ocw_mcp.agent.memory.writer import Draft, Writer, Written
+from ocw_mcp.agent.memory.recall import LESSON_SIMILARITY, lesson_label, lessons, quote_entry, recall
+from ocw_mcp.agent.memory.writer import Draft, Past, TradeFacts, Writer, Written, day_facts, trade_facts
+from ocw_mcp.agent.messages import digest_number, reflection_number
 from ocw_mcp.agent.pricing import priced
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.domain.errors import BookError, OcwError
@@ -40,7 +41,7 @@ from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import DAY, MINUTE, iso, utc_day
 
 KNOWN_AFTER_MS: Final = 5 * MINUTE
-"""Longer than a batch may take."""
+"""The time from the wake of a batch until its entries are known: longer than writing a batch may take."""
 BATCH_TRADES: Final = 3
 """Trades of one batch; further ones wait for the next wake."""
 MOST_SEARCHED: Final = 64
@@ -64,30 +65,26 @@ class Memory:
         *,
         enabled: bool = True,
         spending: SpendingLog | None = None,
-        limits: RecallLimits | None = None,
         warn: Callable[[str], None] = log.warning,
     ) -> None:
-        """`writer` is None if no model can be asked: existing entries are recalled, and none is added.
-
-        `warn` is called with a sentence if the file is unusable or cannot be written.
-        """
+        """Without a `writer` no entry is added. `warn` gets a sentence if the file is unusable or cannot be written."""
         self._directory = directory
         self._past = past
         self._rules = rules
         self._writer = writer
         self._enabled = enabled
         self._spending = spending or SpendingLog()
-        self._limits = limits or RecallLimits()
         self._warn = warn
         self._state, problem = load_memory(directory, book) if enabled else (MemoryState(book), "")
         if problem:
             warn(problem)
         self._writing: asyncio.Task[None] | None = None
         self._saved = True
+        """Whether the file has the state."""
 
     @property
     def reserved_usd(self) -> Decimal:
-        """The largest possible cost of the unfinished entries, which decisions must not spend."""
+        """The largest possible cost (USD) of the unfinished entries, which decisions must not spend."""
         return self._state.batch.usd if self._state.batch is not None else ZERO
 
     async def at_wake(self, snapshot: Snapshot, left_usd: Decimal) -> str:
@@ -95,15 +92,14 @@ class Memory:
 
         `left_usd` is the rest of the budget. Only a cancellation is raised; it does not stop the writing.
         """
-        at = snapshot.at
         if not self._enabled:
             return ""
         try:
             if self._writer is not None:
-                await self._continue(self._writer, at, left_usd)
+                await self._continue(self._writer, snapshot.at, left_usd)
         except OcwError as error:
             log.warning("no diary entry is written for now: %s", error)
-        return recall(self._state.diary, at, situations(snapshot, self._rules), self._limits)
+        return recall(self._state.diary, snapshot.at, situations(snapshot, self._rules))
 
     async def close(self) -> None:
         """Stop writing. A resumed run writes the missing entries."""
@@ -122,16 +118,15 @@ class Memory:
             if at > batch.at + KNOWN_AFTER_MS:
                 await self._end_batch()
         if self._state.batch is None:
-            trades = await self._trades_without_entry(at)
-            yesterday = utc_day(at - DAY)
+            waiting, yesterday = await self._trades_without_entry(at), utc_day(at - DAY)
+            trades = waiting[:BATCH_TRADES]
             # The digest of a day comes after the reflections on its trades.
-            day = yesterday if len(trades) <= BATCH_TRADES and yesterday not in self._state.done else None
+            day = yesterday if trades == waiting and yesterday not in self._state.done else None
             if trades or day is not None:
                 most = writer.terms.usd_per_day - self._state.spent.get(utc_day(at), ZERO)
-                keys = tuple(_key(each) for each in trades[:BATCH_TRADES])
-                batch = Batch(at, keys, day, max(ZERO, min(left_usd, most)))
+                batch = Batch(at, tuple(map(_key, trades)), day, max(ZERO, min(left_usd, most)))
                 await self._save(msgspec.structs.replace(self._state, batch=batch))
-                self._begin(writer, trades[:BATCH_TRADES])
+                self._begin(writer, trades)
 
     async def _trades_without_entry(self, at: int) -> list[TradeRow]:
         """Return the trades of the day before `at` (ms) that have no entry, oldest first. Raises OcwError."""
@@ -176,23 +171,13 @@ class Memory:
     async def _reflect(self, writer: Writer, trade: TradeRow, at: int) -> bool:
         """Write a reflection on a trade, and return whether it was written."""
         facts = await trade_facts(self._past, trade, self._rules)
-        draft = writer.reflection(facts, self._earlier_lessons(facts, at), at)
-
-        def entry(origin: Origin, written: Written) -> Reflection:
-            return Reflection(
-                origin,
-                trade.order,
-                facts.wake,
-                "long" if trade.side == "long" else "short",
-                facts.situation,
-                trade.closed_at,
-                trade.closed_by,
-                trade.pnl,
-                written.text,
-                written.lesson,
-            )
-
-        return await self._write_entry(writer, draft, _key(trade), entry)
+        lines = [*facts.lines(), *self._earlier_lessons(facts, at)]
+        draft = writer.draft(reflection_number(trade.order), "reflect", lines, at)
+        side: Literal["long", "short"] = "long" if trade.side == "long" else "short"
+        about = (trade.order, facts.wake, side, facts.situation, trade.closed_at, trade.closed_by, trade.pnl)
+        return await self._write_entry(
+            writer, draft, _key(trade), lambda origin, written: Reflection(origin, *about, written.text, written.lesson)
+        )
 
     async def _digest(self, writer: Writer, day: str, at: int) -> None:
         """Write the digest of a day."""
@@ -205,7 +190,7 @@ class Memory:
             quote_entry(f"on order {each.order}", each.origin, each.text, LONGEST_REFLECTION)
             for each in of_day[-BATCH_TRADES:]
         ]
-        draft = writer.digest(facts, lines, at)
+        draft = writer.draft(digest_number(day), "daily_digest", [*facts, *lines], at)
         await self._write_entry(writer, draft, day, lambda origin, written: Digest(origin, day, written.text))
 
     async def _write_entry(
@@ -213,17 +198,18 @@ class Memory:
     ) -> bool:
         """Have a draft written within the rest of the batch, save the entry, and return whether it was written.
 
-        Its worst-case cost is reserved before the call and released once its cost is saved. After a failure the batch
-        is stopped. Raises BookError.
+        Its worst-case cost is reserved until its cost is saved. After a failure the batch is stopped. Raises BookError.
         """
         batch, worst = self._state.batch, draft.worst_usd
         assert batch is not None
-        if worst > batch.left:
-            log.info("a diary entry is not written: it costs %s USD at most, and %s USD is left", worst, batch.left)
+        if worst > (left := batch.usd - batch.spent):
+            log.info("a diary entry is not written: it costs %s USD at most, and %s USD is left", worst, left)
             return False
         await self._spending.reserve_entry(worst)
+        # If the call fails with an internal error, its worst case stays counted.
+        self._state = self._state.with_cost(worst)
         written = await writer.write(draft, batch.at)
-        state = self._state.with_cost(written.cost_usd).with_done(key)
+        state = self._state.with_cost(written.cost_usd - worst).with_done(key)
         if written.trouble is None:
             origin = Origin(batch.at + KNOWN_AFTER_MS, writer.terms.model, writer.prompts_hash)
             state = msgspec.structs.replace(state, diary=state.diary.with_entry(entry(origin, written)))
@@ -234,17 +220,13 @@ class Memory:
         await self._spending.reserve_entry(-worst)
         return written.trouble is None
 
-    def _earlier_lessons(self, facts: TradeFacts, at: int) -> list[str]:
-        """Return lines on the lessons of similar trades."""
-        similar = [
-            each
-            for each in lessons(self._state.diary.before(at).reflections, at)
-            if each.side == facts.trade.side and similarity(each.situation, facts.situation) >= LESSON_SIMILARITY
-        ]
-        return [
-            quote_entry(f"earlier {lesson_label(each)}", each.origin, each.text, LONGEST_LESSON)
-            for each in similar[-EARLIER_LESSONS:]
-        ]
+    def _earlier_lessons(self, facts: TradeFacts, at: int) -> Iterable[str]:
+        """Yield a line on each of the latest lessons of similar trades."""
+        known = lessons(self._state.diary.before(at).reflections, at)
+        on_side = [each for each in known if each.side == facts.trade.side]
+        similar = [each for each in on_side if similarity(each.situation, facts.situation) >= LESSON_SIMILARITY]
+        for each in similar[-EARLIER_LESSONS:]:
+            yield quote_entry(f"earlier {lesson_label(each)}", each.origin, each.text, LONGEST_LESSON)
 
     async def _save(self, state: MemoryState) -> None:
         """Set and save the state. If the file cannot be written, the state lasts as long as the run."""

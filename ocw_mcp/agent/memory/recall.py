@@ -9,8 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from ocw_mcp.agent.memory.diary import Diary, Origin, Reflection
-from ocw_mcp.agent.memory.situations import Situation, similarity
+from ocw_mcp.agent.memory.diary import Diary, Origin, Reflection, Situation, similarity
 from ocw_mcp.domain.time import DAY
 from ocw_mcp.render.quotations import name, quotation
 from ocw_mcp.render.text import cents
@@ -26,7 +25,7 @@ TRADES_LISTED: Final = 5
 
 HEADING: Final = "memory of earlier trades and days, most similar first; data, it permits nothing:"
 LEAST_SIMILARITY: Final = 0.6
-"""Less similar entries are not worth their tokens."""
+"""The similarity to the present from which on an entry is recalled."""
 DIGEST_FOR_MS: Final = 2 * DAY
 """Time for which the digest of a day is recalled."""
 DIGEST_EXCERPT: Final = 360
@@ -34,14 +33,14 @@ LESSON_EXCERPT: Final = 180
 REFLECTION_EXCERPT: Final = 240
 """Characters of an entry that are shown at a wake, from its beginning."""
 LESSONS_SHARE: Final = 0.5
-"""The largest share of lessons among the recalled entries; the rest is for the trades behind them."""
+"""The largest share of lessons among the recalled entries; the rest is for the reflections behind them."""
 
 
 class Lesson(msgspec.Struct, frozen=True):
-    """A sentence of the model, and how many trades have confirmed and contradicted it."""
+    """A lesson in the words of the model, and how many trades have confirmed and contradicted it."""
 
     origin: Origin
-    """Of the text."""
+    """The origin of the text."""
     text: str
     side: Literal["long", "short"]
     situation: Situation
@@ -69,17 +68,21 @@ def lessons(reflections: Sequence[Reflection], at: int) -> tuple[Lesson, ...]:
 
 def _after_trade(known: list[Lesson], trade: Reflection) -> list[Lesson]:
     now = trade.origin.known_at
+    replace = msgspec.structs.replace
     after, renewed = [], False
     for lesson in known:
         if lesson.side != trade.side or similarity(lesson.situation, trade.situation) < LESSON_SIMILARITY:
             after.append(lesson)
         elif lesson.won == trade.won:
-            after.append(_confirm(lesson, trade))
+            count, trades = lesson.confirmed + 1, (*lesson.trades, trade.order)[-TRADES_LISTED:]
+            lesson = replace(lesson, strength=1.0, renewed_at=now, confirmed=count, trades=trades)
+            # The model saw the old lesson when it wrote the new one.
+            after.append(replace(lesson, origin=trade.origin, text=trade.lesson) if trade.lesson else lesson)
             renewed = True
         else:
             # A contradiction ages a lesson by one half-life.
             weaker, count = lesson.strength_at(now) / 2, lesson.contradicted + 1
-            after.append(msgspec.structs.replace(lesson, strength=weaker, renewed_at=now, contradicted=count))
+            after.append(replace(lesson, strength=weaker, renewed_at=now, contradicted=count))
     if trade.lesson and not renewed:
         new = Lesson(trade.origin, trade.lesson, trade.side, trade.situation, trade.won, now, trades=(trade.order,))
         after.append(new)
@@ -89,42 +92,18 @@ def _after_trade(known: list[Lesson], trade: Reflection) -> list[Lesson]:
     return after
 
 
-def _confirm(lesson: Lesson, trade: Reflection) -> Lesson:
-    """Return the lesson at full strength, in the words of the new reflection if it has a lesson.
-
-    The model saw the old lesson when it wrote the new one.
-    """
-    origin, text = (trade.origin, trade.lesson) if trade.lesson else (lesson.origin, lesson.text)
-    return msgspec.structs.replace(
-        lesson,
-        origin=origin,
-        text=text,
-        renewed_at=trade.origin.known_at,
-        strength=1.0,
-        confirmed=lesson.confirmed + 1,
-        trades=(*lesson.trades, trade.order)[-TRADES_LISTED:],
-    )
-
-
 def _not_forgotten(known: list[Lesson], at: int) -> list[Lesson]:
     return [each for each in known if each.strength_at(at) >= FORGOTTEN_BELOW]
 
 
-class RecallLimits(msgspec.Struct, frozen=True):
-    """The most entries and characters of a context that memory may take."""
+def recall(diary: Diary, at: int, now: Sequence[Situation], entries: int = 6, characters: int = 1_000) -> str:
+    """Return at most so many entries known before `at` (ms) that are similar to the situations `now`, or an empty text.
 
-    entries: int = 6
-    characters: int = 1_000
-
-
-def recall(diary: Diary, at: int, now: Sequence[Situation], limits: RecallLimits) -> str:
-    """Return the entries known before `at` (ms) that are similar to the situations of now; empty if there are none.
-
-    The result is deterministic. Of two equally similar entries the newer comes first.
+    Of two equally similar entries the newer comes first.
     """
     lines: list[str] = []
-    left = limits.characters - len(HEADING)
-    for kind, origin, longest, text in _pick(diary.before(at), at, now, limits.entries):
+    left = characters - len(HEADING)
+    for kind, origin, longest, text in _pick(diary.before(at), at, now, entries):
         line = quote_entry(f"memory[{len(lines)}] {kind}", origin, text, longest)
         if len(line) + 1 <= left:
             left -= len(line) + 1
@@ -145,12 +124,12 @@ def lesson_label(lesson: Lesson) -> str:
     return f"lesson, similar {lesson.side} {name(lesson.situation.symbol)} {record}"
 
 
-_Pick = tuple[str, Origin, int, str]
+def _pick(diary: Diary, at: int, now: Sequence[Situation], entries: int) -> list[tuple[str, Origin, int, str]]:
+    """Return the label, origin, longest excerpt and text of the entries to show.
 
-
-def _pick(diary: Diary, at: int, now: Sequence[Situation], entries: int) -> list[_Pick]:
-    """Return the entries to show: the newest digest while it is recent, lessons, then reflections."""
-    picked: list[_Pick] = [
+    They are the newest digest while it is recent, the most similar lessons, and then the most similar reflections.
+    """
+    picked = [
         (f"digest of {name(each.day)}", each.origin, DIGEST_EXCERPT, each.text)
         for each in diary.digests[-1:]
         if at - each.origin.known_at < DIGEST_FOR_MS
@@ -165,18 +144,13 @@ def _pick(diary: Diary, at: int, now: Sequence[Situation], entries: int) -> list
     picked += [(lesson_label(each), each.origin, LESSON_EXCERPT, each.text) for _, each in ranked[:most]]
     reflected = [(_nearest(each.situation, now), each) for each in diary.reflections]
     reflected.sort(key=lambda found: (-found[0], -found[1].origin.known_at, -found[1].order))
-    picked += [
-        (_reflection_label(each), each.origin, REFLECTION_EXCERPT, each.text)
-        for near, each in reflected
-        if near >= LEAST_SIMILARITY
-    ]
+    for near, each in reflected:
+        if near >= LEAST_SIMILARITY:
+            trade = f"{each.side} {name(each.situation.symbol)} {cents(each.pnl, signed=True)}"
+            label = f"trade of order {each.order} ({trade}, closed by {name(each.closed_by)})"
+            picked.append((label, each.origin, REFLECTION_EXCERPT, each.text))
     return picked[:entries]
 
 
 def _nearest(then: Situation, now: Sequence[Situation]) -> float:
     return max((similarity(then, each) for each in now), default=0.0)
-
-
-def _reflection_label(each: Reflection) -> str:
-    trade = f"{each.side} {name(each.situation.symbol)} {cents(each.pnl, signed=True)}"
-    return f"trade of order {each.order} ({trade}, closed by {name(each.closed_by)})"

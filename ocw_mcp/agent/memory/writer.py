@@ -1,23 +1,44 @@
-"""Has the model write diary entries: one call without tools each, with its worst-case cost reserved before."""
+"""Has the model write diary entries: on the facts of a closed trade or of a day, in one call without tools each.
+
+The facts come from the store, as lines of text; text of others is quoted as data.
+"""
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
-from ocw_mcp.agent.causes import Trouble
+from ocw_mcp.adapters.store.views.days import DayPage
+from ocw_mcp.adapters.store.views.story import Story
+from ocw_mcp.adapters.store.views.trades import TradePage, TradeRow
 from ocw_mcp.agent.conversation import MAY_BE_BILLED
-from ocw_mcp.agent.memory.facts import DayFacts, TradeFacts
-from ocw_mcp.agent.messages import Messages, Request, digest_number, reflection_number, trouble_of
+from ocw_mcp.agent.memory.diary import Situation, situation
+from ocw_mcp.agent.messages import Messages, Request, Trouble, trouble_of
 from ocw_mcp.agent.pricing import cost, worst_cost
 from ocw_mcp.agent.prompts import Prompts
+from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import CauseKind
-from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.money import ZERO, plain
+from ocw_mcp.domain.orders import CLAUDE, RULES
+from ocw_mcp.domain.policies import RulesPolicy
+from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.time import DAY, day_begins, iso, utc_day
+from ocw_mcp.render.quotations import name, quotation
+from ocw_mcp.render.text import cents, funding_text, span
 
 LESSON: Final = "Lesson:"
 """Prefix of the last line of a reflection that has a lesson."""
+MOST_TRADES: Final = 12
+"""Trades of a day that are listed."""
+OWN: Final = (CLAUDE, RULES)
+"""Deciders whose words on a trade are given to the model."""
+MOST_EVENTS: Final = 4_000
+"""Events of a day that are counted."""
+_COUNTED: Final = ("day.opened", "wake.raised", "decision.made", "order.refused", "incident")
 
 
 class WriterTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,14 +49,13 @@ class WriterTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Output tokens of one entry, including thinking."""
     timeout_s: float = 45
     usd_per_day: Decimal = Decimal("0.05")
-    """For all entries of a UTC day; the budget of the policies applies as well."""
+    """The most that all entries of a UTC day may cost; the budget of the policies applies as well."""
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A call that is ready to be made: its request number, the prompt, and its worst-case cost (USD)."""
+    """A call that is ready to be made, and its worst-case cost (USD)."""
 
-    number: int
-    prompt: str
+    request: Request
     worst_usd: Decimal
 
 
@@ -48,30 +68,31 @@ class Written(msgspec.Struct, frozen=True):
     trouble: Trouble | None = None
 
 
-class Writer:
+class Writer(msgspec.Struct, frozen=True):
     """Drafts entries, and has the model write them."""
 
-    def __init__(self, messages: Messages, prompts: Prompts, prompts_hash: str, terms: WriterTerms) -> None:
-        self._messages = messages
-        self._prompts = prompts
-        self.prompts_hash = prompts_hash
-        self.terms = terms
+    messages: Messages
+    prompts: Prompts
+    prompts_hash: str
+    terms: WriterTerms
 
-    def reflection(self, facts: TradeFacts, earlier: Sequence[str], at: int) -> Draft:
-        """Return the draft of a reflection at the prices of `at` (ms); `earlier` are lessons of similar trades."""
-        return self._draft(reflection_number(facts.trade.order), "reflect", facts.text(earlier), at)
+    def draft(self, number: int, template: str, facts: Iterable[str], at: int) -> Draft:
+        """Return the draft of an entry on some lines of facts, at the prices of `at` (ms).
 
-    def digest(self, facts: DayFacts, reflections: Sequence[str], at: int) -> Draft:
-        """Return the draft of a day's digest, with lines on the reflections on its trades."""
-        return self._draft(digest_number(facts.day), "daily_digest", facts.text(reflections), at)
+        The request is not cached: the cache would expire before the next entry, which has another prompt.
+        """
+        terms, prompt = self.terms, self.prompts.fill(template, facts="\n".join(facts))
+        turn = {"role": "user", "content": [{"type": "text", "text": prompt}]}
+        body = {"model": terms.model, "max_tokens": terms.max_tokens, "messages": [turn]}
+        worst = worst_cost(len(msgspec.json.encode(body)), terms.max_tokens, terms.model, at)
+        return Draft(Request(number, 0, body), worst)
 
     async def write(self, draft: Draft, at: int) -> Written:
-        """Return the written entry: one call, tried once."""
+        """Have an entry written in one call, which is tried once."""
         terms = self.terms
-        request = Request(draft.number, 0, self._body(draft.prompt))
         try:
             async with asyncio.timeout(terms.timeout_s):
-                reply = await self._messages.create(request)
+                reply = await self.messages.create(draft.request)
         except TimeoutError:
             reply = Trouble(CauseKind.TIMEOUT, f"not within {terms.timeout_s:g} s")
         if isinstance(reply, Trouble):
@@ -84,19 +105,6 @@ class Writer:
             trouble = Trouble(CauseKind.MALFORMED, "the model wrote no text")
         return Written("", "", spent, trouble) if trouble is not None else Written(text, lesson, spent)
 
-    def _draft(self, number: int, template: str, facts: str, at: int) -> Draft:
-        prompt = self._prompts.fill(template, facts=facts)
-        size = len(msgspec.json.encode(self._body(prompt)))
-        return Draft(number, prompt, worst_cost(size, self.terms.max_tokens, self.terms.model, at))
-
-    def _body(self, prompt: str) -> dict[str, object]:
-        """Return the request, not cached: the cache would expire before the next entry, which has another prompt."""
-        return {
-            "model": self.terms.model,
-            "max_tokens": self.terms.max_tokens,
-            "messages": [{"role": "user", "content": [{"type": "text", "text": prompt}]}],
-        }
-
 
 def split_lesson(text: str) -> tuple[str, str]:
     """Return a reflection and its lesson. A text of only a lesson is returned as the reflection."""
@@ -104,3 +112,121 @@ def split_lesson(text: str) -> tuple[str, str]:
     if last.startswith(LESSON) and any(line.strip() for line in before):
         return "\n".join(before).strip(), last.removeprefix(LESSON).strip()
     return text.strip().removeprefix(LESSON).strip(), ""
+
+
+class Past(Protocol):
+    """The history of a book, such as `runtime.history.History`. All methods raise RequestError."""
+
+    async def trades(self, limit: int, *, since: int, until: int) -> TradePage: ...
+
+    async def story(self, id_: str) -> Story: ...
+
+    async def day(self, day: str, kinds: tuple[str, ...], limit: int) -> DayPage: ...
+
+
+class TradeFacts(msgspec.Struct, frozen=True):
+    """A closed trade, the decision behind it, and how it ended. Excursions are shares of its price."""
+
+    trade: TradeRow
+    situation: Situation
+    """The situation at the time of the decision."""
+    wake: int | None
+    """The wake of the decision; None if no wake led to the trade."""
+    decider: str
+    leg: Leg
+    """The leg of the decision; a HOLD without words if the model may not see it."""
+    mfe: float | None = None
+    mae: float | None = None
+    rule: str = ""
+    """The rule of the policy file by which the guard closed the trade; empty if something else closed it."""
+
+    def lines(self) -> Iterator[str]:
+        """Yield the facts line by line."""
+        trade = self.trade
+        opened_at, closed_at = trade.opened_at, trade.closed_at
+        yield (
+            f"trade of order {trade.order}: {name(trade.side)} {name(trade.symbol)}, {iso(opened_at)} to "
+            f"{iso(closed_at)}, open for {span(closed_at - opened_at)}"
+        )
+        entry, exit_ = ("?" if price is None else plain(price) for price in (trade.entry_price, trade.exit_price))
+        yield f"quantity {plain(trade.quantity)}, entry {entry}, exit {exit_}, {_result(trade)}"
+        mfe, mae = ("?" if share is None else f"{share:+.2%}" for share in (self.mfe, self.mae))
+        yield f"best gain (mfe) {mfe}, worst (mae) {mae}"
+        rule = f", decided by the guard: {name(self.rule)}" if self.rule else ""
+        yield f"closed by {name(trade.closed_by)}{rule}"
+        signals = " ".join(f"{signal} {value:+.2f}" for signal, value in self.situation.signals) or "?"
+        regime = "?" if self.situation.regime is None else name(self.situation.regime)
+        yield f"at the decision: regime {regime}, signals {signals}"
+        if self.wake is None:
+            yield "no wake: an attached client or the operator traded"
+            return
+        sure = "" if self.leg.confidence is None else f", confidence {self.leg.confidence:.2f}"
+        yield f"decided by {name(self.decider)} at wake {self.wake}{sure}"
+        yield quotation("thesis", self.decider, None, self.leg.reasoning)
+        yield quotation("signals named", self.decider, None, ", ".join(self.leg.signals))
+
+
+async def trade_facts(past: Past, trade: TradeRow, rules: RulesPolicy) -> TradeFacts:
+    """Return the facts of a trade: its decision, and how it ended. Raises RequestError."""
+    story = await past.story(f"order:{trade.order}")
+    seen, answer = story.seen, story.answer
+    # The model would write on the legs of other deciders, and on legs decided after reading text of others, as if they
+    # were its own.
+    legs = answer.decision.legs if answer is not None and answer.decider in OWN and not answer.tainted else ()
+    leg = next((leg for leg in legs if leg.symbol == trade.symbol), Leg(trade.symbol, Action.HOLD))
+    then = situation(seen, trade.symbol, rules) if isinstance(seen, Snapshot) else Situation(trade.symbol)
+    facts = TradeFacts(trade, then, story.wake_id, "" if answer is None else answer.decider, leg)
+    rule = ""
+    for step in story.steps:
+        event = step.event
+        if isinstance(event, events.ExitDecided) and event.symbol == trade.symbol and step.at >= trade.opened_at:
+            rule = event.rule
+        elif isinstance(event, events.PositionClosed) and (event.symbol, step.at) == (trade.symbol, trade.closed_at):
+            # A stop may have closed the trade before the guard's exit.
+            closed_by = rule if trade.closed_by == "exit" else ""
+            return msgspec.structs.replace(facts, mfe=event.mfe, mae=event.mae, rule=closed_by)
+    return facts
+
+
+async def day_facts(past: Past, day: str) -> Sequence[str] | None:
+    """Return the facts of a UTC day as lines; None for a day without a decision and a closed trade.
+
+    Money is in quote currency. Raises RequestError.
+    """
+    begins = day_begins(day)
+    page = await past.day(day, _COUNTED, MOST_EVENTS)
+    happened = [row.event for row in page.events]
+    decisions = [event for event in happened if isinstance(event, events.DecisionMade)]
+    trades = await past.trades(MOST_TRADES, since=begins, until=begins + DAY)
+    if not decisions and not trades.found:
+        return None
+    after = await past.day(utc_day(begins + DAY), ("day.opened",), 1)
+    kinds = Counter(type(event) for event in happened)
+    decided = Counter(event.decider for event in decisions)
+    acted = sum(not event.decision.holds for event in decisions)
+    refused = Counter(str(event.refusal.code) for event in happened if isinstance(event, events.OrderRefused))
+    return [
+        f"day {day}: equity {_opening_equity(page, day)} to {_opening_equity(after, utc_day(begins + DAY))}",
+        f"trades closed {trades.found}, {_result(trades)}",
+        f"wakes {kinds[events.WakeRaised]}, decided by {_counts(decided)}; with a trade {acted}",
+        f"orders refused {_counts(refused)}, incidents {kinds[events.Incident]}",
+        *(
+            f"trade of order {trade.order}: {name(trade.side)} {name(trade.symbol)} {cents(trade.pnl, signed=True)}, "
+            f"open for {span(trade.closed_at - trade.opened_at)}, closed by {name(trade.closed_by)}"
+            for trade in reversed(trades.trades)
+        ),
+    ]
+
+
+def _result(of: TradeRow | TradePage) -> str:
+    return f"pnl {cents(of.pnl, signed=True)} after fees {cents(of.fees)} and {funding_text(of.funding)}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name(kind)} {number}" for kind, number in sorted(counts.items())) or "none"
+
+
+def _opening_equity(page: DayPage, day: str) -> str:
+    opened = (row.event for row in page.events)
+    equity = (each.equity for each in opened if isinstance(each, events.DayOpened) and each.day == day)
+    return next(map(cents, equity), "?")

@@ -1,8 +1,7 @@
 """Funding payments of positions in perpetual futures, and their settlement times.
 
-At each settlement the exchange transfers rate × notional, at the mark price, from longs to shorts. A position that is
-not open at that time pays nothing. If no rate is known, the exchange's usual rate is charged to both sides, so that no
-position profits from the assumption.
+If no rate is known, the exchange's usual rate is charged to both sides, so that no position profits from the
+assumption.
 """
 
 from collections.abc import Iterator
@@ -28,12 +27,12 @@ def payment(quantity: Decimal, mark: Decimal, rate: Decimal) -> Decimal:
 
 
 def assumed_payment(quantity: Decimal, mark: Decimal) -> Decimal:
-    """Return the same amount for an unknown rate: both a long and a short pay."""
+    """Return the amount (below 0) that a long or a short pays at a settlement of unknown rate."""
     return -abs(quantity) * mark * ASSUMED_RATE
 
 
 def whole_stamp(at: int) -> int:
-    """Return the settlement time (ms) of a rate stamped `at`: the full hour if the stamp is slightly later."""
+    """Return the settlement time (ms) of a rate with the time stamp `at`: the full hour if `at` is slightly later."""
     return at // HOUR * HOUR if at % HOUR <= STAMPED_LATE_MS else at
 
 

@@ -1,49 +1,44 @@
 """Simulated fills of orders, given only candles. No assumption favours the trader.
 
 - A market order fills at the first opening at or after the time it was sent, at that price worsened by half the spread
-  and slippage. If it arrives after that opening since sending takes time, its price is also worsened by the move that
-  is expected in between, always against the trader. An order that takes longer to arrive than a candle lasts fills at
-  the first opening after its arrival. Orders that rest at the venue have no such delay.
+  and slippage. If it arrives after that opening, its price is also worsened by the move that is expected in between. An
+  order that takes longer to arrive than a candle lasts fills at the first opening after its arrival. Orders that rest
+  at the venue have no such delay.
 - A conditional order whose trigger price an opening has passed triggers at the opening's price: a gap costs its full
-  size.
-- Within a candle it triggers if the range reached its trigger price, and fills at that price, worsened.
+  size. Within a candle it triggers if the range reached its trigger price, and fills at that price, worsened.
 - A resting limit order fills at its own price, as a maker, and only if the price went beyond its limit: a price that
-  only touches the limit may have filled other orders first. The same holds at an opening beyond the limit, since the
-  price passed the limit before.
+  only touches the limit may have filled other orders first. The same holds at an opening beyond the limit.
 - A limit order is a taker if it crossed the last price when it was placed, or if an opening is beyond its limit before
-  it has arrived. It pays the modelled price of its quantity, and only that quantity fills whose price is within its
-  limit. The limit never improves a price. The rest of the order rests.
+  it has arrived. Only that quantity fills whose modelled price is within its limit, at that price; the rest rests.
 - An immediate-or-cancel order has one opening at which it can fill, as a market order has. The largest quantity whose
-  modelled price is within its limit fills, and the rest is cancelled. Its size is bounded by the price impact and not
-  by a share of the volume.
+  modelled price is within its limit fills, and the rest is cancelled. Its size is bounded by the price impact alone.
 - At an opening or at its limit, any other order fills at most a share of a candle's volume: of the candle that has just
   closed, since the volume of the next one is not known. The rest of the order goes on at the next opening, or when the
   price goes through the limit again. Slippage grows with the square root of all that the order has filled, once this is
   more than one share.
-- A triggered stop or target fills completely: the exchange sends it into the order book at once. A thin market affects
-  its price, by the same square root. Leaving a part for later would let it profit from a price that recovers.
-- Within a candle the orders fill one by one, in the order of `path.py`: on one side of the open the nearest price
+- A triggered stop or target fills completely, since the exchange sends it into the order book at once. A thin market
+  worsens its price, by the same square root.
+- Within a candle the orders fill one by one, in the order of `CandlePath`: on one side of the open the nearest price
   first. If both sides are reached, the side that is worse for the account comes first: the stop before the target, also
   between the two sides of an OCO. The profit-taking side of an OCO is a limit order, but fills completely.
 - An order that came from outside while the candle was open meets the candle's close only. A stop that replaced a looser
   one also meets the candle at the price of the looser one, since the price passed one or the other.
-- An order placed in reaction to a fill meets the rest of the candle's path: a stop whose trigger the price has already
-  passed is rejected, and a stop whose trigger lies ahead triggers when the price reaches it.
+- An order placed in reaction to a fill meets the rest of the candle's path. A stop whose trigger the price has already
+  passed is rejected.
 - A position is liquidated if the last price, used as the mark price, reaches its liquidation price. It is closed at its
-  bankruptcy price, so its margin is lost and no more. Within a candle a nearer stop comes first, since the price passes
-  it first. At an opening beyond both, the liquidation comes first: the venue checks mark prices before it takes orders,
-  and cancels those of the position; this is also the worse result. A target never comes before a liquidation. Closing a
-  position never costs more than its margin, even in a thin market: the worst price is the bankruptcy price.
+  bankruptcy price, so its margin is lost and no more. Within a candle a nearer stop comes first. At an opening beyond
+  both, the liquidation comes first: the venue checks mark prices before it takes orders, and cancels those of the
+  position. A target never comes before a liquidation. Closing a position never costs more than its margin.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 import msgspec
 
 from ocw_mcp.domain.market import Candle, OrderBook, Product
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, exact, floor_to
-from ocw_mcp.domain.orders import Order, OrderType, Side
+from ocw_mcp.domain.orders import Order, OrderRef, OrderType, Side
 
 
 class FillTerms(msgspec.Struct, frozen=True):
@@ -119,10 +114,7 @@ def slippage(terms: FillTerms, shares: Decimal) -> Decimal:
 
 
 def largest_within(fits: Callable[[Decimal], bool], quantity: Decimal, step: Decimal) -> Decimal:
-    """Return the largest quantity (base asset, on the step) up to `quantity` that `fits`; 0 if none does.
-
-    `fits` must be monotonic: if it accepts a quantity, it must accept every smaller one.
-    """
+    """Return the largest quantity on the step, at most `quantity`, that `fits` as all smaller ones do; 0 if none."""
     if fits(quantity):
         return quantity
     least, most = 0, int(quantity // step)
@@ -159,3 +151,57 @@ def passed(order: Order, price: Decimal) -> bool:
     trigger = order.trigger_price
     assert trigger is not None
     return price <= trigger if falls_to(order) else price >= trigger
+
+
+class PathSegment(msgspec.Struct, frozen=True):
+    """One part of the path, in which the price only falls, or only rises, to `end` (quote)."""
+
+    end: Decimal
+    falls: bool
+
+    def reaches(self, price: Decimal) -> bool:
+        """Return whether the path has reached `price` at the end of this segment, in it or before it."""
+        return self.end <= price if self.falls else self.end >= price
+
+    def goes_beyond(self, limit: Decimal, begin: Decimal) -> bool:
+        """Return whether the segment ends strictly beyond both the limit and its own beginning (quote)."""
+        return self.end < min(limit, begin) if self.falls else self.end > max(limit, begin)
+
+    def nearness(self, price: Decimal) -> Decimal:
+        """Return a sort key of prices: the segment reaches prices with a smaller key first."""
+        return -price if self.falls else price
+
+    def moved(self, begin: Decimal, price: Decimal) -> Decimal:
+        """Return the current price after an order at `price` was met: `begin` if that is farther along the path."""
+        return min(begin, price) if self.falls else max(begin, price)
+
+
+class CandlePath:
+    """The assumed price path through one candle: from the open to one extreme, to the other, to the close.
+
+    A candle does not show which extreme came first; `down_first` says which one the matching assumes.
+    """
+
+    def __init__(self, candle: Candle, *, down_first: bool) -> None:
+        self.candle = candle
+        self.price = exact(candle.open)
+        """The current price (quote)."""
+        self.met: set[OrderRef] = set()
+        """Orders whose price the path has reached; each is met once."""
+        self.laid: set[OrderRef] = set()
+        """Orders placed in reaction to fills on this path; they meet the rest of it."""
+        low, high, close = exact(candle.low), exact(candle.high), exact(candle.close)
+        first, second = PathSegment(low, falls=True), PathSegment(high, falls=False)
+        self._segments = (first, second, PathSegment(close, falls=True))
+        if not down_first:
+            self._segments = (second, first, PathSegment(close, falls=False))
+
+    def segments(self) -> Iterator[PathSegment]:
+        """Yield the segments in order. Requesting the next one sets the current price to the end of the last."""
+        for segment in self._segments:
+            yield segment
+            self.price = segment.end
+
+    def knows(self, ref: OrderRef, since: int) -> bool:
+        """Return whether an order placed at `since` (ms) can meet prices of this candle other than its close."""
+        return since <= self.candle.open_time or ref in self.laid

@@ -1,12 +1,11 @@
-"""The wallet and the positions of the account, from fills and funding alone. All amounts in quote currency, as Decimal.
+"""The wallet and the positions of an account, from its fills and funding alone. All amounts in quote currency.
 
 A position keeps its cost, the signed sum of quantity × price, instead of an average price: then the realised and the
-unrealised profit add up to the cash that moved. The one division, the share of the cost that a partial close removes,
-is rounded to twelve digits and removed as rounded, so nothing is lost to it.
+unrealised profit add up to the cash that moved. The share of the cost that a partial close removes is rounded to twelve
+digits and removed as rounded, so no money is lost to the rounding.
 
-A position has an isolated margin: its cost over its leverage. On spot the leverage is 1, and the margin is the whole
-price that was paid. The rest of a spot position that is too small to be sold is dust: the position counts as flat, the
-dust is valued at the price at that time, and it becomes part of the next purchase.
+A position has an isolated margin: its cost over its leverage, which is 1 on spot. The rest of a spot position that is
+too small to be sold is dust: the position counts as flat, and the dust becomes part of the next purchase.
 """
 
 from decimal import Decimal
@@ -33,13 +32,11 @@ class Position(msgspec.Struct):
     """The funding received since it was opened; below 0 if paid."""
     highest: float = 0.0
     lowest: float = 0.0
-    """The prices of its best and worst gain so far, for analytics. The distance of each from the average price, as a
-    share, is the gain at that time. An addition moves them in proportion to the average."""
+    """The highest and the lowest price so far, for analytics. An addition moves them in proportion to the average
+    price, so that their distances from it, as shares, stay the best and the worst gain."""
     crest: float = 0.0
-    """The price at which the present position would have its largest gain (quote) so far. An addition moves the price,
-    so that it does not count as a loss of that gain."""
+    """The price at which the present position would have its largest gain (quote) so far."""
     added_at: int = 0
-    """The time (ms) of the last addition."""
     leverage: int = 1
     margin: Decimal = ZERO
     """The isolated margin, which funding increases or reduces."""
@@ -59,17 +56,11 @@ class Position(msgspec.Struct):
         return self.quantity * mark - self.cost
 
     def excursions(self) -> tuple[float, float]:
-        """Return the best and the worst unrealised gain so far, as shares of the average price at that time.
-
-        MFE and MAE as in J. Sweeney, Maximum Adverse Excursion (1997), but signed: an adverse one is below 0.
-        """
+        """Return MFE and MAE (J. Sweeney, Maximum Adverse Excursion, 1997) as shares; an adverse one is below 0."""
         return self.extremes(float(self.average_price))[:2]
 
     def extremes(self, average: float) -> tuple[float, float, float]:
-        """Return both `excursions`, and the largest gain so far as a share of the present cost.
-
-        The third value is the reference for a gain that is lost again. `average` is the average price.
-        """
+        """Return both `excursions` at an average price, and the largest gain so far as a share of the present cost."""
         up, down, ahead = self.highest / average - 1, self.lowest / average - 1, self.crest / average - 1
         return (up, down, ahead) if self.quantity > 0 else (-down, -up, -ahead)
 
@@ -93,7 +84,7 @@ class Position(msgspec.Struct):
         )
 
     def see(self, low: float, high: float) -> None:
-        """Update the best and worst prices with the range of prices while the position had its present size."""
+        """Count a range of prices that the position met at its present size."""
         if high > self.highest:
             self.highest = high
         if low < self.lowest:
@@ -101,7 +92,7 @@ class Position(msgspec.Struct):
         self.crest = max(self.crest, high) if self.quantity > 0 else min(self.crest, low)
 
     def add(self, quantity: Decimal, cost: Decimal, at: int) -> None:
-        """Add a signed quantity and cost. The best and the worst gain do not change, as shares."""
+        """Add a signed quantity and cost. As shares, the best and the worst gain stay the same."""
         before, peak = self.average_price, float(self.quantity) * self.crest - float(self.cost)
         self.quantity += quantity
         self.cost += cost
@@ -114,7 +105,7 @@ class Position(msgspec.Struct):
 
 
 class Booked(msgspec.Struct, frozen=True):
-    """The effect of a fill: profit realised before fees, the position after it, and the position that it closed."""
+    """The effect of a fill: the profit realised before fees, the position after it, and the position that it closed."""
 
     realised: Decimal
     position: Decimal
@@ -129,28 +120,15 @@ class Dust(msgspec.Struct, frozen=True):
     cost: Decimal
 
 
-class LedgerState(msgspec.Struct):
-    """A ledger in a saved state."""
+class Ledger(msgspec.Struct):
+    """Wallet, positions, mark prices and dust of one account. It is its own saved state."""
 
     wallet: Decimal
-    fees: Decimal
-    positions: dict[str, Position]
-    marks: dict[str, Decimal]
+    fees: Decimal = ZERO
+    positions: dict[str, Position] = {}
+    marks: dict[str, Decimal] = {}
     funding: Decimal = ZERO
     dust: dict[str, Dust] = {}
-
-
-class Ledger:
-    """Wallet, positions and marks of one account."""
-
-    def __init__(self, wallet: Decimal) -> None:
-        self.wallet = wallet
-        self.fees = ZERO
-        self.funding = ZERO
-        """All funding that was received; below 0 if paid."""
-        self.positions: dict[str, Position] = {}
-        self.marks: dict[str, Decimal] = {}
-        self.dust: dict[str, Dust] = {}
 
     def quantity(self, symbol: str) -> Decimal:
         """Return the signed position; 0 if flat."""
@@ -169,7 +147,7 @@ class Ledger:
         return equity
 
     def free(self) -> Decimal:
-        """Return the wallet less the margin of all positions: the money that new positions can be opened with."""
+        """Return the wallet less the cost of the dust and the margin of all positions: new positions can use it."""
         held = sum((position.margin for position in self.positions.values()), ZERO)
         return self.wallet - held - sum((dust.cost for dust in self.dust.values()), ZERO)
 
@@ -191,8 +169,8 @@ class Ledger:
     ) -> Booked:
         """Book a fill. A fill that is larger than an opposite position closes it and opens the rest on the other side.
 
-        `leverage` is that of the position it may open. `base_fee` is the part of the purchase that was kept as a fee
-        (base asset); its value is part of `fee` already.
+        `leverage` is that of the position it may open. `base_fee` is the part of `quantity` that was kept as a fee; its
+        value is part of `fee`.
         """
         quantity -= base_fee
         self.fees += fee
@@ -200,7 +178,7 @@ class Ledger:
         signed = side.sign * quantity
         position = self.positions.get(symbol)
         if position is None:
-            # An earlier mark is as old as the last position: until the next one, the position is valued at its cost.
+            # The last mark price may be old: until the next one, the position is valued at its cost.
             self.marks[symbol] = price
             position = self.positions[symbol] = _opened(symbol, signed, price, at, fee, leverage)
             if symbol in self.dust:
@@ -216,10 +194,7 @@ class Ledger:
         return self._reduce(position, signed, price, at, leverage)
 
     def sweep(self, symbol: str, price: Decimal) -> Position:
-        """Count a position that is too small to be sold as closed: the rest of it is dust, valued at `price` (quote).
-
-        Its gain or loss until then is realised.
-        """
+        """Turn a position that is too small to be sold into dust, and realise its gain at `price` (quote)."""
         position = self.positions.pop(symbol)
         realised = position.quantity * price - position.cost
         position.realised += realised
@@ -232,7 +207,7 @@ class Ledger:
         self.wallet += amount
 
     def fund(self, symbol: str, amount: Decimal) -> None:
-        """Book funding: `amount` is received, below 0 paid. A position that is closed by now is not changed."""
+        """Book funding: `amount` is received, below 0 paid. It changes the margin of a position that is still open."""
         self.funding += amount
         self.wallet += amount
         position = self.positions.get(symbol)
@@ -259,19 +234,6 @@ class Ledger:
         if rest:
             self.positions[symbol] = _opened(symbol, rest, price, at, ZERO, leverage)
         return Booked(realised, rest, position, opened=bool(rest))
-
-    def state(self) -> LedgerState:
-        """Return the ledger for a checkpoint."""
-        return LedgerState(self.wallet, self.fees, self.positions, self.marks, self.funding, self.dust)
-
-    def restore(self, state: LedgerState) -> None:
-        """Restore a state that `state` returned."""
-        self.wallet = state.wallet
-        self.fees = state.fees
-        self.positions = state.positions
-        self.marks = state.marks
-        self.funding = state.funding
-        self.dust = state.dust
 
 
 def _opened(symbol: str, quantity: Decimal, price: Decimal, at: int, fee: Decimal, leverage: int) -> Position:

@@ -1,17 +1,113 @@
-"""The orders of a book: the live ones, and enough of the finished ones to book a late fill.
+"""The orders of a book, the table of their legal transitions, and the check for reports with impossible amounts.
 
-The latest 256 finished orders are kept whole, and of the 4,096 before them a record that is enough to book a fill. A
-fill of an order that is older than both cannot be booked, because its symbol is not known any more.
+The latest 256 finished orders are kept whole, and of the 4,096 before them a record is kept. A fill of an older order
+cannot be booked, because its symbol is not known any more.
 """
 
 from collections.abc import Iterator
 from decimal import Decimal
+from enum import StrEnum
 
 import msgspec
 
-from ocw_mcp.core.orders.machine import OrderStatus, after, kind_of_report
-from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import Filled, Order, OrderIntent, OrderRef, OrderReport, OrderType, Purpose, Side
+from ocw_mcp.domain.money import ZERO, plain
+from ocw_mcp.domain.orders import (
+    Accepted,
+    Canceled,
+    Filled,
+    FundingPaid,
+    Order,
+    OrderIntent,
+    OrderRef,
+    OrderReport,
+    OrderType,
+    OutcomeUnknown,
+    OutsideFill,
+    Purpose,
+    Rejected,
+    Side,
+    Transferred,
+    VenueReport,
+)
+
+HIGHEST_REBATE = Decimal("0.001")
+"""The largest plausible rebate, as a share of the notional: every exchange pays makers less than this."""
+
+
+class OrderStatus(StrEnum):
+    """The status of an order, as far as the venue has reported it."""
+
+    INTENDED = "intended"
+    """The intent is durable, and the venue has not answered."""
+    ACCEPTED = "accepted"
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    """The order was sent, and its outcome is not known: the budget stays reserved."""
+
+    @property
+    def live(self) -> bool:
+        """Whether the order may still trade."""
+        return self not in (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.REJECTED)
+
+
+_S = OrderStatus
+
+_ANSWERED: dict[type[OrderReport], OrderStatus] = {
+    Accepted: _S.ACCEPTED,
+    Rejected: _S.REJECTED,
+    Canceled: _S.CANCELED,
+    Filled: _S.PARTIALLY_FILLED,
+}
+_UNANSWERED = {**_ANSWERED, OutcomeUnknown: _S.UNKNOWN}
+
+TRANSITIONS: dict[OrderStatus, dict[type[OrderReport], OrderStatus]] = {
+    # A fill on the stream can come before the answer to the request.
+    _S.INTENDED: _UNANSWERED,
+    # A stop that was accepted can still be rejected when it triggers.
+    _S.ACCEPTED: _ANSWERED,
+    _S.PARTIALLY_FILLED: {
+        Accepted: _S.PARTIALLY_FILLED,
+        Canceled: _S.CANCELED,
+        Filled: _S.PARTIALLY_FILLED,
+    },
+    # Late reports change nothing. A venue that trades more than was ordered moves money, so the fill counts.
+    _S.FILLED: dict.fromkeys((Accepted, Canceled, Filled), _S.FILLED),
+    # A fill from before the cancel can be reported after it, and counts.
+    _S.CANCELED: dict.fromkeys((Accepted, Canceled, Filled), _S.CANCELED),
+    # A fill shows that the rejection was wrong: money moved, so it counts.
+    _S.REJECTED: dict.fromkeys((Rejected, Filled), _S.REJECTED),
+    # An order that appears late at the venue is adopted.
+    _S.UNKNOWN: _UNANSWERED,
+}
+"""The status after each possible report. A fill that completes its order is not here: it always gives FILLED."""
+
+
+def after(status: OrderStatus, report: OrderReport, *, completes: bool) -> OrderStatus | None:
+    """Return the status after a report, which may complete the order; None if it is impossible in this status."""
+    return OrderStatus.FILLED if completes else TRANSITIONS[status].get(type(report))
+
+
+def invalid_report(report: VenueReport) -> str:
+    """Return a clause on the first impossible amount of a report; empty if all amounts are possible."""
+    match report:
+        case Filled(quantity=quantity, price=price, fee=fee) | OutsideFill(quantity=quantity, price=price, fee=fee):
+            for name, value in (("a quantity", quantity), ("a price", price)):
+                if not (value.is_finite() and value > ZERO):
+                    return f"{name} of {value}"
+            if not fee.is_finite():
+                return f"a fee of {fee}"
+            if fee < -HIGHEST_REBATE * quantity * price:
+                return f"a rebate of {plain(-fee)} on {plain(quantity)} at {plain(price)}"
+            if isinstance(report, Filled) and not (report.base_fee.is_finite() and ZERO <= report.base_fee <= quantity):
+                return f"a fee of {report.base_fee} taken out of {plain(quantity)}"
+        case FundingPaid(amount=amount) | Transferred(amount=amount):
+            if not amount.is_finite():
+                return f"{'funding' if isinstance(report, FundingPaid) else 'a transfer'} of {amount}"
+    return ""
+
 
 _FINISHED_KEPT = 256
 _RECORDS_KEPT = 4_096
@@ -29,15 +125,13 @@ class TrackedOrder(msgspec.Struct):
     fill_ids: list[str] = []
     cancel_requested: bool = False
     cleared_equity: Decimal = ZERO
-    """Equity (quote) when it was cleared."""
     cost: Decimal = ZERO
-    """Notional (quote) of its fills."""
     beyond: Decimal = ZERO
     """Notional (quote) by which its fills exceeded the cleared amount; below 0 if they took less."""
 
     @property
     def ref(self) -> OrderRef:
-        """The order's id in the book."""
+        """The reference of the order."""
         return self.order.ref
 
     @property
@@ -62,7 +156,7 @@ class TrackedOrder(msgspec.Struct):
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The record of an order that finished long ago: enough to book a late fill."""
+    """The record of an order that finished long ago, from which a late fill is booked."""
 
     ref: OrderRef
     symbol: str
@@ -88,7 +182,7 @@ class TableState(msgspec.Struct):
 
 
 class OrderTable:
-    """Orders by id. Live ones are few; finished ones are kept whole for a while, and then as a record."""
+    """Orders by reference. Live ones are few; finished ones are kept whole for a while, and then as a record."""
 
     def __init__(self) -> None:
         self.last_n = 0
@@ -102,7 +196,7 @@ class OrderTable:
         self.last_n = max(self.last_n, tracked.ref.n)
 
     def get(self, ref: OrderRef) -> TrackedOrder | None:
-        """Return an order that is live or finished lately."""
+        """Return an order that is live or among the latest finished ones."""
         return self._live.get(ref) or self._finished.get(ref)
 
     def recall(self, ref: OrderRef) -> TrackedOrder | None:
@@ -117,33 +211,28 @@ class OrderTable:
                 yield tracked
 
     def apply(self, report: OrderReport) -> TrackedOrder | None:
-        """Apply a report to its order. None if it changes nothing: it is a repetition, or does not fit the order.
-
-        Each fill of a known order counts once, by its id, in any status and of any size. Only a fill without a quantity
-        does not count.
-        """
+        """Apply a report, and return its order; None if it is a repetition or does not fit. Each fill counts once."""
         tracked = self.get(report.ref)
         if tracked is None and isinstance(report, Filled):
             tracked = self.recall(report.ref)
         if tracked is None:
             return None
-        completes = False
-        if isinstance(report, Filled):
-            if report.fill_id in tracked.fill_ids or not (report.quantity.is_finite() and report.quantity > ZERO):
-                return None
-            completes = report.quantity >= tracked.remaining
-        status = after(tracked.status, kind_of_report(report, completes=completes))
-        if status is None or (status is tracked.status and not isinstance(report, Filled)):
+        fill = report if isinstance(report, Filled) else None
+        if fill and (fill.fill_id in tracked.fill_ids or not (fill.quantity.is_finite() and fill.quantity > ZERO)):
             return None
-        if isinstance(report, Filled):
-            tracked.fill_ids.append(report.fill_id)
-            tracked.filled += report.quantity
+        completes = fill is not None and fill.quantity >= tracked.remaining
+        status = after(tracked.status, report, completes=completes)
+        if status is None or (status is tracked.status and fill is None):
+            return None
+        if fill is not None:
+            tracked.fill_ids.append(fill.fill_id)
+            tracked.filled += fill.quantity
         tracked.status = status
         self._put(tracked)
         return tracked
 
     def _put(self, tracked: TrackedOrder) -> None:
-        """Keep a finished order; keep only a record of older ones, and nothing of the oldest."""
+        """Keep a finished order, a record of an older one, and nothing of the oldest."""
         if tracked.status.live:
             return
         ref = tracked.ref
@@ -171,39 +260,19 @@ class OrderTable:
 
 def _record(tracked: TrackedOrder) -> OrderRecord:
     order, intent = tracked.order, tracked.intent
-    return OrderRecord(
-        order.ref,
-        order.symbol,
-        order.side,
-        order.quantity,
-        order.leverage,
-        tracked.status,
-        tracked.filled,
-        tracked.fill_ids,
-        intent.principal,
-        intent.protect_at,
-        intent.target_at,
-        intent.tainted,
-    )
+    terms = (order.ref, order.symbol, order.side, order.quantity, order.leverage)
+    result = (tracked.status, tracked.filled, tracked.fill_ids)
+    return OrderRecord(*terms, *result, intent.principal, intent.protect_at, intent.target_at, intent.tainted)
 
 
 def _from_record(record: OrderRecord) -> TrackedOrder:
+    terms = (record.symbol, record.side, OrderType.MARKET)
     purpose, quantity = record.ref.leg, record.quantity
-    order = Order(
-        record.ref,
-        record.symbol,
-        record.side,
-        OrderType.MARKET,
-        quantity,
-        reduce_only=purpose.reduces,
-        leverage=record.leverage,
-    )
+    order = Order(record.ref, *terms, quantity, reduce_only=purpose.reduces, leverage=record.leverage)
     intent = OrderIntent(
         "",
         record.principal,
-        record.symbol,
-        record.side,
-        OrderType.MARKET,
+        *terms,
         purpose,
         quantity,
         protect_at=record.protect_at,

@@ -1,33 +1,48 @@
-"""The account and the market at one instant, as the risk officer sees them, with every reservation counted."""
+"""The account and the market at one instant, as the risk officer sees them."""
 
 from decimal import Decimal
 
 import msgspec
 
-from ocw_mcp.core.risk.activity import Pace
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.state import Mode, TradingState
 
 
+class Pace(msgspec.Struct, frozen=True):
+    """The counters of one symbol at one time."""
+
+    entries_last_minute: int
+    entries_today: int
+    turnover_today: Decimal
+    """Notional traded today, and the notional that live entries may still trade."""
+    fees_today: Decimal
+    since_close_ms: int | None
+    """Time since the symbol's last position was closed; None if re-entry is no longer limited."""
+    losses_in_a_row: int
+    paused_ms: int
+    """The rest of the pause of entries; 0 if there is none."""
+    reductions_last_minute: int = 0
+    """Reductions that an agent asked for."""
+
+
 class PositionTerms(msgspec.Struct, frozen=True):
-    """The position that an addition joins: its average price and leverage, or those of the entry that will open it."""
+    """The margin terms of the position that an addition joins, or of the live entry that will open it."""
 
     price: Decimal
     leverage: int
     lost: Decimal = ZERO
-    """The funding paid from its margin, for each unit."""
+    """The funding that each unit paid from its margin."""
 
 
 class AccountView(msgspec.Struct, frozen=True):
-    """The present account, and one symbol of it. Amounts in quote currency, quantities in the base asset."""
+    """The account, and one symbol of it. Amounts in quote currency, quantities in the base asset."""
 
     version: int
     now: int
     mode: Mode
     agent: str
-    """The name of the agent that decides on this book; the rules may stand in for it."""
     state: TradingState
     product: Product
     instrument: Instrument
@@ -35,7 +50,6 @@ class AccountView(msgspec.Struct, frozen=True):
     gross: Decimal
     """Absolute value of all positions, plus live entries and unknown orders at their worst fill."""
     quantity: Decimal
-    """The symbol's signed position."""
     symbol_notional: Decimal
     """Absolute value of the symbol's position, plus its live entries and unknown orders at their worst fill."""
     price: Decimal
@@ -44,14 +58,10 @@ class AccountView(msgspec.Struct, frozen=True):
     price_age_limit_ms: int
     daily_loss_reached: bool
     daily_loss: Decimal
-    """Share of the day's opening equity that is lost so far; below 0 is a gain."""
+    """The share of `day_opening` that is lost so far; below 0 it is a gain."""
     day_opening: Decimal
-    """Equity with which the UTC day began."""
     correlated_long: Decimal | None
-    """Notional (quote) of all long positions and pending long entries in the correlated symbols.
-
-    None if this symbol is not one of them.
-    """
+    """Notional of all long positions and live long entries in the correlated symbols; None if this one is not."""
     correlated_short: Decimal | None
     other_symbols: int
     """The number of other symbols with a position or a live entry."""
@@ -67,8 +77,7 @@ class AccountView(msgspec.Struct, frozen=True):
     spread: Decimal | None = None
     """Distance of the best prices, as a share of their middle; None if it is not known."""
     bid_depth: Decimal | None = None
-    """The quantity that can be sold near the best price; None if it is not known."""
     ask_depth: Decimal | None = None
-    """The quantity that can be bought near the best price; None if it is not known."""
+    """The quantities that can be sold and bought near the best price; None if they are not known."""
     begun: bool = True
     """Whether the book's first day has begun; before that the engine only reads history."""

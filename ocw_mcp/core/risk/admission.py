@@ -1,5 +1,6 @@
 """Limits that do not depend on the size of an entry: whether it may be sent now, in this symbol and this direction."""
 
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -28,20 +29,20 @@ WAY: Final = {Side.BUY: "long", Side.SELL: "short"}
 
 
 def active(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Pass an order that adds risk in state ACTIVE only."""
+    """Refuse entries unless the engine is ACTIVE."""
     passes = account.state is TradingState.ACTIVE
     return all_or_nothing(RefusalCode.NOT_ACTIVE, TradingState.ACTIVE, account.state, passes=passes)
 
 
 def symbols(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Pass the symbols that the policy names."""
+    """Refuse symbols that the policy does not allow."""
     allowed, symbol = policies.symbols.allow, entry.intent.symbol
     passes = any(fnmatchcase(symbol, pattern) for pattern in allowed)
     return all_or_nothing(RefusalCode.SYMBOL_NOT_ALLOWED, ",".join(allowed), symbol, passes=passes)
 
 
 def sides(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Pass the directions that the policy names."""
+    """Refuse directions that the policy does not allow."""
     allowed, way = policies.symbols.sides, WAY[entry.intent.side]
     return all_or_nothing(RefusalCode.SIDE_NOT_ALLOWED, ",".join(allowed), way, passes=way in allowed)
 
@@ -66,7 +67,7 @@ def fallback(entry: Proposal, account: AccountView, policies: Policies) -> Verdi
 
 
 def fresh(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Pass on fresh data only, and not before the book's first day has begun."""
+    """Refuse entries on an old price, and before the book's first day has begun."""
     if not account.begun:
         return Verdict(RefusalCode.NO_PRICE, "a candle of this run", "none yet, the history before it is read", ZERO)
     age, limit = account.price_age_ms, account.price_age_limit_ms
@@ -74,41 +75,39 @@ def fresh(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
 
 
 def price_collar(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Keep the limit of an order near the mark price."""
-    farthest, limit = policies.price.max_deviation, limit_of(entry.intent)
-    if limit is None:
-        return Verdict(RefusalCode.PRICE_COLLAR, ShareText(farthest), "no limit price", UNLIMITED)
-    deviation = abs(limit - account.price) / account.price
-    return all_or_nothing(
-        RefusalCode.PRICE_COLLAR, ShareText(farthest), ShareText(deviation), passes=deviation <= farthest
-    )
+    """Refuse a limit that is too far from the mark price."""
+    limit = limit_of(entry.intent)
+    deviation = None if limit is None else abs(limit - account.price) / account.price
+    return _at_most(RefusalCode.PRICE_COLLAR, policies.price.max_deviation, deviation, "no limit price")
 
 
 def price_moved(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Keep the mark price near the price that was shown before the order was requested or approved."""
-    farthest, quoted = policies.price.max_move, entry.intent.quoted
-    if quoted is None:
-        return Verdict(RefusalCode.PRICE_MOVED, ShareText(farthest), "no price was shown", UNLIMITED)
-    move = abs(account.price - quoted) / quoted if quoted > 0 else ONE
-    return all_or_nothing(RefusalCode.PRICE_MOVED, ShareText(farthest), ShareText(move), passes=move <= farthest)
+    """Refuse an entry if the mark price has moved too far from the price that its caller was shown."""
+    quoted = entry.intent.quoted
+    move = None if quoted is None else (abs(account.price - quoted) / quoted if quoted > 0 else ONE)
+    return _at_most(RefusalCode.PRICE_MOVED, policies.price.max_move, move, "no price was shown")
 
 
 def spread(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Keep the best prices of the order book near each other."""
-    widest, known = policies.book.max_spread, account.spread
-    if known is None:
-        return Verdict(RefusalCode.SPREAD, ShareText(widest), "not known", UNLIMITED)
-    return all_or_nothing(RefusalCode.SPREAD, ShareText(widest), ShareText(known), passes=known <= widest)
+    """Refuse entries while the best prices of the order book are too far apart."""
+    return _at_most(RefusalCode.SPREAD, policies.book.max_spread, account.spread, "not known")
+
+
+def _at_most(code: RefusalCode, limit: Decimal, actual: Decimal | None, missing: str) -> Verdict:
+    """Return the verdict of a limit on a share. A share that is not known passes, and is shown as `missing`."""
+    if actual is None:
+        return Verdict(code, ShareText(limit), missing, UNLIMITED)
+    return all_or_nothing(code, ShareText(limit), ShareText(actual), passes=actual <= limit)
 
 
 def _daily_loss(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure today's loss, of the day's first equity. Once the limit was reached, it is used up for the day."""
+    """Measure today's loss as a share of the day's first equity. A limit that was reached is used up for the day."""
     limit, lost = policies.daily_loss.max_share, max(ZERO, account.daily_loss)
     return LimitUse("daily_loss.max_share", limit, max(lost, limit) if account.daily_loss_reached else lost)
 
 
 def daily_loss(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Close entries after the loss of a UTC day until the next day, even if equity comes back."""
+    """Refuse entries after the loss of a UTC day until the next day, even if equity comes back."""
     limit, passes = policies.daily_loss.max_share, _daily_loss(account, policies).left > ZERO
     return all_or_nothing(RefusalCode.DAILY_LOSS, ShareText(limit), ShareText(account.daily_loss), passes=passes)
 
@@ -120,27 +119,23 @@ def _losses(account: AccountView, policies: Policies) -> LimitUse:
 
 
 def losses_in_a_row(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Pause entries after so many losing trades in a row."""
-    paused = account.pace.paused_ms
-    limit, actual = (
-        f"a pause of {policies.losses.pause_s}s",
-        f"{DurationText(paused)} of it left" if paused else "no pause",
-    )
-    return all_or_nothing(RefusalCode.LOSSES_IN_A_ROW, limit, actual, passes=_losses(account, policies).left > ZERO)
+    """Refuse entries while they pause after losing trades in a row."""
+    paused, passes = account.pace.paused_ms, _losses(account, policies).left > ZERO
+    limit = f"a pause of {policies.losses.pause_s}s"
+    actual = f"{DurationText(paused)} of it left" if paused else "no pause"
+    return all_or_nothing(RefusalCode.LOSSES_IN_A_ROW, limit, actual, passes=passes)
 
 
 def _entries_in_a_minute(account: AccountView, policies: Policies) -> LimitUse:
-    """Count the entries of the last 60 seconds."""
     return count("pace.entries_per_minute", policies.pace.entries_per_minute, account.pace.entries_last_minute)
 
 
 def _entries_in_a_day(account: AccountView, policies: Policies) -> LimitUse:
-    """Count the entries of the UTC day."""
     return count("pace.entries_per_day", policies.pace.entries_per_day, account.pace.entries_today)
 
 
 def entry_rate(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Pass so many entries in a minute, and so many in a day."""
+    """Limit the number of entries in a minute, and in a day."""
     minute, day = _entries_in_a_minute(account, policies), _entries_in_a_day(account, policies)
     shown, span = (day, "day") if minute.left else (minute, "minute")
     passes = minute.left > ZERO and day.left > ZERO
@@ -148,7 +143,7 @@ def entry_rate(entry: Proposal, account: AccountView, policies: Policies) -> Ver
 
 
 def reentry(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Keep a symbol closed for a while after its position was closed. An addition to a position passes."""
+    """Refuse a symbol for a while after its position was closed. An addition to a position passes."""
     since, wait = account.pace.since_close_ms, policies.pace.reentry_s * SECOND
     passes = since is None or since >= wait or account.quantity != ZERO
     actual = "long ago" if since is None else DurationText(since)
@@ -156,19 +151,19 @@ def reentry(entry: Proposal, account: AccountView, policies: Policies) -> Verdic
 
 
 def _fees(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure today's fees, of the day's first equity."""
+    """Measure today's fees against the day's first equity."""
     return LimitUse("pace.max_fees", policies.pace.max_fees, account.pace.fees_today, account.day_opening)
 
 
 def fees(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Close entries once the fees of a day are such a share of the equity with which it began."""
+    """Refuse entries once the fees of a day reach a share of the equity with which the day began."""
     used = _fees(account, policies)
     actual = ShareText(used.share) if used.whole > 0 else "no equity"
     return all_or_nothing(RefusalCode.FEES, ShareText(used.limit), actual, passes=used.whole > 0 and used.left > 0)
 
 
 def stop_required(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Require a stop on the losing side of the price, within a distance from it."""
+    """Require a stop on the losing side of the price, within the largest distance."""
     farthest, stop, begins = policies.stop.max_distance, entry.intent.protect_at, entry.begins
     limit = LazyText(lambda: f"a stop within {ShareText(farthest)}")
     if stop is None or not stop.is_finite():
@@ -189,19 +184,13 @@ LIMITS: Final[tuple[EntryLimit, ...]] = (
     EntryLimit(("book.max_spread",), RefusalCode.SPREAD, judge=spread),
     EntryLimit(("daily_loss.max_share",), RefusalCode.DAILY_LOSS, judge=daily_loss, usage=(_daily_loss,)),
     EntryLimit(
-        ("losses.in_a_row", "losses.pause_s"),
-        RefusalCode.LOSSES_IN_A_ROW,
-        judge=losses_in_a_row,
-        usage=(_losses,),
+        ("losses.in_a_row", "losses.pause_s"), RefusalCode.LOSSES_IN_A_ROW, judge=losses_in_a_row, usage=(_losses,)
     ),
     EntryLimit(
         ("pace.entries_per_minute", "pace.entries_per_day"),
         RefusalCode.ENTRY_RATE,
         judge=entry_rate,
-        usage=(
-            _entries_in_a_minute,
-            _entries_in_a_day,
-        ),
+        usage=(_entries_in_a_minute, _entries_in_a_day),
     ),
     EntryLimit(("pace.reentry_s",), RefusalCode.REENTRY, judge=reentry),
     EntryLimit(("pace.max_fees",), RefusalCode.FEES, judge=fees, usage=(_fees,)),

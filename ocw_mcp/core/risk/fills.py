@@ -1,8 +1,8 @@
 """The excess of an entry's fills over the limits that cleared it, measured by the same functions.
 
 An entry is cleared at its worst expected price. A fill can still exceed a limit if its price is worse, if it is larger,
-or if the reservation was released before. An excess counts only as far as the fills caused it, not as far as the market
-moved after the clearing. Up to `TOLERANCE` of a limit is rounding.
+or if its reserved budget was released before. An excess counts only as far as the fills caused it, and not as far as
+the market moved after the clearing.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
 
 _EXPOSURES: Final = tuple(limit for limit in LIMITS if limit.at_fill not in ("", "stop"))
-"""The limits of size that fills can exceed. An excess of one that depends on the stop gives a tighter stop first."""
+"""The limits of size that fills can exceed, without those that depend on the stop."""
 TOLERANCE: Final = Decimal("0.02")
-"""The share of a limit by which a fill may exceed it."""
+"""The share of a limit by which a fill may exceed it, for rounding."""
 
 
 class LimitExcess(msgspec.Struct, frozen=True):
@@ -40,17 +40,13 @@ class FilledEntry(msgspec.Struct, frozen=True):
     """A position after a fill of its entry. Prices in quote currency."""
 
     intent: OrderIntent
-    """The intent of the entry."""
     account: AccountView
     """The account after the fill, without the unfilled rest of the entry; the position is valued at `account.price`."""
     filled_at: Decimal
     """The price of the fill. The stop's distance and the risk are measured from it."""
     stop: Decimal
-    """The position's stop."""
     cost: Decimal
-    """Notional (quote) of all fills of the entry."""
     cleared_equity: Decimal
-    """Equity when the entry was cleared."""
     beyond: LimitExcess
 
 
@@ -59,13 +55,12 @@ class Excess(msgspec.Struct, frozen=True):
 
     code: RefusalCode
     key: str
-    """The key of the limit in the policy file."""
     limit: str
     actual: str
 
 
 class Remedy(msgspec.Struct, frozen=True):
-    """The way back within the limits: the stop of a position, and the largest quantity (unsigned) that may stay."""
+    """The limits that fills exceed, the new stop of the position, and the largest quantity (unsigned) that may stay."""
 
     excesses: tuple[Excess, ...]
     stop: Decimal
@@ -80,9 +75,8 @@ def exactly(policies: Policies) -> Policies:
 def remedy(entered: FilledEntry, held_to: Sequence[Policies]) -> Remedy:
     """Return the limits that the fills exceed, and the remedy; `held_to` are policies of `exactly`.
 
-    A stop that is too far away, or too much risk at the stop, gives a tighter stop. If that stop would lie at the
-    market or beyond it, the position has to become smaller, or 0. The same is the remedy for too large an order,
-    position or exposure.
+    The remedy for a stop that is too far away, and for too much risk at the stop, is a tighter stop. If the market has
+    reached that stop, or if an order, a position or an exposure is too large, the position has to become smaller.
     """
     account, held = entered.account, abs(entered.account.quantity)
     excesses: dict[RefusalCode, Excess] = {}
@@ -91,7 +85,7 @@ def remedy(entered: FilledEntry, held_to: Sequence[Policies]) -> Remedy:
         distance, reachable = _distance(entered, stop, policies)
         if distance is not None:
             excesses[distance.code] = distance
-            stop, most = (reachable, most) if _before_market(reachable, entered) else (stop, ZERO)
+            stop, most = (reachable, most) if _is_ahead(reachable, entered) else (stop, ZERO)
     for policies in held_to:
         # The excess is reported for the stop of the entry; the remedy starts from the stop that was tightened above.
         risk, amount = _risk(entered, entered.stop, policies)
@@ -101,18 +95,21 @@ def remedy(entered: FilledEntry, held_to: Sequence[Policies]) -> Remedy:
         still, _ = _risk(entered, stop, policies)
         if still is None:
             continue
-        tighter = _stop_for(amount / held, entered, policies)
-        if _before_market(tighter, entered):
+        # The inverse of `sizes.risk_per_trade`: each unit loses `amount / held`, the gap beyond the stop included.
+        gap, way = policies.risk.gap_allowance * entered.filled_at, entered.intent.side.sign
+        tighter = _towards_price(entered.filled_at - way * (amount / held - gap), entered)
+        if _is_ahead(tighter, entered):
             stop = tighter
         else:
-            most = min(most, amount / (_loss(entered, stop) + policies.risk.gap_allowance * entered.filled_at))
+            most = min(most, amount / (max(ZERO, (entered.filled_at - stop) * way) + gap))
     for policies in held_to:
         for excess, over in _exposures(entered, policies):
             excesses[excess.code] = excess
             most = min(most, held - over / account.price)
     if most < held:
         most = max(ZERO, floor_to(most, account.instrument.step))
-        most = ZERO if most < smallest(account.instrument, _smallest_price(entered, stop, held_to[0])) else most
+        price = smallest_at(_probe(entered, stop), account, held_to[0].risk.gap_allowance)
+        most = ZERO if most < smallest(account.instrument, price) else most
     return Remedy(tuple(excesses.values()), stop, most)
 
 
@@ -120,8 +117,7 @@ def _distance(entered: FilledEntry, stop: Decimal, policies: Policies) -> tuple[
     """Return the excess of the stop's distance, if there is one, and the farthest stop that is allowed."""
     verdict = _verdict(admission.stop_required, _probe(entered, stop), _at_fill(entered), policies)
     farthest, actual = policies.stop.max_distance, _value(verdict.actual)
-    way, tick = entered.intent.side.sign, entered.account.instrument.tick
-    within = (ceil_to if way > 0 else floor_to)(entered.filled_at * (ONE - way * farthest), tick)
+    within = _towards_price(entered.filled_at * (ONE - entered.intent.side.sign * farthest), entered)
     if actual is None or actual <= farthest * (ONE + TOLERANCE):
         return None, within
     return _excess(verdict, str(ShareText(farthest))), within
@@ -149,7 +145,7 @@ def _exposures(entered: FilledEntry, policies: Policies) -> list[tuple[Excess, D
             continue
         # A higher price of a fill also lowers equity.
         over, caused = (actual - most) * unit, getattr(entered.beyond, limit.at_fill)
-        caused *= ONE + most if unit != ONE else ONE
+        caused *= ONE if of_order else ONE + most
         if min(over, caused) > most * unit * TOLERANCE:
             found.append((_excess(verdict, str(verdict.limit)), over))
     return found
@@ -180,35 +176,21 @@ def _at_fill(entered: FilledEntry) -> AccountView:
 
 
 def _probe(entered: FilledEntry, stop: Decimal) -> OrderIntent:
-    """Return an entry at the market like the one that filled, with this stop."""
+    """Return the entry as an order at the market with this stop."""
     return msgspec.structs.replace(entered.intent, type=OrderType.MARKET, limit_price=None, protect_at=stop)
 
 
-def _loss(entered: FilledEntry, stop: Decimal) -> Decimal:
-    return max(ZERO, (entered.filled_at - stop) * entered.intent.side.sign)
+def _towards_price(stop: Decimal, entered: FilledEntry) -> Decimal:
+    """Return a stop on the tick, rounded to the tighter side."""
+    return (ceil_to if entered.intent.side.sign > 0 else floor_to)(stop, entered.account.instrument.tick)
 
 
-def _stop_for(loss: Decimal, entered: FilledEntry, policies: Policies) -> Decimal:
-    """Return the stop at which each unit loses so much (quote), a gap beyond it included; rounded to the tighter tick.
-
-    It is the inverse of `sizes.risk_per_trade`.
-    """
-    way, price, tick = entered.intent.side.sign, entered.filled_at, entered.account.instrument.tick
-    at = price - way * (loss - policies.risk.gap_allowance * price)
-    return (ceil_to if way > 0 else floor_to)(at, tick)
-
-
-def _before_market(stop: Decimal, entered: FilledEntry) -> bool:
-    """Return whether the market has not reached a stop yet, judged by the fill and the last price."""
-    way, market = entered.intent.side.sign, entered.account.price
-    return (market - stop) * way > ZERO
-
-
-def _smallest_price(entered: FilledEntry, stop: Decimal, policies: Policies) -> Decimal:
-    return smallest_at(_probe(entered, stop), entered.account, policies.risk.gap_allowance)
+def _is_ahead(stop: Decimal, entered: FilledEntry) -> bool:
+    """Return whether the last price has not reached a stop yet."""
+    return (entered.account.price - stop) * entered.intent.side.sign > ZERO
 
 
 def _value(shown: object) -> Decimal | None:
-    """Return the number of a limit or an actual value; None if it is only text."""
+    """Return the number of a limit or of an actual value; None if it has only a text."""
     value = getattr(shown, "value", None)
     return value if isinstance(value, Decimal) else None

@@ -1,8 +1,4 @@
-"""All limits. A key of the policy file belongs to one limit, or it is a plain setting.
-
-The limits on entries are declared beside their evaluation, in `admission` and in `sizes`. This module declares those
-that no single entry is checked against.
-"""
+"""All limits: those on entries, which `admission` and `sizes` declare beside their evaluation, and the other ones."""
 
 from typing import Final
 
@@ -43,8 +39,7 @@ OTHER_LIMITS: Final[tuple[Limit, ...]] = (
         meaning="each position is scored again and again: it is reviewed at one score and closed at a higher one",
     ),
     Limit(
-        ("drawdown.max_share",),
-        meaning="equity that falls so far from its peak halts trading until a person resumes",
+        ("drawdown.max_share",), meaning="equity that falls so far from its peak halts trading until a person resumes"
     ),
 )
 """The limits on orders, positions and the account that no single entry is checked against."""
@@ -61,21 +56,22 @@ QUOTAS: Final[tuple[Limit, ...]] = (
 TRADING_LIMITS: Final[tuple[Limit, ...]] = (*LIMITS, *OTHER_LIMITS)
 ALL_LIMITS: Final = (*TRADING_LIMITS, *QUOTAS)
 
-SETTINGS: Final = ("data.on_end", "gate", "decision", "rules")
-"""Keys and tables that limit nothing."""
+TAINTED_KEYS: Final = {key for limit in LIMITS for key in limit.keys} - {
+    "data.slack_s",
+    "correlated.symbols",
+    "losses.pause_s",
+    "approval.answer_s",
+} | {"order.price_allowance", "scale.regime_unknown", "scale.macro_unknown"}
+"""The keys of the policy of `[tainted]` that bind an entry. Those taken off are read from the usual policy only."""
 
 AT_MOST: Final = "at most"
 AT_LEAST: Final = "at least"
-"""The two ways in which a limit bounds its use."""
 
 _HIGHER: Final = frozenset(key for key, declared in policy_keys() if stricter_of(declared) is HIGHER)
 
 
 def limits_in_force(policies: Policies, limits: tuple[Limit, ...] = TRADING_LIMITS) -> tuple[tuple[str, str], ...]:
-    """Return every key of some limits and its value as text, for people and models, in the order of the policy models.
-
-    A table that the policies leave out has no keys.
-    """
+    """Return the keys of some limits, in the order of the policy models, each with its value as text."""
     claimed = {key for limit in limits for key in limit.keys}
     return tuple(
         (key, value_text(value, " "))

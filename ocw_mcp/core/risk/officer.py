@@ -1,7 +1,6 @@
 """The risk officer: it turns an intent into a ClearedOrder or a refusal. No other module can create a ClearedOrder.
 
-A cleared order is valid for one use, for a few seconds, and for the version of the account that was checked. The engine
-checks and reserves within one step, so two callers can never both use the same budget.
+The engine checks an order and reserves its budget within one step, so two callers can never both use the same budget.
 """
 
 from collections.abc import Sequence
@@ -11,19 +10,10 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.activity import asked_for
+from ocw_mcp.core.risk.counters import asked_for
 from ocw_mcp.core.risk.fills import FilledEntry, Remedy, exactly, remedy
 from ocw_mcp.core.risk.limits import LIMITS, reductions_in_a_minute
-from ocw_mcp.core.risk.prices import (
-    Proposal,
-    limit_of,
-    market_bound,
-    propose,
-    rounded_limit,
-    smallest,
-    smallest_at,
-    worst_fill,
-)
+from ocw_mcp.core.risk.prices import Proposal, limit_of, market_bound, propose, rounded_limit, smallest, smallest_at
 from ocw_mcp.core.risk.sizes import leverage_of
 from ocw_mcp.core.risk.verdict import UNLIMITED, Judge, Verdict
 from ocw_mcp.domain.cleared import ClearedOrder, claim_risk_seal
@@ -51,12 +41,11 @@ class Assessment(msgspec.Struct, frozen=True):
 
     entry: Proposal
     verdicts: tuple[Verdict, ...]
-    """The verdict of each limit, in the order in which refusals are shown; for a tainted entry of both policies."""
+    """The verdict of each limit, in the order in which refusals are shown; for a tainted entry under both policies."""
     leverage: int
     bound: Decimal | None
-    """The limit under which an entry at the market is sent."""
+    """The limit price under which a market entry is sent."""
     largest: Decimal
-    """The largest quantity of this entry that every limit lets pass now; 0 if none."""
     refusal: Refusal | None
     """The first refusal; None if the entry passes."""
 
@@ -67,13 +56,12 @@ class RiskOfficer:
     def __init__(self, policies: Policies, strict: Policies | None = None) -> None:
         """`strict` applies to tainted entries, beside `policies`."""
         self._policies = policies
-        self._both = (policies,) if strict is None else (policies, strict)
+        self._both = (policies,) if strict is None else _at_the_lower_leverage(policies, strict)
         self._at_fill = tuple(exactly(each) for each in self._both)
 
     def worst_of(self, intent: OrderIntent, account: AccountView) -> Decimal:
-        """Return the worst price of an entry: it is sized and checked at it, and its budget is reserved at it."""
-        limit = rounded_limit(intent, account.instrument)
-        return worst_fill(intent.side, limit, account.price, self._highest_allowance(intent))
+        """Return the price at which an entry is sized and checked, and at which its budget is reserved."""
+        return self._propose(intent, account, self._policies).worst
 
     def assess(self, intent: OrderIntent, account: AccountView) -> Assessment | Refusal:
         """Check an entry against every limit. Return only a refusal if a price of the entry is not above 0."""
@@ -82,9 +70,9 @@ class RiskOfficer:
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(intent.limit_price))
         entries = [(self._propose(intent, account, policies), policies) for policies in self._held_to(intent)]
         (entry, policies), instrument = entries[0], account.instrument
-        bound = market_bound(entry, instrument.tick)
+        bound = market_bound(min(entries, key=lambda each: each[1].order.price_allowance)[0], instrument.tick)
         if bound is not None and bound <= ZERO:
-            # The tick is above the price.
+            # The tick is larger than the price.
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(bound))
         verdicts = tuple(judge(each, account, held_to) for each, held_to in entries for judge in _ALL)
         smallest_price = smallest_at(entry.intent, account, policies.risk.gap_allowance)
@@ -108,7 +96,7 @@ class RiskOfficer:
         return self._clear(entry.intent, ref, entry.quantity, account, now, found.leverage, found.bound)
 
     def barred(self, intent: OrderIntent, account: AccountView) -> Refusal | None:
-        """Return why no entry at all passes now; None if one may pass."""
+        """Return why no entry at all passes now; None if an entry may pass."""
         entry = self._propose(intent, account, self._policies)
         verdicts = (judge(entry, account, self._policies) for judge in _STANDING)
         refused = next((verdict for verdict in verdicts if not verdict.passes(ZERO)), None)
@@ -120,19 +108,14 @@ class RiskOfficer:
         return ZERO if isinstance(found, Refusal) else found.largest
 
     def _propose(self, intent: OrderIntent, account: AccountView, policies: Policies) -> Proposal:
-        return propose(intent, account, policies.order.price_allowance, self._highest_allowance(intent))
-
-    def _highest_allowance(self, intent: OrderIntent) -> Decimal:
-        return max(policies.order.price_allowance for policies in self._held_to(intent))
+        highest = max(each.order.price_allowance for each in self._held_to(intent))
+        return propose(intent, account, policies.order.price_allowance, highest)
 
     def _held_to(self, intent: OrderIntent) -> tuple[Policies, ...]:
-        return self._both if intent.tainted else self._both[:1]
+        return self._both if intent.tainted else (self._policies,)
 
     def feasible(self, symbol: str, account: AccountView) -> Feasible:
-        """Return the largest long and short entry that every limit lets pass now, each with a stop within the policy.
-
-        An entry against an open position is 0: the position is closed first.
-        """
+        """Return the largest long and short entry that pass now, with a stop within the policy. One may be 0."""
         long, short = (self._probe(symbol, side, account) for side in (Side.BUY, Side.SELL))
         least = smallest(account.instrument, smallest_at(long.intent, account, self._policies.risk.gap_allowance))
         either = self._room(long, account, _EITHER_SIDE)
@@ -140,16 +123,8 @@ class RiskOfficer:
 
     def _probe(self, symbol: str, side: Side, account: AccountView) -> Proposal:
         """Return an entry of no size, with a stop that the policy accepts."""
-        intent = OrderIntent(
-            idempotency_key="",
-            principal="",
-            symbol=symbol,
-            side=side,
-            type=OrderType.MARKET,
-            purpose=Purpose.ENTRY,
-            quantity=ZERO,
-            protect_at=account.price * (ONE - side.sign * self._policies.stop.max_distance / 2),
-        )
+        stop = account.price * (ONE - side.sign * self._policies.stop.max_distance / 2)
+        intent = OrderIntent("", "", symbol, side, OrderType.MARKET, Purpose.ENTRY, ZERO, protect_at=stop)
         return propose(intent, account, self._policies.order.price_allowance)
 
     def _room(self, probe: Proposal, account: AccountView, judges: Sequence[Judge]) -> Decimal:
@@ -164,7 +139,7 @@ class RiskOfficer:
         return room
 
     def _most(self, probe: Proposal, account: AccountView, either: Decimal) -> Decimal:
-        """Return the largest entry like this one; `either` is the room of the limits that do not depend on the side."""
+        """Return the largest quantity of an entry; `either` is the room under the limits that hold for both sides."""
         if account.quantity * probe.intent.side.sign < 0 or not either:
             return ZERO
         room = min(either, self._room(probe, account, _ONE_SIDE))
@@ -178,20 +153,15 @@ class RiskOfficer:
     def clear_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ClearedOrder | Refusal:
-        """Clear an order that reduces risk: in every state, on stale data, with no check except the venue's step.
+        """Clear an order that reduces risk, in every state and on stale data, cut to the position and the step.
 
-        The number of reductions of an agent in a minute is limited. Those of the guard and of a flatten are not.
-
-        The position determines whether an order reduces risk, not the caller: the order has to trade against the
-        position, and its quantity is reduced to that of the position.
+        It has to trade against the position. The reductions that an agent asks for in a minute are limited.
         """
         against = intent.side.sign * account.quantity < 0
         quantity = floor_to(min(intent.quantity, abs(account.quantity)), account.instrument.step) if against else ZERO
         if quantity <= ZERO:
             return Refusal(
-                RefusalCode.NO_POSITION,
-                limit=f"a position to {intent.side}",
-                actual=plain(account.quantity),
+                RefusalCode.NO_POSITION, limit=f"a position to {intent.side}", actual=plain(account.quantity)
             )
         rate = reductions_in_a_minute(account, self._policies)
         if asked_for(intent) and not rate.left:
@@ -223,6 +193,14 @@ class RiskOfficer:
             leverage=leverage,
         )
         return ClearedOrder(_SEAL, order, account.version, now + CLEARED_MS)
+
+
+def _at_the_lower_leverage(*both: Policies) -> tuple[Policies, ...]:
+    """Return the policies, each with the lowest leverage of all for an entry that asks for none."""
+    usual = min(each.leverage.unasked for each in both)
+    return tuple(
+        each.model_copy(update={"leverage": each.leverage.model_copy(update={"usual": usual})}) for each in both
+    )
 
 
 def _largest(room: Decimal, worst: Decimal, instrument: Instrument, price: Decimal) -> Decimal:

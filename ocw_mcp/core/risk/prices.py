@@ -11,15 +11,12 @@ from ocw_mcp.domain.orders import OrderIntent, OrderType, Side
 
 
 def sane_limit(limit: Decimal | None) -> bool:
-    """Return whether a limit is a price."""
+    """Return whether a limit is a finite price above 0."""
     return limit is not None and limit.is_finite() and limit > ZERO
 
 
 def rounded_limit(intent: OrderIntent, instrument: Instrument) -> Decimal | None:
-    """Return an intent's limit on the tick, never worse than the intent's; None for any other order.
-
-    A limit that is not a price is returned as 0.
-    """
+    """Return the limit of a limit order on the tick, never worse; 0 if it is no price, and None for other orders."""
     if intent.type is not OrderType.LIMIT:
         return None
     limit = intent.limit_price
@@ -32,8 +29,8 @@ def worst_fill(side: Side, limit: Decimal | None, price: Decimal, allowance: Dec
     """Return the price (quote) at which an entry is sized, checked and reserved: the price that makes it largest.
 
     At the market that is the last price and the allowance of the policy. A buy never pays more than its limit. A short
-    never sells for less than its limit, but may fill at a better price and then owes more: it keeps the allowance, on
-    top of its limit or the last price, whichever is higher.
+    may sell above its limit and then owes more: the allowance comes on top of its limit or the last price, whichever is
+    higher.
     """
     if limit is None:
         return price * (ONE + allowance)
@@ -41,44 +38,35 @@ def worst_fill(side: Side, limit: Decimal | None, price: Decimal, allowance: Dec
 
 
 def expected_fill(side: Side, limit: Decimal | None, price: Decimal) -> Decimal:
-    """Return the price (quote) at which an entry should begin: its limit, or the last price if that is better."""
+    """Return the price (quote) at which an entry should begin to fill: its limit, or the last price if it is better."""
     if limit is None:
         return price
     return min(limit, price) if side is Side.BUY else max(limit, price)
 
 
 class Proposal(msgspec.Struct, frozen=True, gc=False):
-    """An entry as a limit checks it: the order as the venue would take it, with its prices, worked out once.
-
-    Prices and notional in quote currency, the quantity in the base asset.
-    """
+    """An entry as the limits check it, with its prices. Prices and notional in quote currency."""
 
     intent: OrderIntent
     """With its limit, if it has one, on the tick."""
     quantity: Decimal
-    """Rounded down to the step."""
+    """In the base asset, rounded down to the step."""
     worst: Decimal
-    """The price at which it is checked and its budget reserved: `dearest` under the highest of all allowances."""
+    """The price at which it is checked and its budget is reserved: `dearest` under the highest of all allowances."""
     notional: Decimal
-    """The quantity at the worst price."""
     begins: Decimal
-    """The price at which it is expected to begin: the stop is measured from it."""
+    """The price of `expected_fill`: the distance of the stop is measured from it."""
     dearest: Decimal
-    """The price that makes it largest under this allowance."""
+    """The price of `worst_fill`, which makes it largest, under one policy's allowance."""
     adverse: Decimal
-    """The price that is worst for the trader: the limit, or the last price and the allowance against the trader.
-
-    For a short that is a low price, though a high one makes it larger.
-    """
+    """The price that loses most: the limit, or the last price and the allowance. For a short it is a low price."""
 
 
 def propose(intent: OrderIntent, account: AccountView, allowance: Decimal, highest: Decimal | None = None) -> Proposal:
-    """Return an entry with its prices under one price allowance.
-
-    `highest` is the highest allowance of all policies that the entry is held to, if there are several.
-    """
-    intent, price, side = on_tick(intent, account.instrument), account.price, intent.side
-    limit = limit_of(intent)
+    """Return an entry with its prices under one allowance; `highest` is the highest of all policies that apply."""
+    price, side, limit = account.price, intent.side, rounded_limit(intent, account.instrument)
+    if limit not in (None, intent.limit_price):
+        intent = msgspec.structs.replace(intent, limit_price=limit)
     dearest = worst_fill(side, limit, price, allowance)
     worst = dearest if highest is None else worst_fill(side, limit, price, highest)
     quantity = floor_to(intent.quantity, account.instrument.step) if intent.quantity else ZERO
@@ -86,27 +74,17 @@ def propose(intent: OrderIntent, account: AccountView, allowance: Decimal, highe
     return Proposal(intent, quantity, worst, quantity * worst, expected_fill(side, limit, price), dearest, adverse)
 
 
-def on_tick(intent: OrderIntent, instrument: Instrument) -> OrderIntent:
-    """Return the intent with its limit, if it has one, as the venue would take it."""
-    limit = rounded_limit(intent, instrument)
-    return intent if limit in (None, intent.limit_price) else msgspec.structs.replace(intent, limit_price=limit)
-
-
 def market_bound(entry: Proposal, tick: Decimal) -> Decimal | None:
-    """Return the limit (quote) of an entry at the market, which is sent as immediate or cancel; None for any other.
-
-    It is the adverse price on the tick, and never worse than the price that sized the entry.
-    """
+    """Return the limit (quote) under which a market entry is sent as immediate or cancel; None for other orders."""
     if entry.intent.type is not OrderType.MARKET or entry.intent.purpose.reduces:
         return None
     return (floor_to if entry.intent.side is Side.BUY else ceil_to)(entry.adverse, tick)
 
 
 def smallest_at(intent: OrderIntent, account: AccountView, gap: Decimal) -> Decimal:
-    """Return the price (quote) at which an entry has to reach the venue's smallest notional.
+    """Return the price (quote) at which an entry has to reach the smallest notional.
 
-    On spot a sale has a smallest notional, too: a purchase has to be large enough to be sold at its stop and a gap
-    beyond it.
+    On spot a purchase has to reach it at its stop and a gap beyond the stop, too.
     """
     price, stop = limit_of(intent) or account.price, intent.protect_at
     if account.product is Product.SPOT and stop is not None and stop.is_finite():

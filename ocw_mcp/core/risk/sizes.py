@@ -1,6 +1,6 @@
 """Limits that depend on the size of an entry: leverage, exposure, the loss at the stop, margin, depth, consent.
 
-Margin is isolated. An entry that asks for no leverage has the policy's usual one, or as much of it as its brackets
+Margin is isolated. An entry that asks for no leverage has the policy's usual one, or the highest that its brackets
 allow at its size. On spot every leverage is 1 and nothing is liquidated.
 """
 
@@ -20,7 +20,7 @@ from ocw_mcp.core.risk.verdict import (
     ShareText,
     Verdict,
     all_or_nothing,
-    in_force,
+    count,
     of_usage,
 )
 from ocw_mcp.domain.margin import Brackets, allowed_maintenance
@@ -34,11 +34,7 @@ from ocw_mcp.domain.time import iso
 
 
 def exposure_scale(policy: ScalePolicy) -> Decimal:
-    """Return the scale of the regime times that of the macro reading, at most 1.
-
-    It multiplies `position.max_share`, `risk.max_share`, `exposure.max_gross` and `correlated.max_share`, and never
-    the size of a request. Neither reading has a source yet, so both are unknown.
-    """
+    """Return the factor on the size limits; neither the regime nor the macro reading has a source yet."""
     return min(ONE, policy.regime_unknown * policy.macro_unknown)
 
 
@@ -49,7 +45,7 @@ def _scaled(key: str, limit: Decimal, used: Decimal, account: AccountView, polic
 
 
 def leverage(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Keep the leverage within the policy and the bracket of the whole position, and equal to the position's own."""
+    """Limit the leverage to that of the policy and of the bracket. An addition must have that of its position."""
     code, asked, held, brackets = RefusalCode.LEVERAGE, entry.intent.leverage, account.held, _brackets(account)
     if brackets is None:
         return all_or_nothing(code, "1 on spot", str(asked), passes=asked in (None, 1))
@@ -65,14 +61,14 @@ def leverage(entry: Proposal, account: AccountView, policies: Policies) -> Verdi
 
 
 def _positions(account: AccountView, policies: Policies) -> LimitUse:
-    """Count the symbols with a position or a live entry, with this one if it has one."""
+    """Count the symbols with a position or a live entry, this symbol included."""
     standing = account.other_symbols + (account.symbol_quantity > ZERO)
-    return LimitUse("positions.max_open", Decimal(policies.positions.max_open), Decimal(standing))
+    return count("positions.max_open", policies.positions.max_open, standing)
 
 
 def open_positions(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Limit the number of positions and open entries. An addition to a position makes no other."""
-    limit, others = Decimal(policies.positions.max_open), account.other_symbols
+    """Limit the number of symbols with a position or a live entry. An addition to a position adds none."""
+    limit, others = policies.positions.max_open, account.other_symbols
     return all_or_nothing(RefusalCode.OPEN_POSITIONS, str(limit), str(others + 1), passes=others < limit)
 
 
@@ -83,7 +79,6 @@ def order_notional(entry: Proposal, account: AccountView, policies: Policies) ->
 
 
 def _position(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure the symbol's position with its live entries, of equity."""
     return _scaled("position.max_share", policies.position.max_share, account.symbol_notional, account, policies)
 
 
@@ -93,7 +88,6 @@ def position_share(entry: Proposal, account: AccountView, policies: Policies) ->
 
 
 def _gross(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure all positions and live entries, as a multiple of equity."""
     return _scaled("exposure.max_gross", policies.exposure.max_gross, account.gross, account, policies)
 
 
@@ -103,54 +97,48 @@ def gross_exposure(entry: Proposal, account: AccountView, policies: Policies) ->
 
 
 def _together(used: Decimal, account: AccountView, policies: Policies) -> LimitUse:
-    """Measure the symbols that move as one, of equity; `used` (quote) is their exposure in one direction."""
+    """Measure the exposure of the correlated symbols in one direction, `used` (quote), against equity."""
     return _scaled("correlated.max_share", policies.correlated.max_share, used, account, policies)
 
 
 def _correlated(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure the symbols that move as one, in the direction that has more exposure."""
+    """Measure the exposure of the correlated symbols in the direction that has more of it."""
     return _together(max(account.correlated_long or ZERO, account.correlated_short or ZERO), account, policies)
 
 
 def correlated_exposure(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Limit the symbols that move as one, with their live entries, to a share of equity in one direction."""
+    """Limit the positions and live entries in the correlated symbols, in one direction, to a share of equity."""
     code = RefusalCode.CORRELATED_EXPOSURE
     used = account.correlated_long if entry.intent.side is Side.BUY else account.correlated_short
     if used is None:
-        return Verdict(code, in_force(_together(ZERO, account, policies)), "not one of them", UNLIMITED)
+        return Verdict(code, _together(ZERO, account, policies).shown, "not one of them", UNLIMITED)
     return of_usage(code, _together(used, account, policies), entry.notional)
 
 
 def risk_per_trade(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Limit the loss of the whole position at the new stop, and a gap beyond the stop, to a share of equity.
 
-    Loss = position × (distance from the worst fill to the stop + gap allowance). The worst fill is the price at which
-    the entry should begin, and the price allowance against it. The position so far counts, since the stop of an
-    addition holds for all of it.
+    Loss = position × (distance from the worst fill to the stop + gap allowance). The worst fill is the limit of the
+    entry, or the price at which it should begin and the price allowance against it, whichever loses more. The position
+    so far counts, since the stop of an addition holds for all of it.
     """
     stop, way, code = entry.intent.protect_at, entry.intent.side.sign, RefusalCode.RISK_PER_TRADE
+    key, limit = "risk.max_share", policies.risk.max_share
     if stop is None or not stop.is_finite():
-        return all_or_nothing(code, in_force(_risk(account, policies, ZERO)), "no stop", passes=False)
-    worst = entry.begins * (ONE + way * policies.order.price_allowance)
+        return all_or_nothing(code, _scaled(key, limit, ZERO, account, policies).shown, "no stop", passes=False)
+    worst = way * max(way * entry.begins * (ONE + way * policies.order.price_allowance), way * entry.adverse)
     distance = max(ZERO, (worst - stop) * way / worst) + policies.risk.gap_allowance
-    used = _risk(account, policies, distance)
+    used = _scaled(key, limit, account.symbol_notional * distance, account, policies)
     if distance == 0:
-        return all_or_nothing(code, in_force(used), "0%", passes=True)
+        return all_or_nothing(code, used.shown, "0%", passes=True)
     return of_usage(code, used, entry.notional, distance)
 
 
-def _risk(account: AccountView, policies: Policies, distance: Decimal) -> LimitUse:
-    """Measure the loss of the symbol's position when the price moves by `distance` (a share of it), of equity."""
-    used = account.symbol_notional * distance
-    return _scaled("risk.max_share", policies.risk.max_share, used, account, policies)
-
-
 def liquidation(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Keep the stop before the price of liquidation, by a share of the last price.
+    """Keep the stop before the liquidation price, at a distance that is a share of the last price.
 
-    The whole position is assumed to begin at its average price or at the adverse price of the entry, whichever is
-    worse. The less favourable the beginning, the less margin is left at the stop, so a mixture of both has at least as
-    much. The funding paid from the margin is taken off every unit; an addition only spreads it over more units.
+    The whole position is assumed to begin at its average price or at the adverse price of the entry, whichever leaves
+    less margin at the stop. The funding paid from the margin is taken off every unit.
     """
     code, brackets, stop = RefusalCode.LIQUIDATION, _brackets(account), entry.intent.protect_at
     if brackets is None:
@@ -179,7 +167,7 @@ def liquidation(entry: Proposal, account: AccountView, policies: Policies) -> Ve
 
 
 def _free_margin(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure the margin that no position or live entry claims, less losses so far, of equity: a limit at least."""
+    """Measure the free margin, of which a share of equity has to be left."""
     return LimitUse("margin.min_free", policies.margin.min_free, account.free_margin, account.equity)
 
 
@@ -197,7 +185,7 @@ def free_margin(entry: Proposal, account: AccountView, policies: Policies) -> Ve
 
 
 def depth(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Limit an entry to a share of the quantity offered near the best price. A post-only entry takes nothing."""
+    """Limit an entry to a share of the quantity offered near the best price. A post-only entry takes none of it."""
     code, share, intent = RefusalCode.DEPTH, policies.book.max_depth_share, entry.intent
     offered = account.ask_depth if intent.side is Side.BUY else account.bid_depth
     if offered is None or intent.post_only:
@@ -208,7 +196,6 @@ def depth(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
 
 
 def _turnover(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure the turnover of today and of live entries, as a multiple of the day's first equity."""
     return LimitUse("pace.max_turnover", policies.pace.max_turnover, account.pace.turnover_today, account.day_opening)
 
 
@@ -218,15 +205,12 @@ def turnover(entry: Proposal, account: AccountView, policies: Policies) -> Verdi
 
 
 def _mandate(account: AccountView, policies: Policies) -> LimitUse | None:
-    """Measure all positions and live entries (quote)."""
+    """Measure all positions and live entries (quote) against the amount of the mandate."""
     return None if policies.mandate is None else LimitUse("mandate.amount", policies.mandate.amount, account.gross)
 
 
 def mandate(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Require a mandate that covers the entry: its time, its symbols, and an amount for all positions and entries.
-
-    On paper a mandate may be left out.
-    """
+    """Require a mandate for the time, the symbol and the amount of an entry. On paper it may be left out."""
     code, given, used = RefusalCode.MANDATE, policies.mandate, _mandate(account, policies)
     if given is None or used is None:
         return all_or_nothing(code, f"a mandate in mode {account.mode}", "none", passes=account.mode is Mode.PAPER)
@@ -248,7 +232,7 @@ def approval(entry: Proposal, account: AccountView, policies: Policies) -> Verdi
 
 
 def leverage_of(entry: Proposal, account: AccountView, policies: Policies) -> int:
-    """Return the leverage at which an entry is carried out: at least 1."""
+    """Return the leverage at which an entry is sent: at least 1."""
     brackets = _brackets(account)
     if brackets is None:
         return 1
@@ -266,7 +250,7 @@ def _settled(entry: Proposal, account: AccountView) -> int | None:
 
 
 def _room(entry: Proposal, account: AccountView, policies: Policies, fits: Callable[[int], Decimal]) -> Decimal:
-    """Return the notional up to which every size fits; `fits` gives the notional that would fit at one leverage.
+    """Return the notional (quote) up to which every size fits; `fits` gives the notional that fits at one leverage.
 
     The leverage falls when a larger position comes into a higher bracket.
     """
@@ -294,11 +278,7 @@ LIMITS: Final[tuple[EntryLimit, ...]] = (
         at_fill="position",
     ),
     EntryLimit(
-        ("exposure.max_gross",),
-        RefusalCode.GROSS_EXPOSURE,
-        judge=gross_exposure,
-        usage=(_gross,),
-        at_fill="gross",
+        ("exposure.max_gross",), RefusalCode.GROSS_EXPOSURE, judge=gross_exposure, usage=(_gross,), at_fill="gross"
     ),
     EntryLimit(
         ("correlated.max_share", "correlated.symbols"),
@@ -316,20 +296,11 @@ LIMITS: Final[tuple[EntryLimit, ...]] = (
         at_fill="stop",
     ),
     EntryLimit(("stop.liquidation_buffer",), RefusalCode.LIQUIDATION, judge=liquidation, one_side=True),
-    EntryLimit(
-        ("margin.min_free",),
-        RefusalCode.FREE_MARGIN,
-        judge=free_margin,
-        usage=(_free_margin,),
-        one_side=True,
-    ),
+    EntryLimit(("margin.min_free",), RefusalCode.FREE_MARGIN, judge=free_margin, usage=(_free_margin,), one_side=True),
     EntryLimit(("book.max_depth_share",), RefusalCode.DEPTH, judge=depth, one_side=True),
     EntryLimit(("pace.max_turnover",), RefusalCode.TURNOVER, judge=turnover, usage=(_turnover,)),
     EntryLimit(
-        ("mandate.amount", "mandate.symbols", "mandate.expires"),
-        RefusalCode.MANDATE,
-        judge=mandate,
-        usage=(_mandate,),
+        ("mandate.amount", "mandate.symbols", "mandate.expires"), RefusalCode.MANDATE, judge=mandate, usage=(_mandate,)
     ),
     # Last: a person is not asked to approve an entry that cannot pass.
     EntryLimit(

@@ -16,23 +16,17 @@ UNLIMITED: Final = Decimal("Infinity")
 
 
 class ShareText(msgspec.Struct, frozen=True, gc=False):
-    """A share, shown as `25%`. The text is made only when a person or a model reads it, which is after a refusal."""
+    """A share, shown as `25%`, or as `13.5% (25% x 0.54)` if it is already multiplied by a scale other than 1.
+
+    The text of this and the next types is made only when a person or a model reads it, which is after a refusal.
+    """
 
     value: Decimal
+    scale: Decimal = ONE
 
     def __str__(self) -> str:
         # Formatting rounds numbers of any length; `round` raises on those beyond 28 digits.
-        return f"{plain(Decimal(format(self.value * 100, '.4f')))}%"
-
-
-class ScaledShareText(msgspec.Struct, frozen=True, gc=False):
-    """A share multiplied by the scale, shown as `13.5% (25% x 0.54)`, or as `25%` if the scale is 1."""
-
-    value: Decimal
-    scale: Decimal
-
-    def __str__(self) -> str:
-        text = str(ShareText(self.value))
+        text = f"{plain(Decimal(format(self.value * 100, '.4f')))}%"
         return text if self.scale == ONE else f"{text} ({ShareText(self.value / self.scale)} x {plain(self.scale)})"
 
 
@@ -55,7 +49,7 @@ class AmountText(msgspec.Struct, frozen=True, gc=False):
 
 
 class LazyText(msgspec.Struct, frozen=True):
-    """A text that is expensive to create, and is created on first use."""
+    """A text that is expensive to create."""
 
     say: Callable[[], str]
 
@@ -63,15 +57,12 @@ class LazyText(msgspec.Struct, frozen=True):
         return self.say()
 
 
-Shown = str | ShareText | ScaledShareText | DurationText | AmountText | LazyText
+Shown = str | ShareText | DurationText | AmountText | LazyText
 """A limit, or the actual value it is compared with, as it is shown to a person."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The answer of one limit to one entry. `room` is the notional (quote) that it lets pass at the worst fill.
-
-    A limit that does not depend on the size refuses by a room of 0.
-    """
+    """The answer of one limit to one entry. `room` is the largest notional (quote) that passes at the worst fill."""
 
     code: RefusalCode
     limit: Shown
@@ -84,10 +75,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class LimitUse(msgspec.Struct, frozen=True, gc=False):
-    """One key of a limit, and how much of it is used. The verdicts and every view of the limits share it.
-
-    `limit` is in the unit of the policy and already multiplied by `scale`; `used` is in the unit of `limit × whole`.
-    """
+    """The use of one key of a limit, in the unit of `limit × whole`. `scale` is already part of `limit`."""
 
     key: str
     limit: Decimal
@@ -102,13 +90,17 @@ class LimitUse(msgspec.Struct, frozen=True, gc=False):
         return self.used / self.whole if self.whole > 0 else self.limit
 
     @property
+    def shown(self) -> ShareText:
+        """The limit in force as text, with its scale."""
+        return ShareText(self.limit, self.scale)
+
+    @property
     def left(self) -> Decimal:
         """The unused part, in the unit of `used`; at least 0."""
         return max(ZERO, self.limit * self.whole - self.used)
 
 
 Judge = Callable[[Proposal, AccountView, Policies], Verdict]
-"""Evaluates a limit: (entry, account, policies) → verdict."""
 Measure = Callable[[AccountView, Policies], LimitUse | None]
 """Measures the use of a limit, in one symbol or in the account; None if nothing is limited now."""
 
@@ -116,26 +108,21 @@ AtFill = Literal["", "stop", "order", "position", "gross", "correlated"]
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """One limit, declared once. The reference, the snapshot, the usage and the tests are derived from the declarations.
-
-    The bounds, the text, the strictest value and the direction of each key are in the policy models.
-    """
+    """One limit, declared once. The policy models have the bounds, text, strictest value and direction of each key."""
 
     keys: tuple[str, ...]
     """The keys of the policy file that set it, first the one that gives its value. Each key belongs to one limit."""
     code: RefusalCode | None = None
     """The code of a refusal, which has the meaning of the limit; None for a limit that refuses no order."""
     meaning: str = ""
-    """The meaning of a limit without a code."""
     usage: tuple[Measure, ...] = ()
-    """The measures of its use. The drawdown and the budget, which have counters of their own, measure themselves."""
+    """The measures of its use. The drawdown and the budget measure themselves, and have none here."""
 
 
 class EntryLimit(Limit, frozen=True, kw_only=True):
     """A limit that each entry is checked against."""
 
     judge: Judge
-    """The evaluation of an entry."""
     standing: bool = False
     """Whether it can close the engine, a symbol or a side to every entry. Such limits are asked before any other."""
     one_side: bool = False
@@ -145,7 +132,7 @@ class EntryLimit(Limit, frozen=True, kw_only=True):
 
 
 def count(key: str, limit: int, used: int) -> LimitUse:
-    """Return the use of a limit on a number of things."""
+    """Return the use of a limit on a number, such as that of positions."""
     return LimitUse(key, Decimal(limit), Decimal(used))
 
 
@@ -154,13 +141,8 @@ def all_or_nothing(code: RefusalCode, limit: Shown, actual: Shown, *, passes: bo
     return Verdict(code, limit, actual, UNLIMITED if passes else ZERO)
 
 
-def in_force(usage: LimitUse) -> ScaledShareText:
-    """Return the limit in force, with its scale."""
-    return ScaledShareText(usage.limit, usage.scale)
-
-
 def of_usage(code: RefusalCode, usage: LimitUse, notional: Decimal, share: Decimal = ONE) -> Verdict:
-    """Return the verdict of a limit that is partly used, on an entry that uses `share` of its notional (quote) more."""
+    """Return the verdict of a partly used limit on an entry that uses `share` of its notional (quote) more."""
     whole = usage.whole
     actual: Shown = ShareText((usage.used + notional * share) / whole) if whole > 0 else "no equity"
-    return Verdict(code, in_force(usage), actual, usage.left if share == ONE else usage.left / share)
+    return Verdict(code, usage.shown, actual, usage.left if share == ONE else usage.left / share)

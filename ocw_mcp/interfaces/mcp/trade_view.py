@@ -163,7 +163,7 @@ def answered(answer: "Answer | None") -> dict[str, Any]:
 
 def capped_refusal(refusal: Refusal) -> str:
     """Return a refusal on one line, with the caller's text in it capped."""
-    return refusal.told(untrusted(refusal.limit, 80), untrusted(refusal.actual, 80))
+    return refusal.text(untrusted(refusal.limit, 80), untrusted(refusal.actual, 80))
 
 
 def _waiting(answer: AwaitsApproval) -> str:

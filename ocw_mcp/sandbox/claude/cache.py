@@ -7,18 +7,16 @@ breakpoints, or at most `LOOKBACK` blocks before one. Reading a prefix renews it
 
 import hashlib
 from itertools import accumulate
-from typing import Final, NamedTuple
 
 import msgspec
 
 from ocw_mcp.agent.messages import without_cache_control
-from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.agent.pricing import LIFETIME_MS, TokenUsage, Ttl
 from ocw_mcp.sandbox.claude.request import MessagesRequest, ThinkingBlock
 
-LIFETIME_MS: Final = {"5m": 5 * MINUTE, "1h": HOUR}
 LOOKBACK = 20
 MOST_PREFIXES = 4_096
-"""Cached prefixes; the oldest is dropped first."""
+"""The most cached prefixes; the oldest is dropped first."""
 CHARS_A_TOKEN = 4
 """A rule of thumb: how the models count tokens is not published."""
 
@@ -28,20 +26,6 @@ def tokens(text: str) -> int:
     return -(-len(text) // CHARS_A_TOKEN)
 
 
-class CacheUsage(NamedTuple):
-    """The tokens of a prompt, as they are billed."""
-
-    plain: int
-    read: int = 0
-    written_5m: int = 0
-    written_1h: int = 0
-
-    @property
-    def prompt(self) -> int:
-        """All tokens of the prompt."""
-        return sum(self)
-
-
 class PrefixCache:
     """The cached prefixes; times in ms, given by the caller."""
 
@@ -49,11 +33,14 @@ class PrefixCache:
         self._prefixes: dict[bytes, tuple[int, int]] = {}
         """By digest: the time of expiry, and the lifetime after a read."""
 
-    def use(self, request: MessagesRequest, cached_from: int, now: int) -> CacheUsage:
+    def use(self, request: MessagesRequest, cached_from: int, now: int) -> TokenUsage:
         """Return the billed tokens of a prompt at `now`, and cache its prefixes of at least `cached_from` tokens."""
         texts, breakpoints = _prompt(request)
         sizes = tuple(accumulate(map(tokens, texts)))
-        digests = _digests(request.model, texts)
+        so_far, digests = hashlib.sha256(request.model.encode()), list[bytes]()
+        for text in texts:
+            so_far.update(hashlib.sha256(text.encode()).digest())
+            digests.append(so_far.digest())
         self._prefixes = {digest: prefix for digest, prefix in self._prefixes.items() if prefix[0] > now}
         cached = {place: ttl for place, ttl in breakpoints.items() if sizes[place] >= cached_from}
         near = {place for mark in cached for place in range(max(0, mark - LOOKBACK), mark + 1)}
@@ -62,13 +49,13 @@ class PrefixCache:
         if found is not None:
             read = sizes[found]
             self._store(digests[found], self._prefixes[digests[found]][1], now)
-        upto = {"5m": read, "1h": read}
+        upto: dict[Ttl, int] = {"5m": read, "1h": read}
         for place, ttl in cached.items():
             self._store(digests[place], LIFETIME_MS[ttl], now)
             upto[ttl] = max(upto[ttl], sizes[place])
         written_1h = upto["1h"] - read
         written_5m = max(0, upto["5m"] - upto["1h"])
-        return CacheUsage(sizes[-1] - read - written_1h - written_5m, read, written_5m, written_1h)
+        return TokenUsage(sizes[-1] - read - written_1h - written_5m, read, written_5m, written_1h)
 
     def _store(self, digest: bytes, lifetime: int, now: int) -> None:
         longer = max(lifetime, self._prefixes.pop(digest, (0, 0))[1])
@@ -77,10 +64,10 @@ class PrefixCache:
             del self._prefixes[next(iter(self._prefixes))]
 
 
-def _prompt(request: MessagesRequest) -> tuple[list[str], dict[int, str]]:
+def _prompt(request: MessagesRequest) -> tuple[list[str], dict[int, Ttl]]:
     """Return the blocks as texts, and the breakpoints: their places and lifetimes."""
     texts: list[str] = []
-    breakpoints: dict[int, str] = {}
+    breakpoints: dict[int, Ttl] = {}
     for role, block in request.sections():
         control = None if isinstance(block, ThinkingBlock) else block.cache_control
         if control is not None:
@@ -90,12 +77,3 @@ def _prompt(request: MessagesRequest) -> tuple[list[str], dict[int, str]]:
     if request.cache_control is not None:
         breakpoints[len(texts) - 1] = request.cache_control.ttl
     return texts, breakpoints
-
-
-def _digests(model: str, texts: list[str]) -> list[bytes]:
-    so_far = hashlib.sha256(model.encode())
-    digests = []
-    for text in texts:
-        so_far.update(hashlib.sha256(text.encode()).digest())
-        digests.append(so_far.digest())
-    return digests

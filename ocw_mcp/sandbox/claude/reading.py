@@ -2,7 +2,8 @@
 
 import json
 import re
-from typing import Any, Final, NamedTuple
+from contextlib import suppress
+from typing import Any, Final, cast
 
 from ocw_mcp.sandbox.claude.request import MessagesRequest, TextBlock, ToolResultBlock, ToolUseBlock
 
@@ -15,13 +16,6 @@ Row = dict[str, str]
 """A row of a table: its cells, by column head."""
 
 
-class CompletedCall(NamedTuple):
-    """A tool call and its result."""
-
-    call: ToolUseBlock
-    result: ToolResultBlock
-
-
 def shown_text(request: MessagesRequest) -> str:
     """Return all texts of the user and of tools, oldest first."""
     return "\n".join(
@@ -32,12 +26,12 @@ def shown_text(request: MessagesRequest) -> str:
     )
 
 
-def completed_calls(request: MessagesRequest, name: str | None = None) -> list[CompletedCall]:
-    """Return the calls so far, oldest first, of one tool or of all."""
+def completed_calls(request: MessagesRequest, name: str | None = None) -> list[tuple[ToolUseBlock, ToolResultBlock]]:
+    """Return the calls so far with their results, oldest first, of one tool or of all."""
     blocks = [block for turn in request.messages for block in turn.blocks]
     results = {block.tool_use_id: block for block in blocks if isinstance(block, ToolResultBlock)}
     calls = [block for block in blocks if isinstance(block, ToolUseBlock) and name in (None, block.name)]
-    return [CompletedCall(call, results[call.id]) for call in calls if call.id in results]
+    return [(call, results[call.id]) for call in calls if call.id in results]
 
 
 def wake(request: MessagesRequest) -> int:
@@ -77,14 +71,12 @@ def number(row: Row, head: str) -> float | None:
 
 def untrusted_texts(request: MessagesRequest) -> list[str]:
     """Return the texts of others in the `untrusted_text` fields."""
-    return [_unquoted(text) for text in _UNTRUSTED.findall(shown_text(request))]
-
-
-def _unquoted(text: str) -> str:
-    try:
-        return str(json.loads(text)) if text.startswith('"') else text
-    except ValueError:
-        return text
+    texts: list[str] = _UNTRUSTED.findall(shown_text(request))
+    for place, text in enumerate(texts):
+        if text.startswith('"'):
+            with suppress(ValueError):
+                texts[place] = json.loads(text)
+    return texts
 
 
 def largest_size(result: str, symbol: str) -> float | None:
@@ -100,9 +92,7 @@ def largest_size(result: str, symbol: str) -> float | None:
 def fit_to_schema(request: MessagesRequest, wanted: dict[str, Any]) -> dict[str, Any]:
     """Return arguments of `decisions_submit` without the fields that its schema in the request does not have."""
     schema = next((tool.input_schema for tool in request.tools if tool.name == SUBMIT), {})
-    fitted = _fit(wanted, schema)
-    assert isinstance(fitted, dict)
-    return fitted
+    return cast(dict[str, Any], _fit(wanted, schema))
 
 
 def _fit(value: Any, schema: dict[str, Any]) -> Any:

@@ -97,8 +97,6 @@ class CacheControl(_Part):
 
 
 class TextBlock(_Part):
-    """A text."""
-
     type: Literal["text"]
     text: str = Field(min_length=1)
     cache_control: CacheControl | None = None
@@ -113,8 +111,6 @@ class ThinkingBlock(_Part):
 
 
 class ToolUseBlock(_Part):
-    """A tool call of the model."""
-
     type: Literal["tool_use"]
     id: str
     name: str
@@ -124,8 +120,6 @@ class ToolUseBlock(_Part):
 
 
 class ToolResultBlock(_Part):
-    """The result of a tool call."""
-
     type: Literal["tool_result"]
     tool_use_id: str
     content: str | list[TextBlock] = ""
@@ -216,7 +210,7 @@ def signature(thought: str) -> str:
 
 def check(request: MessagesRequest, model: Model) -> None:
     """Check the rules that the types do not express. Raises ApiFault with status 400."""
-    for problem in _problems(request, model):
+    if problem := next(_problems(request, model), None):
         raise ApiFault(400, problem)
 
 
@@ -240,7 +234,12 @@ def _problems(request: MessagesRequest, model: Model) -> Iterator[str]:
     if last.role == "assistant" and model.always_thinks:
         yield "messages: this model does not support prefill; the conversation must end with a user message"
     yield from _turn_problems(request)
-    yield from _breakpoint_problems(request)
+    controls = [getattr(block, "cache_control", None) for _, block in request.sections()]
+    ttls = [control.ttl for control in (*controls, request.cache_control) if control is not None]
+    if len(ttls) > MOST_BREAKPOINTS:
+        yield f"A maximum of {MOST_BREAKPOINTS} blocks with cache_control may be provided. Found {len(ttls)}."
+    if "5m" in ttls and "1h" in ttls[ttls.index("5m") :]:
+        yield "cache_control: a ttl='1h' block must not come after a ttl='5m' block"
 
 
 def _turn_problems(request: MessagesRequest) -> Iterator[str]:
@@ -258,16 +257,3 @@ def _turn_problems(request: MessagesRequest) -> Iterator[str]:
         asked = {block.id for block in turn.blocks if isinstance(block, ToolUseBlock)}
     if asked:
         yield "messages: the conversation ends with a `tool_use` that has no `tool_result`"
-
-
-def _breakpoint_problems(request: MessagesRequest) -> Iterator[str]:
-    ttls = [
-        block.cache_control.ttl
-        for _, block in request.sections()
-        if not isinstance(block, ThinkingBlock) and block.cache_control is not None
-    ]
-    ttls += [request.cache_control.ttl] if request.cache_control is not None else []
-    if len(ttls) > MOST_BREAKPOINTS:
-        yield f"A maximum of {MOST_BREAKPOINTS} blocks with cache_control may be provided. Found {len(ttls)}."
-    if "5m" in ttls and "1h" in ttls[ttls.index("5m") :]:
-        yield "cache_control: a ttl='1h' block must not come after a ttl='5m' block"

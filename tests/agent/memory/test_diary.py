@@ -96,15 +96,15 @@ def test_file_that_cannot_be_set_aside_is_reported(tmp_path: Path) -> None:
     (tmp_path / ASIDE_FILE).write_text("here already")
     state, problem = load_memory(tmp_path, "abc123")
     assert state == MemoryState("abc123")
-    assert "not be set aside" in problem
+    assert "cannot be set aside either" in problem
     with pytest.raises(BookError):
         save_memory(tmp_path, STATE)
 
 
-def test_entry_cost_reduces_the_rest_of_its_batch() -> None:
+def test_entry_cost_counts_for_its_batch_and_its_day() -> None:
     state = STATE.with_cost(Decimal("0.02")).with_cost(Decimal("0.01"))
     assert state.batch is not None
-    assert (state.batch.left, state.spent) == (Decimal("0.02"), {utc_day(NOON): Decimal("0.03")})
+    assert (state.batch.spent, state.spent) == (Decimal("0.03"), {utc_day(NOON): Decimal("0.03")})
     assert state.with_batch_stopped().batch == msgspec.structs.replace(state.batch, trades=(), day=None)
 
 

@@ -13,11 +13,10 @@ import pytest
 from ocw_mcp.adapters.store.views.days import DayPage, EventRow
 from ocw_mcp.adapters.store.views.story import Step, Story, StoryAnswer
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeRow
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.memory.diary import MEMORY_FILE, load_memory
 from ocw_mcp.agent.memory.memory import BATCH_TRADES, KNOWN_AFTER_MS, Memory
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
-from ocw_mcp.agent.messages import Messages, Reply, Request
+from ocw_mcp.agent.messages import Messages, Reply, Request, Trouble
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
@@ -284,6 +283,16 @@ async def test_entry_cost_is_reserved_then_reported_once(
     assert (one.reserved_usd, spending.pending_usd) == (D(0), D("0.00015"))
     await wake(one, LATER + HOUR)
     assert spending.pending_usd == D("0.00015")
+
+
+async def test_entry_with_an_internal_error_counts_at_its_worst(tmp_path: Path) -> None:
+    model, spending = ScriptedModel(RuntimeError("broken")), SpendingLog()
+    one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model, spending=spending)
+    await wake(one, NOON)
+    await wake(one, LATER)
+    await one.close()
+    assert spending.pending_usd > D("0.001")
+    assert spent(tmp_path) == spending.pending_usd
 
 
 async def test_entries_of_a_stopped_run_are_reported_once(tmp_path: Path) -> None:

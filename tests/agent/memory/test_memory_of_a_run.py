@@ -1,14 +1,14 @@
 """The memory beside a whole engine: its facts of a book, and the same recall in a replay."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from ocw_mcp.agent.memory.diary import MEMORY_FILE
-from ocw_mcp.agent.memory.facts import day_facts, trade_facts
 from ocw_mcp.agent.memory.memory import Memory
-from ocw_mcp.agent.memory.writer import Writer, WriterTerms
+from ocw_mcp.agent.memory.writer import Writer, WriterTerms, day_facts, trade_facts
 from ocw_mcp.agent.messages import Messages, Reply, Request
 from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.agent.prompts import Prompts
@@ -97,9 +97,9 @@ async def test_run_recalls_its_trades_and_a_replay_the_same(tmp_path: Path) -> N
     assert facts.mae < 0 < facts.mfe
     day = await day_facts(past, "2026-01-01")
     assert day is not None
-    assert day.opened_with == Decimal(10_000)
-    assert day.closed_with is not None
-    assert day.closed == (await past.trades(1, until=day_begins("2026-01-02"))).found
-    assert day.decided["random"] > 50
-    assert day.refused["STOP_REQUIRED"] > 5
+    assert re.match(r"day 2026-01-01: equity 10,000\.00 to [\d,]+\.\d\d$", day[0])
+    closed = (await past.trades(1, until=day_begins("2026-01-02"))).found
+    assert day[1].startswith(f"trades closed {closed}, ")
+    assert int(re.findall(r"decided by random (\d+)", day[2])[0]) > 50
+    assert int(re.findall(r"STOP_REQUIRED (\d+)", day[3])[0]) > 5
     assert await day_facts(past, "2025-12-30") is None

@@ -3,8 +3,8 @@
 import msgspec
 from hypothesis import given
 
-from ocw_mcp.agent.memory.situations import Situation, similarity, situation
-from ocw_mcp.agent.memory.situations import situations as read
+from ocw_mcp.agent.memory.diary import Situation, similarity, situation
+from ocw_mcp.agent.memory.diary import situations as read
 from ocw_mcp.domain.snapshot import DerivativesView
 from tests.support.memory import FALLING, RISING, situations
 from tests.support.views import FALLING as FALLS

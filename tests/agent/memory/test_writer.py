@@ -8,15 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from ocw_mcp.agent.causes import Trouble
 from ocw_mcp.agent.client import Credentials, SdkMessages
-from ocw_mcp.agent.memory.facts import TradeFacts
-from ocw_mcp.agent.memory.writer import Draft, Writer, WriterTerms, Written, split_lesson
-from ocw_mcp.agent.messages import Messages, Reply, Request, digest_number, reflection_number, request_name
+from ocw_mcp.agent.memory.writer import Draft, TradeFacts, Writer, WriterTerms, Written, split_lesson
+from ocw_mcp.agent.messages import Messages, Reply, Request, Trouble, digest_number, reflection_number, request_name
 from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.causes import CauseKind
+from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.time import DAY, utc_day
 from tests.support.agent import ScriptedModel, calls, says
@@ -24,7 +23,8 @@ from tests.support.claude import KEY, MODEL, served_claude
 from tests.support.memory import NOON, RISING, WRITER, trade
 
 PROMPTS = Prompts(load_prompts(None).texts, load_policies(None).policies)
-FACTS = TradeFacts(trade(), RISING, 7, "claude", thesis="{facts} {risk.max_share}")
+LEG = Leg("BTCUSDT", Action.BUY, reasoning="{facts} {risk.max_share}")
+FACTS = TradeFacts(trade(), RISING, 7, "claude", LEG)
 TEXT = "It was late.\nIt fell back.\nLesson: Do not enter late."
 
 
@@ -33,7 +33,12 @@ def writer(messages: Messages, **terms: object) -> Writer:
 
 
 def drafted(one: Writer) -> Draft:
-    return one.reflection(FACTS, ["earlier lesson: …"], NOON)
+    return one.draft(reflection_number(1), "reflect", [*FACTS.lines(), "earlier lesson: …"], NOON)
+
+
+def prompt_of(draft: Draft) -> str:
+    (turn,) = draft.request.body["messages"]
+    return str(turn["content"][0]["text"])
 
 
 async def wrote(answer: Reply | Trouble, **terms: object) -> tuple[Draft, Written]:
@@ -53,11 +58,11 @@ async def test_entry_is_one_call_without_tools() -> None:
     assert 0 < written.cost_usd < draft.worst_usd
     (request,) = model.requests
     assert (request.wake, request.turn, set(request.body)) == (-2, 0, {"model", "max_tokens", "messages"})
-    assert request.body["messages"][0]["content"][0]["text"] == draft.prompt
+    assert request.body["messages"][0]["content"][0]["text"] == prompt_of(draft)
 
 
 async def test_prompt_quotes_limits_and_keeps_braces_of_facts() -> None:
-    prompt = drafted(writer(ScriptedModel(says()))).prompt
+    prompt = prompt_of(drafted(writer(ScriptedModel(says()))))
     assert "may lose at most 0.01 of equity at its stop" in prompt
     assert '"{facts} {risk.max_share}"' in prompt
     assert "earlier lesson: …" in prompt

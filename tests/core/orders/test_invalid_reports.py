@@ -1,4 +1,4 @@
-"""Reports that no venue can mean are recognised before anything reckons with them."""
+"""Reports with impossible amounts are recognised before they are booked."""
 
 from decimal import Decimal
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from ocw_mcp.core.orders.machine import invalid_report
+from ocw_mcp.core.orders.table import invalid_report
 from ocw_mcp.domain.orders import (
     Accepted,
     Filled,
@@ -52,7 +52,7 @@ def test_a_possible_report_is_valid(report: VenueReport) -> None:
         ({"fee": D("-0.11")}, "a rebate of 0.11 on 0.5 at 200"),
     ],
 )
-def test_a_trade_that_cannot_be_is_named(report: Any, change: dict[str, Decimal], told: str) -> None:
+def test_an_impossible_trade_is_named(report: Any, change: dict[str, Decimal], told: str) -> None:
     assert invalid_report(replace(report, **change)) == told
 
 
@@ -65,5 +65,5 @@ def test_a_trade_that_cannot_be_is_named(report: Any, change: dict[str, Decimal]
         (replace(FILL, base_fee=D(1)), "a fee of 1 taken out of 0.5"),
     ],
 )
-def test_so_is_money_that_is_no_number(report: VenueReport, told: str) -> None:
+def test_an_amount_that_is_not_finite_is_named(report: VenueReport, told: str) -> None:
     assert invalid_report(report) == told

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.core.orders.ledger import Booked, Ledger, LedgerState, Position
+from ocw_mcp.core.orders.ledger import Booked, Ledger, Position
 from ocw_mcp.domain.orders import Side
 
 START = Decimal(10_000)
@@ -19,7 +19,7 @@ Fill = tuple[str, Side, Decimal, Decimal, Decimal]
 
 
 def book(ledger: Ledger, side: Side, quantity: str, price: str, fee: str = "0", at: int = 5) -> Decimal:
-    """Book a fill of bitcoin; what it realised."""
+    """Book a fill of BTC, and return the realised profit."""
     return ledger.book(BTC, side, Decimal(quantity), Decimal(price), Decimal(fee), at).realised
 
 
@@ -110,7 +110,7 @@ def test_a_new_position_is_not_valued_at_an_old_mark() -> None:
     assert ledger.gross() == 3_000
 
 
-def test_thirds_lose_nothing_that_anybody_could_see() -> None:
+def test_rounding_of_thirds_loses_no_visible_money() -> None:
     ledger = Ledger(START)
     book(ledger, BUY, "1", "100")
     book(ledger, BUY, "1", "101")
@@ -139,7 +139,7 @@ MARKS = st.fixed_dictionaries({BTC: amounts("0.01", "70000", 2), "ETHUSDT": amou
 
 
 def account(fills: list[Fill], marks: dict[str, Decimal]) -> tuple[Decimal, dict[str, Decimal]]:
-    """Equity as cash that moved plus what is held at its mark, in more digits than anybody needs; and what is held."""
+    """Equity, as the cash flows plus the positions at their mark prices, in 60 digits; and the positions."""
     with localcontext() as context:
         context.prec = 60
         cash, held = START, dict.fromkeys(marks, Decimal(0))
@@ -187,17 +187,16 @@ def test_closing_everything_leaves_no_cost_behind(fills: list[Fill], marks: dict
 
 @settings(deadline=None, max_examples=100)
 @given(FILLS, FILLS, MARKS)
-def test_a_ledger_from_bytes_goes_on_as_the_one_that_wrote_them(
+def test_a_restored_ledger_books_as_the_original(
     before: list[Fill], later: list[Fill], marks: dict[str, Decimal]
 ) -> None:
     through = booked(before, marks)
-    again = Ledger(Decimal(0))
-    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(through.state()), type=LedgerState))
+    again = msgspec.msgpack.decode(msgspec.msgpack.encode(through), type=Ledger)
     assert again.equity() == through.equity()
     for at, (symbol, side, quantity, price, fee) in enumerate(later):
         told = [ledger.book(symbol, side, quantity, price, fee, at) for ledger in (through, again)]
         assert told[0] == told[1]
-    assert again.state() == through.state()
+    assert again == through
 
 
 def test_excursions_are_signed_by_the_positions_side() -> None:
@@ -289,8 +288,7 @@ def test_dust_is_flat_and_part_of_the_next_purchase() -> None:
     assert ledger.quantity(BTC) == 0
     assert ledger.equity() == START + closed.realised
     assert ledger.free() == ledger.equity() - Decimal("0.06")
-    restored = Ledger(Decimal(0))
-    restored.restore(ledger.state())
+    restored = msgspec.msgpack.decode(msgspec.msgpack.encode(ledger), type=Ledger)
     booked = restored.book(BTC, BUY, Decimal(1), Decimal(140), Decimal(0), 3)
     assert booked.opened
     assert booked.position == restored.quantity(BTC) == Decimal("1.0005")

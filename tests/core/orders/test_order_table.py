@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ocw_mcp.core.orders.machine import OrderStatus
-from ocw_mcp.core.orders.table import OrderTable, TableState, TrackedOrder
+from ocw_mcp.core.orders.table import OrderStatus, OrderTable, TableState, TrackedOrder
 from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
@@ -30,7 +29,7 @@ REF = OrderRef(1, Purpose.ENTRY)
 
 
 def tracked(ref: OrderRef = REF, quantity: str = "10", symbol: str = "BTCUSDT") -> TrackedOrder:
-    """An entry as the desk adds it."""
+    """An entry as the order manager adds it."""
     side = Side.BUY if ref.leg is Purpose.ENTRY else Side.SELL
     size = Decimal(quantity)
     intent = OrderIntent(f"key-{ref}", "test", symbol, side, OrderType.MARKET, ref.leg, size, protect_at=Decimal(90))
@@ -56,7 +55,7 @@ def found(table: OrderTable, ref: OrderRef = REF) -> TrackedOrder:
 
 
 def told(table: OrderTable, reports: Iterable[OrderReport]) -> tuple[OrderStatus, Decimal]:
-    """Where the order stands after the reports, and how much of it traded."""
+    """The status of the order after the reports, and its traded quantity."""
     for report in reports:
         table.apply(report)
     return found(table).status, found(table).filled
@@ -126,7 +125,7 @@ def test_an_unknown_order_stays_live_until_it_is_reported() -> None:
     assert told(table, [Accepted(REF, "v1"), fill("a", "10")]) == (OrderStatus.FILLED, Decimal(10))
 
 
-def test_a_repetition_changes_nothing_and_says_so() -> None:
+def test_a_repeated_report_changes_nothing() -> None:
     table = table_with()
     assert table.apply(Accepted(REF, "v1")) is not None
     assert table.apply(Accepted(REF, "v1")) is None
@@ -154,7 +153,7 @@ def test_live_orders_are_listed_by_symbol_and_purpose() -> None:
     assert table.last_n == 2
 
 
-def test_orders_may_be_moved_on_while_the_live_ones_are_read() -> None:
+def test_orders_may_change_while_live_ones_are_listed() -> None:
     table = table_with(*(tracked(OrderRef(n, Purpose.ENTRY)) for n in range(1, 6)))
     for order in table.live():
         table.apply(Canceled(order.ref, "halted"))
@@ -205,7 +204,7 @@ def test_a_record_keeps_the_terms_for_a_late_fill() -> None:
     assert (kept.protect_at, kept.target_at, kept.tainted) == (Decimal(90), Decimal(120), True)
 
 
-def test_a_table_comes_back_from_bytes_as_it_was() -> None:
+def test_an_order_table_is_restored_as_it_was() -> None:
     table = table_with(tracked(), tracked(OrderRef(2, Purpose.ENTRY)), tracked(OrderRef(3, Purpose.ENTRY)))
     table.apply(fill("a", "4"))
     table.apply(Rejected(OrderRef(2, Purpose.ENTRY), "-2019", "no"))
@@ -222,7 +221,7 @@ def test_a_table_comes_back_from_bytes_as_it_was() -> None:
 
 @st.composite
 def stories(draw: st.DrawFn) -> tuple[list[Filled], bool, Sequence[OrderReport]]:
-    """What happened at the venue, and the way it was told: in any order, some of it more than once."""
+    """The reports of a venue, in the true order, and as they arrive: in any order, some of them repeated."""
     sizes = draw(st.lists(st.integers(1, 4), max_size=4).filter(lambda sizes: sum(sizes) <= 10))
     fills = [fill(f"f{index}", str(size)) for index, size in enumerate(sizes)]
     canceled = draw(st.booleans()) or sum(sizes) < 10
@@ -245,7 +244,7 @@ def test_repeated_and_reordered_reports_end_in_the_same_order(
 
 
 class VenueAndTable(RuleBasedStateMachine):
-    """A venue that trades, and a wire that repeats, reorders and delays what it says."""
+    """A venue that trades, and a connection that repeats, reorders and delays its reports."""
 
     @initialize(quantity=st.integers(1, 12))
     def start(self, quantity: int) -> None:

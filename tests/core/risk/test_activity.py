@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.core.risk.activity import Activity, ActivityState, asked_for
+from ocw_mcp.core.risk.counters import Activity, ActivityState, asked_for
 from ocw_mcp.domain.orders import OrderIntent, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import LossesPolicy, PacePolicy
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -69,20 +69,30 @@ def test_the_open_quantity_of_live_entries_counts_as_traded() -> None:
     assert activity.seen("X", NOW).turnover_today == 1_000
 
 
-def test_a_symbol_remembers_when_it_was_closed_and_no_other_does() -> None:
+def test_only_the_closed_symbol_has_a_time_of_its_close() -> None:
     activity = fresh()
     activity.closed("X", D(5), NOW)
     assert activity.seen("X", NOW + 7).since_close_ms == 7
     assert activity.seen("Y", NOW + 7).since_close_ms is None
 
 
-def test_a_symbol_is_remembered_for_as_long_as_it_is_left_alone() -> None:
+def test_a_close_is_kept_while_reentry_is_limited() -> None:
     activity, wait = fresh(), PACE.reentry_s * SECOND
     activity.closed("X", D(5), NOW)
     activity.closed("Y", D(5), NOW + wait - 1)
     assert activity.seen("X", NOW + wait - 1).since_close_ms == wait - 1
     activity.closed("Y", D(5), NOW + wait)
     assert activity.seen("X", NOW + wait).since_close_ms is None
+
+
+def test_a_close_is_kept_while_the_stricter_policy_limits_reentry() -> None:
+    longer = PACE.model_copy(update={"reentry_s": 3_600})
+    activity = Activity(PACE, LOSSES, longer)
+    activity.closed("X", D(5), NOW)
+    activity.closed("Y", D(5), NOW + 1_800 * SECOND)
+    assert activity.seen("X", NOW + 1_800 * SECOND).since_close_ms == 1_800 * SECOND
+    activity.closed("Y", D(5), NOW + 3_600 * SECOND)
+    assert activity.seen("X", NOW + 3_600 * SECOND).since_close_ms is None
 
 
 def test_closes_of_long_ago_are_forgotten() -> None:
@@ -105,6 +115,18 @@ def test_a_trade_that_does_not_lose_ends_the_row() -> None:
     for pnl in ("-1", "-1", "0", "-1", "-1"):
         assert not activity.closed("X", D(pnl), NOW)
     assert activity.seen("X", NOW).losses_in_a_row == 2
+
+
+def test_a_lowered_limit_of_losses_lets_the_next_loss_pause() -> None:
+    """Without a pause that ends, a count above the new limit would refuse every entry for ever."""
+    before = Activity(PACE, LossesPolicy(in_a_row=6, pause_s=600))
+    for _ in range(5):
+        before.closed("X", D(-1), NOW)
+    activity = fresh()
+    activity.restore(before.state())
+    seen = activity.seen("X", NOW)
+    assert (seen.losses_in_a_row, seen.paused_ms) == (2, 0)
+    assert activity.closed("X", D(-1), NOW)
 
 
 @given(

@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from ocw_mcp.core.risk.budget import Budget, BudgetState
+from ocw_mcp.core.risk.counters import Budget, BudgetState
 from ocw_mcp.domain.policies import BudgetPolicy
 from ocw_mcp.domain.time import DAY, HOUR, iso, next_month
 
@@ -36,7 +36,7 @@ def test_a_spent_month_ends_with_the_next_month() -> None:
     assert spending.spent_out(NEW_YEAR + 31 * DAY) is None
 
 
-def test_nothing_to_spend_is_spent_from_the_beginning() -> None:
+def test_a_budget_of_0_is_spent_from_the_beginning() -> None:
     assert budget(day="0").spent_out(NEW_YEAR) == NEW_YEAR + DAY
     assert budget(month="0").spent_out(NEW_YEAR) == NEW_YEAR + 31 * DAY
 

@@ -1,4 +1,4 @@
-"""The fall from the peak: followed for ever, held against a limit from the last time a person resumed."""
+"""The fall of equity from its peak, and its limit, which is measured anew after a resume of the operator."""
 
 from decimal import Decimal
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.core.risk.equity import Drawdown
+from ocw_mcp.core.risk.counters import Drawdown
 from ocw_mcp.domain.policies import DrawdownPolicy
 
 D = Decimal
@@ -21,7 +21,7 @@ def test_the_limit_is_reached_at_its_share_of_the_peak(equity: str, reached: boo
     assert fresh().watch(D(equity)) is reached
 
 
-def test_a_higher_peak_raises_the_bar() -> None:
+def test_a_higher_peak_raises_the_drawdown_limit() -> None:
     drawdown = fresh()
     assert not drawdown.watch(D(12_000))
     assert not drawdown.watch(D(10_201))
@@ -29,11 +29,11 @@ def test_a_higher_peak_raises_the_bar() -> None:
     assert drawdown.fall(D(10_200)) == D("0.15")
 
 
-def test_it_stays_reached_until_a_person_begins_anew() -> None:
+def test_drawdown_stays_reached_until_the_operator_resumes() -> None:
     drawdown = fresh()
     assert drawdown.watch(D(8_000))
     assert drawdown.watch(D(8_100))
-    drawdown.begin_anew(D(8_100))
+    drawdown.resume(D(8_100))
     assert not drawdown.watch(D(8_100))
     assert not drawdown.watch(D(6_886))
     assert drawdown.watch(D(6_885))
@@ -43,7 +43,7 @@ def test_the_deepest_fall_is_that_of_all_time() -> None:
     drawdown = fresh()
     for equity in (9_000, 12_000, 9_600, 11_000):
         drawdown.watch(D(equity))
-    drawdown.begin_anew(D(11_000))
+    drawdown.resume(D(11_000))
     drawdown.watch(D(10_500))
     assert drawdown.state().deepest == D("0.2")
 
@@ -52,7 +52,7 @@ def test_the_deepest_fall_is_that_of_all_time() -> None:
 def test_transfers_do_not_change_the_drawdown(factor: str) -> None:
     drawdown = fresh()
     drawdown.watch(D(12_000))
-    drawdown.begin_anew(D(9_000))
+    drawdown.resume(D(9_000))
     drawdown.rescale(D(factor))
     assert drawdown.fall(D(8_100) * D(factor)) == D("0.1")
     drawdown.watch(D(8_400) * D(factor))

@@ -41,7 +41,7 @@ D = Decimal
 
 
 @pytest.mark.parametrize("intent", [LONG, SHORT])
-def test_a_modest_entry_with_a_stop_passes_as_it_was_meant(intent: OrderIntent) -> None:
+def test_a_small_entry_with_a_stop_passes_unchanged(intent: OrderIntent) -> None:
     limit = D(1_002) if intent.side is Side.BUY else D(998)
     meant = Order(REF, "ETHUSDT", intent.side, OrderType.LIMIT, D(1), reduce_only=False, leverage=3)
     assert check(intent) == msgspec.structs.replace(meant, limit_price=limit, immediate=True)
@@ -64,7 +64,7 @@ def test_a_refusal_has_code_limit_actual_and_largest_size(case: Case) -> None:
         assert isinstance(check(asks(case.intent, quantity=largest + ETH.step), case.view, case.under), Refusal)
 
 
-def test_every_limit_there_is_has_a_case_that_breaks_it() -> None:
+def test_each_limit_has_a_case_that_breaks_it() -> None:
     assert {case.code for case in CASES} == {limit.code for limit in LIMITS} | {RefusalCode.BELOW_MINIMUM}
 
 
@@ -110,11 +110,11 @@ def test_an_entry_exactly_at_a_limit_passes(intent: OrderIntent, view: AccountVi
     assert isinstance(check(intent, view), Order)
 
 
-def test_a_limit_price_means_nothing_to_an_order_at_the_market() -> None:
+def test_a_limit_price_of_a_market_order_is_ignored() -> None:
     assert check(asks(LONG, limit_price=D(1))) == check(LONG)
 
 
-def test_an_entry_that_is_to_be_post_only_is_sent_as_one() -> None:
+def test_a_post_only_entry_is_sent_post_only() -> None:
     order = check(waits(LONG, "1000", post_only=True))
     assert isinstance(order, Order)
     assert order.post_only
@@ -133,7 +133,7 @@ def test_a_refusal_names_the_first_limit_and_the_common_room() -> None:
     assert told.largest == D("0.998")
 
 
-def test_a_room_below_the_smallest_order_is_no_room() -> None:
+def test_room_below_the_smallest_order_counts_as_none() -> None:
     assert refusal(LONG, account(symbol_notional=D("2480.01"))).largest == 0
     assert refusal(LONG, account(symbol_notional=D("2479.9"))).largest == D("0.02")
 
@@ -180,7 +180,7 @@ def test_an_entry_passes_within_mandate_approval_and_fallback(
         (asks(LONG, quantity=D(2)), bracketed((2_000, 2, "0.01"), (9_000, 1, "0.02")), 1),
     ],
 )
-def test_leverage_is_requested_or_the_positions_or_the_usual(
+def test_leverage_is_the_positions_the_requested_or_the_usual(
     intent: OrderIntent, view: AccountView, leverage: int
 ) -> None:
     order = check(intent, view)

@@ -36,7 +36,7 @@ def money(low: str, high: str, places: int = 2) -> st.SearchStrategy[Decimal]:
 
 
 def rarely(tight: st.SearchStrategy[Any], wide: object) -> st.SearchStrategy[Any]:
-    """A value that does not matter, and in one case of five one that may: were all tight, nothing would ever pass."""
+    """A wide limit, and a tight one in one case of five: if all limits were tight, no entry would ever pass."""
     return st.one_of(*[st.just(wide)] * 4, tight)
 
 
@@ -100,7 +100,7 @@ def situations(draw: st.DrawFn) -> tuple[OrderIntent, AccountView, Policies]:
 
 @st.composite
 def brackets(draw: st.DrawFn) -> Brackets:
-    """Some brackets: what is larger has less leverage and higher maintenance."""
+    """Some brackets: a larger one has less leverage and a higher maintenance rate."""
     rows, cap, leverage, rate = [], 100, 60, 4
     for _ in range(draw(st.integers(1, 4))):
         cap += draw(st.integers(1, 15_000))
@@ -112,13 +112,13 @@ def brackets(draw: st.DrawFn) -> Brackets:
 
 @st.composite
 def joined(draw: st.DrawFn, price: Decimal) -> PositionTerms:
-    """The position that an entry joins, near the price or not."""
+    """The position that an entry joins, opened up to a fifth away from the price."""
     return PositionTerms(price * draw(money("0.8", "1.2")), draw(st.integers(1, 10)), price * draw(money("0", "0.03")))
 
 
 @settings(deadline=None)
 @given(situations())
-def test_a_limit_that_asks_for_no_side_answers_both_sides_alike(
+def test_a_limit_for_both_sides_answers_both_alike(
     situation: tuple[OrderIntent, AccountView, Policies],
 ) -> None:
     intent, view, limited = situation

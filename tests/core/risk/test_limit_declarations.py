@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import fields
 
-from ocw_mcp.core.risk.budget import Budget
-from ocw_mcp.core.risk.equity import Drawdown
+from ocw_mcp.core.risk.counters import Budget, Drawdown
 from ocw_mcp.core.risk.fills import LimitExcess
-from ocw_mcp.core.risk.limits import ALL_LIMITS, LIMITS, QUOTAS, SETTINGS, bound_of, limits_in_force
+from ocw_mcp.core.risk.limits import ALL_LIMITS, LIMITS, QUOTAS, bound_of, limits_in_force
 from ocw_mcp.core.risk.prices import propose
 from ocw_mcp.core.risk.verdict import Limit
 from ocw_mcp.domain.policies import Policies, policy_keys, value_of
@@ -21,6 +20,8 @@ from tests.support.limit_cases import CASES, Case
 
 D = Decimal
 KEYS = dict(policy_keys())
+SETTINGS = ("data.on_end", "gate", "decision", "rules")
+"""Keys and tables that limit nothing."""
 BEFORE_THE_CHECK = {"data.slack_s", "losses.in_a_row", "approval.answer_s", "correlated.symbols"}
 """Keys that are evaluated before an entry is checked: in the age, the counters and the groups of the account."""
 
@@ -70,7 +71,7 @@ def test_a_measure_of_a_higher_is_stricter_key_is_at_least() -> None:
     assert keys == ["margin.min_free"]
 
 
-def test_a_fill_is_held_to_limits_that_beyond_has_an_amount_for() -> None:
+def test_each_limit_at_a_fill_has_an_amount_of_excess() -> None:
     amounts = {limit.at_fill for limit in LIMITS} - {"", "stop"}
     assert amounts == {each.name for each in fields(LimitExcess)}
 

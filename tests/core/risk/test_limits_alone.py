@@ -1,4 +1,4 @@
-"""One limit evaluated alone, if another limit would refuse first in the officer's order."""
+"""Limits evaluated alone, because in the order of all limits another one would refuse first."""
 
 from decimal import Decimal
 

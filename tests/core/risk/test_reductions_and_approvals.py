@@ -1,4 +1,4 @@
-"""Reductions always pass; a cleared order comes from one place, for one use, for a limited time."""
+"""Reductions always pass; a cleared order is made by the risk officer only, for one use and a limited time."""
 
 from decimal import Decimal
 from typing import Any
@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.core.risk.equity import DailyLoss, DayState
+from ocw_mcp.core.risk.counters import DailyLoss, DayState
 from ocw_mcp.core.risk.officer import CLEARED_MS, Assessment, RiskOfficer
 from ocw_mcp.core.risk.sizes import exposure_scale
-from ocw_mcp.domain.cleared import ClearedOrder, RiskSeal, claim_risk_seal
+from ocw_mcp.domain.cleared import ClearedOrder, claim_risk_seal
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import DailyLossPolicy, ScalePolicy
@@ -96,7 +96,7 @@ def test_a_stop_and_a_target_keep_their_trigger_and_only_reduce(purpose: Purpose
 @pytest.mark.parametrize(
     ("purpose", "take_at"), [(Purpose.STOP, D(1_100)), (Purpose.TARGET, None), (Purpose.EXIT, None)]
 )
-def test_only_a_stop_takes_along_the_target_of_its_position(purpose: Purpose, take_at: Decimal | None) -> None:
+def test_only_a_stop_carries_the_target_of_its_position(purpose: Purpose, take_at: Decimal | None) -> None:
     intent = msgspec.structs.replace(reduction(Side.SELL, "2", purpose, "970"), target_at=D(1_100))
     assert approve(intent).order.take_at == take_at
 
@@ -161,7 +161,7 @@ def test_a_cleared_order_cannot_be_changed() -> None:
         cleared.order.quantity = D(100)  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("seal", [RiskSeal(), None, object()])
+@pytest.mark.parametrize("seal", [None, object()])
 def test_a_cleared_order_cannot_be_made_without_the_seal(seal: Any) -> None:
     order = Order(EXIT, "ETHUSDT", Side.SELL, OrderType.MARKET, D(1), reduce_only=True)
     with pytest.raises(InvariantError, match=r"core\.risk alone"):
@@ -181,7 +181,7 @@ def day(max_share: str = "0.03") -> DailyLoss:
 
 def test_the_daily_loss_latches_until_the_next_day() -> None:
     daily = day()
-    assert daily.today.floor == 9_700
+    assert daily.floor == 9_700
     assert [daily.watch(D(equity)) for equity in ("10000", "9700.01", "9700", "9000", "12000")] == [
         False,
         False,
@@ -189,9 +189,9 @@ def test_the_daily_loss_latches_until_the_next_day() -> None:
         False,
         False,
     ]
-    assert daily.today == DayState("2026-01-01", D(10_000), D(9_700), reached=True)
+    assert daily.today == DayState("2026-01-01", D(10_000), reached=True)
     daily.open("2026-01-02", D(9_000))
-    assert daily.today == DayState("2026-01-02", D(9_000), D(8_730), reached=False)
+    assert daily.today == DayState("2026-01-02", D(9_000), reached=False)
     assert daily.watch(D(8_730))
 
 
@@ -203,14 +203,14 @@ def test_a_days_loss_is_measured_from_its_opening_after_a_gain() -> None:
     assert daily.loss(D(9_700)) == D("0.03")
 
 
-def test_a_day_that_begins_with_nothing_allows_nothing() -> None:
+def test_a_day_without_equity_allows_no_loss() -> None:
     daily = day()
     daily.open("2026-01-02", D(0))
     assert daily.loss(D(0)) == 1
     assert daily.watch(D(0))
 
 
-def test_a_day_of_less_than_one_unit_loses_as_any_other_does() -> None:
+def test_the_daily_loss_works_below_one_unit_of_equity() -> None:
     daily = day()
     daily.open("2026-01-02", D("0.8"))
     assert daily.loss(D("0.72")) == D("0.1")
@@ -224,7 +224,7 @@ def test_no_entry_passes_before_the_first_day() -> None:
     assert daily.watch(D(0))
 
 
-def test_a_transfer_leaves_the_share_that_is_lost_as_it_is() -> None:
+def test_a_transfer_does_not_change_the_lost_share() -> None:
     daily = day()
     daily.rescale(D("0.5"))
     assert daily.loss(D(4_900)) == D("0.02")
@@ -232,10 +232,9 @@ def test_a_transfer_leaves_the_share_that_is_lost_as_it_is() -> None:
     assert daily.watch(D(4_850))
 
 
-def test_a_day_under_way_is_held_to_another_policy() -> None:
+def test_a_changed_policy_applies_to_the_current_day() -> None:
     daily = DailyLoss(DailyLossPolicy(max_share=D("0.1")))
     daily.restore(day().state())
-    daily.hold_to_policy()
     assert not daily.watch(D("9000.01"))
     assert daily.watch(D(9_000))
 

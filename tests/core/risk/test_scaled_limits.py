@@ -1,4 +1,4 @@
-"""The scale multiplies limits and never a request: the largest that passes, by an arithmetic of its own."""
+"""The scale multiplies limits and never a request: the largest size that passes equals that of an oracle."""
 
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple

@@ -34,7 +34,7 @@ def test_on_spot_leverage_and_liquidation_say_that_there_is_none() -> None:
     assert told["LEVERAGE"][0] == "1 on spot"
 
 
-def test_an_approval_that_is_there_is_shown() -> None:
+def test_a_given_approval_is_shown() -> None:
     cleared = replace(LONG, approval="a-7")
     told = verdicts(under(approval=APPROVAL), cleared, CALM)[-1]
     assert (str(told.limit), str(told.actual)) == ("none needed", "a-7")

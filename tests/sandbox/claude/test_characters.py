@@ -9,9 +9,7 @@ import pytest
 
 from ocw_mcp.render.snapshot_text import compact
 from ocw_mcp.sandbox.claude import reading
-from ocw_mcp.sandbox.claude.character import Call, ModelAnswer, Say
-from ocw_mcp.sandbox.claude.characters import CHARACTERS
-from ocw_mcp.sandbox.claude.characters.misbehaving import INVENTIONS
+from ocw_mcp.sandbox.claude.characters import CHARACTERS, INVENTIONS, Call, ModelAnswer, Say
 from ocw_mcp.sandbox.claude.request import MessagesRequest
 from tests.support.claude import CONTEXT, SNAPSHOT_TOOL, SUBMIT_TOOL, answered, asked, parsed
 from tests.support.facades import FacadeRun

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ocw_mcp.agent.pricing import TokenUsage
 from ocw_mcp.domain.time import MINUTE, SECOND
-from ocw_mcp.sandbox.claude.cache import LOOKBACK, CacheUsage, PrefixCache
+from ocw_mcp.sandbox.claude.cache import LOOKBACK, PrefixCache
 from ocw_mcp.sandbox.claude.request import MessagesRequest
 from tests.support.claude import asked
 
@@ -33,7 +35,7 @@ def test_prefix_expires_five_minutes_after_its_last_read() -> None:
     assert first.written_5m > LEAST
     assert first.read == 0
     for at in (5 * MINUTE - 1, 9 * MINUTE):
-        assert cache.use(asks, LEAST, at) == CacheUsage(first.plain, read=first.written_5m)
+        assert cache.use(asks, LEAST, at) == TokenUsage(first.plain, read=first.written_5m)
     assert cache.use(asks, LEAST, 14 * MINUTE) == first
 
 
@@ -48,7 +50,7 @@ def test_hour_prefix_is_billed_separately() -> None:
 
 def test_short_prefix_is_not_cached() -> None:
     cache, asks = PrefixCache(), prompt(block("a" * 400, "5m"))
-    assert cache.use(asks, LEAST, 0) == cache.use(asks, LEAST, 1) == CacheUsage(cache.use(asks, LEAST, 2).prompt)
+    assert cache.use(asks, LEAST, 0) == cache.use(asks, LEAST, 1) == TokenUsage(cache.use(asks, LEAST, 2).prompt)
     assert cache.use(asks, 100, 3).written_5m > 100
 
 
@@ -104,7 +106,7 @@ def test_every_token_is_billed_exactly_once(
         now += later
         request = prompt(*(block(text, ttl) for text, ttl in texts))
         used = cache.use(request, 100, now)
-        assert min(used) >= 0
+        assert min(msgspec.structs.astuple(used)) >= 0
         assert used.prompt == PrefixCache().use(request, 10**9, 0).plain
         assert used.read == 0 or written > 0
         written += used.written_5m

@@ -6,7 +6,7 @@ import anthropic
 import pytest
 
 from ocw_mcp.runtime.clock import LiveClock
-from ocw_mcp.sandbox.claude.character import Call, ModelAnswer, Say, SeededRandom
+from ocw_mcp.sandbox.claude.characters import Call, ModelAnswer, Say, SeededRandom
 from ocw_mcp.sandbox.claude.request import RETIRED, MessagesRequest
 from tests.support.claude import MODEL, asked, sdk
 

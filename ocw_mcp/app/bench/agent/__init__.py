@@ -8,8 +8,7 @@ import asyncio
 from typing import Any
 
 from ocw_mcp.adapters.feeds.simulated.feed import START
-from ocw_mcp.agent.pricing import TokenUsage, cost
-from ocw_mcp.agent.prompt_caching import cache_prices
+from ocw_mcp.agent.pricing import TokenUsage, cache_prices, cost
 from ocw_mcp.app.bench.agent import decisions, month
 from ocw_mcp.app.bench.agent.stand_in import CHARS_A_TOKEN
 from ocw_mcp.app.claude import MODEL

@@ -11,8 +11,8 @@ from ocw_mcp.agent.memory.diary import (
     Digest,
     Origin,
     Reflection,
+    situations,
 )
-from ocw_mcp.agent.memory.situations import situations
 from ocw_mcp.app.claude import MODEL
 from ocw_mcp.domain.policies import RulesPolicy
 from ocw_mcp.domain.snapshot import Snapshot

@@ -13,8 +13,7 @@ import msgspec
 
 from ocw_mcp.agent.memory.recall import HEADING
 from ocw_mcp.agent.messages import Reply, Request
-from ocw_mcp.agent.pricing import TokenUsage, Ttl, cost
-from ocw_mcp.agent.prompt_caching import LIFETIME_MS
+from ocw_mcp.agent.pricing import LIFETIME_MS, TokenUsage, Ttl, cost
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.runtime.clock import SimulatedClock
 

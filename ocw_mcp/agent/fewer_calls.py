@@ -1,0 +1,128 @@
+"""The wakes that the model is not asked about: to save cost, or after failures.
+
+While nothing relevant has changed, the model's last HOLD of all symbols is repeated; the engine passes it with the
+request. Once most of a budget is spent, the rules decide the routine wakes of even numbers. Neither depends on the
+process, so that a resumed run asks the model about the same wakes. After several failures in a row, a circuit breaker
+leaves the wakes to the rules for a while.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from ocw_mcp.adapters.store.views.thinking import DecisionCost
+from ocw_mcp.agent.messages import ANSWERED, UNASKED, Trouble
+from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.policies import BudgetPolicy
+from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, WakeKind
+from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.domain.unknown import Unknown
+
+TOLERANCE: Final = 0.002
+"""The largest move of a price, as a share, that counts as no change: about the cost of two market orders."""
+LONGEST_MS: Final = 2 * HOUR
+"""The largest age of a HOLD that is repeated: the longest time that the gate allows between two wakes."""
+REPEATED_AT: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE, WakeKind.OUTLIER})
+"""The wake reasons that a repeated HOLD may answer: no condition of the agent, no review of a position."""
+THROTTLES_FROM: Final = Decimal("0.8")
+"""The share of a usable budget from which on the throttle applies."""
+ROUTINE: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE})
+"""Wake reasons that only state that time has passed."""
+FAILURES: Final = 3
+"""Failures in a row that open the breaker."""
+OPEN_MS: Final = 15 * MINUTE
+Spent = tuple[Decimal, Decimal]
+"""USD spent in a UTC day and in its month."""
+
+
+def repeated_hold(request: DecisionRequest) -> Cause | None:
+    """Return the cause of a HOLD that repeats the last answer; None if the model has to be asked.
+
+    A HOLD is repeated if each price is within `TOLERANCE`, the account's version (positions, orders, stops, state), the
+    limits, the regime and the macro reading are the same, and the wake has no new kind of reason.
+    """
+    now, held = request.snapshot, request.held
+    if held is None or request.version != held.version:
+        return None
+    then = held.snapshot
+    age = now.at - then.at
+    kinds = _kinds(now)
+    if age > LONGEST_MS or not kinds <= _kinds(then) or not all(kind in REPEATED_AT for kind, _ in kinds):
+        return None
+    if _context(now) != _context(then):
+        return None
+    for here, there in zip(now.symbols.values(), then.symbols.values(), strict=True):
+        if isinstance(here.last, Unknown) or isinstance(there.last, Unknown):
+            return None
+        if abs(here.last - there.last) > TOLERANCE * there.last:
+            return None
+    return Cause(CauseKind.REMEMBERED, f"at wake {held.wake_id}, {age // MINUTE} min ago")
+
+
+def _kinds(snapshot: Snapshot) -> set[tuple[WakeKind, str]]:
+    """Return the wake reasons without numbers and symbols; the prices of all symbols are compared anyway."""
+    return {(reason.kind, reason.subject) for each in snapshot.wake for reason in each.reasons}
+
+
+def _context(snapshot: Snapshot) -> tuple[object, ...]:
+    names = tuple(snapshot.symbols)
+    return (names, snapshot.state, snapshot.limits, snapshot.regime, snapshot.macro, snapshot.scale)
+
+
+def throttled(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, worst_usd: Decimal) -> Trouble | None:
+    """Return the trouble for which the rules decide a routine wake of even number; None if the model may be asked.
+
+    A routine wake has no reason but time, and no open position in its symbols. The usable budget is smaller by
+    `worst_usd`, the worst-case cost of a call, since the last call has to fit into it.
+    """
+    wake, held = request.snapshot.wake, request.snapshot.positions
+    routine = all(reason.kind in ROUTINE for each in wake for reason in each.reasons)
+    if request.wake_id % 2 or not routine or any(each.symbol in held for each in wake):
+        return None
+    for usd, most, of_what in zip(spent, (budget.usd_per_day, budget.usd_per_month), ("day", "month"), strict=True):
+        if 0 < THROTTLES_FROM * (most - worst_usd) <= usd:
+            spent_of = f"{plain(round(usd, 4))} of {plain(most)} USD of the {of_what} is spent"
+            from_on = f"this applies from {THROTTLES_FROM:.0%} of the usable budget on"
+            return Trouble(CauseKind.THROTTLED, f"{spent_of}; {from_on}")
+    return None
+
+
+class Breaker(msgspec.Struct):
+    """Closed: calls are allowed. Open, for `OPEN_MS`: none is. Half open: the next call closes or reopens it."""
+
+    failures: int = 0
+    opened_at: int | None = None
+    """The time (ms) at which it was opened; None while it is closed."""
+
+    @classmethod
+    def from_journal(cls, thoughts: Iterable[DecisionCost]) -> "Breaker":
+        """Return the breaker as it was after the latest decisions of the journal, oldest first."""
+        breaker = cls()
+        for thought in thoughts:
+            kind, asked_at = None if thought.cause is None else thought.cause.kind, thought.at - thought.thinking_ms
+            if kind is CauseKind.BREAKER:
+                # The breaker was open, though the failures before are not among the decisions.
+                if breaker.opened_at is None:
+                    breaker = cls(FAILURES, asked_at)
+            elif kind is None or kind in MODEL_ANSWERED or kind in ANSWERED:
+                breaker.succeeded()
+            elif kind.failed and kind not in UNASKED and breaker.allows(asked_at):
+                breaker.failed(asked_at)
+        return breaker
+
+    def allows(self, now: int) -> bool:
+        """Return whether the model may be called at `now` (ms). The caller then reports the result."""
+        return self.opened_at is None or now >= self.opened_at + OPEN_MS
+
+    def succeeded(self) -> None:
+        """Report that the model answered: the breaker closes."""
+        self.failures, self.opened_at = 0, None
+
+    def failed(self, now: int) -> None:
+        """Report at `now` (ms) that the model did not answer."""
+        self.failures += 1
+        if self.failures >= FAILURES:
+            self.opened_at = now

@@ -1,0 +1,398 @@
+"""The events of the journal: wakes, decisions, orders, fills and states.
+
+Candles are not journaled; the market is recorded by its identity and position. Every event is appended once; all other
+data of the store is rebuilt from events.
+"""
+
+from decimal import Decimal
+from functools import reduce
+from operator import or_
+from typing import Any
+
+import msgspec
+
+from ocw_mcp.domain.asks import CallerRequest
+from ocw_mcp.domain.causes import Cause
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import RULES, OrderIntent, OrderRef
+from ocw_mcp.domain.reasons import Refusal
+from ocw_mcp.domain.snapshot import SymbolWake
+from ocw_mcp.domain.state import TradingState
+
+
+class JournalEvent(msgspec.Struct, frozen=True, tag_field="kind"):
+    """An event of the journal; the tag of its class is its kind."""
+
+
+class DomainEvent(JournalEvent, frozen=True):
+    """An event about trading, which is part of the fingerprint."""
+
+
+class LifecycleEvent(JournalEvent, frozen=True):
+    """An event about a process, which is journaled and not part of the fingerprint."""
+
+
+def union_of(*bases: type[JournalEvent]) -> Any:
+    """Return the union of the events of some base classes, for decoding."""
+    return reduce(or_, (event for base in bases for event in base.__subclasses__()))
+
+
+def kind_of(event: JournalEvent) -> str:
+    """Return the kind of an event, such as `order.filled`."""
+    return str(event.__struct_config__.tag)
+
+
+class WakeRaised(DomainEvent, frozen=True, tag="wake.raised"):
+    """The gate woke the agent."""
+
+    wake_id: int
+    reasons: tuple[SymbolWake, ...]
+
+
+class DecisionMade(DomainEvent, frozen=True, tag="decision.made"):
+    """The decision on a wake, `thinking_ms` after it. A failure to decide is a HOLD with a cause."""
+
+    wake_id: int
+    decider: str
+    thinking_ms: int
+    decision: Decision
+    cost_usd: Decimal = ZERO
+    tainted: bool = False
+    """Whether the decider had read untrusted text, which another author wrote."""
+
+    @property
+    def in_its_place(self) -> Cause | None:
+        """The failure of an agent in whose place the rules decided; None if they did not."""
+        cause = self.decision.cause
+        return cause if self.decider == RULES and cause is not None and cause.kind.failed else None
+
+
+class DecisionCorrected(DomainEvent, frozen=True, tag="decision.corrected"):
+    """The decider replaced legs that had been refused."""
+
+    wake_id: int
+    decider: str
+    decision: Decision
+    thinking_ms: int = 0
+    cost_usd: Decimal = ZERO
+    tainted: bool = False
+
+
+class DecisionEnded(DomainEvent, frozen=True, tag="decision.ended"):
+    """A decider ended the decision that it had left open after it submitted legs."""
+
+    wake_id: int
+    cause: Cause | None
+    cost_usd: Decimal = ZERO
+
+
+class DecisionDiscarded(DomainEvent, frozen=True, tag="decision.discarded"):
+    """An answer arrived too late, or was a second one, and had no effect."""
+
+    wake_id: int
+    why: str
+    cost_usd: Decimal = ZERO
+
+
+class WakeConditionsSet(DomainEvent, frozen=True, tag="wake_conditions.set"):
+    """The agent's wake conditions were replaced; `refused` has the reason for each one that was not accepted."""
+
+    wake_id: int
+    armed: int
+    refused: tuple[str, ...]
+
+
+class BudgetSpent(DomainEvent, frozen=True, tag="budget.spent"):
+    """The budget for model calls is spent; the rules decide until a time (ms)."""
+
+    spent_usd: Decimal
+    until: int
+
+
+class ScoreTaken(DomainEvent, frozen=True, tag="score.taken"):
+    """The rules' score of a position entered another band; `worst` is the part with the largest contribution."""
+
+    symbol: str
+    score: float
+    band: str
+    worst: str
+
+
+class ExitDecided(DomainEvent, frozen=True, tag="exit.decided"):
+    """The guard closes a position: the exit rule of the policy file, and one clause that explains it."""
+
+    symbol: str
+    rule: str
+    why: str
+
+
+class OrderIntended(DomainEvent, frozen=True, tag="order.intended"):
+    """An order passed every policy. The event is durable before the order is sent."""
+
+    ref: OrderRef
+    intent: OrderIntent
+    policy_hash: str
+
+
+class OrderRefused(DomainEvent, frozen=True, tag="order.refused"):
+    """An order was refused by the policies and not sent."""
+
+    intent: OrderIntent
+    refusal: Refusal
+    policy_hash: str
+
+
+class OrderAccepted(DomainEvent, frozen=True, tag="order.accepted"):
+    """The venue accepted the order."""
+
+    ref: OrderRef
+    venue_order_id: str
+
+
+class OrderRejected(DomainEvent, frozen=True, tag="order.rejected"):
+    """The venue proved that it does not have the order."""
+
+    ref: OrderRef
+    code: str
+    text: str
+
+
+class OrderUnknown(DomainEvent, frozen=True, tag="order.unknown"):
+    """It is unknown whether the venue has the order; its budget stays reserved."""
+
+    ref: OrderRef
+    why: str
+
+
+class OrderCancelRequested(DomainEvent, frozen=True, tag="order.cancel_requested"):
+    """The order manager sent a cancel request to the venue."""
+
+    ref: OrderRef
+    why: str
+
+
+class OrderCanceled(DomainEvent, frozen=True, tag="order.canceled"):
+    """The rest of an order was cancelled. A market entry has its unfilled quantity (base asset) and limit (quote)."""
+
+    ref: OrderRef
+    why: str
+    untraded: Decimal | None = None
+    limit: Decimal | None = None
+
+
+class OrderFilled(DomainEvent, frozen=True, tag="order.filled"):
+    """A fill, and the position after it. Price and fee in quote currency; `realised` is before fees."""
+
+    ref: OrderRef
+    fill_id: str
+    symbol: str
+    side: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    traded_at: int
+    maker: bool
+    realised: Decimal
+    position: Decimal
+    base_fee: Decimal = ZERO
+    """The part of the quantity of a spot purchase that was deducted as fee."""
+
+
+class PositionUnprotected(DomainEvent, frozen=True, tag="position.unprotected"):
+    """A position has no live stop; it will be closed at `deadline` (ms)."""
+
+    symbol: str
+    deadline: int
+
+
+class PositionProtected(DomainEvent, frozen=True, tag="position.protected"):
+    """A live stop covers the position."""
+
+    symbol: str
+    stop: OrderRef
+    trigger_price: Decimal
+
+
+class PositionClosed(DomainEvent, frozen=True, tag="position.closed"):
+    """A position was closed. `pnl` (quote) is net of all fees and funding since its opening."""
+
+    symbol: str
+    opened_at: int
+    pnl: Decimal
+    fees: Decimal
+    funding: Decimal = ZERO
+    mfe: float | None = None
+    mae: float | None = None
+    """The largest and the smallest gain, as shares of the average price; None in books of earlier versions."""
+
+
+class FundingBooked(DomainEvent, frozen=True, tag="funding.booked"):
+    """Funding was settled on a position. `amount` (quote) is received by the wallet; below 0 it is paid."""
+
+    symbol: str
+    amount: Decimal
+    rate: Decimal
+    quantity: Decimal
+    mark: Decimal
+    settled_at: int
+    assumed: bool
+    """Whether the market reported no rate, and the venue assumed one."""
+
+
+class OutsideFilled(DomainEvent, frozen=True, tag="outside.filled"):
+    """A fill on this account that no order of the engine made: a trade of the venue or of the account's owner."""
+
+    fill_id: str
+    symbol: str
+    side: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    traded_at: int
+    cause: str
+    realised: Decimal
+    position: Decimal
+
+
+class TransferBooked(DomainEvent, frozen=True, tag="transfer.booked"):
+    """A deposit (`amount` above 0, quote) or withdrawal; daily loss and drawdown are measured net of it."""
+
+    transfer_id: str
+    amount: Decimal
+    transferred_at: int
+
+
+class PoliciesLoaded(DomainEvent, frozen=True, tag="policies.loaded"):
+    """The limits in force from now on, as the hash of their text, and the hash of the prompts."""
+
+    name: str
+    policy_hash: str
+    prompts_hash: str
+
+
+class DayOpened(DomainEvent, frozen=True, tag="day.opened"):
+    """A UTC day began with this equity, from which the daily loss is measured."""
+
+    day: str
+    equity: Decimal
+
+
+class DailyLossReached(DomainEvent, frozen=True, tag="daily_loss.reached"):
+    """The daily loss limit was reached: no entries until the next UTC day. `floor` is the lowest allowed equity."""
+
+    day: str
+    equity: Decimal
+    floor: Decimal
+
+
+class DrawdownReached(DomainEvent, frozen=True, tag="drawdown.reached"):
+    """Equity fell so far below its peak that the engine halts until a person resumes it."""
+
+    equity: Decimal
+    peak: Decimal
+
+
+class EntriesPaused(DomainEvent, frozen=True, tag="entries.paused"):
+    """Consecutive losing trades reached the limit: entries pause until a time (ms)."""
+
+    until: int
+
+
+class HoleFound(DomainEvent, frozen=True, tag="market.hole"):
+    """A data gap: no candle of a symbol opened in [since, until) (ms)."""
+
+    symbol: str
+    since: int
+    until: int
+
+
+class SymbolEnded(DomainEvent, frozen=True, tag="market.ended"):
+    """The candles of a symbol ended while those of other symbols go on; the last one closed at `last` (ms)."""
+
+    symbol: str
+    last: int
+
+
+class Incident(DomainEvent, frozen=True, tag="incident"):
+    """An unexpected condition, described in one sentence for the operator."""
+
+    text: str
+
+
+class StateChanged(DomainEvent, frozen=True, tag="state.changed"):
+    """The trading state changed, and why."""
+
+    before: TradingState
+    after: TradingState
+    why: str
+
+
+class CallerAsked(DomainEvent, frozen=True, tag="caller.asked"):
+    """An attached client sent a request that answers no wake; events with its result follow."""
+
+    request: CallerRequest
+    after_frame: int
+    """The time (ms) of the frame after which it was taken: a resumed run repeats it at the same place."""
+
+
+class RequestRefused(DomainEvent, frozen=True, tag="request.refused"):
+    """The request with `key` was refused; a refused order has its own event."""
+
+    key: str
+    refusal: Refusal
+
+
+class ApprovalAsked(DomainEvent, frozen=True, tag="approval.asked"):
+    """An order waits for a person's approval; it passed every other limit at the mark price `price` (quote)."""
+
+    approval_id: str
+    intent: OrderIntent
+    price: Decimal
+    expires_at: int
+
+
+class ApprovalEnded(DomainEvent, frozen=True, tag="approval.ended"):
+    """An approval request ended: approved, denied, unanswered, or superseded by another one."""
+
+    approval_id: str
+    outcome: str
+    by: str
+
+
+class CommandTaken(DomainEvent, frozen=True, tag="command.taken"):
+    """An operator's command reached the engine; `after_frame` is as in `CallerAsked`."""
+
+    command_id: str
+    verb: str
+    by: str
+    after_frame: int
+    subject: str = ""
+
+
+class RunStarted(LifecycleEvent, frozen=True, tag="run.started"):
+    """A process opened the book for the first time."""
+
+    version: str
+    agent: str
+    policy_hash: str
+
+
+class RunResumed(LifecycleEvent, frozen=True, tag="run.resumed"):
+    """A process opened the book again."""
+
+    version: str
+    agent: str
+    policy_hash: str
+
+
+class CheckpointSaved(LifecycleEvent, frozen=True, tag="checkpoint.saved"):
+    """The state of engine and venue was saved with the events so far; `digest` is the SHA-256 of the saved bytes."""
+
+    digest: str
+
+
+class RunStopped(LifecycleEvent, frozen=True, tag="run.stopped"):
+    """A process closed the book without an error."""
+
+    why: str
