@@ -1,19 +1,17 @@
 """Opens the feed of a market from the value of `--market`."""
 
-from datetime import UTC, date, datetime
-from math import inf
 from pathlib import Path
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.feeds.simulated.feed import SYMBOLS
 from ocw_mcp.adapters.feeds.tape import TapeFeed
-from ocw_mcp.adapters.feeds.tape.options import DISCONTINUITY_FACTOR, STAMP_CHANGE, TapeOptions
+from ocw_mcp.adapters.feeds.tape.options import TapeOptions
 from ocw_mcp.adapters.venues.instruments import KNOWN
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.protocols import Feed
 from ocw_mcp.domain.symbols import of_market
-from ocw_mcp.domain.time import MINUTE, SECOND, span_ms
+from ocw_mcp.domain.time import MINUTE, span_ms
 
 SIMULATED = "sim"
 LENIENT = TapeOptions(strict=False)
@@ -60,33 +58,3 @@ def _simulated(asked: tuple[str, ...]) -> tuple[str, ...]:
             f"--symbols has {unknown[0]!r}, which the simulated market does not have; it has {', '.join(KNOWN)}"
         )
     return tuple(symbol for symbol in meant.values() if symbol is not None)
-
-
-END, BEGINNING = "end", "beginning"
-
-
-def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) -> TapeOptions:
-    """Return the options for reading a tape from the command line's values; None is the default.
-
-    `stamps` is the meaning of the time stamp of metrics: `end` or `beginning` of five minutes, or the day from which on
-    it is the beginning. Raises SettingsError for any other value, or for a factor that is not above 1.
-    """
-    factor = DISCONTINUITY_FACTOR if discontinuity is None else discontinuity
-    if not 1 < factor < inf:
-        raise SettingsError(
-            f"--discontinuity is {factor:g}; expected a factor above 1 such as {DISCONTINUITY_FACTOR:g}; correct it"
-        )
-    begins_from = {None: STAMP_CHANGE, END: _NEVER, BEGINNING: 0}.get(stamps)
-    if begins_from is None:
-        try:
-            day = date.fromisoformat(stamps or "")
-        except ValueError:
-            raise SettingsError(
-                f"--metrics-stamps is {stamps!r}; expected {END}, {BEGINNING}, or the first day on which they mean the "
-                "beginning, such as 2026-06-25; correct it"
-            ) from None
-        begins_from = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND
-    return TapeOptions(strict, factor, begins_from)
-
-
-_NEVER = 1 << 62

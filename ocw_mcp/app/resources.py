@@ -1,15 +1,26 @@
-"""The files shipped with OCW: policies, prompts and an example of an `.env`, in a wheel or in a checkout."""
+"""The default state directory, and the files shipped with OCW: policies, prompts and an example of an `.env`.
+
+The shipped files are in a wheel or in a checkout.
+"""
 
 import os
-import tempfile
 from pathlib import Path
+from typing import Final
 
-from ocw_mcp.adapters.files import make_directory, require_own_directory
 from ocw_mcp.domain.errors import SettingsError
 
+STATE: Final = "OCW_STATE"
+"""The environment variable that names a state directory in place of `--state`."""
 ENV_EXAMPLE = ".env.example"
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def home() -> Path:
+    """Return the default state directory, in the user's data, for a command or client that names none."""
+    from platformdirs import user_data_path
+
+    return user_data_path("ocw", appauthor=False) / "desk"
 
 
 def shipped(name: str, package: Path = _PACKAGE) -> Path:
@@ -38,6 +49,10 @@ def write_env_example(state_dir: Path) -> Path:
     Raises SettingsError when an `.env` exists already, which is not changed, or when it cannot be written, and
     BookError for a directory that another user owns or that other users can write.
     """
+    import tempfile  # imported here, since every command imports this file
+
+    from ocw_mcp.adapters.files import make_directory, require_own_directory
+
     target = state_dir / ".env"
     text = shipped(ENV_EXAMPLE).read_bytes()
     try:

@@ -18,18 +18,19 @@ from ocw_mcp.domain.orders import MOST_TOKENS
 CONNECTION: Final = "ocw.connection"
 """Key in the state of a request's scope: the connection of the request."""
 MOST_CONNECTIONS = 256
-"""All connections, beyond which a caller with `RESERVED` or more gets no further one."""
+"""Connections in total. Beyond them, a caller that has `RESERVED` connections gets no further one."""
 MOST_OF_ONE = 64
-"""Connections of one caller."""
+"""Largest number of connections of one caller."""
 RESERVED = 2
 """Connections guaranteed to each caller, however many others are open."""
 MOST_UNKNOWN = 64
-"""Connections without a token so far; a further one replaces the oldest of them."""
+"""Largest number of connections that have sent no token; a further one replaces the oldest of them."""
 CEILING = MOST_CONNECTIONS + RESERVED * (MOST_TOKENS + 1) + MOST_UNKNOWN
 """Connections beyond which uvicorn answers 503 by itself; the limits above are reached first."""
 HEADERS_S = 10.0
-"""Deadline for the request line and headers, from the connection or from the first byte of a later request."""
+"""Seconds for the request line and headers, from the connection or from the first byte of a later request."""
 FAREWELL_S = 2
+"""Seconds after the end of `serving` until connections that are still open are closed."""
 _numbers = itertools.count()
 
 
@@ -43,14 +44,13 @@ class _Connection(H11Protocol):
     """Connections are numbered in the order in which they open."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the deadline for the first request."""
         super().connection_made(transport)
         self.number = next(_numbers)
         self.app_state = {**self.app_state, CONNECTION: self}
         unknown = self._others(None)
         if len(unknown) >= MOST_UNKNOWN:
             min(unknown, key=lambda each: each.number).transport.abort()
-        self._await_headers()
+        self._await_headers(True)
 
     def belongs_to(self, owner: str) -> bool:
         """Assign the connection to a caller and return whether the caller may have it.
@@ -70,35 +70,24 @@ class _Connection(H11Protocol):
         return True
 
     def _others(self, owner: str | None) -> list["_Connection"]:
-        """Return the other open connections of a caller, or for None those without a token."""
-        return [
-            each
-            for each in self.connections
-            if isinstance(each, _Connection)
-            and each is not self
-            and each.owner == owner
-            and not each.transport.is_closing()
-        ]
+        """Return the other open connections of a caller; for None, those that have sent no token."""
+        others = (each for each in self.connections if isinstance(each, _Connection) and each is not self)
+        return [each for each in others if each.owner == owner and not each.transport.is_closing()]
 
     def data_received(self, data: bytes) -> None:
         """Take in data. A request whose headers are incomplete gets a deadline for them."""
         super().data_received(data)
-        if self.conn.their_state is h11.IDLE:
-            self._await_headers()
-        else:
-            self._forget_deadline()
+        self._await_headers(self.conn.their_state is h11.IDLE)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the deadline."""
-        self._forget_deadline()
+        self._await_headers(False)
         super().connection_lost(exc)
 
-    def _await_headers(self) -> None:
-        if self._deadline is None:
+    def _await_headers(self, awaited: bool) -> None:
+        """Start the deadline for headers unless it runs already, or cancel it."""
+        if awaited and self._deadline is None:
             self._deadline = self.loop.call_later(HEADERS_S, self.transport.close)
-
-    def _forget_deadline(self) -> None:
-        if self._deadline is not None:
+        elif not awaited and self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
@@ -116,16 +105,12 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen, then set `ready`."""
         await super().startup(sockets)
         self.ready.set()
 
 
 def listen(host: str, port: int, option: str = "--serve") -> socket.socket:
-    """Return a socket bound to an address, so that a busy address is refused before anything else starts.
-
-    Raises SettingsError, with the `option` that gave the address.
-    """
+    """Return a socket bound to an address. Raises SettingsError that names `option`, which gave the address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only if the protocol is named; without it each small answer takes 40 ms.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -143,10 +128,7 @@ def listen(host: str, port: int, option: str = "--serve") -> socket.socket:
 
 @asynccontextmanager
 async def serving(app: ASGIApp, bound: socket.socket) -> AsyncIterator[None]:
-    """Serve while the block runs. At its end, connections that are still open are closed after `FAREWELL_S`.
-
-    Raises SettingsError if the application does not start.
-    """
+    """Serve while the block runs. Raises SettingsError if the application does not start."""
     config = uvicorn.Config(
         app,
         log_config=None,

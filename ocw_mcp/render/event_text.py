@@ -1,7 +1,7 @@
 """Events of the journal as sentences, for `ocw explain` and for MCP.
 
-Text by a model, a client or the venue passes a `Quote` on its way into a sentence, so that a model which reads the
-sentence can be shown that text apart from the engine's own.
+Text by a model, a client or the venue passes a `Quote` on its way into a sentence: a model that reads the sentence gets
+that text apart from the engine's own words.
 """
 
 from decimal import Decimal
@@ -9,18 +9,7 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import (
-    CallerRequest,
-    CancelRequest,
-    CloseRequest,
-    ConsentRequest,
-    HaltRequest,
-    LegRequest,
-    NoteRequest,
-    ProtectionRequest,
-    SubmitRequest,
-)
+from ocw_mcp.domain import asks, events
 from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import JournalEvent
@@ -39,7 +28,7 @@ CLIENT: Final = "client"
 
 
 def inline(source: str, text: str) -> str:
-    """Return the text itself: the `Quote` for a person."""
+    """Return the text itself: a sentence for a person quotes no text."""
     return printable(text)
 
 
@@ -54,15 +43,15 @@ def leg_text(leg: Leg, quote: Quote = inline, quantity: Decimal | None = None) -
     With `quantity` (base asset) the size reads `BUY 0.5 ETHUSDT` instead of a share of equity.
     """
     symbol = _named(DECIDER, leg.symbol, quote)
-    parts = [f"{leg.action} {symbol}"]
-    if leg.action.adds_risk and quantity is not None:
-        parts = [f"{leg.action} {plain(quantity)} {symbol}"]
-    elif leg.action.adds_risk:
-        parts[0] += " without a size" if leg.size is None else f" {plain(round(leg.size * 100, 2))}% of equity"
-    if leg.action.adds_risk:
-        parts += [f"stop {plain(leg.stop)}"] if leg.stop is not None else []
-        parts += [f"target {plain(leg.target)}"] if leg.target is not None else []
-    return ", ".join(parts)
+    if not leg.action.adds_risk:
+        return f"{leg.action} {symbol}"
+    if quantity is not None:
+        entry = f"{leg.action} {plain(quantity)} {symbol}"
+    else:
+        size = "without a size" if leg.size is None else f"{plain(round(leg.size * 100, 2))}% of equity"
+        entry = f"{leg.action} {symbol} {size}"
+    prices = {"stop": leg.stop, "target": leg.target}
+    return ", ".join([entry, *(f"{name} {plain(price)}" for name, price in prices.items() if price is not None)])
 
 
 def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
@@ -144,9 +133,8 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
         case events.RequestRefused(refusal=refusal):
             return f"request refused: {refusal_text(refusal, quote)}"
         case events.ApprovalAsked(name, intent, price, expires_at):
-            return (
-                f"{name} waits for approval until {moment(expires_at)}: {_intent(intent, quote)}, mark {plain(price)}"
-            )
+            until = moment(expires_at)
+            return f"{name} waits for approval until {until}: {_intent(intent, quote)}, mark {plain(price)}"
         case events.ApprovalEnded(name, outcome, by):
             return f"{name} {printable(outcome)} by {printable(by)}"
         case events.DecisionEnded(wake_id, cause, cost):
@@ -161,7 +149,10 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
         case events.Incident(text):
             return f"incident: {printable(text)}"
         case _:
-            return _kind_and_fields(event)
+            fields = msgspec.to_builtins(event, builtin_types=(Decimal,))
+            kind = fields.pop("kind")
+            texts = {key: plain(value) if isinstance(value, Decimal) else str(value) for key, value in fields.items()}
+            return " ".join([kind, *(f"{key}={printable(text)}" for key, text in texts.items())])
 
 
 def _paid(cost_usd: Decimal) -> str:
@@ -169,7 +160,7 @@ def _paid(cost_usd: Decimal) -> str:
 
 
 def cause_text(cause: Cause, quote: Quote = inline, by: str = DECIDER) -> str:
-    """Return a cause in plain words; its detail is quoted, since a model or an error may have written it."""
+    """Return a cause in plain words; its detail passes `quote`, since a model or an error may have written it."""
     return cause.text(quote(by, cause.detail) if cause.detail else "")
 
 
@@ -179,40 +170,38 @@ def _legs(decision: Decision, quote: Quote) -> str:
 
 def reason_text(wake: SymbolWake, quote: Quote = inline) -> str:
     """Return why a symbol woke the decider: `BTCUSDT: close:1h, condition:price gt 60000, now 60010 (remark)`."""
-    parts = []
-    for each in wake.reasons:
-        remark = each.remark
-        text = printable(str(each))
-        parts.append(text if remark is None else f"{text} ({quote(remark.by, remark.text)})")
+    parts = [
+        f"{printable(str(each))} ({quote(each.remark.by, each.remark.text)})" if each.remark else printable(str(each))
+        for each in wake.reasons
+    ]
     return f"{printable(wake.symbol)}: {', '.join(parts)}" if wake.symbol else ", ".join(parts)
 
 
 def refusal_text(refusal: Refusal, quote: Quote = inline, author: str = DECIDER) -> str:
     """Return a refusal; an `actual` value that repeats the text of its `author` passes `quote`."""
-    quoting = refusal.code in QUOTING
-    actual = _named(author, refusal.actual, quote) if quoting else printable(refusal.actual)
+    actual = _named(author, refusal.actual, quote) if refusal.code in QUOTING else printable(refusal.actual)
     return refusal.text(printable(refusal.limit), actual)
 
 
-def _requested(request: CallerRequest, quote: Quote) -> str:
+def _requested(request: asks.CallerRequest, quote: Quote) -> str:
     match request:
-        case LegRequest(leg=leg, quantity=quantity):
+        case asks.LegRequest(leg=leg, quantity=quantity):
             return leg_text(leg, lambda _, text: quote(CLIENT, text), quantity) + _why(leg.reasoning, quote)
-        case HaltRequest(why=why):
+        case asks.HaltRequest(why=why):
             return f"halt{_why(why, quote)}"
-        case NoteRequest(text=text):
+        case asks.NoteRequest(text=text):
             return f"note{_why(text, quote)}"
-        case ConsentRequest(approval=approval, yes=yes):
+        case asks.ConsentRequest(approval=approval, yes=yes):
             return f"{'approve' if yes else 'deny'} {quote(CLIENT, approval)}, answered by the person at the client"
-        case SubmitRequest(wake_id=wake_id, decision=decision):
+        case asks.SubmitRequest(wake_id=wake_id, decision=decision):
             return f"on wake {wake_id}: {_legs(decision, quote)}"
-        case CloseRequest(symbol=symbol, why=why):
+        case asks.CloseRequest(symbol=symbol, why=why):
             return f"close {_named(CLIENT, symbol, quote)}{_why(why, quote)}"
-        case CancelRequest(ref=ref):
+        case asks.CancelRequest(ref=ref):
             return f"cancel {ref}"
-        case ProtectionRequest(symbol=symbol, stop=stop, target=target):
-            wanted = [f"stop at {plain(stop)}"] if stop is not None else []
-            wanted += [f"target at {plain(target)}"] if target is not None else []
+        case asks.ProtectionRequest(symbol=symbol, stop=stop, target=target):
+            prices = {"stop": stop, "target": target}
+            wanted = [f"{name} at {plain(price)}" for name, price in prices.items() if price is not None]
             return f"{' and '.join(wanted) or 'no stop and no target'} for {_named(CLIENT, symbol, quote)}"
 
 
@@ -220,25 +209,13 @@ def _why(text: str, quote: Quote) -> str:
     return f": {quote(CLIENT, text)}" if text else ""
 
 
-def _kind_and_fields(event: JournalEvent) -> str:
-    """Return an event that has no sentence of its own: its kind and its fields."""
-    fields = msgspec.to_builtins(event, builtin_types=(Decimal,))
-    kind = fields.pop("kind")
-    return " ".join([kind, *(f"{name}={_field(value)}" for name, value in fields.items())])
-
-
-def _field(value: object) -> str:
-    return plain(value) if isinstance(value, Decimal) else printable(str(value))
-
-
 def _intent(intent: OrderIntent, quote: Quote) -> str:
-    what = (
-        f"{intent.purpose.name.lower()} {intent.side} {plain(intent.quantity)} {_named(DECIDER, intent.symbol, quote)}"
-    )
+    symbol = _named(DECIDER, intent.symbol, quote)
+    text = f"{intent.purpose.name.lower()} {intent.side} {plain(intent.quantity)} {symbol}"
     if intent.trigger_price is not None:
-        what += f", triggers at {plain(intent.trigger_price)}"
+        text += f", triggers at {plain(intent.trigger_price)}"
     if intent.purpose is Purpose.ENTRY and intent.protect_at is not None:
-        what += f" with stop at {plain(intent.protect_at)}"
-        what += f" and target at {plain(intent.target_at)}" if intent.target_at is not None else ""
-    by = f", requested by {printable(intent.principal)}"
-    return what + by + (f" at wake {intent.wake_id}" if intent.wake_id is not None else "")
+        text += f" with stop at {plain(intent.protect_at)}"
+        text += f" and target at {plain(intent.target_at)}" if intent.target_at is not None else ""
+    text += f", requested by {printable(intent.principal)}"
+    return text + (f" at wake {intent.wake_id}" if intent.wake_id is not None else "")

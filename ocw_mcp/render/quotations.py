@@ -1,6 +1,6 @@
 """Texts by other authors (models, clients, the venue) as quoted data, apart from the engine's own sentences.
 
-A model reads its own remarks of an earlier wake as they stand. Every other text is quoted with its author and its time.
+A model reads its own remarks of an earlier wake unquoted. Every other text is quoted with its author and its time.
 """
 
 import json
@@ -13,10 +13,9 @@ from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import iso
 
 LONGEST_UNTRUSTED: Final = 400
-"""Characters."""
 LONGEST_REMARK: Final = 500
-"""Characters of a note or a condition's reason."""
 LONGEST_NAME: Final = 20
+"""Largest numbers of characters of a text, of a note or a condition's reason, and of a name."""
 
 _LINK: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|\bwww\.\S+", re.IGNORECASE)
 _NAME: Final = re.compile(rf"[\w.+*-]{{1,{LONGEST_NAME}}}", re.ASCII)
@@ -24,7 +23,7 @@ _CLIENT: Final = re.compile(rf"mcp:{_NAME.pattern}(?:/{_NAME.pattern})?", re.ASC
 """The engine's name for a client: its token, then the name that the program gives itself."""
 
 Quote = Callable[[str, str], str]
-"""(author, text) → the text's place in a sentence: the text itself, or a pointer to it."""
+"""Takes an author and a text, and returns what a sentence shows for the text: the text itself, or a pointer to it."""
 
 
 class Quotation(NamedTuple):
@@ -46,8 +45,7 @@ class Quotations:
         self.kept: list[Quotation] = []
 
     def add(self, source: str, at: int | None, text: str) -> str:
-        """Keep a text and return the pointer to it. The same text by the same author is kept once, with its first
-        time."""
+        """Keep a text and return its pointer. A text that its author repeats is kept once, with its first time."""
         clean = untrusted(text)
         for place, each in enumerate(self.kept):
             if (each.source, each.text) == (source, clean):
@@ -99,15 +97,14 @@ def name(text: str) -> str:
 
 
 def note_line(note: Remark, reader: str, label: str) -> str:
-    """Return the note of an earlier wake with its time: as it stands for its author, quoted for any other reader."""
+    """Return the note of an earlier wake with its time: unquoted for its author, quoted for any other reader."""
     if note.by != reader:
         return quotation(label, note.by, note.at, note.text, LONGEST_REMARK)
     return f"{label} of {iso(note.at)[:16]}: {untrusted(note.text, LONGEST_REMARK)}"
 
 
 def not_taken_lines(snapshot: Snapshot, reader: str) -> list[str]:
-    """Return the parts of the reader's own last decision that were not taken. Those of another decider are left out,
-    since they repeat its words."""
+    """Return the parts of the reader's last decision that were not taken; other deciders' parts repeat their words."""
     return [f"not taken: {untrusted(each.text, LONGEST_REMARK)}" for each in snapshot.undone if each.by == reader]
 
 
@@ -115,8 +112,7 @@ def wake_line(wake: SymbolWake, reader: str) -> str:
     """Return the engine's reasons for a wake after their symbol, each with the reader's own remark in brackets."""
     texts = []
     for each in wake.reasons:
-        remark = each.remark
-        own = untrusted(remark.text, LONGEST_REMARK) if remark is not None and remark.by == reader else ""
+        own = untrusted(each.remark.text, LONGEST_REMARK) if each.remark and each.remark.by == reader else ""
         texts.append(f"{each} ({own})" if own else str(each))
     reasons = ", ".join(texts)
     return f"{wake.symbol} {reasons}" if wake.symbol else reasons

@@ -11,30 +11,17 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.snapshot import (
-    Correlation,
-    IndicatorValues,
-    PositionView,
-    Snapshot,
-    SymbolView,
-    TradeView,
-)
+from ocw_mcp.domain.snapshot import IndicatorValues, Snapshot, SymbolView, TradeView
 from ocw_mcp.domain.time import HOUR, SECOND, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
-from ocw_mcp.render.quotations import (
-    not_taken_lines,
-    note_line,
-    wake_line,
-    wake_quotations,
-)
+from ocw_mcp.render.quotations import not_taken_lines, note_line, wake_line, wake_quotations
 
-_PRICE_DIGITS = 6
 VOLUME_DIGITS = 5
 BRIEFED_TRADES = 5
-"""Trades shown to a reader that can look up earlier ones."""
+"""Number of trades shown to a reader that can look up earlier ones."""
 
 Beside = Callable[[float, float], str]
-"""(value, close of its row) → text."""
+"""Returns a value as text; the second argument is the close of its row."""
 
 
 def significant(value: float, digits: int) -> str:
@@ -45,7 +32,7 @@ def significant(value: float, digits: int) -> str:
 
 
 def _price(value: float, close: float = 0.0) -> str:
-    return significant(value, _PRICE_DIGITS)
+    return significant(value, 6)
 
 
 def _fixed(decimals: int, unit: float = 1.0) -> Beside:
@@ -158,38 +145,34 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     For a `briefed` reader, which has `standing` in its system prompt and can look up more, the legend, the limits,
     earlier trades and the indicators of forming candles are left out.
     """
-    unknowns = _Unknowns()
+    unknowns, views = _Unknowns(), snapshot.symbols.values()
     regimes = {"regime": snapshot.regime, "macro": snapshot.macro}
     shown = [f"{k} {unknowns.mark(v, '', k) if isinstance(v, Unknown) else v}" for k, v in regimes.items()]
-    return "\n".join(
-        [
-            *([] if briefed else [standing(snapshot.limits)]),
-            *([note_line(snapshot.note, reader, "note")] if snapshot.note else []),
-            *not_taken_lines(snapshot, reader),
-            *_listed(
-                "trades (opened, duration, pnl)",
-                [_trade(each) for each in (snapshot.trades[-BRIEFED_TRADES:] if briefed else snapshot.trades)],
-            ),
-            f"product {snapshot.product} {' '.join(shown)} scale {plain(snapshot.scale)}",
-            f"state {snapshot.state} equity {_money(snapshot.equity)} at {_time(snapshot.at)}",
-            *_listed("woken by", [wake_line(each, reader) for each in snapshot.wake]),
-            *wake_quotations(snapshot, reader),
-            "symbol last age_s ret1h ret4h ret24h deriv long_max short_max min",
-            *(_symbol_row(view, unknowns) for view in snapshot.symbols.values()),
-            *_derivatives_rows(snapshot, unknowns),
-            *_position_rows(snapshot, unknowns),
-            *_listed("correlation", [_correlation(each, unknowns) for each in snapshot.correlations]),
-            *_forming_rows(snapshot, unknowns),
-            " ".join(["symbol tf close", *(column.short for column in _IN_COMPACT)]),
-            *(
-                _values_row(f"{view.symbol} {name}", values, unknowns)
-                for view in snapshot.symbols.values()
-                for name, values in view.all_indicators().items()
-                if name == values.timeframe or not briefed
-            ),
-            *unknowns.lines(),
-        ]
-    )
+    trades = snapshot.trades[-BRIEFED_TRADES:] if briefed else snapshot.trades
+    lines = [] if briefed else [standing(snapshot.limits)]
+    lines += [note_line(snapshot.note, reader, "note")] if snapshot.note else []
+    lines += not_taken_lines(snapshot, reader)
+    lines += _listed("trades (opened, duration, pnl)", [_trade(each) for each in trades])
+    lines.append(f"product {snapshot.product} {' '.join(shown)} scale {plain(snapshot.scale)}")
+    lines.append(f"state {snapshot.state} equity {plain(round(snapshot.equity, 2))} at {_time(snapshot.at)}")
+    lines += _listed("woken by", [wake_line(each, reader) for each in snapshot.wake])
+    lines += wake_quotations(snapshot, reader)
+    lines.append("symbol last age_s ret1h ret4h ret24h deriv long_max short_max min")
+    lines += [_symbol_row(view, unknowns) for view in views]
+    lines += _derivatives_rows(snapshot, unknowns)
+    lines += _position_rows(snapshot, unknowns)
+    pairs = {f"{each.first}/{each.second}": each.value for each in snapshot.correlations}
+    correlated = [f"{pair} {unknowns.cell(value, pair, 'correlation', _share)}" for pair, value in pairs.items()]
+    lines += _listed("correlation", correlated)
+    lines += _forming_rows(snapshot, unknowns)
+    lines.append(" ".join(["symbol tf close", *(column.short for column in _IN_COMPACT)]))
+    lines += [
+        _values_row(f"{view.symbol} {name}", values, unknowns)
+        for view in views
+        for name, values in view.all_indicators().items()
+        if name == values.timeframe or not briefed
+    ]
+    return "\n".join(lines + unknowns.lines())
 
 
 def _listed(what: str, texts: list[str]) -> list[str]:
@@ -204,10 +187,10 @@ def _symbol_row(view: SymbolView, unknowns: _Unknowns) -> str:
         *(unknowns.cell(value, view.symbol, name, _percent) for name, value in returns.items()),
         unknowns.cell(view.derivatives.composite, view.symbol, "deriv", _share),
     ]
-    if isinstance(view.feasible, Unknown):
-        cells += [unknowns.mark(view.feasible, view.symbol, "sizes"), "?", "?"]
+    if isinstance(sizes := view.feasible, Unknown):
+        cells += [unknowns.mark(sizes, view.symbol, "sizes"), "?", "?"]
     else:
-        cells += [plain(view.feasible.long_max), plain(view.feasible.short_max), plain(view.feasible.min)]
+        cells += [plain(sizes.long_max), plain(sizes.short_max), plain(sizes.min)]
     return " ".join([view.symbol, *cells])
 
 
@@ -222,15 +205,10 @@ def _derivatives_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
     return [" ".join(["derivatives", *(each.short for each in _DERIVATIVES)]), *rows] if rows else []
 
 
-def _correlation(pair: Correlation, unknowns: _Unknowns) -> str:
-    names = f"{pair.first}/{pair.second}"
-    return f"{names} {unknowns.cell(pair.value, names, 'correlation', _share)}"
-
-
 def _position_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
     rows = [
         f"{held.symbol} {plain(held.quantity)} {_price(float(held.average_price))} {plain(held.mark)} "
-        f"{_money(held.unrealised)} {_stop(held)} {held.leverage}x {_liquidation(held)} "
+        f"{plain(round(held.unrealised, 2))} {_or_none(held.stop)} {held.leverage}x {_or_none(held.liquidation_price)} "
         f"{unknowns.cell(held.mfe, held.symbol, 'mfe', _percent)} "
         f"{unknowns.cell(held.mae, held.symbol, 'mae', _percent)} {_time(held.opened_at)}"
         for held in snapshot.positions.values()
@@ -242,13 +220,12 @@ def _forming_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
     rows = []
     for view in snapshot.symbols.values():
         for each in view.forming:
-            if isinstance(each.candle, Unknown):
-                unknowns.mark(each.candle, f"{view.symbol} {each.timeframe}*", "candle")
+            name = f"{view.symbol} {each.timeframe}*"
+            if isinstance(candle := each.candle, Unknown):
+                unknowns.mark(candle, name, "candle")
             else:
-                prices = " ".join(map(_price, (each.candle.open, each.candle.high, each.candle.low)))
-                rows.append(
-                    f"{view.symbol} {each.timeframe}* {prices} {significant(each.candle.volume, VOLUME_DIGITS)}"
-                )
+                prices = " ".join(map(_price, (candle.open, candle.high, candle.low)))
+                rows.append(f"{name} {prices} {significant(candle.volume, VOLUME_DIGITS)}")
     return ["forming tf open high low volume", *rows] if rows else []
 
 
@@ -278,7 +255,7 @@ def full(snapshot: Snapshot, *, reader: str = "") -> str:
             f"Market regime: {_or_why(snapshot.regime)}",
             f"Macro regime: {_or_why(snapshot.macro)}",
             f"Scale of size limits: {plain(snapshot.scale)}",
-            f"State: {snapshot.state}; equity: {_money(snapshot.equity)}; now: {iso(snapshot.at)}",
+            f"State: {snapshot.state}; equity: {plain(round(snapshot.equity, 2))}; now: {iso(snapshot.at)}",
             "Woken by:",
             *(f"  {wake_line(each, reader)}" for each in snapshot.wake),
             *(f"  {each}" for each in wake_quotations(snapshot, reader)),
@@ -299,30 +276,28 @@ def _symbol_lines(view: SymbolView) -> list[str]:
         f"  derivatives, -1..1: {_shown(view.derivatives.composite, _share)}",
         *(f"    {each.long}: {_shown(getattr(view.derivatives, each.field), each.full)}" for each in _DERIVATIVES),
     ]
-    sizes = view.feasible
-    if isinstance(sizes, Unknown):
+    if isinstance(sizes := view.feasible, Unknown):
         lines.append(f"  sizes that would pass: {_or_why(sizes)}")
     else:
         most = f"long up to {plain(sizes.long_max)}, short up to {plain(sizes.short_max)}"
         lines.append(f"  sizes that would pass: {most}, at least {plain(sizes.min)}")
-    if view.position is None:
+    if (held := view.position) is None:
         lines.append("  position: none")
     else:
-        held = view.position
         lines += [
             f"  position: {plain(held.quantity)} at {_price(float(held.average_price))} since {_time(held.opened_at)}",
-            f"    mark: {plain(held.mark)}; unrealised: {_money(held.unrealised)}; stop: {_stop(held)}",
-            f"    leverage: {held.leverage}; liquidation price: {_liquidation(held)}",
+            f"    mark: {plain(held.mark)}; unrealised: {plain(round(held.unrealised, 2))}; "
+            f"stop: {_or_none(held.stop)}",
+            f"    leverage: {held.leverage}; liquidation price: {_or_none(held.liquidation_price)}",
             f"    most favourable excursion, %: {_shown(held.mfe, _percent)}; "
             f"most adverse: {_shown(held.mae, _percent)}",
         ]
     for values in view.indicators:
         lines += [f"  {values.timeframe}, {values.candles} closed candles:", *_values_lines(values)]
     for each in view.forming:
-        if isinstance(each.candle, Unknown):
-            lines.append(f"  {each.timeframe}, still forming: {_or_why(each.candle)}")
+        if isinstance(candle := each.candle, Unknown):
+            lines.append(f"  {each.timeframe}, still forming: {_or_why(candle)}")
         else:
-            candle = each.candle
             lines += [
                 f"  {each.timeframe}, still forming since {_time(candle.opened_at)}, as if it closed now:",
                 f"    open: {_price(candle.open)}; high: {_price(candle.high)}; low: {_price(candle.low)}; "
@@ -350,16 +325,8 @@ def _trade(trade: TradeView) -> str:
     return f"{trade.symbol} {trade.side} {_time(trade.opened_at)} {hours:.1f}h {trade.pnl:+.2f}"
 
 
-def _stop(held: PositionView) -> str:
-    return "none" if held.stop is None else plain(held.stop)
-
-
-def _liquidation(held: PositionView) -> str:
-    return "none" if held.liquidation_price is None else plain(held.liquidation_price)
-
-
-def _money(value: Decimal) -> str:
-    return plain(round(value, 2))
+def _or_none(price: Decimal | None) -> str:
+    return "none" if price is None else plain(price)
 
 
 def _time(ms: int) -> str:

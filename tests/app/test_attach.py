@@ -9,7 +9,7 @@ from ocw_mcp.adapters.control.address import Address, write_address
 from ocw_mcp.adapters.store.lock import StateLock
 from ocw_mcp.app import attach
 from ocw_mcp.app.attach import LOG, PAPER, Attachment, Child, agent_of
-from ocw_mcp.app.cli.mcp import alone
+from ocw_mcp.app.cli.clients import alone
 from ocw_mcp.domain.errors import AttachError, SettingsError
 from ocw_mcp.interfaces.mcp.bridge import Bridge
 from tests.support.shell import Ocw

@@ -7,10 +7,10 @@ from typer.testing import CliRunner
 
 from ocw_mcp.app import bench
 from ocw_mcp.app.bench import mcp
-from ocw_mcp.app.cli.benches import ENGINE
 from ocw_mcp.app.cli.commands import app
+from ocw_mcp.app.cli.measure import ENGINE
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.interfaces.quotas import MOST_OPEN
+from ocw_mcp.interfaces.auth import MOST_OPEN
 from ocw_mcp.interfaces.serving import MOST_OF_ONE
 
 

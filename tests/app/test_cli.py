@@ -1,4 +1,4 @@
-"""The command line as a person meets it."""
+"""The command line: runs, replays, commands of the operator, and errors of input."""
 
 import json
 import math
@@ -63,7 +63,7 @@ def test_replays_and_runs_of_a_tape_have_one_fingerprint(ocw: Ocw, tape: Path, t
     assert first["fingerprint"] == second["fingerprint"] == third["fingerprint"]
 
 
-def test_a_run_in_parts_comes_to_the_fingerprint_of_the_whole(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+def test_cli_run_in_parts_has_the_fingerprint_of_the_whole(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     whole = json.loads(ocw("replay", tape, "--json").out)
     ran = 0
     for hours in ("1h", "2h", "2h"):
@@ -189,7 +189,7 @@ def test_unreadable_commands_are_reported_and_the_run_goes_on(ocw: Ocw, tape: Pa
     assert "waiting commands are not readable by this user" in ocw("status", "--state", book).out
 
 
-def test_verify_believes_a_whole_journal_and_not_a_shortened_one(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+def test_verify_accepts_a_whole_journal_and_no_other_head(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     book = tmp_path / "book"
     ocw("run", "--market", tape, "--for", "1h", "--state", book, "--json")
     early = json.loads(ocw("journal", "verify", "--state", book, "--json").out)
@@ -236,9 +236,9 @@ BAD_CALLS: dict[str, tuple[tuple[str, ...], str]] = {
     "a truncated zip": (("replay", "{dir}/torn-BTCUSDT-1m.zip"), "torn-BTCUSDT-1m.zip"),
     "a NaN price": (("replay", "{dir}/BTCUSDT-1m-2026-01-02.csv", "--json"), "line 3"),
     "an absurd price": (("replay", "{dir}/BTCUSDT-1m-2026-01-03.csv", "--json"), "line 3"),
-    "an agent nobody has": (("replay", "{tape}", "--agent", "oracle"), "of rules, claude, attached, reckless, none"),
-    "a span that is none": (("replay", "{tape}", "--for", "soon"), "--for"),
-    "a product that is none": (("replay", "{tape}", "--product", "swap"), "spot or um"),
+    "an unknown agent": (("replay", "{tape}", "--agent", "oracle"), "of rules, claude, attached, reckless, none"),
+    "an invalid span": (("replay", "{tape}", "--for", "soon"), "--for"),
+    "an unknown product": (("replay", "{tape}", "--product", "swap"), "spot or um"),
     "a policy with a typo": (("replay", "{tape}", "--policies", "{dir}/typo.toml"), "max_notional"),
     "a policy that is absent": (("replay", "{tape}", "--policy", "brave"), "brave"),
     "a missing env file": (("replay", "{tape}", "--env", "{dir}/no.env"), "no.env"),
@@ -247,17 +247,17 @@ BAD_CALLS: dict[str, tuple[tuple[str, ...], str]] = {
     "a demo mode": (("replay", "{tape}", "--env", "{dir}/demo.env"), "no such venue is built in yet"),
     "a state directory that is a file": (("replay", "{tape}", "--state", "{dir}/both.env"), "both.env"),
     "a foreign state directory": (("replay", "{tape}", "--state", "{dir}"), "--state"),
-    "the status of no book": (("status", "--state", "{dir}/none"), "holds no book"),
-    "a halt of no book": (("halt", "--state", "{dir}/none"), "holds no book"),
-    "a check of no book": (("journal", "verify", "--state", "{dir}/none"), "holds no book"),
-    "symbols that are none": (("run", "--market", "sim", "--symbols", "BTC?USDT"), "--symbols"),
+    "status without a book": (("status", "--state", "{dir}/none"), "holds no book"),
+    "halt without a book": (("halt", "--state", "{dir}/none"), "holds no book"),
+    "verify without a book": (("journal", "verify", "--state", "{dir}/none"), "holds no book"),
+    "invalid symbols": (("run", "--market", "sim", "--symbols", "BTC?USDT"), "--symbols"),
     "a symbol that sim does not have": (("run", "--market", "sim", "--symbols", "nosuch"), "it has ADAUSDT, "),
     "a symbol that a tape does not have": (("replay", "{tape}", "--symbols", "sol"), "it has BTCUSDT"),
-    "rows that are no number": (("trades", "--state", "{dir}/none", "--limit", "abc"), "--limit is abc; expected 1"),
+    "a limit that is no number": (("trades", "--state", "{dir}/none", "--limit", "abc"), "--limit is abc; expected 1"),
     "too many rows": (("orders", "--state", "{dir}/none", "--limit", "10001"), "expected 1 to 10,000 rows"),
-    "no market at all": (("replay", "", "--json"), "empty text"),
-    "candles that sim does not have": (("run", "--market", "sim", "--interval", "7s"), "5s to 1h"),
-    "an interval that is none": (("run", "--market", "sim", "--interval", "often"), "--interval"),
+    "an empty market": (("replay", "", "--json"), "empty text"),
+    "an interval that sim does not have": (("run", "--market", "sim", "--interval", "7s"), "5s to 1h"),
+    "an invalid interval": (("run", "--market", "sim", "--interval", "often"), "--interval"),
 }  # fmt: skip
 
 
@@ -288,7 +288,7 @@ def test_bad_input_is_one_sentence_with_exit_2_and_no_files(
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("run", "--help"), ("journal", "--help")])
-def test_help_is_there(ocw: Ocw, arguments: tuple[str, ...]) -> None:
+def test_help_prints_the_usage(ocw: Ocw, arguments: tuple[str, ...]) -> None:
     said = ocw(*arguments)
     assert "Usage" in said.out + said.err
 
@@ -311,12 +311,12 @@ def test_policy_with_an_unbuilt_timeframe_is_refused(ocw: Ocw, tape: Path, tmp_p
 
 
 @pytest.mark.parametrize("speed", ["fast", "0", "-1", "nan", "inf"])
-def test_a_speed_that_is_none_is_refused(ocw: Ocw, tape: Path, speed: str) -> None:
+def test_invalid_speed_is_refused(ocw: Ocw, tape: Path, speed: str) -> None:
     said = ocw("run", "--market", tape, "--json", "--speed", speed)
     assert (said.code, "--speed" in said.err) == (2, True)
 
 
-def test_a_paced_run_comes_to_the_fingerprint_of_a_hurried_one(ocw: Ocw, tape: Path) -> None:
+def test_paced_run_has_the_fingerprint_of_a_fast_one(ocw: Ocw, tape: Path) -> None:
     hurried = json.loads(ocw("run", "--market", tape, "--json").out)
     paced = json.loads(ocw("run", "--market", tape, "--json", "--speed", "500000").out)
     assert paced["fingerprint"] == hurried["fingerprint"]
@@ -329,7 +329,7 @@ def test_unknown_character_is_refused_with_the_known_ones(ocw: Ocw) -> None:
     assert "'nobody'; expected one of trader, hallucinator, victim" in said.err
 
 
-def test_a_port_that_is_taken_is_told_of(ocw: Ocw) -> None:
+def test_sandbox_on_a_used_port_is_refused(ocw: Ocw) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         said = ocw("sandbox", "claude", "--port", str(taken.getsockname()[1]))
     assert said.code == 2

@@ -1,12 +1,17 @@
-"""What is wrong is said in words that lead on."""
+"""Errors and help texts name the problem and the next step."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from ocw_mcp.adapters.control.commands import write_command
+from ocw_mcp.adapters.store.verify import Verification
 from ocw_mcp.app.cli.commands import app
+from ocw_mcp.app.cli.lists import verification_text
 from ocw_mcp.domain.steps import Verb
 from tests.support.shell import Ocw
 
@@ -18,7 +23,7 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return Ocw(monkeypatch, capsys)
 
 
-def test_another_market_is_refused_by_what_was_typed(ocw: Ocw, tmp_path: Path) -> None:
+def test_error_on_another_market_names_seed_and_interval(ocw: Ocw, tmp_path: Path) -> None:
     assert ocw(*RUN, "--interval", "15m", "--state", tmp_path).code == 0
     other = ocw(*RUN, "--interval", "15m", "--seed", "2", "--state", tmp_path)
     assert "made for simulated market (its seed and model) 0ffaffa8fd45, and" in other.err
@@ -34,18 +39,16 @@ def test_another_market_is_refused_by_what_was_typed(ocw: Ocw, tmp_path: Path) -
         (("--for", "99999999999d"), "is too long a span; write at most six digits"),
     ],
 )
-def test_a_number_nobody_can_mean_is_named(ocw: Ocw, wish: tuple[str, str], says: str) -> None:
+def test_impossible_number_is_named_in_the_error(ocw: Ocw, wish: tuple[str, str], says: str) -> None:
     assert says in ocw("run", "--market", "sim", *wish).err
 
 
 def test_inconsistent_journal_gives_a_possible_action() -> None:
-    from ocw_mcp.app.cli.operate import verify_text
-
-    said = verify_text({"ok": False, "problems": ["row 3 does not continue the chain"]})
+    said = verification_text(Verification(False, 3, "0" * 64, "", ["row 3 does not continue the chain"]))
     assert said.splitlines()[-1].startswith("run no engine on this book; restore its whole state directory")
 
 
-def test_the_doctor_says_where_commands_wait(ocw: Ocw, tmp_path: Path) -> None:
+def test_doctor_names_the_folder_of_waiting_commands(ocw: Ocw, tmp_path: Path) -> None:
     ocw(*RUN, "--interval", "15m", "--state", tmp_path)
     write_command(tmp_path, Verb.HALT, by="me", command_id="c1", at_ns=1, subject="")
     said = ocw("doctor", "--state", tmp_path)
@@ -63,11 +66,32 @@ def test_the_doctor_says_where_commands_wait(ocw: Ocw, tmp_path: Path) -> None:
         (("bench", "gate"), "as JSON on standard output"),
     ],
 )
-def test_help_says_what_a_command_does_and_takes(command: tuple[str, ...], absent: str) -> None:
+def test_help_has_no_internal_or_wrong_words(command: tuple[str, ...], absent: str) -> None:
     assert absent not in CliRunner().invoke(app, [*command, "--help"]).stdout
 
 
-def test_a_measurement_says_what_it_does_before_it_is_through(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
+def groups(command: Any, *path: str) -> Iterator[tuple[str, ...]]:
+    """Yield the path of a group of commands, and of each group in it."""
+    if hasattr(command, "commands"):
+        yield path
+        for name, each in command.commands.items():
+            yield from groups(each, *path, name)
+
+
+@pytest.mark.parametrize("path", list(groups(typer.main.get_command(app))), ids=" ".join)
+def test_help_shows_the_whole_summary_of_each_command(path: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*path, "--help"]).stdout.partition("Commands:")[2]
+    assert shown
+    assert "..." not in shown
+
+
+def test_help_of_flatten_names_the_stop_on_each_product() -> None:
+    shown = " ".join(CliRunner().invoke(app, ["flatten", "--help"]).stdout.split())
+    assert "On futures each stop stays until its position is flat." in shown
+    assert "On spot a stop is cancelled before its position is sold" in shown
+
+
+def test_measurement_is_announced_before_its_result(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ocw_mcp.app.bench.MEASURES", {"agent": dict})
     said = ocw("bench", "agent")
     assert said.err.startswith("measuring agent: One decision of Claude's")

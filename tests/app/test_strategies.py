@@ -80,7 +80,7 @@ def test_the_same_inputs_come_to_the_same_fingerprint(ocw: Ocw, folder: Path) ->
     assert run(ocw, "--every", "30m")["fingerprint"] != first["fingerprint"]
 
 
-def test_a_run_in_parts_comes_to_the_fingerprint_of_the_whole(ocw: Ocw, folder: Path) -> None:
+def test_run_in_parts_has_the_fingerprint_of_the_whole(ocw: Ocw, folder: Path) -> None:
     whole = run(ocw, "--every", "15m")
     run(ocw, "--every", "15m", "--for", "90m", "--state", folder / "book")
     assert run(ocw, "--every", "15m", "--state", folder / "book")["fingerprint"] == whole["fingerprint"]

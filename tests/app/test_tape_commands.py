@@ -1,4 +1,4 @@
-"""`ocw tape info` and `ocw tape fetch` as a person meets them."""
+"""`ocw tape info` and `ocw tape fetch` as text and as JSON."""
 
 import json
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def tape(folder: Path) -> Path:
     return folder
 
 
-def test_info_counts_what_a_tape_holds(ocw: Ocw, tmp_path: Path) -> None:
+def test_tape_info_counts_rows_gaps_and_disorder(ocw: Ocw, tmp_path: Path) -> None:
     said = ocw("tape", "info", tape(tmp_path), "--json")
     assert said.code == 0
     view = json.loads(said.out)
@@ -69,7 +69,7 @@ def test_info_counts_what_a_tape_holds(ocw: Ocw, tmp_path: Path) -> None:
     assert plan["refused"] is None
 
 
-def test_info_tells_people_the_same(ocw: Ocw, tmp_path: Path) -> None:
+def test_tape_info_as_text_has_the_same_counts(ocw: Ocw, tmp_path: Path) -> None:
     said = ocw("tape", "info", tape(tmp_path))
     assert said.code == 0
     assert "2026-01-01T00:00:00Z … 2026-01-01T00:19:00Z" in said.out
@@ -77,7 +77,7 @@ def test_info_tells_people_the_same(ocw: Ocw, tmp_path: Path) -> None:
     assert "a replay takes BTCUSDT of um in candles of 1m, with metrics of BTCUSDT" in said.out
 
 
-def test_info_shows_all_of_a_path_that_a_replay_would_refuse(ocw: Ocw, tmp_path: Path) -> None:
+def test_tape_info_shows_streams_that_no_replay_takes(ocw: Ocw, tmp_path: Path) -> None:
     for interval, step in (("1m", MINUTE), ("1h", 60 * MINUTE)):
         lines = "".join(f"{START + index * step},1,1,1,1,1\n" for index in range(3))
         (tmp_path / f"BTCUSDT-{interval}-2026-01.csv").write_text(lines)
@@ -103,7 +103,7 @@ def test_info_names_the_faulty_line_and_shows_other_streams(ocw: Ocw, tmp_path: 
     assert "a replay of BTCUSDT would stop: BTCUSDT-1m-2026-01-01.csv, line 6" in shown
 
 
-def test_a_path_that_is_no_tape_gets_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
+def test_tape_info_without_a_tape_is_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
     (tmp_path / "UNRATE.csv").write_text("observation_date,UNRATE\n1980-01-01,6.3\n")
     (tmp_path / "stream.gz").write_bytes(b"\x1f\x8b")
     for where in (tmp_path, tmp_path / "UNRATE.csv", tmp_path / "stream.gz", tmp_path / "nowhere"):
@@ -113,12 +113,12 @@ def test_a_path_that_is_no_tape_gets_one_sentence(ocw: Ocw, tmp_path: Path) -> N
         assert said.err.count("\n") == 1
 
 
-def test_a_replay_counts_what_it_mended(ocw: Ocw, tmp_path: Path) -> None:
+def test_replay_reports_corrected_rows(ocw: Ocw, tmp_path: Path) -> None:
     report = json.loads(ocw("replay", tape(tmp_path), "--json").out)
     assert (report["candles"], report["duplicates"], report["disordered"], report["holes"]) == (11, 1, 2, 3)
 
 
-def test_what_is_fetched_can_be_replayed(ocw: Ocw, archive: Archive, tmp_path: Path) -> None:
+def test_fetched_tape_can_be_replayed(ocw: Ocw, archive: Archive, tmp_path: Path) -> None:
     import io
     import zipfile
 
@@ -148,7 +148,7 @@ def test_what_is_fetched_can_be_replayed(ocw: Ocw, archive: Archive, tmp_path: P
         ("BTCUSDT", "2026-01-01", "2026-01-02", "--url", "nowhere"),
     ],
 )
-def test_a_fetch_that_makes_no_sense_gets_one_sentence(ocw: Ocw, tmp_path: Path, wish: tuple[str, ...]) -> None:
+def test_invalid_fetch_is_refused_in_one_sentence(ocw: Ocw, tmp_path: Path, wish: tuple[str, ...]) -> None:
     said = ocw("tape", "fetch", *wish, "--to", tmp_path)
     assert said.code == 2
     assert said.out == ""
@@ -156,5 +156,5 @@ def test_a_fetch_that_makes_no_sense_gets_one_sentence(ocw: Ocw, tmp_path: Path,
     assert said.err.count("\n") == 1
 
 
-def test_the_archive_is_the_exchanges_own_unless_told_otherwise() -> None:
+def test_default_archive_is_that_of_the_exchange() -> None:
     assert archive_fetch.ARCHIVE == "https://data.binance.vision"

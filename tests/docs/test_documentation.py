@@ -122,7 +122,7 @@ def test_each_repository_path_of_a_page_exists(name: str) -> None:
 
 
 def test_metrics_of_the_http_page_are_served() -> None:
-    served = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "ocw_mcp").rglob("metrics.py"))
+    served = text("ocw_mcp/interfaces/rest.py")
     named = {code.removesuffix("_total") for code in inline_code("docs/http.md") if re.fullmatch(r"ocw_\w+", code)}
     assert len(named) > 5
     assert [name for name in sorted(named) if f'"{name}"' not in served] == []

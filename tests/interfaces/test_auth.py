@@ -48,7 +48,7 @@ def code(response: httpx2.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"].partition(":")[0]
 
 
-async def test_every_route_but_health_needs_a_token_on_loopback_too(endpoint: Served) -> None:
+async def test_loopback_request_needs_a_token_except_for_health(endpoint: Served) -> None:
     wrong: tuple[dict[str, str], ...] = (
         {},
         bearer("ocw_wrong"),
@@ -123,7 +123,7 @@ async def test_well_known_routes_name_no_authorization_server(endpoint: Served) 
         assert code(await stranger.get("/.well-known/oauth-protected-resource", headers=evil)) == (421, "WRONG_HOST")
 
 
-async def test_named_hosts_pass_and_the_schema_is_hidden(sim: FacadeRun, tmp_path: Path) -> None:
+async def test_configured_host_is_allowed_and_schema_can_be_hidden(sim: FacadeRun, tmp_path: Path) -> None:
     async with served(sim.facade, tmp_path, schema=False, hosts=("desk.example.org",)) as endpoint:
         assert (await endpoint.client.get("/status", headers={"host": "Desk.example.org"})).status_code == 200
         assert (await endpoint.client.get("/openapi.json")).status_code == 404
@@ -227,8 +227,8 @@ async def test_requests_beyond_the_limit_wait_and_then_get_503(tmp_path: Path, m
         await send({"type": "http.response.body", "body": b""})
 
     token, _ = add_token(tmp_path, "read", None, 0)
-    gate = AuthMiddleware(slow, Keyring(tmp_path), (), lambda route, status: None)
-    transport = httpx2.ASGITransport(app=gate)
+    middleware = AuthMiddleware(slow, Keyring(tmp_path), (), lambda route, status: None)
+    transport = httpx2.ASGITransport(app=middleware)
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", headers=bearer(token)) as client:
         flood = [asyncio.ensure_future(client.post("/mcp")) for _ in range(6)]
         done, _ = await asyncio.wait(flood, timeout=5, return_when=asyncio.FIRST_COMPLETED)
@@ -248,7 +248,7 @@ async def test_websocket_is_closed() -> None:
         sent.append(message)
 
     async def never(scope: Scope, receive: Receive, send: Send) -> None:
-        raise AssertionError("the gate is closed")
+        raise AssertionError("a websocket was passed on")
 
     async def nothing() -> Any:
         raise AssertionError("a body that must not be read was read")

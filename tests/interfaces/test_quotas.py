@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from ocw_mcp.adapters.control.tokens import Keyring, add_token, revoke_token
-from ocw_mcp.interfaces import auth, quotas, serving
+from ocw_mcp.interfaces import auth, serving
 from ocw_mcp.interfaces.auth import AuthMiddleware
 from tests.support.facades import FacadeRun
 from tests.support.served import Served, bearer, served
@@ -62,7 +62,7 @@ async def lists(endpoint: Served, token: str, session: str) -> int:
     return (await endpoint.client.post("/mcp", json=LIST, headers=headers)).status_code
 
 
-async def test_dripping_body_has_one_deadline(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slowly_sent_body_has_one_deadline(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "BODY_S", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
     writer.write(head(endpoint.token, 1_000))
@@ -93,7 +93,7 @@ async def test_disconnect_within_a_body_logs_nothing(endpoint: Served, caplog: p
 async def test_buffered_bytes_of_one_caller_do_not_block_another(
     endpoint: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quotas, "MOST_BUFFERED", 100_000)
+    monkeypatch.setattr(auth, "MOST_BUFFERED", 100_000)
     first, held = await asyncio.open_connection("127.0.0.1", endpoint.port)
     held.write(head(endpoint.token, 90_000) + b" " * 80_000)
     await held.drain()
@@ -176,10 +176,10 @@ async def ends(reader: asyncio.StreamReader) -> bool:
 
 async def test_open_requests_beyond_the_quota_are_refused_at_once(tmp_path: Path) -> None:
     token, _ = add_token(tmp_path, "read", None, 0)
-    app = NeverAnswers(quotas.MOST_OPEN)
+    app = NeverAnswers(auth.MOST_OPEN)
     transport = httpx2.ASGITransport(app=AuthMiddleware(app, Keyring(tmp_path), (), lambda route, status: None))
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", headers=bearer(token)) as client:
-        streams = [asyncio.ensure_future(client.get("/mcp")) for _ in range(quotas.MOST_OPEN)]
+        streams = [asyncio.ensure_future(client.get("/mcp")) for _ in range(auth.MOST_OPEN)]
         await app.full.wait()
         refused = await client.get("/mcp")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
@@ -189,7 +189,7 @@ async def test_open_requests_beyond_the_quota_are_refused_at_once(tmp_path: Path
 
 
 async def test_new_session_ends_only_the_callers_own_oldest(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quotas, "SESSIONS", 3)
+    monkeypatch.setattr(auth, "SESSIONS", 3)
     other = await begin(endpoint, endpoint.trader)
     mine = [await begin(endpoint, endpoint.token) for _ in range(3)]
     assert await lists(endpoint, endpoint.token, mine[0]) == 200, "which makes it the one that was used last"

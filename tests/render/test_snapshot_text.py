@@ -136,7 +136,7 @@ def test_briefed_reader_gets_no_legend_limits_or_forming_rows() -> None:
     assert set(briefed) < set(shown)
 
 
-def test_positions_sizes_trades_and_money_are_short() -> None:
+def test_positions_sizes_trades_and_money_have_few_digits() -> None:
     held = view("BTCUSDT", position=HELD, feasible=Feasible(D("0.500"), D(0), D("0.001")))
     text = compact(snapshot(held))
     assert "BTCUSDT -0.5 190.123 200 -4.94 210 3x 251.7 3.10 -1.23 2026-03-01T11:00" in text.splitlines()
@@ -199,7 +199,7 @@ def test_remarks_of_others_are_quoted_on_their_own_lines(text: str, form: Any) -
     assert {json.loads(said) for _, _, said in quoted} == {untrusted(text, LONGEST_REMARK)}
 
 
-def test_an_empty_snapshot_still_reads() -> None:
+def test_empty_snapshot_is_rendered() -> None:
     bare = snapshot(trades=(), note=None, limits=(), wake=())
     assert "no open position" in compact(bare)
     assert "Note: none" in full(bare)

@@ -82,7 +82,7 @@ def test_tools_are_listed_without_importing_the_engine() -> None:
     """What a client waits for at its start: nothing but the SDK and the tools."""
     program = """
 import sys
-import ocw_mcp.app.attach, ocw_mcp.app.cli.mcp, ocw_mcp.interfaces.mcp.bridge
+import ocw_mcp.app.attach, ocw_mcp.app.cli.clients, ocw_mcp.interfaces.mcp.bridge
 print([each for each in ("numpy", "talib", "sqlite_utils", "fastapi", "ocw_mcp.engine.step") if each in sys.modules])
 """
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ from ocw_mcp.adapters.control.tokens import Keyring, add_token
 from ocw_mcp.app.policy_loader import load_prompts
 from ocw_mcp.app.resources import shipped
 from ocw_mcp.interfaces.mcp.server import build
-from ocw_mcp.interfaces.rest.app import application
+from ocw_mcp.interfaces.rest import application
 from ocw_mcp.interfaces.serving import listen, serving
 from ocw_mcp.runtime.facade import Facade
 

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from ocw_mcp.adapters.control.tokens import Keyring, add_token
-from ocw_mcp.interfaces.rest.app import application
+from ocw_mcp.interfaces.rest import application
 from ocw_mcp.interfaces.serving import listen, serving
 from tests.support.bearing import bearing
 from tests.support.engines import running_engine

@@ -17,7 +17,7 @@ from mcp.types import Implementation
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.address import Address, read_address
 from ocw_mcp.app.attach import PAPER
-from ocw_mcp.app.cli.options import home
+from ocw_mcp.app.resources import home
 from ocw_mcp.domain.addresses import may_receive_secrets
 from ocw_mcp.domain.decision import Action, Number
 from ocw_mcp.domain.errors import AttachError
@@ -143,14 +143,15 @@ class EngineClient:
         structured = answer.get("structuredContent")
         if not isinstance(structured, dict):
             text = " ".join(each.get("text", "") for each in answer.get("content", ()))
-            raise EngineError(text, text.partition(":")[0])
+            code, separator, what = text.partition(": ")
+            raise EngineError(code, what) if separator else EngineError("BAD_ANSWER", text)
         return structured
 
     def disconnect(self) -> None:
         """Close the connection. The engine goes on."""
         if not self._closed:
             self._closed = True
-            self._thread.submit(self._loop.run, self._link.close()).result()
+            self._thread.submit(self._loop.run, self._link.aclose()).result()
             self._thread.submit(self._loop.close).result()
             self._thread.shutdown()
 
@@ -175,7 +176,7 @@ class EngineClient:
         except NoAnswerError:
             raise AttachError(f"no engine answers at {address.url}; {_HOW}") from None
         except MCPError as error:
-            raise EngineError(f"PROTOCOL: {error}", "PROTOCOL") from None
+            raise EngineError("PROTOCOL", str(error)) from None
 
 
 def connect(state: str | Path | None = None, *, url: str | None = None, token: str | None = None) -> EngineClient:
@@ -216,6 +217,11 @@ def _address_of(directory: Path) -> Address:
 
 
 def _argument(name: str, value: object) -> object:
+    """Return an argument as JSON values, a Decimal as text. Raises AttachError for a number that is not finite."""
+    if isinstance(value, dict):
+        return {key: _argument(f"{name}.{key}", each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_argument(f"{name}[{place}]", each) for place, each in enumerate(value)]
     if isinstance(value, Decimal | float) and not math.isfinite(value):
         raise AttachError(f"{name} is {value}; expected a finite number", "BAD_ARGUMENTS")
     return str(value) if isinstance(value, Decimal) else value

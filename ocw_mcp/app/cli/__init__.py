@@ -29,7 +29,12 @@ def main() -> None:
             if sys.platform not in SYSTEMS:
                 _print_error(f"the system {sys.platform} is not supported; use Linux or macOS, or Windows through WSL")
                 sys.exit(USAGE_ERROR)
-            _command()
+            from ocw_mcp.app.terminal import asks_for_passphrase, silent  # needs a module that Windows lacks
+
+            sys.argv[1:] = map(_option, sys.argv[1:])
+            # Echo is off before a command is imported: that takes half a second, and the operator may type meanwhile.
+            with silent() if asks_for_passphrase(sys.argv[1:]) else nullcontext():
+                dispatch()
         finally:
             sys.stdout.flush()
     except OSError as error:
@@ -45,19 +50,8 @@ def main() -> None:
 
 def _option(argument: str) -> str:
     """Return an argument whose option name is safe to print: the error for an unknown option repeats the name."""
-    if not argument.startswith("-"):
-        return argument
     name, equals, value = argument.partition("=")
-    return f"{clean(name)}{equals}{value}"
-
-
-def _command() -> None:
-    from ocw_mcp.app.terminal import asks_for_passphrase, silent
-
-    sys.argv[1:] = map(_option, sys.argv[1:])
-    # Echo is off from the start: the import of a command takes half a second, and the operator may type meanwhile.
-    with silent() if asks_for_passphrase(sys.argv[1:]) else nullcontext():
-        dispatch()
+    return f"{clean(name)}{equals}{value}" if argument.startswith("-") else argument
 
 
 def dispatch() -> None:
@@ -65,7 +59,7 @@ def dispatch() -> None:
     try:
         if sys.argv[1:2] == ["mcp"]:
             # An MCP client waits for the list of tools, so the other commands are not imported first.
-            from ocw_mcp.app.cli.mcp import alone
+            from ocw_mcp.app.cli.clients import alone
 
             alone(sys.argv[2:])
             return

@@ -1,83 +1,121 @@
-"""Commands of the operator: approve or deny an order that waits, pause the agent, and take over a symbol."""
+"""Commands of the operator on a book, and the checks that a person types at a terminal."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ocw_mcp.app.cli.options import BookOption, JsonOption
+from ocw_mcp.app.cli.options import BookOption, JsonOption, group, option
 from ocw_mcp.app.output import say
-from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.app.terminal import drop_typed, silent
+from ocw_mcp.domain.errors import BookError, SettingsError
 
-agent = typer.Typer(
-    help="Pause the agent, take a symbol over, or let the agent continue.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+TRIES = 3
+
+passphrases = group("The passphrase that lets a halted book take new risk again.")
+agent = group("Pause the agent, take over a symbol, or let the agent go on.")
 
 IdArgument = Annotated[
     str, typer.Argument(metavar="ID", help="The approval's id, such as a3; ocw status shows the pending approvals.")
 ]
-SymbolArgument = Annotated[str, typer.Argument(help="A symbol of the book, such as ETHUSDT.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(approve)
-    app.command()(deny)
-    app.add_typer(agent, name="agent")
+def halt(state: BookOption, as_json: JsonOption = False) -> None:
+    """Take no new risk: cancel entries, and keep stops. A running engine does it within a second."""
+    _send(state, "halt", as_json)
+
+
+def flatten(state: BookOption, as_json: JsonOption = False) -> None:
+    """Halt, cancel entries and targets, and close every position.
+
+    On futures each stop stays until its position is flat. On spot a stop is cancelled before its position is sold,
+    because it locks the balance.
+    """
+    _send(state, "flatten", as_json)
+
+
+def resume(
+    state: BookOption,
+    paper: Annotated[bool, option("--paper", "Confirm that a paper book may take new risk again.")] = False,
+    accept_drawdown: Annotated[
+        bool,
+        option(
+            "--accept-drawdown",
+            "Confirm that equity fell beyond the drawdown limit; the next drawdown is measured from here.",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a halted book take new risk again. A person confirms it: with --paper on paper, else with the passphrase.
+
+    If equity fell beyond the drawdown limit, a second confirmation is needed.
+    """
+    from ocw_mcp.app.cli import operate
+
+    operate.resume(state, paper=paper, accept_drawdown=accept_drawdown, as_json=as_json)
 
 
 def approve(id_: IdArgument, state: BookOption, as_json: JsonOption = False) -> None:
-    """Approve a pending order with the passphrase; the engine checks every policy again at the current price."""
-    _answer(state, id_, approved=True, as_json=as_json)
+    """Approve a pending order with the passphrase. The engine checks every policy again at the current price."""
+    _answer(state, id_, "approve", as_json)
 
 
 def deny(id_: IdArgument, state: BookOption, as_json: JsonOption = False) -> None:
     """Deny a pending order with the passphrase. An order that is not answered before it expires is denied, too."""
-    _answer(state, id_, approved=False, as_json=as_json)
+    _answer(state, id_, "deny", as_json)
+
+
+def init(state: BookOption) -> None:
+    """Make a state directory with a `.env` to fill in. Only you can read the file."""
+    from ocw_mcp.app.resources import write_env_example
+
+    made = write_env_example(state)
+    say(f"{made} is made, and only you can read it; add the keys that you have, paper trading needs none")
 
 
 @agent.command()
 def pause(state: BookOption, as_json: JsonOption = False) -> None:
     """Pause the agent: it is not woken. Positions keep their stops, and the position guard continues."""
-    from ocw_mcp.app.cli.operate import send_command, show
-    from ocw_mcp.domain.steps import Verb
-
-    show(send_command(state, Verb.PAUSE), as_json=as_json)
+    _send(state, "agent-pause", as_json)
 
 
 @agent.command()
-def takeover(symbol: SymbolArgument, state: BookOption, as_json: JsonOption = False) -> None:
-    """Put a symbol under manual control: the agent does not see it, is not woken for it, and may not trade it."""
-    from ocw_mcp.app.cli.operate import send_command, show
-    from ocw_mcp.domain.steps import Verb
+def takeover(
+    symbol: Annotated[str, typer.Argument(help="A symbol of the book, such as ETHUSDT.")],
+    state: BookOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a symbol under manual control. The agent does not see it, is not woken for it, and may not trade it."""
+    _send(state, "takeover", as_json, _known(state, symbol))
 
-    show(send_command(state, Verb.TAKE_OVER, _known(state, symbol)), as_json=as_json)
 
-
-@agent.command()
-def resume(
+@agent.command("resume")
+def resume_agent(
     state: BookOption,
     symbol: Annotated[str | None, typer.Argument(help="Give only this symbol back to the agent.")] = None,
-    paper: Annotated[bool, typer.Option("--paper", help="Confirm it for a paper book, without passphrase.")] = False,
+    paper: Annotated[bool, option("--paper", "Confirm it for a paper book, without passphrase.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Let the agent continue, with every symbol. A person confirms it: --paper on paper, else the passphrase."""
-    from ocw_mcp.app.cli.operate import require_person, send_command, show
-    from ocw_mcp.domain.steps import Verb
+    from ocw_mcp.app.cli.operate import require_person
 
     subject = "" if symbol is None else _known(state, symbol)
     require_person(state, "let the agent of this {mode} book continue", paper=paper)
-    show(send_command(state, Verb.GO_ON, subject), as_json=as_json)
+    _send(state, "agent-resume", as_json, subject)
 
 
-def _answer(state: Path, id_: str, *, approved: bool, as_json: bool) -> None:
+def _send(state: Path, verb: str, as_json: bool, subject: str = "", after: str = "") -> None:
+    from ocw_mcp.app.cli.operate import send_command
+    from ocw_mcp.domain.steps import Verb
+
+    send_command(state, Verb(verb), subject, as_json=as_json, after=after)
+
+
+def _answer(state: Path, id_: str, verb: str, as_json: bool) -> None:
     from ocw_mcp.adapters.control import passphrase
     from ocw_mcp.adapters.store.reader import read_book
-    from ocw_mcp.app.cli.operate import approval_text, send_command, show
-    from ocw_mcp.app.cli.person import ask_passphrase
-    from ocw_mcp.domain.steps import Verb
+    from ocw_mcp.app.cli.operate import approval_text
 
     waiting = (read_book(state).summary or {}).get("approvals", [])
     found = next((each for each in waiting if each["id"] == id_), None)
@@ -89,18 +127,14 @@ def _answer(state: Path, id_: str, *, approved: bool, as_json: bool) -> None:
             f"an answer to {id_} needs the passphrase, and none is set; set one first, at a terminal: "
             f"ocw passphrase set --state {state}"
         )
-    verb = Verb.APPROVE if approved else Verb.DENY
     say(approval_text(found).strip(), err=as_json)
     ask_passphrase(state, f"the passphrase, to {verb} it: ")
-    done = send_command(state, verb, id_)
-    if approved:
-        done = done.followed_by(
-            f"the engine checks every policy again, at the price of that time; ocw orders shows the result of {id_}"
-        )
-    show(done, as_json=as_json)
+    checked = f"the engine checks every policy again, at the price of that time; ocw orders shows the result of {id_}"
+    _send(state, verb, as_json, id_, checked if verb == "approve" else "")
 
 
 def _known(state: Path, symbol: str) -> str:
+    """Return the name of a symbol in a book, for any spelling. Raises SettingsError for a symbol that it lacks."""
     from ocw_mcp.adapters.store.reader import read_book
     from ocw_mcp.domain.symbols import of_market
 
@@ -109,3 +143,85 @@ def _known(state: Path, symbol: str) -> str:
     if name is None:
         raise SettingsError(f"this book has no symbol {symbol[:40]!r}; expected one of {', '.join(symbols)}")
     return name
+
+
+@passphrases.command("set")
+def set_passphrase(state: BookOption) -> None:
+    """Set or change the passphrase of a book. It is typed twice at a terminal, and never shown or given as argument."""
+    from ocw_mcp.adapters.control import passphrase
+    from ocw_mcp.adapters.store.directory import prepare
+
+    require_terminal("a passphrase is set")
+    require_directory(state)
+    prepare(state)  # it exists, so this only checks it
+    with silent():
+        if passphrase.is_set(state):
+            ask_passphrase(state, "the current passphrase: ")
+        fresh = typed(f"a new passphrase, {passphrase.SHORTEST} characters or more: ")
+        if len(fresh) >= passphrase.SHORTEST and typed("the same once more: ") != fresh:
+            raise SettingsError("the two passphrases differ; nothing was changed; start again")
+        passphrase.keep(state, fresh, passphrase.USUAL)
+    typer.echo("the passphrase is set; only its scrypt hash is stored, so a lost passphrase cannot be recovered")
+
+
+def require_directory(state: Path) -> None:
+    """Raise BookError if a state directory does not exist. Its book need not exist yet."""
+    if not state.is_dir():
+        raise BookError(
+            f"the state directory {state} does not exist; give the directory of a book, or make one first: "
+            f"ocw init --state {state}"
+        )
+
+
+def ask_passphrase(state: Path, prompt: str, otherwise: str = "") -> None:
+    """Ask for the passphrase, at most `TRIES` times; after that many wrong answers exit with code 1.
+
+    `otherwise` is a clause that names an alternative. Raises SettingsError without a terminal, BookError for a
+    passphrase that is missing or whose file cannot be trusted.
+    """
+    from ocw_mcp.adapters.control import passphrase
+
+    require_terminal("a passphrase is checked", otherwise)
+    passphrase.require_sound(state)
+    with silent():
+        for left in reversed(range(TRIES)):
+            if passphrase.matches(state, typed(prompt)):
+                return
+            if left:
+                typer.echo(f"wrong passphrase; {left} more {'tries' if left > 1 else 'try'}", err=True)
+    typer.echo(f"ocw: wrong passphrase, {TRIES} times; nothing was changed", err=True)
+    raise typer.Exit(1)
+
+
+def require_terminal(action: str, otherwise: str = "") -> None:
+    """Raise SettingsError if standard input is not a terminal, so that only a person at a keyboard passes."""
+    if not sys.stdin.isatty():
+        raise SettingsError(
+            f"{action} by a person at a terminal, and standard input is not a terminal; type it at one: an argument, "
+            f"the environment or a pipe is not accepted{otherwise}"
+        )
+
+
+def typed(prompt: str) -> str:
+    """Return a line typed after the prompt at the terminal of standard input; no typed character is shown.
+
+    Text typed before the prompt is discarded. Raises SettingsError if the terminal is closed or the line is not UTF-8.
+    """
+    with silent():
+        drop_typed()
+        sys.stderr.write(prompt)
+        sys.stderr.flush()
+        try:
+            line = sys.stdin.readline()
+        except UnicodeDecodeError:
+            raise SettingsError("the typed text is not UTF-8; set the terminal to UTF-8, or type it again") from None
+        finally:
+            sys.stderr.write("\n")
+            sys.stderr.flush()
+    if not line.endswith("\n"):
+        raise SettingsError("the terminal was closed before a line was typed; nothing was changed; start again")
+    return line.rstrip("\r\n")
+
+
+COMMANDS = (halt, flatten, resume, approve, deny, init)
+"""The commands of this file outside groups, in the order of `ocw --help`."""

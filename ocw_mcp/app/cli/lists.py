@@ -1,26 +1,33 @@
-"""Positions, orders, refusals, trades and decisions of a book as tables."""
+"""Positions, orders, refusals, trades and decisions of a book, and the checks of `ocw doctor`, as tables."""
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
+from ocw_mcp.adapters.store.verify import Verification
 from ocw_mcp.adapters.store.views.decisions import DecisionRow, DecisionsPage
 from ocw_mcp.adapters.store.views.orders import ApprovalRow, OrderRow, Orders, RefusalRow
 from ocw_mcp.adapters.store.views.positions import PositionRow, Positions
 from ocw_mcp.adapters.store.views.thinking import ThinkingCost
 from ocw_mcp.adapters.store.views.trades import Trades
-from ocw_mcp.app.cli.tables import Column, amounts, gains, grid, more
+from ocw_mcp.app.cli.tables import Column, amounts, averages, gains, grid, more
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.text import printable
 from ocw_mcp.render.event_text import leg_text
-from ocw_mcp.render.text import average, cents, moment, span, usd
+from ocw_mcp.render.text import cents, moment, span, usd
+
+if TYPE_CHECKING:
+    from ocw_mcp.app.views.checks import Check
 
 STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
-"""Short forms of the statuses of the journal that are too long for a column."""
+"""Short forms of order statuses that are too long for a column."""
 STATUS_STYLES = {"filled": "cyan", "partially_filled": "cyan", "rejected": "red", "unknown": "yellow"}
+CHECK_STYLES = {"problem": "bold red", "warning": "yellow", "ok": "green"}
+"""The colour of each verdict of `ocw doctor`, the worst first."""
 SHORT = 36
 """The most characters of a decision that is shown on one line."""
 
@@ -44,34 +51,28 @@ def positions_grid(rows: list[PositionRow]) -> RenderableType:
     """Return only the table of positions."""
     return grid(
         "Positions",
-        [
-            Column("symbol", [printable(row.symbol) for row in rows]),
-            Column("side", ["long" if row.quantity > 0 else "short" for row in rows]),
-            Column("quantity", amounts(abs(row.quantity) for row in rows), number=True),
-            Column("entry", amounts(_short(row.average_price) for row in rows), number=True),
-            Column("mark", amounts(row.mark for row in rows), number=True),
-            gains("unrealised", [row.unrealised for row in rows]),
-            Column("stop", _stops(rows), number=True, styles=["" if row.protected else "bold red" for row in rows]),
-            Column("opened (UTC)", [moment(row.opened_at)[:16] for row in rows]),
-        ],
+        Column("symbol", [printable(row.symbol) for row in rows]),
+        Column("side", ["long" if row.quantity > 0 else "short" for row in rows]),
+        Column("quantity", amounts(abs(row.quantity) for row in rows), number=True),
+        Column("entry", averages(row.average_price for row in rows), number=True),
+        Column("mark", amounts(row.mark for row in rows), number=True),
+        gains("unrealised", [row.unrealised for row in rows]),
+        Column("stop", _stops(rows), number=True, styles=["" if row.protected else "bold red" for row in rows]),
+        Column("opened (UTC)", [moment(row.opened_at)[:16] for row in rows]),
     )
 
 
 def orders_text(view: Orders) -> Iterator[RenderableType]:
     """Yield orders, then refusals and approvals, and the number of rows that are not shown."""
-    if view.orders:
-        yield orders_grid(view.orders)
-    else:
-        yield "no order is live" if view.finished_left_out else "no order has been sent"
-    if left := more(view.more_orders, "order(s)"):
-        yield left
+    none = "no order is live" if view.finished_left_out else "no order has been sent"
+    yield orders_grid(view.orders) if view.orders else none
+    yield from more(view.more_orders, "order(s)")
     if view.finished_left_out:
         yield f"{view.finished_left_out:,} finished order(s) are not shown; --all shows them"
     if view.refusals:
         yield ""
         yield _refusals_grid(view.refusals, {each.refusal: each.id for each in view.approvals})
-        if left := more(view.more_refusals, "refusal(s)"):
-            yield left
+        yield from more(view.more_refusals, "refusal(s)")
     else:
         yield "nothing was refused"
     if view.approvals:
@@ -82,16 +83,12 @@ def orders_text(view: Orders) -> Iterator[RenderableType]:
 def _approvals_grid(rows: list[ApprovalRow]) -> RenderableType:
     return grid(
         "Approvals",
-        [
-            Column("approval", [row.id for row in rows]),
-            Column("requested (UTC)", [moment(row.at)[:16] for row in rows]),
-            Column("order", [order_text(row) for row in rows]),
-            Column(
-                "answer", [f"{row.outcome}{f' by {printable(row.by)}' if row.by else ''}" for row in rows], wraps=True
-            ),
-            Column("result", [_approval_result(row) for row in rows]),
-            Column("requested by", [printable(row.principal) for row in rows], wraps=True),
-        ],
+        Column("approval", [row.id for row in rows]),
+        Column("requested (UTC)", [moment(row.at)[:16] for row in rows]),
+        Column("order", [order_text(row) for row in rows]),
+        Column("answer", [f"{row.outcome}{f' by {printable(row.by)}' if row.by else ''}" for row in rows], wraps=True),
+        Column("result", [_approval_result(row) for row in rows]),
+        Column("requested by", [printable(row.principal) for row in rows], wraps=True),
     )
 
 
@@ -107,40 +104,33 @@ def orders_grid(rows: list[OrderRow]) -> RenderableType:
     """Return only the table of orders."""
     return grid(
         "Orders",
-        [
-            Column("order", [row.name for row in rows]),
-            Column("sent (UTC)", [moment(row.at)[:16] for row in rows]),
-            Column("symbol", [printable(row.symbol) for row in rows]),
-            Column("purpose", [row.purpose for row in rows]),
-            Column("side", [row.side for row in rows]),
-            Column("quantity", amounts(row.quantity for row in rows), number=True),
-            Column("trigger", amounts(row.trigger_price for row in rows), number=True),
-            Column(
-                "status",
-                [STATUS.get(row.status, row.status) for row in rows],
-                styles=[STATUS_STYLES.get(row.status, "") for row in rows],
-            ),
-            Column("price", amounts(_short(row.average_price) for row in rows), number=True),
-            Column("by", [printable(row.principal) for row in rows], wraps=True),
-        ],
+        Column("order", [row.name for row in rows]),
+        Column("sent (UTC)", [moment(row.at)[:16] for row in rows]),
+        Column("symbol", [printable(row.symbol) for row in rows]),
+        Column("purpose", [row.purpose for row in rows]),
+        Column("side", [row.side for row in rows]),
+        Column("quantity", amounts(row.quantity for row in rows), number=True),
+        Column("trigger", amounts(row.trigger_price for row in rows), number=True),
+        Column(
+            "status",
+            [STATUS.get(row.status, row.status) for row in rows],
+            styles=[STATUS_STYLES.get(row.status, "") for row in rows],
+        ),
+        Column("price", averages(row.average_price for row in rows), number=True),
+        Column("by", [printable(row.principal) for row in rows], wraps=True),
     )
 
 
 def _refusals_grid(rows: list[RefusalRow], approvals: Mapping[str | None, str]) -> RenderableType:
     return grid(
         "Refused",
-        [
-            Column("refusal", [row.id.removeprefix("refusal:") for row in rows], number=True),
-            Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
-            Column("order", [order_text(row) for row in rows]),
-            Column(
-                "refused for",
-                [_refused_for(row, approvals) for row in rows],
-                wraps=True,
-                styles=["yellow"] * len(rows),
-            ),
-            Column("by", [printable(row.principal) for row in rows], wraps=True),
-        ],
+        Column("refusal", [row.id for row in rows]),
+        Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
+        Column("order", [order_text(row) for row in rows]),
+        Column(
+            "refused for", [_refused_for(row, approvals) for row in rows], wraps=True, styles=["yellow"] * len(rows)
+        ),
+        Column("by", [printable(row.principal) for row in rows], wraps=True),
     )
 
 
@@ -170,21 +160,18 @@ def trades_text(view: Trades) -> Iterator[RenderableType]:
         return
     yield grid(
         "Trades",
-        [
-            Column("order", [str(row.order or "-") for row in rows]),
-            Column("closed (UTC)", [moment(row.closed_at)[:16] for row in rows]),
-            Column("symbol", [printable(row.symbol) for row in rows]),
-            Column("side", [row.side or "-" for row in rows]),
-            Column("quantity", amounts(row.quantity for row in rows), number=True),
-            Column("entry", amounts(_short(row.entry_price) for row in rows), number=True),
-            Column("exit", amounts(_short(row.exit_price) for row in rows), number=True),
-            Column("held", [span(row.closed_at - row.opened_at) for row in rows]),
-            Column("by", [row.closed_by or "-" for row in rows]),
-            gains("pnl", [row.pnl for row in rows]),
-        ],
+        Column("order", [str(row.order or "-") for row in rows]),
+        Column("closed (UTC)", [moment(row.closed_at)[:16] for row in rows]),
+        Column("symbol", [printable(row.symbol) for row in rows]),
+        Column("side", [row.side or "-" for row in rows]),
+        Column("quantity", amounts(row.quantity for row in rows), number=True),
+        Column("entry", averages(row.entry_price for row in rows), number=True),
+        Column("exit", averages(row.exit_price for row in rows), number=True),
+        Column("held", [span(row.closed_at - row.opened_at) for row in rows]),
+        Column("by", [row.closed_by or "-" for row in rows]),
+        gains("pnl", [row.pnl for row in rows]),
     )
-    if left := more(view.more, "trade(s)"):
-        yield left
+    yield from more(view.more, "trade(s)")
     yield (
         f"all {len(rows) + view.more:,}: {view.won:,} won, {view.lost:,} lost, "
         f"{cents(view.pnl, signed=True)} after {cents(view.fees)} of fees and "
@@ -198,8 +185,7 @@ def decisions_text(view: DecisionsPage, *, acted: bool) -> Iterator[RenderableTy
         yield "no decision other than HOLD has been made yet" if acted else "no decision has been made yet"
         return
     yield decisions_grid(view.decisions)
-    if left := more(view.more, "decision(s)"):
-        yield left
+    yield from more(view.more, "decision(s)")
     if paid := spent_text(view.thinking):
         yield paid
     yield "ocw explain WAKE shows one from wake to fill" + ("" if acted else "; --acted leaves out HOLD decisions")
@@ -221,16 +207,14 @@ def decisions_grid(rows: list[DecisionRow], *, short: bool = False) -> Renderabl
     paid = [Column("USD", amounts(costs), number=True)] if any(costs) else []
     return grid(
         "Decisions",
-        [
-            Column("wake", [str(row.wake_id) for row in rows]),
-            Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
-            Column("by", [printable(row.decider)[:12] for row in rows]),
-            Column("took", [span(row.thinking_ms) for row in rows]),
-            Column("decision", decided, wraps=not short),
-            Column("sent", [str(row.orders) for row in rows], number=True),
-            Column("refused", [str(row.refusals) for row in rows], number=True),
-            *paid,
-        ],
+        Column("wake", [str(row.wake_id) for row in rows]),
+        Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
+        Column("by", [printable(row.decider)[:12] for row in rows]),
+        Column("took", [span(row.thinking_ms) for row in rows]),
+        Column("decision", decided, wraps=not short),
+        Column("sent", [str(row.orders) for row in rows], number=True),
+        Column("refused", [str(row.refusals) for row in rows], number=True),
+        *paid,
     )
 
 
@@ -247,9 +231,29 @@ def _in_short(row: DecisionRow) -> str:
     return text if len(text) <= SHORT else f"{text[: SHORT - 3]}..."
 
 
-def _short(price: Decimal | None) -> Decimal | None:
-    return None if price is None else average(price)
-
-
 def _stops(rows: list[PositionRow]) -> list[str]:
     return [text if row.protected else "NONE" for text, row in zip(amounts(r.stop for r in rows), rows, strict=True)]
+
+
+def checks_text(checks: "list[Check]") -> Iterator[RenderableType]:
+    """Yield the table of checks, with an action for each that needs one, and the number of each verdict."""
+    page = Table.grid(padding=(0, 2, 0, 0))
+    page.add_column(no_wrap=True)
+    page.add_column(no_wrap=True)
+    page.add_column(overflow="fold")
+    for check in checks:
+        todo = f": {printable(check.todo)}" if check.todo else ""
+        style = CHECK_STYLES[check.verdict]
+        page.add_row(Text(check.verdict, style=style), check.name, Text(printable(check.found) + todo))
+    yield page
+    counts = [sum(check.verdict == verdict for check in checks) for verdict in CHECK_STYLES]
+    yield "{} problem(s), {} warning(s), {} ok".format(*counts)
+
+
+def verification_text(found: Verification) -> str:
+    """Return the result of a check of the journal as text."""
+    if found.ok:
+        return f"the journal is consistent: {found.events} events, head {found.head}"
+    problems = (f"  - {problem}" for problem in found.problems)
+    todo = "run no engine on this book; restore its whole state directory from one backup, or start another book"
+    return "\n".join(["the journal is NOT consistent:", *problems, todo])

@@ -1,40 +1,64 @@
-"""Options that several commands share."""
+"""Options, groups and output that several commands share. This file imports little, so that `--help` is fast."""
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from ocw_mcp.app.resources import STATE, home, shipped
 from ocw_mcp.domain.errors import SettingsError
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
 MOST_ROWS = 10_000
-
-STATE: Final = "OCW_STATE"
-"""The environment variable that names a state directory in place of `--state`."""
+INTERVALS = ("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h")
 
 
-def home() -> Path:
-    """Return the default state directory, for a command that names none: a directory in the user's data."""
-    from platformdirs import user_data_path
+def group(text: str) -> typer.Typer:
+    """Return a group of commands with a help text, which is shown if no command is given."""
+    return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None)
 
-    return user_data_path("ocw", appauthor=False) / "desk"
+
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print a value as JSON on standard output; without `indent` on one line."""
+    typer.echo(json.dumps(value, indent=indent, allow_nan=False))
+
+
+def print_result(
+    value: Any, parts: "Iterable[RenderableType]", as_json: bool, *, indent: int | None = 2, soft_wrap: bool = True
+) -> None:
+    """Print a result as JSON, or its parts as text; with `soft_wrap` only the terminal itself breaks long lines."""
+    if as_json:
+        print_json(value, indent=indent)
+        return
+    from ocw_mcp.app.cli.tables import terminal
+
+    console = terminal()
+    for part in parts:
+        console.print(part, crop=False, soft_wrap=soft_wrap)
+
+
+def option(name: str, text: str, *values: str, **more: Any) -> Any:
+    """Return an option with a help text; a shell completes its `values`, and `more` are further arguments of typer."""
+    return typer.Option(name, help=text, autocompletion=one_of(*values) if values else None, **more)
+
+
+def state_option(text: str, **more: Any) -> Any:
+    """Return the option `--state`, whose value may also come from the environment."""
+    return option("--state", text, envvar=STATE, show_envvar=False, **more)
 
 
 def one_of(*values: str) -> Callable[[str], list[str]]:
-    """Return a function for shell completion: it gives those of `values` that begin with the typed text."""
-
-    def complete(incomplete: str) -> list[str]:
-        return [value for value in values if value.startswith(incomplete)]
-
-    return complete
+    """Return a function for shell completion, which returns those of `values` that begin with the typed text."""
+    return lambda incomplete: [value for value in values if value.startswith(incomplete)]
 
 
 def _policy_names(context: typer.Context, incomplete: str) -> list[str]:
     """Complete the name of a policy file, from the directory of `--policies` if given, else from the shipped ones."""
-    from ocw_mcp.app.resources import shipped
-
     folder = context.params.get("policies") or context.params.get("file")
     try:
         names = sorted(path.stem for path in (Path(folder) if folder else shipped("policies")).glob("*.toml"))
@@ -44,53 +68,8 @@ def _policy_names(context: typer.Context, incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete) and re.fullmatch(r"[\w.-]+", name)]
 
 
-StateOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--state", envvar=STATE, show_envvar=False,
-        help=f"The book's state directory, or {STATE}; the default is a temporary book that is not kept.",
-    ),
-]  # fmt: skip
-FreshOption = Annotated[
-    Path | None,
-    typer.Option("--state", help="The book's state directory; the default is a temporary book that is not kept."),
-]
-PoliciesOption = Annotated[
-    Path | None,
-    typer.Option("--policies", help="A directory of policy files, or one file, in place of the shipped ones."),
-]
-PolicyOption = Annotated[
-    str, typer.Option("--policy", help="The policy file's name, without .toml.", autocompletion=_policy_names)
-]
-ProductOption = Annotated[
-    str | None,
-    typer.Option(
-        "--product", help="spot or um (USD-M futures), if the path does not show it. [default: um]",
-        autocompletion=one_of("spot", "um"),
-    ),
-]  # fmt: skip
-IntervalOption = Annotated[
-    str | None,
-    typer.Option(
-        "--interval", help="Which candles to use, if a tape has several lengths: 1m, 15m, 1h.",
-        autocompletion=one_of("1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h"),
-    ),
-]  # fmt: skip
-SymbolsOption = Annotated[str | None, typer.Option("--symbols", help="Use only these symbols: BTCUSDT,ETHUSDT.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the simulated market.")]
-BookOption = Annotated[
-    Path,
-    typer.Option(
-        "--state", envvar=STATE, show_envvar=False, default_factory=home, show_default=False,
-        help=f"The book's state directory, or {STATE}; the default is the book of `ocw mcp`, in your user data.",
-    ),
-]  # fmt: skip
-"""The book of a command; it need not exist."""
-JsonOption = Annotated[bool, typer.Option("--json", help="Print only the result, as JSON on standard output.")]
-
-
-def rows(text: str | int) -> int:
-    """Return the number of rows of `--limit`. Raises SettingsError for any other text."""
+def _rows(text: str | int) -> int:
+    """Return the number of rows of `--limit`. Raises SettingsError unless it is from 1 to `MOST_ROWS`."""
     try:
         limit = int(text)
     except ValueError:
@@ -100,6 +79,116 @@ def rows(text: str | int) -> int:
     return limit
 
 
-LimitOption = Annotated[
-    int, typer.Option("--limit", parser=rows, metavar="<int>", help="Show at most this many rows, the newest.")
+BookOption = Annotated[
+    Path,
+    state_option(
+        f"The book's state directory, or {STATE}; the default is the book of `ocw mcp`, in your user data.",
+        default_factory=home,
+        show_default=False,
+    ),
 ]
+"""The book of a command; it need not exist."""
+JsonOption = Annotated[bool, option("--json", "Print only the result, as JSON on standard output.")]
+LimitOption = Annotated[
+    int, option("--limit", "Show at most this many rows, the newest.", parser=_rows, metavar="<int>")
+]
+PoliciesOption = Annotated[
+    Path | None, option("--policies", "A directory of policy files, or one file, in place of the shipped ones.")
+]
+PolicyOption = Annotated[
+    str, typer.Option("--policy", help="The policy file's name, without .toml.", autocompletion=_policy_names)
+]
+ProductOption = Annotated[
+    str | None,
+    option("--product", "spot or um (USD-M futures), if the path does not show it. [default: um]", "spot", "um"),
+]
+IntervalOption = Annotated[
+    str | None, option("--interval", "Which candles to use, if a tape has several lengths: 1m, 15m, 1h.", *INTERVALS)
+]
+SymbolsOption = Annotated[str | None, option("--symbols", "Use only these symbols: BTCUSDT,ETHUSDT.")]
+SeedOption = Annotated[int, option("--seed", "Seed of the simulated market.")]
+StrictOption = Annotated[bool, option("--strict", "Stop at the first invalid row or file of a tape.")]
+DiscontinuityOption = Annotated[
+    float | None,
+    option(
+        "--discontinuity",
+        "A price that changes by more than this factor across a data gap ends the symbol. [default: 10]",
+    ),
+]
+StampsOption = Annotated[
+    str | None,
+    option(
+        "--metrics-stamps",
+        "Meaning of the time stamps of metrics: end or beginning of their five minutes, or the day from which on "
+        "they are the beginning. [default: 2026-06-25]",
+        *("end", "beginning"),
+    ),
+]
+
+
+class RunRequest(NamedTuple):
+    """The options of `ocw run`. Those of `ocw replay` are made from them."""
+
+    market: Annotated[str, option("--market", "sim, or the path of a tape.", "sim")]
+    agent: Annotated[
+        str,
+        option(
+            "--agent",
+            "Which agent decides: rules, claude, attached (an MCP client), none, or reckless to test the policies.",
+            *("rules", "claude", "attached", "none", "reckless"),
+        ),
+    ] = "rules"
+    for_: Annotated[
+        str | None,
+        option(
+            "--for",
+            "Market time to run, from the book's last time: 24h, 7d. The default is the whole tape; sim has no end.",
+        ),
+    ] = None
+    state: Annotated[
+        Path | None,
+        state_option(f"The book's state directory, or {STATE}; the default is a temporary book that is not kept."),
+    ] = None
+    as_json: JsonOption = False
+    policies: PoliciesOption = None
+    policy: PolicyOption = "default"
+    prompts: Annotated[Path | None, option("--prompts", "A directory of prompts, in place of the shipped ones.")] = None
+    env: Annotated[
+        Path | None, option("--env", "A file of settings; environment variables take precedence over it.")
+    ] = None
+    product: ProductOption = None
+    interval: IntervalOption = None
+    symbols: SymbolsOption = None
+    seed: SeedOption = 1
+    speed: Annotated[
+        str,
+        option(
+            "--speed",
+            "Simulated time divided by real time: 1 is real time, 60 is one hour per minute; max has no limit.",
+            *("1", "60", "max"),
+        ),
+    ] = "max"
+    picture: Annotated[
+        Path | None, option("--picture", "Draw prices, wakes and trades into this PNG (needs ocw-mcp[plot]).")
+    ] = None
+    serve: Annotated[
+        str | None, option("--serve", "Serve the run to clients over HTTP and MCP: HOST:PORT, such as 127.0.0.1:8080.")
+    ] = None
+    record: Annotated[
+        Path | None, option("--record", "Record the requests to Claude and its answers, without any key.")
+    ] = None
+    decisions: Annotated[
+        Path | None, option("--decisions", "Take Claude's answers from such a recording, without a network.")
+    ] = None
+    memory: Annotated[bool, option("--memory/--no-memory", "Whether Claude remembers earlier trades and days.")] = True
+    strict: StrictOption = False
+    discontinuity: DiscontinuityOption = None
+    metrics_stamps: StampsOption = None
+    quiet: Annotated[bool, option("--quiet", "Print only the report and warnings.")] = False
+    strategy: Annotated[
+        str | None,
+        option("--strategy", "Your own function decides: MODULE:FUNCTION, searched first in the current directory."),
+    ] = None
+    every: Annotated[
+        str | None, option("--every", "Wake the agent at fixed times, such as every 15m, and not by the gate.")
+    ] = None

@@ -1,32 +1,29 @@
 """`ocw run` and `ocw replay`."""
 
-import json
 import os
-import re
 import sys
-import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import typer
 from rich.text import Text
 
 from ocw_mcp.app import log
+from ocw_mcp.app.cli.options import RunRequest, print_json
 from ocw_mcp.app.cli.tables import Clean
 from ocw_mcp.app.listen import parse_listen_address
-from ocw_mcp.app.markets import SIMULATED, open_market, tape_terms
+from ocw_mcp.app.markets import SIMULATED, open_market
 from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.app.output import StatusLine, output_problem, steady
+from ocw_mcp.app.parsing import parse_product, parse_span, parse_symbols, tape_terms
 from ocw_mcp.app.policy_loader import load_policies, load_prompts, with_every
 from ocw_mcp.app.progress import RunProgress
 from ocw_mcp.app.report_view import show
 from ocw_mcp.app.runner import Job, run
 from ocw_mcp.app.settings import Settings, load_settings, require_paper
-from ocw_mcp.app.strategies import NamedStrategy, load_strategy
+from ocw_mcp.app.strategies import load_strategy
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import CLAUDE, RULES
-from ocw_mcp.domain.time import span_ms
 
 if TYPE_CHECKING:
     from ocw_mcp.app.claude import ClaudeSetup
@@ -35,45 +32,15 @@ FASTEST = "max"
 MAX_SPEED = 1_000_000
 
 
-class RunRequest(NamedTuple):
-    """The arguments of a run, as the command line gives them."""
-
-    market: str
-    agent: str
-    for_: str | None
-    state: Path | None
-    policies: Path | None
-    policy: str
-    prompts: Path | None
-    env: Path | None
-    product: str | None
-    interval: str | None
-    symbols: str | None
-    seed: int
-    speed: str = "max"
-    picture: Path | None = None
-    serve: str | None = None
-    record: Path | None = None
-    decisions: Path | None = None
-    memory: bool = True
-    strict: bool = False
-    discontinuity: float | None = None
-    metrics_stamps: str | None = None
-    quiet: bool = False
-    strategy: str | None = None
-    every: str | None = None
-
-
-def run_and_print(request: RunRequest, *, as_json: bool, tape_only: bool = False) -> None:
+def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
     """Run a book as requested; print its events and a report as text, or only the report as JSON.
 
-    Raises OcwError for an error that the user can correct.
+    `tape_only` is set for `ocw replay`. Raises OcwError for an error that the user can correct.
     """
     settings = load_settings(request.env, request.state, os.environ)
-    log.configure(settings.log_level, quiet=not as_json)
+    log.configure(settings.log_level, quiet=not request.as_json)
     unwritten: list[str] = []
-
-    quiet = as_json or request.quiet
+    quiet = request.as_json or request.quiet
 
     def lost(error: OSError) -> None:
         if problem := output_problem(error):
@@ -97,7 +64,10 @@ def run_and_print(request: RunRequest, *, as_json: bool, tape_only: bool = False
     # If a directory is called sim, a replay uses the directory, and a run uses the simulated market.
     market = f"./{request.market}" if tape_only and request.market == SIMULATED else request.market
     address = parse_listen_address(request.serve, settings.serve_hosts) if request.serve is not None else None
-    speed, strategy = _speed(request.speed), _strategy(request)
+    speed = _speed(request.speed)
+    if request.strategy is not None and request.agent != RULES:
+        raise SettingsError(f"--strategy and --agent {request.agent} both choose the agent; expected one of them")
+    strategy = None if request.strategy is None else load_strategy(request.strategy, Path.cwd())
     policies = load_policies(request.policies, request.policy)
     with line:
         line.show("opening the market")
@@ -123,22 +93,14 @@ def run_and_print(request: RunRequest, *, as_json: bool, tape_only: bool = False
             progress=None if narrator is None else RunProgress(line, narrator, paced=speed is not None),
         )
         outcome = run(job, narrator)
-    if as_json:
-        print(json.dumps(outcome.report, allow_nan=False))  # noqa: T201 - the result
+    if request.as_json:
+        print_json(outcome.report, indent=None)
     else:
         show(outcome.report, outcome.why, console)
         if request.state is None and not tape_only and not request.quiet:
             console.print("this book was temporary and is deleted; --state DIR or OCW_STATE keeps a book")
     if unwritten:
         raise typer.Exit(1)
-
-
-def _strategy(request: RunRequest) -> NamedStrategy | None:
-    if request.strategy is None:
-        return None
-    if request.agent != RULES:
-        raise SettingsError(f"--strategy and --agent {request.agent} both choose the agent; expected one of them")
-    return load_strategy(request.strategy, Path.cwd())
 
 
 def _claude_setup(request: RunRequest, settings: Settings, narrator: Narrator | None) -> "ClaudeSetup | None":
@@ -154,24 +116,6 @@ def _claude_setup(request: RunRequest, settings: Settings, narrator: Narrator | 
     return None
 
 
-def parse_product(text: str | None) -> Product | None:
-    try:
-        return Product(text) if text is not None else None
-    except ValueError as error:
-        raise SettingsError(f"--product is {text!r}; expected spot or um") from error
-
-
-def parse_symbols(text: str | None) -> tuple[str, ...]:
-    """Return the symbols of `--symbols` as they were written; the market finds its own symbol for each."""
-    if text is None:
-        return ()
-    symbols = sorted({unicodedata.normalize("NFC", part.strip()) for part in text.split(",")})
-    wrong = [symbol for symbol in symbols if not re.fullmatch(r"\w[\w/:\- ]{0,38}\w", symbol)]
-    if wrong:
-        raise SettingsError(f"--symbols has {wrong[0]!r}, which is not a symbol; expected such as BTCUSDT,ETHUSDT")
-    return tuple(symbols)
-
-
 def _speed(text: str) -> float | None:
     if text == FASTEST:
         return None
@@ -182,10 +126,3 @@ def _speed(text: str) -> float | None:
     if not 0 < speed <= MAX_SPEED:
         raise SettingsError(f"--speed is {text!r}; expected {FASTEST}, or a number up to {MAX_SPEED:,} such as 1 or 60")
     return speed
-
-
-def parse_span(text: str | None) -> int | None:
-    try:
-        return span_ms(text) if text is not None else None
-    except ValueError as error:
-        raise SettingsError(f"--for: {error}") from error

@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ocw_mcp.adapters.store.views.orders import RefusalRow
 from ocw_mcp.adapters.store.views.story import FIRST_STEPS, Story, StoryAnswer, StoryTurn
 from ocw_mcp.app.cli.lists import order_text, refusal_text
 from ocw_mcp.domain import events
@@ -21,7 +22,7 @@ from ocw_mcp.render.text import HASH_SHOWN, cents, moment, span, usd
 
 
 def story_text(story: Story) -> Iterator[RenderableType]:
-    """Yield the parts of the page."""
+    """Yield the parts of the page on a wake, an order or a refusal."""
     name = "no wake" if story.wake_id is None else f"wake {story.wake_id}"
     only = f", {printable(story.symbol)} only" if story.symbol else ""
     yield Text(f"{name} of book {story.book}{only}", style="bold")
@@ -46,7 +47,7 @@ def _grid() -> Table:
 
 def _sections(story: Story) -> Iterator[tuple[str, list[str]]]:
     if story.wake_id is not None:
-        yield "woke", [f"{moment(story.woken_at)} UTC", *_reasons(story)]
+        yield "woke", [f"{moment(story.woken_at)} UTC", *map(reason_text, story.reasons)]
         missing = f"not stored: {printable(story.seen.reason)}" if isinstance(story.seen, Unknown) else ""
         yield "snapshot", [missing or "at the end of this page"]
         yield "decided", _answer(story.answer, story.symbol)
@@ -57,28 +58,20 @@ def _sections(story: Story) -> Iterator[tuple[str, list[str]]]:
     if story.asks:
         yield "asked", [f"{moment(each.at)} UTC {event_text(story.book, each.event)}" for each in story.asks]
     if story.refusals:
-        yield (
-            "refused",
-            [
-                f"{order_text(each)}, requested by {printable(each.principal)} "
-                f"under policy {each.policy_hash[:HASH_SHOWN]}\n"
-                f"  {refusal_text(each)}\n  {RefusalCode(each.code).meaning}"
-                for each in story.refusals
-            ],
-        )
+        yield "refused", list(map(_refusal, story.refusals))
 
 
-def _reasons(story: Story) -> list[str]:
-    return [reason_text(each) for each in story.reasons]
+def _refusal(row: RefusalRow) -> str:
+    who = f"requested by {printable(row.principal)} under policy {row.policy_hash[:HASH_SHOWN]}"
+    return f"{order_text(row)}, {who}\n  {refusal_text(row)}\n  {RefusalCode(row.code).meaning}"
 
 
 def _answer(answer: StoryAnswer | None, symbol: str | None) -> list[str]:
     if answer is None:
         return ["not yet: there is no answer"]
     paid = f" for {usd(answer.cost_usd)}" if answer.cost_usd else ""
-    lines = [
-        f"{moment(answer.at)} UTC by {printable(answer.decider)}, after {span(answer.thinking_ms)} of thinking{paid}"
-    ]
+    took = f"after {span(answer.thinking_ms)} of thinking{paid}"
+    lines = [f"{moment(answer.at)} UTC by {printable(answer.decider)}, {took}"]
     legs = [leg for leg in answer.decision.legs if symbol in (None, leg.symbol)]
     lines += [_leg(leg) for leg in legs]
     if left := len(answer.decision.legs) - len(legs):
@@ -94,13 +87,12 @@ def _answer(answer: StoryAnswer | None, symbol: str | None) -> list[str]:
 
 def _turn(story: Story, turn: StoryTurn) -> list[str]:
     """Return the lines of an event after the first answer. A later decision or correction reads like the first."""
-    match turn.event:
-        case events.DecisionMade() | events.DecisionCorrected() as made:
-            answer = StoryAnswer(turn.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, turn.came)
-            head = ["corrected the refused legs"] if isinstance(made, events.DecisionCorrected) else []
-            return head + _answer(answer, story.symbol)
-        case event:
-            return [event_text(story.book, event)]
+    made = turn.event
+    if not isinstance(made, events.DecisionMade | events.DecisionCorrected):
+        return [event_text(story.book, made)]
+    answer = StoryAnswer(turn.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, turn.came)
+    head = ["corrected the refused legs"] if isinstance(made, events.DecisionCorrected) else []
+    return head + _answer(answer, story.symbol)
 
 
 def _leg(leg: Leg) -> str:

@@ -15,27 +15,26 @@ from rich.text import Text
 
 from ocw_mcp.app.output import gain_style
 from ocw_mcp.domain.money import plain
-from ocw_mcp.render.text import cents
+from ocw_mcp.render.text import average, cents
 
 PIPED_WIDTH = 100
 """The width, in columns, when the width of the reader's display is not known."""
 LEAST_WRAPPED = 24
 """The least width, in columns, of a column whose text is wrapped: enough for a word."""
 
-
 _SAFE: Final = re.compile(r"[\n -~]*")
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 
 
 class Column(NamedTuple):
-    """A column's head and cells; a number's cells come from `amounts` or `money`."""
+    """A column's head and cells. The cells of a number are aligned at the right."""
 
     head: str
     cells: Sequence[str]
     number: bool = False
     wraps: bool = False
     styles: Sequence[str] = ()
-    """The colour of each cell, if they have any."""
+    """The colour of each cell; empty for a column without colours."""
 
 
 class Clean(Console):
@@ -44,11 +43,8 @@ class Clean(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield the segments to print, each without control characters of its text."""
         for part in super().render(renderable, options):
-            yield (
-                part
-                if part.control or _SAFE.fullmatch(part.text)
-                else Segment(_CONTROL.sub(" ", part.text), part.style)
-            )
+            is_clean = part.control or _SAFE.fullmatch(part.text)
+            yield part if is_clean else Segment(_CONTROL.sub(" ", part.text), part.style)
 
 
 def terminal() -> Console:
@@ -69,28 +65,23 @@ class Grid(Table):
         return super().__rich_console__(console, options.update_width(max(options.max_width, self.least)))
 
 
-def grid(title: str, columns: Iterable[Column]) -> Table:
+def grid(title: str, *columns: Column) -> Table:
     """Return a table without borders."""
     table = Grid(
         title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), pad_edge=False
     )
-    shown = list(columns)
-    for column in shown:
-        # Numbers are padded with blanks already, so that their decimal points are aligned.
-        head = column.head.rjust(max(map(len, column.cells), default=0)) if column.number else column.head
-        width = max(map(cell_len, (head, *column.cells)))
+    cells = []
+    for column in columns:
+        width = max(map(cell_len, (column.head, *column.cells)))
         table.least += 2 + (min(width, LEAST_WRAPPED) if column.wraps else width)
-        table.add_column(head, header_style="dim", no_wrap=not column.wraps, overflow="fold")
+        align = width if column.number else 0
+        table.add_column(column.head.rjust(align), header_style="dim", no_wrap=not column.wraps, overflow="fold")
+        styles = column.styles or [""] * len(column.cells)
+        cells.append([Text(text.rjust(align), style) for text, style in zip(column.cells, styles, strict=True)])
     table.least -= 2
-    for row in zip(*(_cells(column) for column in shown), strict=True):
+    for row in zip(*cells, strict=True):
         table.add_row(*row)
     return table
-
-
-def _cells(column: Column) -> list[Text]:
-    pad = len(column.head) if column.number else 0
-    styles = column.styles or [""] * len(column.cells)
-    return [Text(cell.rjust(pad), style) for cell, style in zip(column.cells, styles, strict=True)]
 
 
 def gains(head: str, values: Iterable[Decimal | None]) -> Column:
@@ -100,25 +91,22 @@ def gains(head: str, values: Iterable[Decimal | None]) -> Column:
 
 
 def amounts(values: Iterable[Decimal | None]) -> list[str]:
-    """Return exact quantities or prices as texts, aligned at the decimal point."""
+    """Return exact quantities or prices as texts, padded at the right so that their decimal points are aligned."""
     texts = ["-" if value is None else plain(value) for value in values]
-    after = max((len(text.partition(".")[2]) for text in texts), default=0)
-    room = after + 1 if after else 0
-    padded = []
-    for text in texts:
-        whole, point, fraction = text.partition(".")
-        padded.append(whole + (point + fraction).ljust(room))
-    width = max(map(len, padded), default=0)
-    return [text.rjust(width) for text in padded]
+    room = max((len(text) - len(text.partition(".")[0]) for text in texts), default=0)
+    return [text.ljust(len(text.partition(".")[0]) + room) for text in texts]
+
+
+def averages(prices: Iterable[Decimal | None]) -> list[str]:
+    """Return average prices as `amounts` does. An average is a quotient, so it is rounded."""
+    return amounts(None if price is None else average(price) for price in prices)
 
 
 def money(values: Iterable[Decimal | None], *, signed: bool = False) -> list[str]:
-    """Return amounts of quote currency as texts, rounded to the cent and aligned."""
-    texts = ["-" if value is None else cents(value, signed=signed) for value in values]
-    width = max(map(len, texts), default=0)
-    return [text.rjust(width) for text in texts]
+    """Return amounts of quote currency as texts, rounded to the cent."""
+    return ["-" if value is None else cents(value, signed=signed) for value in values]
 
 
-def more(count: int, rows: str, how: str = "--limit shows more") -> str:
-    """Return a line with the number of rows that are not shown; empty if there are none."""
-    return f"{count:,} older {rows} not shown; {how}" if count else ""
+def more(count: int, rows: str) -> list[str]:
+    """Return a line with the number of rows that are not shown; no line if there are none."""
+    return [f"{count:,} older {rows} not shown; --limit shows more"] if count else []

@@ -1,129 +1,116 @@
 """`ocw tape info` and `ocw tape fetch`."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from ocw_mcp.adapters.feeds.tape.info import Gaps, StampFit, StreamInfo, TapeInfo, inspect
-from ocw_mcp.adapters.feeds.tape.options import LeftOut, TapeOptions
-from ocw_mcp.app.cli.runs import parse_product, parse_symbols
-from ocw_mcp.app.cli.tables import Clean
-from ocw_mcp.app.output import working
+from ocw_mcp.app.cli import options
+from ocw_mcp.app.cli.options import group, option, print_result
 from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, iso
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from ocw_mcp.adapters.feeds.archive.fetch import Fetched
+    from ocw_mcp.adapters.feeds.tape.info import Gaps, ReplayPlan, StampFit, StreamInfo, TapeInfo
+    from ocw_mcp.adapters.feeds.tape.options import LeftOut
+
 _NAMED = 5
-"""The most file names listed for one reason of leaving files out; --json lists all."""
-_WIDTH = 140
-"""The least width of the table, in columns: a narrower terminal wraps its lines, and no cell is cut."""
+"""The most file names in one line; --json lists all."""
+
+tape = group("Check and download recorded markets.")
 
 
-def info_and_print(
-    path: str, product: str | None, interval: str | None, symbols: str | None, terms: TapeOptions, *, as_json: bool
+@tape.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="A directory of the exchange's public archive, or one of its files.")],
+    as_json: options.JsonOption = False,
+    product: options.ProductOption = None,
+    interval: options.IntervalOption = None,
+    symbols: options.SymbolsOption = None,
+    strict: options.StrictOption = False,
+    discontinuity: options.DiscontinuityOption = None,
+    metrics_stamps: options.StampsOption = None,
 ) -> None:
-    """Read a tape and print its contents, as text or as JSON.
+    """Read a whole tape, and show what a replay would use. A faulty tape is shown up to its fault."""
+    from ocw_mcp.adapters.feeds.tape.info import inspect
+    from ocw_mcp.app.output import working
+    from ocw_mcp.app.parsing import parse_product, parse_symbols, tape_terms
 
-    Raises TapeError when the path has no tape, or, after the readable part is printed, for the first fault of the tape.
-    """
-    chosen = parse_product(product)
-    with working("reading the tape", quiet=as_json) as show_progress:
-        found = inspect(
-            Path(path),
-            chosen,
-            interval,
-            parse_symbols(symbols) or None,
-            lambda stream: show_progress(f"reading {_name(stream)}"),
-            terms,
-        )
-    if as_json:
-        print(json.dumps(_view(found)))  # noqa: T201 - the result
-    else:
-        console = Clean(highlight=False, soft_wrap=True)
-        console.width = max(console.width, _WIDTH)
-        show(found, console)
-    refuse_faults(found)
-
-
-def _view(found: TapeInfo) -> dict[str, Any]:
-    """Return the contents ready for JSON; each time is in ms and, beside it, an ISO text."""
-    view: dict[str, Any] = msgspec.to_builtins(found)
-    for stream, by_stream in zip(view["streams"], found.streams, strict=True):
-        for name in ("first", "last"):
-            stream[f"{name}_utc"] = None if stream[name] is None else iso(stream[name])
-        gaps = stream["gaps"]
-        for name in ("longest_from", "longest_to"):
-            gaps[f"{name}_utc"] = None if gaps[name] is None else iso(gaps[name])
-        for stamp, fit in zip(stream["stamps"], by_stream.stamps, strict=True):
-            stamp |= {"fits": fit.fits, "disagrees": fit.disagrees}
-    return view
-
-
-def show(found: TapeInfo, console: Console) -> None:
-    """Print the contents of a tape: a table of its streams, and the streams that a replay would use."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("symbol", no_wrap=True)
-    table.add_column("stream", no_wrap=True)
-    for name in ("files", "rows"):
-        table.add_column(name, justify="right")
-    table.add_column("from … to (UTC)", no_wrap=True)
-    for name in ("gaps", "duplicates", "disorder", "empty"):
-        table.add_column(name, justify="right")
-    table.add_column("replay")
-    for each in found.streams:
-        table.add_row(
-            f"{each.symbol} {each.product or ''}".rstrip(),
-            f"{each.stream} {each.interval or ''}".rstrip(),
-            f"{each.files:,}",
-            f"{each.rows:,}",
-            "no row" if each.first is None or each.last is None else f"{iso(each.first)} … {iso(each.last)}",
-            f"{each.gaps.count:,}",
-            f"{each.duplicates:,}",
-            f"{each.disordered:,}",
-            f"{each.empty:,}",
-            "-" if not each.used else "stops" if each.fault else "used",
-        )
-    console.print(table)
-    for each in found.streams:
-        if each.gaps.count:
-            console.print(f"{_name(each)}: {_gaps(each.gaps)}")
-    for each in found.streams:
-        for remark in _remarks(each):
-            console.print(f"{_name(each)}: {remark}")
-    for line in _left_out(found.left_out):
-        console.print(line)
-    console.print(_replay(found))
-
-
-def refuse_faults(found: TapeInfo) -> None:
-    """Raises TapeError when a stream could not be read to its end."""
+    chosen, some = parse_product(product), parse_symbols(symbols) or None
+    terms = tape_terms(strict, discontinuity, metrics_stamps)
+    with working("reading the tape", quiet=as_json) as show:
+        found = inspect(path, chosen, interval, some, lambda stream: show(f"reading {_name(stream)}"), terms)
+    print_result(_view(found), _parts(found), as_json, indent=None)
     faults = [each for each in found.streams if each.fault and each.interval != "1mo"]
     if faults:
         more = f" (and {len(faults) - 1} more streams stop at a fault)" if len(faults) > 1 else ""
         raise TapeError(f"{faults[0].fault}{more}")
 
 
-def _name(stream: StreamInfo) -> str:
+def _view(found: "TapeInfo") -> dict[str, Any]:
+    """Return the contents ready for JSON; each time is in ms and, beside it, an ISO text."""
+    import msgspec
+
+    view: dict[str, Any] = msgspec.to_builtins(found)
+    for stream, by_stream in zip(view["streams"], found.streams, strict=True):
+        for part, names in ((stream, ("first", "last")), (stream["gaps"], ("longest_from", "longest_to"))):
+            part |= {f"{name}_utc": None if part[name] is None else iso(part[name]) for name in names}
+        for stamp, fit in zip(stream["stamps"], by_stream.stamps, strict=True):
+            stamp |= {"fits": fit.fits, "disagrees": fit.disagrees}
+    return view
+
+
+def _parts(found: "TapeInfo") -> "Iterator[RenderableType]":
+    """Yield the contents of a tape: a table of its streams, remarks, and the streams that a replay would use."""
+    yield _streams(found.streams)
+    yield from (f"{_name(each)}: {_gaps(each.gaps)}" for each in found.streams if each.gaps.count)
+    for each in found.streams:
+        yield from (f"{_name(each)}: {remark}" for remark in _remarks(each))
+    yield from _left_out(found.left_out)
+    yield _replay(found.replay)
+
+
+def _streams(rows: "Sequence[StreamInfo]") -> "Table":
+    from ocw_mcp.app.cli.tables import Column, grid
+
+    spans = [None if row.first is None or row.last is None else f"{iso(row.first)} … {iso(row.last)}" for row in rows]
+    return grid(
+        "",
+        Column("symbol", [f"{row.symbol} {row.product or ''}".rstrip() for row in rows]),
+        Column("stream", [f"{row.stream} {row.interval or ''}".rstrip() for row in rows]),
+        Column("files", [f"{row.files:,}" for row in rows], number=True),
+        Column("rows", [f"{row.rows:,}" for row in rows], number=True),
+        Column("from … to (UTC)", [span or "no row" for span in spans]),
+        Column("gaps", [f"{row.gaps.count:,}" for row in rows], number=True),
+        Column("duplicates", [f"{row.duplicates:,}" for row in rows], number=True),
+        Column("disorder", [f"{row.disordered:,}" for row in rows], number=True),
+        Column("empty", [f"{row.empty:,}" for row in rows], number=True),
+        Column("replay", ["-" if not row.used else "stops" if row.fault else "used" for row in rows]),
+    )
+
+
+def _name(stream: "StreamInfo") -> str:
     return " ".join(part for part in (stream.symbol, stream.product, stream.stream, stream.interval) if part)
 
 
-def _remarks(stream: StreamInfo) -> Iterator[str]:
+def _remarks(stream: "StreamInfo") -> Iterator[str]:
     """Yield a sentence for each irregularity of a stream."""
     if stream.moved_on_no_volume:
         yield f"{stream.moved_on_no_volume:,} candles whose price moved without volume"
     if stream.discontinuity is not None:
         yield f"discontinuity, {stream.discontinuity}; a replay ends the symbol there, at no gain or loss"
-    for fit in stream.stamps:
-        yield _fit(fit)
+    yield from map(_fit, stream.stamps)
     if stream.fault:
         yield f"stopped, {stream.fault}"
 
 
-def _fit(fit: StampFit) -> str:
+def _fit(fit: "StampFit") -> str:
     """Return a sentence on how the time stamps of metrics are read, and whether that fits the candles."""
     since = "before" if fit.side == "before" else "from"
     text = f"stamps {since} the change are read as the {fit.read_as} of five minutes; "
@@ -133,7 +120,7 @@ def _fit(fit: StampFit) -> str:
     return text + (f"WARNING: {shown}; see --metrics-stamps" if fit.disagrees else shown)
 
 
-def _left_out(left_out: Sequence[LeftOut]) -> Iterator[str]:
+def _left_out(left_out: "Sequence[LeftOut]") -> Iterator[str]:
     """Yield the faults that a replay skips, then the files that it does not read, grouped by reason."""
     by_reason: dict[tuple[str, str], list[str]] = {}
     for each in left_out:
@@ -142,11 +129,16 @@ def _left_out(left_out: Sequence[LeftOut]) -> Iterator[str]:
         else:
             yield str(each)
     for (verdict, why), files in by_reason.items():
-        more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
-        yield f"{verdict}: {', '.join(files[:_NAMED])}{more}: {why}"
+        yield f"{verdict}: {_first_of(files)}: {why}"
 
 
-def _gaps(gaps: Gaps) -> str:
+def _first_of(names: Sequence[str]) -> str:
+    """Return the first names, and the number of the others."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _gaps(gaps: "Gaps") -> str:
     assert gaps.longest_from is not None
     assert gaps.longest_to is not None
     return (
@@ -165,8 +157,7 @@ def _span(ms: int) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
-def _replay(found: TapeInfo) -> str:
-    plan = found.replay
+def _replay(plan: "ReplayPlan") -> str:
     if plan.refused is not None:
         return f"a replay would refuse: {plan.refused}"
     if plan.stops is not None:
@@ -174,9 +165,82 @@ def _replay(found: TapeInfo) -> str:
     text = f"a replay takes {', '.join(plan.symbols)} of {plan.product} in candles of {plan.interval}"
     if plan.built_from_trades:
         text += f", built from trades for {', '.join(plan.built_from_trades)}"
-    beside = [
-        f"{name} of {', '.join(symbols)}"
-        for name, symbols in (("metrics", plan.metrics), ("funding", plan.funding))
-        if symbols
-    ]
+    streams = (("metrics", plan.metrics), ("funding", plan.funding))
+    beside = [f"{name} of {', '.join(symbols)}" for name, symbols in streams if symbols]
     return text + (f", with {' and '.join(beside)}" if beside else "")
+
+
+@tape.command()
+def fetch(
+    symbol: Annotated[str, typer.Argument(help="Such as ETHUSDT.")],
+    first: Annotated[str, typer.Argument(metavar="FROM", help="The first day, 2026-03-09, or a month, 2026-03.")],
+    last: Annotated[str, typer.Argument(metavar="TO", help="The last day or month, included.")],
+    product: options.ProductOption = None,
+    interval: Annotated[str, option("--interval", "Length of the candles: 1m, 15m, 1h.")] = "1m",
+    streams: Annotated[
+        str | None,
+        option(
+            "--streams",
+            "Some of klines,metrics,fundingRate,aggTrades (spot: klines,aggTrades); "
+            "the default is all but aggTrades, which are large.",
+            *("klines", "metrics", "fundingRate", "aggTrades"),
+        ),
+    ] = None,
+    to: Annotated[Path, option("--to", "The directory, laid out as the archive is.")] = Path("tapes"),
+    url: Annotated[str | None, option("--url", "Another archive of the same layout.")] = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Download a market from the exchange's public archive. Each file is checked; run it again to continue it."""
+    import time
+
+    import msgspec
+
+    from ocw_mcp.adapters.feeds.archive import fetch as archive
+    from ocw_mcp.adapters.feeds.archive.plan import fetch_request, plan_files
+    from ocw_mcp.app.output import working
+    from ocw_mcp.app.parsing import parse_product
+    from ocw_mcp.domain.market import Product
+
+    chosen = None if streams is None else [each.strip() for each in streams.split(",") if each.strip()]
+    request = fetch_request(symbol, first, last, parse_product(product) or Product.UM, interval, chosen)
+    plan = list(plan_files(request))
+    came: list[Fetched] = []
+    wait = time.sleep  # noqa: TID251 - no engine runs
+    try:
+        with working("downloading", quiet=as_json) as show:
+            shown = _ShownFetch(show, len(plan))
+            archive.fetch(plan, to, shown, wait, archive.ARCHIVE if url is None else url, done=came.append)
+    finally:
+        for fetched in came:
+            print_result(msgspec.to_builtins(fetched), _fetched_lines(fetched, to), as_json, indent=None)
+
+
+class _ShownFetch:
+    """Shows the number of files that are done, and the bytes of the file that is being downloaded."""
+
+    def __init__(self, show: Callable[[str], None], files: int) -> None:
+        self._show = show
+        self._done, self._files, self._name = 0, files, ""
+
+    def file(self, path: str) -> None:
+        self._name = path.rpartition("/")[2]
+        self._show(f"{self._done} of {self._files} files, {self._name}")
+
+    def size(self, done: int, total: int | None) -> None:
+        bytes_ = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done:,} B"
+        self._show(f"{self._done} of {self._files} files, {self._name}: {bytes_}")
+
+    def finished(self, more: int) -> None:
+        self._done, self._files = self._done + 1, self._files + more
+
+
+def _fetched_lines(fetched: "Fetched", to: Path) -> Iterator[str]:
+    yield (
+        f"{fetched.downloaded} file{'s' * (fetched.downloaded != 1)} downloaded ({fetched.bytes:,} bytes), "
+        f"{fetched.kept} already there, {len(fetched.absent)} not published"
+    )
+    if fetched.absent:
+        yield f"not published: {_first_of(fetched.absent)}"
+    yield from (f"not kept: {fault}" for fault in fetched.unsound)
+    if fetched.downloaded or fetched.kept:
+        yield f"to check the tape: ocw tape info {printable(str(to))}"

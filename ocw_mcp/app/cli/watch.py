@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
@@ -34,21 +34,21 @@ def watch(state: Path, console: Console, *, once: bool, wait: Callable[[float], 
     at the start.
     """
     if once or not console.is_terminal:
-        console.print(picture(read_live_summary(state, ROWS_ONCE)), crop=False)
+        console.print(_screen(state, ROWS_ONCE), crop=False)
         return
-    last: RenderableType = ""
-    try:
-        with _interrupted_by_signals(), keys() as typed:
-            last = picture(read_live_summary(state, _rows(console)))
-            with Live(last, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
-                while True:
-                    live.update(Group(last, Text("\nq quits", "dim")), refresh=True)
-                    if QUIT in (wait or typed)(EVERY_S).lower():
-                        break
-                    last = _again(state, console, last)
-    except KeyboardInterrupt:
-        pass
-    console.print(last, crop=False)
+    shown: RenderableType = ""
+    with suppress(KeyboardInterrupt), _interrupted_by_signals(), keys() as typed:
+        shown = last = _screen(state, _rows(console))
+        with Live(last, console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
+            while True:
+                live.update(Group(shown, Text("\nq quits", "dim")), refresh=True)
+                if QUIT in (wait or typed)(EVERY_S).lower():
+                    break
+                try:
+                    shown = last = _screen(state, _rows(console))
+                except OcwError as error:
+                    shown = Group(Text(printable(f"cannot be read now: {error}"), style="red"), last)
+    console.print(shown, crop=False)
 
 
 @contextmanager
@@ -65,17 +65,8 @@ def _interrupted_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def picture(glance: LiveSummary) -> RenderableType:
-    """Return the whole screen of a book."""
-    return Group(*_parts(glance))
-
-
-def _again(state: Path, console: Console, last: RenderableType) -> RenderableType:
-    """Return the next screen; if the book cannot be read, the last screen with the reason above it."""
-    try:
-        return picture(read_live_summary(state, _rows(console)))
-    except OcwError as error:
-        return Group(Text(printable(f"cannot be read now: {error}"), style="red"), last)
+def _screen(state: Path, rows: int) -> RenderableType:
+    return Group(*_parts(read_live_summary(state, rows)))
 
 
 def _rows(console: Console) -> int:
@@ -126,17 +117,15 @@ def _state(glance: LiveSummary) -> Text:
 def _fills_grid(rows: list[FillRow]) -> RenderableType:
     return grid(
         "Fills",
-        [
-            Column("order", [row.name for row in rows]),
-            Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
-            Column("symbol", [printable(row.symbol) for row in rows]),
-            Column("side", [row.side for row in rows]),
-            Column("quantity", amounts(row.quantity for row in rows), number=True, styles=["cyan"] * len(rows)),
-            Column("price", amounts(row.price for row in rows), number=True, styles=["cyan"] * len(rows)),
-            Column("fee", money(row.fee for row in rows), number=True),
-            gains("realised", [row.realised for row in rows]),
-            Column("position", amounts(row.position for row in rows), number=True),
-        ],
+        Column("order", [row.name for row in rows]),
+        Column("at (UTC)", [moment(row.at)[:16] for row in rows]),
+        Column("symbol", [printable(row.symbol) for row in rows]),
+        Column("side", [row.side for row in rows]),
+        Column("quantity", amounts(row.quantity for row in rows), number=True, styles=["cyan"] * len(rows)),
+        Column("price", amounts(row.price for row in rows), number=True, styles=["cyan"] * len(rows)),
+        Column("fee", money(row.fee for row in rows), number=True),
+        gains("realised", [row.realised for row in rows]),
+        Column("position", amounts(row.position for row in rows), number=True),
     )
 
 

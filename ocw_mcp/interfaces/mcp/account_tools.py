@@ -1,90 +1,138 @@
 """Tools about the account: status, portfolio, positions, orders, limits, and a check of an order."""
 
+import json
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mcp.types import CallToolResult
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
 from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.money import ZERO, plain
+from ocw_mcp.domain.reasons import QUOTING, Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.interfaces.mcp import account_view, paging
-from ocw_mcp.interfaces.mcp.access import GetFacade, after_warm_up, meta
-from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, ROUNDED
-from ocw_mcp.interfaces.mcp.results import (
-    CheckResult,
-    OrdersResult,
-    PoliciesResult,
-    PortfolioResult,
-    PositionsResult,
-    StatusResult,
-)
-from ocw_mcp.interfaces.mcp.tool import OcwTool, make
+from ocw_mcp.domain.state import ITSELF
+from ocw_mcp.interfaces.mcp import results
+from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, beyond_closing, cursor_of, older_line, place_of
+from ocw_mcp.interfaces.mcp.results import Meta, from_attributes
+from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta, respond
+from ocw_mcp.render.event_text import refusal_text
+from ocw_mcp.render.quotations import name, untrusted
+from ocw_mcp.render.text import HASH_SHOWN, day_result, funding_text
 
-LARGEST = 10**12
-Amount = Annotated[
-    Decimal,
-    Field(gt=0, le=LARGEST, max_digits=30, decimal_places=12, allow_inf_nan=False),
-    WithJsonSchema({"type": "number"}),
-    ROUNDED,
-    ASCII_NUMBER,
-]
-"""A price, a quantity or a share above 0, as a number or as text."""
+if TYPE_CHECKING:
+    from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow
+    from ocw_mcp.core.orders.table import TrackedOrder
+    from ocw_mcp.engine.precheck import CheckedLeg
+    from ocw_mcp.render.quotations import Quote
+    from ocw_mcp.runtime.facade import Facade, Status
 
 HYPOTHETICAL = "asked"
 """The principal of an order that is only checked."""
+LONGEST_FIGURE = 60
+"""Largest number of characters of a limit or of an actual value in a refusal."""
+_NOTICES = {
+    each: f"agent {each} trades this book on its own: positions open and close without a client's request"
+    for each in ("rules", "claude", "reckless")
+} | {"attached": "the rules decide each wake that no attached client answers in time"}
+"""Notices for clients, by the engine's own agent that trades this book as well."""
+_NO_ORDERS = {"live": "no live orders", "all": "no orders yet", "refused": "no refused orders"}
 
 
 def account_tools(get_facade: GetFacade) -> list[OcwTool]:
     """Return the tools; each call reads the engine of `get_facade`."""
 
-    async def ocw_get_status() -> Annotated[CallToolResult, StatusResult]:
+    async def ocw_get_status() -> Annotated[CallToolResult, results.StatusResult]:
         """Status: mode, trading state (ACTIVE; REDUCING: no new risk; HALTED: no new risk until a person resumes),
         equity, today's loss, open positions, live orders. Start here."""
         facade = get_facade()
-        return account_view.status(meta(facade), facade.status())
+        return _status(meta(facade), facade.status())
 
-    async def portfolio_get() -> Annotated[CallToolResult, PortfolioResult]:
+    async def portfolio_get() -> Annotated[CallToolResult, results.PortfolioResult]:
         """The account: equity, free margin, exposure, loss of the day, drawdown, fees and funding so far. Shares are
         fractions. Single positions: positions_get."""
         facade = get_facade()
-        return account_view.portfolio(meta(facade), facade.portfolio())
+        seen = facade.portfolio()
+        result = from_attributes(results.PortfolioResult, seen, meta=meta(facade))
+        return respond(
+            result,
+            f"equity {result.equity}: wallet {result.wallet}, free margin {result.free}, unrealised "
+            f"{result.unrealised}",
+            f"gross exposure {seen.gross_share:.2%} of equity; {day_result(seen.daily_loss)}; drawdown "
+            f"{seen.drawdown:.2%}",
+            f"since the start fees paid {result.fees}, {funding_text(seen.funding)}; {result.entries_today} entries "
+            f"today, {result.losses_in_a_row} losses in a row{_paused(result)}; size limits are scaled by "
+            f"{result.scale}",
+        )
 
-    async def positions_get(symbol: str | None = None) -> Annotated[CallToolResult, PositionsResult]:
+    async def positions_get(symbol: str | None = None) -> Annotated[CallToolResult, results.PositionsResult]:
         """Open positions with stop, target, profit, best (mfe) and worst (mae) gain so far. A position without a stop
         is closed at unprotected_until."""
         facade = get_facade()
-        name = facade.known(symbol) if symbol is not None else None
-        held = [each for each in facade.positions() if name in (None, each.symbol)]
-        return account_view.positions(meta(facade), facade, held)
+        wanted = facade.known(symbol) if symbol is not None else None
+        rows = [
+            from_attributes(
+                results.PositionOut,
+                each,
+                side="long" if each.quantity > 0 else "short",
+                quantity=abs(each.quantity),
+                target=facade.target(each.symbol),
+                unprotected_until=facade.unprotected_until(each.symbol),
+            )
+            for each in facade.positions()
+            if wanted in (None, each.symbol)
+        ]
+        lines = [
+            f"{row.symbol} {row.side} {row.quantity} at {row.average_price}, mark {row.mark}, unrealised "
+            f"{row.unrealised}, "
+            f"{f'stop {row.stop}' if row.stop else f'UNPROTECTED, will be closed at {row.unprotected_until}'}"
+            f"{f', target {row.target}' if row.target else ''}, since {row.opened_at[:16]}, mfe {_percent(row.mfe)}, "
+            f"mae {_percent(row.mae)}, leverage {row.leverage}"
+            for row in rows
+        ]
+        return respond(results.PositionsResult(meta=meta(facade), positions=rows), *(lines or ["no open positions"]))
 
     async def orders_get(
         status: Literal["live", "all", "refused"] = "live",
         limit: Annotated[int, Field(ge=1, le=50), ASCII_NUMBER] = 20,
         cursor: str | None = None,
-    ) -> Annotated[CallToolResult, OrdersResult]:
+    ) -> Annotated[CallToolResult, results.OrdersResult]:
         """Orders, newest first: live ones, all, or those that policies refused, with limit, actual value and the
         largest size that would have passed."""
         facade = get_facade()
         if status == "live":
             live = facade.orders()[::-1]
-            begin = paging.place("live", cursor) or 0
-            more = paging.cursor("live", begin + limit) if len(live) > begin + limit else None
-            rows = [account_view.live_order(each) for each in live[begin : begin + limit]]
+            begin = place_of("live", cursor) or 0
+            more = cursor_of("live", begin + limit) if len(live) > begin + limit else None
+            rows = [_live_order(each) for each in live[begin : begin + limit]]
         elif status == "all":
-            page = await facade.history.orders(limit, paging.place("orders", cursor))
-            rows, more = [account_view.past_order(each) for each in page.orders], paging.cursor("orders", page.next)
+            page = await facade.history.orders(limit, place_of("orders", cursor))
+            rows, more = [_past_order(each) for each in page.orders], cursor_of("orders", page.next)
         else:
-            refused = await facade.history.refusals(limit, paging.place("refusals", cursor))
-            rows = [account_view.refused_order(each) for each in refused.refusals]
-            more = paging.cursor("refusals", refused.next)
-        return account_view.orders(meta(facade), rows, more, status)
+            refused = await facade.history.refusals(limit, place_of("refusals", cursor))
+            rows = [refused_order(each) for each in refused.refusals]
+            more = cursor_of("refusals", refused.next)
+        lines = [
+            f"{row.id} {f'{row.at[:16]} ' if row.at else ''}{row.symbol} {row.purpose} {row.side} {row.quantity}"
+            f"{f' {row.type}' if row.type else ''}{f' at {row.price}' if row.price else ''}, {row.status}, "
+            f"filled {row.filled}, by {row.by}{f'; {row.refusal}' if row.refusal else ''}"
+            for row in rows
+        ]
+        result = results.OrdersResult(meta=meta(facade), orders=rows, cursor=more)
+        return respond(result, *(lines or [_NO_ORDERS[status]]), *older_line(more))
 
-    async def policies_get() -> Annotated[CallToolResult, PoliciesResult]:
+    async def policies_get() -> Annotated[CallToolResult, results.PoliciesResult]:
         """All limits in force by their names in the policy file, and how much of each is used. No tool changes a
         limit."""
         facade = get_facade()
-        return account_view.policies(meta(facade), facade.policy())
+        seen = facade.policy()
+        rows = [results.LimitUsageOut(**row) for row in seen.limit_usage]
+        result = results.PoliciesResult(
+            meta=meta(facade), policy=seen.name, hash=seen.hash, limit_usage=rows, limits=dict(seen.limits)
+        )
+        used = [f"{row.name}: {row.used} now, {row.bound} {row.limit}" for row in rows]
+        limits = "; ".join(f"{name} {text}" for name, text in seen.limits)
+        return respond(result, f"policy {seen.name} {seen.hash[:HASH_SHOWN]}", *used, f"limits: {limits}")
 
     async def risk_check_order(
         symbol: str,
@@ -94,26 +142,21 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
         stop: Amount | None = None,
         target: Amount | None = None,
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
-    ) -> Annotated[CallToolResult, CheckResult]:
+    ) -> Annotated[CallToolResult, results.CheckResult]:
         """Check whether an order would pass now, by the code that places orders: each limit's verdict and the largest
         size that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
         facade = after_warm_up(get_facade)()
-        chosen = Action(action)
-        require_one_size(chosen, size, quantity, limit)
-        # A quantity replaces the share, which is then any valid value.
-        share = size if quantity is None else Decimal(1)
-        leg = Leg(facade.known(symbol), chosen, size=share, stop=stop, target=target, limit=limit)
-        return account_view.check(meta(facade), leg, facade.check(leg, HYPOTHETICAL, quantity))
+        leg = leg_of(facade, symbol, action, quantity, size=size, stop=stop, target=target, limit=limit)
+        return _check(meta(facade), leg, facade.check(leg, HYPOTHETICAL, quantity))
 
     tools = (ocw_get_status, portfolio_get, positions_get, orders_get, policies_get, risk_check_order)
     return [make(each) for each in tools]
 
 
-def require_one_size(
-    action: Action, size: Decimal | None, quantity: Decimal | None, limit: Decimal | None = None
-) -> None:
-    """Require one of size and quantity for an entry, and neither, nor a limit, for a closing. Raises RequestError."""
-    if not action.adds_risk and (beyond := beyond_closing(size, quantity, limit)):
+def leg_of(facade: "Facade", symbol: str, action: str, quantity: Decimal | None, **terms: Any) -> Leg:
+    """Return an order as a leg. Raises RequestError for an entry without one size, or a closing with a size."""
+    chosen, size = Action(action), terms["size"]
+    if not chosen.adds_risk and (beyond := beyond_closing(size, quantity, terms["limit"])):
         raise RequestError(
             RequestCode.BAD_ARGUMENTS,
             what=f"{action} closes the whole position at the market",
@@ -121,16 +164,157 @@ def require_one_size(
             actual=beyond,
             next_=f"call {action} without it",
         )
-    if action.adds_risk and (size is None) == (quantity is None):
+    if chosen.adds_risk and (size is None) == (quantity is None):
         raise RequestError(
             RequestCode.BAD_ARGUMENTS,
             limit="one of size and quantity",
             actual="none" if size is None else "both",
             next_="give the share of equity as size, or the base asset as quantity",
         )
+    if quantity is not None:
+        # A quantity replaces the share, which is then any valid value.
+        terms["size"] = Decimal(1)
+    return Leg(facade.known(symbol), chosen, **terms)
 
 
-def beyond_closing(size: Decimal | None, quantity: Decimal | None, limit: Decimal | None) -> str:
-    """Return the arguments that a market closing of a whole position cannot have, such as `size=0.5`."""
-    asked = {"size": size, "quantity": quantity, "limit": limit}
-    return ",".join(f"{name}={value}" for name, value in asked.items() if value is not None)
+def status_of(meta: Meta, seen: "Status") -> results.StatusResult:
+    """Return the status as a typed result."""
+    lowered = None
+    if (by := seen.lowered) is not None:
+        own, why = by.by == ITSELF, untrusted(by.why) or None
+        lowered = results.LoweredOut(
+            by=untrusted(by.by, LONGEST_FIGURE), at=by.at, why=why if own else None, untrusted_text=None if own else why
+        )
+    engine = from_attributes(
+        results.EngineOut,
+        seen,
+        notice=_NOTICES.get(seen.agent_name),
+        policy=f"{seen.policy} {seen.policy_hash[:HASH_SHOWN]}",
+        journal_head=seen.chain_head,
+    )
+    return from_attributes(results.StatusResult, seen, meta=meta, engine=engine, lowered=lowered)
+
+
+def _status(meta: Meta, seen: "Status") -> CallToolResult:
+    result = status_of(meta, seen)
+    engine, lowered = result.engine, []
+    if (by := result.lowered) is not None:
+        why = f": {by.why}" if by.why else ""
+        why += f", untrusted_text {json.dumps(by.untrusted_text, ensure_ascii=False)}" if by.untrusted_text else ""
+        lowered = [f"{meta.state} by {by.by} at {by.at}{why}; only a person resumes, outside MCP"]
+    reached = ", limit reached: no entries today" if result.daily_loss_reached else ""
+    unprotected = f"; UNPROTECTED: {', '.join(result.unprotected)}" if result.unprotected else ""
+    return respond(
+        result,
+        f"book {engine.book}: {engine.product} {', '.join(engine.symbols)}; agent {engine.agent}; "
+        f"policy {engine.policy}",
+        *([engine.notice] if engine.notice else []),
+        f"equity {result.equity}, {day_result(seen.daily_loss)}{reached}{_paused(result)}",
+        *lowered,
+        f"{result.open_positions} position(s), {result.live_orders} live order(s){unprotected}; "
+        f"last wake {engine.last_wake}{', its decision is open' if engine.deciding else ''}",
+    )
+
+
+def _paused(result: results.StatusResult | results.PortfolioResult) -> str:
+    return f"; entries paused until {result.paused_until}" if result.paused_until else ""
+
+
+def _live_order(tracked: "TrackedOrder") -> results.OrderOut:
+    """Return an order that may still trade."""
+    order, intent = tracked.order, tracked.intent
+    return from_attributes(
+        results.OrderOut,
+        order,
+        id=str(tracked.ref),
+        at=None,
+        purpose=intent.purpose.name.lower(),
+        type=intent.type,
+        price=order.trigger_price if order.trigger_price is not None else order.limit_price,
+        status="cancel_requested" if tracked.cancel_requested else tracked.status,
+        filled=tracked.filled,
+        by=intent.principal,
+        refusal=None,
+    )
+
+
+def _past_order(row: "OrderRow") -> results.OrderOut:
+    """Return an order of the journal; its price is the average of its fills, or its trigger price before a fill."""
+    price = row.average_price if row.average_price is not None else row.trigger_price
+    return from_attributes(results.OrderOut, row, id=row.name, price=price, by=row.principal, refusal=None)
+
+
+def refused_order(row: "RefusalRow") -> results.OrderOut:
+    """Return a refused order."""
+    return from_attributes(
+        results.OrderOut,
+        row,
+        symbol=name(row.symbol),
+        type=None,
+        price=None,
+        status="refused",
+        filled="0",
+        by=row.principal,
+        refusal=refusal_line(row),
+    )
+
+
+def refusal_line(row: "RefusalRow", quote: "Quote | None" = None) -> str:
+    """Return why an order was refused. Text by its caller passes `quote`; without `quote` only a name is shown."""
+    actual = row.actual if row.code in QUOTING else row.actual[:LONGEST_FIGURE]
+    refusal = Refusal(RefusalCode(row.code), row.limit[:LONGEST_FIGURE], actual, row.largest)
+    return refusal_text(refusal, quote or (lambda source, text: name(text)), row.principal)
+
+
+def _check(meta: Meta, leg: Leg, checked: "CheckedLeg") -> CallToolResult:
+    refusal = checked.refusal
+    rows = [
+        from_attributes(results.VerdictOut, each, room=None if each.room is None else max(ZERO, each.room))
+        for each in checked.limits
+    ]
+    result = from_attributes(
+        results.CheckResult,
+        checked,
+        meta=meta,
+        passes=refusal is None,
+        refusal=None if refusal is None else str(refusal),
+        action=leg.action,
+        notional=notional_of(checked),
+        largest=largest_of(checked.largest),
+        verdicts=rows,
+    )
+    order = f"{leg.action} {f'{result.quantity} ' if checked.quantity else ''}{leg.symbol}"
+    worth = f", {result.notional} at the worst fill" if notional_of(checked) else ""
+    if refusal is None or refusal.code is RefusalCode.APPROVAL_REQUIRED:
+        lines = [f"{order}{worth}: {verdict(checked)}", room(checked)]
+    else:
+        lines = [f"{order}{worth}: would not pass. {refusal}"]
+    lines += [f"FAILS {row.code}: limit {row.limit}, actual {row.actual}" for row in rows if not row.passes]
+    passing = sum(row.passes for row in rows)
+    return respond(result, *lines, *([f"{passing} limits pass"] if passing else []))
+
+
+def notional_of(checked: "CheckedLeg") -> Decimal | None:
+    """Return the notional of an order at its worst fill; None if that price is unknown."""
+    return None if checked.worst_price is None else checked.quantity * checked.worst_price
+
+
+def verdict(checked: "CheckedLeg") -> str:
+    """Return a text on an order that no limit refuses: it would pass now, or after a person's approval."""
+    return "would pass" if checked.refusal is None else "would pass once a person approves it"
+
+
+def room(checked: "CheckedLeg") -> str:
+    """Return a text with the largest size that would pass, for an order that no limit refuses."""
+    if checked.refusal is None:
+        return f"largest that would pass: {plain(checked.largest)}"
+    return f"largest that would pass without approval: {plain(checked.largest) if checked.largest else 'none'}"
+
+
+def largest_of(quantity: Decimal) -> str | None:
+    """Return the largest quantity that would pass; None if no size would."""
+    return plain(quantity) if quantity else None
+
+
+def _percent(value: float | None) -> str:
+    return "?" if value is None else f"{value:+.2%}"

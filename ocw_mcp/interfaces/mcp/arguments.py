@@ -1,20 +1,26 @@
-"""Validators that accept what clients commonly write: texts are cut, numbers rounded, parts read one by one."""
+"""Arguments of tools: validators that cut texts and round numbers, ids of orders, cursors of lists, and decisions."""
 
 import re
+from collections.abc import Collection
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema
 
-from ocw_mcp.domain.decision import LONGEST_CLAUSE
+from ocw_mcp.domain.decision import LONGEST_CLAUSE, Action, Comparison, Decision, Leg, WakeCondition
+from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.requests import RequestCode, RequestError
+from ocw_mcp.domain.symbols import spelt
 
 PLACES: Final = 12
 FINEST: Final = Decimal(1).scaleb(-PLACES)
 """The smallest unit of a price, a quantity or a share."""
 FLOAT_DIGITS: Final = 15
 """Significant digits of a JSON number; further digits are artefacts of the binary format."""
+CONCISE: Final = 8_000
+DETAILED: Final = 24_000
+"""Largest number of characters of a text or of a result's JSON; clients cut longer answers."""
 _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-LONGEST_PROBLEM: Final = 120
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -32,13 +38,8 @@ ASCII_NUMBER: Final = BeforeValidator(_ascii_number)
 
 
 def cut(longest: int) -> BeforeValidator:
-    """Return a validator that keeps the first `longest` characters of a text."""
-    return BeforeValidator(lambda given: given[:longest] if isinstance(given, str) else given)
-
-
-def at_most(many: int) -> BeforeValidator:
-    """Return a validator that keeps the first `many` elements of a list."""
-    return BeforeValidator(lambda given: given[:many] if isinstance(given, list) else given)
+    """Return a validator that keeps the first `longest` characters of a text, or elements of a list."""
+    return BeforeValidator(lambda given: given[:longest] if isinstance(given, str | list) else given)
 
 
 def _rounded(given: Any) -> Any:
@@ -59,27 +60,166 @@ def _rounded(given: Any) -> Any:
         return given
 
 
-ROUNDED: Final = BeforeValidator(_rounded)
+Amount = Annotated[
+    Decimal,
+    Field(gt=0, le=10**12, max_digits=30, decimal_places=12, allow_inf_nan=False),
+    WithJsonSchema({"type": "number"}),
+    BeforeValidator(_rounded),
+    ASCII_NUMBER,
+]
+"""A price, a quantity or a share above 0, as a number or as text."""
+LONGEST_WHY = 500
+Why = Annotated[str, Field(max_length=LONGEST_WHY), cut(LONGEST_WHY)]
+Text = Annotated[str, Field(max_length=200), cut(200)]
 
 
-def without_nulls(given: Any) -> Any:
-    """Return an object without its null fields, which count as absent."""
-    return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
+def cursor_of(tool: str, place: int | None) -> str | None:
+    """Return the cursor of the next page of a list; None after the last page."""
+    return None if place is None else f"{tool}:{place}"
 
 
-def read(model: type[_Model], given: Any) -> _Model | str:
-    """Return a part of an argument as its model, or one clause that names the wrong field and the problem."""
+def older_line(cursor: str | None) -> list[str]:
+    """Return the line at the end of a page that names the cursor of the next one; nothing on the last page."""
+    return [f"older: cursor={cursor}"] if cursor else []
+
+
+def order_ref(text: str) -> OrderRef:
+    """Return the order with an id such as `3-e-0`. Raises RequestError for a malformed id."""
+    found = re.fullmatch(r"([0-9]{1,9})-([estx])-([0-9]{1,9})", text.strip(), re.ASCII)
+    if found is None:
+        raise RequestError(
+            RequestCode.BAD_ARGUMENTS,
+            limit="an order's id such as 3-e-0",
+            actual=repr(text[:40]),
+            next_="orders_get shows the live orders",
+        )
+    return OrderRef(int(found[1]), Purpose(found[2]), int(found[3]))
+
+
+def place_of(tool: str, cursor: str | None) -> int | None:
+    """Return the place in a cursor of this tool; None without a cursor. Raises RequestError for any other text."""
+    if cursor is None:
+        return None
+    found = re.fullmatch(rf"{tool}:([0-9]{{1,18}})", cursor)
+    if found is None:
+        raise RequestError(
+            RequestCode.BAD_CURSOR,
+            limit=f"a cursor such as {tool}:123",
+            actual=repr(cursor[:40]),
+            next_="pass the cursor of the last answer unchanged, or none for the newest",
+        )
+    return int(found[1])
+
+
+def beyond_closing(size: Decimal | None, quantity: Decimal | None, limit: Decimal | None) -> str:
+    """Return the arguments that a market closing of a whole position cannot have, such as `size=0.5`."""
+    asked = {"size": size, "quantity": quantity, "limit": limit}
+    return ",".join(f"{name}={value}" for name, value in asked.items() if value is not None)
+
+
+class LegIn(BaseModel, extra="forbid"):
+    """One leg of a decision."""
+
+    symbol: Annotated[str, Field(max_length=40)]
+    action: Literal["BUY", "SELL", "SHORT", "COVER", "ADD", "HOLD"]
+    size: Annotated[Amount | None, Field(description="share of equity")] = None
+    stop: Amount | None = None
+    target: Amount | None = None
+    limit: Amount | None = None
+    leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None
+    confidence: Annotated[float | None, Field(ge=0, le=1), ASCII_NUMBER] = None
+    thesis: Why = ""
+    signals: Annotated[list[Text], Field(max_length=16), cut(16)] = []
+
+
+class ConditionIn(BaseModel, extra="forbid"):
+    """Wakes you once."""
+
+    symbol: Annotated[str, Field(max_length=40)]
+    metric: Annotated[Text, Field(description="price, funding_8h or rsi_14@1h")]
+    comparison: Literal["gt", "lt", "crosses_above", "crosses_below", "abs_change_pct_gt"]
+    threshold: Annotated[float, Field(allow_inf_nan=False), ASCII_NUMBER]
+    reason: Text = ""
+    expires_s: Annotated[int | None, Field(ge=1, le=604_800), ASCII_NUMBER] = None
+
+
+_Parts = Annotated[list[Any], Field(max_length=64)]
+"""A list whose elements are read one by one, so that a malformed element does not invalidate the others."""
+Legs = Annotated[_Parts, WithJsonSchema({"type": "array", "maxItems": 16, "items": LegIn.model_json_schema()})]
+Conditions = Annotated[
+    _Parts, WithJsonSchema({"type": "array", "maxItems": 16, "items": ConditionIn.model_json_schema()})
+]
+LONGEST_CHECK_S = 86_400
+"""Longest time until the next wake that a decision can ask for."""
+
+
+class CheckIn(BaseModel):
+    """The latest time of the next wake."""
+
+    next_check_s: Annotated[int, ASCII_NUMBER]
+
+
+def decision_of(
+    legs: list[Any], next_check_s: Any, conditions: list[Any] | None, note: str, symbols: Collection[str]
+) -> Decision:
+    """Return the decision, with its malformed parts listed apart. Raises RequestError if no part of it can be read."""
+    read_legs = [_leg(each, symbols) for each in legs]
+    unread: list[str] = []
+    armed: list[WakeCondition] = []
+    for number, each in enumerate(conditions or (), 1):
+        found = _read(ConditionIn, each)
+        if isinstance(found, str):
+            unread.append(f"condition {number} could not be read: {found}")
+        else:
+            fields = dict(found) | {"symbol": spelt(found.symbol, symbols), "comparison": Comparison(found.comparison)}
+            # A condition has a place only if one before it could not be read.
+            armed.append(WakeCondition(**fields, place=number if unread else 0))
+    check = None if next_check_s is None else _read(CheckIn, {"next_check_s": next_check_s})
+    if isinstance(check, str):
+        unread.append(f"next_check_s could not be read: {check}")
+        check = None
+    wrong = [*(leg.malformed for leg in read_legs if leg.malformed), *unread]
+    if wrong and not armed and all(leg.malformed for leg in read_legs):
+        raise RequestError(
+            RequestCode.BAD_ARGUMENTS,
+            limit=wrong[0],
+            actual="nothing that could be read",
+            next_="see the input schema of decisions_submit; the decision is still open",
+        )
+    return Decision(
+        legs=tuple(read_legs),
+        next_check_s=None if check is None else max(1, min(check.next_check_s, LONGEST_CHECK_S)),
+        wake_conditions=None if conditions is None else tuple(armed),
+        note=note,
+        unread=tuple(unread),
+    )
+
+
+def _leg(given: Any, symbols: Collection[str]) -> Leg:
+    found = _read(LegIn, given)
+    if not isinstance(found, str) and found.action in ("SELL", "COVER"):
+        beyond = beyond_closing(found.size, None, found.limit)
+        found = f"{beyond}: {found.action} closes the whole position at the market" if beyond else found
+    if isinstance(found, str):
+        asked = given if isinstance(given, dict) else {}
+        action = str(asked.get("action", ""))
+        known = Action(action) if action in Action.__members__ else Action.HOLD
+        return Leg(spelt(str(asked.get("symbol", ""))[:40], symbols), known, malformed=found)
+    fields = found.model_dump(exclude={"symbol", "action", "thesis", "signals"})
+    signals = tuple(found.signals)
+    return Leg(spelt(found.symbol, symbols), Action(found.action), reasoning=found.thesis, signals=signals, **fields)
+
+
+def _read(model: type[_Model], given: Any) -> _Model | str:
+    """Return a part of an argument as its model, or one clause that names the wrong field. Null fields are dropped."""
+    if isinstance(given, dict):
+        given = {name: value for name, value in given.items() if value is not None}
     try:
-        return model.model_validate(without_nulls(given))
+        return model.model_validate(given)
     except ValidationError as error:
-        return problem(error)
-
-
-def problem(error: ValidationError) -> str:
-    """Return the first problem, with the name of the field and its value."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "it"
+        first = error.errors(include_url=False, include_context=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "it"
     if first["type"] == "extra_forbidden":
-        return f"{where[:40]!r} is not a known field"
+        return f"{field[:40]!r} is not a known field"
     shown = "" if first["type"] == "missing" else f", not {repr(first.get('input'))[:40]}"
-    return f"{where}: {first['msg'][:LONGEST_PROBLEM]}{shown}"[:LONGEST_CLAUSE]
+    return f"{field}: {first['msg'][:120]}{shown}"[:LONGEST_CLAUSE]

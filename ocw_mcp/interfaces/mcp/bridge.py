@@ -6,43 +6,22 @@ the protocol version without sessions, so a restart of the engine between two ca
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final, NoReturn, Protocol, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, TypeVar, cast
 
+from mcp import types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
-from mcp.types import (
-    CLIENT_CAPABILITIES_META_KEY,
-    CLIENT_INFO_META_KEY,
-    INTERNAL_ERROR,
-    PROTOCOL_VERSION_META_KEY,
-    CallToolRequestParams,
-    CallToolResult,
-    CompleteRequestParams,
-    CompleteResult,
-    ElicitRequestFormParams,
-    GetPromptRequestParams,
-    GetPromptResult,
-    InputRequiredResult,
-    JSONRPCError,
-    ListPromptsResult,
-    ListResourcesResult,
-    ListResourceTemplatesResult,
-    ListToolsResult,
-    PaginatedRequestParams,
-    ReadResourceRequestParams,
-    ReadResourceResult,
-    TextContent,
-)
+from pydantic import BaseModel
 
 from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.errors import AttachError, InvariantError, OcwError
-from ocw_mcp.interfaces.mcp.asking import ASK_S, ERA, supports_forms
-from ocw_mcp.interfaces.mcp.callers import unknown_tool
+from ocw_mcp.interfaces.mcp.callers import ASK_S, ERA, supports_forms, unknown_tool
 from ocw_mcp.interfaces.mcp.link import EngineError, EngineLink, EngineStoppedError, NoAnswerError
 from ocw_mcp.interfaces.mcp.prompts import require_arguments, require_texts
 from ocw_mcp.interfaces.mcp.server import INSTRUCTIONS, NAME, build
@@ -52,27 +31,25 @@ from ocw_mcp.interfaces.mcp.wire import MessageLines
 TRIES: Final = 3
 """Attempts to reach an engine for one call."""
 ROUNDS: Final = 4
-"""Questions to the person at the client within one call."""
+"""Largest number of questions to the person at the client within one call."""
 STATUS: Final = "ocw_get_status"
-_OWN_META: Final = frozenset({PROTOCOL_VERSION_META_KEY, CLIENT_INFO_META_KEY, CLIENT_CAPABILITIES_META_KEY})
 
 _Context = ServerRequestContext[Any]
+_Result = TypeVar("_Result", bound=BaseModel)
+_Handler = Callable[[_Context, Any], Awaitable[_Result]]
+
+Attach = Callable[[Address | None], Awaitable[Address]]
+"""Returns the address of an engine, but not the given one, at which no engine answered. Raises AttachError."""
 
 
-class Attach(Protocol):
-    """Returns the address of the engine. Raises AttachError."""
-
-    def __call__(self, silent: Address | None = None) -> Awaitable[Address]: ...
-
-
+@dataclass
 class Session:
     """The state of one client: its connection to the engine, and the engine whose notice it has received."""
 
-    def __init__(self) -> None:
-        self.link = EngineLink()
-        self.at: Address | None = None
-        """The engine of the last answer."""
-        self.introduced: Address | None = None
+    link: EngineLink
+    at: Address | None = None
+    """The engine of the last answer."""
+    introduced: Address | None = None
 
 
 class Bridge:
@@ -83,23 +60,23 @@ class Bridge:
     ) -> None:
         """Raises SettingsError for an unknown toolset."""
         self._attach = attach
-        self._offered = build(_no_engine, version, toolsets, read_only=read_only)
-        self._reads: dict[str, bool] = {}
-        """By tool name, whether the tool only reads."""
+        self._offered = offered = build(_no_engine, version, toolsets, read_only=read_only)
         self.server: Server[Any] = Server(
             NAME,
             version=version,
-            title=self._offered.title,
+            title=offered.title,
             instructions=INSTRUCTIONS,
             lifespan=_session,
-            on_list_tools=self._list,
+            on_list_tools=_listing(types.ListToolsResult, "tools", offered.list_tools),
             on_call_tool=self._call,
-            on_list_resources=self._list_resources,
-            on_list_resource_templates=self._list_templates,
-            on_read_resource=self._read,
-            on_list_prompts=self._list_prompts,
+            on_list_resources=_listing(types.ListResourcesResult, "resources", offered.list_resources),
+            on_list_resource_templates=_listing(
+                types.ListResourceTemplatesResult, "resource_templates", offered.list_resource_templates
+            ),
+            on_read_resource=self._forwarding(types.ReadResourceResult),
+            on_list_prompts=_listing(types.ListPromptsResult, "prompts", offered.list_prompts),
             on_get_prompt=self._prompt,
-            on_completion=self._complete,
+            on_completion=self._forwarding(types.CompleteResult),
         )
         self.server.middleware.append(require_texts)
 
@@ -108,79 +85,61 @@ class Bridge:
         lines = MessageLines(sys.stdin.buffer)
         async with stdio_server(stdin=cast("Any", lines)) as (incoming, outgoing):
 
-            async def refuse(error: JSONRPCError) -> None:
+            async def refuse(error: types.JSONRPCError) -> None:
                 await outgoing.send(SessionMessage(error))
 
             lines.answer_with(refuse)
             await self.server.run(incoming, outgoing, self.server.create_initialization_options())
 
-    async def _list(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListToolsResult:
-        return ListToolsResult(tools=await self._offered.list_tools())
-
-    async def _call(self, ctx: _Context, params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
-        if not self._reads:
-            listed = await self._offered.list_tools()
-            self._reads = {each.name: bool(each.annotations and each.annotations.read_only_hint) for each in listed}
-        if params.name not in self._reads:
-            return unknown_tool(params.name, self._reads)
+    async def _call(
+        self, ctx: _Context, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        if params.name not in self._offered.offered:
+            return unknown_tool(params.name, self._offered.offered)
         try:
             return await self._answered(ctx, params.name)
-        except EngineError as error:
-            return failed(str(error))
         except OcwError as error:
             return failed(_error_text(error))
         except MCPError as error:
             return failed(f"PROTOCOL: {error}. next: report it to the operator")
 
-    async def _list_resources(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
-        return ListResourcesResult(resources=await self._offered.list_resources())
-
-    async def _list_templates(
-        self, ctx: _Context, params: PaginatedRequestParams | None
-    ) -> ListResourceTemplatesResult:
-        return ListResourceTemplatesResult(resource_templates=await self._offered.list_resource_templates())
-
-    async def _read(self, ctx: _Context, params: ReadResourceRequestParams) -> ReadResourceResult:
-        return ReadResourceResult.model_validate(await self._forward_or_raise(ctx), by_name=False)
-
-    async def _list_prompts(self, ctx: _Context, params: PaginatedRequestParams | None) -> ListPromptsResult:
-        return ListPromptsResult(prompts=await self._offered.list_prompts())
-
-    async def _prompt(self, ctx: _Context, params: GetPromptRequestParams) -> GetPromptResult:
+    async def _prompt(self, ctx: _Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         require_arguments(await self._offered.list_prompts(), params.name, params.arguments)
-        return GetPromptResult.model_validate(await self._forward_or_raise(ctx), by_name=False)
+        return await self._forwarding(types.GetPromptResult)(ctx, params)
 
-    async def _complete(self, ctx: _Context, params: CompleteRequestParams) -> CompleteResult:
-        return CompleteResult.model_validate(await self._forward_or_raise(ctx), by_name=False)
+    def _forwarding(self, kind: type[_Result]) -> _Handler[_Result]:
+        """Return a handler that forwards a request to the engine. Its result, of type `kind`, has no error field, so
+        an error becomes a protocol error."""
 
-    async def _forward_or_raise(self, ctx: _Context) -> dict[str, Any]:
-        """Forward a request whose result type has no error field; errors become protocol errors."""
-        try:
-            return await self._forward(ctx, dict(ctx.params or {}), again=True)
-        except EngineError as error:
-            raise MCPError(INTERNAL_ERROR, str(error)) from None
-        except OcwError as error:
-            raise MCPError(INTERNAL_ERROR, _error_text(error)) from None
+        async def forwarded(ctx: _Context, params: Any) -> _Result:
+            try:
+                answer = await self._forward(ctx, dict(ctx.params or {}), again=True)
+            except OcwError as error:
+                raise MCPError(types.INTERNAL_ERROR, _error_text(error)) from None
+            return kind.model_validate(answer, by_name=False)
 
-    async def _answered(self, ctx: _Context, tool: str) -> CallToolResult | InputRequiredResult:
+        return forwarded
+
+    async def _answered(self, ctx: _Context, tool: str) -> types.CallToolResult | types.InputRequiredResult:
         """Forward a call. The engine's question to the person goes to the client as its protocol version has it."""
         params = dict(ctx.params or {})
         for _ in range(ROUNDS):
-            result = await self._forward(ctx, params, again=self._reads[tool])
+            result = await self._forward(ctx, params, again=self._offered.offered[tool])
             if result.get("resultType") != "input_required":
-                return await self._with_notice(ctx, tool, CallToolResult.model_validate(result, by_name=False))
-            wanted = InputRequiredResult.model_validate(result, by_name=False)
+                return await self._with_notice(ctx, tool, types.CallToolResult.model_validate(result, by_name=False))
+            wanted = types.InputRequiredResult.model_validate(result, by_name=False)
             if ctx.protocol_version >= ERA:
                 return wanted
             answers = {key: await _ask_person(ctx, each.params) for key, each in (wanted.input_requests or {}).items()}
             params |= {"inputResponses": answers, "requestState": wanted.request_state}
         raise EngineError(
-            f"BAD_ANSWER: the engine asked too many questions during one call. limit={ROUNDS} actual=more "
-            "next: report it to the operator"
+            "BAD_ANSWER",
+            f"the engine asked too many questions during one call. limit={ROUNDS} actual=more "
+            "next: report it to the operator",
         )
 
-    async def _with_notice(self, ctx: _Context, tool: str, answer: CallToolResult) -> CallToolResult:
-        """Add the notice about the engine's own agent, if any, to the first answer of an engine."""
+    async def _with_notice(self, ctx: _Context, tool: str, answer: types.CallToolResult) -> types.CallToolResult:
+        """Add the notice about an engine's own agent, if it has one, to the first answer of that engine."""
         session: Session = ctx.lifespan_context
         if session.introduced == session.at:
             return answer
@@ -188,20 +147,23 @@ class Bridge:
         status = answer.structured_content
         if tool != STATUS:
             try:
-                asked = await self._forward(ctx, {"name": STATUS, "arguments": {}}, again=True)
-            except (OcwError, MCPError):
-                return answer
-            status = asked.get("structuredContent")
-        notice = ((status or {}).get("engine") or {}).get("notice")
+                status = (await self._forward(ctx, {"name": STATUS, "arguments": {}}, again=True))["structuredContent"]
+            except (OcwError, MCPError, KeyError):
+                status = None
+        if status is None:
+            # The next answer gets the notice.
+            session.introduced = None
+            return answer
+        notice = (status.get("engine") or {}).get("notice")
         if not notice:
             return answer
-        structured = answer.structured_content
+        structured, content = answer.structured_content, [*answer.content]
         if structured is not None and isinstance(structured.get("meta"), dict):
             structured = structured | {"meta": structured["meta"] | {"notice": notice}}
-        content = [*answer.content]
-        if content and isinstance(first := content[0], TextContent) and notice not in first.text:
-            head, _, rest = first.text.partition("\n")
-            content[0] = TextContent(type="text", text="\n".join([head, notice, *([rest] if rest else [])]))
+        # The text of the status has the notice already.
+        if tool != STATUS and content and isinstance(first := content[0], types.TextContent):
+            head, *rest = first.text.split("\n", 1)
+            content[0] = types.TextContent(type="text", text="\n".join([head, notice, *rest]))
         return answer.model_copy(update={"content": content, "structured_content": structured})
 
     async def _find_engine(self, ctx: _Context, silent: Address | None) -> tuple[Address, int]:
@@ -217,23 +179,26 @@ class Bridge:
             finding.cancel()
 
     async def _forward(self, ctx: _Context, params: dict[str, Any], *, again: bool) -> dict[str, Any]:
-        """Send a request to the engine, and one that only reads `again` if the engine stops before its answer."""
+        """Send a request. Repeat it if no engine received it, or if it may be made `again` and the engine stopped."""
         session: Session = ctx.lifespan_context
+        client, waited_s = ctx.session.client_params, 0
+        info = None if client is None else client.client_info
+        sent = {key: value for key, value in params.items() if value is not None}
+        capabilities: dict[str, Any] = {"elicitation": {}} if supports_forms(ctx.session.client_capabilities) else {}
+
+        async def progress(seen: Mapping[str, Any]) -> None:
+            await ctx.session.report_progress(
+                waited_s + seen.get("progress", 0), seen.get("total"), seen.get("message")
+            )
+
         silent: Address | None = None
         for _ in range(TRIES):
             address, waited_s = await self._find_engine(ctx, silent)
             try:
-                answer = await _ask(session.link, address, ctx, params, waited_s)
-            except NoAnswerError:
-                # The call was not made, so it may be made again.
-                silent = address
-            except EngineStoppedError:
-                if not again:
-                    raise EngineError(
-                        "ENGINE_STOPPED: the engine stopped before its answer; the call may have taken effect. "
-                        "limit=a running engine actual=stopped next: call again with the same key, which does "
-                        "nothing twice"
-                    ) from None
+                answer = await session.link.ask(address, ctx.method, sent, info, capabilities, progress)
+            except (NoAnswerError, EngineStoppedError) as error:
+                if isinstance(error, EngineStoppedError) and not again:
+                    raise
                 silent = address
             else:
                 session.at = address
@@ -243,35 +208,13 @@ class Bridge:
 
 @asynccontextmanager
 async def _session(server: Server[Any]) -> AsyncIterator[Session]:
-    session = Session()
-    try:
-        yield session
-    finally:
-        await session.link.close()
-
-
-async def _ask(
-    link: EngineLink, address: Address, ctx: _Context, params: Mapping[str, Any], waited_s: int
-) -> dict[str, Any]:
-    named = ctx.session.client_params
-    meta = {key: value for key, value in (params.get("_meta") or {}).items() if key not in _OWN_META}
-
-    async def progress(seen: Mapping[str, Any]) -> None:
-        await ctx.session.report_progress(waited_s + seen.get("progress", 0), seen.get("total"), seen.get("message"))
-
-    return await link.ask(
-        address,
-        ctx.method,
-        {key: value for key, value in params.items() if value is not None} | {"_meta": meta},
-        None if named is None else named.client_info,
-        {"elicitation": {}} if supports_forms(ctx.session.client_capabilities) else {},
-        progress,
-    )
+    async with aclosing(EngineLink()) as link:
+        yield Session(link)
 
 
 async def _ask_person(ctx: _Context, wanted: Any) -> dict[str, Any]:
     """Return the answer of the person at a client of an older protocol version; silence counts as a cancel."""
-    if not isinstance(wanted, ElicitRequestFormParams):
+    if not isinstance(wanted, types.ElicitRequestFormParams):
         return {"action": "cancel"}
     try:
         async with asyncio.timeout(ASK_S):
@@ -281,7 +224,19 @@ async def _ask_person(ctx: _Context, wanted: Any) -> dict[str, Any]:
     return answer.model_dump(by_alias=True, mode="json", exclude_none=True)
 
 
+def _listing(kind: type[_Result], field: str, listed: Callable[[], Awaitable[Any]]) -> _Handler[_Result]:
+    """Return a handler that answers with a list in one field of its result."""
+
+    async def listing(ctx: _Context, params: Any) -> _Result:
+        return kind(**{field: await listed()})
+
+    return listing
+
+
 def _error_text(error: OcwError) -> str:
+    """Return the text of an error with its code and the next step; the text of an EngineError has both already."""
+    if isinstance(error, EngineError):
+        return str(error)
     return f"{error.code if isinstance(error, AttachError) else 'NO_ENGINE'}: {error}. next: report it to the operator"
 
 

@@ -1,32 +1,45 @@
-"""Callers of tools and their permissions. Over HTTP the middleware has checked the token; in process there is none."""
+"""Callers of tools: their permissions, and the question to the person at a client whether to approve an order.
 
+Over HTTP the middleware has checked the token; in process there is none. Only a filled-in form counts as an answer.
+Clients without a person decline or cancel at once, or never answer, so after a decline, a cancel or silence the order
+keeps waiting for `ocw approve`.
+"""
+
+import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.types import CallToolResult, GetPromptResult, InputRequiredResult, TextContent
+from mcp.shared.exceptions import MCPError
+from mcp.types import CallToolResult, ClientCapabilities, GetPromptResult, InputRequiredResult, TextContent
+from pydantic import BaseModel, Field, ValidationError
 
 from ocw_mcp.adapters.control.tokens import SCOPES, Principal
 from ocw_mcp.domain.orders import ATTACHED
+from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.interfaces.mcp.prompts import require_arguments
 
 TRADES: Final = "trade"
 LONGEST_OWN: Final = 20
-"""Characters of the name that a client gives itself."""
-
+"""Largest number of characters of the name that a client gives itself."""
+ERA: Final = "2026-07-28"
+"""The first protocol version in which a call returns a question, and is repeated with the answer."""
+ASK_S: Final = 45.0
+"""Seconds that a call of an older protocol version stays open for the person's answer; clients give up after 60 s."""
 IN_PROCESS: Final = Principal("insider", SCOPES["trade"])
 """The principal of calls on the server object itself, by the agent loop in the same process, tests and benchmarks."""
+NO_CALLER: Final = Principal("nobody", ())
 
 
 class OcwServer(MCPServer[Any]):
     """The MCP server of one engine. `name_in_process` is the caller's name in the journal for calls in process."""
 
     name_in_process = "mcp:insider"
-    offered: tuple[str, ...] = ()
-    """The names of its tools."""
+    offered: Mapping[str, bool]
+    """By the name of each tool, whether the tool only reads."""
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
@@ -47,51 +60,78 @@ class OcwServer(MCPServer[Any]):
 
 def unknown_tool(name: str, offered: Iterable[str]) -> CallToolResult:
     """Return the error for a call of an unknown tool."""
-    text = (
-        f"UNKNOWN_TOOL: no tool has that name here. limit={','.join(offered)} actual={name[:40]!r} "
-        "next: call one of these"
-    )
+    known = ",".join(offered)
+    text = f"UNKNOWN_TOOL: no tool has that name here. limit={known} actual={name[:40]!r} next: call one of these"
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
 
-def caller(context: Context[Any, Any]) -> Principal:
-    """Return the caller: over HTTP the principal of the token; without a request the call comes from this process."""
-    return _of(context.request_context.request)
+def caller(request: Any) -> Principal:
+    """Return the caller of an HTTP request, by its token; without a request the call comes from this process."""
+    if request is None:
+        return IN_PROCESS
+    user = request.scope.get("user")
+    return Principal(user.username, tuple(user.scopes)) if isinstance(user, AuthenticatedUser) else NO_CALLER
 
 
 def caller_name(context: Context[Any, Any]) -> str:
     """Return the caller's name for the journal. Its prefix `mcp:` is reserved for callers over MCP."""
-    if context.request_context.request is None and isinstance(context.mcp_server, OcwServer):
+    call = context.request_context
+    if call.request is None and isinstance(context.mcp_server, OcwServer):
         return context.mcp_server.name_in_process
-    who = caller(context).name
+    name = f"mcp:{caller(call.request).name}"
+    params = call.session.client_params
+    if name != f"mcp:{ATTACHED}" or params is None:
+        return name
     # All programs of the engine's owner share one token. The name that a program gives itself is appended for the
     # journal and grants nothing. No token name contains a `/`.
-    own = _client_name(context) if who == ATTACHED else ""
-    return f"mcp:{who}/{own}" if own else f"mcp:{who}"
+    own = re.sub(r"[^a-z0-9]+", "-", params.client_info.name.lower())[:LONGEST_OWN].strip("-")
+    return f"{name}/{own}" if own else name
 
 
 async def list_permitted_tools(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Middleware: list only the reading tools for a caller that may only read."""
     result = await call_next(ctx)
-    if ctx.method != "tools/list" or TRADES in _of(ctx.request).scopes:
+    if ctx.method != "tools/list" or TRADES in caller(ctx.request).scopes:
         return result
     # Results in middleware are already in wire format.
     assert isinstance(result, dict)
     return result | {"tools": [tool for tool in result["tools"] if tool["annotations"].get("readOnlyHint")]}
 
 
-def _client_name(context: Context[Any, Any]) -> str:
-    """Return the client's own name as a short word; empty if it gives no usable name."""
-    params = context.request_context.session.client_params
-    return (
-        "" if params is None else re.sub(r"[^a-z0-9]+", "-", params.client_info.name.lower())[:LONGEST_OWN].strip("-")
+class Consent(BaseModel):
+    """A person's answer."""
+
+    approve: bool = Field(description="Let this order be placed", strict=True)
+
+
+class NotAsked(BaseModel):
+    """The person was not asked or gave no answer: nothing changes for the order."""
+
+
+def supports_forms(capabilities: ClientCapabilities | None) -> bool:
+    """Return whether a client declares that it can show a form."""
+    elicitation = capabilities.elicitation if capabilities is not None else None
+    return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
+
+
+async def ask_within_call(context: Context[Any, Any], question: str) -> Consent | NotAsked:
+    """Ask within the call, for clients of older protocol versions. Raises RequestError for an unusable answer."""
+    try:
+        async with asyncio.timeout(ASK_S):
+            answer = await context.elicit(question, Consent)
+    except (TimeoutError, MCPError):
+        return NotAsked()
+    except (ValueError, ValidationError):
+        raise unusable_answer() from None
+    return answer.data if answer.action == "accept" else NotAsked()
+
+
+def unusable_answer() -> RequestError:
+    """Return the error for a form that is neither a yes nor a no."""
+    return RequestError(
+        RequestCode.BAD_ARGUMENTS,
+        what="the answer of the client to the question is neither yes nor no",
+        limit="the requested form",
+        actual="something else",
+        next_="the order waits for ocw approve; call orders_place with the same key to see the outcome",
     )
-
-
-def _of(request: Any) -> Principal:
-    if request is None:
-        return IN_PROCESS
-    user = request.scope.get("user")
-    if isinstance(user, AuthenticatedUser):
-        return Principal(user.username, tuple(user.scopes))
-    return Principal("nobody", ())

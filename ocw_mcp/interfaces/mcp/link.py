@@ -1,58 +1,56 @@
 """The connection from `ocw mcp` to the engine: one HTTP connection that stays open, with one MCP request per call.
 
-The protocol version without sessions carries everything in each request, so a restart of the engine between two calls
-does not matter, and plain JSON is all that is needed here.
+Each request of the protocol version without sessions is complete, so a restart of the engine between two calls does not
+matter, and plain JSON is all that is needed here.
 """
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from mcp import types
+from mcp.shared import inbound
 from mcp.shared.exceptions import MCPError
-from mcp.shared.inbound import (
-    MCP_METHOD_HEADER,
-    MCP_NAME_HEADER,
-    MCP_PROTOCOL_VERSION_HEADER,
-    NAME_BEARING_METHODS,
-    encode_header_value,
-)
-from mcp.types import (
-    CLIENT_CAPABILITIES_META_KEY,
-    CLIENT_INFO_META_KEY,
-    PROTOCOL_VERSION_META_KEY,
-    Implementation,
-    JSONRPCError,
-)
 
 from ocw_mcp.adapters.control.address import Address
 from ocw_mcp.domain.errors import AttachError
-from ocw_mcp.interfaces.mcp.asking import ERA
+from ocw_mcp.interfaces.mcp.callers import ERA
+from ocw_mcp.interfaces.mcp.wire import HTTP_CODES
 
 if TYPE_CHECKING:
     import httpx2
 
 ANSWER_S: Final = 60.0
-"""Time without a byte from the engine, which sends one every 15 s while it works on a long call."""
+"""Seconds without a byte after which a call fails; during a long call the engine sends one every 15 s."""
 CONNECT_S: Final = 5.0
 LARGEST_CALL: Final = 1 << 20
 """Bytes of one request that the engine accepts."""
-TOO_LARGE: Final = f"TOO_LARGE: the arguments are too large. limit={LARGEST_CALL} bytes actual={{}} next: send less"
 IDLE_S: Final = 20.0
-"""Idle time after which a connection is not reused; the engine closes it after 30 s."""
+"""Idle seconds after which a connection is not reused; the engine closes it after 30 s."""
 
 Progress = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class EngineError(AttachError):
-    """The engine answered with an error of its own: `CODE: what happened. ... next: ...`."""
+    """The engine did not answer with a result. The text begins with the code and ends with the next step."""
+
+    def __init__(self, code: str, what: str) -> None:
+        super().__init__(f"{code}: {what}", code)
 
 
 class NoAnswerError(AttachError):
     """Nothing listens at the address, so the call was not made."""
 
 
-class EngineStoppedError(AttachError):
+class EngineStoppedError(EngineError):
     """The engine stopped between the call and its answer: the call may have taken effect."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "ENGINE_STOPPED",
+            "the engine stopped before its answer; the call may have taken effect. limit=a running engine "
+            "actual=stopped next: call again with the same key, which does nothing twice",
+        )
 
 
 class EngineLink:
@@ -61,37 +59,32 @@ class EngineLink:
     def __init__(self) -> None:
         self._http: httpx2.AsyncClient | None = None
         self._to: Address | None = None
-        self._calls = 0
 
     async def ask(
         self,
         address: Address,
         method: str,
         params: Mapping[str, Any],
-        info: Implementation | None = None,
+        info: types.Implementation | None = None,
         capabilities: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
-        """Return the result of one request.
-
-        Raises MCPError for the engine's protocol errors, EngineError, NoAnswerError and EngineStoppedError.
-        """
+        """Return the result of one request. Raises NoAnswerError, EngineError, and MCPError for a protocol error."""
         import httpx2
 
-        named = info or Implementation(name="ocw mcp", version="1")
+        named = info or types.Implementation(name="ocw mcp", version="1")
         meta = dict(params.get("_meta") or {}) | {
-            PROTOCOL_VERSION_META_KEY: ERA,
-            CLIENT_INFO_META_KEY: named.model_dump(by_alias=True, mode="json", exclude_none=True),
-            CLIENT_CAPABILITIES_META_KEY: dict(capabilities or {}),
+            types.PROTOCOL_VERSION_META_KEY: ERA,
+            types.CLIENT_INFO_META_KEY: named.model_dump(by_alias=True, mode="json", exclude_none=True),
+            types.CLIENT_CAPABILITIES_META_KEY: dict(capabilities or {}),
         }
-        self._calls += 1
-        body = {"jsonrpc": "2.0", "id": self._calls, "method": method, "params": dict(params) | {"_meta": meta}}
-        headers = {MCP_PROTOCOL_VERSION_HEADER: ERA, MCP_METHOD_HEADER: method}
-        if (key := NAME_BEARING_METHODS.get(method)) is not None:
-            headers[MCP_NAME_HEADER] = encode_header_value(str(params[key]))
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": dict(params) | {"_meta": meta}}
+        headers = {inbound.MCP_PROTOCOL_VERSION_HEADER: ERA, inbound.MCP_METHOD_HEADER: method}
+        if (key := inbound.NAME_BEARING_METHODS.get(method)) is not None:
+            headers[inbound.MCP_NAME_HEADER] = inbound.encode_header_value(str(params[key]))
         content = json.dumps(body, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
         if len(content) > LARGEST_CALL:
-            raise EngineError(TOO_LARGE.format(len(content)))
+            raise _too_large(str(len(content)))
         http = await self._connection(address)
         try:
             async with http.stream("POST", "/mcp", content=content, headers=headers) as response:
@@ -100,27 +93,27 @@ class EngineLink:
             raise NoAnswerError("nothing listens at the address of the engine") from None
         except httpx2.ReadTimeout:
             raise EngineError(
-                f"NO_ANSWER: the engine has not answered in time; the call may have taken effect. "
-                f"limit={ANSWER_S:g}s actual=more next: call again with the same key"
+                "NO_ANSWER",
+                f"the engine has not answered in time; the call may have taken effect. limit={ANSWER_S:g}s "
+                "actual=more next: call again with the same key",
             ) from None
         except httpx2.HTTPError:
-            raise EngineStoppedError("the engine stopped before it answered") from None
+            raise EngineStoppedError from None
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connection."""
         http, self._http = self._http, None
         if http is not None:
             await http.aclose()
 
     async def _connection(self, address: Address) -> "httpx2.AsyncClient":
-        if self._http is not None and self._to == address:
-            return self._http
-        import ssl
+        while self._http is not None and self._to != address:
+            await self.aclose()
+        if self._http is None:
+            import ssl
 
-        import httpx2
+            import httpx2
 
-        await self.close()
-        if self._http is None or self._to != address:
             # An engine on this machine is reached over plain HTTP and without proxies. An empty SSL context avoids
             # loading all certificates, which takes longer than fifty calls.
             plain = not address.url.startswith("https:")
@@ -148,16 +141,16 @@ async def _answer(response: "httpx2.Response", progress: Progress | None) -> dic
                 return _result(message)
             if message["method"] == "notifications/progress" and progress is not None:
                 await progress(message.get("params") or {})
-        raise EngineStoppedError("the engine stopped before it answered")
-    body = await response.aread()
+        raise EngineStoppedError
     try:
-        answer: Any = json.loads(body)
+        answer: Any = json.loads(await response.aread())
     except ValueError:
         answer = None
-    if isinstance(answer, dict) and "jsonrpc" in answer:
+    if not isinstance(answer, dict):
+        answer = {}
+    if "jsonrpc" in answer:
         return _result(answer)
-    text = answer.get("error") if isinstance(answer, dict) else None
-    raise EngineError(_error_text(response.status_code, text if isinstance(text, str) else ""))
+    raise _http_error(response.status_code, str(answer.get("error")))
 
 
 async def _events(response: "httpx2.Response") -> AsyncIterator[dict[str, Any]]:
@@ -173,25 +166,32 @@ async def _events(response: "httpx2.Response") -> AsyncIterator[dict[str, Any]]:
 
 def _result(message: dict[str, Any]) -> dict[str, Any]:
     if "error" in message:
-        raise MCPError.from_jsonrpc_error(JSONRPCError.model_validate(message))
+        raise MCPError.from_jsonrpc_error(types.JSONRPCError.model_validate(message))
     result = message.get("result")
     if not isinstance(result, dict):
-        raise EngineError(_error_text(200, ""))
+        raise _http_error(200, "")
     return result
 
 
-def _error_text(status: int, text: str) -> str:
-    """Return the text of an HTTP error, with the next step for the client or the operator."""
-    match status:
-        case 401:
-            return (
-                "UNAUTHORIZED: the engine does not accept the token of this program. limit=the token in serve.json "
-                "actual=an unknown or revoked token next: ask the operator to restart the engine or this client"
-            )
-        case 413:
-            return TOO_LARGE.format("more")
-        case 503:
-            return text or "BUSY: the engine has too many connections. limit=256 actual=more next: try again later"
-        case _:
-            what = "the server at the address is not an engine"
-            return text or f"BAD_ANSWER: {what}. limit=MCP actual=HTTP {status} next: report it to the operator"
+def _http_error(status: int, text: str) -> EngineError:
+    """Return the error for an HTTP answer without a message. An engine's `text` begins with the code of the status."""
+    code = HTTP_CODES.get(status, "BAD_ANSWER")
+    if status == 401:
+        return EngineError(
+            code,
+            "the engine does not accept the token of this program. limit=the token in serve.json actual=an unknown or "
+            "revoked token next: ask the operator to restart the engine or this client",
+        )
+    if status == 413:
+        return _too_large("more")
+    if text.startswith(f"{code}: "):
+        return EngineError(code, text.removeprefix(f"{code}: "))
+    if status == 503:
+        return EngineError(code, "the engine has too many connections. limit=256 actual=more next: try again later")
+    what = f"the server at the address is not an engine. limit=MCP actual=HTTP {status} next: report it to the operator"
+    return EngineError("BAD_ANSWER", what)
+
+
+def _too_large(actual: str) -> EngineError:
+    what = f"the arguments are too large. limit={LARGEST_CALL} bytes actual={actual} next: send less"
+    return EngineError(HTTP_CODES[413], what)

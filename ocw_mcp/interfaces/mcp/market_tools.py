@@ -1,30 +1,32 @@
 """Tools about the market: snapshot, candles, indicators, derivatives, regimes and weights."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
+import msgspec
 from mcp.types import CallToolResult
 from pydantic import Field
 
 from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.snapshot import Feasible, IndicatorValues, Snapshot, SymbolView, SymbolViews
 from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.interfaces.mcp import market_view, paging
-from ocw_mcp.interfaces.mcp.access import GetFacade, headline, meta
-from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER
-from ocw_mcp.interfaces.mcp.results import (
-    CandlesResult,
-    DerivativesResult,
-    IndicatorsResult,
-    RegimeResult,
-    SnapshotResult,
-    WeightsResult,
-)
-from ocw_mcp.interfaces.mcp.tool import OcwTool, make, respond
+from ocw_mcp.interfaces.mcp import results
+from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cursor_of, older_line, place_of
+from ocw_mcp.interfaces.mcp.results import Meta, Readings, amount, cents, from_attributes
+from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond, text_of
+from ocw_mcp.render.snapshot_text import VOLUME_DIGITS, compact, significant
 
 Detail = Literal["concise", "detailed"]
 
-_NO_SOURCE = "no data source yet"
-_NOT_BUILT = {"liquidations": _NO_SOURCE, "perp_spot_basis": _NO_SOURCE}
+KEY_TIMEFRAMES = ("1h", "4h")
+KEY_INDICATORS = ("close", "rsi_14", "adx_14", "atr_14", "macd_histogram", "ema_21", "ema_50", "percent_b")
+"""Timeframes and indicators of a concise snapshot."""
+
+_ALL_INDICATORS = tuple(name for name in IndicatorValues.__struct_fields__ if name not in ("timeframe", "candles"))
+_PRICES = ("last", "return_1h", "return_4h", "return_24h")
+_PLACES_NAMED = 12
+_NOT_BUILT = dict.fromkeys(("liquidations", "perp_spot_basis"), "no data source yet")
 _NOTHING_LEARNS = {"learned": "no learning yet; the rules use the parameters of the policy file"}
 
 
@@ -33,73 +35,187 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
 
     async def market_get_snapshot(
         symbol: str | None = None, detail: Detail = "concise"
-    ) -> Annotated[CallToolResult, SnapshotResult]:
+    ) -> Annotated[CallToolResult, results.SnapshotResult]:
         """The market as a decision would see it now: prices, returns, derivatives, indicators, positions, and the sizes
         that would pass. concise: key indicators of 1h and 4h; detailed: all, with forming candles (*)."""
         facade = get_facade()
-        snapshot = facade.snapshot(symbol)
-        return market_view.snapshot(meta(facade), snapshot, detailed=detail == "detailed")
+        return _snapshot(meta(facade), facade.snapshot(symbol), detailed=detail == "detailed")
 
     async def market_get_candles(
         symbol: str,
         timeframe: str = "1h",
         limit: Annotated[int, Field(ge=1, le=300), ASCII_NUMBER] = 24,
         cursor: str | None = None,
-    ) -> Annotated[CallToolResult, CandlesResult]:
+    ) -> Annotated[CallToolResult, results.CandlesResult]:
         """Closed candles, oldest first; cursor for older ones. Timeframes: 1m 5m 15m 1h 4h."""
         facade = get_facade()
-        found = facade.candles(symbol, timeframe, limit, paging.place("candles", cursor))
-        rows: list[list[str | float]] = [[iso(at), *values] for at, *values in found.rows]
-        result = CandlesResult(
+        found = facade.candles(symbol, timeframe, limit, place_of("candles", cursor))
+        result = from_attributes(
+            results.CandlesResult,
+            found,
             meta=meta(facade),
-            symbol=found.symbol,
-            timeframe=found.timeframe,
             columns=["opened", "open", "high", "low", "close", "volume"],
-            rows=rows,
-            cursor=paging.cursor("candles", found.rows[0][0]) if found.more else None,
+            rows=[[iso(at), *values] for at, *values in found.rows],
+            cursor=cursor_of("candles", found.rows[0][0]) if found.more else None,
         )
-        return market_view.candles(result)
+        lines, day = [], ""
+        for opened, *prices, volume in found.rows:
+            # One line per candle, below its day.
+            date, _, time = iso(opened).removesuffix("Z").partition("T")
+            if date != day:
+                lines.append(date)
+                day = date
+            shown = [*(significant(price, 7) for price in prices), significant(volume, VOLUME_DIGITS)]
+            lines.append(" ".join([time.removesuffix(":00"), *shown]))
+        columns = f"{result.symbol} {result.timeframe}, {' '.join(result.columns)}"
+        return respond(result, columns, *lines, *older_line(result.cursor))
 
     async def market_get_indicators(
         symbol: str, timeframe: str | None = None
-    ) -> Annotated[CallToolResult, IndicatorsResult]:
+    ) -> Annotated[CallToolResult, results.IndicatorsResult]:
         """All indicators of one symbol on the last closed candle of 15m, 1h and 4h, or of one of them. A star marks a
         forming candle, taken as if it closed now."""
         facade = get_facade()
         found = facade.indicators(symbol, timeframe)
-        return market_view.indicators(meta(facade), facade.known(symbol), found)
+        reasons = _Reasons()
+        values = {timeframe: reasons.numbers(timeframe, each, _ALL_INDICATORS) for timeframe, each in found.items()}
+        known = facade.known(symbol)
+        result = results.IndicatorsResult(meta=meta(facade), symbol=known, indicators=values, unknown=reasons.texts())
+        lines = [
+            " ".join([name, *(_number(readings[name], 5) for readings in values.values())]) for name in _ALL_INDICATORS
+        ]
+        return respond(result, " ".join([known, *values]), *lines, *_unknown_lines(result))
 
-    async def derivatives_get_summary(symbol: str | None = None) -> Annotated[CallToolResult, DerivativesResult]:
+    async def derivatives_get_summary(
+        symbol: str | None = None,
+    ) -> Annotated[CallToolResult, results.DerivativesResult]:
         """Funding, open interest, taker flow, top traders' longs over shorts, and their composite (-1..1, above 0 leans
         long), by symbol."""
         facade = get_facade()
-        return market_view.derivatives(meta(facade), facade.snapshot(symbol), _NOT_BUILT)
+        reasons = _Reasons()
+        symbols = {name: _derivatives(view, reasons) for name, view in facade.snapshot(symbol).symbols.items()}
+        result = results.DerivativesResult(
+            meta=meta(facade), symbols=symbols, unknown=reasons.texts(), unavailable=_NOT_BUILT
+        )
+        lines = [
+            f"{symbol}: {' '.join(f'{name}={_number(value, 7)}' for name, value in readings.items())}"
+            for symbol, readings in symbols.items()
+        ]
+        missing = [f"{name}: unavailable, {why}" for name, why in _NOT_BUILT.items()]
+        return respond(result, *lines, *_unknown_lines(result), *missing)
 
-    async def regime_get_current() -> Annotated[CallToolResult, RegimeResult]:
+    async def regime_get_current() -> Annotated[CallToolResult, results.RegimeResult]:
         """Market and macro regime, and the scale that they put on size limits."""
         facade = get_facade()
         snapshot = facade.snapshot()
         readings = {"regime": snapshot.regime, "macro": snapshot.macro}
         unavailable = {name: each.reason for name, each in readings.items() if isinstance(each, Unknown)}
         known = {name: None if isinstance(each, Unknown) else each for name, each in readings.items()}
-        result = RegimeResult(meta=meta(facade), scale=plain(snapshot.scale), unavailable=unavailable, **known)
+        result = results.RegimeResult(meta=meta(facade), scale=snapshot.scale, unavailable=unavailable, **known)
         lines = [f"{name}: {each or f'unavailable, {unavailable[name]}'}" for name, each in known.items()]
         scale = f"size limits are scaled by {result.scale}; an unknown regime takes its most conservative value"
-        return respond(result, "\n".join([headline(result.meta), *lines, scale]))
+        return respond(result, *lines, scale)
 
-    async def weights_get() -> Annotated[CallToolResult, WeightsResult]:
+    async def weights_get() -> Annotated[CallToolResult, results.WeightsResult]:
         """Learned weights of the signals, and the parameters of the rules."""
         facade = get_facade()
         rules = {name: str(value) for name, value in facade.policies.rules}
-        result = WeightsResult(meta=meta(facade), learned={}, rules=rules, unavailable=_NOTHING_LEARNS)
+        result = results.WeightsResult(meta=meta(facade), learned={}, rules=rules, unavailable=_NOTHING_LEARNS)
         table = " ".join(f"{name}={value}" for name, value in rules.items())
-        return respond(result, f"{headline(result.meta)}\nlearned: {_NOTHING_LEARNS['learned']}\nrules: {table}")
+        return respond(result, f"learned: {_NOTHING_LEARNS['learned']}", f"rules: {table}")
 
-    others = (
-        market_get_snapshot,
-        market_get_candles,
-        market_get_indicators,
-        derivatives_get_summary,
-        weights_get,
-    )
+    others = market_get_snapshot, market_get_candles, market_get_indicators, derivatives_get_summary, weights_get
     return [*(make(each) for each in others), make(regime_get_current, shows_meta=True)]
+
+
+class _Reasons:
+    """Why values are unknown: each reason with the names of the values."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, list[str]] = {}
+
+    def add(self, where: str, unknown: Unknown) -> None:
+        self._places.setdefault(unknown.reason, []).append(where)
+
+    def numbers(self, where: str, values: msgspec.Struct, names: Iterable[str]) -> Readings:
+        """Return fields of `values` by name; the reason of an unknown one is kept."""
+        found: Readings = {}
+        for name in names:
+            if isinstance(value := getattr(values, name), Unknown):
+                self.add(f"{where} {name}", value)
+            found[name] = None if isinstance(value, Unknown) else float(f"{value:.7g}")
+        return found
+
+    def texts(self) -> dict[str, str]:
+        """Return the first places of each reason, and the number of further ones."""
+        return {
+            reason: ", ".join(places[:_PLACES_NAMED])
+            + (f" and {len(places) - _PLACES_NAMED} more" if len(places) > _PLACES_NAMED else "")
+            for reason, places in self._places.items()
+        }
+
+
+def _snapshot(meta: Meta, taken: Snapshot, *, detailed: bool) -> CallToolResult:
+    """Return the answer of `market_get_snapshot`: as many symbols as fit, with the names of the others."""
+    views, names, longest = list(taken.symbols.values()), _ALL_INDICATORS, DETAILED
+    if not detailed:
+        names, longest = KEY_INDICATORS, CONCISE
+        taken = msgspec.structs.replace(taken, limits=(), trades=())
+        for place, view in enumerate(views):
+            kept = tuple(each for each in view.indicators if each.timeframe in KEY_TIMEFRAMES)
+            views[place] = msgspec.structs.replace(view, indicators=kept, forming=())
+    shown = len(views)
+    while True:
+        reasons = _Reasons()
+        symbols = [_symbol(view, reasons, names) for view in views[:shown]]
+        for name, mood in (("regime", taken.regime), ("macro", taken.macro)):
+            if isinstance(mood, Unknown):
+                reasons.add(name, mood)
+        left_out = [view.symbol for view in views[shown:]]
+        result = from_attributes(
+            results.SnapshotResult, taken, meta=meta, symbols=symbols, unknown=reasons.texts(), truncated=left_out
+        )
+        lines = [compact(msgspec.structs.replace(taken, symbols=SymbolViews.of(views[:shown])))]
+        lines += [f"left out for length: {', '.join(left_out)}; ask for them by symbol"] if left_out else []
+        if shown <= 1 or max(len(text_of(result, *lines)), len(result.model_dump_json())) <= longest:
+            return respond(result, *lines)
+        shown -= 1
+
+
+def _symbol(view: SymbolView, reasons: _Reasons, names: tuple[str, ...]) -> results.SymbolOut:
+    readings = reasons.numbers(view.symbol, view, _PRICES) | _derivatives(view, reasons)
+    indicators = {
+        each.timeframe: reasons.numbers(f"{view.symbol} {each.timeframe}", each, names) for each in view.indicators
+    }
+    for each in view.forming:
+        star = f"{each.timeframe}*"
+        if isinstance(each.candle, Unknown):
+            reasons.add(f"{view.symbol} {star}", each.candle)
+        else:
+            indicators[star] = reasons.numbers(f"{view.symbol} {star}", each.candle.indicators, names)
+    sizes, position = {}, None
+    if isinstance(view.feasible, Unknown):
+        reasons.add(f"{view.symbol} sizes", view.feasible)
+    else:
+        sizes = {name: plain(getattr(view.feasible, name)) for name in Feasible.__struct_fields__}
+    if (held := view.position) is not None:
+        stop = f"stop at {plain(held.stop)}" if held.stop is not None else "UNPROTECTED"
+        position = (
+            f"{plain(held.quantity)} at {amount(held.average_price)}, mark {plain(held.mark)}, unrealised "
+            f"{cents(held.unrealised)}, {stop}"
+        )
+    return results.SymbolOut(
+        symbol=view.symbol, readings=readings, sizes=sizes, position=position, indicators=indicators
+    )
+
+
+def _derivatives(view: SymbolView, reasons: _Reasons) -> Readings:
+    return reasons.numbers(view.symbol, view.derivatives, type(view.derivatives).__struct_fields__)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "?" if value is None else significant(value, digits)
+
+
+def _unknown_lines(result: results.IndicatorsResult | results.DerivativesResult) -> list[str]:
+    return [f"? {reason}: {places}" for reason, places in result.unknown.items()]

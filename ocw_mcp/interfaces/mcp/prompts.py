@@ -2,77 +2,71 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from functools import partial
+from typing import Any, Final
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.prompts import Prompt
+from mcp.server.mcpserver.prompts.base import PromptArgument
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 from mcp.types import Prompt as Offered
-from pydantic import Field
 
 from ocw_mcp.render.quotations import untrusted
 
 LONGEST_ARGUMENT = 60
+_PROMPTS: Final[dict[str, tuple[str, dict[str, str]]]] = {
+    "morning_review": ("The account at the start of a day: state, risk, changes, unknowns.", {}),
+    "pre_trade_checklist": (
+        "Checks before an order, ending with the largest size that the policies would pass.",
+        {"symbol": "such as BTCUSDT", "action": "buying or shorting"},
+    ),
+    "explain_last_decision": ("The newest decision that traded, from its wake to its present result.", {}),
+    "post_mortem": (
+        "A closed trade: decision, luck, costs, and what to do differently.",
+        {"trade": "id from trades_search, such as order:3"},
+    ),
+    "review_positions": ("Every open position: keep, tighten or close, and all of them together.", {}),
+}
+"""By name, what a prompt is about, and its arguments with their descriptions."""
+_DEFAULTS: Final = {"action": "buying"}
 
 
 def add_prompts(server: MCPServer[Any], texts: Mapping[str, str]) -> None:
     """Add the prompts to the server; `texts` are keyed by prompt name."""
 
-    def filled(name: str, **arguments: str) -> str:
-        text = texts[name]
-        for argument, value in arguments.items():
+    async def filled(prompt: str, **given: str) -> str:
+        text = texts[prompt]
+        for argument, value in (_DEFAULTS | given).items():
             text = text.replace(f"{{{argument}}}", untrusted(value, LONGEST_ARGUMENT))
         return text
 
-    async def morning_review() -> str:
-        """The account at the start of a day: state, risk, changes, unknowns."""
-        return filled("morning_review")
-
-    async def pre_trade_checklist(
-        symbol: Annotated[str, Field(description="such as BTCUSDT")],
-        action: Annotated[str, Field(description="buying or shorting")] = "buying",
-    ) -> str:
-        """Checks before an order, ending with the largest size that the policies would pass."""
-        return filled("pre_trade_checklist", symbol=symbol, action=action)
-
-    async def explain_last_decision() -> str:
-        """The newest decision that traded, from its wake to its present result."""
-        return filled("explain_last_decision")
-
-    async def post_mortem(trade: Annotated[str, Field(description="id from trades_search, such as order:3")]) -> str:
-        """A closed trade: decision, luck, costs, and what to do differently."""
-        return filled("post_mortem", trade=trade)
-
-    async def review_positions() -> str:
-        """Every open position: keep, tighten or close, and all of them together."""
-        return filled("review_positions")
-
-    for each in (morning_review, pre_trade_checklist, explain_last_decision, post_mortem, review_positions):
-        server.add_prompt(Prompt.from_function(each))
+    for name, (about, descriptions) in _PROMPTS.items():
+        arguments = [
+            PromptArgument(name=each, description=text, required=each not in _DEFAULTS)
+            for each, text in descriptions.items()
+        ]
+        server.add_prompt(Prompt(name=name, description=about, arguments=arguments, fn=partial(filled, name)))
 
 
 def require_arguments(offered: Iterable[Offered], name: str, given: Mapping[str, str] | None) -> None:
-    """Check a prompt call: known prompt, known arguments, no required argument missing or empty.
-
-    Raises MCPError with code -32602 that names the wrong prompt or argument.
-    """
+    """Check a prompt call. Raises MCPError that names an unknown prompt or argument, or a missing argument."""
     known = {each.name: each for each in offered}
     prompt = known.get(name)
     if prompt is None:
         raise _invalid(f"UNKNOWN_PROMPT: no prompt has that name. limit={','.join(known)} actual={name[:40]!r}")
     arguments = {each.name: each for each in prompt.arguments or ()}
     named = given or {}
-    if strange := next((each for each in named if each not in arguments), None):
-        limit = ",".join(arguments) or "no argument"
-        raise _invalid(f"BAD_ARGUMENTS: {name} has no argument {strange[:40]!r}. limit={limit} actual={strange[:40]!r}")
-    for each in arguments.values():
-        value = named.get(each.name)
-        if each.required and (value is None or not value.strip()):
-            actual = "nothing" if value is None else "an empty text"
+    for each in named:
+        if each not in arguments:
+            limit = ",".join(arguments) or "no argument"
+            raise _invalid(f"BAD_ARGUMENTS: {name} has no argument {each[:40]!r}. limit={limit} actual={each[:40]!r}")
+    for each, argument in arguments.items():
+        if argument.required and not named.get(each, "").strip():
+            actual = "an empty text" if each in named else "nothing"
             raise _invalid(
-                f"BAD_ARGUMENTS: {name} needs its argument {each.name}. limit={each.description} actual={actual}"
+                f"BAD_ARGUMENTS: {name} needs its argument {each}. limit={argument.description} actual={actual}"
             )
 
 

@@ -1,27 +1,36 @@
-"""OCW's tool class: short schemas, compact text beside typed results, and errors as results.
+"""OCW's tool class: short schemas, compact text beside typed results, and errors as results; its access to the engine.
 
 The SDK's tool class sends schemas in full, renders results as indented JSON, and prefixes every error. A model reads
-all of that, and every token of it costs money.
+all of that, and every character of it costs money.
 """
 
+import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import BaseModel, ValidationError
+from pydantic import Field, ValidationError
 
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.interfaces.mcp.asking import unusable_answer
-from ocw_mcp.interfaces.mcp.callers import TRADES, caller
+from ocw_mcp.interfaces.mcp.callers import TRADES, caller, unusable_answer
+from ocw_mcp.interfaces.mcp.results import Meta, Result, from_attributes
 
-READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+if TYPE_CHECKING:
+    from ocw_mcp.runtime.facade import Facade
 
+POLL_S: Final = 0.02
+RETRY_S: Final = 5
+READS: Final = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+
+GetFacade = Callable[[], "Facade"]
+"""Returns the engine's facade; a function, since tools are listed before an engine exists."""
 _Answering = Callable[..., Coroutine[Any, Any, CallToolResult]]
 
 log = logging.getLogger(__name__)
@@ -39,10 +48,7 @@ class OcwTool(Tool):
         return self.annotations is not None and self.annotations.read_only_hint is True
 
     def _may_be_null(self, name: str) -> bool:
-        """Return whether a null counts as an absent argument.
-
-        Some clients write a number that is not finite as null, so a null for a number never counts as absent.
-        """
+        """Return whether a null counts as absent. For a number it does not: some clients write NaN as null."""
         number = self.parameters["properties"][name].get("type") in ("integer", "number")
         return not number and name not in self.parameters.get("required", ())
 
@@ -50,58 +56,72 @@ class OcwTool(Tool):
         """Run a call. An unexpected exception is logged, and its text is not shown to the client."""
         known = self.parameters["properties"]
         unknown = sorted(set(arguments) - set(known))
-        if unknown and not self.reads:
-            error = RequestError(
+        given = {
+            name: value
+            for name, value in arguments.items()
+            if name in known and not (value is None and self._may_be_null(name))
+        }
+        try:
+            if not self.reads:
+                self._check_acting(unknown, caller(context.request_context.request).scopes)
+            # Every answer is made from its typed result (`respond`), so the SDK need not validate it again.
+            result = await super().run(given, context, convert_result=False)
+            return _ignoring(unknown, result) if unknown else result
+        except RequestError as error:
+            return failed(error)
+        except ToolError as raised:
+            cause = raised.__cause__
+            if isinstance(cause, RequestError):
+                return failed(cause)
+            if isinstance(cause, ToolError):
+                return failed(unusable_answer())
+            if isinstance(cause, ValidationError) and not isinstance(raised, UnexpectedToolError):
+                return failed(_bad_arguments(cause, self.name))
+            log.error("tool %s failed", self.name, exc_info=cause)
+            return failed(f"INTERNAL: {self.name} failed; the engine keeps running. next: ask the operator for the log")
+
+    def _check_acting(self, unknown: list[str], scopes: Sequence[str]) -> None:
+        """Check a call of a tool that acts. Raises RequestError for unknown arguments or without scope `trade`."""
+        if unknown:
+            raise RequestError(
                 RequestCode.BAD_ARGUMENTS,
                 limit=",".join(self.parameters["properties"]) or "no argument",
                 actual=repr(unknown[0][:40]),
                 next_=f"call {self.name} with these arguments only",
             )
-            return failed(str(error))
-        if not self.reads and TRADES not in (who := caller(context)).scopes:
-            error = RequestError(
+        if TRADES not in scopes:
+            raise RequestError(
                 RequestCode.FORBIDDEN,
                 limit=f"scope {TRADES}",
-                actual=",".join(who.scopes) or "none",
+                actual=",".join(scopes) or "none",
                 next_="call tools that read",
             )
-            return failed(str(error))
-        try:
-            # Every answer is made from its typed result (`respond`), so the SDK need not validate it again.
-            given = {
-                name: value
-                for name, value in arguments.items()
-                if name in known and not (value is None and self._may_be_null(name))
-            }
-            result = await super().run(given, context, convert_result=False)
-            return _ignoring(unknown, result) if unknown else result
-        except ToolError as raised:
-            cause = raised.__cause__
-            if isinstance(cause, RequestError):
-                return failed(str(cause))
-            if isinstance(cause, ToolError):
-                return failed(str(unusable_answer()))
-            if isinstance(cause, ValidationError) and not isinstance(raised, UnexpectedToolError):
-                return failed(str(_bad_arguments(cause, self.name)))
-            log.error("tool %s failed", self.name, exc_info=cause)
-            return failed(f"INTERNAL: {self.name} failed; the engine keeps running. next: ask the operator for the log")
+
+
+class FailedResult(CallToolResult):
+    """An error as a result."""
+
+    code: RequestCode | None = Field(default=None, exclude=True)
+    """The code of the request error with which the text begins. The result as JSON has the text only."""
 
 
 def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta: bool = False) -> OcwTool:
     """Return a tool made from a function; the function's docstring is the description that a model reads.
 
-    `meta` is the same in every result, so only the schema of the tool with `shows_meta` lists its fields. This saves
-    tokens, and time in clients that validate each result against its schema.
+    `meta` is the same in every result, so only the schema of the tool with `shows_meta` lists its fields. Schemas are
+    then shorter for a model, and faster for clients that validate each result against its schema.
     """
-    known = _MADE.get(answer.__code__)
-    if known is not None:
+    if (known := _MADE.get(answer.__code__)) is not None:
         return known.model_copy(update={"fn": answer})
-    description = " ".join((answer.__doc__ or "").split())
-    tool = OcwTool.from_function(answer, description=description, annotations=annotations)
+    about = " ".join((answer.__doc__ or "").split())
+    tool = OcwTool.from_function(answer, description=about, annotations=annotations)
     tool.parameters = lean(tool.parameters)
     metadata = tool.fn_metadata
     assert metadata.output_schema is not None, f"{tool.name} has no typed result"
-    metadata.output_schema = _lean_output(metadata.output_schema, shows_meta=shows_meta)
+    output = lean(metadata.output_schema, of_result=True) | {"required": ["meta"]}
+    if not shows_meta:
+        output["properties"]["meta"] = {"type": "object"}
+    metadata.output_schema = output
     assert isinstance(tool, OcwTool)
     if not tool.resolved_params:
         # A resolver of a parameter belongs to one server; everything else depends on the function only.
@@ -109,24 +129,42 @@ def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta
     return tool
 
 
-def respond(result: BaseModel, text: str, *, is_error: bool = False) -> CallToolResult:
+def text_of(result: Result, *lines: str) -> str:
+    """Return the text of an answer: a line with the engine and the time of the answer, then `lines`."""
+    of = result.meta
+    if of.catching_up:
+        # An engine that replays after a crash may not know an open position yet: its answers must not look current.
+        past = f"this shows the past as of {of.as_of}" if of.as_of else "nothing is replayed yet"
+        when = f", STALE: catching up after a restart, {past}; call again"
+    elif of.as_of is None:
+        when = ", STALE: the market has not begun; history may still be loading"
+    else:
+        age = "a price missing" if of.age_ms is None else f"prices {of.age_ms / 1000:g}s old"
+        when = f" as of {of.as_of}, {age}{', STALE' if of.stale else ''}"
+    return "\n".join([f"[{of.mode} {of.state}{when}]", *lines])
+
+
+def respond(result: Result, *lines: str) -> CallToolResult:
     """Return a typed result together with the text that a model reads."""
-    block = TextContent(type="text", text=text)
-    return CallToolResult(content=[block], structured_content=result.model_dump(mode="json"), is_error=is_error)
+    block = TextContent(type="text", text=text_of(result, *lines))
+    return CallToolResult(content=[block], structured_content=result.model_dump(mode="json"))
 
 
-def failed(text: str) -> CallToolResult:
+def failed(error: RequestError | str) -> FailedResult:
     """Return an error as a result."""
-    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+    code = error.code if isinstance(error, RequestError) else None
+    return FailedResult(content=[TextContent(type="text", text=str(error))], is_error=True, code=code)
 
 
-def lean(schema: dict[str, Any], *, nulls: bool = False) -> dict[str, Any]:
-    """Return an equivalent JSON schema without titles and references.
+def lean(schema: dict[str, Any], *, of_result: bool = False) -> dict[str, Any]:
+    """Return a JSON schema without titles and references.
 
-    Without `nulls` it has no `null` and no list of types, which several clients reject. An argument that is not
-    required may still be null at run time and then counts as absent, except a number.
+    The schema of arguments has no `null` and no list of types, which several clients reject: an optional argument that
+    is null counts as absent, except a number. The schema `of_result` keeps them, since clients validate results, but
+    has no descriptions and no `required` lists.
     """
     definitions = schema.get("$defs", {})
+    dropped = {"title", "$defs"} | ({"description", "required"} if of_result else set())
 
     def plain(part: Any) -> Any:
         if isinstance(part, list):
@@ -138,48 +176,18 @@ def lean(schema: dict[str, Any], *, nulls: bool = False) -> dict[str, Any]:
         kept = {
             key: {name: plain(field) for name, field in value.items()} if key == "properties" else plain(value)
             for key, value in part.items()
-            if key not in ("title", "$defs") and not (key == "default" and value is None)
+            if key not in dropped and not (key == "default" and value is None)
             # Google's SDK reads this value as a schema; unknown fields are refused by name at run time.
             if not (key == "additionalProperties" and value is False)
         }
-        return _joined(kept, nulls=nulls)
+        choices = kept.get("anyOf", ())
+        if of_result or len(choices) != 2 or choices[1] != {"type": "null"}:
+            return kept
+        del kept["anyOf"]
+        return choices[0] | kept
 
-    result = plain(schema)
-    assert isinstance(result, dict)
+    result: dict[str, Any] = plain(schema)
     return result
-
-
-def _lean_output(schema: dict[str, Any], *, shows_meta: bool) -> dict[str, Any]:
-    """Return the schema of a result without descriptions and without `required` lists.
-
-    Nullable fields stay nullable, since clients validate results against the schema.
-    """
-
-    def bare(part: Any) -> Any:
-        if isinstance(part, list):
-            return [bare(each) for each in part]
-        if not isinstance(part, dict):
-            return part
-        return {
-            key: {name: bare(field) for name, field in value.items()} if key == "properties" else bare(value)
-            for key, value in part.items()
-            if key not in ("description", "required")
-        }
-
-    result = bare(lean(schema, nulls=True))
-    assert isinstance(result, dict)
-    if not shows_meta:
-        result["properties"]["meta"] = {"type": "object"}
-    return result | {"required": ["meta"]}
-
-
-def _joined(part: dict[str, Any], *, nulls: bool) -> dict[str, Any]:
-    """Return an `anyOf` of one type and null as that type alone, unless `nulls` are to be kept."""
-    choices = part.get("anyOf", ())
-    if nulls or len(choices) != 2 or choices[1] != {"type": "null"}:
-        return part
-    one: dict[str, Any] = choices[0]
-    return one | {key: value for key, value in part.items() if key != "anyOf"}
 
 
 def _ignoring(unknown: list[str], result: Any) -> Any:
@@ -197,11 +205,48 @@ def _ignoring(unknown: list[str], result: Any) -> Any:
 def _bad_arguments(error: ValidationError, tool: str) -> RequestError:
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "arguments"
-    given = first.get("input")
-    shown = "nothing" if first["type"] == "missing" else repr(given)[:40]
     return RequestError(
         RequestCode.BAD_ARGUMENTS,
         limit=f"{where}: {first['msg'][:120]}",
-        actual=shown,
+        actual="nothing" if first["type"] == "missing" else repr(first.get("input"))[:40],
         next_=f"see the input schema of {tool}",
     )
+
+
+def after_warm_up(get_facade: GetFacade) -> GetFacade:
+    """Return a getter of the facade that raises RequestError during warm-up, while all prices are historical."""
+
+    def checked() -> "Facade":
+        facade = get_facade()
+        if facade.on_history:
+            raise RequestError(
+                RequestCode.WARMING_UP,
+                limit="a market that has begun",
+                actual="history only",
+                next_=f"call again in {RETRY_S} s; loading history takes some seconds",
+            )
+        return facade
+
+    return checked
+
+
+def wait_for_warm_up(get_facade: GetFacade, patience_s: float) -> ServerMiddleware[Any]:
+    """Return middleware that delays calls, except a halt, until the engine is current, `patience_s` at most."""
+
+    async def waits(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        if ctx.method in ("tools/call", "resources/read") and (ctx.params or {}).get("name") != "risk_halt":
+            now = asyncio.get_running_loop().time
+            began = reported = now()
+            while not get_facade().settled and now() - began < patience_s:
+                await asyncio.sleep(POLL_S)  # noqa: TID251 - waits in real time for the engine on this event loop
+                if now() - reported >= 1:
+                    reported = now()
+                    await ctx.session.report_progress(round(reported - began), patience_s, "the engine loads history")
+        return await call_next(ctx)
+
+    return waits
+
+
+def meta(facade: "Facade") -> Meta:
+    """Return the engine and the time of an answer, read between the same two engine steps as the answer."""
+    return from_attributes(Meta, facade.moment())

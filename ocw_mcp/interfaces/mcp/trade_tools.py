@@ -4,83 +4,70 @@ None of them changes a limit, the mode or a credential, raises the trading state
 for that, and the engine would refuse it. The token names the caller, never an argument.
 """
 
-from collections.abc import Collection
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import msgspec
 from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, Resolve
-from mcp.types import CallToolResult, ToolAnnotations
-from pydantic import BaseModel, Field, WithJsonSchema
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import Field, WithJsonSchema
 
-from ocw_mcp.domain.asks import TAINTED, CancelRequest, CloseRequest, HaltRequest, NoteRequest, ProtectionRequest
-from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
+from ocw_mcp.domain import asks
+from ocw_mcp.domain.decision import Decision, Leg
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.domain.symbols import spelt
-from ocw_mcp.interfaces.mcp import paging, trade_view
-from ocw_mcp.interfaces.mcp.access import GetFacade, after_warm_up, meta
-from ocw_mcp.interfaces.mcp.account_tools import Amount, beyond_closing, require_one_size
-from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, at_most, cut, read
-from ocw_mcp.interfaces.mcp.asking import ERA, Consent, NotAsked, ask_within_call, can_ask
-from ocw_mcp.interfaces.mcp.callers import caller_name
-from ocw_mcp.interfaces.mcp.results import DoneResult, PreviewResult, SubmittedResult
-from ocw_mcp.interfaces.mcp.tool import OcwTool, make
+from ocw_mcp.domain.state import Mode
+from ocw_mcp.interfaces.mcp import arguments, results
+from ocw_mcp.interfaces.mcp.account_tools import largest_of, leg_of, notional_of, room, verdict
+from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, Why, cut
+from ocw_mcp.interfaces.mcp.callers import ERA, Consent, NotAsked, ask_within_call, caller_name, supports_forms
+from ocw_mcp.interfaces.mcp.results import DoneResult, Meta, from_attributes
+from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta, respond
+from ocw_mcp.render.quotations import untrusted
+
+if TYPE_CHECKING:
+    from ocw_mcp.engine.approvals import PendingOrder
+    from ocw_mcp.engine.idempotency import Answer
+    from ocw_mcp.runtime.trading import Previewed, Trading
 
 CHECKS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
 ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
 WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 Key = Annotated[str, Field(min_length=1, max_length=64, description="same key on a retry, a new one per order")]
-LONGEST_WHY = 500
-MOST_LEGS = 64
-Why = Annotated[str, Field(max_length=LONGEST_WHY), cut(LONGEST_WHY)]
-Text = Annotated[str, Field(max_length=200), cut(200)]
-
-
-class LegIn(BaseModel, extra="forbid"):
-    """One leg of a decision."""
-
-    symbol: Annotated[str, Field(max_length=40)]
-    action: Literal["BUY", "SELL", "SHORT", "COVER", "ADD", "HOLD"]
-    size: Annotated[Amount | None, Field(description="share of equity")] = None
-    stop: Amount | None = None
-    target: Amount | None = None
-    limit: Amount | None = None
-    leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None
-    confidence: Annotated[float | None, Field(ge=0, le=1), ASCII_NUMBER] = None
-    thesis: Why = ""
-    signals: Annotated[list[Text], Field(max_length=16), at_most(16)] = []
-
-
-class ConditionIn(BaseModel, extra="forbid"):
-    """Wakes you once."""
-
-    symbol: Annotated[str, Field(max_length=40)]
-    metric: Annotated[Text, Field(description="price, funding_8h or rsi_14@1h")]
-    comparison: Literal["gt", "lt", "crosses_above", "crosses_below", "abs_change_pct_gt"]
-    threshold: Annotated[float, Field(allow_inf_nan=False), ASCII_NUMBER]
-    reason: Text = ""
-    expires_s: Annotated[int | None, Field(ge=1, le=604_800), ASCII_NUMBER] = None
-
-
-Legs = Annotated[
-    list[Any],
-    Field(max_length=MOST_LEGS),
-    WithJsonSchema({"type": "array", "maxItems": 16, "items": LegIn.model_json_schema()}),
-]
-Conditions = Annotated[
-    list[Any],
-    Field(max_length=MOST_LEGS),
-    WithJsonSchema({"type": "array", "maxItems": 16, "items": ConditionIn.model_json_schema()}),
-]
-"""Each element is read by itself, so that one malformed element does not invalidate the others."""
-LONGEST_CHECK_S = 86_400
-
-
-class CheckIn(BaseModel):
-    """The latest time of the next wake."""
-
-    next_check_s: Annotated[int, ASCII_NUMBER]
+_NEXT: Final = {
+    RefusalCode.KEY_REUSED: "a key stands for one order; orders_get shows which one",
+    RefusalCode.NO_WAKE: "ocw_get_status shows the wake whose decision is open, if any",
+    RefusalCode.NO_ORDER: "orders_get shows the live orders",
+    RefusalCode.PROTECTIVE: "positions_get shows the position that it protects",
+    RefusalCode.NO_POSITION: "positions_get shows the open positions",
+    RefusalCode.LOOSER_STOP: "positions_get shows the stop in force",
+    RefusalCode.BAD_TARGET: "positions_get shows the mark price",
+    RefusalCode.ALREADY_IN_POSITION: "positions_get shows the open positions",
+    RefusalCode.OPPOSITE_POSITION: "positions_get shows the open positions",
+    RefusalCode.ENTRY_PENDING: "orders_get shows the waiting entry",
+    RefusalCode.EXIT_PENDING: "orders_get shows the exit in progress",
+    RefusalCode.PRICE_MOVED: "orders_preview shows the order at the current price",
+    RefusalCode.STALE_DATA: "ocw_get_status shows how old prices are",
+    RefusalCode.NO_PRICE: "ocw_get_status shows how old prices are",
+    RefusalCode.NOT_ACTIVE: "ocw_get_status shows who lowered the trading state, and why",
+    RefusalCode.HELD_BY_PERSON: "ocw_get_status shows what a person trades by hand",
+    RefusalCode.DAILY_LOSS: "portfolio_get shows the loss of the day",
+    RefusalCode.FEES: "portfolio_get shows the fees so far",
+    RefusalCode.LOSSES_IN_A_ROW: "ocw_get_status shows until when entries are paused",
+    RefusalCode.ENTRY_RATE: "policies_get shows the limit and its usage",
+    RefusalCode.TURNOVER: "policies_get shows the limit and its usage",
+    RefusalCode.REENTRY: "trades_search shows when the last position was closed",
+    RefusalCode.OPEN_POSITIONS: "positions_get shows the open positions",
+    RefusalCode.STOP_REQUIRED: "risk_check_order shows the limit of an entry, positions_get a position's mark price",
+    RefusalCode.NOT_APPROVED: "orders_preview starts again, with another key",
+    RefusalCode.CALLER_RATE: "policies_get shows the limit; try again in a minute",
+    RefusalCode.REDUCTION_RATE: "policies_get shows the limit per minute",
+    RefusalCode.SYMBOL_NOT_ALLOWED: "policies_get shows the symbols of the policy",
+    RefusalCode.UNKNOWN_SYMBOL: "ocw_get_status shows the symbols that the engine follows",
+}
+"""By refusal code, which tool shows more. An error never suggests an action: the decider chooses it."""
 
 
 def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
@@ -96,23 +83,14 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         target: Amount | None = None,
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
         leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None,
-    ) -> Annotated[CallToolResult, PreviewResult]:
+    ) -> Annotated[CallToolResult, results.PreviewResult]:
         """Check an order by the code that places it, and keep it and its price for 60 s as a preview_id. Nothing is
         sent. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
         facade = after_warm_up(get_facade)()
-        chosen = Action(action)
-        require_one_size(chosen, size, quantity, limit)
-        leg = Leg(
-            facade.known(symbol),
-            chosen,
-            size=size if quantity is None else Decimal(1),
-            stop=stop,
-            target=target,
-            limit=limit,
-            leverage=leverage,
-        )
+        terms = {"size": size, "stop": stop, "target": target, "limit": limit, "leverage": leverage}
+        leg = leg_of(facade, symbol, action, quantity, **terms)
         seen = facade.trading.preview(caller_name(ctx), leg, quantity)
-        return trade_view.preview(meta(facade), leg, seen, facade.portfolio().scale)
+        return _preview(meta(facade), leg, seen, facade.portfolio().scale)
 
     async def consent(
         ctx: Context[Any, Any], preview_id: str, key: str, rationale: str
@@ -123,7 +101,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         """
         facade, who = get_facade(), caller_name(ctx)
         trading = facade.trading
-        if not can_ask(ctx, facade.moment().mode):
+        if facade.moment().mode is not Mode.PAPER or not supports_forms(ctx.client_capabilities):
             return NotAsked()
         asked = trading.pending(who, key, preview_id)
         if asked is None and trading.needs_approval(who, key, preview_id):
@@ -132,7 +110,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         # A call that carries an answer gets the same question again; any other call gets the state of the order.
         if asked is None or not (trading.first_time(asked.approval_id) or ctx.input_responses):
             return NotAsked()
-        question = trade_view.question(asked)
+        question = _question(asked)
         keeps_the_call_open = (ctx.protocol_version or "") < ERA
         return await ask_within_call(ctx, question) if keeps_the_call_open else Elicit(question, Consent)
 
@@ -146,28 +124,29 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         """Place the order of a preview_id. Every policy is checked again at the current price. An order that needs a
         person's approval waits; call again with the same key to see its outcome."""
         facade, who = get_facade(), caller_name(ctx)
-        given = answer.data if isinstance(answer, AcceptedElicitation) else None
-        asked = facade.trading.pending(who, key, preview_id) if isinstance(given, Consent) else None
-        if isinstance(given, Consent) and asked is not None:
-            await facade.trading.consent(who, asked.approval_id, yes=given.approve)
+        if isinstance(answer, AcceptedElicitation) and isinstance(answer.data, Consent):
+            asked = facade.trading.pending(who, key, preview_id)
+            if asked is not None:
+                await facade.trading.consent(who, asked.approval_id, yes=answer.data.approve)
         placed = await facade.trading.place(who, key, preview_id, rationale)
-        return trade_view.done(meta(facade), placed, "placed")
+        return done(meta(facade), placed, "placed")
 
     async def orders_cancel(
         ctx: Context[Any, Any], order: Annotated[str, Field(description="id from orders_get: 3-e-0")], key: Key
     ) -> Annotated[CallToolResult, DoneResult]:
         """Cancel a waiting entry. Stops, targets and exits cannot be cancelled."""
         facade = get_facade()
-        answer = await facade.trading.ask(CancelRequest(key, caller_name(ctx), paging.order_ref(order)))
-        return trade_view.done(meta(facade), answer, "cancel requested")
+        answer = await facade.trading.ask(asks.CancelRequest(key, caller_name(ctx), arguments.order_ref(order)))
+        return done(meta(facade), answer, "cancel requested")
 
     async def positions_close(
         ctx: Context[Any, Any], symbol: str, key: Key, rationale: Why = ""
     ) -> Annotated[CallToolResult, DoneResult]:
         """Close a whole position at the market, reduce-only. If none is open yet, cancel its waiting entry."""
         facade = get_facade()
-        answer = await facade.trading.ask(CloseRequest(key, caller_name(ctx), facade.known(symbol), rationale))
-        return trade_view.done(meta(facade), answer, trade_view.CLOSING)
+        answer = await facade.trading.ask(asks.CloseRequest(key, caller_name(ctx), facade.known(symbol), rationale))
+        canceled = isinstance(answer, OrderRef) and answer.leg is Purpose.ENTRY
+        return done(meta(facade), answer, "entry canceled" if canceled else "closing")
 
     async def positions_set_protection(
         ctx: Context[Any, Any], symbol: str, key: Key, stop: Amount | None = None, target: Amount | None = None
@@ -179,135 +158,160 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
                 RequestCode.BAD_ARGUMENTS, limit="a stop or a target", actual="neither", next_="give one of them"
             )
         known = facade.known(symbol)
-        answer = await facade.trading.ask(ProtectionRequest(key, caller_name(ctx), known, stop, target))
+        answer = await facade.trading.ask(asks.ProtectionRequest(key, caller_name(ctx), known, stop, target))
         laid = next((each.stop for each in facade.positions() if each.symbol == known), None)
         # Show the prices in force, rounded to ticks; after the position has closed, show the requested ones.
         wanted = {"stop": stop and (laid or stop), "target": target and (facade.target(known) or target)}
         moved = " and ".join(f"{name} at {value}" for name, value in wanted.items() if value is not None)
-        return trade_view.done(meta(facade), answer, f"protection set, {moved}")
+        return done(meta(facade), answer, f"protection set, {moved}")
 
     async def risk_halt(ctx: Context[Any, Any], key: Key, why: str = "") -> Annotated[CallToolResult, DoneResult]:
         """Halt trading: waiting entries are cancelled, new ones refused. Positions keep their stops and may be closed.
         Only a person resumes, outside MCP."""
         facade = get_facade()
         # A long reason must not prevent a halt.
-        answer = await facade.trading.ask(HaltRequest(key, caller_name(ctx), why[:LONGEST_WHY]))
-        return trade_view.done(meta(facade), answer, "trading is HALTED")
+        answer = await facade.trading.ask(asks.HaltRequest(key, caller_name(ctx), why[: arguments.LONGEST_WHY]))
+        return done(meta(facade), answer, "trading is HALTED")
 
     async def journal_note(
         ctx: Context[Any, Any], text: Annotated[str, Field(min_length=1, max_length=1000), cut(1000)], key: Key
     ) -> Annotated[CallToolResult, DoneResult]:
         """Write a note into the journal. It triggers nothing."""
         facade = get_facade()
-        answer = await facade.trading.ask(NoteRequest(key, caller_name(ctx), text))
-        return trade_view.done(meta(facade), answer, "note written")
+        answer = await facade.trading.ask(asks.NoteRequest(key, caller_name(ctx), text))
+        return done(meta(facade), answer, "note written")
 
     async def decisions_submit(
         ctx: Context[Any, Any],
         wake: Annotated[int, Field(ge=1, le=10**9), ASCII_NUMBER],
-        legs: Legs,
+        legs: arguments.Legs,
         next_check_s: Annotated[
-            Any, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LONGEST_CHECK_S})
+            Any, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": arguments.LONGEST_CHECK_S})
         ] = None,
-        conditions: Conditions | None = None,
+        conditions: arguments.Conditions | None = None,
         note: Why = "",
-    ) -> Annotated[CallToolResult, SubmittedResult]:
+    ) -> Annotated[CallToolResult, results.SubmittedResult]:
         """Answer a wake once, with all legs. Symbols without a leg are held. Each leg is checked and answered by
         itself; refused ones may be submitted once more, corrected. Attached clients: only while ocw_get_status shows
         deciding."""
         facade = get_facade()
-        decision = _decision(legs, next_check_s, conditions, note, facade.symbols)
+        decision = arguments.decision_of(legs, next_check_s, conditions, note, facade.symbols)
         # A caller that declares itself tainted only gets stricter limits.
-        tainted = bool((ctx.request_context.meta or {}).get(TAINTED))
+        tainted = bool((ctx.request_context.meta or {}).get(asks.TAINTED))
         answer = await facade.trading.submit(caller_name(ctx), wake, decision, tainted=tainted)
-        return trade_view.submitted(meta(facade), wake, decision, answer, facade.trading)
+        return _submitted(meta(facade), wake, decision, answer, facade.trading)
 
+    acting = orders_place, orders_cancel, positions_close, positions_set_protection, risk_halt
     return [
         make(orders_preview, CHECKS),
-        make(orders_place, ACTS),
-        make(orders_cancel, ACTS),
-        make(positions_close, ACTS),
-        make(positions_set_protection, ACTS),
-        make(risk_halt, ACTS),
+        *(make(each, ACTS) for each in acting),
         make(journal_note, WRITES),
         make(decisions_submit, ACTS),
     ]
 
 
-def _decision(
-    legs: list[Any], next_check_s: Any, conditions: list[Any] | None, note: str, symbols: Collection[str]
-) -> Decision:
-    """Return the decision, with its malformed parts listed apart. Raises RequestError if no part of it can be read."""
-    read_legs = [_leg(each, symbols) for each in legs]
-    unread: list[str] = []
-    armed: list[WakeCondition] = []
-    for place, each in enumerate(conditions or ()):
-        condition = _condition(each, symbols)
-        if isinstance(condition, str):
-            unread.append(f"condition {place + 1} could not be read: {condition}")
-        else:
-            armed.append(condition if place == len(armed) else msgspec.structs.replace(condition, place=place + 1))
-    check = _seconds(next_check_s)
-    if isinstance(check, str):
-        unread.append(f"next_check_s could not be read: {check}")
-    wrong = [*(leg.malformed for leg in read_legs if leg.malformed), *unread]
-    if wrong and not armed and all(leg.malformed for leg in read_legs):
-        raise RequestError(
-            RequestCode.BAD_ARGUMENTS,
-            limit=wrong[0],
-            actual="nothing that could be read",
-            next_="see the input schema of decisions_submit; the decision is still open",
-        )
-    return Decision(
-        legs=tuple(read_legs),
-        next_check_s=check if isinstance(check, int) else None,
-        wake_conditions=None if conditions is None else tuple(armed),
-        note=note,
-        unread=tuple(unread),
+def _preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallToolResult:
+    """Return the answer of `orders_preview`: the order with all its terms. `scale` multiplies the size limits."""
+    checked, kept, intent = seen.checked, seen.preview, seen.checked.intent
+    refusal = None if checked.needs_approval else checked.refusal
+    leverage = checked.leverage or intent.leverage
+    result = from_attributes(
+        results.PreviewResult,
+        checked,
+        meta=meta,
+        preview_id=None if kept is None else kept.preview_id,
+        good_for_s=asks.PREVIEW_GOOD_FOR_S if kept else 0,
+        refusal=None if refusal is None else _capped(refusal),
+        action=leg.action,
+        notional=notional_of(checked),
+        largest=largest_of(checked.largest),
+        type=intent.type,
+        limit=intent.limit_price,
+        stop=intent.protect_at,
+        target=intent.target_at,
+        leverage=None if leverage is None else str(leverage),
+        scale=scale,
+    )
+    terms = ", ".join(f"{name} {getattr(result, name) or 'none'}" for name in ("limit", "stop", "target", "leverage"))
+    bound = f"{result.type} order, {terms}; scale {result.scale} multiplies the size limits"
+    if refusal is not None:
+        return respond(result, f"{leg.action} {leg.symbol} would not pass. {result.refusal}", bound)
+    return respond(
+        result,
+        f"{leg.action} {result.quantity} {leg.symbol} at about {result.price}, {result.notional} at the worst fill: "
+        f"{verdict(checked)}",
+        bound,
+        f"preview_id {result.preview_id}, valid for {asks.PREVIEW_GOOD_FOR_S} s; {room(checked)}",
     )
 
 
-def _leg(given: Any, symbols: Collection[str]) -> Leg:
-    found = read(LegIn, given)
-    if not isinstance(found, str) and found.action in ("SELL", "COVER"):
-        beyond = beyond_closing(found.size, None, found.limit)
-        found = f"{beyond}: {found.action} closes the whole position at the market" if beyond else found
-    if isinstance(found, str):
-        asked = given if isinstance(given, dict) else {}
-        symbol, action = str(asked.get("symbol", ""))[:40], str(asked.get("action", ""))
-        known = Action(action) if action in Action.__members__ else Action.HOLD
-        return Leg(spelt(symbol, symbols), known, malformed=found)
-    return Leg(
-        symbol=spelt(found.symbol, symbols),
-        action=Action(found.action),
-        size=found.size,
-        stop=found.stop,
-        target=found.target,
-        limit=found.limit,
-        leverage=found.leverage,
-        confidence=found.confidence,
-        reasoning=found.thesis,
-        signals=tuple(found.signals),
-    )
+def _question(pending: "PendingOrder") -> str:
+    """Return the question to the person at the client. It stays the same while the order waits."""
+    leg, intent = pending.given.leg, pending.intent
+    quoted = intent.quoted
+    assert quoted is not None, "a waiting order has the price that it was requested at"
+    prices = {"stop": intent.protect_at, "target": intent.target_at, "limit": intent.limit_price}
+    terms = [f"{name} {plain(price)}" for name, price in prices.items() if price is not None]
+    terms += [f"leverage {leg.leverage}"] if leg.leverage is not None else []
+    asked = f"{leg.action} ({intent.side}) {plain(intent.quantity)} of {leg.symbol} at about {plain(quoted)}"
+    return f"Approve this paper order? {', '.join([asked, *terms])}. Every policy is checked again before it is sent."
 
 
-def _condition(given: Any, symbols: Collection[str]) -> WakeCondition | str:
-    found = read(ConditionIn, given)
-    if isinstance(found, str):
-        return found
-    return WakeCondition(
-        symbol=spelt(found.symbol, symbols),
-        metric=found.metric,
-        comparison=Comparison(found.comparison),
-        threshold=found.threshold,
-        reason=found.reason,
-        expires_s=found.expires_s,
-    )
+def done(meta: Meta, answer: "Answer", what: str) -> CallToolResult:
+    """Return the answer to one request. A refusal is an error, so that it cannot be taken for a success."""
+    result = DoneResult(meta=meta, **_answered(answer))
+    match answer:
+        case Refusal(code=code):
+            next_ = _NEXT.get(code, "risk_check_order shows the verdict of every limit")
+            text = TextContent(type="text", text=f"{result.refusal} next: {next_}")
+            return CallToolResult(content=[text], structured_content=result.model_dump(mode="json"), is_error=True)
+        case asks.AwaitsApproval(name):
+            return respond(
+                result,
+                f"approval_required: {name} waits until {result.until} for a person's approval (ocw approve {name}, "
+                "with the passphrase); without an answer it is denied. Call again with the same key to see the outcome",
+            )
+        case OrderRef():
+            return respond(result, f"{what}: order {answer}; follow it with orders_get")
+        case asks.Done():
+            return respond(result, what)
 
 
-def _seconds(given: Any) -> int | str | None:
-    """Return the time until the next wake, clamped to the allowed range, or the problem with it in one clause."""
-    if given is None:
-        return None
-    found = read(CheckIn, {"next_check_s": given})
-    return found if isinstance(found, str) else max(1, min(found.next_check_s, LONGEST_CHECK_S))
+def _submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trading: "Trading") -> CallToolResult:
+    """Return the answer of `decisions_submit`, leg by leg."""
+    if not isinstance(answer, asks.Done) or answer.decision is None:
+        return done(meta, answer, "")
+    rows = [
+        results.LegAnswered(symbol=untrusted(leg.symbol, 40), action=leg.action, **_answered(each))
+        for leg, each in zip(decision.legs, trading.answers(answer.decision, decision), strict=True)
+    ]
+    lines = [
+        f"{row.action} {row.symbol}: {row.outcome}{f' as {row.order}' if row.order else ''}"
+        f"{f', {row.refusal}' if row.refusal else ''}{f' {row.approval} until {row.until}' if row.approval else ''}"
+        for row in rows
+    ]
+    refused = [untrusted(each, 200) for each in answer.refused]
+    result = results.SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
+    not_taken = [f"not taken: {each}" for each in refused]
+    return respond(result, f"wake {wake} answered", *(lines or ["every symbol is held"]), *not_taken)
+
+
+def _answered(answer: "Answer | None") -> dict[str, Any]:
+    """Return the fields of `Answered` for an answer."""
+    row = dict.fromkeys(results.Answered.model_fields)
+    match answer:
+        case OrderRef():
+            return row | {"outcome": "accepted", "order": str(answer)}
+        case Refusal(largest=largest):
+            return row | {"outcome": "refused", "refusal": _capped(answer), "largest": largest_of(largest)}
+        case asks.AwaitsApproval(name, until):
+            return row | {"outcome": "approval_required", "approval": name, "until": until}
+        case asks.Done():
+            return row | {"outcome": "done"}
+        case None:
+            return row | {"outcome": "held"}
+
+
+def _capped(refusal: Refusal) -> str:
+    """Return a refusal on one line, with the caller's text in it capped."""
+    return refusal.text(untrusted(refusal.limit, 80), untrusted(refusal.actual, 80))

@@ -1,45 +1,50 @@
-"""Strict JSON for incoming messages: a text is accepted unchanged or refused with -32700.
+"""Strict JSON for incoming messages: a text is accepted unchanged or refused with the JSON-RPC code -32700.
 
 The parsers of the SDK accept `1e999`, `NaN` and lone surrogates, and later write `null` for them: a limit price would
-be lost. Both transports therefore check every text here first.
+be lost. Both transports therefore check every message here first.
 """
 
 import json
 import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, BinaryIO, Final
 
 import anyio.to_thread
 import msgspec
-from mcp.types import (
-    INVALID_REQUEST,
-    PARSE_ERROR,
-    ErrorData,
-    JSONRPCError,
-    JSONRPCNotification,
-    jsonrpc_message_adapter,
-)
+from mcp import types
 from pydantic import ValidationError
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LONGEST_LINE: Final = 1 << 23
 """Bytes of one message over standard input; a longer one is skipped and refused."""
 
+HTTP_CODES: Final = {
+    401: "UNAUTHORIZED",
+    403: "WRONG_ORIGIN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    408: "SLOW_BODY",
+    413: "TOO_LARGE",
+    421: "WRONG_HOST",
+    503: "BUSY",
+}
+"""The code with which the text of an HTTP error begins, by status."""
+
 _BOM: Final = b"\xef\xbb\xbf"
 _LONG_INTEGER: Final = re.compile(rb"[0-9]{309}")
 _decode: Final = msgspec.json.Decoder().decode
 
-Refuse = Callable[[JSONRPCError], Awaitable[None]]
+Refuse = Callable[[types.JSONRPCError], Awaitable[None]]
 
 
 class WireError(ValueError):
     """A text is not JSON that can be forwarded unchanged; the message names the wrong part."""
 
-    def __init__(self, what: str, *, by_name: bool = False) -> None:
-        self.by_name = by_name
-        """Whether the only fault is a number beyond a double, which a tool refuses by the argument's name."""
-        super().__init__(what)
+
+class OutOfRangeError(WireError):
+    """The only fault of a text is a number beyond a double, which a tool refuses by the argument's name."""
 
 
 def strict(text: bytes) -> Any:
@@ -47,22 +52,14 @@ def strict(text: bytes) -> Any:
     try:
         value = _decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        where = "" if text.startswith(_BOM) else _not_finite(_read_leniently(text))
-        if where:
-            raise WireError(_out_of_range(where), by_name=True) from None
-        what = "begins with a byte order mark" if text.startswith(_BOM) else f"is not JSON ({error})"
-        raise WireError(f"the message {what}") from None
+        if text.startswith(_BOM):
+            raise WireError("the message begins with a byte order mark") from None
+        if where := _not_finite(_read_leniently(text)):
+            raise OutOfRangeError(f"{where} is not a finite number within a double") from None
+        raise WireError(f"the message is not JSON ({error})") from None
     if _LONG_INTEGER.search(text) and (where := _not_finite(value)):
-        raise WireError(_out_of_range(where))
+        raise WireError(f"{where} is not a finite number within a double")
     return value
-
-
-def parse_error(text: bytes, error: WireError) -> JSONRPCError:
-    """Return the error for such a text, with the request's id if it can be read, so that the sender does not wait."""
-    message = _read_leniently(text)
-    request_id = message.get("id") if isinstance(message, dict) and "method" in message else None
-    text_of_error = f"Parse error: {error}; write numbers as finite decimals and text as UTF-8"
-    return _error(request_id, PARSE_ERROR, text_of_error)
 
 
 class MessageLines:
@@ -78,113 +75,86 @@ class MessageLines:
         self._refuse = refuse
         self._ready.set()
 
-    def __aiter__(self) -> "MessageLines":
-        """Iterate over the lines."""
-        return self
-
-    async def __anext__(self) -> str:
-        """Return the next message."""
+    async def __aiter__(self) -> AsyncIterator[str]:
         await self._ready.wait()
         assert self._refuse is not None, "set with the event"
-        while line := await anyio.to_thread.run_sync(self._source.readline, LONGEST_LINE):
+        while line := await self._read():
             if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
-                await self._skip_rest()
+                while (rest := await self._read()) and not rest.endswith(b"\n"):
+                    continue
                 text_of_error = f"TOO_LARGE: a message is longer than {LONGEST_LINE} bytes; send less"
-                await self._refuse(_error(None, INVALID_REQUEST, text_of_error))
-            elif line.strip() and (wrong := _error_for(line)) is None:
-                return line.decode()
-            elif line.strip() and wrong is not None:
+                await self._refuse(_error(None, types.INVALID_REQUEST, text_of_error))
+            elif line.strip() and (wrong := _error_for(line)) is not None:
                 await self._refuse(wrong)
-        raise StopAsyncIteration
+            elif line.strip():
+                yield line.decode()
 
-    async def _skip_rest(self) -> None:
-        while (rest := await anyio.to_thread.run_sync(self._source.readline, LONGEST_LINE)) and not rest.endswith(
-            b"\n"
-        ):
-            pass
+    async def _read(self) -> bytes:
+        return await anyio.to_thread.run_sync(self._source.readline, LONGEST_LINE)
 
 
 class StrictBodies:
     """ASGI middleware before `/mcp`: a body that is not strict JSON, or not a message, is answered with an error.
 
-    Numbers beyond a double are passed on as infinity and NaN, and a tool refuses them by the argument's name.
+    `receive` gives the whole body in one message. Numbers beyond a double are passed on as infinity and NaN, and a tool
+    refuses them by the argument's name.
     """
 
-    def __init__(self, app: ASGIApp, path: str) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on with its body unchanged, or answer it with an error."""
-        if scope["type"] != "http" or scope["path"] != self._path or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["path"] != "/mcp" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        parts: list[bytes] = []
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                return
-            parts.append(message.get("body", b""))
-            more = message.get("more_body", False)
-        body = b"".join(parts)
-        if (wrong := _error_for(body, to_tools=True)) is not None:
-            await _answer(send, wrong)
+        unread = [await receive()]
+        if (wrong := _error_for(unread[0]["body"], to_tools=True)) is not None:
+            answer = wrong.model_dump(mode="json", by_alias=True, exclude_none=True) | {"id": wrong.id}
+            await JSONResponse(answer, 400)(scope, receive, send)
             return
-        await self._app(scope, _replayed(body, receive), send)
+
+        async def received() -> Message:
+            return unread.pop() if unread else await receive()
+
+        await self._app(scope, received, send)
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that first replays a body that was already read."""
-    whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def received() -> Message:
-        return whole.pop() if whole else await receive()
-
-    return received
-
-
-async def _answer(send: Send, error: JSONRPCError) -> None:
-    body = json.dumps(error.model_dump(mode="json", by_alias=True, exclude_none=True) | {"id": error.id}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 400, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _error_for(text: bytes, *, to_tools: bool = False) -> JSONRPCError | None:
+def _error_for(text: bytes, *, to_tools: bool = False) -> types.JSONRPCError | None:
     """Return the error for a text that is not a message, or None for a message.
 
-    With `to_tools`, numbers beyond a double are left for the tools to refuse.
+    The error has the request's id if that can be read, so that the sender does not wait. With `to_tools`, numbers
+    beyond a double are left for the tools to refuse.
     """
+    wrong: WireError | None = None
     try:
         value = strict(text)
     except WireError as error:
-        if not (to_tools and error.by_name):
-            return parse_error(text, error)
         value = _read_leniently(text)
-    try:
-        # Validate as the SDK does: it silently drops a text that is nested too deep.
-        message = jsonrpc_message_adapter.validate_json(text, by_name=False)
-    except ValidationError as error:
-        if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
-            return parse_error(text, WireError("the message is nested too deeply"))
-        request_id = value.get("id") if isinstance(value, dict) and "method" in value else None
-        return _error(request_id, INVALID_REQUEST, "Invalid Request: expected one JSON-RPC 2.0 request or notification")
-    if isinstance(message, JSONRPCNotification) and "id" in value:
+        wrong = None if to_tools and isinstance(error, OutOfRangeError) else error
+    request_id = value.get("id") if isinstance(value, dict) and "method" in value else None
+    if wrong is None:
+        try:
+            # Validate as the SDK does: it silently drops a text that is nested too deep.
+            message = types.jsonrpc_message_adapter.validate_json(text, by_name=False)
+        except ValidationError as error:
+            if error.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid":
+                expected = "Invalid Request: expected one JSON-RPC 2.0 request or notification"
+                return _error(request_id, types.INVALID_REQUEST, expected)
+            wrong = WireError("the message is nested too deeply")
+    if wrong is not None:
+        how = "write numbers as finite decimals and text as UTF-8"
+        return _error(request_id, types.PARSE_ERROR, f"Parse error: {wrong}; {how}")
+    if isinstance(message, types.JSONRPCNotification) and "id" in value:
         # Its sender waits for an answer, but the SDK would take it for a notification.
-        return _error(None, INVALID_REQUEST, "Invalid Request: id is neither a text nor a whole number; send one")
+        return _error(None, types.INVALID_REQUEST, "Invalid Request: id is neither a text nor a whole number; send one")
     return None
 
 
-def _error(request_id: Any, code: int, message: str) -> JSONRPCError:
+def _error(request_id: Any, code: int, message: str) -> types.JSONRPCError:
     whole = isinstance(request_id, int) and not isinstance(request_id, bool) and abs(request_id) < 1 << 63
     text = isinstance(request_id, str) and not re.search("[\ud800-\udfff]", request_id)
     known = request_id if whole or text else None
-    return JSONRPCError(jsonrpc="2.0", id=known, error=ErrorData(code=code, message=message))
-
-
-def _out_of_range(where: str) -> str:
-    return f"{where} is not a finite number within a double"
+    return types.JSONRPCError(jsonrpc="2.0", id=known, error=types.ErrorData(code=code, message=message))
 
 
 def _read_leniently(text: bytes) -> Any:

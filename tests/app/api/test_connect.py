@@ -1,5 +1,7 @@
 """`connect`: a client of a running engine, over HTTP on a port of this machine."""
 
+import socket
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +26,7 @@ def client(engine: Engine) -> Iterator[EngineClient]:
         yield client
 
 
-def test_a_client_looks_at_the_engine(client: EngineClient) -> None:
+def test_client_reads_status_portfolio_and_snapshot(client: EngineClient) -> None:
     status = client.status()
     assert (status.meta.mode, status.meta.state, status.engine.agent) == ("paper", "ACTIVE", "test")
     assert client.portfolio().equity == "10000"
@@ -42,7 +44,7 @@ def test_an_order_is_previewed_and_placed_once(client: EngineClient) -> None:
     assert client.orders("all").orders[0].by == "mcp:trade-1"
 
 
-def test_an_order_beyond_a_limit_is_a_result_and_cannot_be_placed(client: EngineClient) -> None:
+def test_order_beyond_a_limit_is_previewed_but_not_placed(client: EngineClient) -> None:
     last = client.snapshot("BTCUSDT").symbols[0].readings["last"]
     assert last is not None
     preview = client.preview("BTCUSDT", "BUY", size=1, stop=last * 0.97)
@@ -52,7 +54,7 @@ def test_an_order_beyond_a_limit_is_a_result_and_cannot_be_placed(client: Engine
         client.place(preview)
 
 
-def test_a_refusal_is_a_result(client: EngineClient) -> None:
+def test_refused_request_is_a_result_with_its_refusal(client: EngineClient) -> None:
     closed = client.close("SOLUSDT", "there is nothing to close")
     assert closed.outcome == "refused"
     assert closed.refusal is not None
@@ -68,14 +70,14 @@ def test_any_tool_is_called_by_its_name(client: EngineClient) -> None:
 @pytest.mark.parametrize(
     ("symbol", "code"), [("FOOUSDT", "UNKNOWN_SYMBOL"), ("E" * 100, "UNKNOWN_SYMBOL"), ("", "UNKNOWN_SYMBOL")]
 )
-def test_what_the_engine_cannot_answer_raises_its_code(client: EngineClient, symbol: str, code: str) -> None:
+def test_unknown_symbol_raises_its_code(client: EngineClient, symbol: str, code: str) -> None:
     with pytest.raises(AttachError) as refused:
         client.snapshot(symbol)
     assert refused.value.code == code
     assert str(refused.value).startswith(f"{code}: ")
 
 
-def test_an_argument_that_is_wrong_raises_its_code(client: EngineClient) -> None:
+def test_wrong_argument_raises_its_code(client: EngineClient) -> None:
     with pytest.raises(AttachError, match="BAD_ARGUMENTS: ") as refused:
         client.preview("ETHUSDT", "YOLO")
     assert refused.value.code == "BAD_ARGUMENTS"
@@ -87,16 +89,47 @@ def test_a_number_that_is_not_finite_is_refused(client: EngineClient, stop: floa
         client.preview("ETHUSDT", "BUY", size=0.05, stop=stop)
 
 
-def test_a_token_that_reads_places_nothing(engine: Engine) -> None:
+def test_number_in_a_leg_that_is_not_finite_is_refused(client: EngineClient) -> None:
+    leg = {"symbol": "ETHUSDT", "action": "BUY", "size": Decimal("0.05"), "stop": float("nan")}
+    with pytest.raises(AttachError, match=r"legs\[0\].stop is nan; expected a finite number"):
+        client.call("decisions_submit", wake=1, legs=[leg])
+
+
+def test_reading_token_cannot_halt_the_engine(engine: Engine) -> None:
     with connect(url=f"{engine.url}/mcp", token=engine.reads) as client:
         assert client.status().meta.mode == "paper"
         with pytest.raises(AttachError, match="FORBIDDEN: "):
             client.halt()
 
 
-def test_a_token_that_is_unknown_is_refused(engine: Engine) -> None:
-    with pytest.raises(AttachError, match="UNAUTHORIZED: the engine does not accept the token"):
+def test_unknown_token_is_refused_with_its_code(engine: Engine) -> None:
+    with pytest.raises(AttachError, match="UNAUTHORIZED: the engine does not accept the token") as refused:
         connect(url=engine.url, token="made up")
+    assert refused.value.code == "UNAUTHORIZED"
+
+
+UNUSABLE = {
+    "BUSY": b'HTTP/1.1 503 No\r\ncontent-length: 28\r\n\r\n{"error": "BUSY: too much."}',
+    "BAD_ANSWER": b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>",
+    "ENGINE_STOPPED": b"",
+}
+
+
+@pytest.mark.parametrize("code", UNUSABLE)
+def test_answer_that_is_no_result_raises_its_code(code: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(65_536)
+                connection.sendall(UNUSABLE[code])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(AttachError, match=f"^{code}: ") as raised:
+            connect(url=f"http://127.0.0.1:{server.getsockname()[1]}", token="t")
+        thread.join()
+    assert raised.value.code == code
 
 
 def test_the_engine_of_a_state_directory_is_found(engine: Engine, tmp_path: Path) -> None:
@@ -107,7 +140,7 @@ def test_the_engine_of_a_state_directory_is_found(engine: Engine, tmp_path: Path
         assert client.status().open_positions == len(client.positions().positions)
 
 
-def test_a_directory_without_an_engine_says_how_to_start_one(tmp_path: Path) -> None:
+def test_error_for_an_empty_book_shows_how_to_start_one(tmp_path: Path) -> None:
     with pytest.raises(AttachError) as refused:
         connect(tmp_path)
     assert str(refused.value) == (
@@ -116,7 +149,7 @@ def test_a_directory_without_an_engine_says_how_to_start_one(tmp_path: Path) -> 
     )
 
 
-def test_an_engine_that_is_gone_says_how_to_start_one(tmp_path: Path) -> None:
+def test_error_for_a_stopped_engine_shows_how_to_start_one(tmp_path: Path) -> None:
     write_address(tmp_path, Address("http://127.0.0.1:9", "token", 0))
     with pytest.raises(AttachError, match=r"no engine answers at http://127\.0\.0\.1:9; start one: ocw run "):
         connect(tmp_path)
@@ -131,12 +164,12 @@ def test_an_engine_that_is_gone_says_how_to_start_one(tmp_path: Path) -> None:
         ({"url": "http://desk.example.org", "token": "t"}, "is not an address to which a token may be sent"),
     ],
 )
-def test_what_names_no_engine_is_refused(arguments: dict[str, str], why: str) -> None:
+def test_connect_without_exactly_one_engine_is_refused(arguments: dict[str, str], why: str) -> None:
     with pytest.raises(AttachError, match=why):
         connect(**arguments)
 
 
-def test_a_client_that_is_disconnected_says_so(engine: Engine) -> None:
+def test_disconnected_client_raises_an_error(engine: Engine) -> None:
     client = connect(url=engine.url, token=engine.reads)
     client.disconnect()
     client.disconnect()
@@ -149,7 +182,7 @@ async def test_a_client_works_inside_a_running_loop(engine: Engine) -> None:
         assert client.status().meta.mode == "paper"
 
 
-def test_a_halt_stops_entries(tmp_path: Path) -> None:
+def test_halt_of_a_client_halts_the_engine(tmp_path: Path) -> None:
     serving = Serving(tmp_path)
     engine = serving.started()
     try:

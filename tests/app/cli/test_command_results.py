@@ -1,4 +1,4 @@
-"""`--json` of the commands that change a book: one document that says what became of it."""
+"""`--json` of the commands that change a book prints one document with the result."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -48,7 +48,7 @@ def document(ocw: Ocw, *arguments: object) -> dict[str, Any]:
         (("agent", "resume", "BTCUSDT", "--paper"), "agent-resume", "BTCUSDT"),
     ],
 )
-def test_a_command_without_an_engine_is_said_to_wait(
+def test_command_without_an_engine_waits(
     ocw: Ocw, book: Path, arguments: tuple[str, ...], command: str, subject: str | None
 ) -> None:
     done = document(ocw, *arguments, "--state", book)
@@ -60,7 +60,7 @@ def test_a_command_without_an_engine_is_said_to_wait(
     }  # fmt: skip
 
 
-def test_a_command_that_an_engine_takes_is_said_to_be_taken(ocw: Ocw, book: Path) -> None:
+def test_command_of_a_running_engine_is_taken(ocw: Ocw, book: Path) -> None:
     def engine() -> None:
         box = CommandFiles(book)
         looks = (box.waiting() for _ in range(1_000_000))
@@ -72,18 +72,18 @@ def test_a_command_that_an_engine_takes_is_said_to_be_taken(ocw: Ocw, book: Path
         running.result()
 
 
-def test_a_command_that_a_busy_engine_leaves_is_pending(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_of_a_busy_engine_is_pending(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operate, "TAKEN_WITHIN_S", 0.0)
     with StateLock(book):
         assert document(ocw, "halt", "--state", book)["result"] == "pending"
 
 
-def test_what_a_person_may_not_do_is_one_sentence_with_json(ocw: Ocw, book: Path) -> None:
+def test_refused_command_with_json_is_one_sentence(ocw: Ocw, book: Path) -> None:
     said = ocw("resume", "--state", book, "--json")
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
 
 
-def test_tokens_are_made_listed_and_revoked_as_json(ocw: Ocw, book: Path) -> None:
+def test_token_commands_print_json(ocw: Ocw, book: Path) -> None:
     made = document(ocw, "token", "new", "--scope", "trade", "--name", "phone", "--state", book)
     assert made["token"].startswith("ocw_")
     row = {name: made[name] for name in ("name", "scope", "created_at")}
@@ -91,3 +91,10 @@ def test_tokens_are_made_listed_and_revoked_as_json(ocw: Ocw, book: Path) -> Non
     assert document(ocw, "token", "list", "--state", book) == {"tokens": [row]}
     assert document(ocw, "token", "revoke", "phone", "--state", book) == {"revoked": "phone"}
     assert document(ocw, "token", "list", "--state", book) == {"tokens": []}
+
+
+@pytest.mark.parametrize("arguments", [("new",), ("list",), ("revoke", "phone")])
+def test_token_commands_refuse_a_missing_directory(ocw: Ocw, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    said = ocw("token", *arguments, "--state", tmp_path / "none")
+    assert (said.code, said.out) == (2, "")
+    assert "none does not exist; give the directory of a book, or make one first: ocw init" in said.err

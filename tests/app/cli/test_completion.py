@@ -1,4 +1,4 @@
-"""What a shell completes, and what a command line imports."""
+"""The values that a shell completes, and the modules that a command imports."""
 
 import json
 import os
@@ -124,3 +124,9 @@ def test_reading_a_book_imports_no_engine(tmp_path: Path) -> None:
     commands = ("status", "positions", "orders", "trades", "decisions", "watch")
     asked = heavy(*((command, "--state", str(tmp_path)) for command in commands))
     assert {"anthropic", "asyncio", "fastapi", "httpx2", "mcp", "numpy", "structlog", "talib"}.isdisjoint(asked)
+
+
+def test_commands_of_tapes_import_no_indicators_and_no_engine() -> None:
+    fetch = ("tape", "fetch", "ETHUSDT", "2026-03", "2026-03", "--product", "none")
+    asked = heavy(("tape", "info", "none"), fetch)
+    assert {"anthropic", "asyncio", "fastapi", "mcp", "numpy", "ocw_mcp.engine", "talib"}.isdisjoint(asked)

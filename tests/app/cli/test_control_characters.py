@@ -1,4 +1,4 @@
-"""Names that hold control characters: nothing that the command line prints could command a terminal."""
+"""Names with control characters are printed without them, so that they cannot control a terminal."""
 
 import shutil
 from pathlib import Path
@@ -50,7 +50,7 @@ def evil(tmp_path: Path) -> Path:
     ],
     ids=lambda arguments: " ".join(arguments[:2]),
 )
-def test_names_of_files_and_folders_command_no_terminal(ocw: Ocw, evil: Path, arguments: tuple[str, ...]) -> None:
+def test_file_names_are_printed_without_control_characters(ocw: Ocw, evil: Path, arguments: tuple[str, ...]) -> None:
     file = next(evil.iterdir())
     said = ocw(*(each.format(file=file, folder=evil) for each in arguments))
     assert obeyed(f"{said.out}{said.err}") == []

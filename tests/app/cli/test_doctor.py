@@ -1,4 +1,4 @@
-"""`ocw doctor` says how an installation and a book stand, and changes nothing."""
+"""`ocw doctor` checks an installation and a book, and changes nothing."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_a_changed_journal_is_a_problem(ocw: Ocw, book: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["foreign", "file"])
-def test_what_is_no_book_is_one_problem(ocw: Ocw, tmp_path: Path, what: str) -> None:
+def test_directory_without_a_book_is_one_problem(ocw: Ocw, tmp_path: Path, what: str) -> None:
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "diary.txt").write_text("dear diary")
     (tmp_path / "file").write_text("")
@@ -86,7 +86,7 @@ def test_what_is_no_book_is_one_problem(ocw: Ocw, tmp_path: Path, what: str) -> 
     assert "journal" not in found
 
 
-def test_a_directory_to_be_is_a_warning_and_is_not_made(ocw: Ocw, tmp_path: Path) -> None:
+def test_missing_directory_is_a_warning_and_is_not_made(ocw: Ocw, tmp_path: Path) -> None:
     found = examined(ocw, "--state", tmp_path / "later")
     assert found["state"]["verdict"] == "warning"
     assert os.listdir(tmp_path) == []
@@ -114,7 +114,7 @@ def test_settings_and_policies_that_refuse_a_start_are_problems(
     assert "no such venue is built in yet" in examined(ocw, code=1)["settings"]["found"]
 
 
-def test_commands_that_wait_for_nobody_are_a_warning(ocw: Ocw, book: Path) -> None:
+def test_commands_without_an_engine_are_a_warning(ocw: Ocw, book: Path) -> None:
     commands.write_command(book, "halt", "ann", "c1", 1)
     assert examined(ocw, "--state", book)["commands"]["verdict"] == "warning"
     with StateLock(book):
@@ -124,7 +124,7 @@ def test_commands_that_wait_for_nobody_are_a_warning(ocw: Ocw, book: Path) -> No
     assert "1 file(s)" in examined(ocw, "--state", book)["commands"]["found"]
 
 
-def test_the_file_halt_is_a_warning_with_what_to_do(ocw: Ocw, book: Path) -> None:
+def test_halt_file_is_a_warning_with_an_action(ocw: Ocw, book: Path) -> None:
     (book / "HALT").touch()
     halt = examined(ocw, "--state", book)["halt file"]
     assert (halt["verdict"], halt["todo"]) == ("warning", "delete it, then ocw resume")

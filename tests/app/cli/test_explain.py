@@ -1,4 +1,4 @@
-"""One page from wake to fill."""
+"""`ocw explain` shows one wake from its reasons to its last fill."""
 
 import asyncio
 import json
@@ -91,7 +91,7 @@ def test_book_of_a_version_without_snapshots_is_read(ocw: Ocw, tmp_path: Path) -
     assert "was not only HOLD" in " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
 
 
-def test_every_wake_order_and_refusal_of_a_book_can_be_told(ocw: Ocw, desk: Path) -> None:
+def test_every_wake_order_and_refusal_is_explained(ocw: Ocw, desk: Path) -> None:
     wakes = json.loads(ocw("decisions", "--state", desk, "--json", "--limit", 10_000).out)["decisions"]
     lists = json.loads(ocw("orders", "--state", desk, "--json", "--limit", 10_000, "--all").out)
     for wake in wakes[::9]:
@@ -117,7 +117,7 @@ def test_a_wake_an_order_and_a_decision_have_more_than_one_name(ocw: Ocw, tmp_pa
     assert len({json.dumps({**story, "asked": ""}) for story in orders}) == 1
 
 
-def test_a_wake_that_nobody_has_answered_says_so(ocw: Ocw, tmp_path: Path) -> None:
+def test_unanswered_wake_is_shown_as_such(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, STORY[:2])
     assert explain(ocw, tmp_path, "1")["answer"] is None
@@ -134,7 +134,7 @@ def test_late_answer_and_conditions_belong_to_their_wake(ocw: Ocw, tmp_path: Pat
     assert "another's" not in text
 
 
-def test_an_order_that_no_wake_asked_for_is_told_alone(ocw: Ocw, tmp_path: Path) -> None:
+def test_order_without_a_wake_is_explained_alone(ocw: Ocw, tmp_path: Path) -> None:
     guards = intended(OrderRef(7, Purpose.STOP))
     alone = events.OrderIntended(guards.ref, type(guards.intent)(**{**fields(guards.intent), "wake_id": None}), "p")
     with closing(open_book(tmp_path)) as store:
@@ -148,7 +148,7 @@ def fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__struct_fields__}
 
 
-def test_a_long_story_is_told_from_both_ends(ocw: Ocw, tmp_path: Path) -> None:
+def test_long_story_shows_its_first_and_last_events(ocw: Ocw, tmp_path: Path) -> None:
     noise = [events.OrderUnknown(ENTRY, f"look {number}") for number in range(200)]
     with closing(open_book(tmp_path)) as store:
         tell(store, (*STORY[:4], *noise, filled(quantity="0.030")))
@@ -159,7 +159,7 @@ def test_a_long_story_is_told_from_both_ends(ocw: Ocw, tmp_path: Path) -> None:
     assert f"... {story['left_out']} more ..." in ocw("explain", "1", "--state", tmp_path).out
 
 
-def test_every_event_that_is_followed_has_words() -> None:
+def test_every_followed_event_has_a_text() -> None:
     followed: list[events.DomainEvent] = [
         intended(), refused(), filled(), events.OrderAccepted(ENTRY, "v1"), events.OrderRejected(ENTRY, "-1", "no"),
         events.OrderUnknown(ENTRY, "?"), events.OrderCancelRequested(ENTRY, "why"), events.OrderCanceled(ENTRY, "why"),
@@ -178,7 +178,7 @@ UNKNOWN = (
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_what_is_not_in_the_book_gets_a_sentence_with_what_is(ocw: Ocw, tmp_path: Path, name: str) -> None:
+def test_unknown_id_error_lists_the_ids_of_the_book(ocw: Ocw, tmp_path: Path, name: str) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
     said = ocw("explain", "--state", tmp_path, "--", name)
@@ -187,7 +187,7 @@ def test_what_is_not_in_the_book_gets_a_sentence_with_what_is(ocw: Ocw, tmp_path
     assert "up to refusal:8" in said.err
 
 
-def test_a_book_without_anything_says_so(ocw: Ocw, tmp_path: Path) -> None:
+def test_explain_of_an_empty_book_is_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
     open_book(tmp_path).close()
     assert "holds no wake and no order yet" in ocw("explain", "1", "--state", tmp_path).err
 

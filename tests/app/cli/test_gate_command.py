@@ -1,4 +1,4 @@
-"""`ocw gate-report`, as a person and as a program sees it."""
+"""`ocw gate-report` as text and as JSON."""
 
 import json
 
@@ -13,7 +13,7 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return Ocw(monkeypatch, capsys)
 
 
-def test_the_gate_is_judged_on_the_simulated_market(ocw: Ocw) -> None:
+def test_gate_report_runs_on_the_simulated_market(ocw: Ocw) -> None:
     said = ocw("gate-report", "sim", "--for", "2d", "--json")
     assert (said.code, said.err) == (0, "")
     found = json.loads(said.out)
@@ -32,7 +32,7 @@ def test_the_gate_is_judged_on_the_simulated_market(ocw: Ocw) -> None:
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_spans_below_the_candles_own_are_not_judged(ocw: Ocw) -> None:
+def test_gate_report_omits_spans_below_the_interval(ocw: Ocw) -> None:
     said = ocw("gate-report", "sim", "--for", "3d", "--interval", "15m", "--json")
     assert [each["over"] for each in json.loads(said.out)["moves"]] == ["15m", "1h"]
 
@@ -46,14 +46,14 @@ def test_spans_below_the_candles_own_are_not_judged(ocw: Ocw) -> None:
         (("sim", "--symbols", "?"), "--symbols has '?'"),
     ],
 )
-def test_what_cannot_be_judged_is_refused_in_one_sentence(ocw: Ocw, arguments: tuple[str, ...], says: str) -> None:
+def test_gate_report_refuses_bad_input_in_one_sentence(ocw: Ocw, arguments: tuple[str, ...], says: str) -> None:
     said = ocw("gate-report", *arguments)
     assert said.code == 2
     assert says in said.err
     assert said.err.count("\n") == 1
 
 
-def test_without_a_candle_there_is_nothing_to_judge(ocw: Ocw) -> None:
+def test_gate_report_without_candles_is_one_sentence(ocw: Ocw) -> None:
     said = ocw("gate-report", "sim", "--for", "1s", "--json")
     assert said.code == 0
     assert json.loads(said.out)["moves"] == []

@@ -1,4 +1,4 @@
-"""What a person types at a terminal, and nobody else can say."""
+"""Passphrases and confirmations that only a person at a terminal can type."""
 
 import io
 import json
@@ -95,7 +95,7 @@ def test_echo_is_off_before_a_command_that_asks_is_imported(
     assert shown == [False, True]
 
 
-def test_changing_it_asks_for_the_old_one(ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_passphrase_needs_the_current_one(ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with person(monkeypatch, "not the old one", WORD, "another word", "another word") as someone:
         assert ocw("passphrase", "set", "--state", guarded).code == 0
     assert "wrong passphrase; 2 more tries" in someone.screen
@@ -110,7 +110,7 @@ def test_changing_it_asks_for_the_old_one(ocw: Ocw, guarded: Path, monkeypatch: 
     ("answers", "told"),
     [(("short",), "expected 8 to"), ((WORD, f"{WORD}!"), "the two passphrases differ"), ((GONE,), "was closed")],
 )
-def test_one_that_cannot_be_is_refused_and_nothing_is_set(
+def test_invalid_passphrase_is_refused_and_not_set(
     ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch, answers: tuple[str, ...], told: str
 ) -> None:
     with person(monkeypatch, *answers) as someone:
@@ -156,19 +156,17 @@ def test_resume_needs_the_right_passphrase(ocw: Ocw, guarded: Path, monkeypatch:
     assert waiting(guarded) == ["resume"]
 
 
-def test_on_paper_the_word_paper_still_does(ocw: Ocw, guarded: Path) -> None:
+def test_paper_option_resumes_a_paper_book(ocw: Ocw, guarded: Path) -> None:
     assert ocw("resume", "--state", guarded, "--paper").code == 0
     assert waiting(guarded) == ["resume"]
 
 
-def test_without_a_passphrase_the_sentence_names_both_ways(ocw: Ocw, book: Path) -> None:
+def test_resume_without_a_passphrase_names_both_ways(ocw: Ocw, book: Path) -> None:
     said = ocw("resume", "--state", book)
     assert (said.code, "--paper" in said.err, "ocw passphrase set" in said.err) == (2, True, True)
 
 
-def test_where_money_is_at_stake_only_the_passphrase_does(
-    ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_live_book_resumes_only_with_the_passphrase(ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     live = type(STAMP)(Mode.LIVE, "binance", "a1", STAMP.product, STAMP.market)
     SqliteStore.open(tmp_path / "live", live, book_id=BOOK, created_at=0).close()
     said = ocw("resume", "--state", tmp_path / "live", "--paper")
@@ -179,9 +177,7 @@ def test_where_money_is_at_stake_only_the_passphrase_does(
     assert "this live book" in someone.screen
 
 
-def test_the_file_halt_forbids_to_resume_whatever_is_said(
-    ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_halt_file_forbids_every_resume(ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (guarded / "HALT").touch()
     assert json.loads(ocw("status", "--state", guarded, "--json").out)["halt_file"] is True
     assert "the file HALT exists" in ocw("status", "--state", guarded).out
@@ -207,7 +203,7 @@ def fallen(guarded: Path) -> Path:
 FALL = "equity fell by 12.00% (1,200.00, from 10,000.00 to 8,800.00), and the limit is 10.00%"
 
 
-def test_a_fall_is_named_and_takes_a_second_confirmation(ocw: Ocw, fallen: Path) -> None:
+def test_resume_beyond_drawdown_needs_accept_drawdown(ocw: Ocw, fallen: Path) -> None:
     said = ocw("resume", "--state", fallen, "--paper")
     assert (said.code, FALL in said.err, "--accept-drawdown" in said.err) == (2, True, True)
     assert waiting(fallen) == []
@@ -217,7 +213,7 @@ def test_a_fall_is_named_and_takes_a_second_confirmation(ocw: Ocw, fallen: Path)
     assert (command.verb, command.subject) == ("resume", "")
 
 
-def test_a_fall_is_confirmed_at_the_terminal_after_the_passphrase(
+def test_drawdown_is_accepted_by_yes_after_the_passphrase(
     ocw: Ocw, fallen: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for answer, code in (("no", 2), ("", 2), ("Yes", 0)):
@@ -227,18 +223,18 @@ def test_a_fall_is_confirmed_at_the_terminal_after_the_passphrase(
     assert waiting(fallen) == ["resume"]
 
 
-def test_the_second_confirmation_alone_does_not_resume(ocw: Ocw, fallen: Path) -> None:
+def test_accept_drawdown_alone_does_not_resume(ocw: Ocw, fallen: Path) -> None:
     assert ocw("resume", "--state", fallen, "--accept-drawdown").code == 2
     assert waiting(fallen) == []
 
 
-def test_without_a_fall_the_command_says_that_none_was_shown(ocw: Ocw, book: Path) -> None:
+def test_resume_within_drawdown_is_marked_as_such(ocw: Ocw, book: Path) -> None:
     assert ocw("resume", "--state", book, "--paper").code == 0
     (command,) = CommandFiles(book).waiting()
     assert command.subject == WITHIN_DRAWDOWN
 
 
-def test_resume_that_the_engine_did_not_follow_is_reported(ocw: Ocw, book: Path) -> None:
+def test_resume_is_reported_if_the_book_stays_halted(ocw: Ocw, book: Path) -> None:
     with closing(SqliteStore.open(book, STAMP, book_id=BOOK, created_at=0)) as store:
         store.commit(summary={"state": "HALTED"})
 

@@ -1,4 +1,4 @@
-"""Where OCW runs, and what it says elsewhere."""
+"""The systems on which OCW runs, and the error on any other."""
 
 import sys
 
@@ -8,7 +8,7 @@ from tests.support.shell import Ocw
 
 
 @pytest.mark.parametrize("arguments", [("run", "--market", "sim"), ("mcp",), ("passphrase", "set"), ("--help",)])
-def test_another_system_is_refused_in_one_sentence(
+def test_unsupported_system_is_refused_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(sys, "platform", "win32")

@@ -1,4 +1,4 @@
-"""Which book a command is about when `--state` is not given."""
+"""The book of a command without `--state`."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return Ocw(monkeypatch, capsys)
 
 
-def test_ocw_state_names_the_book_of_run_and_looks(ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ocw_state_is_the_book_of_run_and_of_lists(ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCW_STATE", str(tmp_path / "mine"))
     assert ocw(*RUN).code == 0
     assert (tmp_path / "mine" / "journal.db").exists()
@@ -32,7 +32,7 @@ def test_state_option_wins_over_ocw_state(ocw: Ocw, tmp_path: Path, monkeypatch:
     assert ocw("status", "--state", tmp_path / "mine").code == 0
 
 
-def test_without_either_a_look_is_at_the_book_of_ocw_mcp(ocw: Ocw, tmp_path: Path) -> None:
+def test_default_book_of_a_list_is_that_of_ocw_mcp(ocw: Ocw, tmp_path: Path) -> None:
     refused = ocw("halt")
     assert refused.code == 2
     assert str(Path("ocw", "desk")) in refused.err
@@ -44,13 +44,13 @@ def test_without_either_a_look_is_at_the_book_of_ocw_mcp(ocw: Ocw, tmp_path: Pat
     assert ocw("halt").code == 0
 
 
-def test_a_run_without_either_keeps_nothing_and_says_so(ocw: Ocw, tmp_path: Path) -> None:
+def test_run_without_state_says_that_its_book_is_temporary(ocw: Ocw, tmp_path: Path) -> None:
     said = ocw(*RUN[:-1])
     assert "--state" in said.out
     assert not list(tmp_path.iterdir())
 
 
-def test_a_replay_never_takes_the_book_of_ocw_state(ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replay_ignores_ocw_state(ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCW_STATE", str(tmp_path / "mine"))
     assert ocw("replay", tmp_path / "no tape").code == 2
     assert not (tmp_path / "mine").exists()

@@ -1,4 +1,4 @@
-"""`ocw watch` draws a book from its store until somebody interrupts."""
+"""`ocw watch` draws a book from its store until it is interrupted."""
 
 import asyncio
 import contextlib
@@ -81,14 +81,14 @@ def test_watch_draws_once_without_a_terminal(ocw: Ocw, desk: Path, once: tuple[s
     assert {each.name: each.stat().st_mtime_ns for each in desk.iterdir()} == before
 
 
-def test_a_book_that_was_only_made_and_one_that_runs_are_watched(ocw: Ocw, tmp_path: Path) -> None:
+def test_watch_shows_a_new_and_a_running_book(ocw: Ocw, tmp_path: Path) -> None:
     with StateLock(tmp_path), closing(open_book(tmp_path)) as store:
         assert "engine running · no event yet" in ocw("watch", "--state", tmp_path).out
         tell(store)
         assert ocw("watch", "--state", tmp_path).code == 0
 
 
-def test_each_second_it_is_drawn_again_until_it_is_interrupted(tmp_path: Path) -> None:
+def test_watch_draws_each_second_until_interrupted(tmp_path: Path) -> None:
     console = a_terminal()
     with closing(open_book(tmp_path)) as store:
         waits = Waits(lambda: tell(store), lambda: store.commit(summary=SUMMARY))
@@ -115,9 +115,10 @@ def test_watch_keeps_the_last_screen_of_an_unreadable_book(tmp_path: Path) -> No
     with closing(open_book(book)) as store:
         tell(store, STORY)
         store.commit(summary=SUMMARY)
-    watch(book, console, once=False, wait=Waits(lambda: shutil.move(book, away)))
-    assert "cannot be read now" in shown(console)
-    assert "12,345.67" in shown(console).rpartition("cannot be read now")[2]
+    watch(book, console, once=False, wait=Waits(lambda: shutil.move(book, away), lambda: None, lambda: None))
+    last = shown(console).rpartition(CLEAR)[2]
+    assert last.count("cannot be read now") == 1
+    assert "12,345.67" in last.partition("cannot be read now")[2]
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
     os.close(inside)
 
 
-def test_a_key_other_than_q_goes_on_and_q_quits(tmp_path: Path) -> None:
+def test_watch_quits_only_on_q(tmp_path: Path) -> None:
     console = a_terminal()
     open_book(tmp_path).close()
     waits = Waits("x", "", "Q", lambda: pytest.fail("it went on"))
@@ -166,7 +167,7 @@ def fail() -> None:
     ],
     ids=["q", "an error", "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"],
 )
-def test_the_terminal_is_as_it_was_however_it_ends(tmp_path: Path, keyboard: tuple[int, int], end: object) -> None:
+def test_watch_restores_the_terminal_at_every_end(tmp_path: Path, keyboard: tuple[int, int], end: object) -> None:
     _, inside = keyboard
     usual, modes = termios.tcgetattr(inside), []
     open_book(tmp_path).close()
@@ -179,7 +180,7 @@ def test_the_terminal_is_as_it_was_however_it_ends(tmp_path: Path, keyboard: tup
     assert CLEAR in shown(console)
 
 
-def test_the_modes_are_restored_if_there_is_no_book(tmp_path: Path, keyboard: tuple[int, int]) -> None:
+def test_watch_without_a_book_restores_the_terminal(tmp_path: Path, keyboard: tuple[int, int]) -> None:
     _, inside = keyboard
     usual = termios.tcgetattr(inside)
     with pytest.raises(BookError):
@@ -187,7 +188,7 @@ def test_the_modes_are_restored_if_there_is_no_book(tmp_path: Path, keyboard: tu
     assert termios.tcgetattr(inside) == usual
 
 
-def test_prices_and_equity_are_shown_while_flat(ocw: Ocw, tmp_path: Path) -> None:
+def test_watch_shows_prices_and_equity_of_a_flat_book(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
         store.commit(summary=SUMMARY | {"prices": {"BTCUSDT": "65210.1", "ETHUSDT": "3412.5"}})
@@ -197,18 +198,18 @@ def test_prices_and_equity_are_shown_while_flat(ocw: Ocw, tmp_path: Path) -> Non
     assert " · flat" in said
 
 
-def test_a_running_book_tells_the_prices_of_all_symbols(ocw: Ocw, desk: Path) -> None:
+def test_summary_of_a_book_has_prices_of_all_symbols(ocw: Ocw, desk: Path) -> None:
     prices = json.loads(ocw("status", "--json", "--state", desk).out)["summary"]["prices"]
     assert list(prices) == ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
     assert all(Decimal(price) > 0 for price in prices.values())
 
 
-def test_forced_colours_make_no_screen_of_a_pipe(ocw: Ocw, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forced_colours_on_a_pipe_draw_once(ocw: Ocw, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert CLEAR not in ocw("watch", "--state", desk).out
 
 
-def test_whoever_ends_it_politely_gets_the_terminal_back(tmp_path: Path) -> None:
+def test_signal_ends_watch_and_restores_the_terminal(tmp_path: Path) -> None:
     console = a_terminal()
     open_book(tmp_path).close()
     watch(tmp_path, console, once=False, wait=Waits(lambda: os.kill(os.getpid(), signal.SIGTERM), lambda: None))
@@ -216,7 +217,7 @@ def test_whoever_ends_it_politely_gets_the_terminal_back(tmp_path: Path) -> None
     assert signal.getsignal(signal.SIGTERM) is not signal.default_int_handler
 
 
-def test_without_a_book_there_is_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
+def test_watch_without_a_book_is_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
     said = ocw("watch", "--state", tmp_path / "none")
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
     with pytest.raises(BookError):

@@ -15,7 +15,7 @@ from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.events import CallerAsked
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.steps import Command, Verb
-from ocw_mcp.interfaces.mcp import asking, bridge
+from ocw_mcp.interfaces.mcp import bridge, callers
 from ocw_mcp.interfaces.mcp.bridge import Bridge
 from tests.support.deciders import Scripted
 from tests.support.facades import FacadeRun
@@ -125,7 +125,7 @@ class Silent(Person):
 
 
 async def test_a_silent_client_gets_the_approval_id_in_time(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "ASK_S", 0.05)
+    monkeypatch.setattr(callers, "ASK_S", 0.05)
     async with Client(sim.server, mode="legacy", elicitation_callback=Silent()) as client:
         waits = await place(client, sim)
     assert waits.structured_content is not None
@@ -186,7 +186,7 @@ async def test_a_client_without_forms_leaves_the_order_pending(sim: FacadeRun, e
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_nobody_is_asked_about_an_order_that_needs_no_approval(sim: FacadeRun, era: str) -> None:
+async def test_order_without_approval_asks_no_person(sim: FacadeRun, era: str) -> None:
     person = Person()
     async with Client(sim.server, mode=era, elicitation_callback=person) as client:
         answer = await place(client, sim, size="0.02")
@@ -218,7 +218,7 @@ async def test_an_order_that_now_needs_approval_is_not_sent(sim: FacadeRun, monk
     assert sim.facade.orders() == []
 
 
-async def test_elsewhere_than_on_paper_the_client_asks_nobody(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_order_outside_paper_mode_asks_no_person(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     moment = sim.facade.moment()
     monkeypatch.setattr(sim.facade, "moment", lambda: type(moment)(Mode.DEMO, *_rest(moment)))
     person = Person()
@@ -233,7 +233,7 @@ def _rest(moment: Any) -> tuple[Any, ...]:
     return tuple(getattr(moment, name) for name in moment.__struct_fields__[1:])
 
 
-async def test_silence_behind_stdio_leaves_the_order_pending(
+async def test_unanswered_stdio_question_leaves_order_pending(
     sim: FacadeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bridge, "ASK_S", 0.05)

@@ -236,11 +236,11 @@ def http(status: str, body: str, kind: str = "application/json") -> bytes:
     return f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
 
 
-def result(said: str) -> str:
+def result(said: str, **structured: Any) -> str:
     answer = {
         "resultType": "complete",
         "content": [{"type": "text", "text": said}],
-        "structuredContent": {"meta": {}, "positions": []},
+        "structuredContent": {"meta": {}, "positions": []} | structured,
         "isError": False,
     }
     return json.dumps({"jsonrpc": "2.0", "id": 1, "result": answer})
@@ -258,7 +258,9 @@ NAMED = {
     "UNAUTHORIZED": http("401 No", '{"error": "UNAUTHORIZED: this route asks for a token."}'),
     "TOO_LARGE": http("413 No", "Request body too large", "text/plain"),
     "BUSY": http("503 No", '{"error": "BUSY: too much at once."}'),
+    "SLOW_BODY": http("408 No", '{"error": "SLOW_BODY: too slow."}'),
     "BAD_ANSWER": http("200 OK", "<html>", "text/html"),
+    "BAD_ANSWER: the server at the address is not an engine": http("404 No", '{"error": "no such page"}'),
     "ENGINE_STOPPED": None,
 }
 
@@ -268,7 +270,7 @@ async def test_unusable_answer_of_an_engine_is_named(code: str) -> None:
     async with engine(NAMED[code]) as (there, where), Client(Bridge(Known(where), "1").server) as client:
         answered = await client.call_tool("risk_halt", {"key": "k"})
     assert answered.is_error
-    assert text(answered).startswith(f"{code}: ")
+    assert text(answered).startswith(code)
     assert len(there.bodies) == 1
 
 
@@ -281,7 +283,24 @@ async def test_calls_share_one_connection() -> None:
     assert (there.connections, len(there.bodies)) == (1, 5)
 
 
-async def test_reading_call_is_repeated_after_a_stop_an_order_is_not() -> None:
+async def test_notice_is_added_to_an_answer_that_quotes_it() -> None:
+    notice = "agent rules trades this book"
+    answers = [http("200 OK", result(f"head\n{notice}")), http("200 OK", result("status", engine={"notice": notice}))]
+    async with engine(*answers) as (_, where), Client(Bridge(Known(where), "1").server) as client:
+        answered = await client.call_tool("positions_get", {})
+    assert text(answered).splitlines() == ["head", notice, notice]
+
+
+async def test_notice_follows_later_if_the_status_fails_first() -> None:
+    notice = "agent rules trades this book"
+    status = http("200 OK", result("status", engine={"notice": notice}))
+    answers = [http("200 OK", result("first")), NAMED["BUSY"], http("200 OK", result("second")), status]
+    async with engine(*answers) as (_, where), Client(Bridge(Known(where), "1").server) as client:
+        assert text(await client.call_tool("positions_get", {})) == "first"
+        assert text(await client.call_tool("positions_get", {})).splitlines() == ["second", notice]
+
+
+async def test_stopped_engine_repeats_reads_and_no_orders() -> None:
     again = [http("200 OK", result("here"))] * 2
     async with engine(None, None) as (first, gone), engine(*again) as (second, where):
         async with Client(Bridge(Known(gone, where), "1").server) as client:

@@ -43,7 +43,7 @@ async def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def test_answers_during_catch_up_say_they_show_the_past(killed: Path) -> None:
+async def test_answers_during_catch_up_state_that_they_are_old(killed: Path) -> None:
     clock = Peeks()
     sim = FacadeRun(killed, clock=clock)
     heads: dict[tuple[bool, bool], str] = {}
@@ -69,7 +69,7 @@ async def test_answers_during_catch_up_say_they_show_the_past(killed: Path) -> N
     sim.store.close()
 
 
-async def test_rest_status_during_catch_up_says_so(killed: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_rest_status_shows_the_catch_up(killed: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     sim = FacadeRun(killed)
     async with served(sim.facade, tmp_path_factory.mktemp("tokens")) as endpoint:
         assert (await endpoint.client.get("/status")).json()["meta"]["catching_up"]

@@ -16,9 +16,9 @@ from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondi
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest, Remark, SymbolWake
-from ocw_mcp.interfaces.mcp.account_view import refusal_line, refused_order
-from ocw_mcp.interfaces.mcp.history_view import journal
-from ocw_mcp.interfaces.mcp.paging import CONCISE, DETAILED
+from ocw_mcp.interfaces.mcp.account_tools import refusal_line, refused_order
+from ocw_mcp.interfaces.mcp.arguments import CONCISE, DETAILED
+from ocw_mcp.interfaces.mcp.history_tools import journal
 from ocw_mcp.interfaces.mcp.results import JournalResult, Meta
 from ocw_mcp.render.quotations import Quotations
 from tests.interfaces.mcp.test_read_tools import ask, content, text
@@ -74,7 +74,7 @@ def test_event_sentences_contain_no_text_of_others() -> None:
 
 
 @given(st.lists(st.text(max_size=4_000), max_size=80), st.booleans())
-def test_page_of_any_texts_keeps_its_size(texts: list[str], detailed: bool) -> None:
+def test_journal_page_stays_in_its_size_for_any_text(texts: list[str], detailed: bool) -> None:
     most = 80 if detailed else 30
     texts = (texts * most)[:most] if detailed else texts[:most]
     result, compact = journal_of(*(events.OrderRejected(REF, str(place), each) for place, each in enumerate(texts)))

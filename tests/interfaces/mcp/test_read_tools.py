@@ -14,7 +14,7 @@ from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.interfaces.mcp.paging import CONCISE, DETAILED
+from ocw_mcp.interfaces.mcp.arguments import CONCISE, DETAILED
 from ocw_mcp.interfaces.mcp.server import TOOLSETS, build
 from tests.support.facades import BOOK, FacadeRun
 
@@ -149,7 +149,7 @@ async def test_snapshot_shows_the_engines_values(sim: FacadeRun) -> None:
 
 
 async def test_symbols_that_do_not_fit_are_named(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocw_mcp.interfaces.mcp.market_view.CONCISE", 1_200)
+    monkeypatch.setattr("ocw_mcp.interfaces.mcp.market_tools.CONCISE", 1_200)
     answered = await ask(sim, "market_get_snapshot", {})
     found = content(answered)
     assert [row["symbol"] for row in found["symbols"]] == ["BTCUSDT"]
@@ -344,3 +344,23 @@ async def test_closing_takes_no_size_quantity_or_limit(sim: FacadeRun, tool: str
     answered = await ask(sim, tool, {"symbol": "BTCUSDT", "action": "SELL"} | beyond)
     assert text(answered).startswith("BAD_ARGUMENTS: SELL closes the whole position")
     assert f"actual={next(iter(beyond))}=" in text(answered)
+
+
+class ManyLegs(Writing):
+    """Answers with eight legs of unknown symbols, which are all refused."""
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        return Decision(tuple(Leg(f"A{number}USDT", Action.SELL) for number in range(8)))
+
+
+async def test_story_counts_the_legs_and_refusals_left_out(tmp_path: Path) -> None:
+    sim = await FacadeRun(tmp_path, ManyLegs()).go(2)
+    async with Client(sim.server) as client:
+        concise = await client.call_tool("decisions_explain", {"id": "wake:1"})
+        detailed = await client.call_tool("decisions_explain", {"id": "wake:1", "detail": "detailed"})
+    assert concise.structured_content is not None
+    assert [len(concise.structured_content[name]) for name in ("legs", "refusals")] == [6, 4]
+    assert concise.structured_content["left_out"] == 2 + 4
+    assert "6 more line(s) left out; detail=detailed shows more" in text(concise)
+    assert "left out" not in text(detailed)
+    sim.store.close()

@@ -3,13 +3,20 @@
 import asyncio
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from mcp import Client
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
-from mcp.types import PromptReference, ResourceTemplateReference, TextContent, TextResourceContents
+from mcp.types import (
+    INVALID_PARAMS,
+    PromptReference,
+    ResourceTemplateReference,
+    TextContent,
+    TextResourceContents,
+)
 
 from ocw_mcp.interfaces.mcp.server import build
 from tests.support.facades import FacadeRun
@@ -40,7 +47,7 @@ async def read(client: Client, uri: str) -> str:
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_each_resource_reads_like_its_tool(server: MCPServer[Any], era: str) -> None:
+async def test_resource_has_the_text_of_its_tool(server: MCPServer[Any], era: str) -> None:
     same: dict[str, tuple[str, dict[str, Any]]] = {
         "ocw://status": ("ocw_get_status", {}),
         "ocw://policies": ("policies_get", {}),
@@ -76,8 +83,9 @@ async def test_each_resource_reads_like_its_tool(server: MCPServer[Any], era: st
 )
 async def test_missing_resource_is_a_protocol_error(server: MCPServer[Any], uri: str, said: str) -> None:
     async with Client(server) as client:
-        with pytest.raises(MCPError, match=said):
+        with pytest.raises(MCPError, match=said) as raised:
             await client.read_resource(uri)
+    assert raised.value.code == INVALID_PARAMS
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
@@ -150,6 +158,14 @@ async def test_completions_offer_symbols_wakes_and_trades(server: MCPServer[Any]
         trades = await offered(PromptReference(name="post_mortem"), "trade", "order:")
         assert {each.partition(":")[0] for each in trades} == {"order"}
         assert await offered(ResourceTemplateReference(uri="ocw://journal/{day}"), "day", "") == []
+
+
+async def test_completion_offers_at_most_100_values() -> None:
+    facade: Any = SimpleNamespace(symbols=[f"A{number}USDT" for number in range(120)])
+    async with Client(build(lambda: facade, "1")) as client:
+        reference = PromptReference(name="pre_trade_checklist")
+        found = (await client.complete(reference, {"name": "symbol", "value": "a"})).completion
+    assert (len(found.values), found.total, found.has_more) == (100, 120, True)
 
 
 async def test_excluded_toolset_offers_no_resource() -> None:

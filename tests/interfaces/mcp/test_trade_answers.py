@@ -12,8 +12,8 @@ from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.time import HOUR
-from ocw_mcp.interfaces.mcp import trade_view
-from ocw_mcp.interfaces.mcp.access import meta
+from ocw_mcp.interfaces.mcp import trade_tools
+from ocw_mcp.interfaces.mcp.tool import meta
 from tests.support.deciders import Scripted
 from tests.support.facades import FacadeRun
 from tests.support.trading import call, content, holding, price, text
@@ -36,7 +36,7 @@ async def test_target_alone_is_answered_with_the_target(sim: FacadeRun) -> None:
     assert f"protection set, target at {target}: order {order.ref}" in text(answer)
 
 
-async def test_second_target_is_answered_with_the_second(sim: FacadeRun) -> None:
+async def test_changed_target_is_shown_in_the_answer(sim: FacadeRun) -> None:
     await holding(sim)
     for factor, key in ((1.05, "k1"), (1.06, "k2")):
         answer = await call(
@@ -100,7 +100,7 @@ async def placed_anyway(sim: FacadeRun, symbol: str = "BTCUSDT") -> CallToolResu
     """Place an entry that became impossible after its preview."""
     entry = Leg(symbol, Action.BUY, size=Decimal("0.1"), stop=Decimal(f"{price(sim, symbol) * 0.97:.1f}"))
     answer = await sim.ask(LegRequest(f"k{symbol}", "mcp:insider", entry))
-    return trade_view.done(meta(sim.facade), answer, "placed")
+    return trade_tools.done(meta(sim.facade), answer, "placed")
 
 
 async def test_unknown_preview_names_the_tool_for_a_new_one(sim: FacadeRun) -> None:

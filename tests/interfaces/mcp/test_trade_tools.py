@@ -106,7 +106,7 @@ async def test_preview_expires_and_is_for_its_caller_only(sim: FacadeRun, monkey
     assert sim.facade.orders() == []
 
 
-async def test_a_preview_is_good_for_one_order(sim: FacadeRun) -> None:
+async def test_preview_can_be_placed_only_once(sim: FacadeRun) -> None:
     await sim.go(1)
     seen = await previewed(sim, size="0.02")
     asked = {"preview_id": seen["preview_id"], "rationale": "once"}
@@ -183,7 +183,7 @@ async def test_waiting_entry_can_be_canceled_and_a_stop_cannot(sim: FacadeRun) -
     assert text(await call(sim, "orders_cancel", order="the last one", key="c3")).startswith("BAD_ARGUMENTS: ")
 
 
-async def test_a_position_is_closed_whichever_way_it_goes(sim: FacadeRun) -> None:
+async def test_long_and_short_positions_can_be_closed(sim: FacadeRun) -> None:
     await sim.go(1)
     content(await placed(sim, "enter", action="SHORT", stop=f"{price(sim) * 1.03:.1f}"))
     await sim.go(2)
@@ -199,7 +199,7 @@ async def test_a_position_is_closed_whichever_way_it_goes(sim: FacadeRun) -> Non
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_client_may_halt_and_no_tool_resumes(sim: FacadeRun, era: str) -> None:
+async def test_client_can_halt_and_no_tool_can_resume(sim: FacadeRun, era: str) -> None:
     await holding(sim)
     halted = content(await call(sim, "risk_halt", era, key="h", why="the news"))
     assert halted["meta"]["state"] == TradingState.HALTED

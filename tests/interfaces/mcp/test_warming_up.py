@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
-from mcp.types import CallToolResult
+from mcp.types import INTERNAL_ERROR, CallToolResult
 
 from ocw_mcp.interfaces.mcp.server import build
 from tests.support.facades import FacadeRun
@@ -55,7 +55,7 @@ def cold(tmp_path: Path, clock: Midway) -> Iterator[FacadeRun]:
     sim.store.close()
 
 
-async def test_history_is_no_answer_before_the_market_begins(cold: FacadeRun, clock: Midway) -> None:
+async def test_market_call_is_refused_before_the_market_begins(cold: FacadeRun, clock: Midway) -> None:
     """After the longest wait the call is refused, with the next step."""
     async with Client(build(lambda: cold.facade, "1", warm_up_s=0.01)) as client:
 
@@ -65,8 +65,9 @@ async def test_history_is_no_answer_before_the_market_begins(cold: FacadeRun, cl
                 assert answered.is_error, tool
                 assert text(answered).startswith("WARMING_UP: "), tool
                 assert "call again in 5 s" in text(answered)
-            with pytest.raises(MCPError, match="WARMING_UP: "):
+            with pytest.raises(MCPError, match="WARMING_UP: ") as raised:
                 await client.read_resource("ocw://snapshot/BTCUSDT")
+            assert raised.value.code == INTERNAL_ERROR
             status = await client.call_tool("ocw_get_status", {})
             assert "STALE: the market has not begun" in text(status)
 

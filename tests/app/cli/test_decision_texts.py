@@ -1,4 +1,4 @@
-"""What was submitted, corrected and decided in its place is told in order, with what it cost and who asked for what."""
+"""Corrected and replaced decisions are shown in order, with their LLM cost and the reasons of clients."""
 
 import json
 from contextlib import closing
@@ -90,7 +90,7 @@ def test_llm_cost_is_shown_by_decision_day_month_and_total(ocw: Ocw, tmp_path: P
     assert sentence in ocw("status", "--state", tmp_path).out
 
 
-def test_where_nothing_was_paid_nothing_is_said_of_it(ocw: Ocw, tmp_path: Path) -> None:
+def test_llm_cost_of_zero_is_not_shown(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
     for command in (("decisions",), ("status",), ("explain", "1")):
@@ -98,7 +98,7 @@ def test_where_nothing_was_paid_nothing_is_said_of_it(ocw: Ocw, tmp_path: Path) 
     assert json.loads(ocw("decisions", "--state", tmp_path, "--json").out)["decisions"][0]["cost_usd"] == "0"
 
 
-def test_a_book_of_an_earlier_version_is_read_without_its_costs(ocw: Ocw, tmp_path: Path) -> None:
+def test_book_of_an_earlier_version_has_no_llm_cost(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, STOOD_IN)
     alter(tmp_path, "DROP TABLE thinking")

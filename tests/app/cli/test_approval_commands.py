@@ -1,4 +1,4 @@
-"""`ocw approve`, `ocw deny` and `ocw agent`: a person's hand on a book, from outside."""
+"""`ocw approve`, `ocw deny` and `ocw agent`: commands that a person gives to a book."""
 
 import asyncio
 import json
@@ -68,7 +68,7 @@ async def answered(book: Path, verb: str) -> None:
     desk.store.close()
 
 
-def test_what_waited_is_followed_to_its_order(
+def test_approved_order_is_shown_with_its_approval(
     ocw: Ocw, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
@@ -82,7 +82,7 @@ def test_what_waited_is_followed_to_its_order(
     assert "1-e-0 filled" in ocw("orders", "--state", book).out
 
 
-def test_a_no_is_told_of_beside_what_was_asked(ocw: Ocw, written: Path, tmp_path: Path) -> None:
+def test_denied_order_is_shown_with_its_approval(ocw: Ocw, written: Path, tmp_path: Path) -> None:
     book = shutil.copytree(written, tmp_path / "book")
     asyncio.run(answered(book, "deny"))
     (row,) = json.loads(ocw("orders", "--json", "--state", book).out)["approvals"]
@@ -93,7 +93,7 @@ def waiting(book: Path) -> list[tuple[str, str]]:
     return [(each.verb, each.subject) for each in CommandFiles(book).waiting()]
 
 
-def test_status_shows_what_waits_for_a_person(ocw: Ocw, book: Path) -> None:
+def test_status_shows_pending_approvals(ocw: Ocw, book: Path) -> None:
     said = ocw("status", "--state", book).out
     assert "approval a1 is pending until 2026-01-02T" in said
     assert "(market time): BUY (buy) 0.0" in said
@@ -103,7 +103,7 @@ def test_status_shows_what_waits_for_a_person(ocw: Ocw, book: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["approve", "deny"])
-def test_an_order_is_answered_with_the_passphrase_at_a_terminal(
+def test_approval_is_answered_with_passphrase_at_a_terminal(
     ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     with person(monkeypatch, WORD) as someone:
@@ -114,7 +114,7 @@ def test_an_order_is_answered_with_the_passphrase_at_a_terminal(
     assert waiting(book) == [(verb, "a1")]
 
 
-def test_an_answer_as_json_shows_the_order_beside_it(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_answer_prints_the_order_on_standard_error(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with person(monkeypatch, WORD) as someone:
         said = ocw("approve", "a1", "--json", "--state", book)
     assert "approval a1 is pending until " in someone.screen
@@ -130,13 +130,13 @@ def test_approval_needs_the_passphrase_at_a_terminal(ocw: Ocw, book: Path, monke
     assert waiting(book) == []
 
 
-def test_unknown_approval_is_refused_with_the_pending_ones(ocw: Ocw, book: Path) -> None:
+def test_unknown_approval_error_lists_pending_approvals(ocw: Ocw, book: Path) -> None:
     said = ocw("approve", "a9", "--state", book)
     assert (said.code, "pending approvals: a1" in said.err) == (2, True)
     assert waiting(book) == []
 
 
-def test_without_a_passphrase_nobody_can_say_yes(ocw: Ocw, book: Path) -> None:
+def test_approval_without_a_set_passphrase_is_refused(ocw: Ocw, book: Path) -> None:
     kept = (book / passphrase.PASSPHRASE).rename(book / "aside")
     try:
         said = ocw("approve", "a1", "--state", book)
@@ -153,7 +153,7 @@ def test_pause_and_takeover_need_no_confirmation(ocw: Ocw, book: Path) -> None:
     assert (unknown.code, "expected one of BTCUSDT, ETHUSDT, SOLUSDT" in unknown.err) == (2, True)
 
 
-def test_letting_the_agent_go_on_is_a_persons_word(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agent_resume_needs_a_persons_confirmation(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ocw("agent", "resume", "--state", book).code == 2
     assert ocw("agent", "resume", "--paper", "--state", book).code == 0
     with person(monkeypatch, WORD):

@@ -1,4 +1,4 @@
-"""Positions, orders, trades and decisions of a book, as a person and as a program sees them."""
+"""Positions, orders, trades and decisions of a book, as text and as JSON."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def leaves(value: Any) -> Sequence[Any]:
 
 
 @pytest.mark.parametrize("command", LISTS)
-def test_looking_changes_no_file_and_fits_a_hundred_columns(ocw: Ocw, desk: Path, command: str) -> None:
+def test_lists_change_no_file_and_fit_100_columns(ocw: Ocw, desk: Path, command: str) -> None:
     before = {each.name: (each.stat().st_mtime_ns, each.stat().st_size) for each in desk.iterdir()}
     said = ocw(command, "--state", desk)
     assert (said.code, said.err) == (0, "")
@@ -119,6 +119,8 @@ def test_refusals_show_their_limit_and_the_largest_size(ocw: Ocw, desk: Path) ->
     assert Decimal(cut["largest"]) < Decimal(cut["quantity"])
     text = ocw("orders", "--state", desk, "--limit", 10_000).out
     assert f"{cut['code']}: limit {cut['limit']}" in text
+    assert cut["id"] in text.split()
+    assert read(ocw, "explain", cut["id"], "--state", desk)["refusals"] == [cut]
 
 
 def test_decisions_show_their_legs_and_reasons_and_orders(ocw: Ocw, desk: Path) -> None:
@@ -153,7 +155,7 @@ def test_position_shows_its_open_time_and_its_stop(ocw: Ocw, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("command", LISTS)
-def test_a_book_that_was_only_made_is_told_of_in_a_sentence(ocw: Ocw, tmp_path: Path, command: str) -> None:
+def test_list_of_a_new_book_is_one_sentence(ocw: Ocw, tmp_path: Path, command: str) -> None:
     open_book(tmp_path).close()
     said = ocw(command, "--state", tmp_path)
     assert (said.code, said.err) == (0, "")
@@ -172,7 +174,7 @@ def test_book_is_readable_while_an_engine_runs_or_was_killed(ocw: Ocw, tmp_path:
     assert ocw(command, "--state", killed).out == ocw(command, "--state", running).out
 
 
-def test_what_a_model_wrote_cannot_command_the_terminal(ocw: Ocw, tmp_path: Path) -> None:
+def test_text_of_a_model_is_printed_without_control_codes(ocw: Ocw, tmp_path: Path) -> None:
     leg = Leg("BTCUSDT", Action.BUY, reasoning="up\x1b[2J\nand [red]away[/red]\u202e")
     with closing(open_book(tmp_path)) as store:
         tell(store, (events.DecisionMade(1, "mo\x07del", 0, Decision((leg,))),))
@@ -182,7 +184,7 @@ def test_what_a_model_wrote_cannot_command_the_terminal(ocw: Ocw, tmp_path: Path
 
 
 @pytest.mark.parametrize("command", LISTS)
-def test_where_there_is_no_book_there_is_one_sentence(ocw: Ocw, tmp_path: Path, command: str) -> None:
+def test_list_without_a_book_is_one_sentence(ocw: Ocw, tmp_path: Path, command: str) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "journal.db").write_text("dear diary")
@@ -195,7 +197,7 @@ def test_where_there_is_no_book_there_is_one_sentence(ocw: Ocw, tmp_path: Path, 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "10001", "9" * 40])
 @pytest.mark.parametrize("command", LISTS[1:])
-def test_a_limit_that_is_none_is_refused(ocw: Ocw, desk: Path, command: str, limit: str) -> None:
+def test_limit_outside_its_range_is_refused(ocw: Ocw, desk: Path, command: str, limit: str) -> None:
     said = ocw(command, "--state", desk, "--limit", limit)
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("ocw: --limit is ")
@@ -213,7 +215,7 @@ def test_a_limit_that_is_none_is_refused(ocw: Ocw, desk: Path, command: str, lim
         "DROP TABLE orders",
     ],
 )
-def test_a_damaged_book_is_told_of_in_a_sentence(ocw: Ocw, tmp_path: Path, damage: str) -> None:
+def test_list_of_a_damaged_book_is_one_sentence(ocw: Ocw, tmp_path: Path, damage: str) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
     alter(tmp_path, damage)

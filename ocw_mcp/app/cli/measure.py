@@ -1,0 +1,192 @@
+"""Commands that measure: `ocw bench`, `ocw gate-report`; and `ocw sandbox`, servers to test the engine against."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from ocw_mcp.app.cli import options
+from ocw_mcp.app.cli.options import group, one_of, option, print_json, print_result
+from ocw_mcp.domain.errors import SettingsError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+bench = typer.Typer(rich_markup_mode=None)
+sandbox = group("Local stand-ins for external services, to test against.")
+
+ENGINE: Final = {
+    "replay": "Candles per second through the whole engine. backtesting.py, if installed, is measured beside it.",
+    "history": "Time per candle after 200,000 candles. It is divided by the time per candle after 10,000.",
+    "gate": "Time of one gate evaluation.",
+    "policies": "Time to check one entry against every policy.",
+    "journal": "Time from an order's intent to its durable record. A bare SQLite transaction is measured beside it.",
+    "snapshot": "Number of characters of a snapshot as text.",
+    "mcp": "Reads over MCP beside the SDK alone. In process, 50 clients over HTTP, calls and start over stdio.",
+    "agent": "One decision of Claude's, answered by a stand-in. Characters, rounds, cost, our own time. Two minutes.",
+    "memory": "Memory of a process that runs two years of three symbols. It takes some minutes.",
+}
+MONTH: Final = "30d"
+"""The default length of a gate report on the simulated market, which has no end."""
+HOST: Final = "127.0.0.1"
+
+OneLineOption = Annotated[bool, option("--json", "Print the JSON on one line. It is JSON in any case.")]
+
+
+@bench.callback(invoke_without_command=True)
+def usual(context: typer.Context, as_json: OneLineOption = False) -> None:
+    """Measure this machine. Without a name all of the engine's measurements run, which takes some minutes."""
+    if context.invoked_subcommand is None:
+        _measure(None, as_json)
+
+
+def _measure(chosen: str | None, as_json: bool) -> None:
+    from ocw_mcp.app import bench as measurements
+
+    result = measurements.measure(chosen, lambda name: typer.echo(f"measuring {name}: {ENGINE[name]}", err=True))
+    print_json(result, indent=None if as_json else 2)
+
+
+def _measurement(name: str) -> Callable[[bool], None]:
+    def command(as_json: OneLineOption = False) -> None:
+        _measure(name, as_json)
+
+    return command
+
+
+for _name, _help in ENGINE.items():
+    bench.command(_name, help=_help)(_measurement(_name))
+
+
+@bench.command("market")
+def market(
+    tape: Annotated[
+        Path | None, option("--tape", "Candles of the exchange's public archive to compare the market with.")
+    ] = None,
+    as_json: options.JsonOption = False,
+    picture: Annotated[
+        Path | None, option("--picture", "Also draw the comparison into this PNG (needs ocw-mcp[plot]).")
+    ] = None,
+    product: options.ProductOption = None,
+    interval: options.IntervalOption = None,
+    symbols: options.SymbolsOption = None,
+    seed: options.SeedOption = 1,
+) -> None:
+    """Compare the simulated market with a tape. It compares tails, volatility, jumps, volume, time of day and range."""
+    from ocw_mcp.app.bench.market import compare, table
+    from ocw_mcp.app.bench.market import picture as pictures
+    from ocw_mcp.app.output import working
+    from ocw_mcp.app.parsing import parse_product, parse_symbols
+
+    if picture is not None:
+        pictures.require_plotting()  # fails before the minute of work, not after it
+    with working("simulating markets and measuring them", quiet=as_json) as show:
+        comparison = compare(tape, parse_product(product), interval, parse_symbols(symbols), seed)
+        if picture is not None:
+            show("drawing the picture")
+            pictures.draw(comparison, picture)
+    print_result(comparison.found, [table(comparison.found)], as_json, indent=None)
+
+
+def gate_report(
+    market: Annotated[str, typer.Argument(help="sim, or the path of a tape.", autocompletion=one_of("sim"))],
+    for_: Annotated[
+        str | None, option("--for", f"Simulated time to run; the default is the whole tape, or {MONTH} of sim.")
+    ] = None,
+    policies: options.PoliciesOption = None,
+    policy: options.PolicyOption = "default",
+    product: options.ProductOption = None,
+    interval: options.IntervalOption = None,
+    symbols: options.SymbolsOption = None,
+    seed: options.SeedOption = 1,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Show how often the gate wakes, and which large moves it misses. Nothing is traded."""
+    from ocw_mcp.app import log
+    from ocw_mcp.app.gate_report import measure
+    from ocw_mcp.app.markets import SIMULATED, open_market
+    from ocw_mcp.app.output import working
+    from ocw_mcp.app.parsing import parse_product, parse_span, parse_symbols
+    from ocw_mcp.app.policy_loader import load_policies, load_prompts
+    from ocw_mcp.app.settings import LogLevel
+
+    log.configure(LogLevel.INFO, quiet=True)
+    feed = open_market(
+        market, product=parse_product(product), interval=interval, symbols=parse_symbols(symbols), seed=seed
+    )
+    for_ms = parse_span(for_ or (MONTH if market == SIMULATED else None))
+    with working("running the gate over the market", quiet=as_json):
+        found = measure(feed, load_policies(policies, policy), load_prompts(None), for_ms)
+    print_result(found, _gate_report_text(found), as_json, indent=None)
+
+
+def _gate_report_text(found: dict[str, Any]) -> "Iterator[RenderableType]":
+    from ocw_mcp.app.cli.tables import Column, grid
+    from ocw_mcp.domain.time import iso
+
+    if not found["candles"]:
+        yield "no candle closed, so there is nothing to report"
+        return
+    span = f"{iso(found['from'])[:16]} to {iso(found['to'])[:16]}"
+    yield f"{', '.join(found['symbols'])}, {span} UTC: {found['days']} days, {found['candles']:,} candles"
+    gap = found["median_gap_min"]
+    between = f", {gap:g} min between two wakes (median)" if gap is not None else ""
+    yield f"{found['skip_rate']:.2%} of evaluations skipped; {found['wakes_a_day']:g} wakes per day{between}"
+    yield f"wakes by reason: {', '.join(f'{name} {count}' for name, count in found['reasons'].items())}"
+    rows = found["moves"]
+    missed = ["" if row["miss_rate"] is None else f"{row['missed']} ({row['miss_rate']:.0%})" for row in rows]
+    delays = [row["median_delay_min"] for row in rows]
+    yield grid(
+        "",
+        Column("moves over", [row["over"] for row in rows]),
+        Column("smallest", [_range_of(row["least"].values()) for row in rows], number=True),
+        Column("moves", [str(row["moves"]) for row in rows], number=True),
+        Column("missed", missed, number=True),
+        Column("by chance", [f"{row['by_chance']:.0%}" for row in rows], number=True),
+        Column("woken after", ["" if delay is None else f"{delay:g} min" for delay in delays], number=True),
+    )
+    yield f"a move is one of the largest {found['largest']:.1%} of returns over a span, found with hindsight"
+
+
+def _range_of(shares: Iterable[float]) -> str:
+    """Return the smallest and the largest of some shares as percentages, or the only one."""
+    found = sorted(shares)
+    return " to ".join(f"{share:.2%}" for share in dict.fromkeys((*found[:1], *found[-1:])))
+
+
+def _characters(incomplete: str) -> list[str]:
+    from ocw_mcp.sandbox.claude.characters import CHARACTERS
+
+    return [name for name in CHARACTERS if name.startswith(incomplete)]
+
+
+@sandbox.command()
+def claude(
+    character: Annotated[
+        str,
+        typer.Option(
+            "--character", help="The behaviour of the answers; an unknown name lists all.", autocompletion=_characters
+        ),
+    ] = "trader",
+    port: Annotated[int, option("--port", "0 chooses a free port.", min=0, max=65_535)] = 0,
+    seed: Annotated[int, option("--seed", "Seed of the character's random choices.")] = 1,
+) -> None:
+    """Serve a Messages API with a scripted character, not a model. No key or network is needed; Ctrl-C ends it."""
+    import asyncio
+
+    import uvicorn
+
+    from ocw_mcp.interfaces.serving import listen
+    from ocw_mcp.runtime.clock import LiveClock
+    from ocw_mcp.sandbox.claude.app import MessagesApi
+    from ocw_mcp.sandbox.claude.characters import CHARACTERS
+
+    if character not in CHARACTERS:
+        raise SettingsError(f"--character is {character[:40]!r}; expected one of {', '.join(CHARACTERS)}")
+    bound = listen(HOST, port, "--port")
+    app = MessagesApi(CHARACTERS[character], LiveClock(), seed).application()
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
+    typer.echo(f"ANTHROPIC_BASE_URL=http://{HOST}:{bound.getsockname()[1]}")
+    typer.echo(f"the {character} answers at this address, and accepts any key; Ctrl-C ends it", err=True)
+    asyncio.run(server.serve([bound]))
