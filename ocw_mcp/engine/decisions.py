@@ -134,7 +134,6 @@ class DecisionCycle(Stateful[DecisionsState]):
             self._take(events.DecisionMade(**msgspec.structs.asdict(event), tainted=tainted), now)
 
     def _failed(self, failure: DecisionFailed, pending: DecisionRequest, now: int) -> None:
-        """Journal the cause of a failure, and decide without the agent."""
         cause = failure.cause
         if cause.kind is CauseKind.MALFORMED:
             self._effects.record(events.Incident(f"no decision could be read from an answer on wake {failure.wake_id}"))

@@ -60,6 +60,8 @@ class Exits(Stateful[ExitsState]):
         if not held:
             self._state.bands.clear()
             return []
+        for symbol in self._state.bands.keys() - held.keys():
+            del self._state.bands[symbol]
         for symbol in sorted(held):
             if symbol in self._account.ended:
                 # An order would wait for a price that never comes.
@@ -68,8 +70,7 @@ class Exits(Stateful[ExitsState]):
             average, sign = float(position.average_price), 1 if position.quantity > 0 else -1
             gain = sign * (float(self._account.ledger.marks[symbol]) / average - 1)
             best, _, best_now = position.extremes(average)
-            found = hard_exit(gain, best, now - position.opened_at, self._hard, best_now)
-            if found is not None:
+            if (found := hard_exit(gain, best, now - position.opened_at, self._hard, best_now)) is not None:
                 self._close(symbol, *found, now)
         if now - self._state.scored_at < self._policies.score.every_s * SECOND:
             return []

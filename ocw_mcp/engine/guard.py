@@ -90,7 +90,6 @@ class Guard:
         """Adapt the protection of a position to a report on one of its orders."""
         tracked, report, symbol = change.tracked, change.report, change.tracked.order.symbol
         held, failed = self._account.ledger.quantity(symbol), isinstance(report, Rejected | Canceled)
-        lost = failed and not tracked.cancel_requested
         if symbol in self.protections and not held:
             self._release(symbol)
         elif isinstance(report, Filled):
@@ -102,8 +101,11 @@ class Guard:
         elif tracked.purpose is Purpose.TARGET and held and crossed(report):
             # The market has reached the target already, so the position is closed now.
             self.manager.close(symbol, GUARD, now)
-        elif tracked.purpose is Purpose.TARGET and held and lost and self.protections[symbol].may_retry("target", now):
-            self._place_target(symbol, now)
+        elif tracked.purpose is Purpose.TARGET and held and failed and not tracked.cancel_requested:
+            if self.protections[symbol].may_retry("target", now):
+                self._place_target(symbol, now)
+            else:
+                self._schedule_check(symbol, now)
 
     def on_outside_fill(self, fill: OutsideFill, now: int) -> None:
         """Book a fill that no order of the engine made, report it, and protect the position that is left."""
@@ -136,11 +138,13 @@ class Guard:
         self.manager.close(symbol, GUARD, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
-        """Close an unprotected position at its deadline, or reduce a protected one that is too large."""
+        """Close an unprotected position at its deadline, or reduce a protected one and place its lost target."""
         if not self._account.ledger.quantity(symbol):
             return
         if self.protections[symbol].protected and not self.flattening:
             self._reduce_excess(symbol, now)
+            if not self.manager.exit_under_way(symbol):
+                self._place_target(symbol, now)
             return
         self.manager.close(symbol, GUARD, now)
         if not self.manager.exit_under_way(symbol):

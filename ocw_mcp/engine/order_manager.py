@@ -309,7 +309,6 @@ class OrderManager(Reductions):
         return Booked(realised, ZERO, closed, opened=False)
 
     def _book(self, tracked: TrackedOrder, fill: Filled, now: int) -> Booked:
-        """Book a fill in the ledger, and journal it with the position that it led to."""
         order, symbol, principal = tracked.order, tracked.order.symbol, tracked.intent.principal
         traded, leverage = (fill.quantity, fill.price, fill.fee), order.leverage
         booked = self.account.ledger.book(symbol, order.side, *traded, now, leverage=leverage, base_fee=fill.base_fee)

@@ -314,7 +314,6 @@ class Facade:
         return self._engine.decisions.budget.spent(self._clock.now())
 
     def _agent(self) -> str:
-        """Return the name of the agent, and its restrictions by manual control."""
         manual, parts = self._engine.executor.manual_control, [self._engine.config.agent]
         parts += [f"paused by {manual.paused_by}"] if manual.paused_by else []
         parts += [f"manual control of {', '.join(sorted(manual.held))}"] if manual.held else []

@@ -3,12 +3,14 @@
 from typing import Any
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.orders import Order
 from ocw_mcp.domain.time import MINUTE
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Run, policies
 from tests.support.wakes import texts
+from tests.support.wire import Wire
 
 # Without a signal a position alone stands at 0.25, half of what regime and momentum weigh. Spread and slippage of its
 # entry count as a little of its path, and every minute of the hour that it may last adds 0.0025. It opens in minute 2.
@@ -57,3 +59,22 @@ async def test_scores_go_on_after_a_restart_as_if_nothing_had_happened() -> None
     await second.go()
     assert bands(second) == bands(one)
     assert second.store.fingerprint == one.store.fingerprint
+
+
+def test_reopened_position_is_scored_as_a_new_one() -> None:
+    both = dict.fromkeys(("BTCUSDT", "ETHUSDT"), 100.0)
+    wire = Wire(policy=policies(score={"every_s": 300, "review": 0.2, "exit": 0.9}), symbols=tuple(both))
+
+    def trade(order: object) -> None:
+        assert isinstance(order, Order), order
+        wire.fill(order)
+
+    trade(wire.enter(symbol="ETHUSDT"))
+    for _ in range(2):
+        trade(wire.enter())
+        for _ in range(6):
+            wire.tick(both)
+        trade(wire.close())
+        wire.tick(both)
+    scored = [each.symbol for each in wire.journal if isinstance(each, events.ScoreTaken)]
+    assert scored.count("BTCUSDT") == 2

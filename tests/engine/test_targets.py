@@ -116,6 +116,16 @@ def test_addition_after_a_partial_target_gets_a_target_for_all(action: Action) -
 
 
 @pytest.mark.parametrize("action", [Action.BUY, Action.SHORT])
+def test_target_lost_twice_in_a_second_is_placed_later(action: Action) -> None:
+    wire = aimed_wire(action)
+    for _ in range(2):
+        wire.give(Canceled(wire.last(Purpose.TARGET).ref, "by the exchange"))
+    assert targets(wire) == []
+    wire.fire()
+    assert targets(wire) == [abs(wire.held())] == [10]
+
+
+@pytest.mark.parametrize("action", [Action.BUY, Action.SHORT])
 def test_target_is_placed_again_while_its_cancel_is_unanswered(action: Action) -> None:
     wire = aimed_wire(action)
     canceled = wire.last(Purpose.TARGET)
