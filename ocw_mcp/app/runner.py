@@ -133,18 +133,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
         if failures and job.speed is None:
             raise failures[0]
         wall_s = (book.clock.wall_ms() - started) / SECOND
-        figures = report(
-            book.config,
-            book.engine.counters,
-            book.engine.account,
-            book.engine.gate.counters,
-            store.figures(),
-            book.venue.terms.taker_fee,
-            store.fingerprint,
-            book.engine.guard,
-            book.engine.market,
-            book.engine.orders,
-        )
+        figures = report(book.engine, store.figures(), book.venue.terms.taker_fee, store.fingerprint)
         if job.picture is not None and figures["candles"]:
             if job.progress is not None:
                 job.progress.phase("drawing the picture")

@@ -1,24 +1,12 @@
 """The account: its positions and equity, its trading state, and its daily loss and drawdown."""
 
-from collections import deque
 from typing import Final, Literal
 
 import msgspec
 
 from ocw_mcp.core.orders.ledger import Booked, Ledger, Position
 from ocw_mcp.core.risk.counters import Activity, ActivityState, DailyLoss, DayState, Drawdown, DrawdownState
-from ocw_mcp.domain.events import (
-    DailyLossReached,
-    DayOpened,
-    DrawdownReached,
-    EntriesPaused,
-    FundingBooked,
-    OutsideFilled,
-    PositionClosed,
-    StateChanged,
-    SymbolEnded,
-    TransferBooked,
-)
+from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import FundingPaid, OutsideFill, Side, Transferred
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import ITSELF, Fall, Lowered, TradingState
@@ -27,9 +15,7 @@ from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 
-DAY_TIMER = Timer(TimerKind.DAY)
 REPORTS_KEPT = 512
-"""The number of outside fills and transfers whose names are remembered, so that each is booked once."""
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -57,8 +43,8 @@ class AccountState(msgspec.Struct):
     ended: dict[str, int]
 
 
-_SAVED_AS_THEY_ARE: Final = ("day_ends", "trading_state", "version", "funded_until", "opened", "lowered", "ended")
-"""The attributes of an account that are fields of its saved state under the same name."""
+_PARTS: Final = ("day", "drawdown", "activity")
+"""The fields of a saved account that have a state of their own; the others are attributes of the same name."""
 
 
 class Account:
@@ -66,24 +52,24 @@ class Account:
 
     def __init__(self, config: EngineConfig, effects: EffectBuffer) -> None:
         self._effects = effects
+        self._policies = config.policies
         self.ledger = Ledger(config.start_equity)
         self.day = DailyLoss(config.policies.daily_loss)
         self.day_ends = 0
         """The midnight (ms) at which the current day ends."""
-        self._policies = config.policies
-        self._slack_ms = config.policies.data.slack_s * SECOND
+        self.drawdown = Drawdown(config.policies.drawdown, config.start_equity)
+        strict_pace = config.strict.pace if config.strict is not None else None
+        self.activity = Activity(config.policies.pace, config.policies.losses, strict_pace)
         self.trading_state = TradingState.ACTIVE
         self.lowered: Lowered | None = None
         """The last change to a lower trading state; None while the engine is ACTIVE."""
         self.version = 0
-        self.drawdown = Drawdown(config.policies.drawdown, config.start_equity)
-        strict_pace = config.strict.pace if config.strict is not None else None
-        self.activity = Activity(config.policies.pace, config.policies.losses, strict_pace)
-        self.trades: deque[TradeView] = deque(maxlen=TRADES_SHOWN)
+        self.trades: list[TradeView] = []
         """The last closed trades, oldest first."""
         self.funded_until: dict[str, int] = {}
         """The time (ms) of each symbol's last funding."""
-        self._reported: list[str] = []
+        self.reported: list[str] = []
+        """The names of the last outside fills and transfers, so that each is booked once."""
         self._just_paused = False
         self.opened: dict[str, Opened] = {}
         """The opener of each symbol's last position, until it closes that position or decides again while flat."""
@@ -93,16 +79,15 @@ class Account:
     def open_day(self, at: int) -> None:
         """Begin the UTC day of `at` (ms) with the present equity.
 
-        The day ends with the candles that close at its midnight. If none come, a timer ends it after the time at which
-        they would be stale, because a live candle is known some time after its close.
+        The candles that close at its midnight end the day. If none come, a timer ends it once they would be stale.
         """
         equity = self.ledger.equity()
         day = utc_day(at)
         self.day.open(day, equity)
         self.activity.open_day()
         self.day_ends = next_midnight(at)
-        self._effects.record(DayOpened(day, equity))
-        self._effects.set_timer(DAY_TIMER, self.day_ends + self._slack_ms)
+        self._effects.record(events.DayOpened(day, equity))
+        self._effects.set_timer(Timer(TimerKind.DAY), self.day_ends + self._policies.data.slack_s * SECOND)
 
     def watch(self) -> str:
         """Check equity after a change of prices or positions. Return why entries are cancelled; empty within limits."""
@@ -110,11 +95,11 @@ class Account:
         why = "too many trades lost in a row" if self._just_paused else ""
         self._just_paused = False
         if self.drawdown.passes(equity):
-            self._effects.record(DrawdownReached(equity, self.drawdown.state().watched))
+            self._effects.record(events.DrawdownReached(equity, self.drawdown.state().watched))
             why = "the drawdown limit is reached"
             self.change_state(TradingState.HALTED, why)
         if self.day.watch(equity):
-            self._effects.record(DailyLossReached(self.day.today.day, equity, self.day.floor))
+            self._effects.record(events.DailyLossReached(self.day.today.day, equity, self.day.floor))
             why = why or "the daily loss limit is reached"
         if self.activity.state().fees_today >= self._policies.pace.max_fees * self.day.today.opening > 0:
             why = why or "today's fees have reached their limit"
@@ -122,14 +107,13 @@ class Account:
 
     def close_trade(self, closed: Position, closing: Side, now: int) -> None:
         """Journal a closed position as a trade; `closing` is the side that closed it. Losses in a row pause entries."""
-        mfe, mae = (round(each, 6) for each in closed.excursions())
-        self._effects.record(
-            PositionClosed(closed.symbol, closed.opened_at, closed.pnl, closed.fees, closed.funding, mfe, mae)
-        )
+        symbol, opened_at, pnl = closed.symbol, closed.opened_at, closed.pnl
+        shares = (round(each, 6) for each in closed.excursions())
+        self._effects.record(events.PositionClosed(symbol, opened_at, pnl, closed.fees, closed.funding, *shares))
         side: Literal["long", "short"] = "short" if closing is Side.BUY else "long"
-        self.trades.append(TradeView(closed.symbol, side, closed.opened_at, now, closed.pnl))
-        if self.activity.closed(closed.symbol, closed.pnl, now):
-            self._effects.record(EntriesPaused(self.activity.state().paused_until))
+        self.trades = [*self.trades, TradeView(symbol, side, opened_at, now, pnl)][-TRADES_SHOWN:]
+        if self.activity.closed(symbol, pnl, now):
+            self._effects.record(events.EntriesPaused(self.activity.state().paused_until))
             self._just_paused = True
 
     def book_outside_fill(self, fill: OutsideFill, now: int) -> Booked | None:
@@ -139,20 +123,9 @@ class Account:
         self.version += 1
         booked = self.ledger.book(fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, now)
         self.activity.filled(fill.quantity * fill.price, fill.fee)
-        self._effects.record(
-            OutsideFilled(
-                fill_id=fill.fill_id,
-                symbol=fill.symbol,
-                side=fill.side,
-                quantity=fill.quantity,
-                price=fill.price,
-                fee=fill.fee,
-                traded_at=fill.at,
-                cause=fill.cause,
-                realised=booked.realised,
-                position=booked.position,
-            )
-        )
+        values = msgspec.structs.asdict(fill)
+        values |= {"traded_at": values.pop("at"), "realised": booked.realised, "position": booked.position}
+        self._effects.record(events.OutsideFilled(**values))
         if booked.closed is not None:
             self.close_trade(booked.closed, fill.side, now)
         return booked
@@ -164,39 +137,18 @@ class Account:
         self.funded_until[paid.symbol] = paid.at
         self.version += 1
         self.ledger.fund(paid.symbol, paid.amount)
-        self._effects.record(
-            FundingBooked(
-                symbol=paid.symbol,
-                amount=paid.amount,
-                rate=paid.rate,
-                quantity=paid.quantity,
-                mark=paid.mark,
-                settled_at=paid.at,
-                assumed=paid.assumed,
-            )
-        )
+        self._effects.record(events.FundingBooked(*msgspec.structs.astuple(paid)))
         return True
-
-    def forget_opener(self, symbol: str, principal: str) -> None:
-        """Forget the opener of a symbol's position, if the principal that closed it is the one that opened it."""
-        opened = self.opened.get(symbol)
-        if opened is not None and opened.principal == principal:
-            del self.opened[symbol]
 
     def forget_closed_openers(self) -> None:
         """Forget the openers of closed positions: the agent has decided again and knows that the symbols are flat."""
         self.opened = {symbol: opened for symbol, opened in self.opened.items() if symbol in self.ledger.positions}
 
-    def end(self, symbol: str, last: int) -> None:
-        """Note that no candle of a symbol comes after the one that closed at `last` (ms)."""
-        self.ended[symbol] = last
-        self._effects.record(SymbolEnded(symbol, last))
-
     def book_transfer(self, transfer: Transferred) -> bool:
         """Book a deposit or withdrawal, once. Return whether it was booked.
 
-        The loss of the day and the drawdown, as shares, are the same after it as before, as in the time-weighted return
-        of a fund. An account that was emptied begins anew with its next deposit.
+        It does not change the loss of the day and the drawdown as shares, as in the time-weighted return of a fund. If
+        the account was empty, both begin anew.
         """
         if not self._first_time(f"transfer {transfer.transfer_id}"):
             return False
@@ -210,14 +162,13 @@ class Account:
         else:
             self.day.open(self.day.today.day, after)
             self.drawdown = Drawdown(self._policies.drawdown, after)
-        self._effects.record(TransferBooked(transfer.transfer_id, transfer.amount, transfer.at))
+        self._effects.record(events.TransferBooked(*msgspec.structs.astuple(transfer)))
         return True
 
     def _first_time(self, name: str) -> bool:
-        """Return whether the venue reports a name for the first time, among the remembered names."""
-        if name in self._reported:
+        if name in self.reported:
             return False
-        self._reported = [*self._reported[1 - REPORTS_KEPT :], name]
+        self.reported = [*self.reported[1 - REPORTS_KEPT :], name]
         return True
 
     def resume(self, by: str) -> None:
@@ -241,30 +192,20 @@ class Account:
     def change_state(self, to: TradingState, why: str) -> None:
         """Change the trading state, unless it is the same."""
         if self.trading_state is not to:
-            self._effects.record(StateChanged(self.trading_state, to, why))
+            self._effects.record(events.StateChanged(self.trading_state, to, why))
             self.trading_state = to
             self.lowered = None if to is TradingState.ACTIVE else Lowered(ITSELF, self._effects.now, why)
             self.version += 1
 
     def state(self) -> AccountState:
         """Return all that must survive a restart."""
-        return AccountState(
-            ledger=self.ledger,
-            day=self.day.state(),
-            drawdown=self.drawdown.state(),
-            activity=self.activity.state(),
-            trades=list(self.trades),
-            reported=self._reported,
-            **{name: getattr(self, name) for name in _SAVED_AS_THEY_ARE},
-        )
+        saved = {name: getattr(self, name) for name in AccountState.__struct_fields__}
+        return AccountState(**saved | {name: saved[name].state() for name in _PARTS})
 
     def restore(self, state: AccountState, /) -> None:
         """Restore a state that `state` returned."""
-        self.ledger = state.ledger
-        self.day.restore(state.day)
-        self.drawdown.restore(state.drawdown)
-        self.activity.restore(state.activity)
-        self.trades.extend(state.trades)
-        self._reported = state.reported
-        for name in _SAVED_AS_THEY_ARE:
-            setattr(self, name, getattr(state, name))
+        for name, value in msgspec.structs.asdict(state).items():
+            if name in _PARTS:
+                getattr(self, name).restore(value)
+            else:
+                setattr(self, name, value)

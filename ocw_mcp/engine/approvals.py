@@ -1,11 +1,11 @@
 """Orders that a person has to approve: they passed every limit but the one that asks for an approval.
 
-Meanwhile nothing is reserved and nothing is sent. When a person approves an order, it is checked against every policy
-again, at the mark price of that time, which has to be near the mark price of the approval request. An order without an
-answer in time is refused.
+A pending order reserves no budget and is not sent. When a person approves it, every policy is checked again, and the
+mark price of that time has to be near the one of the approval request. An order without an answer in time is refused.
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -19,8 +19,6 @@ from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.idempotency import Answers
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.precheck import Instruction
@@ -37,9 +35,9 @@ class PendingOrder(msgspec.Struct, frozen=True):
     approval_id: str
     given: Instruction
     intent: OrderIntent
-    """The order as it was checked, with its size and the mark price that the person is shown."""
+    """The checked order, with its size and the mark price that the person is shown."""
     expires_at: int
-    """When (ms) it is refused."""
+    """The time (ms) at which the order is refused."""
 
 
 class ApprovalsState(msgspec.Struct):
@@ -52,28 +50,21 @@ class ApprovalsState(msgspec.Struct):
 class Approvals(Stateful[ApprovalsState]):
     """Keeps the orders that await approval, and takes the answers."""
 
-    def __init__(
-        self,
-        config: EngineConfig,
-        manager: OrderManager,
-        answers: Answers,
-        effects: EffectBuffer,
-        place: Callable[[Instruction, int], object],
-    ) -> None:
+    def __init__(self, manager: OrderManager, answers: Answers, place: Callable[[Instruction, int], object]) -> None:
         """`place` checks and sends an approved order at a time (ms)."""
-        strict = config.strict.approval if config.strict is not None else None
-        self._policy = config.policies.approval or strict
-        self._by_clients = config.mode is Mode.PAPER
-        self._manager = manager
-        self._answers = answers
-        self._effects = effects
-        self._place = place
         super().__init__(ApprovalsState())
+        strict = manager.config.strict.approval if manager.config.strict is not None else None
+        self._policy = manager.config.policies.approval or strict
+        self._by_clients = manager.config.mode is Mode.PAPER
+        self._manager = manager
+        self._effects = manager.effects
+        self._answers = answers
+        self._place = place
 
     def request(self, given: Instruction, intent: OrderIntent, refusal: Refusal, now: int) -> AwaitsApproval | Refusal:
-        """Let an order await approval at the mark price of now, in place of an earlier one of its caller and symbol.
+        """Let an order await approval at the mark price of now. Return `refusal` if too many orders are pending.
 
-        The answer is `refusal` if too many are pending.
+        It takes the place of a pending order of the same caller and symbol.
         """
         assert self._policy is not None, "an approval is only required by a policy"
         account = self._manager.view(intent.symbol, now)
@@ -81,7 +72,7 @@ class Approvals(Stateful[ApprovalsState]):
         asked_at = account.price
         for pending in self.pending:
             if (pending.intent.principal, pending.intent.symbol) == (intent.principal, intent.symbol):
-                self._refuse(pending.approval_id, "superseded", intent.principal)
+                self.refuse(pending.approval_id, "superseded", intent.principal)
         token = token_of(intent.principal)
         own = sum(token_of(pending.intent.principal) == token for pending in self.pending)
         if len(self._state.pending) >= MOST or own >= MOST_OF_ONE:
@@ -95,38 +86,30 @@ class Approvals(Stateful[ApprovalsState]):
         return AwaitsApproval(name, expires_at)
 
     def grant(self, approval_id: str, by: str, now: int, approval: str = "") -> None:
-        """Check a pending order against every policy again, and send it if it passes.
+        """Check a pending order, if there is one of that id, against every policy again, and send it if it passes.
 
-        `approval` is the text that its intent carries. If no order of that id is pending, nothing happens.
+        `approval` is the text about the approval in its intent.
         """
         pending = self._end(approval_id, "approved", by)
         if pending is None:
             return
-        asked, given = pending.intent, pending.given
-        self._place(
-            msgspec.structs.replace(
-                given,
-                quantity=asked.quantity,
-                quoted=asked.quoted,
-                side=asked.side,
-                approval=approval or f"{approval_id} by {by}",
-            ),
-            now,
-        )
+        asked, approval = pending.intent, approval or f"{approval_id} by {by}"
+        terms = {"quantity": asked.quantity, "quoted": asked.quoted, "side": asked.side, "approval": approval}
+        self._place(msgspec.structs.replace(pending.given, **terms), now)
 
-    def deny(self, approval_id: str, by: str) -> None:
-        """Refuse a pending order, if one of that id is pending."""
-        self._refuse(approval_id, "denied", by)
-
-    def expire(self, approval_id: str) -> None:
-        """Refuse a pending order that was not answered in time."""
-        self._refuse(approval_id, "unanswered", "the operator")
+    def refuse(self, approval_id: str, outcome: str, by: str) -> None:
+        """Refuse a pending order, if one of that id is pending. `outcome` is the reason in a word, such as denied."""
+        pending = self._end(approval_id, outcome, by)
+        if pending is not None:
+            refusal = Refusal(RefusalCode.NOT_APPROVED, limit="a person's yes", actual=f"{outcome} by {by}")
+            self._manager.refuse(pending.intent, refusal)
+            self._answers.put(pending.given.key, refusal)
 
     def cancel_all(self, outcome: str, by: str, *, of_agent: bool = False, symbol: str | None = None) -> None:
         """Refuse all pending orders, or those of the agent that decides here, of all symbols or of one."""
         for pending in self.pending:
             if symbol in (None, pending.intent.symbol) and not (of_agent and pending.intent.wake_id is None):
-                self._refuse(pending.approval_id, outcome, by)
+                self.refuse(pending.approval_id, outcome, by)
 
     def may_consent(self, request: ConsentRequest) -> bool:
         """Return whether the person in front of a client may answer: on paper, about an order of that client."""
@@ -140,7 +123,7 @@ class Approvals(Stateful[ApprovalsState]):
         if request.yes:
             self.grant(request.approval, request.principal, now, f"in the client of {request.principal}")
         else:
-            self.deny(request.approval, f"the person in front of {request.principal}")
+            self.refuse(request.approval, "denied", f"the person in front of {request.principal}")
         return True
 
     @property
@@ -150,28 +133,7 @@ class Approvals(Stateful[ApprovalsState]):
 
     def summary(self) -> list[dict[str, Any]]:
         """Return the pending orders as `ocw status` shows them, ready for JSON. Money is text."""
-        return [
-            {
-                "id": each.approval_id,
-                "symbol": each.intent.symbol,
-                "action": each.given.leg.action.value,
-                "quantity": plain(each.intent.quantity),
-                "price": plain(each.intent.quoted) if each.intent.quoted is not None else None,
-                "side": each.intent.side.value,
-                **_terms(each.intent),
-                "by": each.intent.principal,
-                "reason": each.given.leg.reasoning,
-                "until": each.expires_at,
-            }
-            for each in self.pending
-        ]
-
-    def _refuse(self, approval_id: str, outcome: str, by: str) -> None:
-        pending = self._end(approval_id, outcome, by)
-        if pending is not None:
-            refusal = Refusal(RefusalCode.NOT_APPROVED, limit="a person's yes", actual=f"{outcome} by {by}")
-            self._manager.refuse(pending.intent, refusal)
-            self._answers.put(pending.given.key, refusal)
+        return [_shown(each) for each in self.pending]
 
     def _end(self, approval_id: str, outcome: str, by: str) -> PendingOrder | None:
         pending = self._state.pending.pop(approval_id, None)
@@ -181,8 +143,24 @@ class Approvals(Stateful[ApprovalsState]):
         return pending
 
 
-def _terms(intent: OrderIntent) -> dict[str, str | None]:
-    """Return the prices and the leverage that an order asks for, as text."""
-    prices = {"stop": intent.protect_at, "target": intent.target_at, "limit": intent.limit_price}
-    shown = {name: None if value is None else plain(value) for name, value in prices.items()}
-    return shown | {"leverage": None if intent.leverage is None else str(intent.leverage)}
+def _shown(pending: PendingOrder) -> dict[str, Any]:
+    intent, leg = pending.intent, pending.given.leg
+    return {
+        "id": pending.approval_id,
+        "symbol": intent.symbol,
+        "action": leg.action.value,
+        "quantity": plain(intent.quantity),
+        "price": _text(intent.quoted),
+        "side": intent.side.value,
+        "stop": _text(intent.protect_at),
+        "target": _text(intent.target_at),
+        "limit": _text(intent.limit_price),
+        "leverage": None if intent.leverage is None else str(intent.leverage),
+        "by": intent.principal,
+        "reason": leg.reasoning,
+        "until": pending.expires_at,
+    }
+
+
+def _text(price: Decimal | None) -> str | None:
+    return None if price is None else plain(price)

@@ -1,8 +1,7 @@
-"""Requests of attached clients outside a wake: entries and exits, cancels, protection, a halt, notes.
+"""Commands of the operator, and requests of attached clients outside a wake.
 
-Each request is journaled with its caller and answered once: the same key of a caller gets the same answer again. A
-caller that wrote too many notes or was refused too often in a minute is answered, but not journaled, so that no caller
-fills the journal alone.
+Each request is journaled with its caller and answered once: the same key of a caller gets the same answer again. If a
+caller has sent too many notes or refused requests in a minute, further ones are answered, but not journaled.
 """
 
 from collections import deque
@@ -10,73 +9,110 @@ from collections import deque
 import msgspec
 
 from ocw_mcp.core.orders.table import TrackedOrder
-from ocw_mcp.domain.asks import (
-    CallerRequest,
-    CancelRequest,
-    CloseRequest,
-    ConsentRequest,
-    Done,
-    HaltRequest,
-    LegRequest,
-    NoteRequest,
-    ProtectionRequest,
-    RequestKey,
-    SubmitRequest,
-    request_key,
-    substance,
-)
+from ocw_mcp.domain import asks
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.events import CallerAsked, RequestRefused
+from ocw_mcp.domain.events import CallerAsked, CommandTaken, Incident, RequestRefused
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import TradingState
-from ocw_mcp.domain.steps import Asked
+from ocw_mcp.domain.stateful import Stateful
+from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Asked, Command, Verb
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionCycle
-from ocw_mcp.engine.effect_buffer import EffectBuffer
+from ocw_mcp.engine.exposure import EXIT_UNDER_WAY
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import CALLERS_KEPT, Answer, drop_oldest
-from ocw_mcp.engine.leg_executor import LegExecutor
-from ocw_mcp.engine.operator_commands import OperatorCommands
-from ocw_mcp.engine.order_manager import OrderManager
+from ocw_mcp.engine.leg_executor import LegExecutor, ManualControl
 from ocw_mcp.engine.precheck import FLAT, Instruction
 from ocw_mcp.engine.protection import on_tick
+
+COMMANDS_KEPT = 256
+
+
+class OperatorCommands(Stateful[list[str]]):
+    """Executes the operator's commands, each once, although a command's file may stay. Its state is the latest ids."""
+
+    def __init__(self, guard: Guard, executor: LegExecutor, decisions: DecisionCycle) -> None:
+        super().__init__([])
+        self._manager = guard.manager
+        self._account = guard.manager.account
+        self._effects = guard.manager.effects
+        self._guard = guard
+        self._executor = executor
+        self._decisions = decisions
+
+    def take(self, command: Command, now: int) -> None:
+        """Take a command, unless it was taken before."""
+        if command.command_id in self._state:
+            return
+        self._state = [*self._state[1 - COMMANDS_KEPT :], command.command_id]
+        by, subject, manual_control = command.by, command.subject, self._executor.manual_control
+        self._effects.record(CommandTaken(command.command_id, command.verb, by, command.after_frame, subject))
+        match command.verb:
+            case Verb.HALT:
+                self.halt(by)
+            case Verb.FLATTEN:
+                self.halt(by)
+                self._guard.flatten(by, now)
+            case Verb.RESUME:
+                self._resume(by, subject, now)
+            case Verb.APPROVE:
+                self._executor.approvals.grant(subject, by, now)
+            case Verb.DENY:
+                self._executor.approvals.refuse(subject, "denied", by)
+            case Verb.PAUSE:
+                manual_control.paused_by = by
+                self._decisions.break_off(Cause(CauseKind.PAUSED, f"by {by}"), now)
+                self._executor.withdraw(by)
+            case Verb.GO_ON if subject:
+                manual_control.held.pop(subject, None)
+            case Verb.GO_ON:
+                self._executor.restore(ManualControl())
+            case Verb.TAKE_OVER:
+                manual_control.held[subject] = by
+                self._executor.withdraw(by, subject)
+
+    def _resume(self, by: str, subject: str, now: int) -> None:
+        fall, active = self._account.fall(), self._account.trading_state is TradingState.ACTIVE
+        if subject == WITHIN_DRAWDOWN and fall.beyond and not active:
+            self._effects.record(Incident(f"the resume by {by} was not taken: {fall}; confirm that, and resume again"))
+            return
+        self._guard.resume(now)
+        self._account.resume(by)
+
+    def halt(self, by: str, why: str = "") -> None:
+        """Take no new risk from now on: live entries are cancelled, and pending orders refused."""
+        self._account.halt(by, why)
+        self._manager.cancel_entries("halted")
+        self._executor.approvals.cancel_all("halted", by)
 
 
 class Callers:
     """Takes requests, one at a time."""
 
     def __init__(
-        self,
-        config: EngineConfig,
-        manager: OrderManager,
-        guard: Guard,
-        account: Account,
-        executor: LegExecutor,
-        decisions: DecisionCycle,
-        operator: OperatorCommands,
-        effects: EffectBuffer,
+        self, guard: Guard, executor: LegExecutor, decisions: DecisionCycle, operator: OperatorCommands
     ) -> None:
-        self._reductions_per_minute = config.policies.pace.reductions_per_minute
-        self._manager = manager
+        self._manager = guard.manager
+        self._account = guard.manager.account
+        self._effects = guard.manager.effects
         self._guard = guard
-        self._account = account
         self._executor = executor
         self._decisions = decisions
         self._operator = operator
-        self._effects = effects
+        config = guard.manager.config
+        self._reductions_per_minute = config.policies.pace.reductions_per_minute
         self._notes = _Quota(config.policies.callers.notes_per_minute, "notes")
         self._refusals = _Quota(config.policies.callers.refusals_per_minute, "refused requests")
-        self._turned_away: tuple[RequestKey, Answer] | None = None
+        self._turned_away: tuple[asks.RequestKey, Answer] | None = None
         """The last request that was turned away, and its answer: neither is kept for longer."""
 
-    def answer(self, request: CallerRequest) -> Answer | None:
+    def answer(self, request: asks.CallerRequest) -> Answer | None:
         """Return the answer to a request; None if no request with its key ever came, or only long ago."""
-        key = request_key(request)
-        if self._executor.answers.meaning(key) not in ("", substance(request)):
+        key = asks.request_key(request)
+        if self._executor.answers.meaning(key) not in ("", asks.substance(request)):
             return Refusal(RefusalCode.KEY_REUSED, limit="the first request with this key", actual="another request")
         known = self._executor.answers.get(key)
         if known is None and self._turned_away is not None and self._turned_away[0] == key:
@@ -85,7 +121,7 @@ class Callers:
 
     def take(self, asked: Asked, now: int) -> None:
         """Take a request, unless its key was used before. `answer` returns the answer to it."""
-        request, key = asked.request, request_key(asked.request)
+        request, key = asked.request, asks.request_key(asked.request)
         known = self._executor.answers.get(key)
         if known is not None and not self._may_repeat(request, known):
             return
@@ -94,54 +130,54 @@ class Callers:
             self._turned_away = key, answer
             return
         self._effects.record(CallerAsked(request, asked.after_frame))
-        if isinstance(request, NoteRequest) or self._done_before(request) is not None:
+        if isinstance(request, asks.NoteRequest) or self._done_before(request) is not None:
             self._notes.count(token, now)
         answer = self._carry_out(request, now)
         if isinstance(answer, Refusal):
             self._refusals.count(token, now)
-        if isinstance(answer, Refusal) and not isinstance(request, LegRequest | CloseRequest):
+        if isinstance(answer, Refusal) and not isinstance(request, asks.LegRequest | asks.CloseRequest):
             # A refused leg is journaled as the order that it would have been.
             self._effects.record(RequestRefused(request.key, answer))
-        self._executor.answers.put(key, answer, substance(request))
+        self._executor.answers.put(key, answer, asks.substance(request))
 
-    def _beyond_quota(self, request: CallerRequest, token: str, now: int) -> Answer | None:
-        """Return the answer to a request that is turned away: its caller's quota is spent, and it reduces no risk.
-
-        A request that was carried out before is answered as done, whether it is journaled or not.
-        """
+    def _beyond_quota(self, request: asks.CallerRequest, token: str, now: int) -> Answer | None:
+        """Return the answer to a request that reduces no risk if its caller's quota is spent; None if it is taken."""
         refusal = self._refusals.spent(token, now)
         if (done := self._done_before(request)) is not None:
             return done if refusal or self._notes.spent(token, now) else None
         match request:
-            case NoteRequest():
+            case asks.NoteRequest():
                 return refusal or self._notes.spent(token, now)
             case _ if refusal is None:
                 return None
-            case LegRequest(leg=leg, principal=principal):
+            case asks.LegRequest(leg=leg, principal=principal):
                 turned_away = leg.action.adds_risk or self._is_idle(leg, principal, now)
-            case CloseRequest(symbol=symbol, principal=principal):
+            case asks.CloseRequest(symbol=symbol, principal=principal):
                 turned_away = self._is_idle(self._closing(symbol), principal, now)
-            case ConsentRequest():
+            case asks.ConsentRequest():
                 turned_away = not self._executor.approvals.may_consent(request)
-            case CancelRequest():
+            case asks.CancelRequest():
                 turned_away = isinstance(self._cancellable(request), Refusal)
-            case ProtectionRequest():
+            case asks.ProtectionRequest():
                 turned_away = self._unprotectable(request, now) is not None
-            case SubmitRequest():
+            case asks.SubmitRequest():
                 turned_away = not self._decisions.takes(request, now)
             case _:
                 turned_away = False
         return refusal if turned_away else None
 
-    def _done_before(self, request: CallerRequest) -> Answer | None:
+    def _done_before(self, request: asks.CallerRequest) -> Answer | None:
         """Return the answer to a request that would change nothing, since all of it was done before."""
         match request:
-            case HaltRequest() if self._account.trading_state is TradingState.HALTED:
-                return Done()
-            case CancelRequest(ref=ref):
+            case asks.HaltRequest() if self._account.trading_state is TradingState.HALTED:
+                return asks.Done()
+            case asks.CancelRequest(ref=ref):
                 tracked = self._cancellable(request)
                 return ref if isinstance(tracked, TrackedOrder) and tracked.cancel_requested else None
-            case CloseRequest(symbol=symbol) | LegRequest(leg=Leg(symbol=symbol, action=Action.SELL | Action.COVER)):
+            case (
+                asks.CloseRequest(symbol=symbol)
+                | asks.LegRequest(leg=Leg(symbol=symbol, action=Action.SELL | Action.COVER))
+            ):
                 entries = list(self._manager.orders.live(symbol, Purpose.ENTRY))
                 waits = self._account.ledger.quantity(symbol) or not all(each.cancel_requested for each in entries)
                 return entries[0].ref if entries and not waits else None
@@ -156,57 +192,49 @@ class Callers:
         return bool(refused) or not leg.asks
 
     def _closing(self, symbol: str) -> Leg:
-        """Return the leg that closes the position of a symbol."""
         return Leg(symbol, Action.COVER if self._account.ledger.quantity(symbol) < ZERO else Action.SELL)
 
-    def _may_repeat(self, request: CallerRequest, known: Answer) -> bool:
+    def _may_repeat(self, request: asks.CallerRequest, known: Answer) -> bool:
         """Return whether a request is taken although its key was used: no halt is lost because of its key."""
-        match request:
-            case HaltRequest():
-                return self._account.trading_state is not TradingState.HALTED
-            case SubmitRequest():
-                # A wake that was not open for an answer before may be open now.
-                return isinstance(known, Refusal)
-            case _:
-                return False
+        if isinstance(request, asks.HaltRequest):
+            return self._account.trading_state is not TradingState.HALTED
+        # A wake that was not open for an answer before may be open now.
+        return isinstance(request, asks.SubmitRequest) and isinstance(known, Refusal)
 
-    def _carry_out(self, request: CallerRequest, now: int) -> Answer:
+    def _carry_out(self, request: asks.CallerRequest, now: int) -> Answer:
+        who, key = request.principal, asks.request_key(request)
         match request:
-            case LegRequest(leg=leg):
-                terms = (request.quantity, request.quoted, request.side)
-                answer = self._executor.execute(Instruction(leg, request.principal, request_key(request), *terms), now)
+            case asks.LegRequest(leg=leg, quantity=quantity, quoted=quoted, side=side):
+                answer = self._executor.execute(Instruction(leg, who, key, quantity, quoted, side), now)
                 return answer or Refusal(RefusalCode.NO_ORDER, limit="an order", actual=leg.action)
-            case CloseRequest(symbol=symbol):
+            case asks.CloseRequest(symbol=symbol):
                 leg = msgspec.structs.replace(self._closing(symbol), reasoning=request.why)
-                answer = self._executor.execute(Instruction(leg, request.principal, request_key(request)), now)
+                answer = self._executor.execute(Instruction(leg, who, key), now)
                 assert answer is not None, "a closing leg always has an answer"
                 return answer
-            case CancelRequest():
-                return self._cancel(request)
-            case ProtectionRequest():
-                return self._protect(request, now)
-            case HaltRequest():
-                self._operator.halt(request.principal, request.why)
-                return Done()
-            case NoteRequest():
-                # The note is in the journal already, as the request.
-                return Done()
-            case ConsentRequest():
+            case asks.CancelRequest():
+                tracked = self._cancellable(request)
+                if isinstance(tracked, Refusal):
+                    return tracked
+                self._manager.cancel(tracked, f"cancelled by {who}")
+                return request.ref
+            case asks.ProtectionRequest():
+                if (refusal := self._unprotectable(request, now)) is not None:
+                    return refusal
+                self._account.activity.reduced(now)
+                return self._guard.tighten(request.symbol, request.stop, request.target, now)
+            case asks.SubmitRequest():
+                return self._decisions.submitted(request, now)
+            case asks.HaltRequest():
+                self._operator.halt(who, request.why)
+            case asks.ConsentRequest():
                 if not self._executor.approvals.consent(request, now):
                     limit = "an order of this caller that waits"
                     return Refusal(RefusalCode.NO_ORDER, limit=limit, actual=request.approval)
-                return Done()
-            case SubmitRequest():
-                return self._decisions.submitted(request, now)
+        # A note is in the journal already, as the request.
+        return asks.Done()
 
-    def _cancel(self, request: CancelRequest) -> Answer:
-        tracked = self._cancellable(request)
-        if isinstance(tracked, Refusal):
-            return tracked
-        self._manager.cancel(tracked, f"cancelled by {request.principal}")
-        return request.ref
-
-    def _cancellable(self, request: CancelRequest) -> TrackedOrder | Refusal:
+    def _cancellable(self, request: asks.CancelRequest) -> TrackedOrder | Refusal:
         """Return the live entry that a request cancels, or the reason why it cancels none."""
         tracked = self._manager.orders.get(request.ref)
         if tracked is None or not tracked.status.live:
@@ -216,13 +244,7 @@ class Callers:
             return Refusal(RefusalCode.PROTECTIVE, limit="an entry", actual=tracked.purpose.name.lower())
         return tracked
 
-    def _protect(self, request: ProtectionRequest, now: int) -> Answer:
-        if (refusal := self._unprotectable(request, now)) is not None:
-            return refusal
-        self._account.activity.reduced(now)
-        return self._guard.tighten(request.symbol, request.stop, request.target, now)
-
-    def _unprotectable(self, request: ProtectionRequest, now: int) -> Refusal | None:
+    def _unprotectable(self, request: asks.ProtectionRequest, now: int) -> Refusal | None:
         """Return the reason why a request leaves a position's stop and target as they are; None if it moves them."""
         symbol = request.symbol
         view, protection = self._manager.view(symbol, now), self._guard.protections.get(symbol)
@@ -230,7 +252,7 @@ class Callers:
             return FLAT
         sign = 1 if view.quantity > 0 else -1
         if self._manager.exit_under_way(symbol):
-            return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
+            return EXIT_UNDER_WAY
         most, asked = self._reductions_per_minute, view.pace.reductions_last_minute
         if asked >= most:
             # Each change is an order at the venue; on spot it cancels the previous stop first.
@@ -248,10 +270,9 @@ class Callers:
 
 
 class _Quota:
-    """How often each caller may do something in a minute of engine time.
+    """Counts the requests of one kind that each caller sent in the last minute of engine time.
 
-    A request beyond the quota is neither journaled nor kept, so nothing of it has to survive a restart: a request that
-    is taken again from the journal was within the quota when it was first taken.
+    The counts need not survive a restart: a request in the journal was within the quota when it was first taken.
     """
 
     def __init__(self, most: int, noun: str) -> None:

@@ -1,32 +1,66 @@
-"""An engine's saved state for a restart, and its summary for the operator."""
-
-from collections.abc import Mapping
-from typing import Any
+"""An engine's saved state for a restart, with the counters of its report, which the journal does not contain."""
 
 import msgspec
 
 from ocw_mcp.core.gate.gate import GateState
 from ocw_mcp.core.market.market import SymbolState
 from ocw_mcp.core.risk.counters import BudgetState
-from ocw_mcp.core.risk.sizes import exposure_scale
-from ocw_mcp.domain.market import OrderBook
-from ocw_mcp.domain.money import exact, plain
+from ocw_mcp.domain.market import Candle, OrderBook
+from ocw_mcp.domain.orders import FundingPaid
 from ocw_mcp.domain.steps import Timer
-from ocw_mcp.engine.account import Account, AccountState
-from ocw_mcp.engine.approvals import Approvals, ApprovalsState
-from ocw_mcp.engine.config import EngineConfig
+from ocw_mcp.engine.account import AccountState
+from ocw_mcp.engine.approvals import ApprovalsState
 from ocw_mcp.engine.decisions import DecisionsState
 from ocw_mcp.engine.exits import ExitsState
-from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import SavedAnswer
-from ocw_mcp.engine.manual_control import ManualControlState
+from ocw_mcp.engine.leg_executor import ManualControl
 from ocw_mcp.engine.order_manager import OrderManagerState
 from ocw_mcp.engine.protection import GuardState
-from ocw_mcp.engine.run_counters import RunCounters
-from ocw_mcp.engine.snapshot import positions
 
 ENGINE_FORMAT = 15
 """The version of the saved state. It increases when a field changes its name or meaning; older states are refused."""
+
+
+class RunCounters(msgspec.Struct):
+    """Counters of one book. Times in ms, prices in quote currency."""
+
+    began_at: int | None = None
+    ran_to: int | None = None
+    """Time of the last frame when the book last stopped cleanly. A killed run does not change it."""
+    warmed_until: int = -1
+    """Time of the last frame of history. A candle that opened by then is older than the book."""
+    candles: int = 0
+    stale_candles: int = 0
+    """The number of late or repeated candles, which changed nothing."""
+    holes: int = 0
+    first_open_time: int | None = None
+    last_close_time: int | None = None
+    first_opens: dict[str, float] = {}
+    last_closes: dict[str, float] = {}
+
+    funded: dict[str, int] = {}
+    """The symbols with funding rates in the market, and the time (ms) of the first rate."""
+
+    assumed_stamps: dict[str, int] = {}
+    """The number of funding stamps of each symbol that were settled at an assumed rate."""
+
+    hashes: tuple[str, str] = ("", "")
+    """The hashes of the policies and the prompts that were in force last."""
+
+    def paid(self, paid: FundingPaid) -> None:
+        """Count a settlement at an assumed rate."""
+        if paid.assumed:
+            self.assumed_stamps[paid.symbol] = self.assumed_stamps.get(paid.symbol, 0) + 1
+
+    def closed(self, candle: Candle) -> None:
+        """Count a candle."""
+        self.candles += 1
+        self.last_close_time = candle.open_time + candle.interval
+        self.last_closes[candle.symbol] = candle.close
+        if candle.symbol not in self.first_opens:
+            self.first_opens[candle.symbol] = candle.open
+            if self.first_open_time is None or candle.open_time < self.first_open_time:
+                self.first_open_time = candle.open_time
 
 
 class EngineState(msgspec.Struct):
@@ -43,7 +77,7 @@ class EngineState(msgspec.Struct):
     decisions: DecisionsState
     budget: BudgetState
     approvals: ApprovalsState
-    manual_control: ManualControlState
+    manual_control: ManualControl
     answers: list[SavedAnswer]
     commands: list[str]
     counters: RunCounters
@@ -61,63 +95,3 @@ def read_checkpoint(state: bytes) -> EngineState:
     if found != ENGINE_FORMAT:
         raise ValueError(f"it has format {found}, expected {ENGINE_FORMAT}")
     return msgspec.msgpack.decode(state, type=EngineState)
-
-
-def summary(
-    config: EngineConfig,
-    account: Account,
-    guard: Guard,
-    gate: GateState,
-    counters: RunCounters,
-    limits: list[dict[str, str]],
-    approvals: Approvals,
-    manual_control: ManualControlState,
-    prices: Mapping[str, float],
-    now: int,
-) -> dict[str, Any]:
-    """Return the state, equity, positions, counters and usage of limits at `now` (ms).
-
-    Money is text, so that it survives JSON.
-    """
-    equity = account.ledger.equity()
-
-    return {
-        "at": now,
-        "state": account.trading_state.value,
-        "lowered": msgspec.to_builtins(account.lowered),
-        "equity": plain(equity),
-        "wallet": plain(account.ledger.wallet),
-        "fees": plain(account.ledger.fees),
-        "funding": plain(account.ledger.funding),
-        "day": account.day.today.day,
-        "daily_loss": plain(round(account.day.loss(equity), 6)),
-        "daily_loss_reached": account.day.today.reached,
-        "drawdown": msgspec.to_builtins(account.fall()),
-        "prices": {symbol: plain(exact(price)) for symbol, price in prices.items()},
-        "positions": [
-            {
-                "symbol": view.symbol,
-                "quantity": plain(view.quantity),
-                "average_price": plain(round(view.average_price, 8)),
-                "mark": plain(view.mark),
-                "unrealised": plain(round(view.unrealised, 8)),
-                "stop": plain(view.stop) if view.stop is not None else None,
-                "protected": view.stop is not None,
-            }
-            for view in positions(account, guard)
-        ],
-        "policies": {"name": config.policies.name, "hash": config.policy_hash},
-        "limits": limits,
-        "scale": plain(exposure_scale(config.policies.scale)),
-        "agent": {
-            "name": config.agent,
-            "paused_by": manual_control.paused_by,
-            "held": dict(sorted(manual_control.held.items())),
-        },
-        "approvals": approvals.summary(),
-        "paused_until": paused if (paused := account.activity.state().paused_until) > now else None,
-        "candles": counters.candles,
-        "stale_candles": counters.stale_candles,
-        "evaluations": gate.evaluations,
-        "skips": dict(sorted(gate.skips.items())),
-    }

@@ -24,9 +24,9 @@ class EngineConfig(msgspec.Struct, frozen=True):
     instruments: Callable[[str, float], Instrument]
     """Returns the venue's filters for a symbol at a price."""
     strict: Policies | None = None
-    """The policies that tainted orders have to pass as well: orders decided after reading texts of other authors."""
+    """The stricter policies for tainted orders, whose author had read texts of other authors."""
     live: bool = False
     """Whether time is real. A live engine also checks positions by a timer while no candle comes."""
     mode: Mode = Mode.PAPER
     fallback: bool = False
-    """Whether the rules decide if the agent does not. This is for agents that are models and cost money."""
+    """Whether the rules decide if the agent does not; true for agents that are models and cost money."""

@@ -19,13 +19,11 @@ from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest, Remark, Snapshot
 from ocw_mcp.domain.stateful import Stateful
-from ocw_mcp.domain.steps import DecisionFailed, DecisionReady, DecisionSubmitted, Timer, TimerKind
+from ocw_mcp.domain.steps import Ask, DecisionFailed, DecisionReady, DecisionSubmitted, GiveUp, Keep, Timer, TimerKind
 from ocw_mcp.domain.time import SECOND, iso
-from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.leg_executor import LegExecutor
+from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.precheck import Instruction
 
 DEADLINE_TIMER = Timer(TimerKind.DECISION)
@@ -43,7 +41,7 @@ class SubmittedDecision(msgspec.Struct, frozen=True):
     accepted: bool
     """Whether no leg was refused, or at least one other leg than a HOLD was executed."""
     stays_open: bool = msgspec.field(name="floor")
-    """Whether the decision stays open until its author ends it, and no new wake is raised before."""
+    """Whether the decision is open until its author ends it. An open decision delays the next wake."""
     tainted: bool = False
 
     def may_correct(self, asked: SubmitRequest, now: int) -> bool:
@@ -68,28 +66,20 @@ class DecisionsState(msgspec.Struct):
     """The rejected parts, other than legs, of the last decision of a model or client. The next wake shows them."""
 
 
-Settle = Callable[[Decision, str, int], tuple[str, ...]]
-
-
 class DecisionCycle(Stateful[DecisionsState]):
     """Turns wakes into decisions, and decisions into orders."""
 
     def __init__(
-        self, config: EngineConfig, executor: LegExecutor, account: Account, effects: EffectBuffer, settle: Settle
+        self, manager: OrderManager, executor: LegExecutor, settle: Callable[[Decision, str, int], tuple[str, ...]]
     ) -> None:
         """`settle` takes each decision and its decider after its legs are executed, and returns the rejected parts."""
-        self._config = config
-        self._executor = executor
-        self._account = account
-        self._effects = effects
-        self._settle = settle
-        self.budget = Budget(config.policies.budget)
         super().__init__(DecisionsState())
-
-    @property
-    def under_way(self) -> bool:
-        """Whether a decision is awaited, or a submitted one is still open."""
-        return self._state.pending is not None or self.open_submission is not None
+        self._config = manager.config
+        self._account = manager.account
+        self._effects = manager.effects
+        self._executor = executor
+        self._settle = settle
+        self.budget = Budget(self._config.policies.budget)
 
     @property
     def open_submission(self) -> SubmittedDecision | None:
@@ -100,59 +90,56 @@ class DecisionCycle(Stateful[DecisionsState]):
     @property
     def open_request(self) -> DecisionRequest | None:
         """The request that awaits a decision, or the one whose submitted decision is still open."""
-        return self._state.pending or (self.open_submission.request if self.open_submission is not None else None)
-
-    @property
-    def correctable(self) -> bool:
-        """Whether the open decision has refused legs that its author may correct."""
-        return self.open_submission is not None and bool(self.open_submission.refused)
-
-    @property
-    def settled(self) -> bool:
-        """Whether the open decision is accepted and has no leg left to correct."""
-        return self.open_submission is not None and self.open_submission.accepted and not self.open_submission.refused
+        submission = self.open_submission
+        return self._state.pending or (submission.request if submission is not None else None)
 
     def ask(self, snapshot: Snapshot, now: int) -> None:
         """Raise a wake, and ask for a decision. If the budget of a model is spent, the rules decide at once."""
         self._state.last_wake += 1
         self._state.submission = None
         deadline = now + self._config.policies.decision.deadline_s * SECOND
-        version, held = self._account.version, self._state.held
-        self._state.pending = DecisionRequest(self._state.last_wake, snapshot, deadline, version, held)
+        pending = DecisionRequest(self._state.last_wake, snapshot, deadline, self._account.version, self._state.held)
+        self._state.pending = pending
         self._effects.record(events.WakeRaised(self._state.last_wake, snapshot.wake))
         until = self.budget.spent_out(now) if self._config.fallback else None
-        if until is not None:
-            self._spent_out(self._state.pending, until, now)
+        if until is None:
+            self._effects.set_timer(DEADLINE_TIMER, deadline)
+            self._effects.add(Ask(pending))
             return
-        self._effects.set_timer(DEADLINE_TIMER, deadline)
-        self._effects.ask(self._state.pending)
+        self._report_spent(until, now)
+        today, this_month = self.budget.spent(now)
+        spent = f"{plain(today)} USD spent today, {plain(this_month)} this month; the next from {iso(until)} on"
+        self._decide_without_agent(pending, self._config.agent, 0, Cause(CauseKind.BUDGET, spent), now)
 
     def receive(self, event: DecisionReady | DecisionFailed | DecisionSubmitted, now: int) -> None:
         """Process an event of the decider. A submission is answered under the key of its request."""
-        match event:
-            case DecisionReady():
-                self._ready(event, now)
-            case DecisionFailed():
-                self._failed(event, now)
-            case DecisionSubmitted(request):
-                self.budget.book(event.cost_usd, now)
-                answer = self._submit(request, event.thinking_ms, event.cost_usd, now, stays_open=True)
-                self._executor.answers.put(request_key(request), answer)
-
-    def _ready(self, answer: DecisionReady, now: int) -> None:
-        """Execute the answer to a wake, against the account and the market of now."""
-        self.budget.book(answer.cost_usd, now)
-        if self._is_open(answer.wake_id):
-            self._end_submission(answer.thinking_ms, None, answer.cost_usd, now)
-        elif self._expected(answer) is not None:
-            if answer.decider != RULES:
+        cost, pending = event.cost_usd, self._state.pending
+        self.budget.book(cost, now)
+        if isinstance(event, DecisionSubmitted):
+            answer = self._submit(event.request, event.thinking_ms, cost, now, stays_open=True)
+            self._executor.answers.put(request_key(event.request), answer)
+        elif self.open_submission is not None and self.open_submission.request.wake_id == event.wake_id:
+            cause = event.cause if isinstance(event, DecisionFailed) else None
+            self._end_submission(event.thinking_ms, cause, cost, now)
+        elif pending is None or pending.wake_id != event.wake_id:
+            why = "this wake is not waiting for an answer any more"
+            self._effects.record(events.DecisionDiscarded(event.wake_id, why, cost))
+        elif isinstance(event, DecisionFailed):
+            self._failed(event, pending, now)
+        else:
+            if event.decider != RULES:
                 self._account.forget_closed_openers()
-            decision = answer.decision
             # A repeated decision and a failed one were made without reading texts of other authors.
-            tainted = decision.cause_kind in MODEL_ANSWERED and self._quotes_others(answer.decider)
-            self._take(
-                answer.wake_id, answer.decider, answer.thinking_ms, decision, now, answer.cost_usd, tainted=tainted
-            )
+            tainted = event.decision.cause_kind in MODEL_ANSWERED and self._quotes_others(event.decider)
+            self._take(events.DecisionMade(**msgspec.structs.asdict(event), tainted=tainted), now)
+
+    def _failed(self, failure: DecisionFailed, pending: DecisionRequest, now: int) -> None:
+        cause = failure.cause
+        if cause.kind is CauseKind.MALFORMED:
+            self._effects.record(events.Incident(f"no decision could be read from an answer on wake {failure.wake_id}"))
+        if cause.kind is CauseKind.BUDGET:
+            self._report_spent(self.budget.renewed(now), now)
+        self._decide_without_agent(pending, failure.decider, failure.thinking_ms, cause, now, failure.cost_usd)
 
     def submitted(self, request: SubmitRequest, now: int) -> Answer:
         """Execute the decision of an attached client. The answer has the key under which each leg is answered."""
@@ -167,11 +154,12 @@ class DecisionCycle(Stateful[DecisionsState]):
         pending, submission, wake_id, who = self._state.pending, self._state.submission, asked.wake_id, asked.principal
         if pending is not None and pending.wake_id == wake_id:
             if not stays_open:
-                self._effects.give_up()
+                self._effects.add(GiveUp())
             self._account.forget_closed_openers()
             # The agent that was asked has read the snapshot, even if its request does not say so.
             tainted = asked.tainted or (stays_open and self._quotes_others(who))
-            untaken = self._take(wake_id, who, thought, asked.decision, now, cost_usd, tainted=tainted)
+            made = events.DecisionMade(wake_id, who, thought, asked.decision, cost_usd, tainted)
+            untaken = self._take(made, now)
             key = DecisionKey(wake_id)
             refused = self._refused(key, asked.decision)
             accepted = not refused or _passed(asked.decision, refused)
@@ -216,29 +204,14 @@ class DecisionCycle(Stateful[DecisionsState]):
         """End the open decision with a HOLD, because an operator paused the agent."""
         pending, submission = self._state.pending, self.open_submission
         if pending is not None:
-            self._effects.give_up()
-            waited = now - pending.snapshot.at
-            self._take(pending.wake_id, self._config.agent, waited, Decision(cause=why), now, ZERO)
+            self._effects.add(GiveUp())
+            waited, decision = now - pending.snapshot.at, Decision(cause=why)
+            self._take(events.DecisionMade(pending.wake_id, self._config.agent, waited, decision), now)
         elif submission is not None:
-            self._effects.give_up()
+            self._effects.add(GiveUp())
             self._close_submission(submission, why, ZERO)
         # The last decision cannot be corrected any more, either.
         self._state.submission = None
-
-    def _failed(self, failure: DecisionFailed, now: int) -> None:
-        """Process the failure of a decider, and journal its cause."""
-        self.budget.book(failure.cost_usd, now)
-        if self._is_open(failure.wake_id):
-            self._end_submission(failure.thinking_ms, failure.cause, failure.cost_usd, now)
-        elif (pending := self._expected(failure)) is not None:
-            if failure.cause.kind is CauseKind.MALFORMED:
-                unreadable = f"no decision could be read from an answer on wake {failure.wake_id}"
-                self._effects.record(events.Incident(unreadable))
-            if failure.cause.kind is CauseKind.BUDGET:
-                self._report_spent(self.budget.renewed(now), now)
-            self._decide_without_agent(
-                pending, failure.decider, failure.thinking_ms, failure.cause, now, failure.cost_usd
-            )
 
     def on_deadline(self, now: int) -> None:
         """End the open decision, because its deadline has passed."""
@@ -246,16 +219,12 @@ class DecisionCycle(Stateful[DecisionsState]):
         if asked is None:
             return
         waited = now - asked.snapshot.at
-        self._effects.give_up()
+        self._effects.add(GiveUp())
         cause = Cause(CauseKind.DEADLINE, f"{waited / SECOND:g} s after the wake")
         if pending is not None:
             self._decide_without_agent(pending, self._config.agent, waited, cause, now)
         else:
             self._end_submission(waited, cause, ZERO, now)
-
-    def _is_open(self, wake_id: int) -> bool:
-        """Return whether the submitted decision on a wake is still open."""
-        return self.open_submission is not None and self.open_submission.request.wake_id == wake_id
 
     def _end_submission(self, thought: int, cause: Cause | None, cost_usd: Decimal, now: int) -> None:
         """End the open submission. If it failed and none of it was accepted, decide without the agent."""
@@ -270,12 +239,6 @@ class DecisionCycle(Stateful[DecisionsState]):
         self._effects.clear_timer(DEADLINE_TIMER)
         self._effects.record(events.DecisionEnded(submission.request.wake_id, cause, cost_usd))
 
-    def _spent_out(self, pending: DecisionRequest, until: int, now: int) -> None:
-        self._report_spent(until, now)
-        today, this_month = self.budget.spent(now)
-        spent = f"{plain(today)} USD spent today, {plain(this_month)} this month; the next from {iso(until)} on"
-        self._decide_without_agent(pending, self._config.agent, 0, Cause(CauseKind.BUDGET, spent), now)
-
     def _report_spent(self, until: int, now: int) -> None:
         if self.budget.mark_reported(until):
             self._effects.record(events.BudgetSpent(self.budget.spent(now)[1], until))
@@ -283,44 +246,27 @@ class DecisionCycle(Stateful[DecisionsState]):
     def _decide_without_agent(
         self, pending: DecisionRequest, agent: str, thinking_ms: int, why: Cause, now: int, cost_usd: Decimal = ZERO
     ) -> None:
-        """Decide without an answer: by the rules, on the agent's snapshot, or with a HOLD of everything.
+        """Decide without an answer: with a HOLD of everything, or by the rules on the agent's snapshot.
 
-        The rules leave out entries if the policy lets them only manage positions.
+        If the policy lets the rules only manage positions, they do not enter.
         """
-        if not self._config.fallback:
-            self._take(pending.wake_id, agent, thinking_ms, Decision(cause=why), now, cost_usd)
-            return
-        policies = self._config.policies
-        legs = strategy.decide(pending.snapshot, policies).legs
-        if policies.fallback.rules == "manage":
-            legs = tuple(leg for leg in legs if not leg.action.adds_risk)
-        self._take(pending.wake_id, RULES, thinking_ms, Decision(legs, cause=why), now, cost_usd)
+        decider, decision = agent, Decision(cause=why)
+        if self._config.fallback:
+            policies = self._config.policies
+            legs = strategy.decide(pending.snapshot, policies).legs
+            if policies.fallback.rules == "manage":
+                legs = tuple(leg for leg in legs if not leg.action.adds_risk)
+            decider, decision = RULES, Decision(legs, cause=why)
+        self._take(events.DecisionMade(pending.wake_id, decider, thinking_ms, decision, cost_usd), now)
 
-    def _expected(self, answer: DecisionReady | DecisionFailed) -> DecisionRequest | None:
-        pending = self._state.pending
-        if pending is not None and pending.wake_id == answer.wake_id:
-            return pending
-        why = "this wake is not waiting for an answer any more"
-        self._effects.record(events.DecisionDiscarded(answer.wake_id, why, answer.cost_usd))
-        return None
-
-    def _take(
-        self,
-        wake_id: int,
-        decider: str,
-        thinking_ms: int,
-        decision: Decision,
-        now: int,
-        cost_usd: Decimal,
-        *,
-        tainted: bool = False,
-    ) -> tuple[str, ...]:
+    def _take(self, made: events.DecisionMade, now: int) -> tuple[str, ...]:
         """Journal and execute a decision. Return its rejected parts other than legs, one sentence each."""
+        wake_id, decider, decision, tainted = made.wake_id, made.decider, made.decision, made.tainted
         asked, self._state.pending = self._state.pending, None
         self._effects.clear_timer(DEADLINE_TIMER)
-        self._effects.record(events.DecisionMade(wake_id, decider, thinking_ms, decision, cost_usd, tainted))
+        self._effects.record(made)
         if asked is not None and not decision.holds:
-            self._effects.keep(wake_id, asked.snapshot)
+            self._effects.add(Keep(wake_id, asked.snapshot))
         self._remember(asked, decider, decision)
         if tainted:
             # A text that was written after reading other authors may repeat theirs: only the journal keeps it.
@@ -379,7 +325,7 @@ class DecisionCycle(Stateful[DecisionsState]):
 
 
 def _passed(decision: Decision, refused: tuple[str, ...]) -> bool:
-    """Return whether a leg other than a HOLD was not refused. A HOLD is never refused."""
+    """Return whether at least one leg other than a HOLD was executed."""
     return len(refused) < sum(leg.asks for leg in decision.legs)
 
 

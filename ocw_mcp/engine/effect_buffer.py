@@ -1,65 +1,75 @@
-"""The effects of the step under way, and the timers that are set."""
+"""The effects of the step under way, the timers that are set, and engine time."""
 
-from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.events import DomainEvent
-from ocw_mcp.domain.orders import OrderRef
-from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
-from ocw_mcp.domain.steps import Ask, Cancel, ClearTimer, Effect, GiveUp, Keep, Record, Send, SetTimer, Timer
+from ocw_mcp.domain.stateful import Stateful
+from ocw_mcp.domain.steps import ClearTimer, Effect, Record, SetTimer, Timer
+from ocw_mcp.domain.time import MINUTE, SECOND
+
+FALLS_BACK_MS = 2 * SECOND
+"""The largest step back (ms) that is taken for a correction of the clock."""
+RUNS_AHEAD_MS = MINUTE
+"""The largest lead (ms) of the market's time over the clock that is accepted."""
 
 
-class EffectBuffer:
-    """Collects effects in the order in which the shell carries them out."""
+class EffectBuffer(Stateful[dict[Timer, int]]):
+    """Collects effects in the order in which the shell carries them out. Its state is the timers that are set."""
 
     def __init__(self) -> None:
+        super().__init__({})
         self._effects: list[Effect] = []
         self.now = -1
         """Engine time (ms) of the step under way."""
-        self.timers: dict[Timer, int] = {}
-        """The timers that are set, and when (ms) each is due."""
 
-    def state(self) -> dict[Timer, int]:
-        """Return the timers, which are all that must survive a restart."""
-        return self.timers
-
-    def restore(self, state: dict[Timer, int], /) -> None:
-        """Restore a state that `state` returned."""
-        self.timers = state
+    @property
+    def timers(self) -> dict[Timer, int]:
+        """The timers that are set, and the time (ms) at which each is due."""
+        return self._state
 
     def take(self) -> list[Effect]:
         """Return the effects since the last call."""
         effects, self._effects = self._effects, []
         return effects
 
+    def add(self, effect: Effect) -> None:
+        """Add an effect."""
+        self._effects.append(effect)
+
     def record(self, event: DomainEvent) -> None:
         """Journal an event."""
         self._effects.append(Record(event))
 
-    def send(self, cleared: ClearedOrder) -> None:
-        """Send an order to the venue; an entry is sent only after all earlier records are durable."""
-        self._effects.append(Send(cleared))
-
-    def cancel(self, ref: OrderRef) -> None:
-        """Ask the venue to cancel an order."""
-        self._effects.append(Cancel(ref))
-
-    def ask(self, request: DecisionRequest) -> None:
-        """Ask the decider for a decision."""
-        self._effects.append(Ask(request))
-
-    def give_up(self) -> None:
-        """Stop waiting for the decider's answer."""
-        self._effects.append(GiveUp())
-
-    def keep(self, wake_id: int, snapshot: Snapshot) -> None:
-        """Keep the snapshot of a wake."""
-        self._effects.append(Keep(wake_id, snapshot))
-
     def set_timer(self, timer: Timer, at: int) -> None:
         """Set a timer to a time (ms), or move it."""
-        self.timers[timer] = at
+        self._state[timer] = at
         self._effects.append(SetTimer(timer, at))
 
     def clear_timer(self, timer: Timer) -> None:
         """Clear a timer, if it is set."""
-        if self.timers.pop(timer, None) is not None:
+        if self._state.pop(timer, None) is not None:
             self._effects.append(ClearTimer(timer))
+
+
+class Timekeeper(Stateful[int]):
+    """Keeps engine time, which never goes back, and compares it with the clock and the market."""
+
+    def __init__(self) -> None:
+        super().__init__(-1)
+        self._behind = False
+        self._ahead = False
+
+    def move_to(self, now: int) -> str:
+        """Advance to `now` (ms), never back. Return an incident text if the clock has just fallen back too far."""
+        fell = self._state - now
+        self._state = max(self._state, now)
+        before, self._behind = self._behind, fell > FALLS_BACK_MS
+        if not self._behind or before:
+            return ""
+        return f"the clock fell back by {fell / SECOND:g} s; engine time stands still until it is there again"
+
+    def compare(self, market: int) -> str:
+        """Return an incident text if the market's time (ms) has just moved too far ahead of the clock's."""
+        ahead = market - self._state
+        before, self._ahead = self._ahead, ahead > RUNS_AHEAD_MS
+        if not self._ahead or before:
+            return ""
+        return f"the market is {ahead / SECOND:g} s ahead of the clock, so one of them is wrong"

@@ -1,8 +1,8 @@
 """The exits that close a position without a decision: the hard exits of the policy file, and the score of the rules.
 
-The engine checks them on every frame, and live also on a timer. Each check compares the hard exits with the mark price.
-The rules score every position at the interval of the policy. A score that rises into the review band wakes the decider,
-and one that rises into the exit band closes the position.
+The engine compares the hard exits with the mark price on every frame, and live also on a timer. At the interval of the
+policy the rules score every position. A score in the exit band closes the position, and a score that rises into the
+review band wakes the decider.
 """
 
 from typing import Final, NamedTuple, Self
@@ -10,20 +10,16 @@ from typing import Final, NamedTuple, Self
 import msgspec
 
 from ocw_mcp.core.market.market import Market
-from ocw_mcp.core.strategy.position_score import PositionScore, score_position
+from ocw_mcp.core.strategy.position_score import score_position
 from ocw_mcp.core.strategy.signals import read_signals
 from ocw_mcp.domain.events import ExitDecided, ScoreTaken
 from ocw_mcp.domain.orders import GUARD
 from ocw_mcp.domain.policies import ExitsPolicy
-from ocw_mcp.domain.snapshot import PositionView, Snapshot, WakeKind, WakeReason
+from ocw_mcp.domain.snapshot import WakeKind, WakeReason
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import HOUR, SECOND
-from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.snapshot import positions, take_holdings
 
 POSITIONS_TIMER: Final = Timer(TimerKind.POSITIONS)
@@ -42,34 +38,21 @@ class ExitsState(msgspec.Struct):
 class Exits(Stateful[ExitsState]):
     """Closes positions that the policy does not allow to be held any longer."""
 
-    def __init__(
-        self,
-        config: EngineConfig,
-        market: Market,
-        account: Account,
-        manager: OrderManager,
-        guard: Guard,
-        effects: EffectBuffer,
-    ) -> None:
-        self._config = config
-        self._policies = config.policies
-        self._hard = HardExits.of(config.policies.exits)
-        self._market = market
-        self._account = account
-        self._manager = manager
-        self._guard = guard
-        self._effects = effects
+    def __init__(self, market: Market, guard: Guard) -> None:
         super().__init__(ExitsState())
+        self._market = market
+        self._guard = guard
+        self._manager = guard.manager
+        self._account = guard.manager.account
+        self._effects = guard.manager.effects
+        self._config = guard.manager.config
+        self._policies = self._config.policies
+        self._hard = HardExits.of(self._policies.exits)
 
-    def start(self, now: int) -> None:
-        """Start the timer of a live engine, which checks the positions even if no candle comes."""
-        if self._config.live and POSITIONS_TIMER not in self._effects.timers:
+    def set_timer(self, now: int) -> None:
+        """Set the timer of a live engine, which checks the positions even if no candle comes."""
+        if self._config.live:
             self._effects.set_timer(POSITIONS_TIMER, now + CHECK_EVERY_MS)
-
-    def on_timer(self, now: int) -> list[tuple[str, WakeReason]]:
-        """Set the timer again, and check the positions."""
-        self._effects.set_timer(POSITIONS_TIMER, now + CHECK_EVERY_MS)
-        return self.check(now)
 
     def check(self, now: int) -> list[tuple[str, WakeReason]]:
         """Close the positions that meet an exit. Return the symbols for the decider to review, with the reasons."""
@@ -77,6 +60,8 @@ class Exits(Stateful[ExitsState]):
         if not held:
             self._state.bands.clear()
             return []
+        for symbol in self._state.bands.keys() - held.keys():
+            del self._state.bands[symbol]
         for symbol in sorted(held):
             if symbol in self._account.ended:
                 # An order would wait for a price that never comes.
@@ -85,8 +70,7 @@ class Exits(Stateful[ExitsState]):
             average, sign = float(position.average_price), 1 if position.quantity > 0 else -1
             gain = sign * (float(self._account.ledger.marks[symbol]) / average - 1)
             best, _, best_now = position.extremes(average)
-            found = hard_exit(gain, best, now - position.opened_at, self._hard, best_now)
-            if found is not None:
+            if (found := hard_exit(gain, best, now - position.opened_at, self._hard, best_now)) is not None:
                 self._close(symbol, *found, now)
         if now - self._state.scored_at < self._policies.score.every_s * SECOND:
             return []
@@ -95,12 +79,14 @@ class Exits(Stateful[ExitsState]):
 
     def _score(self, now: int) -> list[tuple[str, WakeReason]]:
         """Score every position. Return the symbols that rose into the review band, each with the wake reason."""
-        held = positions(self._account, self._guard, liquidation=False)
-        snapshot = take_holdings(self._config, self._market, self._account, held, now)
+        policy, rules, most_h = self._policies.score, self._policies.rules, self._policies.exits.max_hold_h
+        held = positions(self._guard, liquidation=False)
+        snapshot = take_holdings(self._market, self._guard, held, now)
         asked, bands = [], {}
         for view in held:
-            score = self._score_of(view, snapshot)
-            band = self._band(score.total)
+            signals = read_signals(snapshot.symbols[view.symbol], rules)
+            score = score_position(view, signals, snapshot, most_h)
+            band = EXIT if score.total >= policy.exit else REVIEW if score.total >= policy.review else HOLD
             before = self._state.bands.get(view.symbol, HOLD)
             bands[view.symbol] = band
             if band != before:
@@ -112,15 +98,6 @@ class Exits(Stateful[ExitsState]):
                 asked.append((view.symbol, WakeReason(WakeKind.SCORE, f"{score.total:.2f}", worst)))
         self._state.bands = bands
         return asked
-
-    def _score_of(self, view: PositionView, snapshot: Snapshot) -> PositionScore:
-        seen = snapshot.symbols.get(view.symbol)
-        signals = read_signals(seen, self._policies.rules) if seen is not None else None
-        return score_position(view, signals, snapshot, self._policies.exits.max_hold_h)
-
-    def _band(self, score: float) -> str:
-        policy = self._policies.score
-        return EXIT if score >= policy.exit else REVIEW if score >= policy.review else HOLD
 
     def _close(self, symbol: str, rule: str, why: str, now: int) -> None:
         if self._manager.closing(symbol) or symbol in self._account.ended:
@@ -141,13 +118,9 @@ class HardExits(NamedTuple):
     @classmethod
     def of(cls, policy: ExitsPolicy) -> Self:
         """Return the terms of a policy."""
-        return cls(
-            float(policy.max_loss),
-            float(policy.take_profit),
-            float(policy.trail_from),
-            float(policy.trail_gives_back),
-            policy.max_hold_h * HOUR,
-        )
+        shares = (policy.max_loss, policy.take_profit, policy.trail_from, policy.trail_gives_back)
+        loss, profit, trail_from, gives_back = (float(share) for share in shares)
+        return cls(loss, profit, trail_from, gives_back, policy.max_hold_h * HOUR)
 
 
 def hard_exit(

@@ -1,4 +1,4 @@
-"""The account as the risk officer sees it: the positions, and the budget that live entries reserve until they end."""
+"""The orders that close positions, the account as the risk officer sees it, and the present use of each limit."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -7,39 +7,149 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from ocw_mcp.core.orders.ledger import Ledger
-from ocw_mcp.core.orders.table import OrderTable
+from ocw_mcp.core.orders.table import OrderStatus, OrderTable, TrackedOrder
 from ocw_mcp.core.risk.account import AccountView, PositionTerms
-from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import RULES, Purpose, Side
+from ocw_mcp.core.risk.counters import Budget
+from ocw_mcp.core.risk.limits import ALL_LIMITS, AT_LEAST, bound_of
+from ocw_mcp.core.risk.prices import smallest
+from ocw_mcp.core.risk.verdict import LimitUse
+from ocw_mcp.domain.market import Instrument, Product
+from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
+from ocw_mcp.domain.orders import RULES, OrderIntent, OrderType, Purpose, Side
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.price_board import PriceBoard, Quote
 
+NO_PRICE = Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
+EXIT_UNDER_WAY = Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
+SECOND_EXIT = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
+
+_REDUCES_BY = {
+    Purpose.STOP: OrderType.STOP_MARKET,
+    Purpose.TARGET: OrderType.TAKE_PROFIT_MARKET,
+    Purpose.EXIT: OrderType.MARKET,
+}
+
+
+class Reductions:
+    """The part of the order manager that reads the positions and their live exits."""
+
+    def __init__(self, config: EngineConfig, account: Account, prices: PriceBoard) -> None:
+        self.config = config
+        self.account = account
+        self.prices = prices
+        self.orders = OrderTable()
+        self.spot = config.product is Product.SPOT
+
+    def reduction(
+        self,
+        symbol: str,
+        purpose: Purpose,
+        principal: str,
+        *,
+        key: str = "",
+        trigger: Decimal | None = None,
+        target: Decimal | None = None,
+        wake_id: int | None = None,
+    ) -> OrderIntent:
+        """Return the order that would close a symbol's whole position; a stop with a `target` is an OCO order (spot).
+
+        The quantity of an exit excludes the part that other exits are closing already. On spot the quantity of a stop
+        excludes it as well, because one balance cannot be sold twice.
+        """
+        quantity = self.account.ledger.quantity(symbol)
+        left = abs(quantity) - (self.selling(symbol) if self.spot or purpose is Purpose.EXIT else ZERO)
+        return OrderIntent(
+            idempotency_key=key,
+            principal=principal,
+            symbol=symbol,
+            side=Side.SELL if quantity > 0 else Side.BUY,
+            type=_REDUCES_BY[purpose],
+            purpose=purpose,
+            quantity=left if left > ZERO else abs(quantity),
+            trigger_price=trigger,
+            target_at=target,
+            wake_id=wake_id,
+        )
+
+    def selling(self, symbol: str) -> Decimal:
+        """Return how much (base asset) of a position is being closed by exits that count."""
+        exits = self.orders.live(symbol, Purpose.EXIT)
+        return sum((each.remaining for each in exits if counts(each)), ZERO)
+
+    def exit_under_way(self, symbol: str) -> bool:
+        """Return whether an exit that counts is live."""
+        return self.selling(symbol) > ZERO
+
+    def closing(self, symbol: str) -> bool:
+        """Return whether live exits close all of a position that can be sold."""
+        selling = self.selling(symbol)
+        return selling > ZERO and selling >= self._on_step(symbol, abs(self.account.ledger.quantity(symbol)))
+
+    def to_cover(self, symbol: str) -> Decimal:
+        """Return how much (base asset) of a position its stop has to cover, on the step.
+
+        On spot, the part that is being sold does not count.
+        """
+        selling = self.selling(symbol) if self.spot else ZERO
+        return self._on_step(symbol, max(ZERO, abs(self.account.ledger.quantity(symbol)) - selling))
+
+    def _on_step(self, symbol: str, quantity: Decimal) -> Decimal:
+        instrument = self.prices.instruments.get(symbol)
+        return quantity if instrument is None else floor_to(quantity, instrument.step)
+
+    def least_sold(self, symbol: str) -> Decimal:
+        """Return the smallest part (base asset) of a position that can be sold.
+
+        The exchange accepts a reduction of any notional on futures, and on spot none below its minimum.
+        """
+        instrument = self.prices.instruments[symbol]
+        return smallest(instrument, self.account.ledger.marks[symbol]) if self.spot else instrument.min_quantity
+
+    def part(self, symbol: str, quantity: Decimal, account: AccountView) -> Decimal | Refusal:
+        """Return how much of a position is sold if `quantity` (base asset) is asked for, or why nothing is.
+
+        It is all of the position if too little would stay. Nothing is sold while another exit may still trade, because
+        both together could sell too much. On futures an exit of unknown outcome does not count.
+        """
+        instrument, held, spot = account.instrument, abs(account.quantity), self.spot
+        if not (quantity.is_finite() and quantity > ZERO):
+            return Refusal(RefusalCode.BAD_SIZE, limit="a quantity above 0", actual=str(quantity))
+        if any(self.orders.live(symbol, Purpose.EXIT)) if spot else self.exit_under_way(symbol):
+            return EXIT_UNDER_WAY
+        least, sold = self.least_sold(symbol), floor_to(min(quantity, held), instrument.step)
+        if held - sold < smallest(instrument, account.price):
+            return held
+        if sold < least:
+            return Refusal(RefusalCode.BELOW_MINIMUM, limit=f"{plain(least)} units", actual=f"{plain(sold)} units")
+        return sold
+
+
+def counts(tracked: TrackedOrder) -> bool:
+    """Return whether a live exit counts: its outcome is known, and it is not being cancelled."""
+    return tracked.status is not OrderStatus.UNKNOWN and not tracked.cancel_requested
+
 
 class Reserved(msgspec.Struct):
-    """The budget of live entries at their worst fill, of those with unknown outcome as well.
-
-    Notional and margin in quote currency, quantity in the base asset.
-    """
+    """The budget (quote, base asset) of live entries at their worst fill, including entries of unknown outcome."""
 
     notional: Decimal = ZERO
     margin: Decimal = ZERO
     quantity: Decimal = ZERO
 
 
-def account_view(
-    symbol: str, now: int, config: EngineConfig, account: Account, prices: PriceBoard, orders: OrderTable, quote: Quote
-) -> AccountView:
+def account_view(book: Reductions, symbol: str, quote: Quote, now: int) -> AccountView:
     """Return the account as the risk officer sees it for one symbol at its quote."""
+    config, account, orders, prices = book.config, book.account, book.orders, book.prices
     ledger = account.ledger
     reserved = reserved_by(orders)
     pending = sum((each.notional for each in reserved.values()), ZERO)
     own = reserved.get(symbol) or Reserved()
-    quantity = ledger.quantity(symbol)
-    equity = ledger.equity()
+    quantity, equity = ledger.quantity(symbol), ledger.equity()
     patterns = config.policies.correlated.symbols
     together = correlated_exposure(patterns, ledger, orders) if moves_together(symbol, patterns) else {}
-    opened, book = account.opened.get(symbol), prices.book(symbol, now)
+    opened, liquidity = account.opened.get(symbol), prices.book(symbol, now)
     return AccountView(
         version=account.version,
         now=now,
@@ -59,17 +169,17 @@ def account_view(
         daily_loss_reached=account.day.today.reached,
         daily_loss=account.day.loss(equity),
         day_opening=account.day.today.opening,
-        correlated_long=together[Side.BUY] if together else None,
-        correlated_short=together[Side.SELL] if together else None,
+        correlated_long=together.get(Side.BUY),
+        correlated_short=together.get(Side.SELL),
         other_symbols=len({*ledger.positions, *reserved} - {symbol}),
         pace=account.activity.seen(symbol, now, pending),
         free_margin=free_margin(ledger, equity, reserved),
         symbol_quantity=abs(quantity) + own.quantity,
         held=joined(symbol, ledger, orders),
         opened=opened.side if opened is not None and opened.principal != RULES else None,
-        spread=book.spread if book is not None else None,
-        bid_depth=book.bid_depth if book is not None else None,
-        ask_depth=book.ask_depth if book is not None else None,
+        spread=liquidity.spread if liquidity is not None else None,
+        bid_depth=liquidity.bid_depth if liquidity is not None else None,
+        ask_depth=liquidity.ask_depth if liquidity is not None else None,
         begun=account.day.today.day != "",
     )
 
@@ -117,3 +227,35 @@ def correlated_exposure(patterns: Sequence[str], ledger: Ledger, orders: OrderTa
         if moves_together(tracked.order.symbol, patterns):
             together[tracked.order.side] += tracked.remaining * tracked.worst_price
     return together
+
+
+def limit_usage(book: Reductions, budget: Budget, now: int) -> list[dict[str, str]]:
+    """Return one row per key of a limit that fills up: `name`, `bound` (at most, at least), `limit` and `used`.
+
+    All values are text in the unit of the policy file. Limits of size are multiplied by the scale. Live entries count
+    as they do when another entry is checked. Of an at-least limit, `used` is the part that is there.
+    """
+    policies, ledger = book.config.policies, book.account.ledger
+    # A symbol with a position or an entry counts, and one correlated symbol; if there are none, any symbol does.
+    standing = {*ledger.positions, *(each.order.symbol for each in book.orders.live(purpose=Purpose.ENTRY))}
+    as_one = [symbol for symbol in book.config.symbols if moves_together(symbol, policies.correlated.symbols)]
+    asked = sorted(standing | set(as_one[:1])) or book.config.symbols[:1]
+    views = []
+    for symbol in asked:
+        # Before its first price a symbol has no filters; no filter is needed here.
+        unpriced = Quote(ledger.marks.get(symbol, ONE), 0, Instrument(symbol, book.config.product, ONE, ONE, ONE, ONE))
+        views.append(account_view(book, symbol, book.prices.get(symbol, now) or unpriced, now))
+    rows = [book.account.drawdown.usage(views[0].equity), *(budget.usage(now) if book.config.fallback else ())]
+    for measure in (each for limit in ALL_LIMITS for each in limit.usage):
+        # A measure of the whole account is the same in each view; of a symbol the fullest one counts.
+        found = [use for view in views if (use := measure(view, policies)) is not None]
+        rows += [max(found, key=lambda use: use.used)] if found else []
+    return [_row(each) for each in rows]
+
+
+def _row(used: LimitUse) -> dict[str, str]:
+    bound = bound_of(used.key)
+    # Without equity nothing is free, and all of every other limit is used.
+    share = ZERO if bound == AT_LEAST and used.whole <= 0 else used.share
+    limit, used_text = (plain(round(value, 6)) for value in (used.limit, share))
+    return {"name": used.key, "bound": bound, "limit": limit, "used": used_text}

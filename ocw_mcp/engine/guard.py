@@ -5,12 +5,10 @@ old stop is cancelled after the venue has accepted the new one. On spot a restin
 the old stop is cancelled first, stop and target are one order, and a position that is being closed is UNPROTECTED.
 """
 
-from collections.abc import Mapping
 from decimal import Decimal
 
 from ocw_mcp.core.orders.table import OrderStatus, TrackedOrder
 from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
-from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ONE, ceil_to, floor_to, plain
 from ocw_mcp.domain.orders import (
     GUARD,
@@ -18,6 +16,7 @@ from ocw_mcp.domain.orders import (
     Canceled,
     Filled,
     OrderRef,
+    OrderReport,
     OutcomeUnknown,
     OutsideCause,
     OutsideFill,
@@ -27,43 +26,24 @@ from ocw_mcp.domain.orders import (
 from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.order_manager import Change, OrderManager, Outcome
-from ocw_mcp.engine.price_board import PriceBoard
-from ocw_mcp.engine.protection import (
-    GuardState,
-    Protection,
-    crossed,
-    exit_failed,
-    gone,
-    hold_to_clearing,
-    on_tick,
-    planned,
-    protection_timer,
-    shrink,
-)
+from ocw_mcp.engine.protection import GuardState, Protection, crossed, hold_to_clearing, on_tick, protection_timer
 
 
 class Guard:
     """Keeps every position under a stop."""
 
-    def __init__(
-        self, config: EngineConfig, manager: OrderManager, account: Account, prices: PriceBoard, effects: EffectBuffer
-    ) -> None:
-        self._config = config
-        self._spot = config.product is Product.SPOT
-        self._manager = manager
-        self._account = account
-        self.instruments: Mapping[str, Instrument] = prices.instruments
-        """The filters of every symbol that had a price."""
-        self._effects = effects
-        self._farthest_stop = config.policies.stop.max_distance
-        self._deadline_ms = config.policies.stop.deadline_s * SECOND
+    def __init__(self, manager: OrderManager) -> None:
+        self.manager = manager
+        self._config = manager.config
+        self._spot = manager.spot
+        self._account = manager.account
+        self._effects = manager.effects
+        self.instruments = manager.prices.instruments
+        self._deadline_ms = self._config.policies.stop.deadline_s * SECOND
         self.protections: dict[str, Protection] = {}
         self.flattening = False
-        """Whether the operator has ordered every position closed. A position that opens meanwhile is closed, too."""
+        """Whether the operator has ordered every position closed, also positions that open later."""
 
     def state(self) -> GuardState:
         """Return all that must survive a restart."""
@@ -77,10 +57,10 @@ class Guard:
         """Close every position at the market, and retry until it is flat. Stops stay until then."""
         self.flattening = True
         for symbol in sorted(self._account.ledger.positions):
-            for target in self._manager.orders.live(symbol, Purpose.TARGET):
-                self._manager.cancel(target, "everything is being closed")
-            self._manager.close(symbol, by, now)
-            if not self._manager.closing(symbol):
+            for target in self.manager.orders.live(symbol, Purpose.TARGET):
+                self.manager.cancel(target, "everything is being closed")
+            self.manager.close(symbol, by, now)
+            if not self.manager.closing(symbol):
                 self._schedule_check(symbol, now)
 
     def resume(self, now: int) -> None:
@@ -92,40 +72,40 @@ class Guard:
             if self.protections[symbol].protected:
                 self._effects.clear_timer(protection_timer(symbol))
                 self._keep_protection(symbol, now)
+                self._reduce_excess(symbol, now)
 
     def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> Outcome:
-        """Tighten an open position's stop, and set its target, as a client asked for and `Callers` checked.
-
-        Return the order that protects it now, or the reason why none was sent.
-        """
+        """Tighten an open position's stop, and set its target. Return the order of it, or why none was sent."""
         long = self._account.ledger.quantity(symbol) > 0
         stop, target = on_tick(stop, target, self.instruments[symbol].tick, long=long)
         self.protections[symbol].tighten(stop, target, long=long)
         held = self._keep_protection(symbol, now)
         if stop is None and isinstance(held, OrderRef):
             # If only a target was requested, the answer is its order; on spot it is part of the stop's order.
-            live = self._manager.orders.live(symbol, Purpose.TARGET)
+            live = self.manager.orders.live(symbol, Purpose.TARGET)
             return next((each.ref for each in live if not each.cancel_requested), held)
         return held
 
     def on_report(self, change: Change, now: int) -> None:
         """Adapt the protection of a position to a report on one of its orders."""
-        tracked, symbol = change.tracked, change.tracked.order.symbol
-        held = self._account.ledger.quantity(symbol)
+        tracked, report, symbol = change.tracked, change.report, change.tracked.order.symbol
+        held, failed = self._account.ledger.quantity(symbol), isinstance(report, Rejected | Canceled)
         if symbol in self.protections and not held:
             self._release(symbol)
-        elif isinstance(change.report, Filled):
-            self._after_fill(change, now)
+        elif isinstance(report, Filled):
+            self._after_fill(change, report, now)
+        elif tracked.purpose is Purpose.EXIT and (failed or isinstance(report, OutcomeUnknown)):
+            self._exit_failed(tracked, now)
         elif tracked.purpose is Purpose.STOP and held:
-            self._after_stop_report(change, now)
-        elif tracked.purpose is Purpose.TARGET and crossed(change.report) and held:
+            self._after_stop_report(tracked, report, now)
+        elif tracked.purpose is Purpose.TARGET and held and crossed(report):
             # The market has reached the target already, so the position is closed now.
-            self._manager.close(symbol, GUARD, now)
-        elif tracked.purpose is Purpose.TARGET and gone(tracked, change.report) and held:
+            self.manager.close(symbol, GUARD, now)
+        elif tracked.purpose is Purpose.TARGET and held and failed and not tracked.cancel_requested:
             if self.protections[symbol].may_retry("target", now):
                 self._place_target(symbol, now)
-        elif tracked.purpose is Purpose.EXIT and isinstance(change.report, Rejected | Canceled | OutcomeUnknown):
-            self._exit_failed(tracked, now)
+            else:
+                self._schedule_check(symbol, now)
 
     def on_outside_fill(self, fill: OutsideFill, now: int) -> None:
         """Book a fill that no order of the engine made, report it, and protect the position that is left."""
@@ -138,41 +118,40 @@ class Guard:
             self._effects.record(Incident(trade))
         if fill.cause in (OutsideCause.LIQUIDATION, OutsideCause.DELEVERAGING):
             self._account.change_state(TradingState.HALTED, f"{fill.cause} of {symbol}")
-            self._manager.cancel_entries("halted")
+            self.manager.cancel_entries("halted")
         if not booked.position or booked.opened:
             self._release(symbol)
         if booked.position:
             self._adopt(symbol, now)
 
     def _adopt(self, symbol: str, now: int) -> None:
-        """Protect a position that the engine's entries did not fully open: with its stop, or without one close it."""
+        """Place the stop of a position that outside trades changed; close the position if no stop is planned for it."""
         if symbol in self.protections:
             self._cover_position(symbol, now)
             return
         long = self._account.ledger.quantity(symbol) > 0
         mark = self._account.ledger.marks[symbol]
-        farthest = mark * (ONE - (1 if long else -1) * self._farthest_stop)
+        farthest = mark * (ONE - (1 if long else -1) * self._config.policies.stop.max_distance)
         trigger = (ceil_to if long else floor_to)(farthest, self._config.instruments(symbol, float(mark)).tick)
         self.protections[symbol] = Protection(trigger, target=None)
         self._unprotect(symbol, now)
-        self._manager.close(symbol, GUARD, now)
+        self.manager.close(symbol, GUARD, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
-        """Close an unprotected position at its deadline. The reports on the exit decide the next step.
-
-        A position that is protected but too large is reduced.
-        """
+        """Close an unprotected position at its deadline, or reduce a protected one and place its lost target."""
         if not self._account.ledger.quantity(symbol):
             return
         if self.protections[symbol].protected and not self.flattening:
             self._reduce_excess(symbol, now)
+            if not self.manager.exit_under_way(symbol):
+                self._place_target(symbol, now)
             return
-        self._manager.close(symbol, GUARD, now)
-        if not self._manager.exit_under_way(symbol):
+        self.manager.close(symbol, GUARD, now)
+        if not self.manager.exit_under_way(symbol):
             self._schedule_check(symbol, now)
 
-    def _after_fill(self, change: Change, now: int) -> None:
-        tracked, booked = change.tracked, change.booked
+    def _after_fill(self, change: Change, fill: Filled, now: int) -> None:
+        tracked, booked, exiting = change.tracked, change.booked, self.manager.exit_under_way
         assert booked is not None
         symbol = tracked.order.symbol
         if not booked.position:
@@ -182,23 +161,28 @@ class Guard:
             self._release(symbol)
         if tracked.purpose is Purpose.ENTRY and booked.position * tracked.order.side.sign > 0:
             self._plan(tracked)
-            hold_to_clearing(change, self.protections, self._manager, self._account, self._config, self._effects)
+            hold_to_clearing(change, self.protections, self.manager)
             if self._spot:
                 # A stop would lock the excess that has to be sold: it covers the quantity that stays.
                 self._reduce_excess(symbol, now)
             self._cover_position(symbol, now)
             self._reduce_excess(symbol, now)
             if self.flattening:
-                self._manager.close(symbol, GUARD, now)
+                self.manager.close(symbol, GUARD, now)
             return
         if symbol not in self.protections:
             # A closing order was larger than the position and opened this one.
             self._adopt(symbol, now)
             return
-        shrink(change, self.protections[symbol])
-        if tracked.purpose is Purpose.EXIT and not tracked.status.live:
-            self._after_exit(symbol, now)
-        if self.protections[symbol].protected and not self._covered(symbol):
+        protection, left = self.protections[symbol], abs(booked.position)
+        if protection.beyond:
+            # A sale reduces the excess in proportion.
+            protection.beyond *= left / (left + fill.quantity)
+        if tracked.purpose is Purpose.EXIT and not (tracked.status.live or self.flattening or exiting(symbol)):
+            self._reduce_excess(symbol, now)
+            if not exiting(symbol):
+                self._resize_protection(symbol, now)
+        if protection.protected and not self._covered(symbol):
             # A stop closed only a part, or a finished order traded.
             self._cover_position(symbol, now)
         if self._overdue(symbol):
@@ -215,27 +199,17 @@ class Guard:
         protection, held = self.protections[symbol], abs(self._account.ledger.quantity(symbol))
         if not self._too_large(symbol):
             protection.most = None
-        elif protection.most and not (self.flattening or self._manager.exit_under_way(symbol)):
-            self._manager.reduce(symbol, max(held - protection.most, self._manager.least_sold(symbol)), GUARD, now)
+        elif protection.most and not (self.flattening or self.manager.exit_under_way(symbol)):
+            self.manager.reduce(symbol, max(held - protection.most, self.manager.least_sold(symbol)), GUARD, now)
         elif not protection.most:
-            self._manager.close(symbol, GUARD, now)
-        if self._too_large(symbol) and not self._manager.exit_under_way(symbol):
+            self.manager.close(symbol, GUARD, now)
+        if self._too_large(symbol) and not self.manager.exit_under_way(symbol):
             self._schedule_check(symbol, now)
 
-    def _after_exit(self, symbol: str, now: int) -> None:
-        """After an exit, fit the stop and the target to the quantity that is left."""
-        protection = self.protections.get(symbol)
-        if protection is None or self.flattening or self._manager.exit_under_way(symbol):
-            return
-        self._reduce_excess(symbol, now)
-        if self._manager.exit_under_way(symbol):
-            return
-        self._resize_protection(symbol, now)
-
     def _resize_protection(self, symbol: str, now: int) -> None:
-        """Resize the stop and the target of a position to its quantity. On futures the larger stop stays meanwhile."""
-        held = self._manager.to_cover(symbol)
-        stops = [each for each in self._manager.orders.live(symbol, Purpose.STOP) if self._would_cover(each)]
+        """Resize the stop and the target of a position to its quantity. On futures the old stop stays until then."""
+        held = self.manager.to_cover(symbol)
+        stops = [each for each in self.manager.orders.live(symbol, Purpose.STOP) if self._would_cover(each)]
         if not self._covered(symbol):
             if not self._cover_pending(symbol):
                 self._place_stop(symbol, now)
@@ -245,22 +219,24 @@ class Guard:
             self._place_target(symbol, now)
 
     def _plan(self, entry: TrackedOrder) -> None:
-        """Set the stop and the target for the filled part of an entry. An addition only tightens existing ones."""
-        symbol, long = entry.order.symbol, self._account.ledger.quantity(entry.order.symbol) > 0
-        tick = self.instruments[symbol].tick
-        self.protections[symbol] = planned(self.protections.get(symbol), entry.intent, tick, long=long)
+        """Set the stop and the target for the filled part of an entry. Existing ones are only ever tightened."""
+        symbol, intent = entry.order.symbol, entry.intent
+        long = self._account.ledger.quantity(symbol) > 0
+        stop, target = on_tick(intent.protect_at, intent.target_at, self.instruments[symbol].tick, long=long)
+        assert stop is not None
+        self.protections.setdefault(symbol, Protection(stop, target)).tighten(stop, target, long=long)
 
     def _keep_protection(self, symbol: str, now: int) -> Outcome:
         """Place a position's stop and target, unless the live ones already match. Return the stop's order."""
-        live = next((each for each in self._manager.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
+        live = next((each for each in self.manager.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
         if live is None or (self._spot and live.order.take_at != self.protections[symbol].target):
             return self._place_stop(symbol, now)
         self._place_target(symbol, now)
         return live.ref
 
     def _cover_position(self, symbol: str, now: int) -> None:
-        """Place a stop for a changed position. On spot, while an exit needs the balance, set the deadline instead."""
-        if self._spot and self._manager.closing(symbol):
+        """Place a stop for a changed position. On spot, if an exit needs the whole balance, only start the deadline."""
+        if self._spot and self.manager.closing(symbol):
             self._unprotect(symbol, now)
         else:
             self._place_stop(symbol, now)
@@ -273,20 +249,22 @@ class Guard:
     def _send_stop(self, symbol: str, now: int) -> Outcome:
         protection = self.protections[symbol]
         target = protection.target if self._spot and not self.flattening else None
-        intent = self._manager.reduction(symbol, Purpose.STOP, GUARD, trigger=protection.trigger, target=target)
-        answer = self._manager.submit(intent, now)
+        intent = self.manager.reduction(symbol, Purpose.STOP, GUARD, trigger=protection.trigger, target=target)
+        answer = self.manager.submit(intent, now)
         if isinstance(answer, Refusal):
             self._effects.record(Incident(f"the stop of {symbol} was refused by the engine itself: {answer}"))
         return answer
 
-    def _after_stop_report(self, change: Change, now: int) -> None:
-        stop, symbol = change.tracked, change.tracked.order.symbol
-        match change.report:
+    def _after_stop_report(self, stop: TrackedOrder, report: OrderReport, now: int) -> None:
+        symbol, take_at = stop.order.symbol, stop.order.take_at
+        # Spot rejects a stop with a target if the price has reached the target.
+        at_target = take_at is not None and self._account.ledger.marks[symbol] >= take_at
+        match report:
             case Accepted():
                 self._protected_by(stop, now)
-            case Rejected() if crossed(change.report) or self._is_at_target(stop):
+            case Rejected() if crossed(report) or at_target:
                 self._unprotect(symbol, now)
-                self._manager.close(symbol, GUARD, now)
+                self.manager.close(symbol, GUARD, now)
             case Rejected() | Canceled():
                 if not self._covered(symbol):
                     self._unprotect(symbol, now)
@@ -304,9 +282,13 @@ class Guard:
             self._effects.clear_timer(protection_timer(symbol))
         assert stop.order.trigger_price is not None
         self._effects.record(PositionProtected(symbol, stop.ref, stop.order.trigger_price))
-        for other in self._manager.orders.live(symbol, Purpose.STOP):
+        for other in self.manager.orders.live(symbol, Purpose.STOP):
             if other.ref != stop.ref:
-                self._manager.cancel(other, f"replaced by {stop.ref}")
+                self.manager.cancel(other, f"replaced by {stop.ref}")
+        bare = self._spot and stop.order.take_at is None and protection.target is not None
+        if bare and not (self.flattening or self.manager.exit_under_way(symbol)):
+            # The stop was sent without its target during a flatten that has ended.
+            self._place_stop(symbol, now)
         self._place_target(symbol, now)
 
     def _place_target(self, symbol: str, now: int) -> None:
@@ -314,17 +296,17 @@ class Guard:
         if protection.target is None or self.flattening or self._spot:
             return
         quantity = abs(self._account.ledger.quantity(symbol))
-        live = list(self._manager.orders.live(symbol, Purpose.TARGET))
-        if any(each.order.quantity == quantity and each.order.trigger_price == protection.target for each in live):
+        live = [each for each in self.manager.orders.live(symbol, Purpose.TARGET) if not each.cancel_requested]
+        if any(each.remaining == quantity and each.order.trigger_price == protection.target for each in live):
             return
         for each in live:
-            self._manager.cancel(each, "the position or its target changed")
-        intent = self._manager.reduction(symbol, Purpose.TARGET, GUARD, trigger=protection.target)
-        self._manager.submit(intent, now)
+            self.manager.cancel(each, "the position or its target changed")
+        intent = self.manager.reduction(symbol, Purpose.TARGET, GUARD, trigger=protection.target)
+        self.manager.submit(intent, now)
 
     def _covered(self, symbol: str) -> bool:
         """Return whether an accepted stop covers the whole position, at the planned trigger or a tighter one."""
-        return any(self._covers(stop) for stop in self._manager.orders.live(symbol, Purpose.STOP))
+        return any(self._covers(stop) for stop in self.manager.orders.live(symbol, Purpose.STOP))
 
     def _covers(self, stop: TrackedOrder) -> bool:
         return stop.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED) and self._would_cover(stop)
@@ -337,19 +319,14 @@ class Guard:
         if protection is None or trigger is None or stop.cancel_requested:
             return False
         tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
-        return tight and stop.remaining >= self._manager.to_cover(symbol)
-
-    def _is_at_target(self, stop: TrackedOrder) -> bool:
-        """Return whether the price has reached the target of a stop with a target. Spot then rejects both."""
-        take = stop.order.take_at
-        return take is not None and self._account.ledger.marks[stop.order.symbol] >= take
+        return tight and stop.remaining >= self.manager.to_cover(symbol)
 
     def _cover_pending(self, symbol: str) -> bool:
-        """Return whether a sufficient stop has been sent, or on spot an exit of the whole position."""
-        stops = self._manager.orders.live(symbol, Purpose.STOP)
+        """Return whether a stop that covers the position has been sent, or on spot an exit of all of it."""
+        stops = self.manager.orders.live(symbol, Purpose.STOP)
         if any(each.status is OrderStatus.INTENDED and self._would_cover(each) for each in stops):
             return True
-        return self._spot and self._manager.closing(symbol)
+        return self._spot and self.manager.closing(symbol)
 
     def _unprotect(self, symbol: str, now: int) -> None:
         """Mark a position as unprotected, and start its deadline if it is not running."""
@@ -367,33 +344,36 @@ class Guard:
         protection = self.protections.get(symbol)
         if protection is None or not protection.protected or self.flattening or self._too_large(symbol):
             insists = protection is None or self.flattening or self._too_large(symbol)
-            self._effects.record(Incident(exit_failed(tracked, insists=insists)))
+            failed = "may have failed" if tracked.status.live else "failed"
+            again = "it is tried again" if insists else "it is tried again only if no stop stands by the deadline"
+            self._effects.record(Incident(f"the exit {tracked.ref} of {symbol} {failed}; {again}"))
             self._schedule_check(symbol, now)
         if self._spot:
             if protection is not None and not self._covered(symbol):
                 # Its stop was cancelled for the exit.
+                self._unprotect(symbol, now)
                 self._replace_lost_stop(symbol, now)
         elif not (tracked.status.live or self.flattening) and protection and protection.may_retry("both", now):
             self._resize_protection(symbol, now)
 
     def _replace_lost_stop(self, symbol: str, now: int) -> None:
-        """Place a failed or cancelled stop again, unless a sufficient order has been sent already."""
+        """Place a rejected or cancelled stop again, unless another order that is sent already will do."""
         if not self._cover_pending(symbol) and self.protections[symbol].may_retry("stop", now):
             self._place_stop(symbol, now)
 
     def _schedule_check(self, symbol: str, now: int) -> None:
-        """Check an unprotected position again at its deadline, or if that has passed, after the same time again."""
+        """Check a position after the time of a deadline, unless its timer is set already."""
         if protection_timer(symbol) not in self._effects.timers:
             self._effects.set_timer(protection_timer(symbol), now + self._deadline_ms)
 
     def _overdue(self, symbol: str) -> bool:
         """Return whether an unprotected position is past its deadline, and no exit or timer will close it."""
-        waits = protection_timer(symbol) in self._effects.timers or self._manager.exit_under_way(symbol)
+        waits = protection_timer(symbol) in self._effects.timers or self.manager.exit_under_way(symbol)
         return not (waits or (self.protections[symbol].protected and not self.flattening))
 
     def _release(self, symbol: str) -> None:
         """Cancel all orders and the deadline of a flat symbol, so that no pending addition opens it again."""
         self.protections.pop(symbol, None)
         self._effects.clear_timer(protection_timer(symbol))
-        for tracked in self._manager.orders.live(symbol):
-            self._manager.cancel(tracked, "the position is flat")
+        for tracked in self.manager.orders.live(symbol):
+            self.manager.cancel(tracked, "the position is flat")

@@ -54,7 +54,13 @@ class Answers:
 
     def state(self) -> list[SavedAnswer]:
         """Return all answers. Those of the caller that was silent for the longest come first."""
-        return [_saved(key, *found) for own in self._kept.values() for key, found in own.items()]
+        saved = []
+        for key, (answer, meaning) in (each for own in self._kept.values() for each in own.items()):
+            ref = answer if isinstance(answer, OrderRef) else None
+            refusal = answer if isinstance(answer, Refusal) else None
+            other = answer if isinstance(answer, AwaitsApproval | Done) else None
+            saved.append(SavedAnswer(key, meaning, ref, refusal, other))
+        return saved
 
     def restore(self, state: Iterable[SavedAnswer], /) -> None:
         """Take back what `state` returned."""
@@ -68,13 +74,3 @@ def drop_oldest(kept: dict[Any, Any], most: int) -> None:
     """Drop the oldest entries until at most so many are left."""
     while len(kept) > most:
         del kept[next(iter(kept))]
-
-
-def _saved(key: AnswerKey, answer: Answer, meaning: str) -> SavedAnswer:
-    match answer:
-        case OrderRef():
-            return SavedAnswer(key, meaning, ref=answer)
-        case Refusal():
-            return SavedAnswer(key, meaning, refusal=answer)
-        case _:
-            return SavedAnswer(key, meaning, other=answer)

@@ -6,41 +6,39 @@ from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderIntent, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.engine.account import Account
+from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.engine.approvals import Approvals
-from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import Answer, Answers
-from ocw_mcp.engine.manual_control import ManualControl
-from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.precheck import Instruction, Precheck, exit_objection
 
 
-class LegExecutor:
-    """Turns legs into orders, and remembers the answers."""
+class ManualControl(msgspec.Struct):
+    """The operator's manual control. The guard still protects all positions, and clients may still send requests."""
 
-    def __init__(
-        self,
-        config: EngineConfig,
-        manager: OrderManager,
-        guard: Guard,
-        account: Account,
-        manual_control: ManualControl,
-        effects: EffectBuffer,
-    ) -> None:
-        self._manager = manager
-        self._account = account
-        self._manual_control = manual_control
-        self.precheck = Precheck(config.symbols, manager, guard)
+    paused_by: str = ""
+    """The operator who paused the agent, so that no wake is raised; empty if it is not paused."""
+    held: dict[str, str] = {}
+    """The symbols that the agent may not trade, each with the operator who took it over."""
+
+
+class LegExecutor(Stateful[ManualControl]):
+    """Turns legs into orders, and remembers the answers. The agent's legs are subject to manual control."""
+
+    def __init__(self, guard: Guard) -> None:
+        super().__init__(ManualControl())
+        self._manager = guard.manager
+        self.precheck = Precheck(guard)
         self.answers = Answers()
-        self.approvals = Approvals(config, manager, self.answers, effects, self._place)
+        self.approvals = Approvals(guard.manager, self.answers, self._place)
+
+    @property
+    def manual_control(self) -> ManualControl:
+        """The operator's manual control, which is the saved state of this part."""
+        return self._state
 
     def execute(self, given: Instruction, now: int) -> Answer | None:
-        """Execute a leg. Return its order or the reason for its refusal; None for a HOLD.
-
-        The same key gets the same answer again, and nothing is sent twice.
-        """
+        """Execute a leg, once per key. Return its order or the reason for its refusal; None for a HOLD."""
         if not given.leg.asks:
             return None
         known = self.answers.get(given.key)
@@ -66,7 +64,11 @@ class LegExecutor:
         """Check an entry and send it, or have it approved if only an approval is missing."""
         found = self.precheck.entry(given, now)
         intent = found.intent
-        objection = found.barred or self._held_by_operator(given) or found.objection or _turned(intent, given)
+        objection = found.barred or self._held_by_operator(given) or found.objection
+        if objection is None and given.side not in (None, intent.side):
+            # It is an addition to a position that has changed sides since the caller saw it.
+            limit, actual = f"a {given.side}, as it was shown", f"a {intent.side}"
+            objection = Refusal(RefusalCode.OPPOSITE_POSITION, limit=limit, actual=actual)
         if objection is not None:
             answer: Answer = self._manager.refuse(intent, objection)
         else:
@@ -78,8 +80,8 @@ class LegExecutor:
 
     def _exit(self, given: Instruction, now: int) -> Answer:
         """Close a whole position, or cancel the live entry that would open one."""
-        leg, manager, held = given.leg, self._manager, self._account.ledger.quantity(given.leg.symbol)
-        refusal = self._held_by_operator(given)
+        leg, manager = given.leg, self._manager
+        held, refusal = manager.account.ledger.quantity(leg.symbol), self._held_by_operator(given)
         entries = list(manager.orders.live(leg.symbol, Purpose.ENTRY))
         if refusal is None and not held and entries:
             manager.cancel_entries(f"withdrawn by {given.principal}", leg.symbol)
@@ -93,11 +95,14 @@ class LegExecutor:
 
     def _held_by_operator(self, given: Instruction) -> Refusal | None:
         """Return a refusal if the operator has taken over the symbol of a decision's leg."""
-        return self._manual_control.objection(given.leg.symbol) if given.wake_id is not None else None
+        by = self._state.held.get(given.leg.symbol)
+        if by is None or given.wake_id is None:
+            return None
+        return Refusal(RefusalCode.HELD_BY_PERSON, limit="the agent's symbols", actual=f"held by {by}")
 
 
 def _unchecked_intent(given: Instruction) -> OrderIntent:
-    """Return the order that is journaled for a leg that no account is checked for: it has no quantity."""
+    """Return the order that is journaled for a leg that cannot be checked: it has no quantity."""
     leg = given.leg
     return OrderIntent(
         idempotency_key=str(given.key),
@@ -112,12 +117,5 @@ def _unchecked_intent(given: Instruction) -> OrderIntent:
 
 
 def _named_side(leg: Leg) -> Side:
-    """Return the side that a leg names. An ADD names none, and counts as one to a long."""
+    """Return the side that a leg names. An ADD names no side, and counts as an addition to a long."""
     return Side.BUY if leg.action in (Action.BUY, Action.ADD, Action.COVER) else Side.SELL
-
-
-def _turned(intent: OrderIntent, given: Instruction) -> Refusal | None:
-    """Return a refusal of an addition to a position that has changed sides since the caller saw it."""
-    if given.side in (None, intent.side):
-        return None
-    return Refusal(RefusalCode.OPPOSITE_POSITION, limit=f"a {given.side}, as it was shown", actual=f"a {intent.side}")

@@ -1,8 +1,7 @@
 """The only way to the venue: every order of every caller is sent here, and every report of the venue is applied here.
 
-An intent becomes an order only through the risk officer. It is recorded, and its budget reserved, within the step that
-cleared it; the shell makes the record durable before a byte leaves. A report of the venue changes the order's status,
-and its fills are booked in the ledger.
+The risk officer clears an intent, and in the same step it is recorded and its budget reserved. The shell makes the
+record durable before the order is sent.
 """
 
 from decimal import Decimal
@@ -10,13 +9,12 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.core.orders.ledger import Booked
-from ocw_mcp.core.orders.table import OrderStatus, OrderTable, TableState, TrackedOrder
+from ocw_mcp.core.orders.table import OrderStatus, TableState, TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.counters import asked_for
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import InvariantError
-from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO, floor_to, plain
 from ocw_mcp.domain.orders import (
     NOT_JOURNALED,
@@ -35,20 +33,18 @@ from ocw_mcp.domain.orders import (
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
 from ocw_mcp.domain.state import TradingState
-from ocw_mcp.domain.steps import Timer, TimerKind
+from ocw_mcp.domain.steps import Cancel, Send, Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account, Opened
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
-from ocw_mcp.engine.exposure import account_view
+from ocw_mcp.engine.exposure import NO_PRICE, SECOND_EXIT, Reductions, account_view, counts
 from ocw_mcp.engine.price_board import PriceBoard
-from ocw_mcp.engine.reductions import Reductions, counts
 
 CANCEL_ANSWER_MS = 10 * SECOND
 MOST_CANCELS = 4
 """The number of unanswered cancel requests of one order after which an incident is reported."""
-
 
 Outcome = OrderRef | Refusal
 """The order that was sent, or the reason why none was."""
@@ -68,7 +64,7 @@ class Change(msgspec.Struct, frozen=True):
     report: OrderReport
     booked: Booked | None = None
     beyond: Decimal = ZERO
-    """Notional (quote) by which the order further exceeded its cleared amount."""
+    """Notional (quote) by which this report makes the order exceed its cleared amount."""
 
 
 class OrderManagerState(msgspec.Struct):
@@ -78,90 +74,74 @@ class OrderManagerState(msgspec.Struct):
     groups: dict[str, Group]
 
 
-class OrderManager:
+class OrderManager(Reductions):
     """Sends orders, and applies the venue's reports on them."""
 
     def __init__(self, config: EngineConfig, account: Account, prices: PriceBoard, effects: EffectBuffer) -> None:
-        self._config = config
-        self._account = account
-        self._prices = prices
-        self._effects = effects
+        super().__init__(config, account, prices)
+        self.effects = effects
         self.officer = RiskOfficer(config.policies, config.strict)
-        self.orders = OrderTable()
-        self._reductions = Reductions(config.product, account, prices, self.orders)
-        self.reduction = self._reductions.intent
-        self.exit_under_way = self._reductions.under_way
-        self.closing = self._reductions.closing
-        self.to_cover = self._reductions.to_cover
-        self.least_sold = self._reductions.least
         self._groups: dict[str, Group] = {}
 
     def submit(self, intent: OrderIntent, now: int, account: AccountView | None = None) -> Outcome:
-        """Check an intent against every limit, and send it if it passes.
-
-        `account` is the view of the account in this very step, if the caller has it.
-        """
+        """Check an intent against every limit, and send it if it passes. `account` is its view of now, if known."""
         ref = self._new_ref(intent)
         account = account or self.view(intent.symbol, now)
         if account is None:
-            return self.refuse(intent, Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none"))
+            return self.refuse(intent, NO_PRICE)
         if intent.purpose.reduces:
             answer = self.officer.clear_reduction(intent, account, ref, now)
         else:
             answer = self.officer.check_entry(intent, account, ref, now)
         if isinstance(answer, Refusal):
             return self.refuse(intent, answer)
-        if answer.version != self._account.version:
+        if answer.version != self.account.version:
             raise InvariantError(f"order {ref} was cleared on another version of the account than it is sent on")
         if intent.quantity != answer.order.quantity:
             # The journal has the quantity that is sent: an order is filled once all of that has traded.
             intent = msgspec.structs.replace(intent, quantity=answer.order.quantity)
         worst = self.officer.worst_of(intent, account) if intent.purpose is Purpose.ENTRY else account.price
         self.orders.add(TrackedOrder(answer.order, intent, worst, cleared_equity=account.equity))
-        self._account.version += 1
+        self.account.version += 1
         if intent.purpose.reduces:
             group = self._groups.setdefault(intent.symbol, Group(ref.n))
             group.revisions[intent.purpose] = ref.revision + 1
             if asked_for(intent):
-                self._account.activity.reduced(now)
+                self.account.activity.reduced(now)
         else:
-            self._account.activity.sent(now)
-        self._effects.record(events.OrderIntended(ref, intent, self._config.policy_hash))
-        if intent.purpose.reduces and self._config.product is Product.SPOT:
+            self.account.activity.sent(now)
+        self.effects.record(events.OrderIntended(ref, intent, self.config.policy_hash))
+        if intent.purpose.reduces and self.spot:
             self._unlock(answer.order)
-        self._effects.send(answer)
+        self.effects.add(Send(answer))
         if intent.expires_at is not None:
-            self._effects.set_timer(Timer(TimerKind.EXPIRY, ref), intent.expires_at)
+            self.effects.set_timer(Timer(TimerKind.EXPIRY, ref), intent.expires_at)
         return ref
 
     def refuse(self, intent: OrderIntent, refusal: Refusal) -> Refusal:
         """Journal that an intent was refused; nothing is sent."""
-        self._effects.record(events.OrderRefused(intent, refusal, self._config.policy_hash))
+        self.effects.record(events.OrderRefused(intent, refusal, self.config.policy_hash))
         return refusal
 
     def close(self, symbol: str, principal: str, now: int, *, key: str = "", wake_id: int | None = None) -> Outcome:
         """Close a whole position at the market, reduce-only: cancel its entries, and keep its stop until it is flat.
 
-        If a part of it is being sold already, the rest is sold. An exit of unknown outcome does not count: a second one
-        does no harm, because the venue cuts it down to the position.
+        A part that is being sold already is not sold again. A part whose exit has an unknown outcome is: the venue
+        reduces both exits together to the position.
         """
         self.cancel_entries("the position is being closed", symbol)
         intent = self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
         if self.closing(symbol):
-            refusal = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
             # The guard, which has no key, tries again by itself; a refusal each time would only fill the journal.
-            return self.refuse(intent, refusal) if key else refusal
+            return self.refuse(intent, SECOND_EXIT) if key else SECOND_EXIT
         return self.submit(intent, now)
 
     def reduce(self, symbol: str, quantity: Decimal, principal: str, now: int) -> Outcome:
-        """Sell a part (base asset) of a position at the market, reduce-only; all of it if too little would stay.
-
-        The guard then resizes its stop and its target.
-        """
+        """Sell a part (base asset) of a position at the market, reduce-only; all of it if too little would stay."""
         intent, account = self.reduction(symbol, Purpose.EXIT, principal), self.view(symbol, now)
         if account is None:
-            return Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
-        part = self._reductions.part(symbol, quantity, account)
+            return NO_PRICE
+        part = self.part(symbol, quantity, account)
         if isinstance(part, Refusal):
             return part
         if part >= intent.quantity:
@@ -182,12 +162,12 @@ class OrderManager:
         if times < MOST_CANCELS:
             self._request_cancel(ref, "no answer; asked again", times + 1)
         else:
-            self._effects.record(events.Incident(f"asked {times} times to cancel {ref}, the venue does not answer"))
+            self.effects.record(events.Incident(f"asked {times} times to cancel {ref}, the venue does not answer"))
 
     def _request_cancel(self, ref: OrderRef, why: str, times: int) -> None:
-        self._effects.record(events.OrderCancelRequested(ref, why))
-        self._effects.cancel(ref)
-        self._effects.set_timer(Timer(TimerKind.CANCEL, ref, times), self._effects.now + CANCEL_ANSWER_MS)
+        self.effects.record(events.OrderCancelRequested(ref, why))
+        self.effects.add(Cancel(ref))
+        self.effects.set_timer(Timer(TimerKind.CANCEL, ref, times), self.effects.now + CANCEL_ANSWER_MS)
 
     def cancel_entries(self, why: str, symbol: str | None = None) -> None:
         """Cancel every live entry, or every live entry of a symbol."""
@@ -196,16 +176,10 @@ class OrderManager:
 
     def lower(self, incident: str) -> None:
         """Report an incident, and take no new risk until the operator resumes."""
-        self._effects.record(events.Incident(incident))
-        if self._account.trading_state is TradingState.ACTIVE:
-            self._account.change_state(TradingState.REDUCING, incident)
+        self.effects.record(events.Incident(incident))
+        if self.account.trading_state is TradingState.ACTIVE:
+            self.account.change_state(TradingState.REDUCING, incident)
             self.cancel_entries("the engine only reduces positions")
-
-    def on_expiry(self, ref: OrderRef) -> None:
-        """Cancel a limit entry that has expired."""
-        tracked = self.orders.get(ref)
-        if tracked is not None:
-            self.cancel(tracked, "it has expired")
 
     def apply(self, report: OrderReport, now: int) -> Change | None:
         """Apply a report of the venue. None if it changes nothing."""
@@ -226,47 +200,45 @@ class OrderManager:
                 kind = type(report).__name__
                 self._report_misfit(report, f"the venue reported {kind} on order {report.ref}, a {known.status} one")
             return None
-        self._account.version += 1
+        self.account.version += 1
         if misfit:
             self.lower(f"the venue reported Filled on order {report.ref}, {misfit}; it is booked")
             if tracked.status is OrderStatus.REJECTED:
                 self._request_cancel(report.ref, "it was rejected, but it traded", 1)
         if not tracked.status.live:
-            self._effects.clear_timer(Timer(TimerKind.EXPIRY, tracked.ref))
+            self.effects.clear_timer(Timer(TimerKind.EXPIRY, tracked.ref))
             for times in range(1, MOST_CANCELS + 1):
-                self._effects.clear_timer(Timer(TimerKind.CANCEL, tracked.ref, times))
+                self.effects.clear_timer(Timer(TimerKind.CANCEL, tracked.ref, times))
         booked, beyond = None, ZERO
         symbol = tracked.order.symbol
         match report:
             case Accepted():
-                self._effects.record(events.OrderAccepted(report.ref, report.venue_order_id))
+                self.effects.record(events.OrderAccepted(report.ref, report.venue_order_id))
             case Rejected():
-                self._effects.record(events.OrderRejected(report.ref, report.code, report.text))
+                self.effects.record(events.OrderRejected(report.ref, report.code, report.text))
                 if report.code == NOT_JOURNALED:
                     self.lower(f"entry {report.ref} was not sent: {report.text}")
             case OutcomeUnknown():
-                self._effects.record(events.OrderUnknown(report.ref, report.why))
+                self.effects.record(events.OrderUnknown(report.ref, report.why))
             case Canceled():
                 missed = (tracked.remaining, tracked.order.limit_price) if tracked.order.immediate else ()
-                self._effects.record(events.OrderCanceled(report.ref, report.why, *missed))
+                self.effects.record(events.OrderCanceled(report.ref, report.why, *missed))
             case Filled():
                 booked = self._book(tracked, report, now)
                 beyond = tracked.count(report, reserved)
         sold = isinstance(report, Filled) and tracked.purpose.reduces
-        if self._config.product is Product.SPOT and self._is_dust(symbol, sold=sold):
+        if self.spot and self._is_dust(symbol, sold=sold):
             booked = self._sweep(symbol, booked, now)
         return Change(tracked, report, booked, beyond)
 
     def view(self, symbol: str, now: int) -> AccountView | None:
         """Return the account as the risk officer sees it for one symbol; None if the symbol has no price."""
-        quote = self._prices.get(symbol, now)
-        if quote is None:
-            return None
-        return account_view(symbol, now, self._config, self._account, self._prices, self.orders, quote)
+        quote = self.prices.get(symbol, now)
+        return None if quote is None else account_view(self, symbol, quote, now)
 
     def inactive(self) -> Refusal | None:
         """Return a refusal of every entry unless the engine is ACTIVE."""
-        state = self._account.trading_state
+        state = self.account.trading_state
         active = state is TradingState.ACTIVE
         return None if active else Refusal(RefusalCode.NOT_ACTIVE, limit=TradingState.ACTIVE, actual=state)
 
@@ -289,11 +261,11 @@ class OrderManager:
         self._groups = state.groups
 
     def _report_misfit(self, report: OrderReport, incident: str) -> None:
-        """Report an incident. After a fill that fits no order, money moved that is not in the book."""
+        """Report an incident. After a fill, the state is lowered too: money moved that is not in the book."""
         if isinstance(report, Filled):
             self.lower(incident)
         else:
-            self._effects.record(events.Incident(incident))
+            self.effects.record(events.Incident(incident))
 
     def _new_ref(self, intent: OrderIntent) -> OrderRef:
         purpose = intent.purpose
@@ -310,15 +282,15 @@ class OrderManager:
                 self.cancel(tracked, f"it locks the balance that {order.ref} sells")
 
     def _is_dust(self, symbol: str, *, sold: bool) -> bool:
-        """Return whether a position is left that is too small to be sold, and no live order would change that.
+        """Return whether the rest of a position is too small to be sold, and no live order may change that.
 
-        If it was `sold` down to that, it counts as flat even with a live entry, which must not open it again.
+        If the rest is that of a sale (`sold`), a live entry does not count: it must not open the position again.
         """
-        position = self._account.ledger.positions.get(symbol)
+        position = self.account.ledger.positions.get(symbol)
         if position is None:
             return False
-        quantity = floor_to(abs(position.quantity), self._prices.instruments[symbol].step)
-        instrument, price = self._prices.instruments[symbol], self._account.ledger.marks[symbol]
+        quantity = floor_to(abs(position.quantity), self.prices.instruments[symbol].step)
+        instrument, price = self.prices.instruments[symbol], self.account.ledger.marks[symbol]
         if quantity >= instrument.min_quantity and quantity * price >= instrument.min_notional:
             return False
         return not any(
@@ -331,49 +303,27 @@ class OrderManager:
     def _sweep(self, symbol: str, booked: Booked | None, now: int) -> Booked:
         """Count the rest of a position as flat, and close the trade."""
         realised = booked.realised if booked else ZERO
-        closed = self._account.ledger.sweep(symbol, self._account.ledger.marks[symbol])
+        closed = self.account.ledger.sweep(symbol, self.account.ledger.marks[symbol])
         self._groups.pop(symbol, None)
-        self._account.close_trade(closed, Side.SELL, now)
+        self.account.close_trade(closed, Side.SELL, now)
         return Booked(realised, ZERO, closed, opened=False)
 
     def _book(self, tracked: TrackedOrder, fill: Filled, now: int) -> Booked:
-        """Book a fill in the ledger, and journal it with the position that it led to."""
         order, symbol, principal = tracked.order, tracked.order.symbol, tracked.intent.principal
-        booked = self._account.ledger.book(
-            symbol,
-            order.side,
-            fill.quantity,
-            fill.price,
-            fill.fee,
-            now,
-            leverage=order.leverage,
-            base_fee=fill.base_fee,
-        )
-        self._account.activity.filled(fill.quantity * fill.price, fill.fee)
-        self._effects.record(
-            events.OrderFilled(
-                ref=fill.ref,
-                fill_id=fill.fill_id,
-                symbol=symbol,
-                side=order.side,
-                quantity=fill.quantity,
-                price=fill.price,
-                fee=fill.fee,
-                traded_at=fill.traded_at,
-                maker=fill.maker,
-                realised=booked.realised,
-                position=booked.position,
-                base_fee=fill.base_fee,
-            )
-        )
+        traded, leverage = (fill.quantity, fill.price, fill.fee), order.leverage
+        booked = self.account.ledger.book(symbol, order.side, *traded, now, leverage=leverage, base_fee=fill.base_fee)
+        self.account.activity.filled(fill.quantity * fill.price, fill.fee)
+        filled = msgspec.structs.asdict(fill) | {"symbol": symbol, "side": order.side}
+        self.effects.record(events.OrderFilled(**filled, realised=booked.realised, position=booked.position))
         if booked.closed is not None:
-            self._account.close_trade(booked.closed, order.side, now)
+            self.account.close_trade(booked.closed, order.side, now)
             self._groups.pop(symbol, None)
-            self._account.forget_opener(symbol, principal)
+            if (opener := self.account.opened.get(symbol)) is not None and opener.principal == principal:
+                del self.account.opened[symbol]
         if booked.opened:
             self._groups.pop(symbol, None)
             if tracked.purpose is Purpose.ENTRY:
-                self._account.opened[symbol] = Opened(principal, order.side)
+                self.account.opened[symbol] = Opened(principal, order.side)
                 if len(tracked.fill_ids) == 1:
                     # The first fill: no order of another position has this entry's number.
                     self._groups[symbol] = Group(tracked.ref.n)
@@ -381,7 +331,6 @@ class OrderManager:
 
 
 def _misfit(known: TrackedOrder, fill: Filled, *, long_over: bool) -> str:
-    """Return a clause on why a fill does not fit its order; empty if it fits."""
     if fill.quantity > known.remaining:
         return f"{plain(fill.quantity)} of {plain(known.remaining)} that were left"
     if known.status is OrderStatus.REJECTED:

@@ -3,9 +3,8 @@
 The executor sends what `entry` returns, and a preview or a check shows the same, so both get the same answer.
 """
 
-from collections.abc import Collection
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -18,8 +17,8 @@ from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.time import SECOND
+from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, NO_PRICE, SECOND_EXIT
 from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.protection import on_tick
 
 LIMIT_EXPIRES_S = 3_600
@@ -34,7 +33,7 @@ class Instruction(msgspec.Struct, frozen=True):
     leg: Leg
     principal: str
     key: AnswerKey
-    """The key under which it is answered."""
+    """The key under which the leg is answered."""
     quantity: Decimal | None = None
     """The quantity that replaces the leg's share of equity."""
     quoted: Decimal | None = None
@@ -42,9 +41,9 @@ class Instruction(msgspec.Struct, frozen=True):
     side: Side | None = None
     """The side that the caller was shown."""
     approval: str = ""
-    """The approval of a person."""
+    """The text of a person's approval; empty without one."""
     tainted: bool = False
-    """Whether its author had read texts of other authors before the decision."""
+    """Whether the sender had read texts of other authors before it decided."""
 
     @property
     def wake_id(self) -> int | None:
@@ -57,7 +56,7 @@ class EntryCheck(NamedTuple):
 
     intent: OrderIntent
     account: AccountView | None
-    """The account that it was checked against; None if the symbol has no price."""
+    """The account at the check; None if the symbol has no price."""
     barred: Refusal | None
     """The reason why no entry at all passes now."""
     objection: Refusal | None
@@ -73,6 +72,12 @@ class CheckedLimit(msgspec.Struct, frozen=True):
     actual: str
     room: Decimal | None
 
+    @classmethod
+    def of(cls, verdict: Verdict, notional: Decimal) -> Self:
+        """Return the verdict on an entry of a notional (quote)."""
+        room = None if verdict.room == UNLIMITED else verdict.room
+        return cls(verdict.code, verdict.passes(notional), str(verdict.limit), str(verdict.actual), room)
+
 
 class CheckedLeg(msgspec.Struct, frozen=True):
     """The answer that a leg would get now. Quantity in the base asset, prices and notional in quote currency."""
@@ -84,13 +89,13 @@ class CheckedLeg(msgspec.Struct, frozen=True):
     worst_price: Decimal | None
     """The price at which the entry is checked and its budget reserved."""
     refusal: Refusal | None
-    """The first reason why it would not pass; None if it would."""
+    """The first reason why the order would be refused; None if it would pass."""
     largest: Decimal
-    """The largest quantity of this very order that would pass."""
+    """The largest quantity of this order that would pass."""
     limits: tuple[CheckedLimit, ...] = ()
     """Empty for an exit, which no limit refuses."""
     leverage: int | None = None
-    """The leverage at which it would be sent; None for an exit, and if it cannot be known."""
+    """The leverage of the order; None for an exit, and if it cannot be known."""
 
     @property
     def needs_approval(self) -> bool:
@@ -101,46 +106,39 @@ class CheckedLeg(msgspec.Struct, frozen=True):
 class Precheck:
     """Checks legs against the account and the market as they are between two events."""
 
-    def __init__(self, symbols: Collection[str], manager: OrderManager, guard: Guard) -> None:
-        self._symbols = symbols
-        self._manager = manager
+    def __init__(self, guard: Guard) -> None:
+        self._manager = guard.manager
         self._guard = guard
 
     def unreadable(self, leg: Leg) -> Refusal | None:
         """Return the defect of a leg on any account: it could not be read, or its symbol is not followed."""
         if leg.malformed:
             return Refusal(RefusalCode.MALFORMED, limit="a leg as the schema has it", actual=leg.malformed)
-        if leg.symbol not in self._symbols:
-            known = ",".join(self._symbols)
-            return Refusal(RefusalCode.UNKNOWN_SYMBOL, limit=known, actual=repr(leg.symbol[:20]))
+        symbols = self._manager.config.symbols
+        if leg.symbol not in symbols:
+            return Refusal(RefusalCode.UNKNOWN_SYMBOL, limit=",".join(symbols), actual=repr(leg.symbol[:20]))
         return None
 
     def entry(self, given: Instruction, now: int) -> EntryCheck:
-        """Return the order that an entering leg means, rounded as it would be sent, and the objections to it.
-
-        If the leg is tainted, the largest size that a refusal names passes under the stricter policies as well.
-        """
+        """Return the order that an entering leg means, rounded as it would be sent, and the objections to it."""
         leg, manager, officer = given.leg, self._manager, self._manager.officer
         account = manager.view(leg.symbol, now)
         protection = self._guard.protections.get(leg.symbol)
         stop = protection.trigger if protection and leg.action is Action.ADD else None
-        intent = _entry_intent(given, account, stop, now)
-        bad_size = _bad_size(leg, given.quantity)
+        intent, bad_size = _entry_intent(given, account, stop, now), _bad_size(leg, given.quantity)
+        quantity, step = ZERO, account.instrument.step if account is not None else None
         if given.quantity is not None and bad_size is None:
-            quantity = given.quantity if account is None else floor_to(given.quantity, account.instrument.step)
-            intent = msgspec.structs.replace(intent, quantity=quantity)
-        elif account is not None and leg.size is not None and _is_share(leg.size):
+            quantity = given.quantity if step is None else floor_to(given.quantity, step)
+        elif account is not None and step is not None and leg.size is not None and _is_share(leg.size):
             worst = officer.worst_of(intent, account)
-            if worst > ZERO:
-                quantity = floor_to(leg.size * account.equity / worst, account.instrument.step)
-                intent = msgspec.structs.replace(intent, quantity=max(ZERO, quantity))
+            quantity = max(ZERO, floor_to(leg.size * account.equity / worst, step)) if worst > ZERO else ZERO
+        intent = msgspec.structs.replace(intent, quantity=quantity)
         if account is None:
             return EntryCheck(intent, None, manager.inactive(), None)
         # The order that is shown, checked and approved is the order that is sent.
-        protect_at, target_at = on_tick(
-            intent.protect_at, intent.target_at, account.instrument.tick, long=intent.side is Side.BUY
-        )
-        limit = rounded_limit(intent, account.instrument) or intent.limit_price
+        long, instrument = intent.side is Side.BUY, account.instrument
+        protect_at, target_at = on_tick(intent.protect_at, intent.target_at, instrument.tick, long=long)
+        limit = rounded_limit(intent, instrument) or intent.limit_price
         if (protect_at, target_at, limit) != (intent.protect_at, intent.target_at, intent.limit_price):
             intent = msgspec.structs.replace(intent, protect_at=protect_at, target_at=target_at, limit_price=limit)
         barred = officer.barred(intent, account)
@@ -159,7 +157,7 @@ class Precheck:
             return self._check_exit(leg, principal, now)
         found = self.entry(Instruction(leg, principal, RequestKey(principal, "check"), quantity), now)
         if found.account is None:
-            refusal = found.barred or Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
+            refusal = found.barred or NO_PRICE
             return CheckedLeg(found.intent, ZERO, None, None, refusal, ZERO)
         intent, account, officer = found.intent, found.account, self._manager.officer
         if found.objection is not None:
@@ -178,27 +176,25 @@ class Precheck:
             refusal=found.barred or assessed.refusal,
             largest=assessed.largest,
             leverage=assessed.leverage,
-            limits=tuple(_checked(verdict, entry.notional) for verdict in assessed.verdicts),
+            limits=tuple(CheckedLimit.of(verdict, entry.notional) for verdict in assessed.verdicts),
         )
 
     def _check_exit(self, leg: Leg, principal: str, now: int) -> CheckedLeg:
-        manager = self._manager
-        account = manager.view(leg.symbol, now)
+        manager, symbol = self._manager, leg.symbol
+        account = manager.view(symbol, now)
         # Without a key it would count as the guard's own exit, whose pace is not limited.
-        intent = manager.reduction(leg.symbol, Purpose.EXIT, principal, key="check")
-        price = account.price if account else None
-        refusal: Refusal | None = None
+        intent = manager.reduction(symbol, Purpose.EXIT, principal, key="check")
         if account is None:
-            refusal = Refusal(RefusalCode.NO_PRICE, limit="a price", actual="none")
-        elif (refusal := exit_objection(leg, account.quantity)) is None:
-            if manager.closing(leg.symbol):
-                refusal = Refusal(RefusalCode.EXIT_PENDING, limit="one exit", actual="under way")
-            else:
-                ref = OrderRef(manager.orders.last_n + 1, Purpose.EXIT)
-                answer = manager.officer.clear_reduction(intent, account, ref, now)
-                refusal = answer if isinstance(answer, Refusal) else None
+            return CheckedLeg(intent, ZERO, None, None, NO_PRICE, ZERO)
+        refusal = exit_objection(leg, account.quantity)
+        if refusal is None and manager.closing(symbol):
+            refusal = SECOND_EXIT
+        if refusal is None:
+            ref = OrderRef(manager.orders.last_n + 1, Purpose.EXIT)
+            answer = manager.officer.clear_reduction(intent, account, ref, now)
+            refusal = answer if isinstance(answer, Refusal) else None
         quantity = ZERO if refusal else intent.quantity
-        return CheckedLeg(intent, quantity, price, price, refusal, quantity)
+        return CheckedLeg(intent, quantity, account.price, account.price, refusal, quantity)
 
     def _objection(
         self, leg: Leg, target: Decimal | None, account: AccountView, stop: Decimal | None
@@ -212,7 +208,7 @@ class Precheck:
             return Refusal(RefusalCode.ENTRY_PENDING, limit="one entry", actual="under way")
         if any(orders.live(leg.symbol, Purpose.EXIT)):
             # An exit of unknown outcome counts: it may still close the quantity that an entry adds.
-            return Refusal(RefusalCode.EXIT_PENDING, limit="no exit under way", actual="under way")
+            return EXIT_UNDER_WAY
         if (refusal := _position_objection(leg, account.quantity, stop)) is not None:
             return refusal
         if leg.stop is not None and not (leg.stop.is_finite() and leg.stop > 0):
@@ -231,11 +227,6 @@ class Precheck:
         return None
 
 
-def _checked(verdict: Verdict, notional: Decimal) -> CheckedLimit:
-    room = None if verdict.room == UNLIMITED else verdict.room
-    return CheckedLimit(verdict.code, verdict.passes(notional), str(verdict.limit), str(verdict.actual), room)
-
-
 def exit_objection(leg: Leg, held: Decimal) -> Refusal | None:
     """Return the reason why a leg closes nothing: there is no position, or none on its side. `held` is signed."""
     if not held:
@@ -247,10 +238,7 @@ def exit_objection(leg: Leg, held: Decimal) -> Refusal | None:
 
 
 def _entry_intent(given: Instruction, account: AccountView | None, stop: Decimal | None, now: int) -> OrderIntent:
-    """Return the order that an entering leg means, with no quantity yet.
-
-    `stop` is that of the open position, which an addition without a stop of its own takes over.
-    """
+    """Return the order that an entering leg means, without its quantity. An addition without a stop gets `stop`."""
     leg = given.leg
     return OrderIntent(
         idempotency_key=str(given.key),

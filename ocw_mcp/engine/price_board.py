@@ -1,7 +1,6 @@
-"""The price of every symbol with its age, the venue's filters, and the latest order books."""
+"""The price of every symbol with its age, the venue's filters, the order books, and the metrics of the market."""
 
 import math
-from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -9,8 +8,10 @@ import msgspec
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain.market import Instrument, OrderBook
 from ocw_mcp.domain.money import exact
-from ocw_mcp.domain.time import SECOND
-from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.domain.snapshot import DerivativesView
+from ocw_mcp.domain.stateful import Stateful
+from ocw_mcp.domain.time import SECOND, span_ms
+from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.engine.config import EngineConfig
 
 
@@ -30,49 +31,38 @@ class Liquidity(msgspec.Struct, frozen=True):
     ask_depth: Decimal | None
 
 
-class Filters(Mapping[str, Instrument]):
+class Filters:
     """The venue's current filters of every symbol that has a price."""
 
     def __init__(self, config: EngineConfig, market: Market) -> None:
         self._ask = config.instruments
         self._symbols = market.symbols
 
+    def get(self, symbol: str) -> Instrument | None:
+        """Return the filters of a symbol; None if it is unknown or has no price."""
+        candles = self._symbols.get(symbol)
+        return None if candles is None or isinstance(candles.last, Unknown) else self._ask(symbol, candles.last)
+
     def __getitem__(self, symbol: str) -> Instrument:
-        last = self._symbols[symbol].last
-        if isinstance(last, Unknown):
+        found = self.get(symbol)
+        if found is None:
             raise KeyError(symbol)
-        return self._ask(symbol, last)
-
-    def __iter__(self) -> Iterator[str]:
-        return (symbol for symbol, candles in self._symbols.items() if not isinstance(candles.last, Unknown))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return found
 
 
-class PriceBoard:
-    """The prices that the engine may use. Filters are read from the venue at each use, because they may change.
+class PriceBoard(Stateful[dict[str, OrderBook]]):
+    """The prices that the engine may use, with the latest valid order book of each symbol as its state.
 
-    An invalid order book is dropped, and the previous one stays. An order book that is older than the age limit of
-    prices counts as unknown. Entries are then checked against candles alone, as on a market without order books.
+    Filters are read from the venue at each use, because they may change. An order book that is too old counts as
+    unknown; entries are then checked against candles alone, as on a market without order books.
     """
 
     def __init__(self, config: EngineConfig, market: Market) -> None:
-        self._config = config
+        super().__init__({})
         self._market = market
         self.age_limit_ms = config.interval + config.policies.data.slack_s * SECOND
         """The feed's cadence plus slack. An entry needs a price that is not older."""
         self.instruments = Filters(config, market)
-        self._books: dict[str, OrderBook] = {}
-        """The latest valid order book of each symbol."""
-
-    def state(self) -> dict[str, OrderBook]:
-        """Return the latest order book of each symbol."""
-        return self._books
-
-    def restore(self, state: dict[str, OrderBook], /) -> None:
-        """Restore a state that `state` returned."""
-        self._books = state
 
     def get(self, symbol: str, now: int) -> Quote | None:
         """Return the quote of a symbol; None if the symbol is unknown or has no price."""
@@ -84,13 +74,16 @@ class PriceBoard:
 
     def take_book(self, book: OrderBook) -> None:
         """Store an order book if it is valid and not older than the stored one."""
-        known = self._books.get(book.symbol)
-        if book.symbol in self._market.symbols and _believable(book) and (known is None or known.at <= book.at):
-            self._books[book.symbol] = book
+        depths = (0.0 if depth is None else depth for depth in (book.bid_depth, book.ask_depth))
+        # A comparison with NaN is never true.
+        valid = 0 < book.bid < book.ask < math.inf and all(0 <= depth < math.inf for depth in depths)
+        known = self._state.get(book.symbol)
+        if valid and book.symbol in self._market.symbols and (known is None or known.at <= book.at):
+            self._state[book.symbol] = book
 
     def book(self, symbol: str, now: int) -> Liquidity | None:
         """Return the liquidity of a symbol's order book; None if no recent one is known."""
-        book = self._books.get(symbol)
+        book = self._state.get(symbol)
         if book is None or not 0 <= now - book.at <= self.age_limit_ms:
             return None
         bid, ask = exact(book.bid), exact(book.ask)
@@ -98,12 +91,22 @@ class PriceBoard:
         return Liquidity(2 * (ask - bid) / (ask + bid), *depths)
 
 
-def _believable(book: OrderBook) -> bool:
-    """Return whether an order book has finite prices with the bid below the ask, and finite depths of 0 or more."""
-    bid_depth, ask_depth = book.bid_depth, book.ask_depth
-    # A comparison with NaN is never true.
-    return (
-        0 < book.bid < book.ask < math.inf
-        and (bid_depth is None or 0 <= bid_depth < math.inf)
-        and (ask_depth is None or 0 <= ask_depth < math.inf)
-    )
+def read_metric(market: Market, symbol: str, metric: str) -> Reading:
+    """Return the value of `price`, `funding_8h`, `rsi_14@1h` and so on at the last closed candle, if it is known."""
+    candles = market.symbols.get(symbol)
+    if candles is None:
+        return Unknown(f"UNKNOWN_SYMBOL: {symbol[:20]!r} is not followed here; expected {', '.join(market.symbols)}")
+    if metric == "price":
+        return candles.last
+    if metric in DerivativesView.__struct_fields__:
+        known_at = candles.known_at
+        return Unknown("no candle yet") if known_at is None else candles.derivatives.values(known_at)[metric]
+    name, _, timeframe = metric.partition("@")
+    try:
+        wanted = span_ms(timeframe)
+    except ValueError:
+        return Unknown(f"{metric[:40]!r} is no metric; expected price, funding_8h, or such as rsi_14@1h")
+    for interval, _, _, values in candles.indicators():
+        if interval == wanted and name in values:
+            return values[name]
+    return Unknown(f"{metric[:40]!r} is not kept; expected an indicator and a timeframe of the snapshot")

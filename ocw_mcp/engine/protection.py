@@ -11,12 +11,9 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.fills import FilledEntry, LimitExcess, Remedy
 from ocw_mcp.domain.events import Incident
 from ocw_mcp.domain.money import ZERO, ceil_to, floor_to, plain
-from ocw_mcp.domain.orders import Canceled, Filled, OrderIntent, OrderReport, Rejected, Side
+from ocw_mcp.domain.orders import Filled, OrderReport, Rejected, Side
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.exposure import moves_together
 from ocw_mcp.engine.order_manager import Change, OrderManager
 
@@ -36,20 +33,20 @@ class Protection(msgspec.Struct):
     target: Decimal | None
     protected: bool = False
     deadline: int | None = None
-    """While it is unprotected: when (ms) the position is closed."""
+    """The time (ms) at which the position is closed if it is still unprotected."""
     retried_at: dict[str, int] = {}
-    """When (ms) a stop, a target, or both after a failed exit were last placed again."""
+    """The time (ms) at which a stop, a target, or both of them after a failed exit were last placed again."""
     most: Decimal | None = None
-    """The largest quantity (base asset, unsigned) that may stay, while more is held; the rest is sold."""
+    """The largest allowed quantity (base asset, unsigned); None unless the position is larger and is being reduced."""
     beyond: Decimal = ZERO
     """Notional (quote) by which the fills of its entries exceeded the cleared amounts."""
     exceeded: list[str] = []
-    """The limits that its fills were reported to exceed: each is reported once."""
+    """The limits whose excess was reported: each is reported once per position."""
 
     def may_retry(self, part: Literal["stop", "target", "both"], now: int) -> bool:
-        """Return whether a lost stop or target may be placed again, at most once a second; if so, note that it is.
+        """Return whether a lost stop or target may be placed again, at most once a second, and note the time if so.
 
-        Meanwhile the deadline applies. A venue that refuses each order would otherwise be asked again without end.
+        Without the pause, a venue that rejects each order would be asked without end.
         """
         if now - self.retried_at.get(part, now - SECOND) < SECOND:
             return False
@@ -70,16 +67,6 @@ class GuardState(msgspec.Struct):
     flattening: bool
 
 
-def planned(known: Protection | None, intent: OrderIntent, tick: Decimal, *, long: bool) -> Protection:
-    """Return the protection of a position after a fill of an entry; one that exists is only ever tightened."""
-    trigger, target = on_tick(intent.protect_at, intent.target_at, tick, long=long)
-    assert trigger is not None
-    if known is None:
-        return Protection(trigger, target)
-    known.tighten(trigger, target, long=long)
-    return known
-
-
 def on_tick(
     stop: Decimal | None, target: Decimal | None, tick: Decimal, *, long: bool
 ) -> tuple[Decimal | None, Decimal | None]:
@@ -91,46 +78,28 @@ def on_tick(
     )
 
 
-def gone(tracked: TrackedOrder, report: OrderReport) -> bool:
-    """Return whether an order was rejected or cancelled without a cancel request of the engine."""
-    return isinstance(report, Rejected | Canceled) and not tracked.cancel_requested
-
-
 def crossed(report: OrderReport) -> bool:
     """Return whether the venue rejected a conditional order because the market has passed its trigger."""
     return isinstance(report, Rejected) and report.code == ALREADY_CROSSED
 
 
-def exit_failed(tracked: TrackedOrder, *, insists: bool) -> str:
-    """Return the text about an exit that failed, or may have. `insists`: the position is closed in any case."""
-    text = f"the exit {tracked.ref} of {tracked.order.symbol} {'may have failed' if tracked.status.live else 'failed'}"
-    return f"{text}; {'it is tried again' if insists else 'it is tried again only if no stop stands by the deadline'}"
-
-
-def hold_to_clearing(
-    change: Change,
-    protections: Mapping[str, Protection],
-    manager: OrderManager,
-    account: Account,
-    config: EngineConfig,
-    effects: EffectBuffer,
-) -> None:
+def hold_to_clearing(change: Change, protections: Mapping[str, Protection], manager: OrderManager) -> None:
     """Compare a fill of an entry with the cleared order: tighten the stop, or set how much of the position may stay.
 
     Each limit that is exceeded is reported as one incident of the position.
     """
     tracked, fill = change.tracked, change.report
     symbol = tracked.order.symbol
-    protection, view = protections[symbol], manager.view(symbol, effects.now)
+    protection, view = protections[symbol], manager.view(symbol, manager.effects.now)
     protection.beyond += change.beyond
     if view is None or not isinstance(fill, Filled) or view.quantity * tracked.order.side.sign <= 0:
         return
-    entered = _entered_by(tracked, fill, view, account, protections, config)
+    entered = _entered_by(tracked, fill, view, protections, manager)
     remedy, held = manager.officer.remedy(entered), abs(view.quantity)
     if not remedy.excesses:
         return
     for incident in _incidents(symbol, remedy, protection, held):
-        effects.record(Incident(incident))
+        manager.effects.record(Incident(incident))
     protection.exceeded += [each.code for each in remedy.excesses if each.code not in protection.exceeded]
     protection.trigger = remedy.stop
     if remedy.most < held:
@@ -139,42 +108,25 @@ def hold_to_clearing(
         manager.cancel(tracked, "its fill exceeds the cleared order")
 
 
-def shrink(change: Change, protection: Protection | None) -> None:
-    """Reduce the excess of a position's fills in proportion to the part of it that was sold."""
-    assert change.booked is not None
-    left = abs(change.booked.position)
-    if protection is not None and protection.beyond and isinstance(change.report, Filled):
-        protection.beyond *= left / (left + change.report.quantity)
-
-
 def _entered_by(
-    tracked: TrackedOrder,
-    fill: Filled,
-    view: AccountView,
-    account: Account,
-    protections: Mapping[str, Protection],
-    config: EngineConfig,
+    tracked: TrackedOrder, fill: Filled, view: AccountView, protections: Mapping[str, Protection], manager: OrderManager
 ) -> FilledEntry:
-    """Return a position after a fill of its entry, as the limits see it.
+    """Return a position after a fill of its entry, as the limits see it, at the price of the fill or a later one.
 
-    The price is that of the fill, unless a later one is known. The part of the entry that has still to trade does not
-    count: if a limit is exceeded, it is cancelled.
+    The unfilled rest of the entry does not count: it is cancelled if a limit is exceeded.
     """
-    symbol, protection, ledger = tracked.order.symbol, protections[tracked.order.symbol], account.ledger
+    symbol, ledger = tracked.order.symbol, manager.account.ledger
+    protection = protections[symbol]
     later = view.now - view.price_age_ms > fill.traded_at
     price = view.price if later else fill.price
     value = abs(view.quantity) * price
     rest = tracked.remaining * tracked.worst_price if tracked.status.live else ZERO
     more = value - abs(view.quantity) * ledger.marks[symbol] - rest
-    long, patterns = tracked.order.side is Side.BUY, config.policies.correlated.symbols
-    seen = msgspec.structs.replace(
-        view,
-        price=price,
-        symbol_notional=value,
-        gross=view.gross + more,
-        correlated_long=_plus(view.correlated_long, more if long else ZERO),
-        correlated_short=_plus(view.correlated_short, ZERO if long else more),
-    )
+    long, patterns = tracked.order.side is Side.BUY, manager.config.policies.correlated.symbols
+    direction = "correlated_long" if long else "correlated_short"
+    correlated: Decimal | None = getattr(view, direction)
+    amounts = {} if correlated is None else {direction: correlated + more}
+    seen = msgspec.structs.replace(view, price=price, symbol_notional=value, gross=view.gross + more, **amounts)
     together = [
         each.beyond
         for name, each in protections.items()
@@ -202,7 +154,3 @@ def _incidents(symbol: str, remedy: Remedy, protection: Protection, held: Decima
         for each in remedy.excesses
         if each.code not in protection.exceeded
     ]
-
-
-def _plus(amount: Decimal | None, more: Decimal) -> Decimal | None:
-    return None if amount is None else amount + more

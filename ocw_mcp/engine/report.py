@@ -9,34 +9,20 @@ from typing import Any
 
 import msgspec
 
-from ocw_mcp.core.gate.gate import GateState
-from ocw_mcp.core.market.market import Market
-from ocw_mcp.core.orders.table import OrderTable
+from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain.figures import ClosedTrade, JournalFigures
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.state import TradingState
-from ocw_mcp.engine.account import Account
+from ocw_mcp.engine.checkpoint import RunCounters
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.run_counters import RunCounters
+from ocw_mcp.engine.step import Engine
 
 DAYS_FOR_SHARPE = 10
 
 
-def report(
-    config: EngineConfig,
-    counters: RunCounters,
-    account: Account,
-    gate: GateState,
-    figures: JournalFigures,
-    entry_fee: Decimal,
-    fingerprint: str,
-    guard: Guard | None = None,
-    market: Market | None = None,
-    orders: OrderTable | None = None,
-) -> dict[str, Any]:
+def report(engine: Engine, figures: JournalFigures, entry_fee: Decimal, fingerprint: str) -> dict[str, Any]:
     """Return a run's figures: money in quote currency as numbers, shares as fractions, times in ms, never NaN.
 
     `funding` is the funding received, below 0 if paid. `thinking_usd` is the cost of the deciders. `entry_fee` is
@@ -44,13 +30,14 @@ def report(
     that are open at the end, and `equity_end` is `equity_start` + `realised` + `unrealised`; deposits and withdrawals
     count as realised. `ended` lists the symbols whose candles end before those of others, with the time.
     """
-    start, end = config.start_equity, account.ledger.equity()
-    evaluations = gate.evaluations
+    config, counters, account, gate = engine.config, engine.counters, engine.account, engine.gate.counters
+    start, end, evaluations = config.start_equity, account.ledger.equity(), gate.evaluations
+    since, until = counters.first_open_time, counters.last_close_time
     return {
         "symbols": sorted(config.symbols),
         "candles": counters.candles,
-        "from": counters.first_open_time,
-        "to": counters.last_close_time,
+        "from": since,
+        "to": until,
         "evaluations": evaluations,
         "skip_rate": 1 - gate.woken / evaluations if evaluations else None,
         "skips": dict(sorted(gate.skips.items())),
@@ -67,18 +54,20 @@ def report(
         "trades": trade_statistics(
             figures.trades,
             {symbol: position.opened_at for symbol, position in account.ledger.positions.items()},
-            counters.first_open_time,
-            counters.last_close_time,
+            since,
+            until,
         ),
-        "time_in_state": time_in_state(figures.state_changes, counters.first_open_time, counters.last_close_time),
+        "time_in_state": time_in_state(figures.state_changes, since, until),
         "holes": figures.holes,
         "stale_candles": counters.stale_candles,
         "equity_start": float(start),
         "equity_end": float(end),
         "realised": float(account.ledger.wallet - start),
         "unrealised": float(end - account.ledger.wallet),
-        "positions": _open_positions(account, guard, market, counters.last_close_time),
-        "orders_waiting": _waiting(orders),
+        "positions": [_position(engine, symbol, until) for symbol in sorted(account.ledger.positions)],
+        "orders_waiting": [
+            _waiting(each) for each in engine.orders.live() if each.purpose in (Purpose.ENTRY, Purpose.EXIT)
+        ],
         "ended": [{"symbol": symbol, "last": last} for symbol, last in sorted(account.ended.items())],
         "return": float(end / start - 1),
         "buy_and_hold": _buy_and_hold(config.symbols, counters, entry_fee),
@@ -87,7 +76,9 @@ def report(
         "fees": float(figures.fees),
         "funding": float(figures.funding),
         "thinking_usd": float(figures.thinking_usd),
-        "unprotected_ms": _unprotected_ms(figures, counters.last_close_time),
+        "unprotected_ms": sum(
+            max(0, (until or began if ended is None else ended) - began) for began, ended in figures.unprotected
+        ),
         "flags": _flags(config, counters),
         "fingerprint": fingerprint,
     }
@@ -110,7 +101,7 @@ def trade_statistics(
         "by_symbol": {
             symbol: _statistics(
                 [trade for trade in trades if trade.symbol == symbol],
-                [opened_at for name, opened_at in open_since.items() if name == symbol],
+                [open_since[symbol]] if symbol in open_since else [],
                 since,
                 until,
             )
@@ -158,44 +149,34 @@ def _covered(spans: Iterable[tuple[int, int]], since: int, until: int) -> int:
     return covered
 
 
-def _open_positions(
-    account: Account, guard: Guard | None, market: Market | None, until: int | None
-) -> list[dict[str, Any]]:
-    """Return the positions that are open at the end. `mark_age_ms` is the age of the price at the run's last candle."""
-    rows = []
-    for symbol, position in sorted(account.ledger.positions.items()):
-        mark = account.ledger.marks[symbol]
-        protection = guard.protections.get(symbol) if guard is not None else None
-        known_at = market.symbols[symbol].known_at if market is not None and symbol in market.symbols else None
-        rows.append(
-            {
-                "symbol": symbol,
-                "quantity": float(position.quantity),
-                "average_price": float(position.average_price),
-                "mark": float(mark),
-                "mark_age_ms": None if known_at is None or until is None else max(0, until - known_at),
-                "unrealised": float(position.unrealised(mark)),
-                "stop": float(protection.trigger) if protection is not None and protection.protected else None,
-                "ended": symbol in account.ended,
-            }
-        )
-    return rows
+def _position(engine: Engine, symbol: str, until: int | None) -> dict[str, Any]:
+    """Return a position that is open at the end. `mark_age_ms` is the age of its price at the run's last candle."""
+    ledger, protection = engine.account.ledger, engine.guard.protections.get(symbol)
+    position, mark = ledger.positions[symbol], ledger.marks[symbol]
+    known_at = engine.market.symbols[symbol].known_at
+    return {
+        "symbol": symbol,
+        "quantity": float(position.quantity),
+        "average_price": float(position.average_price),
+        "mark": float(mark),
+        "mark_age_ms": None if known_at is None or until is None else max(0, until - known_at),
+        "unrealised": float(position.unrealised(mark)),
+        "stop": float(protection.trigger) if protection is not None and protection.protected else None,
+        "ended": symbol in engine.account.ended,
+    }
 
 
-def _waiting(orders: OrderTable | None) -> list[dict[str, Any]]:
-    """Return the entries and exits that are not completely filled at the end. A market order has no `price`."""
-    return [
-        {
-            "order": str(each.ref),
-            "symbol": each.order.symbol,
-            "side": each.order.side.value,
-            "quantity": float(each.remaining),
-            "price": None if each.order.limit_price is None else float(each.order.limit_price),
-            "status": each.status.value,
-        }
-        for each in (orders.live() if orders is not None else ())
-        if each.purpose in (Purpose.ENTRY, Purpose.EXIT)
-    ]
+def _waiting(tracked: TrackedOrder) -> dict[str, Any]:
+    """Return an entry or exit that is not completely filled at the end. A market order has no `price`."""
+    order = tracked.order
+    return {
+        "order": str(tracked.ref),
+        "symbol": order.symbol,
+        "side": order.side.value,
+        "quantity": float(tracked.remaining),
+        "price": None if order.limit_price is None else float(order.limit_price),
+        "status": tracked.status.value,
+    }
 
 
 def time_in_state(changes: list[tuple[int, TradingState]], since: int | None, until: int | None) -> dict[str, int]:
@@ -215,13 +196,7 @@ def time_in_state(changes: list[tuple[int, TradingState]], since: int | None, un
     return spent
 
 
-def _unprotected_ms(figures: JournalFigures, until: int | None) -> int:
-    """Return the total time (ms) for which positions had no stop, up to the close of the last candle."""
-    return sum(max(0, (until or began if ended is None else ended) - began) for began, ended in figures.unprotected)
-
-
 def _flags(config: EngineConfig, counters: RunCounters) -> list[str]:
-    """Return the assumptions of the figures that replace missing market data."""
     flags = ["mark=last: the market carries no mark price"]
     if config.product is Product.SPOT:
         return [*flags, "funding=none: spot has none"]

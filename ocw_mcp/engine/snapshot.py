@@ -1,13 +1,14 @@
 """Takes the snapshot that a wake contains, with all values as of one time."""
 
-from collections.abc import Callable, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import combinations
+from typing import Any
+
+import msgspec
 
 from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket, TimeframeValues
-from ocw_mcp.core.orders.ledger import Position
 from ocw_mcp.core.risk.sizes import exposure_scale
-from ocw_mcp.domain.market import Instrument
-from ocw_mcp.domain.money import floor_to
+from ocw_mcp.domain.money import floor_to, plain
 from ocw_mcp.domain.snapshot import (
     TRADES_SHOWN,
     Correlation,
@@ -17,7 +18,6 @@ from ocw_mcp.domain.snapshot import (
     FormingView,
     IndicatorValues,
     PositionView,
-    Remark,
     Snapshot,
     SymbolView,
     SymbolViews,
@@ -26,67 +26,36 @@ from ocw_mcp.domain.snapshot import (
 )
 from ocw_mcp.domain.time import DAY, HOUR, span_ms, span_name
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.guard import Guard
 
 _NO_REGIME = Unknown("no regime model is built in yet")
 _NO_MACRO = Unknown("no macro reading is built in yet")
 _NO_FEASIBLE = Unknown("feasible sizes are not computed here")
 
-Sizes = Callable[[str], Feasible | Unknown]
-"""A function that returns a symbol's feasible sizes at the time of the snapshot."""
-
 
 def take_snapshot(
-    config: EngineConfig,
     market: Market,
-    account: Account,
     guard: Guard,
     wake: tuple[SymbolWake, ...],
     now: int,
     *,
-    feasible: Sizes | None = None,
-    trades: tuple[TradeView, ...] = (),
-    note: Remark | None = None,
-    undone: tuple[Remark, ...] = (),
-    limits: tuple[tuple[str, str], ...] = (),
+    feasible: Callable[[str], Feasible | Unknown] = lambda symbol: _NO_FEASIBLE,
+    trades: Sequence[TradeView] = (),
+    **remarks: Any,
 ) -> Snapshot:
-    """Return the market and the account at `now` (ms), as the engine knows them. `trades` are oldest first."""
-    held = {view.symbol: view for view in positions(account, guard)}
-    return Snapshot(
-        at=now,
-        product=config.product,
-        state=account.trading_state,
-        equity=account.ledger.equity(),
-        symbols=SymbolViews.of(
-            _symbol(
-                symbol, market.symbols[symbol], held.get(symbol), feasible(symbol) if feasible else _NO_FEASIBLE, now
-            )
-            for symbol in config.symbols
-        ),
-        wake=wake,
-        regime=_NO_REGIME,
-        macro=_NO_MACRO,
-        scale=exposure_scale(config.policies.scale),
-        trades=trades[-TRADES_SHOWN:],
-        note=note,
-        undone=undone,
-        limits=limits,
-        correlations=tuple(
-            Correlation(first, second, market.correlation(first, second))
-            for place, first in enumerate(config.symbols)
-            for second in config.symbols[place + 1 :]
-            if first in held or second in held
-        ),
-    )
+    """Return the market and the account at `now` (ms). `feasible` returns a symbol's feasible sizes.
+
+    `trades` are oldest first. `remarks` are the note, the undone parts and the limits.
+    """
+    symbols, held = guard.manager.config.symbols, {view.symbol: view for view in positions(guard)}
+    views = [_symbol(symbol, market.symbols[symbol], held.get(symbol), feasible(symbol), now) for symbol in symbols]
+    pairs = [pair for pair in combinations(symbols, 2) if pair[0] in held or pair[1] in held]
+    return _snapshot(market, guard, views, pairs, now, wake=wake, trades=tuple(trades)[-TRADES_SHOWN:], **remarks)
 
 
-def take_holdings(
-    config: EngineConfig, market: Market, account: Account, held: Sequence[PositionView], now: int
-) -> Snapshot:
+def take_holdings(market: Market, guard: Guard, held: Sequence[PositionView], now: int) -> Snapshot:
     """Return the open positions at `now` (ms), with only the readings that the rules score, so that it is fast."""
-    wanted = span_ms(config.policies.rules.timeframe)
+    wanted = span_ms(guard.manager.config.policies.rules.timeframe)
     views = []
     for each in held:
         candles = market.symbols[each.symbol]
@@ -102,42 +71,66 @@ def take_holdings(
                 return_4h=candles.change_over(4 * HOUR),
             )
         )
+    return _snapshot(market, guard, views, combinations([each.symbol for each in held], 2), now, wake=())
+
+
+def _snapshot(
+    market: Market, guard: Guard, views: Iterable[SymbolView], pairs: Iterable[tuple[str, str]], now: int, **fields: Any
+) -> Snapshot:
+    account, config = guard.manager.account, guard.manager.config
     return Snapshot(
         at=now,
         product=config.product,
         state=account.trading_state,
         equity=account.ledger.equity(),
         symbols=SymbolViews.of(views),
-        wake=(),
         regime=_NO_REGIME,
         macro=_NO_MACRO,
         scale=exposure_scale(config.policies.scale),
-        correlations=tuple(
-            Correlation(first.symbol, second.symbol, market.correlation(first.symbol, second.symbol))
-            for place, first in enumerate(held)
-            for second in held[place + 1 :]
-        ),
+        correlations=tuple(Correlation(first, second, market.correlation(first, second)) for first, second in pairs),
+        **fields,
     )
 
 
-def positions(account: Account, guard: Guard, *, liquidation: bool = True) -> list[PositionView]:
+def leave_out(symbols: Collection[str], seen: Snapshot) -> Snapshot:
+    """Return a snapshot for the agent, without the symbols that the operator has taken over."""
+    if not symbols:
+        return seen
+    return msgspec.structs.replace(
+        seen,
+        symbols=SymbolViews.of(view for name, view in seen.symbols.items() if name not in symbols),
+        correlations=tuple(each for each in seen.correlations if not {each.first, each.second} & set(symbols)),
+        wake=tuple(reason for reason in seen.wake if reason.symbol not in symbols),
+    )
+
+
+def positions(guard: Guard, *, liquidation: bool = True) -> list[PositionView]:
     """Return the open positions by symbol. Liquidation prices are only computed with `liquidation`."""
-    ledger = account.ledger
+    ledger = guard.manager.account.ledger
     views = []
     for symbol, position in sorted(ledger.positions.items()):
-        protection = guard.protections.get(symbol)
+        protection, instrument, liquidated_at = guard.protections.get(symbol), None, None
         stop = protection.trigger if protection and protection.protected else None
-        liquidated_at = _liquidation(position, guard.instruments.get(symbol)) if liquidation else None
+        if liquidation:
+            instrument = guard.instruments.get(symbol)
+        if instrument is not None and instrument.margin_brackets is not None:
+            price = instrument.margin_brackets.liquidation_price(position.quantity, position.cost, position.margin)
+            liquidated_at = None if price is None else floor_to(price, instrument.tick)
         views.append(position.view(ledger.marks[symbol], stop, liquidated_at))
     return views
 
 
-def _liquidation(position: Position, instrument: Instrument | None) -> Decimal | None:
-    brackets = instrument.margin_brackets if instrument is not None else None
-    if instrument is None or brackets is None:
-        return None
-    price = brackets.liquidation_price(position.quantity, position.cost, position.margin)
-    return None if price is None else floor_to(price, instrument.tick)
+def summary_of(view: PositionView) -> dict[str, Any]:
+    """Return a position as the engine's summary shows it. Money is text."""
+    return {
+        "symbol": view.symbol,
+        "quantity": plain(view.quantity),
+        "average_price": plain(round(view.average_price, 8)),
+        "mark": plain(view.mark),
+        "unrealised": plain(round(view.unrealised, 8)),
+        "stop": plain(view.stop) if view.stop is not None else None,
+        "protected": view.stop is not None,
+    }
 
 
 def _symbol(

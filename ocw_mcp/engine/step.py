@@ -6,6 +6,7 @@ them → the venue's reports come back as events → the ledger books the fills 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,45 +15,30 @@ from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
 from ocw_mcp.core.orders.table import invalid_report
 from ocw_mcp.core.risk.limits import limits_in_force
+from ocw_mcp.core.risk.sizes import exposure_scale
+from ocw_mcp.domain import steps
 from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.decision import Decision
-from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, WakeConditionsSet
+from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, SymbolEnded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
-from ocw_mcp.domain.money import exact
+from ocw_mcp.domain.money import exact, plain
 from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
 from ocw_mcp.domain.snapshot import Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
-from ocw_mcp.domain.steps import (
-    Asked,
-    Command,
-    DecisionFailed,
-    DecisionReady,
-    DecisionSubmitted,
-    Effect,
-    StepEvent,
-    Timer,
-    TimerFired,
-    TimerKind,
-)
 from ocw_mcp.engine.account import Account
-from ocw_mcp.engine.callers import Callers
-from ocw_mcp.engine.checkpoint import ENGINE_FORMAT, EngineState, read_checkpoint, summary
+from ocw_mcp.engine.callers import Callers, OperatorCommands
+from ocw_mcp.engine.checkpoint import ENGINE_FORMAT, EngineState, RunCounters, read_checkpoint
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.decisions import DecisionCycle
-from ocw_mcp.engine.effect_buffer import EffectBuffer
+from ocw_mcp.engine.effect_buffer import EffectBuffer, Timekeeper
 from ocw_mcp.engine.exits import Exits
+from ocw_mcp.engine.exposure import limit_usage
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.leg_executor import LegExecutor
-from ocw_mcp.engine.limit_usage import limit_usage
-from ocw_mcp.engine.manual_control import ManualControl
-from ocw_mcp.engine.operator_commands import OperatorCommands
 from ocw_mcp.engine.order_manager import OrderManager
-from ocw_mcp.engine.price_board import PriceBoard
-from ocw_mcp.engine.readings import Readings
-from ocw_mcp.engine.run_counters import RunCounters
-from ocw_mcp.engine.snapshot import take_snapshot
-from ocw_mcp.engine.timekeeper import Timekeeper
+from ocw_mcp.engine.price_board import PriceBoard, read_metric
+from ocw_mcp.engine.snapshot import leave_out, positions, summary_of, take_snapshot
 
 
 class Engine:
@@ -63,22 +49,18 @@ class Engine:
         self._effects = EffectBuffer()
         self.market = Market(config.interval, config.symbols)
         self.gate = Gate(config.policies.gate, config.interval, config.symbols)
+        self._read = partial(read_metric, self.market)
         self.prices = PriceBoard(config, self.market)
-        self._readings = Readings(self.market)
         self.account = Account(config, self._effects)
         self.manager = OrderManager(config, self.account, self.prices, self._effects)
         self.orders = self.manager.orders
-        self.guard = Guard(config, self.manager, self.account, self.prices, self._effects)
-        self._exits = Exits(config, self.market, self.account, self.manager, self.guard, self._effects)
-        self.manual_control = ManualControl()
-        self.executor = LegExecutor(config, self.manager, self.guard, self.account, self.manual_control, self._effects)
+        self.guard = Guard(self.manager)
+        self._exits = Exits(self.market, self.guard)
+        self.executor = LegExecutor(self.guard)
         self.approvals, self.check = self.executor.approvals, self.executor.precheck.check
-        self.decisions = DecisionCycle(config, self.executor, self.account, self._effects, self._after_decision)
-        self._operator = OperatorCommands(
-            self.manager, self.guard, self.account, self.executor, self.decisions, self.manual_control, self._effects
-        )
-        others = (self.guard, self.account, self.executor, self.decisions, self._operator, self._effects)
-        self._callers = Callers(config, self.manager, *others)
+        self.decisions = DecisionCycle(self.manager, self.executor, self._after_decision)
+        self._operator = OperatorCommands(self.guard, self.executor, self.decisions)
+        self._callers = Callers(self.guard, self.executor, self.decisions, self._operator)
         self.counters = RunCounters()
         self._limits = limits_in_force(config.policies)
         self._time = Timekeeper()
@@ -93,19 +75,19 @@ class Engine:
             "decisions": self.decisions,
             "budget": self.decisions.budget,
             "approvals": self.approvals,
-            "manual_control": self.manual_control,
+            "manual_control": self.executor,
             "answers": self.executor.answers,
             "commands": self._operator,
-            "counters": self.counters,
             "timers": self._effects,
             "time": self._time,
         }
-        """The parts with a saved state, by their field of `EngineState`."""
+        """The parts with a saved state, by their field of `EngineState`. The counters are its last field."""
         self.steps = 0
         """The number of events that this process has taken. While it does not change, no part of the engine does."""
 
-    def start(self) -> list[Effect]:
+    def start(self) -> list[steps.Effect]:
         """Return the effects to execute before the first event: the timers that are set, and an open decision."""
+        self._effects.now = self.now
         hashes = (self.config.policy_hash, self.config.prompts_hash)
         if self.counters.hashes != hashes:
             self.counters.hashes = hashes
@@ -116,27 +98,24 @@ class Engine:
         for timer, at in sorted(self._effects.timers.items()):
             self._effects.set_timer(timer, at)
         if (asked := self.decisions.open_request) is not None:
-            self._effects.ask(asked)
+            self._effects.add(steps.Ask(asked))
         return self._effects.take()
 
-    def step(self, event: StepEvent, now: int) -> list[Effect]:
-        """Take one event at `now` (ms), and return its effects in the order of their execution.
-
-        If the clock goes back, engine time stays as it is: see `now`.
-        """
+    def step(self, event: steps.StepEvent, now: int) -> list[steps.Effect]:
+        """Take one event at `now` (ms), and return its effects in order. If the clock goes back, engine time stays."""
         self.steps += 1
         if why := self._time.move_to(now):
             self.manager.lower(why)
-        now = self._effects.now = self._time.now
+        now = self._effects.now = self._time.state()
         if isinstance(event, Frame):
             self._on_frame(event, now)
-        elif isinstance(event, TimerFired):
+        elif isinstance(event, steps.TimerFired):
             self._on_timer(event.timer, now)
-        elif isinstance(event, DecisionReady | DecisionFailed | DecisionSubmitted):
+        elif isinstance(event, steps.DecisionReady | steps.DecisionFailed | steps.DecisionSubmitted):
             self.decisions.receive(event, now)
-        elif isinstance(event, Command):
+        elif isinstance(event, steps.Command):
             self._operator.take(event, now)
-        elif isinstance(event, Asked):
+        elif isinstance(event, steps.Asked):
             self._callers.take(event, now)
         elif why := invalid_report(event):
             self.manager.lower(f"the venue reported {why} ({type(event).__name__}); nothing of it was booked")
@@ -157,13 +136,6 @@ class Engine:
                 self._watch()
         return self._effects.take()
 
-    def _on_history(self, frame: Frame) -> None:
-        """Warm up the indicators and the outlier statistics with candles from before the book's beginning."""
-        self.counters.warmed_until = frame.at
-        self._take_derivatives(frame)
-        for candle in frame.closed:
-            self._warm(candle)
-
     def _warm(self, candle: Candle) -> None:
         change = self.market.symbols[candle.symbol].close(candle)
         if change is not None:
@@ -171,14 +143,18 @@ class Engine:
 
     def _on_frame(self, frame: Frame, now: int) -> None:
         if frame.history:
-            self._on_history(frame)
+            # It warms up the indicators and the outlier statistics with candles from before the book's beginning.
+            self.counters.warmed_until = frame.at
+            self._take_derivatives(frame)
+            for candle in frame.closed:
+                self._warm(candle)
             return
         if why := self._time.compare(frame.at):
             self.manager.lower(why)
         if self.counters.began_at is None:
             self.counters.began_at = now
             self.account.open_day(now)
-            self._exits.start(now)
+            self._exits.set_timer(now)
         self._take_derivatives(frame)
         for book in frame.books:
             self.prices.take_book(book)
@@ -196,13 +172,14 @@ class Engine:
             if change is not None:
                 changes.append((candle, change))
         for symbol in frame.ended:
-            self.account.end(symbol, frame.at)
+            self.account.ended[symbol] = frame.at
+            self._effects.record(SymbolEnded(symbol, frame.at))
             self.manager.cancel_entries("its market has ended", symbol)
         if held and frame.closed:
             self._watch()
             self._raise(self._exits.check(now))
         for candle, change in changes:
-            if candle.symbol in self.manual_control.state().held:
+            if candle.symbol in self.executor.manual_control.held:
                 # No decider is asked about the symbol, and its returns still count for the outlier statistics.
                 self.gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
                 continue
@@ -211,7 +188,7 @@ class Engine:
                 candle.close,
                 change.timeframes,
                 at=now,
-                read=self._readings.read,
+                read=self._read,
                 after_hole=change.hole_since is not None,
                 in_position=candle.symbol in held,
             )
@@ -219,16 +196,17 @@ class Engine:
             self.account.open_day(frame.at)
         if not frame.closed:
             return
-        reasons = self.gate.wake(now, busy=self.decisions.under_way or self.manual_control.paused)
+        manual = self.executor.manual_control
+        reasons = self.gate.wake(now, busy=self.decisions.open_request is not None or bool(manual.paused_by))
         if reasons:
-            self.decisions.ask(self.manual_control.leave_out(self.snapshot(now, reasons)), now)
+            self.decisions.ask(leave_out(manual.held, self.snapshot(now, reasons)), now)
 
     def _take_derivatives(self, frame: Frame) -> None:
         for row in frame.metrics:
             self.market.symbols[row.symbol].derivatives.take(row)
         for funding in frame.funding:
             self.market.symbols[funding.symbol].derivatives.settle(funding)
-            self.counters.settled(funding)
+            self.counters.funded.setdefault(funding.symbol, funding.at)
 
     def _take(self, candle: Candle) -> Closed | None:
         change = self.market.symbols[candle.symbol].close(candle)
@@ -253,45 +231,47 @@ class Engine:
     def _raise(self, reasons: list[tuple[str, WakeReason]]) -> None:
         """Give the gate reasons to wake, except for symbols under manual control."""
         for symbol, reason in reasons:
-            if symbol not in self.manual_control.state().held:
+            if symbol not in self.executor.manual_control.held:
                 self.gate.raise_reason(symbol, reason)
 
     def _watch(self) -> None:
         if why := self.account.watch():
             self.manager.cancel_entries(why)
 
-    def _on_timer(self, timer: Timer, now: int) -> None:
+    def _on_timer(self, timer: steps.Timer, now: int) -> None:
         self._effects.timers.pop(timer, None)
         match timer:
-            case Timer(TimerKind.APPROVAL, str(approval)):
-                self.approvals.expire(approval)
-            case Timer(TimerKind.CANCEL, OrderRef() as order, times):
+            case steps.Timer(steps.TimerKind.APPROVAL, str(approval)):
+                self.approvals.refuse(approval, "unanswered", "the operator")
+            case steps.Timer(steps.TimerKind.CANCEL, OrderRef() as order, times):
                 self.manager.on_silence(order, times)
-            case Timer(TimerKind.DAY):
+            case steps.Timer(steps.TimerKind.DAY):
                 self.account.open_day(now)
-            case Timer(TimerKind.DECISION):
+            case steps.Timer(steps.TimerKind.DECISION):
                 self.decisions.on_deadline(now)
-            case Timer(TimerKind.EXPIRY, OrderRef() as order):
-                self.manager.on_expiry(order)
-            case Timer(TimerKind.POSITIONS):
-                self._raise(self._exits.on_timer(now))
-            case Timer(TimerKind.PROTECTION, str(symbol)):
+            case steps.Timer(steps.TimerKind.EXPIRY, OrderRef() as order):
+                if (tracked := self.orders.get(order)) is not None:
+                    self.manager.cancel(tracked, "it has expired")
+            case steps.Timer(steps.TimerKind.POSITIONS):
+                self._exits.set_timer(now)
+                self._raise(self._exits.check(now))
+            case steps.Timer(steps.TimerKind.PROTECTION, str(symbol)):
                 self.guard.on_timer(symbol, now)
 
     def _after_decision(self, decision: Decision, decider: str, now: int) -> tuple[str, ...]:
+        """Set the gate as a decision asks for. Return the parts that were rejected, one sentence each."""
         self.gate.set_timer(now, decision.next_check_s)
-        refused = list(decision.unread)
-        if decision.wake_conditions is not None:
-            refused = self.gate.set_conditions(decision.wake_conditions, decider, now, self._readings.read)
-            armed = len(decision.wake_conditions) - len(refused)
-            refused += decision.unread
-            self._effects.record(WakeConditionsSet(self.decisions.state().last_wake, armed, tuple(refused)))
-        return tuple(refused)
+        if decision.wake_conditions is None:
+            return decision.unread
+        refused = self.gate.set_conditions(decision.wake_conditions, decider, now, self._read)
+        armed, rejected = len(decision.wake_conditions) - len(refused), (*refused, *decision.unread)
+        self._effects.record(WakeConditionsSet(self.decisions.state().last_wake, armed, rejected))
+        return rejected
 
     def state(self) -> bytes:
         """Return all that must survive a restart."""
         parts = {name: part.state() for name, part in self._parts.items()}
-        return msgspec.msgpack.encode(EngineState(format=ENGINE_FORMAT, **parts))
+        return msgspec.msgpack.encode(EngineState(format=ENGINE_FORMAT, counters=self.counters, **parts))
 
     def restore(self, state: bytes) -> None:
         """Restore a state that `state` returned, in an engine of the same configuration.
@@ -301,52 +281,70 @@ class Engine:
         saved = read_checkpoint(state)
         for name, part in self._parts.items():
             part.restore(getattr(saved, name))
+        self.counters = saved.counters
 
     def answer(self, request: CallerRequest) -> Answer | None:
         """Return the answer to a caller's request; None if no request with its key came, or only long ago."""
         return self._callers.answer(request)
 
     def summary(self) -> dict[str, Any]:
-        """Return the current state as `ocw status` shows it, ready for JSON."""
-        return summary(
-            self.config,
-            self.account,
-            self.guard,
-            self.gate.counters,
-            self.counters,
-            self.limit_usage(),
-            self.approvals,
-            self.manual_control.state(),
-            self.market.prices(),
-            self.now,
-        )
+        """Return the current state as `ocw status` shows it, ready for JSON: money is text."""
+        account, counters, manual = self.account, self.counters, self.executor.manual_control
+        equity, paused_until = account.ledger.equity(), account.activity.state().paused_until
+        return {
+            "at": self.now,
+            "state": account.trading_state.value,
+            "lowered": msgspec.to_builtins(account.lowered),
+            "equity": plain(equity),
+            "wallet": plain(account.ledger.wallet),
+            "fees": plain(account.ledger.fees),
+            "funding": plain(account.ledger.funding),
+            "day": account.day.today.day,
+            "daily_loss": plain(round(account.day.loss(equity), 6)),
+            "daily_loss_reached": account.day.today.reached,
+            "drawdown": msgspec.to_builtins(account.fall()),
+            "prices": {symbol: plain(exact(price)) for symbol, price in self.market.prices().items()},
+            "positions": [summary_of(view) for view in positions(self.guard)],
+            "policies": {"name": self.config.policies.name, "hash": self.config.policy_hash},
+            "limits": self.limit_usage(),
+            "scale": plain(exposure_scale(self.config.policies.scale)),
+            "agent": {
+                "name": self.config.agent,
+                "paused_by": manual.paused_by,
+                "held": dict(sorted(manual.held.items())),
+            },
+            "approvals": self.approvals.summary(),
+            "paused_until": paused_until if paused_until > self.now else None,
+            "candles": counters.candles,
+            "stale_candles": counters.stale_candles,
+            "evaluations": self.gate.counters.evaluations,
+            "skips": dict(sorted(self.gate.counters.skips.items())),
+        }
 
     def limit_usage(self) -> list[dict[str, str]]:
         """Return how much of each limit is used now."""
-        return limit_usage(self.config, self.account, self.prices, self.manager.orders, self.decisions.budget, self.now)
+        return limit_usage(self.manager, self.decisions.budget, self.now)
 
     @property
     def now(self) -> int:
         """Engine time (ms) of the last step."""
-        return self._time.now
+        return self._time.state()
 
     def snapshot(self, now: int, wake: tuple[SymbolWake, ...] = ()) -> Snapshot:
         """Return the market and the account at `now` (ms), for a wake or for a caller between two steps."""
         return take_snapshot(
-            self.config,
             self.market,
-            self.account,
             self.guard,
             wake,
             now,
             feasible=lambda symbol: self.manager.feasible(symbol, now),
-            trades=tuple(self.account.trades),
+            trades=self.account.trades,
             note=self.decisions.state().note,
             undone=self.decisions.state().undone,
             limits=self._limits,
         )
 
     @property
-    def timers(self) -> Mapping[Timer, int]:
+    def timers(self) -> Mapping[steps.Timer, int]:
         """The timers that are set, and the time (ms) at which each is due."""
         return self._effects.timers

@@ -8,11 +8,28 @@ POLL_MS = 200
 """Real time between two polls for commands and requests while a run waits."""
 
 
-class SimulatedClock:
+class _WallClock:
+    """The part of every clock that measures real time."""
+
+    paced = False
+
+    def wall_ms(self) -> float:
+        """Return a monotonic reading of real time, ms."""
+        return time.perf_counter() * 1_000  # noqa: TID251 - this is the clock
+
+    async def pause(self, ms: float) -> None:
+        """Wait for `ms` of real time."""
+        await asyncio.sleep(ms / 1_000)  # noqa: TID251 - this is the clock
+
+    async def approach(self, at: int) -> bool:
+        """Return True: only a paced clock waits for a frame."""
+        return True
+
+
+class SimulatedClock(_WallClock):
     """Engine time that follows the frames of the market, without waiting."""
 
     simulated = True
-    paced = False
 
     def __init__(self) -> None:
         self._now = 0
@@ -20,10 +37,6 @@ class SimulatedClock:
     def now(self) -> int:
         """Return the engine time, ms."""
         return self._now
-
-    def wall_ms(self) -> float:
-        """Return a monotonic reading of real time, ms."""
-        return time.perf_counter() * 1_000  # noqa: TID251 - this is the clock
 
     def advance(self, to: int) -> None:
         """Set engine time to `to` (ms), unless that is earlier: time never goes back."""
@@ -33,14 +46,6 @@ class SimulatedClock:
     async def wait_until(self, at: int) -> None:
         """Let other tasks run, and return at once."""
         await asyncio.sleep(0)  # noqa: TID251 - this is the clock
-
-    async def pause(self, ms: float) -> None:
-        """Wait for `ms` of real time."""
-        await asyncio.sleep(ms / 1_000)  # noqa: TID251 - this is the clock
-
-    async def approach(self, at: int) -> bool:
-        """Return True: a simulated clock does not wait for a frame."""
-        return True
 
 
 class PacedClock(SimulatedClock):
@@ -59,35 +64,22 @@ class PacedClock(SimulatedClock):
             self._began = (at, self.wall_ms())
         first, began_ms = self._began
         left = began_ms + (at - first) / self._speed - self.wall_ms()
-        await asyncio.sleep(max(0.0, min(left, POLL_MS)) / 1_000)  # noqa: TID251 - this is the clock
+        await self.pause(max(0.0, min(left, POLL_MS)))
         return left <= POLL_MS
 
 
-class LiveClock:
+class LiveClock(_WallClock):
     """Engine time that is the time of the machine."""
 
     simulated = False
-    paced = False
 
     def now(self) -> int:
         """Return the milliseconds since 1970, UTC."""
         return int(datetime.now(UTC).timestamp() * 1_000)  # noqa: TID251 - this is the clock
-
-    def wall_ms(self) -> float:
-        """Return a monotonic reading of real time, ms."""
-        return time.perf_counter() * 1_000  # noqa: TID251 - this is the clock
 
     def advance(self, to: int) -> None:
         """Do nothing: the time of the machine cannot be set."""
 
     async def wait_until(self, at: int) -> None:
         """Sleep until `at` (ms)."""
-        await asyncio.sleep(max(0, at - self.now()) / 1_000)  # noqa: TID251 - this is the clock
-
-    async def pause(self, ms: float) -> None:
-        """Wait for `ms` of real time."""
-        await asyncio.sleep(ms / 1_000)  # noqa: TID251 - this is the clock
-
-    async def approach(self, at: int) -> bool:
-        """Return True: a live frame arrives at its own time."""
-        return True
+        await self.pause(max(0, at - self.now()))

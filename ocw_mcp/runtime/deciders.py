@@ -8,7 +8,7 @@ from ocw_mcp.core.strategy import reckless
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.errors import InvariantError, StrategyError
-from ocw_mcp.domain.orders import ATTACHED
+from ocw_mcp.domain.orders import ATTACHED, RULES
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 
@@ -16,52 +16,55 @@ Strategy = Callable[[Snapshot], Decision | None]
 """A function that returns a decision on a snapshot, or None for a HOLD of every symbol."""
 
 
-class RulesDecider:
-    """Decides by the built-in rules, in no time."""
-
-    name = "rules"
-
-    def __init__(self, policies: Policies) -> None:
-        self._policies = policies
+class _InstantDecider:
+    """A decider that decides in no time."""
 
     def thinking_ms(self, request: DecisionRequest) -> int:
         """Return 0: the decision takes no time."""
         return 0
+
+
+class RulesDecider(_InstantDecider):
+    """Decides by the built-in rules."""
+
+    name = RULES
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
 
     async def decide(self, request: DecisionRequest) -> Decision:
         """Return the decision of the rules."""
         return strategy.decide(request.snapshot, self._policies)
 
 
-class RecklessDecider:
+class RecklessDecider(_InstantDecider):
     """Enters every symbol at once, so that the limits of the policies are reached."""
 
     name = "reckless"
-
-    def thinking_ms(self, request: DecisionRequest) -> int:
-        """Return 0: the decision takes no time."""
-        return 0
 
     async def decide(self, request: DecisionRequest) -> Decision:
         """Return a decision with a leg for every symbol."""
         return reckless.decide(request)
 
 
-class StrategyDecider:
-    """Decides by a function of the snapshot, in no time.
+class NoDecider(_InstantDecider):
+    """Holds every symbol: the wake-up gate runs, and no order is placed."""
 
-    A resumed run takes the function's decisions from the journal, and does not call it again for the same wakes.
-    """
+    name = "none"
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        """Return a HOLD of every symbol."""
+        return Decision(cause=Cause(CauseKind.NO_AGENT))
+
+
+class StrategyDecider(_InstantDecider):
+    """Decides by a function of the snapshot. A resumed run takes its decisions from the journal."""
 
     def __init__(self, strategy: Strategy, name: str, failed: Callable[[Exception], None]) -> None:
         """`failed` gets each error that the strategy raises; the wake is then a HOLD."""
         self.name = name
         self._strategy = strategy
         self._failed = failed
-
-    def thinking_ms(self, request: DecisionRequest) -> int:
-        """Return 0: the decision takes no time."""
-        return 0
 
     async def decide(self, request: DecisionRequest) -> Decision:
         """Return the strategy's decision. Raises StrategyError for another value, and every error of the strategy."""
@@ -105,17 +108,3 @@ class AttachedDecider:
         """Wait until the engine's deadline cancels the wait."""
         await asyncio.Event().wait()
         raise InvariantError("the attached decider returned an answer; expected one from decisions_submit")
-
-
-class NoDecider:
-    """Holds every symbol: the wake-up gate runs, and no order is placed."""
-
-    name = "none"
-
-    def thinking_ms(self, request: DecisionRequest) -> int:
-        """Return 0: the decision takes no time."""
-        return 0
-
-    async def decide(self, request: DecisionRequest) -> Decision:
-        """Return a HOLD of every symbol."""
-        return Decision(cause=Cause(CauseKind.NO_AGENT))

@@ -1,11 +1,10 @@
 """The view of a running engine that every caller shares: desktop client, scripts, dashboard and agent.
 
-The engine takes one event at a time on the event loop. Callers read on the same loop between two steps, so that a read
-is consistent without a lock and without a copy of history. The past is queried from the store in a thread of its own
-(`history.py`), and is at most a second old.
+Callers read on the event loop of the engine between two of its steps, so that a read is consistent without a lock. The
+past is queried from the store in another thread (`history.py`), and is at most a second old.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 import msgspec
@@ -56,7 +55,7 @@ class Status(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...]
     interval: str
     agent: str
-    """The agent's name, and what the operator keeps from it."""
+    """The agent's name, and its restrictions by the operator."""
     agent_name: str
     equity: Decimal
     day: str
@@ -64,7 +63,7 @@ class Status(msgspec.Struct, frozen=True):
     daily_loss_reached: bool
     paused_until: int | None
     lowered: Lowered | None
-    """The principal that took the engine out of ACTIVE, with time and reason."""
+    """The principal that ended the state ACTIVE, with time and reason."""
     open_positions: int
     unprotected: tuple[str, ...]
     live_orders: int
@@ -140,23 +139,11 @@ class Facade:
         self._version = version
         self._catching_up = catching_up
         self._latest: tuple[tuple[int, int], Snapshot] | None = None
+        self.book = store.book
+        self.symbols = engine.config.symbols
+        self.policies: Policies = engine.config.policies
         self.history = history
         self.trading = trading
-
-    @property
-    def book(self) -> str:
-        """Return the six characters that name the book."""
-        return self._store.book
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """Return the symbols that the engine follows."""
-        return self._engine.config.symbols
-
-    @property
-    def policies(self) -> Policies:
-        """Return the policies in force."""
-        return self._engine.config.policies
 
     @property
     def begun(self) -> bool:
@@ -170,7 +157,7 @@ class Facade:
 
     @property
     def on_history(self) -> bool:
-        """Return whether all market data of the engine are history from before the book's beginning."""
+        """Return whether the engine has market data, all of which are from before the book's beginning."""
         return not self.begun and any(each.known_at is not None for each in self._engine.market.symbols.values())
 
     def moment(self) -> Moment:
@@ -201,7 +188,7 @@ class Facade:
             symbols=config.symbols,
             interval=span_name(config.interval),
             agent=self._agent(),
-            agent_name=engine.config.agent,
+            agent_name=config.agent,
             equity=equity,
             day=account.day.today.day,
             daily_loss=account.day.loss(equity) if self.begun else ZERO,
@@ -209,7 +196,7 @@ class Facade:
             paused_until=self._paused_until(),
             lowered=account.lowered,
             open_positions=len(account.ledger.positions),
-            unprotected=tuple(each for each in sorted(account.ledger.positions) if not self._protected(each)),
+            unprotected=tuple(view.symbol for view in self.positions() if view.stop is None),
             live_orders=sum(1 for _ in engine.orders.live()),
             last_wake=engine.decisions.state().last_wake,
             deciding=engine.decisions.open_request is not None,
@@ -222,36 +209,29 @@ class Facade:
 
     def snapshot(self, symbol: str | None = None) -> Snapshot:
         """Return the snapshot that a wake would have now, of all symbols or of one. Raises RequestError."""
-        whole = self._whole()
+        key = (self._engine.steps, self._clock.now())
+        if self._latest is None or self._latest[0] != key:
+            self._latest = (key, self._engine.snapshot(key[1]))
+        whole = self._latest[1]
         if symbol is None:
             return whole
         name = self.known(symbol)
         pairs = tuple(each for each in whole.correlations if name in (each.first, each.second))
         return msgspec.structs.replace(whole, symbols={name: whole.symbols[name]}, correlations=pairs)
 
-    def _whole(self) -> Snapshot:
-        """Return the snapshot of the present engine time. It is taken once between two steps, for all callers."""
-        key = (self._engine.steps, self._clock.now())
-        if self._latest is None or self._latest[0] != key:
-            self._latest = (key, self._engine.snapshot(key[1]))
-        return self._latest[1]
-
     def symbol(self, symbol: str) -> SymbolView:
         """Return one symbol of the snapshot. Raises RequestError."""
         return self.snapshot(symbol).symbols[self.known(symbol)]
 
     def indicators(self, symbol: str, timeframe: str | None = None) -> dict[str, IndicatorValues]:
-        """Return the indicators of a symbol, by timeframe: one timeframe or all; those of a forming candle as `1h*`.
-
-        Raises RequestError.
-        """
+        """Return a symbol's indicators, of all timeframes or of one; a forming candle is `1h*`. Raises RequestError."""
         view = self.symbol(symbol)
         found = view.all_indicators()
         if timeframe is None:
             return found
         chosen = {name: values for name, values in found.items() if values.timeframe == timeframe}
         if not chosen:
-            raise self._no_timeframe(timeframe, tuple(each.timeframe for each in view.indicators))
+            raise _no_timeframe(timeframe, (each.timeframe for each in view.indicators))
         return chosen
 
     def candles(self, symbol: str, timeframe: str, limit: int, before: int | None = None) -> Candles:
@@ -259,7 +239,7 @@ class Facade:
         name = self.known(symbol)
         built = {span_name(each): each for each in self._engine.market.timeframes}
         if timeframe not in built:
-            raise self._no_timeframe(timeframe, tuple(built))
+            raise _no_timeframe(timeframe, built)
         series = self._engine.market.symbols[name].series(built[timeframe])
         end = len(series) if before is None else series.first_from(before)
         start = max(0, end - limit)
@@ -293,7 +273,7 @@ class Facade:
 
     def positions(self) -> list[PositionView]:
         """Return every open position, sorted by symbol."""
-        return positions(self._engine.account, self._engine.guard)
+        return positions(self._engine.guard)
 
     def unprotected_until(self, symbol: str) -> int | None:
         """Return the time (ms) at which a position without a stop is closed; None if it has a stop."""
@@ -325,12 +305,8 @@ class Facade:
         """Return the symbol as the engine spells it. Raises RequestError for a symbol that it does not follow."""
         name = matched(symbol, self.symbols)
         if name is None:
-            raise RequestError(
-                RequestCode.UNKNOWN_SYMBOL,
-                limit=",".join(self.symbols),
-                actual=repr(symbol[:20]),
-                next_="ask for one of these symbols",
-            )
+            limit, next_ = ",".join(self.symbols), "ask for one of these symbols"
+            raise RequestError(RequestCode.UNKNOWN_SYMBOL, limit=limit, actual=repr(symbol[:20]), next_=next_)
         return name
 
     def thinking_spent_usd(self) -> tuple[Decimal, Decimal]:
@@ -338,22 +314,16 @@ class Facade:
         return self._engine.decisions.budget.spent(self._clock.now())
 
     def _agent(self) -> str:
-        """Return the name of the agent, and its restrictions by manual control."""
-        manual = self._engine.manual_control.state()
-        restrictions = [f"paused by {manual.paused_by}"] if manual.paused_by else []
-        restrictions += [f"manual control of {', '.join(sorted(manual.held))}"] if manual.held else []
-        return "; ".join([self._engine.config.agent, *restrictions])
-
-    def _protected(self, symbol: str) -> bool:
-        protection = self._engine.guard.protections.get(symbol)
-        return protection is not None and protection.protected
+        manual, parts = self._engine.executor.manual_control, [self._engine.config.agent]
+        parts += [f"paused by {manual.paused_by}"] if manual.paused_by else []
+        parts += [f"manual control of {', '.join(sorted(manual.held))}"] if manual.held else []
+        return "; ".join(parts)
 
     def _paused_until(self) -> int | None:
         until = self._engine.account.activity.state().paused_until
         return until if until > self._clock.now() else None
 
-    @staticmethod
-    def _no_timeframe(asked: str, known: tuple[str, ...]) -> RequestError:
-        return RequestError(
-            RequestCode.UNKNOWN_TIMEFRAME, limit=",".join(known), actual=repr(asked[:20]), next_="ask for one of these"
-        )
+
+def _no_timeframe(asked: str, known: Iterable[str]) -> RequestError:
+    limit, actual = ",".join(known), repr(asked[:20])
+    return RequestError(RequestCode.UNKNOWN_TIMEFRAME, limit=limit, actual=actual, next_="ask for one of these")

@@ -1,7 +1,7 @@
 """Queries a book's store for its past: trades, orders, refusals, decisions, and the events of a day.
 
-Each query runs in a thread, on its own read-only connection: neither a slow query nor a client that disconnects delays
-the engine.
+Each query runs in a thread, on its own read-only connection, so that it does not delay the engine. Every method raises
+RequestError for a request that the book cannot answer.
 """
 
 import asyncio
@@ -44,44 +44,38 @@ class History:
         until: int | None = None,
         before: int | None = None,
     ) -> TradePage:
-        """Return closed trades, newest first, of those closed within [since, until) in ms. Raises RequestError."""
+        """Return closed trades, newest first, of those closed within [since, until) in ms."""
         wanted = TradeSearch(symbol, outcome, since, until, before)
         return await self._query(lambda db, book: search_trades(db, wanted, limit))
 
     async def orders(self, limit: int, before: int | None = None) -> Page[OrderRow]:
-        """Return orders of any state, newest first, from before the row `before` of a cursor. Raises RequestError."""
+        """Return orders of any state, newest first, from before the row `before` of a cursor."""
         return await self._query(lambda db, book: page_orders(db, limit, before))
 
     async def refusals(self, limit: int, before: int | None = None) -> Page[RefusalRow]:
-        """Return refused orders, newest first. Raises RequestError."""
+        """Return refused orders, newest first."""
         return await self._query(lambda db, book: page_refusals(db, limit, before))
 
     async def decisions(self, limit: int, *, acted: bool = False) -> DecisionsPage:
-        """Return the latest decisions, newest last; `acted` leaves out those with HOLD alone. Raises RequestError."""
+        """Return the latest decisions, newest last; `acted` leaves out those with HOLD alone."""
         return await self._query(lambda db, book: find_decisions(db, limit, acted=acted))
 
     async def thoughts(self, limit: int) -> list[DecisionCost]:
-        """Return the costs of the latest decisions, from up to `limit` events, newest last. Raises RequestError."""
+        """Return the costs of the latest decisions, from up to `limit` events, newest last."""
         return await self._query(lambda db, book: find_thoughts(db, limit))
 
     async def story(self, id_: str | None) -> Story:
-        """Return one wake from its reasons to its last fill; without an id, that of the newest decision that acted.
-
-        Raises RequestError if the book has nothing of that id.
-        """
+        """Return a wake from its reasons to its last fill; without an id, that of the newest decision with an order."""
         try:
             return await self._query(lambda db, book: find_story(db, book, id_) if id_ else newest_story(db, book))
         except UnknownIdError as error:
+            what, exists, actual = error.what, error.exists, repr((id_ or "")[:40])
             raise RequestError(
-                RequestCode.UNKNOWN_ID,
-                what=error.what,
-                limit=error.exists,
-                actual=repr((id_ or "")[:40]),
-                next_="name one of these",
+                RequestCode.UNKNOWN_ID, what=what, limit=exists, actual=actual, next_="name one of these"
             ) from None
 
     async def day(self, day: str | None, kinds: tuple[str, ...], limit: int, after: int | None = None) -> DayPage:
-        """Return the events of a UTC day, by default the last one, oldest first. Raises RequestError."""
+        """Return the events of a UTC day, by default the last one, oldest first."""
         if day is not None:
             day_of(day)
         return await self._query(lambda db, book: read_day(db, day, kinds, limit, after))
@@ -91,10 +85,7 @@ class History:
             try:
                 return await asyncio.to_thread(ask_book, self._directory, query)
             except BookError as error:
+                again = "try again; if it fails again, the operator runs ocw doctor"
                 raise RequestError(
-                    RequestCode.UNREADABLE,
-                    what=str(error),
-                    limit="a readable book",
-                    actual="none",
-                    next_="try again; if it fails again, the operator runs ocw doctor",
+                    RequestCode.UNREADABLE, what=str(error), limit="a readable book", actual="none", next_=again
                 ) from None

@@ -6,59 +6,56 @@ next timer and the decision together, and processes the first that comes.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from ocw_mcp.domain.market import Frame
-from ocw_mcp.domain.protocols import Clock
+from ocw_mcp.domain.errors import TapeError
+from ocw_mcp.domain.market import Frame, Funding
 from ocw_mcp.runtime.clock import POLL_MS
 from ocw_mcp.runtime.shell import Shell
 from ocw_mcp.runtime.thinking import NEVER
 
-
-def paced(
-    frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock, poll: Callable[[], Awaitable[bool]]
-) -> AsyncGenerator[Frame, None]:
-    """Yield the frames; timers and decisions that are due before a frame are processed before it.
-
-    `poll` is called repeatedly while the run waits, and returns whether it should go on.
-    """
-    return _simulated(frames, shell, clock, poll) if clock.simulated else _live(frames, shell, clock, poll)
+Frames = AsyncGenerator[Frame, None]
+Poll = Callable[[], Awaitable[bool]]
+"""A function that is called repeatedly while the run waits, and returns whether the run should go on."""
 
 
-async def everything_due(until: int, shell: Shell, clock: Clock) -> None:
+def paced(frames: Frames, shell: Shell, poll: Poll) -> Frames:
+    """Yield the frames; timers and decisions that are due before a frame are processed before it."""
+    return _simulated(frames, shell, poll) if shell.clock.simulated else _live(frames, shell, poll)
+
+
+async def everything_due(until: int, shell: Shell) -> None:
     """Process every timer and decision that is due up to `until` (ms), in order of time."""
     while shell.next_due <= until:
         at, timer = shell.due()
-        clock.advance(at)
+        shell.clock.advance(at)
         if timer is None:
             await shell.answer()
         else:
             await shell.fire(timer)
 
 
-async def _simulated(
-    frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock, poll: Callable[[], Awaitable[bool]]
-) -> AsyncGenerator[Frame, None]:
+async def _simulated(frames: Frames, shell: Shell, poll: Poll) -> Frames:
     async for frame in frames:
         # A resumed run repeats its steps without waiting, because the run before it has waited.
-        if clock.paced and not frame.history and not shell.recorder.reading:
-            while not await clock.approach(frame.at):
+        if shell.clock.paced and not frame.history and not shell.recorder.reading:
+            while not await shell.clock.approach(frame.at):
                 if not await poll():
                     return
         if shell.next_due < frame.at:
-            await everything_due(frame.at - 1, shell, clock)
+            await everything_due(frame.at - 1, shell)
         yield frame
 
 
-async def _live(
-    frames: AsyncGenerator[Frame, None], shell: Shell, clock: Clock, poll: Callable[[], Awaitable[bool]]
-) -> AsyncGenerator[Frame, None]:
+async def _live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
+    clock = shell.clock
     coming: asyncio.Future[Frame | None] = asyncio.ensure_future(anext(frames, None))
     try:
         while True:
             alarm = asyncio.ensure_future(clock.wait_until(shell.next_due)) if shell.next_due < NEVER else None
             pending = shell.pending
-            output = asyncio.ensure_future(pending.wait_for_output()) if pending else None
+            output = asyncio.ensure_future(pending.output.wait()) if pending else None
             waiting = {each for each in (coming, alarm, output) if each is not None}
             try:
                 await asyncio.wait(waiting, timeout=POLL_MS / 1_000, return_when=asyncio.FIRST_COMPLETED)
@@ -66,8 +63,8 @@ async def _live(
                 for each in (alarm, output):
                     if each is not None:
                         each.cancel()
-            await everything_due(clock.now(), shell, clock)
-            if pending is not None and pending.has_output and shell.pending is pending:
+            await everything_due(clock.now(), shell)
+            if pending is not None and pending.output.is_set() and shell.pending is pending:
                 await shell.answer()
             if coming.done():
                 frame = coming.result()
@@ -80,3 +77,33 @@ async def _live(
     finally:
         coming.cancel()
         await asyncio.gather(coming, return_exceptions=True)
+
+
+class FrameLookahead:
+    """Reads frames ahead of their turn, for funding rates that an exchange stamps a little after their due time."""
+
+    def __init__(self, source: Frames) -> None:
+        self._source = source
+        self._buffer: deque[Frame] = deque()
+        self._fault: TapeError | None = None
+
+    def next_buffered(self) -> Frame | None:
+        """Return the next frame that was read ahead; None if there is none. Raises the source's TapeError."""
+        if self._buffer:
+            return self._buffer.popleft()
+        if self._fault is not None:
+            raise self._fault
+        return None
+
+    async def funding(self, until: int) -> list[Funding]:
+        """Return the funding rates of the frames that are not yet processed, up to `until` (ms)."""
+        while not (self._buffer and self._buffer[-1].at > until) and self._fault is None:
+            try:
+                frame = await anext(self._source, None)
+            except TapeError as fault:
+                self._fault = fault
+                break
+            if frame is None:
+                break
+            self._buffer.append(frame)
+        return [each for frame in self._buffer if frame.at <= until for each in frame.funding]

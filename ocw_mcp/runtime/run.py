@@ -16,12 +16,11 @@ from ocw_mcp.core.matching.funding import STAMPED_LATE_MS
 from ocw_mcp.domain.errors import BookError, TapeError
 from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
 from ocw_mcp.domain.market import Frame, Funding
-from ocw_mcp.domain.protocols import Checkpoint, Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
+from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.engine.step import Engine
-from ocw_mcp.runtime.ahead import FrameLookahead
-from ocw_mcp.runtime.pacing import everything_due, paced
+from ocw_mcp.runtime.pacing import FrameLookahead, everything_due, paced
 from ocw_mcp.runtime.recorder import EventRecorder, Listener
 from ocw_mcp.runtime.shell import Shell
 
@@ -49,26 +48,21 @@ class BookRun:
         listener: Listener | None = None,
         warn: Callable[[str], None] = lambda problem: None,
     ) -> None:
-        """Restore the book's last state. `warn` gets a sentence if the disk accepts nothing, and when it does again.
-
-        Raises BookError for a state that another version of ocw saved.
-        """
+        """Restore the book's last state. `warn` gets disk problems. Raises BookError for another version's state."""
         saved = store.checkpoint()
         self._resumes = saved is not None or store.last_seq > 0
         self.cursor = saved.market_at if saved else -1
         if saved is not None:
-            _restore(engine, venue, saved)
+            try:
+                engine.restore(saved.engine)
+                venue.restore(saved.venue)
+            except (msgspec.MsgspecError, ValueError, KeyError) as error:
+                raise other_version(error) from error
             clock.advance(saved.market_at)
         recorder = EventRecorder(store, saved.seq if saved else 0, listener)
         self.shell = Shell(engine, venue, store, recorder, clock, decider, warn, self.poll)
-        self._engine = engine
         self._feed = feed
-        self._venue = venue
-        self._store = store
-        self._clock = clock
-        self._decider = decider
         self.commands = commands
-        self._stopping = False
         self._frames = 0
         self._warmed = 0
         self._begun = False
@@ -84,8 +78,7 @@ class BookRun:
 
     def stop(self) -> None:
         """Stop after the present frame. A signal handler may call this."""
-        self._stopping = True
-        self.shell.stop_waiting()
+        self.shell.stopping.set()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, object]) -> None:
         """Wait for work that comes before the run, until it ends or the run is stopped."""
@@ -98,22 +91,19 @@ class BookRun:
     async def run(self, version: str, for_ms: int | None = None) -> str:
         """Run to the end of the market, for `for_ms` of market time, or until stopped. Return the reason of the end.
 
-        `for_ms` counts from the first frame of a new book, or from the last clean stop of an older one, so that a
-        killed run is completed and not extended.
-
-        Raises TapeError if the market data are invalid, and JournalError if the journal cannot be written at the
-        beginning, at the end, or for too long in between.
+        `for_ms` counts from the first frame of a new book, or from the last clean stop of an older one: a killed run is
+        completed. Raises TapeError if the market data are invalid, and JournalError if the journal cannot be written.
         """
         self._why = "the market ended"
         try:
             async with (
                 aclosing(self._feed.frames(self.cursor if self.cursor >= 0 else None)) as source,
                 aclosing(self._within(for_ms, version, source)) as frames,
-                aclosing(paced(frames, self.shell, self._clock, self._poll_while_waiting)) as frames_in_time,
+                aclosing(paced(frames, self.shell, self._poll_while_waiting)) as frames_in_time,
             ):
                 async for frame in frames_in_time:
                     await self.take_frame(frame)
-                    if self._stopping:
+                    if self.shell.stopping.is_set():
                         break
             await self._take_last_commands(version)
         except TapeError as error:
@@ -121,7 +111,7 @@ class BookRun:
             raise
         finally:
             await self.shell.end()
-        if self._stopping:
+        if self.shell.stopping.is_set():
             self._why = "it was stopped"
         self._finish(self._why)
         return self._why
@@ -133,7 +123,7 @@ class BookRun:
         lookahead = self._lookahead = FrameLookahead(source)
         while (frame := lookahead.next_buffered() or await anext(source, None)) is not None:
             if for_ms is not None:
-                counters = self._engine.counters
+                counters = self.shell.engine.counters
                 began = counters.began_at if counters.ran_to is None else counters.ran_to
                 if began is not None and frame.at > began + for_ms:
                     self._why = "its time is up"
@@ -144,52 +134,54 @@ class BookRun:
 
     async def begin(self, at: int, version: str) -> None:
         """Begin a new book at its first frame `at` (ms), and a resumed one at its last state, even before any."""
+        shell, store = self.shell, self.shell.store
         self._begun = True
         if not self._resumes or self.cursor < 0:
-            self._clock.advance(at)
+            shell.clock.advance(at)
         kind = RunResumed if self._resumes else RunStarted
-        config = self._engine.config
-        self._store.note(self._clock.now(), kind(version, self._decider.name, config.policy_hash))
-        await self.shell.start()
-        self._store.commit()
+        store.note(shell.clock.now(), kind(version, shell.decider.name, shell.engine.config.policy_hash))
+        await shell.follow(shell.engine.start(), shell.clock.now())
+        store.commit()
         await self.poll()
 
     async def take_frame(self, frame: Frame) -> None:
         """Process one frame: closing candles, funding, due timers and answers, then openings."""
-        shell = self.shell
-        self._clock.advance(frame.at)
-        now = self._clock.now()
+        shell, venue, clock = self.shell, self.shell.venue, self.shell.clock
+        clock.advance(frame.at)
+        now = clock.now()
         if frame.history:
-            self._engine.step(frame, now)
+            shell.engine.step(frame, now)
             self.cursor = frame.at
             self._warmed += 1
             if self._warmed % POLL_EVERY == 0:
-                await self._clock.wait_until(now)
+                await clock.wait_until(now)
             return
         if frame.books:
-            self._venue.on_books(frame.books)
-        if self._venue.next_funding < frame.at:
+            venue.on_books(frame.books)
+        if venue.next_funding < frame.at:
             # The stamp is in a hole or within a long candle: the position at that time is not known.
             closing = {*(each.symbol for each in frame.closed), *(each.symbol for each in frame.opened)}
-            await shell.take_all(self._venue.settle_funding(frame.at - 1, (), closing))
+            await shell.take_all(venue.settle_funding(frame.at - 1, (), closing))
         for candle in frame.closed:
-            reports = self._venue.on_candle(candle, now)
+            reports = venue.on_candle(candle, now)
             if reports:
                 await shell.take_all(reports)
         rates = frame.funding if frame.at % HOUR else await self._rates_at(frame)
-        if rates or self._venue.next_funding <= frame.at:
+        if rates or venue.next_funding <= frame.at:
             # A symbol without an opening has ended and has no price to settle funding at.
             going_on = {each.symbol for each in frame.opened}
-            await shell.take_all(self._venue.settle_funding(frame.at, rates, going_on))
-        effects = self._engine.step(frame, now)
+            await shell.take_all(venue.settle_funding(frame.at, rates, going_on))
+        effects = shell.engine.step(frame, now)
         if effects:
-            await shell.follow(effects, self._engine.now)
-        if frame.ended:
-            await self._close_out(frame.ended, now)
+            await shell.follow(effects, shell.engine.now)
+        if frame.ended and shell.engine.config.policies.data.on_end == "close":
+            for symbol in frame.ended:
+                if held := shell.engine.account.ledger.quantity(symbol):
+                    await shell.take_all(venue.close_out(symbol, held, now))
         if shell.next_due <= now:
-            await everything_due(now, shell, self._clock)
+            await everything_due(now, shell)
         for opening in frame.opened:
-            reports = self._venue.on_opening(opening, now)
+            reports = venue.on_opening(opening, now)
             if reports:
                 await shell.take_all(reports)
         self.cursor = frame.at
@@ -197,23 +189,16 @@ class BookRun:
         if (
             self._frames % POLL_EVERY == 0
             or shell.recorder.reading
-            or self._clock.wall_ms() - self._polled_at >= POLL_EVERY_MS
+            or clock.wall_ms() - self._polled_at >= POLL_EVERY_MS
         ):
             await self.poll()
-            await self._clock.wait_until(now)
+            await clock.wait_until(now)
         if self._frames % CHECKPOINT_EVERY == 0:
             shell.checkpoint(self.cursor)
 
-    async def _close_out(self, ended: Sequence[str], now: int) -> None:
-        """Close the positions in symbols that have ended, if the policy says so."""
-        if self._engine.config.policies.data.on_end == "close":
-            for symbol in ended:
-                if held := self._engine.account.ledger.quantity(symbol):
-                    await self.shell.take_all(self._venue.close_out(symbol, held, now))
-
     async def _rates_at(self, frame: Frame) -> Sequence[Funding]:
         """Return the funding rates of a whole hour, with those that the exchange stamps a little later."""
-        if self._lookahead is None or not (self._venue.pays_funding and self._clock.simulated):
+        if self._lookahead is None or not (self.shell.venue.pays_funding and self.shell.clock.simulated):
             return frame.funding
         return (*frame.funding, *await self._lookahead.funding(frame.at + STAMPED_LATE_MS))
 
@@ -225,18 +210,18 @@ class BookRun:
             self.commands.waiting()
             or self.shell.recorder.reading
             # The last run was killed before its end was recorded, so this one records it.
-            or self._engine.counters.ran_to != self.cursor
+            or self.shell.engine.counters.ran_to != self.cursor
         ):
             await self.begin(self.cursor, version)
 
     async def _poll_while_waiting(self) -> bool:
         """Take commands and requests while the run waits. Return whether it goes on."""
         await self.poll()
-        return not self._stopping
+        return not self.shell.stopping.is_set()
 
     async def poll(self) -> None:
         """Take the waiting commands and requests; the journaled ones instead while the engine is behind its journal."""
-        self._polled_at = self._clock.wall_ms()
+        self._polled_at = self.shell.clock.wall_ms()
         while (known := self.shell.recorder.known_input(self.cursor)) is not None:
             await self.shell.take_from_outside(known)
             if isinstance(known, Command):
@@ -251,25 +236,17 @@ class BookRun:
                 self.shell.commit()
             if self.shell.commits.durable:
                 self.commands.done(command)
-        if self._clock.wall_ms() - self._shown_at >= SHOW_EVERY_MS:
-            self._shown_at = self._clock.wall_ms()
+        if self.shell.clock.wall_ms() - self._shown_at >= SHOW_EVERY_MS:
+            self._shown_at = self.shell.clock.wall_ms()
             self.shell.commit()
 
     def _finish(self, why: str) -> None:
         if not self._begun:
             return
-        self._store.note(self._clock.now(), RunStopped(why))
-        self._engine.counters.ran_to = self.cursor
+        self.shell.store.note(self.shell.clock.now(), RunStopped(why))
+        self.shell.engine.counters.ran_to = self.cursor
         self.shell.checkpoint(self.cursor)
         self.shell.commits.last()
-
-
-def _restore(engine: Engine, venue: SimulatedVenue, saved: Checkpoint) -> None:
-    try:
-        engine.restore(saved.engine)
-        venue.restore(saved.venue)
-    except (msgspec.MsgspecError, ValueError, KeyError) as error:
-        raise other_version(error) from error
 
 
 def other_version(error: Exception) -> BookError:

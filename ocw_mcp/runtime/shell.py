@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 
+from ocw_mcp.domain import steps
 from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.cleared import ClearedOrder
@@ -17,35 +18,16 @@ from ocw_mcp.domain.protocols import Checkpoint, Clock, Converses, Decider, Pric
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.domain.steps import (
-    Ask,
-    Asked,
-    Cancel,
-    ClearTimer,
-    Command,
-    DecisionFailed,
-    DecisionReady,
-    DecisionSubmitted,
-    Effect,
-    GiveUp,
-    Keep,
-    Record,
-    Send,
-    SetTimer,
-    StepEvent,
-    Timer,
-    TimerFired,
-)
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.clock import POLL_MS
-from ocw_mcp.runtime.commits import Commits
 from ocw_mcp.runtime.deciders import StrategyDecider
-from ocw_mcp.runtime.recorder import EventRecorder
-from ocw_mcp.runtime.thinking import NEVER, DecisionOutput, PendingDecision, RecalledDecision, Submission, assumed_end
+from ocw_mcp.runtime.recorder import Commits, EventRecorder, assumed_end
+from ocw_mcp.runtime.thinking import NEVER, DecisionOutput, PendingDecision, RecalledDecision, Submission
 from ocw_mcp.runtime.validation import validated, validated_request
 
 LONGEST_CAUSE = 500
+"""The number of characters of a cause that are journaled."""
 GIVEN_UP = Cause(CauseKind.GIVEN_UP)
 
 
@@ -69,41 +51,35 @@ class Shell:
         self.store = store
         self.recorder = recorder
         self.clock = clock
-        self._decider = decider
+        self.decider = decider
         self._priced = decider if isinstance(decider, Priced) else None
         self._converses = decider if isinstance(decider, Converses) else None
-        self._recalls = isinstance(decider, StrategyDecider)
-        """Whether a resumed run takes its decisions from the journal: a strategy may not decide the same again."""
         self._poll = poll
         self.commits = Commits(store, engine.summary, warn)
-        self._inbox: deque[StepEvent] = deque()
+        self._inbox: deque[steps.StepEvent] = deque()
         self._requests: deque[tuple[CallerRequest, asyncio.Future[Answer | None]]] = deque()
         self._ended = False
-        self.timers: dict[Timer, int] = {}
+        self.timers: dict[steps.Timer, int] = {}
         self.pending: PendingDecision | None = None
         self._stop_clock_for: tuple[PendingDecision, int] | None = None
         """The decision for which the clock stands still after this step, and the modelled time (ms) of its output."""
         self.stopping = asyncio.Event()
+        """It is set when the run is to end, and then no decision is waited for."""
         self.next_due = NEVER
         """The time (ms) at which the next timer or decision is due."""
 
-    def due(self) -> tuple[int, Timer | None]:
+    def due(self) -> tuple[int, steps.Timer | None]:
         """Return the time (ms) of the next timer or decision, and the timer; None for a decision. Timers go first."""
         at, timer = min(((at, timer) for timer, at in self.timers.items()), default=(NEVER, None))
         if self.pending is not None and self.pending.due < at:
             return self.pending.due, None
         return at, timer
 
-    async def start(self) -> None:
-        """Carry out the effects that the engine has before its first event."""
-        await self.follow(self.engine.start(), self.clock.now())
-
-    async def take(self, event: StepEvent) -> None:
+    async def take(self, event: steps.StepEvent) -> None:
         """Pass an event to the engine, and carry out the effects of it and of all events that follow from it."""
-        effects = self.engine.step(event, self.clock.now())
-        await self.follow(effects, self.engine.now)
+        await self.follow(self.engine.step(event, self.clock.now()), self.engine.now)
 
-    async def follow(self, effects: list[Effect], now: int) -> None:
+    async def follow(self, effects: list[steps.Effect], now: int) -> None:
         """Carry out the effects of a step at `now` (ms), and those of all events that follow from them."""
         if effects:
             await self._carry_out(effects, now)
@@ -112,16 +88,16 @@ class Shell:
                 (pending, takes), self._stop_clock_for = self._stop_clock_for, None
                 await self._wait_for_output(pending, takes)
 
-    async def take_all(self, events: Iterable[StepEvent]) -> None:
+    async def take_all(self, events: Iterable[steps.StepEvent]) -> None:
         """Take several events in order. The effects of each are carried out before the next one is read."""
         for event in events:
             await self.take(event)
 
-    async def fire(self, timer: Timer) -> None:
+    async def fire(self, timer: steps.Timer) -> None:
         """Fire a timer that is due."""
         del self.timers[timer]
         self.next_due = self.due()[0]
-        await self.take(TimerFired(timer))
+        await self.take(steps.TimerFired(timer))
 
     async def answer(self) -> None:
         """Wait for the next output of the decision in progress, and pass it to the engine."""
@@ -131,7 +107,7 @@ class Shell:
             output, last = pending.next()
             self.next_due = self.due()[0]
             await self.take(output)
-            if isinstance(output, DecisionSubmitted):
+            if isinstance(output, steps.DecisionSubmitted):
                 await self._wait_for_output(pending, 0)
             if last and self.pending is pending:
                 self.pending = None
@@ -147,18 +123,18 @@ class Shell:
     async def submit(self, request: SubmitRequest) -> Answer | None:
         """Return the engine's answer to legs of this run's decider, once they took effect; None if the wake is over."""
         pending = self.pending
-        if pending is None or pending.request.wake_id != request.wake_id:
-            waits = "no wake waits" if pending is None else f"wake {pending.request.wake_id}"
-            return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {request.wake_id}")
-        return await pending.submit(request)
+        if pending is not None and pending.request.wake_id == request.wake_id:
+            return await pending.submit(request)
+        waits = "no wake waits" if pending is None else f"wake {pending.request.wake_id}"
+        return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {request.wake_id}")
 
     async def ask(self, request: CallerRequest) -> Answer:
         """Return the answer to a client's request, once the engine has taken it between two frames.
 
-        Raises MalformedError with one clause on a defect of the request, and BookError if the run ends before.
+        Raises MalformedError for a defect of the request, and BookError if the run ends before.
         """
         request = validated_request(request, self.engine.config.symbols)
-        if isinstance(request, SubmitRequest) and request.principal == self._decider.name:
+        if isinstance(request, SubmitRequest) and request.principal == self.decider.name:
             # A request of the run's own decider is part of its decision, and takes effect when that is due.
             answer = await self.submit(request)
             if answer is None:
@@ -181,16 +157,23 @@ class Shell:
             if waiting.cancelled():
                 # The client disconnected before the request was taken, so it is dropped.
                 continue
-            await self.take_from_outside(Asked(request, after_frame))
+            await self.take_from_outside(steps.Asked(request, after_frame))
             durable = self.commit()
             if waiting.done():
                 continue
             if durable:
                 waiting.set_result(self.engine.answer(request))
-            else:
-                waiting.set_exception(_not_durable())
+                continue
+            waiting.set_exception(
+                RequestError(
+                    RequestCode.NOT_DURABLE,
+                    limit="a disk that accepts the journal",
+                    actual="the disk accepts nothing now",
+                    next_="make room on the disk, then repeat the request with the same key to get its answer",
+                )
+            )
 
-    async def take_from_outside(self, event: Command | Asked) -> None:
+    async def take_from_outside(self, event: steps.Command | steps.Asked) -> None:
         """Take a command or a request. Orders that close a position fill at the present price, on every clock."""
         await self.take(event)
         await self.take_all(self.venue.fill_reductions(self.clock.now()))
@@ -204,29 +187,25 @@ class Shell:
                 waiting.set_result(None)
         await self.close()
 
-    def stop_waiting(self) -> None:
-        """End the wait for a decision while the clock stands still, because the run is to end."""
-        self.stopping.set()
-
     async def _take_submission(self, pending: PendingDecision, submission: Submission) -> None:
         """Pass submitted legs to the engine and answer the decider, whose decision stays open for corrections."""
         thinking_ms = self.clock.now() - pending.request.snapshot.at
-        request, cost = submission.request, self._unreported_cost(pending)
+        (request, waiting), cost = submission, self._unreported_cost(pending)
         pending.due = NEVER
         self.next_due = self.due()[0]
-        await self.take(DecisionSubmitted(request, thinking_ms, cost))
+        await self.take(steps.DecisionSubmitted(request, thinking_ms, cost))
         self.commit()
-        if not submission.waiting.done():
-            submission.waiting.set_result(self.engine.answer(request))
+        if not waiting.done():
+            waiting.set_result(self.engine.answer(request))
         if self.pending is pending and self._converses is not None:
-            takes = self._converses.correction_ms(pending.request) if self.engine.decisions.correctable else 0
+            left = self.engine.decisions.open_submission
+            takes = self._converses.correction_ms(pending.request) if left is not None and left.refused else 0
             await self._wait_for_output(pending, takes)
 
     async def _wait_for_output(self, pending: PendingDecision, takes: int) -> None:
         """Stop a simulated clock until the decision has output, which takes effect `takes` ms later.
 
-        Commands and requests are taken meanwhile, at the time at which the clock stands. A resumed run does not wait
-        for a decision that the journal has, and takes the commands and requests from the journal.
+        Commands and requests are taken meanwhile. A resumed run does not wait for a decision that the journal has.
         """
         if not self.clock.simulated:
             return
@@ -234,7 +213,7 @@ class Shell:
         await self._poll()
         if isinstance(pending, RecalledDecision):
             return
-        output, stopping = map(asyncio.ensure_future, (pending.wait_for_output(), self.stopping.wait()))
+        output, stopping = map(asyncio.ensure_future, (pending.output.wait(), self.stopping.wait()))
         try:
             while True:
                 done, _ = await asyncio.wait({output, stopping}, timeout=POLL_MS / 1_000, return_when=FIRST_COMPLETED)
@@ -245,42 +224,42 @@ class Shell:
             output.cancel()
             stopping.cancel()
         if self.pending is pending:
-            pending.due = now + takes if pending.has_output else NEVER
+            pending.due = now + takes if pending.output.is_set() else NEVER
         self.next_due = self.due()[0]
 
     def _assumed_end(self, request: DecisionRequest) -> DecisionOutput:
         thinking_ms = self.clock.now() - request.snapshot.at
-        settled = self.engine.decisions.settled
-        return assumed_end(request.wake_id, self._decider.name, thinking_ms, settled=settled)
+        left = self.engine.decisions.open_submission
+        settled = left is not None and left.accepted and not left.refused
+        return assumed_end(request.wake_id, self.decider.name, thinking_ms, settled=settled)
 
     async def _take_answer(self, pending: PendingDecision) -> None:
         """Pass the end of a decision to the engine: its answer, or the cause of its failure."""
         wake_id, thinking_ms = pending.request.wake_id, self.clock.now() - pending.request.snapshot.at
         result: Decision | Cause
-        known = self.recorder.known_decision(wake_id) if self._recalls else None
+        # A strategy may not decide the same again, so a resumed run takes its decisions from the journal.
+        known = self.recorder.known_decision(wake_id) if isinstance(self.decider, StrategyDecider) else None
         try:
             if known is not None and known.cause is not None and known.cause.kind.failed:
                 raise CannotDecideError(known.cause)
-            answer = known or await (pending.task or self._decider.decide(pending.request))
+            answer = known or await (pending.task or self.decider.decide(pending.request))
             result = known or validated(answer, self.engine.config.symbols)
         except Exception as error:
             # No error of a decider may stop the engine: the wake becomes a HOLD with the error as its cause.
-            result = _cause(error)
-        cost = self._unreported_cost(pending)
+            known_cause = error.cause if isinstance(error, CannotDecideError) else None
+            cause = known_cause or Cause(CauseKind.ERROR, f"{type(error).__name__}: {error}")
+            result = Cause(cause.kind, cause.detail.encode(errors="replace").decode()[:LONGEST_CAUSE])
+        name, cost = self.decider.name, self._unreported_cost(pending)
         if isinstance(result, Cause):
-            await self.take(DecisionFailed(wake_id, self._decider.name, thinking_ms, result, cost))
+            await self.take(steps.DecisionFailed(wake_id, name, thinking_ms, result, cost))
         else:
-            await self.take(DecisionReady(wake_id, self._decider.name, thinking_ms, result, cost))
+            await self.take(steps.DecisionReady(wake_id, name, thinking_ms, result, cost))
 
     def checkpoint(self, market_at: int) -> None:
-        """Make everything durable, with the state of engine and venue after the frame of `market_at` (ms).
-
-        If the disk does not accept it, the checkpoint before stays in force.
-        """
-        if self.recorder.reading:
-            # The journal is ahead of the engine: the checkpoint before is still valid, and a new one would add nothing.
-            return
-        self.commits.commit(Checkpoint(market_at, self.recorder.seq, self.engine.state(), self.venue.state()))
+        """Make everything durable, with the state of engine and venue after the frame of `market_at` (ms)."""
+        if not self.recorder.reading:
+            # If the journal is ahead of the engine, the checkpoint before is still valid, and a new one adds nothing.
+            self.commits.commit(Checkpoint(market_at, self.recorder.seq, self.engine.state(), self.venue.state()))
 
     async def close(self) -> None:
         """Cancel the decision in progress, if any. A resumed run requests it again if its wake is still open."""
@@ -297,28 +276,28 @@ class Shell:
             if isinstance(event, Rejected) and event.code == NOT_JOURNALED:
                 self.commits.answered(event.ref)
 
-    async def _carry_out(self, effects: list[Effect], now: int) -> None:
+    async def _carry_out(self, effects: list[steps.Effect], now: int) -> None:
         asked: DecisionRequest | None = None
         for effect in effects:
             match effect:
-                case Record(event):
+                case steps.Record(event):
                     if self.recorder.record(now, event):
-                        self.commits.recorded()
-                case Send(cleared):
+                        self.commits.waiting += 1
+                case steps.Send(cleared):
                     self._inbox.extend(await self._send(cleared, now))
-                case Cancel(ref):
+                case steps.Cancel(ref):
                     self.commit()
                     self._inbox.extend(await self.venue.cancel(ref, now))
-                case Ask(request):
+                case steps.Ask(request):
                     asked = request
-                case Keep(wake_id, snapshot):
+                case steps.Keep(wake_id, snapshot):
                     if not self.recorder.reading:
                         self.store.keep(wake_id, snapshot)
-                case GiveUp():
+                case steps.GiveUp():
                     await self._give_up(now)
-                case SetTimer(timer, at):
+                case steps.SetTimer(timer, at):
                     self.timers[timer] = at
-                case ClearTimer(timer):
+                case steps.ClearTimer(timer):
                     self.timers.pop(timer, None)
         if asked is not None:
             # The decision is requested last, so that the commit before it covers a whole step.
@@ -334,7 +313,7 @@ class Shell:
 
     async def _send(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         """Send an order if its intent is durable. A reduce-only order is always sent: a position must have its stop."""
-        if (known := self.recorder.known_unsent(cleared.order.ref)) is not None:
+        if (known := self.recorder.unsent.get(cleared.order.ref)) is not None:
             return [known]
         if self.commit() or cleared.order.reduce_only:
             return await self.venue.submit(cleared, now)
@@ -346,7 +325,7 @@ class Shell:
         await self.close()
         if canceled is not None and (cost := self._unreported_cost(canceled)):
             wake_id, thinking_ms = canceled.request.wake_id, now - canceled.request.snapshot.at
-            self._inbox.append(DecisionFailed(wake_id, self._decider.name, thinking_ms, GIVEN_UP, cost))
+            self._inbox.append(steps.DecisionFailed(wake_id, self.decider.name, thinking_ms, GIVEN_UP, cost))
 
     def _unreported_cost(self, pending: PendingDecision) -> Decimal:
         """Return the cost (USD) of a decision that the engine has not received yet, and mark it as reported."""
@@ -363,7 +342,7 @@ class Shell:
             await self.pending.cancel()
         still_open = self.engine.decisions.open_submission is not None
         if self._converses is not None and (self.recorder.reading or still_open):
-            script = self.recorder.recall(request, self._decider.name)
+            script = self.recorder.recall(request, self.decider.name)
             if script is None and still_open:
                 script = [(self.clock.now(), self._assumed_end(request))]
             if script is not None:
@@ -371,29 +350,12 @@ class Shell:
                 self._stop_clock_for = self.pending, 0
                 return
         # On a live clock an answer takes effect when it arrives, at a time that is not known before.
-        takes = self._decider.thinking_ms(request) if self.clock.simulated else None
+        takes = self.decider.thinking_ms(request) if self.clock.simulated else None
         due = NEVER if takes is None else request.snapshot.at + takes
         if takes != 0:
             # The decider may read the store, which must have all events up to this request.
             self.commit()
-        task = None if takes == 0 else asyncio.ensure_future(self._decider.decide(request))
+        task = None if takes == 0 else asyncio.ensure_future(self.decider.decide(request))
         self.pending = PendingDecision(request, due, task)
         if self._converses is not None and takes:
             self._stop_clock_for = self.pending, takes
-
-
-def _not_durable() -> RequestError:
-    return RequestError(
-        RequestCode.NOT_DURABLE,
-        limit="a disk that accepts the journal",
-        actual="the disk accepts nothing now",
-        next_="make room on the disk, then repeat the request with the same key to get its answer",
-    )
-
-
-def _cause(error: Exception) -> Cause:
-    """Return an error as a cause for the journal, capped at LONGEST_CAUSE and in characters that can be stored."""
-    kind, detail = CauseKind.ERROR, f"{type(error).__name__}: {error}"
-    if isinstance(error, CannotDecideError):
-        kind, detail = error.cause.kind, error.cause.detail
-    return Cause(kind, detail.encode(errors="replace").decode()[:LONGEST_CAUSE])

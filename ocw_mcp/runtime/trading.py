@@ -51,7 +51,7 @@ class Preview(msgspec.Struct, frozen=True):
     quantity: Decimal | None
     """None for an exit."""
     quoted: Decimal
-    """The mark price at which it was checked."""
+    """The mark price at the check."""
     side: Side
     made_at: float
     """Real time in ms, from the clock."""
@@ -71,49 +71,38 @@ class Previews:
         """`new_id` returns an id that was never used before."""
         self._clock = clock
         self._new_id = new_id
-        self._kept: dict[str, dict[str, Preview]] = {}
+        self._kept: dict[str, dict[str, dict[str, Preview]]] = {}
+        """The previews by token, by caller and by id. At each level the oldest ones are dropped."""
 
     def keep(self, caller: str, leg: Leg, quantity: Decimal | None, quoted: Decimal, side: Side) -> Preview:
-        """Keep a preview, and drop a caller's oldest if it has too many."""
+        """Keep a preview, and drop the oldest ones if there are too many."""
         made = Preview(self._new_id(), leg, quantity, quoted, side, self._clock.wall_ms())
-        own = self._kept[caller] = self._kept.pop(caller, {})
+        token = token_of(caller)
+        callers = self._kept[token] = self._kept.pop(token, {})
+        own = callers[caller] = callers.pop(caller, {})
         own[made.preview_id] = made
         drop_oldest(own, MOST)
-        self._drop_names(token_of(caller))
+        drop_oldest(callers, MOST_NAMES)
+        drop_oldest(self._kept, CALLERS_KEPT)
         return made
-
-    def _drop_names(self, token: str) -> None:
-        """Drop a token's oldest names if it has too many, and the token that was silent for the longest."""
-        names = [name for name in self._kept if token_of(name) == token]
-        tokens = list(dict.fromkeys(token_of(name) for name in reversed(self._kept)))
-        silent = set(tokens[CALLERS_KEPT:])
-        for name in [*names[:-MOST_NAMES], *(each for each in self._kept if token_of(each) in silent)]:
-            del self._kept[name]
 
     def spend(self, caller: str, preview_id: str) -> Preview:
         """Take a preview to place it: it is good for one order. Raises RequestError."""
         found = self.find(caller, preview_id)
-        del self._kept[caller][preview_id]
+        del self._kept[token_of(caller)][caller][preview_id]
         return found
 
     def find(self, caller: str, preview_id: str) -> Preview:
         """Return a preview of this caller while it is valid. Raises RequestError."""
-        found = self._kept.get(caller, {}).get(preview_id)
+        again = "preview the order again with orders_preview"
+        found = self._kept.get(token_of(caller), {}).get(caller, {}).get(preview_id)
         if found is None:
-            raise RequestError(
-                RequestCode.UNKNOWN_PREVIEW,
-                limit="a preview_id that orders_preview gave this caller",
-                actual=repr(preview_id[:40]),
-                next_="preview the order again with orders_preview",
-            )
+            limit, actual = "a preview_id that orders_preview gave this caller", repr(preview_id[:40])
+            raise RequestError(RequestCode.UNKNOWN_PREVIEW, limit=limit, actual=actual, next_=again)
         age_s = (self._clock.wall_ms() - found.made_at) / 1_000
         if age_s > PREVIEW_GOOD_FOR_S:
-            raise RequestError(
-                RequestCode.STALE_PREVIEW,
-                limit=f"{PREVIEW_GOOD_FOR_S}s",
-                actual=f"{age_s:.0f}s",
-                next_="preview the order again with orders_preview",
-            )
+            limit, actual = f"{PREVIEW_GOOD_FOR_S}s", f"{age_s:.0f}s"
+            raise RequestError(RequestCode.STALE_PREVIEW, limit=limit, actual=actual, next_=again)
         return found
 
 
@@ -129,10 +118,7 @@ class Trading:
         self._previews = Previews(clock, lambda: f"p{secrets.token_hex(5)}")
 
     def preview(self, caller: str, leg: Leg, quantity: Decimal | None = None) -> Previewed:
-        """Check an order with the code that would place it, and keep the checked order for a minute.
-
-        `quantity` (base asset) takes the place of an entering leg's share of equity.
-        """
+        """Check an order as it would be placed, and keep it for a minute. `quantity` (base asset) replaces its size."""
         checked = self._engine.check(leg, caller, self._clock.now(), quantity)
         passes = checked.refusal is None or checked.needs_approval
         if not passes or checked.price is None:
@@ -178,10 +164,7 @@ class Trading:
         await self.ask(ConsentRequest(f"{approval_id} answered", caller, approval_id, yes))
 
     async def submit(self, caller: str, wake_id: int, decision: Decision, *, tainted: bool = False) -> Answer:
-        """Answer a wake. The same answer to the same wake is taken once. Raises RequestError.
-
-        An answer is `tainted` if the caller has read texts of others: then the stricter policies apply as well.
-        """
+        """Answer a wake, once. `tainted`: the caller has read texts of other authors. Raises RequestError."""
         return await self.ask(SubmitRequest(submit_key(wake_id, decision), caller, wake_id, decision, tainted))
 
     def answers(self, key: DecisionKey, decision: Decision) -> list[Answer | None]:
@@ -193,12 +176,9 @@ class Trading:
         try:
             return await self._take(request)
         except MalformedError as error:
+            limit, next_ = "a request within the bounds of its schema", "see the tool's input schema"
             raise RequestError(
-                RequestCode.BAD_ARGUMENTS,
-                what=error.defect,
-                limit="a request within the bounds of its schema",
-                actual="another",
-                next_="see the tool's input schema",
+                RequestCode.BAD_ARGUMENTS, what=error.defect, limit=limit, actual="another", next_=next_
             ) from None
         except BookError:
             raise RequestError(

@@ -1,27 +1,17 @@
 """Validates the answers of deciders and the requests of callers before they enter the engine: they are data.
 
-Each value must have its type throughout, must be storable, and must lie within bounds that no real order exceeds. A
-decision is validated part by part: a leg or a condition that cannot be read does not affect the others. Numbers with
-too many decimal places are rounded. Whether a decision makes sense on the account is checked by the engine.
+Each value must have its type, must be storable, and must lie within bounds that no real order exceeds. A leg or a
+condition that cannot be read does not affect the other parts of its decision. Numbers with too many decimal places are
+rounded. The engine checks whether a decision makes sense on the account.
 """
 
 from collections.abc import Collection, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from ocw_mcp.domain.asks import (
-    CallerRequest,
-    CancelRequest,
-    CloseRequest,
-    ConsentRequest,
-    HaltRequest,
-    LegRequest,
-    NoteRequest,
-    ProtectionRequest,
-    SubmitRequest,
-)
+from ocw_mcp.domain import asks
 from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import LONGEST_CLAUSE, NUMBERS, Action, Decision, Leg, WakeCondition
 from ocw_mcp.domain.orders import GUARD, RULES
@@ -59,15 +49,12 @@ def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
 
     Raises MalformedError with one clause on the defect, if no part of it can be read.
     """
-    if not isinstance(answer, Decision):
-        return _storable(answer, Decision, "answer")
-    legs: Any = answer.legs
-    wanted: Any = answer.wake_conditions
-    if not isinstance(legs, Sequence) or not isinstance(wanted, Sequence | None):
+    legs, wanted = getattr(answer, "legs", None), getattr(answer, "wake_conditions", None)
+    if not (isinstance(answer, Decision) and isinstance(legs, Sequence) and isinstance(wanted, Sequence | None)):
         return _storable(answer, Decision, "answer")
     if len(legs) > MOST_LEGS or len(wanted or ()) > MOST_CONDITIONS:
         raise MalformedError("answer", f"{len(legs)} legs and {len(wanted or ())} conditions are too many")
-    read = [_leg(leg, symbols) for leg in legs]
+    read = tuple(_leg(leg, symbols) for leg in legs)
     unread = list(answer.unread)
     conditions: list[WakeCondition] = []
     for place, given in enumerate(wanted or ()):
@@ -81,29 +68,23 @@ def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
     problems = [*(f"{leg.symbol} {leg.malformed}".strip() for leg in read if leg.malformed), *unread]
     if problems and not conditions and all(leg.malformed for leg in read):
         raise MalformedError("answer", problems[0])
-    cause = answer.cause
-    rest = msgspec.structs.replace(
-        answer,
-        legs=(),
-        wake_conditions=None,
-        next_check_s=next_check_s,
-        note=_cut(answer.note),
-        cause=cause if cause is None else Cause(cause.kind, _cut(cause.detail)),
-    )
+    cause = answer.cause and Cause(answer.cause.kind, _cut(answer.cause.detail))
+    fields = {"next_check_s": next_check_s, "note": _cut(answer.note), "cause": cause}
+    without_lists = msgspec.structs.replace(answer, legs=(), wake_conditions=None, **fields)
     return msgspec.structs.replace(
-        _storable(rest, Decision, "answer"),
-        legs=tuple(read),
+        _storable(without_lists, Decision, "answer"),
+        legs=read,
         wake_conditions=None if wanted is None else tuple(conditions),
         unread=tuple(_cut(each, LONGEST_CLAUSE) for each in unread[:MOST_CONDITIONS]),
     )
 
 
-def validated_request(request: CallerRequest, symbols: Collection[str] = ()) -> CallerRequest:
+def validated_request(request: asks.CallerRequest, symbols: Collection[str] = ()) -> asks.CallerRequest:
     """Return a request as the journal can store it, with symbols spelt as the engine spells them.
 
     Raises MalformedError with one clause on the defect of the request, of its key, or of the caller's name.
     """
-    if isinstance(request, SubmitRequest):
+    if isinstance(request, asks.SubmitRequest):
         try:
             request = msgspec.structs.replace(request, decision=validated(request.decision, symbols))
         except MalformedError as error:
@@ -114,42 +95,42 @@ def validated_request(request: CallerRequest, symbols: Collection[str] = ()) -> 
             raise MalformedError("request", f"its {part} has {len(name)} characters, not 1 to {LONGEST_NAME}")
     if request.principal in (GUARD, RULES):
         raise MalformedError("request", f"{request.principal} is the name of a part of the engine, not of a caller")
+    too_long = False
     wrong = ""
     match request:
-        case LegRequest(leg=leg, quantity=quantity, quoted=quoted):
+        case asks.LegRequest(leg=leg, quantity=quantity, quoted=quoted):
             leg = _leg(leg, symbols)
             request = msgspec.structs.replace(request, leg=leg, quantity=_rounded(quantity))
             wrong = leg.malformed
             if not wrong and not (_in_range(quantity) and _in_range(quoted)):
                 wrong = f"a number of the leg on {leg.symbol} is out of range"
-        case SubmitRequest(wake_id=wake_id):
+        case asks.SubmitRequest(wake_id=wake_id):
             wrong = "no wake has such a number" if abs(wake_id) > LONGEST_SPAN_S else ""
-        case HaltRequest(why=text) | NoteRequest(text=text):
+        case asks.HaltRequest(why=text) | asks.NoteRequest(text=text):
             wrong = "a text is too long" if len(text) > LONGEST_TEXT else ""
-        case ProtectionRequest(symbol=symbol, stop=stop, target=target):
+        case asks.ProtectionRequest(symbol=symbol, stop=stop, target=target):
             stop, target = _rounded(stop), _rounded(target)
             request = msgspec.structs.replace(request, symbol=spelt(symbol, symbols), stop=stop, target=target)
-            if len(symbol) > LONGEST_SYMBOL:
-                wrong = "a symbol is too long"
-            elif not (_in_range(stop) and _in_range(target)):
-                wrong = f"a price on {symbol} is out of range"
-        case CloseRequest(symbol=symbol, why=why):
+            too_long = len(symbol) > LONGEST_SYMBOL
+            wrong = "" if _in_range(stop) and _in_range(target) else f"a price on {symbol} is out of range"
+        case asks.CloseRequest(symbol=symbol, why=why):
             request = msgspec.structs.replace(request, symbol=spelt(symbol, symbols), why=_cut(why))
-            wrong = "a symbol is too long" if len(symbol) > LONGEST_SYMBOL else ""
-        case ConsentRequest(approval=approval):
+            too_long = len(symbol) > LONGEST_SYMBOL
+        case asks.ConsentRequest(approval=approval):
             wrong = "a text is too long" if len(approval) > LONGEST_NAME else ""
-        case CancelRequest(ref=ref):
-            if max(abs(ref.n), abs(ref.revision)) > LONGEST_SPAN_S:
-                wrong = "no order has such a number"
-    if wrong:
-        raise MalformedError("request", wrong)
+        case asks.CancelRequest(ref=ref):
+            wrong = "no order has such a number" if max(abs(ref.n), abs(ref.revision)) > LONGEST_SPAN_S else ""
+    if too_long or wrong:
+        raise MalformedError("request", "a symbol is too long" if too_long else wrong)
     return request
 
 
 def _leg(given: object, symbols: Collection[str]) -> Leg:
     """Return a leg as it can be stored; a leg that cannot be read comes back with the reason in `malformed`."""
     try:
-        leg = _storable(_trimmed(given), Leg, "leg")
+        if isinstance(given, Leg):
+            given = msgspec.structs.replace(given, **{name: _rounded(getattr(given, name)) for name in NUMBERS})
+        leg = _storable(given, Leg, "leg")
         wrong = leg.malformed or _defect(leg)
     except MalformedError as error:
         wrong = error.defect
@@ -163,13 +144,6 @@ def _leg(given: object, symbols: Collection[str]) -> Leg:
         action if isinstance(action, Action) else Action.HOLD,
         malformed=_cut(_printable(wrong), LONGEST_CLAUSE),
     )
-
-
-def _trimmed(given: object) -> object:
-    """Return a leg with its numbers rounded, if they are numbers."""
-    if not isinstance(given, Leg):
-        return given
-    return msgspec.structs.replace(given, **{name: _rounded(getattr(given, name)) for name in NUMBERS})
 
 
 def _condition(given: object, place: int, symbols: Collection[str], unread: list[str]) -> WakeCondition | None:
@@ -204,11 +178,11 @@ def _defect(leg: Leg) -> str:
         return f"its {len(leg.signals)} signals are too many"
     if len(leg.symbol) > LONGEST_SYMBOL or any(len(text) > LONGEST_TEXT for text in (leg.reasoning, *leg.signals)):
         return "a text of it is too long"
-    for name in NUMBERS:
-        if not _in_range(getattr(leg, name)):
-            return f"its {name} is out of range"
+    beyond = [name for name in NUMBERS if not _in_range(getattr(leg, name))]
     if leg.leverage is not None and abs(leg.leverage) > MOST_LEVERAGE:
-        return "its leverage is out of range"
+        beyond.append("leverage")
+    if beyond:
+        return f"its {beyond[0]} is out of range"
     if leg.limit_expires_s is not None and not _span(leg.limit_expires_s):
         return "its limit_expires_s is no span of time"
     return ""
@@ -216,20 +190,20 @@ def _defect(leg: Leg) -> str:
 
 def _in_range(number: Decimal | None) -> bool:
     """Return whether a number is within bounds. NaN and infinity are, because the engine refuses them by name."""
-    if number is None:
-        return True
-    if not number.is_finite():
-        return not number.is_snan()
+    if number is None or not number.is_finite():
+        return number is None or not number.is_snan()
+    return not _too_fine(number) and abs(number) <= LARGEST
+
+
+def _too_fine(number: Decimal) -> bool:
+    """Return whether a finite number has more decimal places than `FINEST` allows."""
     exponent = number.as_tuple().exponent
-    return isinstance(exponent, int) and exponent >= FINEST and abs(number) <= LARGEST
+    return isinstance(exponent, int) and exponent < FINEST
 
 
 def _rounded(number: Decimal | None) -> Decimal | None:
     """Return a number rounded to the finest decimal place; a number that would become 0 stays as it is."""
-    if not isinstance(number, Decimal) or not number.is_finite():
-        return number
-    exponent = number.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent >= FINEST or abs(number) > LARGEST:
+    if not (isinstance(number, Decimal) and number.is_finite() and _too_fine(number) and abs(number) <= LARGEST):
         return number
     try:
         return number.quantize(Decimal(1).scaleb(FINEST)).normalize() or number
@@ -238,7 +212,6 @@ def _rounded(number: Decimal | None) -> Decimal | None:
 
 
 def _span(seconds: object) -> bool:
-    """Return whether a number of seconds is within bounds."""
     return isinstance(seconds, int) and not isinstance(seconds, bool) and abs(seconds) <= LONGEST_SPAN_S
 
 
@@ -248,5 +221,4 @@ def _cut(text: str, longest: int = LONGEST_TEXT) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return a text that can be stored."""
     return text.encode("utf-8", "replace").decode()

@@ -66,7 +66,7 @@ async def test_an_impossible_report_closes_entries_until_a_resume(which: str) ->
     assert went == [(TradingState.ACTIVE, TradingState.REDUCING), (TradingState.REDUCING, TradingState.ACTIVE)]
 
 
-async def test_a_late_word_without_money_closes_nothing() -> None:
+async def test_cancel_report_of_an_unknown_order_keeps_state_active() -> None:
     run, _ = await holding()
     await run.simulation.shell.take(Canceled(OrderRef(77, Purpose.STOP), "who?"))
     assert run.engine.account.trading_state is TradingState.ACTIVE

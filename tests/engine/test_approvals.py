@@ -192,7 +192,7 @@ async def test_a_new_request_supersedes_the_pending_one() -> None:
     assert [each["id"] for each in run.engine.summary()["approvals"]] == ["a2", "a3"]
 
 
-async def test_only_so_many_orders_await_approval_at_a_time() -> None:
+async def test_number_of_pending_approvals_is_limited() -> None:
     run = await flat()
     for number in range(MOST):
         await ask(run, LegRequest("k", f"caller {number}", LARGE.leg))

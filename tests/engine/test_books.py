@@ -1,4 +1,4 @@
-"""Which order books the engine believes, and for how long."""
+"""The engine uses a valid order book until it is too old."""
 
 from decimal import Decimal
 from typing import Any
@@ -76,7 +76,7 @@ async def test_an_order_book_older_than_the_age_limit_is_unknown() -> None:
     assert run.engine.prices.book("BTCUSDT", last + 1) is None
 
 
-async def test_a_book_survives_a_restart() -> None:
+async def test_order_book_survives_a_restart() -> None:
     run = await told(GOOD)
     again = Engine(run.config)
     again.restore(run.engine.state())

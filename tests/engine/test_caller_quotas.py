@@ -67,7 +67,7 @@ async def test_names_of_one_token_share_its_quota() -> None:
     assert [await noted(run, f"mcp:attached/{n}", n) for n in range(5)] == [True] * 3 + [False] * 2
 
 
-async def test_a_minute_later_the_quota_is_whole_again() -> None:
+async def test_quota_is_renewed_after_a_minute() -> None:
     run = await run_with(policies(**FEW))
     for number in range(4):
         await noted(run, "anna", number)

@@ -106,14 +106,14 @@ async def test_the_same_key_of_another_caller_is_another_request() -> None:
     assert code(await ask(run, LegRequest("k1", "ben", leg()))) is RefusalCode.ENTRY_PENDING
 
 
-async def test_no_key_of_a_caller_stops_a_decision() -> None:
+async def test_key_of_a_caller_does_not_collide_with_a_wake() -> None:
     run = Run(ListFeed(path([100.0] * 6)), Scripted({1: buy("97"), 3: sell()}), policy=WAKES)
     await run.simulation.shell.take(Asked(LegRequest("wake:3:0", "anna", leg(Action.COVER)), -1))
     await run.go()
     assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
 
 
-async def test_two_callers_cannot_use_the_same_room() -> None:
+async def test_second_entry_of_another_caller_is_refused() -> None:
     run = await flat()
     assert await ask(run, LegRequest("k1", "anna", leg(size="0.25", limit="99"))) == ENTRY
     assert code(await ask(run, LegRequest("k2", "ben", leg(size="0.25", limit="99")))) is RefusalCode.ENTRY_PENDING

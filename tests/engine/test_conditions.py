@@ -1,4 +1,4 @@
-"""Wake conditions on their way from a decision to a wake."""
+"""A wake condition of a decision raises a wake when it is met."""
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Comparison, Decision, WakeCondition

@@ -25,12 +25,12 @@ WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"max_dista
 
 
 def minutes(*closes: float, first: int = LAST - 2) -> list[Candle]:
-    """Minutes of which, unless told otherwise, the third closes at midnight."""
+    """Minutes, of which by default the third closes at midnight."""
     return [candle(first + index, close) for index, close in enumerate(closes)]
 
 
 def told(run: Run) -> list[str]:
-    """What was journaled at midnight, by name."""
+    """The names of the events that were journaled at midnight."""
     return [type(each.event).__name__ for each in run.store.domain if each.at == MIDNIGHT]
 
 
@@ -109,7 +109,7 @@ async def test_days_that_pass_in_a_hole_are_opened_one_by_one() -> None:
     assert [event.day for event in run.events(events.DayOpened)] == [f"2026-01-0{day}" for day in range(1, 5)]
 
 
-async def test_live_a_day_waits_for_the_candle_that_closes_with_it() -> None:
+async def test_live_day_waits_for_the_candle_at_its_midnight() -> None:
     feed, clock = HandFed(CRASH_AT_MIDNIGHT), HandClock(MIDNIGHT - 3 * MINUTE)
     run = Run(feed, Scripted({1: buy("65", size="0.24")}), policy=WAKES, clock=clock)
     going = asyncio.ensure_future(run.go())

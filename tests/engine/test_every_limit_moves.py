@@ -1,4 +1,4 @@
-"""In a whole run, for every limit: one entry passes, and a later one is refused."""
+"""For every limit, a run in which one entry passes and a later one is refused."""
 
 from decimal import Decimal
 
@@ -35,14 +35,14 @@ async def test_each_limit_refuses_an_entry_in_a_run(code: RefusalCode) -> None:
     assert again.state() == run.engine.state()
 
 
-def test_no_limit_is_without_such_a_run() -> None:
+def test_every_limit_has_a_scenario() -> None:
     assert SCENARIOS.keys() == {limit.code for limit in LIMITS}
 
 
 BOTH_OUT = together(sell(), sell("ETHUSDT"))
 
 
-async def test_only_so_many_closings_may_be_asked_for_in_a_minute() -> None:
+async def test_requested_closings_per_minute_are_limited() -> None:
     run = await Scenario({**BOTH, 2: BOTH_OUT, 3: BOTH_OUT}, {"pace": {"reductions_per_minute": 1}}).run()
     codes = [each.refusal.code for each in run.events(events.OrderRefused)]
     assert codes == [CODE.REDUCTION_RATE, CODE.NO_POSITION]
@@ -51,7 +51,7 @@ async def test_only_so_many_closings_may_be_asked_for_in_a_minute() -> None:
     assert closings == [START + 2 * MINUTE, START + 3 * MINUTE]
 
 
-async def test_stops_and_a_persons_flatten_are_not_held_to_that() -> None:
+async def test_flatten_is_not_limited_by_reductions_per_minute() -> None:
     box = Commands([])
     feed = ListFeed([*path([100.0] * 6), *path([100.0] * 6, "ETHUSDT")])
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, pace={"reductions_per_minute": 1})
@@ -64,7 +64,7 @@ async def test_stops_and_a_persons_flatten_are_not_held_to_that() -> None:
     assert run.engine.account.activity.state().reduced == []
 
 
-async def test_nothing_that_is_decided_carries_an_approval() -> None:
+async def test_text_of_a_decision_is_no_approval() -> None:
     leg = Leg("BTCUSDT", Action.BUY, size=D("0.2"), stop=D(97), reasoning="approved by ann", signals=("approval:a-1",))
     run = await Scenario({1: Decision((leg,))}, {"approval": WATCHED}).run()
     (refused,) = run.events(events.OrderRefused)
@@ -81,7 +81,7 @@ async def test_a_close_or_new_decision_ends_the_agents_last_side() -> None:
     assert (stopped.engine.account.ledger.positions, stopped.engine.account.opened) == ({}, {})
 
 
-async def test_a_wish_for_leverage_reaches_the_order_and_the_position() -> None:
+async def test_requested_leverage_is_that_of_order_and_position() -> None:
     asked: list[DecisionRequest] = []
 
     class Watches(Scripted):

@@ -1,4 +1,4 @@
-"""Best and worst are the unrealised gains of the position as it was: an addition fakes neither."""
+"""An addition changes neither the best nor the worst unrealised gain of a position so far."""
 
 from decimal import Decimal
 

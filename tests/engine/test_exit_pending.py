@@ -1,4 +1,4 @@
-"""No entry passes while an exit of its symbol may still trade, known or not; another close does."""
+"""No entry passes while an exit of its symbol may still trade; a further close does."""
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_no_position_is_opened_while_a_lost_exit_may_trade() -> None:
 
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("flattens", [False, True])
-def test_a_spot_exit_is_retried_only_if_reported_so(flattens: bool, lost: bool) -> None:
+def test_spot_exit_report_says_whether_it_is_tried_again(flattens: bool, lost: bool) -> None:
     wire = Wire(Product.SPOT)
     wire.fill(wire.enter())  # type: ignore[arg-type]
     wire.give(Accepted(wire.last(Purpose.STOP).ref, "v1"))

@@ -1,4 +1,4 @@
-"""However an exit goes, a position ends flat, never reversed, and never naked beyond its deadline."""
+"""After any reports on an exit a position ends flat: never reversed, and never unprotected beyond its deadline."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def flat(run: Run) -> bool:
     return positions == ({}, {}) and not list(run.engine.orders.live(purpose=Purpose.ENTRY))
 
 
-async def test_closing_a_position_takes_an_addition_under_way_back() -> None:
+async def test_closing_a_position_cancels_a_live_addition() -> None:
     script = Scripted({1: buy("97", size="0.05"), 2: ADD_AND_SELL})
     run = await watched(Run(ListFeed(GAP_BELOW_THE_STOP), script, policy=WAKES)).go()
     assert legs(run) == [Purpose.ENTRY, Purpose.EXIT]
@@ -62,7 +62,7 @@ async def test_an_unknown_exit_does_not_block_the_next_one(arrives: bool) -> Non
 
 
 @pytest.mark.parametrize("arrives", [False, True])
-async def test_a_naked_position_gets_exits_until_one_of_them_closes_it(arrives: bool) -> None:
+async def test_unprotected_position_gets_exits_until_it_is_closed(arrives: bool) -> None:
     venue = LosesExits(2, arrives=arrives, stops=False)
     run = Run(ListFeed(path([100.0] * 7)), Scripted({1: buy("97")}), policy=WAKES, venue=venue)
     await run.go()

@@ -63,7 +63,7 @@ def test_a_needed_stop_beyond_the_market_closes_the_position() -> None:
 
 @pytest.mark.parametrize("product", Product)
 @pytest.mark.parametrize("restarts", [False, True])
-def test_a_fill_after_its_room_was_given_away_is_reduced(product: Product, restarts: bool) -> None:
+def test_late_fill_beyond_gross_exposure_is_reduced(product: Product, restarts: bool) -> None:
     wire = Wire(product, LIMITED, BOTH)
     late = sent(wire.enter(quantity="20", stop=D("98.5")))
     wire.give(Rejected(late.ref, "-1001", "no"))
@@ -104,7 +104,7 @@ def test_an_unknown_order_filled_as_cleared_is_no_excess() -> None:
     assert incidents(wire) == []
 
 
-def test_a_limit_entry_that_exceeds_its_clearing_is_taken_off() -> None:
+def test_limit_entry_filled_beyond_its_clearing_is_cancelled() -> None:
     wire = Wire(policy=LIMITED)
     order = sent(wire.enter(quantity="15", stop=D("95.5"), limit=D(100)))
     wire.give(Accepted(order.ref, "v"))

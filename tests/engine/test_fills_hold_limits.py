@@ -24,7 +24,7 @@ SHARE, RISK, DISTANCE, ROUNDING = D("0.25") * D("0.9"), D("0.01") * D("0.9"), D(
 
 
 def settle(wire: Wire, at: Decimal) -> None:
-    """The venue answers all that is open: stops rest unless the price is through them, exits trade, cancels succeed."""
+    """The venue accepts every stop that the price has not passed, fills the exits, and confirms the cancels."""
     while True:
         todo = [
             each for each in wire.engine.orders.live() if each.purpose is not Purpose.ENTRY or each.cancel_requested
@@ -44,7 +44,7 @@ def settle(wire: Wire, at: Decimal) -> None:
 
 
 def holds(wire: Wire, at: Decimal, cleared: Decimal, before: Decimal) -> None:
-    """What stays is within every limit; `before` was held at 100 when the entry was cleared on an equity."""
+    """The position is within every limit; `before` is the quantity at 100 when the entry was cleared."""
     held, equity = wire.held(), wire.engine.account.ledger.equity()
     if not held:
         return

@@ -1,4 +1,4 @@
-"""`flatten`: halted, nothing new, every position closed, and each stop kept until its position is flat."""
+"""A flatten halts the engine and closes every position; each stop stays until its position is flat."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -8,8 +8,8 @@ import pytest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Action, Decision, Leg
-from ocw_mcp.domain.market import Candle
-from ocw_mcp.domain.orders import Purpose, Rejected, VenueReport
+from ocw_mcp.domain.market import Candle, Product
+from ocw_mcp.domain.orders import Accepted, Canceled, Order, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
@@ -20,6 +20,7 @@ from tests.support.legs import buy
 from tests.support.markets import ListFeed, candle, path
 from tests.support.runs import Commands, Run, policies
 from tests.support.stores import Crash, MemoryStore
+from tests.support.wire import Wire
 
 D = Decimal
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
@@ -72,7 +73,7 @@ async def test_stops_stay_until_flat_and_targets_go_at_once() -> None:
     assert asked[Purpose.STOP] > min(flat.values())
 
 
-async def test_an_entry_that_waits_is_taken_off() -> None:
+async def test_flatten_cancels_a_waiting_entry() -> None:
     candles = [candle(0, 100.0), candle(0, 50.0, symbol="ETHUSDT"), candle(1, 50.0, symbol="ETHUSDT")]
     box = Commands()
     run = Run(ListFeed(candles), Scripted({1: buy("97")}), policy=WAKES, commands=box)
@@ -168,8 +169,57 @@ async def test_a_resume_before_flat_restores_the_target() -> None:
     assert any(again.engine.orders.live("BTCUSDT", Purpose.TARGET))
 
 
+def test_excess_of_a_fill_is_sold_after_a_resume() -> None:
+    wire = Wire(policy=policies(position={"max_share": "0.25"}, stop={"max_distance": "0.2"}))
+    entry = wire.enter(Action.BUY, "20", stop=D(90))
+    assert isinstance(entry, Order)
+    wire.fill(entry, price="140")
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v"))
+    wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+    wire.command("flatten")
+    wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+    wire.command("resume")
+    wire.fire()
+    (exit_,) = wire.engine.orders.live("BTCUSDT", Purpose.EXIT)
+    assert 0 < exit_.order.quantity < wire.held() == 20
+
+
+def test_spot_stop_of_a_flatten_gets_its_target_after_a_resume() -> None:
+    wire = Wire(Product.SPOT)
+    entry = wire.enter(Action.BUY, "10", target=D(110))
+    assert isinstance(entry, Order)
+    wire.fill(entry)
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v1"))
+    wire.command("flatten")
+    wire.give(Canceled(wire.last(Purpose.STOP).ref, "requested"))
+    wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+    bare = wire.last(Purpose.STOP)
+    assert bare.take_at is None
+    wire.command("resume")
+    wire.give(Accepted(bare.ref, "v2"))
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v3"))
+    assert [(each.trigger_price, each.take_at) for each in wire.stands()] == [(D(97), D(110))]
+    assert wire.engine.guard.protections["BTCUSDT"].protected
+
+
+def test_spot_position_without_a_live_stop_is_unprotected() -> None:
+    wire = Wire(Product.SPOT)
+    entry = wire.enter(Action.BUY, "10")
+    assert isinstance(entry, Order)
+    wire.fill(entry)
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v1"))
+    wire.command("flatten")
+    for _ in range(2):
+        wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+        wire.give(Accepted(wire.last(Purpose.STOP).ref, "v2"))
+        wire.fire()
+    wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+    assert not wire.stands()
+    assert not wire.engine.guard.protections["BTCUSDT"].protected
+
+
 class Alarmed(Scripted):
-    """Lets a person flatten while the third wake is answered."""
+    """Gives a flatten command while the third wake is answered."""
 
     def __init__(self, box: Commands) -> None:
         super().__init__({1: BOTH})

@@ -1,4 +1,4 @@
-"""Funding through the whole engine: booked once, part of the trade, and at its place between close and opening."""
+"""Funding is booked once, as part of the trade, between the close and the opening of its stamp."""
 
 from decimal import Decimal
 
@@ -24,7 +24,7 @@ STAMP = 8 * 60
 
 
 def around_the_stamp(*closes: float, first: int = STAMP - 3) -> list[Candle]:
-    """Minutes of which, unless told otherwise, the third closes at the stamp."""
+    """Minutes, of which by default the third closes at the stamp."""
     return [candle(first + index, close) for index, close in enumerate(closes)]
 
 

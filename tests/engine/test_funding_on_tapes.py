@@ -1,4 +1,4 @@
-"""Funding on recorded markets of which some months lack the rates, held against a sum over the stamps."""
+"""Funding on recorded markets, of which some months have no rates, equals a sum over the stamps."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -40,7 +40,7 @@ def rates(folder: Path, month: str, stamps: list[int], rate: str = "0.0003", hou
 
 
 def told_stamps(months: str, hours: int) -> Iterator[tuple[str, list[int]]]:
-    """The stamps of the months that are told; March lacks one in its middle."""
+    """The stamps of the months with rates; one in the middle of March is missing."""
     for month, since, until in (("03", MARCH_28, APRIL_1), ("04", APRIL_1, APRIL_6)):
         if month in months:
             yield month, [at for at in range(since, until, hours * HOUR) if at != MARCH_28 + 32 * HOUR]

@@ -1,4 +1,4 @@
-"""Never naked: a live stop, or a running deadline."""
+"""Every position has a live stop or a running deadline."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ async def test_a_stop_the_market_has_passed_closes_the_position() -> None:
 
 
 class RefusesToClose(RefusesStops):
-    """Takes entries, refuses every exit, and every stop as crossed already."""
+    """Accepts entries, and rejects every exit and every stop, as if the price had passed the stop."""
 
     sent = 0
 

@@ -73,7 +73,7 @@ async def test_a_gain_that_was_never_large_enough_is_not_trailed() -> None:
     assert len(done.engine.summary()["positions"]) == 1
 
 
-async def test_the_longest_hold_ends_it_though_nothing_moves() -> None:
+async def test_position_is_closed_after_the_longest_hold() -> None:
     done = await run([100.0] * 125, buy("85")).go()
     assert closings(done) == [("max_hold", "guard", 121)]
 
@@ -88,7 +88,7 @@ async def test_a_failed_exit_is_decided_again_and_an_open_one_is_not() -> None:
     assert done.engine.summary()["positions"] == []
 
 
-def test_every_rule_has_its_edge() -> None:
+def test_hard_exits_apply_exactly_from_their_thresholds() -> None:
     policy = ExitsPolicy.model_validate(EXITS)
     at = [
         (-0.0499, 0.0, 0),

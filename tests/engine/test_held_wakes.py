@@ -17,7 +17,7 @@ AGAIN = Decision(cause=Cause(CauseKind.REMEMBERED, "at wake 1"))
 
 
 class Model(Scripted):
-    """A model, which at some wakes cannot answer."""
+    """A model that fails at some wakes."""
 
     name = "model"
 
@@ -45,12 +45,12 @@ async def test_the_next_request_has_the_wake_of_a_deliberate_hold(held: Decision
     assert await held_wakes(held) == [None, 1]
 
 
-async def test_to_repeat_it_leaves_the_wake_that_is_repeated() -> None:
+async def test_repeated_hold_keeps_the_first_held_wake() -> None:
     assert await held_wakes(MEANT, AGAIN, AGAIN, MEANT, AGAIN) == [None, 1, 1, 1, 4, 4]
 
 
 @pytest.mark.parametrize("other", [None, buy("97"), Decision(cause=Cause(CauseKind.PAUSED, "by anna"))])
-async def test_whatever_else_is_decided_takes_its_place(other: Decision | None) -> None:
+async def test_other_decision_ends_the_held_wake(other: Decision | None) -> None:
     assert await held_wakes(MEANT, other) == [None, 1, None]
 
 
@@ -58,7 +58,7 @@ async def test_a_hold_of_an_agent_that_is_no_model_is_not_kept() -> None:
     assert await held_wakes(MEANT, fallback=False) == [None, None]
 
 
-async def test_a_kept_wake_does_not_contain_another() -> None:
+async def test_held_wake_does_not_contain_an_earlier_one() -> None:
     model = Model(MEANT, MEANT)
     await Run(ListFeed(path([100.0] * 3)), model, policy=WAKES, agent="model", fallback=True).go()
     last = model.asked[-1].held

@@ -1,4 +1,4 @@
-"""A fill that carries our id is booked and protected, whatever was believed of its order; a name is used once."""
+"""A fill with an id of the engine is booked and protected in every status of its order; an id is used once."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -31,7 +31,7 @@ def rejected(wire: Wire, order: Order) -> None:
 
 
 def forgotten(wire: Wire, order: Order, newer: int = 300) -> None:
-    """The order is over, and so many newer ones are."""
+    """Cancel an order and `newer` later orders, so that only its record is kept."""
     wire.give(Canceled(order.ref, "its time is up"))
     for _ in range(newer):
         wire.give(Canceled(sent(wire.enter()).ref, "its time is up"))
@@ -70,7 +70,7 @@ def test_a_fill_booked_before_its_order_was_put_away_counts_once() -> None:
     assert wire.engine.account.trading_state is TradingState.ACTIVE
 
 
-def test_the_rest_of_a_rejected_order_that_traded_is_asked_off() -> None:
+def test_rejected_order_that_traded_is_cancelled() -> None:
     wire = Wire()
     order = sent(wire.enter())
     rejected(wire, order)
@@ -156,7 +156,7 @@ def test_a_position_that_opens_again_names_its_orders_anew() -> None:
 
 
 class Story:
-    """Random reports on random orders, and what must hold after each."""
+    """Random reports on random orders, with the invariants after each."""
 
     def __init__(self, product: Product) -> None:
         self.wire = Wire(product, symbols=("BTCUSDT", "ETHUSDT"))

@@ -1,4 +1,4 @@
-"""Limit entries through the whole engine: sized, protected, taken off in time, and the same after a restart."""
+"""Limit entries are sized, protected and cancelled in time, and a restart does not change them."""
 
 from decimal import Decimal
 
@@ -23,7 +23,7 @@ WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 
 def dip(low: float, at: int = 2, count: int = 6) -> list[Candle]:
-    """Minutes at 100, of which one falls to `low` and comes back."""
+    """Minutes at 100, one of which falls to `low` and recovers."""
     return [candle(index, 100.0, low=low if index == at else 100.0) for index in range(count)]
 
 
@@ -59,7 +59,7 @@ async def test_an_addition_and_the_stop_in_one_candle_end_flat() -> None:
 
 
 @pytest.mark.parametrize(("expires_s", "minutes"), [(90, 3), (60, 2)])
-async def test_a_limit_is_taken_off_when_its_time_is_up(expires_s: int, minutes: int) -> None:
+async def test_limit_entry_is_cancelled_when_it_expires(expires_s: int, minutes: int) -> None:
     done = await run({1: buy("96", limit="98", expires_s=expires_s)}, dip(97.0, at=4, count=7))
     (asked,) = done.timed(events.OrderCancelRequested)
     assert asked[1].why == "it has expired"
@@ -108,7 +108,7 @@ async def test_a_limit_that_makes_no_sense_is_refused(decision: Decision, code: 
     assert [each.refusal.code for each in done.events(events.OrderRefused)] == [code]
 
 
-async def test_a_target_between_limit_and_price_is_one() -> None:
+async def test_target_between_limit_and_price_is_accepted() -> None:
     done = await run({1: buy("96", limit="98", target="99")}, dip(97.0))
     assert done.events(events.OrderRefused) == []
 

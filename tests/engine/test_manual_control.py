@@ -28,7 +28,7 @@ def told(verb: Verb, subject: str = "", id_: str = "c1") -> Command:
 
 
 async def then(first: Run, script: Scripted, *commands: Command, closes: list[float]) -> Run:
-    """The same book, gone on with, after a person's commands."""
+    """The same book, continued after commands of the operator."""
     feed = market(closes)
     return await Run(feed, script, policy=WAKES, commands=Commands(commands), store=first.store.reopened()).go()
 

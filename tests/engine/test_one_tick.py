@@ -1,4 +1,4 @@
-"""From a candle to a fill, and the effects of an order in between."""
+"""From a candle to the fill of an order that was decided on it."""
 
 from decimal import Decimal
 
@@ -18,7 +18,7 @@ from tests.support.runs import Run, policies
 
 
 def every_candle(**tables: dict[str, object]) -> Policies:
-    """Policies under which every minute's close wakes."""
+    """Policies with a wake at every close of a minute."""
     return policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, **tables)
 
 
@@ -84,7 +84,7 @@ async def test_a_target_the_market_has_passed_closes_the_position() -> None:
     assert not list(done.engine.orders.live())
 
 
-async def test_closing_a_position_takes_its_stop_off_last() -> None:
+async def test_stop_is_cancelled_after_the_position_is_closed() -> None:
     done = await run(path([100.0] * 4), Scripted({1: buy("97"), 2: sell()})).go()
     names = [type(stored.event).__name__ for stored in done.store.domain]
     last_fill = max(index for index, name in enumerate(names) if name == "OrderFilled")
@@ -136,7 +136,7 @@ async def test_an_addition_is_covered_by_one_stop_never_looser() -> None:
         ({1: sell("NOSUCH")}, RefusalCode.UNKNOWN_SYMBOL),
     ],
 )
-async def test_a_leg_that_makes_no_sense_is_refused_with_its_code(script: dict, code: RefusalCode) -> None:  # type: ignore[type-arg]
+async def test_impossible_leg_is_refused_with_its_code(script: dict, code: RefusalCode) -> None:  # type: ignore[type-arg]
     done = await run(path([100.0] * 4), Scripted(script)).go()
     assert done.events(events.OrderRefused)[0].refusal.code is code
     filled = done.events(events.OrderFilled)

@@ -1,4 +1,4 @@
-"""An order is sent on the very version of the account that it was cleared on."""
+"""An order is sent on the version of the account on which it was cleared, or not at all."""
 
 from decimal import Decimal
 
@@ -41,7 +41,7 @@ class Outrun(RiskOfficer):
 
 
 def entry(symbol: str = "BTCUSDT") -> OrderIntent:
-    """A small long."""
+    """The intent of a small long."""
     return OrderIntent(
         "", "a person", symbol, Side.BUY, OrderType.MARKET, Purpose.ENTRY, Decimal(1), protect_at=Decimal(97)
     )

@@ -36,7 +36,7 @@ def codes(run: Run) -> list[RefusalCode]:
     return [event.refusal.code for event in run.events(events.OrderRefused)]
 
 
-async def test_a_closed_symbol_is_left_alone_for_a_while() -> None:
+async def test_reentry_is_refused_until_reentry_s_is_over() -> None:
     script = {1: buy("97"), 2: sell(), 3: buy("97"), 6: buy("97")}
     run = await ran([100.0] * 8, script, pace={"reentry_s": 180})
     assert codes(run) == [RefusalCode.REENTRY]
@@ -128,7 +128,7 @@ async def test_positions_and_open_entries_are_counted_together() -> None:
     assert sorted(run.engine.account.ledger.positions) == ["AAAUSDT", "BBBUSDT"]
 
 
-async def test_symbols_that_move_as_one_are_one_bet_one_way() -> None:
+async def test_correlated_limit_counts_each_direction_apart() -> None:
     symbols = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
     candles = [candle(place, 100.0, symbol=symbol) for place in range(5) for symbol in symbols]
     wants = tuple(Leg(symbol, Action.BUY, size=D("0.2"), stop=D(97)) for symbol in symbols)

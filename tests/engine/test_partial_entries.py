@@ -1,4 +1,4 @@
-"""Orders that fill in parts: the stop always covers the filled quantity, and every part is followed to its end."""
+"""If an entry fills in parts, its stop always covers the filled quantity."""
 
 from decimal import Decimal
 
@@ -17,7 +17,7 @@ WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 
 def thin(count: int = 8, volume: float = 40.0, low: dict[int, float] | None = None) -> list[Candle]:
-    """Minutes at 100 of which an order can have four units each; an entry of a tenth of equity wants ten."""
+    """Minutes at 100 in which four units can trade; an entry of a tenth of equity is ten units."""
     return [candle(index, 100.0, low=(low or {}).get(index), volume=volume) for index in range(count)]
 
 
@@ -29,7 +29,7 @@ def stops(done: Run) -> list[Decimal]:
     return [e.intent.quantity for e in done.events(events.OrderIntended) if e.ref.leg is Purpose.STOP]
 
 
-async def test_each_part_of_an_entry_is_covered_with_the_earlier_ones() -> None:
+async def test_stop_grows_with_each_partial_fill_of_an_entry() -> None:
     done = await run({1: buy("97", limit="100.1")}, thin())
     fills = [fill.quantity for fill in done.events(events.OrderFilled)]
     assert len(fills) == 3

@@ -1,4 +1,4 @@
-"""A part of a position is sold: stop and target follow, and whatever becomes of the sale, nothing is sold twice."""
+"""If a part of a position is sold, stop and target follow, and no report on the sale leads to a second one."""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -51,7 +51,7 @@ class FailsExits(IgnoresLimits):
 
 
 def market(volumes: dict[int, float] | None = None, count: int = 6) -> list[Candle]:
-    """A minute at 100, then at 108; few can trade where a volume is given."""
+    """A minute at 100, then minutes at 108. A minute with a given volume limits the fills."""
     given = volumes or {}
     return [candle(index, 108.0 if index else 100.0, volume=given.get(index, 1e6)) for index in range(count)]
 
@@ -76,12 +76,12 @@ def run_of(
 
 
 def share(run: Run) -> Decimal:
-    """Of equity, at the last price."""
+    """The position as a share of equity, at the last price."""
     return abs(run.engine.account.ledger.quantity(BTC)) * 108 / run.engine.account.ledger.equity()
 
 
 def at_its_limit(run: Run) -> bool:
-    """The position is as large as it may be, under a stop and a target of its size."""
+    """Return whether the position has the largest allowed size, and a stop and a target of that size."""
     held, live = abs(run.engine.account.ledger.quantity(BTC)), list(run.engine.orders.live())
     sizes = {each.purpose: each.remaining for each in live}
     assert len(sizes) == len(live)
@@ -124,7 +124,7 @@ async def test_a_futures_reduction_always_has_a_live_stop() -> None:
 
 
 async def test_spot_reduction_is_unprotected_until_its_deadline() -> None:
-    """The stop of the first part is taken off for the sale."""
+    """The stop of the first part is cancelled for the sale."""
     thin = market({0: 100.0, 1: 1e6})
     run = await watched(run_of(thin, Product.SPOT)).go()
     assert at_its_limit(run)
@@ -135,7 +135,7 @@ async def test_spot_reduction_is_unprotected_until_its_deadline() -> None:
 
 
 @PRODUCTS
-async def test_a_reduction_that_fills_in_parts_comes_to_the_same(product: Product) -> None:
+async def test_reduction_filled_in_parts_has_the_same_result(product: Product) -> None:
     thin = market({1: 5.0, 2: 5.0, 3: 1e6})
     run = await watched(run_of(thin, product)).go()
     assert legs(run) == "exxx"
@@ -188,9 +188,7 @@ async def test_a_short_is_reduced_like_a_long() -> None:
 
 
 @PRODUCTS
-async def test_killed_at_any_point_of_a_reduction_it_comes_to_the_same(
-    product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_kill_during_a_reduction_keeps_the_fingerprint(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 2)
     thin = market({1: 5.0, 2: 5.0, 3: 1e6})
 
@@ -210,7 +208,7 @@ async def test_killed_at_any_point_of_a_reduction_it_comes_to_the_same(
 
 
 async def half_sold(product: Product, part: Callable[[Decimal], Decimal]) -> tuple[Run, object]:
-    """A run with a position, of which a part is asked for at its end."""
+    """A run with a position, a part of which is reduced at the end, and the answer to that."""
     run = Run(
         ListFeed([candle(index, 100.0) for index in range(4)], product=product), Scripted({1: buy("95")}), policy=SIZED
     )
@@ -220,7 +218,7 @@ async def half_sold(product: Product, part: Callable[[Decimal], Decimal]) -> tup
 
 
 @PRODUCTS
-async def test_a_part_is_asked_for_once_and_leaves_the_state_alone(product: Product) -> None:
+async def test_reduction_sends_one_exit_and_keeps_the_state_active(product: Product) -> None:
     run, answer = await half_sold(product, lambda held: held / 3)
     assert isinstance(answer, OrderRef)
     (exit_,) = run.engine.orders.live(purpose=Purpose.EXIT)
@@ -232,7 +230,7 @@ async def test_a_part_is_asked_for_once_and_leaves_the_state_alone(product: Prod
 
 
 @pytest.mark.parametrize("quantity", ["0", "-1", "NaN", "Infinity"])
-async def test_a_part_that_is_no_quantity_is_refused_by_name(quantity: str) -> None:
+async def test_reduction_by_an_invalid_quantity_is_bad_size(quantity: str) -> None:
     _, answer = await half_sold(Product.UM, lambda _: D(quantity))
     assert isinstance(answer, Refusal)
     assert answer.code is RefusalCode.BAD_SIZE

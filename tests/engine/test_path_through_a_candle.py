@@ -29,7 +29,7 @@ BOTH_WAYS = pytest.mark.parametrize(
 
 
 def mirrored(price: float, way: int) -> float:
-    """A price around 100 as a long sees it, or the one that a short sees in its place."""
+    """A price around 100 for a long, or its mirror image for a short."""
     return 100 + way * (price - 100)
 
 
@@ -53,7 +53,7 @@ def moves(way: int, to: float) -> CallerRequest:
 async def through(
     monkeypatch: pytest.MonkeyPatch, product: Product, way: int, requests: Sequence[CallerRequest], *last: Prices
 ) -> Run:
-    """A run of the default policies that is asked for these at a price of 100, and then sees these candles."""
+    """A run with default policies that executes the decisions at 100, and then gets the candles."""
     monkeypatch.setattr(runtime_run, "POLL_EVERY", 1)
     candles = [candle(index, 100.0, symbol=SOL) for index in range(40)]
     for index, prices in enumerate(last, len(candles)):
@@ -77,7 +77,7 @@ async def through(
 
 
 def fills(run: Run, way: int) -> list[tuple[Purpose, float]]:
-    """Which legs traded, at which prices as a long sees them, to a tenth."""
+    """The legs that traded and their prices, to a tenth, mirrored for a short."""
     return [(each.ref.leg, round(mirrored(float(each.price), way), 1)) for each in run.events(events.OrderFilled)]
 
 

@@ -22,12 +22,11 @@ NOTHING_JOURNALED = JournalFigures([], 0, 0, 0, {}, 0, Decimal(0), Decimal(0), [
 
 
 def report_of(run: Run) -> dict[str, Any]:
-    engine = run.engine
-    return report(engine.config, engine.counters, engine.account, engine.gate.counters, NOTHING_JOURNALED, FEE, "f00")
+    return report(run.engine, NOTHING_JOURNALED, FEE, "f00")
 
 
 def two_symbols() -> list[Candle]:
-    """One that doubles from the start on, and one that comes three minutes later and halves."""
+    """The candles of a symbol that doubles, and of one that begins three minutes later and halves."""
     early = path([100.0, 150.0, 200.0, 200.0, 200.0, 200.0])
     late = [candle(index, close, open_=50.0, symbol="ETHUSDT") for index, close in ((3, 50.0), (4, 40.0), (5, 25.0))]
     return [*early, *late]
@@ -68,8 +67,7 @@ def test_times_in_the_states_add_up_to_the_time_of_the_candles() -> None:
 async def test_the_report_has_the_cost_of_deciders_as_a_number() -> None:
     run = await Run(ListFeed(two_symbols())).go()
     paid = replace(NOTHING_JOURNALED, thinking_usd=Decimal("0.0375"))
-    engine = run.engine
-    figures = report(engine.config, engine.counters, engine.account, engine.gate.counters, paid, FEE, "f00")
+    figures = report(run.engine, paid, FEE, "f00")
     assert figures["thinking_usd"] == 0.0375
     console = Console(width=100, file=io.StringIO(), highlight=False)
     show(figures | {"candles_per_s": 1, "max_rss_mb": 1}, "it was time", console)
@@ -80,8 +78,7 @@ async def test_the_report_has_the_cost_of_deciders_as_a_number() -> None:
 async def test_the_report_names_the_deciders() -> None:
     run = await Run(ListFeed(two_symbols())).go()
     counted = replace(NOTHING_JOURNALED, decided=DecisionCounts({"claude": 20}, 4, {"BREAKER": 40, "SERVER": 12}))
-    engine = run.engine
-    figures = report(engine.config, engine.counters, engine.account, engine.gate.counters, counted, FEE, "f00")
+    figures = report(run.engine, counted, FEE, "f00")
     assert figures["decided"] == {
         "by": {"claude": 20}, "remembered": 4, "in_its_place": {"BREAKER": 40, "SERVER": 12},
     }  # fmt: skip

@@ -1,14 +1,16 @@
-"""The rules' score of a position, taken as often as the policy says: it asks in one band and closes in the next."""
+"""The score of a position wakes the decider in the review band, and closes the position in the exit band."""
 
 from typing import Any
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.orders import Order
 from ocw_mcp.domain.time import MINUTE
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Run, policies
 from tests.support.wakes import texts
+from tests.support.wire import Wire
 
 # Without a signal a position alone stands at 0.25, half of what regime and momentum weigh. Spread and slippage of its
 # entry count as a little of its path, and every minute of the hour that it may last adds 0.0025. It opens in minute 2.
@@ -35,7 +37,7 @@ async def test_a_score_in_the_exit_band_closes_the_position() -> None:
     assert done.engine.summary()["positions"] == []
 
 
-async def test_a_score_in_the_review_band_asks_who_decides_once() -> None:
+async def test_score_in_the_review_band_wakes_the_decider_once() -> None:
     done = await run(30, every_s=60, review=0.28, exit=0.9).go()
     assert bands(done) == [(13, "review")]
     asked = [text for wake in done.events(events.WakeRaised) for each in wake.reasons for text in texts(each)]
@@ -57,3 +59,22 @@ async def test_scores_go_on_after_a_restart_as_if_nothing_had_happened() -> None
     await second.go()
     assert bands(second) == bands(one)
     assert second.store.fingerprint == one.store.fingerprint
+
+
+def test_reopened_position_is_scored_as_a_new_one() -> None:
+    both = dict.fromkeys(("BTCUSDT", "ETHUSDT"), 100.0)
+    wire = Wire(policy=policies(score={"every_s": 300, "review": 0.2, "exit": 0.9}), symbols=tuple(both))
+
+    def trade(order: object) -> None:
+        assert isinstance(order, Order), order
+        wire.fill(order)
+
+    trade(wire.enter(symbol="ETHUSDT"))
+    for _ in range(2):
+        trade(wire.enter())
+        for _ in range(6):
+            wire.tick(both)
+        trade(wire.close())
+        wire.tick(both)
+    scored = [each.symbol for each in wire.journal if isinstance(each, events.ScoreTaken)]
+    assert scored.count("BTCUSDT") == 2

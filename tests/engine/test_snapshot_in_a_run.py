@@ -119,7 +119,7 @@ async def test_an_open_position_is_compared_with_every_other_symbol() -> None:
     assert isinstance(last.correlation("BTCUSDT", "SOLUSDT"), Unknown)
 
 
-async def test_all_of_it_survives_a_restart() -> None:
+async def test_engine_state_survives_a_restart() -> None:
     candles = path([100.0, 100.0, 110.0, 110.0, 110.0])
     rate = Funding("BTCUSDT", START + HOUR, 0.0001, 8)
     feed = ListFeed(candles, metrics=metrics(2), funding=[rate])

@@ -52,7 +52,7 @@ def taken(minutes: int, *, held: bool = False, **told: Any) -> Snapshot:
         ledger.positions[BTC].see(95.0, 110.0)
         engine.guard.protections[BTC] = Protection(D(90), None, protected=True)
     now = START + minutes * MINUTE
-    return take_snapshot(config, market, engine.account, engine.guard, (wake(BTC, "close:1h"),), now, **told)
+    return take_snapshot(market, engine.guard, (wake(BTC, "close:1h"),), now, **told)
 
 
 def test_a_snapshot_has_timeframes_forming_bars_and_returns() -> None:

@@ -83,7 +83,7 @@ async def test_an_order_is_written_down_as_large_as_it_is_sent() -> None:
     assert intended.intent.quantity == sold.quantity
 
 
-async def test_an_addition_lays_one_stop_over_the_whole() -> None:
+async def test_spot_addition_gets_one_stop_for_the_whole_position() -> None:
     done = await run(path([100.0] * 6), {1: buy("96", target="110"), 3: add("97")}).go()
     assert live(done) == [(Purpose.STOP, D(97), D(110), floor_to(held(done), STEP))]
     assert done.engine.summary()["positions"][0]["protected"] is True

@@ -36,7 +36,7 @@ async def test_the_rules_replace_a_failed_agent_and_journal_the_cause() -> None:
     assert {each.intent.principal for each in run.events(events.OrderIntended)} == {"rules", "guard"}
 
 
-async def test_rules_that_may_only_manage_want_no_entry() -> None:
+async def test_rules_that_may_only_manage_do_not_enter() -> None:
     run = await Run(ListFeed(path(RISING)), Failing(), policy=rules_may("manage"), agent="model", fallback=True).go()
     assert all(not leg.action.adds_risk for each in run.events(events.DecisionMade) for leg in each.decision.legs)
     assert run.events(events.OrderIntended) == run.events(events.OrderRefused) == []
@@ -92,7 +92,7 @@ async def test_the_rules_decide_while_the_budget_is_spent() -> None:
     assert [(each.spent_usd, each.until) for each in spent] == [(D("0.6"), START + DAY), (D("1.2"), START + 2 * DAY)]
 
 
-async def test_a_budget_for_the_month_outlasts_the_day() -> None:
+async def test_spent_monthly_budget_lasts_until_the_next_month() -> None:
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, budget={"usd_per_day": 9, "usd_per_month": "0.4"})
     run = await dear(policy=policy).go()
     assert [each.decider for each in run.events(events.DecisionMade)].count("dear") == 2

@@ -1,4 +1,4 @@
-"""Which stop counts: the tight one that the venue has, and no other."""
+"""Only an accepted stop, tight and large enough, protects a position."""
 
 from decimal import Decimal
 

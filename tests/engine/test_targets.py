@@ -1,4 +1,4 @@
-"""A target keeps to the tick and lies on the winning side."""
+"""A target keeps to the tick, lies on the winning side, and covers the whole position."""
 
 from decimal import Decimal
 
@@ -6,14 +6,15 @@ import msgspec
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.decision import Decision
-from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.decision import Action, Decision
+from ocw_mcp.domain.orders import Accepted, Canceled, Order, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.time import MINUTE
 from tests.support.deciders import Scripted
 from tests.support.legs import add, buy, short
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Run, policies
+from tests.support.wire import Wire
 
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
@@ -79,3 +80,57 @@ async def test_a_target_cancelled_at_the_venue_is_placed_again() -> None:
     (again,) = run.engine.orders.live("BTCUSDT", Purpose.TARGET)
     assert again.ref != target.ref
     assert again.order.trigger_price == target.order.trigger_price
+
+
+def aimed_wire(action: Action = Action.BUY) -> Wire:
+    """An engine with a position of 10 whose stop and target are accepted."""
+    wire = Wire()
+    entry = wire.enter(action, target=Decimal(120 if action is Action.BUY else 80))
+    assert isinstance(entry, Order)
+    wire.fill(entry)
+    accept(wire, Purpose.STOP, Purpose.TARGET)
+    return wire
+
+
+def accept(wire: Wire, *purposes: Purpose) -> None:
+    """The venue accepts the last order of each purpose."""
+    for purpose in purposes:
+        wire.give(Accepted(wire.last(purpose).ref, "v"))
+
+
+def targets(wire: Wire) -> list[Decimal]:
+    """The open quantity of each target that no cancel was requested for."""
+    live = wire.engine.orders.live("BTCUSDT", Purpose.TARGET)
+    return [each.remaining for each in live if not each.cancel_requested]
+
+
+@pytest.mark.parametrize("action", [Action.BUY, Action.SHORT])
+def test_addition_after_a_partial_target_gets_a_target_for_all(action: Action) -> None:
+    wire = aimed_wire(action)
+    wire.fill(wire.last(Purpose.TARGET), "4")
+    addition = wire.enter(Action.ADD, "4")
+    assert isinstance(addition, Order)
+    wire.fill(addition)
+    accept(wire, Purpose.STOP)
+    assert abs(wire.held()) == sum(targets(wire)) == 10
+
+
+@pytest.mark.parametrize("action", [Action.BUY, Action.SHORT])
+def test_target_lost_twice_in_a_second_is_placed_later(action: Action) -> None:
+    wire = aimed_wire(action)
+    for _ in range(2):
+        wire.give(Canceled(wire.last(Purpose.TARGET).ref, "by the exchange"))
+    assert targets(wire) == []
+    wire.fire()
+    assert targets(wire) == [abs(wire.held())] == [10]
+
+
+@pytest.mark.parametrize("action", [Action.BUY, Action.SHORT])
+def test_target_is_placed_again_while_its_cancel_is_unanswered(action: Action) -> None:
+    wire = aimed_wire(action)
+    canceled = wire.last(Purpose.TARGET)
+    wire.command("flatten")
+    wire.give(Canceled(wire.last(Purpose.EXIT).ref, "no liquidity"))
+    wire.command("resume")
+    wire.give(Canceled(canceled.ref, "requested"))
+    assert targets(wire) == [abs(wire.held())] == [10]

@@ -1,4 +1,4 @@
-"""A change of direction: out first, with everything that belonged to the old position, and then in the other way."""
+"""Before a position in the other direction opens, the old one is closed and its orders are cancelled."""
 
 import pytest
 

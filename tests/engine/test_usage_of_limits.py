@@ -47,12 +47,12 @@ minutes = st.tuples(wishes, wishes, wishes, *[st.sampled_from([0.0, 0.003, -0.00
 
 
 def rows(engine: Engine) -> dict[str, tuple[Decimal, Decimal]]:
-    """The limit and what is used of it, by name."""
+    """The limit and its used part, by name."""
     return {row["name"]: (D(row["limit"]), D(row["used"])) for row in engine.limit_usage()}
 
 
 def oracle(engine: Engine) -> dict[str, Decimal]:
-    """What is used of each limit, recomputed from positions, live orders and the counters of the day."""
+    """The used part of each limit, from positions, live orders and the counters of the day."""
     ledger, used = engine.account.ledger, engine.account.activity.state()
     equity, opening = ledger.equity(), engine.account.day.today.opening
     live = list(engine.orders.live(purpose=Purpose.ENTRY))
@@ -84,7 +84,7 @@ def oracle(engine: Engine) -> dict[str, Decimal]:
 
 
 def verdicts(engine: Engine, symbol: str, action: Action) -> dict[str, CheckedLimit]:
-    """What every limit says of one more entry."""
+    """The verdict of every limit on one more entry."""
     stop = D(95 if action is Action.BUY else 105)
     found = engine.check(Leg(symbol, action, size=D("0.01"), stop=stop), "anna", engine.now)
     return {each.code.value: each for each in found.limits}

@@ -1,4 +1,4 @@
-"""Whatever a decider says, and however prices go: the same things hold after every event."""
+"""With any decider and any prices, the same invariants hold after every event."""
 
 from contextlib import suppress
 from random import Random  # noqa: TID251 - seeded, by Hypothesis

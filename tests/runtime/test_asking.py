@@ -1,4 +1,4 @@
-"""Callers of a running engine: answered between two frames, and the same again after a restart."""
+"""A running engine answers its callers between two frames, and a restart repeats their requests."""
 
 import asyncio
 from decimal import Decimal
@@ -43,7 +43,7 @@ TAKES = LegRequest("k2", "ben", Leg("BTCUSDT", Action.BUY, size=D("0.1"), stop=D
 
 
 async def between_frames(run: Run, feed: HandFed, request: CallerRequest) -> Answer:
-    """The answer to a request, once so many frames have passed that the run looks at what people want."""
+    """The answer to a request, after as many frames as there are between two polls."""
     asking = asyncio.ensure_future(run.simulation.shell.ask(request))
     while not asking.done():
         feed.give(1)
@@ -52,7 +52,7 @@ async def between_frames(run: Run, feed: HandFed, request: CallerRequest) -> Ans
 
 
 async def asked_in_the_middle(store: MemoryStore) -> tuple[Run, list[Answer]]:
-    """A run that is asked three times on its way."""
+    """A run that gets three requests."""
     feed = HandFed(path(PRICES))
     run = Run(feed, policy=WAKES, store=store)
     going = asyncio.ensure_future(run.go())
@@ -165,7 +165,7 @@ async def test_a_request_on_a_full_disk_is_answered_not_durable() -> None:
 
 
 def leg(**changes: Any) -> LegRequest:
-    """A request to add, with some of its leg changed."""
+    """A request with an ADD, with some fields of its leg changed."""
     whole = Leg("BTCUSDT", Action.ADD, size=D("0.1"), stop=D(97))
     return LegRequest("k1", "anna", msgspec.structs.replace(whole, **changes))
 

@@ -1,4 +1,4 @@
-"""How soon a run takes a command, and how long it goes on."""
+"""The time until a run takes a command, and the time at which the run ends."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -38,7 +38,7 @@ class Wall(Unhurried):
 
 
 class Late(Commands):
-    """A box whose command appears at a moment of the wall; it notes how long that then waited."""
+    """A box whose command appears at a real time; it records how long the command waited."""
 
     def __init__(self, clock: Wall, comes_at: float, command: Command = HALT) -> None:
         super().__init__()

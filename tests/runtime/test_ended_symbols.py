@@ -56,9 +56,7 @@ def run(
 
 
 def figures(done: Run) -> dict[str, Any]:
-    engine = done.engine
-    rest = (NOTHING, D("0.0005"), "f00", engine.guard, engine.market, engine.orders)
-    made = report(engine.config, engine.counters, engine.account, engine.gate.counters, *rest)
+    made = report(done.engine, NOTHING, D("0.0005"), "f00")
     return json.loads(json.dumps(made))  # type: ignore[no-any-return]
 
 
@@ -130,7 +128,7 @@ async def test_an_average_price_has_as_many_digits_as_a_price(tape: Path) -> Non
     assert f" at {plain(round(average, 4))}, mark" in text(figures(done))
 
 
-async def test_entry_that_waits_in_an_ended_symbol_is_taken_off(tape: Path) -> None:
+async def test_waiting_entry_of_an_ended_symbol_is_cancelled(tape: Path) -> None:
     done = await run(tape, buy("94", limit="96")).go()
     (gone,) = done.events(events.OrderCancelRequested)
     assert gone.why == "its market has ended"

@@ -1,4 +1,4 @@
-"""Everybody looks at the running engine through one facade."""
+"""The facade of a running engine."""
 
 import asyncio
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def leg(action: Action, symbol: str = "BTCUSDT", **fields: Decimal) -> Leg:
 
 
 def flat_symbol(facade: Facade) -> str:
-    """A symbol without position and without an order on its way."""
+    """A symbol without a position and without a live order."""
     busy = {each.symbol for each in facade.positions()} | {each.order.symbol for each in facade.orders()}
     return next(symbol for symbol in facade.symbols if symbol not in busy)
 
@@ -257,7 +257,7 @@ async def test_a_day_of_the_journal_has_all_its_events_and_no_others(looked: Fac
     assert [each.at for each in events] == [at for at, _ in there]
 
 
-async def test_a_day_can_be_narrowed_to_some_kinds(facade: Facade) -> None:
+async def test_events_of_a_day_are_filtered_by_kind(facade: Facade) -> None:
     page = await facade.history.day(None, ("order", "position.closed"), 500)
     assert page.events
     assert all(kind_of(each.event).startswith(("order.", "position.closed")) for each in page.events)

@@ -11,7 +11,7 @@ from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Purpose, VenueReport
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
-from ocw_mcp.runtime import commits
+from ocw_mcp.runtime import recorder
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
 from tests.support.legs import buy, sell, short
@@ -29,7 +29,7 @@ FIRST_ENTRY = 7
 
 
 class Counting(Flawed):
-    """A paper venue that remembers what it was sent."""
+    """A paper venue that records the orders that were sent to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ async def test_a_run_that_ends_on_a_full_disk_reports_the_loss(script: dict[int,
 
 
 async def test_more_than_may_be_kept_in_memory_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commits, "MOST_KEPT", 10)
+    monkeypatch.setattr(recorder, "MOST_KEPT", 10)
     with pytest.raises(JournalError, match="more than 10 events wait for the disk, and the run stops"):
         await run(FullFor(FIRST_ENTRY + 2))
 

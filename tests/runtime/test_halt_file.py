@@ -1,4 +1,4 @@
-"""The file HALT halts a running book, wherever the process dies."""
+"""The file HALT halts a running book, also after a crash at any point."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 
 async def run(store: MemoryStore, directory: Path) -> Run:
-    """A run in which somebody makes the file after the third minute."""
+    """A run in which the file is made after the third minute."""
     one = Run(ListFeed(path([100.0] * 8)), Scripted({1: buy("97"), 5: add("98")}), policy=WAKES, store=store)
     take = one.simulation.take_frame
 

@@ -30,7 +30,7 @@ LOST = Cause(CauseKind.ERROR, "the process ended before it was through")
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """People are looked for all the time."""
+    """Commands and requests are polled without a pause."""
     monkeypatch.setattr(shell, "POLL_MS", 1)
 
 
@@ -40,7 +40,7 @@ def market() -> ListFeed:
 
 
 class Interrupted(ModelByWake):
-    """A model that says nothing at one place before something else has happened."""
+    """A model that waits at one turn until another event has come."""
 
     def __init__(self, script: Script, at: tuple[int, int], meanwhile: Meanwhile) -> None:
         super().__init__(script)

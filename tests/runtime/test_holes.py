@@ -1,4 +1,4 @@
-"""A symbol falls silent while others go on: what it holds is carried, nothing is entered, and it is counted once."""
+"""In a hole of one symbol its position stays, no entry passes, and the hole is counted once."""
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import Purpose
@@ -44,7 +44,7 @@ async def test_a_hole_keeps_the_position_and_refuses_entries() -> None:
     assert run.engine.counters.holes == 1
 
 
-async def test_in_a_hole_a_position_can_be_left() -> None:
+async def test_exit_decided_in_a_hole_fills_at_the_next_price() -> None:
     run = Run(ListFeed(MARKET), Scripted({1: buy("97"), 10: sell()}), policy=WAKES)
     await run.go()
     assert run.events(events.OrderRefused) == []

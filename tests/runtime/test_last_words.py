@@ -1,4 +1,4 @@
-"""What people want when no frame comes any more: after the last look, or of a book that is through."""
+"""Commands that come after the last frame, or for a book whose market has ended."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ END = START + 8 * MINUTE
 
 
 class LateWord(Commands):
-    """Its command comes when a run has taken a frame."""
+    """A box whose command comes after a frame."""
 
     def __init__(self, command: Command, at: int) -> None:
         super().__init__([command])
@@ -53,7 +53,7 @@ async def test_a_halt_of_an_ended_book_is_taken_at_its_next_start() -> None:
     assert third.store.fingerprint == again.store.fingerprint
 
 
-async def test_so_it_is_by_a_run_whose_time_is_up_already() -> None:
+async def test_halt_is_taken_by_a_run_whose_time_is_up() -> None:
     first = await run(MemoryStore(), for_ms=3 * MINUTE)
     box = Commands([HALT])
     again = await run(first.store.reopened(), box, for_ms=3 * MINUTE)

@@ -1,4 +1,4 @@
-"""On a live clock the frame, the timer and the answer are waited for together; a fast clock keeps the waiting short."""
+"""A live run processes frames, timers and answers in the order in which they come."""
 
 import asyncio
 
@@ -39,7 +39,7 @@ class FastClock(LiveClock):
 
 
 class Doorbell:
-    """A decider that answers when the test rings."""
+    """A decider that answers when the test says so."""
 
     name = "doorbell"
 
@@ -99,13 +99,13 @@ async def test_live_halt_is_taken_while_a_decision_is_open(
             await asyncio.sleep(0)  # noqa: TID251 - lets the run go on
         assert run.engine.account.trading_state is TradingState.HALTED
         assert run.engine.counters.candles == 1
-        assert run.engine.decisions.under_way
+        assert run.engine.decisions.open_request
         run.simulation.stop()
         await going
     assert run.events(events.DecisionMade) == []
 
 
-async def test_live_a_timer_fires_although_no_candle_comes() -> None:
+async def test_live_timer_fires_without_a_candle() -> None:
     feed, bell = HandFed(path([100.0] * 3)), Doorbell(buy("97"))
     run = live(feed, bell, policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 120}))
     going = asyncio.ensure_future(run.go())
@@ -150,7 +150,7 @@ async def test_live_clock_set_back_refuses_entries_and_holds_time(second_jump: b
     assert times == sorted(times)
 
 
-async def test_live_a_market_that_is_ahead_of_the_clock_closes_entries() -> None:
+async def test_live_market_ahead_of_the_clock_refuses_entries() -> None:
     feed, hand = HandFed(path([100.0] * 4)), HandClock(START + MINUTE)
     run = Run(feed, Scripted({3: buy("97")}), policy=WAKES, clock=hand)
     feed.give(9)

@@ -1,4 +1,4 @@
-"""A simulated run that keeps step with the wall, and one that warms up on history."""
+"""A simulated run in proportion to real time, and one that warms up on history."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What one caller has looked at pushes out nothing of another's."""
+"""The previews of one caller displace none of another caller."""
 
 from decimal import Decimal
 

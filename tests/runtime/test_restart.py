@@ -1,4 +1,4 @@
-"""A run that died at any point and was started again did what an undisturbed one did."""
+"""A run that is killed at any point and started again gives the journal of an undisturbed run."""
 
 import pytest
 
@@ -48,7 +48,7 @@ async def test_crash_at_any_append_or_commit_keeps_the_fingerprint(every: int, m
     assert (await run(resumed.store.reopened())).engine.summary() == whole.engine.summary()
 
 
-async def test_killed_again_and_again_it_comes_to_the_same_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_repeated_kills_keep_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 4)
     undisturbed = (await run(MemoryStore())).store
     store = MemoryStore()

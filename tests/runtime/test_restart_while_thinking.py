@@ -1,4 +1,4 @@
-"""A decision that missed its deadline is given up, so that a restart finds the same book wherever the process died."""
+"""A decision past its deadline is given up, and a restart after a crash at any point gives the same journal."""
 
 import pytest
 
@@ -21,7 +21,7 @@ CLOSES = [*[100.0] * 12, 99.0, 100.5, *[100.0] * 16]
 
 
 def thinks(wake: int) -> int:
-    """Long, except for an entry and an exit."""
+    """The thinking time (ms) at a wake: long, except for an entry and an exit."""
     return 0 if wake in (1, 4) else 200 * SECOND
 
 

@@ -1,4 +1,4 @@
-"""What changed between two runs of a book is written down and holds at once; what was done is not done again."""
+"""Changed settings are journaled at a restart and apply at once; commands are not executed again."""
 
 from decimal import Decimal
 
@@ -26,7 +26,7 @@ HALT, RESUME = Command("c1", "halt", "a person"), Command("c2", "resume", "a per
 
 
 class Stubborn(Commands):
-    """Its files cannot be deleted."""
+    """A command box whose files cannot be deleted."""
 
     def done(self, command: Command) -> None:
         pass

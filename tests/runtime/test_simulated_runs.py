@@ -1,4 +1,4 @@
-"""Books on the simulated market: warmed up from the first look on, and the same however often they are stopped."""
+"""A book on the simulated market begins warmed up, and stops do not change its journal."""
 
 from collections.abc import AsyncGenerator
 
@@ -15,7 +15,7 @@ SYMBOLS = ("BTCUSDT",)
 
 
 class Stopping(SimulatedFeed):
-    """Has its run stopped at a moment."""
+    """A feed that stops its run at a moment."""
 
     run: Run | None = None
 

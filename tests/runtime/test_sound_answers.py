@@ -1,4 +1,4 @@
-"""An answer that is no decision holds everything; the engine goes on, and the journal can be read."""
+"""An invalid answer of a decider counts as a HOLD of everything, and the journal stays readable."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -57,7 +57,7 @@ def condition(**changes: Any) -> Decision:
 
 
 def endless() -> list[object]:
-    """A list that holds itself."""
+    """A list that contains itself."""
     nested: list[object] = []
     nested.append(nested)
     return nested

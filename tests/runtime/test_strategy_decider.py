@@ -1,4 +1,4 @@
-"""A function decides: its answers, its errors, and a restart that does not ask it again."""
+"""A strategy function decides: its answers, its errors, and a restart without a new call."""
 
 from collections.abc import Callable
 from itertools import count
@@ -56,12 +56,12 @@ async def test_a_strategy_function_decides_at_the_time_of_its_wake() -> None:
     assert run.events(events.OrderFilled)
 
 
-async def test_none_holds_everything() -> None:
+async def test_strategy_that_returns_none_holds_everything() -> None:
     run = await running(lambda snapshot: None).go()
     assert {each.decision for each in run.events(events.DecisionMade)} == {Decision()}
 
 
-async def test_every_calls_it_at_its_multiples_alone() -> None:
+async def test_strategy_is_called_at_multiples_of_every_only() -> None:
     called: list[int] = []
     policy = policies(gate={"close_wakes": ["1m"], "every": "3m"})
     await running(lambda snapshot: called.append(snapshot.at), policy=policy).go()
@@ -136,7 +136,7 @@ async def test_a_restart_takes_decisions_from_the_journal(every: int, monkeypatc
         assert again.store.fingerprint == resumed.store.fingerprint
 
 
-async def test_a_steady_strategy_comes_to_the_same_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_steady_strategy_keeps_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 3)
     undisturbed = (await running(trade).go()).store
     for moment in range(1, undisturbed.touches + 1, 3):

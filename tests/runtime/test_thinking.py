@@ -1,4 +1,4 @@
-"""Thinking takes simulated time, and the world does not wait."""
+"""Thinking takes simulated time, in which the market goes on."""
 
 from decimal import Decimal
 
@@ -83,7 +83,7 @@ async def test_a_decision_under_way_survives_a_restart() -> None:
     whole = await Run(ListFeed(path([100.0 + i for i in range(12)])), slow, policy=WAKES).go()
     first = Run(ListFeed(path([100.0 + i for i in range(12)])), Scripted({2: buy("98")}, 90 * SECOND), policy=WAKES)
     await first.go(for_ms=4 * MINUTE + 30 * SECOND)
-    assert first.engine.decisions.under_way
+    assert first.engine.decisions.open_request
     again = Run(
         ListFeed(path([100.0 + i for i in range(12)])),
         Scripted({2: buy("98")}, 90 * SECOND),

@@ -1,4 +1,4 @@
-"""Two callers, an agent, people, the market and the venue try together to break a limit; the slow suite goes on."""
+"""Random stories of two callers, an agent, an operator, the market and the venue break no limit."""
 
 from hypothesis import HealthCheck, settings
 

@@ -134,7 +134,7 @@ class Floor(RuleBasedStateMachine):
         self._do(self.run.simulation.shell.take(event))
 
     def _frame(self, frame: Frame) -> None:
-        self._do(everything_due(frame.at - 1, self.run.simulation.shell, self.run.clock))
+        self._do(everything_due(frame.at - 1, self.run.simulation.shell))
         self._do(self.run.simulation.take_frame(frame))
         self.at = frame.at
 

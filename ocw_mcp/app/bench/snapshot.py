@@ -67,9 +67,7 @@ def example(symbols: tuple[str, ...]) -> Snapshot:
     engine.guard.protections[held] = Protection(Decimal("58200.1"), None, protected=True)
     trade = TradeView(held, "short", now - 30 * HOUR, now - 26 * HOUR, Decimal("-23.45"))
     return take_snapshot(
-        config,
         market,
-        engine.account,
         engine.guard,
         (SymbolWake(held, (WakeReason(WakeKind.CLOSE, "1h"), WakeReason(WakeKind.OUTLIER, "15m", "z=+3.02"))),),
         now,

@@ -33,8 +33,7 @@ from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.clock import SimulatedClock
-from ocw_mcp.runtime.commits import Commits
-from ocw_mcp.runtime.recorder import EventRecorder
+from ocw_mcp.runtime.recorder import Commits, EventRecorder
 
 EVALUATIONS: Final = 50_000
 CHECKS: Final = 5_000
