@@ -23,8 +23,8 @@ def sentences(text: str) -> Iterator[str]:
     for paragraph in re.split(r"\n\s*\n|\n(?=[-*] )", text):
         if paragraph.lstrip().startswith(("|", "#", ">>>")):
             continue
-        flat = " ".join(paragraph.split()).lstrip("-* ")
-        for sentence in re.split(r"(?<=[.!?])\s+(?=[A-Z`])", flat):
+        flat = " ".join(paragraph.split()).replace("**", "").lstrip("-* ")
+        for sentence in re.split(r"(?<=[.!?])(?<!\b[A-Z]\.)\s+(?=[A-Z`])", flat):
             if SHORTEST <= len(sentence.split()) <= LONGEST:
                 yield sentence
 
