@@ -16,9 +16,9 @@ from ocw_mcp.adapters.feeds.simulated.parameters import (
     SymbolModel,
 )
 from ocw_mcp.adapters.feeds.simulated.paths import regime_shares, season
-from ocw_mcp.app.calibrate import MEASURES, Archive, correlations, derivatives, jumps, read, volume
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.time import HOUR, MINUTE
+from tools.calibrate import MEASURES, Archive, correlations, derivatives, jumps, read, volume
 
 DAYS = 14
 

@@ -1,6 +1,6 @@
 """Files for the installation of OCW: the manifest of a Claude Desktop bundle, and an entry of the MCP registry.
 
-`python -m ocw_mcp.app.packaging` writes both into `packaging/`; `make docs` runs it, and a test compares them with the
+`python -m tools.packaging` writes both into `packaging/`; `make docs` runs it, and a test compares them with the
 code. With a directory as argument it writes the contents of a bundle there. Neither file contains or requires a key.
 """
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ocw_mcp import __version__
-from ocw_mcp.app.reference import no_engine
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.interfaces.mcp.server import tools
+from tools.reference import no_engine
 
 TITLE: Final = "OCW trading engine"
 SUMMARY: Final = "Lets Claude trade crypto behind hard risk limits that no prompt can change."
@@ -125,7 +125,7 @@ def bundle(checkout: Path, into: Path) -> None:
 
 
 if __name__ == "__main__":
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[1]
     if sys.argv[1:]:
         bundle(root, Path(sys.argv[1]))
     else:
