@@ -251,7 +251,7 @@ BAD_CALLS: dict[str, tuple[tuple[str, ...], str]] = {
     "halt without a book": (("halt", "--state", "{dir}/none"), "holds no book"),
     "verify without a book": (("journal", "verify", "--state", "{dir}/none"), "holds no book"),
     "invalid symbols": (("run", "--market", "sim", "--symbols", "BTC?USDT"), "--symbols"),
-    "a symbol that sim does not have": (("run", "--market", "sim", "--symbols", "nosuch"), "expected some of ADAUSDT, "),
+    "a symbol that sim does not have": (("run", "--market", "sim", "--symbols", "nosuch"), "some of ADAUSDT, "),
     "a symbol that a tape does not have": (("replay", "{tape}", "--symbols", "sol"), "it has BTCUSDT"),
     "a limit that is no number": (("trades", "--state", "{dir}/none", "--limit", "abc"), "--limit is abc; expected 1"),
     "too many rows": (("orders", "--state", "{dir}/none", "--limit", "10001"), "expected 1 to 10,000 rows"),
