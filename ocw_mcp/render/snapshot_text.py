@@ -1,8 +1,8 @@
-"""A snapshot as plain text for a model: `compact` as tables with one header per table, `full` with a label per value.
+"""A snapshot as plain text for a model: tables with one header per table.
 
-Both begin with the parts that change least (columns, limits, note, trades) and end with those that change at every
-wake, so that two snapshots share the longest possible beginning. An unknown value is never omitted: `compact` shows
-`?` and lists the reasons at its end. Remarks by `reader` are not quoted; those of other authors are quoted as data.
+The text begins with the parts that change least (columns, limits, note, trades) and ends with those that change at
+every wake, so that the texts of two wakes share the longest possible beginning. An unknown value is never omitted: it
+is shown as `?`, and its reason at the end. Only remarks of other authors than `reader` are quoted as data.
 """
 
 import math
@@ -50,50 +50,40 @@ def _from_close(value: float, close: float) -> str:
     return f"{100 * (value / close - 1):.2f}"
 
 
-def _direction(value: float, close: float) -> str:
-    return "up" if value > 0 else "down"
-
-
 class _Column(NamedTuple):
     field: str
     short: str
-    long: str
-    compact: Beside
-    full: Beside
-    in_compact: bool = True
+    show: Beside
 
 
 _COLUMNS: Final = (
-    _Column("rsi_7", "rsi7", "RSI 7", _points, _points),
-    _Column("rsi_14", "rsi14", "RSI 14", _points, _points),
-    _Column("stoch_rsi_k", "k", "StochRSI %K", _points, _points),
-    _Column("stoch_rsi_d", "d", "StochRSI %D", _points, _points),
-    _Column("macd", "macd", "MACD (12, 26)", _of_close, _price),
-    _Column("macd_signal", "sig", "MACD signal (9)", _of_close, _price),
-    _Column("macd_histogram", "hist", "MACD histogram", _of_close, _price),
-    _Column("ema_9", "ema9", "EMA 9", _from_close, _price),
-    _Column("ema_21", "ema21", "EMA 21", _from_close, _price),
-    _Column("ema_50", "ema50", "EMA 50", _from_close, _price),
-    _Column("percent_b", "%b", "Bollinger %B (20, 2)", _share, _share),
-    _Column("bandwidth", "bw", "Bollinger bandwidth, %", _percent, _percent),
-    _Column("atr_14", "atr", "ATR 14", _of_close, _price),
-    _Column("vwap_deviation", "vwap", "close from the VWAP of the UTC day, %", _percent, _percent),
-    _Column("mfi_14", "mfi", "MFI 14", _points, _points),
-    _Column("obv_change_14", "obv", "OBV change over 14 candles, share of their volume", _share, _share),
-    _Column("obv_divergence_14", "div", "OBV divergence over 14 candles", _share, _share),
-    _Column("supertrend", "st", "Supertrend (10, 3)", _from_close, _price),
-    _Column("supertrend_direction", "dir", "Supertrend direction", _direction, _direction, in_compact=False),
-    _Column("adx_14", "adx", "ADX 14", _points, _points),
+    _Column("rsi_7", "rsi7", _points),
+    _Column("rsi_14", "rsi14", _points),
+    _Column("stoch_rsi_k", "k", _points),
+    _Column("stoch_rsi_d", "d", _points),
+    _Column("macd", "macd", _of_close),
+    _Column("macd_signal", "sig", _of_close),
+    _Column("macd_histogram", "hist", _of_close),
+    _Column("ema_9", "ema9", _from_close),
+    _Column("ema_21", "ema21", _from_close),
+    _Column("ema_50", "ema50", _from_close),
+    _Column("percent_b", "%b", _share),
+    _Column("bandwidth", "bw", _percent),
+    _Column("atr_14", "atr", _of_close),
+    _Column("vwap_deviation", "vwap", _percent),
+    _Column("mfi_14", "mfi", _points),
+    _Column("obv_change_14", "obv", _share),
+    _Column("obv_divergence_14", "div", _share),
+    _Column("supertrend", "st", _from_close),
+    _Column("adx_14", "adx", _points),
 )
 
-_IN_COMPACT: Final = tuple(column for column in _COLUMNS if column.in_compact)
-
 _DERIVATIVES: Final = (
-    _Column("funding_8h", "fund8h", "funding, % in 8 h", _fixed(4, 0.01), _fixed(4, 0.01)),
-    _Column("open_interest_change_24h", "oi24h", "open interest over 24h, %", _percent, _percent),
-    _Column("taker_ratio_1h", "taker1h", "taker buys over sells, 1h", _share, _share),
-    _Column("long_short", "ls", "top traders' long over short positions", _share, _share),
-    _Column("long_short_z", "lsz", "its z-score against the day before", _share, _share),
+    _Column("funding_8h", "fund8h", _fixed(4, 0.01)),
+    _Column("open_interest_change_24h", "oi24h", _percent),
+    _Column("taker_ratio_1h", "taker1h", _share),
+    _Column("long_short", "ls", _share),
+    _Column("long_short_z", "lsz", _share),
 )
 
 _LEGEND: Final = (
@@ -165,7 +155,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     correlated = [f"{pair} {unknowns.cell(value, pair, 'correlation', _share)}" for pair, value in pairs.items()]
     lines += _listed("correlation", correlated)
     lines += _forming_rows(snapshot, unknowns)
-    lines.append(" ".join(["symbol tf close", *(column.short for column in _IN_COMPACT)]))
+    lines.append(" ".join(["symbol tf close", *(column.short for column in _COLUMNS)]))
     lines += [
         _values_row(f"{view.symbol} {name}", values, unknowns)
         for view in views
@@ -200,7 +190,7 @@ def _derivatives_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
     for view in snapshot.symbols.values():
         values = {each: getattr(view.derivatives, each.field) for each in _DERIVATIVES}
         if not all(isinstance(value, Unknown) for value in values.values()):
-            cells = [unknowns.cell(value, view.symbol, each.short, each.compact) for each, value in values.items()]
+            cells = [unknowns.cell(value, view.symbol, each.short, each.show) for each, value in values.items()]
             rows.append(" ".join([view.symbol, *cells]))
     return [" ".join(["derivatives", *(each.short for each in _DERIVATIVES)]), *rows] if rows else []
 
@@ -235,89 +225,10 @@ def _values_row(where: str, values: IndicatorValues, unknowns: _Unknowns) -> str
     cells = [
         unknowns.mark(close, where, each.short)
         if isinstance(close, Unknown)
-        else unknowns.cell(getattr(values, each.field), where, each.short, each.compact, close)
-        for each in _IN_COMPACT
+        else unknowns.cell(getattr(values, each.field), where, each.short, each.show, close)
+        for each in _COLUMNS
     ]
     return " ".join([where, unknowns.cell(close, where, "close", _price), *cells])
-
-
-def full(snapshot: Snapshot, *, reader: str = "") -> str:
-    """Return the snapshot with a label for every value, and the reason of each unknown value in its place."""
-    return "\n".join(
-        [
-            "Safety limits in force:",
-            *([f"  {name}: {text}" for name, text in snapshot.limits] or ["  not shown here"]),
-            note_line(snapshot.note, reader, "Note") if snapshot.note else "Note: none",
-            *not_taken_lines(snapshot, reader),
-            f"Last trades (opened, duration, PnL), oldest first:{'' if snapshot.trades else ' none'}",
-            *(f"  {_trade(each)}" for each in snapshot.trades),
-            f"Product: {snapshot.product}",
-            f"Market regime: {_or_why(snapshot.regime)}",
-            f"Macro regime: {_or_why(snapshot.macro)}",
-            f"Scale of size limits: {plain(snapshot.scale)}",
-            f"State: {snapshot.state}; equity: {plain(round(snapshot.equity, 2))}; now: {iso(snapshot.at)}",
-            "Woken by:",
-            *(f"  {wake_line(each, reader)}" for each in snapshot.wake),
-            *(f"  {each}" for each in wake_quotations(snapshot, reader)),
-            f"Correlations of open positions:{'' if snapshot.correlations else ' none'}",
-            *(f"  {each.first} with {each.second}: {_shown(each.value, _share)}" for each in snapshot.correlations),
-            *(line for view in snapshot.symbols.values() for line in _symbol_lines(view)),
-        ]
-    )
-
-
-def _symbol_lines(view: SymbolView) -> list[str]:
-    lines = [
-        view.symbol,
-        f"  last price: {_shown(view.last, _price)}",
-        f"  age of it, s: {_age(view.age_ms)}",
-        f"  return over 1h, %: {_shown(view.return_1h, _percent)}; 4h: {_shown(view.return_4h, _percent)}; "
-        f"24h: {_shown(view.return_24h, _percent)}",
-        f"  derivatives, -1..1: {_shown(view.derivatives.composite, _share)}",
-        *(f"    {each.long}: {_shown(getattr(view.derivatives, each.field), each.full)}" for each in _DERIVATIVES),
-    ]
-    if isinstance(sizes := view.feasible, Unknown):
-        lines.append(f"  sizes that would pass: {_or_why(sizes)}")
-    else:
-        most = f"long up to {plain(sizes.long_max)}, short up to {plain(sizes.short_max)}"
-        lines.append(f"  sizes that would pass: {most}, at least {plain(sizes.min)}")
-    if (held := view.position) is None:
-        lines.append("  position: none")
-    else:
-        lines += [
-            f"  position: {plain(held.quantity)} at {_price(float(held.average_price))} since {_time(held.opened_at)}",
-            f"    mark: {plain(held.mark)}; unrealised: {plain(round(held.unrealised, 2))}; "
-            f"stop: {_or_none(held.stop)}",
-            f"    leverage: {held.leverage}; liquidation price: {_or_none(held.liquidation_price)}",
-            f"    most favourable excursion, %: {_shown(held.mfe, _percent)}; "
-            f"most adverse: {_shown(held.mae, _percent)}",
-        ]
-    for values in view.indicators:
-        lines += [f"  {values.timeframe}, {values.candles} closed candles:", *_values_lines(values)]
-    for each in view.forming:
-        if isinstance(candle := each.candle, Unknown):
-            lines.append(f"  {each.timeframe}, still forming: {_or_why(candle)}")
-        else:
-            lines += [
-                f"  {each.timeframe}, still forming since {_time(candle.opened_at)}, as if it closed now:",
-                f"    open: {_price(candle.open)}; high: {_price(candle.high)}; low: {_price(candle.low)}; "
-                f"volume: {significant(candle.volume, VOLUME_DIGITS)}",
-                *_values_lines(candle.indicators),
-            ]
-    return lines
-
-
-def _values_lines(values: IndicatorValues) -> list[str]:
-    shown = [f"    {each.long}: {_shown(getattr(values, each.field), each.full)}" for each in _COLUMNS]
-    return [f"    close: {_shown(values.close, _price)}", *shown]
-
-
-def _shown(value: Reading, show: Beside) -> str:
-    return _or_why(value) if isinstance(value, Unknown) else show(value, 0.0)
-
-
-def _or_why(value: str | Unknown) -> str:
-    return f"unknown ({value.reason})" if isinstance(value, Unknown) else value
 
 
 def _trade(trade: TradeView) -> str:

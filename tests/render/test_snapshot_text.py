@@ -7,7 +7,6 @@ from itertools import takewhile
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -33,7 +32,7 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.render.quotations import LONGEST_REMARK, untrusted
-from ocw_mcp.render.snapshot_text import compact, full, standing
+from ocw_mcp.render.snapshot_text import compact, standing
 from tests.support.wakes import reason, wake
 
 D = Decimal
@@ -41,6 +40,7 @@ NOON = 1_772_366_400_000
 """2026-03-01T12:00Z."""
 NUMBERS = {name: 40.0 + place for place, name in enumerate(IndicatorValues.__struct_fields__[3:])}
 SAID_BY_ANOTHER = {"supertrend_direction"}
+"""Its direction is the sign of `supertrend`, which is shown."""
 """Left out of the compact form, since the sign of the Supertrend column shows it."""
 HOURLY = IndicatorValues("1h", 300, close=200.0, **NUMBERS)
 YOUNG = IndicatorValues("4h", 3, Unknown("no close"), **dict.fromkeys(NUMBERS, Unknown("needs 50 candles, has 3")))
@@ -77,7 +77,7 @@ def line(text: str, beginning: str) -> str:
     return found
 
 
-def test_compact_has_a_row_per_symbol_and_timeframe() -> None:
+def test_snapshot_text_has_a_row_per_symbol_and_timeframe() -> None:
     text = compact(snapshot(view("BTCUSDT"), view("ETHUSDT")))
     header = line(text, "symbol tf close").split()
     for symbol in ("BTCUSDT", "ETHUSDT"):
@@ -87,7 +87,7 @@ def test_compact_has_a_row_per_symbol_and_timeframe() -> None:
         assert set(line(text, f"{symbol} 4h ").split()[2:]) == {"?"}
 
 
-def test_compact_shows_levels_relative_to_the_close() -> None:
+def test_snapshot_text_shows_levels_relative_to_the_close() -> None:
     text = compact(snapshot(view("BTCUSDT")))
     cells = dict(zip(line(text, "symbol tf close").split(), line(text, "BTCUSDT 1h").split(), strict=True))
     ema, atr, rsi = NUMBERS["ema_9"], NUMBERS["atr_14"], NUMBERS["rsi_7"]
@@ -95,7 +95,7 @@ def test_compact_shows_levels_relative_to_the_close() -> None:
     assert (cells["atr"], cells["rsi7"]) == (f"{100 * atr / 200:.3f}", f"{rsi:.1f}")
 
 
-def test_compact_lists_unknown_values_by_reason() -> None:
+def test_snapshot_text_lists_unknown_values_by_reason() -> None:
     text = compact(snapshot(view("BTCUSDT"), view("ETHUSDT")))
     assert line(text, "? not computed") == "? not computed: BTCUSDT deriv sizes; ETHUSDT deriv sizes"
     assert line(text, "? no model") == "? no model: regime"
@@ -103,12 +103,11 @@ def test_compact_lists_unknown_values_by_reason() -> None:
     assert line(text, "? no close").startswith("? no close: BTCUSDT 4h rsi7 rsi14 k d macd")
 
 
-def test_compact_and_full_snapshot_show_every_indicator() -> None:
+def test_snapshot_text_shows_every_indicator() -> None:
     for name, value in NUMBERS.items():
         changed = msgspec.structs.replace(HOURLY, **{name: -value})
-        for form in (full,) if name in SAID_BY_ANOTHER else (compact, full):
-            before, after = (form(snapshot(view("BTCUSDT", indicators=(each,)))) for each in (HOURLY, changed))
-            assert before != after, name
+        before, after = (compact(snapshot(view("BTCUSDT", indicators=(each,)))) for each in (HOURLY, changed))
+        assert (before == after) == (name in SAID_BY_ANOTHER), name
 
 
 def test_forming_candle_is_marked_or_its_absence_explained() -> None:
@@ -118,7 +117,6 @@ def test_forming_candle_is_marked_or_its_absence_explained() -> None:
     assert "BTCUSDT 1h* 199 201.5 198.25 1234.6" in text.splitlines()
     assert line(text, "BTCUSDT 1h* 200 ")
     assert line(text, "? nothing") == "? nothing of it yet: BTCUSDT 4h* candle"
-    assert "4h, still forming: unknown (nothing of it yet)" in full(snapshot(view("BTCUSDT", forming=forming)))
 
 
 def test_limits_are_grouped_by_table() -> None:
@@ -140,13 +138,11 @@ def test_positions_sizes_trades_and_money_have_few_digits() -> None:
     held = view("BTCUSDT", position=HELD, feasible=Feasible(D("0.500"), D(0), D("0.001")))
     text = compact(snapshot(held))
     assert "BTCUSDT -0.5 190.123 200 -4.94 210 3x 251.7 3.10 -1.23 2026-03-01T11:00" in text.splitlines()
-    assert "leverage: 3; liquidation price: 251.7" in full(snapshot(held))
     assert "BTCUSDT 0.0000123457 1 1.23 -2.00 ? ? 0.5 0 0.001" in text.splitlines()
     assert "ETHUSDT short 2026-03-01T07:00 3.0h +12.35" in text
     assert "equity 9987.65 " in text
     assert "note, untrusted_text by claude, 2026-03-01T" in text
     assert "note of 2026-03-01T11:00: first second\n" in compact(snapshot(held), reader="claude")
-    assert "sizes that would pass: long up to 0.5, short up to 0, at least 0.001" in full(snapshot(held))
 
 
 def test_derivatives_have_a_row_if_a_value_is_known() -> None:
@@ -157,7 +153,6 @@ def test_derivatives_have_a_row_if_a_value_is_known() -> None:
     assert header == ["derivatives", "fund8h", "oi24h", "taker1h", "ls", "lsz"]
     assert "BTCUSDT 0.0103 -3.40 1.13 1.61 ?" in text.splitlines()
     assert line(text, "? too few ratios") == "? too few ratios: BTCUSDT lsz"
-    assert "funding, % in 8 h: 0.0103" in full(snapshot(view("BTCUSDT", derivatives=known)))
     assert "derivatives fund8h" not in compact(snapshot(view("ETHUSDT")))
 
 
@@ -166,33 +161,30 @@ def test_correlations_of_open_positions_are_shown() -> None:
     text = compact(snapshot(view("BTCUSDT", position=HELD), correlations=pairs))
     assert line(text, "correlation") == "correlation: BTCUSDT/ETHUSDT 0.83; BTCUSDT/SOLUSDT ?"
     assert line(text, "? too young") == "? too young: BTCUSDT/SOLUSDT correlation"
-    assert "BTCUSDT with ETHUSDT: 0.83" in full(snapshot(correlations=pairs))
 
 
 def test_no_number_has_an_exponent_or_more_digits_than_it_needs() -> None:
-    for form in (compact, full):
-        text = form(snapshot(view("BTCUSDT", position=HELD), view("ETHUSDT")))
-        assert not re.search(r"\d[eE][-+]?\d|\bnan\b|\binf\b", text)
-        assert max(len(digits.lstrip("0.")) for digits in re.findall(r"\d+\.\d+", text)) <= 8
+    text = compact(snapshot(view("BTCUSDT", position=HELD), view("ETHUSDT")))
+    assert not re.search(r"\d[eE][-+]?\d|\bnan\b|\binf\b", text)
+    assert max(len(digits.lstrip("0.")) for digits in re.findall(r"\d+\.\d+", text)) <= 8
 
 
-@pytest.mark.parametrize("form", [compact, full])
-def test_snapshots_of_two_wakes_share_a_long_beginning(form: Any) -> None:
+def test_snapshots_of_two_wakes_share_a_long_beginning() -> None:
     first = snapshot(view("BTCUSDT"))
     second = msgspec.structs.replace(first, at=NOON + HOUR, equity=D(9_000), wake=())
-    pairs = zip(form(first).splitlines(), form(second).splitlines(), strict=False)
+    pairs = zip(compact(first).splitlines(), compact(second).splitlines(), strict=False)
     shared = "\n".join(one for one, other in takewhile(lambda pair: pair[0] == pair[1], pairs))
     for stays in ("within 5%", "first second", "ETHUSDT short", "goldilocks", "0.54"):
         assert stays in shared
-    assert form(first) == form(first)
+    assert compact(first) == compact(first)
 
 
-@given(text=st.text(max_size=1_500), form=st.sampled_from((compact, full)))
-def test_remarks_of_others_are_quoted_on_their_own_lines(text: str, form: Any) -> None:
+@given(text=st.text(max_size=1_500))
+def test_remarks_of_others_are_quoted_on_their_own_lines(text: str) -> None:
     met = "condition:price gt 5, now 6"
     by_others = (SymbolWake("BTCUSDT", (replace(reason(met), remark=Remark(text, "mcp:desk", NOON)),)),)
-    shown = form(snapshot(note=Remark(text, "mcp:desk", NOON), wake=by_others), reader="claude")
-    bare = form(snapshot(note=None, wake=(wake("BTCUSDT", met),)), reader="claude")
+    shown = compact(snapshot(note=Remark(text, "mcp:desk", NOON), wake=by_others), reader="claude")
+    bare = compact(snapshot(note=None, wake=(wake("BTCUSDT", met),)), reader="claude")
     left = [each for each in shown.splitlines() if each not in bare.splitlines()]
     quoted = [each.partition(", untrusted_text by mcp:desk, 2026-03-01T12:00:00Z: ") for each in left]
     assert [what.strip().lower() for what, _, _ in quoted] == ["note", f"on btcusdt {met}"]
@@ -202,11 +194,8 @@ def test_remarks_of_others_are_quoted_on_their_own_lines(text: str, form: Any) -
 def test_empty_snapshot_is_rendered() -> None:
     bare = snapshot(trades=(), note=None, limits=(), wake=())
     assert "no open position" in compact(bare)
-    assert "Note: none" in full(bare)
 
 
-def test_compact_snapshot_is_under_half_the_size_of_full() -> None:
-    sizes = measure()
-    assert json.loads(json.dumps(sizes)) == sizes
-    one, three = sizes["symbols_1"], sizes[f"symbols_{len(SYMBOLS)}"]
-    assert one["compact_characters"] < three["compact_characters"] < three["full_characters"] / 2
+def test_measured_sizes_grow_with_the_symbols() -> None:
+    one, three = measure().values()
+    assert 0 < one < three < len(SYMBOLS) * one

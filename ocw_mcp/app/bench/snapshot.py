@@ -3,7 +3,6 @@
 import math
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
 
 from ocw_mcp.app.bench.fixtures import paper_config
 from ocw_mcp.core.market.market import Market
@@ -23,7 +22,7 @@ from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.engine.protection import Protection
 from ocw_mcp.engine.snapshot import take_snapshot
 from ocw_mcp.engine.step import Engine
-from ocw_mcp.render.snapshot_text import compact, full
+from ocw_mcp.render.snapshot_text import compact
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 BEGIN = 20_500 * DAY
@@ -33,20 +32,14 @@ CANDLES = 10 * 1440 + 100
 NOTE = "The trend of 4h holds while ADX stays above 25; take half off at 62400, and do not chase after news."
 
 
-def measure() -> dict[str, Any]:
-    """Return the characters of both text forms for one symbol and for three, with one open position.
+def measure() -> dict[str, int]:
+    """Return the characters of the text for one symbol and for three, with one open position.
 
     Every indicator is known, and the snapshot has ten trades, a note and the texts of some limits. The snapshot of a
     new book is shorter.
     """
-    sizes = {}
-    for count in (1, len(SYMBOLS)):
-        snapshot = example(SYMBOLS[:count])
-        sizes[f"symbols_{count}"] = {
-            "compact_characters": len(compact(snapshot, reader=CLAUDE)),
-            "full_characters": len(full(snapshot, reader=CLAUDE)),
-        }
-    return sizes
+    counts = (1, len(SYMBOLS))
+    return {f"characters_{count}": len(compact(example(SYMBOLS[:count]), reader=CLAUDE)) for count in counts}
 
 
 def example(symbols: tuple[str, ...]) -> Snapshot:

@@ -191,7 +191,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         conditions: arguments.Conditions | None = None,
         note: Why = "",
     ) -> Annotated[CallToolResult, results.SubmittedResult]:
-        """Answer a wake once, with all legs. Symbols without a leg: HOLD. Each leg is checked and answered by
+        """Answer a wake once, with all legs. Symbols without a leg are held. Each leg is checked and answered by
         itself; refused ones may be submitted once more, corrected. Attached clients: only while ocw_get_status shows
         deciding."""
         facade = get_facade()
