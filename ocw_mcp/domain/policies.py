@@ -30,7 +30,7 @@ class SymbolPolicy(Table):
     allow: Annotated[tuple[str, ...], Field(min_length=1), FEWER] = ("BTCUSDT", "ETHUSDT")
     """Patterns of the symbols that may be entered."""
     sides: Annotated[tuple[Literal["long", "short"], ...], Field(min_length=1), FEWER] = ("long",)
-    """The directions that may be entered: long, short or both. Spot has no short in any case."""
+    """The directions that may be entered: long, short or both. Spot cannot be sold short."""
 
 
 class OrderPolicy(Table):
@@ -39,7 +39,7 @@ class OrderPolicy(Table):
     max_notional: Annotated[Positive, LOWER] = Decimal(2000)
     """The largest notional of one order, in quote currency."""
     price_allowance: Annotated[Decimal, Field(ge=0, le=Decimal("0.1")), LOWER] = Decimal("0.002")
-    """The share by which a market entry may fill worse than the last price: it is sized, checked and limited there."""
+    """The share by which a market entry may fill worse than the last price: at that price it is sized and checked."""
 
 
 class PositionPolicy(Table):
@@ -94,7 +94,7 @@ class StopPolicy(Table):
 
 
 class LeveragePolicy(Table):
-    """The leverage of a position: its margin is its cost divided by the leverage. Spot has none in any case."""
+    """The leverage of a position: its margin is its cost divided by the leverage. On spot the leverage is 1."""
 
     max: Annotated[int, Field(ge=1, le=125), LOWER] = 2
     """The highest leverage that an entry may ask for."""
@@ -109,7 +109,7 @@ class LeveragePolicy(Table):
     @model_validator(mode="after")
     def _usual_is_allowed(self) -> Self:
         if self.gives("usual", "max") and self.usual > self.max:
-            raise ValueError(f"usual ({self.usual}) is above max ({self.max})")
+            raise ValueError(f"usual ({self.usual}) is above max ({self.max}); lower usual or raise max")
         return self
 
 
@@ -139,8 +139,8 @@ class BookPolicy(Table):
 
 
 class MandatePolicy(Table):
-    """The amount and the symbols that a person lets the engine trade, and until when. On paper it may be left out. In
-    the other modes no entry passes without one. It has no strictest values: each of its keys has to be given."""
+    """The amount and the symbols that a person lets the engine trade, and until when. On paper the table may be left
+    out; in the other modes no entry passes without a mandate. No key has a default: each has to be given."""
 
     amount: Annotated[Positive, LOWER]
     """The largest notional of all positions and open entries together, in quote currency."""
@@ -151,7 +151,7 @@ class MandatePolicy(Table):
 
     @cached_property
     def expires_ms(self) -> int:
-        """The same time in ms."""
+        """`expires` in ms."""
         return round(self.expires.timestamp() * SECOND)
 
 
@@ -167,14 +167,14 @@ class ApprovalPolicy(Table):
 
 
 class TaintedPolicy(Table):
-    """A second policy for entries that were decided after reading texts of others."""
+    """A second policy for entries that were decided after reading texts of other authors."""
 
     policy: Annotated[str, Field(min_length=1, max_length=40)] = "conservative"
-    """The name of another policy file, beside this one or shipped: an entry has to pass the limits of both."""
+    """The name of another policy file, in the same directory or shipped: an entry has to pass the limits of both."""
 
 
 class ExitsPolicy(Table):
-    """The conditions under which the guard closes a position, for every agent and without asking."""
+    """The conditions under which the guard closes a position of any agent, without asking the agent."""
 
     max_loss: Annotated[Share, LOWER] = Decimal("0.03")
     """The loss at which a position is closed, as a share of its average price."""
@@ -194,14 +194,14 @@ class ScorePolicy(Table):
     every_s: Annotated[int, Field(ge=1, le=86_400), LOWER] = 180
     """The longest time in seconds until the score is taken again."""
     review: Annotated[float, Field(gt=0, le=1), LOWER] = 0.45
-    """The score at which the agent that decides is asked about the position."""
+    """The score at which the deciding agent is woken to review the position."""
     exit: Annotated[float, Field(gt=0, le=1), LOWER] = 0.55
     """The score at which the position is closed."""
 
     @model_validator(mode="after")
     def _asks_before_it_closes(self) -> Self:
         if self.gives("review", "exit") and self.review > self.exit:
-            raise ValueError(f"review ({self.review:g}) is above exit ({self.exit:g})")
+            raise ValueError(f"review ({self.review:g}) is above exit ({self.exit:g}); lower review or raise exit")
         return self
 
 
@@ -229,7 +229,7 @@ class LossesPolicy(Table):
 
 
 class PacePolicy(Table):
-    """The pace of trading. It limits entries; an order that reduces risk passes, and counts."""
+    """The pace of trading. Orders that reduce risk count, but only `reductions_per_minute` limits them."""
 
     entries_per_minute: Annotated[int, Field(ge=1, le=1000), LOWER] = 1
     """The most entries that may be sent in any 60 seconds."""
@@ -260,8 +260,8 @@ class DataPolicy(Table):
     slack_s: Annotated[int, Field(ge=0, le=3600), LOWER] = 30
     """The seconds by which a price may be older than the length of a candle."""
     on_end: Annotated[Literal["close", "keep"], OPTIONAL] = "close"
-    """The treatment of a position whose symbol's candles end while others go on: `close` it at its last price with the
-    usual fee, or `keep` it at that price and report it as not closed."""
+    """The treatment of a position whose symbol's candles end while others continue: `close` it at its last price with
+    the usual fee, or `keep` it at that price and report it as not closed."""
 
 
 class ScalePolicy(Table):
@@ -276,7 +276,7 @@ class ScalePolicy(Table):
 
 
 class Policies(Table):
-    """A whole policy file. A table that it lacks takes the strictest value of each key."""
+    """A whole policy file. A missing table takes the strictest value of each key."""
 
     name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[\w .+-]+$")]
     symbols: SymbolPolicy = SymbolPolicy()
@@ -311,7 +311,7 @@ class Policies(Table):
 
 
 _MOST_SHOWN: Final = 5
-"""The number of looser keys that a remark names."""
+"""The largest number of looser keys that `not_stricter` names."""
 
 
 def table_of(declared: FieldInfo) -> type[Table] | None:
@@ -355,7 +355,7 @@ def as_strict(declared: FieldInfo, one: Any, other: Any) -> bool:
 
 
 def looser_and_stricter(one: Policies, than: Policies) -> tuple[list[str], list[str]]:
-    """Return the keys of limits, in tables of both, in which one policy is looser than another, and is stricter."""
+    """Return the keys of limits, in tables of both, in which `one` is looser, and those in which it is stricter."""
     looser, stricter = [], []
     for key, declared in policy_keys():
         mine, theirs = value_of(one, key), value_of(than, key)
@@ -380,10 +380,10 @@ def not_stricter(strict: Policies, usual: Policies, keys: Collection[str]) -> st
         why = "it is the same policy" if strict == usual else "no limit of a tainted entry is stricter there"
     return (
         f"[tainted] policy = {strict.name} is not stricter than {usual.name}: {why}; a tainted entry "
-        "(decided after reading texts of others) has to pass the limits of both; name a stricter policy there"
+        "(decided after reading texts of other authors) has to pass the limits of both; name a stricter policy there"
     )
 
 
 def _covers(patterns: tuple[str, ...], others: tuple[str, ...]) -> bool:
-    """Return whether each of `others` is one of some patterns, or is matched by one."""
+    """Return whether each of `others` equals or matches one of `patterns`."""
     return all(any(other == pattern or fnmatchcase(other, pattern) for pattern in patterns) for other in others)

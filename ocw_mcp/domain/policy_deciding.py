@@ -16,28 +16,28 @@ class GatePolicy(Table):
     """The events that wake the agent."""
 
     close_wakes: tuple[str, ...] = ("4h",)
-    """The timeframes whose close wakes."""
+    """The timeframes whose candle close wakes the agent."""
     close_wakes_in_position: tuple[str, ...] = ("1h",)
-    """More timeframes whose close wakes, only for a symbol with an open position."""
+    """Further timeframes whose candle close wakes the agent, only for a symbol with an open position."""
     timer_min_s: Annotated[int, Field(ge=1)] = 300
-    """The shortest time an agent may ask to be woken after."""
+    """The shortest time after which an agent may ask to be woken."""
     timer_max_s: Annotated[int, Field(le=86_400)] = 7200
     """The longest time without a wake, while candles come."""
     outlier_z: Annotated[float, Field(gt=0)] = 3.5
-    """The distance of a return from the earlier returns, in standard deviations, that wakes."""
+    """The distance of a return from the earlier returns, in standard deviations, that wakes the agent."""
     outlier_over: str = "15m"
     """The time over which the return of an outlier is measured; at least a base candle."""
     outlier_window: Annotated[int, Field(ge=10, le=1000)] = 50
     """The number of earlier returns that an outlier is compared with."""
     escalation_z: Annotated[float, Field(gt=0)] = 8.0
-    """The standard deviations from which an outlier wakes even in a cooldown, as does the return of one minute."""
+    """The standard deviations from which an outlier, also one of one minute, wakes the agent even in a cooldown."""
     condition_max_s: Annotated[int, Field(ge=60, le=604_800)] = 604800
     """The longest time that a wake condition of the agent waits."""
     cooldown_s: Annotated[int, Field(ge=0, le=3600)] = 600
-    """The seconds after a wake in which there is no other wake; their reasons are kept for the next one."""
+    """The seconds after a wake in which there is no other wake; reasons in this time are kept for the next wake."""
     every: Annotated[str | None, OPTIONAL] = None
-    """A fixed time between wakes, such as `15m`, at candle closes. With it, closes, outliers, scores and the timer do
-    not wake, and no cooldown holds; wake conditions still wake. May be left out."""
+    """A fixed time between wakes, such as `15m`, at candle closes. If it is set, only wake conditions wake the agent at
+    other times, and there is no cooldown. May be left out."""
 
     @model_validator(mode="after")
     def _spans_are_spans(self) -> Self:
@@ -45,9 +45,9 @@ class GatePolicy(Table):
             if text is not None:
                 span_ms(text)
         if self.gives("timer_min_s", "timer_max_s") and self.timer_min_s > self.timer_max_s:
-            raise ValueError(f"timer_min_s ({self.timer_min_s}) is above timer_max_s ({self.timer_max_s})")
+            raise ValueError(f"timer_min_s ({self.timer_min_s}) is above timer_max_s ({self.timer_max_s}); lower it")
         if self.gives("escalation_z", "outlier_z") and self.escalation_z < self.outlier_z:
-            raise ValueError(f"escalation_z ({self.escalation_z}) is below outlier_z ({self.outlier_z})")
+            raise ValueError(f"escalation_z ({self.escalation_z}) is below outlier_z ({self.outlier_z}); raise it")
         return self
 
 
@@ -61,10 +61,10 @@ class DecisionPolicy(Table):
 
 
 class FallbackPolicy(Table):
-    """The part of the rules that stand in for an agent that cannot decide."""
+    """The actions of the rules in place of an agent that cannot decide."""
 
     rules: Annotated[Literal["manage", "trade"], EARLIER] = "manage"
-    """Whether the rules only manage open positions, or trade, too. They never reverse a position of the agent."""
+    """Whether the rules only manage open positions, or trade, too. The rules never reverse a position of the agent."""
 
 
 class BudgetPolicy(Table):
@@ -106,5 +106,5 @@ class RulesPolicy(Table):
     def _makes_sense(self) -> Self:
         span_ms(self.timeframe)
         if self.adx_range > self.adx_trend:
-            raise ValueError(f"adx_range ({self.adx_range:g}) is above adx_trend ({self.adx_trend:g})")
+            raise ValueError(f"adx_range ({self.adx_range:g}) is above adx_trend ({self.adx_trend:g}); lower it")
         return self

@@ -10,6 +10,7 @@ from ocw_mcp.agent.text_decisions import contains_decision
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
+from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.agent import says
 from tests.support.claude_runs import ClaudeRun, ModelByWake, decides, leg
 from tests.support.markets import ListFeed, path
@@ -72,7 +73,7 @@ def test_reason_to_hold_is_no_decision(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [WRITTEN[0], WRITTEN[9]])
-async def test_written_decision_is_a_hold_and_reported_as_unsent(text: str) -> None:
+async def test_decision_written_as_text_is_a_hold_and_reported_as_unsent(text: str) -> None:
     model = ModelByWake({1: [says(text)]})
     claude = ClaudeRun(ListFeed(path([100.0] * 5)), model, policy=WAKES)
     await claude.go()
@@ -87,11 +88,18 @@ async def test_written_decision_is_a_hold_and_reported_as_unsent(text: str) -> N
     assert (line in first, line in second) == (False, True)
 
 
+async def no_pause(clock: SimulatedClock, ms: float) -> None:
+    """Try again at once; the clock would wait some real seconds."""
+
+
 NO_WORDS = Reply("end_turn", (), TokenUsage(plain=100, output=1))
 
 
 @pytest.mark.parametrize("between", [Trouble(CauseKind.OVERLOADED), NO_WORDS])
-async def test_unsent_decision_is_shown_at_the_next_answered_wake(between: Reply | Trouble) -> None:
+async def test_unsent_decision_is_shown_at_the_next_answered_wake(
+    between: Reply | Trouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SimulatedClock, "pause", no_pause)
     refused = decides(1, conditions=[{"symbol": "DOGE", "metric": "price", "comparison": "gt", "threshold": 1}])
     for first, line in ((says(WRITTEN[0]), "nothing was sent"), (refused, "condition 1 (DOGE price)")):
         model = ModelByWake({1: [first], 2: [between] * 9})
@@ -101,14 +109,14 @@ async def test_unsent_decision_is_shown_at_the_next_answered_wake(between: Reply
         assert line in str(next(request for request in model.requests if request.wake == 3).body["messages"])
 
 
-async def test_written_decision_is_not_repeated_from_the_cache() -> None:
+async def test_decision_written_as_text_is_not_repeated_as_a_hold() -> None:
     model = ModelByWake({1: [says(WRITTEN[0])]})
     claude = ClaudeRun(ListFeed(path([100.0] * 4)), model, policy=WAKES)
     await claude.go()
     assert [request.wake for request in model.requests][:2] == [1, 2]
 
 
-async def test_submitted_decision_is_no_incident() -> None:
+async def test_submitted_decision_raises_no_incident() -> None:
     claude = ClaudeRun(ListFeed(path([100.0] * 4)), ModelByWake({1: [decides(1, leg("BUY"))]}), policy=WAKES)
     await claude.go()
     assert claude.events(events.Incident) == []
