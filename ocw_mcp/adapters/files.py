@@ -1,7 +1,7 @@
 """Opens the user's files, and checks the directory of a book before anything in it is read.
 
 A file is read if it is a regular file, belongs to the user or to root, cannot be written by other users, and is not
-larger than its kind can be. The directory of a book must belong to the user who runs ocw and not be writable by others,
+larger than its limit. The directory of a book must belong to the user who runs ocw and not be writable by others,
 because its `.env` names the host that gets the keys, and its command files move positions. The directories above it are
 not checked: if another user replaces the directory of a book, the new one belongs to that user, and is refused.
 """
@@ -175,7 +175,7 @@ def _require_regular(path: Path, mode: int) -> None:
 
 
 def _foreign(path: Path, status: os.stat_result, owners: tuple[int, ...]) -> str:
-    """Return a clause if a file or directory belongs to another user; else an empty text."""
+    """Return the refusal of a file or directory that belongs to another user; else an empty text."""
     if status.st_uid in owners:
         return ""
     me = os.geteuid()

@@ -29,7 +29,7 @@ def test_error_on_another_market_names_seed_and_interval(ocw: Ocw, tmp_path: Pat
     assert "made for simulated market (its seed and model) 0ffaffa8fd45, and" in other.err
     assert "give the --seed it was made with, or use another --state directory" in other.err
     longer = ocw(*RUN, "--interval", "30m", "--state", tmp_path)
-    assert "made for market interval 15m, and this start asks for market interval 30m; use" in longer.err
+    assert "made for market interval 15m, and this run has market interval 30m; use" in longer.err
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_invalid_token_command_is_refused_in_one_sentence(ocw: Ocw, tmp_path: Pa
     assert "--name is 'A B'" in ocw("token", "new", "--state", desk, "--name", "A B").err
     ocw("token", "new", "--state", desk, "--name", "me")
     assert "there is a token 'me' already" in ocw("token", "new", "--state", desk, "--name", "me").err
-    assert "there is no token 'you'; there is me" in ocw("token", "revoke", "you", "--state", desk).err
+    assert "there is no token 'you'; existing tokens: me" in ocw("token", "revoke", "you", "--state", desk).err
     (desk / TOKENS).chmod(0o640)
     assert "chmod 600" in ocw("token", "list", "--state", desk).err
     (desk / TOKENS).chmod(0o600)

@@ -280,7 +280,7 @@ async def test_a_story_is_found_by_id_or_is_the_newest_that_acted(facade: Facade
     assert await facade.history.story(f"wake:{newest.wake_id}") == msgspec.structs.replace(
         newest, asked=f"wake:{newest.wake_id}"
     )
-    with pytest.raises(RequestError, match=r"^UNKNOWN_ID: 'order:99999' is nothing in this book\. limit=it has wake:1"):
+    with pytest.raises(RequestError, match=r"^UNKNOWN_ID: 'order:99999' is no id of this book\. limit=it has wake:1"):
         await facade.history.story("order:99999")
 
 

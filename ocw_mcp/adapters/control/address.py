@@ -12,7 +12,7 @@ ADDRESS = "serve.json"
 
 
 class Address(msgspec.Struct, frozen=True):
-    """The address of a served engine: `url` is its root. The token is valid as long as the process lives."""
+    """The address of a served engine: `url` is its root. The token is valid as long as process `pid` lives."""
 
     url: str
     token: str
@@ -26,7 +26,7 @@ _decode = msgspec.json.Decoder(Address).decode
 
 
 def write_address(directory: Path, address: Address) -> None:
-    """Write the address for the owner's programs alone. Raises BookError."""
+    """Write the address to a file that only its owner can read. Raises BookError."""
     write_private(directory / ADDRESS, msgspec.json.encode(address))
 
 
@@ -40,7 +40,7 @@ def read_address(directory: Path) -> Address | None:
 
 
 def forget_address(directory: Path, address: Address) -> None:
-    """Delete the address of an engine that is no longer served; that of another engine stays."""
+    """Delete the address of an engine that is no longer served; the address of a newer engine is kept."""
     with suppress(OSError, BookError):
         if read_address(directory) == address:
             (directory / ADDRESS).unlink(missing_ok=True)

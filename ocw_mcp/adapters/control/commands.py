@@ -1,6 +1,6 @@
 """The operator's commands as files in the state directory: they survive a crash, and need no listening engine.
 
-A file named HALT beside them also halts the book, for an operator without `ocw`; nothing resumes while it exists.
+A file named HALT in that directory also halts the book, without `ocw`; while it exists, the book cannot be resumed.
 """
 
 import errno
@@ -24,18 +24,16 @@ _FOLDER = "commands"
 _REFUSED = "refused"
 _LARGEST = 4_096
 FILES_PER_CHECK = 64
-"""Files that one check reads or sets aside; the others wait for the next check."""
+"""Number of command files that one check processes; the others wait for the next check."""
 CHECKS_PER_LISTING = 2
 """Checks after which a folder with unread files is listed again, so that a new command does not wait behind them."""
 _LONG_AGO_NS = 1_000_000_000 * 1_000_000_000
-"""A time in 2001, which no real change of a folder can have: such a time marks a folder as listed."""
+"""A modification time (2001) that no real change of a folder has; setting it marks the folder as listed."""
 _instances = itertools.count()
 _OURS = re.compile("[0-9]{20}-[A-Za-z0-9_-]{1,64}[.]json")
 
 
 class _CommandFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The content of a command's file."""
-
     verb: str
     by: str
     command_id: str
@@ -48,8 +46,8 @@ _decode = msgspec.json.Decoder(_CommandFile).decode
 def write_command(directory: Path, verb: str, by: str, command_id: str, at_ns: int, subject: str = "") -> Path:
     """Write a command for the engine of a state directory, and return its path; a stopped engine reads it later.
 
-    `at_ns` orders commands. `subject` is an approval's id or a symbol, for the verbs that need one. A file of root gets
-    the owner of the directory. Raises ValueError for a verb or an id that no engine accepts, and BookError.
+    `at_ns` orders commands. `subject` is an approval's id or a symbol, for the verbs that need one. A file
+    written by root gets the owner of the directory. Raises ValueError for an invalid verb or id, and BookError.
     """
     command = _CommandFile(verb, by, command_id, subject)
     if fault := _fault(command):
@@ -89,7 +87,7 @@ def halted_by_file(directory: Path) -> bool:
 
 
 def halt_forbids_resume(directory: Path) -> str:
-    """Return the sentence that refuses to resume a book with a HALT file."""
+    """Return the message that a book with a HALT file cannot be resumed."""
     return f"the file {HALT} in {directory} halts this book; nothing resumes while it is there; delete it first"
 
 
@@ -172,8 +170,8 @@ class CommandFiles:
     def _list(self) -> None:
         """Mark the folder as listed, then list it and read the first files.
 
-        Two changes within one tick of the file system's clock have the same time, so a time seen before the listing
-        proves nothing. The mark comes first: any later change, even during the listing, replaces it.
+        Two changes within one tick of the file system's clock have the same time, so an unchanged time does not prove
+        that nothing changed. The mark is set before the listing: any later change replaces it.
         """
         with _open_folder(self._folder) as folder:
             # The folder of another user cannot be marked, and is listed every time.

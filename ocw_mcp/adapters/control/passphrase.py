@@ -1,7 +1,7 @@
 """The operator's passphrase, which is required to let a book take new risk again. Only its scrypt digest is stored.
 
-It stops a person who can run `ocw` but cannot write to the state directory, and an agent with tools. It does not stop
-the owner of the directory, who owns the book.
+The passphrase keeps two callers from resuming: a person who can run `ocw` but cannot write to the state directory, and
+an agent with tools. It does not stop the owner of the directory, who can replace its files.
 """
 
 import hashlib
@@ -70,7 +70,7 @@ def _digest(passphrase: str, salt: bytes, cost: Cost) -> bytes:
 
 
 def require_sound(directory: Path) -> _PassphraseFile:
-    """Return the stored passphrase. Raises BookError for a file that another user could have written or can read."""
+    """Return the stored digest and salt. Raises BookError for a file that others can read or write."""
     path = directory / PASSPHRASE
     try:
         with open_regular(path) as (file, status):
@@ -100,7 +100,7 @@ def _require_trusted(path: Path, status: os.stat_result) -> None:
     owner = path.parent.stat().st_uid
     if status.st_uid != owner or os.geteuid() not in (0, owner):
         whose = f"belongs to user {status.st_uid}, the directory to user {owner}, and you are user {os.geteuid()}"
-        raise _unsound(path, whose, "act as the owner of both, or move it away and set a new passphrase")
+        raise _unsound(path, whose, "run as the user who owns both, or move the file away and set a new passphrase")
     if status.st_mode & 0o077:
         mode = f"is open to other users (mode {stat.S_IMODE(status.st_mode):04o})"
         raise _unsound(path, mode, f"run chmod 600 {path}, and set another passphrase")

@@ -1,7 +1,7 @@
-"""Bearer tokens for HTTP and MCP, with their scopes. They are stored in the state directory, for its owner alone.
+"""Bearer tokens for HTTP and MCP, with their scopes, in a file of the state directory that only its owner can read.
 
-A token has 256 random bits, so a plain SHA-256 is stored: it cannot be guessed, and the file reveals none. Scopes
-contain each other: `trade` includes `read`, and `operate` includes `trade`.
+The file holds the SHA-256 of each token. No salt is needed, because a token has 256 random bits and cannot be guessed.
+The scope `trade` includes `read`, and `operate` includes `trade`.
 """
 
 import fcntl
@@ -30,7 +30,7 @@ _LARGEST: Final = 1 << 18
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """The caller of a token, and its scopes."""
+    """The caller that a token identifies, and its scopes."""
 
     name: str
     scopes: tuple[str, ...]
@@ -58,7 +58,7 @@ def new_token() -> str:
 
 
 def read_tokens(directory: Path) -> list[TokenRow]:
-    """Return the tokens of a state directory. Raises BookError if they cannot be trusted."""
+    """Return the tokens of a state directory. Raises BookError if their file cannot be trusted."""
     require_own_directory(directory)
     path = directory / TOKENS
     try:
@@ -76,7 +76,7 @@ def read_tokens(directory: Path) -> list[TokenRow]:
 
 
 def add_token(directory: Path, scope: str, name: str | None, created_at: int) -> tuple[str, TokenRow]:
-    """Create a token, and return it with its row, which keeps only its digest. Raises SettingsError and BookError."""
+    """Create a token, and return it with its row, which has only a digest. Raises SettingsError and BookError."""
     if scope not in SCOPES:
         raise SettingsError(f"--scope is {scope!r}; expected one of {', '.join(SCOPES)}")
     with _locked_rows(directory) as rows:
@@ -96,18 +96,18 @@ def add_token(directory: Path, scope: str, name: str | None, created_at: int) ->
 
 
 def revoke_token(directory: Path, name: str) -> None:
-    """Delete a token; a running engine applies it at once. Raises SettingsError and BookError."""
+    """Delete a token; a running engine refuses it from its next request on. Raises SettingsError and BookError."""
     with _locked_rows(directory) as rows:
         left = [row for row in rows if row.name != name]
         if len(left) == len(rows):
             there = ", ".join(row.name for row in rows) or "none"
-            raise SettingsError(f"there is no token {name[:40]!r}; there is {there}")
+            raise SettingsError(f"there is no token {name[:40]!r}; existing tokens: {there}")
         _write(directory, left)
 
 
 @contextmanager
 def _locked_rows(directory: Path) -> Iterator[list[TokenRow]]:
-    """Yield the tokens, which no other process can change meanwhile. Raises BookError."""
+    """Yield the tokens while a lock keeps other processes from changing them. Raises BookError."""
     require_own_directory(directory)
     try:
         # The lock is on the directory itself: the file in it is replaced by each change.
@@ -122,7 +122,7 @@ def _locked_rows(directory: Path) -> Iterator[list[TokenRow]]:
 
 
 def _write(directory: Path, rows: list[TokenRow]) -> None:
-    """Write the tokens and read them back. Raises BookError if the file then holds others."""
+    """Write the tokens and read them back. Raises BookError if the file then holds other tokens."""
     write_private(directory / TOKENS, msgspec.json.encode(rows))
     if read_tokens(directory) != rows:
         raise BookError(
@@ -132,7 +132,7 @@ def _write(directory: Path, rows: list[TokenRow]) -> None:
 
 
 class Keyring:
-    """The tokens of a running engine: its own, and those of the file, which is read again after each change."""
+    """The tokens that a running engine accepts: its own, and those of the token file, read after each change."""
 
     def __init__(self, directory: Path, own: Sequence[tuple[str, Principal]] = ()) -> None:
         """`own` are tokens that live as long as this process. Raises BookError for a file that cannot be trusted."""
@@ -143,7 +143,7 @@ class Keyring:
         self._update()
 
     def find(self, token: str) -> Principal | None:
-        """Return the principal of a token, or None. A file that can no longer be trusted admits no token."""
+        """Return the principal of a token, or None. No token of an untrusted file is accepted."""
         with suppress(BookError):
             self._update()
         given = _digest(token)

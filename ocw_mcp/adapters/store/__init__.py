@@ -1,7 +1,7 @@
 """The store of a book: its journal in SQLite, the state directory around it, and views of both.
 
-sqlite-utils imports numpy and pandas if they are installed, for column types that no table here has. That would take a
-third of the time of `ocw status`, so they count as not installed while it is imported.
+sqlite-utils imports numpy and pandas if they are installed. OCW does not need them, and the import would take a third
+of the time of `ocw status`, so both are hidden while sqlite-utils is imported.
 """
 
 import sys

@@ -18,11 +18,11 @@ from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import span_name
 
 UNFINISHED = f"{database.JOURNAL}.new"
-"""A book is created under this name and then renamed, so that `journal.db` is always a whole book."""
+"""The file in which a book is created, before it is renamed, so that `journal.db` is never incomplete."""
 
 
 class BookStamp(msgspec.Struct, frozen=True):
-    """The mode, venue, account, product and market of a book. It never changes, and no other run may use the book."""
+    """The mode, venue, account, product and market of a book. It never changes; a run with another is refused."""
 
     mode: Mode
     venue: str
@@ -40,7 +40,7 @@ class StoredBook(msgspec.Struct, frozen=True):
 
 
 def peek_book(directory: Path) -> StoredBook:
-    """Return the book of a directory, without changing a file in it. Raises BookError if there is none of yours."""
+    """Return the book of a directory, without changing a file. Raises BookError unless it has one of this user."""
     require_own_directory(directory)
     path = directory / database.JOURNAL
     if not path.exists():
@@ -58,7 +58,7 @@ def peek_book(directory: Path) -> StoredBook:
     except (sqlite3.Error, OSError) as error:
         raise _foreign(directory, str(error)) from None
     if found is None:
-        raise _foreign(directory, "it has no stamp")
+        raise _foreign(directory, "its table book is empty")
     schema, book, stamp, created_at = found
     if not isinstance(schema, int) or schema > database.SCHEMA_VERSION:
         raise BookError(
@@ -103,8 +103,7 @@ def require_same(directory: Path, stamped: BookStamp, asked: BookStamp) -> None:
         was, now = (", ".join(_text(name, each[name], of_seed) for name in different) for each in (before, after))
         seed = "give the --seed it was made with, or " if of_seed else ""
         raise BookError(
-            f"the book in {directory} was made for {was}, and this start asks for {now}; {seed}use another --state "
-            "directory"
+            f"the book in {directory} was made for {was}, and this run has {now}; {seed}use another --state directory"
         )
 
 
@@ -115,7 +114,7 @@ def _parts(stamp: BookStamp) -> dict[str, Any]:
 
 
 def _text(name: str, value: Any, of_seed: bool) -> str:
-    """Return a part of a stamp as text. `of_seed`: a simulated market, whose content is its seed and model alone."""
+    """Return a field of a stamp as text. `of_seed`: the market is simulated, so its content is a seed and a model."""
     if name == "market content":
         return f"{'simulated market (its seed and model)' if of_seed else name} {value[:12]}"
     if name == "market interval":

@@ -1,7 +1,7 @@
 """The SQLite file of a journal: its connections, its own tables and rows, and how each row is chained.
 
 The chain is over the rows as stored, digest_n = SHA-256(digest_{n-1} || row_n): a changed, missing or moved row breaks
-it. A cut tail is found only by a head that was shown outside the journal.
+it. Rows cut off at the end are found only by a digest that was noted elsewhere.
 """
 
 import hashlib
@@ -24,14 +24,14 @@ from ocw_mcp.domain.snapshot import WakeKind
 JOURNAL = "journal.db"
 _TRIES = 5
 _BUSY_S = 1.0
-"""How long a writer waits for a lock. The engine waits meanwhile, so it is short."""
+"""Seconds that a writer waits for a lock; few, because the engine waits, too."""
 _LOG_PAGES = 4_000
-"""Pages (of 4 kB) after which the write-ahead log is checkpointed: rarely, because that commit waits for it."""
+"""Pages (of 4 kB) after which the write-ahead log is checkpointed: rarely, because a commit waits for it."""
 
 SCHEMA_VERSION = 3
 """Version of these tables and of the payloads of events; a book with a higher one belongs to a newer OCW."""
 DIGESTS_SINCE = 2
-"""Version from which on the digest of each checkpoint is journaled; an earlier book is accepted without one."""
+"""Version from which on the digest of each checkpoint is journaled; earlier books need none."""
 
 TABLES = (
     """CREATE TABLE book (
@@ -129,10 +129,10 @@ def database_files(directory: Path) -> list[Path]:
 
 
 def look_at(path: Path, look: Callable[[Database], _T]) -> _T:
-    """Return the answer of `look` on a database, without leaving a file behind. Raises sqlite3.Error and OSError.
+    """Return the result of `look` on a database, without leaving a file behind. Raises sqlite3.Error and OSError.
 
-    The main file alone is read only if there is no write-ahead log: after a kill during a checkpoint it is invalid
-    without its log. If a writer starts meanwhile, the read is repeated.
+    A write-ahead log is read, too, if there is one: after a kill during a checkpoint, the main file is invalid without
+    it. If a writer starts during the read, the read is repeated.
     """
     wal = path.with_name(f"{path.name}-wal")
     for _ in range(_TRIES):
@@ -184,12 +184,12 @@ def journal_events(db: Database) -> Iterator[tuple[int, JournalEvent]]:
 
 
 def journal_event(row: int, payload: str) -> JournalEvent:
-    """Return the event of a row. Raises JournalError if it holds none."""
+    """Return the event of a row. Raises JournalError for an invalid payload."""
     return _decoded(_any, row, payload)
 
 
 def domain_event(row: int, payload: str) -> DomainEvent:
-    """Return the domain event of a row. Raises JournalError if it holds none."""
+    """Return the domain event of a row. Raises JournalError for an invalid payload."""
     return _decoded(_domain, row, payload)
 
 
@@ -209,7 +209,7 @@ def _decoded(decoder: "msgspec.json.Decoder[_T]", row: int, payload: str) -> _T:
 
 
 def read_payload(decoder: "msgspec.json.Decoder[_T]", payload: str) -> _T:
-    """Return the value of a stored payload, also of one from an earlier version. Raises msgspec's errors."""
+    """Return the value of a stored payload of this or an earlier version. Raises msgspec's errors."""
     try:
         return decoder.decode(payload)
     except msgspec.ValidationError:

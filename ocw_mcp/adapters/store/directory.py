@@ -19,7 +19,7 @@ _ALLOWED_WITHOUT_A_BOOK = frozenset(
 )
 
 PATIENCE_S = 0.1
-"""How long a start waits: long enough for a program that only checks whether the book is locked."""
+"""Seconds that a start waits for the lock, which another program may hold briefly to check it."""
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -67,7 +67,7 @@ class StateLock:
         if not self._holds():
             raise BookError(
                 f"the lock file {self._path} was replaced or deleted while this engine ran, so another engine may have "
-                "the book; this one stopped at once and wrote nothing more; see that no other runs, and start it again"
+                "the book; this one stopped and wrote nothing more; check that no other engine runs, and start again"
             )
 
     def _holds(self) -> bool:
@@ -87,7 +87,7 @@ def lock_owner(directory: Path) -> int | None:
 
 
 def is_locked(directory: Path) -> bool:
-    """Return whether an engine holds the directory, without creating a file. Raises BookError if it cannot be read."""
+    """Return whether an engine holds the directory, without creating a file. Raises BookError if unreadable."""
     require_own_directory(directory)
     try:
         descriptor = os.open(directory / LOCK, _FLAGS)

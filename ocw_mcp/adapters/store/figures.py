@@ -30,7 +30,7 @@ _decode_run = msgspec.json.Decoder(PoliciesLoaded | RunStarted | RunResumed).dec
 
 
 class LastRun(msgspec.Struct, frozen=True):
-    """The last run of a book. If it was interrupted, the events after its checkpoint are `to_be_repeated` exactly."""
+    """The last run of a book. `to_be_repeated`: it has events after its checkpoint, which the next run repeats."""
 
     agent: str
     policy: str
@@ -117,7 +117,7 @@ def closed_by(leg: str, maker: bool) -> str:
 
 
 def _unprotected(db: Database) -> list[tuple[int, int | None]]:
-    """Return the periods in which a position had no stop: start and end (ms), which is None while the period lasts."""
+    """Return the periods in which a position had no stop: start and end (ms); the end is None while it lasts."""
     since: dict[str, int] = {}
     gaps: list[tuple[int, int | None]] = []
     for at, kind, symbol in db.execute(_PROTECTION):

@@ -84,8 +84,8 @@ class SqliteStore:
                 store._require_intact(accept)
             except (sqlite3.Error, OSError) as error:
                 raise BookError(
-                    f"the book in {directory} cannot be opened for writing: {error}; free the file and the disk, or "
-                    "use another --state directory"
+                    f"the book in {directory} cannot be opened for writing: {error}; close other programs that use "
+                    "it and make room on the disk, or use another --state directory"
                 ) from None
             opened.pop_all()
         return store
@@ -100,7 +100,7 @@ class SqliteStore:
         return seq
 
     def note(self, at: int, event: LifecycleEvent) -> None:
-        """Add an event about this process, outside the fingerprint."""
+        """Add an event about this process, which the fingerprint does not cover."""
         self._add(None, at, event, None)
 
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
@@ -110,7 +110,7 @@ class SqliteStore:
     def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
         """Make all appended events durable, with a checkpoint and the summary for `ocw status` if given.
 
-        Raises JournalError if the write fails; all of it then stays pending for the next commit. Raises BookError if
+        Raises JournalError if the write fails; the events then stay pending for the next commit. Raises BookError if
         another engine may have the book.
         """
         self._check_lock()
@@ -136,8 +136,8 @@ class SqliteStore:
                     self._db.conn.execute(database.PUT_SUMMARY, (self._summary,))
         except sqlite3.Error as error:
             raise JournalError(
-                f"the journal did not take {len(self._rows)} new events: {error}; they are kept and go with the next "
-                "commit; make room on the disk, or release the file"
+                f"{len(self._rows)} new events could not be written to the journal: {error}; they are kept for the "
+                "next commit; make room on the disk, or close the program that locks the file"
             ) from error
         if rows:
             self._advance_to(rows[-1])
@@ -154,7 +154,7 @@ class SqliteStore:
         return None if found is None else Checkpoint(*found)
 
     def events_after(self, seq: int) -> Iterator[StoredEvent]:
-        """Yield committed domain events with a higher sequence, in order. Raises JournalError for an unreadable one."""
+        """Yield committed domain events after sequence `seq`, in order. Raises JournalError for an unreadable one."""
         with _reading():
             for each, row, at, payload in database.read_pages(self._db, database.DOMAIN_ROWS_AFTER, seq):
                 yield StoredEvent(each, at, database.domain_event(row, payload))
@@ -179,7 +179,7 @@ class SqliteStore:
         return verifying.verify_journal(self._db, self.book, expected_head)
 
     def rebuild(self) -> None:
-        """Rebuild every projection from the committed events. If it raises JournalError, they are unchanged."""
+        """Rebuild every projection from the committed events. On JournalError, they stay unchanged."""
         try:
             with self._db.atomic():
                 projections.remake_tables(self._db)
@@ -187,7 +187,7 @@ class SqliteStore:
                     projections.apply(self._db, self.book, known.seq, known.at, known.event)
         except sqlite3.Error as error:
             raise JournalError(
-                f"the projections were not rebuilt: {error}; make room on the disk and repeat"
+                f"the projections were not rebuilt: {error}; make room on the disk and repeat the command"
             ) from error
 
     def close(self) -> None:
@@ -204,7 +204,7 @@ class SqliteStore:
         return row, seq, at, kind, database.SCHEMA_VERSION, payload, digest, head
 
     def _digest_row(self, values: tuple[Any, ...]) -> database.Row:
-        """Return the row that journals a checkpoint's digest, in one transaction with it, after all other rows."""
+        """Return the row with a checkpoint's digest: the last row of the transaction that stores the checkpoint."""
         return self._next_row(None, max(self._last[1], values[0]), CheckpointSaved(verifying.digest_of(values)), None)
 
     def _advance_to(self, row: database.Row) -> None:
@@ -215,7 +215,7 @@ class SqliteStore:
         saved = self.checkpoint()
         if saved is not None and saved.seq > (end := self.last_seq):
             raise JournalError(
-                f"the checkpoint stands at event {saved.seq}, but the journal ends at event {end}: its tail was cut; "
+                f"the checkpoint is of event {saved.seq}, but the journal ends at event {end}: its tail was cut; "
                 "restore the whole state directory from one backup"
             )
         outdated = not projections.is_current(self._db)
@@ -236,7 +236,7 @@ class SqliteStore:
             self._migrate(saved)
 
     def _migrate(self, saved: Checkpoint | None) -> None:
-        """Raise the version of an earlier book to the present one, which journals the digest of its checkpoint."""
+        """Set the schema version of an earlier book to the present one, and journal the digest of its checkpoint."""
         rows = [] if saved is None else [self._digest_row(msgspec.structs.astuple(saved))]
         with self._db.atomic():
             self._db.conn.executemany(database.ADD_EVENT, rows)

@@ -1,8 +1,8 @@
-"""Projections: tables for people and queries, made from events alone.
+"""Projections: tables for queries and reports, made from events alone.
 
 An order's state comes from its latest event, with two exceptions: a filled order stays filled, and a late fill of a
-canceled or rejected order leaves its state until the order is complete. Quantities are in the base asset, prices and
-money in quote currency, as text of Decimals; times are in ms.
+canceled or rejected order does not change its state, unless the order is then complete. Quantities are in the base
+asset, prices and money in quote currency, as text of Decimals; times are in ms.
 """
 
 import re
@@ -168,7 +168,7 @@ _FUNDING = ("symbol", "amount", "rate", "quantity", "mark", "settled_at", "assum
 
 
 def _row(table: str, seq: int, at: int, source: msgspec.Struct, *fields: str, **more: Value) -> Change:
-    """Return the insertion of a row from fields of a struct and other values."""
+    """Return the INSERT of a row from fields of a struct and other values."""
     return _INSERTS[table], {"seq": seq, "at": at, **_values(source, *fields), **more}
 
 

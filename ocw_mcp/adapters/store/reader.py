@@ -68,7 +68,7 @@ def verify_book(
 
 
 def ask_book(directory: Path, question: Callable[[Database, StoredBook], _T]) -> _T:
-    """Return the answer of `question` on the database of a book, in one read transaction. Raises BookError."""
+    """Return the result of `question` on the database of a book, in one read transaction. Raises BookError."""
     try:
         made = peek_book(directory)
     except OSError as error:

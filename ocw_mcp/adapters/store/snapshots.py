@@ -21,7 +21,7 @@ _decode = msgspec.msgpack.Decoder(Snapshot).decode
 
 
 class SnapshotWriter:
-    """Writes the snapshots of a book. A book of an earlier version gets the table here."""
+    """Writes the snapshots of a book, and creates their table in a book of an earlier version."""
 
     def __init__(self, db: Database) -> None:
         self._db = db

@@ -32,7 +32,7 @@ _decode = msgspec.json.Decoder(CheckpointSaved).decode
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """The result of a walk. `events` counts rows; `problems` are sentences, at most the first twenty."""
+    """The result of a verification. `events` counts rows; `problems` are sentences, at most the first twenty."""
 
     ok: bool
     events: int
@@ -65,7 +65,7 @@ def structure_problems(db: Database) -> list[str]:
 
 
 def checkpoint_problem(db: Database) -> str:
-    """Return a clause if the checkpoint is not the one journaled last, or a later row is invalid; else no text."""
+    """Return what is wrong with the checkpoint or the rows after its digest; empty if nothing is."""
     noted = db.execute(_LAST_DIGEST).fetchone()
     if noted is None:
         return _digest_problem(db, None)
@@ -81,7 +81,7 @@ def verify_journal(
 ) -> Verification:
     """Check every row, every digest and every projection, in one read transaction.
 
-    The journal must have a row with `expected_head`, if given. `report` gets the number of checked rows now and then.
+    The journal must have a row with `expected_head`, if given. `report` gets the number of checked rows repeatedly.
     """
     with closing(_empty_projections()) as rebuilt:
         walk = _Walk(book, expected_head, rebuilt)
@@ -99,7 +99,7 @@ def verify_journal(
 
 
 class _Walk:
-    """Checks the rows in order. A problem is reported once, because the check continues from the stored values."""
+    """Checks the rows in order; after a problem it continues from the stored digests, to report one change once."""
 
     def __init__(self, book: str, expected_head: str | None, rebuilt: Database) -> None:
         self.events = 0
@@ -170,7 +170,7 @@ class _Walk:
         checkpoint = db.execute(database.GET_CHECKPOINT).fetchone()
         if checkpoint is not None and checkpoint[1] > self._seq:
             self.problems.append(
-                f"the checkpoint stands at event {checkpoint[1]}, but row {self._row} ends the journal at event "
+                f"the checkpoint is of event {checkpoint[1]}, but row {self._row} ends the journal at event "
                 f"{self._seq}: its tail was cut"
             )
 
@@ -206,7 +206,7 @@ def _empty_projections() -> Database:
 
 
 def _digest_problem(db: Database, digest: str | None) -> str:
-    """Return a clause if the stored checkpoint does not match the journaled digest, or an empty text."""
+    """Return why the stored checkpoint does not match the journaled `digest`; empty if it does."""
     saved = db.execute(database.GET_CHECKPOINT).fetchone()
     if saved is None:
         return "" if digest is None else "the checkpoint that was journaled is missing"

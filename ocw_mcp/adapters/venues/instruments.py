@@ -39,7 +39,7 @@ _SPOT = {
 }
 
 KNOWN: Final = tuple(sorted({*_UM, *_SPOT}))
-"""The symbols with the filters of the exchange."""
+"""The symbols whose filters are those of the exchange."""
 
 _USUAL_DIGITS: Final = 5
 """Significant digits of a price, until the market's own prices show how many it has."""
@@ -48,7 +48,7 @@ _MOST_DIGITS: Final = 8
 _COARSEST: Final = 2
 """A tick is at most 10**-2 of the lowest price."""
 _ENOUGH: Final = 32
-"""After this many different prices, their decimals are taken to be all that there are."""
+"""Number of different prices after which the market is assumed to have no more decimals than these."""
 
 
 class SeenPrices(msgspec.Struct):
@@ -79,7 +79,7 @@ class SeenPrices(msgspec.Struct):
     def tick(self) -> Decimal:
         """Return the tick (quote) of these prices: five digits of the lowest, or as many decimals as they have.
 
-        Few prices may all end in a zero by chance, and whole numbers show nothing: these only make the tick finer.
+        Few prices, or whole numbers alone, do not show the decimals of the market: they can only make the tick finer.
         """
         magnitude, shown = _magnitude(self.low), Decimal(10) ** -self.decimals
         if self.decimals and len(self.different) >= _ENOUGH:
@@ -92,7 +92,7 @@ class SeenPrices(msgspec.Struct):
 
 
 class PaperInstruments(msgspec.Struct):
-    """The filters of one paper account's symbols, and the prices they derive from. All of it survives a restart."""
+    """The filters of one paper account's symbols, and the prices they derive from. Both survive a restart."""
 
     product: Product
     filters: dict[str, Instrument] = {}
@@ -140,7 +140,7 @@ _TABLES: Final = {Product.UM: _UM, Product.SPOT: _SPOT}
 _UM_FOLLOWED_BELOW, _SPOT_FOLLOWED_BELOW = (
     {symbol: float(tick) * 10**_COARSEST for symbol, (tick, *_) in table.items()} for table in (_UM, _SPOT)
 )
-"""The price (quote) below which the tick of the exchange is too coarse, by symbol."""
+"""The price (quote) below which the tick of the exchange is too coarse and follows prices, by symbol."""
 
 
 def paper_brackets(symbol: str) -> Brackets:

@@ -19,7 +19,7 @@ from ocw_mcp.domain.market import Candle, Funding, Instrument, Opening, OrderBoo
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, OrderRef, OrderType, Rejected, Side, VenueReport
 
 _REPLACED_KEPT: Final = 16
-"""Number of replaced stops whose triggers a stop keeps."""
+"""Largest number of replaced stops whose triggers are stored with a stop."""
 STATE_FORMAT: Final = 3
 """Raise this number when the saved fields or their meaning change."""
 
@@ -43,7 +43,7 @@ def read_state(state: bytes) -> PaperState:
 
 
 class PaperVenue:
-    """One paper account. A market entry waits at most `patience_ms` for an opening."""
+    """One paper account. A market entry waits at most `patience_ms` for a candle to open."""
 
     name = "paper"
 
@@ -76,7 +76,7 @@ class PaperVenue:
     async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         """Accept or reject an order. Market and immediate orders wait for the next opening; the others rest.
 
-        An order whose reference is live already is accepted, and not taken again.
+        An order with the reference of a live order is reported as accepted, but not placed again.
         """
         order = cleared.redeem(now)
         live = self._orders.find(order.ref)
@@ -164,7 +164,7 @@ class PaperVenue:
         self._matching.on_placed(resting)
 
     def _replaced(self, stop: Resting) -> tuple[tuple[Decimal, int], ...]:
-        """Return the triggers of the looser stops that a stop replaces: live ones, or one cancelled at its time."""
+        """Return the triggers of the looser stops that a stop replaces: live, or cancelled as it was sent."""
         canceled = [self._canceled[0]] if self._canceled is not None and self._canceled[1] == stop.since else []
         order = stop.order
         for each in [*reversed(self._orders.conditional), *canceled]:

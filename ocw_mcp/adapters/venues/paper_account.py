@@ -26,7 +26,7 @@ NEVER: Final = 1 << 62
 
 
 class HeldQuantity(msgspec.Struct, frozen=True):
-    """The position of a symbol at the whole hour `at` (ms): its signed quantity, and the last price before (quote)."""
+    """A symbol's position at the whole hour `at` (ms): its signed quantity, and the last price before `at` (quote)."""
 
     at: int
     quantity: Decimal
@@ -40,14 +40,14 @@ DueFunding = tuple[int, Decimal | None, HeldQuantity | None]
 class FundingTimes(msgspec.Struct):
     """The funding times (ms) that are settled, and those still to settle, by symbol: each once, in time order.
 
-    A funding time is settled on the position before the opening of that time traded. A rate that comes a little
-    later, as the exchange reports it, is settled on the same position.
+    Funding is settled on the position just before the opening at the funding time, even if its rate is reported a
+    little later.
     """
 
     settled: dict[str, int] = {}
     """The last funding time that is settled, or that passed without a position."""
     covered: dict[str, int] = {}
-    """The end of the interval that began at the latest funding time with a known rate. No rate is assumed before it."""
+    """The end of the funding interval of the latest known rate; rates are assumed only from then on."""
     known: dict[str, dict[int, Decimal]] = {}
     """Rates that are not settled yet, by funding time."""
     held: dict[str, HeldQuantity] = {}
@@ -56,7 +56,7 @@ class FundingTimes(msgspec.Struct):
     """The next funding time that may have to be settled."""
 
     def note_position(self, symbol: str, at: int, quantity: Decimal, last: float | None) -> None:
-        """Record the position before an opening at `at` (ms) trades, once per hour."""
+        """Record the position just before the opening at `at` (ms), once per hour."""
         noted = self.held.get(symbol)
         if noted is not None and noted.at <= at < noted.at + HOUR:
             return
@@ -65,7 +65,7 @@ class FundingTimes(msgspec.Struct):
             self.settled[symbol] = max(self.settled.get(symbol, -1), at)
 
     def add_rates(self, rates: Sequence[Funding], held: Collection[str]) -> None:
-        """Add rates; one of a time without a position counts as settled. `held` are the symbols held now."""
+        """Add rates; a rate is settled if there was no position at its time. `held`: symbols with a position now."""
         for each in sorted(rates, key=lambda rate: rate.at):
             symbol, at = each.symbol, whole_stamp(each.at)
             self.covered[symbol] = max(self.covered.get(symbol, 0), at + each.interval_hours * HOUR)
@@ -78,7 +78,7 @@ class FundingTimes(msgspec.Struct):
                 self.settled[symbol] = at
 
     def take_due(self, symbol: str, until: int, *, held: bool) -> list[DueFunding]:
-        """Return the times to settle up to `until` (ms), now settled; those without a rate only if `held`."""
+        """Return the funding times due up to `until` (ms), and mark them as settled; without a rate only if `held`."""
         known, covered = self.known.get(symbol, {}), self.covered.get(symbol, 0)
         times = {at for at in known if at <= until}
         if held:
@@ -91,7 +91,7 @@ class FundingTimes(msgspec.Struct):
         return due
 
     def schedule_next(self, held: Collection[str], until: int) -> None:
-        """Update the next funding time, after all times up to `until` (ms) that can be settled."""
+        """Set `next` to the first funding time that may be due after those up to `until` (ms) were settled."""
         coming = [min(rates) for rates in self.known.values()]
         coming += [next_stamp(max(self.settled.get(each, -1), self.covered.get(each, 0) - 1)) for each in held]
         self.next = min(coming, default=next_stamp(until))
@@ -145,7 +145,7 @@ class PaperAccount:
         return None if seen is None else exact(seen)
 
     def leverage(self, order: Order) -> int:
-        """Return the leverage at which an order opens: that of an open position, else its own. On spot it is 1."""
+        """Return the leverage at which an order opens: that of an open position, else the order's; 1 on spot."""
         position = self.ledger.positions.get(order.symbol)
         return position.leverage if position else 1 if self.product is Product.SPOT else order.leverage
 
@@ -156,7 +156,7 @@ class PaperAccount:
         self._update_liquidation(order.symbol)
 
     def bankruptcy(self, symbol: str) -> Decimal:
-        """Return the price (quote) at which a position's margin is used up, rounded to the tick before it."""
+        """Return the price (quote) at which a position's margin is used up, rounded to the tick reached first."""
         position = self.ledger.positions[symbol]
         price = bankruptcy_price(position.quantity, position.cost, position.margin)
         tick = self.instruments.filters[symbol].tick
@@ -179,7 +179,7 @@ class PaperAccount:
         return NEVER if self.product is Product.SPOT else self._funding.next
 
     def note_position(self, symbol: str, at: int) -> None:
-        """Record the position before an opening at `at` (ms) trades: funding of this hour is settled on it."""
+        """Record the position just before the opening at `at` (ms), on which funding of this hour is settled."""
         if self.product is not Product.SPOT:
             self._funding.note_position(symbol, at, self.ledger.quantity(symbol), self.last.get(symbol))
 
@@ -188,8 +188,8 @@ class PaperAccount:
     ) -> list[FundingPaid]:
         """Settle the funding up to `until` (ms) of some symbols, or of all, at the known rates or an assumed one.
 
-        A time a little after a whole hour settles the position at the hour. The mark price is the last price before
-        it. Each time is settled once. Rates of other symbols are kept until they are settled.
+        A funding time a little after a whole hour is settled on the position at the hour; the mark price is the last
+        price before the hour. Each funding time is settled once. Rates of symbols not in `symbols` are kept for later.
         """
         if self.product is Product.SPOT:
             return []

@@ -53,7 +53,7 @@ class PriceHit(msgspec.Struct, frozen=True):
 
 
 class PaperMatching:
-    """Matches the orders of one account. A market entry waits at most `patience_ms` for an opening."""
+    """Matches the orders of one account. A market entry waits at most `patience_ms` for a candle to open."""
 
     def __init__(self, account: PaperAccount, orders: PaperOrders, terms: FillTerms, patience_ms: int) -> None:
         self.account = account
@@ -66,7 +66,7 @@ class PaperMatching:
         """The path of the candle that is being matched."""
 
     def on_placed(self, resting: Resting) -> None:
-        """Note that an order came to rest: it takes part in the rest of the current candle's path, if there is one."""
+        """Record that an order is placed: it takes part in the rest of the current candle's path, if there is one."""
         if self._path is not None and self._path.candle.symbol == resting.order.symbol:
             self._path.laid.add(resting.order.ref)
 
@@ -96,8 +96,8 @@ class PaperMatching:
     def fill_reductions(self, now: int) -> list[VenueReport]:
         """Fill waiting reductions at the last price, if the candle that closed at `now` (ms) is the latest.
 
-        On a paced market the next opening is up to a candle of real time away, too long for a person who closes a
-        position. The rest of a large reduction trades at the opening.
+        On a market in real time, the next opening is up to one candle away: too late for a person who closes a
+        position. What exceeds the volume share of one fill trades at that opening.
         """
         reports: list[VenueReport] = []
         for resting in [each for each in self.orders.waiting if each.order.reduce_only]:
@@ -138,10 +138,10 @@ class PaperMatching:
         self._path = None
 
     def _down_first(self, candle: Candle, reached: list[Resting], gone: Liquidation | None) -> bool:
-        """Return whether the price reaches the low before the high: the order that is worse for the account.
+        """Return whether the price is assumed to reach the low before the high: the worse path for the account.
 
         The stop or the liquidation of a position comes before its target, and the target before an addition. Without a
-        position, the side on which the price went farther beyond an entry comes first, and a single entry last.
+        position, the entry that the price exceeds more comes first, and an entry on one side alone comes last.
         """
         held = self.account.ledger.quantity(candle.symbol)
         if held:
@@ -215,7 +215,7 @@ class PaperMatching:
         return self._fill_as_taker(resting, hit.price, now)
 
     def _came_late(self, path: CandlePath) -> list[Resting]:
-        """Return the orders that came while the candle was open and that its close has passed."""
+        """Return the orders that were sent while the candle was open and whose price its close has passed."""
         candle, resting = path.candle, self.orders.conditional + self.orders.limits
         return [
             each
@@ -314,18 +314,17 @@ class PaperMatching:
         return reports
 
     def _cancel(self, resting: Resting, why: str) -> list[VenueReport]:
-        """Remove an order that has expired."""
         self.orders.remove(resting)
         return [Canceled(resting.order.ref, f"expired: {why}")]
 
     def _within_volume(self, symbol: str, price: Decimal, quantity: Decimal) -> Decimal:
-        """Return the part of a quantity (base asset) that one order can trade at once; all before the first candle."""
+        """Return the part of a quantity (base asset) that one fill can trade; all of it before the first candle."""
         step = self.account.instruments.get(symbol, float(price)).step
         share = fillable_volume(self.market.closed.get(symbol), step, self.terms)
         return quantity if share is None else min(quantity, share)
 
     def _taker_price(self, resting: Resting, quantity: Decimal, price: Decimal, at: int) -> Decimal:
-        """Return the price (quote) of taking a quantity: with half the spread, slippage and the move in the latency."""
+        """Return the price (quote) of taking a quantity: with half the spread, slippage and the latency's move."""
         order = resting.order
         closed = self.market.closed.get(order.symbol)
         instrument = self.account.instruments.get(order.symbol, float(price))

@@ -1,7 +1,7 @@
 """The orders of the paper venue, and the checks with which it refuses one: filters, prices, leverage and money.
 
 The refusals are the exchange's own codes and messages. A resting order locks the money that it would need. A market
-order locks only the asset that it sells; it is checked when it comes, and again when it trades.
+order locks only the asset that it sells; it is checked when it is sent, and again when it trades.
 """
 
 from collections.abc import Iterable, Iterator
@@ -49,7 +49,7 @@ _NO_OCO: Final = ("-1106", "Parameter 'take_at' sent when not required.")
 class Resting(msgspec.Struct):
     """An order at the venue: its id there, when it was sent and when it arrives (ms).
 
-    `arrives` is later than `since` by the latency. After each fill, the patience counts again from `since`.
+    `arrives` is later than `since` by the latency. A fill sets `since` to its time.
     """
 
     order: Order
@@ -63,14 +63,14 @@ class Resting(msgspec.Struct):
     take: float | None = None
     """The take-profit price of an OCO."""
     takes: bool = False
-    """Whether a limit order had crossed the last price when it came: it trades as a taker at the next opening."""
+    """Whether a limit order had crossed the last price when it was sent: it trades as a taker at the next opening."""
     filled: Decimal = ZERO
     fills: int = 0
     before: tuple[tuple[Decimal, int], ...] = ()
-    """For a stop: the triggers of the looser stops that it replaced, each with the time (ms) since when it rested."""
+    """For a stop: the triggers of the looser stops that it replaced, each with the time (ms) at which it was placed."""
 
     def earlier_trigger(self, since: int) -> Decimal | None:
-        """Return the tightest trigger of the replaced stops that rested by `since` (ms); None without one."""
+        """Return the tightest trigger of the replaced stops that were placed by `since` (ms); None without one."""
         return next((trigger for trigger, came in reversed(self.before) if came <= since), None)
 
     @property
@@ -170,7 +170,7 @@ def money_refusal(
 def leverage_refusal(
     order: Order, quantity: Decimal, price: Decimal, account: PaperAccount, others: Iterable[Resting]
 ) -> VenueRefusal | None:
-    """Return the refusal if a position with its resting entries is too large for the leverage of a futures entry."""
+    """Return the refusal if an entry makes the position, with resting entries, too large for its leverage."""
     brackets = account.instruments.get(order.symbol, float(price)).brackets
     if brackets is None or order.reduce_only:
         return None

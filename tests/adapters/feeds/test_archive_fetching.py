@@ -91,7 +91,7 @@ def test_partial_file_is_completed(archive: Archive, tmp_path: Path) -> None:
     assert (tmp_path / ONE).read_bytes() == CONTENT
 
 
-def test_complete_part_is_only_checked(archive: Archive, tmp_path: Path) -> None:
+def test_complete_partial_file_is_checked_and_not_downloaded(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     part_of(tmp_path, ONE, CONTENT)
     assert bring(archive, tmp_path, ONE).bytes == 0
@@ -106,7 +106,7 @@ def test_server_without_ranges_sends_the_whole_file(archive: Archive, tmp_path: 
     assert (tmp_path / ONE).read_bytes() == CONTENT
 
 
-def test_part_of_another_version_is_discarded(archive: Archive, tmp_path: Path) -> None:
+def test_partial_download_of_another_version_is_discarded(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     part_of(tmp_path, ONE, b"x" * 5_000)
     bring(archive, tmp_path, ONE)
@@ -127,7 +127,7 @@ def test_interrupted_download_is_completed(archive: Archive, tmp_path: Path) -> 
 
 def test_file_with_a_wrong_checksum_is_not_kept(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT, checksum="0" * 64)
-    with pytest.raises(FetchError, match=r"ETHUSDT-1m-2026-03-09\.zip does not have its checksum"):
+    with pytest.raises(FetchError, match=r"ETHUSDT-1m-2026-03-09\.zip does not match its CHECKSUM file"):
         bring(archive, tmp_path, ONE)
     assert list((tmp_path / ONE).parent.iterdir()) == []
 
@@ -251,12 +251,12 @@ def test_files_with_bad_checksums_are_named_and_the_rest_fetched(archive: Archiv
     del archive.files[DAY.format(10) + ".CHECKSUM"]
     fetched_results: list[Fetched] = []
     plan = [PlannedFile(DAY.format(day)) for day in (9, 10, 11, 12)]
-    with pytest.raises(FetchError, match=r"03-09\.zip does not have its checksum.*and 1 more file not kept"):
+    with pytest.raises(FetchError, match=r"03-09\.zip does not match its CHECKSUM file.*and 1 more file not kept"):
         fetch(plan, tmp_path, Silent(), print, archive.url, done=fetched_results.append)
     (fetched,) = fetched_results
     assert (fetched.downloaded, fetched.absent) == (1, ["ETHUSDT-1m-2026-03-12.zip"])
     assert [each.split()[0] for each in fetched.unsound] == ["ETHUSDT-1m-2026-03-09.zip", "ETHUSDT-1m-2026-03-10.zip"]
-    assert "without its CHECKSUM" in fetched.unsound[1]
+    assert "without a CHECKSUM file" in fetched.unsound[1]
     assert sorted(each.name for each in (tmp_path / ONE).parent.iterdir()) == [
         "ETHUSDT-1m-2026-03-11.zip", "ETHUSDT-1m-2026-03-11.zip.CHECKSUM",
     ]  # fmt: skip
@@ -315,7 +315,7 @@ def test_redirect_within_the_host_is_followed_within_a_limit(archive: Archive, t
         bring(archive, tmp_path, DAY.format(11))
 
 
-def test_symbol_of_another_script_is_fetched(archive: Archive, tmp_path: Path) -> None:
+def test_symbol_in_chinese_characters_is_fetched(archive: Archive, tmp_path: Path) -> None:
     (planned,) = plan_files("币安人生usdt", "2026-03-09", "2026-03-09", streams=["klines"])
     assert planned.path == "futures/um/daily/klines/币安人生USDT/1m/币安人生USDT-1m-2026-03-09.zip"
     archive.publish(planned.path, CONTENT)

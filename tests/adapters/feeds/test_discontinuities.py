@@ -62,7 +62,7 @@ LIMIT = buy("85", symbol="NEWUSDT", limit="88", expires_s=86_400 * 5)
     ("decision", "product"),
     [(LONG, Product.UM), (SHORT, Product.UM), (LONG, Product.SPOT), (TARGET, Product.SPOT), (LIMIT, Product.UM)],
 )
-async def test_run_equals_that_of_a_tape_ending_at_the_gap(
+async def test_run_over_a_discontinuity_equals_a_run_ending_before_it(
     tmp_path: Path, factor: float, decision: Decision, product: Product
 ) -> None:
     whole = tape(tmp_path / "whole", factor)
@@ -76,13 +76,13 @@ async def test_run_equals_that_of_a_tape_ending_at_the_gap(
 
 
 @pytest.mark.parametrize(("factor", "hole"), [(1000.0, 0), (0.05, 0), (9.9, GAP), (0.11, GAP)])
-async def test_move_without_gap_or_within_factor_is_traded(tmp_path: Path, factor: float, hole: int) -> None:
+async def test_price_move_without_gap_or_within_factor_is_traded(tmp_path: Path, factor: float, hole: int) -> None:
     feed = TapeFeed.open(tape(tmp_path, factor, hole))
     run = await Run(feed, policy=WAKES).go()
     assert (run.engine.counters.candles, feed.discontinuities) == (20, [])
 
 
-async def test_factor_is_an_option_and_part_of_the_identity(tmp_path: Path) -> None:
+async def test_discontinuity_factor_changes_candles_and_identity(tmp_path: Path) -> None:
     usual, wide = TapeOptions(), TapeOptions(discontinuity=2_000)
     feeds = [TapeFeed.open(tape(tmp_path, 1000.0), options=options) for options in (usual, wide)]
     candles = [(await Run(feed, policy=WAKES).go()).engine.counters.candles for feed in feeds]
@@ -90,7 +90,9 @@ async def test_factor_is_an_option_and_part_of_the_identity(tmp_path: Path) -> N
     assert feeds[0].identity != feeds[1].identity
 
 
-async def test_other_symbols_continue_also_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_other_symbols_continue_after_discontinuity_and_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 4)
     folder = tape(tape(tmp_path, 1000.0), 1.0, symbol="BTCUSDT")
     script = {2: LONG, 14: buy("97"), 17: buy("97", symbol="NEWUSDT")}

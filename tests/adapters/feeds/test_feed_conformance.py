@@ -87,7 +87,7 @@ def test_metrics_and_funding_come_at_their_time(make_feed: Callable[[], Feed]) -
                 seen.add((type(row).__name__, row.symbol, row.at))
 
 
-def test_history_comes_first(make_feed: Callable[[], Feed]) -> None:
+def test_history_frames_come_before_all_others(make_feed: Callable[[], Feed]) -> None:
     kinds = [frame.history for frame in frames_of(make_feed())]
     assert kinds == sorted(kinds, reverse=True)
     assert not kinds[-1]
@@ -147,7 +147,7 @@ def test_resuming_gives_exactly_the_later_frames(make_feed: Callable[[], Feed]) 
         assert frames_of(feed, moment) == frames[bisect_right(times, moment) :]
 
 
-def test_resuming_before_gives_all_frames_and_after_none(
+def test_resuming_outside_the_feed_gives_all_frames_or_none(
     make_feed: Callable[[], Feed],
 ) -> None:
     feed = make_feed()

@@ -61,8 +61,8 @@ def report(said: CommandResult) -> dict[str, Any]:
         (lines(40, START + 31 * MINUTE + 17 * SECOND), 40, "is not a multiple of 1m"),  # after an outage, as in 2018-02
         ("soon,1,1,1,1,1\n", 1, "is not a whole number of milliseconds"),
         (f"{START + 31 * MINUTE},100,99,101,100,5\n", 1, "the high 99.0 is below the low 101.0"),
-        (f"{START + 29 * MINUTE},100,102,99,100,5\n", 1, "has other numbers than the one in"),
-        (f"{START + 30 * MINUTE},1e9,1e9,1e9,1e9,5\n", 1, "over a million times off"),
+        (f"{START + 29 * MINUTE},100,102,99,100,5\n", 1, "differs from that of the same time in"),
+        (f"{START + 30 * MINUTE},1e9,1e9,1e9,1e9,5\n", 1, "by a factor of over a million"),
         ("\n", 1, "the line is blank though others follow"),
         (f"{START + 31 * MINUTE},100,101\n", 1, "the row has 3 columns; expected 6"),
     ],
@@ -117,7 +117,7 @@ def test_damaged_files_are_named_and_the_rest_is_read(ocw: Ocw, tmp_path: Path) 
     assert figures["candles"] == 30
     entry = {each["file"][-6:-4]: (each["why"], each["read"]) for each in figures["left_out"]}
     assert sorted(entry) == ["02", "03", "05"]
-    assert "does not have the checksum beside it" in entry["02"][0]
+    assert "does not match its CHECKSUM file" in entry["02"][0]
     assert entry["03"] == ("no CHECKSUM lies beside it", True)
     assert "is damaged or cut off" in entry["05"][0]
     assert ocw("replay", tmp_path, "--strict").code == 2
@@ -149,7 +149,7 @@ def test_trades_are_sorted_within_the_window_and_named_beyond(
     assert (figures["candles"], [each["rows"] for each in figures["left_out"]]) == (10, [1])
 
 
-def test_symbols_of_other_scripts_are_read(ocw: Ocw, tmp_path: Path) -> None:
+def test_symbol_in_chinese_characters_is_read(ocw: Ocw, tmp_path: Path) -> None:
     name = "币安人生USDT"
     write(tmp_path, f"futures/um/daily/klines/{name}/1m/{name}-1m-2026-01-01.csv", lines())
     write(tmp_path, f"futures/um/daily/klines/BTCUSDT/1m/{FIRST}.csv", lines())
@@ -255,8 +255,8 @@ def test_info_names_a_left_out_file_once(ocw: Ocw, tmp_path: Path) -> None:
     packed(tmp_path, FIRST, lines())
     summed(packed(tmp_path, NEXT, lines(30, START + DAY)), "0" * 64)
     said = ocw("tape", "info", tmp_path)
-    (line,) = [line for line in said.out.splitlines() if "does not have the checksum" in line]
-    assert line.startswith(f"left out: {NEXT}.zip does not have")
+    (line,) = [line for line in said.out.splitlines() if "does not match its CHECKSUM" in line]
+    assert line.startswith(f"left out: {NEXT}.zip does not match")
     assert line.count(NEXT) == 1
 
 

@@ -98,14 +98,14 @@ def test_tape_across_the_change_resumes_at_any_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["BTCUSDT-metrics.csv", "BTCUSDT-metrics-2026-06.csv"])
-def test_one_file_may_hold_both_rows_of_midnight(tmp_path: Path, name: str) -> None:
+def test_file_may_have_two_rows_at_the_timestamp_change(tmp_path: Path, name: str) -> None:
     tape = Tape(tmp_path, -20, 20)
     tape.write(name, *(tape.row(at, END if at < STAMP_CHANGE else BEGINNING) for at in sorted(tape.ratios)))
     assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
 
 
 @pytest.mark.parametrize("swapped", [0, 6])
-def test_both_rows_of_midnight_are_read_from_a_shuffled_file(tmp_path: Path, swapped: int) -> None:
+def test_two_rows_at_the_timestamp_change_are_read_if_shuffled(tmp_path: Path, swapped: int) -> None:
     tape = Tape(tmp_path)
     rows = [tape.row(at, END if at < STAMP_CHANGE else BEGINNING) for at in sorted(tape.ratios)]
     rows[swapped], rows[swapped + 1] = rows[swapped + 1], rows[swapped]
@@ -113,7 +113,7 @@ def test_both_rows_of_midnight_are_read_from_a_shuffled_file(tmp_path: Path, swa
     assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
 
 
-def test_rows_of_midnight_may_be_in_two_blocks_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_rows_at_the_timestamp_change_may_be_in_two_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tape = Tape(tmp_path, -20, 20)
     tape.write(
         "BTCUSDT-metrics.csv", *(tape.row(at, END if at < STAMP_CHANGE else BEGINNING) for at in sorted(tape.ratios))
@@ -123,7 +123,7 @@ def test_rows_of_midnight_may_be_in_two_blocks_of_a_file(tmp_path: Path, monkeyp
         assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
 
 
-def test_repeated_row_of_midnight_counts_as_a_beginning(tmp_path: Path) -> None:
+def test_repeated_row_at_the_timestamp_change_is_a_beginning(tmp_path: Path) -> None:
     tape = Tape(tmp_path, -5, 20)
     rows = [tape.row(at, BEGINNING) for at in sorted(tape.ratios) if at >= STAMP_CHANGE]
     tape.write("BTCUSDT-metrics.csv", rows[0], *rows)

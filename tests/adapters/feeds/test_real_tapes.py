@@ -58,7 +58,7 @@ def test_change_to_microseconds_leaves_no_gap() -> None:
     assert [frame.at - frames[0].at for frame in frames] == [place * 15 * MINUTE for place in range(400)]
 
 
-def test_three_symbols_close_together() -> None:
+def test_candles_of_three_symbols_close_in_the_same_frame() -> None:
     feed = TapeFeed.open(tape("ohlcv"), product=Product.UM)
     assert (feed.symbols, feed.interval) == (("BTCUSDT", "ETHUSDT", "SOLUSDT"), MINUTE)
     for frame in head_of(feed, 500)[1:]:

@@ -144,7 +144,7 @@ def test_repeated_and_shuffled_metrics_are_sorted_and_counted(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        (metric(5, 9.0), "has other numbers than the one in"),
+        (metric(5, 9.0), "differs from that of the same time in"),
         (metric(10, symbol="XRPUSDT"), "the row is of 'XRPUSDT'; expected ETHUSDT"),
         ("2026-03-09 25:00:00,ETHUSDT,1,2,3,4,5,6", "is not a time; expected one such as 2026-03-22 00:05:00"),
         ("2026-03-09 00:10:00,ETHUSDT,1,2,3,4,5", "the row has 7 columns; expected 8"),
@@ -167,11 +167,11 @@ def test_invalid_metrics_row_is_named(tmp_path: Path, row: str, fault: str) -> N
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        (f"{T0},8,0.5", "has other numbers"),
+        (f"{T0},8,0.5", "differs from that"),
         (f"{T0 + HOUR},0,0.1", "the funding interval '0' is not between 1 and 24"),
         (f"{T0 + HOUR},8,high", "the rate 'high' is not a number"),
-        (f"{T0 + HOUR},8,5", "is a whole notional or more"),
-        (f"{T0 + HOUR},8,nan", "is a whole notional or more"),
+        (f"{T0 + HOUR},8,5", "is not between -1 and 1"),
+        (f"{T0 + HOUR},8,nan", "is not between -1 and 1"),
         ("soon,8,0.1", "the time 'soon' is not a whole number"),
     ],
 )
@@ -240,14 +240,14 @@ def test_trades_resume_at_any_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        (trade(1, 0, 101.0, 1.0), "the trade 1 has other numbers than in"),
+        (trade(1, 0, 101.0, 1.0), "the trade 1 differs from that in"),
         ("2,100,1,2", "the row has 4 columns; expected 7"),
         (f"2,100,1,2,2,{T0},perhaps", "is_buyer_maker is 'perhaps'"),
         (f"2,0,1,2,2,{T0},true", "the price is 0.0"),
         (f"2,100,nan,2,2,{T0},true", "the quantity is nan"),
         ("2,100,1,2,2,5,true", "is not between 2009 and 2100"),
         (f"x,100,1,2,2,{T0},true", "is not an id"),
-        (f"2,100e9,1,2,2,{T0},true", "over a million times off"),
+        (f"2,100e9,1,2,2,{T0},true", "by a factor of over a million"),
     ],
 )
 def test_invalid_trade_is_named(tmp_path: Path, row: str, fault: str) -> None:

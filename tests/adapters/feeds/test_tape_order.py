@@ -56,7 +56,7 @@ def test_any_split_and_shuffle_gives_the_sorted_frames(rows: list[int], one: int
             assert frames_of(feed, frame.at) == [each for each in expected if each.at > frame.at]
 
 
-def test_month_beside_its_days_is_read_once(tmp_path: Path) -> None:
+def test_rows_in_monthly_and_daily_files_are_read_once(tmp_path: Path) -> None:
     minutes = list(range(0, 3 * 1440, 7))
     (tmp_path / "ETHUSDT-1m-2026-03.csv").write_text("".join(map(row, minutes)))
     for day in range(3):
@@ -99,7 +99,7 @@ def test_row_later_than_the_window_is_refused_by_line(tmp_path: Path, monkeypatc
     monkeypatch.setattr(reading, "WINDOW", 10)
     (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, [*range(1, 30), 0])))
     with pytest.raises(
-        TapeError, match=r"ETHUSDT-1m\.csv, line 30: .* comes long after .*; expected rows in the order"
+        TapeError, match=r"ETHUSDT-1m\.csv, line 30: .* comes after the later row of .*; expected rows in the order"
     ):
         frames_of(TapeFeed.open(tmp_path))
     (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, [*range(10, 30), *range(30, 40), 33])))
@@ -116,7 +116,7 @@ def test_contradicting_rows_are_refused_and_both_named(tmp_path: Path, elsewhere
     with pytest.raises(TapeError) as caught:
         frames_of(TapeFeed.open(tmp_path))
     assert str(caught.value).startswith(
-        f"ETHUSDT-1m-2026-03-09.csv, {where}: the row of 2026-03-09T00:01:00Z has other numbers than the one in "
+        f"ETHUSDT-1m-2026-03-09.csv, {where}: the row of 2026-03-09T00:01:00Z differs from that of the same time in "
         f"{other}, line 2; "
     )
 

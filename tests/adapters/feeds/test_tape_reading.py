@@ -268,7 +268,7 @@ def test_interval_product_and_symbols_select_files(tmp_path: Path) -> None:
     assert TapeFeed.open(tmp_path, Product.SPOT).interval == MINUTE
 
 
-def test_identity_survives_a_move_but_not_a_change(tmp_path: Path) -> None:
+def test_identity_depends_on_file_content_and_not_on_location(tmp_path: Path) -> None:
     here, there = tmp_path / "a", tmp_path / "b" / "c"
     for folder in (here, there):
         folder.mkdir(parents=True)

@@ -45,15 +45,15 @@ def test_book_keeps_its_id_and_stamp(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "difference"),
     [
-        (msgspec.structs.replace(STAMP, mode=Mode.LIVE), "mode paper, and this start asks for mode live"),
+        (msgspec.structs.replace(STAMP, mode=Mode.LIVE), "mode paper, and this run has mode live"),
         (
             msgspec.structs.replace(STAMP, venue="binance", account="x"),
-            "venue paper, account main, and this start asks",
+            "venue paper, account main, and this run has",
         ),
-        (msgspec.structs.replace(STAMP, product=Product.SPOT), "product um, and this start asks for product spot"),
+        (msgspec.structs.replace(STAMP, product=Product.SPOT), "product um, and this run has product spot"),
         (
             msgspec.structs.replace(STAMP, market=msgspec.structs.replace(MARKET, symbols=("SOLUSDT",))),
-            "market symbols BTCUSDT,ETHUSDT, and this start asks for market symbols SOLUSDT",
+            "market symbols BTCUSDT,ETHUSDT, and this run has market symbols SOLUSDT",
         ),
     ],
 )
@@ -137,7 +137,7 @@ BAD = [
     (a_foreign_database_with_a_log, "is not a journal of ocw"),
     (a_newer_book, "upgrade ocw"),
     (an_unreadable_stamp, "its stamp is unreadable"),
-    (a_book_without_stamp, "it has no stamp"),
+    (a_book_without_stamp, "its table book is empty"),
 ]
 
 
@@ -204,7 +204,7 @@ def test_unreadable_directory_is_refused() -> None:
         place.chmod(0o755)
 
 
-def test_settings_lock_and_commands_may_exist_before_the_book(tmp_path: Path) -> None:
+def test_book_is_created_beside_settings_lock_and_commands(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("OCW_MODE=paper")
     (tmp_path / "lock").touch()
     (tmp_path / "commands").mkdir()

@@ -68,7 +68,7 @@ def test_rows_of_version_2_verify_and_their_text_is_shown(book: Path) -> None:
         open_book(book).close()
 
 
-def test_a_changed_cause_of_version_2_is_found(book: Path) -> None:
+def test_changed_row_of_schema_version_2_breaks_the_chain(book: Path) -> None:
     with closing(sqlite3.connect(book / "journal.db")) as raw:
         raw.executescript(
             "DROP TRIGGER events_are_not_updated; UPDATE events SET payload = replace(payload, 'SERVER', 'BUDGET')"

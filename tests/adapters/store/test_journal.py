@@ -190,7 +190,7 @@ def test_failed_commit_loses_and_repeats_nothing(tmp_path: Path, failing: Failin
             for at, event in enumerate((*STORY[3:], LARGE), 4):
                 store.append(at, event)
             for _ in range(2):
-                with pytest.raises(JournalError, match=r"did not take 8 new events: .*; they are kept and"):
+                with pytest.raises(JournalError, match=r"8 new events could not be written to .*; they are kept for"):
                     store.commit(CHECKPOINT, {"state": "HALTED"})
             assert store.chain_head == before
             assert len(list(store.events_after(0))) == 3
@@ -222,7 +222,7 @@ def test_journal_that_ends_before_its_checkpoint_is_refused(tmp_path: Path) -> N
     with closing(sqlite3.connect(tmp_path / "journal.db")) as raw, raw:
         raw.execute("DROP TRIGGER events_are_not_deleted")
         raw.execute("DELETE FROM events WHERE row > 7")
-    with pytest.raises(JournalError, match="checkpoint stands at event 10, but the journal ends at event 7"):
+    with pytest.raises(JournalError, match="checkpoint is of event 10, but the journal ends at event 7"):
         open_book(tmp_path)
 
 

@@ -102,7 +102,7 @@ def test_book_killed_during_a_checkpoint_is_whole(tmp_path: Path) -> None:
     assert verify_book(tmp_path / "killed").ok
 
 
-def test_failed_question_reports_an_unreadable_book(tmp_path: Path) -> None:
+def test_failed_query_reports_an_unreadable_book(tmp_path: Path) -> None:
     open_book(tmp_path).close()
     for error in (ValueError("no number"), JournalError("row 1"), InvalidOperation("NaN")):
         with pytest.raises(BookError, match="cannot be read"):

@@ -39,7 +39,7 @@ def another_process(directory: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_second_engine_is_refused_with_the_holder(tmp_path: Path) -> None:
+def test_second_lock_is_refused_with_the_holder_process_id(tmp_path: Path) -> None:
     with another_process(tmp_path) as holder:
         assert is_locked(tmp_path)
         assert lock_owner(tmp_path) == holder.pid

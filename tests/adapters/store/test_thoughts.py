@@ -44,7 +44,7 @@ def test_each_wake_has_its_cause_and_total_cost(tmp_path: Path) -> None:
     assert [each.wake_id for each in thoughts(tmp_path, 2)] == [4]
 
 
-def test_book_without_decisions_has_no_thoughts(tmp_path: Path) -> None:
+def test_book_without_decisions_has_no_decision_costs(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)):
         pass
     assert thoughts(tmp_path, 10) == []

@@ -105,7 +105,7 @@ def test_tail_cut_before_the_checkpoint_is_found(book: Path) -> None:
     with closing(open_book(book)) as store:
         store.commit(Checkpoint(1, len(STORY), b"", b""))
     tamper(book, "DELETE FROM events WHERE row > 9; DELETE FROM trades")
-    assert "the checkpoint stands at event 10" in " ".join(verify_book(book).problems)
+    assert "the checkpoint is of event 10" in " ".join(verify_book(book).problems)
 
 
 def test_earlier_head_must_still_be_in_the_journal(book: Path) -> None:

@@ -56,7 +56,7 @@ async def test_resting_order_pays_nothing_for_latency() -> None:
     assert paid(trades(venue, 990.0, 1_000.0, 992.0, 1)) == 995
 
 
-async def test_limit_arriving_after_a_better_opening_takes() -> None:
+async def test_limit_arriving_after_a_better_opening_fills_as_taker() -> None:
     venue = venue_with(latency_ms=250)
     trades(venue, 990.0, 1_010.0, 1_000.0)
     await send(venue, cleared_order(BUY, "2", limit="995", now=T0 + MINUTE))

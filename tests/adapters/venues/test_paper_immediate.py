@@ -28,7 +28,7 @@ async def sent(venue: PaperVenue, side: Side, quantity: str, limit: str, product
 
 
 @pytest.mark.parametrize(("side", "limit", "paid"), [(BUY, "1002", "1000.5"), (SELL, "998", "999.5")])
-async def test_immediate_order_takes_at_the_modelled_price(side: Side, limit: str, paid: str) -> None:
+async def test_immediate_order_fills_as_taker_at_the_modelled_price(side: Side, limit: str, paid: str) -> None:
     venue = venue_with()
     await sent(venue, side, "2", limit)
     fill = fill_of(opens(venue, 1_000.0, 1))

@@ -79,7 +79,9 @@ async def test_gap_beyond_a_limit_fills_at_the_limit() -> None:
         (SELL, "999.5", 1_000.0, "999.5"),
     ],
 )
-async def test_crossed_limit_takes_at_the_modelled_price(side: Side, limit: str, opening: float, paid: str) -> None:
+async def test_crossed_limit_fills_as_taker_at_the_modelled_price(
+    side: Side, limit: str, opening: float, paid: str
+) -> None:
     venue = await waiting(side, limit)
     fill = fill_of(opens(venue, opening, 1))
     assert (fill.price, fill.maker) == (D(paid), False)
@@ -89,7 +91,9 @@ async def test_crossed_limit_takes_at_the_modelled_price(side: Side, limit: str,
 @pytest.mark.parametrize(
     ("side", "limit", "on"), [(BUY, "1000.2", (999.0, 1_001.0)), (SELL, "999.8", (999.0, 1_001.0))]
 )
-async def test_crossed_limit_rests_when_the_price_exceeds_it(side: Side, limit: str, on: tuple[float, float]) -> None:
+async def test_crossed_limit_rests_if_the_taker_price_is_beyond_it(
+    side: Side, limit: str, on: tuple[float, float]
+) -> None:
     venue = await waiting(side, limit)
     assert opens(venue, 1_000.0, 1) == []
     assert trades(venue, 1_000.0, 1_000.0, 1_000.0, 1) == []
@@ -104,7 +108,7 @@ async def test_crossed_limit_does_not_trade_before_an_opening() -> None:
     assert (fill.price, fill.maker) == (D("1000.5"), False)
 
 
-async def test_crossed_limit_behind_the_opening_fills_as_maker() -> None:
+async def test_crossed_limit_not_reached_at_the_opening_is_a_maker() -> None:
     venue = await waiting(BUY, "1001")
     assert opens(venue, 1_005.0, 1) == []
     assert fill_of(trades(venue, 1_000.0, 1_006.0, 1_005.0, 1)).maker
@@ -180,7 +184,7 @@ async def test_stop_that_the_price_has_passed_is_refused(
     assert venue.account.ledger.quantity("ETHUSDT") == 2 * side.sign
 
 
-async def test_target_gains_nothing_from_the_candle_of_its_entry() -> None:
+async def test_target_does_not_fill_in_the_candle_of_its_entry() -> None:
     venue = await waiting(BUY, "990")
     target = cleared_order(SELL, "2", Purpose.TARGET, trigger="1100", now=T0 + MINUTE)
     fill_of(await answered(venue, 980.0, 1_200.0, 995.0, target))
@@ -199,7 +203,7 @@ async def test_stop_ignores_earlier_candles(restarts: bool) -> None:
     assert opens(venue, 996.0, 1) == []
 
 
-async def test_restart_keeps_a_resting_limit_and_whether_it_takes() -> None:
+async def test_restart_keeps_a_limit_and_whether_it_fills_as_taker() -> None:
     for limit, maker in (("1001", False), ("990", True)):
         venue = await waiting(BUY, limit)
         again = venue_with()

@@ -53,7 +53,7 @@ async def test_rest_of_a_market_order_fills_at_the_next_openings() -> None:
     assert venue.orders == []
 
 
-async def test_share_of_volume_is_that_of_the_closed_candle() -> None:
+async def test_fill_is_limited_by_the_last_closed_candle_volume() -> None:
     venue = venue_with()
     minute(venue, 0, 10.0)
     minute(venue, 1, 30.0)
@@ -99,7 +99,7 @@ async def test_stop_trades_whole_at_a_worse_price_in_a_thin_market(volume: float
     assert (fill.quantity, fill.price) == (D(6), D(paid))
 
 
-async def test_limit_takes_a_share_of_each_candle_through_it() -> None:
+async def test_limit_fills_a_volume_share_of_each_candle_through_it() -> None:
     venue = venue_with()
     opens(venue, 1_000.0)
     await send(venue, cleared_order(BUY, "2.5", limit="990"))
@@ -138,7 +138,7 @@ async def test_unaffordable_rest_is_cancelled_and_not_rejected() -> None:
     st.lists(st.tuples(st.floats(0, 100), st.floats(900, 1_100)), min_size=1, max_size=12),
     st.sampled_from([None, "950", "1000", "1050"]),
 )
-async def test_fills_stay_within_order_share_and_limit(
+async def test_fills_stay_within_quantity_volume_share_and_limit(
     quantity: Decimal, minutes: list[tuple[float, float]], limit: str | None
 ) -> None:
     venue = venue_with(wallet=10**6)

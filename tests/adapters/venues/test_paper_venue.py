@@ -122,7 +122,7 @@ async def test_unaffordable_market_order_is_rejected_at_the_opening(
         assert report.code == code
 
 
-async def test_locked_money_is_free_again_after_the_position() -> None:
+async def test_margin_is_free_again_after_the_position_is_closed() -> None:
     venue = await holding(BUY, "15")
     (reports,) = await venue.submit(cleared_order(BUY, "6", n=2), T0)
     assert isinstance(reports, Rejected)
@@ -153,7 +153,7 @@ async def test_cancelled_order_never_trades() -> None:
     assert trades(venue, 800.0, 900.0, 850.0, 1) == []
 
 
-async def test_cleared_order_is_used_once_and_in_time() -> None:
+async def test_cleared_order_is_refused_if_used_twice_or_late() -> None:
     venue = venue_with()
     cleared = cleared_order(BUY, "1")
     await venue.submit(cleared, T0)

@@ -32,7 +32,7 @@ async def test_only_cleared_orders_are_accepted(stage: Stage) -> None:
     assert traded(stage.moves(1_000.0)) == 0
 
 
-async def test_cleared_order_is_used_once_and_in_time(stage: Stage) -> None:
+async def test_cleared_order_is_refused_if_used_twice_or_late(stage: Stage) -> None:
     cleared = cleared_order(BUY, "1", now=stage.now, product=stage.product)
     await stage.venue.submit(cleared, stage.now)
     late = cleared_order(BUY, "1", n=2, now=stage.now, product=stage.product)
@@ -139,7 +139,7 @@ async def test_stop_and_target_trigger_at_their_price(
     assert stage.moves(900.0) == []
 
 
-async def test_cancel_of_a_missing_order_answers_nothing(stage: Stage) -> None:
+async def test_cancel_of_an_unknown_order_returns_no_report(stage: Stage) -> None:
     assert await stage.venue.cancel(OrderRef(7, Purpose.ENTRY), stage.now) == []
     await hold(stage)
     assert await stage.venue.cancel(OrderRef(900, Purpose.ENTRY), stage.now) == []
@@ -219,7 +219,7 @@ async def test_post_only_that_would_take_is_rejected(stage: Stage) -> None:
     ],
     ids=["smallest quantity", "step", "tick", "notional at the market", "notional at a limit"],
 )
-async def test_order_off_a_filter_is_rejected_with_the_code(
+async def test_order_against_a_filter_is_rejected_with_its_code(
     stage: Stage, quantity: str, limit: str | None, um: str, spot: str
 ) -> None:
     answer = await send(stage, BUY, quantity, limit=limit)
@@ -243,7 +243,7 @@ async def test_reduction_below_the_smallest_notional_is_accepted(stage: Stage) -
     assert traded(stage.moves(1_000.0)) > 0
 
 
-async def test_restart_changes_no_answer(make_stage: Callable[[], Stage]) -> None:
+async def test_restart_changes_no_report(make_stage: Callable[[], Stage]) -> None:
     stage, other = make_stage(), make_stage()
     reports: list[list[object]] = [[], []]
     for place, each in enumerate((stage, other)):

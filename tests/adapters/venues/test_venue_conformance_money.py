@@ -112,7 +112,7 @@ async def test_oco_on_futures_is_rejected(stage: Stage) -> None:
 
 
 @only(Product.SPOT)
-async def test_spot_buy_pays_in_base_and_a_sale_in_quote(stage: Stage) -> None:
+async def test_spot_buy_pays_fee_in_base_and_a_sale_in_quote(stage: Stage) -> None:
     before = stage.wallet()
     await send(stage, BUY, "2")
     (bought,) = stage.moves(1_000.0)

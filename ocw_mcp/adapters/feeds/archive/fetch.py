@@ -1,4 +1,4 @@
-"""Fetches files of the archive: each is downloaded beside its name, checked, and only then renamed to it."""
+"""Fetches files of the archive: each is downloaded to a `.part` file, checked, and only then renamed."""
 
 import os
 import re
@@ -41,13 +41,13 @@ class FetchProgress(Protocol):
     """Receives the progress of a fetch."""
 
     def file(self, path: str) -> None:
-        """Work on a file begins."""
+        """Report that work on a file begins."""
 
     def size(self, done: int, total: int | None) -> None:
-        """`done` bytes of the file are here, of `total` if that is known."""
+        """Report that `done` bytes of the file are on disk, of `total` if that is known."""
 
     def finished(self, more: int) -> None:
-        """One planned file is done; `more` files took its place in the plan."""
+        """Report that a planned file is done; `more` files took its place in the plan."""
 
 
 class Fetched(msgspec.Struct):
@@ -55,11 +55,11 @@ class Fetched(msgspec.Struct):
 
     downloaded: int = 0
     kept: int = 0
-    """Files that were complete already."""
+    """Number of files that were complete before the fetch."""
     absent: list[str] = msgspec.field(default_factory=list)
     """Names of the files that the archive does not have, or not yet."""
     bytes: int = 0
-    """Bytes downloaded, without checksums."""
+    """Bytes downloaded, checksum files not included."""
     unsound: list[str] = msgspec.field(default_factory=list)
     """The fault of each file that was not kept: its checksum, its size, or no checksum at all."""
 
@@ -84,8 +84,8 @@ def fetch(
     """Fetch all files of a plan into a directory, laid out as in the archive.
 
     `wait` pauses for a number of seconds. Complete files are left alone, partial ones are completed. A file with a
-    wrong checksum or size is not kept, and the others are still fetched. `done` gets the outcomes. Raises FetchError
-    after that, or at the first file that cannot be fetched; all files before it are kept.
+    wrong checksum or size is not kept, and the others are still fetched. `done` gets the outcomes. Raises FetchError at
+    the end if a file was not kept, or at the first file that cannot be fetched; all files before that one are kept.
     """
     downloads = _Downloads(base, directory, progress, wait, limit_of)
     with downloads.client:
@@ -128,7 +128,7 @@ class _Downloads:
             raise FetchError(f"--url is {base!r}; expected an address such as https://host; correct it") from None
 
     def take(self, planned: PlannedFile) -> None:
-        """Fetch a planned file, or the files that replace it. Raises FetchError if no other file could be fetched."""
+        """Fetch a planned file, or the files that replace it. Raises FetchError for a fault that stops the fetch."""
         self._progress.file(planned.path)
         more = 0
         try:
@@ -166,7 +166,7 @@ class _Downloads:
         if checksum is None:
             if self._retrying(path, self._exists):
                 raise UnsoundFileError(
-                    f"{target.name} is published without its CHECKSUM; expected one beside it; it was not kept, "
+                    f"{target.name} is published without a CHECKSUM file; expected one beside it; it was not kept; "
                     "try again later"
                 )
             return False
@@ -200,8 +200,8 @@ class _Downloads:
                 return True
             part.unlink()  # it began as another version, or was damaged
         raise UnsoundFileError(
-            f"{target.name} does not have its checksum, twice; expected {expected[:12]}…; nothing was kept of it; "
-            "try again later"
+            f"{target.name} does not match its CHECKSUM file, even after a second download; expected SHA-256 "
+            f"{expected[:12]}…; it was not kept; try again later"
         )
 
     def _require_unpacked_size(self, path: str, part: Path) -> None:
@@ -248,7 +248,7 @@ class _Downloads:
 
     @contextmanager
     def _open(self, url: str, begin: int = 0) -> Iterator[httpx2.Response]:
-        """Request a file from byte `begin` on. Raises FetchError for a redirect to another host, HTTPStatusError."""
+        """Request a file from byte `begin` on. Raises HTTPStatusError, or FetchError for a redirect to another host."""
         address, name = httpx2.URL(url), printable(url.rpartition("/")[2])
         headers = {"Range": f"bytes={begin}-"} if begin else {}
         for _ in range(REDIRECTS):
@@ -286,7 +286,7 @@ class _Downloads:
             return text
 
     def _append(self, url: str, part: Path) -> bool:
-        """Add the missing rest to a part; return True once the server has sent all of it."""
+        """Download the missing bytes of the file `part`; return True once the server has sent all of them."""
         have = part.stat().st_size if part.exists() else 0
         with self._open(url, have) as response:
             if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:

@@ -20,7 +20,7 @@ INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h",
 
 _FOLDERS = {Product.UM: "futures/um", Product.SPOT: "spot"}
 _OLDEST = date(2017, 1, 1)
-"""The archive has no files of earlier days."""
+"""The first day for which the archive may have files."""
 
 
 class SizeLimit(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class PlannedFile(msgspec.Struct, frozen=True):
     """A file of the archive, and the smaller files with the same content in case it was never published."""
 
     path: str
-    """Below the archive's `data/`, such as `futures/um/daily/klines/ETHUSDT/1m/ETHUSDT-1m-2026-03-09.zip`."""
+    """Path below the archive's `data/`, such as `futures/um/daily/klines/ETHUSDT/1m/ETHUSDT-1m-2026-03-09.zip`."""
     instead: tuple["PlannedFile", ...] = ()
 
 

@@ -39,9 +39,9 @@ class Columns(NamedTuple):
 def simulate_candles(
     draw: Generator, model: p.SymbolModel, market: RegimePath, path: PricePath, step: int
 ) -> tuple[Columns, Floats]:
-    """Return a symbol's candles of `step` (ms), and three rows of its minutes: closes, volumes and taker volumes.
+    """Return a symbol's candles of `step` (ms), and its minutes as three rows: closes, volumes, taker volumes.
 
-    Minutes close at the same prices whatever the step is: longer candles aggregate minutes, shorter ones divide them.
+    Minutes close at the same prices for every `step`: longer candles aggregate minutes, shorter ones divide them.
     """
     ends = np.concatenate(([path.level], path.level + np.cumsum(path.returns)))
     volumes = _volumes(draw, model, market, path, ends)
@@ -76,17 +76,17 @@ def _volumes(draw: Generator, model: p.SymbolModel, market: RegimePath, path: Pr
 
 
 def _taker_shares(draw: Generator, sizes: Floats) -> Floats:
-    """Return the share of the volume that takers bought: larger in rising minutes. `sizes` are in deviations."""
+    """Return the share of the volume that takers bought. `sizes` (log returns in deviations) raise it."""
     odds = p.TAKER_ON_RETURN * np.clip(sizes, -5, 5) + p.TAKER_NOISE * draw.standard_normal(sizes.shape)
     shares: Floats = 1 / (1 + np.exp(-odds))
     return shares
 
 
 def _extremes(ends: Floats, deviation: Floats, chances: Floats) -> tuple[Floats, Floats]:
-    """Return the highest and the lowest log price between each two ends, drawn independently.
+    """Return the highest and the lowest log price of each minute (or part of one) between its two ends.
 
-    Each is exact for a Brownian bridge: `(a + b ± sqrt((b - a)² - 2 σ² ln u)) / 2` inverts the distribution of the
-    bridge's maximum (Revuz and Yor, Continuous Martingales and Brownian Motion, exercise III.3.14).
+    Both are drawn independently, each from its exact distribution for a Brownian bridge:
+    `(a + b ± sqrt((b - a)² - 2 σ² ln u)) / 2` (Revuz and Yor, Continuous Martingales and Brownian Motion, III.3.14).
     """
     first, last = ends[:-1], ends[1:]
     spans = np.sqrt((last - first) ** 2 - 2 * deviation**2 * np.log1p(-chances))
@@ -120,7 +120,7 @@ def _columns(model: p.SymbolModel, ends: Floats, highs: Floats, lows: Floats, ro
 
 
 def _on_tick(levels: npt.ArrayLike, decimals: int) -> Floats:
-    """Return the prices of log levels, rounded to the tick and never below one tick."""
+    """Return the prices with these logarithms, rounded to the tick and never below one tick."""
     prices: Floats = np.maximum(np.round(np.exp(levels), decimals), round(10.0**-decimals, decimals))
     return prices
 
@@ -132,7 +132,7 @@ def _volume_rows(volumes: Floats, shares: Floats, model: p.SymbolModel) -> Float
 
 
 class DerivativesDay(NamedTuple):
-    """Logarithms of a day's five-minute rows, and its funding rates."""
+    """A day's open interest and long/short ratios, as logarithms every five minutes, and its funding rates."""
 
     interest: Floats
     """Log of open interest over its usual level."""
@@ -143,7 +143,7 @@ class DerivativesDay(NamedTuple):
 
 
 def simulate_derivatives(draw: Generator, model: p.SymbolModel, path: PricePath, memory: Memory) -> DerivativesDay:
-    """Return a day of positions that follow the price, continued from the memory, which then holds its end."""
+    """Return a symbol's derivatives of a day, which follow its price; `memory` is updated to the end of the day."""
     moves = path.returns.reshape(ROWS, _MINUTES_PER_ROW).sum(axis=1)
     noise = draw.standard_normal((4, ROWS))
     long_memory = decaying_sum(memory, "long_memory", moves, p.LONG_MEMORY, p.METRICS_EVERY)

@@ -31,14 +31,14 @@ from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metric
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, span_name
 
 MODEL = "sim-2"
-"""Raise it with any change to prices, volumes, quotes or derivatives: a book of another model refuses this one."""
+"""Change this name with any change to the simulated data: a book stores it and accepts no other model."""
 START = 1_767_225_600_000
-"""2026-01-01T00:00:00Z, ms: the start of a book."""
+"""Default start of a simulated market (ms): 2026-01-01T00:00:00Z."""
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 OLDEST_DAYS = 14
 """Days before the start at which the market itself begins: the longest possible history."""
 WARMUP_DAYS = 11
-"""Days of history in the frames: they hold more than sixty candles of four hours."""
+"""Days of history before the start: more than sixty candles of four hours."""
 SHORTEST, LONGEST = 5 * SECOND, HOUR
 
 
@@ -54,8 +54,8 @@ class SymbolDay(NamedTuple):
     def quotes(self, step: int) -> tuple[Floats, Floats, Floats]:
         """Return best bid, best ask and depth per side as each candle of `step` (ms) closes.
 
-        The close lies between the two, or is the bid when they are one tick apart. The spread is a model and no
-        measurement: it is wider in volatile minutes, on the tick and never below one tick.
+        The close lies between bid and ask, or is the bid if they are one tick apart. The spread is modelled and not
+        measured: wider in volatile minutes, in whole ticks, at least one.
         """
         model, path = self.model, self.path
         unit, lots = 10.0**model.decimals, 10.0**model.lot_decimals
@@ -70,7 +70,7 @@ class SymbolDay(NamedTuple):
 
 
 class SimulatedFeed:
-    """A market without end, or of `days` days. Prices depend on the seed, but not on other symbols or on the step."""
+    """A market without end, or of `days` days. Prices depend on the seed, but not on other symbols or on `step`."""
 
     def __init__(
         self,
@@ -82,9 +82,9 @@ class SimulatedFeed:
         step: int = MINUTE,
         warmup_days: int = WARMUP_DAYS,
     ) -> None:
-        """`start` is a UTC midnight in ms, `step` the length of a candle in ms. Spot has no derivatives.
+        """`start` is a UTC midnight in ms, `step` the length of a candle in ms. Spot has no metrics or funding.
 
-        Raises SettingsError for arguments that describe no market.
+        Raises SettingsError for invalid arguments.
         """
         if seed < 0:
             raise SettingsError(f"the seed of the simulated market is {seed}; expected 0 or more; use one such as 1")
@@ -116,14 +116,14 @@ class SimulatedFeed:
         return MarketIdentity("sim", self.product, self.interval, self.symbols, content)
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
-        """Yield all frames later than `after` (ms), or all of them; frames before the start are history."""
+        """Yield all frames, or those later than `after` (ms); frames before the start are history."""
         since = self._first_frame - 1 if after is None else max(after, self._first_frame - 1)
         for frame in self._frames_from(max(since, self._first_frame)):
             if frame.at > since:
                 yield frame
 
     def _frames_from(self, at: int) -> Iterator[Frame]:
-        """Yield all frames from the midnight before `at` (ms) on. The first one lacks the data of the day before it."""
+        """Yield all frames from the midnight before `at` (ms) on. The first one has no data of the day before."""
         number = (at - self._genesis) // DAY
         end = None if self._days is None else (self._start - self._genesis) // DAY + self._days
         has_derivatives = self.product is Product.UM
@@ -157,7 +157,7 @@ class SimulatedFeed:
             yield Frame(at, open_candles, (), metrics.get(at, ()), funding.get(at, ()), books=next_books)
 
     def _rows(self, day: list[SymbolDay], midnight: int) -> Iterator[tuple[tuple[Candle, ...], tuple[OrderBook, ...]]]:
-        """Return the candles of each time of a day, and the order books as they close; both sides are equally deep."""
+        """Return a day's candles by open time, each with the order book at its close; both sides are equally deep."""
         step, candles, books = self.interval, list[list[Candle]](), list[list[OrderBook]]()
         times = range(midnight, midnight + DAY, step)
         for symbol, each in zip(self.symbols, day, strict=True):
@@ -172,7 +172,7 @@ class SimulatedFeed:
         return zip(zip(*candles, strict=True), zip(*books, strict=True), strict=True)
 
     def _day(self, number: int) -> list[SymbolDay]:
-        """Return a day of each symbol, counted from genesis. Skipped days cost their outlines: a second for a year."""
+        """Return day `number` since the market's begin, of each symbol. A year of skipped days takes about a second."""
         if self._made is not None and self._made[0] == number:
             return self._made[1]
         market = self._seed, self._genesis, self.symbols

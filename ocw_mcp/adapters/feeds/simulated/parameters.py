@@ -30,7 +30,7 @@ FAST = MeanReversion(0.24, 40 * MINUTE)
 MEDIUM = MeanReversion(0.30, 5 * HOUR)
 SLOW = MeanReversion(0.20, 40 * DAY)
 REGIME_LEVELS = (-0.26, 0.0, 0.44)
-"""Log volatility of the calm, the normal and the stormy regime. With SLOW it explains the lags above a day."""
+"""Log volatility of the calm, the normal and the stormy regime. With SLOW, it gives the autocovariance above a day."""
 REGIME_DURATIONS = (10 * DAY, 7 * DAY, 5 * DAY)
 """Mean time (ms) in each regime."""
 REGIME_TRANSITIONS = ((0.0, 0.9, 0.1), (0.65, 0.0, 0.35), (0.25, 0.75, 0.0))
@@ -40,11 +40,11 @@ OWN = 0.3
 FLICKER = 0.38
 """Deviation of log activity from one minute to the next, without memory: kurtosis 4 to 8 within an hour."""
 LEVERAGE = -0.3
-"""Correlation of a minute's return with the noise of MEDIUM: with ln|return| of the next hour, -0.02 to -0.04."""
+"""Correlation of a minute's return with MEDIUM's noise; measured -0.02 to -0.04 with ln|return| of the next hour."""
 
 JUMPS_PER_DAY = 0.7
 OWN_JUMPS = 0.3
-"""Jumps per day of the market, and of each symbol. Moves beyond 6 local deviations: 1 to 2 a day, half from FLICKER."""
+"""Jumps per day of the market, and of each symbol. Moves beyond 6 local deviations: 1 to 2 a day, half by FLICKER."""
 JUMP_LEAST, JUMP_TAIL, JUMP_MOST = 4.0, 3.0, 30.0
 """Sizes in local deviations, Pareto distributed. Hill's index of minutes is 3 to 4, the median jump 7."""
 JUMP_DOWN = 0.5
@@ -53,7 +53,7 @@ AFTERSHOCK, AFTERSHOCK_HALF_LIFE = 0.6, 7 * MINUTE
 TREMOR, TREMOR_HALF_LIFE = 0.35, 90 * MINUTE
 """Log volatility that a jump adds: returns are 2.1 times as large right after it, 1.3 times after half an hour."""
 MEAN_AFTERSHOCK = 0.07
-"""Mean log volatility that aftershocks add over eight simulated years; it is subtracted again."""
+"""Mean log volatility that aftershocks add over eight simulated years; log volatility is lowered by it."""
 
 HOUR_FACTORS = (1.04, 1.10, 0.96, 0.85, 0.81, 0.81, 0.84, 0.87, 0.92, 0.84, 0.83, 0.83,
          0.94, 1.19, 1.42, 1.33, 1.12, 1.20, 1.13, 1.08, 1.02, 1.04, 1.06, 0.81)  # fmt: skip
@@ -66,38 +66,38 @@ QUARTER_FACTOR = 1.12
 PRICE_HALF_LIFE = 365 * DAY
 """Half-life (ms) of the distance from the first price; an assumption that keeps prices within bounds."""
 INNER_DEVIATION = 0.86
-"""Deviation within a minute over that of minutes: range over |return| is 1.6 to 1.9; Brownian motion has 2.0."""
+"""Deviation within a minute over that of its return: range/|return| is 1.6 to 1.9 (Brownian motion: 2.0)."""
 
 VOLUME_ON_VOLATILITY = 1.37
-"""Log volume per log volatility, of season and regimes alike (1.3 to 1.5 in regressions)."""
+"""Log volume per log volatility, for season and regimes (1.3 to 1.5 in regressions)."""
 VOLUME_ON_FLICKER = 1.3
-"""Log volume per log activity of the minute. It yields 0.38 per |return| in local deviations, as measured."""
+"""Log volume per log activity of the minute. Log volume then grows by 0.38 per deviation of |return|."""
 VOLUME_BEYOND = 2.5
 """Local deviations beyond which volume grows with the move itself: jumps trade ten times the median."""
 VOLUME_NOISE = 0.30
 SYMBOL_VOLUME = MeanReversion(0.42, 7 * MINUTE)
 MARKET_VOLUME = MeanReversion(0.25, 12 * HOUR)
-"""The rest of log volume: deviation 0.73, with autocorrelation .45 at 1 min, .28 at 5 min, .10 at 4 h."""
+"""Log volume that activity does not explain: deviation 0.73; autocorrelation .45 at 1 min, .28 at 5 min, .10 at 4 h."""
 
 TAKER_ON_RETURN, TAKER_NOISE = 0.36, 0.62
 """Log odds of a taker buy: per return in local deviations (0.39 to 0.54), and their noise (0.63 to 0.84)."""
 
 SPREAD_ON_VOLATILITY = 0.6
-"""Log spread per log volatility; an assumption, since the recorded order books last minutes."""
+"""Log spread per log volatility; an assumption, since only minutes of order books were recorded."""
 SPREAD = 0.00008
 """Spread over price of a symbol of medium liquidity in usual volatility; an assumption like SPREAD_ON_VOLATILITY."""
 DEPTH = 2.0
-"""Quantity within 0.2 % of the mid price on each side, in volumes of the minute; an assumption, low for BTC."""
+"""Quantity within 0.2 % of the mid price on each side, over the minute's volume; an assumption, low for BTC."""
 
 # Derivatives: five-minute metrics of 26 days of ETH, and one of SOL; slopes against the returns of 5 min to 1 d.
 LONG_MEMORY, SHORT_MEMORY = 3 * DAY, 75 * MINUTE
-"""Half-lives (ms) of two memories of returns. Positions follow their difference: they react to a move over hours."""
+"""Half-lives (ms) of two decaying sums of returns; positions follow the difference, so they react over hours."""
 INTEREST_ON_TREND, INTEREST_AT_ONCE = 0.85, 0.12
-"""Log open interest per log return, in the end and at once (measured .83 over a day, .12 over 5 min)."""
+"""Log open interest per log return, in the long run and immediately (measured .83 over a day, .12 over 5 min)."""
 LIQUIDATED = 0.35
-"""Open interest that a five-minute return beyond LIQUIDATION_FROM removes, per return beyond it."""
+"""Log open interest removed by liquidations, per log return of five minutes beyond LIQUIDATION_FROM."""
 LIQUIDATION_FROM = 4.0
-"""In usual deviations of five minutes."""
+"""Return from which liquidations begin, in usual deviations of five minutes."""
 INTEREST = MeanReversion(0.02, DAY)
 ACCOUNTS_ON_TREND, TOP_ACCOUNTS_ON_TREND = -8.0, -9.5
 """Log long/short ratio of accounts per log return: most accounts sell into strength."""
@@ -117,7 +117,7 @@ FUNDING_BP_LATER = (-2.3, -1.28, -0.88, -0.39, 0.21, 0.43, 1.0, 1.0, 1.0, 1.0, 1
 """Funding rates of SOL at these quantiles over seven months; used for all other symbols."""
 FUNDING_LEVEL = MeanReversion(0.80, 15 * DAY)
 FUNDING_ON_TREND = 0.45
-"""Deviations of the funding score per usual deviation of the trend. The rest is independent from rate to rate."""
+"""Deviations of the funding score per usual deviation of the trend. The remaining part is independent noise."""
 FUNDING_EVERY = 8 * HOUR
 METRICS_EVERY = 5 * MINUTE
 
@@ -149,7 +149,7 @@ _KNOWN = {
     "ETHUSDT": SymbolModel(3_000.0, 2, 3, 0.66, 0.925, 5e6, 5e9, 0.00001, FUNDING_BP),
     "SOLUSDT": SymbolModel(130.0, 2, 2, 0.90, 0.895, 1.7e6, 9e8, 0.00008, FUNDING_BP_LATER),
 }
-"""Volatility from hours; load and turnover from minutes of 2025 and 2026; open interest of 2026."""
+"""Fitted symbols: volatility from hours; load and turnover from minutes of 2025 and 2026; open interest of 2026."""
 
 _LEVELS = {
     "BNBUSDT": (850.0, 2, 2),

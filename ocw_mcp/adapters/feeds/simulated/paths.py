@@ -37,7 +37,7 @@ def _powers(half_life: int, step: int, count: int) -> tuple[Floats, Floats]:
 def decaying_sum(memory: Memory, name: str, inflow: Floats, half_life: int, step: int) -> Floats:
     """Return `y[t] = keep · y[t-1] + inflow[t]`, continued from the memory, for `half_life` and `step` in ms.
 
-    The closed form is accurate while the half-life is longer than a thousandth of the block.
+    Accurate if the half-life is longer than a thousandth of the time that `inflow` covers.
     """
     fading, growing = _powers(half_life, step, len(inflow))
     result: Floats = fading * (memory.get(name, 0.0) + np.cumsum(inflow * growing))
@@ -117,7 +117,7 @@ def draw_jumps(draw: Generator, per_day: float, season: Floats) -> Floats:
 
 
 def simulate_regimes(draw: Generator, weekday: int, memory: Memory) -> RegimePath:
-    """Return the market's day, continued from the memory, which then holds the end of the day."""
+    """Return a day of the whole market; `memory` is updated to the end of the day."""
     regime, levels, last_medium = int(memory.get("regime", 1)), [], memory.get("medium", 0.0)
     for leaves, turns in draw.random((DAY // HOUR, 2)).tolist():
         if leaves < HOUR / p.REGIME_DURATIONS[regime]:
@@ -174,7 +174,7 @@ class PricePath(NamedTuple):
 
 
 def simulate_path(draw: Generator, model: p.SymbolModel, market: RegimePath, memory: Memory) -> PricePath:
-    """Return a symbol's day in the given market, continued from the memory, which then holds the end of the day."""
+    """Return a symbol's day in the given market; `memory` is updated to the end of the day."""
     log_price = float(np.log(model.price))
     level, last_shock = memory.get("level", log_price), memory.get("aftershock", 0.0) + memory.get("tremor", 0.0)
     noise, burst, fast, flicker, volume = draw.standard_normal((5, MINUTES))

@@ -27,14 +27,14 @@ from ocw_mcp.domain.time import DAY, SECOND, iso, span_name
 
 COLUMNS = (6, 12)
 TAKER = 9
-"""The column of the taker buy volume, in rows of 12."""
+"""The column of the taker buy volume, in rows of 12 columns."""
 _FIELDS = ("open", "high", "low", "close", "volume")
 _PROBE = 100
 _TRADE_COLUMNS = (7, 8)
-"""The columns of futures and of spot. The last one of spot is whether the price was the best."""
+"""Numbers of columns of futures and of spot; the eighth (spot) is whether the price was the best match."""
 _FIRST = "agg_trade_id"
 _ID_BITS = 44
-"""A key is the time with the id in its low bits: trades of one ms keep their order, and duplicates are adjacent."""
+"""Low bits of a sort key, for the trade's id; the others are its time (ms). So duplicates are adjacent."""
 _WORDS = {"true": True, "false": False}
 _DIGITS = 8
 """Decimals of a volume: the exchange's quantities have no more, and rounding removes the noise of adding floats."""
@@ -45,7 +45,7 @@ class _OffGridError(ValueError):
 
 
 def candle_layout(interval: int) -> Layout:
-    """Return the layout of files with candles of `interval` (ms); 0 if that is not known."""
+    """Return the layout of files with candles of `interval` (ms), which is 0 if unknown."""
 
     def check(file: TapeFile, cells: list[str], number: int) -> None:
         try:
@@ -72,9 +72,9 @@ def read_candles(
 ) -> Generator[Candle, None, None]:
     """Yield the candles of one symbol's files that close later than `after` (ms), in time order.
 
-    `before` is the last candle of earlier files, if there are any. The candles end before a price in another unit.
-    A row that is invalid, or that contradicts the row before it, is left out or raises TapeError, depending on the
-    options of `counters`.
+    `before` is the last candle of earlier files, if there are any. The candles end before a gap after which prices are
+    in another unit. A row that is invalid, or that contradicts the row before it, is left out or raises TapeError,
+    depending on the options of `counters`.
     """
     grid = min(interval, DAY)  # longer candles open on a day, but on no multiple of their length since 1970
     known = -1 if after is None else after - interval
@@ -138,14 +138,14 @@ def read_candles(
 
 
 def looks_like_candles(file: TapeFile) -> bool:
-    """Return whether a file begins like candles. An empty one does, so that it is refused later. Raises TapeError."""
+    """Return whether a file begins like candles or is empty, which its reader reports. Raises TapeError."""
     with closing(blocks(file.path, file.name)) as parts:
         first = next(parts, [""])[0].split(",")
     return first == [""] or _is_header(first) or (len(first) in COLUMNS and len(first[0]) > 11)
 
 
 def candle_length(file: TapeFile) -> int:
-    """Return the length of a file's candles (ms) by its first rows; 0 if unclear. Raises TapeError without a candle."""
+    """Return the length of candles (ms) from a file's first rows; 0 if unclear. Raises TapeError without a candle."""
     opens: list[int] = []
     lengths: list[int] = []
     with closing(row_blocks(file, candle_layout(0), RowCounts())) as parts:
@@ -209,7 +209,7 @@ def _open_ms(cell: str) -> int:
 def _checked(cells: list[str], width: int, grid: int) -> tuple[int, float, float, float, float, float, float | None]:
     """Return the open time (ms), prices, volume and taker volume of a row; None for an unknown taker volume.
 
-    Raises ValueError with the fault of a row that is no candle that opens on a multiple of `grid` (ms).
+    Raises ValueError with the fault, unless the row is a candle that opens on a multiple of `grid` (ms).
     """
     right = len(cells) in COLUMNS and len(cells) == width
     require_columns(cells, right, width if width in COLUMNS else "12, or 6 without close_time and the rest")
@@ -285,11 +285,11 @@ def read_trades(files: Sequence[TapeFile], counters: RowCounts) -> Generator[Agg
                         continue
                     if trade.id == last.id:
                         raise ValueError(
-                            f"the trade {trade.id} has other numbers than in {place[0]}, line {place[1]}; expected one "
-                            "and the same"
+                            f"the trade {trade.id} differs from that in {place[0]}, line {place[1]}; expected "
+                            "one trade per id"
                         )
                     if trade.at < last.at:
-                        raise ValueError("the trade comes long after a later one; expected rows in the order of time")
+                        raise ValueError("the trade is earlier than the previous one; expected rows in time order")
                     if last.id >= 0:
                         require_same_unit("price", trade.price, last.price)
                 except ValueError as fault:
@@ -307,10 +307,11 @@ def candles_from_trades(
     counters: RowCounts,
     before: Candle | None = None,
 ) -> Generator[Candle, None, None]:
-    """Yield candles of `interval` (ms) that close later than `after` (ms), built from trades; none without a trade.
+    """Yield candles of `interval` (ms) that close later than `after` (ms), built from trades.
 
-    The last candle holds the trades that the files have of it. `before` is the last candle of earlier files, if there
-    are any. The candles end before a price in another unit. Raises TapeError as `read_trades` does.
+    Intervals without trades have no candle; the last candle may lack trades. `before` is the last candle of earlier
+    files, if there are any. The candles end before a gap after which prices are in another unit. Raises TapeError as
+    `read_trades` does.
     """
     known = -1 if after is None else after - interval
     anchor = 4 * DAY if interval % (7 * DAY) == 0 else 0  # 1970 began on a Thursday, and weeks begin on Mondays
@@ -346,7 +347,7 @@ def candles_from_trades(
 
 
 def _trade_ms(cell: str) -> int:
-    """Return a time in ms. A trade's microseconds are cut off, which leaves it in its candle. Raises ValueError."""
+    """Return a time in ms; microseconds are cut off, so that a trade stays in its candle. Raises ValueError."""
     at = int(cell)
     return at // 1000 if at > MICROSECONDS else at
 

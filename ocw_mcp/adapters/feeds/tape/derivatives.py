@@ -38,7 +38,7 @@ def read_metrics(
 ) -> Generator[Metrics, None, None]:
     """Yield the metrics of one symbol's files that are known later than `after` (ms), in time order.
 
-    A row is known when its five minutes are over: at its timestamp, or five minutes later if that is their beginning.
+    A row is known at the end of its five minutes: at its timestamp, or five minutes after if it is their beginning.
     A row that is invalid, or that contradicts one of the same five minutes, is left out or raises TapeError, depending
     on the options of `counters`.
     """
@@ -72,8 +72,8 @@ def read_funding(
 ) -> Generator[Funding, None, None]:
     """Yield the funding rates of one symbol's files that are settled later than `after` (ms), in time order.
 
-    The exchange sometimes reports a settlement some milliseconds late. Its time is rounded up to a whole second, never
-    down, so that no rate is known too early. Raises TapeError as `read_metrics` does.
+    Settlement times may be some milliseconds late. They are rounded up to a whole second, never down, so that no rate
+    is known too early. Raises TapeError as `read_metrics` does.
     """
 
     def make(cells: list[str], _name: str, _following: str) -> Funding:
@@ -84,9 +84,9 @@ def read_funding(
             hours = 0
         if not 1 <= hours <= 24:
             raise ValueError(f"the funding interval {shown(cells[1])} is not between 1 and 24; expected whole hours")
-        rate = number_of("rate", cells[2], "a share such as 0.0001")
+        rate = number_of("rate", cells[2], "a fraction such as 0.0001")
         if not abs(rate) < _RATE_BOUND:
-            raise ValueError(f"the rate {rate} is a whole notional or more; expected a share such as 0.0001")
+            raise ValueError(f"the rate {rate} is not between -1 and 1; expected a fraction such as 0.0001")
         return Funding(symbol, at, rate, hours)
 
     return _read(files, FUNDING, _FUNDING, make, after, counters)
@@ -101,7 +101,7 @@ def _read(
     counters: RowCounts,
     needs_next: Callable[[str], bool] = lambda _line: False,
 ) -> Generator[Row, None, None]:
-    """Yield rows; `make` gets a row's cells, its file's name and, if `needs_next` says so, the text of the next row."""
+    """Yield rows; `make` gets a row's cells, its file's name and, if `needs_next(line)`, the text of the next row."""
     last: Row | None = None
     place = ("", 0)
     for name, number, line, following in _with_next(in_order(files, layout, counters), needs_next):
@@ -126,7 +126,7 @@ def _read(
 def _with_next(
     parts: Iterator[RowBlock], needs_next: Callable[[str], bool]
 ) -> Generator[tuple[str, int, str, str], None, None]:
-    """Yield each row's file, line number and text, and, if `needs_next`, the text of the next row of its file."""
+    """Yield each row's file, line number and text, and, if `needs_next(line)`, the text of its file's next row."""
     held: tuple[str, int, str] | None = None
     for part in parts:
         for number, line in zip(part.numbers, part.lines, strict=True):

@@ -20,13 +20,13 @@ from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Metric
 from ocw_mcp.domain.time import DAY
 
 LEAD = DAY
-"""The first frame has the derivatives of this time (ms) before the first candle; older ones are not needed."""
+"""The first frame has the metrics and funding of the last LEAD ms before the first candle; older rows are dropped."""
 
 _NEVER = 1 << 62
 
 
 class TapeFeed:
-    """A recorded market. For each symbol and stream, only the files of the current time are open, one block of each."""
+    """A recorded market. A file is open only while its rows are due, with one block of rows in memory."""
 
     def __init__(self, selection: Selection, options: TapeOptions = TapeOptions()) -> None:  # noqa: B008 - it is frozen
         self.selection = selection
@@ -46,7 +46,7 @@ class TapeFeed:
         symbols: Sequence[str] | None = None,
         options: TapeOptions = TapeOptions(),  # noqa: B008 - it is frozen
     ) -> Self:
-        """Return the market at a path. Raises TapeError if there is none, or if product or interval are ambiguous."""
+        """Open the tape at a path. Raises TapeError if there is none, or if product or interval are ambiguous."""
         return cls(select(path, product, interval, symbols, options), options)
 
     @property
@@ -60,18 +60,18 @@ class TapeFeed:
 
     @property
     def discontinuities(self) -> list[Discontinuity]:
-        """The symbols that the latest pass has ended so far before a price in another unit."""
+        """The discontinuities that the latest pass has found so far, at which their symbols ended."""
         return [self.counters.discontinuities[symbol] for symbol in sorted(self.counters.discontinuities)]
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
-        """Yield all frames later than `after` (ms), or all of them. Raises TapeError for an invalid tape."""
+        """Yield all frames, or those later than `after` (ms). Raises TapeError for an invalid tape."""
         taken = 0 if after is None else ALREADY_READ
         self.counters = counters = RowCounts(options=self._options, taken=taken)
         selection = self.selection
         with ExitStack() as stack:
 
             def opened(groups: Files, read: Any, since: int | None, delay: int | None = None) -> list[Iterator[Any]]:
-                """Open each symbol's files; given a `delay` (ms) of rows, only files with rows known after `since`."""
+                """Open the files with rows known after `since`; rows are known `delay` (ms) after their timestamps."""
                 streams = []
                 for symbol, files in groups.items():
                     if since is not None and delay is not None:
@@ -126,7 +126,7 @@ class TapeFeed:
 
 
 def _is_over(file: TapeFile, interval: int, after: int) -> bool:
-    """Return whether all rows of a file were known by `after` (ms), `interval` (ms) after their timestamps."""
+    """Return whether all rows of a file, known `interval` (ms) after their timestamps, were known by `after` (ms)."""
     if file.ends is None or file.ends - min(interval, DAY) + interval > after:
         return False
     layout = layout_of(file)
@@ -134,7 +134,7 @@ def _is_over(file: TapeFile, interval: int, after: int) -> bool:
 
 
 def _candle_frames(streams: Sequence[Iterator[Candle]], interval: int) -> Iterator[Frame]:
-    """Yield frames from each symbol's candles. A candle is read only when its time comes, so errors come in time."""
+    """Yield frames from each symbol's candles. A candle is read, and its fault raised, only when it is due."""
     held = [next(stream, None) for stream in streams]
     due = [_NEVER if candle is None else candle.open_time for candle in held]
     is_open = [False for _ in streams]
@@ -170,10 +170,10 @@ def _with_derivatives(
     begins: bool,
     ended: Mapping[str, Discontinuity],
 ) -> Iterator[Frame]:
-    """Put each row of metrics and funding into the frame of its time, or into one of its own between two frames.
+    """Put each row of metrics and funding into the frame of its time, or into a new frame between two others.
 
-    If the tape `begins` with these frames, the first one has the rows of LEAD before it. Rows after the last candle,
-    or after the end of a symbol in `ended`, are dropped, because no candles accompany them.
+    If the tape `begins` with these frames, the first one also gets the rows of the last LEAD ms before it. Rows after
+    the last candle, or after a symbol in `ended` has ended, are dropped.
     """
     rows = merge(*streams, key=lambda row: (row.at, row.symbol))
     row = next(rows, None)

@@ -38,7 +38,7 @@ _NAME = re.compile(
 def find(path: Path, left_out: list[LeftOut]) -> list[TapeFile]:
     """Return the files of a tape at or under a path, sorted by their names.
 
-    Only the path below the given one determines the kind of a file, unless the archive's whole layout is above it.
+    Folders above `path` do not matter, except that they give the product if they are the archive's complete layout.
     Every other file goes to `left_out`, except checksums. Raises TapeError if there is no file of a tape.
     """
     name = printable_name(path.name or str(path))
@@ -111,7 +111,7 @@ def read_name(below: PurePath, path: Path, name: str) -> TapeFile | None:
 
 
 def canonical_interval(interval: str) -> str:
-    """Return one spelling for equal intervals (`60m` is `1h`, `1M` is `1mo`). Raises ValueError for another text."""
+    """Return one spelling for equal intervals (`60m` is `1h`, `1M` is `1mo`). Raises ValueError if invalid."""
     return MONTHLY if interval.endswith(("M", "mo")) else span_name(span_ms(interval))
 
 
@@ -125,12 +125,12 @@ def _folders(path: PurePath) -> list[str]:
 
 
 def _is_foreign(path: PurePath) -> bool:
-    """Return whether a folder of a path holds something else than trades, or another product than OCW trades."""
+    """Return whether a path has a folder of mark, index or premium prices, or of a product that OCW does not trade."""
     return not _FOREIGN.isdisjoint(_folders(path))
 
 
 def _why_not(below: PurePosixPath, path: Path, file: TapeFile | None) -> str:
-    """Return why the file at `path` is not read as `file`, the values in its name; empty if it is read."""
+    """Return why the file at `path` is not read; empty if it is read. `file` has the values in its name."""
     if any(part.startswith(".") for part in below.parts):
         return "hidden"
     if below.name.endswith(PART):
@@ -179,9 +179,9 @@ def _walk(top: Path, left_out: list[LeftOut]) -> list[Path]:
 
 
 def _with_product(file: TapeFile, path: Path) -> TapeFile:
-    """Return a file with its product: if its name lacks one, that of the last folders of its resolved `path`.
+    """Return a file with its product; if its name has none, the last folders of its resolved `path` may give it.
 
-    These must be the archive's layout: `spot` or `futures/um`, then `daily` or `monthly`, a stream, the symbol, and for
+    They must be the archive's layout: `spot` or `futures/um`, then `daily` or `monthly`, a stream, the symbol, and for
     candles an interval.
     """
     if file.product is not None:

@@ -1,4 +1,4 @@
-"""Reports the content of a path, stream by stream: counted row by row, as a replay would read it."""
+"""Reports the content of a tape, stream by stream, from reading every row as a replay would."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ _SLACK: Final = 2
 _NEAR: Final = math.log(1.02)
 """A taker ratio within two percent of that of the candles belongs to the same five minutes."""
 _ENOUGH: Final = 3
-"""The least number of rows that fit one meaning of the timestamps, and twice those of the other, to accept it."""
+"""A meaning of the timestamps is accepted if this many rows fit it, and twice as many as fit the other."""
 
 
 class Gaps(msgspec.Struct):
@@ -45,19 +45,19 @@ class Gaps(msgspec.Struct):
 
 
 class StampFit(msgspec.Struct):
-    """The meaning of the timestamps that fits the candles, for a symbol's metrics on one side of the change."""
+    """How many timestamps of a symbol's metrics, on one side of STAMP_CHANGE, fit the candles in either meaning."""
 
     side: str
-    """`before` the change, or `from` the change on."""
+    """`before` STAMP_CHANGE, or `from` it on."""
     read_as: str
     """The meaning of a timestamp in a replay: the `end` or the `beginning` of five minutes."""
     end: int = 0
-    """Rows whose taker ratio is that of the five minutes before their timestamp, and not of the five after it."""
+    """Rows whose taker ratio fits the candles of the five minutes before their timestamp, but not of those after it."""
     beginning: int = 0
 
     @property
     def fits(self) -> str | None:
-        """The meaning that fits, or None if the candles do not show it."""
+        """The meaning of the timestamps that fits the candles, or None if neither clearly does."""
         if self.end >= _ENOUGH and self.end >= 2 * self.beginning:
             return "end"
         return "beginning" if self.beginning >= _ENOUGH and self.beginning >= 2 * self.end else None
@@ -86,7 +86,7 @@ class StreamInfo(msgspec.Struct):
     empty: int = 0
     gaps: Gaps = msgspec.field(default_factory=Gaps)
     used: bool = False
-    """Whether a replay of the path would read it."""
+    """Whether a replay of the path would read the stream."""
     left_out: int = 0
     """The number of invalid rows."""
     moved_on_no_volume: int = 0
@@ -94,9 +94,9 @@ class StreamInfo(msgspec.Struct):
     discontinuity: Discontinuity | None = None
     """The gap before which a replay ends the symbol, because its price is in another unit after it."""
     stamps: list[StampFit] = msgspec.field(default_factory=list)
-    """For metrics beside candles with taker volumes: the meaning of the timestamps that fits."""
+    """For metrics, if there are candles with taker volumes: the meaning of the timestamps that fits these."""
     fault: str | None = None
-    """Why reading stopped, if it did; the figures count the rows before."""
+    """The fault that stopped reading, if any; only the rows before it are counted."""
 
 
 class ReplayPlan(msgspec.Struct, frozen=True):
@@ -114,7 +114,7 @@ class ReplayPlan(msgspec.Struct, frozen=True):
 
 
 class TapeInfo(msgspec.Struct, frozen=True):
-    """The content of a path."""
+    """The content of a tape."""
 
     streams: list[StreamInfo]
     replay: ReplayPlan
@@ -130,7 +130,7 @@ def inspect(
     listener: Callable[[StreamInfo], None] | None = None,
     options: TapeOptions = TapeOptions(),  # noqa: B008 - it is frozen
 ) -> TapeInfo:
-    """Read a tape and count its rows; `listener` gets each stream before that. Raises TapeError without any stream."""
+    """Read a tape and count its rows; `listener` first gets each stream uncounted. Raises TapeError without any."""
     wanted = parse_interval(interval)
     left_out: list[LeftOut] = []
     files = [
@@ -250,7 +250,7 @@ class TakerVolumes:
         self._volumes: dict[int, tuple[float, float]] = {}
 
     def add(self, candle: Candle) -> None:
-        """Add a candle, if it has a taker volume and divides five minutes."""
+        """Add a candle, if it has a taker volume and its interval divides five minutes."""
         if candle.taker_volume is None or METRICS_EVERY % candle.interval:
             return
         begin = candle.open_time - candle.open_time % METRICS_EVERY
@@ -258,7 +258,7 @@ class TakerVolumes:
         self._volumes[begin] = bought + candle.taker_volume, volume + candle.volume
 
     def fit(self, rows: list[Metrics], begins_from: int) -> list[StampFit]:
-        """Return the fit before the change at `begins_from` (ms) and from it on; only sides that have rows."""
+        """Return the fits of the rows before `begins_from` (ms) and from it on; no fit for a side without rows."""
         fits: dict[bool, StampFit] = {}
         for row in rows:
             # A row's `at` is the end of its five minutes; its timestamp depends on the side of the change.

@@ -11,17 +11,17 @@ from ocw_mcp.domain.time import SECOND, iso
 
 EARLIEST: Final = 1_230_768_000_000
 LATEST: Final = 4_102_444_800_000
-"""2009 and 2100, ms: a row outside of these years is invalid."""
+"""The beginnings of 2009 and 2100 (ms): a row before EARLIEST, or at LATEST or later, is invalid."""
 MICROSECONDS: Final = 10**14
 """Times above this number are in µs, as in the archive's spot files from 2025 on; in ms it is in the year 5138."""
 LEAP: Final = 1e6
 """A price that moves by this factor from one row to the next has a misplaced decimal point or another unit."""
 STAMP_CHANGE: Final = int(datetime(2026, 6, 25, tzinfo=UTC).timestamp()) * SECOND
-"""From this time (ms) on, timestamps of the archive's metrics are the beginning of five minutes; before, the end."""
+"""From this time (ms) on, a timestamp of the archive's metrics is the beginning of five minutes; before, the end."""
 ROWS_PER_FAULT: Final = 10
 """At most one row in this number of rows may be left out."""
 ALREADY_READ: Final = 1 << 60
-"""The number of rows with which the count of a resumed pass starts, so that its first faults do not refuse the tape."""
+"""Initial `RowCounts.taken` of a resumed pass, so large that the share of invalid rows never refuses the tape."""
 DISCONTINUITY_FACTOR: Final = 10.0
 """A price that changes by more than this factor across a gap is taken to be in another unit."""
 AGAIN: Final = "download it again"
@@ -32,7 +32,7 @@ class TapeOptions(msgspec.Struct, frozen=True):
     """Options of reading a tape. Options that change the market data are part of the tape's identity."""
 
     strict: bool = True
-    """Refuse the tape at its first fault; otherwise invalid rows and files are left out and named."""
+    """Refuse the tape at its first fault; otherwise invalid rows and files are left out and reported."""
     discontinuity: float = DISCONTINUITY_FACTOR
     begins_from: int = STAMP_CHANGE
     """From this time (ms) on, the timestamp of metrics is the beginning of their five minutes, and not the end."""
@@ -49,12 +49,12 @@ class LeftOut(msgspec.Struct):
     """A part of a tape that is not read: a whole file, or some of its rows."""
 
     file: str
-    """Relative to the given path."""
+    """Path relative to that of the tape."""
     why: str
     rows: int | None = None
     """The number of rows that are left out; None for a whole file, or for the rest of one."""
     read: bool = False
-    """Whether the file is read nevertheless, and only reported."""
+    """Whether the file is read in spite of its fault, which is only reported."""
 
     def __str__(self) -> str:
         return f"{self.verdict}: {self.fault}"
@@ -80,7 +80,7 @@ class Discontinuity(msgspec.Struct, frozen=True):
     since: int
     """Close time of the last candle before the gap."""
     until: int
-    """Open time of the first candle after it."""
+    """Open time of the first candle after the gap."""
     before: float
     after: float
 
@@ -102,9 +102,9 @@ class RowCounts(msgspec.Struct):
     """Fields without a value, in streams that allow them."""
     options: TapeOptions = TapeOptions()
     taken: int = 0
-    """Rows of all streams, in whole blocks of a file, the current block included."""
+    """Number of rows read so far, of all streams; a block counts as a whole."""
     faults: int = 0
-    """Rows left out, except those of a frequent fault."""
+    """Number of rows left out, except those of a frequent fault."""
     left_out: dict[str, LeftOut] = {}
     """The first fault of each file, and its number of rows that are left out."""
     discontinuities: dict[str, Discontinuity] = {}
@@ -113,8 +113,8 @@ class RowCounts(msgspec.Struct):
     def leave_out(self, file: str, number: int, wrong: str, *, often: bool = False) -> None:
         """Leave one row out, given its file, line number and fault.
 
-        Raises TapeError if the options are strict, or if more than a tenth of the rows so far are left out: such a
-        file is of another kind. Rows of a frequent fault (`often`) do not count.
+        Raises TapeError if the options are strict, or if more than a tenth of the rows so far are left out: the
+        file is then not a tape. Rows of a frequent fault (`often`) do not count towards the tenth.
         """
         fault = refusal(file, number, wrong)
         self.faults += not often
@@ -125,7 +125,7 @@ class RowCounts(msgspec.Struct):
             known.rows += 1
 
     def give_up(self, file: str, fault: TapeError) -> None:
-        """Leave out the rest of a file. Raises the fault if the options are strict."""
+        """Leave out the rest of a file because of `fault`, or raise it if the options are strict."""
         if self.options.strict:
             raise fault
         known = self.left_out.get(file)
@@ -160,9 +160,9 @@ def require_columns(cells: list[str], right: bool, expected: object) -> None:
 def time_of(
     name: str, cell: str, parse: Callable[[str], int], expected: str = "ms or µs since 1970", otherwise: str = ""
 ) -> int:
-    """Return the time (ms) that `parse` reads from a cell. Raises ValueError for none, or one that is not believable.
+    """Return the time (ms) that `parse` reads from a cell. Raises ValueError if there is none from 2009 to 2100.
 
-    `expected` are the units of whole numbers; `otherwise` adds the other forms of a time to the message.
+    The message names the units of whole numbers (`expected`), and other accepted forms of a time (`otherwise`).
     """
     try:
         at = parse(cell)
@@ -185,8 +185,8 @@ def require_same_unit(name: str, price: float, previous: float) -> None:
     """Raise ValueError for a price that is more than LEAP times the previous price, or less than its inverse."""
     if not (previous <= price * LEAP and price <= previous * LEAP):
         raise ValueError(
-            f"the {name} {price!r} is over a million times off the previous price {previous!r}; "
-            "expected the same unit and decimal point throughout"
+            f"the {name} {price!r} differs from the previous price {previous!r} by a factor of over a million; "
+            "expected the same unit and decimal point in all rows"
         )
 
 
@@ -194,7 +194,7 @@ def order_fault(at: int, last: int, name: str, number: int) -> str:
     """Return the fault of a row whose time (ms) is not after that of the previous row, line `number` of `name`."""
     if at == last:
         return (
-            f"the row of {iso(at)} has other numbers than the one in {name}, line {number}; "
-            "expected one and the same; take one of them out"
+            f"the row of {iso(at)} differs from that of the same time in {name}, line {number}; "
+            "expected equal rows; remove one of them"
         )
-    return f"the row of {iso(at)} comes long after that of {iso(last)}; expected rows in the order of time"
+    return f"the row of {iso(at)} comes after the later row of {iso(last)}; expected rows in the order of time"

@@ -1,8 +1,8 @@
 """Reads the rows of zip, csv and csv.gz files block by block, in time order over files that overlap or are shuffled.
 
-Nearly every file is in order already. Each is scanned once, which is cheap, and then passed on block by block as it is.
-Only if rows jump back, or files overlap, are rows sorted one by one. Up to WINDOW rows are held for that, more than any
-file of the archive has minutes; a row that comes later than that is a fault.
+Every file is first scanned, which is cheap. Nearly every file is in order, and its blocks are yielded unchanged. Rows
+are sorted only if a file is not in order or files overlap. Sorting keeps up to WINDOW rows in memory, more than a file
+of the archive has minutes; a row that would have to move further is a fault.
 """
 
 import gzip
@@ -25,19 +25,19 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.text import printable
 
 BLOCK = 1 << 16
-"""Characters in memory at once, per symbol."""
+"""Characters that are read at once."""
 LONGEST = 1_000
 """Characters of the longest line that can be a candle; a file of another kind may have no line ends at all."""
 CHECKSUM = ".CHECKSUM"
 """Suffix of the file that holds the SHA-256 of the file beside it."""
 WINDOW = 500_000
-"""Rows of a shuffled file held at once; a month has 44,640 minutes, and a busy hour 240,000 trades."""
+"""Rows of a shuffled file in memory for sorting; a month has 44,640 minutes, and a busy hour 240,000 trades."""
 
 _NEVER = 1 << 120
 
 
 class Stream(StrEnum):
-    """The kind of rows in a file, in the archive's own words."""
+    """The kind of rows in a file, named as in the archive."""
 
     KLINES = "klines"
     TRADES = "aggTrades"
@@ -50,14 +50,14 @@ class TapeFile(msgspec.Struct, frozen=True, kw_only=True):
 
     path: Path
     name: str
-    """Relative to the given path, in printable characters; errors name the file by it."""
+    """Path relative to that of the tape, in printable characters, for messages."""
     stream: Stream
     symbol: str
     interval: str = ""
-    """Of candles, such as `15m`; empty for every other stream, and for candles until their rows have shown it."""
+    """Interval of candles, such as `15m`; empty for other streams, and until the name or the rows have given it."""
     starts: int | None = None
     ends: int | None = None
-    """Exclusive. Both are in ms; None if the name has no date."""
+    """Exclusive. `starts` and `ends` are in ms; None if the name has no date."""
     product: Product | None = None
 
 
@@ -74,7 +74,7 @@ class Layout(NamedTuple):
     """How the rows of one stream are read."""
 
     content: str
-    """The name of the rows, in the plural."""
+    """The name of the rows in messages, such as `candles`."""
     key: Callable[[str], int]
     """Returns the sort key of a line. Raises ValueError or IndexError for a line that is not a row."""
     header: Callable[[list[str]], str | None]
@@ -84,7 +84,7 @@ class Layout(NamedTuple):
     shift: int = 0
     """Number of low bits of a key that are not part of its time in ms."""
     leads: bool = False
-    """Whether a line begins with its key as a number, so that the text of a block shows whether it is in order."""
+    """Whether a line begins with its key, so that comparing lines as text shows whether a block is in order."""
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def refusing(name: str) -> Iterator[None]:
 
 
 def checksum(path: Path, name: str) -> str:
-    """Return the size in bytes and, if the format has one, the checksum of the content. Raises TapeError."""
+    """Return the size in bytes and, for zip and gz, the checksum of the content. Raises TapeError."""
     with refusing(name):
         size = path.stat().st_size
         if size == 0:
@@ -138,7 +138,7 @@ def published_digest(path: Path, name: str) -> str | None:
 
 
 def parse_digest(text: bytes) -> str | None:
-    """Return the digest in a CHECKSUM file, `<64 hex digits>  NAME.zip`, in lower case; None if it holds none."""
+    """Return the digest in a CHECKSUM file, `<64 hex digits>  NAME.zip`, in lower case; None without one."""
     match = re.match(rb"\s*([0-9a-fA-F]{64})(?:\s|$)", text)
     return match[1].decode().lower() if match else None
 
@@ -258,7 +258,7 @@ class Scan(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A row that is being sorted, in the order of these fields. No two rows have the same first three."""
+    """A row to be sorted by key, file and number; no two rows have the same three."""
 
     key: int
     file: int
@@ -299,15 +299,15 @@ def _ends(block: list[str], layout: Layout) -> list[int]:
 def in_order(files: Sequence[TapeFile], layout: Layout, counters: RowCounts) -> Generator[RowBlock, None, None]:
     """Yield the rows of all files in the order of their keys; rows of one key in the order of files and lines.
 
-    The files must come in the order of the start dates in their names. The names are not trusted: before a row is
-    read, every file whose name begins by then is scanned, and one file more. Raises TapeError.
+    The files must come in the order of the start dates in their names. These dates may be wrong: before
+    a row is yielded, all files that start up to its key by their names are scanned, and one more. Raises TapeError.
     """
     scanned = 0
     waiting: list[tuple[int, int, Scan]] = []
     opened: list[tuple[_Row, Generator[_Row, None, None]]] = []
 
     def scan_until(until: int) -> None:
-        """Scan the files whose names begin by the key `until`, and the first that begins after it."""
+        """Scan the files that, by their names, start up to the key `until`, and the next file."""
         nonlocal scanned
         while scanned < len(files) and (not waiting or (files[scanned - 1].starts or 0) << layout.shift <= until):
             found = scan(files[scanned], layout)

@@ -34,7 +34,7 @@ from ocw_mcp.domain.symbols import of_market
 from ocw_mcp.domain.time import span_ms, span_name
 
 Files = dict[str, tuple[TapeFile, ...]]
-"""By symbol, in time order."""
+"""The files of each symbol, in time order."""
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -43,7 +43,7 @@ class Selection(msgspec.Struct, frozen=True):
     product: Product
     interval: int
     files: Files
-    """The source of candles: candles, or aggregate trades for a symbol that has no such candles."""
+    """The files of candles, or of aggregate trades for a symbol without candles of the interval."""
     metrics: Files
     funding: Files
     content: str
@@ -109,7 +109,7 @@ def parse_interval(interval: str | None) -> str | None:
 def with_intervals(found: list[TapeFile], options: TapeOptions, left_out: list[LeftOut]) -> list[TapeFile]:
     """Return the files with their intervals, which come from the rows if a name does not give one.
 
-    A file of candles whose rows do not show it either goes to `left_out`. Raises TapeError for such a file if the
+    A file of candles without a clear interval goes to `left_out`. Raises TapeError for it if the
     options are strict, or if it is the only file.
     """
     files: list[TapeFile] = []
@@ -132,10 +132,10 @@ def with_intervals(found: list[TapeFile], options: TapeOptions, left_out: list[L
 
 
 def sound(files: list[TapeFile], options: TapeOptions, left_out: list[LeftOut]) -> list[TapeFile]:
-    """Return the files that are whole, of their symbol, and match the checksum beside them.
+    """Return the files that are complete, hold the symbol in their name, and match their CHECKSUM file.
 
-    The others go to `left_out`. Raises TapeError for the first of these if the options are strict, or if no file
-    would be left. A missing checksum is named if other files have theirs, and the file is read.
+    Faulty files go to `left_out`. Raises TapeError for the first faulty file if the options are strict, or if every
+    file is faulty. A missing CHECKSUM file is reported in `left_out` if other files have one; its file is still read.
     """
     kept: list[TapeFile] = []
     unchecked: list[TapeFile] = []
@@ -150,7 +150,7 @@ def sound(files: list[TapeFile], options: TapeOptions, left_out: list[LeftOut]) 
                     digest = sha256(file.path)
                 if digest != expected:
                     raise TapeError(
-                        f"{file.name} does not have the checksum beside it; expected SHA-256 {expected[:12]}…; {AGAIN}"
+                        f"{file.name} does not match its CHECKSUM file; expected SHA-256 {expected[:12]}…; {AGAIN}"
                     )
         except TapeError as error:
             if options.strict:
@@ -169,7 +169,7 @@ def sound(files: list[TapeFile], options: TapeOptions, left_out: list[LeftOut]) 
 
 
 def _one_product(found: list[TapeFile], wanted: Product | None) -> tuple[Product, list[TapeFile]]:
-    """Keep one product; um if no file names one. A file that names none belongs to the chosen product."""
+    """Keep the files of one product (um if no file names one), and the files that name no product."""
     named = {each.product for each in found if each.product is not None}
     if wanted is None and len(named) > 1:
         raise TapeError(
@@ -180,7 +180,7 @@ def _one_product(found: list[TapeFile], wanted: Product | None) -> tuple[Product
     if not kept:
         raise TapeError(
             f"the path holds candles of {list_of(sorted(named))} but --product says {product}; "
-            "expected one and the same; change --product or the path"
+            "expected the same product; change --product or the path"
         )
     return product, kept
 
@@ -237,7 +237,7 @@ def _by_symbol(files: list[TapeFile]) -> Files:
 
 
 def in_time(files: Sequence[TapeFile]) -> tuple[TapeFile, ...]:
-    """Return files of one stream sorted by the dates in their names; if one has none, by their earliest rows."""
+    """Return files of one stream sorted by the dates in their names; if a name has no date, by their earliest rows."""
     by_rows = any(file.starts is None for file in files)
 
     def place(file: TapeFile) -> tuple[int, int, str]:

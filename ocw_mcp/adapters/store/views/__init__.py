@@ -1,4 +1,4 @@
-"""Views of a book's store, one module per view: queries in, typed rows out; text for people is made elsewhere."""
+"""Views of a book's store, one module per view: queries in, typed rows out; their text is rendered elsewhere."""
 
 import json
 from decimal import Decimal

@@ -30,7 +30,7 @@ class DayPage(msgspec.Struct, frozen=True):
 def read_day(db: Database, day: str | None, kinds: tuple[str, ...], limit: int, after: int | None) -> DayPage:
     """Return `limit` events of a day after row `after`; by default of the day of the last event, and of all kinds.
 
-    A kind is a whole one, `order.filled`, or the part before the dot, `order`. Raises ValueError for an invalid day.
+    `kinds` are whole (`order.filled`), or the part before the dot (`order`). Raises ValueError for an invalid day.
     """
     if day is None:
         last = db.execute("SELECT at FROM events ORDER BY row DESC LIMIT 1").fetchone()
@@ -51,7 +51,7 @@ def read_day(db: Database, day: str | None, kinds: tuple[str, ...], limit: int, 
 
 
 def _first_from(db: Database, time: int) -> int:
-    """Return the first row at `time` (ms) or later, or one past the last. Domain events are in time order."""
+    """Return the first row at `time` (ms) or later, or one past the last; bisects the domain events."""
     last_row, last_seq = db.execute("SELECT max(row), max(seq) FROM events").fetchone()
     query = "SELECT row, at FROM events WHERE seq = ?"
     earlier = bisect_left(range(last_seq or 0), time, key=lambda each: db.execute(query, (each + 1,)).fetchone()[1])

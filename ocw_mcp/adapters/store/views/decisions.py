@@ -48,7 +48,7 @@ class DecisionRow(msgspec.Struct, frozen=True):
     orders: int
     refusals: int
     cost_usd: Decimal | None
-    """The LLM cost up to the next decision on the wake, such as that of the rules; None if the cost is unknown."""
+    """The LLM cost from this decision to the next one on the same wake; None if unknown."""
 
 
 class DecisionsPage(msgspec.Struct, frozen=True):
@@ -106,7 +106,7 @@ def find_decisions(db: Database, limit: int, *, acted: bool = False) -> Decision
 
 
 def _costs(db: Database, since: int, wake_id: int) -> defaultdict[int, Decimal]:
-    """Return the LLM costs (USD) of decisions from a sequence and a wake on, by the sequence of the decision."""
+    """Return the LLM cost (USD) by decision (its sequence), from sequence `since` and `wake_id` on."""
     costs, decided = defaultdict[int, Decimal](Decimal), dict[int, int]()
     for seq, wake, usd in db.execute(_COSTS, (since, wake_id)):
         if usd is None:
@@ -139,7 +139,7 @@ def has_costs(db: Database) -> bool:
 
 
 def find_thoughts(db: Database, limit: int) -> list[DecisionCost]:
-    """Return the decisions of the newest `limit` events about decisions, newest last."""
+    """Return the decisions that the newest `limit` decision events belong to, newest last."""
     found: dict[int, DecisionCost] = {}
     for row, at, payload in reversed(db.execute(_NEWEST_EVENTS, (limit,)).fetchall()):
         event = journal_event(row, payload)

@@ -1,4 +1,4 @@
-"""The open positions of a book, its orders, those that were refused, and those that waited for a person."""
+"""The open positions of a book, its orders, its refused orders, and the orders that waited for approval."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -23,9 +23,9 @@ class OrderRow(msgspec.Struct, frozen=True):
     """An order and its state. Quantities in the base asset, prices and fees in quote currency, times in ms."""
 
     id: str
-    """Its client order id."""
+    """The client order id."""
     name: str
-    """Its reference inside the book: counter, leg, revision."""
+    """The reference inside the book: counter, leg, revision."""
     at: int
     updated_at: int
     symbol: str
@@ -64,7 +64,7 @@ class RefusalRow(msgspec.Struct, frozen=True):
 
 
 class ApprovalRow(msgspec.Struct, frozen=True):
-    """An order that waited for a person. Quantity in the base asset, mark price in quote currency, time in ms."""
+    """An order that waited for approval. Quantity in the base asset, mark price in quote currency, time in ms."""
 
     id: str
     at: int
@@ -75,13 +75,13 @@ class ApprovalRow(msgspec.Struct, frozen=True):
     price: Decimal
     principal: str
     refusal: str | None
-    """The refusal with which the wait began."""
+    """The id of the refusal after which the order waited."""
     outcome: str = WAITS
     """`waits`, or how the wait ended: approved, denied, unanswered, superseded."""
     by: str = ""
     order: str | None = None
     status: str | None = None
-    """The state of the `order` that was sent after the approval, or the code with which it was refused then."""
+    """The state of the `order` that was sent after the approval, or the code of the refusal after it."""
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -103,7 +103,7 @@ class Page(msgspec.Struct, Generic[_T], frozen=True):
 
 
 class PositionRow(OpenPosition, frozen=True):
-    """An open position in the last summary of a book. One without a stop is closed at `unprotected_until` (ms)."""
+    """An open position in the last summary of a book. Without a stop, it is closed at `unprotected_until` (ms)."""
 
     stop: Decimal | None
     protected: bool
@@ -112,7 +112,7 @@ class PositionRow(OpenPosition, frozen=True):
 
 
 class Positions(msgspec.Struct, frozen=True):
-    """All open positions at `at` (ms), which is None if there is no summary of an engine yet."""
+    """All open positions at `at` (ms), which is None if no engine has written a summary yet."""
 
     at: int | None
     positions: list[PositionRow]
@@ -174,7 +174,7 @@ def _page(db: Database, query: str, limit: int, before: int | None, read: Callab
 
 
 def _approvals(db: Database, limit: int) -> list[ApprovalRow]:
-    """Return the newest `limit` orders that waited for a person, newest last. Reads the whole journal."""
+    """Return the newest `limit` orders that waited for approval, newest last. Reads the whole journal."""
     rows = msgspec.convert(db.execute(_ASKED, (limit,)).fetchall(), list[tuple[int, int, str]])
     return [_approval(db, seq, at, payload) for seq, at, payload in reversed(rows)]
 
@@ -184,7 +184,7 @@ def _order_row(*values: Any) -> OrderRow:
 
 
 def refusal_row(seq: int, at: int, payload: str) -> RefusalRow:
-    """Return a refusal from its event. Raises msgspec.MsgspecError for an unreadable one."""
+    """Return a refusal from its event. Raises msgspec.MsgspecError for an unreadable event."""
     at, refused = msgspec.convert(at, int), _decode_refused(payload)
     intent, refusal = refused.intent, refused.refusal
     return RefusalRow(

@@ -29,7 +29,7 @@ FIRST_STEPS, LAST_STEPS = 60, 20
 
 
 class UnknownIdError(SettingsError):
-    """A book has nothing with an id: `what` says so, and `exists` which ids there are."""
+    """A book does not have an id: `what` names the id, and `exists` the ids that the book has."""
 
     def __init__(self, what: str, exists: str, hint: str = "") -> None:
         self.what = what
@@ -55,7 +55,7 @@ class LegOutcome(msgspec.Struct, frozen=True):
 
 
 class StoryAnswer(msgspec.Struct, frozen=True):
-    """A decision at `at` (ms), its LLM cost, and the outcomes of its legs; a leg that holds has none."""
+    """A decision at `at` (ms), its LLM cost, and the outcomes of its legs, without HOLD legs."""
 
     at: int
     decider: str
@@ -76,7 +76,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class StoryTurn(Step, frozen=True):
-    """An event of a wake after its first answer; a correction or another decision has the outcomes of its legs."""
+    """An event of a wake after its first answer; if it decided legs, `came` has their outcomes."""
 
     came: list[LegOutcome] = []
 
@@ -105,7 +105,7 @@ class Story(msgspec.Struct, frozen=True):
     cost_usd: Decimal | None = None
     """The total LLM cost of the wake; None if no engine of this version has opened the book yet."""
     asks: list[Step] = []
-    """The requests of clients that led to orders or refusals of the story, with the reasons given."""
+    """The requests of clients that led to orders or refusals of the story, with the clients' reasons."""
 
 
 _AFTER_ANSWER = """SELECT seq, at, payload FROM events WHERE kind IN ('decision.made', 'decision.corrected',
@@ -140,7 +140,7 @@ def newest_story(db: Database, book: StoredBook) -> Story:
     """Return the story of the newest decision that acted, or of a newer order that a client requested without a wake.
 
     If there is neither, return that of the newest refusal of a client, or of the newest decision. Raises SettingsError
-    if the book has none of them.
+    for a book without decisions, orders and refusals.
     """
     acted = find_decisions(db, 1, acted=True).decisions
     asked = db.execute(_NEWEST_ASKED).fetchone()
@@ -248,7 +248,7 @@ def _refused(db: Database, story_id: StoryId) -> list[tuple[int, int, str]]:
 
 
 def _steps(db: Database, since: int, awaited: set[OrderRef]) -> Iterator[Step]:
-    """Yield the events of these orders, and of the positions that they open or close until these are flat."""
+    """Yield the events of the `awaited` orders, and of the positions that they open or close, until these are flat."""
     known = _protections(db, awaited, since)
     live = set(known)
     left: dict[OrderRef, Decimal] = {}
@@ -291,7 +291,7 @@ def _steps(db: Database, since: int, awaited: set[OrderRef]) -> Iterator[Step]:
 
 
 def _protections(db: Database, orders: set[OrderRef], since: int) -> set[OrderRef]:
-    """Return the stops and targets that an exit of the story ends: sent before it, canceled with it."""
+    """Return the stops and targets that were sent before the story's exit orders and canceled because of them."""
     query = """SELECT n, leg, revision FROM orders WHERE n = ? AND leg IN ('s', 't')
         AND updated_at >= coalesce((SELECT at FROM events WHERE seq = ?), 0)"""
     groups = {order.n for order in orders if order.leg is Purpose.EXIT}
@@ -326,7 +326,7 @@ def _resolve(db: Database, book: StoredBook, text: str) -> StoryId:
         found_id = None
     if found_id is None:
         shown = repr(text) if len(text) <= 40 else f"a text of {len(text)} characters"
-        raise UnknownIdError(f"{shown} is nothing in this book", *_what_exists(db, book))
+        raise UnknownIdError(f"{shown} is no id of this book", *_what_exists(db, book))
     return found_id
 
 

@@ -19,7 +19,7 @@ class TradeRow(msgspec.Struct, frozen=True):
     opened_at: int
     closed_at: int
     quantity: Decimal
-    """The quantity of all entries."""
+    """The total quantity of the entries."""
     entry_price: Decimal | None
     exit_price: Decimal | None
     fees: Decimal
@@ -30,7 +30,7 @@ class TradeRow(msgspec.Struct, frozen=True):
     closed_by: str
     """`stop`, `target` or `exit`; `entry` if another entry closed it, `outside` if no order of OCW did."""
     order: int
-    """The counter of the order that opened it: `ocw explain order:N`."""
+    """The counter of the order that opened the position, for `ocw explain order:N`."""
 
 
 class Trades(msgspec.Struct, frozen=True):
