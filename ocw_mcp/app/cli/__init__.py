@@ -65,7 +65,7 @@ def dispatch() -> None:
             return
         from ocw_mcp.app.cli.commands import app
 
-        app()
+        app(prog_name="ocw-mcp" if sys.argv[0].endswith("ocw-mcp") else "ocw")
     except OcwError as error:
         _print_error(str(error))
         sys.exit(USAGE_ERROR)
