@@ -1,1 +1,1 @@
-"""Pure rooms: no input, no output, no clock; they know the domain and not each other."""
+"""Pure packages without input, output or clock. They import `domain`, and not each other."""

@@ -17,7 +17,7 @@ TAINTED: Final = "ocw/tainted"
 
 class _Request(msgspec.Struct, frozen=True, tag_field="asks"):
     key: str
-    """The same key of the same caller gets the same answer, however often it is sent."""
+    """A repeated request with the same key of the same caller gets the same answer."""
     principal: str
     """The caller's name."""
 
@@ -29,11 +29,11 @@ class LegRequest(_Request, frozen=True, tag="leg"):
     quantity: Decimal | None = None
     """The quantity (base asset) of the order, in place of the leg's share of equity."""
     side: Side | None = None
-    """The side that the caller was shown. An ADD is refused if its position has changed sides."""
+    """The side that the caller was shown. An ADD is refused if the position has changed sides."""
     quoted: Decimal | None = None
     """The mark price that the caller was shown. The order is refused if the market has moved too far from it."""
     preview: str = ""
-    """The id of the preview that it places, if any."""
+    """The id of the preview that this request places, if any."""
 
 
 class CloseRequest(_Request, frozen=True, tag="close"):
@@ -58,7 +58,7 @@ class ProtectionRequest(_Request, frozen=True, tag="protection"):
 
 
 class HaltRequest(_Request, frozen=True, tag="halt"):
-    """Halt the engine. No request of a client can resume it."""
+    """Halt the engine. No client can resume a halted engine."""
 
     why: str = ""
 
@@ -70,14 +70,14 @@ class NoteRequest(_Request, frozen=True, tag="note"):
 
 
 class ConsentRequest(_Request, frozen=True, tag="consent"):
-    """Answer an approval request of an order of this client, by the person in front of the client; on paper only."""
+    """Answer the approval request for an order of this client, as the person at the client did; on paper only."""
 
     approval: str
     yes: bool
 
 
 class SubmitRequest(_Request, frozen=True, tag="submit"):
-    """Answer a wake with a decision. Its refused legs may be submitted once more, corrected."""
+    """Answer a wake with a decision. Refused legs of the decision may be corrected and submitted once more."""
 
     wake_id: int
     decision: Decision
@@ -151,12 +151,12 @@ def request_key(request: CallerRequest) -> RequestKey:
 
 
 def token_of(principal: str) -> str:
-    """Return a caller's name without the part that its client chose. All clients of one access token share it."""
+    """Return the part of a caller's name that all clients of one access token share."""
     return principal.partition("/")[0]
 
 
 class AwaitsApproval(msgspec.Struct, frozen=True, tag="waits", tag_field="answer"):
-    """An order waits for a person's approval. Without an answer it is refused at `expires_at` (ms)."""
+    """An order waits for a person's approval. Without an answer the order is refused at `expires_at` (ms)."""
 
     approval_id: str
     expires_at: int
@@ -177,7 +177,7 @@ def submit_key(wake_id: int, decision: Decision) -> str:
 
 
 def substance(request: CallerRequest) -> str:
-    """Return a digest of the action that a request asks for. Requests with the same key must have the same one."""
+    """Return a digest of the action that a request asks for. Requests with the same key must have the same digest."""
     match request:
         case LegRequest(preview=preview) if preview:
             meaning: object = ("place", preview)

@@ -1,8 +1,8 @@
 """The canonical form of an event, and the fingerprint over all events.
 
-Two runs with the same behaviour have the same fingerprint. It covers the events in order, each with sequence, simulated
-time, kind and payload: Decimals as plain text without trailing zeros, floats with 10 significant digits, sorted keys.
-No event contains the run, the path, the host, the version, real time, or the random name of the book.
+Two runs with the same behaviour have the same fingerprint. The fingerprint covers the events in order, each with
+sequence, simulated time, kind and payload: Decimals as plain text without trailing zeros, floats with 10 significant
+digits, sorted keys. No event contains the run, path, host, version, real time, or the random name of the book.
 
 The fingerprint is a chain, digest_n = SHA-256(digest_{n-1} || canonical_n): a resumed book continues from its last
 digest, without reading its earlier events.

@@ -47,12 +47,12 @@ class CauseKind(Explained):
 
     @property
     def failed(self) -> bool:
-        """Whether the decider did not answer; the other kinds explain a HOLD."""
+        """Whether the decider failed to answer; all other kinds explain a HOLD."""
         return self not in _HOLDS
 
 
 MODEL_ANSWERED: Final = frozenset({CauseKind.MODEL_HOLDS, CauseKind.UNSENT})
-"""The kinds of an answer of a model without legs; the detail is in the words of the model."""
+"""The kinds of causes for a model's answer without legs; their detail is in the model's words."""
 _HOLDS: Final = MODEL_ANSWERED | {
     CauseKind.NOTHING_TO_DO,
     CauseKind.NO_AGENT,

@@ -14,10 +14,10 @@ _claimed = False
 
 
 def claim_risk_seal() -> object:
-    """Return the seal. Raises InvariantError at the second call of the process."""
+    """Return the seal. Raises InvariantError if it was called before in this process."""
     global _claimed
     if _claimed:
-        raise InvariantError("the risk seal is given out once, to core.risk")
+        raise InvariantError("the risk seal was claimed twice; only core.risk may claim it, once")
     _claimed = True
     return _SEAL
 
@@ -29,7 +29,7 @@ class ClearedOrder:
 
     def __init__(self, seal: object, order: Order, version: int, expires_at: int) -> None:
         if seal is not _SEAL:
-            raise InvariantError("a ClearedOrder is made by core.risk alone")
+            raise InvariantError("a ClearedOrder was created without the risk seal; only core.risk may create one")
         self._order = order
         self.version = version
         self.expires_at = expires_at

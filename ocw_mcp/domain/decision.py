@@ -18,7 +18,7 @@ NUMBERS: Final = ("size", "stop", "target", "limit")
 """The fields of a leg that are Decimals."""
 
 Number = Decimal | int | float | str
-"""The types that a leg accepts for a Decimal. A float counts as it is written: 0.1 is Decimal("0.1")."""
+"""The types that a leg accepts for a Decimal. A float is read from its text: 0.1 becomes Decimal("0.1")."""
 _Word = TypeVar("_Word", bound=StrEnum)
 
 
@@ -55,19 +55,19 @@ class Leg(msgspec.Struct, frozen=True):
     stop: Decimal | None = None
     target: Decimal | None = None
     limit: Decimal | None = None
-    """The worst price of the entry, which is then a limit order. None enters at the market."""
+    """The worst price of the entry, which is then a limit order. None means a market order."""
     limit_expires_s: int | None = None
-    """The seconds from now after which a limit entry is cancelled; None is an hour."""
+    """The seconds from now after which a limit entry is cancelled; None means one hour."""
     post_only: bool = False
     """Whether the venue rejects a limit entry that would trade at once and pay the taker's fee."""
     leverage: int | None = None
-    """The leverage of the position that it opens. None is the policy's usual one."""
+    """The leverage of the position that the leg opens; None means the policy's usual one."""
     confidence: float | None = None
-    """The decider's confidence, from 0 to 1. It is journaled, and has no effect."""
+    """The decider's confidence, from 0 to 1, which is journaled and has no effect."""
     reasoning: str = ""
     signals: tuple[str, ...] = ()
     malformed: str = ""
-    """Why the leg could not be read, in one clause. Such a leg is refused."""
+    """Why the leg could not be read, in one clause; a leg with this clause is refused."""
 
     if TYPE_CHECKING:
 
@@ -99,7 +99,7 @@ class Leg(msgspec.Struct, frozen=True):
 
     @property
     def asks(self) -> bool:
-        """Whether the leg asks for an order. A HOLD does not, unless it stands for a leg that could not be read."""
+        """Whether the leg requests an order. Of the HOLDs only one in place of an unreadable leg does."""
         return self.action is not Action.HOLD or bool(self.malformed)
 
 
@@ -119,7 +119,7 @@ class Comparison(StrEnum):
 class WakeCondition(msgspec.Struct, frozen=True):
     """A condition that wakes the agent once, as soon as a reading of a symbol meets the threshold.
 
-    `comparison` may be the text of a Comparison, and `threshold` any `Number`. Raises StrategyError as a Leg does.
+    `comparison` may be the text of a Comparison, and `threshold` any `Number`; other values raise StrategyError.
     """
 
     symbol: str
@@ -129,9 +129,9 @@ class WakeCondition(msgspec.Struct, frozen=True):
     threshold: float
     reason: str = ""
     expires_s: int | None = None
-    """The seconds from now after which it expires; None is the longest time that the policy allows."""
+    """The seconds from now after which it expires; None means the longest time that the policy allows."""
     place: int = 0
-    """Its number, from 1 on, among the conditions that were sent, if some of them were dropped; otherwise 0."""
+    """The condition's number (from 1) in the list that was sent, if some of the list were dropped; otherwise 0."""
 
     if TYPE_CHECKING:
 

@@ -1,4 +1,4 @@
-"""Errors, one small tree. The meaning of each is at its class.
+"""The tree of errors. The docstring of each class gives its meaning.
 
     OcwError
     ├── SettingsError
@@ -14,7 +14,7 @@
     └── RequestError            (in `requests.py`, with its codes)
     InvariantError
 
-An expected refusal of an order is not an error. It is a `Refusal`, a value that is returned to the caller.
+An expected refusal of an order is no error, but a `Refusal`: a value that is returned to the caller.
 """
 
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ class SettingsError(OcwError):
 
 
 class TapeError(OcwError):
-    """A market file is missing, of another format, or has impossible values. The engine stops after journaling."""
+    """A market file is missing, of another format, or has impossible values. The engine journals this and stops."""
 
 
 class FetchError(OcwError):
@@ -52,7 +52,7 @@ class JournalError(OcwError):
 
 
 class JournalDiverged(JournalError):  # noqa: N818
-    """After a restart the engine did not repeat the events of the journal. It stops and changes nothing."""
+    """After a restart the engine did not repeat the events of the journal. The engine stops and changes nothing."""
 
 
 class AttachError(OcwError):
@@ -68,7 +68,7 @@ class StrategyError(OcwError):
 
 
 class CannotDecideError(OcwError):
-    """A decider cannot answer a wake. The rules decide, or everything is held; the journal stores the cause."""
+    """A decider cannot answer a wake. The rules decide, or every symbol is held; the journal stores the cause."""
 
     def __init__(self, cause: "Cause") -> None:
         self.cause = cause
@@ -76,4 +76,4 @@ class CannotDecideError(OcwError):
 
 
 class InvariantError(Exception):
-    """Code broke a rule of the project, such as creating a ClearedOrder outside core/risk. It is never caught."""
+    """Code broke a rule of the project, such as creating a ClearedOrder outside core/risk; it is never caught."""

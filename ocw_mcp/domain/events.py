@@ -63,7 +63,7 @@ class DecisionMade(DomainEvent, frozen=True, tag="decision.made"):
 
     @property
     def in_its_place(self) -> Cause | None:
-        """The failure of an agent in whose place the rules decided; None if they did not."""
+        """Why the agent failed to decide, if the rules decided in its place; otherwise None."""
         cause = self.decision.cause
         return cause if self.decider == RULES and cause is not None and cause.kind.failed else None
 
@@ -88,7 +88,7 @@ class DecisionEnded(DomainEvent, frozen=True, tag="decision.ended"):
 
 
 class DecisionDiscarded(DomainEvent, frozen=True, tag="decision.discarded"):
-    """An answer arrived too late, or was a second one, and had no effect."""
+    """An answer had no effect, because it came too late, or after another answer."""
 
     wake_id: int
     why: str
@@ -173,7 +173,7 @@ class OrderCancelRequested(DomainEvent, frozen=True, tag="order.cancel_requested
 
 
 class OrderCanceled(DomainEvent, frozen=True, tag="order.canceled"):
-    """The rest of an order was cancelled. A market entry has its unfilled quantity (base asset) and limit (quote)."""
+    """The rest of an order was cancelled. For a market entry, `untraded` (base asset) and `limit` (quote) are set."""
 
     ref: OrderRef
     why: str
@@ -308,7 +308,7 @@ class HoleFound(DomainEvent, frozen=True, tag="market.hole"):
 
 
 class SymbolEnded(DomainEvent, frozen=True, tag="market.ended"):
-    """The candles of a symbol ended while those of other symbols go on; the last one closed at `last` (ms)."""
+    """The candles of a symbol ended, while other symbols continue; the last candle closed at `last` (ms)."""
 
     symbol: str
     last: int
@@ -333,7 +333,7 @@ class CallerAsked(DomainEvent, frozen=True, tag="caller.asked"):
 
     request: CallerRequest
     after_frame: int
-    """The time (ms) of the frame after which it was taken: a resumed run repeats it at the same place."""
+    """The time (ms) of the frame after which the request was executed: a resumed run repeats it at the same place."""
 
 
 class RequestRefused(DomainEvent, frozen=True, tag="request.refused"):

@@ -59,4 +59,4 @@ class JournalFigures(msgspec.Struct, frozen=True):
     trades: list[ClosedTrade] = []
     """Closed positions, oldest first."""
     unprotected: list[tuple[int, int | None]] = []
-    """The periods (ms) in which a position had no stop, without those of length 0. The end is None if it lasts."""
+    """The periods (ms) in which a position had no stop, without those of length 0. An open period has the end None."""

@@ -25,13 +25,13 @@ class Bracket(msgspec.Struct, frozen=True):
 
 
 class Brackets(msgspec.Struct, frozen=True, dict=True):
-    """A symbol's brackets, the smallest first. No position may exceed the last one."""
+    """A symbol's brackets, the smallest first. No position may exceed the last bracket."""
 
     rows: tuple[Bracket, ...]
 
     @cached_property
     def amounts(self) -> tuple[Decimal, ...]:
-        """Each bracket's deduction from the maintenance (quote), which makes it continuous between brackets."""
+        """Each bracket's deduction (quote) from the maintenance margin, which makes the margin continuous."""
         amounts = [ZERO]
         for lower, upper in zip(self.rows, self.rows[1:], strict=False):
             amounts.append(amounts[-1] + lower.cap * (upper.rate - lower.rate))
@@ -56,7 +56,7 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
         return {}
 
     def steps(self, wanted: int) -> tuple[tuple[int, Decimal], ...]:
-        """Return the leverages, from `wanted` down, that a growing position may have, each up to a notional (quote)."""
+        """Return the leverages from `wanted` down, each with the largest position notional (quote) that it allows."""
         if wanted not in self._steps:
             by_leverage = groupby(self.rows, key=lambda row: min(wanted, row.max_leverage))
             self._steps[wanted] = tuple((leverage, deque(rows, 1)[0].cap) for leverage, rows in by_leverage)
@@ -102,6 +102,6 @@ def bankruptcy_price(quantity: Decimal, cost: Decimal, margin: Decimal) -> Decim
 def allowed_maintenance(entry: Decimal, stop: Decimal, leverage: int, sign: int) -> Decimal:
     """Return the margin that a position opened at `entry` has left at `stop` (prices: quote), as a share of notional.
 
-    `sign` is 1 for a long, -1 for a short. If its brackets require more, it is liquidated before its stop.
+    `sign` is 1 for a long, -1 for a short. A position whose brackets require more margin is liquidated before its stop.
     """
     return (entry / leverage + sign * (stop - entry)) / stop if stop > 0 else -ONE

@@ -36,7 +36,7 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
 
 
 class Opening(msgspec.Struct, frozen=True, gc=False):
-    """The first price (quote) of a new candle, at its open time (ms). Waiting market orders fill at it."""
+    """The first price (quote) of a new candle, at its open time (ms). Waiting market orders fill at this price."""
 
     symbol: str
     at: int
@@ -46,8 +46,8 @@ class Opening(msgspec.Struct, frozen=True, gc=False):
 class Metrics(msgspec.Struct, frozen=True, gc=False):
     """The derivatives metrics that the exchange reports for a symbol every five minutes. An empty field is None.
 
-    `at` (ms) is the end of the five minutes: the row is not known earlier. The time stamp of the exchange's archive was
-    this end until 2026-06-25 00:00 UTC, and has been the beginning since.
+    `at` (ms) is the end of the five minutes, before which the row is not known. The time stamp of the exchange's
+    archive was this end until 2026-06-25 00:00 UTC, and has been the beginning since.
     """
 
     symbol: str

@@ -7,7 +7,7 @@ ONE = Decimal(1)
 
 
 def exact(number: float) -> Decimal:
-    """Return the Decimal of the text, of at most 15 digits, that a float was read from."""
+    """Return the Decimal of the text (at most 15 digits) from which a float was read."""
     return Decimal(repr(number))
 
 

@@ -45,7 +45,7 @@ class OrderType(StrEnum):
 
 
 class Purpose(StrEnum):
-    """The purpose of an order. Its letter is the leg in the client order id."""
+    """The purpose of an order. Its letter is part of the client order id."""
 
     ENTRY = "e"
     STOP = "s"
@@ -121,7 +121,7 @@ class Order(msgspec.Struct, frozen=True):
     """Whether the venue cancels the part of a limit order that does not fill at once."""
     leverage: int = 1
     take_at: Decimal | None = None
-    """The profit-taking price of a spot stop: both form an OCO with one reference."""
+    """The profit-taking price that forms an OCO with a spot stop, under one reference."""
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
@@ -144,7 +144,7 @@ class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
 
 
 class OutcomeUnknown(msgspec.Struct, frozen=True, tag="outcome_unknown"):
-    """It is unknown whether the venue has the order. Its budget stays reserved, and it is not sent again."""
+    """It is unknown whether the venue has the order. The budget stays reserved, and the order is not sent again."""
 
     ref: OrderRef
     why: str

@@ -95,7 +95,7 @@ class StopPolicy(Table):
 
 
 class LeveragePolicy(Table):
-    """The leverage of a position: its margin is its cost divided by the leverage. On spot there is no leverage."""
+    """The leverage of a position: its margin is its cost divided by the leverage. On spot the leverage is 1."""
 
     max: Annotated[int, Field(ge=1, le=125), LOWER] = 2
     """The highest leverage that an entry may have."""
@@ -110,7 +110,7 @@ class LeveragePolicy(Table):
     @model_validator(mode="after")
     def _usual_is_allowed(self) -> Self:
         if self.gives("usual", "max") and self.usual > self.max:
-            raise ValueError(f"usual ({self.usual}) is above max ({self.max})")
+            raise ValueError(f"usual ({self.usual}) is above max ({self.max}); lower usual or raise max")
         return self
 
 
@@ -152,7 +152,7 @@ class MandatePolicy(Table):
 
     @cached_property
     def expires_ms(self) -> int:
-        """The same time in ms."""
+        """`expires` in ms."""
         return round(self.expires.timestamp() * SECOND)
 
 
@@ -202,7 +202,7 @@ class ScorePolicy(Table):
     @model_validator(mode="after")
     def _asks_before_it_closes(self) -> Self:
         if self.gives("review", "exit") and self.review > self.exit:
-            raise ValueError(f"review ({self.review:g}) is above exit ({self.exit:g})")
+            raise ValueError(f"review ({self.review:g}) is above exit ({self.exit:g}); lower review or raise exit")
         return self
 
 
@@ -230,7 +230,7 @@ class LossesPolicy(Table):
 
 
 class PacePolicy(Table):
-    """The pace of trading. An order that reduces risk always passes, but its turnover and fees count."""
+    """The pace of trading. Orders that reduce risk are counted, but only `reductions_per_minute` limits them."""
 
     entries_per_minute: Annotated[int, Field(ge=1, le=1000), LOWER] = 1
     """The largest number of entries in any 60 seconds."""
@@ -277,7 +277,7 @@ class ScalePolicy(Table):
 
 
 class Policies(Table):
-    """A whole policy file. A table that it lacks takes the strictest value of each key."""
+    """A whole policy file. A missing table takes the strictest value of each key."""
 
     name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[\w .+-]+$")]
     symbols: SymbolPolicy = SymbolPolicy()
@@ -312,7 +312,7 @@ class Policies(Table):
 
 
 _MOST_SHOWN: Final = 5
-"""The number of looser keys that a remark names."""
+"""The largest number of looser keys that `not_stricter` names."""
 
 
 def table_of(declared: FieldInfo) -> type[Table] | None:
@@ -356,7 +356,7 @@ def as_strict(declared: FieldInfo, one: Any, other: Any) -> bool:
 
 
 def looser_and_stricter(one: Policies, than: Policies) -> tuple[list[str], list[str]]:
-    """Return the keys of limits, in tables of both, in which one policy is looser than another, and is stricter."""
+    """Return the keys of limits, in tables of both, in which `one` is looser, and those in which it is stricter."""
     looser, stricter = [], []
     for key, declared in policy_keys():
         mine, theirs = value_of(one, key), value_of(than, key)
@@ -381,10 +381,10 @@ def not_stricter(strict: Policies, usual: Policies, keys: Collection[str]) -> st
         why = "it is the same policy" if strict == usual else "no limit of a tainted entry is stricter there"
     return (
         f"[tainted] policy = {strict.name} is not stricter than {usual.name}: {why}; a tainted entry "
-        "(decided after reading texts of others) has to pass the limits of both; name a stricter policy there"
+        "(decided after reading texts of other authors) has to pass the limits of both; name a stricter policy there"
     )
 
 
 def _covers(patterns: tuple[str, ...], others: tuple[str, ...]) -> bool:
-    """Return whether each of `others` is one of some patterns, or is matched by one."""
+    """Return whether each of `others` equals or matches one of `patterns`."""
     return all(any(other == pattern or fnmatchcase(other, pattern) for pattern in patterns) for other in others)

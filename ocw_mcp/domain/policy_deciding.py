@@ -34,10 +34,10 @@ class GatePolicy(Table):
     condition_max_s: Annotated[int, Field(ge=60, le=604_800)] = 604800
     """The longest time in seconds for which a wake condition of the agent is kept."""
     cooldown_s: Annotated[int, Field(ge=0, le=3600)] = 600
-    """The seconds after a wake without another wake; new wake reasons are kept for the next wake."""
+    """The seconds after a wake in which there is no other wake; reasons in this time are kept for the next wake."""
     every: Annotated[str | None, OPTIONAL] = None
-    """A fixed time between wakes, such as `15m`, at candle closes. If it is set, closes, outliers, scores and the timer
-    do not wake, and there is no cooldown; wake conditions still wake. Optional."""
+    """A fixed time between wakes, such as `15m`, at candle closes. If it is set, only wake conditions wake the agent at
+    other times, and there is no cooldown. Optional."""
 
     @model_validator(mode="after")
     def _spans_are_spans(self) -> Self:
@@ -45,9 +45,9 @@ class GatePolicy(Table):
             if text is not None:
                 span_ms(text)
         if self.gives("timer_min_s", "timer_max_s") and self.timer_min_s > self.timer_max_s:
-            raise ValueError(f"timer_min_s ({self.timer_min_s}) is above timer_max_s ({self.timer_max_s})")
+            raise ValueError(f"timer_min_s ({self.timer_min_s}) is above timer_max_s ({self.timer_max_s}); lower it")
         if self.gives("escalation_z", "outlier_z") and self.escalation_z < self.outlier_z:
-            raise ValueError(f"escalation_z ({self.escalation_z}) is below outlier_z ({self.outlier_z})")
+            raise ValueError(f"escalation_z ({self.escalation_z}) is below outlier_z ({self.outlier_z}); raise it")
         return self
 
 
@@ -61,10 +61,10 @@ class DecisionPolicy(Table):
 
 
 class FallbackPolicy(Table):
-    """What the built-in rules may do in place of an agent that cannot decide."""
+    """The actions of the rules in place of an agent that cannot decide."""
 
     rules: Annotated[Literal["manage", "trade"], EARLIER] = "manage"
-    """`manage`: the rules only manage open positions; `trade`: they also enter, but never against the agent."""
+    """Whether the rules only manage open positions, or trade, too. The rules never reverse a position of the agent."""
 
 
 class BudgetPolicy(Table):
@@ -106,5 +106,5 @@ class RulesPolicy(Table):
     def _makes_sense(self) -> Self:
         span_ms(self.timeframe)
         if self.adx_range > self.adx_trend:
-            raise ValueError(f"adx_range ({self.adx_range:g}) is above adx_trend ({self.adx_trend:g})")
+            raise ValueError(f"adx_range ({self.adx_range:g}) is above adx_trend ({self.adx_trend:g}); lower it")
         return self

@@ -24,7 +24,7 @@ class Stricter(Enum):
     MORE = "more entries"
     """A list is stricter if it covers all of the other list."""
     EARLIER = "earlier choice"
-    """Of a choice, the one that its `Literal` names earlier."""
+    """A choice is stricter if its `Literal` names it earlier."""
 
 
 def stricter_of(declared: FieldInfo) -> Stricter | None:
@@ -34,7 +34,7 @@ def stricter_of(declared: FieldInfo) -> Stricter | None:
 
 LOWER, HIGHER, FEWER, MORE, EARLIER = Stricter
 OPTIONAL: Final = "optional"
-"""Marks a key that a file may leave out without a remark, as it may the tables that are not required."""
+"""Marks a key that a file may leave out without a remark; tables that are not required need no mark."""
 
 
 class Table(BaseModel):
@@ -45,5 +45,5 @@ class Table(BaseModel):
     )
 
     def gives(self, *keys: str) -> bool:
-        """Return whether the file has all of these keys, so that they can be compared with each other."""
+        """Return whether the file sets all of these keys: only then are they compared with each other."""
         return self.model_fields_set.issuperset(keys)

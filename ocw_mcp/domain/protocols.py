@@ -62,7 +62,7 @@ class Venue(Protocol):
     def name(self) -> str: ...
 
     def instrument(self, symbol: str, price: float) -> Instrument:
-        """Return the present filters of a symbol. `price` is its last one, for venues that must estimate them."""
+        """Return the present filters of a symbol. `price` is its last price, for venues that estimate filters."""
 
     async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         """Send an order. Return the venue's immediate reports; later ones come as events."""
@@ -76,7 +76,7 @@ class SimulatedVenue(Venue, Protocol):
 
     @property
     def next_funding(self) -> int:
-        """The next time (ms) at which funding may have to be settled, whether or not the feed carries rates."""
+        """The next time (ms) at which funding may have to be settled, even if the feed has no rates."""
 
     @property
     def pays_funding(self) -> bool:
@@ -87,7 +87,7 @@ class SimulatedVenue(Venue, Protocol):
     ) -> Sequence[VenueReport]:
         """Settle the funding of some symbols, or of all, that is due until `until` (ms).
 
-        A settlement without one of the known `rates` has an assumed rate. Rates of other symbols are kept.
+        A settlement without one of the known `rates` has an assumed rate. Other rates are kept for later.
         """
 
     def on_books(self, books: Sequence[OrderBook]) -> None:
@@ -121,7 +121,7 @@ class Decider(Protocol):
     def name(self) -> str: ...
 
     def thinking_ms(self, request: DecisionRequest) -> int | None:
-        """Return the simulated time (ms) of an answer; 0 for the rules, None if it comes from outside or never."""
+        """Return the simulated time (ms) of an answer; 0 for the rules, None if the time is not known."""
 
     async def decide(self, request: DecisionRequest) -> Decision: ...
 
@@ -143,7 +143,7 @@ class Priced(Protocol):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """The saved state from which a run resumes: that of engine and venue after the frame of `market_at`."""
+    """The saved state of engine and venue after the frame at `market_at`, from which a run resumes."""
 
     market_at: int
     """Time (ms) of the last frame taken; -1 before the first."""
@@ -187,7 +187,7 @@ class Store(Protocol):
         """Add an event about this process, outside the fingerprint."""
 
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
-        """Keep the snapshot of a wake with the next commit, outside journal and fingerprint; old ones are deleted."""
+        """Store the snapshot of a wake at the next commit, outside journal and fingerprint; old ones are deleted."""
 
     def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
         """Make all appended events durable, with a checkpoint and the summary of `ocw status`. Raises JournalError."""
@@ -211,4 +211,4 @@ class CommandBox(Protocol):
         """Return the waiting commands, oldest first. The engine calls this often, so it has to be fast."""
 
     def done(self, command: Command) -> None:
-        """Delete a command, which is durable in the journal."""
+        """Delete a command that is durable in the journal."""

@@ -110,6 +110,6 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.text(self.limit, self.actual)
 
     def text(self, limit: str, actual: str) -> str:
-        """Return the refusal as one line, with these texts as the limit and the actual value."""
+        """Return the refusal as one line that shows the texts `limit` and `actual`."""
         helps = f" largest={plain(self.largest)}" if self.largest else ""
         return f"{self.code}: {self.code.meaning}. limit={limit} actual={actual}{helps}"

@@ -118,11 +118,11 @@ class PositionView(OpenPosition, frozen=True):
     liquidation_price: Decimal | None = None
     """The mark price at which the venue liquidates the position; None if there is none."""
     best_now: Reading = _NOT_COMPUTED
-    """The largest gain so far as a share of the present cost. It differs from `mfe` after an addition."""
+    """The largest gain so far as a share of the present cost, which differs from `mfe` after an addition."""
 
     @property
     def best(self) -> Reading:
-        """The largest gain, from which the gain given back is measured."""
+        """`best_now`, or `mfe` if that is unknown: the gain given back is measured from it."""
         return self.mfe if isinstance(self.best_now, Unknown) else self.best_now
 
 
@@ -181,7 +181,7 @@ class SymbolViews(dict[str, SymbolView]):
 
     @classmethod
     def of(cls, views: Iterable[SymbolView]) -> Self:
-        """Return views by the names of their symbols."""
+        """Return the views, each under the name of its symbol."""
         return cls({view.symbol: view for view in views})
 
     def __reduce__(self) -> tuple[Any, ...]:

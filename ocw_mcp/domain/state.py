@@ -27,7 +27,7 @@ class TradingState(StrEnum):
 
 
 ITSELF: Final = "the engine"
-"""The author of a lowered state that neither the operator nor a client asked for."""
+"""The author of a state that the engine lowered by itself."""
 
 
 class Lowered(msgspec.Struct, frozen=True):

@@ -41,7 +41,7 @@ class DecisionFailed(msgspec.Struct, frozen=True):
 
 
 class DecisionSubmitted(msgspec.Struct, frozen=True):
-    """The decider submits legs before it ends its decision. It may correct refused legs once."""
+    """The decider submits legs before it ends its decision, and may correct refused legs once."""
 
     request: SubmitRequest
     thinking_ms: int
@@ -63,7 +63,7 @@ class TimerKind(StrEnum):
     EXPIRY = "expiry"
     """A limit entry expires; the subject is the order."""
     POSITIONS = "positions"
-    """The next check of the open positions against the exits, although no candle came."""
+    """The check of the open positions against the exits is due, even if no candle came."""
     PROTECTION = "protection"
     """The deadline of an unprotected position; the subject is its symbol."""
 
@@ -105,11 +105,11 @@ class Verb(StrEnum):
 
 
 WITHIN_DRAWDOWN: Final = "within-drawdown"
-"""The subject of a resume by an operator who has confirmed no drawdown beyond its limit."""
+"""The subject of a resume for which the operator has not confirmed a drawdown beyond its limit."""
 
 
 class Command(msgspec.Struct, frozen=True):
-    """A command of the operator to the engine. It is executed once, by its unique id."""
+    """A command of the operator to the engine, which is executed once, by its unique id."""
 
     command_id: str
     verb: str

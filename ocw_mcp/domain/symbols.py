@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Final
 
 QUOTES: Final = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD")
-"""Quote currencies that are tried after a base asset that is given alone."""
+"""Quote currencies that are appended to a base asset that is named without one."""
 _SEPARATORS: Final = dict.fromkeys(map(ord, "/-_ "))
 
 

@@ -11,7 +11,7 @@ class Unknown(msgspec.Struct, frozen=True, tag="unknown", tag_field="is"):
     reason: str
 
     def __bool__(self) -> Literal[False]:
-        """Return False, so that `if view.last:` is true for a price alone."""
+        """Return False, so that `if view.last:` holds only for a known price."""
         return False
 
 

@@ -74,9 +74,13 @@ class PriceBoard(Stateful[dict[str, OrderBook]]):
 
     def take_book(self, book: OrderBook) -> None:
         """Store an order book if it is valid and not older than the stored one."""
-        depths = (0.0 if depth is None else depth for depth in (book.bid_depth, book.ask_depth))
+        bids, asks = book.bid_depth, book.ask_depth
         # A comparison with NaN is never true.
-        valid = 0 < book.bid < book.ask < math.inf and all(0 <= depth < math.inf for depth in depths)
+        valid = (
+            0 < book.bid < book.ask < math.inf
+            and (bids is None or 0 <= bids < math.inf)
+            and (asks is None or 0 <= asks < math.inf)
+        )
         known = self._state.get(book.symbol)
         if valid and book.symbol in self._market.symbols and (known is None or known.at <= book.at):
             self._state[book.symbol] = book

@@ -10,6 +10,7 @@ from ocw_mcp.agent.text_decisions import contains_decision
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
+from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.agent import says
 from tests.support.claude_runs import ClaudeRun, ModelByWake, decides, leg
 from tests.support.markets import ListFeed, path
@@ -87,11 +88,18 @@ async def test_written_decision_is_a_hold_and_reported_as_unsent(text: str) -> N
     assert (line in first, line in second) == (False, True)
 
 
+async def no_pause(clock: SimulatedClock, ms: float) -> None:
+    """Try again at once; the clock would wait some real seconds."""
+
+
 NO_WORDS = Reply("end_turn", (), TokenUsage(plain=100, output=1))
 
 
 @pytest.mark.parametrize("between", [Trouble(CauseKind.OVERLOADED), NO_WORDS])
-async def test_unsent_decision_is_shown_at_the_next_answered_wake(between: Reply | Trouble) -> None:
+async def test_unsent_decision_is_shown_at_the_next_answered_wake(
+    between: Reply | Trouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SimulatedClock, "pause", no_pause)
     refused = decides(1, conditions=[{"symbol": "DOGE", "metric": "price", "comparison": "gt", "threshold": 1}])
     for first, line in ((says(WRITTEN[0]), "nothing was sent"), (refused, "condition 1 (DOGE price)")):
         model = ModelByWake({1: [first], 2: [between] * 9})

@@ -126,7 +126,7 @@ def test_canonical_fill_contains_the_order_without_book_name() -> None:
     assert b"ocw-" not in line
 
 
-def test_kind_is_beside_the_payload_only() -> None:
+def test_canonical_event_contains_its_kind_once() -> None:
     event: DomainEvent = DayOpened("2026-01-01", Decimal(1))
     assert kind_of(event) == "day.opened"
     assert canonical(1, AT, event).count(b"day.opened") == 1

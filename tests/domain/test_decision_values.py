@@ -42,7 +42,7 @@ def test_an_unknown_action_is_refused_with_the_actions(action: Any) -> None:
         Leg("ETHUSDT", action)
 
 
-def test_a_decimal_is_left_to_the_limits() -> None:
+def test_a_decimal_that_is_not_a_number_is_not_refused() -> None:
     assert str(Leg("ETHUSDT", "BUY", size=D("NaN")).size) == "NaN"
 
 

@@ -69,7 +69,7 @@ def test_margin_equals_maintenance_at_the_liquidation_price(
     leverage=st.integers(1, 50),
     sign=st.sampled_from([1, -1]),
 )
-def test_largest_notional_just_reaches_its_stop_unliquidated(
+def test_largest_notional_is_not_liquidated_before_its_stop(
     entry: Decimal, distance: Decimal, leverage: int, sign: int
 ) -> None:
     stop = entry * (1 - sign * distance)

@@ -22,7 +22,7 @@ def test_symbols_are_found_by_name_in_the_engines_order() -> None:
     assert "DOGEUSDT" not in SEEN.symbols
 
 
-def test_positions_are_those_that_are_open() -> None:
+def test_snapshot_positions_omit_symbols_without_one() -> None:
     assert SEEN.positions == {"BTCUSDT": holding("-2")}
     assert not snapshot(view(RISING)).positions
 
@@ -64,6 +64,6 @@ def test_readings_have_the_names_of_wake_conditions() -> None:
 
 
 @pytest.mark.parametrize("metric", ["rsi_14@15m", "luck@1h", "rsi_14", "timeframe@1h", "reading@1h", ""])
-def test_a_reading_that_is_not_there_is_unknown_with_advice(metric: str) -> None:
+def test_a_missing_reading_is_unknown_and_says_what_is_expected(metric: str) -> None:
     reading = SEEN.symbols["SOLUSDT"].reading(metric)
     assert reading == Unknown(f"{metric!r} is not in this snapshot; expected such as rsi_14@1h, on one of 1h")

@@ -26,7 +26,7 @@ def test_exact_symbol_matches_itself(symbol: str) -> None:
     "text",
     ["", "/", ":", "BTC", "BTCUSD", "BTC/USD", "BTC/USDT:USDC", "BTC/USDT:USDT-260327", "ВTCUSDT", "BTCUSDT:"],
 )
-def test_text_of_no_followed_symbol_matches_none(text: str) -> None:
+def test_text_that_names_no_known_symbol_matches_none(text: str) -> None:
     assert matched(text, FOLLOWED) is None
     assert spelt(text, FOLLOWED) == text.strip()
 

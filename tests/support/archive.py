@@ -43,6 +43,8 @@ def serving(archive: Archive) -> Iterator[Archive]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1
+        """Headers and body leave in one packet; the client would wait 40 ms for a second one."""
 
         def do_GET(self) -> None:
             path = unquote(self.path.removeprefix("/data/"))

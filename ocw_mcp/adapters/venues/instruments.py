@@ -115,7 +115,8 @@ class PaperInstruments(msgspec.Struct):
 
     def observe(self, symbol: str, price: float) -> None:
         """Let the filters follow a price (quote), in time order, unless the tick of the exchange is fine enough."""
-        if price >= _FOLLOWED_BELOW[self.product].get(symbol, math.inf):
+        followed_below = _UM_FOLLOWED_BELOW if self.product is Product.UM else _SPOT_FOLLOWED_BELOW
+        if price >= followed_below.get(symbol, math.inf):
             return
         seen = self.seen.get(symbol)
         if seen is None:
@@ -136,11 +137,10 @@ class PaperInstruments(msgspec.Struct):
 
 
 _TABLES: Final = {Product.UM: _UM, Product.SPOT: _SPOT}
-_FOLLOWED_BELOW: Final = {
-    product: {symbol: float(tick) * 10**_COARSEST for symbol, (tick, *_) in table.items()}
-    for product, table in _TABLES.items()
-}
-"""The price (quote) below which the tick of the exchange is too coarse, by product and symbol."""
+_UM_FOLLOWED_BELOW, _SPOT_FOLLOWED_BELOW = (
+    {symbol: float(tick) * 10**_COARSEST for symbol, (tick, *_) in table.items()} for table in (_UM, _SPOT)
+)
+"""The price (quote) below which the tick of the exchange is too coarse, by symbol."""
 
 
 def paper_brackets(symbol: str) -> Brackets:

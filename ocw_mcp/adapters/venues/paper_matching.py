@@ -26,7 +26,7 @@ from ocw_mcp.core.matching.on_candles import (
 from ocw_mcp.domain.market import Candle, Opening, OrderBook, Product
 from ocw_mcp.domain.money import ZERO, exact, plain
 from ocw_mcp.domain.orders import Canceled, Filled, OrderType, Rejected, Side, VenueReport
-from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.domain.time import HOUR, MINUTE
 
 LIQUIDATION, STOP, TARGET, LIMIT = range(4)
 """The order of execution at one price."""
@@ -61,6 +61,7 @@ class PaperMatching:
         self.terms = terms
         self.market = PaperMarketState()
         self._patience_ms = patience_ms
+        self._noted_until = dict[str, int]()
         self._path: CandlePath | None = None
         """The path of the candle that is being matched."""
 
@@ -73,7 +74,10 @@ class PaperMatching:
         """Liquidate, fill waiting orders, then the resting orders that the opening has passed, the nearest first."""
         symbol, orders = opening.symbol, self.orders
         seen = opening.price
-        self.account.note_position(symbol, opening.at)
+        if opening.at >= self._noted_until.get(symbol, 0):
+            # Every opening comes here, and the position is noted once an hour.
+            self._noted_until[symbol] = (opening.at // HOUR + 1) * HOUR
+            self.account.note_position(symbol, opening.at)
         self.account.last[symbol] = seen
         gone = self._liquidation(symbol, seen, seen)
         if not (orders.waiting or orders.limits or gone) and not (

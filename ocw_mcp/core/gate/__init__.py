@@ -1,1 +1,1 @@
-"""The wake-up gate: it determines when a decision is asked for."""
+"""The wake-up gate: it determines when the agent is asked for a decision."""

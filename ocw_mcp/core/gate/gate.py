@@ -6,12 +6,12 @@
 4. A wake condition of the last decider is met.
 
 If the policy sets `every`, the gate wakes at fixed times instead: at the first candle close at or after each multiple
-of `every` in UTC, and when a wake condition is met. The other layers give no reason then.
+of `every` in UTC, and when a wake condition is met. With `every`, nothing else gives a reason.
 
-The check of positions can give a reason, too, if the score of a position rises into the review band. Reasons are kept
-and never dropped. A reason that comes in the cooldown after a wake, or while a decision is open, wakes at the first
-evaluation after it. An escalated outlier ends a cooldown, but no reason interrupts a decision. One wake contains the
-reasons of all symbols. Every evaluation ends as a wake or as a skip with its reason, and both are counted.
+The position guard gives a reason, too, when the score of a position rises into the review band. Each reason is kept
+until a wake contains it. A reason that arises in the cooldown after a wake, or while a decision is open, causes a wake
+at the first evaluation after that time. An escalated outlier ends a cooldown, but no reason interrupts a decision. One
+wake contains the reasons of all symbols. Every evaluation is counted as a wake, or as a skip with its reason.
 """
 
 import math
@@ -38,7 +38,7 @@ Read = Callable[[str, str], Reading]
 
 
 class ArmedCondition(msgspec.Struct):
-    """A waiting condition: the reading when it was set (`reference`), and at the previous evaluation (`last`)."""
+    """A condition that has not fired: `reference` is the reading when it was set, `last` the one last evaluated."""
 
     condition: WakeCondition
     by: str
@@ -50,7 +50,7 @@ class ArmedCondition(msgspec.Struct):
 
 
 class Conditions:
-    """The wake conditions of the last decider. Each fires at most once, and is removed when it fires or expires."""
+    """The wake conditions of the last decider. A condition that fires or expires is removed."""
 
     def __init__(self, longest_s: int) -> None:
         self._longest_s = longest_s
@@ -58,7 +58,7 @@ class Conditions:
         """The waiting conditions."""
 
     def replace(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
-        """Replace all conditions by those of `by`. Return one sentence for each condition that cannot be armed."""
+        """Replace all conditions by `wished` (author: `by`). Return one sentence for each that cannot be armed."""
         self.armed = []
         refused = []
         for place, condition in enumerate(wished):
@@ -199,7 +199,7 @@ class Gate:
             self._evaluated.append((symbol, skip))
 
     def raise_reason(self, symbol: str, reason: WakeReason) -> None:
-        """Keep a reason of the check of positions. With fixed times between wakes it is dropped."""
+        """Keep a reason that the position guard gives; ignore it if the policy sets `every`."""
         if self._every is None:
             self._keep(symbol, [reason])
 
@@ -245,7 +245,7 @@ class Gate:
         self._state.timer_at = at + min(max(wished, policy.timer_min_s), policy.timer_max_s) * SECOND
 
     def set_conditions(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
-        """Replace the wake conditions by those of `by`. Return one sentence for each condition that is rejected."""
+        """Replace all conditions by `wished` (author: `by`). Return one sentence for each that is rejected."""
         return self._conditions.replace(wished, by, at, read)
 
     def state(self) -> GateState:
@@ -275,12 +275,12 @@ class Gate:
             beyond[symbol] = beyond.get(symbol, 0) + len(reasons) - room
 
     def _next_timer(self, at: int) -> int:
-        """Return when (ms) the timer wakes after an evaluation at `at`, unless it is set to an earlier time."""
+        """Return the time (ms) at which the timer fires after `at`, unless the agent sets an earlier one."""
         if self._every is not None:
             return (at // self._every + 1) * self._every
         return at + self._policy.timer_max_s * SECOND
 
 
 def _at_least(names: tuple[str, ...], interval: int) -> frozenset[int]:
-    """Return timeframes in ms. One that is shorter than the base candle becomes the base candle."""
+    """Return the timeframes in ms, each at least as long as the base candle (`interval`)."""
     return frozenset(max(span_ms(name), interval) for name in names)

@@ -1,7 +1,7 @@
 """The outlier layer: it compares a return with the returns before it, and never with itself.
 
-A return over a span of candles is tested at every candle, so that a move is found while it happens. It is compared with
-the yardstick: adjacent returns over the same span, which all end before the tested return begins.
+A return over a span of candles is tested at every candle, so that a move is found while it happens. The tested return
+is compared with the yardstick: adjacent returns over the same span, which all end before the tested return begins.
 """
 
 import math
@@ -77,9 +77,9 @@ class SpanState(msgspec.Struct):
     step: int = 0
     """The number of candles since the last return of the yardstick ended."""
     over: float | None = None
-    """The last finished return, until no tested return can overlap it; it then joins the yardstick."""
+    """The last finished return, which joins the yardstick as soon as no tested return can overlap it."""
     overlaps: int = msgspec.field(default=0, name="told")
-    """The number of further candles for which a tested return overlaps a reported one."""
+    """The number of further candles at which the tested return overlaps the return that was reported."""
     escalated: bool = False
     """Whether the reported return was an escalation."""
 
@@ -98,10 +98,10 @@ class ReturnSpan:
         return self._yardstick.ready
 
     def evaluate(self, close: float, *, after_hole: bool) -> float | None:
-        """Take the next candle's close. Return the z-score of the return that ends with it, if it is to be reported.
+        """Take the next candle's close. Return the z-score of the return up to this close, if it has to be reported.
 
-        A move is reported once, and again only if it escalates. A return over a hole is tested, but is no part of the
-        yardstick, because it spans more candles than the others.
+        A move is reported once, and again only if it escalates. A return over a data gap is tested, but does not
+        join the yardstick, because it spans more time than the others.
         """
         closes = self._state.closes
         found = None
@@ -128,7 +128,7 @@ class ReturnSpan:
         self._yardstick.restore(state.returns)
 
     def _reported(self, z: float) -> float | None:
-        """Return a z-score if it is to be reported, and note that it is."""
+        """Return a z-score that has to be reported, and record the report; None for any other z-score."""
         state = self._state
         escalates = abs(z) >= self._escalation_z
         if state.overlaps > 0:
@@ -141,7 +141,7 @@ class ReturnSpan:
         return z
 
     def _settle(self) -> None:
-        """Add the last finished return to the yardstick, if no return that ends with the next candle overlaps it."""
+        """Add the last finished return to the yardstick, unless the return up to the next candle overlaps it."""
         state = self._state
         if state.over is not None and state.step + 1 == self._candles:
             self._yardstick.take(state.over)

@@ -1,7 +1,7 @@
 """Derivatives readings of a symbol: funding, open interest, taker flow and the traders' long/short ratios.
 
-The rows of at most one day are kept as the exchange reported them, and are evaluated as of a given time. The composite
-is −1..1; above 0 it favours a long position. An unknown component adds 0. If too much is unknown, so is the composite.
+The exchange's rows of the last day are kept, and give the readings for a given time. The composite is −1..1; above 0 it
+favours a long position. An unknown component adds 0; if too many are unknown, the composite is unknown.
 """
 
 import math
@@ -17,9 +17,9 @@ from ocw_mcp.domain.time import DAY, HOUR, MINUTE, span_name
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 ROWS_KEPT: Final = DAY // (5 * MINUTE) + 1
-"""The rows of one day, and the row at which that day begins."""
+"""The number of rows in one day, including the row at its beginning."""
 STALE_AFTER: Final = 15 * MINUTE
-"""Age (ms) above which the last row is not used. A row is due every five minutes; this is three missing rows."""
+"""Age (ms) above which the last row is not used: three missing rows, since one is due every five minutes."""
 _ROWS_OF_AN_HOUR = 12
 _ROWS_FOR_Z = 48
 _UNIT = 1e-12
@@ -27,10 +27,10 @@ _UNIT = 1e-12
 
 WEIGHTS: Final = {"funding": 0.35, "taker_flow": 0.30, "long_short": 0.25, "open_interest": 0.10}
 LEAST_KNOWN_WEIGHT: Final = 0.5
-"""Sum of the weights of known components from which the composite is computed."""
+"""The composite is computed only if the weights of the known components add up to at least this."""
 
 FUNDING_EXTREME, TAKER_EXTREME, LONG_SHORT_EXTREME, OPEN_INTEREST_EXTREME = 0.0005, 0.15, 1.5, 0.10
-"""Extreme values. Units: rate per 8 h, difference from a ratio of 1, standard deviations, share over 24 h."""
+"""The extreme values: rate per 8 h, difference from a ratio of 1, standard deviations, share over 24 h."""
 
 _ROW_READINGS = ("open_interest_change_24h", "price_change_24h", "taker_ratio_1h", "long_short", "long_short_z")
 
@@ -117,7 +117,7 @@ class Derivatives:
     def _change(self, value_of: Callable[[Metrics], float | None], what: str) -> Reading:
         """Return the change of a value over 24 hours, as a share; `what` names the value.
 
-        It begins at the row 24 hours before the last one, or at the first one within `STALE_AFTER` after that time.
+        The change begins at the row 24 hours before the last one, or at the first row up to `STALE_AFTER` after it.
         """
         wanted = self._rows[-1].at - DAY
         before = next(row for row in self._rows if row.at >= wanted)
@@ -140,7 +140,7 @@ class Derivatives:
         return ratio if ratio else Unknown("the exchange reported no long/short ratio of the top traders")
 
     def _long_short_z(self) -> Reading:
-        """Return the z-score of the last ratio among the earlier ones, which are at most a day old."""
+        """Return the z-score of the last ratio, measured against the earlier ratios of the last 24 hours."""
         last = self._long_short()
         if isinstance(last, Unknown):
             return last

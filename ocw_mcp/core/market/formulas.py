@@ -1,7 +1,7 @@
-"""Indicators that TA-Lib lacks, or for which it misleads while the price does not change; correlations of returns.
+"""Correlations of returns, and indicators that TA-Lib lacks or gets wrong while the price does not change.
 
-Each function takes the newest candle last. The functions keep no state, so their results do not depend on the candle at
-which the history begins.
+In every argument the newest candle is the last. The functions keep no state, so their results do not depend on the
+candle at which the history begins.
 """
 
 import math
@@ -18,14 +18,14 @@ from ocw_mcp.domain.time import DAY
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 FLOW_CANDLES = 14
-"""Number of candles in the volume indicators."""
+"""Number of candles from which the volume indicators are computed."""
 STOCHASTIC = 14
 SMOOTHING = 3
 RETURNS: Final = 48
-"""Number of latest returns that are compared."""
+"""Number of latest returns from which a correlation is computed."""
 _FEWEST_RETURNS = 24
 _NOISE = 1e-9
-"""In RSI points: a change of RSI that is not larger is taken for a rounding error."""
+"""The largest range of RSI values (in RSI points) that counts as a rounding error."""
 
 
 class Bar(NamedTuple):
@@ -40,7 +40,7 @@ class Bar(NamedTuple):
 
 
 class Recent(NamedTuple):
-    """Columns of consecutive candles; by default the last `FLOW_CANDLES` + 1, which contain `FLOW_CANDLES` changes."""
+    """Columns of consecutive candles; by default the last `FLOW_CANDLES`, and the one before them."""
 
     highs: "array[float]"
     lows: "array[float]"
@@ -60,7 +60,7 @@ def recent(series: CandleSeries, forming: Bar | None, first: int | None = None) 
 
 
 def stoch_rsi(rsi: Sequence[float]) -> tuple[Reading, Reading]:
-    """Return %K and %D of StochRSI (14, 14, 3), 0..100, from the last 16 values of RSI 14. Fewer values may do for %K.
+    """Return %K and %D of StochRSI (14, 14, 3), 0..100, from the last 16 values of RSI 14; %K alone needs 14.
 
     %K = 100 × (RSI − lowest RSI) / (highest − lowest) over 14 values, %D the simple average of the last three %K
     (T. Chande and S. Kroll, The New Technical Trader, 1994). The result is Unknown if RSI did not change: TA-Lib's
@@ -90,7 +90,7 @@ class Flow(NamedTuple):
     """The volume indicators of the last 14 candles."""
 
     money: bool
-    """Whether some candle has volume and a changed typical price (high + low + close); if not, MFI is not defined."""
+    """Whether any candle has volume and a changed typical price (high + low + close); otherwise MFI is not defined."""
     change: Reading
     """The change of on-balance volume as a share of the volume: −1..1.
 
@@ -100,8 +100,8 @@ class Flow(NamedTuple):
     divergence: Reading
     """The disagreement of volume and price, −1..1: above 0 if volume flows in while the price falls.
 
-    This formula is the project's own. With path = (net change of the close) / (sum of its absolute changes), which is
-    Kaufman's efficiency ratio with its sign: (change − path) / 2 if the two have opposite signs, else 0.
+    This formula is the project's own: (change − path) / 2 if `change` and path have opposite signs, else 0. The path is
+    Kaufman's efficiency ratio with its sign: (net change of the close) / (sum of its absolute changes).
     """
 
 
@@ -128,7 +128,7 @@ def flow(window: Recent) -> Flow:
 def vwap_deviation(series: CandleSeries, forming: Bar | None = None) -> Reading:
     """Return the last close over the volume-weighted average price (VWAP) of its UTC day so far, minus 1.
 
-    TA-Lib's VWAP is cumulative. It is computed from the first candle of the day, so that its exact bits depend on the
+    TA-Lib's VWAP is cumulative: here it begins at the first candle of the day, so that its exact bits depend on the
     candles of that day only.
     """
     if series.interval >= DAY:

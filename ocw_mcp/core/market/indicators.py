@@ -25,7 +25,7 @@ class _Spec(NamedTuple):
     needs: int
     """The smallest number of candles from which TA-Lib gives a value."""
     readings: tuple[str, ...] = ()
-    """The readings that derive from the handle; empty if its value is the reading of its name."""
+    """The readings computed from the handle's value; empty if the value is itself the reading."""
 
 
 ON_CLOSE: Final = {
@@ -154,7 +154,7 @@ class Indicators:
                 self._handles[name] = spec.open(*inputs, **spec.options)
 
     def _readings(self, outputs: dict[str, Any], rsi: list[float], forming: Bar | None) -> dict[str, Reading]:
-        """Return the readings for these outputs of the handles, with the forming candle as the last if there is one."""
+        """Return the readings computed from the handles' `outputs`; `forming` is the last candle if it is given."""
         count, series = self._taken, self._series
         window = formulas.recent(series, forming)
         readings: dict[str, Reading] = {}

@@ -35,7 +35,7 @@ class Forming(msgspec.Struct, array_like=True, gc=False):
     close: float = 0.0
     volume: float = 0.0
     whole: bool = False
-    """False if the market's first candle lies inside this one, so that its beginning is not known."""
+    """False if the market's data begin inside this candle, so that its first part is not known."""
 
 
 class TimeframeState(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ class Timeframe:
         self.forming = Forming()
 
     def take(self, piece: Candle | Forming, until: int) -> Forming | None:
-        """Add a candle of the next shorter timeframe that closed at `until` (ms); return the candle this closes."""
+        """Add a shorter timeframe's candle that closed at `until` (ms). Return this timeframe's candle if it closes."""
         open_time = piece.open_time // self.interval * self.interval
         forming = self.forming
         if open_time == forming.open_time:
@@ -93,7 +93,7 @@ class Timeframe:
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
-    """The timeframes (ms) that a base candle closed, and the time (ms) since which candles before it are missing."""
+    """The timeframes (ms) that a base candle closed, and the time (ms) at which the data gap before it begins."""
 
     timeframes: tuple[int, ...]
     hole_since: int | None = None
@@ -120,7 +120,7 @@ class FormingValues(NamedTuple):
 
     interval: int
     candles: int
-    """Number of closed candles before it."""
+    """Number of closed candles before the forming one."""
     bar: Bar | Unknown
     values: Mapping[str, Reading]
 
@@ -147,7 +147,7 @@ class SymbolMarket:
         return self._base.series.last_open_time + self._interval if len(self._base.series) else None
 
     def close(self, candle: Candle) -> Closed | None:
-        """Add a closed base candle. Return None, and change nothing, if it is not later than the last one."""
+        """Add a closed base candle. Return None, and change nothing, if the candle is not later than the last."""
         series = self._base.series
         last = series.last_open_time
         if candle.open_time <= last:
@@ -164,7 +164,7 @@ class SymbolMarket:
         return Closed((self._interval, *sorted({*late, *closed})), hole_since)
 
     def _pass_up(self, level: int, piece: Candle | Forming, until: int) -> list[int]:
-        """Add a closed candle to the next longer timeframe, and so on. Return the timeframes (ms) that this closed."""
+        """Add a closed candle to the longer timeframes, from `level` on. Return those (ms) whose candle closed."""
         closed: list[int] = []
         built = self._built
         while level < len(built):
@@ -177,7 +177,7 @@ class SymbolMarket:
         return closed
 
     def _finish_overdue(self, open_time: int) -> list[int]:
-        """Close the longer candles that ended among missing candles, shortest first. Return their timeframes (ms)."""
+        """Close the longer candles whose end lies in a data gap, shortest first. Return their timeframes (ms)."""
         closed: list[int] = []
         for level, each in enumerate(self._built):
             until = each.forming.open_time + each.interval
@@ -195,7 +195,7 @@ class SymbolMarket:
         return next((_values_of(each) for each in self._all if each.interval >= shortest), None)
 
     def forming(self) -> list[FormingValues]:
-        """Return the forming candles of 1h and 4h if these timeframes are built. Each call computes them."""
+        """Return the forming candles of 1h and 4h if these timeframes are built. Each call computes them anew."""
         shown = []
         for level, each in enumerate(self._built):
             if each.interval in FORMING_SHOWN:
@@ -229,8 +229,8 @@ class SymbolMarket:
     def change_over(self, span: int) -> Reading:
         """Return the change of the last close over `span` ms, as a share.
 
-        The reference is the last close known `span` ms ago, from the shortest timeframe that reaches back that far. Its
-        time is exact to one base candle if base candles reach back, otherwise to a quarter of the span.
+        The reference is the last close known `span` ms ago, from the shortest timeframe that reaches back that far. The
+        reference time is exact to one base candle if base candles reach back, otherwise to a quarter of the span.
         """
         now, last = self.known_at, self.last
         if now is None or isinstance(last, Unknown):

@@ -2,7 +2,7 @@
 
 History is bounded: at fixed engine times, every `REOPEN_EVERY` candles of the timeframe, all but the last `HISTORY`
 candles are dropped and the indicators are reopened from these. The exact bits of an indicator depend on the candle at
-which its history begins. The series always begins at that candle, so a restart gives the same bits.
+which its history begins. A saved series begins at the same candle, so a restart gives the same bits.
 """
 
 from array import array
@@ -64,7 +64,7 @@ class CandleSeries:
         return bisect_left(self.open_times, at)
 
     def close_at(self, at: int) -> float | None:
-        """Return the last close known at `at` (ms); None if it is before the series begins or missing."""
+        """Return the last close known at `at` (ms); None if `at` is before the first close, or in a data gap."""
         index = self.first_from(at - self.interval + 1) - 1
         if index < 0 or self.open_times[index] <= at - 2 * self.interval:
             return None

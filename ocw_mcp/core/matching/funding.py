@@ -11,11 +11,11 @@ from typing import Final
 from ocw_mcp.domain.time import HOUR, SECOND
 
 ASSUMED_RATE: Final = Decimal("0.0001")
-"""Rate per eight hours: the interest part of the exchange's rate, to which it is equal while the premium is small."""
+"""Rate per eight hours: the interest part of the exchange's rate, and the whole rate while the premium is small."""
 ASSUMED_EVERY: Final = 8 * HOUR
 """Time between assumed settlements (ms), which are at 00:00, 08:00 and 16:00 UTC."""
 STAMPED_LATE_MS: Final = 10 * SECOND
-"""Longest delay (ms) of a rate's time stamp after the full hour that it settles; some milliseconds are usual."""
+"""Longest delay (ms) of a rate's time stamp after the full hour of its settlement; some milliseconds are usual."""
 
 
 def payment(quantity: Decimal, mark: Decimal, rate: Decimal) -> Decimal:

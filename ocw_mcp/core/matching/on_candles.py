@@ -1,34 +1,34 @@
 """Simulated fills of orders, given only candles. No assumption favours the trader.
 
 - A market order fills at the first opening at or after the time it was sent, at that price worsened by half the spread
-  and slippage. If it arrives after that opening, its price is also worsened by the move that is expected in between. An
+  and slippage. If it arrives after that opening, its price is also worsened by the move expected until its arrival. An
   order that takes longer to arrive than a candle lasts fills at the first opening after its arrival. Orders that rest
   at the venue have no such delay.
 - A conditional order whose trigger price an opening has passed triggers at the opening's price: a gap costs its full
-  size. Within a candle it triggers if the range reached its trigger price, and fills at that price, worsened.
+  size. Within a candle such an order triggers if the range reached its trigger price, at that price, worsened.
 - A resting limit order fills at its own price, as a maker, and only if the price went beyond its limit: a price that
-  only touches the limit may have filled other orders first. The same holds at an opening beyond the limit.
+  only touches the limit may have filled other orders first. An opening beyond the limit fills it at its own price, too.
 - A limit order is a taker if it crossed the last price when it was placed, or if an opening is beyond its limit before
-  it has arrived. Only that quantity fills whose modelled price is within its limit, at that price; the rest rests.
+  it has arrived. A taker fills the quantity whose modelled price is within its limit, at this price; the rest waits.
 - An immediate-or-cancel order has one opening at which it can fill, as a market order has. The largest quantity whose
-  modelled price is within its limit fills, and the rest is cancelled. Its size is bounded by the price impact alone.
-- At an opening or at its limit, any other order fills at most a share of a candle's volume: of the candle that has just
-  closed, since the volume of the next one is not known. The rest of the order goes on at the next opening, or when the
-  price goes through the limit again. Slippage grows with the square root of all that the order has filled, once this is
-  more than one share.
-- A triggered stop or target fills completely, since the exchange sends it into the order book at once. A thin market
-  worsens its price, by the same square root.
+  modelled price is within its limit fills, and the rest is cancelled. Only price impact bounds the filled quantity.
+- Except for immediate-or-cancel, an order fills at most a share of a candle's volume at an opening or at its limit: of
+  the candle that has just closed, since the volume of the next one is not known. The remaining quantity can fill at the
+  next opening, or when the price goes through the limit again. Slippage grows with the square root of the filled
+  quantity of the order, once this is more than the share of one candle.
+- A triggered stop or target fills completely, since the exchange sends it into the order book at once. Its slippage
+  grows with the same square root, so a thin market worsens its price.
 - Within a candle the orders fill one by one, in the order of `CandlePath`: on one side of the open the nearest price
   first. If both sides are reached, the side that is worse for the account comes first: the stop before the target, also
   between the two sides of an OCO. The profit-taking side of an OCO is a limit order, but fills completely.
-- An order that came from outside while the candle was open meets the candle's close only. A stop that replaced a looser
-  one also meets the candle at the price of the looser one, since the price passed one or the other.
+- An order that was placed while the candle was open, and not in reaction to a fill, meets only the candle's close. A
+  stop that replaced a looser one then also triggers at the looser price: to reach it, the price passed one of the two.
 - An order placed in reaction to a fill meets the rest of the candle's path. A stop whose trigger the price has already
   passed is rejected.
-- A position is liquidated if the last price, used as the mark price, reaches its liquidation price. It is closed at its
-  bankruptcy price, so its margin is lost and no more. Within a candle a nearer stop comes first. At an opening beyond
-  both, the liquidation comes first: the venue checks mark prices before it takes orders, and cancels those of the
-  position. A target never comes before a liquidation. Closing a position never costs more than its margin.
+- A position is liquidated if the last price, used as the mark price, reaches its liquidation price, and closed at
+  its bankruptcy price: it loses its margin and no more. Within a candle a stop nearer than the liquidation price comes
+  first. At an opening beyond both, the liquidation comes first: the venue checks mark prices before it takes orders,
+  and cancels the position's orders. A target never comes before a liquidation. No close costs more than the margin.
 """
 
 from collections.abc import Callable, Iterator
@@ -71,7 +71,7 @@ def fillable_volume(candle: Candle | None, step: Decimal, terms: FillTerms) -> D
 
 
 def volume_shares(filled: Decimal, candle: Candle | None, step: Decimal, terms: FillTerms) -> Decimal:
-    """Return the filled quantity of an order as a multiple of a candle's share of volume, at least 1."""
+    """Return the filled quantity of an order as a multiple of `fillable_volume`, at least 1."""
     share = fillable_volume(candle, step, terms)
     return ONE if share is None else max(ONE, filled / max(share, step))
 
@@ -80,8 +80,8 @@ def expected_move(candle: Candle | None, ms: int) -> Decimal:
     """Return the expected absolute move of a price within `ms`, as a share of the price; 0 without a candle.
 
     The candle's range gives the standard deviation, ln(high / low) / sqrt(4 ln 2) (M. Parkinson, The Extreme Value
-    Method for Estimating the Variance of the Rate of Return, Journal of Business 53, 1980). It grows with the square
-    root of time, and the mean absolute move of a normal distribution is sqrt(2 / π) times its standard deviation.
+    Method for Estimating the Variance of the Rate of Return, Journal of Business 53, 1980), and grows with the square
+    root of time. The mean absolute move of a normal distribution is sqrt(2 / π) times its standard deviation.
     """
     if candle is None or ms <= 0 or candle.high <= candle.low:
         return ZERO
@@ -105,16 +105,16 @@ def worsened(side: Side, price: Decimal, tick: Decimal, cost: Decimal) -> Decima
 
 
 def slippage(terms: FillTerms, shares: Decimal) -> Decimal:
-    """Return the slippage of an order that fills `shares` times its share of the volume, as a share of the price.
+    """Return the slippage, as a share of the price, of an order that fills `shares` times the `fillable_volume`.
 
-    It grows with the square root of `shares` (B. Tóth et al., Anomalous Price Impact and the Critical Nature of
+    Slippage grows with the square root of `shares` (B. Tóth et al., Anomalous Price Impact and the Critical Nature of
     Liquidity in Financial Markets, Physical Review X 1, 2011).
     """
     return terms.slippage * shares.sqrt()
 
 
 def largest_within(fits: Callable[[Decimal], bool], quantity: Decimal, step: Decimal) -> Decimal:
-    """Return the largest quantity on the step, at most `quantity`, that `fits` as all smaller ones do; 0 if none."""
+    """Return the largest quantity on the step, up to `quantity`, that `fits`; 0 if none. Smaller ones must fit, too."""
     if fits(quantity):
         return quantity
     least, most = 0, int(quantity // step)
@@ -160,7 +160,7 @@ class PathSegment(msgspec.Struct, frozen=True):
     falls: bool
 
     def reaches(self, price: Decimal) -> bool:
-        """Return whether the path has reached `price` at the end of this segment, in it or before it."""
+        """Return whether the path has reached `price` by the end of this segment."""
         return self.end <= price if self.falls else self.end >= price
 
     def goes_beyond(self, limit: Decimal, begin: Decimal) -> bool:
@@ -172,7 +172,7 @@ class PathSegment(msgspec.Struct, frozen=True):
         return -price if self.falls else price
 
     def moved(self, begin: Decimal, price: Decimal) -> Decimal:
-        """Return the current price after an order at `price` was met: `begin` if that is farther along the path."""
+        """Return the current price after an order was met: `begin` or `price`, whichever is farther along the path."""
         return min(begin, price) if self.falls else max(begin, price)
 
 
@@ -197,7 +197,7 @@ class CandlePath:
             self._segments = (second, first, PathSegment(close, falls=False))
 
     def segments(self) -> Iterator[PathSegment]:
-        """Yield the segments in order. Requesting the next one sets the current price to the end of the last."""
+        """Yield the segments in order. Each request sets the current price to the end of the previous segment."""
         for segment in self._segments:
             yield segment
             self.price = segment.end

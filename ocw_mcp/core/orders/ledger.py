@@ -29,13 +29,13 @@ class Position(msgspec.Struct):
     realised: Decimal = ZERO
     fees: Decimal = ZERO
     funding: Decimal = ZERO
-    """The funding received since it was opened; below 0 if paid."""
+    """The funding received since the position was opened; below 0 if paid."""
     highest: float = 0.0
     lowest: float = 0.0
-    """The highest and the lowest price so far, for analytics. An addition moves them in proportion to the average
-    price, so that their distances from it, as shares, stay the best and the worst gain."""
+    """The highest and the lowest price so far, for analytics. An addition scales both in proportion to the average
+    price, so that their distances from it, as shares, remain the largest gain and the largest loss."""
     crest: float = 0.0
-    """The price at which the present position would have its largest gain (quote) so far."""
+    """The price at which the present quantity and cost give the largest gain (quote) so far."""
     added_at: int = 0
     leverage: int = 1
     margin: Decimal = ZERO
@@ -84,7 +84,7 @@ class Position(msgspec.Struct):
         )
 
     def see(self, low: float, high: float) -> None:
-        """Count a range of prices that the position met at its present size."""
+        """Extend the extremes by a range of prices (quote) that the position met at its present size."""
         if high > self.highest:
             self.highest = high
         if low < self.lowest:
@@ -92,7 +92,7 @@ class Position(msgspec.Struct):
         self.crest = max(self.crest, high) if self.quantity > 0 else min(self.crest, low)
 
     def add(self, quantity: Decimal, cost: Decimal, at: int) -> None:
-        """Add a signed quantity and cost. As shares, the best and the worst gain stay the same."""
+        """Add a signed quantity and cost. The largest gain and loss, as shares, stay the same."""
         before, peak = self.average_price, float(self.quantity) * self.crest - float(self.cost)
         self.quantity += quantity
         self.cost += cost
@@ -121,7 +121,7 @@ class Dust(msgspec.Struct, frozen=True):
 
 
 class Ledger(msgspec.Struct):
-    """Wallet, positions, mark prices and dust of one account. It is its own saved state."""
+    """Wallet, positions, mark prices and dust of one account. This struct is also the saved state."""
 
     wallet: Decimal
     fees: Decimal = ZERO
@@ -169,8 +169,8 @@ class Ledger(msgspec.Struct):
     ) -> Booked:
         """Book a fill. A fill that is larger than an opposite position closes it and opens the rest on the other side.
 
-        `leverage` is that of the position it may open. `base_fee` is the part of `quantity` that was kept as a fee; its
-        value is part of `fee`.
+        `leverage` applies to a position that the fill opens. `base_fee` is the part of `quantity` that was kept as a
+        fee; its value is part of `fee`.
         """
         quantity -= base_fee
         self.fees += fee
@@ -207,7 +207,7 @@ class Ledger(msgspec.Struct):
         self.wallet += amount
 
     def fund(self, symbol: str, amount: Decimal) -> None:
-        """Book funding: `amount` is received, below 0 paid. It changes the margin of a position that is still open."""
+        """Book funding: `amount` is received, below 0 paid. Funding changes the margin of an open position."""
         self.funding += amount
         self.wallet += amount
         position = self.positions.get(symbol)

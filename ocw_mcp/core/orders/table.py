@@ -1,7 +1,7 @@
 """The orders of a book, the table of their legal transitions, and the check for reports with impossible amounts.
 
-The latest 256 finished orders are kept whole, and of the 4,096 before them a record is kept. A fill of an older order
-cannot be booked, because its symbol is not known any more.
+The latest 256 finished orders are kept whole; of each of the 4,096 before them only a record is kept. A fill of an even
+older order cannot be booked, because the symbol of the order is no longer known.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class OrderStatus(StrEnum):
     """The status of an order, as far as the venue has reported it."""
 
     INTENDED = "intended"
-    """The intent is durable, and the venue has not answered."""
+    """The intent is stored durably, and the venue has not answered."""
     ACCEPTED = "accepted"
     PARTIALLY_FILLED = "partially_filled"
     FILLED = "filled"
@@ -82,11 +82,11 @@ TRANSITIONS: dict[OrderStatus, dict[type[OrderReport], OrderStatus]] = {
     # An order that appears late at the venue is adopted.
     _S.UNKNOWN: _UNANSWERED,
 }
-"""The status after each possible report. A fill that completes its order is not here: it always gives FILLED."""
+"""The status after each possible report, except a fill that completes its order: the status is then FILLED."""
 
 
 def after(status: OrderStatus, report: OrderReport, *, completes: bool) -> OrderStatus | None:
-    """Return the status after a report, which may complete the order; None if it is impossible in this status."""
+    """Return the status after a report that `completes` the order or not; None if this status allows no such report."""
     return OrderStatus.FILLED if completes else TRANSITIONS[status].get(type(report))
 
 
@@ -119,7 +119,7 @@ class TrackedOrder(msgspec.Struct):
     order: Order
     intent: OrderIntent
     worst_price: Decimal
-    """The price (quote) at which its budget is reserved until it is over."""
+    """The price (quote) at which the order's budget is reserved while the order is live."""
     status: OrderStatus = OrderStatus.INTENDED
     filled: Decimal = ZERO
     fill_ids: list[str] = []
@@ -127,7 +127,7 @@ class TrackedOrder(msgspec.Struct):
     cleared_equity: Decimal = ZERO
     cost: Decimal = ZERO
     beyond: Decimal = ZERO
-    """Notional (quote) by which its fills exceeded the cleared amount; below 0 if they took less."""
+    """Notional (quote) of the fills minus the notional that was reserved for them."""
 
     @property
     def ref(self) -> OrderRef:
@@ -182,7 +182,7 @@ class TableState(msgspec.Struct):
 
 
 class OrderTable:
-    """Orders by reference. Live ones are few; finished ones are kept whole for a while, and then as a record."""
+    """Orders by reference. Live orders are few; a finished order is kept whole for a while, and then as a record."""
 
     def __init__(self) -> None:
         self.last_n = 0
@@ -211,7 +211,7 @@ class OrderTable:
                 yield tracked
 
     def apply(self, report: OrderReport) -> TrackedOrder | None:
-        """Apply a report, and return its order; None if it is a repetition or does not fit. Each fill counts once."""
+        """Apply a report, and return its order; None if the report is repeated or impossible. Each fill counts once."""
         tracked = self.get(report.ref)
         if tracked is None and isinstance(report, Filled):
             tracked = self.recall(report.ref)
@@ -232,7 +232,7 @@ class OrderTable:
         return tracked
 
     def _put(self, tracked: TrackedOrder) -> None:
-        """Keep a finished order, a record of an older one, and nothing of the oldest."""
+        """Keep a finished order. Beyond the limits, make records of the oldest ones, and delete the oldest records."""
         if tracked.status.live:
             return
         ref = tracked.ref

@@ -28,12 +28,12 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class PositionTerms(msgspec.Struct, frozen=True):
-    """The margin terms of the position that an addition joins, or of the live entry that will open it."""
+    """The margin terms of a symbol's open position, or of the live entry that will open one."""
 
     price: Decimal
     leverage: int
     lost: Decimal = ZERO
-    """The funding that each unit paid from its margin."""
+    """The funding that was paid from the margin, per unit."""
 
 
 class AccountView(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ class AccountView(msgspec.Struct, frozen=True):
     """The share of `day_opening` that is lost so far; below 0 it is a gain."""
     day_opening: Decimal
     correlated_long: Decimal | None
-    """Notional of all long positions and live long entries in the correlated symbols; None if this one is not."""
+    """Notional of all long positions and live long entries in the correlated symbols; None for any other symbol."""
     correlated_short: Decimal | None
     other_symbols: int
     """The number of other symbols with a position or a live entry."""
@@ -73,7 +73,7 @@ class AccountView(msgspec.Struct, frozen=True):
     held: PositionTerms | None = None
     """The margin terms of the symbol's position, or else of its first live entry; None if there is neither."""
     opened: Side | None = None
-    """The side of the symbol's last position, if an agent other than the rules opened it and has not closed it."""
+    """The side of the symbol's last position; None if the rules opened it, or if the agent that opened it closed it."""
     spread: Decimal | None = None
     """Distance of the best prices, as a share of their middle; None if it is not known."""
     bid_depth: Decimal | None = None

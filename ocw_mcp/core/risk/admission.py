@@ -55,7 +55,7 @@ def product(entry: Proposal, account: AccountView, policies: Policies) -> Verdic
 
 
 def fallback(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Let the rules enter in an agent's place only if the policy says so, and never against its last position."""
+    """Let the rules enter in an agent's place only if the policy allows it, never against the agent's last position."""
     code, may, side = RefusalCode.FALLBACK, policies.fallback.rules, entry.intent.side
     if entry.intent.principal != RULES or account.agent == RULES:
         return Verdict(code, may, f"{entry.intent.principal} decides", UNLIMITED)
@@ -94,14 +94,14 @@ def spread(entry: Proposal, account: AccountView, policies: Policies) -> Verdict
 
 
 def _at_most(code: RefusalCode, limit: Decimal, actual: Decimal | None, missing: str) -> Verdict:
-    """Return the verdict of a limit on a share. A share that is not known passes, and is shown as `missing`."""
+    """Return the verdict of an upper limit on a share. An unknown `actual` passes, and is shown as `missing`."""
     if actual is None:
         return Verdict(code, ShareText(limit), missing, UNLIMITED)
     return all_or_nothing(code, ShareText(limit), ShareText(actual), passes=actual <= limit)
 
 
 def _daily_loss(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure today's loss as a share of the day's first equity. A limit that was reached is used up for the day."""
+    """Measure today's loss as a share of the day's first equity. A limit that was reached counts as used all day."""
     limit, lost = policies.daily_loss.max_share, max(ZERO, account.daily_loss)
     return LimitUse("daily_loss.max_share", limit, max(lost, limit) if account.daily_loss_reached else lost)
 
@@ -113,7 +113,7 @@ def daily_loss(entry: Proposal, account: AccountView, policies: Policies) -> Ver
 
 
 def _losses(account: AccountView, policies: Policies) -> LimitUse:
-    """Count losing trades in a row. While entries pause after them, the limit is used up."""
+    """Count losing trades in a row. While entries pause after them, all of the limit counts as used."""
     limit, pace = policies.losses.in_a_row, account.pace
     return count("losses.in_a_row", limit, limit if pace.paused_ms else pace.losses_in_a_row)
 
@@ -196,4 +196,4 @@ LIMITS: Final[tuple[EntryLimit, ...]] = (
     EntryLimit(("pace.max_fees",), RefusalCode.FEES, judge=fees, usage=(_fees,)),
     EntryLimit(("stop.max_distance",), RefusalCode.STOP_REQUIRED, judge=stop_required, one_side=True, at_fill="stop"),
 )
-"""In the order in which the first refusal is shown."""
+"""The limits of this module, in the order in which the first refusal is shown."""

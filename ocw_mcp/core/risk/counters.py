@@ -14,12 +14,12 @@ from ocw_mcp.domain.time import MINUTE, SECOND, next_midnight, next_month, utc_d
 
 
 class ActivityState(msgspec.Struct):
-    """The counters. Times in ms, amounts in quote currency."""
+    """The counters of the pace of trading. Times in ms, amounts in quote currency."""
 
     sent: list[int] = []
-    """Times of the last entries, at most as many as a minute may have."""
+    """Times of the last entries, at most `entries_per_minute` of them."""
     reduced: list[int] = []
-    """Times of the last closings that an agent asked for, at most as many as a minute may have."""
+    """Times of the last closings that an agent requested, at most `reductions_per_minute` of them."""
     entries_today: int = 0
     turnover_today: Decimal = ZERO
     fees_today: Decimal = ZERO
@@ -30,7 +30,7 @@ class ActivityState(msgspec.Struct):
 
 
 def asked_for(reduction: OrderIntent) -> bool:
-    """Return whether a reduction counts for the pace. Those of the guard and of a flatten, without a key, do not."""
+    """Return whether a reduction counts for the pace: those of the guard, or without a key (of a flatten), do not."""
     return bool(reduction.idempotency_key) and reduction.principal != GUARD
 
 
@@ -38,7 +38,7 @@ class Activity(Stateful[ActivityState]):
     """Counts the entries sent, the orders filled and the trades closed."""
 
     def __init__(self, pace: PacePolicy, losses: LossesPolicy, strict: PacePolicy | None = None) -> None:
-        """`strict` is the pace of tainted entries, whose re-entry may be limited for longer."""
+        """`strict` is the pace policy of tainted entries, which may limit re-entry for longer."""
         self._pace = pace
         self._losses = losses
         self._reentry_ms = max(each.reentry_s for each in (pace, strict) if each is not None) * SECOND
@@ -47,8 +47,8 @@ class Activity(Stateful[ActivityState]):
     def restore(self, state: ActivityState, /) -> None:
         """Restore a state that `state` returned.
 
-        If the policy has a lower limit of losses since, the count stays below it: a count at the limit would refuse
-        every entry for ever, without a pause that ends.
+        If the policy now has a lower limit of losses, the count is set below this limit: at the limit every entry would
+        be refused for ever, without a pause that ends.
         """
         state.losses_in_a_row = min(state.losses_in_a_row, self._losses.in_a_row - 1)
         super().restore(state)
@@ -147,7 +147,7 @@ class DailyLoss(Stateful[DayState]):
 
 
 class DrawdownState(msgspec.Struct):
-    """Peaks of equity, in quote currency. The limit is measured from `watched`."""
+    """Peaks of equity (quote): `peak` of all time, and `watched`, from which the limit is measured."""
 
     peak: Decimal
     watched: Decimal
@@ -200,7 +200,7 @@ class Drawdown(Stateful[DrawdownState]):
         self._state.watched *= factor
 
     def resume(self, equity: Decimal) -> None:
-        """Apply a resume of the operator: a fall beyond the limit is measured from now on, a smaller one continues."""
+        """Apply a resume of the operator. If the fall is beyond the limit, the watched peak becomes this equity."""
         if self.watch(equity):
             self._state.watched = equity
         self._state.reached = False
@@ -234,7 +234,7 @@ class Budget(Stateful[BudgetState]):
         return None if all(each.left for each in self.usage(at)) else self.renewed(at)
 
     def renewed(self, at: int) -> int:
-        """Return the time (ms) at which the budget with less left begins anew."""
+        """Return the time (ms) at which the budget of the day or the month, whichever has less left, begins anew."""
         day, month = self.usage(at)
         return next_month(at) if month.left <= day.left else next_midnight(at)
 

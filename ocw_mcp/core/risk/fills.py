@@ -28,7 +28,7 @@ TOLERANCE: Final = Decimal("0.02")
 
 
 class LimitExcess(msgspec.Struct, frozen=True):
-    """Notional (quote) of fills beyond their clearing, for the order, its position, all positions, correlated ones."""
+    """Notional (quote) of fills beyond what was cleared: for the order, its position, all and correlated ones."""
 
     order: Decimal
     position: Decimal
@@ -51,7 +51,7 @@ class FilledEntry(msgspec.Struct, frozen=True):
 
 
 class Excess(msgspec.Struct, frozen=True):
-    """One limit that the fills exceed, with the limit and the actual value for people."""
+    """One limit that the fills exceed, with the limit and the actual value as texts."""
 
     code: RefusalCode
     key: str
@@ -68,12 +68,12 @@ class Remedy(msgspec.Struct, frozen=True):
 
 
 def exactly(policies: Policies) -> Policies:
-    """Return the policies for a fill: its price is known, so no allowance is added to it."""
+    """Return the policies without the price allowance, since the price of a fill is known."""
     return policies.model_copy(update={"order": policies.order.model_copy(update={"price_allowance": ZERO})})
 
 
 def remedy(entered: FilledEntry, held_to: Sequence[Policies]) -> Remedy:
-    """Return the limits that the fills exceed, and the remedy; `held_to` are policies of `exactly`.
+    """Return the limits that the fills exceed, and the remedy; `held_to` are results of `exactly`.
 
     The remedy for a stop that is too far away, and for too much risk at the stop, is a tighter stop. If the market has
     reached that stop, or if an order, a position or an exposure is too large, the position has to become smaller.
@@ -154,7 +154,7 @@ def _exposures(entered: FilledEntry, policies: Policies) -> list[tuple[Excess, D
 def _verdict(
     judge: Judge, intent: OrderIntent, account: AccountView, policies: Policies, notional: Decimal = ZERO
 ) -> Verdict:
-    """Return the verdict of a limit on an order that adds so much (quote) to the account."""
+    """Return the verdict of a limit on an order that adds `notional` (quote) to the account."""
     entry = propose(intent, account, policies.order.price_allowance)
     return judge(msgspec.structs.replace(entry, notional=notional), account, policies)
 
@@ -165,7 +165,7 @@ def _excess(verdict: Verdict, limit: str) -> Excess:
 
 
 def _at_fill(entered: FilledEntry) -> AccountView:
-    """Return the account with the position at the price of the fill, and at least the equity of the clearing."""
+    """Return the account with the position valued at the fill's price, and at least the equity at the clearing."""
     account, price = entered.account, entered.filled_at
     return msgspec.structs.replace(
         account,
@@ -181,7 +181,7 @@ def _probe(entered: FilledEntry, stop: Decimal) -> OrderIntent:
 
 
 def _towards_price(stop: Decimal, entered: FilledEntry) -> Decimal:
-    """Return a stop on the tick, rounded to the tighter side."""
+    """Return a stop rounded to the tick, towards the market price."""
     return (ceil_to if entered.intent.side.sign > 0 else floor_to)(stop, entered.account.instrument.tick)
 
 
@@ -191,6 +191,6 @@ def _is_ahead(stop: Decimal, entered: FilledEntry) -> bool:
 
 
 def _value(shown: object) -> Decimal | None:
-    """Return the number of a limit or of an actual value; None if it has only a text."""
+    """Return the number behind a limit or an actual value; None if there is only a text."""
     value = getattr(shown, "value", None)
     return value if isinstance(value, Decimal) else None

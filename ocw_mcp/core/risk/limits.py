@@ -1,4 +1,4 @@
-"""All limits: those on entries, which `admission` and `sizes` declare beside their evaluation, and the other ones."""
+"""All limits: those on entries, which `admission` and `sizes` declare, and the others."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from ocw_mcp.domain.policy_table import HIGHER, stricter_of
 from ocw_mcp.domain.reasons import RefusalCode
 
 LIMITS: Final[tuple[EntryLimit, ...]] = (*admission.LIMITS, *sizes.LIMITS)
-"""The limits on an entry, in the order in which the first refusal is shown: first whether, then how large."""
+"""The limits on an entry, in the order in which the first refusal is shown: those of its size come last."""
 
 
 def reductions_in_a_minute(account: AccountView, policies: Policies) -> LimitUse:
@@ -49,7 +49,7 @@ QUOTAS: Final[tuple[Limit, ...]] = (
         meaning="when the cost of model calls reaches one of these amounts, the rules decide",
     ),
 )
-"""The limits on callers, and on the cost of model calls. They limit no trade."""
+"""The limits on callers, and on the cost of model calls, which limit no trade."""
 
 TRADING_LIMITS: Final[tuple[Limit, ...]] = (*LIMITS, *OTHER_LIMITS)
 ALL_LIMITS: Final = (*TRADING_LIMITS, *QUOTAS)
@@ -60,7 +60,7 @@ TAINTED_KEYS: Final = {key for limit in LIMITS for key in limit.keys} - {
     "losses.pause_s",
     "approval.answer_s",
 } | {"order.price_allowance", "scale.regime_unknown", "scale.macro_unknown"}
-"""The keys of the policy of `[tainted]` that bind an entry. Those taken off are read from the usual policy only."""
+"""The keys of the policy of `[tainted]` that bind an entry. The keys subtracted are read from the usual policy only."""
 
 AT_MOST: Final = "at most"
 AT_LEAST: Final = "at least"

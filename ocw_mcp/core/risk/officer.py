@@ -54,7 +54,7 @@ class RiskOfficer:
     """Checks orders against one set of policies."""
 
     def __init__(self, policies: Policies, strict: Policies | None = None) -> None:
-        """`strict` applies to tainted entries, beside `policies`."""
+        """`strict` applies to tainted entries, in addition to `policies`."""
         self._policies = policies
         self._both = (policies,) if strict is None else _at_the_lower_leverage(policies, strict)
         self._at_fill = tuple(exactly(each) for each in self._both)
@@ -115,7 +115,7 @@ class RiskOfficer:
         return self._both if intent.tainted else (self._policies,)
 
     def feasible(self, symbol: str, account: AccountView) -> Feasible:
-        """Return the largest long and short entry that pass now, with a stop within the policy. One may be 0."""
+        """Return the largest long and short entry that pass now, with a stop within the policy; either may be 0."""
         long, short = (self._probe(symbol, side, account) for side in (Side.BUY, Side.SELL))
         least = smallest(account.instrument, smallest_at(long.intent, account, self._policies.risk.gap_allowance))
         either = self._room(long, account, _EITHER_SIDE)
@@ -139,7 +139,7 @@ class RiskOfficer:
         return room
 
     def _most(self, probe: Proposal, account: AccountView, either: Decimal) -> Decimal:
-        """Return the largest quantity of an entry; `either` is the room under the limits that hold for both sides."""
+        """Return the largest quantity of an entry; `either` is the room under the limits for both sides."""
         if account.quantity * probe.intent.side.sign < 0 or not either:
             return ZERO
         room = min(either, self._room(probe, account, _ONE_SIDE))
@@ -155,7 +155,7 @@ class RiskOfficer:
     ) -> ClearedOrder | Refusal:
         """Clear an order that reduces risk, in every state and on stale data, cut to the position and the step.
 
-        It has to trade against the position. The reductions that an agent asks for in a minute are limited.
+        The order has to trade against the position. An agent can request a limited number of reductions in a minute.
         """
         against = intent.side.sign * account.quantity < 0
         quantity = floor_to(min(intent.quantity, abs(account.quantity)), account.instrument.step) if against else ZERO
@@ -196,7 +196,7 @@ class RiskOfficer:
 
 
 def _at_the_lower_leverage(*both: Policies) -> tuple[Policies, ...]:
-    """Return the policies, each with the lowest leverage of all for an entry that asks for none."""
+    """Return the policies with one usual leverage, the lowest of all, for entries that request none."""
     usual = min(each.leverage.unasked for each in both)
     return tuple(
         each.model_copy(update={"leverage": each.leverage.model_copy(update={"usual": usual})}) for each in both

@@ -16,7 +16,7 @@ def sane_limit(limit: Decimal | None) -> bool:
 
 
 def rounded_limit(intent: OrderIntent, instrument: Instrument) -> Decimal | None:
-    """Return the limit of a limit order on the tick, never worse; 0 if it is no price, and None for other orders."""
+    """Return a limit order's limit, rounded to the tick in its favour; 0 if it is no price, None for other orders."""
     if intent.type is not OrderType.LIMIT:
         return None
     limit = intent.limit_price
@@ -28,9 +28,8 @@ def rounded_limit(intent: OrderIntent, instrument: Instrument) -> Decimal | None
 def worst_fill(side: Side, limit: Decimal | None, price: Decimal, allowance: Decimal) -> Decimal:
     """Return the price (quote) at which an entry is sized, checked and reserved: the price that makes it largest.
 
-    At the market that is the last price and the allowance of the policy. A buy never pays more than its limit. A short
-    may sell above its limit and then owes more: the allowance comes on top of its limit or the last price, whichever is
-    higher.
+    For a market entry it is the last price plus the policy's allowance. A buy never pays more than its limit. A short
+    may sell above its limit and is then larger: the allowance is added to its limit or the last price, the higher one.
     """
     if limit is None:
         return price * (ONE + allowance)
@@ -48,22 +47,22 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     """An entry as the limits check it, with its prices. Prices and notional in quote currency."""
 
     intent: OrderIntent
-    """With its limit, if it has one, on the tick."""
+    """The intent, with its limit, if any, rounded to the tick."""
     quantity: Decimal
     """In the base asset, rounded down to the step."""
     worst: Decimal
-    """The price at which it is checked and its budget is reserved: `dearest` under the highest of all allowances."""
+    """The price at which the entry is checked and its budget reserved: `dearest` under the highest allowance."""
     notional: Decimal
     begins: Decimal
     """The price of `expected_fill`: the distance of the stop is measured from it."""
     dearest: Decimal
-    """The price of `worst_fill`, which makes it largest, under one policy's allowance."""
+    """The result of `worst_fill`, which makes the entry largest, under one policy's allowance."""
     adverse: Decimal
-    """The price that loses most: the limit, or the last price and the allowance. For a short it is a low price."""
+    """The fill price that loses most: the limit, or the last price with the allowance against the entry."""
 
 
 def propose(intent: OrderIntent, account: AccountView, allowance: Decimal, highest: Decimal | None = None) -> Proposal:
-    """Return an entry with its prices under one allowance; `highest` is the highest of all policies that apply."""
+    """Return an entry with its prices under one allowance; `highest` is the highest allowance of all policies."""
     price, side, limit = account.price, intent.side, rounded_limit(intent, account.instrument)
     if limit not in (None, intent.limit_price):
         intent = msgspec.structs.replace(intent, limit_price=limit)
@@ -84,7 +83,7 @@ def market_bound(entry: Proposal, tick: Decimal) -> Decimal | None:
 def smallest_at(intent: OrderIntent, account: AccountView, gap: Decimal) -> Decimal:
     """Return the price (quote) at which an entry has to reach the smallest notional.
 
-    On spot a purchase has to reach it at its stop and a gap beyond the stop, too.
+    A spot purchase has to reach this notional also at its stop, and a gap beyond it, so that it can be sold there.
     """
     price, stop = limit_of(intent) or account.price, intent.protect_at
     if account.product is Product.SPOT and stop is not None and stop.is_finite():

@@ -45,7 +45,7 @@ def _scaled(key: str, limit: Decimal, used: Decimal, account: AccountView, polic
 
 
 def leverage(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Limit the leverage to that of the policy and of the bracket. An addition must have that of its position."""
+    """Limit the leverage to that of the policy and of the bracket. An addition has its position's leverage."""
     code, asked, held, brackets = RefusalCode.LEVERAGE, entry.intent.leverage, account.held, _brackets(account)
     if brackets is None:
         return all_or_nothing(code, "1 on spot", str(asked), passes=asked in (None, 1))
@@ -67,7 +67,7 @@ def _positions(account: AccountView, policies: Policies) -> LimitUse:
 
 
 def open_positions(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Limit the number of symbols with a position or a live entry. An addition to a position adds none."""
+    """Limit the number of symbols with a position or a live entry. An addition adds no symbol."""
     limit, others = policies.positions.max_open, account.other_symbols
     return all_or_nothing(RefusalCode.OPEN_POSITIONS, str(limit), str(others + 1), passes=others < limit)
 
@@ -119,8 +119,8 @@ def risk_per_trade(entry: Proposal, account: AccountView, policies: Policies) ->
     """Limit the loss of the whole position at the new stop, and a gap beyond the stop, to a share of equity.
 
     Loss = position × (distance from the worst fill to the stop + gap allowance). The worst fill is the limit of the
-    entry, or the price at which it should begin and the price allowance against it, whichever loses more. The position
-    so far counts, since the stop of an addition holds for all of it.
+    entry, or its expected fill with the price allowance against it, whichever loses more. The existing position counts,
+    too, since the stop of an addition applies to all of it.
     """
     stop, way, code = entry.intent.protect_at, entry.intent.side.sign, RefusalCode.RISK_PER_TRADE
     key, limit = "risk.max_share", policies.risk.max_share
@@ -137,8 +137,8 @@ def risk_per_trade(entry: Proposal, account: AccountView, policies: Policies) ->
 def liquidation(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Keep the stop before the liquidation price, at a distance that is a share of the last price.
 
-    The whole position is assumed to begin at its average price or at the adverse price of the entry, whichever leaves
-    less margin at the stop. The funding paid from the margin is taken off every unit.
+    The whole position is assumed to be opened at its average price or at the entry's adverse price, whichever leaves
+    less margin at the stop. The funding that its margin has paid per unit is subtracted for all units.
     """
     code, brackets, stop = RefusalCode.LIQUIDATION, _brackets(account), entry.intent.protect_at
     if brackets is None:
@@ -185,7 +185,7 @@ def free_margin(entry: Proposal, account: AccountView, policies: Policies) -> Ve
 
 
 def depth(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Limit an entry to a share of the quantity offered near the best price. A post-only entry takes none of it."""
+    """Limit an entry to a share of the quantity offered near the best price. A post-only entry passes."""
     code, share, intent = RefusalCode.DEPTH, policies.book.max_depth_share, entry.intent
     offered = account.ask_depth if intent.side is Side.BUY else account.bid_depth
     if offered is None or intent.post_only:
@@ -210,7 +210,7 @@ def _mandate(account: AccountView, policies: Policies) -> LimitUse | None:
 
 
 def mandate(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Require a mandate for the time, the symbol and the amount of an entry. On paper it may be left out."""
+    """Require a mandate for the time, the symbol and the amount of an entry. On paper none is needed."""
     code, given, used = RefusalCode.MANDATE, policies.mandate, _mandate(account, policies)
     if given is None or used is None:
         return all_or_nothing(code, f"a mandate in mode {account.mode}", "none", passes=account.mode is Mode.PAPER)
@@ -250,7 +250,7 @@ def _settled(entry: Proposal, account: AccountView) -> int | None:
 
 
 def _room(entry: Proposal, account: AccountView, policies: Policies, fits: Callable[[int], Decimal]) -> Decimal:
-    """Return the notional (quote) up to which every size fits; `fits` gives the notional that fits at one leverage.
+    """Return the notional (quote) up to which every size fits; `fits` gives the largest notional at one leverage.
 
     The leverage falls when a larger position comes into a higher bracket.
     """
@@ -309,4 +309,4 @@ LIMITS: Final[tuple[EntryLimit, ...]] = (
         judge=approval,
     ),
 )
-"""In the order in which the first refusal is shown."""
+"""The limits of this module, in the order in which the first refusal is shown."""

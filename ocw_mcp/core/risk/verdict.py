@@ -18,7 +18,7 @@ UNLIMITED: Final = Decimal("Infinity")
 class ShareText(msgspec.Struct, frozen=True, gc=False):
     """A share, shown as `25%`, or as `13.5% (25% x 0.54)` if it is already multiplied by a scale other than 1.
 
-    The text of this and the next types is made only when a person or a model reads it, which is after a refusal.
+    Texts of this and the following types are created only when a person or a model reads them: after a refusal.
     """
 
     value: Decimal
@@ -75,7 +75,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class LimitUse(msgspec.Struct, frozen=True, gc=False):
-    """The use of one key of a limit, in the unit of `limit × whole`. `scale` is already part of `limit`."""
+    """The use of one key of a limit. `used` has the unit of `limit × whole`; `limit` already contains `scale`."""
 
     key: str
     limit: Decimal
@@ -113,10 +113,10 @@ class Limit(msgspec.Struct, frozen=True):
     keys: tuple[str, ...]
     """The keys of the policy file that set it, first the one that gives its value. Each key belongs to one limit."""
     code: RefusalCode | None = None
-    """The code of a refusal, which has the meaning of the limit; None for a limit that refuses no order."""
+    """The code of the limit's refusals, which explains the limit; None for a limit that refuses no order."""
     meaning: str = ""
     usage: tuple[Measure, ...] = ()
-    """The measures of its use. The drawdown and the budget measure themselves, and have none here."""
+    """The functions that measure the limit's use; empty for the drawdown and the budget, which measure themselves."""
 
 
 class EntryLimit(Limit, frozen=True, kw_only=True):
@@ -124,15 +124,15 @@ class EntryLimit(Limit, frozen=True, kw_only=True):
 
     judge: Judge
     standing: bool = False
-    """Whether it can close the engine, a symbol or a side to every entry. Such limits are asked before any other."""
+    """Whether it can refuse every entry of the account, a symbol or a side; it is then checked before the others."""
     one_side: bool = False
     """Whether the answer depends on the side of the entry or on its stop."""
     at_fill: AtFill = ""
-    """The field of `LimitExcess` if an entry's fills are checked again; "stop" if a tighter stop is a remedy."""
+    """The field of `LimitExcess` with which fills are checked again; "stop" if a tighter stop is the remedy."""
 
 
 def count(key: str, limit: int, used: int) -> LimitUse:
-    """Return the use of a limit on a number, such as that of positions."""
+    """Return the use of a limit on a count, such as the number of positions."""
     return LimitUse(key, Decimal(limit), Decimal(used))
 
 
@@ -142,7 +142,7 @@ def all_or_nothing(code: RefusalCode, limit: Shown, actual: Shown, *, passes: bo
 
 
 def of_usage(code: RefusalCode, usage: LimitUse, notional: Decimal, share: Decimal = ONE) -> Verdict:
-    """Return the verdict of a partly used limit on an entry that uses `share` of its notional (quote) more."""
+    """Return the verdict of a partly used limit on an entry that adds `share` of its notional (quote) to the use."""
     whole = usage.whole
     actual: Shown = ShareText((usage.used + notional * share) / whole) if whole > 0 else "no equity"
     return Verdict(code, usage.shown, actual, usage.left if share == ONE else usage.left / share)

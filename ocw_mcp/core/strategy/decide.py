@@ -66,7 +66,7 @@ class Sizing:
         return size
 
     def _share(self, patterns: Sequence[str] | None, sign: int) -> Decimal:
-        """Return the notional entered so far as a share of equity: in total, or by sign for symbols that match."""
+        """Return the notional entered so far as a share of equity: in total, or with `sign` in matching symbols."""
         notionals = (
             notional
             for symbol, entered_sign, notional in self._entered

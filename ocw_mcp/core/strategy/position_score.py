@@ -1,7 +1,7 @@
 """The score of a position, 0..1: the strength of the reasons against holding it.
 
-It has five parts: an adverse change of regime, a reversal of momentum, correlation with another position, gain given
-back, and time spent. An unknown part counts half of its weight: unknown is not fine, but no full reason to close.
+The score has five parts: an adverse change of regime, a reversal of momentum, correlation with another position, gain
+given back, and time spent. An unknown part counts half of its weight: a weaker reason to close than the worst value.
 """
 
 from collections.abc import Mapping

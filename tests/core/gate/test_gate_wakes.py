@@ -44,7 +44,7 @@ def test_more_timeframes_wake_with_an_open_position(
 
 
 @pytest.mark.parametrize(("interval", "name"), [(DAY, "1d"), (12 * HOUR, "12h"), (8 * HOUR, "8h")])
-def test_a_base_candle_longer_than_the_timeframe_wakes(interval: int, name: str) -> None:
+def test_base_candle_longer_than_wake_timeframe_wakes_at_its_close(interval: int, name: str) -> None:
     gate = gate_of(interval)
     for in_position in (False, True):
         gate.evaluate(BTC, 100.0, (interval,), at=T0, read=unread, after_hole=False, in_position=in_position)
@@ -242,7 +242,7 @@ def play(
 
 @many
 @given(MOMENTS)
-def test_the_next_possible_wake_has_every_reason_in_order(moments: list[Moment]) -> None:
+def test_wake_contains_all_reasons_since_the_last_wake_in_order(moments: list[Moment]) -> None:
     """Compare the gate with a model without outliers that keeps lists in place of a state."""
     gate = gate_of(outlier_z=1e9)
     flat = [
@@ -293,7 +293,7 @@ def test_evaluations_are_always_wakes_plus_skips(moments: list[Moment]) -> None:
 
 @many
 @given(MOMENTS, st.sets(st.integers(0, 60), max_size=4))
-def test_a_gate_restored_at_any_point_has_the_same_future(moments: list[Moment], restarts: set[int]) -> None:
+def test_a_gate_restored_at_any_point_gives_the_same_wakes(moments: list[Moment], restarts: set[int]) -> None:
     def restart(gate: Gate, index: int) -> Gate:
         if index not in restarts:
             return gate

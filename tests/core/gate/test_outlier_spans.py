@@ -103,7 +103,7 @@ def test_move_that_shares_no_candle_is_reported_again() -> None:
     assert list(told(closes)) == [WARM, WARM + CANDLES]
 
 
-def test_a_return_over_a_hole_is_tested_and_ends_the_history() -> None:
+def test_a_return_over_a_gap_is_tested_and_ends_the_history() -> None:
     closes = calm(WARM)
     closes += [closes[-1] * 1.05] * (2 * CANDLES)
     assert list(told(closes, frozenset({WARM}))) == [WARM]

@@ -64,7 +64,7 @@ def test_each_comparison_fires_once_at_its_threshold() -> None:
 
 
 @given(prices=st.lists(st.floats(50, 150), max_size=30), level=st.floats(60, 140))
-def test_a_crossing_fires_at_the_first_price_beyond(prices: list[float], level: float) -> None:
+def test_a_crossing_fires_at_the_first_price_above_its_threshold(prices: list[float], level: float) -> None:
     path = [100.0, *prices]
     expected = [place for place in range(len(prices)) if path[place] <= level < path[place + 1]]
     assert fired(condition(OP.CROSSES_ABOVE, level), prices) == expected[:1]

@@ -30,7 +30,7 @@ def test_correlation_is_pearsons_over_the_last_returns() -> None:
     assert correlation(series(WAVES), series(OTHERS)) == pytest.approx(np.corrcoef(first, second)[0, 1])
 
 
-def test_correlation_of_equal_and_of_inverse_prices() -> None:
+def test_correlation_is_1_for_equal_and_minus_1_for_inverse_prices() -> None:
     assert correlation(series(WAVES), series(WAVES)) == pytest.approx(1)
     assert correlation(series(WAVES), series([1 / close for close in WAVES])) == pytest.approx(-1)
 

@@ -138,7 +138,7 @@ def returns(symbol: SymbolMarket) -> list[Reading]:
     return [symbol.change_over(hours * HOUR) for hours in (1, 4, 24)]
 
 
-def test_return_times_are_exact_to_1m_and_for_a_day_to_5m() -> None:
+def test_returns_begin_at_the_exact_minute_and_over_a_day_at_5m() -> None:
     candles, symbol = minutes(range(3_003))
     last = candles[-1].close
     day_ago = candles[-1].close_time - DAY

@@ -118,7 +118,7 @@ def test_cut_in_a_data_gap_happens_at_the_next_candle() -> None:
     assert lengths(market)[0] == HISTORY + 1
 
 
-def test_runs_with_different_begins_agree_after_a_common_cut() -> None:
+def test_runs_with_different_first_candles_agree_after_a_cut() -> None:
     early, late = market_from(BOUNDARY, 1_000), market_from(BOUNDARY + 437 * HOUR, 563)
     assert shown(early)[0][0].values["ema_50"] != shown(late)[0][0].values["ema_50"]
     for place in range(1_000, 1_100):
@@ -130,7 +130,7 @@ def test_runs_with_different_begins_agree_after_a_common_cut() -> None:
 @pytest.mark.parametrize(
     "cut", [0, 1, 8, 9, 14, 15, 27, 28, 49, 50, 110, 498, 499, 500, 501, 923, 924, 925, 1_400, 1_423, 1_424, 1_425]
 )
-def test_one_restart_gives_the_same_bits_at_once_and_later(cut: int) -> None:
+def test_indicators_are_bit_identical_after_a_restart(cut: int) -> None:
     start = BOUNDARY + 76 * HOUR  # indicators are reopened at the candles 924 and 1424
     market = market_from(start, cut)
     again = restarted(market)
@@ -151,7 +151,7 @@ def test_one_restart_gives_the_same_bits_at_once_and_later(cut: int) -> None:
     further=st.integers(1, 700),
     again_after=st.integers(1, 300),
 )
-def test_many_restarts_at_any_candle_give_the_same_bits(
+def test_indicators_are_bit_identical_after_many_restarts(
     interval: int, phase: int, cut: int, further: int, again_after: int
 ) -> None:
     start = BOUNDARY + phase * interval

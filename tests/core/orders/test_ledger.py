@@ -75,7 +75,7 @@ def test_a_full_close_returns_the_profit_of_the_position() -> None:
 
 
 @pytest.mark.parametrize(("opening", "closing"), [(BUY, SELL), (SELL, BUY)])
-def test_a_larger_fill_the_other_way_closes_and_opens_the_rest(opening: Side, closing: Side) -> None:
+def test_a_larger_opposite_fill_closes_and_opens_the_remainder(opening: Side, closing: Side) -> None:
     ledger = Ledger(START)
     book(ledger, opening, "2", "100", "1", at=1)
     booked = ledger.book(BTC, closing, Decimal(5), Decimal(110), Decimal(1), at=8)
@@ -110,7 +110,7 @@ def test_a_new_position_is_not_valued_at_an_old_mark() -> None:
     assert ledger.gross() == 3_000
 
 
-def test_rounding_of_thirds_loses_no_visible_money() -> None:
+def test_rounded_partial_closes_lose_less_than_1e_20() -> None:
     ledger = Ledger(START)
     book(ledger, BUY, "1", "100")
     book(ledger, BUY, "1", "101")
@@ -187,7 +187,7 @@ def test_closing_everything_leaves_no_cost_behind(fills: list[Fill], marks: dict
 
 @settings(deadline=None, max_examples=100)
 @given(FILLS, FILLS, MARKS)
-def test_a_restored_ledger_books_as_the_original(
+def test_a_restored_ledger_books_like_the_original(
     before: list[Fill], later: list[Fill], marks: dict[str, Decimal]
 ) -> None:
     through = booked(before, marks)
@@ -250,7 +250,7 @@ def test_cash_adds_up_with_funding_between_fills(
 
 
 @pytest.mark.parametrize(("side", "leverage"), [(BUY, 1), (BUY, 5), (SELL, 5)])
-def test_margin_is_cost_over_leverage_and_is_freed_in_shares(side: Side, leverage: int) -> None:
+def test_margin_is_cost_over_leverage_and_freed_in_proportion(side: Side, leverage: int) -> None:
     ledger = Ledger(START)
     ledger.book(BTC, side, Decimal(2), Decimal(100), Decimal(0), 1, leverage=leverage)
     ledger.book(BTC, side, Decimal(2), Decimal(120), Decimal(0), 2, leverage=50)
@@ -279,7 +279,7 @@ def test_a_base_fee_leaves_less_of_the_asset_at_the_same_cost() -> None:
     assert ours.free() == START - 200, "what was paid is paid"
 
 
-def test_dust_is_flat_and_part_of_the_next_purchase() -> None:
+def test_dust_counts_as_flat_and_joins_the_next_purchase() -> None:
     ledger = Ledger(START)
     ledger.book(BTC, BUY, Decimal("1.0005"), Decimal(100), Decimal(0), 1)
     ledger.book(BTC, SELL, Decimal(1), Decimal(120), Decimal(0), 2)

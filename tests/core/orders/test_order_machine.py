@@ -59,14 +59,14 @@ def test_no_report_makes_an_ended_order_live_again() -> None:
         assert not any(to.live for kind in REPORTS if (to := status_after(status, kind)) is not None)
 
 
-def test_only_a_fill_may_change_how_an_order_ended() -> None:
+def test_only_a_full_fill_changes_the_status_of_an_ended_order() -> None:
     changes = {
         (status, kind) for status in ENDED for kind in REPORTS if status_after(status, kind) not in (None, status)
     }
     assert changes == {(OrderStatus.CANCELED, "fill_all"), (OrderStatus.REJECTED, "fill_all")}
 
 
-def test_every_order_that_is_not_over_can_end_by_fill_or_cancel() -> None:
+def test_every_live_order_can_end_by_a_fill_or_a_cancellation() -> None:
     for status in set(OrderStatus) - set(ENDED):
         assert status.live
         assert status_after(status, "fill_all") is OrderStatus.FILLED

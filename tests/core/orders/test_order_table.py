@@ -204,7 +204,7 @@ def test_a_record_keeps_the_terms_for_a_late_fill() -> None:
     assert (kept.protect_at, kept.target_at, kept.tainted) == (Decimal(90), Decimal(120), True)
 
 
-def test_an_order_table_is_restored_as_it_was() -> None:
+def test_a_restored_order_table_has_the_same_orders() -> None:
     table = table_with(tracked(), tracked(OrderRef(2, Purpose.ENTRY)), tracked(OrderRef(3, Purpose.ENTRY)))
     table.apply(fill("a", "4"))
     table.apply(Rejected(OrderRef(2, Purpose.ENTRY), "-2019", "no"))
@@ -232,7 +232,7 @@ def stories(draw: st.DrawFn) -> tuple[list[Filled], bool, Sequence[OrderReport]]
 
 @settings(deadline=None, max_examples=200)
 @given(stories())
-def test_repeated_and_reordered_reports_end_in_the_same_order(
+def test_repeated_and_reordered_reports_give_the_same_status(
     story: tuple[list[Filled], bool, Sequence[OrderReport]],
 ) -> None:
     fills, canceled, reports = story

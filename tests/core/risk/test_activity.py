@@ -110,14 +110,14 @@ def test_losses_in_a_row_pause_entries_and_the_count_begins_anew() -> None:
     assert activity.seen("Y", NOW).losses_in_a_row == 0
 
 
-def test_a_trade_that_does_not_lose_ends_the_row() -> None:
+def test_a_trade_without_a_loss_resets_the_count_of_losses() -> None:
     activity = fresh()
     for pnl in ("-1", "-1", "0", "-1", "-1"):
         assert not activity.closed("X", D(pnl), NOW)
     assert activity.seen("X", NOW).losses_in_a_row == 2
 
 
-def test_a_lowered_limit_of_losses_lets_the_next_loss_pause() -> None:
+def test_after_a_lowered_limit_of_losses_the_next_loss_pauses() -> None:
     """Without a pause that ends, a count above the new limit would refuse every entry for ever."""
     before = Activity(PACE, LossesPolicy(in_a_row=6, pause_s=600))
     for _ in range(5):

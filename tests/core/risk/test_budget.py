@@ -18,7 +18,7 @@ def budget(day: str = "0.5", month: str = "2") -> Budget:
     return Budget(BudgetPolicy(usd_per_day=D(day), usd_per_month=D(month)))
 
 
-def test_a_day_is_spent_out_until_its_midnight() -> None:
+def test_a_spent_daily_budget_is_renewed_at_midnight() -> None:
     spending = budget()
     spending.book(D("0.49"), NEW_YEAR)
     assert spending.spent_out(NEW_YEAR + HOUR) is None
@@ -28,7 +28,7 @@ def test_a_day_is_spent_out_until_its_midnight() -> None:
     assert spending.spent(NEW_YEAR + DAY) == (D(0), D("0.5"))
 
 
-def test_a_spent_month_ends_with_the_next_month() -> None:
+def test_a_spent_monthly_budget_is_renewed_next_month() -> None:
     spending = budget()
     for day in range(5):
         spending.book(D("0.4"), NEW_YEAR + day * DAY)

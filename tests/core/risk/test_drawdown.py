@@ -39,7 +39,7 @@ def test_drawdown_stays_reached_until_the_operator_resumes() -> None:
     assert drawdown.watch(D(6_885))
 
 
-def test_the_deepest_fall_is_that_of_all_time() -> None:
+def test_the_deepest_fall_is_kept_after_a_resume() -> None:
     drawdown = fresh()
     for equity in (9_000, 12_000, 9_600, 11_000):
         drawdown.watch(D(equity))
@@ -72,7 +72,7 @@ def test_an_account_without_equity_is_at_its_drawdown_limit() -> None:
 
 
 @given(st.lists(st.decimals("-1000", "100000", places=2), max_size=50))
-def test_the_deepest_fall_is_that_of_the_whole_path(path: list[Decimal]) -> None:
+def test_the_deepest_fall_is_the_largest_fall_from_any_peak(path: list[Decimal]) -> None:
     drawdown, peak, deepest = fresh(), D(10_000), D(0)
     for equity in path:
         peak = max(peak, equity)

@@ -127,18 +127,18 @@ def test_the_worst_price_counts_and_not_the_last_one() -> None:
     assert D("2.496") * 1_000 < 2_500
 
 
-def test_a_refusal_names_the_first_limit_and_the_common_room() -> None:
+def test_a_refusal_has_the_first_limit_and_the_size_within_all() -> None:
     told = refusal(asks(LONG, quantity=D(50)), account(gross=D(9_000), equity=D(10_000)))
     assert told.code is RefusalCode.ORDER_NOTIONAL
     assert told.largest == D("0.998")
 
 
-def test_room_below_the_smallest_order_counts_as_none() -> None:
+def test_largest_size_below_the_smallest_order_is_0() -> None:
     assert refusal(LONG, account(symbol_notional=D("2480.01"))).largest == 0
     assert refusal(LONG, account(symbol_notional=D("2479.9"))).largest == D("0.02")
 
 
-def test_a_size_rounded_up_beyond_the_room_loses_one_step() -> None:
+def test_a_largest_size_rounded_beyond_the_limit_loses_one_step() -> None:
     almost = under(order=LIMITED.order.model_copy(update={"max_notional": D("1001.99999999999999999999999999")}))
     assert refusal(LONG, CALM, almost).largest == D("0.999")
     assert isinstance(
@@ -163,7 +163,7 @@ def test_an_inactive_engine_refuses_an_entry_without_size() -> None:
         (LONG, CALM, MANAGED),
     ],
 )
-def test_an_entry_passes_within_mandate_approval_and_fallback(
+def test_an_entry_with_mandate_approval_or_fallback_passes(
     intent: OrderIntent, view: AccountView, limited: Policies
 ) -> None:
     assert isinstance(check(intent, view, limited), Order)
@@ -180,7 +180,7 @@ def test_an_entry_passes_within_mandate_approval_and_fallback(
         (asks(LONG, quantity=D(2)), bracketed((2_000, 2, "0.01"), (9_000, 1, "0.02")), 1),
     ],
 )
-def test_leverage_is_the_positions_the_requested_or_the_usual(
+def test_leverage_is_of_the_position_else_requested_else_usual(
     intent: OrderIntent, view: AccountView, leverage: int
 ) -> None:
     order = check(intent, view)

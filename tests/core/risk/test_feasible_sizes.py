@@ -35,7 +35,7 @@ def asked(
     return officer.check_entry(intent, account, OrderRef(1, Purpose.ENTRY), 0)
 
 
-def test_a_flat_account_may_open_a_quarter_at_the_worst_fill() -> None:
+def test_feasible_size_of_a_flat_account_assumes_the_worst_fill() -> None:
     assert sizes() == Feasible(long_max=D("2.495"), short_max=D("2.495"), min=D("0.020"))
 
 

@@ -46,7 +46,7 @@ def test_each_code_is_declared_once_and_each_limit_has_a_meaning() -> None:
 
 
 @pytest.mark.parametrize("limit", [limit for limit in ALL_LIMITS if limit.usage], ids=lambda limit: limit.keys[0])
-def test_a_limit_measures_its_own_keys(limit: Limit) -> None:
+def test_the_usage_of_a_limit_has_one_of_its_own_keys(limit: Limit) -> None:
     measured = [measure(CALM, under(mandate=MANDATE)) for measure in limit.usage]
     assert all(each is not None and each.key in limit.keys for each in measured)
     assert all(each is not None and each.used >= 0 for each in measured)
@@ -65,13 +65,13 @@ def test_the_drawdown_and_the_budget_measure_themselves() -> None:
     assert {drawdown.key, *(each.key for each in budget.usage(0))} <= claimed
 
 
-def test_a_measure_of_a_higher_is_stricter_key_is_at_least() -> None:
+def test_only_the_free_margin_limit_is_a_lower_bound() -> None:
     measured = [measure(CALM, LIMITED) for limit in ALL_LIMITS for measure in limit.usage]
     keys = [each.key for each in measured if each is not None and bound_of(each.key) == "at least"]
     assert keys == ["margin.min_free"]
 
 
-def test_each_limit_at_a_fill_has_an_amount_of_excess() -> None:
+def test_each_size_limit_at_a_fill_is_a_field_of_limit_excess() -> None:
     amounts = {limit.at_fill for limit in LIMITS} - {"", "stop"}
     assert amounts == {each.name for each in fields(LimitExcess)}
 

@@ -59,7 +59,7 @@ def test_a_buy_is_sized_at_its_limit_or_at_the_allowance() -> None:
     assert market.largest < 2
 
 
-def test_a_short_may_find_a_better_price_and_is_sized_for_it() -> None:
+def test_a_short_below_the_price_is_sized_at_the_price() -> None:
     refused = check(SELL, "1000", "1040", "2")
     assert isinstance(refused, Refusal)
     assert refused.code == "ORDER_NOTIONAL"
@@ -93,7 +93,7 @@ def test_a_stop_is_measured_from_the_expected_fill(side: Side, limit: str, stop:
         (SELL, "980", "1050"),
     ],
 )
-def test_the_farthest_stop_is_measured_as_the_policy_says(side: Side, limit: str | None, farthest: str) -> None:
+def test_the_farthest_stop_is_measured_from_the_expected_fill(side: Side, limit: str | None, farthest: str) -> None:
     type_ = OrderType.MARKET if limit is None else OrderType.LIMIT
     assert isinstance(check(side, limit, farthest, type_=type_), Order)
     beyond = check(side, limit, str(D(farthest) - side.sign * ACCOUNT.instrument.tick), type_=type_)
@@ -136,6 +136,6 @@ def test_the_smallest_order_is_measured_at_its_limit() -> None:
 
 
 @given(st.sampled_from(Side), st.decimals("1", "2000", places=2), st.decimals("1", "2000", places=2))
-def test_the_worst_fill_is_at_least_as_large_as_the_expected(side: Side, limit: Decimal, price: Decimal) -> None:
+def test_the_worst_fill_price_is_at_least_the_expected_one(side: Side, limit: Decimal, price: Decimal) -> None:
     assert worst_fill(side, limit, price, D("0.002")) >= expected_fill(side, limit, price)
     assert side is SELL or worst_fill(side, limit, price, D("0.002")) == limit

@@ -164,11 +164,11 @@ def test_a_cleared_order_cannot_be_changed() -> None:
 @pytest.mark.parametrize("seal", [None, object()])
 def test_a_cleared_order_cannot_be_made_without_the_seal(seal: Any) -> None:
     order = Order(EXIT, "ETHUSDT", Side.SELL, OrderType.MARKET, D(1), reduce_only=True)
-    with pytest.raises(InvariantError, match=r"core\.risk alone"):
+    with pytest.raises(InvariantError, match=r"only core\.risk"):
         ClearedOrder(seal, order, 1, NOW + 5_000)
 
 
-def test_the_seal_is_given_out_once() -> None:
+def test_the_risk_seal_can_be_claimed_once() -> None:
     with pytest.raises(InvariantError, match="once"):
         claim_risk_seal()
 
@@ -179,7 +179,7 @@ def day(max_share: str = "0.03") -> DailyLoss:
     return daily
 
 
-def test_the_daily_loss_latches_until_the_next_day() -> None:
+def test_the_daily_loss_stays_reached_until_the_next_day() -> None:
     daily = day()
     assert daily.floor == 9_700
     assert [daily.watch(D(equity)) for equity in ("10000", "9700.01", "9700", "9000", "12000")] == [
@@ -224,7 +224,7 @@ def test_no_entry_passes_before_the_first_day() -> None:
     assert daily.watch(D(0))
 
 
-def test_a_transfer_does_not_change_the_lost_share() -> None:
+def test_a_transfer_does_not_change_the_lost_share_of_the_day() -> None:
     daily = day()
     daily.rescale(D("0.5"))
     assert daily.loss(D(4_900)) == D("0.02")
@@ -248,7 +248,7 @@ def test_a_day_survives_a_restart() -> None:
     assert not again.watch(D(5_000))
 
 
-def test_an_unknown_regime_and_macro_reading_both_scale() -> None:
+def test_unknown_regime_and_macro_reading_both_scale_limits() -> None:
     assert exposure_scale(ScalePolicy(regime_unknown=D("0.6"), macro_unknown=D("0.9"))) == D("0.54")
 
 

@@ -96,7 +96,7 @@ def oracle(each: Situation) -> Decimal:
 
 @settings(max_examples=80, deadline=None)
 @given(situations())
-def test_the_largest_size_under_a_scale_matches_the_oracle(each: Situation) -> None:
+def test_the_largest_size_with_scaled_limits_matches_the_oracle(each: Situation) -> None:
     officer = RiskOfficer(each.usual, each.strict)
     refused = officer.check_entry(each.intent, each.view, REF, NOW)
     assert isinstance(refused, Refusal)

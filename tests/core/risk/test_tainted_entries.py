@@ -71,7 +71,7 @@ def test_the_loss_of_a_limit_entry_counts_from_its_limit(side: Side, ticks: int,
     st.sampled_from(["0", "0.0001"]),
     st.booleans(),
 )
-def test_the_size_named_for_a_bad_quantity_passes_when_sent(
+def test_the_largest_size_of_a_refused_quantity_passes(
     intent: OrderIntent, quoted: Decimal | None, quantity: str, tainted: bool
 ) -> None:
     officer = RiskOfficer(policies(price={"max_move": "0.005"}), policies(price={"max_move": "0.003"}))

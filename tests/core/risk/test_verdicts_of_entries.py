@@ -21,7 +21,7 @@ def verdicts(policies: Policies, intent: OrderIntent, view: AccountView) -> tupl
     return assessed.verdicts
 
 
-def test_each_limit_has_its_figures_for_a_passing_entry() -> None:
+def test_each_verdict_of_a_passing_entry_shows_limit_and_actual() -> None:
     found = verdicts(LIMITED, LONG, CALM)
     assert {each.code.value: (str(each.limit), str(each.actual)) for each in found} == TOLD
     assert [each.code.value for each in found] == list(TOLD)

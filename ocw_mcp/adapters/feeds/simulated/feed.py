@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,10 +106,8 @@ class SimulatedFeed:
         self._seed, self._start, self._days = seed, start, days
         self._genesis = start - OLDEST_DAYS * DAY
         self._first_frame = start - warmup_days * DAY
-        self._models = [p.symbol_model(symbol) for symbol in self.symbols]
-        self._first: tuple[int, dict[str, Memory]] = (0, {})
-        self._latest = self._first
-        """The number of the next day, and the memories at its begin: of the market (named "") and of each symbol."""
+        self._next = 0
+        """The number of the day after the latest one."""
         self._made: tuple[int, list[SymbolDay]] | None = None
 
     @property
@@ -176,33 +175,44 @@ class SimulatedFeed:
         """Return a day of each symbol, counted from genesis. Skipped days cost their outlines: a second for a year."""
         if self._made is not None and self._made[0] == number:
             return self._made[1]
-        place, state = self._latest if self._latest[0] <= number else self._first
-        memories = {name: dict(memory) for name, memory in state.items()}
-        for each in range(place, number):
-            self._outline(each, memories)
-        market, outlines = self._outline(number, memories)
+        market = self._seed, self._genesis, self.symbols
+        # In this order each outline finds the one before it in the cache.
+        for each in range(self._next if self._next <= number else 0, number):
+            outline_day(*market, each)
+        outline = outline_day(*market, number)
         midnight, days = self._genesis + number * DAY, []
-        for symbol, model, (path, derivatives) in zip(self.symbols, self._models, outlines, strict=True):
+        for symbol, (model, path, derivatives) in zip(self.symbols, outline.symbols, strict=True):
             draw = generator(self._seed, number, f"candles {symbol}")
-            columns, minutes = simulate_candles(draw, model, market, path, self.interval)
+            columns, minutes = simulate_candles(draw, model, outline.market, path, self.interval)
             metrics = metrics_of(symbol, model, derivatives, minutes, midnight)
             days.append(SymbolDay(model, path, columns, metrics, funding_of(symbol, derivatives, midnight)))
-        self._latest, self._made = (number + 1, memories), (number, days)
+        self._next, self._made = number + 1, (number, days)
         return days
 
-    def _outline(
-        self, number: int, memories: dict[str, Memory]
-    ) -> tuple[RegimePath, list[tuple[PricePath, DerivativesDay]]]:
-        """Return the cheap part of a day, on which the next day depends. The memories then hold the end of the day."""
-        weekday = (self._genesis // DAY + number + 3) % 7  # 1970 began on a Thursday
-        # The purpose of a generator is part of its seed: another word here would make another market.
-        market = simulate_regimes(generator(self._seed, number, "weather"), weekday, memories.setdefault("", {}))
-        outlines = []
-        for symbol, model in zip(self.symbols, self._models, strict=True):
-            draw, memory = generator(self._seed, number, f"path {symbol}"), memories.setdefault(symbol, {})
-            path = simulate_path(draw, model, market, memory)
-            outlines.append((path, simulate_derivatives(draw, model, path, memory)))
-        return market, outlines
+
+class Outline(NamedTuple):
+    """The part of a day on which the next day depends; no candle is simulated for it."""
+
+    market: RegimePath
+    symbols: list[tuple[p.SymbolModel, PricePath, DerivativesDay]]
+    memories: dict[str, Memory]
+    """The last values of the day: of the market (named "") and of each symbol."""
+
+
+@lru_cache(maxsize=24)
+def outline_day(seed: int, genesis: int, symbols: tuple[str, ...], number: int) -> Outline:
+    """Return the outline of a day, counted from `genesis` (UTC, ms). Feeds of the same market share the latest days."""
+    earlier = outline_day(seed, genesis, symbols, number - 1).memories if number else {}
+    memories = {name: dict(earlier.get(name, {})) for name in ("", *symbols)}
+    weekday = (genesis // DAY + number + 3) % 7  # 1970 began on a Thursday
+    # The purpose of a generator is part of its seed: another word here would make another market.
+    market = simulate_regimes(generator(seed, number, "weather"), weekday, memories[""])
+    outlines = []
+    for symbol in symbols:
+        draw, model = generator(seed, number, f"path {symbol}"), p.symbol_model(symbol)
+        path = simulate_path(draw, model, market, memories[symbol])
+        outlines.append((model, path, simulate_derivatives(draw, model, path, memories[symbol])))
+    return Outline(market, outlines, memories)
 
 
 def _rows_of(columns: tuple[Floats, ...]) -> Iterator[tuple[Any, ...]]:
