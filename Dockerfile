@@ -6,7 +6,7 @@ WORKDIR /source
 COPY requirements.lock .
 RUN pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY . .
-RUN python -m ocw_mcp.app.packaging /bundle \
+RUN python -m tools.packaging /bundle \
     && pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM python:3.11-slim

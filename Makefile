@@ -69,8 +69,8 @@ bench: $(STAMP)
 	.venv/bin/ocw bench --json
 
 docs: $(STAMP)
-	.venv/bin/python -m ocw_mcp.app.reference > docs/reference.md
-	.venv/bin/python -m ocw_mcp.app.packaging
+	.venv/bin/python -m tools.reference > docs/reference.md
+	.venv/bin/python -m tools.packaging
 
 # MkDocs is not in the lock, since only this target needs it.
 docs-site: $(STAMP)
@@ -79,7 +79,7 @@ docs-site: $(STAMP)
 
 bundle: $(STAMP) $(NODE_STAMP)
 	@rm -rf build/bundle
-	.venv/bin/python -m ocw_mcp.app.packaging build/bundle
+	.venv/bin/python -m tools.packaging build/bundle
 	.node/node_modules/.bin/mcpb pack build/bundle dist/ocw-mcp.mcpb
 
 # The options omit every address. `uv.lock` and `pylock.toml` would contain those of a package index.

@@ -1,7 +1,8 @@
 """The client of the Messages API: its credentials, and calls through the SDK.
 
-An API key goes to the API or to a configured gateway; an auth token goes to a gateway only. The logins of the command
-line and of claude.ai are not used: they are not meant for programs. Credentials are never shown, logged or recorded.
+An API key goes to the API or to a configured gateway; an auth token goes to a gateway only. The logins of Claude's
+command line and of claude.ai are not used: they are not meant for programs. Credentials are never shown, logged or
+recorded.
 """
 
 import asyncio
@@ -58,7 +59,7 @@ def scrub(text: str) -> str:
 def credentials(
     api_key: SecretStr | None = None, auth_token: SecretStr | None = None, base_url: str | None = None
 ) -> Credentials | Trouble:
-    """Return the credentials of the settings, or the trouble that prevents every call. An API key takes precedence."""
+    """Return the API key, else the auth token, of the settings; without usable ones, the `Trouble` of every call."""
     if base_url is not None and not may_receive_secrets(base_url):
         missing = "ANTHROPIC_BASE_URL must not be sent a key; expected https, or an address on this machine"
     elif api_key is not None:
@@ -88,7 +89,7 @@ class SdkMessages:
         self._making = asyncio.Lock()
 
     async def create(self, request: Request) -> Reply | Trouble:
-        """Return the reply to a request, or the trouble, without secrets."""
+        """Return the reply to a request, or its `Trouble` without secrets."""
         client = await self._ready()
         from anthropic import AnthropicError
 
@@ -100,7 +101,7 @@ class SdkMessages:
         return self._scrubbed(reply) if isinstance(reply, Trouble) else reply
 
     async def retrieve_model(self, name: str) -> ModelFacts | Trouble:
-        """Return the API's description of a model; a retired model is a trouble."""
+        """Return the API's description of a model; a retired model is a `Trouble`."""
         client = await self._ready()
         from anthropic import AnthropicError
 
@@ -154,7 +155,7 @@ def _client(credentials: Credentials) -> "AsyncAnthropic":
 
 
 def classify_error(error: Exception) -> Trouble:
-    """Return an SDK error as a trouble: its cause, its whole message, and the wait (s) that the API requests."""
+    """Return an SDK error as a `Trouble`: its cause, its whole message, and the wait (s) that the API requests."""
     import anthropic
     import httpx2
 

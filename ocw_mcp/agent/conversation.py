@@ -1,7 +1,7 @@
-"""One decision as a conversation: the model reads with the tools, submits, and corrects refused legs once.
+"""One decision as a conversation: the model calls reading tools, submits its legs, and corrects refused legs once.
 
-A conversation ends with a `ConversationResult`; only a cancellation is raised. A call of the model is made only if the
-most that it can cost fits into the rest of the decision's allowance.
+A conversation ends with a `ConversationResult`; only a cancellation is raised. The model is called only if the
+worst-case cost of the call is at most the rest of the decision's allowance.
 """
 
 import asyncio
@@ -36,10 +36,10 @@ MANY_CALLS: Final = f"at most {CALLS_PER_TURN} tool calls of a turn are answered
 SECOND_DECISION: Final = f"{SUBMIT} was not called, because a turn can submit one decision; put all legs into one call"
 RETRY_WAIT_S: Final = 2.0
 LONGEST_WAIT_SHARE: Final = 0.25
-"""Share of the decision's time that a retry may wait; if the API asks for more, the rules decide sooner."""
+"""Largest wait before a retry, as a share of `timeout_s`; if the API asks for a longer one, the rules decide."""
 
 RecordCost = Callable[[Decimal], Awaitable[None]]
-"""Stores the largest possible cost (USD) of the decision before a call is made. Raises BookError if it cannot."""
+"""Stores the largest possible cost (USD) of the decision before a call is made. Raises BookError."""
 _Answer = TypeVar("_Answer")
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class ConversationSummary(msgspec.Struct, frozen=True):
 
 
 class _Ended(Exception):  # noqa: N818
-    """Ends the conversation with the trouble that is its argument."""
+    """Ends the conversation; the exception's argument is the `Trouble`."""
 
 
 class Conversation:
@@ -117,7 +117,7 @@ class Conversation:
         self._calls = 0
         self._called: list[str] = []
         self._tainted = False
-        """Whether the model has read text of others."""
+        """Whether the model has read text by other authors."""
         self._turns: list[dict[str, Any]] = []
         self._counted = TokenUsage()
         """Usage of the last answered call, which the API has counted."""
@@ -133,7 +133,7 @@ class Conversation:
     async def run(self, wake: int, system: str, context: str, *, tainted: bool = False) -> ConversationSummary:
         """Have the model decide on `context`. `system` is the same at every wake.
 
-        `tainted` is whether the context quotes text of others.
+        `tainted` is whether the context quotes text by other authors.
         """
         self._tainted = tainted
         self._ends = self._clock.wall_ms() + self._terms.timeout_s * 1_000
@@ -194,7 +194,7 @@ class Conversation:
         }
 
     async def _ask(self, wake: int, body: dict[str, Any]) -> Reply:
-        """Return the reply of one call, retried once if that is worthwhile. Ends the conversation without a reply."""
+        """Return the reply of a call, retried once after a cause in `RETRIED`. Ends the conversation if it fails."""
         worst = await self._reserve(body)
         reply = await self._call(Request(wake, self._calls, body), worst)
         if isinstance(reply, Trouble) and await self._wait_to_retry(reply):
@@ -221,7 +221,7 @@ class Conversation:
         return reply
 
     async def _reserve(self, body: dict[str, Any]) -> Decimal:
-        """Record and return the worst-case cost of the next call. Ends the conversation if it exceeds the allowance."""
+        """Record and return the worst-case cost of the next call; end the conversation if it exceeds the allowance."""
         terms = self._terms
         # The API has counted the turns before the last answer, and that answer as output.
         new = body if not self._counted.prompt else body["messages"][-1:]
@@ -244,7 +244,7 @@ class Conversation:
         return worst
 
     async def _wait_to_retry(self, trouble: Trouble) -> bool:
-        """Wait in real time as the API requests, and return True; return False if that is too long or of no use."""
+        """Wait in real time as the API requests and return True; False without a wait if no retry is to be made."""
         wait_s = RETRY_WAIT_S if trouble.retry_after_s is None else trouble.retry_after_s
         longest_s = min(self._terms.timeout_s * LONGEST_WAIT_SHARE, self._remaining_s())
         if trouble.kind not in RETRIED or trouble.may_be_billed or wait_s > longest_s:
@@ -309,7 +309,7 @@ class Conversation:
         return Submitted(tuple(self._legs))
 
     def _fail(self, trouble: Trouble) -> ConversationResult:
-        """Return the result after a trouble. A decision that the engine has taken stays in force."""
+        """Return the result after a trouble. A decision that the engine has accepted stays in force."""
         result = self._conclude(Reply("", (), TokenUsage())) if self._answers else None
         if isinstance(result, Submitted):
             return msgspec.structs.replace(result, trouble=trouble)

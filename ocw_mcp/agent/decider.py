@@ -108,13 +108,13 @@ class ClaudeDecider:
         return CORRECTION_MS
 
     def cost_usd(self, wake_id: int) -> Decimal:
-        """Return the cost of a wake so far, with the earlier costs that are reported with it."""
+        """Return the cost of a wake's decision so far, plus the earlier costs that it reports."""
         carried = ZERO if self._engine is None else self._engine.spending.carried_usd(wake_id)
         latest = self._latest
         return carried + latest[1].cost_usd if latest is not None and latest[0] == wake_id else carried
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        """Return the decision of a conversation, or a HOLD that still applies. Raises CannotDecideError."""
+        """Return the decision of a conversation, or a repeated HOLD. Raises CannotDecideError."""
         # The answer must be the one that the thinking time was given for.
         wake_id, prepared = self._prepared
         answer = prepared if wake_id == request.wake_id else self._without_call(request)

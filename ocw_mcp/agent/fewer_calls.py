@@ -1,9 +1,9 @@
 """The wakes that the model is not asked about: to save cost, or after failures.
 
 While nothing relevant has changed, the model's last HOLD of all symbols is repeated; the engine passes it with the
-request. Once most of a budget is spent, the rules decide the routine wakes of even numbers. Neither depends on the
-process, so that a resumed run asks the model about the same wakes. After several failures in a row, a circuit breaker
-leaves the wakes to the rules for a while.
+request. Once most of a budget is spent, the rules decide the even-numbered routine wakes. Neither depends on state of
+the process, so that a resumed run asks the model about the same wakes. After several failures in a row, a circuit
+breaker leaves the wakes to the rules for `OPEN_MS`.
 """
 
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ LONGEST_MS: Final = 2 * HOUR
 REPEATED_AT: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE, WakeKind.OUTLIER})
 """The wake reasons that a repeated HOLD may answer: no condition of the agent, no review of a position."""
 THROTTLES_FROM: Final = Decimal("0.8")
-"""The share of a usable budget from which on the throttle applies."""
+"""The throttle applies once this share of the usable budget is spent."""
 ROUTINE: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE})
 """Wake reasons that only state that time has passed."""
 FAILURES: Final = 3
@@ -42,7 +42,7 @@ def repeated_hold(request: DecisionRequest) -> Cause | None:
     """Return the cause of a HOLD that repeats the last answer; None if the model has to be asked.
 
     A HOLD is repeated if each price is within `TOLERANCE`, the account's version (positions, orders, stops, state), the
-    limits, the regime and the macro reading are the same, and the wake has no new kind of reason.
+    limits, the regime and the macro regime are the same, and the wake has no new kind of reason.
     """
     now, held = request.snapshot, request.held
     if held is None or request.version != held.version:
@@ -73,7 +73,7 @@ def _context(snapshot: Snapshot) -> tuple[object, ...]:
 
 
 def throttled(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, worst_usd: Decimal) -> Trouble | None:
-    """Return the trouble for which the rules decide a routine wake of even number; None if the model may be asked.
+    """Return the trouble for which the rules decide an even-numbered routine wake; None if the model may be asked.
 
     A routine wake has no reason but time, and no open position in its symbols. The usable budget is smaller by
     `worst_usd`, the worst-case cost of a call, since the last call has to fit into it.
@@ -91,15 +91,15 @@ def throttled(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, wors
 
 
 class Breaker(msgspec.Struct):
-    """Closed: calls are allowed. Open, for `OPEN_MS`: none is. Half open: the next call closes or reopens it."""
+    """Open for `OPEN_MS` after `FAILURES` failures in a row, then half open: the next call closes or reopens it."""
 
     failures: int = 0
     opened_at: int | None = None
-    """The time (ms) at which it was opened; None while it is closed."""
+    """The time (ms) at which the breaker opened; None while it is closed."""
 
     @classmethod
     def from_journal(cls, thoughts: Iterable[DecisionCost]) -> "Breaker":
-        """Return the breaker as it was after the latest decisions of the journal, oldest first."""
+        """Return the breaker in its state after the latest decisions of the journal (`thoughts`, oldest first)."""
         breaker = cls()
         for thought in thoughts:
             kind, asked_at = None if thought.cause is None else thought.cause.kind, thought.at - thought.thinking_ms

@@ -32,7 +32,7 @@ UNASKED: Final = frozenset(
         CauseKind.NOT_RECORDED,
     }
 )
-"""Causes of wakes at which the model was not called, or its result is not known: no success and no failure of it."""
+"""Causes of wakes at which the model was not called or its result is unknown: the circuit breaker ignores them."""
 ANSWERED: Final = frozenset({CauseKind.IMPOSSIBLE})
 """Causes of a decision by the rules that show that the model answered."""
 RETRIED: Final = frozenset({CauseKind.RATE_LIMITED, CauseKind.OVERLOADED, CauseKind.SERVER})
@@ -91,7 +91,7 @@ class Messages(Protocol):
     """Anything that answers requests: the API, a recording, or a wrapper around one of them."""
 
     async def create(self, request: Request) -> Reply | Trouble:
-        """Return the reply to a request, or the trouble. Only a cancellation is raised."""
+        """Return the reply to a request, or its `Trouble`. Only a cancellation is raised."""
         ...
 
 
@@ -143,7 +143,7 @@ ReportWait = Callable[[int, str, float], None]
 
 
 class SlowAnswerNotice(msgspec.Struct, frozen=True):
-    """A wrapper around `Messages` that reports each slow answer once: a simulated clock is stopped meanwhile."""
+    """A wrapper around `Messages` that reports each slow answer once: a simulated clock stands still meanwhile."""
 
     messages: Messages
     clock: Clock

@@ -1,8 +1,8 @@
 """The cost of calls in USD, by the offline price table of `genai-prices`, and the cheapest way to cache their prompts.
 
-Caching changes bills, and no answer. A prefix that is not read for its lifetime, five minutes or an hour, expires. With
-the prices `plain`, `read` and `written` of a token, `n` calls a decision, and the share `w` of wakes that come before
-the last prefix expires, a token of tools and system costs in a decision
+Caching changes the cost of a call, not its answer. A prefix that is not read for its lifetime, five minutes or an hour,
+expires. With the prices `plain`, `read` and `written` of a token, `n` calls a decision, and the share `w` of wakes that
+come before the last prefix expires, a token of tools and system costs in a decision
 
     cached      w · read + (1 - w) · written + (n - 1) · read
     not cached  n · plain
@@ -72,11 +72,10 @@ def priced(model: str, at: int) -> bool:
 
 
 def worst_cost(prompt_bytes: int, max_tokens: int, model: str, at: int, known_tokens: int = 0) -> Decimal:
-    """Return the most that a call can cost: the whole prompt written to the cache for an hour, which is the dearest
-    kind, and an answer of `max_tokens`. So it does not depend on caching. Raises LookupError like `cost`.
+    """Return the worst-case cost (USD) of a call, for any caching. Raises LookupError like `cost`.
 
-    `known_tokens` were counted by the API before, and `prompt_bytes` is the size of the text after them: a token is at
-    least one byte (UTF-8).
+    The whole prompt counts as written to the cache for an hour, which costs most, and the answer has `max_tokens`. The
+    API counted `known_tokens` earlier; the text after them has `prompt_bytes`: a token is at least one byte (UTF-8).
     """
     usage = TokenUsage(written_1h=known_tokens + prompt_bytes + HIDDEN_TOKENS, output=max_tokens)
     return cost(usage, model, at)
@@ -109,7 +108,7 @@ class CachePrices(msgspec.Struct, frozen=True):
 
 
 class CachePlan(msgspec.Struct, frozen=True):
-    """The way to cache a decision."""
+    """Which parts of a decision's prompts are cached, and for how long."""
 
     prefix: Ttl | None
     """The lifetime of tools and system; None for no caching."""
@@ -131,7 +130,7 @@ def turn_cost(calls: Decimal, prices: CachePrices, *, cached: bool) -> Decimal:
 
 
 def cheapest_plan(gaps: Collection[int], calls: Decimal, prices: CachePrices) -> CachePlan:
-    """Return the cheapest plan for some gaps between wakes (ms) and a mean of calls; of equal ones, the shortest."""
+    """Return the cheapest plan for the gaps between wakes (ms) and the mean of calls; if equal, the shortest."""
     ttls: tuple[Ttl | None, ...] = (None, "5m", "1h")
     prefix = min(ttls, key=lambda ttl: prefix_cost(ttl, gaps, calls, prices))
     turns = turn_cost(calls, prices, cached=True) < turn_cost(calls, prices, cached=False)

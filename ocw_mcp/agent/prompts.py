@@ -39,7 +39,7 @@ class Prompts:
             name: _fill_limits(name, texts.get(name, "").strip(), policies, problems.append) for name in FIELDS
         }
         if problems:
-            raise SettingsError(f"the prompts: {'; '.join(problems)}")
+            raise SettingsError(f"invalid prompts: {'; '.join(problems)}")
         self.system = f"{self.fill('system')}\n\nLegend: {standing(limits_in_force(policies))}"
         """The system prompt, the same at every wake."""
 

@@ -4,7 +4,7 @@ The first line names the book, and only a run of that book may append to the fil
 answers. Each further line is JSON: a call, or the spending of a process that died. Keys and tokens are removed before
 anything is written, and only the owner can read the file. A replay finds an answer by wake, call number and content of
 the request; if the content differs, the request counts as not recorded. Cache breakpoints do not count as content: they
-change the bill, which is recorded, and no answer.
+change the cost, which is recorded, but not the answer.
 """
 
 import asyncio
@@ -36,8 +36,8 @@ LONGEST_FIRST_LINE: Final = 1_000
 LARGEST: Final = 1 << 30
 """Bytes of a recording."""
 PARTS: Final = ("model", "tools", "system", "messages")
-"""The parts of a request that are compared one by one: a changed prompt differs from a changed market. The rest is
-compared as `terms`."""
+"""The parts of a request that are compared one by one, so that a mismatch names the changed part. The other fields are
+compared together as `terms`."""
 LISTED_WAKES: Final = 3
 """Wakes without an answer that the summary lists."""
 
@@ -195,7 +195,7 @@ class Recording:
         return {each.wake: each.why for each in reversed(self.missing) if each.wake > 0}
 
     def unanswered_text(self) -> str:
-        """Return a sentence on the unanswered requests, the first wakes with the reason; empty if there are none."""
+        """Return a sentence with the number of unanswered wakes and the first reasons; empty if there are none."""
         wakes = sorted(self.unanswered_wakes().items())
         entries = len({each.wake for each in self.missing if each.wake < 0})
         parts = [f"wake {wake}: {why}" for wake, why in wakes[:LISTED_WAKES]]
@@ -241,13 +241,13 @@ def _open_private(path: Path, owner: RecordingOwner) -> int:
             raise
     except OSError as error:
         raise SettingsError(
-            f"{path} cannot be written ({error.strerror}); expected a file of yours for a recording of decisions"
+            f"{path} cannot be written ({error.strerror}); expected a file that you may write; name another file"
         ) from None
     return file
 
 
 def _problem(path: Path, file: int, owner: RecordingOwner) -> str:
-    """Return why an open file must not be appended to, with the remedy; empty if it may."""
+    """Return why an open file must not be appended to, with the remedy; empty if it may be."""
     found = os.fstat(file)
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISREG(found.st_mode):
@@ -275,7 +275,6 @@ def _problem(path: Path, file: int, owner: RecordingOwner) -> str:
 
 
 def _owner(line: bytes) -> RecordingOwner | None:
-    """Return the owner that a first line names, or None."""
     try:
         return msgspec.json.decode(line, type=RecordingOwner)
     except (msgspec.MsgspecError, UnicodeError):

@@ -1,6 +1,6 @@
 """Reads the body of an answer of the API or of a gateway: a message, its token counts, or an error in a 200.
 
-A gateway may put an error into a 200, leave the stop reason out, or count tokens in its own form. A token count that is
+A gateway may put an error into a 200, omit the stop reason, or count tokens in its own form. A token count that is
 missing or impossible is replaced by the largest possible one: a token is at least one byte.
 """
 
@@ -25,7 +25,7 @@ _STOP_REASONS: Final = {
     "length": "max_tokens",
     "content_filter": "refusal",
 }
-"""Stop reasons of other providers, by the API's own."""
+"""Stop reasons of other providers, each with the API's own name."""
 _CAUSES_BY_WORDS: Final = (
     (
         CauseKind.NO_CREDIT,
@@ -62,7 +62,7 @@ _SHORT, _LONG = "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"
 
 
 def parse_reply(body: bytes, request: dict[str, Any]) -> Reply | Trouble:
-    """Return the reply in a body, or the trouble in full. `request` bounds a usage that cannot be read."""
+    """Return the reply in a body, or the uncut `Trouble`. Token counts that cannot be read are bounded by `request`."""
     try:
         whole = msgspec.json.decode(body)
     except _UNREADABLE:
@@ -101,7 +101,7 @@ def cause_of_words(words: str) -> CauseKind | None:
 
 
 def _find_error(whole: object, content: object) -> Trouble | None:
-    """Return the error of a body: beside a message, instead of one, or as JSON in its only text block."""
+    """Return the error of a body: together with a message, instead of one, or as JSON in its only text block."""
     if (trouble := _error_in(whole, has_content=bool(content))) is not None:
         return trouble
     if not isinstance(content, list) or len(content) != 1 or not isinstance(content[0], dict):
@@ -160,7 +160,7 @@ def _provider_error(whole: dict[str, Any]) -> object:
 
 
 def _parse_usage(reported: object, most_prompt: int, answer_bytes: int, max_tokens: int) -> TokenUsage:
-    """Return the tokens as billed. Tokens written to the cache for an unnamed time count as written for an hour."""
+    """Return the tokens as billed. Tokens written to the cache without a lifetime count as written for an hour."""
     usage: dict[str, Any] = reported if isinstance(reported, dict) else {}
     output = _first_count(usage, _OUTPUT)
     output = min(max_tokens, answer_bytes) if output is None or output > max_tokens else output

@@ -45,7 +45,7 @@ class Spending(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=_
 
 
 class SpendingLog:
-    """The spending of one book. Without a directory it lasts as long as the process."""
+    """The spending of one book; without a directory it is kept in memory only."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class SpendingLog:
     ) -> None:
         """Read the file and add the lost costs of an earlier process. `journaled` are the journal's latest decisions.
 
-        `recorder` records lost spending. A replay spends and loses nothing; it reports the lost spending of its
+        `recorder` records lost spending. A replay has no spending of its own; it reports the lost spending of its
         recording, `replayed`. Raises BookError for a file that is invalid or of another book.
         """
         self._path = None if directory is None else directory / SPENDING_FILE
@@ -107,7 +107,7 @@ class SpendingLog:
             await self._save(entries=self._state.entries + usd)
 
     async def settle_entries(self, name: str, usd: Decimal) -> None:
-        """End the reservation of a batch of diary entries; its cost is pending under `name`. Raises BookError."""
+        """End the reservation for a batch of entries; its cost is reported later as `name`. Raises BookError."""
         await self._save(pending=self._state.pending | ({name: usd} if usd else {}), entries=ZERO)
 
     def _recover(self, booked: Decimal) -> None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 MOST_BRACES: Final = 40
-"""Opening braces and brackets of one text at which a JSON value is tried."""
+"""Opening braces and brackets of one text from which a JSON value is decoded."""
 
 _ACTIONS: Final = ("BUY", "SELL", "SHORT", "COVER", "ADD")
 _VERB: Final = (
@@ -53,12 +53,12 @@ _DENIED: Final = re.compile(rf"\b(?:{_DENIAL})\b", re.IGNORECASE)
 _DOUBTED: Final = re.compile(
     rf"\b(?:{_DENIAL}|if|unless|until|would|could|might|wait|waiting|before|once|when)\b", re.IGNORECASE
 )
-"""Words that make a whole sentence no decision."""
+"""A sentence with one of these words is no decision."""
 _ASIDE: Final = re.compile(
     r"\b(?:instead|rather|hold|holding|why|reason|signals?|rules|was|were|yesterday|earlier|previous|previously|last)\b",
     re.IGNORECASE,
 )
-"""Words that make a clause no decision; the other clauses of the sentence are read all the same."""
+"""A clause with one of these words is no decision; the other clauses of its sentence may be one."""
 _OPENS: Final = re.compile(r"[\[{]")
 _CLAUSE: Final = re.compile(r",\s|\s(?:because|since)\s", re.IGNORECASE)
 _SENTENCE: Final = re.compile(r"[.;!?]\s+|[\r\n]+")

@@ -56,7 +56,7 @@ def offered_tools(listed: ListToolsResult, reads: Collection[str] | None = None)
 
 
 def _with_finite_numbers(part: Any) -> Any:
-    """Return arguments with infinite numbers and NaN as text, which is refused by name; JSON would make them null."""
+    """Return arguments with infinity and NaN as text, so that the tool names the wrong argument; JSON has neither."""
     if isinstance(part, dict):
         return {name: _with_finite_numbers(each) for name, each in part.items()}
     if isinstance(part, list):

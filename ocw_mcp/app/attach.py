@@ -15,7 +15,7 @@ from ocw_mcp.domain.errors import AttachError, BookError, SettingsError
 
 LOG: Final = "engine.log"
 LAST_WORDS: Final = 1 << 16
-"""Bytes read from the end of a log: its last line has the reason if an engine ends at once."""
+"""Bytes read from the end of an engine's log; its last line has the reason if the engine failed to start."""
 PATIENCE_S: Final = 60.0
 """Seconds that the start of an engine may take until clients can use it."""
 UNSERVED_S: Final = 5.0
@@ -37,15 +37,15 @@ KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDI
 
 
 class Child(Protocol):
-    """A process that was started."""
+    """A started engine process."""
 
     def poll(self) -> int | None:
-        """Return its exit code, or None while it runs."""
+        """Return the exit code of the process, or None while it runs."""
         ...
 
 
 def spawn_engine(directory: Path, agent: str = AGENT) -> Child:
-    """Start an engine on the simulated market in real time, in its own session. Raises BookError and OSError."""
+    """Start an engine on the simulated market in real time, in its own POSIX session. Raises BookError and OSError."""
     from ocw_mcp.adapters.store.directory import prepare
 
     prepare(directory)
@@ -101,7 +101,7 @@ class Attachment:
     def __init__(
         self, directory: Path, spawn: Callable[[Path], Child] | None = None, agent: str | None = AGENT
     ) -> None:
-        """`agent` decides in an engine that is started; None is the agent of the book's last run."""
+        """`agent` is the agent of an engine that is started here; None means the agent of the book's last run."""
         if agent is not None and agent not in AGENTS:
             raise SettingsError(f"--agent is {agent[:40]!r}; expected one of {', '.join(AGENTS)}")
         self._directory = directory
@@ -110,7 +110,7 @@ class Attachment:
         self._turn = asyncio.Lock()
 
     async def __call__(self, silent: Address | None = None) -> Address:
-        """Return the engine's address, but not `silent`, at which no engine answered. Raises AttachError."""
+        """Return the engine's address, except `silent`: no engine answered there. Raises AttachError."""
         async with self._turn:
             try:
                 return await self._await_engine(silent)

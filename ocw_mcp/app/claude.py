@@ -60,9 +60,9 @@ class ClaudeSetup:
         remembers: bool = True,
         report_wait: ReportWait | None = None,
     ) -> None:
-        """`remembers` gives the agent a memory. Raises SettingsError for a recording that cannot be read or written."""
+        """With `remembers` Claude sees earlier trades and days. Raises SettingsError for an unusable recording."""
         if record is not None and decisions is not None:
-            raise SettingsError("--record and --decisions exclude each other: replayed answers are already recorded")
+            raise SettingsError("--record and --decisions exclude each other: replayed answers are recorded; omit one")
         self.model = settings.claude_model or MODEL
         self._remembers = remembers
         self._report_wait = report_wait
@@ -83,7 +83,7 @@ class ClaudeSetup:
         clock: Clock,
         owner: RecordingOwner = NO_OWNER,
     ) -> ClaudeDecider:
-        """Return the decider; `kept` closes its recorder, and `owner` names the book in it. Raises SettingsError."""
+        """Return the decider; `kept` closes the recorder, and `owner` is the recorded book. Raises SettingsError."""
         texts = Prompts(prompts.texts, policies.policies)
         messages: Messages | Trouble
         if self.recording is not None:

@@ -24,7 +24,7 @@ START_EQUITY = Decimal(10_000)
 
 AGENTS = ("rules", "claude", "attached", "reckless", "none")
 MODELS = frozenset({CLAUDE, ATTACHED})
-"""Agents that may fail, answer late or exhaust their budget: the rules decide in their place."""
+"""Agents that may fail, answer late or exhaust their budget, in which case the rules decide."""
 
 
 class WiredRun:
@@ -43,7 +43,7 @@ class WiredRun:
         warn: Callable[[str], None] = lambda problem: None,
         make_decider: Callable[[Clock], Decider] | None = None,
     ) -> None:
-        """`make_decider` makes the decider of Claude or of a strategy; without it `decider` makes one by its name."""
+        """`make_decider` makes the decider of Claude or of a strategy; the default is the function `decider`."""
         market = feed.identity
         self.stamp = stamp(feed)
         # The venue cancels an entry that had no price for this time; gaps of a few candles are common.
@@ -90,7 +90,7 @@ def require_timeframes(policies: LoadedPolicies, interval: int) -> None:
 
 
 def decider(agent: str, policies: LoadedPolicies) -> Decider:
-    """Return the decider of an agent's name. Raises SettingsError for an unknown name."""
+    """Return a decider by the name of its agent. Raises SettingsError for an unknown name."""
     made_by_name: dict[str, Callable[[], Decider]] = {
         "rules": lambda: RulesDecider(policies.policies),
         "attached": AttachedDecider,

@@ -50,7 +50,7 @@ Kind = Literal["text", "count", "amount", "time"]
 
 
 class ExportColumn(NamedTuple):
-    """A column: its name, its kind, and the function that returns its value of a row."""
+    """A column: its name, its kind, and the function that returns its value for a row."""
 
     name: str
     kind: Kind
@@ -146,7 +146,7 @@ def read_table(state: Path, table: str) -> list[Any]:
 
 
 def encoded(table: str, rows: Sequence[Any], format_: str) -> bytes:
-    """Return a file of CSV (RFC 4180) or Parquet. Raises SettingsError for an amount that Parquet cannot hold."""
+    """Return rows as a CSV (RFC 4180) or Parquet file. Raises SettingsError for an amount that Parquet cannot hold."""
     columns = TABLES[table].columns
     if format_ == PARQUET:
         return _parquet(columns, rows)
@@ -158,7 +158,7 @@ def encoded(table: str, rows: Sequence[Any], format_: str) -> bytes:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file. Raises SettingsError if it cannot be written; the file may then be incomplete."""
+    """Write a file. Raises SettingsError if writing fails; the file may then be incomplete."""
     try:
         path.write_bytes(data)
     except OSError as error:

@@ -24,12 +24,12 @@ from ocw_mcp.domain.time import DAY, HOUR, MINUTE, span_name
 
 SPANS: Final = (5 * MINUTE, 15 * MINUTE, HOUR)
 LARGEST: Final = 0.005
-"""The fraction of all returns over a span that are moves, before overlapping ones are left out."""
+"""The fraction of all returns over a span that count as moves, before overlapping moves are removed."""
 
 Closes = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 """Close times of candles (ms), and their close prices."""
 Move = tuple[int, int, float]
-"""The times of a move's begin and end (ms), and its log return."""
+"""The start and end of a move (ms), and its log return."""
 
 
 def measure(feed: Feed, policies: LoadedPolicies, prompts: LoadedPrompts, for_ms: int | None = None) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def measure(feed: Feed, policies: LoadedPolicies, prompts: LoadedPrompts, for_ms
 
 
 def moves(closes: Closes, span: int, interval: int) -> list[Move]:
-    """Return the largest moves of a symbol over `span` (ms), in order of time. A move across a data gap is left out."""
+    """Return the largest moves of a symbol over `span` (ms), in order of time. Moves across a data gap are omitted."""
     times, prices = closes
     candles = span // interval
     begins = np.flatnonzero(times[candles:] - times[:-candles] == span)
@@ -79,7 +79,7 @@ def moves(closes: Closes, span: int, interval: int) -> list[Move]:
 
 
 def judge(found: Mapping[str, list[Move]], span: int, wakes: Sequence[int], time: int) -> dict[str, Any]:
-    """Return how many moves over a span (ms) a run of `time` (ms) missed, and the delay of its wakes at the others."""
+    """Return how many moves over `span` (ms) a run of `time` (ms) missed, and the delay of its wakes at other moves."""
     every = [move for each in found.values() for move in each]
     next_wakes = ((began, ended, bisect_right(wakes, began)) for began, ended, _ in every)
     delays = [wakes[at] - began for began, ended, at in next_wakes if at < len(wakes) and wakes[at] <= ended]

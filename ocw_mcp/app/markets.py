@@ -15,7 +15,7 @@ from ocw_mcp.domain.time import MINUTE, span_ms
 
 SIMULATED = "sim"
 LENIENT = TapeOptions(strict=False)
-"""Options with which invalid rows and files of a tape are left out and listed."""
+"""Options with which invalid rows and files of a tape are skipped and listed."""
 
 MarketFeed = SimulatedFeed | TapeFeed
 
@@ -48,10 +48,11 @@ def market_end(feed: Feed) -> int | None:
 
 
 def _simulated(asked: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the symbols of the simulated market for the given names. Raises SettingsError for an unknown one."""
+    """Return the symbols of the simulated market for the given names. Raises SettingsError for an unknown name."""
     meant = {text: of_market(text, KNOWN) for text in asked}
     if unknown := [text for text, symbol in meant.items() if symbol is None]:
         raise SettingsError(
-            f"--symbols has {unknown[0]!r}, which the simulated market does not have; it has {', '.join(KNOWN)}"
+            f"--symbols has {unknown[0]!r}, which the simulated market does not have; "
+            f"expected some of {', '.join(KNOWN)}"
         )
     return tuple(symbol for symbol in meant.values() if symbol is not None)

@@ -22,7 +22,7 @@ from ocw_mcp.render.text import cents, moment
 LIMIT = "bold red"
 LONGEST_CAUSE = 200
 STILL_DECIDES = (*ANSWERED, CauseKind.THROTTLED)
-"""Causes of a decision by the rules after which the agent can still decide at other wakes."""
+"""Causes for which the rules decide one wake in place of the agent, which still decides other wakes."""
 
 TICK_MS: Final = 250
 """Wall time between two updates of the progress line."""
@@ -61,7 +61,7 @@ class _Closings:
                 self._closed[symbol] = cause
 
     def why(self, symbol: str) -> str:
-        """Return why the position that has just closed did so; empty if no earlier event gave a reason."""
+        """Return why a position has just closed; empty if no earlier event gave a reason."""
         self._rules.pop(symbol, None)
         self._exits.pop(symbol, None)
         return self._closed.pop(symbol, "")
@@ -78,7 +78,7 @@ class Narrator:
         self._absent = False
 
     def __call__(self, at: int, event: events.DomainEvent) -> None:
-        """Print the line of an event with its time (ms), if it has one."""
+        """Print the line of an event, if it has one, with the time `at` (ms)."""
         self._closings.take(event)
         if isinstance(event, events.DecisionMade):
             self.show(at, self._change_of_agent(event), "yellow")
@@ -220,7 +220,7 @@ class RunProgress:
         self._lines, self._quiet_since = self._narrator.lines, (wall_ms, now.at)
 
     def _far(self, wall_ms: float, now: RunMoment, began_ms: float, first: RunMoment) -> str:
-        """Return the progress of an unpaced run, which was at `first` at the wall time `began_ms`."""
+        """Return the progress of an unpaced run since the state `first`, which it had at the wall time `began_ms`."""
         parts, done, took = [_time(now.at)], now.candles - first.candles, wall_ms - began_ms
         if now.ends_at is not None and now.ends_at > first.at:
             share = min(1.0, (now.at - first.at) / (now.ends_at - first.at))

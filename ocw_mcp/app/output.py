@@ -47,7 +47,7 @@ class FailSafeStream:
 
 
 def steady(stream: TextIO, report: Callable[[OSError], None] = lambda error: None) -> TextIO:
-    """Return the stream as one that never raises OSError; `report` is called once, with the first error."""
+    """Return a wrapper of the stream that never raises OSError; `report` is called once, with the first error."""
     return cast(TextIO, FailSafeStream(stream, report))
 
 
@@ -128,7 +128,7 @@ def silence(stream: TextIO) -> None:
 
 
 def of_a_stream(error: OSError) -> bool:
-    """Return whether an error may come from a write to an open stream; an error with a file name does not."""
+    """Return whether an error may come from a write to an open stream; an error with a file name cannot."""
     return error.filename is None and error.errno in _OF_A_STREAM
 
 

@@ -18,7 +18,7 @@ LISTEN_DEFAULT = "127.0.0.1:8080"
 
 
 class ListenAddress(NamedTuple):
-    """An address to serve at; `hosts` are accepted host names beside those of loopback. Port 0 is any free port."""
+    """An address to serve at; `hosts` are the accepted host names other than loopback. Port 0 is any free port."""
 
     host: str
     port: int
@@ -39,13 +39,13 @@ def parse_product(text: str | None, option: str = "--product") -> Product | None
 
 
 def parse_symbols(text: str | None, option: str = "--symbols") -> tuple[str, ...]:
-    """Return symbols separated by commas, sorted, as they were written; none for None. Raises SettingsError."""
+    """Return comma-separated symbols as they were written, sorted; an empty tuple for None. Raises SettingsError."""
     if text is None:
         return ()
     symbols = sorted({unicodedata.normalize("NFC", part.strip()) for part in text.split(",")})
     wrong = [symbol for symbol in symbols if not re.fullmatch(r"\w[\w/:\- ]{0,38}\w", symbol)]
     if wrong:
-        raise SettingsError(f"{option} has {wrong[0]!r}, which is not a symbol; expected such as BTCUSDT,ETHUSDT")
+        raise SettingsError(f"{option} has {wrong[0]!r}, not a symbol; expected symbols such as BTCUSDT,ETHUSDT")
     return tuple(symbols)
 
 
@@ -70,8 +70,8 @@ def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) ->
             begins_from = day_begins(stamps or "")
         except ValueError:
             raise SettingsError(
-                f"--metrics-stamps is {stamps!r}; expected {END}, {BEGINNING}, or the first day on which they mean the "
-                "beginning, such as 2026-06-25; correct it"
+                f"--metrics-stamps is {stamps!r}; expected {END}, {BEGINNING}, or the first day on which stamps mean "
+                "the beginning, such as 2026-06-25; correct it"
             ) from None
     return TapeOptions(strict, factor, begins_from)
 

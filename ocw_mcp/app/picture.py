@@ -56,7 +56,7 @@ class ChartPrices(NamedTuple):
     high: list[float]
 
     def point(self, at: int, close: float, low: float, high: float) -> None:
-        """Add a point to all four lists."""
+        """Add a price point, or a gap if the prices are NaN."""
         self.at.append(at)
         self.close.append(close)
         self.low.append(low)
@@ -102,7 +102,7 @@ def gather(journal: Iterable[tuple[int, JournalEvent]]) -> ChartData:
 
 
 async def read_prices(feed: Feed, until: int, candles: int) -> dict[str, ChartPrices]:
-    """Return every symbol's prices up to `until` (ms), reduced evenly to `POINTS`; `candles` is their rough number."""
+    """Return every symbol's prices up to `until` (ms), reduced evenly to `POINTS`; `candles` is about their total."""
     symbols = feed.identity.symbols
     stride = max(1, candles // (len(symbols) * POINTS))
     prices = {symbol: ChartPrices([], [], [], []) for symbol in symbols}

@@ -29,7 +29,7 @@ def of_book(state: Path) -> dict[str, Any]:
     view = msgspec.to_builtins(read_book(state))
     summary = view["summary"]
     if not summary:
-        raise BookError(f"no engine has run the book in {state} yet, so no limit is used; run it first")
+        raise BookError(f"no engine has run the book in {state} yet, so no limit is used; run the book first")
     shown = {name: summary[name] for name in ("at", "state", "policies", "limits", "paused_until")}
     # Books of earlier versions have no scale, since [scale] was not one of their limits.
     return {"book": view["book"], **shown, "scale": summary.get("scale", "1")}

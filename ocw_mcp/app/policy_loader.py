@@ -39,15 +39,15 @@ class LoadedPolicies:
 
     policies: Policies
     hash: str
-    """The SHA-256 over the texts (UTF-8, line feeds) of both files and of every file that they extend, and over the
-    strictest values used for missing keys."""
+    """The SHA-256 over the texts (UTF-8, line feeds) of the policy file, its `[tainted]` file and every file
+    that they extend, and over the strictest values used for missing keys."""
     source_name: str
     strict: Policies
-    """The policies for entries of tainted decisions."""
+    """The policies for entries of tainted decisions, made after reading untrusted text."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """For each key, such as `order.max_notional`, the file that sets it, or `STRICTEST`, or `OPTIONAL`."""
     remarks: tuple[str, ...] = ()
-    """One sentence for each of the two policies that lacks keys, with those keys and their values."""
+    """One sentence for each policy (`policies`, `strict`) that lacks keys, with these keys and the values used."""
 
 
 class _Chain(NamedTuple):
@@ -157,7 +157,7 @@ def _chain(path: Path) -> dict[Path, tuple[str, dict[str, Any]]]:
 
 
 def _named(path: Path, key: str, name: object, *, itself: bool) -> Path:
-    """Return the policy file that a key of `path` names, beside it or shipped; with `itself` it may be `path`."""
+    """Return the policy file that `key` in `path` names: in the same folder, or shipped; with `itself` also `path`."""
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
         expected = f"expected the name of a policy, of at most {_LONGEST_NAME} characters and in quotes"
         raise refusal(str(path), [f"{key} is {_shown(name)}; {expected}; correct it"])
@@ -246,7 +246,7 @@ def _sentences(error: ValidationError, known: Mapping[tuple[str, ...], str]) -> 
 
 
 def _sentence(place: tuple[str, ...], one: ErrorDetails, meant: list[str]) -> str:
-    """Return the sentence on an error; `meant` has the known key that an unknown one resembles, if there is one."""
+    """Return the sentence on an error of pydantic; `meant` has the known key that an unknown key resembles, if any."""
     kind, value = one["type"], one["input"]
     is_table = len(place) == 1 and place[0] != "name"
     label = f"[{place[0]}]" if is_table else ".".join(place)
@@ -283,7 +283,7 @@ _EXPECTED = {
 
 
 def _known(above: tuple[str, ...]) -> list[str]:
-    """Return the keys that a table may have; `above` is the path of the table."""
+    """Return the keys that the table at the path `above` may have."""
     model: type[BaseModel] = Policies
     for key in above:
         table = table_of(model.model_fields[key])

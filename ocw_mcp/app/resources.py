@@ -1,6 +1,6 @@
 """The default state directory, and the files shipped with OCW: policies, prompts and an example of an `.env`.
 
-The shipped files are in a wheel or in a checkout.
+Shipped files are read from the installed wheel or from a checkout.
 """
 
 import os
@@ -24,7 +24,7 @@ def home() -> Path:
 
 
 def shipped(name: str, package: Path = _PACKAGE) -> Path:
-    """Return the path of a shipped file or folder, in a wheel or in a checkout. Raises SettingsError without it."""
+    """Return the path of a shipped file or folder, in a wheel or checkout. Raises SettingsError if it is missing."""
     in_wheel = package / "shipped" / name
     if in_wheel.exists():
         return in_wheel
@@ -55,7 +55,7 @@ def write_env_example(state_dir: Path) -> Path:
     except OSError as error:
         if os.path.lexists(target):
             raise SettingsError(
-                f"{target} exists already and may have keys; expected no such file; edit it, or move it first"
+                f"{target} exists already and may contain keys; expected no file there; edit it, or move it first"
             ) from error
         raise SettingsError(
             f"no .env can be written into {state_dir} ({error.strerror}); "

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 WARNED_OF = 20
-"""The most left-out files and rows of a tape that are each a warning."""
+"""The largest number of skipped files and rows of a tape with a warning for each."""
 
 
 class Job(NamedTuple):
@@ -66,13 +66,13 @@ class Job(NamedTuple):
     claude: "ClaudeSetup | None" = None
     progress: RunProgress | None = None
     strategy: NamedStrategy | None = None
-    """The function that decides; `agent` is then its name."""
+    """The function that decides, if any; `agent` is then the name of this strategy."""
     embedded: bool = False
     """Whether a Python program runs the book: without log and signal handlers, and with warnings in the outcome."""
 
 
 class RunOutcome(NamedTuple):
-    """A run's report, and the reason of its end."""
+    """A run's report, and why the run ended."""
 
     report: dict[str, Any]
     why: str
@@ -83,8 +83,8 @@ class RunOutcome(NamedTuple):
 def run(job: Job, listener: Listener | None = None) -> RunOutcome:
     """Run a book to its end, and return its report.
 
-    Raises SettingsError, BookError, TapeError or JournalError, each with one sentence for the user. In a run that is
-    not paced it also raises the exception of a strategy unchanged, after the run has stopped in good order.
+    Raises SettingsError, BookError, TapeError or JournalError, each with one sentence for the user. An unpaced run
+    also raises an exception of the strategy unchanged, after it has stopped normally.
     """
     warnings: list[str] = []
     warn = warnings.append if job.embedded else log.warning
@@ -151,7 +151,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
 
 
 def _of_the_tape(feed: TapeFeed, flags: list[str], warn: Callable[[str], None]) -> dict[str, Any]:
-    """Return the report's figures on a tape; warn of left-out rows and files, and of symbols that ended early."""
+    """Return the report's figures on a tape; warn of skipped rows and files, and of symbols that ended early."""
     left_out, breaks = feed.left_out, feed.discontinuities
     for each in left_out[:WARNED_OF]:
         warn(str(each))

@@ -24,7 +24,7 @@ from ocw_mcp.runtime.history import History
 from ocw_mcp.runtime.trading import Trading
 
 OWNERS = Principal(ATTACHED, SCOPES["trade"])
-"""The caller of clients that can read the owner's files, such as Claude Desktop; it has no scope `operate`."""
+"""The principal of local clients that can read the owner's files, such as Claude Desktop; it lacks scope `operate`."""
 WARM_UP_S: Final = 30.0
 """Wall time (s) that a call waits while the engine reads history or catches up; clients time out after a minute."""
 

@@ -19,7 +19,7 @@ from ocw_mcp.domain.state import Mode
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _LONGEST_SHOWN = 16
-"""The most characters of a value that an error shows. Keys are longer, so a key on the wrong line is not shown."""
+"""The most characters of a value that an error shows. API keys are longer, so a key on the wrong line is not shown."""
 LARGEST_TEXT = 1 << 20
 """The most bytes of a file of settings, policies or prompts."""
 
@@ -181,7 +181,7 @@ def refusal(subject: str, problems: Iterable[str]) -> SettingsError:
 
 
 def read_text(path: Path, owners: tuple[int, ...] = ()) -> str:
-    """Return the text of a UTF-8 file, with line feeds. Other users may own it if in `owners`. Raises SettingsError."""
+    """Return the text of a UTF-8 file, with line feeds; users in `owners` may own it, too. Raises SettingsError."""
     try:
         text = read_file(path, LARGEST_TEXT, link=True, owners=owners).decode("utf-8-sig")
         return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -20,7 +20,7 @@ class NamedStrategy(NamedTuple):
 
 
 def load_strategy(text: str, folder: Path) -> NamedStrategy:
-    """Import `MODULE:FUNCTION`, from `folder` or installed. Raises StrategyError, or an error of the module itself."""
+    """Import `MODULE:FUNCTION` from `folder` or an installed package. Raises StrategyError, or the module's error."""
     module, _, function = text.partition(":")
     if not (module and function):
         raise StrategyError(f"the strategy is {text!r}; expected MODULE:FUNCTION, such as my_module:decide")
@@ -58,7 +58,7 @@ def _imported(module: str, folder: Path) -> Any:
             raise
         raise StrategyError(
             f"there is no module {error.name!r} in {folder}, nor among the installed packages; expected "
-            "MODULE:FUNCTION, such as my_module:decide; start it from the folder of the module"
+            "MODULE:FUNCTION, such as my_module:decide; start ocw in the folder of the module"
         ) from None
     finally:
         # Later imports of the strategy still find the folder, but installed packages now come before it.

@@ -1,1 +1,1 @@
-"""One step: an event in, effects out."""
+"""The engine: each step takes an event and returns effects."""

@@ -44,7 +44,7 @@ class AccountState(msgspec.Struct):
 
 
 _PARTS: Final = ("day", "drawdown", "activity")
-"""The fields of a saved account that have a state of their own; the others are attributes of the same name."""
+"""The objects with a `state` method in the account; every other field of AccountState is saved as it is."""
 
 
 class Account:
@@ -79,7 +79,7 @@ class Account:
     def open_day(self, at: int) -> None:
         """Begin the UTC day of `at` (ms) with the present equity.
 
-        The candles that close at its midnight end the day. If none come, a timer ends it once they would be stale.
+        The day ends with the candles that close at the next midnight, or by a timer if no candle comes in time.
         """
         equity = self.ledger.equity()
         day = utc_day(at)
@@ -117,7 +117,7 @@ class Account:
             self._just_paused = True
 
     def book_outside_fill(self, fill: OutsideFill, now: int) -> Booked | None:
-        """Book a trade that no order of this engine made, once; None if it was booked before."""
+        """Book a trade that no order of this engine made; return None if the trade was booked before."""
         if not self._first_time(f"fill {fill.symbol} {fill.fill_id}"):
             return None
         self.version += 1
@@ -147,8 +147,8 @@ class Account:
     def book_transfer(self, transfer: Transferred) -> bool:
         """Book a deposit or withdrawal, once. Return whether it was booked.
 
-        It does not change the loss of the day and the drawdown as shares, as in the time-weighted return of a fund. If
-        the account was empty, both begin anew.
+        A transfer does not change the daily loss and the drawdown in percent, as in the time-weighted return of a fund.
+        After a transfer from or to an equity of 0 or less, the daily loss and the drawdown are measured anew.
         """
         if not self._first_time(f"transfer {transfer.transfer_id}"):
             return False
@@ -172,19 +172,19 @@ class Account:
         return True
 
     def resume(self, by: str) -> None:
-        """Allow new risk again, by an operator. A drawdown beyond its limit is measured from the present equity."""
+        """Allow new risk again for the operator `by`; measure a drawdown beyond its limit from the present equity."""
         if self.trading_state is not TradingState.ACTIVE:
             self.drawdown.resume(self.ledger.equity())
             self.change_state(TradingState.ACTIVE, f"resumed by {by}")
 
     def fall(self) -> Fall:
-        """Return the fall of equity from the peak of the drawdown limit."""
+        """Return the drawdown: the fall of equity from the peak that the drawdown limit watches."""
         equity, watched = self.ledger.equity(), self.drawdown.state().watched
         limit = self._policies.drawdown.max_share
         return Fall(equity, watched, self.drawdown.fall(equity), limit, self.drawdown.beyond(equity))
 
     def halt(self, by: str, reason: str) -> None:
-        """Halt the engine, by an operator or a client, with a reason if one is given."""
+        """Halt the engine for `by`, an operator or a client; `reason` may be empty."""
         if self.trading_state is not TradingState.HALTED:
             self.change_state(TradingState.HALTED, f"halted by {by}")
             self.lowered = Lowered(by, self._effects.now, reason)

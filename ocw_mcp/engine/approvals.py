@@ -1,7 +1,7 @@
 """Orders that a person has to approve: they passed every limit but the one that asks for an approval.
 
 A pending order reserves no budget and is not sent. When a person approves it, every policy is checked again, and the
-mark price of that time has to be near the one of the approval request. An order without an answer in time is refused.
+mark price must still be near the mark price of the approval request. An order that gets no answer in time is refused.
 """
 
 from collections.abc import Callable
@@ -24,9 +24,9 @@ from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.precheck import Instruction
 
 MOST = 32
-"""Pending orders; a further one is refused as if no person could be asked."""
+"""The largest number of pending orders; one more order is refused for want of an approval."""
 MOST_OF_ONE = 8
-"""Pending orders of one caller, so that no caller takes the place of all others."""
+"""The largest number of pending orders of one caller, so that others can have pending orders too."""
 
 
 class PendingOrder(msgspec.Struct, frozen=True):
@@ -62,9 +62,9 @@ class Approvals(Stateful[ApprovalsState]):
         self._place = place
 
     def request(self, given: Instruction, intent: OrderIntent, refusal: Refusal, now: int) -> AwaitsApproval | Refusal:
-        """Let an order await approval at the mark price of now. Return `refusal` if too many orders are pending.
+        """Let an order await approval at the present mark price. Return `refusal` if too many orders are pending.
 
-        It takes the place of a pending order of the same caller and symbol.
+        The order replaces a pending order of the same caller and symbol.
         """
         assert self._policy is not None, "an approval is only required by a policy"
         account = self._manager.view(intent.symbol, now)
@@ -88,7 +88,7 @@ class Approvals(Stateful[ApprovalsState]):
     def grant(self, approval_id: str, by: str, now: int, approval: str = "") -> None:
         """Check a pending order, if there is one of that id, against every policy again, and send it if it passes.
 
-        `approval` is the text about the approval in its intent.
+        `approval` is the text that the sent order's intent has about the approval.
         """
         pending = self._end(approval_id, "approved", by)
         if pending is None:
@@ -106,18 +106,18 @@ class Approvals(Stateful[ApprovalsState]):
             self._answers.put(pending.given.key, refusal)
 
     def cancel_all(self, outcome: str, by: str, *, of_agent: bool = False, symbol: str | None = None) -> None:
-        """Refuse all pending orders, or those of the agent that decides here, of all symbols or of one."""
+        """Refuse the pending orders of all callers, or with `of_agent` of the agent; of all symbols, or of one."""
         for pending in self.pending:
             if symbol in (None, pending.intent.symbol) and not (of_agent and pending.intent.wake_id is None):
                 self.refuse(pending.approval_id, outcome, by)
 
     def may_consent(self, request: ConsentRequest) -> bool:
-        """Return whether the person in front of a client may answer: on paper, about an order of that client."""
+        """Return whether the user of a client may approve: only on paper, and only an order of that client."""
         pending = self._state.pending.get(request.approval)
         return self._by_clients and pending is not None and pending.intent.principal == request.principal
 
     def consent(self, request: ConsentRequest, now: int) -> bool:
-        """Take the answer of the person in front of a client. Return whether that person may give it."""
+        """Approve or deny an order for the user of a client. Return whether that user may do so."""
         if not self.may_consent(request):
             return False
         if request.yes:

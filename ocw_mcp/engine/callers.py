@@ -32,7 +32,7 @@ COMMANDS_KEPT = 256
 
 
 class OperatorCommands(Stateful[list[str]]):
-    """Executes the operator's commands, each once, although a command's file may stay. Its state is the latest ids."""
+    """Executes each command of the operator once, even if its file stays. The saved state is the latest command ids."""
 
     def __init__(self, guard: Guard, executor: LegExecutor, decisions: DecisionCycle) -> None:
         super().__init__([])
@@ -120,7 +120,7 @@ class Callers:
         return known
 
     def take(self, asked: Asked, now: int) -> None:
-        """Take a request, unless its key was used before. `answer` returns the answer to it."""
+        """Take a request, unless its key was used before. `answer` then returns its answer."""
         request, key = asked.request, asks.request_key(asked.request)
         known = self._executor.answers.get(key)
         if known is not None and not self._may_repeat(request, known):
@@ -141,7 +141,7 @@ class Callers:
         self._executor.answers.put(key, answer, asks.substance(request))
 
     def _beyond_quota(self, request: asks.CallerRequest, token: str, now: int) -> Answer | None:
-        """Return the answer to a request that reduces no risk if its caller's quota is spent; None if it is taken."""
+        """Return the answer to a request beyond its caller's quota; None if it is within, or reduces risk."""
         refusal = self._refusals.spent(token, now)
         if (done := self._done_before(request)) is not None:
             return done if refusal or self._notes.spent(token, now) else None
@@ -281,7 +281,7 @@ class _Quota:
         self._times: dict[str, deque[int]] = {}
 
     def count(self, token: str, now: int) -> None:
-        """Count one, at a time (ms)."""
+        """Count one request of a caller at `now` (ms)."""
         times = self._times[token] = self._times.pop(token, deque(maxlen=self._most))
         times.append(now)
         drop_oldest(self._times, CALLERS_KEPT)

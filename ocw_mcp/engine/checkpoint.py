@@ -28,7 +28,7 @@ class RunCounters(msgspec.Struct):
     ran_to: int | None = None
     """Time of the last frame when the book last stopped cleanly. A killed run does not change it."""
     warmed_until: int = -1
-    """Time of the last frame of history. A candle that opened by then is older than the book."""
+    """Time of the last frame of history. A candle that opened by this time precedes the book."""
     candles: int = 0
     stale_candles: int = 0
     """The number of late or repeated candles, which changed nothing."""
@@ -39,10 +39,10 @@ class RunCounters(msgspec.Struct):
     last_closes: dict[str, float] = {}
 
     funded: dict[str, int] = {}
-    """The symbols with funding rates in the market, and the time (ms) of the first rate."""
+    """The time (ms) of the first funding rate of each symbol that has rates."""
 
     assumed_stamps: dict[str, int] = {}
-    """The number of funding stamps of each symbol that were settled at an assumed rate."""
+    """The number of funding settlements of each symbol at an assumed rate."""
 
     hashes: tuple[str, str] = ("", "")
     """The hashes of the policies and the prompts that were in force last."""
@@ -90,8 +90,8 @@ class _Format(msgspec.Struct):
 
 
 def read_checkpoint(state: bytes) -> EngineState:
-    """Return a saved engine. Raises ValueError, msgspec's own among them, for one that another version saved."""
+    """Return a saved engine. Raises ValueError if another version saved it; msgspec's errors are ValueErrors."""
     found = msgspec.msgpack.decode(state, type=_Format).format
     if found != ENGINE_FORMAT:
-        raise ValueError(f"it has format {found}, expected {ENGINE_FORMAT}")
+        raise ValueError(f"the state has format {found}, expected {ENGINE_FORMAT}")
     return msgspec.msgpack.decode(state, type=EngineState)

@@ -26,7 +26,7 @@ class EngineConfig(msgspec.Struct, frozen=True):
     strict: Policies | None = None
     """The stricter policies for tainted orders, whose author had read texts of other authors."""
     live: bool = False
-    """Whether time is real. A live engine also checks positions by a timer while no candle comes."""
+    """Whether engine time is real time. A live engine also checks positions by a timer while no candle comes."""
     mode: Mode = Mode.PAPER
     fallback: bool = False
     """Whether the rules decide if the agent does not; true for agents that are models and cost money."""

@@ -32,14 +32,14 @@ NOTE_KEPT = 500
 
 
 class SubmittedDecision(msgspec.Struct, frozen=True):
-    """A submitted decision. Its author may correct the refused legs once."""
+    """A submitted decision, whose author may correct the refused legs once."""
 
     request: DecisionRequest
     principal: str
     refused: tuple[str, ...]
     """The symbols of the refused legs, which may be corrected."""
     accepted: bool
-    """Whether no leg was refused, or at least one other leg than a HOLD was executed."""
+    """Whether no leg was refused, or at least one leg that is not a HOLD was executed."""
     stays_open: bool = msgspec.field(name="floor")
     """Whether the decision is open until its author ends it. An open decision delays the next wake."""
     tainted: bool = False
@@ -112,7 +112,7 @@ class DecisionCycle(Stateful[DecisionsState]):
         self._decide_without_agent(pending, self._config.agent, 0, Cause(CauseKind.BUDGET, spent), now)
 
     def receive(self, event: DecisionReady | DecisionFailed | DecisionSubmitted, now: int) -> None:
-        """Process an event of the decider. A submission is answered under the key of its request."""
+        """Process an event of the decider. The answer to a submission is stored under the key of its request."""
         cost, pending = event.cost_usd, self._state.pending
         self.budget.book(cost, now)
         if isinstance(event, DecisionSubmitted):
@@ -142,7 +142,7 @@ class DecisionCycle(Stateful[DecisionsState]):
         self._decide_without_agent(pending, failure.decider, failure.thinking_ms, cause, now, failure.cost_usd)
 
     def submitted(self, request: SubmitRequest, now: int) -> Answer:
-        """Execute the decision of an attached client. The answer has the key under which each leg is answered."""
+        """Execute the decision of an attached client. Return the key of the answers to the legs, or a refusal."""
         if self._config.agent != ATTACHED:
             limit = f"an engine that attached clients decide for (--agent {ATTACHED})"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"--agent {self._config.agent}")
@@ -191,7 +191,7 @@ class DecisionCycle(Stateful[DecisionsState]):
         return Done(key, untaken)
 
     def takes(self, request: SubmitRequest, now: int) -> bool:
-        """Return whether a submission answers the open wake, or corrects the decision on the last one."""
+        """Return whether a submission answers the open wake, or corrects the decision on the last wake."""
         pending, submission = self._state.pending, self._state.submission
         answers = pending is not None and pending.wake_id == request.wake_id
         return answers or (submission is not None and submission.may_correct(request, now))
@@ -227,7 +227,7 @@ class DecisionCycle(Stateful[DecisionsState]):
             self._end_submission(waited, cause, ZERO, now)
 
     def _end_submission(self, thought: int, cause: Cause | None, cost_usd: Decimal, now: int) -> None:
-        """End the open submission. If it failed and none of it was accepted, decide without the agent."""
+        """End the open submission. If its author failed and no leg was accepted, decide without the agent."""
         submission = self.open_submission
         assert submission is not None, "only an open submission can end"
         self._close_submission(submission, cause, cost_usd)
@@ -260,7 +260,7 @@ class DecisionCycle(Stateful[DecisionsState]):
         self._take(events.DecisionMade(pending.wake_id, decider, thinking_ms, decision, cost_usd), now)
 
     def _take(self, made: events.DecisionMade, now: int) -> tuple[str, ...]:
-        """Journal and execute a decision. Return its rejected parts other than legs, one sentence each."""
+        """Journal and execute a decision. Return a sentence on each rejected wake condition and check time."""
         wake_id, decider, decision, tainted = made.wake_id, made.decider, made.decision, made.tainted
         asked, self._state.pending = self._state.pending, None
         self._effects.clear_timer(DEADLINE_TIMER)
@@ -301,7 +301,7 @@ class DecisionCycle(Stateful[DecisionsState]):
         return pending is not None and pending.snapshot.quotes_others(reader)
 
     def _remember(self, asked: DecisionRequest | None, decider: str, decision: Decision) -> None:
-        """Keep the wake of a model's deliberate HOLD until another decision than its repetition is made."""
+        """Keep the wake of a model's deliberate HOLD until a decision other than a repeated HOLD is made."""
         if decision.cause_kind is CauseKind.REMEMBERED:
             return
         self._state.held = None

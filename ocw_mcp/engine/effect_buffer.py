@@ -6,13 +6,13 @@ from ocw_mcp.domain.steps import ClearTimer, Effect, Record, SetTimer, Timer
 from ocw_mcp.domain.time import MINUTE, SECOND
 
 FALLS_BACK_MS = 2 * SECOND
-"""The largest step back (ms) that is taken for a correction of the clock."""
+"""The largest step back (ms) of the clock that is no incident, since clocks are corrected."""
 RUNS_AHEAD_MS = MINUTE
 """The largest lead (ms) of the market's time over the clock that is accepted."""
 
 
 class EffectBuffer(Stateful[dict[Timer, int]]):
-    """Collects effects in the order in which the shell carries them out. Its state is the timers that are set."""
+    """Collects effects in the order in which the shell executes them. The saved state is the set timers."""
 
     def __init__(self) -> None:
         super().__init__({})

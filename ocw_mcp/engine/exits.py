@@ -107,7 +107,7 @@ class Exits(Stateful[ExitsState]):
 
 
 class HardExits(NamedTuple):
-    """The `[exits]` of the policy as floats and ms. Every check compares them with every position."""
+    """The `[exits]` limits of the policy, converted once to floats and ms for the frequent checks."""
 
     max_loss: float
     take_profit: float
@@ -117,7 +117,7 @@ class HardExits(NamedTuple):
 
     @classmethod
     def of(cls, policy: ExitsPolicy) -> Self:
-        """Return the terms of a policy."""
+        """Return the hard exits of a policy."""
         shares = (policy.max_loss, policy.take_profit, policy.trail_from, policy.trail_gives_back)
         loss, profit, trail_from, gives_back = (float(share) for share in shares)
         return cls(loss, profit, trail_from, gives_back, policy.max_hold_h * HOUR)
@@ -129,7 +129,7 @@ def hard_exit(
     """Return the rule that closes a position, and a sentence that explains it; None if the position may stay.
 
     `gain` is the unrealised gain as a share of the average price, and `best` the largest one so far. `best_now` is the
-    same amount as a share of the present cost, which differs from `best` after an addition.
+    largest gain in money as a share of the present cost; it differs from `best` after an addition.
     """
     best_now = best if best_now is None else best_now
     if gain <= -terms.max_loss:

@@ -56,7 +56,7 @@ class Reductions:
         """Return the order that would close a symbol's whole position; a stop with a `target` is an OCO order (spot).
 
         The quantity of an exit excludes the part that other exits are closing already. On spot the quantity of a stop
-        excludes it as well, because one balance cannot be sold twice.
+        excludes that part too, because one balance cannot be sold twice.
         """
         quantity = self.account.ledger.quantity(symbol)
         left = abs(quantity) - (self.selling(symbol) if self.spot or purpose is Purpose.EXIT else ZERO)
@@ -74,12 +74,12 @@ class Reductions:
         )
 
     def selling(self, symbol: str) -> Decimal:
-        """Return how much (base asset) of a position is being closed by exits that count."""
+        """Return how much (base asset) of a position live exits are closing; see `counts`."""
         exits = self.orders.live(symbol, Purpose.EXIT)
         return sum((each.remaining for each in exits if counts(each)), ZERO)
 
     def exit_under_way(self, symbol: str) -> bool:
-        """Return whether an exit that counts is live."""
+        """Return whether a live exit is closing a part of the position."""
         return self.selling(symbol) > ZERO
 
     def closing(self, symbol: str) -> bool:
@@ -108,10 +108,10 @@ class Reductions:
         return smallest(instrument, self.account.ledger.marks[symbol]) if self.spot else instrument.min_quantity
 
     def part(self, symbol: str, quantity: Decimal, account: AccountView) -> Decimal | Refusal:
-        """Return how much of a position is sold if `quantity` (base asset) is asked for, or why nothing is.
+        """Return how much of a position a request to sell `quantity` (base asset) sells, or why it sells nothing.
 
-        It is all of the position if too little would stay. Nothing is sold while another exit may still trade, because
-        both together could sell too much. On futures an exit of unknown outcome does not count.
+        The request sells all if the rest would be too small to sell. It is refused while another exit may still trade,
+        because both could sell too much; on futures an exit of unknown outcome is ignored here.
         """
         instrument, held, spot = account.instrument, abs(account.quantity), self.spot
         if not (quantity.is_finite() and quantity > ZERO):
@@ -202,7 +202,7 @@ def reserved_by(orders: OrderTable) -> dict[str, Reserved]:
 
 
 def joined(symbol: str, ledger: Ledger, orders: OrderTable) -> PositionTerms | None:
-    """Return the terms of the position, or of the live entry, that an addition to a symbol joins."""
+    """Return the average price and leverage of a symbol's position, or of its live entry; None if neither exists."""
     position = ledger.positions.get(symbol)
     if position is not None:
         lost = max(ZERO, abs(position.cost) / position.leverage - position.margin) / abs(position.quantity)
@@ -217,7 +217,7 @@ def moves_together(symbol: str, patterns: Sequence[str]) -> bool:
 
 
 def correlated_exposure(patterns: Sequence[str], ledger: Ledger, orders: OrderTable) -> dict[Side, Decimal]:
-    """Return the positions and live entries (quote) in correlated symbols, long and short apart."""
+    """Return the notional (quote) of positions and live entries in correlated symbols, per side."""
     together = {Side.BUY: ZERO, Side.SELL: ZERO}
     for symbol, position in ledger.positions.items():
         if moves_together(symbol, patterns):
@@ -230,10 +230,10 @@ def correlated_exposure(patterns: Sequence[str], ledger: Ledger, orders: OrderTa
 
 
 def limit_usage(book: Reductions, budget: Budget, now: int) -> list[dict[str, str]]:
-    """Return one row per key of a limit that fills up: `name`, `bound` (at most, at least), `limit` and `used`.
+    """Return one row per key of an accumulating limit: `name`, `bound` (at most, at least), `limit` and `used`.
 
-    All values are text in the unit of the policy file. Limits of size are multiplied by the scale. Live entries count
-    as they do when another entry is checked. Of an at-least limit, `used` is the part that is there.
+    All values are text in the unit of the policy file. Limits of size are multiplied by the policy's scale. Live
+    entries count as when another entry is checked. For an `at least` limit, `used` is the present amount.
     """
     policies, ledger = book.config.policies, book.account.ledger
     # A symbol with a position or an entry counts, and one correlated symbol; if there are none, any symbol does.

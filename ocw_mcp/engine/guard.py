@@ -1,8 +1,8 @@
 """The position guard: every position has a live stop at the venue, or it is UNPROTECTED and closed at a deadline.
 
-The guard's orders are reductions and pass in every state. A stop is replaced by an equal or tighter one only, and the
-old stop is cancelled after the venue has accepted the new one. On spot a resting stop locks the balance that it sells:
-the old stop is cancelled first, stop and target are one order, and a position that is being closed is UNPROTECTED.
+The guard's orders are reductions; no trading state refuses them. A stop is replaced only by an equal or tighter one,
+and the old stop is cancelled after the venue has accepted the new one. On spot a resting stop locks the balance that it
+sells: the old stop is cancelled first, stop and target are one order, and a position in closing is UNPROTECTED.
 """
 
 from decimal import Decimal
@@ -54,7 +54,7 @@ class Guard:
         self.protections, self.flattening = state.protections, state.flattening
 
     def flatten(self, by: str, now: int) -> None:
-        """Close every position at the market, and retry until it is flat. Stops stay until then."""
+        """Close every position at the market, and retry until it is flat. A stop stays until its position is flat."""
         self.flattening = True
         for symbol in sorted(self._account.ledger.positions):
             for target in self.manager.orders.live(symbol, Purpose.TARGET):
@@ -75,7 +75,7 @@ class Guard:
                 self._reduce_excess(symbol, now)
 
     def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> Outcome:
-        """Tighten an open position's stop, and set its target. Return the order of it, or why none was sent."""
+        """Tighten an open position's stop, and set its target. Return the new order, or why none was sent."""
         long = self._account.ledger.quantity(symbol) > 0
         stop, target = on_tick(stop, target, self.instruments[symbol].tick, long=long)
         self.protections[symbol].tighten(stop, target, long=long)
@@ -207,7 +207,7 @@ class Guard:
             self._schedule_check(symbol, now)
 
     def _resize_protection(self, symbol: str, now: int) -> None:
-        """Resize the stop and the target of a position to its quantity. On futures the old stop stays until then."""
+        """Resize a position's stop and target. On futures the old stop stays until the venue accepts the new one."""
         held = self.manager.to_cover(symbol)
         stops = [each for each in self.manager.orders.live(symbol, Purpose.STOP) if self._would_cover(each)]
         if not self._covered(symbol):
@@ -219,7 +219,7 @@ class Guard:
             self._place_target(symbol, now)
 
     def _plan(self, entry: TrackedOrder) -> None:
-        """Set the stop and the target for the filled part of an entry. Existing ones are only ever tightened."""
+        """Plan the stop and the target for the filled part of an entry; an existing stop is never loosened."""
         symbol, intent = entry.order.symbol, entry.intent
         long = self._account.ledger.quantity(symbol) > 0
         stop, target = on_tick(intent.protect_at, intent.target_at, self.instruments[symbol].tick, long=long)
@@ -235,14 +235,14 @@ class Guard:
         return live.ref
 
     def _cover_position(self, symbol: str, now: int) -> None:
-        """Place a stop for a changed position. On spot, if an exit needs the whole balance, only start the deadline."""
+        """Place a stop for a changed position; on spot, while an exit sells the whole balance, start the deadline."""
         if self._spot and self.manager.closing(symbol):
             self._unprotect(symbol, now)
         else:
             self._place_stop(symbol, now)
 
     def _place_stop(self, symbol: str, now: int) -> Outcome:
-        """Place a stop. On spot it includes the target, and the order manager cancels the previous stop first."""
+        """Place a stop, on spot with the target in one order; there the order manager first cancels the old stop."""
         self._unprotect(symbol, now)
         return self._send_stop(symbol, now)
 
@@ -312,7 +312,7 @@ class Guard:
         return stop.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED) and self._would_cover(stop)
 
     def _would_cover(self, stop: TrackedOrder) -> bool:
-        """Return whether a stop is tight and large enough, once the venue has accepted it."""
+        """Return whether a stop is tight and large enough to cover its position once the venue has accepted it."""
         symbol, trigger = stop.order.symbol, stop.order.trigger_price
         quantity = self._account.ledger.quantity(symbol)
         protection = self.protections.get(symbol)
@@ -357,12 +357,12 @@ class Guard:
             self._resize_protection(symbol, now)
 
     def _replace_lost_stop(self, symbol: str, now: int) -> None:
-        """Place a rejected or cancelled stop again, unless another order that is sent already will do."""
+        """Place a rejected or cancelled stop again, unless another order already covers the position."""
         if not self._cover_pending(symbol) and self.protections[symbol].may_retry("stop", now):
             self._place_stop(symbol, now)
 
     def _schedule_check(self, symbol: str, now: int) -> None:
-        """Check a position after the time of a deadline, unless its timer is set already."""
+        """Set the position's deadline timer, unless the timer is set already."""
         if protection_timer(symbol) not in self._effects.timers:
             self._effects.set_timer(protection_timer(symbol), now + self._deadline_ms)
 

@@ -10,9 +10,9 @@ from ocw_mcp.domain.orders import MOST_TOKENS, OrderRef
 from ocw_mcp.domain.reasons import Refusal
 
 KEPT: Final = 2_048
-"""Answers of each caller, and of all wakes together: a caller with many requests displaces no answer of another."""
+"""The number of kept answers of each caller, and of all wakes together, so that no caller displaces another's."""
 CALLERS_KEPT: Final = MOST_TOKENS + 8
-"""One for each token, and some that need none; beyond it the caller that was silent for the longest is dropped."""
+"""The number of callers whose answers are kept; beyond it, the answers of the longest silent caller are dropped."""
 
 Answer = OrderRef | Refusal | AwaitsApproval | Done
 
@@ -34,7 +34,7 @@ class Answers:
         self._kept: dict[str, dict[AnswerKey, tuple[Answer, str]]] = {}
 
     def get(self, key: AnswerKey) -> Answer | None:
-        """Return the answer under a key; None if there is none, or none any more."""
+        """Return the answer under a key; None if it was never stored, or was dropped."""
         found = self._kept.get(key.token, {}).get(key)
         return None if found is None else found[0]
 
@@ -44,7 +44,7 @@ class Answers:
         return "" if found is None else found[1]
 
     def put(self, key: AnswerKey, answer: Answer, meaning: str = "") -> None:
-        """Keep an answer, with the meaning of its request if that is new. Its caller is now the last to be dropped."""
+        """Keep an answer with `meaning`, or with the known meaning; its caller becomes the most recent one."""
         token, meaning = key.token, meaning or self.meaning(key)
         own = self._kept[token] = self._kept.pop(token, {})
         own.pop(key, None)
@@ -53,7 +53,7 @@ class Answers:
         drop_oldest(self._kept, CALLERS_KEPT)
 
     def state(self) -> list[SavedAnswer]:
-        """Return all answers. Those of the caller that was silent for the longest come first."""
+        """Return all answers; the answers of the longest silent caller come first."""
         saved = []
         for key, (answer, meaning) in (each for own in self._kept.values() for each in own.items()):
             ref = answer if isinstance(answer, OrderRef) else None
@@ -63,7 +63,7 @@ class Answers:
         return saved
 
     def restore(self, state: Iterable[SavedAnswer], /) -> None:
-        """Take back what `state` returned."""
+        """Restore a state that `state` returned."""
         for each in state:
             answer = each.ref or each.refusal or each.other
             assert answer is not None
@@ -71,6 +71,6 @@ class Answers:
 
 
 def drop_oldest(kept: dict[Any, Any], most: int) -> None:
-    """Drop the oldest entries until at most so many are left."""
+    """Drop the oldest entries until at most `most` are left."""
     while len(kept) > most:
         del kept[next(iter(kept))]

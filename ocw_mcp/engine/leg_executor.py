@@ -1,4 +1,4 @@
-"""Executes legs, of a decision or of a caller: against the account and the market of now, through the order manager."""
+"""Executes legs, of a decision or of a caller: against the present account and market, through the order manager."""
 
 import msgspec
 

@@ -51,7 +51,7 @@ Outcome = OrderRef | Refusal
 
 
 class Group(msgspec.Struct):
-    """The counter under which a position's orders are named, and the next revision of each purpose."""
+    """The number `n` in the names of a position's orders, and the next revision of each purpose."""
 
     n: int
     revisions: dict[Purpose, int] = {}
@@ -84,7 +84,7 @@ class OrderManager(Reductions):
         self._groups: dict[str, Group] = {}
 
     def submit(self, intent: OrderIntent, now: int, account: AccountView | None = None) -> Outcome:
-        """Check an intent against every limit, and send it if it passes. `account` is its view of now, if known."""
+        """Check an intent against every limit, and send it if it passes. `account` is the present view."""
         ref = self._new_ref(intent)
         account = account or self.view(intent.symbol, now)
         if account is None:
@@ -96,7 +96,7 @@ class OrderManager(Reductions):
         if isinstance(answer, Refusal):
             return self.refuse(intent, answer)
         if answer.version != self.account.version:
-            raise InvariantError(f"order {ref} was cleared on another version of the account than it is sent on")
+            raise InvariantError(f"order {ref} cleared on account version {answer.version}, now {self.account.version}")
         if intent.quantity != answer.order.quantity:
             # The journal has the quantity that is sent: an order is filled once all of that has traded.
             intent = msgspec.structs.replace(intent, quantity=answer.order.quantity)
@@ -126,8 +126,8 @@ class OrderManager(Reductions):
     def close(self, symbol: str, principal: str, now: int, *, key: str = "", wake_id: int | None = None) -> Outcome:
         """Close a whole position at the market, reduce-only: cancel its entries, and keep its stop until it is flat.
 
-        A part that is being sold already is not sold again. A part whose exit has an unknown outcome is: the venue
-        reduces both exits together to the position.
+        A part that a live exit is closing is not sold again, unless the outcome of that exit is unknown: reduce-only
+        orders together cannot close more than the position.
         """
         self.cancel_entries("the position is being closed", symbol)
         intent = self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
@@ -137,7 +137,7 @@ class OrderManager(Reductions):
         return self.submit(intent, now)
 
     def reduce(self, symbol: str, quantity: Decimal, principal: str, now: int) -> Outcome:
-        """Sell a part (base asset) of a position at the market, reduce-only; all of it if too little would stay."""
+        """Sell a part (base asset) of a position at the market, reduce-only; sell all if the rest is too small."""
         intent, account = self.reduction(symbol, Purpose.EXIT, principal), self.view(symbol, now)
         if account is None:
             return NO_PRICE
@@ -155,7 +155,7 @@ class OrderManager(Reductions):
             self._request_cancel(tracked.ref, why, 1)
 
     def on_silence(self, ref: OrderRef, times: int) -> None:
-        """Ask again for a cancel that the venue has not answered, or report it after so many times."""
+        """Repeat a cancel request that the venue has not answered; report an incident after MOST_CANCELS of them."""
         tracked = self.orders.get(ref)
         if tracked is None or not tracked.status.live:
             return
@@ -182,7 +182,7 @@ class OrderManager(Reductions):
             self.cancel_entries("the engine only reduces positions")
 
     def apply(self, report: OrderReport, now: int) -> Change | None:
-        """Apply a report of the venue. None if it changes nothing."""
+        """Apply a report of the venue; return None if the report changes nothing."""
         known = self.orders.get(report.ref)
         long_over = known is None and isinstance(report, Filled)
         if long_over:
@@ -261,7 +261,7 @@ class OrderManager(Reductions):
         self._groups = state.groups
 
     def _report_misfit(self, report: OrderReport, incident: str) -> None:
-        """Report an incident. After a fill, the state is lowered too: money moved that is not in the book."""
+        """Report an incident; after a fill also take no new risk, because the fill is not in the book."""
         if isinstance(report, Filled):
             self.lower(incident)
         else:
@@ -282,9 +282,9 @@ class OrderManager(Reductions):
                 self.cancel(tracked, f"it locks the balance that {order.ref} sells")
 
     def _is_dust(self, symbol: str, *, sold: bool) -> bool:
-        """Return whether the rest of a position is too small to be sold, and no live order may change that.
+        """Return whether the rest of a position is too small to be sold, and no live order may change its size.
 
-        If the rest is that of a sale (`sold`), a live entry does not count: it must not open the position again.
+        After a sale (`sold`), a live entry is ignored, because it must not open the position again.
         """
         position = self.account.ledger.positions.get(symbol)
         if position is None:

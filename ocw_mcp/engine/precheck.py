@@ -47,7 +47,7 @@ class Instruction(msgspec.Struct, frozen=True):
 
     @property
     def wake_id(self) -> int | None:
-        """The wake that it answers; None for a request of a caller."""
+        """The wake that the leg answers; None for a request of a caller."""
         return self.key.decision.wake_id if isinstance(self.key, LegKey) else None
 
 
@@ -64,7 +64,7 @@ class EntryCheck(NamedTuple):
 
 
 class CheckedLimit(msgspec.Struct, frozen=True):
-    """The verdict of one limit on one entry. `room` is the notional (quote) that it lets pass; None if it has none."""
+    """The verdict of one limit on one entry. `room` is the largest notional (quote) that passes; None if unlimited."""
 
     code: RefusalCode
     passes: bool
@@ -93,13 +93,13 @@ class CheckedLeg(msgspec.Struct, frozen=True):
     largest: Decimal
     """The largest quantity of this order that would pass."""
     limits: tuple[CheckedLimit, ...] = ()
-    """Empty for an exit, which no limit refuses."""
+    """The verdicts of all limits; empty for an exit, which no limit refuses."""
     leverage: int | None = None
     """The leverage of the order; None for an exit, and if it cannot be known."""
 
     @property
     def needs_approval(self) -> bool:
-        """Whether it passes every limit but the one that asks for a person's approval."""
+        """Whether the leg passes every limit except the one that requires a person's approval."""
         return self.refusal is not None and self.refusal.code is RefusalCode.APPROVAL_REQUIRED
 
 
@@ -201,7 +201,7 @@ class Precheck:
     ) -> Refusal | None:
         """Return the reason why an entering leg makes no sense on this account, before any limit is checked.
 
-        `target` is the leg's target on the tick; `stop` is that of the open position, for an addition.
+        `target` is the leg's target, rounded to the tick; `stop` is the open position's stop, for an addition.
         """
         orders = self._manager.orders
         if any(orders.live(leg.symbol, Purpose.ENTRY)):

@@ -35,7 +35,7 @@ class Protection(msgspec.Struct):
     deadline: int | None = None
     """The time (ms) at which the position is closed if it is still unprotected."""
     retried_at: dict[str, int] = {}
-    """The time (ms) at which a stop, a target, or both of them after a failed exit were last placed again."""
+    """The time (ms) of the last retry of a stop, a target, or of both after a failed exit, by kind."""
     most: Decimal | None = None
     """The largest allowed quantity (base asset, unsigned); None unless the position is larger and is being reduced."""
     beyond: Decimal = ZERO

@@ -87,13 +87,13 @@ def report(engine: Engine, figures: JournalFigures, entry_fee: Decimal, fingerpr
 def trade_statistics(
     trades: Sequence[ClosedTrade], open_since: Mapping[str, int], since: int | None, until: int | None
 ) -> dict[str, Any]:
-    """Return figures of the closed trades of a run from `since` to `until` (ms), and the same of each symbol.
+    """Return figures of the closed trades of a run from `since` to `until` (ms), and of each symbol.
 
     A trade is a position from flat to flat; its result `pnl` is net of fees and funding (quote). A trade above 0 is
     won, one below 0 is lost. `win_rate` is the share of all trades that are won. `profit_factor` is `gross_profit` over
     `gross_loss`; both are 0 or more, and without a loss it is None. `average_loss` is 0 or less. `expectancy` is the
-    mean result of a trade. `exposure_ms` is the time in which a position was open, those of `open_since` (ms, by
-    symbol) included, and `exposure` its share of the run: time with two open positions counts once.
+    mean result of a trade. `exposure_ms` is the time in which at least one position was open, with the positions
+    that are still open since `open_since` (ms, by symbol), and `exposure` is its share of the run.
     """
     symbols = sorted({trade.symbol for trade in trades} | open_since.keys())
     return {
@@ -182,7 +182,7 @@ def _waiting(tracked: TrackedOrder) -> dict[str, Any]:
 def time_in_state(changes: list[tuple[int, TradingState]], since: int | None, until: int | None) -> dict[str, int]:
     """Return the simulated time (ms) in each trading state, zeros included; the sum is `until` - `since` (ms).
 
-    `changes` are the times (ms) of changes with the new state. A run begins ACTIVE, and without candles takes no time.
+    `changes` are the times (ms) of changes with the new state. A run begins ACTIVE; without candles all times are 0.
     """
     spent = {state.value: 0 for state in TradingState}
     if since is None or until is None:

@@ -45,7 +45,7 @@ def take_snapshot(
 ) -> Snapshot:
     """Return the market and the account at `now` (ms). `feasible` returns a symbol's feasible sizes.
 
-    `trades` are oldest first. `remarks` are the note, the undone parts and the limits.
+    `trades` are oldest first. `remarks` are the snapshot's `note`, `undone` and `limits`.
     """
     symbols, held = guard.manager.config.symbols, {view.symbol: view for view in positions(guard)}
     views = [_symbol(symbol, market.symbols[symbol], held.get(symbol), feasible(symbol), now) for symbol in symbols]
@@ -54,7 +54,7 @@ def take_snapshot(
 
 
 def take_holdings(market: Market, guard: Guard, held: Sequence[PositionView], now: int) -> Snapshot:
-    """Return the open positions at `now` (ms), with only the readings that the rules score, so that it is fast."""
+    """Return the open positions at `now` (ms), with only the indicators that the rules score, to be fast."""
     wanted = span_ms(guard.manager.config.policies.rules.timeframe)
     views = []
     for each in held:

@@ -229,7 +229,7 @@ class Engine:
         return change
 
     def _raise(self, reasons: list[tuple[str, WakeReason]]) -> None:
-        """Give the gate reasons to wake, except for symbols under manual control."""
+        """Give the wake-up gate reasons to wake, except for symbols under manual control."""
         for symbol, reason in reasons:
             if symbol not in self.executor.manual_control.held:
                 self.gate.raise_reason(symbol, reason)
@@ -259,7 +259,7 @@ class Engine:
                 self.guard.on_timer(symbol, now)
 
     def _after_decision(self, decision: Decision, decider: str, now: int) -> tuple[str, ...]:
-        """Set the gate as a decision asks for. Return the parts that were rejected, one sentence each."""
+        """Set the check time and wake conditions of a decision. Return a sentence on each rejected part."""
         self.gate.set_timer(now, decision.next_check_s)
         if decision.wake_conditions is None:
             return decision.unread
@@ -276,7 +276,7 @@ class Engine:
     def restore(self, state: bytes) -> None:
         """Restore a state that `state` returned, in an engine of the same configuration.
 
-        Raises ValueError, msgspec's own among them, for a state that another version saved.
+        Raises ValueError if another version saved the state; msgspec's errors are ValueErrors.
         """
         saved = read_checkpoint(state)
         for name, part in self._parts.items():

@@ -2,7 +2,7 @@
 
 The MCP SDK checks hosts and origins of its own mount only, and expects tokens of an authorization server. OCW has none:
 its tokens are made by `ocw token`, and one middleware checks them for REST and MCP alike. Every token has the same
-quotas; those of connections are in `serving`.
+quotas; the quotas of connections are in `serving`.
 """
 
 import asyncio
@@ -90,7 +90,7 @@ class OpenRequests:
 
         The scope is cancelled when the token is revoked. The body must be complete within `BODY_S`; later messages,
         such as a disconnect, have no deadline. Receiving raises TimeoutError, and ClientDisconnect if the client
-        disconnects before its body is complete. Both raise RefusedRequest for a quota that is used up.
+        disconnects before its body is complete. Entering the block and receiving raise RefusedRequest beyond a quota.
         """
         if self._counted[who] >= MOST_OPEN:
             what = f"too many open requests. limit={MOST_OPEN} per access token actual=more next: try again later"
@@ -190,7 +190,7 @@ class AuthMiddleware:
     def __init__(
         self, app: ASGIApp, keyring: Keyring, hosts: Iterable[str], counted: Callable[[str, int], None]
     ) -> None:
-        """`hosts` are allowed beside those of loopback; `counted` is called with route and status of each answer."""
+        """`hosts` are allowed in addition to loopback; `counted` is called with route and status of each answer."""
         self._hosts = LOOPBACK | {host.lower() for host in hosts}
         self._keyring = keyring
         self._counted = counted

@@ -33,7 +33,7 @@ def application(
 ) -> ASGIApp:
     """Return the whole application with its authentication.
 
-    `hosts` are allowed host names beside those of loopback; `schema` serves `/openapi.json`. The documentation pages of
+    `hosts` are allowed host names in addition to loopback; `schema` serves `/openapi.json`. The documentation pages of
     FastAPI are off: a browser has no token to send, and the pages load scripts from other hosts.
     """
     # A registry of its own has no metrics of the process.

@@ -18,7 +18,7 @@ from ocw_mcp.domain.orders import MOST_TOKENS
 CONNECTION: Final = "ocw.connection"
 """Key in the state of a request's scope: the connection of the request."""
 MOST_CONNECTIONS = 256
-"""Connections in total. Beyond them, a caller that has `RESERVED` connections gets no further one."""
+"""Connections in total, beyond which a caller that has `RESERVED` connections gets no further one."""
 MOST_OF_ONE = 64
 """Largest number of connections of one caller."""
 RESERVED = 2
@@ -26,7 +26,7 @@ RESERVED = 2
 MOST_UNKNOWN = 64
 """Largest number of connections that have sent no token; a further one replaces the oldest of them."""
 CEILING = MOST_CONNECTIONS + RESERVED * (MOST_TOKENS + 1) + MOST_UNKNOWN
-"""Connections beyond which uvicorn answers 503 by itself; the limits above are reached first."""
+"""Connections beyond which uvicorn answers 503 by itself; the limits of OCW are reached first."""
 HEADERS_S = 10.0
 """Seconds for the request line and headers, from the connection or from the first byte of a later request."""
 FAREWELL_S = 2
@@ -55,7 +55,7 @@ class _Connection(H11Protocol):
     def belongs_to(self, owner: str) -> bool:
         """Assign the connection to a caller and return whether the caller may have it.
 
-        If the caller has too many, an idle connection of it is closed in exchange; without one the answer is False.
+        At the caller's limit, one of the caller's idle connections is closed in exchange; without one return False.
         """
         if self.owner == owner:
             return True

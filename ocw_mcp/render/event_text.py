@@ -1,7 +1,7 @@
 """Events of the journal as sentences, for `ocw explain` and for MCP.
 
-Text by a model, a client or the venue passes a `Quote` on its way into a sentence: a model that reads the sentence gets
-that text apart from the engine's own words.
+A `Quote` renders each text by a model, a client or the venue within a sentence. For a model it puts a pointer into
+the sentence, and the text into a separate quotation.
 """
 
 from decimal import Decimal
@@ -28,12 +28,12 @@ CLIENT: Final = "client"
 
 
 def inline(source: str, text: str) -> str:
-    """Return the text itself: a sentence for a person quotes no text."""
+    """A `Quote` for sentences that a person reads: return the text itself."""
     return printable(text)
 
 
 def _named(source: str, text: str, quote: Quote) -> str:
-    """Return a name as it is, and any other text by way of `quote`."""
+    """Return a name unchanged, and any other text through `quote`."""
     return text if is_name(text) else quote(source, text)
 
 
@@ -160,7 +160,7 @@ def _paid(cost_usd: Decimal) -> str:
 
 
 def cause_text(cause: Cause, quote: Quote = inline, by: str = DECIDER) -> str:
-    """Return a cause in plain words; its detail passes `quote`, since a model or an error may have written it."""
+    """Return a cause in plain words; `quote` renders its detail, since a model or an error may have written it."""
     return cause.text(quote(by, cause.detail) if cause.detail else "")
 
 
@@ -178,7 +178,7 @@ def reason_text(wake: SymbolWake, quote: Quote = inline) -> str:
 
 
 def refusal_text(refusal: Refusal, quote: Quote = inline, author: str = DECIDER) -> str:
-    """Return a refusal; an `actual` value that repeats the text of its `author` passes `quote`."""
+    """Return a refusal; `quote` renders an `actual` value that repeats text by `author`."""
     actual = _named(author, refusal.actual, quote) if refusal.code in QUOTING else printable(refusal.actual)
     return refusal.text(printable(refusal.limit), actual)
 

@@ -1,4 +1,4 @@
-"""Texts by other authors (models, clients, the venue) as quoted data, apart from the engine's own sentences.
+"""Texts by other authors (models, clients, the venue) as quoted data, separate from the engine's own sentences.
 
 A model reads its own remarks of an earlier wake unquoted. Every other text is quoted with its author and its time.
 """
@@ -35,9 +35,9 @@ class Quotation(NamedTuple):
 
 
 class Quotations:
-    """The texts of other authors in one answer. The answer's sentences point to them as `said[0]`, `said[1]`.
+    """The texts of other authors in one answer, whose sentences point to these texts as `said[0]`, `said[1]`.
 
-    `room` is the largest number of characters of all of them together.
+    `room` is the largest number of characters of all texts together.
     """
 
     def __init__(self, room: int) -> None:
@@ -51,7 +51,7 @@ class Quotations:
             if (each.source, each.text) == (source, clean):
                 return f"said[{place}]"
         if len(clean) > self._room:
-            return "(a text left out for length)"
+            return "(a text omitted for length)"
         self._room -= len(clean)
         self.kept.append(Quotation(source, at, clean))
         return f"said[{len(self.kept) - 1}]"
@@ -104,7 +104,7 @@ def note_line(note: Remark, reader: str, label: str) -> str:
 
 
 def not_taken_lines(snapshot: Snapshot, reader: str) -> list[str]:
-    """Return the parts of the reader's last decision that were not taken; other deciders' parts repeat their words."""
+    """Return the parts of the reader's own last decision that were not accepted; a part repeats its author's words."""
     return [f"not taken: {untrusted(each.text, LONGEST_REMARK)}" for each in snapshot.undone if each.by == reader]
 
 

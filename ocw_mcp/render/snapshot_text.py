@@ -1,8 +1,8 @@
 """A snapshot as plain text for a model: `compact` as tables with one header per table, `full` with a label per value.
 
 Both begin with the parts that change least (columns, limits, note, trades) and end with those that change at every
-wake, so that two snapshots share the longest possible beginning. An unknown value is never left out: `compact` shows
-`?` and lists the reasons at its end. Remarks by `reader` stand as they are; those of other authors are quoted as data.
+wake, so that two snapshots share the longest possible beginning. An unknown value is never omitted: `compact` shows
+`?` and lists the reasons at its end. Remarks by `reader` are not quoted; those of other authors are quoted as data.
 """
 
 import math
@@ -21,7 +21,7 @@ BRIEFED_TRADES = 5
 """Number of trades shown to a reader that can look up earlier ones."""
 
 Beside = Callable[[float, float], str]
-"""Returns a value as text; the second argument is the close of its row."""
+"""Returns a value as text; the second argument is the close price in the same row."""
 
 
 def significant(value: float, digits: int) -> str:
@@ -143,7 +143,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     """Return the snapshot as tables: one line per symbol and timeframe, then the unknown values by reason.
 
     For a `briefed` reader, which has `standing` in its system prompt and can look up more, the legend, the limits,
-    earlier trades and the indicators of forming candles are left out.
+    earlier trades and the indicators of forming candles are omitted.
     """
     unknowns, views = _Unknowns(), snapshot.symbols.values()
     regimes = {"regime": snapshot.regime, "macro": snapshot.macro}
@@ -195,7 +195,7 @@ def _symbol_row(view: SymbolView, unknowns: _Unknowns) -> str:
 
 
 def _derivatives_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
-    """Return the rows of symbols that have a known value; without one, the composite carries the reason already."""
+    """Return the rows of symbols with a known value; for other symbols, the unknown composite gives the reason."""
     rows = []
     for view in snapshot.symbols.values():
         values = {each: getattr(view.derivatives, each.field) for each in _DERIVATIVES}

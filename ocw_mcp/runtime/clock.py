@@ -59,7 +59,7 @@ class PacedClock(SimulatedClock):
         self._began: tuple[int, float] | None = None
 
     async def approach(self, at: int) -> bool:
-        """Wait up to POLL_MS; return whether engine time reached `at` (ms). The pace counts from the first call."""
+        """Wait up to POLL_MS; return whether engine time reached `at` (ms). Paced time begins with the first call."""
         if self._began is None:
             self._began = (at, self.wall_ms())
         first, began_ms = self._began

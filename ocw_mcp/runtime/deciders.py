@@ -67,7 +67,7 @@ class StrategyDecider(_InstantDecider):
         self._failed = failed
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        """Return the strategy's decision. Raises StrategyError for another value, and every error of the strategy."""
+        """Return the strategy's decision. Raises StrategyError for a wrong type, and the strategy's own errors."""
         try:
             answer = self._strategy(request.snapshot)
             if answer is None:

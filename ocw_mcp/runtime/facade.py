@@ -77,7 +77,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Portfolio(msgspec.Struct, frozen=True):
-    """The account. Money in quote currency; gross and scale are multiples, the rest are fractions."""
+    """The account. Money in quote currency; gross_share and scale are multiples, other ratios are fractions."""
 
     equity: Decimal
     wallet: Decimal
@@ -109,7 +109,7 @@ class Candles(msgspec.Struct, frozen=True):
 
 
 class PolicyView(msgspec.Struct, frozen=True):
-    """The limits in force, and the use of those that accumulate. All values are text, as in the policy file."""
+    """The limits in force, and the used part of accumulating limits. All values are text, as in the policy file."""
 
     name: str
     hash: str
@@ -152,7 +152,7 @@ class Facade:
 
     @property
     def settled(self) -> bool:
-        """Return whether the engine is neither on history before the market begins nor behind its journal."""
+        """Return whether the book has begun and the engine has caught up with its journal."""
         return self.begun and not self._catching_up()
 
     @property

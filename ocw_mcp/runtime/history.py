@@ -22,13 +22,13 @@ from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.requests import RequestCode, RequestError, day_of
 
 MOST_QUERIES = 4
-"""Queries that run at the same time; further ones wait."""
+"""The largest number of simultaneous queries; further queries wait."""
 
 _T = TypeVar("_T")
 
 
 class History:
-    """The past of one book, from its state directory. Each result covers the events committed at its time."""
+    """The past of one book, from its state directory. A query covers the events committed when it runs."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -49,7 +49,7 @@ class History:
         return await self._query(lambda db, book: search_trades(db, wanted, limit))
 
     async def orders(self, limit: int, before: int | None = None) -> Page[OrderRow]:
-        """Return orders of any state, newest first, from before the row `before` of a cursor."""
+        """Return `limit` orders of any state, newest first, older than the row id `before`."""
         return await self._query(lambda db, book: page_orders(db, limit, before))
 
     async def refusals(self, limit: int, before: int | None = None) -> Page[RefusalRow]:
@@ -57,15 +57,15 @@ class History:
         return await self._query(lambda db, book: page_refusals(db, limit, before))
 
     async def decisions(self, limit: int, *, acted: bool = False) -> DecisionsPage:
-        """Return the latest decisions, newest last; `acted` leaves out those with HOLD alone."""
+        """Return the latest decisions, newest last; with `acted`, only decisions with an action other than HOLD."""
         return await self._query(lambda db, book: find_decisions(db, limit, acted=acted))
 
     async def thoughts(self, limit: int) -> list[DecisionCost]:
-        """Return the costs of the latest decisions, from up to `limit` events, newest last."""
+        """Return the costs of the decisions of the newest `limit` decision events, newest last."""
         return await self._query(lambda db, book: find_thoughts(db, limit))
 
     async def story(self, id_: str | None) -> Story:
-        """Return a wake from its reasons to its last fill; without an id, that of the newest decision with an order."""
+        """Return a wake from its reasons to its last fill; without an id, the last wake that led to an order."""
         try:
             return await self._query(lambda db, book: find_story(db, book, id_) if id_ else newest_story(db, book))
         except UnknownIdError as error:

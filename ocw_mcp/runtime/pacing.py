@@ -80,7 +80,7 @@ async def _live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
 
 
 class FrameLookahead:
-    """Reads frames ahead of their turn, for funding rates that an exchange stamps a little after their due time."""
+    """Reads frames ahead of their turn, for funding rates that an exchange dates a little after the settlement."""
 
     def __init__(self, source: Frames) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""Writes the journal. After a restart it first compares the engine's events with the journaled ones.
+"""Writes the journal; after a restart, first compares the engine's events with the journaled ones.
 
 A resumed run starts from the latest checkpoint and repeats the steps after it. Each event of a repeated step must equal
 the journaled one, and is not written again. External input is taken from the journal: commands and callers' requests,
@@ -27,7 +27,7 @@ from ocw_mcp.render.event_text import event_text
 from ocw_mcp.runtime.thinking import NEVER, DecisionOutput
 
 ENGINE_CAUSES = (CauseKind.DEADLINE, CauseKind.PAUSED)
-"""Causes that the engine sets itself. A resumed run sets them again without the decider."""
+"""Causes that the engine itself gives to a decision; on a resumed run it repeats them without the decider."""
 
 Listener = Callable[[int, events.DomainEvent], None]
 """A function that gets each new event with its time (ms)."""
@@ -74,7 +74,7 @@ class EventRecorder:
         return f"{events.kind_of(event)} at {iso(at)} ({event_text(self._store.book, event)})"
 
     def recall(self, request: DecisionRequest, decider: str) -> list[tuple[int, DecisionOutput]] | None:
-        """Return the journaled output of a repeated decision, each with its time (ms); None if the journal has none."""
+        """Return the journaled outputs of a repeated decision with their times (ms); None if there are none."""
         wake_id = request.wake_id
         script: list[tuple[int, DecisionOutput]] = []
         found = False
@@ -130,7 +130,7 @@ class EventRecorder:
 def assumed_end(wake_id: int, decider: str, thinking_ms: int, *, settled: bool) -> DecisionOutput:
     """Return the end of a decision whose end is missing in the journal; its submitted legs stay executed.
 
-    A `settled` decision, with no leg left to correct, ends as ready. Any other one failed with the process.
+    If `settled`, no leg is left to correct, and the end is DecisionReady; if not, it is DecisionFailed.
     """
     if settled:
         return DecisionReady(wake_id, decider, thinking_ms, Decision())
@@ -140,7 +140,7 @@ def assumed_end(wake_id: int, decider: str, thinking_ms: int, *, settled: bool) 
 
 
 def _made(event: events.DecisionMade, decider: str) -> DecisionOutput | None:
-    """Return the output that led to a decision; None if the engine made it itself."""
+    """Return the decider's output that led to a decision; None if the engine made the decision."""
     cause, thinking_ms, cost = event.decision.cause, event.thinking_ms, event.cost_usd
     if cause is not None and cause.kind in ENGINE_CAUSES:
         return None
@@ -158,16 +158,16 @@ def _submitted(event: events.DecisionMade | events.DecisionCorrected, decider: s
 
 
 COMMIT_EVERY = 256
-"""Events after which a commit is made if no order was sent before."""
+"""The number of events after which a commit is made if no order was sent before."""
 MOST_KEPT = 50_000
-"""Events that are kept in memory while the disk accepts nothing; with more, the run stops."""
+"""The most events kept in memory while the disk accepts nothing; with more, the run stops."""
 
 
 class Commits:
     """The commits of one run. A failing disk is reported once, and once more when it accepts everything again."""
 
     def __init__(self, store: Store, summary: Callable[[], dict[str, Any]], warn: Callable[[str], None]) -> None:
-        """`warn` gets a sentence if the disk accepts nothing, and another when it does again."""
+        """`warn` gets a sentence if the disk accepts nothing, and another when it accepts events again."""
         self._store = store
         self._summary = summary
         self._warn = warn
@@ -208,7 +208,7 @@ class Commits:
         return Rejected(ref, NOT_JOURNALED, "the journal did not take its intent")
 
     def answered(self, ref: OrderRef) -> None:
-        """Note that the engine has taken the rejection of `refuse`, and that its events are recorded."""
+        """Note that the engine has processed a rejection from `refuse`, and that the events are recorded."""
         self._unanswered.discard(ref)
 
     def last(self) -> None:

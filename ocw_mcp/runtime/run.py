@@ -91,8 +91,8 @@ class BookRun:
     async def run(self, version: str, for_ms: int | None = None) -> str:
         """Run to the end of the market, for `for_ms` of market time, or until stopped. Return the reason of the end.
 
-        `for_ms` counts from the first frame of a new book, or from the last clean stop of an older one: a killed run is
-        completed. Raises TapeError if the market data are invalid, and JournalError if the journal cannot be written.
+        `for_ms` counts from the first frame of a new book, or from its last clean stop; a kill does not extend it.
+        Raises TapeError if the market data are invalid, and JournalError if the journal cannot be written.
         """
         self._why = "the market ended"
         try:
@@ -119,7 +119,7 @@ class BookRun:
     async def _within(
         self, for_ms: int | None, version: str, source: AsyncGenerator[Frame, None]
     ) -> AsyncGenerator[Frame, None]:
-        """Yield the frames of the next `for_ms`. The run begins with the first of them."""
+        """Yield the frames of the next `for_ms`; begin the run before the first frame."""
         lookahead = self._lookahead = FrameLookahead(source)
         while (frame := lookahead.next_buffered() or await anext(source, None)) is not None:
             if for_ms is not None:
@@ -133,7 +133,7 @@ class BookRun:
             yield frame
 
     async def begin(self, at: int, version: str) -> None:
-        """Begin a new book at its first frame `at` (ms), and a resumed one at its last state, even before any."""
+        """Begin the run: a new book at its first frame `at` (ms), a resumed book at its last state."""
         shell, store = self.shell, self.shell.store
         self._begun = True
         if not self._resumes or self.cursor < 0:
@@ -197,7 +197,7 @@ class BookRun:
             shell.checkpoint(self.cursor)
 
     async def _rates_at(self, frame: Frame) -> Sequence[Funding]:
-        """Return the funding rates of a whole hour, with those that the exchange stamps a little later."""
+        """Return a frame's funding rates, with the rates that the exchange dates a little later."""
         if self._lookahead is None or not (self.shell.venue.pays_funding and self.shell.clock.simulated):
             return frame.funding
         return (*frame.funding, *await self._lookahead.funding(frame.at + STAMPED_LATE_MS))
@@ -215,7 +215,7 @@ class BookRun:
             await self.begin(self.cursor, version)
 
     async def _poll_while_waiting(self) -> bool:
-        """Take commands and requests while the run waits. Return whether it goes on."""
+        """Take commands and requests while the run waits. Return whether the run continues."""
         await self.poll()
         return not self.shell.stopping.is_set()
 
@@ -250,7 +250,7 @@ class BookRun:
 
 
 def other_version(error: Exception) -> BookError:
-    """Return the error of a saved state that cannot be read."""
+    """Return the BookError for a saved state that another version of ocw made."""
     return BookError(
         f"the book's saved state was not made by this version of ocw ({error}); nothing was changed; continue with "
         "the version that made it, or begin another book with another --state directory"

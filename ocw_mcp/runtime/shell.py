@@ -32,7 +32,7 @@ GIVEN_UP = Cause(CauseKind.GIVEN_UP)
 
 
 class Shell:
-    """One engine with its venue, store, clock and decider. Each event has all its effects before the next is taken."""
+    """One engine with its venue, store, clock and decider. All effects of an event are executed before the next."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Shell:
             await self._take_answer(pending)
 
     async def submit(self, request: SubmitRequest) -> Answer | None:
-        """Return the engine's answer to legs of this run's decider, once they took effect; None if the wake is over."""
+        """Return the engine's answer to legs of the decider once they took effect; None if the wake has ended."""
         pending = self.pending
         if pending is not None and pending.request.wake_id == request.wake_id:
             return await pending.submit(request)
@@ -174,7 +174,7 @@ class Shell:
             )
 
     async def take_from_outside(self, event: steps.Command | steps.Asked) -> None:
-        """Take a command or a request. Orders that close a position fill at the present price, on every clock."""
+        """Take a command or a request. If it closes a position, the order fills at once at the present price."""
         await self.take(event)
         await self.take_all(self.venue.fill_reductions(self.clock.now()))
 
@@ -203,7 +203,7 @@ class Shell:
             await self._wait_for_output(pending, takes)
 
     async def _wait_for_output(self, pending: PendingDecision, takes: int) -> None:
-        """Stop a simulated clock until the decision has output, which takes effect `takes` ms later.
+        """Stop a simulated clock until the decider has output, and let the output take effect `takes` ms later.
 
         Commands and requests are taken meanwhile. A resumed run does not wait for a decision that the journal has.
         """
@@ -256,7 +256,7 @@ class Shell:
             await self.take(steps.DecisionReady(wake_id, name, thinking_ms, result, cost))
 
     def checkpoint(self, market_at: int) -> None:
-        """Make everything durable, with the state of engine and venue after the frame of `market_at` (ms)."""
+        """Make all events durable, with the state of engine and venue after the frame at `market_at` (ms)."""
         if not self.recorder.reading:
             # If the journal is ahead of the engine, the checkpoint before is still valid, and a new one adds nothing.
             self.commits.commit(Checkpoint(market_at, self.recorder.seq, self.engine.state(), self.venue.state()))
@@ -307,7 +307,7 @@ class Shell:
             self.commits.commit_some()
 
     def commit(self) -> bool:
-        """Make the recorded events durable, with the summary that `ocw status` shows. Return whether they are."""
+        """Make the recorded events and the summary for `ocw status` durable. Return whether that succeeded."""
         # Events that a resumed run records again are durable already.
         return self.recorder.reading or self.commits.commit()
 

@@ -30,7 +30,7 @@ Submission = tuple[SubmitRequest, "asyncio.Future[Answer | None]"]
 class PendingDecision:
     """One decision in progress: the request, when its output takes effect (ms), and the task that makes it.
 
-    A decision that takes no time has no task: the shell makes it when it takes effect.
+    A decision that takes no time has no task: the shell requests it when it takes effect.
     """
 
     def __init__(self, request: DecisionRequest, due: int, task: "asyncio.Task[Decision] | None") -> None:

@@ -35,12 +35,12 @@ from ocw_mcp.runtime.validation import MalformedError
 Ask = Callable[[CallerRequest], Awaitable[Answer]]
 
 MOST: Final = 32
-"""Previews that are kept of one caller."""
+"""The largest number of previews that are kept for one caller."""
 MOST_NAMES: Final = 8
-"""Names of clients of one token whose previews are kept."""
+"""The largest number of client names of one access token whose previews are kept."""
 
 _NO_LEG = Leg("", Action.HOLD)
-"""The leg of a request that is only compared by its preview."""
+"""A placeholder for the leg of a request that is identified by its preview."""
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -49,16 +49,16 @@ class Preview(msgspec.Struct, frozen=True):
     preview_id: str
     leg: Leg
     quantity: Decimal | None
-    """None for an exit."""
+    """The quantity of the entry; None for an exit."""
     quoted: Decimal
     """The mark price at the check."""
     side: Side
     made_at: float
-    """Real time in ms, from the clock."""
+    """The real time (ms) of the check."""
 
 
 class Previewed(msgspec.Struct, frozen=True):
-    """The answer that an order would get now, and the preview to place it by, if it passes or only needs approval."""
+    """The answer that an order would get now, and its preview if it passes or only needs approval."""
 
     checked: CheckedLeg
     preview: Preview | None
@@ -87,7 +87,7 @@ class Previews:
         return made
 
     def spend(self, caller: str, preview_id: str) -> Preview:
-        """Take a preview to place it: it is good for one order. Raises RequestError."""
+        """Return a preview and drop it, so that it places one order only. Raises RequestError."""
         found = self.find(caller, preview_id)
         del self._kept[token_of(caller)][caller][preview_id]
         return found
@@ -107,7 +107,7 @@ class Previews:
 
 
 class Trading:
-    """The actions of clients on one running engine. `caller` is the name that the journal has of the client."""
+    """The actions of clients on one running engine. `caller` is the client's name in the journal."""
 
     def __init__(self, engine: Engine, take: Ask, clock: Clock) -> None:
         """`take` has the engine take a request and returns its answer; `Shell.ask` does."""
@@ -146,13 +146,13 @@ class Trading:
         return self._engine.check(found.leg, caller, self._clock.now(), found.quantity).needs_approval
 
     def pending(self, caller: str, key: str, preview_id: str) -> PendingOrder | None:
-        """Return the order of this key that awaits approval; None if there is none."""
+        """Return the pending order that was placed with this key; None if there is none."""
         answer = self._answered(caller, key, preview_id)
         pending = self._engine.approvals.state().pending
         return pending.get(answer.approval_id) if isinstance(answer, AwaitsApproval) else None
 
     def first_time(self, approval_id: str) -> bool:
-        """Return whether no client was asked to approve this order before in this process, and note that one was."""
+        """Return whether this is the first call for an approval id in this process."""
         new = approval_id not in self._asked_about
         # An id is never used again, so that those of orders that are not pending can be dropped.
         pending = self._engine.approvals.state().pending
@@ -168,7 +168,7 @@ class Trading:
         return await self.ask(SubmitRequest(submit_key(wake_id, decision), caller, wake_id, decision, tainted))
 
     def answers(self, key: DecisionKey, decision: Decision) -> list[Answer | None]:
-        """Return the present answer to each leg of a decision; None for a HOLD."""
+        """Return the stored answer to each leg of a decision; None for a leg without an answer, such as a HOLD."""
         return [self._engine.executor.answers.get(key.leg(index)) for index in range(len(decision.legs))]
 
     async def ask(self, request: CallerRequest) -> Answer:

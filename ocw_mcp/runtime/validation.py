@@ -1,4 +1,4 @@
-"""Validates the answers of deciders and the requests of callers before they enter the engine: they are data.
+"""Validates the answers of deciders and the requests of callers before they enter the engine.
 
 Each value must have its type, must be storable, and must lie within bounds that no real order exceeds. A leg or a
 condition that cannot be read does not affect the other parts of its decision. Numbers with too many decimal places are
@@ -20,18 +20,18 @@ from ocw_mcp.domain.symbols import spelt
 MOST_LEGS = 64
 MOST_CONDITIONS = 64
 MOST_SIGNALS = 64
-"""Signals of one leg."""
+"""The largest number of signals of one leg."""
 LONGEST_SYMBOL = 40
 LONGEST_NAME = 200
-"""Characters of a caller's name, and of a key."""
+"""The largest number of characters of a caller's name, and of a key."""
 LONGEST_TEXT = 4_000
-"""Characters of any text of an answer."""
+"""The largest number of characters of a text in an answer."""
 LARGEST = Decimal("1e15")
 FINEST = -18
 """The finest decimal place of a price or a size."""
 LONGEST_SPAN_S = 10**9
 MOST_LEVERAGE = 1_000
-"""The bound of a leverage, above and below 0. The policy's own limit is checked by the engine."""
+"""The largest accepted absolute value of a leverage; the engine checks the policy's limit."""
 
 _Kind = TypeVar("_Kind")
 
@@ -53,7 +53,7 @@ def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
     if not (isinstance(answer, Decision) and isinstance(legs, Sequence) and isinstance(wanted, Sequence | None)):
         return _storable(answer, Decision, "answer")
     if len(legs) > MOST_LEGS or len(wanted or ()) > MOST_CONDITIONS:
-        raise MalformedError("answer", f"{len(legs)} legs and {len(wanted or ())} conditions are too many")
+        raise MalformedError("answer", f"{len(legs)} legs and {len(wanted or ())} conditions, at most {MOST_LEGS} each")
     read = tuple(_leg(leg, symbols) for leg in legs)
     unread = list(answer.unread)
     conditions: list[WakeCondition] = []
@@ -63,7 +63,7 @@ def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
             conditions.append(msgspec.structs.replace(each, place=place + 1) if moved else each)
     next_check_s = answer.next_check_s
     if next_check_s is not None and not _span(next_check_s):
-        unread.append("next_check_s is no span of time")
+        unread.append("next_check_s is no whole number of seconds in range")
         next_check_s = None
     problems = [*(f"{leg.symbol} {leg.malformed}".strip() for leg in read if leg.malformed), *unread]
     if problems and not conditions and all(leg.malformed for leg in read):
@@ -155,9 +155,9 @@ def _condition(given: object, place: int, symbols: Collection[str], unread: list
         if len(read.symbol) > LONGEST_SYMBOL:
             raise MalformedError("condition", "its symbol is too long")
         if read.expires_s is not None and not _span(read.expires_s):
-            raise MalformedError("condition", "expires_s is no span of time")
+            raise MalformedError("condition", "expires_s is no whole number of seconds in range")
         if not 0 <= read.place <= MOST_CONDITIONS:
-            raise MalformedError("condition", "its place is none")
+            raise MalformedError("condition", f"its place is not from 0 to {MOST_CONDITIONS}")
     except MalformedError as error:
         place = getattr(given, "place", 0) or place + 1
         unread.append(f"condition {place} could not be read: {_printable(error.defect)}")
@@ -175,21 +175,21 @@ def _storable(given: object, kind: type[_Kind], name: str) -> _Kind:
 def _defect(leg: Leg) -> str:
     """Return one clause on a value of a leg that is out of bounds, or an empty string."""
     if len(leg.signals) > MOST_SIGNALS:
-        return f"its {len(leg.signals)} signals are too many"
+        return f"it has {len(leg.signals)} signals, at most {MOST_SIGNALS}"
     if len(leg.symbol) > LONGEST_SYMBOL or any(len(text) > LONGEST_TEXT for text in (leg.reasoning, *leg.signals)):
-        return "a text of it is too long"
+        return "its symbol or one of its texts is too long"
     beyond = [name for name in NUMBERS if not _in_range(getattr(leg, name))]
     if leg.leverage is not None and abs(leg.leverage) > MOST_LEVERAGE:
         beyond.append("leverage")
     if beyond:
         return f"its {beyond[0]} is out of range"
     if leg.limit_expires_s is not None and not _span(leg.limit_expires_s):
-        return "its limit_expires_s is no span of time"
+        return "its limit_expires_s is no whole number of seconds in range"
     return ""
 
 
 def _in_range(number: Decimal | None) -> bool:
-    """Return whether a number is within bounds. NaN and infinity are, because the engine refuses them by name."""
+    """Return whether a number is within bounds, or is a quiet NaN or infinite, which the engine refuses itself."""
     if number is None or not number.is_finite():
         return number is None or not number.is_snan()
     return not _too_fine(number) and abs(number) <= LARGEST
@@ -216,7 +216,7 @@ def _span(seconds: object) -> bool:
 
 
 def _cut(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Return the beginning of a text. A value of another type is returned for the check of its type."""
+    """Return the first `longest` characters of a text; return a value of another type unchanged."""
     return text[:longest] if isinstance(text, str) else text
 
 

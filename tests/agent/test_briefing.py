@@ -40,6 +40,6 @@ def test_context_has_the_whole_snapshot() -> None:
     assert "The built-in rules would: " in shown
 
 
-def test_review_is_asked_for_if_only_a_score_woke() -> None:
+def test_review_prompt_is_used_if_a_score_is_the_only_wake_reason() -> None:
     assert "review the open positions" in context("score:0.55 time")
     assert "review the open positions" not in context("score:0.55 time", "close:1h")

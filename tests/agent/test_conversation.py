@@ -71,7 +71,7 @@ async def test_only_reading_tools_and_submit_are_offered() -> None:
     assert [tool["name"] for tool in bodies(named)[0]["tools"]] == [READ_TOOL, SUBMIT]
 
 
-async def test_turns_go_back_unchanged_with_their_results() -> None:
+async def test_next_request_repeats_earlier_turns_unchanged() -> None:
     model = ScriptedModel(reads(), says())
     await converse(model)
     first, second = bodies(model)
@@ -154,7 +154,7 @@ async def test_refused_leg_may_stay_uncorrected() -> None:
     assert len(tools.submitted) == 1
 
 
-async def test_decision_with_only_refused_legs_is_impossible() -> None:
+async def test_only_refused_and_hold_legs_give_the_cause_impossible() -> None:
     outcome = await converse(ScriptedModel(submits(BUY, ("ETHUSDT", "HOLD"))), refuses("BTCUSDT"))
     assert cause(outcome) is CauseKind.IMPOSSIBLE
     assert isinstance(outcome.result, Trouble)
@@ -244,7 +244,7 @@ async def test_cut_off_call_is_not_carried_out() -> None:
 
 
 @pytest.mark.parametrize("answer", [Trouble(CauseKind.OVERLOADED), says(stop_reason="refusal"), RuntimeError()])
-async def test_accepted_legs_stand_when_their_correction_fails(
+async def test_accepted_legs_stay_in_force_if_a_correction_fails(
     answer: Reply | Trouble | Exception,
 ) -> None:
     outcome = await converse(ScriptedModel(submits(BUY, SELL), answer), refuses("BTCUSDT"))

@@ -20,7 +20,7 @@ def test_key_goes_to_the_api_or_to_the_configured_address() -> None:
     assert credentials(KEY, base_url=GATEWAY) == Credentials(GATEWAY, KEY)
 
 
-def test_key_precedes_the_token_which_needs_a_gateway() -> None:
+def test_api_key_precedes_auth_token_which_needs_a_gateway() -> None:
     assert credentials(KEY, SecretStr("token"), GATEWAY) == Credentials(GATEWAY, KEY)
     assert credentials(None, KEY, GATEWAY) == Credentials(GATEWAY, auth_token=KEY)
     assert isinstance(credentials(None, KEY), Trouble)
@@ -46,7 +46,7 @@ def test_unusable_credentials_are_a_trouble_without_secrets(given: dict[str, Any
 
 
 @pytest.mark.parametrize("odd", ['gw"7\\x', "gw/7+x==", "gw:7 x", "gw-\u00fc7"])
-def test_token_with_special_characters_is_scrubbed(odd: str) -> None:
+def test_auth_token_with_special_characters_is_scrubbed(odd: str) -> None:
     given = Credentials(GATEWAY, auth_token=SecretStr(odd))
     for text in (odd, json.dumps({"said": odd}), json.dumps({"said": odd}, ensure_ascii=False)):
         assert given.scrub(text).strip('{"}').removeprefix('said": "') == REDACTED
@@ -74,6 +74,6 @@ def test_secrets_and_lookalikes_are_scrubbed() -> None:
     assert scrub("BTCUSDT 80000, bearer of news") == "BTCUSDT 80000, bearer of news"
 
 
-def test_every_cause_has_its_sentence() -> None:
+def test_every_cause_kind_has_an_explanation() -> None:
     assert all(kind.meaning for kind in CauseKind)
     assert str(Trouble(CauseKind.BUDGET, "0.01 is left")).endswith("may be spent; 0.01 is left")

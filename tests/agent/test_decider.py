@@ -103,7 +103,7 @@ async def test_rules_decide_if_every_leg_is_refused() -> None:
     assert claude.events(events.OrderIntended) == []
 
 
-async def test_rules_decide_if_only_hold_legs_pass() -> None:
+async def test_rules_decide_if_all_legs_except_hold_are_refused() -> None:
     absurd, hold = leg("BUY", "MOONUSDT", size="1", stop="1"), leg("HOLD", "ETHUSDT")
     claude = ClaudeRun(market(), ModelByWake({1: [decides(1, absurd, hold), says("So be it.")]}))
     await claude.go(3 * MINUTE)
@@ -113,7 +113,7 @@ async def test_rules_decide_if_only_hold_legs_pass() -> None:
     assert ended.cause.kind is CauseKind.IMPOSSIBLE
 
 
-async def test_refused_leg_corrected_to_hold_stands() -> None:
+async def test_refused_legs_corrected_to_hold_are_a_decision_of_claude() -> None:
     absurd = leg("BUY", "MOONUSDT", size="1", stop="1")
     both = decides(1, absurd, leg("BUY", "ETHUSDT", size="1", stop="1"))
     for corrected, deciders in (
@@ -127,7 +127,7 @@ async def test_refused_leg_corrected_to_hold_stands() -> None:
         assert bool(ended.cause) is (deciders != ["claude"])
 
 
-async def test_passed_leg_stands_beside_a_refused_one_on_its_symbol() -> None:
+async def test_accepted_leg_stays_if_another_on_its_symbol_is_refused() -> None:
     twice = decides(1, leg("BUY"), leg("BUY", size="0.9"))
     claude = ClaudeRun(market(), ModelByWake({1: [twice, says("So be it.")]}))
     await claude.go(3 * MINUTE)
@@ -152,7 +152,7 @@ TROUBLES: dict[str, Trouble | Reply] = {
 
 @pytest.mark.requirement("A01")
 @pytest.mark.parametrize(("cause", "answer"), TROUBLES.items(), ids=TROUBLES.keys())
-async def test_rules_decide_with_the_cause_if_claude_cannot(cause: str, answer: Trouble | Reply) -> None:
+async def test_failed_model_call_lets_the_rules_decide_with_its_cause(cause: str, answer: Trouble | Reply) -> None:
     claude = ClaudeRun(market(), ModelByWake({1: [answer] * 9}))
     await claude.go(3 * MINUTE)
     first = made(claude, 1)

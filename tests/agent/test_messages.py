@@ -177,14 +177,14 @@ def test_missing_usage_counts_at_its_upper_bound(usage: object) -> None:
 
 
 @pytest.mark.parametrize("stop", [None, "stop", "end_turn"])
-def test_text_turn_with_a_foreign_stop_reason_is_read(stop: str | None) -> None:
+def test_text_turn_with_another_providers_stop_reason_is_read(stop: str | None) -> None:
     reply = parse_reply(msgspec.json.encode(WIRE | {"stop_reason": stop}), REQUEST.body)
     assert isinstance(reply, Reply)
     assert reply.stop_reason == "end_turn"
 
 
 @pytest.mark.parametrize("stop", [None, "tool_calls", "tool_use"])
-def test_call_with_a_foreign_stop_reason_is_read(stop: str | None) -> None:
+def test_call_with_another_providers_stop_reason_is_read(stop: str | None) -> None:
     call = {"type": "tool_use", "id": "t1", "name": "decisions_submit", "input": {}}
     reply = parse_reply(msgspec.json.encode(WIRE | {"stop_reason": stop, "content": [call]}), REQUEST.body)
     assert isinstance(reply, Reply)
@@ -273,7 +273,7 @@ async def test_error_in_an_event_stream_is_kept_short_and_printable(httpx2_mock:
 
 
 @pytest.mark.parametrize("status", [400, 403, 429])
-async def test_low_credit_balance_is_no_credit(httpx2_mock: respx.MockRouter, status: int) -> None:
+async def test_low_credit_balance_has_the_cause_no_credit(httpx2_mock: respx.MockRouter, status: int) -> None:
     error = {"type": "invalid_request_error", "message": "Your credit balance is too low to access the API."}
     httpx2_mock.post(URL).respond(status, json={"type": "error", "error": error})
     trouble = await create(SdkMessages(GIVEN))
@@ -337,7 +337,7 @@ async def test_headers_are_not_taken_from_the_environment(
     assert SECRET in sent["authorization"] + sent.get("x-api-key", "")
 
 
-async def test_retired_and_unknown_models_are_troubles() -> None:
+async def test_retired_and_unknown_models_have_the_cause_no_model() -> None:
     async with served_claude() as url:
         messages = SdkMessages(Credentials(url, SecretStr(KEY)))
         facts = await messages.retrieve_model(MODEL)

@@ -35,7 +35,7 @@ def test_cached_tokens_cost_at_most_a_tenth() -> None:
 
 @settings(max_examples=40)
 @given(*[st.integers(0, MILLION)] * 5)
-def test_cost_is_the_sum_of_its_kinds(plain: int, read: int, short: int, long: int, output: int) -> None:
+def test_cost_is_the_sum_over_kinds_of_tokens(plain: int, read: int, short: int, long: int, output: int) -> None:
     whole = TokenUsage(plain, read, short, long, output)
     parts = [
         TokenUsage(plain),

@@ -58,7 +58,7 @@ def billed(ttl: Ttl | None, between: list[int], calls: int, at: CachePrices) -> 
 
 
 @given(between=gaps.filter(lambda each: each[0] > 0), calls=st.integers(1, 4), at=prices)
-def test_expected_prefix_cost_equals_the_bill_of_the_gaps(between: list[int], calls: int, at: CachePrices) -> None:
+def test_expected_prefix_cost_equals_the_mean_billed_cost(between: list[int], calls: int, at: CachePrices) -> None:
     for ttl in TTLS:
         assert abs(prefix_cost(ttl, between, D(calls), at) * len(between) - billed(ttl, between, calls, at)) < D("1e-9")
 
@@ -104,7 +104,7 @@ def test_model_without_a_price_is_not_cached() -> None:
     assert CachePlanner().plan("claude-unknown", AT) == CachePlan(None, turns=False)
 
 
-async def test_recording_answers_whatever_the_cache_plan(tmp_path: Path) -> None:
+async def test_recording_answers_under_a_different_cache_plan(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     with CallRecorder(path, ScriptedModel(reads(), says()), SimulatedClock()) as recorder:
         was = await converse(recorder)

@@ -27,7 +27,7 @@ def test_shipped_prompts_are_short() -> None:
     assert len(prompts.fill("system")) + len(prompts.fill("decide", wake="1", snapshot="", memory="", rules="")) < 2_360
 
 
-def test_list_is_quoted_like_the_listed_limits() -> None:
+def test_prompt_quotes_a_list_in_the_format_of_the_limits() -> None:
     quoted = Prompts(LEAST | {"system": "Only {symbols.allow}."}, POLICIES)
     assert quoted.fill("system") == f"Only {value_text(POLICIES.symbols.allow, ' ')}."
 

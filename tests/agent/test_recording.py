@@ -151,7 +151,7 @@ async def test_replay_repeats_a_retry_without_waiting(tmp_path: Path, asked_for_
     assert sum(replayed.waited) == 0
 
 
-async def test_replay_does_not_retry_an_unretried_call(tmp_path: Path) -> None:
+async def test_replay_does_not_retry_if_the_run_did_not(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     model = ScriptedModel(Trouble(CauseKind.OVERLOADED, "529", retry_after_s=900))
     with CallRecorder(path, model, SimulatedClock()) as recorder:

@@ -49,7 +49,9 @@ async def test_booked_cost_is_not_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("booked", "lost"), [(("0.004",), "0.086"), (("0.004", "0.05"), "0.036"), (("0.1",), "0")])
-async def test_unbooked_rest_of_a_decision_is_lost(tmp_path: Path, booked: Sequence[str], lost: str) -> None:
+async def test_unbooked_part_of_a_decision_cost_counts_as_lost(
+    tmp_path: Path, booked: Sequence[str], lost: str
+) -> None:
     dies = spending(tmp_path)
     await dies.start_decision(7)
     await dies.record_cost(D("0.09"))
@@ -57,7 +59,7 @@ async def test_unbooked_rest_of_a_decision_is_lost(tmp_path: Path, booked: Seque
     assert SpendingLog(tmp_path, BOOK, thoughts).pending_usd == D(lost)
 
 
-async def test_losses_of_several_processes_add_up(tmp_path: Path) -> None:
+async def test_lost_costs_of_several_processes_add_up(tmp_path: Path) -> None:
     for _ in range(3):
         dies = spending(tmp_path)
         await dies.start_decision(7)
@@ -66,7 +68,7 @@ async def test_losses_of_several_processes_add_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spends", [True, False])
-async def test_entry_cost_is_reported_until_it_is_journaled(tmp_path: Path, spends: bool) -> None:
+async def test_diary_cost_is_reported_until_it_is_journaled(tmp_path: Path, spends: bool) -> None:
     dies = spending(tmp_path, spends=spends)
     await dies.reserve_entry(D("0.01"))
     await dies.settle_entries("memory of noon", D("0.0002"))
@@ -79,7 +81,7 @@ async def test_entry_cost_is_reported_until_it_is_journaled(tmp_path: Path, spen
     assert spending(booked, "0.0002", spends=spends).pending_usd == 0
 
 
-async def test_reserved_entries_are_lost_only_in_a_live_run(tmp_path: Path) -> None:
+async def test_reserved_diary_cost_counts_as_lost_only_in_a_live_run(tmp_path: Path) -> None:
     live, replay = tmp_path / "live", tmp_path / "replay"
     for directory in (live, replay):
         directory.mkdir()
@@ -178,7 +180,7 @@ async def test_lost_cost_is_kept_until_a_decision_reports_it(tmp_path: Path) -> 
     assert spending(tmp_path, "0", wake=300).pending_usd == D("0.09")
 
 
-async def test_decision_before_the_journal_loses_nothing(tmp_path: Path) -> None:
+async def test_decision_older_than_the_journal_has_no_lost_cost(tmp_path: Path) -> None:
     one = spending(tmp_path)
     await one.start_decision(7)
     await one.record_cost(D("0.09"))

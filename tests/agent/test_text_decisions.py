@@ -73,7 +73,7 @@ def test_reason_to_hold_is_no_decision(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [WRITTEN[0], WRITTEN[9]])
-async def test_written_decision_is_a_hold_and_reported_as_unsent(text: str) -> None:
+async def test_decision_written_as_text_is_a_hold_and_reported_as_unsent(text: str) -> None:
     model = ModelByWake({1: [says(text)]})
     claude = ClaudeRun(ListFeed(path([100.0] * 5)), model, policy=WAKES)
     await claude.go()
@@ -109,14 +109,14 @@ async def test_unsent_decision_is_shown_at_the_next_answered_wake(
         assert line in str(next(request for request in model.requests if request.wake == 3).body["messages"])
 
 
-async def test_written_decision_is_not_repeated_from_the_cache() -> None:
+async def test_decision_written_as_text_is_not_repeated_as_a_hold() -> None:
     model = ModelByWake({1: [says(WRITTEN[0])]})
     claude = ClaudeRun(ListFeed(path([100.0] * 4)), model, policy=WAKES)
     await claude.go()
     assert [request.wake for request in model.requests][:2] == [1, 2]
 
 
-async def test_submitted_decision_is_no_incident() -> None:
+async def test_submitted_decision_raises_no_incident() -> None:
     claude = ClaudeRun(ListFeed(path([100.0] * 4)), ModelByWake({1: [decides(1, leg("BUY"))]}), policy=WAKES)
     await claude.go()
     assert claude.events(events.Incident) == []

@@ -139,7 +139,7 @@ async def test_engine_is_started_once_a_stopping_one_frees_the_lock(tmp_path: Pa
     assert started == [tmp_path]
 
 
-async def test_losing_start_waits_for_the_winner_and_starts_after_it(
+async def test_start_without_the_lock_waits_and_starts_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock, children = StateLock(tmp_path), [Engine(2), Engine()]
@@ -176,7 +176,7 @@ def test_agent_that_needs_a_key_is_refused(tmp_path: Path) -> None:
             Attachment(tmp_path, never, agent=name)
 
 
-def test_client_with_agent_none_does_not_start_a_book_of_rules(
+def test_client_with_agent_none_cannot_start_a_book_of_agent_rules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "book"

@@ -18,7 +18,7 @@ def test_every_measurement_has_a_command() -> None:
     assert set(ENGINE) == set(bench.MEASURES)
 
 
-def test_without_a_name_all_are_measured_under_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_without_a_name_runs_every_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "MEASURES", {name: lambda name=name: {"of": name} for name in ("gate", "memory")})
     said = CliRunner().invoke(app, ["bench", "--json"], catch_exceptions=False)
     assert json.loads(said.stdout) == {"gate": {"of": "gate"}, "memory": {"of": "memory"}}
@@ -29,6 +29,6 @@ def test_mcp_bench_clients_stay_within_their_quota() -> None:
     assert min(MOST_OPEN, MOST_OF_ONE) >= mcp.CLIENTS / mcp.TOKENS
 
 
-def test_unknown_bench_name_is_refused_with_the_known_ones() -> None:
+def test_unknown_bench_name_error_lists_known_names() -> None:
     with pytest.raises(SettingsError, match="expected one of replay, history"):
         bench.measure("speed")

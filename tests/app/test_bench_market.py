@@ -78,7 +78,7 @@ def test_volume_that_follows_returns_shows_as_correlation() -> None:
     assert (found["volume_volatility"] or 0) > 0.9
 
 
-def test_jumps_are_counted_with_their_share_and_their_side() -> None:
+def test_jumps_are_counted_with_variance_share_and_direction() -> None:
     returns = noise(1440 * DAYS) * 0.0005
     returns[100::240] = -0.01
     found = facts(made(returns))
@@ -109,7 +109,7 @@ def test_hill_index_of_a_pareto_tail_is_its_exponent() -> None:
     assert hill(chances ** (-1 / 3)) == pytest.approx(3, rel=0.1)
 
 
-def test_symbols_are_correlated_over_the_time_that_both_have() -> None:
+def test_correlation_uses_only_candles_of_both_symbols() -> None:
     returns = noise(3_000) * 0.0005
     found = together({"A": made(returns), "B": made(returns[:2_000])})
     assert found["A~B"] == pytest.approx(1)

@@ -77,7 +77,7 @@ async def test_recorded_claude_run_replays_the_same_without_network(
 
 
 @pytest.mark.parametrize("odd", ["gateway-Xy7", 'odd"X\\y7'])
-async def test_token_echoed_by_a_gateway_is_not_recorded(
+async def test_access_token_echoed_by_a_gateway_is_not_recorded(
     tmp_path: Path, httpx2_mock: respx.MockRouter, odd: str
 ) -> None:
     """The token does not look like a secret, so it can be removed only by its value."""
@@ -127,7 +127,7 @@ async def at_once(clock: SimulatedClock, ms: float) -> None:
     [("overloaded", "OVERLOADED"), ("limited", "RATE_LIMITED"), ("broken", "SERVER"), ("dropped", "CONNECTION"),
      ("refuser", "REFUSAL")],
 )  # fmt: skip
-async def test_each_api_trouble_lets_the_rules_decide(
+async def test_rules_decide_after_each_kind_of_api_failure(
     tmp_path: Path, character: str, cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SimulatedClock, "pause", at_once)
@@ -154,7 +154,7 @@ async def test_missing_or_wrong_key_is_reported_at_the_start(
     assert "sk-ant-wrong-key" not in said
 
 
-async def test_startup_does_not_wait_for_a_model_that_the_api_lacks(
+async def test_startup_does_not_wait_for_a_slow_model_check(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(claude, "MODEL_CHECK_S", 0.05)

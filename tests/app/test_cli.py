@@ -91,7 +91,7 @@ def test_agent_none_reports_the_gate_without_trades(ocw: Ocw, tape: Path) -> Non
     assert report["equity_end"] == report["equity_start"]
 
 
-def test_status_shows_a_book_and_touches_nothing(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+def test_status_shows_a_book_and_changes_no_file(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     book = tmp_path / "book"
     report = json.loads(ocw("replay", tape, "--json", "--state", book).out)
     before = {each.name: each.stat().st_mtime_ns for each in book.iterdir()}
@@ -108,7 +108,7 @@ def test_status_shows_a_book_and_touches_nothing(ocw: Ocw, tape: Path, tmp_path:
 
 
 @pytest.mark.parametrize("written", ["btc", "BTC/USDT", "btcusdt", "BTC-USDT", " btc_usdt ", "BTC/USDT:USDT"])
-def test_symbols_are_taken_in_any_usual_spelling(ocw: Ocw, tape: Path, written: str) -> None:
+def test_symbols_are_accepted_in_any_usual_spelling(ocw: Ocw, tape: Path, written: str) -> None:
     for market in (("replay", tape), ("run", "--market", "sim", "--interval", "15m")):
         said = ocw(*market, "--symbols", written, "--for", "15m", "--agent", "none", "--json")
         assert json.loads(said.out)["symbols"] == ["BTCUSDT"], said.err
@@ -177,7 +177,7 @@ def test_halt_after_the_market_end_is_taken_at_the_next_start(
 
 
 @pytest.mark.parametrize("flag", ["--json", "--speed=max"])
-def test_unreadable_commands_are_reported_and_the_run_goes_on(ocw: Ocw, tape: Path, tmp_path: Path, flag: str) -> None:
+def test_run_reports_unreadable_commands_and_continues(ocw: Ocw, tape: Path, tmp_path: Path, flag: str) -> None:
     book = tmp_path / "book"
     book.mkdir()
     (book / "commands").write_text("in the way")
@@ -189,7 +189,7 @@ def test_unreadable_commands_are_reported_and_the_run_goes_on(ocw: Ocw, tape: Pa
     assert "waiting commands are not readable by this user" in ocw("status", "--state", book).out
 
 
-def test_verify_accepts_a_whole_journal_and_no_other_head(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+def test_verify_accepts_a_valid_journal_and_refuses_a_wrong_head(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     book = tmp_path / "book"
     ocw("run", "--market", tape, "--for", "1h", "--state", book, "--json")
     early = json.loads(ocw("journal", "verify", "--state", book, "--json").out)
@@ -251,7 +251,7 @@ BAD_CALLS: dict[str, tuple[tuple[str, ...], str]] = {
     "halt without a book": (("halt", "--state", "{dir}/none"), "holds no book"),
     "verify without a book": (("journal", "verify", "--state", "{dir}/none"), "holds no book"),
     "invalid symbols": (("run", "--market", "sim", "--symbols", "BTC?USDT"), "--symbols"),
-    "a symbol that sim does not have": (("run", "--market", "sim", "--symbols", "nosuch"), "it has ADAUSDT, "),
+    "a symbol that sim does not have": (("run", "--market", "sim", "--symbols", "nosuch"), "some of ADAUSDT, "),
     "a symbol that a tape does not have": (("replay", "{tape}", "--symbols", "sol"), "it has BTCUSDT"),
     "a limit that is no number": (("trades", "--state", "{dir}/none", "--limit", "abc"), "--limit is abc; expected 1"),
     "too many rows": (("orders", "--state", "{dir}/none", "--limit", "10001"), "expected 1 to 10,000 rows"),
@@ -262,7 +262,7 @@ BAD_CALLS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize(("call", "hint"), BAD_CALLS.values(), ids=BAD_CALLS.keys())
-def test_bad_input_is_one_sentence_with_exit_2_and_no_files(
+def test_bad_input_gives_one_sentence_exit_2_and_no_files(
     ocw: Ocw, tape: Path, tmp_path: Path, call: tuple[str, ...], hint: str
 ) -> None:
     folder = tmp_path / "given"
@@ -323,7 +323,7 @@ def test_paced_run_has_the_fingerprint_of_a_fast_one(ocw: Ocw, tape: Path) -> No
     assert paced["wall_s"] >= round((paced["to"] - paced["from"]) / 1_000 / 500_000, 3)
 
 
-def test_unknown_character_is_refused_with_the_known_ones(ocw: Ocw) -> None:
+def test_unknown_character_error_lists_known_characters(ocw: Ocw) -> None:
     said = ocw("sandbox", "claude", "--character", "nobody")
     assert said.code == 2
     assert "'nobody'; expected one of trader, hallucinator, victim" in said.err

@@ -56,7 +56,7 @@ def events_of(ocw: Ocw, book: Path) -> str:
     return ocw("status", "--state", book).out.splitlines()[-1]
 
 
-def test_run_with_a_closed_pipe_goes_on_silently(
+def test_run_with_a_closed_pipe_continues_silently(
     ocw: Ocw, tmp_path: Path, unread: TextIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert ocw(*RUN, "--state", tmp_path / "read").code == 0
@@ -67,7 +67,7 @@ def test_run_with_a_closed_pipe_goes_on_silently(
     assert events_of(ocw, tmp_path / "unread") == events_of(ocw, tmp_path / "read")
 
 
-def test_run_with_a_full_disk_reports_it_once_and_goes_on(
+def test_run_with_a_full_disk_reports_it_once_and_continues(
     ocw: Ocw, tmp_path: Path, full: TextIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
@@ -80,7 +80,7 @@ def test_run_with_a_full_disk_reports_it_once_and_goes_on(
 
 
 @pytest.mark.parametrize("command", [("status",), ("status", "--json"), ("orders", "--all")])
-def test_other_command_with_failed_output_ends_without_traceback(
+def test_read_command_with_failed_output_ends_without_traceback(
     ocw: Ocw, tmp_path: Path, unread: TextIO, full: TextIO, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     ocw(*RUN, "--state", tmp_path)
@@ -91,7 +91,7 @@ def test_other_command_with_failed_output_ends_without_traceback(
         assert (said.code, said.err) == (1, err)
 
 
-def test_a_run_goes_on_without_standard_error(
+def test_run_continues_without_standard_error(
     ocw: Ocw, tmp_path: Path, full: TextIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:

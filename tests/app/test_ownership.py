@@ -90,7 +90,7 @@ def test_a_directory_that_others_can_only_read_is_used(desk: Path) -> None:
     assert [row.name for row in read_tokens(desk)] == ["read-1"]
 
 
-def test_a_link_to_a_directory_of_ours_is_followed(desk: Path, tmp_path: Path) -> None:
+def test_a_link_to_a_directory_of_the_same_user_is_followed(desk: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(desk)
     assert [row.name for row in read_tokens(tmp_path / "link")] == ["read-1"]
 
@@ -130,7 +130,7 @@ def test_a_file_of_another_owner_is_not_read(ocw: Ocw, tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("name", ["journal.db", "journal.db-wal", "journal.db-shm"])
-def test_a_pipe_in_the_place_of_a_journal_is_not_waited_for(desk: Path, name: str) -> None:
+def test_a_pipe_in_place_of_a_journal_is_refused_without_waiting(desk: Path, name: str) -> None:
     (desk / name).unlink(missing_ok=True)
     os.mkfifo(desk / name)
     with pytest.raises(BookError, match=f"{name} cannot be read: it is a pipe"):
@@ -139,7 +139,7 @@ def test_a_pipe_in_the_place_of_a_journal_is_not_waited_for(desk: Path, name: st
 
 @root_only
 @pytest.mark.parametrize("name", [".env", "tokens.json", "serve.json"])
-def test_a_file_of_another_user_in_our_directory_is_not_read(desk: Path, name: str) -> None:
+def test_another_users_file_in_own_directory_is_not_read(desk: Path, name: str) -> None:
     os.chown(desk / name, STRANGER, STRANGER)
     if name == "serve.json":
         assert read_address(desk) is None

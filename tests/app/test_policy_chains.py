@@ -75,7 +75,7 @@ def test_a_missing_key_takes_its_strictest_value(tmp_path: Path, key: str) -> No
 
 @given(st.sampled_from(sorted(SHIPPED)), st.sets(st.sampled_from(sorted(KEYS))))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
-def test_no_missing_keys_make_a_policy_looser(tmp_path: Path, name: str, missing: set[str]) -> None:
+def test_missing_keys_never_make_a_policy_looser(tmp_path: Path, name: str, missing: set[str]) -> None:
     loaded = load(tmp_path, mine=written(SHIPPED[name], missing))
     assert looser_and_stricter(loaded.policies, SHIPPED[name])[0] == []
     assert all(value_of(loaded.policies, key) == KEYS[key].default for key in missing)
@@ -96,7 +96,7 @@ def test_missing_approval_keys_take_their_strictest_values(tmp_path: Path) -> No
     assert "approval.above_notional 0" in loaded.remarks[0]
 
 
-def test_leverage_without_a_maximum_is_capped(tmp_path: Path) -> None:
+def test_leverage_is_capped_if_its_maximum_is_missing(tmp_path: Path) -> None:
     loaded = load(tmp_path, mine=written(SHIPPED["lab"], {"leverage.max"}))
     assert (loaded.policies.leverage.usual, loaded.policies.leverage.unasked) == (5, 2)
 

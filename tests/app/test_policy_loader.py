@@ -83,7 +83,7 @@ def test_the_shipped_default_loads_with_exact_values() -> None:
     assert isinstance(loaded.policies.gate.outlier_z, float)
 
 
-def test_toml_of_these_tests_loads_as_the_shipped_policy(tmp_path: Path) -> None:
+def test_toml_written_by_these_tests_equals_the_shipped_policy(tmp_path: Path) -> None:
     assert load_policies(policy_file(tmp_path, written(values()))).policies == load_policies(None).policies
 
 
@@ -102,7 +102,7 @@ def test_hash_does_not_depend_on_line_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("table", "key"), numbers())
-def test_misspelt_key_is_refused_with_the_known_one(tmp_path: Path, table: str, key: str) -> None:
+def test_misspelt_key_error_suggests_the_known_key(tmp_path: Path, table: str, key: str) -> None:
     data = values()
     data[table][key[:2] + key[3:]] = data[table].pop(key)
     assert complaint(tmp_path, written(data)) == f"{table}.{key[:2] + key[3:]} is unknown; did you mean {key}?"
@@ -175,7 +175,7 @@ def test_a_limit_out_of_bounds_names_the_bound(tmp_path: Path, table: str, key: 
         ('name = "default"', 'name = "default"\nx = 1e99999999999999999999', "is not valid TOML"),
     ],
 )
-def test_other_fault_is_refused_in_one_sentence(tmp_path: Path, old: str, new: str, says: str) -> None:
+def test_invalid_policy_file_is_refused_in_one_sentence(tmp_path: Path, old: str, new: str, says: str) -> None:
     assert old in DEFAULT
     text = complaint(tmp_path, DEFAULT.replace(old, new, 1))
     assert says in text
@@ -196,7 +196,7 @@ modes = ["demo", "live"]
 """
 
 
-def test_a_mandate_and_approvals_may_be_left_out_or_given(tmp_path: Path) -> None:
+def test_mandate_and_approval_tables_are_optional(tmp_path: Path) -> None:
     without = load_policies(policy_file(tmp_path, DEFAULT)).policies
     assert (without.mandate, without.approval) == (None, None)
     given = load_policies(policy_file(tmp_path, DEFAULT + MANDATE + APPROVAL)).policies
@@ -210,7 +210,7 @@ def test_a_mandate_and_approvals_may_be_left_out_or_given(tmp_path: Path) -> Non
     assert told["approval.modes"] == "demo live"
 
 
-def test_a_moment_in_another_zone_is_the_same_moment(tmp_path: Path) -> None:
+def test_moment_in_another_time_zone_is_shown_in_utc(tmp_path: Path) -> None:
     text = DEFAULT + MANDATE.replace("2026-12-31T00:00:00Z", "2026-12-31T02:00:00+02:00")
     given = load_policies(policy_file(tmp_path, text)).policies
     assert dict(limits_in_force(given))["mandate.expires"] == "2026-12-31T00:00:00Z"
@@ -241,7 +241,7 @@ MOMENT = "expected a time with its zone, such as 2026-12-31T00:00:00Z; write it 
         ('"demo", "live"', '"demo", "play"', "approval.modes.1 is 'play'; expected 'paper', 'demo' or 'live'"),
     ],
 )
-def test_fault_in_an_optional_table_is_one_sentence(tmp_path: Path, old: str, new: str, says: str) -> None:
+def test_fault_in_an_optional_table_gives_one_sentence(tmp_path: Path, old: str, new: str, says: str) -> None:
     tables = MANDATE + APPROVAL
     assert old in tables
     text = complaint(tmp_path, DEFAULT + tables.replace(old, new, 1))
@@ -249,7 +249,7 @@ def test_fault_in_an_optional_table_is_one_sentence(tmp_path: Path, old: str, ne
     assert "\n" not in text
 
 
-def test_every_problem_of_a_file_is_named_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_a_file_are_listed_together(tmp_path: Path) -> None:
     data = values()
     data["order"] = {"max_notionl": "5000", "price_allowance": "nan"}
     data["stop"]["deadline_s"] = "0"
@@ -279,7 +279,7 @@ def test_no_text_within_a_file_crashes_the_loader(tmp_path: Path, text: str, at:
         ("default.toml", "did you mean default?"),
     ],
 )
-def test_unknown_policy_name_lists_the_known_ones(tmp_path: Path, name: str, says: str) -> None:
+def test_unknown_policy_name_error_lists_known_names(tmp_path: Path, name: str, says: str) -> None:
     for one in ("default", "strict"):
         (tmp_path / f"{one}.toml").write_text(DEFAULT, encoding="utf-8")
     with pytest.raises(SettingsError) as caught:
@@ -287,7 +287,7 @@ def test_unknown_policy_name_lists_the_known_ones(tmp_path: Path, name: str, say
     assert says.format(folder=tmp_path) in str(caught.value)
 
 
-def test_folders_and_files_that_cannot_be_read_are_one_sentence(tmp_path: Path) -> None:
+def test_unreadable_policy_folder_or_file_gives_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "default.toml").mkdir()
     (tmp_path / "odd.toml").write_bytes(b"\xff\xfe")
     (tmp_path / "empty").mkdir()
@@ -307,7 +307,7 @@ def test_the_shipped_prompts_load() -> None:
     assert len(loaded.hash) == 64
 
 
-def test_prompts_are_the_markdown_files_but_the_readme(tmp_path: Path) -> None:
+def test_all_markdown_files_except_the_readme_are_prompts(tmp_path: Path) -> None:
     for name in ("README.md", "system.md", "notes.txt"):
         (tmp_path / name).write_bytes(name.encode() + b"\r\n")
     before = load_prompts(tmp_path)
@@ -318,7 +318,7 @@ def test_prompts_are_the_markdown_files_but_the_readme(tmp_path: Path) -> None:
     assert load_prompts(tmp_path).hash != before.hash
 
 
-def test_prompts_that_cannot_be_read_are_one_sentence(tmp_path: Path) -> None:
+def test_unreadable_prompts_give_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no prompts can be read from"):
         load_prompts(tmp_path / "nowhere")
     (tmp_path / "system.md").mkdir()

@@ -84,7 +84,7 @@ def test_other_output_begins_on_a_new_line(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(("stream", "quiet"), [(io.StringIO(), False), (Screen(), True)])
-def test_without_a_terminal_or_if_quiet_nothing_is_drawn(
+def test_nothing_is_drawn_without_a_terminal_or_if_quiet(
     monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, quiet: bool
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -96,7 +96,7 @@ def test_without_a_terminal_or_if_quiet_nothing_is_drawn(
     assert stream.getvalue() == ""
 
 
-def test_a_name_with_markup_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_markup_in_a_name_is_shown_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     with working("reading [red]tape[/red]"):
@@ -111,7 +111,7 @@ def test_reading_history_and_repeating_steps_are_shown() -> None:
     assert run.look(0, seen(HOUR, catching_up=True)) == "repeating steps from the journal: 2026-01-01 01:00"
 
 
-def test_unpaced_run_shows_done_part_pace_and_time_left() -> None:
+def test_unpaced_run_shows_progress_speed_and_time_left() -> None:
     run = Watched()
     assert run.look(5, seen()) == "2026-01-01 00:00  0%  1 candles  3 wakes  equity 10,012.35"
     shown = run.look(9, seen(4 * HOUR))

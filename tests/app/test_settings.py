@@ -26,7 +26,7 @@ def complaint(text: str, directory: Path) -> str:
     return str(caught.value)
 
 
-def test_without_any_source_it_is_paper_without_keys() -> None:
+def test_defaults_are_paper_mode_without_keys() -> None:
     settings = load_settings(None, None, {})
     assert settings.mode is Mode.PAPER
     assert settings.log_level is LogLevel.INFO
@@ -74,7 +74,7 @@ def test_a_state_directory_without_an_env_file_sets_nothing(tmp_path: Path, stat
         ("", "false", Mode.PAPER),
     ],
 )
-def test_two_settings_give_the_mode(paper: str, live: str, mode: Mode) -> None:
+def test_mode_follows_from_two_settings(paper: str, live: str, mode: Mode) -> None:
     assert load_settings(None, None, {"BINANCE_PAPER": paper, "LIVE_TRADING": live}).mode is mode
 
 
@@ -92,7 +92,7 @@ def test_modes_without_a_venue_are_refused_in_one_sentence(live: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_paper_is_not_refused() -> None:
+def test_paper_mode_is_accepted() -> None:
     require_paper(load_settings(None, None, {}))
 
 
@@ -121,13 +121,13 @@ def test_switch_accepts_true_and_false_words_in_any_case(word: str, meaning: boo
         ('FRED_API_KEY="two words"', "FRED_API_KEY (from {path}) has a blank"),
     ],
 )
-def test_one_problem_is_one_sentence(tmp_path: Path, line: str, says: str) -> None:
+def test_one_settings_problem_gives_one_sentence(tmp_path: Path, line: str, says: str) -> None:
     text = complaint(line, tmp_path)
     assert says.format(path=tmp_path / "my.env") in text
     assert "\n" not in text
 
 
-def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
+def test_all_settings_problems_are_listed_together(tmp_path: Path) -> None:
     state_env = tmp_path / ".env"
     state_env.mkdir()
     with pytest.raises(SettingsError) as caught:

@@ -74,7 +74,7 @@ def test_a_function_decides_a_run_under_its_own_name(ocw: Ocw, folder: Path) -> 
     assert {each["principal"] for each in orders} == {f"strategy:{MODULE}:decide", "guard"}
 
 
-def test_the_same_inputs_come_to_the_same_fingerprint(ocw: Ocw, folder: Path) -> None:
+def test_same_inputs_give_the_same_fingerprint(ocw: Ocw, folder: Path) -> None:
     first, again = run(ocw, "--every", "15m"), run(ocw, "--every", "15m")
     assert first["fingerprint"] == again["fingerprint"]
     assert run(ocw, "--every", "30m")["fingerprint"] != first["fingerprint"]
@@ -103,7 +103,7 @@ def test_an_error_of_the_strategy_ends_a_run_with_its_traceback(ocw: Ocw, folder
     run(ocw, "--every", "15m", "--state", folder / "book")
 
 
-def test_a_paced_run_goes_on_after_an_error_of_the_strategy(ocw: Ocw, folder: Path) -> None:
+def test_paced_run_continues_after_an_error_of_the_strategy(ocw: Ocw, folder: Path) -> None:
     said = ocw("run", "--market", ".", "--every", "15m", "--strategy", f"{MODULE}:fails", "--speed", "1000000")
     assert said.code == 0
     assert said.err.count("the strategy failed, and the wake is a HOLD") == len(PRICES) // 15

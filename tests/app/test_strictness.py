@@ -27,7 +27,7 @@ def changed(policy: Policies, table: str, **keys: Any) -> Policies:
 
 
 @pytest.mark.parametrize("name", ["default", "lab"])
-def test_the_shipped_policies_name_a_stricter_one(name: str) -> None:
+def test_each_shipped_policy_names_a_stricter_policy(name: str) -> None:
     loaded = load_policies(None, name)
     assert not_stricter(loaded.strict, loaded.policies) == ""
     assert "order.max_notional" in not_stricter(loaded.policies, loaded.strict)
@@ -53,7 +53,7 @@ def test_a_looser_limit_is_named(table: str, keys: dict[str, Any], named: str) -
     assert f"{named} is looser there" in not_stricter(changed(STRICT, table, **keys), USUAL)
 
 
-def test_a_single_stricter_limit_is_enough() -> None:
+def test_one_stricter_limit_makes_a_policy_stricter() -> None:
     assert not_stricter(changed(USUAL, "leverage", max=1, usual=1), USUAL) == ""
     assert not_stricter(changed(USUAL, "symbols", allow=("BTCUSDT",)), USUAL) == ""
     assert "no limit of a tainted entry is stricter there" in not_stricter(changed(USUAL, "gate", cooldown_s=1), USUAL)
@@ -73,7 +73,7 @@ def test_a_single_stricter_limit_is_enough() -> None:
         ("correlated", "symbols", ("*",)),
     ],
 )
-def test_a_key_that_binds_no_tainted_entry_does_not_count(table: str, key: str, value: Any) -> None:
+def test_key_without_effect_on_tainted_entries_does_not_count(table: str, key: str, value: Any) -> None:
     lower = changed(USUAL, table, **{key: value})
     assert looser_and_stricter(lower, USUAL) == ([], [f"{table}.{key}"])
     assert "no limit of a tainted entry is stricter there" in not_stricter(lower, USUAL)
@@ -81,13 +81,13 @@ def test_a_key_that_binds_no_tainted_entry_does_not_count(table: str, key: str, 
     assert not_stricter(looser, USUAL) == ""
 
 
-def test_more_modes_of_approval_are_stricter() -> None:
+def test_approval_in_more_modes_is_stricter() -> None:
     few, many = (USUAL.model_copy(update={"approval": ApprovalPolicy(modes=modes)}) for modes in ((), (Mode.LIVE,)))
     assert not_stricter(many, few) == ""
     assert "approval.modes is looser there" in not_stricter(few, many)
 
 
-def test_two_policies_may_each_be_stricter_in_one_key() -> None:
+def test_stricter_keys_are_looser_in_the_reverse_comparison() -> None:
     assert looser_and_stricter(STRICT, USUAL)[1] == looser_and_stricter(USUAL, STRICT)[0]
 
 

@@ -77,7 +77,7 @@ def test_tape_info_as_text_has_the_same_counts(ocw: Ocw, tmp_path: Path) -> None
     assert "a replay takes BTCUSDT of um in candles of 1m, with metrics of BTCUSDT" in said.out
 
 
-def test_tape_info_shows_streams_that_no_replay_takes(ocw: Ocw, tmp_path: Path) -> None:
+def test_tape_info_shows_streams_that_replay_does_not_use(ocw: Ocw, tmp_path: Path) -> None:
     for interval, step in (("1m", MINUTE), ("1h", 60 * MINUTE)):
         lines = "".join(f"{START + index * step},1,1,1,1,1\n" for index in range(3))
         (tmp_path / f"BTCUSDT-{interval}-2026-01.csv").write_text(lines)
@@ -103,7 +103,7 @@ def test_info_names_the_faulty_line_and_shows_other_streams(ocw: Ocw, tmp_path: 
     assert "a replay of BTCUSDT would stop: BTCUSDT-1m-2026-01-01.csv, line 6" in shown
 
 
-def test_tape_info_without_a_tape_is_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
+def test_tape_info_without_a_tape_prints_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
     (tmp_path / "UNRATE.csv").write_text("observation_date,UNRATE\n1980-01-01,6.3\n")
     (tmp_path / "stream.gz").write_bytes(b"\x1f\x8b")
     for where in (tmp_path, tmp_path / "UNRATE.csv", tmp_path / "stream.gz", tmp_path / "nowhere"):

@@ -134,7 +134,7 @@ def test_a_profit_factor_without_a_loss_is_unknown() -> None:
     assert told["expectancy"] == 1.25
 
 
-def test_time_with_two_open_positions_counts_once() -> None:
+def test_overlapping_positions_count_once_in_exposure() -> None:
     first, second = ClosedTrade("BTCUSDT", 10, 50, D(1), "stop"), ClosedTrade("ETHUSDT", 40, 60, D(1), "stop")
     told = trade_statistics([first, second], {"SOLUSDT": 90}, 0, 100)
     assert (told["exposure_ms"], told["exposure"]) == (60, 0.6)

@@ -49,7 +49,7 @@ def absurd(stop: OrderRef) -> dict[str, tuple[VenueReport, str]]:
 
 @pytest.mark.requirement("D07")
 @pytest.mark.parametrize("which", absurd(OrderRef(1, Purpose.STOP)))
-async def test_an_impossible_report_closes_entries_until_a_resume(which: str) -> None:
+async def test_an_impossible_report_forbids_entries_until_a_resume(which: str) -> None:
     run, stop = await holding()
     report, told = absurd(stop)[which]
     before = run.engine.account.state()

@@ -34,7 +34,7 @@ async def test_the_officer_sees_the_order_book() -> None:
     assert (view.spread, view.bid_depth, view.ask_depth) == (D("0.002"), D(5), D("7.5"))
 
 
-async def test_unknown_order_book_or_depth_does_not_refuse() -> None:
+async def test_the_officer_sees_no_spread_or_depth_if_unknown() -> None:
     view = seen(await told())
     assert (view.spread, view.bid_depth, view.ask_depth) == (None, None, None)
     view = seen(await told(msgspec.structs.replace(GOOD, bid_depth=None, ask_depth=None)))

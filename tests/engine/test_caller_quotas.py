@@ -99,7 +99,7 @@ async def test_a_caller_out_of_quota_still_reduces_risk() -> None:
     assert await ask(run, HaltRequest("h", "anna", "enough")) == Done()
 
 
-async def test_requests_that_change_nothing_fill_no_journal() -> None:
+async def test_useless_requests_beyond_the_quota_are_not_journaled() -> None:
     run = await run_with(policies(**FEW))
     useless: tuple[Callable[[str], CallerRequest], ...] = (
         lambda key: CancelRequest(key, "anna", OrderRef(77, Purpose.ENTRY)),
@@ -113,7 +113,7 @@ async def test_requests_that_change_nothing_fill_no_journal() -> None:
     assert [code(each) for each in answers[4:]] == [RefusalCode.CALLER_RATE] * (len(answers) - 4)
 
 
-async def test_refusals_beside_a_position_fill_no_journal() -> None:
+async def test_refused_closings_beyond_the_quota_are_not_journaled() -> None:
     run = await run_with(policies(**FEW, pace={"reductions_per_minute": 2}), {1: buy("97")})
     for number in range(6):
         await ask(run, LegRequest(f"k{number}", "anna", leg(size="9")))
@@ -137,7 +137,7 @@ async def test_refusals_beside_a_position_fill_no_journal() -> None:
 
 
 @pytest.mark.parametrize("refused", [0, 4])
-async def test_a_repeated_halt_counts_but_fills_no_journal(refused: int) -> None:
+async def test_repeated_halts_beyond_the_quota_are_not_journaled(refused: int) -> None:
     run = await run_with(policies(**FEW))
     for number in range(refused):
         await ask(run, LegRequest(f"k{number}", "anna", leg(size="9")))
@@ -147,7 +147,7 @@ async def test_a_repeated_halt_counts_but_fills_no_journal(refused: int) -> None
     assert journaled(run, "anna") == (5 if refused else 1 + 3)
 
 
-def test_an_entry_is_cancelled_once_however_often_asked() -> None:
+def test_repeated_cancel_requests_cancel_an_entry_once() -> None:
     wire = Wire(policy=policies(**FEW))
     entry = wire.enter(limit=D(98), stop=D(95))
     assert isinstance(entry, Order)

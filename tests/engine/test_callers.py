@@ -91,7 +91,7 @@ async def test_a_key_used_for_another_request_does_nothing() -> None:
     assert len(run.events(events.CallerAsked)) == 1
 
 
-async def test_same_key_gets_the_same_refusal_another_is_checked() -> None:
+async def test_a_used_key_gets_its_refusal_and_a_new_key_is_checked() -> None:
     run = await flat()
     refused = await ask(run, LegRequest("k1", "anna", leg(stop=None)))
     assert code(refused) is RefusalCode.STOP_REQUIRED
@@ -171,7 +171,7 @@ async def test_cancel_of_no_live_order_is_refused() -> None:
     assert code(await ask(run, CancelRequest("k2", "anna", ENTRY))) is RefusalCode.NO_ORDER
 
 
-async def test_a_leg_that_holds_is_refused_as_no_order() -> None:
+async def test_a_hold_of_a_caller_is_refused_as_no_order() -> None:
     run = await holding()
     answer = await ask(run, LegRequest("k1", "anna", leg(Action.HOLD)))
     assert str(answer) == (

@@ -32,7 +32,7 @@ def still_to_ask(run: Run) -> list[Timer]:
 
 
 @pytest.mark.parametrize("silent", [0, 1, MOST_CANCELS - 1])
-async def test_a_cancel_is_asked_for_until_the_venue_answers(silent: int) -> None:
+async def test_a_cancel_request_repeats_until_the_venue_answers(silent: int) -> None:
     run, venue = taken_back(silent)
     await run.go()
     begun = START + 2 * MINUTE
@@ -43,7 +43,7 @@ async def test_a_cancel_is_asked_for_until_the_venue_answers(silent: int) -> Non
     assert still_to_ask(run) == []
 
 
-async def test_a_cancel_is_given_up_and_reported_in_the_end() -> None:
+async def test_a_cancel_request_without_an_answer_ends_as_an_incident() -> None:
     run, venue = taken_back(1_000)
     await run.go()
     assert len(venue.asked) == MOST_CANCELS
@@ -53,7 +53,7 @@ async def test_a_cancel_is_given_up_and_reported_in_the_end() -> None:
     assert still_to_ask(run) == []
 
 
-async def test_killed_while_a_cancel_waits_it_asks_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_kills_during_a_cancel_request_keep_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 1)
     undisturbed, _ = taken_back(1_000)
     await undisturbed.go()

@@ -92,7 +92,7 @@ async def test_the_first_candle_after_midnight_is_of_the_new_day() -> None:
     assert run.events(events.DailyLossReached)[0].day == "2026-01-02"
 
 
-async def test_a_candle_after_midnight_opens_the_day_before_it_counts() -> None:
+async def test_a_new_day_opens_before_its_first_candle_is_booked() -> None:
     policy = policies(
         gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"max_distance": "0.4"}, data={"slack_s": 900}
     )
@@ -103,7 +103,7 @@ async def test_a_candle_after_midnight_opens_the_day_before_it_counts() -> None:
     assert run.events(events.DailyLossReached)[0].day == "2026-01-02"
 
 
-async def test_days_that_pass_in_a_hole_are_opened_one_by_one() -> None:
+async def test_days_within_a_data_gap_are_opened_one_by_one() -> None:
     late = (3 * DAY + HOUR) // MINUTE
     run = await Run(ListFeed([candle(0, 100.0), candle(late, 100.0)]), policy=WAKES).go()
     assert [event.day for event in run.events(events.DayOpened)] == [f"2026-01-0{day}" for day in range(1, 5)]
@@ -132,9 +132,7 @@ async def test_live_day_waits_for_the_candle_at_its_midnight() -> None:
 
 
 @pytest.mark.parametrize("every", [1, 3])
-async def test_killed_anywhere_around_midnight_it_opens_the_same_day(
-    every: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_kills_around_midnight_keep_the_fingerprint(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
 
     async def run(store: MemoryStore) -> Run:

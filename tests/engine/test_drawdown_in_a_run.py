@@ -80,7 +80,7 @@ def test_a_drawdown_after_a_recovery_is_journaled_again() -> None:
     assert (state(wire), len(reached(wire))) == (TradingState.HALTED, 2)
 
 
-def test_a_resume_given_before_the_fall_is_not_taken() -> None:
+def test_a_resume_that_confirms_no_drawdown_is_refused() -> None:
     wire = holding()
     wire.command("halt")
     falls(wire, 3)

@@ -72,7 +72,7 @@ async def test_text_of_a_decision_is_no_approval() -> None:
     assert not {"approval"} & set(Leg.__struct_fields__)
 
 
-async def test_a_close_or_new_decision_ends_the_agents_last_side() -> None:
+async def test_the_opener_of_a_closed_position_is_forgotten() -> None:
     closed = await Scenario({1: buy("98"), 2: sell()}, {}).run()
     assert closed.engine.account.opened == {}
     held = await Scenario({1: buy("98")}, {}).run()

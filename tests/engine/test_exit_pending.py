@@ -54,7 +54,7 @@ def test_no_position_is_opened_while_a_lost_exit_may_trade() -> None:
 
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("flattens", [False, True])
-def test_spot_exit_report_says_whether_it_is_tried_again(flattens: bool, lost: bool) -> None:
+def test_spot_exit_incident_says_whether_the_exit_is_retried(flattens: bool, lost: bool) -> None:
     wire = Wire(Product.SPOT)
     wire.fill(wire.enter())  # type: ignore[arg-type]
     wire.give(Accepted(wire.last(Purpose.STOP).ref, "v1"))

@@ -111,7 +111,7 @@ async def test_a_failed_exit_is_retried_after_each_deadline() -> None:
     assert flat(run)
 
 
-async def test_the_rest_of_an_exit_past_the_deadline_is_closed() -> None:
+async def test_an_addition_left_by_the_deadline_exit_is_closed() -> None:
     # The addition is sent before the deadline, and fills at the opening at which the exit does.
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"deadline_s": 90})
     script = Scripted({1: buy("97", size="0.05"), 2: add(size="0.15")}, lambda wake: 20 * SECOND if wake == 2 else 0)

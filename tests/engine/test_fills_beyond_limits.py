@@ -51,7 +51,7 @@ def incidents(run: Run) -> list[str]:
     return [each.text.partition("(")[2].partition(")")[0] for each in run.events(events.Incident)]
 
 
-async def test_a_market_entry_above_its_allowance_buys_nothing() -> None:
+async def test_a_market_entry_beyond_its_limit_price_does_not_fill() -> None:
     run = await watched(Run(ListFeed(jump(108.0)), Scripted({1: buy("95.5", "0.15", symbol=SOL)}), policy=LIMITED)).go()
     assert run.events(events.OrderFilled) == []
     assert len(run.events(events.OrderCanceled)) == 1
@@ -87,7 +87,7 @@ async def test_a_limit_entry_filled_beyond_its_limit_tightens_its_stop() -> None
     assert incidents(run) == ["STOP_REQUIRED", "RISK_PER_TRADE"]
 
 
-async def test_an_addition_filled_far_above_tightens_the_whole_stop() -> None:
+async def test_an_addition_filled_far_above_tightens_the_position_stop() -> None:
     candles = [
         candle(0, 100.0, symbol=SOL),
         candle(1, 100.0, symbol=SOL),
@@ -137,7 +137,7 @@ async def test_an_excess_within_two_percent_of_a_limit_is_rounding() -> None:
     assert run.events(events.Incident) == []
 
 
-async def test_an_order_that_costs_more_than_one_may_is_reduced() -> None:
+async def test_an_order_filled_above_the_order_notional_is_reduced() -> None:
     run = await jumps({1: buy("95", "0.2", symbol=SOL)}, jump(104.0), order={"max_notional": 2_000}, **SIZED).go()
     assert D(1_990) < held(run) * 104 <= D(2_002)
     assert incidents(run) == ["ORDER_NOTIONAL"]
@@ -155,7 +155,7 @@ async def test_symbols_that_move_as_one_are_reduced_to_their_limit() -> None:
     assert D("0.398") < ledger.gross() / ledger.equity() <= D("0.4001")
 
 
-async def test_the_unfilled_rest_of_a_market_entry_has_its_limit() -> None:
+async def test_an_unfilled_market_entry_is_reported_with_its_limit() -> None:
     lines: list[str] = []
     run = await Run(ListFeed(jump(108.0)), Scripted({1: buy("95.5", "0.15", symbol=SOL)}), policy=LIMITED).go()
     for at, event in run.timed(events.OrderCanceled):

@@ -37,7 +37,7 @@ def incidents(wire: Wire) -> list[str]:
 
 
 @pytest.mark.parametrize("product", Product)
-def test_equity_that_the_market_took_is_no_excess_of_a_fill(product: Product) -> None:
+def test_a_market_loss_before_a_fill_is_no_excess_of_the_fill(product: Product) -> None:
     wire = Wire(product, LIMITED, BOTH)
     wire.fill(sent(wire.enter(quantity="15", stop=D(97))))
     waits = sent(wire.enter(quantity="24.9", symbol="ETHUSDT", stop=D("96.5"), limit=D(99)))
@@ -127,7 +127,7 @@ def test_a_tainted_fill_is_checked_by_the_stricter_policies() -> None:
         assert officer.remedy(entered).stop == stop
 
 
-def test_an_addition_is_refused_while_a_part_is_sold() -> None:
+def test_an_addition_is_refused_while_a_reduction_is_live() -> None:
     wire = Wire(policy=LIMITED)
     order = sent(wire.enter(quantity="20", stop=D("99.5")))
     wire.fill(order, "20")
@@ -136,7 +136,7 @@ def test_an_addition_is_refused_while_a_part_is_sold() -> None:
     assert not isinstance(answer, Order)
 
 
-def test_a_part_below_the_smallest_order_on_spot_is_raised_to_it() -> None:
+def test_a_spot_reduction_below_the_minimum_is_raised_to_it() -> None:
     small = policies(order={"max_notional": 30}, risk={"max_share": 1})
     wire = Wire(Product.SPOT, small)
     order = sent(wire.enter(quantity="0.299", stop=D(99)))

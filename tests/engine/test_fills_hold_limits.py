@@ -69,7 +69,7 @@ ROUNDS = st.lists(st.tuples(st.integers(1, 25), st.sampled_from(["98", "96", "95
 @given(st.sampled_from(list(Product)), st.booleans(), ROUNDS, st.booleans())
 @example(Product.UM, False, [(15, "95.5", [(D(1), D(108))])], True)
 @example(Product.SPOT, False, [(22, "98", [(D("0.5"), D(100)), (D(1), D(106))]), (5, "98", [(D(1), D(104))])], False)
-def test_the_rest_after_any_fills_is_within_the_limits(
+def test_the_position_after_any_fills_is_within_the_limits(
     product: Product, shorts: bool, rounds: list[tuple[int, str, list[tuple[Decimal, Decimal]]]], restarts: bool
 ) -> None:
     wire = Wire(product, LIMITED)

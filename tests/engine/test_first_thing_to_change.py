@@ -106,7 +106,7 @@ async def test_a_bad_size_with_an_invalid_limit_is_refused() -> None:
     assert refused(await ran({1: buy("97")}), nothing).code is RefusalCode.STOP_REQUIRED
 
 
-async def test_a_record_has_a_largest_size_only_if_one_passes() -> None:
+async def test_a_refusal_has_a_largest_size_only_if_one_passes() -> None:
     run = await ran({1: buy("97", size="10"), 2: buy("97", size="0.3"), 3: buy("99.99999", size="0.1"), 4: buy("101")})
     stored = [canonical(0, 0, event) for event in run.events(events.OrderRefused)]
     assert [b'"largest":' in each for each in stored] == [True, True, False, False]

@@ -62,7 +62,7 @@ async def test_a_flatten_closes_every_position_and_halts() -> None:
     ]
 
 
-async def test_stops_stay_until_flat_and_targets_go_at_once() -> None:
+async def test_a_flatten_cancels_targets_first_and_stops_when_flat() -> None:
     run = await flattened()
     happened = [stored.event for stored in run.store.domain]
     flat = {event.symbol: place for place, event in enumerate(happened) if isinstance(event, events.PositionClosed)}
@@ -236,7 +236,7 @@ async def alarmed(store: MemoryStore | None = None) -> Run:
     return await Run(two_symbols(9), Alarmed(box), policy=WAKES, store=store, commands=box).go()
 
 
-async def test_a_flatten_killed_at_any_step_ends_flat_and_the_same(
+async def test_a_flatten_killed_at_any_step_keeps_the_fingerprint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runtime_run, "POLL_EVERY", 1)

@@ -56,7 +56,7 @@ async def test_funding_is_booked_into_wallet_position_and_trade(open_it, stop: s
         assert done.engine.account.trades[-1].pnl == closed.pnl
 
 
-async def test_funding_counts_the_position_before_the_stamps_opening() -> None:
+async def test_funding_uses_the_position_before_the_next_opening() -> None:
     late = await run({3: buy("97")}, rate=0.001).go()
     assert late.events(events.FundingBooked) == []
     assert len(late.events(events.OrderFilled)) == 1
@@ -65,13 +65,13 @@ async def test_funding_counts_the_position_before_the_stamps_opening() -> None:
     assert kinds.index("FundingBooked") < kinds.index("OrderFilled") < kinds.index("PositionClosed")
 
 
-async def test_a_position_stopped_before_the_stamp_pays_no_funding() -> None:
+async def test_a_position_stopped_before_funding_time_pays_none() -> None:
     done = await run({1: buy("97")}, (100.0, 100.0, 90.0, 90.0, 90.0), rate=0.001).go()
     assert len(done.events(events.PositionClosed)) == 1
     assert done.events(events.FundingBooked) == []
 
 
-async def test_funding_uses_the_close_of_the_candle_at_the_stamp() -> None:
+async def test_funding_uses_the_candle_close_at_the_funding_time() -> None:
     done = await run({1: buy("97")}, (100.0, 100.0, 110.0, 120.0), rate=0.001).go()
     assert done.events(events.FundingBooked)[0].mark == 110
 
@@ -105,7 +105,7 @@ async def test_funding_reported_twice_is_booked_once() -> None:
 @pytest.mark.parametrize(
     ("every", "rate", "late"), [(1, 0.001, 0), (3, 0.001, 3), (1, 0.001, 3), (1, None, 0), (3, None, 0)]
 )
-async def test_killed_anywhere_around_a_stamp_it_pays_once(
+async def test_kills_around_a_funding_time_keep_the_fingerprint(
     every: int, rate: float | None, late: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)

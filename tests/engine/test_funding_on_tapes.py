@@ -61,7 +61,7 @@ async def run_over(folder: Path, script: dict[int, Decision], policy: object = H
         ("04", buy, 1, 1),
     ],
 )
-async def test_every_stamp_is_settled_once_for_any_known_months(
+async def test_each_funding_is_settled_once_for_any_months_of_rates(
     tmp_path: Path, months: str, open_it: object, way: int, hours: int
 ) -> None:
     klines(tmp_path, ETH, MARCH_28, APRIL_6, HOUR)
@@ -88,7 +88,7 @@ async def test_every_stamp_is_settled_once_for_any_known_months(
 
 
 @pytest.mark.parametrize(("wake", "pays"), [(1, True), (2, True), (3, False)])
-async def test_a_stamp_with_milliseconds_settles_the_hours_position(tmp_path: Path, wake: int, pays: bool) -> None:
+async def test_a_funding_rate_dated_late_settles_at_its_hour(tmp_path: Path, wake: int, pays: bool) -> None:
     stamp = MARCH_28 + 8 * HOUR
     klines(tmp_path, ETH, stamp - 3 * MINUTE, stamp + 5 * MINUTE, MINUTE)
     rates(tmp_path, "03", [stamp])
@@ -97,7 +97,7 @@ async def test_a_stamp_with_milliseconds_settles_the_hours_position(tmp_path: Pa
     assert [(each.settled_at, each.assumed, each.rate) for each in paid] == [(stamp, False, D("0.0003"))] * pays
 
 
-async def test_an_exit_right_after_the_hour_pays_and_its_trade_says_so(tmp_path: Path) -> None:
+async def test_an_exit_after_the_funding_time_has_funding_in_its_trade(tmp_path: Path) -> None:
     stamp = MARCH_28 + 8 * HOUR
     klines(tmp_path, ETH, stamp - 3 * MINUTE, stamp + 5 * MINUTE, MINUTE)
     rates(tmp_path, "03", [stamp])
@@ -108,7 +108,7 @@ async def test_an_exit_right_after_the_hour_pays_and_its_trade_says_so(tmp_path:
 
 
 @pytest.mark.parametrize("told", [True, False])
-async def test_a_stamp_at_the_last_close_is_not_settled(tmp_path: Path, told: bool) -> None:
+async def test_funding_at_the_last_close_is_not_settled(tmp_path: Path, told: bool) -> None:
     stamp = MARCH_28 + 8 * HOUR
     klines(tmp_path, ETH, stamp - 3 * MINUTE, stamp, MINUTE)
     if told:
@@ -135,7 +135,7 @@ async def test_nothing_accrues_on_a_symbol_whose_data_ended(tmp_path: Path, told
     assert stamps[BTC] == list(range(MARCH_28 + 8 * HOUR, MARCH_28 + 4 * DAY, 8 * HOUR))
 
 
-async def test_stamps_in_a_hole_are_settled_when_the_symbol_goes_on(tmp_path: Path) -> None:
+async def test_funding_in_a_data_gap_is_settled_at_the_next_candle(tmp_path: Path) -> None:
     stamp = MARCH_28 + 8 * HOUR
     file = tmp_path / f"futures/um/monthly/klines/{ETH}/1m/{ETH}-1m-2026-03.csv"
     klines(tmp_path, ETH, stamp - 3 * MINUTE, stamp + 10 * MINUTE, MINUTE)

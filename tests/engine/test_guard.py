@@ -64,7 +64,7 @@ async def test_a_position_with_rejected_stops_closes_at_its_deadline() -> None:
     assert done.engine.summary()["positions"] == []
 
 
-async def test_an_unknown_stop_is_not_repeated_and_the_deadline_closes() -> None:
+async def test_a_stop_of_unknown_outcome_is_not_sent_again() -> None:
     done = await entering(RefusesStops("lost")).go()
     stops = [event for event in done.events(events.OrderIntended) if event.ref.leg is Purpose.STOP]
     assert len(stops) == 1

@@ -78,7 +78,7 @@ async def test_position_is_closed_after_the_longest_hold() -> None:
     assert closings(done) == [("max_hold", "guard", 121)]
 
 
-async def test_a_failed_exit_is_decided_again_and_an_open_one_is_not() -> None:
+async def test_a_rejected_exit_is_decided_again_and_a_live_one_is_not() -> None:
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, exits=EXITS, stop=FAR)
     closes = [100, 100, 94.0, 94.0, 94.0, 94.0]
     venue = RejectsExits(1)

@@ -58,7 +58,7 @@ async def test_a_hold_of_an_agent_that_is_no_model_is_not_kept() -> None:
     assert await held_wakes(MEANT, fallback=False) == [None, None]
 
 
-async def test_held_wake_does_not_contain_an_earlier_one() -> None:
+async def test_a_held_wake_contains_no_earlier_held_wake() -> None:
     model = Model(MEANT, MEANT)
     await Run(ListFeed(path([100.0] * 3)), model, policy=WAKES, agent="model", fallback=True).go()
     last = model.asked[-1].held

@@ -58,7 +58,7 @@ def test_fill_of_an_ended_entry_is_booked_and_gets_a_stop(
     assert (wire.held(), len(wire.journal)) == (D(4), before)
 
 
-def test_a_fill_booked_before_its_order_was_put_away_counts_once() -> None:
+def test_a_fill_booked_before_its_order_was_archived_counts_once() -> None:
     wire = Wire()
     order = sent(wire.enter())
     early = wire.fill(order, "4")
@@ -79,7 +79,7 @@ def test_rejected_order_that_traded_is_cancelled() -> None:
 
 
 @pytest.mark.parametrize("product", Product)
-def test_an_entry_that_fills_beyond_its_size_is_covered_whole(product: Product) -> None:
+def test_an_overfilled_entry_gets_a_stop_for_the_whole_fill(product: Product) -> None:
     wire = Wire(product)
     wire.fill(sent(wire.enter()), "12")
     assert (wire.held(), wire.last(Purpose.STOP).quantity) == (D(12), D(12))
@@ -88,7 +88,7 @@ def test_an_entry_that_fills_beyond_its_size_is_covered_whole(product: Product) 
 
 @pytest.mark.parametrize("action", [Action.BUY, Action.SHORT])
 @pytest.mark.parametrize("purpose", [Purpose.EXIT, Purpose.STOP])
-def test_a_fill_of_an_exit_beyond_the_position_is_closed(purpose: Purpose, action: Action) -> None:
+def test_the_excess_of_an_overfilled_exit_is_closed(purpose: Purpose, action: Action) -> None:
     wire = Wire()
     entry = sent(wire.enter(action))
     wire.fill(entry)
@@ -107,7 +107,7 @@ def test_a_fill_of_an_exit_beyond_the_position_is_closed(purpose: Purpose, actio
 
 
 @pytest.mark.parametrize("product", Product)
-def test_a_position_of_a_late_stop_fill_is_closed(product: Product) -> None:
+def test_a_position_opened_by_a_late_stop_fill_is_closed(product: Product) -> None:
     wire = Wire(product)
     wire.fill(sent(wire.enter()))
     stop = wire.last(Purpose.STOP)
@@ -130,7 +130,7 @@ def test_a_late_fill_against_the_position_leaves_its_stop() -> None:
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "NaN", "Infinity"])
-def test_a_fill_of_an_ended_order_that_is_no_trade_moves_nothing(size: str) -> None:
+def test_an_invalid_fill_of_an_ended_order_changes_no_position(size: str) -> None:
     wire = Wire()
     order = sent(wire.enter())
     rejected(wire, order)
@@ -139,7 +139,7 @@ def test_a_fill_of_an_ended_order_that_is_no_trade_moves_nothing(size: str) -> N
     assert wire.engine.account.trading_state is TradingState.REDUCING
 
 
-def test_a_position_that_opens_again_names_its_orders_anew() -> None:
+def test_orders_of_a_reopened_position_get_new_names() -> None:
     wire = Wire()
     entry = sent(wire.enter())
     for _ in range(3):
@@ -225,9 +225,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 5), st.integer
     ],
 )
 @example(Product.SPOT, [("enter", 0, 3), ("fill", 0, 3), ("close", 0, 1), ("fill", 0, 8), ("fire", 0, 1)])
-def test_any_story_of_reports_keeps_names_unique_and_money_exact(
-    product: Product, steps: list[tuple[str, int, int]]
-) -> None:
+def test_any_reports_keep_names_unique_and_money_exact(product: Product, steps: list[tuple[str, int, int]]) -> None:
     story = Story(product)
     for what, pick, size in steps:
         story.go_on(what, pick, size)

@@ -48,7 +48,7 @@ async def test_a_paused_agent_is_not_woken_until_it_is_resumed() -> None:
     assert len(again.asked) == 4
 
 
-async def test_a_pause_holds_the_decision_under_way() -> None:
+async def test_a_pause_ends_the_open_decision_as_a_hold() -> None:
     slow = Scripted({}, 90_000)
     first = await Run(market([100.0] * 8), slow, policy=WAKES).go(for_ms=3 * MINUTE)
     assert first.engine.decisions.state().pending is not None
@@ -86,7 +86,7 @@ async def test_an_entry_on_a_taken_over_symbol_is_refused() -> None:
     assert run.events(events.OrderIntended) == []
 
 
-async def test_one_symbol_is_given_back_or_all_of_them() -> None:
+async def test_the_operator_returns_one_symbol_or_all_to_the_agent() -> None:
     first = await begun({})
     held = [told(Verb.TAKE_OVER, symbol, f"c{symbol}") for symbol in BOTH]
     run = await then(first, Scripted({}), *held, told(Verb.GO_ON, "BTCUSDT", "c3"), closes=[100.0] * 8)

@@ -42,7 +42,7 @@ async def test_a_decision_on_the_last_candle_is_never_filled() -> None:
     assert done.events(events.OrderFilled) == []
 
 
-async def test_a_stop_rests_before_the_range_of_its_entrys_candle() -> None:
+async def test_a_stop_is_live_before_the_range_of_the_entry_candle() -> None:
     candles = [candle(0, 100.0), candle(1, 99.0, open_=100.0, low=96.0, high=100.0), candle(2, 99.0)]
     done = await run(candles, Scripted({1: buy("97")})).go()
     entry, stop = done.events(events.OrderFilled)
@@ -69,7 +69,7 @@ async def test_a_candle_with_stop_and_target_closes_at_the_stop() -> None:
     assert not list(done.engine.orders.live())
 
 
-async def test_a_target_closes_the_position_and_its_stop_goes_with_it() -> None:
+async def test_a_filled_target_cancels_the_stop_of_the_position() -> None:
     candles = [candle(0, 100.0), candle(1, 100.0), candle(2, 110.0, open_=100.0, high=111.0), candle(3, 110.0)]
     done = await run(candles, Scripted({1: buy("97", target="110")})).go()
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.TARGET]
@@ -150,7 +150,7 @@ async def test_a_refused_exit_is_journaled_with_its_side() -> None:
     assert {(each.refusal.limit, each.refusal.actual) for each in refused} == {("an open position", "flat")}
 
 
-async def test_a_decider_that_fails_holds_and_the_journal_says_why() -> None:
+async def test_a_failed_decision_is_a_hold_with_its_cause() -> None:
     done = await Run(ListFeed(path([100.0] * 3)), Failing(), policy=every_candle()).go()
     decisions = done.events(events.DecisionMade)
     assert decisions
@@ -158,7 +158,7 @@ async def test_a_decider_that_fails_holds_and_the_journal_says_why() -> None:
     assert decisions[0].decision.cause == Cause(CauseKind.ERROR, "ConnectionError: the line is dead")
 
 
-async def test_an_entry_without_a_price_expires_and_an_exit_waits() -> None:
+async def test_an_entry_in_a_data_gap_expires_and_an_exit_waits() -> None:
     gap = 60
     lonely = [candle(0, 100.0), *(candle(index, 100.0) for index in range(gap, gap + 3))]
     done = await run(lonely, Scripted({1: buy("97")})).go()
@@ -184,7 +184,7 @@ async def test_a_late_or_repeated_candle_changes_nothing() -> None:
     assert run_.store.fingerprint == fingerprint
 
 
-async def test_the_loss_of_a_day_closes_entries_until_the_next_utc_day() -> None:
+async def test_a_daily_loss_forbids_entries_until_the_next_utc_day() -> None:
     crash = [candle(0, 100.0), candle(1, 100.0), candle(2, 75.0, open_=75.0)]
     rest = [candle(index, 75.0) for index in range(3, 1445)]
     script = Scripted({1: buy("96", size="0.25"), 4: buy("73"), 1442: buy("73")})

@@ -50,7 +50,7 @@ def entry(symbol: str = "BTCUSDT") -> OrderIntent:
 async def test_entry_cleared_on_another_account_version_is_an_error() -> None:
     run = await Run(ListFeed(path([100.0] * 4)), policy=WAKES).go()
     run.engine.manager.officer = Outrun(run)
-    with pytest.raises(InvariantError, match="another version of the account"):
+    with pytest.raises(InvariantError, match="cleared on account version"):
         run.engine.manager.submit(entry(), START + 4 * MINUTE)
     assert not list(run.engine.orders.live())
     assert run.events(events.OrderIntended) == []
@@ -59,7 +59,7 @@ async def test_entry_cleared_on_another_account_version_is_an_error() -> None:
 async def test_exit_cleared_on_another_account_version_is_an_error() -> None:
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES).go()
     run.engine.manager.officer = Outrun(run)
-    with pytest.raises(InvariantError, match="another version of the account"):
+    with pytest.raises(InvariantError, match="cleared on account version"):
         run.engine.manager.close("BTCUSDT", "a person", START + 4 * MINUTE)
     assert not list(run.engine.orders.live(purpose=Purpose.EXIT))
 

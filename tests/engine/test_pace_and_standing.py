@@ -51,7 +51,7 @@ async def test_entries_per_minute_are_limited_and_reductions_are_not() -> None:
     assert run.engine.account.ledger.positions == {}
 
 
-async def test_turnover_of_entries_and_exits_closes_entries() -> None:
+async def test_turnover_of_entries_and_exits_forbids_entries() -> None:
     script = {1: buy("97"), 2: sell(), 3: buy("97"), 4: sell()}
     run = await ran([100.0] * 6, script, pace={"max_turnover": "0.25"})
     assert codes(run) == [RefusalCode.TURNOVER, RefusalCode.NO_POSITION]
@@ -59,7 +59,7 @@ async def test_turnover_of_entries_and_exits_closes_entries() -> None:
     assert 0 < largest < 6
 
 
-async def test_fees_of_a_day_close_entries_and_let_the_exit_pass() -> None:
+async def test_fees_at_their_limit_forbid_entries_but_not_exits() -> None:
     script = {1: buy("97"), 2: add(), 3: sell()}
     run = await ran([100.0] * 5, script, pace={"max_fees": "0.00004"})
     assert codes(run) == [RefusalCode.FEES]
@@ -128,7 +128,7 @@ async def test_positions_and_open_entries_are_counted_together() -> None:
     assert sorted(run.engine.account.ledger.positions) == ["AAAUSDT", "BBBUSDT"]
 
 
-async def test_correlated_limit_counts_each_direction_apart() -> None:
+async def test_correlated_limit_counts_longs_and_shorts_separately() -> None:
     symbols = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
     candles = [candle(place, 100.0, symbol=symbol) for place in range(5) for symbol in symbols]
     wants = tuple(Leg(symbol, Action.BUY, size=D("0.2"), stop=D(97)) for symbol in symbols)
@@ -142,7 +142,7 @@ async def test_correlated_limit_counts_each_direction_apart() -> None:
     assert held.quantity("XRPUSDT") > 0
 
 
-async def test_risk_at_the_stop_bounds_the_size_and_names_the_largest() -> None:
+async def test_a_refusal_for_risk_at_the_stop_names_the_largest_size() -> None:
     run = await ran([100.0] * 3, {1: buy("95.5", size="0.25")}, risk={"max_share": "0.01", "gap_allowance": "0.005"})
     (refused,) = run.events(events.OrderRefused)
     assert refused.refusal.code is RefusalCode.RISK_PER_TRADE
@@ -163,7 +163,7 @@ async def test_a_requested_size_is_not_scaled() -> None:
 
 
 @pytest.mark.parametrize("action", [Action.BUY, Action.SHORT])
-async def test_more_than_the_scaled_limit_is_refused_with_the_largest(action: Action) -> None:
+async def test_a_refusal_by_a_scaled_limit_names_the_largest_size(action: Action) -> None:
     stop = "97" if action is Action.BUY else "103"
     run = await ran([100.0] * 3, {1: entry(action, stop, "0.2", symbol="BTCUSDT")}, **HALF)
     (refused,) = run.events(events.OrderRefused)

@@ -156,7 +156,7 @@ async def test_on_futures_a_reduction_of_unknown_outcome_is_sent_again() -> None
     assert D("0.2485") < share(run) < D("0.2501")
 
 
-async def test_spot_sells_nothing_beside_an_unknown_reduction() -> None:
+async def test_spot_sells_nothing_while_a_reduction_is_unknown() -> None:
     run = await run_of(market(), Product.SPOT, venue=FailsExits(Product.SPOT, 1, loses=True)).go()
     exits = [each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT]
     assert len(exits) == 1

@@ -97,7 +97,7 @@ async def test_a_stop_that_is_nearer_than_a_limit_is_met_first(
 
 
 @BOTH_WAYS
-async def test_an_addition_at_an_opening_beyond_both_is_closed(
+async def test_an_addition_filled_beyond_the_stop_is_closed(
     monkeypatch: pytest.MonkeyPatch, product: Product, way: int
 ) -> None:
     requests = [asks(way, Action.BUY, 95.2), asks(way, Action.ADD, 95.3, limit=96.5), moves(way, 99)]
@@ -143,7 +143,7 @@ async def test_a_stop_comes_before_the_target_and_cancels_the_limit(
 
 
 @BOTH_WAYS
-async def test_a_stop_tightened_within_a_candle_is_met_in_its_place(product: Product, way: int) -> None:
+async def test_a_stop_moved_within_a_candle_fills_at_its_old_trigger(product: Product, way: int) -> None:
     first, low = mirrored(100, way), mirrored(94, way)
     candles = [candle(index, first, symbol=SOL) for index in range(3)]
     candles.append(candle(3, mirrored(99.5, way), open_=first, high=max(first, low), low=min(first, low), symbol=SOL))

@@ -45,12 +45,12 @@ async def test_score_in_the_review_band_wakes_the_decider_once() -> None:
     assert len(done.engine.summary()["positions"]) == 1
 
 
-async def test_a_score_is_taken_as_often_as_the_policy_says() -> None:
+async def test_scores_are_taken_at_the_interval_of_the_policy() -> None:
     done = await run(30, every_s=600, review=0.26, exit=0.3).go()
     assert bands(done) == [(13, "review"), (23, "exit")]
 
 
-async def test_scores_go_on_after_a_restart_as_if_nothing_had_happened() -> None:
+async def test_a_restart_keeps_the_times_of_the_scores() -> None:
     one = await run(30, every_s=600, review=0.26, exit=0.3).go()
     first = run(30, every_s=600, review=0.26, exit=0.3)
     await first.go(15 * MINUTE)

@@ -86,7 +86,7 @@ async def test_the_limits_are_quoted_from_the_policy_file() -> None:
     assert dict(snapshot.limits)["symbols.allow"] == "*USDT"
 
 
-async def test_derivatives_are_known_from_their_stamp_on() -> None:
+async def test_a_funding_rate_is_unknown_before_its_time() -> None:
     rate = Funding("BTCUSDT", START + 2 * MINUTE, 0.0001, 8)
     snapshots = await seen(ListFeed(path([100.0] * 4), funding=[rate]))
     told = [each.symbols["BTCUSDT"].derivatives.funding_8h for each in snapshots]

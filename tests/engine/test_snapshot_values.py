@@ -77,14 +77,14 @@ def test_a_symbol_without_candles_is_all_unknown_with_reasons() -> None:
     assert all(values.rsi_7 == Unknown("needs 8 candles, has 0") for values in view.indicators)
 
 
-def test_a_position_shows_how_far_it_went_either_way() -> None:
+def test_a_position_shows_its_best_and_worst_gain() -> None:
     position = taken(10, held=True).positions[BTC]
     assert (position.unrealised, position.stop) == (D(2), D(90))
     assert position.mfe == pytest.approx(0.10)
     assert position.mae == pytest.approx(-0.05)
 
 
-def test_missing_readings_are_unknown_or_empty() -> None:
+def test_missing_snapshot_values_are_unknown_or_empty() -> None:
     snapshot = taken(10)
     assert isinstance(snapshot.symbols[BTC].feasible, Unknown)
     assert (snapshot.trades, snapshot.note, snapshot.limits) == ((), None, ())

@@ -47,7 +47,7 @@ async def test_spot_stop_and_target_are_one_order_net_of_the_fee() -> None:
 
 
 @pytest.mark.parametrize(("close", "won"), [(104.5, True), (96.5, False)])
-async def test_whichever_side_is_reached_closes_the_whole_position(close: float, won: bool) -> None:
+async def test_a_stop_or_target_on_spot_closes_the_whole_position(close: float, won: bool) -> None:
     candles = [*path([100.0] * 4), candle(4, close, open_=100.0), candle(5, close)]
     done = await run(candles, {1: buy("97", target="104")}).go()
     (closed,) = done.events(events.PositionClosed)
@@ -76,7 +76,7 @@ async def test_less_than_a_step_is_dust_for_the_next_purchase() -> None:
     assert done.engine.account.ledger.dust == {}
 
 
-async def test_an_order_is_written_down_as_large_as_it_is_sent() -> None:
+async def test_an_exit_is_journaled_with_the_quantity_that_is_sent() -> None:
     done = await run(path([100.0] * 8), {1: buy("97", "0.0777"), 3: sell()}).go()
     (intended,) = (each for each in done.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT)
     (sold,) = (fill for fill in done.events(events.OrderFilled) if fill.ref.leg is Purpose.EXIT)

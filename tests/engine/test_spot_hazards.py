@@ -89,7 +89,7 @@ async def test_a_resume_restores_the_target_of_a_spot_position() -> None:
     assert list(run.engine.timers) == [Timer(TimerKind.DAY)]
 
 
-async def test_exit_rejected_after_its_stop_is_retried_rarely() -> None:
+async def test_exits_rejected_after_a_stop_fill_are_few() -> None:
     # An opening fills a part of the entry and triggers the stop under the first part: of the stop's fill the book hears
     # only after all that it made of the entry's, and what it means to sell is not there any more.
     gap = [

@@ -48,7 +48,7 @@ async def test_an_additions_rounded_target_replaces_the_first() -> None:
 
 
 @pytest.mark.parametrize("target", ["99", "100", "0", "-1", "NaN", "Infinity", "-Infinity"])
-async def test_a_long_with_a_target_that_is_none_is_refused(target: str) -> None:
+async def test_a_long_with_an_invalid_target_is_refused(target: str) -> None:
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: aimed(buy("97"), target)}), policy=WAKES).go()
     (refused,) = run.events(events.OrderRefused)
     assert refused.refusal.code is RefusalCode.BAD_TARGET
@@ -56,7 +56,7 @@ async def test_a_long_with_a_target_that_is_none_is_refused(target: str) -> None
 
 
 @pytest.mark.parametrize("target", ["101", "100", "0", "-1", "NaN", "Infinity", "-Infinity"])
-async def test_a_short_with_a_target_that_is_none_is_refused(target: str) -> None:
+async def test_a_short_with_an_invalid_target_is_refused(target: str) -> None:
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: aimed(short("103"), target)}), policy=WAKES).go()
     (refused,) = run.events(events.OrderRefused)
     assert refused.refusal.code is RefusalCode.BAD_TARGET
@@ -64,7 +64,7 @@ async def test_a_short_with_a_target_that_is_none_is_refused(target: str) -> Non
 
 
 @pytest.mark.parametrize(("first", "target"), [(buy("97"), "99"), (short("103"), "101")])
-async def test_an_addition_is_held_to_the_side_of_its_position(first: Decision, target: str) -> None:
+async def test_an_addition_with_a_target_on_the_wrong_side_is_refused(first: Decision, target: str) -> None:
     run = await Run(ListFeed(path([100.0] * 5)), Scripted({1: first, 2: aimed(add(), target)}), policy=WAKES).go()
     (refused,) = run.events(events.OrderRefused)
     assert refused.refusal.code is RefusalCode.BAD_TARGET

@@ -171,7 +171,7 @@ async def test_session_belongs_to_the_token_that_began_it(endpoint: Served, tmp_
     assert own.status_code == 200
 
 
-async def test_new_and_revoked_tokens_take_effect_at_once(endpoint: Served, tmp_path: Path) -> None:
+async def test_token_changes_take_effect_at_the_next_request(endpoint: Served, tmp_path: Path) -> None:
     token, row = add_token(tmp_path, "trade", "late", 0)
     assert (await endpoint.client.get("/status", headers=bearer(token))).status_code == 200
     revoke_token(tmp_path, row.name)

@@ -103,7 +103,7 @@ def test_compact_lists_unknown_values_by_reason() -> None:
     assert line(text, "? no close").startswith("? no close: BTCUSDT 4h rsi7 rsi14 k d macd")
 
 
-def test_both_forms_show_every_indicator() -> None:
+def test_compact_and_full_snapshot_show_every_indicator() -> None:
     for name, value in NUMBERS.items():
         changed = msgspec.structs.replace(HOURLY, **{name: -value})
         for form in (full,) if name in SAID_BY_ANOTHER else (compact, full):
@@ -205,7 +205,7 @@ def test_empty_snapshot_is_rendered() -> None:
     assert "Note: none" in full(bare)
 
 
-def test_measured_sizes_show_compact_is_shorter() -> None:
+def test_compact_snapshot_is_under_half_the_size_of_full() -> None:
     sizes = measure()
     assert json.loads(json.dumps(sizes)) == sizes
     one, three = sizes["symbols_1"], sizes[f"symbols_{len(SYMBOLS)}"]

@@ -99,7 +99,7 @@ WATCHED = policies(
 SUBMITS = SubmitRequest("k1", "anna", 1, buy("97", "0.1"))
 
 
-async def test_every_kind_of_request_is_replayed_at_its_place() -> None:
+async def test_a_resumed_run_replays_every_kind_of_request() -> None:
     store, feed, box = MemoryStore(), HandFed(path(PRICES)), Commands()
     run = Run(feed, AttachedDecider(), policy=WATCHED, store=store, commands=box, agent="attached", fallback=True)
     going = asyncio.ensure_future(run.go())

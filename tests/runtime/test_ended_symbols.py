@@ -152,7 +152,7 @@ async def test_nothing_is_added_once_a_symbol_has_ended(tape: Path) -> None:
 
 
 @pytest.mark.parametrize("minutes", range(3, 9))
-async def test_a_book_stopped_around_the_end_comes_to_the_same_journal(tape: Path, minutes: int) -> None:
+async def test_a_stop_around_the_end_of_a_symbol_keeps_the_fingerprint(tape: Path, minutes: int) -> None:
     whole = await run(tape, buy("97")).go()
     first = await run(tape, buy("97")).go(for_ms=minutes * MINUTE)
     again = await run(tape, buy("97"), store=first.store.reopened()).go()

@@ -296,7 +296,7 @@ def test_status_names_the_book_and_its_version(facade: Facade) -> None:
     assert facade.moment().state in TradingState
 
 
-def test_each_code_of_a_request_is_explained() -> None:
+def test_each_code_of_a_request_error_has_a_meaning() -> None:
     assert all(code.meaning for code in RequestCode)
 
 

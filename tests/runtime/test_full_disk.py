@@ -130,7 +130,7 @@ async def test_a_run_that_ends_on_a_full_disk_reports_the_loss(script: dict[int,
         await run(FullFor(FIRST_ENTRY), script)
 
 
-async def test_more_than_may_be_kept_in_memory_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_events_in_memory_stop_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "MOST_KEPT", 10)
     with pytest.raises(JournalError, match="more than 10 events wait for the disk, and the run stops"):
         await run(FullFor(FIRST_ENTRY + 2))

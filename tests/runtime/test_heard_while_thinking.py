@@ -116,7 +116,7 @@ async def test_a_stop_ends_the_wait_for_a_model_that_never_answers() -> None:
     assert [each.wake_id for each in seated.events(events.DecisionMade)] == [1]
 
 
-async def test_work_before_a_run_ends_with_a_stop() -> None:
+async def test_a_stop_ends_the_wait_before_a_run() -> None:
     run = Run(market())
     before = asyncio.ensure_future(run.simulation.unless_stopped(asyncio.Event().wait()))
     await asyncio.sleep(0)  # noqa: TID251 - lets it wait

@@ -122,7 +122,7 @@ async def test_live_timer_fires_without_a_candle() -> None:
 
 
 @pytest.mark.parametrize("second_jump", [False, True])
-async def test_live_clock_set_back_refuses_entries_and_holds_time(second_jump: bool) -> None:
+async def test_live_clock_set_back_refuses_entries_and_stops_time(second_jump: bool) -> None:
     feed, hand = HandFed(path([100.0] * 6)), HandClock(START + MINUTE)
     run = Run(feed, Scripted({2: buy("97")}), policy=WAKES, clock=hand)
     going = asyncio.ensure_future(run.go())

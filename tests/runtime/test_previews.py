@@ -46,7 +46,7 @@ def test_many_previews_displace_only_their_callers_oldest() -> None:
         kept.find("mcp:attached/mine", mine[0].preview_id)
 
 
-def test_as_many_callers_are_kept_as_there_can_be_tokens() -> None:
+def test_previews_and_answers_of_every_token_are_kept() -> None:
     assert CALLERS_KEPT > MOST_TOKENS
     kept, answers = previews(), Answers()
     callers = [f"mcp:token-{number}" for number in range(MOST_TOKENS)]

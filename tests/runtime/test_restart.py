@@ -116,7 +116,7 @@ async def test_a_command_is_taken_once_over_any_number_of_crashes() -> None:
         assert box.waiting() == ()
 
 
-async def test_resume_raises_the_state_again() -> None:
+async def test_a_resume_makes_a_halted_engine_active() -> None:
     box = Commands([Command("c1", "halt", "a person"), Command("c2", "resume", "a person")])
     done = await run(MemoryStore(), box)
     assert [(each.before, each.after) for each in done.events(events.StateChanged)] == [

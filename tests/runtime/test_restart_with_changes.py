@@ -57,7 +57,7 @@ async def test_a_command_file_that_outlives_a_crash_is_taken_once() -> None:
         assert resumed.store.fingerprint == undisturbed.fingerprint
 
 
-async def test_a_new_command_is_taken_beside_an_old_file() -> None:
+async def test_a_new_command_is_taken_although_an_old_file_stays() -> None:
     first = await part(MemoryStore(), 2, Stubborn([HALT, RESUME]))
     again = Command("c3", "halt", "a person")
     second = await part(first.store.reopened(), 4, Stubborn([HALT, RESUME, again]))
@@ -109,7 +109,7 @@ async def test_a_tightened_daily_loss_applies_to_the_present_day(held: bool) -> 
     assert len(entries) == 1
 
 
-async def test_a_loosened_daily_loss_opens_no_day_that_is_closed() -> None:
+async def test_a_looser_daily_loss_allows_no_entry_on_the_same_day() -> None:
     first = await lose(Scripted({1: buy("85", size="0.24")}), TIGHT)
     assert len(first.events(events.DailyLossReached)) == 1
     second = await lose(Scripted({}), WIDE, first.store.reopened(), minutes=9)

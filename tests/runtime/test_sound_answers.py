@@ -95,7 +95,7 @@ UNSOUND: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("thinking_ms", [0, 20 * SECOND])
 @pytest.mark.parametrize("answer", UNSOUND.values(), ids=UNSOUND.keys())
-async def test_an_invalid_answer_is_held_and_the_next_one_counts(
+async def test_an_invalid_answer_is_a_hold_and_the_next_one_counts(
     answer: Callable[[], object], thinking_ms: int
 ) -> None:
     run = await Run(ListFeed(path([100.0] * 5)), Babbling(answer(), thinking_ms), policy=WAKES).go()
@@ -153,7 +153,7 @@ PARTLY: dict[str, Callable[[], Decision]] = {
 
 
 @pytest.mark.parametrize("bad", PARTLY.values(), ids=PARTLY.keys())
-async def test_a_valid_leg_is_executed_beside_an_invalid_one(tmp_path: Path, bad: Callable[[], Decision]) -> None:
+async def test_an_invalid_leg_does_not_stop_a_valid_one(tmp_path: Path, bad: Callable[[], Decision]) -> None:
     answer = Decision((*bad().legs, *buy("97").legs), next_check_s=10**12)
     fingerprints = []
     for minutes in ((2, 4), (4,)):

@@ -61,7 +61,7 @@ async def test_strategy_that_returns_none_holds_everything() -> None:
     assert {each.decision for each in run.events(events.DecisionMade)} == {Decision()}
 
 
-async def test_strategy_is_called_at_multiples_of_every_only() -> None:
+async def test_strategy_is_called_only_at_multiples_of_every() -> None:
     called: list[int] = []
     policy = policies(gate={"close_wakes": ["1m"], "every": "3m"})
     await running(lambda snapshot: called.append(snapshot.at), policy=policy).go()
@@ -79,7 +79,7 @@ async def test_strategy_is_called_at_multiples_of_every_only() -> None:
         ),
     ],
 )
-async def test_an_answer_of_another_type_is_held_and_named(answer: Any, why: str) -> None:
+async def test_an_answer_of_another_type_is_a_hold_with_its_reason(answer: Any, why: str) -> None:
     errors: list[Exception] = []
     run = await running(lambda snapshot: answer, errors=errors).go()
     assert [(type(each), str(each)) for each in errors] == [(StrategyError, why)] * len(SHAPE)
@@ -88,7 +88,7 @@ async def test_an_answer_of_another_type_is_held_and_named(answer: Any, why: str
     }
 
 
-async def test_an_error_of_the_strategy_is_held_and_handed_on() -> None:
+async def test_an_error_of_the_strategy_is_a_hold_and_is_reported() -> None:
     errors: list[Exception] = []
     run = await running(lambda snapshot: 1 / 0, errors=errors).go()
     assert [type(each) for each in errors] == [ZeroDivisionError] * len(SHAPE)

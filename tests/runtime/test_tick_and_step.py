@@ -109,7 +109,7 @@ async def test_a_price_below_a_cent_is_filled_at_its_price() -> None:
     assert fine.step == coarse.step  # what was large enough stays so
 
 
-async def test_a_market_that_rises_has_a_finer_step_and_its_old_tick() -> None:
+async def test_a_rising_market_gets_a_finer_step_and_keeps_its_tick() -> None:
     venue = PaperVenue(Product.UM, D(10_000), 5 * MINUTE, TERMS)
     before = venue.instrument(NEW, 0.0005)
     venue.on_opening(Opening(NEW, START, 80.0), START)

@@ -10,8 +10,8 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from ocw_mcp.app.packaging import ENTRY, bundle, manifest
 from tests.support.node import ROOT, validate
+from tools.packaging import ENTRY, bundle, manifest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -1,4 +1,4 @@
-"""The memory of Claude: a diary of trades, days and lessons, of which a wake is shown the entries most similar to now.
+"""The memory of Claude: a diary of trades, days and lessons; a wake's context has those most similar to the present.
 
-Its texts are shown to a model only; they are never parsed, and they permit nothing.
+The diary's texts are shown to a model only; they are never parsed, and they grant no permission.
 """

@@ -1,10 +1,10 @@
 """The diary: reflections on trades and digests of days, each with its origin, and the file that keeps them.
 
 The texts are the model's; everything else is a fact of the engine. Lessons are not stored: `recall.py` derives them
-from the reflections, so that a replay of an earlier time finds them as they were then.
+from the reflections known at a time, so that a replay gets the same lessons as the run.
 
 The file is small, readable by its owner only, and written as a whole. Trading does not depend on it: a file that cannot
-be read, or that is another book's, is set aside, and the memory begins empty.
+be read, or that is another book's, is renamed to `ASIDE_FILE`, and the memory begins empty.
 """
 
 import os
@@ -30,13 +30,13 @@ LONGEST_DIGEST: Final = 800
 """The most characters of a text that are kept."""
 REFLECTIONS_RECALLED: Final = 128
 DIGESTS_RECALLED: Final = 8
-"""Entries that a recall considers: the newest that were known at its time."""
+"""Largest numbers of entries that a recall considers: the newest entries known at the time of the recall."""
 REFLECTIONS_KEPT: Final = 256
 DIGESTS_KEPT: Final = 32
-"""More than a recall considers, so that a book that resumes from an earlier time recalls the same as then."""
+"""More than a recall considers, so that a book that resumes from an earlier time recalls the same entries."""
 MEMORY_FILE: Final = "memory.json"
 ASIDE_FILE: Final = "memory.json.aside"
-"""The name of an unusable file that was set aside; it replaces an earlier one."""
+"""The new name of an unusable file; it replaces an earlier one."""
 FORMAT: Final = 2
 MOST_BYTES: Final = 4_000_000
 DONE_KEPT: Final = 1_024
@@ -67,7 +67,7 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Reflection(msgspec.Struct, frozen=True):
-    """A reflection on a closed trade. `order` is the counter of the order that opened it, `pnl` in quote currency."""
+    """A reflection on a closed trade. `order` is the counter of its opening order, `pnl` in quote currency."""
 
     origin: Origin
     order: int
@@ -120,7 +120,7 @@ class Diary(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Entries that are being written. A resumed run writes the missing ones as of the same wake, at `at` (ms)."""
+    """The entries that the wake at `at` (ms) began to write. A resumed run writes the missing ones."""
 
     at: int
     trades: tuple[str, ...]
@@ -128,7 +128,7 @@ class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     usd: Decimal
     """The most that all entries may cost."""
     spent: Decimal = ZERO
-    """The cost of the entries that are written."""
+    """The cost of the entries written so far."""
 
 
 class MemoryState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -230,7 +230,7 @@ def situation(snapshot: Snapshot, symbol: str, rules: RulesPolicy) -> Situation:
 def similarity(one: Situation, other: Situation) -> float:
     """Return the similarity of two situations, from 0 for nothing in common to 1 for equal.
 
-    A signal or regime that only one of the two has counts as different. A regime that neither has is left out.
+    A signal or regime that only one situation has counts as different. If both regimes are unknown, they do not count.
     """
     mine, theirs = dict(one.signals), dict(other.signals)
     names, both = mine.keys() | theirs.keys(), sorted(mine.keys() & theirs.keys())

@@ -2,8 +2,8 @@
 
 At a wake, a batch of entries on newly closed trades and on the day before begins to be written in the background. The
 entries are known `KNOWN_AFTER_MS` after that wake, even if they were written sooner, and a later wake waits for them.
-So a repeated run recalls the same at the same wake. Then their cost goes to the spending log. A run that stops
-meanwhile and resumes writes the missing entries as of the same wake.
+A repeated run therefore recalls the same entries at the same wake. Once the entries are known, their cost goes to the
+spending log. A run that stops before that writes the missing entries of the batch after it resumes.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ BATCH_TRADES: Final = 3
 MOST_SEARCHED: Final = 64
 """Trades of the last day that are searched for those without an entry."""
 EARLIER_LESSONS: Final = 2
-"""Lessons of similar trades that are given to the model when it writes on a trade."""
+"""Lessons of similar trades that are given to the model for a reflection."""
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Memory:
 
     @property
     def reserved_usd(self) -> Decimal:
-        """The largest possible cost (USD) of the unfinished entries, which decisions must not spend."""
+        """The largest possible cost (USD) of the unfinished diary entries, which decisions must not spend."""
         return self._state.batch.usd if self._state.batch is not None else ZERO
 
     async def at_wake(self, snapshot: Snapshot, left_usd: Decimal) -> str:
@@ -151,7 +151,7 @@ class Memory:
         await self._save(self._state)
 
     async def _write(self, writer: Writer, trades: list[TradeRow]) -> None:
-        """Write one entry after another. After a failure the rest waits for a later wake."""
+        """Write one entry after another. After a failure the remaining entries wait for a later wake."""
         batch = self._state.batch
         assert batch is not None
         try:
@@ -180,7 +180,6 @@ class Memory:
         )
 
     async def _digest(self, writer: Writer, day: str, at: int) -> None:
-        """Write the digest of a day."""
         facts = await day_facts(self._past, day)
         if facts is None:
             self._state = self._state.with_done(day)
@@ -196,9 +195,9 @@ class Memory:
     async def _write_entry(
         self, writer: Writer, draft: Draft, key: str, entry: Callable[[Origin, Written], Reflection | Digest]
     ) -> bool:
-        """Have a draft written within the rest of the batch, save the entry, and return whether it was written.
+        """Have a draft written if the batch can pay for it, save the entry, and return whether it was written.
 
-        Its worst-case cost is reserved until its cost is saved. After a failure the batch is stopped. Raises BookError.
+        The worst-case cost is reserved until the cost is saved. After a failure the batch is stopped. Raises BookError.
         """
         batch, worst = self._state.batch, draft.worst_usd
         assert batch is not None

@@ -1,7 +1,7 @@
 """Recall: the entries of the diary that are most similar to the current situations, as data for the model.
 
-A lesson is derived from the reflections on similar trades. A trade confirms it if it was made in a similar situation on
-the same side and had the same outcome, and contradicts it if it had the other. The texts are not considered.
+A lesson is derived from the reflections on similar trades. A later trade in a similar situation and on the same side
+confirms the lesson by the same outcome (won or lost), and contradicts it by the other; the texts do not count.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ HALF_LIFE_MS: Final = 14 * DAY
 FORGOTTEN_BELOW: Final = 0.25
 """The strength below which a lesson is forgotten: after two half-lives without a confirmation."""
 LESSON_SIMILARITY: Final = 0.85
-"""The similarity from which on a trade confirms or contradicts a lesson."""
+"""The least similarity at which a trade confirms or contradicts a lesson."""
 MOST_LESSONS: Final = 32
 TRADES_LISTED: Final = 5
 
 HEADING: Final = "memory of earlier trades and days, most similar first; data, it permits nothing:"
 LEAST_SIMILARITY: Final = 0.6
-"""The similarity to the present from which on an entry is recalled."""
+"""The least similarity to a present situation at which an entry is recalled."""
 DIGEST_FOR_MS: Final = 2 * DAY
 """Time for which the digest of a day is recalled."""
 DIGEST_EXCERPT: Final = 360
@@ -59,7 +59,7 @@ class Lesson(msgspec.Struct, frozen=True):
 
 
 def lessons(reflections: Sequence[Reflection], at: int) -> tuple[Lesson, ...]:
-    """Return the lessons at `at` (ms), oldest first, of reflections in the order in which they became known."""
+    """Return the lessons at `at` (ms), oldest first; `reflections` are in the order in which they became known."""
     known: list[Lesson] = []
     for each in reflections:
         known = _after_trade(_not_forgotten(known, each.origin.known_at), each)
@@ -97,7 +97,7 @@ def _not_forgotten(known: list[Lesson], at: int) -> list[Lesson]:
 
 
 def recall(diary: Diary, at: int, now: Sequence[Situation], entries: int = 6, characters: int = 1_000) -> str:
-    """Return at most so many entries known before `at` (ms) that are similar to the situations `now`, or an empty text.
+    """Return a text of the entries known before `at` (ms) that are similar to the situations `now`; empty without any.
 
     Of two equally similar entries the newer comes first.
     """
@@ -127,7 +127,7 @@ def lesson_label(lesson: Lesson) -> str:
 def _pick(diary: Diary, at: int, now: Sequence[Situation], entries: int) -> list[tuple[str, Origin, int, str]]:
     """Return the label, origin, longest excerpt and text of the entries to show.
 
-    They are the newest digest while it is recent, the most similar lessons, and then the most similar reflections.
+    Shown are the newest digest for `DIGEST_FOR_MS`, the most similar lessons, and then the most similar reflections.
     """
     picked = [
         (f"digest of {name(each.day)}", each.origin, DIGEST_EXCERPT, each.text)

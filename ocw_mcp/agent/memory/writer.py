@@ -1,6 +1,6 @@
-"""Has the model write diary entries: on the facts of a closed trade or of a day, in one call without tools each.
+"""Has the model write diary entries on closed trades and on days: each in one call without tools.
 
-The facts come from the store, as lines of text; text of others is quoted as data.
+The facts come from the store, as lines of text; text by other authors is quoted as data.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """An entry and its cost (USD). An entry with a trouble has no text, and may cost all the same."""
+    """An entry and its cost (USD). An entry with a trouble has no text, but may have a cost."""
 
     text: str
     lesson: str
@@ -77,7 +77,7 @@ class Writer(msgspec.Struct, frozen=True):
     terms: WriterTerms
 
     def draft(self, number: int, template: str, facts: Iterable[str], at: int) -> Draft:
-        """Return the draft of an entry on some lines of facts, at the prices of `at` (ms).
+        """Return the draft of an entry on `facts`, with its worst-case cost at the model prices of `at` (ms).
 
         The request is not cached: the cache would expire before the next entry, which has another prompt.
         """
@@ -125,7 +125,7 @@ class Past(Protocol):
 
 
 class TradeFacts(msgspec.Struct, frozen=True):
-    """A closed trade, the decision behind it, and how it ended. Excursions are shares of its price."""
+    """A closed trade, the decision behind it, and how it ended. `mfe` and `mae` are shares of the entry price."""
 
     trade: TradeRow
     situation: Situation
@@ -170,7 +170,7 @@ async def trade_facts(past: Past, trade: TradeRow, rules: RulesPolicy) -> TradeF
     """Return the facts of a trade: its decision, and how it ended. Raises RequestError."""
     story = await past.story(f"order:{trade.order}")
     seen, answer = story.seen, story.answer
-    # The model would write on the legs of other deciders, and on legs decided after reading text of others, as if they
+    # The model would write on the legs of other deciders, and on legs decided after reading text by others, as if they
     # were its own.
     legs = answer.decision.legs if answer is not None and answer.decider in OWN and not answer.tainted else ()
     leg = next((leg for leg in legs if leg.symbol == trade.symbol), Leg(trade.symbol, Action.HOLD))

@@ -1,1 +1,1 @@
-"""OCW as a library: the functions and classes that `import ocw_mcp` exports. The package re-exports them."""
+"""OCW as a library: the functions and classes that `import ocw_mcp` exports."""

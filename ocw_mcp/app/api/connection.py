@@ -90,7 +90,7 @@ class EngineClient:
         )  # fmt: skip
 
     def snapshot(self, symbol: str | None = None, detail: str = "concise") -> SnapshotResult:
-        """Return the current snapshot, the input of a decision, `concise` or `detailed` (`market_get_snapshot`)."""
+        """Return the current snapshot, with `detail` `concise` or `detailed` (`market_get_snapshot`)."""
         return self._ask(SnapshotResult, "market_get_snapshot", symbol=symbol, detail=detail)
 
     def preview(
@@ -104,9 +104,9 @@ class EngineClient:
         limit: Number | None = None,
         leverage: int | None = None,
     ) -> PreviewResult:
-        """Check an order with the code that places it, and reserve it and its price for 60 s (`orders_preview`).
+        """Check an order with the code that places it, and keep the order and its price for 60 s (`orders_preview`).
 
-        `size` is a share of equity; `quantity` in its place is in the base asset. No order is sent.
+        Give `size` as a fraction of equity, or `quantity` in the base asset. No order is sent.
         """
         return self._ask(
             PreviewResult, "orders_preview", symbol=symbol, action=str(action), size=size, quantity=quantity, stop=stop,
@@ -148,7 +148,7 @@ class EngineClient:
         return structured
 
     def disconnect(self) -> None:
-        """Close the connection. The engine goes on."""
+        """Close the connection. The engine continues."""
         if not self._closed:
             self._closed = True
             self._thread.submit(self._loop.run, self._link.aclose()).result()
@@ -182,7 +182,7 @@ class EngineClient:
 def connect(state: str | Path | None = None, *, url: str | None = None, token: str | None = None) -> EngineClient:
     """Connect to a running engine: the engine of a state directory, or the engine at a URL, with a token.
 
-    Without arguments it is the engine of the default book of `ocw mcp`. `ocw token new` makes a token.
+    The default is the engine of the default book of `ocw mcp`. `ocw token new` makes an access token.
 
     Raises AttachError when no engine answers, with the command that starts one.
     """

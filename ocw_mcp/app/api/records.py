@@ -15,9 +15,9 @@ from ocw_mcp.domain.snapshot import SymbolWake
 
 R = TypeVar("R", bound=msgspec.Struct)
 SHOWN: Final = 10
-"""The most printed rows: of a longer sequence, the first five and the last five."""
+"""The largest number of printed rows; a longer sequence prints its first five and its last five."""
 WIDEST: Final = 28
-"""The most printed characters of a value."""
+"""The largest number of characters that are printed of a value."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 

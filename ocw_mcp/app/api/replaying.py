@@ -46,9 +46,9 @@ class ReplayResult:
     """The result of a replay. Each sequence of records has `to_polars()` and `to_pandas()`."""
 
     report: dict[str, Any]
-    """The figures of the run, as `ocw run --json` prints them: money in quote currency, shares as fractions."""
+    """The statistics of the run, as `ocw run --json` prints them: money in quote currency, rates as fractions of 1."""
     why: str
-    """The reason of its end."""
+    """Why the run ended."""
     warnings: tuple[str, ...]
     """Warnings about the market or the policies, one sentence each."""
     trades: Records[TradeRow]
@@ -70,7 +70,7 @@ class ReplayResult:
         return str(self.report["fingerprint"])
 
     def picture(self, path: str | Path) -> Path:
-        """Draw prices, wakes, trades and equity into a PNG, and return its path. Raises SettingsError if it cannot."""
+        """Draw prices, wakes, trades and equity into a PNG; return its path. Raises SettingsError if drawing fails."""
         to, figures = Path(path), self.report
         picture.require(to)
         if not figures["candles"]:
@@ -107,16 +107,16 @@ def replay(
     `market` is `"sim"` or the path of a tape: candles in the layout of the exchange's public archive. `strategy` is a
     function that takes a Snapshot and returns a Decision, or None to hold; or its name, `"my_module:decide"`.
 
-    `every` calls it at fixed times, such as `"15m"`: at the first candle close at or after each multiple in UTC, after
-    the warm-up history. Without it the gate of the policies wakes the strategy. Each call is a wake of the engine that
-    takes no time to decide; its legs must pass the same limits as those of any agent. Wake conditions that a decision
-    sets wake it in both cases.
+    `every`, such as `"15m"`, calls the strategy after the warm-up history, at the first candle close at or after each
+    multiple of that time in UTC. Without `every` the wake-up gate of the policies calls it. Wake conditions that a
+    decision sets call the strategy in both cases. A call takes no market time, and the legs of its decision must pass
+    the same limits as those of any agent.
 
-    `days` is the market time to run, from the last time of the book; the simulated market needs it, and a tape runs to
-    its end without it. `symbols`, `interval` and `product` (`"um"` or `"spot"`) select a part of a market, and `seed`
-    is the seed of the simulated market. `policies` is the name of a shipped policy file, or the path of a file or of a
-    folder with a `default.toml`. `state` is a folder that keeps the book, so that a later replay can continue it;
-    without it the book is temporary.
+    `days` is the market time to run, from the last time of the book: required for the simulated market, by default the
+    whole tape. `symbols`, `interval` and `product` (`"um"` or `"spot"`) select a part of a market, and `seed` is the
+    seed of the simulated market. `policies` is the name of a shipped policy file, or the path of a file or of a folder
+    with a `default.toml`. `state` is a folder that keeps the book, so that a later replay can continue it; without
+    `state` the book is temporary.
 
     The same inputs and decisions give the same fingerprint. Raises SettingsError, TapeError or BookError with one
     sentence, StrategyError for an answer that is not a decision, and any exception of the strategy unchanged.
@@ -175,9 +175,9 @@ def replay(
 
 
 def _outside_loops(work: Callable[[], _T], interrupted: Event) -> _T:
-    """Return the result of work that runs an event loop. If a loop runs already, as in a notebook, use a thread.
+    """Return the result of `work`, which runs an event loop; if a loop runs already, as in a notebook, use a thread.
 
-    Python delivers Ctrl-C to the main thread only: `interrupted` is then set, and the work in the thread must end.
+    Python delivers Ctrl-C to the main thread only: this function then sets `interrupted`, on which `work` must end.
     """
     try:
         asyncio.get_running_loop()

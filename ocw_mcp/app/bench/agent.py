@@ -33,7 +33,7 @@ from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.runtime.clock import SimulatedClock
 
 PROTOTYPE: Final = {"system": 11_900, "snapshot": 9_000}
-"""Characters of the prototype's request for three symbols."""
+"""Characters of a prompt of the prototype, an earlier version of OCW, for three symbols."""
 TOOL_CALLS: Final[tuple[ToolCall, ...]] = (
     ("market_get_candles", {"symbol": "BTCUSDT", "timeframe": "1h"}),
     ("risk_check_order", {"symbol": "BTCUSDT", "action": "BUY", "size": "0.1", "stop": "80000"}),
@@ -52,7 +52,7 @@ ASSUMED_OUTPUT: Final = 800
 
 
 def measure() -> dict[str, Any]:
-    """Return sizes of the request, rounds, costs of a decision and of a month, and own time. It takes some minutes."""
+    """Measure request sizes, rounds, costs of a decision and a month, and OCW's own time; this takes some minutes."""
     prices, a_million = cache_prices(MODEL, START), 1_000_000
     usd = {"in": prices.plain, "read": prices.read} | {f"written_{ttl}": prices.written[ttl] for ttl in ("5m", "1h")}
     out = float(cost(TokenUsage(output=1_000), MODEL, START) * 1_000)
@@ -95,7 +95,7 @@ def _shown() -> Snapshot:
 
 
 def _wake(number: int) -> DecisionRequest:
-    """Return a wake with the example snapshot: three symbols, one open position, every reading known."""
+    """Return a wake with the example snapshot: three symbols, one open position, every indicator known."""
     at = _shown().at + number * GAP_MS
     return DecisionRequest(number, msgspec.structs.replace(_shown(), at=at), at + DAY)
 
@@ -115,7 +115,7 @@ async def _request(seat: Seat) -> dict[str, Any]:
 
 
 async def _young() -> int:
-    """Return the length (characters) of the longest context of a new market, in which most readings are unknown."""
+    """Return the length (characters) of the longest context of a new market, in which most indicators are unknown."""
     model = StandIn()
     async with open_seat(SimulatedFeed(1, warmup_days=0), load_policies(None), model) as seat:
         await seat.book.run.run(__version__, EARLY_HOURS * HOUR)
@@ -133,7 +133,7 @@ async def _rounds(seat: Seat) -> int:
 
 
 async def _priced(seat: Seat, calls: tuple[ToolCall, ...]) -> dict[str, dict[str, float]]:
-    """Return the USD of a decision's prompts by segment: with a cold cache, and half an hour after another decision."""
+    """Return the USD cost of a decision's prompts by segment: with an empty cache, and `GAP_MS` after a decision."""
     clock = SimulatedClock()
     clock.advance(seat.book.clock.now())
     model = StandIn(calls, clock=clock)
@@ -193,8 +193,8 @@ class LoopDelay:
 async def _month() -> dict[str, Any]:
     """Return the cost of some days without a budget, and of a month with the default budget.
 
-    The policies are the default ones, and the model holds everything. The decisions of a model that trades can be
-    repeated from the cache less often.
+    The policies are the default ones, and the model never trades. For a model that trades, fewer decisions can be
+    repeated from the cache.
     """
     default = load_policies(None)
     budget = default.policies.budget.model_copy(

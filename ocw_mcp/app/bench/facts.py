@@ -16,11 +16,11 @@ from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 Floats = npt.NDArray[np.float64]
 YEAR = 365 * DAY
 LAGS = {"1m": 1, "10m": 10, "1h": 60, "1d": 1440}
-"""Minutes, by the names in the facts."""
+"""Lags of autocorrelations in minutes, by the suffixes of the facts' names."""
 TAIL = 0.01
-"""Share of the largest moves from which Hill's index is computed."""
+"""Fraction of all returns, the largest ones, from which Hill's index is computed."""
 JUMP = 6.0
-"""Size of a jump in local deviations, which are those of the hour around it."""
+"""Smallest |return| of a jump, in standard deviations of the returns in the hour around it."""
 FEWEST = 30
 """Smallest number of observations of a fact."""
 _NORMAL = float(np.sqrt(2 / np.pi))
@@ -58,14 +58,14 @@ class Series(NamedTuple):
         return np.concatenate(([np.nan], np.diff(np.log(self.close))))
 
     def over(self, span: int) -> Floats:
-        """Return consecutive log returns over `span` ms; none if candles are longer than that."""
+        """Return consecutive log returns over `span` ms; none if candles are longer than `span`."""
         if span < self.step:
             return np.empty(0)
         return np.diff(np.log(self.close[:: span // self.step]))
 
 
 def facts(series: Series) -> dict[str, float | None]:
-    """Return every fact by name; None if the candles are too few or too long, or lack the data for it."""
+    """Return every fact by name; a fact is None if its candles are too few or too long, or lack a column for it."""
     returns, size = series.returns, np.abs(series.returns)
     jumps = returns[np.abs(local_sizes(series)) > JUMP] if series.step <= 5 * MINUTE else np.empty(0)
     square = float(np.nansum(returns**2))
@@ -116,7 +116,7 @@ def kurtosis(returns: Floats) -> float | None:
 
 
 def _standard_moment(returns: Floats, order: int) -> float | None:
-    """Return the mean power of the returns in standard deviations from their mean; None for too few, or equal ones."""
+    """Return the standardised moment of `order` of the returns; None if the returns are too few or all equal."""
     known = returns[~np.isnan(returns)]
     if len(known) < FEWEST or not np.std(known):
         return None
@@ -133,7 +133,7 @@ def hill(returns: Floats) -> float | None:
 
 
 def variance_ratio(series: Series, span: int) -> float | None:
-    """Return the variance over `span` ms over that of a random walk of the candles (A. Lo and C. MacKinlay, 1988)."""
+    """Return the variance of returns over `span` ms, relative to a random walk (A. Lo and C. MacKinlay, 1988)."""
     longer = series.over(span)
     if len(longer) < FEWEST or span == series.step:
         return None
@@ -155,7 +155,7 @@ def leverage(series: Series) -> float | None:
 
 
 def local_sizes(series: Series) -> Floats:
-    """Return the returns over the deviation of the hour around each, itself excluded; NaN near gaps becomes 0."""
+    """Return each return (0 for NaN) in standard deviations of the other returns in the hour around it."""
     sizes = np.nan_to_num(np.abs(series.returns))
     half = max(5, HOUR // series.step // 2)
     window = np.ones(2 * half + 1)
@@ -175,7 +175,7 @@ def by_hour(series: Series, values: Floats) -> Floats:
 
 
 def season_amplitude(series: Series) -> float | None:
-    """Return the mean |return|, cut at five means, of the most volatile hour of the day over that of the calmest."""
+    """Return the mean |return|, capped at five means, of the most volatile hour of the day over the calmest hour's."""
     if series.step > HOUR or len(series.close) * series.step < 2 * DAY:
         return None
     size = np.abs(series.returns)
@@ -184,7 +184,7 @@ def season_amplitude(series: Series) -> float | None:
 
 
 def together(series: dict[str, Series]) -> dict[str, float | None]:
-    """Return the correlation of the returns of every two symbols, over the time that both have."""
+    """Return the correlation of the returns of each pair of symbols, over the candles that both have."""
     found = {}
     for one, other in combinations(sorted(series), 2):
         first, second = series[one], series[other]

@@ -66,7 +66,7 @@ class FramesInMemory:
         """Clock reading (ms) at the begin of the timed frames."""
 
     def timed(self, last: int, wall_ms: Callable[[], float]) -> int:
-        """Record the reading of `wall_ms` when the last `last` frames begin. Return their number of candles."""
+        """Record `wall_ms()` before the last `last` frames; return the number of candles in these frames."""
         self._timed_from, self._wall_ms = len(self.recorded) - last, wall_ms
         return sum(len(frame.closed) for frame in self.recorded[self._timed_from :])
 

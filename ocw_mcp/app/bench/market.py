@@ -1,4 +1,4 @@
-"""A comparison of a recorded market with simulated ones of its length and first weekday, as a table and a picture."""
+"""Compares a recorded market with simulated ones of equal length and first weekday, as a table and a picture."""
 
 import asyncio
 from contextlib import aclosing
@@ -25,7 +25,7 @@ SEEDS = 5
 DAYS = 30
 """Length of the simulated markets if there is no tape."""
 MOST_DAYS = 400
-"""Largest number of days compared: the last ones of a longer tape."""
+"""Largest number of days compared; of a longer tape only the last days are used."""
 
 
 SIMULATED, RECORDED = "tab:blue", "tab:orange"
@@ -145,7 +145,7 @@ def require_plotting() -> None:
 
 
 def draw(comparison: SeriesComparison, path: Path) -> None:
-    """Draw the first symbol of a comparison as a PNG file. Raises SettingsError if it cannot be written."""
+    """Draw the first symbol of a comparison as a PNG file. Raises SettingsError if the file cannot be written."""
     require_plotting()
     from matplotlib.figure import Figure
 

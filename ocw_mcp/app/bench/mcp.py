@@ -1,4 +1,4 @@
-"""The duration of MCP calls over that of the SDK alone. The two alternate in a run, since the machine may be busy."""
+"""Measures MCP calls of OCW relative to calls of the MCP SDK alone; both alternate, since the load may change."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ from ocw_mcp.runtime.facade import Facade
 ROUNDS: Final = 300
 CLIENTS: Final = 50
 TOKENS: Final = 5
-"""Number of tokens that these clients share, since the open requests of one token are limited."""
+"""Number of access tokens that the clients share, since the open requests per token are limited."""
 CALLS: Final = 1_000
 """Number of calls of each client."""
 STARTS: Final = 7
@@ -53,7 +53,7 @@ server.run()
 
 
 def measure() -> dict[str, Any]:
-    """Return the ratios to the SDK and the response times with 50 clients. This takes some minutes."""
+    """Measure the ratios to the SDK and the response times with 50 clients, which takes some minutes."""
     with open_book(SimulatedFeed(1), load_policies(None)) as (book, directory):
         return asyncio.run(_measure(book, directory)) | _starts(directory)
 
@@ -71,7 +71,7 @@ async def _measure(book: WiredRun, directory: Path) -> dict[str, Any]:
 
 
 async def _in_process(facade: Facade) -> dict[str, Any]:
-    """Return medians (µs) of the status tool beside an empty tool of the SDK, and of the snapshot beside a constant."""
+    """Return median durations (µs) of the status and snapshot tools, and of SDK tools with a constant result."""
     plain: MCPServer[Any] = MCPServer("plain", log_level="ERROR")
     async with AsyncExitStack() as stack:
         ocw = await stack.enter_async_context(Client(build(lambda: facade, __version__)))

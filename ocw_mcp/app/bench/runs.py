@@ -31,8 +31,9 @@ _ADX_OF_A_TREND: Final = 20
 def measure_replay() -> dict[str, Any]:
     """Return the candles per second with the rules trading, and with a wake that reads all indicators every 15 minutes.
 
-    Both are medians of `RUNS` alternating runs on the same candles, with journal and checkpoints. If backtesting.py is
-    installed, it runs a strategy with a few indicators on them, and `ratio` is the speed of OCW over its speed.
+    Both speeds are medians of `RUNS` alternating runs on the same candles, with journal and checkpoints. If
+    backtesting.py is installed, it runs a strategy with a few indicators on these candles; `ratio` is OCW's speed over
+    that of backtesting.py.
     """
     market, default = record(CANDLES), load_policies(None)
     # Each close of 15m, 1h and 4h is a wake, whose snapshot reads every indicator.
@@ -62,8 +63,8 @@ def measure_replay() -> dict[str, Any]:
 def measure_history() -> dict[str, Any]:
     """Return the time per candle after a long history over the time for the same candles after a short one.
 
-    Two books process the same last `WINDOW` candles, one after `LONG` earlier candles and one after the last `SHORT` of
-    these. The ratio is the median of alternating pairs.
+    Two books process the same last `WINDOW` candles: one after `LONG` earlier candles, the other after only the last
+    `SHORT` of the earlier candles. `ratio` is the median over alternating pairs of runs.
     """
     default = load_policies(None)
     long = record(LONG + WINDOW)
@@ -101,8 +102,8 @@ def _us_per_candle(market: FramesInMemory, policies: LoadedPolicies, last: int |
 def _us_of_backtesting_py(market: FramesInMemory) -> float:
     """Return the microseconds per candle of one backtest of backtesting.py, as a reference for speed.
 
-    It computes its indicators on whole arrays before the run, and has no journal, gate, policies or protective stops.
-    The ratio shows the cost of these per candle, and not which of the two is better.
+    backtesting.py computes indicators on whole arrays before the run, and has no journal, gate, policies or protective
+    stops. The ratio shows what these features cost per candle, and not which program is better.
     """
     backtesting, pandas = import_module("backtesting"), import_module("pandas")
 

@@ -36,8 +36,8 @@ NOTE = "The trend of 4h holds while ADX stays above 25; take half off at 62400, 
 def measure() -> dict[str, Any]:
     """Return the characters of both text forms for one symbol and for three, with one open position.
 
-    Every reading is known, and the snapshot has ten trades, a note and the texts of some limits. The snapshot of a new
-    book is shorter.
+    Every indicator is known, and the snapshot has ten trades, a note and the texts of some limits. The snapshot of a
+    new book is shorter.
     """
     sizes = {}
     for count in (1, len(SYMBOLS)):
@@ -50,7 +50,7 @@ def measure() -> dict[str, Any]:
 
 
 def example(symbols: tuple[str, ...]) -> Snapshot:
-    """Return a snapshot of these symbols in which every reading is known, with a position in the first one."""
+    """Return a snapshot of `symbols` in which every indicator is known, with a position in the first symbol."""
     config = paper_config(symbols)
     engine, market = Engine(config), Market(MINUTE, symbols)
     for place, symbol in enumerate(symbols):
@@ -79,7 +79,7 @@ def example(symbols: tuple[str, ...]) -> Snapshot:
 
 
 def _candles(symbol: str, level: float) -> list[Candle]:
-    """Return candles whose price is a sum of waves, so that no reading is a round number."""
+    """Return candles whose price is a sum of waves, so that no indicator is a round number."""
     prices = [level * (1 + math.sin(n / 3_000) / 20 + math.sin(n * 0.7) / 900) for n in range(CANDLES + 1)]
     return [
         Candle(

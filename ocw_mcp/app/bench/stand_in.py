@@ -1,8 +1,8 @@
 """A book on the simulated market, with Claude's decider and a stand-in for the model.
 
-The stand-in answers at once, and bills prompts as the API does, by an estimate of tokens, since the tokenizer of the
-models is not public. A token is assumed to be four characters of prose and schemas, and two and a half of tables of
-figures, which split into more tokens.
+The stand-in answers without delay. It bills prompts as the API does, but with estimated numbers of tokens, since the
+tokenizer of the models is not public. A token is assumed to be four characters of prose and schemas, and two and a half
+of tables of figures, which split into more tokens.
 """
 
 import math
@@ -65,7 +65,7 @@ ToolCall = tuple[str, dict[str, Any]]
 
 
 class StandIn:
-    """A model that makes the given tool calls, one per round, and then holds everything."""
+    """A model that makes the given tool calls, one per round, and then ends its turn without a trade."""
 
     def __init__(self, calls: tuple[ToolCall, ...] = (), output_tokens: int = 0, clock: Clock | None = None) -> None:
         """`output_tokens` is the output of a whole decision; the clock determines the age of the cache."""
@@ -148,7 +148,7 @@ def _bill(tokens: int, known: int, ttl: Ttl | None) -> TokenUsage:
 
 
 def characters(body: dict[str, Any]) -> dict[str, int]:
-    """Return the characters of each segment of a request; results include their tool calls."""
+    """Return the characters of each segment of a request; the segment `results` includes the tool calls."""
     first, *rest = body["messages"]
     context = "".join(block["text"] for block in first["content"])
     remembered = next((each for each in context.split("\n\n") if each.startswith(HEADING)), "")

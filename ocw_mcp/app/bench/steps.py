@@ -120,11 +120,11 @@ def _order_manager() -> tuple[OrderManager, int]:
 
 
 def measure_journal() -> dict[str, Any]:
-    """Return the milliseconds from recording an intent to the end of its commit, with everything a run commits.
+    """Return the milliseconds from recording an order intent to the end of its commit, as in a run.
 
-    Every order waits for this before it is sent. The reference is the insertion of a row of the same size into a bare
-    SQLite file on the same disk, with the same durability (write-ahead log, synchronous FULL). `ratio` is the median of
-    OCW over the median of the reference.
+    Every order waits for this commit before it is sent. The reference is the insertion of a row of the same size into a
+    bare SQLite file on the same disk, with the same durability (write-ahead log, synchronous FULL). `ratio` is the
+    median of OCW over the median of the reference.
     """
     market = record(COMMITS)
     clock = SimulatedClock()

@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _option(argument: str) -> str:
-    """Return an argument whose option name is safe to print: the error for an unknown option repeats the name."""
+    """Return an argument without control characters in its option name, which errors repeat."""
     name, equals, value = argument.partition("=")
     return f"{clean(name)}{equals}{value}" if argument.startswith("-") else argument
 

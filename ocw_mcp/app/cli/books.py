@@ -194,4 +194,4 @@ def _show(
 
 
 COMMANDS = (status, positions, orders, trades, decisions, explain, watch, export, doctor)
-"""The commands of this file outside groups, in the order of `ocw --help`."""
+"""The commands of this file that belong to no group, in the order of `ocw --help`."""

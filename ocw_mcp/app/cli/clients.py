@@ -59,8 +59,8 @@ def mcp(
     """Serve MCP over standard input and output.
 
     The list of tools needs no engine; the first tool call attaches to the running engine of the book, or starts one on
-    paper. The engine goes on when this command ends. An engine that runs already, and a book that ran before, keep the
-    agent that they have: if an agent trades there beside the client, ocw_get_status and the first answer say so.
+    paper. The engine continues when this command ends. A running engine and an existing book keep their agent: if that
+    agent trades beside the client, ocw_get_status and the first answer say so.
     """
     import asyncio
 
@@ -119,7 +119,7 @@ def new_token(
     name: Annotated[str | None, option("--name", "The name of its client in orders and logs.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a token and print it once; only its hash is stored. A running engine accepts it at once."""
+    """Make a token and print it once; only its hash is stored. A running engine needs no restart."""
     import time
 
     from ocw_mcp.adapters.control.tokens import add_token
@@ -181,7 +181,7 @@ def revoke(
     state: BookOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Revoke a token. A running engine refuses its next request and ends its open streams."""
+    """Revoke a token. A running engine then refuses the token and ends its open streams."""
     from ocw_mcp.adapters.control.tokens import revoke_token
 
     require_directory(state)

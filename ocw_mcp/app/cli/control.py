@@ -1,4 +1,4 @@
-"""Commands of the operator on a book, and the checks that a person types at a terminal."""
+"""The operator's commands on a book, and the checks that a person is at a terminal."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ IdArgument = Annotated[
 
 
 def halt(state: BookOption, as_json: JsonOption = False) -> None:
-    """Take no new risk: cancel entries, and keep stops. A running engine does it within a second."""
+    """Take no new risk: cancel entries, and keep stops. A running engine halts within a second."""
     _send(state, "halt", as_json)
 
 
@@ -47,7 +47,7 @@ def resume(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a halted book take new risk again. A person confirms it: with --paper on paper, else with the passphrase.
+    """Let a halted book take new risk again. A person confirms: --paper for a paper book, else the passphrase.
 
     If equity fell beyond the drawdown limit, a second confirmation is needed.
     """
@@ -97,7 +97,7 @@ def resume_agent(
     paper: Annotated[bool, option("--paper", "Confirm it for a paper book, without passphrase.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let the agent continue, with every symbol. A person confirms it: --paper on paper, else the passphrase."""
+    """Let the agent continue, on every symbol. A person confirms: --paper for a paper book, else the passphrase."""
     from ocw_mcp.app.cli.operate import require_person
 
     subject = "" if symbol is None else _known(state, symbol)
@@ -134,7 +134,7 @@ def _answer(state: Path, id_: str, verb: str, as_json: bool) -> None:
 
 
 def _known(state: Path, symbol: str) -> str:
-    """Return the name of a symbol in a book, for any spelling. Raises SettingsError for a symbol that it lacks."""
+    """Return the name of a symbol in a book, for any spelling. Raises SettingsError if the book lacks the symbol."""
     from ocw_mcp.adapters.store.reader import read_book
     from ocw_mcp.domain.symbols import of_market
 
@@ -165,7 +165,7 @@ def set_passphrase(state: BookOption) -> None:
 
 
 def require_directory(state: Path) -> None:
-    """Raise BookError if a state directory does not exist. Its book need not exist yet."""
+    """Raise BookError if a state directory does not exist. The directory need not contain a book yet."""
     if not state.is_dir():
         raise BookError(
             f"the state directory {state} does not exist; give the directory of a book, or make one first: "
@@ -176,8 +176,8 @@ def require_directory(state: Path) -> None:
 def ask_passphrase(state: Path, prompt: str, otherwise: str = "") -> None:
     """Ask for the passphrase, at most `TRIES` times; after that many wrong answers exit with code 1.
 
-    `otherwise` is a clause that names an alternative. Raises SettingsError without a terminal, BookError for a
-    passphrase that is missing or whose file cannot be trusted.
+    `otherwise` is a clause on an alternative, which ends the error without a terminal. Raises SettingsError without a
+    terminal, BookError for a passphrase that is missing or whose file cannot be trusted.
     """
     from ocw_mcp.adapters.control import passphrase
 
@@ -224,4 +224,4 @@ def typed(prompt: str) -> str:
 
 
 COMMANDS = (halt, flatten, resume, approve, deny, init)
-"""The commands of this file outside groups, in the order of `ocw --help`."""
+"""The commands of this file that belong to no group, in the order of `ocw --help`."""

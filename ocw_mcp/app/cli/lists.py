@@ -133,13 +133,13 @@ def _refusals_grid(rows: list[RefusalRow], approvals: Mapping[str | None, str]) 
 
 
 def _refused_for(row: RefusalRow, approvals: Mapping[str | None, str]) -> str:
-    """Return the reason of a refusal; an order that needed an approval refers to the table of approvals."""
+    """Return the reason of a refusal; for an order that needed an approval, a reference to the table of approvals."""
     asked = approvals.get(row.id)
     return refusal_text(row) if asked is None else f"{row.code}: see approval {asked} below"
 
 
 def order_text(row: RefusalRow | ApprovalRow) -> str:
-    """Return the order that was requested, `entry buy 19.31 SOLUSDT`; without a quantity if it has none."""
+    """Return a requested order as `entry buy 19.31 SOLUSDT`, without the quantity if the order has none."""
     quantity = f"{plain(row.quantity)} " if row.quantity else ""
     return f"{row.purpose} {row.side} {quantity}{printable(row.symbol)}"
 
@@ -190,7 +190,7 @@ def decisions_text(view: DecisionsPage, *, acted: bool) -> Iterator[RenderableTy
 
 
 def spent_text(spent: ThinkingCost | None) -> str:
-    """Return the LLM cost of a day, its month and in all; empty if nothing was paid or the cost is not known."""
+    """Return the LLM cost of a day, of its month and in total; empty if the cost is zero or unknown."""
     if spent is None or not spent.total_usd:
         return ""
     today, this_month, all_ = map(usd, (spent.today_usd, spent.this_month_usd, spent.total_usd))
@@ -234,7 +234,7 @@ def _stops(rows: list[PositionRow]) -> list[str]:
 
 
 def checks_text(checks: "list[Check]") -> Iterator[RenderableType]:
-    """Yield the table of checks, with an action for each that needs one, and the number of each verdict."""
+    """Yield the table of checks, an action for each that needs one, and the number of checks by verdict."""
     page = Table.grid(padding=(0, 2, 0, 0))
     page.add_column(no_wrap=True)
     page.add_column(no_wrap=True)

@@ -36,7 +36,7 @@ OneLineOption = Annotated[bool, option("--json", "Print the JSON on one line. It
 
 @bench.callback(invoke_without_command=True)
 def usual(context: typer.Context, as_json: OneLineOption = False) -> None:
-    """Measure this machine. Without a name all of the engine's measurements run, which takes some minutes."""
+    """Measure this machine. Without a command all measurements of the engine run, which takes some minutes."""
     if context.invoked_subcommand is None:
         _measure(None, as_json)
 
@@ -149,7 +149,7 @@ def _gate_report_text(found: dict[str, Any]) -> "Iterator[RenderableType]":
 
 
 def _range_of(shares: Iterable[float]) -> str:
-    """Return the smallest and the largest of some shares as percentages, or the only one."""
+    """Return the smallest and the largest of some fractions as percentages; once if they are equal."""
     found = sorted(shares)
     return " to ".join(f"{share:.2%}" for share in dict.fromkeys((*found[:1], *found[-1:])))
 
@@ -171,7 +171,7 @@ def claude(
     port: Annotated[int, option("--port", "0 chooses a free port.", min=0, max=65_535)] = 0,
     seed: Annotated[int, option("--seed", "Seed of the character's random choices.")] = 1,
 ) -> None:
-    """Serve a Messages API with a scripted character, not a model. No key or network is needed; Ctrl-C ends it."""
+    """Serve a Messages API with scripted answers, not a model. No key or network is needed; Ctrl-C ends it."""
     import asyncio
 
     import uvicorn

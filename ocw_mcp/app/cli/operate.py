@@ -29,7 +29,7 @@ from ocw_mcp.render.quotations import quoted
 from ocw_mcp.render.text import HASH_SHOWN, average, cents, day_result, lowered_text
 
 TAKEN_WITHIN_S = 2.0
-"""Wall time (s) that a command waits for the engine to take it."""
+"""Wall time (s) that `ocw` waits for the engine to take a command."""
 _LOOK_S = 0.02
 
 _OUTCOMES = {
@@ -82,7 +82,7 @@ def status_text(view: dict[str, Any]) -> Text:
 
 
 def _summary_lines(summary: dict[str, Any]) -> Iterator[str | Text]:
-    """Yield the lines of the engine's last summary. Books of earlier versions lack some of its keys."""
+    """Yield the lines of the engine's last summary, which lacks some keys in books of earlier versions."""
     limit = " (limit reached: no entries today)" if summary["daily_loss_reached"] else ""
     result = day_result(Decimal(summary["daily_loss"]))
     yield f"as of {iso(summary['at'])} · equity {cents(Decimal(summary['equity']))} · {result}{limit}"
@@ -104,10 +104,10 @@ def _summary_lines(summary: dict[str, Any]) -> Iterator[str | Text]:
 def send_command(
     state: Path, verb: Verb, subject: str = "", *, as_json: bool, before: str = "", after: str = ""
 ) -> None:
-    """Write a command for the engine of a book; print its result, at the latest after `TAKEN_WITHIN_S`.
+    """Write a command for the engine of a book; wait at most `TAKEN_WITHIN_S` for its result, and print that.
 
-    `subject` is an approval or a symbol, or empty for the whole book. `before` and `after` are further lines of the
-    message. The state and the positions (signed quantities in the base asset) are those after the command.
+    `subject` is an approval or a symbol, or empty for the whole book. `before` and `after` are lines printed around the
+    result. The printed state and positions (signed quantities in the base asset) are those after the command.
 
     Raises BookError if there is no book, or if the command cannot be written.
     """
@@ -131,7 +131,7 @@ def send_command(
 
 
 def _result(state: Path, file: Path) -> str:
-    """Return `waiting` if no engine runs, `pending` if it has not taken the command in time, `refused` or `taken`."""
+    """Return `refused`, `taken`, `waiting` if no engine runs, or `pending` if it did not take the command in time."""
     if not is_locked(state):
         return "waiting"
     for _ in range(round(TAKEN_WITHIN_S / _LOOK_S)):
@@ -169,11 +169,11 @@ def _stands(summary: dict[str, Any]) -> str:
 
 
 def resume(state: Path, *, paper: bool, accept_drawdown: bool, as_json: bool) -> None:
-    """Send a resume after a person has confirmed it: with `paper` for a paper book, else with the passphrase.
+    """Send a resume after a person's confirmation: `paper` for a paper book, else the passphrase.
 
     A drawdown beyond the limit needs a second confirmation: `accept_drawdown`, or a typed yes.
 
-    Raises BookError while the file HALT exists, SettingsError if no person can be asked, or if the answer is not yes.
+    Raises BookError while the file HALT exists, SettingsError if a person cannot confirm or does not type yes.
     """
     if commands.halted_by_file(state):
         raise BookError(commands.halt_forbids_resume(state))
@@ -194,7 +194,8 @@ def resume(state: Path, *, paper: bool, accept_drawdown: bool, as_json: bool) ->
 def require_person(state: Path, action: str, *, paper: bool) -> None:
     """Require a person's confirmation of an action: `paper` for a paper book, else the passphrase.
 
-    `action` may contain `{mode}`. Raises BookError if there is no book, SettingsError if no person can be asked.
+    In `action`, `{mode}` is replaced by the book's mode. Raises BookError if there is no book, SettingsError without a
+    terminal or passphrase.
     """
     mode = read_book(state).stamp.mode
     if paper and mode is Mode.PAPER:
@@ -203,7 +204,7 @@ def require_person(state: Path, action: str, *, paper: bool) -> None:
     if not passphrase.is_set(state):
         way = "confirm it with --paper, or set" if mode is Mode.PAPER else "set"
         raise SettingsError(
-            f"only a person may {action}; {way} a passphrase and type it here: ocw passphrase set --state {state}"
+            f"only a person may {action}; {way} a passphrase first, with ocw passphrase set --state {state}"
         )
     otherwise = "; a paper book also accepts --paper, without a passphrase" if mode is Mode.PAPER else ""
     ask_passphrase(state, f"the passphrase, to {action}: ", otherwise)

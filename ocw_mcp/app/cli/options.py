@@ -31,7 +31,7 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 def print_result(
     value: Any, parts: "Iterable[RenderableType]", as_json: bool, *, indent: int | None = 2, soft_wrap: bool = True
 ) -> None:
-    """Print a result as JSON, or its parts as text; with `soft_wrap` only the terminal itself breaks long lines."""
+    """Print a result as JSON, or its parts as text; with `soft_wrap` no line break is added to long lines."""
     if as_json:
         print_json(value, indent=indent)
         return
@@ -87,7 +87,7 @@ BookOption = Annotated[
         show_default=False,
     ),
 ]
-"""The book of a command; it need not exist."""
+"""The state directory of a command's book; the directory need not exist."""
 JsonOption = Annotated[bool, option("--json", "Print only the result, as JSON on standard output.")]
 LimitOption = Annotated[
     int, option("--limit", "Show at most this many rows, the newest.", parser=_rows, metavar="<int>")
@@ -127,7 +127,7 @@ StampsOption = Annotated[
 
 
 class RunRequest(NamedTuple):
-    """The options of `ocw run`. Those of `ocw replay` are made from them."""
+    """The options of `ocw run`; those of `ocw replay` are derived from these fields."""
 
     market: Annotated[str, option("--market", "sim, or the path of a tape.", "sim")]
     agent: Annotated[

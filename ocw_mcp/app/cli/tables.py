@@ -38,10 +38,10 @@ class Column(NamedTuple):
 
 
 class Clean(Console):
-    """A console that prints no control character of a text, since file names may have some; it adds its own colours."""
+    """A console that removes control characters from texts, such as file names, but prints its own colours."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield the segments to print, each without control characters of its text."""
+        """Yield the segments to print, with a blank for each control character of their texts."""
         for part in super().render(renderable, options):
             is_clean = part.control or _SAFE.fullmatch(part.text)
             yield part if is_clean else Segment(_CONTROL.sub(" ", part.text), part.style)

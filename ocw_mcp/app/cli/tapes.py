@@ -37,7 +37,7 @@ def info(
     discontinuity: options.DiscontinuityOption = None,
     metrics_stamps: options.StampsOption = None,
 ) -> None:
-    """Read a whole tape, and show what a replay would use. A faulty tape is shown up to its fault."""
+    """Read a whole tape, and show what a replay would use. A faulty stream is shown up to the fault."""
     from ocw_mcp.adapters.feeds.tape.info import inspect
     from ocw_mcp.app.output import working
     from ocw_mcp.app.parsing import parse_product, parse_symbols, tape_terms
@@ -54,7 +54,7 @@ def info(
 
 
 def _view(found: "TapeInfo") -> dict[str, Any]:
-    """Return the contents ready for JSON; each time is in ms and, beside it, an ISO text."""
+    """Return the contents ready for JSON, with each time in ms and as an ISO text."""
     import msgspec
 
     view: dict[str, Any] = msgspec.to_builtins(found)
@@ -111,7 +111,7 @@ def _remarks(stream: "StreamInfo") -> Iterator[str]:
 
 
 def _fit(fit: "StampFit") -> str:
-    """Return a sentence on how the time stamps of metrics are read, and whether that fits the candles."""
+    """Return a sentence on how the time stamps of metrics are interpreted, and whether the candles confirm it."""
     since = "before" if fit.side == "before" else "from"
     text = f"stamps {since} the change are read as the {fit.read_as} of five minutes; "
     if fit.fits is None:
@@ -190,7 +190,7 @@ def fetch(
     url: Annotated[str | None, option("--url", "Another archive of the same layout.")] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Download a market from the exchange's public archive. Each file is checked; run it again to continue it."""
+    """Download a market from the exchange's public archive. Each file is checked; repeat the command to continue."""
     import time
 
     import msgspec

@@ -28,7 +28,7 @@ _LINES_AROUND = 16
 
 
 def watch(state: Path, console: Console, *, once: bool, wait: Callable[[float], str] | None = None) -> None:
-    """Draw the book until `q` is pressed or a signal comes; draw it once with `once` or without a terminal.
+    """Draw the book until `q` is pressed or a signal arrives; with `once`, or without a terminal, draw it only once.
 
     `wait` waits for a number of seconds and returns the keys that were pressed. Raises BookError if there is no book
     at the start.

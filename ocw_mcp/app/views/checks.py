@@ -140,7 +140,7 @@ def _extra(module: str, extra: str, use: str) -> Check:
 
 
 def _clock(now: float, state: Path | None) -> Check:
-    """Check that the time of the system clock (seconds) is plausible. No time server is asked."""
+    """Check that the time of the system clock (seconds) is plausible. No time server is queried."""
     todo = "set the clock of this machine, and keep it with NTP"
     shown = iso(int(now) * SECOND) if 0 <= now < FAR_AWAY else f"{now:.0f} seconds after 1970"
     if not BUILT_AFTER <= now < FAR_AWAY:

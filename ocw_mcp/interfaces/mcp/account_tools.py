@@ -35,12 +35,12 @@ _NOTICES = {
     each: f"agent {each} trades this book on its own: positions open and close without a client's request"
     for each in ("rules", "claude", "reckless")
 } | {"attached": "the rules decide each wake that no attached client answers in time"}
-"""Notices for clients, by the engine's own agent that trades this book as well."""
+"""Notices for clients about the engine's own agent, by the agent's name."""
 _NO_ORDERS = {"live": "no live orders", "all": "no orders yet", "refused": "no refused orders"}
 
 
 def account_tools(get_facade: GetFacade) -> list[OcwTool]:
-    """Return the tools; each call reads the engine of `get_facade`."""
+    """Return the tools; each call reads the engine from `get_facade()`."""
 
     async def ocw_get_status() -> Annotated[CallToolResult, results.StatusResult]:
         """Status: mode, trading state (ACTIVE; REDUCING: no new risk; HALTED: no new risk until a person resumes),
@@ -260,7 +260,7 @@ def refused_order(row: "RefusalRow") -> results.OrderOut:
 
 
 def refusal_line(row: "RefusalRow", quote: "Quote | None" = None) -> str:
-    """Return why an order was refused. Text by its caller passes `quote`; without `quote` only a name is shown."""
+    """Return why an order was refused. `quote` renders the caller's text; without it only a name is shown."""
     actual = row.actual if row.code in QUOTING else row.actual[:LONGEST_FIGURE]
     refusal = Refusal(RefusalCode(row.code), row.limit[:LONGEST_FIGURE], actual, row.largest)
     return refusal_text(refusal, quote or (lambda source, text: name(text)), row.principal)

@@ -97,7 +97,7 @@ def order_ref(text: str) -> OrderRef:
 
 
 def place_of(tool: str, cursor: str | None) -> int | None:
-    """Return the place in a cursor of this tool; None without a cursor. Raises RequestError for any other text."""
+    """Return the place in a cursor of `tool`; None without a cursor. Raises RequestError for any other cursor."""
     if cursor is None:
         return None
     found = re.fullmatch(rf"{tool}:([0-9]{{1,18}})", cursor)
@@ -162,7 +162,7 @@ class CheckIn(BaseModel):
 def decision_of(
     legs: list[Any], next_check_s: Any, conditions: list[Any] | None, note: str, symbols: Collection[str]
 ) -> Decision:
-    """Return the decision, with its malformed parts listed apart. Raises RequestError if no part of it can be read."""
+    """Return the decision with a list of its malformed parts. Raises RequestError if all parts are malformed."""
     read_legs = [_leg(each, symbols) for each in legs]
     unread: list[str] = []
     armed: list[WakeCondition] = []
@@ -211,7 +211,7 @@ def _leg(given: Any, symbols: Collection[str]) -> Leg:
 
 
 def _read(model: type[_Model], given: Any) -> _Model | str:
-    """Return a part of an argument as its model, or one clause that names the wrong field. Null fields are dropped."""
+    """Return a part of an argument as a `model`, or one clause that names the wrong field. Null fields are dropped."""
     if isinstance(given, dict):
         given = {name: value for name, value in given.items() if value is not None}
     try:

@@ -39,7 +39,7 @@ _Result = TypeVar("_Result", bound=BaseModel)
 _Handler = Callable[[_Context, Any], Awaitable[_Result]]
 
 Attach = Callable[[Address | None], Awaitable[Address]]
-"""Returns the address of an engine, but not the given one, at which no engine answered. Raises AttachError."""
+"""Returns the address of an engine other than the given one, which did not answer. Raises AttachError."""
 
 
 @dataclass
@@ -121,7 +121,7 @@ class Bridge:
         return forwarded
 
     async def _answered(self, ctx: _Context, tool: str) -> types.CallToolResult | types.InputRequiredResult:
-        """Forward a call. The engine's question to the person goes to the client as its protocol version has it."""
+        """Forward a call. A question to the person is sent in the form of the client's protocol version."""
         params = dict(ctx.params or {})
         for _ in range(ROUNDS):
             result = await self._forward(ctx, params, again=self._offered.offered[tool])
@@ -179,7 +179,7 @@ class Bridge:
             finding.cancel()
 
     async def _forward(self, ctx: _Context, params: dict[str, Any], *, again: bool) -> dict[str, Any]:
-        """Send a request. Repeat it if no engine received it, or if it may be made `again` and the engine stopped."""
+        """Send a request. Repeat it if no engine received it, with `again` also if the engine stopped."""
         session: Session = ctx.lifespan_context
         client, waited_s = ctx.session.client_params, 0
         info = None if client is None else client.client_info

@@ -1,6 +1,6 @@
 """Callers of tools: their permissions, and the question to the person at a client whether to approve an order.
 
-Over HTTP the middleware has checked the token; in process there is none. Only a filled-in form counts as an answer.
+Over HTTP the middleware has checked the token; in-process calls have none. Only a filled-in form counts as an answer.
 Clients without a person decline or cancel at once, or never answer, so after a decline, a cancel or silence the order
 keeps waiting for `ocw approve`.
 """

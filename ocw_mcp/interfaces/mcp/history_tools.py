@@ -37,7 +37,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 
 def history_tools(get_facade: GetFacade) -> list[OcwTool]:
-    """Return the tools; each call reads the engine of `get_facade`."""
+    """Return the tools; each call reads the engine from `get_facade()`."""
 
     async def trades_search(
         symbol: str | None = None,
@@ -47,8 +47,8 @@ def history_tools(get_facade: GetFacade) -> list[OcwTool]:
         limit: Annotated[int, Field(ge=1, le=50), ASCII_NUMBER] = 20,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, results.TradesResult]:
-        """Closed trades, newest first, net of fees and funding; found, won and pnl cover all matches. The decision
-        behind one: decisions_explain with its id."""
+        """Closed trades, newest first, net of fees and funding; found, won and pnl cover all matches. A trade's
+        decision: decisions_explain with its id."""
         facade = get_facade()
         page = await facade.history.trades(
             limit,
@@ -104,7 +104,7 @@ def history_tools(get_facade: GetFacade) -> list[OcwTool]:
 
 
 def _story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
-    """Return the answer of `decisions_explain`. The middle of many steps is left out, and the end of other lists."""
+    """Return the answer of `decisions_explain`. Long lists are cut: steps in the middle, other lists at the end."""
     most_steps, most_legs, most_refusals = MOST[detailed]
     answer = seen.answer
     legs = [] if answer is None else [leg for leg in answer.decision.legs if seen.symbol in (None, leg.symbol)]
@@ -180,7 +180,7 @@ def _line(book: str, row: "EventRow | Step", quotes: Quotations) -> str:
 
 
 def _quotations(*, detailed: bool) -> Quotations:
-    """Return the texts by other authors in one answer: they fill at most a quarter of it."""
+    """Return an empty collection of quotations that may fill at most a quarter of an answer."""
     return Quotations((DETAILED if detailed else CONCISE) // 4)
 
 

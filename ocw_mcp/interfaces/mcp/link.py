@@ -1,7 +1,7 @@
 """The connection from `ocw mcp` to the engine: one HTTP connection that stays open, with one MCP request per call.
 
 Each request of the protocol version without sessions is complete, so a restart of the engine between two calls does not
-matter, and plain JSON is all that is needed here.
+matter, and plain JSON over HTTP suffices.
 """
 
 import json
@@ -154,7 +154,6 @@ async def _answer(response: "httpx2.Response", progress: Progress | None) -> dic
 
 
 async def _events(response: "httpx2.Response") -> AsyncIterator[dict[str, Any]]:
-    """Yield each message of an event stream."""
     data: list[str] = []
     async for line in response.aiter_lines():
         if line.startswith("data:"):
@@ -174,7 +173,7 @@ def _result(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _http_error(status: int, text: str) -> EngineError:
-    """Return the error for an HTTP answer without a message. An engine's `text` begins with the code of the status."""
+    """Return the error for an HTTP answer without a message. `text` is an engine's only if it begins with the code."""
     code = HTTP_CODES.get(status, "BAD_ANSWER")
     if status == 401:
         return EngineError(

@@ -31,7 +31,7 @@ _NOTHING_LEARNS = {"learned": "no learning yet; the rules use the parameters of 
 
 
 def market_tools(get_facade: GetFacade) -> list[OcwTool]:
-    """Return the tools; each call reads the engine of `get_facade`."""
+    """Return the tools; each call reads the engine from `get_facade()`."""
 
     async def market_get_snapshot(
         symbol: str | None = None, detail: Detail = "concise"
@@ -105,7 +105,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         return respond(result, *lines, *_unknown_lines(result), *missing)
 
     async def regime_get_current() -> Annotated[CallToolResult, results.RegimeResult]:
-        """Market and macro regime, and the scale that they put on size limits."""
+        """Market and macro regime; scale is their factor on size limits."""
         facade = get_facade()
         snapshot = facade.snapshot()
         readings = {"regime": snapshot.regime, "macro": snapshot.macro}
@@ -138,7 +138,7 @@ class _Reasons:
         self._places.setdefault(unknown.reason, []).append(where)
 
     def numbers(self, where: str, values: msgspec.Struct, names: Iterable[str]) -> Readings:
-        """Return fields of `values` by name; the reason of an unknown one is kept."""
+        """Return fields of `values` by name; reasons of unknown values are kept."""
         found: Readings = {}
         for name in names:
             if isinstance(value := getattr(values, name), Unknown):
@@ -147,7 +147,7 @@ class _Reasons:
         return found
 
     def texts(self) -> dict[str, str]:
-        """Return the first places of each reason, and the number of further ones."""
+        """Return, for each reason, the names of the first values and the number of further ones."""
         return {
             reason: ", ".join(places[:_PLACES_NAMED])
             + (f" and {len(places) - _PLACES_NAMED} more" if len(places) > _PLACES_NAMED else "")

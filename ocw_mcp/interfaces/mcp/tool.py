@@ -1,7 +1,7 @@
-"""OCW's tool class: short schemas, compact text beside typed results, and errors as results; its access to the engine.
+"""OCW's tool class: short schemas, typed results with compact text, and errors as results; its access to the engine.
 
-The SDK's tool class sends schemas in full, renders results as indented JSON, and prefixes every error. A model reads
-all of that, and every character of it costs money.
+The SDK's tool class sends schemas in full, renders results as indented JSON, and prefixes every error. The model
+pays for every character of these texts.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class OcwTool(Tool):
         return self.annotations is not None and self.annotations.read_only_hint is True
 
     def _may_be_null(self, name: str) -> bool:
-        """Return whether a null counts as absent. For a number it does not: some clients write NaN as null."""
+        """Return whether a null counts as absent: for a number never, since some clients write NaN as null."""
         number = self.parameters["properties"][name].get("type") in ("integer", "number")
         return not number and name not in self.parameters.get("required", ())
 
@@ -102,7 +102,7 @@ class FailedResult(CallToolResult):
     """An error as a result."""
 
     code: RequestCode | None = Field(default=None, exclude=True)
-    """The code of the request error with which the text begins. The result as JSON has the text only."""
+    """The code of the request error with which the text begins; it is not in the result's JSON."""
 
 
 def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta: bool = False) -> OcwTool:
@@ -160,8 +160,8 @@ def lean(schema: dict[str, Any], *, of_result: bool = False) -> dict[str, Any]:
     """Return a JSON schema without titles and references.
 
     The schema of arguments has no `null` and no list of types, which several clients reject: an optional argument that
-    is null counts as absent, except a number. The schema `of_result` keeps them, since clients validate results, but
-    has no descriptions and no `required` lists.
+    is null counts as absent, except a number. The schema of a result (`of_result`) keeps both, since clients validate
+    results, but has no descriptions and no `required` lists.
     """
     definitions = schema.get("$defs", {})
     dropped = {"title", "$defs"} | ({"description", "required"} if of_result else set())
@@ -231,7 +231,7 @@ def after_warm_up(get_facade: GetFacade) -> GetFacade:
 
 
 def wait_for_warm_up(get_facade: GetFacade, patience_s: float) -> ServerMiddleware[Any]:
-    """Return middleware that delays calls, except a halt, until the engine is current, `patience_s` at most."""
+    """Return middleware that delays calls, except a halt, until warm-up and catch-up end, `patience_s` at most."""
 
     async def waits(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         if ctx.method in ("tools/call", "resources/read") and (ctx.params or {}).get("name") != "risk_halt":

@@ -37,7 +37,7 @@ WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempoten
 
 Key = Annotated[str, Field(min_length=1, max_length=64, description="same key on a retry, a new one per order")]
 _NEXT: Final = {
-    RefusalCode.KEY_REUSED: "a key stands for one order; orders_get shows which one",
+    RefusalCode.KEY_REUSED: "a key belongs to one order; orders_get shows which one",
     RefusalCode.NO_WAKE: "ocw_get_status shows the wake whose decision is open, if any",
     RefusalCode.NO_ORDER: "orders_get shows the live orders",
     RefusalCode.PROTECTIVE: "positions_get shows the position that it protects",
@@ -71,7 +71,7 @@ _NEXT: Final = {
 
 
 def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
-    """Return the tools; each call reads the engine of `get_facade`."""
+    """Return the tools; each call reads the engine from `get_facade()`."""
 
     async def orders_preview(
         ctx: Context[Any, Any],
@@ -95,9 +95,9 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
     async def consent(
         ctx: Context[Any, Any], preview_id: str, key: str, rationale: str
     ) -> Consent | NotAsked | Elicit[Consent]:
-        """Ask the person at the client for approval, on paper only; in other cases only `ocw approve` can approve.
+        """Ask the person at the client for approval, in paper mode only; in other modes only `ocw approve` can approve.
 
-        The order waits for `ocw approve` before the question goes out, so that it keeps waiting without an answer.
+        The order is pending before the question is sent, so that without an answer it waits for `ocw approve`.
         """
         facade, who = get_facade(), caller_name(ctx)
         trading = facade.trading
@@ -191,7 +191,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         conditions: arguments.Conditions | None = None,
         note: Why = "",
     ) -> Annotated[CallToolResult, results.SubmittedResult]:
-        """Answer a wake once, with all legs. Symbols without a leg are held. Each leg is checked and answered by
+        """Answer a wake once, with all legs. Symbols without a leg: HOLD. Each leg is checked and answered by
         itself; refused ones may be submitted once more, corrected. Attached clients: only while ocw_get_status shows
         deciding."""
         facade = get_facade()

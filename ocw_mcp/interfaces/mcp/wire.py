@@ -63,7 +63,7 @@ def strict(text: bytes) -> Any:
 
 
 class MessageLines:
-    """The messages on standard input, for the SDK's `stdio_server`. Malformed lines are answered here."""
+    """The messages on standard input, for the SDK's `stdio_server`. A malformed line is answered with an error."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source

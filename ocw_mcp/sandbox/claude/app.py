@@ -91,7 +91,7 @@ class MessagesApi:
         return JSONResponse(whole, headers=headers)
 
     async def _think(self, http: Request, ms: int) -> None:
-        """Wait `ms` of engine time, or until the client disconnects, which is its next message after the request."""
+        """Wait `ms` of engine time, or until the client disconnects: the only message that can follow the request."""
         thought = asyncio.ensure_future(self._clock.wait_until(self._clock.now() + ms))
         gone = asyncio.ensure_future(http.receive())
         try:

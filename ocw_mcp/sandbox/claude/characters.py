@@ -1,4 +1,4 @@
-"""The characters: seeded stand-ins for a model, which know no more than the request, and for APIs that fail."""
+"""The characters: seeded stand-ins for models, which know only the request, and for failing APIs."""
 
 import hashlib
 import re
@@ -20,9 +20,9 @@ from ocw_mcp.sandbox.claude.request import (
 
 FIRST_READS: Final = ("market_get_snapshot", "positions_get")
 TREND_PERCENT: Final = 0.8
-"""The move in four hours from which on the trader follows it."""
+"""The least move (percent) in four hours that the trader follows."""
 SHARE_OF_LARGEST: Final = 0.8
-"""The share of the largest size that would pass with which the trader enters."""
+"""The trader's largest entry, as a share of the largest size that would pass."""
 USAGE: Final[tuple[Any, ...]] = (
     {"input_tokens": 1_200.0, "output_tokens": 80.0},
     {"input_tokens": "1200", "output_tokens": "80"},
@@ -273,8 +273,6 @@ def translated(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
 
 
 def _failing(error: Callable[[], Exception]) -> Character:
-    """Return a character that raises such an error at each request."""
-
     def fail(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
         raise error()
 

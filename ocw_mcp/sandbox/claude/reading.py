@@ -70,7 +70,7 @@ def number(row: Row, head: str) -> float | None:
 
 
 def untrusted_texts(request: MessagesRequest) -> list[str]:
-    """Return the texts of others in the `untrusted_text` fields."""
+    """Return the texts by other authors in the `untrusted_text` fields."""
     texts: list[str] = _UNTRUSTED.findall(shown_text(request))
     for place, text in enumerate(texts):
         if text.startswith('"'):

@@ -175,7 +175,7 @@ class ThinkingConfig(_Part):
 
 
 class OutputConfig(_Part):
-    """The effort of the answer."""
+    """The effort of the model for an answer."""
 
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
 
@@ -243,7 +243,7 @@ def _problems(request: MessagesRequest, model: Model) -> Iterator[str]:
 
 
 def _turn_problems(request: MessagesRequest) -> Iterator[str]:
-    """Yield calls without a result in the next message, results without a call, and thoughts of other origin."""
+    """Yield calls without a result in the next message, results without a call, and thinking blocks of another API."""
     asked: set[str] = set()
     for index, turn in enumerate(request.messages):
         answered = {block.tool_use_id for block in turn.blocks if isinstance(block, ToolResultBlock)}

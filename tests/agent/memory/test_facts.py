@@ -41,7 +41,7 @@ def test_unknown_facts_of_a_trade_are_question_marks() -> None:
     assert text.endswith("no wake: an attached client or the operator traded")
 
 
-def test_texts_in_a_trade_are_quoted_and_odd_names_hidden() -> None:
+def test_trade_texts_are_quoted_and_invalid_names_hidden() -> None:
     leg = msgspec.structs.replace(LEG, reasoning=EVIL, signals=(EVIL,))
     facts = msgspec.structs.replace(FACTS, leg=leg, decider=EVIL, rule=EVIL)
     text = "\n".join(facts.lines())

@@ -47,7 +47,7 @@ def test_weakest_lessons_are_dropped_above_the_limit() -> None:
     assert [each.text for each in kept] == [f"Lesson {n}." for n in range(4, MOST_LESSONS + 4)]
 
 
-def test_similar_trade_with_the_same_end_renews_a_lesson() -> None:
+def test_similar_trade_with_the_same_outcome_renews_a_lesson() -> None:
     later = NOON + HALF_LIFE_MS
     silent, worded = reflection(2, later), reflection(3, later + DAY, lesson="Never chase.")
     (renewed,) = lessons([TAUGHT, silent], later)
@@ -61,7 +61,7 @@ def test_similar_trade_with_the_same_end_renews_a_lesson() -> None:
     assert (again.text, again.origin, again.confirmed) == ("Never chase.", worded.origin, 3)
 
 
-def test_similar_trade_with_the_other_end_weakens_a_lesson() -> None:
+def test_similar_trade_with_the_other_outcome_weakens_a_lesson() -> None:
     (doubtful,) = lessons([TAUGHT, reflection(2, NOON + 1, pnl="9")], NOON + 1)
     assert doubtful.strength_at(NOON + 1) == pytest.approx(0.5)
     assert (doubtful.confirmed, doubtful.contradicted) == (1, 1)

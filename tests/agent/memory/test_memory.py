@@ -139,7 +139,7 @@ async def wake(one: Memory, time: int, left: str = "1") -> str:
     ("decider", "tainted", "is_shown"),
     [("claude", False, True), ("rules", False, True), ("claude", True, False), ("mcp:desk", False, False)],
 )
-async def test_thesis_of_others_is_not_given_to_the_writer(
+async def test_thesis_reaches_the_diary_prompt_if_own_and_untainted(
     tmp_path: Path, decider: str, tainted: bool, is_shown: bool
 ) -> None:
     model, past = ScriptedModel(WROTE), FakePast(trade(1, NOON - HOUR))
@@ -231,7 +231,9 @@ async def test_disabled_memory_recalls_and_writes_nothing(tmp_path: Path) -> Non
     assert "trade of order 1" in await wake(memory(tmp_path, past, None), LATER)
 
 
-async def test_failed_entry_is_not_retried_and_the_rest_waits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_failed_diary_entry_is_not_retried_and_stops_its_batch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     model = ScriptedModel(Trouble(CauseKind.TIMEOUT, "late"), WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - 2), trade(2, NOON - 1)), model)
     await wake(one, NOON)
@@ -285,7 +287,7 @@ async def test_entry_cost_is_reserved_then_reported_once(
     assert spending.pending_usd == D("0.00015")
 
 
-async def test_entry_with_an_internal_error_counts_at_its_worst(tmp_path: Path) -> None:
+async def test_entry_with_an_internal_error_counts_at_worst_case_cost(tmp_path: Path) -> None:
     model, spending = ScriptedModel(RuntimeError("broken")), SpendingLog()
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model, spending=spending)
     await wake(one, NOON)

@@ -78,7 +78,7 @@ def test_digest_is_recalled_for_two_days() -> None:
     assert recall(past, NOON + 2 * DAY, []) == ""
 
 
-def test_forgotten_lesson_leaves_its_reflection() -> None:
+def test_reflection_is_recalled_after_its_lesson_is_forgotten() -> None:
     past = diary(reflection(1, lesson="Do not chase."))
     assert "Do not chase." in recall(past, NOON + 1, [RISING])
     faded = recall(past, NOON + 2 * HALF_LIFE_MS + 1, [RISING])

@@ -13,7 +13,7 @@ from tests.support.views import RISING as RISES
 
 
 @given(situations, situations)
-def test_similarity_is_a_symmetric_share(one: Situation, other: Situation) -> None:
+def test_similarity_is_symmetric_and_between_0_and_1(one: Situation, other: Situation) -> None:
     assert similarity(one, other) == similarity(other, one)
     assert 0 <= similarity(one, other) <= 1
 
@@ -39,7 +39,7 @@ def test_unknown_parts_of_a_situation_count_as_different() -> None:
     assert similarity(Situation("BTCUSDT"), Situation("BTCUSDT")) < 0.1
 
 
-def test_situations_of_a_snapshot_have_the_rules_signals() -> None:
+def test_situation_has_the_signals_of_the_rules() -> None:
     leaning = DerivativesView(composite=0.4)
     shown = snapshot(view(RISES, derivatives=leaning), view(FALLS, symbol="ETHUSDT"), view(symbol="SOLUSDT"))
     rising, falling, unread = read(shown, POLICIES.rules)

@@ -70,14 +70,14 @@ def test_any_tool_is_called_by_its_name(client: EngineClient) -> None:
 @pytest.mark.parametrize(
     ("symbol", "code"), [("FOOUSDT", "UNKNOWN_SYMBOL"), ("E" * 100, "UNKNOWN_SYMBOL"), ("", "UNKNOWN_SYMBOL")]
 )
-def test_unknown_symbol_raises_its_code(client: EngineClient, symbol: str, code: str) -> None:
+def test_unknown_symbol_raises_an_error_with_a_code(client: EngineClient, symbol: str, code: str) -> None:
     with pytest.raises(AttachError) as refused:
         client.snapshot(symbol)
     assert refused.value.code == code
     assert str(refused.value).startswith(f"{code}: ")
 
 
-def test_wrong_argument_raises_its_code(client: EngineClient) -> None:
+def test_wrong_argument_raises_an_error_with_a_code(client: EngineClient) -> None:
     with pytest.raises(AttachError, match="BAD_ARGUMENTS: ") as refused:
         client.preview("ETHUSDT", "YOLO")
     assert refused.value.code == "BAD_ARGUMENTS"
@@ -95,14 +95,14 @@ def test_number_in_a_leg_that_is_not_finite_is_refused(client: EngineClient) -> 
         client.call("decisions_submit", wake=1, legs=[leg])
 
 
-def test_reading_token_cannot_halt_the_engine(engine: Engine) -> None:
+def test_client_with_read_token_cannot_halt_the_engine(engine: Engine) -> None:
     with connect(url=f"{engine.url}/mcp", token=engine.reads) as client:
         assert client.status().meta.mode == "paper"
         with pytest.raises(AttachError, match="FORBIDDEN: "):
             client.halt()
 
 
-def test_unknown_token_is_refused_with_its_code(engine: Engine) -> None:
+def test_unknown_access_token_is_refused_with_a_code(engine: Engine) -> None:
     with pytest.raises(AttachError, match="UNAUTHORIZED: the engine does not accept the token") as refused:
         connect(url=engine.url, token="made up")
     assert refused.value.code == "UNAUTHORIZED"
@@ -116,7 +116,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("code", UNUSABLE)
-def test_answer_that_is_no_result_raises_its_code(code: str) -> None:
+def test_unusable_http_answer_raises_an_error_with_a_code(code: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -164,7 +164,7 @@ def test_error_for_a_stopped_engine_shows_how_to_start_one(tmp_path: Path) -> No
         ({"url": "http://desk.example.org", "token": "t"}, "is not an address to which a token may be sent"),
     ],
 )
-def test_connect_without_exactly_one_engine_is_refused(arguments: dict[str, str], why: str) -> None:
+def test_connect_requires_a_directory_or_a_url_with_a_token(arguments: dict[str, str], why: str) -> None:
     with pytest.raises(AttachError, match=why):
         connect(**arguments)
 

@@ -21,7 +21,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 @pytest.mark.parametrize("page", ["docs/python.md", "README.md"])
-def test_the_blocks_of_a_page_run(
+def test_python_blocks_of_a_documentation_page_run(
     page: str, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "desk").mkdir()

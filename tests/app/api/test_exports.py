@@ -59,13 +59,13 @@ EXPORTED = [
 ]
 
 
-def test_the_exported_names_are_these() -> None:
+def test_exported_names_equal_the_expected_list() -> None:
     assert ocw_mcp.__all__ == EXPORTED
     assert set(EXPORTED) <= set(dir(ocw_mcp))
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_each_exported_name_is_there_with_a_docstring(name: str) -> None:
+def test_each_exported_name_exists_with_a_docstring(name: str) -> None:
     found = getattr(ocw_mcp, name)
     if name == "__version__":
         assert isinstance(found, str)
@@ -102,7 +102,7 @@ def test_every_public_error_is_exported() -> None:
     assert tree - inside <= set(EXPORTED)
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+def test_unknown_name_raises_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'ocw_mcp' has no attribute 'replays'"):
         _ = ocw_mcp.replays  # type: ignore[attr-defined]
 
@@ -118,7 +118,7 @@ def test_import_of_the_package_imports_no_other_module() -> None:
     assert ran(f"import sys, ocw_mcp; print({names}, len(sys.modules))") == f"[] {idle + 1}\n"
 
 
-def test_a_decision_is_imported_without_the_engine() -> None:
+def test_import_of_decision_imports_no_heavy_library() -> None:
     heavy = ("numpy", "talib", "pydantic", "sqlite_utils", "typer", "mcp")
     names = f"[name for name in {heavy} if name in sys.modules]"
     assert ran(f"import sys; from ocw_mcp import Decision, Leg, OcwError, Snapshot; print({names})") == "[]\n"

@@ -63,7 +63,7 @@ def test_printed_decision_has_its_legs_and_reasons() -> None:
     assert "hold" in shown
 
 
-def test_columns_hold_floats_and_times_in_utc() -> None:
+def test_columns_convert_money_to_float_and_times_to_utc() -> None:
     columns = TRADES[:1].columns()
     assert columns["opened_at"] == [datetime(2026, 1, 1, 12, tzinfo=UTC)]
     assert (columns["entry_price"], columns["exit_price"], columns["symbol"]) == ([100.5], [None], ["ETHUSDT"])
@@ -80,7 +80,9 @@ def test_a_data_frame_is_made_of_the_columns(monkeypatch: pytest.MonkeyPatch, li
 
 
 @pytest.mark.parametrize(("library", "method"), [("polars", "to_polars"), ("pandas", "to_pandas")])
-def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, library: str, method: str) -> None:
+def test_missing_data_frame_library_is_named_in_the_error(
+    monkeypatch: pytest.MonkeyPatch, library: str, method: str
+) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(SettingsError) as refused:
         getattr(TRADES, method)()

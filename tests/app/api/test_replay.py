@@ -105,14 +105,14 @@ def test_repr_of_a_result_is_one_line(result: ReplayResult) -> None:
     assert shown.endswith(f"fingerprint {result.fingerprint[:12]}>")
 
 
-def test_the_same_inputs_come_to_the_same_fingerprint(tape: Path) -> None:
+def test_same_inputs_give_the_same_fingerprint(tape: Path) -> None:
     first, again = (replay(tape, strategy=turn, every="30m") for _ in range(2))
     assert first.fingerprint == again.fingerprint
     assert (first.orders, first.trades, first.equity) == (again.orders, again.trades, again.equity)
     assert replay(tape, strategy=turn, every="1h").fingerprint != first.fingerprint
 
 
-def test_without_every_the_gate_wakes_the_strategy(tape: Path) -> None:
+def test_gate_wakes_the_strategy_without_argument_every(tape: Path) -> None:
     result = replay(tape, strategy=turn)
     kinds = {reason.kind for each in result.decisions for woken in each.reasons for reason in woken.reasons}
     assert kinds > {WakeKind.CLOSE}
@@ -139,7 +139,7 @@ def test_replay_by_command_and_by_call_have_one_fingerprint(
     }
 
 
-def test_days_are_market_time_and_a_kept_book_goes_on(tape: Path, tmp_path: Path) -> None:
+def test_days_limit_market_time_and_kept_book_continues(tape: Path, tmp_path: Path) -> None:
     whole = replay(tape, strategy=turn, every="30m")
     book = tmp_path / "book"
     part = replay(tape, strategy=turn, every="30m", days=0.125, state=book)
@@ -196,7 +196,7 @@ def test_unknown_symbol_is_refused_and_other_legs_execute(tape: Path) -> None:
     assert result.orders[0].symbol == "BTCUSDT"
 
 
-def test_policies_are_a_name_a_path_or_loaded(tape: Path, tmp_path: Path) -> None:
+def test_policies_accept_a_name_a_path_or_loaded_policies(tape: Path, tmp_path: Path) -> None:
     lab = shipped("policies") / "lab.toml"
     given = ("lab", lab, str(lab), load_policies(None, "lab"))
     shown = {replay(tape, strategy=hold, policies=each, days=0.01).fingerprint for each in given}
@@ -208,7 +208,7 @@ def test_policies_are_a_name_a_path_or_loaded(tape: Path, tmp_path: Path) -> Non
         replay(tape, strategy=hold, policies="mine.toml")
 
 
-def test_symbols_choose_from_the_market() -> None:
+def test_symbols_select_a_part_of_the_market() -> None:
     result = replay("sim", strategy=decide, every="6h", days=0.5, symbols=["ethusdt"], seed=7)
     assert result.report["symbols"] == ["ETHUSDT"]
     assert replay("sim", strategy=hold, days=0.01, symbols="BTCUSDT, SOLUSDT").report["symbols"] == [
@@ -292,7 +292,7 @@ def test_a_picture_is_drawn_or_refused(tape: Path, tmp_path: Path) -> None:
         replay(tape, strategy=turn, days=0.0001).picture(tmp_path / "none.png")
 
 
-def test_rows_of_a_tape_that_are_left_out_are_warnings(tape: Path) -> None:
+def test_skipped_rows_of_a_tape_are_reported_as_warnings(tape: Path) -> None:
     file = tape / "BTCUSDT-1m-2026-01-02.csv"
     moment = START + DAY
     file.write_text(f"{moment},1,2,3,4,5,{moment + 59_999},0,0,0,0,0\n")

@@ -114,7 +114,9 @@ def test_approval_is_answered_with_passphrase_at_a_terminal(
     assert waiting(book) == [(verb, "a1")]
 
 
-def test_json_answer_prints_the_order_on_standard_error(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_approve_with_json_prints_the_order_on_standard_error(
+    ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with person(monkeypatch, WORD) as someone:
         said = ocw("approve", "a1", "--json", "--state", book)
     assert "approval a1 is pending until " in someone.screen

@@ -78,7 +78,7 @@ def test_command_of_a_busy_engine_is_pending(ocw: Ocw, book: Path, monkeypatch: 
         assert document(ocw, "halt", "--state", book)["result"] == "pending"
 
 
-def test_refused_command_with_json_is_one_sentence(ocw: Ocw, book: Path) -> None:
+def test_refused_command_with_json_prints_one_sentence(ocw: Ocw, book: Path) -> None:
     said = ocw("resume", "--state", book, "--json")
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
 

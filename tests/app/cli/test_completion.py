@@ -61,7 +61,7 @@ def test_commands_are_completed_in_every_shell(tab: Tab, shell: str) -> None:
         ("ocw agent ", ("pause", "takeover", "resume")),
     ],
 )
-def test_values_are_completed(tab: Tab, line: str, values: tuple[str, ...]) -> None:
+def test_option_values_are_completed(tab: Tab, line: str, values: tuple[str, ...]) -> None:
     assert sorted(tab(line)) == sorted(values)
 
 
@@ -115,7 +115,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert heavy(("--help",), ("--version",)) == []
 
 
-def test_help_of_a_command_imports_nothing_of_ours() -> None:
+def test_help_of_a_command_imports_no_heavy_library() -> None:
     commands = (("run", "--help"), ("tape", "fetch", "--help"), ("bench", "--help"))
     assert heavy(*commands) == ["pydantic"]  # typer's own
 

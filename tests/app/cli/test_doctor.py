@@ -47,7 +47,7 @@ def examined(ocw: Ocw, *arguments: object, code: int = 0) -> dict[str, Any]:
     return {check["name"]: check for check in found["checks"]}
 
 
-def test_sound_installation_and_book_are_ok_and_unchanged(ocw: Ocw, book: Path) -> None:
+def test_valid_installation_and_book_are_ok_and_unchanged(ocw: Ocw, book: Path) -> None:
     before = {each.name: each.stat().st_mtime_ns for each in book.iterdir()}
     found = examined(ocw, "--state", book)
     assert {check["verdict"] for check in found.values()} == {"ok"}
@@ -60,16 +60,16 @@ def test_sound_installation_and_book_are_ok_and_unchanged(ocw: Ocw, book: Path) 
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_without_a_book_the_installation_alone_is_checked(ocw: Ocw) -> None:
+def test_doctor_without_a_book_checks_the_installation_only(ocw: Ocw) -> None:
     assert {"state", "journal", "commands"}.isdisjoint(examined(ocw))
 
 
-def test_a_running_engine_is_named(ocw: Ocw, book: Path) -> None:
+def test_doctor_names_a_running_engine(ocw: Ocw, book: Path) -> None:
     with StateLock(book):
         assert examined(ocw, "--state", book)["engine"]["found"] == f"running as process {os.getpid()}"
 
 
-def test_a_changed_journal_is_a_problem(ocw: Ocw, book: Path) -> None:
+def test_doctor_reports_a_changed_journal_as_a_problem(ocw: Ocw, book: Path) -> None:
     alter(book, "UPDATE fills SET price = '1'")
     journal = examined(ocw, "--state", book, code=1)["journal"]
     assert (journal["verdict"], "fills" in journal["found"], "backup" in journal["todo"]) == ("problem", True, True)
@@ -138,7 +138,7 @@ def told_by_its_engine(book: Path, **summary: Any) -> None:
 HELD = {"symbol": "BTCUSDT", "quantity": "0.03", "average_price": "60002.5", "mark": "60100", "unrealised": "2.9"}
 
 
-def test_position_without_stop_and_engine_is_a_problem(ocw: Ocw, book: Path) -> None:
+def test_unprotected_position_without_engine_is_a_problem(ocw: Ocw, book: Path) -> None:
     told_by_its_engine(book, positions=[HELD | {"stop": "59000", "protected": True}])
     assert examined(ocw, "--state", book)["positions"]["found"] == "1 open, each with a stop"
     told_by_its_engine(book, positions=[HELD | {"stop": None, "protected": False}])
@@ -179,13 +179,13 @@ def test_little_space_warns_and_too_little_is_a_problem(
 
 
 @pytest.mark.parametrize("now", [-5e9, 0.0, 1_600_000_000.0, 5e9, 1e30])
-def test_a_clock_that_cannot_be_right_is_a_problem(ocw: Ocw, monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+def test_implausible_system_clock_is_a_problem(ocw: Ocw, monkeypatch: pytest.MonkeyPatch, now: float) -> None:
     monkeypatch.setattr(checks, "time", SimpleNamespace(time=lambda: now))
     assert examined(ocw, code=1)["clock"]["verdict"] == "problem"
 
 
 @pytest.mark.parametrize(("behind_s", "verdict"), [(0, "ok"), (3_600, "warning")])
-def test_a_clock_before_the_journal_is_a_warning(
+def test_system_clock_before_the_last_journal_write_is_a_warning(
     ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch, behind_s: int, verdict: str
 ) -> None:
     now = (book / "journal.db").stat().st_mtime - behind_s

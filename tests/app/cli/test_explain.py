@@ -108,7 +108,7 @@ def test_every_wake_order_and_refusal_is_explained(ocw: Ocw, desk: Path) -> None
         assert refusal["code"] in ocw("explain", refusal["id"], "--state", desk).out
 
 
-def test_a_wake_an_order_and_a_decision_have_more_than_one_name(ocw: Ocw, tmp_path: Path) -> None:
+def test_explain_accepts_several_forms_of_an_id(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
     stories_ = [explain(ocw, tmp_path, name) for name in ("1", "wake:1", "decision:1", "wake:1:0", " 1 ")]
@@ -117,7 +117,7 @@ def test_a_wake_an_order_and_a_decision_have_more_than_one_name(ocw: Ocw, tmp_pa
     assert len({json.dumps({**story, "asked": ""}) for story in orders}) == 1
 
 
-def test_unanswered_wake_is_shown_as_such(ocw: Ocw, tmp_path: Path) -> None:
+def test_explain_of_an_unanswered_wake_shows_no_answer(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, STORY[:2])
     assert explain(ocw, tmp_path, "1")["answer"] is None
@@ -159,7 +159,7 @@ def test_long_story_shows_its_first_and_last_events(ocw: Ocw, tmp_path: Path) ->
     assert f"... {story['left_out']} more ..." in ocw("explain", "1", "--state", tmp_path).out
 
 
-def test_every_followed_event_has_a_text() -> None:
+def test_every_explained_event_has_a_text() -> None:
     followed: list[events.DomainEvent] = [
         intended(), refused(), filled(), events.OrderAccepted(ENTRY, "v1"), events.OrderRejected(ENTRY, "-1", "no"),
         events.OrderUnknown(ENTRY, "?"), events.OrderCancelRequested(ENTRY, "why"), events.OrderCanceled(ENTRY, "why"),
@@ -187,7 +187,7 @@ def test_unknown_id_error_lists_the_ids_of_the_book(ocw: Ocw, tmp_path: Path, na
     assert "up to refusal:8" in said.err
 
 
-def test_explain_of_an_empty_book_is_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
+def test_explain_of_an_empty_book_prints_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
     open_book(tmp_path).close()
     assert "holds no wake and no order yet" in ocw("explain", "1", "--state", tmp_path).err
 

@@ -53,7 +53,7 @@ def test_gate_report_refuses_bad_input_in_one_sentence(ocw: Ocw, arguments: tupl
     assert said.err.count("\n") == 1
 
 
-def test_gate_report_without_candles_is_one_sentence(ocw: Ocw) -> None:
+def test_gate_report_without_candles_has_no_moves(ocw: Ocw) -> None:
     said = ocw("gate-report", "sim", "--for", "1s", "--json")
     assert said.code == 0
     assert json.loads(said.out)["moves"] == []

@@ -59,9 +59,7 @@ def test_lists_change_no_file_and_fit_100_columns(ocw: Ocw, desk: Path, command:
 
 
 @pytest.mark.parametrize("command", LISTS)
-def test_narrow_terminal_gets_long_lines_and_whole_numbers(
-    ocw: Ocw, desk: Path, command: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_narrow_terminal_cuts_no_number(ocw: Ocw, desk: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     wide = ocw(command, "--state", desk).out
     monkeypatch.setenv("COLUMNS", "40")
     narrow = ocw(command, "--state", desk).out
@@ -76,7 +74,7 @@ def test_no_amount_of_money_becomes_a_float(ocw: Ocw, desk: Path, command: str) 
     assert not [leaf for leaf in leaves(view) if isinstance(leaf, float)]
 
 
-def test_list_has_a_limit_newest_last_and_counts_the_rest(ocw: Ocw, desk: Path) -> None:
+def test_list_shows_the_newest_rows_and_counts_older_ones(ocw: Ocw, desk: Path) -> None:
     few, many = (read(ocw, "trades", "--state", desk, "--limit", n) for n in (3, 10_000))
     assert many["more"] == 0
     assert few["trades"] == many["trades"][-3:]
@@ -155,7 +153,7 @@ def test_position_shows_its_open_time_and_its_stop(ocw: Ocw, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("command", LISTS)
-def test_list_of_a_new_book_is_one_sentence(ocw: Ocw, tmp_path: Path, command: str) -> None:
+def test_list_of_a_new_book_prints_one_sentence(ocw: Ocw, tmp_path: Path, command: str) -> None:
     open_book(tmp_path).close()
     said = ocw(command, "--state", tmp_path)
     assert (said.code, said.err) == (0, "")
@@ -184,7 +182,7 @@ def test_text_of_a_model_is_printed_without_control_codes(ocw: Ocw, tmp_path: Pa
 
 
 @pytest.mark.parametrize("command", LISTS)
-def test_list_without_a_book_is_one_sentence(ocw: Ocw, tmp_path: Path, command: str) -> None:
+def test_list_without_a_book_prints_one_sentence(ocw: Ocw, tmp_path: Path, command: str) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "journal.db").write_text("dear diary")
@@ -215,7 +213,7 @@ def test_limit_outside_its_range_is_refused(ocw: Ocw, desk: Path, command: str, 
         "DROP TABLE orders",
     ],
 )
-def test_list_of_a_damaged_book_is_one_sentence(ocw: Ocw, tmp_path: Path, damage: str) -> None:
+def test_list_of_a_damaged_book_reports_that_it_is_unreadable(ocw: Ocw, tmp_path: Path, damage: str) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
     alter(tmp_path, damage)

@@ -82,7 +82,7 @@ def test_echo_is_off_only_while_a_passphrase_is_checked(
 @pytest.mark.parametrize(
     "arguments", [("resume",), ("approve", "a1"), ("deny", "a1"), ("agent", "resume"), ("passphrase", "set")]
 )
-def test_echo_is_off_before_a_command_that_asks_is_imported(
+def test_echo_is_off_before_a_passphrase_command_is_imported(
     ocw: Ocw, guarded: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     shown: list[bool] = []
@@ -161,7 +161,7 @@ def test_paper_option_resumes_a_paper_book(ocw: Ocw, guarded: Path) -> None:
     assert waiting(guarded) == ["resume"]
 
 
-def test_resume_without_a_passphrase_names_both_ways(ocw: Ocw, book: Path) -> None:
+def test_resume_without_a_passphrase_names_both_confirmations(ocw: Ocw, book: Path) -> None:
     said = ocw("resume", "--state", book)
     assert (said.code, "--paper" in said.err, "ocw passphrase set" in said.err) == (2, True, True)
 
@@ -228,7 +228,7 @@ def test_accept_drawdown_alone_does_not_resume(ocw: Ocw, fallen: Path) -> None:
     assert waiting(fallen) == []
 
 
-def test_resume_within_drawdown_is_marked_as_such(ocw: Ocw, book: Path) -> None:
+def test_resume_command_records_that_drawdown_is_within_limit(ocw: Ocw, book: Path) -> None:
     assert ocw("resume", "--state", book, "--paper").code == 0
     (command,) = CommandFiles(book).waiting()
     assert command.subject == WITHIN_DRAWDOWN

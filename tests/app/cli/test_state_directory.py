@@ -16,7 +16,9 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return Ocw(monkeypatch, capsys)
 
 
-def test_ocw_state_is_the_book_of_run_and_of_lists(ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variable_selects_the_book_of_commands(
+    ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OCW_STATE", str(tmp_path / "mine"))
     assert ocw(*RUN).code == 0
     assert (tmp_path / "mine" / "journal.db").exists()
@@ -25,7 +27,9 @@ def test_ocw_state_is_the_book_of_run_and_of_lists(ocw: Ocw, tmp_path: Path, mon
     assert ocw("journal", "verify").code == 0
 
 
-def test_state_option_wins_over_ocw_state(ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_state_option_precedes_the_environment_variable(
+    ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OCW_STATE", str(tmp_path / "other"))
     assert ocw(*RUN, "--state", tmp_path / "mine").code == 0
     assert not (tmp_path / "other").exists()
@@ -50,7 +54,9 @@ def test_run_without_state_says_that_its_book_is_temporary(ocw: Ocw, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
-def test_replay_ignores_ocw_state(ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replay_ignores_the_state_environment_variable(
+    ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OCW_STATE", str(tmp_path / "mine"))
     assert ocw("replay", tmp_path / "no tape").code == 2
     assert not (tmp_path / "mine").exists()

@@ -167,7 +167,7 @@ def fail() -> None:
     ],
     ids=["q", "an error", "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"],
 )
-def test_watch_restores_the_terminal_at_every_end(tmp_path: Path, keyboard: tuple[int, int], end: object) -> None:
+def test_watch_restores_the_terminal_however_it_ends(tmp_path: Path, keyboard: tuple[int, int], end: object) -> None:
     _, inside = keyboard
     usual, modes = termios.tcgetattr(inside), []
     open_book(tmp_path).close()
@@ -217,7 +217,7 @@ def test_signal_ends_watch_and_restores_the_terminal(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) is not signal.default_int_handler
 
 
-def test_watch_without_a_book_is_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
+def test_watch_without_a_book_prints_one_sentence(ocw: Ocw, tmp_path: Path) -> None:
     said = ocw("watch", "--state", tmp_path / "none")
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
     with pytest.raises(BookError):

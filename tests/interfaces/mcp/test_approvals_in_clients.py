@@ -186,7 +186,7 @@ async def test_a_client_without_forms_leaves_the_order_pending(sim: FacadeRun, e
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_order_without_approval_asks_no_person(sim: FacadeRun, era: str) -> None:
+async def test_order_that_needs_no_approval_asks_no_person(sim: FacadeRun, era: str) -> None:
     person = Person()
     async with Client(sim.server, mode=era, elicitation_callback=person) as client:
         answer = await place(client, sim, size="0.02")
@@ -206,7 +206,9 @@ async def test_an_answer_that_is_neither_yes_nor_no_is_an_error(sim: FacadeRun, 
     assert sim.facade.orders() == []
 
 
-async def test_an_order_that_now_needs_approval_is_not_sent(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_order_that_needs_approval_only_at_placing_is_not_sent(
+    sim: FacadeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The market moves between the check of the order and its placing, and now a person has to approve it."""
     monkeypatch.setattr(sim.facade.trading, "needs_approval", lambda *_: False)
     person = Person()

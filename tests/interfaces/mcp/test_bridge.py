@@ -291,7 +291,7 @@ async def test_notice_is_added_to_an_answer_that_quotes_it() -> None:
     assert text(answered).splitlines() == ["head", notice, notice]
 
 
-async def test_notice_follows_later_if_the_status_fails_first() -> None:
+async def test_notice_comes_with_the_next_answer_if_status_failed() -> None:
     notice = "agent rules trades this book"
     status = http("200 OK", result("status", engine={"notice": notice}))
     answers = [http("200 OK", result("first")), NAMED["BUSY"], http("200 OK", result("second")), status]
@@ -300,7 +300,7 @@ async def test_notice_follows_later_if_the_status_fails_first() -> None:
         assert text(await client.call_tool("positions_get", {})).splitlines() == ["second", notice]
 
 
-async def test_stopped_engine_repeats_reads_and_no_orders() -> None:
+async def test_reads_are_repeated_at_a_new_engine_and_orders_are_not() -> None:
     again = [http("200 OK", result("here"))] * 2
     async with engine(None, None) as (first, gone), engine(*again) as (second, where):
         async with Client(Bridge(Known(gone, where), "1").server) as client:

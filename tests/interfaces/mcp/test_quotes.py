@@ -74,7 +74,7 @@ def test_event_sentences_contain_no_text_of_others() -> None:
 
 
 @given(st.lists(st.text(max_size=4_000), max_size=80), st.booleans())
-def test_journal_page_stays_in_its_size_for_any_text(texts: list[str], detailed: bool) -> None:
+def test_journal_page_stays_below_its_size_limit_for_any_text(texts: list[str], detailed: bool) -> None:
     most = 80 if detailed else 30
     texts = (texts * most)[:most] if detailed else texts[:most]
     result, compact = journal_of(*(events.OrderRejected(REF, str(place), each) for place, each in enumerate(texts)))
@@ -82,10 +82,10 @@ def test_journal_page_stays_in_its_size_for_any_text(texts: list[str], detailed:
     assert size < (DETAILED if len(texts) > 30 else CONCISE)
 
 
-def test_same_text_is_kept_once_and_excess_is_left_out() -> None:
+def test_repeated_text_is_kept_once_and_excess_text_omitted() -> None:
     quotes = Quotations(room=12)
     assert [quotes.add("venue", at, each) for at, each in enumerate(("no money", "no money", "no way"))] == [
-        "said[0]", "said[0]", "(a text left out for length)",
+        "said[0]", "said[0]", "(a text omitted for length)",
     ]  # fmt: skip
     assert [(each.at, each.text) for each in quotes.kept] == [(0, "no money")]
 
@@ -101,7 +101,7 @@ def test_refused_symbol_that_is_no_name_is_not_repeated() -> None:
     assert "limit=*USDT actual=(no name)" in shown.refusal
 
 
-def test_refusal_text_in_a_story_is_quoted() -> None:
+def test_refusal_text_in_a_decision_explanation_is_quoted() -> None:
     row = RefusalRow(
         "refusal:8", 8, "SOLUSDT", "exit", "sell", Decimal(1), None,
         RefusalCode.MALFORMED, "a leg as the schema has it", "size=0.5: SELL closes all", Decimal(0), "agent", 1, "p",

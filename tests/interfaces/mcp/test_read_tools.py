@@ -229,7 +229,7 @@ async def test_internal_error_does_not_show_its_text(sim: FacadeRun, caplog: pyt
     assert "tool ocw_get_status failed" in caplog.text
 
 
-async def test_check_has_refusal_all_verdicts_and_largest_size(sim: FacadeRun) -> None:
+async def test_order_check_shows_refusal_verdicts_and_largest_size(sim: FacadeRun) -> None:
     snapshot = sim.facade.snapshot()
     symbol = next(view for view in snapshot.symbols.values() if view.position is None)
     assert isinstance(symbol.last, float)
@@ -256,7 +256,7 @@ class Writing:
         return Decision((leg,), note=evil, cause=Cause(CauseKind.MODEL_HOLDS, evil))
 
 
-async def test_model_text_is_untrusted_without_links_or_controls(tmp_path: Path) -> None:
+async def test_model_text_is_quoted_without_links_or_control_characters(tmp_path: Path) -> None:
     sim = await FacadeRun(tmp_path, Writing()).go(2)
     for tool in ("decisions_explain", "market_get_snapshot", "journal_get"):
         answered = await ask(sim, tool, {})
@@ -353,7 +353,7 @@ class ManyLegs(Writing):
         return Decision(tuple(Leg(f"A{number}USDT", Action.SELL) for number in range(8)))
 
 
-async def test_story_counts_the_legs_and_refusals_left_out(tmp_path: Path) -> None:
+async def test_concise_explanation_counts_omitted_legs_and_refusals(tmp_path: Path) -> None:
     sim = await FacadeRun(tmp_path, ManyLegs()).go(2)
     async with Client(sim.server) as client:
         concise = await client.call_tool("decisions_explain", {"id": "wake:1"})

@@ -60,7 +60,7 @@ def leg(sim: FacadeRun, symbol: str = "BTCUSDT", size: str = "0.1", stop: float 
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_legs_are_submitted_at_once_and_answered_one_by_one(sim: FacadeRun, era: str) -> None:
+async def test_one_call_submits_all_legs_and_answers_each(sim: FacadeRun, era: str) -> None:
     legs = [leg(sim), leg(sim, "ETHUSDT", size="0.9"), {"symbol": "SOLUSDT", "action": "HOLD"}]
     answer = await submit(sim, era, legs=legs, next_check_s=600, note="watch ETH")
     assert not answer.is_error, text(answer)
@@ -80,7 +80,7 @@ async def test_legs_are_submitted_at_once_and_answered_one_by_one(sim: FacadeRun
     assert (order.intent.principal, order.intent.wake_id) == ("mcp:insider", 1)
 
 
-async def test_confidence_is_journaled_and_makes_no_new_answer(sim: FacadeRun) -> None:
+async def test_confidence_is_journaled_but_ignored_in_duplicates(sim: FacadeRun) -> None:
     wrong = await submit(sim, legs=[leg(sim) | {"confidence": 1.5}])
     assert text(wrong).startswith("BAD_ARGUMENTS: ")
     first = await submit(sim, legs=[leg(sim) | {"confidence": 0.65}])
@@ -94,7 +94,7 @@ async def test_confidence_is_journaled_and_makes_no_new_answer(sim: FacadeRun) -
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_same_answer_to_the_same_wake_is_taken_once(sim: FacadeRun, era: str) -> None:
+async def test_repeated_decision_for_a_wake_is_carried_out_once(sim: FacadeRun, era: str) -> None:
     first = await submit(sim, era, legs=[leg(sim)])
     again = await submit(sim, era, legs=[leg(sim)])
     assert first.structured_content is not None
@@ -118,7 +118,7 @@ async def test_only_refused_legs_may_be_corrected_once(sim: FacadeRun) -> None:
     assert len(sim.facade.orders()) == 2
 
 
-async def test_closed_wake_takes_no_answer(sim: FacadeRun) -> None:
+async def test_future_and_decided_wakes_accept_no_decision(sim: FacadeRun) -> None:
     early = await submit(sim, wake=2, legs=[leg(sim)])
     assert text(early).startswith("NO_WAKE: ")
     assert "limit=wake 1 actual=wake 2" in text(early)
@@ -128,7 +128,7 @@ async def test_closed_wake_takes_no_answer(sim: FacadeRun) -> None:
     assert "limit=no wake waits actual=wake 1" in text(late)
 
 
-async def test_answer_to_a_later_wake_is_taken_at_that_wake(sim: FacadeRun) -> None:
+async def test_decision_for_a_later_wake_is_accepted_at_that_wake(sim: FacadeRun) -> None:
     legs = [leg(sim)]
     assert (await submit(sim, wake=2, legs=legs)).is_error
     await submit(sim, legs=[])
@@ -143,7 +143,7 @@ async def test_unanswered_wake_is_decided_by_rules_with_a_cause(sim: FacadeRun) 
     assert (made.decider, made.decision.cause) == ("rules", Cause(CauseKind.DEADLINE, "900 s after the wake"))
 
 
-async def test_engine_with_its_own_agent_takes_no_outside_answer(tmp_path: Path) -> None:
+async def test_engine_with_its_own_agent_refuses_client_decisions(tmp_path: Path) -> None:
     sim = FacadeRun(tmp_path / "other")
     await sim.run.go(HOUR)
     refused = await submit(sim, legs=[])
@@ -219,7 +219,7 @@ async def test_leg_accepts_common_spellings_of_a_symbol(sim: FacadeRun, symbol: 
         ({"symbol": "MOONUSDT", "action": "BUY", "size": 0.1}, "UNKNOWN_SYMBOL"),
     ],
 )
-async def test_close_is_executed_beside_a_malformed_leg(sim: FacadeRun, bad: Any, named: str) -> None:
+async def test_valid_close_is_executed_despite_a_malformed_leg(sim: FacadeRun, bad: Any, named: str) -> None:
     await holding(sim)
     answer = await submit(sim, wake=2, legs=[bad, {"symbol": "BTCUSDT", "action": "SELL"}])
     assert answer.structured_content is not None
@@ -298,7 +298,7 @@ async def test_null_in_a_decision_counts_as_absent(sim: FacadeRun) -> None:
     assert rows(answer) == [("BTCUSDT", "BUY", "accepted")]
 
 
-async def test_correction_reports_what_it_ignores_beside_legs(sim: FacadeRun) -> None:
+async def test_correction_reports_ignored_conditions_and_check_time(sim: FacadeRun) -> None:
     good = {"symbol": "BTCUSDT", "metric": "price", "comparison": "gt", "threshold": 1e6}
     await submit(sim, legs=[leg(sim, size="0.9")], conditions=[good], next_check_s=600)
     answer = await submit(sim, legs=[leg(sim)], conditions=[good, good], next_check_s=60)

@@ -27,7 +27,7 @@ def sim(tmp_path: Path) -> Iterator[FacadeRun]:
     found.store.close()
 
 
-async def test_target_alone_is_answered_with_the_target(sim: FacadeRun) -> None:
+async def test_setting_only_a_target_is_answered_with_the_target(sim: FacadeRun) -> None:
     await holding(sim)
     target = f"{price(sim) * 1.05:.1f}"
     answer = await call(sim, "positions_set_protection", symbol="BTC/USDT", key="k1", target=target)
@@ -110,7 +110,7 @@ async def test_unknown_preview_names_the_tool_for_a_new_one(sim: FacadeRun) -> N
     assert "next: preview the order again with orders_preview" in text(answer)
 
 
-async def test_explain_without_an_id_shows_the_newest_client_order(sim: FacadeRun) -> None:
+async def test_explain_without_an_id_shows_the_newest_order_of_a_client(sim: FacadeRun) -> None:
     await holding(sim)
     story = content(await call(sim, "decisions_explain"))
     (entry,) = [event for _, event in sim.store.all_events() if isinstance(event, events.OrderIntended)][:1]
@@ -118,7 +118,7 @@ async def test_explain_without_an_id_shows_the_newest_client_order(sim: FacadeRu
     assert any("it looks right" in each["untrusted_text"] for each in story["said"])
 
 
-async def test_explain_without_an_id_shows_a_refusal_if_no_order(sim: FacadeRun) -> None:
+async def test_explain_without_an_id_or_order_shows_the_newest_refusal(sim: FacadeRun) -> None:
     await sim.go(1)
     await call(sim, "positions_close", symbol="BTCUSDT", key="k1")
     assert content(await call(sim, "decisions_explain"))["refusals"][0].partition(" ")[2].startswith("NO_POSITION")

@@ -55,7 +55,7 @@ async def test_acting_tools_are_marked_and_absent_when_read_only(sim: FacadeRun,
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_preview_is_placed_in_the_callers_name(sim: FacadeRun, era: str) -> None:
+async def test_order_from_a_preview_has_the_caller_as_principal(sim: FacadeRun, era: str) -> None:
     await sim.go(1)
     seen = await previewed(sim, era)
     assert (seen["refusal"], seen["needs_approval"], seen["good_for_s"]) == (None, False, PREVIEW_GOOD_FOR_S)
@@ -216,7 +216,7 @@ async def test_client_can_halt_and_no_tool_can_resume(sim: FacadeRun, era: str) 
     assert "halted by mcp:insider" in text(await call(sim, "journal_get", era, about="desk"))
 
 
-async def test_a_refused_preview_names_the_scaled_limit(tmp_path: Path) -> None:
+async def test_a_refused_preview_names_the_limit_scaled_by_the_regime(tmp_path: Path) -> None:
     scale = {"regime_unknown": "0.6", "macro_unknown": "0.9"}
     sim = await FacadeRun(tmp_path, Scripted({}), policy=policies(scale=scale)).go(1)
     wanted = {"symbol": "ETHUSDT", "action": "BUY", "stop": f"{price(sim, 'ETHUSDT') * 0.97:.2f}"}

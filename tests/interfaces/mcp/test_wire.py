@@ -32,7 +32,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("text", "said"), REFUSED.values(), ids=REFUSED)
-def test_json_that_would_change_is_refused(text: bytes, said: str) -> None:
+def test_json_that_a_parser_would_alter_is_refused(text: bytes, said: str) -> None:
     with pytest.raises(WireError, match=said):
         strict(text)
 
@@ -127,7 +127,7 @@ HEADERS = {"accept": "application/json, text/event-stream", "content-type": "app
 BAD_BODIES = ('{"a": "\\ud800"}', '\ufeff{"a": 1}', f'{{"a": {"9" * 400}}}', "{nothing")
 
 
-async def test_http_body_that_would_change_is_a_parse_error(endpoint: Served) -> None:
+async def test_http_body_that_a_parser_would_alter_is_refused(endpoint: Served) -> None:
     for era, text in product((MODERN, {}), BAD_BODIES):
         answered = await endpoint.client.post("/mcp", content=text.encode(), headers=HEADERS | era)
         assert (answered.status_code, answered.json()["error"]["code"]) == (400, -32700), text
@@ -216,7 +216,7 @@ async def test_infinite_threshold_is_refused(sim: FacadeRun) -> None:
             assert "threshold" in block.text, (value, block.text)
 
 
-async def test_http_limit_beyond_a_double_is_refused_by_name(endpoint: Served) -> None:
+async def test_http_number_beyond_a_double_is_refused_by_name(endpoint: Served) -> None:
     headers = HEADERS | {"authorization": f"Bearer {endpoint.trader}"}
     begun = await endpoint.client.post("/mcp", json=INITIALIZE, headers=headers)
     headers |= {"mcp-session-id": begun.headers["mcp-session-id"]}

@@ -48,7 +48,9 @@ FAULTS: list[tuple[str, type[anthropic.APIStatusError], str]] = [
 
 
 @pytest.mark.parametrize(("character", "error", "kind"), FAULTS)
-async def test_error_status_is_the_sdks_error(character: str, error: type[anthropic.APIStatusError], kind: str) -> None:
+async def test_error_status_raises_the_matching_sdk_error(
+    character: str, error: type[anthropic.APIStatusError], kind: str
+) -> None:
     async with sdk(character) as client:
         with pytest.raises(error) as caught:
             await client.messages.create(**asked())

@@ -1,6 +1,6 @@
 """The fitted numbers of the simulated market, each with the measurement that it comes from.
 
-`python -m ocw_mcp.app.calibrate DIRECTORY` repeats the measurements on recorded candles, metrics and funding. The
+`python -m tools.calibrate DIRECTORY` repeats the measurements on recorded candles, metrics and funding. The
 numbers are medians over several months and symbols (hours of BTC, ETH and SOL over 27 months; minutes of eight months
 between 2024 and 2026, with two crashes), rounded, because they describe the market and not the recordings.
 """

@@ -1,4 +1,4 @@
-"""Prints `docs/reference.md` from the declarations in the code. `make docs` writes it, and a test compares it."""
+"""Prints `docs/reference.md` from the declarations in the code. `make docs` writes the page, and a test compares it."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
@@ -79,8 +79,8 @@ def _tools() -> Iterator[str]:
 
 
 def no_engine() -> NoReturn:
-    """Stand in for the engine of tools that are only listed. Raises InvariantError."""
-    raise InvariantError("a page of tools needs no engine")
+    """Raise InvariantError: tools that are only listed need no engine."""
+    raise InvariantError("tools that are only listed have no engine")
 
 
 def _bounds(info: FieldInfo) -> str:

@@ -1,10 +1,10 @@
-"""Measurements of recorded data for `adapters/feeds/simulated/parameters.py`, printed beside its values.
+"""Measures recorded markets, and prints the results beside the values of `adapters/feeds/simulated/parameters.py`.
 
-`python -m ocw_mcp.app.calibrate DIRECTORY` reads everything below a directory: candles of one minute and of one hour,
+`python -m tools.calibrate DIRECTORY` reads everything below a directory: candles of one minute and of one hour,
 five-minute metrics and funding rates, in the files of the exchange's public archive (`ETHUSDT-1m-2026-03-09.zip`,
 `ETHUSDT-metrics-...`, `ETHUSDT-fundingRate-...`), or candles alone such as `um-BTCUSDT-1m-2025-05_06.csv.gz`. The
-command changes no file. A value in the code is edited by hand, to the value common to several months and symbols, and
-checked with `ocw bench market`. The results are medians over the recordings, since one crash outweighs a calm year.
+command changes no file. Edit a parameter by hand, to the value common to several months and symbols, and check it with
+`ocw bench market`. The results are medians over the recordings, since one crash outweighs a calm year.
 """
 
 import sys
@@ -39,7 +39,7 @@ FLOOR = 1e-5
 
 
 class Archive(NamedTuple):
-    """All recordings below a directory, by a name that is unique for a symbol and recording."""
+    """All recordings below a directory, each by a unique name such as `ETHUSDT 2026-03`."""
 
     minutes: dict[str, Series]
     hours: dict[str, Series]
@@ -50,7 +50,7 @@ class Archive(NamedTuple):
 
 
 def read(directory: Path, progress: Callable[[str], None] = lambda name: None) -> Archive:
-    """Return the recordings of a directory; `progress` gets the name of each. Raises SettingsError without minutes."""
+    """Return the recordings of a directory; `progress` gets each name. Raises SettingsError without minute candles."""
     recordings: dict[str, dict[str, list[TapeFile]]] = defaultdict(lambda: defaultdict(list))
     with suppress(TapeError):  # there is no file at all
         for file in find(directory, []):
@@ -60,7 +60,7 @@ def read(directory: Path, progress: Callable[[str], None] = lambda name: None) -
             recordings[file.interval or file.stream][names.get(file.interval, file.symbol)].append(file)
     if not recordings["1m"]:
         raise SettingsError(
-            f"{directory} holds no candles of 1m; expected files of the public archive; choose another directory"
+            f"{directory} contains no 1m candles; expected files of the public archive; choose another directory"
         )
     counts = RowCounts(options=TapeOptions(strict=False))
 
@@ -91,7 +91,7 @@ def read(directory: Path, progress: Callable[[str], None] = lambda name: None) -
 
 
 def volatility(archive: Archive) -> Found:
-    """Return annual volatilities, and autocovariances of ln|r|, which are those of log volatility at lags above 0."""
+    """Return annual volatilities, and autocovariances of ln|return| (at lags above 0 those of log volatility)."""
     found = {
         f"annual volatility {name}": float(np.nanstd(each.returns) * np.sqrt(365 * DAY / HOUR))
         for name, each in archive.hours.items()
@@ -104,7 +104,7 @@ def volatility(archive: Archive) -> Found:
 
 
 def season(archive: Archive) -> Found:
-    """Return the root mean square of hourly returns by hour and weekday, cut at five deviations, over the mean."""
+    """Return the root mean square of capped hourly returns by hour and weekday, over its mean."""
     found: Found = {}
     for title, count, span, first in (("hour", 24, HOUR, 0), ("weekday", 7, DAY, 3)):  # 1970 began on a Thursday
         shapes = [_shape(each, (each.time // span + first) % count, count) for each in archive.hours.values()]

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from ocw_mcp.app.packaging import ENTRY, PACKAGE, PAGES, SUMMARY, bundle, manifest, pinned, registry_entry, written
+from tools.packaging import ENTRY, PACKAGE, PAGES, SUMMARY, bundle, manifest, pinned, registry_entry, written
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ocw_mcp.app.reference import page
+from tools.reference import page
 
 
 def test_reference_page_equals_that_made_by_the_code() -> None:

@@ -16,9 +16,9 @@ from ocw_mcp.adapters.feeds.simulated.parameters import (
     SymbolModel,
 )
 from ocw_mcp.adapters.feeds.simulated.paths import regime_shares, season
-from ocw_mcp.app.calibrate import MEASURES, Archive, correlations, derivatives, jumps, read, volume
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.time import HOUR, MINUTE
+from tools.calibrate import MEASURES, Archive, correlations, derivatives, jumps, read, volume
 
 DAYS = 14
 
@@ -65,7 +65,7 @@ def test_all_recordings_below_a_directory_are_read(archive: Archive) -> None:
     assert len(archive.funding["BTCUSDT"]) == DAYS * 3
 
 
-def test_every_measure_returns_numbers(archive: Archive) -> None:
+def test_every_calibration_measure_returns_numbers(archive: Archive) -> None:
     for measure in MEASURES.values():
         found = measure(archive)
         assert found
@@ -83,7 +83,7 @@ def test_measures_find_the_parameters_of_a_simulated_market(archive: Archive) ->
 
 
 def test_a_directory_without_candles_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no candles of 1m"):
+    with pytest.raises(SettingsError, match="no 1m candles"):
         read(tmp_path)
 
 
@@ -98,7 +98,7 @@ def test_tables_of_the_parameters_are_consistent() -> None:
     assert "volatility" in SymbolModel.__annotations__
 
 
-def test_real_months_are_read(tapes: Path) -> None:
+def test_calibration_reads_recorded_months_of_the_exchange(tapes: Path) -> None:
     found = read(tapes / "vision" / "futures")
     assert any(name.startswith("ETHUSDT") for name in found.minutes)
     assert jumps(found)["hill_index"] == pytest.approx(3.3, abs=0.5)

@@ -1,7 +1,8 @@
 """Files for the installation of OCW: the manifest of a Claude Desktop bundle, and an entry of the MCP registry.
 
-`python -m ocw_mcp.app.packaging` writes both into `packaging/`; `make docs` runs it, and a test compares them with the
-code. With a directory as argument it writes the contents of a bundle there. Neither file contains or requires a key.
+`python -m tools.packaging` writes both files into `packaging/`; `make docs` runs this command, and a test
+compares the files with the code. With a directory as argument the command writes the contents of a bundle there.
+Neither file contains or requires a key.
 """
 
 import json
@@ -13,15 +14,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from ocw_mcp import __version__
-from ocw_mcp.app.reference import no_engine
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.interfaces.mcp.server import tools
+from tools.reference import no_engine
 
 TITLE: Final = "OCW trading engine"
 SUMMARY: Final = "Lets Claude trade crypto behind hard risk limits that no prompt can change."
 PACKAGE: Final = "ocw-mcp"
 REGISTERED: Final = "io.github.ocw-mcp/ocw-mcp"
-"""The name in the registry. The publisher must own the part before the slash, and state it in README.md."""
+"""The name in the registry. The publisher must own the part before the slash, and README.md must contain the name."""
 SCHEMA: Final = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 ENTRY: Final = "desktop.py"
 LOCK: Final = "requirements.lock"
@@ -79,7 +80,7 @@ def written(page: str) -> str:
 
 
 def pinned(checkout: Path) -> str:
-    """Return the part of the lock that a bundle needs. Raises InvariantError for a dependency that it lacks."""
+    """Return the part of the lock file that a bundle needs. Raises InvariantError if it lacks a dependency."""
     project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = {_name(each) for each in project["dependencies"]}
     lock = (checkout / LOCK).read_text(encoding="utf-8")
@@ -95,14 +96,14 @@ def pinned(checkout: Path) -> str:
 
 
 def _name(requirement: str) -> str:
-    """Return the name at the begin of a requirement, normalised as package indexes do."""
+    """Return the name at the start of a requirement, normalised as package indexes do."""
     found = re.match(r"[A-Za-z0-9._-]*[A-Za-z0-9]", requirement)
     assert found is not None, "a requirement begins with a name"
     return re.sub(r"[-_.]+", "-", found[0]).lower()
 
 
 def _required_by(block: str) -> set[str]:
-    """Return the packages that require the package of one block of the lock."""
+    """Return the packages that require the package of one block of the lock file."""
     _, _, remark = block.partition("# via")
     lines = (line.strip(" #") for line in remark.splitlines())
     return {_name(line) for line in lines if line and not line.startswith(PACKAGE)}
@@ -125,7 +126,7 @@ def bundle(checkout: Path, into: Path) -> None:
 
 
 if __name__ == "__main__":
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[1]
     if sys.argv[1:]:
         bundle(root, Path(sys.argv[1]))
     else:
