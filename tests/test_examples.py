@@ -17,14 +17,14 @@ ROOT = Path(examples.__file__).parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "examples").glob("*.py") if path.stem != "__init__")
 
 
-def test_there_are_three_of_them() -> None:
+def test_examples_are_three_strategies() -> None:
     assert NAMES == ["breakout", "crossover", "mean_reversion"]
 
 
 @pytest.mark.parametrize(
     ("name", "every", "days"), [("breakout", "4h", 4), ("crossover", "1h", 4), ("mean_reversion", "15m", 2)]
 )
-def test_an_example_trades_within_its_limits(name: str, every: str, days: int) -> None:
+def test_example_strategy_trades_with_only_expected_refusals(name: str, every: str, days: int) -> None:
     decide = importlib.import_module(f"examples.{name}").decide
     result = replay("sim", strategy=decide, every=every, days=days)
     assert result.orders
@@ -34,7 +34,7 @@ def test_an_example_trades_within_its_limits(name: str, every: str, days: int) -
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_is_a_strategy_of_the_command_line(
+def test_example_runs_with_the_strategy_option(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -61,7 +61,7 @@ def test_an_example_is_a_strategy_of_the_command_line(
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_runs_as_a_script(name: str) -> None:
+def test_example_runs_as_a_script(name: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error", str(ROOT / "examples" / f"{name}.py")]
     said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)

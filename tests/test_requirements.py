@@ -42,17 +42,17 @@ def all_carried_ids() -> frozenset[str]:
     return frozenset().union(*(carried_ids(path.read_text(encoding="utf-8")) for path in TESTS.rglob("test_*.py")))
 
 
-def test_each_requirement_is_tested_or_names_what_it_waits_for() -> None:
+def test_each_requirement_has_a_test_or_a_reason_to_wait() -> None:
     idle = {name for name, one in REQUIREMENTS.items() if one.waits_for is None} - all_carried_ids()
     assert not idle, f"no test carries {sorted(idle)}; write one, or name in tests/requirements.py what it waits for"
 
 
-def test_a_requirement_that_is_tested_waits_for_nothing() -> None:
+def test_tested_requirement_has_no_reason_to_wait() -> None:
     both = {name for name, one in REQUIREMENTS.items() if one.waits_for is not None} & all_carried_ids()
     assert not both, f"{sorted(both)} no longer waits; remove waits_for in tests/requirements.py"
 
 
-def test_tests_carry_known_requirements_only() -> None:
+def test_requirement_marks_have_known_ids_only() -> None:
     assert all_carried_ids() <= REQUIREMENTS.keys()
 
 
@@ -74,11 +74,11 @@ def test_tests_carry_known_requirements_only() -> None:
         ('# pytest.mark.requirement("E01")', set()),
     ],
 )
-def test_only_tests_that_run_carry_a_requirement(source: str, expected: set[str]) -> None:
+def test_requirement_marks_count_only_on_tests_that_run(source: str, expected: set[str]) -> None:
     assert carried_ids(source) == expected
 
 
-def test_an_unknown_id_is_refused_at_collection() -> None:
+def test_unknown_requirement_id_is_refused_at_collection() -> None:
     marks = [pytest.mark.requirement("E01", "E99").mark, pytest.mark.requirement().mark]
     unknown, empty = marker_problems("test_x", marks)
     assert "'E99' is unknown" in unknown

@@ -18,7 +18,7 @@ from ocw_mcp.interfaces.mcp.server import TOOLSETS
 
 def page() -> str:
     """Return the whole page as Markdown."""
-    intro = ("# Reference", "", "Made from the code by `make docs`.", "")
+    intro = ("# Reference", "", "`make docs` generates this page from the code.", "")
     requests = _meanings("Requests that cannot be answered", "code", RequestCode)
     causes = _meanings("Causes of a decision", "cause", CauseKind)
     return "\n".join([*intro, *_policies(), *_refusals(), *requests, *causes, *_tools(), ""])
@@ -29,11 +29,11 @@ def _policies() -> Iterator[str]:
     yield from (
         "## Policies",
         "",
-        "Every key of a policy file, with its bounds, its value in `policies/default.toml`, and its strictest value, "
-        "which is used if a file lacks the key. Each key of a limit has a direction in which it is stricter.",
+        "The tables list every key of a policy file with its bounds, its value in `policies/default.toml`, and its "
+        "strictest value, which is used if a file lacks the key. `stricter` says which values of a limit are stricter.",
         "",
         'A file may begin with `extends = "NAME"`, the name of a file in the same folder or of a shipped policy, and '
-        "set only the keys that differ. A chain has at most three files. Its hash covers the text of each.",
+        "set only the keys that differ. At most three files may extend each other. The policy hash covers them all.",
     )
     for name, field in Policies.model_fields.items():
         kind = table_of(field)

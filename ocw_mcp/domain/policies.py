@@ -25,12 +25,12 @@ from ocw_mcp.domain.time import SECOND, iso
 
 
 class SymbolPolicy(Table):
-    """The symbols and the directions that may be entered. `*` and `?` are wildcards."""
+    """The symbols and the directions in which entries may be placed. `*` and `?` are wildcards."""
 
     allow: Annotated[tuple[str, ...], Field(min_length=1), FEWER] = ("BTCUSDT", "ETHUSDT")
-    """Patterns of the symbols that may be entered."""
+    """Patterns of the symbols in which entries may be placed."""
     sides: Annotated[tuple[Literal["long", "short"], ...], Field(min_length=1), FEWER] = ("long",)
-    """The directions that may be entered: long, short or both. Spot cannot be sold short."""
+    """The allowed directions of positions: long, short or both. On spot only long is possible."""
 
 
 class OrderPolicy(Table):
@@ -39,7 +39,8 @@ class OrderPolicy(Table):
     max_notional: Annotated[Positive, LOWER] = Decimal(2000)
     """The largest notional of one order, in quote currency."""
     price_allowance: Annotated[Decimal, Field(ge=0, le=Decimal("0.1")), LOWER] = Decimal("0.002")
-    """The share by which a market entry may fill worse than the last price: at that price it is sized and checked."""
+    """The share by which a market entry may fill worse than the last price. This price is the order's limit; size and
+    limits are checked at it."""
 
 
 class PositionPolicy(Table):
@@ -50,26 +51,26 @@ class PositionPolicy(Table):
 
 
 class ExposurePolicy(Table):
-    """All positions and open entries together."""
+    """The notional of all positions and open entries together."""
 
     max_gross: Annotated[Decimal, Field(gt=0, le=20), LOWER] = Decimal("0.2")
     """The largest sum of absolute notionals, as a multiple of equity."""
 
 
 class CorrelatedPolicy(Table):
-    """Symbols that move together: long positions in them are one bet, and so are short positions."""
+    """Correlated symbols: all long positions in them count as one position, and so do all short positions."""
 
     symbols: Annotated[tuple[str, ...], MORE] = ("BTC*", "ETH*", "SOL*")
-    """Patterns of the symbols that move together; `*` and `?` are wildcards."""
+    """Patterns of the correlated symbols; `*` and `?` are wildcards."""
     max_share: Annotated[Decimal, Field(gt=0, le=20), LOWER] = Decimal("0.2")
-    """The largest notional of all of them together in one direction, as a share of equity."""
+    """The largest notional of all correlated symbols together in one direction, as a share of equity."""
 
 
 class PositionsPolicy(Table):
     """The number of positions at one time."""
 
     max_open: Annotated[int, Field(ge=1, le=1000), LOWER] = 2
-    """The most symbols that may have a position or an open entry."""
+    """The largest number of symbols that may have a position or an open entry."""
 
 
 class RiskPolicy(Table):
@@ -78,28 +79,28 @@ class RiskPolicy(Table):
     max_share: Annotated[Share, LOWER] = Decimal("0.004")
     """The largest loss at the stop, the gap allowance included, as a share of equity."""
     gap_allowance: Annotated[Decimal, Field(ge=0, le=Decimal("0.5")), HIGHER] = Decimal("0.01")
-    """The distance beyond its price at which a stop is assumed to fill, as a share of the price."""
+    """The distance beyond its trigger price at which a stop is assumed to fill, as a share of that price."""
 
 
 class StopPolicy(Table):
-    """The stop that every entry needs. No setting turns it off."""
+    """The stop that every entry needs. No setting removes this requirement."""
 
     max_distance: Annotated[Decimal, Field(gt=0, le=Decimal("0.5")), LOWER] = Decimal("0.03")
-    """The largest distance of a stop from the price at which its entry should begin, as a share of it: the last price,
-    or the limit of an order that waits for a better one."""
+    """The largest distance of a stop from the entry price (the last price, or the limit of a resting order), as a share
+    of the entry price."""
     deadline_s: Annotated[int, Field(ge=1, le=600), LOWER] = 15
     """The seconds after which a position without a live stop is closed."""
     liquidation_buffer: Annotated[Decimal, Field(ge=0, le=Decimal("0.5")), HIGHER] = Decimal("0.05")
-    """The smallest distance of the stop from the price of liquidation, as a share of the last price."""
+    """The smallest distance of the stop from the liquidation price, as a share of the last price."""
 
 
 class LeveragePolicy(Table):
     """The leverage of a position: its margin is its cost divided by the leverage. On spot the leverage is 1."""
 
     max: Annotated[int, Field(ge=1, le=125), LOWER] = 2
-    """The highest leverage that an entry may ask for."""
+    """The highest leverage that an entry may have."""
     usual: Annotated[int, Field(ge=1, le=125), LOWER] = 1
-    """The leverage of an entry that asks for none."""
+    """The leverage of an entry that names none."""
 
     @property
     def unasked(self) -> int:
@@ -114,33 +115,33 @@ class LeveragePolicy(Table):
 
 
 class MarginPolicy(Table):
-    """The part of equity that stays free of margin."""
+    """The part of equity that must not be used as margin."""
 
     min_free: Annotated[Decimal, Field(ge=0, lt=1), HIGHER] = Decimal("0.5")
-    """The share of equity that no position or entry may use as margin."""
+    """The share of equity that positions and entries together must not use as margin."""
 
 
 class PricePolicy(Table):
-    """The collar around the mark price: a price outside it is a typing error or a broken reading."""
+    """The collar around the mark price. A price outside the collar is taken as a typing error or as bad market data."""
 
     max_deviation: Annotated[Decimal, Field(gt=0, le=1), LOWER] = Decimal("0.03")
-    """The largest distance of an entry's limit from the mark price, as a share of it."""
+    """The largest distance of an entry's limit price from the mark price, as a share of the mark price."""
     max_move: Annotated[Share, LOWER] = Decimal("0.003")
-    """The largest move of the mark price since it was shown in a preview or an approval, as a share of it."""
+    """The largest move of the mark price since the preview or the approval showed it, as a share of the shown price."""
 
 
 class BookPolicy(Table):
-    """The state of the order book that an entry needs, if the market reports the order book."""
+    """The spread and depth of the order book that an entry needs, if the market reports an order book."""
 
     max_spread: Annotated[Share, LOWER] = Decimal("0.001")
-    """The largest distance of the best prices, as a share of their middle."""
+    """The largest spread between best bid and best ask, as a share of the mid price."""
     max_depth_share: Annotated[Share, LOWER] = Decimal("0.1")
-    """The largest share that one entry may take of the quantity offered near the best price."""
+    """The largest quantity of one entry, as a share of the quantity offered near the best price."""
 
 
 class MandatePolicy(Table):
-    """The amount and the symbols that a person lets the engine trade, and until when. On paper the table may be left
-    out; in the other modes no entry passes without a mandate. No key has a default: each has to be given."""
+    """The amount, the symbols and the time for which a person lets the engine trade. On paper this table is optional;
+    in other modes no entry passes without a mandate. Each key is required, since none has a strictest value."""
 
     amount: Annotated[Positive, LOWER]
     """The largest notional of all positions and open entries together, in quote currency."""
@@ -156,45 +157,45 @@ class MandatePolicy(Table):
 
 
 class ApprovalPolicy(Table):
-    """The entries that a person has to approve one by one. The table may be left out."""
+    """The entries that a person has to approve one by one. This table is optional."""
 
     above_notional: Annotated[Decimal, Field(ge=0), LOWER] = Decimal(0)
-    """The notional, in quote currency, above which an entry has to be approved."""
+    """The notional, in quote currency, above which an entry needs an approval."""
     modes: Annotated[tuple[Mode, ...], MORE] = tuple(Mode)
-    """The modes in which every entry has to be approved, whatever its size."""
+    """The modes in which every entry needs an approval, whatever its size."""
     answer_s: Annotated[int, Field(ge=1, le=86_400), LOWER] = 60
-    """The seconds that an order waits for the answer; without an answer until then it is refused."""
+    """The seconds that an order waits for an approval; after this time the order is refused."""
 
 
 class TaintedPolicy(Table):
-    """A second policy for entries that were decided after reading texts of other authors."""
+    """A second policy for the entries of an agent that read text of other authors before its decision."""
 
     policy: Annotated[str, Field(min_length=1, max_length=40)] = "conservative"
-    """The name of another policy file, in the same directory or shipped: an entry has to pass the limits of both."""
+    """The name of another policy file, in the same folder or shipped; these entries must pass both files."""
 
 
 class ExitsPolicy(Table):
-    """The conditions under which the guard closes a position of any agent, without asking the agent."""
+    """The conditions under which the guard closes a position, whatever the agent decides."""
 
     max_loss: Annotated[Share, LOWER] = Decimal("0.03")
     """The loss at which a position is closed, as a share of its average price."""
     take_profit: Annotated[Positive, LOWER] = Decimal("0.15")
     """The profit at which a position is closed, as a share of its average price."""
     trail_from: Annotated[Share, LOWER] = Decimal("0.02")
-    """The profit from which a position's gain is guarded, as a share of its average price."""
+    """The profit from which `trail_gives_back` applies to a position, as a share of its average price."""
     trail_gives_back: Annotated[Share, LOWER] = Decimal("0.5")
-    """The share of its highest profit that a guarded position may give back before it is closed."""
+    """The share of its highest profit that a position may give back before it is closed."""
     max_hold_h: Annotated[float, Field(gt=0, le=8760), LOWER] = 96
-    """The hours after its opening at which a position is closed."""
+    """The hours after which an open position is closed."""
 
 
 class ScorePolicy(Table):
-    """The rules' score of every open position, taken repeatedly: 0 to 1, high for closing it."""
+    """The exit score that the rules compute repeatedly for every open position: 0 (keep) to 1 (close)."""
 
     every_s: Annotated[int, Field(ge=1, le=86_400), LOWER] = 180
-    """The longest time in seconds until the score is taken again."""
+    """The longest time in seconds between two computations of the score."""
     review: Annotated[float, Field(gt=0, le=1), LOWER] = 0.45
-    """The score at which the deciding agent is woken to review the position."""
+    """The score from which the agent is woken to review the position."""
     exit: Annotated[float, Field(gt=0, le=1), LOWER] = 0.55
     """The score at which the position is closed."""
 
@@ -206,73 +207,73 @@ class ScorePolicy(Table):
 
 
 class DailyLossPolicy(Table):
-    """The loss of a UTC day, unrealised included, that closes entries until the next day."""
+    """The loss of a UTC day (realised and unrealised) from which entries are refused until the next day."""
 
     max_share: Annotated[Share, LOWER] = Decimal("0.01")
-    """The loss of a day that closes entries, as a share of the equity with which the day began."""
+    """The loss of a day from which entries are refused, as a share of the equity at the start of the day."""
 
 
 class DrawdownPolicy(Table):
-    """The fall of equity from its peak that halts trading until a person resumes; the peak then begins anew."""
+    """The drawdown of equity that halts trading until a person resumes. The current equity is then the new peak."""
 
     max_share: Annotated[Share, LOWER] = Decimal("0.05")
-    """The fall of equity that halts trading, as a share of the peak."""
+    """The fall of equity from its peak that halts trading, as a share of the peak."""
 
 
 class LossesPolicy(Table):
-    """Losing trades in a row that pause entries."""
+    """The losing trades in a row after which entries are refused for a while."""
 
     in_a_row: Annotated[int, Field(ge=1, le=100), LOWER] = 3
-    """The number of losing trades in a row, in any symbols, that pauses entries; any other trade ends the row."""
+    """The number of losing trades in a row, over all symbols, that pauses entries; any other trade ends the row."""
     pause_s: Annotated[int, Field(ge=0, le=604_800), HIGHER] = 86400
-    """The seconds that entries pause after so many losses in a row."""
+    """The seconds in which entries are refused after `in_a_row` losses."""
 
 
 class PacePolicy(Table):
-    """The pace of trading. Orders that reduce risk count, but only `reductions_per_minute` limits them."""
+    """The pace of trading. Orders that reduce risk are counted, but only `reductions_per_minute` limits them."""
 
     entries_per_minute: Annotated[int, Field(ge=1, le=1000), LOWER] = 1
-    """The most entries that may be sent in any 60 seconds."""
+    """The largest number of entries in any 60 seconds."""
     entries_per_day: Annotated[int, Field(ge=1, le=100_000), LOWER] = 6
-    """The most entries that may be sent in a UTC day."""
+    """The largest number of entries in a UTC day."""
     max_turnover: Annotated[Decimal, Field(gt=0, le=1000), LOWER] = Decimal(2)
-    """The largest turnover (bought and sold) of a UTC day, as a multiple of the equity with which it began."""
+    """The largest turnover (bought and sold) of a UTC day, as a multiple of the equity at the start of the day."""
     max_fees: Annotated[Share, LOWER] = Decimal("0.002")
-    """The fees of a UTC day that close entries, as a share of the equity with which it began."""
+    """The fees of a UTC day from which entries are refused, as a share of the equity at the start of the day."""
     reductions_per_minute: Annotated[int, Field(ge=1, le=1000), LOWER] = 10
-    """The most closings that an agent may ask for in any 60 seconds; the guard's own closings do not count."""
+    """The largest number of closings that an agent may request in any 60 seconds; the guard's do not count."""
     reentry_s: Annotated[int, Field(ge=0, le=604_800), HIGHER] = 14400
-    """The seconds after the close of a position in which its symbol takes no entry."""
+    """The seconds after the close of a position in which entries in its symbol are refused."""
 
 
 class CallersPolicy(Table):
-    """The quotas of each attached caller in the journal. Closing, cancelling and halting always pass."""
+    """The quotas of each attached caller for events in the journal. Closing, cancelling and halting always pass."""
 
     notes_per_minute: Annotated[int, Field(ge=1, le=10_000), LOWER] = 30
-    """The most notes that one caller may write in any 60 seconds."""
+    """The largest number of notes of one caller in any 60 seconds."""
     refusals_per_minute: Annotated[int, Field(ge=1, le=10_000), LOWER] = 150
-    """The most refusals of one caller in any 60 seconds; after that its entries and notes are rejected unread."""
+    """The largest number of refusals of one caller in any 60 seconds; then entries and notes are rejected unread."""
 
 
 class DataPolicy(Table):
-    """The age of a price at which an entry still passes, and the end of a symbol's data."""
+    """The oldest price with which an entry passes, and the treatment of positions when a symbol's data end."""
 
     slack_s: Annotated[int, Field(ge=0, le=3600), LOWER] = 30
-    """The seconds by which a price may be older than the length of a candle."""
+    """The age in seconds that a price may have beyond the length of a candle."""
     on_end: Annotated[Literal["close", "keep"], OPTIONAL] = "close"
-    """The treatment of a position whose symbol's candles end while others continue: `close` it at its last price with
-    the usual fee, or `keep` it at that price and report it as not closed."""
+    """The treatment of a position if its symbol's candles end before those of other symbols: `close` it at the last
+    price with the usual fee, or `keep` it at that price and report it as not closed."""
 
 
 class ScalePolicy(Table):
-    """The factors on limits of size while a reading is unknown: the product of both, at most 1, multiplies
-    position.max_share, risk.max_share, exposure.max_gross and correlated.max_share. The size of a request is never
+    """The factors on size limits while regime or macro is unknown. Their product, at most 1, multiplies
+    position.max_share, risk.max_share, exposure.max_gross and correlated.max_share. The size of an order is never
     scaled."""
 
     regime_unknown: Annotated[Share, LOWER] = Decimal("0.5")
-    """The factor on limits of size while no model gives the regime."""
+    """The factor on size limits while the market regime is unknown."""
     macro_unknown: Annotated[Share, LOWER] = Decimal("0.8")
-    """The factor on limits of size while no source gives a macro reading."""
+    """The factor on size limits while the macro reading is unknown."""
 
 
 class Policies(Table):

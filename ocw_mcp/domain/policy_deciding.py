@@ -16,28 +16,28 @@ class GatePolicy(Table):
     """The events that wake the agent."""
 
     close_wakes: tuple[str, ...] = ("4h",)
-    """The timeframes whose candle close wakes the agent."""
+    """The timeframes at whose candle close the gate wakes the agent."""
     close_wakes_in_position: tuple[str, ...] = ("1h",)
-    """Further timeframes whose candle close wakes the agent, only for a symbol with an open position."""
+    """Additional timeframes at whose candle close the gate wakes, for symbols with an open position."""
     timer_min_s: Annotated[int, Field(ge=1)] = 300
-    """The shortest time after which an agent may ask to be woken."""
+    """The shortest time in seconds after which an agent may request its next wake."""
     timer_max_s: Annotated[int, Field(le=86_400)] = 7200
-    """The longest time without a wake, while candles come."""
+    """The longest time in seconds without a wake, while candles arrive."""
     outlier_z: Annotated[float, Field(gt=0)] = 3.5
-    """The distance of a return from the earlier returns, in standard deviations, that wakes the agent."""
+    """The z-score, against earlier returns of the symbol, from which a return is an outlier and wakes the agent."""
     outlier_over: str = "15m"
-    """The time over which the return of an outlier is measured; at least a base candle."""
+    """The time over which the return of an outlier is measured; at least one base candle."""
     outlier_window: Annotated[int, Field(ge=10, le=1000)] = 50
-    """The number of earlier returns that an outlier is compared with."""
+    """The number of earlier returns from which the z-score is computed."""
     escalation_z: Annotated[float, Field(gt=0)] = 8.0
-    """The standard deviations from which an outlier, also one of one minute, wakes the agent even in a cooldown."""
+    """The z-score from which an outlier, or the return of one minute, wakes the agent even in a cooldown."""
     condition_max_s: Annotated[int, Field(ge=60, le=604_800)] = 604800
-    """The longest time that a wake condition of the agent waits."""
+    """The longest time in seconds for which a wake condition of the agent is kept."""
     cooldown_s: Annotated[int, Field(ge=0, le=3600)] = 600
     """The seconds after a wake in which there is no other wake; reasons in this time are kept for the next wake."""
     every: Annotated[str | None, OPTIONAL] = None
     """A fixed time between wakes, such as `15m`, at candle closes. If it is set, only wake conditions wake the agent at
-    other times, and there is no cooldown. May be left out."""
+    other times, and there is no cooldown. Optional."""
 
     @model_validator(mode="after")
     def _spans_are_spans(self) -> Self:
@@ -52,12 +52,12 @@ class GatePolicy(Table):
 
 
 class DecisionPolicy(Table):
-    """How long a decision may take."""
+    """The limits on the time and on the effect of decisions."""
 
     deadline_s: Annotated[int, Field(ge=1, le=900)] = 120
-    """The seconds that a decision may take; after that the wake is a HOLD with its cause, or the rules decide."""
+    """The seconds that a decision may take; then the wake counts as HOLD with a cause, or the rules decide."""
     idle_wakes: Annotated[int, Field(ge=1, le=100_000)] = 500
-    """The number of decisions in a row without any effect that is reported as an incident to a person."""
+    """The number of decisions in a row without any effect after which an incident is journaled."""
 
 
 class FallbackPolicy(Table):
@@ -77,30 +77,30 @@ class BudgetPolicy(Table):
 
 
 class RulesPolicy(Table):
-    """The trading of the rules."""
+    """The parameters of the built-in rules."""
 
     timeframe: str = "4h"
-    """The candles that the rules read: the shortest timeframe that is at least this long."""
+    """The candles that the rules use: the shortest timeframe that is at least this long."""
     entry_size: Share = Decimal("0.2")
-    """The notional of an entry of the rules, as a share of equity; less if a limit lets less pass."""
+    """The notional of an entry of the rules, as a share of equity; smaller if a limit requires it."""
     adx_range: Annotated[float, Field(ge=0, le=100)] = 18
-    """The ADX up to which a market counts as ranging, while the regime is unknown."""
+    """The ADX up to which a market counts as ranging while the regime is unknown."""
     adx_trend: Annotated[float, Field(ge=0, le=100)] = 26
-    """The ADX from which a market counts as trending; in between it counts as partly ranging."""
+    """The ADX from which a market counts as trending; from `adx_range` to this value it is partly ranging."""
     entry_score: Annotated[float, Field(gt=0, le=1)] = 0.75
-    """The strength of the signals that an entry needs, 0 to 1."""
+    """The smallest strength of the signals for an entry, 0 to 1."""
     exit_score: Annotated[float, Field(gt=0, le=1)] = 0.2
-    """The strength of the signals against a position that closes it, 0 to 1."""
+    """The strength of the signals against a position from which the rules close it, 0 to 1."""
     derivatives_tilt: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """The most that derivatives add to the signals, if they are known."""
+    """The largest contribution of derivatives to the strength of the signals."""
     rsi_too_high: Annotated[float, Field(ge=50, le=100)] = 70
-    """The RSI from which upward the rules enter no long."""
+    """The RSI from which the rules open no long."""
     rsi_too_low: Annotated[float, Field(ge=0, le=50)] = 30
-    """The RSI from which downward the rules enter no short."""
+    """The RSI at and below which the rules open no short."""
     stop_atr: Annotated[float, Field(gt=0, le=20)] = 2.0
-    """The distance of the stop in ATRs; the stop policy caps it."""
+    """The distance of the stop in ATRs, at most `stop.max_distance`."""
     trail_atr: Annotated[float, Field(gt=0, le=20)] = 2.5
-    """The profit in ATRs after which the rules close a position that gave back as many ATRs."""
+    """The profit in ATRs from which the rules close a position after it gave back the same number of ATRs."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:

@@ -37,13 +37,13 @@ def option(name: str) -> str:
     return command()[command().index(name) + 1]
 
 
-def test_image_runs_an_existing_command_on_paper() -> None:
+def test_image_starts_a_valid_ocw_command_on_paper() -> None:
     assert command()[:2] == ["ocw", "run"]
     assert unknown_part(command()[1:]) is None
     assert option("--market") == "sim"
 
 
-def test_engine_listens_where_the_platform_asks() -> None:
+def test_engine_listens_on_the_port_of_fly_and_docker() -> None:
     host, _, port = option("--serve").rpartition(":")
     assert host == "0.0.0.0"
     assert int(port) == SERVICE["internal_port"] == int(instruction("EXPOSE"))
@@ -57,12 +57,12 @@ def test_book_is_kept_on_the_volume() -> None:
     assert instruction("VOLUME") == mount["destination"]
 
 
-def test_run_is_stopped_by_sigterm_with_time_to_end() -> None:
+def test_fly_stops_the_run_by_sigterm_with_enough_time() -> None:
     assert FLY["kill_signal"] == instruction("STOPSIGNAL") == "SIGTERM"
     assert FLY["kill_timeout"] >= SHORTEST_STOP_S
 
 
-def test_machine_is_never_stopped_for_idleness() -> None:
+def test_fly_never_stops_an_idle_machine() -> None:
     assert SERVICE["auto_stop_machines"] == "off"
     assert SERVICE["min_machines_running"] == 1
     assert FLY["restart"] == [{"policy": "always"}]
@@ -74,7 +74,7 @@ def test_image_runs_as_a_user_without_privileges() -> None:
     assert DOCKER.index("\nUSER ") < DOCKER.index("\nCMD ")
 
 
-def test_each_file_of_a_package_is_checked_against_its_hash() -> None:
+def test_image_installs_packages_only_with_hash_checks() -> None:
     installs = re.findall(r"pip install ([^&\n]+)", DOCKER)
     assert installs
     assert all("--require-hashes" in each or "--no-deps" in each for each in installs)
@@ -100,7 +100,7 @@ def looked(tmp_path: Path) -> FacadeRun:
     return found
 
 
-def test_platform_health_check_passes_the_host_check(looked: FacadeRun, tmp_path: Path) -> None:
+def test_fly_health_check_is_accepted_by_the_host_check(looked: FacadeRun, tmp_path: Path) -> None:
     """The checker asks by an address; the header of `fly.toml` makes it a name that the engine knows."""
     hosts = tuple(FLY["env"]["SERVE_HOSTS"].split(","))
     assert f"{FLY['app']}.fly.dev" in hosts

@@ -55,24 +55,24 @@ def uses_as_a_value(module: str, name: str) -> Iterator[str]:
             yield f"{module}:{node.lineno} reaches into {name}"
 
 
-def test_only_the_risk_room_makes_an_approved_order_and_in_one_place() -> None:
+def test_only_core_risk_constructs_a_cleared_order_in_one_call() -> None:
     sites = call_sites("ClearedOrder")
     assert {site for site in sites if not site.startswith(RISK)} == set()
     assert len(sites) == 1
 
 
-def test_only_the_risk_room_claims_the_seal_and_in_one_place() -> None:
+def test_only_core_risk_claims_the_risk_seal_in_one_call() -> None:
     sites = call_sites("claim_risk_seal")
     assert {site for site in sites if not site.startswith(RISK)} == set()
     assert len(sites) == 1
 
 
 @pytest.mark.parametrize("name", ["ClearedOrder", "claim_risk_seal"])
-def test_there_is_no_way_around_the_one_call(name: str) -> None:
+def test_no_module_can_bypass_the_single_constructor_call(name: str) -> None:
     assert [found for module in MODULES if module != APPROVED for found in uses_as_a_value(module, name)] == []
 
 
-def test_nobody_takes_the_seal_from_its_module() -> None:
+def test_no_module_accesses_the_private_risk_seal() -> None:
     inside = {"_SEAL", "_claimed"}
     takers = [
         f"{module}:{node.lineno}"
@@ -94,16 +94,16 @@ def test_nobody_takes_the_seal_from_its_module() -> None:
         "cleared.ClearedOrder.__new__",
     ],
 )
-def test_the_proof_sees_a_way_around_the_call(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_bypass_of_the_constructor_call_is_detected(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "tree", lambda module: ast.parse(way))
     assert len(list(uses_as_a_value("a.py", "ClearedOrder"))) == 1
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_each_module_is_short_and_says_what_it_holds(module: str) -> None:
+def test_each_module_is_short_and_has_a_docstring(module: str) -> None:
     lines = len((ROOT / module).read_text(encoding="utf-8").splitlines())
-    assert lines <= LONGEST, f"{module} has {lines} lines and is asking to become two"
-    assert ast.get_docstring(tree(module)), f"{module} has no docstring; write one line on what it holds"
+    assert lines <= LONGEST, f"{module} has {lines} lines, more than {LONGEST}; split it"
+    assert ast.get_docstring(tree(module)), f"{module} has no docstring; write one line on its contents"
 
 
 def is_protocol(node: ast.AST) -> bool:
@@ -133,7 +133,7 @@ def waits(module: str) -> list[int]:
 @pytest.mark.parametrize(
     "module", [one for one in MODULES if one.startswith(("ocw_mcp/domain/", "ocw_mcp/core/", "ocw_mcp/engine/"))]
 )
-def test_nothing_below_the_runtime_waits(module: str) -> None:
+def test_domain_core_and_engine_have_no_async_code(module: str) -> None:
     assert waits(module) == []
 
 
@@ -150,14 +150,14 @@ def texts() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout: nothing says which files belong to it")
-def test_no_file_names_a_place_on_one_machine() -> None:
+def test_no_file_contains_an_absolute_path_of_one_machine() -> None:
     places = ["/" + "work/", "/" + "root/", "/" + "home/"]
     found = [f"{name} names {place}" for name, text in texts() for place in places if place in text]
     assert found == []
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout: nothing says which files belong to it")
-def test_no_lock_holds_an_address() -> None:
+def test_lock_files_contain_no_url() -> None:
     locks = {name: text for name, text in texts() if name.endswith(".lock") or Path(name).name.startswith("pylock")}
     assert locks
     assert [name for name, text in locks.items() if "://" in text] == []

@@ -68,7 +68,7 @@ class Session:
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_a_whole_client_session_is_in_the_journal(tmp_path: Path, era: str) -> None:
+async def test_each_step_of_a_client_session_is_journaled(tmp_path: Path, era: str) -> None:
     desk = tmp_path / "desk"
     command = StdioServerParameters(
         command=sys.executable, args=["-m", "ocw_mcp", "mcp", "--state", str(desk)], env=dict(os.environ)

@@ -64,7 +64,7 @@ async def test_two_clients_that_start_together_share_one_engine(desk: Path) -> N
     assert address.token not in shown
 
 
-async def test_a_killed_engine_is_restarted_under_the_same_client(desk: Path) -> None:
+async def test_killed_engine_is_restarted_at_the_next_tool_call(desk: Path) -> None:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client(stdio_client(command(desk))))
         assert not (await client.call_tool("ocw_get_status", {})).is_error
@@ -89,12 +89,12 @@ print([each for each in ("numpy", "talib", "sqlite_utils", "fastapi", "ocw_mcp.e
     assert said.stdout == "[]\n"
 
 
-async def test_the_first_answer_after_a_cold_start_is_not_stale(desk: Path) -> None:
+async def test_first_answer_after_engine_start_has_current_prices(desk: Path) -> None:
     assert "STALE" not in (await look(desk, "legacy")).splitlines()[0]
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.2, 0.5])
-async def test_a_call_while_the_engine_stops_is_answered_by_the_next(desk: Path, after_s: float) -> None:
+async def test_call_during_engine_stop_is_answered_by_new_engine(desk: Path, after_s: float) -> None:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client(stdio_client(command(desk))))
         assert not (await client.call_tool("ocw_get_status", {})).is_error
@@ -111,7 +111,7 @@ async def test_a_call_while_the_engine_stops_is_answered_by_the_next(desk: Path,
     assert not acted.is_error or block.text.startswith(("ENGINE_STOPPED: ", "ENDED: ")), block.text
 
 
-def test_invalid_json_is_answered_and_no_request_id_is_lost(desk: Path) -> None:
+def test_invalid_json_gets_an_error_with_its_request_id(desk: Path) -> None:
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
     call = (
         '{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"orders_preview","arguments":'

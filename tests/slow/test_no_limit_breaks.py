@@ -42,7 +42,7 @@ BITES = {
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_200)
-def test_no_limit_is_broken_in_a_hundred_thousand_steps() -> None:
+def test_no_limit_is_exceeded_in_100000_random_steps() -> None:
     before = Floor.steps
     run_state_machine_as_test(
         Floor,

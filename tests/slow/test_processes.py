@@ -56,7 +56,7 @@ class Ocw:
 
 
 @pytest.mark.parametrize("calls", [1, 2], ids=["at the start", "in the middle"])
-def test_a_stop_ends_a_run_that_waits_for_a_silent_api(calls: int, tmp_path: Path) -> None:
+def test_sigint_ends_a_run_that_waits_for_a_silent_api(calls: int, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as held:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         process = Ocw("run", "--market", "sim", "--agent", "claude", "--json", ANTHROPIC_BASE_URL=url,
@@ -79,7 +79,7 @@ def wait_for_events(book: Path, count: int, process: Ocw) -> int:
     return -1
 
 
-def test_a_process_killed_many_times_keeps_the_fingerprint(tmp_path: Path) -> None:
+def test_run_killed_many_times_has_the_same_fingerprint(tmp_path: Path) -> None:
     undisturbed = Ocw(*SIM).report()
     book = tmp_path / "book"
     deaths = 0
@@ -100,7 +100,7 @@ def test_a_process_killed_many_times_keeps_the_fingerprint(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupted_run_prints_its_report_and_can_go_on(tmp_path: Path, number: signal.Signals) -> None:
+def test_interrupted_run_prints_a_report_and_can_be_resumed(tmp_path: Path, number: signal.Signals) -> None:
     book = tmp_path / "book"
     process = Ocw("run", "--market", "sim", "--json", "--for", "20d", "--state", book)
     assert wait_for_events(book, 300, process) > 0
@@ -110,7 +110,7 @@ def test_an_interrupted_run_prints_its_report_and_can_go_on(tmp_path: Path, numb
     assert Ocw(*rest).report()["fingerprint"] == Ocw(*SIM).report()["fingerprint"]
 
 
-def test_a_second_engine_is_refused_and_halt_reaches_the_first(tmp_path: Path) -> None:
+def test_second_engine_is_refused_and_first_executes_halt(tmp_path: Path) -> None:
     book = tmp_path / "book"
     first = Ocw("run", "--market", "sim", "--json", "--state", book)
     assert wait_for_events(book, 50, first) > 0
@@ -123,13 +123,13 @@ def test_a_second_engine_is_refused_and_halt_reaches_the_first(tmp_path: Path) -
     first.report(signal.SIGINT)
 
 
-def test_the_fingerprint_does_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
+def test_fingerprint_does_not_depend_on_python_hash_seed(tmp_path: Path) -> None:
     tape = write_csv(tmp_path, path([100 + (i * 37 % 400) / 50 for i in range(3000)]))
     prints = {Ocw("replay", tape, "--json", PYTHONHASHSEED=seed).report()["fingerprint"] for seed in ("0", "1", "4711")}
     assert len(prints) == 1
 
 
-def test_a_real_tape_replays_to_one_fingerprint_killed_or_not(tapes: Path, tmp_path: Path) -> None:
+def test_killed_tape_replay_has_the_same_fingerprint(tapes: Path, tmp_path: Path) -> None:
     tape = tapes / "vision/futures/um/daily/klines/ETHUSDT"
     first, second = (Ocw("replay", tape, "--json").report() for _ in range(2))
     assert first["candles"] == 37_440
@@ -143,13 +143,13 @@ def test_a_real_tape_replays_to_one_fingerprint_killed_or_not(tapes: Path, tmp_p
     assert resumed["fingerprint"] == first["fingerprint"]
 
 
-def test_memory_does_not_grow_with_history() -> None:
+def test_process_memory_does_not_grow_with_run_length() -> None:
     short, long = (Ocw("run", "--market", "sim", "--for", days, "--json").report() for days in ("10d", "60d"))
     # The report itself lists every wake; the engine's own memory is what must not grow.
     assert long["max_rss_mb"] < short["max_rss_mb"] + 40
 
 
-def test_each_measurement_but_the_longest_prints_json() -> None:
+def test_each_short_benchmark_prints_json() -> None:
     figures = {
         "replay": "candles_per_s", "gate": "us_per_look", "policies": "us_per_check", "journal": "ratio",
         "snapshot": "symbols_3",

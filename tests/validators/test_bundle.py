@@ -16,7 +16,7 @@ from tools.packaging import ENTRY, bundle, manifest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-async def test_an_unpacked_bundle_builds_and_lists_its_tools(tmp_path: Path) -> None:
+async def test_unpacked_bundle_builds_and_serves_its_tools(tmp_path: Path) -> None:
     bundle(ROOT, tmp_path / "parts")
     packed = await validate("mcpb", "pack", tmp_path / "parts", tmp_path / "ocw.mcpb", home=tmp_path)
     assert packed.code == 0, packed
@@ -34,6 +34,6 @@ async def test_an_unpacked_bundle_builds_and_lists_its_tools(tmp_path: Path) -> 
     assert [tool.name for tool in listed.tools] == [tool["name"] for tool in manifest()["tools"]]
 
 
-async def test_the_manifest_is_valid(tmp_path: Path) -> None:
+async def test_bundle_manifest_is_valid(tmp_path: Path) -> None:
     ended = await validate("mcpb", "validate", ROOT / "packaging" / "manifest.json", home=tmp_path)
     assert ended.code == 0, ended

@@ -21,26 +21,24 @@ def reductions_in_a_minute(account: AccountView, policies: Policies) -> LimitUse
 OTHER_LIMITS: Final[tuple[Limit, ...]] = (
     Limit(
         ("order.price_allowance",),
-        meaning="an entry at the market is sized, checked and limited at a price so much worse than the last one",
+        meaning="a market entry is sized, checked and limited at a price worse than the last price by this share",
     ),
     Limit(
         ("scale.regime_unknown", "scale.macro_unknown"),
-        meaning="limits of size are multiplied by both while the regime and the macro reading are unknown",
+        meaning="size limits are multiplied by these factors while the regime and the macro reading are unknown",
     ),
-    Limit(("tainted.policy",), meaning="an entry decided on after reading others' text has to pass two policies"),
+    Limit(("tainted.policy",), meaning="an entry must pass two policies if the agent read text of others before"),
     Limit(("pace.reductions_per_minute",), RefusalCode.REDUCTION_RATE, usage=(reductions_in_a_minute,)),
     Limit(("stop.deadline_s",), meaning="a position without a live stop is closed after this time"),
     Limit(
         ("exits.max_loss", "exits.take_profit", "exits.trail_from", "exits.trail_gives_back", "exits.max_hold_h"),
-        meaning="the guard closes a position at a loss, at a profit, when it gives a gain back, and after a time",
+        meaning="the guard closes a position by its loss, profit, profit given back, and age",
     ),
     Limit(
         ("score.every_s", "score.review", "score.exit"),
-        meaning="each position is scored again and again: it is reviewed at one score and closed at a higher one",
+        meaning="the exit score of each position is computed repeatedly; it wakes the agent, or closes the position",
     ),
-    Limit(
-        ("drawdown.max_share",), meaning="equity that falls so far from its peak halts trading until a person resumes"
-    ),
+    Limit(("drawdown.max_share",), meaning="trading halts at this drawdown of equity until a person resumes"),
 )
 """The limits on orders, positions and the account that no single entry is checked against."""
 
@@ -48,7 +46,7 @@ QUOTAS: Final[tuple[Limit, ...]] = (
     Limit(("callers.notes_per_minute", "callers.refusals_per_minute"), RefusalCode.CALLER_RATE),
     Limit(
         ("budget.usd_per_day", "budget.usd_per_month"),
-        meaning="once the cost of model calls reaches either amount, the rules decide",
+        meaning="when the cost of model calls reaches one of these amounts, the rules decide",
     ),
 )
 """The limits on callers, and on the cost of model calls, which limit no trade."""

@@ -101,7 +101,7 @@ def test_the_farthest_stop_is_measured_from_the_expected_fill(side: Side, limit:
     assert beyond.code == "STOP_REQUIRED"
     meaning = StopPolicy.model_fields["max_distance"].description
     assert meaning is not None
-    assert "the last price, or the limit of an order that waits for a better one" in " ".join(meaning.split())
+    assert "the last price, or the limit of a resting order" in " ".join(meaning.split())
 
 
 @pytest.mark.parametrize("limit", ["0", "-5", "NaN", "Infinity", "0.001", None])
