@@ -60,7 +60,8 @@ def errors() -> Iterator[tuple[str, str]]:
                 continue
             for argument in node.exc.args:
                 text = "".join(_literal(part) for part in getattr(argument, "values", [argument]))
-                if SHORTEST <= len(text.split()) <= LONGEST:
+                # Values alone are no sentence.
+                if len(re.sub(r"\{[^}]*\}?", "", text).split()) >= SHORTEST and len(text.split()) <= LONGEST:
                     yield str(path.relative_to(ROOT)), text
 
 

@@ -164,7 +164,7 @@ class PaperVenue:
         self._matching.on_placed(resting)
 
     def _replaced(self, stop: Resting) -> tuple[tuple[Decimal, int], ...]:
-        """Return the triggers of the looser stops that a stop replaces: live, or cancelled as it was sent."""
+        """Return the trigger prices of the looser stops that a new stop replaces, also of one cancelled just before."""
         canceled = [self._canceled[0]] if self._canceled is not None and self._canceled[1] == stop.since else []
         order = stop.order
         for each in [*reversed(self._orders.conditional), *canceled]:

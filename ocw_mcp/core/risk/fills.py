@@ -73,7 +73,7 @@ def exactly(policies: Policies) -> Policies:
 
 
 def remedy(entered: FilledEntry, held_to: Sequence[Policies]) -> Remedy:
-    """Return the limits that the fills exceed, and the remedy; `held_to` are results of `exactly`.
+    """Return the limits that the fills exceed, and the remedy. `held_to` has the result of `exactly` for each policy.
 
     The remedy for a stop that is too far away, and for too much risk at the stop, is a tighter stop. If the market has
     reached that stop, or if an order, a position or an exposure is too large, the position has to become smaller.

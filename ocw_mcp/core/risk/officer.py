@@ -44,7 +44,7 @@ class Assessment(msgspec.Struct, frozen=True):
     """The verdict of each limit, in the order in which refusals are shown; for a tainted entry under both policies."""
     leverage: int
     bound: Decimal | None
-    """The limit price under which a market entry is sent."""
+    """The limit price with which a market entry is sent: the worst price at which it may fill."""
     largest: Decimal
     refusal: Refusal | None
     """The first refusal; None if the entry passes."""

@@ -36,7 +36,7 @@ def test_concurrent_changes_are_all_kept(tmp_path: Path) -> None:
     assert left == {"t18", "t19", *(f"new-{name}" for name in names)}
 
 
-def test_unfinished_copies_of_known_files_allow_a_new_book(tmp_path: Path) -> None:
+def test_directory_with_leftover_temporary_files_takes_a_new_book(tmp_path: Path) -> None:
     place = tmp_path / "desk"
     assert prepare(place) is None
     for name in (".tokens.json.1_fr8mjn", ".passphrase.77", ".serve.json.abc_1"):

@@ -101,7 +101,7 @@ def test_cut_tail_is_found_with_a_head_noted_outside(book: Path) -> None:
     assert "no row has the expected head" in " ".join(verify_book(book, expected_head=head).problems)
 
 
-def test_tail_cut_before_the_checkpoint_is_found(book: Path) -> None:
+def test_verify_reports_events_cut_off_before_the_checkpoint(book: Path) -> None:
     with closing(open_book(book)) as store:
         store.commit(Checkpoint(1, len(STORY), b"", b""))
     tamper(book, "DELETE FROM events WHERE row > 9; DELETE FROM trades")
