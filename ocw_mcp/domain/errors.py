@@ -68,7 +68,7 @@ class StrategyError(OcwError):
 
 
 class CannotDecideError(OcwError):
-    """A decider cannot answer a wake. The rules decide, or every symbol is held; the journal stores the cause."""
+    """A decider cannot answer a wake. The rules decide in its place, or the wake counts as HOLD, with this cause."""
 
     def __init__(self, cause: "Cause") -> None:
         self.cause = cause

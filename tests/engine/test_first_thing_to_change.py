@@ -84,7 +84,7 @@ async def test_a_missing_size_is_refused_with_the_largest_size(leg: Leg, size: s
 
 
 @pytest.mark.parametrize("size", ["10", "0.9", "0.3"])
-async def test_the_largest_tainted_size_passes_both_policies(size: str) -> None:
+async def test_largest_size_of_a_tainted_entry_passes_both_policies(size: str) -> None:
     strict = policies(order={"max_notional": 500})
     thinking = Scripted({}, thinking_ms=10 * MINUTE)
     run = await Run(ListFeed(path([100.0] * 2)), thinking, policy=QUARTER, strict=strict).go()

@@ -101,7 +101,7 @@ async def test_a_short_is_the_mirror_of_a_long() -> None:
     assert done.events(events.PositionClosed)[0].pnl > 0
 
 
-async def test_an_addition_is_covered_by_one_stop_never_looser() -> None:
+async def test_one_stop_covers_an_addition_and_is_not_looser() -> None:
     script = Scripted({1: buy("96"), 2: add("97"), 3: add("95"), 4: add()})
     done = await run(path([100.0] * 6), script).go()
     (refused,) = done.events(events.OrderRefused)

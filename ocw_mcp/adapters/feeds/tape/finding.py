@@ -198,7 +198,7 @@ def _with_product(file: TapeFile, path: Path) -> TapeFile:
 
 
 def _product(folders: list[str]) -> Product | None:
-    """Return the product of the nearest folder that names one in the archive's layout."""
+    """Return spot or futures, from the innermost folder of a path that is named as in the archive."""
     for place in range(len(folders) - 1, -1, -1):
         if folders[place] == "spot":
             return Product.SPOT
