@@ -2,12 +2,15 @@
 
 import asyncio
 import gc
-from collections.abc import Generator
+import json
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn.server
 from hypothesis import Phase, settings
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from tests.requirements import marker_problems
 
@@ -35,6 +38,19 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Ma
     return made
 
 
+def cache_by_text(check: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return a function that checks each JSON schema once; a wrong one fails at each call."""
+    passed = set[str]()
+
+    def check_once(schema: Any, **options: Any) -> None:
+        text = json.dumps([schema, str(options)], sort_keys=True)
+        if text not in passed:
+            check(schema, **options)
+            passed.add(text)
+
+    return check_once
+
+
 class ShortSleeps:
     """asyncio with short sleeps, for uvicorn: it checks every 0.1 s whether to stop, and tests stop many servers."""
 
@@ -46,6 +62,8 @@ class ShortSleeps:
 
 
 vars(uvicorn.server)["asyncio"] = ShortSleeps()
+# Every MCP client of the tests checks the same schemas of results.
+Draft202012Validator.check_schema = staticmethod(cache_by_text(Draft202012Validator.check_schema))
 
 
 def pytest_collection_finish() -> None:

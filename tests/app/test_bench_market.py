@@ -161,7 +161,7 @@ def shorter(tape: Path) -> str:
     [
         (lambda tape: ("--tape", shorter(tape)), "less than a day"),
         (lambda tape: ("--tape", str(tape.parent / "none.zip")), "none.zip"),
-        (lambda tape: ("--tape", str(tape), "--picture", str(tape.parent / "no" / "p.png")), "cannot be written"),
+        (lambda tape: ("--tape", str(tape), "--picture", str(tape.parent / "no" / "p.png")), "cannot be a file"),
         (lambda tape: ("--seed", "-1"), "seed"),
     ],
     ids=["a short tape", "no tape", "a picture nowhere", "a seed that is none"],

@@ -136,17 +136,8 @@ def series_of(feed: MarketFeed) -> dict[str, Series]:
     return {symbol: Series.of_candles(feed.interval, given) for symbol, given in candles.items() if given}
 
 
-def require_plotting() -> None:
-    """Check that matplotlib is installed; raises SettingsError if it is not."""
-    try:
-        import matplotlib  # noqa: F401  only its presence is checked
-    except ImportError:
-        raise SettingsError("a picture needs matplotlib, which is not installed; pip install 'ocw-mcp[plot]'") from None
-
-
 def draw(comparison: SeriesComparison, path: Path) -> None:
     """Draw the first symbol of a comparison as a PNG file. Raises SettingsError if the file cannot be written."""
-    require_plotting()
     from matplotlib.figure import Figure
 
     symbol = next(iter(comparison.found["symbols"]))
