@@ -44,7 +44,7 @@ class AccountState(msgspec.Struct):
 
 
 _PARTS: Final = ("day", "drawdown", "activity")
-"""The objects with a `state` method in the account; every other field of AccountState is saved as it is."""
+"""The parts of the account with a `state` method; every other field of AccountState is an attribute of Account."""
 
 
 class Account:
@@ -148,7 +148,7 @@ class Account:
         """Book a deposit or withdrawal, once. Return whether it was booked.
 
         A transfer does not change the daily loss and the drawdown in percent, as in the time-weighted return of a fund.
-        After a transfer from or to an equity of 0 or less, the daily loss and the drawdown are measured anew.
+        If equity is 0 or less before or after a transfer, daily loss and drawdown are measured from the new equity.
         """
         if not self._first_time(f"transfer {transfer.transfer_id}"):
             return False
@@ -172,19 +172,19 @@ class Account:
         return True
 
     def resume(self, by: str) -> None:
-        """Allow new risk again for the operator `by`; measure a drawdown beyond its limit from the present equity."""
+        """Allow new risk again for the operator `by`. Measure an exceeded drawdown anew, from the present equity."""
         if self.trading_state is not TradingState.ACTIVE:
             self.drawdown.resume(self.ledger.equity())
             self.change_state(TradingState.ACTIVE, f"resumed by {by}")
 
     def fall(self) -> Fall:
-        """Return the drawdown: the fall of equity from the peak that the drawdown limit watches."""
+        """Return the drawdown: the fall of equity from the peak that the drawdown limit uses."""
         equity, watched = self.ledger.equity(), self.drawdown.state().watched
         limit = self._policies.drawdown.max_share
         return Fall(equity, watched, self.drawdown.fall(equity), limit, self.drawdown.beyond(equity))
 
     def halt(self, by: str, reason: str) -> None:
-        """Halt the engine for `by`, an operator or a client; `reason` may be empty."""
+        """Halt the engine at the request of `by`, an operator or a client; `reason` may be empty."""
         if self.trading_state is not TradingState.HALTED:
             self.change_state(TradingState.HALTED, f"halted by {by}")
             self.lowered = Lowered(by, self._effects.now, reason)

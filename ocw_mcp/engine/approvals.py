@@ -24,7 +24,7 @@ from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.precheck import Instruction
 
 MOST = 32
-"""The largest number of pending orders; one more order is refused for want of an approval."""
+"""The largest number of pending orders; an order beyond this number is refused."""
 MOST_OF_ONE = 8
 """The largest number of pending orders of one caller, so that others can have pending orders too."""
 
@@ -117,7 +117,7 @@ class Approvals(Stateful[ApprovalsState]):
         return self._by_clients and pending is not None and pending.intent.principal == request.principal
 
     def consent(self, request: ConsentRequest, now: int) -> bool:
-        """Approve or deny an order for the user of a client. Return whether that user may do so."""
+        """Approve or deny an order for the user of a client. Return False if the user may not answer for this order."""
         if not self.may_consent(request):
             return False
         if request.yes:

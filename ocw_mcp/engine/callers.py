@@ -44,7 +44,7 @@ class OperatorCommands(Stateful[list[str]]):
         self._decisions = decisions
 
     def take(self, command: Command, now: int) -> None:
-        """Take a command, unless it was taken before."""
+        """Execute a command, unless it was executed before."""
         if command.command_id in self._state:
             return
         self._state = [*self._state[1 - COMMANDS_KEPT :], command.command_id]
@@ -90,7 +90,7 @@ class OperatorCommands(Stateful[list[str]]):
 
 
 class Callers:
-    """Takes requests, one at a time."""
+    """Executes the requests of callers, one at a time."""
 
     def __init__(
         self, guard: Guard, executor: LegExecutor, decisions: DecisionCycle, operator: OperatorCommands
@@ -110,7 +110,7 @@ class Callers:
         """The last request that was turned away, and its answer: neither is kept for longer."""
 
     def answer(self, request: asks.CallerRequest) -> Answer | None:
-        """Return the answer to a request; None if no request with its key ever came, or only long ago."""
+        """Return the answer to a request; None if no request with its key came, or its answer was dropped."""
         key = asks.request_key(request)
         if self._executor.answers.meaning(key) not in ("", asks.substance(request)):
             return Refusal(RefusalCode.KEY_REUSED, limit="the first request with this key", actual="another request")
@@ -120,7 +120,7 @@ class Callers:
         return known
 
     def take(self, asked: Asked, now: int) -> None:
-        """Take a request, unless its key was used before. `answer` then returns its answer."""
+        """Execute a request, unless its key was used before. `answer` then returns its answer."""
         request, key = asked.request, asks.request_key(asked.request)
         known = self._executor.answers.get(key)
         if known is not None and not self._may_repeat(request, known):
@@ -141,7 +141,7 @@ class Callers:
         self._executor.answers.put(key, answer, asks.substance(request))
 
     def _beyond_quota(self, request: asks.CallerRequest, token: str, now: int) -> Answer | None:
-        """Return the answer to a request beyond its caller's quota; None if it is within, or reduces risk."""
+        """Return the answer to a request beyond its caller's quota; None if it is within the quota or reduces risk."""
         refusal = self._refusals.spent(token, now)
         if (done := self._done_before(request)) is not None:
             return done if refusal or self._notes.spent(token, now) else None
@@ -167,7 +167,7 @@ class Callers:
         return refusal if turned_away else None
 
     def _done_before(self, request: asks.CallerRequest) -> Answer | None:
-        """Return the answer to a request that would change nothing, since all of it was done before."""
+        """Return the answer to a request whose effect is already in place; None if the request may change something."""
         match request:
             case asks.HaltRequest() if self._account.trading_state is TradingState.HALTED:
                 return asks.Done()
@@ -185,7 +185,7 @@ class Callers:
                 return None
 
     def _is_idle(self, leg: Leg, principal: str, now: int) -> bool:
-        """Return whether a leg that adds no risk changes nothing: it cancels no entry, and sends no exit."""
+        """Return whether an exit or HOLD leg would change nothing: it would cancel no entry and send no exit."""
         if any(not each.cancel_requested for each in self._manager.orders.live(leg.symbol, Purpose.ENTRY)):
             return False
         refused = leg.malformed or self._executor.precheck.check(leg, principal, now).refusal is not None
@@ -195,7 +195,7 @@ class Callers:
         return Leg(symbol, Action.COVER if self._account.ledger.quantity(symbol) < ZERO else Action.SELL)
 
     def _may_repeat(self, request: asks.CallerRequest, known: Answer) -> bool:
-        """Return whether a request is taken although its key was used: no halt is lost because of its key."""
+        """Return whether a request is executed although its key was used, such as a halt of an engine not halted."""
         if isinstance(request, asks.HaltRequest):
             return self._account.trading_state is not TradingState.HALTED
         # A wake that was not open for an answer before may be open now.

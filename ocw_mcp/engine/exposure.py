@@ -55,8 +55,8 @@ class Reductions:
     ) -> OrderIntent:
         """Return the order that would close a symbol's whole position; a stop with a `target` is an OCO order (spot).
 
-        The quantity of an exit excludes the part that other exits are closing already. On spot the quantity of a stop
-        excludes that part too, because one balance cannot be sold twice.
+        The quantity of an exit, and on spot also of a stop, excludes the part that other exits are already closing:
+        on spot one balance cannot be sold twice.
         """
         quantity = self.account.ledger.quantity(symbol)
         left = abs(quantity) - (self.selling(symbol) if self.spot or purpose is Purpose.EXIT else ZERO)
@@ -88,9 +88,9 @@ class Reductions:
         return selling > ZERO and selling >= self._on_step(symbol, abs(self.account.ledger.quantity(symbol)))
 
     def to_cover(self, symbol: str) -> Decimal:
-        """Return how much (base asset) of a position its stop has to cover, on the step.
+        """Return how much (base asset) of a position its stop has to cover, rounded down to the quantity step.
 
-        On spot, the part that is being sold does not count.
+        On spot, the part that live exits are selling is excluded.
         """
         selling = self.selling(symbol) if self.spot else ZERO
         return self._on_step(symbol, max(ZERO, abs(self.account.ledger.quantity(symbol)) - selling))
@@ -110,8 +110,8 @@ class Reductions:
     def part(self, symbol: str, quantity: Decimal, account: AccountView) -> Decimal | Refusal:
         """Return how much of a position a request to sell `quantity` (base asset) sells, or why it sells nothing.
 
-        The request sells all if the rest would be too small to sell. It is refused while another exit may still trade,
-        because both could sell too much; on futures an exit of unknown outcome is ignored here.
+        The request sells all if the remaining quantity would be too small to sell. It is refused while another exit may
+        still trade, because both could sell too much. On futures an exit of unknown outcome does not refuse it.
         """
         instrument, held, spot = account.instrument, abs(account.quantity), self.spot
         if not (quantity.is_finite() and quantity > ZERO):
@@ -230,10 +230,10 @@ def correlated_exposure(patterns: Sequence[str], ledger: Ledger, orders: OrderTa
 
 
 def limit_usage(book: Reductions, budget: Budget, now: int) -> list[dict[str, str]]:
-    """Return one row per key of an accumulating limit: `name`, `bound` (at most, at least), `limit` and `used`.
+    """Return one row per key of a limit with a used amount: `name`, `bound` (at most, at least), `limit` and `used`.
 
-    All values are text in the unit of the policy file. Limits of size are multiplied by the policy's scale. Live
-    entries count as when another entry is checked. For an `at least` limit, `used` is the present amount.
+    All values are text in the unit of the policy file. Limits of size are multiplied by the `[scale]` of the policy.
+    Live entries count as in the check of a new entry. For an `at least` limit, `used` is the present amount.
     """
     policies, ledger = book.config.policies, book.account.ledger
     # A symbol with a position or an entry counts, and one correlated symbol; if there are none, any symbol does.

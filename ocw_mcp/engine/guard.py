@@ -2,7 +2,7 @@
 
 The guard's orders are reductions; no trading state refuses them. A stop is replaced only by an equal or tighter one,
 and the old stop is cancelled after the venue has accepted the new one. On spot a resting stop locks the balance that it
-sells: the old stop is cancelled first, stop and target are one order, and a position in closing is UNPROTECTED.
+sells: the old stop is cancelled first, stop and target are one order, and a position is UNPROTECTED during its exit.
 """
 
 from decimal import Decimal
@@ -138,7 +138,7 @@ class Guard:
         self.manager.close(symbol, GUARD, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
-        """Close an unprotected position at its deadline, or reduce a protected one and place its lost target."""
+        """Close an unprotected position; of a protected one, sell the excess and place a target that was lost."""
         if not self._account.ledger.quantity(symbol):
             return
         if self.protections[symbol].protected and not self.flattening:
@@ -195,7 +195,7 @@ class Guard:
         return most is not None and held - most >= self.instruments[symbol].step
 
     def _reduce_excess(self, symbol: str, now: int) -> None:
-        """Sell the excess of a position, unless an exit is under way; then sell it after that exit."""
+        """Sell the excess of a position, after the end of any live exit."""
         protection, held = self.protections[symbol], abs(self._account.ledger.quantity(symbol))
         if not self._too_large(symbol):
             protection.most = None
@@ -235,7 +235,7 @@ class Guard:
         return live.ref
 
     def _cover_position(self, symbol: str, now: int) -> None:
-        """Place a stop for a changed position; on spot, while an exit sells the whole balance, start the deadline."""
+        """Place a stop for a changed position; on spot, if an exit is selling all of it, only start the deadline."""
         if self._spot and self.manager.closing(symbol):
             self._unprotect(symbol, now)
         else:
@@ -322,7 +322,7 @@ class Guard:
         return tight and stop.remaining >= self.manager.to_cover(symbol)
 
     def _cover_pending(self, symbol: str) -> bool:
-        """Return whether a stop that covers the position has been sent, or on spot an exit of all of it."""
+        """Return whether a stop for the whole position has been sent; on spot, an exit of all of it also counts."""
         stops = self.manager.orders.live(symbol, Purpose.STOP)
         if any(each.status is OrderStatus.INTENDED and self._would_cover(each) for each in stops):
             return True
@@ -367,7 +367,7 @@ class Guard:
             self._effects.set_timer(protection_timer(symbol), now + self._deadline_ms)
 
     def _overdue(self, symbol: str) -> bool:
-        """Return whether an unprotected position is past its deadline, and no exit or timer will close it."""
+        """Return whether an unprotected position has neither a deadline timer nor a live exit that will close it."""
         waits = protection_timer(symbol) in self._effects.timers or self.manager.exit_under_way(symbol)
         return not (waits or (self.protections[symbol].protected and not self.flattening))
 

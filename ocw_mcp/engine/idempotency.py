@@ -39,7 +39,7 @@ class Answers:
         return None if found is None else found[0]
 
     def meaning(self, key: AnswerKey) -> str:
-        """Return the meaning of the request that a key was used for; empty if it was used for none."""
+        """Return the meaning of the request that used a key; empty if no request used it."""
         found = self._kept.get(key.token, {}).get(key)
         return "" if found is None else found[1]
 

@@ -1,4 +1,4 @@
-"""Executes legs, of a decision or of a caller: against the present account and market, through the order manager."""
+"""Executes the legs of decisions and callers: checks them on the present account, sends them by the order manager."""
 
 import msgspec
 

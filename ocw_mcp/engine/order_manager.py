@@ -51,7 +51,7 @@ Outcome = OrderRef | Refusal
 
 
 class Group(msgspec.Struct):
-    """The number `n` in the names of a position's orders, and the next revision of each purpose."""
+    """The number `n` of a position in the names of its orders, and the next revision number of each order purpose."""
 
     n: int
     revisions: dict[Purpose, int] = {}
@@ -84,7 +84,7 @@ class OrderManager(Reductions):
         self._groups: dict[str, Group] = {}
 
     def submit(self, intent: OrderIntent, now: int, account: AccountView | None = None) -> Outcome:
-        """Check an intent against every limit, and send it if it passes. `account` is the present view."""
+        """Check an intent against every limit, and send it if it passes. `account` is its symbol's present view."""
         ref = self._new_ref(intent)
         account = account or self.view(intent.symbol, now)
         if account is None:
@@ -261,7 +261,7 @@ class OrderManager(Reductions):
         self._groups = state.groups
 
     def _report_misfit(self, report: OrderReport, incident: str) -> None:
-        """Report an incident; after a fill also take no new risk, because the fill is not in the book."""
+        """Report an incident about a report that fits no live order; after a fill, also take no new risk."""
         if isinstance(report, Filled):
             self.lower(incident)
         else:

@@ -228,7 +228,7 @@ class Precheck:
 
 
 def exit_objection(leg: Leg, held: Decimal) -> Refusal | None:
-    """Return the reason why a leg closes nothing: there is no position, or none on its side. `held` is signed."""
+    """Return the reason why a leg closes nothing: no position, or one on the other side. `held` is signed."""
     if not held:
         return FLAT
     if (held > 0) != (leg.action is Action.SELL):

@@ -24,7 +24,7 @@ class Quote(msgspec.Struct, frozen=True):
 
 
 class Liquidity(msgspec.Struct, frozen=True):
-    """The liquidity of an order book: the spread as a share of the middle, and the known depths in the base asset."""
+    """The liquidity of an order book: spread as a share of the mid price, and the known depths in the base asset."""
 
     spread: Decimal
     bid_depth: Decimal | None

@@ -35,7 +35,7 @@ class Protection(msgspec.Struct):
     deadline: int | None = None
     """The time (ms) at which the position is closed if it is still unprotected."""
     retried_at: dict[str, int] = {}
-    """The time (ms) of the last retry of a stop, a target, or of both after a failed exit, by kind."""
+    """The time (ms) of the last retry, under `stop`, `target`, or `both` (stop and target after a failed exit)."""
     most: Decimal | None = None
     """The largest allowed quantity (base asset, unsigned); None unless the position is larger and is being reduced."""
     beyond: Decimal = ZERO
@@ -111,7 +111,7 @@ def hold_to_clearing(change: Change, protections: Mapping[str, Protection], mana
 def _entered_by(
     tracked: TrackedOrder, fill: Filled, view: AccountView, protections: Mapping[str, Protection], manager: OrderManager
 ) -> FilledEntry:
-    """Return a position after a fill of its entry, as the limits see it, at the price of the fill or a later one.
+    """Return the position after a fill of its entry for the check of its limits, at the newer of fill and mark price.
 
     The unfilled rest of the entry does not count: it is cancelled if a limit is exceeded.
     """

@@ -25,9 +25,9 @@ DAYS_FOR_SHARPE = 10
 def report(engine: Engine, figures: JournalFigures, entry_fee: Decimal, fingerprint: str) -> dict[str, Any]:
     """Return a run's figures: money in quote currency as numbers, shares as fractions, times in ms, never NaN.
 
-    `funding` is the funding received, below 0 if paid. `thinking_usd` is the cost of the deciders. `entry_fee` is
-    the fee of a market entry as a share of its notional, which buying and holding pays once. `positions` are those
-    that are open at the end, and `equity_end` is `equity_start` + `realised` + `unrealised`; deposits and withdrawals
+    `funding` is the funding received, below 0 if paid. `thinking_usd` is the cost of the deciders. `entry_fee` is the
+    fee of a market entry as a share of its notional; `buy_and_hold` pays it once. `positions` are those that are
+    open at the end, and `equity_end` is `equity_start` + `realised` + `unrealised`; deposits and withdrawals
     count as realised. `ended` lists the symbols whose candles end before those of others, with the time.
     """
     config, counters, account, gate = engine.config, engine.counters, engine.account, engine.gate.counters
@@ -92,8 +92,8 @@ def trade_statistics(
     A trade is a position from flat to flat; its result `pnl` is net of fees and funding (quote). A trade above 0 is
     won, one below 0 is lost. `win_rate` is the share of all trades that are won. `profit_factor` is `gross_profit` over
     `gross_loss`; both are 0 or more, and without a loss it is None. `average_loss` is 0 or less. `expectancy` is the
-    mean result of a trade. `exposure_ms` is the time in which at least one position was open, with the positions
-    that are still open since `open_since` (ms, by symbol), and `exposure` is its share of the run.
+    mean result of a trade. `exposure_ms` is the time in which at least one position was open, and `exposure` is its
+    share of the run; positions that are still open count from their time in `open_since` (ms, by symbol).
     """
     symbols = sorted({trade.symbol for trade in trades} | open_since.keys())
     return {

@@ -284,7 +284,7 @@ class Engine:
         self.counters = saved.counters
 
     def answer(self, request: CallerRequest) -> Answer | None:
-        """Return the answer to a caller's request; None if no request with its key came, or only long ago."""
+        """Return the answer to a caller's request; None if no request with its key came, or its answer was dropped."""
         return self._callers.answer(request)
 
     def summary(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ Strategy = Callable[[Snapshot], Decision | None]
 
 
 class _InstantDecider:
-    """A decider that decides in no time."""
+    """A decider without thinking time."""
 
     def thinking_ms(self, request: DecisionRequest) -> int:
         """Return 0: the decision takes no time."""

@@ -63,7 +63,7 @@ class Status(msgspec.Struct, frozen=True):
     daily_loss_reached: bool
     paused_until: int | None
     lowered: Lowered | None
-    """The principal that ended the state ACTIVE, with time and reason."""
+    """The operator, client or part of the engine that ended the state ACTIVE, with time and reason."""
     open_positions: int
     unprotected: tuple[str, ...]
     live_orders: int
@@ -77,12 +77,12 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Portfolio(msgspec.Struct, frozen=True):
-    """The account. Money in quote currency; gross_share and scale are multiples, other ratios are fractions."""
+    """The account. Money in quote currency; ratios are fractions (1 is 100 %), and gross_share can exceed 1."""
 
     equity: Decimal
     wallet: Decimal
     free: Decimal
-    """The equity that no position or live entry reserves, less open losses: the free margin that entries may use."""
+    """The free margin for new entries: wallet minus unrealised loss and the margin of positions and live entries."""
     unrealised: Decimal
     gross: Decimal
     gross_share: Decimal

@@ -61,7 +61,7 @@ class History:
         return await self._query(lambda db, book: find_decisions(db, limit, acted=acted))
 
     async def thoughts(self, limit: int) -> list[DecisionCost]:
-        """Return the costs of the decisions of the newest `limit` decision events, newest last."""
+        """Return the cost of each decision among the newest `limit` decision events, newest last."""
         return await self._query(lambda db, book: find_thoughts(db, limit))
 
     async def story(self, id_: str | None) -> Story:

@@ -1,8 +1,8 @@
 """Writes the journal; after a restart, first compares the engine's events with the journaled ones.
 
 A resumed run starts from the latest checkpoint and repeats the steps after it. Each event of a repeated step must equal
-the journaled one, and is not written again. External input is taken from the journal: commands and callers' requests,
-after the same frame as before, and the rejections of orders that were not sent because of a full disk.
+the journaled one, and is not written again. Commands and callers' requests come from the journal, after the same frame
+as before; so do the rejections of orders that were not sent because of a full disk.
 """
 
 from collections import deque
@@ -208,11 +208,11 @@ class Commits:
         return Rejected(ref, NOT_JOURNALED, "the journal did not take its intent")
 
     def answered(self, ref: OrderRef) -> None:
-        """Note that the engine has processed a rejection from `refuse`, and that the events are recorded."""
+        """Note that the engine has processed a rejection from `refuse` and has recorded its events."""
         self._unanswered.discard(ref)
 
     def last(self) -> None:
-        """Make the last commit of a run. Raises JournalError with the number of lost events."""
+        """Make the final commit of a run. Raises JournalError with the number of lost events."""
         try:
             self._store.commit()
         except JournalError as error:

@@ -81,7 +81,7 @@ class BookRun:
         self.shell.stopping.set()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, object]) -> None:
-        """Wait for work that comes before the run, until it ends or the run is stopped."""
+        """Await a coroutine before the run, such as a check of the model; cancel it if the run is stopped."""
         working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self.shell.stopping.wait())
         await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()

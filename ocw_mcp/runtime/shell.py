@@ -69,7 +69,7 @@ class Shell:
         """The time (ms) at which the next timer or decision is due."""
 
     def due(self) -> tuple[int, steps.Timer | None]:
-        """Return the time (ms) of the next timer or decision, and the timer; None for a decision. Timers go first."""
+        """Return when (ms) the next timer or decision is due, and the timer, or None if it is a decision."""
         at, timer = min(((at, timer) for timer, at in self.timers.items()), default=(NEVER, None))
         if self.pending is not None and self.pending.due < at:
             return self.pending.due, None
@@ -147,7 +147,7 @@ class Shell:
             self._requests.append((request, waiting))
         answer = None if self._ended else await waiting
         if answer is None:
-            raise BookError("the run ended before it took this request; nothing was done; start it again and ask again")
+            raise BookError("the run ended before it took this request; nothing was done; send it to the next run")
         return answer
 
     async def take_requests(self, after_frame: int) -> None:

@@ -65,7 +65,7 @@ class Previewed(msgspec.Struct, frozen=True):
 
 
 class Previews:
-    """The newest previews of each caller, in this process. A client that lost one asks for another."""
+    """The newest previews of each caller, in this process. A client whose preview was dropped requests a new one."""
 
     def __init__(self, clock: Clock, new_id: Callable[[], str]) -> None:
         """`new_id` returns an id that was never used before."""
@@ -118,7 +118,7 @@ class Trading:
         self._previews = Previews(clock, lambda: f"p{secrets.token_hex(5)}")
 
     def preview(self, caller: str, leg: Leg, quantity: Decimal | None = None) -> Previewed:
-        """Check an order as it would be placed, and keep it for a minute. `quantity` (base asset) replaces its size."""
+        """Check an order, and keep its preview for a minute. `quantity` (base asset) replaces the size of the leg."""
         checked = self._engine.check(leg, caller, self._clock.now(), quantity)
         passes = checked.refusal is None or checked.needs_approval
         if not passes or checked.price is None:
@@ -152,7 +152,7 @@ class Trading:
         return pending.get(answer.approval_id) if isinstance(answer, AwaitsApproval) else None
 
     def first_time(self, approval_id: str) -> bool:
-        """Return whether this is the first call for an approval id in this process."""
+        """Return True at the first call for an approval id in this process, False later."""
         new = approval_id not in self._asked_about
         # An id is never used again, so that those of orders that are not pending can be dropped.
         pending = self._engine.approvals.state().pending

@@ -63,7 +63,7 @@ def validated(answer: object, symbols: Collection[str] = ()) -> Decision:
             conditions.append(msgspec.structs.replace(each, place=place + 1) if moved else each)
     next_check_s = answer.next_check_s
     if next_check_s is not None and not _span(next_check_s):
-        unread.append("next_check_s is no whole number of seconds in range")
+        unread.append(f"next_check_s must be whole seconds, at most {LONGEST_SPAN_S:,}")
         next_check_s = None
     problems = [*(f"{leg.symbol} {leg.malformed}".strip() for leg in read if leg.malformed), *unread]
     if problems and not conditions and all(leg.malformed for leg in read):
@@ -155,9 +155,9 @@ def _condition(given: object, place: int, symbols: Collection[str], unread: list
         if len(read.symbol) > LONGEST_SYMBOL:
             raise MalformedError("condition", "its symbol is too long")
         if read.expires_s is not None and not _span(read.expires_s):
-            raise MalformedError("condition", "expires_s is no whole number of seconds in range")
+            raise MalformedError("condition", f"expires_s must be whole seconds, at most {LONGEST_SPAN_S:,}")
         if not 0 <= read.place <= MOST_CONDITIONS:
-            raise MalformedError("condition", f"its place is not from 0 to {MOST_CONDITIONS}")
+            raise MalformedError("condition", f"its place is {read.place}, not 0 to {MOST_CONDITIONS}")
     except MalformedError as error:
         place = getattr(given, "place", 0) or place + 1
         unread.append(f"condition {place} could not be read: {_printable(error.defect)}")
@@ -184,7 +184,7 @@ def _defect(leg: Leg) -> str:
     if beyond:
         return f"its {beyond[0]} is out of range"
     if leg.limit_expires_s is not None and not _span(leg.limit_expires_s):
-        return "its limit_expires_s is no whole number of seconds in range"
+        return f"its limit_expires_s must be whole seconds, at most {LONGEST_SPAN_S:,}"
     return ""
 
 

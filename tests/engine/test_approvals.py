@@ -109,7 +109,7 @@ async def test_approved_order_is_sent_and_answers_its_key() -> None:
 
 
 @pytest.mark.parametrize(("price", "passes"), [(100.9, True), (99.1, True), (101.1, False), (98.9, False)])
-async def test_approval_holds_within_the_collar_of_the_shown_price(price: float, passes: bool) -> None:
+async def test_an_approved_order_is_refused_if_price_moved_over_1_percent(price: float, passes: bool) -> None:
     run = await flat()
     await ask(run)
     await trade_at(run, price)
@@ -211,7 +211,7 @@ async def test_an_agents_order_awaits_approval_too() -> None:
 
 
 @pytest.mark.parametrize("yes", [True, False])
-async def test_the_person_at_the_client_answers_a_pending_order(yes: bool) -> None:
+async def test_a_clients_user_can_approve_or_deny_its_pending_order(yes: bool) -> None:
     run = await flat()
     await ask(run)
     consent = ConsentRequest("a1 answered", "anna", "a1", yes)
@@ -230,7 +230,7 @@ async def test_the_person_at_the_client_answers_a_pending_order(yes: bool) -> No
 @pytest.mark.parametrize(
     ("who", "name", "mode"), [("cleo", "a1", Mode.PAPER), ("anna", "a2", Mode.PAPER), ("anna", "a1", Mode.DEMO)]
 )
-async def test_a_client_answers_only_for_its_own_order_on_paper(who: str, name: str, mode: Mode) -> None:
+async def test_a_clients_user_approves_only_its_own_paper_orders(who: str, name: str, mode: Mode) -> None:
     run = await flat(mode=mode)
     await ask(run)
     answer = await ask(run, ConsentRequest("k", who, name, True))

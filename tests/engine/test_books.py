@@ -29,12 +29,12 @@ def seen(run: Run, at: int = START + 3 * MINUTE) -> AccountView:
     return view
 
 
-async def test_the_officer_sees_the_order_book() -> None:
+async def test_the_risk_officer_gets_spread_and_depths_of_the_order_book() -> None:
     view = seen(await told(GOOD))
     assert (view.spread, view.bid_depth, view.ask_depth) == (D("0.002"), D(5), D("7.5"))
 
 
-async def test_the_officer_sees_no_spread_or_depth_if_unknown() -> None:
+async def test_unknown_spread_and_depth_are_none_for_the_risk_officer() -> None:
     view = seen(await told())
     assert (view.spread, view.bid_depth, view.ask_depth) == (None, None, None)
     view = seen(await told(msgspec.structs.replace(GOOD, bid_depth=None, ask_depth=None)))
@@ -63,7 +63,7 @@ async def test_an_invalid_or_older_order_book_is_ignored(changes: dict[str, Any]
     assert run.engine.prices.state() == {"BTCUSDT": GOOD}
 
 
-async def test_a_book_of_a_symbol_that_is_not_traded_is_not_kept() -> None:
+async def test_an_order_book_of_an_unknown_symbol_is_not_stored() -> None:
     run = await told(GOOD)
     run.engine.prices.take_book(msgspec.structs.replace(GOOD, symbol="NOSUCH"))
     assert list(run.engine.prices.state()) == ["BTCUSDT"]

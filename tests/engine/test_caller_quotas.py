@@ -62,7 +62,7 @@ async def test_notes_beyond_the_quota_are_refused_and_not_journaled() -> None:
     assert (refused.code, refused.limit) == (RefusalCode.CALLER_RATE, "3 notes a minute")
 
 
-async def test_names_of_one_token_share_its_quota() -> None:
+async def test_client_names_under_one_access_token_share_its_quota() -> None:
     run = await run_with(policies(**FEW))
     assert [await noted(run, f"mcp:attached/{n}", n) for n in range(5)] == [True] * 3 + [False] * 2
 
@@ -99,7 +99,7 @@ async def test_a_caller_out_of_quota_still_reduces_risk() -> None:
     assert await ask(run, HaltRequest("h", "anna", "enough")) == Done()
 
 
-async def test_useless_requests_beyond_the_quota_are_not_journaled() -> None:
+async def test_requests_without_effect_beyond_the_quota_are_not_journaled() -> None:
     run = await run_with(policies(**FEW))
     useless: tuple[Callable[[str], CallerRequest], ...] = (
         lambda key: CancelRequest(key, "anna", OrderRef(77, Purpose.ENTRY)),
@@ -164,7 +164,7 @@ def test_repeated_cancel_requests_cancel_an_entry_once() -> None:
     assert sum(isinstance(each, events.CallerAsked) for each in wire.journal) == 1 + 1 + 3
 
 
-async def test_one_caller_cannot_use_up_all_approvals() -> None:
+async def test_one_caller_cannot_use_up_the_limit_of_pending_orders() -> None:
     policy = policies(gate=FEW["gate"], approval={"above_notional": "0", "modes": [], "answer_s": 600})
     run = await run_with(policy)
     asked = leg(size="0.01")

@@ -63,7 +63,7 @@ def code(answer: Answer) -> RefusalCode:
     return answer.code
 
 
-async def test_a_leg_is_an_order_under_the_callers_name() -> None:
+async def test_a_callers_leg_becomes_an_order_under_its_name() -> None:
     run = await flat()
     assert await ask(run, LegRequest("k1", "anna", leg())) == ENTRY
     (intended,) = run.events(events.OrderIntended)
@@ -73,7 +73,7 @@ async def test_a_leg_is_an_order_under_the_callers_name() -> None:
     assert asked.request.principal == "anna"
 
 
-async def test_the_same_key_is_the_same_order_even_with_other_words() -> None:
+async def test_a_repeated_key_sends_no_second_order_if_reasoning_differs() -> None:
     run = await flat()
     first = await ask(run, LegRequest("k1", "anna", leg()))
     worded = msgspec.structs.replace(leg(), reasoning="put differently")
@@ -91,7 +91,7 @@ async def test_a_key_used_for_another_request_does_nothing() -> None:
     assert len(run.events(events.CallerAsked)) == 1
 
 
-async def test_a_used_key_gets_its_refusal_and_a_new_key_is_checked() -> None:
+async def test_a_used_key_gets_its_first_refusal_and_a_new_key_is_checked() -> None:
     run = await flat()
     refused = await ask(run, LegRequest("k1", "anna", leg(stop=None)))
     assert code(refused) is RefusalCode.STOP_REQUIRED
@@ -106,20 +106,20 @@ async def test_the_same_key_of_another_caller_is_another_request() -> None:
     assert code(await ask(run, LegRequest("k1", "ben", leg()))) is RefusalCode.ENTRY_PENDING
 
 
-async def test_key_of_a_caller_does_not_collide_with_a_wake() -> None:
+async def test_a_callers_key_that_looks_like_a_wakes_key_blocks_no_leg() -> None:
     run = Run(ListFeed(path([100.0] * 6)), Scripted({1: buy("97"), 3: sell()}), policy=WAKES)
     await run.simulation.shell.take(Asked(LegRequest("wake:3:0", "anna", leg(Action.COVER)), -1))
     await run.go()
     assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
 
 
-async def test_second_entry_of_another_caller_is_refused() -> None:
+async def test_an_entry_is_refused_while_another_callers_entry_is_live() -> None:
     run = await flat()
     assert await ask(run, LegRequest("k1", "anna", leg(size="0.25", limit="99"))) == ENTRY
     assert code(await ask(run, LegRequest("k2", "ben", leg(size="0.25", limit="99")))) is RefusalCode.ENTRY_PENDING
 
 
-async def test_a_refused_leg_is_journaled_as_the_order_it_means() -> None:
+async def test_a_refused_leg_is_journaled_as_a_refused_order() -> None:
     run = await flat()
     assert code(await ask(run, LegRequest("k1", "anna", leg(stop=None)))) is RefusalCode.STOP_REQUIRED
     (refused,) = run.events(events.OrderRefused)
@@ -171,7 +171,7 @@ async def test_cancel_of_no_live_order_is_refused() -> None:
     assert code(await ask(run, CancelRequest("k2", "anna", ENTRY))) is RefusalCode.NO_ORDER
 
 
-async def test_a_hold_of_a_caller_is_refused_as_no_order() -> None:
+async def test_a_caller_that_sends_a_hold_leg_is_refused() -> None:
     run = await holding()
     answer = await ask(run, LegRequest("k1", "anna", leg(Action.HOLD)))
     assert str(answer) == (
@@ -226,7 +226,7 @@ async def test_protection_without_a_position_is_refused() -> None:
     assert code(await ask(run, ProtectionRequest("k2", "anna", "NOUSDT", stop=D(97)))) is RefusalCode.NO_POSITION
 
 
-async def test_a_stop_is_not_moved_more_often_than_a_minute_allows() -> None:
+async def test_stop_moves_beyond_reductions_per_minute_are_refused() -> None:
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, pace={"reductions_per_minute": 2})
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=policy).go()
     told = [await ask(run, ProtectionRequest(f"k{i}", "anna", "BTCUSDT", stop=D(f"97.{i}"))) for i in range(1, 4)]
@@ -235,7 +235,7 @@ async def test_a_stop_is_not_moved_more_often_than_a_minute_allows() -> None:
     assert stop.ref == told[1]
 
 
-async def test_a_halt_halts_even_with_a_used_key() -> None:
+async def test_a_halt_request_with_a_used_key_still_halts() -> None:
     run = await holding()
     again = HaltRequest("halt-1", "anna", "prices crash")
     assert await ask(run, HaltRequest("halt-1", "anna")) == Done()
@@ -244,14 +244,14 @@ async def test_a_halt_halts_even_with_a_used_key() -> None:
     assert run.engine.account.trading_state is TradingState.HALTED
 
 
-async def test_an_addition_on_another_side_than_shown_is_refused() -> None:
+async def test_an_addition_against_the_side_in_its_preview_is_refused() -> None:
     run = await holding()
     more = msgspec.structs.replace(leg(Action.ADD, stop=None), size=D("0.05"))
     assert code(await ask(run, LegRequest("k1", "anna", more, side=Side.SELL))) is RefusalCode.OPPOSITE_POSITION
     assert isinstance(await ask(run, LegRequest("k2", "anna", more, side=Side.BUY)), OrderRef)
 
 
-async def test_a_noisy_caller_displaces_no_answer_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_requests_of_a_caller_drop_no_other_callers_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "KEPT", 4)
     run = await holding()
     limit = LegRequest("once", "anna", leg(size="0.01", limit="98"))
@@ -266,7 +266,7 @@ async def test_a_noisy_caller_displaces_no_answer_of_another(monkeypatch: pytest
     assert code(await ask(run, limit)) is RefusalCode.KEY_REUSED
 
 
-async def test_the_caller_silent_for_longest_is_dropped(
+async def test_answers_of_the_least_recent_caller_are_dropped_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idempotency, "CALLERS_KEPT", 2)
@@ -277,7 +277,7 @@ async def test_the_caller_silent_for_longest_is_dropped(
     assert found == [Done(), None, Done()]
 
 
-async def test_client_names_of_one_token_are_one_caller(
+async def test_client_names_of_one_access_token_count_as_one_caller(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(idempotency, "CALLERS_KEPT", 2)
@@ -288,7 +288,7 @@ async def test_client_names_of_one_token_are_one_caller(
         assert run.engine.answer(NoteRequest("k", caller, "hello")) == Done()
 
 
-async def test_entry_is_refused_while_only_history_is_read() -> None:
+async def test_entry_is_refused_before_the_first_candle_after_history() -> None:
     run = Run(ListFeed(path([100.0] * 4)), Scripted({}), policy=WAKES)
     past = Candle("BTCUSDT", START - MINUTE, MINUTE, 100.0, 101.0, 99.0, 100.0, 5.0)
     run.engine.step(Frame(START, (past,), history=True), START)

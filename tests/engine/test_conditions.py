@@ -23,7 +23,7 @@ def asking(*conditions: WakeCondition) -> Decision:
     return Decision(wake_conditions=conditions)
 
 
-async def test_a_condition_of_a_decision_wakes_once() -> None:
+async def test_a_wake_condition_of_a_decision_raises_one_wake() -> None:
     closes = [100.0] * 245 + [101.0 + i for i in range(5)]
     wished = WakeCondition("BTCUSDT", "price", Comparison.CROSSES_ABOVE, 102.5, "breakout")
     bad = WakeCondition("BTCUSDT", "luck@1h", Comparison.GT, 1.0)
@@ -37,7 +37,7 @@ async def test_a_condition_of_a_decision_wakes_once() -> None:
     assert by_condition == (START + 248 * MINUTE, ("condition:price crosses_above 102.5, now 103",))
 
 
-async def test_an_indicator_can_be_watched() -> None:
+async def test_a_wake_condition_on_an_indicator_raises_a_wake() -> None:
     closes = [100.0 + (i % 7) * 0.1 for i in range(480)]
     wished = WakeCondition("BTCUSDT", "rsi_14@15m", Comparison.GT, 0.0)
     script = Scripted({2: asking(wished)})

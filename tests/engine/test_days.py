@@ -51,7 +51,7 @@ async def test_a_loss_at_midnight_belongs_to_the_day_that_ends() -> None:
     assert [each.refusal.code for each in run.events(events.OrderRefused)] == ["ALREADY_IN_POSITION"]
 
 
-async def test_an_entry_decided_at_midnight_is_one_of_the_new_day() -> None:
+async def test_an_entry_decided_at_midnight_passes_after_a_daily_loss() -> None:
     script = Scripted({1: buy("85", size="0.24"), 3: buy("65", size="0.1"), 4: buy("65", size="0.1")})
     candles = minutes(100.0, 100.0, 80.0, 80.0, 80.0, first=LAST - 3)
     run = await Run(ListFeed(candles), script, policy=WAKES).go()
@@ -74,7 +74,7 @@ async def test_daily_candles_end_their_days() -> None:
     assert days[5][1].day == "2026-01-06"
 
 
-async def test_a_day_without_last_candles_ends_when_they_are_stale() -> None:
+async def test_a_day_whose_last_candles_are_missing_ends_after_slack_s() -> None:
     candles = [*minutes(100.0, 100.0, first=LAST - 9), candle(LAST + 11, 80.0), candle(LAST + 12, 80.0)]
     run = await Run(ListFeed(candles), Scripted({1: buy("65", size="0.24")}), policy=WAKES).go()
     opened = run.timed(events.DayOpened)[1]

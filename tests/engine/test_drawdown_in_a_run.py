@@ -45,7 +45,7 @@ def state(wire: Wire) -> TradingState:
 
 @pytest.mark.parametrize("side", Side)
 @pytest.mark.parametrize("restarts", [False, True])
-def test_a_fall_while_halted_is_journaled_once(restarts: bool, side: Side) -> None:
+def test_a_drawdown_reached_while_halted_is_journaled_once(restarts: bool, side: Side) -> None:
     wire = holding(side)
     wire.command("halt")
     falls(wire, 1, side)
@@ -58,7 +58,7 @@ def test_a_fall_while_halted_is_journaled_once(restarts: bool, side: Side) -> No
     assert len([each for each in wire.journal if isinstance(each, events.StateChanged)]) == 1
 
 
-def test_after_a_resume_the_next_fall_is_measured_from_there() -> None:
+def test_a_resume_measures_the_next_drawdown_from_present_equity() -> None:
     wire = holding()
     wire.command("halt")
     falls(wire, 3)
@@ -80,7 +80,7 @@ def test_a_drawdown_after_a_recovery_is_journaled_again() -> None:
     assert (state(wire), len(reached(wire))) == (TradingState.HALTED, 2)
 
 
-def test_a_resume_that_confirms_no_drawdown_is_refused() -> None:
+def test_a_resume_without_confirming_the_drawdown_is_refused() -> None:
     wire = holding()
     wire.command("halt")
     falls(wire, 3)

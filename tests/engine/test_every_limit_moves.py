@@ -64,7 +64,7 @@ async def test_flatten_is_not_limited_by_reductions_per_minute() -> None:
     assert run.engine.account.activity.state().reduced == []
 
 
-async def test_text_of_a_decision_is_no_approval() -> None:
+async def test_approval_words_in_a_legs_texts_do_not_approve_it() -> None:
     leg = Leg("BTCUSDT", Action.BUY, size=D("0.2"), stop=D(97), reasoning="approved by ann", signals=("approval:a-1",))
     run = await Scenario({1: Decision((leg,))}, {"approval": WATCHED}).run()
     (refused,) = run.events(events.OrderRefused)
@@ -72,7 +72,7 @@ async def test_text_of_a_decision_is_no_approval() -> None:
     assert not {"approval"} & set(Leg.__struct_fields__)
 
 
-async def test_the_opener_of_a_closed_position_is_forgotten() -> None:
+async def test_closing_a_position_removes_the_record_of_its_opener() -> None:
     closed = await Scenario({1: buy("98"), 2: sell()}, {}).run()
     assert closed.engine.account.opened == {}
     held = await Scenario({1: buy("98")}, {}).run()
@@ -81,7 +81,7 @@ async def test_the_opener_of_a_closed_position_is_forgotten() -> None:
     assert (stopped.engine.account.ledger.positions, stopped.engine.account.opened) == ({}, {})
 
 
-async def test_requested_leverage_is_that_of_order_and_position() -> None:
+async def test_a_position_has_the_leverage_that_its_leg_requests() -> None:
     asked: list[DecisionRequest] = []
 
     class Watches(Scripted):

@@ -73,7 +73,7 @@ def test_averaging_down_on_spot_keeps_best_and_worst_gain() -> None:
 
 
 @pytest.mark.parametrize("side", Side)
-def test_an_addition_at_the_best_price_triggers_no_trail(side: Side) -> None:
+def test_an_addition_at_the_best_price_triggers_no_trailing_exit(side: Side) -> None:
     way = side.sign
     wire = Wire(policy=WIDE)
     enter(wire, Action.BUY if way > 0 else Action.SHORT, 100, stop=D(100 - 10 * way))
@@ -106,7 +106,7 @@ def test_the_candle_range_before_an_addition_is_not_counted() -> None:
     st.sampled_from(Side),
     st.lists(st.tuples(st.sampled_from(["see", "add", "reduce"]), st.integers(80, 125)), max_size=12),
 )
-def test_best_and_worst_gain_use_the_cost_at_that_time(side: Side, steps: list[tuple[str, int]]) -> None:
+def test_best_and_worst_gain_are_relative_to_cost_when_they_occurred(side: Side, steps: list[tuple[str, int]]) -> None:
     ledger = Ledger(D(100_000))
     ledger.book(BTC, side, D(4), D(100), D(0), 0)
     units, cost, best, worst, ahead = 4.0, 400.0, 0.0, 0.0, 0.0

@@ -40,7 +40,7 @@ async def test_closing_a_position_cancels_a_live_addition() -> None:
     assert flat(run)
 
 
-async def test_an_addition_filled_with_the_exit_closes_at_the_deadline() -> None:
+async def test_an_addition_filled_in_the_exits_candle_is_sold_by_deadline() -> None:
     script = Scripted({1: buy("97", size="0.05"), 2: ADD_AND_SELL})
     run = never_naked(Run(ListFeed(GAP_BELOW_THE_STOP), script, policy=WAKES, venue=TooLateToCancel()))
     await run.go()
@@ -52,7 +52,7 @@ async def test_an_addition_filled_with_the_exit_closes_at_the_deadline() -> None
 
 
 @pytest.mark.parametrize("arrives", [False, True])
-async def test_an_unknown_exit_does_not_block_the_next_one(arrives: bool) -> None:
+async def test_an_exit_of_unknown_outcome_does_not_block_the_next_exit(arrives: bool) -> None:
     script = Scripted({1: buy("97"), 2: sell(), 3: sell()})
     run = Run(ListFeed(path([100.0] * 7)), script, policy=WAKES, venue=LosesExits(1, arrives=arrives))
     await never_naked(run).go()
@@ -73,7 +73,7 @@ async def test_unprotected_position_gets_exits_until_it_is_closed(arrives: bool)
     assert flat(run)
 
 
-async def test_a_waiting_exit_is_reported_once() -> None:
+async def test_an_exit_that_waits_for_a_price_causes_no_further_events() -> None:
     async def events_after(minutes: int) -> list[str]:
         held = [candle(index, 100.0) for index in range(2)]
         other = [candle(index, 50.0, symbol="ETHUSDT") for index in range(minutes)]
@@ -90,7 +90,7 @@ async def test_a_waiting_exit_is_reported_once() -> None:
     assert few.count("OrderIntended") == 4
 
 
-async def test_an_exit_that_fails_before_the_deadline_does_not_move_it() -> None:
+async def test_an_exit_that_fails_does_not_extend_the_stop_deadline() -> None:
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"deadline_s": 150})
     script = Scripted({1: buy("97"), 2: sell(), 3: sell()})
     run = Run(ListFeed(path([100.0] * 9)), script, policy=policy, venue=RejectsExits(2))
@@ -111,7 +111,7 @@ async def test_a_failed_exit_is_retried_after_each_deadline() -> None:
     assert flat(run)
 
 
-async def test_an_addition_left_by_the_deadline_exit_is_closed() -> None:
+async def test_an_addition_filled_after_the_deadline_exit_is_closed_too() -> None:
     # The addition is sent before the deadline, and fills at the opening at which the exit does.
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"deadline_s": 90})
     script = Scripted({1: buy("97", size="0.05"), 2: add(size="0.15")}, lambda wake: 20 * SECOND if wake == 2 else 0)

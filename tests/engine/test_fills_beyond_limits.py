@@ -60,7 +60,7 @@ async def test_a_market_entry_beyond_its_limit_price_does_not_fill() -> None:
     assert list(run.engine.orders.live()) == []
 
 
-async def test_a_fill_beyond_its_limit_gets_a_tighter_stop() -> None:
+async def test_an_entry_filled_above_its_limit_price_gets_a_tighter_stop() -> None:
     run = await jumps({1: buy("95.5", "0.15", symbol=SOL)}, jump(108.0)).go()
     assert held(run) > 14
     assert stop_of(run) == D("102.63")
@@ -131,19 +131,19 @@ async def test_a_reduced_spot_position_has_its_stop_by_the_deadline() -> None:
     assert len(run.events(events.PositionUnprotected)) == len(run.events(events.PositionProtected)) == 1
 
 
-async def test_an_excess_within_two_percent_of_a_limit_is_rounding() -> None:
+async def test_a_fill_up_to_two_percent_above_a_limit_is_no_incident() -> None:
     run = await jumps({1: buy("95", "0.25", symbol=SOL)}, jump(102.0), **SIZED).go()
     assert D("0.25") < held(run) * 102 / run.engine.account.ledger.equity() <= D("0.255")
     assert run.events(events.Incident) == []
 
 
-async def test_an_order_filled_above_the_order_notional_is_reduced() -> None:
+async def test_a_position_filled_above_order_max_notional_is_reduced() -> None:
     run = await jumps({1: buy("95", "0.2", symbol=SOL)}, jump(104.0), order={"max_notional": 2_000}, **SIZED).go()
     assert D(1_990) < held(run) * 104 <= D(2_002)
     assert incidents(run) == ["ORDER_NOTIONAL"]
 
 
-async def test_symbols_that_move_as_one_are_reduced_to_their_limit() -> None:
+async def test_fills_beyond_the_correlated_limit_reduce_a_position() -> None:
     candles = [*jump(100.0, 2), *(candle(index, 108.0, symbol=SOL) for index in (2, 3, 4))]
     bitcoin = [candle(index, 100.0) for index in range(5)]
     script = {1: buy("95", "0.2"), 2: buy("95", "0.2", symbol=SOL)}
@@ -155,7 +155,7 @@ async def test_symbols_that_move_as_one_are_reduced_to_their_limit() -> None:
     assert D("0.398") < ledger.gross() / ledger.equity() <= D("0.4001")
 
 
-async def test_an_unfilled_market_entry_is_reported_with_its_limit() -> None:
+async def test_report_of_an_unfilled_market_entry_has_its_limit_price() -> None:
     lines: list[str] = []
     run = await Run(ListFeed(jump(108.0)), Scripted({1: buy("95.5", "0.15", symbol=SOL)}), policy=LIMITED).go()
     for at, event in run.timed(events.OrderCanceled):

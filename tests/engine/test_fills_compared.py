@@ -37,7 +37,7 @@ def incidents(wire: Wire) -> list[str]:
 
 
 @pytest.mark.parametrize("product", Product)
-def test_a_market_loss_before_a_fill_is_no_excess_of_the_fill(product: Product) -> None:
+def test_a_loss_of_one_symbol_does_not_reduce_anothers_entry_fill(product: Product) -> None:
     wire = Wire(product, LIMITED, BOTH)
     wire.fill(sent(wire.enter(quantity="15", stop=D(97))))
     waits = sent(wire.enter(quantity="24.9", symbol="ETHUSDT", stop=D("96.5"), limit=D(99)))
@@ -49,7 +49,7 @@ def test_a_market_loss_before_a_fill_is_no_excess_of_the_fill(product: Product) 
     assert wire.held("ETHUSDT") == D("24.9")
 
 
-def test_a_needed_stop_beyond_the_market_closes_the_position() -> None:
+def test_a_tighter_stop_that_price_has_passed_closes_the_position() -> None:
     wire = Wire(policy=LIMITED)
     order = sent(wire.enter(quantity="15", stop=D("95.5")))
     wire.tick({"BTCUSDT": 102.0})
@@ -63,7 +63,7 @@ def test_a_needed_stop_beyond_the_market_closes_the_position() -> None:
 
 @pytest.mark.parametrize("product", Product)
 @pytest.mark.parametrize("restarts", [False, True])
-def test_late_fill_beyond_gross_exposure_is_reduced(product: Product, restarts: bool) -> None:
+def test_a_late_fill_above_the_gross_exposure_limit_is_reduced(product: Product, restarts: bool) -> None:
     wire = Wire(product, LIMITED, BOTH)
     late = sent(wire.enter(quantity="20", stop=D("98.5")))
     wire.give(Rejected(late.ref, "-1001", "no"))
@@ -96,7 +96,7 @@ def test_a_fill_larger_than_its_order_is_reduced_once(product: Product) -> None:
     assert [order.ref.leg for order in wire.sent].count(Purpose.EXIT) == 1
 
 
-def test_an_unknown_order_filled_as_cleared_is_no_excess() -> None:
+def test_a_fill_as_cleared_after_an_unknown_outcome_is_accepted() -> None:
     wire = Wire(policy=LIMITED)
     order = sent(wire.enter(quantity="24.9", stop=D("97")))
     wire.give(OutcomeUnknown(order.ref, "timeout"))
@@ -104,7 +104,7 @@ def test_an_unknown_order_filled_as_cleared_is_no_excess() -> None:
     assert incidents(wire) == []
 
 
-def test_limit_entry_filled_beyond_its_clearing_is_cancelled() -> None:
+def test_a_limit_entry_filled_above_its_cleared_price_is_cancelled() -> None:
     wire = Wire(policy=LIMITED)
     order = sent(wire.enter(quantity="15", stop=D("95.5"), limit=D(100)))
     wire.give(Accepted(order.ref, "v"))
@@ -117,7 +117,7 @@ def test_limit_entry_filled_beyond_its_clearing_is_cancelled() -> None:
     wire.give(Canceled(order.ref, "on request"))
 
 
-def test_a_tainted_fill_is_checked_by_the_stricter_policies() -> None:
+def test_a_fill_of_a_tainted_order_is_checked_by_strict_policies() -> None:
     strict = TIGHT.model_copy(update={"stop": TIGHT.stop.model_copy(update={"max_distance": D("0.02")})})
     officer = RiskOfficer(TIGHT, strict)
     held = msgspec.structs.replace(CALM, quantity=D(1), symbol_notional=D(1_000), gross=D(1_000))

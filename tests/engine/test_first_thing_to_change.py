@@ -55,7 +55,7 @@ async def test_a_halt_is_the_first_reason_of_a_refusal(script: dict[int, Any], l
     assert str(refusal).endswith("limit=ACTIVE actual=HALTED")
 
 
-async def test_stale_data_and_symbol_are_refused_before_the_position() -> None:
+async def test_refusal_names_stale_data_or_symbol_before_the_position() -> None:
     run = await ran({1: buy("97")})
     assert refused(run, BUY).code is RefusalCode.ALREADY_IN_POSITION
     assert refused(run, BUY, later_ms=3_600_000).code is RefusalCode.STALE_DATA
@@ -64,7 +64,7 @@ async def test_stale_data_and_symbol_are_refused_before_the_position() -> None:
     assert refused(again, BUY).code is RefusalCode.SYMBOL_NOT_ALLOWED
 
 
-async def test_a_halt_before_the_first_price_is_the_reason() -> None:
+async def test_a_refusal_names_a_halt_before_a_missing_first_price() -> None:
     late = [*path([100.0] * 4), *[candle(place, 50.0, symbol="ETHUSDT") for place in range(9, 11)]]
     run = Run(ListFeed(late), Scripted({}), policy=QUARTER, commands=Commands([Command("c1", "halt", "ann")]))
     await run.go(for_ms=3 * 60_000)
@@ -98,7 +98,7 @@ async def test_largest_size_of_a_tainted_entry_passes_both_policies(size: str) -
     assert [each.intent.quantity for each in run.events(events.OrderIntended)] == [refusal.largest]
 
 
-async def test_a_bad_size_with_an_invalid_limit_is_refused() -> None:
+async def test_an_entry_with_invalid_limit_price_or_stop_is_refused() -> None:
     run = await ran({})
     assert refused(run, msgspec.structs.replace(BUY, size=D(10), limit=D("0.0001"))).largest == 0
     assert refused(run, msgspec.structs.replace(BUY, limit=D("0.0001"))).code is RefusalCode.BAD_LIMIT

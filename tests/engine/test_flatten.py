@@ -62,7 +62,7 @@ async def test_a_flatten_closes_every_position_and_halts() -> None:
     ]
 
 
-async def test_a_flatten_cancels_targets_first_and_stops_when_flat() -> None:
+async def test_flatten_cancels_targets_first_and_stops_after_the_exit() -> None:
     run = await flattened()
     happened = [stored.event for stored in run.store.domain]
     flat = {event.symbol: place for place, event in enumerate(happened) if isinstance(event, events.PositionClosed)}
@@ -169,7 +169,7 @@ async def test_a_resume_before_flat_restores_the_target() -> None:
     assert any(again.engine.orders.live("BTCUSDT", Purpose.TARGET))
 
 
-def test_excess_of_a_fill_is_sold_after_a_resume() -> None:
+def test_an_oversized_fill_is_reduced_after_flatten_and_resume() -> None:
     wire = Wire(policy=policies(position={"max_share": "0.25"}, stop={"max_distance": "0.2"}))
     entry = wire.enter(Action.BUY, "20", stop=D(90))
     assert isinstance(entry, Order)

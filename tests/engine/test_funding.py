@@ -56,7 +56,7 @@ async def test_funding_is_booked_into_wallet_position_and_trade(open_it, stop: s
         assert done.engine.account.trades[-1].pnl == closed.pnl
 
 
-async def test_funding_uses_the_position_before_the_next_opening() -> None:
+async def test_funding_is_booked_before_orders_fill_at_the_next_open() -> None:
     late = await run({3: buy("97")}, rate=0.001).go()
     assert late.events(events.FundingBooked) == []
     assert len(late.events(events.OrderFilled)) == 1
@@ -65,7 +65,7 @@ async def test_funding_uses_the_position_before_the_next_opening() -> None:
     assert kinds.index("FundingBooked") < kinds.index("OrderFilled") < kinds.index("PositionClosed")
 
 
-async def test_a_position_stopped_before_funding_time_pays_none() -> None:
+async def test_a_position_stopped_out_before_funding_pays_no_funding() -> None:
     done = await run({1: buy("97")}, (100.0, 100.0, 90.0, 90.0, 90.0), rate=0.001).go()
     assert len(done.events(events.PositionClosed)) == 1
     assert done.events(events.FundingBooked) == []
@@ -76,7 +76,7 @@ async def test_funding_uses_the_candle_close_at_the_funding_time() -> None:
     assert done.events(events.FundingBooked)[0].mark == 110
 
 
-async def test_a_market_without_rates_is_flagged_and_charged() -> None:
+async def test_a_market_without_funding_rates_is_flagged_and_charged() -> None:
     done = await run({1: buy("97")}).go()
     (paid,) = done.events(events.FundingBooked)
     assert paid.assumed
@@ -84,7 +84,7 @@ async def test_a_market_without_rates_is_flagged_and_charged() -> None:
     assert any(flag.startswith("funding=assumed") and "BTCUSDT" in flag for flag in report_of(done)["flags"])
 
 
-async def test_a_market_with_rates_is_not_flagged_and_neither_is_spot() -> None:
+async def test_a_market_with_funding_rates_or_spot_is_not_flagged() -> None:
     done = await run({}, rate=0.001).go()
     assert not any("funding" in flag for flag in report_of(done)["flags"])
     feed = ListFeed(around_the_stamp(*(100.0,) * 6))

@@ -61,7 +61,7 @@ async def run_over(folder: Path, script: dict[int, Decision], policy: object = H
         ("04", buy, 1, 1),
     ],
 )
-async def test_each_funding_is_settled_once_for_any_months_of_rates(
+async def test_funding_settles_once_whatever_months_have_rates(
     tmp_path: Path, months: str, open_it: object, way: int, hours: int
 ) -> None:
     klines(tmp_path, ETH, MARCH_28, APRIL_6, HOUR)
@@ -97,7 +97,7 @@ async def test_a_funding_rate_dated_late_settles_at_its_hour(tmp_path: Path, wak
     assert [(each.settled_at, each.assumed, each.rate) for each in paid] == [(stamp, False, D("0.0003"))] * pays
 
 
-async def test_an_exit_after_the_funding_time_has_funding_in_its_trade(tmp_path: Path) -> None:
+async def test_a_trade_closed_after_the_funding_time_includes_funding(tmp_path: Path) -> None:
     stamp = MARCH_28 + 8 * HOUR
     klines(tmp_path, ETH, stamp - 3 * MINUTE, stamp + 5 * MINUTE, MINUTE)
     rates(tmp_path, "03", [stamp])
@@ -119,7 +119,7 @@ async def test_funding_at_the_last_close_is_not_settled(tmp_path: Path, told: bo
 
 
 @pytest.mark.parametrize("told", [True, False])
-async def test_nothing_accrues_on_a_symbol_whose_data_ended(tmp_path: Path, told: bool) -> None:
+async def test_no_funding_is_booked_on_a_symbol_whose_data_have_ended(tmp_path: Path, told: bool) -> None:
     ended = MARCH_28 + 2 * DAY
     klines(tmp_path, ETH, MARCH_28, ended, HOUR)
     klines(tmp_path, BTC, MARCH_28, MARCH_28 + 4 * DAY, HOUR)

@@ -53,7 +53,7 @@ async def test_a_position_closes_at_the_first_check_beyond_a_limit(
     assert done.engine.summary()["positions"] == []
 
 
-async def test_a_candles_range_before_the_opening_is_no_gain() -> None:
+async def test_a_candles_high_before_the_entry_fill_is_no_gain() -> None:
     falls = [candle(0, 106.0), candle(1, 101.2, open_=106.0, low=100.0), candle(2, 101.2), candle(3, 101.2)]
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, exits=EXITS, stop=FAR)
     done = await watched(Run(ListFeed(falls), Scripted({1: buy("97", limit="101")}), policy=policy)).go()
@@ -67,7 +67,7 @@ async def test_a_closed_trade_has_its_best_and_worst_gain() -> None:
     assert (closed.mfe, closed.mae) == (pytest.approx(0.04, abs=0.002), pytest.approx(-0.01, abs=0.002))
 
 
-async def test_a_gain_that_was_never_large_enough_is_not_trailed() -> None:
+async def test_a_gain_below_trail_from_triggers_no_trailing_exit() -> None:
     done = await run([100, 100, 102.9, 100.2, 100.2], buy("85")).go()
     assert closings(done) == []
     assert len(done.engine.summary()["positions"]) == 1
@@ -78,7 +78,7 @@ async def test_position_is_closed_after_the_longest_hold() -> None:
     assert closings(done) == [("max_hold", "guard", 121)]
 
 
-async def test_a_rejected_exit_is_decided_again_and_a_live_one_is_not() -> None:
+async def test_a_hard_exit_is_sent_again_after_the_venue_rejects_it() -> None:
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, exits=EXITS, stop=FAR)
     closes = [100, 100, 94.0, 94.0, 94.0, 94.0]
     venue = RejectsExits(1)

@@ -41,24 +41,24 @@ async def held_wakes(*script: Decision | None, fallback: bool = True) -> list[in
 
 
 @pytest.mark.parametrize("held", [MEANT, Decision(), Decision((Leg("BTCUSDT", Action.HOLD),))])
-async def test_the_next_request_has_the_wake_of_a_deliberate_hold(held: Decision) -> None:
+async def test_a_request_after_a_models_hold_contains_the_holds_wake(held: Decision) -> None:
     assert await held_wakes(held) == [None, 1]
 
 
-async def test_repeated_hold_keeps_the_first_held_wake() -> None:
+async def test_requests_after_repeated_holds_contain_the_first_holds_wake() -> None:
     assert await held_wakes(MEANT, AGAIN, AGAIN, MEANT, AGAIN) == [None, 1, 1, 1, 4, 4]
 
 
 @pytest.mark.parametrize("other", [None, buy("97"), Decision(cause=Cause(CauseKind.PAUSED, "by anna"))])
-async def test_other_decision_ends_the_held_wake(other: Decision | None) -> None:
+async def test_a_request_after_a_decision_other_than_hold_has_no_held_wake(other: Decision | None) -> None:
     assert await held_wakes(MEANT, other) == [None, 1, None]
 
 
-async def test_a_hold_of_an_agent_that_is_no_model_is_not_kept() -> None:
+async def test_a_request_after_a_non_models_hold_contains_no_wake() -> None:
     assert await held_wakes(MEANT, fallback=False) == [None, None]
 
 
-async def test_a_held_wake_contains_no_earlier_held_wake() -> None:
+async def test_the_wake_of_a_hold_in_a_request_contains_no_earlier_wake() -> None:
     model = Model(MEANT, MEANT)
     await Run(ListFeed(path([100.0] * 3)), model, policy=WAKES, agent="model", fallback=True).go()
     last = model.asked[-1].held
@@ -67,7 +67,7 @@ async def test_a_held_wake_contains_no_earlier_held_wake() -> None:
     assert last.snapshot == model.asked[1].snapshot
 
 
-async def test_an_order_changes_the_version_and_time_alone_does_not() -> None:
+async def test_an_order_raises_the_account_version_and_a_candle_does_not() -> None:
     model = Model(MEANT, buy("97"), MEANT, MEANT)
     await Run(ListFeed(path([100.0] * 8)), model, policy=WAKES, agent="model", fallback=True).go()
     versions = [each.version for each in model.asked]

@@ -118,7 +118,7 @@ def test_a_position_opened_by_a_late_stop_fill_is_closed(product: Product) -> No
     assert (wire.held(), wire.last(Purpose.EXIT).quantity, wire.last(Purpose.EXIT).side) == (D(-2), D(2), Side.BUY)
 
 
-def test_a_late_fill_against_the_position_leaves_its_stop() -> None:
+def test_a_late_fill_against_a_short_keeps_the_shorts_stop() -> None:
     wire = Wire()
     late = sent(wire.enter())
     wire.give(Canceled(late.ref, "on request"))
@@ -225,7 +225,9 @@ STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 5), st.integer
     ],
 )
 @example(Product.SPOT, [("enter", 0, 3), ("fill", 0, 3), ("close", 0, 1), ("fill", 0, 8), ("fire", 0, 1)])
-def test_any_reports_keep_names_unique_and_money_exact(product: Product, steps: list[tuple[str, int, int]]) -> None:
+def test_order_names_are_unique_and_money_exact_for_any_reports(
+    product: Product, steps: list[tuple[str, int, int]]
+) -> None:
     story = Story(product)
     for what, pick, size in steps:
         story.go_on(what, pick, size)

@@ -41,7 +41,7 @@ async def test_a_limit_entry_fills_at_its_limit_and_gets_a_stop() -> None:
     assert intended.intent.quantity == D("10.204")
 
 
-async def test_a_candle_through_limit_and_stop_opens_and_closes() -> None:
+async def test_a_candle_through_limit_and_stop_fills_entry_and_stop() -> None:
     done = await run({1: buy("96", limit="98", target="110")}, dip(95.0))
     entry, stop = done.events(events.OrderFilled)
     assert (entry.ref.leg, stop.ref.leg) == (Purpose.ENTRY, Purpose.STOP)
@@ -74,7 +74,7 @@ async def test_a_limit_entry_waits_for_an_hour_by_default() -> None:
     assert asked[0] == START + 61 * MINUTE
 
 
-async def test_a_limit_that_filled_leaves_no_timer() -> None:
+async def test_a_filled_limit_entry_has_no_expiry_timer() -> None:
     done = await run({1: buy("96", limit="98")}, dip(97.0))
     assert not [timer for timer in done.engine.timers if timer.kind is TimerKind.EXPIRY]
 
@@ -85,7 +85,7 @@ async def test_an_exit_cancels_a_waiting_limit_entry() -> None:
     assert len(done.events(events.OrderCanceled)) == 1
 
 
-async def test_a_post_only_entry_that_would_take_is_rejected() -> None:
+async def test_a_post_only_entry_that_would_fill_at_once_is_rejected() -> None:
     done = await run({1: buy("96", limit="101", post_only=True)}, dip(97.0))
     (rejected,) = done.events(events.OrderRejected)
     assert rejected.code == "-5022"
@@ -103,7 +103,7 @@ async def test_a_post_only_entry_that_would_take_is_rejected() -> None:
         (buy("96", limit="98", size="0.9"), "ORDER_NOTIONAL"),
     ],
 )
-async def test_a_limit_that_makes_no_sense_is_refused(decision: Decision, code: str) -> None:
+async def test_an_entry_with_an_invalid_limit_price_is_refused(decision: Decision, code: str) -> None:
     done = await run({1: decision}, dip(97.0))
     assert [each.refusal.code for each in done.events(events.OrderRefused)] == [code]
 

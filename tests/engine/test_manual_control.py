@@ -108,7 +108,7 @@ async def test_pause_and_takeover_cancel_the_agents_entries() -> None:
         assert canceled.why == "withdrawn from the agent by ann"
 
 
-async def test_a_paused_agent_corrects_nothing() -> None:
+async def test_a_paused_agent_cannot_correct_a_refused_leg() -> None:
     submit = Decision((buy("97", "0.9").legs[0],))
     run = await Run(market([100.0] * 3), AttachedDecider(), policy=SLOW, agent="attached", fallback=True).go(
         for_ms=MINUTE

@@ -42,7 +42,7 @@ async def tell(run: Run, event: OutsideFill | Transferred) -> None:
     await run.simulation.shell.take(event)
 
 
-async def test_a_position_closed_elsewhere_is_flat_without_a_stop() -> None:
+async def test_a_position_sold_outside_the_engine_is_flat_without_a_stop() -> None:
     run = await holding()
     wallet, quantity = run.engine.account.ledger.wallet, held(run)
     await tell(run, outside(Side.SELL, quantity))
@@ -54,7 +54,7 @@ async def test_a_position_closed_elsewhere_is_flat_without_a_stop() -> None:
     assert "somebody else" in run.events(events.Incident)[-1].text
 
 
-async def test_the_rest_after_a_sale_elsewhere_is_covered_again() -> None:
+async def test_a_position_half_sold_outside_the_engine_gets_a_new_stop() -> None:
     run = await holding()
     await tell(run, outside(Side.SELL, held(run) / 2))
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
@@ -62,7 +62,7 @@ async def test_the_rest_after_a_sale_elsewhere_is_covered_again() -> None:
     assert run.engine.summary()["positions"][0]["protected"] is True
 
 
-async def test_a_position_opened_elsewhere_is_closed() -> None:
+async def test_a_position_opened_outside_the_engine_is_closed() -> None:
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({}), policy=WAKES).go()
     run.clock.advance(NOW)
     await tell(run, outside(Side.BUY, D(1)))
@@ -71,7 +71,7 @@ async def test_a_position_opened_elsewhere_is_closed() -> None:
     assert run.engine.timers[protection_timer("BTCUSDT")] == NOW + WAKES.stop.deadline_s * SECOND
 
 
-async def test_a_position_reversed_elsewhere_is_closed_without_a_stop() -> None:
+async def test_a_position_reversed_outside_the_engine_is_closed() -> None:
     run = await holding()
     await tell(run, outside(Side.SELL, 2 * held(run)))
     assert held(run) < 0
@@ -143,7 +143,7 @@ async def test_a_paper_liquidation_halts_and_book_and_venue_agree() -> None:
 
 
 @pytest.mark.parametrize(("side", "trigger"), [(Side.BUY, "95.02"), (Side.SELL, "105.01")])
-def test_the_stop_of_an_adopted_position_is_on_the_tick(side: Side, trigger: str) -> None:
+def test_the_stop_of_a_position_opened_outside_is_a_tick_multiple(side: Side, trigger: str) -> None:
     wire = Wire()
     wire.give(OutsideFill("f1", "ETHUSDT", side, D(2), D("100.0133"), D("0.1"), wire.now, OutsideCause.OTHER_TRADER))
     protection = wire.engine.guard.protections["ETHUSDT"]

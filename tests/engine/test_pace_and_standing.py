@@ -36,7 +36,7 @@ def codes(run: Run) -> list[RefusalCode]:
     return [event.refusal.code for event in run.events(events.OrderRefused)]
 
 
-async def test_reentry_is_refused_until_reentry_s_is_over() -> None:
+async def test_reentry_is_refused_until_the_policys_reentry_s_have_passed() -> None:
     script = {1: buy("97"), 2: sell(), 3: buy("97"), 6: buy("97")}
     run = await ran([100.0] * 8, script, pace={"reentry_s": 180})
     assert codes(run) == [RefusalCode.REENTRY]
@@ -51,7 +51,7 @@ async def test_entries_per_minute_are_limited_and_reductions_are_not() -> None:
     assert run.engine.account.ledger.positions == {}
 
 
-async def test_turnover_of_entries_and_exits_forbids_entries() -> None:
+async def test_entries_are_refused_once_max_turnover_is_used_up() -> None:
     script = {1: buy("97"), 2: sell(), 3: buy("97"), 4: sell()}
     run = await ran([100.0] * 6, script, pace={"max_turnover": "0.25"})
     assert codes(run) == [RefusalCode.TURNOVER, RefusalCode.NO_POSITION]
@@ -96,7 +96,7 @@ async def test_fees_at_their_limit_cancel_waiting_entries() -> None:
     assert run.engine.account.ledger.quantity("BTCUSDT") > 0
 
 
-async def test_a_drawdown_halts_until_a_resume_and_is_measured_again() -> None:
+async def test_a_drawdown_halts_until_a_resume_measures_it_anew() -> None:
     closes = [100.0, 100.0, 96.0, 96.0, 96.0, 96.0, 96.0, 96.0]
     script = {1: buy("95", size="0.25"), 4: add(), 7: add()}
     box = Commands()
@@ -118,7 +118,7 @@ async def test_a_drawdown_halts_until_a_resume_and_is_measured_again() -> None:
     assert len(second.events(events.DrawdownReached)) == 1
 
 
-async def test_positions_and_open_entries_are_counted_together() -> None:
+async def test_max_open_counts_open_positions_and_live_entries_together() -> None:
     symbols = ("AAAUSDT", "BBBUSDT", "CCCUSDT")
     candles = [candle(place, 100.0, symbol=symbol) for place in range(4) for symbol in symbols]
     legs = tuple(Leg(symbol, Action.BUY, size=D("0.05"), stop=D(97)) for symbol in symbols)
@@ -154,7 +154,7 @@ async def test_a_refusal_for_risk_at_the_stop_names_the_largest_size() -> None:
 HALF: dict[str, Any] = {"position": {"max_share": "0.25"}, "scale": {"regime_unknown": "0.5", "macro_unknown": 1}}
 
 
-async def test_a_requested_size_is_not_scaled() -> None:
+async def test_the_policys_scale_does_not_change_a_requested_size() -> None:
     whole = await ran([100.0] * 3, {1: buy("97", size="0.1")})
     scaled = await ran([100.0] * 3, {1: buy("97", size="0.1")}, **HALF)
     first, second = (run.engine.account.ledger.quantity("BTCUSDT") for run in (whole, scaled))
@@ -178,7 +178,7 @@ async def test_a_refusal_by_a_scaled_limit_names_the_largest_size(action: Action
     assert refusal.largest == most
 
 
-async def test_entries_of_one_decision_share_the_turnover() -> None:
+async def test_entries_of_one_decision_share_the_turnover_limit() -> None:
     symbols = ("AAAUSDT", "BBBUSDT", "CCCUSDT")
     candles = [candle(place, 100.0, symbol=symbol) for place in range(4) for symbol in symbols]
     legs = tuple(Leg(symbol, Action.BUY, size=D("0.2"), stop=D(97)) for symbol in symbols)
@@ -188,7 +188,7 @@ async def test_entries_of_one_decision_share_the_turnover() -> None:
     assert run.engine.account.activity.state().turnover_today <= 3_000
 
 
-async def test_a_resume_keeps_the_peak_of_a_fall_within_its_limit() -> None:
+async def test_a_resume_keeps_the_peak_if_the_drawdown_is_within_limit() -> None:
     box = Commands([Command("c1", "halt", "ann"), Command("c2", "resume", "ann")])
     closes = [100.0, 100.0, 98.0, 98.0, 98.0, 98.0]
     script = {1: buy("95", size="0.25")}

@@ -156,7 +156,7 @@ async def test_on_futures_a_reduction_of_unknown_outcome_is_sent_again() -> None
     assert D("0.2485") < share(run) < D("0.2501")
 
 
-async def test_spot_sells_nothing_while_a_reduction_is_unknown() -> None:
+async def test_spot_sends_no_exit_while_a_reductions_outcome_is_unknown() -> None:
     run = await run_of(market(), Product.SPOT, venue=FailsExits(Product.SPOT, 1, loses=True)).go()
     exits = [each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT]
     assert len(exits) == 1
@@ -230,13 +230,13 @@ async def test_reduction_sends_one_exit_and_keeps_the_state_active(product: Prod
 
 
 @pytest.mark.parametrize("quantity", ["0", "-1", "NaN", "Infinity"])
-async def test_reduction_by_an_invalid_quantity_is_bad_size(quantity: str) -> None:
+async def test_a_reduction_by_an_invalid_quantity_is_refused_as_bad_size(quantity: str) -> None:
     _, answer = await half_sold(Product.UM, lambda _: D(quantity))
     assert isinstance(answer, Refusal)
     assert answer.code is RefusalCode.BAD_SIZE
 
 
-async def test_a_part_that_leaves_too_little_closes_all() -> None:
+async def test_a_reduction_that_leaves_less_than_sellable_closes_all() -> None:
     run, answer = await half_sold(Product.UM, lambda held: held - D("0.001"))
     assert isinstance(answer, OrderRef)
     (exit_,) = run.engine.orders.live(purpose=Purpose.EXIT)

@@ -109,7 +109,7 @@ async def test_an_addition_filled_beyond_the_stop_is_closed(
 
 
 @BOTH_WAYS
-async def test_a_tightened_stop_counts_for_the_rest_of_the_candle(
+async def test_a_stop_tightened_by_an_addition_fills_in_the_same_candle(
     monkeypatch: pytest.MonkeyPatch, product: Product, way: int
 ) -> None:
     requests = [asks(way, Action.BUY, 95.2), asks(way, Action.ADD, 95.6, limit=97.0)]
@@ -119,7 +119,7 @@ async def test_a_tightened_stop_counts_for_the_rest_of_the_candle(
 
 
 @BOTH_WAYS
-async def test_a_target_comes_before_an_addition_on_the_other_side(
+async def test_a_target_above_fills_before_an_addition_below_the_price(
     monkeypatch: pytest.MonkeyPatch, product: Product, way: int
 ) -> None:
     requests = [asks(way, Action.BUY, 95.2, target=103.0), asks(way, Action.ADD, 95.3, limit=97.0)]

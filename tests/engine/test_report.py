@@ -32,12 +32,12 @@ def two_symbols() -> list[Candle]:
     return [*early, *late]
 
 
-async def test_buy_and_hold_splits_over_all_symbols_after_the_fee() -> None:
+async def test_buy_and_hold_splits_equity_over_all_symbols_after_the_fee() -> None:
     run = await Run(ListFeed(two_symbols())).go()
     assert report_of(run)["buy_and_hold"] == pytest.approx((0.999 * 2 + 0.999 / 2) / 2 - 1)
 
 
-async def test_the_share_of_a_symbol_without_candles_is_cash() -> None:
+async def test_buy_and_hold_keeps_cash_for_a_symbol_without_candles() -> None:
     run = await Run(ListFeed(two_symbols())).go(for_ms=2 * MINUTE)
     assert report_of(run)["buy_and_hold"] == pytest.approx((0.999 * 1.5 + 1) / 2 - 1)
 

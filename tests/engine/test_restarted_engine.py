@@ -44,7 +44,7 @@ def restarted(wire: Wire) -> tuple[Engine, list[SetTimer]]:
     return engine, [each for each in engine.start() if isinstance(each, SetTimer)]
 
 
-def test_halt_at_a_restart_has_the_time_of_the_engine() -> None:
+def test_a_halt_during_a_restart_has_the_engine_time() -> None:
     wire = losing()
     engine, _ = restarted(wire)
     assert engine.account.trading_state is TradingState.HALTED
@@ -52,7 +52,7 @@ def test_halt_at_a_restart_has_the_time_of_the_engine() -> None:
     assert engine.account.lowered.at == wire.now
 
 
-def test_cancel_at_a_restart_waits_for_its_answer() -> None:
+def test_a_cancel_during_a_restart_sets_a_timer_for_its_answer() -> None:
     wire = losing()
     _, timers = restarted(wire)
     assert {each.at for each in timers if each.timer.kind is TimerKind.CANCEL} == {wire.now + CANCEL_ANSWER_MS}

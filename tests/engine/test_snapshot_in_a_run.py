@@ -53,7 +53,7 @@ async def test_the_next_snapshot_has_closed_trades_net_of_fees() -> None:
     assert 90 < trade.pnl < 100
 
 
-async def test_a_note_stays_until_the_next_one_and_is_cut() -> None:
+async def test_each_snapshot_has_the_last_note_truncated_to_its_maximum() -> None:
     script = {1: Decision(note="watch 100"), 3: Decision(note="x" * 4_000)}
     snapshots = await seen(ListFeed(path([100.0] * 5)), script)
     first = Remark("watch 100", "scripted", START + MINUTE)
@@ -103,7 +103,7 @@ async def test_an_hour_of_metrics_gives_a_taker_ratio() -> None:
     assert isinstance(derivatives.composite, Unknown)
 
 
-async def test_an_open_position_is_compared_with_every_other_symbol() -> None:
+async def test_an_open_position_is_correlated_with_every_other_symbol() -> None:
     candles: list[Candle] = []
     for place in range(60 * 27):
         wave = math.sin(place / 100)

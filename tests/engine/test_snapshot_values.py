@@ -90,7 +90,7 @@ def test_missing_snapshot_values_are_unknown_or_empty() -> None:
     assert (snapshot.trades, snapshot.note, snapshot.limits) == ((), None, ())
 
 
-def test_a_snapshot_has_the_given_parts_and_the_last_trades() -> None:
+def test_a_snapshot_has_given_sizes_note_and_limits_and_last_trades() -> None:
     sizes = {BTC: Feasible(D("0.5"), D(0), D("0.001")), ETH: Unknown("no price")}
     trades = tuple(msgspec.structs.replace(TRADE, pnl=D(place)) for place in range(TRADES_SHOWN + 3))
     limits = (("order", "at most 2000"),)
@@ -102,7 +102,7 @@ def test_a_snapshot_has_the_given_parts_and_the_last_trades() -> None:
 
 @pytest.mark.parametrize("minutes", [1, 61, 1_600])
 @pytest.mark.parametrize("encoding", [msgspec.msgpack, msgspec.json])
-def test_a_request_is_the_same_after_a_checkpoint(encoding: Any, minutes: int) -> None:
+def test_a_decision_request_survives_encoding_unchanged(encoding: Any, minutes: int) -> None:
     told = {"feasible": lambda symbol: Feasible(D("0.5"), D("0.25"), D("0.001")), "trades": (TRADE,), "note": NOTE}
     for snapshot in (taken(minutes), taken(minutes, held=True, limits=(("stop", "within 5%"),), **told)):
         request = DecisionRequest(1, snapshot, START)

@@ -38,7 +38,7 @@ def held(done: Run) -> Decimal:
     return done.engine.account.ledger.quantity("BTCUSDT")
 
 
-async def test_spot_stop_and_target_are_one_order_net_of_the_fee() -> None:
+async def test_spot_stop_and_target_are_one_order_for_quantity_net_of_fee() -> None:
     done = await run(path([100.0] * 4), {1: buy("97", target="104")}).go()
     (fill,) = done.events(events.OrderFilled)
     assert held(done) == fill.quantity * D("0.999")
@@ -66,7 +66,7 @@ async def test_a_spot_sale_cancels_the_stop_and_is_unprotected() -> None:
     assert len(done.events(events.PositionClosed)) == 1
 
 
-async def test_less_than_a_step_is_dust_for_the_next_purchase() -> None:
+async def test_dust_below_the_quantity_step_joins_the_next_purchase() -> None:
     done = await run(path([100.0] * 12), {1: buy("97", "0.0777"), 3: sell(), 6: buy("97")}).go()
     first, second = (fill for fill in done.events(events.OrderFilled) if fill.ref.leg is Purpose.ENTRY)
     (sold,) = (fill for fill in done.events(events.OrderFilled) if fill.ref.leg is Purpose.EXIT)

@@ -89,7 +89,7 @@ async def test_a_resume_restores_the_target_of_a_spot_position() -> None:
     assert list(run.engine.timers) == [Timer(TimerKind.DAY)]
 
 
-async def test_exits_rejected_after_a_stop_fill_are_few() -> None:
+async def test_few_orders_are_rejected_if_a_gap_fills_entry_and_stop() -> None:
     # An opening fills a part of the entry and triggers the stop under the first part: of the stop's fill the book hears
     # only after all that it made of the entry's, and what it means to sell is not there any more.
     gap = [
@@ -103,7 +103,7 @@ async def test_exits_rejected_after_a_stop_fill_are_few() -> None:
     assert flat(run)
 
 
-async def test_dust_counts_as_flat_in_spite_of_an_unknown_exit() -> None:
+async def test_dust_counts_as_flat_despite_an_exit_of_unknown_outcome() -> None:
     venue = LosesExits(1, arrives=False, product=Product.SPOT)
     run = await on_spot(path([100.0] * 8), {1: buy("97"), 3: sell(), 5: sell()}, venue).go()
     lost, sold = [each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT]

@@ -100,7 +100,7 @@ async def test_spent_monthly_budget_lasts_until_the_next_month() -> None:
     assert spent.until == START + 31 * DAY
 
 
-async def test_an_agent_that_is_no_model_is_asked_whatever_the_budget() -> None:
+async def test_a_non_model_agent_decides_even_if_the_budget_is_0() -> None:
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, budget={"usd_per_day": 0, "usd_per_month": 0})
     run = await Run(ListFeed(path([100.0] * 5)), Scripted({}), policy=policy).go()
     assert {each.decider for each in run.events(events.DecisionMade)} == {"scripted"}

@@ -101,7 +101,7 @@ async def test_a_pending_addition_is_cancelled_with_the_position() -> None:
     assert not list(run.engine.orders.live())
 
 
-async def test_an_exit_before_the_fill_cancels_the_entry() -> None:
+async def test_an_exit_before_the_entry_fills_cancels_the_entry() -> None:
     decision = Decision((*buy("97").legs, *sell().legs))
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: decision}), policy=WAKES).go()
     (canceled,) = run.events(events.OrderCanceled)
@@ -111,7 +111,7 @@ async def test_an_exit_before_the_fill_cancels_the_entry() -> None:
 
 
 @pytest.mark.parametrize("second_thought_ms", [0, 1])
-async def test_a_cancelled_or_closed_entry_leaves_no_order(second_thought_ms: int) -> None:
+async def test_a_sell_before_or_after_a_delayed_entry_leaves_no_order(second_thought_ms: int) -> None:
     script = Scripted({1: buy("97"), 2: sell()}, lambda wake: 20 * SECOND if wake == 1 else second_thought_ms)
     run = await never_naked(Run(ListFeed(path([100.0] * 5)), script, policy=WAKES, venue=Flawed())).go()
     assert not list(run.engine.orders.live())

@@ -39,7 +39,7 @@ async def test_a_target_is_rounded_to_the_tick_towards_the_price(decision: Decis
     assert target.order.trigger_price == Decimal(kept)
 
 
-async def test_an_additions_rounded_target_replaces_the_first() -> None:
+async def test_an_additions_target_replaces_the_positions_target() -> None:
     script = Scripted({1: buy("97", target="104"), 2: aimed(add("97"), "103.19999"), 3: add("98")})
     run = await Run(ListFeed(path([100.0] * 6)), script, policy=WAKES).go()
     (target,) = run.engine.orders.live("BTCUSDT", Purpose.TARGET)

@@ -112,7 +112,7 @@ async def test_the_account_shows_the_margin_free_for_an_entry(tmp_path: Path) ->
 
 @settings(max_examples=25, deadline=None)
 @given(script=st.lists(minutes, min_size=2, max_size=4))
-async def test_shown_usage_agrees_with_the_oracle_and_every_verdict(script: list[Any]) -> None:
+async def test_usage_of_limits_agrees_with_a_recount_and_every_verdict(script: list[Any]) -> None:
     prices, candles, decisions = dict.fromkeys(SYMBOLS, 100.0), [], {}
     for place, (*wanted, first, second) in enumerate([(*script[0][:3], 0.0, 0.0), *script, script[0]]):
         legs = []

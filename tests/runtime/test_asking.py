@@ -138,7 +138,7 @@ async def test_a_request_to_an_ended_run_raises_an_error() -> None:
     assert run.events(events.CallerAsked) == []
 
 
-async def test_a_request_of_a_client_that_has_gone_is_not_taken() -> None:
+async def test_a_request_is_not_taken_if_its_client_has_disconnected() -> None:
     feed = HandFed(path(PRICES))
     run = Run(feed, policy=WAKES)
     going = asyncio.ensure_future(run.go())
@@ -150,7 +150,7 @@ async def test_a_request_of_a_client_that_has_gone_is_not_taken() -> None:
     assert run.events(events.CallerAsked) == []
 
 
-async def test_a_request_on_a_full_disk_is_answered_not_durable() -> None:
+async def test_a_request_on_a_full_disk_raises_a_not_durable_error() -> None:
     feed = HandFed(path(PRICES))
     store = FullFor(4, 10**9)
     run = Run(feed, policy=WAKES, store=store)

@@ -96,7 +96,7 @@ async def test_position_in_an_ended_symbol_is_closed_at_its_last_price(
 
 
 @pytest.mark.parametrize("product", Product)
-async def test_position_that_is_kept_is_shown_as_open_with_an_old_mark(tape: Path, product: Product) -> None:
+async def test_an_open_position_of_an_ended_symbol_shows_its_marks_age(tape: Path, product: Product) -> None:
     done = await run(tape, buy("97"), "keep", product).go()
     (held,) = figures(done)["positions"]
     assert (held["symbol"], held["mark"], held["mark_age_ms"], held["ended"]) == ("BTCUSDT", 102, 7 * MINUTE, True)
@@ -105,7 +105,7 @@ async def test_position_that_is_kept_is_shown_as_open_with_an_old_mark(tape: Pat
     assert "its market has ended" in text(figures(done))
 
 
-async def test_the_report_splits_equity_and_shows_what_is_open(tape: Path) -> None:
+async def test_the_report_splits_equity_and_shows_open_positions(tape: Path) -> None:
     done = await run(tape, buy("97")).go(for_ms=4 * MINUTE)
     shown, ledger = figures(done), done.engine.account.ledger
     (held,) = shown["positions"]
@@ -120,7 +120,7 @@ async def test_the_report_splits_equity_and_shows_what_is_open(tape: Path) -> No
     assert "(0.00%)" in text(shown | {"return": -0.00001})
 
 
-async def test_an_average_price_has_as_many_digits_as_a_price(tape: Path) -> None:
+async def test_the_report_rounds_an_average_price_to_the_price_digits(tape: Path) -> None:
     script = {1: buy("97", "0.05"), 4: add("97", "0.0312")}
     done = await Run(TapeFeed.open(tape, Product.UM), Scripted(script), policy=KEEP).go()
     average = done.engine.account.ledger.positions["BTCUSDT"].average_price
@@ -145,14 +145,14 @@ async def test_waiting_entry_of_an_ended_symbol_is_cancelled(tape: Path) -> None
     ]
 
 
-async def test_nothing_is_added_once_a_symbol_has_ended(tape: Path) -> None:
+async def test_an_addition_is_refused_once_a_symbols_data_have_ended(tape: Path) -> None:
     done = await run(tape, buy("97"), "keep", later=add()).go()
     (refused,) = done.events(events.OrderRefused)
     assert refused.refusal.code == "STALE_DATA"
 
 
 @pytest.mark.parametrize("minutes", range(3, 9))
-async def test_a_stop_around_the_end_of_a_symbol_keeps_the_fingerprint(tape: Path, minutes: int) -> None:
+async def test_a_run_stopped_around_a_symbols_end_keeps_the_fingerprint(tape: Path, minutes: int) -> None:
     whole = await run(tape, buy("97")).go()
     first = await run(tape, buy("97")).go(for_ms=minutes * MINUTE)
     again = await run(tape, buy("97"), store=first.store.reopened()).go()

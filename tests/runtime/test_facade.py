@@ -77,7 +77,7 @@ def test_the_snapshot_is_the_one_a_wake_would_carry(looked: FacadeRun) -> None:
     assert one.symbols == {"ETHUSDT": engine.snapshot(now).symbols["ETHUSDT"]}
 
 
-async def test_a_snapshot_is_shared_until_the_next_step(tmp_path: Path) -> None:
+async def test_a_snapshot_is_cached_until_the_next_engine_step(tmp_path: Path) -> None:
     looked = await FacadeRun(tmp_path).go(1)
     before = looked.facade.snapshot()
     assert looked.facade.snapshot() is before
@@ -103,7 +103,7 @@ def test_candles_come_in_pages_without_a_gap(facade: Facade) -> None:
     assert [b - a for a, b in pairwise(times)] == [15 * 60_000] * 39
 
 
-def test_the_last_page_of_candles_has_no_more(facade: Facade) -> None:
+def test_the_last_page_of_candles_says_that_no_older_ones_exist(facade: Facade) -> None:
     assert not facade.candles("BTCUSDT", "4h", 500).more
 
 
@@ -274,7 +274,7 @@ async def test_an_invalid_day_is_refused(facade: Facade, day: str) -> None:
         await facade.history.day(day, (), 10)
 
 
-async def test_a_story_is_found_by_id_or_is_the_newest_that_acted(facade: Facade) -> None:
+async def test_a_story_is_found_by_id_or_is_of_the_newest_wake_with_orders(facade: Facade) -> None:
     newest = await facade.history.story(None)
     assert newest.answer is not None
     assert await facade.history.story(f"wake:{newest.wake_id}") == msgspec.structs.replace(

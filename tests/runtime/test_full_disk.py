@@ -125,7 +125,7 @@ async def test_a_command_file_stays_until_the_command_is_durable() -> None:
 
 
 @pytest.mark.parametrize("script", [{}, SCRIPT])
-async def test_a_run_that_ends_on_a_full_disk_reports_the_loss(script: dict[int, Decision]) -> None:
+async def test_a_run_that_ends_on_a_full_disk_reports_lost_events(script: dict[int, Decision]) -> None:
     with pytest.raises(JournalError, match=r"events are lost.*make room on the disk and start the same again"):
         await run(FullFor(FIRST_ENTRY), script)
 
@@ -136,7 +136,7 @@ async def test_too_many_events_in_memory_stop_the_run(monkeypatch: pytest.Monkey
         await run(FullFor(FIRST_ENTRY + 2))
 
 
-async def test_a_disk_that_is_full_at_the_beginning_begins_nothing() -> None:
+async def test_a_run_that_starts_on_a_full_disk_writes_no_event() -> None:
     store = FullFor(0)
     with pytest.raises(JournalError, match="make room"):
         await run(store)

@@ -106,7 +106,7 @@ async def test_a_caller_is_answered_while_the_model_thinks() -> None:
 BUYS = Leg("BTCUSDT", Action.BUY, size=Decimal("0.1"), stop=Decimal(97))
 
 
-async def test_a_stop_ends_the_wait_for_a_model_that_never_answers() -> None:
+async def test_stopping_a_run_ends_the_wait_for_a_model() -> None:
     async def stops() -> None:
         seated.run.simulation.stop()
         await asyncio.Event().wait()
@@ -116,7 +116,7 @@ async def test_a_stop_ends_the_wait_for_a_model_that_never_answers() -> None:
     assert [each.wake_id for each in seated.events(events.DecisionMade)] == [1]
 
 
-async def test_a_stop_ends_the_wait_before_a_run() -> None:
+async def test_stopping_a_run_ends_the_wait_before_its_beginning() -> None:
     run = Run(market())
     before = asyncio.ensure_future(run.simulation.unless_stopped(asyncio.Event().wait()))
     await asyncio.sleep(0)  # noqa: TID251 - lets it wait
@@ -138,7 +138,7 @@ CORRECTS: Script = {2: [decides(2, leg("BUY"), leg("BUY", "ETHUSDT", size="0.9")
     ],
     ids=["a halt at first", "a pause at first", "a halt before a correction", "a pause before a correction"],
 )
-async def test_commands_during_a_decision_are_repeated_without_a_call(
+async def test_a_resumed_run_repeats_commands_without_a_model_call(
     verb: Verb, script: Script, at: tuple[int, int]
 ) -> None:
     whole = run_with(verb, script, at)

@@ -16,7 +16,7 @@ MARKET = [candle(index, 100.0) for index in range(40) if index not in SILENT] + 
 ]
 
 
-async def test_a_hole_keeps_the_position_and_refuses_entries() -> None:
+async def test_a_data_gap_keeps_the_position_and_refuses_entries() -> None:
     script = Scripted({1: buy("97"), 10: add("97"), 11: buy("49", symbol="ETHUSDT"), 35: add("97")})
     run = Run(ListFeed(MARKET), script, policy=WAKES)
     await run.go()
@@ -44,7 +44,7 @@ async def test_a_hole_keeps_the_position_and_refuses_entries() -> None:
     assert run.engine.counters.holes == 1
 
 
-async def test_exit_decided_in_a_hole_fills_at_the_next_price() -> None:
+async def test_an_exit_decided_in_a_data_gap_fills_at_the_next_price() -> None:
     run = Run(ListFeed(MARKET), Scripted({1: buy("97"), 10: sell()}), policy=WAKES)
     await run.go()
     assert run.events(events.OrderRefused) == []
@@ -52,7 +52,7 @@ async def test_exit_decided_in_a_hole_fills_at_the_next_price() -> None:
     assert closed[0] == START + SILENT.stop * MINUTE  # where the next price is
 
 
-async def test_a_hole_within_the_slack_is_counted_and_refuses_nothing() -> None:
+async def test_a_data_gap_within_slack_s_is_counted_and_refuses_nothing() -> None:
     market = [each for each in MARKET if each.symbol == "ETHUSDT" or each.open_time != START + 35 * MINUTE]
     script = Scripted({36: buy("97")})
     run = Run(ListFeed(market), script, policy=WAKES)

@@ -37,7 +37,7 @@ async def part(store: MemoryStore, minutes: int, box: Commands | None = None, **
     return await Run(feed, store=store, policy=WAKES, commands=box, **changes).go(for_ms=minutes * MINUTE)  # type: ignore[arg-type]
 
 
-async def test_a_command_file_that_stays_is_taken_once_over_restarts() -> None:
+async def test_a_command_whose_file_is_not_deleted_is_executed_once() -> None:
     first = await part(MemoryStore(), 2, Stubborn([HALT, RESUME]))
     second = await part(first.store.reopened(), 4, Stubborn([HALT, RESUME]))
     third = await part(second.store.reopened(), 6, Stubborn([HALT, RESUME]))
@@ -46,7 +46,7 @@ async def test_a_command_file_that_stays_is_taken_once_over_restarts() -> None:
     assert len(third.events(events.StateChanged)) == 2
 
 
-async def test_a_command_file_that_outlives_a_crash_is_taken_once() -> None:
+async def test_a_command_whose_file_survives_a_crash_is_executed_once() -> None:
     undisturbed = (await part(MemoryStore(), 6, Stubborn([HALT, RESUME]))).store
     for moment in range(1, undisturbed.touches + 1):
         dying = MemoryStore()
@@ -57,14 +57,14 @@ async def test_a_command_file_that_outlives_a_crash_is_taken_once() -> None:
         assert resumed.store.fingerprint == undisturbed.fingerprint
 
 
-async def test_a_new_command_is_taken_although_an_old_file_stays() -> None:
+async def test_a_new_command_is_executed_while_an_old_file_remains() -> None:
     first = await part(MemoryStore(), 2, Stubborn([HALT, RESUME]))
     again = Command("c3", "halt", "a person")
     second = await part(first.store.reopened(), 4, Stubborn([HALT, RESUME, again]))
     assert second.engine.account.trading_state is TradingState.HALTED
 
 
-async def test_other_prompts_alone_are_journaled_once_at_the_start() -> None:
+async def test_changed_prompts_with_unchanged_policies_are_journaled_once() -> None:
     first = await part(MemoryStore(), 2)
     second = await part(first.store.reopened(), 4, prompts_hash="other prompts")
     third = await part(second.store.reopened(), 6, prompts_hash="other prompts")
@@ -132,7 +132,7 @@ async def test_a_state_of_another_version_is_refused_and_kept(state: bytes | str
     assert store.fingerprint == before
 
 
-async def test_a_changed_outlier_span_begins_anew_after_a_restart() -> None:
+async def test_a_run_with_a_changed_outlier_over_resumes_normally() -> None:
     first = await part(MemoryStore(), 2)
     other = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0, "outlier_over": "5m"})
     feed = ListFeed(path([100.0] * 9))

@@ -127,7 +127,7 @@ def test_an_invalid_answer_never_reaches_the_engine(answer: Callable[[], object]
 @pytest.mark.parametrize(
     "answer", [leg(), leg(size=Decimal("NaN")), leg(stop=Decimal("-Infinity")), condition(expires_s=60), Decision()]
 )
-def test_values_that_the_engine_can_refuse_are_valid(answer: Decision) -> None:
+def test_validation_accepts_values_that_the_engine_itself_refuses(answer: Decision) -> None:
     assert str(validated(answer)) == str(answer)
 
 

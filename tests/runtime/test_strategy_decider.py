@@ -61,7 +61,7 @@ async def test_strategy_that_returns_none_holds_everything() -> None:
     assert {each.decision for each in run.events(events.DecisionMade)} == {Decision()}
 
 
-async def test_strategy_is_called_only_at_multiples_of_every() -> None:
+async def test_a_strategy_is_called_only_at_multiples_of_gate_every() -> None:
     called: list[int] = []
     policy = policies(gate={"close_wakes": ["1m"], "every": "3m"})
     await running(lambda snapshot: called.append(snapshot.at), policy=policy).go()
@@ -136,7 +136,7 @@ async def test_a_restart_takes_decisions_from_the_journal(every: int, monkeypatc
         assert again.store.fingerprint == resumed.store.fingerprint
 
 
-async def test_steady_strategy_keeps_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_crash_under_a_deterministic_strategy_keeps_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 3)
     undisturbed = (await running(trade).go()).store
     for moment in range(1, undisturbed.touches + 1, 3):

@@ -69,7 +69,7 @@ def market(first: float, factor: float, decimals: int, wiggles: list[float]) -> 
     st.lists(st.floats(-0.02, 0.02), min_size=40, max_size=40),
     st.sampled_from([(Action.BUY, Product.UM), (Action.SHORT, Product.UM), (Action.BUY, Product.SPOT)]),
 )
-async def test_fills_stay_in_the_range_and_positions_within_the_limit(
+async def test_fills_stay_in_the_candles_range_and_positions_in_limits(
     way: tuple[float, float], decimals: int, wiggles: list[float], trade: tuple[Action, Product]
 ) -> None:
     candles = market(*way, decimals, wiggles)
