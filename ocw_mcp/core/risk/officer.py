@@ -153,10 +153,9 @@ class RiskOfficer:
     def clear_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ClearedOrder | Refusal:
-        """Clear an order that reduces a position, in every trading state and on stale data.
+        """Clear an order that reduces a position, in every state and on stale data, cut to the position and the step.
 
-        The quantity is cut to the position and to the step. The order has to trade against the position.
-        An agent can request a limited number of reductions in a minute.
+        The order has to trade against the position. An agent can request a limited number of reductions in a minute.
         """
         against = intent.side.sign * account.quantity < 0
         quantity = floor_to(min(intent.quantity, abs(account.quantity)), account.instrument.step) if against else ZERO
