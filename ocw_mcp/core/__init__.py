@@ -1,1 +1,1 @@
-"""Pure packages without input, output or clock. They import `domain`, and not each other."""
+"""Pure packages without input, output or clock. These packages import `domain`, and not each other."""

@@ -29,7 +29,7 @@ class LegRequest(_Request, frozen=True, tag="leg"):
     quantity: Decimal | None = None
     """The quantity (base asset) of the order, in place of the leg's share of equity."""
     side: Side | None = None
-    """The side that the caller was shown. An ADD is refused if the position has changed sides."""
+    """The side of the order that the caller was shown. An ADD is refused if the position has changed sides."""
     quoted: Decimal | None = None
     """The mark price that the caller was shown. The order is refused if the market has moved too far from it."""
     preview: str = ""
@@ -70,7 +70,7 @@ class NoteRequest(_Request, frozen=True, tag="note"):
 
 
 class ConsentRequest(_Request, frozen=True, tag="consent"):
-    """Answer the approval request for an order of this client, as the person at the client did; on paper only."""
+    """Forward the answer of the person at this client to the approval request for its order; in paper mode only."""
 
     approval: str
     yes: bool
@@ -117,7 +117,7 @@ class DecisionKey(msgspec.Struct, frozen=True, array_like=True):
 
     wake_id: int
     turn: Literal["", "again", "rules"] = ""
-    """The first answer, the correction of its refused legs, or the rules' decision after an answer that failed."""
+    """Empty: the first answer; `again`: the correction of refused legs; `rules`: the rules decided after a failure."""
 
     def __str__(self) -> str:
         return f"wake:{self.wake_id}:{self.turn}" if self.turn else f"wake:{self.wake_id}"
@@ -163,7 +163,7 @@ class AwaitsApproval(msgspec.Struct, frozen=True, tag="waits", tag_field="answer
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", tag_field="answer"):
-    """A request was executed, and did not lead to exactly one order."""
+    """A request was executed, and resulted in no order or in several."""
 
     decision: DecisionKey | None = None
     """The key of the submitted decision, whose legs are answered one by one."""

@@ -43,7 +43,7 @@ def _normal(value: Any) -> Any:
 def canonical(seq: int, at: int, event: JournalEvent, stored: Any = None) -> bytes:
     """Return the canonical form of an event: one line of JSON.
 
-    `stored` is the decoded JSON of its journal row, if an earlier version with other fields wrote the row.
+    `stored` is the decoded JSON of the event's journal row, if an earlier version wrote the row with other fields.
     """
     payload = _normal(msgspec.to_builtins(event, builtin_types=(Decimal,)))
     if stored is not None:

@@ -52,7 +52,7 @@ class CauseKind(Explained):
 
 
 MODEL_ANSWERED: Final = frozenset({CauseKind.MODEL_HOLDS, CauseKind.UNSENT})
-"""The kinds of causes for a model's answer without legs; their detail is in the model's words."""
+"""The causes of a model's answer without legs; the detail of these causes quotes the model."""
 _HOLDS: Final = MODEL_ANSWERED | {
     CauseKind.NOTHING_TO_DO,
     CauseKind.NO_AGENT,
@@ -69,7 +69,7 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
 
     def text(self, detail: str) -> str:
-        """Return the cause in plain words, with this text as its detail."""
+        """Return the meaning of the cause in plain words, with `detail` in place of its own detail."""
         if self.kind is CauseKind.EARLIER:
             return detail
         if self.kind.failed:

@@ -37,7 +37,7 @@ class ClearedOrder:
 
     @property
     def order(self) -> Order:
-        """The order, for reading; a venue that executes it calls `redeem`."""
+        """The order, for reading only; a venue executes what `redeem` returns."""
         return self._order
 
     def redeem(self, now: int) -> Order:

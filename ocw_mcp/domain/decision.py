@@ -99,7 +99,7 @@ class Leg(msgspec.Struct, frozen=True):
 
     @property
     def asks(self) -> bool:
-        """Whether the leg requests an order. Of the HOLDs only one in place of an unreadable leg does."""
+        """Whether the leg requests an order: any action but HOLD does, and a HOLD in place of an unreadable leg."""
         return self.action is not Action.HOLD or bool(self.malformed)
 
 
@@ -131,7 +131,7 @@ class WakeCondition(msgspec.Struct, frozen=True):
     expires_s: int | None = None
     """The seconds from now after which it expires; None means the longest time that the policy allows."""
     place: int = 0
-    """The condition's number (from 1) in the list that was sent, if some of the list were dropped; otherwise 0."""
+    """The condition's number (from 1) in the submitted list, if other conditions of it were dropped; otherwise 0."""
 
     if TYPE_CHECKING:
 
@@ -156,7 +156,7 @@ class WakeCondition(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """One answer to one wake. Symbols without a leg are held. `legs` and `wake_conditions` may be lists."""
+    """One answer to one wake. Symbols without a leg stay as they are. `legs` and `wake_conditions` may be lists."""
 
     legs: tuple[Leg, ...] = ()
     next_check_s: int | None = None

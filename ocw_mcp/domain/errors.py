@@ -32,15 +32,15 @@ class SettingsError(OcwError):
 
 
 class TapeError(OcwError):
-    """A market file is missing, of another format, or has impossible values. The engine journals this and stops."""
+    """A market file is missing, of another format, or has invalid values. The engine journals the error and stops."""
 
 
 class FetchError(OcwError):
-    """A file of the public archive cannot be downloaded or stored. No incomplete file keeps the final name."""
+    """A file of the public archive cannot be downloaded or stored. An incomplete file never has the final name."""
 
 
 class BookError(OcwError):
-    """A state directory is not one of OCW, is read-only, or belongs to another market. The engine does not start."""
+    """A state directory is not of OCW, or read-only, or of another market. The engine does not start."""
 
 
 class BookBusy(BookError):  # noqa: N818
@@ -56,7 +56,7 @@ class JournalDiverged(JournalError):  # noqa: N818
 
 
 class AttachError(OcwError):
-    """No served engine answers, and none could be started. The text gives the reason, and `code` classifies it."""
+    """No running engine answers, and none could be started. The text gives the reason, and `code` classifies it."""
 
     def __init__(self, text: str, code: str = "NO_ENGINE") -> None:
         self.code = code

@@ -1,6 +1,6 @@
 """The events of the journal: wakes, decisions, orders, fills and states.
 
-Candles are not journaled; the market is recorded by its identity and position. Every event is appended once; all other
+Candles are not journaled; events record which market was read, and how far. Every event is appended once; all other
 data of the store is rebuilt from events.
 """
 
@@ -80,7 +80,7 @@ class DecisionCorrected(DomainEvent, frozen=True, tag="decision.corrected"):
 
 
 class DecisionEnded(DomainEvent, frozen=True, tag="decision.ended"):
-    """A decider ended the decision that it had left open after it submitted legs."""
+    """A decider that had submitted legs, with its decision still open, ended the decision."""
 
     wake_id: int
     cause: Cause | None
@@ -173,7 +173,7 @@ class OrderCancelRequested(DomainEvent, frozen=True, tag="order.cancel_requested
 
 
 class OrderCanceled(DomainEvent, frozen=True, tag="order.canceled"):
-    """The rest of an order was cancelled. For a market entry, `untraded` (base asset) and `limit` (quote) are set."""
+    """The rest of an order was cancelled. Only market entries set `untraded` (base asset) and `limit` (quote)."""
 
     ref: OrderRef
     why: str

@@ -56,14 +56,14 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
         return {}
 
     def steps(self, wanted: int) -> tuple[tuple[int, Decimal], ...]:
-        """Return the leverages from `wanted` down, each with the largest position notional (quote) that it allows."""
+        """Return the brackets' leverages, at most `wanted`, each with the largest notional (quote) that it allows."""
         if wanted not in self._steps:
             by_leverage = groupby(self.rows, key=lambda row: min(wanted, row.max_leverage))
             self._steps[wanted] = tuple((leverage, deque(rows, 1)[0].cap) for leverage, rows in by_leverage)
         return self._steps[wanted]
 
     def largest(self, share: Decimal) -> Decimal:
-        """Return the largest notional (quote) whose maintenance is at most this share of it; 0 if there is none."""
+        """Return the largest notional (quote) of which the maintenance margin is at most this share; 0 if none is."""
         largest = lower_end = ZERO
         for row, amount in zip(self.rows, self.amounts, strict=True):
             if row.rate * row.cap - amount <= share * row.cap:

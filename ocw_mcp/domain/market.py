@@ -46,8 +46,8 @@ class Opening(msgspec.Struct, frozen=True, gc=False):
 class Metrics(msgspec.Struct, frozen=True, gc=False):
     """The derivatives metrics that the exchange reports for a symbol every five minutes. An empty field is None.
 
-    `at` (ms) is the end of the five minutes, before which the row is not known. The time stamp of the exchange's
-    archive was this end until 2026-06-25 00:00 UTC, and has been the beginning since.
+    `at` (ms) is the end of the five minutes: the row is known from then on. The exchange's archive stamps a row with
+    this end until 2026-06-25 00:00 UTC, and with the beginning of the five minutes since.
     """
 
     symbol: str
@@ -91,7 +91,7 @@ class OrderBook(msgspec.Struct, frozen=True, gc=False):
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """All market data of one time `at` (ms).
 
-    The engine takes the candles, metrics and funding first, which decisions may use, then the decisions and timers that
+    The engine first takes the candles, metrics and funding, for use by decisions, then the decisions and timers that
     are due at `at`. The openings come last, so that an order decided at the close of candle n fills at the open of n+1.
     """
 

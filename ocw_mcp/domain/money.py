@@ -7,7 +7,7 @@ ONE = Decimal(1)
 
 
 def exact(number: float) -> Decimal:
-    """Return the Decimal of the text (at most 15 digits) from which a float was read."""
+    """Return the decimal number of at most 15 digits that was converted to this float."""
     return Decimal(repr(number))
 
 

@@ -121,7 +121,7 @@ class Order(msgspec.Struct, frozen=True):
     """Whether the venue cancels the part of a limit order that does not fill at once."""
     leverage: int = 1
     take_at: Decimal | None = None
-    """The profit-taking price that forms an OCO with a spot stop, under one reference."""
+    """The profit-taking price of a spot stop; both sides form an OCO with one reference."""
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):

@@ -356,7 +356,7 @@ def as_strict(declared: FieldInfo, one: Any, other: Any) -> bool:
 
 
 def looser_and_stricter(one: Policies, than: Policies) -> tuple[list[str], list[str]]:
-    """Return the keys of limits, in tables of both, in which `one` is looser, and those in which it is stricter."""
+    """Return the keys of limits in which `one` is looser, and those in which it is stricter, if both set the key."""
     looser, stricter = [], []
     for key, declared in policy_keys():
         mine, theirs = value_of(one, key), value_of(than, key)
@@ -370,7 +370,7 @@ def looser_and_stricter(one: Policies, than: Policies) -> tuple[list[str], list[
 
 
 def not_stricter(strict: Policies, usual: Policies, keys: Collection[str]) -> str:
-    """Return a sentence if the policy of `[tainted]` is not stricter than the usual one in `keys`; else nothing."""
+    """Return why the policy of `[tainted]` is not stricter than the usual one in `keys`; empty if it is stricter."""
     looser, stricter = ([key for key in found if key in keys] for found in looser_and_stricter(strict, usual))
     if stricter and not looser:
         return ""

@@ -34,7 +34,7 @@ def stricter_of(declared: FieldInfo) -> Stricter | None:
 
 LOWER, HIGHER, FEWER, MORE, EARLIER = Stricter
 OPTIONAL: Final = "optional"
-"""Marks a key that a file may leave out without a remark; tables that are not required need no mark."""
+"""Marks a key that a policy file may leave out without being reported; keys of optional tables need no mark."""
 
 
 class Table(BaseModel):

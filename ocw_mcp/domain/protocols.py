@@ -20,7 +20,7 @@ class Clock(Protocol):
 
     @property
     def simulated(self) -> bool:
-        """Whether time is the market's: no call waits in real time, and decisions take modelled time."""
+        """Whether time comes from the market data: no call waits in real time, and decisions take modelled time."""
 
     def now(self) -> int:
         """Return engine time, ms."""
@@ -65,7 +65,7 @@ class Venue(Protocol):
         """Return the present filters of a symbol. `price` is its last price, for venues that estimate filters."""
 
     async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
-        """Send an order. Return the venue's immediate reports; later ones come as events."""
+        """Send an order. Return the venue's immediate reports; the engine receives later reports as events."""
 
     async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
         """Ask for the cancellation of an order. Return the venue's immediate reports."""
@@ -87,7 +87,7 @@ class SimulatedVenue(Venue, Protocol):
     ) -> Sequence[VenueReport]:
         """Settle the funding of some symbols, or of all, that is due until `until` (ms).
 
-        A settlement without one of the known `rates` has an assumed rate. Other rates are kept for later.
+        A settlement whose rate is not in `rates` has an assumed rate. Unused rates are kept for later settlements.
         """
 
     def on_books(self, books: Sequence[OrderBook]) -> None:
@@ -115,7 +115,7 @@ class SimulatedVenue(Venue, Protocol):
 
 
 class Decider(Protocol):
-    """The agent that answers a wake: a model, the rules, a strategy, or one that always holds."""
+    """The agent that answers a wake: a model, the rules, a strategy, or one that always answers HOLD."""
 
     @property
     def name(self) -> str: ...

@@ -270,7 +270,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     regime: str | Unknown
     macro: str | Unknown
     scale: Decimal
-    """The factor on the size limits under this regime and macro reading."""
+    """The factor on the size limits that follows from `regime` and `macro`."""
     trades: tuple[TradeView, ...] = ()
     """The last closed trades, oldest first; at most `TRADES_SHOWN`."""
     note: Remark | None = None

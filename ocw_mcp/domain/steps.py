@@ -99,13 +99,13 @@ class Verb(StrEnum):
     PAUSE = "agent-pause"
     """Do not wake the agent until the operator resumes it."""
     GO_ON = "agent-resume"
-    """Wake the agent again, or give it back the symbol that is the subject."""
+    """Wake the agent again, or end the manual control of the symbol that is the subject."""
     TAKE_OVER = "takeover"
     """Put the symbol that is the subject under manual control, so that the agent does not trade it."""
 
 
 WITHIN_DRAWDOWN: Final = "within-drawdown"
-"""The subject of a resume for which the operator has not confirmed a drawdown beyond its limit."""
+"""The subject of a resume that has an effect only while the drawdown is within its limit."""
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -115,7 +115,7 @@ class Command(msgspec.Struct, frozen=True):
     verb: str
     by: str
     after_frame: int = -1
-    """The time (ms) of the frame after which it is taken; the shell fills it in."""
+    """The time (ms) of the frame after which the command is executed; the shell in `runtime` sets it."""
     subject: str = ""
     """An approval's id, or a symbol, or empty; see `Verb`."""
 

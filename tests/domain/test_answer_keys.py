@@ -15,7 +15,7 @@ KEYS: list[tuple[AnswerKey, str]] = [
 
 
 @pytest.mark.parametrize(("key", "text"), KEYS)
-def test_the_journal_has_one_text_for_each_key(key: AnswerKey, text: str) -> None:
+def test_each_answer_key_has_its_documented_text(key: AnswerKey, text: str) -> None:
     assert str(key) == text
 
 

@@ -191,7 +191,7 @@ def test_digest_does_not_depend_on_the_hash_seed() -> None:
     assert len(digests.pop().strip()) == 64
 
 
-def test_stored_row_of_an_old_version_keeps_its_fields() -> None:
+def test_canonical_form_of_an_old_row_keeps_removed_fields() -> None:
     event = CommandTaken(command_id="c1", verb="halt", by="ann", after_frame=-1)
     stored = {"kind": "command.taken", "command_id": "c1", "verb": "halt", "by": "ann", "after_frame": -1, "old": "0"}
     assert canonical(3, AT, event, stored) == (
@@ -199,7 +199,7 @@ def test_stored_row_of_an_old_version_keeps_its_fields() -> None:
     )
 
 
-def test_changed_value_of_a_stored_row_changes_the_form() -> None:
+def test_a_changed_value_changes_the_canonical_form() -> None:
     event = decided(0.5)
     stored = json.loads(msgspec.json.encode(event))
     assert canonical(3, AT, event, stored) == canonical(3, AT, event)

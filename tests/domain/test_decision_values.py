@@ -18,7 +18,7 @@ def test_sizes_of_any_kind_become_the_same_decimal(size: Any) -> None:
     assert (leg.size, type(leg.size), leg.action) == (D("0.1"), Decimal, Action.BUY)
 
 
-def test_every_number_of_a_leg_is_taken() -> None:
+def test_a_leg_accepts_int_float_and_text_numbers() -> None:
     leg = Leg("ETHUSDT", "buy", 1, 2, 3.5, "4")
     assert (leg.size, leg.stop, leg.target, leg.limit) == (D(1), D(2), D("3.5"), D(4))
     assert leg == Leg("ETHUSDT", Action.BUY, D(1), D(2), D("3.5"), D(4))
@@ -37,16 +37,16 @@ def test_an_invalid_number_is_refused_with_its_field(field: str, value: Any) -> 
 
 
 @pytest.mark.parametrize("action", ["YOLO", None, 7])
-def test_an_unknown_action_is_refused_with_the_actions(action: Any) -> None:
+def test_an_unknown_action_is_refused_with_the_valid_ones(action: Any) -> None:
     with pytest.raises(StrategyError, match=r"action of the leg on ETHUSDT is .*; expected one of BUY, SELL, SHORT, "):
         Leg("ETHUSDT", action)
 
 
-def test_a_decimal_that_is_not_a_number_is_not_refused() -> None:
+def test_a_leg_accepts_a_decimal_nan_as_its_size() -> None:
     assert str(Leg("ETHUSDT", "BUY", size=D("NaN")).size) == "NaN"
 
 
-def test_a_wake_condition_takes_texts() -> None:
+def test_a_wake_condition_accepts_its_comparison_as_text() -> None:
     plain = WakeCondition("ETHUSDT", "price", Comparison.CROSSES_ABOVE, 2900.0)
     assert WakeCondition("ETHUSDT", "price", "crosses_above", "2900") == plain
     assert WakeCondition("ETHUSDT", "price", "crosses_above", D(2900)) == plain

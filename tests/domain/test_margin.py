@@ -94,7 +94,7 @@ def test_each_leverage_has_a_maximum_notional(leverage: int, cap: int) -> None:
     assert cap == 0 or ROWS.max_leverage(D(cap)) >= leverage > ROWS.max_leverage(D(cap) + 1)
 
 
-def test_perpetual_without_brackets_gets_cautious_ones() -> None:
+def test_future_without_brackets_gets_assumed_ones_and_spot_none() -> None:
     assert ETH.brackets is None
     assert ETH.margin_brackets is CAUTIOUS
     assert type(ETH)("ETHUSDT", Product.UM, ETH.tick, ETH.step, ETH.step, D(5), ROWS).margin_brackets is ROWS

@@ -41,7 +41,7 @@ def test_orders_sort_by_counter_first() -> None:
 
 
 @pytest.mark.parametrize("side", Side)
-def test_the_opposite_side_undoes_a_side(side: Side) -> None:
+def test_the_opposite_side_has_the_opposite_sign(side: Side) -> None:
     assert side.opposite.opposite is side
     assert side.sign + side.opposite.sign == 0
 

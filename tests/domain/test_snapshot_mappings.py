@@ -27,7 +27,7 @@ def test_snapshot_positions_omit_symbols_without_one() -> None:
     assert not snapshot(view(RISING)).positions
 
 
-def test_an_unknown_reading_is_false_and_a_price_is_true() -> None:
+def test_an_unknown_reading_is_falsy_and_a_price_is_truthy() -> None:
     assert not Unknown("no candle yet")
     assert not SEEN.symbols["BTCUSDT"].last
     assert SEEN.symbols["SOLUSDT"].last
@@ -56,7 +56,7 @@ def test_a_snapshot_survives_being_stored_and_pickled() -> None:
     assert pickle.loads(pickle.dumps(SEEN)) == SEEN
 
 
-def test_readings_have_the_names_of_wake_conditions() -> None:
+def test_a_reading_is_found_by_its_wake_condition_name() -> None:
     sol = SEEN.symbols["SOLUSDT"]
     assert (sol.reading("price"), sol.reading("rsi_14@1h"), sol.reading("atr_14@1h")) == (100.0, 72.0, 1.0)
     assert sol.reading("funding_8h") == Unknown("not computed")

@@ -2,11 +2,11 @@
 
 1. A candle of a timeframe named in the policy closed.
 2. The agent's own timer is due.
-3. A return of any symbol is an outlier against earlier returns: over some minutes, or by far within one minute.
+3. A symbol's return over some minutes is an outlier against earlier returns, or its one-minute return is extreme.
 4. A wake condition of the last decider is met.
 
 If the policy sets `every`, the gate wakes at fixed times instead: at the first candle close at or after each multiple
-of `every` in UTC, and when a wake condition is met. With `every`, nothing else gives a reason.
+of `every` in UTC, and when a wake condition is met. With `every`, all other wake reasons are ignored.
 
 The position guard gives a reason, too, when the score of a position rises into the review band. Each reason is kept
 until a wake contains it. A reason that arises in the cooldown after a wake, or while a decision is open, causes a wake
@@ -209,7 +209,7 @@ class Gate:
             span.warm(close, after_hole=after_hole)
 
     def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
-        """End the evaluations of this frame. Return the reasons to wake now; empty while `busy` or in a cooldown."""
+        """Return the reasons to wake the agent after a frame is evaluated; none while `busy` or in a cooldown."""
         state = self._state
         if state.timer_at is None:
             state.timer_at = self._next_timer(at)

@@ -79,7 +79,7 @@ class SpanState(msgspec.Struct):
     over: float | None = None
     """The last finished return, which joins the yardstick as soon as no tested return can overlap it."""
     overlaps: int = msgspec.field(default=0, name="told")
-    """The number of further candles at which the tested return overlaps the return that was reported."""
+    """The number of coming candles for which the tested return still overlaps the last reported return."""
     escalated: bool = False
     """Whether the reported return was an escalation."""
 

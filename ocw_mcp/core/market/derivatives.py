@@ -30,7 +30,7 @@ LEAST_KNOWN_WEIGHT: Final = 0.5
 """The composite is computed only if the weights of the known components add up to at least this."""
 
 FUNDING_EXTREME, TAKER_EXTREME, LONG_SHORT_EXTREME, OPEN_INTEREST_EXTREME = 0.0005, 0.15, 1.5, 0.10
-"""The extreme values: rate per 8 h, difference from a ratio of 1, standard deviations, share over 24 h."""
+"""Extreme values: funding rate per 8 h, taker ratio minus 1, long/short z-score, open interest change in 24 h."""
 
 _ROW_READINGS = ("open_interest_change_24h", "price_change_24h", "taker_ratio_1h", "long_short", "long_short_z")
 

@@ -40,7 +40,7 @@ class Bar(NamedTuple):
 
 
 class Recent(NamedTuple):
-    """Columns of consecutive candles; by default the last `FLOW_CANDLES`, and the one before them."""
+    """The values of consecutive candles in columns; by default the last `FLOW_CANDLES`, and the candle before them."""
 
     highs: "array[float]"
     lows: "array[float]"

@@ -17,7 +17,7 @@ BUILT_TIMEFRAMES = (5 * MINUTE, 15 * MINUTE, HOUR, 4 * HOUR)
 INDICATORS_FROM = 15 * MINUTE
 """The shortest timeframe (ms) that has indicators; shorter ones have candles only."""
 FORMING_SHOWN = (HOUR, 4 * HOUR)
-"""Built timeframes whose forming candle is shown."""
+"""The built timeframes whose forming candle deciders are shown."""
 
 
 def timeframes(interval: int) -> tuple[int, ...]:
@@ -195,7 +195,7 @@ class SymbolMarket:
         return next((_values_of(each) for each in self._all if each.interval >= shortest), None)
 
     def forming(self) -> list[FormingValues]:
-        """Return the forming candles of 1h and 4h if these timeframes are built. Each call computes them anew."""
+        """Return the forming candles of 1h and 4h, computed anew, if these timeframes are built."""
         shown = []
         for level, each in enumerate(self._built):
             if each.interval in FORMING_SHOWN:

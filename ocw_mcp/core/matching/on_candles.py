@@ -6,23 +6,23 @@
   at the venue have no such delay.
 - A conditional order whose trigger price an opening has passed triggers at the opening's price: a gap costs its full
   size. Within a candle such an order triggers if the range reached its trigger price, at that price, worsened.
-- A resting limit order fills at its own price, as a maker, and only if the price went beyond its limit: a price that
-  only touches the limit may have filled other orders first. An opening beyond the limit fills it at its own price, too.
+- A resting limit order fills at its limit price, as a maker, and only if the price went beyond its limit: a price that
+  only touches the limit may have filled other orders first. Openings beyond the limit fill the order at the limit, too.
 - A limit order is a taker if it crossed the last price when it was placed, or if an opening is beyond its limit before
   it has arrived. A taker fills the quantity whose modelled price is within its limit, at this price; the rest waits.
-- An immediate-or-cancel order has one opening at which it can fill, as a market order has. The largest quantity whose
-  modelled price is within its limit fills, and the rest is cancelled. Only price impact bounds the filled quantity.
+- An immediate-or-cancel order can fill at one opening only, like a market order. The largest quantity whose modelled
+  price is within its limit fills, and the rest is cancelled. The candle's volume does not bound the filled quantity.
 - Except for immediate-or-cancel, an order fills at most a share of a candle's volume at an opening or at its limit: of
   the candle that has just closed, since the volume of the next one is not known. The remaining quantity can fill at the
-  next opening, or when the price goes through the limit again. Slippage grows with the square root of the filled
-  quantity of the order, once this is more than the share of one candle.
-- A triggered stop or target fills completely, since the exchange sends it into the order book at once. Its slippage
-  grows with the same square root, so a thin market worsens its price.
-- Within a candle the orders fill one by one, in the order of `CandlePath`: on one side of the open the nearest price
-  first. If both sides are reached, the side that is worse for the account comes first: the stop before the target, also
-  between the two sides of an OCO. The profit-taking side of an OCO is a limit order, but fills completely.
+  next opening, or when the price goes through the limit again. Slippage grows with the square root of the order's
+  filled quantity, once this quantity exceeds the share `volume_share` of a candle's volume.
+- A triggered stop or target fills completely, since the exchange sends it into the order book at once. The slippage of
+  a stop or target grows with the square root of its quantity, too, so a thin market worsens its price.
+- Within a candle the orders fill one by one, in the order of `CandlePath`: of the prices on one side of the open, the
+  nearest first. If both sides are reached, the side that is worse for the account comes first: the stop before the
+  target, also between the two sides of an OCO. The OCO's profit-taking side is a limit order, but fills completely.
 - An order that was placed while the candle was open, and not in reaction to a fill, meets only the candle's close. A
-  stop that replaced a looser one then also triggers at the looser price: to reach it, the price passed one of the two.
+  stop that replaced a looser stop within the candle also triggers at the looser price, since one of both was live then.
 - An order placed in reaction to a fill meets the rest of the candle's path. A stop whose trigger the price has already
   passed is rejected.
 - A position is liquidated if the last price, used as the mark price, reaches its liquidation price, and closed at
@@ -114,7 +114,7 @@ def slippage(terms: FillTerms, shares: Decimal) -> Decimal:
 
 
 def largest_within(fits: Callable[[Decimal], bool], quantity: Decimal, step: Decimal) -> Decimal:
-    """Return the largest quantity on the step, up to `quantity`, that `fits`; 0 if none. Smaller ones must fit, too."""
+    """Return the largest quantity on the step, at most `quantity`, that `fits` accepts with all smaller ones; or 0."""
     if fits(quantity):
         return quantity
     least, most = 0, int(quantity // step)
@@ -164,7 +164,7 @@ class PathSegment(msgspec.Struct, frozen=True):
         return self.end <= price if self.falls else self.end >= price
 
     def goes_beyond(self, limit: Decimal, begin: Decimal) -> bool:
-        """Return whether the segment ends strictly beyond both the limit and its own beginning (quote)."""
+        """Return whether the segment ends strictly beyond both prices: `limit`, and `begin`, at which it begins."""
         return self.end < min(limit, begin) if self.falls else self.end > max(limit, begin)
 
     def nearness(self, price: Decimal) -> Decimal:
@@ -197,7 +197,7 @@ class CandlePath:
             self._segments = (second, first, PathSegment(close, falls=False))
 
     def segments(self) -> Iterator[PathSegment]:
-        """Yield the segments in order. Each request sets the current price to the end of the previous segment."""
+        """Yield the segments in order. Before the next is yielded, `price` becomes the end of the previous one."""
         for segment in self._segments:
             yield segment
             self.price = segment.end

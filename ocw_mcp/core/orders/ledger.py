@@ -1,8 +1,8 @@
 """The wallet and the positions of an account, from its fills and funding alone. All amounts in quote currency.
 
 A position keeps its cost, the signed sum of quantity × price, instead of an average price: then the realised and the
-unrealised profit add up to the cash that moved. The share of the cost that a partial close removes is rounded to twelve
-digits and removed as rounded, so no money is lost to the rounding.
+unrealised profit add up to the cash that moved. A partial close rounds a share of the cost to twelve digits
+and subtracts exactly this rounded amount, so no money is lost to the rounding.
 
 A position has an isolated margin: its cost over its leverage, which is 1 on spot. The rest of a spot position that is
 too small to be sold is dust: the position counts as flat, and the dust becomes part of the next purchase.
@@ -56,7 +56,7 @@ class Position(msgspec.Struct):
         return self.quantity * mark - self.cost
 
     def excursions(self) -> tuple[float, float]:
-        """Return MFE and MAE (J. Sweeney, Maximum Adverse Excursion, 1997) as shares; an adverse one is below 0."""
+        """Return MFE and MAE as shares; a loss is below 0 (J. Sweeney, Maximum Adverse Excursion, 1997)."""
         return self.extremes(float(self.average_price))[:2]
 
     def extremes(self, average: float) -> tuple[float, float, float]:
@@ -92,7 +92,7 @@ class Position(msgspec.Struct):
         self.crest = max(self.crest, high) if self.quantity > 0 else min(self.crest, low)
 
     def add(self, quantity: Decimal, cost: Decimal, at: int) -> None:
-        """Add a signed quantity and cost. The largest gain and loss, as shares, stay the same."""
+        """Enlarge the position by a signed quantity and cost. The largest gain and loss, as shares, stay the same."""
         before, peak = self.average_price, float(self.quantity) * self.crest - float(self.cost)
         self.quantity += quantity
         self.cost += cost
@@ -121,7 +121,7 @@ class Dust(msgspec.Struct, frozen=True):
 
 
 class Ledger(msgspec.Struct):
-    """Wallet, positions, mark prices and dust of one account. This struct is also the saved state."""
+    """Wallet, positions, mark prices and dust of one account. The ledger is its own saved state."""
 
     wallet: Decimal
     fees: Decimal = ZERO

@@ -86,7 +86,7 @@ TRANSITIONS: dict[OrderStatus, dict[type[OrderReport], OrderStatus]] = {
 
 
 def after(status: OrderStatus, report: OrderReport, *, completes: bool) -> OrderStatus | None:
-    """Return the status after a report that `completes` the order or not; None if this status allows no such report."""
+    """Return the status after a report: FILLED if it `completes` the order; None if the status forbids the report."""
     return OrderStatus.FILLED if completes else TRANSITIONS[status].get(type(report))
 
 
@@ -145,7 +145,7 @@ class TrackedOrder(msgspec.Struct):
         return max(ZERO, self.order.quantity - self.filled)
 
     def count(self, fill: Filled, reserved: Decimal) -> Decimal:
-        """Add a fill to the cost. Return the notional (quote) by which the order further exceeds its cleared amount.
+        """Add a fill to the cost. Return by how much (quote) the fill raises the excess over the cleared amount.
 
         `reserved` is the quantity (base asset) for which the budget was still reserved when the fill came.
         """
@@ -232,7 +232,7 @@ class OrderTable:
         return tracked
 
     def _put(self, tracked: TrackedOrder) -> None:
-        """Keep a finished order. Beyond the limits, make records of the oldest ones, and delete the oldest records."""
+        """Keep a finished order; turn the oldest above the number kept into records, and delete the oldest records."""
         if tracked.status.live:
             return
         ref = tracked.ref

@@ -22,7 +22,7 @@ class Pace(msgspec.Struct, frozen=True):
     """Time since the symbol's last position was closed; None if re-entry is no longer limited."""
     losses_in_a_row: int
     paused_ms: int
-    """The rest of the pause of entries; 0 if there is none."""
+    """The time until a pause of entries ends; 0 without a pause."""
     reductions_last_minute: int = 0
     """Reductions that an agent asked for."""
 
@@ -61,7 +61,7 @@ class AccountView(msgspec.Struct, frozen=True):
     """The share of `day_opening` that is lost so far; below 0 it is a gain."""
     day_opening: Decimal
     correlated_long: Decimal | None
-    """Notional of all long positions and live long entries in the correlated symbols; None for any other symbol."""
+    """Notional of all longs and live long entries in the correlated symbols; None if this symbol is not one of them."""
     correlated_short: Decimal | None
     other_symbols: int
     """The number of other symbols with a position or a live entry."""
@@ -73,7 +73,7 @@ class AccountView(msgspec.Struct, frozen=True):
     held: PositionTerms | None = None
     """The margin terms of the symbol's position, or else of its first live entry; None if there is neither."""
     opened: Side | None = None
-    """The side of the symbol's last position; None if the rules opened it, or if the agent that opened it closed it."""
+    """The side of the symbol's last position, if an agent opened it and did not close it; otherwise None."""
     spread: Decimal | None = None
     """Distance of the best prices, as a share of their middle; None if it is not known."""
     bid_depth: Decimal | None = None

@@ -55,7 +55,7 @@ def product(entry: Proposal, account: AccountView, policies: Policies) -> Verdic
 
 
 def fallback(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Let the rules enter in an agent's place only if the policy allows it, never against the agent's last position."""
+    """Refuse entries of the rules in an agent's place if the policy forbids them or they reverse its last position."""
     code, may, side = RefusalCode.FALLBACK, policies.fallback.rules, entry.intent.side
     if entry.intent.principal != RULES or account.agent == RULES:
         return Verdict(code, may, f"{entry.intent.principal} decides", UNLIMITED)
@@ -75,7 +75,7 @@ def fresh(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
 
 
 def price_collar(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Refuse a limit that is too far from the mark price."""
+    """Refuse a limit price that is too far from the mark price."""
     limit = limit_of(entry.intent)
     deviation = None if limit is None else abs(limit - account.price) / account.price
     return _at_most(RefusalCode.PRICE_COLLAR, policies.price.max_deviation, deviation, "no limit price")
@@ -101,25 +101,25 @@ def _at_most(code: RefusalCode, limit: Decimal, actual: Decimal | None, missing:
 
 
 def _daily_loss(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure today's loss as a share of the day's first equity. A limit that was reached counts as used all day."""
+    """Measure today's loss as a share of the day's first equity. Once reached, the limit counts as used all day."""
     limit, lost = policies.daily_loss.max_share, max(ZERO, account.daily_loss)
     return LimitUse("daily_loss.max_share", limit, max(lost, limit) if account.daily_loss_reached else lost)
 
 
 def daily_loss(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Refuse entries after the loss of a UTC day until the next day, even if equity comes back."""
+    """Refuse entries once a UTC day's loss reaches the limit, until the next day, even if equity comes back."""
     limit, passes = policies.daily_loss.max_share, _daily_loss(account, policies).left > ZERO
     return all_or_nothing(RefusalCode.DAILY_LOSS, ShareText(limit), ShareText(account.daily_loss), passes=passes)
 
 
 def _losses(account: AccountView, policies: Policies) -> LimitUse:
-    """Count losing trades in a row. While entries pause after them, all of the limit counts as used."""
+    """Count losing trades in a row. During the pause after them, all of the limit counts as used."""
     limit, pace = policies.losses.in_a_row, account.pace
     return count("losses.in_a_row", limit, limit if pace.paused_ms else pace.losses_in_a_row)
 
 
 def losses_in_a_row(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Refuse entries while they pause after losing trades in a row."""
+    """Refuse entries during the pause after losing trades in a row."""
     paused, passes = account.pace.paused_ms, _losses(account, policies).left > ZERO
     limit = f"a pause of {policies.losses.pause_s}s"
     actual = f"{DurationText(paused)} of it left" if paused else "no pause"

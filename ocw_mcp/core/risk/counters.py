@@ -1,4 +1,4 @@
-"""The counters behind the limits over time: the pace of trading, daily loss, drawdown, and the cost of model calls."""
+"""The counters for the limits on the pace of trading, daily loss, drawdown, and the cost of model calls."""
 
 from decimal import Decimal
 
@@ -30,7 +30,7 @@ class ActivityState(msgspec.Struct):
 
 
 def asked_for(reduction: OrderIntent) -> bool:
-    """Return whether a reduction counts for the pace: those of the guard, or without a key (of a flatten), do not."""
+    """Return whether a caller requested a reduction: not if it is of the guard, or of a flatten, which has no key."""
     return bool(reduction.idempotency_key) and reduction.principal != GUARD
 
 
@@ -38,7 +38,7 @@ class Activity(Stateful[ActivityState]):
     """Counts the entries sent, the orders filled and the trades closed."""
 
     def __init__(self, pace: PacePolicy, losses: LossesPolicy, strict: PacePolicy | None = None) -> None:
-        """`strict` is the pace policy of tainted entries, which may limit re-entry for longer."""
+        """`strict` is the pace policy after untrusted text was read; it may limit re-entry for longer."""
         self._pace = pace
         self._losses = losses
         self._reentry_ms = max(each.reentry_s for each in (pace, strict) if each is not None) * SECOND
@@ -47,8 +47,8 @@ class Activity(Stateful[ActivityState]):
     def restore(self, state: ActivityState, /) -> None:
         """Restore a state that `state` returned.
 
-        If the policy now has a lower limit of losses, the count is set below this limit: at the limit every entry would
-        be refused for ever, without a pause that ends.
+        The restored number of losses stays below the policy's limit, which may be lower now: at the limit every entry
+        would be refused for ever, since no pause would run and reset the number.
         """
         state.losses_in_a_row = min(state.losses_in_a_row, self._losses.in_a_row - 1)
         super().restore(state)
@@ -102,7 +102,7 @@ class Activity(Stateful[ActivityState]):
 
 
 class DayState(msgspec.Struct):
-    """A day: its name, its opening equity, and whether entries are closed for the rest of it."""
+    """A UTC day, its opening equity, and whether its loss has reached the limit."""
 
     day: str
     opening: Decimal
@@ -110,7 +110,7 @@ class DayState(msgspec.Struct):
 
 
 class DailyLoss(Stateful[DayState]):
-    """Closes entries for the rest of a UTC day once its loss reaches the limit, even if equity comes back."""
+    """Refuses entries for the rest of a UTC day once its loss reaches the limit, even if equity comes back."""
 
     def __init__(self, policy: DailyLossPolicy) -> None:
         self._policy = policy
@@ -185,7 +185,7 @@ class Drawdown(Stateful[DrawdownState]):
         return (watched - equity) / watched if watched > 0 else ZERO
 
     def usage(self, equity: Decimal) -> LimitUse:
-        """Measure the use of the limit; a gain uses nothing."""
+        """Measure the use of the drawdown limit; above the peak it is 0."""
         return LimitUse("drawdown.max_share", self._policy.max_share, max(ZERO, self.fall(equity)))
 
     def passes(self, equity: Decimal) -> bool:
@@ -213,7 +213,7 @@ class BudgetState(msgspec.Struct):
     spent_today: Decimal = ZERO
     spent_this_month: Decimal = ZERO
     told_until: int = 0
-    """The end (ms) of the last exhaustion that was reported."""
+    """The time (ms) until which the budget is spent, as last reported."""
 
 
 class Budget(Stateful[BudgetState]):

@@ -28,7 +28,7 @@ TOLERANCE: Final = Decimal("0.02")
 
 
 class LimitExcess(msgspec.Struct, frozen=True):
-    """Notional (quote) of fills beyond what was cleared: for the order, its position, all and correlated ones."""
+    """Notional (quote) of fills beyond what was cleared: of the order, its position, and all or correlated ones."""
 
     order: Decimal
     position: Decimal
@@ -68,12 +68,12 @@ class Remedy(msgspec.Struct, frozen=True):
 
 
 def exactly(policies: Policies) -> Policies:
-    """Return the policies without the price allowance, since the price of a fill is known."""
+    """Return the policies with a price allowance of 0, since the price of a fill is known."""
     return policies.model_copy(update={"order": policies.order.model_copy(update={"price_allowance": ZERO})})
 
 
 def remedy(entered: FilledEntry, held_to: Sequence[Policies]) -> Remedy:
-    """Return the limits that the fills exceed, and the remedy. `held_to` has the result of `exactly` for each policy.
+    """Return the limits that the fills exceed, and the remedy. The policies in `held_to` have no price allowance.
 
     The remedy for a stop that is too far away, and for too much risk at the stop, is a tighter stop. If the market has
     reached that stop, or if an order, a position or an exposure is too large, the position has to become smaller.
@@ -165,7 +165,7 @@ def _excess(verdict: Verdict, limit: str) -> Excess:
 
 
 def _at_fill(entered: FilledEntry) -> AccountView:
-    """Return the account with the position valued at the fill's price, and at least the equity at the clearing."""
+    """Return the account valued at the fill price, with at least the equity with which the entry was cleared."""
     account, price = entered.account, entered.filled_at
     return msgspec.structs.replace(
         account,
@@ -176,7 +176,7 @@ def _at_fill(entered: FilledEntry) -> AccountView:
 
 
 def _probe(entered: FilledEntry, stop: Decimal) -> OrderIntent:
-    """Return the entry as an order at the market with this stop."""
+    """Return the entry as a market order with this stop."""
     return msgspec.structs.replace(entered.intent, type=OrderType.MARKET, limit_price=None, protect_at=stop)
 
 

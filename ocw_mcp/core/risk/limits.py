@@ -40,7 +40,7 @@ OTHER_LIMITS: Final[tuple[Limit, ...]] = (
     ),
     Limit(("drawdown.max_share",), meaning="trading halts at this drawdown of equity until a person resumes"),
 )
-"""The limits on orders, positions and the account that no single entry is checked against."""
+"""The limits on orders, positions and the account that do not apply to a single entry."""
 
 QUOTAS: Final[tuple[Limit, ...]] = (
     Limit(("callers.notes_per_minute", "callers.refusals_per_minute"), RefusalCode.CALLER_RATE),
@@ -49,7 +49,7 @@ QUOTAS: Final[tuple[Limit, ...]] = (
         meaning="when the cost of model calls reaches one of these amounts, the rules decide",
     ),
 )
-"""The limits on callers, and on the cost of model calls, which limit no trade."""
+"""The quotas of callers, and the budget for model calls; they limit no trade."""
 
 TRADING_LIMITS: Final[tuple[Limit, ...]] = (*LIMITS, *OTHER_LIMITS)
 ALL_LIMITS: Final = (*TRADING_LIMITS, *QUOTAS)
@@ -60,7 +60,7 @@ TAINTED_KEYS: Final = {key for limit in LIMITS for key in limit.keys} - {
     "losses.pause_s",
     "approval.answer_s",
 } | {"order.price_allowance", "scale.regime_unknown", "scale.macro_unknown"}
-"""The keys of the policy of `[tainted]` that bind an entry. The keys subtracted are read from the usual policy only."""
+"""The keys of the `[tainted]` policy that limit an entry; the subtracted keys are read from the usual policy only."""
 
 AT_MOST: Final = "at most"
 AT_LEAST: Final = "at least"

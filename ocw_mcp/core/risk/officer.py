@@ -122,7 +122,7 @@ class RiskOfficer:
         return Feasible(self._most(long, account, either), self._most(short, account, either), least)
 
     def _probe(self, symbol: str, side: Side, account: AccountView) -> Proposal:
-        """Return an entry of no size, with a stop that the policy accepts."""
+        """Return an entry of quantity 0, with a stop that the policy accepts."""
         stop = account.price * (ONE - side.sign * self._policies.stop.max_distance / 2)
         intent = OrderIntent("", "", symbol, side, OrderType.MARKET, Purpose.ENTRY, ZERO, protect_at=stop)
         return propose(intent, account, self._policies.order.price_allowance)
@@ -139,7 +139,7 @@ class RiskOfficer:
         return room
 
     def _most(self, probe: Proposal, account: AccountView, either: Decimal) -> Decimal:
-        """Return the largest quantity of an entry; `either` is the room under the limits for both sides."""
+        """Return the largest quantity of an entry; limits that ignore its side let the notional `either` pass."""
         if account.quantity * probe.intent.side.sign < 0 or not either:
             return ZERO
         room = min(either, self._room(probe, account, _ONE_SIDE))
@@ -153,7 +153,7 @@ class RiskOfficer:
     def clear_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ClearedOrder | Refusal:
-        """Clear an order that reduces risk, in every state and on stale data, cut to the position and the step.
+        """Clear an order that reduces a position, in every state and on stale data, cut to the position and the step.
 
         The order has to trade against the position. An agent can request a limited number of reductions in a minute.
         """
@@ -196,7 +196,7 @@ class RiskOfficer:
 
 
 def _at_the_lower_leverage(*both: Policies) -> tuple[Policies, ...]:
-    """Return the policies with one usual leverage, the lowest of all, for entries that request none."""
+    """Return the policies, all with the lowest `leverage.usual` of them, for entries that request no leverage."""
     usual = min(each.leverage.unasked for each in both)
     return tuple(
         each.model_copy(update={"leverage": each.leverage.model_copy(update={"usual": usual})}) for each in both

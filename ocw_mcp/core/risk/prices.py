@@ -11,12 +11,12 @@ from ocw_mcp.domain.orders import OrderIntent, OrderType, Side
 
 
 def sane_limit(limit: Decimal | None) -> bool:
-    """Return whether a limit is a finite price above 0."""
+    """Return whether a limit price is finite and above 0."""
     return limit is not None and limit.is_finite() and limit > ZERO
 
 
 def rounded_limit(intent: OrderIntent, instrument: Instrument) -> Decimal | None:
-    """Return a limit order's limit, rounded to the tick in its favour; 0 if it is no price, None for other orders."""
+    """Return a limit order's price, rounded to the tick in its favour; 0 if it is invalid, None for other orders."""
     if intent.type is not OrderType.LIMIT:
         return None
     limit = intent.limit_price
@@ -37,7 +37,7 @@ def worst_fill(side: Side, limit: Decimal | None, price: Decimal, allowance: Dec
 
 
 def expected_fill(side: Side, limit: Decimal | None, price: Decimal) -> Decimal:
-    """Return the price (quote) at which an entry should begin to fill: its limit, or the last price if it is better."""
+    """Return the price (quote) at which an entry should begin to fill: its limit price, or the last price if better."""
     if limit is None:
         return price
     return min(limit, price) if side is Side.BUY else max(limit, price)
@@ -47,18 +47,18 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
     """An entry as the limits check it, with its prices. Prices and notional in quote currency."""
 
     intent: OrderIntent
-    """The intent, with its limit, if any, rounded to the tick."""
+    """The intent; its limit price, if any, is rounded to the tick."""
     quantity: Decimal
     """In the base asset, rounded down to the step."""
     worst: Decimal
-    """The price at which the entry is checked and its budget reserved: `dearest` under the highest allowance."""
+    """The price of the checks and of the reserved budget: the result of `worst_fill` under the highest allowance."""
     notional: Decimal
     begins: Decimal
-    """The price of `expected_fill`: the distance of the stop is measured from it."""
+    """The result of `expected_fill`, from which the distance of the stop is measured."""
     dearest: Decimal
     """The result of `worst_fill`, which makes the entry largest, under one policy's allowance."""
     adverse: Decimal
-    """The fill price that loses most: the limit, or the last price with the allowance against the entry."""
+    """The fill price that loses most: the limit price, or the last price with the allowance against the entry."""
 
 
 def propose(intent: OrderIntent, account: AccountView, allowance: Decimal, highest: Decimal | None = None) -> Proposal:
@@ -74,16 +74,16 @@ def propose(intent: OrderIntent, account: AccountView, allowance: Decimal, highe
 
 
 def market_bound(entry: Proposal, tick: Decimal) -> Decimal | None:
-    """Return the limit (quote) under which a market entry is sent as immediate or cancel; None for other orders."""
+    """Return the limit price (quote) of a market entry, sent as immediate-or-cancel; None for other orders."""
     if entry.intent.type is not OrderType.MARKET or entry.intent.purpose.reduces:
         return None
     return (floor_to if entry.intent.side is Side.BUY else ceil_to)(entry.adverse, tick)
 
 
 def smallest_at(intent: OrderIntent, account: AccountView, gap: Decimal) -> Decimal:
-    """Return the price (quote) at which an entry has to reach the smallest notional.
+    """Return the price (quote) at which an entry has to reach the venue's smallest notional.
 
-    A spot purchase has to reach this notional also at its stop, and a gap beyond it, so that it can be sold there.
+    A spot purchase has to reach this notional even at its stop less the gap allowance, so that it can be sold there.
     """
     price, stop = limit_of(intent) or account.price, intent.protect_at
     if account.product is Product.SPOT and stop is not None and stop.is_finite():
@@ -97,5 +97,5 @@ def smallest(instrument: Instrument, price: Decimal) -> Decimal:
 
 
 def limit_of(intent: OrderIntent) -> Decimal | None:
-    """Return the limit of a limit order; None for any other order."""
+    """Return the price of a limit order; None for any other order."""
     return intent.limit_price if intent.type is OrderType.LIMIT else None

@@ -34,12 +34,12 @@ from ocw_mcp.domain.time import iso
 
 
 def exposure_scale(policy: ScalePolicy) -> Decimal:
-    """Return the factor on the size limits; neither the regime nor the macro reading has a source yet."""
+    """Return the factor on the size limits for an unknown regime and macro reading: neither has a source yet."""
     return min(ONE, policy.regime_unknown * policy.macro_unknown)
 
 
 def _scaled(key: str, limit: Decimal, used: Decimal, account: AccountView, policies: Policies) -> LimitUse:
-    """Measure a limit that is a share of equity, under the scale."""
+    """Return the use of a limit that is a share of equity and multiplied by `exposure_scale`."""
     scale = exposure_scale(policies.scale)
     return LimitUse(key, limit * scale, used, account.equity, scale)
 
@@ -97,7 +97,7 @@ def gross_exposure(entry: Proposal, account: AccountView, policies: Policies) ->
 
 
 def _together(used: Decimal, account: AccountView, policies: Policies) -> LimitUse:
-    """Measure the exposure of the correlated symbols in one direction, `used` (quote), against equity."""
+    """Measure `used` (quote), the exposure of the correlated symbols in one direction, against its limit."""
     return _scaled("correlated.max_share", policies.correlated.max_share, used, account, policies)
 
 
@@ -116,7 +116,7 @@ def correlated_exposure(entry: Proposal, account: AccountView, policies: Policie
 
 
 def risk_per_trade(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Limit the loss of the whole position at the new stop, and a gap beyond the stop, to a share of equity.
+    """Limit the loss of the whole position at the new stop, gap allowance included, to a share of equity.
 
     Loss = position × (distance from the worst fill to the stop + gap allowance). The worst fill is the limit of the
     entry, or its expected fill with the price allowance against it, whichever loses more. The existing position counts,
@@ -210,7 +210,7 @@ def _mandate(account: AccountView, policies: Policies) -> LimitUse | None:
 
 
 def mandate(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Require a mandate for the time, the symbol and the amount of an entry. On paper none is needed."""
+    """Require a mandate for the time, the symbol and the amount of an entry. Paper mode needs no mandate."""
     code, given, used = RefusalCode.MANDATE, policies.mandate, _mandate(account, policies)
     if given is None or used is None:
         return all_or_nothing(code, f"a mandate in mode {account.mode}", "none", passes=account.mode is Mode.PAPER)
@@ -250,7 +250,7 @@ def _settled(entry: Proposal, account: AccountView) -> int | None:
 
 
 def _room(entry: Proposal, account: AccountView, policies: Policies, fits: Callable[[int], Decimal]) -> Decimal:
-    """Return the notional (quote) up to which every size fits; `fits` gives the largest notional at one leverage.
+    """Return the notional (quote) up to which every size passes; `fits` returns this notional for one leverage.
 
     The leverage falls when a larger position comes into a higher bracket.
     """

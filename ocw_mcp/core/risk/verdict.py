@@ -18,7 +18,7 @@ UNLIMITED: Final = Decimal("Infinity")
 class ShareText(msgspec.Struct, frozen=True, gc=False):
     """A share, shown as `25%`, or as `13.5% (25% x 0.54)` if it is already multiplied by a scale other than 1.
 
-    Texts of this and the following types are created only when a person or a model reads them: after a refusal.
+    The text is created only when it is shown, such as after a refusal.
     """
 
     value: Decimal
@@ -75,7 +75,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class LimitUse(msgspec.Struct, frozen=True, gc=False):
-    """The use of one key of a limit. `used` has the unit of `limit × whole`; `limit` already contains `scale`."""
+    """The use of one key of a limit, in the unit of `limit × whole`; `limit` is already multiplied by `scale`."""
 
     key: str
     limit: Decimal
@@ -108,12 +108,12 @@ AtFill = Literal["", "stop", "order", "position", "gross", "correlated"]
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """One limit, declared once. The policy models have the bounds, text, strictest value and direction of each key."""
+    """One limit, declared once. The bounds, text and strictest value of each key are in the policy models."""
 
     keys: tuple[str, ...]
-    """The keys of the policy file that set it, first the one that gives its value. Each key belongs to one limit."""
+    """The policy keys that set the limit; the first gives its value. Each key belongs to one limit."""
     code: RefusalCode | None = None
-    """The code of the limit's refusals, which explains the limit; None for a limit that refuses no order."""
+    """The code of the limit's refusals, whose meaning explains the limit; None if the limit refuses no order."""
     meaning: str = ""
     usage: tuple[Measure, ...] = ()
     """The functions that measure the limit's use; empty for the drawdown and the budget, which measure themselves."""
@@ -124,11 +124,11 @@ class EntryLimit(Limit, frozen=True, kw_only=True):
 
     judge: Judge
     standing: bool = False
-    """Whether it can refuse every entry of the account, a symbol or a side; it is then checked before the others."""
+    """Whether the limit can refuse every entry of the account, a symbol or a side; it is then checked first."""
     one_side: bool = False
     """Whether the answer depends on the side of the entry or on its stop."""
     at_fill: AtFill = ""
-    """The field of `LimitExcess` with which fills are checked again; "stop" if a tighter stop is the remedy."""
+    """The `LimitExcess` field by which fills exceed this limit; "stop" if a tighter stop is the remedy."""
 
 
 def count(key: str, limit: int, used: int) -> LimitUse:
@@ -142,7 +142,7 @@ def all_or_nothing(code: RefusalCode, limit: Shown, actual: Shown, *, passes: bo
 
 
 def of_usage(code: RefusalCode, usage: LimitUse, notional: Decimal, share: Decimal = ONE) -> Verdict:
-    """Return the verdict of a partly used limit on an entry that adds `share` of its notional (quote) to the use."""
+    """Return the verdict of a limit with this usage, to which an entry would add `notional` (quote) × `share`."""
     whole = usage.whole
     actual: Shown = ShareText((usage.used + notional * share) / whole) if whole > 0 else "no equity"
     return Verdict(code, usage.shown, actual, usage.left if share == ONE else usage.left / share)

@@ -66,7 +66,7 @@ class Sizing:
         return size
 
     def _share(self, patterns: Sequence[str] | None, sign: int) -> Decimal:
-        """Return the notional entered so far as a share of equity: in total, or with `sign` in matching symbols."""
+        """Return the notional entered so far as a share of equity: all, or with `sign` in the symbols of `patterns`."""
         notionals = (
             notional
             for symbol, entered_sign, notional in self._entered
@@ -80,7 +80,7 @@ def _matches(symbol: str, patterns: Sequence[str]) -> bool:
 
 
 def decide(snapshot: Snapshot, policies: Policies) -> Decision:
-    """Return the decision for the whole portfolio. A symbol without a leg is held."""
+    """Return the decision for the whole portfolio. A symbol without a leg stays as it is."""
     legs: list[Leg] = []
     sizing = Sizing(snapshot, policies)
     for view in snapshot.symbols.values():
@@ -98,7 +98,7 @@ def decide(snapshot: Snapshot, policies: Policies) -> Decision:
 
 
 def exit_reason(position: PositionView, signals: Signals | None, rules: RulesPolicy) -> tuple[str, str] | None:
-    """Return the signal and the explanation for closing a position; None if it is held."""
+    """Return the signal and the explanation for closing a position; None to keep it open."""
     if signals is None:
         return None
     sign = 1 if position.quantity > 0 else -1

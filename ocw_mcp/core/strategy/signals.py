@@ -41,7 +41,7 @@ class Signals(msgspec.Struct, frozen=True):
 
 
 def read_signals(view: SymbolView, rules: RulesPolicy) -> Signals | None:
-    """Return the signals on the shortest timeframe of at least that of the rules; None if a required one is unknown."""
+    """Return the signals on the shortest timeframe not below `rules.timeframe`; None if a required value is unknown."""
     wanted = span_ms(rules.timeframe)
     values = next((each for each in view.indicators if span_ms(each.timeframe) >= wanted), None)
     if values is None:

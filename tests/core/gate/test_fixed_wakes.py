@@ -24,7 +24,7 @@ def timed(gate: Gate, minutes: Sequence[int]) -> list[int]:
     return woken
 
 
-def test_policy_every_wakes_at_multiples_of_its_span_only() -> None:
+def test_gate_policy_every_15m_wakes_only_each_quarter_hour() -> None:
     gate = gate_of(every="15m", cooldown_s=3_600)
     gate.raise_reason(BTC, reason("score:0.60 momentum reversal"))
     assert timed(gate, range(1, 61)) == [15, 30, 45, 60]
@@ -51,7 +51,7 @@ def test_wake_condition_wakes_between_fixed_times() -> None:
     assert timed(gate, range(8, 31)) == [15, 30]
 
 
-def test_fixed_wakes_go_on_after_a_restart() -> None:
+def test_fixed_wakes_continue_after_a_restart() -> None:
     gate, again = gate_of(every="15m"), gate_of(every="15m")
     assert timed(gate, range(1, 20)) == [15]
     again.restore(msgspec.json.decode(msgspec.json.encode(gate.state()), type=GateState))
@@ -68,6 +68,6 @@ def test_outlier_statistics_continue_while_wakes_are_fixed() -> None:
 
 
 @pytest.mark.parametrize("every", ["15", "0m", "soon"])
-def test_policy_every_that_is_no_span_is_refused(every: str) -> None:
+def test_gate_policy_every_with_an_invalid_span_is_refused(every: str) -> None:
     with pytest.raises(ValueError, match="is not a span of time"):
         with_policy(every=every)

@@ -96,14 +96,14 @@ def test_a_move_is_reported_once_more_when_it_escalates() -> None:
     assert abs(found[WARM]) < 6 <= abs(found[WARM + 2])
 
 
-def test_move_that_shares_no_candle_is_reported_again() -> None:
+def test_second_move_without_common_candles_is_reported_too() -> None:
     closes = calm(WARM)
     up = closes[-1] * 1.05
     closes += [up] * CANDLES + [up * 1.05]
     assert list(told(closes)) == [WARM, WARM + CANDLES]
 
 
-def test_a_return_over_a_gap_is_tested_and_ends_the_history() -> None:
+def test_a_return_over_a_data_gap_is_tested_but_not_kept() -> None:
     closes = calm(WARM)
     closes += [closes[-1] * 1.05] * (2 * CANDLES)
     assert list(told(closes, frozenset({WARM}))) == [WARM]
@@ -165,7 +165,7 @@ def unread(symbol: str, metric: str) -> Reading:
     raise AssertionError("nothing is read without a condition")
 
 
-def test_one_minute_return_wakes_only_as_an_escalation() -> None:
+def test_one_minute_return_wakes_only_from_escalation_z_on() -> None:
     closes = walk(WARM + 30, 1)
     # Back against the last quarter of an hour, so that this is no outlier over fifteen minutes.
     back = math.copysign(0.001, closes[-CANDLES] - closes[-1])

@@ -75,7 +75,7 @@ def test_open_interest_change_compares_with_one_day_before() -> None:
     assert is_unknown(reading(reported(*a_day()[2:][4:]), "open_interest_change_24h"), "from 1d ago")
 
 
-def test_gap_of_15_minutes_one_day_ago_is_bridged() -> None:
+def test_change_of_a_day_allows_15_missing_minutes_at_its_start() -> None:
     rows = a_day(open_interest=1_100.0)
     assert reading(reported(*rows[3:]), "open_interest_change_24h") == pytest.approx(0.1)
     assert isinstance(reading(reported(*rows[4:]), "open_interest_change_24h"), Unknown)
@@ -139,7 +139,7 @@ def components(**known: float) -> dict[str, Any]:
     return {name: known.get(name, Unknown("not reported")) for name in names}
 
 
-def test_composite_signs_of_funding_long_short_and_taker_flow() -> None:
+def test_high_funding_is_bearish_and_a_high_taker_ratio_bullish() -> None:
     extreme = components(
         funding_8h=0.0005, taker_ratio_1h=1.15, long_short_z=1.5, open_interest_change_24h=0.1, price_change_24h=0.02
     )

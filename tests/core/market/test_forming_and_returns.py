@@ -138,7 +138,7 @@ def returns(symbol: SymbolMarket) -> list[Reading]:
     return [symbol.change_over(hours * HOUR) for hours in (1, 4, 24)]
 
 
-def test_returns_begin_at_the_exact_minute_and_over_a_day_at_5m() -> None:
+def test_day_return_uses_5m_candles_and_shorter_returns_use_minutes() -> None:
     candles, symbol = minutes(range(3_003))
     last = candles[-1].close
     day_ago = candles[-1].close_time - DAY
@@ -146,7 +146,7 @@ def test_returns_begin_at_the_exact_minute_and_over_a_day_at_5m() -> None:
     assert returns(symbol) == [last / candles[-61].close - 1, last / candles[-241].close - 1, last / five.close - 1]
 
 
-def test_return_without_its_first_close_is_unknown() -> None:
+def test_return_over_an_hour_without_its_first_close_is_unknown() -> None:
     assert returns(minutes([])[1]) == [Unknown("no candle yet")] * 3
     _, symbol = minutes(range(60))
     assert returns(symbol)[0] == Unknown("no candle from 1h ago")

@@ -168,7 +168,7 @@ def feed(market: Market, *places: int) -> list[tuple[int, ...]]:
     return [tuple(each // MINUTE for each in closed.timeframes) if closed else () for closed in closes]
 
 
-def test_candle_without_its_beginning_is_never_closed() -> None:
+def test_longer_candle_with_missing_first_minutes_is_dropped() -> None:
     market = Market(MINUTE, (SYMBOL,))
     closed = feed(market, *range(2, 31))
     assert closed[2] == (1,)  # minute 4 ends the first 5m candle, of which two minutes are missing
@@ -179,7 +179,7 @@ def test_candle_without_its_beginning_is_never_closed() -> None:
     assert len(columns(market, 2)[0]) == 1
 
 
-def test_candle_without_its_end_closes_at_the_next_base_candle() -> None:
+def test_longer_candle_with_a_missing_end_closes_after_the_gap() -> None:
     market = Market(MINUTE, (SYMBOL,))
     assert feed(market, 0, 1, 2) == [(1,), (1,), (1,)]
     closed = market.symbols[SYMBOL].close(candle(DAY_ZERO + 7 * MINUTE))

@@ -70,7 +70,7 @@ def test_fill_price_is_never_better_than_the_market(side: Side, price: Decimal, 
         (Side.BUY, OrderType.TAKE_PROFIT_MARKET, True),
     ],
 )
-def test_trigger_is_reached_at_its_price_and_beyond(side: Side, kind: OrderType, on_fall: bool) -> None:
+def test_order_triggers_at_its_trigger_price_and_beyond(side: Side, kind: OrderType, on_fall: bool) -> None:
     order = conditional(side, kind, "100")
     assert falls_to(order) is on_fall
     assert passed(order, D(100))
@@ -79,13 +79,13 @@ def test_trigger_is_reached_at_its_price_and_beyond(side: Side, kind: OrderType,
 
 
 @pytest.mark.parametrize("product", Product)
-def test_trading_has_a_cost_on_every_product(product: Product) -> None:
+def test_trading_has_a_cost_on_spot_and_on_futures(product: Product) -> None:
     terms = TERMS[product]
     assert terms.taker_fee > 0
     assert terms.half_spread + terms.slippage > 0
 
 
-def test_slippage_grows_with_the_square_root_of_the_shares_taken() -> None:
+def test_slippage_grows_with_the_square_root_of_filled_volume() -> None:
     terms = TERMS[Product.UM]
     assert slippage(terms, D(1)) == terms.slippage
     assert slippage(terms, D(9)) == 3 * terms.slippage
@@ -119,5 +119,5 @@ def test_expected_move_is_0_without_range_or_time(candle: Candle | None, ms: int
         (1.0, math.inf, None),
     ],
 )
-def test_half_spread_is_a_share_and_none_for_invalid_quotes(bid: float, ask: float, expected: str | None) -> None:
+def test_half_spread_is_relative_and_none_for_invalid_prices(bid: float, ask: float, expected: str | None) -> None:
     assert half_spread(OrderBook("ETHUSDT", 0, bid, ask)) == (None if expected is None else D(expected))

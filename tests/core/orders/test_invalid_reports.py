@@ -52,7 +52,7 @@ def test_a_possible_report_is_valid(report: VenueReport) -> None:
         ({"fee": D("-0.11")}, "a rebate of 0.11 on 0.5 at 200"),
     ],
 )
-def test_an_impossible_trade_is_named(report: Any, change: dict[str, Decimal], told: str) -> None:
+def test_a_report_with_an_impossible_amount_is_invalid(report: Any, change: dict[str, Decimal], told: str) -> None:
     assert invalid_report(replace(report, **change)) == told
 
 
@@ -65,5 +65,5 @@ def test_an_impossible_trade_is_named(report: Any, change: dict[str, Decimal], t
         (replace(FILL, base_fee=D(1)), "a fee of 1 taken out of 0.5"),
     ],
 )
-def test_an_amount_that_is_not_finite_is_named(report: VenueReport, told: str) -> None:
+def test_a_report_with_an_infinite_or_nan_amount_is_invalid(report: VenueReport, told: str) -> None:
     assert invalid_report(report) == told

@@ -39,7 +39,7 @@ def test_a_first_fill_opens_a_signed_position_at_its_price(side: Side, sign: int
     assert ledger.gross() == 200
 
 
-def test_an_addition_averages_and_realises_nothing() -> None:
+def test_an_addition_averages_the_price_and_realises_no_profit() -> None:
     ledger = Ledger(START)
     book(ledger, BUY, "1", "100", at=1)
     assert book(ledger, BUY, "3", "120", at=9) == 0
@@ -230,7 +230,7 @@ def test_funding_of_a_closed_position_moves_the_wallet() -> None:
 
 @settings(deadline=None, max_examples=100)
 @given(FILLS, st.lists(st.tuples(st.integers(0, 25), amounts("-9", "9", 8)), max_size=9), MARKS)
-def test_cash_adds_up_with_funding_between_fills(
+def test_equity_is_right_with_funding_between_fills(
     fills: list[Fill], funded: list[tuple[int, Decimal]], marks: dict[str, Decimal]
 ) -> None:
     ledger = Ledger(START)
@@ -270,7 +270,7 @@ def test_funding_is_paid_out_of_the_margin() -> None:
     assert ledger.free() == START - 10
 
 
-def test_a_base_fee_leaves_less_of_the_asset_at_the_same_cost() -> None:
+def test_a_fee_in_the_base_asset_reduces_quantity_but_not_cost() -> None:
     ours, usual = Ledger(START), Ledger(START)
     ours.book(BTC, BUY, Decimal(2), Decimal(100), Decimal("0.2"), 1, base_fee=Decimal("0.002"))
     usual.book(BTC, BUY, Decimal(2), Decimal(100), Decimal("0.2"), 1)

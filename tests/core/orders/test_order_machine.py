@@ -43,11 +43,11 @@ def status_after(status: OrderStatus, kind: str) -> OrderStatus | None:
 
 
 @pytest.mark.parametrize(("status", "kind", "to"), cells())
-def test_each_report_has_a_transition_or_is_refused(status: str, kind: str, to: str) -> None:
+def test_each_report_gives_a_tabled_status_or_is_refused(status: str, kind: str, to: str) -> None:
     assert status_after(OrderStatus(status), kind) == (None if to == "." else OrderStatus(to))
 
 
-def test_the_table_has_every_status_and_report_kind() -> None:
+def test_transitions_cover_every_status_and_report_kind() -> None:
     assert {(status, kind) for status, kind, _ in cells()} == {(one, kind) for one in OrderStatus for kind in REPORTS}
     assert set(TRANSITIONS) == set(OrderStatus)
     assert {type(report) for report in REPORTS.values()} == set(get_args(OrderReport))

@@ -92,7 +92,7 @@ def test_a_fill_after_the_cancellation_still_counts() -> None:
 
 
 @pytest.mark.parametrize("quantity", ["0", "-1", "NaN"])
-def test_a_fill_of_no_quantity_does_not_count(quantity: str) -> None:
+def test_a_fill_with_an_invalid_quantity_does_not_count(quantity: str) -> None:
     table = table_with()
     assert table.apply(fill("a", quantity)) is None
     assert (found(table).filled, found(table).status) == (Decimal(0), OrderStatus.INTENDED)
@@ -153,7 +153,7 @@ def test_live_orders_are_listed_by_symbol_and_purpose() -> None:
     assert table.last_n == 2
 
 
-def test_orders_may_change_while_live_ones_are_listed() -> None:
+def test_an_order_can_be_cancelled_while_live_orders_are_listed() -> None:
     table = table_with(*(tracked(OrderRef(n, Purpose.ENTRY)) for n in range(1, 6)))
     for order in table.live():
         table.apply(Canceled(order.ref, "halted"))
@@ -187,7 +187,7 @@ def test_the_table_does_not_grow_with_finished_orders() -> None:
     assert table.recall(OrderRef(100, Purpose.ENTRY)) is not None
 
 
-def test_a_record_keeps_the_terms_for_a_late_fill() -> None:
+def test_the_record_of_an_old_order_keeps_its_stop_and_target() -> None:
     plain = tracked()
     intent = msgspec.structs.replace(plain.intent, tainted=True, target_at=Decimal(120))
     table = table_with(TrackedOrder(plain.order, intent, plain.worst_price))

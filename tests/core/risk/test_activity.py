@@ -38,7 +38,7 @@ def test_an_entry_counts_for_a_minute_and_for_the_day() -> None:
     assert (later.entries_last_minute, later.entries_today) == (0, 2)
 
 
-def test_only_requested_closings_count() -> None:
+def test_closings_of_guard_and_flatten_are_not_requested_ones() -> None:
     activity = fresh()
     activity.reduced(NOW)
     assert activity.seen("X", NOW + MINUTE - 1).reductions_last_minute == 1
@@ -69,14 +69,14 @@ def test_the_open_quantity_of_live_entries_counts_as_traded() -> None:
     assert activity.seen("X", NOW).turnover_today == 1_000
 
 
-def test_only_the_closed_symbol_has_a_time_of_its_close() -> None:
+def test_closing_one_symbol_sets_no_close_time_for_another() -> None:
     activity = fresh()
     activity.closed("X", D(5), NOW)
     assert activity.seen("X", NOW + 7).since_close_ms == 7
     assert activity.seen("Y", NOW + 7).since_close_ms is None
 
 
-def test_a_close_is_kept_while_reentry_is_limited() -> None:
+def test_a_close_time_is_kept_until_reentry_is_allowed() -> None:
     activity, wait = fresh(), PACE.reentry_s * SECOND
     activity.closed("X", D(5), NOW)
     activity.closed("Y", D(5), NOW + wait - 1)
@@ -85,7 +85,7 @@ def test_a_close_is_kept_while_reentry_is_limited() -> None:
     assert activity.seen("X", NOW + wait).since_close_ms is None
 
 
-def test_a_close_is_kept_while_the_stricter_policy_limits_reentry() -> None:
+def test_a_close_time_is_kept_for_the_longer_reentry_limit() -> None:
     longer = PACE.model_copy(update={"reentry_s": 3_600})
     activity = Activity(PACE, LOSSES, longer)
     activity.closed("X", D(5), NOW)
@@ -95,7 +95,7 @@ def test_a_close_is_kept_while_the_stricter_policy_limits_reentry() -> None:
     assert activity.seen("X", NOW + 3_600 * SECOND).since_close_ms is None
 
 
-def test_closes_of_long_ago_are_forgotten() -> None:
+def test_close_times_of_long_ago_are_deleted() -> None:
     activity = fresh()
     for place in range(1_000):
         activity.closed(f"S{place}", D(5), NOW + place * MINUTE)
@@ -117,7 +117,7 @@ def test_a_trade_without_a_loss_resets_the_count_of_losses() -> None:
     assert activity.seen("X", NOW).losses_in_a_row == 2
 
 
-def test_after_a_lowered_limit_of_losses_the_next_loss_pauses() -> None:
+def test_losses_above_a_lowered_limit_pause_at_the_next_loss() -> None:
     """Without a pause that ends, a count above the new limit would refuse every entry for ever."""
     before = Activity(PACE, LossesPolicy(in_a_row=6, pause_s=600))
     for _ in range(5):
@@ -132,7 +132,7 @@ def test_after_a_lowered_limit_of_losses_the_next_loss_pauses() -> None:
 @given(
     st.lists(st.tuples(st.sampled_from(["sent", "reduced", "filled", "won", "lost", "day"]), st.integers(0, 100_000)))
 )
-def test_memory_is_bounded_and_survives_a_restart(happened: list[tuple[str, int]]) -> None:
+def test_activity_state_is_bounded_and_survives_a_restart(happened: list[tuple[str, int]]) -> None:
     activity, now = fresh(), NOW
     for what, later in happened:
         now += later

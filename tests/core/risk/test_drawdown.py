@@ -17,7 +17,7 @@ def fresh(share: str = "0.15") -> Drawdown:
 
 
 @pytest.mark.parametrize(("equity", "reached"), [("8500.01", False), ("8500", True), ("-5", True)])
-def test_the_limit_is_reached_at_its_share_of_the_peak(equity: str, reached: bool) -> None:
+def test_drawdown_limit_is_reached_at_its_share_of_the_peak(equity: str, reached: bool) -> None:
     assert fresh().watch(D(equity)) is reached
 
 

@@ -120,14 +120,14 @@ def test_a_post_only_entry_is_sent_post_only() -> None:
     assert order.post_only
 
 
-def test_the_worst_price_counts_and_not_the_last_one() -> None:
+def test_the_position_limit_is_checked_at_the_worst_price() -> None:
     officer = RiskOfficer(LIMITED)
     assert officer.worst_of(LONG, CALM) == D(1_002)
     assert refusal(asks(LONG, quantity=D("2.496"))).code is RefusalCode.POSITION_SHARE
     assert D("2.496") * 1_000 < 2_500
 
 
-def test_a_refusal_has_the_first_limit_and_the_size_within_all() -> None:
+def test_refusal_has_first_limit_and_largest_size_within_all_limits() -> None:
     told = refusal(asks(LONG, quantity=D(50)), account(gross=D(9_000), equity=D(10_000)))
     assert told.code is RefusalCode.ORDER_NOTIONAL
     assert told.largest == D("0.998")
@@ -138,7 +138,7 @@ def test_largest_size_below_the_smallest_order_is_0() -> None:
     assert refusal(LONG, account(symbol_notional=D("2479.9"))).largest == D("0.02")
 
 
-def test_a_largest_size_rounded_beyond_the_limit_loses_one_step() -> None:
+def test_a_largest_size_rounded_above_its_limit_loses_one_step() -> None:
     almost = under(order=LIMITED.order.model_copy(update={"max_notional": D("1001.99999999999999999999999999")}))
     assert refusal(LONG, CALM, almost).largest == D("0.999")
     assert isinstance(
@@ -146,7 +146,7 @@ def test_a_largest_size_rounded_beyond_the_limit_loses_one_step() -> None:
     )
 
 
-def test_an_inactive_engine_refuses_an_entry_without_size() -> None:
+def test_a_halted_engine_refuses_even_an_entry_of_quantity_0() -> None:
     told = refusal(asks(LONG, quantity=D(0)), account(state=TradingState.HALTED))
     assert told.code is RefusalCode.NOT_ACTIVE
 
@@ -163,7 +163,7 @@ def test_an_inactive_engine_refuses_an_entry_without_size() -> None:
         (LONG, CALM, MANAGED),
     ],
 )
-def test_an_entry_with_mandate_approval_or_fallback_passes(
+def test_an_entry_within_mandate_approval_and_fallback_passes(
     intent: OrderIntent, view: AccountView, limited: Policies
 ) -> None:
     assert isinstance(check(intent, view, limited), Order)
@@ -180,7 +180,7 @@ def test_an_entry_with_mandate_approval_or_fallback_passes(
         (asks(LONG, quantity=D(2)), bracketed((2_000, 2, "0.01"), (9_000, 1, "0.02")), 1),
     ],
 )
-def test_leverage_is_of_the_position_else_requested_else_usual(
+def test_position_leverage_overrides_the_requested_and_usual_one(
     intent: OrderIntent, view: AccountView, leverage: int
 ) -> None:
     order = check(intent, view)
@@ -188,7 +188,7 @@ def test_leverage_is_of_the_position_else_requested_else_usual(
     assert order.leverage == leverage
 
 
-def test_a_perpetual_without_brackets_uses_cautious_ones() -> None:
+def test_future_without_brackets_is_checked_with_assumed_brackets() -> None:
     assert ETH.brackets is None
     wide = under(leverage=LeveragePolicy(max=125, usual=3))
     assert refusal(asks(LONG, leverage=21), CALM, wide).limit == "20 for a position so large"

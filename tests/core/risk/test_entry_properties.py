@@ -118,7 +118,7 @@ def joined(draw: st.DrawFn, price: Decimal) -> PositionTerms:
 
 @settings(deadline=None)
 @given(situations())
-def test_a_limit_not_marked_one_side_gives_both_sides_the_same_room(
+def test_a_limit_not_marked_one_side_lets_buy_and_sell_pass_equally(
     situation: tuple[OrderIntent, AccountView, Policies],
 ) -> None:
     intent, view, limited = situation

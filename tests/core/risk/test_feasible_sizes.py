@@ -70,7 +70,7 @@ def test_feasible_size_assumes_half_the_largest_stop_distance() -> None:
         assert isinstance(asked(side, largest + ETH.step, CALM, careful, "0.025"), Refusal)
 
 
-def test_spot_has_no_short() -> None:
+def test_the_feasible_short_size_on_spot_is_0() -> None:
     found = sizes(product=Product.SPOT)
     assert found.long_max > 0
     assert found.short_max == 0

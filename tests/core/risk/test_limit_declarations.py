@@ -39,20 +39,20 @@ def test_each_key_of_a_limit_has_a_stricter_direction() -> None:
     assert {key for key, declared in KEYS.items() if stricter_of(declared)} == claimed - {"tainted.policy"}
 
 
-def test_each_code_is_declared_once_and_each_limit_has_a_meaning() -> None:
+def test_each_limit_has_either_its_own_code_or_a_meaning() -> None:
     codes = [limit.code for limit in ALL_LIMITS if limit.code is not None]
     assert len(set(codes)) == len(codes)
     assert all((limit.code is None) != (limit.meaning == "") for limit in ALL_LIMITS)
 
 
 @pytest.mark.parametrize("limit", [limit for limit in ALL_LIMITS if limit.usage], ids=lambda limit: limit.keys[0])
-def test_the_usage_of_a_limit_has_one_of_its_own_keys(limit: Limit) -> None:
+def test_the_measured_use_of_a_limit_names_one_of_its_keys(limit: Limit) -> None:
     measured = [measure(CALM, under(mandate=MANDATE)) for measure in limit.usage]
     assert all(each is not None and each.key in limit.keys for each in measured)
     assert all(each is not None and each.used >= 0 for each in measured)
 
 
-def test_the_drawdown_and_the_budget_measure_themselves() -> None:
+def test_drawdown_and_budget_measure_the_use_of_their_limits() -> None:
     drawdown = Drawdown(LIMITED.drawdown, D(10_000)).usage(D(9_000))
     assert (drawdown.key, drawdown.used) == ("drawdown.max_share", D("0.1"))
     budget = Budget(LIMITED.budget)
@@ -71,7 +71,7 @@ def test_only_the_free_margin_limit_is_a_lower_bound() -> None:
     assert keys == ["margin.min_free"]
 
 
-def test_each_size_limit_at_a_fill_is_a_field_of_limit_excess() -> None:
+def test_limits_checked_at_a_fill_match_the_limit_excess_fields() -> None:
     amounts = {limit.at_fill for limit in LIMITS} - {"", "stop"}
     assert amounts == {each.name for each in fields(LimitExcess)}
 
@@ -99,7 +99,7 @@ def with_value(policies: Policies, key: str, value: Any) -> Policies:
 
 
 @pytest.mark.parametrize("key", [key for limit in LIMITS for key in limit.keys if key not in BEFORE_THE_CHECK])
-def test_each_key_moves_the_verdict_of_its_limit(key: str) -> None:
+def test_changing_a_policy_key_changes_the_verdict_of_its_limit(key: str) -> None:
     (limit,) = (each for each in LIMITS if key in each.keys)
 
     def answer(case: Case, policies: Policies) -> tuple[Any, ...]:

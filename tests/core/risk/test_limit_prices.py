@@ -45,13 +45,13 @@ def meant(side: Side, limit: str | None) -> OrderIntent:
 
 
 @pytest.mark.parametrize(("side", "limit", "rounded"), [(BUY, "990.019", "990.01"), (SELL, "1009.991", "1010")])
-def test_a_limit_is_rounded_to_the_tick_and_never_worse(side: Side, limit: str, rounded: str) -> None:
+def test_a_limit_price_is_rounded_to_the_tick_in_its_favour(side: Side, limit: str, rounded: str) -> None:
     order = check(side, limit, "960" if side is BUY else "1040")
     assert isinstance(order, Order)
     assert (order.type, order.limit_price) == (OrderType.LIMIT, D(rounded))
 
 
-def test_a_buy_is_sized_at_its_limit_or_at_the_allowance() -> None:
+def test_a_buy_is_sized_at_its_limit_price_or_with_the_allowance() -> None:
     assert isinstance(check(BUY, "1000", "960", "2"), Order)
     assert isinstance(check(BUY, "1001", "960", "2"), Refusal)
     market = check(BUY, None, "960", "2", OrderType.MARKET)
@@ -59,7 +59,7 @@ def test_a_buy_is_sized_at_its_limit_or_at_the_allowance() -> None:
     assert market.largest < 2
 
 
-def test_a_short_below_the_price_is_sized_at_the_price() -> None:
+def test_a_short_with_a_limit_below_market_is_sized_at_market() -> None:
     refused = check(SELL, "1000", "1040", "2")
     assert isinstance(refused, Refusal)
     assert refused.code == "ORDER_NOTIONAL"
@@ -105,7 +105,7 @@ def test_the_farthest_stop_is_measured_from_the_expected_fill(side: Side, limit:
 
 
 @pytest.mark.parametrize("limit", ["0", "-5", "NaN", "Infinity", "0.001", None])
-def test_a_limit_that_is_no_price_is_refused(limit: str | None) -> None:
+def test_an_invalid_limit_price_is_refused(limit: str | None) -> None:
     assert check(BUY, limit, "960") == Refusal(RefusalCode.BAD_LIMIT, "a price above 0", str(limit))
 
 
@@ -125,11 +125,11 @@ def test_only_a_finite_number_above_0_is_a_price(limit: str, sane: bool) -> None
         (SELL, "1019.991", "1030.2"),
     ],
 )
-def test_an_entry_reserves_at_the_price_that_makes_it_largest(side: Side, limit: str | None, worst: str) -> None:
+def test_budget_of_an_entry_is_reserved_at_its_largest_price(side: Side, limit: str | None, worst: str) -> None:
     assert OFFICER.worst_of(meant(side, limit), ACCOUNT) == D(worst)
 
 
-def test_the_smallest_order_is_measured_at_its_limit() -> None:
+def test_minimum_notional_is_checked_at_the_limit_price() -> None:
     refused = check(BUY, "990", "960", "0.020")
     assert refused == Refusal(RefusalCode.BELOW_MINIMUM, "20 quote", "19.8 quote", largest=D("2.020"))
     assert isinstance(check(BUY, "1000", "960", "0.020"), Order)

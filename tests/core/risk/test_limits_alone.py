@@ -51,6 +51,6 @@ def test_an_entry_without_loss_at_its_stop_has_no_risk() -> None:
 
 
 @pytest.mark.parametrize(("equity", "told"), [("-50", "no equity"), ("0", "no equity"), ("0.5", "40%")])
-def test_free_margin_is_reported_if_there_is_equity(equity: str, told: str) -> None:
+def test_free_margin_is_shown_as_a_share_if_equity_is_above_0(equity: str, told: str) -> None:
     verdict = ask(free_margin, LONG, account(equity=D(equity), free_margin=D("0.4")), notional="0.6")
     assert str(verdict.actual) == told

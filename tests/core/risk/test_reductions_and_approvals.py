@@ -96,7 +96,7 @@ def test_a_stop_and_a_target_keep_their_trigger_and_only_reduce(purpose: Purpose
 @pytest.mark.parametrize(
     ("purpose", "take_at"), [(Purpose.STOP, D(1_100)), (Purpose.TARGET, None), (Purpose.EXIT, None)]
 )
-def test_only_a_stop_carries_the_target_of_its_position(purpose: Purpose, take_at: Decimal | None) -> None:
+def test_target_price_is_sent_with_a_stop_and_no_other_order(purpose: Purpose, take_at: Decimal | None) -> None:
     intent = msgspec.structs.replace(reduction(Side.SELL, "2", purpose, "970"), target_at=D(1_100))
     assert approve(intent).order.take_at == take_at
 
@@ -132,12 +132,12 @@ def test_a_reduction_never_enlarges_flips_or_exceeds_a_position(
 
 
 @pytest.mark.parametrize(("held", "side"), [("0", Side.SELL), ("0", Side.BUY), ("2", Side.BUY), ("-2", Side.SELL)])
-def test_an_order_not_against_a_position_is_no_reduction(held: str, side: Side) -> None:
+def test_order_in_the_direction_of_its_position_is_no_reduction(held: str, side: Side) -> None:
     answer = OFFICER.clear_reduction(reduction(side, "1"), account(quantity=D(held)), EXIT, NOW)
     assert answer == Refusal(RefusalCode.NO_POSITION, f"a position to {side}", held)
 
 
-def test_a_cleared_order_has_one_use_five_seconds_and_a_version() -> None:
+def test_a_cleared_order_is_valid_once_and_for_five_seconds() -> None:
     cleared = approve(reduction(Side.SELL, "1"))
     assert cleared.expires_at == NOW + CLEARED_MS == NOW + 5_000
     assert cleared.version == 3
@@ -195,7 +195,7 @@ def test_the_daily_loss_stays_reached_until_the_next_day() -> None:
     assert daily.watch(D(8_730))
 
 
-def test_a_days_loss_is_measured_from_its_opening_after_a_gain() -> None:
+def test_after_a_gain_daily_loss_is_still_measured_from_opening() -> None:
     daily = day()
     assert not daily.watch(D(12_000))
     assert not daily.watch(D("9700.01"))
@@ -252,7 +252,7 @@ def test_unknown_regime_and_macro_reading_both_scale_limits() -> None:
     assert exposure_scale(ScalePolicy(regime_unknown=D("0.6"), macro_unknown=D("0.9"))) == D("0.54")
 
 
-def test_a_tainted_entry_has_to_pass_both_policies() -> None:
+def test_an_entry_after_untrusted_text_has_to_pass_both_policies() -> None:
     strict = policies(order={"max_notional": 500})
     officer = RiskOfficer(policies(order={"max_notional": 800}), strict)
     tainted = msgspec.structs.replace(ENTRY, tainted=True)

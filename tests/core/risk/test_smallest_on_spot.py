@@ -25,7 +25,7 @@ def entry(quantity: str) -> OrderIntent:
 
 
 @pytest.mark.parametrize(("quantity", "passes"), [("0.020", False), ("0.021", False), ("0.022", True)])
-def test_a_spot_purchase_can_be_sold_at_its_stop_and_a_gap(quantity: str, passes: bool) -> None:
+def test_a_spot_buy_too_small_to_be_sold_at_its_stop_is_refused(quantity: str, passes: bool) -> None:
     # 20 is the smallest notional: 0.021 x 950 x 0.99 is below it, 0.022 is above.
     answer = RiskOfficer(POLICIES).check_entry(entry(quantity), SPOT, OrderRef(1, Purpose.ENTRY), 0)
     assert isinstance(answer, ClearedOrder) == passes
@@ -33,7 +33,7 @@ def test_a_spot_purchase_can_be_sold_at_its_stop_and_a_gap(quantity: str, passes
         assert answer.code is RefusalCode.BELOW_MINIMUM
 
 
-def test_on_futures_the_price_of_the_entry_counts() -> None:
+def test_futures_minimum_notional_is_checked_at_the_entry_price() -> None:
     answer = RiskOfficer(POLICIES).check_entry(entry("0.020"), CALM, OrderRef(1, Purpose.ENTRY), 0)
     assert isinstance(answer, ClearedOrder)
 

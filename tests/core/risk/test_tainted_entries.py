@@ -35,7 +35,7 @@ def levered(most: int, usual: int) -> Policies:
         (levered(5, 1), levered(50, 20), 1),
     ],
 )
-def test_a_tainted_entry_without_leverage_gets_the_lower_one(usual: Policies, strict: Policies, leverage: int) -> None:
+def test_entry_after_untrusted_text_gets_the_lower_leverage(usual: Policies, strict: Policies, leverage: int) -> None:
     assert sent(RiskOfficer(usual, strict), LONG).leverage == leverage
     untainted = RiskOfficer(usual, strict).check_entry(LONG, bracketed((10**6, 100, "0.005")), REF, NOW)
     assert isinstance(untainted, ClearedOrder)
@@ -43,7 +43,7 @@ def test_a_tainted_entry_without_leverage_gets_the_lower_one(usual: Policies, st
 
 
 @pytest.mark.parametrize(("intent", "bound"), [(LONG, "1001"), (SHORT, "999")])
-def test_a_tainted_market_entry_is_bound_by_the_lower_allowance(intent: OrderIntent, bound: str) -> None:
+def test_market_entry_after_untrusted_text_has_lower_allowance(intent: OrderIntent, bound: str) -> None:
     low, high = (policies(order={"price_allowance": each}) for each in ("0.001", "0.01"))
     assert sent(RiskOfficer(low, high), intent).limit_price == D(bound)
     assert sent(RiskOfficer(high, low), intent).limit_price == D(bound)
@@ -51,7 +51,7 @@ def test_a_tainted_market_entry_is_bound_by_the_lower_allowance(intent: OrderInt
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(Side), st.integers(-30, 30), st.sampled_from(["0.97", "0.94", "0.9"]))
-def test_the_loss_of_a_limit_entry_counts_from_its_limit(side: Side, ticks: int, at: str) -> None:
+def test_loss_at_the_stop_is_measured_from_the_limit_price(side: Side, ticks: int, at: str) -> None:
     """Wherever an entry with a limit fills within it, its stop loses no more than the policy allows."""
     way, price = side.sign, CALM.price
     officer = RiskOfficer(policies(risk={"max_share": "0.01", "gap_allowance": 0}, stop={"max_distance": "0.2"}))
@@ -71,7 +71,7 @@ def test_the_loss_of_a_limit_entry_counts_from_its_limit(side: Side, ticks: int,
     st.sampled_from(["0", "0.0001"]),
     st.booleans(),
 )
-def test_the_largest_size_of_a_refused_quantity_passes(
+def test_the_largest_size_named_for_a_refused_entry_passes(
     intent: OrderIntent, quoted: Decimal | None, quantity: str, tainted: bool
 ) -> None:
     officer = RiskOfficer(policies(price={"max_move": "0.005"}), policies(price={"max_move": "0.003"}))

@@ -22,5 +22,7 @@ D = Decimal
         (AmountText(D("5000.126")), "5000.13"),
     ],
 )
-def test_a_value_is_shown_with_the_fewest_exact_digits(told: ShareText | DurationText | AmountText, text: str) -> None:
+def test_a_value_is_shown_rounded_without_trailing_zeros(
+    told: ShareText | DurationText | AmountText, text: str
+) -> None:
     assert str(told) == text

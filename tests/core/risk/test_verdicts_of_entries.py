@@ -34,13 +34,13 @@ def test_on_spot_leverage_and_liquidation_say_that_there_is_none() -> None:
     assert told["LEVERAGE"][0] == "1 on spot"
 
 
-def test_a_given_approval_is_shown() -> None:
+def test_the_verdict_shows_the_given_approval() -> None:
     cleared = replace(LONG, approval="a-7")
     told = verdicts(under(approval=APPROVAL), cleared, CALM)[-1]
     assert (str(told.limit), str(told.actual)) == ("none needed", "a-7")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.code}")
-def test_the_largest_size_is_the_one_in_the_refusal(case: Case) -> None:
+def test_the_largest_size_equals_the_size_in_the_refusal(case: Case) -> None:
     officer = RiskOfficer(case.under)
     assert officer.largest(case.intent, case.view) == refusal(case.intent, case.view, case.under).largest

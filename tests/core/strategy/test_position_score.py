@@ -62,7 +62,7 @@ def test_correlated_position_in_the_same_direction_counts() -> None:
     assert score(holding("1"), FLAT, other, correlations=opposite).parts["correlation"] == 0.7
 
 
-def test_single_position_has_no_correlation() -> None:
+def test_correlation_score_of_a_single_position_is_0() -> None:
     alike = (Correlation("BTCUSDT", "ETHUSDT", 0.9),)
     assert score(holding("1"), FLAT, view(FLAT, symbol="ETHUSDT"), correlations=alike).parts["correlation"] == 0
 
@@ -70,12 +70,12 @@ def test_single_position_has_no_correlation() -> None:
 @pytest.mark.parametrize(
     ("mark", "mfe", "part"), [("106", 0.06, 0.0), ("101", 0.06, 0.5), ("96", 0.06, 1.0), ("90", 0.06, 1.0)]
 )
-def test_pnl_path_runs_from_the_best_price_to_the_stop(mark: str, mfe: float, part: float) -> None:
+def test_pnl_path_score_is_0_at_the_best_price_and_1_at_the_stop(mark: str, mfe: float, part: float) -> None:
     held = holding("1", mark=D(mark), mfe=mfe)
     assert score(held).parts["pnl_path"] == pytest.approx(part)
 
 
-def test_pnl_path_of_a_short_is_mirrored() -> None:
+def test_pnl_path_score_of_a_short_is_mirrored() -> None:
     held = holding("-1", mark=D(99), mfe=0.06)
     assert held.stop == 104
     assert score(held).parts["pnl_path"] == pytest.approx(0.5)

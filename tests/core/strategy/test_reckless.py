@@ -12,19 +12,19 @@ def request(wake_id: int) -> DecisionRequest:
     return DecisionRequest(wake_id, seen, 0)
 
 
-def test_reckless_decision_depends_on_the_wake_only() -> None:
+def test_decision_of_the_reckless_decider_depends_on_the_wake_only() -> None:
     assert decide(request(7)) == decide(request(7))
     assert len({decide(request(wake)).legs for wake in range(50)}) > 40
 
 
-def test_reckless_legs_include_oversize_and_no_stop() -> None:
+def test_legs_of_reckless_decider_are_too_large_or_lack_a_stop() -> None:
     legs = [leg for wake in range(300) for leg in decide(request(wake)).legs]
     assert {leg.action for leg in legs} == set(Action) - {Action.HOLD}
     assert any(leg.size is not None and leg.size > 1 for leg in legs)
     assert any(leg.stop is None for leg in legs)
 
 
-def test_reckless_decision_is_valid_and_empty_without_price() -> None:
+def test_reckless_decider_gives_valid_legs_and_none_without_price() -> None:
     for wake in range(100):
         assert validated(decide(request(wake))) == decide(request(wake))
     assert decide(DecisionRequest(1, snapshot(view(FLAT, last=NOTHING)), 0)).legs == ()

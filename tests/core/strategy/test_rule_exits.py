@@ -15,7 +15,7 @@ def closing_signal(position: PositionView, indicators: IndicatorValues | None = 
 
 
 @pytest.mark.parametrize(("quantity", "indicators"), [("2", RISING), ("-2", FALLING), ("2", FLAT), ("-2", FLAT)])
-def test_position_is_held_while_signals_agree_or_are_neutral(quantity: str, indicators: IndicatorValues) -> None:
+def test_position_stays_open_while_signals_agree_or_are_neutral(quantity: str, indicators: IndicatorValues) -> None:
     assert closing_signal(holding(quantity), indicators) is None
 
 
@@ -34,5 +34,5 @@ def test_position_is_closed_when_signals_reverse(quantity: str, against: Indicat
     assert closing_signal(holding(quantity), against) == "reversal"
 
 
-def test_position_is_held_while_signals_are_unknown() -> None:
+def test_position_stays_open_while_signals_are_unknown() -> None:
     assert closing_signal(holding("1"), None) is None

@@ -53,7 +53,7 @@ def test_reversion_is_opposite_to_percent_b_and_rsi() -> None:
 
 
 @pytest.mark.parametrize(("adx", "trend"), [(0.0, 0.0), (20.0, 0.0), (25.0, 0.5), (30.0, 1.0), (80.0, 1.0)])
-def test_adx_sets_the_share_of_momentum(adx: float, trend: float) -> None:
+def test_adx_sets_the_weights_of_momentum_and_reversion(adx: float, trend: float) -> None:
     signals = read(view(values(RISING, adx_14=adx)))
     assert signals.trend == pytest.approx(trend)
     assert signals.score == pytest.approx(trend * signals.momentum + (1 - trend) * signals.reversion)
