@@ -1,4 +1,4 @@
-"""The address of a state directory's running engine, and the token with which its owner's programs attach."""
+"""The address of a state directory's running engine, and the token for programs of the directory's owner."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -40,7 +40,7 @@ def read_address(directory: Path) -> Address | None:
 
 
 def forget_address(directory: Path, address: Address) -> None:
-    """Delete the address of an engine that is no longer served; the address of a newer engine is kept."""
+    """Delete the address of an engine that stopped serving; the address of a newer engine is kept."""
     with suppress(OSError, BookError):
         if read_address(directory) == address:
             (directory / ADDRESS).unlink(missing_ok=True)

@@ -112,7 +112,7 @@ class CommandFiles:
         self._last_problem = ""
 
     def waiting(self) -> Sequence[Command]:
-        """Return the waiting commands, oldest first; a new HALT file comes before them. Cheap: mostly two `stat`."""
+        """Return the waiting commands, a new HALT file first, then the oldest; most calls make two `stat` calls."""
         self._check_halt_file()
         try:
             status = os.stat(self._folder_name, follow_symlinks=False)
@@ -171,7 +171,7 @@ class CommandFiles:
         """Mark the folder as listed, then list it and read the first files.
 
         Two changes within one tick of the file system's clock have the same time, so an unchanged time does not prove
-        that nothing changed. The mark is set before the listing: any later change replaces it.
+        that nothing changed. The mark is set before the listing, and any later change replaces the mark.
         """
         with _open_folder(self._folder) as folder:
             # The folder of another user cannot be marked, and is listed every time.

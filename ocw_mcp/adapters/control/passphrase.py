@@ -1,7 +1,7 @@
 """The operator's passphrase, which is required to let a book take new risk again. Only its scrypt digest is stored.
 
-The passphrase keeps two callers from resuming: a person who can run `ocw` but cannot write to the state directory, and
-an agent with tools. It does not stop the owner of the directory, who can replace its files.
+The passphrase keeps two callers from resuming a book: a person who can run `ocw` but cannot write to the state
+directory, and an agent with tools. It does not stop the owner of the directory, who can replace its files.
 """
 
 import hashlib

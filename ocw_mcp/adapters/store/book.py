@@ -22,7 +22,7 @@ UNFINISHED = f"{database.JOURNAL}.new"
 
 
 class BookStamp(msgspec.Struct, frozen=True):
-    """The mode, venue, account, product and market of a book. It never changes; a run with another is refused."""
+    """The mode, venue, account, product and market of a book. It never changes; a run with another stamp is refused."""
 
     mode: Mode
     venue: str
@@ -40,7 +40,7 @@ class StoredBook(msgspec.Struct, frozen=True):
 
 
 def peek_book(directory: Path) -> StoredBook:
-    """Return the book of a directory, without changing a file. Raises BookError unless it has one of this user."""
+    """Return the book of a directory, without changing a file. Raises BookError if this user has no book there."""
     require_own_directory(directory)
     path = directory / database.JOURNAL
     if not path.exists():

@@ -109,7 +109,7 @@ def _trades(db: Database) -> list[ClosedTrade]:
 def closed_by(leg: str, maker: bool) -> str:
     """Return `stop`, `target`, `exit`, `entry` or `outside`, from the leg of the fill that closed a position.
 
-    The stop and the target of a spot position are one OCO order with leg `s`: only its target fills as a maker.
+    The stop and the target of a spot position are one OCO order with leg `s`: a fill of it as a maker is the target's.
     """
     if leg == OUTSIDE:
         return "outside"

@@ -179,7 +179,7 @@ class SqliteStore:
         return verifying.verify_journal(self._db, self.book, expected_head)
 
     def rebuild(self) -> None:
-        """Rebuild every projection from the committed events. On JournalError, they stay unchanged."""
+        """Rebuild every projection from the committed events; a JournalError leaves them all unchanged."""
         try:
             with self._db.atomic():
                 projections.remake_tables(self._db)

@@ -3,7 +3,7 @@
 The file must have its own tables and triggers, and the checkpoint whose digest was journaled last. A walk over all rows
 finds changed, missing, moved and foreign rows, unreadable events, and projections that do not follow from the events.
 Two changes are found only by comparison with a head (the last digest of the chain) that was noted elsewhere, such as in
-the log: an edit with a recomputed chain, and a cut tail if the checkpoint is before it.
+the log: an edit with a recomputed chain, and a cut of rows that are all after the checkpoint.
 """
 
 import hashlib

@@ -140,7 +140,7 @@ _TABLES: Final = {Product.UM: _UM, Product.SPOT: _SPOT}
 _UM_FOLLOWED_BELOW, _SPOT_FOLLOWED_BELOW = (
     {symbol: float(tick) * 10**_COARSEST for symbol, (tick, *_) in table.items()} for table in (_UM, _SPOT)
 )
-"""The price (quote) below which the tick of the exchange is too coarse and follows prices, by symbol."""
+"""By symbol, the price (quote) below which the exchange's tick is too coarse: the tick then follows prices."""
 
 
 def paper_brackets(symbol: str) -> Brackets:

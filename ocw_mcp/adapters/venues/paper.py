@@ -112,18 +112,18 @@ class PaperVenue:
             self._matching.market.books[book.symbol] = book
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
-        """Liquidate, fill waiting orders, then trigger the orders that the opening has passed."""
+        """Liquidate, fill waiting orders, then trigger the orders whose price the opening has passed."""
         self.account.instruments.observe(opening.symbol, opening.price)
         return self._matching.on_opening(opening)
 
     def fill_reductions(self, now: int) -> Sequence[VenueReport]:
-        """Fill the reductions that wait for an opening, if the last price is of `now` (ms)."""
+        """Fill the waiting reduce-only orders of each symbol whose latest candle closed at `now` (ms)."""
         return self._matching.fill_reductions(now)
 
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
         """Fill, trigger and liquidate along the candle's path, which continues as the reports are consumed.
 
-        An order that is sent or cancelled between two reports takes part in the rest of the path.
+        An order sent between two reports takes part in the rest of the path; a cancelled one no longer does.
         """
         return self._matching.on_candle(candle, now)
 
@@ -164,7 +164,7 @@ class PaperVenue:
         self._matching.on_placed(resting)
 
     def _replaced(self, stop: Resting) -> tuple[tuple[Decimal, int], ...]:
-        """Return the trigger prices of the looser stops that a new stop replaces, also of one cancelled just before."""
+        """Return the triggers of the looser stops that a new stop replaces, including a stop cancelled just before."""
         canceled = [self._canceled[0]] if self._canceled is not None and self._canceled[1] == stop.since else []
         order = stop.order
         for each in [*reversed(self._orders.conditional), *canceled]:

@@ -78,7 +78,7 @@ class FundingTimes(msgspec.Struct):
                 self.settled[symbol] = at
 
     def take_due(self, symbol: str, until: int, *, held: bool) -> list[DueFunding]:
-        """Return the funding times due up to `until` (ms), and mark them as settled; without a rate only if `held`."""
+        """Return funding times due up to `until` (ms), and mark them settled; if not `held`, only those with a rate."""
         known, covered = self.known.get(symbol, {}), self.covered.get(symbol, 0)
         times = {at for at in known if at <= until}
         if held:
@@ -127,7 +127,7 @@ class Liquidation(msgspec.Struct, frozen=True):
 
 
 class PaperAccount:
-    """One account of one product."""
+    """One account, for spot or for futures."""
 
     def __init__(self, product: Product, wallet: Decimal) -> None:
         self.product = product
@@ -168,7 +168,7 @@ class PaperAccount:
         return self._close(symbol, held, price, ZERO, fill_id, at, OutsideCause.LIQUIDATION)
 
     def close_out(self, symbol: str, quantity: Decimal, fee_share: Decimal, at: int) -> OutsideFill:
-        """Close a signed quantity of a position at its last price, for a fee as a share of its value."""
+        """Close a signed quantity of a position at its last price; the fee is `fee_share` of its value."""
         price = exact(self.last[symbol])
         fee = abs(quantity) * price * fee_share
         return self._close(symbol, quantity, price, fee, f"paper-end-{at}", at, OutsideCause.ENDED)

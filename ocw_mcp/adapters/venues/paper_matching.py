@@ -71,7 +71,7 @@ class PaperMatching:
             self._path.laid.add(resting.order.ref)
 
     def on_opening(self, opening: Opening) -> Sequence[VenueReport]:
-        """Liquidate, fill waiting orders, then the resting orders that the opening has passed, the nearest first."""
+        """Liquidate, fill waiting orders, then resting orders whose price the opening has passed, nearest first."""
         symbol, orders = opening.symbol, self.orders
         seen = opening.price
         if opening.at >= self._noted_until.get(symbol, 0):
@@ -94,10 +94,10 @@ class PaperMatching:
         return reports
 
     def fill_reductions(self, now: int) -> list[VenueReport]:
-        """Fill waiting reductions at the last price, if the candle that closed at `now` (ms) is the latest.
+        """Fill waiting reduce-only orders at the last price, if the candle that closed at `now` (ms) is the latest.
 
-        On a market in real time, the next opening is up to one candle away: too late for a person who closes a
-        position. What exceeds the volume share of one fill trades at that opening.
+        On a market in real time, the next opening is up to one candle away: too late for a position that is
+        closed by hand. A quantity beyond the volume share of one fill trades at the next opening.
         """
         reports: list[VenueReport] = []
         for resting in [each for each in self.orders.waiting if each.order.reduce_only]:
@@ -141,7 +141,7 @@ class PaperMatching:
         """Return whether the price is assumed to reach the low before the high: the worse path for the account.
 
         The stop or the liquidation of a position comes before its target, and the target before an addition. Without a
-        position, the entry that the price exceeds more comes first, and an entry on one side alone comes last.
+        position, the entry that the price passes by more comes first; if all entries are on one side, they come last.
         """
         held = self.account.ledger.quantity(candle.symbol)
         if held:
@@ -257,14 +257,14 @@ class PaperMatching:
         return self._fill_as_maker(resting, opening.at)
 
     def _is_in_transit(self, resting: Resting, opening: Opening) -> bool:
-        """Return whether an order has not arrived yet, if the latency is longer than a candle."""
+        """Return whether the latency is longer than a candle, and the order arrives only after the opening."""
         closed = self.market.closed.get(opening.symbol)
         return resting.arrives > opening.at and closed is not None and self.terms.latency_ms > closed.interval
 
     def _fill_as_taker(
         self, resting: Resting, price: Decimal, at: int, *, within_volume: bool = False
     ) -> list[VenueReport]:
-        """Fill at `price` (quote) plus the cost of taking; if `within_volume`, up to a share of the volume."""
+        """Fill at `price` (quote) plus the cost of taking; if `within_volume`, at most the volume share."""
         order = resting.order
         quantity = self._fillable(resting)
         if not quantity:

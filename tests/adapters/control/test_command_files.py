@@ -19,7 +19,7 @@ from ocw_mcp.domain.protocols import CommandBox
 from ocw_mcp.domain.steps import Command
 
 
-def test_commands_wait_oldest_first_until_done(tmp_path: Path) -> None:
+def test_waiting_commands_are_read_oldest_first_until_done(tmp_path: Path) -> None:
     box: CommandBox = CommandFiles(tmp_path)
     assert list(box.waiting()) == []
     write_command(tmp_path, "resume", "ada", "c2", at_ns=2_000)
@@ -49,7 +49,7 @@ def test_commands_in_quick_succession_are_all_read(tmp_path: Path) -> None:
         box.done(box.waiting()[0])
 
 
-def test_second_reader_hides_no_commands_from_the_first(tmp_path: Path) -> None:
+def test_two_readers_of_the_command_folder_both_get_every_command(tmp_path: Path) -> None:
     engine, onlooker = CommandFiles(tmp_path), CommandFiles(tmp_path)
     write_command(tmp_path, "halt", "ada", "c1", at_ns=1)
     assert len(engine.waiting()) == 1
@@ -234,7 +234,7 @@ def test_waiting_commands_are_counted(tmp_path: Path) -> None:
     assert count_waiting(tmp_path) == 1
 
 
-def test_halt_file_is_one_halt_each_time_it_appears(tmp_path: Path) -> None:
+def test_each_new_halt_file_gives_one_halt_command(tmp_path: Path) -> None:
     box = CommandFiles(tmp_path)
     write_command(tmp_path, "flatten", "ada", "c1", at_ns=1)
     assert len(box.waiting()) == 1
@@ -258,7 +258,7 @@ def test_halt_file_has_the_same_id_in_every_process(tmp_path: Path) -> None:
     assert list(first) == list(second) != []
 
 
-def test_resume_beside_a_halt_file_is_refused(tmp_path: Path) -> None:
+def test_resume_command_is_refused_while_a_halt_file_exists(tmp_path: Path) -> None:
     reports: list[str] = []
     box = CommandFiles(tmp_path, reports.append)
     write_command(tmp_path, "resume", "ada", "c1", at_ns=1)
@@ -303,7 +303,7 @@ def test_link_in_place_of_command_folder_is_not_followed(tmp_path: Path) -> None
     assert [each.name for each in elsewhere.iterdir()] == ["a.json"]
 
 
-def test_folder_that_others_can_write_gives_no_command(tmp_path: Path) -> None:
+def test_commands_in_a_folder_that_others_can_write_are_ignored(tmp_path: Path) -> None:
     left = write_command(tmp_path, "resume", "ada", "c1", at_ns=1)
     reports: list[str] = []
     box = CommandFiles(tmp_path, reports.append)

@@ -16,7 +16,7 @@ CHEAP = Cost(n=16)
 WORD = "correct horse battery"
 
 
-def test_passphrase_matches_itself_alone(tmp_path: Path) -> None:
+def test_only_the_exact_passphrase_matches(tmp_path: Path) -> None:
     assert not is_set(tmp_path)
     keep(tmp_path, WORD, CHEAP)
     assert is_set(tmp_path)
@@ -24,7 +24,7 @@ def test_passphrase_matches_itself_alone(tmp_path: Path) -> None:
     assert not any(matches(tmp_path, each) for each in ("", WORD[:-1], f"{WORD} ", WORD.upper()))
 
 
-def test_salted_scrypt_digest_is_stored_for_the_owner_alone(tmp_path: Path) -> None:
+def test_salted_scrypt_digest_is_stored_readable_by_its_owner_only(tmp_path: Path) -> None:
     previous, texts = os.umask(0), []
     try:
         for _ in range(2):
@@ -43,11 +43,11 @@ def test_salted_scrypt_digest_is_stored_for_the_owner_alone(tmp_path: Path) -> N
     assert len(bytes.fromhex(kept["salt"])) == 16
 
 
-def test_default_cost_of_a_guess_is_at_least_128_mb() -> None:
+def test_default_scrypt_cost_of_a_guess_is_at_least_128_mb() -> None:
     assert 128 * USUAL.n * USUAL.r * USUAL.p >= 128 * 2**20
 
 
-def test_passphrase_matches_in_equivalent_characters(tmp_path: Path) -> None:
+def test_passphrase_matches_in_another_unicode_form(tmp_path: Path) -> None:
     keep(tmp_path, "Z\u00fcrich ist sch\u00f6n", CHEAP)
     assert matches(tmp_path, "Zu\u0308rich ist scho\u0308n")
 
@@ -64,7 +64,7 @@ def test_too_short_or_too_long_passphrase_is_refused(tmp_path: Path, word: str) 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_full_disk_leaves_the_old_passphrase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_leaves_the_old_passphrase_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(tmp_path, WORD, CHEAP)
 
     def full(*_: object) -> None:
@@ -77,7 +77,7 @@ def test_full_disk_leaves_the_old_passphrase(tmp_path: Path, monkeypatch: pytest
     assert [each.name for each in tmp_path.iterdir()] == [PASSPHRASE]
 
 
-def test_failed_sync_of_the_directory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_sync_of_the_passphrase_directory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sync = os.fsync
 
     def fails_on_directories(descriptor: int) -> None:
@@ -96,7 +96,7 @@ def test_missing_passphrase_error_says_how_to_set_it(tmp_path: Path) -> None:
         require_sound(tmp_path)
 
 
-def test_passphrase_open_to_others_is_not_trusted(tmp_path: Path) -> None:
+def test_passphrase_file_open_to_other_users_is_not_trusted(tmp_path: Path) -> None:
     keep(tmp_path, WORD, CHEAP)
     (tmp_path / PASSPHRASE).chmod(0o640)
     for look in (lambda: require_sound(tmp_path), lambda: matches(tmp_path, WORD)):
@@ -104,7 +104,7 @@ def test_passphrase_open_to_others_is_not_trusted(tmp_path: Path) -> None:
             look()
 
 
-def test_passphrase_of_another_user_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passphrase_file_of_another_user_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep(tmp_path, WORD, CHEAP)
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(BookError, match="belongs to user"):

@@ -25,7 +25,7 @@ for name in names:
 """
 
 
-def test_concurrent_changes_are_all_kept(tmp_path: Path) -> None:
+def test_concurrent_token_changes_of_threads_are_all_kept(tmp_path: Path) -> None:
     names = [f"t{number}" for number in range(20)]
     for name in names:
         add_token(tmp_path, "read", name, 0)
@@ -36,7 +36,7 @@ def test_concurrent_changes_are_all_kept(tmp_path: Path) -> None:
     assert left == {"t18", "t19", *(f"new-{name}" for name in names)}
 
 
-def test_directory_with_leftover_temporary_files_takes_a_new_book(tmp_path: Path) -> None:
+def test_new_book_may_start_beside_leftover_temporary_files(tmp_path: Path) -> None:
     place = tmp_path / "desk"
     assert prepare(place) is None
     for name in (".tokens.json.1_fr8mjn", ".passphrase.77", ".serve.json.abc_1"):
@@ -48,7 +48,7 @@ def test_directory_with_leftover_temporary_files_takes_a_new_book(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_concurrent_changes_of_processes_are_all_kept(tmp_path: Path) -> None:
+def test_concurrent_token_changes_of_processes_are_all_kept(tmp_path: Path) -> None:
     names = [f"t{number}" for number in range(20)]
     for name in names:
         add_token(tmp_path, "read", name, 0)
@@ -63,7 +63,9 @@ def test_concurrent_changes_of_processes_are_all_kept(tmp_path: Path) -> None:
     assert sorted(row.name for row in read_tokens(tmp_path)) == sorted(f"new-{name}" for name in names)
 
 
-def test_overwritten_change_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_change_overwritten_by_another_program_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_token(tmp_path, "read", "one", 0)
     before = (tmp_path / TOKENS).read_bytes()
 

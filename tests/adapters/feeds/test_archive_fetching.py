@@ -57,7 +57,7 @@ def test_file_is_stored_with_its_checksum_beside_it(archive: Archive, tmp_path: 
     assert len(list((tmp_path / ONE).parent.iterdir())) == 2  # nothing half done is left over
 
 
-def test_second_fetch_makes_no_request(archive: Archive, tmp_path: Path) -> None:
+def test_second_fetch_of_complete_files_makes_no_request(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     bring(archive, tmp_path, ONE)
     archive.asked.clear()
@@ -66,7 +66,7 @@ def test_second_fetch_makes_no_request(archive: Archive, tmp_path: Path) -> None
     assert archive.asked == []
 
 
-def test_file_that_was_there_is_checked_and_kept(archive: Archive, tmp_path: Path) -> None:
+def test_existing_file_with_the_right_checksum_is_not_downloaded(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     (tmp_path / ONE).parent.mkdir(parents=True)
     (tmp_path / ONE).write_bytes(CONTENT)
@@ -138,7 +138,7 @@ def test_invalid_checksum_is_refused(archive: Archive, tmp_path: Path) -> None:
         bring(archive, tmp_path, ONE)
 
 
-def test_unpublished_day_is_counted_and_the_rest_fetched(archive: Archive, tmp_path: Path) -> None:
+def test_unpublished_day_is_counted_and_other_days_are_fetched(archive: Archive, tmp_path: Path) -> None:
     archive.publish(DAY.format(9), CONTENT)
     archive.publish(DAY.format(11), CONTENT)
     fetched = bring(archive, tmp_path, *(DAY.format(day) for day in (9, 10, 11)))
@@ -146,7 +146,7 @@ def test_unpublished_day_is_counted_and_the_rest_fetched(archive: Archive, tmp_p
     assert fetched.absent == ["ETHUSDT-1m-2026-03-10.zip"]
 
 
-def test_unpublished_month_is_fetched_by_days_once(archive: Archive, tmp_path: Path) -> None:
+def test_unpublished_month_is_fetched_as_daily_files_once(archive: Archive, tmp_path: Path) -> None:
     plan = plan_files("ETHUSDT", "2026-02-01", "2026-02-28", streams=["klines"])
     assert [planned.path for planned in plan] == [MONTH]
     for planned in plan[0].instead:
@@ -171,7 +171,7 @@ def test_failing_server_is_retried_a_few_times(archive: Archive, tmp_path: Path)
     assert len(archive.failures) == 100 - ATTEMPTS
 
 
-def test_refused_request_is_not_retried(archive: Archive, tmp_path: Path) -> None:
+def test_request_refused_by_the_server_is_not_retried(archive: Archive, tmp_path: Path) -> None:
     archive.failures = [403]
     waits: list[float] = []
     with pytest.raises(FetchError, match="the server answered 403"):
@@ -179,7 +179,7 @@ def test_refused_request_is_not_retried(archive: Archive, tmp_path: Path) -> Non
     assert waits == []
 
 
-def test_unreachable_server_gives_one_sentence(tmp_path: Path) -> None:
+def test_fetch_from_an_unreachable_server_names_the_file(tmp_path: Path) -> None:
     with serving(Archive()) as gone:
         pass
     with pytest.raises(FetchError, match=r"ETHUSDT-1m-2026-03-09\.zip\.CHECKSUM could not be fetched"):
@@ -192,14 +192,14 @@ def test_invalid_url_is_refused(tmp_path: Path, url: str) -> None:
         fetch([PlannedFile(ONE)], tmp_path, Silent(), print, url)
 
 
-def test_impossible_directory_is_refused(archive: Archive, tmp_path: Path) -> None:
+def test_fetch_into_a_directory_blocked_by_a_file_is_refused(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     (tmp_path / "futures").write_text("a file")
     with pytest.raises(FetchError, match=r"cannot be kept.*--to"):
         bring(archive, tmp_path, ONE)
 
 
-def test_whole_months_are_planned_as_months_and_the_rest_by_days() -> None:
+def test_whole_months_use_monthly_files_and_other_days_daily_ones() -> None:
     plan = [planned.path for planned in plan_files("ethusdt", "2026-01-30", "2026-03-02", streams=["klines"])]
     top = "futures/um/{}/klines/ETHUSDT/1m/ETHUSDT-1m-{}.zip"
     assert plan == [
@@ -211,7 +211,7 @@ def test_whole_months_are_planned_as_months_and_the_rest_by_days() -> None:
     ]
 
 
-def test_metrics_are_planned_by_day_and_funding_by_month() -> None:
+def test_metrics_use_daily_files_and_funding_monthly_ones() -> None:
     plan = plan_files("BTCUSDT", "2024-02", "2024-02", streams=["metrics", "fundingRate", "aggTrades"])
     assert len(plan) == 31
     assert plan[28].path == "futures/um/daily/metrics/BTCUSDT/BTCUSDT-metrics-2024-02-29.zip"
@@ -239,12 +239,12 @@ def test_spot_has_candles_and_trades() -> None:
         (("ETHUSDT", "2026-03-09", "2026-03-09", Product.UM, "1m", []), "--streams is empty"),
     ],
 )
-def test_impossible_request_is_refused(wish: tuple[str, str, str], fault: str) -> None:
+def test_invalid_fetch_request_is_refused(wish: tuple[str, str, str], fault: str) -> None:
     with pytest.raises(SettingsError, match=fault):
         plan_files(*wish)
 
 
-def test_files_with_bad_checksums_are_named_and_the_rest_fetched(archive: Archive, tmp_path: Path) -> None:
+def test_bad_checksums_are_reported_and_other_files_fetched(archive: Archive, tmp_path: Path) -> None:
     archive.publish(DAY.format(9), CONTENT, checksum="0" * 64)
     archive.publish(DAY.format(10), CONTENT)
     archive.publish(DAY.format(11), CONTENT)

@@ -76,13 +76,13 @@ async def test_run_over_a_discontinuity_equals_a_run_ending_before_it(
 
 
 @pytest.mark.parametrize(("factor", "hole"), [(1000.0, 0), (0.05, 0), (9.9, GAP), (0.11, GAP)])
-async def test_price_move_without_gap_or_within_factor_is_traded(tmp_path: Path, factor: float, hole: int) -> None:
+async def test_small_or_gapless_price_move_is_no_discontinuity(tmp_path: Path, factor: float, hole: int) -> None:
     feed = TapeFeed.open(tape(tmp_path, factor, hole))
     run = await Run(feed, policy=WAKES).go()
     assert (run.engine.counters.candles, feed.discontinuities) == (20, [])
 
 
-async def test_discontinuity_factor_changes_candles_and_identity(tmp_path: Path) -> None:
+async def test_discontinuity_factor_changes_candles_and_tape_identity(tmp_path: Path) -> None:
     usual, wide = TapeOptions(), TapeOptions(discontinuity=2_000)
     feeds = [TapeFeed.open(tape(tmp_path, 1000.0), options=options) for options in (usual, wide)]
     candles = [(await Run(feed, policy=WAKES).go()).engine.counters.candles for feed in feeds]
@@ -121,7 +121,7 @@ async def test_candles_from_trades_end_at_a_discontinuity(tmp_path: Path) -> Non
     assert (found.before, found.after, found.until) == (5.1, 5_000.0, START + DAY)
 
 
-def test_report_and_info_name_the_discontinuity(ocw: Ocw, tmp_path: Path) -> None:
+def test_replay_report_and_tape_info_show_a_discontinuity(ocw: Ocw, tmp_path: Path) -> None:
     folder = tape(tmp_path, 1000.0)
     report = json.loads(ocw("replay", folder, "--json").out)
     assert report["candles"] == 10

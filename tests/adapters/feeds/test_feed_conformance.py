@@ -76,7 +76,7 @@ def test_a_candle_is_known_only_at_its_close(make_feed: Callable[[], Feed]) -> N
         assert all(opening.at == frame.at for opening in frame.opened)
 
 
-def test_metrics_and_funding_come_at_their_time(make_feed: Callable[[], Feed]) -> None:
+def test_metrics_and_funding_are_in_the_frame_of_their_time(make_feed: Callable[[], Feed]) -> None:
     seen: set[tuple[str, str, int]] = set()
     for frame in frames_of(make_feed()):
         for rows in (frame.metrics, frame.funding):
@@ -111,7 +111,7 @@ def test_every_opened_candle_closes_with_the_same_open_price(make_feed: Callable
     assert not still_open
 
 
-def test_symbols_are_sorted_and_match_the_identity(make_feed: Callable[[], Feed]) -> None:
+def test_symbols_of_each_frame_are_sorted_and_in_the_feed_identity(make_feed: Callable[[], Feed]) -> None:
     feed = make_feed()
     seen: set[str] = set()
     for frame in frames_of(feed):
@@ -137,7 +137,7 @@ def test_reading_twice_gives_the_same_frames(make_feed: Callable[[], Feed]) -> N
     assert feed.identity == make_feed().identity
 
 
-def test_resuming_gives_exactly_the_later_frames(make_feed: Callable[[], Feed]) -> None:
+def test_resumed_feed_gives_all_later_frames_and_no_others(make_feed: Callable[[], Feed]) -> None:
     feed = make_feed()
     frames = frames_of(feed)
     times = [frame.at for frame in frames]
@@ -147,7 +147,7 @@ def test_resuming_gives_exactly_the_later_frames(make_feed: Callable[[], Feed]) 
         assert frames_of(feed, moment) == frames[bisect_right(times, moment) :]
 
 
-def test_resuming_outside_the_feed_gives_all_frames_or_none(
+def test_resuming_before_or_after_the_feed_gives_all_frames_or_none(
     make_feed: Callable[[], Feed],
 ) -> None:
     feed = make_feed()

@@ -1,4 +1,4 @@
-"""Invalid rows and files of a tape are left out and named, and the rest is read."""
+"""Invalid rows and files of a tape are left out and reported, and all others are read."""
 
 import hashlib
 import json
@@ -67,7 +67,9 @@ def report(said: CommandResult) -> dict[str, Any]:
         (f"{START + 31 * MINUTE},100,101\n", 1, "the row has 3 columns; expected 6"),
     ],
 )
-def test_invalid_rows_are_named_and_the_rest_is_read(ocw: Ocw, tmp_path: Path, bad: str, count: int, why: str) -> None:
+def test_invalid_rows_are_reported_and_valid_rows_are_read(
+    ocw: Ocw, tmp_path: Path, bad: str, count: int, why: str
+) -> None:
     write(tmp_path, f"{FIRST}.csv", lines() + bad + lines(30, START + DAY // 2))
     said = ocw("replay", tmp_path, "--json")
     figures = report(said)
@@ -107,7 +109,7 @@ def test_reading_continues_after_a_bad_row_in_every_stream(ocw: Ocw, tmp_path: P
     }  # fmt: skip
 
 
-def test_damaged_files_are_named_and_the_rest_is_read(ocw: Ocw, tmp_path: Path) -> None:
+def test_damaged_files_are_reported_and_other_files_are_read(ocw: Ocw, tmp_path: Path) -> None:
     for day in range(1, 5):
         file = packed(tmp_path, f"BTCUSDT-1m-2026-01-0{day}", lines(10, START + (day - 1) * DAY))
         if day != 3:
@@ -133,7 +135,7 @@ def test_tape_with_many_invalid_rows_is_refused(ocw: Ocw, tmp_path: Path, sound:
     assert f"{FIRST}.csv, line " in said.err
 
 
-def test_trades_are_sorted_within_the_window_and_named_beyond(
+def test_trade_displaced_beyond_the_sort_window_is_left_out(
     ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert reading.WINDOW > 240_000
@@ -185,7 +187,7 @@ def test_unread_files_are_listed_with_the_reason(ocw: Ocw, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("above", ["cm", "option", "spot", "futures/um/daily", "markPriceKlines", "spot/daily/klines"])
-def test_folders_above_the_tape_do_not_matter(ocw: Ocw, tmp_path: Path, above: str) -> None:
+def test_names_of_folders_above_the_tape_are_ignored(ocw: Ocw, tmp_path: Path, above: str) -> None:
     tape = tmp_path / above / "mine"
     file = write(tape, f"{FIRST}.csv", lines())
     for given in (tape, file):
@@ -206,7 +208,7 @@ def test_zip_file_of_another_symbol_is_left_out(ocw: Ocw, tmp_path: Path) -> Non
     assert ocw("replay", tmp_path, "--strict").code == 2
 
 
-def test_info_counts_price_moves_without_volume(ocw: Ocw, tmp_path: Path) -> None:
+def test_tape_info_counts_price_moves_without_volume(ocw: Ocw, tmp_path: Path) -> None:
     candles = path([100.0, 100.0, 101.0, 101.0, 102.0])
     text = rows(candles).splitlines()
     for place in (1, 2, 4):  # of which one stood still
@@ -219,7 +221,7 @@ def test_info_counts_price_moves_without_volume(ocw: Ocw, tmp_path: Path) -> Non
     assert "2 candles whose price moved without volume" in ocw("tape", "info", tmp_path).out
 
 
-def test_control_characters_of_names_are_escaped(ocw: Ocw, tmp_path: Path) -> None:
+def test_control_characters_in_file_names_are_escaped(ocw: Ocw, tmp_path: Path) -> None:
     odd = "\x1b]0;gone\x07\u202e"
     tape = tmp_path / f"t{odd}"
     write(tape, f"{odd}/{FIRST}.csv", lines() + "soon,1,1,1,1,1\n")
@@ -241,7 +243,7 @@ def test_control_characters_of_names_are_escaped(ocw: Ocw, tmp_path: Path) -> No
     assert r"read\x1b]0;gone\x07\u202eme.md" in said[0].out
 
 
-def test_folder_with_no_readable_file_gives_the_reason(ocw: Ocw, tmp_path: Path) -> None:
+def test_folder_with_only_unused_files_is_refused_with_the_reason(ocw: Ocw, tmp_path: Path) -> None:
     for day in (1, 2):
         write(tmp_path, f"futures/cm/daily/klines/BTCUSDT/1m/BTCUSDT-1m-2026-01-0{day}.csv", lines())
     for command in (("replay",), ("tape", "info")):
@@ -251,7 +253,7 @@ def test_folder_with_no_readable_file_gives_the_reason(ocw: Ocw, tmp_path: Path)
         assert "and 1 more are left out" in said.err
 
 
-def test_info_names_a_left_out_file_once(ocw: Ocw, tmp_path: Path) -> None:
+def test_tape_info_lists_a_left_out_file_once(ocw: Ocw, tmp_path: Path) -> None:
     packed(tmp_path, FIRST, lines())
     summed(packed(tmp_path, NEXT, lines(30, START + DAY)), "0" * 64)
     said = ocw("tape", "info", tmp_path)
@@ -260,7 +262,7 @@ def test_info_names_a_left_out_file_once(ocw: Ocw, tmp_path: Path) -> None:
     assert line.count(NEXT) == 1
 
 
-def test_links_to_folders_and_stray_checksums_are_named(ocw: Ocw, tmp_path: Path) -> None:
+def test_links_to_folders_and_checksums_without_a_file_are_reported(ocw: Ocw, tmp_path: Path) -> None:
     write(tmp_path / "elsewhere", f"{NEXT}.csv", lines(30, START + DAY))
     write(tmp_path / "tape", f"{FIRST}.csv", lines())
     summed(tmp_path / "tape" / f"{FIRST}.csv")

@@ -1,4 +1,4 @@
-"""Metrics are known when their five minutes are over, before and after the archive changed its stamps."""
+"""Metrics are known when their five minutes are over, before and after the archive changed their timestamps."""
 
 import asyncio
 import json
@@ -28,12 +28,12 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return Ocw(monkeypatch, capsys)
 
 
-def test_timestamps_change_meaning_on_2026_06_25() -> None:
+def test_metrics_timestamps_change_meaning_on_2026_06_25() -> None:
     assert datetime.fromtimestamp(STAMP_CHANGE / 1000, UTC) == datetime(2026, 6, 25, tzinfo=UTC)
 
 
 class Tape:
-    """Candles around the stamp change, with a taker ratio (bought over sold) for each five minutes."""
+    """Candles around the timestamp change, with a taker ratio (bought over sold) for each five minutes."""
 
     def __init__(self, folder: Path, since: int = -60, until: int = 60) -> None:
         self.folder = folder
@@ -88,7 +88,7 @@ def test_metrics_are_known_after_their_five_minutes(tmp_path: Path) -> None:
     assert feed.counters.duplicates == 0
 
 
-def test_tape_across_the_change_resumes_at_any_time(tmp_path: Path) -> None:
+def test_tape_across_the_timestamp_change_resumes_at_any_time(tmp_path: Path) -> None:
     tape = Tape(tmp_path, -20, 20)
     tape.usual()
     feed = TapeFeed.open(tmp_path)
@@ -98,14 +98,14 @@ def test_tape_across_the_change_resumes_at_any_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["BTCUSDT-metrics.csv", "BTCUSDT-metrics-2026-06.csv"])
-def test_file_may_have_two_rows_at_the_timestamp_change(tmp_path: Path, name: str) -> None:
+def test_two_metrics_rows_with_the_time_of_the_change_are_both_read(tmp_path: Path, name: str) -> None:
     tape = Tape(tmp_path, -20, 20)
     tape.write(name, *(tape.row(at, END if at < STAMP_CHANGE else BEGINNING) for at in sorted(tape.ratios)))
     assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
 
 
 @pytest.mark.parametrize("swapped", [0, 6])
-def test_two_rows_at_the_timestamp_change_are_read_if_shuffled(tmp_path: Path, swapped: int) -> None:
+def test_two_metrics_rows_with_the_time_of_the_change_may_be_swapped(tmp_path: Path, swapped: int) -> None:
     tape = Tape(tmp_path)
     rows = [tape.row(at, END if at < STAMP_CHANGE else BEGINNING) for at in sorted(tape.ratios)]
     rows[swapped], rows[swapped + 1] = rows[swapped + 1], rows[swapped]
@@ -113,7 +113,9 @@ def test_two_rows_at_the_timestamp_change_are_read_if_shuffled(tmp_path: Path, s
     assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
 
 
-def test_two_rows_at_the_timestamp_change_may_be_in_two_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_metrics_rows_at_the_change_are_read_across_two_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tape = Tape(tmp_path, -20, 20)
     tape.write(
         "BTCUSDT-metrics.csv", *(tape.row(at, END if at < STAMP_CHANGE else BEGINNING) for at in sorted(tape.ratios))
@@ -123,7 +125,7 @@ def test_two_rows_at_the_timestamp_change_may_be_in_two_blocks(tmp_path: Path, m
         assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
 
 
-def test_repeated_row_at_the_timestamp_change_is_a_beginning(tmp_path: Path) -> None:
+def test_repeated_metrics_row_at_the_change_is_a_duplicate(tmp_path: Path) -> None:
     tape = Tape(tmp_path, -5, 20)
     rows = [tape.row(at, BEGINNING) for at in sorted(tape.ratios) if at >= STAMP_CHANGE]
     tape.write("BTCUSDT-metrics.csv", rows[0], *rows)
@@ -133,7 +135,7 @@ def test_repeated_row_at_the_timestamp_change_is_a_beginning(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("stamped", [END, BEGINNING])
-def test_meaning_of_timestamps_is_an_option(tmp_path: Path, stamped: str) -> None:
+def test_meaning_of_metrics_timestamps_is_an_option(tmp_path: Path, stamped: str) -> None:
     tape = Tape(tmp_path)
     tape.write("BTCUSDT-metrics.csv", *(tape.row(at, stamped) for at in sorted(tape.ratios)))
     options = TapeOptions(begins_from=0 if stamped == BEGINNING else 1 << 62)
@@ -142,7 +144,7 @@ def test_meaning_of_timestamps_is_an_option(tmp_path: Path, stamped: str) -> Non
     assert feed.identity != TapeFeed.open(tmp_path).identity
 
 
-def test_info_warns_if_timestamps_fit_the_other_meaning(ocw: Ocw, tmp_path: Path) -> None:
+def test_tape_info_warns_if_metrics_timestamps_fit_the_other_meaning(ocw: Ocw, tmp_path: Path) -> None:
     tape = Tape(tmp_path / "usual")
     tape.usual()
     metrics = json.loads(ocw("tape", "info", tmp_path / "usual", "--json").out)["streams"][1]

@@ -32,7 +32,7 @@ def head_of(feed: TapeFeed, count: int = 1_000_000, after: int | None = None) ->
     return asyncio.run(collect())
 
 
-def test_day_of_futures_minutes_is_complete() -> None:
+def test_recorded_day_of_futures_minute_candles_is_complete() -> None:
     feed = TapeFeed.open(tape("vision/futures/um/daily/klines/ETHUSDT/1m/ETHUSDT-1m-2026-03-09.zip"))
     frames = head_of(feed)
     assert (feed.product, feed.interval, feed.symbols) == (Product.UM, MINUTE, ("ETHUSDT",))
@@ -44,7 +44,7 @@ def test_day_of_futures_minutes_is_complete() -> None:
     assert feed.counters.duplicates == 0
 
 
-def test_spot_month_in_microseconds_is_read() -> None:
+def test_spot_candles_with_times_in_microseconds_are_read() -> None:
     feed = TapeFeed.open(tape("vision/spot/monthly/klines/BTCUSDT/15m/BTCUSDT-15m-2025-01.zip"))
     frames = head_of(feed)
     assert (feed.product, feed.interval) == (Product.SPOT, 15 * MINUTE)
@@ -73,7 +73,7 @@ def test_resuming_across_files_gives_the_same_frames() -> None:
     assert [iso(at) for at in hole] == ["2026-03-23T00:00:00Z", "2026-04-01T00:00:00Z"]
 
 
-def test_whole_collection_requires_product_and_interval() -> None:
+def test_mixed_tape_requires_a_choice_of_product_and_interval() -> None:
     path = tape("vision")
     with pytest.raises(TapeError, match="--product"):
         TapeFeed.open(path)
@@ -97,7 +97,7 @@ def test_candles_from_trades_equal_those_of_the_exchange() -> None:
         assert mine == pytest.approx(theirs, rel=2e-4)
 
 
-def test_week_has_metrics_and_funding_at_their_times() -> None:
+def test_recorded_metrics_and_funding_are_in_frames_of_their_times() -> None:
     feed = TapeFeed.open(tape("vision/futures/um"), interval="1m", symbols=["ETHUSDT"])
     frames = head_of(feed)
     rows = [(frame.at, row.at) for frame in frames for row in frame.metrics]

@@ -41,7 +41,7 @@ def test_minutes_are_complete_and_open_at_the_previous_close() -> None:
         assert all(candle.volume > 0 for candle in candles)
 
 
-def test_prices_are_on_the_tick_and_volumes_on_the_lot() -> None:
+def test_prices_are_multiples_of_the_tick_and_volumes_of_the_lot() -> None:
     feed = SimulatedFeed(seed=3, symbols=("BTCUSDT", "ETHUSDT", "NEARUSDT"), days=1, warmup_days=0)
     decimals = {"BTCUSDT": (1, 3), "ETHUSDT": (2, 3), "NEARUSDT": (3, 0)}
     for symbol, candles in candles_of(feed).items():
@@ -66,7 +66,7 @@ def test_symbol_does_not_depend_on_the_other_symbols() -> None:
 
 
 @pytest.mark.parametrize("step", [5 * SECOND, 15 * SECOND, 5 * MINUTE, HOUR])
-def test_candles_of_any_step_close_at_the_minute_prices(step: int) -> None:
+def test_candles_of_any_length_close_at_the_minute_prices(step: int) -> None:
     minutes, others = (
         {
             each.close_time: each.close
@@ -79,7 +79,7 @@ def test_candles_of_any_step_close_at_the_minute_prices(step: int) -> None:
     assert all(minutes[at] == others[at] for at in shared)
 
 
-def test_volatility_scales_with_the_step() -> None:
+def test_volatility_scales_with_the_length_of_the_candles() -> None:
     def deviation(step: int) -> float:
         candles = candles_of(SimulatedFeed(5, ("BTCUSDT",), days=2, step=step))["BTCUSDT"]
         return float(np.std([np.log(each.close / each.open) for each in candles]) / np.sqrt(step))
@@ -94,7 +94,7 @@ def test_another_seed_gives_another_market() -> None:
     assert candles_of(one) != candles_of(other)
 
 
-def test_identity_names_the_market_but_not_its_length() -> None:
+def test_feed_identity_does_not_depend_on_the_number_of_days() -> None:
     identity = SimulatedFeed(seed=1, product=Product.SPOT, days=1).identity
     assert identity == SimulatedFeed(seed=1, product=Product.SPOT).identity
     assert (identity.kind, identity.product, identity.interval) == ("sim", Product.SPOT, 60_000)
@@ -130,7 +130,7 @@ def test_funding_comes_every_8_hours_and_metrics_every_5_minutes() -> None:
     assert all(abs(row.rate) < 0.003 for row in funding)
 
 
-def test_taker_ratio_is_that_of_the_candles_before_it() -> None:
+def test_taker_ratio_of_metrics_equals_that_of_the_previous_candles() -> None:
     frames = frames_of(SimulatedFeed(1, ("ETHUSDT",), days=1, warmup_days=0))
     bought = sold = 0.0
     for frame in frames:
@@ -168,7 +168,7 @@ def test_spread_is_at_least_one_tick_and_varies() -> None:
     assert len(spreads) > 1
 
 
-def test_unknown_symbols_get_prices_of_their_own() -> None:
+def test_unknown_symbols_get_different_prices() -> None:
     candles = candles_of(SimulatedFeed(1, ("FOOUSDT", "BARUSDT"), days=1, warmup_days=0))
     (foo, bar) = (candles[symbol][0].open for symbol in ("FOOUSDT", "BARUSDT"))
     assert foo != bar
@@ -188,6 +188,6 @@ def test_unknown_symbols_get_prices_of_their_own() -> None:
         ({"warmup_days": 15}, "0 to 14"),
     ],
 )
-def test_impossible_market_is_refused(wrong: dict[str, Any], hint: str) -> None:
+def test_invalid_parameters_of_a_simulated_market_are_refused(wrong: dict[str, Any], hint: str) -> None:
     with pytest.raises(SettingsError, match=hint):
         SimulatedFeed(**{"seed": 1, **wrong})

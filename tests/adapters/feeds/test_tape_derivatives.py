@@ -96,7 +96,7 @@ def test_metrics_of_other_symbols_are_ignored(tmp_path: Path) -> None:
     assert [row.symbol for row in only[1].metrics] == ["SOLUSDT"]
 
 
-def test_empty_ratios_are_none(tmp_path: Path) -> None:
+def test_empty_ratio_fields_are_read_as_none(tmp_path: Path) -> None:
     candles(tmp_path, [0])
     write(tmp_path, "ETHUSDT-metrics-2026-03-09.csv", METRICS, '2026-03-09 00:00:00,ETHUSDT,5.0,6.0,"","","",""')
     assert frames_of(TapeFeed.open(tmp_path))[0].metrics == (Metrics("ETHUSDT", T0, 5.0, 6.0),)
@@ -111,7 +111,7 @@ def test_funding_is_known_at_its_time_rounded_up_to_a_second(tmp_path: Path, lat
     assert frame.funding == (Funding("ETHUSDT", frame.at, -0.0001, 8),)
 
 
-def test_tape_with_derivatives_resumes_at_any_time(tmp_path: Path) -> None:
+def test_tape_with_metrics_and_funding_resumes_at_any_time(tmp_path: Path) -> None:
     candles(tmp_path, [0, 1, 2, 12, 13])
     candles(tmp_path, [1, 2, 4, 13], "SOLUSDT")
     metrics(tmp_path, [-1450, -5, 0, 5, 10, 15])
@@ -126,7 +126,7 @@ def test_tape_with_derivatives_resumes_at_any_time(tmp_path: Path) -> None:
     assert all(frame.closed or frame.opened or frame.metrics or frame.funding for frame in frames)
 
 
-def test_metrics_are_part_of_the_identity(tmp_path: Path) -> None:
+def test_metrics_are_part_of_the_tape_identity(tmp_path: Path) -> None:
     candles(tmp_path, [0])
     before = TapeFeed.open(tmp_path).identity
     metrics(tmp_path, [0])
@@ -156,7 +156,7 @@ def test_repeated_and_shuffled_metrics_are_sorted_and_counted(tmp_path: Path) ->
         ("1999-03-09 00:10:00,ETHUSDT,1,2,3,4,5,6", "is not between 2009 and 2100"),
     ],
 )
-def test_invalid_metrics_row_is_named(tmp_path: Path, row: str, fault: str) -> None:
+def test_invalid_metrics_row_is_refused_with_its_line(tmp_path: Path, row: str, fault: str) -> None:
     candles(tmp_path, list(range(20)))
     write(tmp_path, "ETHUSDT-metrics-2026-03-09.csv", METRICS, metric(5, 8.0), row)
     with pytest.raises(TapeError, match=r"ETHUSDT-metrics-2026-03-09\.csv, line 3: ") as caught:
@@ -175,7 +175,7 @@ def test_invalid_metrics_row_is_named(tmp_path: Path, row: str, fault: str) -> N
         ("soon,8,0.1", "the time 'soon' is not a whole number"),
     ],
 )
-def test_invalid_funding_row_is_named(tmp_path: Path, row: str, fault: str) -> None:
+def test_invalid_funding_row_is_refused_with_its_line(tmp_path: Path, row: str, fault: str) -> None:
     candles(tmp_path, list(range(20)))
     write(tmp_path, "ETHUSDT-fundingRate-2026-03.csv", FUNDING, f"{T0},8,0.1", row)
     with pytest.raises(TapeError, match=r"ETHUSDT-fundingRate-2026-03\.csv, line 3: ") as caught:
@@ -208,7 +208,7 @@ def test_spot_trades_in_microseconds_are_read(tmp_path: Path) -> None:
     assert (candle.open_time, candle.taker_volume) == (T0, 0.0)
 
 
-def test_candles_are_preferred_to_trades(tmp_path: Path) -> None:
+def test_recorded_candles_are_preferred_to_candles_from_trades(tmp_path: Path) -> None:
     candles(tmp_path, [0])
     write(tmp_path, "ETHUSDT-aggTrades-2026-03-09.csv", "no trades at all")
     write(tmp_path, "SOLUSDT-aggTrades-2026-03-09.csv", TRADES, trade(1, 0, 50.0, 1.0))
@@ -226,7 +226,7 @@ def test_shuffled_and_repeated_trades_give_the_same_candles(tmp_path: Path) -> N
     assert (feed.counters.duplicates, feed.counters.disordered) == (30, 40)
 
 
-def test_trades_resume_at_any_time(tmp_path: Path) -> None:
+def test_tape_of_trades_resumes_at_any_time(tmp_path: Path) -> None:
     for day in range(2):
         rows = [trade(day * 100 + each, day * DAY + each * 41_000, 100.0 + each, 1.0) for each in range(20)]
         write(tmp_path, f"ETHUSDT-aggTrades-2026-03-{9 + day:02d}.csv", TRADES, *rows)
@@ -250,7 +250,7 @@ def test_trades_resume_at_any_time(tmp_path: Path) -> None:
         (f"2,100e9,1,2,2,{T0},true", "by a factor of over a million"),
     ],
 )
-def test_invalid_trade_is_named(tmp_path: Path, row: str, fault: str) -> None:
+def test_invalid_trade_is_refused_with_its_line(tmp_path: Path, row: str, fault: str) -> None:
     write(tmp_path, "ETHUSDT-aggTrades-2026-03-09.csv", TRADES, trade(1, 0, 100.0, 1.0), row)
     with pytest.raises(TapeError, match=r"ETHUSDT-aggTrades-2026-03-09\.csv, line 3: ") as caught:
         frames_of(TapeFeed.open(tmp_path))

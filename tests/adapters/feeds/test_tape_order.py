@@ -36,7 +36,7 @@ def minutes_of(feed: TapeFeed) -> list[int]:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=60), st.integers(0, 60), st.integers(0, 60))
-def test_any_split_and_shuffle_gives_the_sorted_frames(rows: list[int], one: int, two: int) -> None:
+def test_rows_split_over_files_and_shuffled_give_the_same_frames(rows: list[int], one: int, two: int) -> None:
     with TemporaryDirectory() as folder:
         whole = Path(folder, "whole", "ETHUSDT-1m-2026-03-09.csv")
         whole.parent.mkdir()
@@ -67,19 +67,19 @@ def test_rows_in_monthly_and_daily_files_are_read_once(tmp_path: Path) -> None:
     assert (feed.counters.duplicates, feed.counters.disordered) == (len(minutes), 0)
 
 
-def test_rows_of_the_next_day_in_a_file_are_sorted(tmp_path: Path) -> None:
+def test_rows_of_the_next_day_in_a_daily_file_are_put_in_order(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text("".join(map(row, [0, 1, 1440, 1442])))
     (tmp_path / "ETHUSDT-1m-2026-03-10.csv").write_text("".join(map(row, [1439, 1440, 1441])))
     assert minutes_of(TapeFeed.open(tmp_path)) == [0, 1, 1439, 1440, 1441, 1442]
 
 
-def test_rows_under_a_wrong_date_are_kept(tmp_path: Path) -> None:
+def test_rows_in_files_with_a_wrong_date_are_kept(tmp_path: Path) -> None:
     for day, minutes in ((20, [0, 1]), (21, [2, 3]), (22, [4]), (9, [5, 6])):
         (tmp_path / f"ETHUSDT-1m-2026-03-{day:02d}.csv").write_text("".join(map(row, minutes)))
     assert minutes_of(TapeFeed.open(tmp_path)) == list(range(7))
 
 
-def test_reversed_year_is_sorted(tmp_path: Path) -> None:
+def test_file_of_a_year_in_reversed_order_is_sorted(tmp_path: Path) -> None:
     minutes = list(range(0, 525_600, 60))
     (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, reversed(minutes))))
     feed = TapeFeed.open(tmp_path)
@@ -87,7 +87,7 @@ def test_reversed_year_is_sorted(tmp_path: Path) -> None:
     assert feed.counters.disordered == len(minutes) - 1
 
 
-def test_one_misplaced_row_counts_once(tmp_path: Path) -> None:
+def test_one_misplaced_row_counts_as_one_disordered_row(tmp_path: Path) -> None:
     minutes = [*range(1, 3000), 0]
     (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, minutes)))
     feed = TapeFeed.open(tmp_path)
@@ -95,7 +95,7 @@ def test_one_misplaced_row_counts_once(tmp_path: Path) -> None:
     assert feed.counters.disordered == 1
 
 
-def test_row_later_than_the_window_is_refused_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_displaced_beyond_the_sort_window_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "WINDOW", 10)
     (tmp_path / "ETHUSDT-1m.csv").write_text("".join(map(row, [*range(1, 30), 0])))
     with pytest.raises(
@@ -107,7 +107,7 @@ def test_row_later_than_the_window_is_refused_by_line(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_contradicting_rows_are_refused_and_both_named(tmp_path: Path, elsewhere: bool) -> None:
+def test_two_rows_that_contradict_are_both_named_in_the_error(tmp_path: Path, elsewhere: bool) -> None:
     other = "ETHUSDT-1m-2026-03.csv" if elsewhere else "ETHUSDT-1m-2026-03-09.csv"
     (tmp_path / other).write_text(row(0) + row(1) + ("" if elsewhere else row(1, 102.0)))
     if elsewhere:
@@ -121,7 +121,7 @@ def test_contradicting_rows_are_refused_and_both_named(tmp_path: Path, elsewhere
     )
 
 
-def test_candles_of_6_and_12_columns_are_equal(tmp_path: Path) -> None:
+def test_files_of_6_and_12_columns_give_equal_candles(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m-2026-03.csv").write_text(row(0) + row(1))
     short = ",".join(row(1).split(",")[:6])
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(short + "\n")
@@ -130,13 +130,13 @@ def test_candles_of_6_and_12_columns_are_equal(tmp_path: Path) -> None:
     assert feed.counters.duplicates == 1
 
 
-def test_bad_line_in_a_shuffled_file_is_named(tmp_path: Path) -> None:
+def test_invalid_line_in_a_shuffled_file_is_refused_with_its_number(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m.csv").write_text(row(0) + row(2) + row(1) + "soon,1,2,3,4,5,6,7,8,9,10,11\n" + row(3))
     with pytest.raises(TapeError, match=r"ETHUSDT-1m\.csv, line 4: open_time 'soon' is not a whole number"):
         frames_of(TapeFeed.open(tmp_path))
 
 
-def test_taker_volume_is_read_when_the_archive_has_it(tmp_path: Path) -> None:
+def test_taker_volume_is_none_if_empty_or_above_the_volume(tmp_path: Path) -> None:
     lines = [
         row(0),
         row(5).replace(",3,0,", ",3,4.5,"),

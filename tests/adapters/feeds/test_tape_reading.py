@@ -49,7 +49,7 @@ def candles_of(feed: TapeFeed) -> list[Candle]:
     return [candle for frame in frames_of(feed) for candle in frame.closed]
 
 
-def test_two_candles_give_three_frames_with_the_last_close(tmp_path: Path) -> None:
+def test_two_candles_give_two_opening_frames_and_a_closing_one(tmp_path: Path) -> None:
     file = tmp_path / "ETHUSDT-1m-2026-03-09.csv"
     file.write_text(text([0, 1]))
     one = Candle("ETHUSDT", T0, MINUTE, 100.0, 101.0, 99.0, 100.5, 7.0, 2.0)
@@ -61,7 +61,7 @@ def test_two_candles_give_three_frames_with_the_last_close(tmp_path: Path) -> No
     ]
 
 
-def test_missing_candles_give_no_frames(tmp_path: Path) -> None:
+def test_minutes_without_a_candle_give_no_frame(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m.csv").write_text(text([0, 5]))
     frames = frames_of(TapeFeed.open(tmp_path))
     assert [(frame.at - T0) // MINUTE for frame in frames] == [0, 1, 5, 6]
@@ -69,7 +69,7 @@ def test_missing_candles_give_no_frames(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("D03")
-def test_duplicates_are_dropped_and_disorder_is_sorted(tmp_path: Path) -> None:
+def test_duplicate_rows_are_dropped_and_shuffled_rows_are_sorted(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(text([0, 1, 1, 3, 2, 0, 4]))
     (tmp_path / "ETHUSDT-1m-2026-03-10.csv").write_text(text([4, 5]))
     feed = TapeFeed.open(tmp_path)
@@ -154,7 +154,7 @@ def test_files_of_any_period_are_read_in_time_order(tmp_path: Path) -> None:
     assert feed.counters.duplicates == 0
 
 
-def test_resumed_pass_skips_files_that_are_over(tmp_path: Path) -> None:
+def test_resumed_tape_does_not_read_files_of_earlier_days(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text("nonsense,1,2,3,4,5\n" + row(1) + "\n")
     (tmp_path / "ETHUSDT-1m-2026-03-10.csv").write_text(text([1440, 1441]))
     feed = TapeFeed.open(tmp_path)
@@ -163,7 +163,7 @@ def test_resumed_pass_skips_files_that_are_over(tmp_path: Path) -> None:
     assert [frame.at for frame in frames_of(feed, T0 + DAY)] == [T0 + DAY + MINUTE, T0 + DAY + 2 * MINUTE]
 
 
-def test_resuming_reads_rows_beyond_the_date_in_a_name(tmp_path: Path) -> None:
+def test_resumed_tape_reads_rows_later_than_the_file_name_says(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(text([0, 1440, 2880]))
     feed = TapeFeed.open(tmp_path)
     frames = frames_of(feed)
@@ -171,7 +171,7 @@ def test_resuming_reads_rows_beyond_the_date_in_a_name(tmp_path: Path) -> None:
         assert frames_of(feed, frame.at) == [each for each in frames if each.at > frame.at]
 
 
-def test_frames_before_a_fault_are_delivered(tmp_path: Path) -> None:
+def test_frames_before_an_invalid_row_are_delivered(tmp_path: Path) -> None:
     minutes = list(range(1400))
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(text(minutes) + "1,2,3\n")
 
@@ -238,7 +238,7 @@ def test_other_kinds_of_archive_files_are_ignored(tmp_path: Path) -> None:
         ("ETHUSDT-1m.csv", Product.UM),
     ],
 )
-def test_product_comes_from_folder_or_name(tmp_path: Path, name: str, product: Product) -> None:
+def test_spot_or_futures_is_read_from_the_folder_or_file_name(tmp_path: Path, name: str, product: Product) -> None:
     file = tmp_path / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text([0]))
@@ -248,7 +248,7 @@ def test_product_comes_from_folder_or_name(tmp_path: Path, name: str, product: P
         assert feed.symbols == feed.identity.symbols == ("ETHUSDT",)
 
 
-def test_product_can_be_given_when_no_path_names_it(tmp_path: Path) -> None:
+def test_spot_or_futures_can_be_an_option_if_no_path_names_it(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m.csv").write_text(text([0]))
     assert TapeFeed.open(tmp_path, product=Product.SPOT).product == Product.SPOT
 

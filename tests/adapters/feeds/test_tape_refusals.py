@@ -243,7 +243,7 @@ def test_several_intervals_require_a_choice(tmp_path: Path) -> None:
     assert "--interval '1x'" in refusal(tmp_path, interval="1x")
 
 
-def test_candles_of_a_month_are_refused(tmp_path: Path) -> None:
+def test_candles_that_last_a_month_are_refused(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1mo-2026-03.csv").write_text(GOOD)
     assert "no fixed length" in refusal(tmp_path)
 
@@ -254,12 +254,12 @@ def test_unknown_interval_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("closes_at", ["9" * 30, "1" * 5000, "²", "", "soon", str(T0 - 1000), str(T0 + 500)])
-def test_absurd_close_time_gives_no_interval(tmp_path: Path, closes_at: str) -> None:
+def test_interval_is_not_inferred_from_an_absurd_close_time(tmp_path: Path, closes_at: str) -> None:
     (tmp_path / "ETHUSDT.csv").write_text(WIDE.replace(str(T0 + 59_999), closes_at))
     assert "ETHUSDT.csv does not show how long its candles are" in refusal(tmp_path)
 
 
-def test_both_products_under_one_path_require_a_choice(tmp_path: Path) -> None:
+def test_spot_and_futures_under_one_path_require_a_choice(tmp_path: Path) -> None:
     (tmp_path / "spot-ETHUSDT-1m.csv").write_text(GOOD)
     (tmp_path / "um-ETHUSDT-1m.csv").write_text(GOOD)
     assert "--product" in refusal(tmp_path)
@@ -267,7 +267,7 @@ def test_both_products_under_one_path_require_a_choice(tmp_path: Path) -> None:
     assert "candles of um but --product says spot" in sentence
 
 
-def test_missing_symbols_are_refused_by_name(tmp_path: Path) -> None:
+def test_request_for_symbols_not_on_the_tape_is_refused(tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.csv").write_text(GOOD)
     with pytest.raises(TapeError, match="no candles of BTCUSDT and XRPUSDT; it has ETHUSDT"):
         TapeFeed.open(tmp_path, symbols=["XRPUSDT", "ethusdt", "BTCUSDT"])
@@ -275,7 +275,7 @@ def test_missing_symbols_are_refused_by_name(tmp_path: Path) -> None:
         TapeFeed.open(tmp_path, symbols=[])
 
 
-def test_symbol_without_the_interval_is_refused(tmp_path: Path) -> None:
+def test_symbol_without_candles_of_the_interval_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m.csv").write_text(GOOD)
     (tmp_path / "SOLUSDT-1h.csv").write_text(GOOD)
     assert "no candles of 1h for ETHUSDT" in refusal(tmp_path, interval="1h")

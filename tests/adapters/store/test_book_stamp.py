@@ -57,7 +57,7 @@ def test_book_keeps_its_id_and_stamp(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_book_refuses_a_start_with_another_stamp(tmp_path: Path, asked: BookStamp, difference: str) -> None:
+def test_start_with_another_mode_venue_or_market_is_refused(tmp_path: Path, asked: BookStamp, difference: str) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
     before = listing(tmp_path)
@@ -204,7 +204,7 @@ def test_unreadable_directory_is_refused() -> None:
         place.chmod(0o755)
 
 
-def test_book_is_created_beside_settings_lock_and_commands(tmp_path: Path) -> None:
+def test_new_book_may_start_beside_settings_lock_and_commands(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("OCW_MODE=paper")
     (tmp_path / "lock").touch()
     (tmp_path / "commands").mkdir()
@@ -212,7 +212,7 @@ def test_book_is_created_beside_settings_lock_and_commands(tmp_path: Path) -> No
     assert (tmp_path / ".env").read_text() == "OCW_MODE=paper"
 
 
-def test_interrupted_first_start_is_repeated(tmp_path: Path) -> None:
+def test_book_left_half_created_is_created_again(tmp_path: Path) -> None:
     (tmp_path / "journal.db.new").write_bytes(b"SQLite format 3\x00 and then the power went")
     (tmp_path / "journal.db.new-journal").write_bytes(b"half")
     with closing(open_book(tmp_path)) as store:

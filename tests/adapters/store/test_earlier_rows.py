@@ -55,7 +55,7 @@ def book(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_rows_of_version_2_verify_and_their_text_is_shown(book: Path) -> None:
+def test_rows_of_schema_version_2_verify_and_are_shown(book: Path) -> None:
     for _ in range(2):
         assert verify_book(book).problems == []
         (row,) = ask_book(book, lambda db, _: find_decisions(db, 9)).decisions

@@ -43,7 +43,9 @@ TAKEN = events.OutsideFilled("x", "BTCUSDT", "sell", D("0.01"), D(60_100), D(0),
     ],
     ids=["stop", "target", "spot OCO target", "rule", "rule, as maker", "no rule", "outside", "strategy", "entry"],
 )
-def test_trade_has_the_reason_of_its_exit(tmp_path: Path, ends: list[DomainEvent], kind: str, reason: str) -> None:
+def test_closed_trade_has_the_reason_of_its_own_exit(
+    tmp_path: Path, ends: list[DomainEvent], kind: str, reason: str
+) -> None:
     """Two equal trades: the rule that closed the first one must not explain the second."""
     entry: list[DomainEvent] = [intended(quantity="0.010"), filled()]
     flat = events.PositionClosed("BTCUSDT", 5, D(1), D(0))

@@ -54,7 +54,7 @@ def test_reopening_after_each_event_keeps_the_fingerprint(tmp_path: Path) -> Non
     assert stopped == through
 
 
-def test_events_are_returned_exactly(tmp_path: Path) -> None:
+def test_events_are_read_back_unchanged(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         store.note(0, RunStarted("1.0", "rules", "policy"))
         tell(store)
@@ -176,7 +176,7 @@ Failing = Callable[[Database, Path], AbstractContextManager[None]]
 
 
 @pytest.mark.parametrize("failing", [full, no_room_for_the_log, read_only, locked])
-def test_failed_commit_loses_and_repeats_nothing(tmp_path: Path, failing: Failing) -> None:
+def test_failed_commit_neither_loses_nor_repeats_events(tmp_path: Path, failing: Failing) -> None:
     with closing(open_book(tmp_path / "undisturbed")) as store:
         for at, event in enumerate((*STORY, LARGE, Incident("after")), 1):
             store.append(at, event)
@@ -226,7 +226,7 @@ def test_journal_that_ends_before_its_checkpoint_is_refused(tmp_path: Path) -> N
         open_book(tmp_path)
 
 
-def test_unknown_event_is_reported_by_row(tmp_path: Path) -> None:
+def test_unknown_event_kind_is_reported_with_its_row(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, STORY[:3])
     with closing(sqlite3.connect(tmp_path / "journal.db")) as raw, raw:

@@ -34,7 +34,7 @@ def tables(directory: Path) -> dict[str, list[dict[str, Any]]]:
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.lists(DOMAIN_EVENTS, max_size=8), max_size=4))
-def test_projections_equal_a_rebuild(commits: list[list[DomainEvent]]) -> None:
+def test_projections_equal_those_rebuilt_from_the_events(commits: list[list[DomainEvent]]) -> None:
     with TemporaryDirectory() as directory, closing(open_book(Path(directory))) as store:
         for story in commits:
             tell(store, tuple(story))
@@ -44,7 +44,7 @@ def test_projections_equal_a_rebuild(commits: list[list[DomainEvent]]) -> None:
         assert tables(Path(directory)) == grown
 
 
-def test_order_row_follows_intent_to_last_fill(tmp_path: Path) -> None:
+def test_order_projection_sums_all_fills_of_an_order(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
         (order,) = tables(tmp_path)["orders"]
@@ -134,7 +134,7 @@ def test_deciders_and_fallback_causes_are_counted(tmp_path: Path) -> None:
         assert store.figures().decided == DecisionCounts({"claude": 2}, 1, {"BREAKER": 2, "SERVER": 1, "DEADLINE": 1})
 
 
-def test_absurd_amount_does_not_stop_the_journal(tmp_path: Path) -> None:
+def test_fills_of_zero_nan_or_infinity_do_not_stop_the_journal(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, (intended(quantity="0"), filled(quantity="0"), filled(quantity="NaN"), filled(price="Infinity")))
         assert store.last_seq == 4
@@ -152,7 +152,7 @@ def test_projections_of_another_version_are_rebuilt(tmp_path: Path) -> None:
         assert tables(tmp_path) == made
 
 
-def test_times_without_a_stop_are_found_in_the_journal(tmp_path: Path) -> None:
+def test_periods_without_a_stop_are_found_in_the_journal(tmp_path: Path) -> None:
     stop = OrderRef(1, Purpose.STOP)
     events_at: list[tuple[int, events.DomainEvent]] = [
         (10, events.PositionUnprotected("BTCUSDT", 40)),

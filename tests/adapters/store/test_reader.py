@@ -87,7 +87,7 @@ def killed_during_a_checkpoint(directory: Path, into: Path) -> None:
         main.truncate(main.tell() - size)
 
 
-def test_book_killed_during_a_checkpoint_is_whole(tmp_path: Path) -> None:
+def test_book_is_intact_after_a_kill_during_a_wal_checkpoint(tmp_path: Path) -> None:
     running = tmp_path / "running"
     with closing(open_book(running)) as store:
         tell(store)

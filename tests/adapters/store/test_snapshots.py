@@ -28,7 +28,7 @@ def shown(at: int) -> Snapshot:
     return replace(SHOWN, at=at)
 
 
-def test_snapshot_is_kept_with_the_commit_of_its_events(tmp_path: Path) -> None:
+def test_wake_snapshot_is_stored_in_the_commit_of_its_events(tmp_path: Path) -> None:
     with closing(open_book(tmp_path / "with")) as store, closing(open_book(tmp_path / "without")) as plain:
         for each in (store, plain):
             each.append(1, events.Incident("a decision"))
@@ -41,7 +41,7 @@ def test_snapshot_is_kept_with_the_commit_of_its_events(tmp_path: Path) -> None:
         assert store.verify().ok
 
 
-def test_snapshot_refused_by_a_full_disk_is_kept_later(tmp_path: Path) -> None:
+def test_snapshot_of_a_failed_commit_is_stored_by_the_next_commit(tmp_path: Path) -> None:
     store, db = open_with_connection(tmp_path)
     with closing(store):
         tell(store)

@@ -1,4 +1,4 @@
-"""One engine per book: a second one is refused with the holder's process id, and a killed one holds nothing."""
+"""One engine per book: a second one is refused with the holder's process id, and a killed one holds no lock."""
 
 import os
 import subprocess
@@ -70,7 +70,7 @@ def test_two_locks_in_one_process_exclude_each_other(tmp_path: Path) -> None:
         pass
 
 
-def test_lock_can_be_acquired_again(tmp_path: Path) -> None:
+def test_released_lock_can_be_acquired_again(tmp_path: Path) -> None:
     for _ in range(3):
         with StateLock(tmp_path):
             assert is_locked(tmp_path)

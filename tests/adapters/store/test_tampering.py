@@ -79,8 +79,8 @@ def test_change_from_outside_fails_verify_and_refuses_a_start(book: Path, script
     assert (book / "journal.db").read_bytes() == before
 
 
-def test_restored_older_checkpoint_is_found(book: Path) -> None:
-    """It was journaled, too, but only the latest counts."""
+def test_start_with_an_older_checkpoint_put_back_is_refused(book: Path) -> None:
+    """The digest of the older checkpoint was journaled, too, but only the latest digest counts."""
     edit(book, """UPDATE checkpoint SET market_at = 1, seq = 4, engine = '{"state": "ACTIVE"}'""")
     with pytest.raises(JournalError, match="the checkpoint is not the one"):
         open_book(book)
@@ -95,7 +95,7 @@ def test_restored_older_checkpoint_is_found(book: Path) -> None:
         ("DELETE FROM events WHERE row = 11", "its tail was cut"),
     ],
 )
-def test_edited_digest_refuses_a_start(book: Path, script: str, problem: str) -> None:
+def test_start_with_an_edited_checkpoint_digest_is_refused(book: Path, script: str, problem: str) -> None:
     with closing(sqlite3.connect(book / "journal.db")) as raw:
         triggers = raw.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
     edit(book, NO_TRIGGERS + script + ";" + ";".join(sql for (sql,) in triggers))
@@ -104,7 +104,7 @@ def test_edited_digest_refuses_a_start(book: Path, script: str, problem: str) ->
         open_book(book)
 
 
-def test_digest_is_not_part_of_the_fingerprint(tmp_path: Path) -> None:
+def test_checkpoint_digest_is_not_part_of_the_run_fingerprint(tmp_path: Path) -> None:
     with closing(open_book(tmp_path / "a")) as saved, closing(open_book(tmp_path / "b")) as unsaved:
         for store in (saved, unsaved):
             tell(store)

@@ -36,7 +36,7 @@ def thoughts(directory: Path, limit: int) -> list[DecisionCost]:
     return ask_book(directory, lambda db, book: find_thoughts(db, limit))
 
 
-def test_each_wake_has_its_cause_and_total_cost(tmp_path: Path) -> None:
+def test_decision_of_each_wake_has_its_cause_and_llm_cost(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, tuple(EVENTS))
     found = thoughts(tmp_path, 100)

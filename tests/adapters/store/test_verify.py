@@ -71,7 +71,7 @@ def test_intact_journal_verifies(book: Path) -> None:
         ("DROP TABLE trades", "the projection trades cannot be read"),
     ],
 )
-def test_tampering_is_found(book: Path, script: str, problem: str) -> None:
+def test_verify_finds_each_kind_of_tampering(book: Path, script: str, problem: str) -> None:
     tamper(book, script)
     found = verify_book(book)
     assert not found.ok
@@ -83,7 +83,7 @@ def test_one_change_is_reported_once(book: Path) -> None:
     assert len(verify_book(book).problems) == 2, "the chain and the fingerprint, at this row and at no later one"
 
 
-def test_row_with_a_forged_link_is_found_at_the_next_row(book: Path) -> None:
+def test_row_with_a_forged_digest_is_found_at_the_next_row(book: Path) -> None:
     with closing(sqlite3.connect(book / "journal.db")) as raw:
         (before,) = raw.execute("SELECT chain FROM events WHERE row = 4").fetchone()
         row, seq, at, kind, version, payload, digest = raw.execute(
@@ -94,7 +94,7 @@ def test_row_with_a_forged_link_is_found_at_the_next_row(book: Path) -> None:
     assert "row 6 does not continue the chain" in " ".join(verify_book(book).problems)
 
 
-def test_cut_tail_is_found_with_a_head_noted_outside(book: Path) -> None:
+def test_rows_cut_off_at_the_end_are_found_by_a_noted_digest(book: Path) -> None:
     head = verify_book(book).head
     tamper(book, "DELETE FROM events WHERE row > 9; DELETE FROM trades")
     assert verify_book(book).ok
@@ -108,7 +108,7 @@ def test_verify_reports_events_cut_off_before_the_checkpoint(book: Path) -> None
     assert "the checkpoint is of event 10" in " ".join(verify_book(book).problems)
 
 
-def test_earlier_head_must_still_be_in_the_journal(book: Path) -> None:
+def test_digest_noted_earlier_must_still_be_in_the_journal(book: Path) -> None:
     with closing(open_book(book)) as store:
         noted = store.chain_head
         tell(store, (Incident("later"),), at=50)
@@ -124,7 +124,7 @@ def test_rebuilding_repairs_projections(book: Path) -> None:
         assert store.verify().ok
 
 
-def test_file_damaged_in_the_middle_is_a_problem(book: Path) -> None:
+def test_journal_file_damaged_in_the_middle_fails_verify(book: Path) -> None:
     with closing(open_book(book)) as store:
         tell(store, tuple(Incident("y" * 500) for _ in range(400)), at=50)
     journal = book / "journal.db"

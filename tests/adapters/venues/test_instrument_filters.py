@@ -56,7 +56,7 @@ def test_filters_of_an_unknown_symbol_follow_its_price(price: float) -> None:
     assert guess.min_quantity == guess.step
 
 
-def test_requested_price_does_not_change_known_filters() -> None:
+def test_second_request_with_another_price_gives_the_same_filters() -> None:
     venue = venue_with()
     first = venue.instrument("NEWUSDT", 5.0)
     again = venue_with()

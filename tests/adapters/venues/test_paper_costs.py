@@ -35,7 +35,7 @@ async def sent(venue: PaperVenue, at: int, opening: int = 1) -> list[VenueReport
 
 
 @pytest.mark.parametrize(("early", "late"), [(0, 250), (100, 150), (250, 0), (30_000, 0)])
-async def test_order_arriving_after_the_opening_pays_expected_move(early: int, late: int) -> None:
+async def test_order_arriving_after_an_opening_pays_the_expected_price_move(early: int, late: int) -> None:
     reports = await sent(venue_with(latency_ms=250), T0 + MINUTE - early)
     assert paid(reports) == ceil_to(1_000 * (1 + expected_move(LIVELY, late)), D("0.01"))
     assert (paid(reports) > 1_000) == (late > 0)
@@ -56,7 +56,7 @@ async def test_resting_order_pays_nothing_for_latency() -> None:
     assert paid(trades(venue, 990.0, 1_000.0, 992.0, 1)) == 995
 
 
-async def test_limit_arriving_after_a_better_opening_fills_as_taker() -> None:
+async def test_limit_order_arriving_after_a_better_opening_fills_as_taker() -> None:
     venue = venue_with(latency_ms=250)
     trades(venue, 990.0, 1_010.0, 1_000.0)
     await send(venue, cleared_order(BUY, "2", limit="995", now=T0 + MINUTE))
@@ -65,7 +65,7 @@ async def test_limit_arriving_after_a_better_opening_fills_as_taker() -> None:
     assert not fill.maker
 
 
-async def test_post_only_arriving_after_a_better_opening_expires() -> None:
+async def test_post_only_order_arriving_after_a_better_opening_expires() -> None:
     venue = venue_with(latency_ms=250)
     trades(venue, 990.0, 1_010.0, 1_000.0)
     await send(venue, cleared_order(BUY, "2", limit="995", now=T0 + MINUTE, post_only=True))
@@ -93,7 +93,7 @@ async def test_taker_pays_half_the_quoted_or_assumed_spread(book: OrderBook, pri
     assert paid(opens(venue, 1_000.0)) == D(price)
 
 
-async def test_maker_pays_no_spread_and_a_triggered_stop_does() -> None:
+async def test_maker_fill_pays_no_spread_but_a_triggered_stop_does() -> None:
     venue = venue_with()
     await send(venue, cleared_order(BUY, "2"))
     opens(venue, 1_000.0)
@@ -104,7 +104,7 @@ async def test_maker_pays_no_spread_and_a_triggered_stop_does() -> None:
     assert [each.price for each in reports if isinstance(each, Filled)] == [D(960), D(949)]
 
 
-async def test_restart_keeps_quotes_and_orders_in_transit() -> None:
+async def test_restart_keeps_best_prices_and_orders_in_transit() -> None:
     venue = venue_with(latency_ms=250)
     opens(venue, 1_000.0)
     trades(venue, 990.0, 1_010.0, 1_000.0)

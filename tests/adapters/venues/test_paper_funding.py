@@ -63,7 +63,7 @@ async def test_funding_times_in_a_gap_are_paid_one_by_one() -> None:
     assert [each.at for each in paid if isinstance(each, FundingPaid)] == [T0 + n * PERIOD for n in (1, 2, 3)]
 
 
-async def test_known_rate_replaces_the_assumed_ones_of_its_interval() -> None:
+async def test_known_funding_rate_replaces_assumed_ones_of_its_interval() -> None:
     venue = await holding(BUY)
     assert len(venue.settle_funding(T0 + 4 * HOUR, known(0.0001, T0 + 4 * HOUR))) == 1
     assert venue.settle_funding(T0 + 4 * HOUR, known(0.0001, T0 + 4 * HOUR)) == []
@@ -96,7 +96,7 @@ async def test_funding_is_settled_once_in_any_order_of_rates(rate_first: bool, l
 
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize(("side", "sign"), [(BUY, -1), (SELL, 1)])
-async def test_late_rate_settles_the_position_before_its_hour(side: Side, sign: int, restarts: bool) -> None:
+async def test_late_funding_rate_applies_to_the_position_before_its_hour(side: Side, sign: int, restarts: bool) -> None:
     leaving, entering = await holding(side), venue_with()
     funded_at, rate = T0 + 4 * HOUR, known(0.001, T0 + 4 * HOUR + 3, 4)
     for venue, order in (
@@ -116,7 +116,7 @@ async def test_late_rate_settles_the_position_before_its_hour(side: Side, sign: 
     assert leaving.settle_funding(funded_at + HOUR, rate) == entering.settle_funding(funded_at + HOUR, rate) == []
 
 
-async def test_rates_of_other_symbols_are_kept() -> None:
+async def test_funding_rates_of_other_symbols_are_kept_for_later() -> None:
     venue = await holding(BUY)
     assert venue.settle_funding(T0 + PERIOD, known(0.0003, T0 + PERIOD), ()) == []
     assert venue.next_funding == T0 + PERIOD
@@ -131,7 +131,7 @@ async def test_flat_account_pays_no_funding() -> None:
     assert venue.next_funding == T0 + 91 * PERIOD
 
 
-async def test_restart_between_funding_times_pays_each_once() -> None:
+async def test_restart_between_funding_times_pays_each_funding_once() -> None:
     venue = await holding(BUY)
     venue.settle_funding(T0 + PERIOD)
     again = venue_with()

@@ -40,7 +40,9 @@ async def test_immediate_order_fills_as_taker_at_the_modelled_price(side: Side, 
 @pytest.mark.parametrize(
     ("side", "limit", "opening"), [(BUY, "1002", 1_002.0), (BUY, "1002", 1_080.0), (SELL, "998", 997.0)]
 )
-async def test_immediate_order_beyond_its_limit_is_cancelled(side: Side, limit: str, opening: float) -> None:
+async def test_immediate_order_is_cancelled_if_price_is_beyond_its_limit(
+    side: Side, limit: str, opening: float
+) -> None:
     venue = venue_with()
     await sent(venue, side, "2", limit)
     (gone,) = opens(venue, opening, 1)
@@ -56,7 +58,9 @@ async def test_immediate_order_beyond_its_limit_is_cancelled(side: Side, limit: 
     ("product", "side", "limit", "paid"),
     [(Product.UM, BUY, "1001", "1001"), (Product.UM, SELL, "999", "999"), (Product.SPOT, BUY, "1001", "1001")],
 )
-async def test_immediate_order_fills_up_to_its_limit_once(product: Product, side: Side, limit: str, paid: str) -> None:
+async def test_immediate_order_fills_in_part_up_to_its_limit_price(
+    product: Product, side: Side, limit: str, paid: str
+) -> None:
     venue = venue_with(wallet=10**6, product=product)
     await sent(venue, side, "100", limit, product)
     filled, gone = opens(venue, 1_000.0, 1)
@@ -72,7 +76,7 @@ async def test_immediate_order_fills_up_to_its_limit_once(product: Product, side
 
 
 @pytest.mark.parametrize("product", Product)
-async def test_restart_before_the_opening_changes_nothing(product: Product) -> None:
+async def test_immediate_order_fills_the_same_after_a_restart(product: Product) -> None:
     venue = venue_with(wallet=10**6, product=product)
     await sent(venue, BUY, "100", "1001", product)
     again = venue_with(wallet=1, product=product)
@@ -82,7 +86,7 @@ async def test_restart_before_the_opening_changes_nothing(product: Product) -> N
 
 
 @pytest.mark.parametrize(("product", "code"), [(Product.UM, "-2019"), (Product.SPOT, "-2010")])
-async def test_immediate_order_locks_money_at_its_limit(product: Product, code: str) -> None:
+async def test_immediate_order_locks_the_money_for_its_limit_price(product: Product, code: str) -> None:
     venue = venue_with(product=product)
     opens(venue, 1_000.0)
     (answer,) = await send(venue, cleared_order(BUY, "10", limit="1001", product=product, immediate=True))
@@ -118,7 +122,7 @@ async def test_immediate_order_cannot_be_post_only() -> None:
     st.sampled_from([0, 250]),
     st.sampled_from([None, 20, 200]),
 )
-async def test_immediate_fill_is_the_largest_within_the_limit(
+async def test_immediate_order_fills_the_most_that_its_limit_price_allows(
     side: Side, thousandths: int, volume: int, span: int, away: int, latency_ms: int, spread: int | None
 ) -> None:
     terms = FillTerms(D("0.0005"), D("0.0001"), D("0.0004"), latency_ms=latency_ms)

@@ -1,4 +1,4 @@
-"""Limit orders on the paper venue: filled when the price goes through them, as a maker unless they take at once."""
+"""Limit orders on the paper venue: filled when the price goes through them, as a maker unless crossed when sent."""
 
 from decimal import Decimal
 
@@ -40,7 +40,7 @@ async def waiting(side: Side, limit: str, *, at: int = T0, post_only: bool = Fal
     ("side", "limit", "touching", "through"),
     [(BUY, "990", (990.0, 1_001.0), (989.99, 1_001.0)), (SELL, "1010", (999.0, 1_010.0), (999.0, 1_010.01))],
 )
-async def test_limit_fills_at_its_price_when_the_price_goes_through(
+async def test_limit_order_fills_at_its_price_when_the_market_passes_it(
     side: Side, limit: str, touching: tuple[float, float], through: tuple[float, float]
 ) -> None:
     venue = await waiting(side, limit)
@@ -57,14 +57,16 @@ async def test_maker_fee_is_that_of_the_exchange() -> None:
 
 
 @pytest.mark.parametrize(("side", "limit", "opening"), [(BUY, "990", 985.0), (SELL, "1010", 1_015.0)])
-async def test_opening_beyond_a_resting_limit_fills_at_the_limit(side: Side, limit: str, opening: float) -> None:
+async def test_opening_beyond_a_resting_limit_order_fills_it_at_its_limit(
+    side: Side, limit: str, opening: float
+) -> None:
     venue = await waiting(side, limit)
     trades(venue, 995.0, 1_005.0, 1_000.0)
     fill = fill_of(opens(venue, opening, 1))
     assert (fill.price, fill.maker) == (D(limit), True)
 
 
-async def test_gap_beyond_a_limit_fills_at_the_limit() -> None:
+async def test_gap_beyond_a_limit_order_fills_it_at_its_limit_price() -> None:
     venue = await waiting(BUY, "990")
     trades(venue, 995.0, 1_005.0, 1_000.0)
     assert fill_of(opens(venue, 900.0, 9)).price == 990
@@ -79,7 +81,7 @@ async def test_gap_beyond_a_limit_fills_at_the_limit() -> None:
         (SELL, "999.5", 1_000.0, "999.5"),
     ],
 )
-async def test_crossed_limit_fills_as_taker_at_the_modelled_price(
+async def test_limit_order_sent_crossed_fills_as_taker_at_modelled_price(
     side: Side, limit: str, opening: float, paid: str
 ) -> None:
     venue = await waiting(side, limit)
@@ -91,7 +93,7 @@ async def test_crossed_limit_fills_as_taker_at_the_modelled_price(
 @pytest.mark.parametrize(
     ("side", "limit", "on"), [(BUY, "1000.2", (999.0, 1_001.0)), (SELL, "999.8", (999.0, 1_001.0))]
 )
-async def test_crossed_limit_rests_if_the_taker_price_is_beyond_it(
+async def test_crossed_limit_order_rests_if_taker_price_is_beyond_its_limit(
     side: Side, limit: str, on: tuple[float, float]
 ) -> None:
     venue = await waiting(side, limit)
@@ -101,14 +103,14 @@ async def test_crossed_limit_rests_if_the_taker_price_is_beyond_it(
     assert (fill.price, fill.maker) == (D(limit), True)
 
 
-async def test_crossed_limit_does_not_trade_before_an_opening() -> None:
+async def test_crossed_limit_order_does_not_trade_before_the_next_opening() -> None:
     venue = await waiting(BUY, "1010", at=T0 + 30_000)
     assert trades(venue, 990.0, 1_001.0, 1_000.0) == []
     fill = fill_of(opens(venue, 1_000.0, 1))
     assert (fill.price, fill.maker) == (D("1000.5"), False)
 
 
-async def test_crossed_limit_not_reached_at_the_opening_is_a_maker() -> None:
+async def test_limit_order_no_longer_crossed_at_the_opening_is_a_maker() -> None:
     venue = await waiting(BUY, "1001")
     assert opens(venue, 1_005.0, 1) == []
     assert fill_of(trades(venue, 1_000.0, 1_006.0, 1_005.0, 1)).maker
@@ -116,7 +118,7 @@ async def test_crossed_limit_not_reached_at_the_opening_is_a_maker() -> None:
 
 @pytest.mark.parametrize(("product", "code"), [(Product.UM, "-5022"), (Product.SPOT, "-2010")])
 @pytest.mark.parametrize("limit", ["1000", "1001"])
-async def test_post_only_that_would_take_is_rejected(product: Product, code: str, limit: str) -> None:
+async def test_post_only_order_that_would_take_is_rejected(product: Product, code: str, limit: str) -> None:
     venue = venue_with(product=product)
     opens(venue, 1_000.0)
     (answer,) = await send(venue, cleared_order(BUY, "2", limit=limit, post_only=True, product=product))
@@ -125,26 +127,26 @@ async def test_post_only_that_would_take_is_rejected(product: Product, code: str
     assert venue.orders == []
 
 
-async def test_post_only_below_the_price_rests() -> None:
+async def test_post_only_buy_below_the_price_rests() -> None:
     venue = await waiting(BUY, "999.99", post_only=True)
     assert fill_of(trades(venue, 999.0, 1_000.0, 1_000.0)).maker
 
 
-async def test_limit_sent_within_a_candle_meets_only_its_close() -> None:
+async def test_limit_order_sent_during_a_candle_ignores_its_earlier_low() -> None:
     venue = await waiting(BUY, "990", at=T0 + 30_000)
     assert trades(venue, 900.0, 1_000.0, 995.0) == []
     opens(venue, 995.0, 1)
     assert fill_of(trades(venue, 980.0, 995.0, 985.0, 1)).price == 990
 
 
-async def test_unaffordable_limit_is_rejected_at_once() -> None:
+async def test_unaffordable_limit_order_is_rejected_when_sent() -> None:
     venue = venue_with(wallet=1_000)
     (answer,) = await send(venue, cleared_order(BUY, "2.01", limit="1000"))
     assert isinstance(answer, Rejected)
     assert answer.code == "-2019"
 
 
-async def test_limit_outlasts_the_patience_and_can_be_cancelled() -> None:
+async def test_limit_order_does_not_expire_and_can_be_cancelled() -> None:
     venue = await waiting(BUY, "990")
     assert opens(venue, 1_000.0, 500) == []
     assert await venue.cancel(ENTRY, T0) == [Canceled(ENTRY, "on request")]
@@ -152,7 +154,7 @@ async def test_limit_outlasts_the_patience_and_can_be_cancelled() -> None:
 
 
 @pytest.mark.parametrize(("low", "hit"), [(949.0, True), (951.0, False)])
-async def test_stop_placed_after_a_fill_meets_the_rest_of_the_candle(low: float, hit: bool) -> None:
+async def test_stop_placed_after_a_fill_can_trigger_in_the_same_candle(low: float, hit: bool) -> None:
     venue = await waiting(BUY, "990")
     stop = cleared_order(SELL, "2", Purpose.STOP, trigger="950", now=T0 + MINUTE)
     filled, accepted, *then = await answered(venue, low, 1_001.0, 995.0, stop)
@@ -203,7 +205,7 @@ async def test_stop_ignores_earlier_candles(restarts: bool) -> None:
     assert opens(venue, 996.0, 1) == []
 
 
-async def test_restart_keeps_a_limit_and_whether_it_fills_as_taker() -> None:
+async def test_restart_keeps_whether_a_limit_order_fills_as_taker() -> None:
     for limit, maker in (("1001", False), ("990", True)):
         venue = await waiting(BUY, limit)
         again = venue_with()

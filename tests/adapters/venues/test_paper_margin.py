@@ -108,7 +108,7 @@ async def test_liquidation_comes_before_the_target_in_a_candle() -> None:
     assert isinstance(trades(venue, 900.0, 1_100.0, 1_000.0)[0], OutsideFill)
 
 
-async def test_rest_of_a_position_after_a_small_stop_is_liquidated() -> None:
+async def test_position_left_by_a_partial_stop_is_liquidated() -> None:
     venue = await holding(BUY, "20", leverage=10)
     await rest(venue, SELL, "5", Purpose.STOP, "950")
     stopped, taken_over = trades(venue, 890.0, 1_000.0, 950.0)
@@ -117,7 +117,7 @@ async def test_rest_of_a_position_after_a_small_stop_is_liquidated() -> None:
     assert (stopped.quantity, taken_over.quantity) == (D(5), D(15))
 
 
-async def test_stop_sent_within_the_candle_comes_before_liquidation() -> None:
+async def test_stop_sent_during_a_candle_fills_before_liquidation() -> None:
     venue = await holding(BUY, "20", leverage=10)
     await rest(venue, SELL, "20", Purpose.STOP, "950", at=T0 + 30_000)
     fill = fill_of(trades(venue, 890.0, 1_000.0, 960.0))
@@ -125,7 +125,7 @@ async def test_stop_sent_within_the_candle_comes_before_liquidation() -> None:
 
 
 @pytest.mark.parametrize(("trigger", "stopped"), [("975", True), ("965", False)])
-async def test_nearer_stop_after_an_entry_comes_before_liquidation(trigger: str, stopped: bool) -> None:
+async def test_after_an_entry_the_nearer_of_stop_and_liquidation_is_first(trigger: str, stopped: bool) -> None:
     venue = venue_with()
     opens(venue, 1_000.0)
     await send(venue, cleared_order(BUY, "20", limit="990", leverage=50))
@@ -172,7 +172,7 @@ async def test_closing_in_a_thin_market_costs_at_most_the_margin() -> None:
     assert margin - D("0.2") <= before - venue.account.ledger.wallet - fill.fee <= margin
 
 
-async def test_two_liquidations_have_different_ids() -> None:
+async def test_fills_of_two_liquidations_have_different_ids() -> None:
     venue = await holding(BUY, "20", leverage=10)
     first = gone(opens(venue, 890.0, 1))
     await send(venue, cleared_order(BUY, "20", n=2, leverage=10))
@@ -180,7 +180,7 @@ async def test_two_liquidations_have_different_ids() -> None:
     assert gone(opens(venue, 700.0, 3)).fill_id != first.fill_id
 
 
-def test_state_of_another_version_is_refused() -> None:
+def test_saved_venue_state_of_another_version_is_refused() -> None:
     state = msgspec.msgpack.decode(venue_with().state())
     for other in ({"format": 1}, {"format": None}):
         with pytest.raises(ValueError, match="format"):

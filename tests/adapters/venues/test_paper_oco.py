@@ -43,7 +43,7 @@ async def test_opening_beyond_the_stop_fills_at_the_opening() -> None:
     assert not fill.maker
 
 
-async def test_oco_ignores_the_range_before_it_was_sent() -> None:
+async def test_oco_order_ignores_prices_before_it_was_sent() -> None:
     venue = await guarded(at=T0 + 30_000)
     assert trades(venue, 900.0, 1_100.0, 1_000.0) == []
     opens(venue, 1_000.0, 1)
@@ -64,7 +64,7 @@ async def test_oco_locks_its_quantity_once() -> None:
     assert isinstance(answer, Accepted)
 
 
-async def test_target_off_the_tick_is_rejected() -> None:
+async def test_oco_target_that_is_no_multiple_of_the_tick_is_rejected() -> None:
     venue = venue_with(product=Product.SPOT)
     await send(venue, cleared_order(BUY, "2", product=Product.SPOT))
     opens(venue, 1_000.0)

@@ -35,7 +35,7 @@ def amounts(reports: list[VenueReport]) -> list[Decimal]:
     return [report.quantity for report in reports if isinstance(report, Filled)]
 
 
-async def test_rest_of_a_market_order_fills_at_the_next_openings() -> None:
+async def test_unfilled_part_of_a_market_order_fills_at_next_openings() -> None:
     venue = venue_with()
     minute(venue, 0, 10.0)
     await send(venue, cleared_order(BUY, "2.5"))
@@ -61,7 +61,7 @@ async def test_fill_is_limited_by_the_last_closed_candle_volume() -> None:
     assert amounts(opens(venue, 1_000.0, 2)) == [D(3)]
 
 
-async def test_order_waits_without_volume_and_an_entry_expires() -> None:
+async def test_entry_that_waits_for_volume_too_long_expires() -> None:
     venue = venue_with(patience_ms=5 * MINUTE)
     minute(venue, 0, 10.0)
     await send(venue, cleared_order(BUY, "1.5"))
@@ -72,7 +72,7 @@ async def test_order_waits_without_volume_and_an_entry_expires() -> None:
     assert isinstance(gone, Canceled)
 
 
-async def test_exit_continues_until_flat_and_never_beyond() -> None:
+async def test_exit_fills_until_flat_and_never_reverses_the_position() -> None:
     venue = venue_with()
     await send(venue, cleared_order(BUY, "3"))
     opens(venue, 1_000.0)
@@ -99,7 +99,7 @@ async def test_stop_trades_whole_at_a_worse_price_in_a_thin_market(volume: float
     assert (fill.quantity, fill.price) == (D(6), D(paid))
 
 
-async def test_limit_fills_a_volume_share_of_each_candle_through_it() -> None:
+async def test_limit_order_fills_at_most_a_volume_share_per_candle() -> None:
     venue = venue_with()
     opens(venue, 1_000.0)
     await send(venue, cleared_order(BUY, "2.5", limit="990"))
@@ -110,7 +110,7 @@ async def test_limit_fills_a_volume_share_of_each_candle_through_it() -> None:
     assert venue.orders == []
 
 
-async def test_rest_of_a_partly_filled_limit_can_be_cancelled() -> None:
+async def test_partly_filled_limit_order_can_be_cancelled() -> None:
     venue = venue_with()
     opens(venue, 1_000.0)
     await send(venue, cleared_order(BUY, "2.5", limit="990"))
@@ -119,7 +119,7 @@ async def test_rest_of_a_partly_filled_limit_can_be_cancelled() -> None:
     assert venue.account.ledger.quantity("ETHUSDT") == 1
 
 
-async def test_unaffordable_rest_is_cancelled_and_not_rejected() -> None:
+async def test_partly_filled_order_is_cancelled_if_its_rest_is_unaffordable() -> None:
     venue = venue_with(wallet=1_000)
     opens(venue, 1_000.0)
     await send(venue, cleared_order(BUY, "1.99", limit="1000", leverage=2))
@@ -138,7 +138,7 @@ async def test_unaffordable_rest_is_cancelled_and_not_rejected() -> None:
     st.lists(st.tuples(st.floats(0, 100), st.floats(900, 1_100)), min_size=1, max_size=12),
     st.sampled_from([None, "950", "1000", "1050"]),
 )
-async def test_fills_stay_within_quantity_volume_share_and_limit(
+async def test_fills_stay_within_quantity_volume_share_and_limit_price(
     quantity: Decimal, minutes: list[tuple[float, float]], limit: str | None
 ) -> None:
     venue = venue_with(wallet=10**6)

@@ -29,7 +29,7 @@ class Laid(NamedTuple):
         return (self.side is BUY) == (self.purpose is not STOP)
 
     def met(self, price: float) -> bool:
-        """Return whether a price reaches it: a conditional order at its price, a limit only beyond it."""
+        """Return whether a price reaches the order: a conditional order at its price, a limit only beyond it."""
         if self.purpose is ENTRY:
             return price < self.price if self.falls else price > self.price
         return price <= self.price if self.falls else price >= self.price

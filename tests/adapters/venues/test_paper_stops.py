@@ -46,7 +46,7 @@ async def test_gap_through_the_stop_fills_at_the_opening(
     ("held", "closing", "trigger", "low", "high", "paid"),
     [(BUY, SELL, "950", 950.0, 1_000.0, "949.52"), (SELL, BUY, "1050", 1_000.0, 1_050.0, "1050.53")],
 )
-async def test_stop_reached_in_a_candle_fills_at_its_worsened_price(
+async def test_stop_reached_in_a_candle_fills_worse_than_its_trigger(
     held: Side, closing: Side, trigger: str, low: float, high: float, paid: str
 ) -> None:
     venue = await holding(held, "2")
@@ -75,7 +75,7 @@ async def test_stop_comes_before_the_target_in_one_candle(
     assert opens(venue, 1_200.0, 1) == opens(venue, 800.0, 2) == []
 
 
-async def test_target_fills_at_its_worsened_price() -> None:
+async def test_target_fills_worse_than_its_trigger() -> None:
     venue = await holding(BUY, "2")
     await rest(venue, SELL, "2", Purpose.TARGET, "1050")
     assert fill_of(trades(venue, 990.0, 1_060.0, 1_055.0, 0)).price == D("1049.47")
@@ -93,7 +93,7 @@ async def test_target_fills_at_its_worsened_price() -> None:
         (BUY, Purpose.TARGET, "1000.01", True),
     ],
 )
-async def test_crossed_conditional_order_is_rejected(
+async def test_conditional_order_past_its_trigger_when_sent_is_rejected(
     closing: Side, purpose: Purpose, trigger: str, crossed: bool
 ) -> None:
     venue = await holding(closing.opposite, "2", leverage=1)
@@ -105,7 +105,7 @@ async def test_crossed_conditional_order_is_rejected(
         assert isinstance(report, Accepted)
 
 
-async def test_order_sent_within_a_candle_ignores_the_earlier_range() -> None:
+async def test_stop_sent_during_a_candle_ignores_its_earlier_prices() -> None:
     venue = await holding(BUY, "2")
     await rest(venue, SELL, "2", Purpose.STOP, "950", at=T0 + 30_000)
     assert trades(venue, 900.0, 1_000.0, 960.0, 0) == []
@@ -113,7 +113,7 @@ async def test_order_sent_within_a_candle_ignores_the_earlier_range() -> None:
     assert fill_of(trades(venue, 940.0, 960.0, 955.0, 1)).price == D("949.52")
 
 
-async def test_order_sent_within_a_candle_triggers_at_its_close() -> None:
+async def test_stop_sent_during_a_candle_triggers_at_its_close() -> None:
     venue = await holding(BUY, "2")
     await rest(venue, SELL, "2", Purpose.STOP, "950", at=T0 + 30_000)
     assert fill_of(trades(venue, 900.0, 1_000.0, 940.0, 0)).price == D("939.53")

@@ -50,7 +50,7 @@ async def test_market_order_fills_only_at_the_next_opening() -> None:
     ("side", "opening", "paid"),
     [(BUY, 1_000.0, "1000.5"), (SELL, 1_000.0, "999.5"), (BUY, 33.33, "33.35"), (SELL, 33.33, "33.31")],
 )
-async def test_price_is_worsened_and_rounded_against_the_trader(side: Side, opening: float, paid: str) -> None:
+async def test_fill_price_includes_slippage_rounded_against_the_trader(side: Side, opening: float, paid: str) -> None:
     venue = venue_with()
     await venue.submit(cleared_order(side, "1"), T0)
     assert fill_of(opens(venue, opening)).price == D(paid)
@@ -63,7 +63,7 @@ async def test_opening_of_another_symbol_fills_nothing() -> None:
     assert fill_of(opens(venue, 1_000.0, 1)).traded_at == T0 + MINUTE
 
 
-async def test_reduce_only_is_cut_to_the_position() -> None:
+async def test_reduce_only_order_is_cut_to_the_position() -> None:
     venue = await holding(BUY, "2")
     await venue.submit(cleared_order(SELL, "5", Purpose.EXIT), T0)
     filled, rest_of_it = opens(venue, 1_000.0, 1)
@@ -76,13 +76,13 @@ async def test_reduce_only_is_cut_to_the_position() -> None:
     assert "no position" in nothing.why
 
 
-async def test_reduce_only_does_not_enlarge_a_position() -> None:
+async def test_reduce_only_order_does_not_enlarge_a_position() -> None:
     venue = await holding(BUY, "2")
     await venue.submit(cleared_order(BUY, "1", Purpose.EXIT), T0)
     assert isinstance(opens(venue, 1_000.0, 1)[0], Canceled)
 
 
-async def test_entry_expires_in_a_gap_and_an_exit_waits() -> None:
+async def test_in_a_candle_gap_an_entry_expires_and_an_exit_waits() -> None:
     venue = await holding(BUY, "2")
     await send(venue, cleared_order(BUY, "1", n=2, now=T0 + MINUTE))
     await send(venue, cleared_order(SELL, "2", Purpose.EXIT, now=T0 + MINUTE))
@@ -94,7 +94,7 @@ async def test_entry_expires_in_a_gap_and_an_exit_waits() -> None:
     assert closed.quantity == 2
 
 
-async def test_entry_waits_as_long_as_its_patience() -> None:
+async def test_market_entry_fills_if_a_candle_opens_before_it_expires() -> None:
     venue = venue_with(patience_ms=5 * MINUTE)
     await venue.submit(cleared_order(BUY, "1"), T0)
     assert fill_of(opens(venue, 1_000.0, 5)).quantity == 1
@@ -153,7 +153,7 @@ async def test_cancelled_order_never_trades() -> None:
     assert trades(venue, 800.0, 900.0, 850.0, 1) == []
 
 
-async def test_cleared_order_is_refused_if_used_twice_or_late() -> None:
+async def test_cleared_order_is_refused_if_sent_twice_or_after_its_expiry() -> None:
     venue = venue_with()
     cleared = cleared_order(BUY, "1")
     await venue.submit(cleared, T0)

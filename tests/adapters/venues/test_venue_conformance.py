@@ -32,7 +32,7 @@ async def test_only_cleared_orders_are_accepted(stage: Stage) -> None:
     assert traded(stage.moves(1_000.0)) == 0
 
 
-async def test_cleared_order_is_refused_if_used_twice_or_late(stage: Stage) -> None:
+async def test_cleared_order_is_refused_if_sent_twice_or_after_its_expiry(stage: Stage) -> None:
     cleared = cleared_order(BUY, "1", now=stage.now, product=stage.product)
     await stage.venue.submit(cleared, stage.now)
     late = cleared_order(BUY, "1", n=2, now=stage.now, product=stage.product)
@@ -50,7 +50,7 @@ async def test_accepted_order_has_a_unique_venue_id(stage: Stage, more: dict[str
 
 
 @pytest.mark.parametrize("limit", [None, "990"])
-async def test_repeated_reference_accepts_the_live_order(stage: Stage, limit: str | None) -> None:
+async def test_order_sent_twice_with_one_reference_is_placed_once(stage: Stage, limit: str | None) -> None:
     first = await send(stage, BUY, "1", limit=limit)
     second = await send(stage, BUY, "1", limit=limit)
     assert first == second
@@ -72,7 +72,7 @@ async def test_market_order_fills_near_the_price_with_taker_fee(stage: Stage) ->
     assert rate == (D("0.001") if stage.product is Product.SPOT else D("0.0005"))
 
 
-async def test_limit_fills_at_its_price_as_a_maker(stage: Stage) -> None:
+async def test_limit_order_fills_at_its_price_as_a_maker(stage: Stage) -> None:
     await send(stage, BUY, "2", limit="990")
     assert stage.spans(990.0, 1_000.0, 995.0) == []
     (fill,) = stage.spans(989.0, 1_000.0, 995.0)
@@ -106,14 +106,14 @@ async def test_immediate_short_sells_at_its_limit_or_better(stage: Stage) -> Non
     assert stage.position() == -2
 
 
-async def test_immediate_order_can_be_cancelled_before_a_price(stage: Stage) -> None:
+async def test_immediate_order_can_be_cancelled_before_the_next_price(stage: Stage) -> None:
     await send(stage, BUY, "2", limit="1005", immediate=True)
     (canceled,) = await stage.venue.cancel(OrderRef(1, Purpose.ENTRY), stage.now)
     assert isinstance(canceled, Canceled)
     assert stage.moves(1_000.0) == []
 
 
-async def test_price_beyond_a_resting_limit_fills_at_the_limit(stage: Stage) -> None:
+async def test_price_beyond_a_resting_limit_order_fills_it_at_its_limit(stage: Stage) -> None:
     await send(stage, BUY, "2", limit="990")
     stage.moves(1_000.0)
     (fill,) = stage.moves(980.0)
@@ -163,7 +163,9 @@ async def test_cancelled_order_is_reported_once_and_never_trades(stage: Stage) -
 @pytest.mark.parametrize(
     ("purpose", "more"), [(Purpose.EXIT, {}), (Purpose.STOP, {"trigger": "950"}), (Purpose.TARGET, {"trigger": "1050"})]
 )
-async def test_reduce_only_never_reverses_a_position(stage: Stage, purpose: Purpose, more: dict[str, Any]) -> None:
+async def test_reduce_only_order_never_reverses_a_position(
+    stage: Stage, purpose: Purpose, more: dict[str, Any]
+) -> None:
     await hold(stage)
     for revision in range(2):
         await send(stage, SELL, "3", purpose, revision=revision, **more)
@@ -186,7 +188,7 @@ async def test_spot_sells_only_free_assets(stage: Stage, purpose: Purpose, more:
     assert isinstance(await send(stage, SELL, held, purpose, **more), Accepted)
 
 
-async def test_reduce_only_without_a_position_trades_nothing(stage: Stage) -> None:
+async def test_reduce_only_order_without_a_position_trades_nothing(stage: Stage) -> None:
     await send(stage, SELL, "1", Purpose.EXIT)
     assert traded(stage.moves(1_000.0)) == stage.position() == 0
 
@@ -194,7 +196,9 @@ async def test_reduce_only_without_a_position_trades_nothing(stage: Stage) -> No
 @pytest.mark.parametrize(
     ("purpose", "trigger"), [(Purpose.STOP, "1000"), (Purpose.STOP, "1001"), (Purpose.TARGET, "999")]
 )
-async def test_conditional_order_already_crossed_is_rejected(stage: Stage, purpose: Purpose, trigger: str) -> None:
+async def test_conditional_order_past_its_trigger_when_sent_is_rejected(
+    stage: Stage, purpose: Purpose, trigger: str
+) -> None:
     held = await hold(stage)
     answer = await send(stage, SELL, held, purpose, trigger=trigger)
     assert isinstance(answer, Rejected)
@@ -202,7 +206,7 @@ async def test_conditional_order_already_crossed_is_rejected(stage: Stage, purpo
     assert traded(stage.moves(1_000.0)) == 0
 
 
-async def test_post_only_that_would_take_is_rejected(stage: Stage) -> None:
+async def test_post_only_order_that_would_take_is_rejected(stage: Stage) -> None:
     answer = await send(stage, BUY, "1", limit="1001", post_only=True)
     assert isinstance(answer, Rejected)
     assert answer.code == ("-2010" if stage.product is Product.SPOT else "-5022")
@@ -219,7 +223,7 @@ async def test_post_only_that_would_take_is_rejected(stage: Stage) -> None:
     ],
     ids=["smallest quantity", "step", "tick", "notional at the market", "notional at a limit"],
 )
-async def test_order_against_a_filter_is_rejected_with_its_code(
+async def test_order_that_fails_a_filter_is_rejected_with_its_code(
     stage: Stage, quantity: str, limit: str | None, um: str, spot: str
 ) -> None:
     answer = await send(stage, BUY, quantity, limit=limit)
@@ -228,7 +232,7 @@ async def test_order_against_a_filter_is_rejected_with_its_code(
     assert traded(stage.moves(900.0)) == 0
 
 
-async def test_stop_off_the_tick_is_rejected(stage: Stage) -> None:
+async def test_stop_that_is_no_multiple_of_the_tick_is_rejected(stage: Stage) -> None:
     held = await hold(stage)
     tick = stage.venue.instrument(ETH, 1_000.0).tick
     answer = await send(stage, SELL, held, Purpose.STOP, trigger=str(D(950) + tick / 2))
@@ -236,14 +240,14 @@ async def test_stop_off_the_tick_is_rejected(stage: Stage) -> None:
     assert answer.code == ("-1013" if stage.product is Product.SPOT else "-4014")
 
 
-async def test_reduction_below_the_smallest_notional_is_accepted(stage: Stage) -> None:
+async def test_reduce_only_order_below_the_smallest_notional_is_accepted(stage: Stage) -> None:
     await hold(stage)
     least = stage.venue.instrument(ETH, 1_000.0).min_quantity
     assert isinstance(await send(stage, SELL, str(max(least, D("0.001"))), Purpose.EXIT), Accepted)
     assert traded(stage.moves(1_000.0)) > 0
 
 
-async def test_restart_changes_no_report(make_stage: Callable[[], Stage]) -> None:
+async def test_reports_are_the_same_after_a_restart(make_stage: Callable[[], Stage]) -> None:
     stage, other = make_stage(), make_stage()
     reports: list[list[object]] = [[], []]
     for place, each in enumerate((stage, other)):

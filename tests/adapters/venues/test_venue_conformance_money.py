@@ -29,7 +29,7 @@ async def test_unaffordable_entry_is_rejected(stage: Stage, limit: str | None) -
     assert stage.position() == 0
 
 
-async def test_resting_limit_locks_money_until_cancelled(stage: Stage) -> None:
+async def test_resting_limit_order_locks_money_until_cancelled(stage: Stage) -> None:
     await send(stage, BUY, "60", limit="990")
     assert await refusal(stage, BUY, "60", n=2) == ("-2010" if stage.product is Product.SPOT else "-2019")
     await stage.venue.cancel(OrderRef(1, Purpose.ENTRY), stage.now)
@@ -56,7 +56,7 @@ async def test_open_position_keeps_its_leverage(stage: Stage) -> None:
 
 @only(Product.UM)
 @pytest.mark.parametrize(("side", "far"), [(BUY, 880.0), (SELL, 1_120.0)])
-async def test_liquidation_closes_the_position_and_its_reductions(stage: Stage, side: Side, far: float) -> None:
+async def test_liquidation_closes_the_position_and_cancels_its_stop(stage: Stage, side: Side, far: float) -> None:
     before = stage.wallet()
     await hold(stage, "20", side, leverage=10)
     fees = before - stage.wallet()
@@ -85,7 +85,7 @@ async def test_spot_is_never_liquidated(stage: Stage) -> None:
     [(949.0, 1_000.0, D(950), False), (1_000.0, 1_050.01, D(1_050), True), (949.0, 1_051.0, D(950), False)],
     ids=["the stop", "the profit", "both"],
 )
-async def test_oco_fills_whole_on_the_side_reached(
+async def test_oco_fills_in_full_on_the_side_that_is_reached(
     stage: Stage, low: float, high: float, paid: Decimal, maker: bool
 ) -> None:
     held = await hold(stage)
@@ -100,7 +100,7 @@ async def test_oco_fills_whole_on_the_side_reached(
 
 @only(Product.SPOT)
 @pytest.mark.parametrize("take_at", ["1000", "960", "900"])
-async def test_oco_without_a_profit_is_rejected(stage: Stage, take_at: str) -> None:
+async def test_oco_with_a_target_not_above_the_price_is_rejected(stage: Stage, take_at: str) -> None:
     held = await hold(stage)
     assert await refusal(stage, SELL, held, Purpose.STOP, trigger="950", take_at=take_at) == "-2010"
 

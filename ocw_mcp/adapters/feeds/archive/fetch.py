@@ -47,7 +47,7 @@ class FetchProgress(Protocol):
         """Report that `done` bytes of the file are on disk, of `total` if that is known."""
 
     def finished(self, more: int) -> None:
-        """Report that a planned file is done; `more` files took its place in the plan."""
+        """Report that a planned file is done, or that `more` smaller files replace it in the plan."""
 
 
 class Fetched(msgspec.Struct):
@@ -83,8 +83,8 @@ def fetch(
 ) -> Fetched:
     """Fetch all files of a plan into a directory, laid out as in the archive.
 
-    `wait` pauses for a number of seconds. Complete files are left alone, partial ones are completed. A file with a
-    wrong checksum or size is not kept, and the others are still fetched. `done` gets the outcomes. Raises FetchError at
+    `wait` pauses for a number of seconds. Complete files are not changed, partial ones are completed. A file with a
+    wrong checksum or size is not kept, and the others are still fetched. `done` gets the result. Raises FetchError at
     the end if a file was not kept, or at the first file that cannot be fetched; all files before that one are kept.
     """
     downloads = _Downloads(base, directory, progress, wait, limit_of)

@@ -15,7 +15,7 @@ from ocw_mcp.domain.market import Product
 KLINES, TRADES, METRICS, FUNDING = "klines", "aggTrades", "metrics", "fundingRate"
 STREAMS = {Product.UM: (KLINES, METRICS, FUNDING, TRADES), Product.SPOT: (KLINES, TRADES)}
 DEFAULT_STREAMS = {Product.UM: (KLINES, METRICS, FUNDING), Product.SPOT: (KLINES,)}
-"""The streams that are fetched by default. Trades are a hundred times larger, and candles are made of them."""
+"""The streams that are fetched by default: not trades, which are a hundred times larger than their candles."""
 INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1mo")
 
 _FOLDERS = {Product.UM: "futures/um", Product.SPOT: "spot"}

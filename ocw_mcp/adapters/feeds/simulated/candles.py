@@ -1,4 +1,4 @@
-"""A symbol's day, made from its simulated minutes: candles of any length, open interest, ratios, funding rates."""
+"""One day of a symbol from its simulated minutes: candles of any length, open interest, ratios, funding rates."""
 
 from typing import NamedTuple
 
@@ -59,7 +59,7 @@ def simulate_candles(
 
 
 def _volumes(draw: Generator, model: p.SymbolModel, market: RegimePath, path: PricePath, ends: Floats) -> Floats:
-    """Return the base asset traded in each minute: it follows activity (mixture of distributions, P. K. Clark 1973)."""
+    """Return the base-asset volume of each minute: it follows activity (mixture of distributions, P. K. Clark 1973)."""
     noise = draw.standard_normal(MINUTES) * p.VOLUME_NOISE
     size = np.abs(path.returns / path.deviation)
     beyond = np.maximum(size * np.exp(-path.flicker) - p.VOLUME_BEYOND, 0.0)
@@ -76,7 +76,7 @@ def _volumes(draw: Generator, model: p.SymbolModel, market: RegimePath, path: Pr
 
 
 def _taker_shares(draw: Generator, sizes: Floats) -> Floats:
-    """Return the share of the volume that takers bought. `sizes` (log returns in deviations) raise it."""
+    """Return the share of the volume that takers bought; it rises with `sizes`, the log returns in deviations."""
     odds = p.TAKER_ON_RETURN * np.clip(sizes, -5, 5) + p.TAKER_NOISE * draw.standard_normal(sizes.shape)
     shares: Floats = 1 / (1 + np.exp(-odds))
     return shares
@@ -135,7 +135,7 @@ class DerivativesDay(NamedTuple):
     """A day's open interest and long/short ratios, as logarithms every five minutes, and its funding rates."""
 
     interest: Floats
-    """Log of open interest over its usual level."""
+    """Log of the ratio of open interest to its usual level."""
     top_accounts: Floats
     top_positions: Floats
     accounts: Floats
@@ -143,7 +143,7 @@ class DerivativesDay(NamedTuple):
 
 
 def simulate_derivatives(draw: Generator, model: p.SymbolModel, path: PricePath, memory: Memory) -> DerivativesDay:
-    """Return a symbol's derivatives of a day, which follow its price; `memory` is updated to the end of the day."""
+    """Return a day's open interest, ratios and funding rates, which follow price; `memory` is updated to its end."""
     moves = path.returns.reshape(ROWS, _MINUTES_PER_ROW).sum(axis=1)
     noise = draw.standard_normal((4, ROWS))
     long_memory = decaying_sum(memory, "long_memory", moves, p.LONG_MEMORY, p.METRICS_EVERY)

@@ -123,7 +123,7 @@ class SimulatedFeed:
                 yield frame
 
     def _frames_from(self, at: int) -> Iterator[Frame]:
-        """Yield all frames from the midnight before `at` (ms) on. The first one has no data of the day before."""
+        """Yield all frames from the midnight before `at` (ms) on. The first frame has only openings."""
         number = (at - self._genesis) // DAY
         end = None if self._days is None else (self._start - self._genesis) // DAY + self._days
         has_derivatives = self.product is Product.UM
@@ -172,7 +172,7 @@ class SimulatedFeed:
         return zip(zip(*candles, strict=True), zip(*books, strict=True), strict=True)
 
     def _day(self, number: int) -> list[SymbolDay]:
-        """Return day `number` since the market's begin, of each symbol. A year of skipped days takes about a second."""
+        """Return each symbol's day `number` since the market's beginning; skipping a year takes about a second."""
         if self._made is not None and self._made[0] == number:
             return self._made[1]
         market = self._seed, self._genesis, self.symbols
@@ -201,7 +201,7 @@ class Outline(NamedTuple):
 
 @lru_cache(maxsize=24)
 def outline_day(seed: int, genesis: int, symbols: tuple[str, ...], number: int) -> Outline:
-    """Return the outline of a day, counted from `genesis` (UTC, ms). Feeds of the same market share the latest days."""
+    """Return the outline of a day, counted from `genesis` (UTC, ms). Feeds of one market share the cached days."""
     earlier = outline_day(seed, genesis, symbols, number - 1).memories if number else {}
     memories = {name: dict(earlier.get(name, {})) for name in ("", *symbols)}
     weekday = (genesis // DAY + number + 3) % 7  # 1970 began on a Thursday

@@ -30,13 +30,13 @@ FAST = MeanReversion(0.24, 40 * MINUTE)
 MEDIUM = MeanReversion(0.30, 5 * HOUR)
 SLOW = MeanReversion(0.20, 40 * DAY)
 REGIME_LEVELS = (-0.26, 0.0, 0.44)
-"""Log volatility of the calm, the normal and the stormy regime. With SLOW, it gives the autocovariance above a day."""
+"""Log volatility of the calm, normal and stormy regime; with SLOW, the source of its autocovariance beyond a day."""
 REGIME_DURATIONS = (10 * DAY, 7 * DAY, 5 * DAY)
 """Mean time (ms) in each regime."""
 REGIME_TRANSITIONS = ((0.0, 0.9, 0.1), (0.65, 0.0, 0.35), (0.25, 0.75, 0.0))
 """Probability of each next regime when one ends."""
 OWN = 0.3
-"""Share of the symbol in the variance of BURST, FAST and FLICKER: ln|return| of two symbols correlates by 0.45."""
+"""Part of the variance of BURST, FAST and FLICKER that is a symbol's own: ln|return| of two correlates by 0.45."""
 FLICKER = 0.38
 """Deviation of log activity from one minute to the next, without memory: kurtosis 4 to 8 within an hour."""
 LEVERAGE = -0.3
@@ -44,11 +44,11 @@ LEVERAGE = -0.3
 
 JUMPS_PER_DAY = 0.7
 OWN_JUMPS = 0.3
-"""Jumps per day of the market, and of each symbol. Moves beyond 6 local deviations: 1 to 2 a day, half by FLICKER."""
+"""Jumps per day of the market and of a symbol. Measured beyond 6 local deviations: 1 to 2 a day, half by FLICKER."""
 JUMP_LEAST, JUMP_TAIL, JUMP_MOST = 4.0, 3.0, 30.0
-"""Sizes in local deviations, Pareto distributed. Hill's index of minutes is 3 to 4, the median jump 7."""
+"""Pareto distribution of jump sizes (local deviations). Measured: Hill's tail index 3 to 4 (minutes), median jump 7."""
 JUMP_DOWN = 0.5
-"""Share of jumps that go down: 0.36 to 0.49 in minutes, but the falls of crashes are longer."""
+"""Share of jumps that go down; measured: 0.36 to 0.49 of jumps within a minute, but falls in crashes last longer."""
 AFTERSHOCK, AFTERSHOCK_HALF_LIFE = 0.6, 7 * MINUTE
 TREMOR, TREMOR_HALF_LIFE = 0.35, 90 * MINUTE
 """Log volatility that a jump adds: returns are 2.1 times as large right after it, 1.3 times after half an hour."""
@@ -71,9 +71,9 @@ INNER_DEVIATION = 0.86
 VOLUME_ON_VOLATILITY = 1.37
 """Log volume per log volatility, for season and regimes (1.3 to 1.5 in regressions)."""
 VOLUME_ON_FLICKER = 1.3
-"""Log volume per log activity of the minute. Log volume then grows by 0.38 per deviation of |return|."""
+"""Log volume per log activity of the minute. With this value, log volume grows by 0.38 per deviation of |return|."""
 VOLUME_BEYOND = 2.5
-"""Local deviations beyond which volume grows with the move itself: jumps trade ten times the median."""
+"""Return (local deviations) beyond which volume grows with the return: jumps trade ten times the median volume."""
 VOLUME_NOISE = 0.30
 SYMBOL_VOLUME = MeanReversion(0.42, 7 * MINUTE)
 MARKET_VOLUME = MeanReversion(0.25, 12 * HOUR)
@@ -149,7 +149,7 @@ _KNOWN = {
     "ETHUSDT": SymbolModel(3_000.0, 2, 3, 0.66, 0.925, 5e6, 5e9, 0.00001, FUNDING_BP),
     "SOLUSDT": SymbolModel(130.0, 2, 2, 0.90, 0.895, 1.7e6, 9e8, 0.00008, FUNDING_BP_LATER),
 }
-"""Fitted symbols: volatility from hours; load and turnover from minutes of 2025 and 2026; open interest of 2026."""
+"""Fitted symbols: volatility from 1h candles; load and turnover from 1m candles of 2025 and 2026; interest of 2026."""
 
 _LEVELS = {
     "BNBUSDT": (850.0, 2, 2),

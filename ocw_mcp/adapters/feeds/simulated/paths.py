@@ -14,7 +14,7 @@ from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 
 Floats = npt.NDArray[np.float64]
 Memory = dict[str, float]
-"""The last value of each process by its name, from which the next day continues; 0 for a process without one."""
+"""The last value of each process, by its name, from which the next day continues; a missing value counts as 0."""
 
 MINUTES = DAY // MINUTE
 YEAR_MINUTES = 365 * MINUTES
@@ -83,7 +83,8 @@ def regime_shares() -> tuple[float, ...]:
 
 @cache
 def log_normalisation() -> float:
-    """Return the log by which volatility is lowered so that its mean square is one: exp(2 s²) for a lognormal."""
+    """Return the amount to subtract from log volatility: volatility then has a mean square of one."""
+    # The mean square of a lognormal is exp(2 s²).
     variance = sum(part.deviation**2 for part in (p.BURST, p.FAST, p.MEDIUM, p.SLOW)) + p.FLICKER**2
     regimes = sum(
         share * float(np.exp(2 * level)) for share, level in zip(regime_shares(), p.REGIME_LEVELS, strict=True)

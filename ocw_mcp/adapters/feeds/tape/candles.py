@@ -34,7 +34,7 @@ _TRADE_COLUMNS = (7, 8)
 """Numbers of columns of futures and of spot; the eighth (spot) is whether the price was the best match."""
 _FIRST = "agg_trade_id"
 _ID_BITS = 44
-"""Low bits of a sort key, for the trade's id; the others are its time (ms). So duplicates are adjacent."""
+"""Low bits of a sort key, for the trade's id; the others are its time (ms), so that rows of one trade are adjacent."""
 _WORDS = {"true": True, "false": False}
 _DIGITS = 8
 """Decimals of a volume: the exchange's quantities have no more, and rounding removes the noise of adding floats."""
@@ -138,7 +138,7 @@ def read_candles(
 
 
 def looks_like_candles(file: TapeFile) -> bool:
-    """Return whether a file begins like candles or is empty, which its reader reports. Raises TapeError."""
+    """Return whether a file begins like candles, or is empty (reading it reports that). Raises TapeError."""
     with closing(blocks(file.path, file.name)) as parts:
         first = next(parts, [""])[0].split(",")
     return first == [""] or _is_header(first) or (len(first) in COLUMNS and len(first[0]) > 11)
@@ -234,11 +234,11 @@ def _checked(cells: list[str], width: int, grid: int) -> tuple[int, float, float
         raise ValueError(f"the taker_buy_volume is {taker}; expected zero or more")
     ends = f"open {open_!r} or the close {close!r}"
     if high < low:
-        raise ValueError(f"the high {high!r} is below the low {low!r}; expected it at or above")
+        raise ValueError(f"the high {high!r} is below the low {low!r}; expected a high at or above the low")
     if low > min(open_, close):
-        raise ValueError(f"the low {low!r} is above the {ends}; expected it at or below both")
+        raise ValueError(f"the low {low!r} is above the {ends}; expected a low at or below both")
     if high < max(open_, close):
-        raise ValueError(f"the high {high!r} is below the {ends}; expected it at or above both")
+        raise ValueError(f"the high {high!r} is below the {ends}; expected a high at or above both")
     return opens_at, open_, high, low, close, volume, taker if taker is None or taker <= volume else None
 
 

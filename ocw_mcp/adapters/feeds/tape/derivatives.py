@@ -38,7 +38,7 @@ def read_metrics(
 ) -> Generator[Metrics, None, None]:
     """Yield the metrics of one symbol's files that are known later than `after` (ms), in time order.
 
-    A row is known at the end of its five minutes: at its timestamp, or five minutes after if it is their beginning.
+    A row is known at the end of its five minutes: at its timestamp, or 5 min later if that marks the beginning.
     A row that is invalid, or that contradicts one of the same five minutes, is left out or raises TapeError, depending
     on the options of `counters`.
     """

@@ -86,7 +86,7 @@ def require_own_member(file: TapeFile) -> None:
 
 
 def read_name(below: PurePath, path: Path, name: str) -> TapeFile | None:
-    """Return the file at `path` with the values in its path `below` the tape; None if it is not named like a tape's."""
+    """Return the file at `path` with the values in its path `below` the tape; None if not named like a tape file."""
     # A file system may store a name in another Unicode form of the same characters.
     text = unicodedata.normalize("NFC", below.name)
     suffix = next((end for end in SUFFIXES if text.lower().endswith(end)), None)
@@ -130,7 +130,7 @@ def _is_foreign(path: PurePath) -> bool:
 
 
 def _why_not(below: PurePosixPath, path: Path, file: TapeFile | None) -> str:
-    """Return why the file at `path` is not read; empty if it is read. `file` has the values in its name."""
+    """Return why the file at `path` is not read; empty if it is read. `file` is from `read_name`."""
     if any(part.startswith(".") for part in below.parts):
         return "hidden"
     if below.name.endswith(PART):
@@ -181,8 +181,8 @@ def _walk(top: Path, left_out: list[LeftOut]) -> list[Path]:
 def _with_product(file: TapeFile, path: Path) -> TapeFile:
     """Return a file with its product; if its name has none, the last folders of its resolved `path` may give it.
 
-    They must be the archive's layout: `spot` or `futures/um`, then `daily` or `monthly`, a stream, the symbol, and for
-    candles an interval.
+    These folders must be the archive's layout: `spot` or `futures/um`, then `daily` or `monthly`, a stream, the symbol,
+    and for candles an interval.
     """
     if file.product is not None:
         return file

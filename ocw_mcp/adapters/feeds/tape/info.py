@@ -48,7 +48,7 @@ class StampFit(msgspec.Struct):
     """How many timestamps of a symbol's metrics, on one side of STAMP_CHANGE, fit the candles in either meaning."""
 
     side: str
-    """`before` STAMP_CHANGE, or `from` it on."""
+    """`before` for rows before STAMP_CHANGE, `from` for all others."""
     read_as: str
     """The meaning of a timestamp in a replay: the `end` or the `beginning` of five minutes."""
     end: int = 0
@@ -94,7 +94,7 @@ class StreamInfo(msgspec.Struct):
     discontinuity: Discontinuity | None = None
     """The gap before which a replay ends the symbol, because its price is in another unit after it."""
     stamps: list[StampFit] = msgspec.field(default_factory=list)
-    """For metrics, if there are candles with taker volumes: the meaning of the timestamps that fits these."""
+    """For metrics: which meaning of their timestamps fits the candles; empty without candles with taker volumes."""
     fault: str | None = None
     """The fault that stopped reading, if any; only the rows before it are counted."""
 
@@ -130,7 +130,7 @@ def inspect(
     listener: Callable[[StreamInfo], None] | None = None,
     options: TapeOptions = TapeOptions(),  # noqa: B008 - it is frozen
 ) -> TapeInfo:
-    """Read a tape and count its rows; `listener` first gets each stream uncounted. Raises TapeError without any."""
+    """Read a tape and count its rows; `listener` gets a stream before it is read. Raises TapeError without a stream."""
     wanted = parse_interval(interval)
     left_out: list[LeftOut] = []
     files = [
@@ -258,7 +258,7 @@ class TakerVolumes:
         self._volumes[begin] = bought + candle.taker_volume, volume + candle.volume
 
     def fit(self, rows: list[Metrics], begins_from: int) -> list[StampFit]:
-        """Return the fits of the rows before `begins_from` (ms) and from it on; no fit for a side without rows."""
+        """Return one fit for rows before `begins_from` (ms) and one for later rows; none for a period without rows."""
         fits: dict[bool, StampFit] = {}
         for row in rows:
             # A row's `at` is the end of its five minutes; its timestamp depends on the side of the change.

@@ -61,7 +61,7 @@ class LeftOut(msgspec.Struct):
 
     @property
     def verdict(self) -> str:
-        """The outcome for the file or its rows, in two words."""
+        """The outcome for the file or its rows: `read anyway` or `left out`."""
         return "read anyway" if self.read else "left out"
 
     @property

@@ -300,14 +300,14 @@ def in_order(files: Sequence[TapeFile], layout: Layout, counters: RowCounts) -> 
     """Yield the rows of all files in the order of their keys; rows of one key in the order of files and lines.
 
     The files must come in the order of the start dates in their names. These dates may be wrong: before
-    a row is yielded, all files that start up to its key by their names are scanned, and one more. Raises TapeError.
+    a row is yielded, all files with a start date up to its time are scanned, and the next file. Raises TapeError.
     """
     scanned = 0
     waiting: list[tuple[int, int, Scan]] = []
     opened: list[tuple[_Row, Generator[_Row, None, None]]] = []
 
     def scan_until(until: int) -> None:
-        """Scan the files that, by their names, start up to the key `until`, and the next file."""
+        """Scan the files whose names give a start up to the key `until`, and the next file."""
         nonlocal scanned
         while scanned < len(files) and (not waiting or (files[scanned - 1].starts or 0) << layout.shift <= until):
             found = scan(files[scanned], layout)

@@ -169,7 +169,7 @@ def sound(files: list[TapeFile], options: TapeOptions, left_out: list[LeftOut]) 
 
 
 def _one_product(found: list[TapeFile], wanted: Product | None) -> tuple[Product, list[TapeFile]]:
-    """Keep the files of one product (um if no file names one), and the files that name no product."""
+    """Keep the files of one product (futures if no file names one), and the files that name no product."""
     named = {each.product for each in found if each.product is not None}
     if wanted is None and len(named) > 1:
         raise TapeError(

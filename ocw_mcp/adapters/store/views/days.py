@@ -51,7 +51,7 @@ def read_day(db: Database, day: str | None, kinds: tuple[str, ...], limit: int, 
 
 
 def _first_from(db: Database, time: int) -> int:
-    """Return the first row at `time` (ms) or later, or one past the last; bisects the domain events."""
+    """Return the number of the first row at `time` (ms) or later, found by bisection; one past the last if none."""
     last_row, last_seq = db.execute("SELECT max(row), max(seq) FROM events").fetchone()
     query = "SELECT row, at FROM events WHERE seq = ?"
     earlier = bisect_left(range(last_seq or 0), time, key=lambda each: db.execute(query, (each + 1,)).fetchone()[1])

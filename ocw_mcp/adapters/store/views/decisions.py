@@ -37,7 +37,7 @@ class DecisionCost(msgspec.Struct, frozen=True):
 
 
 class DecisionRow(msgspec.Struct, frozen=True):
-    """The answer to a wake, `thinking_ms` after it. Times are in ms."""
+    """A decision for a wake, made `thinking_ms` after the wake. Times are in ms."""
 
     wake_id: int
     at: int
@@ -77,7 +77,7 @@ _decision = msgspec.json.Decoder(Decision)
 
 
 def find_decisions(db: Database, limit: int, *, acted: bool = False) -> DecisionsPage:
-    """Return the newest `limit` decisions; `acted` leaves out those with HOLD alone."""
+    """Return the newest `limit` decisions; with `acted`, only decisions with a leg other than HOLD."""
     which = _ACTS if acted else "1"
     newest = msgspec.convert(db.execute(_NEWEST.format(which=which), (limit,)).fetchall(), list[_Row])
     since, first = min((row[0] for row in newest), default=0), min((row[1] for row in newest), default=0)
@@ -106,7 +106,7 @@ def find_decisions(db: Database, limit: int, *, acted: bool = False) -> Decision
 
 
 def _costs(db: Database, since: int, wake_id: int) -> defaultdict[int, Decimal]:
-    """Return the LLM cost (USD) by decision (its sequence), from sequence `since` and `wake_id` on."""
+    """Return the LLM cost (USD) of each decision, by its sequence; from sequence `since` and wake `wake_id` on."""
     costs, decided = defaultdict[int, Decimal](Decimal), dict[int, int]()
     for seq, wake, usd in db.execute(_COSTS, (since, wake_id)):
         if usd is None:

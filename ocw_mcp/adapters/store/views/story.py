@@ -29,7 +29,7 @@ FIRST_STEPS, LAST_STEPS = 60, 20
 
 
 class UnknownIdError(SettingsError):
-    """A book does not have an id: `what` names the id, and `exists` the ids that the book has."""
+    """An id that the book does not have; `what` names this id, and `exists` the ids that the book has."""
 
     def __init__(self, what: str, exists: str, hint: str = "") -> None:
         self.what = what
@@ -76,7 +76,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class StoryTurn(Step, frozen=True):
-    """An event of a wake after its first answer; if it decided legs, `came` has their outcomes."""
+    """An event of a wake after its first answer; `came` has the outcomes of the legs that it decided."""
 
     came: list[LegOutcome] = []
 
@@ -84,8 +84,8 @@ class StoryTurn(Step, frozen=True):
 class Story(msgspec.Struct, frozen=True):
     """A wake from its reasons to its last fill. Times are in ms.
 
-    `wake_id` is None for an order or a refusal without a wake, `answer` until the first answer. `symbol` is set if the
-    story is restricted to one symbol.
+    `wake_id` is None for an order or a refusal without a wake. `answer` is None until the first answer. `symbol` is set
+    if the story is restricted to one symbol.
     """
 
     asked: str
@@ -96,7 +96,7 @@ class Story(msgspec.Struct, frozen=True):
     reasons: tuple[SymbolWake, ...]
     answer: StoryAnswer | None
     after_answer: list[StoryTurn]
-    """Corrections, the end of the decision, the strategy's decision in its place, wake conditions, and late answers."""
+    """Corrections, the end of the decision, a decision of the strategy, wake conditions, and late answers."""
     refusals: list[RefusalRow]
     steps: list[Step]
     left_out: int
@@ -139,8 +139,8 @@ _reasons = msgspec.json.Decoder(tuple[SymbolWake, ...])
 def newest_story(db: Database, book: StoredBook) -> Story:
     """Return the story of the newest decision that acted, or of a newer order that a client requested without a wake.
 
-    If there is neither, return that of the newest refusal of a client, or of the newest decision. Raises SettingsError
-    for a book without decisions, orders and refusals.
+    If there is neither, return the story of the newest refusal of a client, or of the newest decision. Raises
+    SettingsError for a book without decisions, orders and refusals.
     """
     acted = find_decisions(db, 1, acted=True).decisions
     asked = db.execute(_NEWEST_ASKED).fetchone()
