@@ -59,7 +59,7 @@ def scrub(text: str) -> str:
 def credentials(
     api_key: SecretStr | None = None, auth_token: SecretStr | None = None, base_url: str | None = None
 ) -> Credentials | Trouble:
-    """Return the API key, else the auth token, of the settings; without usable ones, the `Trouble` of every call."""
+    """Return the configured API key, or else the auth token; if none is usable, the `Trouble` that explains why."""
     if base_url is not None and not may_receive_secrets(base_url):
         missing = "ANTHROPIC_BASE_URL must not be sent a key; expected https, or an address on this machine"
     elif api_key is not None:

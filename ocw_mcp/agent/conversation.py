@@ -23,13 +23,13 @@ from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.text import printable
 
 LONGEST_EXCERPT: Final = 500
-"""Characters of the model's words, or of a refusal, that a result keeps."""
+"""Largest number of characters of a model's text, or of a refusal, in a cause."""
 CALLS_PER_TURN: Final = 8
 """Tool calls of one turn that are answered; further ones get an error."""
 MAY_BE_BILLED: Final = frozenset({CauseKind.TIMEOUT, CauseKind.CONNECTION, CauseKind.MALFORMED})
 """Causes after which the model may have worked on the call, so that its worst-case cost is counted."""
 TOOL_ROUNDS: Final = 2
-"""Turns in which the model may read before it decides."""
+"""Turns in which the model may call reading tools before it decides."""
 MAX_TOKENS: Final = 4_000
 NEXT: Final = f"next: call {SUBMIT}, or end your turn"
 MANY_CALLS: Final = f"at most {CALLS_PER_TURN} tool calls of a turn are answered"
@@ -75,7 +75,7 @@ class NoDecision(msgspec.Struct, frozen=True):
 
 
 ConversationResult = Submitted | NoDecision | Trouble
-"""A `Trouble` is the cause for which the conversation led to no decision."""
+"""The result of a conversation; a `Trouble` states why there is no decision."""
 
 
 class ConversationSummary(msgspec.Struct, frozen=True):
@@ -194,7 +194,7 @@ class Conversation:
         }
 
     async def _ask(self, wake: int, body: dict[str, Any]) -> Reply:
-        """Return the reply of a call, retried once after a cause in `RETRIED`. Ends the conversation if it fails."""
+        """Return the reply of a call, retried once after a cause in `RETRIED`. A failed call ends the conversation."""
         worst = await self._reserve(body)
         reply = await self._call(Request(wake, self._calls, body), worst)
         if isinstance(reply, Trouble) and await self._wait_to_retry(reply):
@@ -244,7 +244,7 @@ class Conversation:
         return worst
 
     async def _wait_to_retry(self, trouble: Trouble) -> bool:
-        """Wait in real time as the API requests and return True; False without a wait if no retry is to be made."""
+        """Return whether to retry a failed call; if so, wait first (in real time) as long as the API requests."""
         wait_s = RETRY_WAIT_S if trouble.retry_after_s is None else trouble.retry_after_s
         longest_s = min(self._terms.timeout_s * LONGEST_WAIT_SHARE, self._remaining_s())
         if trouble.kind not in RETRIED or trouble.may_be_billed or wait_s > longest_s:
@@ -309,7 +309,7 @@ class Conversation:
         return Submitted(tuple(self._legs))
 
     def _fail(self, trouble: Trouble) -> ConversationResult:
-        """Return the result after a trouble. A decision that the engine has accepted stays in force."""
+        """Return the result after a failure. A decision that the engine has accepted stays in force."""
         result = self._conclude(Reply("", (), TokenUsage())) if self._answers else None
         if isinstance(result, Submitted):
             return msgspec.structs.replace(result, trouble=trouble)

@@ -51,7 +51,7 @@ WORST_PROMPT: Final = 12_000
 
 
 def conversation_timeout_s(policies: Policies) -> float:
-    """Return how long a conversation may take in real time; the rest of the deadline is for the engine."""
+    """Return the longest real time (s) of a conversation: below the deadline, so that the engine has time to answer."""
     return max(1.0, policies.decision.deadline_s * 0.9)
 
 
@@ -74,7 +74,7 @@ class ClaudeDecider:
     def __init__(
         self, messages: Messages | Trouble, prompts: Prompts, policies: Policies, clock: Clock, model: str
     ) -> None:
-        """`messages` answers the requests, or is the trouble that prevents every call."""
+        """`messages` answers the requests; a `Trouble` instead means that no call is possible."""
         self._messages = messages
         self._prompts = prompts
         self._policies = policies
@@ -108,7 +108,7 @@ class ClaudeDecider:
         return CORRECTION_MS
 
     def cost_usd(self, wake_id: int) -> Decimal:
-        """Return the cost of a wake's decision so far, plus the earlier costs that it reports."""
+        """Return the cost of a wake's decision so far, plus the earlier costs that are reported with the decision."""
         carried = ZERO if self._engine is None else self._engine.spending.carried_usd(wake_id)
         latest = self._latest
         return carried + latest[1].cost_usd if latest is not None and latest[0] == wake_id else carried

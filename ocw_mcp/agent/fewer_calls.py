@@ -1,7 +1,7 @@
 """The wakes that the model is not asked about: to save cost, or after failures.
 
 While nothing relevant has changed, the model's last HOLD of all symbols is repeated; the engine passes it with the
-request. Once most of a budget is spent, the rules decide the even-numbered routine wakes. Neither depends on state of
+request. Once most of a budget is spent, the rules decide the even-numbered routine wakes. Both ignore the state of
 the process, so that a resumed run asks the model about the same wakes. After several failures in a row, a circuit
 breaker leaves the wakes to the rules for `OPEN_MS`.
 """
@@ -24,9 +24,9 @@ from ocw_mcp.domain.unknown import Unknown
 TOLERANCE: Final = 0.002
 """The largest move of a price, as a share, that counts as no change: about the cost of two market orders."""
 LONGEST_MS: Final = 2 * HOUR
-"""The largest age of a HOLD that is repeated: the longest time that the gate allows between two wakes."""
+"""The largest age of a HOLD that is repeated: the longest time that the wake-up gate allows between two wakes."""
 REPEATED_AT: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE, WakeKind.OUTLIER})
-"""The wake reasons that a repeated HOLD may answer: no condition of the agent, no review of a position."""
+"""The wake reasons after which a HOLD may be repeated; conditions of the agent and reviews of positions are not."""
 THROTTLES_FROM: Final = Decimal("0.8")
 """The throttle applies once this share of the usable budget is spent."""
 ROUTINE: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE})
@@ -75,8 +75,8 @@ def _context(snapshot: Snapshot) -> tuple[object, ...]:
 def throttled(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, worst_usd: Decimal) -> Trouble | None:
     """Return the trouble for which the rules decide an even-numbered routine wake; None if the model may be asked.
 
-    A routine wake has no reason but time, and no open position in its symbols. The usable budget is smaller by
-    `worst_usd`, the worst-case cost of a call, since the last call has to fit into it.
+    The only reason of a routine wake is elapsed time, and its symbols have no open position. The usable budget is
+    smaller by `worst_usd`, the worst-case cost of a call, since the last call has to fit into the budget.
     """
     wake, held = request.snapshot.wake, request.snapshot.positions
     routine = all(reason.kind in ROUTINE for each in wake for reason in each.reasons)
@@ -114,7 +114,7 @@ class Breaker(msgspec.Struct):
         return breaker
 
     def allows(self, now: int) -> bool:
-        """Return whether the model may be called at `now` (ms). The caller then reports the result."""
+        """Return whether the model may be called at `now` (ms). The caller then reports the result of the call."""
         return self.opened_at is None or now >= self.opened_at + OPEN_MS
 
     def succeeded(self) -> None:

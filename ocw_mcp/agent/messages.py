@@ -34,7 +34,7 @@ UNASKED: Final = frozenset(
 )
 """Causes of wakes at which the model was not called or its result is unknown: the circuit breaker ignores them."""
 ANSWERED: Final = frozenset({CauseKind.IMPOSSIBLE})
-"""Causes of a decision by the rules that show that the model answered."""
+"""Causes for which the rules decide although the model answered."""
 RETRIED: Final = frozenset({CauseKind.RATE_LIMITED, CauseKind.OVERLOADED, CauseKind.SERVER})
 """Causes after which a retry is worthwhile: nothing was billed, and the next call may succeed."""
 

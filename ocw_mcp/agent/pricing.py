@@ -24,7 +24,7 @@ from ocw_mcp.domain.time import HOUR, MINUTE, utc_day
 
 PROVIDER: Final = "anthropic"
 HIDDEN_TOKENS: Final = 1_000
-"""Tokens that the API may add to a request: its instructions on tools, and the frame of blocks."""
+"""Tokens that the API may add to a request: its instructions on tools, and the markup around blocks."""
 
 Ttl = Literal["5m", "1h"]
 LIFETIME_MS: Final[dict[Ttl, int]] = {"5m": 5 * MINUTE, "1h": HOUR}
@@ -32,7 +32,7 @@ LIFETIME_MS: Final[dict[Ttl, int]] = {"5m": 5 * MINUTE, "1h": HOUR}
 PRIOR_GAPS: Final = tuple(minutes * MINUTE for minutes in (4, 12, 24, 36, 60, 90, 120))
 """Gaps between wakes that are assumed at first: half of them up to 36 minutes, as measured at the gate."""
 PRIOR_CALLS: Final = (1, 2)
-"""Calls of a decision that are assumed at first: some decisions read before they decide."""
+"""Calls per decision that are assumed at first: in some decisions the model reads before it decides."""
 WINDOW: Final = 24
 """Decisions whose gaps and calls the plan is based on."""
 
@@ -75,7 +75,7 @@ def worst_cost(prompt_bytes: int, max_tokens: int, model: str, at: int, known_to
     """Return the worst-case cost (USD) of a call, for any caching. Raises LookupError like `cost`.
 
     The whole prompt counts as written to the cache for an hour, which costs most, and the answer has `max_tokens`. The
-    API counted `known_tokens` earlier; the text after them has `prompt_bytes`: a token is at least one byte (UTF-8).
+    API counted the first `known_tokens` earlier; each of the `prompt_bytes` (UTF-8) after them counts as a token.
     """
     usage = TokenUsage(written_1h=known_tokens + prompt_bytes + HIDDEN_TOKENS, output=max_tokens)
     return cost(usage, model, at)
@@ -130,7 +130,7 @@ def turn_cost(calls: Decimal, prices: CachePrices, *, cached: bool) -> Decimal:
 
 
 def cheapest_plan(gaps: Collection[int], calls: Decimal, prices: CachePrices) -> CachePlan:
-    """Return the cheapest plan for the gaps between wakes (ms) and the mean of calls; if equal, the shortest."""
+    """Return the cheapest plan for the gaps between wakes (ms) and the mean `calls`; the shortest of equal plans."""
     ttls: tuple[Ttl | None, ...] = (None, "5m", "1h")
     prefix = min(ttls, key=lambda ttl: prefix_cost(ttl, gaps, calls, prices))
     turns = turn_cost(calls, prices, cached=True) < turn_cost(calls, prices, cached=False)

@@ -34,12 +34,12 @@ log = logging.getLogger(__name__)
 
 LONGEST_FIRST_LINE: Final = 1_000
 LARGEST: Final = 1 << 30
-"""Bytes of a recording."""
+"""Largest size of a recording, in bytes."""
 PARTS: Final = ("model", "tools", "system", "messages")
 """The parts of a request that are compared one by one, so that a mismatch names the changed part. The other fields are
 compared together as `terms`."""
 LISTED_WAKES: Final = 3
-"""Wakes without an answer that the summary lists."""
+"""Largest number of unanswered wakes that the summary lists."""
 
 
 class RecordingOwner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -247,7 +247,7 @@ def _open_private(path: Path, owner: RecordingOwner) -> int:
 
 
 def _problem(path: Path, file: int, owner: RecordingOwner) -> str:
-    """Return why an open file must not be appended to, with the remedy; empty if it may be."""
+    """Return why nothing may be appended to an open file, with the remedy; empty if appending is allowed."""
     found = os.fstat(file)
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISREG(found.st_mode):

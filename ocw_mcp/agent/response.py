@@ -16,7 +16,7 @@ from ocw_mcp.agent.pricing import HIDDEN_TOKENS, TokenUsage
 from ocw_mcp.domain.causes import CauseKind
 
 LARGEST_COUNT: Final = 100_000_000
-"""The most tokens that a count can be; no model takes or writes nearly as many."""
+"""The largest token count that is believed; no model takes or writes nearly as many tokens."""
 
 _STOP_REASONS: Final = {
     "stop": "end_turn",
@@ -62,7 +62,7 @@ _SHORT, _LONG = "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"
 
 
 def parse_reply(body: bytes, request: dict[str, Any]) -> Reply | Trouble:
-    """Return the reply in a body, or the uncut `Trouble`. Token counts that cannot be read are bounded by `request`."""
+    """Return the reply in a body, or its `Trouble` in full. Unreadable token counts become upper bounds."""
     try:
         whole = msgspec.json.decode(body)
     except _UNREADABLE:
@@ -101,7 +101,7 @@ def cause_of_words(words: str) -> CauseKind | None:
 
 
 def _find_error(whole: object, content: object) -> Trouble | None:
-    """Return the error of a body: together with a message, instead of one, or as JSON in its only text block."""
+    """Return the error of a body: with or instead of a message, or as JSON in the only text block of the message."""
     if (trouble := _error_in(whole, has_content=bool(content))) is not None:
         return trouble
     if not isinstance(content, list) or len(content) != 1 or not isinstance(content[0], dict):

@@ -78,7 +78,7 @@ class SpendingLog:
 
     @property
     def pending_usd(self) -> Decimal:
-        """Spending (USD) that the engine has not booked, without that of the present decision."""
+        """Spending (USD) that the engine has not booked, excluding the current decision."""
         return sum(self._state.pending.values(), ZERO)
 
     def carried_usd(self, wake: int) -> Decimal:
@@ -102,7 +102,7 @@ class SpendingLog:
             await self._save(decision=usd)
 
     async def reserve_entry(self, usd: Decimal) -> None:
-        """Reserve the worst-case cost of a diary entry before its call, or release it if below 0. Raises BookError."""
+        """Reserve the worst-case cost of a diary entry; a negative `usd` releases a reservation. Raises BookError."""
         if self._spends:
             await self._save(entries=self._state.entries + usd)
 

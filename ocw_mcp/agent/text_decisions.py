@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 MOST_BRACES: Final = 40
-"""Opening braces and brackets of one text from which a JSON value is decoded."""
+"""Largest number of opening braces and brackets of a text at which a JSON value is searched for."""
 
 _ACTIONS: Final = ("BUY", "SELL", "SHORT", "COVER", "ADD")
 _VERB: Final = (

@@ -1,7 +1,7 @@
 """The checks before every route: host, origin, token, and the quotas of a caller, so that no caller locks out another.
 
-The MCP SDK checks hosts and origins of its own mount only, and expects tokens of an authorization server. OCW has none:
-its tokens are made by `ocw token`, and one middleware checks them for REST and MCP alike. Every token has the same
+The MCP SDK checks hosts and origins of its own mount only, and expects tokens of an authorization server. The tokens
+of OCW are made by `ocw token` instead, and one middleware checks them for REST and MCP alike. Every token has the same
 quotas; the quotas of connections are in `serving`.
 """
 
@@ -109,7 +109,7 @@ class OpenRequests:
             mine += size
             self._buffered[who] += size
             if self._buffered[who] > MOST_BUFFERED:
-                what = f"too many bytes at once. limit={MOST_BUFFERED} of one token actual=more next: try again later"
+                what = f"too many buffered bytes. limit={MOST_BUFFERED} of one token actual=more next: try again later"
                 raise RefusedRequest(503, what)
             complete = not message.get("more_body", False)
             return message
@@ -250,7 +250,7 @@ class AuthMiddleware:
         connection = scope.get("state", {}).get(CONNECTION)
         if connection is not None and not connection.belongs_to(principal.name):
             raise RefusedRequest(
-                503, "too many connections. limit=those of one token actual=more next: try again later"
+                503, "too many connections of one token. limit=its quota actual=more next: close some or try later"
             )
         with self._requests.during(token, principal.name, receive) as (revoked, received):
             await self._bounded(scope, received, answer)

@@ -28,7 +28,7 @@ MOST_UNKNOWN = 64
 CEILING = MOST_CONNECTIONS + RESERVED * (MOST_TOKENS + 1) + MOST_UNKNOWN
 """Connections beyond which uvicorn answers 503 by itself; the limits of OCW are reached first."""
 HEADERS_S = 10.0
-"""Seconds for the request line and headers, from the connection or from the first byte of a later request."""
+"""Seconds until the headers of a request must be complete, from the connection or the first byte of a later one."""
 FAREWELL_S = 2
 """Seconds after the end of `serving` until connections that are still open are closed."""
 _numbers = itertools.count()
@@ -39,7 +39,7 @@ class _Connection(H11Protocol):
 
     _deadline: asyncio.TimerHandle | None = None
     owner: str | None = None
-    """The caller whose token was sent over it last."""
+    """The caller whose token was last sent over this connection."""
     number = 0
     """Connections are numbered in the order in which they open."""
 
@@ -53,9 +53,9 @@ class _Connection(H11Protocol):
         self._await_headers(True)
 
     def belongs_to(self, owner: str) -> bool:
-        """Assign the connection to a caller and return whether the caller may have it.
+        """Assign the connection to a caller and return whether this is within the caller's quota.
 
-        At the caller's limit, one of the caller's idle connections is closed in exchange; without one return False.
+        Beyond the quota, an idle connection of the caller is closed in exchange; if none is idle, return False.
         """
         if self.owner == owner:
             return True

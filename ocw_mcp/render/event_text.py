@@ -178,7 +178,7 @@ def reason_text(wake: SymbolWake, quote: Quote = inline) -> str:
 
 
 def refusal_text(refusal: Refusal, quote: Quote = inline, author: str = DECIDER) -> str:
-    """Return a refusal; `quote` renders an `actual` value that repeats text by `author`."""
+    """Return a refusal as text; `quote` renders its `actual` value if `author` wrote that value."""
     actual = _named(author, refusal.actual, quote) if refusal.code in QUOTING else printable(refusal.actual)
     return refusal.text(printable(refusal.limit), actual)
 

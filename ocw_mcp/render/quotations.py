@@ -104,7 +104,7 @@ def note_line(note: Remark, reader: str, label: str) -> str:
 
 
 def not_taken_lines(snapshot: Snapshot, reader: str) -> list[str]:
-    """Return the parts of the reader's own last decision that were not accepted; a part repeats its author's words."""
+    """Return the parts of the reader's own last decision that were not accepted; a part may quote that reader."""
     return [f"not taken: {untrusted(each.text, LONGEST_REMARK)}" for each in snapshot.undone if each.by == reader]
 
 

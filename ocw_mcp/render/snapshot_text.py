@@ -185,7 +185,7 @@ def _symbol_row(view: SymbolView, unknowns: _Unknowns) -> str:
 
 
 def _derivatives_rows(snapshot: Snapshot, unknowns: _Unknowns) -> list[str]:
-    """Return the rows of symbols with a known value; for other symbols, the unknown composite gives the reason."""
+    """Return the rows of symbols with a known value; others show `?` as their composite, with the reason."""
     rows = []
     for view in snapshot.symbols.values():
         values = {each: getattr(view.derivatives, each.field) for each in _DERIVATIVES}

@@ -25,7 +25,7 @@ def average(price: Decimal) -> Decimal:
 
 
 def day_result(loss: Decimal) -> str:
-    """Return the result of a day from its loss, a share of the day's first equity: `day loss 0.72%`."""
+    """Return the result of a day from its loss (a share of the day's first equity): `day loss 0.72%`."""
     return f"day loss {loss:.2%}" if loss >= 0 else f"day gain {-loss:.2%}"
 
 

@@ -82,7 +82,7 @@ async def against(character: Character | str, tools: ToolClient | None = None, *
         return await there.run(character, tools, **more)
 
 
-async def test_trader_reads_decides_and_is_billed() -> None:
+async def test_conversation_reads_decides_and_is_billed() -> None:
     tools = FakeTools()
     outcome = await against("trader", tools, context=SHORT)
     assert isinstance(outcome.result, Submitted)
@@ -95,7 +95,7 @@ async def test_trader_reads_decides_and_is_billed() -> None:
     assert outcome.cost_usd > 0
 
 
-async def test_trader_corrects_a_refused_leg() -> None:
+async def test_conversation_corrects_a_refused_leg() -> None:
     tools = FakeTools()
     tools.judge = lambda leg: REFUSED if leg["action"] == "BUY" and len(tools.submitted) == 1 else accept(leg)
     outcome = await against("trader", tools)
@@ -103,7 +103,7 @@ async def test_trader_corrects_a_refused_leg() -> None:
     assert [leg["symbol"] for leg in tools.submitted[1]["legs"]] == ["BTCUSDT"]
 
 
-async def test_second_call_of_a_decision_reads_the_cache() -> None:
+async def test_second_model_call_of_a_decision_reads_the_prompt_cache() -> None:
     outcome = await against("trader", context=f"{SHORT} {'Think hard. ' * 300}")
     assert outcome.usage.read > 900
     assert outcome.usage.written_5m > 900
@@ -114,7 +114,7 @@ def cause(outcome: ConversationSummary) -> CauseKind:
     return outcome.result.kind
 
 
-async def test_failing_characters_lead_to_their_causes() -> None:
+async def test_each_failure_of_the_api_ends_with_its_own_cause() -> None:
     terms = msgspec.structs.replace(TERMS, timeout_s=10)
     characters = ("overloaded", "limited", "broken", "dropped", "refuser")
     async with stage() as there:
@@ -139,7 +139,7 @@ async def test_empty_answer_is_malformed_not_hold() -> None:
             assert (cause(outcome), outcome.calls) == (CauseKind.MALFORMED, 1), content
 
 
-async def test_usage_in_a_gateways_form_is_billed_within_bounds() -> None:
+async def test_token_usage_in_a_gateway_format_is_billed_within_bounds() -> None:
     async with stage() as there:
         plain = await there.run("trader", context=SHORT)
         for usage in USAGE:
@@ -154,7 +154,7 @@ async def test_usage_in_a_gateways_form_is_billed_within_bounds() -> None:
             assert 0 < outcome.cost_usd < 8 * max(plain.cost_usd, Decimal("0.01")), usage
 
 
-async def test_error_in_a_200_has_its_cause_and_message() -> None:
+async def test_error_in_a_status_200_body_has_its_cause_and_message() -> None:
     async with stage() as there:
         came = [await there.run(lambda request, rng, said=each: ModelAnswer(wire=said)) for each in ERRORS]  # type: ignore[misc]
     assert [(cause(outcome), outcome.calls, bool(outcome.cost_usd)) for outcome in came] == [
@@ -167,7 +167,7 @@ async def test_error_in_a_200_has_its_cause_and_message() -> None:
     assert [str(outcome.result).partition("; 200 ")[2] for outcome in came] == messages
 
 
-async def test_overload_in_a_200_is_retried_once() -> None:
+async def test_overload_error_with_status_200_is_retried_once() -> None:
     answers = iter([ModelAnswer(wire=ERRORS[0])])
     outcome = await against(lambda request, rng: next(answers, None) or CHARACTERS["trader"](request, rng))
     assert isinstance(outcome.result, Submitted)
@@ -177,7 +177,7 @@ async def test_wrong_key_is_reported_as_bad_key() -> None:
     assert cause(await against("trader", key="sk-ant-another")) is CauseKind.BAD_KEY
 
 
-async def test_silent_character_times_out() -> None:
+async def test_conversation_with_a_silent_model_times_out() -> None:
     outcome = await against("silent", terms=msgspec.structs.replace(TERMS, timeout_s=0.3), clock=LiveClock())
     assert isinstance(outcome.result, Trouble)
     assert outcome.result.kind is CauseKind.TIMEOUT
@@ -204,7 +204,7 @@ async def test_model_obeying_injected_text_reaches_only_offered_tools() -> None:
     assert {name for name, _ in tools.called} == {SUBMIT}
 
 
-async def test_mcp_client_in_process_is_a_tool_client() -> None:
+async def test_conversation_works_with_an_in_process_mcp_client() -> None:
     tools = FakeTools()
     server: MCPServer[Any] = MCPServer("desk", log_level="WARNING")
 

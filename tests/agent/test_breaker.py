@@ -111,7 +111,7 @@ def test_breaker_is_restored_from_the_journal(asks: list[tuple[int, CauseKind | 
         assert Breaker.from_journal(journal) == breaker
 
 
-def test_breaker_opened_before_the_journal_is_restored_open() -> None:
+def test_breaker_is_open_if_the_journal_has_only_breaker_wakes() -> None:
     journal = [DecisionCost(wake, NOW, 0, Cause(CauseKind.BREAKER), Decimal(0)) for wake in (1, 2)]
     recalled = Breaker.from_journal(journal)
     assert not recalled.allows(NOW + OPEN_MS - 1)

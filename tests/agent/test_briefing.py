@@ -23,7 +23,7 @@ def context(*reasons: str) -> str:
     return PROMPTS.context(DecisionRequest(7, shown, 0), CLAUDE)
 
 
-def test_legend_and_limits_are_only_in_the_system_prompt() -> None:
+def test_snapshot_legend_and_limits_are_only_in_the_system_prompt() -> None:
     assert standing(LIMITS) in PROMPTS.system
     assert all(f"{key.partition('.')[2]} {text}" in PROMPTS.system for key, text in LIMITS)
     shown = context("close:1h")
@@ -31,7 +31,7 @@ def test_legend_and_limits_are_only_in_the_system_prompt() -> None:
     assert "closed candles" not in shown
 
 
-def test_context_has_the_whole_snapshot() -> None:
+def test_wake_context_has_the_whole_snapshot() -> None:
     shown = context("close:1h")
     whole = compact(msgspec.structs.replace(SHOWN, wake=(wake("BTCUSDT", "close:1h"),)), reader=CLAUDE)
     assert shown.startswith("Wake 7\n")
@@ -40,6 +40,6 @@ def test_context_has_the_whole_snapshot() -> None:
     assert "The built-in rules would: " in shown
 
 
-def test_review_prompt_is_used_if_a_score_is_the_only_wake_reason() -> None:
+def test_review_prompt_is_used_if_only_position_scores_woke_claude() -> None:
     assert "review the open positions" in context("score:0.55 time")
     assert "review the open positions" not in context("score:0.55 time", "close:1h")

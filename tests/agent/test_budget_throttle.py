@@ -48,16 +48,18 @@ def throttled_wakes(today: str, this_month: str = "0") -> list[bool]:
 @pytest.mark.parametrize(
     ("today", "this_month", "throttles"), [("0.3999", "7.999", False), ("0.4", "0", True), ("0", "8", True)]
 )
-def test_every_other_routine_wake_is_throttled_from_80_percent(today: str, this_month: str, throttles: bool) -> None:
+def test_every_other_routine_wake_is_throttled_at_80_percent_spent(
+    today: str, this_month: str, throttles: bool
+) -> None:
     assert throttled_wakes(today, this_month) == [False, throttles, False, throttles]
 
 
-def test_outlier_wake_is_never_throttled() -> None:
+def test_price_outlier_wake_is_never_throttled() -> None:
     outlier = request(2, wake("BTCUSDT", "outlier:15m z=+3.1"))
     assert throttled(outlier, (D("0.59"), D("10")), BUDGET, WORST) is None
 
 
-def test_throttle_cause_names_the_budget_and_the_share() -> None:
+def test_throttle_cause_states_spending_and_budget_share() -> None:
     trouble = throttled(request(2, ROUTINE), (D("0.52"), D("3")), BUDGET, WORST)
     assert trouble is not None
     assert trouble.kind is CauseKind.THROTTLED

@@ -154,7 +154,7 @@ async def test_refused_leg_may_stay_uncorrected() -> None:
     assert len(tools.submitted) == 1
 
 
-async def test_only_refused_and_hold_legs_give_the_cause_impossible() -> None:
+async def test_decision_without_an_accepted_trade_has_cause_impossible() -> None:
     outcome = await converse(ScriptedModel(submits(BUY, ("ETHUSDT", "HOLD"))), refuses("BTCUSDT"))
     assert cause(outcome) is CauseKind.IMPOSSIBLE
     assert isinstance(outcome.result, Trouble)
@@ -181,7 +181,7 @@ async def test_decision_on_another_wake_is_malformed() -> None:
     assert cause(await converse(ScriptedModel(submits(BUY, wake=8), says("Oh.")))) is CauseKind.MALFORMED
 
 
-async def test_endless_reading_gets_one_error_round_then_ends() -> None:
+async def test_endless_tool_reads_get_an_error_then_end_the_conversation() -> None:
     model, tools = ScriptedModel(reads()), FakeTools()
     outcome = await converse(model, tools)
     assert cause(outcome) is CauseKind.TOOL_LOOP
@@ -230,13 +230,13 @@ async def test_only_one_decision_of_a_turn_is_submitted() -> None:
         (RuntimeError("not an error of the SDK"), CauseKind.INTERNAL),
     ],
 )
-async def test_unusable_answer_fails_with_its_cause(answer: Reply | Trouble | Exception, expected: CauseKind) -> None:
+async def test_unusable_answer_ends_with_its_cause(answer: Reply | Trouble | Exception, expected: CauseKind) -> None:
     outcome = await converse(ScriptedModel(answer))
     assert cause(outcome) is expected
     assert outcome.calls == 1
 
 
-async def test_cut_off_call_is_not_carried_out() -> None:
+async def test_tool_call_truncated_at_max_tokens_is_not_executed() -> None:
     tools = FakeTools()
     cut = msgspec.structs.replace(submits(BUY), stop_reason="max_tokens")
     assert cause(await converse(ScriptedModel(cut), tools)) is CauseKind.CUT_OFF
@@ -262,7 +262,7 @@ async def test_temporary_failure_is_retried_once_after_a_wait(cause_: CauseKind)
     assert cause(await converse(ScriptedModel(Trouble(cause_), Trouble(cause_)), clock=clock)) is cause_
 
 
-async def test_long_retry_after_is_not_waited_for() -> None:
+async def test_call_is_not_retried_if_the_api_requests_a_long_wait() -> None:
     outcome = await converse(ScriptedModel(Trouble(CauseKind.RATE_LIMITED, retry_after_s=60), submits(BUY)))
     assert cause(outcome) is CauseKind.RATE_LIMITED
     assert outcome.calls == 1
@@ -317,7 +317,7 @@ async def test_model_without_a_price_is_not_asked() -> None:
     assert model.requests == []
 
 
-async def test_broken_tools_fail_with_a_cause() -> None:
+async def test_failing_tool_server_ends_the_conversation_with_a_cause() -> None:
     tools = FakeTools()
     tools.breaks = {READ_TOOL, SUBMIT}
     assert cause(await converse(ScriptedModel(reads()), tools)) is CauseKind.TOOLS

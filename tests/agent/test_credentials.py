@@ -15,12 +15,12 @@ KEY = SecretStr("plain-looking-secret-1234")
 GATEWAY = "https://gateway.example.org/claude"
 
 
-def test_key_goes_to_the_api_or_to_the_configured_address() -> None:
+def test_api_key_goes_to_the_api_or_to_the_configured_address() -> None:
     assert credentials(KEY) == Credentials(API, KEY)
     assert credentials(KEY, base_url=GATEWAY) == Credentials(GATEWAY, KEY)
 
 
-def test_api_key_precedes_auth_token_which_needs_a_gateway() -> None:
+def test_api_key_is_preferred_and_auth_token_needs_a_gateway() -> None:
     assert credentials(KEY, SecretStr("token"), GATEWAY) == Credentials(GATEWAY, KEY)
     assert credentials(None, KEY, GATEWAY) == Credentials(GATEWAY, auth_token=KEY)
     assert isinstance(credentials(None, KEY), Trouble)
@@ -37,7 +37,7 @@ def test_api_key_precedes_auth_token_which_needs_a_gateway() -> None:
         {"auth_token": KEY, "base_url": "http://127.0.0.1.example.org"},
     ],
 )
-def test_unusable_credentials_are_a_trouble_without_secrets(given: dict[str, Any]) -> None:
+def test_error_for_unusable_credentials_has_no_secrets(given: dict[str, Any]) -> None:
     trouble = credentials(**given)
     assert isinstance(trouble, Trouble)
     assert trouble.kind is CauseKind.NO_KEY
@@ -53,7 +53,7 @@ def test_auth_token_with_special_characters_is_scrubbed(odd: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost", "http://[::1]:1"])
-def test_key_may_go_to_a_loopback_address_without_a_proxy(url: str) -> None:
+def test_api_key_may_be_sent_to_a_loopback_address(url: str) -> None:
     assert is_loopback(url)
     assert not is_loopback(API)
     assert credentials(KEY, base_url=url) == Credentials(url, KEY)
@@ -74,6 +74,6 @@ def test_secrets_and_lookalikes_are_scrubbed() -> None:
     assert scrub("BTCUSDT 80000, bearer of news") == "BTCUSDT 80000, bearer of news"
 
 
-def test_every_cause_kind_has_an_explanation() -> None:
+def test_every_kind_of_cause_has_an_explanation() -> None:
     assert all(kind.meaning for kind in CauseKind)
     assert str(Trouble(CauseKind.BUDGET, "0.01 is left")).endswith("may be spent; 0.01 is left")

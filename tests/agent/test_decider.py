@@ -312,7 +312,7 @@ async def test_run_killed_at_any_event_resumes_to_the_same_result() -> None:
     assert same > lost > 0
 
 
-async def test_decision_after_reading_others_text_is_tainted() -> None:
+async def test_decision_after_reading_client_text_is_tainted() -> None:
     """A tool quotes text of a client, and the legs that follow have to pass both policy sets."""
     strict = policies(order={"max_notional": 100})
     script: dict[int, list[Reply | Trouble]] = {

@@ -86,5 +86,5 @@ def test_review_or_condition_always_asks_the_model(reason: str) -> None:
     assert repeated_hold(DecisionRequest(9, woken(wake=again), 0, 4, DecisionRequest(7, then, 0, 4))) is None
 
 
-def test_nothing_is_repeated_without_an_earlier_hold() -> None:
+def test_model_is_asked_if_there_is_no_earlier_hold() -> None:
     assert repeated_hold(DecisionRequest(9, woken(), 0, 4)) is None

@@ -39,7 +39,7 @@ async def create(messages: SdkMessages) -> Reply | Trouble:
         await messages.close()
 
 
-async def test_requests_at_the_same_time_share_one_client(
+async def test_concurrent_requests_share_one_sdk_client(
     httpx2_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[anthropic.AsyncAnthropic] = []
@@ -162,14 +162,14 @@ MOST = TokenUsage(written_1h=len(msgspec.json.encode(REQUEST.body)) + 1_000, out
         ({"input_tokens": 5, "output_tokens": 3, "cache_creation": {"ephemeral_5m_input_tokens": -1}}, MOST),
     ],
 )
-def test_usage_in_any_form_is_counted_or_bounded(usage: dict[str, Any], counted: TokenUsage) -> None:
+def test_token_usage_in_any_format_is_counted_or_bounded(usage: dict[str, Any], counted: TokenUsage) -> None:
     reply = parse_reply(msgspec.json.encode(WIRE | {"usage": usage}), REQUEST.body)
     assert isinstance(reply, Reply)
     assert reply.usage == counted
 
 
 @pytest.mark.parametrize("usage", [None, {}, [], "free", {"output_tokens": 10**9}, {"output_tokens": float(10**9)}])
-def test_missing_usage_counts_at_its_upper_bound(usage: object) -> None:
+def test_missing_token_usage_counts_at_its_upper_bound(usage: object) -> None:
     body = msgspec.json.encode(WIRE | {"usage": usage})
     reply = parse_reply(body, REQUEST.body)
     assert isinstance(reply, Reply)
@@ -177,14 +177,14 @@ def test_missing_usage_counts_at_its_upper_bound(usage: object) -> None:
 
 
 @pytest.mark.parametrize("stop", [None, "stop", "end_turn"])
-def test_text_turn_with_another_providers_stop_reason_is_read(stop: str | None) -> None:
+def test_text_with_missing_or_foreign_stop_reason_is_end_turn(stop: str | None) -> None:
     reply = parse_reply(msgspec.json.encode(WIRE | {"stop_reason": stop}), REQUEST.body)
     assert isinstance(reply, Reply)
     assert reply.stop_reason == "end_turn"
 
 
 @pytest.mark.parametrize("stop", [None, "tool_calls", "tool_use"])
-def test_call_with_another_providers_stop_reason_is_read(stop: str | None) -> None:
+def test_call_with_missing_or_foreign_stop_reason_is_tool_use(stop: str | None) -> None:
     call = {"type": "tool_use", "id": "t1", "name": "decisions_submit", "input": {}}
     reply = parse_reply(msgspec.json.encode(WIRE | {"stop_reason": stop, "content": [call]}), REQUEST.body)
     assert isinstance(reply, Reply)
@@ -232,7 +232,7 @@ def test_call_with_another_providers_stop_reason_is_read(stop: str | None) -> No
         ),
     ],
 )
-async def test_error_in_a_200_is_classified_by_its_words(
+async def test_error_with_status_200_is_classified_by_its_message(
     httpx2_mock: respx.MockRouter, wire: object, expected: tuple[CauseKind, str, bool]
 ) -> None:
     httpx2_mock.post(URL).respond(json=wire)
@@ -311,7 +311,7 @@ def test_cache_write_without_a_lifetime_counts_as_an_hour() -> None:
     )
 
 
-async def test_key_and_address_are_not_taken_from_the_environment(
+async def test_api_key_and_address_are_not_taken_from_the_environment(
     httpx2_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"):

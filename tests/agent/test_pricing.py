@@ -50,7 +50,7 @@ def test_cost_is_the_sum_over_kinds_of_tokens(plain: int, read: int, short: int,
 
 @settings(max_examples=40)
 @given(text=st.text(max_size=300), output=st.integers(0, 4_000))
-def test_worst_case_covers_every_kind_of_caching(text: str, output: int) -> None:
+def test_worst_case_cost_covers_every_kind_of_caching(text: str, output: int) -> None:
     prompt = tokens(text) + HIDDEN_TOKENS
     kinds = [
         TokenUsage(plain=prompt),
@@ -62,7 +62,7 @@ def test_worst_case_covers_every_kind_of_caching(text: str, output: int) -> None
     assert all(cost(kind + TokenUsage(output=output), MODEL, AT) <= worst for kind in kinds)
 
 
-def test_worst_case_uses_the_tokens_that_the_api_counted() -> None:
+def test_worst_case_cost_uses_the_tokens_that_the_api_counted() -> None:
     assert worst_cost(100, 50, MODEL, AT, known_tokens=7) == worst_cost(107, 50, MODEL, AT)
 
 

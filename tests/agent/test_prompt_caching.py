@@ -88,7 +88,7 @@ def test_turns_are_cached_if_a_second_call_is_likely() -> None:
     ]
 
 
-def test_recorded_gaps_and_calls_replace_the_priors() -> None:
+def test_recorded_wake_gaps_and_calls_replace_the_assumed_ones() -> None:
     planner = CachePlanner()
     assert planner.plan(MODEL, AT) == CachePlan("1h", turns=True)
     for count in range(WINDOW + 1):
@@ -104,7 +104,7 @@ def test_model_without_a_price_is_not_cached() -> None:
     assert CachePlanner().plan("claude-unknown", AT) == CachePlan(None, turns=False)
 
 
-async def test_recording_answers_under_a_different_cache_plan(tmp_path: Path) -> None:
+async def test_replay_with_another_cache_plan_finds_the_answers(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     with CallRecorder(path, ScriptedModel(reads(), says()), SimulatedClock()) as recorder:
         was = await converse(recorder)

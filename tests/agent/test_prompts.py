@@ -27,7 +27,7 @@ def test_shipped_prompts_are_short() -> None:
     assert len(prompts.fill("system")) + len(prompts.fill("decide", wake="1", snapshot="", memory="", rules="")) < 2_360
 
 
-def test_prompt_quotes_a_list_in_the_format_of_the_limits() -> None:
+def test_policy_list_in_a_prompt_is_separated_by_spaces() -> None:
     quoted = Prompts(LEAST | {"system": "Only {symbols.allow}."}, POLICIES)
     assert quoted.fill("system") == f"Only {value_text(POLICIES.symbols.allow, ' ')}."
 
@@ -84,7 +84,7 @@ def test_invalid_template_is_refused(changed: dict[str, str], says: str) -> None
     assert says in str(caught.value)
 
 
-def test_all_problems_are_reported_at_once() -> None:
+def test_one_error_reports_all_template_problems() -> None:
     with pytest.raises(SettingsError) as caught:
         Prompts({"system": "{a.b}"}, POLICIES)
     assert all(f"{name}.md" in str(caught.value) for name in FIELDS)

@@ -55,13 +55,13 @@ async def test_replay_of_a_recorded_decision_is_the_same(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("line", ['{"lost_usd":"0.5","wake":7}', '{ "wake": 7, "lost_usd": "0.5" }'])
-def test_lost_spending_is_read_in_any_layout_of_its_line(tmp_path: Path, line: str) -> None:
+def test_lost_spending_line_is_read_in_any_json_formatting(tmp_path: Path, line: str) -> None:
     path = tmp_path / "decisions.jsonl"
     path.write_text(f"{line}\n")
     assert Recording.read(path).lost_usd(7) == Decimal("0.5")
 
 
-async def test_failure_is_recorded(tmp_path: Path) -> None:
+async def test_failed_model_calls_are_recorded_and_replayed(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     was = await record(path, Trouble(CauseKind.OVERLOADED, "529"), Trouble(CauseKind.BAD_KEY, "401"))
     assert isinstance(was.result, Trouble)
@@ -98,7 +98,7 @@ async def test_recording_is_private_and_has_no_key(tmp_path: Path) -> None:
     assert recording.missing == []
 
 
-async def test_changed_part_of_a_request_is_named(tmp_path: Path) -> None:
+async def test_replay_names_the_changed_part_of_a_request(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     await record(path, submits(BUY))
     recording = Recording.read(path)
@@ -131,7 +131,7 @@ async def test_unanswered_wakes_are_listed_in_a_short_sentence(tmp_path: Path) -
     )
 
 
-async def test_last_answer_to_a_repeated_wake_counts(tmp_path: Path) -> None:
+async def test_replay_uses_the_last_recorded_answer_to_a_wake(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     await record(path, reads(), submits(BUY))
     last = await record(path, says("Nothing."))
@@ -166,7 +166,7 @@ async def test_replay_does_not_retry_if_the_run_did_not(tmp_path: Path) -> None:
         assert (answer.kind, answer.retry_after_s) == (cause, math.inf)
 
 
-def test_shared_or_incomplete_file_is_refused(tmp_path: Path) -> None:
+def test_recording_open_to_others_or_incomplete_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     path.write_text("{}")
     path.chmod(0o644)
@@ -190,7 +190,7 @@ async def test_recording_of_another_book_is_refused(tmp_path: Path) -> None:
     assert await decide(Recording.read(path)) == was
 
 
-async def test_recording_without_an_owner_is_only_read(tmp_path: Path) -> None:
+async def test_recording_that_names_no_book_is_replayed_not_extended(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     was = await record(path, submits(BUY))
     path.write_bytes(path.read_bytes().partition(b"\n")[2])

@@ -10,7 +10,7 @@ from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.agent import ScriptedModel, says
 
 
-async def test_slow_answer_is_reported_once_with_its_timeout() -> None:
+async def test_slow_model_answer_is_reported_once_with_its_timeout() -> None:
     lines: list[str] = []
     reported = asyncio.Event()
 
@@ -34,7 +34,7 @@ async def test_slow_answer_is_reported_once_with_its_timeout() -> None:
     ]
 
 
-async def test_quick_answer_is_not_reported() -> None:
+async def test_quick_model_answer_is_not_reported() -> None:
     lines: list[Text] = []
     notice = SlowAnswerNotice(
         ScriptedModel(says("Nothing.")), SimulatedClock(), 108.0, 45.0, Narrator(lines.append).waits

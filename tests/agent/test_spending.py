@@ -40,7 +40,7 @@ async def test_cost_of_a_dead_process_is_carried_to_a_decision(tmp_path: Path) -
     assert resumed.carried_usd(8) == 0
 
 
-async def test_booked_cost_is_not_lost(tmp_path: Path) -> None:
+async def test_cost_that_the_engine_booked_is_not_reported_again(tmp_path: Path) -> None:
     stopped = spending(tmp_path)
     await stopped.start_decision(7)
     await stopped.record_cost(D("0.09"))
@@ -102,7 +102,7 @@ async def test_replay_reports_lost_spending_at_the_same_wake(tmp_path: Path) -> 
     assert resumed.carried_usd(7) == D("0.09"), "reported again, but once"
 
 
-async def test_log_without_a_directory_works_in_memory(tmp_path: Path) -> None:
+async def test_spending_log_without_a_directory_works_in_memory(tmp_path: Path) -> None:
     here = SpendingLog()
     await here.settle_entries("memory", D("0.01"))
     await here.start_decision(1)
@@ -139,7 +139,7 @@ async def test_failed_save_of_the_spending_raises(tmp_path: Path) -> None:
         await one.record_cost(D("0.09"))
 
 
-async def test_concurrent_saves_keep_the_last_state(tmp_path: Path) -> None:
+async def test_concurrent_spending_saves_keep_the_last_state(tmp_path: Path) -> None:
     one = spending(tmp_path)
     for place in range(40):
         await asyncio.gather(one.record_cost(D(place)), one.reserve_entry(D(1)))
@@ -147,7 +147,9 @@ async def test_concurrent_saves_keep_the_last_state(tmp_path: Path) -> None:
         assert (kept.decision, kept.entries) == (D(place), D(place + 1))
 
 
-async def test_cancelled_save_does_not_replace_a_later_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cancelled_spending_save_does_not_replace_a_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     entered, released, written = threading.Event(), threading.Event(), threading.Barrier(2, timeout=10)
 
     def write(path: Path, data: bytes) -> None:
@@ -180,7 +182,7 @@ async def test_lost_cost_is_kept_until_a_decision_reports_it(tmp_path: Path) -> 
     assert spending(tmp_path, "0", wake=300).pending_usd == D("0.09")
 
 
-async def test_decision_older_than_the_journal_has_no_lost_cost(tmp_path: Path) -> None:
+async def test_decision_older_than_the_journal_has_no_unbooked_cost(tmp_path: Path) -> None:
     one = spending(tmp_path)
     await one.start_decision(7)
     await one.record_cost(D("0.09"))

@@ -63,12 +63,12 @@ HELD = [
 
 
 @pytest.mark.parametrize("text", WRITTEN)
-def test_decision_in_words_or_json_is_detected(text: str) -> None:
+def test_decision_written_in_words_or_json_is_detected(text: str) -> None:
     assert contains_decision(text)
 
 
 @pytest.mark.parametrize("text", HELD)
-def test_reason_to_hold_is_no_decision(text: str) -> None:
+def test_text_that_explains_a_hold_is_no_decision(text: str) -> None:
     assert not contains_decision(text)
 
 

@@ -241,7 +241,7 @@ async def test_requests_beyond_the_limit_wait_and_then_get_503(tmp_path: Path, m
     assert most == 2
 
 
-async def test_websocket_is_closed() -> None:
+async def test_websocket_connection_is_closed() -> None:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:

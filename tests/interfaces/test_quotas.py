@@ -132,7 +132,9 @@ async def test_connections_of_one_caller_leave_room_for_another(
         await asyncio.gather(*answered, return_exceptions=True)
 
 
-async def test_caller_gets_its_reserved_connections(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_caller_gets_its_reserved_connections_despite_others(
+    endpoint: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(serving, "MOST_CONNECTIONS", 3)
     greedy = [await asyncio.open_connection("127.0.0.1", endpoint.port) for _ in range(8)]
     for _, writer in greedy:

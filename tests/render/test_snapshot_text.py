@@ -87,7 +87,7 @@ def test_snapshot_text_has_a_row_per_symbol_and_timeframe() -> None:
         assert set(line(text, f"{symbol} 4h ").split()[2:]) == {"?"}
 
 
-def test_snapshot_text_shows_levels_relative_to_the_close() -> None:
+def test_snapshot_text_shows_ema_and_atr_in_percent_of_the_close() -> None:
     text = compact(snapshot(view("BTCUSDT")))
     cells = dict(zip(line(text, "symbol tf close").split(), line(text, "BTCUSDT 1h").split(), strict=True))
     ema, atr, rsi = NUMBERS["ema_9"], NUMBERS["atr_14"], NUMBERS["rsi_7"]
@@ -110,7 +110,7 @@ def test_snapshot_text_shows_every_indicator() -> None:
         assert (before == after) == (name in SAID_BY_ANOTHER), name
 
 
-def test_forming_candle_is_marked_or_its_absence_explained() -> None:
+def test_forming_candle_has_a_star_or_a_reason_for_its_absence() -> None:
     candle = FormingCandle(NOON - HOUR, 199.0, 201.5, 198.25, 200.0, 1234.56789, HOURLY)
     forming = (FormingView("1h", candle), FormingView("4h", Unknown("nothing of it yet")))
     text = compact(snapshot(view("BTCUSDT", forming=forming)))
@@ -119,12 +119,12 @@ def test_forming_candle_is_marked_or_its_absence_explained() -> None:
     assert line(text, "? nothing") == "? nothing of it yet: BTCUSDT 4h* candle"
 
 
-def test_limits_are_grouped_by_table() -> None:
+def test_limits_are_grouped_by_policy_table() -> None:
     limits = (("order.max_notional", "5000"), ("order.price_allowance", "0.002"), ("risk.max_share", "0.01"))
     assert standing(limits).endswith("\nlimits: order: max_notional 5000, price_allowance 0.002; risk: max_share 0.01")
 
 
-def test_briefed_reader_gets_no_legend_limits_or_forming_rows() -> None:
+def test_briefed_reader_gets_no_legend_limits_or_forming_candles() -> None:
     candle = FormingCandle(NOON - HOUR, 199.0, 201.5, 198.25, 200.0, 1234.56789, HOURLY)
     whole = snapshot(view("BTCUSDT", forming=(FormingView("1h", candle),)))
     briefed, shown = compact(whole, briefed=True).splitlines(), compact(whole).splitlines()
@@ -134,7 +134,7 @@ def test_briefed_reader_gets_no_legend_limits_or_forming_rows() -> None:
     assert set(briefed) < set(shown)
 
 
-def test_positions_sizes_trades_and_money_have_few_digits() -> None:
+def test_snapshot_text_rounds_positions_sizes_trades_and_money() -> None:
     held = view("BTCUSDT", position=HELD, feasible=Feasible(D("0.500"), D(0), D("0.001")))
     text = compact(snapshot(held))
     assert "BTCUSDT -0.5 190.123 200 -4.94 210 3x 251.7 3.10 -1.23 2026-03-01T11:00" in text.splitlines()
@@ -145,7 +145,7 @@ def test_positions_sizes_trades_and_money_have_few_digits() -> None:
     assert "note of 2026-03-01T11:00: first second\n" in compact(snapshot(held), reader="claude")
 
 
-def test_derivatives_have_a_row_if_a_value_is_known() -> None:
+def test_symbol_has_a_derivatives_row_if_a_value_is_known() -> None:
     known = DerivativesView(0.25, 0.000103, -0.034, 1.13, 1.61, Unknown("too few ratios"))
     text = compact(snapshot(view("BTCUSDT", derivatives=known), view("ETHUSDT")))
     assert "BTCUSDT 0.0000123457 1 1.23 -2.00 ? 0.25 ? ? ?" in text.splitlines()
@@ -196,6 +196,6 @@ def test_empty_snapshot_is_rendered() -> None:
     assert "no open position" in compact(bare)
 
 
-def test_measured_sizes_grow_with_the_symbols() -> None:
+def test_measured_snapshot_text_grows_with_the_symbols() -> None:
     one, three = measure().values()
     assert 0 < one < three < len(SYMBOLS) * one

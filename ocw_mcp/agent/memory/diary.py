@@ -45,7 +45,7 @@ DAYS_KEPT: Final = 7
 SIGNALS_WEIGHT: Final = 0.65
 REGIME_WEIGHT: Final = 0.30
 SYMBOL_WEIGHT: Final = 0.05
-"""The weights of the parts of a similarity."""
+"""The weights of equal signals, market regimes and symbols in the similarity of two situations."""
 
 
 class Situation(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Reflection(msgspec.Struct, frozen=True):
-    """A reflection on a closed trade. `order` is the counter of its opening order, `pnl` in quote currency."""
+    """A reflection on a closed trade. `order` is the number of its opening order, `pnl` in quote currency."""
 
     origin: Origin
     order: int
@@ -120,13 +120,13 @@ class Diary(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The entries that the wake at `at` (ms) began to write. A resumed run writes the missing ones."""
+    """The entries that the wake at `at` (ms) began to write. A resumed run writes the entries that are missing."""
 
     at: int
     trades: tuple[str, ...]
     day: str | None
     usd: Decimal
-    """The most that all entries may cost."""
+    """The most that all entries of the batch may cost."""
     spent: Decimal = ZERO
     """The cost of the entries written so far."""
 
@@ -152,7 +152,7 @@ class MemoryState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(self, batch=batch, spent=dict(sorted(spent.items())[-DAYS_KEPT:]))
 
     def with_batch_stopped(self) -> "MemoryState":
-        """Return the state with no further entry to write in the current batch."""
+        """Return the state with the rest of the current batch cancelled."""
         assert self.batch is not None
         return msgspec.structs.replace(self, batch=msgspec.structs.replace(self.batch, trades=(), day=None))
 

@@ -3,7 +3,7 @@
 At a wake, a batch of entries on newly closed trades and on the day before begins to be written in the background. The
 entries are known `KNOWN_AFTER_MS` after that wake, even if they were written sooner, and a later wake waits for them.
 A repeated run therefore recalls the same entries at the same wake. Once the entries are known, their cost goes to the
-spending log. A run that stops before that writes the missing entries of the batch after it resumes.
+spending log. A run that stops within a batch writes the missing entries after it resumes.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ KNOWN_AFTER_MS: Final = 5 * MINUTE
 BATCH_TRADES: Final = 3
 """Trades of one batch; further ones wait for the next wake."""
 MOST_SEARCHED: Final = 64
-"""Trades of the last day that are searched for those without an entry."""
+"""Largest number of trades of the last day among which those without an entry are found."""
 EARLIER_LESSONS: Final = 2
 """Lessons of similar trades that are given to the model for a reflection."""
 
@@ -102,7 +102,7 @@ class Memory:
         return recall(self._state.diary, snapshot.at, situations(snapshot, self._rules))
 
     async def close(self) -> None:
-        """Stop writing. A resumed run writes the missing entries."""
+        """Stop writing diary entries. A resumed run writes those that are missing."""
         if self._writing is not None:
             self._writing.cancel()
             await asyncio.wait({self._writing})
@@ -195,7 +195,7 @@ class Memory:
     async def _write_entry(
         self, writer: Writer, draft: Draft, key: str, entry: Callable[[Origin, Written], Reflection | Digest]
     ) -> bool:
-        """Have a draft written if the batch can pay for it, save the entry, and return whether it was written.
+        """Have a draft written if the budget of the batch suffices, save the entry, and return whether it was written.
 
         The worst-case cost is reserved until the cost is saved. After a failure the batch is stopped. Raises BookError.
         """

@@ -33,7 +33,7 @@ LESSON_EXCERPT: Final = 180
 REFLECTION_EXCERPT: Final = 240
 """Characters of an entry that are shown at a wake, from its beginning."""
 LESSONS_SHARE: Final = 0.5
-"""The largest share of lessons among the recalled entries; the rest is for the reflections behind them."""
+"""The largest share of lessons among the recalled entries; the rest is for reflections on trades."""
 
 
 class Lesson(msgspec.Struct, frozen=True):
@@ -46,15 +46,15 @@ class Lesson(msgspec.Struct, frozen=True):
     situation: Situation
     won: bool
     renewed_at: int
-    """The time (ms) at which its strength was `strength`."""
+    """The time (ms) of its latest confirmation or contradiction, to which `strength` refers."""
     strength: float = 1.0
     confirmed: int = 1
     contradicted: int = 0
     trades: tuple[int, ...] = ()
-    """The latest trades that confirmed it, by the counters of their opening orders."""
+    """The latest trades that confirmed it, by the numbers of their opening orders."""
 
     def strength_at(self, at: int) -> float:
-        """Return its strength at a time (ms), 0..1."""
+        """Return the strength of the lesson at a time (ms), 0..1."""
         return float(self.strength * 0.5 ** ((at - self.renewed_at) / HALF_LIFE_MS))
 
 
@@ -97,7 +97,7 @@ def _not_forgotten(known: list[Lesson], at: int) -> list[Lesson]:
 
 
 def recall(diary: Diary, at: int, now: Sequence[Situation], entries: int = 6, characters: int = 1_000) -> str:
-    """Return a text of the entries known before `at` (ms) that are similar to the situations `now`; empty without any.
+    """Return a text of the entries known before `at` (ms) that are similar to the situations `now`; may be empty.
 
     Of two equally similar entries the newer comes first.
     """

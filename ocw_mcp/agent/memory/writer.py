@@ -107,7 +107,7 @@ class Writer(msgspec.Struct, frozen=True):
 
 
 def split_lesson(text: str) -> tuple[str, str]:
-    """Return a reflection and its lesson. A text of only a lesson is returned as the reflection."""
+    """Return a reflection and its lesson. If a text has only a lesson, it is returned as the reflection."""
     *before, last = text.strip().splitlines() or [""]
     if last.startswith(LESSON) and any(line.strip() for line in before):
         return "\n".join(before).strip(), last.removeprefix(LESSON).strip()
@@ -134,7 +134,7 @@ class TradeFacts(msgspec.Struct, frozen=True):
     """The wake of the decision; None if no wake led to the trade."""
     decider: str
     leg: Leg
-    """The leg of the decision; a HOLD without words if the model may not see it."""
+    """The leg of the decision; if the model may not see the leg, a HOLD without text replaces it."""
     mfe: float | None = None
     mae: float | None = None
     rule: str = ""

@@ -260,7 +260,7 @@ def refused_order(row: "RefusalRow") -> results.OrderOut:
 
 
 def refusal_line(row: "RefusalRow", quote: "Quote | None" = None) -> str:
-    """Return why an order was refused. `quote` renders the caller's text; without it only a name is shown."""
+    """Return why an order was refused. `quote` renders the caller's text; without `quote` only a name is shown."""
     actual = row.actual if row.code in QUOTING else row.actual[:LONGEST_FIGURE]
     refusal = Refusal(RefusalCode(row.code), row.limit[:LONGEST_FIGURE], actual, row.largest)
     return refusal_text(refusal, quote or (lambda source, text: name(text)), row.principal)
@@ -295,7 +295,7 @@ def _check(meta: Meta, leg: Leg, checked: "CheckedLeg") -> CallToolResult:
 
 
 def notional_of(checked: "CheckedLeg") -> Decimal | None:
-    """Return the notional of an order at its worst fill; None if that price is unknown."""
+    """Return the notional of an order at its worst fill price; None if the price is unknown."""
     return None if checked.worst_price is None else checked.quantity * checked.worst_price
 
 

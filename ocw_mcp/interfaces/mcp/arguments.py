@@ -97,7 +97,7 @@ def order_ref(text: str) -> OrderRef:
 
 
 def place_of(tool: str, cursor: str | None) -> int | None:
-    """Return the place in a cursor of `tool`; None without a cursor. Raises RequestError for any other cursor."""
+    """Return the place in a cursor of `tool`; None without a cursor. Raises RequestError for an invalid cursor."""
     if cursor is None:
         return None
     found = re.fullmatch(rf"{tool}:([0-9]{{1,18}})", cursor)

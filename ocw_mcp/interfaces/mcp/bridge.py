@@ -48,7 +48,7 @@ class Session:
 
     link: EngineLink
     at: Address | None = None
-    """The engine of the last answer."""
+    """The engine that answered last."""
     introduced: Address | None = None
 
 
@@ -179,7 +179,7 @@ class Bridge:
             finding.cancel()
 
     async def _forward(self, ctx: _Context, params: dict[str, Any], *, again: bool) -> dict[str, Any]:
-        """Send a request. Repeat it if no engine received it, with `again` also if the engine stopped."""
+        """Send a request; repeat it if no engine received it or, with `again`, if the engine stopped meanwhile."""
         session: Session = ctx.lifespan_context
         client, waited_s = ctx.session.client_params, 0
         info = None if client is None else client.client_info
@@ -213,7 +213,7 @@ async def _session(server: Server[Any]) -> AsyncIterator[Session]:
 
 
 async def _ask_person(ctx: _Context, wanted: Any) -> dict[str, Any]:
-    """Return the answer of the person at a client of an older protocol version; silence counts as a cancel."""
+    """Return the answer of the person at a client of an older protocol version; no answer counts as a cancel."""
     if not isinstance(wanted, types.ElicitRequestFormParams):
         return {"action": "cancel"}
     try:

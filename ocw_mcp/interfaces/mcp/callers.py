@@ -39,7 +39,7 @@ class OcwServer(MCPServer[Any]):
 
     name_in_process = "mcp:insider"
     offered: Mapping[str, bool]
-    """By the name of each tool, whether the tool only reads."""
+    """The offered tools by name, each with whether it only reads."""
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None

@@ -173,7 +173,7 @@ def _result(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _http_error(status: int, text: str) -> EngineError:
-    """Return the error for an HTTP answer without a message. `text` is an engine's only if it begins with the code."""
+    """Return the error for an HTTP answer without a message. An engine's `text` begins with the code."""
     code = HTTP_CODES.get(status, "BAD_ANSWER")
     if status == 401:
         return EngineError(

@@ -108,8 +108,8 @@ class FailedResult(CallToolResult):
 def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta: bool = False) -> OcwTool:
     """Return a tool made from a function; the function's docstring is the description that a model reads.
 
-    `meta` is the same in every result, so only the schema of the tool with `shows_meta` lists its fields. Schemas are
-    then shorter for a model, and faster for clients that validate each result against its schema.
+    `meta` is the same in every result, so only the schema of the tool with `shows_meta` lists its fields. The
+    other schemas are shorter for a model, and faster for clients that validate each result against its schema.
     """
     if (known := _MADE.get(answer.__code__)) is not None:
         return known.model_copy(update={"fn": answer})

@@ -55,10 +55,10 @@ def strict(text: bytes) -> Any:
         if text.startswith(_BOM):
             raise WireError("the message begins with a byte order mark") from None
         if where := _not_finite(_read_leniently(text)):
-            raise OutOfRangeError(f"{where} is not a finite number within a double") from None
+            raise OutOfRangeError(f"{where} is not a finite number in the range of a double") from None
         raise WireError(f"the message is not JSON ({error})") from None
     if _LONG_INTEGER.search(text) and (where := _not_finite(value)):
-        raise WireError(f"{where} is not a finite number within a double")
+        raise WireError(f"{where} is not a finite number in the range of a double")
     return value
 
 

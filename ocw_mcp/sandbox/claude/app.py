@@ -39,7 +39,7 @@ _STREAMED: Final = {
     "thinking": ("thinking", "thinking_delta", "thinking"),
     "tool_use": ("input", "input_json_delta", "partial_json"),
 }
-"""By the type of a block: its streamed field, the type of the deltas, and their field."""
+"""By the type of a block: the block's streamed field, the type of its deltas, and the field of a delta."""
 
 
 class MessagesApi:

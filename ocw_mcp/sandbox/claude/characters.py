@@ -47,7 +47,7 @@ EMPTY: Final[tuple[Any, ...]] = (
     [{"type": "text", "text": " \n\u200b"}],
     [{"type": "text", "text": None}],
 )
-"""Contents of a message without a word."""
+"""Values of `content` in a message that has no text."""
 
 _ORDER: Final = re.compile(r"\b(BUY|SELL|SHORT|COVER|ADD)\s+([A-Z0-9]{5,20})(?:\s+(\d{1,3})\s?%)?")
 _CALL: Final = re.compile(r"\bcall\s+([a-z_]{3,64})", re.IGNORECASE)
@@ -76,7 +76,7 @@ class ModelAnswer(msgspec.Struct, frozen=True):
     takes_ms: int = 0
     refuses: bool = False
     wire: dict[str, Any] = {}
-    """Fields that replace the API's own in the message, as a gateway does; with an `error` they are the whole body."""
+    """Fields that a gateway changes in the API's message; if one is `error`, these fields are the whole body."""
 
 
 class SeededRandom:

@@ -41,7 +41,7 @@ def wake(request: MessagesRequest) -> int:
 
 
 def figure(request: MessagesRequest, name: str) -> float | None:
-    """Return the last number after a word, such as `equity 9997.99`."""
+    """Return the latest number that follows a word, as in `equity 9997.99`."""
     found = re.findall(rf"\b{name} (-?[\d.]*\d)", shown_text(request))
     return float(found[-1]) if found else None
 

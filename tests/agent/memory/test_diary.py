@@ -38,7 +38,7 @@ def test_saved_memory_is_private_and_loads_unchanged(tmp_path: Path) -> None:
 
 
 @given(diaries())
-def test_any_diary_survives_encoding(entries: Diary) -> None:
+def test_any_diary_is_unchanged_after_encoding_and_decoding(entries: Diary) -> None:
     state = msgspec.structs.replace(STATE, diary=entries, spent={"2026-03-09": Decimal("0.0123")})
     assert msgspec.json.decode(msgspec.json.encode(state), type=MemoryState) == state
 
@@ -68,7 +68,7 @@ def changed(change: dict[str, object]) -> bytes:
         (b" " * (MOST_BYTES + 1), "larger than"),
     ],
 )
-def test_unusable_file_is_set_aside(tmp_path: Path, data: bytes, says: str) -> None:
+def test_unusable_memory_file_is_renamed(tmp_path: Path, data: bytes, says: str) -> None:
     path = tmp_path / MEMORY_FILE
     path.write_bytes(data)
     state, problem = load_memory(tmp_path, "abc123")
@@ -80,7 +80,7 @@ def test_unusable_file_is_set_aside(tmp_path: Path, data: bytes, says: str) -> N
     assert not path.exists()
 
 
-def test_pipe_and_link_are_not_read(tmp_path: Path) -> None:
+def test_memory_file_that_is_a_pipe_or_link_is_not_read(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(msgspec.json.encode(STATE))
     path = tmp_path / MEMORY_FILE
@@ -91,7 +91,7 @@ def test_pipe_and_link_are_not_read(tmp_path: Path) -> None:
     assert elsewhere.read_bytes() == msgspec.json.encode(STATE)
 
 
-def test_file_that_cannot_be_set_aside_is_reported(tmp_path: Path) -> None:
+def test_unusable_memory_file_that_cannot_be_renamed_is_reported(tmp_path: Path) -> None:
     (tmp_path / MEMORY_FILE).mkdir()
     (tmp_path / ASIDE_FILE).write_text("here already")
     state, problem = load_memory(tmp_path, "abc123")
@@ -101,14 +101,14 @@ def test_file_that_cannot_be_set_aside_is_reported(tmp_path: Path) -> None:
         save_memory(tmp_path, STATE)
 
 
-def test_entry_cost_counts_for_its_batch_and_its_day() -> None:
+def test_diary_entry_cost_counts_for_its_batch_and_its_day() -> None:
     state = STATE.with_cost(Decimal("0.02")).with_cost(Decimal("0.01"))
     assert state.batch is not None
     assert (state.batch.spent, state.spent) == (Decimal("0.03"), {utc_day(NOON): Decimal("0.03")})
     assert state.with_batch_stopped().batch == msgspec.structs.replace(state.batch, trades=(), day=None)
 
 
-def test_done_entries_and_spending_are_bounded() -> None:
+def test_only_the_latest_done_entries_and_spending_days_are_kept() -> None:
     state = STATE
     for n in range(DONE_KEPT + 10):
         state = state.with_done(f"{n}:1")

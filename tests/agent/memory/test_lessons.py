@@ -37,7 +37,7 @@ def test_later_trades_do_not_change_earlier_lessons(entries: Diary, after: int) 
     assert lessons(entries.before(at).reflections, at) == lessons(earlier.reflections, at)
 
 
-def test_weakest_lessons_are_dropped_above_the_limit() -> None:
+def test_weakest_lessons_above_the_largest_number_are_dropped() -> None:
     # Each has its own regime, so that none confirms another.
     taught = [
         reflection(n, NOON + n, situation=msgspec.structs.replace(RISING, regime=f"r{n}"), lesson=f"Lesson {n}.")

@@ -139,7 +139,7 @@ async def wake(one: Memory, time: int, left: str = "1") -> str:
     ("decider", "tainted", "is_shown"),
     [("claude", False, True), ("rules", False, True), ("claude", True, False), ("mcp:desk", False, False)],
 )
-async def test_thesis_reaches_the_diary_prompt_if_own_and_untainted(
+async def test_diary_prompt_quotes_only_untainted_theses_of_claude(
     tmp_path: Path, decider: str, tainted: bool, is_shown: bool
 ) -> None:
     model, past = ScriptedModel(WROTE), FakePast(trade(1, NOON - HOUR))
@@ -166,7 +166,7 @@ async def test_closed_trade_is_recalled_two_wakes_later(tmp_path: Path) -> None:
     assert (entry.order, entry.wake, entry.origin.prompts_hash) == (1, 7, "hash of prompts")
 
 
-async def test_writer_gets_the_lessons_of_similar_trades(tmp_path: Path) -> None:
+async def test_diary_writer_gets_the_lessons_of_similar_trades(tmp_path: Path) -> None:
     model = ScriptedModel(WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR), trade(2, NOON + MINUTE)), model)
     for time in (NOON, LATER, LATER + HOUR):
@@ -177,7 +177,7 @@ async def test_writer_gets_the_lessons_of_similar_trades(tmp_path: Path) -> None
     assert "lost 2 of 2 (orders 1, 2)" in await wake(one, LATER + HOUR)
 
 
-async def test_only_a_wake_after_the_due_time_waits_for_entries(tmp_path: Path) -> None:
+async def test_wake_waits_for_diary_entries_only_after_they_are_due(tmp_path: Path) -> None:
     model = Slow(WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR), trade(2, NOON + MINUTE)), model)
     await wake(one, NOON)
@@ -190,7 +190,7 @@ async def test_only_a_wake_after_the_due_time_waits_for_entries(tmp_path: Path) 
     await one.close()
 
 
-async def test_cancelled_wake_does_not_stop_the_writing(tmp_path: Path) -> None:
+async def test_cancelled_wake_does_not_stop_the_diary_writing(tmp_path: Path) -> None:
     model = Slow(WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model)
     await wake(one, NOON)
@@ -202,7 +202,7 @@ async def test_cancelled_wake_does_not_stop_the_writing(tmp_path: Path) -> None:
     assert "trade of order 1" in await wake(one, LATER)
 
 
-async def test_batch_is_limited_and_the_digest_comes_last(tmp_path: Path) -> None:
+async def test_diary_batch_size_is_limited_and_digest_is_written_last(tmp_path: Path) -> None:
     yesterday = utc_day(NOON - DAY)
     model = ScriptedModel(WROTE)
     trades = [trade(n, NOON - 13 * HOUR + n) for n in range(1, BATCH_TRADES + 2)]
@@ -248,7 +248,7 @@ async def test_failed_diary_entry_is_not_retried_and_stops_its_batch(
 
 
 @pytest.mark.parametrize("budget", [{"usd_per_day": D("0.0005")}, {}])
-async def test_entry_above_the_budget_is_not_written(tmp_path: Path, budget: dict[str, Any]) -> None:
+async def test_diary_entry_above_the_budget_is_not_written(tmp_path: Path, budget: dict[str, Any]) -> None:
     model = ScriptedModel(WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model, **budget)
     left = "1" if budget else "0.0005"
@@ -259,7 +259,7 @@ async def test_entry_above_the_budget_is_not_written(tmp_path: Path, budget: dic
     assert spent(tmp_path) == 0
 
 
-async def test_daily_spending_is_kept_across_runs(tmp_path: Path) -> None:
+async def test_daily_diary_spending_is_kept_across_runs(tmp_path: Path) -> None:
     past = FakePast(*(trade(n, NOON - HOUR + n) for n in range(1, 9)))
     model = ScriptedModel(WROTE)
     for n in range(5):
@@ -271,7 +271,7 @@ async def test_daily_spending_is_kept_across_runs(tmp_path: Path) -> None:
     assert spent(tmp_path) == len(model.requests) * D("0.00015")
 
 
-async def test_entry_cost_is_reserved_then_reported_once(
+async def test_diary_entry_cost_is_reserved_then_reported_once(
     tmp_path: Path,
 ) -> None:
     model, spending = Slow(WROTE), SpendingLog()
@@ -297,7 +297,7 @@ async def test_entry_with_an_internal_error_counts_at_worst_case_cost(tmp_path: 
     assert spent(tmp_path) == spending.pending_usd
 
 
-async def test_entries_of_a_stopped_run_are_reported_once(tmp_path: Path) -> None:
+async def test_entry_costs_of_a_stopped_run_are_reported_once(tmp_path: Path) -> None:
     model, past = ScriptedModel(WROTE), FakePast(trade(1, NOON - HOUR))
     one = memory(tmp_path, past, model, spending=SpendingLog(tmp_path, BOOK))
     await wake(one, NOON)
@@ -311,7 +311,7 @@ async def test_entries_of_a_stopped_run_are_reported_once(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("written", [0, 1, 2])
-async def test_resumed_run_writes_missing_entries_as_of_the_wake(tmp_path: Path, written: int) -> None:
+async def test_resumed_run_recalls_the_same_entries_as_without_a_stop(tmp_path: Path, written: int) -> None:
     past = FakePast(*(trade(n, NOON - HOUR + n) for n in (1, 2, 3)))
     undisturbed = memory(tmp_path / "undisturbed", past, ScriptedModel(WROTE), spending=SpendingLog(), warn=no_disk)
     await wake(undisturbed, NOON)
@@ -330,7 +330,7 @@ async def test_resumed_run_writes_missing_entries_as_of_the_wake(tmp_path: Path,
     assert spending.pending_usd == 3 * D("0.00015")
 
 
-async def test_unfinished_entries_are_written_by_the_next_run(tmp_path: Path) -> None:
+async def test_unfinished_diary_entries_are_written_by_the_next_run(tmp_path: Path) -> None:
     model, past = Slow(WROTE), FakePast(trade(1, NOON - HOUR))
     one = memory(tmp_path, past, model)
     await wake(one, NOON)
@@ -342,7 +342,7 @@ async def test_unfinished_entries_are_written_by_the_next_run(tmp_path: Path) ->
     assert "trade of order 1" in await wake(next_one, LATER + HOUR)
 
 
-async def test_unusable_file_is_reported_and_writing_continues(tmp_path: Path) -> None:
+async def test_memory_warns_and_starts_empty_if_its_file_is_unusable(tmp_path: Path) -> None:
     (tmp_path / MEMORY_FILE).write_bytes(b"{]")
     warnings: list[str] = []
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), ScriptedModel(WROTE), warn=warnings.append)
@@ -352,7 +352,7 @@ async def test_unusable_file_is_reported_and_writing_continues(tmp_path: Path) -
     assert "the memory begins empty" in sentence
 
 
-async def test_failed_save_is_reported_once_and_memory_works(tmp_path: Path) -> None:
+async def test_memory_that_cannot_be_saved_warns_once_and_works(tmp_path: Path) -> None:
     warnings: list[str] = []
     past = FakePast(trade(1, NOON - 2), trade(2, NOON - 1))
     one = memory(tmp_path / "gone", past, ScriptedModel(WROTE), warn=warnings.append)
@@ -365,7 +365,7 @@ async def test_failed_save_is_reported_once_and_memory_works(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("fails", ["past", "inside", "price"])
-async def test_no_failure_of_the_memory_reaches_a_decision(
+async def test_failed_memory_recalls_nothing_without_an_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, fails: str
 ) -> None:
     past = FakePast(trade(1, NOON - HOUR))

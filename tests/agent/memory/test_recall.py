@@ -50,7 +50,7 @@ def test_recall_uses_only_entries_known_before_its_time(past: Diary, now: Situat
     assert recall(past, at, [now]) == recall(then, at, [now])
 
 
-def test_most_similar_entry_comes_first_then_the_newer() -> None:
+def test_entries_are_sorted_by_similarity_then_newest_first() -> None:
     near = msgspec.structs.replace(RISING, signals=(("momentum", 0.6), ("reversion", -0.6), ("trend", 1.0)))
     entries = [reflection(1), reflection(2, NOON + 1, situation=near), reflection(3, NOON + 2), reflection(4, NOON + 2)]
     assert orders(recall(diary(*entries), NOON + 10, [RISING])) == [4, 3, 1, 2]
@@ -112,7 +112,7 @@ def test_injected_text_is_quoted_as_data(where: str) -> None:
     assert len(lines) >= 2
 
 
-def test_entry_has_its_origin() -> None:
+def test_recalled_entry_names_its_model_and_time() -> None:
     (_, line) = recall(diary(reflection(12)), NOON + 1, [RISING]).splitlines()
     assert line == (
         "memory[0] trade of order 12 (long BTCUSDT -12.50, closed by stop), "
@@ -120,7 +120,7 @@ def test_entry_has_its_origin() -> None:
     )
 
 
-def test_entries_are_bounded_in_length_and_number() -> None:
+def test_diary_limits_the_length_and_number_of_entries() -> None:
     long = "x" * 5_000
     past = diary(*(reflection(n, NOON + n, text=long, lesson=long) for n in range(REFLECTIONS_KEPT + 5)))
     past = diary(*past.reflections, *(digest(NOON + n, text=long) for n in range(DIGESTS_KEPT + 5)))

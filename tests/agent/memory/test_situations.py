@@ -19,7 +19,7 @@ def test_similarity_is_symmetric_and_between_0_and_1(one: Situation, other: Situ
 
 
 @given(situations)
-def test_known_situation_equals_itself(one: Situation) -> None:
+def test_situation_with_signals_has_similarity_1_to_itself(one: Situation) -> None:
     assert (similarity(one, one) == 1) == bool(one.signals)
 
 

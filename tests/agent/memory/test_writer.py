@@ -47,7 +47,7 @@ async def wrote(answer: Reply | Trouble, **terms: object) -> tuple[Draft, Writte
     return draft, await one.write(draft, NOON)
 
 
-async def test_entry_is_one_call_without_tools() -> None:
+async def test_diary_entry_is_written_in_one_call_without_tools() -> None:
     model = ScriptedModel(says(TEXT))
     one = writer(model)
     draft = drafted(one)
@@ -61,7 +61,7 @@ async def test_entry_is_one_call_without_tools() -> None:
     assert request.body["messages"][0]["content"][0]["text"] == prompt_of(draft)
 
 
-async def test_prompt_quotes_limits_and_keeps_braces_of_facts() -> None:
+async def test_diary_prompt_fills_in_limits_and_keeps_braces_of_facts() -> None:
     prompt = prompt_of(drafted(writer(ScriptedModel(says()))))
     assert "may lose at most 0.01 of equity at its stop" in prompt
     assert '"{facts} {risk.max_share}"' in prompt
@@ -95,7 +95,7 @@ async def test_failed_call_counts_at_worst_case_if_it_may_be_billed(
         (calls(("orders_place", {"symbol": "BTCUSDT"})), CauseKind.MALFORMED),
     ],
 )
-async def test_unusable_answer_is_billed_and_writes_nothing(answer: Reply, cause: CauseKind) -> None:
+async def test_unusable_diary_answer_is_billed_and_gives_no_entry(answer: Reply, cause: CauseKind) -> None:
     _, written = await wrote(answer)
     assert written.trouble is not None
     assert written.trouble.kind is cause
@@ -126,18 +126,18 @@ async def test_late_answer_counts_at_worst_case_cost() -> None:
         ("", ("", "")),
     ],
 )
-def test_lesson_is_split_off_the_last_line(text: str, parts: tuple[str, str]) -> None:
+def test_lesson_in_the_last_line_is_split_from_the_reflection(text: str, parts: tuple[str, str]) -> None:
     assert split_lesson(text) == parts
 
 
 @given(st.lists(st.integers(1, 10**9), unique=True), st.lists(st.integers(0, 40_000), unique=True))
-def test_request_numbers_of_entries_are_negative_and_unique(orders: list[int], days: list[int]) -> None:
+def test_request_numbers_of_diary_entries_are_negative_and_unique(orders: list[int], days: list[int]) -> None:
     numbers = [*map(reflection_number, orders), *(digest_number(utc_day(day * DAY)) for day in days)]
     assert len(set(numbers)) == len(orders) + len(days)
     assert all(number < 0 for number in numbers)
 
 
-async def test_entry_is_written_over_a_real_socket() -> None:
+async def test_diary_entry_is_written_over_a_real_socket() -> None:
     async with served_claude() as url:
         messages = SdkMessages(Credentials(url, SecretStr(KEY)))
         one = Writer(messages, PROMPTS, "prompts", WriterTerms(model=MODEL))
@@ -149,7 +149,7 @@ async def test_entry_is_written_over_a_real_socket() -> None:
     assert Decimal(0) < written.cost_usd < draft.worst_usd < WriterTerms(model=MODEL).usd_per_day
 
 
-def test_request_number_has_a_name() -> None:
+def test_request_number_is_named_as_wake_or_diary_entry() -> None:
     assert request_name(7) == "wake 7"
     assert request_name(reflection_number(1)) == "the reflection on order 1"
     assert request_name(digest_number("2026-01-01")) == "the digest of 2026-01-01"

@@ -70,7 +70,7 @@ async def place(client: Client, sim: FacadeRun, key: str = "k1", size: str = "0.
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_person_in_front_of_the_client_approves_on_paper(sim: FacadeRun, era: str) -> None:
+async def test_yes_in_the_clients_form_places_the_paper_order(sim: FacadeRun, era: str) -> None:
     person = Person()
     async with Client(sim.server, mode=era, elicitation_callback=person) as client:
         answer = await place(client, sim)
@@ -82,7 +82,7 @@ async def test_a_person_in_front_of_the_client_approves_on_paper(sim: FacadeRun,
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_form_filled_in_with_no_rejects_the_order(sim: FacadeRun, era: str) -> None:
+async def test_no_in_the_clients_form_rejects_the_order(sim: FacadeRun, era: str) -> None:
     person = Person(approve=False)
     async with Client(sim.server, mode=era, elicitation_callback=person) as client:
         answer = await place(client, sim)
@@ -206,7 +206,7 @@ async def test_an_answer_that_is_neither_yes_nor_no_is_an_error(sim: FacadeRun, 
     assert sim.facade.orders() == []
 
 
-async def test_order_that_needs_approval_only_at_placing_is_not_sent(
+async def test_order_needing_approval_only_after_preview_is_not_sent(
     sim: FacadeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The market moves between the check of the order and its placing, and now a person has to approve it."""

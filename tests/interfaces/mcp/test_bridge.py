@@ -92,7 +92,7 @@ async def test_a_call_is_answered_by_the_engine(sim: FacadeRun, tmp_path: Path, 
             )
 
 
-async def test_stopped_engine_is_looked_for_again(sim: FacadeRun, tmp_path: Path) -> None:
+async def test_bridge_looks_for_another_engine_if_one_does_not_answer(sim: FacadeRun, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         endpoint = await stack.enter_async_context(served(sim.facade, tmp_path))
         attach = Known(Address("http://127.0.0.1:9", "gone", 1), address(endpoint))
@@ -130,7 +130,7 @@ async def test_unknown_tool_is_not_forwarded(sim: FacadeRun) -> None:
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_resources_prompts_and_completions_are_the_engines(sim: FacadeRun, tmp_path: Path, era: str) -> None:
+async def test_bridge_forwards_resources_prompts_and_completions(sim: FacadeRun, tmp_path: Path, era: str) -> None:
     async with (
         served(sim.facade, tmp_path) as endpoint,
         Client(Bridge(Known(address(endpoint)), "1").server, mode=era) as c,
@@ -183,7 +183,7 @@ async def test_client_name_is_journaled_and_grants_nothing(tmp_path: Path, era: 
 
 
 @pytest.mark.parametrize("agent", ["rules", "attached", "none"])
-async def test_first_answer_has_the_notice_about_the_agent(tmp_path: Path, agent: str) -> None:
+async def test_first_answer_has_the_notice_about_the_engines_agent(tmp_path: Path, agent: str) -> None:
     sim = FacadeRun(tmp_path / "desk", agent=agent)
     await sim.go(1)
     async with served(sim.facade, tmp_path) as endpoint, Client(Bridge(Known(address(endpoint)), "1").server) as client:
@@ -266,7 +266,7 @@ NAMED = {
 
 
 @pytest.mark.parametrize("code", NAMED)
-async def test_unusable_answer_of_an_engine_is_named(code: str) -> None:
+async def test_unusable_engine_answer_becomes_an_error_with_its_code(code: str) -> None:
     async with engine(NAMED[code]) as (there, where), Client(Bridge(Known(where), "1").server) as client:
         answered = await client.call_tool("risk_halt", {"key": "k"})
     assert answered.is_error
@@ -274,7 +274,7 @@ async def test_unusable_answer_of_an_engine_is_named(code: str) -> None:
     assert len(there.bodies) == 1
 
 
-async def test_calls_share_one_connection() -> None:
+async def test_bridge_calls_share_one_connection() -> None:
     answers = [http("200 OK", result(str(number))) for number in range(5)]
     async with engine(*answers) as (there, where), Client(Bridge(Known(where), "1").server) as client:
         for _ in range(4):
@@ -283,7 +283,7 @@ async def test_calls_share_one_connection() -> None:
     assert (there.connections, len(there.bodies)) == (1, 5)
 
 
-async def test_notice_is_added_to_an_answer_that_quotes_it() -> None:
+async def test_agent_notice_is_added_even_if_the_answer_has_its_text() -> None:
     notice = "agent rules trades this book"
     answers = [http("200 OK", result(f"head\n{notice}")), http("200 OK", result("status", engine={"notice": notice}))]
     async with engine(*answers) as (_, where), Client(Bridge(Known(where), "1").server) as client:
@@ -291,7 +291,7 @@ async def test_notice_is_added_to_an_answer_that_quotes_it() -> None:
     assert text(answered).splitlines() == ["head", notice, notice]
 
 
-async def test_notice_comes_with_the_next_answer_if_status_failed() -> None:
+async def test_agent_notice_is_added_later_if_reading_status_failed() -> None:
     notice = "agent rules trades this book"
     status = http("200 OK", result("status", engine={"notice": notice}))
     answers = [http("200 OK", result("first")), NAMED["BUSY"], http("200 OK", result("second")), status]
@@ -312,7 +312,7 @@ async def test_reads_are_repeated_at_a_new_engine_and_orders_are_not() -> None:
     assert (len(first.bodies), len(second.bodies)) == (2, 2)
 
 
-async def test_attach_error_keeps_its_code() -> None:
+async def test_error_in_finding_an_engine_keeps_its_code() -> None:
     async def attach(silent: Address | None = None) -> Address:
         raise AttachError("it stopped serving", "ENGINE_STOPPING")
 

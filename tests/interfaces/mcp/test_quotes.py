@@ -90,7 +90,7 @@ def test_repeated_text_is_kept_once_and_excess_text_omitted() -> None:
     assert [(each.at, each.text) for each in quotes.kept] == [(0, "no money")]
 
 
-def test_refused_symbol_that_is_no_name_is_not_repeated() -> None:
+def test_invalid_symbol_of_a_refused_order_is_not_shown() -> None:
     row = RefusalRow(
         "refusal:8", 8, EVIL, "entry", "buy", Decimal(1), None,
         RefusalCode.SYMBOL_NOT_ALLOWED, "*USDT", EVIL, Decimal(0), "agent", 1, "p",
@@ -125,7 +125,7 @@ class Commanding:
         return Decision((leg,), wake_conditions=(condition,))
 
 
-async def test_reason_of_a_wake_condition_comes_back_as_data(tmp_path: Path) -> None:
+async def test_reason_of_a_wake_condition_is_quoted_as_data(tmp_path: Path) -> None:
     sim = await FacadeRun(tmp_path, Commanding()).go(2)
     found = content(await ask(sim, "journal_get", {"about": "decisions"}))
     assert any("condition:price gt 1, now " in line for line in found["events"])

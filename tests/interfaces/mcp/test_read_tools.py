@@ -120,7 +120,7 @@ async def test_excluded_toolset_is_not_registered() -> None:
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_answers_fit_their_schema_and_size_and_have_a_time(sim: FacadeRun, era: str) -> None:
+async def test_answers_match_their_schema_and_stay_within_their_size(sim: FacadeRun, era: str) -> None:
     """The SDK's client validates every result against the listed schema."""
     moment = sim.facade.moment()
     async with Client(sim.server, mode=era) as client:
@@ -148,7 +148,7 @@ async def test_snapshot_shows_the_engines_values(sim: FacadeRun) -> None:
     assert found["truncated"] == []
 
 
-async def test_symbols_that_do_not_fit_are_named(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_snapshot_names_the_symbols_omitted_for_length(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ocw_mcp.interfaces.mcp.market_tools.CONCISE", 1_200)
     answered = await ask(sim, "market_get_snapshot", {})
     found = content(answered)
@@ -167,7 +167,7 @@ async def test_symbols_that_do_not_fit_are_named(sim: FacadeRun, monkeypatch: py
         ("journal_get", {"day": "2026-01-01", "about": "decisions", "limit": 20}, "events"),
     ],
 )
-async def test_pages_reach_the_end_without_repeating(
+async def test_all_pages_together_return_every_row_once(
     sim: FacadeRun, tool: str, arguments: dict[str, Any], rows: str
 ) -> None:
     seen: list[str] = []
@@ -206,7 +206,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_bad_input_gets_code_limit_value_and_next_step(sim: FacadeRun, era: str) -> None:
+async def test_error_for_bad_input_has_code_limit_value_and_next_step(sim: FacadeRun, era: str) -> None:
     async with Client(sim.server, mode=era) as client:
         for tool, arguments, code in REFUSED:
             answered = await client.call_tool(tool, arguments)
@@ -217,7 +217,9 @@ async def test_bad_input_gets_code_limit_value_and_next_step(sim: FacadeRun, era
             assert "\n" not in said
 
 
-async def test_internal_error_does_not_show_its_text(sim: FacadeRun, caplog: pytest.LogCaptureFixture) -> None:
+async def test_client_does_not_see_the_text_of_an_internal_error(
+    sim: FacadeRun, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken() -> Any:
         raise RuntimeError("the key is hunter2")
 
@@ -270,7 +272,7 @@ async def test_model_text_is_quoted_without_links_or_control_characters(tmp_path
     sim.store.close()
 
 
-async def test_every_tool_answers_before_the_market_begins(tmp_path: Path) -> None:
+async def test_every_tool_answers_before_the_first_market_data(tmp_path: Path) -> None:
     sim = FacadeRun(tmp_path)
     sim.store.commit()
     for tool, arguments in CALLS:
@@ -340,7 +342,9 @@ async def test_tool_accepts_common_spellings_of_a_symbol(sim: FacadeRun, symbol:
 
 @pytest.mark.parametrize("beyond", [{"size": "0.5"}, {"quantity": 1}, {"limit": 99_999}])
 @pytest.mark.parametrize("tool", ["risk_check_order", "orders_preview"])
-async def test_closing_takes_no_size_quantity_or_limit(sim: FacadeRun, tool: str, beyond: dict[str, Any]) -> None:
+async def test_closing_order_with_size_quantity_or_limit_is_refused(
+    sim: FacadeRun, tool: str, beyond: dict[str, Any]
+) -> None:
     answered = await ask(sim, tool, {"symbol": "BTCUSDT", "action": "SELL"} | beyond)
     assert text(answered).startswith("BAD_ARGUMENTS: SELL closes the whole position")
     assert f"actual={next(iter(beyond))}=" in text(answered)

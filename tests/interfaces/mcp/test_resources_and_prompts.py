@@ -89,7 +89,7 @@ async def test_missing_resource_is_a_protocol_error(server: MCPServer[Any], uri:
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_each_prompt_is_a_shipped_text_with_its_arguments(server: MCPServer[Any], era: str) -> None:
+async def test_each_prompt_is_a_shipped_text_with_arguments_filled_in(server: MCPServer[Any], era: str) -> None:
     assert set(PROMPTS) == set(ARGUMENTS)
     async with Client(server, mode=era) as client:
         listed = {each.name: each for each in (await client.list_prompts()).prompts}

@@ -80,7 +80,7 @@ async def test_one_call_submits_all_legs_and_answers_each(sim: FacadeRun, era: s
     assert (order.intent.principal, order.intent.wake_id) == ("mcp:insider", 1)
 
 
-async def test_confidence_is_journaled_but_ignored_in_duplicates(sim: FacadeRun) -> None:
+async def test_confidence_is_journaled_but_may_differ_in_a_repeat(sim: FacadeRun) -> None:
     wrong = await submit(sim, legs=[leg(sim) | {"confidence": 1.5}])
     assert text(wrong).startswith("BAD_ARGUMENTS: ")
     first = await submit(sim, legs=[leg(sim) | {"confidence": 0.65}])
@@ -103,7 +103,7 @@ async def test_repeated_decision_for_a_wake_is_carried_out_once(sim: FacadeRun, 
     assert len(sim.facade.orders()) == 1
 
 
-async def test_only_refused_legs_may_be_corrected_once(sim: FacadeRun) -> None:
+async def test_only_refused_legs_may_be_corrected_and_only_once(sim: FacadeRun) -> None:
     await submit(sim, legs=[leg(sim), leg(sim, "ETHUSDT", size="0.9")])
     other = await submit(sim, legs=[leg(sim, "SOLUSDT")])
     assert text(other).startswith("NO_WAKE: ")
@@ -128,7 +128,7 @@ async def test_future_and_decided_wakes_accept_no_decision(sim: FacadeRun) -> No
     assert "limit=no wake waits actual=wake 1" in text(late)
 
 
-async def test_decision_for_a_later_wake_is_accepted_at_that_wake(sim: FacadeRun) -> None:
+async def test_decision_sent_too_early_may_be_sent_again_at_its_wake(sim: FacadeRun) -> None:
     legs = [leg(sim)]
     assert (await submit(sim, wake=2, legs=legs)).is_error
     await submit(sim, legs=[])
@@ -179,7 +179,7 @@ async def test_unknown_symbol_is_one_refused_leg(sim: FacadeRun) -> None:
     assert rows[0]["refusal"].startswith("UNKNOWN_SYMBOL: ")
 
 
-async def test_valid_conditions_are_armed_and_invalid_ones_journaled(sim: FacadeRun) -> None:
+async def test_valid_wake_conditions_are_armed_and_invalid_ones_journaled(sim: FacadeRun) -> None:
     good = {"symbol": "btcusdt", "metric": "price", "comparison": "gt", "threshold": 1e6, "reason": "a moon"}
     await submit(sim, conditions=[good, good | {"metric": "vibes"}])
     (armed,) = events_of(sim, events.WakeConditionsSet)
@@ -232,7 +232,7 @@ async def test_valid_close_is_executed_despite_a_malformed_leg(sim: FacadeRun, b
 
 
 @pytest.mark.parametrize("beyond", [{"size": 0.5}, {"quantity": "0.1"}, {"limit": "99999"}])
-async def test_size_of_a_closing_is_refused_by_name(sim: FacadeRun, beyond: dict[str, Any]) -> None:
+async def test_refusal_of_a_closing_leg_names_its_size_or_limit(sim: FacadeRun, beyond: dict[str, Any]) -> None:
     await holding(sim)
     answer = await submit(sim, wake=2, legs=[{"symbol": "BTCUSDT", "action": "SELL"} | beyond, leg(sim, "ETHUSDT")])
     assert [each[2] for each in rows(answer)] == ["refused", "accepted"]
@@ -251,7 +251,7 @@ async def test_long_texts_are_cut_and_long_floats_rounded(sim: FacadeRun) -> Non
     assert (len(taken.signals[0]), len(made.decision.note), made.decision.next_check_s) == (200, 500, 86_400)
 
 
-async def test_refused_conditions_are_in_answer_and_next_wake(sim: FacadeRun) -> None:
+async def test_refused_wake_conditions_are_in_the_answer_and_next_wake(sim: FacadeRun) -> None:
     good = {"symbol": "BTC/USDT", "metric": "price", "comparison": "gt", "threshold": 1e6}
     wished = [
         good,
@@ -277,7 +277,7 @@ async def test_refused_conditions_are_in_answer_and_next_wake(sim: FacadeRun) ->
     assert "not taken" not in compact(sim.run.engine.snapshot(sim.run.clock.now()), reader="mcp:insider")
 
 
-async def test_conditions_are_numbered_in_the_given_order(sim: FacadeRun) -> None:
+async def test_wake_conditions_are_numbered_in_the_given_order(sim: FacadeRun) -> None:
     good = {"symbol": "btc-usdt", "metric": "price", "comparison": "gt", "threshold": 1e6}
     wished = [good | {"comparison": "above"}, good, "junk", good | {"symbol": "DOGE"}, good | {"metric": "vibes"}]
     answer = await submit(sim, conditions=wished)

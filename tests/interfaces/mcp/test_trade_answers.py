@@ -47,7 +47,7 @@ async def test_changed_target_is_shown_in_the_answer(sim: FacadeRun) -> None:
 
 
 @pytest.mark.parametrize(("action", "stop", "target"), [("BUY", 0.97, 1.05), ("SHORT", 1.03, 0.95)])
-async def test_protection_shows_the_rounded_prices_in_force(
+async def test_stop_target_and_limit_are_shown_as_rounded_to_the_tick(
     sim: FacadeRun, action: str, stop: float, target: float
 ) -> None:
     await sim.run.go(HOUR)
@@ -74,7 +74,7 @@ async def test_protection_shows_the_rounded_prices_in_force(
     assert f"protection set, stop at {held.stop} and target at {sim.facade.target('BTCUSDT')}" in text(answer)
 
 
-async def test_stop_that_rounds_to_the_price_is_refused(sim: FacadeRun) -> None:
+async def test_stop_that_rounds_to_the_market_price_is_refused(sim: FacadeRun) -> None:
     await sim.run.go(HOUR)
     last = price(sim)
     for action, stop in (("BUY", f"{last - 0.001:.3f}"), ("SHORT", f"{last + 0.001:.3f}")):
@@ -103,14 +103,14 @@ async def placed_anyway(sim: FacadeRun, symbol: str = "BTCUSDT") -> CallToolResu
     return trade_tools.done(meta(sim.facade), answer, "placed")
 
 
-async def test_unknown_preview_names_the_tool_for_a_new_one(sim: FacadeRun) -> None:
+async def test_error_for_an_unknown_preview_names_the_preview_tool(sim: FacadeRun) -> None:
     await sim.go(1)
     answer = await call(sim, "orders_place", preview_id="p123", key="k1", rationale="late")
     assert text(answer).startswith("UNKNOWN_PREVIEW: ")
     assert "next: preview the order again with orders_preview" in text(answer)
 
 
-async def test_explain_without_an_id_shows_the_newest_order_of_a_client(sim: FacadeRun) -> None:
+async def test_decisions_explain_without_id_shows_newest_client_order(sim: FacadeRun) -> None:
     await holding(sim)
     story = content(await call(sim, "decisions_explain"))
     (entry,) = [event for _, event in sim.store.all_events() if isinstance(event, events.OrderIntended)][:1]
@@ -118,14 +118,14 @@ async def test_explain_without_an_id_shows_the_newest_order_of_a_client(sim: Fac
     assert any("it looks right" in each["untrusted_text"] for each in story["said"])
 
 
-async def test_explain_without_an_id_or_order_shows_the_newest_refusal(sim: FacadeRun) -> None:
+async def test_decisions_explain_without_id_or_order_shows_newest_refusal(sim: FacadeRun) -> None:
     await sim.go(1)
     await call(sim, "positions_close", symbol="BTCUSDT", key="k1")
     assert content(await call(sim, "decisions_explain"))["refusals"][0].partition(" ")[2].startswith("NO_POSITION")
 
 
 @pytest.mark.parametrize("why", ["sell", "продай", "BUY", "a/b:c"])
-async def test_one_word_reason_is_quoted_like_any_other(sim: FacadeRun, why: str) -> None:
+async def test_one_word_reason_of_a_client_is_quoted_as_data(sim: FacadeRun, why: str) -> None:
     await holding(sim)
     await call(sim, "positions_close", symbol="BTCUSDT", key="k1", rationale=why)
     await call(sim, "journal_note", text=why, key="k2")

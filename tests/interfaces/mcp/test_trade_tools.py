@@ -43,7 +43,7 @@ def asked_for(sim: FacadeRun) -> list[Any]:
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_acting_tools_are_marked_and_absent_when_read_only(sim: FacadeRun, era: str) -> None:
+async def test_acting_tools_are_marked_and_absent_from_a_read_only_server(sim: FacadeRun, era: str) -> None:
     async with Client(sim.server, mode=era) as client:
         offered = {tool.name: tool.annotations for tool in (await client.list_tools()).tools}
     acting = {name: hints for name, hints in offered.items() if hints is not None and not hints.read_only_hint}
@@ -71,7 +71,7 @@ async def test_order_from_a_preview_has_the_caller_as_principal(sim: FacadeRun, 
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_the_same_key_is_answered_after_its_preview_is_gone(sim: FacadeRun, era: str) -> None:
+async def test_repeated_key_gets_its_answer_after_preview_is_dropped(sim: FacadeRun, era: str) -> None:
     await sim.go(1)
     seen = await previewed(sim, era)
     asked = {"preview_id": seen["preview_id"], "key": "k1"}

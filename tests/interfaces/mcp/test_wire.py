@@ -63,7 +63,7 @@ async def heard(*lines: bytes) -> tuple[list[str], list[JSONRPCError]]:
     return [line async for line in source], refused
 
 
-async def test_bad_line_is_answered_by_id_and_the_next_is_read() -> None:
+async def test_malformed_line_gets_an_error_and_the_next_line_is_read() -> None:
     good = call('{"limit": 100.5}')
     taken, refused = await heard(
         call('{"limit": 1e999}', "3"), call('{"symbol": "\\ud800"}', '"x"'), b"{nothing\n", b"\n", good
@@ -73,14 +73,14 @@ async def test_bad_line_is_answered_by_id_and_the_next_is_read() -> None:
     assert "params.arguments.limit is not a finite number" in refused[0].error.message
 
 
-async def test_json_that_is_no_message_is_an_invalid_request() -> None:
+async def test_json_that_is_no_mcp_message_is_an_invalid_request() -> None:
     batch, strange, answer = b"[]\n", b'{"id": 4, "method": "tools/call"}\n', b'{"id": 9}\n'
     taken, refused = await heard(batch, strange, answer)
     assert taken == []
     assert [(each.error.code, each.id) for each in refused] == [(-32600, None), (-32600, 4), (-32600, None)]
 
 
-async def test_too_deeply_nested_message_is_answered() -> None:
+async def test_too_deeply_nested_message_gets_an_error() -> None:
     good = call(f'{{"text": {"[" * 100}{"]" * 100}}}')
     taken, refused = await heard(call(f'{{"text": {"[" * 300}{"]" * 300}}}'), good)
     assert taken == [good.decode()]
@@ -88,12 +88,12 @@ async def test_too_deeply_nested_message_is_answered() -> None:
 
 
 @pytest.mark.parametrize("number", ["null", "1.5", "true", "[1]"])
-async def test_request_with_an_invalid_id_is_answered(number: str) -> None:
+async def test_request_with_an_invalid_id_gets_an_error(number: str) -> None:
     taken, refused = await heard(call("{}", number))
     assert (taken, [(each.error.code, each.id) for each in refused]) == ([], [(-32600, None)])
 
 
-async def test_endless_line_is_refused_and_skipped() -> None:
+async def test_too_long_line_is_refused_and_skipped() -> None:
     good = call("{}")
     taken, refused = await heard(b"x" * (LONGEST_LINE + 5) + b"\n", good)
     assert taken == [good.decode()]
@@ -133,14 +133,14 @@ async def test_http_body_that_a_parser_would_alter_is_refused(endpoint: Served) 
         assert (answered.status_code, answered.json()["error"]["code"]) == (400, -32700), text
 
 
-async def test_http_json_that_is_no_message_is_an_invalid_request(endpoint: Served) -> None:
+async def test_http_json_that_is_no_mcp_message_is_an_invalid_request(endpoint: Served) -> None:
     for text in (b"[]", b"null", b"{}", b'{"id": 1}', *(call("{}", number) for number in ("null", "1.5", "1e999"))):
         answered = await endpoint.client.post("/mcp", content=text, headers=HEADERS | MODERN)
         assert (answered.status_code, answered.json()["error"]["code"]) == (400, -32600), text
         assert "pydantic" not in answered.text
 
 
-async def test_http_call_of_an_unknown_tool_is_named(endpoint: Served) -> None:
+async def test_http_error_for_an_unknown_tool_lists_the_known_tools(endpoint: Served) -> None:
     begun = await endpoint.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
     headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
     body = call("{}").replace(b"orders_preview", b"market_get_quotes")
@@ -149,7 +149,7 @@ async def test_http_call_of_an_unknown_tool_is_named(endpoint: Served) -> None:
     assert "market_get_snapshot," in answered.text
 
 
-async def test_prompt_call_without_name_or_object_is_named(endpoint: Served) -> None:
+async def test_prompt_call_error_states_a_missing_name_or_object(endpoint: Served) -> None:
     begun = await endpoint.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
     headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
     no_object = '{"name": "post_mortem", "arguments": []}'
@@ -180,7 +180,7 @@ STRANGE: list[Any] = ["NaN", "Infinity", "1e999", "１０", "1_0", True]
 
 
 @pytest.mark.parametrize("tool", NUMBERS)
-async def test_argument_that_is_no_number_is_refused_by_name(sim: FacadeRun, tool: str) -> None:
+async def test_error_names_the_argument_that_is_no_number(sim: FacadeRun, tool: str) -> None:
     async with Client(sim.server) as client:
         for name in NUMBERS[tool]:
             for value in STRANGE:
@@ -216,7 +216,7 @@ async def test_infinite_threshold_is_refused(sim: FacadeRun) -> None:
             assert "threshold" in block.text, (value, block.text)
 
 
-async def test_http_number_beyond_a_double_is_refused_by_name(endpoint: Served) -> None:
+async def test_http_error_names_the_number_too_large_for_a_double(endpoint: Served) -> None:
     headers = HEADERS | {"authorization": f"Bearer {endpoint.trader}"}
     begun = await endpoint.client.post("/mcp", json=INITIALIZE, headers=headers)
     headers |= {"mcp-session-id": begun.headers["mcp-session-id"]}
@@ -231,7 +231,7 @@ async def test_http_number_beyond_a_double_is_refused_by_name(endpoint: Served) 
         assert ("BAD_ARGUMENTS" in answered.text and name in answered.text) or "confidence" in answered.text, name
 
 
-async def test_prompt_argument_that_is_no_text_is_named(endpoint: Served) -> None:
+async def test_error_names_the_prompt_argument_that_is_no_text(endpoint: Served) -> None:
     begun = await endpoint.client.post("/mcp", json=INITIALIZE, headers=HEADERS)
     headers = HEADERS | {"mcp-session-id": begun.headers["mcp-session-id"]}
     body = '{"jsonrpc": "2.0", "id": 2, "method": "prompts/get", "params": {"name": "post_mortem", "arguments": '

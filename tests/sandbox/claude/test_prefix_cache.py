@@ -39,7 +39,7 @@ def test_prefix_expires_five_minutes_after_its_last_read() -> None:
     assert cache.use(asks, LEAST, 14 * MINUTE) == first
 
 
-def test_hour_prefix_is_billed_separately() -> None:
+def test_one_hour_prefix_is_billed_separately() -> None:
     cache, asks = PrefixCache(), prompt(block(LONG, "1h"), block(OTHER, "5m"))
     first = cache.use(asks, LEAST, 0)
     assert first.written_1h > LEAST

@@ -65,7 +65,7 @@ async def test_dropped_connection_is_a_connection_error() -> None:
             await client.messages.create(**asked())
 
 
-async def test_silent_character_times_out_in_the_sdk() -> None:
+async def test_api_that_never_answers_times_out_in_the_sdk() -> None:
     async with sdk("silent", clock=LiveClock(), timeout_s=0.2) as client:
         with pytest.raises(anthropic.APITimeoutError):
             await client.messages.create(**asked())
@@ -101,7 +101,7 @@ async def test_answer_is_cut_off_at_max_tokens() -> None:
     assert whole.stop_reason == "tool_use"
 
 
-async def test_models_report_limits_and_lifecycle() -> None:
+async def test_model_descriptions_have_limits_and_lifecycle() -> None:
     async with sdk() as client:
         model = await client.models.retrieve(MODEL)
         retired = await client.models.retrieve(RETIRED)
