@@ -1,10 +1,12 @@
 """What all tests share: the check of requirement ids, and the recorded market."""
 
+import asyncio
 import gc
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import uvicorn.server
 from hypothesis import Phase, settings
 
 from tests.requirements import marker_problems
@@ -31,6 +33,19 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Ma
     if problems:
         raise collector.CollectError("\n".join(problems))
     return made
+
+
+class ShortSleeps:
+    """asyncio with short sleeps, for uvicorn: it checks every 0.1 s whether to stop, and tests stop many servers."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.01))  # noqa: TID251 - stands in for the sleeps of uvicorn
+
+
+vars(uvicorn.server)["asyncio"] = ShortSleeps()
 
 
 def pytest_collection_finish() -> None:
