@@ -27,13 +27,13 @@ LOOK_S: Final = 0.05
 
 AGENT: Final = "rules"
 AGENTS: Final = ("attached", "none", "rules")
-"""The agents of an engine that is started for a client."""
+"""The agents that an engine started for a client may have."""
 NEW_BOOKS_AGENT: Final = "none"
-"""The default agent of a new book, on which only the client trades."""
+"""The default agent of a new book: no agent decides, and only the client trades."""
 PAPER: Final = ("run", "--market", "sim", "--speed", "1", "--serve", "127.0.0.1:0")
 
 KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH")
-"""The environment variables that a paper engine needs. API keys are not passed on."""
+"""The environment variables that a started paper engine gets; API keys are not among them."""
 
 
 class Child(Protocol):
@@ -110,7 +110,7 @@ class Attachment:
         self._turn = asyncio.Lock()
 
     async def __call__(self, silent: Address | None = None) -> Address:
-        """Return the engine's address, except `silent`: no engine answered there. Raises AttachError."""
+        """Return the engine's address; never `silent`, an address at which no engine answered. Raises AttachError."""
         async with self._turn:
             try:
                 return await self._await_engine(silent)

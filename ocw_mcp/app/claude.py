@@ -60,9 +60,9 @@ class ClaudeSetup:
         remembers: bool = True,
         report_wait: ReportWait | None = None,
     ) -> None:
-        """With `remembers` Claude sees earlier trades and days. Raises SettingsError for an unusable recording."""
+        """With `remembers` Claude reads its diary of earlier trades and days. Raises SettingsError."""
         if record is not None and decisions is not None:
-            raise SettingsError("--record and --decisions exclude each other: replayed answers are recorded; omit one")
+            raise SettingsError("--record and --decisions exclude each other: --decisions reads a recording; omit one")
         self.model = settings.claude_model or MODEL
         self._remembers = remembers
         self._report_wait = report_wait
@@ -83,7 +83,7 @@ class ClaudeSetup:
         clock: Clock,
         owner: RecordingOwner = NO_OWNER,
     ) -> ClaudeDecider:
-        """Return the decider; `kept` closes the recorder, and `owner` is the recorded book. Raises SettingsError."""
+        """Return the decider; `kept` closes its recorder, and `owner` is the book to record. Raises SettingsError."""
         texts = Prompts(prompts.texts, policies.policies)
         messages: Messages | Trouble
         if self.recording is not None:

@@ -75,7 +75,7 @@ def _equity(db: Database, book: StoredBook) -> list[EquityPoint]:
 
 
 def _columns(text: str, **values: Callable[[Any], Any]) -> tuple[ExportColumn, ...]:
-    """Return columns from `name:kind` words; `values` has the functions of columns that are not attributes of a row."""
+    """Return columns from words `name:kind`: each is an attribute of a row, or computed by its function in `values`."""
     pairs = (word.split(":") for word in text.split())
     return tuple(ExportColumn(name, cast(Kind, kind), values.get(name, attrgetter(name))) for name, kind in pairs)
 
@@ -129,7 +129,7 @@ def require_export(table: str, format_: str, output: Path | None) -> None:
         raise SettingsError(f"parquet needs polars, which is not installed; install it: pip install '{EXTRA}'")
     if output is None:
         if format_ == PARQUET:
-            raise SettingsError(f"parquet is not text; expected a file for it; add --output {table}.parquet")
+            raise SettingsError(f"parquet is a binary format; expected a file name; add --output {table}.parquet")
         return
     if os.path.isdir(output) or not os.path.isdir(output.parent):
         raise SettingsError(f"--output {output} cannot be a file; expected a file name in a folder that exists")

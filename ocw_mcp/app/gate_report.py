@@ -79,7 +79,7 @@ def moves(closes: Closes, span: int, interval: int) -> list[Move]:
 
 
 def judge(found: Mapping[str, list[Move]], span: int, wakes: Sequence[int], time: int) -> dict[str, Any]:
-    """Return how many moves over `span` (ms) a run of `time` (ms) missed, and the delay of its wakes at other moves."""
+    """Return how many moves over `span` (ms) a run of `time` (ms) missed, and the delay of its wakes in the others."""
     every = [move for each in found.values() for move in each]
     next_wakes = ((began, ended, bisect_right(wakes, began)) for began, ended, _ in every)
     delays = [wakes[at] - began for began, ended, at in next_wakes if at < len(wakes) and wakes[at] <= ended]

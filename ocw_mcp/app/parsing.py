@@ -70,8 +70,8 @@ def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) ->
             begins_from = day_begins(stamps or "")
         except ValueError:
             raise SettingsError(
-                f"--metrics-stamps is {stamps!r}; expected {END}, {BEGINNING}, or the first day on which stamps mean "
-                "the beginning, such as 2026-06-25; correct it"
+                f"--metrics-stamps is {stamps!r}; expected {END}, {BEGINNING}, or the first day whose time stamps "
+                "mean the beginning of a period, such as 2026-06-25; correct it"
             ) from None
     return TapeOptions(strict, factor, begins_from)
 

@@ -102,7 +102,7 @@ def gather(journal: Iterable[tuple[int, JournalEvent]]) -> ChartData:
 
 
 async def read_prices(feed: Feed, until: int, candles: int) -> dict[str, ChartPrices]:
-    """Return every symbol's prices up to `until` (ms), reduced evenly to `POINTS`; `candles` is about their total."""
+    """Return every symbol's prices up to `until` (ms), reduced evenly to `POINTS`; `candles` estimates their count."""
     symbols = feed.identity.symbols
     stride = max(1, candles // (len(symbols) * POINTS))
     prices = {symbol: ChartPrices([], [], [], []) for symbol in symbols}

@@ -57,7 +57,7 @@ def file_table(loaded: LoadedPolicies) -> Table:
 
 
 def book_table(view: dict[str, Any]) -> Table:
-    """Return the limits of a book as a table: the used and the unused part of each."""
+    """Return the limits of a book as a table with the used and the unused part of each limit."""
     policies = view["policies"]
     title = (
         f"book {view['book']}, {view['state']}, {iso(view['at'])}\npolicies {policies['name']} {policies['hash'][:12]}"

@@ -43,9 +43,9 @@ class LoadedPolicies:
     that they extend, and over the strictest values used for missing keys."""
     source_name: str
     strict: Policies
-    """The policies for entries of tainted decisions, made after reading untrusted text."""
+    """The policies for entries of tainted decisions: decisions made after the agent read untrusted text."""
     origins: Mapping[str, str] = field(default_factory=dict)
-    """For each key, such as `order.max_notional`, the file that sets it, or `STRICTEST`, or `OPTIONAL`."""
+    """For each key, such as `order.max_notional`: the file that sets it, or `STRICTEST` or `OPTIONAL` if none does."""
     remarks: tuple[str, ...] = ()
     """One sentence for each policy (`policies`, `strict`) that lacks keys, with these keys and the values used."""
 
@@ -157,7 +157,7 @@ def _chain(path: Path) -> dict[Path, tuple[str, dict[str, Any]]]:
 
 
 def _named(path: Path, key: str, name: object, *, itself: bool) -> Path:
-    """Return the policy file that `key` in `path` names: in the same folder, or shipped; with `itself` also `path`."""
+    """Return the policy file that `key` in `path` names: in the same folder, or shipped; `path` only with `itself`."""
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
         expected = f"expected the name of a policy, of at most {_LONGEST_NAME} characters and in quotes"
         raise refusal(str(path), [f"{key} is {_shown(name)}; {expected}; correct it"])

@@ -77,7 +77,7 @@ class RunOutcome(NamedTuple):
     report: dict[str, Any]
     why: str
     warnings: tuple[str, ...] = ()
-    """The warnings of an embedded run, which other runs log."""
+    """The warnings of an embedded run; a run that is not embedded logs them instead."""
 
 
 def run(job: Job, listener: Listener | None = None) -> RunOutcome:

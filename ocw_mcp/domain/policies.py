@@ -267,8 +267,8 @@ class DataPolicy(Table):
 
 class ScalePolicy(Table):
     """The factors on size limits while regime or macro is unknown. Their product, at most 1, multiplies
-    position.max_share, risk.max_share, exposure.max_gross and correlated.max_share. The size of an order is never
-    scaled."""
+    position.max_share, risk.max_share, exposure.max_gross and correlated.max_share. The requested
+    size of an order is not multiplied."""
 
     regime_unknown: Annotated[Share, LOWER] = Decimal("0.5")
     """The factor on size limits while the market regime is unknown."""

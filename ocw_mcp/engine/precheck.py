@@ -33,7 +33,7 @@ class Instruction(msgspec.Struct, frozen=True):
     leg: Leg
     principal: str
     key: AnswerKey
-    """The key under which the leg is answered."""
+    """The key under which the result of the leg is stored."""
     quantity: Decimal | None = None
     """The quantity that replaces the leg's share of equity."""
     quoted: Decimal | None = None

@@ -79,18 +79,18 @@ async def test_engine_without_an_address_is_reported_as_not_served(
         await Attachment(tmp_path, never)()
 
 
-async def test_waiting_for_an_engine_ends_with_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_engine_that_is_not_ready_in_time_gives_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attach, "PATIENCE_S", 0.1)
     with pytest.raises(AttachError, match="was not ready within"):
         await Attachment(tmp_path, lambda directory: Engine())()
 
 
-def test_started_paper_engine_gets_no_key() -> None:
+def test_started_paper_engine_gets_no_keys_or_tokens() -> None:
     assert not [name for name in attach.KEPT if "KEY" in name or "TOKEN" in name or name.startswith(("BINANCE", "AN"))]
 
 
 @pytest.mark.parametrize("ran", [{"agent": "none"}, {"policy": "conservative"}])
-def test_book_with_other_limits_or_agent_is_not_started(
+def test_client_does_not_start_a_book_of_another_agent_or_policy(
     tmp_path: Path, ran: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "book"
@@ -105,7 +105,7 @@ def test_book_with_other_limits_or_agent_is_not_started(
         asyncio.run(Attachment(book, never)())
 
 
-def test_book_with_the_same_agent_and_limits_is_started(
+def test_client_starts_a_book_of_the_same_agent_and_policy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "book"
@@ -121,7 +121,7 @@ def test_book_with_the_same_agent_and_limits_is_started(
     assert asyncio.run(Attachment(book, spawn)()) == THERE
 
 
-async def test_engine_is_started_once_a_stopping_one_frees_the_lock(tmp_path: Path) -> None:
+async def test_client_starts_an_engine_once_a_stopping_one_frees_its_lock(tmp_path: Path) -> None:
     """The stopping engine has no address and still holds the lock; the call waits for the lock."""
     lock, started = StateLock(tmp_path), []
 
@@ -139,7 +139,7 @@ async def test_engine_is_started_once_a_stopping_one_frees_the_lock(tmp_path: Pa
     assert started == [tmp_path]
 
 
-async def test_start_without_the_lock_waits_and_starts_afterwards(
+async def test_engine_start_that_lost_the_lock_is_repeated_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock, children = StateLock(tmp_path), [Engine(2), Engine()]
@@ -176,7 +176,7 @@ def test_agent_that_needs_a_key_is_refused(tmp_path: Path) -> None:
             Attachment(tmp_path, never, agent=name)
 
 
-def test_client_with_agent_none_cannot_start_a_book_of_agent_rules(
+def test_client_cannot_change_the_agent_of_a_book(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "book"
@@ -188,7 +188,9 @@ def test_client_with_agent_none_cannot_start_a_book_of_agent_rules(
         asyncio.run(Attachment(book, never, agent="none")())
 
 
-def test_desktop_command_passes_its_agent_to_the_attachment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ocw_mcp_passes_its_option_agent_to_the_engine_it_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     started: list[str] = []
     monkeypatch.setattr(Bridge, "serve", _nothing)
     monkeypatch.setattr(attach, "Attachment", lambda directory, agent: started.append(agent))
@@ -198,7 +200,7 @@ def test_desktop_command_passes_its_agent_to_the_attachment(monkeypatch: pytest.
     assert started == [None, "rules", "attached"]
 
 
-def test_a_new_book_has_no_agent(tmp_path: Path) -> None:
+def test_new_book_has_no_agent_unless_the_client_names_one(tmp_path: Path) -> None:
     assert [agent_of(tmp_path / "book", wanted) for wanted in (None, "rules")] == ["none", "rules"]
 
 

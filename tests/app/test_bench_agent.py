@@ -28,7 +28,7 @@ def body(*, prefix: str | None = "1h", turns: bool = True) -> dict[str, Any]:
     }
 
 
-def test_tokens_are_taken_from_the_characters_of_each_segment() -> None:
+def test_tokens_of_a_prompt_segment_are_estimated_from_characters() -> None:
     counted = segments(body())
     assert (counted["system"], counted["context"], counted["results"]) == (100, 100, 0)
     assert 100 < counted["tools"] < 120
@@ -65,7 +65,7 @@ async def test_costs_of_segments_add_up_to_the_decisions_cost() -> None:
     assert all(by_segment[name] > 0 for name in ("tools", "system", "context", "results"))
 
 
-def test_request_is_at_most_two_fifths_of_the_prototypes() -> None:
+def test_prompt_is_at_most_40_percent_of_the_prototype_prompt() -> None:
     policies = load_policies(None).policies
     prompts = Prompts(load_prompts(None).texts, policies)
     ours = len(prompts.system) + len(prompts.context(DecisionRequest(1, example(SYMBOLS), 0), CLAUDE))

@@ -78,7 +78,7 @@ def test_volume_that_follows_returns_shows_as_correlation() -> None:
     assert (found["volume_volatility"] or 0) > 0.9
 
 
-def test_jumps_are_counted_with_variance_share_and_direction() -> None:
+def test_jumps_have_a_daily_count_a_variance_share_and_a_direction() -> None:
     returns = noise(1440 * DAYS) * 0.0005
     returns[100::240] = -0.01
     found = facts(made(returns))
@@ -97,7 +97,7 @@ def test_data_gap_gives_no_return() -> None:
     assert not np.isnan(holed.returns[561:]).any()
 
 
-def test_facts_of_too_few_candles_are_none() -> None:
+def test_market_statistics_of_too_few_candles_are_none() -> None:
     assert kurtosis(np.zeros(100)) is None
     assert kurtosis(np.arange(5.0)) is None
     assert hill(np.ones(50)) is None
@@ -123,7 +123,7 @@ def tape(tmp_path: Path) -> Path:
     return write_zip(tmp_path, candles, "ETHUSDT-1m-2026-03-09.zip")
 
 
-def test_a_tape_is_compared_fact_by_fact_and_pictured(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+def test_market_bench_compares_a_tape_and_draws_a_picture(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     picture = tmp_path / "market.png"
     said = ocw("bench", "market", "--tape", tape, "--json", "--picture", picture)

@@ -100,7 +100,7 @@ async def test_access_token_echoed_by_a_gateway_is_not_recorded(
     assert again.recording.missing == []
 
 
-async def test_a_changed_prompt_shows_which_decisions_have_no_recording(tmp_path: Path) -> None:
+async def test_replay_with_a_changed_prompt_lists_unrecorded_decisions(tmp_path: Path) -> None:
     record = tmp_path / "decisions.jsonl"
     async with served_claude("trader") as url, ran(tmp_path / "live", ClaudeSetup(settings(url), record)):
         pass
@@ -137,7 +137,7 @@ async def test_rules_decide_after_each_kind_of_api_failure(
     assert first.decision.cause_kind == cause
 
 
-async def test_missing_or_wrong_key_is_reported_at_the_start(
+async def test_missing_or_wrong_api_key_is_reported_at_the_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with served_claude() as url:

@@ -56,7 +56,7 @@ def test_a_replay_prints_its_report_alone_as_json(ocw: Ocw, tape: Path) -> None:
     assert all((wake["t"] - report["from"]) % 60_000 == 0 for wake in report["wakes"])
 
 
-def test_replays_and_runs_of_a_tape_have_one_fingerprint(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+def test_replay_and_run_of_a_tape_give_the_same_fingerprint(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     first = json.loads(ocw("replay", tape, "--json").out)
     second = json.loads(ocw("replay", tape, "--json", "--state", tmp_path / "book").out)
     third = json.loads(ocw("run", "--market", tape, "--json").out)
@@ -84,7 +84,7 @@ def test_run_on_the_simulated_market_prints_its_trades(ocw: Ocw) -> None:
     assert "fingerprint" in said.out
 
 
-def test_agent_none_reports_the_gate_without_trades(ocw: Ocw, tape: Path) -> None:
+def test_replay_with_agent_none_counts_wakes_and_never_trades(ocw: Ocw, tape: Path) -> None:
     report = json.loads(ocw("replay", tape, "--json", "--agent", "none").out)
     assert report["decisions"] > 0
     assert report["orders"] == report["fills"] == 0
@@ -114,7 +114,7 @@ def test_symbols_are_accepted_in_any_usual_spelling(ocw: Ocw, tape: Path, writte
         assert json.loads(said.out)["symbols"] == ["BTCUSDT"], said.err
 
 
-def test_halt_and_resume_are_taken_at_the_next_start(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+def test_halt_and_resume_without_an_engine_act_at_its_next_start(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     book = tmp_path / "book"
     ocw("run", "--market", tape, "--for", "1h", "--state", book, "--json")
     said = ocw("halt", "--state", book)
@@ -139,7 +139,7 @@ def test_halt_and_resume_are_taken_at_the_next_start(ocw: Ocw, tape: Path, tmp_p
     assert "HALTED " in ocw("run", "--market", tape, "--for", "1h", "--state", book).out
 
 
-def test_halt_file_halts_a_start_until_deleted_and_resumed(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+def test_file_halt_keeps_a_book_halted_until_deleted_and_resumed(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     book = tmp_path / "book"
     book.mkdir()
     (book / "HALT").touch()
@@ -156,7 +156,7 @@ def test_halt_file_halts_a_start_until_deleted_and_resumed(ocw: Ocw, tape: Path,
     assert ocw("journal", "verify", "--state", book).code == 0
 
 
-def test_halt_after_the_market_end_is_taken_at_the_next_start(
+def test_halt_after_the_end_of_a_tape_acts_at_the_next_start(
     ocw: Ocw, tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operate, "TAKEN_WITHIN_S", 0.0)
@@ -189,7 +189,7 @@ def test_run_reports_unreadable_commands_and_continues(ocw: Ocw, tape: Path, tmp
     assert "waiting commands are not readable by this user" in ocw("status", "--state", book).out
 
 
-def test_verify_accepts_a_valid_journal_and_refuses_a_wrong_head(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+def test_verify_accepts_a_valid_journal_and_rejects_a_wrong_head_hash(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     book = tmp_path / "book"
     ocw("run", "--market", tape, "--for", "1h", "--state", book, "--json")
     early = json.loads(ocw("journal", "verify", "--state", book, "--json").out)
@@ -301,7 +301,7 @@ def test_a_book_refuses_any_other_market(ocw: Ocw, tape: Path, tmp_path: Path) -
     assert "--state" in said.err
 
 
-def test_policy_with_an_unbuilt_timeframe_is_refused(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+def test_policy_that_wakes_on_an_unknown_timeframe_is_refused(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     text = Path(__file__).parents[2].joinpath("policies/default.toml").read_text()
     (tmp_path / "late.toml").write_text(text.replace('close_wakes = ["4h"]', 'close_wakes = ["2h"]'))
     said = ocw("replay", tape, "--json", "--policies", tmp_path / "late.toml")
@@ -323,7 +323,7 @@ def test_paced_run_has_the_fingerprint_of_a_fast_one(ocw: Ocw, tape: Path) -> No
     assert paced["wall_s"] >= round((paced["to"] - paced["from"]) / 1_000 / 500_000, 3)
 
 
-def test_unknown_character_error_lists_known_characters(ocw: Ocw) -> None:
+def test_sandbox_claude_error_lists_the_known_model_characters(ocw: Ocw) -> None:
     said = ocw("sandbox", "claude", "--character", "nobody")
     assert said.code == 2
     assert "'nobody'; expected one of trader, hallucinator, victim" in said.err

@@ -91,7 +91,7 @@ async def test_cached_decisions_survive_a_kill_at_any_time(monkeypatch: pytest.M
 
 
 @pytest.mark.requirement("A05")
-async def test_low_budget_skips_calls_and_spent_budget_stops_them() -> None:
+async def test_low_llm_budget_skips_some_calls_and_a_spent_one_skips_all() -> None:
     rising = [100 * 1.0003**minute + 0.3 * math.sin(minute / 7) for minute in range(900)]
     policy = policies(gate=GATE, rules=EAGER, budget={"usd_per_day": "1.5", "usd_per_month": 10})
     dear = msgspec.structs.replace(says(), usage=TokenUsage(plain=25_000, output=1))

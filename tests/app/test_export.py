@@ -81,7 +81,7 @@ def test_decisions_are_exported_with_their_legs(ocw: Ocw, desk: Path) -> None:
     assert acted["legs"].startswith('[{"symbol":"')
 
 
-def test_export_of_equity_has_each_day_and_the_last_time(ocw: Ocw, desk: Path) -> None:
+def test_equity_export_ends_with_the_engines_last_summary(ocw: Ocw, desk: Path) -> None:
     rows = table(ocw("export", "equity", "--state", desk).out)
     assert rows[0] == {"at": "2026-01-01T00:00:00.000Z", "equity": "10000"}
     assert rows[-1]["at"] == "2026-01-01T20:00:00.000Z"
@@ -158,7 +158,7 @@ def test_formula_in_a_models_text_is_exported_as_text(ocw: Ocw, tmp_path: Path, 
     assert row["legs"].startswith("[{")
 
 
-def test_negative_amounts_stay_numbers(ocw: Ocw, desk: Path) -> None:
+def test_negative_amounts_are_exported_as_numbers(ocw: Ocw, desk: Path) -> None:
     assert any(row["pnl"].startswith("-") for row in table(ocw("export", "trades", "--state", desk).out))
 
 
@@ -191,7 +191,9 @@ def test_invalid_export_is_refused_in_one_sentence(
     assert (tmp_path / "journal.db").read_text() == "precious"
 
 
-def test_parquet_without_polars_names_the_command(ocw: Ocw, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_export_without_polars_names_the_install_command(
+    ocw: Ocw, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(export, "find_spec", lambda name: None)
     said = ocw("export", "trades", "--format", "parquet", "--output", "t.parquet", "--state", desk)
     assert said.err == "ocw: parquet needs polars, which is not installed; install it: pip install 'ocw-mcp[parquet]'\n"

@@ -24,7 +24,7 @@ def stepped(*places: int, by: float = 1.02, length: int = 2_000) -> list[float]:
     return [100 * by ** sum(place >= each for each in places) for place in range(length)]
 
 
-def test_jump_within_several_returns_is_one_move() -> None:
+def test_jump_inside_several_overlapping_returns_is_one_move() -> None:
     ((began, ended, change),) = moves(closes(stepped(500)), SPAN, MINUTE)
     assert began < 500 * MINUTE <= ended == began + SPAN
     assert change == pytest.approx(math.log(1.02))
@@ -50,7 +50,7 @@ def test_of_overlapping_moves_the_largest_is_kept(changes: list[float]) -> None:
         assert max(abs(each[2]) for each in found) == pytest.approx(largest)
 
 
-def test_move_is_missed_without_a_wake_during_it() -> None:
+def test_gate_report_counts_a_move_without_a_wake_as_missed() -> None:
     found: list[Move] = [(at * MINUTE, at * MINUTE + SPAN, 0.02 + at / 1e5) for at in (10, 20, 30, 40)]
     wakes = [minute * MINUTE for minute in (10, 22, 35, 46)]
     told = judge({"BTCUSDT": found}, SPAN, wakes, HOUR)

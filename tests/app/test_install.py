@@ -36,7 +36,7 @@ def test_install_keeps_other_entries_and_a_copy_of_the_file(ocw: Ocw, tmp_path: 
     assert json.loads((tmp_path / f"{CONFIG}.before-ocw-1").read_text()) == OTHERS
 
 
-def test_second_install_changes_nothing(ocw: Ocw, tmp_path: Path) -> None:
+def test_second_install_with_the_same_options_changes_nothing(ocw: Ocw, tmp_path: Path) -> None:
     config = tmp_path / "Claude" / CONFIG
     ocw("install", "claude-desktop", "--config", config, "--state", tmp_path / "desk")
     assert not list(config.parent.glob("*before*"))
@@ -47,7 +47,7 @@ def test_second_install_changes_nothing(ocw: Ocw, tmp_path: Path) -> None:
     assert len(list(config.parent.glob("*before*"))) == 2
 
 
-def test_a_dry_run_prints_and_writes_nothing(ocw: Ocw, tmp_path: Path) -> None:
+def test_install_with_dry_run_prints_the_change_and_writes_no_file(ocw: Ocw, tmp_path: Path) -> None:
     config = tmp_path / CONFIG
     said = ocw("install", "claude-desktop", "--config", config, "--dry-run")
     assert "ocw" in json.loads(said.out)["mcpServers"]
@@ -65,7 +65,7 @@ def test_invalid_configuration_file_is_not_changed(ocw: Ocw, tmp_path: Path, tex
     assert [each.name for each in tmp_path.iterdir()] == [CONFIG]
 
 
-def test_command_for_claude_code_is_quoted_for_a_shell(ocw: Ocw, tmp_path: Path) -> None:
+def test_printed_command_for_claude_code_is_quoted_for_a_shell(ocw: Ocw, tmp_path: Path) -> None:
     said = ocw("install", "claude-code", "--state", tmp_path / "my desk")
     words = shlex.split(said.out)
     assert words[:5] == ["claude", "mcp", "add", "ocw", "--"]

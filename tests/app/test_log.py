@@ -22,7 +22,7 @@ def _as_it_was() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def test_records_of_logging_appear_in_the_log_format(capsys: pytest.CaptureFixture[str]) -> None:
+def test_standard_library_log_records_get_the_ocw_log_format(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure(LogLevel.INFO, quiet=True)
     ours.warning("nothing is written into memory: nobody tells what %s costs", "a\x1b[2J model")
     structlog.get_logger().warning("in our own words")
@@ -33,7 +33,7 @@ def test_records_of_logging_appear_in_the_log_format(capsys: pytest.CaptureFixtu
     assert second[28:].rstrip() == "[warning  ] in our own words"
 
 
-def test_library_that_configures_logging_adds_no_second_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_library_that_configures_logging_does_not_duplicate_log_lines(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure(LogLevel.INFO)
     log.configure(LogLevel.INFO)
     logging.basicConfig(format="foreign %(message)s")

@@ -68,7 +68,7 @@ def test_target_of_an_oco_order_is_not_reported_as_stop() -> None:
     assert told(intended, at_target, closed)[-1].endswith("(its target)")
 
 
-def test_reason_of_one_closing_is_not_used_for_the_next() -> None:
+def test_close_reason_of_one_position_is_not_shown_for_the_next() -> None:
     rule = events.ExitDecided("BTCUSDT", "trail", "it gave back 2%")
     assert told(rule, *exit_by("guard"), *exit_by("guard"))[-1].endswith("(closed by guard)")
 
@@ -89,7 +89,7 @@ def test_agent_that_skips_one_wake_is_not_reported_as_failed(kind: CauseKind) ->
     assert told(made("rules", Cause(kind))) == []
 
 
-def test_rules_as_the_agent_are_not_reported_as_a_replacement() -> None:
+def test_agent_rules_is_not_reported_as_a_replacement_of_an_agent() -> None:
     assert told(made("rules"), made("rules", Cause(CauseKind.NOTHING_TO_DO))) == []
 
 

@@ -97,7 +97,7 @@ def test_a_link_to_a_directory_of_the_same_user_is_followed(desk: Path, tmp_path
 
 @root_only
 @pytest.mark.parametrize("whose", ["link", "target"])
-def test_link_of_or_to_another_users_file_is_refused(desk: Path, tmp_path: Path, whose: str) -> None:
+def test_link_is_refused_if_another_user_owns_it_or_its_target(desk: Path, tmp_path: Path, whose: str) -> None:
     link = tmp_path / "link"
     link.symlink_to(desk)
     os.chown(link if whose == "link" else desk, STRANGER, STRANGER, follow_symlinks=False)

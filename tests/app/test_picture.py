@@ -43,7 +43,7 @@ def test_chart_trades_span_all_fills_and_show_stop_exits() -> None:
     assert (second.long, second.closed_at) == (False, None)
 
 
-def test_chart_trade_is_not_stopped_at_the_target_of_an_oco_order() -> None:
+def test_chart_shows_no_stop_exit_if_an_oco_order_fills_its_target() -> None:
     at_target = msgspec.structs.replace(filled(2, Purpose.STOP, "sell", 106, "0"), maker=True)
     story = picture.gather(
         [
@@ -55,7 +55,7 @@ def test_chart_trade_is_not_stopped_at_the_target_of_an_oco_order() -> None:
     assert [trade.stopped for trade in story.trades] == [False]
 
 
-def test_wakes_are_drawn_by_the_kind_of_their_first_reason() -> None:
+def test_chart_shows_each_wake_by_the_kind_of_its_first_reason() -> None:
     reasons = (
         wake("BTCUSDT", "outlier:15m z=+3.00", "close:1h"),
         wake("ETHUSDT", "condition:price gt 5, now 6"),
@@ -69,7 +69,7 @@ def test_chart_has_the_equity_at_the_start_of_each_day() -> None:
     assert picture.gather([(0, events.DayOpened("1970-01-01", D(10_000)))]).equity == [(0, 10_000.0)]
 
 
-async def test_prices_are_thinned_out_and_keep_their_extremes() -> None:
+async def test_chart_prices_are_reduced_and_keep_highs_and_lows() -> None:
     closes = [100.0 + place % 7 for place in range(3 * picture.POINTS)]
     row = (await picture.read_prices(ListFeed(path(closes)), START * 2, len(closes)))["BTCUSDT"]
     assert len(row.at) == picture.POINTS

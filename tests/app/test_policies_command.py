@@ -66,7 +66,7 @@ def test_conservative_policy_is_never_looser_than_default() -> None:
         assert getattr(getattr(careful, table), key) < getattr(getattr(usual, table), key), f"{table}.{key}"
 
 
-def test_optional_tables_are_shown_set_or_not_set(tmp_path: Path) -> None:
+def test_policies_show_marks_optional_tables_that_are_not_set(tmp_path: Path) -> None:
     not_set = [line.split()[0] for line in said("show").splitlines() if "not set " in line]
     assert not_set[:2] == ["mandate", "approval"]
     file = tmp_path / "mine.toml"
@@ -82,14 +82,14 @@ def test_optional_tables_are_shown_set_or_not_set(tmp_path: Path) -> None:
     assert json.loads(said("show", "--json"))["approval"] is None
 
 
-def test_check_of_a_valid_policy_prints_one_line(tmp_path: Path) -> None:
+def test_policies_check_of_a_valid_file_prints_one_line(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(DEFAULT_FILE.read_text())
     assert said("check", str(file)).startswith("mine.toml is a valid policy file: hash ")
     assert json.loads(said("check", str(file), "--json"))["ok"] is True
 
 
-def test_a_bad_file_is_refused_with_every_problem(tmp_path: Path) -> None:
+def test_policies_check_of_an_invalid_file_lists_every_problem(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(DEFAULT_FILE.read_text().replace("max_open = 5", "max_opne = 5\nmore = 1"))
     with pytest.raises(SettingsError) as refused:
@@ -98,7 +98,7 @@ def test_a_bad_file_is_refused_with_every_problem(tmp_path: Path) -> None:
     assert "more" in str(refused.value)
 
 
-def test_show_of_a_book_lists_used_and_unused_limits(tmp_path: Path) -> None:
+def test_policies_show_lists_the_used_part_of_each_limit_of_a_book(tmp_path: Path) -> None:
     book = tmp_path / "book"
     arguments = [
         "run",
@@ -126,12 +126,12 @@ def test_show_of_a_book_lists_used_and_unused_limits(tmp_path: Path) -> None:
     assert "daily_loss.max_share" in said("show", "--state", str(book))
 
 
-def test_show_without_a_book_is_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_policies_show_of_a_directory_without_a_book_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BookError, match="holds no book"):
         CliRunner().invoke(app, ["policies", "show", "--state", str(tmp_path)], catch_exceptions=False)
 
 
-def test_check_of_a_directory_checks_each_file(tmp_path: Path) -> None:
+def test_policies_check_of_a_directory_checks_each_file(tmp_path: Path) -> None:
     shutil.copy(DEFAULT_FILE, tmp_path / "a.toml")
     shutil.copy(DEFAULT_FILE, tmp_path / "b.toml")
     assert [line.split()[0] for line in said("check", str(tmp_path)).splitlines()] == ["a.toml", "b.toml"]
@@ -143,5 +143,5 @@ def test_check_of_a_directory_checks_each_file(tmp_path: Path) -> None:
         CliRunner().invoke(app, ["policies", "check", str(tmp_path / "d.toml")], catch_exceptions=False)
 
 
-def test_help_explains_the_option_state() -> None:
+def test_help_of_policies_show_does_not_promise_a_temporary_book() -> None:
     assert "fresh temporary book" not in said("show", "--help")

@@ -57,7 +57,7 @@ def complaint(directory: Path, **files: str) -> str:
     return str(caught.value)
 
 
-def test_complete_file_has_no_remarks(tmp_path: Path) -> None:
+def test_policy_file_with_all_keys_gives_no_remark(tmp_path: Path) -> None:
     whole = load(tmp_path, mine=written(SHIPPED["lab"]))
     assert whole.policies == SHIPPED["lab"]
     assert whole.remarks == ()
@@ -65,7 +65,7 @@ def test_complete_file_has_no_remarks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_missing_key_takes_its_strictest_value(tmp_path: Path, key: str) -> None:
+def test_missing_policy_key_takes_its_strictest_value(tmp_path: Path, key: str) -> None:
     loaded = load(tmp_path, mine=written(SHIPPED["lab"], {key}))
     assert value_of(loaded.policies, key) == KEYS[key].default
     (remark,) = loaded.remarks
@@ -96,23 +96,23 @@ def test_missing_approval_keys_take_their_strictest_values(tmp_path: Path) -> No
     assert "approval.above_notional 0" in loaded.remarks[0]
 
 
-def test_leverage_is_capped_if_its_maximum_is_missing(tmp_path: Path) -> None:
+def test_leverage_keys_are_capped_if_the_key_leverage_max_is_missing(tmp_path: Path) -> None:
     loaded = load(tmp_path, mine=written(SHIPPED["lab"], {"leverage.max"}))
     assert (loaded.policies.leverage.usual, loaded.policies.leverage.unasked) == (5, 2)
 
 
 @pytest.mark.parametrize("text", ["", "[order]\nmax_notional = 5\n", 'extends = "default"\n'])
-def test_a_name_is_required_and_not_inherited(tmp_path: Path, text: str) -> None:
+def test_policy_name_is_required_and_not_inherited(tmp_path: Path, text: str) -> None:
     assert "name is missing; expected a value" in complaint(tmp_path, mine=text)
 
 
-def test_missing_keys_change_the_hash_with_their_values(tmp_path: Path) -> None:
+def test_policy_hash_depends_on_the_values_of_missing_keys(tmp_path: Path) -> None:
     one = load(tmp_path, mine=written(SHIPPED["lab"], {"order.max_notional"}))
     other = load(tmp_path, mine=written(SHIPPED["lab"]))
     assert one.hash != other.hash
 
 
-def test_extending_file_changes_only_its_own_keys(tmp_path: Path) -> None:
+def test_extending_policy_file_changes_only_the_keys_that_it_sets(tmp_path: Path) -> None:
     loaded = load(tmp_path, mine='name = "mine"\nextends = "default"\n[order]\nmax_notional = 100\n')
     order = SHIPPED["default"].order.model_copy(update={"max_notional": loaded.policies.order.max_notional})
     assert loaded.policies == SHIPPED["default"].model_copy(update={"name": "mine", "order": order})
@@ -122,13 +122,13 @@ def test_extending_file_changes_only_its_own_keys(tmp_path: Path) -> None:
     assert loaded.remarks == ()
 
 
-def test_list_of_an_extending_file_replaces_the_whole_list(tmp_path: Path) -> None:
+def test_list_in_an_extending_policy_file_replaces_the_whole_list(tmp_path: Path) -> None:
     loaded = load(tmp_path, mine='name = "mine"\nextends = "default"\n[symbols]\nallow = ["BTC*"]\n')
     assert loaded.policies.symbols.allow == ("BTC*",)
     assert loaded.policies.symbols.sides == ("long", "short")
 
 
-def test_chain_of_three_files_loads_and_of_four_is_refused(tmp_path: Path) -> None:
+def test_policy_chain_has_at_most_three_files(tmp_path: Path) -> None:
     loaded = load(
         tmp_path,
         mine='name = "mine"\nextends = "team"\n[order]\nmax_notional = 100\n',
@@ -141,7 +141,7 @@ def test_chain_of_three_files_loads_and_of_four_is_refused(tmp_path: Path) -> No
     )
 
 
-def test_the_hash_covers_every_text_of_the_chain(tmp_path: Path) -> None:
+def test_policy_hash_covers_the_text_of_every_file_in_the_chain(tmp_path: Path) -> None:
     mine, team = 'name = "mine"\nextends = "team"\n', 'name = "team"\nextends = "default"\n'
     before = load(tmp_path, mine=mine, team=team).hash
     assert load(tmp_path, mine=mine, team=team).hash == before
@@ -149,7 +149,7 @@ def test_the_hash_covers_every_text_of_the_chain(tmp_path: Path) -> None:
     assert load(tmp_path, mine=f"{mine}# a remark\n", team=team).hash != before
 
 
-def test_a_file_may_extend_the_shipped_one_of_its_own_name(tmp_path: Path) -> None:
+def test_policy_file_may_extend_the_shipped_policy_of_its_own_name(tmp_path: Path) -> None:
     loaded = load(tmp_path, default='name = "default"\nextends = "default"\n[order]\nmax_notional = 100\n')
     assert loaded.origins["order.max_notional"] == "default.toml"
     assert loaded.origins["order.price_allowance"] == "default.toml (shipped)"
@@ -179,20 +179,20 @@ def test_a_file_may_extend_the_shipped_one_of_its_own_name(tmp_path: Path) -> No
         ('extends = "odd"', "[ordr] is unknown; did you mean order? (in odd.toml)"),
     ],
 )
-def test_invalid_chain_is_refused_in_one_sentence(tmp_path: Path, mine: str, says: str) -> None:
+def test_invalid_policy_chain_is_refused_in_one_sentence(tmp_path: Path, mine: str, says: str) -> None:
     other = 'name = "other"\nextends = "mine"\n'
     broken = 'name = "broken"\nextends = "default"\n[order]\nmax_notional = 0\n'
     odd = 'name = "odd"\n[ordr]\nmax_notional = 1\n'
     assert says in complaint(tmp_path, mine=f'name = "mine"\n{mine}\n', other=other, broken=broken, odd=odd)
 
 
-def test_missing_name_is_reported_for_the_file_that_lacks_it(tmp_path: Path) -> None:
+def test_missing_policy_name_is_reported_for_the_file_that_lacks_it(tmp_path: Path) -> None:
     text = complaint(tmp_path, mine='extends = "team"\n', team='name = "team"\nextends = "default"\n')
     assert text.startswith(f"{tmp_path / 'mine.toml'}: name is missing; ")
     assert "(in " not in text
 
 
-def test_the_strict_policy_may_extend_another_and_lack_keys(tmp_path: Path) -> None:
+def test_policy_for_tainted_entries_may_lack_keys(tmp_path: Path) -> None:
     loaded = load(
         tmp_path,
         mine='name = "mine"\nextends = "default"\n[tainted]\npolicy = "careful"\n',
@@ -203,7 +203,9 @@ def test_the_strict_policy_may_extend_another_and_lack_keys(tmp_path: Path) -> N
     assert [remark.split()[0] for remark in loaded.remarks] == ["careful.toml"]
 
 
-def test_the_start_lists_the_keys_that_a_file_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_prints_the_policy_keys_that_the_file_lacks_at_its_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     loaded = load(tmp_path, mine=written(SHIPPED["default"], {"pace.max_fees", "data.slack_s"}))
     feed = open_market("sim", product=None, interval="15m", symbols=(), seed=1)
     run(Job(feed, "none", loaded, load_prompts(None), 60_000, None))
@@ -211,7 +213,7 @@ def test_the_start_lists_the_keys_that_a_file_lacks(tmp_path: Path, capsys: pyte
     assert "mine.toml lacks keys, and each has its strictest value: pace.max_fees 0.002, data.slack_s 30;" in output
 
 
-def test_show_and_check_name_the_file_of_each_key(tmp_path: Path) -> None:
+def test_policies_show_names_the_file_that_sets_each_key(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('name = "mine"\nextends = "default"\n[order]\nmax_notional = 100\n')
 
@@ -231,7 +233,7 @@ def test_show_and_check_name_the_file_of_each_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["conservative", "lab"])
-def test_shipped_policy_sets_only_keys_that_differ(name: str) -> None:
+def test_shipped_policy_sets_only_keys_that_differ_from_default(name: str) -> None:
     own = {key for key, origin in load_policies(None, name).origins.items() if origin == f"{name}.toml"}
     assert all(value_of(SHIPPED[name], key) != value_of(SHIPPED["default"], key) for key in own)
     assert (shipped("policies") / f"{name}.toml").read_text().count("extends") == 1

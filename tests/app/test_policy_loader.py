@@ -92,7 +92,7 @@ def test_a_policy_is_chosen_by_name_or_by_file(tmp_path: Path) -> None:
     assert load_policies(tmp_path, "mine") == load_policies(path) == load_policies(path, "whatever")
 
 
-def test_hash_does_not_depend_on_line_ends(tmp_path: Path) -> None:
+def test_policy_hash_does_not_depend_on_line_ends(tmp_path: Path) -> None:
     plain = load_policies(None).hash
     (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf" + DEFAULT.replace("\n", "\r\n").encode())
     (tmp_path / "b.toml").write_text(DEFAULT + "# a remark\n", encoding="utf-8")
@@ -140,7 +140,9 @@ def bounds() -> list[tuple[str, str, str, str]]:
 
 
 @pytest.mark.parametrize(("table", "key", "value", "words"), bounds())
-def test_a_limit_out_of_bounds_names_the_bound(tmp_path: Path, table: str, key: str, value: str, words: str) -> None:
+def test_error_on_a_policy_limit_out_of_bounds_names_the_bound(
+    tmp_path: Path, table: str, key: str, value: str, words: str
+) -> None:
     data = values()
     data[table][key] = value
     text = complaint(tmp_path, written(data))
@@ -210,7 +212,7 @@ def test_mandate_and_approval_tables_are_optional(tmp_path: Path) -> None:
     assert told["approval.modes"] == "demo live"
 
 
-def test_moment_in_another_time_zone_is_shown_in_utc(tmp_path: Path) -> None:
+def test_policy_time_in_another_time_zone_is_shown_in_utc(tmp_path: Path) -> None:
     text = DEFAULT + MANDATE.replace("2026-12-31T00:00:00Z", "2026-12-31T02:00:00+02:00")
     given = load_policies(policy_file(tmp_path, text)).policies
     assert dict(limits_in_force(given))["mandate.expires"] == "2026-12-31T00:00:00Z"
@@ -249,7 +251,7 @@ def test_fault_in_an_optional_table_gives_one_sentence(tmp_path: Path, old: str,
     assert "\n" not in text
 
 
-def test_all_problems_of_a_file_are_listed_together(tmp_path: Path) -> None:
+def test_all_problems_of_a_policy_file_are_listed_together(tmp_path: Path) -> None:
     data = values()
     data["order"] = {"max_notionl": "5000", "price_allowance": "nan"}
     data["stop"]["deadline_s"] = "0"
@@ -262,7 +264,7 @@ def test_all_problems_of_a_file_are_listed_together(tmp_path: Path) -> None:
 
 @given(text=st.text(max_size=200), at=st.integers(0, len(DEFAULT)))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
-def test_no_text_within_a_file_crashes_the_loader(tmp_path: Path, text: str, at: int) -> None:
+def test_no_text_in_a_policy_file_crashes_the_loader(tmp_path: Path, text: str, at: int) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes((DEFAULT[:at] + text + DEFAULT[at:]).encode("utf-8", "surrogatepass"))
     try:

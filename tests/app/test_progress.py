@@ -72,7 +72,7 @@ def test_status_line_is_redrawn_and_cut_to_the_width() -> None:
     assert screen.getvalue() == f"{ERASE}one{ERASE}two  [2J " + "x" * (79 - len("two  [2J "))
 
 
-def test_other_output_begins_on_a_new_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_output_erases_the_status_line_first(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     with StatusLine(screen) as line:
@@ -84,7 +84,7 @@ def test_other_output_begins_on_a_new_line(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(("stream", "quiet"), [(io.StringIO(), False), (Screen(), True)])
-def test_nothing_is_drawn_without_a_terminal_or_if_quiet(
+def test_status_line_is_not_drawn_without_a_terminal_or_if_quiet(
     monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, quiet: bool
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -104,7 +104,7 @@ def test_markup_in_a_name_is_shown_as_text(monkeypatch: pytest.MonkeyPatch) -> N
     assert "reading [red]tape[/red]" in screen.getvalue()
 
 
-def test_reading_history_and_repeating_steps_are_shown() -> None:
+def test_progress_shows_warm_up_and_repetition_of_journaled_steps() -> None:
     run = Watched()
     assert run.look(0, seen(candles=0, at=0)) == "reading the market's history"
     assert run.look(0, seen(candles=0)) == "reading the market's history: 2026-01-01 00:00"

@@ -13,7 +13,7 @@ def test_shipped_files_are_found(name: str) -> None:
     assert shipped(name).is_file()
 
 
-def test_file_in_a_wheel_is_preferred_to_a_checkout(tmp_path: Path) -> None:
+def test_shipped_file_of_a_wheel_is_preferred_to_that_of_a_checkout(tmp_path: Path) -> None:
     inside = tmp_path / "ocw_mcp" / "shipped" / "policies"
     inside.mkdir(parents=True)
     (tmp_path / "policies").mkdir()
@@ -21,13 +21,13 @@ def test_file_in_a_wheel_is_preferred_to_a_checkout(tmp_path: Path) -> None:
     assert shipped("policies", tmp_path / "ocw_mcp") == inside
 
 
-def test_folder_beside_an_installed_package_is_not_used(tmp_path: Path) -> None:
+def test_policies_folder_beside_an_installed_package_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "policies").mkdir()
     with pytest.raises(SettingsError, match="lacks policies"):
         shipped("policies", tmp_path / "ocw_mcp")
 
 
-def test_the_example_is_written_for_its_owner_only(tmp_path: Path) -> None:
+def test_env_file_from_the_example_is_readable_only_by_its_owner(tmp_path: Path) -> None:
     state = tmp_path / "a" / "book"
     written = write_env_example(state)
     assert written == state / ".env"
@@ -37,7 +37,7 @@ def test_the_example_is_written_for_its_owner_only(tmp_path: Path) -> None:
     assert list(state.iterdir()) == [written]
 
 
-def test_existing_env_file_is_not_changed(tmp_path: Path) -> None:
+def test_example_does_not_replace_an_existing_env_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("FRED_API_KEY=mine\n")
     with pytest.raises(SettingsError, match="exists already"):
         write_env_example(tmp_path)
@@ -45,7 +45,7 @@ def test_existing_env_file_is_not_changed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / ".env"]
 
 
-def test_dangling_link_is_not_replaced(tmp_path: Path) -> None:
+def test_example_does_not_replace_a_dangling_link(tmp_path: Path) -> None:
     (tmp_path / ".env").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(SettingsError, match="exists already"):
         write_env_example(tmp_path)

@@ -23,7 +23,7 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return Ocw(monkeypatch, capsys)
 
 
-def test_error_on_another_market_names_seed_and_interval(ocw: Ocw, tmp_path: Path) -> None:
+def test_error_on_a_book_of_another_market_names_seed_or_interval(ocw: Ocw, tmp_path: Path) -> None:
     assert ocw(*RUN, "--interval", "15m", "--state", tmp_path).code == 0
     other = ocw(*RUN, "--interval", "15m", "--seed", "2", "--state", tmp_path)
     assert "made for simulated market (its seed and model) 0ffaffa8fd45, and" in other.err
@@ -39,11 +39,11 @@ def test_error_on_another_market_names_seed_and_interval(ocw: Ocw, tmp_path: Pat
         (("--for", "99999999999d"), "is too long a span; write at most six digits"),
     ],
 )
-def test_impossible_number_is_named_in_the_error(ocw: Ocw, wish: tuple[str, str], says: str) -> None:
+def test_invalid_number_in_a_run_option_is_named_in_the_error(ocw: Ocw, wish: tuple[str, str], says: str) -> None:
     assert says in ocw("run", "--market", "sim", *wish).err
 
 
-def test_inconsistent_journal_gives_a_possible_action() -> None:
+def test_verify_of_an_inconsistent_journal_prints_what_to_do() -> None:
     said = verification_text(Verification(False, 3, "0" * 64, "", ["row 3 does not continue the chain"]))
     assert said.splitlines()[-1].startswith("run no engine on this book; restore its whole state directory")
 
@@ -85,13 +85,13 @@ def test_help_shows_the_whole_summary_of_each_command(path: tuple[str, ...]) -> 
     assert "..." not in shown
 
 
-def test_help_of_flatten_names_the_stop_on_each_product() -> None:
+def test_help_of_flatten_explains_stops_on_futures_and_on_spot() -> None:
     shown = " ".join(CliRunner().invoke(app, ["flatten", "--help"]).stdout.split())
     assert "On futures each stop stays until its position is flat." in shown
     assert "On spot a stop is cancelled before its position is sold" in shown
 
 
-def test_measurement_is_announced_before_its_result(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_names_a_measurement_before_it_prints_the_result(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ocw_mcp.app.bench.MEASURES", {"agent": dict})
     said = ocw("bench", "agent")
     assert said.err.startswith("measuring agent: One decision of Claude's")

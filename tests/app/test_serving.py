@@ -57,7 +57,7 @@ def test_serving_other_machines_needs_host_names(text: str) -> None:
     assert parse_listen_address(text, ("desk.example.org",)).hosts == ("desk.example.org",)
 
 
-def test_invalid_host_names_refuse_to_start(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_with_invalid_host_names_in_serve_hosts_is_refused(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVE_HOSTS", "desk.example.org, http://x")
     said = ocw("run", "--market", "sim", "--interval", "15m", "--for", "1h", "--serve", "0.0.0.0:0")
     assert said.code == 2

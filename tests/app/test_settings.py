@@ -49,7 +49,9 @@ def test_environment_precedes_env_file_and_state_directory(tmp_path: Path) -> No
     assert (settings.claude_model, settings.log_level, settings.mode) == ("a", LogLevel.DEBUG, Mode.DEMO)
 
 
-def test_current_directory_and_environment_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_settings_reads_only_the_files_and_mapping_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     env_file(tmp_path, "CLAUDE_MODEL=from-here\n", ".env")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOG_LEVEL", "DEBUG")
@@ -74,7 +76,7 @@ def test_a_state_directory_without_an_env_file_sets_nothing(tmp_path: Path, stat
         ("", "false", Mode.PAPER),
     ],
 )
-def test_mode_follows_from_two_settings(paper: str, live: str, mode: Mode) -> None:
+def test_trading_mode_follows_from_two_settings(paper: str, live: str, mode: Mode) -> None:
     assert load_settings(None, None, {"BINANCE_PAPER": paper, "LIVE_TRADING": live}).mode is mode
 
 
@@ -101,7 +103,7 @@ def test_paper_mode_is_accepted() -> None:
     [(word, True) for word in ("true", "1", "yes", "on", "TRUE", "Yes", " on ")]
     + [(word, False) for word in ("false", "0", "no", "off", "False", "OFF")],
 )
-def test_switch_accepts_true_and_false_words_in_any_case(word: str, meaning: bool) -> None:
+def test_boolean_setting_accepts_true_and_false_words_in_any_case(word: str, meaning: bool) -> None:
     assert load_settings(None, None, {"BINANCE_PAPER": word}).binance_paper is meaning
 
 
@@ -142,17 +144,17 @@ def test_all_settings_problems_are_listed_together(tmp_path: Path) -> None:
     assert text.startswith("the settings: 6 problems\n")
 
 
-def test_other_programs_may_keep_their_settings_in_the_file(tmp_path: Path) -> None:
+def test_env_file_may_contain_settings_of_other_programs(tmp_path: Path) -> None:
     path = env_file(tmp_path, "# ours\nexport LOG_LEVEL=ERROR\n\nTELEGRAM_TOKEN=x\nPATH=/bin\n")
     assert load_settings(path, None, {"LIVE_TRADNG": "not in a file"}).log_level is LogLevel.ERROR
 
 
-def test_an_empty_value_is_not_set(tmp_path: Path) -> None:
+def test_setting_with_an_empty_value_counts_as_not_set(tmp_path: Path) -> None:
     path = env_file(tmp_path, "".join(f"{key}=\n" for key in KEYS) + "LOG_LEVEL=ERROR\n")
     assert load_settings(path, None, dict.fromkeys(KEYS, "  ")).log_level is LogLevel.ERROR
 
 
-def test_value_is_used_as_written(tmp_path: Path) -> None:
+def test_setting_in_an_env_file_is_not_expanded(tmp_path: Path) -> None:
     path = env_file(tmp_path, "CLAUDE_MODEL=${HOME}\nFRED_API_KEY='a#b$c'\r\n")
     settings = load_settings(path, None, {})
     assert settings.claude_model == "${HOME}"
@@ -191,7 +193,7 @@ def test_given_env_file_must_be_readable(tmp_path: Path, content: bytes | str | 
         "http://[::1]:9000/",
     ],
 )
-def test_https_or_loopback_address_is_accepted(url: str) -> None:
+def test_api_base_url_may_use_https_or_a_loopback_address(url: str) -> None:
     assert load_settings(None, None, {"ANTHROPIC_BASE_URL": url}).anthropic_base_url == url
 
 
@@ -216,7 +218,7 @@ def test_https_or_loopback_address_is_accepted(url: str) -> None:
         CANARY,
     ],
 )
-def test_any_other_address_is_refused_and_not_shown(url: str) -> None:
+def test_unsafe_api_base_url_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(None, None, {"ANTHROPIC_BASE_URL": url})
     assert "is not an address to which a key may be sent" in str(caught.value)
@@ -227,7 +229,7 @@ def test_any_other_address_is_refused_and_not_shown(url: str) -> None:
 @given(st.text(max_size=60))
 @example("https://\u212aelvin.example.org")
 @example("http://LOCALHOST")
-def test_no_text_crashes_the_check_of_an_address(url: str) -> None:
+def test_no_text_crashes_the_check_of_an_api_base_url(url: str) -> None:
     try:
         kept = load_settings(None, None, {"ANTHROPIC_BASE_URL": url}).anthropic_base_url
     except SettingsError:
@@ -236,7 +238,7 @@ def test_no_text_crashes_the_check_of_an_address(url: str) -> None:
 
 
 @pytest.mark.parametrize("key", sorted(SECRET_KEYS))
-def test_a_secret_is_kept_and_shown_nowhere(tmp_path: Path, key: str) -> None:
+def test_secret_setting_is_loaded_and_never_shown(tmp_path: Path, key: str) -> None:
     path = env_file(tmp_path, f"{key}={CANARY}\n")
     path.chmod(0o644)
     settings = load_settings(path, None, {})
@@ -271,7 +273,9 @@ def test_an_error_shows_no_secret_wherever_it_was_pasted(tmp_path: Path, text: s
         ("FRED_API_KEY=\nLOG_LEVEL=INFO\n", 0o644, False),
     ],
 )
-def test_a_key_that_others_can_read_is_a_warning(tmp_path: Path, text: str, mode: int, warned: bool) -> None:
+def test_env_file_with_a_key_that_others_can_read_gives_a_warning(
+    tmp_path: Path, text: str, mode: int, warned: bool
+) -> None:
     env_file(tmp_path, text, ".env").chmod(mode)
     warnings = load_settings(None, tmp_path, {}).warnings
     assert len(warnings) == warned

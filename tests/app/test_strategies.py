@@ -65,7 +65,7 @@ def run(ocw: Ocw, *more: object, strategy: str = f"{MODULE}:decide") -> Any:
     return json.loads(said.out)
 
 
-def test_a_function_decides_a_run_under_its_own_name(ocw: Ocw, folder: Path) -> None:
+def test_strategy_function_decides_a_run_under_its_own_name(ocw: Ocw, folder: Path) -> None:
     report = run(ocw, "--every", "15m", "--state", folder / "book")
     assert report["decided"]["by"] == {f"strategy:{MODULE}:decide": len(PRICES) // 15}
     assert report["fills"] > 2
@@ -141,7 +141,7 @@ def test_strategy_folder_does_not_hide_installed_modules(folder: Path) -> None:
     assert str(folder) in sys.path
 
 
-def test_strategy_with_another_agent_is_refused(ocw: Ocw, folder: Path) -> None:
+def test_strategy_and_agent_options_together_are_refused(ocw: Ocw, folder: Path) -> None:
     said = ocw("run", "--market", ".", "--strategy", f"{MODULE}:decide", "--agent", "none")
     assert (said.code, said.err) == (
         2, "ocw: --strategy and --agent none both choose the agent; expected one of them\n",
@@ -164,7 +164,7 @@ def test_invalid_time_between_wakes_is_refused(ocw: Ocw, folder: Path, every: st
     assert why in said.err
 
 
-def test_rules_decide_at_fixed_times(ocw: Ocw, folder: Path) -> None:
+def test_option_every_makes_the_rules_decide_at_fixed_times(ocw: Ocw, folder: Path) -> None:
     report = json.loads(ocw("replay", ".", "--json", "--every", "1h").out)
     assert report["decided"]["by"] == {"rules": len(PRICES) // 60}
 
@@ -179,7 +179,7 @@ class Callable:
     def __call__(self, snapshot: Snapshot) -> None: ...
 
 
-def test_a_function_is_named_after_its_module() -> None:
+def test_strategy_is_named_after_its_module_and_function() -> None:
     assert named(strategy).name == f"strategy:{__name__}:strategy"
     assert named(Callable()).name == f"strategy:{__name__}:Callable"
     with pytest.raises(StrategyError, match="which cannot be called"):

@@ -49,7 +49,7 @@ def test_policy_that_names_itself_as_stricter_gives_a_remark() -> None:
         ("scale", {"macro_unknown": Decimal(1)}, "scale.macro_unknown"),
     ],
 )
-def test_a_looser_limit_is_named(table: str, keys: dict[str, Any], named: str) -> None:
+def test_policy_comparison_names_each_looser_limit(table: str, keys: dict[str, Any], named: str) -> None:
     assert f"{named} is looser there" in not_stricter(changed(STRICT, table, **keys), USUAL)
 
 
@@ -73,7 +73,7 @@ def test_one_stricter_limit_makes_a_policy_stricter() -> None:
         ("correlated", "symbols", ("*",)),
     ],
 )
-def test_key_without_effect_on_tainted_entries_does_not_count(table: str, key: str, value: Any) -> None:
+def test_policy_comparison_ignores_keys_that_do_not_limit_entries(table: str, key: str, value: Any) -> None:
     lower = changed(USUAL, table, **{key: value})
     assert looser_and_stricter(lower, USUAL) == ([], [f"{table}.{key}"])
     assert "no limit of a tainted entry is stricter there" in not_stricter(lower, USUAL)
@@ -92,7 +92,7 @@ def test_stricter_keys_are_looser_in_the_reverse_comparison() -> None:
 
 
 @pytest.mark.parametrize(("strict", "warned"), [(policies(), True), (STRICT, False)])
-def test_start_warns_of_a_second_policy_that_is_not_stricter(
+def test_run_warns_if_the_policy_for_tainted_entries_is_not_stricter(
     strict: Policies, warned: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loaded = load_policies(None)

@@ -69,7 +69,7 @@ def test_tape_info_counts_rows_gaps_and_disorder(ocw: Ocw, tmp_path: Path) -> No
     assert plan["refused"] is None
 
 
-def test_tape_info_as_text_has_the_same_counts(ocw: Ocw, tmp_path: Path) -> None:
+def test_tape_info_prints_the_gaps_and_missing_rows_as_text(ocw: Ocw, tmp_path: Path) -> None:
     said = ocw("tape", "info", tape(tmp_path))
     assert said.code == 0
     assert "2026-01-01T00:00:00Z … 2026-01-01T00:19:00Z" in said.out
@@ -89,7 +89,7 @@ def test_tape_info_shows_streams_that_replay_does_not_use(ocw: Ocw, tmp_path: Pa
     assert ocw("tape", "info", tmp_path, "--symbols", "XRPUSDT").code == 2
 
 
-def test_info_names_the_faulty_line_and_shows_other_streams(ocw: Ocw, tmp_path: Path) -> None:
+def test_tape_info_names_a_faulty_line_and_shows_what_it_read(ocw: Ocw, tmp_path: Path) -> None:
     file = write_csv(tmp_path, path([100.0] * 5))
     file.write_text(file.read_text() + "soon,1,1,1,1,1,1,0,0,0,0,0\n")
     said = ocw("tape", "info", tmp_path, "--json", "--strict")
@@ -148,7 +148,7 @@ def test_fetched_tape_can_be_replayed(ocw: Ocw, archive: Archive, tmp_path: Path
         ("BTCUSDT", "2026-01-01", "2026-01-02", "--url", "nowhere"),
     ],
 )
-def test_invalid_fetch_is_refused_in_one_sentence(ocw: Ocw, tmp_path: Path, wish: tuple[str, ...]) -> None:
+def test_invalid_tape_fetch_is_refused_in_one_sentence(ocw: Ocw, tmp_path: Path, wish: tuple[str, ...]) -> None:
     said = ocw("tape", "fetch", *wish, "--to", tmp_path)
     assert said.code == 2
     assert said.out == ""

@@ -118,7 +118,7 @@ def test_trade_statistics_follow_from_the_fills(ocw: Ocw, tmp_path: Path, agent:
         assert same(each, figures_of(mine, still, report["from"], report["to"])), each
 
 
-def test_a_run_without_trades_has_no_rates() -> None:
+def test_run_without_trades_has_no_win_rate_and_no_averages() -> None:
     told = trade_statistics([], {}, None, None)
     assert {name for name, value in told.items() if value is None} == {
         "win_rate", "profit_factor", "average_win", "average_loss", "expectancy", "exposure",
@@ -134,7 +134,7 @@ def test_a_profit_factor_without_a_loss_is_unknown() -> None:
     assert told["expectancy"] == 1.25
 
 
-def test_overlapping_positions_count_once_in_exposure() -> None:
+def test_time_with_two_open_positions_counts_once_in_exposure_time() -> None:
     first, second = ClosedTrade("BTCUSDT", 10, 50, D(1), "stop"), ClosedTrade("ETHUSDT", 40, 60, D(1), "stop")
     told = trade_statistics([first, second], {"SOLUSDT": 90}, 0, 100)
     assert (told["exposure_ms"], told["exposure"]) == (60, 0.6)

@@ -37,7 +37,7 @@ def option(name: str) -> str:
     return command()[command().index(name) + 1]
 
 
-def test_image_starts_a_valid_ocw_command_on_paper() -> None:
+def test_docker_image_starts_a_valid_paper_run() -> None:
     assert command()[:2] == ["ocw", "run"]
     assert unknown_part(command()[1:]) is None
     assert option("--market") == "sim"
@@ -49,7 +49,7 @@ def test_engine_listens_on_the_port_of_fly_and_docker() -> None:
     assert int(port) == SERVICE["internal_port"] == int(instruction("EXPOSE"))
 
 
-def test_book_is_kept_on_the_volume() -> None:
+def test_deployed_book_is_kept_on_the_mounted_volume() -> None:
     (mount,) = [FLY["mounts"]] if isinstance(FLY["mounts"], dict) else FLY["mounts"]
     state = dict(each.split("=") for each in instruction("ENV").split())["OCW_STATE"]
     assert Path(state).is_relative_to(mount["destination"])
@@ -85,7 +85,7 @@ def test_no_secret_is_in_a_deployment_file() -> None:
     assert not re.search(r"_KEY|TOKEN|SECRET|PASS", instruction("ENV"))
 
 
-def test_builder_gets_only_the_files_that_the_image_needs() -> None:
+def test_docker_build_gets_only_the_files_that_the_image_needs() -> None:
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert ignored[1] == "*"
     allowed = [line[1:] for line in ignored if line.startswith("!")]

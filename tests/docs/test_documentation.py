@@ -104,7 +104,7 @@ def test_each_command_and_option_of_a_page_exists(name: str) -> None:
 
 
 @pytest.mark.parametrize("call", ["fly", "run --markets sim", "token give", "agent takeover --scope read"])
-def test_unknown_command_or_option_is_found(call: str) -> None:
+def test_check_of_pages_detects_an_unknown_command_or_option(call: str) -> None:
     assert unknown_part(shlex.split(call)) is not None
 
 
@@ -121,7 +121,7 @@ def test_each_repository_path_of_a_page_exists(name: str) -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_metrics_of_the_http_page_are_served() -> None:
+def test_each_metric_on_the_http_documentation_page_is_served() -> None:
     served = text("ocw_mcp/interfaces/rest.py")
     named = {code.removesuffix("_total") for code in inline_code("docs/http.md") if re.fullmatch(r"ocw_\w+", code)}
     assert len(named) > 5

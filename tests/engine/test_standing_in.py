@@ -92,7 +92,7 @@ async def test_the_rules_decide_while_the_budget_is_spent() -> None:
     assert [(each.spent_usd, each.until) for each in spent] == [(D("0.6"), START + DAY), (D("1.2"), START + 2 * DAY)]
 
 
-async def test_spent_monthly_budget_lasts_until_the_next_month() -> None:
+async def test_budget_spent_in_a_month_is_renewed_in_the_next() -> None:
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, budget={"usd_per_day": 9, "usd_per_month": "0.4"})
     run = await dear(policy=policy).go()
     assert [each.decider for each in run.events(events.DecisionMade)].count("dear") == 2

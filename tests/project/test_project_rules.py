@@ -68,7 +68,7 @@ def test_only_core_risk_claims_the_risk_seal_in_one_call() -> None:
 
 
 @pytest.mark.parametrize("name", ["ClearedOrder", "claim_risk_seal"])
-def test_no_module_can_bypass_the_single_constructor_call(name: str) -> None:
+def test_no_module_hides_the_construction_of_a_cleared_order(name: str) -> None:
     assert [found for module in MODULES if module != APPROVED for found in uses_as_a_value(module, name)] == []
 
 
@@ -94,7 +94,7 @@ def test_no_module_accesses_the_private_risk_seal() -> None:
         "cleared.ClearedOrder.__new__",
     ],
 )
-def test_each_bypass_of_the_constructor_call_is_detected(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_hidden_construction_of_a_cleared_order_is_detected(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "tree", lambda module: ast.parse(way))
     assert len(list(uses_as_a_value("a.py", "ClearedOrder"))) == 1
 

@@ -57,7 +57,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     return read(folder)
 
 
-def test_all_recordings_below_a_directory_are_read(archive: Archive) -> None:
+def test_calibration_reads_all_recordings_below_a_directory(archive: Archive) -> None:
     assert list(archive.minutes) == ["BTCUSDT 2026-01", "ETHUSDT 2026-01"]
     assert {len(each.close) for each in archive.minutes.values()} == {DAYS * 1440}
     assert archive.minutes["BTCUSDT 2026-01"].step == MINUTE
@@ -72,7 +72,7 @@ def test_every_calibration_measure_returns_numbers(archive: Archive) -> None:
         assert all(isinstance(value, float) for value in found.values())
 
 
-def test_measures_find_the_parameters_of_a_simulated_market(archive: Archive) -> None:
+def test_calibration_recovers_parameters_of_the_simulated_market(archive: Archive) -> None:
     assert volume(archive)["ln volume per ln volatility"] == pytest.approx(VOLUME_ON_VOLATILITY, abs=0.3)
     assert 0.3 < volume(archive)["taker's log odds per return"] < 0.6
     assert correlations(archive)["BTCUSDT 2026-01~ETHUSDT 2026-01 1m"] == pytest.approx(0.76, abs=0.04)
@@ -82,12 +82,12 @@ def test_measures_find_the_parameters_of_a_simulated_market(archive: Archive) ->
     assert 0.3 < told["BTCUSDT open interest: per return of 1 d"] < 1.3
 
 
-def test_a_directory_without_candles_is_refused(tmp_path: Path) -> None:
+def test_calibration_refuses_a_directory_without_candles(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no 1m candles"):
         read(tmp_path)
 
 
-def test_tables_of_the_parameters_are_consistent() -> None:
+def test_parameter_tables_of_the_simulated_market_are_consistent() -> None:
     assert all(sum(turns) == pytest.approx(1) for turns in REGIME_TRANSITIONS)
     assert all(turns[place] == 0 for place, turns in enumerate(REGIME_TRANSITIONS))
     assert sum(regime_shares()) == pytest.approx(1)

@@ -43,7 +43,7 @@ def test_registry_entry_follows_the_rules_of_the_registry() -> None:
     assert f"<!-- mcp-name: {entry['name']} -->" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_command_of_the_registry_entry_is_a_script() -> None:
+def test_registry_command_is_an_installed_alias_of_ocw() -> None:
     assert PROJECT["scripts"][PACKAGE] == PROJECT["scripts"]["ocw"]
 
 
@@ -51,7 +51,7 @@ def blocks() -> list[str]:
     return re.split(r"^(?=[A-Za-z0-9])", pinned(ROOT), flags=re.MULTILINE)[1:]
 
 
-def test_bundle_pins_packages_by_hash_without_address() -> None:
+def test_bundle_pins_packages_by_hash_and_contains_no_url() -> None:
     for block in blocks():
         assert re.match(r"[a-z0-9-]+==[^ ]+( ; .*)? \\\n    --hash=sha256:[0-9a-f]{64}", block), block
     assert "://" not in pinned(ROOT)
@@ -73,7 +73,7 @@ def test_bundle_pins_runtime_dependencies_and_no_tools() -> None:
                 wanted.append(needs)
 
 
-def test_bundle_pins_every_version_that_the_lock_has_of_a_package() -> None:
+def test_bundle_pins_all_versions_of_a_package_in_the_lock_file() -> None:
     """numpy has one version for Python 3.11 and another for later ones."""
     names = [block.partition(" \\")[0] for block in blocks()]
     locked = re.findall(r"^numpy==.*(?= \\$)", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)

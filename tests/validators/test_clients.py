@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 PYTHON = ROOT / ".clients" / "bin" / "python"
 
 
-async def test_other_clients_convert_all_tools_with_all_arguments(tmp_path: Path) -> None:
+async def test_clients_of_other_models_convert_all_tool_schemas(tmp_path: Path) -> None:
     if not PYTHON.exists():
         missing = "the clients of other models are not installed; make validators does that"
         if os.environ.get(REQUIRED):

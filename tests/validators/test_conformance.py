@@ -93,7 +93,7 @@ def no_engine() -> NoReturn:
 
 @pytest.mark.parametrize("revision", GENERAL)
 @pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
-async def test_authenticated_server_passes_the_conformance_suite(revision: str, tmp_path: Path) -> None:
+async def test_authenticated_server_passes_the_mcp_conformance_suite(revision: str, tmp_path: Path) -> None:
     token, _ = add_token(tmp_path, "read", None, 0)
     app = application(no_engine, fixture_server(), Keyring(tmp_path), (), schema=False)
     bound = listen("127.0.0.1", 0)
@@ -108,7 +108,7 @@ async def test_authenticated_server_passes_the_conformance_suite(revision: str, 
 
 
 @pytest.mark.parametrize("revision", GENERAL)
-async def test_running_engine_passes_general_conformance_scenarios(revision: str, tmp_path: Path) -> None:
+async def test_running_engine_passes_general_mcp_conformance_scenarios(revision: str, tmp_path: Path) -> None:
     async with running_engine(tmp_path / "desk") as engine:
         got = await found(revision, engine.url, engine.token, tmp_path)
     general = GENERAL[revision]

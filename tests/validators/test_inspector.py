@@ -18,7 +18,7 @@ async def inspect(desk: Path, *asked: str) -> Ended:
     return await validate("mcp-inspector", "--cli", *server, *asked, "--format", "json", home=desk.parent)
 
 
-async def test_inspector_reports_no_issue_in_the_tool_schemas(tmp_path: Path) -> None:
+async def test_mcp_inspector_reports_no_issue_in_the_tool_schemas(tmp_path: Path) -> None:
     ended = await inspect(tmp_path / "desk", "--method", "tools/list", "--strict")
     assert ended.code == 0, ended.err
     issues = [line.strip() for line in ended.err.splitlines() if "Issue:" in line]
@@ -28,7 +28,7 @@ async def test_inspector_reports_no_issue_in_the_tool_schemas(tmp_path: Path) ->
     assert not (tmp_path / "desk").exists()
 
 
-async def test_inspector_calls_a_running_engine_in_both_eras(tmp_path: Path) -> None:
+async def test_mcp_inspector_calls_an_engine_in_both_protocol_eras(tmp_path: Path) -> None:
     desk = tmp_path / "desk"
     call = ("--method", "tools/call", "--tool-name")
     async with running_engine(desk):

@@ -108,15 +108,15 @@ def replay(
     function that takes a Snapshot and returns a Decision, or None to hold; or its name, `"my_module:decide"`.
 
     `every`, such as `"15m"`, calls the strategy after the warm-up history, at the first candle close at or after each
-    multiple of that time in UTC. Without `every` the wake-up gate of the policies calls it. Wake conditions that a
-    decision sets call the strategy in both cases. A call takes no market time, and the legs of its decision must pass
-    the same limits as those of any agent.
+    multiple of that time in UTC. Without `every` the wake-up gate of the policies calls the strategy. Wake conditions
+    that a decision sets call the strategy with and without `every`. No market time passes during a call. The orders of
+    a strategy must pass the same limits as the orders of any agent.
 
-    `days` is the market time to run, from the last time of the book: required for the simulated market, by default the
-    whole tape. `symbols`, `interval` and `product` (`"um"` or `"spot"`) select a part of a market, and `seed` is the
-    seed of the simulated market. `policies` is the name of a shipped policy file, or the path of a file or of a folder
-    with a `default.toml`. `state` is a folder that keeps the book, so that a later replay can continue it; without
-    `state` the book is temporary.
+    `days` is the market time to run, from the end of the book's last run: required for the simulated market, by
+    default the whole tape. `symbols`, `interval` and `product` (`"um"` or `"spot"`) select a part of a market, and
+    `seed` is the seed of the simulated market. `policies` is the name of a shipped policy file, or the path of a file
+    or of a folder with a `default.toml`. `state` is a folder that keeps the book, so that a later replay can continue
+    it; without `state` the book is temporary.
 
     The same inputs and decisions give the same fingerprint. Raises SettingsError, TapeError or BookError with one
     sentence, StrategyError for an answer that is not a decision, and any exception of the strategy unchanged.
@@ -177,7 +177,8 @@ def replay(
 def _outside_loops(work: Callable[[], _T], interrupted: Event) -> _T:
     """Return the result of `work`, which runs an event loop; if a loop runs already, as in a notebook, use a thread.
 
-    Python delivers Ctrl-C to the main thread only: this function then sets `interrupted`, on which `work` must end.
+    On Ctrl-C, which Python delivers to the main thread only, this function sets the event `interrupted`: `work` in a
+    thread must then end.
     """
     try:
         asyncio.get_running_loop()

@@ -66,7 +66,7 @@ def measure() -> dict[str, Any]:
 
 
 async def _decisions() -> dict[str, Any]:
-    """Return the sizes of the request, the rounds, and their cost, for a book that has run for some hours."""
+    """Return the request sizes, rounds and cost of decisions in a book that has run for some hours."""
     policies = load_policies(None)
     diary = full_diary(_shown(), policies.policies.rules)
     async with open_seat(SimulatedFeed(1), policies, diary=diary) as seat:
@@ -133,7 +133,7 @@ async def _rounds(seat: Seat) -> int:
 
 
 async def _priced(seat: Seat, calls: tuple[ToolCall, ...]) -> dict[str, dict[str, float]]:
-    """Return the USD cost of a decision's prompts by segment: with an empty cache, and `GAP_MS` after a decision."""
+    """Return the USD cost of a decision's prompts by segment, with an empty cache and one filled `GAP_MS` earlier."""
     clock = SimulatedClock()
     clock.advance(seat.book.clock.now())
     model = StandIn(calls, clock=clock)
@@ -193,8 +193,8 @@ class LoopDelay:
 async def _month() -> dict[str, Any]:
     """Return the cost of some days without a budget, and of a month with the default budget.
 
-    The policies are the default ones, and the model never trades. For a model that trades, fewer decisions can be
-    repeated from the cache.
+    The policies are the default ones, and the model never trades. A model that trades repeats fewer decisions from
+    the decision cache, and so costs more.
     """
     default = load_policies(None)
     budget = default.policies.budget.model_copy(

@@ -22,7 +22,7 @@ TAIL = 0.01
 JUMP = 6.0
 """Smallest |return| of a jump, in standard deviations of the returns in the hour around it."""
 FEWEST = 30
-"""Smallest number of observations of a fact."""
+"""Smallest number of observations from which a fact is computed."""
 _NORMAL = float(np.sqrt(2 / np.pi))
 """Mean of |z| of the standard normal distribution."""
 
@@ -65,7 +65,7 @@ class Series(NamedTuple):
 
 
 def facts(series: Series) -> dict[str, float | None]:
-    """Return every fact by name; a fact is None if its candles are too few or too long, or lack a column for it."""
+    """Return every fact by name; a fact is None if the candles are too few, too long, or lack a column."""
     returns, size = series.returns, np.abs(series.returns)
     jumps = returns[np.abs(local_sizes(series)) > JUMP] if series.step <= 5 * MINUTE else np.empty(0)
     square = float(np.nansum(returns**2))

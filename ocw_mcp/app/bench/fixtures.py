@@ -55,7 +55,7 @@ def open_book(
 
 
 class FramesInMemory:
-    """A feed of frames in memory, without the warm-up frames, so that no simulation of the market is measured."""
+    """A feed of recorded frames after the warm-up: a measured run does not simulate the market."""
 
     def __init__(self, identity: MarketIdentity, recorded: Sequence[Frame]) -> None:
         self.identity = identity
@@ -66,7 +66,7 @@ class FramesInMemory:
         """Clock reading (ms) at the begin of the timed frames."""
 
     def timed(self, last: int, wall_ms: Callable[[], float]) -> int:
-        """Record `wall_ms()` before the last `last` frames; return the number of candles in these frames."""
+        """Record the time `wall_ms()` before the final `last` frames; return the number of candles in those frames."""
         self._timed_from, self._wall_ms = len(self.recorded) - last, wall_ms
         return sum(len(frame.closed) for frame in self.recorded[self._timed_from :])
 

@@ -32,7 +32,7 @@ SIMULATED, RECORDED = "tab:blue", "tab:orange"
 LAGS = (1, 2, 3, 5, 10, 20, 30, 60, 120, 240, 480, 960, 1440, 2880, 5760)
 """Minutes."""
 MOST_POINTS = 20_000
-"""Largest number of points of a line, above the number of columns of the picture."""
+"""Largest number of points of a drawn line; the picture has fewer pixel columns."""
 HEADINGS = {"sim": "sim", "low": "from", "high": "to", "tape": "tape", "ratio": "sim/tape"}
 """The values of a fact, and the headings of their columns."""
 
@@ -43,7 +43,7 @@ class SeriesComparison(NamedTuple):
     found: dict[str, Any]
     tape: dict[str, Series]
     simulated: tuple[dict[str, Series], ...]
-    """One market for each seed."""
+    """The simulated markets, one for each seed."""
 
 
 def compare(

@@ -83,7 +83,7 @@ def measure_history() -> dict[str, Any]:
 
 
 def measure_memory() -> dict[str, Any]:
-    """Return figures of a separate process that runs the rules over two years of minute candles of three symbols."""
+    """Return memory and speed of a process that runs the rules over two years of minute candles of three symbols."""
     arguments = ["-m", "ocw_mcp", "run", "--market", "sim", "--symbols", SYMBOLS, "--for", SPAN, "--json"]
     done = subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.PIPE)
     report = json.loads(done.stdout)

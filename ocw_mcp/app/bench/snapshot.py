@@ -27,7 +27,7 @@ from ocw_mcp.render.snapshot_text import compact
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 BEGIN = 20_500 * DAY
 CANDLES = 10 * 1440 + 100
-"""Number of minutes: enough for every indicator on 4h, and a forming candle on each timeframe."""
+"""Number of minute candles: enough for every indicator on 4h, and a forming candle on each timeframe."""
 
 NOTE = "The trend of 4h holds while ADX stays above 25; take half off at 62400, and do not chase after news."
 

@@ -54,7 +54,7 @@ from ocw_mcp.runtime.clock import SimulatedClock
 CHARS_A_TOKEN: Final[dict[str, float]] = {"tools": 4, "system": 4, "context": 2.5, "memory": 4, "results": 2.5}
 """Characters per token, by segment of a prompt."""
 IN_TURNS: Final = ("context", "memory", "results")
-"""Segments that are new in each decision."""
+"""Prompt segments that are new in each decision, so that the prompt cache of an earlier decision lacks them."""
 ENTRY_OUTPUT: Final = 100
 """Number of output tokens of a diary entry."""
 
@@ -142,7 +142,7 @@ def _entry(request: Request) -> Reply:
 
 
 def _bill(tokens: int, known: int, ttl: Ttl | None) -> TokenUsage:
-    """Return the usage of a segment, of which `known` tokens are in the cache; the rest is cached if `ttl` is given."""
+    """Return the usage of a segment with `known` cached tokens; with `ttl` the other tokens are cached now."""
     new = {None: "plain", "5m": "written_5m", "1h": "written_1h"}[ttl]
     return TokenUsage(read=known, **{new: tokens - known})
 
@@ -167,7 +167,7 @@ def segments(body: dict[str, Any]) -> dict[str, int]:
 
 
 class Seat(NamedTuple):
-    """A book, and a function that returns a new decider for it with a full budget, given the stand-in for the model."""
+    """A book, and a function that makes a decider for this book from a stand-in, with an unspent budget."""
 
     book: WiredRun
     seated: Callable[[StandIn], ClaudeDecider]
@@ -177,7 +177,7 @@ class Seat(NamedTuple):
 async def open_seat(
     feed: SimulatedFeed, policies: LoadedPolicies, model: StandIn | None = None, diary: Diary | None = None
 ) -> AsyncIterator[Seat]:
-    """Open a book with a diary, for which a model decides, or the rules if there is no model."""
+    """Open a book with a diary. The model decides; without a model the rules decide."""
     prompts = load_prompts(None)
     texts = Prompts(prompts.texts, policies.policies)
 

@@ -69,7 +69,7 @@ def measure_gate() -> dict[str, Any]:
 
 
 def measure_policies() -> dict[str, Any]:
-    """Return the microseconds to build the account view of an entry and check it: median and fastest of the batches."""
+    """Return the median and fastest time (µs) to build the account view for an entry and check the entry."""
     manager, now = _order_manager()
     view = manager.view(SYMBOL, now)
     assert view is not None

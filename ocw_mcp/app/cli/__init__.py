@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _option(argument: str) -> str:
-    """Return an argument without control characters in its option name, which errors repeat."""
+    """Return an argument without control characters in its option name, because error texts repeat that name."""
     name, equals, value = argument.partition("=")
     return f"{clean(name)}{equals}{value}" if argument.startswith("-") else argument
 

@@ -102,7 +102,7 @@ def explain(
 def watch(
     state: BookOption, once: Annotated[bool, option("--once", "Draw once and exit, as without a terminal.")] = False
 ) -> None:
-    """Show a book, updated every second; q quits. The engine is not affected."""
+    """Show a book, updated every second; q quits. Quitting does not stop the engine."""
     from ocw_mcp.app.cli.tables import terminal
     from ocw_mcp.app.cli.watch import watch as draw
 
@@ -165,7 +165,7 @@ def verify(
         str | None, option("--head", "The chain's head that you noted: detects a journal that was cut off.")
     ] = None,
 ) -> None:
-    """Check the journal of a book from its first row. Every table that derives from it is checked, too."""
+    """Check the journal of a book from its first row. The tables that derive from the journal are checked, too."""
     import msgspec
 
     from ocw_mcp.adapters.store.reader import verify_book

@@ -59,8 +59,8 @@ def mcp(
     """Serve MCP over standard input and output.
 
     The list of tools needs no engine; the first tool call attaches to the running engine of the book, or starts one on
-    paper. The engine continues when this command ends. A running engine and an existing book keep their agent: if that
-    agent trades beside the client, ocw_get_status and the first answer say so.
+    paper. The engine continues when this command ends. A running engine and an existing book keep their agent. If
+    that agent also trades, the first answer and ocw_get_status warn of it.
     """
     import asyncio
 
@@ -181,7 +181,7 @@ def revoke(
     state: BookOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Revoke a token. A running engine then refuses the token and ends its open streams."""
+    """Revoke a token. A running engine refuses a revoked token and ends its open streams."""
     from ocw_mcp.adapters.control.tokens import revoke_token
 
     require_directory(state)

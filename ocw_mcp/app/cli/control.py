@@ -86,7 +86,7 @@ def takeover(
     state: BookOption,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a symbol under manual control. The agent does not see it, is not woken for it, and may not trade it."""
+    """Put a symbol under manual control. The agent cannot see or trade the symbol, and is not woken for it."""
     _send(state, "takeover", as_json, _known(state, symbol))
 
 
@@ -147,7 +147,7 @@ def _known(state: Path, symbol: str) -> str:
 
 @passphrases.command("set")
 def set_passphrase(state: BookOption) -> None:
-    """Set or change the passphrase of a book. It is typed twice at a terminal, and never shown or given as argument."""
+    """Set or change the passphrase of a book. The passphrase is typed twice at a terminal and not shown."""
     from ocw_mcp.adapters.control import passphrase
     from ocw_mcp.adapters.store.directory import prepare
 
@@ -176,8 +176,8 @@ def require_directory(state: Path) -> None:
 def ask_passphrase(state: Path, prompt: str, otherwise: str = "") -> None:
     """Ask for the passphrase, at most `TRIES` times; after that many wrong answers exit with code 1.
 
-    `otherwise` is a clause on an alternative, which ends the error without a terminal. Raises SettingsError without a
-    terminal, BookError for a passphrase that is missing or whose file cannot be trusted.
+    `otherwise` names an alternative to the passphrase, in the error raised without a terminal. Raises SettingsError
+    without a terminal, BookError for a passphrase that is missing or whose file cannot be trusted.
     """
     from ocw_mcp.adapters.control import passphrase
 
@@ -197,8 +197,8 @@ def require_terminal(action: str, otherwise: str = "") -> None:
     """Raise SettingsError if standard input is not a terminal, so that only a person at a keyboard passes."""
     if not sys.stdin.isatty():
         raise SettingsError(
-            f"{action} by a person at a terminal, and standard input is not a terminal; type it at one: an argument, "
-            f"the environment or a pipe is not accepted{otherwise}"
+            f"{action} by a person at a terminal, and standard input is not a terminal; run the command at one: an "
+            f"argument, the environment or a pipe is not accepted{otherwise}"
         )
 
 

@@ -104,7 +104,7 @@ def _summary_lines(summary: dict[str, Any]) -> Iterator[str | Text]:
 def send_command(
     state: Path, verb: Verb, subject: str = "", *, as_json: bool, before: str = "", after: str = ""
 ) -> None:
-    """Write a command for the engine of a book; wait at most `TAKEN_WITHIN_S` for its result, and print that.
+    """Write a command for the engine of a book, wait at most `TAKEN_WITHIN_S` for the result, and print the result.
 
     `subject` is an approval or a symbol, or empty for the whole book. `before` and `after` are lines printed around the
     result. The printed state and positions (signed quantities in the base asset) are those after the command.

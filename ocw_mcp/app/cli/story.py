@@ -86,7 +86,7 @@ def _answer(answer: StoryAnswer | None, symbol: str | None) -> list[str]:
 
 
 def _turn(story: Story, turn: StoryTurn) -> list[str]:
-    """Return the lines of an event after the first answer; a later answer has the same format as the first."""
+    """Return the lines of an event that follows the agent's first answer, such as a corrected answer."""
     made = turn.event
     if not isinstance(made, events.DecisionMade | events.DecisionCorrected):
         return [event_text(story.book, made)]

@@ -139,7 +139,7 @@ class RiskOfficer:
         return room
 
     def _most(self, probe: Proposal, account: AccountView, either: Decimal) -> Decimal:
-        """Return the largest quantity of an entry; limits that ignore its side let the notional `either` pass."""
+        """Return the largest quantity of an entry. `either` is the notional that passes the limits of both sides."""
         if account.quantity * probe.intent.side.sign < 0 or not either:
             return ZERO
         room = min(either, self._room(probe, account, _ONE_SIDE))

@@ -54,7 +54,7 @@ def test_order_beyond_a_limit_is_previewed_but_not_placed(client: EngineClient) 
         client.place(preview)
 
 
-def test_refused_request_is_a_result_with_its_refusal(client: EngineClient) -> None:
+def test_client_method_returns_a_refusal_instead_of_raising(client: EngineClient) -> None:
     closed = client.close("SOLUSDT", "there is nothing to close")
     assert closed.outcome == "refused"
     assert closed.refusal is not None
@@ -62,7 +62,7 @@ def test_refused_request_is_a_result_with_its_refusal(client: EngineClient) -> N
     assert client.cancel("77-e-0").outcome == "refused"
 
 
-def test_any_tool_is_called_by_its_name(client: EngineClient) -> None:
+def test_client_calls_any_tool_of_the_engine_by_name(client: EngineClient) -> None:
     assert client.call("journal_get", about="desk")["total"] > 0
     assert client.call("market_get_candles", symbol="ETHUSDT", limit=3)["columns"][0] == "opened"
 
@@ -84,12 +84,12 @@ def test_wrong_argument_raises_an_error_with_a_code(client: EngineClient) -> Non
 
 
 @pytest.mark.parametrize("stop", [float("nan"), float("inf"), Decimal("NaN")])
-def test_a_number_that_is_not_finite_is_refused(client: EngineClient, stop: float | Decimal) -> None:
+def test_client_refuses_a_preview_whose_stop_is_not_finite(client: EngineClient, stop: float | Decimal) -> None:
     with pytest.raises(AttachError, match=r"stop is .*; expected a finite number"):
         client.preview("ETHUSDT", "BUY", size=0.05, stop=stop)
 
 
-def test_number_in_a_leg_that_is_not_finite_is_refused(client: EngineClient) -> None:
+def test_client_refuses_a_leg_whose_stop_is_not_finite(client: EngineClient) -> None:
     leg = {"symbol": "ETHUSDT", "action": "BUY", "size": Decimal("0.05"), "stop": float("nan")}
     with pytest.raises(AttachError, match=r"legs\[0\].stop is nan; expected a finite number"):
         client.call("decisions_submit", wake=1, legs=[leg])
@@ -116,7 +116,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("code", UNUSABLE)
-def test_unusable_http_answer_raises_an_error_with_a_code(code: str) -> None:
+def test_invalid_http_response_raises_an_error_with_a_code(code: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -177,12 +177,12 @@ def test_disconnected_client_raises_an_error(engine: Engine) -> None:
         client.status()
 
 
-async def test_a_client_works_inside_a_running_loop(engine: Engine) -> None:
+async def test_client_works_inside_a_running_event_loop(engine: Engine) -> None:
     with connect(url=engine.url, token=engine.reads) as client:
         assert client.status().meta.mode == "paper"
 
 
-def test_halt_of_a_client_halts_the_engine(tmp_path: Path) -> None:
+def test_halt_method_of_a_client_halts_the_engine(tmp_path: Path) -> None:
     serving = Serving(tmp_path)
     engine = serving.started()
     try:

@@ -118,7 +118,7 @@ def test_import_of_the_package_imports_no_other_module() -> None:
     assert ran(f"import sys, ocw_mcp; print({names}, len(sys.modules))") == f"[] {idle + 1}\n"
 
 
-def test_import_of_decision_imports_no_heavy_library() -> None:
+def test_import_of_class_decision_imports_no_heavy_library() -> None:
     heavy = ("numpy", "talib", "pydantic", "sqlite_utils", "typer", "mcp")
     names = f"[name for name in {heavy} if name in sys.modules]"
     assert ran(f"import sys; from ocw_mcp import Decision, Leg, OcwError, Snapshot; print({names})") == "[]\n"

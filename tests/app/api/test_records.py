@@ -45,7 +45,7 @@ def test_records_print_as_a_table() -> None:
     )
 
 
-def test_many_records_print_their_first_and_last() -> None:
+def test_long_sequence_of_records_prints_its_first_and_last_rows() -> None:
     lines = repr(TRADES).splitlines()
     assert lines[0] == "12 TradeRow"
     assert [line.split()[-1] for line in lines[2:]] == ["0", "1", "2", "3", "4", "…", "7", "8", "9", "10", "11"]
@@ -73,7 +73,7 @@ def test_columns_convert_money_to_float_and_times_to_utc() -> None:
 
 
 @pytest.mark.parametrize(("library", "method"), [("polars", "to_polars"), ("pandas", "to_pandas")])
-def test_a_data_frame_is_made_of_the_columns(monkeypatch: pytest.MonkeyPatch, library: str, method: str) -> None:
+def test_data_frame_has_the_columns_of_the_records(monkeypatch: pytest.MonkeyPatch, library: str, method: str) -> None:
     """The library is replaced by a test double, since OCW does not need polars or pandas."""
     monkeypatch.setitem(sys.modules, library, SimpleNamespace(DataFrame=lambda columns: ("frame", columns)))
     assert getattr(TRADES, method)() == ("frame", TRADES.columns())
@@ -89,6 +89,6 @@ def test_missing_data_frame_library_is_named_in_the_error(
     assert str(refused.value) == f"a data frame of {library} needs {library}, which is not installed; install {library}"
 
 
-def test_equity_is_a_sequence_of_records() -> None:
+def test_equity_curve_prints_as_a_table_of_records() -> None:
     curve = Records(EquityPoint, [EquityPoint(NOON, D("10000.123456789"))])
     assert repr(curve) == "1 EquityPoint\nat                equity\n2026-01-01 12:00  10000.12345679"

@@ -83,14 +83,14 @@ def test_float_prices_are_rounded_to_the_tick(result: ReplayResult) -> None:
     assert all(stop is not None and stop % Decimal("0.01") == 0 for stop in stops)
 
 
-def test_a_refused_leg_is_in_the_result(result: ReplayResult) -> None:
+def test_refused_order_of_a_strategy_is_in_the_replay_result(result: ReplayResult) -> None:
     assert {each.code for each in result.refusals} == {"REENTRY"}
     assert (
         sum(each.refusals for each in result.decisions) == len(result.refusals) == result.report["refusals"]["REENTRY"]
     )
 
 
-def test_equity_has_a_point_at_each_call_and_at_the_end(result: ReplayResult) -> None:
+def test_replay_equity_has_a_point_at_each_strategy_call_and_the_end(result: ReplayResult) -> None:
     times = [each.at for each in result.equity]
     assert times == sorted(set(times))
     assert times[1:] == [START + number * 15 * MINUTE for number in range(1, 2 * 96 + 1)]
@@ -98,7 +98,7 @@ def test_equity_has_a_point_at_each_call_and_at_the_end(result: ReplayResult) ->
     assert result.equity[0].equity == 10_000
 
 
-def test_repr_of_a_result_is_one_line(result: ReplayResult) -> None:
+def test_repr_of_a_replay_result_is_one_line(result: ReplayResult) -> None:
     shown = repr(result)
     assert shown.startswith("<ReplayResult BTCUSDT, ETHUSDT, SOLUSDT: equity 10,000.00 to ")
     assert f"{len(result.trades)} trades, {len(result.orders)} orders, {len(result.refusals)} refusals" in shown
@@ -112,13 +112,13 @@ def test_same_inputs_give_the_same_fingerprint(tape: Path) -> None:
     assert replay(tape, strategy=turn, every="1h").fingerprint != first.fingerprint
 
 
-def test_gate_wakes_the_strategy_without_argument_every(tape: Path) -> None:
+def test_strategy_is_called_by_the_gate_if_every_is_not_given(tape: Path) -> None:
     result = replay(tape, strategy=turn)
     kinds = {reason.kind for each in result.decisions for woken in each.reasons for reason in woken.reasons}
     assert kinds > {WakeKind.CLOSE}
 
 
-def test_replay_by_command_and_by_call_have_one_fingerprint(
+def test_replay_command_and_function_give_the_same_fingerprint(
     tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "same_strategy.py").write_text(
@@ -139,7 +139,7 @@ def test_replay_by_command_and_by_call_have_one_fingerprint(
     }
 
 
-def test_days_limit_market_time_and_kept_book_continues(tape: Path, tmp_path: Path) -> None:
+def test_replay_of_some_days_can_be_continued_from_its_state(tape: Path, tmp_path: Path) -> None:
     whole = replay(tape, strategy=turn, every="30m")
     book = tmp_path / "book"
     part = replay(tape, strategy=turn, every="30m", days=0.125, state=book)
@@ -149,7 +149,7 @@ def test_days_limit_market_time_and_kept_book_continues(tape: Path, tmp_path: Pa
     assert rest.trades == whole.trades
 
 
-def test_a_temporary_book_leaves_nothing_behind(
+def test_replay_without_state_leaves_no_file_behind(
     tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
@@ -168,7 +168,7 @@ def test_exception_of_the_strategy_is_raised_unchanged(tape: Path) -> None:
     assert raised.traceback[-1].name == "fails"
 
 
-def test_an_answer_of_another_type_is_an_error(tape: Path) -> None:
+def test_strategy_that_returns_no_decision_raises_an_error(tape: Path) -> None:
     with pytest.raises(
         StrategyError, match="returned a value of type str, 'BUY'; expected a Decision, or None to hold"
     ):
@@ -185,7 +185,7 @@ def test_size_beyond_a_limit_is_refused_with_the_largest_size(tape: Path) -> Non
     assert refused.largest > 0
 
 
-def test_unknown_symbol_is_refused_and_other_legs_execute(tape: Path) -> None:
+def test_order_for_an_unknown_symbol_is_refused_and_others_execute(tape: Path) -> None:
     def mistaken(snapshot: Snapshot) -> Decision | None:
         last = snapshot.symbols["BTCUSDT"].last
         legs = [Leg("DOGEUSDT", "BUY", 0.05, 1), Leg("btc/usdt", "BUY", 0.05, last * 0.97)] if last else []
@@ -196,7 +196,7 @@ def test_unknown_symbol_is_refused_and_other_legs_execute(tape: Path) -> None:
     assert result.orders[0].symbol == "BTCUSDT"
 
 
-def test_policies_accept_a_name_a_path_or_loaded_policies(tape: Path, tmp_path: Path) -> None:
+def test_replay_accepts_policies_by_name_by_path_or_loaded(tape: Path, tmp_path: Path) -> None:
     lab = shipped("policies") / "lab.toml"
     given = ("lab", lab, str(lab), load_policies(None, "lab"))
     shown = {replay(tape, strategy=hold, policies=each, days=0.01).fingerprint for each in given}
@@ -208,7 +208,7 @@ def test_policies_accept_a_name_a_path_or_loaded_policies(tape: Path, tmp_path: 
         replay(tape, strategy=hold, policies="mine.toml")
 
 
-def test_symbols_select_a_part_of_the_market() -> None:
+def test_replay_argument_symbols_selects_a_part_of_the_market() -> None:
     result = replay("sim", strategy=decide, every="6h", days=0.5, symbols=["ethusdt"], seed=7)
     assert result.report["symbols"] == ["ETHUSDT"]
     assert replay("sim", strategy=hold, days=0.01, symbols="BTCUSDT, SOLUSDT").report["symbols"] == [
@@ -245,7 +245,7 @@ def test_invalid_arguments_are_refused_in_one_sentence(changes: dict[str, Any], 
     assert why in str(refused.value)
 
 
-def test_an_unknown_argument_is_refused_by_its_name() -> None:
+def test_unknown_replay_argument_is_named_in_the_error() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'capital'"):
         replay("sim", strategy=hold, days=1, capital=100_000)  # type: ignore[call-arg]
 
@@ -256,7 +256,7 @@ def test_a_book_of_another_market_is_refused(tape: Path, tmp_path: Path) -> None
         replay("sim", strategy=hold, days=0.01, state=tmp_path / "book")
 
 
-async def test_a_replay_runs_inside_a_running_loop(tape: Path, tmp_path: Path) -> None:
+async def test_replay_works_inside_a_running_event_loop(tape: Path, tmp_path: Path) -> None:
     """As a notebook does."""
     result = replay(tape, strategy=turn, every="1h")
     assert len(result.decisions) == 8
@@ -264,7 +264,7 @@ async def test_a_replay_runs_inside_a_running_loop(tape: Path, tmp_path: Path) -
     assert asyncio.get_running_loop().is_running()
 
 
-async def test_ctrl_c_stops_a_replay_inside_a_running_loop() -> None:
+async def test_ctrl_c_stops_a_replay_inside_a_running_event_loop() -> None:
     """The replay runs in a thread of its own, and Python delivers Ctrl-C to the main thread only."""
     main = threading.main_thread().ident
     assert main is not None
@@ -283,7 +283,7 @@ async def test_ctrl_c_stops_a_replay_inside_a_running_loop() -> None:
         signal.signal(signal.SIGINT, usual)
 
 
-def test_a_picture_is_drawn_or_refused(tape: Path, tmp_path: Path) -> None:
+def test_replay_picture_needs_a_valid_path_and_a_closed_candle(tape: Path, tmp_path: Path) -> None:
     result = replay(tape, strategy=turn, every="1h")
     assert result.picture(str(tmp_path / "run.png")) == tmp_path / "run.png"
     with pytest.raises(SettingsError, match="cannot be a file"):

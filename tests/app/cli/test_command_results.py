@@ -48,7 +48,7 @@ def document(ocw: Ocw, *arguments: object) -> dict[str, Any]:
         (("agent", "resume", "BTCUSDT", "--paper"), "agent-resume", "BTCUSDT"),
     ],
 )
-def test_command_without_an_engine_waits(
+def test_operator_command_waits_if_no_engine_runs(
     ocw: Ocw, book: Path, arguments: tuple[str, ...], command: str, subject: str | None
 ) -> None:
     done = document(ocw, *arguments, "--state", book)
@@ -60,7 +60,7 @@ def test_command_without_an_engine_waits(
     }  # fmt: skip
 
 
-def test_command_of_a_running_engine_is_taken(ocw: Ocw, book: Path) -> None:
+def test_operator_command_to_a_running_engine_is_taken(ocw: Ocw, book: Path) -> None:
     def engine() -> None:
         box = CommandFiles(book)
         looks = (box.waiting() for _ in range(1_000_000))
@@ -72,7 +72,9 @@ def test_command_of_a_running_engine_is_taken(ocw: Ocw, book: Path) -> None:
         running.result()
 
 
-def test_command_of_a_busy_engine_is_pending(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operator_command_not_yet_taken_by_the_engine_is_pending(
+    ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(operate, "TAKEN_WITHIN_S", 0.0)
     with StateLock(book):
         assert document(ocw, "halt", "--state", book)["result"] == "pending"

@@ -65,7 +65,7 @@ def test_option_values_are_completed(tab: Tab, line: str, values: tuple[str, ...
     assert sorted(tab(line)) == sorted(values)
 
 
-def test_policies_of_a_directory_are_completed(tab: Tab, tmp_path: Path) -> None:
+def test_policy_names_in_a_directory_are_completed(tab: Tab, tmp_path: Path) -> None:
     for name in ("mine.toml", "my other.toml", "$(id).toml", "notes.md"):
         (tmp_path / name).touch()
     assert tab(f"ocw run --policies {tmp_path} --policy m") == ["mine"]

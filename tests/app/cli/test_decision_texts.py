@@ -48,7 +48,7 @@ STOOD_IN: tuple[DomainEvent, ...] = (
 )
 
 
-def test_decision_taken_over_by_rules_is_shown_in_full(ocw: Ocw, tmp_path: Path) -> None:
+def test_explain_shows_a_refused_answer_and_the_decision_of_the_rules(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, STOOD_IN)
     story = json.loads(ocw("explain", "1", "--state", tmp_path, "--json").out)
@@ -70,7 +70,7 @@ def test_decision_taken_over_by_rules_is_shown_in_full(ocw: Ocw, tmp_path: Path)
     assert places == sorted(places)
 
 
-def test_llm_cost_is_shown_per_decision_day_month_and_total(ocw: Ocw, tmp_path: Path) -> None:
+def test_llm_cost_is_shown_by_decision_by_day_by_month_and_in_total(ocw: Ocw, tmp_path: Path) -> None:
     late = (events.WakeRaised(2, ()), events.DecisionMade(2, "claude", 900, Decision(), D("0.5")))
     with closing(open_book(tmp_path)) as store:
         tell(store, STOOD_IN)

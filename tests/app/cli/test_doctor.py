@@ -92,7 +92,7 @@ def test_missing_directory_is_a_warning_and_is_not_made(ocw: Ocw, tmp_path: Path
     assert os.listdir(tmp_path) == []
 
 
-def test_new_book_is_ok_and_open_settings_file_is_a_warning(ocw: Ocw, tmp_path: Path) -> None:
+def test_doctor_warns_of_an_env_file_or_book_that_others_can_read(ocw: Ocw, tmp_path: Path) -> None:
     ocw("init", "--state", tmp_path / "desk")
     found = examined(ocw, "--state", tmp_path / "desk")
     assert (found["settings file"]["verdict"], found["journal"]["found"][:11]) == ("ok", "no book yet")
@@ -103,7 +103,7 @@ def test_new_book_is_ok_and_open_settings_file_is_a_warning(ocw: Ocw, tmp_path: 
     assert (state["verdict"], state["todo"]) == ("warning", f"chmod 700 {tmp_path / 'desk'}")
 
 
-def test_settings_and_policies_that_refuse_a_start_are_problems(
+def test_doctor_reports_settings_and_policies_that_prevent_a_start(
     ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "typo.toml").write_text("name = 3")
@@ -114,7 +114,7 @@ def test_settings_and_policies_that_refuse_a_start_are_problems(
     assert "no such venue is built in yet" in examined(ocw, code=1)["settings"]["found"]
 
 
-def test_commands_without_an_engine_are_a_warning(ocw: Ocw, book: Path) -> None:
+def test_doctor_warns_of_waiting_and_of_refused_commands(ocw: Ocw, book: Path) -> None:
     commands.write_command(book, "halt", "ann", "c1", 1)
     assert examined(ocw, "--state", book)["commands"]["verdict"] == "warning"
     with StateLock(book):
@@ -159,7 +159,7 @@ def test_halted_book_is_a_warning_with_cause_and_action(ocw: Ocw, book: Path, st
     assert found["todo"] == f"once you know why: ocw resume --state {book}"
 
 
-def test_passphrase_open_to_other_users_is_a_problem(ocw: Ocw, book: Path) -> None:
+def test_doctor_reports_a_passphrase_file_that_others_can_read(ocw: Ocw, book: Path) -> None:
     assert "ocw passphrase set" in examined(ocw, "--state", book)["passphrase"]["found"]
     passphrase.keep(book, "correct horse battery", passphrase.Cost(n=16))
     assert examined(ocw, "--state", book)["passphrase"]["found"] == "set, readable by its owner only"
@@ -193,7 +193,7 @@ def test_system_clock_before_the_last_journal_write_is_a_warning(
     assert examined(ocw, "--state", book)["clock"]["verdict"] == verdict
 
 
-def test_a_missing_extra_is_named_with_its_purpose(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_names_the_extra_that_provides_a_missing_module(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
     extras = {"no_such_module": ("moon", "the moon"), "json": ("moon", "the moon")}
     monkeypatch.setattr(checks, "EXTRAS", extras)
     found = examined(ocw)

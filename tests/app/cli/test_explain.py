@@ -91,7 +91,7 @@ def test_book_of_a_version_without_snapshots_is_read(ocw: Ocw, tmp_path: Path) -
     assert "was not only HOLD" in " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
 
 
-def test_every_wake_order_and_refusal_is_explained(ocw: Ocw, desk: Path) -> None:
+def test_every_wake_every_order_and_every_refusal_is_explained(ocw: Ocw, desk: Path) -> None:
     wakes = json.loads(ocw("decisions", "--state", desk, "--json", "--limit", 10_000).out)["decisions"]
     lists = json.loads(ocw("orders", "--state", desk, "--json", "--limit", 10_000, "--all").out)
     for wake in wakes[::9]:
@@ -124,7 +124,7 @@ def test_explain_of_an_unanswered_wake_shows_no_answer(ocw: Ocw, tmp_path: Path)
     assert "there is no answer" in ocw("explain", "1", "--state", tmp_path).out
 
 
-def test_late_answer_and_conditions_belong_to_their_wake(ocw: Ocw, tmp_path: Path) -> None:
+def test_explain_of_a_wake_shows_its_own_late_answer_and_conditions(ocw: Ocw, tmp_path: Path) -> None:
     after = (events.WakeConditionsSet(1, 2, ("no such metric",)), events.DecisionDiscarded(1, "too late"))
     with closing(open_book(tmp_path)) as store:
         tell(store, (*STORY[:3], events.DecisionDiscarded(2, "another's"), *after))
@@ -134,7 +134,7 @@ def test_late_answer_and_conditions_belong_to_their_wake(ocw: Ocw, tmp_path: Pat
     assert "another's" not in text
 
 
-def test_order_without_a_wake_is_explained_alone(ocw: Ocw, tmp_path: Path) -> None:
+def test_explain_of_an_order_without_a_wake_shows_only_the_order(ocw: Ocw, tmp_path: Path) -> None:
     guards = intended(OrderRef(7, Purpose.STOP))
     alone = events.OrderIntended(guards.ref, type(guards.intent)(**{**fields(guards.intent), "wake_id": None}), "p")
     with closing(open_book(tmp_path)) as store:
@@ -148,7 +148,7 @@ def fields(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__struct_fields__}
 
 
-def test_long_story_shows_its_first_and_last_events(ocw: Ocw, tmp_path: Path) -> None:
+def test_explain_of_a_long_wake_shows_its_first_and_last_events(ocw: Ocw, tmp_path: Path) -> None:
     noise = [events.OrderUnknown(ENTRY, f"look {number}") for number in range(200)]
     with closing(open_book(tmp_path)) as store:
         tell(store, (*STORY[:4], *noise, filled(quantity="0.030")))
@@ -192,7 +192,7 @@ def test_explain_of_an_empty_book_prints_one_sentence(ocw: Ocw, tmp_path: Path) 
     assert "holds no wake and no order yet" in ocw("explain", "1", "--state", tmp_path).err
 
 
-def test_guard_exit_and_outside_fills_are_explained(ocw: Ocw, tmp_path: Path) -> None:
+def test_explain_shows_exits_by_the_guard_and_fills_outside_ocw(ocw: Ocw, tmp_path: Path) -> None:
     happened = (
         *STORY[:5],
         filled(quantity="0.030"),

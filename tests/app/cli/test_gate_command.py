@@ -32,7 +32,7 @@ def test_gate_report_runs_on_the_simulated_market(ocw: Ocw) -> None:
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_gate_report_omits_spans_below_the_interval(ocw: Ocw) -> None:
+def test_gate_report_omits_spans_shorter_than_a_candle(ocw: Ocw) -> None:
     said = ocw("gate-report", "sim", "--for", "3d", "--interval", "15m", "--json")
     assert [each["over"] for each in json.loads(said.out)["moves"]] == ["15m", "1h"]
 

@@ -195,7 +195,7 @@ def test_list_without_a_book_prints_one_sentence(ocw: Ocw, tmp_path: Path, comma
 
 @pytest.mark.parametrize("limit", ["0", "-1", "10001", "9" * 40])
 @pytest.mark.parametrize("command", LISTS[1:])
-def test_limit_outside_its_range_is_refused(ocw: Ocw, desk: Path, command: str, limit: str) -> None:
+def test_list_refuses_a_limit_option_outside_its_range(ocw: Ocw, desk: Path, command: str, limit: str) -> None:
     said = ocw(command, "--state", desk, "--limit", limit)
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("ocw: --limit is ")

@@ -161,7 +161,7 @@ def test_paper_option_resumes_a_paper_book(ocw: Ocw, guarded: Path) -> None:
     assert waiting(guarded) == ["resume"]
 
 
-def test_resume_without_a_passphrase_names_both_confirmations(ocw: Ocw, book: Path) -> None:
+def test_resume_error_names_the_paper_option_and_passphrase_command(ocw: Ocw, book: Path) -> None:
     said = ocw("resume", "--state", book)
     assert (said.code, "--paper" in said.err, "ocw passphrase set" in said.err) == (2, True, True)
 
@@ -203,7 +203,7 @@ def fallen(guarded: Path) -> Path:
 FALL = "equity fell by 12.00% (1,200.00, from 10,000.00 to 8,800.00), and the limit is 10.00%"
 
 
-def test_resume_beyond_drawdown_needs_accept_drawdown(ocw: Ocw, fallen: Path) -> None:
+def test_resume_beyond_drawdown_limit_needs_accept_drawdown_option(ocw: Ocw, fallen: Path) -> None:
     said = ocw("resume", "--state", fallen, "--paper")
     assert (said.code, FALL in said.err, "--accept-drawdown" in said.err) == (2, True, True)
     assert waiting(fallen) == []
@@ -213,7 +213,7 @@ def test_resume_beyond_drawdown_needs_accept_drawdown(ocw: Ocw, fallen: Path) ->
     assert (command.verb, command.subject) == ("resume", "")
 
 
-def test_drawdown_is_accepted_by_yes_after_the_passphrase(
+def test_typed_yes_after_the_passphrase_accepts_the_drawdown(
     ocw: Ocw, fallen: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for answer, code in (("no", 2), ("", 2), ("Yes", 0)):
@@ -223,18 +223,18 @@ def test_drawdown_is_accepted_by_yes_after_the_passphrase(
     assert waiting(fallen) == ["resume"]
 
 
-def test_accept_drawdown_alone_does_not_resume(ocw: Ocw, fallen: Path) -> None:
+def test_accept_drawdown_option_alone_does_not_resume(ocw: Ocw, fallen: Path) -> None:
     assert ocw("resume", "--state", fallen, "--accept-drawdown").code == 2
     assert waiting(fallen) == []
 
 
-def test_resume_command_records_that_drawdown_is_within_limit(ocw: Ocw, book: Path) -> None:
+def test_resume_command_says_that_drawdown_is_within_the_limit(ocw: Ocw, book: Path) -> None:
     assert ocw("resume", "--state", book, "--paper").code == 0
     (command,) = CommandFiles(book).waiting()
     assert command.subject == WITHIN_DRAWDOWN
 
 
-def test_resume_is_reported_if_the_book_stays_halted(ocw: Ocw, book: Path) -> None:
+def test_resume_prints_that_a_book_remained_halted(ocw: Ocw, book: Path) -> None:
     with closing(SqliteStore.open(book, STAMP, book_id=BOOK, created_at=0)) as store:
         store.commit(summary={"state": "HALTED"})
 

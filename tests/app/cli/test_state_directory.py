@@ -36,7 +36,7 @@ def test_state_option_precedes_the_environment_variable(
     assert ocw("status", "--state", tmp_path / "mine").code == 0
 
 
-def test_default_book_of_a_list_is_that_of_ocw_mcp(ocw: Ocw, tmp_path: Path) -> None:
+def test_operator_commands_and_ocw_mcp_have_the_same_default_book(ocw: Ocw, tmp_path: Path) -> None:
     refused = ocw("halt")
     assert refused.code == 2
     assert str(Path("ocw", "desk")) in refused.err

@@ -81,7 +81,7 @@ def test_watch_draws_once_without_a_terminal(ocw: Ocw, desk: Path, once: tuple[s
     assert {each.name: each.stat().st_mtime_ns for each in desk.iterdir()} == before
 
 
-def test_watch_shows_a_new_and_a_running_book(ocw: Ocw, tmp_path: Path) -> None:
+def test_watch_shows_a_book_with_and_without_events(ocw: Ocw, tmp_path: Path) -> None:
     with StateLock(tmp_path), closing(open_book(tmp_path)) as store:
         assert "engine running · no event yet" in ocw("watch", "--state", tmp_path).out
         tell(store)
@@ -204,7 +204,9 @@ def test_summary_of_a_book_has_prices_of_all_symbols(ocw: Ocw, desk: Path) -> No
     assert all(Decimal(price) > 0 for price in prices.values())
 
 
-def test_forced_colours_on_a_pipe_draw_once(ocw: Ocw, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_into_a_pipe_draws_once_even_with_forced_colours(
+    ocw: Ocw, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert CLEAR not in ocw("watch", "--state", desk).out
 

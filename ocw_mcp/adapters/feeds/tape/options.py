@@ -52,7 +52,7 @@ class LeftOut(msgspec.Struct):
     """Path relative to that of the tape."""
     why: str
     rows: int | None = None
-    """The number of rows that are left out; None for a whole file, or for the rest of one."""
+    """The number of rows that are not read; None if no row of the file is read, or none after the fault."""
     read: bool = False
     """Whether the file is read in spite of its fault, which is only reported."""
 
