@@ -125,7 +125,7 @@ class PaperInstruments(msgspec.Struct):
             self._refine(symbol)
 
     def _refine(self, symbol: str) -> Instrument:
-        """Lower the tick to that of the observed prices. The quantity step changes only for a symbol without a table row."""
+        """Lower the tick to that of the observed prices, and the step of a symbol that the table lacks."""
         filters, seen = self.filters[symbol], self.seen.get(symbol)
         if seen is not None:
             filters = msgspec.structs.replace(filters, tick=min(filters.tick, seen.tick()))
