@@ -35,7 +35,7 @@ run: $(STAMP)
 	.venv/bin/ocw run --market sim --speed 720 --for 24h
 
 test: $(STAMP)
-	.venv/bin/pytest -n 2 --dist loadfile --durations 30
+	.venv/bin/pytest -n 2 --dist worksteal --durations 30
 
 # There is no npm lock file, since it would contain addresses. package.json pins the versions.
 validators: $(NODE_STAMP) $(CLIENTS_STAMP)

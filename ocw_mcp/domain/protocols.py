@@ -1,6 +1,6 @@
 """The protocols between packages: `app.compose` gives an adapter to each module that needs one."""
 
-from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
@@ -189,8 +189,11 @@ class Store(Protocol):
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
         """Store the snapshot of a wake at the next commit, outside journal and fingerprint; old ones are deleted."""
 
-    def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
-        """Make all appended events durable, with a checkpoint and the summary of `ocw status`. Raises JournalError."""
+    def commit(self, checkpoint: Checkpoint | None = None, summarise: Callable[[], Any] | None = None) -> None:
+        """Make all appended events durable, with a checkpoint. Raises JournalError.
+
+        `summarise` returns the summary that `ocw status` shows; a store that keeps none does not call it.
+        """
 
     def checkpoint(self) -> Checkpoint | None:
         """Return the latest checkpoint; None in a new book."""

@@ -185,7 +185,7 @@ class Commits:
             # crash must not find the order without the rejection.
             return False
         try:
-            self._store.commit(checkpoint, self._summary())
+            self._store.commit(checkpoint, self._summary)
         except JournalError as error:
             self._failed(error)
             return False

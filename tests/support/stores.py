@@ -1,6 +1,6 @@
 """A store in memory that simulates a crash: uncommitted events are lost."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
@@ -27,7 +27,7 @@ class MemoryStore:
         self._checkpoint = checkpoint
         self._touches = 0
         self.die_at: int | None = None
-        self.summary: dict[str, Any] = {}
+        self._summarise: Callable[[], Any] = dict
         self.commits = 0
         self.seen: dict[int, Snapshot] = {}
 
@@ -69,14 +69,19 @@ class MemoryStore:
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
         self.seen[wake_id] = snapshot
 
-    def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
+    def commit(self, checkpoint: Checkpoint | None = None, summarise: Callable[[], Any] | None = None) -> None:
         self._touch()
         self._committed += self._pending
         self._pending = []
         self._checkpoint = checkpoint or self._checkpoint
-        self.summary = summary or self.summary
+        self._summarise = summarise or self._summarise
         self.commits += 1
         self._touch()
+
+    @property
+    def summary(self) -> Any:
+        """The summary, computed when it is read: most tests never read it."""
+        return self._summarise()
 
     def checkpoint(self) -> Checkpoint | None:
         return self._checkpoint
@@ -116,9 +121,9 @@ class FullFor(MemoryStore):
         self.mended_at: int | None = None
         """Number of touches at the first commit that succeeded again."""
 
-    def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
+    def commit(self, checkpoint: Checkpoint | None = None, summarise: Callable[[], Any] | None = None) -> None:
         if self.last_seq in self._full:
             raise JournalError("the journal did not take it: the disk is full; make room")
-        super().commit(checkpoint, summary)
+        super().commit(checkpoint, summarise)
         if self.mended_at is None and self.last_seq > self._full[-1]:
             self.mended_at = self.touches

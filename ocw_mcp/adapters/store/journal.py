@@ -107,7 +107,7 @@ class SqliteStore:
         """Keep the snapshot of a wake with the next commit that has events."""
         self._snapshots.keep(wake_id, snapshot)
 
-    def commit(self, checkpoint: Checkpoint | None = None, summary: dict[str, Any] | None = None) -> None:
+    def commit(self, checkpoint: Checkpoint | None = None, summarise: Callable[[], Any] | None = None) -> None:
         """Make all appended events durable, with a checkpoint and the summary for `ocw status` if given.
 
         Raises JournalError if the write fails; the events then stay pending for the next commit. Raises BookError if
@@ -116,8 +116,8 @@ class SqliteStore:
         self._check_lock()
         if checkpoint is not None:
             self._checkpoint = checkpoint
-        if summary is not None:
-            self._summary = msgspec.json.encode(summary).decode()
+        if summarise is not None:
+            self._summary = msgspec.json.encode(summarise()).decode()
         new_summary = self._summary != self._stored_summary
         if not self._rows and self._checkpoint is None and not new_summary:
             return

@@ -120,10 +120,10 @@ def test_events_cannot_be_changed_or_deleted(tmp_path: Path, statement: str) -> 
 def test_commit_without_changes_writes_nothing(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
-        store.commit(summary={"state": "ACTIVE"})
+        store.commit(summarise=lambda: {"state": "ACTIVE"})
         before = (tmp_path / "journal.db-wal").stat()
         store.commit()
-        store.commit(summary={"state": "ACTIVE"})
+        store.commit(summarise=lambda: {"state": "ACTIVE"})
         after = (tmp_path / "journal.db-wal").stat()
         assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
 
@@ -191,7 +191,7 @@ def test_failed_commit_neither_loses_nor_repeats_events(tmp_path: Path, failing:
                 store.append(at, event)
             for _ in range(2):
                 with pytest.raises(JournalError, match=r"8 new events could not be written to .*; they are kept for"):
-                    store.commit(CHECKPOINT, {"state": "HALTED"})
+                    store.commit(CHECKPOINT, lambda: {"state": "HALTED"})
             assert store.chain_head == before
             assert len(list(store.events_after(0))) == 3
             assert store.last_seq == 11

@@ -31,7 +31,7 @@ def test_reader_sees_each_commit_of_a_running_engine(tmp_path: Path) -> None:
         for number, event in enumerate(STORY, 1):
             store.append(number, event)
             assert read_book(tmp_path).events == number - 1
-            store.commit(summary={"seen": number})
+            store.commit(summarise=partial(dict, seen=number))
             view = read_book(tmp_path)
             assert (view.events, view.last_event_at, view.summary) == (number, number, {"seen": number})
             assert (view.chain_head, view.fingerprint, view.book) == (store.chain_head, store.fingerprint, store.book)
@@ -91,7 +91,7 @@ def test_book_is_intact_after_a_kill_during_a_wal_checkpoint(tmp_path: Path) -> 
     running = tmp_path / "running"
     with closing(open_book(running)) as store:
         tell(store)
-        store.commit(summary={"seen": 1})
+        store.commit(summarise=lambda: {"seen": 1})
         killed_during_a_checkpoint(running, tmp_path / "killed")
         head, seq = store.chain_head, store.last_seq
     view = read_book(tmp_path / "killed")

@@ -24,7 +24,7 @@ def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def book(tmp_path: Path) -> Path:
     with closing(open_book(tmp_path / "book")) as store:
         tell(store)
-        store.commit(summary={"state": "ACTIVE", "positions": [{"symbol": "BTCUSDT", "quantity": "0.03"}]})
+        store.commit(summarise=lambda: {"state": "ACTIVE", "positions": [{"symbol": "BTCUSDT", "quantity": "0.03"}]})
     return tmp_path / "book"
 
 

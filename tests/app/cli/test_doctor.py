@@ -132,7 +132,7 @@ def test_halt_file_is_a_warning_with_an_action(ocw: Ocw, book: Path) -> None:
 
 def told_by_its_engine(book: Path, **summary: Any) -> None:
     with closing(open_book(book)) as store:
-        store.commit(summary={"at": 2_000, "state": "ACTIVE", "positions": []} | summary)
+        store.commit(summarise=lambda: {"at": 2_000, "state": "ACTIVE", "positions": []} | summary)
 
 
 HELD = {"symbol": "BTCUSDT", "quantity": "0.03", "average_price": "60002.5", "mark": "60100", "unrealised": "2.9"}

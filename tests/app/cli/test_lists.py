@@ -143,7 +143,7 @@ def test_position_shows_its_open_time_and_its_stop(ocw: Ocw, tmp_path: Path) -> 
     held = {"symbol": "BTCUSDT", "quantity": "0.03", "average_price": "60002.5", "mark": "60100", "unrealised": "2.9"}
     with closing(open_book(tmp_path)) as store:
         tell(store, (*STORY, intended(), filled(), events.PositionUnprotected("BTCUSDT", 31_000)), at=1_000)
-        store.commit(summary={"at": 2_000, "positions": [{**held, "stop": None, "protected": False}]})
+        store.commit(summarise=lambda: {"at": 2_000, "positions": [{**held, "stop": None, "protected": False}]})
     (position,) = read(ocw, "positions", "--state", tmp_path)["positions"]
     assert position["opened_at"] == 1_000 + len(STORY) + 1
     assert (position["stop"], position["unprotected_until"]) == (None, 31_000)
@@ -166,7 +166,7 @@ def test_book_is_readable_while_an_engine_runs_or_was_killed(ocw: Ocw, tmp_path:
     running, killed = tmp_path / "running", tmp_path / "killed"
     with StateLock(running), closing(open_book(running)) as store:
         tell(store, (*STORY, refused()))
-        store.commit(summary={"at": 2_000, "positions": []})
+        store.commit(summarise=lambda: {"at": 2_000, "positions": []})
         assert ocw(command, "--state", running).code == 0
         shutil.copytree(running, killed)
     assert ocw(command, "--state", killed).out == ocw(command, "--state", running).out

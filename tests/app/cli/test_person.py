@@ -196,7 +196,7 @@ def fallen(guarded: Path) -> Path:
     """A guarded book that was halted by a fall of 12 %."""
     fall = Fall(Decimal(8_800), Decimal(10_000), Decimal("0.12"), Decimal("0.1"), beyond=True)
     with closing(SqliteStore.open(guarded, STAMP, book_id=BOOK, created_at=0)) as store:
-        store.commit(summary={"state": "HALTED", "drawdown": msgspec.to_builtins(fall)})
+        store.commit(summarise=lambda: {"state": "HALTED", "drawdown": msgspec.to_builtins(fall)})
     return guarded
 
 
@@ -236,7 +236,7 @@ def test_resume_command_says_that_drawdown_is_within_the_limit(ocw: Ocw, book: P
 
 def test_resume_prints_that_a_book_remained_halted(ocw: Ocw, book: Path) -> None:
     with closing(SqliteStore.open(book, STAMP, book_id=BOOK, created_at=0)) as store:
-        store.commit(summary={"state": "HALTED"})
+        store.commit(summarise=lambda: {"state": "HALTED"})
 
     def engine() -> None:
         box = CommandFiles(book)

@@ -91,7 +91,7 @@ def test_watch_shows_a_book_with_and_without_events(ocw: Ocw, tmp_path: Path) ->
 def test_watch_draws_each_second_until_interrupted(tmp_path: Path) -> None:
     console = a_terminal()
     with closing(open_book(tmp_path)) as store:
-        waits = Waits(lambda: tell(store), lambda: store.commit(summary=SUMMARY))
+        waits = Waits(lambda: tell(store), lambda: store.commit(summarise=lambda: SUMMARY))
         watch(tmp_path, console, once=False, wait=waits)
     assert waits.waited == [1.0, 1.0, 1.0]
     begun, _, ended = shown(console).rpartition(CLEAR)
@@ -114,7 +114,7 @@ def test_watch_keeps_the_last_screen_of_an_unreadable_book(tmp_path: Path) -> No
     console, book, away = a_terminal(), tmp_path / "book", tmp_path / "away"
     with closing(open_book(book)) as store:
         tell(store, STORY)
-        store.commit(summary=SUMMARY)
+        store.commit(summarise=lambda: SUMMARY)
     watch(book, console, once=False, wait=Waits(lambda: shutil.move(book, away), lambda: None, lambda: None))
     last = shown(console).rpartition(CLEAR)[2]
     assert last.count("cannot be read now") == 1
@@ -191,7 +191,7 @@ def test_watch_without_a_book_restores_the_terminal(tmp_path: Path, keyboard: tu
 def test_watch_shows_prices_and_equity_of_a_flat_book(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
-        store.commit(summary=SUMMARY | {"prices": {"BTCUSDT": "65210.1", "ETHUSDT": "3412.5"}})
+        store.commit(summarise=lambda: SUMMARY | {"prices": {"BTCUSDT": "65210.1", "ETHUSDT": "3412.5"}})
     said = ocw("watch", "--state", tmp_path).out
     assert "BTCUSDT 65210.1 · ETHUSDT 3412.5\n" in said
     assert "equity 12,345.67" in said
