@@ -131,13 +131,15 @@ async def test_usage_of_limits_agrees_with_a_recount_and_every_verdict(script: l
     event(f"{len(engine.account.ledger.positions)} positions, {live} entries")
     event(str(sorted({each.refusal.code.value for each in run.events(OrderRefused)})))
     equity, opening = engine.account.ledger.equity(), engine.account.day.today.opening
-    for name, used in oracle(engine).items():
+    exact = oracle(engine)
+    for name, used in exact.items():
         assert abs(shown[name][1] - used) <= D("0.000001"), name
     assert [shown[name][0] for name in ("position.max_share", "exposure.max_gross")] == [D("0.216"), D("0.864")]
 
     def left(name: str) -> Decimal:
+        # The shown value is rounded and may equal a limit that is not quite reached.
         limit, used = shown[name]
-        return limit - used
+        return limit - exact.get(name, used)
 
     for action in (Action.BUY, Action.SHORT):
         said = verdicts(engine, FLAT, action)
