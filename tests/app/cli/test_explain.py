@@ -1,6 +1,5 @@
 """`ocw explain` shows one wake from its reasons to its last fill."""
 
-import asyncio
 import json
 from contextlib import closing
 from decimal import Decimal
@@ -14,23 +13,9 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.render.event_text import event_text
 from tests.adapters.store.books import BOOK, ENTRY, STORY, alter, filled, intended, open_book, refused, tell
-from tests.support.books import write_book
 from tests.support.shell import Ocw
 
 STOP = OrderRef(1, Purpose.STOP)
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("desk") / "book"
-    asyncio.run(write_book(directory))
-    return directory
-
-
-@pytest.fixture
-def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
-    monkeypatch.setenv("COLUMNS", "100")
-    return Ocw(monkeypatch, capsys)
 
 
 def explain(ocw: Ocw, state: Path, name: str) -> Any:

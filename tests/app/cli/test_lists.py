@@ -1,6 +1,5 @@
 """Positions, orders, trades and decisions of a book, as text and as JSON."""
 
-import asyncio
 import json
 import os
 import re
@@ -17,23 +16,10 @@ from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from tests.adapters.store.books import STORY, alter, filled, intended, open_book, refused, tell
-from tests.support.books import BOOK, write_book
+from tests.support.books import BOOK
 from tests.support.shell import Ocw
 
 LISTS = ("positions", "orders", "trades", "decisions")
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("desk") / "book"
-    asyncio.run(write_book(directory))
-    return directory
-
-
-@pytest.fixture
-def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
-    monkeypatch.setenv("COLUMNS", "100")
-    return Ocw(monkeypatch, capsys)
 
 
 def read(ocw: Ocw, *arguments: object) -> Any:

@@ -1,6 +1,5 @@
 """`ocw watch` draws a book from its store until it is interrupted."""
 
-import asyncio
 import contextlib
 import io
 import json
@@ -22,24 +21,11 @@ from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.app.cli.watch import watch
 from ocw_mcp.domain.errors import BookError
 from tests.adapters.store.books import STORY, open_book, tell
-from tests.support.books import BOOK, write_book
+from tests.support.books import BOOK
 from tests.support.shell import Ocw
 
 CLEAR = "\x1b[?1049l"
 """What gives the terminal back as it was."""
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("desk") / "book"
-    asyncio.run(write_book(directory))
-    return directory
-
-
-@pytest.fixture
-def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
-    monkeypatch.setenv("COLUMNS", "100")
-    return Ocw(monkeypatch, capsys)
 
 
 def a_terminal() -> Console:
