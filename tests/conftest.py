@@ -38,7 +38,7 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Ma
     return made
 
 
-def cache_by_text(check: Callable[[Any], None]) -> Callable[[Any], None]:
+def cache_by_text(check: Callable[..., None]) -> Callable[..., None]:
     """Return a function that checks each JSON schema once; a wrong one fails at each call."""
     passed = set[str]()
 
