@@ -13,6 +13,8 @@ PREVIEW_GOOD_FOR_S: Final = 60
 """The real seconds for which a preview can be placed, however fast a simulated market runs."""
 TAINTED: Final = "ocw/tainted"
 """The `_meta` field of a call whose caller had read untrusted text before."""
+TYPED: Final = "ocw/typed"
+"""The `_meta` field of a call whose caller wants the typed result, too."""
 
 
 class _Request(msgspec.Struct, frozen=True, tag_field="asks"):

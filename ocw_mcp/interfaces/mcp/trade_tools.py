@@ -13,7 +13,7 @@ from pydantic import Field, WithJsonSchema
 
 from ocw_mcp.domain import asks
 from ocw_mcp.domain.decision import Decision, Leg
-from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
@@ -29,13 +29,18 @@ from ocw_mcp.render.quotations import untrusted
 if TYPE_CHECKING:
     from ocw_mcp.engine.approvals import PendingOrder
     from ocw_mcp.engine.idempotency import Answer
+    from ocw_mcp.runtime.facade import Facade
     from ocw_mcp.runtime.trading import Previewed, Trading
 
 CHECKS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
 ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
 WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
-Key = Annotated[str, Field(min_length=1, max_length=64, description="same key on a retry, a new one per order")]
+Key = Annotated[
+    str,
+    Field(min_length=1, max_length=64),
+    WithJsonSchema({"type": "string", "description": "new per request, the same on a retry"}),
+]
 _NEXT: Final = {
     RefusalCode.KEY_REUSED: "a key belongs to one order; orders_get shows which one",
     RefusalCode.NO_WAKE: "ocw_get_status shows the wake whose decision is open, if any",
@@ -89,8 +94,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         facade = after_warm_up(get_facade)()
         terms = {"size": size, "stop": stop, "target": target, "limit": limit, "leverage": leverage}
         leg = leg_of(facade, symbol, action, quantity, **terms)
-        seen = facade.trading.preview(caller_name(ctx), leg, quantity)
-        return _preview(meta(facade), leg, seen, facade.portfolio().scale)
+        return _preview(facade, leg, facade.trading.preview(caller_name(ctx), leg, quantity), quantity)
 
     async def consent(
         ctx: Context[Any, Any], preview_id: str, key: str, rationale: str
@@ -210,38 +214,64 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
     ]
 
 
-def _preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallToolResult:
-    """Return the answer of `orders_preview`: the order with all its terms. `scale` multiplies the size limits."""
-    checked, kept, intent = seen.checked, seen.preview, seen.checked.intent
+def _preview(facade: "Facade", leg: Leg, seen: "Previewed", quantity: Decimal | None) -> CallToolResult:
+    """Return the answer of `orders_preview`: the order with all its terms, and what the limits measure of it."""
+    checked, kept, intent, account = seen.checked, seen.preview, seen.checked.intent, facade.portfolio()
     refusal = None if checked.needs_approval else checked.refusal
-    leverage = checked.leverage or intent.leverage
+    notional, leverage = notional_of(checked), checked.leverage or intent.leverage
+    actual = {each.code: each.actual for each in checked.limits}
+    scale, asked = facade.policies.scale, "the whole position"
+    if leg.action.adds_risk:
+        asked = f"size {plain(leg.size or ZERO)}" if quantity is None else f"quantity {plain(quantity)}"
     result = from_attributes(
         results.PreviewResult,
         checked,
-        meta=meta,
+        meta=meta(facade),
         preview_id=None if kept is None else kept.preview_id,
         good_for_s=asks.PREVIEW_GOOD_FOR_S if kept else 0,
         refusal=None if refusal is None else _capped(refusal),
+        symbol=leg.symbol,
         action=leg.action,
-        notional=notional_of(checked),
+        # A closing without a position has no side.
+        side=intent.side if leg.action.adds_risk or checked.quantity else None,
+        asked=asked,
+        size=None if notional is None or account.equity <= 0 else notional / account.equity,
+        notional=notional,
         largest=largest_of(checked.largest),
         type=intent.type,
         limit=intent.limit_price,
         stop=intent.protect_at,
+        stop_distance=actual.get(RefusalCode.STOP_REQUIRED),
+        risk=actual.get(RefusalCode.RISK_PER_TRADE),
         target=intent.target_at,
         leverage=None if leverage is None else str(leverage),
-        scale=scale,
+        scale=account.scale,
+        scale_reason=f"regime unknown {plain(scale.regime_unknown)}, macro unknown {plain(scale.macro_unknown)}",
+        expires_at=intent.expires_at,
     )
-    terms = ", ".join(f"{name} {getattr(result, name) or 'none'}" for name in ("limit", "stop", "target", "leverage"))
-    bound = f"{result.type} order, {terms}; scale {result.scale} multiplies the size limits"
-    if refusal is not None:
-        return respond(result, f"{leg.action} {leg.symbol} would not pass. {result.refusal}", bound)
+    share = f"{result.quantity} = {float(result.size or 0):.2%} of equity"
+    if refusal is None:
+        head = f"preview_id {result.preview_id}, valid for {result.good_for_s} s: {verdict(checked)}"
+        size = f"{asked}, taken {share}, {result.notional} at the worst fill"
+    else:
+        head = f"no preview_id, would not pass: {result.refusal}"
+        size = f"{asked}{f', {share}' if checked.quantity else ''}"
+    measured = f" ({result.stop_distance} away, risk {result.risk} of equity)" if result.risk else ""
+    terms, sizes = [f"{result.type} order"], []
+    if result.limit is not None:
+        terms.append(f"limit {result.limit} until {result.expires_at}")
+    if leg.action.adds_risk:
+        terms += [f"stop {result.stop or 'none'}{measured}", f"target {result.target or 'none'}"]
+        terms += [f"leverage {leverage}"] if leverage is not None else []
+        why = "" if account.scale == 1 else f" ({result.scale_reason})"
+        sizes = [f"{room(checked, account.equity)}; size limits x {result.scale}{why}"]
     return respond(
         result,
-        f"{leg.action} {result.quantity} {leg.symbol} at about {result.price}, {result.notional} at the worst fill: "
-        f"{verdict(checked)}",
-        bound,
-        f"preview_id {result.preview_id}, valid for {asks.PREVIEW_GOOD_FOR_S} s; {room(checked)}",
+        head,
+        f"{leg.action} {leg.symbol}{f' ({result.side})' if result.side else ''}: asked {size}; "
+        f"mark {result.price or 'unknown'}",
+        ", ".join(terms),
+        *sizes,
     )
 
 
@@ -264,7 +294,7 @@ def done(meta: Meta, answer: "Answer", what: str) -> CallToolResult:
         case Refusal(code=code):
             next_ = _NEXT.get(code, "risk_check_order shows the verdict of every limit")
             text = TextContent(type="text", text=f"{result.refusal} next: {next_}")
-            return CallToolResult(content=[text], structured_content=result.model_dump(mode="json"), is_error=True)
+            return results.Answer(content=[text], result=result, is_error=True)
         case asks.AwaitsApproval(name):
             return respond(
                 result,

@@ -16,6 +16,7 @@ from ocw_mcp.render.snapshot_text import compact
 from ocw_mcp.runtime.deciders import AttachedDecider
 from tests.support.facades import FacadeRun
 from tests.support.runs import policies
+from tests.support.trading import AS_PROGRAM
 
 ERAS = ("auto", "legacy")
 WAITS = policies(
@@ -47,7 +48,7 @@ def events_of(sim: FacadeRun, kind: type) -> list[Any]:
 
 async def submit(sim: FacadeRun, era: str = "auto", wake: int = 1, **decision: Any) -> CallToolResult:
     async with Client(sim.server, mode=era) as client:
-        return await client.call_tool("decisions_submit", {"wake": wake, "legs": []} | decision)
+        return await client.call_tool("decisions_submit", {"wake": wake, "legs": []} | decision, meta=AS_PROGRAM)
 
 
 def leg(sim: FacadeRun, symbol: str = "BTCUSDT", size: str = "0.1", stop: float = 0.97) -> dict[str, Any]:

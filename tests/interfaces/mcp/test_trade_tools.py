@@ -293,11 +293,34 @@ async def test_a_preview_shows_every_term_as_text_and_as_a_value(sim: FacadeRun,
     assert {name: seen[name] for name in terms} == terms
     assert seen["scale"] == content(await call(sim, "portfolio_get"))["scale"]
     shown = text(answer)
-    assert f"{terms['type']} order, " in shown
-    for name in ("limit", "stop", "target", "leverage"):
-        assert f"{name} {terms[name] or 'none'}" in shown
-    assert f"scale {seen['scale']} multiplies the size limits" in shown
+    assert f"\n{terms['type']} order" in shown
+    assert f"\n{asked['action']} BTCUSDT{'' if kind == 'closing' else ' (buy)'}: asked {seen['asked']}" in shown
+    if kind != "closing":
+        assert seen["asked"] == f"size {asked['size']}"
+        for name in ("stop", "target", "leverage"):
+            assert f"{name} {terms[name] or 'none'}" in shown
+        assert f"size limits x {seen['scale']}" in shown
+        away, risk = float(seen["stop_distance"].rstrip("%")), float(seen["risk"].rstrip("%"))
+        assert f" ({away:.4f}".rstrip("0") in shown
+        assert away == pytest.approx(3.03 if kind == "limit" else 4, abs=0.02)
+        assert risk == pytest.approx(away * float(seen["size"]), rel=0.1)
+    assert ("limit order, limit" in shown) is (kind == "limit")
+    assert (f" until {seen['expires_at']}" in shown) is (kind == "limit")
     assert (seen["refusal"] is None) is (kind in ("market", "limit"))
+    assert (f"preview_id {seen['preview_id']}, valid for 60 s" in shown) is (kind in ("market", "limit"))
+    if kind in ("market", "limit"):
+        assert f", taken {seen['quantity']} = {float(seen['size']):.2%} of equity" in shown
+
+
+async def test_a_preview_names_the_scale_and_its_reason(tmp_path: Path) -> None:
+    sim = await FacadeRun(
+        tmp_path, Scripted({}), policy=policies(scale={"regime_unknown": "0.6", "macro_unknown": "0.9"})
+    ).go(1)
+    shown = text(
+        await call(sim, "orders_preview", symbol="BTCUSDT", action="BUY", size="0.02", stop=f"{price(sim) * 0.97:.0f}")
+    )
+    assert shown.endswith("size limits x 0.54 (regime unknown 0.6, macro unknown 0.9)")
+    sim.store.close()
 
 
 async def test_a_preview_shows_the_leverage_in_force(sim: FacadeRun) -> None:
