@@ -107,7 +107,8 @@ class FailedResult(CallToolResult):
 def make(answer: _Answering, annotations: ToolAnnotations = READS) -> OcwTool:
     """Return a tool made from a function; the function's docstring is the description that a model reads.
 
-    The tool has no output schema: its answer is a text (`Answer`).
+    The tool has no output schema, since its answer is a text (`Answer`). The annotation of the function's return names
+    the typed result that programs get.
     """
     if (known := _MADE.get(answer.__code__)) is not None:
         return known.model_copy(update={"fn": answer})
