@@ -6,8 +6,8 @@
 - A conditional order (stop or target) whose trigger price was passed by an opening price triggers at the opening price:
   a price gap costs its full size. Within a candle, a conditional order triggers if the candle's range reaches the
   trigger price, and fills at the trigger price, worsened like a market order.
-- A resting limit order fills without delay, at its limit price, as a maker, and only if the price went beyond the limit:
-  at the limit itself, other orders may have filled first. An opening beyond the limit fills the order at its limit, too.
+- A resting limit order fills at its limit price, as a maker and without delay, if the price went beyond its limit: at
+  the limit itself, other orders may have filled first. An opening beyond the limit fills the order at its limit, too.
 - A limit order is a taker if its limit crossed the last price when it was placed, or if an opening is beyond its limit
   before the order has arrived. A taker fills the quantity whose modelled price is within its limit, at the modelled
   price; the remaining quantity rests at the venue.

@@ -250,7 +250,7 @@ def _settled(entry: Proposal, account: AccountView) -> int | None:
 
 
 def _room(entry: Proposal, account: AccountView, policies: Policies, fits: Callable[[int], Decimal]) -> Decimal:
-    """Return the largest notional (quote) that passes; `fits` returns it for one leverage, lower in higher brackets."""
+    """Return the largest notional (quote) that passes; `fits` returns it for one leverage, less in higher brackets."""
     brackets = _brackets(account)
     if brackets is None:
         return fits(1)
