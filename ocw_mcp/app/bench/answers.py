@@ -97,6 +97,7 @@ async def _session(call: _Call, last: Callable[[], Any]) -> None:
             await asyncio.sleep(0.1)  # noqa: TID251 - waits for the paced run
     await call("market_get_snapshot", symbol=SYMBOL)
     await call("positions_set_protection", symbol=SYMBOL, key="protect", stop=f"{last() * 0.975:.2f}")
+    await call("positions_reduce", symbol=SYMBOL, share=0.5, key="reduce")
     await call("orders_preview", symbol=SYMBOL, action="SELL")
     await call("positions_close", symbol=SYMBOL, key="close", rationale="measured")
     await call("decisions_submit", wake=1, legs=[])

@@ -13,7 +13,7 @@ from ocw_mcp.domain.reasons import QUOTING, Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.state import ITSELF
 from ocw_mcp.interfaces.mcp import results
-from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, beyond_closing, cursor_of, older_line, place_of
+from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, cursor_of, older_line, place_of
 from ocw_mcp.interfaces.mcp.results import Meta, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta, respond
 from ocw_mcp.render.event_text import refusal_text
@@ -121,15 +121,16 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
         symbol: str,
         action: Literal["BUY", "SHORT", "ADD", "SELL", "COVER"],
         size: Annotated[Amount | None, Field(description="share of equity, 0.1 is 10%")] = None,
+        risk: Annotated[Amount | None, Field(description="share of equity lost at the stop")] = None,
         quantity: Annotated[Amount | None, Field(description="base asset, instead of size")] = None,
         stop: Amount | None = None,
         target: Amount | None = None,
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
     ) -> Annotated[CallToolResult, results.CheckResult]:
         """Check whether an order would pass now, by the code that places orders: each limit's verdict and the largest
-        size that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
+        size that would pass. Entries need size, risk or quantity, and a stop; SELL and COVER close all."""
         facade = after_warm_up(get_facade)()
-        leg = leg_of(facade, symbol, action, quantity, size=size, stop=stop, target=target, limit=limit)
+        leg = leg_of(facade, symbol, action, quantity, size=size, risk=risk, stop=stop, target=target, limit=limit)
         return _check(facade, leg, facade.check(leg, HYPOTHETICAL, quantity))
 
     tools = (ocw_get_status, portfolio_get, positions_get, orders_get, policies_get, risk_check_order)
@@ -139,24 +140,23 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
 def leg_of(facade: "Facade", symbol: str, action: str, quantity: Decimal | None, **terms: Any) -> Leg:
     """Return an order as a leg. Raises RequestError for an entry without one size, or a closing with a size."""
     chosen, size = Action(action), terms["size"]
-    if not chosen.adds_risk and (beyond := beyond_closing(size, quantity, terms["limit"])):
+    unused = {} if chosen.adds_risk else {"quantity": quantity, **terms}
+    if beyond := ", ".join(f"{name}={value}" for name, value in unused.items() if value is not None):
         raise RequestError(
             RequestCode.BAD_ARGUMENTS,
             what=f"{action} closes the whole position at the market",
-            limit="no size, no quantity and no limit",
+            limit="symbol and action only",
             actual=beyond,
             next_=f"call {action} without it",
         )
-    if chosen.adds_risk and (size is None) == (quantity is None):
+    given = [each for each in (size, terms["risk"], quantity) if each is not None]
+    if chosen.adds_risk and len(given) != 1:
         raise RequestError(
             RequestCode.BAD_ARGUMENTS,
-            limit="one of size and quantity",
-            actual="none" if size is None else "both",
-            next_="give the share of equity as size, or the base asset as quantity",
+            limit="one of size, risk and quantity",
+            actual=f"{len(given)} of them",
+            next_="give the share of equity as size, the loss at the stop as risk, or the base asset as quantity",
         )
-    if quantity is not None:
-        # A quantity replaces the share, which is then any valid value.
-        terms["size"] = Decimal(1)
     return Leg(facade.known(symbol), chosen, **terms)
 
 

@@ -12,8 +12,8 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field, WithJsonSchema
 
 from ocw_mcp.domain import asks
-from ocw_mcp.domain.decision import Decision, Leg
-from ocw_mcp.domain.money import ZERO, plain
+from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
@@ -83,6 +83,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         symbol: str,
         action: Literal["BUY", "SHORT", "ADD", "SELL", "COVER"],
         size: Annotated[Amount | None, Field(description="share of equity, 0.1 is 10%")] = None,
+        risk: Annotated[Amount | None, Field(description="share of equity lost at the stop")] = None,
         quantity: Annotated[Amount | None, Field(description="base asset, instead of size")] = None,
         stop: Amount | None = None,
         target: Amount | None = None,
@@ -90,9 +91,9 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None,
     ) -> Annotated[CallToolResult, results.PreviewResult]:
         """Check an order by the code that places it, and keep it and its price for 60 s as a preview_id. Nothing is
-        sent. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
+        sent. Entries need size, risk or quantity, and a stop; SELL and COVER close the whole position."""
         facade = after_warm_up(get_facade)()
-        terms = {"size": size, "stop": stop, "target": target, "limit": limit, "leverage": leverage}
+        terms = {"size": size, "risk": risk, "stop": stop, "target": target, "limit": limit, "leverage": leverage}
         leg = leg_of(facade, symbol, action, quantity, **terms)
         return _preview(facade, leg, facade.trading.preview(caller_name(ctx), leg, quantity), quantity)
 
@@ -152,22 +153,34 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         canceled = isinstance(answer, OrderRef) and answer.leg is Purpose.ENTRY
         return done(meta(facade), answer, "entry canceled" if canceled else "closing")
 
-    async def positions_set_protection(
-        ctx: Context[Any, Any], symbol: str, key: Key, stop: Amount | None = None, target: Amount | None = None
+    async def positions_reduce(
+        ctx: Context[Any, Any],
+        symbol: str,
+        share: Annotated[Amount, Field(le=1, description="0.5 closes half of the position")],
+        key: Key,
+        rationale: Why = "",
     ) -> Annotated[CallToolResult, DoneResult]:
-        """Tighten a position's stop, or set its target. A looser stop is refused."""
+        """Close a share of a position at the market, reduce-only. If the rest were too small to sell, all is closed."""
         facade = get_facade()
-        if stop is None and target is None:
+        leg = Leg(facade.known(symbol), Action.REDUCE, share=share, reasoning=rationale)
+        return await _carried_out(facade, asks.LegRequest(key, caller_name(ctx), leg), "reducing")
+
+    async def positions_set_protection(
+        ctx: Context[Any, Any],
+        symbol: str,
+        key: Key,
+        stop: Amount | None = None,
+        target: Amount | None = None,
+        trail: Annotated[Amount | None, Field(description="distance of a trailing stop, 0.01 is 1%")] = None,
+    ) -> Annotated[CallToolResult, DoneResult]:
+        """Tighten a position's stop, set its target, or let the stop trail the price. A looser stop is refused."""
+        facade = get_facade()
+        if stop is None and target is None and trail is None:
             raise RequestError(
-                RequestCode.BAD_ARGUMENTS, limit="a stop or a target", actual="neither", next_="give one of them"
+                RequestCode.BAD_ARGUMENTS, limit="a stop, a target or a trail", actual="none", next_="give one of them"
             )
-        known = facade.known(symbol)
-        answer = await facade.trading.ask(asks.ProtectionRequest(key, caller_name(ctx), known, stop, target))
-        laid = next((each.stop for each in facade.positions() if each.symbol == known), None)
-        # Show the prices in force, rounded to ticks; after the position has closed, show the requested ones.
-        wanted = {"stop": stop and (laid or stop), "target": target and (facade.target(known) or target)}
-        moved = " and ".join(f"{name} at {value}" for name, value in wanted.items() if value is not None)
-        return done(meta(facade), answer, f"protection set, {moved}")
+        terms = asks.ProtectionRequest(key, caller_name(ctx), facade.known(symbol), stop, target, trail)
+        return await _carried_out(facade, terms, "protection set")
 
     async def risk_halt(ctx: Context[Any, Any], key: Key, why: str = "") -> Annotated[CallToolResult, DoneResult]:
         """Halt trading: waiting entries are cancelled, new ones refused. Positions keep their stops and may be closed.
@@ -189,9 +202,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         ctx: Context[Any, Any],
         wake: Annotated[int, Field(ge=1, le=10**9), ASCII_NUMBER],
         legs: arguments.Legs,
-        next_check_s: Annotated[
-            Any, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": arguments.LONGEST_CHECK_S})
-        ] = None,
+        next_check_s: Annotated[Any, WithJsonSchema({"type": "integer"})] = None,
         conditions: arguments.Conditions | None = None,
         note: Why = "",
     ) -> Annotated[CallToolResult, results.SubmittedResult]:
@@ -205,13 +216,37 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         answer = await facade.trading.submit(caller_name(ctx), wake, decision, tainted=tainted)
         return _submitted(meta(facade), wake, decision, answer, facade.trading)
 
-    acting = orders_place, orders_cancel, positions_close, positions_set_protection, risk_halt
+    acting = orders_place, orders_cancel, positions_close, positions_reduce, positions_set_protection, risk_halt
     return [
         make(orders_preview, CHECKS),
         *(make(each, ACTS) for each in acting),
         make(journal_note, WRITES),
         make(decisions_submit, ACTS),
     ]
+
+
+async def _carried_out(
+    facade: "Facade", request: asks.LegRequest | asks.ProtectionRequest, what: str
+) -> CallToolResult:
+    """Have the engine carry out a change of a position. Return its answer, with the values that are now in force."""
+    answer = await facade.trading.ask(request)
+    taken = facade.trading.taken(asks.request_key(request))
+    return done(meta(facade), answer, f"{what}: {taken_text(taken)}" if taken else what)
+
+
+def taken_text(taken: asks.Taken) -> str:
+    """Return a leg as it was carried out, in one line."""
+    levels = {"stop": taken.stop, "target": taken.target, "trail": taken.trail}
+    parts = [
+        plain(taken.quantity) if taken.quantity is not None else "",
+        f"{taken.share:.2%}" if taken.share is not None else "",
+        f"at {plain(taken.price)}" if taken.price is not None else "",
+        f"risk {taken.risk:.2%}" if taken.risk is not None else "",
+        *(f"{name} {plain(value)}" for name, value in levels.items() if value is not None),
+        f"leverage {taken.leverage}" if taken.leverage is not None else "",
+        *taken.changed,
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _preview(facade: "Facade", leg: Leg, seen: "Previewed", quantity: Decimal | None) -> CallToolResult:
@@ -222,7 +257,8 @@ def _preview(facade: "Facade", leg: Leg, seen: "Previewed", quantity: Decimal | 
     actual = {each.code: each.actual for each in checked.limits}
     scale, asked = facade.policies.scale, "the whole position"
     if leg.action.adds_risk:
-        asked = f"size {plain(leg.size or ZERO)}" if quantity is None else f"quantity {plain(quantity)}"
+        given = {"size": leg.size, "risk": leg.risk} if quantity is None else {"quantity": quantity}
+        asked = " ".join(f"{name} {plain(value)}" for name, value in given.items() if value is not None)
     result = from_attributes(
         results.PreviewResult,
         checked,
@@ -315,15 +351,17 @@ def _submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trad
         results.LegAnswered(symbol=untrusted(leg.symbol, 40), action=leg.action, **_answered(each))
         for leg, each in zip(decision.legs, trading.answers(answer.decision, decision), strict=True)
     ]
+    carried = [trading.taken(answer.decision.leg(index)) for index in range(len(rows))]
     lines = [
         f"{row.action} {row.symbol}: {row.outcome}{f' as {row.order}' if row.order else ''}"
+        f"{f': {taken_text(taken)}' if taken else ''}"
         f"{f', {row.refusal}' if row.refusal else ''}{f' {row.approval} until {row.until}' if row.approval else ''}"
-        for row in rows
+        for row, taken in zip(rows, carried, strict=True)
     ]
     refused = [untrusted(each, 200) for each in answer.refused]
     result = results.SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
-    not_taken = [f"not taken: {each}" for each in refused]
-    return respond(result, f"wake {wake} answered", *(lines or ["every symbol is held"]), *not_taken)
+    not_taken = [f"not taken as given: {each}" for each in refused]
+    return respond(result, f"wake {wake} answered", *(lines or ["no leg: HOLD"]), *answer.settled, *not_taken)
 
 
 def _answered(answer: "Answer | None") -> dict[str, Any]:
