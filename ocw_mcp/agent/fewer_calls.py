@@ -42,10 +42,11 @@ def repeated_hold(request: DecisionRequest) -> Cause | None:
     """Return the cause of a HOLD that repeats the last answer; None if the model has to be asked.
 
     A HOLD is repeated if each price is within `TOLERANCE`, the account's version (positions, orders, stops, state), the
-    limits, the regime and the macro regime are the same, and the wake has no new kind of reason.
+    limits, the regime and the macro regime are the same, nothing happened since the last wake that the model answered,
+    and the wake has no new kind of reason.
     """
     now, held = request.snapshot, request.held
-    if held is None or request.version != held.version:
+    if held is None or request.version != held.version or now.since:
         return None
     then = held.snapshot
     age = now.at - then.at

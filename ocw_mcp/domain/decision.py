@@ -132,6 +132,8 @@ class WakeCondition(msgspec.Struct, frozen=True):
     """The seconds from now after which it expires; None means the longest time that the policy allows."""
     place: int = 0
     """The condition's number (from 1) in the submitted list, if other conditions of it were dropped; otherwise 0."""
+    stays: bool = False
+    """Whether the condition stays when the position of its symbol is closed."""
 
     if TYPE_CHECKING:
 
@@ -144,6 +146,7 @@ class WakeCondition(msgspec.Struct, frozen=True):
             reason: str = "",
             expires_s: int | None = None,
             place: int = 0,
+            stays: bool = False,
         ) -> None: ...
 
     def __post_init__(self) -> None:

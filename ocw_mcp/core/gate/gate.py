@@ -8,19 +8,21 @@
 If the policy sets `every`, the gate wakes at fixed times instead: at the first candle close at or after each multiple
 of `every` in UTC, and when a wake condition is met. With `every`, all other wake reasons are ignored.
 
-The position guard gives a reason, too, when the score of a position rises into the review band. Each reason is kept
-until a wake contains it. A reason that arises in the cooldown after a wake, or while a decision is open, causes a wake
-at the first evaluation after that time. An escalated outlier ends a cooldown, but no reason interrupts a decision. One
-wake contains the reasons of all symbols. Every evaluation is counted as a wake, or as a skip with its reason.
+The position guard gives a reason, too, when the score of a position rises into the review band. A position that was
+closed and an entry that lapsed are reasons if the policy says so (`engine/since.py`). Each reason is kept until a wake
+contains it. A reason that arises in the cooldown after a wake, or while a decision is open, causes a wake at the first
+evaluation after that time. An escalated outlier ends a cooldown, but no reason interrupts a decision. One wake contains
+the reasons of all symbols. Every evaluation is counted as a wake, or as a skip with its reason.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
 from ocw_mcp.core.gate.outlier import ReturnSpan, SpanState
 from ocw_mcp.domain.decision import Comparison, WakeCondition
+from ocw_mcp.domain.happenings import StandingCondition
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.snapshot import Remark, SymbolWake, WakeKind, WakeReason
 from ocw_mcp.domain.time import MINUTE, SECOND, span_ms, span_name
@@ -47,6 +49,8 @@ class ArmedCondition(msgspec.Struct):
     expires_at: int
     reference: float
     last: float
+    with_position: bool = False
+    """Whether the condition ends when the position of its symbol is closed."""
 
 
 class Conditions:
@@ -57,8 +61,13 @@ class Conditions:
         self.armed: list[ArmedCondition] = []
         """The waiting conditions."""
 
-    def replace(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
-        """Replace all conditions by `wished` (author: `by`). Return one sentence for each that cannot be armed."""
+    def replace(
+        self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read, exposed: Collection[str] = ()
+    ) -> list[str]:
+        """Replace all conditions by `wished` (author: `by`). Return one sentence for each that cannot be armed.
+
+        A condition on a symbol of `exposed` ends with the position of the symbol, unless it stays.
+        """
         self.armed = []
         refused = []
         for place, condition in enumerate(wished):
@@ -74,8 +83,17 @@ class Conditions:
             elif lasts <= 0:
                 refused.append(f"{label} is over before it began: it expires in {condition.expires_s} s")
             else:
-                self.armed.append(ArmedCondition(condition, by, at, at + lasts * SECOND, value, value))
+                ends = condition.symbol in exposed and not condition.stays
+                self.armed.append(ArmedCondition(condition, by, at, at + lasts * SECOND, value, value, ends))
         return refused
+
+    def end(self, symbol: str, at: int) -> tuple[str, ...]:
+        """Remove the conditions that end with the position of a symbol. Return a text for each."""
+        ended = [each for each in self.armed if each.with_position and each.condition.symbol == symbol]
+        if ended:
+            self.armed = [each for each in self.armed if each not in ended]
+        terms = [each.condition for each in ended if at <= each.expires_at]
+        return tuple(f"{symbol} {each.metric} {each.comparison} {each.threshold:g}" for each in terms)
 
     def check(self, symbol: str, at: int, read: Read) -> list[WakeReason]:
         """Return the wake reasons of a symbol's conditions that fire now. A condition with an unknown reading waits."""
@@ -244,9 +262,38 @@ class Gate:
         wished = policy.timer_max_s if seconds is None else seconds
         self._state.timer_at = at + min(max(wished, policy.timer_min_s), policy.timer_max_s) * SECOND
 
-    def set_conditions(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
-        """Replace all conditions by `wished` (author: `by`). Return one sentence for each that is rejected."""
-        return self._conditions.replace(wished, by, at, read)
+    def set_conditions(
+        self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read, exposed: Collection[str] = ()
+    ) -> list[str]:
+        """Replace all conditions by `wished` (author: `by`). Return one sentence for each that is rejected.
+
+        `exposed` are the symbols with a position or a live entry, whose conditions end with the position.
+        """
+        return self._conditions.replace(wished, by, at, read, exposed)
+
+    def end_conditions(self, symbol: str, at: int) -> tuple[str, ...]:
+        """Remove the conditions that end with the closed position of a symbol. Return a text for each."""
+        return self._conditions.end(symbol, at)
+
+    def standing(self, at: int, read: Read) -> tuple[StandingCondition, ...]:
+        """Return the conditions that wait at `at` (ms), with their present readings."""
+        return tuple(
+            StandingCondition(
+                each.condition,
+                each.by,
+                each.set_at,
+                each.expires_at,
+                read(each.condition.symbol, each.condition.metric),
+                each.with_position,
+            )
+            for each in self._conditions.armed
+            if at <= each.expires_at
+        )
+
+    @property
+    def next_check_at(self) -> int | None:
+        """The time (ms) of the next wake by the timer; None before the first evaluation."""
+        return self._state.timer_at
 
     def state(self) -> GateState:
         """Return all that must survive a restart."""
