@@ -372,6 +372,10 @@ class Engine:
             next_check_at=self.gate.next_check_at,
         )
 
+    def positions(self) -> list[PositionView]:
+        """Return the open positions by symbol, as snapshots have them."""
+        return [self._planned(view) for view in positions(self.guard)]
+
     def _planned(self, view: PositionView) -> PositionView:
         planned = self._exits.planned(view)
         thesis = self.since.thesis(view.symbol)

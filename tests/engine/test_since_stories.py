@@ -12,7 +12,7 @@ from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.happenings import Happening, HappeningKind
-from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import HOUR
@@ -52,12 +52,12 @@ def facts(happenings: Iterable[Happening]) -> Facts:
     for each in happenings:
         match each.kind:
             case K.FILLED | K.REDUCED:
-                found["filled", each.order] += each.quantity  # type: ignore[assignment]
+                found["filled", each.order] += each.quantity or 0  # type: ignore[assignment]
             case K.CLOSED:
-                found["filled", each.order] += each.quantity  # type: ignore[assignment]
+                found["filled", each.order] += each.quantity or 0  # type: ignore[assignment]
                 found["closed", each.symbol, each.amount, each.began_at] += 1
             case K.FUNDING:
-                found["funding", each.symbol] += each.amount  # type: ignore[assignment]
+                found["funding", each.symbol] += each.amount or 0  # type: ignore[assignment]
             case K.LAPSED | K.CANCELLED | K.REJECTED:
                 found["ended", each.order, abs(each.quantity or 0)] += 1
             case K.REFUSED:
@@ -76,7 +76,9 @@ def oracle(journal: Iterable[tuple[int, events.DomainEvent]]) -> dict[int, tuple
     expected: dict[int, tuple[int, Facts]] = {}
     shown: list[Facts] = []
     fresh: list[Facts] = []
-    answered, size, stops = 0, {}, {}
+    answered = 0
+    size: dict[OrderRef, Decimal] = {}
+    stops: dict[str, Decimal] = {}
     for _, event in journal:
         match event:
             case events.WakeRaised(wake_id):
