@@ -1,7 +1,7 @@
 """Commands of the operator, and requests of attached clients outside a wake.
 
-Each request is journaled with its caller and answered once: the same key of a caller gets the same answer again. If a
-caller has sent too many notes or refused requests in a minute, further ones are answered, but not journaled.
+Each request is journaled with its caller and answered once: the same key of a caller gets the same answer again. Notes
+and refused requests beyond a caller's quota per minute are answered, but not journaled.
 """
 
 from collections import deque
@@ -32,7 +32,7 @@ COMMANDS_KEPT = 256
 
 
 class OperatorCommands(Stateful[list[str]]):
-    """Executes each command of the operator once, even if its file stays. The saved state is the latest command ids."""
+    """Executes each operator command once, even if its file is not deleted. The state is the latest command ids."""
 
     def __init__(self, guard: Guard, executor: LegExecutor, decisions: DecisionCycle) -> None:
         super().__init__([])
@@ -83,7 +83,7 @@ class OperatorCommands(Stateful[list[str]]):
         self._account.resume(by)
 
     def halt(self, by: str, why: str = "") -> None:
-        """Take no new risk from now on: live entries are cancelled, and pending orders refused."""
+        """Halt the engine: cancel live entries, and refuse the orders that await approval."""
         self._account.halt(by, why)
         self._manager.cancel_entries("halted")
         self._executor.approvals.cancel_all("halted", by)
@@ -107,7 +107,7 @@ class Callers:
         self._notes = _Quota(config.policies.callers.notes_per_minute, "notes")
         self._refusals = _Quota(config.policies.callers.refusals_per_minute, "refused requests")
         self._turned_away: tuple[asks.RequestKey, Answer] | None = None
-        """The last request that was turned away, and its answer: neither is kept for longer."""
+        """The last request beyond a quota, and its answer; earlier ones are not kept."""
 
     def answer(self, request: asks.CallerRequest) -> Answer | None:
         """Return the answer to a request; None if no request with its key came, or its answer was dropped."""
@@ -120,7 +120,7 @@ class Callers:
         return known
 
     def take(self, asked: Asked, now: int) -> None:
-        """Execute a request, unless its key was used before. `answer` then returns its answer."""
+        """Execute a request, unless its key was used before; the method `answer` then returns the result."""
         request, key = asked.request, asks.request_key(asked.request)
         known = self._executor.answers.get(key)
         if known is not None and not self._may_repeat(request, known):
@@ -141,7 +141,7 @@ class Callers:
         self._executor.answers.put(key, answer, asks.substance(request))
 
     def _beyond_quota(self, request: asks.CallerRequest, token: str, now: int) -> Answer | None:
-        """Return the answer to a request beyond its caller's quota; None if it is within the quota or reduces risk."""
+        """Return the answer if a request is beyond its caller's quota; None if it is not, or if it reduces risk."""
         refusal = self._refusals.spent(token, now)
         if (done := self._done_before(request)) is not None:
             return done if refusal or self._notes.spent(token, now) else None
@@ -195,7 +195,7 @@ class Callers:
         return Leg(symbol, Action.COVER if self._account.ledger.quantity(symbol) < ZERO else Action.SELL)
 
     def _may_repeat(self, request: asks.CallerRequest, known: Answer) -> bool:
-        """Return whether a request is executed although its key was used, such as a halt of an engine not halted."""
+        """Return whether a used key is executed again: for a halt while not halted, or for a refused decision."""
         if isinstance(request, asks.HaltRequest):
             return self._account.trading_state is not TradingState.HALTED
         # A wake that was not open for an answer before may be open now.
@@ -245,7 +245,7 @@ class Callers:
         return tracked
 
     def _unprotectable(self, request: asks.ProtectionRequest, now: int) -> Refusal | None:
-        """Return the reason why a request leaves a position's stop and target as they are; None if it moves them."""
+        """Return why a request cannot change a position's stop and target; None if it can."""
         symbol = request.symbol
         view, protection = self._manager.view(symbol, now), self._guard.protections.get(symbol)
         if view is None or protection is None or not view.quantity:

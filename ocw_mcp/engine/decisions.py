@@ -28,7 +28,7 @@ from ocw_mcp.engine.precheck import Instruction
 
 DEADLINE_TIMER = Timer(TimerKind.DECISION)
 NOTE_KEPT = 500
-"""The number of characters of a note that are kept."""
+"""The number of characters to which a note is cut."""
 
 
 class SubmittedDecision(msgspec.Struct, frozen=True):
@@ -61,9 +61,9 @@ class DecisionsState(msgspec.Struct):
     idle: int = 0
     """The number of decisions in a row that led to no order."""
     held: DecisionRequest | None = None
-    """The last wake, if the model answered it with a deliberate HOLD of everything."""
+    """The last wake, if the model answered it with a deliberate HOLD of every symbol."""
     undone: tuple[Remark, ...] = ()
-    """The rejected parts, other than legs, of the last decision of a model or client. The next wake shows them."""
+    """The rejected parts (other than legs) of the last decision of a model or client, which the next wake shows."""
 
 
 class DecisionCycle(Stateful[DecisionsState]):
@@ -72,7 +72,7 @@ class DecisionCycle(Stateful[DecisionsState]):
     def __init__(
         self, manager: OrderManager, executor: LegExecutor, settle: Callable[[Decision, str, int], tuple[str, ...]]
     ) -> None:
-        """`settle` takes each decision and its decider after its legs are executed, and returns the rejected parts."""
+        """`settle` sets the wake conditions and check time of an executed decision, and returns those it rejects."""
         super().__init__(DecisionsState())
         self._config = manager.config
         self._account = manager.account
@@ -89,7 +89,7 @@ class DecisionCycle(Stateful[DecisionsState]):
 
     @property
     def open_request(self) -> DecisionRequest | None:
-        """The request that awaits a decision, or the one whose submitted decision is still open."""
+        """The request that awaits a decision, or whose submitted decision is still open."""
         submission = self.open_submission
         return self._state.pending or (submission.request if submission is not None else None)
 
@@ -142,7 +142,7 @@ class DecisionCycle(Stateful[DecisionsState]):
         self._decide_without_agent(pending, failure.decider, failure.thinking_ms, cause, now, failure.cost_usd)
 
     def submitted(self, request: SubmitRequest, now: int) -> Answer:
-        """Execute the decision of an attached client. Return the key of the answers to the legs, or a refusal."""
+        """Execute the decision of an attached client. Return Done with the key of its legs' answers, or a refusal."""
         if self._config.agent != ATTACHED:
             limit = f"an engine that attached clients decide for (--agent {ATTACHED})"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"--agent {self._config.agent}")
@@ -246,9 +246,9 @@ class DecisionCycle(Stateful[DecisionsState]):
     def _decide_without_agent(
         self, pending: DecisionRequest, agent: str, thinking_ms: int, why: Cause, now: int, cost_usd: Decimal = ZERO
     ) -> None:
-        """Decide without an answer: with a HOLD of everything, or by the rules on the agent's snapshot.
+        """Decide in the agent's place: by the rules on the agent's snapshot, or with a HOLD of every symbol.
 
-        If the policy lets the rules only manage positions, they do not enter.
+        If the policy `fallback.rules` is `manage`, the legs of the rules that add risk are dropped.
         """
         decider, decision = agent, Decision(cause=why)
         if self._config.fallback:
@@ -310,7 +310,7 @@ class DecisionCycle(Stateful[DecisionsState]):
             self._state.held = msgspec.structs.replace(asked, held=None)
 
     def _count_idle(self, key: DecisionKey, decision: Decision) -> None:
-        """Report an incident if a model's decisions have led to no order for long: its calls only cost money."""
+        """Report an incident if many decisions of a model in a row led to no order, because its calls cost money."""
         if not self._config.fallback:
             return
         most = self._config.policies.decision.idle_wakes
@@ -330,7 +330,7 @@ def _passed(decision: Decision, refused: tuple[str, ...]) -> bool:
 
 
 def _beside_legs(correction: Decision) -> tuple[str, ...]:
-    """Return the ignored parts of a correction, one sentence each. A correction changes legs only."""
+    """Return a text on each ignored part of a correction, which changes legs only."""
     given = {
         "conditions": correction.wake_conditions is not None or correction.unread,
         "next_check_s": correction.next_check_s is not None,

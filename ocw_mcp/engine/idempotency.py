@@ -10,7 +10,7 @@ from ocw_mcp.domain.orders import MOST_TOKENS, OrderRef
 from ocw_mcp.domain.reasons import Refusal
 
 KEPT: Final = 2_048
-"""The number of kept answers of each caller, and of all wakes together, so that no caller displaces another's."""
+"""The number of answers kept for each caller, and for all wakes: no caller displaces the answers of another."""
 CALLERS_KEPT: Final = MOST_TOKENS + 8
 """The number of callers whose answers are kept; beyond it, the answers of the longest silent caller are dropped."""
 
@@ -18,7 +18,7 @@ Answer = OrderRef | Refusal | AwaitsApproval | Done
 
 
 class SavedAnswer(msgspec.Struct, frozen=True):
-    """An answer in a saved state, by its type, with its key and the meaning of its request."""
+    """A saved answer: its key, the `meaning` of its request (see `Answers.meaning`), and the answer by its type."""
 
     key: AnswerKey
     meaning: str
@@ -39,12 +39,12 @@ class Answers:
         return None if found is None else found[0]
 
     def meaning(self, key: AnswerKey) -> str:
-        """Return the meaning of the request that used a key; empty if no request used it."""
+        """Return the `substance` digest of the request that used a key; empty if no request used the key."""
         found = self._kept.get(key.token, {}).get(key)
         return "" if found is None else found[1]
 
     def put(self, key: AnswerKey, answer: Answer, meaning: str = "") -> None:
-        """Keep an answer with `meaning`, or with the known meaning; its caller becomes the most recent one."""
+        """Store an answer with `meaning`, by default the stored meaning, and mark its caller as the most recent one."""
         token, meaning = key.token, meaning or self.meaning(key)
         own = self._kept[token] = self._kept.pop(token, {})
         own.pop(key, None)

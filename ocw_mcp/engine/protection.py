@@ -22,7 +22,7 @@ ALREADY_CROSSED = "-2021"
 
 
 def protection_timer(symbol: str) -> Timer:
-    """Return the timer after which an unprotected position is closed."""
+    """Return the timer that closes an unprotected position at its deadline."""
     return Timer(TimerKind.PROTECTION, symbol)
 
 
@@ -37,9 +37,9 @@ class Protection(msgspec.Struct):
     retried_at: dict[str, int] = {}
     """The time (ms) of the last retry, under `stop`, `target`, or `both` (stop and target after a failed exit)."""
     most: Decimal | None = None
-    """The largest allowed quantity (base asset, unsigned); None unless the position is larger and is being reduced."""
+    """The quantity (base asset, unsigned) to which a too large position is being reduced; None for other positions."""
     beyond: Decimal = ZERO
-    """Notional (quote) by which the fills of its entries exceeded the cleared amounts."""
+    """The notional (quote) by which the fills of the position's entries exceeded their cleared amounts."""
     exceeded: list[str] = []
     """The limits whose excess was reported: each is reported once per position."""
 
@@ -54,7 +54,7 @@ class Protection(msgspec.Struct):
         return True
 
     def tighten(self, stop: Decimal | None, target: Decimal | None, *, long: bool) -> None:
-        """Take over a stop (quote) if it is tighter, and a target (quote) if there is one."""
+        """Set the trigger to `stop` (quote) if that is tighter, and the target to `target` (quote) if given."""
         if stop is not None:
             self.trigger = max(self.trigger, stop) if long else min(self.trigger, stop)
         self.target = target or self.target
@@ -84,9 +84,9 @@ def crossed(report: OrderReport) -> bool:
 
 
 def hold_to_clearing(change: Change, protections: Mapping[str, Protection], manager: OrderManager) -> None:
-    """Compare a fill of an entry with the cleared order: tighten the stop, or set how much of the position may stay.
+    """Check the limits after an entry's fill; beyond a limit, tighten the stop or set the size that may stay open.
 
-    Each limit that is exceeded is reported as one incident of the position.
+    Each exceeded limit is reported as one incident of the position.
     """
     tracked, fill = change.tracked, change.report
     symbol = tracked.order.symbol
@@ -111,9 +111,9 @@ def hold_to_clearing(change: Change, protections: Mapping[str, Protection], mana
 def _entered_by(
     tracked: TrackedOrder, fill: Filled, view: AccountView, protections: Mapping[str, Protection], manager: OrderManager
 ) -> FilledEntry:
-    """Return the position after a fill of its entry for the check of its limits, at the newer of fill and mark price.
+    """Return the filled position for the check of its limits, at the newer one of fill price and mark price.
 
-    The unfilled rest of the entry does not count: it is cancelled if a limit is exceeded.
+    The unfilled part of the entry does not count, because it is cancelled if a limit is exceeded.
     """
     symbol, ledger = tracked.order.symbol, manager.account.ledger
     protection = protections[symbol]

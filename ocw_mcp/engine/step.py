@@ -1,4 +1,4 @@
-"""The engine: it takes an event and the time, and returns effects. It is synchronous, and the same in every mode.
+"""The engine: it takes an event and the time, and returns effects. Its code is synchronous, and the same in every mode.
 
 The path of one tick: a frame closes candles → the market stores them → equity is checked → the gate evaluates each
 symbol → a wake asks for a decision → its legs become intents → the order manager has them checked, records and sends
@@ -43,7 +43,7 @@ from ocw_mcp.engine.snapshot import leave_out, positions, summary_of, take_snaps
 
 
 class Engine:
-    """The engine of one book. Callers may read its parts between two steps."""
+    """The engine of one book. Callers may read the engine's parts between two steps."""
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -90,7 +90,7 @@ class Engine:
         """The number of events that this process has taken. While it does not change, no part of the engine does."""
 
     def start(self) -> list[steps.Effect]:
-        """Return the effects to execute before the first event: the timers that are set, and an open decision."""
+        """Return the effects before the first event: they set the saved timers and request a decision that is open."""
         self._effects.now = self.now
         hashes = (self.config.policy_hash, self.config.prompts_hash)
         if self.counters.hashes != hashes:
@@ -106,7 +106,7 @@ class Engine:
         return self._effects.take()
 
     def step(self, event: steps.StepEvent, now: int) -> list[steps.Effect]:
-        """Take one event at `now` (ms), and return its effects in order. If the clock goes back, engine time stays."""
+        """Take one event at `now` (ms), and return its effects in order. Engine time never goes back."""
         self.steps += 1
         if why := self._time.move_to(now):
             self.manager.lower(why)
@@ -272,7 +272,7 @@ class Engine:
                 self.guard.on_timer(symbol, now)
 
     def _after_decision(self, decision: Decision, decider: str, now: int) -> tuple[str, ...]:
-        """Set the check time and wake conditions of a decision. Return a sentence on each rejected part."""
+        """Set the check time and wake conditions of a decision. Return a sentence on each of these that is rejected."""
         self.gate.set_timer(now, decision.next_check_s)
         if decision.wake_conditions is None:
             return decision.unread
@@ -288,7 +288,7 @@ class Engine:
         return held | {each.order.symbol for each in entries if not each.cancel_requested}
 
     def state(self) -> bytes:
-        """Return all that must survive a restart."""
+        """Return the engine's state for a checkpoint."""
         parts = {name: part.state() for name, part in self._parts.items()}
         return msgspec.msgpack.encode(EngineState(format=ENGINE_FORMAT, counters=self.counters, **parts))
 

@@ -1,7 +1,7 @@
 """Events of the journal as sentences, for `ocw explain` and for MCP.
 
-A `Quote` renders each text by a model, a client or the venue within a sentence. For a model it puts a pointer into
-the sentence, and the text into a separate quotation.
+A `Quote` renders each text by a model, a client or the venue. In sentences for a model, it replaces the text by a
+pointer to a separate quotation.
 """
 
 from decimal import Decimal
@@ -24,11 +24,11 @@ from ocw_mcp.render.text import HASH_SHOWN, cents, funding_text, moment, span, u
 VENUE: Final = "venue"
 DECIDER: Final = "decider"
 CLIENT: Final = "client"
-"""Authors of the texts that an event can carry. Names of principals and operators come from the operator."""
+"""Authors of untrusted texts in events. Names of principals and operators are trusted: the operator chose them."""
 
 
 def inline(source: str, text: str) -> str:
-    """A `Quote` for sentences that a person reads: return the text itself."""
+    """Return the text itself: the `Quote` for sentences that a person reads."""
     return printable(text)
 
 
@@ -38,9 +38,9 @@ def _named(source: str, text: str, quote: Quote) -> str:
 
 
 def leg_text(leg: Leg, quote: Quote = inline, quantity: Decimal | None = None) -> str:
-    """Return a leg in a few words: `BUY ETHUSDT 13.5% of equity, stop 2836.82`.
+    """Return a leg as text: `BUY ETHUSDT 13.5% of equity, stop 2836.82`.
 
-    With `quantity` (base asset) the size reads `BUY 0.5 ETHUSDT` instead of a share of equity.
+    With `quantity` (base asset) it is `BUY 0.5 ETHUSDT, stop 2836.82` instead.
     """
     symbol = _named(DECIDER, leg.symbol, quote)
     if not leg.action.adds_risk:
@@ -55,7 +55,7 @@ def leg_text(leg: Leg, quote: Quote = inline, quantity: Decimal | None = None) -
 
 
 def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
-    """Return an event of a book on one line."""
+    """Return a journal event of a book as one line of text."""
     match event:
         case events.OrderIntended(ref, intent, policy_hash):
             return f"order {ref.client_id(book)}: {_intent(intent, quote)}; policy {policy_hash[:HASH_SHOWN]}"

@@ -37,7 +37,7 @@ _Kind = TypeVar("_Kind")
 
 
 class MalformedError(ValueError):
-    """The error of a value that cannot enter the engine. `defect` is one clause on the defect."""
+    """The error of a value that cannot enter the engine. `defect` describes the problem in one clause."""
 
     def __init__(self, kind: str, defect: object) -> None:
         super().__init__(f"malformed {kind}: {defect}")

@@ -28,7 +28,7 @@ async def test_mcp_inspector_reports_no_issue_in_the_tool_schemas(tmp_path: Path
     assert not (tmp_path / "desk").exists()
 
 
-async def test_mcp_inspector_calls_an_engine_in_both_protocol_eras(tmp_path: Path) -> None:
+async def test_mcp_inspector_calls_an_engine_over_old_and_new_protocol(tmp_path: Path) -> None:
     desk = tmp_path / "desk"
     call = ("--method", "tools/call", "--tool-name")
     async with running_engine(desk):

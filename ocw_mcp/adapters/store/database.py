@@ -24,14 +24,14 @@ from ocw_mcp.domain.snapshot import WakeKind
 JOURNAL = "journal.db"
 _TRIES = 5
 _BUSY_S = 1.0
-"""Seconds that a writer waits for a lock; few, because the engine waits, too."""
+"""Seconds that a writer waits for a lock; few, because the engine waits meanwhile."""
 _LOG_PAGES = 4_000
 """Pages (of 4 kB) after which the write-ahead log is checkpointed: rarely, because a commit waits for it."""
 
 SCHEMA_VERSION = 3
-"""Version of these tables and of the payloads of events; a book with a higher one belongs to a newer OCW."""
+"""Version of the tables in TABLES and of event payloads; a book with a higher one belongs to a newer OCW."""
 DIGESTS_SINCE = 2
-"""Version from which on the digest of each checkpoint is journaled; earlier books need none."""
+"""First schema version that journals the digest of each checkpoint."""
 
 TABLES = (
     """CREATE TABLE book (

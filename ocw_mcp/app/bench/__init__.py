@@ -20,7 +20,7 @@ MEASURES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
 
 
 def measure(only: str | None = None, progress: Callable[[str], None] = lambda name: None) -> dict[str, Any]:
-    """Return the result of one measurement, or of all by name; `progress` gets each name. Raises SettingsError."""
+    """Return the result of one measurement, or of all by name, after `progress(name)`. Raises SettingsError."""
     if only is None:
         return {name: measure(name, progress) for name in MEASURES}
     if only not in MEASURES:

@@ -1,4 +1,4 @@
-"""Measures MCP calls of OCW relative to calls of the MCP SDK alone; both alternate, since the load may change."""
+"""Measures MCP calls of OCW relative to calls of the MCP SDK alone; the calls alternate, since the load may change."""
 
 import asyncio
 import json
@@ -147,7 +147,7 @@ async def _client(address: Address, token: str) -> AsyncIterator[Client]:
 
 
 async def _over_stdio(directory: Path, address: Address) -> dict[str, Any]:
-    """Return medians (ms) of a call through `ocw mcp` and of the same call over HTTP; this process is the engine."""
+    """Return medians (ms) of a call through `ocw mcp` and of the same call over HTTP; this process runs the engine."""
     arguments = ["-m", "ocw_mcp", "mcp", "--state", str(directory)]
     bridge = stdio_client(StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ)))
     async with Client(bridge, mode="legacy") as stdio, _client(address, address.token) as http:

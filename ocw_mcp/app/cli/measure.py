@@ -73,7 +73,7 @@ def market(
     symbols: options.SymbolsOption = None,
     seed: options.SeedOption = 1,
 ) -> None:
-    """Compare the simulated market with a tape. Shown are tails, volatility, jumps, volume, time of day and range."""
+    """Compare the simulated market with a tape. Tails, volatility, jumps, volume, time of day and range are shown."""
     from ocw_mcp.app.bench.market import compare, draw, table
     from ocw_mcp.app.output import working
     from ocw_mcp.app.parsing import parse_product, parse_symbols

@@ -43,7 +43,7 @@ async def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def test_answers_during_catch_up_state_that_they_are_old(killed: Path) -> None:
+async def test_answers_while_the_engine_catches_up_are_marked_as_stale(killed: Path) -> None:
     clock = Peeks()
     sim = FacadeRun(killed, clock=clock)
     heads: dict[tuple[bool, bool], str] = {}
@@ -69,7 +69,9 @@ async def test_answers_during_catch_up_state_that_they_are_old(killed: Path) -> 
     sim.store.close()
 
 
-async def test_rest_status_shows_the_catch_up(killed: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_rest_status_shows_that_the_engine_is_catching_up(
+    killed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     sim = FacadeRun(killed)
     async with served(sim.facade, tmp_path_factory.mktemp("tokens")) as endpoint:
         assert (await endpoint.client.get("/status")).json()["meta"]["catching_up"]

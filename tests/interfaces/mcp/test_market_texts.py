@@ -53,7 +53,7 @@ async def test_candles_are_grouped_by_the_day_they_opened(sim: FacadeRun, timefr
 @pytest.mark.parametrize(
     ("timeframe", "columns"), [(None, ["15m", "1h", "4h", "1h*", "4h*"]), ("1h", ["1h", "1h*"]), ("15m", ["15m"])]
 )
-async def test_each_indicator_line_also_has_forming_candle_values(
+async def test_indicator_lines_have_values_of_closed_and_forming_candles(
     sim: FacadeRun, timeframe: str | None, columns: list[str]
 ) -> None:
     (head, *lines), found = await asked(sim, "market_get_indicators", {"timeframe": timeframe})

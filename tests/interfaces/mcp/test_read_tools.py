@@ -138,7 +138,7 @@ async def test_answers_match_their_schema_and_stay_within_their_size(sim: Facade
     assert {tool for tool, _ in CALLS} == READ_TOOLS
 
 
-async def test_snapshot_shows_the_engines_values(sim: FacadeRun) -> None:
+async def test_snapshot_tool_returns_the_values_of_the_engine(sim: FacadeRun) -> None:
     found = content(await ask(sim, "market_get_snapshot", {"detail": "detailed"}))
     for row, view in zip(found["symbols"], sim.facade.snapshot().symbols.values(), strict=True):
         assert row["symbol"] == view.symbol
@@ -167,7 +167,7 @@ async def test_snapshot_names_the_symbols_omitted_for_length(sim: FacadeRun, mon
         ("journal_get", {"day": "2026-01-01", "about": "decisions", "limit": 20}, "events"),
     ],
 )
-async def test_all_pages_together_return_every_row_once(
+async def test_pages_of_a_list_return_each_row_once(
     sim: FacadeRun, tool: str, arguments: dict[str, Any], rows: str
 ) -> None:
     seen: list[str] = []
@@ -231,7 +231,7 @@ async def test_client_does_not_see_the_text_of_an_internal_error(
     assert "tool ocw_get_status failed" in caplog.text
 
 
-async def test_order_check_shows_refusal_verdicts_and_largest_size(sim: FacadeRun) -> None:
+async def test_order_check_shows_refusal_limit_verdicts_and_largest_size(sim: FacadeRun) -> None:
     snapshot = sim.facade.snapshot()
     symbol = next(view for view in snapshot.symbols.values() if view.position is None)
     assert isinstance(symbol.last, float)
@@ -272,7 +272,7 @@ async def test_model_text_is_quoted_without_links_or_control_characters(tmp_path
     sim.store.close()
 
 
-async def test_every_tool_answers_before_the_first_market_data(tmp_path: Path) -> None:
+async def test_reading_tools_answer_before_the_first_market_data(tmp_path: Path) -> None:
     sim = FacadeRun(tmp_path)
     sim.store.commit()
     for tool, arguments in CALLS:
@@ -310,7 +310,7 @@ async def test_null_argument_counts_as_absent(sim: FacadeRun) -> None:
     assert content(await ask(sim, "trades_search", nothing)) == content(await ask(sim, "trades_search", {}))
 
 
-async def test_every_optional_text_may_be_null(sim: FacadeRun) -> None:
+async def test_every_optional_text_argument_may_be_null(sim: FacadeRun) -> None:
     for tool in await listed():
         given = {name: None for name in tool.input_schema["properties"] if name != "limit"}
         if not tool.input_schema.get("required"):

@@ -69,11 +69,11 @@ async def test_invalid_request_is_refused_with_400(wrong: dict[str, Any], says: 
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"model": 1}'])
-async def test_body_that_is_no_request_is_refused_with_400(body: bytes) -> None:
+async def test_body_that_is_not_a_valid_request_is_refused_with_400(body: bytes) -> None:
     assert (await asking(body)).status_code == 400
 
 
-async def test_request_without_key_or_version_is_refused() -> None:
+async def test_request_without_key_or_version_header_is_refused() -> None:
     assert (await asking(b"{", {"anthropic-version": "2023-06-01"})).status_code == 401
     assert (await asking(b"{", {"x-api-key": KEY})).status_code == 400
 
@@ -100,5 +100,5 @@ BODY = st.fixed_dictionaries(
 
 @settings(max_examples=40)
 @given(BODY)
-def test_odd_requests_get_a_status_not_a_crash(odd: dict[str, Any]) -> None:
+def test_randomly_malformed_requests_get_a_status_without_a_crash(odd: dict[str, Any]) -> None:
     assert asyncio.run(asking(asked() | odd)).status_code in (200, 400, 404)
