@@ -68,7 +68,7 @@ def _text(what: Happening) -> str:
             cause = f" ({what.cause})" if what.cause else ""
             return f"{_side(what)} {_size(what)} {symbol} filled at {_at(what.price)}{by}{cause}"
         case HappeningKind.REDUCED:
-            return f"{symbol} {_closing(what)} at {_at(what.price)} for {_size(what)} of it{_result(what)}"
+            return f"{symbol} {_closing(what)}: {_side(what)} {_size(what)} at {_at(what.price)}{_result(what)}"
         case HappeningKind.CLOSED:
             return f"{symbol} {_closing(what)} at {_at(what.price)}{_result(what)}"
         case HappeningKind.STOP_MOVED | HappeningKind.TARGET_MOVED:

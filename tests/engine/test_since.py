@@ -10,8 +10,8 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import CloseRequest, ProtectionRequest
 from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
 from ocw_mcp.domain.happenings import Happening, HappeningKind
-from ocw_mcp.domain.market import Frame, Funding, Opening
-from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.market import Frame, Funding, Opening, Product
+from ocw_mcp.domain.orders import Accepted, Order, OrderRef, OutsideCause, OutsideFill, Purpose, Side
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.steps import Asked, Command, Verb
@@ -21,6 +21,7 @@ from tests.support.legs import buy, sell
 from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Commands, Run, policies
 from tests.support.wakes import texts
+from tests.support.wire import Wire
 
 D = Decimal
 K = HappeningKind
@@ -314,6 +315,69 @@ async def test_a_position_closed_by_a_client_is_shown_under_its_name() -> None:
 def next_frame(index: int) -> Frame:
     at = START + (index + 1) * MINUTE
     return Frame(at, (candle(index, 100.0),), (Opening("BTCUSDT", at, 100.0),))
+
+
+async def test_happenings_of_a_symbol_under_manual_control_wait_for_its_return() -> None:
+    candles = [*path([100.0] * 3 + [97.0] * 6), *path([50.0] * 9, symbol="ETHUSDT")]
+    decider = Scripted({1: buy("98")})
+    run = Run(ListFeed(candles), decider, policy=minutely())
+    await run.go(2 * MINUTE)
+    await run.simulation.shell.take(Command("c1", Verb.TAKE_OVER, "ann", subject="BTCUSDT"))
+    await run.go(5 * MINUTE)
+    taken_over = [each.snapshot for each in decider.asked if each.snapshot.at > START + 2 * MINUTE]
+    assert taken_over
+    assert {kind for each in taken_over for kind in kinds(each)} == {K.COMMAND}
+    await run.simulation.shell.take(Command("c2", Verb.GO_ON, "ann", subject="BTCUSDT"))
+    await run.go(8 * MINUTE)
+    returned = next(each.snapshot for each in decider.asked if K.CLOSED in kinds(each.snapshot))
+    assert one(returned, K.CLOSED).symbol == "BTCUSDT"
+    assert run.store.events(events.PositionClosed)
+
+
+async def test_an_oco_that_takes_the_profit_on_spot_is_a_target() -> None:
+    feed = ListFeed(path([100.0, 100.0, 105.0, 105.0]), product=Product.SPOT)
+    decider = Scripted({1: buy("97", target="104")})
+    await Run(feed, decider, policy=minutely()).go()
+    closed = next(each.snapshot for each in decider.asked if K.CLOSED in kinds(each.snapshot))
+    assert one(closed, K.CLOSED).cause == "target"
+
+
+def test_a_liquidation_is_a_close_of_the_venue() -> None:
+    wire = Wire()
+    order = wire.enter(quantity="10")
+    assert isinstance(order, Order)
+    wire.fill(order)
+    outside = OutsideFill("x1", "BTCUSDT", Side.SELL, D(10), D(50), D(0), wire.now, OutsideCause.LIQUIDATION)
+    wire.give(outside)
+    wire.restart()
+    closed = one(wire.engine.snapshot(wire.now), K.CLOSED)
+    assert (closed.cause, closed.by, closed.price, closed.previous, closed.quantity) == (
+        "liquidation",
+        "",
+        50,
+        100,
+        -10,
+    )
+    assert K.STATE in kinds(wire.engine.snapshot(wire.now))
+
+
+def test_parts_of_a_stop_are_one_close_with_their_average_price() -> None:
+    wire = Wire()
+    order = wire.enter(quantity="10")
+    assert isinstance(order, Order)
+    wire.fill(order, "4")
+    wire.fill(order, "6", "101")
+    stop = wire.last(Purpose.STOP)
+    wire.give(Accepted(stop.ref, "v1"))
+    wire.fill(stop, "5", "97")
+    reduced = one(wire.engine.snapshot(wire.now), K.REDUCED)
+    assert (reduced.quantity, reduced.price, reduced.previous) == (D(-5), D(97), D("100.6"))
+    wire.restart()
+    wire.fill(stop, "5", "95")
+    closed = one(wire.engine.snapshot(wire.now), K.CLOSED)
+    assert (closed.quantity, closed.price, closed.previous, closed.cause) == (D(-10), D(96), D("100.6"), "stop")
+    filled = one(wire.engine.snapshot(wire.now), K.FILLED)
+    assert (filled.quantity, filled.price) == (D(10), D("100.6"))
 
 
 async def test_many_happenings_are_dropped_oldest_first_with_their_number() -> None:
