@@ -130,5 +130,7 @@ class GuardPlan(msgspec.Struct, frozen=True):
     max_hold_until: int
     deadline: int | None = None
     """The time at which the position is closed if it still has no stop; None while a stop covers it."""
+    reduce_to: Decimal | None = None
+    """The quantity to which the guard reduces the position, because the fills of its entries exceeded a limit."""
     band: str = "hold"
     """The band of the last score of the rules: `hold`, `review` (the decider is woken) or `exit` (it is closed)."""

@@ -6,7 +6,7 @@ ones, and those of the rules in the agent's place leave it for the next wake.
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -25,10 +25,8 @@ from ocw_mcp.domain.time import iso
 from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.protection import on_tick
-from ocw_mcp.engine.since_state import Happenings, LiveEntry, Mover, SinceState
+from ocw_mcp.engine.since_state import REFUSED_KEPT, THESIS_KEPT, Happenings, LiveEntry, Mover, SinceState
 
-THESIS_KEPT: Final = 300
-"""The number of characters of a thesis that are kept."""
 _EXPIRED, _BY_VENUE, _NO_FILL = "expired", "venue", "price"
 """Why an entry lapsed; the last one of a market order, whose price limit the market had left."""
 
@@ -182,7 +180,7 @@ class Since(Stateful[SinceState]):
         kind, code = HappeningKind.REFUSED, str(event.refusal.code)
         refused = Happening(at, kind, intent.symbol, intent.principal, cause=action, code=code)
         self._add(refused)
-        if intent.wake_id == self._state.decided:
+        if intent.wake_id == self._state.decided and len(self._state.refused) < REFUSED_KEPT:
             self._state.refused.append(refused)
 
     def _on_accepted(self, event: events.OrderAccepted, at: int) -> None:

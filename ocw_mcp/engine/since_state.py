@@ -13,6 +13,10 @@ from ocw_mcp.domain.snapshot import Remark
 
 MOST: Final = 64
 """The largest number of happenings that are kept."""
+THESIS_KEPT: Final = 300
+"""The number of characters of a thesis that are kept."""
+REFUSED_KEPT: Final = 16
+"""The number of refused legs that are kept for a note."""
 _KEPT_LONGEST: Final = frozenset(
     {
         HappeningKind.FILLED,
