@@ -1,4 +1,4 @@
-"""The requests of attached clients to the running engine, and the keys under which they are answered."""
+"""The requests of attached clients to the running engine, and the keys under which their answers are kept."""
 
 import hashlib
 from decimal import Decimal
@@ -10,9 +10,9 @@ from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.orders import OrderRef, Side
 
 PREVIEW_GOOD_FOR_S: Final = 60
-"""The real seconds for which a preview can be placed, however fast a simulated market runs."""
+"""The seconds of real time for which a preview can be placed as an order, with a simulated market, too."""
 TAINTED: Final = "ocw/tainted"
-"""The `_meta` field of a call whose caller had read untrusted text before."""
+"""The `_meta` field of a tool call whose caller has read untrusted text."""
 
 
 class _Request(msgspec.Struct, frozen=True, tag_field="asks"):
@@ -31,7 +31,7 @@ class LegRequest(_Request, frozen=True, tag="leg"):
     side: Side | None = None
     """The side of the order that the caller was shown. An ADD is refused if the position has changed sides."""
     quoted: Decimal | None = None
-    """The mark price that the caller was shown. The order is refused if the market has moved too far from it."""
+    """The mark price that the caller was shown. The order is refused if the market has since moved too far."""
     preview: str = ""
     """The id of the preview that this request places, if any."""
 
@@ -50,7 +50,7 @@ class CancelRequest(_Request, frozen=True, tag="cancel"):
 
 
 class ProtectionRequest(_Request, frozen=True, tag="protection"):
-    """Tighten a position's stop, or set its target (quote). None leaves the stop or the target as it is."""
+    """Tighten a position's stop, or set its target (quote). None leaves the stop or the target unchanged."""
 
     symbol: str
     stop: Decimal | None = None
@@ -70,7 +70,7 @@ class NoteRequest(_Request, frozen=True, tag="note"):
 
 
 class ConsentRequest(_Request, frozen=True, tag="consent"):
-    """Forward the answer of the person at this client to the approval request for its order; in paper mode only."""
+    """Answer the approval request of an order with the decision of the client's user; in paper mode only."""
 
     approval: str
     yes: bool
@@ -82,7 +82,7 @@ class SubmitRequest(_Request, frozen=True, tag="submit"):
     wake_id: int
     decision: Decision
     tainted: bool = False
-    """Whether the caller had read texts of other authors before it decided."""
+    """Whether the caller had read untrusted text, which other authors wrote, before it decided."""
 
 
 CallerRequest = (
@@ -98,7 +98,7 @@ CallerRequest = (
 
 
 class RequestKey(msgspec.Struct, frozen=True, tag="request", array_like=True):
-    """The key of a caller's request. Its text is the idempotency key of the order that the request leads to."""
+    """The key of a caller's request. As text, it is the idempotency key of the resulting order."""
 
     caller: str
     key: str
@@ -108,7 +108,7 @@ class RequestKey(msgspec.Struct, frozen=True, tag="request", array_like=True):
 
     @property
     def token(self) -> str:
-        """The caller's name without the part that its client chose."""
+        """The part of the caller's name that all clients of one access token share."""
         return token_of(self.caller)
 
 
@@ -128,7 +128,7 @@ class DecisionKey(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LegKey(msgspec.Struct, frozen=True, tag="leg", array_like=True):
-    """The key of one leg of a decision. Its text is the idempotency key of the leg's order."""
+    """The key of one leg of a decision. As text, it is the idempotency key of the leg's order."""
 
     decision: DecisionKey
     index: int
@@ -146,7 +146,7 @@ AnswerKey = RequestKey | LegKey
 
 
 def request_key(request: CallerRequest) -> RequestKey:
-    """Return the key under which the answer to a request is kept. Requests of other callers have other keys."""
+    """Return the key under which the answer to a request is kept; it differs between callers."""
     return RequestKey(request.principal, request.key)
 
 

@@ -23,7 +23,7 @@ class Explained(StrEnum):
 
 
 class RefusalCode(Explained):
-    """Why an order does not pass. Limits are declared in `core.risk`."""
+    """Why an order was refused. Limits are declared in `core.risk`."""
 
     MALFORMED = "MALFORMED", "this leg could not be read; the others were carried out"
     UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL", "this engine does not follow that symbol"
@@ -96,7 +96,7 @@ QUOTING: Final = frozenset({RefusalCode.MALFORMED, RefusalCode.UNKNOWN_SYMBOL, R
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An order that did not pass: the code, the limit and the actual value as texts, in the unit of the policy.
+    """The refusal of an order: the code, the limit and the actual value as texts, in the unit of the policy.
 
     `largest` is the largest quantity (base asset) of this order that would pass every policy now; 0 if none would.
     """

@@ -28,7 +28,7 @@ from ocw_mcp.domain.time import SECOND
 _SEAL: Final = claim_risk_seal()
 
 CLEARED_MS: Final = 5 * SECOND
-"""The time for which a cleared order is valid."""
+"""The time (ms) for which a cleared order is valid."""
 
 _ALL: Final = tuple(limit.judge for limit in LIMITS)
 _STANDING: Final = tuple(limit.judge for limit in LIMITS if limit.standing)
@@ -41,7 +41,7 @@ class Assessment(msgspec.Struct, frozen=True):
 
     entry: Proposal
     verdicts: tuple[Verdict, ...]
-    """The verdict of each limit, in the order in which refusals are shown; for a tainted entry under both policies."""
+    """The verdict of each limit, in the order in which refusals are shown; under both policies if `tainted` is set."""
     leverage: int
     bound: Decimal | None
     """The limit price with which a market entry is sent: the worst price at which it may fill."""
@@ -54,7 +54,7 @@ class RiskOfficer:
     """Checks orders against one set of policies."""
 
     def __init__(self, policies: Policies, strict: Policies | None = None) -> None:
-        """`strict` applies to tainted entries, in addition to `policies`."""
+        """`strict` applies in addition to `policies` to entries that were decided after untrusted text was read."""
         self._policies = policies
         self._both = (policies,) if strict is None else _at_the_lower_leverage(policies, strict)
         self._at_fill = tuple(exactly(each) for each in self._both)
@@ -64,7 +64,7 @@ class RiskOfficer:
         return self._propose(intent, account, self._policies).worst
 
     def assess(self, intent: OrderIntent, account: AccountView) -> Assessment | Refusal:
-        """Check an entry against every limit. Return only a refusal if a price of the entry is not above 0."""
+        """Check an entry against every limit; return a Refusal at once if one of its prices is not above 0."""
         limit = rounded_limit(intent, account.instrument)
         if limit is not None and limit <= ZERO:
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(intent.limit_price))
@@ -86,7 +86,7 @@ class RiskOfficer:
         return Assessment(entry, verdicts, leverage, bound, largest, refusal)
 
     def check_entry(self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int) -> ClearedOrder | Refusal:
-        """Check an entry against every limit. The refusal names the first limit that refuses, and the largest size."""
+        """Clear an entry that passes every limit; a refusal names the first limit that fails, and the largest size."""
         found = self.assess(intent, account)
         if isinstance(found, Refusal):
             return found
@@ -96,7 +96,7 @@ class RiskOfficer:
         return self._clear(entry.intent, ref, entry.quantity, account, now, found.leverage, found.bound)
 
     def barred(self, intent: OrderIntent, account: AccountView) -> Refusal | None:
-        """Return why no entry at all passes now; None if an entry may pass."""
+        """Return a refusal if no entry passes now in this symbol and direction, whatever its size; otherwise None."""
         entry = self._propose(intent, account, self._policies)
         verdicts = (judge(entry, account, self._policies) for judge in _STANDING)
         refused = next((verdict for verdict in verdicts if not verdict.passes(ZERO)), None)
@@ -115,7 +115,7 @@ class RiskOfficer:
         return self._both if intent.tainted else (self._policies,)
 
     def feasible(self, symbol: str, account: AccountView) -> Feasible:
-        """Return the largest long and short entry that pass now, with a stop within the policy; either may be 0."""
+        """Return the largest long and short quantities that pass now with a stop that the policy accepts; 0 if none."""
         long, short = (self._probe(symbol, side, account) for side in (Side.BUY, Side.SELL))
         least = smallest(account.instrument, smallest_at(long.intent, account, self._policies.risk.gap_allowance))
         either = self._room(long, account, _EITHER_SIDE)
@@ -139,7 +139,7 @@ class RiskOfficer:
         return room
 
     def _most(self, probe: Proposal, account: AccountView, either: Decimal) -> Decimal:
-        """Return the largest quantity of an entry. `either` is the notional that passes the limits of both sides."""
+        """Return the largest quantity that passes; `either` (quote) passes the limits that ignore the side."""
         if account.quantity * probe.intent.side.sign < 0 or not either:
             return ZERO
         room = min(either, self._room(probe, account, _ONE_SIDE))
@@ -147,15 +147,15 @@ class RiskOfficer:
         return _largest(room, probe.dearest, account.instrument, price)
 
     def remedy(self, entered: FilledEntry) -> Remedy:
-        """Return the limits that an entry's fills exceed, and the remedy."""
+        """Return the limits that an entry's fills exceed, and the new stop or quantity that corrects this."""
         return remedy(entered, self._at_fill if entered.intent.tainted else self._at_fill[:1])
 
     def clear_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ClearedOrder | Refusal:
-        """Clear an order that reduces a position, in every state and on stale data, cut to the position and the step.
+        """Clear an order that reduces a position, in every trading state and on stale data.
 
-        The order has to trade against the position. An agent can request a limited number of reductions in a minute.
+        The order is cut to the quantity of the position. Too many requests of an agent in a minute are refused.
         """
         against = intent.side.sign * account.quantity < 0
         quantity = floor_to(min(intent.quantity, abs(account.quantity)), account.instrument.step) if against else ZERO
@@ -196,7 +196,7 @@ class RiskOfficer:
 
 
 def _at_the_lower_leverage(*both: Policies) -> tuple[Policies, ...]:
-    """Return the policies, all with the lowest `leverage.usual` of them, for entries that request no leverage."""
+    """Return the policies, each with the lowest `leverage.usual` of all: the leverage of entries that request none."""
     usual = min(each.leverage.unasked for each in both)
     return tuple(
         each.model_copy(update={"leverage": each.leverage.model_copy(update={"usual": usual})}) for each in both
