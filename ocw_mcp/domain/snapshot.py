@@ -10,6 +10,7 @@ import msgspec
 from ocw_mcp.domain.happenings import GuardPlan, Happening, RestingOrder, StandingCondition
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import RULES
+from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.unknown import Reading, Unknown
 
@@ -89,12 +90,43 @@ class DerivativesView(msgspec.Struct, frozen=True):
     """The z-score of `long_short` among its values of the day before."""
 
 
+class SizeStep(msgspec.Struct, frozen=True):
+    """The largest entry that passes with a stop up to a distance, and the limit that refuses a larger one."""
+
+    distance: Decimal
+    """The largest distance of the stop from the price, as a share of the price."""
+    size: Decimal
+    """The notional at the worst fill price as a share of equity, rounded down; 0 if no entry passes."""
+    quantity: Decimal
+    """The same entry in the base asset."""
+    code: RefusalCode
+    key: str = ""
+    """The policy key that sets the limit; empty for a limit without one."""
+    scale: Decimal = Decimal(1)
+    """The factor on the limit, which is included in `size`."""
+    why: str = ""
+    """The limit and the actual value, if no entry passes."""
+
+
 class Feasible(msgspec.Struct, frozen=True, tag="feasible", tag_field="is"):
-    """The entry sizes that pass the policies now, in the base asset; a largest size of 0 means that none passes."""
+    """The entry sizes that pass the policies now; a largest size of 0 means that none passes.
+
+    `long_max` and `short_max` (base asset) are the largest sizes with a stop at half the largest distance.
+    """
 
     long_max: Decimal
     short_max: Decimal
     min: Decimal
+    long: tuple[SizeStep, ...] = ()
+    """The largest longs by stop distance, nearest first; empty if a short is open."""
+    short: tuple[SizeStep, ...] = ()
+    min_size: Decimal = Decimal(0)
+    """The smallest entry as a share of equity, rounded up."""
+
+    def within(self, distance: Decimal, *, long: bool) -> Decimal:
+        """Return the largest quantity known to pass with a stop at this distance; 0 if none is known to."""
+        steps = self.long if long else self.short
+        return next((each.quantity for each in steps if distance <= each.distance), Decimal(0))
 
 
 class OpenPosition(msgspec.Struct, frozen=True):
