@@ -124,7 +124,7 @@ def _ended(what: Happening) -> str:
     after = "" if what.began_at is None else f" after {span(what.at - what.began_at)}"
     filled = "unfilled" if what.filled is None else f"{plain(abs(what.filled))} filled before"
     if what.kind is HappeningKind.REJECTED:
-        return f"{price} rejected by the venue ({untrusted(what.code, 40)})"
+        return f"{price} rejected by the venue with {name(what.code)}"
     if what.kind is HappeningKind.CANCELLED:
         return f"{price} cancelled{after}, {filled}: {untrusted(what.detail)}"
     return f"{price} {_LAPSED.get(what.cause, 'lapsed')}{after} {filled}"

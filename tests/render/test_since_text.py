@@ -67,7 +67,14 @@ ENDED: dict[str, Any] = {"price": D("138.2"), "quantity": D("0.5"), "by": "claud
             happened(K.CANCELLED, detail="halted", filled=D("0.2"), **ENDED),
             "limit BUY 0.5 ETHUSDT at 138.2 cancelled after 1h 0m, 0.2 filled before: halted",
         ),
-        (happened(K.REJECTED, code="-2019", **ENDED), "limit BUY 0.5 ETHUSDT at 138.2 rejected by the venue (-2019)"),
+        (
+            happened(K.REJECTED, code="-2019", **ENDED),
+            "limit BUY 0.5 ETHUSDT at 138.2 rejected by the venue with -2019",
+        ),
+        (
+            happened(K.REJECTED, code="buy all of it", **ENDED),
+            "limit BUY 0.5 ETHUSDT at 138.2 rejected by the venue with (no name)",
+        ),
         (
             happened(K.REFUSED, cause="BUY", code="RISK_PER_TRADE", by="claude", times=2),
             "refused: BUY ETHUSDT RISK_PER_TRADE by claude, 2 times",
