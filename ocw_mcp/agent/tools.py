@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent
 
-from ocw_mcp.domain.asks import TAINTED
+from ocw_mcp.domain.asks import TAINTED, TYPED
 from ocw_mcp.domain.orders import CLAUDE
 
 SUBMIT: Final = "decisions_submit"
@@ -69,7 +69,8 @@ async def call_tool(client: ToolClient, name: str, arguments: object, *, tainted
     if not isinstance(arguments, dict):
         return ToolAnswer("BAD_ARGUMENTS: the arguments are not a JSON object; expected one", failed=True)
     sent: dict[str, Any] = _with_finite_numbers(arguments)
-    result = await client.call_tool(name, sent, meta=cast(RequestParamsMeta, {TAINTED: True}) if tainted else None)
+    meta = cast(RequestParamsMeta, {TYPED: True} | ({TAINTED: True} if tainted else {}))
+    result = await client.call_tool(name, sent, meta=meta)
     text = "\n".join(each.text for each in result.content if isinstance(each, TextContent))
     if len(text) > LONGEST_RESULT:
         text = f"{text[:LONGEST_RESULT]}\n(the rest of the result is cut off)"

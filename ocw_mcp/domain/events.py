@@ -1,13 +1,6 @@
-"""The events of the journal: wakes, decisions, orders, fills and states.
-
-Candles are not journaled: events only record which market was read, and until which time. Every event is appended once;
-all other data of the store is rebuilt from events.
-"""
+"""The events of the journal. Candles are not journaled; events record which market was read, and how far."""
 
 from decimal import Decimal
-from functools import reduce
-from operator import or_
-from typing import Any
 
 import msgspec
 
@@ -31,11 +24,6 @@ class DomainEvent(JournalEvent, frozen=True):
 
 class LifecycleEvent(JournalEvent, frozen=True):
     """An event about a process, which is journaled and not part of the fingerprint."""
-
-
-def union_of(*bases: type[JournalEvent]) -> Any:
-    """Return the union of the events of some base classes, for decoding."""
-    return reduce(or_, (event for base in bases for event in base.__subclasses__()))
 
 
 def kind_of(event: JournalEvent) -> str:
@@ -213,6 +201,17 @@ class PositionProtected(DomainEvent, frozen=True, tag="position.protected"):
     symbol: str
     stop: OrderRef
     trigger_price: Decimal
+
+
+class ProtectionSet(DomainEvent, frozen=True, tag="protection.set"):
+    """A decision or a client moved a position's protection. Prices and `trail` (a share) as they are now in force."""
+
+    symbol: str
+    by: str
+    stop: Decimal
+    target: Decimal | None
+    trail: Decimal | None
+    wake_id: int | None = None
 
 
 class PositionClosed(DomainEvent, frozen=True, tag="position.closed"):

@@ -132,5 +132,7 @@ class GuardPlan(msgspec.Struct, frozen=True):
     """The time at which the position is closed if it still has no stop; None while a stop covers it."""
     reduce_to: Decimal | None = None
     """The quantity to which the guard reduces the position, because the fills of its entries exceeded a limit."""
+    stop_trail: Decimal | None = None
+    """The distance at which the stop follows the best price, as a share of that price; None if it does not."""
     band: str = "hold"
     """The band of the last score of the rules: `hold`, `review` (the decider is woken) or `exit` (it is closed)."""

@@ -58,6 +58,17 @@ class Purpose(StrEnum):
         return self is not Purpose.ENTRY
 
 
+class SizeUnit(StrEnum):
+    """The unit in which an entry's size was requested, and in which a refusal names the largest size."""
+
+    QUANTITY = "quantity"
+    """In the base asset."""
+    SIZE = "size"
+    """The notional as a share of equity."""
+    RISK = "risk"
+    """The loss at the stop as a share of equity."""
+
+
 class OrderRef(msgspec.Struct, frozen=True, order=True):
     """The reference of an order within the book."""
 
@@ -103,6 +114,8 @@ class OrderIntent(msgspec.Struct, frozen=True):
     """Whether the decider had read untrusted text of other authors. The `[tainted]` policy then applies as well."""
     quoted: Decimal | None = None
     """The mark price that the caller was shown, or None: an entry is refused if the market has since moved too far."""
+    unit: SizeUnit = SizeUnit.QUANTITY
+    """The unit in which the size of an entry was requested."""
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -27,7 +27,15 @@ from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.order_manager import Change, OrderManager, Outcome
-from ocw_mcp.engine.protection import GuardState, Protection, crossed, hold_to_clearing, on_tick, protection_timer
+from ocw_mcp.engine.protection import (
+    GuardState,
+    Protection,
+    crossed,
+    hold_to_clearing,
+    on_tick,
+    protection_timer,
+    trailing_stop,
+)
 
 
 class Guard:
@@ -74,11 +82,21 @@ class Guard:
                 self._keep_protection(symbol, now)
                 self._reduce_excess(symbol, now)
 
-    def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> Outcome:
-        """Tighten an open position's stop, and set its target. Return the new order, or why none was sent."""
-        long = self._account.ledger.quantity(symbol) > 0
-        stop, target = on_tick(stop, target, self.instruments[symbol].tick, long=long)
-        self.protections[symbol].tighten(stop, target, long=long)
+    def protect(
+        self, symbol: str, stop: Decimal | None, target: Decimal | None, trail: Decimal | None, now: int
+    ) -> Outcome:
+        """Tighten an open position's stop, set its target, and set the trailing distance of its stop.
+
+        None leaves a value as it is. Return the new order, or why none was sent.
+        """
+        long, tick = self._account.ledger.quantity(symbol) > 0, self.instruments[symbol].tick
+        protection = self.protections[symbol]
+        stop, target = on_tick(stop, target, tick, long=long)
+        protection.tighten(stop, target, long=long)
+        if trail is not None:
+            protection.trail, protection.best = trail, self._account.ledger.marks[symbol]
+            stop = trailing_stop(protection.best, trail, tick, long=long)
+            protection.tighten(stop, None, long=long)
         held = self._keep_protection(symbol, now)
         if stop is None and isinstance(held, OrderRef):
             # If only a target was requested, the answer is its order; on spot it is part of the stop's order.

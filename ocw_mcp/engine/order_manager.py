@@ -136,16 +136,19 @@ class OrderManager(Reductions):
             return self.refuse(intent, SECOND_EXIT) if key else SECOND_EXIT
         return self.submit(intent, now)
 
-    def reduce(self, symbol: str, quantity: Decimal, principal: str, now: int) -> Outcome:
+    def reduce(
+        self, symbol: str, quantity: Decimal, principal: str, now: int, *, key: str = "", wake_id: int | None = None
+    ) -> Outcome:
         """Sell a part (base asset) of a position at the market, reduce-only; sell all if the remainder is too small."""
-        intent, account = self.reduction(symbol, Purpose.EXIT, principal), self.view(symbol, now)
+        intent = self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
+        account = self.view(symbol, now)
         if account is None:
             return NO_PRICE
         part = self.part(symbol, quantity, account)
         if isinstance(part, Refusal):
             return part
         if part >= intent.quantity:
-            return self.close(symbol, principal, now)
+            return self.close(symbol, principal, now, key=key, wake_id=wake_id)
         return self.submit(msgspec.structs.replace(intent, quantity=part), now, account)
 
     def cancel(self, tracked: TrackedOrder, why: str) -> None:

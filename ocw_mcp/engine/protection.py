@@ -10,7 +10,7 @@ from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.fills import FilledEntry, LimitExcess, Remedy
 from ocw_mcp.domain.events import Incident
-from ocw_mcp.domain.money import ZERO, ceil_to, floor_to, plain
+from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
 from ocw_mcp.domain.orders import Filled, OrderReport, Rejected, Side
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
@@ -40,6 +40,10 @@ class Protection(msgspec.Struct):
     """The quantity (base asset, unsigned) to which a too large position is being reduced; None for other positions."""
     beyond: Decimal = ZERO
     """The notional (quote) by which the fills of the position's entries exceeded their cleared amounts."""
+    trail: Decimal | None = None
+    """The distance at which the stop follows the best price, as a share of that price; None if it does not."""
+    best: Decimal = ZERO
+    """The best mark price at a candle close since `trail` was set."""
     exceeded: list[str] = []
     """The limits whose excess was reported: each is reported once per position."""
 
@@ -76,6 +80,11 @@ def on_tick(
         stop if stop is None or not stop.is_finite() else nearer_stop(stop, tick),
         target if target is None or not target.is_finite() else nearer_target(target, tick),
     )
+
+
+def trailing_stop(best: Decimal, trail: Decimal, tick: Decimal, *, long: bool) -> Decimal:
+    """Return the stop at a distance of `trail` (a share) from the best price, rounded to the tick towards the price."""
+    return ceil_to(best * (ONE - trail), tick) if long else floor_to(best * (ONE + trail), tick)
 
 
 def crossed(report: OrderReport) -> bool:

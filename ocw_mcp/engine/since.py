@@ -12,7 +12,7 @@ import msgspec
 
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import ProtectionRequest
+from ocw_mcp.domain.asks import DecisionKey
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.events import DomainEvent
@@ -56,7 +56,7 @@ class Since(Stateful[SinceState]):
             events.PositionClosed: self._on_close,
             events.PositionProtected: self._on_protected,
             events.ExitDecided: self._on_exit_rule,
-            events.CallerAsked: self._on_request,
+            events.ProtectionSet: self._on_protection_set,
             events.FundingBooked: self._on_funding,
             events.TransferBooked: self._on_transfer,
             events.StateChanged: self._on_state,
@@ -67,8 +67,6 @@ class Since(Stateful[SinceState]):
             events.WakeConditionsSet: self._on_conditions,
             events.Incident: self._on_incident,
         }
-        if (protection_set := getattr(events, "ProtectionSet", None)) is not None:
-            self._handlers[protection_set] = self._on_protection_set
 
     def observe(self, event: DomainEvent, at: int) -> None:
         """Take an event that the engine records at `at` (ms)."""
@@ -136,7 +134,9 @@ class Since(Stateful[SinceState]):
             state.shown = Happenings()
         if state.noted is None:
             state.noted = state.refused
-        state.decided, state.legs, state.refused = made.wake_id, _legs(decision, tainted=made.tainted), []
+        # A second decision on one wake is that of the rules, after a submission that failed.
+        key = DecisionKey(made.wake_id, "rules" if made.wake_id == state.decided else "")
+        state.decided, state.legs, state.refused = made.wake_id, _legs(key, decision, tainted=made.tainted), []
         if decision.note and not made.tainted:
             state.noted = None
 
@@ -148,8 +148,9 @@ class Since(Stateful[SinceState]):
 
     def _on_correction(self, event: events.DecisionCorrected, at: int) -> None:
         state, symbols = self._state, {leg.symbol for leg in event.decision.legs}
-        state.decided = event.wake_id
-        state.legs = (*_legs(event.decision, tainted=event.tainted), *state.legs)
+        state.legs |= _legs(DecisionKey(event.wake_id, "again"), event.decision, tainted=event.tainted)
+        if event.decision.note and not event.tainted:
+            state.noted = None
         corrected = [each for each in state.refused if each.symbol in symbols]
         state.refused = [each for each in state.refused if each.symbol not in symbols]
         for each in corrected:
@@ -158,24 +159,16 @@ class Since(Stateful[SinceState]):
     def _on_intent(self, event: events.OrderIntended, at: int) -> None:
         if event.intent.purpose is not Purpose.ENTRY:
             return
-        leg, thesis = self._leg(event.intent), None
+        leg, thesis = self._state.legs.get(event.intent.idempotency_key), None
         if leg is not None and leg.reasoning:
             thesis = Remark(leg.reasoning, event.intent.principal, at)
         self._state.entries[str(event.ref)] = LiveEntry(at, thesis)
-
-    def _leg(self, intent: OrderIntent) -> Leg | None:
-        """Return the leg of the last decision that an order carries out."""
-        if intent.wake_id is None or intent.wake_id != self._state.decided:
-            return None
-        of_symbol = [leg for leg in self._state.legs if leg.symbol == intent.symbol]
-        enters = intent.purpose is Purpose.ENTRY
-        return next((leg for leg in of_symbol if leg.action.adds_risk is enters), next(iter(of_symbol), None))
 
     def _on_refusal(self, event: events.OrderRefused, at: int) -> None:
         intent = event.intent
         if intent.wake_id is None:
             return
-        leg = self._leg(intent)
+        leg = self._state.legs.get(intent.idempotency_key)
         action = _action(intent) if leg is None else leg.action
         kind, code = HappeningKind.REFUSED, str(event.refusal.code)
         refused = Happening(at, kind, intent.symbol, intent.principal, cause=action, code=code)
@@ -328,12 +321,7 @@ class Since(Stateful[SinceState]):
     def _on_exit_rule(self, event: events.ExitDecided, at: int) -> None:
         self._state.rules[event.symbol] = event.rule
 
-    def _on_request(self, event: events.CallerAsked, at: int) -> None:
-        request = event.request
-        if isinstance(request, ProtectionRequest) and request.symbol in self._state.stops:
-            self._state.movers[request.symbol] = Mover(request.principal, request.stop, request.target)
-
-    def _on_protection_set(self, event: Any, at: int) -> None:
+    def _on_protection_set(self, event: events.ProtectionSet, at: int) -> None:
         self._state.movers[event.symbol] = Mover(event.by, event.stop, event.target)
 
     def _on_funding(self, event: events.FundingBooked, at: int) -> None:
@@ -367,13 +355,13 @@ class Since(Stateful[SinceState]):
         self._add(Happening(at, HappeningKind.INCIDENT, detail=event.text))
 
 
-def _legs(decision: Decision, *, tainted: bool) -> tuple[Leg, ...]:
-    """Return the legs with their actions and reasons; of a tainted decision without reasons, which may quote others."""
-    return tuple(
-        Leg(leg.symbol, leg.action, reasoning="" if tainted else leg.reasoning[:THESIS_KEPT])
-        for leg in decision.legs
+def _legs(key: DecisionKey, decision: Decision, *, tainted: bool) -> dict[str, Leg]:
+    """Return the legs by the keys of their orders; of a tainted decision without reasons, which may quote others."""
+    return {
+        str(key.leg(place)): Leg(leg.symbol, leg.action, reasoning="" if tainted else leg.reasoning[:THESIS_KEPT])
+        for place, leg in enumerate(decision.legs)
         if leg.asks
-    )
+    }
 
 
 def _action(intent: OrderIntent) -> Action:

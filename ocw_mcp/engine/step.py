@@ -27,9 +27,10 @@ from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeReas
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.callers import Callers, OperatorCommands
+from ocw_mcp.engine.changes import follow_prices
 from ocw_mcp.engine.checkpoint import ENGINE_FORMAT, EngineState, RunCounters, read_checkpoint
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.decisions import DecisionCycle
+from ocw_mcp.engine.decisions import DecisionCycle, Settled
 from ocw_mcp.engine.effect_buffer import EffectBuffer, Timekeeper
 from ocw_mcp.engine.exits import Exits
 from ocw_mcp.engine.exposure import limit_usage
@@ -191,6 +192,7 @@ class Engine:
         if held and frame.closed:
             self._watch()
             self._raise(self._exits.check(now))
+            follow_prices(self.guard, now)
         for candle, change in changes:
             if candle.symbol in self.executor.manual_control.held:
                 # No decider is asked about the symbol, and its returns still count for the outlier statistics.
@@ -271,15 +273,24 @@ class Engine:
             case steps.Timer(steps.TimerKind.PROTECTION, str(symbol)):
                 self.guard.on_timer(symbol, now)
 
-    def _after_decision(self, decision: Decision, decider: str, now: int) -> tuple[str, ...]:
-        """Set the check time and wake conditions of a decision. Return a sentence on each of these that is rejected."""
-        self.gate.set_timer(now, decision.next_check_s)
-        if decision.wake_conditions is None:
-            return decision.unread
-        refused = self.gate.set_conditions(decision.wake_conditions, decider, now, self._read, self._exposed())
-        armed, rejected = len(decision.wake_conditions) - len(refused), (*refused, *decision.unread)
-        self._effects.record(WakeConditionsSet(self.decisions.state().last_wake, armed, rejected))
-        return rejected
+    def _after_decision(self, decision: Decision, decider: str, now: int, *, correction: bool = False) -> Settled:
+        """Set the check time and wake conditions of a decision. A correction only changes the ones that it gives."""
+        asked, rejected, done = decision.next_check_s, list(decision.unread), []
+        if asked is not None or not correction:
+            check = self.gate.set_timer(now, asked)
+            if asked is not None and check != asked:
+                bounds = self.config.policies.gate
+                allowed = f"the policy allows {bounds.timer_min_s} to {bounds.timer_max_s}"
+                fixed = f"next_check_s {asked} has no effect: the policy wakes every {bounds.every}"
+                rejected.append(fixed if check is None else f"next_check_s {asked} became {check}: {allowed}")
+            elif asked is not None:
+                done.append(f"next check in {check} s")
+        if decision.wake_conditions is not None:
+            refused = self.gate.set_conditions(decision.wake_conditions, decider, now, self._read, self._exposed())
+            armed, rejected = len(decision.wake_conditions) - len(refused), [*refused, *rejected]
+            self._effects.record(WakeConditionsSet(self.decisions.state().last_wake, armed, tuple(rejected)))
+            done.append(f"{armed} conditions set, in place of all earlier ones")
+        return Settled(tuple(done), tuple(rejected))
 
     def _exposed(self) -> set[str]:
         """Return the symbols with a position that is not being closed, or with an entry that is not being cancelled."""

@@ -43,15 +43,26 @@ def leg_text(leg: Leg, quote: Quote = inline, quantity: Decimal | None = None) -
     With `quantity` (base asset) it is `BUY 0.5 ETHUSDT, stop 2836.82` instead.
     """
     symbol = _named(DECIDER, leg.symbol, quote)
-    if not leg.action.adds_risk:
-        return f"{leg.action} {symbol}"
     if quantity is not None:
-        entry = f"{leg.action} {plain(quantity)} {symbol}"
+        named = f"{leg.action} {plain(quantity)} {symbol}"
+    elif leg.action.adds_risk:
+        sizes = {"of equity": leg.size, "of equity at risk": leg.risk}
+        given = [f"{_percent(value)} {unit}" for unit, value in sizes.items() if value is not None]
+        named = f"{leg.action} {symbol} {' and '.join(given) or 'without a size'}"
     else:
-        size = "without a size" if leg.size is None else f"{plain(round(leg.size * 100, 2))}% of equity"
-        entry = f"{leg.action} {symbol} {size}"
-    prices = {"stop": leg.stop, "target": leg.target}
-    return ", ".join([entry, *(f"{name} {plain(price)}" for name, price in prices.items() if price is not None)])
+        named = f"{leg.action} {symbol}{'' if leg.share is None else f' {_percent(leg.share)} of the position'}"
+    return ", ".join(part for part in (named, _levels(leg.stop, leg.target, leg.trail)) if part)
+
+
+def _percent(share: Decimal) -> str:
+    return f"{plain(round(share * 100, 2))}%"
+
+
+def _levels(stop: Decimal | None, target: Decimal | None, trail: Decimal | None) -> str:
+    """Return the given values of a protection: `stop 2300, target 2500, trailing 2%`."""
+    prices = {"stop": stop, "target": target}
+    texts = [f"{name} {plain(price)}" for name, price in prices.items() if price is not None]
+    return ", ".join([*texts, *([] if trail is None else [f"trailing {_percent(trail)}"])])
 
 
 def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
@@ -87,6 +98,8 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             return f"{printable(symbol)} has no stop yet; without one it is closed at {moment(deadline)[11:]}"
         case events.PositionProtected(symbol, stop, trigger):
             return f"{printable(symbol)} is protected by stop {stop} at {plain(trigger)}"
+        case events.ProtectionSet(symbol, by, stop, target, trail):
+            return f"{printable(symbol)} {_levels(stop, target, trail)}, set by {printable(by)}"
         case events.PositionClosed(symbol, _, pnl, fees, funding):
             funded = f" and {funding_text(funding)}" if funding else ""
             return f"{printable(symbol)} closed: {cents(pnl, signed=True)} after fees {cents(fees)}{funded}"
@@ -201,10 +214,8 @@ def _requested(request: asks.CallerRequest, quote: Quote) -> str:
             return f"close {_named(CLIENT, symbol, quote)}{_why(why, quote)}"
         case asks.CancelRequest(ref=ref):
             return f"cancel {ref}"
-        case asks.ProtectionRequest(symbol=symbol, stop=stop, target=target):
-            prices = {"stop": stop, "target": target}
-            wanted = [f"{name} at {plain(price)}" for name, price in prices.items() if price is not None]
-            return f"{' and '.join(wanted) or 'no stop and no target'} for {_named(CLIENT, symbol, quote)}"
+        case asks.ProtectionRequest(symbol=symbol, stop=stop, target=target, trail=trail):
+            return f"{_levels(stop, target, trail) or 'no stop and no target'} for {_named(CLIENT, symbol, quote)}"
 
 
 def _why(text: str, quote: Quote) -> str:

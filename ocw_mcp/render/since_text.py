@@ -170,6 +170,8 @@ def guard_text(plan: GuardPlan, at: int, *, long: bool) -> str:
     ]
     if plan.deadline is not None:
         parts.insert(0, f"no stop yet, closes in {span(max(0, plan.deadline - at))} without one")
+    if plan.stop_trail is not None:
+        parts.append(f"stop follows the best price at {plain(round(100 * plan.stop_trail, 2))} %")
     if plan.reduce_to is not None:
         parts.append(f"is reduced to {plain(plan.reduce_to)}")
     return f"{', '.join(parts)}; score band {plan.band}"

@@ -12,12 +12,14 @@ import msgspec
 
 from ocw_mcp.domain.asks import (
     PREVIEW_GOOD_FOR_S,
+    AnswerKey,
     AwaitsApproval,
     CallerRequest,
     ConsentRequest,
     DecisionKey,
     LegRequest,
     SubmitRequest,
+    Taken,
     submit_key,
     token_of,
 )
@@ -170,6 +172,10 @@ class Trading:
     def answers(self, key: DecisionKey, decision: Decision) -> list[Answer | None]:
         """Return the stored answer to each leg of a decision; None for a leg without an answer, such as a HOLD."""
         return [self._engine.executor.answers.get(key.leg(index)) for index in range(len(decision.legs))]
+
+    def taken(self, key: AnswerKey) -> Taken | None:
+        """Return the leg of a key as it was carried out; None for a refused leg and for a request without a leg."""
+        return self._engine.executor.answers.taken(key)
 
     async def ask(self, request: CallerRequest) -> Answer:
         """Pass a request to the engine, and return the answer. Raises RequestError."""

@@ -89,7 +89,7 @@ async def test_refused_leg_is_corrected_after_the_correction_time() -> None:
     assert [each.intent.symbol for each in entries] == list(BOTH)
     result = model.requests[1].body["messages"][-1]["content"][0]["content"]
     assert "ETHUSDT: refused, ORDER_NOTIONAL" in result
-    assert "largest=" in result
+    assert "largest size=" in result
 
 
 @pytest.mark.requirement("A01")

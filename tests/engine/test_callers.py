@@ -55,6 +55,8 @@ async def ask(run: Run, request: CallerRequest) -> Answer:
 
 
 def leg(action: Action = Action.BUY, *, size: str = "0.1", stop: str | None = "97", limit: str | None = None) -> Leg:
+    if not action.adds_risk:
+        return Leg("BTCUSDT", action)
     return Leg("BTCUSDT", action, size=D(size), stop=D(stop) if stop else None, limit=D(limit) if limit else None)
 
 
@@ -223,7 +225,7 @@ async def test_a_target_on_the_losing_side_is_refused(target: str) -> None:
 async def test_a_stop_request_without_a_position_is_refused() -> None:
     run = await flat()
     assert code(await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D(97)))) is RefusalCode.NO_POSITION
-    assert code(await ask(run, ProtectionRequest("k2", "anna", "NOUSDT", stop=D(97)))) is RefusalCode.NO_POSITION
+    assert code(await ask(run, ProtectionRequest("k2", "anna", "NOUSDT", stop=D(97)))) is RefusalCode.UNKNOWN_SYMBOL
 
 
 async def test_stop_moves_beyond_reductions_per_minute_are_refused() -> None:

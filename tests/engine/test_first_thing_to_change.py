@@ -78,7 +78,11 @@ async def test_a_missing_size_is_refused_with_the_largest_size(leg: Leg, size: s
     refusal = refused(run, msgspec.structs.replace(leg, size=D(size)), quantity)
     assert refusal.code is RefusalCode.BAD_SIZE
     assert refusal.largest * D("100.2") <= 2_500 < (refusal.largest + D("0.01")) * D("100.2")
-    assert f" largest={plain(refusal.largest)}" in str(refusal)
+    if quantity is None:
+        assert f" largest size={plain(refusal.largest_in_unit)}" in str(refusal)
+        assert D("0.2499") < refusal.largest_in_unit <= D("0.25")
+    else:
+        assert f" largest={plain(refusal.largest)}" in str(refusal)
     assert run.engine.check(leg, "anna", run.clock.now(), refusal.largest).refusal is None
     assert refused(run, leg, str(refusal.largest + D("0.01"))).code is RefusalCode.POSITION_SHARE
 

@@ -114,3 +114,38 @@ def test_thesis_ends_with_its_position() -> None:
     assert isinstance(again, Order)
     wire.fill(again)
     assert shown(wire).positions[BTC].thesis is None
+
+
+def test_stop_moved_by_a_leg_names_its_author() -> None:
+    wire = Wire(policy=WAKES)
+    submit(wire, entry("97"))
+    wire.fill(wire.last(Purpose.ENTRY))
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v1"))
+    wire.tick({BTC: 101.0})
+    submit(wire, Leg(BTC, Action.PROTECT, stop=D("99"), target=D(120)))
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v2"))
+    wire.give(Accepted(wire.last(Purpose.TARGET).ref, "v3"))
+    moved = {each.kind: each for each in shown(wire).since if each.kind in (K.STOP_MOVED, K.TARGET_MOVED)}
+    assert (moved[K.STOP_MOVED].previous, moved[K.STOP_MOVED].price, moved[K.STOP_MOVED].by) == (D(97), D(99), "anna")
+    target = moved[K.TARGET_MOVED]
+    assert (target.previous, target.price, target.by) == (None, D(120), "anna")
+
+
+def test_reduced_share_is_a_reduction_by_its_author() -> None:
+    wire = Wire(policy=WAKES)
+    submit(wire, entry("97"))
+    wire.fill(wire.last(Purpose.ENTRY))
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v1"))
+    wire.tick({BTC: 102.0})
+    submit(wire, Leg(BTC, Action.REDUCE, share=D("0.5")))
+    half = wire.last(Purpose.EXIT)
+    wire.fill(half, price="102")
+    (reduced,) = [each for each in shown(wire).since if each.kind is K.REDUCED]
+    assert (reduced.quantity, reduced.price, reduced.by, reduced.cause) == (-half.quantity, D(102), "anna", "leg")
+    assert shown(wire).positions[BTC].quantity == half.quantity
+
+
+def test_refused_legs_of_one_symbol_keep_their_actions() -> None:
+    wire = Wire(policy=WAKES)
+    submit(wire, Leg(BTC, Action.REDUCE, share=D("0.5")), Leg(BTC, Action.PROTECT, stop=D(97)), Leg(BTC, Action.CANCEL))
+    assert [each.cause for each in shown(wire).since] == ["REDUCE", "PROTECT", "CANCEL"]

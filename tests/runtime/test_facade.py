@@ -21,7 +21,7 @@ from ocw_mcp.domain.time import utc_day
 from ocw_mcp.runtime.facade import Facade
 from tests.support.facades import BOOK, FacadeRun
 
-HOURS = 29
+HOURS = 30
 
 
 @pytest.fixture(scope="module")

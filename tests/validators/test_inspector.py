@@ -35,7 +35,7 @@ async def test_mcp_inspector_calls_an_engine_over_old_and_new_protocol(tmp_path:
         for era in ("legacy", "modern"):
             status = await inspect(desk, "--protocol-era", era, *call, "ocw_get_status")
             assert status.code == 0, status.err
-            assert json.loads(status.out)["result"]["structuredContent"]["meta"]["mode"] == "paper"
+            assert json.loads(status.out)["result"]["content"][0]["text"].startswith("[paper ")
             wrong = await inspect(
                 desk, "--protocol-era", era, *call, "market_get_snapshot", "--tool-arg", "symbol=NOPE"
             )

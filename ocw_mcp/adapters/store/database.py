@@ -10,6 +10,8 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +20,7 @@ from sqlite_utils import Database
 
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import JournalError
-from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent, union_of
+from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
 from ocw_mcp.domain.snapshot import WakeKind
 
 JOURNAL = "journal.db"
@@ -92,8 +94,9 @@ _PAGE = 1_000
 CHAIN_GENESIS = hashlib.sha256(b"ocw journal 1").hexdigest()
 
 _encode = msgspec.json.Encoder().encode
-_any: msgspec.json.Decoder[JournalEvent] = msgspec.json.Decoder(union_of(DomainEvent, LifecycleEvent))
-_domain: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(union_of(DomainEvent))
+_DOMAIN: Any = reduce(or_, DomainEvent.__subclasses__())
+_any: msgspec.json.Decoder[JournalEvent] = msgspec.json.Decoder(reduce(or_, LifecycleEvent.__subclasses__(), _DOMAIN))
+_domain: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(_DOMAIN)
 _T = TypeVar("_T")
 
 

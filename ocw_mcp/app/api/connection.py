@@ -19,6 +19,7 @@ from ocw_mcp.adapters.control.address import Address, read_address
 from ocw_mcp.app.attach import PAPER
 from ocw_mcp.app.resources import home
 from ocw_mcp.domain.addresses import may_receive_secrets
+from ocw_mcp.domain.asks import TYPED
 from ocw_mcp.domain.decision import Action, Number
 from ocw_mcp.domain.errors import AttachError
 from ocw_mcp.interfaces.mcp.link import EngineError, EngineLink, NoAnswerError
@@ -139,7 +140,7 @@ class EngineClient:
     def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """Call any tool of the engine by its name, and return its result as JSON values. Raises AttachError."""
         given = {name: _argument(name, value) for name, value in arguments.items() if value is not None}
-        answer = self._request({"name": tool, "arguments": given})
+        answer = self._request({"name": tool, "arguments": given, "_meta": {TYPED: True}})
         structured = answer.get("structuredContent")
         if not isinstance(structured, dict):
             text = " ".join(each.get("text", "") for each in answer.get("content", ()))

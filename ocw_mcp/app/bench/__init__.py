@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from ocw_mcp.app.bench import agent, mcp, runs, snapshot, steps
+from ocw_mcp.app.bench import agent, answers, mcp, runs, snapshot, steps
 from ocw_mcp.domain.errors import SettingsError
 
 MEASURES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
@@ -14,6 +14,7 @@ MEASURES: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "journal": steps.measure_journal,
     "snapshot": snapshot.measure,
     "mcp": mcp.measure,
+    "answers": answers.measure,
     "agent": agent.measure,
     "memory": runs.measure_memory,
 }

@@ -254,13 +254,18 @@ class Gate:
         state.timer_at = self._next_timer(at)
         return reasons
 
-    def set_timer(self, at: int, seconds: int | None) -> None:
-        """Set the timer to `seconds` after `at`, within the policy's bounds; None means the longest allowed time."""
+    def set_timer(self, at: int, seconds: int | None) -> int | None:
+        """Set the timer to `seconds` after `at`, within the policy's bounds; None means the longest allowed time.
+
+        Return the seconds that were set; None if the policy fixes the wakes (`every`).
+        """
         if self._every is not None:
-            return  # fixed times do not change
+            return None
         policy = self._policy
         wished = policy.timer_max_s if seconds is None else seconds
-        self._state.timer_at = at + min(max(wished, policy.timer_min_s), policy.timer_max_s) * SECOND
+        set_to = min(max(wished, policy.timer_min_s), policy.timer_max_s)
+        self._state.timer_at = at + set_to * SECOND
+        return set_to
 
     def set_conditions(
         self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read, exposed: Collection[str] = ()

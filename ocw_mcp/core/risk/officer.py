@@ -14,12 +14,12 @@ from ocw_mcp.core.risk.counters import asked_for
 from ocw_mcp.core.risk.fills import FilledEntry, Remedy, exactly, remedy
 from ocw_mcp.core.risk.limits import LIMITS, reductions_in_a_minute
 from ocw_mcp.core.risk.prices import Proposal, limit_of, market_bound, propose, rounded_limit, smallest, smallest_at
-from ocw_mcp.core.risk.sizes import leverage_of
+from ocw_mcp.core.risk.sizes import leverage_of, loss_at_stop
 from ocw_mcp.core.risk.verdict import UNLIMITED, Judge, Verdict
 from ocw_mcp.domain.cleared import ClearedOrder, claim_risk_seal
 from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
-from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side, SizeUnit
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
@@ -29,6 +29,9 @@ _SEAL: Final = claim_risk_seal()
 
 CLEARED_MS: Final = 5 * SECOND
 """The time (ms) for which a cleared order is valid."""
+
+FINEST_SHARE: Final = Decimal("0.00001")
+"""The precision of a largest size that is a share of equity."""
 
 _ALL: Final = tuple(limit.judge for limit in LIMITS)
 _STANDING: Final = tuple(limit.judge for limit in LIMITS if limit.standing)
@@ -63,6 +66,21 @@ class RiskOfficer:
         """Return the price at which an entry is sized and checked, and at which its budget is reserved."""
         return self._propose(intent, account, self._policies).worst
 
+    def share_of_one(self, intent: OrderIntent, account: AccountView) -> Decimal:
+        """Return the size of one unit of the base asset, in the unit in which this entry's size was requested.
+
+        It is 0 if the size cannot be computed: without equity, or for a risk without a stop.
+        """
+        if intent.unit is SizeUnit.QUANTITY:
+            return ONE
+        if account.equity <= ZERO:
+            return ZERO
+        notional = max(ZERO, self.worst_of(intent, account)) / account.equity
+        if intent.unit is SizeUnit.SIZE:
+            return notional
+        losses = [loss_at_stop(self._propose(intent, account, each), each) for each in self._held_to(intent)]
+        return notional * max(each or ZERO for each in losses)
+
     def assess(self, intent: OrderIntent, account: AccountView) -> Assessment | Refusal:
         """Check an entry against every limit; return a Refusal at once if one of its prices is not above 0."""
         limit = rounded_limit(intent, account.instrument)
@@ -82,6 +100,8 @@ class RiskOfficer:
             refusal: Refusal | None = Refusal(refused.code, str(refused.limit), str(refused.actual), largest)
         elif (refusal := _below_minimum(entry.quantity, smallest_price, instrument)) is not None:
             refusal = msgspec.structs.replace(refusal, largest=largest)
+        if refusal is not None:
+            refusal = self.in_unit(refusal, intent, account)
         leverage = leverage_of(entry, account, policies)
         return Assessment(entry, verdicts, leverage, bound, largest, refusal)
 
@@ -106,6 +126,13 @@ class RiskOfficer:
         """Return the largest quantity of this entry that every limit lets pass now; 0 if none."""
         found = self.assess(intent, account)
         return ZERO if isinstance(found, Refusal) else found.largest
+
+    def in_unit(self, refusal: Refusal, intent: OrderIntent, account: AccountView) -> Refusal:
+        """Return a refusal with its largest size also in the requested unit, rounded down."""
+        if intent.unit is SizeUnit.QUANTITY:
+            return refusal
+        largest = floor_to(refusal.largest * self.share_of_one(intent, account), FINEST_SHARE)
+        return msgspec.structs.replace(refusal, unit=intent.unit, largest_in_unit=largest)
 
     def _propose(self, intent: OrderIntent, account: AccountView, policies: Policies) -> Proposal:
         highest = max(each.order.price_allowance for each in self._held_to(intent))

@@ -122,16 +122,23 @@ def risk_per_trade(entry: Proposal, account: AccountView, policies: Policies) ->
     the entry, or its expected fill price worsened by the price allowance, whichever loses more. An existing position
     counts, too, since the stop of an addition applies to the whole position.
     """
-    stop, way, code = entry.intent.protect_at, entry.intent.side.sign, RefusalCode.RISK_PER_TRADE
-    key, limit = "risk.max_share", policies.risk.max_share
-    if stop is None or not stop.is_finite():
+    code, key, limit = RefusalCode.RISK_PER_TRADE, "risk.max_share", policies.risk.max_share
+    distance = loss_at_stop(entry, policies)
+    if distance is None:
         return all_or_nothing(code, _scaled(key, limit, ZERO, account, policies).shown, "no stop", passes=False)
-    worst = way * max(way * entry.begins * (ONE + way * policies.order.price_allowance), way * entry.adverse)
-    distance = max(ZERO, (worst - stop) * way / worst) + policies.risk.gap_allowance
     used = _scaled(key, limit, account.symbol_notional * distance, account, policies)
     if distance == 0:
         return all_or_nothing(code, used.shown, "0%", passes=True)
     return of_usage(code, used, entry.notional, distance)
+
+
+def loss_at_stop(entry: Proposal, policies: Policies) -> Decimal | None:
+    """Return the loss of an entry at its stop, gap allowance included, as a share of its notional; None without one."""
+    stop, way = entry.intent.protect_at, entry.intent.side.sign
+    if stop is None or not stop.is_finite():
+        return None
+    worst = way * max(way * entry.begins * (ONE + way * policies.order.price_allowance), way * entry.adverse)
+    return max(ZERO, (worst - stop) * way / worst) + policies.risk.gap_allowance
 
 
 def liquidation(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:

@@ -21,6 +21,7 @@ from tests.support.deciders import Scripted
 from tests.support.facades import FacadeRun
 from tests.support.runs import policies
 from tests.support.served import served
+from tests.support.trading import AS_PROGRAM
 
 ERAS = ("auto", "legacy")
 WATCHED = policies(gate={"close_wakes": ["4h"]}, approval={"above_notional": 500, "modes": [], "answer_s": 900})
@@ -57,16 +58,15 @@ async def place(client: Client, sim: FacadeRun, key: str = "k1", size: str = "0.
     last = sim.facade.symbol("BTCUSDT").last
     assert isinstance(last, float)
     wanted = {"symbol": "BTCUSDT", "action": "BUY", "size": size, "stop": f"{last * 0.97:.0f}"}
-    previewed = await client.call_tool("orders_preview", wanted)
+    previewed = await client.call_tool("orders_preview", wanted, meta=AS_PROGRAM)
     seen = previewed.structured_content
     assert seen is not None
     if seen["needs_approval"]:
         assert "would pass once a person approves it\n" in text(previewed)
-        assert f"; largest that would pass without approval: {seen['largest']}" in text(previewed)
+        assert f"\nlargest without approval: {seen['largest']} (size 0.0" in text(previewed)
     assert seen["needs_approval"] is (size == "0.1")
-    return await client.call_tool(
-        "orders_place", {"preview_id": seen["preview_id"], "key": key, "rationale": "a breakout"}
-    )
+    order = {"preview_id": seen["preview_id"], "key": key, "rationale": "a breakout"}
+    return await client.call_tool("orders_place", order, meta=AS_PROGRAM)
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -182,7 +182,9 @@ async def test_client_that_cannot_show_forms_leaves_the_order_pending(sim: Facad
         (asked,) = [event for _, event in sim.store.all_events() if isinstance(event, CallerAsked)]
         assert isinstance(asked.request, LegRequest)
         kept = asked.request.preview
-        again = await client.call_tool("orders_place", {"preview_id": kept, "key": "k1", "rationale": "well?"})
+        again = await client.call_tool(
+            "orders_place", {"preview_id": kept, "key": "k1", "rationale": "well?"}, meta=AS_PROGRAM
+        )
         assert again.structured_content is not None
         assert again.structured_content["order"] == str(order.ref)
 

@@ -24,6 +24,7 @@ from tests.support.calls import JUNK, arguments, fitting
 from tests.support.deciders import Reckless
 from tests.support.facades import FacadeRun
 from tests.support.oracle import Oracle
+from tests.support.trading import AS_PROGRAM
 
 CODES = {code.value for code in RequestCode} | {code.value for code in RefusalCode}
 
@@ -158,7 +159,7 @@ async def call_all(
     async with Client(server, mode=era) as client:
         await client.list_tools()
         for tool, given_ in calls:
-            answered = await client.call_tool(tool, given_)
+            answered = await client.call_tool(tool, given_, meta=AS_PROGRAM)
             said = answered.content[0]
             assert said.type == "text"
             assert answered.is_error == (said.text.partition(":")[0] in CODES), (given_, said.text)

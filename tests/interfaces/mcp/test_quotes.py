@@ -19,7 +19,7 @@ from ocw_mcp.domain.snapshot import DecisionRequest, Remark, SymbolWake
 from ocw_mcp.interfaces.mcp.account_tools import refusal_line, refused_order
 from ocw_mcp.interfaces.mcp.arguments import CONCISE, DETAILED
 from ocw_mcp.interfaces.mcp.history_tools import journal
-from ocw_mcp.interfaces.mcp.results import JournalResult, Meta
+from ocw_mcp.interfaces.mcp.results import Answer, JournalResult, Meta
 from ocw_mcp.render.quotations import Quotations
 from tests.interfaces.mcp.test_read_tools import ask, content, text
 from tests.support.facades import BOOK, FacadeRun
@@ -35,7 +35,9 @@ WROTE = Remark(EVIL, "desk-2", 0)
 def journal_of(*happened: events.DomainEvent) -> tuple[JournalResult, str]:
     page = DayPage("2026-01-01", [EventRow(n, n * 1_000, each) for n, each in enumerate(happened)], len(happened), None)
     result = journal(META, BOOK, page)
-    return JournalResult.model_validate(result.structured_content), text(result)
+    assert isinstance(result, Answer)
+    assert isinstance(result.result, JournalResult)
+    return result.result, text(result)
 
 
 def test_venue_text_is_quoted_with_source_and_time() -> None:

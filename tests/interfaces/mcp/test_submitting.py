@@ -16,6 +16,7 @@ from ocw_mcp.render.snapshot_text import compact
 from ocw_mcp.runtime.deciders import AttachedDecider
 from tests.support.facades import FacadeRun
 from tests.support.runs import policies
+from tests.support.trading import AS_PROGRAM
 
 ERAS = ("auto", "legacy")
 WAITS = policies(
@@ -47,7 +48,7 @@ def events_of(sim: FacadeRun, kind: type) -> list[Any]:
 
 async def submit(sim: FacadeRun, era: str = "auto", wake: int = 1, **decision: Any) -> CallToolResult:
     async with Client(sim.server, mode=era) as client:
-        return await client.call_tool("decisions_submit", {"wake": wake, "legs": []} | decision)
+        return await client.call_tool("decisions_submit", {"wake": wake, "legs": []} | decision, meta=AS_PROGRAM)
 
 
 def leg(sim: FacadeRun, symbol: str = "BTCUSDT", size: str = "0.1", stop: float = 0.97) -> dict[str, Any]:
@@ -107,7 +108,7 @@ async def test_only_refused_legs_may_be_corrected_and_only_once(sim: FacadeRun) 
     await submit(sim, legs=[leg(sim), leg(sim, "ETHUSDT", size="0.9")])
     other = await submit(sim, legs=[leg(sim, "SOLUSDT")])
     assert text(other).startswith("NO_WAKE: ")
-    assert "limit=corrections of ETHUSDT actual=a leg on SOLUSDT" in text(other)
+    assert "limit=a correction of ETHUSDT actual=a leg on SOLUSDT" in text(other)
     corrected = await submit(sim, legs=[leg(sim, "ETHUSDT", size="0.1")])
     assert corrected.structured_content is not None
     assert [row["outcome"] for row in corrected.structured_content["legs"]] == ["accepted"]
@@ -248,7 +249,7 @@ async def test_submitted_long_texts_are_cut_and_long_floats_rounded(sim: FacadeR
     (made,) = events_of(sim, events.DecisionMade)
     (taken,) = made.decision.legs
     assert (str(taken.size), len(taken.reasoning), len(taken.signals)) == ("0.1", 500, 16)
-    assert (len(taken.signals[0]), len(made.decision.note), made.decision.next_check_s) == (200, 500, 86_400)
+    assert (len(taken.signals[0]), len(made.decision.note), made.decision.next_check_s) == (200, 500, 10**9)
 
 
 async def test_refused_wake_conditions_are_shown_until_the_next_decision(sim: FacadeRun) -> None:
@@ -263,7 +264,7 @@ async def test_refused_wake_conditions_are_shown_until_the_next_decision(sim: Fa
     assert answer.structured_content is not None
     refused = answer.structured_content["not_taken"]
     assert len(refused) == 4
-    assert all(f"not taken: {each}" in text(answer) for each in refused)
+    assert all(f"not taken as given: {each}" in text(answer) for each in refused)
     parts = ("vibes", "UNKNOWN_SYMBOL", "BTCUSDT, ETHUSDT, SOLUSDT", "comparison", "next_check_s")
     assert all(any(part in each for each in refused) for part in parts)
     (armed,) = events_of(sim, events.WakeConditionsSet)
@@ -298,14 +299,33 @@ async def test_null_field_in_a_decision_counts_as_absent(sim: FacadeRun) -> None
     assert rows(answer) == [("BTCUSDT", "BUY", "accepted")]
 
 
-async def test_correction_answer_lists_its_ignored_conditions_and_check_time(sim: FacadeRun) -> None:
+async def test_correction_replaces_note_conditions_and_check_time(sim: FacadeRun) -> None:
     good = {"symbol": "BTCUSDT", "metric": "price", "comparison": "gt", "threshold": 1e6}
     await submit(sim, legs=[leg(sim, size="0.9")], conditions=[good], next_check_s=600)
-    answer = await submit(sim, legs=[leg(sim)], conditions=[good, good], next_check_s=60)
+    answer = await submit(sim, legs=[leg(sim)], conditions=[good, good], next_check_s=99_999, note="smaller")
     assert rows(answer) == [("BTCUSDT", "BUY", "accepted")]
-    left = [f"{name} of a correction, which changes legs only" for name in ("conditions", "next_check_s")]
-    assert answer.structured_content is not None
-    assert answer.structured_content["not_taken"] == left
+    assert "2 conditions set, in place of all earlier ones\nnote kept" in text(answer)
+    assert "not taken as given: next_check_s 99999 became 7200: the policy allows " in text(answer)
     shown = compact(sim.run.engine.snapshot(sim.run.clock.now()), reader="mcp:insider")
-    assert all(f"not taken: {each}" in shown for each in left)
+    assert "not taken: next_check_s 99999 became 7200" in shown
+    assert "smaller" in shown
+    assert [each.armed for each in events_of(sim, events.WakeConditionsSet)] == [1, 2]
+
+
+async def test_correction_without_conditions_keeps_those_of_the_decision(sim: FacadeRun) -> None:
+    good = {"symbol": "BTCUSDT", "metric": "price", "comparison": "gt", "threshold": 1e6}
+    await submit(sim, legs=[leg(sim, size="0.9")], conditions=[good], next_check_s=600, note="first")
+    before = sim.run.engine.gate.counters.timer_at
+    await submit(sim, legs=[leg(sim)])
     assert [each.armed for each in events_of(sim, events.WakeConditionsSet)] == [1]
+    assert sim.run.engine.gate.counters.timer_at == before
+    assert "first" in compact(sim.run.engine.snapshot(sim.run.clock.now()), reader="mcp:insider")
+
+
+async def test_refused_condition_may_be_corrected_although_no_leg_was_refused(sim: FacadeRun) -> None:
+    bad = {"symbol": "BTCUSDT", "metric": "vibes", "comparison": "gt", "threshold": 1e6}
+    await submit(sim, legs=[leg(sim)], conditions=[bad])
+    answer = await submit(sim, legs=[], conditions=[bad | {"metric": "price"}])
+    assert "1 conditions set" in text(answer)
+    third = await submit(sim, legs=[], conditions=[bad])
+    assert text(third).startswith("NO_WAKE: ")

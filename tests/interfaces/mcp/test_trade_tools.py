@@ -24,8 +24,8 @@ D = Decimal
 
 ERAS = ("auto", "legacy")
 ACTING = {
-    "orders_preview", "orders_place", "orders_cancel", "positions_close", "positions_set_protection", "risk_halt",
-    "journal_note", "decisions_submit",
+    "orders_preview", "orders_place", "orders_cancel", "positions_close", "positions_reduce",
+    "positions_set_protection", "risk_halt", "journal_note", "decisions_submit",
 }  # fmt: skip
 
 
@@ -135,7 +135,8 @@ async def test_preview_above_a_limit_names_the_largest_size(sim: FacadeRun) -> N
     seen = await previewed(sim, size="1")
     assert seen["preview_id"] is None
     assert seen["refusal"].startswith("ORDER_NOTIONAL: ")
-    assert f"largest={seen['largest']}" in seen["refusal"]
+    largest = seen["refusal"].rpartition("largest size=")[2]
+    assert (await previewed(sim, size=largest))["preview_id"] is not None
     passing = await previewed(sim, size=None, quantity=seen["largest"])
     assert passing["preview_id"] is not None
 
@@ -228,7 +229,7 @@ async def test_preview_above_a_limit_names_the_limit_as_scaled_by_the_regime(tmp
         assert D("0.099") < D(seen["quantity"]) * worst / 10_000 <= D("0.1")
         for size in ({"size": "10"}, {"size": "1.0001"}):
             refused = content(await call(sim, tool, **size, **wanted))
-            assert refused["refusal"].endswith(f" largest={refused['largest']}")
+            assert D("0.134") < D(refused["refusal"].rpartition(" largest size=")[2]) <= D("0.135")
             assert D("0.13") < D(refused["largest"]) * worst / 10_000 <= D("0.135")
         for size in ({"size": "0.2"}, {"quantity": f"{2_000 / price(sim, 'ETHUSDT'):.3f}"}):
             refused = content(await call(sim, tool, **size, **wanted))
@@ -295,11 +296,34 @@ async def test_preview_shows_every_order_term_as_text_and_as_a_value(sim: Facade
     assert {name: seen[name] for name in terms} == terms
     assert seen["scale"] == content(await call(sim, "portfolio_get"))["scale"]
     shown = text(answer)
-    assert f"{terms['type']} order, " in shown
-    for name in ("limit", "stop", "target", "leverage"):
-        assert f"{name} {terms[name] or 'none'}" in shown
-    assert f"scale {seen['scale']} multiplies the size limits" in shown
+    assert f"\n{terms['type']} order" in shown
+    assert f"\n{asked['action']} BTCUSDT{'' if kind == 'closing' else ' (buy)'}: asked {seen['asked']}" in shown
+    if kind != "closing":
+        assert seen["asked"] == f"size {asked['size']}"
+        for name in ("stop", "target", "leverage"):
+            assert f"{name} {terms[name] or 'none'}" in shown
+        assert f"size limits x {seen['scale']}" in shown
+        away, risk = float(seen["stop_distance"].rstrip("%")), float(seen["risk"].rstrip("%"))
+        assert f" ({away:.4f}".rstrip("0") in shown
+        assert away == pytest.approx(3.03 if kind == "limit" else 4, abs=0.02)
+        assert risk == pytest.approx(away * float(seen["size"]), rel=0.1)
+    assert ("limit order, limit" in shown) is (kind == "limit")
+    assert (f" until {seen['expires_at']}" in shown) is (kind == "limit")
     assert (seen["refusal"] is None) is (kind in ("market", "limit"))
+    assert (f"preview_id {seen['preview_id']}, valid for 60 s" in shown) is (kind in ("market", "limit"))
+    if kind in ("market", "limit"):
+        assert f", taken {seen['quantity']} = {float(seen['size']):.2%} of equity" in shown
+
+
+async def test_a_preview_names_the_scale_and_its_reason(tmp_path: Path) -> None:
+    sim = await FacadeRun(
+        tmp_path, Scripted({}), policy=policies(scale={"regime_unknown": "0.6", "macro_unknown": "0.9"})
+    ).go(1)
+    shown = text(
+        await call(sim, "orders_preview", symbol="BTCUSDT", action="BUY", size="0.02", stop=f"{price(sim) * 0.97:.0f}")
+    )
+    assert shown.endswith("size limits x 0.54 (regime unknown 0.6, macro unknown 0.9)")
+    sim.store.close()
 
 
 async def test_preview_of_an_order_without_leverage_shows_the_usual_one(sim: FacadeRun) -> None:

@@ -61,10 +61,12 @@ def test_trader_with_a_reading_tool_reads_before_it_submits() -> None:
 def test_trader_corrects_a_refused_size_once() -> None:
     request = parsed()
     first = answered("trader", request)
-    refused = "SOLUSDT accepted\nETHUSDT accepted\nBTCUSDT refused: POSITION_SHARE limit=0.25 actual=1 largest=0.005"
+    refused = (
+        "SOLUSDT accepted\nETHUSDT accepted\nBTCUSDT refused: POSITION_SHARE limit=0.25 actual=1 largest size=0.04"
+    )
     mended = continued(request, first, refused)
     assert legs(answered("trader", mended))["BTCUSDT"]["size"] == "0.0320"
-    again = continued(mended, answered("trader", mended), "BTCUSDT refused: largest=0.001")
+    again = continued(mended, answered("trader", mended), "BTCUSDT refused: largest size=0.001")
     assert calls(answered("trader", again)) == []
 
 
