@@ -115,6 +115,7 @@ class Exits(Stateful[ExitsState]):
             max_hold_until=view.opened_at + round(terms.max_hold_ms),
             deadline=None if protection is None else protection.deadline,
             reduce_to=None if protection is None else protection.most,
+            stop_trail=None if protection is None else protection.trail,
             band=self._state.bands.get(view.symbol, HOLD),
         )
         if protection is None:
