@@ -66,9 +66,8 @@ def spelt_metric(text: str) -> str:
 def no_metric(text: str, timeframes: Iterable[str] = TIMEFRAMES) -> Unknown:
     """Return why a text is no metric, with the nearest ones on these timeframes."""
     shown, there = text[:40], tuple(timeframes)
-    if not there:
-        return Unknown(f"{shown!r} is no metric here: no timeframe has indicators; expected {_listed(PLAIN)}")
-    return Unknown(f"{shown!r} is no metric here; nearest: {_listed(_near(shown, there))}")
+    wrong = "not kept here" if re.fullmatch(PATTERN, text) else "no metric"
+    return Unknown(f"{shown!r} is {wrong}; nearest: {', '.join(_near(shown, there) if there else PLAIN)}")
 
 
 def _near(text: str, timeframes: Collection[str]) -> list[str]:
@@ -82,7 +81,3 @@ def _near(text: str, timeframes: Collection[str]) -> list[str]:
     found = [names[0]] if names[0] in PLAIN else [f"{names[0]}@{each}" for each in spans]
     found += [each if each in PLAIN else f"{each}@{spans[0]}" for each in names[1:]]
     return found[: _NEAREST + 1]
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)

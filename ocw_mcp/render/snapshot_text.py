@@ -39,8 +39,9 @@ LEGEND: Final = (
     "Prices in quote currency, times UTC. Metrics have the names and units of conditions: returns, rates and "
     "vwap_deviation are shares (0.01 is 1 %); composite (of all derivatives) is -1..1, above 0 leans long; long_short "
     "is top traders' longs over shorts; supertrend below the price is an uptrend. @1h: the last closed candle of 1h "
-    "(its closing time); @1h*: the forming one as if it closed now; STALE: the next one is overdue. max_size: the largest "
-    "entry as a share of equity, scale included, with a stop up to a distance (limit that refuses more). ?: unknown."
+    "(its closing time); @1h*: the forming one as if it closed now; STALE: the next one is overdue. max_size: the "
+    "largest entry as a share of equity, scale included, with a stop up to a distance (limit that refuses more). "
+    "?: unknown."
 )
 
 
