@@ -19,22 +19,24 @@ _FLAT = 1e-9
 class Yardstick:
     """The last `window` log returns of one symbol."""
 
-    __slots__ = ("_deviation", "_mean", "_returns", "_sum", "_sum_of_squares", "_window", "ready")
+    __slots__ = ("_moments", "_returns", "_sum", "_sum_of_squares", "_window", "ready")
 
     def __init__(self, window: int) -> None:
         self._window = window
         self._returns: deque[int] = deque()
         self._sum = self._sum_of_squares = 0
-        self._mean = self._deviation = 0.0
+        self._moments: tuple[float, float] | None = None
+        """The mean and the deviation of the window; None if they have to be computed anew."""
         self.ready = False
         """Whether the window is full."""
 
     def z(self, value: float) -> float:
         """Return a return's distance from the mean of a full window, in sample deviations; ±inf in a flat market."""
-        off = value - self._mean
-        if self._deviation < _FLAT:
+        mean, deviation = self._moments or self._compute()
+        off = value - mean
+        if deviation < _FLAT:
             return math.copysign(math.inf, off) if abs(off) > _FLAT else 0.0
-        return off / self._deviation
+        return off / deviation
 
     def take(self, value: float) -> None:
         """Add a return to the yardstick."""
@@ -50,21 +52,24 @@ class Yardstick:
             self._add(units)
 
     def _add(self, units: int) -> None:
-        returns, n = self._returns, self._window
+        returns = self._returns
         returns.append(units)
         self._sum += units
         self._sum_of_squares += units * units
+        self._moments = None
         if self.ready:
             oldest = returns.popleft()
             self._sum -= oldest
             self._sum_of_squares -= oldest * oldest
-        elif len(returns) < n:
-            return
-        self.ready = True
-        total = self._sum
+        else:
+            self.ready = len(returns) >= self._window
+
+    def _compute(self) -> tuple[float, float]:
+        n, total = self._window, self._sum
         # n·Σr² - (Σr)² is exact in integers: no cancellation, no drift.
-        self._deviation = math.sqrt((n * self._sum_of_squares - total * total) / (n * (n - 1))) * _UNIT
-        self._mean = total * _UNIT / n
+        deviation = math.sqrt((n * self._sum_of_squares - total * total) / (n * (n - 1))) * _UNIT
+        self._moments = total * _UNIT / n, deviation
+        return self._moments
 
 
 class SpanState(msgspec.Struct):
@@ -148,16 +153,17 @@ class ReturnSpan:
             state.over = None
 
     def _take(self, close: float, *, after_hole: bool) -> None:
-        state = self._state
-        state.overlaps = max(0, state.overlaps - 1)
-        if after_hole or not state.closes:
+        state, closes, candles = self._state, self._state.closes, self._candles
+        if state.overlaps:
+            state.overlaps -= 1
+        if after_hole or not closes:
             state.closes = [close]
             state.step = 0
             return
-        state.closes.append(close)
+        closes.append(close)
         state.step += 1
-        if state.step == self._candles:
-            state.over = math.log(close / state.closes[-1 - self._candles])
+        if state.step == candles:
+            state.over = math.log(close / closes[-1 - candles])
             state.step = 0
-        if len(state.closes) > self._candles:
-            del state.closes[0]
+        if len(closes) > candles:
+            del closes[0]
