@@ -53,25 +53,31 @@ def take_snapshot(
     return _snapshot(market, guard, views, pairs, now, wake=wake, trades=tuple(trades)[-TRADES_SHOWN:], **remarks)
 
 
-def take_holdings(market: Market, guard: Guard, held: Sequence[PositionView], now: int) -> Snapshot:
-    """Return the open positions at `now` (ms), with only the indicators that the rules score, to be fast."""
+def take_signals(
+    market: Market, guard: Guard, held: dict[str, PositionView | None], now: int, wake: tuple[SymbolWake, ...] = ()
+) -> Snapshot:
+    """Return the symbols of `held` at `now` (ms) with their positions, and only the readings of the rules, to be fast.
+
+    The correlations are those of the open positions with each other.
+    """
     wanted = span_ms(guard.manager.config.policies.rules.timeframe)
     views = []
-    for each in held:
-        candles = market.symbols[each.symbol]
+    for symbol, position in held.items():
+        candles = market.symbols[symbol]
         values = candles.indicators_of(wanted)
         views.append(
             SymbolView(
-                symbol=each.symbol,
+                symbol=symbol,
                 last=candles.last,
                 age_ms=now - (candles.known_at or now),
                 indicators=() if values is None else (_indicators(values),),
-                position=each,
+                position=position,
                 derivatives=DerivativesView(**candles.derivatives.values(now)),
                 return_4h=candles.change_over(4 * HOUR),
             )
         )
-    return _snapshot(market, guard, views, combinations([each.symbol for each in held], 2), now, wake=())
+    pairs = combinations([symbol for symbol, position in held.items() if position is not None], 2)
+    return _snapshot(market, guard, views, pairs, now, wake=wake)
 
 
 def _snapshot(

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ocw_mcp.core import strategy
 from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
 from ocw_mcp.core.orders.table import invalid_report
@@ -22,7 +23,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, SymbolEnded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact, plain
-from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
+from ocw_mcp.domain.orders import RULES, FundingPaid, OrderRef, OutsideFill, Transferred
 from ocw_mcp.domain.snapshot import Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.engine.account import Account
@@ -38,7 +39,7 @@ from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard, read_metric
-from ocw_mcp.engine.snapshot import leave_out, positions, summary_of, take_snapshot
+from ocw_mcp.engine.snapshot import leave_out, positions, summary_of, take_signals, take_snapshot
 
 
 class Engine:
@@ -199,7 +200,19 @@ class Engine:
         manual = self.executor.manual_control
         reasons = self.gate.wake(now, busy=self.decisions.open_request is not None or bool(manual.paused_by))
         if reasons:
-            self.decisions.ask(leave_out(manual.held, self.snapshot(now, reasons)), now)
+            self.decisions.ask(leave_out(manual.held, self._for_wake(now, reasons)), now)
+
+    def _for_wake(self, now: int, reasons: tuple[SymbolWake, ...]) -> Snapshot:
+        """Return the snapshot of a wake, without the readings of other deciders if the rules decide and will hold."""
+        if self.config.agent == RULES:
+            for symbol in self.config.symbols:
+                # A venue may derive filters from the prices before the first request: this must not come later.
+                self.prices.instruments.get(symbol)
+            held = dict.fromkeys(self.config.symbols) | {view.symbol: view for view in positions(self.guard)}
+            seen = take_signals(self.market, self.guard, held, now, reasons)
+            if not strategy.may_act(seen, self.config.policies):
+                return seen
+        return self.snapshot(now, reasons)
 
     def _take_derivatives(self, frame: Frame) -> None:
         for row in frame.metrics:
