@@ -114,13 +114,27 @@ class ReturnSpan:
             self._settle()
             if self._yardstick.ready:
                 found = self._reported(self._yardstick.z(math.log(close / closes[0])))
-        self._take(close, after_hole=after_hole)
+        self.warm(close, after_hole=after_hole)
         return found
 
     def warm(self, close: float, *, after_hole: bool) -> None:
         """Take the next candle's close without a test."""
-        self._settle()
-        self._take(close, after_hole=after_hole)
+        state, closes, candles = self._state, self._state.closes, self._candles
+        if state.over is not None:
+            self._settle()
+        if state.overlaps:
+            state.overlaps -= 1
+        if after_hole or not closes:
+            state.closes = [close]
+            state.step = 0
+            return
+        closes.append(close)
+        state.step += 1
+        if state.step == candles:
+            state.over = math.log(close / closes[-1 - candles])
+            state.step = 0
+        if len(closes) > candles:
+            del closes[0]
 
     def state(self) -> SpanState:
         """Return all that must survive a restart."""
@@ -151,19 +165,3 @@ class ReturnSpan:
         if state.over is not None and state.step + 1 == self._candles:
             self._yardstick.take(state.over)
             state.over = None
-
-    def _take(self, close: float, *, after_hole: bool) -> None:
-        state, closes, candles = self._state, self._state.closes, self._candles
-        if state.overlaps:
-            state.overlaps -= 1
-        if after_hole or not closes:
-            state.closes = [close]
-            state.step = 0
-            return
-        closes.append(close)
-        state.step += 1
-        if state.step == candles:
-            state.over = math.log(close / closes[-1 - candles])
-            state.step = 0
-        if len(closes) > candles:
-            del closes[0]
