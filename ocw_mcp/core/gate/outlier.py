@@ -6,6 +6,7 @@ is compared with the yardstick: adjacent returns over the same span, which all e
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 import msgspec
 
@@ -19,10 +20,11 @@ _FLAT = 1e-9
 class Yardstick:
     """The last `window` log returns of one symbol."""
 
-    __slots__ = ("_moments", "_returns", "_sum", "_sum_of_squares", "_window", "ready")
+    __slots__ = ("_moments", "_returns", "_sum", "_sum_of_squares", "ready", "window")
 
     def __init__(self, window: int) -> None:
-        self._window = window
+        self.window = window
+        """The number of returns of a full window."""
         self._returns: deque[int] = deque()
         self._sum = self._sum_of_squares = 0
         self._moments: tuple[float, float] | None = None
@@ -62,10 +64,10 @@ class Yardstick:
             self._sum -= oldest
             self._sum_of_squares -= oldest * oldest
         else:
-            self.ready = len(returns) >= self._window
+            self.ready = len(returns) >= self.window
 
     def _compute(self) -> tuple[float, float]:
-        n, total = self._window, self._sum
+        n, total = self.window, self._sum
         # n·Σr² - (Σr)² is exact in integers: no cancellation, no drift.
         deviation = math.sqrt((n * self._sum_of_squares - total * total) / (n * (n - 1))) * _UNIT
         self._moments = total * _UNIT / n, deviation
@@ -114,27 +116,28 @@ class ReturnSpan:
             self._settle()
             if self._yardstick.ready:
                 found = self._reported(self._yardstick.z(math.log(close / closes[0])))
-        self.warm(close, after_hole=after_hole)
+        self._take(close, after_hole=after_hole)
         return found
 
-    def warm(self, close: float, *, after_hole: bool) -> None:
-        """Take the next candle's close without a test."""
-        state, closes, candles = self._state, self._state.closes, self._candles
-        if state.over is not None:
-            self._settle()
-        if state.overlaps:
-            state.overlaps -= 1
-        if after_hole or not closes:
-            state.closes = [close]
-            state.step = 0
-            return
-        closes.append(close)
-        state.step += 1
-        if state.step == candles:
-            state.over = math.log(close / closes[-1 - candles])
-            state.step = 0
-        if len(closes) > candles:
-            del closes[0]
+    def warm(self, closes: Sequence[float], *, after_hole: bool) -> None:
+        """Take the closes of consecutive candles without a test; `after_hole` says whether the first follows a gap."""
+        if after_hole:
+            self._take(closes[0], after_hole=True)
+            closes = closes[1:]
+        state, candles = self._state, self._candles
+        known = [*state.closes, *closes]
+        # The index in `known` at which the last finished return ends, or the first candle after a gap.
+        last_end = max(0, len(state.closes) - 1 - state.step)
+        ends = range(last_end + candles, len(known), candles)
+        if ends:
+            # Earlier returns have left the window, or would leave it now.
+            found = [math.log(known[end] / known[end - candles]) for end in ends[-1 - self._yardstick.window :]]
+            for over in found[:-1] if state.over is None else (state.over, *found[:-1]):
+                self._yardstick.take(over)
+            state.over = found[-1]
+        state.closes = known[-candles:]
+        state.step = max(0, len(known) - 1 - last_end) % candles
+        state.overlaps = max(0, state.overlaps - len(closes))
 
     def state(self) -> SpanState:
         """Return all that must survive a restart."""
@@ -165,3 +168,21 @@ class ReturnSpan:
         if state.over is not None and state.step + 1 == self._candles:
             self._yardstick.take(state.over)
             state.over = None
+
+    def _take(self, close: float, *, after_hole: bool) -> None:
+        state, closes, candles = self._state, self._state.closes, self._candles
+        if state.over is not None:
+            self._settle()
+        if state.overlaps:
+            state.overlaps -= 1
+        if after_hole or not closes:
+            state.closes = [close]
+            state.step = 0
+            return
+        closes.append(close)
+        state.step += 1
+        if state.step == candles:
+            state.over = math.log(close / closes[-1 - candles])
+            state.step = 0
+        if len(closes) > candles:
+            del closes[0]
