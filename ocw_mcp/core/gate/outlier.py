@@ -96,6 +96,7 @@ class ReturnSpan:
 
     def __init__(self, candles: int, outlier_z: float, window: int, escalation_z: float) -> None:
         self._candles, self._outlier_z, self._escalation_z = candles, outlier_z, escalation_z
+        self._lowest_z = min(outlier_z, escalation_z)
         self._yardstick = Yardstick(window)
         self._state = SpanState()
 
@@ -115,13 +116,16 @@ class ReturnSpan:
         if closes:
             self._settle()
             if self._yardstick.ready:
-                found = self._reported(self._yardstick.z(math.log(close / closes[0])))
+                z = self._yardstick.z(math.log(close / closes[0]))
+                if abs(z) >= self._lowest_z:
+                    found = self._reported(z)
         self._take(close, after_hole=after_hole)
         return found
 
     def warm(self, closes: Sequence[float], *, after_hole: bool) -> None:
         """Take the closes of consecutive candles without a test; `after_hole` says whether the first follows a gap."""
         if after_hole:
+            self._settle()
             self._take(closes[0], after_hole=True)
             closes = closes[1:]
         state, candles = self._state, self._candles
@@ -171,8 +175,6 @@ class ReturnSpan:
 
     def _take(self, close: float, *, after_hole: bool) -> None:
         state, closes, candles = self._state, self._state.closes, self._candles
-        if state.over is not None:
-            self._settle()
         if state.overlaps:
             state.overlaps -= 1
         if after_hole or not closes:
