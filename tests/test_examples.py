@@ -17,7 +17,7 @@ ROOT = Path(examples.__file__).parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "examples").glob("*.py") if path.stem != "__init__")
 
 
-def test_examples_are_three_strategies() -> None:
+def test_examples_folder_has_three_strategies() -> None:
     assert NAMES == ["breakout", "crossover", "mean_reversion"]
 
 

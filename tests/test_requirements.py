@@ -42,12 +42,12 @@ def all_carried_ids() -> frozenset[str]:
     return frozenset().union(*(carried_ids(path.read_text(encoding="utf-8")) for path in TESTS.rglob("test_*.py")))
 
 
-def test_each_requirement_has_a_test_or_a_reason_to_wait() -> None:
+def test_each_requirement_has_a_test_or_a_reason_to_be_postponed() -> None:
     idle = {name for name, one in REQUIREMENTS.items() if one.waits_for is None} - all_carried_ids()
     assert not idle, f"no test carries {sorted(idle)}; write one, or name in tests/requirements.py what it waits for"
 
 
-def test_tested_requirement_has_no_reason_to_wait() -> None:
+def test_tested_requirement_has_no_reason_to_be_postponed() -> None:
     both = {name for name, one in REQUIREMENTS.items() if one.waits_for is not None} & all_carried_ids()
     assert not both, f"{sorted(both)} no longer waits; remove waits_for in tests/requirements.py"
 

@@ -2,8 +2,8 @@
 
 A file is read if it is a regular file, belongs to the user or to root, cannot be written by other users, and is not
 larger than its limit. The directory of a book must belong to the user who runs ocw and not be writable by others,
-because its `.env` names the host that gets the keys, and its command files move positions. The directories above it are
-not checked: if another user replaces the directory of a book, the new one belongs to that user, and is refused.
+because its `.env` names the host that gets the keys, and its command files move positions. The parents of a book's
+directory are not checked: a directory that another user puts in its place belongs to that user, and is refused.
 """
 
 import errno
@@ -56,8 +56,8 @@ def read_file(
 ) -> bytes:
     """Return the bytes of a user's file, at most `most` bytes. Raises FileRefused and OSError.
 
-    With `private`, a file that others can read is refused, too. Files of `owners` (user ids) are read besides those of
-    this user and root. `link` and `folder` are as in `open_regular`.
+    With `private`, a file that others can read is refused, too. The file may also belong to one of `owners` (user ids).
+    `link` and `folder` are as in `open_regular`.
     """
     with open_regular(path, link=link, folder=folder) as (file, status):
         if problem := _foreign(path, status, (*owners, os.geteuid(), _ROOT)):

@@ -1,1 +1,1 @@
-"""Claude as the deciding agent: prompts, tools, cost limits, memory, and the causes for which the rules decide."""
+"""Claude as the deciding agent: prompts, tools, cost limits, memory, and the fallback to the rules."""

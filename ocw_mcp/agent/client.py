@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 API: Final = "https://api.anthropic.com"
 REDACTED: Final = "[redacted]"
 LONGEST_DETAIL: Final = 300
-"""Characters of an error's message that are kept."""
+"""Largest number of characters that are kept of an error message."""
 
 _SECRET = re.compile(r"sk-ant-[\w-]{6,}|\bocw_[\w-]{20,}|(?i:\bbearer\s+)[\w.~+/=-]{8,}")
 
@@ -59,7 +59,7 @@ def scrub(text: str) -> str:
 def credentials(
     api_key: SecretStr | None = None, auth_token: SecretStr | None = None, base_url: str | None = None
 ) -> Credentials | Trouble:
-    """Return the configured API key, or else the auth token; if none is usable, the `Trouble` that explains why."""
+    """Return the configured API key, or else the auth token; if neither is usable, a `Trouble` with the reason."""
     if base_url is not None and not may_receive_secrets(base_url):
         missing = "ANTHROPIC_BASE_URL must not be sent a key; expected https, or an address on this machine"
     elif api_key is not None:
@@ -81,7 +81,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
 
 
 class SdkMessages:
-    """The API, or a gateway that speaks its protocol, called through the SDK. Each call is tried once."""
+    """The API, or a gateway that speaks its protocol, called through the SDK without retries."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -101,7 +101,7 @@ class SdkMessages:
         return self._scrubbed(reply) if isinstance(reply, Trouble) else reply
 
     async def retrieve_model(self, name: str) -> ModelFacts | Trouble:
-        """Return the API's description of a model; a retired model is a `Trouble`."""
+        """Return the API's description of a model, or a `Trouble` if the model is retired or the call fails."""
         client = await self._ready()
         from anthropic import AnthropicError
 

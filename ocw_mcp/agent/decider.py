@@ -1,7 +1,7 @@
 """Claude as the decider of an engine: one conversation for each wake.
 
-The model submits its decision with a tool, within the conversation. The decider then reports to the engine that the
-conversation has ended, or the cause for which the rules have to decide.
+The model submits its decision to the engine with a tool call within the conversation. After the conversation, the
+decider reports its end to the engine, or the cause for which the rules have to decide.
 """
 
 import hashlib
@@ -41,13 +41,13 @@ from ocw_mcp.domain.time import SECOND
 
 _MARKET_READS: Final = ("market_get_candles", "market_get_indicators", "derivatives_get_summary")
 READS: Final = (*_MARKET_READS, "risk_check_order", "trades_search")
-"""The reading tools that are offered: those whose data the context of a wake does not have."""
+"""The read-only tools offered to the model: they return data that the context of a wake does not have."""
 QUICKEST_MS: Final = 4 * SECOND
 SLOWEST_MS: Final = 20 * SECOND
 CORRECTION_MS: Final = 5 * SECOND
-"""Thinking times on a simulated clock; they are assumptions, not measurements."""
+"""Assumed times of the model on a simulated clock: shortest and longest decision, and a correction."""
 WORST_PROMPT: Final = 12_000
-"""Assumed size (bytes) of a request that is not composed yet."""
+"""Assumed prompt size (bytes) from which the throttle computes the worst-case cost of the next call."""
 
 
 def conversation_timeout_s(policies: Policies) -> float:
@@ -74,7 +74,7 @@ class ClaudeDecider:
     def __init__(
         self, messages: Messages | Trouble, prompts: Prompts, policies: Policies, clock: Clock, model: str
     ) -> None:
-        """`messages` answers the requests; a `Trouble` instead means that no call is possible."""
+        """`messages` answers the requests; if it is a `Trouble`, the rules decide every wake for that cause."""
         self._messages = messages
         self._prompts = prompts
         self._policies = policies
@@ -85,7 +85,7 @@ class ClaudeDecider:
         self._latest: tuple[int, Conversation] | None = None
         """The latest wake that the model was asked about, and its conversation."""
         self._prepared: tuple[int, Decision | Trouble | None] = (0, None)
-        """The wake whose thinking time was asked for last, and its answer without the model, if any."""
+        """The wake of the latest call of `thinking_ms`, and its answer if that needs no call of the model."""
         self.outcomes: list[ConversationSummary] = []
         """Summaries of the latest conversations, for measurements."""
 
@@ -94,7 +94,7 @@ class ClaudeDecider:
         self._engine = engine
 
     def thinking_ms(self, request: DecisionRequest) -> int:
-        """Return the simulated thinking time (ms) up to the deadline at most; 0 if the model will not be asked."""
+        """Return the simulated thinking time (ms), which ends before the deadline; 0 if the model is not called."""
         self._prepared = request.wake_id, self._without_call(request)
         if self._prepared[1] is not None:
             return 0
@@ -108,13 +108,13 @@ class ClaudeDecider:
         return CORRECTION_MS
 
     def cost_usd(self, wake_id: int) -> Decimal:
-        """Return the cost of a wake's decision so far, plus the earlier costs that are reported with the decision."""
+        """Return the cost (USD) of a wake's decision so far, plus the earlier costs that are booked with it."""
         carried = ZERO if self._engine is None else self._engine.spending.carried_usd(wake_id)
         latest = self._latest
         return carried + latest[1].cost_usd if latest is not None and latest[0] == wake_id else carried
 
     async def decide(self, request: DecisionRequest) -> Decision:
-        """Return the decision of a conversation, or a repeated HOLD. Raises CannotDecideError."""
+        """Return the model's decision, or its last HOLD again. Raises CannotDecideError if the rules have to decide."""
         # The answer must be the one that the thinking time was given for.
         wake_id, prepared = self._prepared
         answer = prepared if wake_id == request.wake_id else self._without_call(request)
@@ -156,13 +156,13 @@ class ClaudeDecider:
         return outcome
 
     def _spent_usd(self, engine: EngineAccess) -> Spent:
-        """Return the cost of the day and of the month, with pending costs and those reserved for diary entries."""
+        """Return the LLM cost of the day and of the month, with pending costs and the reserve for diary entries."""
         pending = engine.spending.pending_usd + (ZERO if engine.memory is None else engine.memory.reserved_usd)
         today, this_month = engine.spent_usd()
         return today + pending, this_month + pending
 
     def _without_call(self, request: DecisionRequest) -> Decision | Trouble | None:
-        """Return the answer to a wake without asking the model; None if the model has to be asked."""
+        """Return the answer to a wake that needs no call of the model; None if the model has to be called."""
         if isinstance(self._messages, Trouble):
             return self._messages
         engine, now = self._engine, self._clock.now()
@@ -178,7 +178,7 @@ class ClaudeDecider:
         return None if engine.breaker.allows(now) else Trouble(CauseKind.BREAKER)
 
     def _left(self, engine: EngineAccess) -> Decimal:
-        """Return the rest of the budget (USD): the smaller one of the day's and the month's."""
+        """Return the unspent LLM budget (USD): that of the day or that of the month, whichever is smaller."""
         budget, (today, this_month) = self._policies.budget, self._spent_usd(engine)
         return max(ZERO, min(budget.usd_per_day - today, budget.usd_per_month - this_month))
 

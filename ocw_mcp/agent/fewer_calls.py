@@ -1,9 +1,9 @@
-"""The wakes that the model is not asked about: to save cost, or after failures.
+"""Decides for which wakes the model is not called: to save cost, or after failed calls.
 
-While nothing relevant has changed, the model's last HOLD of all symbols is repeated; the engine passes it with the
-request. Once most of a budget is spent, the rules decide the even-numbered routine wakes. Both ignore the state of
-the process, so that a resumed run asks the model about the same wakes. After several failures in a row, a circuit
-breaker leaves the wakes to the rules for `OPEN_MS`.
+While nothing relevant has changed, the model's last HOLD of all symbols, which the engine puts into the request, is
+repeated. Once most of a budget is spent, the rules decide the even-numbered routine wakes. The repeated HOLD and this
+throttle do not depend on the state of the process, so a resumed run calls the model at the same wakes. After several
+failures in a row, a circuit breaker leaves the wakes to the rules for `OPEN_MS`.
 """
 
 from collections.abc import Iterable
@@ -22,15 +22,15 @@ from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
 
 TOLERANCE: Final = 0.002
-"""The largest move of a price, as a share, that counts as no change: about the cost of two market orders."""
+"""The largest relative price move that counts as no change: about the cost of two market orders."""
 LONGEST_MS: Final = 2 * HOUR
-"""The largest age of a HOLD that is repeated: the longest time that the wake-up gate allows between two wakes."""
+"""The largest age of a HOLD that may be repeated: the longest gap between two wakes that the wake-up gate allows."""
 REPEATED_AT: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE, WakeKind.OUTLIER})
-"""The wake reasons after which a HOLD may be repeated; conditions of the agent and reviews of positions are not."""
+"""Wake reasons for which a HOLD may be repeated. For a wake condition or a position review the model is called."""
 THROTTLES_FROM: Final = Decimal("0.8")
-"""The throttle applies once this share of the usable budget is spent."""
+"""Share of the usable LLM budget at which the throttle begins."""
 ROUTINE: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE})
-"""Wake reasons that only state that time has passed."""
+"""Wake reasons that only mean that time has passed."""
 FAILURES: Final = 3
 """Failures in a row that open the breaker."""
 OPEN_MS: Final = 15 * MINUTE
@@ -41,8 +41,8 @@ Spent = tuple[Decimal, Decimal]
 def repeated_hold(request: DecisionRequest) -> Cause | None:
     """Return the cause of a HOLD that repeats the last answer; None if the model has to be asked.
 
-    A HOLD is repeated if each price is within `TOLERANCE`, the account's version (positions, orders, stops, state), the
-    limits, the regime and the macro regime are the same, and the wake has no new kind of reason.
+    A HOLD is repeated if each price moved by at most `TOLERANCE`, the wake has no new kind of reason, and these are
+    unchanged: account version (positions, orders, stops, state), limits, regime and macro regime.
     """
     now, held = request.snapshot, request.held
     if held is None or request.version != held.version:
@@ -63,7 +63,7 @@ def repeated_hold(request: DecisionRequest) -> Cause | None:
 
 
 def _kinds(snapshot: Snapshot) -> set[tuple[WakeKind, str]]:
-    """Return the wake reasons without numbers and symbols; the prices of all symbols are compared anyway."""
+    """Return the wake reasons without their numbers and symbols."""
     return {(reason.kind, reason.subject) for each in snapshot.wake for reason in each.reasons}
 
 
@@ -73,10 +73,10 @@ def _context(snapshot: Snapshot) -> tuple[object, ...]:
 
 
 def throttled(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, worst_usd: Decimal) -> Trouble | None:
-    """Return the trouble for which the rules decide an even-numbered routine wake; None if the model may be asked.
+    """Return the cause for which the rules decide an even-numbered routine wake; None if the model may be called.
 
-    The only reason of a routine wake is elapsed time, and its symbols have no open position. The usable budget is
-    smaller by `worst_usd`, the worst-case cost of a call, since the last call has to fit into the budget.
+    The only reason of a routine wake is elapsed time, and its symbols have no open position. The usable budget is the
+    budget minus `worst_usd`, the worst-case cost of one call.
     """
     wake, held = request.snapshot.wake, request.snapshot.positions
     routine = all(reason.kind in ROUTINE for each in wake for reason in each.reasons)
@@ -91,7 +91,7 @@ def throttled(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, wors
 
 
 class Breaker(msgspec.Struct):
-    """Open for `OPEN_MS` after `FAILURES` failures in a row, then half open: the next call closes or reopens it."""
+    """A circuit breaker: open for `OPEN_MS` after `FAILURES` failures in a row, then half open for the next call."""
 
     failures: int = 0
     opened_at: int | None = None
@@ -99,7 +99,7 @@ class Breaker(msgspec.Struct):
 
     @classmethod
     def from_journal(cls, thoughts: Iterable[DecisionCost]) -> "Breaker":
-        """Return the breaker in its state after the latest decisions of the journal (`thoughts`, oldest first)."""
+        """Return the breaker as it was after the journal's latest decisions (`thoughts`, oldest first)."""
         breaker = cls()
         for thought in thoughts:
             kind, asked_at = None if thought.cause is None else thought.cause.kind, thought.at - thought.thinking_ms
@@ -114,7 +114,7 @@ class Breaker(msgspec.Struct):
         return breaker
 
     def allows(self, now: int) -> bool:
-        """Return whether the model may be called at `now` (ms). The caller then reports the result of the call."""
+        """Return whether the model may be called at `now` (ms); report the result to `succeeded` or `failed`."""
         return self.opened_at is None or now >= self.opened_at + OPEN_MS
 
     def succeeded(self) -> None:

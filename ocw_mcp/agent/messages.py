@@ -1,6 +1,6 @@
-"""Requests to the Messages API and its replies, as plain data, and the protocol of the parts that answer them.
+"""Requests to the Messages API and its replies as plain data, and `Messages`, the protocol that answers them.
 
-`client.py` calls the API through the SDK; in a replay `recording.py` answers.
+`client.py` answers by calling the API through the SDK, and `recording.py` from a recording in a replay.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.domain.time import DAY, day_begins, utc_day
 
 NOTICE_AFTER_S: Final = 5.0
-"""Real time after which an outstanding answer is reported; most answers take less."""
+"""Seconds (real time) after which an answer that has not arrived is reported."""
 
 
 UNASKED: Final = frozenset(
@@ -32,26 +32,26 @@ UNASKED: Final = frozenset(
         CauseKind.NOT_RECORDED,
     }
 )
-"""Causes of wakes at which the model was not called or its result is unknown: the circuit breaker ignores them."""
+"""Causes that the circuit breaker ignores: the model was not called, or the result of the call is unknown."""
 ANSWERED: Final = frozenset({CauseKind.IMPOSSIBLE})
 """Causes for which the rules decide although the model answered."""
 RETRIED: Final = frozenset({CauseKind.RATE_LIMITED, CauseKind.OVERLOADED, CauseKind.SERVER})
-"""Causes after which a retry is worthwhile: nothing was billed, and the next call may succeed."""
+"""Causes of failed calls that are retried: nothing was billed, and the next call may succeed."""
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """The failure of one call, for people to read; it is never shown to a model."""
+    """The failure of one call. Its text is for people; no model sees it."""
 
     kind: CauseKind = msgspec.field(name="cause")
     detail: str = ""
     retry_after_s: float | None = None
     """The wait (s) before a retry that the API requests; None if it requests none."""
     may_be_billed: bool = False
-    """Whether the model may have worked on the call: then its worst-case cost counts, and it is not retried."""
+    """Whether the failed call may be billed: then its worst-case cost counts, and it is not retried."""
 
     @property
     def cause(self) -> Cause:
-        """The failure as the cause of a decision."""
+        """The failure as the cause for which the rules decide."""
         return Cause(self.kind, self.detail)
 
     def __str__(self) -> str:
@@ -88,15 +88,15 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Messages(Protocol):
-    """Anything that answers requests: the API, a recording, or a wrapper around one of them."""
+    """Answers requests: the API, a recording, or a wrapper around one of them."""
 
     async def create(self, request: Request) -> Reply | Trouble:
-        """Return the reply to a request, or its `Trouble`. Only a cancellation is raised."""
+        """Return the reply to a request, or its `Trouble`; raise nothing but a cancellation."""
         ...
 
 
 def trouble_of(reply: Reply) -> Trouble | None:
-    """Return the trouble of a turn that the model did not finish by itself; None for a finished turn."""
+    """Return the trouble of a turn that was refused, cut off or malformed; None for a finished turn."""
     match reply.stop_reason:
         case "tool_use" if reply.calls:
             return None
@@ -130,7 +130,7 @@ def digest_number(day: str) -> int:
 
 
 def request_name(number: int) -> str:
-    """Return the purpose of a request number in words: `wake 7`, or a diary entry."""
+    """Return the purpose of a request number in words: `wake 7`, `the reflection on order 3`."""
     if number >= 0:
         return f"wake {number}"
     if number % 2 == 0:
@@ -143,7 +143,7 @@ ReportWait = Callable[[int, str, float], None]
 
 
 class SlowAnswerNotice(msgspec.Struct, frozen=True):
-    """A wrapper around `Messages` that reports each slow answer once: a simulated clock stands still meanwhile."""
+    """A wrapper around `Messages` that reports each slow answer once; until it arrives, a simulated clock stops."""
 
     messages: Messages
     clock: Clock

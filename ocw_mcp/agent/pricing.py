@@ -1,13 +1,14 @@
 """The cost of calls in USD, by the offline price table of `genai-prices`, and the cheapest way to cache their prompts.
 
-Caching changes the cost of a call, not its answer. A prefix that is not read for its lifetime, five minutes or an hour,
-expires. With the prices `plain`, `read` and `written` of a token, `n` calls a decision, and the share `w` of wakes that
-come before the last prefix expires, a token of tools and system costs in a decision
+Caching changes the cost of a call, not its answer. A cached prefix expires if it is not read for its lifetime of five
+minutes or an hour. `plain`, `read` and `written` are the prices of a token, `n` is the number of calls per decision,
+and `w` is the share of wakes at which the prefix of the last decision is still cached. One decision pays for a token
+of tools and system
 
     cached      w · read + (1 - w) · written + (n - 1) · read
     not cached  n · plain
 
-and a token of the wake's own text, which no later wake repeats, `written + (n - 1) · read` or `n · plain`.
+and for a token of the wake's own text, which no later wake repeats, `written + (n - 1) · read` or `n · plain`.
 """
 
 from collections import deque
@@ -24,17 +25,17 @@ from ocw_mcp.domain.time import HOUR, MINUTE, utc_day
 
 PROVIDER: Final = "anthropic"
 HIDDEN_TOKENS: Final = 1_000
-"""Tokens that the API may add to a request: its instructions on tools, and the markup around blocks."""
+"""Largest number of tokens that the API may add to a request: instructions on tools, and markup of blocks."""
 
 Ttl = Literal["5m", "1h"]
 LIFETIME_MS: Final[dict[Ttl, int]] = {"5m": 5 * MINUTE, "1h": HOUR}
-"""Time after its last read at which a prefix expires."""
+"""Time from the last read of a cached prefix until it expires."""
 PRIOR_GAPS: Final = tuple(minutes * MINUTE for minutes in (4, 12, 24, 36, 60, 90, 120))
-"""Gaps between wakes that are assumed at first: half of them up to 36 minutes, as measured at the gate."""
+"""Gaps between wakes that a new process assumes; their median was measured at the wake-up gate."""
 PRIOR_CALLS: Final = (1, 2)
-"""Calls per decision that are assumed at first: in some decisions the model reads before it decides."""
+"""Calls per decision that a new process assumes."""
 WINDOW: Final = 24
-"""Decisions whose gaps and calls the plan is based on."""
+"""Number of the latest decisions on whose gaps and calls a plan is based."""
 
 
 class TokenUsage(msgspec.Struct, frozen=True):
@@ -58,7 +59,7 @@ class TokenUsage(msgspec.Struct, frozen=True):
 
 
 def cost(usage: TokenUsage, model: str, at: int) -> Decimal:
-    """Return the cost of tokens at the prices of the day of `at` (ms). Raises LookupError for an unpriced model."""
+    """Return the cost (USD) of tokens at the prices on the day of `at` (ms). Raises LookupError without a price."""
     return _cost(usage, model, utc_day(at))
 
 
@@ -74,8 +75,8 @@ def priced(model: str, at: int) -> bool:
 def worst_cost(prompt_bytes: int, max_tokens: int, model: str, at: int, known_tokens: int = 0) -> Decimal:
     """Return the worst-case cost (USD) of a call, for any caching. Raises LookupError like `cost`.
 
-    The whole prompt counts as written to the cache for an hour, which costs most, and the answer has `max_tokens`. The
-    API counted the first `known_tokens` earlier; each of the `prompt_bytes` (UTF-8) after them counts as a token.
+    The whole prompt counts as written to the cache for an hour, the highest price, and the answer as `max_tokens`. The
+    prompt has `known_tokens`, as counted by the API before, and `prompt_bytes` (UTF-8), each counted as one token.
     """
     usage = TokenUsage(written_1h=known_tokens + prompt_bytes + HIDDEN_TOKENS, output=max_tokens)
     return cost(usage, model, at)
@@ -111,13 +112,13 @@ class CachePlan(msgspec.Struct, frozen=True):
     """Which parts of a decision's prompts are cached, and for how long."""
 
     prefix: Ttl | None
-    """The lifetime of tools and system; None for no caching."""
+    """The cache lifetime of tools and system; None if they are not cached."""
     turns: bool
-    """Whether the turns so far are cached for the next call of the same decision."""
+    """Whether the conversation so far is cached for the next call of the same decision."""
 
 
 def prefix_cost(ttl: Ttl | None, gaps: Collection[int], calls: Decimal, prices: CachePrices) -> Decimal:
-    """Return the expected cost (USD) of a token of tools and system in a decision."""
+    """Return the expected cost (USD) per decision of one token of tools and system; `ttl` None is no caching."""
     if ttl is None:
         return calls * prices.plain
     warm = Decimal(sum(gap < LIFETIME_MS[ttl] for gap in gaps)) / len(gaps)
@@ -125,12 +126,12 @@ def prefix_cost(ttl: Ttl | None, gaps: Collection[int], calls: Decimal, prices: 
 
 
 def turn_cost(calls: Decimal, prices: CachePrices, *, cached: bool) -> Decimal:
-    """Return the expected cost (USD) of a token of the wake's own text in a decision."""
+    """Return the expected cost (USD) per decision of one token of the wake's own text."""
     return prices.written["5m"] + (calls - 1) * prices.read if cached else calls * prices.plain
 
 
 def cheapest_plan(gaps: Collection[int], calls: Decimal, prices: CachePrices) -> CachePlan:
-    """Return the cheapest plan for the gaps between wakes (ms) and the mean `calls`; the shortest of equal plans."""
+    """Return the cheapest plan for the gaps between wakes (ms) and the mean `calls` per decision."""
     ttls: tuple[Ttl | None, ...] = (None, "5m", "1h")
     prefix = min(ttls, key=lambda ttl: prefix_cost(ttl, gaps, calls, prices))
     turns = turn_cost(calls, prices, cached=True) < turn_cost(calls, prices, cached=False)
@@ -146,7 +147,7 @@ def cache_prices(model: str, at: int) -> CachePrices:
 
 
 class CachePlanner:
-    """Plans caching by the gaps and calls of the last `WINDOW` decisions of this process."""
+    """Plans caching from the wake gaps and call numbers of the last `WINDOW` decisions of this process."""
 
     def __init__(self) -> None:
         self._last: int | None = None
@@ -164,7 +165,7 @@ class CachePlanner:
         self._calls.append(max(1, calls))
 
     def plan(self, model: str, at: int) -> CachePlan:
-        """Return the plan for the next decision. A model without a price is not asked, so it gets no caching."""
+        """Return the plan for the next decision; without caching for an unpriced model, which is never called."""
         try:
             prices = cache_prices(model, at)
         except LookupError:

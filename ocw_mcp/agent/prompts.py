@@ -1,7 +1,7 @@
 """The texts that the model reads: the templates of `prompts/` with the limits in force, and the context of a wake.
 
-In a template `{table.key}` stands for a value of the policy file, so that no limit is typed twice, and a bare `{name}`
-for a text that is filled in at each use.
+In a template `{table.key}` is replaced by a value of the policy file, so that no limit is typed twice, and a field
+`{name}` by a text at each use.
 """
 
 import re
@@ -23,7 +23,7 @@ FIELDS: Final[dict[str, frozenset[str]]] = {
     "reflect": frozenset({"facts"}),
     "daily_digest": frozenset({"facts"}),
 }
-"""The bare names of each template. `system` has none, because it is cached."""
+"""The fields `{name}` of each template. `system` has none: its text must not change, since it is cached."""
 
 _FIELD = re.compile(r"\{([a-z_]+)(?:\.([a-z0-9_]+))?\}")
 
@@ -32,7 +32,7 @@ class Prompts:
     """The templates, with the limits in force filled in."""
 
     def __init__(self, texts: Mapping[str, str], policies: Policies) -> None:
-        """`texts` are those of the templates, by name. Raises SettingsError that lists every problem."""
+        """`texts` are the templates by name. Raises SettingsError that lists every problem."""
         self._policies = policies
         problems: list[str] = []
         self._templates = {
@@ -44,13 +44,13 @@ class Prompts:
         """The system prompt, the same at every wake."""
 
     def fill(self, name: str, **values: str) -> str:
-        """Return a template with its bare names replaced by the values, in one pass: braces in a value stay."""
+        """Return a template with its fields replaced by the values; braces within a value are not replaced."""
         return _FIELD.sub(lambda found: values[found[1]], self._templates[name])
 
     def context(self, request: DecisionRequest, reader: str, memory: str = "") -> str:
         """Return the context of a wake: snapshot, wake reasons, recalled entries, and the decision of the rules.
 
-        `reader` is the principal of the model's decisions; quotes of its own words are not marked as untrusted.
+        `reader` is the principal of the model's decisions; its own texts are not marked as untrusted.
         """
         snapshot = request.snapshot
         legs = strategy.decide(snapshot, self._policies).legs

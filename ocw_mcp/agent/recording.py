@@ -3,8 +3,8 @@
 The first line names the book, and only a run of that book may append to the file: otherwise one wake would have two
 answers. Each further line is JSON: a call, or the spending of a process that died. Keys and tokens are removed before
 anything is written, and only the owner can read the file. A replay finds an answer by wake, call number and content of
-the request; if the content differs, the request counts as not recorded. Cache breakpoints do not count as content: they
-change the cost, which is recorded, but not the answer.
+the request; if the content differs, the request counts as not recorded. Cache breakpoints are not compared: they change
+the cost, which is recorded, but not the answer.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ LISTED_WAKES: Final = 3
 
 
 class RecordingOwner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The book of a recording, and when (ms, real time) the book was made: books of one market share a name."""
+    """The book of a recording, by its name and its creation time (ms, real time): books of one market have one name."""
 
     book: str
     made_at: int
@@ -53,7 +53,7 @@ NO_OWNER: Final = RecordingOwner("", 0)
 
 
 class RecordedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A call as it is stored. `parts` are digests of the request's parts. Either `reply` or `trouble` is present."""
+    """A recorded call: digests of the request's parts, and either `reply` or `trouble`."""
 
     wake: int
     turn: int
@@ -65,14 +65,14 @@ class RecordedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LostSpending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Spending (USD) of processes that died before they reported it; it was reported with the decision on `wake`."""
+    """Spending (USD) of processes that died before they reported it; the decision on `wake` reported it instead."""
 
     lost_usd: Decimal
     wake: int
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """A request without an answer in the recording, and why."""
+    """A request that the recording cannot answer, and the reason."""
 
     wake: int
     turn: int
@@ -90,7 +90,7 @@ class CallRecorder(AbstractContextManager["CallRecorder"]):
         redact: Callable[[str], str] = scrub,
         owner: RecordingOwner = NO_OWNER,
     ) -> None:
-        """Create the file, or open the one of the same book. Raises SettingsError."""
+        """Create the file, or open it if it is a recording of the book `owner`. Raises SettingsError."""
         self._messages = messages
         self._clock = clock
         self._redact = redact
@@ -114,7 +114,7 @@ class CallRecorder(AbstractContextManager["CallRecorder"]):
         return answer
 
     def record_lost(self, wake: int, usd: Decimal) -> None:
-        """Record lost spending that is reported with the decision on a wake, so that a replay reports it, too."""
+        """Record that a wake's decision reports lost spending, so that a replay reports it, too."""
         self._append(LostSpending(usd, wake))
 
     def _write(self, request: Request, began: float, answer: Reply | Trouble) -> None:
@@ -137,7 +137,7 @@ class CallRecorder(AbstractContextManager["CallRecorder"]):
 
 
 class Recording:
-    """Recorded answers, which are given in place of a model's."""
+    """Recorded answers, which a replay gets in place of answers of the model."""
 
     def __init__(self, lines: list[RecordedCall | LostSpending], redact: Callable[[str], str] = scrub) -> None:
         self._calls: dict[int, dict[int, RecordedCall]] = {}
@@ -156,7 +156,7 @@ class Recording:
 
     @classmethod
     def read(cls, path: Path, redact: Callable[[str], str] = scrub) -> "Recording":
-        """Return the recording in a file, without an incomplete last line. Raises SettingsError."""
+        """Read a recording from a file; an incomplete last line is ignored. Raises SettingsError."""
         try:
             *lines, _incomplete = read_file(path, LARGEST, link=True).split(b"\n")
             # Files of an earlier version have no owner in the first line.
@@ -171,11 +171,11 @@ class Recording:
         raise SettingsError(problem)
 
     def lost_usd(self, wake: int) -> Decimal:
-        """Return the lost spending (USD) that was reported with the decision on a wake."""
+        """Return the lost spending (USD) that the decision on a wake reported."""
         return self._lost.get(wake, ZERO)
 
     async def create(self, request: Request) -> Reply | Trouble:
-        """Return the recorded answer to the same request of the same wake and call number, or NOT_RECORDED."""
+        """Return the recorded answer to the same request at the same wake and call number, or else NOT_RECORDED."""
         calls = self._calls.get(request.wake, {})
         answer, why = None, "no such call was recorded"
         if (call := calls.get(request.turn)) is not None:
@@ -191,7 +191,7 @@ class Recording:
         return answer
 
     def unanswered_wakes(self) -> dict[int, str]:
-        """Return the wakes so far with an unanswered request, each with the reason for its first one."""
+        """Return, for each wake with an unanswered request, the reason of the first one."""
         return {each.wake: each.why for each in reversed(self.missing) if each.wake > 0}
 
     def unanswered_text(self) -> str:
@@ -247,7 +247,7 @@ def _open_private(path: Path, owner: RecordingOwner) -> int:
 
 
 def _problem(path: Path, file: int, owner: RecordingOwner) -> str:
-    """Return why nothing may be appended to an open file, with the remedy; empty if appending is allowed."""
+    """Return why nothing may be appended to an open file, and what to do; empty if appending is allowed."""
     found = os.fstat(file)
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISREG(found.st_mode):

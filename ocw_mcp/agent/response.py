@@ -1,7 +1,7 @@
 """Reads the body of an answer of the API or of a gateway: a message, its token counts, or an error in a 200.
 
-A gateway may put an error into a 200, omit the stop reason, or count tokens in its own form. A token count that is
-missing or impossible is replaced by the largest possible one: a token is at least one byte.
+A gateway may put an error into a 200, omit the stop reason, or count tokens in its own form. A missing or impossible
+token count is replaced by its upper bound, one token per byte.
 """
 
 import math
@@ -16,7 +16,7 @@ from ocw_mcp.agent.pricing import HIDDEN_TOKENS, TokenUsage
 from ocw_mcp.domain.causes import CauseKind
 
 LARGEST_COUNT: Final = 100_000_000
-"""The largest token count that is believed; no model takes or writes nearly as many tokens."""
+"""Largest valid token count."""
 
 _STOP_REASONS: Final = {
     "stop": "end_turn",
@@ -25,7 +25,7 @@ _STOP_REASONS: Final = {
     "length": "max_tokens",
     "content_filter": "refusal",
 }
-"""Stop reasons of other providers, each with the API's own name."""
+"""The API's stop reason for each stop reason of other providers."""
 _CAUSES_BY_WORDS: Final = (
     (
         CauseKind.NO_CREDIT,
@@ -49,11 +49,11 @@ _STREAM_DATA: Final = re.compile(rb"^data: *(\{.*\}) *$", re.MULTILINE)
 _ERROR_KINDS: Final = ("__type", "type", "code", "status")
 _ERROR_MESSAGES: Final = ("message", "Message", "msg", "detail", "error_message")
 _MAY_HAVE_WORKED: Final = frozenset({CauseKind.SERVER, CauseKind.TIMEOUT, CauseKind.MALFORMED})
-"""Causes of an error in an answer of status 200 that may come after the model has worked, so that it may be billed."""
+"""Causes of errors in a status 200 answer that may be billed, since the model may have worked before the error."""
 
 _DIGITS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?", re.ASCII)
 _PROMPT_WITH_CACHE: Final = ("prompt_tokens", "promptTokenCount")
-"""Names of prompt counts that include the tokens read from the cache; the API's own count does not."""
+"""Names of prompt token counts that, unlike the API's own count, include the tokens read from the cache."""
 _PROMPT: Final = ("input_tokens", "inputTokens", *_PROMPT_WITH_CACHE)
 _OUTPUT: Final = ("output_tokens", "outputTokens", "completion_tokens", "candidatesTokenCount")
 _READ: Final = ("cache_read_input_tokens", "cacheReadInputTokens", "cachedContentTokenCount")
@@ -62,7 +62,7 @@ _SHORT, _LONG = "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"
 
 
 def parse_reply(body: bytes, request: dict[str, Any]) -> Reply | Trouble:
-    """Return the reply in a body, or its `Trouble` in full. Unreadable token counts become upper bounds."""
+    """Return the reply in a body, or its `Trouble` with the whole error message."""
     try:
         whole = msgspec.json.decode(body)
     except _UNREADABLE:
@@ -95,13 +95,13 @@ def _shape(part: object) -> str:
 
 
 def cause_of_words(words: str) -> CauseKind | None:
-    """Return the cause that the kind and message of an error name; None if they name none."""
+    """Return the cause that the kind and the message of an error indicate; None if they indicate none."""
     lower = words.lower()
     return next((cause for cause, pattern in _CAUSES_BY_WORDS if re.search(pattern, lower)), None)
 
 
 def _find_error(whole: object, content: object) -> Trouble | None:
-    """Return the error of a body: with or instead of a message, or as JSON in the only text block of the message."""
+    """Return the error in a body: beside or instead of a message, or as JSON in the message's only text block."""
     if (trouble := _error_in(whole, has_content=bool(content))) is not None:
         return trouble
     if not isinstance(content, list) or len(content) != 1 or not isinstance(content[0], dict):
@@ -126,7 +126,7 @@ def _find_stream_error(body: bytes) -> Trouble | None:
 def _error_in(whole: object, *, has_content: bool) -> Trouble | None:
     """Return the error in a decoded body; None if it holds none.
 
-    In a body without the content of a message, a bare text or a provider's own error form is an error, too.
+    If the body has no message content, a plain text and the error forms of other providers count as errors, too.
     """
     if isinstance(whole, list):
         whole = whole[0] if len(whole) == 1 else None
@@ -160,7 +160,7 @@ def _provider_error(whole: dict[str, Any]) -> object:
 
 
 def _parse_usage(reported: object, most_prompt: int, answer_bytes: int, max_tokens: int) -> TokenUsage:
-    """Return the tokens as billed. Tokens written to the cache without a lifetime count as written for an hour."""
+    """Return the billed tokens. Cache writes without a stated lifetime count as written for an hour."""
     usage: dict[str, Any] = reported if isinstance(reported, dict) else {}
     output = _first_count(usage, _OUTPUT)
     output = min(max_tokens, answer_bytes) if output is None or output > max_tokens else output
@@ -172,7 +172,7 @@ def _parse_usage(reported: object, most_prompt: int, answer_bytes: int, max_toke
 
 
 def _parse_prompt(usage: dict[str, Any]) -> TokenUsage | None:
-    """Return the tokens of the prompt; None if one of the counts cannot be read."""
+    """Return the prompt tokens; None if one of the counts is invalid."""
     split, details = usage.get("cache_creation") or {}, usage.get("prompt_tokens_details") or {}
     if not isinstance(split, dict) or not isinstance(details, dict):
         return None
@@ -188,7 +188,7 @@ def _parse_prompt(usage: dict[str, Any]) -> TokenUsage | None:
 
 
 def _first_count(usage: dict[str, Any], names: tuple[str, ...], missing: int | None = None) -> int | None:
-    """Return the first count that is present, `missing` if none is, and None for one that is no valid count."""
+    """Return the first present count of `names`; `missing` if none is present, None if the count is invalid."""
     value = next((usage[name] for name in names if usage.get(name) is not None), None)
     if value is None:
         return missing

@@ -1,7 +1,7 @@
 """The log of LLM spending that the engine has not booked yet, kept on disk so that no crash can exceed a budget.
 
-Before each call its worst-case cost is stored. The engine books the cost of a decision with the decision. The spending
-of a process that died, and the cost of diary entries, is reported with the next decision.
+The log stores the worst-case cost of each call before the call. The engine books the cost of a decision with the
+decision. The next decision also reports the spending of a process that died and the cost of diary entries.
 """
 
 import asyncio
@@ -21,31 +21,31 @@ from ocw_mcp.domain.money import ZERO
 
 SPENDING_FILE: Final = "spending.json"
 LOST: Final = "lost"
-"""The name under which the spending of processes that died is reported."""
+"""The name under which a decision reports the spending of processes that died."""
 _LARGEST: Final = 1 << 20
 
 _KEYS: Final = {"decision": "usd", "carried": "told", "pending": "beside", "entries": "writing"}
-"""The keys of the file by field, as earlier versions wrote them."""
+"""The JSON key of each field; the keys are those of earlier versions."""
 
 
 class Spending(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=_KEYS):
-    """The contents of the file; amounts in USD."""
+    """The contents of the spending file; amounts in USD."""
 
     book: str
     wake: int = 0
     """The latest wake that the model was asked about."""
     decision: Decimal = ZERO
-    """Cost of that wake's decision so far, an unfinished call at its worst case."""
+    """Cost of the decision on `wake` so far, with an unfinished call at its worst-case cost."""
     carried: dict[str, Decimal] = {}
-    """Earlier costs that are reported with that decision, by name."""
+    """Earlier costs that the decision on `wake` reports, by name."""
     pending: dict[str, Decimal] = {}
-    """Costs to report with the next decision, by name."""
+    """Costs that the next decision reports, by name."""
     entries: Decimal = ZERO
     """Worst-case cost of the unfinished diary entries."""
 
 
 class SpendingLog:
-    """The spending of one book; without a directory it is kept in memory only."""
+    """The unbooked spending of one book; without a directory it is kept in memory only."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class SpendingLog:
     ) -> None:
         """Read the file and add the lost costs of an earlier process. `journaled` are the journal's latest decisions.
 
-        `recorder` records lost spending. A replay has no spending of its own; it reports the lost spending of its
-        recording, `replayed`. Raises BookError for a file that is invalid or of another book.
+        `recorder` records lost spending. A replay spends nothing: it reports the lost spending of `replayed`, its
+        recording. Raises BookError for a file that is invalid or of another book.
         """
         self._path = None if directory is None else directory / SPENDING_FILE
         self._spends = replayed is None
@@ -82,7 +82,7 @@ class SpendingLog:
         return sum(self._state.pending.values(), ZERO)
 
     def carried_usd(self, wake: int) -> Decimal:
-        """Return the earlier costs that are reported with the decision on a wake, in addition to its own cost."""
+        """Return the earlier costs (USD) that the decision on a wake reports in addition to its own cost."""
         return sum(self._state.carried.values(), ZERO) if wake == self._state.wake else ZERO
 
     async def start_decision(self, wake: int) -> None:
@@ -97,7 +97,7 @@ class SpendingLog:
             await self._save()
 
     async def record_cost(self, usd: Decimal) -> None:
-        """Record the cost of the decision so far, an unfinished call at its worst case. Raises BookError."""
+        """Record the cost of the decision so far, with an unfinished call at its worst-case cost. Raises BookError."""
         if self._spends:
             await self._save(decision=usd)
 
@@ -107,7 +107,7 @@ class SpendingLog:
             await self._save(entries=self._state.entries + usd)
 
     async def settle_entries(self, name: str, usd: Decimal) -> None:
-        """End the reservation for a batch of entries; its cost is reported later as `name`. Raises BookError."""
+        """Replace the reservation for a batch of diary entries by a pending cost called `name`. Raises BookError."""
         await self._save(pending=self._state.pending | ({name: usd} if usd else {}), entries=ZERO)
 
     def _recover(self, booked: Decimal) -> None:

@@ -1,4 +1,4 @@
-"""Detects a decision that a model wrote as text instead of calling the tool, so that it was not sent."""
+"""Detects a decision that a model wrote as text instead of a tool call, so that the engine did not receive it."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 MOST_BRACES: Final = 40
-"""Largest number of opening braces and brackets of a text at which a JSON value is searched for."""
+"""Largest number of braces and brackets in a text that are tried as the start of a JSON value."""
 
 _ACTIONS: Final = ("BUY", "SELL", "SHORT", "COVER", "ADD")
 _VERB: Final = (
@@ -39,7 +39,7 @@ _STOP: Final = re.compile(
     re.IGNORECASE,
 )
 _FORMS: Final = (_ORDER, _TARGETED, _SIDE, _NAMED, _PLACED, _STOP)
-"""The forms in which a clause asks for a trade."""
+"""Patterns of a clause that asks for a trade."""
 _FIELD: Final = re.compile(rf"\b(?:action|side)\b[\s:=*`\"']{{1,8}}(?:{'|'.join(_ACTIONS)})\b", re.IGNORECASE)
 _CLAIM: Final = re.compile(
     r"\b(?:i|i've|we|we've)\s+(?:have\s+|just\s+|already\s+|now\s+|then\s+)*"
@@ -53,12 +53,12 @@ _DENIED: Final = re.compile(rf"\b(?:{_DENIAL})\b", re.IGNORECASE)
 _DOUBTED: Final = re.compile(
     rf"\b(?:{_DENIAL}|if|unless|until|would|could|might|wait|waiting|before|once|when)\b", re.IGNORECASE
 )
-"""A sentence with one of these words is no decision."""
+"""Words of denial or doubt: their sentence is no decision."""
 _ASIDE: Final = re.compile(
     r"\b(?:instead|rather|hold|holding|why|reason|signals?|rules|was|were|yesterday|earlier|previous|previously|last)\b",
     re.IGNORECASE,
 )
-"""A clause with one of these words is no decision; the other clauses of its sentence may be one."""
+"""Words of a remark or of the past: their clause is no decision; other clauses of the sentence may be one."""
 _OPENS: Final = re.compile(r"[\[{]")
 _CLAUSE: Final = re.compile(r",\s|\s(?:because|since)\s", re.IGNORECASE)
 _SENTENCE: Final = re.compile(r"[.;!?]\s+|[\r\n]+")

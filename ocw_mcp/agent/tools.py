@@ -1,4 +1,4 @@
-"""The tools that the model may call: those that only read, and `decisions_submit`; and their results as text."""
+"""The tools that the model may call (read-only tools and `decisions_submit`), and their results as text."""
 
 import math
 from collections.abc import Collection
@@ -8,12 +8,12 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent
 
-from ocw_mcp.domain.asks import TAINTED
+from ocw_mcp.domain.asks import TAINTED, TYPED
 from ocw_mcp.domain.orders import CLAUDE
 
 SUBMIT: Final = "decisions_submit"
 LONGEST_RESULT: Final = 24_000
-"""Characters of a result that the model gets; the server's own limit is lower."""
+"""Largest number of characters of a tool result for the model; results of OCW's server are shorter."""
 
 
 class ToolClient(Protocol):
@@ -42,11 +42,11 @@ class ToolAnswer(msgspec.Struct, frozen=True):
     failed: bool
     legs: tuple[LegAnswer, ...] = ()
     quotes_others: bool = False
-    """Whether the result quotes text that was not written by the decider itself."""
+    """Whether the result quotes a text by an author other than the decider."""
 
 
 def offered_tools(listed: ListToolsResult, reads: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """Return the tools in the API's form: `decisions_submit` and the tools that only read, all or those in `reads`."""
+    """Return `decisions_submit` and the read-only tools (all, or those in `reads`) in the form of the API."""
     return [
         {"name": tool.name, "description": tool.description or "", "input_schema": tool.input_schema}
         for tool in listed.tools
@@ -56,7 +56,7 @@ def offered_tools(listed: ListToolsResult, reads: Collection[str] | None = None)
 
 
 def _with_finite_numbers(part: Any) -> Any:
-    """Return arguments with infinity and NaN as text, so that the tool names the wrong argument; JSON has neither."""
+    """Return arguments with infinity and NaN, which JSON lacks, as text, so that the tool can name the argument."""
     if isinstance(part, dict):
         return {name: _with_finite_numbers(each) for name, each in part.items()}
     if isinstance(part, list):
@@ -65,11 +65,12 @@ def _with_finite_numbers(part: Any) -> Any:
 
 
 async def call_tool(client: ToolClient, name: str, arguments: object, *, tainted: bool = False) -> ToolAnswer:
-    """Call a tool with the model's arguments, whatever they are. Only errors of the client itself are raised."""
+    """Call a tool; invalid arguments give a failed `ToolAnswer`. Only errors of the client itself are raised."""
     if not isinstance(arguments, dict):
         return ToolAnswer("BAD_ARGUMENTS: the arguments are not a JSON object; expected one", failed=True)
     sent: dict[str, Any] = _with_finite_numbers(arguments)
-    result = await client.call_tool(name, sent, meta=cast(RequestParamsMeta, {TAINTED: True}) if tainted else None)
+    meta = cast(RequestParamsMeta, {TYPED: True} | ({TAINTED: True} if tainted else {}))
+    result = await client.call_tool(name, sent, meta=meta)
     text = "\n".join(each.text for each in result.content if isinstance(each, TextContent))
     if len(text) > LONGEST_RESULT:
         text = f"{text[:LONGEST_RESULT]}\n(the rest of the result is cut off)"
@@ -82,7 +83,7 @@ async def call_tool(client: ToolClient, name: str, arguments: object, *, tainted
 
 
 def _quotes_others(part: object) -> bool:
-    """Return whether a result holds text that a client, a venue or another agent wrote."""
+    """Return whether a result quotes a text by a client, a venue or another agent."""
     if isinstance(part, dict):
         if part.get("untrusted_text") and part.get("source") != CLAUDE:
             return True

@@ -27,7 +27,7 @@ LOOK_S: Final = 0.05
 
 AGENT: Final = "rules"
 AGENTS: Final = ("attached", "none", "rules")
-"""The agents that an engine started for a client may have."""
+"""The agents with which an engine may be started for a client."""
 NEW_BOOKS_AGENT: Final = "none"
 """The default agent of a new book: no agent decides, and only the client trades."""
 PAPER: Final = ("run", "--market", "sim", "--speed", "1", "--serve", "127.0.0.1:0")
@@ -110,7 +110,7 @@ class Attachment:
         self._turn = asyncio.Lock()
 
     async def __call__(self, silent: Address | None = None) -> Address:
-        """Return the engine's address; never `silent`, an address at which no engine answered. Raises AttachError."""
+        """Return the engine's address, but not `silent`, an address that did not answer. Raises AttachError."""
         async with self._turn:
             try:
                 return await self._await_engine(silent)

@@ -83,7 +83,7 @@ class ClaudeSetup:
         clock: Clock,
         owner: RecordingOwner = NO_OWNER,
     ) -> ClaudeDecider:
-        """Return the decider; `kept` closes its recorder, and `owner` is the book to record. Raises SettingsError."""
+        """Return the decider; `kept` closes its recorder; `owner` is the recorded book. Raises SettingsError."""
         texts = Prompts(prompts.texts, policies.policies)
         messages: Messages | Trouble
         if self.recording is not None:
@@ -153,7 +153,7 @@ class ClaudeSetup:
                 facts = self._api if isinstance(self._api, Trouble) else await self._api.retrieve_model(self.model)
         except TimeoutError:
             log.warning(
-                f"the API did not confirm within {MODEL_CHECK_S:g} s that it has {self.model}; the run goes on, and "
+                f"the API did not confirm within {MODEL_CHECK_S:g} s that it has {self.model}; the run continues, and "
                 "the rules decide each wake without an answer"
             )
             return

@@ -70,7 +70,7 @@ class WiredRun:
 
 
 def require_timeframes(policies: LoadedPolicies, interval: int) -> None:
-    """Raise SettingsError for a policy with wakes that candles of `interval` (ms) cannot give."""
+    """Raise SettingsError if a policy has wake times that candles of `interval` (ms) do not allow."""
     built = timeframes(interval)
     gate = policies.policies.gate
     if gate.every is not None and span_ms(gate.every) % interval:

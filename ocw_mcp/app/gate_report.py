@@ -1,8 +1,9 @@
 """Measures how often the gate wakes on a market, and which of the market's largest moves it misses.
 
 A move is one of the largest returns of a symbol over a span, found with hindsight; of overlapping moves the largest
-counts. A move is missed if there is no wake, for any reason, from its first candle to its last: a wake sees all
-symbols. For comparison the report has exp(−wakes · span / time), the fraction that wakes at random times would miss.
+counts. A move is missed if no wake of any symbol happens from the first candle of the move to its last: the agent sees
+all symbols at each wake. For comparison the report has exp(−wakes · span / time), the fraction of moves that wakes at
+random times would miss.
 """
 
 import asyncio
@@ -79,7 +80,7 @@ def moves(closes: Closes, span: int, interval: int) -> list[Move]:
 
 
 def judge(found: Mapping[str, list[Move]], span: int, wakes: Sequence[int], time: int) -> dict[str, Any]:
-    """Return how many moves over `span` (ms) a run of `time` (ms) missed, and the delay of its wakes in the others."""
+    """Return how many moves over `span` (ms) a run of `time` (ms) missed, and how late it woke in the others."""
     every = [move for each in found.values() for move in each]
     next_wakes = ((began, ended, bisect_right(wakes, began)) for began, ended, _ in every)
     delays = [wakes[at] - began for began, ended, at in next_wakes if at < len(wakes) and wakes[at] <= ended]

@@ -18,7 +18,7 @@ MOST_REMEMBERED: Final = 1_000
 
 
 def configure(level: LogLevel, *, quiet: bool = False) -> None:
-    """Configure the log; with `quiet` it has only warnings and errors, for commands that an operator watches."""
+    """Configure the log; with `quiet` the log has only warnings and errors, for commands that an operator watches."""
     threshold = max(logging.getLevelName(level.value), logging.WARNING if quiet and level is LogLevel.INFO else 0)
     structlog.configure(
         processors=[

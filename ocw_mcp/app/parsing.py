@@ -31,7 +31,7 @@ class ListenAddress(NamedTuple):
 
 
 def parse_product(text: str | None, option: str = "--product") -> Product | None:
-    """Return the product of a text, `um` or `spot`; None for None. Raises SettingsError for any other text."""
+    """Return the product, `um` (futures) or `spot`; None for None. Raises SettingsError for any other text."""
     try:
         return Product(text) if text is not None else None
     except ValueError as error:
@@ -58,7 +58,7 @@ def parse_span(text: str | None, option: str = "--for") -> int | None:
 
 
 def tape_terms(strict: bool, discontinuity: float | None, stamps: str | None) -> TapeOptions:
-    """Return the options for reading a tape; None stands for a default value. Raises SettingsError."""
+    """Return the options for reading a tape; None gives the default value. Raises SettingsError."""
     factor = DISCONTINUITY_FACTOR if discontinuity is None else discontinuity
     if not 1 < factor < inf:
         raise SettingsError(

@@ -157,7 +157,7 @@ def _chain(path: Path) -> dict[Path, tuple[str, dict[str, Any]]]:
 
 
 def _named(path: Path, key: str, name: object, *, itself: bool) -> Path:
-    """Return the policy file that `key` in `path` names: in the same folder, or shipped; `path` only with `itself`."""
+    """Return the file that `key` in `path` names: in the same folder, or shipped; `path` itself only if `itself`."""
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
         expected = f"expected the name of a policy, of at most {_LONGEST_NAME} characters and in quotes"
         raise refusal(str(path), [f"{key} is {_shown(name)}; {expected}; correct it"])

@@ -17,7 +17,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def home() -> Path:
-    """Return the default state directory, in the user's data, for a command or client that names none."""
+    """Return the default state directory, a folder in the user data directory."""
     from platformdirs import user_data_path
 
     return user_data_path("ocw", appauthor=False) / "desk"

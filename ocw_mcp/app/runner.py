@@ -83,8 +83,8 @@ class RunOutcome(NamedTuple):
 def run(job: Job, listener: Listener | None = None) -> RunOutcome:
     """Run a book to its end, and return its report.
 
-    Raises SettingsError, BookError, TapeError or JournalError, each with one sentence for the user. An unpaced run
-    also raises an exception of the strategy unchanged, after it has stopped normally.
+    Raises SettingsError, BookError, TapeError or JournalError, each with one sentence for the user. In an unpaced run,
+    an exception of the strategy is raised unchanged after the run has stopped normally.
     """
     warnings: list[str] = []
     warn = warnings.append if job.embedded else log.warning
@@ -183,7 +183,7 @@ def _accept(job: Job, store: SqliteStore) -> None:
 
 
 def _changes(before: LastRun | None, job: Job) -> str:
-    """Return a line on the changes since the last run, if any. Raises BookError for a change after a crash."""
+    """Return a line on the changes since the last run, if any. Raises BookError for changes after a crash."""
     if before is None:
         return ""
     name, policy, prompts, shown = job.policies.policies.name, job.policies.hash, job.prompts.hash, HASH_SHOWN
@@ -254,7 +254,7 @@ async def _show_progress(book: WiredRun, job: Job, progress: RunProgress) -> Non
 async def _run(book: WiredRun, job: Job, directory: Path) -> str:
     loop = asyncio.get_running_loop()
     for number in () if job.embedded else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Under nohup SIGHUP is ignored, so that the run goes on when its terminal closes.
+        # Under nohup SIGHUP is ignored, so that the run continues when its terminal closes.
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, book.run.stop)
     async with AsyncExitStack() as stack:

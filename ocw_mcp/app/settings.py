@@ -167,7 +167,7 @@ def require_paper(settings: Settings) -> None:
     if settings.mode is not Mode.PAPER:
         switches = f"BINANCE_PAPER=false, LIVE_TRADING={str(settings.live_trading).lower()}"
         raise SettingsError(
-            f"the settings ask for {settings.mode} ({switches}), and no such venue is built in yet; "
+            f"the settings select {settings.mode} ({switches}), and no such venue is built in yet; "
             "expected paper; set BINANCE_PAPER=true and LIVE_TRADING=false"
         )
 
@@ -181,7 +181,7 @@ def refusal(subject: str, problems: Iterable[str]) -> SettingsError:
 
 
 def read_text(path: Path, owners: tuple[int, ...] = ()) -> str:
-    """Return the text of a UTF-8 file, with line feeds; users in `owners` may own it, too. Raises SettingsError."""
+    """Return the text of a UTF-8 file, with line feeds; users in `owners` may also own it. Raises SettingsError."""
     try:
         text = read_file(path, LARGEST_TEXT, link=True, owners=owners).decode("utf-8-sig")
         return text.replace("\r\n", "\n").replace("\r", "\n")

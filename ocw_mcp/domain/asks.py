@@ -1,4 +1,4 @@
-"""The requests of attached clients to the running engine, and the keys under which they are answered."""
+"""The requests of attached clients to the running engine, and the keys under which their answers are kept."""
 
 import hashlib
 from decimal import Decimal
@@ -10,9 +10,11 @@ from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.orders import OrderRef, Side
 
 PREVIEW_GOOD_FOR_S: Final = 60
-"""The real seconds for which a preview can be placed, however fast a simulated market runs."""
+"""The seconds of real time for which a preview can be placed as an order, with a simulated market, too."""
 TAINTED: Final = "ocw/tainted"
-"""The `_meta` field of a call whose caller had read untrusted text before."""
+"""The `_meta` field of a tool call whose caller has read untrusted text."""
+TYPED: Final = "ocw/typed"
+"""The `_meta` field of a tool call whose caller wants the typed result beside the text."""
 
 
 class _Request(msgspec.Struct, frozen=True, tag_field="asks"):
@@ -23,7 +25,7 @@ class _Request(msgspec.Struct, frozen=True, tag_field="asks"):
 
 
 class LegRequest(_Request, frozen=True, tag="leg"):
-    """Execute one leg: enter, add, or close a whole position."""
+    """Execute one leg: enter, add, close a position or a share of it, or cancel an entry."""
 
     leg: Leg
     quantity: Decimal | None = None
@@ -31,7 +33,7 @@ class LegRequest(_Request, frozen=True, tag="leg"):
     side: Side | None = None
     """The side of the order that the caller was shown. An ADD is refused if the position has changed sides."""
     quoted: Decimal | None = None
-    """The mark price that the caller was shown. The order is refused if the market has moved too far from it."""
+    """The mark price that the caller was shown. The order is refused if the market has since moved too far."""
     preview: str = ""
     """The id of the preview that this request places, if any."""
 
@@ -50,11 +52,13 @@ class CancelRequest(_Request, frozen=True, tag="cancel"):
 
 
 class ProtectionRequest(_Request, frozen=True, tag="protection"):
-    """Tighten a position's stop, or set its target (quote). None leaves the stop or the target as it is."""
+    """Tighten a position's stop, set its target (quote), or let the stop follow the price. None changes nothing."""
 
     symbol: str
     stop: Decimal | None = None
     target: Decimal | None = None
+    trail: Decimal | None = None
+    """The distance at which the stop follows the best price, as a share of that price."""
 
 
 class HaltRequest(_Request, frozen=True, tag="halt"):
@@ -70,7 +74,7 @@ class NoteRequest(_Request, frozen=True, tag="note"):
 
 
 class ConsentRequest(_Request, frozen=True, tag="consent"):
-    """Forward the answer of the person at this client to the approval request for its order; in paper mode only."""
+    """Answer the approval request of an order with the decision of the client's user; in paper mode only."""
 
     approval: str
     yes: bool
@@ -82,7 +86,7 @@ class SubmitRequest(_Request, frozen=True, tag="submit"):
     wake_id: int
     decision: Decision
     tainted: bool = False
-    """Whether the caller had read texts of other authors before it decided."""
+    """Whether the caller had read untrusted text, which other authors wrote, before it decided."""
 
 
 CallerRequest = (
@@ -98,7 +102,7 @@ CallerRequest = (
 
 
 class RequestKey(msgspec.Struct, frozen=True, tag="request", array_like=True):
-    """The key of a caller's request. Its text is the idempotency key of the order that the request leads to."""
+    """The key of a caller's request. As text, it is the idempotency key of the resulting order."""
 
     caller: str
     key: str
@@ -108,7 +112,7 @@ class RequestKey(msgspec.Struct, frozen=True, tag="request", array_like=True):
 
     @property
     def token(self) -> str:
-        """The caller's name without the part that its client chose."""
+        """The part of the caller's name that all clients of one access token share."""
         return token_of(self.caller)
 
 
@@ -128,7 +132,7 @@ class DecisionKey(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LegKey(msgspec.Struct, frozen=True, tag="leg", array_like=True):
-    """The key of one leg of a decision. Its text is the idempotency key of the leg's order."""
+    """The key of one leg of a decision. As text, it is the idempotency key of the leg's order."""
 
     decision: DecisionKey
     index: int
@@ -146,7 +150,7 @@ AnswerKey = RequestKey | LegKey
 
 
 def request_key(request: CallerRequest) -> RequestKey:
-    """Return the key under which the answer to a request is kept. Requests of other callers have other keys."""
+    """Return the key under which the answer to a request is kept; it differs between callers."""
     return RequestKey(request.principal, request.key)
 
 
@@ -162,18 +166,42 @@ class AwaitsApproval(msgspec.Struct, frozen=True, tag="waits", tag_field="answer
     expires_at: int
 
 
+class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A leg as it was carried out. Quantity in the base asset, prices in quote currency."""
+
+    quantity: Decimal | None = None
+    share: Decimal | None = None
+    """The notional of an entry at its worst fill as a share of equity; of a closing, the closed share of the position.
+    """
+    price: Decimal | None = None
+    """The worst price at which an entry may fill, or the mark price of a closing."""
+    risk: Decimal | None = None
+    """The share of equity that an entry loses at its stop, gap allowance included."""
+    stop: Decimal | None = None
+    target: Decimal | None = None
+    trail: Decimal | None = None
+    leverage: int | None = None
+    changed: tuple[str, ...] = ()
+    """Each difference from the leg as submitted, and each value that it replaced, one clause each."""
+
+
 class Done(msgspec.Struct, frozen=True, tag="done", tag_field="answer"):
     """A request was executed, and resulted in no order or in several."""
 
     decision: DecisionKey | None = None
     """The key of the submitted decision, whose legs are answered one by one."""
     refused: tuple[str, ...] = ()
-    """The rejected parts of the decision other than legs, such as a wake condition, one sentence each."""
+    """The rejected or changed parts of the decision other than legs, such as a wake condition, one sentence each."""
+    settled: tuple[str, ...] = ()
+    """What the parts of the decision other than legs led to: its note, conditions and next check, one clause each."""
 
 
 def submit_key(wake_id: int, decision: Decision) -> str:
-    """Return the key of an answer to a wake. Only answers with the same legs have the same key."""
-    return f"wake:{wake_id}:{_digest([_wordless(leg) for leg in decision.legs])[:16]}"
+    """Return the key of an answer to a wake. Answers that differ only in their texts have the same key."""
+    conditions = decision.wake_conditions
+    watched = None if conditions is None else [msgspec.structs.replace(each, reason="") for each in conditions]
+    meaning = [_wordless(leg) for leg in decision.legs], watched, decision.next_check_s
+    return f"wake:{wake_id}:{_digest(meaning)[:16]}"
 
 
 def substance(request: CallerRequest) -> str:

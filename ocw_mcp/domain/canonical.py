@@ -2,7 +2,7 @@
 
 Two runs with the same behaviour have the same fingerprint. The fingerprint covers the events in order, each with
 sequence, simulated time, kind and payload: Decimals as plain text without trailing zeros, floats with 10 significant
-digits, sorted keys. No event contains the run, path, host, version, real time, or the random name of the book.
+digits, sorted keys. No event contains a run id, path, host, version, real time, or the random name of the book.
 
 The fingerprint is a chain, digest_n = SHA-256(digest_{n-1} || canonical_n): a resumed book continues from its last
 digest, without reading its earlier events.
@@ -43,7 +43,7 @@ def _normal(value: Any) -> Any:
 def canonical(seq: int, at: int, event: JournalEvent, stored: Any = None) -> bytes:
     """Return the canonical form of an event: one line of JSON.
 
-    `stored` is the decoded JSON of the event's journal row, if an earlier version wrote the row with other fields.
+    `stored` is the decoded JSON of the event's journal row, if an earlier version of OCW wrote it with other fields.
     """
     payload = _normal(msgspec.to_builtins(event, builtin_types=(Decimal,)))
     if stored is not None:
@@ -62,5 +62,5 @@ def _as_stored(value: Any, stored: Any) -> Any:
 
 
 def chain(previous: str, line: bytes) -> str:
-    """Return the digest after one more line; digests are hexadecimal text."""
+    """Return the digest (hexadecimal) of the previous digest and one more line."""
     return hashlib.sha256(previous.encode() + line).hexdigest()

@@ -1,4 +1,4 @@
-"""Why a decision holds everything, or why the rules made it in the agent's place."""
+"""Why a decision is HOLD for every symbol, or why the rules made it in the agent's place."""
 
 from typing import Final
 
@@ -63,13 +63,13 @@ _HOLDS: Final = MODEL_ANSWERED | {
 
 
 class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a decision holds everything, or was made by the rules. The detail is one clause, and may quote a model."""
+    """Why a decision is HOLD for every symbol or was made by the rules. `detail`, one clause, may quote a model."""
 
     kind: CauseKind
     detail: str = ""
 
     def text(self, detail: str) -> str:
-        """Return the meaning of the cause in plain words, with `detail` in place of its own detail."""
+        """Return the cause in plain words, with `detail` in place of `self.detail`."""
         if self.kind is CauseKind.EARLIER:
             return detail
         if self.kind.failed:

@@ -1,7 +1,7 @@
 """The only order that a venue accepts: one that the risk officer has cleared.
 
-The constructor requires the risk seal, an object that `core.risk` takes when it is imported and that no other module
-can take after it. A test over the syntax tree proves that no other module calls the constructor.
+The constructor requires the risk seal, an object that can be claimed only once: `core.risk` claims it when it is
+imported. A test over the syntax tree proves that no other module calls the constructor.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ _claimed = False
 
 
 def claim_risk_seal() -> object:
-    """Return the seal. Raises InvariantError if it was called before in this process."""
+    """Return the risk seal. Raises InvariantError on a second call in this process."""
     global _claimed
     if _claimed:
         raise InvariantError("the risk seal was claimed twice; only core.risk may claim it, once")
@@ -23,7 +23,7 @@ def claim_risk_seal() -> object:
 
 
 class ClearedOrder:
-    """An order that passed every policy: for one use, until `expires_at` (ms), on one version of the account."""
+    """An order that passed every policy; valid once, until `expires_at` (ms), on one version of the account."""
 
     __slots__ = ("_order", "_used", "expires_at", "version")
 
@@ -45,7 +45,7 @@ class ClearedOrder:
         if self._used:
             raise InvariantError(f"order {self.order.ref} was cleared for one use and is used twice")
         if now > self.expires_at:
-            raise InvariantError(f"order {self.order.ref} was cleared until {self.expires_at}, and it is {now}")
+            raise InvariantError(f"order {self.order.ref} was cleared until {self.expires_at} ms; the time is {now} ms")
         self._used = True
         return self.order
 

@@ -14,7 +14,7 @@ from ocw_mcp.domain.errors import StrategyError
 
 LONGEST_CLAUSE: Final = 200
 """The largest number of characters of the text about an unreadable part of a decision."""
-NUMBERS: Final = ("size", "stop", "target", "limit")
+NUMBERS: Final = ("size", "stop", "target", "limit", "risk", "share", "trail")
 """The fields of a leg that are Decimals."""
 
 Number = Decimal | int | float | str
@@ -25,7 +25,8 @@ _Word = TypeVar("_Word", bound=StrEnum)
 class Action(StrEnum):
     """The action of a decision on one symbol.
 
-    BUY opens a long and SELL closes it; SHORT opens a short and COVER closes it. ADD makes the open position larger.
+    BUY opens a long and SELL closes it; SHORT opens a short and COVER closes it. ADD makes the open position larger,
+    REDUCE closes a share of it, PROTECT moves its stop and target. CANCEL cancels an entry that has not filled.
     """
 
     BUY = "BUY"
@@ -33,6 +34,9 @@ class Action(StrEnum):
     SHORT = "SHORT"
     COVER = "COVER"
     ADD = "ADD"
+    REDUCE = "REDUCE"
+    PROTECT = "PROTECT"
+    CANCEL = "CANCEL"
     HOLD = "HOLD"
 
     @property
@@ -40,12 +44,29 @@ class Action(StrEnum):
         """Whether the action can make a position larger; the others never add risk."""
         return self in (Action.BUY, Action.SHORT, Action.ADD)
 
+    @property
+    def closes(self) -> bool:
+        """Whether the action closes a position or a part of it."""
+        return self in (Action.SELL, Action.COVER, Action.REDUCE)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a leg that this action uses, besides the symbol and the texts."""
+        if self.adds_risk:
+            return _ENTRY_FIELDS
+        return {Action.REDUCE: ("share",), Action.PROTECT: ("stop", "target", "trail")}.get(self, ())
+
+
+_ENTRY_FIELDS: Final = ("size", "risk", "stop", "target", "limit", "limit_expires_s", "post_only", "leverage")
+_TERMS: Final = (*_ENTRY_FIELDS, "share", "trail")
+
 
 class Leg(msgspec.Struct, frozen=True):
     """The decision about one symbol. Prices in quote currency; the engine puts them on the venue's tick.
 
-    `action` may be the text of an Action; `size`, `stop`, `target` and `limit` may be any `Number`. Raises
-    StrategyError for a text that is no action or no number, and for a float that is not finite.
+    `action` may be the text of an Action; the fields named in `NUMBERS` may be any `Number`. Raises StrategyError for a
+    text that is no action or no number, and for a float that is not finite. A field that the action does not use is
+    refused at the order (`unused`).
     """
 
     symbol: str
@@ -62,6 +83,13 @@ class Leg(msgspec.Struct, frozen=True):
     """Whether the venue rejects a limit entry that would trade at once and pay the taker's fee."""
     leverage: int | None = None
     """The leverage of the position that the leg opens; None means the policy's usual one."""
+    risk: Decimal | None = None
+    """The share of equity that an entry loses at its stop, gap allowance included; it sets the size, in place of
+    `size`."""
+    share: Decimal | None = None
+    """The share of the open position that REDUCE closes, above 0 and up to 1."""
+    trail: Decimal | None = None
+    """The distance at which the stop follows the best price, as a share of that price; PROTECT sets it."""
     confidence: float | None = None
     """The decider's confidence, from 0 to 1, which is journaled and has no effect."""
     reasoning: str = ""
@@ -82,6 +110,9 @@ class Leg(msgspec.Struct, frozen=True):
             limit_expires_s: int | None = None,
             post_only: bool = False,
             leverage: int | None = None,
+            risk: Number | None = None,
+            share: Number | None = None,
+            trail: Number | None = None,
             confidence: float | None = None,
             reasoning: str = "",
             signals: tuple[str, ...] = (),
@@ -99,8 +130,15 @@ class Leg(msgspec.Struct, frozen=True):
 
     @property
     def asks(self) -> bool:
-        """Whether the leg requests an order: any action but HOLD does, and a HOLD in place of an unreadable leg."""
-        return self.action is not Action.HOLD or bool(self.malformed)
+        """Whether the leg gets an answer: any action but HOLD does, and a HOLD that is unreadable or has terms."""
+        return self.action is not Action.HOLD or bool(self.malformed or self.unused)
+
+    @property
+    def unused(self) -> str:
+        """The given fields that the action does not use, such as `stop=2300, leverage=3`; empty if there are none."""
+        used = self.action.fields
+        given = {name: getattr(self, name) for name in _TERMS if name not in used}
+        return ", ".join(f"{name}={value}" for name, value in given.items() if value is not None and value is not False)
 
 
 class Comparison(StrEnum):
@@ -132,6 +170,8 @@ class WakeCondition(msgspec.Struct, frozen=True):
     """The seconds from now after which it expires; None means the longest time that the policy allows."""
     place: int = 0
     """The condition's number (from 1) in the submitted list, if other conditions of it were dropped; otherwise 0."""
+    stays: bool = False
+    """Whether the condition outlives the open position of its symbol."""
 
     if TYPE_CHECKING:
 
@@ -144,6 +184,7 @@ class WakeCondition(msgspec.Struct, frozen=True):
             reason: str = "",
             expires_s: int | None = None,
             place: int = 0,
+            stays: bool = False,
         ) -> None: ...
 
     def __post_init__(self) -> None:

@@ -32,15 +32,15 @@ class SettingsError(OcwError):
 
 
 class TapeError(OcwError):
-    """A market file is missing, of another format, or has invalid values. The engine journals the error and stops."""
+    """A market file is missing, or has another format or invalid values. The engine journals the error and stops."""
 
 
 class FetchError(OcwError):
-    """A file of the public archive cannot be downloaded or stored. An incomplete file never has the final name."""
+    """A file of the exchange's archive cannot be downloaded or stored. An incomplete file never gets its final name."""
 
 
 class BookError(OcwError):
-    """A state directory is not of OCW, or read-only, or of another market. The engine does not start."""
+    """A state directory is read-only, not created by OCW, or belongs to another market. The engine does not start."""
 
 
 class BookBusy(BookError):  # noqa: N818
@@ -48,11 +48,11 @@ class BookBusy(BookError):  # noqa: N818
 
 
 class JournalError(OcwError):
-    """The journal cannot be written, or its digest chain is broken. No entry is sent, and the write is retried."""
+    """The journal cannot be written, or its digest chain is broken. Meanwhile only reduction orders are sent."""
 
 
 class JournalDiverged(JournalError):  # noqa: N818
-    """After a restart the engine did not repeat the events of the journal. The engine stops and changes nothing."""
+    """A restarted engine repeated its steps with other events than the journal has. The engine stops."""
 
 
 class AttachError(OcwError):
@@ -68,7 +68,7 @@ class StrategyError(OcwError):
 
 
 class CannotDecideError(OcwError):
-    """A decider cannot answer a wake. The rules decide in its place, or the wake counts as HOLD, with this cause."""
+    """A decider cannot answer a wake. The rules decide in its place, or the wake counts as HOLD, with `cause`."""
 
     def __init__(self, cause: "Cause") -> None:
         self.cause = cause

@@ -1,13 +1,9 @@
 """The events of the journal: wakes, decisions, orders, fills and states.
 
-Candles are not journaled; events record which market was read, and how far. Every event is appended once; all other
-data of the store is rebuilt from events.
+Candles are not journaled; events record which market was read, and how far. All other data is rebuilt from events.
 """
 
 from decimal import Decimal
-from functools import reduce
-from operator import or_
-from typing import Any
 
 import msgspec
 
@@ -33,11 +29,6 @@ class LifecycleEvent(JournalEvent, frozen=True):
     """An event about a process, which is journaled and not part of the fingerprint."""
 
 
-def union_of(*bases: type[JournalEvent]) -> Any:
-    """Return the union of the events of some base classes, for decoding."""
-    return reduce(or_, (event for base in bases for event in base.__subclasses__()))
-
-
 def kind_of(event: JournalEvent) -> str:
     """Return the kind of an event, such as `order.filled`."""
     return str(event.__struct_config__.tag)
@@ -51,7 +42,7 @@ class WakeRaised(DomainEvent, frozen=True, tag="wake.raised"):
 
 
 class DecisionMade(DomainEvent, frozen=True, tag="decision.made"):
-    """The decision on a wake, `thinking_ms` after it. A failure to decide is a HOLD with a cause."""
+    """The decision on a wake, made `thinking_ms` after the wake. A failure to decide is a HOLD with a cause."""
 
     wake_id: int
     decider: str
@@ -80,7 +71,7 @@ class DecisionCorrected(DomainEvent, frozen=True, tag="decision.corrected"):
 
 
 class DecisionEnded(DomainEvent, frozen=True, tag="decision.ended"):
-    """A decider that had submitted legs, with its decision still open, ended the decision."""
+    """A decider ended a decision whose legs it had already submitted."""
 
     wake_id: int
     cause: Cause | None
@@ -104,14 +95,14 @@ class WakeConditionsSet(DomainEvent, frozen=True, tag="wake_conditions.set"):
 
 
 class BudgetSpent(DomainEvent, frozen=True, tag="budget.spent"):
-    """The budget for model calls is spent; the rules decide until a time (ms)."""
+    """The budget for model calls is spent; the rules decide until `until` (ms)."""
 
     spent_usd: Decimal
     until: int
 
 
 class ScoreTaken(DomainEvent, frozen=True, tag="score.taken"):
-    """The rules' score of a position entered another band; `worst` is the part with the largest contribution."""
+    """The exit score of a position entered another band of `[score]`; `worst` is the part that contributes most."""
 
     symbol: str
     score: float
@@ -120,7 +111,7 @@ class ScoreTaken(DomainEvent, frozen=True, tag="score.taken"):
 
 
 class ExitDecided(DomainEvent, frozen=True, tag="exit.decided"):
-    """The guard closes a position: the exit rule of the policy file, and one clause that explains it."""
+    """The guard closes a position: `rule` is the exit rule in the policy file, `why` a clause that explains it."""
 
     symbol: str
     rule: str
@@ -173,7 +164,7 @@ class OrderCancelRequested(DomainEvent, frozen=True, tag="order.cancel_requested
 
 
 class OrderCanceled(DomainEvent, frozen=True, tag="order.canceled"):
-    """The rest of an order was cancelled. Only market entries set `untraded` (base asset) and `limit` (quote)."""
+    """The unfilled part of an order was cancelled. Only market entries set `untraded` (base) and `limit` (quote)."""
 
     ref: OrderRef
     why: str
@@ -200,7 +191,7 @@ class OrderFilled(DomainEvent, frozen=True, tag="order.filled"):
 
 
 class PositionUnprotected(DomainEvent, frozen=True, tag="position.unprotected"):
-    """A position has no live stop; it will be closed at `deadline` (ms)."""
+    """A position has no live stop; without one, it is closed at `deadline` (ms)."""
 
     symbol: str
     deadline: int
@@ -212,6 +203,17 @@ class PositionProtected(DomainEvent, frozen=True, tag="position.protected"):
     symbol: str
     stop: OrderRef
     trigger_price: Decimal
+
+
+class ProtectionSet(DomainEvent, frozen=True, tag="protection.set"):
+    """A decision or a client moved a position's protection. Prices and `trail` (a share) as they are now in force."""
+
+    symbol: str
+    by: str
+    stop: Decimal
+    target: Decimal | None
+    trail: Decimal | None
+    wake_id: int | None = None
 
 
 class PositionClosed(DomainEvent, frozen=True, tag="position.closed"):
@@ -264,7 +266,7 @@ class TransferBooked(DomainEvent, frozen=True, tag="transfer.booked"):
 
 
 class PoliciesLoaded(DomainEvent, frozen=True, tag="policies.loaded"):
-    """The limits in force from now on, as the hash of their text, and the hash of the prompts."""
+    """The policy in force from now on, by name and hash, and the hash of the prompts."""
 
     name: str
     policy_hash: str
@@ -294,7 +296,7 @@ class DrawdownReached(DomainEvent, frozen=True, tag="drawdown.reached"):
 
 
 class EntriesPaused(DomainEvent, frozen=True, tag="entries.paused"):
-    """Consecutive losing trades reached the limit: entries pause until a time (ms)."""
+    """Consecutive losing trades reached the limit: entries pause until `until` (ms)."""
 
     until: int
 
@@ -329,11 +331,11 @@ class StateChanged(DomainEvent, frozen=True, tag="state.changed"):
 
 
 class CallerAsked(DomainEvent, frozen=True, tag="caller.asked"):
-    """An attached client sent a request that answers no wake; events with its result follow."""
+    """An attached client sent a request other than an answer to a wake; events with the result follow."""
 
     request: CallerRequest
     after_frame: int
-    """The time (ms) of the frame after which the request was executed: a resumed run repeats it at the same place."""
+    """The time (ms) of the frame after which the request was executed: a resumed run repeats it then."""
 
 
 class RequestRefused(DomainEvent, frozen=True, tag="request.refused"):

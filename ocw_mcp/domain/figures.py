@@ -1,4 +1,4 @@
-"""The counts and sums of a journal from which a run's report is made."""
+"""Counts and sums over a journal, from which the report of a run is made."""
 
 from decimal import Decimal
 
@@ -18,7 +18,7 @@ class WakeEntry(msgspec.Struct, frozen=True):
 
 
 class ClosedTrade(msgspec.Struct, frozen=True):
-    """A position from its opening until it was flat. Times in ms; `pnl` in quote currency, after fees and funding."""
+    """A position that was opened and closed. Times in ms; `pnl` in quote currency, after fees and funding."""
 
     symbol: str
     opened_at: int
@@ -59,4 +59,4 @@ class JournalFigures(msgspec.Struct, frozen=True):
     trades: list[ClosedTrade] = []
     """Closed positions, oldest first."""
     unprotected: list[tuple[int, int | None]] = []
-    """The periods (ms) in which a position had no stop, without those of length 0. An open period has the end None."""
+    """The periods (ms) in which a position had no stop, without those of length 0. An open period ends with None."""

@@ -31,7 +31,7 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def amounts(self) -> tuple[Decimal, ...]:
-        """Each bracket's deduction (quote) from the maintenance margin, which makes the margin continuous."""
+        """Each bracket's deduction (quote) from the maintenance margin, which makes it continuous between brackets."""
         amounts = [ZERO]
         for lower, upper in zip(self.rows, self.rows[1:], strict=False):
             amounts.append(amounts[-1] + lower.cap * (upper.rate - lower.rate))
@@ -48,7 +48,7 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
         return next((row.max_leverage for row in self.rows if notional <= row.cap), 0)
 
     def cap(self, leverage: int) -> Decimal:
-        """Return the largest notional (quote) that is allowed at this leverage; 0 if none is."""
+        """Return the largest notional (quote) that is allowed at this leverage; 0 if none is allowed."""
         return max((row.cap for row in self.rows if row.max_leverage >= leverage), default=ZERO)
 
     @cached_property
@@ -63,7 +63,7 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
         return self._steps[wanted]
 
     def largest(self, share: Decimal) -> Decimal:
-        """Return the largest notional (quote) of which the maintenance margin is at most this share; 0 if none is."""
+        """Return the largest notional (quote) whose maintenance margin is at most `share` of it; 0 if there is none."""
         lower_ends = (ZERO, *(row.cap for row in self.rows[:-1]))
         for row, amount, lower_end in zip(self.rows[::-1], self.amounts[::-1], lower_ends[::-1], strict=True):
             if row.rate * row.cap - amount <= share * row.cap:

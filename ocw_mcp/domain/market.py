@@ -9,7 +9,7 @@ from ocw_mcp.domain.margin import CAUTIOUS, Brackets
 
 
 class Product(StrEnum):
-    """The product traded: spot, or USD-M perpetual futures. Their rules differ."""
+    """The product traded: spot, or USD-M perpetual futures."""
 
     SPOT = "spot"
     UM = "um"
@@ -46,16 +46,16 @@ class Opening(msgspec.Struct, frozen=True, gc=False):
 class Metrics(msgspec.Struct, frozen=True, gc=False):
     """The derivatives metrics that the exchange reports for a symbol every five minutes. An empty field is None.
 
-    `at` (ms) is the end of the five minutes: the row is known from then on. The exchange's archive stamps a row with
-    this end until 2026-06-25 00:00 UTC, and with the beginning of the five minutes since.
+    `at` (ms) is the end of the five minutes, from which the row is known. In the exchange's archive, the time stamp of
+    a row is this end until 2026-06-25 00:00 UTC, and the beginning of the five minutes after that date.
     """
 
     symbol: str
     at: int
     open_interest: float | None = None
-    """In the base asset."""
+    """The open interest in the base asset."""
     open_interest_value: float | None = None
-    """In quote currency."""
+    """The open interest in quote currency."""
     top_accounts_ratio: float | None = None
     """Accounts with a long position over those with a short one, among the top traders."""
     top_positions_ratio: float | None = None
@@ -91,8 +91,8 @@ class OrderBook(msgspec.Struct, frozen=True, gc=False):
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """All market data of one time `at` (ms).
 
-    The engine first takes the candles, metrics and funding, for use by decisions, then the decisions and timers that
-    are due at `at`. The openings come last, so that an order decided at the close of candle n fills at the open of n+1.
+    The engine first processes the candles, metrics and funding, then the decisions and timers that are due at `at`. The
+    engine processes openings last, so that an order decided at the close of candle n fills at the open of candle n+1.
     """
 
     at: int
@@ -117,7 +117,7 @@ class Instrument(msgspec.Struct, frozen=True):
     step: Decimal
     min_quantity: Decimal
     min_notional: Decimal
-    """In quote currency."""
+    """The smallest notional of an order, in quote currency."""
     brackets: Brackets | None = None
 
     @property

@@ -10,7 +10,7 @@ from ocw_mcp.domain.money import ZERO
 
 RULES: Final = "rules"
 GUARD: Final = "guard"
-"""The principals of the engine itself: the rule strategy and the position guard."""
+"""The names under which the engine's own parts place orders: the rule strategy and the position guard."""
 ATTACHED: Final = "attached"
 CLAUDE: Final = "claude"
 """The deciders of a book: attached clients, or the autonomous loop with Claude."""
@@ -58,6 +58,17 @@ class Purpose(StrEnum):
         return self is not Purpose.ENTRY
 
 
+class SizeUnit(StrEnum):
+    """The unit in which an entry's size was requested, and in which a refusal names the largest size."""
+
+    QUANTITY = "quantity"
+    """In the base asset."""
+    SIZE = "size"
+    """The notional as a share of equity."""
+    RISK = "risk"
+    """The loss at the stop as a share of equity."""
+
+
 class OrderRef(msgspec.Struct, frozen=True, order=True):
     """The reference of an order within the book."""
 
@@ -100,13 +111,15 @@ class OrderIntent(msgspec.Struct, frozen=True):
     approval: str = ""
     """The approval by a person: its id, or the interface on which it was given; empty without one."""
     tainted: bool = False
-    """Whether the decider had read text of other authors. The policy of `[tainted]` then applies as well."""
+    """Whether the decider had read untrusted text of other authors. The `[tainted]` policy then applies as well."""
     quoted: Decimal | None = None
-    """The mark price that the caller was shown: an entry passes only near it. None if no price was shown."""
+    """The mark price that the caller was shown, or None: an entry is refused if the market has since moved too far."""
+    unit: SizeUnit = SizeUnit.QUANTITY
+    """The unit in which the size of an entry was requested."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """An order as a venue receives it: rounded to the filters, referenced and cleared."""
+    """An order as a venue receives it: rounded to the venue's filters, and with a reference."""
 
     ref: OrderRef
     symbol: str
@@ -132,7 +145,7 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
 
 
 NOT_JOURNALED = "NOT_JOURNALED"
-"""Used in place of a venue's code: the order was never sent, since its intent could not be written to disk."""
+"""The code of an order that was never sent to the venue, because its intent could not be written to disk."""
 
 
 class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
@@ -165,7 +178,7 @@ class Filled(msgspec.Struct, frozen=True, tag="filled"):
 
 
 class Canceled(msgspec.Struct, frozen=True, tag="canceled"):
-    """The rest of an order is no longer at the venue; `why` gives the cause."""
+    """The unfilled part of an order is no longer live at the venue; `why` gives the cause."""
 
     ref: OrderRef
     why: str
@@ -177,7 +190,7 @@ class FundingPaid(msgspec.Struct, frozen=True, tag="funding_paid"):
     symbol: str
     amount: Decimal
     rate: Decimal
-    """Per settlement; above 0 longs pay shorts."""
+    """The funding rate of this settlement; above 0 longs pay shorts."""
     quantity: Decimal
     mark: Decimal
     at: int

@@ -1,7 +1,7 @@
-"""The policy file as typed values: the only source of every limit. It is read at start, hashed, and no tool changes it.
+"""The policy file as typed values: the only source of every limit. No tool can change the file.
 
-An unknown key is an error, and so is an impossible limit. A key that the file lacks takes its default here,
-which is its strictest value. Shares are fractions (0.25 is a quarter). `core.risk.limits` declares the limits.
+An unknown key or an impossible limit is an error. A key that the file lacks takes its default here, which is its
+strictest value. Shares are fractions (0.25 is a quarter). `core.risk.limits` declares the limits.
 """
 
 from collections.abc import Collection
@@ -39,8 +39,8 @@ class OrderPolicy(Table):
     max_notional: Annotated[Positive, LOWER] = Decimal(2000)
     """The largest notional of one order, in quote currency."""
     price_allowance: Annotated[Decimal, Field(ge=0, le=Decimal("0.1")), LOWER] = Decimal("0.002")
-    """The share by which a market entry may fill worse than the last price. This price is the order's limit; size and
-    limits are checked at it."""
+    """The share by which a market entry may fill worse than the last price. The last price with this
+    allowance is the limit price of the order, at which the order is sized and checked."""
 
 
 class PositionPolicy(Table):
@@ -100,11 +100,11 @@ class LeveragePolicy(Table):
     max: Annotated[int, Field(ge=1, le=125), LOWER] = 2
     """The highest leverage that an entry may have."""
     usual: Annotated[int, Field(ge=1, le=125), LOWER] = 1
-    """The leverage of an entry that names none."""
+    """The leverage of an entry that requests none."""
 
     @property
     def unasked(self) -> int:
-        """The leverage of an entry that asks for none: `usual`, at most `max`."""
+        """The leverage of an entry that requests none: `usual`, at most `max`."""
         return min(self.usual, self.max)
 
     @model_validator(mode="after")
@@ -168,10 +168,10 @@ class ApprovalPolicy(Table):
 
 
 class TaintedPolicy(Table):
-    """A second policy for the entries of an agent that read text of other authors before its decision."""
+    """A second policy for the entries of an agent that read untrusted text before its decision."""
 
     policy: Annotated[str, Field(min_length=1, max_length=40)] = "conservative"
-    """The name of another policy file, in the same folder or shipped; these entries must pass both files."""
+    """The name of another policy file, in the same folder or shipped with OCW; these entries must pass both."""
 
 
 class ExitsPolicy(Table):
@@ -214,7 +214,7 @@ class DailyLossPolicy(Table):
 
 
 class DrawdownPolicy(Table):
-    """The drawdown of equity that halts trading until a person resumes. The current equity is then the new peak."""
+    """The drawdown of equity that halts trading until a person resumes. A resume makes the current equity the peak."""
 
     max_share: Annotated[Share, LOWER] = Decimal("0.05")
     """The fall of equity from its peak that halts trading, as a share of the peak."""
@@ -224,7 +224,7 @@ class LossesPolicy(Table):
     """The losing trades in a row after which entries are refused for a while."""
 
     in_a_row: Annotated[int, Field(ge=1, le=100), LOWER] = 3
-    """The number of losing trades in a row, over all symbols, that pauses entries; any other trade ends the row."""
+    """The number of losing trades in a row, over all symbols, that pauses entries; a trade without a loss resets it."""
     pause_s: Annotated[int, Field(ge=0, le=604_800), HIGHER] = 86400
     """The seconds in which entries are refused after `in_a_row` losses."""
 
@@ -259,16 +259,16 @@ class DataPolicy(Table):
     """The oldest price with which an entry passes, and the treatment of positions when a symbol's data end."""
 
     slack_s: Annotated[int, Field(ge=0, le=3600), LOWER] = 30
-    """The age in seconds that a price may have beyond the length of a candle."""
+    """The largest age of the last price, in seconds, beyond the length of a candle."""
     on_end: Annotated[Literal["close", "keep"], OPTIONAL] = "close"
     """The treatment of a position if its symbol's candles end before those of other symbols: `close` it at the last
     price with the usual fee, or `keep` it at that price and report it as not closed."""
 
 
 class ScalePolicy(Table):
-    """The factors on size limits while regime or macro is unknown. Their product, at most 1, multiplies
-    position.max_share, risk.max_share, exposure.max_gross and correlated.max_share. The requested
-    size of an order is not multiplied."""
+    """The factors on size limits while the market regime or the macro reading is unknown. The product of both, at most
+    1, multiplies position.max_share, risk.max_share, exposure.max_gross and correlated.max_share, but not the requested
+    size of an order."""
 
     regime_unknown: Annotated[Share, LOWER] = Decimal("0.5")
     """The factor on size limits while the market regime is unknown."""
@@ -329,7 +329,7 @@ def policy_keys() -> tuple[tuple[str, FieldInfo], ...]:
 
 
 def value_of(policies: Policies, key: str) -> Any:
-    """Return the value of a key, such as `order.max_notional`; None if its table is left out."""
+    """Return the value of a key, such as `order.max_notional`; None if the file lacks its table."""
     table, name = key.split(".")
     return getattr(getattr(policies, table), name, None)
 
@@ -344,7 +344,7 @@ def value_text(value: object, between: str) -> str:
 
 
 def as_strict(declared: FieldInfo, one: Any, other: Any) -> bool:
-    """Return whether `one` is at least as strict as `other`, both values of a limit's key."""
+    """Return whether `one` is at least as strict as `other`; both are values of the same key."""
     stricter = stricter_of(declared)
     if stricter in (LOWER, HIGHER):
         return bool(one <= other if stricter is LOWER else one >= other)
@@ -355,7 +355,7 @@ def as_strict(declared: FieldInfo, one: Any, other: Any) -> bool:
 
 
 def looser_and_stricter(one: Policies, than: Policies) -> tuple[list[str], list[str]]:
-    """Return the keys of limits in which `one` is looser, and those in which it is stricter, if both set the key."""
+    """Return the keys of limits in which `one` is looser than `than`, and those in which it is stricter."""
     looser, stricter = [], []
     for key, declared in policy_keys():
         mine, theirs = value_of(one, key), value_of(than, key)

@@ -26,7 +26,7 @@ class GatePolicy(Table):
     outlier_z: Annotated[float, Field(gt=0)] = 3.5
     """The z-score, against earlier returns of the symbol, from which a return is an outlier and wakes the agent."""
     outlier_over: str = "15m"
-    """The time over which the return of an outlier is measured; at least one base candle."""
+    """The time span of the returns that are tested for outliers; at least one base candle."""
     outlier_window: Annotated[int, Field(ge=10, le=1000)] = 50
     """The number of earlier returns from which the z-score is computed."""
     escalation_z: Annotated[float, Field(gt=0)] = 8.0
@@ -36,7 +36,7 @@ class GatePolicy(Table):
     cooldown_s: Annotated[int, Field(ge=0, le=3600)] = 600
     """The seconds after a wake in which there is no other wake; reasons in this time are kept for the next wake."""
     every: Annotated[str | None, OPTIONAL] = None
-    """A fixed time between wakes, such as `15m`, at candle closes. If it is set, only wake conditions wake the agent at
+    """A fixed time between wakes, such as `15m`, at candle closes. With `every`, only wake conditions wake the agent at
     other times, and there is no cooldown. Optional."""
 
     @model_validator(mode="after")
@@ -45,9 +45,13 @@ class GatePolicy(Table):
             if text is not None:
                 span_ms(text)
         if self.gives("timer_min_s", "timer_max_s") and self.timer_min_s > self.timer_max_s:
-            raise ValueError(f"timer_min_s ({self.timer_min_s}) is above timer_max_s ({self.timer_max_s}); lower it")
+            raise ValueError(
+                f"timer_min_s ({self.timer_min_s}) is above timer_max_s ({self.timer_max_s}); lower timer_min_s"
+            )
         if self.gives("escalation_z", "outlier_z") and self.escalation_z < self.outlier_z:
-            raise ValueError(f"escalation_z ({self.escalation_z}) is below outlier_z ({self.outlier_z}); raise it")
+            raise ValueError(
+                f"escalation_z ({self.escalation_z}) is below outlier_z ({self.outlier_z}); raise escalation_z"
+            )
         return self
 
 
@@ -57,14 +61,14 @@ class DecisionPolicy(Table):
     deadline_s: Annotated[int, Field(ge=1, le=900)] = 120
     """The seconds that a decision may take; then the wake counts as HOLD with a cause, or the rules decide."""
     idle_wakes: Annotated[int, Field(ge=1, le=100_000)] = 500
-    """The number of decisions in a row without any effect after which an incident is journaled."""
+    """The number of consecutive decisions without any effect after which an incident is journaled."""
 
 
 class FallbackPolicy(Table):
     """The actions of the rules in place of an agent that cannot decide."""
 
     rules: Annotated[Literal["manage", "trade"], EARLIER] = "manage"
-    """Whether the rules only manage open positions, or trade, too. The rules never reverse a position of the agent."""
+    """Whether the rules only manage open positions, or open new ones, too; they never reverse an agent's position."""
 
 
 class BudgetPolicy(Table):
@@ -106,5 +110,5 @@ class RulesPolicy(Table):
     def _makes_sense(self) -> Self:
         span_ms(self.timeframe)
         if self.adx_range > self.adx_trend:
-            raise ValueError(f"adx_range ({self.adx_range:g}) is above adx_trend ({self.adx_trend:g}); lower it")
+            raise ValueError(f"adx_range ({self.adx_range:g}) is above adx_trend ({self.adx_trend:g}); lower adx_range")
         return self

@@ -1,6 +1,6 @@
-"""The parts that every table of a policy file is made of.
+"""The base class and the annotations of the tables of a policy file.
 
-Each key of a limit is annotated with the direction in which it is stricter.
+Each key of a limit is annotated with the direction in which its values are stricter.
 """
 
 from decimal import Decimal
@@ -20,11 +20,11 @@ class Stricter(Enum):
     LOWER = "lower"
     HIGHER = "higher"
     FEWER = "fewer entries"
-    """A list is stricter if the other list covers all of it."""
+    """A list is stricter if the other list covers all of its entries."""
     MORE = "more entries"
-    """A list is stricter if it covers all of the other list."""
+    """A list is stricter if it covers all entries of the other list."""
     EARLIER = "earlier choice"
-    """A choice is stricter if its `Literal` names it earlier."""
+    """A choice is stricter than the choices that follow it in the `Literal` type of the key."""
 
 
 def stricter_of(declared: FieldInfo) -> Stricter | None:
@@ -34,16 +34,16 @@ def stricter_of(declared: FieldInfo) -> Stricter | None:
 
 LOWER, HIGHER, FEWER, MORE, EARLIER = Stricter
 OPTIONAL: Final = "optional"
-"""Marks a key that a policy file may leave out without being reported; keys of optional tables need no mark."""
+"""Marks a key that a policy file may omit without a report; keys of optional tables need no mark."""
 
 
 class Table(BaseModel):
-    """One table of a policy file. It has only declared keys, and is immutable."""
+    """One table of a policy file, immutable and with declared keys only."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
     )
 
     def gives(self, *keys: str) -> bool:
-        """Return whether the file sets all of these keys: only then are they compared with each other."""
+        """Return whether the file sets all of these keys; keys are compared only if all are set."""
         return self.model_fields_set.issuperset(keys)

@@ -26,7 +26,7 @@ class Clock(Protocol):
         """Return engine time, ms."""
 
     def wall_ms(self) -> float:
-        """Return a monotonic reading in ms, for measuring durations; it never enters the engine."""
+        """Return a monotonic time in ms, for measuring durations; the engine never uses it."""
 
     def advance(self, to: int) -> None:
         """Set a simulated clock to a time (ms); a live clock ignores it."""
@@ -42,11 +42,11 @@ class Clock(Protocol):
         """Whether simulated time runs in proportion to real time."""
 
     async def approach(self, at: int) -> bool:
-        """On a paced clock, wait for a short time at most. Return whether `at` (ms) is reached."""
+        """Wait for a short time at most, on a paced clock. Return whether engine time has reached `at` (ms)."""
 
 
 class Feed(Protocol):
-    """A market, as frames in the order of time."""
+    """A source of market data: frames in the order of time."""
 
     @property
     def identity(self) -> MarketIdentity: ...
@@ -56,13 +56,13 @@ class Feed(Protocol):
 
 
 class Venue(Protocol):
-    """A place of execution. A venue accepts only a ClearedOrder, and answers with reports."""
+    """A venue, which executes orders: it accepts only a ClearedOrder, and answers with reports."""
 
     @property
     def name(self) -> str: ...
 
     def instrument(self, symbol: str, price: float) -> Instrument:
-        """Return the present filters of a symbol. `price` is its last price, for venues that estimate filters."""
+        """Return the present filters of a symbol; `price`, its last price, is for venues that estimate filters."""
 
     async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         """Send an order. Return the venue's immediate reports; the engine receives later reports as events."""
@@ -94,16 +94,16 @@ class SimulatedVenue(Venue, Protocol):
         """Store the present order books, whose best prices determine the cost of market orders."""
 
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
-        """Yield the reports on resting orders after a closed candle, in the order in which its price reached them.
+        """Yield the reports on resting orders after a closed candle, in the order in which the price reached them.
 
-        The caller processes each report before it takes the next: a new order meets the rest of the candle.
+        The caller processes each report before the next one: an order placed then can fill on the rest of the candle.
         """
 
     def on_opening(self, opening: Opening, now: int) -> Sequence[VenueReport]:
         """Return the reports on waiting and resting orders after the first price of a candle."""
 
     def fill_reductions(self, now: int) -> Sequence[VenueReport]:
-        """Trade the reductions that wait for a price, if the last price is of `now` (ms)."""
+        """Fill the reduction orders that wait for a price, if the last price is of `now` (ms)."""
 
     def close_out(self, symbol: str, quantity: Decimal, now: int) -> Sequence[VenueReport]:
         """Close a quantity (signed, base asset) of a position at its last price, because its market has ended."""
@@ -121,7 +121,7 @@ class Decider(Protocol):
     def name(self) -> str: ...
 
     def thinking_ms(self, request: DecisionRequest) -> int | None:
-        """Return the simulated time (ms) of an answer; 0 for the rules, None if the time is not known."""
+        """Return the simulated time (ms) that an answer takes; 0 for the rules, None if it is not known."""
 
     async def decide(self, request: DecisionRequest) -> Decision: ...
 
@@ -131,7 +131,7 @@ class Converses(Protocol):
     """A decider that reads the engine's state with tools, submits through them, and may correct refused legs."""
 
     def correction_ms(self, request: DecisionRequest) -> int:
-        """Return the simulated time (ms) in which the decider corrects refused legs."""
+        """Return the simulated time (ms) that the decider takes to correct refused legs."""
 
 
 @runtime_checkable
@@ -146,7 +146,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """The saved state of engine and venue after the frame at `market_at`, from which a run resumes."""
 
     market_at: int
-    """Time (ms) of the last frame taken; -1 before the first."""
+    """The time (ms) of the last processed frame; -1 before the first."""
     seq: int
     """The sequence number of the last domain event that the state contains."""
     engine: bytes
@@ -178,7 +178,7 @@ class Store(Protocol):
 
     @property
     def chain_head(self) -> str:
-        """The digest of all stored rows so far."""
+        """The digest of all journal rows so far, events about processes included."""
 
     def append(self, at: int, event: DomainEvent) -> int:
         """Add a domain event to the current transaction. Return its sequence number."""
@@ -190,7 +190,7 @@ class Store(Protocol):
         """Store the snapshot of a wake at the next commit, outside journal and fingerprint; old ones are deleted."""
 
     def commit(self, checkpoint: Checkpoint | None = None, summarise: Callable[[], Any] | None = None) -> None:
-        """Make all appended events durable, with a checkpoint. Raises JournalError.
+        """Make all appended events durable, with a checkpoint if given. Raises JournalError.
 
         `summarise` returns the summary that `ocw status` shows; a store that keeps none does not call it.
         """
@@ -211,7 +211,7 @@ class CommandBox(Protocol):
     """The operator's commands that wait for the engine."""
 
     def waiting(self) -> Sequence[Command]:
-        """Return the waiting commands, oldest first. The engine calls this often, so it has to be fast."""
+        """Return the waiting commands, oldest first. The engine calls this often, so the call has to be fast."""
 
     def done(self, command: Command) -> None:
         """Delete a command that is durable in the journal."""

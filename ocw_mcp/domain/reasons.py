@@ -7,6 +7,7 @@ from typing import Final, Self
 import msgspec
 
 from ocw_mcp.domain.money import ZERO, plain
+from ocw_mcp.domain.orders import SizeUnit
 
 
 class Explained(StrEnum):
@@ -23,7 +24,7 @@ class Explained(StrEnum):
 
 
 class RefusalCode(Explained):
-    """Why an order does not pass. Limits are declared in `core.risk`."""
+    """Why an order was refused. Limits are declared in `core.risk`."""
 
     MALFORMED = "MALFORMED", "this leg could not be read; the others were carried out"
     UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL", "this engine does not follow that symbol"
@@ -56,7 +57,11 @@ class RefusalCode(Explained):
     SIDE_NOT_ALLOWED = "SIDE_NOT_ALLOWED", "the policy does not allow positions this way"
     SPOT_CANNOT_SHORT = "SPOT_CANNOT_SHORT", "spot has no short; sell a position, or trade futures"
     BELOW_MINIMUM = "BELOW_MINIMUM", "after rounding, the order is below the venue's smallest quantity or notional"
-    BAD_SIZE = "BAD_SIZE", "the size is not a share of equity above 0 and up to 1"
+    UNUSED_FIELD = "UNUSED_FIELD", "this action does not use that field; leave it out"
+    MISSING_FIELD = "MISSING_FIELD", "this action needs a field that the leg does not have"
+    BAD_SIZE = "BAD_SIZE", "an entry has a size or a risk, a share of equity above 0 and up to 1"
+    BAD_SHARE = "BAD_SHARE", "the share of the position to close is not above 0 and up to 1"
+    BAD_TRAIL = "BAD_TRAIL", "the trailing distance is a share of the price, above 0, and keeps the stop off the price"
     OPPOSITE_POSITION = "OPPOSITE_POSITION", "a position the other way is open; close it first"
     ALREADY_IN_POSITION = "ALREADY_IN_POSITION", "a position this way is open; use ADD to make it larger"
     NO_POSITION = "NO_POSITION", "there is no position to act on"
@@ -96,7 +101,7 @@ QUOTING: Final = frozenset({RefusalCode.MALFORMED, RefusalCode.UNKNOWN_SYMBOL, R
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An order that did not pass: the code, the limit and the actual value as texts, in the unit of the policy.
+    """The refusal of an order: the code, the limit and the actual value as texts, in the unit of the policy.
 
     `largest` is the largest quantity (base asset) of this order that would pass every policy now; 0 if none would.
     """
@@ -105,6 +110,10 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
     limit: str
     actual: str
     largest: Decimal = ZERO
+    unit: SizeUnit = SizeUnit.QUANTITY
+    """The unit in which the size was requested."""
+    largest_in_unit: Decimal = ZERO
+    """`largest` in `unit`, rounded down; 0 for a quantity."""
 
     def __str__(self) -> str:
         return self.text(self.limit, self.actual)
@@ -112,4 +121,6 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
     def text(self, limit: str, actual: str) -> str:
         """Return the refusal as one line that shows the texts `limit` and `actual`."""
         helps = f" largest={plain(self.largest)}" if self.largest else ""
+        if self.largest and self.unit is not SizeUnit.QUANTITY:
+            helps = f" largest {self.unit}={plain(self.largest_in_unit)}"
         return f"{self.code}: {self.code.meaning}. limit={limit} actual={actual}{helps}"

@@ -16,18 +16,18 @@ class Mode(StrEnum):
 
 
 class TradingState(StrEnum):
-    """The state that limits new orders. In every state stops stay, and orders that reduce risk pass."""
+    """The state that allows or refuses entries. In every state, stops stay live and orders that reduce risk pass."""
 
     ACTIVE = "ACTIVE"
     """Entries pass within every policy."""
     REDUCING = "REDUCING"
-    """No new risk; positions are managed and closed."""
+    """Entries are refused; positions are managed and closed."""
     HALTED = "HALTED"
-    """No new risk until the operator resumes."""
+    """Entries are refused until the operator resumes."""
 
 
 ITSELF: Final = "the engine"
-"""The author of a state that the engine lowered by itself."""
+"""The author that is recorded if the engine itself lowers the trading state."""
 
 
 class Lowered(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class Lowered(msgspec.Struct, frozen=True):
 
 
 class Fall(msgspec.Struct, frozen=True):
-    """A fall of equity (quote) from its peak: `share` of the peak, and whether that is beyond the policy's `limit`."""
+    """A fall of equity (quote) from its peak: its `share` of the peak, and whether it is `beyond` the `limit`."""
 
     equity: Decimal
     peak: Decimal

@@ -46,7 +46,7 @@ class DecisionSubmitted(msgspec.Struct, frozen=True):
     request: SubmitRequest
     thinking_ms: int
     cost_usd: Decimal = ZERO
-    """The cost since the wake, or since the previous submission."""
+    """The cost of model calls since the wake, or since the previous submission."""
 
 
 class TimerKind(StrEnum):
@@ -87,17 +87,17 @@ class Verb(StrEnum):
     """The commands of the operator."""
 
     HALT = "halt"
-    """Take no new risk until the operator resumes."""
+    """Refuse entries until the operator resumes."""
     FLATTEN = "flatten"
     """Halt, and close every position."""
     RESUME = "resume"
-    """Take new risk again; with the subject `WITHIN_DRAWDOWN` only if the drawdown is within its limit."""
+    """Allow entries again; with the subject `WITHIN_DRAWDOWN` only if the drawdown is within its limit."""
     APPROVE = "approve"
     """Approve an order that awaits approval; the subject is the approval's id."""
     DENY = "deny"
     """Deny an order that awaits approval; the subject is the approval's id."""
     PAUSE = "agent-pause"
-    """Do not wake the agent until the operator resumes it."""
+    """Do not wake the agent until the operator resumes the agent."""
     GO_ON = "agent-resume"
     """Wake the agent again, or end the manual control of the symbol that is the subject."""
     TAKE_OVER = "takeover"
@@ -105,7 +105,7 @@ class Verb(StrEnum):
 
 
 WITHIN_DRAWDOWN: Final = "within-drawdown"
-"""The subject of a resume that has an effect only while the drawdown is within its limit."""
+"""The subject of a RESUME that has an effect only while the drawdown is within its limit."""
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -167,7 +167,7 @@ class Keep(msgspec.Struct, frozen=True):
 
 
 class SetTimer(msgspec.Struct, frozen=True):
-    """Set a timer, which fires `TimerFired(timer)` at a time (ms). A timer that is set already is moved."""
+    """Set a timer, which fires `TimerFired(timer)` at a time (ms). A timer that is already set gets the new time."""
 
     timer: Timer
     at: int

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Final
 
 QUOTES: Final = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD")
-"""Quote currencies that are appended to a base asset that is named without one."""
+"""The quote currencies that are tried for a text that names only a base asset."""
 _SEPARATORS: Final = dict.fromkeys(map(ord, "/-_ "))
 
 
@@ -22,7 +22,7 @@ def matched(text: str, symbols: Collection[str]) -> str | None:
 
 
 def spelt(text: str, symbols: Collection[str]) -> str:
-    """Return the symbol that a text names; the text itself without outer blanks if it names none."""
+    """Return the symbol that a text names, or else the text without outer blanks."""
     return matched(text, symbols) or text.strip()
 
 

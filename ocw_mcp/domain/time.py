@@ -16,7 +16,7 @@ _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 def span_ms(text: str) -> int:
     """Return the milliseconds of a span such as `90s`, `15m`, `4h` or `7d`. Raises ValueError for any other text."""
     if re.fullmatch(r"\d{7,}[smhdw]", text):
-        raise ValueError(f"{text[:20]!r} is too long a span; write at most six digits, such as 365d")
+        raise ValueError(f"{text[:20]!r} is too long a span of time; write at most six digits, such as 365d")
     match = re.fullmatch(r"(\d{1,6})([smhdw])", text)
     if match is None or int(match[1]) == 0:
         raise ValueError(f"{text!r} is not a span of time; write a number and one of s, m, h, d, w, such as 15m or 24h")
@@ -56,7 +56,7 @@ def next_month(ms: int) -> int:
 
 
 def day_begins(day: str) -> int:
-    """Return the begin (ms) of a UTC day such as `2026-03-09`. Raises ValueError for an invalid date."""
+    """Return the beginning (ms) of a UTC day such as `2026-03-09`. Raises ValueError for an invalid date."""
     found = date.fromisoformat(day)
     return int(datetime(found.year, found.month, found.day, tzinfo=UTC).timestamp()) * SECOND
 

@@ -48,7 +48,7 @@ _PARTS: Final = ("day", "drawdown", "activity")
 
 
 class Account:
-    """One account. `version` counts every change of its positions, orders and state."""
+    """One account; `version` counts the changes of its positions, orders and trading state."""
 
     def __init__(self, config: EngineConfig, effects: EffectBuffer) -> None:
         self._effects = effects
@@ -79,7 +79,7 @@ class Account:
     def open_day(self, at: int) -> None:
         """Begin the UTC day of `at` (ms) with the present equity.
 
-        The day ends with the candles that close at the next midnight, or by a timer if no candle comes in time.
+        The day ends with the candles that close at the next midnight, or by a timer if these candles are late.
         """
         equity = self.ledger.equity()
         day = utc_day(at)
@@ -90,7 +90,7 @@ class Account:
         self._effects.set_timer(Timer(TimerKind.DAY), self.day_ends + self._policies.data.slack_s * SECOND)
 
     def watch(self) -> str:
-        """Check equity after a change of prices or positions. Return why entries are cancelled; empty within limits."""
+        """Compare equity and fees with their limits. Return the reason to cancel live entries; empty if none."""
         equity = self.ledger.equity()
         why = "too many trades lost in a row" if self._just_paused else ""
         self._just_paused = False
@@ -106,7 +106,7 @@ class Account:
         return why
 
     def close_trade(self, closed: Position, closing: Side, now: int) -> None:
-        """Journal a closed position as a trade; `closing` is the side that closed it. Losses in a row pause entries."""
+        """Journal a closed position as a trade; `closing` is the side of its exit. Repeated losses pause entries."""
         symbol, opened_at, pnl = closed.symbol, closed.opened_at, closed.pnl
         shares = (round(each, 6) for each in closed.excursions())
         self._effects.record(events.PositionClosed(symbol, opened_at, pnl, closed.fees, closed.funding, *shares))
@@ -131,7 +131,7 @@ class Account:
         return booked
 
     def book_funding(self, paid: FundingPaid) -> bool:
-        """Book one funding settlement, once: a venue may report it again. Return whether it was booked."""
+        """Book a funding settlement. Return False if it was booked before, because a venue may repeat its report."""
         if paid.at <= self.funded_until.get(paid.symbol, -1):
             return False
         self.funded_until[paid.symbol] = paid.at
@@ -141,13 +141,13 @@ class Account:
         return True
 
     def forget_closed_openers(self) -> None:
-        """Forget the openers of closed positions: the agent has decided again and knows that the symbols are flat."""
+        """Forget who opened closed positions: the agent has decided again and knows that these symbols are flat."""
         self.opened = {symbol: opened for symbol, opened in self.opened.items() if symbol in self.ledger.positions}
 
     def book_transfer(self, transfer: Transferred) -> bool:
-        """Book a deposit or withdrawal, once. Return whether it was booked.
+        """Book a deposit or withdrawal. Return False if it was booked before.
 
-        A transfer does not change the daily loss and the drawdown in percent, as in the time-weighted return of a fund.
+        A transfer changes neither the daily loss nor the drawdown in percent, as in a fund's time-weighted return.
         If equity is 0 or less before or after a transfer, daily loss and drawdown are measured from the new equity.
         """
         if not self._first_time(f"transfer {transfer.transfer_id}"):
@@ -172,7 +172,7 @@ class Account:
         return True
 
     def resume(self, by: str) -> None:
-        """Allow new risk again for the operator `by`. Measure an exceeded drawdown anew, from the present equity."""
+        """Return to ACTIVE for the operator `by`. An exceeded drawdown is measured again from the present equity."""
         if self.trading_state is not TradingState.ACTIVE:
             self.drawdown.resume(self.ledger.equity())
             self.change_state(TradingState.ACTIVE, f"resumed by {by}")
@@ -190,7 +190,7 @@ class Account:
             self.lowered = Lowered(by, self._effects.now, reason)
 
     def change_state(self, to: TradingState, why: str) -> None:
-        """Change the trading state, unless it is the same."""
+        """Change the trading state and journal the change, unless the state is `to` already."""
         if self.trading_state is not to:
             self._effects.record(events.StateChanged(self.trading_state, to, why))
             self.trading_state = to
@@ -198,7 +198,7 @@ class Account:
             self.version += 1
 
     def state(self) -> AccountState:
-        """Return all that must survive a restart."""
+        """Return the account's state for a checkpoint."""
         saved = {name: getattr(self, name) for name in AccountState.__struct_fields__}
         return AccountState(**saved | {name: saved[name].state() for name in _PARTS})
 

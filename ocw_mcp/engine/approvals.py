@@ -1,7 +1,7 @@
-"""Orders that a person has to approve: they passed every limit but the one that asks for an approval.
+"""Orders that await a person's approval: they passed every limit except the one that requires the approval.
 
-A pending order reserves no budget and is not sent. When a person approves it, every policy is checked again, and the
-mark price must still be near the mark price of the approval request. An order that gets no answer in time is refused.
+A pending order reserves no budget and is not sent. An approved order is checked against every policy again, and refused
+if the mark price has moved too far since the approval request. A pending order without an answer in time is refused.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from ocw_mcp.engine.precheck import Instruction
 MOST = 32
 """The largest number of pending orders; an order beyond this number is refused."""
 MOST_OF_ONE = 8
-"""The largest number of pending orders of one caller, so that others can have pending orders too."""
+"""The largest number of pending orders of one caller, so that no caller can use up MOST alone."""
 
 
 class PendingOrder(msgspec.Struct, frozen=True):
@@ -48,10 +48,10 @@ class ApprovalsState(msgspec.Struct):
 
 
 class Approvals(Stateful[ApprovalsState]):
-    """Keeps the orders that await approval, and takes the answers."""
+    """Keeps the orders that await approval, and carries out the answers to them."""
 
     def __init__(self, manager: OrderManager, answers: Answers, place: Callable[[Instruction, int], object]) -> None:
-        """`place` checks and sends an approved order at a time (ms)."""
+        """`place` checks and sends an approved order; its second argument is the time (ms)."""
         super().__init__(ApprovalsState())
         strict = manager.config.strict.approval if manager.config.strict is not None else None
         self._policy = manager.config.policies.approval or strict
@@ -62,7 +62,7 @@ class Approvals(Stateful[ApprovalsState]):
         self._place = place
 
     def request(self, given: Instruction, intent: OrderIntent, refusal: Refusal, now: int) -> AwaitsApproval | Refusal:
-        """Let an order await approval at the present mark price. Return `refusal` if too many orders are pending.
+        """Make an order pending at the present mark price; if too many orders are pending, return `refusal` instead.
 
         The order replaces a pending order of the same caller and symbol.
         """
@@ -86,9 +86,9 @@ class Approvals(Stateful[ApprovalsState]):
         return AwaitsApproval(name, expires_at)
 
     def grant(self, approval_id: str, by: str, now: int, approval: str = "") -> None:
-        """Check a pending order, if there is one of that id, against every policy again, and send it if it passes.
+        """Approve a pending order: check it against every policy again, and send it if it passes.
 
-        `approval` is the text that the sent order's intent has about the approval.
+        An unknown id changes nothing. `approval` becomes the approval text in the intent of the sent order.
         """
         pending = self._end(approval_id, "approved", by)
         if pending is None:
@@ -98,7 +98,7 @@ class Approvals(Stateful[ApprovalsState]):
         self._place(msgspec.structs.replace(pending.given, **terms), now)
 
     def refuse(self, approval_id: str, outcome: str, by: str) -> None:
-        """Refuse a pending order, if one of that id is pending. `outcome` is the reason in a word, such as denied."""
+        """Refuse the pending order with that id, if any. `outcome` is the reason in one word, such as `denied`."""
         pending = self._end(approval_id, outcome, by)
         if pending is not None:
             refusal = Refusal(RefusalCode.NOT_APPROVED, limit="a person's yes", actual=f"{outcome} by {by}")
@@ -106,13 +106,13 @@ class Approvals(Stateful[ApprovalsState]):
             self._answers.put(pending.given.key, refusal)
 
     def cancel_all(self, outcome: str, by: str, *, of_agent: bool = False, symbol: str | None = None) -> None:
-        """Refuse the pending orders of all callers, or with `of_agent` of the agent; of all symbols, or of one."""
+        """Refuse all pending orders; with `of_agent`, only the agent's; with `symbol`, only those of that symbol."""
         for pending in self.pending:
             if symbol in (None, pending.intent.symbol) and not (of_agent and pending.intent.wake_id is None):
                 self.refuse(pending.approval_id, outcome, by)
 
     def may_consent(self, request: ConsentRequest) -> bool:
-        """Return whether the user of a client may approve: only on paper, and only an order of that client."""
+        """Return whether a client's user may answer: only in paper mode, and only for an order of that client."""
         pending = self._state.pending.get(request.approval)
         return self._by_clients and pending is not None and pending.intent.principal == request.principal
 

@@ -1,7 +1,7 @@
 """Commands of the operator, and requests of attached clients outside a wake.
 
-Each request is journaled with its caller and answered once: the same key of a caller gets the same answer again. If a
-caller has sent too many notes or refused requests in a minute, further ones are answered, but not journaled.
+Each request is journaled with its caller and answered once: the same key of a caller gets the same answer again. Notes
+and refused requests beyond a caller's quota per minute are answered, but not journaled.
 """
 
 from collections import deque
@@ -13,7 +13,7 @@ from ocw_mcp.domain import asks
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.events import CallerAsked, CommandTaken, Incident, RequestRefused
-from ocw_mcp.domain.money import ZERO, plain
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import TradingState
@@ -21,18 +21,16 @@ from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Asked, Command, Verb
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.decisions import DecisionCycle
-from ocw_mcp.engine.exposure import EXIT_UNDER_WAY
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import CALLERS_KEPT, Answer, drop_oldest
 from ocw_mcp.engine.leg_executor import LegExecutor, ManualControl
-from ocw_mcp.engine.precheck import FLAT, Instruction
-from ocw_mcp.engine.protection import on_tick
+from ocw_mcp.engine.precheck import Instruction
 
 COMMANDS_KEPT = 256
 
 
 class OperatorCommands(Stateful[list[str]]):
-    """Executes each command of the operator once, even if its file stays. The saved state is the latest command ids."""
+    """Executes each operator command once, even if its file is not deleted. The state is the latest command ids."""
 
     def __init__(self, guard: Guard, executor: LegExecutor, decisions: DecisionCycle) -> None:
         super().__init__([])
@@ -83,7 +81,7 @@ class OperatorCommands(Stateful[list[str]]):
         self._account.resume(by)
 
     def halt(self, by: str, why: str = "") -> None:
-        """Take no new risk from now on: live entries are cancelled, and pending orders refused."""
+        """Halt the engine: cancel live entries, and refuse the orders that await approval."""
         self._account.halt(by, why)
         self._manager.cancel_entries("halted")
         self._executor.approvals.cancel_all("halted", by)
@@ -107,7 +105,7 @@ class Callers:
         self._notes = _Quota(config.policies.callers.notes_per_minute, "notes")
         self._refusals = _Quota(config.policies.callers.refusals_per_minute, "refused requests")
         self._turned_away: tuple[asks.RequestKey, Answer] | None = None
-        """The last request that was turned away, and its answer: neither is kept for longer."""
+        """The last request beyond a quota, and its answer; earlier ones are not kept."""
 
     def answer(self, request: asks.CallerRequest) -> Answer | None:
         """Return the answer to a request; None if no request with its key came, or its answer was dropped."""
@@ -120,7 +118,7 @@ class Callers:
         return known
 
     def take(self, asked: Asked, now: int) -> None:
-        """Execute a request, unless its key was used before. `answer` then returns its answer."""
+        """Execute a request, unless its key was used before; the method `answer` then returns the result."""
         request, key = asked.request, asks.request_key(asked.request)
         known = self._executor.answers.get(key)
         if known is not None and not self._may_repeat(request, known):
@@ -135,13 +133,14 @@ class Callers:
         answer = self._carry_out(request, now)
         if isinstance(answer, Refusal):
             self._refusals.count(token, now)
-        if isinstance(answer, Refusal) and not isinstance(request, asks.LegRequest | asks.CloseRequest):
+        legs = asks.LegRequest | asks.CloseRequest | asks.ProtectionRequest
+        if isinstance(answer, Refusal) and not isinstance(request, legs):
             # A refused leg is journaled as the order that it would have been.
             self._effects.record(RequestRefused(request.key, answer))
         self._executor.answers.put(key, answer, asks.substance(request))
 
     def _beyond_quota(self, request: asks.CallerRequest, token: str, now: int) -> Answer | None:
-        """Return the answer to a request beyond its caller's quota; None if it is within the quota or reduces risk."""
+        """Return the answer if a request is beyond its caller's quota; None if it is not, or if it reduces risk."""
         refusal = self._refusals.spent(token, now)
         if (done := self._done_before(request)) is not None:
             return done if refusal or self._notes.spent(token, now) else None
@@ -158,8 +157,8 @@ class Callers:
                 turned_away = not self._executor.approvals.may_consent(request)
             case asks.CancelRequest():
                 turned_away = isinstance(self._cancellable(request), Refusal)
-            case asks.ProtectionRequest():
-                turned_away = self._unprotectable(request, now) is not None
+            case asks.ProtectionRequest(principal=principal):
+                turned_away = self._is_idle(_protecting(request), principal, now)
             case asks.SubmitRequest():
                 turned_away = not self._decisions.takes(request, now)
             case _:
@@ -176,17 +175,20 @@ class Callers:
                 return ref if isinstance(tracked, TrackedOrder) and tracked.cancel_requested else None
             case (
                 asks.CloseRequest(symbol=symbol)
-                | asks.LegRequest(leg=Leg(symbol=symbol, action=Action.SELL | Action.COVER))
+                | asks.LegRequest(leg=Leg(symbol=symbol, action=Action.SELL | Action.COVER | Action.CANCEL))
             ):
                 entries = list(self._manager.orders.live(symbol, Purpose.ENTRY))
-                waits = self._account.ledger.quantity(symbol) or not all(each.cancel_requested for each in entries)
+                cancels = isinstance(request, asks.LegRequest) and request.leg.action is Action.CANCEL
+                closes = bool(self._account.ledger.quantity(symbol)) and not cancels
+                waits = closes or not all(each.cancel_requested for each in entries)
                 return entries[0].ref if entries and not waits else None
             case _:
                 return None
 
     def _is_idle(self, leg: Leg, principal: str, now: int) -> bool:
         """Return whether an exit or HOLD leg would change nothing: it would cancel no entry and send no exit."""
-        if any(not each.cancel_requested for each in self._manager.orders.live(leg.symbol, Purpose.ENTRY)):
+        entries = self._manager.orders.live(leg.symbol, Purpose.ENTRY)
+        if leg.action is not Action.PROTECT and any(not each.cancel_requested for each in entries):
             return False
         refused = leg.malformed or self._executor.precheck.check(leg, principal, now).refusal is not None
         return bool(refused) or not leg.asks
@@ -195,7 +197,7 @@ class Callers:
         return Leg(symbol, Action.COVER if self._account.ledger.quantity(symbol) < ZERO else Action.SELL)
 
     def _may_repeat(self, request: asks.CallerRequest, known: Answer) -> bool:
-        """Return whether a request is executed although its key was used, such as a halt of an engine not halted."""
+        """Return whether a used key is executed again: for a halt while not halted, or for a refused decision."""
         if isinstance(request, asks.HaltRequest):
             return self._account.trading_state is not TradingState.HALTED
         # A wake that was not open for an answer before may be open now.
@@ -219,10 +221,9 @@ class Callers:
                 self._manager.cancel(tracked, f"cancelled by {who}")
                 return request.ref
             case asks.ProtectionRequest():
-                if (refusal := self._unprotectable(request, now)) is not None:
-                    return refusal
-                self._account.activity.reduced(now)
-                return self._guard.tighten(request.symbol, request.stop, request.target, now)
+                answer = self._executor.execute(Instruction(_protecting(request), who, key), now)
+                assert answer is not None, "a PROTECT leg always has an answer"
+                return answer
             case asks.SubmitRequest():
                 return self._decisions.submitted(request, now)
             case asks.HaltRequest():
@@ -244,29 +245,9 @@ class Callers:
             return Refusal(RefusalCode.PROTECTIVE, limit="an entry", actual=tracked.purpose.name.lower())
         return tracked
 
-    def _unprotectable(self, request: asks.ProtectionRequest, now: int) -> Refusal | None:
-        """Return the reason why a request leaves a position's stop and target as they are; None if it moves them."""
-        symbol = request.symbol
-        view, protection = self._manager.view(symbol, now), self._guard.protections.get(symbol)
-        if view is None or protection is None or not view.quantity:
-            return FLAT
-        sign = 1 if view.quantity > 0 else -1
-        if self._manager.exit_under_way(symbol):
-            return EXIT_UNDER_WAY
-        most, asked = self._reductions_per_minute, view.pace.reductions_last_minute
-        if asked >= most:
-            # Each change is an order at the venue; on spot it cancels the previous stop first.
-            return Refusal(RefusalCode.REDUCTION_RATE, limit=f"{most} a minute", actual=str(asked))
-        stop, target = on_tick(request.stop, request.target, view.instrument.tick, long=sign > 0)
-        if stop is not None and not (stop.is_finite() and stop > ZERO and (view.price - stop) * sign > ZERO):
-            return Refusal(RefusalCode.STOP_REQUIRED, limit=f"a stop before {plain(view.price)}", actual=str(stop))
-        if stop is not None and (stop - protection.trigger) * sign < ZERO:
-            return Refusal(RefusalCode.LOOSER_STOP, limit=plain(protection.trigger), actual=plain(stop))
-        if target is not None and not (target.is_finite() and (target - view.price) * sign > ZERO):
-            return Refusal(RefusalCode.BAD_TARGET, limit=f"beyond {plain(view.price)}", actual=str(target))
-        if target is not None and target <= ZERO:
-            return Refusal(RefusalCode.BAD_TARGET, limit="a price above 0", actual=str(target))
-        return None
+
+def _protecting(request: asks.ProtectionRequest) -> Leg:
+    return Leg(request.symbol, Action.PROTECT, stop=request.stop, target=request.target, trail=request.trail)
 
 
 class _Quota:

@@ -1,4 +1,4 @@
-"""An engine's saved state for a restart, with the counters of its report, which the journal does not contain."""
+"""An engine's saved state for a restart, with the counters of the report that the journal does not contain."""
 
 import msgspec
 
@@ -26,9 +26,9 @@ class RunCounters(msgspec.Struct):
 
     began_at: int | None = None
     ran_to: int | None = None
-    """Time of the last frame when the book last stopped cleanly. A killed run does not change it."""
+    """The time of the last frame before the last clean stop; a killed run does not change this time."""
     warmed_until: int = -1
-    """Time of the last frame of history. A candle that opened by this time precedes the book."""
+    """The time of the last history frame. A candle that opened at or before this time is not counted."""
     candles: int = 0
     stale_candles: int = 0
     """The number of late or repeated candles, which changed nothing."""
@@ -45,10 +45,10 @@ class RunCounters(msgspec.Struct):
     """The number of funding settlements of each symbol at an assumed rate."""
 
     hashes: tuple[str, str] = ("", "")
-    """The hashes of the policies and the prompts that were in force last."""
+    """The hashes of the policies and the prompts of the last start."""
 
     def paid(self, paid: FundingPaid) -> None:
-        """Count a settlement at an assumed rate."""
+        """Count a funding settlement if its rate is assumed."""
         if paid.assumed:
             self.assumed_stamps[paid.symbol] = self.assumed_stamps.get(paid.symbol, 0) + 1
 
@@ -90,7 +90,7 @@ class _Format(msgspec.Struct):
 
 
 def read_checkpoint(state: bytes) -> EngineState:
-    """Return a saved engine. Raises ValueError if another version saved it; msgspec's errors are ValueErrors."""
+    """Decode an engine's saved state. Raises ValueError if another version saved it or it is invalid."""
     found = msgspec.msgpack.decode(state, type=_Format).format
     if found != ENGINE_FORMAT:
         raise ValueError(f"the state has format {found}, expected {ENGINE_FORMAT}")

@@ -29,4 +29,4 @@ class EngineConfig(msgspec.Struct, frozen=True):
     """Whether engine time is real time. A live engine also checks positions by a timer while no candle comes."""
     mode: Mode = Mode.PAPER
     fallback: bool = False
-    """Whether the rules decide if the agent does not; true for agents that are models and cost money."""
+    """Whether the built-in rules replace a missing decision of the agent; true for models, whose calls cost money."""

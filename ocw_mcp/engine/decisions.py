@@ -3,8 +3,8 @@
 If the agent is a model, the rules decide in its place when it gives no answer in time or when its budget is spent.
 """
 
-from collections.abc import Callable
 from decimal import Decimal
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -28,7 +28,22 @@ from ocw_mcp.engine.precheck import Instruction
 
 DEADLINE_TIMER = Timer(TimerKind.DECISION)
 NOTE_KEPT = 500
-"""The number of characters of a note that are kept."""
+"""The number of characters to which a note is cut."""
+
+
+class Settled(NamedTuple):
+    """What the conditions and the check time of a decision led to, one clause each."""
+
+    done: tuple[str, ...]
+    refused: tuple[str, ...]
+    """The rejected and the changed parts."""
+
+
+class Settle(Protocol):
+    """Sets the conditions and the check time of a decision of `decider` at `now` (ms)."""
+
+    def __call__(self, decision: Decision, decider: str, now: int, *, correction: bool = False) -> Settled:
+        """A correction changes only the parts that it gives."""
 
 
 class SubmittedDecision(msgspec.Struct, frozen=True):
@@ -38,6 +53,8 @@ class SubmittedDecision(msgspec.Struct, frozen=True):
     principal: str
     refused: tuple[str, ...]
     """The symbols of the refused legs, which may be corrected."""
+    correctable: bool
+    """Whether the author may submit once more, since a leg was refused, or another part refused or changed."""
     accepted: bool
     """Whether no leg was refused, or at least one leg that is not a HOLD was executed."""
     stays_open: bool = msgspec.field(name="floor")
@@ -47,7 +64,7 @@ class SubmittedDecision(msgspec.Struct, frozen=True):
     def may_correct(self, asked: SubmitRequest, now: int) -> bool:
         """Return whether a request corrects this decision: same wake, same author, before the deadline."""
         same = (asked.wake_id, asked.principal) == (self.request.wake_id, self.principal)
-        return same and bool(self.refused) and now <= self.request.deadline
+        return same and self.correctable and now <= self.request.deadline
 
 
 class DecisionsState(msgspec.Struct):
@@ -61,18 +78,16 @@ class DecisionsState(msgspec.Struct):
     idle: int = 0
     """The number of decisions in a row that led to no order."""
     held: DecisionRequest | None = None
-    """The last wake, if the model answered it with a deliberate HOLD of everything."""
+    """The last wake, if the model answered it with a deliberate HOLD of every symbol."""
     undone: tuple[Remark, ...] = ()
-    """The rejected parts, other than legs, of the last decision of a model or client. The next wake shows them."""
+    """The rejected parts (other than legs) of the last decision of a model or client, which the next wake shows."""
 
 
 class DecisionCycle(Stateful[DecisionsState]):
     """Turns wakes into decisions, and decisions into orders."""
 
-    def __init__(
-        self, manager: OrderManager, executor: LegExecutor, settle: Callable[[Decision, str, int], tuple[str, ...]]
-    ) -> None:
-        """`settle` takes each decision and its decider after its legs are executed, and returns the rejected parts."""
+    def __init__(self, manager: OrderManager, executor: LegExecutor, settle: Settle) -> None:
+        """`settle` takes each decision after its legs are executed."""
         super().__init__(DecisionsState())
         self._config = manager.config
         self._account = manager.account
@@ -89,7 +104,7 @@ class DecisionCycle(Stateful[DecisionsState]):
 
     @property
     def open_request(self) -> DecisionRequest | None:
-        """The request that awaits a decision, or the one whose submitted decision is still open."""
+        """The request that awaits a decision, or whose submitted decision is still open."""
         submission = self.open_submission
         return self._state.pending or (submission.request if submission is not None else None)
 
@@ -142,7 +157,7 @@ class DecisionCycle(Stateful[DecisionsState]):
         self._decide_without_agent(pending, failure.decider, failure.thinking_ms, cause, now, failure.cost_usd)
 
     def submitted(self, request: SubmitRequest, now: int) -> Answer:
-        """Execute the decision of an attached client. Return the key of the answers to the legs, or a refusal."""
+        """Execute the decision of an attached client. Return Done with the key of its legs' answers, or a refusal."""
         if self._config.agent != ATTACHED:
             limit = f"an engine that attached clients decide for (--agent {ATTACHED})"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"--agent {self._config.agent}")
@@ -159,14 +174,17 @@ class DecisionCycle(Stateful[DecisionsState]):
             # The agent that was asked has read the snapshot, even if its request does not say so.
             tainted = asked.tainted or (stays_open and self._quotes_others(who))
             made = events.DecisionMade(wake_id, who, thought, asked.decision, cost_usd, tainted)
-            untaken = self._take(made, now)
+            settled = self._take(made, now)
             key = DecisionKey(wake_id)
             refused = self._refused(key, asked.decision)
             accepted = not refused or _passed(asked.decision, refused)
-            self._state.submission = SubmittedDecision(pending, who, refused, accepted, stays_open, tainted)
+            correctable = bool(refused or settled.refused)
+            self._state.submission = SubmittedDecision(
+                pending, who, refused, correctable, accepted, stays_open, tainted
+            )
             if stays_open:
                 self._effects.set_timer(DEADLINE_TIMER, pending.deadline)
-            return Done(key, untaken)
+            return Done(key, settled.refused, (*settled.done, *_noted(asked.decision, tainted=tainted)))
         if submission is None or not submission.may_correct(asked, now):
             waits = f"wake {pending.wake_id}" if pending is not None else "no wake waits"
             return Refusal(RefusalCode.NO_WAKE, limit=waits, actual=f"wake {wake_id}")
@@ -175,20 +193,24 @@ class DecisionCycle(Stateful[DecisionsState]):
         unknown = [symbol for symbol in submission.refused if symbol not in self._config.symbols]
         wrong = others[len(unknown)] if len(others) > len(unknown) else None
         if wrong is not None:
-            limit = f"corrections of {','.join(submission.refused)}"
+            limit = f"a correction of {','.join(submission.refused) or 'conditions, next_check_s or note'}"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"a leg on {wrong}")
         key = DecisionKey(wake_id, "again")
         # The author has still read the texts that tainted the first submission.
         tainted = asked.tainted or submission.tainted
         self._effects.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd, tainted))
-        self._carry_out(asked.decision, key, who, now, tainted=tainted)
+        decision = self._with_note(asked.decision, who, now, tainted=tainted)
+        self._carry_out(decision, key, who, now, tainted=tainted)
+        settled = self._settle(decision, who, now, correction=True)
         refused = self._refused(key, asked.decision)
         left = {*submission.refused}.difference(leg.symbol for leg in asked.decision.legs).union(refused)
         accepted = submission.accepted or not left or _passed(asked.decision, refused)
-        self._state.submission = msgspec.structs.replace(submission, refused=(), accepted=accepted)
-        untaken = _beside_legs(asked.decision)
-        self._state.undone += tuple(Remark(each, who, now) for each in untaken)
-        return Done(key, untaken)
+        self._state.submission = msgspec.structs.replace(submission, refused=(), correctable=False, accepted=accepted)
+        if decision.wake_conditions is not None or decision.next_check_s is not None:
+            # The correction has replaced the parts that were refused before.
+            self._state.undone = ()
+        self._keep_undone(settled.refused, who, now, tainted=tainted)
+        return Done(key, settled.refused, (*settled.done, *_noted(asked.decision, tainted=tainted)))
 
     def takes(self, request: SubmitRequest, now: int) -> bool:
         """Return whether a submission answers the open wake, or corrects the decision on the last wake."""
@@ -246,9 +268,9 @@ class DecisionCycle(Stateful[DecisionsState]):
     def _decide_without_agent(
         self, pending: DecisionRequest, agent: str, thinking_ms: int, why: Cause, now: int, cost_usd: Decimal = ZERO
     ) -> None:
-        """Decide without an answer: with a HOLD of everything, or by the rules on the agent's snapshot.
+        """Decide in the agent's place: by the rules on the agent's snapshot, or with a HOLD of every symbol.
 
-        If the policy lets the rules only manage positions, they do not enter.
+        If the policy `fallback.rules` is `manage`, the legs of the rules that add risk are dropped.
         """
         decider, decision = agent, Decision(cause=why)
         if self._config.fallback:
@@ -259,8 +281,25 @@ class DecisionCycle(Stateful[DecisionsState]):
             decider, decision = RULES, Decision(legs, cause=why)
         self._take(events.DecisionMade(pending.wake_id, decider, thinking_ms, decision, cost_usd), now)
 
-    def _take(self, made: events.DecisionMade, now: int) -> tuple[str, ...]:
-        """Journal and execute a decision. Return a sentence on each rejected wake condition and check time."""
+    def _with_note(self, decision: Decision, decider: str, now: int, *, tainted: bool) -> Decision:
+        """Keep the note of a decision for the next wake, and return the decision; a tainted one without its texts."""
+        if tainted:
+            # A text that was written after reading other authors may repeat theirs: only the journal keeps it.
+            if self._state.note is not None and self._state.note.by != decider:
+                self._state.note = None
+            return _without_words(decision)
+        if decision.note:
+            self._state.note = Remark(decision.note[:NOTE_KEPT], decider, now)
+        return decision
+
+    def _keep_undone(self, refused: tuple[str, ...], decider: str, now: int, *, tainted: bool) -> None:
+        """Keep the rejected parts of a decision for its decider's next wake."""
+        if tainted and refused:
+            refused = (f"{len(refused)} of its conditions and times were not taken",)
+        self._state.undone += tuple(Remark(each, decider, now) for each in refused)
+
+    def _take(self, made: events.DecisionMade, now: int) -> Settled:
+        """Journal and execute a decision. Return what its conditions and its check time led to."""
         wake_id, decider, decision, tainted = made.wake_id, made.decider, made.decision, made.tainted
         asked, self._state.pending = self._state.pending, None
         self._effects.clear_timer(DEADLINE_TIMER)
@@ -268,32 +307,25 @@ class DecisionCycle(Stateful[DecisionsState]):
         if asked is not None and not decision.holds:
             self._effects.add(Keep(wake_id, asked.snapshot))
         self._remember(asked, decider, decision)
-        if tainted:
-            # A text that was written after reading other authors may repeat theirs: only the journal keeps it.
-            decision = _without_words(decision)
-            if self._state.note is not None and self._state.note.by != decider:
-                self._state.note = None
-        elif decision.note:
-            self._state.note = Remark(decision.note[:NOTE_KEPT], decider, now)
+        decision = self._with_note(decision, decider, now, tainted=tainted)
         # If the rules decide after a submission that failed, their decision has keys of its own.
         key = DecisionKey(wake_id, "rules" if asked is None else "")
         self._carry_out(decision, key, decider, now, tainted=tainted)
         self._count_idle(key, decision)
-        untaken = self._settle(decision, decider, now)
-        remarks = list(untaken)
-        if tainted and remarks:
-            remarks = [f"{len(remarks)} of its conditions and times were not taken"]
+        settled = self._settle(decision, decider, now)
+        remarks = settled.refused
         if decision.cause_kind is CauseKind.UNSENT:
-            remarks.append(f"wake {wake_id} was answered in words, not with decisions_submit: nothing was sent")
+            remarks += (f"wake {wake_id} was answered in words, not with decisions_submit: nothing was sent",)
             unsent = f"{decider} wrote its decision on wake {wake_id} as text; nothing was sent"
             self._effects.record(events.Incident(unsent))
         # A decision of the rules, a repeated one or a failed one leaves the model's own remarks for its next wake.
         if decider != RULES and decision.answered:
-            self._state.undone = tuple(Remark(each, decider, now) for each in remarks)
+            self._state.undone = ()
+            self._keep_undone(remarks, decider, now, tainted=tainted)
         if remarks:
             # A HOLD that relied on a rejected wake condition is not repeated: the model is asked again.
             self._state.held = None
-        return untaken
+        return settled
 
     def _quotes_others(self, reader: str) -> bool:
         """Return whether the pending wake shows texts of another author than `reader`."""
@@ -310,7 +342,7 @@ class DecisionCycle(Stateful[DecisionsState]):
             self._state.held = msgspec.structs.replace(asked, held=None)
 
     def _count_idle(self, key: DecisionKey, decision: Decision) -> None:
-        """Report an incident if a model's decisions have led to no order for long: its calls only cost money."""
+        """Report an incident if many decisions of a model in a row led to no order, because its calls cost money."""
         if not self._config.fallback:
             return
         most = self._config.policies.decision.idle_wakes
@@ -329,14 +361,12 @@ def _passed(decision: Decision, refused: tuple[str, ...]) -> bool:
     return len(refused) < sum(leg.asks for leg in decision.legs)
 
 
-def _beside_legs(correction: Decision) -> tuple[str, ...]:
-    """Return the ignored parts of a correction, one sentence each. A correction changes legs only."""
-    given = {
-        "conditions": correction.wake_conditions is not None or correction.unread,
-        "next_check_s": correction.next_check_s is not None,
-        "note": correction.note,
-    }
-    return tuple(f"{name} of a correction, which changes legs only" for name, there in given.items() if there)
+def _noted(decision: Decision, *, tainted: bool) -> tuple[str, ...]:
+    """Return whether the note of a decision is kept, in one clause; nothing for a decision without one."""
+    if not decision.note:
+        return ()
+    cut = f", its first {NOTE_KEPT} characters" if len(decision.note) > NOTE_KEPT else ""
+    return ("note not kept: you had read text of another author" if tainted else f"note kept{cut}",)
 
 
 def _without_words(decision: Decision) -> Decision:

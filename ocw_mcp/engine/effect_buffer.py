@@ -6,13 +6,13 @@ from ocw_mcp.domain.steps import ClearTimer, Effect, Record, SetTimer, Timer
 from ocw_mcp.domain.time import MINUTE, SECOND
 
 FALLS_BACK_MS = 2 * SECOND
-"""The largest step back (ms) of the clock that is no incident, since clocks are corrected."""
+"""The largest backward step (ms) of the clock without an incident, because clocks are corrected."""
 RUNS_AHEAD_MS = MINUTE
-"""The largest lead (ms) of the market's time over the clock that is accepted."""
+"""The largest accepted lead (ms) of the market's time over the clock."""
 
 
 class EffectBuffer(Stateful[dict[Timer, int]]):
-    """Collects effects in the order in which the shell executes them. The saved state is the set timers."""
+    """Collects effects in the order in which the shell executes them. The saved state is the active timers."""
 
     def __init__(self) -> None:
         super().__init__({})
@@ -26,7 +26,7 @@ class EffectBuffer(Stateful[dict[Timer, int]]):
         return self._state
 
     def take(self) -> list[Effect]:
-        """Return the effects since the last call."""
+        """Return the effects that were added since the last call."""
         effects, self._effects = self._effects, []
         return effects
 
@@ -58,7 +58,7 @@ class Timekeeper(Stateful[int]):
         self._ahead = False
 
     def move_to(self, now: int) -> str:
-        """Advance to `now` (ms), never back. Return an incident text if the clock has just fallen back too far."""
+        """Move engine time on to `now` (ms). Return an incident text if the clock has just fallen back too far."""
         fell = self._state - now
         self._state = max(self._state, now)
         before, self._behind = self._behind, fell > FALLS_BACK_MS

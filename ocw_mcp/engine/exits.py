@@ -1,8 +1,8 @@
 """The exits that close a position without a decision: the hard exits of the policy file, and the score of the rules.
 
-The engine compares the hard exits with the mark price on every frame, and live also on a timer. At the interval of the
-policy the rules score every position. A score in the exit band closes the position, and a score that rises into the
-review band wakes the decider.
+The engine compares the hard exits with the mark price on every frame, and live also on a timer. At the policy's
+scoring interval, the rules score every position. A score in the exit band closes the position, and a score that rises
+into the review band wakes the decider.
 """
 
 from typing import Final, NamedTuple, Self
@@ -36,7 +36,7 @@ class ExitsState(msgspec.Struct):
 
 
 class Exits(Stateful[ExitsState]):
-    """Closes positions that the policy does not allow to be held any longer."""
+    """Closes positions that meet a hard exit of the policy or have a score in the exit band."""
 
     def __init__(self, market: Market, guard: Guard) -> None:
         super().__init__(ExitsState())
@@ -50,12 +50,12 @@ class Exits(Stateful[ExitsState]):
         self._hard = HardExits.of(self._policies.exits)
 
     def set_timer(self, now: int) -> None:
-        """Set the timer of a live engine, which checks the positions even if no candle comes."""
+        """Set a live engine's timer for the next check of the positions, in case no candle comes."""
         if self._config.live:
             self._effects.set_timer(POSITIONS_TIMER, now + CHECK_EVERY_MS)
 
     def check(self, now: int) -> list[tuple[str, WakeReason]]:
-        """Close the positions that meet an exit. Return the symbols for the decider to review, with the reasons."""
+        """Close the positions that meet an exit. Return the symbols for the decider to review, with reasons."""
         held = self._account.ledger.positions
         if not held:
             self._state.bands.clear()
@@ -128,8 +128,8 @@ def hard_exit(
 ) -> tuple[str, str] | None:
     """Return the rule that closes a position, and a sentence that explains it; None if the position may stay.
 
-    `gain` is the unrealised gain as a share of the average price, and `best` the largest one so far. `best_now` is the
-    largest gain in money as a share of the present cost; it differs from `best` after an addition.
+    `gain` is the unrealised gain as a share of the average price, and `best` its largest value so far. `best_now` is
+    the largest gain so far (quote) divided by the present cost; after an addition it differs from `best`.
     """
     best_now = best if best_now is None else best_now
     if gain <= -terms.max_loss:

@@ -55,8 +55,7 @@ class Reductions:
     ) -> OrderIntent:
         """Return the order that would close a symbol's whole position; a stop with a `target` is an OCO order (spot).
 
-        The quantity of an exit, and on spot also of a stop, excludes the part that other exits are already closing:
-        on spot one balance cannot be sold twice.
+        The quantity excludes the part that live exits are closing, except for a stop or target on futures.
         """
         quantity = self.account.ledger.quantity(symbol)
         left = abs(quantity) - (self.selling(symbol) if self.spot or purpose is Purpose.EXIT else ZERO)
@@ -102,7 +101,7 @@ class Reductions:
     def least_sold(self, symbol: str) -> Decimal:
         """Return the smallest part (base asset) of a position that can be sold.
 
-        The exchange accepts a reduction of any notional on futures, and on spot none below its minimum.
+        The exchange's minimum notional applies to reductions on spot, but not on futures.
         """
         instrument = self.prices.instruments[symbol]
         return smallest(instrument, self.account.ledger.marks[symbol]) if self.spot else instrument.min_quantity
@@ -110,8 +109,8 @@ class Reductions:
     def part(self, symbol: str, quantity: Decimal, account: AccountView) -> Decimal | Refusal:
         """Return how much of a position a request to sell `quantity` (base asset) sells, or why it sells nothing.
 
-        The request sells all if the remaining quantity would be too small to sell. It is refused while another exit may
-        still trade, because both could sell too much. On futures an exit of unknown outcome does not refuse it.
+        If the remaining quantity would be too small to sell, the request sells the whole position. A live exit refuses
+        the request, because both could sell too much; on futures an exit of unknown outcome does not.
         """
         instrument, held, spot = account.instrument, abs(account.quantity), self.spot
         if not (quantity.is_finite() and quantity > ZERO):
@@ -127,7 +126,7 @@ class Reductions:
 
 
 def counts(tracked: TrackedOrder) -> bool:
-    """Return whether a live exit counts: its outcome is known, and it is not being cancelled."""
+    """Return whether a live exit counts as under way: its outcome is known, and its cancel was not requested."""
     return tracked.status is not OrderStatus.UNKNOWN and not tracked.cancel_requested
 
 
@@ -233,8 +232,8 @@ def correlated_exposure(patterns: tuple[str, ...], ledger: Ledger, orders: Order
 def limit_usage(book: Reductions, budget: Budget, now: int) -> list[dict[str, str]]:
     """Return one row per key of a limit with a used amount: `name`, `bound` (at most, at least), `limit` and `used`.
 
-    All values are text in the unit of the policy file. Limits of size are multiplied by the `[scale]` of the policy.
-    Live entries count as in the check of a new entry. For an `at least` limit, `used` is the present amount.
+    All values are text in the unit of the policy file. Size limits are multiplied by the `[scale]` of the policy. Live
+    entries count with their reserved budget. For an `at least` limit, `used` is the present amount.
     """
     policies, ledger = book.config.policies, book.account.ledger
     # A symbol with a position or an entry counts, and one correlated symbol; if there are none, any symbol does.

@@ -27,7 +27,15 @@ from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.order_manager import Change, OrderManager, Outcome
-from ocw_mcp.engine.protection import GuardState, Protection, crossed, hold_to_clearing, on_tick, protection_timer
+from ocw_mcp.engine.protection import (
+    GuardState,
+    Protection,
+    crossed,
+    hold_to_clearing,
+    on_tick,
+    protection_timer,
+    trailing_stop,
+)
 
 
 class Guard:
@@ -46,7 +54,7 @@ class Guard:
         """Whether the operator has ordered every position closed, also positions that open later."""
 
     def state(self) -> GuardState:
-        """Return all that must survive a restart."""
+        """Return the guard's state for a checkpoint."""
         return GuardState(self.protections, self.flattening)
 
     def restore(self, state: GuardState, /) -> None:
@@ -54,7 +62,7 @@ class Guard:
         self.protections, self.flattening = state.protections, state.flattening
 
     def flatten(self, by: str, now: int) -> None:
-        """Close every position at the market, and retry until it is flat. A stop stays until its position is flat."""
+        """Close every position at the market, and retry until all positions are flat."""
         self.flattening = True
         for symbol in sorted(self._account.ledger.positions):
             for target in self.manager.orders.live(symbol, Purpose.TARGET):
@@ -64,7 +72,7 @@ class Guard:
                 self._schedule_check(symbol, now)
 
     def resume(self, now: int) -> None:
-        """Stop closing every position. A position that is still open gets its target again."""
+        """End a flatten: a position that is still open stays open and gets its target again."""
         if not self.flattening:
             return
         self.flattening = False
@@ -74,11 +82,21 @@ class Guard:
                 self._keep_protection(symbol, now)
                 self._reduce_excess(symbol, now)
 
-    def tighten(self, symbol: str, stop: Decimal | None, target: Decimal | None, now: int) -> Outcome:
-        """Tighten an open position's stop, and set its target. Return the new order, or why none was sent."""
-        long = self._account.ledger.quantity(symbol) > 0
-        stop, target = on_tick(stop, target, self.instruments[symbol].tick, long=long)
-        self.protections[symbol].tighten(stop, target, long=long)
+    def protect(
+        self, symbol: str, stop: Decimal | None, target: Decimal | None, trail: Decimal | None, now: int
+    ) -> Outcome:
+        """Tighten an open position's stop, set its target, and set the trailing distance of its stop.
+
+        None leaves a value as it is. Return the new order, or why none was sent.
+        """
+        long, tick = self._account.ledger.quantity(symbol) > 0, self.instruments[symbol].tick
+        protection = self.protections[symbol]
+        stop, target = on_tick(stop, target, tick, long=long)
+        protection.tighten(stop, target, long=long)
+        if trail is not None:
+            protection.trail, protection.best = trail, self._account.ledger.marks[symbol]
+            stop = trailing_stop(protection.best, trail, tick, long=long)
+            protection.tighten(stop, None, long=long)
         held = self._keep_protection(symbol, now)
         if stop is None and isinstance(held, OrderRef):
             # If only a target was requested, the answer is its order; on spot it is part of the stop's order.
@@ -108,7 +126,7 @@ class Guard:
                 self._schedule_check(symbol, now)
 
     def on_outside_fill(self, fill: OutsideFill, now: int) -> None:
-        """Book a fill that no order of the engine made, report it, and protect the position that is left."""
+        """Book a fill that no order of the engine made, report it, and protect the remaining position."""
         booked = self._account.book_outside_fill(fill, now)
         if booked is None:
             return
@@ -138,7 +156,7 @@ class Guard:
         self.manager.close(symbol, GUARD, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
-        """Close an unprotected position; of a protected one, sell the excess and place a target that was lost."""
+        """Close an unprotected position. For a protected position, sell its excess and place a lost target again."""
         if not self._account.ledger.quantity(symbol):
             return
         if self.protections[symbol].protected and not self.flattening:
@@ -195,7 +213,7 @@ class Guard:
         return most is not None and held - most >= self.instruments[symbol].step
 
     def _reduce_excess(self, symbol: str, now: int) -> None:
-        """Sell the excess of a position, after the end of any live exit."""
+        """Sell the part of a position beyond its allowed size, once no exit is live."""
         protection, held = self.protections[symbol], abs(self._account.ledger.quantity(symbol))
         if not self._too_large(symbol):
             protection.most = None
@@ -235,14 +253,14 @@ class Guard:
         return live.ref
 
     def _cover_position(self, symbol: str, now: int) -> None:
-        """Place a stop for a changed position; on spot, if an exit is selling all of it, only start the deadline."""
+        """Place a stop for a changed position; if an exit is selling all of it on spot, start only the deadline."""
         if self._spot and self.manager.closing(symbol):
             self._unprotect(symbol, now)
         else:
             self._place_stop(symbol, now)
 
     def _place_stop(self, symbol: str, now: int) -> Outcome:
-        """Place a stop, on spot with the target in one order; there the order manager first cancels the old stop."""
+        """Mark a position as unprotected, and place its stop; on spot, stop and target are one order."""
         self._unprotect(symbol, now)
         return self._send_stop(symbol, now)
 
@@ -322,7 +340,7 @@ class Guard:
         return tight and stop.remaining >= self.manager.to_cover(symbol)
 
     def _cover_pending(self, symbol: str) -> bool:
-        """Return whether a stop for the whole position has been sent; on spot, an exit of all of it also counts."""
+        """Return whether a stop for the whole position has been sent; on spot, a full exit also counts."""
         stops = self.manager.orders.live(symbol, Purpose.STOP)
         if any(each.status is OrderStatus.INTENDED and self._would_cover(each) for each in stops):
             return True
@@ -372,7 +390,7 @@ class Guard:
         return not (waits or (self.protections[symbol].protected and not self.flattening))
 
     def _release(self, symbol: str) -> None:
-        """Cancel all orders and the deadline of a flat symbol, so that no pending addition opens it again."""
+        """Cancel all orders and the deadline of a flat symbol, so that no live addition opens a position again."""
         self.protections.pop(symbol, None)
         self._effects.clear_timer(protection_timer(symbol))
         for tracked in self.manager.orders.live(symbol):

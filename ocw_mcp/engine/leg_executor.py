@@ -2,15 +2,19 @@
 
 import msgspec
 
+from ocw_mcp.domain.asks import Taken
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import OrderIntent, OrderType, Purpose, Side
+from ocw_mcp.domain.events import ProtectionSet
+from ocw_mcp.domain.money import ONE, ZERO, plain
+from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.engine.approvals import Approvals
+from ocw_mcp.engine.changes import exit_objection
+from ocw_mcp.engine.exposure import NO_PRICE
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import Answer, Answers
-from ocw_mcp.engine.precheck import Instruction, Precheck, exit_objection
+from ocw_mcp.engine.precheck import Instruction, Precheck
 
 
 class ManualControl(msgspec.Struct):
@@ -27,7 +31,9 @@ class LegExecutor(Stateful[ManualControl]):
 
     def __init__(self, guard: Guard) -> None:
         super().__init__(ManualControl())
+        self._guard = guard
         self._manager = guard.manager
+        self._effects = guard.manager.effects
         self.precheck = Precheck(guard)
         self.answers = Answers()
         self.approvals = Approvals(guard.manager, self.answers, self._place)
@@ -44,13 +50,16 @@ class LegExecutor(Stateful[ManualControl]):
         known = self.answers.get(given.key)
         if known is not None:
             return known
-        if (refusal := self.precheck.unreadable(given.leg)) is not None:
+        taken = None
+        if (refusal := self.precheck.defect(given.leg, given.quantity)) is not None:
             answer: Answer = self._manager.refuse(_unchecked_intent(given), refusal)
         elif given.leg.action.adds_risk:
             return self._place(given, now)
+        elif (refusal := self._held_by_operator(given) or self._objection(given.leg, now)) is not None:
+            answer = self._manager.refuse(self._refused_change(given), refusal)
         else:
-            answer = self._exit(given, now)
-        self.answers.put(given.key, answer)
+            answer, taken = self._change(given, now)
+        self.answers.put(given.key, answer, taken=taken)
         return answer
 
     def withdraw(self, by: str, symbol: str | None = None) -> None:
@@ -69,29 +78,80 @@ class LegExecutor(Stateful[ManualControl]):
             # It is an addition to a position that has changed sides since the caller saw it.
             limit, actual = f"a {given.side}, as it was shown", f"a {intent.side}"
             objection = Refusal(RefusalCode.OPPOSITE_POSITION, limit=limit, actual=actual)
+        taken = None
         if objection is not None:
             answer: Answer = self._manager.refuse(intent, objection)
         else:
             answer = self._manager.submit(intent, now, found.account)
+            if isinstance(answer, OrderRef) and found.account is not None:
+                taken = self.precheck.taken(given.leg, intent, found.account)
             if isinstance(answer, Refusal) and answer.code is RefusalCode.APPROVAL_REQUIRED:
                 answer = self.approvals.request(given, intent, answer, now)
-        self.answers.put(given.key, answer)
+        self.answers.put(given.key, answer, taken=taken)
         return answer
 
-    def _exit(self, given: Instruction, now: int) -> Answer:
-        """Close a whole position, or cancel the live entry that would open one."""
-        leg, manager = given.leg, self._manager
-        held, refusal = manager.account.ledger.quantity(leg.symbol), self._held_by_operator(given)
-        entries = list(manager.orders.live(leg.symbol, Purpose.ENTRY))
-        if refusal is None and not held and entries:
-            manager.cancel_entries(f"withdrawn by {given.principal}", leg.symbol)
-            return entries[0].ref
-        refusal = refusal or exit_objection(leg, held)
-        key, wake_id = str(given.key), given.wake_id
-        if refusal is None:
-            return manager.close(leg.symbol, given.principal, now, key=key, wake_id=wake_id)
-        intent = manager.reduction(leg.symbol, Purpose.EXIT, given.principal, key=key, wake_id=wake_id)
-        return manager.refuse(msgspec.structs.replace(intent, side=_named_side(leg)), refusal)
+    def _objection(self, leg: Leg, now: int) -> Refusal | None:
+        """Return why a leg that adds no risk changes nothing; None if it can be carried out."""
+        if self._cancels(leg):
+            return None
+        # A position is closed even without a price.
+        account = self._manager.view(leg.symbol, now)
+        if account is not None:
+            return self.precheck.changes.objection(leg, account)
+        held = self._manager.account.ledger.quantity(leg.symbol)
+        return exit_objection(leg, held) if leg.action in (Action.SELL, Action.COVER) else NO_PRICE
+
+    def _cancels(self, leg: Leg) -> bool:
+        """Return whether a leg cancels the live entry of its symbol: a CANCEL, or a closing of a flat symbol."""
+        flat = leg.action in (Action.SELL, Action.COVER) and not self._manager.account.ledger.quantity(leg.symbol)
+        return (flat or leg.action is Action.CANCEL) and any(self._manager.orders.live(leg.symbol, Purpose.ENTRY))
+
+    def _change(self, given: Instruction, now: int) -> tuple[Answer, Taken]:
+        """Carry out a leg that adds no risk. Return its order, and the leg as it was carried out."""
+        leg, manager, symbol = given.leg, self._manager, given.leg.symbol
+        if self._cancels(leg):
+            entry = next(manager.orders.live(symbol, Purpose.ENTRY))
+            manager.cancel_entries(f"cancelled by {given.principal}", symbol)
+            return entry.ref, Taken(entry.remaining, price=entry.order.limit_price, changed=("the entry is cancelled",))
+        if leg.action is Action.PROTECT:
+            return self._protect(given, now)
+        key, wake_id, held = str(given.key), given.wake_id, abs(manager.account.ledger.quantity(symbol))
+        changed: tuple[str, ...] = ()
+        if leg.share is None:
+            answer = manager.close(symbol, given.principal, now, key=key, wake_id=wake_id)
+        else:
+            answer = manager.reduce(symbol, held * leg.share, given.principal, now, key=key, wake_id=wake_id)
+        sent = manager.orders.get(answer) if isinstance(answer, OrderRef) else None
+        closed = sent.order.quantity if sent is not None else ZERO
+        if leg.share is not None and leg.share < ONE and closed == held:
+            changed = ("the whole position is closed: a smaller rest could not be sold",)
+        return answer, Taken(closed, closed / held, manager.account.ledger.marks[symbol], changed=changed)
+
+    def _protect(self, given: Instruction, now: int) -> tuple[Answer, Taken]:
+        """Move the stop and the target of a position. Return the order that does it, and the values now in force."""
+        leg = given.leg
+        self._manager.account.activity.reduced(now)
+        protection = self._guard.protections[leg.symbol]
+        before = msgspec.structs.replace(protection)
+        answer = self._guard.protect(leg.symbol, leg.stop, leg.target, leg.trail, now)
+        stop, target, trail = protection.trigger, protection.target, protection.trail
+        moved = [("stop", before.trigger, stop), ("target", before.target, target), ("trail", before.trail, trail)]
+        changed = tuple(f"{name} was {'none' if old is None else plain(old)}" for name, old, new in moved if old != new)
+        if changed:
+            event = ProtectionSet(leg.symbol, given.principal, stop, target, trail, given.wake_id)
+            self._effects.record(event)
+        return answer, Taken(stop=stop, target=target, trail=trail, changed=changed or ("it was in force already",))
+
+    def _refused_change(self, given: Instruction) -> OrderIntent:
+        """Return the order that is journaled for a refused leg that adds no risk."""
+        if given.leg.action in (Action.PROTECT, Action.CANCEL):
+            return _unchecked_intent(given)
+        key = str(given.key)
+        intent = self._manager.reduction(
+            given.leg.symbol, Purpose.EXIT, given.principal, key=key, wake_id=given.wake_id
+        )
+        named = given.leg.action is not Action.REDUCE
+        return msgspec.structs.replace(intent, side=_named_side(given.leg)) if named else intent
 
     def _held_by_operator(self, given: Instruction) -> Refusal | None:
         """Return a refusal if the operator has taken over the symbol of a decision's leg."""
@@ -110,7 +170,7 @@ def _unchecked_intent(given: Instruction) -> OrderIntent:
         symbol=leg.symbol,
         side=_named_side(leg),
         type=OrderType.MARKET,
-        purpose=Purpose.EXIT if leg.action in (Action.SELL, Action.COVER) else Purpose.ENTRY,
+        purpose=Purpose.STOP if leg.action is Action.PROTECT else Purpose.EXIT if leg.action.closes else Purpose.ENTRY,
         quantity=ZERO,
         wake_id=given.wake_id,
     )

@@ -51,7 +51,7 @@ Outcome = OrderRef | Refusal
 
 
 class Group(msgspec.Struct):
-    """The number `n` of a position in the names of its orders, and the next revision number of each order purpose."""
+    """The parts of the order names of one position: its number `n`, and the next revision number of each purpose."""
 
     n: int
     revisions: dict[Purpose, int] = {}
@@ -84,7 +84,7 @@ class OrderManager(Reductions):
         self._groups: dict[str, Group] = {}
 
     def submit(self, intent: OrderIntent, now: int, account: AccountView | None = None) -> Outcome:
-        """Check an intent against every limit, and send it if it passes. `account` is its symbol's present view."""
+        """Check an intent against every limit, and send it if it passes. `account` defaults to the present view."""
         ref = self._new_ref(intent)
         account = account or self.view(intent.symbol, now)
         if account is None:
@@ -136,16 +136,19 @@ class OrderManager(Reductions):
             return self.refuse(intent, SECOND_EXIT) if key else SECOND_EXIT
         return self.submit(intent, now)
 
-    def reduce(self, symbol: str, quantity: Decimal, principal: str, now: int) -> Outcome:
-        """Sell a part (base asset) of a position at the market, reduce-only; sell all if the rest is too small."""
-        intent, account = self.reduction(symbol, Purpose.EXIT, principal), self.view(symbol, now)
+    def reduce(
+        self, symbol: str, quantity: Decimal, principal: str, now: int, *, key: str = "", wake_id: int | None = None
+    ) -> Outcome:
+        """Sell a part (base asset) of a position at the market, reduce-only; sell all if the remainder is too small."""
+        intent = self.reduction(symbol, Purpose.EXIT, principal, key=key, wake_id=wake_id)
+        account = self.view(symbol, now)
         if account is None:
             return NO_PRICE
         part = self.part(symbol, quantity, account)
         if isinstance(part, Refusal):
             return part
         if part >= intent.quantity:
-            return self.close(symbol, principal, now)
+            return self.close(symbol, principal, now, key=key, wake_id=wake_id)
         return self.submit(msgspec.structs.replace(intent, quantity=part), now, account)
 
     def cancel(self, tracked: TrackedOrder, why: str) -> None:
@@ -261,7 +264,7 @@ class OrderManager(Reductions):
         self._groups = state.groups
 
     def _report_misfit(self, report: OrderReport, incident: str) -> None:
-        """Report an incident about a report that fits no live order; after a fill, also take no new risk."""
+        """Record an incident for a venue report that fits no live order; if it is a fill, also take no new risk."""
         if isinstance(report, Filled):
             self.lower(incident)
         else:
@@ -275,16 +278,16 @@ class OrderManager(Reductions):
         return OrderRef(group.n, purpose, group.revisions.get(purpose, 0))
 
     def _unlock(self, order: Order) -> None:
-        """Cancel the orders that lock the balance to be sold; the guard places a new stop if the order fails."""
+        """Cancel the orders that lock the balance that `order` sells; if `order` fails, the guard places a new stop."""
         for tracked in self.orders.live(order.symbol):
             another_part = tracked.purpose is Purpose.EXIT and counts(tracked)
             if tracked.order.reduce_only and tracked.ref != order.ref and not another_part:
                 self.cancel(tracked, f"it locks the balance that {order.ref} sells")
 
     def _is_dust(self, symbol: str, *, sold: bool) -> bool:
-        """Return whether the rest of a position is too small to be sold, and no live order may change its size.
+        """Return whether a position is too small to be sold, and no live order may change its size.
 
-        After a sale (`sold`), a live entry is ignored, because it must not open the position again.
+        After a sale (`sold`), live entries are ignored, because they must not open the position again.
         """
         position = self.account.ledger.positions.get(symbol)
         if position is None:
@@ -301,7 +304,7 @@ class OrderManager(Reductions):
         )
 
     def _sweep(self, symbol: str, booked: Booked | None, now: int) -> Booked:
-        """Count the rest of a position as flat, and close the trade."""
+        """Book a position that is too small to sell as flat, and close its trade."""
         realised = booked.realised if booked else ZERO
         closed = self.account.ledger.sweep(symbol, self.account.ledger.marks[symbol])
         self._groups.pop(symbol, None)

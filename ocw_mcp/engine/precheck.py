@@ -1,6 +1,7 @@
 """The answer that a leg would get now: the order it means, the objections to it, and the verdict of every limit.
 
 The executor sends what `entry` returns, and a preview or a check shows the same, so both get the same answer.
+`changes.py` does the same for legs that only close, reduce, protect or cancel.
 """
 
 from decimal import Decimal
@@ -11,20 +12,19 @@ import msgspec
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.prices import expected_fill, rounded_limit, sane_limit
 from ocw_mcp.core.risk.verdict import UNLIMITED, Verdict
-from ocw_mcp.domain.asks import AnswerKey, LegKey, RequestKey
+from ocw_mcp.domain.asks import AnswerKey, LegKey, RequestKey, Taken
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
-from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.domain.money import ZERO, floor_to, plain
+from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side, SizeUnit
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, NO_PRICE, SECOND_EXIT
+from ocw_mcp.engine.changes import FLAT, Changes, is_share
+from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, NO_PRICE
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.protection import on_tick
 
 LIMIT_EXPIRES_S = 3_600
 """Seconds after which a limit entry expires, if its leg names none."""
-FLAT = Refusal(RefusalCode.NO_POSITION, limit="an open position", actual="flat")
-"""The answer to a request that needs a position, if there is none."""
 
 
 class Instruction(msgspec.Struct, frozen=True):
@@ -109,14 +109,24 @@ class Precheck:
     def __init__(self, guard: Guard) -> None:
         self._manager = guard.manager
         self._guard = guard
+        self.changes = Changes(guard)
 
-    def unreadable(self, leg: Leg) -> Refusal | None:
-        """Return the defect of a leg on any account: it could not be read, or its symbol is not followed."""
+    def defect(self, leg: Leg, quantity: Decimal | None = None) -> Refusal | None:
+        """Return the defect of a leg on any account: it is unreadable, its symbol unknown, or it has a field too many.
+
+        `quantity` (base asset) is given apart from the leg; only an entry uses it.
+        """
         if leg.malformed:
             return Refusal(RefusalCode.MALFORMED, limit="a leg as the schema has it", actual=leg.malformed)
         symbols = self._manager.config.symbols
         if leg.symbol not in symbols:
             return Refusal(RefusalCode.UNKNOWN_SYMBOL, limit=",".join(symbols), actual=repr(leg.symbol[:20]))
+        unused = leg.unused
+        if quantity is not None and not leg.action.adds_risk:
+            unused = f"{unused}, quantity={quantity}".removeprefix(", ")
+        if unused:
+            uses = ", ".join(("symbol", *leg.action.fields))
+            return Refusal(RefusalCode.UNUSED_FIELD, limit=f"{leg.action} uses {uses}", actual=unused)
         return None
 
     def entry(self, given: Instruction, now: int) -> EntryCheck:
@@ -126,12 +136,11 @@ class Precheck:
         protection = self._guard.protections.get(leg.symbol)
         stop = protection.trigger if protection and leg.action is Action.ADD else None
         intent, bad_size = _entry_intent(given, account, stop, now), _bad_size(leg, given.quantity)
-        quantity, step = ZERO, account.instrument.step if account is not None else None
-        if given.quantity is not None and bad_size is None:
-            quantity = given.quantity if step is None else floor_to(given.quantity, step)
-        elif account is not None and step is not None and leg.size is not None and _is_share(leg.size):
-            worst = officer.worst_of(intent, account)
-            quantity = max(ZERO, floor_to(leg.size * account.equity / worst, step)) if worst > ZERO else ZERO
+        asked = given.quantity or leg.size or leg.risk or ZERO
+        quantity = asked if account is None and given.quantity is not None and bad_size is None else ZERO
+        if account is not None and bad_size is None:
+            share_of_one = officer.share_of_one(intent, account)
+            quantity = floor_to(asked / share_of_one, account.instrument.step) if share_of_one > ZERO else ZERO
         intent = msgspec.structs.replace(intent, quantity=quantity)
         if account is None:
             return EntryCheck(intent, None, manager.inactive(), None)
@@ -145,16 +154,38 @@ class Precheck:
         target = leg.target if target_at == leg.target else target_at
         objection = self._objection(leg, target, account, stop)
         if bad_size is not None and objection is None and barred is None:
-            objection = msgspec.structs.replace(bad_size, largest=officer.largest(intent, account))
+            refusal = msgspec.structs.replace(bad_size, largest=officer.largest(intent, account))
+            objection = officer.in_unit(refusal, intent, account)
         return EntryCheck(intent, account, barred, objection)
+
+    def taken(self, leg: Leg, intent: OrderIntent, account: AccountView) -> Taken:
+        """Return an entering leg as it is sent: its size in shares of equity, its prices, and how they were rounded."""
+        officer, by_size = self._manager.officer, msgspec.structs.replace(intent, unit=SizeUnit.SIZE)
+        at_risk = msgspec.structs.replace(intent, unit=SizeUnit.RISK)
+        prices = [("stop", leg.stop, intent.protect_at), ("target", leg.target, intent.target_at)]
+        prices.append(("limit", leg.limit, intent.limit_price))
+        return Taken(
+            quantity=intent.quantity,
+            share=intent.quantity * officer.share_of_one(by_size, account),
+            price=officer.worst_of(intent, account),
+            risk=intent.quantity * officer.share_of_one(at_risk, account),
+            stop=intent.protect_at,
+            target=intent.target_at,
+            leverage=intent.leverage,
+            changed=tuple(
+                f"{name} {plain(asked)} became {plain(sent)}, on the tick"
+                for name, asked, sent in prices
+                if asked is not None and sent is not None and asked != sent
+            ),
+        )
 
     def check(self, leg: Leg, principal: str, now: int, quantity: Decimal | None = None) -> CheckedLeg:
         """Return the answer that a leg would get at `now` (ms). Nothing is recorded, reserved or sent.
 
         `quantity` (base asset) takes the place of the leg's share of equity.
         """
-        if not leg.action.adds_risk:
-            return self._check_exit(leg, principal, now)
+        if (defect := self.defect(leg, quantity)) is not None or not leg.action.adds_risk:
+            return self._check_change(leg, principal, now, defect)
         found = self.entry(Instruction(leg, principal, RequestKey(principal, "check"), quantity), now)
         if found.account is None:
             refusal = found.barred or NO_PRICE
@@ -179,21 +210,20 @@ class Precheck:
             limits=tuple(CheckedLimit.of(verdict, entry.notional) for verdict in assessed.verdicts),
         )
 
-    def _check_exit(self, leg: Leg, principal: str, now: int) -> CheckedLeg:
-        manager, symbol = self._manager, leg.symbol
-        account = manager.view(symbol, now)
+    def _check_change(self, leg: Leg, principal: str, now: int, defect: Refusal | None) -> CheckedLeg:
+        """Return the answer to a leg that adds no risk, or that has a `defect`."""
+        account = self._manager.view(leg.symbol, now)
         # Without a key it would count as the guard's own exit, whose pace is not limited.
-        intent = manager.reduction(symbol, Purpose.EXIT, principal, key="check")
-        if account is None:
-            return CheckedLeg(intent, ZERO, None, None, NO_PRICE, ZERO)
-        refusal = exit_objection(leg, account.quantity)
-        if refusal is None and manager.closing(symbol):
-            refusal = SECOND_EXIT
-        if refusal is None:
-            ref = OrderRef(manager.orders.last_n + 1, Purpose.EXIT)
-            answer = manager.officer.clear_reduction(intent, account, ref, now)
+        intent = self._manager.reduction(leg.symbol, Purpose.EXIT, principal, key="check")
+        if defect is not None or account is None:
+            return CheckedLeg(intent, ZERO, None, None, defect or NO_PRICE, ZERO)
+        refusal = self.changes.objection(leg, account)
+        if refusal is None and (part := self.changes.closes(leg, account)):
+            intent = msgspec.structs.replace(intent, quantity=min(part, intent.quantity))
+            ref = OrderRef(self._manager.orders.last_n + 1, Purpose.EXIT)
+            answer = self._manager.officer.clear_reduction(intent, account, ref, now)
             refusal = answer if isinstance(answer, Refusal) else None
-        quantity = ZERO if refusal else intent.quantity
+        quantity = ZERO if refusal or not leg.action.closes else intent.quantity
         return CheckedLeg(intent, quantity, account.price, account.price, refusal, quantity)
 
     def _objection(
@@ -227,16 +257,6 @@ class Precheck:
         return None
 
 
-def exit_objection(leg: Leg, held: Decimal) -> Refusal | None:
-    """Return the reason why a leg closes nothing: no position, or one on the other side. `held` is signed."""
-    if not held:
-        return FLAT
-    if (held > 0) != (leg.action is Action.SELL):
-        wanted = "long" if leg.action is Action.SELL else "short"
-        return Refusal(RefusalCode.NO_POSITION, limit=f"a {wanted}", actual=plain(held))
-    return None
-
-
 def _entry_intent(given: Instruction, account: AccountView | None, stop: Decimal | None, now: int) -> OrderIntent:
     """Return the order that an entering leg means, without its quantity. An addition without a stop gets `stop`."""
     leg = given.leg
@@ -258,7 +278,15 @@ def _entry_intent(given: Instruction, account: AccountView | None, stop: Decimal
         approval=given.approval,
         tainted=given.tainted,
         quoted=given.quoted,
+        unit=_unit(given),
     )
+
+
+def _unit(given: Instruction) -> SizeUnit:
+    """Return the unit in which an entering leg gives its size."""
+    if given.quantity is not None:
+        return SizeUnit.QUANTITY
+    return SizeUnit.SIZE if given.leg.risk is None else SizeUnit.RISK
 
 
 def _entry_side(leg: Leg, held: Decimal) -> Side:
@@ -278,14 +306,13 @@ def _bad_size(leg: Leg, quantity: Decimal | None) -> Refusal | None:
         if quantity.is_finite() and quantity > ZERO:
             return None
         return Refusal(RefusalCode.BAD_SIZE, limit="a quantity above 0", actual=str(quantity))
-    if leg.size is None or not _is_share(leg.size):
-        actual = "none" if leg.size is None else str(leg.size)
-        return Refusal(RefusalCode.BAD_SIZE, limit="above 0, up to 1", actual=actual)
-    return None
-
-
-def _is_share(size: Decimal) -> bool:
-    return size.is_finite() and ZERO < size <= ONE
+    given = {name: value for name in ("size", "risk") if (value := getattr(leg, name)) is not None}
+    if len(given) != 1:
+        return Refusal(RefusalCode.BAD_SIZE, limit="a size or a risk", actual="both" if given else "none")
+    name, share = given.popitem()
+    if is_share(share):
+        return None
+    return Refusal(RefusalCode.BAD_SIZE, limit="above 0, up to 1", actual=f"{name} {share}")
 
 
 def _position_objection(leg: Leg, held: Decimal, stop: Decimal | None) -> Refusal | None:

@@ -39,7 +39,7 @@ class Filters:
         self._symbols = market.symbols
 
     def get(self, symbol: str) -> Instrument | None:
-        """Return the filters of a symbol; None if it is unknown or has no price."""
+        """Return the filters of a symbol; None if the symbol is unknown or has no price."""
         candles = self._symbols.get(symbol)
         return None if candles is None or isinstance(candles.last, Unknown) else self._ask(symbol, candles.last)
 
@@ -96,7 +96,7 @@ class PriceBoard(Stateful[dict[str, OrderBook]]):
 
 
 def read_metric(market: Market, symbol: str, metric: str) -> Reading:
-    """Return the value of `price`, `funding_8h`, `rsi_14@1h` and so on at the last closed candle, if it is known."""
+    """Return a metric such as `price`, `funding_8h` or `rsi_14@1h` as of the last closed candle, or Unknown."""
     candles = market.symbols.get(symbol)
     if candles is None:
         return Unknown(f"UNKNOWN_SYMBOL: {symbol[:20]!r} is not followed here; expected {', '.join(market.symbols)}")

@@ -10,7 +10,7 @@ from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.fills import FilledEntry, LimitExcess, Remedy
 from ocw_mcp.domain.events import Incident
-from ocw_mcp.domain.money import ZERO, ceil_to, floor_to, plain
+from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
 from ocw_mcp.domain.orders import Filled, OrderReport, Rejected, Side
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
@@ -22,7 +22,7 @@ ALREADY_CROSSED = "-2021"
 
 
 def protection_timer(symbol: str) -> Timer:
-    """Return the timer after which an unprotected position is closed."""
+    """Return the timer that closes an unprotected position at its deadline."""
     return Timer(TimerKind.PROTECTION, symbol)
 
 
@@ -37,9 +37,13 @@ class Protection(msgspec.Struct):
     retried_at: dict[str, int] = {}
     """The time (ms) of the last retry, under `stop`, `target`, or `both` (stop and target after a failed exit)."""
     most: Decimal | None = None
-    """The largest allowed quantity (base asset, unsigned); None unless the position is larger and is being reduced."""
+    """The quantity (base asset, unsigned) to which a too large position is being reduced; None for other positions."""
     beyond: Decimal = ZERO
-    """Notional (quote) by which the fills of its entries exceeded the cleared amounts."""
+    """The notional (quote) by which the fills of the position's entries exceeded their cleared amounts."""
+    trail: Decimal | None = None
+    """The distance at which the stop follows the best price, as a share of that price; None if it does not."""
+    best: Decimal = ZERO
+    """The best mark price at a candle close since `trail` was set."""
     exceeded: list[str] = []
     """The limits whose excess was reported: each is reported once per position."""
 
@@ -54,7 +58,7 @@ class Protection(msgspec.Struct):
         return True
 
     def tighten(self, stop: Decimal | None, target: Decimal | None, *, long: bool) -> None:
-        """Take over a stop (quote) if it is tighter, and a target (quote) if there is one."""
+        """Set the trigger to `stop` (quote) if that is tighter, and the target to `target` (quote) if given."""
         if stop is not None:
             self.trigger = max(self.trigger, stop) if long else min(self.trigger, stop)
         self.target = target or self.target
@@ -78,15 +82,20 @@ def on_tick(
     )
 
 
+def trailing_stop(best: Decimal, trail: Decimal, tick: Decimal, *, long: bool) -> Decimal:
+    """Return the stop at a distance of `trail` (a share) from the best price, rounded to the tick towards the price."""
+    return ceil_to(best * (ONE - trail), tick) if long else floor_to(best * (ONE + trail), tick)
+
+
 def crossed(report: OrderReport) -> bool:
     """Return whether the venue rejected a conditional order because the market has passed its trigger."""
     return isinstance(report, Rejected) and report.code == ALREADY_CROSSED
 
 
 def hold_to_clearing(change: Change, protections: Mapping[str, Protection], manager: OrderManager) -> None:
-    """Compare a fill of an entry with the cleared order: tighten the stop, or set how much of the position may stay.
+    """Check the limits after an entry's fill; beyond a limit, tighten the stop or set the size that may stay open.
 
-    Each limit that is exceeded is reported as one incident of the position.
+    Each exceeded limit is reported as one incident of the position.
     """
     tracked, fill = change.tracked, change.report
     symbol = tracked.order.symbol
@@ -111,9 +120,9 @@ def hold_to_clearing(change: Change, protections: Mapping[str, Protection], mana
 def _entered_by(
     tracked: TrackedOrder, fill: Filled, view: AccountView, protections: Mapping[str, Protection], manager: OrderManager
 ) -> FilledEntry:
-    """Return the position after a fill of its entry for the check of its limits, at the newer of fill and mark price.
+    """Return the filled position for the check of its limits, at the newer one of fill price and mark price.
 
-    The unfilled rest of the entry does not count: it is cancelled if a limit is exceeded.
+    The unfilled part of the entry does not count, because it is cancelled if a limit is exceeded.
     """
     symbol, ledger = tracked.order.symbol, manager.account.ledger
     protection = protections[symbol]

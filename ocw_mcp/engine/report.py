@@ -89,11 +89,11 @@ def trade_statistics(
 ) -> dict[str, Any]:
     """Return figures of the closed trades of a run from `since` to `until` (ms), and of each symbol.
 
-    A trade is a position from flat to flat; its result `pnl` is net of fees and funding (quote). A trade above 0 is
-    won, one below 0 is lost. `win_rate` is the share of all trades that are won. `profit_factor` is `gross_profit` over
-    `gross_loss`; both are 0 or more, and without a loss it is None. `average_loss` is 0 or less. `expectancy` is the
-    mean result of a trade. `exposure_ms` is the time in which at least one position was open, and `exposure` is its
-    share of the run; positions that are still open count from their time in `open_since` (ms, by symbol).
+    A trade begins when a position opens and ends when it is flat; its result `pnl` (quote) is net of fees and funding.
+    A trade is won if its result is above 0, and lost if below 0. `win_rate` is the share of won trades in all trades.
+    `profit_factor` is `gross_profit` divided by `gross_loss`, both 0 or more, and None without a loss. `average_loss`
+    is 0 or less. `expectancy` is the mean result. `exposure_ms` is the time with at least one open position, and
+    `exposure` its share of the run; a position that is still open counts from its time in `open_since` (ms, by symbol).
     """
     symbols = sorted({trade.symbol for trade in trades} | open_since.keys())
     return {
@@ -139,7 +139,7 @@ def _statistics(
 
 
 def _covered(spans: Iterable[tuple[int, int]], since: int, until: int) -> int:
-    """Return how much of [since, until) the spans cover together."""
+    """Return the time (ms) in [since, until) that lies in at least one span."""
     covered, reached = 0, since
     for begins, ends in sorted(spans):
         begins, ends = max(begins, reached), min(ends, until)
@@ -150,7 +150,7 @@ def _covered(spans: Iterable[tuple[int, int]], since: int, until: int) -> int:
 
 
 def _position(engine: Engine, symbol: str, until: int | None) -> dict[str, Any]:
-    """Return a position that is open at the end. `mark_age_ms` is the age of its price at the run's last candle."""
+    """Return the row of a position open at the end. `mark_age_ms` is the age of its mark at the run's last candle."""
     ledger, protection = engine.account.ledger, engine.guard.protections.get(symbol)
     position, mark = ledger.positions[symbol], ledger.marks[symbol]
     known_at = engine.market.symbols[symbol].known_at
@@ -167,7 +167,7 @@ def _position(engine: Engine, symbol: str, until: int | None) -> dict[str, Any]:
 
 
 def _waiting(tracked: TrackedOrder) -> dict[str, Any]:
-    """Return an entry or exit that is not completely filled at the end. A market order has no `price`."""
+    """Return the row of a live entry or exit at the end. A market order has no `price`."""
     order = tracked.order
     return {
         "order": str(tracked.ref),
@@ -182,7 +182,7 @@ def _waiting(tracked: TrackedOrder) -> dict[str, Any]:
 def time_in_state(changes: list[tuple[int, TradingState]], since: int | None, until: int | None) -> dict[str, int]:
     """Return the simulated time (ms) in each trading state, zeros included; the sum is `until` - `since` (ms).
 
-    `changes` are the times (ms) of changes with the new state. A run begins ACTIVE; without candles all times are 0.
+    `changes` has the time (ms) and the new state of each change. A run begins ACTIVE; without candles all times are 0.
     """
     spent = {state.value: 0 for state in TradingState}
     if since is None or until is None:
@@ -230,7 +230,7 @@ def sharpe(equities: list[float]) -> float | None:
 def _buy_and_hold(symbols: tuple[str, ...], counters: RunCounters, entry_fee: Decimal) -> float | None:
     """Return the gain of equity that is split equally over all symbols at their first opening, after the entry fee.
 
-    The share of a symbol that has no candle yet is still cash.
+    The part of the equity for a symbol without candles stays cash.
     """
     opens, closes = counters.first_opens, counters.last_closes
     if not opens:

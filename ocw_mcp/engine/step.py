@@ -1,4 +1,4 @@
-"""The engine: it takes an event and the time, and returns effects. It is synchronous, and the same in every mode.
+"""The engine: it takes an event and the time, and returns effects. Its code is synchronous, and the same in every mode.
 
 The path of one tick: a frame closes candles → the market stores them → equity is checked → the gate evaluates each
 symbol → a wake asks for a decision → its legs become intents → the order manager has them checked, records and sends
@@ -28,9 +28,10 @@ from ocw_mcp.domain.snapshot import Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.callers import Callers, OperatorCommands
+from ocw_mcp.engine.changes import follow_prices
 from ocw_mcp.engine.checkpoint import ENGINE_FORMAT, EngineState, RunCounters, read_checkpoint
 from ocw_mcp.engine.config import EngineConfig
-from ocw_mcp.engine.decisions import DecisionCycle
+from ocw_mcp.engine.decisions import DecisionCycle, Settled
 from ocw_mcp.engine.effect_buffer import EffectBuffer, Timekeeper
 from ocw_mcp.engine.exits import Exits
 from ocw_mcp.engine.exposure import limit_usage
@@ -43,7 +44,7 @@ from ocw_mcp.engine.snapshot import leave_out, positions, summary_of, take_signa
 
 
 class Engine:
-    """The engine of one book. Callers may read its parts between two steps."""
+    """The engine of one book. Callers may read the engine's parts between two steps."""
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -87,7 +88,7 @@ class Engine:
         """The number of events that this process has taken. While it does not change, no part of the engine does."""
 
     def start(self) -> list[steps.Effect]:
-        """Return the effects to execute before the first event: the timers that are set, and an open decision."""
+        """Return the effects before the first event: they set the saved timers and request a decision that is open."""
         self._effects.now = self.now
         hashes = (self.config.policy_hash, self.config.prompts_hash)
         if self.counters.hashes != hashes:
@@ -103,7 +104,7 @@ class Engine:
         return self._effects.take()
 
     def step(self, event: steps.StepEvent, now: int) -> list[steps.Effect]:
-        """Take one event at `now` (ms), and return its effects in order. If the clock goes back, engine time stays."""
+        """Take one event at `now` (ms), and return its effects in order. Engine time never goes back."""
         self.steps += 1
         if why := self._time.move_to(now):
             self.manager.lower(why)
@@ -179,6 +180,7 @@ class Engine:
         if held and frame.closed:
             self._watch()
             self._raise(self._exits.check(now))
+            follow_prices(self.guard, now)
         for candle, change in changes:
             if candle.symbol in self.executor.manual_control.held:
                 # No decider is asked about the symbol, and its returns still count for the outlier statistics.
@@ -271,18 +273,27 @@ class Engine:
             case steps.Timer(steps.TimerKind.PROTECTION, str(symbol)):
                 self.guard.on_timer(symbol, now)
 
-    def _after_decision(self, decision: Decision, decider: str, now: int) -> tuple[str, ...]:
-        """Set the check time and wake conditions of a decision. Return a sentence on each rejected part."""
-        self.gate.set_timer(now, decision.next_check_s)
-        if decision.wake_conditions is None:
-            return decision.unread
-        refused = self.gate.set_conditions(decision.wake_conditions, decider, now, self._read)
-        armed, rejected = len(decision.wake_conditions) - len(refused), (*refused, *decision.unread)
-        self._effects.record(WakeConditionsSet(self.decisions.state().last_wake, armed, rejected))
-        return rejected
+    def _after_decision(self, decision: Decision, decider: str, now: int, *, correction: bool = False) -> Settled:
+        """Set the check time and wake conditions of a decision. A correction only changes the ones that it gives."""
+        asked, rejected, done = decision.next_check_s, list(decision.unread), []
+        if asked is not None or not correction:
+            check = self.gate.set_timer(now, asked)
+            if asked is not None and check != asked:
+                bounds = self.config.policies.gate
+                allowed = f"the policy allows {bounds.timer_min_s} to {bounds.timer_max_s}"
+                fixed = f"next_check_s {asked} has no effect: the policy wakes every {bounds.every}"
+                rejected.append(fixed if check is None else f"next_check_s {asked} became {check}: {allowed}")
+            elif asked is not None:
+                done.append(f"next check in {check} s")
+        if decision.wake_conditions is not None:
+            refused = self.gate.set_conditions(decision.wake_conditions, decider, now, self._read)
+            armed, rejected = len(decision.wake_conditions) - len(refused), [*refused, *rejected]
+            self._effects.record(WakeConditionsSet(self.decisions.state().last_wake, armed, tuple(rejected)))
+            done.append(f"{armed} conditions set, in place of all earlier ones")
+        return Settled(tuple(done), tuple(rejected))
 
     def state(self) -> bytes:
-        """Return all that must survive a restart."""
+        """Return the engine's state for a checkpoint."""
         parts = {name: part.state() for name, part in self._parts.items()}
         return msgspec.msgpack.encode(EngineState(format=ENGINE_FORMAT, counters=self.counters, **parts))
 

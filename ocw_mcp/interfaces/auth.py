@@ -1,4 +1,4 @@
-"""The checks before every route: host, origin, token, and the quotas of a caller, so that no caller locks out another.
+"""The checks before every route: host, origin, token, and the quotas that keep one caller from blocking the others.
 
 The MCP SDK checks hosts and origins of its own mount only, and expects tokens of an authorization server. The tokens
 of OCW are made by `ocw token` instead, and one middleware checks them for REST and MCP alike. Every token has the same
@@ -31,17 +31,17 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 LARGEST_BODY: Final = 1 << 20
 """Largest body in bytes, far more than any tool call needs."""
 AT_ONCE: Final = 16
-"""Largest number of one caller's requests that run at a time; they share their event loop with the engine."""
+"""Largest number of requests of one caller that run at a time, on the event loop of the engine."""
 PATIENCE_S: Final = 10.0
 """Seconds that a request beyond `AT_ONCE` waits for its turn."""
 MOST_OPEN: Final = 64
 """Largest number of open requests of one caller, including queued ones and streams that only listen."""
 MOST_BUFFERED: Final = 4 << 20
-"""Largest number of bytes in the bodies of one caller's unanswered requests."""
+"""Largest total size (bytes) of the bodies of one caller's unanswered requests."""
 BODY_S: Final = 10.0
 """Seconds until the whole body of a request must have arrived."""
 SESSIONS: Final = 16
-"""Sessions of the older MCP protocol for one caller; a further one ends the session that was idle longest."""
+"""Largest number of a caller's sessions of the older MCP protocol; a further session ends the longest idle one."""
 TOKEN_CHECK_S: Final = 0.4
 """Seconds between two checks of the tokens of open requests: the stream of a revoked token ends within this time."""
 _SESSION: Final = "mcp-session-id"
@@ -56,8 +56,7 @@ PREFLIGHT: Final = (
     ),
     (b"access-control-max-age", b"600"),
 )
-"""Methods and headers that a page of an allowed origin may send. Tokens travel in a header, so browser credentials are
-not allowed."""
+"""Methods and headers that a page of an allowed origin may send; the token is a header, so cookies are not allowed."""
 NEEDS_TOKEN: Final = (
     "this route needs a token. limit=Authorization: Bearer TOKEN actual={} "
     "next: ask the operator to make one with ocw token new --scope read"
@@ -66,7 +65,7 @@ CORS_EXPOSED: Final = (b"access-control-expose-headers", b"mcp-session-id, mcp-p
 
 
 class RefusedRequest(Exception):  # noqa: N818 - an answer to the caller, not a fault of the program
-    """A request gets an HTTP error instead of an answer; the text names the limit and the next step."""
+    """The request is refused with an HTTP error, whose text names the limit and the next step."""
 
     def __init__(self, status: int, what: str) -> None:
         self.status = status
@@ -74,7 +73,7 @@ class RefusedRequest(Exception):  # noqa: N818 - an answer to the caller, not a 
 
 
 class OpenRequests:
-    """The open requests and the bytes of their bodies, by caller. The requests of a revoked token are cancelled."""
+    """The open requests and the sizes of their bodies, by caller. Requests of a revoked token are cancelled."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
@@ -86,11 +85,11 @@ class OpenRequests:
 
     @contextmanager
     def during(self, token: str, who: str, receive: Receive) -> Iterator[tuple[anyio.CancelScope, Receive]]:
-        """Count a request and the bytes of its body while the block runs, and return its scope and its `receive`.
+        """Count a request and the bytes of its body while the block runs; yield its scope and a limited `receive`.
 
         The scope is cancelled when the token is revoked. The body must be complete within `BODY_S`; later messages,
-        such as a disconnect, have no deadline. Receiving raises TimeoutError, and ClientDisconnect if the client
-        disconnects before its body is complete. Entering the block and receiving raise RefusedRequest beyond a quota.
+        such as a disconnect, have no deadline. `receive` raises TimeoutError for a late body and ClientDisconnect for
+        an incomplete one. A request beyond a quota raises RefusedRequest, on entry or in `receive`.
         """
         if self._counted[who] >= MOST_OPEN:
             what = f"too many open requests. limit={MOST_OPEN} per access token actual=more next: try again later"
@@ -142,14 +141,14 @@ class OpenRequests:
 
 
 class SessionQuota:
-    """ASGI middleware that ends the oldest sessions of a caller beyond `SESSIONS`, to keep room for other callers."""
+    """ASGI middleware that ends the longest idle sessions of a caller with more than `SESSIONS`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._kept: dict[str, dict[str, None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on and record the session that it began, used or ended."""
+        """Pass a request on, and track the session that the request began, used or ended."""
         kept = self._kept.setdefault(scope["user"].username, {})
         used = Headers(scope=scope).get(_SESSION)
         if used in kept:
@@ -171,7 +170,7 @@ class SessionQuota:
             await self._end(scope, oldest)
 
     async def _end(self, scope: Scope, session: str) -> None:
-        """End a session with the request that its client would send."""
+        """End a session by a DELETE request, as its client would."""
         host = [(name, value) for name, value in scope["headers"] if name == b"host"]
         asked = {**scope, "method": "DELETE", "headers": [*host, (_SESSION.encode(), session.encode("latin-1"))]}
 
@@ -185,12 +184,12 @@ class SessionQuota:
 
 
 class AuthMiddleware:
-    """ASGI middleware in front of all routes. `/health` needs no token, but an allowed host and origin."""
+    """ASGI middleware that checks every request. `/health` needs no token, but an allowed host and origin."""
 
     def __init__(
         self, app: ASGIApp, keyring: Keyring, hosts: Iterable[str], counted: Callable[[str, int], None]
     ) -> None:
-        """`hosts` are allowed in addition to loopback; `counted` is called with route and status of each answer."""
+        """`hosts` are allowed in addition to loopback; `counted` is called with the route and status of each answer."""
         self._hosts = LOOPBACK | {host.lower() for host in hosts}
         self._keyring = keyring
         self._counted = counted
@@ -218,7 +217,7 @@ class AuthMiddleware:
             return
 
     async def _http(self, scope: Scope, receive: Receive, answer: "_Response") -> None:
-        """Pass a request on. Raises RefusedRequest, TimeoutError for a slow body, and ClientDisconnect."""
+        """Check a request and pass it on. Raises RefusedRequest, TimeoutError for a slow body, and ClientDisconnect."""
         headers = Headers(scope=scope)
         hosts, origins, given = (headers.getlist(name) for name in ("host", "origin", "authorization"))
         if len(hosts) != 1 or _name(hosts[0]) not in self._hosts:
@@ -259,7 +258,7 @@ class AuthMiddleware:
 
 
 class _Concurrency:
-    """ASGI middleware: at most `AT_ONCE` requests of a caller at a time. Streams that only listen do not count."""
+    """ASGI middleware: at most `AT_ONCE` POST requests of a caller run at a time; listening streams do not count."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -282,10 +281,10 @@ class _Concurrency:
 
 
 class _Response:
-    """The `send` of one request: it counts the answer, and the answer can be ended cleanly at any point."""
+    """The ASGI `send` of one request; it reports the status of the answer, and can end a begun answer cleanly."""
 
     def __init__(self, send: Send, counted: Callable[[int], None]) -> None:
-        """`counted` is called with the status."""
+        """`counted` is called with the HTTP status of the answer."""
         self.origin: str | None = None
         """The allowed origin of the page that sent the request; the answer gets CORS headers for it."""
         self._send = send
@@ -304,7 +303,7 @@ class _Response:
         await self._send(message)
 
     async def send_whole(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> None:
-        """Send a whole answer."""
+        """Send a complete answer."""
         await self({"type": "http.response.start", "status": status, "headers": list(headers)})
         await self({"type": "http.response.body", "body": body})
 

@@ -24,7 +24,7 @@ from ocw_mcp.interfaces.mcp.tool import GetFacade, meta
 from ocw_mcp.interfaces.mcp.wire import HTTP_CODES, StrictBodies
 
 MOST_SESSIONS = (SESSIONS + AT_ONCE) * (MOST_TOKENS + 1)
-"""Largest number of sessions of the older MCP protocol: the quotas of all tokens and of the engine's owner."""
+"""Largest number of sessions of the older MCP protocol: the quotas of all tokens and the owner, added up."""
 IDLE_S = 1_800.0
 
 
@@ -60,18 +60,18 @@ def application(
 
     @app.get("/health")
     async def health() -> dict[str, bool]:
-        """Answer as long as this process runs. It shows nothing else, since it needs no token."""
+        """Answer that this process runs, and nothing more, since the route needs no token."""
         return {"ok": True}
 
     @app.get("/status")
     async def status() -> StatusResult:
-        """Return the status, as the tool ocw_get_status does."""
+        """Return the same status as the tool ocw_get_status."""
         facade = get_facade()
         return status_of(meta(facade), facade.status())
 
     @app.get("/metrics")
     async def read_metrics() -> Response:
-        """Return figures of the engine and of these interfaces for Prometheus."""
+        """Return the metrics of the engine and of the HTTP interface for Prometheus."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     # The routes of MCP are added one by one: a mount would answer for every unknown route.
@@ -100,7 +100,7 @@ class _EngineMetrics(Collector):
         self._get_facade = get_facade
 
     def describe(self) -> Iterator[Metric]:
-        """Return nothing, so that registering the collector reads no engine."""
+        """Return no metrics, so that registering the collector does not read the engine."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""Serves an ASGI application on the event loop of the engine while a block runs."""
+"""An HTTP server for an ASGI application, on the event loop of the engine, with quotas of connections."""
 
 import asyncio
 import itertools
@@ -16,9 +16,9 @@ from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.orders import MOST_TOKENS
 
 CONNECTION: Final = "ocw.connection"
-"""Key in the state of a request's scope: the connection of the request."""
+"""Key under which the state of an ASGI scope holds the connection of the request."""
 MOST_CONNECTIONS = 256
-"""Connections in total, beyond which a caller that has `RESERVED` connections gets no further one."""
+"""Number of open connections above which a caller with `RESERVED` connections gets no further one."""
 MOST_OF_ONE = 64
 """Largest number of connections of one caller."""
 RESERVED = 2
@@ -26,16 +26,16 @@ RESERVED = 2
 MOST_UNKNOWN = 64
 """Largest number of connections that have sent no token; a further one replaces the oldest of them."""
 CEILING = MOST_CONNECTIONS + RESERVED * (MOST_TOKENS + 1) + MOST_UNKNOWN
-"""Connections beyond which uvicorn answers 503 by itself; the limits of OCW are reached first."""
+"""Number of connections above which uvicorn itself answers 503; the quotas above are reached first."""
 HEADERS_S = 10.0
-"""Seconds until the headers of a request must be complete, from the connection or the first byte of a later one."""
+"""Seconds until the headers of a request must be complete: from connecting, and later from their first byte."""
 FAREWELL_S = 2
-"""Seconds after the end of `serving` until connections that are still open are closed."""
+"""Seconds for which open connections may finish after the block of `serving` ends."""
 _numbers = itertools.count()
 
 
 class _Connection(H11Protocol):
-    """A connection that is closed unless a request arrives in time; uvicorn alone would wait for headers forever."""
+    """A connection that is closed if headers are late; uvicorn alone would wait for them forever."""
 
     _deadline: asyncio.TimerHandle | None = None
     owner: str | None = None
@@ -53,9 +53,9 @@ class _Connection(H11Protocol):
         self._await_headers(True)
 
     def belongs_to(self, owner: str) -> bool:
-        """Assign the connection to a caller and return whether this is within the caller's quota.
+        """Assign the connection to a caller, and return whether the caller's quota allows it.
 
-        Beyond the quota, an idle connection of the caller is closed in exchange; if none is idle, return False.
+        To stay within the quota, the caller's oldest idle connection is closed; if none is idle, return False.
         """
         if self.owner == owner:
             return True
@@ -70,12 +70,12 @@ class _Connection(H11Protocol):
         return True
 
     def _others(self, owner: str | None) -> list["_Connection"]:
-        """Return the other open connections of a caller; for None, those that have sent no token."""
+        """Return the other open connections of a caller; for None, the connections that have sent no token."""
         others = (each for each in self.connections if isinstance(each, _Connection) and each is not self)
         return [each for each in others if each.owner == owner and not each.transport.is_closing()]
 
     def data_received(self, data: bytes) -> None:
-        """Take in data. A request whose headers are incomplete gets a deadline for them."""
+        """Receive data; incomplete headers of a request get a deadline."""
         super().data_received(data)
         self._await_headers(self.conn.their_state is h11.IDLE)
 
@@ -84,7 +84,7 @@ class _Connection(H11Protocol):
         super().connection_lost(exc)
 
     def _await_headers(self, awaited: bool) -> None:
-        """Start the deadline for headers unless it runs already, or cancel it."""
+        """Start the deadline for headers if it does not run yet, or cancel it if no headers are awaited."""
         if awaited and self._deadline is None:
             self._deadline = self.loop.call_later(HEADERS_S, self.transport.close)
         elif not awaited and self._deadline is not None:
@@ -128,7 +128,7 @@ def listen(host: str, port: int, option: str = "--serve") -> socket.socket:
 
 @asynccontextmanager
 async def serving(app: ASGIApp, bound: socket.socket) -> AsyncIterator[None]:
-    """Serve while the block runs. Raises SettingsError if the application does not start."""
+    """Serve the application while the block runs. Raises SettingsError if it does not start."""
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -1,7 +1,7 @@
 """Events of the journal as sentences, for `ocw explain` and for MCP.
 
-A `Quote` renders each text by a model, a client or the venue within a sentence. For a model it puts a pointer into
-the sentence, and the text into a separate quotation.
+A `Quote` renders each text by a model, a client or the venue. In sentences for a model, it replaces the text by a
+pointer to a separate quotation.
 """
 
 from decimal import Decimal
@@ -24,11 +24,11 @@ from ocw_mcp.render.text import HASH_SHOWN, cents, funding_text, moment, span, u
 VENUE: Final = "venue"
 DECIDER: Final = "decider"
 CLIENT: Final = "client"
-"""Authors of the texts that an event can carry. Names of principals and operators come from the operator."""
+"""Authors of untrusted texts in events. Names of principals and operators are trusted: the operator chose them."""
 
 
 def inline(source: str, text: str) -> str:
-    """A `Quote` for sentences that a person reads: return the text itself."""
+    """Return the text itself: the `Quote` for sentences that a person reads."""
     return printable(text)
 
 
@@ -38,24 +38,35 @@ def _named(source: str, text: str, quote: Quote) -> str:
 
 
 def leg_text(leg: Leg, quote: Quote = inline, quantity: Decimal | None = None) -> str:
-    """Return a leg in a few words: `BUY ETHUSDT 13.5% of equity, stop 2836.82`.
+    """Return a leg as text: `BUY ETHUSDT 13.5% of equity, stop 2836.82`.
 
-    With `quantity` (base asset) the size reads `BUY 0.5 ETHUSDT` instead of a share of equity.
+    With `quantity` (base asset) it is `BUY 0.5 ETHUSDT, stop 2836.82` instead.
     """
     symbol = _named(DECIDER, leg.symbol, quote)
-    if not leg.action.adds_risk:
-        return f"{leg.action} {symbol}"
     if quantity is not None:
-        entry = f"{leg.action} {plain(quantity)} {symbol}"
+        named = f"{leg.action} {plain(quantity)} {symbol}"
+    elif leg.action.adds_risk:
+        sizes = {"of equity": leg.size, "of equity at risk": leg.risk}
+        given = [f"{_percent(value)} {unit}" for unit, value in sizes.items() if value is not None]
+        named = f"{leg.action} {symbol} {' and '.join(given) or 'without a size'}"
     else:
-        size = "without a size" if leg.size is None else f"{plain(round(leg.size * 100, 2))}% of equity"
-        entry = f"{leg.action} {symbol} {size}"
-    prices = {"stop": leg.stop, "target": leg.target}
-    return ", ".join([entry, *(f"{name} {plain(price)}" for name, price in prices.items() if price is not None)])
+        named = f"{leg.action} {symbol}{'' if leg.share is None else f' {_percent(leg.share)} of the position'}"
+    return ", ".join(part for part in (named, _levels(leg.stop, leg.target, leg.trail)) if part)
+
+
+def _percent(share: Decimal) -> str:
+    return f"{plain(round(share * 100, 2))}%"
+
+
+def _levels(stop: Decimal | None, target: Decimal | None, trail: Decimal | None) -> str:
+    """Return the given values of a protection: `stop 2300, target 2500, trailing 2%`."""
+    prices = {"stop": stop, "target": target}
+    texts = [f"{name} {plain(price)}" for name, price in prices.items() if price is not None]
+    return ", ".join([*texts, *([] if trail is None else [f"trailing {_percent(trail)}"])])
 
 
 def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
-    """Return an event of a book on one line."""
+    """Return a journal event of a book as one line of text."""
     match event:
         case events.OrderIntended(ref, intent, policy_hash):
             return f"order {ref.client_id(book)}: {_intent(intent, quote)}; policy {policy_hash[:HASH_SHOWN]}"
@@ -87,6 +98,8 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             return f"{printable(symbol)} has no stop yet; without one it is closed at {moment(deadline)[11:]}"
         case events.PositionProtected(symbol, stop, trigger):
             return f"{printable(symbol)} is protected by stop {stop} at {plain(trigger)}"
+        case events.ProtectionSet(symbol, by, stop, target, trail):
+            return f"{printable(symbol)} {_levels(stop, target, trail)}, set by {printable(by)}"
         case events.PositionClosed(symbol, _, pnl, fees, funding):
             funded = f" and {funding_text(funding)}" if funding else ""
             return f"{printable(symbol)} closed: {cents(pnl, signed=True)} after fees {cents(fees)}{funded}"
@@ -199,10 +212,8 @@ def _requested(request: asks.CallerRequest, quote: Quote) -> str:
             return f"close {_named(CLIENT, symbol, quote)}{_why(why, quote)}"
         case asks.CancelRequest(ref=ref):
             return f"cancel {ref}"
-        case asks.ProtectionRequest(symbol=symbol, stop=stop, target=target):
-            prices = {"stop": stop, "target": target}
-            wanted = [f"{name} at {plain(price)}" for name, price in prices.items() if price is not None]
-            return f"{' and '.join(wanted) or 'no stop and no target'} for {_named(CLIENT, symbol, quote)}"
+        case asks.ProtectionRequest(symbol=symbol, stop=stop, target=target, trail=trail):
+            return f"{_levels(stop, target, trail) or 'no stop and no target'} for {_named(CLIENT, symbol, quote)}"
 
 
 def _why(text: str, quote: Quote) -> str:

@@ -1,6 +1,6 @@
 """Texts by other authors (models, clients, the venue) as quoted data, separate from the engine's own sentences.
 
-A model reads its own remarks of an earlier wake unquoted. Every other text is quoted with its author and its time.
+A model gets its own remarks of an earlier wake unquoted, and every other text with its author and its time.
 """
 
 import json
@@ -15,15 +15,15 @@ from ocw_mcp.domain.time import iso
 LONGEST_UNTRUSTED: Final = 400
 LONGEST_REMARK: Final = 500
 LONGEST_NAME: Final = 20
-"""Largest numbers of characters of a text, of a note or a condition's reason, and of a name."""
+"""Largest number of characters of an untrusted text, of a remark (note, reason of a wake condition), and of a name."""
 
 _LINK: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|\bwww\.\S+", re.IGNORECASE)
 _NAME: Final = re.compile(rf"[\w.+*-]{{1,{LONGEST_NAME}}}", re.ASCII)
 _CLIENT: Final = re.compile(rf"mcp:{_NAME.pattern}(?:/{_NAME.pattern})?", re.ASCII)
-"""The engine's name for a client: its token, then the name that the program gives itself."""
+"""A client's name in the journal: `mcp:`, the name of its access token, and the name that the program states."""
 
 Quote = Callable[[str, str], str]
-"""Takes an author and a text, and returns what a sentence shows for the text: the text itself, or a pointer to it."""
+"""Takes an author and a text; returns the text itself, or a pointer to it, for use in a sentence."""
 
 
 class Quotation(NamedTuple):
@@ -35,9 +35,9 @@ class Quotation(NamedTuple):
 
 
 class Quotations:
-    """The texts of other authors in one answer, whose sentences point to these texts as `said[0]`, `said[1]`.
+    """The texts by other authors in one answer; its sentences refer to them as `said[0]`, `said[1]`.
 
-    `room` is the largest number of characters of all texts together.
+    `room` is the largest total number of their characters.
     """
 
     def __init__(self, room: int) -> None:
@@ -45,7 +45,7 @@ class Quotations:
         self.kept: list[Quotation] = []
 
     def add(self, source: str, at: int | None, text: str) -> str:
-        """Keep a text and return its pointer. A text that its author repeats is kept once, with its first time."""
+        """Keep a text and return its pointer. A text repeated by its author is kept once, with its first time."""
         clean = untrusted(text)
         for place, each in enumerate(self.kept):
             if (each.source, each.text) == (source, clean):
@@ -57,7 +57,7 @@ class Quotations:
         return f"said[{len(self.kept) - 1}]"
 
     def quote(self, at: int) -> Quote:
-        """Return the `Quote` for an event at `at` (ms): it keeps every text, however short, and points to it."""
+        """Return the `Quote` for an event at `at` (ms), which keeps each text here and returns its pointer."""
         return lambda source, text: self.add(source, at, text)
 
     def lines(self) -> list[str]:
@@ -76,7 +76,7 @@ def untrusted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
 
 
 def quoted(text: str, longest: int = LONGEST_UNTRUSTED) -> str:
-    """Return an untrusted text in quotation marks, for a line of the engine's own."""
+    """Return an untrusted text in quotation marks, for use within a line by the engine."""
     return json.dumps(untrusted(text, longest), ensure_ascii=False)
 
 
@@ -97,19 +97,19 @@ def name(text: str) -> str:
 
 
 def note_line(note: Remark, reader: str, label: str) -> str:
-    """Return the note of an earlier wake with its time: unquoted for its author, quoted for any other reader."""
+    """Return the note of an earlier wake with its time; it is quoted unless `reader` is its author."""
     if note.by != reader:
         return quotation(label, note.by, note.at, note.text, LONGEST_REMARK)
     return f"{label} of {iso(note.at)[:16]}: {untrusted(note.text, LONGEST_REMARK)}"
 
 
 def not_taken_lines(snapshot: Snapshot, reader: str) -> list[str]:
-    """Return the parts of the reader's own last decision that were not accepted; a part may quote that reader."""
+    """Return one line per part of the reader's last decision that the engine did not accept."""
     return [f"not taken: {untrusted(each.text, LONGEST_REMARK)}" for each in snapshot.undone if each.by == reader]
 
 
 def wake_line(wake: SymbolWake, reader: str) -> str:
-    """Return the engine's reasons for a wake after their symbol, each with the reader's own remark in brackets."""
+    """Return a symbol and its wake reasons, each followed by the reader's own remark in brackets."""
     texts = []
     for each in wake.reasons:
         own = untrusted(each.remark.text, LONGEST_REMARK) if each.remark and each.remark.by == reader else ""
@@ -119,7 +119,7 @@ def wake_line(wake: SymbolWake, reader: str) -> str:
 
 
 def wake_quotations(snapshot: Snapshot, reader: str) -> list[str]:
-    """Return the remarks of other authors on the conditions of this wake, one line each."""
+    """Return one quotation per remark by another author on a wake condition that was met."""
     return [
         quotation(f"on {wake.symbol} {each}", remark.by, remark.at, remark.text, LONGEST_REMARK)
         for wake in snapshot.wake

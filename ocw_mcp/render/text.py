@@ -8,7 +8,7 @@ from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import SECOND, iso
 
 HASH_SHOWN: Final = 12
-"""Characters of a policy's hash in a text; JSON has all of it."""
+"""Number of characters of a policy hash that texts show; JSON has the whole hash."""
 _PRICE: Final = Context(prec=7)
 
 
@@ -20,7 +20,7 @@ def cents(value: Decimal, *, signed: bool = False) -> str:
 
 
 def average(price: Decimal) -> Decimal:
-    """Return an average price rounded to seven significant digits, as many as market prices have."""
+    """Return an average price rounded to seven significant digits."""
     return _PRICE.plus(price)
 
 

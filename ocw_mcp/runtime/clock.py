@@ -14,7 +14,7 @@ class _WallClock:
     paced = False
 
     def wall_ms(self) -> float:
-        """Return a monotonic reading of real time, ms."""
+        """Return real time as a monotonic number of ms."""
         return time.perf_counter() * 1_000  # noqa: TID251 - this is the clock
 
     async def pause(self, ms: float) -> None:
@@ -22,7 +22,7 @@ class _WallClock:
         await asyncio.sleep(ms / 1_000)  # noqa: TID251 - this is the clock
 
     async def approach(self, at: int) -> bool:
-        """Return True: only a paced clock waits for a frame."""
+        """Return True at once: only a paced clock waits for the time `at` of a frame."""
         return True
 
 
@@ -44,7 +44,7 @@ class SimulatedClock(_WallClock):
             self._now = to
 
     async def wait_until(self, at: int) -> None:
-        """Let other tasks run, and return at once."""
+        """Let other tasks run, and return without waiting for `at`."""
         await asyncio.sleep(0)  # noqa: TID251 - this is the clock
 
 

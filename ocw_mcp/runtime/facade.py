@@ -109,7 +109,7 @@ class Candles(msgspec.Struct, frozen=True):
 
 
 class PolicyView(msgspec.Struct, frozen=True):
-    """The limits in force, and the used part of accumulating limits. All values are text, as in the policy file."""
+    """The limits in force, and how much of each measured limit is used. All values are text, as in the policy file."""
 
     name: str
     hash: str
@@ -157,7 +157,7 @@ class Facade:
 
     @property
     def on_history(self) -> bool:
-        """Return whether the engine has market data, all of which are from before the book's beginning."""
+        """Return whether the engine has read only history: market data from before the book's first frame."""
         return not self.begun and any(each.known_at is not None for each in self._engine.market.symbols.values())
 
     def moment(self) -> Moment:
@@ -235,7 +235,7 @@ class Facade:
         return chosen
 
     def candles(self, symbol: str, timeframe: str, limit: int, before: int | None = None) -> Candles:
-        """Return the newest `limit` closed candles, of those opened before `before` (ms). Raises RequestError."""
+        """Return the newest `limit` closed candles that opened before `before` (ms). Raises RequestError."""
         name = self.known(symbol)
         built = {span_name(each): each for each in self._engine.market.timeframes}
         if timeframe not in built:
@@ -302,7 +302,7 @@ class Facade:
         return self._engine.check(leg, principal, self._clock.now(), quantity)
 
     def known(self, symbol: str) -> str:
-        """Return the symbol as the engine spells it. Raises RequestError for a symbol that it does not follow."""
+        """Return the symbol as the engine spells it. Raises RequestError if the engine does not follow it."""
         name = matched(symbol, self.symbols)
         if name is None:
             limit, next_ = ",".join(self.symbols), "ask for one of these symbols"

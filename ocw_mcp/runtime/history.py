@@ -44,7 +44,7 @@ class History:
         until: int | None = None,
         before: int | None = None,
     ) -> TradePage:
-        """Return closed trades, newest first, of those closed within [since, until) in ms."""
+        """Return the trades that closed within [since, until) in ms, newest first."""
         wanted = TradeSearch(symbol, outcome, since, until, before)
         return await self._query(lambda db, book: search_trades(db, wanted, limit))
 

@@ -17,7 +17,7 @@ from ocw_mcp.runtime.thinking import NEVER
 
 Frames = AsyncGenerator[Frame, None]
 Poll = Callable[[], Awaitable[bool]]
-"""A function that is called repeatedly while the run waits, and returns whether the run should go on."""
+"""A function that is called repeatedly while the run waits, and returns whether the run continues."""
 
 
 def paced(frames: Frames, shell: Shell, poll: Poll) -> Frames:
@@ -80,7 +80,7 @@ async def _live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
 
 
 class FrameLookahead:
-    """Reads frames ahead of their turn, for funding rates that an exchange dates a little after the settlement."""
+    """Reads later frames in advance, because an exchange dates a funding rate a little after its settlement."""
 
     def __init__(self, source: Frames) -> None:
         self._source = source

@@ -1,8 +1,8 @@
 """Writes the journal; after a restart, first compares the engine's events with the journaled ones.
 
 A resumed run starts from the latest checkpoint and repeats the steps after it. Each event of a repeated step must equal
-the journaled one, and is not written again. Commands and callers' requests come from the journal, after the same frame
-as before; so do the rejections of orders that were not sent because of a full disk.
+the journaled one, and is not written again. A resumed run takes commands and callers' requests from the journal, after
+the same frame as before, and also the rejections of orders that a full disk kept from being sent.
 """
 
 from collections import deque
@@ -27,7 +27,7 @@ from ocw_mcp.render.event_text import event_text
 from ocw_mcp.runtime.thinking import NEVER, DecisionOutput
 
 ENGINE_CAUSES = (CauseKind.DEADLINE, CauseKind.PAUSED)
-"""Causes that the engine itself gives to a decision; on a resumed run it repeats them without the decider."""
+"""Causes of decisions that the engine makes itself; a resumed run repeats these decisions without the decider."""
 
 Listener = Callable[[int, events.DomainEvent], None]
 """A function that gets each new event with its time (ms)."""
@@ -51,11 +51,11 @@ class EventRecorder:
 
     @property
     def reading(self) -> bool:
-        """Return whether the journal has further events to compare: the engine is still behind it."""
+        """Return whether the engine is behind its journal: further journaled events must be compared."""
         return bool(self._known)
 
     def record(self, at: int, event: events.DomainEvent) -> bool:
-        """Append an event, or raise JournalDiverged if the journal has another one. Return whether it was appended."""
+        """Append an event; return False if the journal has it already. Raises JournalDiverged if it has another."""
         self.seq += 1
         if not self._known:
             self._store.append(at, event)
@@ -130,7 +130,7 @@ class EventRecorder:
 def assumed_end(wake_id: int, decider: str, thinking_ms: int, *, settled: bool) -> DecisionOutput:
     """Return the end of a decision whose end is missing in the journal; its submitted legs stay executed.
 
-    If `settled`, no leg is left to correct, and the end is DecisionReady; if not, it is DecisionFailed.
+    The end is DecisionReady if `settled` (no leg can still be corrected), else DecisionFailed.
     """
     if settled:
         return DecisionReady(wake_id, decider, thinking_ms, Decision())
@@ -164,7 +164,7 @@ MOST_KEPT = 50_000
 
 
 class Commits:
-    """The commits of one run. A failing disk is reported once, and once more when it accepts everything again."""
+    """The commits of one run. A failure of the disk is reported once, and its end once."""
 
     def __init__(self, store: Store, summary: Callable[[], dict[str, Any]], warn: Callable[[str], None]) -> None:
         """`warn` gets a sentence if the disk accepts nothing, and another when it accepts events again."""
@@ -179,7 +179,7 @@ class Commits:
         """Whether the disk accepted everything up to the last commit."""
 
     def commit(self, checkpoint: Checkpoint | None = None) -> bool:
-        """Make all waiting events durable. Return whether the disk took them. Raises JournalError if too many wait."""
+        """Commit all waiting events. Return whether they are durable. Raises JournalError if too many events wait."""
         if self._unanswered:
             # An unsent order becomes durable together with its rejection or not at all: a run that resumes after a
             # crash must not find the order without the rejection.
@@ -208,7 +208,7 @@ class Commits:
         return Rejected(ref, NOT_JOURNALED, "the journal did not take its intent")
 
     def answered(self, ref: OrderRef) -> None:
-        """Note that the engine has processed a rejection from `refuse` and has recorded its events."""
+        """Note that the engine has processed the rejection from `refuse` and recorded the events that it caused."""
         self._unanswered.discard(ref)
 
     def last(self) -> None:

@@ -30,7 +30,7 @@ SHOW_EVERY_MS = 1_000
 """Real time after which a slow run makes its events durable, with the summary for `ocw status`."""
 POLL_EVERY = 64
 POLL_EVERY_MS = 200
-"""Frames, or real time, between two polls for commands and requests, whichever comes first."""
+"""A run polls for commands and requests after POLL_EVERY frames or POLL_EVERY_MS of real time, whichever is first."""
 
 
 class BookRun:
@@ -48,7 +48,7 @@ class BookRun:
         listener: Listener | None = None,
         warn: Callable[[str], None] = lambda problem: None,
     ) -> None:
-        """Restore the book's last state. `warn` gets disk problems. Raises BookError for another version's state."""
+        """Restore the saved state. `warn` gets disk errors as text. Raises BookError if another version saved it."""
         saved = store.checkpoint()
         self._resumes = saved is not None or store.last_seq > 0
         self.cursor = saved.market_at if saved else -1
@@ -197,13 +197,13 @@ class BookRun:
             shell.checkpoint(self.cursor)
 
     async def _rates_at(self, frame: Frame) -> Sequence[Funding]:
-        """Return a frame's funding rates, with the rates that the exchange dates a little later."""
+        """Return the funding rates of a frame, also those that the exchange dates a little later."""
         if self._lookahead is None or not (self.shell.venue.pays_funding and self.shell.clock.simulated):
             return frame.funding
         return (*frame.funding, *await self._lookahead.funding(frame.at + STAMPED_LATE_MS))
 
     async def _take_last_commands(self, version: str) -> None:
-        """Take the commands that came after the last frame, also those for a book whose market has already ended."""
+        """Take the commands that came after the last frame, also if the market of the book has already ended."""
         if self._begun:
             await self.poll()
         elif self.cursor >= 0 and (
@@ -220,7 +220,7 @@ class BookRun:
         return not self.shell.stopping.is_set()
 
     async def poll(self) -> None:
-        """Take the waiting commands and requests; the journaled ones instead while the engine is behind its journal."""
+        """Take waiting commands and requests; while the engine is behind its journal, take those of the journal."""
         self._polled_at = self.shell.clock.wall_ms()
         while (known := self.shell.recorder.known_input(self.cursor)) is not None:
             await self.shell.take_from_outside(known)

@@ -27,12 +27,12 @@ from ocw_mcp.runtime.thinking import NEVER, DecisionOutput, PendingDecision, Rec
 from ocw_mcp.runtime.validation import validated, validated_request
 
 LONGEST_CAUSE = 500
-"""The number of characters of a cause that are journaled."""
+"""The number of characters to which a journaled cause is cut."""
 GIVEN_UP = Cause(CauseKind.GIVEN_UP)
 
 
 class Shell:
-    """One engine with its venue, store, clock and decider. All effects of an event are executed before the next."""
+    """One engine with its venue, store, clock and decider. All effects of an event precede the next event."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Shell:
         warn: Callable[[str], None],
         poll: Callable[[], Awaitable[None]],
     ) -> None:
-        """`poll` takes waiting commands and requests while the clock stands still. `warn` gets disk problems."""
+        """`poll` takes waiting commands and requests while the clock stands still. `warn` gets disk errors as text."""
         self.engine = engine
         self.venue = venue
         self.store = store
@@ -69,7 +69,7 @@ class Shell:
         """The time (ms) at which the next timer or decision is due."""
 
     def due(self) -> tuple[int, steps.Timer | None]:
-        """Return when (ms) the next timer or decision is due, and the timer, or None if it is a decision."""
+        """Return the time (ms) when the next timer or decision is due, and the timer, or None if a decision is next."""
         at, timer = min(((at, timer) for timer, at in self.timers.items()), default=(NEVER, None))
         if self.pending is not None and self.pending.due < at:
             return self.pending.due, None
@@ -121,7 +121,7 @@ class Shell:
             await self._take_answer(pending)
 
     async def submit(self, request: SubmitRequest) -> Answer | None:
-        """Return the engine's answer to legs of the decider once they took effect; None if the wake has ended."""
+        """Submit legs of the decider. Return the engine's answer once they took effect; None if the wake has ended."""
         pending = self.pending
         if pending is not None and pending.request.wake_id == request.wake_id:
             return await pending.submit(request)
@@ -138,9 +138,7 @@ class Shell:
             # A request of the run's own decider is part of its decision, and takes effect when that is due.
             answer = await self.submit(request)
             if answer is None:
-                raise BookError(
-                    "the engine waits for no answer to this wake any more; nothing was done; take the next wake"
-                )
+                raise BookError("this wake no longer awaits an answer; nothing was done; answer the next wake")
             return answer
         waiting: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         if not self._ended:
@@ -174,7 +172,7 @@ class Shell:
             )
 
     async def take_from_outside(self, event: steps.Command | steps.Asked) -> None:
-        """Take a command or a request. If it closes a position, the order fills at once at the present price."""
+        """Take a command or a request. A closing order that it sends fills immediately at the present price."""
         await self.take(event)
         await self.take_all(self.venue.fill_reductions(self.clock.now()))
 
@@ -307,7 +305,7 @@ class Shell:
             self.commits.commit_some()
 
     def commit(self) -> bool:
-        """Make the recorded events and the summary for `ocw status` durable. Return whether that succeeded."""
+        """Make the recorded events and the summary for `ocw status` durable. Return whether they are durable."""
         # Events that a resumed run records again are durable already.
         return self.recorder.reading or self.commits.commit()
 

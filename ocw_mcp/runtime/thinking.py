@@ -1,8 +1,8 @@
 """Decisions in progress: the request, the decider's output so far, and when the output takes effect.
 
 A conversing decider reads the engine through tools, submits legs, receives the result of each leg, and may correct
-refused legs. On a simulated clock its output takes effect when its modelled time is over. Until it has output, the
-clock stands still, so that the decider reads the engine at the time of its request.
+refused legs. On a simulated clock the decider's output takes effect when its modelled thinking time is over. The clock
+stands still until there is output, so that the decider reads the engine at the time of its request.
 """
 
 import asyncio

@@ -12,12 +12,14 @@ import msgspec
 
 from ocw_mcp.domain.asks import (
     PREVIEW_GOOD_FOR_S,
+    AnswerKey,
     AwaitsApproval,
     CallerRequest,
     ConsentRequest,
     DecisionKey,
     LegRequest,
     SubmitRequest,
+    Taken,
     submit_key,
     token_of,
 )
@@ -110,7 +112,7 @@ class Trading:
     """The actions of clients on one running engine. `caller` is the client's name in the journal."""
 
     def __init__(self, engine: Engine, take: Ask, clock: Clock) -> None:
-        """`take` has the engine take a request and returns its answer; `Shell.ask` does."""
+        """`take` passes a request to the engine and returns the answer, as `Shell.ask` does."""
         self._engine = engine
         self._take = take
         self._clock = clock
@@ -160,19 +162,23 @@ class Trading:
         return new
 
     async def consent(self, caller: str, approval_id: str, *, yes: bool) -> None:
-        """Pass on the answer of the person in front of a client. Raises RequestError."""
+        """Approve (`yes`) or deny a pending order, as the client's user has answered. Raises RequestError."""
         await self.ask(ConsentRequest(f"{approval_id} answered", caller, approval_id, yes))
 
     async def submit(self, caller: str, wake_id: int, decision: Decision, *, tainted: bool = False) -> Answer:
-        """Answer a wake, once. `tainted`: the caller has read texts of other authors. Raises RequestError."""
+        """Submit a decision. `tainted` means that the caller has read texts of other authors. Raises RequestError."""
         return await self.ask(SubmitRequest(submit_key(wake_id, decision), caller, wake_id, decision, tainted))
 
     def answers(self, key: DecisionKey, decision: Decision) -> list[Answer | None]:
         """Return the stored answer to each leg of a decision; None for a leg without an answer, such as a HOLD."""
         return [self._engine.executor.answers.get(key.leg(index)) for index in range(len(decision.legs))]
 
+    def taken(self, key: AnswerKey) -> Taken | None:
+        """Return the leg of a key as it was carried out; None for a refused leg and for a request without a leg."""
+        return self._engine.executor.answers.taken(key)
+
     async def ask(self, request: CallerRequest) -> Answer:
-        """Have the engine take a request, and return its answer. Raises RequestError."""
+        """Pass a request to the engine, and return the answer. Raises RequestError."""
         try:
             return await self._take(request)
         except MalformedError as error:

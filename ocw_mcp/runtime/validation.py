@@ -37,7 +37,7 @@ _Kind = TypeVar("_Kind")
 
 
 class MalformedError(ValueError):
-    """The error of a value that cannot enter the engine. `defect` is one clause on the defect."""
+    """The error of a value that cannot enter the engine. `defect` describes the problem in one clause."""
 
     def __init__(self, kind: str, defect: object) -> None:
         super().__init__(f"malformed {kind}: {defect}")
@@ -108,11 +108,12 @@ def validated_request(request: asks.CallerRequest, symbols: Collection[str] = ()
             wrong = "no wake has such a number" if abs(wake_id) > LONGEST_SPAN_S else ""
         case asks.HaltRequest(why=text) | asks.NoteRequest(text=text):
             wrong = "a text is too long" if len(text) > LONGEST_TEXT else ""
-        case asks.ProtectionRequest(symbol=symbol, stop=stop, target=target):
-            stop, target = _rounded(stop), _rounded(target)
-            request = msgspec.structs.replace(request, symbol=spelt(symbol, symbols), stop=stop, target=target)
+        case asks.ProtectionRequest(symbol=symbol):
+            stop, target, trail = _rounded(request.stop), _rounded(request.target), _rounded(request.trail)
+            terms = {"symbol": spelt(symbol, symbols), "stop": stop, "target": target, "trail": trail}
+            request = msgspec.structs.replace(request, **terms)
             too_long = len(symbol) > LONGEST_SYMBOL
-            wrong = "" if _in_range(stop) and _in_range(target) else f"a price on {symbol} is out of range"
+            wrong = "" if all(map(_in_range, (stop, target, trail))) else f"a price on {symbol} is out of range"
         case asks.CloseRequest(symbol=symbol, why=why):
             request = msgspec.structs.replace(request, symbol=spelt(symbol, symbols), why=_cut(why))
             too_long = len(symbol) > LONGEST_SYMBOL

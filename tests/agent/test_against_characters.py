@@ -82,7 +82,7 @@ async def against(character: Character | str, tools: ToolClient | None = None, *
         return await there.run(character, tools, **more)
 
 
-async def test_conversation_reads_decides_and_is_billed() -> None:
+async def test_trader_reads_then_submits_and_its_cost_is_counted() -> None:
     tools = FakeTools()
     outcome = await against("trader", tools, context=SHORT)
     assert isinstance(outcome.result, Submitted)
@@ -95,7 +95,7 @@ async def test_conversation_reads_decides_and_is_billed() -> None:
     assert outcome.cost_usd > 0
 
 
-async def test_conversation_corrects_a_refused_leg() -> None:
+async def test_conversation_submits_only_the_refused_leg_again() -> None:
     tools = FakeTools()
     tools.judge = lambda leg: REFUSED if leg["action"] == "BUY" and len(tools.submitted) == 1 else accept(leg)
     outcome = await against("trader", tools)
@@ -114,7 +114,7 @@ def cause(outcome: ConversationSummary) -> CauseKind:
     return outcome.result.kind
 
 
-async def test_each_failure_of_the_api_ends_with_its_own_cause() -> None:
+async def test_each_api_failure_ends_the_conversation_with_its_own_cause() -> None:
     terms = msgspec.structs.replace(TERMS, timeout_s=10)
     characters = ("overloaded", "limited", "broken", "dropped", "refuser")
     async with stage() as there:
@@ -132,7 +132,7 @@ async def test_each_failure_of_the_api_ends_with_its_own_cause() -> None:
     assert cause(gone) is CauseKind.NO_MODEL
 
 
-async def test_empty_answer_is_malformed_not_hold() -> None:
+async def test_empty_model_answer_has_cause_malformed_instead_of_hold() -> None:
     async with stage() as there:
         for content in EMPTY:
             outcome = await there.run(lambda request, rng, said=content: ModelAnswer(wire={"content": said}))  # type: ignore[misc]
@@ -154,7 +154,7 @@ async def test_token_usage_in_a_gateway_format_is_billed_within_bounds() -> None
             assert 0 < outcome.cost_usd < 8 * max(plain.cost_usd, Decimal("0.01")), usage
 
 
-async def test_error_in_a_status_200_body_has_its_cause_and_message() -> None:
+async def test_error_in_a_status_200_answer_gives_its_cause_and_message() -> None:
     async with stage() as there:
         came = [await there.run(lambda request, rng, said=each: ModelAnswer(wire=said)) for each in ERRORS]  # type: ignore[misc]
     assert [(cause(outcome), outcome.calls, bool(outcome.cost_usd)) for outcome in came] == [
@@ -173,7 +173,7 @@ async def test_overload_error_with_status_200_is_retried_once() -> None:
     assert isinstance(outcome.result, Submitted)
 
 
-async def test_wrong_key_is_reported_as_bad_key() -> None:
+async def test_wrong_api_key_has_the_cause_bad_key() -> None:
     assert cause(await against("trader", key="sk-ant-another")) is CauseKind.BAD_KEY
 
 
@@ -204,7 +204,7 @@ async def test_model_obeying_injected_text_reaches_only_offered_tools() -> None:
     assert {name for name, _ in tools.called} == {SUBMIT}
 
 
-async def test_conversation_works_with_an_in_process_mcp_client() -> None:
+async def test_conversation_submits_through_an_in_process_mcp_client() -> None:
     tools = FakeTools()
     server: MCPServer[Any] = MCPServer("desk", log_level="WARNING")
 

@@ -28,7 +28,7 @@ def test_three_failures_in_a_row_open_the_breaker() -> None:
     assert breaker.allows(NOW + OPEN_MS)
 
 
-def test_answer_resets_the_failure_count() -> None:
+def test_successful_call_resets_the_failure_count_of_the_breaker() -> None:
     breaker = Breaker()
     for _ in range(FAILURES - 1):
         breaker.failed(NOW)
@@ -38,7 +38,7 @@ def test_answer_resets_the_failure_count() -> None:
     assert breaker.allows(NOW)
 
 
-def test_answer_after_the_open_time_closes_the_breaker() -> None:
+def test_successful_call_after_the_open_time_closes_the_breaker() -> None:
     breaker = opened()
     assert breaker.allows(NOW + OPEN_MS)
     breaker.succeeded()
@@ -46,7 +46,7 @@ def test_answer_after_the_open_time_closes_the_breaker() -> None:
     assert breaker.allows(NOW + OPEN_MS)
 
 
-def test_failure_after_the_open_time_reopens_the_breaker() -> None:
+def test_failed_call_after_the_open_time_reopens_the_breaker() -> None:
     breaker = opened()
     later = NOW + OPEN_MS
     assert breaker.allows(later)
@@ -111,7 +111,7 @@ def test_breaker_is_restored_from_the_journal(asks: list[tuple[int, CauseKind | 
         assert Breaker.from_journal(journal) == breaker
 
 
-def test_breaker_is_open_if_the_journal_has_only_breaker_wakes() -> None:
+def test_breaker_is_restored_open_from_wakes_it_blocked() -> None:
     journal = [DecisionCost(wake, NOW, 0, Cause(CauseKind.BREAKER), Decimal(0)) for wake in (1, 2)]
     recalled = Breaker.from_journal(journal)
     assert not recalled.allows(NOW + OPEN_MS - 1)

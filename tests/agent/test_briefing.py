@@ -31,7 +31,7 @@ def test_snapshot_legend_and_limits_are_only_in_the_system_prompt() -> None:
     assert "closed candles" not in shown
 
 
-def test_wake_context_has_the_whole_snapshot() -> None:
+def test_wake_context_has_the_whole_snapshot_and_the_rules_decision() -> None:
     shown = context("close:1h")
     whole = compact(msgspec.structs.replace(SHOWN, wake=(wake("BTCUSDT", "close:1h"),)), reader=CLAUDE)
     assert shown.startswith("Wake 7\n")
@@ -40,6 +40,6 @@ def test_wake_context_has_the_whole_snapshot() -> None:
     assert "The built-in rules would: " in shown
 
 
-def test_review_prompt_is_used_if_only_position_scores_woke_claude() -> None:
+def test_wake_raised_only_by_position_scores_gets_the_review_prompt() -> None:
     assert "review the open positions" in context("score:0.55 time")
     assert "review the open positions" not in context("score:0.55 time", "close:1h")

@@ -54,7 +54,7 @@ def test_every_other_routine_wake_is_throttled_at_80_percent_spent(
     assert throttled_wakes(today, this_month) == [False, throttles, False, throttles]
 
 
-def test_price_outlier_wake_is_never_throttled() -> None:
+def test_wake_by_a_price_outlier_is_never_throttled() -> None:
     outlier = request(2, wake("BTCUSDT", "outlier:15m z=+3.1"))
     assert throttled(outlier, (D("0.59"), D("10")), BUDGET, WORST) is None
 

@@ -71,7 +71,7 @@ async def test_only_reading_tools_and_submit_are_offered() -> None:
     assert [tool["name"] for tool in bodies(named)[0]["tools"]] == [READ_TOOL, SUBMIT]
 
 
-async def test_next_request_repeats_earlier_turns_unchanged() -> None:
+async def test_each_request_repeats_the_earlier_turns_unchanged() -> None:
     model = ScriptedModel(reads(), says())
     await converse(model)
     first, second = bodies(model)
@@ -114,7 +114,7 @@ async def test_worst_case_cost_does_not_depend_on_caching() -> None:
     )
 
 
-async def test_results_of_the_last_reading_round_are_not_cached() -> None:
+async def test_last_tool_results_before_the_decision_are_not_cached() -> None:
     model = ScriptedModel(reads(), reads(), says())
     await converse(model)
     assert TOOL_ROUNDS == 2
@@ -125,7 +125,7 @@ async def test_results_of_the_last_reading_round_are_not_cached() -> None:
     assert marked == [[0], [2], [2]]
 
 
-async def test_turn_without_a_decision_is_the_models_hold() -> None:
+async def test_turn_that_submits_no_decision_ends_as_no_decision() -> None:
     outcome = await converse(ScriptedModel(says("I have bought a lot.")))
     assert outcome.result == NoDecision("I have bought a lot.")
 
@@ -147,7 +147,7 @@ async def test_refused_correction_is_not_corrected_again() -> None:
     assert {leg.symbol: leg.outcome for leg in outcome.result.legs} == {"BTCUSDT": "refused", "SOLUSDT": "accepted"}
 
 
-async def test_refused_leg_may_stay_uncorrected() -> None:
+async def test_submitted_decision_stands_if_its_refused_leg_is_not_corrected() -> None:
     tools = refuses("BTCUSDT")
     outcome = await converse(ScriptedModel(submits(BUY, SELL), says("So be it.")), tools)
     assert isinstance(outcome.result, Submitted)
@@ -181,7 +181,7 @@ async def test_decision_on_another_wake_is_malformed() -> None:
     assert cause(await converse(ScriptedModel(submits(BUY, wake=8), says("Oh.")))) is CauseKind.MALFORMED
 
 
-async def test_endless_tool_reads_get_an_error_then_end_the_conversation() -> None:
+async def test_too_many_tool_rounds_get_an_error_then_end_the_conversation() -> None:
     model, tools = ScriptedModel(reads()), FakeTools()
     outcome = await converse(model, tools)
     assert cause(outcome) is CauseKind.TOOL_LOOP
@@ -230,7 +230,9 @@ async def test_only_one_decision_of_a_turn_is_submitted() -> None:
         (RuntimeError("not an error of the SDK"), CauseKind.INTERNAL),
     ],
 )
-async def test_unusable_answer_ends_with_its_cause(answer: Reply | Trouble | Exception, expected: CauseKind) -> None:
+async def test_unusable_model_answer_ends_the_conversation_with_its_cause(
+    answer: Reply | Trouble | Exception, expected: CauseKind
+) -> None:
     outcome = await converse(ScriptedModel(answer))
     assert cause(outcome) is expected
     assert outcome.calls == 1
@@ -282,7 +284,7 @@ async def test_silent_model_times_out_at_worst_case_cost() -> None:
     assert outcome.cost_usd > cost(TokenUsage(output=TERMS.max_tokens), MODEL, 0)
 
 
-async def test_cancelled_call_counts_at_worst_case_cost() -> None:
+async def test_cancelled_model_call_counts_at_worst_case_cost() -> None:
     conversation = Conversation(Silent(), FakeTools(), SimulatedClock(), TERMS)
     task = asyncio.ensure_future(conversation.run(7, SYSTEM, CONTEXT))
     while not conversation.cost_usd:
@@ -293,7 +295,7 @@ async def test_cancelled_call_counts_at_worst_case_cost() -> None:
     assert conversation.cost_usd > cost(TokenUsage(output=TERMS.max_tokens), MODEL, 0)
 
 
-async def test_call_above_the_allowance_is_not_made() -> None:
+async def test_model_call_above_the_cost_allowance_is_not_made() -> None:
     model = ScriptedModel(submits(BUY))
     assert (
         cause(await converse(model, terms=msgspec.structs.replace(TERMS, allowance_usd=Decimal("0.03"))))
@@ -302,14 +304,14 @@ async def test_call_above_the_allowance_is_not_made() -> None:
     assert model.requests == []
 
 
-async def test_cost_so_far_reduces_the_allowance() -> None:
+async def test_cost_of_earlier_calls_reduces_the_allowance() -> None:
     dear = msgspec.structs.replace(reads(), usage=TokenUsage(plain=200_000, output=10))
     model = ScriptedModel(dear, submits(BUY))
     assert cause(await converse(model)) is CauseKind.BUDGET
     assert len(model.requests) == 1
 
 
-async def test_model_without_a_price_is_not_asked() -> None:
+async def test_model_without_a_price_is_not_called() -> None:
     model = ScriptedModel(submits(BUY))
     assert (
         cause(await converse(model, terms=msgspec.structs.replace(TERMS, model="claude-unknown"))) is CauseKind.NO_PRICE
@@ -338,7 +340,7 @@ ANSWER: st.SearchStrategy[Any] = st.one_of(
 
 @settings(max_examples=40)
 @given(st.lists(ANSWER, min_size=1, max_size=6))
-def test_any_answers_of_the_model_lead_to_a_result(answers: list[Any]) -> None:
+def test_any_sequence_of_model_answers_ends_with_a_result(answers: list[Any]) -> None:
     tools = FakeTools()
     outcome = asyncio.run(converse(ScriptedModel(*answers), tools))
     assert isinstance(outcome.result, Submitted | NoDecision | Trouble)

@@ -15,12 +15,12 @@ KEY = SecretStr("plain-looking-secret-1234")
 GATEWAY = "https://gateway.example.org/claude"
 
 
-def test_api_key_goes_to_the_api_or_to_the_configured_address() -> None:
+def test_api_key_is_sent_to_the_api_unless_a_gateway_is_configured() -> None:
     assert credentials(KEY) == Credentials(API, KEY)
     assert credentials(KEY, base_url=GATEWAY) == Credentials(GATEWAY, KEY)
 
 
-def test_api_key_is_preferred_and_auth_token_needs_a_gateway() -> None:
+def test_auth_token_is_used_only_with_a_gateway_and_without_an_api_key() -> None:
     assert credentials(KEY, SecretStr("token"), GATEWAY) == Credentials(GATEWAY, KEY)
     assert credentials(None, KEY, GATEWAY) == Credentials(GATEWAY, auth_token=KEY)
     assert isinstance(credentials(None, KEY), Trouble)
@@ -65,7 +65,7 @@ def test_credentials_are_not_in_their_repr() -> None:
         assert "secret" not in text
 
 
-def test_secrets_and_lookalikes_are_scrubbed() -> None:
+def test_secrets_and_texts_that_look_like_secrets_are_scrubbed() -> None:
     given = Credentials(GATEWAY, KEY)
     said = (
         f"{KEY.get_secret_value()} sk-ant-api03-abc_DEF ocw_0123456789abcdefghij Authorization: Bearer abc.def-gh/i=="

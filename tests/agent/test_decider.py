@@ -35,7 +35,7 @@ def made(claude: ClaudeRun, wake: int) -> events.DecisionMade:
     return found
 
 
-async def test_submitted_decision_is_carried_out_in_claudes_name() -> None:
+async def test_submitted_decision_is_executed_with_claude_as_principal() -> None:
     model = ModelByWake({1: [decides(1, leg("BUY", signals=["adx_14@1h"]), next_check_s=600, note="watch it")]})
     claude = ClaudeRun(market(), model)
     await claude.go()
@@ -50,7 +50,7 @@ async def test_submitted_decision_is_carried_out_in_claudes_name() -> None:
     assert [request.wake for request in model.requests].count(1) == 1, "an accepted decision ends the conversation"
 
 
-async def test_context_has_the_snapshot_and_the_rules_decision() -> None:
+async def test_first_request_has_the_snapshot_and_no_acting_tools() -> None:
     model = ModelByWake()
     await ClaudeRun(market(), model).go(2 * MINUTE)
     body = model.requests[0].body
@@ -89,7 +89,7 @@ async def test_refused_leg_is_corrected_after_the_correction_time() -> None:
     assert [each.intent.symbol for each in entries] == list(BOTH)
     result = model.requests[1].body["messages"][-1]["content"][0]["content"]
     assert "ETHUSDT: refused, ORDER_NOTIONAL" in result
-    assert "largest=" in result
+    assert "largest size=" in result
 
 
 @pytest.mark.requirement("A01")
@@ -152,7 +152,7 @@ TROUBLES: dict[str, Trouble | Reply] = {
 
 @pytest.mark.requirement("A01")
 @pytest.mark.parametrize(("cause", "answer"), TROUBLES.items(), ids=TROUBLES.keys())
-async def test_failed_model_call_lets_the_rules_decide_with_its_cause(cause: str, answer: Trouble | Reply) -> None:
+async def test_rules_decide_with_the_cause_of_a_failed_model_call(cause: str, answer: Trouble | Reply) -> None:
     claude = ClaudeRun(market(), ModelByWake({1: [answer] * 9}))
     await claude.go(3 * MINUTE)
     first = made(claude, 1)
@@ -161,7 +161,7 @@ async def test_failed_model_call_lets_the_rules_decide_with_its_cause(cause: str
     assert made(claude, 2).decider == "claude"
 
 
-async def test_rules_decide_every_wake_without_a_key() -> None:
+async def test_rules_decide_every_wake_if_there_is_no_api_key() -> None:
     claude = ClaudeRun(market(), Trouble(CauseKind.NO_KEY, "set ANTHROPIC_API_KEY"))
     await claude.go(4 * MINUTE)
     assert {(each.decider, each.thinking_ms) for each in claude.events(events.DecisionMade)} == {("rules", 0)}
@@ -189,7 +189,7 @@ async def test_repeated_hold_takes_no_thinking_time() -> None:
     assert model.requests == []
 
 
-async def test_model_is_asked_even_with_a_deadline_of_one_second() -> None:
+async def test_model_is_called_even_with_a_deadline_of_one_second() -> None:
     hasty = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 1})
     claude = ClaudeRun(market(), model := ModelByWake(), policy=hasty)
     await claude.go(2 * MINUTE)
@@ -312,7 +312,7 @@ async def test_run_killed_at_any_event_resumes_to_the_same_result() -> None:
     assert same > lost > 0
 
 
-async def test_decision_after_reading_client_text_is_tainted() -> None:
+async def test_decision_after_a_tool_result_with_client_text_is_tainted() -> None:
     """A tool quotes text of a client, and the legs that follow have to pass both policy sets."""
     strict = policies(order={"max_notional": 100})
     script: dict[int, list[Reply | Trouble]] = {

@@ -37,7 +37,7 @@ def answer(now: Snapshot, version: int = 4) -> Cause | None:
     return repeated_hold(DecisionRequest(9, now, 0, version, DecisionRequest(7, THEN, 0, 4)))
 
 
-def test_unchanged_snapshot_repeats_the_hold() -> None:
+def test_unchanged_snapshot_repeats_the_models_last_hold() -> None:
     assert answer(woken()) == Cause(CauseKind.REMEMBERED, "at wake 7, 30 min ago")
 
 
@@ -52,7 +52,7 @@ def test_unchanged_snapshot_repeats_the_hold() -> None:
     ],
     ids=["age", "small price moves", "fewer kinds of reasons", "symbol of the reason", "own note"],
 )
-def test_irrelevant_change_repeats_the_hold(changes: dict[str, Any]) -> None:
+def test_irrelevant_snapshot_change_repeats_the_models_last_hold(changes: dict[str, Any]) -> None:
     assert answer(woken(**changes)) is not None
 
 
@@ -71,20 +71,20 @@ def test_irrelevant_change_repeats_the_hold(changes: dict[str, Any]) -> None:
         {"wake": (wake("BTCUSDT", "close:4h"),)},
     ],
 )
-def test_relevant_change_asks_the_model(changes: dict[str, Any]) -> None:
+def test_relevant_snapshot_change_calls_the_model(changes: dict[str, Any]) -> None:
     assert answer(woken(**changes)) is None
 
 
-def test_changed_account_asks_the_model() -> None:
+def test_changed_account_version_calls_the_model() -> None:
     assert answer(woken(), version=5) is None
 
 
 @pytest.mark.parametrize("reason", ["score:0.55 profit given back", "condition:price gt 100, now 101", "and 3 more"])
-def test_review_or_condition_always_asks_the_model(reason: str) -> None:
+def test_position_review_or_wake_condition_always_calls_the_model(reason: str) -> None:
     again = (wake("BTCUSDT", reason),)
     then = msgspec.structs.replace(THEN, wake=again)
     assert repeated_hold(DecisionRequest(9, woken(wake=again), 0, 4, DecisionRequest(7, then, 0, 4))) is None
 
 
-def test_model_is_asked_if_there_is_no_earlier_hold() -> None:
+def test_model_is_called_if_there_is_no_earlier_hold() -> None:
     assert repeated_hold(DecisionRequest(9, woken(), 0, 4)) is None

@@ -54,7 +54,7 @@ async def cancel_decision(decider: ClaudeDecider, messages: SilentModel) -> None
     await asyncio.gather(deciding, return_exceptions=True)
 
 
-async def test_cancelled_call_is_reported_with_the_next_decision(
+async def test_cost_of_a_cancelled_call_is_reported_with_the_next_decision(
     tmp_path: Path,
 ) -> None:
     silent = SilentModel()
@@ -69,7 +69,7 @@ async def test_cancelled_call_is_reported_with_the_next_decision(
     )
 
 
-async def test_pending_cost_reduces_the_next_allowance(tmp_path: Path) -> None:
+async def test_pending_cost_reduces_the_allowance_of_the_next_decision(tmp_path: Path) -> None:
     spending = SpendingLog(tmp_path, "abc123")
     await spending.settle_entries("memory", POLICIES.budget.usd_per_day)
     model = ScriptedModel(says())
@@ -78,7 +78,7 @@ async def test_pending_cost_reduces_the_next_allowance(tmp_path: Path) -> None:
     assert model.requests == []
 
 
-async def test_model_is_not_asked_if_the_cost_cannot_be_stored(tmp_path: Path) -> None:
+async def test_model_is_not_called_if_its_cost_cannot_be_stored(tmp_path: Path) -> None:
     spending = SpendingLog(tmp_path, "abc123")
     shutil.rmtree(tmp_path)
     model = ScriptedModel(says())

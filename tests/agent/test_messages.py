@@ -57,7 +57,7 @@ async def test_concurrent_requests_share_one_sdk_client(
     assert [client.is_closed() for client in made] == [True]
 
 
-async def test_reply_keeps_every_block_unchanged(httpx2_mock: respx.MockRouter) -> None:
+async def test_reply_has_the_content_blocks_of_the_api_unchanged(httpx2_mock: respx.MockRouter) -> None:
     route = httpx2_mock.post(URL).respond(json=WIRE)
     reply = await create(SdkMessages(GIVEN))
     assert isinstance(reply, Reply)
@@ -89,7 +89,7 @@ async def test_reply_keeps_every_block_unchanged(httpx2_mock: respx.MockRouter) 
         (307, CauseKind.BAD_REQUEST),
     ],
 )
-async def test_error_status_is_a_cause_without_retry_or_redirect(
+async def test_http_error_status_gives_its_cause_without_retry_or_redirect(
     httpx2_mock: respx.MockRouter, status: int, cause: CauseKind
 ) -> None:
     error = {"type": "error", "error": {"type": "x", "message": f"no {SECRET}\nno"}}
@@ -109,7 +109,9 @@ async def test_error_status_is_a_cause_without_retry_or_redirect(
         (httpcore2.ReadTimeout("slow"), CauseKind.TIMEOUT),
     ],
 )
-async def test_failed_connection_is_a_cause(httpx2_mock: respx.MockRouter, error: Exception, cause: CauseKind) -> None:
+async def test_failed_connection_gives_the_cause_of_its_error(
+    httpx2_mock: respx.MockRouter, error: Exception, cause: CauseKind
+) -> None:
     httpx2_mock.post(URL).mock(side_effect=error)
     trouble = await create(SdkMessages(GIVEN))
     assert isinstance(trouble, Trouble)
@@ -127,7 +129,7 @@ async def test_failed_connection_is_a_cause(httpx2_mock: respx.MockRouter, error
         None,
     ],
 )
-def test_body_that_is_no_message_is_malformed(wire: object) -> None:
+def test_response_body_that_is_not_a_message_has_cause_malformed(wire: object) -> None:
     trouble = parse_reply(msgspec.json.encode(wire), REQUEST.body)
     assert isinstance(trouble, Trouble)
     assert trouble.kind is CauseKind.MALFORMED
@@ -162,7 +164,7 @@ MOST = TokenUsage(written_1h=len(msgspec.json.encode(REQUEST.body)) + 1_000, out
         ({"input_tokens": 5, "output_tokens": 3, "cache_creation": {"ephemeral_5m_input_tokens": -1}}, MOST),
     ],
 )
-def test_token_usage_in_any_format_is_counted_or_bounded(usage: dict[str, Any], counted: TokenUsage) -> None:
+def test_token_usage_in_any_format_is_counted_or_its_upper_bound(usage: dict[str, Any], counted: TokenUsage) -> None:
     reply = parse_reply(msgspec.json.encode(WIRE | {"usage": usage}), REQUEST.body)
     assert isinstance(reply, Reply)
     assert reply.usage == counted
@@ -177,14 +179,14 @@ def test_missing_token_usage_counts_at_its_upper_bound(usage: object) -> None:
 
 
 @pytest.mark.parametrize("stop", [None, "stop", "end_turn"])
-def test_text_with_missing_or_foreign_stop_reason_is_end_turn(stop: str | None) -> None:
+def test_text_reply_without_a_known_stop_reason_ends_the_turn(stop: str | None) -> None:
     reply = parse_reply(msgspec.json.encode(WIRE | {"stop_reason": stop}), REQUEST.body)
     assert isinstance(reply, Reply)
     assert reply.stop_reason == "end_turn"
 
 
 @pytest.mark.parametrize("stop", [None, "tool_calls", "tool_use"])
-def test_call_with_missing_or_foreign_stop_reason_is_tool_use(stop: str | None) -> None:
+def test_tool_call_without_a_known_stop_reason_is_tool_use(stop: str | None) -> None:
     call = {"type": "tool_use", "id": "t1", "name": "decisions_submit", "input": {}}
     reply = parse_reply(msgspec.json.encode(WIRE | {"stop_reason": stop, "content": [call]}), REQUEST.body)
     assert isinstance(reply, Reply)
@@ -242,7 +244,7 @@ async def test_error_with_status_200_is_classified_by_its_message(
 
 
 @pytest.mark.parametrize("form", ["status", "error in a 200", "no message"])
-async def test_secret_at_the_end_of_a_detail_is_scrubbed_whole(httpx2_mock: respx.MockRouter, form: str) -> None:
+async def test_secret_is_scrubbed_before_the_error_detail_is_cut(httpx2_mock: respx.MockRouter, form: str) -> None:
     for filler in range(LONGEST_DETAIL - 60, LONGEST_DETAIL, 8):
         words = f"{'x' * filler} {SECRET} is wrong"
         if form == "no message":
@@ -256,14 +258,14 @@ async def test_secret_at_the_end_of_a_detail_is_scrubbed_whole(httpx2_mock: resp
         assert len(trouble.detail) <= LONGEST_DETAIL
 
 
-async def test_error_in_an_event_stream_is_read(httpx2_mock: respx.MockRouter) -> None:
+async def test_unrequested_event_stream_gives_its_error_as_the_cause(httpx2_mock: respx.MockRouter) -> None:
     event = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
     httpx2_mock.post(URL).respond(content=event)
     trouble = await create(SdkMessages(GIVEN))
     assert trouble == Trouble(CauseKind.OVERLOADED, "200 Overloaded")
 
 
-async def test_error_in_an_event_stream_is_kept_short_and_printable(httpx2_mock: respx.MockRouter) -> None:
+async def test_error_detail_from_an_event_stream_is_short_and_printable(httpx2_mock: respx.MockRouter) -> None:
     error = {"type": "error", "error": {"type": "overloaded_error", "message": f"\x1b[2J{'busy ' * 200}"}}
     httpx2_mock.post(URL).respond(content=b"event: error\ndata: " + msgspec.json.encode(error) + b"\n\n")
     trouble = await create(SdkMessages(GIVEN))
@@ -290,14 +292,14 @@ async def test_rate_limit_that_mentions_billing_is_a_rate_limit(httpx2_mock: res
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>busy</html>", b"\xff\xfe", b"{"])
-async def test_answer_that_is_not_json_is_malformed(httpx2_mock: respx.MockRouter, body: bytes) -> None:
+async def test_response_body_that_is_not_json_has_cause_malformed(httpx2_mock: respx.MockRouter, body: bytes) -> None:
     httpx2_mock.post(URL).respond(content=body)
     trouble = await create(SdkMessages(GIVEN))
     assert isinstance(trouble, Trouble)
     assert trouble.kind is CauseKind.MALFORMED
 
 
-def test_cache_write_without_a_lifetime_counts_as_an_hour() -> None:
+def test_cache_write_without_a_lifetime_is_billed_as_one_hour() -> None:
     def usage(**reported: object) -> TokenUsage:
         reply = parse_reply(msgspec.json.encode(WIRE | {"usage": WIRE["usage"] | reported}), REQUEST.body)
         assert isinstance(reply, Reply)
@@ -351,7 +353,7 @@ async def test_retired_and_unknown_models_have_the_cause_no_model() -> None:
     assert retired.kind is unknown.kind is CauseKind.NO_MODEL
 
 
-async def test_unreadable_model_description_is_malformed(httpx2_mock: respx.MockRouter) -> None:
+async def test_unreadable_model_description_has_the_cause_malformed(httpx2_mock: respx.MockRouter) -> None:
     httpx2_mock.get(f"https://gateway.example.org/v1/models/{MODEL}").respond(json={"lifecycle": "asleep"})
     messages = SdkMessages(GIVEN)
     trouble = await messages.retrieve_model(MODEL)

@@ -9,7 +9,7 @@ from tests.support.markets import ListFeed, path
 
 @pytest.mark.parametrize("name", ["limit", "target", "leverage"])
 @pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
-async def test_refusal_of_a_non_finite_number_names_its_field(name: str, number: float) -> None:
+async def test_malformed_leg_names_the_field_with_a_non_finite_number(name: str, number: float) -> None:
     model = ModelByWake({1: [decides(1, leg("BUY") | {name: number}, leg("SELL", "ETHUSDT"))]})
     claude = ClaudeRun(ListFeed(path([100.0] * 4)), model)
     await claude.go()

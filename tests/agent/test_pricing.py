@@ -29,7 +29,7 @@ def test_each_kind_of_token_has_its_price(usage: TokenUsage, usd: str) -> None:
     assert cost(usage, MODEL, AT) == Decimal(usd)
 
 
-def test_cached_tokens_cost_at_most_a_tenth() -> None:
+def test_tokens_read_from_the_cache_cost_at_most_a_tenth() -> None:
     assert 0 < cost(TokenUsage(read=MILLION), MODEL, AT) <= cost(TokenUsage(plain=MILLION), MODEL, AT) / 10
 
 

@@ -58,7 +58,9 @@ def billed(ttl: Ttl | None, between: list[int], calls: int, at: CachePrices) -> 
 
 
 @given(between=gaps.filter(lambda each: each[0] > 0), calls=st.integers(1, 4), at=prices)
-def test_expected_prefix_cost_equals_the_mean_billed_cost(between: list[int], calls: int, at: CachePrices) -> None:
+def test_expected_prefix_cost_equals_the_mean_cost_summed_call_by_call(
+    between: list[int], calls: int, at: CachePrices
+) -> None:
     for ttl in TTLS:
         assert abs(prefix_cost(ttl, between, D(calls), at) * len(between) - billed(ttl, between, calls, at)) < D("1e-9")
 
@@ -71,14 +73,14 @@ def test_chosen_cache_plan_is_the_cheapest(between: list[int], calls: Decimal, a
     assert turn_cost(calls, at, cached=best.turns) <= turn_cost(calls, at, cached=not best.turns)
 
 
-def test_lifetime_of_the_plan_follows_the_gap_between_wakes() -> None:
+def test_cache_lifetime_is_chosen_by_the_gap_between_wakes() -> None:
     at = cache_prices(MODEL, AT)
     chosen = [cheapest_plan([minutes * MINUTE] * 5, D(1), at).prefix for minutes in (3, 5, 36, 59, 60, 120)]
     assert chosen == ["5m", "1h", "1h", "1h", None, None]
     assert cheapest_plan(PRIOR_GAPS, D("1.5"), at) == CachePlan("1h", turns=True)
 
 
-def test_turns_are_cached_if_a_second_call_is_likely() -> None:
+def test_conversation_is_cached_if_a_second_call_is_likely() -> None:
     at = cache_prices(MODEL, AT)
     assert [cheapest_plan(PRIOR_GAPS, calls, at).turns for calls in (D(1), D("1.25"), D("1.3"), D(2))] == [
         False,
@@ -88,7 +90,7 @@ def test_turns_are_cached_if_a_second_call_is_likely() -> None:
     ]
 
 
-def test_recorded_wake_gaps_and_calls_replace_the_assumed_ones() -> None:
+def test_plan_uses_recorded_gaps_and_calls_after_enough_decisions() -> None:
     planner = CachePlanner()
     assert planner.plan(MODEL, AT) == CachePlan("1h", turns=True)
     for count in range(WINDOW + 1):
@@ -104,7 +106,7 @@ def test_model_without_a_price_is_not_cached() -> None:
     assert CachePlanner().plan("claude-unknown", AT) == CachePlan(None, turns=False)
 
 
-async def test_replay_with_another_cache_plan_finds_the_answers(tmp_path: Path) -> None:
+async def test_replay_with_another_cache_plan_finds_the_recorded_answers(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     with CallRecorder(path, ScriptedModel(reads(), says()), SimulatedClock()) as recorder:
         was = await converse(recorder)

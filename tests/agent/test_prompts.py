@@ -27,18 +27,18 @@ def test_shipped_prompts_are_short() -> None:
     assert len(prompts.fill("system")) + len(prompts.fill("decide", wake="1", snapshot="", memory="", rules="")) < 2_360
 
 
-def test_policy_list_in_a_prompt_is_separated_by_spaces() -> None:
+def test_policy_list_is_quoted_in_a_prompt_with_spaces_between_items() -> None:
     quoted = Prompts(LEAST | {"system": "Only {symbols.allow}."}, POLICIES)
     assert quoted.fill("system") == f"Only {value_text(POLICIES.symbols.allow, ' ')}."
 
 
-def test_braces_in_a_value_are_not_filled_in() -> None:
+def test_braces_within_a_filled_in_value_stay_unchanged() -> None:
     prompts = Prompts(LEAST, POLICIES)
     values = {"wake": "7", "snapshot": "{rules} {stop.max_distance}", "memory": "", "rules": "BUY {wake}"}
     assert prompts.fill("decide", **values) == "Text.  BUY {wake} {rules} {stop.max_distance} 7"
 
 
-def test_memory_is_a_paragraph_of_its_own_or_absent() -> None:
+def test_memory_is_a_separate_paragraph_and_absent_if_empty() -> None:
     prompts = Prompts(TEXTS, POLICIES)
     for name in ("decide", "review_positions"):
         values = {"wake": "3", "snapshot": "SNAPSHOT", "rules": "hold"}
@@ -78,7 +78,7 @@ def test_review_of_positions_has_its_own_prompt() -> None:
         ({"review_positions": "  "}, "review_positions.md is missing or empty"),
     ],
 )
-def test_invalid_template_is_refused(changed: dict[str, str], says: str) -> None:
+def test_invalid_prompt_template_is_refused(changed: dict[str, str], says: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Prompts(LEAST | changed, POLICIES)
     assert says in str(caught.value)

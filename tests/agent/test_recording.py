@@ -45,7 +45,7 @@ async def decide(messages: Messages, system: str = SYSTEM, context: str = CONTEX
     return await Conversation(messages, FakeTools(), Waits(), TERMS).run(7, system, context)
 
 
-async def test_replay_of_a_recorded_decision_is_the_same(tmp_path: Path) -> None:
+async def test_replay_of_a_recorded_decision_gives_the_same_result_and_cost(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     was = await record(path, reads(), submits(BUY))
     recording = Recording.read(path)
@@ -84,7 +84,7 @@ async def test_cancelled_call_is_recorded_as_timeout(tmp_path: Path) -> None:
     assert again.cost_usd == was.cost_usd
 
 
-async def test_recording_is_private_and_has_no_key(tmp_path: Path) -> None:
+async def test_recording_file_is_owner_only_and_contains_no_key(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     leaky = Trouble(CauseKind.BAD_KEY, f"the key {SECRET} and sk-ant-api03-0123456789")
     await record(path, leaky, context=f"{CONTEXT} {SECRET}")
@@ -119,7 +119,7 @@ async def test_replay_names_the_changed_part_of_a_request(tmp_path: Path) -> Non
     }
 
 
-async def test_unanswered_wakes_are_listed_in_a_short_sentence(tmp_path: Path) -> None:
+async def test_summary_names_the_first_unanswered_wakes_and_their_number(tmp_path: Path) -> None:
     recording = Recording([])
     assert recording.unanswered_text() == ""
     for wake in (1, 1, 2, 3, 4, 5, -9):
@@ -151,7 +151,7 @@ async def test_replay_repeats_a_retry_without_waiting(tmp_path: Path, asked_for_
     assert sum(replayed.waited) == 0
 
 
-async def test_replay_does_not_retry_if_the_run_did_not(tmp_path: Path) -> None:
+async def test_replay_does_not_retry_a_call_that_the_run_did_not_retry(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     model = ScriptedModel(Trouble(CauseKind.OVERLOADED, "529", retry_after_s=900))
     with CallRecorder(path, model, SimulatedClock()) as recorder:
@@ -166,7 +166,7 @@ async def test_replay_does_not_retry_if_the_run_did_not(tmp_path: Path) -> None:
         assert (answer.kind, answer.retry_after_s) == (cause, math.inf)
 
 
-def test_recording_open_to_others_or_incomplete_is_refused(tmp_path: Path) -> None:
+def test_appending_to_a_recording_that_is_readable_or_cut_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     path.write_text("{}")
     path.chmod(0o644)
@@ -190,7 +190,7 @@ async def test_recording_of_another_book_is_refused(tmp_path: Path) -> None:
     assert await decide(Recording.read(path)) == was
 
 
-async def test_recording_that_names_no_book_is_replayed_not_extended(tmp_path: Path) -> None:
+async def test_recording_without_a_book_is_replayed_but_not_appended_to(tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
     was = await record(path, submits(BUY))
     path.write_bytes(path.read_bytes().partition(b"\n")[2])
@@ -209,7 +209,7 @@ def test_invalid_recording_is_refused(tmp_path: Path, text: str) -> None:
         Recording.read(tmp_path / "nowhere")
 
 
-async def test_full_disk_ends_the_recording_not_the_decision(
+async def test_full_disk_stops_the_recording_and_the_decision_goes_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(file: int, data: bytes) -> int:

@@ -10,7 +10,7 @@ from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.agent import ScriptedModel, says
 
 
-async def test_slow_model_answer_is_reported_once_with_its_timeout() -> None:
+async def test_each_slow_model_answer_is_reported_once_with_its_timeout() -> None:
     lines: list[str] = []
     reported = asyncio.Event()
 

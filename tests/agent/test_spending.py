@@ -27,7 +27,7 @@ def spending(directory: Path, *booked: str, spends: bool = True, wake: int = 7) 
     return SpendingLog(directory, BOOK, [DecisionCost(wake, 0, 0, None, D(each)) for each in booked], replayed=replays)
 
 
-async def test_cost_of_a_dead_process_is_carried_to_a_decision(tmp_path: Path) -> None:
+async def test_cost_of_a_dead_process_is_reported_with_the_next_decision(tmp_path: Path) -> None:
     dies = spending(tmp_path)
     await dies.start_decision(7)
     await dies.record_cost(D("0.09"))
@@ -49,7 +49,7 @@ async def test_cost_that_the_engine_booked_is_not_reported_again(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("booked", "lost"), [(("0.004",), "0.086"), (("0.004", "0.05"), "0.036"), (("0.1",), "0")])
-async def test_unbooked_part_of_a_decision_cost_counts_as_lost(
+async def test_part_of_a_decision_cost_that_was_not_booked_counts_as_lost(
     tmp_path: Path, booked: Sequence[str], lost: str
 ) -> None:
     dies = spending(tmp_path)
@@ -68,7 +68,7 @@ async def test_lost_costs_of_several_processes_add_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spends", [True, False])
-async def test_diary_cost_is_reported_until_it_is_journaled(tmp_path: Path, spends: bool) -> None:
+async def test_diary_cost_is_reported_again_until_a_decision_is_journaled(tmp_path: Path, spends: bool) -> None:
     dies = spending(tmp_path, spends=spends)
     await dies.reserve_entry(D("0.01"))
     await dies.settle_entries("memory of noon", D("0.0002"))
@@ -102,7 +102,7 @@ async def test_replay_reports_lost_spending_at_the_same_wake(tmp_path: Path) -> 
     assert resumed.carried_usd(7) == D("0.09"), "reported again, but once"
 
 
-async def test_spending_log_without_a_directory_works_in_memory(tmp_path: Path) -> None:
+async def test_spending_log_without_a_directory_is_kept_in_memory(tmp_path: Path) -> None:
     here = SpendingLog()
     await here.settle_entries("memory", D("0.01"))
     await here.start_decision(1)
@@ -132,14 +132,14 @@ async def test_invalid_spending_file_is_refused(tmp_path: Path, change: dict[str
     assert says in str(refused.value)
 
 
-async def test_failed_save_of_the_spending_raises(tmp_path: Path) -> None:
+async def test_failed_save_of_the_spending_file_raises_an_error(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path)
     one = spending(tmp_path)
     with pytest.raises(BookError, match="cannot be written"):
         await one.record_cost(D("0.09"))
 
 
-async def test_concurrent_spending_saves_keep_the_last_state(tmp_path: Path) -> None:
+async def test_concurrent_spending_saves_leave_the_last_state_in_the_file(tmp_path: Path) -> None:
     one = spending(tmp_path)
     for place in range(40):
         await asyncio.gather(one.record_cost(D(place)), one.reserve_entry(D(1)))
@@ -182,7 +182,7 @@ async def test_lost_cost_is_kept_until_a_decision_reports_it(tmp_path: Path) -> 
     assert spending(tmp_path, "0", wake=300).pending_usd == D("0.09")
 
 
-async def test_decision_older_than_the_journal_has_no_unbooked_cost(tmp_path: Path) -> None:
+async def test_decision_before_the_oldest_journal_entry_counts_as_booked(tmp_path: Path) -> None:
     one = spending(tmp_path)
     await one.start_decision(7)
     await one.record_cost(D("0.09"))

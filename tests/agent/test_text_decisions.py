@@ -68,7 +68,7 @@ def test_decision_written_in_words_or_json_is_detected(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", HELD)
-def test_text_that_explains_a_hold_is_no_decision(text: str) -> None:
+def test_text_that_explains_a_hold_is_not_detected_as_a_decision(text: str) -> None:
     assert not contains_decision(text)
 
 
@@ -96,7 +96,7 @@ NO_WORDS = Reply("end_turn", (), TokenUsage(plain=100, output=1))
 
 
 @pytest.mark.parametrize("between", [Trouble(CauseKind.OVERLOADED), NO_WORDS])
-async def test_unsent_decision_is_shown_at_the_next_answered_wake(
+async def test_model_sees_its_unsent_decision_at_the_next_wake_it_answers(
     between: Reply | Trouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SimulatedClock, "pause", no_pause)
@@ -109,7 +109,7 @@ async def test_unsent_decision_is_shown_at_the_next_answered_wake(
         assert line in str(next(request for request in model.requests if request.wake == 3).body["messages"])
 
 
-async def test_decision_written_as_text_is_not_repeated_as_a_hold() -> None:
+async def test_wake_after_a_decision_written_as_text_calls_the_model() -> None:
     model = ModelByWake({1: [says(WRITTEN[0])]})
     claude = ClaudeRun(ListFeed(path([100.0] * 4)), model, policy=WAKES)
     await claude.go()

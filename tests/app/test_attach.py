@@ -32,12 +32,12 @@ def never(directory: Path) -> Child:
     raise AssertionError("no engine is to be started")
 
 
-async def test_running_engine_with_an_address_is_used(tmp_path: Path) -> None:
+async def test_attachment_uses_a_running_engine_with_an_address(tmp_path: Path) -> None:
     write_address(tmp_path, HERE)
     assert await Attachment(tmp_path, never)() == HERE
 
 
-async def test_engine_is_started_and_awaited_if_none_runs(tmp_path: Path) -> None:
+async def test_attachment_starts_an_engine_and_waits_if_none_runs(tmp_path: Path) -> None:
     started: list[Path] = []
 
     def spawn(directory: Path) -> Child:
@@ -51,7 +51,7 @@ async def test_engine_is_started_and_awaited_if_none_runs(tmp_path: Path) -> Non
     assert started == [tmp_path]
 
 
-async def test_silent_address_of_a_dead_engine_is_not_returned_again(tmp_path: Path) -> None:
+async def test_attachment_never_returns_an_address_that_did_not_answer(tmp_path: Path) -> None:
     def spawn(directory: Path) -> Child:
         write_address(directory, THERE)
         return Engine()
@@ -62,7 +62,7 @@ async def test_silent_address_of_a_dead_engine_is_not_returned_again(tmp_path: P
     assert await attachment(silent=HERE) == THERE
 
 
-async def test_last_log_line_of_an_engine_that_ends_at_once_is_quoted(tmp_path: Path) -> None:
+async def test_error_quotes_the_last_log_line_of_an_engine_that_failed(tmp_path: Path) -> None:
     def spawn(directory: Path) -> Child:
         (directory / LOG).write_text("ocw: the book was made for another market\n\n")
         return Engine(2)
@@ -90,7 +90,7 @@ def test_started_paper_engine_gets_no_keys_or_tokens() -> None:
 
 
 @pytest.mark.parametrize("ran", [{"agent": "none"}, {"policy": "conservative"}])
-def test_client_does_not_start_a_book_of_another_agent_or_policy(
+def test_client_does_not_start_a_book_that_ran_with_other_options(
     tmp_path: Path, ran: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "book"
@@ -105,7 +105,7 @@ def test_client_does_not_start_a_book_of_another_agent_or_policy(
         asyncio.run(Attachment(book, never)())
 
 
-def test_client_starts_a_book_of_the_same_agent_and_policy(
+def test_client_starts_a_book_that_ran_with_the_same_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "book"
@@ -139,7 +139,7 @@ async def test_client_starts_an_engine_once_a_stopping_one_frees_its_lock(tmp_pa
     assert started == [tmp_path]
 
 
-async def test_engine_start_that_lost_the_lock_is_repeated_later(
+async def test_engine_start_is_retried_once_another_process_frees_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock, children = StateLock(tmp_path), [Engine(2), Engine()]
@@ -160,7 +160,7 @@ async def test_engine_start_that_lost_the_lock_is_repeated_later(
     assert not children
 
 
-async def test_engine_that_does_not_end_is_reported_as_stopping(
+async def test_engine_that_stopped_serving_but_keeps_its_lock_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attach, "STOPPING_S", 0.05)
@@ -168,7 +168,7 @@ async def test_engine_that_does_not_end_is_reported_as_stopping(
         await Attachment(tmp_path, never)(silent=HERE)
 
 
-def test_agent_that_needs_a_key_is_refused(tmp_path: Path) -> None:
+def test_attachment_refuses_every_agent_but_attached_none_and_rules(tmp_path: Path) -> None:
     for name in ("attached", "none", "rules"):
         Attachment(tmp_path, never, agent=name)
     for name in ("claude", "reckless", ""):
@@ -226,5 +226,5 @@ async def _nothing(bridge: Bridge) -> None:
     """Serve no client."""
 
 
-def test_log_of_a_spawned_engine_is_readable_text() -> None:
+def test_spawned_engine_is_started_without_the_json_option() -> None:
     assert "--json" not in PAPER

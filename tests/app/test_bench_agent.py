@@ -34,7 +34,7 @@ def test_tokens_of_a_prompt_segment_are_estimated_from_characters() -> None:
     assert 100 < counted["tools"] < 120
 
 
-async def test_tools_and_system_prompt_are_cached_until_expiry() -> None:
+async def test_stand_in_bills_tools_and_system_as_cached_for_an_hour() -> None:
     clock = SimulatedClock()
     model, whole = StandIn(clock=clock), sum(segments(body()).values())
     bills = []

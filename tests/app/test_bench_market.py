@@ -64,7 +64,7 @@ def test_random_walk_has_no_stylised_facts() -> None:
     assert found["taker_return"] is None
 
 
-def test_volatile_days_show_in_tails_and_autocorrelation() -> None:
+def test_volatile_days_give_fat_tails_and_autocorrelation() -> None:
     calm_and_wild = np.repeat([1.0, 4.0, 1.0, 4.0], 1440) * noise(1440 * DAYS) * 0.0005
     found = facts(made(calm_and_wild))
     assert (found["kurtosis_1m"] or 0) > 1
@@ -72,13 +72,13 @@ def test_volatile_days_show_in_tails_and_autocorrelation() -> None:
     assert (found["abs_acf_1d"] or 0) < 0
 
 
-def test_volume_that_follows_returns_shows_as_correlation() -> None:
+def test_volume_proportional_to_returns_gives_a_high_correlation() -> None:
     returns = noise(1440 * DAYS) * 0.0005
     found = facts(made(returns, np.abs(returns) * 1e5 + 0.01))
     assert (found["volume_volatility"] or 0) > 0.9
 
 
-def test_jumps_have_a_daily_count_a_variance_share_and_a_direction() -> None:
+def test_count_variance_share_and_direction_of_jumps_are_measured() -> None:
     returns = noise(1440 * DAYS) * 0.0005
     returns[100::240] = -0.01
     found = facts(made(returns))
@@ -88,7 +88,7 @@ def test_jumps_have_a_daily_count_a_variance_share_and_a_direction() -> None:
     assert (found["skew_1h"] or 0) < 0
 
 
-def test_data_gap_gives_no_return() -> None:
+def test_no_return_is_computed_across_a_data_gap() -> None:
     whole = made(noise(1440) * 0.0005)
     rows = np.column_stack(whole[1:])
     holed = series_of_rows(np.delete(rows, np.s_[500:560], axis=0))
@@ -97,7 +97,7 @@ def test_data_gap_gives_no_return() -> None:
     assert not np.isnan(holed.returns[561:]).any()
 
 
-def test_market_statistics_of_too_few_candles_are_none() -> None:
+def test_market_statistic_is_none_for_too_few_or_constant_values() -> None:
     assert kurtosis(np.zeros(100)) is None
     assert kurtosis(np.arange(5.0)) is None
     assert hill(np.ones(50)) is None
@@ -138,14 +138,16 @@ def test_market_bench_compares_a_tape_and_draws_a_picture(ocw: Ocw, tape: Path, 
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_comparison_is_printed_as_a_table(ocw: Ocw, tape: Path) -> None:
+def test_market_bench_prints_its_comparison_as_a_table(ocw: Ocw, tape: Path) -> None:
     said = ocw("bench", "market", "--tape", tape)
     assert said.code == 0, said.err
     for word in ("annual_volatility", "ETHUSDT", "2026-03-09 to 2026-03-10", "sim/tape"):
         assert word in said.out
 
 
-def test_picture_without_matplotlib_is_refused(ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_market_bench_refuses_a_picture_without_matplotlib(
+    ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     said = ocw("bench", "market", "--picture", tmp_path / "market.png")
     assert (said.code, said.out) == (2, "")
@@ -166,7 +168,7 @@ def shorter(tape: Path) -> str:
     ],
     ids=["a short tape", "no tape", "a picture nowhere", "a seed that is none"],
 )
-def test_tape_that_cannot_be_compared_is_refused(
+def test_market_bench_refuses_a_tape_that_it_cannot_compare(
     ocw: Ocw, tape: Path, call: Callable[[Path], tuple[str, ...]], hint: str
 ) -> None:
     said = ocw("bench", "market", *call(tape))

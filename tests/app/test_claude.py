@@ -154,7 +154,7 @@ async def test_missing_or_wrong_api_key_is_reported_at_the_start(
     assert "sk-ant-wrong-key" not in said
 
 
-async def test_startup_does_not_wait_for_a_slow_model_check(
+async def test_start_of_a_run_does_not_wait_for_a_slow_model_check(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(claude, "MODEL_CHECK_S", 0.05)
@@ -163,7 +163,7 @@ async def test_startup_does_not_wait_for_a_slow_model_check(
         claude_setup.make_decider(load_policies(None), load_prompts(None), kept, SimulatedClock())
         await claude_setup.check_model()
     said = "".join(capsys.readouterr())
-    assert "the API did not confirm within 0.05 s that it has claude-sonnet-5-5; the run goes on" in said
+    assert "the API did not confirm within 0.05 s that it has claude-sonnet-5-5; the run continues" in said
 
 
 async def test_model_without_a_price_is_reported_at_the_start(
@@ -192,7 +192,7 @@ def test_wakes_without_a_recorded_answer_are_listed_at_the_end(
     assert "wake 1: no such call was recorded" in said.err
 
 
-def test_recording_options_are_refused_for_another_agent(
+def test_invalid_use_of_recording_options_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ocw = Ocw(monkeypatch, capsys)

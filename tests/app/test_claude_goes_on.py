@@ -66,7 +66,9 @@ async def test_recorded_run_stopped_at_any_time_has_the_same_fingerprint(tmp_pat
     assert fingerprint == expected
 
 
-async def test_cost_of_a_request_cut_off_by_a_stop_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cost_of_a_model_call_that_a_stop_interrupted_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record, asked = tmp_path / "decisions.jsonl", asyncio.Event()
     create = SdkMessages.create
 

@@ -293,7 +293,7 @@ def test_help_prints_the_usage(ocw: Ocw, arguments: tuple[str, ...]) -> None:
     assert "Usage" in said.out + said.err
 
 
-def test_a_book_refuses_any_other_market(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
+def test_run_refuses_to_continue_a_book_with_another_market(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     book = tmp_path / "book"
     ocw("replay", tape, "--state", book, "--json")
     said = ocw("run", "--market", "sim", "--interval", "15m", "--for", "1h", "--state", book)

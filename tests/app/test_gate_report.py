@@ -34,7 +34,7 @@ def test_return_across_a_data_gap_is_no_move() -> None:
     assert moves(closes(stepped(500), frozenset({500, 501})), SPAN, MINUTE) == []
 
 
-def test_a_market_that_stands_still_or_is_too_short_has_no_moves() -> None:
+def test_market_with_constant_or_too_few_prices_has_no_moves() -> None:
     assert moves(closes([100.0] * 2_000), SPAN, MINUTE) == []
     assert moves(closes([100.0, 101.0]), SPAN, MINUTE) == []
 

@@ -72,7 +72,7 @@ def test_printed_command_for_claude_code_is_quoted_for_a_shell(ocw: Ocw, tmp_pat
     assert words[-3:] == ["mcp", "--state", str(tmp_path / "my desk")]
 
 
-def test_configuration_path_follows_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claude_desktop_config_path_depends_on_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     places = {system: desktop_config(system, tmp_path).relative_to(tmp_path).parts for system in ("darwin", "linux")}
     assert places == {

@@ -89,7 +89,7 @@ def test_agent_that_skips_one_wake_is_not_reported_as_failed(kind: CauseKind) ->
     assert told(made("rules", Cause(kind))) == []
 
 
-def test_agent_rules_is_not_reported_as_a_replacement_of_an_agent() -> None:
+def test_rules_as_the_agent_are_not_reported_as_a_replacement() -> None:
     assert told(made("rules"), made("rules", Cause(CauseKind.NOTHING_TO_DO))) == []
 
 

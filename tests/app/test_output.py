@@ -1,4 +1,4 @@
-"""Failed output, such as a closed pipe: a run goes on without it, and other commands end without a traceback."""
+"""Failed output, such as a closed pipe: a run continues without it, and other commands end without a traceback."""
 
 import io
 import os
@@ -74,7 +74,9 @@ def test_run_with_a_full_disk_reports_it_once_and_continues(
         patched.setattr(sys, "stdout", full)
         said = ocw(*RUN, "--state", tmp_path / "full")
     assert said.code == 1
-    assert said.err == "ocw: standard output cannot be written (No space left on device); the run goes on without it\n"
+    assert (
+        said.err == "ocw: standard output cannot be written (No space left on device); the run continues without it\n"
+    )
     assert ocw(*RUN, "--state", tmp_path / "read").code == 0
     assert events_of(ocw, tmp_path / "full") == events_of(ocw, tmp_path / "read")
 

@@ -85,7 +85,7 @@ async def test_attachment_to_a_directory_of_another_user_is_refused(desk: Path) 
         read_address(desk)
 
 
-def test_a_directory_that_others_can_only_read_is_used(desk: Path) -> None:
+def test_directory_that_others_can_read_but_not_write_is_accepted(desk: Path) -> None:
     desk.chmod(0o755)
     assert [row.name for row in read_tokens(desk)] == ["read-1"]
 
@@ -110,7 +110,9 @@ def test_link_is_refused_if_another_user_owns_it_or_its_target(desk: Path, tmp_p
     [("pipe", "it is a pipe"), ("sparse", "larger than"), ("writable", "chmod go-w"), ("device", "it is a")],
 )
 @pytest.mark.parametrize("name", ["the --env", ".env", "a policy"])
-def test_a_file_of_another_owner_is_not_read(ocw: Ocw, tmp_path: Path, name: str, kind: str, told: str) -> None:
+def test_pipe_device_huge_or_writable_file_is_not_read(
+    ocw: Ocw, tmp_path: Path, name: str, kind: str, told: str
+) -> None:
     path = tmp_path / (".env" if name == ".env" else "given.toml")
     if kind == "pipe":
         os.mkfifo(path)

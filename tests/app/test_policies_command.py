@@ -25,7 +25,7 @@ def said(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["default", "conservative", "lab"])
-def test_each_shipped_policy_has_its_file_name_and_all_limits(name: str) -> None:
+def test_shipped_policy_has_the_name_of_its_file_and_all_limits(name: str) -> None:
     shown = json.loads(said("show", "--policy", name, "--json"))
     assert shown["name"] == name
     for limit, _ in limits_in_force(load_policies(None, name).policies):

@@ -96,7 +96,7 @@ def test_missing_approval_keys_take_their_strictest_values(tmp_path: Path) -> No
     assert "approval.above_notional 0" in loaded.remarks[0]
 
 
-def test_leverage_keys_are_capped_if_the_key_leverage_max_is_missing(tmp_path: Path) -> None:
+def test_missing_leverage_max_key_caps_the_other_leverage_keys(tmp_path: Path) -> None:
     loaded = load(tmp_path, mine=written(SHIPPED["lab"], {"leverage.max"}))
     assert (loaded.policies.leverage.usual, loaded.policies.leverage.unasked) == (5, 2)
 

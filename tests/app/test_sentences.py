@@ -36,7 +36,7 @@ def test_error_on_a_book_of_another_market_names_seed_or_interval(ocw: Ocw, tmp_
     ("wish", "says"),
     [
         (("--seed", "-1"), "the seed of the simulated market is -1; expected 0 or more"),
-        (("--for", "99999999999d"), "is too long a span; write at most six digits"),
+        (("--for", "99999999999d"), "is too long a span of time; write at most six digits"),
     ],
 )
 def test_invalid_number_in_a_run_option_is_named_in_the_error(ocw: Ocw, wish: tuple[str, str], says: str) -> None:

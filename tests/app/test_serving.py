@@ -121,7 +121,7 @@ def test_invalid_token_command_is_refused_in_one_sentence(ocw: Ocw, tmp_path: Pa
     assert "holds no tokens of ocw" in ocw("token", "list", "--state", desk).err
 
 
-def test_a_directory_with_a_token_may_become_a_book(ocw: Ocw, tmp_path: Path) -> None:
+def test_run_makes_a_book_in_a_directory_that_has_only_a_token(ocw: Ocw, tmp_path: Path) -> None:
     ocw("token", "new", "--state", tmp_path)
     assert ocw("run", "--market", "sim", "--for", "1h", "--interval", "1h", "--state", tmp_path, "--json").code == 0
 
@@ -137,7 +137,7 @@ def test_serving_a_temporary_book_prints_the_token_command(ocw: Ocw) -> None:
     assert re.search(r"; to make a token: ocw token new --state /\S+/ocw-\w+\n", said.err)
 
 
-async def test_served_book_writes_its_address_and_removes_it(tmp_path: Path) -> None:
+async def test_served_engine_writes_its_address_and_removes_it_at_the_end(tmp_path: Path) -> None:
     book = a_book(tmp_path)
     async with serve_engine(ListenAddress("127.0.0.1", 0), facade_of(book, tmp_path), tmp_path):
         address = read_address(tmp_path)
@@ -151,7 +151,7 @@ async def test_served_book_writes_its_address_and_removes_it(tmp_path: Path) -> 
     book.store.close()
 
 
-async def test_no_secret_is_in_an_answer_a_log_or_a_file(
+async def test_served_engine_puts_no_secret_in_answers_logs_or_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The secrets are a key in the environment, and the printed tokens."""

@@ -42,7 +42,7 @@ def test_shipped_env_example_sets_the_defaults() -> None:
     )
 
 
-def test_environment_precedes_env_file_and_state_directory(tmp_path: Path) -> None:
+def test_environment_overrides_the_env_file_and_state_directory(tmp_path: Path) -> None:
     env_file(tmp_path, "CLAUDE_MODEL=c\nLOG_LEVEL=ERROR\nBINANCE_PAPER=false\n", ".env")
     chosen = env_file(tmp_path, "CLAUDE_MODEL=b\nLOG_LEVEL=DEBUG\n")
     settings = load_settings(chosen, tmp_path, {"CLAUDE_MODEL": "a"})
@@ -87,7 +87,7 @@ def test_paper_and_live_together_are_refused(paper: str) -> None:
 
 
 @pytest.mark.parametrize("live", ["true", "false"])
-def test_modes_without_a_venue_are_refused_in_one_sentence(live: str) -> None:
+def test_demo_and_live_modes_are_refused_in_one_sentence(live: str) -> None:
     settings = load_settings(None, None, {"BINANCE_PAPER": "false", "LIVE_TRADING": live})
     with pytest.raises(SettingsError, match="no such venue is built in yet") as caught:
         require_paper(settings)
@@ -154,7 +154,7 @@ def test_setting_with_an_empty_value_counts_as_not_set(tmp_path: Path) -> None:
     assert load_settings(path, None, dict.fromkeys(KEYS, "  ")).log_level is LogLevel.ERROR
 
 
-def test_setting_in_an_env_file_is_not_expanded(tmp_path: Path) -> None:
+def test_variables_in_values_of_an_env_file_are_not_expanded(tmp_path: Path) -> None:
     path = env_file(tmp_path, "CLAUDE_MODEL=${HOME}\nFRED_API_KEY='a#b$c'\r\n")
     settings = load_settings(path, None, {})
     assert settings.claude_model == "${HOME}"

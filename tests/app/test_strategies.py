@@ -65,7 +65,7 @@ def run(ocw: Ocw, *more: object, strategy: str = f"{MODULE}:decide") -> Any:
     return json.loads(said.out)
 
 
-def test_strategy_function_decides_a_run_under_its_own_name(ocw: Ocw, folder: Path) -> None:
+def test_strategy_function_is_named_as_decider_and_principal(ocw: Ocw, folder: Path) -> None:
     report = run(ocw, "--every", "15m", "--state", folder / "book")
     assert report["decided"]["by"] == {f"strategy:{MODULE}:decide": len(PRICES) // 15}
     assert report["fills"] > 2
@@ -129,7 +129,7 @@ def test_invalid_strategy_is_refused_in_one_sentence(ocw: Ocw, folder: Path, str
     assert said.err.splitlines()[-1].startswith(f"ocw: {why}")
 
 
-def test_missing_import_of_a_strategy_module_is_named(folder: Path) -> None:
+def test_error_names_the_missing_import_of_a_strategy_module(folder: Path) -> None:
     (folder / f"{MODULE}_two.py").write_text("import no_such_package\n")
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
         load_strategy(f"{MODULE}_two:decide", folder)

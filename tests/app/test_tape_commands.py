@@ -113,7 +113,7 @@ def test_tape_info_without_a_tape_prints_one_sentence(ocw: Ocw, tmp_path: Path) 
         assert said.err.count("\n") == 1
 
 
-def test_replay_reports_corrected_rows(ocw: Ocw, tmp_path: Path) -> None:
+def test_replay_reports_the_rows_of_a_tape_that_it_corrected(ocw: Ocw, tmp_path: Path) -> None:
     report = json.loads(ocw("replay", tape(tmp_path), "--json").out)
     assert (report["candles"], report["duplicates"], report["disordered"], report["holes"]) == (11, 1, 2, 3)
 
@@ -156,5 +156,5 @@ def test_invalid_tape_fetch_is_refused_in_one_sentence(ocw: Ocw, tmp_path: Path,
     assert said.err.count("\n") == 1
 
 
-def test_default_archive_is_that_of_the_exchange() -> None:
+def test_tape_fetch_uses_the_archive_of_the_exchange_by_default() -> None:
     assert archive_fetch.ARCHIVE == "https://data.binance.vision"

@@ -89,7 +89,9 @@ def same(told: dict[str, Any], expected: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize(("agent", "seed", "span"), [("reckless", 1, "3d"), ("reckless", 5, "3d"), ("rules", 3, "6d")])
-def test_trade_statistics_follow_from_the_fills(ocw: Ocw, tmp_path: Path, agent: str, seed: int, span: str) -> None:
+def test_trade_statistics_equal_those_computed_from_the_fills(
+    ocw: Ocw, tmp_path: Path, agent: str, seed: int, span: str
+) -> None:
     book = tmp_path / "book"
     said = ocw(
         "run",

@@ -57,7 +57,7 @@ def test_deployed_book_is_kept_on_the_mounted_volume() -> None:
     assert instruction("VOLUME") == mount["destination"]
 
 
-def test_fly_stops_the_run_by_sigterm_with_enough_time() -> None:
+def test_fly_sends_sigterm_and_waits_for_a_clean_stop() -> None:
     assert FLY["kill_signal"] == instruction("STOPSIGNAL") == "SIGTERM"
     assert FLY["kill_timeout"] >= SHORTEST_STOP_S
 

@@ -24,7 +24,7 @@ def test_a_saved_key_is_restored_with_its_type(key: AnswerKey) -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(key), type=RequestKey | LegKey) == key
 
 
-def test_a_caller_key_cannot_equal_a_decision_or_other_caller_key() -> None:
+def test_key_of_a_caller_never_equals_that_of_a_leg_or_other_caller() -> None:
     posing = request_key(NoteRequest("wake:12:0", "anna", "x")), request_key(NoteRequest("k", "ben': k1", "x"))
     assert len({*posing, DecisionKey(12).leg(0), RequestKey("ben", "k1")}) == 4
 

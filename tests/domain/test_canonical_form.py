@@ -42,7 +42,7 @@ def test_canonical_event_is_one_line_of_sorted_json() -> None:
     assert canonical(3, AT, event) == expected
 
 
-def test_keys_are_sorted_at_every_depth() -> None:
+def test_json_keys_are_sorted_at_every_depth() -> None:
     line = canonical(1, AT, decided(0.5)).decode()
     for keys in (("decider", "decision", "thinking_ms", "wake_id"), ("action", "confidence", "size", "symbol")):
         places = [line.index(f'"{key}":') for key in keys]
@@ -84,7 +84,7 @@ def test_float_keeps_ten_significant_digits(value: float, text: str) -> None:
     assert b'"confidence":"%s"' % text.encode() in canonical(1, AT, decided(value))
 
 
-def test_float_digits_beyond_the_tenth_do_not_count() -> None:
+def test_float_digits_beyond_the_tenth_do_not_change_the_form() -> None:
     assert canonical(1, AT, decided(0.5)) == canonical(1, AT, decided(0.5 + 1e-13))
     assert canonical(1, AT, decided(0.5)) != canonical(1, AT, decided(0.5 + 1e-9))
 
@@ -93,7 +93,7 @@ def test_no_digit_of_a_decimal_is_dropped() -> None:
     assert canonical(1, AT, decided(0.5, "0.25")) != canonical(1, AT, decided(0.5, "0.25000000000000000001"))
 
 
-def test_canonical_form_of_tuples_enums_structs_and_none() -> None:
+def test_tuples_enums_structs_and_none_become_plain_json() -> None:
     woken = WakeRaised(1, (wake("BTCUSDT", "close:4h"), wake(None, "timer")))
     assert canonical(1, 5, woken) == (
         b'[1,5,"wake.raised",{"reasons":[{"reasons":[{"kind":"close","subject":"4h"}],"symbol":"BTCUSDT"},'
@@ -105,7 +105,7 @@ def test_canonical_form_of_tuples_enums_structs_and_none() -> None:
     )
 
 
-def test_canonical_fill_contains_the_order_without_book_name() -> None:
+def test_canonical_fill_has_the_order_ref_without_book_name() -> None:
     fill = OrderFilled(
         ref=OrderRef(4, Purpose.STOP, 2),
         fill_id="paper-9-1",
@@ -133,7 +133,7 @@ def test_canonical_event_contains_its_kind_once() -> None:
     assert b'"kind"' not in canonical(1, AT, event)
 
 
-def test_chain_continues_from_the_last_digest() -> None:
+def test_chain_resumed_from_a_digest_equals_an_unbroken_chain() -> None:
     lines = [canonical(seq, AT + seq, DayOpened("2026-01-01", Decimal(seq))) for seq in range(1, 6)]
     whole = GENESIS
     for line in lines:

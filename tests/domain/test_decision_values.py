@@ -13,7 +13,7 @@ D = Decimal
 
 
 @pytest.mark.parametrize("size", ["0.1", " 0.1 ", 0.1, D("0.1"), np.float64(0.1)])
-def test_sizes_of_any_kind_become_the_same_decimal(size: Any) -> None:
+def test_sizes_of_any_number_type_become_the_same_decimal(size: Any) -> None:
     leg = Leg("ETHUSDT", "BUY", size=size)
     assert (leg.size, type(leg.size), leg.action) == (D("0.1"), Decimal, Action.BUY)
 

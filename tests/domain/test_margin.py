@@ -17,7 +17,7 @@ BRACKETS = Brackets(
 ROWS = Brackets((Bracket(D(1_000), 50, D("0.01")), Bracket(D(9_000), 20, D("0.02")), Bracket(D(50_000), 5, D("0.1"))))
 
 
-def test_maintenance_is_continuous_between_brackets() -> None:
+def test_maintenance_margin_is_continuous_between_brackets() -> None:
     assert BRACKETS.amounts == (D(0), D(50), D(3_050))
     for cap in (D(50_000), D(600_000)):
         assert BRACKETS.maintenance(cap) == pytest.approx(BRACKETS.maintenance(cap + D("0.000001")))
@@ -39,7 +39,7 @@ def test_fully_paid_long_has_no_liquidation_price() -> None:
     assert bankruptcy_price(D(1), D(50_000), D(50_000)) == 0
 
 
-def test_max_leverage_by_notional_and_0_beyond_the_last_bracket() -> None:
+def test_max_leverage_falls_with_notional_to_0_beyond_brackets() -> None:
     assert [BRACKETS.max_leverage(D(n)) for n in (50_000, 50_001, 3_000_000, 3_000_001)] == [125, 100, 50, 0]
 
 
@@ -49,7 +49,7 @@ def test_max_leverage_by_notional_and_0_beyond_the_last_bracket() -> None:
     leverage=st.integers(1, 50),
     sign=st.sampled_from([1, -1]),
 )
-def test_margin_equals_maintenance_at_the_liquidation_price(
+def test_margin_left_at_the_liquidation_price_equals_maintenance(
     price: Decimal, quantity: Decimal, leverage: int, sign: int
 ) -> None:
     cost = sign * quantity * price
@@ -94,7 +94,7 @@ def test_each_leverage_has_a_maximum_notional(leverage: int, cap: int) -> None:
     assert cap == 0 or ROWS.max_leverage(D(cap)) >= leverage > ROWS.max_leverage(D(cap) + 1)
 
 
-def test_future_without_brackets_gets_assumed_ones_and_spot_none() -> None:
+def test_future_without_brackets_gets_assumed_ones_but_spot_none() -> None:
     assert ETH.brackets is None
     assert ETH.margin_brackets is CAUTIOUS
     assert type(ETH)("ETHUSDT", Product.UM, ETH.tick, ETH.step, ETH.step, D(5), ROWS).margin_brackets is ROWS
@@ -114,7 +114,7 @@ def test_leverage_steps_agree_with_the_max_leverage(wanted: int, notional: Decim
     steps=st.lists(st.tuples(st.integers(1, 150), st.integers(0, 120)), min_size=1, max_size=5),
     share=st.decimals("-0.01", "0.5", places=3),
 )
-def test_largest_notional_is_found_in_any_bracket(steps: list[tuple[int, int]], share: Decimal) -> None:
+def test_largest_notional_for_a_maintenance_share_is_exact(steps: list[tuple[int, int]], share: Decimal) -> None:
     rows, cap, rate = [], 0, D("0.004")
     for wide, more in steps:
         cap, rate = cap + wide, rate + D(more) / 1_000

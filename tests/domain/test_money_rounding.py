@@ -24,7 +24,7 @@ def test_text_of_15_digits_survives_conversion_to_float(digits: int, places: int
 
 
 @pytest.mark.parametrize("text", ["1935.98", "0.1", "65000.0", "0.00001234", "1e-08", "123456789.12345", "1e+22"])
-def test_exact_restores_the_written_price(text: str) -> None:
+def test_exact_restores_the_decimal_text_of_a_float(text: str) -> None:
     assert exact(float(text)) == Decimal(text)
 
 
@@ -81,5 +81,5 @@ def test_plain_text_has_no_exponent_or_trailing_zeros(value: Decimal) -> None:
         ("1E-8", "0.00000001"),
     ],
 )
-def test_plain_text_of_special_decimals(value: str, text: str) -> None:
+def test_plain_text_of_zero_is_0_and_exponents_are_expanded(value: str, text: str) -> None:
     assert plain(Decimal(value)) == text

@@ -36,7 +36,7 @@ def test_client_id_has_the_documented_form() -> None:
     assert OrderRef(17, Purpose.STOP, 2).client_id("x7k2m9") == "ocw-x7k2m9-17-s-2"
 
 
-def test_orders_sort_by_counter_first() -> None:
+def test_order_references_sort_by_counter_first() -> None:
     assert sorted([OrderRef(10, Purpose.ENTRY), OrderRef(9, Purpose.EXIT, 3)])[0].n == 9
 
 
@@ -46,7 +46,7 @@ def test_the_opposite_side_has_the_opposite_sign(side: Side) -> None:
     assert side.sign + side.opposite.sign == 0
 
 
-def test_every_purpose_except_entry_reduces() -> None:
+def test_every_order_purpose_except_entry_is_reduce_only() -> None:
     assert [purpose for purpose in Purpose if not purpose.reduces] == [Purpose.ENTRY]
 
 

@@ -16,7 +16,7 @@ SEEN = snapshot(
 )
 
 
-def test_symbols_are_found_by_name_in_the_engines_order() -> None:
+def test_snapshot_symbols_are_found_by_name_in_engine_order() -> None:
     assert list(SEEN.symbols) == ["SOLUSDT", "BTCUSDT"]
     assert SEEN.symbols["SOLUSDT"].last == 100.0
     assert "DOGEUSDT" not in SEEN.symbols
@@ -56,7 +56,7 @@ def test_a_snapshot_survives_being_stored_and_pickled() -> None:
     assert pickle.loads(pickle.dumps(SEEN)) == SEEN
 
 
-def test_a_reading_is_found_by_its_wake_condition_name() -> None:
+def test_a_reading_is_found_by_its_metric_name() -> None:
     sol = SEEN.symbols["SOLUSDT"]
     assert (sol.reading("price"), sol.reading("rsi_14@1h"), sol.reading("atr_14@1h")) == (100.0, 72.0, 1.0)
     assert sol.reading("funding_8h") == Unknown("not computed")

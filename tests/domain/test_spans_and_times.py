@@ -23,7 +23,7 @@ def test_invalid_span_is_rejected_with_an_example(text: str) -> None:
 
 @settings(deadline=None, max_examples=100)
 @given(st.integers(1, 999_999), st.sampled_from("smhdw"))
-def test_span_name_can_be_read_back(count: int, unit: str) -> None:
+def test_span_name_parses_back_to_the_same_span(count: int, unit: str) -> None:
     ms = span_ms(f"{count}{unit}")
     name = span_name(ms)
     if len(name) <= 7:

@@ -49,7 +49,7 @@ def absurd(stop: OrderRef) -> dict[str, tuple[VenueReport, str]]:
 
 @pytest.mark.requirement("D07")
 @pytest.mark.parametrize("which", absurd(OrderRef(1, Purpose.STOP)))
-async def test_an_impossible_report_forbids_entries_until_a_resume(which: str) -> None:
+async def test_an_impossible_venue_report_forbids_entries_until_a_resume(which: str) -> None:
     run, stop = await holding()
     report, told = absurd(stop)[which]
     before = run.engine.account.state()
@@ -66,7 +66,7 @@ async def test_an_impossible_report_forbids_entries_until_a_resume(which: str) -
     assert went == [(TradingState.ACTIVE, TradingState.REDUCING), (TradingState.REDUCING, TradingState.ACTIVE)]
 
 
-async def test_cancel_report_of_an_unknown_order_keeps_state_active() -> None:
+async def test_a_cancel_report_on_an_unknown_order_keeps_the_engine_active() -> None:
     run, _ = await holding()
     await run.simulation.shell.take(Canceled(OrderRef(77, Purpose.STOP), "who?"))
     assert run.engine.account.trading_state is TradingState.ACTIVE

@@ -73,7 +73,7 @@ async def test_an_order_that_awaits_approval_is_not_sent() -> None:
     assert (shown["id"], shown["symbol"], shown["by"], shown["reason"]) == ("a1", "BTCUSDT", "anna", "a breakout")
 
 
-async def test_a_tainted_entry_awaits_the_approval_of_the_stricter_policy() -> None:
+async def test_strict_policies_alone_make_a_tainted_entry_pending() -> None:
     """Only the policy of `[tainted]` asks for approvals."""
     thinking, strict = Scripted({}, thinking_ms=10 * MINUTE), policies(approval={"above_notional": 0})
     run = await Run(ListFeed(path([100.0] * 2)), thinking, policy=WOKEN, strict=strict).go()
@@ -85,7 +85,7 @@ async def test_a_tainted_entry_awaits_the_approval_of_the_stricter_policy() -> N
     assert entries(run) == []
 
 
-async def test_approval_shows_the_quantity_that_is_sent() -> None:
+async def test_an_approval_request_has_the_rounded_quantity_that_is_sent() -> None:
     run = await flat()
     await ask(run, LegRequest("k1", "anna", Leg("BTCUSDT", Action.BUY, stop=D(97)), D("10.1234567")))
     await tell(run, Verb.APPROVE, "a1")
@@ -94,7 +94,7 @@ async def test_approval_shows_the_quantity_that_is_sent() -> None:
     assert asked.intent.quantity == sent.order.quantity == D("10.123")
 
 
-async def test_approved_order_is_sent_and_answers_its_key() -> None:
+async def test_an_approved_order_is_sent_once_for_its_key() -> None:
     run = await flat()
     await ask(run)
     await tell(run, Verb.APPROVE, "a1")
@@ -135,7 +135,7 @@ async def test_approved_order_is_checked_against_every_policy_again() -> None:
     assert len(entries(run)) == 1
 
 
-async def test_a_halt_refuses_pending_orders_for_good() -> None:
+async def test_pending_orders_refused_by_a_halt_cannot_be_approved() -> None:
     run = await flat()
     await ask(run)
     await tell(run, Verb.HALT, "", "c0")
@@ -158,7 +158,7 @@ async def test_an_approval_after_a_denial_changes_nothing() -> None:
     assert entries(run) == []
 
 
-async def test_a_pending_order_without_an_answer_is_refused() -> None:
+async def test_a_pending_order_is_refused_when_its_answer_time_ends() -> None:
     run = await flat()
     await ask(run)
     assert run.simulation.shell.timers[Timer(TimerKind.APPROVAL, "a1")] == NOW + 120 * SECOND
@@ -179,7 +179,7 @@ async def test_an_approval_of_an_unknown_id_changes_nothing() -> None:
     assert isinstance(run.engine.answer(LARGE), AwaitsApproval)
 
 
-async def test_a_new_request_supersedes_the_pending_one() -> None:
+async def test_a_callers_new_order_replaces_only_its_own_pending_order() -> None:
     run = await flat()
     await ask(run)
     again = LegRequest("k2", "anna", Leg("BTCUSDT", Action.BUY, size=D("0.08"), stop=D(98)))
@@ -192,7 +192,7 @@ async def test_a_new_request_supersedes_the_pending_one() -> None:
     assert [each["id"] for each in run.engine.summary()["approvals"]] == ["a2", "a3"]
 
 
-async def test_number_of_pending_approvals_is_limited() -> None:
+async def test_an_order_beyond_the_most_pending_orders_is_refused() -> None:
     run = await flat()
     for number in range(MOST):
         await ask(run, LegRequest("k", f"caller {number}", LARGE.leg))
@@ -201,7 +201,7 @@ async def test_number_of_pending_approvals_is_limited() -> None:
     assert answer.code is RefusalCode.APPROVAL_REQUIRED
 
 
-async def test_an_agents_order_awaits_approval_too() -> None:
+async def test_an_agents_large_order_is_sent_only_after_approval() -> None:
     run = await flat(Scripted({1: buy("97")}), minutes=1)
     (asked,) = run.events(events.ApprovalAsked)
     assert (asked.intent.principal, asked.intent.wake_id) == ("scripted", 1)
@@ -230,7 +230,7 @@ async def test_a_clients_user_can_approve_or_deny_its_pending_order(yes: bool) -
 @pytest.mark.parametrize(
     ("who", "name", "mode"), [("cleo", "a1", Mode.PAPER), ("anna", "a2", Mode.PAPER), ("anna", "a1", Mode.DEMO)]
 )
-async def test_a_clients_user_approves_only_its_own_paper_orders(who: str, name: str, mode: Mode) -> None:
+async def test_a_clients_user_can_approve_only_that_clients_paper_orders(who: str, name: str, mode: Mode) -> None:
     run = await flat(mode=mode)
     await ask(run)
     answer = await ask(run, ConsentRequest("k", who, name, True))

@@ -34,7 +34,7 @@ async def test_the_risk_officer_gets_spread_and_depths_of_the_order_book() -> No
     assert (view.spread, view.bid_depth, view.ask_depth) == (D("0.002"), D(5), D("7.5"))
 
 
-async def test_unknown_spread_and_depth_are_none_for_the_risk_officer() -> None:
+async def test_the_risk_officer_gets_none_for_an_unknown_spread_or_depth() -> None:
     view = seen(await told())
     assert (view.spread, view.bid_depth, view.ask_depth) == (None, None, None)
     view = seen(await told(msgspec.structs.replace(GOOD, bid_depth=None, ask_depth=None)))

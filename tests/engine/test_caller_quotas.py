@@ -88,7 +88,7 @@ async def test_refusals_beyond_the_quota_are_not_journaled(turned_away: Action) 
     assert await ask(run, LegRequest("k1", "ben", leg())) == OrderRef(1, Purpose.ENTRY)
 
 
-async def test_a_caller_out_of_quota_still_reduces_risk() -> None:
+async def test_a_caller_beyond_its_quota_can_still_reduce_risk() -> None:
     run = await run_with(policies(**FEW), {1: buy("97")})
     for number in range(6):
         await ask(run, LegRequest(f"k{number}", "anna", leg(size="9")))

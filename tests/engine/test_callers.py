@@ -55,6 +55,8 @@ async def ask(run: Run, request: CallerRequest) -> Answer:
 
 
 def leg(action: Action = Action.BUY, *, size: str = "0.1", stop: str | None = "97", limit: str | None = None) -> Leg:
+    if not action.adds_risk:
+        return Leg("BTCUSDT", action)
     return Leg("BTCUSDT", action, size=D(size), stop=D(stop) if stop else None, limit=D(limit) if limit else None)
 
 
@@ -63,7 +65,7 @@ def code(answer: Answer) -> RefusalCode:
     return answer.code
 
 
-async def test_a_callers_leg_becomes_an_order_under_its_name() -> None:
+async def test_an_order_is_journaled_with_the_name_of_its_caller() -> None:
     run = await flat()
     assert await ask(run, LegRequest("k1", "anna", leg())) == ENTRY
     (intended,) = run.events(events.OrderIntended)
@@ -73,7 +75,7 @@ async def test_a_callers_leg_becomes_an_order_under_its_name() -> None:
     assert asked.request.principal == "anna"
 
 
-async def test_a_repeated_key_sends_no_second_order_if_reasoning_differs() -> None:
+async def test_a_repeated_key_with_other_reasoning_sends_no_second_order() -> None:
     run = await flat()
     first = await ask(run, LegRequest("k1", "anna", leg()))
     worded = msgspec.structs.replace(leg(), reasoning="put differently")
@@ -82,7 +84,7 @@ async def test_a_repeated_key_sends_no_second_order_if_reasoning_differs() -> No
     assert len(run.events(events.CallerAsked)) == 1
 
 
-async def test_a_key_used_for_another_request_does_nothing() -> None:
+async def test_a_used_key_with_another_request_is_refused() -> None:
     run = await flat()
     await ask(run, LegRequest("k1", "anna", leg()))
     assert code(await ask(run, LegRequest("k1", "anna", leg(size="0.2")))) is RefusalCode.KEY_REUSED
@@ -91,7 +93,7 @@ async def test_a_key_used_for_another_request_does_nothing() -> None:
     assert len(run.events(events.CallerAsked)) == 1
 
 
-async def test_a_used_key_gets_its_first_refusal_and_a_new_key_is_checked() -> None:
+async def test_a_repeated_key_gets_its_refusal_again_and_a_new_key_a_check() -> None:
     run = await flat()
     refused = await ask(run, LegRequest("k1", "anna", leg(stop=None)))
     assert code(refused) is RefusalCode.STOP_REQUIRED
@@ -100,13 +102,13 @@ async def test_a_used_key_gets_its_first_refusal_and_a_new_key_is_checked() -> N
     assert len(run.events(events.OrderRefused)) == len(run.events(events.OrderIntended)) == 1
 
 
-async def test_the_same_key_of_another_caller_is_another_request() -> None:
+async def test_two_callers_can_use_the_same_key_for_two_requests() -> None:
     run = await flat()
     assert await ask(run, LegRequest("k1", "anna", leg())) == ENTRY
     assert code(await ask(run, LegRequest("k1", "ben", leg()))) is RefusalCode.ENTRY_PENDING
 
 
-async def test_a_callers_key_that_looks_like_a_wakes_key_blocks_no_leg() -> None:
+async def test_a_callers_key_that_equals_a_legs_key_does_not_block_the_leg() -> None:
     run = Run(ListFeed(path([100.0] * 6)), Scripted({1: buy("97"), 3: sell()}), policy=WAKES)
     await run.simulation.shell.take(Asked(LegRequest("wake:3:0", "anna", leg(Action.COVER)), -1))
     await run.go()
@@ -165,7 +167,7 @@ async def test_a_live_exit_is_never_cancelled_on_request() -> None:
     assert code(await ask(run, CancelRequest("k2", "anna", ref))) is RefusalCode.PROTECTIVE
 
 
-async def test_cancel_of_no_live_order_is_refused() -> None:
+async def test_a_cancel_of_an_unknown_or_filled_order_is_refused() -> None:
     run = await holding()
     assert code(await ask(run, CancelRequest("k1", "anna", OrderRef(77, Purpose.ENTRY)))) is RefusalCode.NO_ORDER
     assert code(await ask(run, CancelRequest("k2", "anna", ENTRY))) is RefusalCode.NO_ORDER
@@ -180,7 +182,7 @@ async def test_a_caller_that_sends_a_hold_leg_is_refused() -> None:
     assert len(run.events(events.OrderIntended)) == 2, "the entry and its stop"
 
 
-async def test_a_tighter_stop_takes_the_place_of_the_one_before() -> None:
+async def test_a_requested_tighter_stop_replaces_the_old_stop() -> None:
     run = await holding("97")
     answer = await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D("98.53")))
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
@@ -189,7 +191,7 @@ async def test_a_tighter_stop_takes_the_place_of_the_one_before() -> None:
     assert run.engine.summary()["positions"][0]["protected"] is True
 
 
-async def test_the_same_stop_again_changes_nothing() -> None:
+async def test_a_request_for_the_present_stop_sends_no_order() -> None:
     run = await holding("97")
     (before,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D(97))) == before.ref
@@ -197,7 +199,7 @@ async def test_the_same_stop_again_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("stop", ["96.9", "1", "0", "-5", "NaN", "Infinity", "100", "101"])
-async def test_a_looser_stop_or_one_beyond_the_price_is_refused(stop: str) -> None:
+async def test_a_looser_stop_or_a_stop_beyond_the_price_is_refused(stop: str) -> None:
     run = await holding("97")
     before = [each.ref for each in run.engine.orders.live("BTCUSDT")]
     answer = code(await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D(stop))))
@@ -205,7 +207,7 @@ async def test_a_looser_stop_or_one_beyond_the_price_is_refused(stop: str) -> No
     assert [each.ref for each in run.engine.orders.live("BTCUSDT")] == before
 
 
-async def test_a_target_is_set_and_moved() -> None:
+async def test_a_caller_can_set_and_move_a_target() -> None:
     run = await holding()
     for key, wanted in (("k1", "110"), ("k2", "105")):
         await ask(run, ProtectionRequest(key, "anna", "BTCUSDT", target=D(wanted)))
@@ -220,10 +222,10 @@ async def test_a_target_on_the_losing_side_is_refused(target: str) -> None:
     assert list(run.engine.orders.live("BTCUSDT", Purpose.TARGET)) == []
 
 
-async def test_protection_without_a_position_is_refused() -> None:
+async def test_a_stop_request_without_a_position_is_refused() -> None:
     run = await flat()
     assert code(await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D(97)))) is RefusalCode.NO_POSITION
-    assert code(await ask(run, ProtectionRequest("k2", "anna", "NOUSDT", stop=D(97)))) is RefusalCode.NO_POSITION
+    assert code(await ask(run, ProtectionRequest("k2", "anna", "NOUSDT", stop=D(97)))) is RefusalCode.UNKNOWN_SYMBOL
 
 
 async def test_stop_moves_beyond_reductions_per_minute_are_refused() -> None:
@@ -244,14 +246,14 @@ async def test_a_halt_request_with_a_used_key_still_halts() -> None:
     assert run.engine.account.trading_state is TradingState.HALTED
 
 
-async def test_an_addition_against_the_side_in_its_preview_is_refused() -> None:
+async def test_an_addition_to_a_long_previewed_for_a_short_is_refused() -> None:
     run = await holding()
     more = msgspec.structs.replace(leg(Action.ADD, stop=None), size=D("0.05"))
     assert code(await ask(run, LegRequest("k1", "anna", more, side=Side.SELL))) is RefusalCode.OPPOSITE_POSITION
     assert isinstance(await ask(run, LegRequest("k2", "anna", more, side=Side.BUY)), OrderRef)
 
 
-async def test_many_requests_of_a_caller_drop_no_other_callers_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_callers_answers_are_kept_while_another_sends_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "KEPT", 4)
     run = await holding()
     limit = LegRequest("once", "anna", leg(size="0.01", limit="98"))

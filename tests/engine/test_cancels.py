@@ -53,7 +53,7 @@ async def test_a_cancel_request_without_an_answer_ends_as_an_incident() -> None:
     assert still_to_ask(run) == []
 
 
-async def test_kills_during_a_cancel_request_keep_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_killed_during_a_cancel_resumes_to_the_same_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 1)
     undisturbed, _ = taken_back(1_000)
     await undisturbed.go()

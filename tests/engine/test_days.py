@@ -51,7 +51,7 @@ async def test_a_loss_at_midnight_belongs_to_the_day_that_ends() -> None:
     assert [each.refusal.code for each in run.events(events.OrderRefused)] == ["ALREADY_IN_POSITION"]
 
 
-async def test_an_entry_decided_at_midnight_passes_after_a_daily_loss() -> None:
+async def test_a_daily_loss_refuses_no_entry_decided_at_the_next_midnight() -> None:
     script = Scripted({1: buy("85", size="0.24"), 3: buy("65", size="0.1"), 4: buy("65", size="0.1")})
     candles = minutes(100.0, 100.0, 80.0, 80.0, 80.0, first=LAST - 3)
     run = await Run(ListFeed(candles), script, policy=WAKES).go()
@@ -60,7 +60,7 @@ async def test_an_entry_decided_at_midnight_passes_after_a_daily_loss() -> None:
     assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.STOP, Purpose.ENTRY]
 
 
-async def test_daily_candles_end_their_days() -> None:
+async def test_a_day_ends_with_the_close_of_its_daily_candle() -> None:
     closes = [100.0, 100.0, 80.0, 80.0, 80.0]
     candles = [candle(index, close, interval=DAY) for index, close in enumerate(closes)]
     script = Scripted({1: buy("65", size="0.24")})
@@ -74,7 +74,7 @@ async def test_daily_candles_end_their_days() -> None:
     assert days[5][1].day == "2026-01-06"
 
 
-async def test_a_day_whose_last_candles_are_missing_ends_after_slack_s() -> None:
+async def test_a_day_without_its_last_candles_ends_after_the_data_slack() -> None:
     candles = [*minutes(100.0, 100.0, first=LAST - 9), candle(LAST + 11, 80.0), candle(LAST + 12, 80.0)]
     run = await Run(ListFeed(candles), Scripted({1: buy("65", size="0.24")}), policy=WAKES).go()
     opened = run.timed(events.DayOpened)[1]
@@ -83,7 +83,7 @@ async def test_a_day_whose_last_candles_are_missing_ends_after_slack_s() -> None
     assert run.events(events.DailyLossReached)[0].day == "2026-01-02"
 
 
-async def test_the_first_candle_after_midnight_is_of_the_new_day() -> None:
+async def test_a_loss_in_the_first_candle_of_a_day_counts_for_that_day() -> None:
     candles = [*minutes(100.0, 100.0), candle(LAST + 1, 80.0, open_=100.0), candle(LAST + 2, 80.0)]
     run = await Run(ListFeed(candles), Scripted({1: buy("65", size="0.24")}), policy=WAKES).go()
     opened = run.timed(events.DayOpened)[1]
@@ -92,7 +92,7 @@ async def test_the_first_candle_after_midnight_is_of_the_new_day() -> None:
     assert run.events(events.DailyLossReached)[0].day == "2026-01-02"
 
 
-async def test_a_new_day_opens_before_its_first_candle_is_booked() -> None:
+async def test_a_day_opens_before_the_loss_in_its_late_first_candle_counts() -> None:
     policy = policies(
         gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"max_distance": "0.4"}, data={"slack_s": 900}
     )
@@ -109,7 +109,7 @@ async def test_days_within_a_data_gap_are_opened_one_by_one() -> None:
     assert [event.day for event in run.events(events.DayOpened)] == [f"2026-01-0{day}" for day in range(1, 5)]
 
 
-async def test_live_day_waits_for_the_candle_at_its_midnight() -> None:
+async def test_a_live_day_ends_only_with_the_candle_that_closes_at_midnight() -> None:
     feed, clock = HandFed(CRASH_AT_MIDNIGHT), HandClock(MIDNIGHT - 3 * MINUTE)
     run = Run(feed, Scripted({1: buy("65", size="0.24")}), policy=WAKES, clock=clock)
     going = asyncio.ensure_future(run.go())
@@ -132,7 +132,9 @@ async def test_live_day_waits_for_the_candle_at_its_midnight() -> None:
 
 
 @pytest.mark.parametrize("every", [1, 3])
-async def test_kills_around_midnight_keep_the_fingerprint(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_killed_around_midnight_resumes_to_the_same_events(
+    every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
 
     async def run(store: MemoryStore) -> Run:

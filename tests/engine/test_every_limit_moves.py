@@ -35,14 +35,14 @@ async def test_each_limit_refuses_an_entry_in_a_run(code: RefusalCode) -> None:
     assert again.state() == run.engine.state()
 
 
-def test_every_limit_has_a_scenario() -> None:
+def test_every_limit_has_a_test_scenario() -> None:
     assert SCENARIOS.keys() == {limit.code for limit in LIMITS}
 
 
 BOTH_OUT = together(sell(), sell("ETHUSDT"))
 
 
-async def test_requested_closings_per_minute_are_limited() -> None:
+async def test_closings_beyond_reductions_per_minute_are_refused() -> None:
     run = await Scenario({**BOTH, 2: BOTH_OUT, 3: BOTH_OUT}, {"pace": {"reductions_per_minute": 1}}).run()
     codes = [each.refusal.code for each in run.events(events.OrderRefused)]
     assert codes == [CODE.REDUCTION_RATE, CODE.NO_POSITION]
@@ -64,7 +64,7 @@ async def test_flatten_is_not_limited_by_reductions_per_minute() -> None:
     assert run.engine.account.activity.state().reduced == []
 
 
-async def test_approval_words_in_a_legs_texts_do_not_approve_it() -> None:
+async def test_a_leg_whose_texts_claim_an_approval_is_not_approved() -> None:
     leg = Leg("BTCUSDT", Action.BUY, size=D("0.2"), stop=D(97), reasoning="approved by ann", signals=("approval:a-1",))
     run = await Scenario({1: Decision((leg,))}, {"approval": WATCHED}).run()
     (refused,) = run.events(events.OrderRefused)
@@ -72,7 +72,7 @@ async def test_approval_words_in_a_legs_texts_do_not_approve_it() -> None:
     assert not {"approval"} & set(Leg.__struct_fields__)
 
 
-async def test_closing_a_position_removes_the_record_of_its_opener() -> None:
+async def test_the_opener_of_a_position_is_forgotten_when_it_closes() -> None:
     closed = await Scenario({1: buy("98"), 2: sell()}, {}).run()
     assert closed.engine.account.opened == {}
     held = await Scenario({1: buy("98")}, {}).run()

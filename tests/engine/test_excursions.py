@@ -89,7 +89,7 @@ def test_an_addition_at_the_best_price_triggers_no_trailing_exit(side: Side) -> 
     assert wire.last(Purpose.EXIT).quantity == 20
 
 
-def test_the_candle_range_before_an_addition_is_not_counted() -> None:
+def test_the_price_range_before_an_addition_is_no_gain_or_loss() -> None:
     wire = Wire(policy=WIDE)
     enter(wire, Action.BUY, 100, stop=D(90))
     seen(wire, 100)

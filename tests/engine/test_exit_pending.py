@@ -17,7 +17,7 @@ def code(answer: Order | Refusal) -> str:
 @pytest.mark.parametrize("product", Product)
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize("lost", [False, True])
-def test_add_is_refused_while_an_exit_may_trade(lost: bool, restarts: bool, product: Product) -> None:
+def test_an_addition_is_refused_while_an_exit_may_still_fill(lost: bool, restarts: bool, product: Product) -> None:
     wire = Wire(product)
     wire.fill(wire.enter())  # type: ignore[arg-type]
     exit_ = wire.close()
@@ -39,7 +39,7 @@ def test_add_is_refused_while_an_exit_may_trade(lost: bool, restarts: bool, prod
     assert code(wire.enter(Action.ADD)) == "sent"
 
 
-def test_no_position_is_opened_while_a_lost_exit_may_trade() -> None:
+def test_an_entry_is_refused_while_an_exit_of_unknown_outcome_is_live() -> None:
     wire = Wire()
     wire.fill(wire.enter())  # type: ignore[arg-type]
     lost = wire.close()
@@ -54,7 +54,7 @@ def test_no_position_is_opened_while_a_lost_exit_may_trade() -> None:
 
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("flattens", [False, True])
-def test_spot_exit_incident_says_whether_the_exit_is_retried(flattens: bool, lost: bool) -> None:
+def test_the_incident_of_a_failed_spot_exit_says_if_it_is_retried(flattens: bool, lost: bool) -> None:
     wire = Wire(Product.SPOT)
     wire.fill(wire.enter())  # type: ignore[arg-type]
     wire.give(Accepted(wire.last(Purpose.STOP).ref, "v1"))

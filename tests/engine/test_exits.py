@@ -40,7 +40,7 @@ async def test_closing_a_position_cancels_a_live_addition() -> None:
     assert flat(run)
 
 
-async def test_an_addition_filled_in_the_exits_candle_is_sold_by_deadline() -> None:
+async def test_an_addition_filled_along_with_an_exit_is_sold_by_deadline() -> None:
     script = Scripted({1: buy("97", size="0.05"), 2: ADD_AND_SELL})
     run = never_naked(Run(ListFeed(GAP_BELOW_THE_STOP), script, policy=WAKES, venue=TooLateToCancel()))
     await run.go()
@@ -73,7 +73,7 @@ async def test_unprotected_position_gets_exits_until_it_is_closed(arrives: bool)
     assert flat(run)
 
 
-async def test_an_exit_that_waits_for_a_price_causes_no_further_events() -> None:
+async def test_an_exit_that_waits_for_a_price_is_not_sent_again() -> None:
     async def events_after(minutes: int) -> list[str]:
         held = [candle(index, 100.0) for index in range(2)]
         other = [candle(index, 50.0, symbol="ETHUSDT") for index in range(minutes)]
@@ -90,7 +90,7 @@ async def test_an_exit_that_waits_for_a_price_causes_no_further_events() -> None
     assert few.count("OrderIntended") == 4
 
 
-async def test_an_exit_that_fails_does_not_extend_the_stop_deadline() -> None:
+async def test_a_failed_exit_does_not_extend_the_protection_deadline() -> None:
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"deadline_s": 150})
     script = Scripted({1: buy("97"), 2: sell(), 3: sell()})
     run = Run(ListFeed(path([100.0] * 9)), script, policy=policy, venue=RejectsExits(2))

@@ -67,27 +67,27 @@ async def test_an_entry_filled_above_its_limit_price_gets_a_tighter_stop() -> No
     assert incidents(run) == ["STOP_REQUIRED", "RISK_PER_TRADE"]
 
 
-async def test_a_short_that_fills_far_below_gets_a_tighter_stop() -> None:
+async def test_a_short_filled_far_below_the_price_gets_a_tighter_stop() -> None:
     run = await jumps({1: short("104.5", "0.15", symbol=SOL)}, jump(92.0)).go()
     assert held(run) < -14
     assert stop_of(run) == D("96.57")
     assert incidents(run) == ["STOP_REQUIRED", "RISK_PER_TRADE"]
 
 
-async def test_a_spot_purchase_filled_far_above_tightens_its_stop() -> None:
+async def test_a_spot_purchase_filled_far_above_the_price_tightens_its_stop() -> None:
     run = await jumps({1: buy("95.5", "0.15", symbol=SOL)}, jump(108.0), Product.SPOT).go()
     (stop,) = run.engine.orders.live(SOL, Purpose.STOP)
     assert stop.order.trigger_price == D("102.63")
     assert incidents(run) == ["STOP_REQUIRED", "RISK_PER_TRADE"]
 
 
-async def test_a_limit_entry_filled_beyond_its_limit_tightens_its_stop() -> None:
+async def test_a_limit_entry_filled_above_its_price_tightens_its_stop() -> None:
     run = await jumps({1: buy("95.5", "0.15", symbol=SOL, limit="100.1")}, jump(108.0)).go()
     assert stop_of(run) == D("102.63")
     assert incidents(run) == ["STOP_REQUIRED", "RISK_PER_TRADE"]
 
 
-async def test_an_addition_filled_far_above_tightens_the_position_stop() -> None:
+async def test_an_addition_filled_far_above_the_price_tightens_the_stop() -> None:
     candles = [
         candle(0, 100.0, symbol=SOL),
         candle(1, 100.0, symbol=SOL),
@@ -121,7 +121,7 @@ async def test_a_short_filled_too_large_at_a_better_price_is_reduced() -> None:
     assert incidents(run) == ["POSITION_SHARE"]
 
 
-async def test_a_reduced_spot_position_has_its_stop_by_the_deadline() -> None:
+async def test_a_spot_position_reduced_to_its_limit_gets_its_stop_again() -> None:
     run = await jumps({1: buy("95", "0.25", symbol=SOL, target="120")}, jump(104.0), Product.SPOT, **SIZED).go()
     assert D("0.248") < held(run) * 104 / run.engine.account.ledger.equity() <= D("0.2501")
     (stop,) = run.engine.orders.live()
@@ -131,7 +131,7 @@ async def test_a_reduced_spot_position_has_its_stop_by_the_deadline() -> None:
     assert len(run.events(events.PositionUnprotected)) == len(run.events(events.PositionProtected)) == 1
 
 
-async def test_a_fill_up_to_two_percent_above_a_limit_is_no_incident() -> None:
+async def test_a_position_two_percent_above_its_size_limit_is_no_incident() -> None:
     run = await jumps({1: buy("95", "0.25", symbol=SOL)}, jump(102.0), **SIZED).go()
     assert D("0.25") < held(run) * 102 / run.engine.account.ledger.equity() <= D("0.255")
     assert run.events(events.Incident) == []
@@ -155,7 +155,7 @@ async def test_fills_beyond_the_correlated_limit_reduce_a_position() -> None:
     assert D("0.398") < ledger.gross() / ledger.equity() <= D("0.4001")
 
 
-async def test_report_of_an_unfilled_market_entry_has_its_limit_price() -> None:
+async def test_the_text_of_an_unfilled_market_entry_has_its_limit_price() -> None:
     lines: list[str] = []
     run = await Run(ListFeed(jump(108.0)), Scripted({1: buy("95.5", "0.15", symbol=SOL)}), policy=LIMITED).go()
     for at, event in run.timed(events.OrderCanceled):

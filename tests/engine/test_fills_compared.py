@@ -37,7 +37,7 @@ def incidents(wire: Wire) -> list[str]:
 
 
 @pytest.mark.parametrize("product", Product)
-def test_a_loss_of_one_symbol_does_not_reduce_anothers_entry_fill(product: Product) -> None:
+def test_an_entry_filled_after_a_loss_on_another_symbol_is_not_reduced(product: Product) -> None:
     wire = Wire(product, LIMITED, BOTH)
     wire.fill(sent(wire.enter(quantity="15", stop=D(97))))
     waits = sent(wire.enter(quantity="24.9", symbol="ETHUSDT", stop=D("96.5"), limit=D(99)))
@@ -49,7 +49,7 @@ def test_a_loss_of_one_symbol_does_not_reduce_anothers_entry_fill(product: Produ
     assert wire.held("ETHUSDT") == D("24.9")
 
 
-def test_a_tighter_stop_that_price_has_passed_closes_the_position() -> None:
+def test_a_position_closes_if_price_has_passed_its_tightened_stop() -> None:
     wire = Wire(policy=LIMITED)
     order = sent(wire.enter(quantity="15", stop=D("95.5")))
     wire.tick({"BTCUSDT": 102.0})
@@ -63,7 +63,7 @@ def test_a_tighter_stop_that_price_has_passed_closes_the_position() -> None:
 
 @pytest.mark.parametrize("product", Product)
 @pytest.mark.parametrize("restarts", [False, True])
-def test_a_late_fill_above_the_gross_exposure_limit_is_reduced(product: Product, restarts: bool) -> None:
+def test_a_late_fill_beyond_gross_exposure_is_reduced_to_the_limit(product: Product, restarts: bool) -> None:
     wire = Wire(product, LIMITED, BOTH)
     late = sent(wire.enter(quantity="20", stop=D("98.5")))
     wire.give(Rejected(late.ref, "-1001", "no"))
@@ -79,7 +79,7 @@ def test_a_late_fill_above_the_gross_exposure_limit_is_reduced(product: Product,
 
 
 @pytest.mark.parametrize("product", Product)
-def test_a_fill_larger_than_its_order_is_reduced_once(product: Product) -> None:
+def test_the_excess_of_an_overfilled_entry_is_sold_once(product: Product) -> None:
     wire = Wire(product, LIMITED)
     order = sent(wire.enter(quantity="20", stop=D("99.5")))
     wire.fill(order, "20")
@@ -96,7 +96,7 @@ def test_a_fill_larger_than_its_order_is_reduced_once(product: Product) -> None:
     assert [order.ref.leg for order in wire.sent].count(Purpose.EXIT) == 1
 
 
-def test_a_fill_as_cleared_after_an_unknown_outcome_is_accepted() -> None:
+def test_a_fill_after_an_unknown_outcome_is_no_incident() -> None:
     wire = Wire(policy=LIMITED)
     order = sent(wire.enter(quantity="24.9", stop=D("97")))
     wire.give(OutcomeUnknown(order.ref, "timeout"))
@@ -104,7 +104,7 @@ def test_a_fill_as_cleared_after_an_unknown_outcome_is_accepted() -> None:
     assert incidents(wire) == []
 
 
-def test_a_limit_entry_filled_above_its_cleared_price_is_cancelled() -> None:
+def test_a_limit_entry_partly_filled_above_its_price_is_cancelled() -> None:
     wire = Wire(policy=LIMITED)
     order = sent(wire.enter(quantity="15", stop=D("95.5"), limit=D(100)))
     wire.give(Accepted(order.ref, "v"))
@@ -136,7 +136,7 @@ def test_an_addition_is_refused_while_a_reduction_is_live() -> None:
     assert not isinstance(answer, Order)
 
 
-def test_a_spot_reduction_below_the_minimum_is_raised_to_it() -> None:
+def test_a_spot_reduction_below_the_minimum_sells_the_minimum() -> None:
     small = policies(order={"max_notional": 30}, risk={"max_share": 1})
     wire = Wire(Product.SPOT, small)
     order = sent(wire.enter(quantity="0.299", stop=D(99)))

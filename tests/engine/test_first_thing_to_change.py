@@ -41,7 +41,7 @@ ADD = Leg("BTCUSDT", Action.ADD, size=D("0.1"))
 
 @pytest.mark.parametrize("leg", [BUY, SHORT, ADD, msgspec.structs.replace(BUY, size=D(10))])
 @pytest.mark.parametrize("script", [{}, {1: buy("97")}, {1: short("103")}, {4: buy("95", limit="96")}])
-async def test_a_halt_is_the_first_reason_of_a_refusal(script: dict[int, Any], leg: Leg) -> None:
+async def test_an_entry_refused_for_several_reasons_names_the_halt(script: dict[int, Any], leg: Leg) -> None:
     run = await ran(script)
     run = await Run(
         ListFeed(path([100.0] * 5)),
@@ -55,7 +55,7 @@ async def test_a_halt_is_the_first_reason_of_a_refusal(script: dict[int, Any], l
     assert str(refusal).endswith("limit=ACTIVE actual=HALTED")
 
 
-async def test_refusal_names_stale_data_or_symbol_before_the_position() -> None:
+async def test_a_refusal_names_stale_data_or_barred_symbol_before_position() -> None:
     run = await ran({1: buy("97")})
     assert refused(run, BUY).code is RefusalCode.ALREADY_IN_POSITION
     assert refused(run, BUY, later_ms=3_600_000).code is RefusalCode.STALE_DATA
@@ -78,7 +78,11 @@ async def test_a_missing_size_is_refused_with_the_largest_size(leg: Leg, size: s
     refusal = refused(run, msgspec.structs.replace(leg, size=D(size)), quantity)
     assert refusal.code is RefusalCode.BAD_SIZE
     assert refusal.largest * D("100.2") <= 2_500 < (refusal.largest + D("0.01")) * D("100.2")
-    assert f" largest={plain(refusal.largest)}" in str(refusal)
+    if quantity is None:
+        assert f" largest size={plain(refusal.largest_in_unit)}" in str(refusal)
+        assert D("0.2499") < refusal.largest_in_unit <= D("0.25")
+    else:
+        assert f" largest={plain(refusal.largest)}" in str(refusal)
     assert run.engine.check(leg, "anna", run.clock.now(), refusal.largest).refusal is None
     assert refused(run, leg, str(refusal.largest + D("0.01"))).code is RefusalCode.POSITION_SHARE
 
@@ -106,7 +110,7 @@ async def test_an_entry_with_invalid_limit_price_or_stop_is_refused() -> None:
     assert refused(await ran({1: buy("97")}), nothing).code is RefusalCode.STOP_REQUIRED
 
 
-async def test_a_refusal_has_a_largest_size_only_if_one_passes() -> None:
+async def test_a_refusal_has_a_largest_size_only_if_some_size_passes() -> None:
     run = await ran({1: buy("97", size="10"), 2: buy("97", size="0.3"), 3: buy("99.99999", size="0.1"), 4: buy("101")})
     stored = [canonical(0, 0, event) for event in run.events(events.OrderRefused)]
     assert [b'"largest":' in each for each in stored] == [True, True, False, False]

@@ -82,7 +82,7 @@ async def test_flatten_cancels_a_waiting_entry() -> None:
     assert run.events(events.OrderFilled) == []
 
 
-async def test_a_resume_lets_positions_open_again() -> None:
+async def test_a_resume_after_a_flatten_makes_the_engine_active() -> None:
     run = await flattened(None, FLATTEN, RESUME)
     assert run.engine.account.trading_state is TradingState.ACTIVE
     assert run.engine.guard.flattening is False
@@ -103,7 +103,7 @@ class RefusesExits:
 
 
 @pytest.mark.parametrize("refused", [1, 3])
-async def test_a_refused_exit_is_retried_until_flat(refused: int) -> None:
+async def test_an_exit_rejected_in_a_flatten_is_retried_until_flat(refused: int) -> None:
     box = Commands()
     run = Run(ListFeed(path([100.0] * 12)), Scripted({1: buy("97")}), policy=WAKES, commands=box)
     RefusesExits(run, refused)
@@ -144,7 +144,7 @@ class Late:
         return reports
 
 
-async def test_a_late_stop_does_not_end_the_attempts_to_close(
+async def test_a_stop_accepted_during_a_flatten_does_not_end_the_flatten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runtime_run, "POLL_EVERY", 1)
@@ -156,7 +156,7 @@ async def test_a_late_stop_does_not_end_the_attempts_to_close(
     assert run.engine.account.ledger.positions == {}
 
 
-async def test_a_resume_before_flat_restores_the_target() -> None:
+async def test_a_resume_before_a_position_is_flat_restores_its_target() -> None:
     box = Commands()
     run = Run(ListFeed(path([100.0] * 12)), Scripted({1: buy("97", target="110")}), policy=WAKES, commands=box)
     await run.go(for_ms=3 * MINUTE)
@@ -184,7 +184,7 @@ def test_an_oversized_fill_is_reduced_after_flatten_and_resume() -> None:
     assert 0 < exit_.order.quantity < wire.held() == 20
 
 
-def test_spot_stop_of_a_flatten_gets_its_target_after_a_resume() -> None:
+def test_a_spot_stop_gets_its_target_back_after_flatten_and_resume() -> None:
     wire = Wire(Product.SPOT)
     entry = wire.enter(Action.BUY, "10", target=D(110))
     assert isinstance(entry, Order)
@@ -236,7 +236,7 @@ async def alarmed(store: MemoryStore | None = None) -> Run:
     return await Run(two_symbols(9), Alarmed(box), policy=WAKES, store=store, commands=box).go()
 
 
-async def test_a_flatten_killed_at_any_step_keeps_the_fingerprint(
+async def test_a_flatten_killed_at_any_step_resumes_to_the_same_events(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runtime_run, "POLL_EVERY", 1)

@@ -76,7 +76,7 @@ async def test_funding_uses_the_candle_close_at_the_funding_time() -> None:
     assert done.events(events.FundingBooked)[0].mark == 110
 
 
-async def test_a_market_without_funding_rates_is_flagged_and_charged() -> None:
+async def test_without_funding_rates_an_assumed_rate_is_paid_and_flagged() -> None:
     done = await run({1: buy("97")}).go()
     (paid,) = done.events(events.FundingBooked)
     assert paid.assumed
@@ -84,7 +84,7 @@ async def test_a_market_without_funding_rates_is_flagged_and_charged() -> None:
     assert any(flag.startswith("funding=assumed") and "BTCUSDT" in flag for flag in report_of(done)["flags"])
 
 
-async def test_a_market_with_funding_rates_or_spot_is_not_flagged() -> None:
+async def test_known_funding_rates_and_spot_give_no_assumed_funding_flag() -> None:
     done = await run({}, rate=0.001).go()
     assert not any("funding" in flag for flag in report_of(done)["flags"])
     feed = ListFeed(around_the_stamp(*(100.0,) * 6))
@@ -105,7 +105,7 @@ async def test_funding_reported_twice_is_booked_once() -> None:
 @pytest.mark.parametrize(
     ("every", "rate", "late"), [(1, 0.001, 0), (3, 0.001, 3), (1, 0.001, 3), (1, None, 0), (3, None, 0)]
 )
-async def test_kills_around_a_funding_time_keep_the_fingerprint(
+async def test_a_run_killed_at_a_funding_time_resumes_to_the_same_events(
     every: int, rate: float | None, late: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)

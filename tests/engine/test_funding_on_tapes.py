@@ -61,7 +61,7 @@ async def run_over(folder: Path, script: dict[int, Decision], policy: object = H
         ("04", buy, 1, 1),
     ],
 )
-async def test_funding_settles_once_whatever_months_have_rates(
+async def test_each_funding_time_settles_once_with_or_without_a_rate(
     tmp_path: Path, months: str, open_it: object, way: int, hours: int
 ) -> None:
     klines(tmp_path, ETH, MARCH_28, APRIL_6, HOUR)
@@ -88,7 +88,9 @@ async def test_funding_settles_once_whatever_months_have_rates(
 
 
 @pytest.mark.parametrize(("wake", "pays"), [(1, True), (2, True), (3, False)])
-async def test_a_funding_rate_dated_late_settles_at_its_hour(tmp_path: Path, wake: int, pays: bool) -> None:
+async def test_a_funding_rate_dated_milliseconds_late_settles_at_its_hour(
+    tmp_path: Path, wake: int, pays: bool
+) -> None:
     stamp = MARCH_28 + 8 * HOUR
     klines(tmp_path, ETH, stamp - 3 * MINUTE, stamp + 5 * MINUTE, MINUTE)
     rates(tmp_path, "03", [stamp])
@@ -108,7 +110,7 @@ async def test_a_trade_closed_after_the_funding_time_includes_funding(tmp_path: 
 
 
 @pytest.mark.parametrize("told", [True, False])
-async def test_funding_at_the_last_close_is_not_settled(tmp_path: Path, told: bool) -> None:
+async def test_funding_due_at_the_last_close_of_a_run_is_not_settled(tmp_path: Path, told: bool) -> None:
     stamp = MARCH_28 + 8 * HOUR
     klines(tmp_path, ETH, stamp - 3 * MINUTE, stamp, MINUTE)
     if told:

@@ -41,7 +41,7 @@ class RefusesToClose(RefusesStops):
         return await super().submit(cleared, now)
 
 
-async def test_a_refused_stop_and_exit_do_not_retry_each_other_forever() -> None:
+async def test_retries_pause_if_the_venue_rejects_both_stop_and_exit() -> None:
     venue = RefusesToClose("-2021")
     done = await entering(venue).go()
     minutes = [(at - START) // MINUTE for at, _ in done.timed(events.OrderRejected)]
@@ -49,7 +49,7 @@ async def test_a_refused_stop_and_exit_do_not_retry_each_other_forever() -> None
     assert protection_timer("BTCUSDT") in done.engine.timers, "it comes back to it"
 
 
-async def test_a_rejected_stop_is_tried_once_more() -> None:
+async def test_a_stop_that_is_rejected_once_is_placed_again() -> None:
     done = await entering(RefusesStops("-4045", first=1)).go()
     assert [event.stop.revision for event in done.events(events.PositionProtected)] == [1]
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY]
@@ -83,7 +83,7 @@ async def test_a_stop_cancelled_at_the_venue_is_placed_again() -> None:
     assert run.engine.summary()["positions"][0]["protected"] is True
 
 
-async def test_a_report_on_an_unknown_order_is_only_an_incident() -> None:
+async def test_a_venue_report_on_an_unknown_order_is_only_an_incident() -> None:
     run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES)
     await run.go()
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)

@@ -45,7 +45,7 @@ def closings(done: Run) -> list[tuple[str, str, int]]:
         (short("115"), [100, 100, 96, 97.8, 98.1, 98.1], "trail", 5),
     ],
 )
-async def test_a_position_closes_at_the_first_check_beyond_a_limit(
+async def test_a_position_closes_at_the_first_price_beyond_a_hard_exit(
     decision: Decision, closes: list[float], rule: str, minute: int
 ) -> None:
     done = await watched(run(closes, decision)).go()
@@ -53,7 +53,7 @@ async def test_a_position_closes_at_the_first_check_beyond_a_limit(
     assert done.engine.summary()["positions"] == []
 
 
-async def test_a_candles_high_before_the_entry_fill_is_no_gain() -> None:
+async def test_a_high_before_the_entry_fill_does_not_count_as_a_gain() -> None:
     falls = [candle(0, 106.0), candle(1, 101.2, open_=106.0, low=100.0), candle(2, 101.2), candle(3, 101.2)]
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, exits=EXITS, stop=FAR)
     done = await watched(Run(ListFeed(falls), Scripted({1: buy("97", limit="101")}), policy=policy)).go()
@@ -67,13 +67,13 @@ async def test_a_closed_trade_has_its_best_and_worst_gain() -> None:
     assert (closed.mfe, closed.mae) == (pytest.approx(0.04, abs=0.002), pytest.approx(-0.01, abs=0.002))
 
 
-async def test_a_gain_below_trail_from_triggers_no_trailing_exit() -> None:
+async def test_a_best_gain_below_the_trailing_threshold_triggers_no_exit() -> None:
     done = await run([100, 100, 102.9, 100.2, 100.2], buy("85")).go()
     assert closings(done) == []
     assert len(done.engine.summary()["positions"]) == 1
 
 
-async def test_position_is_closed_after_the_longest_hold() -> None:
+async def test_a_position_is_closed_after_the_longest_holding_time() -> None:
     done = await run([100.0] * 125, buy("85")).go()
     assert closings(done) == [("max_hold", "guard", 121)]
 
@@ -88,7 +88,7 @@ async def test_a_hard_exit_is_sent_again_after_the_venue_rejects_it() -> None:
     assert done.engine.summary()["positions"] == []
 
 
-def test_hard_exits_apply_exactly_from_their_thresholds() -> None:
+def test_a_hard_exit_closes_exactly_from_its_threshold_on() -> None:
     policy = ExitsPolicy.model_validate(EXITS)
     at = [
         (-0.0499, 0.0, 0),
@@ -107,7 +107,7 @@ def test_hard_exits_apply_exactly_from_their_thresholds() -> None:
     ]  # fmt: skip
 
 
-async def test_a_live_engine_checks_exits_without_candles() -> None:
+async def test_a_live_engine_checks_hard_exits_even_without_candles() -> None:
     quiet = run([100.0] * 4, buy("85"))
     live = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("85")}), policy=quiet.config.policies, live=True)
     await quiet.go()

@@ -41,24 +41,24 @@ async def held_wakes(*script: Decision | None, fallback: bool = True) -> list[in
 
 
 @pytest.mark.parametrize("held", [MEANT, Decision(), Decision((Leg("BTCUSDT", Action.HOLD),))])
-async def test_a_request_after_a_models_hold_contains_the_holds_wake(held: Decision) -> None:
+async def test_a_request_after_a_models_hold_has_the_wake_of_that_hold(held: Decision) -> None:
     assert await held_wakes(held) == [None, 1]
 
 
-async def test_requests_after_repeated_holds_contain_the_first_holds_wake() -> None:
+async def test_requests_after_repeated_holds_have_the_wake_of_the_first() -> None:
     assert await held_wakes(MEANT, AGAIN, AGAIN, MEANT, AGAIN) == [None, 1, 1, 1, 4, 4]
 
 
 @pytest.mark.parametrize("other", [None, buy("97"), Decision(cause=Cause(CauseKind.PAUSED, "by anna"))])
-async def test_a_request_after_a_decision_other_than_hold_has_no_held_wake(other: Decision | None) -> None:
+async def test_a_request_has_no_hold_wake_after_a_trade_failure_or_pause(other: Decision | None) -> None:
     assert await held_wakes(MEANT, other) == [None, 1, None]
 
 
-async def test_a_request_after_a_non_models_hold_contains_no_wake() -> None:
+async def test_a_request_after_a_hold_of_a_non_model_has_no_hold_wake() -> None:
     assert await held_wakes(MEANT, fallback=False) == [None, None]
 
 
-async def test_the_wake_of_a_hold_in_a_request_contains_no_earlier_wake() -> None:
+async def test_the_hold_wake_in_a_request_contains_no_earlier_hold_wake() -> None:
     model = Model(MEANT, MEANT)
     await Run(ListFeed(path([100.0] * 3)), model, policy=WAKES, agent="model", fallback=True).go()
     last = model.asked[-1].held

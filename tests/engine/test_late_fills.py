@@ -58,7 +58,7 @@ def test_fill_of_an_ended_entry_is_booked_and_gets_a_stop(
     assert (wire.held(), len(wire.journal)) == (D(4), before)
 
 
-def test_a_fill_booked_before_its_order_was_archived_counts_once() -> None:
+def test_a_repeated_fill_of_an_archived_order_is_booked_once() -> None:
     wire = Wire()
     order = sent(wire.enter())
     early = wire.fill(order, "4")
@@ -70,7 +70,7 @@ def test_a_fill_booked_before_its_order_was_archived_counts_once() -> None:
     assert wire.engine.account.trading_state is TradingState.ACTIVE
 
 
-def test_rejected_order_that_traded_is_cancelled() -> None:
+def test_an_order_that_trades_after_its_rejection_is_cancelled() -> None:
     wire = Wire()
     order = sent(wire.enter())
     rejected(wire, order)
@@ -118,7 +118,7 @@ def test_a_position_opened_by_a_late_stop_fill_is_closed(product: Product) -> No
     assert (wire.held(), wire.last(Purpose.EXIT).quantity, wire.last(Purpose.EXIT).side) == (D(-2), D(2), Side.BUY)
 
 
-def test_a_late_fill_against_a_short_keeps_the_shorts_stop() -> None:
+def test_a_late_buy_fill_that_shrinks_a_short_keeps_its_stop() -> None:
     wire = Wire()
     late = sent(wire.enter())
     wire.give(Canceled(late.ref, "on request"))

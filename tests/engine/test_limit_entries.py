@@ -31,7 +31,7 @@ async def run(script: dict[int, Decision], candles: list[Candle], store: MemoryS
     return await watched(Run(ListFeed(candles), Scripted(script), policy=WAKES, store=store)).go()
 
 
-async def test_a_limit_entry_fills_at_its_limit_and_gets_a_stop() -> None:
+async def test_a_limit_entry_fills_at_its_limit_price_and_gets_a_stop() -> None:
     done = await run({1: buy("96", limit="98")}, dip(97.0))
     (fill,) = done.timed(events.OrderFilled)
     assert (fill[0], fill[1].price, fill[1].maker) == (START + 3 * MINUTE, 98, True)
@@ -41,7 +41,7 @@ async def test_a_limit_entry_fills_at_its_limit_and_gets_a_stop() -> None:
     assert intended.intent.quantity == D("10.204")
 
 
-async def test_a_candle_through_limit_and_stop_fills_entry_and_stop() -> None:
+async def test_a_candle_beyond_limit_price_and_stop_fills_entry_and_stop() -> None:
     done = await run({1: buy("96", limit="98", target="110")}, dip(95.0))
     entry, stop = done.events(events.OrderFilled)
     assert (entry.ref.leg, stop.ref.leg) == (Purpose.ENTRY, Purpose.STOP)
@@ -50,7 +50,7 @@ async def test_a_candle_through_limit_and_stop_fills_entry_and_stop() -> None:
     assert len(done.events(events.PositionClosed)) == 1
 
 
-async def test_an_addition_and_the_stop_in_one_candle_end_flat() -> None:
+async def test_an_addition_and_the_stop_filled_in_one_candle_end_flat() -> None:
     (leg,) = buy("96", "0.05", limit="98").legs
     adding = Decision((type(leg)(leg.symbol, add().legs[0].action, leg.size, stop=D(96), limit=D(98)),))
     done = await run({1: buy("95"), 3: adding}, dip(94.0, at=4, count=8))
@@ -108,13 +108,15 @@ async def test_an_entry_with_an_invalid_limit_price_is_refused(decision: Decisio
     assert [each.refusal.code for each in done.events(events.OrderRefused)] == [code]
 
 
-async def test_target_between_limit_and_price_is_accepted() -> None:
+async def test_a_target_between_limit_price_and_market_price_is_accepted() -> None:
     done = await run({1: buy("96", limit="98", target="99")}, dip(97.0))
     assert done.events(events.OrderRefused) == []
 
 
 @pytest.mark.parametrize("every", [1, 3])
-async def test_a_kill_does_not_change_how_a_limit_fills_or_expires(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_kill_does_not_change_how_limit_entries_fill_or_expire(
+    every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
     script = {1: buy("96", limit="98"), 4: sell(), 5: short("103", limit="101"), 6: buy("90", limit="95", expires_s=60)}
     candles = dip(97.0, count=10)

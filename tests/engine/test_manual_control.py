@@ -58,7 +58,7 @@ async def test_a_pause_ends_the_open_decision_as_a_hold() -> None:
     assert paused.engine.decisions.state().pending is None
 
 
-async def test_a_taken_over_symbol_is_not_shown_and_not_traded() -> None:
+async def test_the_agent_neither_sees_nor_trades_a_taken_over_symbol() -> None:
     first = await begun({1: buy("97")})
     script = Scripted({wake: sell() for wake in range(2, 12)})
     run = await then(first, script, told(Verb.TAKE_OVER, "BTCUSDT"), closes=[100.0] * 8)

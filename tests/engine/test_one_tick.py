@@ -42,7 +42,7 @@ async def test_a_decision_on_the_last_candle_is_never_filled() -> None:
     assert done.events(events.OrderFilled) == []
 
 
-async def test_a_stop_is_live_before_the_range_of_the_entry_candle() -> None:
+async def test_a_stop_can_fill_in_the_candle_of_its_entry() -> None:
     candles = [candle(0, 100.0), candle(1, 99.0, open_=100.0, low=96.0, high=100.0), candle(2, 99.0)]
     done = await run(candles, Scripted({1: buy("97")})).go()
     entry, stop = done.events(events.OrderFilled)
@@ -54,14 +54,14 @@ async def test_a_stop_is_live_before_the_range_of_the_entry_candle() -> None:
     assert done.engine.summary()["positions"] == []
 
 
-async def test_an_opening_beyond_the_stop_fills_it_at_the_opening() -> None:
+async def test_a_stop_fills_at_an_opening_price_beyond_its_trigger() -> None:
     candles = [candle(0, 100.0), candle(1, 100.0), candle(2, 90.0, open_=90.0), candle(3, 90.0)]
     done = await run(candles, Scripted({1: buy("97")})).go()
     stop = done.events(events.OrderFilled)[1]
     assert Decimal("89.9") <= stop.price < Decimal("90")
 
 
-async def test_a_candle_with_stop_and_target_closes_at_the_stop() -> None:
+async def test_a_candle_that_reaches_stop_and_target_fills_the_stop() -> None:
     candles = [candle(0, 100.0), candle(1, 100.0), candle(2, 100.0, low=96.0, high=111.0), candle(3, 100.0)]
     done = await run(candles, Scripted({1: buy("97", target="110")})).go()
     fills = done.events(events.OrderFilled)
@@ -92,7 +92,7 @@ async def test_stop_is_cancelled_after_the_position_is_closed() -> None:
     assert done.events(events.OrderCanceled)[0].ref.leg is Purpose.STOP
 
 
-async def test_a_short_is_the_mirror_of_a_long() -> None:
+async def test_a_short_opened_and_covered_lower_earns_a_profit() -> None:
     candles = [candle(0, 100.0), candle(1, 90.0, open_=100.0), candle(2, 90.0), candle(3, 90.0)]
     done = await run(candles, Scripted({1: short("103"), 2: cover()})).go()
     sold, bought = done.events(events.OrderFilled)
@@ -101,7 +101,7 @@ async def test_a_short_is_the_mirror_of_a_long() -> None:
     assert done.events(events.PositionClosed)[0].pnl > 0
 
 
-async def test_one_stop_covers_an_addition_and_is_not_looser() -> None:
+async def test_additions_share_one_stop_and_cannot_loosen_it() -> None:
     script = Scripted({1: buy("96"), 2: add("97"), 3: add("95"), 4: add()})
     done = await run(path([100.0] * 6), script).go()
     (refused,) = done.events(events.OrderRefused)
@@ -136,7 +136,7 @@ async def test_one_stop_covers_an_addition_and_is_not_looser() -> None:
         ({1: sell("NOSUCH")}, RefusalCode.UNKNOWN_SYMBOL),
     ],
 )
-async def test_impossible_leg_is_refused_with_its_code(script: dict, code: RefusalCode) -> None:  # type: ignore[type-arg]
+async def test_an_impossible_leg_is_refused_with_the_right_code(script: dict, code: RefusalCode) -> None:  # type: ignore[type-arg]
     done = await run(path([100.0] * 4), Scripted(script)).go()
     assert done.events(events.OrderRefused)[0].refusal.code is code
     filled = done.events(events.OrderFilled)

@@ -36,7 +36,7 @@ def codes(run: Run) -> list[RefusalCode]:
     return [event.refusal.code for event in run.events(events.OrderRefused)]
 
 
-async def test_reentry_is_refused_until_the_policys_reentry_s_have_passed() -> None:
+async def test_a_reentry_within_the_policys_reentry_time_is_refused() -> None:
     script = {1: buy("97"), 2: sell(), 3: buy("97"), 6: buy("97")}
     run = await ran([100.0] * 8, script, pace={"reentry_s": 180})
     assert codes(run) == [RefusalCode.REENTRY]
@@ -44,7 +44,7 @@ async def test_reentry_is_refused_until_the_policys_reentry_s_have_passed() -> N
     assert run.engine.account.ledger.quantity("BTCUSDT") > 0
 
 
-async def test_entries_per_minute_are_limited_and_reductions_are_not() -> None:
+async def test_entries_per_day_are_limited_and_exits_are_not() -> None:
     script = {1: buy("97"), 2: sell(), 3: buy("97"), 4: add(), 5: add(), 6: sell()}
     run = await ran([100.0] * 8, script, pace={"entries_per_day": 2})
     assert codes(run) == [RefusalCode.ENTRY_RATE, RefusalCode.ENTRY_RATE]
@@ -118,7 +118,7 @@ async def test_a_drawdown_halts_until_a_resume_measures_it_anew() -> None:
     assert len(second.events(events.DrawdownReached)) == 1
 
 
-async def test_max_open_counts_open_positions_and_live_entries_together() -> None:
+async def test_the_limit_of_open_positions_also_counts_live_entries() -> None:
     symbols = ("AAAUSDT", "BBBUSDT", "CCCUSDT")
     candles = [candle(place, 100.0, symbol=symbol) for place in range(4) for symbol in symbols]
     legs = tuple(Leg(symbol, Action.BUY, size=D("0.05"), stop=D(97)) for symbol in symbols)
@@ -154,7 +154,7 @@ async def test_a_refusal_for_risk_at_the_stop_names_the_largest_size() -> None:
 HALF: dict[str, Any] = {"position": {"max_share": "0.25"}, "scale": {"regime_unknown": "0.5", "macro_unknown": 1}}
 
 
-async def test_the_policys_scale_does_not_change_a_requested_size() -> None:
+async def test_the_policys_exposure_scale_does_not_change_a_requested_size() -> None:
     whole = await ran([100.0] * 3, {1: buy("97", size="0.1")})
     scaled = await ran([100.0] * 3, {1: buy("97", size="0.1")}, **HALF)
     first, second = (run.engine.account.ledger.quantity("BTCUSDT") for run in (whole, scaled))

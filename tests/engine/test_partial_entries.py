@@ -38,14 +38,14 @@ async def test_stop_grows_with_each_partial_fill_of_an_entry() -> None:
     assert stop.quantity == sum(fills)
 
 
-async def test_a_filled_stop_cancels_the_rest_of_the_entry() -> None:
+async def test_a_filled_stop_cancels_the_unfilled_part_of_the_entry() -> None:
     done = await run({1: buy("97", limit="100.1")}, thin(low={1: 90.0}))
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.ENTRY, Purpose.STOP]
     assert done.venue.orders == []
     assert done.engine.account.ledger.positions == {}
 
 
-async def test_an_exit_of_a_partial_entry_cancels_its_rest() -> None:
+async def test_an_exit_cancels_the_unfilled_part_of_the_entry() -> None:
     done = await run({1: buy("97", limit="100.1"), 3: sell()}, thin())
     fills = [(fill.ref.leg, fill.quantity) for fill in done.events(events.OrderFilled)]
     assert [leg for leg, _ in fills] == [Purpose.ENTRY, Purpose.ENTRY, Purpose.EXIT, Purpose.EXIT]

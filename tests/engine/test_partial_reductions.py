@@ -97,7 +97,7 @@ def legs(run: Run) -> str:
 
 
 @PRODUCTS
-async def test_ledger_and_trade_are_exact_after_a_part_was_sold(product: Product) -> None:
+async def test_ledger_and_trade_result_are_exact_after_a_partial_sale(product: Product) -> None:
     run = await watched(run_of(market(), product, script={**LONG, 4: sell()})).go()
     bought, part, rest = run.events(events.OrderFilled)
     got = bought.quantity - bought.base_fee
@@ -123,7 +123,7 @@ async def test_a_futures_reduction_always_has_a_live_stop() -> None:
     assert sizes[0] > sizes[1]
 
 
-async def test_spot_reduction_is_unprotected_until_its_deadline() -> None:
+async def test_a_spot_reduction_leaves_no_stop_for_30_seconds_at_most() -> None:
     """The stop of the first part is cancelled for the sale."""
     thin = market({0: 100.0, 1: 1e6})
     run = await watched(run_of(thin, Product.SPOT)).go()
@@ -135,7 +135,7 @@ async def test_spot_reduction_is_unprotected_until_its_deadline() -> None:
 
 
 @PRODUCTS
-async def test_reduction_filled_in_parts_has_the_same_result(product: Product) -> None:
+async def test_a_reduction_filled_in_parts_ends_at_the_size_limit(product: Product) -> None:
     thin = market({1: 5.0, 2: 5.0, 3: 1e6})
     run = await watched(run_of(thin, product)).go()
     assert legs(run) == "exxx"
@@ -188,7 +188,9 @@ async def test_a_short_is_reduced_like_a_long() -> None:
 
 
 @PRODUCTS
-async def test_kill_during_a_reduction_keeps_the_fingerprint(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_killed_in_a_reduction_resumes_to_the_same_events(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 2)
     thin = market({1: 5.0, 2: 5.0, 3: 1e6})
 
@@ -218,7 +220,7 @@ async def half_sold(product: Product, part: Callable[[Decimal], Decimal]) -> tup
 
 
 @PRODUCTS
-async def test_reduction_sends_one_exit_and_keeps_the_state_active(product: Product) -> None:
+async def test_a_partial_sale_sends_one_exit_and_keeps_the_engine_active(product: Product) -> None:
     run, answer = await half_sold(product, lambda held: held / 3)
     assert isinstance(answer, OrderRef)
     (exit_,) = run.engine.orders.live(purpose=Purpose.EXIT)
@@ -236,7 +238,7 @@ async def test_a_reduction_by_an_invalid_quantity_is_refused_as_bad_size(quantit
     assert answer.code is RefusalCode.BAD_SIZE
 
 
-async def test_a_reduction_that_leaves_less_than_sellable_closes_all() -> None:
+async def test_a_reduction_that_leaves_too_little_to_sell_closes_all() -> None:
     run, answer = await half_sold(Product.UM, lambda held: held - D("0.001"))
     assert isinstance(answer, OrderRef)
     (exit_,) = run.engine.orders.live(purpose=Purpose.EXIT)

@@ -86,7 +86,7 @@ def gained(run: Run) -> Decimal:
 
 
 @BOTH_WAYS
-async def test_a_stop_that_is_nearer_than_a_limit_is_met_first(
+async def test_a_stop_nearer_to_price_than_a_limit_addition_fills_first(
     monkeypatch: pytest.MonkeyPatch, product: Product, way: int
 ) -> None:
     requests = [asks(way, Action.BUY, 95.2), asks(way, Action.ADD, 95.3, limit=96.5), moves(way, 99)]
@@ -119,7 +119,7 @@ async def test_a_stop_tightened_by_an_addition_fills_in_the_same_candle(
 
 
 @BOTH_WAYS
-async def test_a_target_above_fills_before_an_addition_below_the_price(
+async def test_a_target_that_fills_first_cancels_a_limit_addition(
     monkeypatch: pytest.MonkeyPatch, product: Product, way: int
 ) -> None:
     requests = [asks(way, Action.BUY, 95.2, target=103.0), asks(way, Action.ADD, 95.3, limit=97.0)]
@@ -129,7 +129,7 @@ async def test_a_target_above_fills_before_an_addition_below_the_price(
 
 
 @BOTH_WAYS
-async def test_a_stop_comes_before_the_target_and_cancels_the_limit(
+async def test_a_stop_fills_before_the_target_and_cancels_an_addition(
     monkeypatch: pytest.MonkeyPatch, product: Product, way: int
 ) -> None:
     requests = [

@@ -56,7 +56,7 @@ async def test_late_and_repeated_candles_are_counted() -> None:
     assert report_of(run)["candles"] == 3
 
 
-def test_times_in_the_states_add_up_to_the_time_of_the_candles() -> None:
+def test_times_in_trading_states_add_up_to_the_time_of_the_run() -> None:
     halted, active = TradingState.HALTED, TradingState.ACTIVE
     assert time_in_state([], 100, 500) == {"ACTIVE": 400, "REDUCING": 0, "HALTED": 0}
     assert time_in_state([(200, halted), (450, active)], 100, 500) == {"ACTIVE": 150, "REDUCING": 0, "HALTED": 250}

@@ -44,7 +44,7 @@ def restarted(wire: Wire) -> tuple[Engine, list[SetTimer]]:
     return engine, [each for each in engine.start() if isinstance(each, SetTimer)]
 
 
-def test_a_halt_during_a_restart_has_the_engine_time() -> None:
+def test_a_halt_while_an_engine_restarts_is_dated_in_engine_time() -> None:
     wire = losing()
     engine, _ = restarted(wire)
     assert engine.account.trading_state is TradingState.HALTED

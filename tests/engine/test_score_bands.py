@@ -37,7 +37,7 @@ async def test_a_score_in_the_exit_band_closes_the_position() -> None:
     assert done.engine.summary()["positions"] == []
 
 
-async def test_score_in_the_review_band_wakes_the_decider_once() -> None:
+async def test_a_position_score_in_the_review_band_wakes_the_decider_once() -> None:
     done = await run(30, every_s=60, review=0.28, exit=0.9).go()
     assert bands(done) == [(13, "review")]
     asked = [text for wake in done.events(events.WakeRaised) for each in wake.reasons for text in texts(each)]
@@ -45,12 +45,12 @@ async def test_score_in_the_review_band_wakes_the_decider_once() -> None:
     assert len(done.engine.summary()["positions"]) == 1
 
 
-async def test_scores_are_taken_at_the_interval_of_the_policy() -> None:
+async def test_positions_are_scored_at_the_policys_interval() -> None:
     done = await run(30, every_s=600, review=0.26, exit=0.3).go()
     assert bands(done) == [(13, "review"), (23, "exit")]
 
 
-async def test_a_restart_keeps_the_times_of_the_scores() -> None:
+async def test_a_restart_keeps_the_times_of_position_scores() -> None:
     one = await run(30, every_s=600, review=0.26, exit=0.3).go()
     first = run(30, every_s=600, review=0.26, exit=0.3)
     await first.go(15 * MINUTE)

@@ -79,14 +79,14 @@ async def test_no_size_is_feasible_while_an_entry_waits() -> None:
     assert isinstance(snapshots[1].symbols["ETHUSDT"].feasible, Feasible)
 
 
-async def test_the_limits_are_quoted_from_the_policy_file() -> None:
+async def test_the_snapshot_has_the_limits_of_the_policy_file() -> None:
     (snapshot,) = await seen(ListFeed(path([100.0])))
     assert snapshot.limits == limits_in_force(every_candle())
     assert dict(snapshot.limits)["stop.max_distance"] == "0.05"
     assert dict(snapshot.limits)["symbols.allow"] == "*USDT"
 
 
-async def test_a_funding_rate_is_unknown_before_its_time() -> None:
+async def test_the_snapshot_has_no_funding_rate_before_its_time() -> None:
     rate = Funding("BTCUSDT", START + 2 * MINUTE, 0.0001, 8)
     snapshots = await seen(ListFeed(path([100.0] * 4), funding=[rate]))
     told = [each.symbols["BTCUSDT"].derivatives.funding_8h for each in snapshots]
@@ -94,7 +94,7 @@ async def test_a_funding_rate_is_unknown_before_its_time() -> None:
     assert told[1:] == [0.0001, 0.0001, 0.0001]
 
 
-async def test_an_hour_of_metrics_gives_a_taker_ratio() -> None:
+async def test_the_snapshot_has_a_taker_ratio_after_an_hour_of_metrics() -> None:
     feed = ListFeed(path([100.0] * 62), metrics=metrics(13))
     derivatives = (await seen(feed))[-1].symbols["BTCUSDT"].derivatives
     assert isinstance(derivatives.taker_ratio_1h, float)
@@ -103,7 +103,7 @@ async def test_an_hour_of_metrics_gives_a_taker_ratio() -> None:
     assert isinstance(derivatives.composite, Unknown)
 
 
-async def test_an_open_position_is_correlated_with_every_other_symbol() -> None:
+async def test_the_snapshot_has_correlations_with_the_open_position() -> None:
     candles: list[Candle] = []
     for place in range(60 * 27):
         wave = math.sin(place / 100)

@@ -55,7 +55,7 @@ def taken(minutes: int, *, held: bool = False, **told: Any) -> Snapshot:
     return take_snapshot(market, engine.guard, (wake(BTC, "close:1h"),), now, **told)
 
 
-def test_a_snapshot_has_timeframes_forming_bars_and_returns() -> None:
+def test_the_snapshot_has_indicators_forming_candles_and_returns() -> None:
     view = taken(1_600).symbols[BTC]
     assert [values.timeframe for values in view.indicators] == ["15m", "1h", "4h"]
     assert [values.candles for values in view.indicators] == [106, 26, 6]
@@ -69,7 +69,7 @@ def test_a_snapshot_has_timeframes_forming_bars_and_returns() -> None:
     assert all(isinstance(value, float) for value in (view.return_1h, view.return_4h, view.return_24h))
 
 
-def test_a_symbol_without_candles_is_all_unknown_with_reasons() -> None:
+def test_snapshot_values_of_a_symbol_without_candles_are_unknown() -> None:
     view = taken(100).symbols[ETH]
     assert (view.last, view.age_ms) == (Unknown("no candle yet"), -1)
     assert view.return_24h == Unknown("no candle yet")
@@ -84,13 +84,13 @@ def test_a_position_shows_its_best_and_worst_gain() -> None:
     assert position.mae == pytest.approx(-0.05)
 
 
-def test_missing_snapshot_values_are_unknown_or_empty() -> None:
+def test_a_snapshot_without_given_sizes_or_trades_has_none() -> None:
     snapshot = taken(10)
     assert isinstance(snapshot.symbols[BTC].feasible, Unknown)
     assert (snapshot.trades, snapshot.note, snapshot.limits) == ((), None, ())
 
 
-def test_a_snapshot_has_given_sizes_note_and_limits_and_last_trades() -> None:
+def test_a_snapshot_has_the_given_sizes_note_limits_and_last_trades() -> None:
     sizes = {BTC: Feasible(D("0.5"), D(0), D("0.001")), ETH: Unknown("no price")}
     trades = tuple(msgspec.structs.replace(TRADE, pnl=D(place)) for place in range(TRADES_SHOWN + 3))
     limits = (("order", "at most 2000"),)

@@ -56,7 +56,7 @@ async def test_a_stop_or_target_on_spot_closes_the_whole_position(close: float, 
     assert live(done) == []
 
 
-async def test_a_spot_sale_cancels_the_stop_and_is_unprotected() -> None:
+async def test_a_spot_position_is_unprotected_while_it_is_sold() -> None:
     done = await run(path([100.0] * 6), {1: buy("97"), 3: sell()}).go()
     kinds = [type(e.event) for e in done.store.domain if getattr(e.event, "ref", None) and e.event.ref.leg != "e"]  # type: ignore[attr-defined]
     after = kinds[kinds.index(events.OrderCancelRequested) - 1 :]
@@ -66,7 +66,7 @@ async def test_a_spot_sale_cancels_the_stop_and_is_unprotected() -> None:
     assert len(done.events(events.PositionClosed)) == 1
 
 
-async def test_dust_below_the_quantity_step_joins_the_next_purchase() -> None:
+async def test_spot_dust_is_added_to_the_next_purchase() -> None:
     done = await run(path([100.0] * 12), {1: buy("97", "0.0777"), 3: sell(), 6: buy("97")}).go()
     first, second = (fill for fill in done.events(events.OrderFilled) if fill.ref.leg is Purpose.ENTRY)
     (sold,) = (fill for fill in done.events(events.OrderFilled) if fill.ref.leg is Purpose.EXIT)
@@ -103,7 +103,7 @@ async def test_a_stop_cancelled_for_an_exit_that_fails_is_replaced() -> None:
     assert done.engine.summary()["positions"][0]["protected"] is True
 
 
-async def test_flatten_ends_without_position_or_order() -> None:
+async def test_a_spot_flatten_ends_without_a_position_or_order() -> None:
     first = await run(path([100.0] * 4), {1: buy("97", target="120")}).go()
     feed = ListFeed(path([100.0] * 8))
     feed.product = Product.SPOT

@@ -46,7 +46,7 @@ def flat(run: Run) -> bool:
     return not run.engine.account.ledger.positions and not list(run.engine.orders.live())
 
 
-async def test_a_leftover_entry_does_not_reopen_a_stopped_position() -> None:
+async def test_an_unfilled_part_of_an_entry_reopens_no_stopped_position() -> None:
     thin = [
         candle(0, 100.0),
         candle(1, 100.0, volume=33.333),
@@ -60,7 +60,7 @@ async def test_a_leftover_entry_does_not_reopen_a_stopped_position() -> None:
     assert flat(run)
 
 
-async def test_a_spot_purchase_beyond_its_target_is_closed_at_once() -> None:
+async def test_a_spot_purchase_filled_beyond_its_target_is_closed() -> None:
     gap = [candle(0, 100.0), *(candle(index, 100.1) for index in range(1, 4))]
     run = await watched(on_spot(gap, {1: buy("97", target="100.1")})).go()
     (bought,) = [at for at, fill in run.timed(events.OrderFilled) if fill.ref.leg is Purpose.ENTRY]
@@ -69,7 +69,7 @@ async def test_a_spot_purchase_beyond_its_target_is_closed_at_once() -> None:
     assert flat(run)
 
 
-async def test_a_spot_exit_continues_after_a_partial_sale_elsewhere() -> None:
+async def test_a_spot_exit_stays_live_after_a_sale_outside_the_engine() -> None:
     run = await on_spot(path([100.0] * 4), {1: buy("97"), 4: sell()}).go()
     (exit_,) = run.engine.orders.live(purpose=Purpose.EXIT)
     elsewhere = OutsideFill("f1", "BTCUSDT", Side.SELL, D(1), D(100), D(0), END, OutsideCause.OTHER_TRADER)

@@ -36,13 +36,13 @@ async def test_the_rules_replace_a_failed_agent_and_journal_the_cause() -> None:
     assert {each.intent.principal for each in run.events(events.OrderIntended)} == {"rules", "guard"}
 
 
-async def test_rules_that_may_only_manage_do_not_enter() -> None:
+async def test_rules_limited_to_managing_positions_make_no_entry() -> None:
     run = await Run(ListFeed(path(RISING)), Failing(), policy=rules_may("manage"), agent="model", fallback=True).go()
     assert all(not leg.action.adds_risk for each in run.events(events.DecisionMade) for leg in each.decision.legs)
     assert run.events(events.OrderIntended) == run.events(events.OrderRefused) == []
 
 
-async def test_a_failure_without_a_fallback_is_a_hold() -> None:
+async def test_a_failed_decision_without_a_fallback_is_a_hold() -> None:
     run = await Run(ListFeed(path(RISING[:40])), Failing(), policy=rules_may("trade"), agent="model").go()
     made = run.events(events.DecisionMade)[0]
     assert (made.decider, made.decision) == (
@@ -51,7 +51,7 @@ async def test_a_failure_without_a_fallback_is_a_hold() -> None:
     )
 
 
-async def test_the_rules_replace_a_late_answer_which_still_costs() -> None:
+async def test_a_late_answer_is_replaced_by_the_rules_and_still_costs() -> None:
     policy = policies(gate={"close_wakes": ["15m"], "cooldown_s": 0}, decision={"deadline_s": 60})
     run = Run(ListFeed(path([100.0] * 40)), Dear({}, 200 * SECOND), policy=policy, agent="dear", fallback=True)
     made = (await run.go()).events(events.DecisionMade)
@@ -106,7 +106,7 @@ async def test_a_non_model_agent_decides_even_if_the_budget_is_0() -> None:
     assert {each.decider for each in run.events(events.DecisionMade)} == {"scripted"}
 
 
-async def test_cost_and_its_report_survive_a_kill_at_any_time() -> None:
+async def test_a_run_killed_after_a_model_cost_resumes_to_the_same_events() -> None:
     undisturbed = await dear(MemoryStore()).go()
     for moment in range(1, undisturbed.store.touches + 1, 7):
         dying = MemoryStore()
@@ -118,7 +118,7 @@ async def test_cost_and_its_report_survive_a_kill_at_any_time() -> None:
         assert resumed.engine.state() == undisturbed.engine.state()
 
 
-async def test_used_limits_count_live_entries_and_model_cost() -> None:
+async def test_limit_usage_counts_live_entries_and_model_cost() -> None:
     script = {1: buy("96", "0.2", limit="98")}
     mandate = {"amount": 5_000, "symbols": ["*"], "expires": "2030-01-01T00:00:00Z"}
     budget = {"usd_per_day": "0.5", "usd_per_month": 10}

@@ -26,7 +26,7 @@ def stops(run: Run) -> dict[OrderRef, Decimal | None]:
     return {s.ref: s.order.trigger_price for s in run.engine.orders.live("BTCUSDT", Purpose.STOP)}
 
 
-async def test_a_looser_stop_accepted_late_replaces_no_tighter_one() -> None:
+async def test_a_looser_stop_accepted_late_keeps_the_tighter_stop_live() -> None:
     script = Scripted({1: buy("96"), 2: add("97")})
     run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=1))
     await never_naked(run).go()
@@ -39,7 +39,7 @@ async def test_a_looser_stop_accepted_late_replaces_no_tighter_one() -> None:
     assert {each.ref for each in run.events(events.OrderCancelRequested)} == {LATE}
 
 
-async def test_a_looser_stop_that_is_accepted_late_is_no_protection() -> None:
+async def test_a_position_stays_unprotected_if_its_late_stop_is_looser() -> None:
     script = Scripted({1: buy("96"), 2: add("97")})
     run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=2))
     await never_naked(run).go()
@@ -49,7 +49,7 @@ async def test_a_looser_stop_that_is_accepted_late_is_no_protection() -> None:
     assert run.engine.guard.protections["BTCUSDT"].deadline == START + MINUTE + 600 * SECOND
 
 
-async def test_a_stop_for_less_than_the_position_is_no_protection() -> None:
+async def test_a_position_stays_unprotected_if_its_stop_is_too_small() -> None:
     script = Scripted({1: buy("97"), 2: add("97")})
     run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=2))
     await never_naked(run).go()
@@ -57,7 +57,7 @@ async def test_a_stop_for_less_than_the_position_is_no_protection() -> None:
     assert run.events(events.PositionProtected) == []
 
 
-async def test_a_large_enough_looser_stop_is_no_protection() -> None:
+async def test_a_position_stays_unprotected_if_its_full_size_stop_is_looser() -> None:
     script = Scripted({1: buy("96"), 2: add("97"), 4: sell()})
     run = Run(ListFeed(path([100.0] * 4)), script, policy=PATIENT, venue=RefusesStops(LOST, first=2))
     await never_naked(run).go()
@@ -71,7 +71,7 @@ async def test_a_large_enough_looser_stop_is_no_protection() -> None:
     assert run.events(events.PositionProtected) == []
 
 
-async def test_a_stop_dropped_repeatedly_is_placed_again_once() -> None:
+async def test_a_stop_cancelled_twice_in_a_second_is_placed_again_once() -> None:
     venue = DropsStops()
     run = never_naked(Run(ListFeed(path([100.0] * 5)), Scripted({1: buy("97")}), policy=WAKES, venue=venue))
     await run.go()
@@ -79,7 +79,7 @@ async def test_a_stop_dropped_repeatedly_is_placed_again_once() -> None:
     assert [fill.ref.leg for fill in run.events(events.OrderFilled)] == [Purpose.ENTRY, Purpose.EXIT]
 
 
-async def test_a_stop_dropped_at_a_later_time_is_placed_again() -> None:
+async def test_a_stop_cancelled_minutes_apart_is_placed_again_each_time() -> None:
     run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES)
     await run.go()
     for moment in (10, 20, 30):
@@ -90,7 +90,7 @@ async def test_a_stop_dropped_at_a_later_time_is_placed_again() -> None:
         assert again.revision == stop.revision + 1
 
 
-async def test_a_pending_addition_is_cancelled_with_the_position() -> None:
+async def test_a_live_addition_is_cancelled_when_the_stop_fills() -> None:
     # The addition is decided on inside the candle that reaches the stop, and waits for the opening after it.
     candles = [candle(0, 100.0), candle(1, 100.0), candle(2, 99.0, low=96.0), candle(3, 99.0), candle(4, 99.0)]
     script = Scripted({1: buy("97"), 2: add("97")}, lambda wake: 0 if wake == 1 else 20 * SECOND)

@@ -105,7 +105,7 @@ def targets(wire: Wire) -> list[Decimal]:
 
 
 @pytest.mark.parametrize("action", [Action.BUY, Action.SHORT])
-def test_addition_after_a_partial_target_gets_a_target_for_all(action: Action) -> None:
+def test_an_addition_after_a_partly_filled_target_gets_a_full_target(action: Action) -> None:
     wire = aimed_wire(action)
     wire.fill(wire.last(Purpose.TARGET), "4")
     addition = wire.enter(Action.ADD, "4")
@@ -116,7 +116,7 @@ def test_addition_after_a_partial_target_gets_a_target_for_all(action: Action) -
 
 
 @pytest.mark.parametrize("action", [Action.BUY, Action.SHORT])
-def test_target_lost_twice_in_a_second_is_placed_later(action: Action) -> None:
+def test_a_target_cancelled_twice_in_a_second_is_placed_later(action: Action) -> None:
     wire = aimed_wire(action)
     for _ in range(2):
         wire.give(Canceled(wire.last(Purpose.TARGET).ref, "by the exchange"))
@@ -126,7 +126,7 @@ def test_target_lost_twice_in_a_second_is_placed_later(action: Action) -> None:
 
 
 @pytest.mark.parametrize("action", [Action.BUY, Action.SHORT])
-def test_target_is_placed_again_while_its_cancel_is_unanswered(action: Action) -> None:
+def test_a_resume_replaces_a_target_whose_cancel_is_unanswered(action: Action) -> None:
     wire = aimed_wire(action)
     canceled = wire.last(Purpose.TARGET)
     wire.command("flatten")

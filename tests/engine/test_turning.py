@@ -14,7 +14,7 @@ WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 
 @pytest.mark.requirement("A04")
-async def test_stop_and_target_are_gone_before_the_opposite_entry() -> None:
+async def test_stop_and_target_end_before_an_entry_on_the_other_side() -> None:
     script = Scripted({1: buy("97", target="120"), 2: short("103"), 3: sell(), 4: short("103"), 5: short("103")})
     run = await Run(ListFeed(path([100.0] * 9)), script, policy=WAKES).go()
     refused = [each.refusal.code for each in run.events(events.OrderRefused)]

@@ -90,7 +90,7 @@ def verdicts(engine: Engine, symbol: str, action: Action) -> dict[str, CheckedLi
     return {each.code.value: each for each in found.limits}
 
 
-async def test_the_account_shows_the_margin_free_for_an_entry(tmp_path: Path) -> None:
+async def test_free_margin_deducts_losses_positions_and_live_entries(tmp_path: Path) -> None:
     looked = await FacadeRun(tmp_path, Scripted({}), policy=policies(order={"max_notional": 100_000})).go(1)
     for number, (symbol, below) in enumerate((("BTCUSDT", "1"), ("ETHUSDT", "0.97"))):
         last = D(str(looked.facade.symbol(symbol).last))
@@ -112,7 +112,7 @@ async def test_the_account_shows_the_margin_free_for_an_entry(tmp_path: Path) ->
 
 @settings(max_examples=25, deadline=None)
 @given(script=st.lists(minutes, min_size=2, max_size=4))
-async def test_usage_of_limits_agrees_with_a_recount_and_every_verdict(script: list[Any]) -> None:
+async def test_limit_usage_agrees_with_a_recount_and_with_each_verdict(script: list[Any]) -> None:
     prices, candles, decisions = dict.fromkeys(SYMBOLS, 100.0), [], {}
     for place, (*wanted, first, second) in enumerate([(*script[0][:3], 0.0, 0.0), *script, script[0]]):
         legs = []

@@ -63,7 +63,7 @@ async def test_loopback_request_needs_a_token_except_for_health(endpoint: Served
         assert (await stranger.get("/health")).json() == {"ok": True}
 
 
-async def test_hosts_and_origins_are_checked_on_every_route(endpoint: Served) -> None:
+async def test_wrong_host_or_origin_is_refused_on_every_route(endpoint: Served) -> None:
     hosts = ("evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "", "[::1", "10.0.0.1:8080")
     origins = ("https://evil.example", "null", "http://127.0.0.1.evil.example", "file://localhost", "http://[::1")
     for path in ("/health", *ROUTES):
@@ -73,7 +73,7 @@ async def test_hosts_and_origins_are_checked_on_every_route(endpoint: Served) ->
             assert code(await endpoint.client.get(path, headers={"origin": origin})) == (403, "WRONG_ORIGIN"), origin
 
 
-async def test_loopback_hosts_and_origins_pass(endpoint: Served) -> None:
+async def test_request_with_a_loopback_host_and_origin_is_accepted(endpoint: Served) -> None:
     for host in (f"localhost:{endpoint.port}", "127.0.0.1", "[::1]:1"):
         answered = await endpoint.client.get(
             "/status", headers={"host": host, "origin": f"http://localhost:{endpoint.port}"}
@@ -105,7 +105,7 @@ async def test_allowed_origin_may_call_after_a_preflight(endpoint: Served, path:
     assert "mcp-session-id" in answered.headers["access-control-expose-headers"]
 
 
-async def test_other_origin_gets_no_preflight(endpoint: Served) -> None:
+async def test_preflight_of_an_origin_that_is_not_allowed_is_refused(endpoint: Served) -> None:
     for origin in ("https://evil.example", "null"):
         asked = await endpoint.client.options("/mcp", headers=PREFLIGHT | {"origin": origin})
         assert code(asked) == (403, "WRONG_ORIGIN")
@@ -113,7 +113,7 @@ async def test_other_origin_gets_no_preflight(endpoint: Served) -> None:
     assert "access-control-allow-origin" not in (await endpoint.client.get("/status")).headers
 
 
-async def test_well_known_routes_name_no_authorization_server(endpoint: Served) -> None:
+async def test_well_known_routes_are_not_found_even_without_a_token(endpoint: Served) -> None:
     async with httpx2.AsyncClient(base_url=endpoint.url) as stranger:
         for path in ("oauth-protected-resource", "oauth-protected-resource/mcp", "oauth-authorization-server", ""):
             assert code(await stranger.get(f"/.well-known/{path}")) == (404, "NOT_FOUND")
@@ -123,7 +123,7 @@ async def test_well_known_routes_name_no_authorization_server(endpoint: Served) 
         assert code(await stranger.get("/.well-known/oauth-protected-resource", headers=evil)) == (421, "WRONG_HOST")
 
 
-async def test_configured_host_is_allowed_and_schema_can_be_hidden(sim: FacadeRun, tmp_path: Path) -> None:
+async def test_configured_host_is_accepted_and_disabled_schema_is_not_found(sim: FacadeRun, tmp_path: Path) -> None:
     async with served(sim.facade, tmp_path, schema=False, hosts=("desk.example.org",)) as endpoint:
         assert (await endpoint.client.get("/status", headers={"host": "Desk.example.org"})).status_code == 200
         assert (await endpoint.client.get("/openapi.json")).status_code == 404
@@ -143,7 +143,7 @@ async def test_wrong_method_is_answered_in_json(endpoint: Served) -> None:
     assert code(await endpoint.client.get("/mcp/more")) == (404, "NOT_FOUND")
 
 
-async def test_status_and_metrics_show_the_engine(endpoint: Served, sim: FacadeRun) -> None:
+async def test_status_and_metrics_return_the_values_of_the_engine(endpoint: Served, sim: FacadeRun) -> None:
     status = (await endpoint.client.get("/status")).json()
     assert (status["engine"]["book"], status["meta"]["mode"]) == (BOOK, "paper")
     text = (await endpoint.client.get("/metrics")).text
@@ -153,14 +153,14 @@ async def test_status_and_metrics_show_the_engine(endpoint: Served, sim: FacadeR
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_tools_answer_over_http(endpoint: Served, era: str) -> None:
+async def test_mcp_tools_can_be_called_over_http(endpoint: Served, era: str) -> None:
     async with Client(streamable_http_client(f"{endpoint.url}/mcp", http_client=endpoint.client), mode=era) as client:
         assert len((await client.list_tools()).tools) == 15
         answered = await client.call_tool("positions_get", {})
         assert not answered.is_error
 
 
-async def test_session_belongs_to_the_token_that_began_it(endpoint: Served, tmp_path: Path) -> None:
+async def test_mcp_session_of_another_token_is_not_found(endpoint: Served, tmp_path: Path) -> None:
     begun = await endpoint.client.post("/mcp", json=INITIALIZE, headers=MCP_HEADERS)
     session = {"mcp-session-id": begun.headers["mcp-session-id"]}
     other, _ = add_token(tmp_path, "trade", "other", 0)
@@ -197,7 +197,7 @@ async def test_100_mb_body_is_refused_before_it_is_read(endpoint: Served) -> Non
     assert (await raw(endpoint.port, head)).startswith(b"HTTP/1.1 413 ")
 
 
-async def test_body_without_a_length_is_limited_too(endpoint: Served) -> None:
+async def test_too_large_body_without_a_length_is_refused(endpoint: Served) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(3 * LARGEST_BODY // 65_536):
             yield b"x" * 65_536
@@ -206,7 +206,7 @@ async def test_body_without_a_length_is_limited_too(endpoint: Served) -> None:
     assert answered.status_code == 413
 
 
-async def test_missing_body_times_out(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_request_without_its_body_gets_a_timeout(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "BODY_S", 0.05)
     head = f"POST /mcp HTTP/1.1\nHost: localhost\nAuthorization: Bearer {endpoint.token}\nContent-Length: 50"
     assert (await raw(endpoint.port, head)).startswith(b"HTTP/1.1 408 ")
@@ -257,7 +257,7 @@ async def test_websocket_connection_is_closed() -> None:
     assert sent == [{"type": "websocket.close", "code": 1008, "reason": "websockets are not supported"}]
 
 
-async def test_many_clients_do_not_change_a_run(tmp_path: Path) -> None:
+async def test_flood_of_client_requests_does_not_change_the_run(tmp_path: Path) -> None:
     """Clients flood the server, disconnect within calls and send garbage; the fingerprint stays the same."""
     alone = await FacadeRun(tmp_path / "alone").go(6)
     (tmp_path / "tokens").mkdir()

@@ -62,7 +62,9 @@ async def lists(endpoint: Served, token: str, session: str) -> int:
     return (await endpoint.client.post("/mcp", json=LIST, headers=headers)).status_code
 
 
-async def test_slowly_sent_body_has_one_deadline(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slowly_sent_body_gets_a_timeout_despite_new_bytes(
+    endpoint: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(auth, "BODY_S", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
     writer.write(head(endpoint.token, 1_000))
@@ -79,7 +81,9 @@ async def test_slowly_sent_body_has_one_deadline(endpoint: Served, monkeypatch: 
     writer.close()
 
 
-async def test_disconnect_within_a_body_logs_nothing(endpoint: Served, caplog: pytest.LogCaptureFixture) -> None:
+async def test_client_that_disconnects_within_a_body_logs_nothing(
+    endpoint: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     for length in (0, 5):
         _, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
         writer.write(head(endpoint.token, 50) + b"{" * length)
@@ -90,7 +94,7 @@ async def test_disconnect_within_a_body_logs_nothing(endpoint: Served, caplog: p
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_buffered_bytes_of_one_caller_do_not_block_another(
+async def test_caller_at_its_buffer_limit_does_not_block_another_caller(
     endpoint: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth, "MOST_BUFFERED", 100_000)
@@ -110,7 +114,7 @@ async def test_buffered_bytes_of_one_caller_do_not_block_another(
 
 
 @pytest.mark.parametrize("busy", [True, False])
-async def test_connections_of_one_caller_leave_room_for_another(
+async def test_caller_with_too_many_connections_does_not_block_another(
     endpoint: Served, monkeypatch: pytest.MonkeyPatch, busy: bool
 ) -> None:
     monkeypatch.setattr(serving, "MOST_OF_ONE", 6)
@@ -132,7 +136,7 @@ async def test_connections_of_one_caller_leave_room_for_another(
         await asyncio.gather(*answered, return_exceptions=True)
 
 
-async def test_caller_gets_its_reserved_connections_despite_others(
+async def test_caller_gets_reserved_connections_when_others_use_all_the_rest(
     endpoint: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "MOST_CONNECTIONS", 3)
@@ -145,7 +149,9 @@ async def test_caller_gets_its_reserved_connections_despite_others(
         writer.close()
 
 
-async def test_connections_without_a_token_block_no_caller(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_connections_without_a_token_block_no_caller(
+    endpoint: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(serving, "MOST_UNKNOWN", 5)
     silent = [await asyncio.open_connection("127.0.0.1", endpoint.port) for _ in range(40)]
     async with asyncio.timeout(5):
@@ -176,7 +182,7 @@ async def ends(reader: asyncio.StreamReader) -> bool:
         return True
 
 
-async def test_open_requests_beyond_the_quota_are_refused_at_once(tmp_path: Path) -> None:
+async def test_request_beyond_the_open_request_quota_is_refused_immediately(tmp_path: Path) -> None:
     token, _ = add_token(tmp_path, "read", None, 0)
     app = NeverAnswers(auth.MOST_OPEN)
     transport = httpx2.ASGITransport(app=AuthMiddleware(app, Keyring(tmp_path), (), lambda route, status: None))
@@ -190,7 +196,9 @@ async def test_open_requests_beyond_the_quota_are_refused_at_once(tmp_path: Path
         await asyncio.gather(*streams, return_exceptions=True)
 
 
-async def test_new_session_ends_only_the_callers_own_oldest(endpoint: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_session_beyond_quota_ends_only_the_callers_longest_idle_one(
+    endpoint: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(auth, "SESSIONS", 3)
     other = await begin(endpoint, endpoint.trader)
     mine = [await begin(endpoint, endpoint.token) for _ in range(3)]

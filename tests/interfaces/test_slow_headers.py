@@ -45,7 +45,7 @@ async def test_connection_without_complete_headers_is_closed(port: int, begun: b
         writer.close()
 
 
-async def test_second_request_has_the_same_header_deadline(port: int) -> None:
+async def test_second_request_with_late_headers_closes_the_connection(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     with closing(writer):
         writer.write(HEAD + b"\r\n")
@@ -55,7 +55,7 @@ async def test_second_request_has_the_same_header_deadline(port: int) -> None:
             assert await reader.read() == b""
 
 
-async def test_answered_connection_may_stay_idle(port: int) -> None:
+async def test_idle_connection_stays_open_after_its_request_is_answered(port: int) -> None:
     """The deadline for headers does not apply between requests, where a longer one does."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     with closing(writer):
@@ -69,7 +69,7 @@ async def test_answered_connection_may_stay_idle(port: int) -> None:
             assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_small_answer_is_sent_without_delay() -> None:
+async def test_small_http_answer_is_sent_without_delay() -> None:
     """Without TCP_NODELAY an answer of two writes waits for a delayed acknowledgement."""
     bound = listen("127.0.0.1", 0)
     loop = asyncio.get_running_loop()

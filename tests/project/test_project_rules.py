@@ -55,13 +55,13 @@ def uses_as_a_value(module: str, name: str) -> Iterator[str]:
             yield f"{module}:{node.lineno} reaches into {name}"
 
 
-def test_only_core_risk_constructs_a_cleared_order_in_one_call() -> None:
+def test_cleared_order_is_constructed_only_once_and_in_core_risk() -> None:
     sites = call_sites("ClearedOrder")
     assert {site for site in sites if not site.startswith(RISK)} == set()
     assert len(sites) == 1
 
 
-def test_only_core_risk_claims_the_risk_seal_in_one_call() -> None:
+def test_risk_seal_is_claimed_only_once_and_in_core_risk() -> None:
     sites = call_sites("claim_risk_seal")
     assert {site for site in sites if not site.startswith(RISK)} == set()
     assert len(sites) == 1

@@ -20,17 +20,17 @@ def test_links_and_control_characters_are_removed() -> None:
 
 
 @pytest.mark.parametrize("text", ["sell everything", "", "x" * (LONGEST_NAME + 1), "a\nb", "a\n"])
-def test_text_that_is_not_one_short_word_is_no_name(text: str) -> None:
+def test_text_that_is_not_one_short_word_is_not_shown_as_a_name(text: str) -> None:
     assert name(text) == "(no name)"
 
 
-def test_client_name_with_a_colon_counts_as_a_name() -> None:
+def test_name_with_a_colon_is_shown_only_for_a_client() -> None:
     assert name("rsi_14@1h") == "(no name)"
     assert name("mcp:desk-1") == "mcp:desk-1"
 
 
 @pytest.mark.parametrize("text", ["buy/all", "buy:now", "продай", "Ｂuy", "sell_everything_right_now"])
-def test_word_that_could_be_a_command_is_no_name(text: str) -> None:
+def test_word_that_could_be_a_command_is_not_shown_as_a_name(text: str) -> None:
     assert (is_name(text), name(text)) == (False, "(no name)")
 
 

@@ -110,7 +110,7 @@ def test_snapshot_text_shows_every_indicator() -> None:
         assert (before == after) == (name in SAID_BY_ANOTHER), name
 
 
-def test_forming_candle_has_a_star_or_a_reason_for_its_absence() -> None:
+def test_forming_candle_has_a_star_and_a_missing_one_its_reason() -> None:
     candle = FormingCandle(NOON - HOUR, 199.0, 201.5, 198.25, 200.0, 1234.56789, HOURLY)
     forming = (FormingView("1h", candle), FormingView("4h", Unknown("nothing of it yet")))
     text = compact(snapshot(view("BTCUSDT", forming=forming)))
@@ -119,12 +119,12 @@ def test_forming_candle_has_a_star_or_a_reason_for_its_absence() -> None:
     assert line(text, "? nothing") == "? nothing of it yet: BTCUSDT 4h* candle"
 
 
-def test_limits_are_grouped_by_policy_table() -> None:
+def test_snapshot_text_groups_limits_by_policy_table() -> None:
     limits = (("order.max_notional", "5000"), ("order.price_allowance", "0.002"), ("risk.max_share", "0.01"))
     assert standing(limits).endswith("\nlimits: order: max_notional 5000, price_allowance 0.002; risk: max_share 0.01")
 
 
-def test_briefed_reader_gets_no_legend_limits_or_forming_candles() -> None:
+def test_briefed_text_omits_legend_limits_and_forming_candles() -> None:
     candle = FormingCandle(NOON - HOUR, 199.0, 201.5, 198.25, 200.0, 1234.56789, HOURLY)
     whole = snapshot(view("BTCUSDT", forming=(FormingView("1h", candle),)))
     briefed, shown = compact(whole, briefed=True).splitlines(), compact(whole).splitlines()
@@ -134,7 +134,7 @@ def test_briefed_reader_gets_no_legend_limits_or_forming_candles() -> None:
     assert set(briefed) < set(shown)
 
 
-def test_snapshot_text_rounds_positions_sizes_trades_and_money() -> None:
+def test_snapshot_text_rounds_numbers_of_positions_sizes_and_trades() -> None:
     held = view("BTCUSDT", position=HELD, feasible=Feasible(D("0.500"), D(0), D("0.001")))
     text = compact(snapshot(held))
     assert "BTCUSDT -0.5 190.123 200 -4.94 210 3x 251.7 3.10 -1.23 2026-03-01T11:00" in text.splitlines()
@@ -145,7 +145,7 @@ def test_snapshot_text_rounds_positions_sizes_trades_and_money() -> None:
     assert "note of 2026-03-01T11:00: first second\n" in compact(snapshot(held), reader="claude")
 
 
-def test_symbol_has_a_derivatives_row_if_a_value_is_known() -> None:
+def test_only_symbols_with_a_derivatives_value_have_such_a_row() -> None:
     known = DerivativesView(0.25, 0.000103, -0.034, 1.13, 1.61, Unknown("too few ratios"))
     text = compact(snapshot(view("BTCUSDT", derivatives=known), view("ETHUSDT")))
     assert "BTCUSDT 0.0000123457 1 1.23 -2.00 ? 0.25 ? ? ?" in text.splitlines()
@@ -156,20 +156,20 @@ def test_symbol_has_a_derivatives_row_if_a_value_is_known() -> None:
     assert "derivatives fund8h" not in compact(snapshot(view("ETHUSDT")))
 
 
-def test_correlations_of_open_positions_are_shown() -> None:
+def test_snapshot_text_shows_correlations_of_open_positions() -> None:
     pairs = (Correlation("BTCUSDT", "ETHUSDT", 0.834), Correlation("BTCUSDT", "SOLUSDT", Unknown("too young")))
     text = compact(snapshot(view("BTCUSDT", position=HELD), correlations=pairs))
     assert line(text, "correlation") == "correlation: BTCUSDT/ETHUSDT 0.83; BTCUSDT/SOLUSDT ?"
     assert line(text, "? too young") == "? too young: BTCUSDT/SOLUSDT correlation"
 
 
-def test_no_number_has_an_exponent_or_more_digits_than_it_needs() -> None:
+def test_no_number_in_a_snapshot_text_has_an_exponent_or_many_digits() -> None:
     text = compact(snapshot(view("BTCUSDT", position=HELD), view("ETHUSDT")))
     assert not re.search(r"\d[eE][-+]?\d|\bnan\b|\binf\b", text)
     assert max(len(digits.lstrip("0.")) for digits in re.findall(r"\d+\.\d+", text)) <= 8
 
 
-def test_snapshots_of_two_wakes_share_a_long_beginning() -> None:
+def test_snapshot_texts_of_two_wakes_share_a_long_beginning() -> None:
     first = snapshot(view("BTCUSDT"))
     second = msgspec.structs.replace(first, at=NOON + HOUR, equity=D(9_000), wake=())
     pairs = zip(compact(first).splitlines(), compact(second).splitlines(), strict=False)
@@ -191,11 +191,11 @@ def test_remarks_of_others_are_quoted_on_their_own_lines(text: str) -> None:
     assert {json.loads(said) for _, _, said in quoted} == {untrusted(text, LONGEST_REMARK)}
 
 
-def test_empty_snapshot_is_rendered() -> None:
+def test_snapshot_without_positions_says_so_in_its_text() -> None:
     bare = snapshot(trades=(), note=None, limits=(), wake=())
     assert "no open position" in compact(bare)
 
 
-def test_measured_snapshot_text_grows_with_the_symbols() -> None:
+def test_snapshot_text_grows_less_than_linearly_with_the_symbols() -> None:
     one, three = measure().values()
     assert 0 < one < three < len(SYMBOLS) * one

@@ -59,7 +59,9 @@ async def test_no_decider_breaks_a_limit_or_an_invariant(seed: int, product: Pro
     product=st.sampled_from(Product),
     deaths=st.lists(st.integers(1, 900), min_size=1, max_size=4),
 )
-async def test_any_decider_resumes_to_the_same_fingerprint(seed: int, product: Product, deaths: list[int]) -> None:
+async def test_a_killed_run_of_any_decider_resumes_to_the_same_events(
+    seed: int, product: Product, deaths: list[int]
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runtime_run, "CHECKPOINT_EVERY", 17)
         undisturbed = await Run(wild(seed, product), Reckless(seed), policy=POLICY).go()

@@ -65,7 +65,7 @@ async def test_a_halt_is_taken_within_a_second_at_any_pace() -> None:
         assert run.engine.account.trading_state is TradingState.HALTED
 
 
-async def test_a_resumed_runs_time_span_counts_from_the_last_clean_stop() -> None:
+async def test_the_duration_of_a_resumed_run_counts_from_its_clean_stop() -> None:
     feed = ListFeed(path([100.0] * 30))
     first = Run(feed)
     await first.simulation.run("test", 5 * MINUTE)
@@ -78,7 +78,7 @@ async def test_a_resumed_runs_time_span_counts_from_the_last_clean_stop() -> Non
     assert third.store.fingerprint == (await Run(feed).go()).store.fingerprint
 
 
-async def test_a_resumed_run_after_a_kill_completes_the_same_time_span() -> None:
+async def test_a_killed_run_resumes_to_the_end_of_the_same_duration() -> None:
     feed = ListFeed(path([100.0] * 30))
     first = Run(feed)
     await first.simulation.run("test", 5 * MINUTE)

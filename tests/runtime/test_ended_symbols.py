@@ -96,7 +96,7 @@ async def test_position_in_an_ended_symbol_is_closed_at_its_last_price(
 
 
 @pytest.mark.parametrize("product", Product)
-async def test_an_open_position_of_an_ended_symbol_shows_its_marks_age(tape: Path, product: Product) -> None:
+async def test_an_open_position_of_an_ended_symbol_has_its_marks_age(tape: Path, product: Product) -> None:
     done = await run(tape, buy("97"), "keep", product).go()
     (held,) = figures(done)["positions"]
     assert (held["symbol"], held["mark"], held["mark_age_ms"], held["ended"]) == ("BTCUSDT", 102, 7 * MINUTE, True)
@@ -105,7 +105,7 @@ async def test_an_open_position_of_an_ended_symbol_shows_its_marks_age(tape: Pat
     assert "its market has ended" in text(figures(done))
 
 
-async def test_the_report_splits_equity_and_shows_open_positions(tape: Path) -> None:
+async def test_the_report_has_realised_unrealised_and_open_positions(tape: Path) -> None:
     done = await run(tape, buy("97")).go(for_ms=4 * MINUTE)
     shown, ledger = figures(done), done.engine.account.ledger
     (held,) = shown["positions"]
@@ -152,14 +152,14 @@ async def test_an_addition_is_refused_once_a_symbols_data_have_ended(tape: Path)
 
 
 @pytest.mark.parametrize("minutes", range(3, 9))
-async def test_a_run_stopped_around_a_symbols_end_keeps_the_fingerprint(tape: Path, minutes: int) -> None:
+async def test_a_run_stopped_at_a_symbols_end_resumes_to_the_same_events(tape: Path, minutes: int) -> None:
     whole = await run(tape, buy("97")).go()
     first = await run(tape, buy("97")).go(for_ms=minutes * MINUTE)
     again = await run(tape, buy("97"), store=first.store.reopened()).go()
     assert again.store.fingerprint == whole.store.fingerprint
 
 
-async def test_symbols_that_end_together_have_not_ended_early(tmp_path: Path) -> None:
+async def test_symbols_whose_candles_end_together_do_not_count_as_ended(tmp_path: Path) -> None:
     write_csv(tmp_path, path(SHORTER))
     write_csv(tmp_path, path(SHORTER, symbol="ETHUSDT"), "ETHUSDT-1m-2026-01-01.csv")
     done = await run(tmp_path, buy("97")).go()

@@ -21,7 +21,7 @@ from ocw_mcp.domain.time import utc_day
 from ocw_mcp.runtime.facade import Facade
 from tests.support.facades import BOOK, FacadeRun
 
-HOURS = 29
+HOURS = 30
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def entry(facade: Facade, size: str) -> Leg:
     return leg(Action.BUY, symbol, size=Decimal(size), stop=Decimal(f"{last * 0.98:.2f}"))
 
 
-def test_an_answer_has_mode_time_age_and_source(looked: FacadeRun) -> None:
+def test_a_facade_answer_has_mode_time_price_age_and_source(looked: FacadeRun) -> None:
     moment = looked.facade.moment()
     assert (moment.mode, moment.as_of, moment.age_ms) == ("paper", looked.run.clock.now(), 0)
     assert moment.source.startswith("sim")
@@ -70,7 +70,7 @@ def test_answers_before_the_market_begins_are_empty_and_stale(tmp_path: Path) ->
     looked.store.close()
 
 
-def test_the_snapshot_is_the_one_a_wake_would_carry(looked: FacadeRun) -> None:
+def test_a_callers_snapshot_equals_the_snapshot_of_a_wake(looked: FacadeRun) -> None:
     engine, now = looked.run.engine, looked.run.clock.now()
     assert looked.facade.snapshot() == engine.snapshot(now)
     one = looked.facade.snapshot("ethusdt")
@@ -86,7 +86,7 @@ async def test_a_snapshot_is_cached_until_the_next_engine_step(tmp_path: Path) -
     looked.store.close()
 
 
-def test_reads_change_nothing(looked: FacadeRun) -> None:
+def test_reads_do_not_change_the_engine_state(looked: FacadeRun) -> None:
     before, facade = looked.run.engine.state(), looked.facade
     facade.snapshot()
     facade.check(entry(facade, "0.9"), "somebody")
@@ -195,7 +195,7 @@ def test_an_impossible_leg_is_refused_before_any_limit(facade: Facade, wanted: L
     assert (checked.refusal.code, checked.quantity, checked.limits) == (code, ZERO, ())
 
 
-def test_a_close_needs_a_position_and_passes_at_its_full_size(facade: Facade) -> None:
+def test_a_check_of_a_close_needs_a_position_and_sells_all_of_it(facade: Facade) -> None:
     none = facade.check(leg(Action.SELL, flat_symbol(facade)), "somebody")
     assert none.refusal is not None
     assert none.refusal.code is RefusalCode.NO_POSITION
@@ -274,7 +274,7 @@ async def test_an_invalid_day_is_refused(facade: Facade, day: str) -> None:
         await facade.history.day(day, (), 10)
 
 
-async def test_a_story_is_found_by_id_or_is_of_the_newest_wake_with_orders(facade: Facade) -> None:
+async def test_a_story_without_an_id_is_of_the_newest_wake_with_orders(facade: Facade) -> None:
     newest = await facade.history.story(None)
     assert newest.answer is not None
     assert await facade.history.story(f"wake:{newest.wake_id}") == msgspec.structs.replace(

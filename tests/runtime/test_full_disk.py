@@ -56,7 +56,7 @@ def unsent(done: Run | MemoryStore) -> list[OrderRef]:
 
 @pytest.mark.requirement("E06")
 @pytest.mark.parametrize("last", [FIRST_ENTRY, FIRST_ENTRY + 1])
-async def test_no_entry_is_sent_whose_intent_the_disk_did_not_take(last: int) -> None:
+async def test_no_entry_is_sent_if_the_disk_did_not_take_its_intent(last: int) -> None:
     venue = Counting()
     done = await run(FullFor(FIRST_ENTRY, last), venue=venue)
     assert [(ref.n, ref.leg) for ref in unsent(done)] == [(1, Purpose.ENTRY), (2, Purpose.ENTRY)]
@@ -68,7 +68,7 @@ async def test_no_entry_is_sent_whose_intent_the_disk_did_not_take(last: int) ->
 
 
 @pytest.mark.requirement("E06")
-async def test_full_disk_keeps_fills_sends_stops_and_refuses_entries() -> None:
+async def test_on_a_full_disk_stops_are_sent_and_entries_are_refused() -> None:
     other = buy("97", symbol="ETHUSDT")
     undisturbed = await run(MemoryStore(), {2: buy("97"), 6: sell()})
     store = FullFor(9, 30)
@@ -86,7 +86,7 @@ async def test_full_disk_keeps_fills_sends_stops_and_refuses_entries() -> None:
 
 @pytest.mark.requirement("E06")
 @pytest.mark.parametrize(("first", "last", "every"), [(7, 7, 3), (7, 8, 3), (9, 20, 3), (11, 38, 3), (27, 33, 1_000)])
-async def test_crash_after_a_full_disk_resumes_to_same_fingerprint(
+async def test_a_crash_after_a_full_disk_resumes_to_the_same_events(
     first: int, last: int, every: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)

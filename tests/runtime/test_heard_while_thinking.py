@@ -116,7 +116,7 @@ async def test_stopping_a_run_ends_the_wait_for_a_model() -> None:
     assert [each.wake_id for each in seated.events(events.DecisionMade)] == [1]
 
 
-async def test_stopping_a_run_ends_the_wait_before_its_beginning() -> None:
+async def test_stopping_a_run_ends_its_wait_before_the_first_frame() -> None:
     run = Run(market())
     before = asyncio.ensure_future(run.simulation.unless_stopped(asyncio.Event().wait()))
     await asyncio.sleep(0)  # noqa: TID251 - lets it wait
@@ -151,7 +151,7 @@ async def test_a_resumed_run_repeats_commands_without_a_model_call(
 
 
 @pytest.mark.parametrize("verb", [Verb.HALT, Verb.FLATTEN])
-async def test_crash_anywhere_keeps_the_fingerprint(verb: Verb) -> None:
+async def test_a_crash_around_a_halt_or_flatten_resumes_to_the_same_events(verb: Verb) -> None:
     script: Script = {1: [decides(1, leg("BUY", limit="103"))], 3: [decides(3, leg("BUY", "ETHUSDT"))]}
     whole = run_with(verb, script, (3, 0))
     await whole.go()

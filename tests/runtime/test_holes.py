@@ -52,7 +52,7 @@ async def test_an_exit_decided_in_a_data_gap_fills_at_the_next_price() -> None:
     assert closed[0] == START + SILENT.stop * MINUTE  # where the next price is
 
 
-async def test_a_data_gap_within_slack_s_is_counted_and_refuses_nothing() -> None:
+async def test_a_data_gap_within_the_slack_is_counted_and_refuses_no_entry() -> None:
     market = [each for each in MARKET if each.symbol == "ETHUSDT" or each.open_time != START + 35 * MINUTE]
     script = Scripted({36: buy("97")})
     run = Run(ListFeed(market), script, policy=WAKES)

@@ -53,7 +53,7 @@ async def test_a_halt_of_an_ended_book_is_taken_at_its_next_start() -> None:
     assert third.store.fingerprint == again.store.fingerprint
 
 
-async def test_halt_is_taken_by_a_run_whose_time_is_up() -> None:
+async def test_a_run_whose_duration_is_over_still_takes_a_halt() -> None:
     first = await run(MemoryStore(), for_ms=3 * MINUTE)
     box = Commands([HALT])
     again = await run(first.store.reopened(), box, for_ms=3 * MINUTE)
@@ -69,7 +69,9 @@ async def test_an_ended_book_without_commands_stays_unchanged() -> None:
 
 
 @pytest.mark.parametrize("every", [3, 1_000])
-async def test_a_late_halt_is_taken_before_the_end_after_any_crash(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_halt_after_the_last_frame_is_taken_despite_any_crash(
+    every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
     undisturbed = await run(MemoryStore(), LateWord(HALT, END))
     (taken,) = undisturbed.events(events.CommandTaken)

@@ -61,7 +61,7 @@ def live(feed: ListFeed, decider: Doorbell, policy=WAKES, clock=None) -> Run:  #
     return Run(feed, decider, policy=policy, clock=clock or FastClock())
 
 
-async def test_live_market_goes_on_until_an_answer_arrives() -> None:
+async def test_live_candles_are_processed_while_a_decision_is_open() -> None:
     feed, bell = HandFed(path([100.0] * 5)), Doorbell(buy("97"))
     slow = FastClock(10, START + 5 * MINUTE)
     patient = policies(

@@ -17,7 +17,7 @@ from tests.support.runs import Commands, Run, policies
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 
-async def test_a_paced_run_has_the_fingerprint_of_an_unpaced_one() -> None:
+async def test_a_paced_run_has_the_same_events_as_an_unpaced_run() -> None:
     unpaced = await Run(ListFeed(path([100.0] * 6)), Scripted({1: buy("97")}), policy=WAKES).go()
     clock = PacedClock(speed=6 * MINUTE / 60)
     began = clock.wall_ms()

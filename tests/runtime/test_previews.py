@@ -24,7 +24,7 @@ def keep(kept: Previews, who: str) -> Preview:
     return kept.keep(who, LEG, None, Decimal(1), Side.BUY)
 
 
-def test_many_names_displace_only_previews_of_their_token() -> None:
+def test_many_client_names_drop_only_previews_of_their_access_token() -> None:
     kept = previews()
     others, first = keep(kept, "mcp:other"), keep(kept, "mcp:attached/0")
     for number in range(10 * MOST):
@@ -36,7 +36,7 @@ def test_many_names_displace_only_previews_of_their_token() -> None:
     assert [kept.find(f"mcp:attached/{number}", each.preview_id) for number, each in enumerate(last)] == last
 
 
-def test_many_previews_displace_only_their_callers_oldest() -> None:
+def test_many_previews_drop_only_the_oldest_of_the_same_caller() -> None:
     kept = previews()
     other = keep(kept, "mcp:attached/other")
     mine = [keep(kept, "mcp:attached/mine") for _ in range(MOST + 1)]
@@ -46,7 +46,7 @@ def test_many_previews_displace_only_their_callers_oldest() -> None:
         kept.find("mcp:attached/mine", mine[0].preview_id)
 
 
-def test_previews_and_answers_of_every_token_are_kept() -> None:
+def test_previews_and_answers_of_all_access_tokens_are_kept() -> None:
     assert CALLERS_KEPT > MOST_TOKENS
     kept, answers = previews(), Answers()
     callers = [f"mcp:token-{number}" for number in range(MOST_TOKENS)]

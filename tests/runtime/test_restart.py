@@ -32,7 +32,9 @@ async def run(store: MemoryStore, commands: Commands | None = None) -> Run:
 
 
 @pytest.mark.parametrize("every", [3, 1_000])
-async def test_crash_at_any_append_or_commit_keeps_the_fingerprint(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_crash_at_any_append_or_commit_resumes_to_the_same_events(
+    every: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
     whole = await run(MemoryStore())
     undisturbed = whole.store
@@ -48,7 +50,7 @@ async def test_crash_at_any_append_or_commit_keeps_the_fingerprint(every: int, m
     assert (await run(resumed.store.reopened())).engine.summary() == whole.engine.summary()
 
 
-async def test_repeated_kills_keep_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_killed_repeatedly_resumes_to_the_same_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 4)
     undisturbed = (await run(MemoryStore())).store
     store = MemoryStore()
@@ -67,7 +69,7 @@ async def test_repeated_kills_keep_the_fingerprint(monkeypatch: pytest.MonkeyPat
     assert done.store.fingerprint == undisturbed.fingerprint
 
 
-async def test_a_clean_stop_and_restart_keeps_the_fingerprint() -> None:
+async def test_a_run_stopped_and_restarted_has_the_same_events() -> None:
     undisturbed = (await run(MemoryStore())).store
     for minutes in range(14):
         first = Run(ListFeed(market()), Scripted(SCRIPT), policy=WAKES)
@@ -76,7 +78,7 @@ async def test_a_clean_stop_and_restart_keeps_the_fingerprint() -> None:
         assert resumed.store.fingerprint == undisturbed.fingerprint
 
 
-async def test_a_halt_cancels_entries_leaves_stops_and_lets_exits_pass() -> None:
+async def test_after_a_halt_an_addition_is_refused_and_an_exit_passes() -> None:
     box = Commands()
     halted = Run(
         ListFeed(path([100.0] * 8)), Scripted({1: buy("97"), 4: add("98"), 5: sell()}), policy=WAKES, commands=box
@@ -147,7 +149,7 @@ async def test_changed_policies_after_a_clean_stop_are_journaled() -> None:
     assert [each.policy_hash for each in second.events(events.PoliciesLoaded)] == ["policy", "other"]
 
 
-async def test_a_tape_error_stops_the_run_and_keeps_earlier_events() -> None:
+async def test_a_run_stopped_by_invalid_market_data_can_be_resumed() -> None:
     broken = Run(ListFeed(market(), breaks_at=START + 9 * MINUTE), Scripted(SCRIPT), policy=WAKES)
     with pytest.raises(TapeError, match="line 7"):
         await broken.go()
@@ -155,7 +157,7 @@ async def test_a_tape_error_stops_the_run_and_keeps_earlier_events() -> None:
     assert mended.store.fingerprint == (await run(MemoryStore())).store.fingerprint
 
 
-async def test_a_finished_book_run_again_adds_nothing() -> None:
+async def test_a_finished_book_that_runs_again_gets_no_new_events() -> None:
     done = (await run(MemoryStore())).store
     again = await run(done.reopened())
     assert again.store.fingerprint == done.fingerprint

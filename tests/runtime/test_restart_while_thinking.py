@@ -37,7 +37,7 @@ def every(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", request.param)
 
 
-async def test_crash_at_any_store_call_keeps_the_fingerprint() -> None:
+async def test_a_crash_at_any_store_call_resumes_to_the_same_events() -> None:
     undisturbed = await run(MemoryStore(), Mortal())
     missed = [e for e in undisturbed.events(events.DecisionMade) if e.decision.cause_kind is CauseKind.DEADLINE]
     assert len(missed) == 3
@@ -51,7 +51,7 @@ async def test_crash_at_any_store_call_keeps_the_fingerprint() -> None:
         assert resumed.engine.state() == undisturbed.engine.state()
 
 
-async def test_crash_at_any_venue_call_keeps_the_fingerprint() -> None:
+async def test_a_crash_at_any_venue_call_resumes_to_the_same_events() -> None:
     venue = Mortal()
     undisturbed = await run(MemoryStore(), venue)
     for moment in range(1, venue.touches + 1):

@@ -132,7 +132,7 @@ async def test_a_state_of_another_version_is_refused_and_kept(state: bytes | str
     assert store.fingerprint == before
 
 
-async def test_a_run_with_a_changed_outlier_over_resumes_normally() -> None:
+async def test_a_book_resumes_after_a_change_of_the_policy_outlier_over() -> None:
     first = await part(MemoryStore(), 2)
     other = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0, "outlier_over": "5m"})
     feed = ListFeed(path([100.0] * 9))

@@ -41,7 +41,7 @@ async def part(store: MemoryStore, until: int) -> Run:
     return await run.go()
 
 
-async def test_candles_before_the_beginning_are_not_counted() -> None:
+async def test_history_candles_before_a_book_are_not_counted() -> None:
     run = await Run(SimulatedFeed(1, SYMBOLS, days=1), RulesDecider(DEFAULT.policies)).go()
     counters = run.engine.counters
     assert (counters.candles, counters.holes, counters.stale_candles) == (1440, 0, 0)
@@ -49,7 +49,7 @@ async def test_candles_before_the_beginning_are_not_counted() -> None:
     assert "warming" not in run.engine.gate.counters.skips
 
 
-async def test_a_book_stopped_several_times_ends_the_same() -> None:
+async def test_a_book_stopped_several_times_ends_with_the_same_events() -> None:
     whole = await Run(SimulatedFeed(1, SYMBOLS, days=2, warmup_days=4), RulesDecider(DEFAULT.policies)).go()
     store = MemoryStore()
     for until in (START - 3 * DAY, START - MINUTE, START, START + 5 * HOUR, START + DAY + 7 * MINUTE, START + 3 * DAY):

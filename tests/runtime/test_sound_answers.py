@@ -95,7 +95,7 @@ UNSOUND: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("thinking_ms", [0, 20 * SECOND])
 @pytest.mark.parametrize("answer", UNSOUND.values(), ids=UNSOUND.keys())
-async def test_an_invalid_answer_is_a_hold_and_the_next_one_counts(
+async def test_an_invalid_answer_is_a_hold_and_the_next_answer_is_executed(
     answer: Callable[[], object], thinking_ms: int
 ) -> None:
     run = await Run(ListFeed(path([100.0] * 5)), Babbling(answer(), thinking_ms), policy=WAKES).go()
@@ -107,7 +107,9 @@ async def test_an_invalid_answer_is_a_hold_and_the_next_one_counts(
 
 
 @pytest.mark.parametrize("answer", UNSOUND.values(), ids=UNSOUND.keys())
-async def test_a_journal_with_an_invalid_answer_is_resumed(tmp_path: Path, answer: Callable[[], object]) -> None:
+async def test_a_run_with_an_invalid_answer_in_its_journal_is_resumed(
+    tmp_path: Path, answer: Callable[[], object]
+) -> None:
     for minutes in (2, 4):
         with closing(open_book(tmp_path)) as store:
             run = Run(ListFeed(path([100.0] * 4)), Babbling(answer()), store=cast(MemoryStore, store), policy=WAKES)
@@ -133,7 +135,7 @@ def test_validation_accepts_values_that_the_engine_itself_refuses(answer: Decisi
 
 @pytest.mark.parametrize("price", ["1e15", "-1e15", "1e12", "-1e12", "1e-18", "0.000000000000000001"])
 @pytest.mark.parametrize("market", [1e-8, 1e8])
-async def test_the_largest_valid_numbers_are_refused_by_a_limit(price: str, market: float) -> None:
+async def test_extreme_but_valid_numbers_in_a_leg_are_refused(price: str, market: float) -> None:
     quotes = [candle(index, market, symbol="TINYUSDT") for index in range(4)]
     for changes in ({"stop": Decimal(price)}, {"target": Decimal(price)}, {"size": Decimal(price)}):
         answer = leg(**({"symbol": "TINYUSDT", "stop": Decimal(f"{market * 0.97:.12f}")} | changes))
@@ -153,7 +155,7 @@ PARTLY: dict[str, Callable[[], Decision]] = {
 
 
 @pytest.mark.parametrize("bad", PARTLY.values(), ids=PARTLY.keys())
-async def test_an_invalid_leg_does_not_stop_a_valid_one(tmp_path: Path, bad: Callable[[], Decision]) -> None:
+async def test_a_valid_leg_is_executed_despite_an_invalid_leg(tmp_path: Path, bad: Callable[[], Decision]) -> None:
     answer = Decision((*bad().legs, *buy("97").legs), next_check_s=10**12)
     fingerprints = []
     for minutes in ((2, 4), (4,)):
@@ -177,6 +179,6 @@ def test_symbols_are_spelt_as_the_engine_spells_them(symbol: str) -> None:
     assert (read.legs[0].symbol, (read.wake_conditions or ())[0].symbol) == ("BTCUSDT", "BTCUSDT")
 
 
-def test_decimal_places_beyond_the_finest_price_are_rounded() -> None:
+def test_decimals_beyond_the_finest_decimal_place_are_rounded() -> None:
     read = validated(leg(size=Decimal("0.1000000000000000000004"), stop=Decimal("97.00000000000000000001")))
     assert (read.legs[0].size, read.legs[0].stop) == (Decimal("0.1"), Decimal("97"))

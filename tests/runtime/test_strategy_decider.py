@@ -56,12 +56,12 @@ async def test_a_strategy_function_decides_at_the_time_of_its_wake() -> None:
     assert run.events(events.OrderFilled)
 
 
-async def test_strategy_that_returns_none_holds_everything() -> None:
+async def test_a_strategy_that_returns_none_holds_every_symbol() -> None:
     run = await running(lambda snapshot: None).go()
     assert {each.decision for each in run.events(events.DecisionMade)} == {Decision()}
 
 
-async def test_a_strategy_is_called_only_at_multiples_of_gate_every() -> None:
+async def test_a_strategy_is_called_only_at_the_policys_gate_interval() -> None:
     called: list[int] = []
     policy = policies(gate={"close_wakes": ["1m"], "every": "3m"})
     await running(lambda snapshot: called.append(snapshot.at), policy=policy).go()
@@ -79,7 +79,7 @@ async def test_a_strategy_is_called_only_at_multiples_of_gate_every() -> None:
         ),
     ],
 )
-async def test_an_answer_of_another_type_is_a_hold_with_its_reason(answer: Any, why: str) -> None:
+async def test_a_strategys_answer_of_a_wrong_type_is_a_hold_with_a_reason(answer: Any, why: str) -> None:
     errors: list[Exception] = []
     run = await running(lambda snapshot: answer, errors=errors).go()
     assert [(type(each), str(each)) for each in errors] == [(StrategyError, why)] * len(SHAPE)
@@ -95,7 +95,7 @@ async def test_an_error_of_the_strategy_is_a_hold_and_is_reported() -> None:
     assert run.events(events.OrderIntended) == []
 
 
-async def test_a_cause_that_a_strategy_sets_is_an_error() -> None:
+async def test_a_strategys_decision_with_a_cause_is_an_error() -> None:
     errors: list[Exception] = []
     cause = Cause(CauseKind.UNSENT, "no trade")
     run = await running(lambda snapshot: Decision(cause=cause), errors=errors).go()
@@ -136,7 +136,7 @@ async def test_a_restart_takes_decisions_from_the_journal(every: int, monkeypatc
         assert again.store.fingerprint == resumed.store.fingerprint
 
 
-async def test_a_crash_under_a_deterministic_strategy_keeps_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_crashed_run_of_a_deterministic_strategy_has_the_same_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 3)
     undisturbed = (await running(trade).go()).store
     for moment in range(1, undisturbed.touches + 1, 3):

@@ -29,7 +29,7 @@ async def test_a_decision_fills_at_the_open_after_its_thinking_time() -> None:
     assert fill.price > Decimal("100.1")
 
 
-async def test_events_before_the_answer_are_processed_before_it() -> None:
+async def test_a_stop_filled_during_thinking_is_booked_before_the_answer() -> None:
     # The position is stopped out while the decider still thinks about adding to it.
     prices = [candle(0, 100.0), candle(1, 100.0), candle(2, 100.0), candle(3, 95.0), candle(4, 95.0), candle(5, 95.0)]
     script = Scripted({1: buy("97"), 2: add("97")}, lambda wake: 0 if wake == 1 else 90 * SECOND)
@@ -78,7 +78,7 @@ async def test_the_snapshot_shows_nothing_later_than_the_wake() -> None:
         assert view.last == closes[request.snapshot.at]
 
 
-async def test_a_decision_under_way_survives_a_restart() -> None:
+async def test_an_open_decision_survives_a_restart() -> None:
     slow = Scripted({2: buy("98")}, 90 * SECOND)
     whole = await Run(ListFeed(path([100.0 + i for i in range(12)])), slow, policy=WAKES).go()
     first = Run(ListFeed(path([100.0 + i for i in range(12)])), Scripted({2: buy("98")}, 90 * SECOND), policy=WAKES)

@@ -99,7 +99,7 @@ async def test_fills_stay_in_the_candles_range_and_positions_in_limits(
         assert abs(run.engine.account.ledger.equity() - worth) < D("0.000001")
 
 
-async def test_a_price_below_a_cent_is_filled_at_its_price() -> None:
+async def test_a_price_fall_makes_the_tick_finer_and_keeps_the_step() -> None:
     venue = PaperVenue(Product.UM, D(10_000), 5 * MINUTE, TERMS)
     coarse = venue.instrument(NEW, 80.0)
     for n, price in enumerate((80.0, 8.0, 0.8, 0.05, 0.0005)):
@@ -109,7 +109,7 @@ async def test_a_price_below_a_cent_is_filled_at_its_price() -> None:
     assert fine.step == coarse.step  # what was large enough stays so
 
 
-async def test_a_rising_market_gets_a_finer_step_and_keeps_its_tick() -> None:
+async def test_a_price_rise_makes_the_step_finer_and_keeps_the_tick() -> None:
     venue = PaperVenue(Product.UM, D(10_000), 5 * MINUTE, TERMS)
     before = venue.instrument(NEW, 0.0005)
     venue.on_opening(Opening(NEW, START, 80.0), START)
@@ -138,11 +138,11 @@ def shown(prices: list[float], symbol: str = NEW) -> Decimal:
         ([100.0 + n / 3 for n in range(40)], "0.00001"),  # the noise of a calculation
     ],
 )
-def test_the_decimals_of_a_tape_determine_its_tick(prices: list[float], tick: str) -> None:
+def test_the_decimals_of_market_prices_determine_the_tick(prices: list[float], tick: str) -> None:
     assert shown(prices) == D(tick)
 
 
-def test_later_decimals_refine_the_tick_after_a_restart_too() -> None:
+def test_new_price_decimals_refine_the_tick_also_after_a_restart() -> None:
     venue = PaperVenue(Product.UM, D(10_000), 5 * MINUTE, TERMS)
     for n in range(40):
         venue.on_opening(Opening(NEW, START + n * MINUTE, round(5.01 + n / 100, 2)), START + n * MINUTE)
@@ -155,6 +155,6 @@ def test_later_decimals_refine_the_tick_after_a_restart_too() -> None:
     assert venue.state() == again.state()
 
 
-def test_a_table_tick_over_a_hundredth_of_the_price_is_refined() -> None:
+def test_a_known_tick_over_one_percent_of_the_price_is_refined() -> None:
     assert shown([100.0, 110.0], "SOLUSDT") == D("0.01")
     assert shown([100.0, 0.0005], "SOLUSDT") == D("0.00000001")

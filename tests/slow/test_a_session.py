@@ -15,6 +15,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from ocw_mcp.adapters.control.address import read_address
+from tests.support.trading import AS_PROGRAM
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -47,7 +48,7 @@ class Session:
 
     async def __call__(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """The typed result of a call that succeeds."""
-        answer = await self._client.call_tool(tool, arguments)
+        answer = await self._client.call_tool(tool, arguments, meta=AS_PROGRAM)
         self._show(tool, arguments, answer.content[0])
         assert not answer.is_error, answer.content
         assert isinstance(answer.structured_content, dict)
@@ -55,7 +56,7 @@ class Session:
 
     async def refused(self, tool: str, **arguments: Any) -> str:
         """What a call that is refused is told."""
-        answer = await self._client.call_tool(tool, arguments)
+        answer = await self._client.call_tool(tool, arguments, meta=AS_PROGRAM)
         text = self._show(tool, arguments, answer.content[0])
         assert answer.is_error, text
         return text

@@ -24,7 +24,7 @@ BUSY = policies(gate={"close_wakes": ["15m"], "cooldown_s": 0})
 
 @pytest.mark.parametrize("decider", DECIDERS, ids=lambda decider: str(decider.name))
 @pytest.mark.parametrize("crash", CRASHES)
-async def test_market_crash_exceeds_no_limit_with_any_decider(crash: str, decider: Decider, tapes: Path) -> None:
+async def test_recorded_crash_exceeds_no_limit_with_any_decider(crash: str, decider: Decider, tapes: Path) -> None:
     run = watched(Run(TapeFeed.open(tapes / CRASHES[crash], None, None, None), decider, policy=BUSY))
     await run.go()
     assert run.engine.counters.candles > 40_000

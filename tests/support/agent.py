@@ -19,7 +19,7 @@ TERMS = ConversationTerms(model=MODEL, allowance_usd=Decimal("0.5"))
 SYSTEM = "You decide."
 READ_TOOL = "market_get_snapshot"
 ACCEPTED = {"outcome": "accepted", "order": "1-e-0"}
-REFUSED = {"outcome": "refused", "refusal": "POSITION_SHARE: too much. limit=0.25 actual=1 largest=0.005"}
+REFUSED = {"outcome": "refused", "refusal": "POSITION_SHARE: too much. limit=0.25 actual=1 largest size=0.04"}
 
 Judge = Callable[[dict[str, Any]], dict[str, Any]]
 

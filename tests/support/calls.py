@@ -33,7 +33,7 @@ def fitting(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         elif kind == "integer":
             choices.append(st.integers(schema.get("minimum", -(10**6)), schema.get("maximum", 10**6)))
         else:
-            choices.append({"string": TEXTS, "number": NUMBERS, "null": st.none()}[kind])
+            choices.append({"string": TEXTS, "number": NUMBERS, "null": st.none(), "boolean": st.booleans()}[kind])
     return st.one_of(choices)
 
 

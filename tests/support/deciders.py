@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from decimal import Decimal
 from random import Random  # noqa: TID251 - seeded, by whoever asks
+from typing import Any
 
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
@@ -40,6 +41,11 @@ class Failing:
         raise ConnectionError("the line is dead")
 
 
+def with_used_fields(symbol: str, action: Action, **fields: Any) -> Leg:
+    """Return a leg with those of the fields that its action uses."""
+    return Leg(symbol, action, **{name: value for name, value in fields.items() if name in action.fields})
+
+
 class Reckless:
     """Decides at random, but the same at the same wake."""
 
@@ -55,7 +61,7 @@ class Reckless:
         draw = Random(f"{self._seed} decides {request.wake_id}")
         legs = []
         for view in request.snapshot.symbols.values():
-            action = draw.choice(tuple(Action))
+            action = draw.choice((*Action, Action.BUY, Action.BUY, Action.SHORT, Action.SHORT, Action.ADD))
             price = view.last if isinstance(view.last, float) else 1.0
             side = -1 if action is Action.SHORT or (view.position and view.position.quantity < 0) else 1
             stop = price * (1 - side * draw.choice((0.004, 0.01, 0.03, 0.049, 0.06, -0.01)))
@@ -63,7 +69,7 @@ class Reckless:
             patient = draw.random() < 0.4
             limit = price * (1 - side * draw.choice((-0.002, 0.0, 0.001, 0.003)))
             legs.append(
-                Leg(
+                with_used_fields(
                     view.symbol,
                     action,
                     size=Decimal(draw.choice(("0.05", "0.12", "0.25", "0.6"))),
@@ -72,6 +78,8 @@ class Reckless:
                     limit=Decimal(f"{limit:.5f}") if patient else None,
                     limit_expires_s=draw.choice((None, 90, 600)),
                     post_only=draw.random() < 0.3,
+                    share=Decimal(draw.choice(("0.001", "0.3", "0.5", "1"))),
+                    trail=draw.choice((None, Decimal("0.002"), Decimal("0.02"))),
                 )
             )
         return Decision(tuple(legs))

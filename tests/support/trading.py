@@ -1,11 +1,15 @@
 """Calls of the trading tools, as a client makes them."""
 
-from typing import Any
+from typing import Any, cast
 
 from mcp import Client
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, RequestParamsMeta
 
+from ocw_mcp.domain.asks import TYPED
 from tests.support.facades import FacadeRun
+
+AS_PROGRAM = cast(RequestParamsMeta, {TYPED: True})
+"""The `_meta` of a call that wants the typed result beside the text."""
 
 
 def text(result: CallToolResult) -> str:
@@ -22,7 +26,7 @@ def content(result: CallToolResult) -> dict[str, Any]:
 
 async def call(desk: FacadeRun, tool: str, era: str = "auto", **arguments: Any) -> CallToolResult:
     async with Client(desk.server, mode=era) as client:
-        return await client.call_tool(tool, arguments)
+        return await client.call_tool(tool, arguments, meta=AS_PROGRAM)
 
 
 def price(desk: FacadeRun, symbol: str = "BTCUSDT") -> float:

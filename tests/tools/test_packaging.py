@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_packaging_files_equal_those_made_by_the_code(page: str) -> None:
+def test_packaging_files_equal_the_generated_files(page: str) -> None:
     kept = (ROOT / "packaging" / page).read_text(encoding="utf-8")
     assert kept == written(page), f"packaging/{page} is out of date; make it anew with: make docs"
 
@@ -81,7 +81,7 @@ def test_bundle_pins_all_versions_of_a_package_in_the_lock_file() -> None:
     assert [name for name in names if name.startswith("numpy==")] == locked
 
 
-def test_bundle_with_unverified_packages_does_not_start(tmp_path: Path) -> None:
+def test_bundle_does_not_start_if_package_verification_fails(tmp_path: Path) -> None:
     bundle(ROOT, tmp_path / "parts")
     uv = tmp_path / "uv"
     uv.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "asked"}\nexit 2\n')

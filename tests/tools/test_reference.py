@@ -5,7 +5,7 @@ from pathlib import Path
 from tools.reference import page
 
 
-def test_reference_page_equals_that_made_by_the_code() -> None:
+def test_reference_page_equals_the_generated_page() -> None:
     written = Path(__file__).parents[2] / "docs" / "reference.md"
     assert written.read_text() == page(), "docs/reference.md is out of date; make it anew with: make docs"
 

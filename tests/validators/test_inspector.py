@@ -28,14 +28,14 @@ async def test_mcp_inspector_reports_no_issue_in_the_tool_schemas(tmp_path: Path
     assert not (tmp_path / "desk").exists()
 
 
-async def test_mcp_inspector_calls_an_engine_in_both_protocol_eras(tmp_path: Path) -> None:
+async def test_mcp_inspector_calls_an_engine_over_old_and_new_protocol(tmp_path: Path) -> None:
     desk = tmp_path / "desk"
     call = ("--method", "tools/call", "--tool-name")
     async with running_engine(desk):
         for era in ("legacy", "modern"):
             status = await inspect(desk, "--protocol-era", era, *call, "ocw_get_status")
             assert status.code == 0, status.err
-            assert json.loads(status.out)["result"]["structuredContent"]["meta"]["mode"] == "paper"
+            assert json.loads(status.out)["result"]["content"][0]["text"].startswith("[paper ")
             wrong = await inspect(
                 desk, "--protocol-era", era, *call, "market_get_snapshot", "--tool-arg", "symbol=NOPE"
             )

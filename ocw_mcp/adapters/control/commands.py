@@ -26,9 +26,9 @@ _LARGEST = 4_096
 FILES_PER_CHECK = 64
 """Number of command files that one check processes; the others wait for the next check."""
 CHECKS_PER_LISTING = 2
-"""Checks after which a folder with unread files is listed again, so that a new command does not wait behind them."""
+"""Checks between two listings of the folder while files are unread; only a listing finds new commands."""
 _LONG_AGO_NS = 1_000_000_000 * 1_000_000_000
-"""A modification time (2001) that no real change of a folder has; setting it marks the folder as listed."""
+"""A modification time in 2001 that marks the folder as listed; any later change of the folder replaces it."""
 _instances = itertools.count()
 _OURS = re.compile("[0-9]{20}-[A-Za-z0-9_-]{1,64}[.]json")
 
@@ -44,10 +44,10 @@ _decode = msgspec.json.Decoder(_CommandFile).decode
 
 
 def write_command(directory: Path, verb: str, by: str, command_id: str, at_ns: int, subject: str = "") -> Path:
-    """Write a command for the engine of a state directory, and return its path; a stopped engine reads it later.
+    """Write a command file for the engine of a state directory, and return its path.
 
-    `at_ns` orders commands. `subject` is an approval's id or a symbol, for the verbs that need one. A file
-    written by root gets the owner of the directory. Raises ValueError for an invalid verb or id, and BookError.
+    A stopped engine reads the file when it starts. `at_ns` orders commands. `subject` is an approval's id or a symbol,
+    for the verbs that need one. Raises ValueError for an invalid verb or id, BookError for a failed write.
     """
     command = _CommandFile(verb, by, command_id, subject)
     if fault := _fault(command):
@@ -82,7 +82,7 @@ def write_command(directory: Path, verb: str, by: str, command_id: str, at_ns: i
 
 
 def halted_by_file(directory: Path) -> bool:
-    """Return whether a state directory has a HALT file, of any type; a link is not followed."""
+    """Return whether a state directory has anything named HALT: a file, a directory, or a link to any target."""
     return os.path.lexists(directory / HALT)
 
 
@@ -92,7 +92,7 @@ def halt_forbids_resume(directory: Path) -> str:
 
 
 class CommandFiles:
-    """The commands that wait in a state directory. `listener` gets a sentence about each file that is moved aside."""
+    """The commands that wait in a state directory; `listener` gets a message about each refused file."""
 
     def __init__(self, directory: Path, listener: Callable[[str], None] | None = None) -> None:
         self._listener = listener
@@ -112,7 +112,7 @@ class CommandFiles:
         self._last_problem = ""
 
     def waiting(self) -> Sequence[Command]:
-        """Return the waiting commands, a new HALT file first, then the oldest; most calls make two `stat` calls."""
+        """Return the waiting commands, oldest first, after a new HALT file; most calls make only two `stat` calls."""
         self._check_halt_file()
         try:
             status = os.stat(self._folder_name, follow_symlinks=False)
@@ -141,7 +141,7 @@ class CommandFiles:
         return [*first, *(command for command, _ in self._waiting.values())]
 
     def done(self, command: Command) -> None:
-        """Delete a command's file, except HALT. A file that cannot be deleted is ignored by this process."""
+        """Delete the file of an executed command, except HALT; this process ignores a file that it cannot delete."""
         if command == self._halt:
             self._halt_done = True
             return
@@ -170,8 +170,8 @@ class CommandFiles:
     def _list(self) -> None:
         """Mark the folder as listed, then list it and read the first files.
 
-        Two changes within one tick of the file system's clock have the same time, so an unchanged time does not prove
-        that nothing changed. The mark is set before the listing, and any later change replaces the mark.
+        The mark is a modification time in 2001, which any later change of the folder replaces. Real times would hide a
+        second change within one tick of the file system's clock.
         """
         with _open_folder(self._folder) as folder:
             # The folder of another user cannot be marked, and is listed every time.
@@ -187,7 +187,7 @@ class CommandFiles:
             self._read_some(folder)
 
     def _read_some(self, folder: int) -> None:
-        """Read the next files of the listing, by name; at most FILES_PER_CHECK."""
+        """Read the next files of the listing, at most FILES_PER_CHECK."""
         for _ in range(min(FILES_PER_CHECK, len(self._unread))):
             name = self._unread.popleft()
             try:
@@ -195,7 +195,7 @@ class CommandFiles:
                 if fault := _fault(read):
                     raise ValueError(fault)
                 if read.command_id in self._waiting:
-                    raise ValueError(f"it repeats the id of {self._waiting[read.command_id][1]}")
+                    raise ValueError(f"it has the same id as {self._waiting[read.command_id][1]}")
                 command = Command(read.command_id, read.verb, read.by, subject=read.subject)
                 self._waiting[read.command_id] = (command, name)
             except FileNotFoundError:
@@ -240,14 +240,14 @@ def _fault(command: _CommandFile) -> str:
 
 @contextmanager
 def _open_folder(folder: Path) -> Iterator[int]:
-    """Yield a descriptor of the command folder. Raises OSError, also for a link and for the folder of another user."""
+    """Yield a descriptor of the command folder; raise OSError if it is a link, or others own or can write it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
         if status.st_uid not in (os.geteuid(), os.stat(folder.parent).st_uid):
-            raise PermissionError(errno.EPERM, f"it belongs to user {status.st_uid}")
+            raise PermissionError(errno.EPERM, f"the folder belongs to user {status.st_uid}")
         if status.st_mode & OTHERS_MAY_WRITE:
-            raise PermissionError(errno.EPERM, f"other users can write to it; run: chmod 700 {folder}")
+            raise PermissionError(errno.EPERM, f"other users can write to the folder; run: chmod 700 {folder}")
         yield descriptor
     finally:
         os.close(descriptor)
@@ -265,12 +265,12 @@ def count_waiting(directory: Path) -> int | None:
 
 
 def is_refused(path: Path) -> bool:
-    """Return whether an engine moved a command's file aside; `path` is the one that `write_command` returned."""
+    """Return whether an engine moved a command's file to `refused`; `path` is the result of `write_command`."""
     return (path.parent / _REFUSED / path.name).exists()
 
 
 def count_refused(directory: Path) -> int:
-    """Return the number of files that were moved aside; 0 if they cannot be listed."""
+    """Return the number of files in the folder `refused`; 0 if they cannot be listed."""
     with suppress(OSError):
         return len(os.listdir(directory / _FOLDER / _REFUSED))
     return 0

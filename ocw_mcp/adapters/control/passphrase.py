@@ -1,4 +1,4 @@
-"""The operator's passphrase, which is required to let a book take new risk again. Only its scrypt digest is stored.
+"""The operator's passphrase, which is required to resume a book. Only its scrypt digest is stored.
 
 The passphrase keeps two callers from resuming a book: a person who can run `ocw` but cannot write to the state
 directory, and an agent with tools. It does not stop the owner of the directory, who can replace its files.
@@ -45,7 +45,7 @@ def is_set(directory: Path) -> bool:
 
 
 def keep(directory: Path, passphrase: str, cost: Cost) -> None:
-    """Store a passphrase in place of an older one. Raises SettingsError for a wrong length, and BookError."""
+    """Store a passphrase, replacing an older one. Raises SettingsError for its length, BookError for a failed write."""
     if not SHORTEST <= len(passphrase) <= LONGEST:
         raise SettingsError(
             f"the passphrase has {len(passphrase)} characters; expected {SHORTEST} to {LONGEST:,}; choose another"
@@ -70,7 +70,7 @@ def _digest(passphrase: str, salt: bytes, cost: Cost) -> bytes:
 
 
 def require_sound(directory: Path) -> _PassphraseFile:
-    """Return the stored digest and salt. Raises BookError for a file that others can read or write."""
+    """Return the stored digest and salt. Raises BookError if the file is missing, or others can access it."""
     path = directory / PASSPHRASE
     try:
         with open_regular(path) as (file, status):

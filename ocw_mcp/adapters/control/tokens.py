@@ -76,7 +76,7 @@ def read_tokens(directory: Path) -> list[TokenRow]:
 
 
 def add_token(directory: Path, scope: str, name: str | None, created_at: int) -> tuple[str, TokenRow]:
-    """Create a token, and return it with its row, which has only a digest. Raises SettingsError and BookError."""
+    """Create a token; return it, and the stored row with its digest. Raises SettingsError and BookError."""
     if scope not in SCOPES:
         raise SettingsError(f"--scope is {scope!r}; expected one of {', '.join(SCOPES)}")
     with _locked_rows(directory) as rows:
@@ -132,10 +132,10 @@ def _write(directory: Path, rows: list[TokenRow]) -> None:
 
 
 class Keyring:
-    """The tokens that a running engine accepts: its own, and those of the token file, read after each change."""
+    """The tokens that a running engine accepts: its own, and those of the token file, read again when it changes."""
 
     def __init__(self, directory: Path, own: Sequence[tuple[str, Principal]] = ()) -> None:
-        """`own` are tokens that live as long as this process. Raises BookError for a file that cannot be trusted."""
+        """`own` tokens are valid until this process ends. Raises BookError for a token file that cannot be trusted."""
         self._directory = directory
         self._own = [(_digest(token), principal) for token, principal in own]
         self._status: object = self
@@ -143,7 +143,7 @@ class Keyring:
         self._update()
 
     def find(self, token: str) -> Principal | None:
-        """Return the principal of a token, or None. No token of an untrusted file is accepted."""
+        """Return the principal of a token, or None. Tokens in an untrusted file are not accepted."""
         with suppress(BookError):
             self._update()
         given = _digest(token)

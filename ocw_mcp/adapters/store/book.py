@@ -1,4 +1,4 @@
-"""A book: its id of six characters, and the stamp with its mode, venue, account and market."""
+"""A book: its id of six characters, and its stamp: mode, venue, account, product and market."""
 
 import os
 import re
@@ -32,7 +32,7 @@ class BookStamp(msgspec.Struct, frozen=True):
 
 
 class StoredBook(msgspec.Struct, frozen=True):
-    """A book as it was created. `created_at` is in ms, by its creator's clock."""
+    """The id, the stamp and the creation time (ms) of a book."""
 
     book: str
     stamp: BookStamp
@@ -114,7 +114,7 @@ def _parts(stamp: BookStamp) -> dict[str, Any]:
 
 
 def _text(name: str, value: Any, of_seed: bool) -> str:
-    """Return a field of a stamp as text. `of_seed`: the market is simulated, so its content is a seed and a model."""
+    """Return a field of a stamp as text; with `of_seed`, the market content is a digest of seed and model."""
     if name == "market content":
         return f"{'simulated market (its seed and model)' if of_seed else name} {value[:12]}"
     if name == "market interval":

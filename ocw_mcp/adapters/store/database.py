@@ -10,6 +10,8 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,20 +20,20 @@ from sqlite_utils import Database
 
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import JournalError
-from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent, union_of
+from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
 from ocw_mcp.domain.snapshot import WakeKind
 
 JOURNAL = "journal.db"
 _TRIES = 5
 _BUSY_S = 1.0
-"""Seconds that a writer waits for a lock; few, because the engine waits, too."""
+"""Seconds that a writer waits for a lock; few, because the engine waits meanwhile."""
 _LOG_PAGES = 4_000
 """Pages (of 4 kB) after which the write-ahead log is checkpointed: rarely, because a commit waits for it."""
 
 SCHEMA_VERSION = 3
-"""Version of these tables and of the payloads of events; a book with a higher one belongs to a newer OCW."""
+"""Version of the tables in TABLES and of event payloads; a book with a higher one belongs to a newer OCW."""
 DIGESTS_SINCE = 2
-"""Version from which on the digest of each checkpoint is journaled; earlier books need none."""
+"""First schema version that journals the digest of each checkpoint."""
 
 TABLES = (
     """CREATE TABLE book (
@@ -92,8 +94,9 @@ _PAGE = 1_000
 CHAIN_GENESIS = hashlib.sha256(b"ocw journal 1").hexdigest()
 
 _encode = msgspec.json.Encoder().encode
-_any: msgspec.json.Decoder[JournalEvent] = msgspec.json.Decoder(union_of(DomainEvent, LifecycleEvent))
-_domain: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(union_of(DomainEvent))
+_DOMAIN: Any = reduce(or_, DomainEvent.__subclasses__())
+_any: msgspec.json.Decoder[JournalEvent] = msgspec.json.Decoder(reduce(or_, LifecycleEvent.__subclasses__(), _DOMAIN))
+_domain: msgspec.json.Decoder[DomainEvent] = msgspec.json.Decoder(_DOMAIN)
 _T = TypeVar("_T")
 
 

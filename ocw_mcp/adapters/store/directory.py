@@ -146,7 +146,7 @@ def prepare(directory: Path) -> StoredBook | None:
 
 
 def _is_allowed(name: str) -> bool:
-    """Return whether a file may exist before the book does: a file of another command, or the draft of such a file."""
+    """Return whether a file may exist before the book does: a file of another command, or its temporary file."""
     if name in _ALLOWED_WITHOUT_A_BOOK or name.startswith(UNFINISHED):
         return True
     written, dot, _ = name.removeprefix(".").rpartition(".")

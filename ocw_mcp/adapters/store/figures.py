@@ -30,7 +30,7 @@ _decode_run = msgspec.json.Decoder(PoliciesLoaded | RunStarted | RunResumed).dec
 
 
 class LastRun(msgspec.Struct, frozen=True):
-    """The last run of a book. `to_be_repeated`: it has events after its checkpoint, which the next run repeats."""
+    """The last run of a book. With `to_be_repeated`, the next run repeats this run's events after the checkpoint."""
 
     agent: str
     policy: str
@@ -109,7 +109,7 @@ def _trades(db: Database) -> list[ClosedTrade]:
 def closed_by(leg: str, maker: bool) -> str:
     """Return `stop`, `target`, `exit`, `entry` or `outside`, from the leg of the fill that closed a position.
 
-    The stop and the target of a spot position are one OCO order with leg `s`: a fill of it as a maker is the target's.
+    The stop and target of a spot position are one OCO order with leg `s`: if that filled as a maker, it was the target.
     """
     if leg == OUTSIDE:
         return "outside"

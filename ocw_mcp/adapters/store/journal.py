@@ -104,7 +104,7 @@ class SqliteStore:
         self._add(None, at, event, None)
 
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
-        """Keep the snapshot of a wake with the next commit that has events."""
+        """Store the snapshot of a wake with the next commit that has events."""
         self._snapshots.keep(wake_id, snapshot)
 
     def commit(self, checkpoint: Checkpoint | None = None, summarise: Callable[[], Any] | None = None) -> None:

@@ -48,13 +48,13 @@ TABLES: dict[str, str] = {
            settled_at INTEGER, assumed INTEGER""",
     "days": "seq INTEGER PRIMARY KEY, at INTEGER, day TEXT, equity TEXT",
 }
-"""The columns of each table. A table without `seq` has the reference of an order as its key."""
+"""The columns of each table. The key of `orders` is the reference of the order."""
 
 _COLUMN = r'"?(\w+)"? (?:INTEGER|TEXT)'
 
 Value = str | int | None
 Change = tuple[str, dict[str, Value]]
-"""A statement and its parameters."""
+"""A statement of SQL and its parameters."""
 
 # An order reference is used once. If one were used again, the latest intent would replace it, and the journal goes on.
 _ADD_ORDER = """INSERT OR REPLACE INTO orders VALUES (:n, :leg, :revision, :client_id, :symbol, :side, :type, :purpose,
@@ -86,7 +86,7 @@ _ARITHMETIC: dict[str, Callable[[Decimal, Decimal], Decimal]] = {
     "dec_div": _money.divide,
     "dec_compare": _money.compare,
 }
-"""The functions that SQL gets; `dec_compare` is -1, 0 or 1."""
+"""Decimal functions for SQL statements; `dec_compare` returns -1, 0 or 1."""
 
 
 def _in_sql(calculate: Callable[[Decimal, Decimal], Decimal], a: str, b: str) -> str:
@@ -108,12 +108,12 @@ def remake_tables(db: Database) -> None:
 
 
 def is_current(db: Database) -> bool:
-    """Return whether the projections are of this version. Raises sqlite3.Error."""
+    """Return whether the projections have PROJECTIONS_VERSION. Raises sqlite3.Error."""
     return bool(db.execute("PRAGMA user_version").fetchone()[0] == PROJECTIONS_VERSION)
 
 
 def apply(db: Database, book: str, seq: int, at: int, event: DomainEvent) -> None:
-    """Change the projections of a book by an event; the caller holds the transaction."""
+    """Apply an event to the projections of a book; the caller holds the transaction."""
     execute = db.conn.execute
     for statement, parameters in _changes(book, seq, at, event):
         execute(statement, parameters)

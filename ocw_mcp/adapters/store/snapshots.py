@@ -32,7 +32,7 @@ class SnapshotWriter:
         self._waiting: dict[int, bytes] = {}
 
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
-        """Keep a snapshot with the next transaction."""
+        """Store the snapshot of a wake with the next transaction."""
         self._waiting[wake_id] = zlib.compress(_encode(snapshot), level=1)
 
     def write(self) -> None:

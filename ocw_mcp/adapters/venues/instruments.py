@@ -79,7 +79,7 @@ class SeenPrices(msgspec.Struct):
     def tick(self) -> Decimal:
         """Return the tick (quote) of these prices: five digits of the lowest, or as many decimals as they have.
 
-        Few prices, or whole numbers alone, do not show the decimals of the market: they can only make the tick finer.
+        Few prices, or whole numbers alone, do not show the market's decimals: they only make the five-digit tick finer.
         """
         magnitude, shown = _magnitude(self.low), Decimal(10) ** -self.decimals
         if self.decimals and len(self.different) >= _ENOUGH:
@@ -92,7 +92,7 @@ class SeenPrices(msgspec.Struct):
 
 
 class PaperInstruments(msgspec.Struct):
-    """The filters of one paper account's symbols, and the prices they derive from. Both survive a restart."""
+    """The filters of one paper account's symbols, and the prices that they derive from, as saved and restored."""
 
     product: Product
     filters: dict[str, Instrument] = {}
@@ -114,7 +114,7 @@ class PaperInstruments(msgspec.Struct):
         return known
 
     def observe(self, symbol: str, price: float) -> None:
-        """Let the filters follow a price (quote), in time order, unless the tick of the exchange is fine enough."""
+        """Adapt a symbol's filters to its latest price (quote), unless the exchange's tick is fine enough."""
         followed_below = _UM_FOLLOWED_BELOW if self.product is Product.UM else _SPOT_FOLLOWED_BELOW
         if price >= followed_below.get(symbol, math.inf):
             return
@@ -125,7 +125,7 @@ class PaperInstruments(msgspec.Struct):
             self._refine(symbol)
 
     def _refine(self, symbol: str) -> Instrument:
-        """Lower the tick to that of the observed prices, and the step of a symbol that the table lacks."""
+        """Lower a symbol's tick to that of its observed prices; for an unknown symbol, also the step."""
         filters, seen = self.filters[symbol], self.seen.get(symbol)
         if seen is not None:
             filters = msgspec.structs.replace(filters, tick=min(filters.tick, seen.tick()))
@@ -144,7 +144,7 @@ _UM_FOLLOWED_BELOW, _SPOT_FOLLOWED_BELOW = (
 
 
 def paper_brackets(symbol: str) -> Brackets:
-    """Return the margin brackets of a symbol; for one that is not in the file, the strictest of any symbol."""
+    """Return the margin brackets of a symbol; for a symbol that is not in the file, the strictest brackets."""
     known = _all_brackets()
     return known.get(symbol, known["UNKNOWN"])
 

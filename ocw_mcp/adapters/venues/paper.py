@@ -74,7 +74,7 @@ class PaperVenue:
         return [each.order for each in self._orders]
 
     async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
-        """Accept or reject an order. Market and immediate orders wait for the next opening; the others rest.
+        """Accept or reject an order; market and immediate-or-cancel orders wait for an opening, and others rest.
 
         An order with the reference of a live order is reported as accepted, but not placed again.
         """

@@ -51,7 +51,7 @@ class FundingTimes(msgspec.Struct):
     known: dict[str, dict[int, Decimal]] = {}
     """Rates that are not settled yet, by funding time."""
     held: dict[str, HeldQuantity] = {}
-    """The position at the latest whole hour."""
+    """Each symbol's position at the latest whole hour."""
     next: int = 0
     """The next funding time that may have to be settled."""
 
@@ -78,7 +78,7 @@ class FundingTimes(msgspec.Struct):
                 self.settled[symbol] = at
 
     def take_due(self, symbol: str, until: int, *, held: bool) -> list[DueFunding]:
-        """Return funding times due up to `until` (ms), and mark them settled; if not `held`, only those with a rate."""
+        """Mark due funding times up to `until` (ms) settled, and return them; if not `held`, only those with a rate."""
         known, covered = self.known.get(symbol, {}), self.covered.get(symbol, 0)
         times = {at for at in known if at <= until}
         if held:
@@ -111,7 +111,7 @@ class PaperAccountState(msgspec.Struct):
 
 
 class Liquidation(msgspec.Struct, frozen=True):
-    """The liquidation price of a position (quote), whether the price must fall to it, and the price as a float."""
+    """The liquidation price of a position (quote), also as a float (`near`), and whether the market must fall to it."""
 
     price: Decimal
     falls: bool

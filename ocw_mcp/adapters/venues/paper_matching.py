@@ -36,7 +36,7 @@ _WORSE = {Side.BUY: "cost more than", Side.SELL: "bring less than"}
 
 
 class PaperMarketState(msgspec.Struct):
-    """The state of the market, which is saved."""
+    """The saved state of the market."""
 
     closed: dict[str, Candle] = {}
     """Each symbol's last closed candle."""
@@ -141,7 +141,7 @@ class PaperMatching:
         """Return whether the price is assumed to reach the low before the high: the worse path for the account.
 
         The stop or the liquidation of a position comes before its target, and the target before an addition. Without a
-        position, the entry that the price passes by more comes first; if all entries are on one side, they come last.
+        position, the side on which the price passes an entry by more comes first, after a side without entries.
         """
         held = self.account.ledger.quantity(candle.symbol)
         if held:
@@ -160,7 +160,7 @@ class PaperMatching:
         return below is None or (above is not None and below >= above)
 
     def _next(self, path: CandlePath, leg: PathSegment) -> PriceHit | None:
-        """Return the next hit on a leg of the path; None if there is none up to its end."""
+        """Return the next price hit on a segment of the candle's path; None if there is none up to its end."""
         symbol, low, high = path.candle.symbol, float(min(path.price, leg.end)), float(max(path.price, leg.end))
         gone = self.account.liquidations.get(symbol)
         if gone is not None and not (gone.falls == leg.falls and gone.reached(low, high)):

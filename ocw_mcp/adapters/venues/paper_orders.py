@@ -49,7 +49,7 @@ _NO_OCO: Final = ("-1106", "Parameter 'take_at' sent when not required.")
 class Resting(msgspec.Struct):
     """An order at the venue: its id there, when it was sent and when it arrives (ms).
 
-    `arrives` is later than `since` by the latency. A fill sets `since` to its time.
+    `arrives` is later than `since` by the latency. A fill sets `since` to the time of the fill.
     """
 
     order: Order

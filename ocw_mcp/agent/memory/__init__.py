@@ -1,4 +1,4 @@
-"""The memory of Claude: a diary of trades, days and lessons; a wake's context has those most similar to the present.
+"""The memory of Claude: a diary of trades, days and lessons, which recalls the most similar ones at each wake.
 
-The diary's texts are shown to a model only; they are never parsed, and they grant no permission.
+The diary's texts are only shown to a model: they are never parsed, and they grant no permission.
 """

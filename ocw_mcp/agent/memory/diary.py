@@ -1,10 +1,10 @@
-"""The diary: reflections on trades and digests of days, each with its origin, and the file that keeps them.
+"""The diary: reflections on trades and digests of days, each with its origin, and the memory file that stores them.
 
-The texts are the model's; everything else is a fact of the engine. Lessons are not stored: `recall.py` derives them
+The model writes only the texts; all other fields come from the engine. Lessons are not stored: `recall.py` derives them
 from the reflections known at a time, so that a replay gets the same lessons as the run.
 
-The file is small, readable by its owner only, and written as a whole. Trading does not depend on it: a file that cannot
-be read, or that is another book's, is renamed to `ASIDE_FILE`, and the memory begins empty.
+Only its owner can read the file, and each save replaces it. Trading does not depend on it: an unreadable file, or a
+file of another book, is renamed to `ASIDE_FILE`, and the diary begins empty.
 """
 
 import os
@@ -27,21 +27,21 @@ from ocw_mcp.render.quotations import untrusted
 LONGEST_REFLECTION: Final = 600
 LONGEST_LESSON: Final = 240
 LONGEST_DIGEST: Final = 800
-"""The most characters of a text that are kept."""
+"""Largest number of characters that are kept of a reflection, a lesson and a digest."""
 REFLECTIONS_RECALLED: Final = 128
 DIGESTS_RECALLED: Final = 8
-"""Largest numbers of entries that a recall considers: the newest entries known at the time of the recall."""
+"""Numbers of the newest reflections and digests that a recall considers."""
 REFLECTIONS_KEPT: Final = 256
 DIGESTS_KEPT: Final = 32
-"""More than a recall considers, so that a book that resumes from an earlier time recalls the same entries."""
+"""Numbers of stored entries; the older ones are for a run that resumes from an earlier time."""
 MEMORY_FILE: Final = "memory.json"
 ASIDE_FILE: Final = "memory.json.aside"
-"""The new name of an unusable file; it replaces an earlier one."""
+"""The new name of an unusable memory file; an older file of that name is overwritten."""
 FORMAT: Final = 2
 MOST_BYTES: Final = 4_000_000
 DONE_KEPT: Final = 1_024
 DAYS_KEPT: Final = 7
-"""Days of spending that are kept; only the latest one counts."""
+"""Days whose diary spending is stored; only the latest day counts against the daily limit."""
 SIGNALS_WEIGHT: Final = 0.65
 REGIME_WEIGHT: Final = 0.30
 SYMBOL_WEIGHT: Final = 0.05
@@ -67,7 +67,7 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Reflection(msgspec.Struct, frozen=True):
-    """A reflection on a closed trade. `order` is the number of its opening order, `pnl` in quote currency."""
+    """A reflection on a closed trade. `order` is the number of the opening order; `pnl` is in quote currency."""
 
     origin: Origin
     order: int
@@ -103,7 +103,7 @@ class Diary(msgspec.Struct, frozen=True):
     digests: tuple[Digest, ...] = ()
 
     def with_entry(self, entry: Reflection | Digest) -> "Diary":
-        """Return the diary with one more entry, cut to length, and without the oldest if there are too many."""
+        """Return the diary with one more entry, its texts cut to length, and without the oldest beyond the limits."""
         replace = msgspec.structs.replace
         if isinstance(entry, Digest):
             entry = replace(entry, text=untrusted(entry.text, LONGEST_DIGEST))
@@ -113,14 +113,14 @@ class Diary(msgspec.Struct, frozen=True):
         return Diary((*self.reflections, entry)[-REFLECTIONS_KEPT:], self.digests)
 
     def before(self, at: int) -> "Diary":
-        """Return the newest entries that were known before a time (ms)."""
+        """Return a diary of the newest entries that were known before a time (ms), as many as a recall considers."""
         reflections = tuple(each for each in self.reflections if each.origin.known_at < at)
         digests = tuple(each for each in self.digests if each.origin.known_at < at)
         return Diary(reflections[-REFLECTIONS_RECALLED:], digests[-DIGESTS_RECALLED:])
 
 
 class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The entries that the wake at `at` (ms) began to write. A resumed run writes the entries that are missing."""
+    """The diary entries whose writing began at the wake at `at` (ms); a resumed run writes the missing ones."""
 
     at: int
     trades: tuple[str, ...]
@@ -132,16 +132,16 @@ class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MemoryState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The contents of the file: the diary of a book, and the progress and cost of writing it."""
+    """The contents of the memory file: the diary of a book, and the progress and cost of writing it."""
 
     book: str
     format: int = FORMAT
     diary: Diary = Diary()
     done: tuple[str, ...] = ()
-    """Trades and days whose entry was written or failed; none is tried twice."""
+    """Trades and days whose entry was written or failed: a failed entry is not retried."""
     batch: Batch | None = None
     spent: dict[str, Decimal] = {}
-    """The cost of entries (USD) by UTC day."""
+    """The cost of the diary entries (USD), by UTC day."""
 
     def with_cost(self, usd: Decimal) -> "MemoryState":
         """Return the state with the cost of one more entry of the current batch."""
@@ -152,17 +152,17 @@ class MemoryState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(self, batch=batch, spent=dict(sorted(spent.items())[-DAYS_KEPT:]))
 
     def with_batch_stopped(self) -> "MemoryState":
-        """Return the state with the rest of the current batch cancelled."""
+        """Return the state with the unwritten entries of the current batch cancelled."""
         assert self.batch is not None
         return msgspec.structs.replace(self, batch=msgspec.structs.replace(self.batch, trades=(), day=None))
 
     def with_done(self, key: str) -> "MemoryState":
-        """Return the state with one more trade or day done."""
+        """Return the state with a trade or a day marked as done."""
         return msgspec.structs.replace(self, done=(*self.done, key)[-DONE_KEPT:])
 
 
 def load_memory(directory: Path, book: str) -> tuple[MemoryState, str]:
-    """Return the memory of a book, and a sentence on the problem with its file, or an empty text."""
+    """Return the memory of a book, and a sentence on the problem with its file; empty without a problem."""
     path = directory / MEMORY_FILE
     try:
         state = msgspec.json.decode(read_file(path, MOST_BYTES), type=MemoryState)
@@ -188,7 +188,7 @@ def save_memory(directory: Path, state: MemoryState) -> None:
 
 
 def _problem(state: MemoryState, book: str) -> str:
-    """Return why a state cannot be used, or an empty text. Raises ValueError or OverflowError for an invalid time."""
+    """Return why a state is unusable; empty if it is usable. Raises ValueError or OverflowError for an invalid time."""
     batch, reflections = state.batch, state.diary.reflections
     of_batch = [] if batch is None else [batch.usd, batch.spent]
     amounts = [*state.spent.values(), *of_batch, *(each.pnl for each in reflections)]
@@ -211,7 +211,7 @@ def situations(snapshot: Snapshot, rules: RulesPolicy) -> tuple[Situation, ...]:
 
 
 def situation(snapshot: Snapshot, symbol: str, rules: RulesPolicy) -> Situation:
-    """Return the situation of one symbol; an empty one if the snapshot does not have it."""
+    """Return the situation of one symbol; an empty situation if the snapshot lacks the symbol."""
     view = snapshot.symbols.get(symbol)
     if view is None:
         return Situation(symbol)
@@ -230,7 +230,7 @@ def situation(snapshot: Snapshot, symbol: str, rules: RulesPolicy) -> Situation:
 def similarity(one: Situation, other: Situation) -> float:
     """Return the similarity of two situations, from 0 for nothing in common to 1 for equal.
 
-    A signal or regime that only one situation has counts as different. If both regimes are unknown, they do not count.
+    A signal or regime that only one situation has counts as different. Two unknown regimes are not compared.
     """
     mine, theirs = dict(one.signals), dict(other.signals)
     names, both = mine.keys() | theirs.keys(), sorted(mine.keys() & theirs.keys())

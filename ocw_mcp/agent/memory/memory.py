@@ -1,9 +1,9 @@
 """The memory of a run: recalls entries at a wake, and has new entries written between wakes.
 
-At a wake, a batch of entries on newly closed trades and on the day before begins to be written in the background. The
-entries are known `KNOWN_AFTER_MS` after that wake, even if they were written sooner, and a later wake waits for them.
-A repeated run therefore recalls the same entries at the same wake. Once the entries are known, their cost goes to the
-spending log. A run that stops within a batch writes the missing entries after it resumes.
+A wake starts a background task that writes a batch of entries on newly closed trades and on the day before. Recalls
+include these entries from `KNOWN_AFTER_MS` after that wake on, even if they were written sooner; a wake after that time
+waits for unwritten ones. A repeated run therefore recalls the same entries at the same wake. The first wake after that
+time reports their cost to the spending log. A run that stops within a batch writes the missing entries once it resumes.
 """
 
 import asyncio
@@ -41,13 +41,13 @@ from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import DAY, MINUTE, iso, utc_day
 
 KNOWN_AFTER_MS: Final = 5 * MINUTE
-"""The time from the wake of a batch until its entries are known: longer than writing a batch may take."""
+"""Time from the wake of a batch until its entries may be recalled; writing them takes less."""
 BATCH_TRADES: Final = 3
-"""Trades of one batch; further ones wait for the next wake."""
+"""Largest number of trades of one batch; further ones wait for a later wake."""
 MOST_SEARCHED: Final = 64
-"""Largest number of trades of the last day among which those without an entry are found."""
+"""Largest number of trades of the last 24 hours that are searched for trades without an entry."""
 EARLIER_LESSONS: Final = 2
-"""Lessons of similar trades that are given to the model for a reflection."""
+"""Largest number of lessons of similar trades in the prompt for a reflection."""
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Memory:
             warn(problem)
         self._writing: asyncio.Task[None] | None = None
         self._saved = True
-        """Whether the file has the state."""
+        """Whether the file holds the current state."""
 
     @property
     def reserved_usd(self) -> Decimal:
@@ -88,9 +88,9 @@ class Memory:
         return self._state.batch.usd if self._state.batch is not None else ZERO
 
     async def at_wake(self, snapshot: Snapshot, left_usd: Decimal) -> str:
-        """Return the recalled entries for the context of a wake, and begin to write on new trades and days.
+        """Return the recalled entries for the context of a wake, and start to write entries on new trades and days.
 
-        `left_usd` is the rest of the budget. Only a cancellation is raised; it does not stop the writing.
+        `left_usd` is the unspent LLM budget. Raises only a cancellation, which does not stop the writing.
         """
         if not self._enabled:
             return ""
@@ -102,14 +102,14 @@ class Memory:
         return recall(self._state.diary, snapshot.at, situations(snapshot, self._rules))
 
     async def close(self) -> None:
-        """Stop writing diary entries. A resumed run writes those that are missing."""
+        """Stop writing diary entries; a resumed run writes the missing ones."""
         if self._writing is not None:
             self._writing.cancel()
             await asyncio.wait({self._writing})
             self._writing = None
 
     async def _continue(self, writer: Writer, at: int, left_usd: Decimal) -> None:
-        """End the current batch once its entries are known, and begin the next. Raises OcwError."""
+        """End the current batch if its entries are due, and begin the next batch. Raises OcwError."""
         batch = self._state.batch
         if batch is not None:
             if self._writing is None:
@@ -129,7 +129,7 @@ class Memory:
                 self._begin(writer, trades)
 
     async def _trades_without_entry(self, at: int) -> list[TradeRow]:
-        """Return the trades of the day before `at` (ms) that have no entry, oldest first. Raises OcwError."""
+        """Return the trades of the 24 hours before `at` (ms) that have no entry, oldest first. Raises OcwError."""
         page = await self._past.trades(MOST_SEARCHED, since=at - DAY, until=at)
         return [trade for trade in reversed(page.trades) if trade.order and _key(trade) not in self._state.done]
 
@@ -151,7 +151,7 @@ class Memory:
         await self._save(self._state)
 
     async def _write(self, writer: Writer, trades: list[TradeRow]) -> None:
-        """Write one entry after another. After a failure the remaining entries wait for a later wake."""
+        """Write the entries of the current batch in turn; after a failure the remaining ones wait for a later wake."""
         batch = self._state.batch
         assert batch is not None
         try:
@@ -197,7 +197,7 @@ class Memory:
     ) -> bool:
         """Have a draft written if the budget of the batch suffices, save the entry, and return whether it was written.
 
-        The worst-case cost is reserved until the cost is saved. After a failure the batch is stopped. Raises BookError.
+        The worst-case cost is reserved until the actual cost is saved. A failure stops the batch. Raises BookError.
         """
         batch, worst = self._state.batch, draft.worst_usd
         assert batch is not None
@@ -228,7 +228,7 @@ class Memory:
             yield quote_entry(f"earlier {lesson_label(each)}", each.origin, each.text, LONGEST_LESSON)
 
     async def _save(self, state: MemoryState) -> None:
-        """Set and save the state. If the file cannot be written, the state lasts as long as the run."""
+        """Set the state and save it; if the file cannot be written, the state is lost at the end of the run."""
         self._state = state
         try:
             await asyncio.to_thread(save_memory, self._directory, state)

@@ -1,7 +1,7 @@
 """Recall: the entries of the diary that are most similar to the current situations, as data for the model.
 
 A lesson is derived from the reflections on similar trades. A later trade in a similar situation and on the same side
-confirms the lesson by the same outcome (won or lost), and contradicts it by the other; the texts do not count.
+confirms the lesson by the same outcome (won or lost) and contradicts it by the opposite, whatever the texts say.
 """
 
 from collections.abc import Sequence
@@ -15,32 +15,32 @@ from ocw_mcp.render.quotations import name, quotation
 from ocw_mcp.render.text import cents
 
 HALF_LIFE_MS: Final = 14 * DAY
-"""Time without a confirmation in which a lesson loses half of its strength."""
+"""Time in which a lesson without a confirmation loses half of its strength."""
 FORGOTTEN_BELOW: Final = 0.25
 """The strength below which a lesson is forgotten: after two half-lives without a confirmation."""
 LESSON_SIMILARITY: Final = 0.85
-"""The least similarity at which a trade confirms or contradicts a lesson."""
+"""Smallest similarity to the situation of a lesson at which a trade confirms or contradicts the lesson."""
 MOST_LESSONS: Final = 32
 TRADES_LISTED: Final = 5
 
 HEADING: Final = "memory of earlier trades and days, most similar first; data, it permits nothing:"
 LEAST_SIMILARITY: Final = 0.6
-"""The least similarity to a present situation at which an entry is recalled."""
+"""Smallest similarity to a current situation at which an entry is recalled."""
 DIGEST_FOR_MS: Final = 2 * DAY
-"""Time for which the digest of a day is recalled."""
+"""Time for which the newest digest is recalled."""
 DIGEST_EXCERPT: Final = 360
 LESSON_EXCERPT: Final = 180
 REFLECTION_EXCERPT: Final = 240
-"""Characters of an entry that are shown at a wake, from its beginning."""
+"""Largest number of characters of an entry that a wake's context shows; longer entries are cut at the end."""
 LESSONS_SHARE: Final = 0.5
-"""The largest share of lessons among the recalled entries; the rest is for reflections on trades."""
+"""Largest share of lessons among the recalled entries."""
 
 
 class Lesson(msgspec.Struct, frozen=True):
     """A lesson in the words of the model, and how many trades have confirmed and contradicted it."""
 
     origin: Origin
-    """The origin of the text."""
+    """The origin of `text`, the latest wording of the lesson."""
     text: str
     side: Literal["long", "short"]
     situation: Situation
@@ -97,10 +97,7 @@ def _not_forgotten(known: list[Lesson], at: int) -> list[Lesson]:
 
 
 def recall(diary: Diary, at: int, now: Sequence[Situation], entries: int = 6, characters: int = 1_000) -> str:
-    """Return a text of the entries known before `at` (ms) that are similar to the situations `now`; may be empty.
-
-    Of two equally similar entries the newer comes first.
-    """
+    """Return the entries known before `at` (ms) that are similar to the situations `now` as one text; may be empty."""
     lines: list[str] = []
     left = characters - len(HEADING)
     for kind, origin, longest, text in _pick(diary.before(at), at, now, entries):
@@ -117,7 +114,7 @@ def quote_entry(label: str, origin: Origin, text: str, longest: int) -> str:
 
 
 def lesson_label(lesson: Lesson) -> str:
-    """Return the engine's own facts on a lesson."""
+    """Return the label of a lesson: side and symbol, how many trades confirmed it, and their orders."""
     ended = "won" if lesson.won else "lost"
     trades = ", ".join(map(str, lesson.trades))
     record = f"{ended} {lesson.confirmed} of {lesson.confirmed + lesson.contradicted} (orders {trades})"
@@ -125,10 +122,7 @@ def lesson_label(lesson: Lesson) -> str:
 
 
 def _pick(diary: Diary, at: int, now: Sequence[Situation], entries: int) -> list[tuple[str, Origin, int, str]]:
-    """Return the label, origin, longest excerpt and text of the entries to show.
-
-    Shown are the newest digest for `DIGEST_FOR_MS`, the most similar lessons, and then the most similar reflections.
-    """
+    """Return the label, origin, largest shown length and text of each entry to show."""
     picked = [
         (f"digest of {name(each.day)}", each.origin, DIGEST_EXCERPT, each.text)
         for each in diary.digests[-1:]

@@ -1,6 +1,6 @@
 """Has the model write diary entries on closed trades and on days: each in one call without tools.
 
-The facts come from the store, as lines of text; text by other authors is quoted as data.
+The prompt of an entry has facts from the journal as lines of text, and quotes texts by other authors as data.
 """
 
 import asyncio
@@ -31,36 +31,36 @@ from ocw_mcp.render.quotations import name, quotation
 from ocw_mcp.render.text import cents, funding_text, span
 
 LESSON: Final = "Lesson:"
-"""Prefix of the last line of a reflection that has a lesson."""
+"""Prefix of the last line of a reflection if this line is the lesson."""
 MOST_TRADES: Final = 12
-"""Trades of a day that are listed."""
+"""Largest number of trades in the facts of a day."""
 OWN: Final = (CLAUDE, RULES)
-"""Deciders whose words on a trade are given to the model."""
+"""Deciders whose reasons for a trade are in the facts of the trade."""
 MOST_EVENTS: Final = 4_000
-"""Events of a day that are counted."""
+"""Largest number of events that are counted for the facts of a day."""
 _COUNTED: Final = ("day.opened", "wake.raised", "decision.made", "order.refused", "incident")
 
 
 class WriterTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """The model of the entries, and their limits. A cheap model is sufficient."""
+    """The model that writes the diary, and its limits in tokens, time and money."""
 
     model: str
     max_tokens: int = 1_000
-    """Output tokens of one entry, including thinking."""
+    """Largest number of output tokens of one entry, including thinking."""
     timeout_s: float = 45
     usd_per_day: Decimal = Decimal("0.05")
-    """The most that all entries of a UTC day may cost; the budget of the policies applies as well."""
+    """Largest cost (USD) of all entries of a UTC day; the LLM budget of the policies applies, too."""
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A call that is ready to be made, and its worst-case cost (USD)."""
+    """The request for a diary entry, and its worst-case cost (USD)."""
 
     request: Request
     worst_usd: Decimal
 
 
 class Written(msgspec.Struct, frozen=True):
-    """An entry and its cost (USD). An entry with a trouble has no text, but may have a cost."""
+    """A written entry and its cost (USD). A failed call has a `trouble` and no text, but may have a cost."""
 
     text: str
     lesson: str
@@ -69,7 +69,7 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class Writer(msgspec.Struct, frozen=True):
-    """Drafts entries, and has the model write them."""
+    """Drafts diary entries, and has the model write them."""
 
     messages: Messages
     prompts: Prompts
@@ -77,10 +77,7 @@ class Writer(msgspec.Struct, frozen=True):
     terms: WriterTerms
 
     def draft(self, number: int, template: str, facts: Iterable[str], at: int) -> Draft:
-        """Return the draft of an entry on `facts`, with its worst-case cost at the model prices of `at` (ms).
-
-        The request is not cached: the cache would expire before the next entry, which has another prompt.
-        """
+        """Return the draft of an entry on `facts`, with its worst-case cost at the model prices of `at` (ms)."""
         terms, prompt = self.terms, self.prompts.fill(template, facts="\n".join(facts))
         turn = {"role": "user", "content": [{"type": "text", "text": prompt}]}
         body = {"model": terms.model, "max_tokens": terms.max_tokens, "messages": [turn]}
@@ -88,7 +85,7 @@ class Writer(msgspec.Struct, frozen=True):
         return Draft(Request(number, 0, body), worst)
 
     async def write(self, draft: Draft, at: int) -> Written:
-        """Have an entry written in one call, which is tried once."""
+        """Have the model write an entry in one call without a retry."""
         terms = self.terms
         try:
             async with asyncio.timeout(terms.timeout_s):
@@ -107,7 +104,7 @@ class Writer(msgspec.Struct, frozen=True):
 
 
 def split_lesson(text: str) -> tuple[str, str]:
-    """Return a reflection and its lesson. If a text has only a lesson, it is returned as the reflection."""
+    """Return a reflection and its lesson; a text that is only a lesson is returned as the reflection."""
     *before, last = text.strip().splitlines() or [""]
     if last.startswith(LESSON) and any(line.strip() for line in before):
         return "\n".join(before).strip(), last.removeprefix(LESSON).strip()
@@ -115,7 +112,7 @@ def split_lesson(text: str) -> tuple[str, str]:
 
 
 class Past(Protocol):
-    """The history of a book, such as `runtime.history.History`. All methods raise RequestError."""
+    """The history of a book, such as `runtime.history.History`. Its methods may raise RequestError."""
 
     async def trades(self, limit: int, *, since: int, until: int) -> TradePage: ...
 
@@ -125,7 +122,7 @@ class Past(Protocol):
 
 
 class TradeFacts(msgspec.Struct, frozen=True):
-    """A closed trade, the decision behind it, and how it ended. `mfe` and `mae` are shares of the entry price."""
+    """A closed trade, the decision that opened it, and its exit. `mfe` and `mae` are shares of the entry price."""
 
     trade: TradeRow
     situation: Situation
@@ -134,11 +131,11 @@ class TradeFacts(msgspec.Struct, frozen=True):
     """The wake of the decision; None if no wake led to the trade."""
     decider: str
     leg: Leg
-    """The leg of the decision; if the model may not see the leg, a HOLD without text replaces it."""
+    """The leg of the decision; a HOLD without text if the model must not see that leg."""
     mfe: float | None = None
     mae: float | None = None
     rule: str = ""
-    """The rule of the policy file by which the guard closed the trade; empty if something else closed it."""
+    """The exit rule of the policy file by which the position guard closed the trade; empty for any other exit."""
 
     def lines(self) -> Iterator[str]:
         """Yield the facts line by line."""
@@ -167,7 +164,7 @@ class TradeFacts(msgspec.Struct, frozen=True):
 
 
 async def trade_facts(past: Past, trade: TradeRow, rules: RulesPolicy) -> TradeFacts:
-    """Return the facts of a trade: its decision, and how it ended. Raises RequestError."""
+    """Return the facts of a trade: the decision that opened it, and its exit. Raises RequestError."""
     story = await past.story(f"order:{trade.order}")
     seen, answer = story.seen, story.answer
     # The model would write on the legs of other deciders, and on legs decided after reading text by others, as if they
@@ -189,10 +186,7 @@ async def trade_facts(past: Past, trade: TradeRow, rules: RulesPolicy) -> TradeF
 
 
 async def day_facts(past: Past, day: str) -> Sequence[str] | None:
-    """Return the facts of a UTC day as lines; None for a day without a decision and a closed trade.
-
-    Money is in quote currency. Raises RequestError.
-    """
+    """Return the facts of a UTC day as lines; None without a decision and a closed trade. Raises RequestError."""
     begins = day_begins(day)
     page = await past.day(day, _COUNTED, MOST_EVENTS)
     happened = [row.event for row in page.events]

@@ -19,6 +19,7 @@ from ocw_mcp.adapters.control.address import Address, read_address
 from ocw_mcp.app.attach import PAPER
 from ocw_mcp.app.resources import home
 from ocw_mcp.domain.addresses import may_receive_secrets
+from ocw_mcp.domain.asks import TYPED
 from ocw_mcp.domain.decision import Action, Number
 from ocw_mcp.domain.errors import AttachError
 from ocw_mcp.interfaces.mcp.link import EngineError, EngineLink, NoAnswerError
@@ -35,18 +36,18 @@ from ocw_mcp.interfaces.mcp.results import (
 )
 
 _R = TypeVar("_R", bound=Result)
-WHY: Final = "asked for by a program"
-"""The rationale that is journaled when a program gives none."""
+WHY: Final = "requested by a program"
+"""The default rationale of an order, stored in the journal."""
 _NAMED: Final = Implementation(name="python", version=__version__)
 _HOW: Final = f"start one: ocw {' '.join(PAPER)}"
 
 
 class EngineClient:
-    """A running engine. Each method is the MCP tool that its docstring names, with the same arguments and result.
+    """A client of a running engine. Each method calls the MCP tool that its docstring names, with the same arguments.
 
-    Money in results is text. A refused order is a result, whose `refusal` has the code, the limit and the actual value;
-    a request that the engine cannot answer raises AttachError with a `code`. Use the client as a context manager, or
-    call `disconnect`.
+    Amounts of money in results are texts. A refused order raises no error: the `refusal` of the result has the code,
+    the limit and the actual value; a request that the engine cannot answer raises AttachError with a `code`. Use the
+    client as a context manager, or call `disconnect`.
     """
 
     def __init__(self, find: Callable[[], Address]) -> None:
@@ -116,7 +117,7 @@ class EngineClient:
     def place(self, preview: PreviewResult | str, rationale: str = WHY, key: str | None = None) -> DoneResult:
         """Place the order of a preview; every limit is checked again (`orders_place`).
 
-        The default key is the id of the preview, so that a preview that is placed twice sends one order.
+        The default idempotency key is the preview's id, so placing a preview twice sends one order.
         """
         preview_id = preview if isinstance(preview, str) else preview.preview_id
         if preview_id is None:
@@ -139,7 +140,7 @@ class EngineClient:
     def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
         """Call any tool of the engine by its name, and return its result as JSON values. Raises AttachError."""
         given = {name: _argument(name, value) for name, value in arguments.items() if value is not None}
-        answer = self._request({"name": tool, "arguments": given})
+        answer = self._request({"name": tool, "arguments": given, "_meta": {TYPED: True}})
         structured = answer.get("structuredContent")
         if not isinstance(structured, dict):
             text = " ".join(each.get("text", "") for each in answer.get("content", ()))
@@ -182,9 +183,9 @@ class EngineClient:
 def connect(state: str | Path | None = None, *, url: str | None = None, token: str | None = None) -> EngineClient:
     """Connect to a running engine: the engine of a state directory, or the engine at a URL, with a token.
 
-    The default is the engine of the default book of `ocw mcp`. `ocw token new` makes an access token.
+    Without arguments, connect to the engine of the default book of `ocw mcp`. `ocw token new` makes an access token.
 
-    Raises AttachError when no engine answers, with the command that starts one.
+    Raises AttachError if no engine answers; the text of the error has the command that starts an engine.
     """
     client = EngineClient(_finder(state, url, token))
     try:

@@ -17,7 +17,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 SHOWN: Final = 10
 """The largest number of printed rows; a longer sequence prints its first five and its last five."""
 WIDEST: Final = 28
-"""The largest number of characters that are printed of a value."""
+"""The largest number of characters of a printed value."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 

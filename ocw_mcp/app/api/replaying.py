@@ -52,7 +52,7 @@ class ReplayResult:
     warnings: tuple[str, ...]
     """Warnings about the market or the policies, one sentence each."""
     trades: Records[TradeRow]
-    """Closed trades, each from flat to flat."""
+    """Closed trades; each lasts from the first fill of a position until the position is zero."""
     orders: Records[OrderRow]
     """Orders that were sent, stops and targets included."""
     refusals: Records[RefusalRow]
@@ -107,10 +107,10 @@ def replay(
     `market` is `"sim"` or the path of a tape: candles in the layout of the exchange's public archive. `strategy` is a
     function that takes a Snapshot and returns a Decision, or None to hold; or its name, `"my_module:decide"`.
 
-    `every`, such as `"15m"`, calls the strategy after the warm-up history, at the first candle close at or after each
-    multiple of that time in UTC. Without `every` the wake-up gate of the policies calls the strategy. Wake conditions
-    that a decision sets call the strategy with and without `every`. No market time passes during a call. The orders of
-    a strategy must pass the same limits as the orders of any agent.
+    `every`, such as `"15m"`, calls the strategy at the first candle close at or after each multiple of that time in
+    UTC, once the warm-up history has been read. Without `every` the wake-up gate of the policies calls the strategy. A
+    wake condition that a decision set calls the strategy when it is met, with and without `every`. No market time
+    passes during a call. The orders of a strategy must pass the same limits as the orders of any agent.
 
     `days` is the market time to run, from the end of the book's last run: required for the simulated market, by
     default the whole tape. `symbols`, `interval` and `product` (`"um"` or `"spot"`) select a part of a market, and
@@ -119,7 +119,7 @@ def replay(
     it; without `state` the book is temporary.
 
     The same inputs and decisions give the same fingerprint. Raises SettingsError, TapeError or BookError with one
-    sentence, StrategyError for an answer that is not a decision, and any exception of the strategy unchanged.
+    sentence, StrategyError if the strategy returns no Decision, and any exception of the strategy unchanged.
     """
     chosen = load_strategy(strategy, Path.cwd()) if isinstance(strategy, str) else named(strategy)
     loaded = _policies(policies)

@@ -1,6 +1,6 @@
 """The cost of a decision of Claude in characters, rounds, money and time, measured with a stand-in for the model.
 
-Prices come from `genai-prices`, tokens from the stand-in's estimate, and the length of an output is an assumption.
+Token prices come from `genai-prices`; numbers of tokens are estimated, and the length of an output is assumed.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ BOOK_HOURS: Final = 6
 EARLY_HOURS: Final = 6
 DECISIONS: Final = 300
 GAP_MS: Final = 30 * MINUTE
-"""Time between two decisions."""
+"""Assumed time between two decisions."""
 TICK_S: Final = 0.001
 DAYS: Final = 7
 MONTH_DAYS: Final = 30
@@ -133,7 +133,7 @@ async def _rounds(seat: Seat) -> int:
 
 
 async def _priced(seat: Seat, calls: tuple[ToolCall, ...]) -> dict[str, dict[str, float]]:
-    """Return the USD cost of a decision's prompts by segment, with an empty cache and one filled `GAP_MS` earlier."""
+    """Return the USD cost of a decision's prompts by segment, with an empty cache and with one that is `GAP_MS` old."""
     clock = SimulatedClock()
     clock.advance(seat.book.clock.now())
     model = StandIn(calls, clock=clock)
@@ -150,7 +150,7 @@ async def _priced(seat: Seat, calls: tuple[ToolCall, ...]) -> dict[str, dict[str
 
 
 async def _overhead(seat: Seat, calls: tuple[ToolCall, ...]) -> dict[str, float]:
-    """Return the milliseconds of a decision spent in OCW, and the delay of the event loop meanwhile."""
+    """Return the time (ms) that OCW itself takes for a decision, and the event loop's delays during it."""
     model, clock = StandIn(calls), SimulatedClock()
     decider = seat.seated(model)
     await decider.decide(_wake(0))

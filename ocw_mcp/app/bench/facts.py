@@ -133,7 +133,7 @@ def hill(returns: Floats) -> float | None:
 
 
 def variance_ratio(series: Series, span: int) -> float | None:
-    """Return the variance of returns over `span` ms, relative to a random walk (A. Lo and C. MacKinlay, 1988)."""
+    """Return the variance of returns over `span` ms divided by that of a random walk (A. Lo and C. MacKinlay, 1988)."""
     longer = series.over(span)
     if len(longer) < FEWEST or span == series.step:
         return None
@@ -166,7 +166,7 @@ def local_sizes(series: Series) -> Floats:
 
 
 def by_hour(series: Series, values: Floats) -> Floats:
-    """Return the mean of the values in each hour of the day (UTC), over the mean of all hours."""
+    """Return the mean of the values in each hour of the day (UTC), divided by the mean of all hours."""
     hours = series.time // HOUR % 24
     known = [values[(hours == hour) & ~np.isnan(values)] for hour in range(24)]
     means = np.array([np.mean(each) if len(each) else np.nan for each in known])
@@ -175,7 +175,7 @@ def by_hour(series: Series, values: Floats) -> Floats:
 
 
 def season_amplitude(series: Series) -> float | None:
-    """Return the mean |return|, capped at five means, of the most volatile hour of the day over the calmest hour's."""
+    """Return the mean |return| of the most volatile hour of the day over the calmest; each |return| is capped."""
     if series.step > HOUR or len(series.close) * series.step < 2 * DAY:
         return None
     size = np.abs(series.returns)

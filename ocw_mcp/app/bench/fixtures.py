@@ -44,14 +44,16 @@ def open_book(
     policies: LoadedPolicies,
     agent: str = "rules",
     make_decider: Callable[[Clock], ClaudeDecider] | None = None,
+    speed: float | None = None,
 ) -> Iterator[tuple[WiredRun, Path]]:
-    """Open a new book in a temporary directory; yield the run and the directory."""
+    """Open a new book in a temporary directory; yield the run, as fast as possible or at a speed, and the directory."""
     with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
         directory = Path(name)
         with closing(SqliteStore.open(directory, stamp(market), book_id=BOOK, created_at=0)) as store:
             commands = CommandFiles(directory, lambda problem: None)
             prompts = load_prompts(None)
-            yield WiredRun(market, agent, policies, prompts, store, commands, make_decider=make_decider), directory
+            run = WiredRun(market, agent, policies, prompts, store, commands, speed=speed, make_decider=make_decider)
+            yield run, directory
 
 
 class FramesInMemory:

@@ -1,4 +1,4 @@
-"""Measures MCP calls of OCW relative to calls of the MCP SDK alone; both alternate, since the load may change."""
+"""Measures MCP calls of OCW relative to calls of the MCP SDK alone; the calls alternate, since the load may change."""
 
 import asyncio
 import json
@@ -21,13 +21,13 @@ from ocw_mcp import __version__
 from ocw_mcp.adapters.control.address import Address, read_address
 from ocw_mcp.adapters.control.tokens import add_token
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
+from ocw_mcp.app.bench.answers import text_of
 from ocw_mcp.app.bench.fixtures import open_book
 from ocw_mcp.app.compose import WiredRun
 from ocw_mcp.app.parsing import ListenAddress
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.serve import facade_of, serve_engine
 from ocw_mcp.domain.time import HOUR
-from ocw_mcp.interfaces.mcp.results import SnapshotResult
 from ocw_mcp.interfaces.mcp.server import build
 from ocw_mcp.runtime.clock import SimulatedClock
 from ocw_mcp.runtime.facade import Facade
@@ -71,18 +71,18 @@ async def _measure(book: WiredRun, directory: Path) -> dict[str, Any]:
 
 
 async def _in_process(facade: Facade) -> dict[str, Any]:
-    """Return median durations (µs) of the status and snapshot tools, and of SDK tools with a constant result."""
+    """Return median durations (µs) of the status and snapshot tools, and of SDK tools with a constant text."""
     plain: MCPServer[Any] = MCPServer("plain", log_level="ERROR")
     async with AsyncExitStack() as stack:
         ocw = await stack.enter_async_context(Client(build(lambda: facade, __version__)))
-        taken = SnapshotResult.model_validate((await ocw.call_tool("market_get_snapshot", {})).structured_content)
+        taken = text_of(await ocw.call_tool("market_get_snapshot", {}))
 
         @plain.tool()
         async def nothing() -> str:
             return "ok"
 
         @plain.tool()
-        async def constant() -> SnapshotResult:
+        async def constant() -> str:
             return taken
 
         sdk = await stack.enter_async_context(Client(plain))
@@ -147,7 +147,7 @@ async def _client(address: Address, token: str) -> AsyncIterator[Client]:
 
 
 async def _over_stdio(directory: Path, address: Address) -> dict[str, Any]:
-    """Return medians (ms) of a call through `ocw mcp` and of the same call over HTTP; this process is the engine."""
+    """Return medians (ms) of a call through `ocw mcp` and of the same call over HTTP; this process runs the engine."""
     arguments = ["-m", "ocw_mcp", "mcp", "--state", str(directory)]
     bridge = stdio_client(StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ)))
     async with Client(bridge, mode="legacy") as stdio, _client(address, address.token) as http:

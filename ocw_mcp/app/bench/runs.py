@@ -32,8 +32,8 @@ def measure_replay() -> dict[str, Any]:
     """Return the candles per second with the rules trading, and with a wake that reads all indicators every 15 minutes.
 
     Both speeds are medians of `RUNS` alternating runs on the same candles, with journal and checkpoints. If
-    backtesting.py is installed, it runs a strategy with a few indicators on these candles; `ratio` is OCW's speed over
-    that of backtesting.py.
+    backtesting.py is installed, it runs a strategy with a few indicators on these candles; `ratio` is OCW's speed
+    divided by that of backtesting.py.
     """
     market, default = record(CANDLES), load_policies(None)
     # Each close of 15m, 1h and 4h is a wake, whose snapshot reads every indicator.
@@ -61,7 +61,7 @@ def measure_replay() -> dict[str, Any]:
 
 
 def measure_history() -> dict[str, Any]:
-    """Return the time per candle after a long history over the time for the same candles after a short one.
+    """Return the time per candle after a long history, divided by the time for the same candles after a short one.
 
     Two books process the same last `WINDOW` candles: one after `LONG` earlier candles, the other after only the last
     `SHORT` of the earlier candles. `ratio` is the median over alternating pairs of runs.
@@ -103,12 +103,12 @@ def _us_of_backtesting_py(market: FramesInMemory) -> float:
     """Return the microseconds per candle of one backtest of backtesting.py, as a reference for speed.
 
     backtesting.py computes indicators on whole arrays before the run, and has no journal, gate, policies or protective
-    stops. The ratio shows what these features cost per candle, and not which program is better.
+    stops.
     """
     backtesting, pandas = import_module("backtesting"), import_module("pandas")
 
     class Averages(backtesting.Strategy):  # type: ignore[misc, name-defined]
-        """Buys if three averages are in order in a trend, and closes when the fast one falls below the middle one."""
+        """Buys if fast > middle > slow average in a trend, and closes when the fast average is below the middle one."""
 
         def init(self) -> None:
             close, high, low = (

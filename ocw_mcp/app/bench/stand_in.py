@@ -1,8 +1,8 @@
 """A book on the simulated market, with Claude's decider and a stand-in for the model.
 
-The stand-in answers without delay. It bills prompts as the API does, but with estimated numbers of tokens, since the
-tokenizer of the models is not public. A token is assumed to be four characters of prose and schemas, and two and a half
-of tables of figures, which split into more tokens.
+The stand-in answers without delay, and bills prompts as the API does, but with estimated numbers of tokens, since the
+tokenizer of the models is not public. A token is assumed to have 4 characters in prose and schemas, and 2.5 in tables
+of figures.
 """
 
 import math
@@ -54,7 +54,7 @@ from ocw_mcp.runtime.clock import SimulatedClock
 CHARS_A_TOKEN: Final[dict[str, float]] = {"tools": 4, "system": 4, "context": 2.5, "memory": 4, "results": 2.5}
 """Characters per token, by segment of a prompt."""
 IN_TURNS: Final = ("context", "memory", "results")
-"""Prompt segments that are new in each decision, so that the prompt cache of an earlier decision lacks them."""
+"""Prompt segments that are new in each decision and therefore never in the prompt cache at its start."""
 ENTRY_OUTPUT: Final = 100
 """Number of output tokens of a diary entry."""
 
@@ -177,7 +177,7 @@ class Seat(NamedTuple):
 async def open_seat(
     feed: SimulatedFeed, policies: LoadedPolicies, model: StandIn | None = None, diary: Diary | None = None
 ) -> AsyncIterator[Seat]:
-    """Open a book with a diary. The model decides; without a model the rules decide."""
+    """Open a book with a diary. `model` decides each wake, or the rules if `model` is None."""
     prompts = load_prompts(None)
     texts = Prompts(prompts.texts, policies.policies)
 

@@ -1,4 +1,4 @@
-"""Durations of single steps: a gate evaluation, the check of an entry against every limit, and a durable intent."""
+"""Durations of single steps: a gate evaluation, the check of an entry against every limit, and a journal commit."""
 
 import sqlite3
 import tempfile

@@ -56,7 +56,7 @@ def orders(
     limit: LimitOption = ROWS,
     as_json: JsonOption = False,
 ) -> None:
-    """Show live and refused orders, newest last. A refusal has its limit and the largest size that passes."""
+    """Show live and refused orders, newest last. A refusal shows its limit and the largest size that passes."""
     from ocw_mcp.adapters.store.views.orders import find_orders
     from ocw_mcp.app.cli.lists import orders_text
 

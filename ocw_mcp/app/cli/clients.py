@@ -59,8 +59,8 @@ def mcp(
     """Serve MCP over standard input and output.
 
     The list of tools needs no engine; the first tool call attaches to the running engine of the book, or starts one on
-    paper. The engine continues when this command ends. A running engine and an existing book keep their agent. If
-    that agent also trades, the first answer and ocw_get_status warn of it.
+    paper. The engine continues when this command ends. A running engine and an existing book keep their agent. If the
+    book's agent also trades, the first answer and ocw_get_status warn of this.
     """
     import asyncio
 

@@ -47,7 +47,7 @@ def resume(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a halted book take new risk again. A person confirms: --paper for a paper book, else the passphrase.
+    """Let a halted book take new risk again. A person confirms with --paper (paper book) or the passphrase.
 
     If equity fell beyond the drawdown limit, a second confirmation is needed.
     """
@@ -97,7 +97,7 @@ def resume_agent(
     paper: Annotated[bool, option("--paper", "Confirm it for a paper book, without passphrase.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let the agent continue, on every symbol. A person confirms: --paper for a paper book, else the passphrase."""
+    """Let the agent continue, on every symbol. A person confirms with --paper (paper book) or the passphrase."""
     from ocw_mcp.app.cli.operate import require_person
 
     subject = "" if symbol is None else _known(state, symbol)

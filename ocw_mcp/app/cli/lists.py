@@ -91,7 +91,7 @@ def _approvals_grid(rows: list[ApprovalRow]) -> RenderableType:
 
 
 def _approval_result(row: ApprovalRow) -> str:
-    """Return the order and its status, `1-e-0 filled`, or the code with which the approved order was refused."""
+    """Return the order and its status, such as `1-e-0 filled`, or the refusal code of the approved order."""
     status = "" if row.status is None else STATUS.get(row.status, row.status)
     if row.order is not None:
         return f"{row.order} {status}".strip()

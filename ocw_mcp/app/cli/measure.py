@@ -24,6 +24,7 @@ ENGINE: Final = {
     "journal": "Time from an order's intent to its durable record. A bare SQLite transaction is measured beside it.",
     "snapshot": "Number of characters of a snapshot as text.",
     "mcp": "Reads over MCP beside the SDK alone. In process, 50 clients over HTTP, calls and start over stdio.",
+    "answers": "Characters of each MCP tool and of its longest answer.",
     "agent": "One decision of Claude's, answered by a stand-in. Characters, rounds, cost, our own time. Two minutes.",
     "memory": "Memory of a process that runs two years of three symbols. It takes some minutes.",
 }
@@ -73,7 +74,7 @@ def market(
     symbols: options.SymbolsOption = None,
     seed: options.SeedOption = 1,
 ) -> None:
-    """Compare the simulated market with a tape. Shown are tails, volatility, jumps, volume, time of day and range."""
+    """Compare the simulated market with a tape. Tails, volatility, jumps, volume, time of day and range are shown."""
     from ocw_mcp.app.bench.market import compare, draw, table
     from ocw_mcp.app.output import working
     from ocw_mcp.app.parsing import parse_product, parse_symbols

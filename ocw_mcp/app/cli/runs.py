@@ -43,7 +43,7 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
     def lost(error: OSError) -> None:
         if problem := output_problem(error):
             unwritten.append(problem)
-            print(f"ocw: {problem}; the run goes on without it", file=sys.stderr)  # noqa: T201 - to the operator
+            print(f"ocw: {problem}; the run continues without it", file=sys.stderr)  # noqa: T201 - to the operator
 
     # A line that cannot be written must not end a run: open positions would be left without an engine.
     console = Clean(file=steady(sys.stdout, lost), highlight=False, markup=False, emoji=False, soft_wrap=True)

@@ -98,7 +98,7 @@ def amounts(values: Iterable[Decimal | None]) -> list[str]:
 
 
 def averages(prices: Iterable[Decimal | None]) -> list[str]:
-    """Return average prices as `amounts` does. An average is a quotient, so it is rounded."""
+    """Return average prices as texts aligned as by `amounts`, and rounded, since an average is a quotient."""
     return amounts(None if price is None else average(price) for price in prices)
 
 

@@ -33,9 +33,9 @@ from ocw_mcp.render.text import lowered_text
 LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 100_000_000
 """Bytes of free disk space below which a check warns, or reports a problem."""
 BUILT_AFTER = 1_767_225_600
-"""2026-01-01, in seconds: this version was made later, so a clock before it is wrong."""
+"""2026-01-01, in seconds: a clock that shows an earlier time is wrong, since this version was made later."""
 FAR_AWAY = 4_102_444_800
-"""2100-01-01, in seconds: a clock after it is wrong."""
+"""2100-01-01, in seconds: a clock that shows a later time is wrong."""
 EXTRAS = {
     "matplotlib": ("plot", "pictures of a run"),
     "polars": ("parquet", "exports as parquet"),
@@ -84,7 +84,7 @@ def examine(state: Path | None, env: Path | None, policies: Path | None, environ
 
 
 def _check(name: str, find: Callable[[], Check]) -> Check:
-    """Run a check. A check that fails with an error is itself a problem, and the other checks still run."""
+    """Run a check, and return a problem if the check fails with an error, so that the other checks still run."""
     try:
         result = find()
     except OcwError as error:

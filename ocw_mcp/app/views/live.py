@@ -19,7 +19,7 @@ from ocw_mcp.domain.state import Lowered
 
 
 class EngineSummary(msgspec.Struct, frozen=True):
-    """The last summary of the engine, of the time `at` (ms). Money is in quote currency; the daily loss is a fraction
+    """The last summary of the engine, written at `at` (ms). Money is in quote currency; the daily loss is a fraction
     of the equity at the start of the day."""
 
     at: int

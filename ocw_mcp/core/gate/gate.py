@@ -1,17 +1,17 @@
-"""The wake-up gate evaluates a symbol at the close of each base candle. Four layers can give a reason for a decision.
+"""The wake-up gate evaluates a symbol at the close of each base candle, and collects the reasons to wake the agent.
 
-1. A candle of a timeframe named in the policy closed.
-2. The agent's own timer is due.
-3. A symbol's return over some minutes is an outlier against earlier returns, or its one-minute return is extreme.
-4. A wake condition of the last decider is met.
+- A candle of a timeframe that the policy names has closed.
+- The timer that the agent set is due.
+- A symbol's return over some minutes is an outlier against earlier returns, or its one-minute return is extreme.
+- A wake condition that the agent set is met.
+- The position guard reports that the exit score of a position has risen into the review band.
 
-If the policy sets `every`, the gate wakes at fixed times instead: at the first candle close at or after each multiple
-of `every` in UTC, and when a wake condition is met. With `every`, all other wake reasons are ignored.
+If the policy sets `every`, the gate wakes the agent at fixed times instead: at the first candle close at or after each
+multiple of `every` in UTC. With `every`, only wake conditions wake the agent at other times.
 
-The position guard gives a reason, too, when the score of a position rises into the review band. Each reason is kept
-until a wake contains it. A reason that arises in the cooldown after a wake, or while a decision is open, causes a wake
-at the first evaluation after that time. An escalated outlier ends a cooldown, but no reason interrupts a decision. One
-wake contains the reasons of all symbols. Every evaluation is counted as a wake, or as a skip with its reason.
+Each wake reason is kept until a wake contains it. A wake reason that arises during the cooldown after a wake, or while
+a decision is open, causes a wake when the cooldown or the decision ends. An escalated outlier ends a cooldown, but no
+reason interrupts a decision. One wake contains the reasons of all symbols.
 """
 
 import math
@@ -27,24 +27,24 @@ from ocw_mcp.domain.time import MINUTE, SECOND, span_ms, span_name
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 _KEPT_PER_SYMBOL = 16
-"""The number of reasons that are kept for one symbol; further reasons are reported as a count."""
+"""The number of wake reasons that are kept for one symbol; further reasons are only counted."""
 _AT_ONCE = 1_024
 """The largest number of closes that are added to the outlier statistics at once."""
 AT_MOST = 16
 """The largest number of wake conditions of a book."""
 LONGEST_REASON = 120
-"""The number of characters of a condition's reason that are kept; the reason may come from a model."""
+"""The largest number of characters kept of a wake condition's reason, which a model may have written."""
 
 Read = Callable[[str, str], Reading]
-"""A function that returns the present reading of (symbol, metric)."""
+"""Returns the current value of a metric of a symbol: `read(symbol, metric)`."""
 
 
 class ArmedCondition(msgspec.Struct):
-    """A condition that has not fired: `reference` is the reading when it was set, `last` the one last evaluated."""
+    """A wake condition that has not fired: its metric was `reference` when set, and `last` at the last evaluation."""
 
     condition: WakeCondition
     by: str
-    """The author of the condition."""
+    """The decider that set the condition."""
     set_at: int
     expires_at: int
     reference: float
@@ -52,7 +52,7 @@ class ArmedCondition(msgspec.Struct):
 
 
 class Conditions:
-    """The wake conditions of the last decider. A condition that fires or expires is removed."""
+    """The active wake conditions. A condition is removed when it fires or expires."""
 
     def __init__(self, longest_s: int) -> None:
         self._longest_s = longest_s
@@ -60,7 +60,7 @@ class Conditions:
         """The waiting conditions."""
 
     def replace(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
-        """Replace all conditions by `wished` (author: `by`). Return one sentence for each that cannot be armed."""
+        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused condition."""
         self.armed = []
         refused = []
         for place, condition in enumerate(wished):
@@ -80,7 +80,7 @@ class Conditions:
         return refused
 
     def check(self, symbol: str, at: int, read: Read) -> list[WakeReason]:
-        """Return the wake reasons of a symbol's conditions that fire now. A condition with an unknown reading waits."""
+        """Return the wake reasons of a symbol's conditions that fire now. A condition with an unknown metric waits."""
         met: list[WakeReason] = []
         waiting: list[ArmedCondition] = []
         for armed in self.armed:
@@ -128,14 +128,14 @@ class GateState(msgspec.Struct):
     kept: dict[str, list[WakeReason]] = {}
     kept_beyond: dict[str, int] = {}
     escalated: bool = False
-    """Whether one of the kept reasons ends the cooldown."""
+    """Whether the kept reasons contain an escalated outlier, which ends the cooldown."""
     armed: list[ArmedCondition] = []
     spans: dict[str, dict[str, SpanState]] = {}
-    """The outlier statistics, by symbol and length of the returns."""
+    """The outlier statistics, by symbol and by the time span of the returns."""
 
 
 class Gate:
-    """The gate of one portfolio. `interval` is the base candle's length in ms."""
+    """The wake-up gate of one portfolio. `interval` is the base candle's length in ms."""
 
     def __init__(self, policy: GatePolicy, interval: int, symbols: tuple[str, ...]) -> None:
         self._policy = policy
@@ -173,7 +173,7 @@ class Gate:
         after_hole: bool,
         in_position: bool,
     ) -> None:
-        """Evaluate a symbol whose base candle closed at `at` (ms), with the timeframes that closed with it."""
+        """Evaluate a symbol whose base candle closed at `at` (ms); `closed` has the timeframes (ms) that closed."""
         reasons: list[WakeReason] = []
         skip = "quiet"
         if self._every is None:
@@ -204,7 +204,7 @@ class Gate:
             self._evaluated.append((symbol, skip))
 
     def raise_reason(self, symbol: str, reason: WakeReason) -> None:
-        """Keep a reason that the position guard gives; ignore it if the policy sets `every`."""
+        """Keep a wake reason of the position guard; ignore it if the policy sets `every`."""
         if self._every is None:
             self._keep(symbol, [reason])
 
@@ -219,7 +219,7 @@ class Gate:
             untested.append(close)
 
     def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
-        """Return the reasons to wake the agent after a frame is evaluated; none while `busy` or in a cooldown."""
+        """Return the reasons to wake the agent; none in a cooldown or while a decision is open (`busy`)."""
         state = self._state
         if state.timer_at is None:
             state.timer_at = self._next_timer(at)
@@ -246,16 +246,21 @@ class Gate:
         state.timer_at = self._next_timer(at)
         return reasons
 
-    def set_timer(self, at: int, seconds: int | None) -> None:
-        """Set the timer to `seconds` after `at`, within the policy's bounds; None is the longest time."""
+    def set_timer(self, at: int, seconds: int | None) -> int | None:
+        """Set the timer to `seconds` after `at`, within the policy's bounds; None means the longest allowed time.
+
+        Return the seconds that were set; None if the policy fixes the wakes (`every`).
+        """
         if self._every is not None:
-            return  # fixed times do not change
+            return None
         policy = self._policy
         wished = policy.timer_max_s if seconds is None else seconds
-        self._state.timer_at = at + min(max(wished, policy.timer_min_s), policy.timer_max_s) * SECOND
+        set_to = min(max(wished, policy.timer_min_s), policy.timer_max_s)
+        self._state.timer_at = at + set_to * SECOND
+        return set_to
 
     def set_conditions(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
-        """Replace all conditions by `wished` (author: `by`). Return one sentence for each that is rejected."""
+        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused condition."""
         return self._conditions.replace(wished, by, at, read)
 
     def state(self) -> GateState:
@@ -294,12 +299,12 @@ class Gate:
             beyond[symbol] = beyond.get(symbol, 0) + len(reasons) - room
 
     def _next_timer(self, at: int) -> int:
-        """Return the time (ms) at which the timer fires after `at`, unless the agent sets an earlier one."""
+        """Return the time (ms) after `at` at which the timer fires if the agent does not set it."""
         if self._every is not None:
             return (at // self._every + 1) * self._every
         return at + self._policy.timer_max_s * SECOND
 
 
 def _at_least(names: tuple[str, ...], interval: int) -> frozenset[int]:
-    """Return the timeframes in ms, each at least as long as the base candle (`interval`)."""
+    """Return the named timeframes in ms; one shorter than the base candle becomes `interval`, its length."""
     return frozenset(max(span_ms(name), interval) for name in names)

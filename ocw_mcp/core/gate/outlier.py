@@ -1,7 +1,7 @@
-"""The outlier layer: it compares a return with the returns before it, and never with itself.
+"""The outlier test: it compares a return of a symbol with earlier returns of that symbol.
 
-A return over a span of candles is tested at every candle, so that a move is found while it happens. The tested return
-is compared with the yardstick: adjacent returns over the same span, which all end before the tested return begins.
+The return over a span of candles is tested at every candle, so that a price move is found before it ends. The tested
+return is compared with the yardstick: adjacent returns over the same span that all ended before the tested one began.
 """
 
 import math
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import msgspec
 
 _UNIT = 1e-12
-"""Returns are kept as whole multiples of this unit, so that running sums are exact and independent of their history."""
+"""Returns are rounded to multiples of this unit and added as integers, so that running sums are exact."""
 
 _FLAT = 1e-9
-"""A market with a lower standard deviation of log returns counts as flat, and any move in it as an outlier."""
+"""If the standard deviation of log returns is lower than this, the market is flat, and any move is an outlier."""
 
 
 class Yardstick:
@@ -33,7 +33,7 @@ class Yardstick:
         """Whether the window is full."""
 
     def z(self, value: float) -> float:
-        """Return a return's distance from the mean of a full window, in sample deviations; ±inf in a flat market."""
+        """Return the z-score of a log return in the window, which must be full; ±inf for a move in a flat market."""
         mean, deviation = self._moments or self._compute()
         off = value - mean
         if deviation < _FLAT:
@@ -78,17 +78,17 @@ class SpanState(msgspec.Struct):
     """The saved state of a `ReturnSpan`."""
 
     returns: list[int] = []
-    """The returns of the yardstick."""
+    """The returns of the yardstick, in units of 1e-12."""
     closes: list[float] = []
-    """The closes of the last candles that a return can span, oldest first."""
+    """The closing prices of the last candles, as many as one return spans, oldest first."""
     step: int = 0
-    """The number of candles since the last return of the yardstick ended."""
+    """The number of candles since the last of the adjacent returns ended."""
     over: float | None = None
-    """The last finished return, which joins the yardstick as soon as no tested return can overlap it."""
+    """The last of the adjacent returns; it joins the yardstick as soon as no tested return can overlap it."""
     overlaps: int = msgspec.field(default=0, name="told")
-    """The number of coming candles for which the tested return still overlaps the last reported return."""
+    """The number of future candles at which the tested return still overlaps the last reported return."""
     escalated: bool = False
-    """Whether the reported return was an escalation."""
+    """Whether the z-score of the last reported return reached the escalation z-score."""
 
 
 class ReturnSpan:
@@ -106,7 +106,7 @@ class ReturnSpan:
         return self._yardstick.ready
 
     def evaluate(self, close: float, *, after_hole: bool) -> float | None:
-        """Take the next candle's close. Return the z-score of the return up to this close, if it has to be reported.
+        """Add the next candle's close. Return the z-score of the return up to it, or None if none is to be reported.
 
         A move is reported once, and again only if it escalates. A return over a data gap is tested, but does not
         join the yardstick, because it spans more time than the others.
@@ -123,7 +123,7 @@ class ReturnSpan:
         return found
 
     def warm(self, closes: Sequence[float], *, after_hole: bool) -> None:
-        """Take the closes of consecutive candles without a test; `after_hole` says whether the first follows a gap."""
+        """Add the closes of consecutive candles without a test; `after_hole` says whether the first follows a gap."""
         if after_hole:
             self._settle()
             self._take(closes[0], after_hole=True)
@@ -154,7 +154,7 @@ class ReturnSpan:
         self._yardstick.restore(state.returns)
 
     def _reported(self, z: float) -> float | None:
-        """Return a z-score that has to be reported, and record the report; None for any other z-score."""
+        """Return `z` and record the report if it is to be reported; otherwise return None."""
         state = self._state
         escalates = abs(z) >= self._escalation_z
         if state.overlaps > 0:
@@ -167,7 +167,7 @@ class ReturnSpan:
         return z
 
     def _settle(self) -> None:
-        """Add the last finished return to the yardstick, unless the return up to the next candle overlaps it."""
+        """Add the last of the adjacent returns to the yardstick, unless the next tested return overlaps it."""
         state = self._state
         if state.over is not None and state.step + 1 == self._candles:
             self._yardstick.take(state.over)

@@ -1,7 +1,7 @@
 """Derivatives readings of a symbol: funding, open interest, taker flow and the traders' long/short ratios.
 
-The exchange's rows of the last day are kept, and give the readings for a given time. The composite is −1..1; above 0 it
-favours a long position. An unknown component adds 0; if too many are unknown, the composite is unknown.
+The readings are computed from the exchange's five-minute rows of the last day. The composite reading is −1..1; above 0
+it favours a long position. An unknown component adds 0 to the composite, which is unknown if too many components are.
 """
 
 import math
@@ -17,20 +17,20 @@ from ocw_mcp.domain.time import DAY, HOUR, MINUTE, span_name
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 ROWS_KEPT: Final = DAY // (5 * MINUTE) + 1
-"""The number of rows in one day, including the row at its beginning."""
+"""The number of five-minute rows that are kept: one day, including the row at its beginning."""
 STALE_AFTER: Final = 15 * MINUTE
-"""Age (ms) above which the last row is not used: three missing rows, since one is due every five minutes."""
+"""The age (ms) above which the last row is not used: three five-minute rows are then missing."""
 _ROWS_OF_AN_HOUR = 12
 _ROWS_FOR_Z = 48
 _UNIT = 1e-12
-"""Ratios are summed as integer multiples of this unit."""
+"""Ratios are rounded to multiples of this unit and added as integers, so that sums are exact."""
 
 WEIGHTS: Final = {"funding": 0.35, "taker_flow": 0.30, "long_short": 0.25, "open_interest": 0.10}
 LEAST_KNOWN_WEIGHT: Final = 0.5
 """The composite is computed only if the weights of the known components add up to at least this."""
 
 FUNDING_EXTREME, TAKER_EXTREME, LONG_SHORT_EXTREME, OPEN_INTEREST_EXTREME = 0.0005, 0.15, 1.5, 0.10
-"""Extreme values: funding rate per 8 h, taker ratio minus 1, long/short z-score, open interest change in 24 h."""
+"""Extreme values of funding rate per 8 h, taker ratio minus 1, long/short z-score, open interest change in 24 h."""
 
 _ROW_READINGS = ("open_interest_change_24h", "price_change_24h", "taker_ratio_1h", "long_short", "long_short_z")
 
@@ -60,7 +60,7 @@ class Derivatives:
         """Cached result of `values`, after its two inputs: the readings of the rows and the funding rate."""
 
     def take(self, row: Metrics) -> None:
-        """Add a row. A row that is not later than the last one is ignored."""
+        """Add a five-minute row if it is later than the last one."""
         if not self._rows or row.at > self._rows[-1].at:
             self._rows.append(row)
             self._row_readings = None
@@ -75,7 +75,7 @@ class Derivatives:
                 self._squares -= removed * removed
 
     def settle(self, funding: Funding) -> None:
-        """Record a settled funding rate. A rate that is not later than the last one is ignored."""
+        """Record a settled funding rate if it is later than the last one."""
         if self._funding is None or funding.at > self._funding.at:
             self._funding = funding
 
@@ -140,7 +140,7 @@ class Derivatives:
         return ratio if ratio else Unknown("the exchange reported no long/short ratio of the top traders")
 
     def _long_short_z(self) -> Reading:
-        """Return the z-score of the last ratio, measured against the earlier ratios of the last 24 hours."""
+        """Return the z-score of the last long/short ratio among the earlier ratios of the last 24 hours."""
         last = self._long_short()
         if isinstance(last, Unknown):
             return last
@@ -156,7 +156,7 @@ class Derivatives:
         return (last - mean) / deviation
 
     def state(self) -> DerivativesState:
-        """Return the data from which `restore` rebuilds these derivatives after a restart."""
+        """Return the data that `restore` needs after a restart."""
         return DerivativesState(list(self._rows), self._funding)
 
     def restore(self, state: DerivativesState) -> None:
@@ -167,7 +167,7 @@ class Derivatives:
 
 
 def composite(readings: dict[str, Reading]) -> Reading:
-    """Return the weighted sum (−1..1) of the components, each bounded by tanh and scaled by its extreme value.
+    """Return the weighted sum (−1..1) of the components, each divided by its extreme value and bounded by tanh.
 
     High funding and a high long/short ratio count as bearish, a high taker ratio as bullish. Open interest has no
     direction of its own: its rise counts in the direction in which the price moved over the same 24 hours.

@@ -1,6 +1,6 @@
 """Correlations of returns, and indicators that TA-Lib lacks or gets wrong while the price does not change.
 
-In every argument the newest candle is the last. The functions keep no state, so their results do not depend on the
+Arguments have the newest candle last. The functions keep no state, so their results do not depend on the
 candle at which the history begins.
 """
 
@@ -29,7 +29,7 @@ _NOISE = 1e-9
 
 
 class Bar(NamedTuple):
-    """A forming candle, as the indicators use it. Prices in quote currency, time in ms."""
+    """A forming candle: prices in quote currency, time in ms."""
 
     open_time: int
     open: float
@@ -40,7 +40,7 @@ class Bar(NamedTuple):
 
 
 class Recent(NamedTuple):
-    """The values of consecutive candles in columns; by default the last `FLOW_CANDLES`, and the candle before them."""
+    """Consecutive candles as columns, oldest first."""
 
     highs: "array[float]"
     lows: "array[float]"
@@ -49,7 +49,7 @@ class Recent(NamedTuple):
 
 
 def recent(series: CandleSeries, forming: Bar | None, first: int | None = None) -> Recent:
-    """Return the candles of a series from index `first` on, or the newest ones, and then the forming one if given."""
+    """Return a series' candles from index `first` on, by default the newest `FLOW_CANDLES` + 1, with `forming` last."""
     if first is None:
         first = max(0, len(series) - FLOW_CANDLES - (forming is None))
     window = Recent(series.highs[first:], series.lows[first:], series.closes[first:], series.volumes[first:])
@@ -92,10 +92,10 @@ class Flow(NamedTuple):
     money: bool
     """Whether any candle has volume and a changed typical price (high + low + close); otherwise MFI is not defined."""
     change: Reading
-    """The change of on-balance volume as a share of the volume: −1..1.
+    """The change of on-balance volume (OBV) in the window, as a share of its volume: −1..1.
 
     OBV adds a candle's volume when it closes higher and subtracts it when it closes lower (J. Granville, 1963). The
-    level of OBV depends on the first candle of the history, its change does not.
+    level of OBV depends on the first candle of the history, but its change does not.
     """
     divergence: Reading
     """The disagreement of volume and price, −1..1: above 0 if volume flows in while the price falls.
@@ -128,7 +128,7 @@ def flow(window: Recent) -> Flow:
 def vwap_deviation(series: CandleSeries, forming: Bar | None = None) -> Reading:
     """Return the last close over the volume-weighted average price (VWAP) of its UTC day so far, minus 1.
 
-    TA-Lib's VWAP is cumulative: here it begins at the first candle of the day, so that its exact bits depend on the
+    TA-Lib's VWAP is cumulative: here VWAP begins at the first candle of the day, so that its exact bits depend on the
     candles of that day only.
     """
     if series.interval >= DAY:

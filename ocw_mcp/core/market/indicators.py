@@ -43,7 +43,7 @@ ON_CLOSE: Final = {
     ),
     "bands": _Spec(stream.BBANDS, {"timeperiod": 20, "nbdevup": 2.0, "nbdevdn": 2.0}, 20, ("percent_b", "bandwidth")),
 }
-"""Handles that take the close only."""
+"""The TA-Lib handles whose input is the close only."""
 
 ON_RANGE: Final = {
     "atr_14": _Spec(stream.ATR, {"timeperiod": 14}, 15),
@@ -52,25 +52,25 @@ ON_RANGE: Final = {
         stream.SUPERTREND, {"timeperiod": 10, "multiplier": 3.0}, 11, ("supertrend", "supertrend_direction")
     ),
 }
-"""Handles that take high, low and close."""
+"""The TA-Lib handles whose input is high, low and close."""
 
 ON_FLOW: Final = {"mfi_14": _Spec(stream.MFI, {"timeperiod": 14}, 15, ("mfi_14", "obv_change_14", "obv_divergence_14"))}
-"""Handles that take high, low, close and volume."""
+"""The TA-Lib handle whose input is high, low, close and volume."""
 
 _ALL: Final = {**ON_CLOSE, **ON_RANGE, **ON_FLOW}
 
 _MOST_NEEDED: Final = max(spec.needs for spec in _ALL.values())
 _K_NEEDS, _D_NEEDS = 28, 30
-"""Candles that StochRSI needs: 15 for the first RSI, 14 values of RSI for %K, three values of %K for %D."""
+"""The candles that StochRSI needs: 15 for the first RSI, 14 values of RSI for %K, three values of %K for %D."""
 _RSI_KEPT = formulas.STOCHASTIC + formulas.SMOOTHING - 1
 _NEVER_MOVED: Final = Unknown("the price has never changed")
 
 _REOPEN_AFTER = 16
-"""From this number of new candles, reopening the handles is cheaper than updating them; the results are identical."""
+"""Above this number of new candles, reopening the handles is cheaper than updating them, with identical results."""
 
 
 class Indicators:
-    """The indicators of one series, computed lazily from all of its candles: a read updates the handles."""
+    """The indicators of one candle series, computed only when they are read."""
 
     __slots__ = ("_handles", "_rsi", "_series", "_taken", "_values")
 
@@ -84,12 +84,12 @@ class Indicators:
         self._values: dict[str, Reading] | None = None
 
     def reopen(self) -> None:
-        """Discard every handle, since the first candle of the series has changed."""
+        """Discard every handle, because the first candles of the series were removed."""
         self._forget()
         self._taken = 0
 
     def values(self) -> Mapping[str, Reading]:
-        """Return the value of every indicator at the last closed candle, Unknown with its reason if there is none."""
+        """Return every indicator at the last closed candle, as Unknown with the reason if it has no value."""
         if self._values is None or self._taken != len(self._series):
             self._catch_up()
             outputs = {name: handle.value for name, handle in self._handles.items()}

@@ -17,7 +17,7 @@ BUILT_TIMEFRAMES = (5 * MINUTE, 15 * MINUTE, HOUR, 4 * HOUR)
 INDICATORS_FROM = 15 * MINUTE
 """The shortest timeframe (ms) that has indicators; shorter ones have candles only."""
 FORMING_SHOWN = (HOUR, 4 * HOUR)
-"""The built timeframes whose forming candle deciders are shown."""
+"""The timeframes (ms) whose forming candle, not yet closed, is shown to deciders."""
 
 
 def timeframes(interval: int) -> tuple[int, ...]:
@@ -73,7 +73,7 @@ class Timeframe:
         return self.finish() if until == open_time + self.interval else None
 
     def finish(self) -> Forming | None:
-        """Close and return the forming candle. A first candle whose beginning is not known is discarded."""
+        """Close and return the forming candle; return None, and discard it, if its beginning is not known."""
         done, self.forming = self.forming, Forming()
         if not done.whole:
             return None
@@ -86,14 +86,14 @@ class Timeframe:
         return TimeframeState(self.series.state(), self.forming)
 
     def restore(self, state: TimeframeState) -> None:
-        """Restore the result of `state`. The indicators are reopened from the same candles and give the same bits."""
+        """Restore the result of `state`. The indicators are computed anew from the restored candles."""
         self.series.restore(state.series)
         self.forming = state.forming
         self.indicators.reopen()
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
-    """The timeframes (ms) that a base candle closed, and the time (ms) at which the data gap before it begins."""
+    """The timeframes (ms) that closed with a base candle, and the beginning (ms) of the data gap before it, or None."""
 
     timeframes: tuple[int, ...]
     hole_since: int | None = None
@@ -147,7 +147,7 @@ class SymbolMarket:
         return self._base.series.last_open_time + self._interval if len(self._base.series) else None
 
     def close(self, candle: Candle) -> Closed | None:
-        """Add a closed base candle. Return None, and change nothing, if the candle is not later than the last."""
+        """Add a closed base candle. Return None, and change nothing, if it is not later than the last candle."""
         series = self._base.series
         last = series.last_open_time
         if candle.open_time <= last:
@@ -164,7 +164,7 @@ class SymbolMarket:
         return Closed((self._interval, *sorted({*late, *closed})), hole_since)
 
     def _pass_up(self, level: int, piece: Candle | Forming, until: int) -> list[int]:
-        """Add a closed candle to the longer timeframes, from `level` on. Return those (ms) whose candle closed."""
+        """Add a closed candle to the longer timeframes from index `level` on, and return those (ms) that closed."""
         closed: list[int] = []
         built = self._built
         while level < len(built):
@@ -177,7 +177,7 @@ class SymbolMarket:
         return closed
 
     def _finish_overdue(self, open_time: int) -> list[int]:
-        """Close the longer candles whose end lies in a data gap, shortest first. Return their timeframes (ms)."""
+        """Close the longer candles whose end lies in a data gap, shortest first, and return their timeframes (ms)."""
         closed: list[int] = []
         for level, each in enumerate(self._built):
             until = each.forming.open_time + each.interval
@@ -195,7 +195,7 @@ class SymbolMarket:
         return next((_values_of(each) for each in self._all if each.interval >= shortest), None)
 
     def forming(self) -> list[FormingValues]:
-        """Return the forming candles of 1h and 4h, computed anew, if these timeframes are built."""
+        """Return the forming candles of 1h and 4h, if the market builds these timeframes."""
         shown = []
         for level, each in enumerate(self._built):
             if each.interval in FORMING_SHOWN:
@@ -205,7 +205,7 @@ class SymbolMarket:
         return shown
 
     def _bar(self, level: int) -> Bar | Unknown:
-        """Return the forming candle at one level, joined with the forming candles of all shorter timeframes."""
+        """Return the forming candle of the timeframe at index `level`, joined from those of all shorter timeframes."""
         longer_first = [self._built[level], *reversed(self._built[:level])]
         pieces = [each.forming for each in longer_first if each.forming.open_time >= 0]
         if not pieces:
@@ -229,8 +229,8 @@ class SymbolMarket:
     def change_over(self, span: int) -> Reading:
         """Return the change of the last close over `span` ms, as a share.
 
-        The reference is the last close known `span` ms ago, from the shortest timeframe that reaches back that far. The
-        reference time is exact to one base candle if base candles reach back, otherwise to a quarter of the span.
+        The earlier close comes from the shortest timeframe whose candles reach back `span` ms. The time of that close
+        is exact to one base candle, or to a quarter of the span if the base candles do not reach back that far.
         """
         now, last = self.known_at, self.last
         if now is None or isinstance(last, Unknown):
@@ -249,7 +249,7 @@ class SymbolMarket:
         return SymbolState(tuple(each.state() for each in self._all), self.derivatives.state())
 
     def restore(self, state: SymbolState) -> None:
-        """Restore the result of `state`. The indicators are reopened from the same candles and give the same bits."""
+        """Restore the result of `state`."""
         for each, saved in zip(self._all, state.timeframes, strict=True):
             each.restore(saved)
         self.derivatives.restore(state.derivatives)

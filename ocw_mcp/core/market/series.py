@@ -1,8 +1,8 @@
-"""The closed candles of one symbol and timeframe that the indicators are computed from.
+"""The closed candles of one symbol and timeframe, from which the indicators are computed.
 
-History is bounded: at fixed engine times, every `REOPEN_EVERY` candles of the timeframe, all but the last `HISTORY`
-candles are dropped and the indicators are reopened from these. The exact bits of an indicator depend on the candle at
-which its history begins. A saved series begins at the same candle, so a restart gives the same bits.
+History is bounded: at fixed times, `REOPEN_EVERY` candles apart, all but the last `HISTORY` candles are dropped, and
+the indicators are computed anew from the kept candles. The exact bits of an indicator depend on the candle at which its
+history begins. A restored series begins at the same candle as before, so a restart does not change a bit.
 """
 
 from array import array
@@ -11,13 +11,13 @@ from bisect import bisect_left
 import msgspec
 
 HISTORY = 500
-"""Number of candles kept when indicators are reopened."""
+"""The number of candles that are kept when the history is cut."""
 REOPEN_EVERY = 500
-"""Number of candles of the timeframe between two reopenings."""
+"""The number of candles between two cuts of the history."""
 
 
 class SeriesState(msgspec.Struct, frozen=True):
-    """A saved series as bytes in machine order: 64-bit times in ms, and columns of 64-bit floats."""
+    """A saved series as bytes in the byte order of the machine: 64-bit times (ms), and columns of 64-bit floats."""
 
     last_open_time: int
     columns: tuple[bytes, bytes, bytes, bytes, bytes]
@@ -41,7 +41,7 @@ class CandleSeries:
         return len(self.closes)
 
     def append(self, open_time: int, open_: float, high: float, low: float, close: float, volume: float) -> bool:
-        """Add a closed candle; return True if the series was cut to `HISTORY` and indicators must be reopened."""
+        """Add a closed candle; return True if the series was cut to `HISTORY`, so that indicators must be reopened."""
         reopen = False
         if open_time >= self._reopen_from:
             reopen = len(self.closes) >= HISTORY

@@ -1,7 +1,7 @@
 """Funding payments of positions in perpetual futures, and their settlement times.
 
-If no rate is known, the exchange's usual rate is charged to both sides, so that no position profits from the
-assumption.
+If no rate is known, the exchange's usual rate is charged to long and short positions alike, so that no position profits
+from the assumption.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import Final
 from ocw_mcp.domain.time import HOUR, SECOND
 
 ASSUMED_RATE: Final = Decimal("0.0001")
-"""Rate per eight hours: the interest part of the exchange's rate, and the whole rate while the premium is small."""
+"""The assumed rate per eight hours: the interest part of the exchange's rate, which is all of it at low premium."""
 ASSUMED_EVERY: Final = 8 * HOUR
 """Time between assumed settlements (ms), which are at 00:00, 08:00 and 16:00 UTC."""
 STAMPED_LATE_MS: Final = 10 * SECOND
@@ -19,7 +19,7 @@ STAMPED_LATE_MS: Final = 10 * SECOND
 
 
 def payment(quantity: Decimal, mark: Decimal, rate: Decimal) -> Decimal:
-    """Return the amount that a signed position receives at a settlement, in the currency of `mark`; below 0 it pays.
+    """Return the amount (quote) that a position of a signed `quantity` receives at a settlement; below 0 if it pays.
 
     −quantity × mark × rate (Binance, Introduction to Funding Rates: funding amount = notional at mark × rate).
     """
@@ -27,7 +27,7 @@ def payment(quantity: Decimal, mark: Decimal, rate: Decimal) -> Decimal:
 
 
 def assumed_payment(quantity: Decimal, mark: Decimal) -> Decimal:
-    """Return the amount (below 0) that a long or a short pays at a settlement of unknown rate."""
+    """Return the amount (below 0) that a position, long or short, pays at a settlement whose rate is unknown."""
     return -abs(quantity) * mark * ASSUMED_RATE
 
 

@@ -1,34 +1,36 @@
 """Simulated fills of orders, given only candles. No assumption favours the trader.
 
-- A market order fills at the first opening at or after the time it was sent, at that price worsened by half the spread
-  and slippage. If it arrives after that opening, its price is also worsened by the move expected until its arrival. An
-  order that takes longer to arrive than a candle lasts fills at the first opening after its arrival. Orders that rest
-  at the venue have no such delay.
-- A conditional order whose trigger price an opening has passed triggers at the opening's price: a gap costs its full
-  size. Within a candle such an order triggers if the range reached its trigger price, at that price, worsened.
-- A resting limit order fills at its limit price, as a maker, and only if the price went beyond its limit: a price that
-  only touches the limit may have filled other orders first. Openings beyond the limit fill the order at the limit, too.
-- A limit order is a taker if it crossed the last price when it was placed, or if an opening is beyond its limit before
-  it has arrived. A taker fills the quantity whose modelled price is within its limit, at this price; the rest waits.
-- An immediate-or-cancel order can fill at one opening only, like a market order. The largest quantity whose modelled
-  price is within its limit fills, and the rest is cancelled. The candle's volume does not bound the filled quantity.
-- Except for immediate-or-cancel, an order fills at most a share of a candle's volume at an opening or at its limit: of
-  the candle that has just closed, since the volume of the next one is not known. The remaining quantity can fill at the
-  next opening, or when the price goes through the limit again. Slippage grows with the square root of the order's
-  filled quantity, once this quantity exceeds the share `volume_share` of a candle's volume.
-- A triggered stop or target fills completely, since the exchange sends it into the order book at once. The slippage of
-  a stop or target grows with the square root of its quantity, too, so a thin market worsens its price.
-- Within a candle the orders fill one by one, in the order of `CandlePath`: of the prices on one side of the open, the
-  nearest first. If both sides are reached, the side that is worse for the account comes first: the stop before the
-  target, also between the two sides of an OCO. The OCO's profit-taking side is a limit order, but fills completely.
-- An order that was placed while the candle was open, and not in reaction to a fill, meets only the candle's close. A
-  stop that replaced a looser stop within the candle also triggers at the looser price, since one of both was live then.
-- An order placed in reaction to a fill meets the rest of the candle's path. A stop whose trigger the price has already
-  passed is rejected.
-- A position is liquidated if the last price, used as the mark price, reaches its liquidation price, and closed at
-  its bankruptcy price: it loses its margin and no more. Within a candle a stop nearer than the liquidation price comes
-  first. At an opening beyond both, the liquidation comes first: the venue checks mark prices before it takes orders,
-  and cancels the position's orders. A target never comes before a liquidation. No close costs more than the margin.
+- A market order fills at the first candle opening at or after the time it was sent, at the opening price worsened by
+  half the spread and slippage. If the order arrives after that opening, its price is also worsened by the price move
+  expected until its arrival. If its arrival takes longer than a candle, it fills at the first opening after that.
+- A conditional order (stop or target) whose trigger price was passed by an opening price triggers at the opening price:
+  a price gap costs its full size. Within a candle, a conditional order triggers if the candle's range reaches the
+  trigger price, and fills at the trigger price, worsened like a market order.
+- A resting limit order fills at its limit price, as a maker and without delay, if the price went beyond its limit: at
+  the limit itself, other orders may have filled first. An opening beyond the limit fills the order at its limit, too.
+- A limit order is a taker if its limit crossed the last price when it was placed, or if an opening is beyond its limit
+  before the order has arrived. A taker fills the quantity whose modelled price is within its limit, at the modelled
+  price; the remaining quantity rests at the venue.
+- An immediate-or-cancel order can fill at one opening only: the largest quantity whose modelled price is within its
+  limit fills, and the remaining quantity is cancelled. A candle's volume does not bound an immediate-or-cancel order.
+- A market or limit order that is not immediate-or-cancel fills, at one opening or at its limit, at most a share of the
+  volume of the candle that has just closed, since the volume of the next candle is not known. An unfilled quantity can
+  fill at the next opening, or when the price goes through the limit again.
+- A triggered stop or target fills completely, since the exchange sends it as a market order.
+- Slippage grows with the square root of an order's filled quantity, once this quantity exceeds the share `volume_share`
+  of a candle's volume.
+- Within a candle, orders fill one by one, in the order in which the assumed price path (`CandlePath`) reaches their
+  prices. If a candle reaches prices on both sides of its open, the side that is worse for the account comes first: a
+  stop before a target, also within an OCO. The profit-taking side of an OCO is a limit order, but fills completely.
+- An order that was placed while a candle was open, and not in reaction to a fill, can fill only at that candle's close.
+  A stop that replaced a looser stop while the candle was open also triggers at the price of the looser stop.
+- An order placed in reaction to a fill can fill on the rest of the candle's path. A stop is rejected if the price has
+  already passed its trigger price.
+- A position is liquidated if the last price, used as the mark price, reaches the liquidation price. A liquidated
+  position is closed at its bankruptcy price, so its loss is its margin. Within a candle, a stop nearer than the
+  liquidation price triggers first. At an opening beyond the stop and the liquidation price, the position is liquidated:
+  the venue checks mark prices before it takes orders, and cancels the position's orders. A target never fills before a
+  liquidation. No closing order loses more than the position's margin.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,7 +54,7 @@ class FillTerms(msgspec.Struct, frozen=True):
     volume_share: Decimal = Decimal("0.1")
     """The share of a candle's volume that one order can fill with no more slippage than `slippage`."""
     latency_ms: int = 250
-    """Assumed time from the engine to the venue: slow for a server, fast for a home connection."""
+    """The assumed delay from the engine to the venue: long for a server, short for a home connection."""
 
 
 TERMS: dict[Product, FillTerms] = {
@@ -66,7 +68,7 @@ _MEAN_MOVE = Decimal("0.4791785")
 
 
 def fillable_volume(candle: Candle | None, step: Decimal, terms: FillTerms) -> Decimal | None:
-    """Return the quantity (base asset) of an order that can fill against a candle's volume; None without a candle."""
+    """Return the largest fill (base asset) of one order against a candle's volume; None without a candle."""
     return None if candle is None else floor_to(exact(candle.volume) * terms.volume_share, step)
 
 
@@ -79,9 +81,9 @@ def volume_shares(filled: Decimal, candle: Candle | None, step: Decimal, terms: 
 def expected_move(candle: Candle | None, ms: int) -> Decimal:
     """Return the expected absolute move of a price within `ms`, as a share of the price; 0 without a candle.
 
-    The candle's range gives the standard deviation, ln(high / low) / sqrt(4 ln 2) (M. Parkinson, The Extreme Value
-    Method for Estimating the Variance of the Rate of Return, Journal of Business 53, 1980), and grows with the square
-    root of time. The mean absolute move of a normal distribution is sqrt(2 / π) times its standard deviation.
+    The candle's range gives the move's standard deviation, ln(high / low) / sqrt(4 ln 2) (M. Parkinson, The Extreme
+    Value Method for Estimating the Variance of the Rate of Return, Journal of Business 53, 1980), times the square root
+    of time. The mean absolute move of a normal distribution is sqrt(2 / π) times its standard deviation.
     """
     if candle is None or ms <= 0 or candle.high <= candle.low:
         return ZERO
@@ -98,7 +100,7 @@ def half_spread(book: OrderBook) -> Decimal | None:
 
 
 def worsened(side: Side, price: Decimal, tick: Decimal, cost: Decimal) -> Decimal:
-    """Return a price worsened by `cost`, a share of it, and rounded to the tick against the trader."""
+    """Return a price worsened by `cost` (a share of the price) and rounded to the tick, both against the trader."""
     if side is Side.BUY:
         return ceil_to(price * (ONE + cost), tick)
     return max(tick, floor_to(price * (ONE - cost), tick))
@@ -114,7 +116,7 @@ def slippage(terms: FillTerms, shares: Decimal) -> Decimal:
 
 
 def largest_within(fits: Callable[[Decimal], bool], quantity: Decimal, step: Decimal) -> Decimal:
-    """Return the largest quantity on the step, at most `quantity`, that `fits` accepts with all smaller ones; or 0."""
+    """Return the largest quantity (a multiple of `step`, or `quantity`) up to which `fits` accepts every quantity."""
     if fits(quantity):
         return quantity
     least, most = 0, int(quantity // step)
@@ -137,12 +139,12 @@ def beyond_limit(order: Order, price: Decimal) -> bool:
 
 
 def would_take(order: Order, price: Decimal) -> bool:
-    """Return whether a limit order placed at this price would be a taker: its limit is at or across the price."""
+    """Return whether a limit order would be a taker if it were placed while the market is at `price`."""
     return price <= limit_of(order) if order.side is Side.BUY else price >= limit_of(order)
 
 
 def falls_to(order: Order) -> bool:
-    """Return whether a conditional order triggers on a fall of the price: a long's stop, a short's target."""
+    """Return whether a falling price triggers a conditional order: a long's stop or a short's target."""
     return (order.side is Side.SELL) == (order.type is OrderType.STOP_MARKET)
 
 
@@ -154,7 +156,7 @@ def passed(order: Order, price: Decimal) -> bool:
 
 
 class PathSegment(msgspec.Struct, frozen=True):
-    """One part of the path, in which the price only falls, or only rises, to `end` (quote)."""
+    """One part of a candle's price path, in which the price only falls, or only rises, to `end` (quote)."""
 
     end: Decimal
     falls: bool
@@ -164,7 +166,7 @@ class PathSegment(msgspec.Struct, frozen=True):
         return self.end <= price if self.falls else self.end >= price
 
     def goes_beyond(self, limit: Decimal, begin: Decimal) -> bool:
-        """Return whether the segment ends strictly beyond both prices: `limit`, and `begin`, at which it begins."""
+        """Return whether the segment ends strictly beyond `limit`, and beyond `begin`, the price at which it begins."""
         return self.end < min(limit, begin) if self.falls else self.end > max(limit, begin)
 
     def nearness(self, price: Decimal) -> Decimal:
@@ -172,7 +174,7 @@ class PathSegment(msgspec.Struct, frozen=True):
         return -price if self.falls else price
 
     def moved(self, begin: Decimal, price: Decimal) -> Decimal:
-        """Return the current price after an order was met: `begin` or `price`, whichever is farther along the path."""
+        """Return `begin` or the price of an order that the path reached, whichever is farther along the path."""
         return min(begin, price) if self.falls else max(begin, price)
 
 
@@ -189,7 +191,7 @@ class CandlePath:
         self.met: set[OrderRef] = set()
         """Orders whose price the path has reached; each is met once."""
         self.laid: set[OrderRef] = set()
-        """Orders placed in reaction to fills on this path; they meet the rest of it."""
+        """Orders placed in reaction to fills on this path; they can fill on the rest of the path."""
         low, high, close = exact(candle.low), exact(candle.high), exact(candle.close)
         first, second = PathSegment(low, falls=True), PathSegment(high, falls=False)
         self._segments = (first, second, PathSegment(close, falls=True))
@@ -197,11 +199,11 @@ class CandlePath:
             self._segments = (second, first, PathSegment(close, falls=False))
 
     def segments(self) -> Iterator[PathSegment]:
-        """Yield the segments in order. Before the next is yielded, `price` becomes the end of the previous one."""
+        """Yield the segments in order. At the end of each segment, `price` becomes the end price."""
         for segment in self._segments:
             yield segment
             self.price = segment.end
 
     def knows(self, ref: OrderRef, since: int) -> bool:
-        """Return whether an order placed at `since` (ms) can meet prices of this candle other than its close."""
+        """Return whether an order placed at `since` (ms) can fill within this candle, and not only at its close."""
         return since <= self.candle.open_time or ref in self.laid

@@ -1,10 +1,10 @@
-"""The wallet and the positions of an account, from its fills and funding alone. All amounts in quote currency.
+"""The wallet and the positions of an account, from its fills and funding alone. All amounts are in quote currency.
 
-A position keeps its cost, the signed sum of quantity × price, instead of an average price: then the realised and the
-unrealised profit add up to the cash that moved. A partial close rounds a share of the cost to twelve digits
+A position stores its cost, the signed sum of quantity × price, and no average price, so that realised and unrealised
+profit add up to the cash that moved. A partial close rounds a share of the cost to twelve digits
 and subtracts exactly this rounded amount, so no money is lost to the rounding.
 
-A position has an isolated margin: its cost over its leverage, which is 1 on spot. The rest of a spot position that is
+A position has an isolated margin: its cost over its leverage, which is 1 on spot. A spot position that has become
 too small to be sold is dust: the position counts as flat, and the dust becomes part of the next purchase.
 """
 
@@ -32,10 +32,10 @@ class Position(msgspec.Struct):
     """The funding received since the position was opened; below 0 if paid."""
     highest: float = 0.0
     lowest: float = 0.0
-    """The highest and the lowest price so far, for analytics. An addition scales both in proportion to the average
-    price, so that their distances from it, as shares, remain the largest gain and the largest loss."""
+    """The highest and the lowest price so far, for analytics. An addition to the position scales both prices with the
+    average, so that the largest gain and the largest loss, as shares of the average price, stay the same."""
     crest: float = 0.0
-    """The price at which the present quantity and cost give the largest gain (quote) so far."""
+    """The price at which the present position would show the largest unrealised gain (quote) that it ever had."""
     added_at: int = 0
     leverage: int = 1
     margin: Decimal = ZERO
@@ -52,11 +52,11 @@ class Position(msgspec.Struct):
         return self.realised - self.fees + self.funding
 
     def unrealised(self, mark: Decimal) -> Decimal:
-        """Profit or loss at a mark price."""
+        """Return the unrealised profit or loss at a mark price."""
         return self.quantity * mark - self.cost
 
     def excursions(self) -> tuple[float, float]:
-        """Return MFE and MAE as shares; a loss is below 0 (J. Sweeney, Maximum Adverse Excursion, 1997)."""
+        """Return the largest gain and loss (below 0) as shares (J. Sweeney, Maximum Adverse Excursion, 1997)."""
         return self.extremes(float(self.average_price))[:2]
 
     def extremes(self, average: float) -> tuple[float, float, float]:
@@ -84,7 +84,7 @@ class Position(msgspec.Struct):
         )
 
     def see(self, low: float, high: float) -> None:
-        """Extend the extremes by a range of prices (quote) that the position met at its present size."""
+        """Extend the highest and the lowest price by a price range (quote) that occurred at the present size."""
         if high > self.highest:
             self.highest = high
         if low < self.lowest:
@@ -92,7 +92,7 @@ class Position(msgspec.Struct):
         self.crest = max(self.crest, high) if self.quantity > 0 else min(self.crest, low)
 
     def add(self, quantity: Decimal, cost: Decimal, at: int) -> None:
-        """Enlarge the position by a signed quantity and cost. The largest gain and loss, as shares, stay the same."""
+        """Enlarge the position by a signed quantity and cost; the largest gain and loss, as shares, stay the same."""
         before, peak = self.average_price, float(self.quantity) * self.crest - float(self.cost)
         self.quantity += quantity
         self.cost += cost
@@ -114,14 +114,14 @@ class Booked(msgspec.Struct, frozen=True):
 
 
 class Dust(msgspec.Struct, frozen=True):
-    """The rest of a spot position that is too small to be sold: quantity (base asset) and value (quote)."""
+    """A spot quantity (base asset) that is too small to be sold, and its value (quote) when it became dust."""
 
     quantity: Decimal
     cost: Decimal
 
 
 class Ledger(msgspec.Struct):
-    """Wallet, positions, mark prices and dust of one account. The ledger is its own saved state."""
+    """Wallet, positions, mark prices and dust of one account. A checkpoint saves the ledger itself."""
 
     wallet: Decimal
     fees: Decimal = ZERO
@@ -131,7 +131,7 @@ class Ledger(msgspec.Struct):
     dust: dict[str, Dust] = {}
 
     def quantity(self, symbol: str) -> Decimal:
-        """Return the signed position; 0 if flat."""
+        """Return the signed quantity of a position; 0 if flat."""
         position = self.positions.get(symbol)
         return position.quantity if position else ZERO
 
@@ -147,7 +147,7 @@ class Ledger(msgspec.Struct):
         return equity
 
     def free(self) -> Decimal:
-        """Return the wallet less the cost of the dust and the margin of all positions: new positions can use it."""
+        """Return the amount that new positions can use: the wallet less all margin and the cost of the dust."""
         held = sum((position.margin for position in self.positions.values()), ZERO)
         return self.wallet - held - sum((dust.cost for dust in self.dust.values()), ZERO)
 
@@ -167,10 +167,10 @@ class Ledger(msgspec.Struct):
         leverage: int = 1,
         base_fee: Decimal = ZERO,
     ) -> Booked:
-        """Book a fill. A fill that is larger than an opposite position closes it and opens the rest on the other side.
+        """Book a fill. A fill larger than an opposite position closes that position and opens one with the remainder.
 
-        `leverage` applies to a position that the fill opens. `base_fee` is the part of `quantity` that was kept as a
-        fee; its value is part of `fee`.
+        `leverage` applies to a position that the fill opens. `base_fee` is the part of `quantity` that the
+        venue deducted as a fee; `fee` includes its value.
         """
         quantity -= base_fee
         self.fees += fee
@@ -203,11 +203,11 @@ class Ledger(msgspec.Struct):
         return position
 
     def transfer(self, amount: Decimal) -> None:
-        """Book a deposit (above 0) or a withdrawal: neither is profit or loss."""
+        """Book a deposit (`amount` above 0) or a withdrawal, which is neither profit nor loss."""
         self.wallet += amount
 
     def fund(self, symbol: str, amount: Decimal) -> None:
-        """Book funding: `amount` is received, below 0 paid. Funding changes the margin of an open position."""
+        """Book funding, received (`amount` above 0) or paid; it changes the margin of an open position."""
         self.funding += amount
         self.wallet += amount
         position = self.positions.get(symbol)

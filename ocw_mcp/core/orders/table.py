@@ -1,7 +1,7 @@
-"""The orders of a book, the table of their legal transitions, and the check for reports with impossible amounts.
+"""The orders of a book, the table of their legal status transitions, and the check for reports with impossible amounts.
 
-The latest 256 finished orders are kept whole; of each of the 4,096 before them only a record is kept. A fill of an even
-older order cannot be booked, because the symbol of the order is no longer known.
+The latest 256 finished orders are kept complete; of each of the 4,096 finished before them, a short record is kept. A
+fill of an even older order cannot be booked, because the symbol of the order is no longer known.
 """
 
 from collections.abc import Iterator
@@ -82,16 +82,16 @@ TRANSITIONS: dict[OrderStatus, dict[type[OrderReport], OrderStatus]] = {
     # An order that appears late at the venue is adopted.
     _S.UNKNOWN: _UNANSWERED,
 }
-"""The status after each possible report, except a fill that completes its order: the status is then FILLED."""
+"""The next status, by present status and type of report. A fill that completes its order always leads to FILLED."""
 
 
 def after(status: OrderStatus, report: OrderReport, *, completes: bool) -> OrderStatus | None:
-    """Return the status after a report: FILLED if it `completes` the order; None if the status forbids the report."""
+    """Return the status after a report: FILLED if it `completes` the order; None if the report is not allowed then."""
     return OrderStatus.FILLED if completes else TRANSITIONS[status].get(type(report))
 
 
 def invalid_report(report: VenueReport) -> str:
-    """Return a clause on the first impossible amount of a report; empty if all amounts are possible."""
+    """Return a clause that names the first impossible amount of a report; empty if all amounts are possible."""
     match report:
         case Filled(quantity=quantity, price=price, fee=fee) | OutsideFill(quantity=quantity, price=price, fee=fee):
             for name, value in (("a quantity", quantity), ("a price", price)):
@@ -145,7 +145,7 @@ class TrackedOrder(msgspec.Struct):
         return max(ZERO, self.order.quantity - self.filled)
 
     def count(self, fill: Filled, reserved: Decimal) -> Decimal:
-        """Add a fill to the cost. Return by how much (quote) the fill raises the excess over the cleared amount.
+        """Add a fill to the cost, and return the notional (quote) that it adds beyond the reserved budget.
 
         `reserved` is the quantity (base asset) for which the budget was still reserved when the fill came.
         """
@@ -156,7 +156,7 @@ class TrackedOrder(msgspec.Struct):
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The record of an order that finished long ago, from which a late fill is booked."""
+    """A short record of an order that finished long ago, sufficient to book a late fill."""
 
     ref: OrderRef
     symbol: str
@@ -173,7 +173,7 @@ class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class TableState(msgspec.Struct):
-    """All orders in a saved state."""
+    """The saved state of an `OrderTable`."""
 
     last_n: int
     live: list[TrackedOrder]
@@ -182,7 +182,7 @@ class TableState(msgspec.Struct):
 
 
 class OrderTable:
-    """Orders by reference. Live orders are few; a finished order is kept whole for a while, and then as a record."""
+    """Orders by reference: the live ones, the latest finished ones, and short records of older ones."""
 
     def __init__(self) -> None:
         self.last_n = 0
@@ -205,13 +205,13 @@ class OrderTable:
         return None if record is None else _from_record(record)
 
     def live(self, symbol: str | None = None, purpose: Purpose | None = None) -> Iterator[TrackedOrder]:
-        """Yield the orders that may still trade, oldest first, of a symbol and of a purpose if given."""
+        """Yield the live orders, oldest first; only those of a symbol or purpose, if given."""
         for tracked in list(self._live.values()):
             if symbol in (None, tracked.order.symbol) and purpose in (None, tracked.purpose):
                 yield tracked
 
     def apply(self, report: OrderReport) -> TrackedOrder | None:
-        """Apply a report, and return its order; None if the report is repeated or impossible. Each fill counts once."""
+        """Apply a report, and return its order; None if the report is repeated or impossible."""
         tracked = self.get(report.ref)
         if tracked is None and isinstance(report, Filled):
             tracked = self.recall(report.ref)
@@ -232,7 +232,7 @@ class OrderTable:
         return tracked
 
     def _put(self, tracked: TrackedOrder) -> None:
-        """Keep a finished order; turn the oldest above the number kept into records, and delete the oldest records."""
+        """Store an order if it has finished; turn the oldest finished ones into records, delete the oldest records."""
         if tracked.status.live:
             return
         ref = tracked.ref

@@ -11,7 +11,7 @@ from ocw_mcp.domain.state import Mode, TradingState
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """The counters of one symbol at one time."""
+    """The counters that the limits on pace use, as seen for one symbol."""
 
     entries_last_minute: int
     entries_today: int
@@ -24,7 +24,7 @@ class Pace(msgspec.Struct, frozen=True):
     paused_ms: int
     """The time until a pause of entries ends; 0 without a pause."""
     reductions_last_minute: int = 0
-    """Reductions that an agent asked for."""
+    """The number of reductions that an agent requested in the last 60 seconds."""
 
 
 class PositionTerms(msgspec.Struct, frozen=True):
@@ -33,11 +33,11 @@ class PositionTerms(msgspec.Struct, frozen=True):
     price: Decimal
     leverage: int
     lost: Decimal = ZERO
-    """The funding that was paid from the margin, per unit."""
+    """The funding that was paid from the margin, per unit of the base asset."""
 
 
 class AccountView(msgspec.Struct, frozen=True):
-    """The account, and one symbol of it. Amounts in quote currency, quantities in the base asset."""
+    """The account, with the details of one symbol. Amounts in quote currency, quantities in the base asset."""
 
     version: int
     now: int
@@ -48,17 +48,17 @@ class AccountView(msgspec.Struct, frozen=True):
     instrument: Instrument
     equity: Decimal
     gross: Decimal
-    """Absolute value of all positions, plus live entries and unknown orders at their worst fill."""
+    """Absolute value of all positions, plus live entries (of unknown outcome, too) at their worst fill price."""
     quantity: Decimal
     symbol_notional: Decimal
-    """Absolute value of the symbol's position, plus its live entries and unknown orders at their worst fill."""
+    """The same as `gross`, for this symbol only."""
     price: Decimal
     """Mark price; the last price if the market has no mark price."""
     price_age_ms: int
     price_age_limit_ms: int
     daily_loss_reached: bool
     daily_loss: Decimal
-    """The share of `day_opening` that is lost so far; below 0 it is a gain."""
+    """The loss of the day so far, as a share of `day_opening`; a gain is below 0."""
     day_opening: Decimal
     correlated_long: Decimal | None
     """Notional of all longs and live long entries in the correlated symbols; None if this symbol is not one of them."""
@@ -75,9 +75,9 @@ class AccountView(msgspec.Struct, frozen=True):
     opened: Side | None = None
     """The side of the symbol's last position, if an agent opened it and did not close it; otherwise None."""
     spread: Decimal | None = None
-    """Distance of the best prices, as a share of their middle; None if it is not known."""
+    """The bid-ask spread, as a share of the mid price; None if it is not known."""
     bid_depth: Decimal | None = None
     ask_depth: Decimal | None = None
-    """The quantities that can be sold and bought near the best price; None if they are not known."""
+    """The quantities that can be sold (`bid_depth`) and bought near the best price; None if not known."""
     begun: bool = True
     """Whether the book's first day has begun; before that the engine only reads history."""

@@ -1,4 +1,4 @@
-"""Limits that do not depend on the size of an entry: whether it may be sent now, in this symbol and this direction."""
+"""Limits that do not depend on the size of an entry: whether it may be sent now, in its symbol and its direction."""
 
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -55,7 +55,7 @@ def product(entry: Proposal, account: AccountView, policies: Policies) -> Verdic
 
 
 def fallback(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Refuse entries of the rules in an agent's place if the policy forbids them or they reverse its last position."""
+    """Refuse the rules' entries in an agent's place if the policy forbids them or they reverse the agent's position."""
     code, may, side = RefusalCode.FALLBACK, policies.fallback.rules, entry.intent.side
     if entry.intent.principal != RULES or account.agent == RULES:
         return Verdict(code, may, f"{entry.intent.principal} decides", UNLIMITED)
@@ -67,7 +67,7 @@ def fallback(entry: Proposal, account: AccountView, policies: Policies) -> Verdi
 
 
 def fresh(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Refuse entries on an old price, and before the book's first day has begun."""
+    """Refuse entries while the last price is too old, and before the book's first day has begun."""
     if not account.begun:
         return Verdict(RefusalCode.NO_PRICE, "a candle of this run", "none yet, the history before it is read", ZERO)
     age, limit = account.price_age_ms, account.price_age_limit_ms
@@ -101,19 +101,19 @@ def _at_most(code: RefusalCode, limit: Decimal, actual: Decimal | None, missing:
 
 
 def _daily_loss(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure today's loss as a share of the day's first equity. Once reached, the limit counts as used all day."""
+    """Measure today's loss as a share of the day's first equity. A limit once reached counts as used up all day."""
     limit, lost = policies.daily_loss.max_share, max(ZERO, account.daily_loss)
     return LimitUse("daily_loss.max_share", limit, max(lost, limit) if account.daily_loss_reached else lost)
 
 
 def daily_loss(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Refuse entries once a UTC day's loss reaches the limit, until the next day, even if equity comes back."""
+    """Refuse entries once a UTC day's loss reaches the limit, until the next day, even if equity recovers."""
     limit, passes = policies.daily_loss.max_share, _daily_loss(account, policies).left > ZERO
     return all_or_nothing(RefusalCode.DAILY_LOSS, ShareText(limit), ShareText(account.daily_loss), passes=passes)
 
 
 def _losses(account: AccountView, policies: Policies) -> LimitUse:
-    """Count losing trades in a row. During the pause after them, all of the limit counts as used."""
+    """Count losing trades in a row. During the pause that follows, the limit counts as used up."""
     limit, pace = policies.losses.in_a_row, account.pace
     return count("losses.in_a_row", limit, limit if pace.paused_ms else pace.losses_in_a_row)
 
@@ -143,7 +143,7 @@ def entry_rate(entry: Proposal, account: AccountView, policies: Policies) -> Ver
 
 
 def reentry(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Refuse a symbol for a while after its position was closed. An addition to a position passes."""
+    """Refuse entries in a symbol for a while after its position was closed. An addition to a position passes."""
     since, wait = account.pace.since_close_ms, policies.pace.reentry_s * SECOND
     passes = since is None or since >= wait or account.quantity != ZERO
     actual = "long ago" if since is None else DurationText(since)
@@ -163,7 +163,7 @@ def fees(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
 
 
 def stop_required(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Require a stop on the losing side of the price, within the largest distance."""
+    """Require a stop on the losing side of the price, within the largest distance that the policy allows."""
     farthest, stop, begins = policies.stop.max_distance, entry.intent.protect_at, entry.begins
     limit = LazyText(lambda: f"a stop within {ShareText(farthest)}")
     if stop is None or not stop.is_finite():

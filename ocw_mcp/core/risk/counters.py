@@ -30,7 +30,7 @@ class ActivityState(msgspec.Struct):
 
 
 def asked_for(reduction: OrderIntent) -> bool:
-    """Return whether a caller requested a reduction: not if it is of the guard, or of a flatten, which has no key."""
+    """Return whether a caller requested a reduction: not the guard, and not a flatten, which has no idempotency key."""
     return bool(reduction.idempotency_key) and reduction.principal != GUARD
 
 
@@ -38,7 +38,7 @@ class Activity(Stateful[ActivityState]):
     """Counts the entries sent, the orders filled and the trades closed."""
 
     def __init__(self, pace: PacePolicy, losses: LossesPolicy, strict: PacePolicy | None = None) -> None:
-        """`strict` is the pace policy after untrusted text was read; it may limit re-entry for longer."""
+        """`strict` is the pace policy of entries after untrusted text, which may limit re-entry for longer."""
         self._pace = pace
         self._losses = losses
         self._reentry_ms = max(each.reentry_s for each in (pace, strict) if each is not None) * SECOND
@@ -47,8 +47,8 @@ class Activity(Stateful[ActivityState]):
     def restore(self, state: ActivityState, /) -> None:
         """Restore a state that `state` returned.
 
-        The restored number of losses stays below the policy's limit, which may be lower now: at the limit every entry
-        would be refused for ever, since no pause would run and reset the number.
+        The restored number of losses is kept below the policy's limit, which may be lower than before the restart: at
+        the limit, every entry would be refused for ever, since no pause would begin and reset the number.
         """
         state.losses_in_a_row = min(state.losses_in_a_row, self._losses.in_a_row - 1)
         super().restore(state)
@@ -65,7 +65,7 @@ class Activity(Stateful[ActivityState]):
         self._state.sent = [*self._state.sent, now][-self._pace.entries_per_minute :]
 
     def reduced(self, now: int) -> None:
-        """Count a closing that an agent asked for and that was sent."""
+        """Count a closing order that an agent requested and that was sent."""
         self._state.reduced = [*self._state.reduced, now][-self._pace.reductions_per_minute :]
 
     def filled(self, notional: Decimal, fee: Decimal) -> None:
@@ -110,7 +110,7 @@ class DayState(msgspec.Struct):
 
 
 class DailyLoss(Stateful[DayState]):
-    """Refuses entries for the rest of a UTC day once its loss reaches the limit, even if equity comes back."""
+    """Refuses entries for the rest of a UTC day once the day's loss reaches the limit, even if equity recovers."""
 
     def __init__(self, policy: DailyLossPolicy) -> None:
         self._policy = policy
@@ -127,27 +127,27 @@ class DailyLoss(Stateful[DayState]):
 
     @property
     def floor(self) -> Decimal:
-        """The equity (quote) at which the limit of the current day is reached."""
+        """The equity (quote) at which the daily loss limit is reached."""
         return self.today.opening * (ONE - self._policy.max_share)
 
     def watch(self, equity: Decimal) -> bool:
-        """Take a value of equity. Return whether it is the first of the day that reaches the limit."""
+        """Record the current equity, and return whether it is the first of the day to reach the daily loss limit."""
         first = equity <= self.floor and not self.today.reached
         self.today.reached = self.today.reached or first
         return first
 
     def rescale(self, factor: Decimal) -> None:
-        """Follow a transfer that multiplied equity by a factor: the lost share stays the same."""
+        """Adjust the opening equity after a transfer multiplied equity by `factor`: the lost share stays the same."""
         self.today.opening *= factor
 
     def loss(self, equity: Decimal) -> Decimal:
-        """Return the lost share of the opening equity; below 0 is a gain."""
+        """Return the lost share of the opening equity; a gain is below 0."""
         opening = self.today.opening
         return (opening - equity) / opening if opening > 0 else ONE
 
 
 class DrawdownState(msgspec.Struct):
-    """Peaks of equity (quote): `peak` of all time, and `watched`, from which the limit is measured."""
+    """Peaks of equity (quote): `peak` of all time, and `watched`, from which the drawdown is measured."""
 
     peak: Decimal
     watched: Decimal
@@ -165,7 +165,7 @@ class Drawdown(Stateful[DrawdownState]):
         super().__init__(DrawdownState(equity, equity))
 
     def watch(self, equity: Decimal) -> bool:
-        """Take a value of equity. Return whether it is as far below the watched peak as the limit, or farther."""
+        """Record the current equity, and return whether its fall from the watched peak reaches the limit."""
         state = self._state
         if equity > state.peak:
             state.peak = equity
@@ -175,7 +175,7 @@ class Drawdown(Stateful[DrawdownState]):
         return self.beyond(equity)
 
     def beyond(self, equity: Decimal) -> bool:
-        """Return whether equity is as far below the watched peak as the limit, or farther."""
+        """Return whether the fall of equity from the watched peak reaches the drawdown limit."""
         watched = self._state.watched
         return watched - equity >= watched * self._policy.max_share
 
@@ -189,25 +189,25 @@ class Drawdown(Stateful[DrawdownState]):
         return LimitUse("drawdown.max_share", self._policy.max_share, max(ZERO, self.fall(equity)))
 
     def passes(self, equity: Decimal) -> bool:
-        """Take a value of equity. Return whether it is the first one beyond the limit since `resume`."""
+        """Record the current equity, and return whether it is the first since `resume` to reach the limit."""
         first = self.watch(equity) and not self._state.reached
         self._state.reached = self._state.reached or first
         return first
 
     def rescale(self, factor: Decimal) -> None:
-        """Follow a transfer that multiplied equity by a factor: the fall from the peak stays the same."""
+        """Adjust the peaks after a transfer multiplied equity by `factor`: the fall, as a share, stays the same."""
         self._state.peak *= factor
         self._state.watched *= factor
 
     def resume(self, equity: Decimal) -> None:
-        """Apply a resume of the operator. If the fall is beyond the limit, the watched peak becomes this equity."""
+        """Record that the operator resumed: if the drawdown limit is reached, `equity` becomes the watched peak."""
         if self.watch(equity):
             self._state.watched = equity
         self._state.reached = False
 
 
 class BudgetState(msgspec.Struct):
-    """The cost so far (USD), with its day and month."""
+    """The cost of model calls (USD) in the current UTC day and month."""
 
     day: str = ""
     spent_today: Decimal = ZERO
@@ -224,13 +224,13 @@ class Budget(Stateful[BudgetState]):
         super().__init__(BudgetState())
 
     def book(self, cost: Decimal, at: int) -> None:
-        """Count a cost (USD) at `at` (ms)."""
+        """Add a cost (USD) that arose at `at` (ms)."""
         self._roll(at)
         self._state.spent_today += cost
         self._state.spent_this_month += cost
 
     def spent_out(self, at: int) -> int | None:
-        """Return the time (ms) until which the budget is spent; None if some of it is left."""
+        """Return the time (ms) until which the budget is spent; None if some budget is left."""
         return None if all(each.left for each in self.usage(at)) else self.renewed(at)
 
     def renewed(self, at: int) -> int:
@@ -252,7 +252,7 @@ class Budget(Stateful[BudgetState]):
         )
 
     def mark_reported(self, until: int) -> bool:
-        """Mark the exhaustion until `until` (ms) as reported. Return whether it was not reported before."""
+        """Record a report that the budget is spent until `until` (ms), and return whether it is the first one."""
         first, self._state.told_until = until != self._state.told_until, until
         return first
 

@@ -1,8 +1,8 @@
-"""The excess of an entry's fills over the limits that cleared it, measured by the same functions.
+"""The excess of an entry's fills over the limits that the entry passed, measured by the functions of those limits.
 
-An entry is cleared at its worst expected price. A fill can still exceed a limit if its price is worse, if it is larger,
-or if its reserved budget was released before. An excess counts only as far as the fills caused it, and not as far as
-the market moved after the clearing.
+An entry is cleared at its worst expected price. A fill can still exceed a limit: if its price is worse than expected,
+if its quantity is larger than ordered, or if the reserved budget was released before the fill. Only the part of an
+excess that the fills caused counts, and not the part that a later market move caused.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
 
 _EXPOSURES: Final = tuple(limit for limit in LIMITS if limit.at_fill not in ("", "stop"))
-"""The limits of size that fills can exceed, without those that depend on the stop."""
+"""The limits on the size of orders, positions and exposure that fills can exceed; not those on the stop."""
 TOLERANCE: Final = Decimal("0.02")
-"""The share of a limit by which a fill may exceed it, for rounding."""
+"""The tolerated excess, as a share of the limit, since prices and quantities are rounded."""
 
 
 class LimitExcess(msgspec.Struct, frozen=True):
-    """Notional (quote) of fills beyond what was cleared: of the order, its position, and all or correlated ones."""
+    """Notional (quote) filled beyond the cleared: of the order, its position, all positions, correlated positions."""
 
     order: Decimal
     position: Decimal
@@ -43,7 +43,7 @@ class FilledEntry(msgspec.Struct, frozen=True):
     account: AccountView
     """The account after the fill, without the unfilled rest of the entry; the position is valued at `account.price`."""
     filled_at: Decimal
-    """The price of the fill. The stop's distance and the risk are measured from it."""
+    """The price of the fill, from which the stop's distance and the loss at the stop are measured."""
     stop: Decimal
     cost: Decimal
     cleared_equity: Decimal
@@ -60,7 +60,7 @@ class Excess(msgspec.Struct, frozen=True):
 
 
 class Remedy(msgspec.Struct, frozen=True):
-    """The limits that fills exceed, the new stop of the position, and the largest quantity (unsigned) that may stay."""
+    """The limits that fills exceed, the new stop, and the largest quantity (unsigned) that the position may keep."""
 
     excesses: tuple[Excess, ...]
     stop: Decimal
@@ -73,10 +73,10 @@ def exactly(policies: Policies) -> Policies:
 
 
 def remedy(entered: FilledEntry, held_to: Sequence[Policies]) -> Remedy:
-    """Return the limits that the fills exceed, and the remedy. The policies in `held_to` have no price allowance.
+    """Return the limits that an entry's fills exceed, and the remedy. Policies in `held_to` have no price allowance.
 
-    The remedy for a stop that is too far away, and for too much risk at the stop, is a tighter stop. If the market has
-    reached that stop, or if an order, a position or an exposure is too large, the position has to become smaller.
+    The remedy for a stop that is too far away, or for too large a loss at the stop, is a tighter stop. If the market is
+    beyond the tighter stop, or if an order, a position or an exposure is too large, the remedy is a smaller position.
     """
     account, held = entered.account, abs(entered.account.quantity)
     excesses: dict[RefusalCode, Excess] = {}
@@ -114,7 +114,7 @@ def remedy(entered: FilledEntry, held_to: Sequence[Policies]) -> Remedy:
 
 
 def _distance(entered: FilledEntry, stop: Decimal, policies: Policies) -> tuple[Excess | None, Decimal]:
-    """Return the excess of the stop's distance, if there is one, and the farthest stop that is allowed."""
+    """Return the excess over the largest stop distance, or None, and the farthest stop that is allowed."""
     verdict = _verdict(admission.stop_required, _probe(entered, stop), _at_fill(entered), policies)
     farthest, actual = policies.stop.max_distance, _value(verdict.actual)
     within = _towards_price(entered.filled_at * (ONE - entered.intent.side.sign * farthest), entered)
@@ -124,7 +124,7 @@ def _distance(entered: FilledEntry, stop: Decimal, policies: Policies) -> tuple[
 
 
 def _risk(entered: FilledEntry, stop: Decimal, policies: Policies) -> tuple[Excess | None, Decimal]:
-    """Return the excess of the loss at a stop, if there is one, and the amount (quote) that may be lost."""
+    """Return the excess over the largest loss at a stop, or None, and the amount (quote) that may be lost."""
     view = _at_fill(entered)
     verdict = _verdict(sizes.risk_per_trade, _probe(entered, stop), view, policies)
     limit, actual = _value(verdict.limit) or ZERO, _value(verdict.actual)
@@ -134,7 +134,7 @@ def _risk(entered: FilledEntry, stop: Decimal, policies: Policies) -> tuple[Exce
 
 
 def _exposures(entered: FilledEntry, policies: Policies) -> list[tuple[Excess, Decimal]]:
-    """Return the excesses of size, each with the notional (quote) beyond its limit."""
+    """Return the exceeded limits on size, each with the notional (quote) beyond the limit."""
     account, found = entered.account, []
     for limit in _EXPOSURES:
         of_order = limit.judge is sizes.order_notional
@@ -176,7 +176,7 @@ def _at_fill(entered: FilledEntry) -> AccountView:
 
 
 def _probe(entered: FilledEntry, stop: Decimal) -> OrderIntent:
-    """Return the entry as a market order with this stop."""
+    """Return the intent of the entry as a market order with `stop`."""
     return msgspec.structs.replace(entered.intent, type=OrderType.MARKET, limit_price=None, protect_at=stop)
 
 
@@ -191,6 +191,6 @@ def _is_ahead(stop: Decimal, entered: FilledEntry) -> bool:
 
 
 def _value(shown: object) -> Decimal | None:
-    """Return the number behind a limit or an actual value; None if there is only a text."""
+    """Return the number of a limit or an actual value that is to be shown; None if it is only a text."""
     value = getattr(shown, "value", None)
     return value if isinstance(value, Decimal) else None

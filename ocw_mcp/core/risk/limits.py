@@ -1,4 +1,4 @@
-"""All limits: those on entries, which `admission` and `sizes` declare, and the others."""
+"""All limits: those on entries, declared in `admission` and `sizes`, and those on other orders and on callers."""
 
 from typing import Final
 
@@ -10,11 +10,11 @@ from ocw_mcp.domain.policy_table import HIGHER, stricter_of
 from ocw_mcp.domain.reasons import RefusalCode
 
 LIMITS: Final[tuple[EntryLimit, ...]] = (*admission.LIMITS, *sizes.LIMITS)
-"""The limits on an entry, in the order in which the first refusal is shown: those of its size come last."""
+"""The limits on an entry, in the order in which the first refusal is shown: limits on size come last."""
 
 
 def reductions_in_a_minute(account: AccountView, policies: Policies) -> LimitUse:
-    """Count the reductions of the last 60 seconds that an agent asked for."""
+    """Count the reductions that an agent requested in the last 60 seconds."""
     return count("pace.reductions_per_minute", policies.pace.reductions_per_minute, account.pace.reductions_last_minute)
 
 
@@ -60,7 +60,7 @@ TAINTED_KEYS: Final = {key for limit in LIMITS for key in limit.keys} - {
     "losses.pause_s",
     "approval.answer_s",
 } | {"order.price_allowance", "scale.regime_unknown", "scale.macro_unknown"}
-"""The keys of the `[tainted]` policy that limit an entry; the subtracted keys are read from the usual policy only."""
+"""The keys in which the `[tainted]` policy must not be looser; the subtracted keys come from the usual policy only."""
 
 AT_MOST: Final = "at most"
 AT_LEAST: Final = "at least"
@@ -79,5 +79,5 @@ def limits_in_force(policies: Policies, limits: tuple[Limit, ...] = TRADING_LIMI
 
 
 def bound_of(key: str) -> str:
-    """Return `at least` for a key that is stricter when it is higher, else `at most`."""
+    """Return `at least` if a higher value of the key is stricter, else `at most`."""
     return AT_LEAST if key in _HIGHER else AT_MOST

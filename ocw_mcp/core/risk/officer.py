@@ -14,12 +14,12 @@ from ocw_mcp.core.risk.counters import asked_for
 from ocw_mcp.core.risk.fills import FilledEntry, Remedy, exactly, remedy
 from ocw_mcp.core.risk.limits import LIMITS, reductions_in_a_minute
 from ocw_mcp.core.risk.prices import Proposal, limit_of, market_bound, propose, rounded_limit, smallest, smallest_at
-from ocw_mcp.core.risk.sizes import leverage_of
+from ocw_mcp.core.risk.sizes import leverage_of, loss_at_stop
 from ocw_mcp.core.risk.verdict import UNLIMITED, Judge, Verdict
 from ocw_mcp.domain.cleared import ClearedOrder, claim_risk_seal
 from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
-from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side
+from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side, SizeUnit
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
@@ -28,7 +28,10 @@ from ocw_mcp.domain.time import SECOND
 _SEAL: Final = claim_risk_seal()
 
 CLEARED_MS: Final = 5 * SECOND
-"""The time for which a cleared order is valid."""
+"""The time (ms) for which a cleared order is valid."""
+
+FINEST_SHARE: Final = Decimal("0.00001")
+"""The precision of a largest size that is a share of equity."""
 
 _ALL: Final = tuple(limit.judge for limit in LIMITS)
 _STANDING: Final = tuple(limit.judge for limit in LIMITS if limit.standing)
@@ -41,7 +44,7 @@ class Assessment(msgspec.Struct, frozen=True):
 
     entry: Proposal
     verdicts: tuple[Verdict, ...]
-    """The verdict of each limit, in the order in which refusals are shown; for a tainted entry under both policies."""
+    """The verdict of each limit, in the order in which refusals are shown; under both policies if `tainted` is set."""
     leverage: int
     bound: Decimal | None
     """The limit price with which a market entry is sent: the worst price at which it may fill."""
@@ -54,7 +57,7 @@ class RiskOfficer:
     """Checks orders against one set of policies."""
 
     def __init__(self, policies: Policies, strict: Policies | None = None) -> None:
-        """`strict` applies to tainted entries, in addition to `policies`."""
+        """`strict` applies in addition to `policies` to entries that were decided after untrusted text was read."""
         self._policies = policies
         self._both = (policies,) if strict is None else _at_the_lower_leverage(policies, strict)
         self._at_fill = tuple(exactly(each) for each in self._both)
@@ -63,8 +66,23 @@ class RiskOfficer:
         """Return the price at which an entry is sized and checked, and at which its budget is reserved."""
         return self._propose(intent, account, self._policies).worst
 
+    def share_of_one(self, intent: OrderIntent, account: AccountView) -> Decimal:
+        """Return the size of one unit of the base asset, in the unit in which this entry's size was requested.
+
+        It is 0 if the size cannot be computed: without equity, or for a risk without a stop.
+        """
+        if intent.unit is SizeUnit.QUANTITY:
+            return ONE
+        if account.equity <= ZERO:
+            return ZERO
+        notional = max(ZERO, self.worst_of(intent, account)) / account.equity
+        if intent.unit is SizeUnit.SIZE:
+            return notional
+        losses = [loss_at_stop(self._propose(intent, account, each), each) for each in self._held_to(intent)]
+        return notional * max(each or ZERO for each in losses)
+
     def assess(self, intent: OrderIntent, account: AccountView) -> Assessment | Refusal:
-        """Check an entry against every limit. Return only a refusal if a price of the entry is not above 0."""
+        """Check an entry against every limit; return a Refusal at once if one of its prices is not above 0."""
         limit = rounded_limit(intent, account.instrument)
         if limit is not None and limit <= ZERO:
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(intent.limit_price))
@@ -82,11 +100,13 @@ class RiskOfficer:
             refusal: Refusal | None = Refusal(refused.code, str(refused.limit), str(refused.actual), largest)
         elif (refusal := _below_minimum(entry.quantity, smallest_price, instrument)) is not None:
             refusal = msgspec.structs.replace(refusal, largest=largest)
+        if refusal is not None:
+            refusal = self.in_unit(refusal, intent, account)
         leverage = leverage_of(entry, account, policies)
         return Assessment(entry, verdicts, leverage, bound, largest, refusal)
 
     def check_entry(self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int) -> ClearedOrder | Refusal:
-        """Check an entry against every limit. The refusal names the first limit that refuses, and the largest size."""
+        """Clear an entry that passes every limit; a refusal names the first limit that fails, and the largest size."""
         found = self.assess(intent, account)
         if isinstance(found, Refusal):
             return found
@@ -96,7 +116,7 @@ class RiskOfficer:
         return self._clear(entry.intent, ref, entry.quantity, account, now, found.leverage, found.bound)
 
     def barred(self, intent: OrderIntent, account: AccountView) -> Refusal | None:
-        """Return why no entry at all passes now; None if an entry may pass."""
+        """Return a refusal if no entry passes now in this symbol and direction, whatever its size; otherwise None."""
         entry = self._propose(intent, account, self._policies)
         verdicts = (judge(entry, account, self._policies) for judge in _STANDING)
         refused = next((verdict for verdict in verdicts if not verdict.passes(ZERO)), None)
@@ -107,6 +127,13 @@ class RiskOfficer:
         found = self.assess(intent, account)
         return ZERO if isinstance(found, Refusal) else found.largest
 
+    def in_unit(self, refusal: Refusal, intent: OrderIntent, account: AccountView) -> Refusal:
+        """Return a refusal with its largest size also in the requested unit, rounded down."""
+        if intent.unit is SizeUnit.QUANTITY:
+            return refusal
+        largest = floor_to(refusal.largest * self.share_of_one(intent, account), FINEST_SHARE)
+        return msgspec.structs.replace(refusal, unit=intent.unit, largest_in_unit=largest)
+
     def _propose(self, intent: OrderIntent, account: AccountView, policies: Policies) -> Proposal:
         highest = max(each.order.price_allowance for each in self._held_to(intent))
         return propose(intent, account, policies.order.price_allowance, highest)
@@ -115,7 +142,7 @@ class RiskOfficer:
         return self._both if intent.tainted else (self._policies,)
 
     def feasible(self, symbol: str, account: AccountView) -> Feasible:
-        """Return the largest long and short entry that pass now, with a stop within the policy; either may be 0."""
+        """Return the largest long and short quantities that pass now with a stop that the policy accepts; 0 if none."""
         long, short = (self._probe(symbol, side, account) for side in (Side.BUY, Side.SELL))
         least = smallest(account.instrument, smallest_at(long.intent, account, self._policies.risk.gap_allowance))
         either = self._room(long, account, _EITHER_SIDE)
@@ -139,7 +166,7 @@ class RiskOfficer:
         return room
 
     def _most(self, probe: Proposal, account: AccountView, either: Decimal) -> Decimal:
-        """Return the largest quantity of an entry. `either` is the notional that passes the limits of both sides."""
+        """Return the largest quantity that passes; `either` (quote) passes the limits that ignore the side."""
         if account.quantity * probe.intent.side.sign < 0 or not either:
             return ZERO
         room = min(either, self._room(probe, account, _ONE_SIDE))
@@ -147,15 +174,15 @@ class RiskOfficer:
         return _largest(room, probe.dearest, account.instrument, price)
 
     def remedy(self, entered: FilledEntry) -> Remedy:
-        """Return the limits that an entry's fills exceed, and the remedy."""
+        """Return the limits that an entry's fills exceed, and the new stop or quantity that corrects this."""
         return remedy(entered, self._at_fill if entered.intent.tainted else self._at_fill[:1])
 
     def clear_reduction(
         self, intent: OrderIntent, account: AccountView, ref: OrderRef, now: int
     ) -> ClearedOrder | Refusal:
-        """Clear an order that reduces a position, in every state and on stale data, cut to the position and the step.
+        """Clear an order that reduces a position, in every trading state and on stale data.
 
-        The order has to trade against the position. An agent can request a limited number of reductions in a minute.
+        The order is cut to the quantity of the position. Too many requests of an agent in a minute are refused.
         """
         against = intent.side.sign * account.quantity < 0
         quantity = floor_to(min(intent.quantity, abs(account.quantity)), account.instrument.step) if against else ZERO
@@ -196,7 +223,7 @@ class RiskOfficer:
 
 
 def _at_the_lower_leverage(*both: Policies) -> tuple[Policies, ...]:
-    """Return the policies, all with the lowest `leverage.usual` of them, for entries that request no leverage."""
+    """Return the policies, each with the lowest `leverage.usual` of all: the leverage of entries that request none."""
     usual = min(each.leverage.unasked for each in both)
     return tuple(
         each.model_copy(update={"leverage": each.leverage.model_copy(update={"usual": usual})}) for each in both

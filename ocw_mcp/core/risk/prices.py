@@ -1,4 +1,4 @@
-"""An entry with the prices that limits use: the worst price of a fill, and the price at which it should begin."""
+"""The prices at which limits check an entry: the worst fill price, and the price at which fills should begin."""
 
 from decimal import Decimal
 
@@ -28,8 +28,8 @@ def rounded_limit(intent: OrderIntent, instrument: Instrument) -> Decimal | None
 def worst_fill(side: Side, limit: Decimal | None, price: Decimal, allowance: Decimal) -> Decimal:
     """Return the price (quote) at which an entry is sized, checked and reserved: the price that makes it largest.
 
-    For a market entry it is the last price plus the policy's allowance. A buy never pays more than its limit. A short
-    may sell above its limit and is then larger: the allowance is added to its limit or the last price, the higher one.
+    The price of a market entry is the last price plus the price allowance. A buy never pays more than its limit price.
+    A short may sell above its limit price: the allowance is added to the higher one of limit price and last price.
     """
     if limit is None:
         return price * (ONE + allowance)
@@ -44,25 +44,25 @@ def expected_fill(side: Side, limit: Decimal | None, price: Decimal) -> Decimal:
 
 
 class Proposal(msgspec.Struct, frozen=True, gc=False):
-    """An entry as the limits check it, with its prices. Prices and notional in quote currency."""
+    """An entry with the prices at which the limits check it. Prices and notional in quote currency."""
 
     intent: OrderIntent
     """The intent; its limit price, if any, is rounded to the tick."""
     quantity: Decimal
-    """In the base asset, rounded down to the step."""
+    """The quantity (base asset), rounded down to the step."""
     worst: Decimal
-    """The price of the checks and of the reserved budget: the result of `worst_fill` under the highest allowance."""
+    """The price of the checks and of the reserved budget: `worst_fill` with the highest price allowance."""
     notional: Decimal
     begins: Decimal
     """The result of `expected_fill`, from which the distance of the stop is measured."""
     dearest: Decimal
-    """The result of `worst_fill`, which makes the entry largest, under one policy's allowance."""
+    """The result of `worst_fill` with the price allowance of one policy."""
     adverse: Decimal
     """The fill price that loses most: the limit price, or the last price with the allowance against the entry."""
 
 
 def propose(intent: OrderIntent, account: AccountView, allowance: Decimal, highest: Decimal | None = None) -> Proposal:
-    """Return an entry with its prices under one allowance; `highest` is the highest allowance of all policies."""
+    """Return an entry with its prices, given one policy's price `allowance` and the `highest` of all policies."""
     price, side, limit = account.price, intent.side, rounded_limit(intent, account.instrument)
     if limit not in (None, intent.limit_price):
         intent = msgspec.structs.replace(intent, limit_price=limit)
@@ -83,7 +83,7 @@ def market_bound(entry: Proposal, tick: Decimal) -> Decimal | None:
 def smallest_at(intent: OrderIntent, account: AccountView, gap: Decimal) -> Decimal:
     """Return the price (quote) at which an entry has to reach the venue's smallest notional.
 
-    A spot purchase has to reach this notional even at its stop less the gap allowance, so that it can be sold there.
+    A spot purchase has to reach the smallest notional even at its stop less the gap allowance, to be sold there.
     """
     price, stop = limit_of(intent) or account.price, intent.protect_at
     if account.product is Product.SPOT and stop is not None and stop.is_finite():

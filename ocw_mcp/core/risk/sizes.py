@@ -1,7 +1,7 @@
-"""Limits that depend on the size of an entry: leverage, exposure, the loss at the stop, margin, depth, consent.
+"""Limits that depend on the size of an entry: leverage, exposure, the loss at the stop, margin, depth, approval.
 
-Margin is isolated. An entry that asks for no leverage has the policy's usual one, or the highest that its brackets
-allow at its size. On spot every leverage is 1 and nothing is liquidated.
+Margin is isolated. An entry that requests no leverage gets the policy's usual one, or the highest that the brackets
+allow at its size, if that is lower. On spot every leverage is 1 and nothing is liquidated.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ from ocw_mcp.domain.time import iso
 
 
 def exposure_scale(policy: ScalePolicy) -> Decimal:
-    """Return the factor on the size limits for an unknown regime and macro reading: neither has a source yet."""
+    """Return the factor on size limits while market regime and macro reading are unknown: so far, always."""
     return min(ONE, policy.regime_unknown * policy.macro_unknown)
 
 
@@ -45,7 +45,7 @@ def _scaled(key: str, limit: Decimal, used: Decimal, account: AccountView, polic
 
 
 def leverage(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Limit the leverage to that of the policy and of the bracket. An addition has its position's leverage."""
+    """Limit the leverage to the maximum of policy and bracket. An addition has the leverage of its position."""
     code, asked, held, brackets = RefusalCode.LEVERAGE, entry.intent.leverage, account.held, _brackets(account)
     if brackets is None:
         return all_or_nothing(code, "1 on spot", str(asked), passes=asked in (None, 1))
@@ -67,7 +67,7 @@ def _positions(account: AccountView, policies: Policies) -> LimitUse:
 
 
 def open_positions(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Limit the number of symbols with a position or a live entry. An addition adds no symbol."""
+    """Limit the number of symbols with a position or a live entry."""
     limit, others = policies.positions.max_open, account.other_symbols
     return all_or_nothing(RefusalCode.OPEN_POSITIONS, str(limit), str(others + 1), passes=others < limit)
 
@@ -102,7 +102,7 @@ def _together(used: Decimal, account: AccountView, policies: Policies) -> LimitU
 
 
 def _correlated(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure the exposure of the correlated symbols in the direction that has more of it."""
+    """Measure the long or the short exposure of the correlated symbols, whichever is larger."""
     return _together(max(account.correlated_long or ZERO, account.correlated_short or ZERO), account, policies)
 
 
@@ -118,27 +118,34 @@ def correlated_exposure(entry: Proposal, account: AccountView, policies: Policie
 def risk_per_trade(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Limit the loss of the whole position at the new stop, gap allowance included, to a share of equity.
 
-    Loss = position × (distance from the worst fill to the stop + gap allowance). The worst fill is the limit of the
-    entry, or its expected fill with the price allowance against it, whichever loses more. The existing position counts,
-    too, since the stop of an addition applies to all of it.
+    Loss = position × (distance from the worst fill to the stop + gap allowance). The worst fill is the limit price of
+    the entry, or its expected fill price worsened by the price allowance, whichever loses more. An existing position
+    counts, too, since the stop of an addition applies to the whole position.
     """
-    stop, way, code = entry.intent.protect_at, entry.intent.side.sign, RefusalCode.RISK_PER_TRADE
-    key, limit = "risk.max_share", policies.risk.max_share
-    if stop is None or not stop.is_finite():
+    code, key, limit = RefusalCode.RISK_PER_TRADE, "risk.max_share", policies.risk.max_share
+    distance = loss_at_stop(entry, policies)
+    if distance is None:
         return all_or_nothing(code, _scaled(key, limit, ZERO, account, policies).shown, "no stop", passes=False)
-    worst = way * max(way * entry.begins * (ONE + way * policies.order.price_allowance), way * entry.adverse)
-    distance = max(ZERO, (worst - stop) * way / worst) + policies.risk.gap_allowance
     used = _scaled(key, limit, account.symbol_notional * distance, account, policies)
     if distance == 0:
         return all_or_nothing(code, used.shown, "0%", passes=True)
     return of_usage(code, used, entry.notional, distance)
 
 
+def loss_at_stop(entry: Proposal, policies: Policies) -> Decimal | None:
+    """Return the loss of an entry at its stop, gap allowance included, as a share of its notional; None without one."""
+    stop, way = entry.intent.protect_at, entry.intent.side.sign
+    if stop is None or not stop.is_finite():
+        return None
+    worst = way * max(way * entry.begins * (ONE + way * policies.order.price_allowance), way * entry.adverse)
+    return max(ZERO, (worst - stop) * way / worst) + policies.risk.gap_allowance
+
+
 def liquidation(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Keep the stop before the liquidation price, at a distance that is a share of the last price.
+    """Require a stop before the liquidation price, at a distance from it that is a share of the last price.
 
     The whole position is assumed to be opened at its average price or at the entry's adverse price, whichever leaves
-    less margin at the stop. The funding that its margin has paid per unit is subtracted for all units.
+    less margin at the stop. The funding paid so far per unit of the position is subtracted for every unit, new or old.
     """
     code, brackets, stop = RefusalCode.LIQUIDATION, _brackets(account), entry.intent.protect_at
     if brackets is None:
@@ -167,12 +174,12 @@ def liquidation(entry: Proposal, account: AccountView, policies: Policies) -> Ve
 
 
 def _free_margin(account: AccountView, policies: Policies) -> LimitUse:
-    """Measure the free margin, of which a share of equity has to be left."""
+    """Measure the free margin, which has to stay at or above a share of equity."""
     return LimitUse("margin.min_free", policies.margin.min_free, account.free_margin, account.equity)
 
 
 def free_margin(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Keep a share of equity free of margin after the order."""
+    """Require that a share of equity stays free of margin after the order."""
     used = _free_margin(account, policies)
     equity, spare = used.whole, used.used - used.limit * used.whole
     room = _room(entry, account, policies, lambda leverage: spare * leverage)
@@ -222,7 +229,7 @@ def mandate(entry: Proposal, account: AccountView, policies: Policies) -> Verdic
 
 
 def approval(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Require a person's approval of a large entry, or of every entry in some modes."""
+    """Require a person's approval of a large entry, or of every entry in the modes that the policy names."""
     code, asked, given = RefusalCode.APPROVAL_REQUIRED, policies.approval, entry.intent.approval
     if asked is None or given:
         return Verdict(code, "none needed", given, UNLIMITED)
@@ -245,15 +252,12 @@ def _brackets(account: AccountView) -> Brackets | None:
 
 
 def _settled(entry: Proposal, account: AccountView) -> int | None:
-    """Return the leverage of the position that an entry joins, or else the one that it asks for."""
+    """Return the leverage of the position that an entry enlarges, or else the leverage that the entry requests."""
     return account.held.leverage if account.held is not None else entry.intent.leverage
 
 
 def _room(entry: Proposal, account: AccountView, policies: Policies, fits: Callable[[int], Decimal]) -> Decimal:
-    """Return the notional (quote) up to which every size passes; `fits` returns this notional for one leverage.
-
-    The leverage falls when a larger position comes into a higher bracket.
-    """
+    """Return the largest notional (quote) that passes; `fits` returns it for one leverage, less in higher brackets."""
     brackets = _brackets(account)
     if brackets is None:
         return fits(1)

@@ -1,4 +1,4 @@
-"""A limit's declaration, the verdict of a limit on one entry, and the use of a limit; with their texts for people."""
+"""Types for limits: the declaration of a limit, its verdict on one entry, and how much of it is used."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -16,10 +16,7 @@ UNLIMITED: Final = Decimal("Infinity")
 
 
 class ShareText(msgspec.Struct, frozen=True, gc=False):
-    """A share, shown as `25%`, or as `13.5% (25% x 0.54)` if it is already multiplied by a scale other than 1.
-
-    The text is created only when it is shown, such as after a refusal.
-    """
+    """A share, shown as `25%`; a share multiplied by a `scale` is shown as `13.5% (25% x 0.54)`."""
 
     value: Decimal
     scale: Decimal = ONE
@@ -49,7 +46,7 @@ class AmountText(msgspec.Struct, frozen=True, gc=False):
 
 
 class LazyText(msgspec.Struct, frozen=True):
-    """A text that is expensive to create."""
+    """A text that is created only when it is shown, because creating it is expensive."""
 
     say: Callable[[], str]
 
@@ -58,7 +55,7 @@ class LazyText(msgspec.Struct, frozen=True):
 
 
 Shown = str | ShareText | DurationText | AmountText | LazyText
-"""A limit, or the actual value it is compared with, as it is shown to a person."""
+"""A limit or an actual value, in a form that can be shown to a person."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -70,12 +67,12 @@ class Verdict(msgspec.Struct, frozen=True):
     room: Decimal
 
     def passes(self, notional: Decimal) -> bool:
-        """Return whether an entry of this notional has room."""
+        """Return whether an entry of this notional passes the limit."""
         return self.room > ZERO and notional <= self.room
 
 
 class LimitUse(msgspec.Struct, frozen=True, gc=False):
-    """The use of one key of a limit, in the unit of `limit × whole`; `limit` is already multiplied by `scale`."""
+    """How much of a limit is used: `used` of `limit × whole`. `limit` is already multiplied by `scale`."""
 
     key: str
     limit: Decimal
@@ -86,7 +83,7 @@ class LimitUse(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def share(self) -> Decimal:
-        """The used part, in the unit of the limit. Without equity all of the limit is used."""
+        """The used amount in the unit of `limit`; without equity the whole limit counts as used."""
         return self.used / self.whole if self.whole > 0 else self.limit
 
     @property
@@ -102,7 +99,7 @@ class LimitUse(msgspec.Struct, frozen=True, gc=False):
 
 Judge = Callable[[Proposal, AccountView, Policies], Verdict]
 Measure = Callable[[AccountView, Policies], LimitUse | None]
-"""Measures the use of a limit, in one symbol or in the account; None if nothing is limited now."""
+"""Measures how much of a limit one symbol or the account uses; None if the limit does not apply now."""
 
 AtFill = Literal["", "stop", "order", "position", "gross", "correlated"]
 
@@ -116,7 +113,7 @@ class Limit(msgspec.Struct, frozen=True):
     """The code of the limit's refusals, whose meaning explains the limit; None if the limit refuses no order."""
     meaning: str = ""
     usage: tuple[Measure, ...] = ()
-    """The functions that measure the limit's use; empty for the drawdown and the budget, which measure themselves."""
+    """The functions that measure the limit's use; drawdown and budget are measured by their classes in `counters`."""
 
 
 class EntryLimit(Limit, frozen=True, kw_only=True):
@@ -128,7 +125,7 @@ class EntryLimit(Limit, frozen=True, kw_only=True):
     one_side: bool = False
     """Whether the answer depends on the side of the entry or on its stop."""
     at_fill: AtFill = ""
-    """The `LimitExcess` field by which fills exceed this limit; "stop" if a tighter stop is the remedy."""
+    """The `LimitExcess` field with the excess of fills over this limit; "stop" if a tighter stop is the remedy."""
 
 
 def count(key: str, limit: int, used: int) -> LimitUse:

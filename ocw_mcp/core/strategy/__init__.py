@@ -1,4 +1,4 @@
-"""The rule strategy, which decides when no model does: `decide` combines signals, sizing and exits.
+"""The rule strategy, which decides if no model does: `decide` combines signals, sizing and exits.
 
 The score of an open position, which the position guard computes regularly, is in `position_score`.
 """

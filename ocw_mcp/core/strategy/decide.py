@@ -1,9 +1,9 @@
 """The decision of the rules: one leg for each symbol that they enter or exit.
 
-The rules enter if the signals are strong enough. The stop is a number of ATRs away, but no farther than the stop policy
-allows, and the size is at most the largest that passes the risk check. The rules exit if a position gave back a part of
-its gain, or if the signals reversed. The position guard enforces the largest loss, the longest duration and the highest
-score, from the policy file. Unknown readings neither open nor close a position.
+The rules enter if the signals are strong enough. The stop of an entry is a number of ATRs away, but no farther than the
+stop policy allows. The size of an entry is at most the largest that passes the risk check. The rules exit if a position
+gave back a part of its gain, or if the signals reversed. Unknown readings neither open nor close a position. The
+position guard enforces the largest loss, the longest duration and the highest score.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _STEP: Final = Decimal("0.000001")
 
 
 class Sizing:
-    """The sizes of the entries of one decision. Each entry counts against the limits of the following ones."""
+    """Computes the sizes of the entries of one decision; each entry leaves less of the limits for the next."""
 
     def __init__(self, snapshot: Snapshot, policies: Policies) -> None:
         self._snapshot = snapshot
@@ -37,7 +37,7 @@ class Sizing:
         """Symbol, sign (1 long, -1 short) and notional (quote) of each open position and entry."""
 
     def enter(self, view: SymbolView, sign: int, last: Decimal, stop: Decimal) -> Decimal | None:
-        """Return the size, as a share of equity, of an entry at `last` with its `stop` (quote); None if none passes."""
+        """Return the size (share of equity) of an entry at `last` with its `stop` (quote); None if no size passes."""
         policies, equity = self._policies, self._snapshot.equity
         if equity <= 0 or len(self._entered) >= policies.positions.max_open:
             return None
@@ -66,7 +66,7 @@ class Sizing:
         return size
 
     def _share(self, patterns: Sequence[str] | None, sign: int) -> Decimal:
-        """Return the notional entered so far as a share of equity: all, or with `sign` in the symbols of `patterns`."""
+        """Return the notional entered so far as a share of equity: all, or of matching symbols and `sign`."""
         notionals = (
             notional
             for symbol, entered_sign, notional in self._entered
@@ -80,7 +80,7 @@ def _matches(symbol: str, patterns: Sequence[str]) -> bool:
 
 
 def decide(snapshot: Snapshot, policies: Policies) -> Decision:
-    """Return the decision for the whole portfolio. A symbol without a leg stays as it is."""
+    """Return the decision for the whole portfolio; the position of a symbol without a leg stays unchanged."""
     legs: list[Leg] = []
     sizing = Sizing(snapshot, policies)
     for view in snapshot.symbols.values():

@@ -1,7 +1,7 @@
-"""The score of a position, 0..1: the strength of the reasons against holding it.
+"""The exit score of an open position: from 0 (keep it) to 1 (close it).
 
-The score has five parts: an adverse change of regime, a reversal of momentum, correlation with another position, gain
-given back, and time spent. An unknown part counts half of its weight: a weaker reason to close than the worst value.
+The score has five parts: an adverse change of regime, a reversal of momentum, correlation with another position, profit
+given back, and time in the position. An unknown part counts half of its weight.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ UNKNOWN_COUNTS: Final = 0.5
 
 
 class PositionScore(msgspec.Struct, frozen=True):
-    """The score of a position and its parts, each 0..1, or None if unknown; 1 speaks most strongly against holding."""
+    """The exit score of a position and its parts, each from 0 (keep) to 1 (close); an unknown part is None."""
 
     total: float
     parts: Mapping[str, float | None]
@@ -39,7 +39,7 @@ class PositionScore(msgspec.Struct, frozen=True):
 def score_position(
     position: PositionView, signals: Signals | None, snapshot: Snapshot, max_hold_h: float
 ) -> PositionScore:
-    """Return the score of an open position. `signals` are those of its symbol, None if they are unknown."""
+    """Return the exit score of an open position. `signals` are those of its symbol, None if they are unknown."""
     sign = 1 if position.quantity > 0 else -1
     parts = {
         # The regime is not modelled: a trend against the position counts as a regime change since its opening.
@@ -53,7 +53,7 @@ def score_position(
 
 
 def _correlation(position: PositionView, sign: int, snapshot: Snapshot) -> float | None:
-    """Return the strongest correlation with another open position, counted if both profit from the same move."""
+    """Return the strongest correlation with an open position that profits from the same move; 0 without one."""
     strongest = 0.0
     for view in snapshot.symbols.values():
         other = view.position
@@ -67,7 +67,7 @@ def _correlation(position: PositionView, sign: int, snapshot: Snapshot) -> float
 
 
 def _given_back(position: PositionView) -> float | None:
-    """Return the place of the position between its best price (0) and its stop (1); None if either is unknown."""
+    """Return where the mark price lies between the position's best price (0) and stop (1); None if one is unknown."""
     best = position.best
     if isinstance(best, Unknown) or position.stop is None:
         return None

@@ -2,7 +2,7 @@
 
 import hashlib
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
@@ -10,7 +10,10 @@ from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.snapshot import DecisionRequest, SymbolView
 from ocw_mcp.domain.unknown import Unknown
 
-ACTIONS: Final = (Action.BUY, Action.SHORT, Action.ADD, Action.BUY, Action.SHORT, Action.SELL, Action.COVER)
+ACTIONS: Final = (
+    *(Action.BUY, Action.SHORT, Action.ADD, Action.BUY, Action.SHORT, Action.SELL, Action.COVER),
+    *(Action.REDUCE, Action.PROTECT, Action.CANCEL),
+)
 SIZES: Final = tuple(map(Decimal, ("0.05", "0.2", "0.4", "1", "3")))
 DISTANCES: Final = (0.002, 0.01, 0.03, 0.045, 0.2, -0.01, None)
 """Distances of the stop from the price, on the losing side, as shares; None means no stop."""
@@ -31,4 +34,6 @@ def _leg(wake_id: int, view: SymbolView) -> Leg | None:
     distance = DISTANCES[draw[2] % len(DISTANCES)]
     short = action is Action.SHORT or (view.position is not None and view.position.quantity < 0)
     stop = None if distance is None else exact(float(f"{last * (1 + distance if short else 1 - distance):.8g}"))
-    return Leg(view.symbol, action, size=size, stop=stop, reasoning="because it can", signals=("none",))
+    given = {"size": size, "stop": stop, "share": size, "trail": None if distance is None else exact(abs(distance))}
+    terms: dict[str, Any] = {name: value for name, value in given.items() if name in action.fields}
+    return Leg(view.symbol, action, reasoning="because it can", signals=("none",), **terms)

@@ -1,7 +1,7 @@
 """The rules' signals on one timeframe: momentum, mean reversion, and their weights.
 
 Every signal is −1..1, above 0 for long. ADX takes the place of a regime model: momentum counts in a trend, mean
-reversion in a range, and both in proportion in between. Known derivatives tilt the sum.
+reversion in a range, and both in proportion in between. Derivatives readings, if known, are added to the weighted sum.
 """
 
 import math
@@ -14,7 +14,7 @@ from ocw_mcp.domain.time import span_ms
 from ocw_mcp.domain.unknown import Unknown
 
 RSI_MIDDLE, RSI_RANGE = 50.0, 25.0
-"""RSI points: a distance of 25 from the middle is a full signal."""
+"""In RSI points: an RSI of 25 or more above or below the middle is a signal of 1 or −1."""
 
 
 class Signals(msgspec.Struct, frozen=True):
@@ -26,12 +26,12 @@ class Signals(msgspec.Struct, frozen=True):
     rsi: float
     adx: float
     trend: float
-    """0 in a range, 1 in a trend."""
+    """The strength of the trend by ADX: 0 in a range, 1 in a trend."""
     momentum: float
     reversion: float
     """The mean of %b (position between the Bollinger bands) and RSI, both with the opposite sign."""
     tilt: float
-    """The contribution of derivatives; 0 if they are unknown."""
+    """The contribution of derivatives readings to the score; 0 if they are unknown."""
 
     @property
     def score(self) -> float:
@@ -69,7 +69,7 @@ def read_signals(view: SymbolView, rules: RulesPolicy) -> Signals | None:
 
 
 def _trend(adx: float, rules: RulesPolicy) -> float:
-    """Return 0 at the ADX of a range, 1 at the ADX of a trend, and a linear share in between."""
+    """Return 0 at the ADX of a range, 1 at the ADX of a trend, and a linear value in between."""
     if rules.adx_trend <= rules.adx_range:
         return float(adx >= rules.adx_trend)
     return max(0.0, min(1.0, (adx - rules.adx_range) / (rules.adx_trend - rules.adx_range)))

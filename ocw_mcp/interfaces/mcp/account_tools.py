@@ -1,7 +1,7 @@
 """Tools about the account: status, portfolio, positions, orders, limits, and a check of an order."""
 
 import json
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mcp.types import CallToolResult
@@ -13,7 +13,7 @@ from ocw_mcp.domain.reasons import QUOTING, Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.state import ITSELF
 from ocw_mcp.interfaces.mcp import results
-from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, beyond_closing, cursor_of, older_line, place_of
+from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, cursor_of, older_line, place_of
 from ocw_mcp.interfaces.mcp.results import Meta, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta, respond
 from ocw_mcp.render.event_text import refusal_text
@@ -23,6 +23,7 @@ from ocw_mcp.render.text import HASH_SHOWN, day_result, funding_text
 if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.orders import OrderRow, RefusalRow
     from ocw_mcp.core.orders.table import TrackedOrder
+    from ocw_mcp.domain.snapshot import PositionView
     from ocw_mcp.engine.precheck import CheckedLeg
     from ocw_mcp.render.quotations import Quote
     from ocw_mcp.runtime.facade import Facade, Status
@@ -66,30 +67,12 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
         )
 
     async def positions_get(symbol: str | None = None) -> Annotated[CallToolResult, results.PositionsResult]:
-        """Open positions with stop, target, profit, best (mfe) and worst (mae) gain so far. A position without a stop
-        is closed at unprotected_until."""
+        """Open positions: stop and the loss to it in % of equity, target, gain now, best (mfe) and worst (mae) so far.
+        A position without a stop is closed at the time shown."""
         facade = get_facade()
         wanted = facade.known(symbol) if symbol is not None else None
-        rows = [
-            from_attributes(
-                results.PositionOut,
-                each,
-                side="long" if each.quantity > 0 else "short",
-                quantity=abs(each.quantity),
-                target=facade.target(each.symbol),
-                unprotected_until=facade.unprotected_until(each.symbol),
-            )
-            for each in facade.positions()
-            if wanted in (None, each.symbol)
-        ]
-        lines = [
-            f"{row.symbol} {row.side} {row.quantity} at {row.average_price}, mark {row.mark}, unrealised "
-            f"{row.unrealised}, "
-            f"{f'stop {row.stop}' if row.stop else f'UNPROTECTED, will be closed at {row.unprotected_until}'}"
-            f"{f', target {row.target}' if row.target else ''}, since {row.opened_at[:16]}, mfe {_percent(row.mfe)}, "
-            f"mae {_percent(row.mae)}, leverage {row.leverage}"
-            for row in rows
-        ]
+        rows = [position_of(facade, each) for each in facade.positions() if wanted in (None, each.symbol)]
+        lines = [f"{row.symbol} {position_text(row)}" for row in rows]
         return respond(results.PositionsResult(meta=meta(facade), positions=rows), *(lines or ["no open positions"]))
 
     async def orders_get(
@@ -138,16 +121,17 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
         symbol: str,
         action: Literal["BUY", "SHORT", "ADD", "SELL", "COVER"],
         size: Annotated[Amount | None, Field(description="share of equity, 0.1 is 10%")] = None,
+        risk: Annotated[Amount | None, Field(description="share of equity lost at the stop")] = None,
         quantity: Annotated[Amount | None, Field(description="base asset, instead of size")] = None,
         stop: Amount | None = None,
         target: Amount | None = None,
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
     ) -> Annotated[CallToolResult, results.CheckResult]:
         """Check whether an order would pass now, by the code that places orders: each limit's verdict and the largest
-        size that would pass. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
+        size that would pass. Entries need size, risk or quantity, and a stop; SELL and COVER close all."""
         facade = after_warm_up(get_facade)()
-        leg = leg_of(facade, symbol, action, quantity, size=size, stop=stop, target=target, limit=limit)
-        return _check(meta(facade), leg, facade.check(leg, HYPOTHETICAL, quantity))
+        leg = leg_of(facade, symbol, action, quantity, size=size, risk=risk, stop=stop, target=target, limit=limit)
+        return _check(facade, leg, facade.check(leg, HYPOTHETICAL, quantity))
 
     tools = (ocw_get_status, portfolio_get, positions_get, orders_get, policies_get, risk_check_order)
     return [make(each) for each in tools]
@@ -156,25 +140,56 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
 def leg_of(facade: "Facade", symbol: str, action: str, quantity: Decimal | None, **terms: Any) -> Leg:
     """Return an order as a leg. Raises RequestError for an entry without one size, or a closing with a size."""
     chosen, size = Action(action), terms["size"]
-    if not chosen.adds_risk and (beyond := beyond_closing(size, quantity, terms["limit"])):
+    unused = {} if chosen.adds_risk else {"quantity": quantity, **terms}
+    if beyond := ", ".join(f"{name}={value}" for name, value in unused.items() if value is not None):
         raise RequestError(
             RequestCode.BAD_ARGUMENTS,
             what=f"{action} closes the whole position at the market",
-            limit="no size, no quantity and no limit",
+            limit="symbol and action only",
             actual=beyond,
             next_=f"call {action} without it",
         )
-    if chosen.adds_risk and (size is None) == (quantity is None):
+    given = [each for each in (size, terms["risk"], quantity) if each is not None]
+    if chosen.adds_risk and len(given) != 1:
         raise RequestError(
             RequestCode.BAD_ARGUMENTS,
-            limit="one of size and quantity",
-            actual="none" if size is None else "both",
-            next_="give the share of equity as size, or the base asset as quantity",
+            limit="one of size, risk and quantity",
+            actual=f"{len(given)} of them",
+            next_="give the share of equity as size, the loss at the stop as risk, or the base asset as quantity",
         )
-    if quantity is not None:
-        # A quantity replaces the share, which is then any valid value.
-        terms["size"] = Decimal(1)
     return Leg(facade.known(symbol), chosen, **terms)
+
+
+def position_of(facade: "Facade", seen: "PositionView") -> results.PositionOut:
+    """Return an open position with its protection and the loss to its stop."""
+    way, cost = (1 if seen.quantity > 0 else -1), abs(seen.quantity) * seen.average_price
+    equity = facade.portfolio().equity
+    away = None if seen.stop is None else (seen.mark - seen.stop) * way
+    return from_attributes(
+        results.PositionOut,
+        seen,
+        side="long" if way > 0 else "short",
+        quantity=abs(seen.quantity),
+        gain=float(seen.unrealised / cost) if cost else None,
+        stop_distance=None if away is None or not seen.mark else away / seen.mark,
+        risk=None if away is None or equity <= 0 else away * abs(seen.quantity) / equity,
+        target=facade.target(seen.symbol),
+        unprotected_until=facade.unprotected_until(seen.symbol),
+    )
+
+
+def position_text(row: results.PositionOut) -> str:
+    """Return an open position without its symbol, on one line."""
+    if row.stop is None:
+        stop = f"UNPROTECTED, will be closed at {row.unprotected_until}"
+    else:
+        away, risk = (None if each is None else float(each) for each in (row.stop_distance, row.risk))
+        stop = f"stop {row.stop} ({_percent(away, '')} away, {_percent(risk, '')} of equity)"
+    return (
+        f"{row.side} {row.quantity} at {row.average_price}, mark {row.mark}, gain {_percent(row.gain)} "
+        f"({row.unrealised}), mfe {_percent(row.mfe)}, mae {_percent(row.mae)}, {stop}, target {row.target or 'none'}, "
+        f"leverage {row.leverage}, liquidation {row.liquidation_price or 'none'}, since {row.opened_at[:16]}"
+    )
 
 
 def status_of(meta: Meta, seen: "Status") -> results.StatusResult:
@@ -206,8 +221,7 @@ def _status(meta: Meta, seen: "Status") -> CallToolResult:
     unprotected = f"; UNPROTECTED: {', '.join(result.unprotected)}" if result.unprotected else ""
     return respond(
         result,
-        f"book {engine.book}: {engine.product} {', '.join(engine.symbols)}; agent {engine.agent}; "
-        f"policy {engine.policy}",
+        f"market {meta.source}; book {engine.book}; agent {engine.agent}; policy {engine.policy}",
         *([engine.notice] if engine.notice else []),
         f"equity {result.equity}, {day_result(seen.daily_loss)}{reached}{_paused(result)}",
         *lowered,
@@ -266,7 +280,7 @@ def refusal_line(row: "RefusalRow", quote: "Quote | None" = None) -> str:
     return refusal_text(refusal, quote or (lambda source, text: name(text)), row.principal)
 
 
-def _check(meta: Meta, leg: Leg, checked: "CheckedLeg") -> CallToolResult:
+def _check(facade: "Facade", leg: Leg, checked: "CheckedLeg") -> CallToolResult:
     refusal = checked.refusal
     rows = [
         from_attributes(results.VerdictOut, each, room=None if each.room is None else max(ZERO, each.room))
@@ -275,7 +289,7 @@ def _check(meta: Meta, leg: Leg, checked: "CheckedLeg") -> CallToolResult:
     result = from_attributes(
         results.CheckResult,
         checked,
-        meta=meta,
+        meta=meta(facade),
         passes=refusal is None,
         refusal=None if refusal is None else str(refusal),
         action=leg.action,
@@ -286,7 +300,7 @@ def _check(meta: Meta, leg: Leg, checked: "CheckedLeg") -> CallToolResult:
     order = f"{leg.action} {f'{result.quantity} ' if checked.quantity else ''}{leg.symbol}"
     worth = f", {result.notional} at the worst fill" if notional_of(checked) else ""
     if refusal is None or refusal.code is RefusalCode.APPROVAL_REQUIRED:
-        lines = [f"{order}{worth}: {verdict(checked)}", room(checked)]
+        lines = [f"{order}{worth}: {verdict(checked)}", room(checked, facade.portfolio().equity)]
     else:
         lines = [f"{order}{worth}: would not pass. {refusal}"]
     lines += [f"FAILS {row.code}: limit {row.limit}, actual {row.actual}" for row in rows if not row.passes]
@@ -304,11 +318,14 @@ def verdict(checked: "CheckedLeg") -> str:
     return "would pass" if checked.refusal is None else "would pass once a person approves it"
 
 
-def room(checked: "CheckedLeg") -> str:
-    """Return a text with the largest size that would pass, for an order that no limit refuses."""
-    if checked.refusal is None:
-        return f"largest that would pass: {plain(checked.largest)}"
-    return f"largest that would pass without approval: {plain(checked.largest) if checked.largest else 'none'}"
+def room(checked: "CheckedLeg", equity: Decimal) -> str:
+    """Return a text with the largest size that would pass, as a quantity and as a share of equity."""
+    largest = plain(checked.largest) if checked.largest else "none"
+    if checked.largest and checked.worst_price is not None and equity > 0:
+        # Rounded down, so that a size of this share is not refused.
+        share = (checked.largest * checked.worst_price / equity).quantize(Decimal("0.0001"), ROUND_DOWN)
+        largest += f" (size {plain(share)})"
+    return f"largest{' without approval' if checked.needs_approval else ''}: {largest}"
 
 
 def largest_of(quantity: Decimal) -> str | None:
@@ -316,5 +333,5 @@ def largest_of(quantity: Decimal) -> str | None:
     return plain(quantity) if quantity else None
 
 
-def _percent(value: float | None) -> str:
-    return "?" if value is None else f"{value:+.2%}"
+def _percent(value: float | None, sign: str = "+") -> str:
+    return "?" if value is None else f"{value:{sign}.2%}"

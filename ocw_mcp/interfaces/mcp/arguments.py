@@ -111,21 +111,18 @@ def place_of(tool: str, cursor: str | None) -> int | None:
     return int(found[1])
 
 
-def beyond_closing(size: Decimal | None, quantity: Decimal | None, limit: Decimal | None) -> str:
-    """Return the arguments that a market closing of a whole position cannot have, such as `size=0.5`."""
-    asked = {"size": size, "quantity": quantity, "limit": limit}
-    return ",".join(f"{name}={value}" for name, value in asked.items() if value is not None)
-
-
 class LegIn(BaseModel, extra="forbid"):
     """One leg of a decision."""
 
     symbol: Annotated[str, Field(max_length=40)]
-    action: Literal["BUY", "SELL", "SHORT", "COVER", "ADD", "HOLD"]
+    action: Literal["BUY", "SHORT", "ADD", "REDUCE", "SELL", "COVER", "PROTECT", "CANCEL", "HOLD"]
     size: Annotated[Amount | None, Field(description="share of equity")] = None
+    risk: Annotated[Amount | None, Field(description="share of equity lost at the stop; instead of size")] = None
     stop: Amount | None = None
     target: Amount | None = None
     limit: Amount | None = None
+    share: Annotated[Amount | None, Field(description="REDUCE: share of the position")] = None
+    trail: Annotated[Amount | None, Field(description="PROTECT: share of the price")] = None
     leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None
     confidence: Annotated[float | None, Field(ge=0, le=1), ASCII_NUMBER] = None
     thesis: Why = ""
@@ -141,6 +138,7 @@ class ConditionIn(BaseModel, extra="forbid"):
     threshold: Annotated[float, Field(allow_inf_nan=False), ASCII_NUMBER]
     reason: Text = ""
     expires_s: Annotated[int | None, Field(ge=1, le=604_800), ASCII_NUMBER] = None
+    stays: Annotated[bool, Field(description="after the position is closed")] = False
 
 
 _Parts = Annotated[list[Any], Field(max_length=64)]
@@ -149,8 +147,6 @@ Legs = Annotated[_Parts, WithJsonSchema({"type": "array", "maxItems": 16, "items
 Conditions = Annotated[
     _Parts, WithJsonSchema({"type": "array", "maxItems": 16, "items": ConditionIn.model_json_schema()})
 ]
-LONGEST_CHECK_S = 86_400
-"""Longest time until the next wake that a decision can ask for."""
 
 
 class CheckIn(BaseModel):
@@ -188,7 +184,7 @@ def decision_of(
         )
     return Decision(
         legs=tuple(read_legs),
-        next_check_s=None if check is None else max(1, min(check.next_check_s, LONGEST_CHECK_S)),
+        next_check_s=None if check is None else check.next_check_s,
         wake_conditions=None if conditions is None else tuple(armed),
         note=note,
         unread=tuple(unread),
@@ -197,9 +193,6 @@ def decision_of(
 
 def _leg(given: Any, symbols: Collection[str]) -> Leg:
     found = _read(LegIn, given)
-    if not isinstance(found, str) and found.action in ("SELL", "COVER"):
-        beyond = beyond_closing(found.size, None, found.limit)
-        found = f"{beyond}: {found.action} closes the whole position at the market" if beyond else found
     if isinstance(found, str):
         asked = given if isinstance(given, dict) else {}
         action = str(asked.get("action", ""))

@@ -20,6 +20,7 @@ from mcp.shared.message import SessionMessage
 from pydantic import BaseModel
 
 from ocw_mcp.adapters.control.address import Address
+from ocw_mcp.domain.asks import TYPED
 from ocw_mcp.domain.errors import AttachError, InvariantError, OcwError
 from ocw_mcp.interfaces.mcp.callers import ASK_S, ERA, supports_forms, unknown_tool
 from ocw_mcp.interfaces.mcp.link import EngineError, EngineLink, EngineStoppedError, NoAnswerError
@@ -144,27 +145,21 @@ class Bridge:
         if session.introduced == session.at:
             return answer
         session.introduced = session.at
-        status = answer.structured_content
-        if tool != STATUS:
-            try:
-                status = (await self._forward(ctx, {"name": STATUS, "arguments": {}}, again=True))["structuredContent"]
-            except (OcwError, MCPError, KeyError):
-                status = None
-        if status is None:
+        # The status has the notice already.
+        if tool == STATUS and not answer.is_error:
+            return answer
+        asked = {"name": STATUS, "arguments": {}, "_meta": {TYPED: True}}
+        try:
+            status = (await self._forward(ctx, asked, again=True))["structuredContent"]
+        except (OcwError, MCPError, KeyError):
             # The next answer gets the notice.
             session.introduced = None
             return answer
-        notice = (status.get("engine") or {}).get("notice")
-        if not notice:
-            return answer
-        structured, content = answer.structured_content, [*answer.content]
-        if structured is not None and isinstance(structured.get("meta"), dict):
-            structured = structured | {"meta": structured["meta"] | {"notice": notice}}
-        # The text of the status has the notice already.
-        if tool != STATUS and content and isinstance(first := content[0], types.TextContent):
+        notice, content = (status.get("engine") or {}).get("notice"), [*answer.content]
+        if notice and content and isinstance(first := content[0], types.TextContent):
             head, *rest = first.text.split("\n", 1)
             content[0] = types.TextContent(type="text", text="\n".join([head, notice, *rest]))
-        return answer.model_copy(update={"content": content, "structured_content": structured})
+        return answer.model_copy(update={"content": content})
 
     async def _find_engine(self, ctx: _Context, silent: Address | None) -> tuple[Address, int]:
         """Find or start the engine and return its address and the seconds it took, with progress to the client."""

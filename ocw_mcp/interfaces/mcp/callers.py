@@ -18,9 +18,11 @@ from mcp.types import CallToolResult, ClientCapabilities, GetPromptResult, Input
 from pydantic import BaseModel, Field, ValidationError
 
 from ocw_mcp.adapters.control.tokens import SCOPES, Principal
+from ocw_mcp.domain.asks import TYPED
 from ocw_mcp.domain.orders import ATTACHED
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.interfaces.mcp.prompts import require_arguments
+from ocw_mcp.interfaces.mcp.results import Answer
 
 TRADES: Final = "trade"
 LONGEST_OWN: Final = 20
@@ -47,7 +49,9 @@ class OcwServer(MCPServer[Any]):
         """Call a tool. The error for an unknown name lists the known ones."""
         if name not in self.offered:
             return unknown_tool(name, self.offered)
-        return await super().call_tool(name, arguments, context)
+        result = await super().call_tool(name, arguments, context)
+        typed = context is not None and (context.request_context.meta or {}).get(TYPED)
+        return result.typed() if typed and isinstance(result, Answer) else result
 
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[Any, Any] | None = None

@@ -1,21 +1,26 @@
 """Tools about the market: snapshot, candles, indicators, derivatives, regimes and weights."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from mcp.types import CallToolResult
 from pydantic import Field
 
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.snapshot import Feasible, IndicatorValues, Snapshot, SymbolView, SymbolViews
-from ocw_mcp.domain.time import iso
-from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.domain.snapshot import Feasible, IndicatorValues, SymbolView
+from ocw_mcp.domain.time import iso, span_ms
+from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.interfaces.mcp import results
+from ocw_mcp.interfaces.mcp.account_tools import position_of, position_text
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cursor_of, older_line, place_of
-from ocw_mcp.interfaces.mcp.results import Meta, Readings, amount, cents, from_attributes
+from ocw_mcp.interfaces.mcp.results import Readings, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond, text_of
-from ocw_mcp.render.snapshot_text import VOLUME_DIGITS, compact, significant
+from ocw_mcp.render.quotations import note_line
+from ocw_mcp.render.snapshot_text import VOLUME_DIGITS, significant
+
+if TYPE_CHECKING:
+    from ocw_mcp.runtime.facade import Facade
 
 Detail = Literal["concise", "detailed"]
 
@@ -38,8 +43,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
     ) -> Annotated[CallToolResult, results.SnapshotResult]:
         """The market as a decision would see it now: prices, returns, derivatives, indicators, positions, and the sizes
         that would pass. concise: key indicators of 1h and 4h; detailed: all, with forming candles (*)."""
-        facade = get_facade()
-        return _snapshot(meta(facade), facade.snapshot(symbol), detailed=detail == "detailed")
+        return _snapshot(get_facade(), symbol, detailed=detail == "detailed")
 
     async def market_get_candles(
         symbol: str,
@@ -81,10 +85,8 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         values = {timeframe: reasons.numbers(timeframe, each, _ALL_INDICATORS) for timeframe, each in found.items()}
         known = facade.known(symbol)
         result = results.IndicatorsResult(meta=meta(facade), symbol=known, indicators=values, unknown=reasons.texts())
-        lines = [
-            " ".join([name, *(_number(readings[name], 5) for readings in values.values())]) for name in _ALL_INDICATORS
-        ]
-        return respond(result, " ".join([known, *values]), *lines, *_unknown_lines(result))
+        lines = indicator_lines(known, values, closing_times(facade, known, values))
+        return respond(result, *lines, *_unknown_lines(result.unknown))
 
     async def derivatives_get_summary(
         symbol: str | None = None,
@@ -102,7 +104,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
             for symbol, readings in symbols.items()
         ]
         missing = [f"{name}: unavailable, {why}" for name, why in _NOT_BUILT.items()]
-        return respond(result, *lines, *_unknown_lines(result), *missing)
+        return respond(result, *lines, *_unknown_lines(result.unknown), *missing)
 
     async def regime_get_current() -> Annotated[CallToolResult, results.RegimeResult]:
         """Market and macro regime; scale is their factor on size limits."""
@@ -124,8 +126,11 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         table = " ".join(f"{name}={value}" for name, value in rules.items())
         return respond(result, f"learned: {_NOTHING_LEARNS['learned']}", f"rules: {table}")
 
-    others = market_get_snapshot, market_get_candles, market_get_indicators, derivatives_get_summary, weights_get
-    return [*(make(each) for each in others), make(regime_get_current, shows_meta=True)]
+    tools = (
+        market_get_snapshot, market_get_candles, market_get_indicators, derivatives_get_summary, weights_get,
+        regime_get_current,
+    )  # fmt: skip
+    return [make(each) for each in tools]
 
 
 class _Reasons:
@@ -141,10 +146,15 @@ class _Reasons:
         """Return fields of `values` by name; reasons of unknown values are kept."""
         found: Readings = {}
         for name in names:
-            if isinstance(value := getattr(values, name), Unknown):
-                self.add(f"{where} {name}", value)
-            found[name] = None if isinstance(value, Unknown) else float(f"{value:.7g}")
+            found[name] = self.number(f"{where} {name}", getattr(values, name))
         return found
+
+    def number(self, where: str, value: Reading) -> float | None:
+        """Return a value; the reason of an unknown one is kept."""
+        if isinstance(value, Unknown):
+            self.add(where, value)
+            return None
+        return float(f"{value:.7g}")
 
     def texts(self) -> dict[str, str]:
         """Return, for each reason, the names of the first values and the number of further ones."""
@@ -155,34 +165,61 @@ class _Reasons:
         }
 
 
-def _snapshot(meta: Meta, taken: Snapshot, *, detailed: bool) -> CallToolResult:
+def _snapshot(facade: "Facade", symbol: str | None, *, detailed: bool) -> CallToolResult:
     """Return the answer of `market_get_snapshot`: as many symbols as fit, with the names of the others."""
+    taken, now = facade.snapshot(symbol), meta(facade)
     views, names, longest = list(taken.symbols.values()), _ALL_INDICATORS, DETAILED
     if not detailed:
         names, longest = KEY_INDICATORS, CONCISE
-        taken = msgspec.structs.replace(taken, limits=(), trades=())
         for place, view in enumerate(views):
             kept = tuple(each for each in view.indicators if each.timeframe in KEY_TIMEFRAMES)
             views[place] = msgspec.structs.replace(view, indicators=kept, forming=())
     shown = len(views)
     while True:
         reasons = _Reasons()
-        symbols = [_symbol(view, reasons, names) for view in views[:shown]]
+        symbols = [_symbol(facade, view, reasons, names) for view in views[:shown]]
         for name, mood in (("regime", taken.regime), ("macro", taken.macro)):
             if isinstance(mood, Unknown):
                 reasons.add(name, mood)
         left_out = [view.symbol for view in views[shown:]]
         result = from_attributes(
-            results.SnapshotResult, taken, meta=meta, symbols=symbols, unknown=reasons.texts(), truncated=left_out
+            results.SnapshotResult, taken, meta=now, symbols=symbols, unknown=reasons.texts(), truncated=left_out
         )
-        lines = [compact(msgspec.structs.replace(taken, symbols=SymbolViews.of(views[:shown])))]
+        lines = [f"equity {result.equity}, scale of size limits {result.scale}; times UTC"]
+        for view, row in zip(views, symbols, strict=False):
+            lines += _symbol_lines(view, row, closing_times(facade, view.symbol, row.indicators), detailed=detailed)
+        if detailed:
+            lines += [
+                f"correlation {each.first}/{each.second} {_number(reasons.number('correlation', each.value), 2)}"
+                for each in taken.correlations
+            ]
+            lines += [note_line(taken.note, "", "note")] if taken.note else []
+        lines += _unknown_lines(result.unknown)
         lines += [f"left out for length: {', '.join(left_out)}; ask for them by symbol"] if left_out else []
-        if shown <= 1 or max(len(text_of(result, *lines)), len(result.model_dump_json())) <= longest:
+        if shown <= 1 or len(text_of(result, *lines)) <= longest:
             return respond(result, *lines)
         shown -= 1
 
 
-def _symbol(view: SymbolView, reasons: _Reasons, names: tuple[str, ...]) -> results.SymbolOut:
+def _symbol_lines(view: SymbolView, row: results.SymbolOut, closed: str, *, detailed: bool) -> list[str]:
+    """Return one symbol as lines. Readings have the names and units of wake conditions, returns are in percent."""
+    returns = {name: row.readings[name] for name in _PRICES[1:]}
+    others = {name: value for name, value in row.readings.items() if name not in _PRICES}
+    moved = ", ".join(f"{name} {'?' if value is None else f'{value:+.2%}'}" for name, value in returns.items())
+    lines = [f"{row.symbol} last {_number(row.readings['last'], 7)} ({_age(view.age_ms)}), {moved}"]
+    lines.append(f"position: {row.position or 'none'}")
+    if row.sizes:
+        lines.append(f"entry sizes in base asset: {', '.join(f'{name} {size}' for name, size in row.sizes.items())}")
+    if any(value is not None for value in others.values()):
+        lines.append(", ".join(f"{name} {_number(value, 4)}" for name, value in others.items()))
+    for each in view.forming if detailed else ():
+        if not isinstance(candle := each.candle, Unknown):
+            prices = " ".join(significant(price, 7) for price in (candle.open, candle.high, candle.low, candle.close))
+            lines.append(f"{each.timeframe}* open high low close volume {prices} {significant(candle.volume, 5)}")
+    return [*lines, *indicator_lines(row.symbol, row.indicators, closed)]
+
+
+def _symbol(facade: "Facade", view: SymbolView, reasons: _Reasons, names: tuple[str, ...]) -> results.SymbolOut:
     readings = reasons.numbers(view.symbol, view, _PRICES) | _derivatives(view, reasons)
     indicators = {
         each.timeframe: reasons.numbers(f"{view.symbol} {each.timeframe}", each, names) for each in view.indicators
@@ -193,17 +230,12 @@ def _symbol(view: SymbolView, reasons: _Reasons, names: tuple[str, ...]) -> resu
             reasons.add(f"{view.symbol} {star}", each.candle)
         else:
             indicators[star] = reasons.numbers(f"{view.symbol} {star}", each.candle.indicators, names)
-    sizes, position = {}, None
+    sizes: dict[str, str] = {}
     if isinstance(view.feasible, Unknown):
         reasons.add(f"{view.symbol} sizes", view.feasible)
     else:
         sizes = {name: plain(getattr(view.feasible, name)) for name in Feasible.__struct_fields__}
-    if (held := view.position) is not None:
-        stop = f"stop at {plain(held.stop)}" if held.stop is not None else "UNPROTECTED"
-        position = (
-            f"{plain(held.quantity)} at {amount(held.average_price)}, mark {plain(held.mark)}, unrealised "
-            f"{cents(held.unrealised)}, {stop}"
-        )
+    position = None if view.position is None else position_text(position_of(facade, view.position))
     return results.SymbolOut(
         symbol=view.symbol, readings=readings, sizes=sizes, position=position, indicators=indicators
     )
@@ -217,5 +249,29 @@ def _number(value: float | None, digits: int) -> str:
     return "?" if value is None else significant(value, digits)
 
 
-def _unknown_lines(result: results.IndicatorsResult | results.DerivativesResult) -> list[str]:
-    return [f"? {reason}: {places}" for reason, places in result.unknown.items()]
+def _unknown_lines(unknown: dict[str, str]) -> list[str]:
+    return [f"? {reason}: {places}" for reason, places in unknown.items()]
+
+
+def _age(age_ms: int) -> str:
+    return "no price yet" if age_ms < 0 else f"{age_ms / 1000:g}s old"
+
+
+def closing_times(facade: "Facade", symbol: str, timeframes: Iterable[str]) -> str:
+    """Return when the last candles of the timeframes closed: `1h 09:00, 4h 08:00`; a forming one has no such time."""
+    closed = {}
+    for timeframe in timeframes:
+        if not timeframe.endswith("*") and (rows := facade.candles(symbol, timeframe, 1).rows):
+            closed[timeframe] = iso(rows[0][0] + span_ms(timeframe))
+    return ", ".join(f"{timeframe} {at[11:16]}" for timeframe, at in closed.items())
+
+
+def indicator_lines(symbol: str, values: dict[str, Readings], closed: str) -> list[str]:
+    """Return a table of indicators: one line each, with a column per timeframe, below the times of the closes."""
+    if not values:
+        return []
+    lines = [
+        " ".join([name, *(_number(readings[name], 7 if name == "close" else 5) for readings in values.values())])
+        for name in next(iter(values.values()))
+    ]
+    return [f"{symbol} {' '.join(values)}{f' (closed {closed})' if closed else ''}", *lines]

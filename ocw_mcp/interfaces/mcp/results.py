@@ -1,14 +1,14 @@
-"""The results of the tools as types, from which the output schemas are made.
+"""The results of the tools as types, for programs. A model reads the text of the same answer instead.
 
-Money and times are text; analytics are numbers. A model pays for every field in each listing of the tools: so the name
-of a field says what it holds, and longer explanations are in the description of the tool.
+Money and times are text; analytics are numbers.
 """
 
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, WithJsonSchema
+from mcp.types import CallToolResult
+from pydantic import BaseModel, BeforeValidator, Field
 
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.time import iso
@@ -68,6 +68,20 @@ class Result(BaseModel):
     meta: Meta
 
 
+class Answer(CallToolResult):
+    """The answer of a tool: a text that is complete and short, and the typed result behind it.
+
+    Some clients show a model the structured content of an answer and drop its text; others show the text only. So an
+    answer has one form, the text, and a program gets the typed result if its request has `TYPED` in its `_meta`.
+    """
+
+    result: Result = Field(exclude=True)
+
+    def typed(self) -> CallToolResult:
+        """Return the answer with the typed result as structured content."""
+        return self.model_copy(update={"structured_content": self.result.model_dump(mode="json")})
+
+
 class EngineOut(BaseModel):
     """The engine, its policy and its progress."""
 
@@ -93,14 +107,12 @@ class LoweredOut(BaseModel):
 
 
 class StatusResult(Result):
-    """The status. Its schema is shallow, since clients validate every field on every call."""
-
-    engine: Annotated[EngineOut, WithJsonSchema({"type": "object"})]
+    engine: EngineOut
     equity: Cents
     daily_loss: Share
     daily_loss_reached: bool
     paused_until: Time | None
-    lowered: Annotated[LoweredOut | None, WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "null"}]})]
+    lowered: LoweredOut | None
     open_positions: int
     unprotected: list[str]
     live_orders: int
@@ -178,11 +190,18 @@ class PositionOut(BaseModel):
     average_price: Price
     mark: Quantity
     unrealised: Cents
+    gain: Gain
+    """The unrealised gain as a share of the cost."""
     stop: Price | None
+    stop_distance: Share | None
+    """From the mark price, as a share of it; below 0 beyond the stop."""
+    risk: Share | None
+    """The loss from the mark price to the stop, as a share of equity."""
     target: Price | None
     unprotected_until: Time | None
     opened_at: Time
     leverage: int
+    liquidation_price: Price | None
     mfe: Gain
     mae: Gain
 
@@ -309,7 +328,13 @@ class PreviewResult(Result):
     good_for_s: int
     needs_approval: bool
     refusal: str | None
+    symbol: str
     action: str
+    side: str | None
+    asked: str
+    """The size as requested: `size 0.1` or `quantity 2`, or `the whole position` of a closing."""
+    size: Share | None
+    """The notional as a share of equity."""
     quantity: Quantity
     price: Price | None
     notional: Cents | None
@@ -317,9 +342,16 @@ class PreviewResult(Result):
     type: str | None = None
     limit: Price | None = None
     stop: Price | None = None
+    stop_distance: str | None = None
+    """From the expected fill, in percent of it."""
+    risk: str | None = None
+    """The loss of the whole position at the stop, from the worst fill, in percent of equity."""
     target: Price | None = None
     leverage: str | None = None
     scale: Quantity | None = None
+    scale_reason: str | None = None
+    expires_at: Time | None = None
+    """When a limit order that has not filled is cancelled."""
 
 
 class Answered(BaseModel):

@@ -30,11 +30,11 @@ MOST_VALUES: Final = 100
 _NOT_THERE: Final = (RequestCode.UNKNOWN_SYMBOL, RequestCode.UNKNOWN_ID, RequestCode.BAD_DAY)
 
 INSTRUCTIONS = """\
-OCW trades one account inside risk limits that are written in code. `meta` in every result gives the mode (paper:
-simulated fills), the trading state, and whether prices are stale: read it first. Times are UTC, money is text in quote
-currency, shares are fractions. An unknown value is null or `?`, with a reason: treat it as unfavourable. Start with
-ocw_get_status. Errors read `CODE: what happened. limit=... actual=... next: ...`. No tool changes a limit, the mode or
-a credential, or raises the trading state."""
+OCW trades one account inside risk limits that are written in code. The first line of an answer gives the mode (paper:
+simulated fills), the trading state, the engine's time and the age of prices, with STALE if they are too old: read it
+first. Times are UTC, money is in quote currency. An unknown value is `?`, with a reason: treat it as unfavourable.
+Start with ocw_get_status. Errors read `CODE: what happened. limit=... actual=... next: ...`. No tool changes a limit,
+the mode or a credential, or raises the trading state."""
 
 TOOLSETS: Final[dict[str, Callable[[GetFacade], list[OcwTool]]]] = {
     "market": lambda get_facade: market_tools(after_warm_up(get_facade)),

@@ -1,4 +1,4 @@
-"""OCW's tool class: short schemas, typed results with compact text, and errors as results; its access to the engine.
+"""OCW's tool class: short schemas, answers as short texts, and errors as results; its access to the engine.
 
 The SDK's tool class sends schemas in full, renders results as indented JSON, and prefixes every error. The model
 pays for every character of these texts.
@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.interfaces.mcp.callers import TRADES, caller, unusable_answer
-from ocw_mcp.interfaces.mcp.results import Meta, Result, from_attributes
+from ocw_mcp.interfaces.mcp.results import Answer, Meta, Result, from_attributes
 
 if TYPE_CHECKING:
     from ocw_mcp.runtime.facade import Facade
@@ -64,8 +64,7 @@ class OcwTool(Tool):
         try:
             if not self.reads:
                 self._check_acting(unknown, caller(context.request_context.request).scopes)
-            # Every answer is made from its typed result (`respond`), so the SDK need not validate it again.
-            result = await super().run(given, context, convert_result=False)
+            result = await super().run(given, context)
             return _ignoring(unknown, result) if unknown else result
         except RequestError as error:
             return failed(error)
@@ -105,23 +104,17 @@ class FailedResult(CallToolResult):
     """The code of the request error with which the text begins; it is not in the result's JSON."""
 
 
-def make(answer: _Answering, annotations: ToolAnnotations = READS, *, shows_meta: bool = False) -> OcwTool:
+def make(answer: _Answering, annotations: ToolAnnotations = READS) -> OcwTool:
     """Return a tool made from a function; the function's docstring is the description that a model reads.
 
-    `meta` is the same in every result, so only the schema of the tool with `shows_meta` lists its fields. The
-    other schemas are shorter for a model, and faster for clients that validate each result against its schema.
+    The tool has no output schema, since its answer is a text (`Answer`). The annotation of the function's return names
+    the typed result that programs get.
     """
     if (known := _MADE.get(answer.__code__)) is not None:
         return known.model_copy(update={"fn": answer})
     about = " ".join((answer.__doc__ or "").split())
-    tool = OcwTool.from_function(answer, description=about, annotations=annotations)
+    tool = OcwTool.from_function(answer, description=about, annotations=annotations, structured_output=False)
     tool.parameters = lean(tool.parameters)
-    metadata = tool.fn_metadata
-    assert metadata.output_schema is not None, f"{tool.name} has no typed result"
-    output = lean(metadata.output_schema, of_result=True) | {"required": ["meta"]}
-    if not shows_meta:
-        output["properties"]["meta"] = {"type": "object"}
-    metadata.output_schema = output
     assert isinstance(tool, OcwTool)
     if not tool.resolved_params:
         # A resolver of a parameter belongs to one server; everything else depends on the function only.
@@ -140,14 +133,13 @@ def text_of(result: Result, *lines: str) -> str:
         when = ", STALE: the market has not begun; history may still be loading"
     else:
         age = "a price missing" if of.age_ms is None else f"prices {of.age_ms / 1000:g}s old"
-        when = f" as of {of.as_of}, {age}{', STALE' if of.stale else ''}"
+        when = f" {of.as_of}, {age}{', STALE' if of.stale else ''}"
     return "\n".join([f"[{of.mode} {of.state}{when}]", *lines])
 
 
-def respond(result: Result, *lines: str) -> CallToolResult:
-    """Return a typed result together with the text that a model reads."""
-    block = TextContent(type="text", text=text_of(result, *lines))
-    return CallToolResult(content=[block], structured_content=result.model_dump(mode="json"))
+def respond(result: Result, *lines: str) -> Answer:
+    """Return an answer: the text that a model reads, and the typed result of the same facts."""
+    return Answer(content=[TextContent(type="text", text=text_of(result, *lines))], result=result)
 
 
 def failed(error: RequestError | str) -> FailedResult:
@@ -156,15 +148,13 @@ def failed(error: RequestError | str) -> FailedResult:
     return FailedResult(content=[TextContent(type="text", text=str(error))], is_error=True, code=code)
 
 
-def lean(schema: dict[str, Any], *, of_result: bool = False) -> dict[str, Any]:
-    """Return a JSON schema without titles and references.
+def lean(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON schema of arguments without titles and references.
 
-    The schema of arguments has no `null` and no list of types, which several clients reject: an optional argument that
-    is null counts as absent, except a number. The schema of a result (`of_result`) keeps both, since clients validate
-    results, but has no descriptions and no `required` lists.
+    It has no `null` and no list of types, which several clients reject: an optional argument that is null counts as
+    absent, except a number. It has no empty defaults and no smallest lengths either, which would tell a model nothing.
     """
     definitions = schema.get("$defs", {})
-    dropped = {"title", "$defs"} | ({"description", "required"} if of_result else set())
 
     def plain(part: Any) -> Any:
         if isinstance(part, list):
@@ -176,12 +166,12 @@ def lean(schema: dict[str, Any], *, of_result: bool = False) -> dict[str, Any]:
         kept = {
             key: {name: plain(field) for name, field in value.items()} if key == "properties" else plain(value)
             for key, value in part.items()
-            if key not in dropped and not (key == "default" and value is None)
+            if key not in ("title", "$defs", "minLength") and not (key == "default" and value in (None, "", []))
             # Google's SDK reads this value as a schema; unknown fields are refused by name at run time.
             if not (key == "additionalProperties" and value is False)
         }
         choices = kept.get("anyOf", ())
-        if of_result or len(choices) != 2 or choices[1] != {"type": "null"}:
+        if len(choices) != 2 or choices[1] != {"type": "null"}:
             return kept
         del kept["anyOf"]
         return choices[0] | kept
@@ -196,10 +186,7 @@ def _ignoring(unknown: list[str], result: Any) -> Any:
         return result
     names = [name[:40] for name in unknown[:8]]
     content = [*result.content, TextContent(type="text", text=f"ignored arguments: {json.dumps(names)}")]
-    structured = result.structured_content
-    if structured is not None and isinstance(structured.get("meta"), dict):
-        structured = structured | {"meta": structured["meta"] | {"ignored": names}}
-    return result.model_copy(update={"content": content, "structured_content": structured})
+    return result.model_copy(update={"content": content})
 
 
 def _bad_arguments(error: ValidationError, tool: str) -> RequestError:

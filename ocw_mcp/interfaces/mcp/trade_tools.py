@@ -12,7 +12,7 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import Field, WithJsonSchema
 
 from ocw_mcp.domain import asks
-from ocw_mcp.domain.decision import Decision, Leg
+from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -29,13 +29,18 @@ from ocw_mcp.render.quotations import untrusted
 if TYPE_CHECKING:
     from ocw_mcp.engine.approvals import PendingOrder
     from ocw_mcp.engine.idempotency import Answer
+    from ocw_mcp.runtime.facade import Facade
     from ocw_mcp.runtime.trading import Previewed, Trading
 
 CHECKS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
 ACTS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
 WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
-Key = Annotated[str, Field(min_length=1, max_length=64, description="same key on a retry, a new one per order")]
+Key = Annotated[
+    str,
+    Field(min_length=1, max_length=64),
+    WithJsonSchema({"type": "string", "description": "new per request, the same on a retry"}),
+]
 _NEXT: Final = {
     RefusalCode.KEY_REUSED: "a key belongs to one order; orders_get shows which one",
     RefusalCode.NO_WAKE: "ocw_get_status shows the wake whose decision is open, if any",
@@ -78,6 +83,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         symbol: str,
         action: Literal["BUY", "SHORT", "ADD", "SELL", "COVER"],
         size: Annotated[Amount | None, Field(description="share of equity, 0.1 is 10%")] = None,
+        risk: Annotated[Amount | None, Field(description="share of equity lost at the stop")] = None,
         quantity: Annotated[Amount | None, Field(description="base asset, instead of size")] = None,
         stop: Amount | None = None,
         target: Amount | None = None,
@@ -85,12 +91,11 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None,
     ) -> Annotated[CallToolResult, results.PreviewResult]:
         """Check an order by the code that places it, and keep it and its price for 60 s as a preview_id. Nothing is
-        sent. Entries need size or quantity, and a stop; SELL and COVER close the whole position."""
+        sent. Entries need size, risk or quantity, and a stop; SELL and COVER close the whole position."""
         facade = after_warm_up(get_facade)()
-        terms = {"size": size, "stop": stop, "target": target, "limit": limit, "leverage": leverage}
+        terms = {"size": size, "risk": risk, "stop": stop, "target": target, "limit": limit, "leverage": leverage}
         leg = leg_of(facade, symbol, action, quantity, **terms)
-        seen = facade.trading.preview(caller_name(ctx), leg, quantity)
-        return _preview(meta(facade), leg, seen, facade.portfolio().scale)
+        return _preview(facade, leg, facade.trading.preview(caller_name(ctx), leg, quantity), quantity)
 
     async def consent(
         ctx: Context[Any, Any], preview_id: str, key: str, rationale: str
@@ -148,22 +153,34 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         canceled = isinstance(answer, OrderRef) and answer.leg is Purpose.ENTRY
         return done(meta(facade), answer, "entry canceled" if canceled else "closing")
 
-    async def positions_set_protection(
-        ctx: Context[Any, Any], symbol: str, key: Key, stop: Amount | None = None, target: Amount | None = None
+    async def positions_reduce(
+        ctx: Context[Any, Any],
+        symbol: str,
+        share: Annotated[Amount, Field(le=1, description="0.5 closes half of the position")],
+        key: Key,
+        rationale: Why = "",
     ) -> Annotated[CallToolResult, DoneResult]:
-        """Tighten a position's stop, or set its target. A looser stop is refused."""
+        """Close a share of a position at the market, reduce-only. If the rest were too small to sell, all is closed."""
         facade = get_facade()
-        if stop is None and target is None:
+        leg = Leg(facade.known(symbol), Action.REDUCE, share=share, reasoning=rationale)
+        return await _carried_out(facade, asks.LegRequest(key, caller_name(ctx), leg), "reducing")
+
+    async def positions_set_protection(
+        ctx: Context[Any, Any],
+        symbol: str,
+        key: Key,
+        stop: Amount | None = None,
+        target: Amount | None = None,
+        trail: Annotated[Amount | None, Field(description="distance of a trailing stop, 0.01 is 1%")] = None,
+    ) -> Annotated[CallToolResult, DoneResult]:
+        """Tighten a position's stop, set its target, or let the stop trail the price. A looser stop is refused."""
+        facade = get_facade()
+        if stop is None and target is None and trail is None:
             raise RequestError(
-                RequestCode.BAD_ARGUMENTS, limit="a stop or a target", actual="neither", next_="give one of them"
+                RequestCode.BAD_ARGUMENTS, limit="a stop, a target or a trail", actual="none", next_="give one of them"
             )
-        known = facade.known(symbol)
-        answer = await facade.trading.ask(asks.ProtectionRequest(key, caller_name(ctx), known, stop, target))
-        laid = next((each.stop for each in facade.positions() if each.symbol == known), None)
-        # Show the prices in force, rounded to ticks; after the position has closed, show the requested ones.
-        wanted = {"stop": stop and (laid or stop), "target": target and (facade.target(known) or target)}
-        moved = " and ".join(f"{name} at {value}" for name, value in wanted.items() if value is not None)
-        return done(meta(facade), answer, f"protection set, {moved}")
+        terms = asks.ProtectionRequest(key, caller_name(ctx), facade.known(symbol), stop, target, trail)
+        return await _carried_out(facade, terms, "protection set")
 
     async def risk_halt(ctx: Context[Any, Any], key: Key, why: str = "") -> Annotated[CallToolResult, DoneResult]:
         """Halt trading: waiting entries are cancelled, new ones refused. Positions keep their stops and may be closed.
@@ -185,9 +202,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         ctx: Context[Any, Any],
         wake: Annotated[int, Field(ge=1, le=10**9), ASCII_NUMBER],
         legs: arguments.Legs,
-        next_check_s: Annotated[
-            Any, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": arguments.LONGEST_CHECK_S})
-        ] = None,
+        next_check_s: Annotated[Any, WithJsonSchema({"type": "integer"})] = None,
         conditions: arguments.Conditions | None = None,
         note: Why = "",
     ) -> Annotated[CallToolResult, results.SubmittedResult]:
@@ -201,7 +216,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         answer = await facade.trading.submit(caller_name(ctx), wake, decision, tainted=tainted)
         return _submitted(meta(facade), wake, decision, answer, facade.trading)
 
-    acting = orders_place, orders_cancel, positions_close, positions_set_protection, risk_halt
+    acting = orders_place, orders_cancel, positions_close, positions_reduce, positions_set_protection, risk_halt
     return [
         make(orders_preview, CHECKS),
         *(make(each, ACTS) for each in acting),
@@ -210,38 +225,89 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
     ]
 
 
-def _preview(meta: Meta, leg: Leg, seen: "Previewed", scale: Decimal) -> CallToolResult:
-    """Return the answer of `orders_preview`: the order with all its terms. `scale` multiplies the size limits."""
-    checked, kept, intent = seen.checked, seen.preview, seen.checked.intent
+async def _carried_out(
+    facade: "Facade", request: asks.LegRequest | asks.ProtectionRequest, what: str
+) -> CallToolResult:
+    """Have the engine carry out a change of a position. Return its answer, with the values that are now in force."""
+    answer = await facade.trading.ask(request)
+    taken = facade.trading.taken(asks.request_key(request))
+    return done(meta(facade), answer, f"{what}: {taken_text(taken)}" if taken else what)
+
+
+def taken_text(taken: asks.Taken) -> str:
+    """Return a leg as it was carried out, in one line."""
+    levels = {"stop": taken.stop, "target": taken.target, "trail": taken.trail}
+    parts = [
+        plain(taken.quantity) if taken.quantity is not None else "",
+        f"{taken.share:.2%}" if taken.share is not None else "",
+        f"at {plain(taken.price)}" if taken.price is not None else "",
+        f"risk {taken.risk:.2%}" if taken.risk is not None else "",
+        *(f"{name} {plain(value)}" for name, value in levels.items() if value is not None),
+        f"leverage {taken.leverage}" if taken.leverage is not None else "",
+        *taken.changed,
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _preview(facade: "Facade", leg: Leg, seen: "Previewed", quantity: Decimal | None) -> CallToolResult:
+    """Return the answer of `orders_preview`: the order with all its terms, and what the limits measure of it."""
+    checked, kept, intent, account = seen.checked, seen.preview, seen.checked.intent, facade.portfolio()
     refusal = None if checked.needs_approval else checked.refusal
-    leverage = checked.leverage or intent.leverage
+    notional, leverage = notional_of(checked), checked.leverage or intent.leverage
+    actual = {each.code: each.actual for each in checked.limits}
+    scale, asked = facade.policies.scale, "the whole position"
+    if leg.action.adds_risk:
+        given = {"size": leg.size, "risk": leg.risk} if quantity is None else {"quantity": quantity}
+        asked = " ".join(f"{name} {plain(value)}" for name, value in given.items() if value is not None)
     result = from_attributes(
         results.PreviewResult,
         checked,
-        meta=meta,
+        meta=meta(facade),
         preview_id=None if kept is None else kept.preview_id,
         good_for_s=asks.PREVIEW_GOOD_FOR_S if kept else 0,
         refusal=None if refusal is None else _capped(refusal),
+        symbol=leg.symbol,
         action=leg.action,
-        notional=notional_of(checked),
+        # A closing without a position has no side.
+        side=intent.side if leg.action.adds_risk or checked.quantity else None,
+        asked=asked,
+        size=None if notional is None or account.equity <= 0 else notional / account.equity,
+        notional=notional,
         largest=largest_of(checked.largest),
         type=intent.type,
         limit=intent.limit_price,
         stop=intent.protect_at,
+        stop_distance=actual.get(RefusalCode.STOP_REQUIRED),
+        risk=actual.get(RefusalCode.RISK_PER_TRADE),
         target=intent.target_at,
         leverage=None if leverage is None else str(leverage),
-        scale=scale,
+        scale=account.scale,
+        scale_reason=f"regime unknown {plain(scale.regime_unknown)}, macro unknown {plain(scale.macro_unknown)}",
+        expires_at=intent.expires_at,
     )
-    terms = ", ".join(f"{name} {getattr(result, name) or 'none'}" for name in ("limit", "stop", "target", "leverage"))
-    bound = f"{result.type} order, {terms}; scale {result.scale} multiplies the size limits"
-    if refusal is not None:
-        return respond(result, f"{leg.action} {leg.symbol} would not pass. {result.refusal}", bound)
+    share = f"{result.quantity} = {float(result.size or 0):.2%} of equity"
+    if refusal is None:
+        head = f"preview_id {result.preview_id}, valid for {result.good_for_s} s: {verdict(checked)}"
+        size = f"{asked}, taken {share}, {result.notional} at the worst fill"
+    else:
+        head = f"no preview_id, would not pass: {result.refusal}"
+        size = f"{asked}{f', {share}' if checked.quantity else ''}"
+    measured = f" ({result.stop_distance} away, risk {result.risk} of equity)" if result.risk else ""
+    terms, sizes = [f"{result.type} order"], []
+    if result.limit is not None:
+        terms.append(f"limit {result.limit} until {result.expires_at}")
+    if leg.action.adds_risk:
+        terms += [f"stop {result.stop or 'none'}{measured}", f"target {result.target or 'none'}"]
+        terms += [f"leverage {leverage}"] if leverage is not None else []
+        why = "" if account.scale == 1 else f" ({result.scale_reason})"
+        sizes = [f"{room(checked, account.equity)}; size limits x {result.scale}{why}"]
     return respond(
         result,
-        f"{leg.action} {result.quantity} {leg.symbol} at about {result.price}, {result.notional} at the worst fill: "
-        f"{verdict(checked)}",
-        bound,
-        f"preview_id {result.preview_id}, valid for {asks.PREVIEW_GOOD_FOR_S} s; {room(checked)}",
+        head,
+        f"{leg.action} {leg.symbol}{f' ({result.side})' if result.side else ''}: asked {size}; "
+        f"mark {result.price or 'unknown'}",
+        ", ".join(terms),
+        *sizes,
     )
 
 
@@ -264,7 +330,7 @@ def done(meta: Meta, answer: "Answer", what: str) -> CallToolResult:
         case Refusal(code=code):
             next_ = _NEXT.get(code, "risk_check_order shows the verdict of every limit")
             text = TextContent(type="text", text=f"{result.refusal} next: {next_}")
-            return CallToolResult(content=[text], structured_content=result.model_dump(mode="json"), is_error=True)
+            return results.Answer(content=[text], result=result, is_error=True)
         case asks.AwaitsApproval(name):
             return respond(
                 result,
@@ -285,15 +351,17 @@ def _submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trad
         results.LegAnswered(symbol=untrusted(leg.symbol, 40), action=leg.action, **_answered(each))
         for leg, each in zip(decision.legs, trading.answers(answer.decision, decision), strict=True)
     ]
+    carried = [trading.taken(answer.decision.leg(index)) for index in range(len(rows))]
     lines = [
         f"{row.action} {row.symbol}: {row.outcome}{f' as {row.order}' if row.order else ''}"
+        f"{f': {taken_text(taken)}' if taken else ''}"
         f"{f', {row.refusal}' if row.refusal else ''}{f' {row.approval} until {row.until}' if row.approval else ''}"
-        for row in rows
+        for row, taken in zip(rows, carried, strict=True)
     ]
     refused = [untrusted(each, 200) for each in answer.refused]
     result = results.SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
-    not_taken = [f"not taken: {each}" for each in refused]
-    return respond(result, f"wake {wake} answered", *(lines or ["every symbol is held"]), *not_taken)
+    not_taken = [f"not taken as given: {each}" for each in refused]
+    return respond(result, f"wake {wake} answered", *(lines or ["no leg: HOLD"]), *answer.settled, *not_taken)
 
 
 def _answered(answer: "Answer | None") -> dict[str, Any]:

@@ -67,7 +67,8 @@ class MessagesApi:
         self._check_headers(http)
         request, body = await _read(http)
         model = find_model(request.model, serving=True)
-        check(request, model)
+        betas = [each.strip() for each in http.headers.get("anthropic-beta", "").split(",")]
+        check(request, model, betas)
         try:
             rng = SeededRandom(self._seed, request.model_dump_json(exclude={"stream"}).encode())
             answer = self._character(request, rng)
@@ -84,7 +85,11 @@ class MessagesApi:
         headers = {"request-id": f"req_{name}"}
         if "error" in answer.wire:
             return JSONResponse(answer.wire, headers=headers)
+        if request.thinking is not None and request.thinking.display == "omitted":
+            answer = msgspec.structs.replace(answer, thought="")
         whole = message(answer, name, request.model, usage, request.max_tokens, thinks=model.always_thinks)
+        if request.context_management is not None:
+            whole["context_management"] = {"applied_edits": []}
         whole |= answer.wire
         if request.stream:
             return Response(streamed(whole), media_type="text/event-stream", headers=headers)

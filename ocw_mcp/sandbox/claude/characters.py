@@ -164,13 +164,11 @@ def _hold(symbol: str, why: str) -> dict[str, Any]:
 
 def _smaller(request: MessagesRequest, tried: ToolUseBlock, result: ToolResultBlock) -> list[dict[str, Any]]:
     """Return the refused entries of a submitted decision in sizes that would pass."""
-    equity = reading.figure(request, "equity")
-    last = {row["symbol"]: number(row, "last") for row in reading.table(request, "symbol", "last")}
     legs = []
     for leg in tried.input.get("legs", []):
-        passes, price = reading.largest_size(result.text, leg["symbol"]), last.get(leg["symbol"])
-        if passes and price and equity and "size" in leg:
-            legs.append(leg | {"size": f"{passes * price / equity * SHARE_OF_LARGEST:.4f}"})
+        passes = reading.largest_size(result.text, leg["symbol"])
+        if passes and "size" in leg:
+            legs.append(leg | {"size": f"{passes * SHARE_OF_LARGEST:.4f}"})
     return legs
 
 

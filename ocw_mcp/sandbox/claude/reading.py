@@ -80,10 +80,10 @@ def untrusted_texts(request: MessagesRequest) -> list[str]:
 
 
 def largest_size(result: str, symbol: str) -> float | None:
-    """Return the largest size that would pass, if a result states it after the symbol."""
+    """Return the largest size (share of equity) that would pass, if a result states it after the symbol."""
     for part in re.split(rf"\b{symbol}\b", result)[1:]:
         other = _SYMBOL_IN_TEXT.search(part)
-        found = re.search(r"largest\W{1,4}([\d.]*\d)", part[: other.start()] if other else part)
+        found = re.search(r"largest size\W{1,4}([\d.]*\d)", part[: other.start()] if other else part)
         if found:
             return float(found[1])
     return None

@@ -4,12 +4,16 @@ The limits of the models are round numbers of this project; their other properti
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 MOST_BREAKPOINTS = 4
+CONTEXT_EDITS: Final = "context-management-2025-06-27"
+"""The beta header that a request with `context_management` needs."""
+DEFERRED_TOOLS: Final = "advanced-tool-use-2025-11-20"
+"""The beta header that a tool with `defer_loading` needs."""
 RETIRED: Final = "claude-loopback-retired"
 """A retired model for tests; no model of that name was ever served."""
 ERROR_TYPES: Final = {
@@ -45,6 +49,8 @@ class Model(NamedTuple):
     always_thinks: bool = False
     """Whether each answer begins with a thinking block; then thinking cannot be disabled, nor an answer forced or
     prefilled."""
+    system_turns: bool = False
+    """Whether messages may have the role `system`: true of the models from Opus 4.8 on, without a beta header."""
     lifecycle: str = "active"
     max_input: int = 200_000
     max_output: int = 64_000
@@ -67,9 +73,9 @@ class Model(NamedTuple):
 MODELS: Final = {
     model.id: model
     for model in (
-        Model("claude-opus-5-5", 512, always_thinks=True),
-        Model("claude-sonnet-5-5", 512, always_thinks=True),
-        Model("claude-haiku-5-5", 512, always_thinks=True),
+        Model("claude-opus-5-5", 512, always_thinks=True, system_turns=True, max_output=128_000),
+        Model("claude-sonnet-5-5", 512, always_thinks=True, system_turns=True),
+        Model("claude-haiku-5-5", 512, always_thinks=True, system_turns=True),
         Model("claude-sonnet-4-6", 1_024),
         Model("claude-haiku-4-5", 4_096),
         Model(RETIRED, 1_024, lifecycle="retired"),
@@ -138,7 +144,7 @@ Block = Annotated[TextBlock | ThinkingBlock | ToolUseBlock | ToolResultBlock, Fi
 class InputMessage(_Part):
     """One message of the conversation."""
 
-    role: Literal["user", "assistant"]
+    role: Literal["user", "assistant", "system"]
     content: Annotated[str, Field(min_length=1)] | list[Block]
 
     @property
@@ -155,6 +161,8 @@ class Tool(_Part):
     description: str = ""
     input_schema: dict[str, Any]
     strict: bool = False
+    defer_loading: bool = False
+    """Whether the model sees the tool only after a tool search; the characters see every tool."""
     cache_control: CacheControl | None = None
 
 
@@ -171,7 +179,21 @@ class ThinkingConfig(_Part):
 
     type: Literal["adaptive", "enabled", "disabled"]
     budget_tokens: int | None = None
-    display: str | None = None
+    display: Literal["summarized", "omitted", "updates"] | None = None
+    """`omitted`: an answer has the signature of its thought only."""
+
+
+class ContextEdit(_Part):
+    """An edit of the conversation before the model reads it. Keeping all thoughts changes nothing."""
+
+    type: Literal["clear_thinking_20251015"]
+    keep: Literal["all"]
+
+
+class ContextManagement(_Part):
+    """The edits of the conversation."""
+
+    edits: list[ContextEdit] = []
 
 
 class OutputConfig(_Part):
@@ -191,6 +213,7 @@ class MessagesRequest(_Part):
     tool_choice: ToolChoice = ToolChoice(type="auto")
     thinking: ThinkingConfig | None = None
     output_config: OutputConfig = OutputConfig()
+    context_management: ContextManagement | None = None
     cache_control: CacheControl | None = None
     metadata: dict[str, str] = {}
     stream: bool = False
@@ -208,13 +231,18 @@ def signature(thought: str) -> str:
     return hashlib.sha256(f"thought here: {thought}".encode()).hexdigest()
 
 
-def check(request: MessagesRequest, model: Model) -> None:
-    """Check the rules that the types do not express. Raises ApiFault with status 400."""
-    if problem := next(_problems(request, model), None):
+def check(request: MessagesRequest, model: Model, betas: Collection[str] = ()) -> None:
+    """Check the rules that the types do not express; `betas` are the beta headers. Raises ApiFault with status 400."""
+    if problem := next(_problems(request, model, betas), None):
         raise ApiFault(400, problem)
 
 
-def _problems(request: MessagesRequest, model: Model) -> Iterator[str]:
+def _problems(request: MessagesRequest, model: Model, betas: Collection[str]) -> Iterator[str]:
+    if request.context_management is not None and CONTEXT_EDITS not in betas:
+        yield "context_management: Extra inputs are not permitted"
+    if DEFERRED_TOOLS not in betas and any(tool.defer_loading for tool in request.tools):
+        yield "tools: defer_loading: Extra inputs are not permitted"
+    yield from _system_problems(request, model)
     names = [tool.name for tool in request.tools]
     choice, last = request.tool_choice, request.messages[-1]
     if request.max_tokens > model.max_output:
@@ -240,6 +268,20 @@ def _problems(request: MessagesRequest, model: Model) -> Iterator[str]:
         yield f"A maximum of {MOST_BREAKPOINTS} blocks with cache_control may be provided. Found {len(ttls)}."
     if "5m" in ttls and "1h" in ttls[ttls.index("5m") :]:
         yield "cache_control: a ttl='1h' block must not come after a ttl='5m' block"
+
+
+def _system_problems(request: MessagesRequest, model: Model) -> Iterator[str]:
+    """Yield system messages of a model that takes none, at a wrong place, or with other content than text."""
+    roles = [turn.role for turn in request.messages]
+    for index, turn in enumerate(request.messages):
+        if turn.role != "system":
+            continue
+        if not model.system_turns:
+            yield f"messages.{index}: role 'system' is not supported on this model"
+        if roles[index - 1 : index] != ["user"] or roles[index + 1 : index + 2] not in ([], ["assistant"]):
+            yield f"messages.{index}: a 'system' message must follow a 'user' message and precede an 'assistant' one"
+        if any(not isinstance(block, TextBlock) for block in turn.blocks):
+            yield f"messages.{index}: a 'system' message takes text only"
 
 
 def _turn_problems(request: MessagesRequest) -> Iterator[str]:

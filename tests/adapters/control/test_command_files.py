@@ -33,7 +33,7 @@ def test_waiting_commands_are_read_oldest_first_until_done(tmp_path: Path) -> No
     assert list((tmp_path / "commands").iterdir()) == []
 
 
-def test_commands_survive_a_restart(tmp_path: Path) -> None:
+def test_command_is_read_after_a_restart_until_it_is_done(tmp_path: Path) -> None:
     write_command(tmp_path, "halt", "ada", "c1", at_ns=1)
     for _ in range(2):
         assert len(CommandFiles(tmp_path).waiting()) == 1
@@ -114,7 +114,7 @@ def test_invalid_command_is_moved_aside_and_reported(tmp_path: Path, content: by
     assert "bad.json" in reports[0]
 
 
-def test_special_files_are_moved_aside_without_opening_them(tmp_path: Path) -> None:
+def test_pipes_links_and_folders_are_moved_aside_unopened(tmp_path: Path) -> None:
     commands = tmp_path / "commands"
     (commands / "folder").mkdir(parents=True)
     os.mkfifo(commands / "pipe")
@@ -133,7 +133,7 @@ def test_command_with_a_repeated_id_is_moved_aside(tmp_path: Path) -> None:
     reports: list[str] = []
     box = CommandFiles(tmp_path, reports.append)
     assert list(box.waiting()) == [Command("same", "halt", "ada")]
-    assert "repeats the id" in reports[0]
+    assert "has the same id as" in reports[0]
 
 
 def test_file_that_cannot_be_moved_is_reported_once(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_each_new_halt_file_gives_one_halt_command(tmp_path: Path) -> None:
     assert again.by == halt.by
 
 
-def test_halt_file_has_the_same_id_in_every_process(tmp_path: Path) -> None:
+def test_halt_file_gives_the_same_command_id_in_every_process(tmp_path: Path) -> None:
     (tmp_path / "HALT").mkdir()
     first, second = (CommandFiles(tmp_path).waiting() for _ in range(2))
     assert list(first) == list(second) != []

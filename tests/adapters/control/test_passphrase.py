@@ -24,7 +24,7 @@ def test_only_the_exact_passphrase_matches(tmp_path: Path) -> None:
     assert not any(matches(tmp_path, each) for each in ("", WORD[:-1], f"{WORD} ", WORD.upper()))
 
 
-def test_salted_scrypt_digest_is_stored_readable_by_its_owner_only(tmp_path: Path) -> None:
+def test_passphrase_is_stored_as_salted_digest_for_its_owner_only(tmp_path: Path) -> None:
     previous, texts = os.umask(0), []
     try:
         for _ in range(2):
@@ -52,7 +52,7 @@ def test_passphrase_matches_in_another_unicode_form(tmp_path: Path) -> None:
     assert matches(tmp_path, "Zu\u0308rich ist scho\u0308n")
 
 
-def test_passphrase_does_not_match_bytes_that_are_no_text(tmp_path: Path) -> None:
+def test_passphrase_does_not_match_input_that_is_not_utf_8(tmp_path: Path) -> None:
     keep(tmp_path, WORD, CHEAP)
     assert not matches(tmp_path, "caf\udce9 au lait")
 

@@ -36,7 +36,7 @@ def test_concurrent_token_changes_of_threads_are_all_kept(tmp_path: Path) -> Non
     assert left == {"t18", "t19", *(f"new-{name}" for name in names)}
 
 
-def test_new_book_may_start_beside_leftover_temporary_files(tmp_path: Path) -> None:
+def test_directory_with_leftover_temporary_files_may_hold_a_new_book(tmp_path: Path) -> None:
     place = tmp_path / "desk"
     assert prepare(place) is None
     for name in (".tokens.json.1_fr8mjn", ".passphrase.77", ".serve.json.abc_1"):

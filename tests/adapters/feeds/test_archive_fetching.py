@@ -98,7 +98,7 @@ def test_complete_partial_file_is_checked_and_not_downloaded(archive: Archive, t
     assert (tmp_path / ONE).read_bytes() == CONTENT
 
 
-def test_server_without_ranges_sends_the_whole_file(archive: Archive, tmp_path: Path) -> None:
+def test_partial_file_is_replaced_if_server_ignores_byte_ranges(archive: Archive, tmp_path: Path) -> None:
     archive.publish(ONE, CONTENT)
     archive.ranges = False
     part_of(tmp_path, ONE, CONTENT[:60_000])
@@ -138,7 +138,7 @@ def test_invalid_checksum_is_refused(archive: Archive, tmp_path: Path) -> None:
         bring(archive, tmp_path, ONE)
 
 
-def test_unpublished_day_is_counted_and_other_days_are_fetched(archive: Archive, tmp_path: Path) -> None:
+def test_unpublished_day_is_listed_and_other_days_are_fetched(archive: Archive, tmp_path: Path) -> None:
     archive.publish(DAY.format(9), CONTENT)
     archive.publish(DAY.format(11), CONTENT)
     fetched = bring(archive, tmp_path, *(DAY.format(day) for day in (9, 10, 11)))
@@ -220,7 +220,7 @@ def test_metrics_use_daily_files_and_funding_monthly_ones() -> None:
     assert len(plan[30].instead) == 29
 
 
-def test_spot_has_candles_and_trades() -> None:
+def test_spot_plan_has_only_candles_by_default() -> None:
     plan = plan_files("BTCUSDT", "2024-02-01", "2024-02-01", Product.SPOT, "15m")
     assert [each.path for each in plan] == ["spot/daily/klines/BTCUSDT/15m/BTCUSDT-15m-2024-02-01.zip"]
 
@@ -304,7 +304,7 @@ def test_redirect_to_another_host_is_refused(archive: Archive, tmp_path: Path, e
     assert len(archive.asked) == (1 if ending else 2)
 
 
-def test_redirect_within_the_host_is_followed_within_a_limit(archive: Archive, tmp_path: Path) -> None:
+def test_redirect_within_host_is_followed_but_endless_one_is_refused(archive: Archive, tmp_path: Path) -> None:
     archive.publish(DAY.format(10), CONTENT)
     archive.files[ONE + ".CHECKSUM"] = archive.files[DAY.format(10) + ".CHECKSUM"]
     archive.moved = {ONE: f"/data/{DAY.format(10)}"}

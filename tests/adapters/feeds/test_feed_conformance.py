@@ -111,7 +111,7 @@ def test_every_opened_candle_closes_with_the_same_open_price(make_feed: Callable
     assert not still_open
 
 
-def test_symbols_of_each_frame_are_sorted_and_in_the_feed_identity(make_feed: Callable[[], Feed]) -> None:
+def test_frame_symbols_are_sorted_and_all_in_the_feed_identity(make_feed: Callable[[], Feed]) -> None:
     feed = make_feed()
     seen: set[str] = set()
     for frame in frames_of(feed):
@@ -131,7 +131,7 @@ def test_candles_are_consistent_and_have_the_feed_interval(make_feed: Callable[[
         assert each.open_time % each.interval == 0
 
 
-def test_reading_twice_gives_the_same_frames(make_feed: Callable[[], Feed]) -> None:
+def test_feed_read_twice_gives_the_same_frames(make_feed: Callable[[], Feed]) -> None:
     feed = make_feed()
     assert frames_of(feed) == frames_of(feed) == frames_of(make_feed())
     assert feed.identity == make_feed().identity
@@ -147,7 +147,7 @@ def test_resumed_feed_gives_all_later_frames_and_no_others(make_feed: Callable[[
         assert frames_of(feed, moment) == frames[bisect_right(times, moment) :]
 
 
-def test_resuming_before_or_after_the_feed_gives_all_frames_or_none(
+def test_resume_before_the_feed_gives_all_frames_and_after_it_none(
     make_feed: Callable[[], Feed],
 ) -> None:
     feed = make_feed()

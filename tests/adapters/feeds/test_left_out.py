@@ -262,7 +262,7 @@ def test_tape_info_lists_a_left_out_file_once(ocw: Ocw, tmp_path: Path) -> None:
     assert line.count(NEXT) == 1
 
 
-def test_links_to_folders_and_checksums_without_a_file_are_reported(ocw: Ocw, tmp_path: Path) -> None:
+def test_folder_links_and_checksums_of_missing_files_are_left_out(ocw: Ocw, tmp_path: Path) -> None:
     write(tmp_path / "elsewhere", f"{NEXT}.csv", lines(30, START + DAY))
     write(tmp_path / "tape", f"{FIRST}.csv", lines())
     summed(tmp_path / "tape" / f"{FIRST}.csv")
@@ -278,7 +278,7 @@ def test_links_to_folders_and_checksums_without_a_file_are_reported(ocw: Ocw, tm
     assert report(ocw("replay", tmp_path / "tape" / "linked", "--json"))["candles"] == 30
 
 
-def test_pipe_in_a_tape_is_left_out_without_waiting(ocw: Ocw, tmp_path: Path) -> None:
+def test_named_pipe_in_a_tape_folder_is_left_out_without_blocking(ocw: Ocw, tmp_path: Path) -> None:
     write(tmp_path, f"{FIRST}.csv", lines())
     os.mkfifo(tmp_path / f"{NEXT}.csv")
     (entry,) = report(ocw("replay", tmp_path, "--json"))["left_out"]

@@ -77,7 +77,7 @@ def known(feed: TapeFeed, after: int | None = None) -> list[tuple[int, Metrics]]
     return [(frame.at, row) for frame in frames_of(feed, after) for row in frame.metrics]
 
 
-def test_metrics_are_known_after_their_five_minutes(tmp_path: Path) -> None:
+def test_metrics_are_delivered_at_the_end_of_their_five_minutes(tmp_path: Path) -> None:
     tape = Tape(tmp_path)
     tape.usual()
     feed = TapeFeed.open(tmp_path)
@@ -98,14 +98,14 @@ def test_tape_across_the_timestamp_change_resumes_at_any_time(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["BTCUSDT-metrics.csv", "BTCUSDT-metrics-2026-06.csv"])
-def test_two_metrics_rows_with_the_time_of_the_change_are_both_read(tmp_path: Path, name: str) -> None:
+def test_two_metrics_rows_at_the_timestamp_change_are_both_read(tmp_path: Path, name: str) -> None:
     tape = Tape(tmp_path, -20, 20)
     tape.write(name, *(tape.row(at, END if at < STAMP_CHANGE else BEGINNING) for at in sorted(tape.ratios)))
     assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
 
 
 @pytest.mark.parametrize("swapped", [0, 6])
-def test_two_metrics_rows_with_the_time_of_the_change_may_be_swapped(tmp_path: Path, swapped: int) -> None:
+def test_swapped_metrics_rows_at_the_timestamp_change_are_both_read(tmp_path: Path, swapped: int) -> None:
     tape = Tape(tmp_path)
     rows = [tape.row(at, END if at < STAMP_CHANGE else BEGINNING) for at in sorted(tape.ratios)]
     rows[swapped], rows[swapped + 1] = rows[swapped + 1], rows[swapped]
@@ -113,7 +113,7 @@ def test_two_metrics_rows_with_the_time_of_the_change_may_be_swapped(tmp_path: P
     assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
 
 
-def test_two_metrics_rows_at_the_change_are_read_across_two_blocks(
+def test_metrics_rows_at_the_timestamp_change_are_read_across_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tape = Tape(tmp_path, -20, 20)
@@ -125,7 +125,7 @@ def test_two_metrics_rows_at_the_change_are_read_across_two_blocks(
         assert [at for at, _ in known(TapeFeed.open(tmp_path))] == [begin + FIVE for begin in sorted(tape.ratios)]
 
 
-def test_repeated_metrics_row_at_the_change_is_a_duplicate(tmp_path: Path) -> None:
+def test_repeated_metrics_row_at_timestamp_change_is_a_duplicate(tmp_path: Path) -> None:
     tape = Tape(tmp_path, -5, 20)
     rows = [tape.row(at, BEGINNING) for at in sorted(tape.ratios) if at >= STAMP_CHANGE]
     tape.write("BTCUSDT-metrics.csv", rows[0], *rows)
@@ -135,7 +135,7 @@ def test_repeated_metrics_row_at_the_change_is_a_duplicate(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("stamped", [END, BEGINNING])
-def test_meaning_of_metrics_timestamps_is_an_option(tmp_path: Path, stamped: str) -> None:
+def test_option_sets_the_meaning_of_metrics_timestamps(tmp_path: Path, stamped: str) -> None:
     tape = Tape(tmp_path)
     tape.write("BTCUSDT-metrics.csv", *(tape.row(at, stamped) for at in sorted(tape.ratios)))
     options = TapeOptions(begins_from=0 if stamped == BEGINNING else 1 << 62)

@@ -52,7 +52,7 @@ def test_spot_candles_with_times_in_microseconds_are_read() -> None:
     assert len(frames) == 31 * 96 + 1
 
 
-def test_change_to_microseconds_leaves_no_gap() -> None:
+def test_tape_that_changes_from_ms_to_microseconds_has_no_gap() -> None:
     feed = TapeFeed.open(tape("vision/spot/monthly/klines/SOLUSDT/15m"))
     frames = head_of(feed, 400)
     assert [frame.at - frames[0].at for frame in frames] == [place * 15 * MINUTE for place in range(400)]
@@ -73,7 +73,7 @@ def test_resuming_across_files_gives_the_same_frames() -> None:
     assert [iso(at) for at in hole] == ["2026-03-23T00:00:00Z", "2026-04-01T00:00:00Z"]
 
 
-def test_mixed_tape_requires_a_choice_of_product_and_interval() -> None:
+def test_mixed_tape_is_refused_without_product_and_interval() -> None:
     path = tape("vision")
     with pytest.raises(TapeError, match="--product"):
         TapeFeed.open(path)

@@ -34,7 +34,7 @@ def candles_of(feed: SimulatedFeed) -> dict[str, list[Candle]]:
     return candles
 
 
-def test_minutes_are_complete_and_open_at_the_previous_close() -> None:
+def test_simulated_minutes_have_no_gap_and_open_at_the_last_close() -> None:
     for candles in candles_of(SimulatedFeed(seed=3, days=1, warmup_days=1)).values():
         assert [candle.open_time for candle in candles] == list(range(START - DAY, START + DAY, MINUTE))
         assert all(earlier.close == later.open for earlier, later in pairwise(candles))
@@ -59,7 +59,7 @@ def test_symbols_correlate_and_move_by_a_plausible_amount() -> None:
     assert ((returns.std(axis=1) > 0.0003) & (returns.std(axis=1) < 0.003)).all()
 
 
-def test_symbol_does_not_depend_on_the_other_symbols() -> None:
+def test_simulated_prices_of_a_symbol_do_not_depend_on_others() -> None:
     alone = candles_of(SimulatedFeed(seed=3, symbols=("ETHUSDT",), days=1))
     together = candles_of(SimulatedFeed(seed=3, days=1))
     assert alone["ETHUSDT"] == together["ETHUSDT"]
@@ -79,7 +79,7 @@ def test_candles_of_any_length_close_at_the_minute_prices(step: int) -> None:
     assert all(minutes[at] == others[at] for at in shared)
 
 
-def test_volatility_scales_with_the_length_of_the_candles() -> None:
+def test_return_deviation_grows_with_root_of_candle_length() -> None:
     def deviation(step: int) -> float:
         candles = candles_of(SimulatedFeed(5, ("BTCUSDT",), days=2, step=step))["BTCUSDT"]
         return float(np.std([np.log(each.close / each.open) for each in candles]) / np.sqrt(step))
@@ -115,7 +115,7 @@ def test_history_holds_sixty_candles_of_four_hours() -> None:
     assert SimulatedFeed(seed=1, warmup_days=0).identity == SimulatedFeed(seed=1).identity
 
 
-def test_shorter_history_is_the_end_of_a_longer_one() -> None:
+def test_shorter_history_equals_the_last_days_of_a_longer_one() -> None:
     long, short = (frames_of(SimulatedFeed(1, ("BTCUSDT",), days=1, warmup_days=days)) for days in (3, 1))
     assert [frame for frame in long if frame.at > START - DAY] == short[1:]
 
@@ -142,7 +142,7 @@ def test_taker_ratio_of_metrics_equals_that_of_the_previous_candles() -> None:
             bought = sold = 0.0
 
 
-def test_spot_has_taker_volume_but_no_derivatives() -> None:
+def test_simulated_spot_has_taker_volume_but_no_metrics() -> None:
     frames = frames_of(SimulatedFeed(1, product=Product.SPOT, days=1, warmup_days=0))
     assert not any(frame.metrics or frame.funding for frame in frames)
     assert frames[-1].closed[0].taker_volume is not None

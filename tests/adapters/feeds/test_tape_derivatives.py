@@ -60,7 +60,7 @@ def metrics_by_frame(frames: list[Frame]) -> dict[int, list[int]]:
     }
 
 
-def test_metrics_are_known_when_their_window_is_over(tmp_path: Path) -> None:
+def test_metrics_are_in_the_frame_at_the_end_of_their_five_minutes(tmp_path: Path) -> None:
     candles(tmp_path, list(range(12)))
     metrics(tmp_path, [0, 5, 10])
     frames = frames_of(TapeFeed.open(tmp_path))
@@ -70,13 +70,13 @@ def test_metrics_are_known_when_their_window_is_over(tmp_path: Path) -> None:
     assert five.metrics == (Metrics("ETHUSDT", T0 + 5 * MINUTE, 5_005.0, 6.0, 1.1, 1.2, 1.3, 1.4),)
 
 
-def test_first_frame_carries_the_metrics_of_the_day_before(tmp_path: Path) -> None:
+def test_first_frame_has_the_metrics_of_the_last_24_hours(tmp_path: Path) -> None:
     candles(tmp_path, [0, 1])
     metrics(tmp_path, [-1441, -1440, -1439, -5, 0, 2, 5, 10])
     assert metrics_by_frame(frames_of(TapeFeed.open(tmp_path))) == {0: [-1439, -5, 0], 2: [2]}
 
 
-def test_metrics_continue_in_a_gap_of_the_candles(tmp_path: Path) -> None:
+def test_metrics_in_a_gap_of_the_candles_get_frames_of_their_own(tmp_path: Path) -> None:
     candles(tmp_path, [0, 1, 20])
     metrics(tmp_path, [5, 10, 15, 20])
     frames = frames_of(TapeFeed.open(tmp_path))
@@ -156,7 +156,7 @@ def test_repeated_and_shuffled_metrics_are_sorted_and_counted(tmp_path: Path) ->
         ("1999-03-09 00:10:00,ETHUSDT,1,2,3,4,5,6", "is not between 2009 and 2100"),
     ],
 )
-def test_invalid_metrics_row_is_refused_with_its_line(tmp_path: Path, row: str, fault: str) -> None:
+def test_error_names_the_line_of_an_invalid_metrics_row(tmp_path: Path, row: str, fault: str) -> None:
     candles(tmp_path, list(range(20)))
     write(tmp_path, "ETHUSDT-metrics-2026-03-09.csv", METRICS, metric(5, 8.0), row)
     with pytest.raises(TapeError, match=r"ETHUSDT-metrics-2026-03-09\.csv, line 3: ") as caught:
@@ -175,7 +175,7 @@ def test_invalid_metrics_row_is_refused_with_its_line(tmp_path: Path, row: str, 
         ("soon,8,0.1", "the time 'soon' is not a whole number"),
     ],
 )
-def test_invalid_funding_row_is_refused_with_its_line(tmp_path: Path, row: str, fault: str) -> None:
+def test_error_names_the_line_of_an_invalid_funding_row(tmp_path: Path, row: str, fault: str) -> None:
     candles(tmp_path, list(range(20)))
     write(tmp_path, "ETHUSDT-fundingRate-2026-03.csv", FUNDING, f"{T0},8,0.1", row)
     with pytest.raises(TapeError, match=r"ETHUSDT-fundingRate-2026-03\.csv, line 3: ") as caught:
@@ -226,7 +226,7 @@ def test_shuffled_and_repeated_trades_give_the_same_candles(tmp_path: Path) -> N
     assert (feed.counters.duplicates, feed.counters.disordered) == (30, 40)
 
 
-def test_tape_of_trades_resumes_at_any_time(tmp_path: Path) -> None:
+def test_tape_of_trades_can_resume_at_any_time(tmp_path: Path) -> None:
     for day in range(2):
         rows = [trade(day * 100 + each, day * DAY + each * 41_000, 100.0 + each, 1.0) for each in range(20)]
         write(tmp_path, f"ETHUSDT-aggTrades-2026-03-{9 + day:02d}.csv", TRADES, *rows)
@@ -250,7 +250,7 @@ def test_tape_of_trades_resumes_at_any_time(tmp_path: Path) -> None:
         (f"2,100e9,1,2,2,{T0},true", "by a factor of over a million"),
     ],
 )
-def test_invalid_trade_is_refused_with_its_line(tmp_path: Path, row: str, fault: str) -> None:
+def test_error_names_the_line_of_an_invalid_trade(tmp_path: Path, row: str, fault: str) -> None:
     write(tmp_path, "ETHUSDT-aggTrades-2026-03-09.csv", TRADES, trade(1, 0, 100.0, 1.0), row)
     with pytest.raises(TapeError, match=r"ETHUSDT-aggTrades-2026-03-09\.csv, line 3: ") as caught:
         frames_of(TapeFeed.open(tmp_path))

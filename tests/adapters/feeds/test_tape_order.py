@@ -73,7 +73,7 @@ def test_rows_of_the_next_day_in_a_daily_file_are_put_in_order(tmp_path: Path) -
     assert minutes_of(TapeFeed.open(tmp_path)) == [0, 1, 1439, 1440, 1441, 1442]
 
 
-def test_rows_in_files_with_a_wrong_date_are_kept(tmp_path: Path) -> None:
+def test_rows_of_files_with_a_wrong_date_in_the_name_are_read(tmp_path: Path) -> None:
     for day, minutes in ((20, [0, 1]), (21, [2, 3]), (22, [4]), (9, [5, 6])):
         (tmp_path / f"ETHUSDT-1m-2026-03-{day:02d}.csv").write_text("".join(map(row, minutes)))
     assert minutes_of(TapeFeed.open(tmp_path)) == list(range(7))
@@ -107,7 +107,7 @@ def test_row_displaced_beyond_the_sort_window_is_refused(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_two_rows_that_contradict_are_both_named_in_the_error(tmp_path: Path, elsewhere: bool) -> None:
+def test_error_names_both_of_two_contradicting_rows(tmp_path: Path, elsewhere: bool) -> None:
     other = "ETHUSDT-1m-2026-03.csv" if elsewhere else "ETHUSDT-1m-2026-03-09.csv"
     (tmp_path / other).write_text(row(0) + row(1) + ("" if elsewhere else row(1, 102.0)))
     if elsewhere:
@@ -130,7 +130,7 @@ def test_files_of_6_and_12_columns_give_equal_candles(tmp_path: Path) -> None:
     assert feed.counters.duplicates == 1
 
 
-def test_invalid_line_in_a_shuffled_file_is_refused_with_its_number(tmp_path: Path) -> None:
+def test_error_names_the_original_line_number_in_a_shuffled_file(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m.csv").write_text(row(0) + row(2) + row(1) + "soon,1,2,3,4,5,6,7,8,9,10,11\n" + row(3))
     with pytest.raises(TapeError, match=r"ETHUSDT-1m\.csv, line 4: open_time 'soon' is not a whole number"):
         frames_of(TapeFeed.open(tmp_path))
@@ -151,7 +151,7 @@ def test_taker_volume_is_none_if_empty_or_above_the_volume(tmp_path: Path) -> No
         frames_of(TapeFeed.open(tmp_path))
 
 
-def test_overlapping_daily_files_stay_in_order(tmp_path: Path) -> None:
+def test_overlapping_daily_files_are_read_in_order_without_duplicates(tmp_path: Path) -> None:
     for day in range(6):
         minutes = range(day * 1440, (day + 1) * 1440 + 1, 60)
         (tmp_path / f"ETHUSDT-1m-2026-03-{9 + day:02d}.csv").write_text("".join(map(row, minutes)))

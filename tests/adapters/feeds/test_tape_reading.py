@@ -49,7 +49,7 @@ def candles_of(feed: TapeFeed) -> list[Candle]:
     return [candle for frame in frames_of(feed) for candle in frame.closed]
 
 
-def test_two_candles_give_two_opening_frames_and_a_closing_one(tmp_path: Path) -> None:
+def test_two_consecutive_candles_give_three_frames(tmp_path: Path) -> None:
     file = tmp_path / "ETHUSDT-1m-2026-03-09.csv"
     file.write_text(text([0, 1]))
     one = Candle("ETHUSDT", T0, MINUTE, 100.0, 101.0, 99.0, 100.5, 7.0, 2.0)
@@ -137,12 +137,12 @@ def test_all_file_formats_give_the_same_frames(
         assert frames_of(TapeFeed.open(archive)) == expected
 
 
-def test_time_unit_may_change_between_rows(tmp_path: Path) -> None:
+def test_ms_and_microseconds_may_be_mixed_in_one_file(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m.csv").write_text(row(0) + "\n" + row(1, unit=1000) + "\n")
     assert [candle.open_time for candle in candles_of(TapeFeed.open(tmp_path))] == [T0, T0 + MINUTE]
 
 
-def test_files_of_any_period_are_read_in_time_order(tmp_path: Path) -> None:
+def test_files_of_a_month_a_day_or_no_date_are_read_in_time_order(tmp_path: Path) -> None:
     february = -20 * 24 * 60
     zipped(tmp_path / "ETHUSDT-1m-2026-02.zip", text([february, february + 1]))
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(text([0, 1]))
@@ -163,7 +163,7 @@ def test_resumed_tape_does_not_read_files_of_earlier_days(tmp_path: Path) -> Non
     assert [frame.at for frame in frames_of(feed, T0 + DAY)] == [T0 + DAY + MINUTE, T0 + DAY + 2 * MINUTE]
 
 
-def test_resumed_tape_reads_rows_later_than_the_file_name_says(tmp_path: Path) -> None:
+def test_resumed_tape_reads_rows_after_the_date_in_the_file_name(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text(text([0, 1440, 2880]))
     feed = TapeFeed.open(tmp_path)
     frames = frames_of(feed)
@@ -248,12 +248,12 @@ def test_spot_or_futures_is_read_from_the_folder_or_file_name(tmp_path: Path, na
         assert feed.symbols == feed.identity.symbols == ("ETHUSDT",)
 
 
-def test_spot_or_futures_can_be_an_option_if_no_path_names_it(tmp_path: Path) -> None:
+def test_product_option_decides_if_no_path_says_spot_or_futures(tmp_path: Path) -> None:
     (tmp_path / "ETHUSDT-1m.csv").write_text(text([0]))
     assert TapeFeed.open(tmp_path, product=Product.SPOT).product == Product.SPOT
 
 
-def test_interval_product_and_symbols_select_files(tmp_path: Path) -> None:
+def test_options_select_files_by_product_interval_and_symbols(tmp_path: Path) -> None:
     for name, interval in (
         ("spot-ETHUSDT-1m.csv", MINUTE),
         ("um-ETHUSDT-1m.csv", MINUTE),

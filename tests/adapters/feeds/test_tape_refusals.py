@@ -81,7 +81,7 @@ BAD_ROWS = {
 @pytest.mark.requirement("D07")
 @pytest.mark.parametrize("bad", BAD_ROWS)
 @pytest.mark.parametrize(("header", "newline"), [("", "\n"), (HEADER, "")])
-def test_malformed_row_stops_the_tape_at_its_line(tmp_path: Path, bad: str, header: str, newline: str) -> None:
+def test_error_names_the_line_of_a_malformed_row(tmp_path: Path, bad: str, header: str, newline: str) -> None:
     line, fault = BAD_ROWS[bad]
     folder = tmp_path / "tape" / "deep"
     folder.mkdir(parents=True)
@@ -232,7 +232,7 @@ def test_file_deleted_before_reading_is_refused(tmp_path: Path) -> None:
         asyncio.run(anext(aiter(feed.frames())))  # type: ignore[arg-type]
 
 
-def test_several_intervals_require_a_choice(tmp_path: Path) -> None:
+def test_tape_of_several_intervals_is_refused_without_a_choice(tmp_path: Path) -> None:
     for interval in ("1d", "15m", "1mo", "1h"):
         (tmp_path / f"ETHUSDT-{interval}-2026-03.csv").write_text(GOOD)
     sentence = refusal(tmp_path)
@@ -259,7 +259,7 @@ def test_interval_is_not_inferred_from_an_absurd_close_time(tmp_path: Path, clos
     assert "ETHUSDT.csv does not show how long its candles are" in refusal(tmp_path)
 
 
-def test_spot_and_futures_under_one_path_require_a_choice(tmp_path: Path) -> None:
+def test_spot_and_futures_in_one_tape_are_refused_without_a_choice(tmp_path: Path) -> None:
     (tmp_path / "spot-ETHUSDT-1m.csv").write_text(GOOD)
     (tmp_path / "um-ETHUSDT-1m.csv").write_text(GOOD)
     assert "--product" in refusal(tmp_path)

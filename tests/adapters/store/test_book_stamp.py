@@ -35,7 +35,7 @@ def test_new_state_directory_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a" / "state").stat().st_mode) == 0o700
 
 
-def test_book_keeps_its_id_and_stamp(tmp_path: Path) -> None:
+def test_reopened_book_keeps_its_id_and_stamp(tmp_path: Path) -> None:
     for asked in ("abc123", "xyz789"):
         with closing(open_book(tmp_path, asked)) as store:
             assert store.book == "abc123"
@@ -142,7 +142,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("make", "message"), BAD)
-def test_unsuitable_directory_is_refused_and_unchanged(
+def test_directory_that_cannot_hold_a_book_is_refused_and_unchanged(
     tmp_path: Path, make: Callable[[Path], None], message: str
 ) -> None:
     place = tmp_path / "state"
@@ -204,7 +204,7 @@ def test_unreadable_directory_is_refused() -> None:
         place.chmod(0o755)
 
 
-def test_new_book_may_start_beside_settings_lock_and_commands(tmp_path: Path) -> None:
+def test_directory_with_env_lock_and_commands_may_hold_a_new_book(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("OCW_MODE=paper")
     (tmp_path / "lock").touch()
     (tmp_path / "commands").mkdir()
@@ -212,7 +212,7 @@ def test_new_book_may_start_beside_settings_lock_and_commands(tmp_path: Path) ->
     assert (tmp_path / ".env").read_text() == "OCW_MODE=paper"
 
 
-def test_book_left_half_created_is_created_again(tmp_path: Path) -> None:
+def test_half_created_book_is_replaced_by_a_new_one(tmp_path: Path) -> None:
     (tmp_path / "journal.db.new").write_bytes(b"SQLite format 3\x00 and then the power went")
     (tmp_path / "journal.db.new-journal").write_bytes(b"half")
     with closing(open_book(tmp_path)) as store:

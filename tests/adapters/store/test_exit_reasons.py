@@ -43,7 +43,7 @@ TAKEN = events.OutsideFilled("x", "BTCUSDT", "sell", D("0.01"), D(60_100), D(0),
     ],
     ids=["stop", "target", "spot OCO target", "rule", "rule, as maker", "no rule", "outside", "strategy", "entry"],
 )
-def test_closed_trade_has_the_reason_of_its_own_exit(
+def test_second_trade_gets_its_own_exit_reason_not_the_first_one(
     tmp_path: Path, ends: list[DomainEvent], kind: str, reason: str
 ) -> None:
     """Two equal trades: the rule that closed the first one must not explain the second."""

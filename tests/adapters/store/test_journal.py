@@ -246,7 +246,7 @@ def test_invalid_book_id_is_refused(tmp_path: Path) -> None:
         SqliteStore.open(tmp_path, STAMP, book_id="Too Long", created_at=0)
 
 
-def test_closing_twice_does_nothing(tmp_path: Path) -> None:
+def test_store_can_be_closed_twice(tmp_path: Path) -> None:
     store = open_book(tmp_path)
     store.close()
     store.close()

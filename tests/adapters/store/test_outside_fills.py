@@ -21,7 +21,7 @@ def book(*happened: events.DomainEvent) -> Database:
     return db
 
 
-def test_liquidated_position_is_a_trade_with_closed_by_outside() -> None:
+def test_trade_ended_by_liquidation_has_closed_by_outside() -> None:
     entry = events.OrderFilled(
         OrderRef(3, Purpose.ENTRY), "f1", "BTCUSDT", "buy", D(2), D(100), D("0.1"), 1_000, False, D(0), D(2)
     )
@@ -33,7 +33,7 @@ def test_liquidated_position_is_a_trade_with_closed_by_outside() -> None:
     assert (trade.closed_by, trade.order, trade.entry_price, trade.exit_price) == ("outside", 3, D(100), D(90))
 
 
-def test_sale_of_a_spot_buy_less_its_base_fee_closes_the_trade() -> None:
+def test_spot_trade_quantity_is_the_buy_less_its_base_fee() -> None:
     buys = events.OrderFilled(
         OrderRef(1, Purpose.ENTRY), "f1", "BTCUSDT", "buy", D(1), D(100), D("0.1"), 1_000, False, D(0), D("0.999"),
         D("0.001"),

@@ -76,7 +76,7 @@ def test_order_state_follows_from_its_events(tmp_path: Path, story: tuple[Domain
         assert [order["state"] for order in tables(tmp_path)["orders"]] == [state]
 
 
-def test_decisions_refusals_trades_and_days_have_tables(tmp_path: Path) -> None:
+def test_events_fill_tables_of_decisions_refusals_trades_and_days(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, (*STORY, FUNDED))
         made = tables(tmp_path)
@@ -95,7 +95,7 @@ def test_decisions_refusals_trades_and_days_have_tables(tmp_path: Path) -> None:
     assert [row["quantity"] for row in made["fills"]] == ["0.01", "0.02"]
 
 
-def test_figures_count_committed_events(tmp_path: Path) -> None:
+def test_report_figures_include_only_committed_events(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, (*STORY, FUNDED, refused(), refused(RefusalCode.NO_PRICE)))
         store.append(99, refused())
@@ -117,7 +117,7 @@ def test_figures_count_committed_events(tmp_path: Path) -> None:
         )
 
 
-def test_deciders_and_fallback_causes_are_counted(tmp_path: Path) -> None:
+def test_decisions_are_counted_by_decider_and_fallback_cause(tmp_path: Path) -> None:
     causes = [
         ("claude", None),
         ("claude", CauseKind.MODEL_HOLDS),
@@ -134,7 +134,7 @@ def test_deciders_and_fallback_causes_are_counted(tmp_path: Path) -> None:
         assert store.figures().decided == DecisionCounts({"claude": 2}, 1, {"BREAKER": 2, "SERVER": 1, "DEADLINE": 1})
 
 
-def test_fills_of_zero_nan_or_infinity_do_not_stop_the_journal(tmp_path: Path) -> None:
+def test_journal_accepts_fills_of_zero_nan_and_infinity(tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, (intended(quantity="0"), filled(quantity="0"), filled(quantity="NaN"), filled(price="Infinity")))
         assert store.last_seq == 4

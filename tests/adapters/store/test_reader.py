@@ -48,7 +48,7 @@ def test_reading_a_closed_book_leaves_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("without", [[], ["journal.db-shm"]])
-def test_commits_of_a_killed_engine_are_read_and_resumed(tmp_path: Path, without: list[str]) -> None:
+def test_book_of_a_killed_engine_has_all_commits_when_opened(tmp_path: Path, without: list[str]) -> None:
     left = tmp_path / "left"
     with closing(open_book(tmp_path / "running")) as store:
         tell(store)

@@ -91,7 +91,7 @@ async def test_no_entry_is_sent_while_the_disk_is_full(tmp_path: Path) -> None:
         assert store.verify().ok
 
 
-async def test_disk_that_stays_full_loses_the_end_of_the_run(tmp_path: Path) -> None:
+async def test_run_on_a_disk_that_stays_full_fails_and_can_be_resumed(tmp_path: Path) -> None:
     with closing(LittleRoom.open(tmp_path, STAMP, book_id=BOOK, created_at=0)) as store:
         with pytest.raises(JournalError, match=r"events are lost.*database or disk is full"):
             await a_busy_run(store).go()

@@ -68,7 +68,7 @@ def test_only_the_newest_snapshots_are_kept_over_restarts(tmp_path: Path, monkey
                 assert found == list(range(max(1, wake_id - 2), wake_id + 1))
 
 
-def test_snapshot_of_another_version_is_unknown(tmp_path: Path) -> None:
+def test_unreadable_snapshot_is_reported_as_of_another_version(tmp_path: Path) -> None:
     open_book(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / "journal.db")) as raw, raw:
         raw.execute("INSERT INTO seen VALUES (1, x'00'), (2, x'789c6360000000020001')")

@@ -33,7 +33,7 @@ def book(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_intact_book_starts_again(book: Path) -> None:
+def test_unchanged_book_reopens_with_its_checkpoint(book: Path) -> None:
     for _ in range(2):
         with closing(open_book(book)) as store:
             assert store.checkpoint() == SAVED
@@ -69,7 +69,7 @@ def test_intact_book_starts_again(book: Path) -> None:
         ("DROP TABLE summary; CREATE TABLE summary (id INTEGER, json TEXT)", "table summary was changed"),
     ],
 )
-def test_change_from_outside_fails_verify_and_refuses_a_start(book: Path, script: str, problem: str) -> None:
+def test_book_changed_from_outside_fails_verify_and_is_not_opened(book: Path, script: str, problem: str) -> None:
     edit(book, script)
     assert problem in " ".join(verify_book(book).problems)
     before = (book / "journal.db").read_bytes()

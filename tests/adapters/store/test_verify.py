@@ -78,7 +78,7 @@ def test_verify_finds_each_kind_of_tampering(book: Path, script: str, problem: s
     assert problem in " ".join(found.problems)
 
 
-def test_one_change_is_reported_once(book: Path) -> None:
+def test_changed_row_is_reported_at_that_row_only(book: Path) -> None:
     tamper(book, "UPDATE events SET at = at + 1 WHERE row = 10")
     assert len(verify_book(book).problems) == 2, "the chain and the fingerprint, at this row and at no later one"
 
@@ -94,7 +94,7 @@ def test_row_with_a_forged_digest_is_found_at_the_next_row(book: Path) -> None:
     assert "row 6 does not continue the chain" in " ".join(verify_book(book).problems)
 
 
-def test_rows_cut_off_at_the_end_are_found_by_a_noted_digest(book: Path) -> None:
+def test_verify_with_a_noted_digest_finds_rows_cut_off_at_the_end(book: Path) -> None:
     head = verify_book(book).head
     tamper(book, "DELETE FROM events WHERE row > 9; DELETE FROM trades")
     assert verify_book(book).ok
@@ -108,7 +108,7 @@ def test_verify_reports_events_cut_off_before_the_checkpoint(book: Path) -> None
     assert "the checkpoint is of event 10" in " ".join(verify_book(book).problems)
 
 
-def test_digest_noted_earlier_must_still_be_in_the_journal(book: Path) -> None:
+def test_verify_fails_if_no_row_has_the_expected_chain_digest(book: Path) -> None:
     with closing(open_book(book)) as store:
         noted = store.chain_head
         tell(store, (Incident("later"),), at=50)
@@ -116,7 +116,7 @@ def test_digest_noted_earlier_must_still_be_in_the_journal(book: Path) -> None:
         assert not store.verify(expected_head="f" * 64).ok
 
 
-def test_rebuilding_repairs_projections(book: Path) -> None:
+def test_changed_projection_tables_verify_again_after_a_rebuild(book: Path) -> None:
     tamper(book, "UPDATE orders SET state = 'canceled'; DELETE FROM wakes; DELETE FROM fills")
     with closing(open_book(book)) as store:
         assert not store.verify().ok

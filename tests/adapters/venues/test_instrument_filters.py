@@ -32,7 +32,7 @@ def test_brackets_require_more_margin_for_larger_positions(symbol: str) -> None:
     assert rows[-1].max_leverage == 1
 
 
-def test_brackets_are_those_of_the_exchange() -> None:
+def test_margin_brackets_are_those_of_the_exchange() -> None:
     # The exchange's own cumulative amounts, which follow from the rates.
     assert paper_brackets("BTCUSDT").amounts[:4] == (D(0), D(300), D(1_500), D(12_000))
     assert paper_brackets("NEARUSDT").max_leverage(D(1_000)) == 75
@@ -56,7 +56,7 @@ def test_filters_of_an_unknown_symbol_follow_its_price(price: float) -> None:
     assert guess.min_quantity == guess.step
 
 
-def test_second_request_with_another_price_gives_the_same_filters() -> None:
+def test_filters_do_not_change_if_requested_with_another_price() -> None:
     venue = venue_with()
     first = venue.instrument("NEWUSDT", 5.0)
     again = venue_with()

@@ -57,7 +57,7 @@ async def test_without_rates_both_sides_pay_every_eight_hours(side: Side) -> Non
     assert venue.settle_funding(T0 + PERIOD) == []
 
 
-async def test_funding_times_in_a_gap_are_paid_one_by_one() -> None:
+async def test_funding_is_paid_for_each_funding_time_in_a_data_gap() -> None:
     venue = await holding(BUY)
     paid = venue.settle_funding(T0 + 3 * PERIOD + MINUTE)
     assert [each.at for each in paid if isinstance(each, FundingPaid)] == [T0 + n * PERIOD for n in (1, 2, 3)]
@@ -75,7 +75,7 @@ async def test_known_funding_rate_replaces_assumed_ones_of_its_interval() -> Non
 
 @pytest.mark.parametrize("late", [0, 3, 900])
 @pytest.mark.parametrize("rate_first", [True, False])
-async def test_funding_is_settled_once_in_any_order_of_rates(rate_first: bool, late: int) -> None:
+async def test_funding_is_settled_once_for_rates_in_any_order(rate_first: bool, late: int) -> None:
     venue = await holding(BUY)
     rate = known(0.0003, T0 + PERIOD + late)
     calls = [(T0 + PERIOD + late, rate), (T0 + PERIOD + late, [])]
@@ -96,7 +96,7 @@ async def test_funding_is_settled_once_in_any_order_of_rates(rate_first: bool, l
 
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize(("side", "sign"), [(BUY, -1), (SELL, 1)])
-async def test_late_funding_rate_applies_to_the_position_before_its_hour(side: Side, sign: int, restarts: bool) -> None:
+async def test_late_funding_rate_is_paid_on_the_position_before_the_hour(side: Side, sign: int, restarts: bool) -> None:
     leaving, entering = await holding(side), venue_with()
     funded_at, rate = T0 + 4 * HOUR, known(0.001, T0 + 4 * HOUR + 3, 4)
     for venue, order in (

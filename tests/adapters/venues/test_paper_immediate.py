@@ -28,7 +28,7 @@ async def sent(venue: PaperVenue, side: Side, quantity: str, limit: str, product
 
 
 @pytest.mark.parametrize(("side", "limit", "paid"), [(BUY, "1002", "1000.5"), (SELL, "998", "999.5")])
-async def test_immediate_order_fills_as_taker_at_the_modelled_price(side: Side, limit: str, paid: str) -> None:
+async def test_ioc_order_fills_as_taker_at_the_modelled_price(side: Side, limit: str, paid: str) -> None:
     venue = venue_with()
     await sent(venue, side, "2", limit)
     fill = fill_of(opens(venue, 1_000.0, 1))
@@ -40,9 +40,7 @@ async def test_immediate_order_fills_as_taker_at_the_modelled_price(side: Side, 
 @pytest.mark.parametrize(
     ("side", "limit", "opening"), [(BUY, "1002", 1_002.0), (BUY, "1002", 1_080.0), (SELL, "998", 997.0)]
 )
-async def test_immediate_order_is_cancelled_if_price_is_beyond_its_limit(
-    side: Side, limit: str, opening: float
-) -> None:
+async def test_ioc_order_is_cancelled_if_price_is_beyond_its_limit(side: Side, limit: str, opening: float) -> None:
     venue = venue_with()
     await sent(venue, side, "2", limit)
     (gone,) = opens(venue, opening, 1)
@@ -58,7 +56,7 @@ async def test_immediate_order_is_cancelled_if_price_is_beyond_its_limit(
     ("product", "side", "limit", "paid"),
     [(Product.UM, BUY, "1001", "1001"), (Product.UM, SELL, "999", "999"), (Product.SPOT, BUY, "1001", "1001")],
 )
-async def test_immediate_order_fills_in_part_up_to_its_limit_price(
+async def test_ioc_order_fills_in_part_up_to_its_limit_price(
     product: Product, side: Side, limit: str, paid: str
 ) -> None:
     venue = venue_with(wallet=10**6, product=product)
@@ -76,7 +74,7 @@ async def test_immediate_order_fills_in_part_up_to_its_limit_price(
 
 
 @pytest.mark.parametrize("product", Product)
-async def test_immediate_order_fills_the_same_after_a_restart(product: Product) -> None:
+async def test_ioc_order_fills_the_same_after_a_restart(product: Product) -> None:
     venue = venue_with(wallet=10**6, product=product)
     await sent(venue, BUY, "100", "1001", product)
     again = venue_with(wallet=1, product=product)
@@ -86,7 +84,7 @@ async def test_immediate_order_fills_the_same_after_a_restart(product: Product) 
 
 
 @pytest.mark.parametrize(("product", "code"), [(Product.UM, "-2019"), (Product.SPOT, "-2010")])
-async def test_immediate_order_locks_the_money_for_its_limit_price(product: Product, code: str) -> None:
+async def test_ioc_order_locks_the_money_for_its_limit_price(product: Product, code: str) -> None:
     venue = venue_with(product=product)
     opens(venue, 1_000.0)
     (answer,) = await send(venue, cleared_order(BUY, "10", limit="1001", product=product, immediate=True))
@@ -98,14 +96,14 @@ async def test_immediate_order_locks_the_money_for_its_limit_price(product: Prod
     assert isinstance(answer, Rejected)
 
 
-async def test_immediate_order_expires_without_an_opening() -> None:
+async def test_ioc_order_expires_if_no_candle_opens() -> None:
     venue = venue_with()
     await sent(venue, BUY, "2", "1002")
     (gone,) = opens(venue, 1_000.0, 7)
     assert gone == Canceled(ENTRY, "expired: no price came while it waited")
 
 
-async def test_immediate_order_cannot_be_post_only() -> None:
+async def test_ioc_order_cannot_be_post_only() -> None:
     venue = venue_with()
     (answer,) = await send(venue, cleared_order(BUY, "2", limit="1002", post_only=True, immediate=True))
     assert isinstance(answer, Rejected)
@@ -122,7 +120,7 @@ async def test_immediate_order_cannot_be_post_only() -> None:
     st.sampled_from([0, 250]),
     st.sampled_from([None, 20, 200]),
 )
-async def test_immediate_order_fills_the_most_that_its_limit_price_allows(
+async def test_ioc_order_fills_the_most_that_its_limit_price_allows(
     side: Side, thousandths: int, volume: int, span: int, away: int, latency_ms: int, spread: int | None
 ) -> None:
     terms = FillTerms(D("0.0005"), D("0.0001"), D("0.0004"), latency_ms=latency_ms)

@@ -81,7 +81,7 @@ async def test_gap_beyond_a_limit_order_fills_it_at_its_limit_price() -> None:
         (SELL, "999.5", 1_000.0, "999.5"),
     ],
 )
-async def test_limit_order_sent_crossed_fills_as_taker_at_modelled_price(
+async def test_crossed_limit_order_fills_as_taker_at_the_modelled_price(
     side: Side, limit: str, opening: float, paid: str
 ) -> None:
     venue = await waiting(side, limit)
@@ -195,7 +195,7 @@ async def test_target_does_not_fill_in_the_candle_of_its_entry() -> None:
 
 
 @pytest.mark.parametrize("restarts", [False, True])
-async def test_stop_ignores_earlier_candles(restarts: bool) -> None:
+async def test_stop_ignores_candles_before_it_was_placed(restarts: bool) -> None:
     venue = await waiting(BUY, "990")
     fill_of(trades(venue, 940.0, 1_001.0, 995.0))
     if restarts:

@@ -78,7 +78,7 @@ async def test_liquidation_costs_the_margin(side: Side, at: str) -> None:
 
 
 @pytest.mark.parametrize(("trigger", "liquidated"), [("905", False), ("904", True)])
-async def test_nearer_of_stop_and_liquidation_comes_first(trigger: str, liquidated: bool) -> None:
+async def test_nearer_of_stop_and_liquidation_price_is_executed(trigger: str, liquidated: bool) -> None:
     venue = await holding(BUY, "20", leverage=10)
     await rest(venue, SELL, "20", Purpose.STOP, trigger)
     reports = trades(venue, 890.0, 1_000.0, 950.0)
@@ -125,7 +125,7 @@ async def test_stop_sent_during_a_candle_fills_before_liquidation() -> None:
 
 
 @pytest.mark.parametrize(("trigger", "stopped"), [("975", True), ("965", False)])
-async def test_after_an_entry_the_nearer_of_stop_and_liquidation_is_first(trigger: str, stopped: bool) -> None:
+async def test_nearer_of_stop_and_liquidation_is_executed_after_an_entry(trigger: str, stopped: bool) -> None:
     venue = venue_with()
     opens(venue, 1_000.0)
     await send(venue, cleared_order(BUY, "20", limit="990", leverage=50))

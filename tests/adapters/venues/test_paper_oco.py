@@ -55,7 +55,7 @@ async def test_target_fills_whole_in_a_thin_market() -> None:
     assert fill_of(trades(venue, 1_000.0, 1_051.0, 1_040.0, volume=0.1)).quantity == D("1.9")
 
 
-async def test_oco_locks_its_quantity_once() -> None:
+async def test_oco_locks_its_quantity_once_for_stop_and_target() -> None:
     venue = await guarded()
     (answer,) = await send(venue, cleared_order(SELL, "0.1", Purpose.EXIT, product=Product.SPOT))
     assert isinstance(answer, Rejected)

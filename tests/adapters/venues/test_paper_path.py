@@ -71,7 +71,7 @@ ORDERS = st.lists(
 @example(-2, [(STOP, 1, True), (ENTRY, 4, False)], 0, 7, 0.9)
 @example(1, [(TARGET, 5, True), (ENTRY, 4, True)], 7, 7, 0.5)
 @example(0, [(ENTRY, 5, True), (ENTRY, 4, False)], 7, 7, 0.5)
-async def test_orders_fill_in_the_order_of_a_tick_by_tick_walk(
+async def test_candle_fills_orders_in_the_sequence_of_its_tick_by_tick_path(
     held: int, drawn: list[tuple[Purpose, int, bool]], down: int, up: int, where: float
 ) -> None:
     venue = venue_with(wallet=10**6)

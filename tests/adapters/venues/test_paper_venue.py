@@ -153,7 +153,7 @@ async def test_cancelled_order_never_trades() -> None:
     assert trades(venue, 800.0, 900.0, 850.0, 1) == []
 
 
-async def test_cleared_order_is_refused_if_sent_twice_or_after_its_expiry() -> None:
+async def test_order_is_refused_if_its_clearance_is_reused_or_expired() -> None:
     venue = venue_with()
     cleared = cleared_order(BUY, "1")
     await venue.submit(cleared, T0)

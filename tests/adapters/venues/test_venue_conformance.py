@@ -25,14 +25,14 @@ D = Decimal
 BUY, SELL = Side.BUY, Side.SELL
 
 
-async def test_only_cleared_orders_are_accepted(stage: Stage) -> None:
+async def test_order_without_risk_clearance_is_not_accepted(stage: Stage) -> None:
     order = cleared_order(BUY, "1", product=stage.product).order
     with pytest.raises(AttributeError):
         await stage.venue.submit(order, stage.now)  # type: ignore[arg-type]
     assert traded(stage.moves(1_000.0)) == 0
 
 
-async def test_cleared_order_is_refused_if_sent_twice_or_after_its_expiry(stage: Stage) -> None:
+async def test_order_is_refused_if_its_clearance_is_reused_or_expired(stage: Stage) -> None:
     cleared = cleared_order(BUY, "1", now=stage.now, product=stage.product)
     await stage.venue.submit(cleared, stage.now)
     late = cleared_order(BUY, "1", n=2, now=stage.now, product=stage.product)
@@ -80,7 +80,7 @@ async def test_limit_order_fills_at_its_price_as_a_maker(stage: Stage) -> None:
     assert (fill.quantity, fill.price, fill.maker) == (D(2), D(990), True)
 
 
-async def test_immediate_order_fills_at_the_next_price_or_expires(stage: Stage) -> None:
+async def test_ioc_order_fills_at_the_next_price_or_expires(stage: Stage) -> None:
     await send(stage, BUY, "2", limit="1005", immediate=True)
     (fill,) = stage.moves(1_000.0)
     assert isinstance(fill, Filled)
@@ -95,7 +95,7 @@ async def test_immediate_order_fills_at_the_next_price_or_expires(stage: Stage) 
 
 
 @only(Product.UM)
-async def test_immediate_short_sells_at_its_limit_or_better(stage: Stage) -> None:
+async def test_ioc_short_entry_sells_at_its_limit_or_better(stage: Stage) -> None:
     await send(stage, SELL, "2", limit="995", immediate=True)
     (fill,) = stage.moves(1_000.0)
     assert isinstance(fill, Filled)
@@ -106,7 +106,7 @@ async def test_immediate_short_sells_at_its_limit_or_better(stage: Stage) -> Non
     assert stage.position() == -2
 
 
-async def test_immediate_order_can_be_cancelled_before_the_next_price(stage: Stage) -> None:
+async def test_ioc_order_can_be_cancelled_before_the_next_price(stage: Stage) -> None:
     await send(stage, BUY, "2", limit="1005", immediate=True)
     (canceled,) = await stage.venue.cancel(OrderRef(1, Purpose.ENTRY), stage.now)
     assert isinstance(canceled, Canceled)

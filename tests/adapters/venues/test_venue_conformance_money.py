@@ -38,7 +38,7 @@ async def test_resting_limit_order_locks_money_until_cancelled(stage: Stage) -> 
 
 
 @only(Product.UM)
-async def test_leverage_allows_a_position_up_to_its_bracket(stage: Stage) -> None:
+async def test_position_above_the_cap_of_its_leverage_is_rejected(stage: Stage) -> None:
     brackets = stage.venue.instrument(ETH, 1_000.0).brackets
     assert brackets is not None
     most = brackets.rows[0].max_leverage
@@ -49,7 +49,7 @@ async def test_leverage_allows_a_position_up_to_its_bracket(stage: Stage) -> Non
 
 
 @only(Product.UM)
-async def test_open_position_keeps_its_leverage(stage: Stage) -> None:
+async def test_addition_to_a_position_uses_the_position_leverage(stage: Stage) -> None:
     await hold(stage, "90", leverage=1)
     assert await refusal(stage, BUY, "20", n=2, leverage=10) == "-2019"
 

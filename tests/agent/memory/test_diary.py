@@ -30,7 +30,7 @@ BATCH = Batch(NOON, ("1:5", "2:6"), "2026-03-09", Decimal("0.05"))
 STATE = MemoryState("abc123", diary=diary(reflection(1, lesson="No."), digest()), done=("1:5",), batch=BATCH)
 
 
-def test_saved_memory_is_private_and_loads_unchanged(tmp_path: Path) -> None:
+def test_saved_memory_file_is_owner_only_and_loads_unchanged(tmp_path: Path) -> None:
     save_memory(tmp_path, STATE)
     assert load_memory(tmp_path, "abc123") == (STATE, "")
     assert stat.S_IMODE((tmp_path / MEMORY_FILE).stat().st_mode) == 0o600
@@ -43,7 +43,7 @@ def test_any_diary_is_unchanged_after_encoding_and_decoding(entries: Diary) -> N
     assert msgspec.json.decode(msgspec.json.encode(state), type=MemoryState) == state
 
 
-def test_book_without_a_file_has_an_empty_memory(tmp_path: Path) -> None:
+def test_book_without_a_memory_file_starts_with_an_empty_memory(tmp_path: Path) -> None:
     assert load_memory(tmp_path, "abc123") == (MemoryState("abc123"), "")
 
 
@@ -108,7 +108,7 @@ def test_diary_entry_cost_counts_for_its_batch_and_its_day() -> None:
     assert state.with_batch_stopped().batch == msgspec.structs.replace(state.batch, trades=(), day=None)
 
 
-def test_only_the_latest_done_entries_and_spending_days_are_kept() -> None:
+def test_memory_drops_its_oldest_done_entries_and_spending_days() -> None:
     state = STATE
     for n in range(DONE_KEPT + 10):
         state = state.with_done(f"{n}:1")

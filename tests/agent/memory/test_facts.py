@@ -18,7 +18,7 @@ LEG = Leg("BTCUSDT", Action.BUY, reasoning="It broke out.", signals=("momentum",
 FACTS = TradeFacts(trade(), RISING, 7, "claude", LEG, 0.012, -0.03, "max_loss")
 
 
-def test_facts_of_a_trade_have_its_decision_and_its_end() -> None:
+def test_trade_facts_include_the_decision_and_how_the_trade_closed() -> None:
     assert list(FACTS.lines()) == [
         "trade of order 1: long BTCUSDT, 2024-10-04T09:00:00Z to 2024-10-04T12:00:00Z, open for 3h 0m",
         "quantity 0.1, entry 60000, exit 59900, pnl -12.50 after fees 2.50 and funding 0.00",
@@ -31,7 +31,7 @@ def test_facts_of_a_trade_have_its_decision_and_its_end() -> None:
     ]
 
 
-def test_unknown_facts_of_a_trade_are_question_marks() -> None:
+def test_unknown_values_of_a_trade_are_shown_as_question_marks() -> None:
     text = "\n".join(
         TradeFacts(trade(entry_price=None), Situation("BTCUSDT"), None, "", Leg("BTCUSDT", Action.HOLD)).lines()
     )
@@ -41,7 +41,7 @@ def test_unknown_facts_of_a_trade_are_question_marks() -> None:
     assert text.endswith("no wake: an attached client or the operator traded")
 
 
-def test_trade_texts_are_quoted_and_invalid_names_hidden() -> None:
+def test_trade_facts_quote_untrusted_texts_and_hide_invalid_names() -> None:
     leg = msgspec.structs.replace(LEG, reasoning=EVIL, signals=(EVIL,))
     facts = msgspec.structs.replace(FACTS, leg=leg, decider=EVIL, rule=EVIL)
     text = "\n".join(facts.lines())
@@ -70,7 +70,7 @@ class Day:
         return DayPage(day, [EventRow(n, n, each) for n, each in enumerate(happened)], len(happened), None)
 
 
-async def test_facts_of_a_day_have_counts_and_trades() -> None:
+async def test_day_facts_count_events_and_list_the_closed_trades() -> None:
     assert await day_facts(Day(), "2026-03-09") == [
         "day 2026-03-09: equity 10,000.00 to ?",
         "trades closed 1, pnl -12.50 after fees 2.50 and funding 0.00",

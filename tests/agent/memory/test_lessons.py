@@ -16,7 +16,7 @@ TAUGHT = reflection(1, lesson="Do not chase.")
 
 
 @given(diaries(), st.integers(0, 90 * DAY))
-def test_lesson_loses_half_its_strength_per_half_life(entries: Diary, after: int) -> None:
+def test_lesson_loses_half_of_its_strength_every_14_days(entries: Diary, after: int) -> None:
     at = NOON + after
     for each in lessons(entries.before(at).reflections, at):
         faded = each.strength * 0.5 ** ((at - each.renewed_at) / HALF_LIFE_MS)
@@ -26,18 +26,18 @@ def test_lesson_loses_half_its_strength_per_half_life(entries: Diary, after: int
 
 
 @given(diaries())
-def test_lessons_are_forgotten_without_new_trades(entries: Diary) -> None:
+def test_lesson_without_new_trades_is_forgotten_after_two_half_lives(entries: Diary) -> None:
     assert lessons(entries.reflections, NOON + 60 * DAY + 2 * HALF_LIFE_MS + 1) == ()
 
 
 @given(diaries(), st.integers(0, 90 * DAY))
-def test_later_trades_do_not_change_earlier_lessons(entries: Diary, after: int) -> None:
+def test_lessons_of_a_time_ignore_reflections_known_later(entries: Diary, after: int) -> None:
     at = NOON + after
     earlier = Diary(tuple(each for each in entries.reflections if each.origin.known_at < at))
     assert lessons(entries.before(at).reflections, at) == lessons(earlier.reflections, at)
 
 
-def test_weakest_lessons_above_the_largest_number_are_dropped() -> None:
+def test_weakest_lesson_is_dropped_if_there_are_too_many() -> None:
     # Each has its own regime, so that none confirms another.
     taught = [
         reflection(n, NOON + n, situation=msgspec.structs.replace(RISING, regime=f"r{n}"), lesson=f"Lesson {n}.")
@@ -75,7 +75,7 @@ def test_dissimilar_trade_does_not_change_a_lesson(other: dict[str, Any]) -> Non
     assert (one.confirmed, one.contradicted) == (1, 0)
 
 
-def test_lesson_lists_only_its_latest_trades() -> None:
+def test_lesson_lists_only_the_latest_trades_that_confirmed_it() -> None:
     (often,) = lessons([TAUGHT, *(reflection(n, NOON + n) for n in range(2, 10))], NOON + 20)
     assert often.confirmed == 9
     assert often.trades == tuple(range(10 - TRADES_LISTED, 10))

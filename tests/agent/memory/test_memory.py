@@ -139,7 +139,7 @@ async def wake(one: Memory, time: int, left: str = "1") -> str:
     ("decider", "tainted", "is_shown"),
     [("claude", False, True), ("rules", False, True), ("claude", True, False), ("mcp:desk", False, False)],
 )
-async def test_diary_prompt_quotes_only_untainted_theses_of_claude(
+async def test_diary_prompt_quotes_only_untainted_theses_of_claude_and_rules(
     tmp_path: Path, decider: str, tainted: bool, is_shown: bool
 ) -> None:
     model, past = ScriptedModel(WROTE), FakePast(trade(1, NOON - HOUR))
@@ -177,7 +177,7 @@ async def test_diary_writer_gets_the_lessons_of_similar_trades(tmp_path: Path) -
     assert "lost 2 of 2 (orders 1, 2)" in await wake(one, LATER + HOUR)
 
 
-async def test_wake_waits_for_diary_entries_only_after_they_are_due(tmp_path: Path) -> None:
+async def test_wake_waits_for_unwritten_diary_entries_only_once_they_are_due(tmp_path: Path) -> None:
     model = Slow(WROTE)
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR), trade(2, NOON + MINUTE)), model)
     await wake(one, NOON)
@@ -287,7 +287,7 @@ async def test_diary_entry_cost_is_reserved_then_reported_once(
     assert spending.pending_usd == D("0.00015")
 
 
-async def test_entry_with_an_internal_error_counts_at_worst_case_cost(tmp_path: Path) -> None:
+async def test_diary_entry_with_an_internal_error_counts_at_worst_case_cost(tmp_path: Path) -> None:
     model, spending = ScriptedModel(RuntimeError("broken")), SpendingLog()
     one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model, spending=spending)
     await wake(one, NOON)
@@ -297,7 +297,7 @@ async def test_entry_with_an_internal_error_counts_at_worst_case_cost(tmp_path: 
     assert spent(tmp_path) == spending.pending_usd
 
 
-async def test_entry_costs_of_a_stopped_run_are_reported_once(tmp_path: Path) -> None:
+async def test_diary_costs_of_a_stopped_run_are_reported_once(tmp_path: Path) -> None:
     model, past = ScriptedModel(WROTE), FakePast(trade(1, NOON - HOUR))
     one = memory(tmp_path, past, model, spending=SpendingLog(tmp_path, BOOK))
     await wake(one, NOON)
@@ -365,7 +365,7 @@ async def test_memory_that_cannot_be_saved_warns_once_and_works(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("fails", ["past", "inside", "price"])
-async def test_failed_memory_recalls_nothing_without_an_error(
+async def test_failing_memory_logs_a_message_and_recalls_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, fails: str
 ) -> None:
     past = FakePast(trade(1, NOON - HOUR))

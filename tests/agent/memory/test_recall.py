@@ -32,7 +32,7 @@ def orders(text: str) -> list[int]:
 
 
 @given(diaries(), st.lists(situations, max_size=3), st.integers(0, 70 * DAY), st.integers(0, 8), st.integers(0, 2_000))
-def test_recall_is_deterministic_and_within_its_limits(
+def test_recall_is_deterministic_and_within_its_entry_and_text_limits(
     past: Diary, now: list[Situation], after: int, entries: int, characters: int
 ) -> None:
     at, limits = NOON + after, (entries, characters)
@@ -44,13 +44,13 @@ def test_recall_is_deterministic_and_within_its_limits(
 
 
 @given(diaries(), situations, st.integers(0, 70 * DAY))
-def test_recall_uses_only_entries_known_before_its_time(past: Diary, now: Situation, after: int) -> None:
+def test_diary_entry_is_not_recalled_before_its_known_time(past: Diary, now: Situation, after: int) -> None:
     at = NOON + after
     then = Diary(tuple(each for each in past.reflections if each.origin.known_at < at))
     assert recall(past, at, [now]) == recall(then, at, [now])
 
 
-def test_entries_are_sorted_by_similarity_then_newest_first() -> None:
+def test_recalled_entries_are_sorted_by_similarity_then_newest_first() -> None:
     near = msgspec.structs.replace(RISING, signals=(("momentum", 0.6), ("reversion", -0.6), ("trend", 1.0)))
     entries = [reflection(1), reflection(2, NOON + 1, situation=near), reflection(3, NOON + 2), reflection(4, NOON + 2)]
     assert orders(recall(diary(*entries), NOON + 10, [RISING])) == [4, 3, 1, 2]
@@ -72,13 +72,13 @@ def test_lessons_take_at_most_half_of_the_recall() -> None:
     assert "Old." not in text
 
 
-def test_digest_is_recalled_for_two_days() -> None:
+def test_newest_digest_is_recalled_for_two_days() -> None:
     past = diary(digest())
     assert recall(past, NOON + 2 * DAY - 1, [])
     assert recall(past, NOON + 2 * DAY, []) == ""
 
 
-def test_reflection_is_recalled_after_its_lesson_is_forgotten() -> None:
+def test_reflection_is_still_recalled_after_its_lesson_is_forgotten() -> None:
     past = diary(reflection(1, lesson="Do not chase."))
     assert "Do not chase." in recall(past, NOON + 1, [RISING])
     faded = recall(past, NOON + 2 * HALF_LIFE_MS + 1, [RISING])
@@ -87,7 +87,7 @@ def test_reflection_is_recalled_after_its_lesson_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("where", ["text", "lesson", "closed_by", "symbol", "model", "day"])
-def test_injected_text_is_quoted_as_data(where: str) -> None:
+def test_injected_text_in_a_diary_entry_is_quoted_as_data(where: str) -> None:
     words: dict[str, Any] = {where: EVIL} if where in ("text", "lesson", "closed_by") else {}
     entry = reflection(1, **words)
     day = digest(text=EVIL)
@@ -112,7 +112,7 @@ def test_injected_text_is_quoted_as_data(where: str) -> None:
     assert len(lines) >= 2
 
 
-def test_recalled_entry_names_its_model_and_time() -> None:
+def test_recalled_entry_shows_the_model_that_wrote_it_and_its_time() -> None:
     (_, line) = recall(diary(reflection(12)), NOON + 1, [RISING]).splitlines()
     assert line == (
         "memory[0] trade of order 12 (long BTCUSDT -12.50, closed by stop), "
@@ -120,7 +120,7 @@ def test_recalled_entry_names_its_model_and_time() -> None:
     )
 
 
-def test_diary_limits_the_length_and_number_of_entries() -> None:
+def test_diary_cuts_long_entries_and_drops_the_oldest() -> None:
     long = "x" * 5_000
     past = diary(*(reflection(n, NOON + n, text=long, lesson=long) for n in range(REFLECTIONS_KEPT + 5)))
     past = diary(*past.reflections, *(digest(NOON + n, text=long) for n in range(DIGESTS_KEPT + 5)))

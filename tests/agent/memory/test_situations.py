@@ -19,11 +19,11 @@ def test_similarity_is_symmetric_and_between_0_and_1(one: Situation, other: Situ
 
 
 @given(situations)
-def test_situation_with_signals_has_similarity_1_to_itself(one: Situation) -> None:
+def test_equal_situations_with_signals_have_similarity_1(one: Situation) -> None:
     assert (similarity(one, one) == 1) == bool(one.signals)
 
 
-def test_signals_outweigh_the_regime_and_the_symbol() -> None:
+def test_similarity_drops_most_for_signals_then_regime_then_symbol() -> None:
     calm = msgspec.structs.replace(RISING, regime="calm")
     same = similarity(calm, calm)
     elsewhere = similarity(calm, msgspec.structs.replace(calm, symbol="ETHUSDT"))
@@ -32,14 +32,14 @@ def test_signals_outweigh_the_regime_and_the_symbol() -> None:
     assert same > elsewhere > wild > turned
 
 
-def test_unknown_parts_of_a_situation_count_as_different() -> None:
+def test_situations_with_unknown_parts_are_dissimilar() -> None:
     calm = msgspec.structs.replace(RISING, regime="calm")
     assert similarity(RISING, RISING) == 1
     assert similarity(RISING, calm) < 0.75
     assert similarity(Situation("BTCUSDT"), Situation("BTCUSDT")) < 0.1
 
 
-def test_situation_has_the_signals_of_the_rules() -> None:
+def test_situation_of_a_symbol_has_the_signal_values_of_the_rules() -> None:
     leaning = DerivativesView(composite=0.4)
     shown = snapshot(view(RISES, derivatives=leaning), view(FALLS, symbol="ETHUSDT"), view(symbol="SOLUSDT"))
     rising, falling, unread = read(shown, POLICIES.rules)

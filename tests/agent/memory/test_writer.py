@@ -61,7 +61,7 @@ async def test_diary_entry_is_written_in_one_call_without_tools() -> None:
     assert request.body["messages"][0]["content"][0]["text"] == prompt_of(draft)
 
 
-async def test_diary_prompt_fills_in_limits_and_keeps_braces_of_facts() -> None:
+async def test_diary_prompt_fills_in_limits_but_no_braces_within_facts() -> None:
     prompt = prompt_of(drafted(writer(ScriptedModel(says()))))
     assert "may lose at most 0.01 of equity at its stop" in prompt
     assert '"{facts} {risk.max_share}"' in prompt
@@ -78,7 +78,7 @@ async def test_diary_prompt_fills_in_limits_and_keeps_braces_of_facts() -> None:
         (Trouble(CauseKind.MALFORMED), CauseKind.MALFORMED, True),
     ],
 )
-async def test_failed_call_counts_at_worst_case_if_it_may_be_billed(
+async def test_failed_diary_call_costs_its_worst_case_if_it_may_be_billed(
     answer: Trouble, cause: CauseKind, billed: bool
 ) -> None:
     draft, written = await wrote(answer)
@@ -103,7 +103,7 @@ async def test_unusable_diary_answer_is_billed_and_gives_no_entry(answer: Reply,
     assert written.cost_usd == cost(answer.usage, WRITER, NOON)
 
 
-async def test_late_answer_counts_at_worst_case_cost() -> None:
+async def test_diary_call_that_times_out_costs_its_worst_case() -> None:
     class Silent:
         async def create(self, request: Request) -> Reply | Trouble:
             await asyncio.Event().wait()
@@ -149,7 +149,7 @@ async def test_diary_entry_is_written_over_a_real_socket() -> None:
     assert Decimal(0) < written.cost_usd < draft.worst_usd < WriterTerms(model=MODEL).usd_per_day
 
 
-def test_request_number_is_named_as_wake_or_diary_entry() -> None:
+def test_request_number_is_shown_as_wake_reflection_or_digest() -> None:
     assert request_name(7) == "wake 7"
     assert request_name(reflection_number(1)) == "the reflection on order 1"
     assert request_name(digest_number("2026-01-01")) == "the digest of 2026-01-01"

@@ -132,7 +132,7 @@ def test_invalid_http_response_raises_an_error_with_a_code(code: str) -> None:
     assert raised.value.code == code
 
 
-def test_the_engine_of_a_state_directory_is_found(engine: Engine, tmp_path: Path) -> None:
+def test_connect_finds_the_engine_of_a_state_directory(engine: Engine, tmp_path: Path) -> None:
     write_address(tmp_path, Address(engine.url, engine.trades, 0))
     with connect(tmp_path) as client:
         assert client.status().meta.mode == "paper"

@@ -81,7 +81,7 @@ def test_each_public_method_has_a_docstring(name: str) -> None:
     assert [key for key, value in methods.items() if not value.__doc__] == []
 
 
-def test_type_checkers_see_the_same_names_from_the_same_modules() -> None:
+def test_type_stub_exports_the_same_names_and_objects_as_the_package() -> None:
     stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
     seen = {
         alias.asname: node.module
@@ -102,7 +102,7 @@ def test_every_public_error_is_exported() -> None:
     assert tree - inside <= set(EXPORTED)
 
 
-def test_unknown_name_raises_an_attribute_error() -> None:
+def test_unknown_attribute_of_the_package_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'ocw_mcp' has no attribute 'replays'"):
         _ = ocw_mcp.replays  # type: ignore[attr-defined]
 

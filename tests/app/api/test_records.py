@@ -24,7 +24,7 @@ def trade(number: int) -> TradeRow:
 TRADES = Records(TradeRow, [trade(number) for number in range(12)])
 
 
-def test_records_are_a_sequence() -> None:
+def test_records_support_length_index_slice_and_iteration() -> None:
     assert (len(TRADES), TRADES[0], TRADES[-1]) == (12, trade(0), trade(11))
     assert TRADES[2:4] == [trade(2), trade(3)]
     assert isinstance(TRADES[2:4], Records)

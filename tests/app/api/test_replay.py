@@ -77,7 +77,7 @@ def test_a_replay_of_the_simulated_market_trades(result: ReplayResult) -> None:
     assert (result.why, result.warnings) == ("its time is up", ())
 
 
-def test_float_prices_are_rounded_to_the_tick(result: ReplayResult) -> None:
+def test_replay_rounds_float_prices_to_the_tick(result: ReplayResult) -> None:
     stops = [each.trigger_price for each in result.orders if each.purpose == "stop"]
     assert stops
     assert all(stop is not None and stop % Decimal("0.01") == 0 for stop in stops)
@@ -139,7 +139,7 @@ def test_replay_command_and_function_give_the_same_fingerprint(
     }
 
 
-def test_replay_of_some_days_can_be_continued_from_its_state(tape: Path, tmp_path: Path) -> None:
+def test_replay_in_two_parts_has_the_fingerprint_of_one_replay(tape: Path, tmp_path: Path) -> None:
     whole = replay(tape, strategy=turn, every="30m")
     book = tmp_path / "book"
     part = replay(tape, strategy=turn, every="30m", days=0.125, state=book)
@@ -238,7 +238,9 @@ def test_replay_argument_symbols_selects_a_part_of_the_market() -> None:
         ({"market": "no/such/tape"}, TapeError, "tape does not exist; expected a directory or a file"),
     ],
 )
-def test_invalid_arguments_are_refused_in_one_sentence(changes: dict[str, Any], kind: type[OcwError], why: str) -> None:
+def test_invalid_replay_argument_is_refused_in_one_sentence(
+    changes: dict[str, Any], kind: type[OcwError], why: str
+) -> None:
     wanted: dict[str, Any] = {"market": "sim", "strategy": hold, "days": 1} | changes
     with pytest.raises(kind) as refused:
         replay(wanted.pop("market"), **wanted)
@@ -250,7 +252,7 @@ def test_unknown_replay_argument_is_named_in_the_error() -> None:
         replay("sim", strategy=hold, days=1, capital=100_000)  # type: ignore[call-arg]
 
 
-def test_a_book_of_another_market_is_refused(tape: Path, tmp_path: Path) -> None:
+def test_replay_refuses_the_book_of_another_market(tape: Path, tmp_path: Path) -> None:
     replay(tape, strategy=hold, days=0.01, state=tmp_path / "book")
     with pytest.raises(BookError):
         replay("sim", strategy=hold, days=0.01, state=tmp_path / "book")

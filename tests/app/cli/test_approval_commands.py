@@ -61,7 +61,7 @@ def book(written: Path) -> Path:
 
 
 async def answered(book: Path, verb: str) -> None:
-    """The book goes on, and takes an answer to what waits."""
+    """The engine continues, and executes the answer to a pending approval."""
     box = Commands([Command("c1", verb, "ben", subject="a1")])
     desk = FacadeRun(book, WantsOne({}), policy=WATCHED, commands=box)
     await desk.go(4)

@@ -111,7 +111,7 @@ def heavy(*commands: tuple[str, ...]) -> list[str]:
     return found
 
 
-def test_help_imports_nothing_heavy() -> None:
+def test_help_of_ocw_imports_no_heavy_library() -> None:
     assert heavy(("--help",), ("--version",)) == []
 
 
@@ -120,7 +120,7 @@ def test_help_of_a_command_imports_no_heavy_library() -> None:
     assert heavy(*commands) == ["pydantic"]  # typer's own
 
 
-def test_reading_a_book_imports_no_engine(tmp_path: Path) -> None:
+def test_commands_that_read_a_book_import_no_heavy_library(tmp_path: Path) -> None:
     commands = ("status", "positions", "orders", "trades", "decisions", "watch")
     asked = heavy(*((command, "--state", str(tmp_path)) for command in commands))
     assert {"anthropic", "asyncio", "fastapi", "httpx2", "mcp", "numpy", "structlog", "talib"}.isdisjoint(asked)

@@ -98,7 +98,7 @@ def test_llm_cost_of_zero_is_not_shown(ocw: Ocw, tmp_path: Path) -> None:
     assert json.loads(ocw("decisions", "--state", tmp_path, "--json").out)["decisions"][0]["cost_usd"] == "0"
 
 
-def test_book_of_an_earlier_version_has_no_llm_cost(ocw: Ocw, tmp_path: Path) -> None:
+def test_llm_cost_is_not_shown_for_a_book_of_an_earlier_version(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store, STOOD_IN)
     alter(tmp_path, "DROP TABLE thinking")

@@ -47,7 +47,7 @@ def examined(ocw: Ocw, *arguments: object, code: int = 0) -> dict[str, Any]:
     return {check["name"]: check for check in found["checks"]}
 
 
-def test_valid_installation_and_book_are_ok_and_unchanged(ocw: Ocw, book: Path) -> None:
+def test_doctor_reports_ok_for_a_valid_book_and_changes_no_file(ocw: Ocw, book: Path) -> None:
     before = {each.name: each.stat().st_mtime_ns for each in book.iterdir()}
     found = examined(ocw, "--state", book)
     assert {check["verdict"] for check in found.values()} == {"ok"}
@@ -64,7 +64,7 @@ def test_doctor_without_a_book_checks_the_installation_only(ocw: Ocw) -> None:
     assert {"state", "journal", "commands"}.isdisjoint(examined(ocw))
 
 
-def test_doctor_names_a_running_engine(ocw: Ocw, book: Path) -> None:
+def test_doctor_reports_that_an_engine_is_running(ocw: Ocw, book: Path) -> None:
     with StateLock(book):
         assert examined(ocw, "--state", book)["engine"]["found"] == f"running as process {os.getpid()}"
 
@@ -77,7 +77,7 @@ def test_doctor_reports_a_changed_journal_as_a_problem(ocw: Ocw, book: Path) -> 
 
 
 @pytest.mark.parametrize("what", ["foreign", "file"])
-def test_directory_without_a_book_is_one_problem(ocw: Ocw, tmp_path: Path, what: str) -> None:
+def test_doctor_reports_a_directory_without_a_book_as_a_problem(ocw: Ocw, tmp_path: Path, what: str) -> None:
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "diary.txt").write_text("dear diary")
     (tmp_path / "file").write_text("")
@@ -86,7 +86,7 @@ def test_directory_without_a_book_is_one_problem(ocw: Ocw, tmp_path: Path, what:
     assert "journal" not in found
 
 
-def test_missing_directory_is_a_warning_and_is_not_made(ocw: Ocw, tmp_path: Path) -> None:
+def test_doctor_warns_of_a_missing_directory_and_does_not_make_it(ocw: Ocw, tmp_path: Path) -> None:
     found = examined(ocw, "--state", tmp_path / "later")
     assert found["state"]["verdict"] == "warning"
     assert os.listdir(tmp_path) == []
@@ -124,7 +124,7 @@ def test_doctor_warns_of_waiting_and_of_refused_commands(ocw: Ocw, book: Path) -
     assert "1 file(s)" in examined(ocw, "--state", book)["commands"]["found"]
 
 
-def test_halt_file_is_a_warning_with_an_action(ocw: Ocw, book: Path) -> None:
+def test_doctor_warns_of_a_halt_file_and_names_an_action(ocw: Ocw, book: Path) -> None:
     (book / "HALT").touch()
     halt = examined(ocw, "--state", book)["halt file"]
     assert (halt["verdict"], halt["todo"]) == ("warning", "delete it, then ocw resume")
@@ -138,7 +138,7 @@ def told_by_its_engine(book: Path, **summary: Any) -> None:
 HELD = {"symbol": "BTCUSDT", "quantity": "0.03", "average_price": "60002.5", "mark": "60100", "unrealised": "2.9"}
 
 
-def test_unprotected_position_without_engine_is_a_problem(ocw: Ocw, book: Path) -> None:
+def test_doctor_reports_an_unprotected_position_without_an_engine(ocw: Ocw, book: Path) -> None:
     told_by_its_engine(book, positions=[HELD | {"stop": "59000", "protected": True}])
     assert examined(ocw, "--state", book)["positions"]["found"] == "1 open, each with a stop"
     told_by_its_engine(book, positions=[HELD | {"stop": None, "protected": False}])
@@ -150,7 +150,7 @@ def test_unprotected_position_without_engine_is_a_problem(ocw: Ocw, book: Path) 
 
 
 @pytest.mark.parametrize("state", ["HALTED", "REDUCING"])
-def test_halted_book_is_a_warning_with_cause_and_action(ocw: Ocw, book: Path, state: str) -> None:
+def test_doctor_warns_of_a_halted_book_with_cause_and_action(ocw: Ocw, book: Path, state: str) -> None:
     told_by_its_engine(book)
     assert examined(ocw, "--state", book)["trading state"]["verdict"] == "ok"
     told_by_its_engine(book, state=state, lowered={"by": "ann", "at": 1_000, "why": "the news"})
@@ -171,7 +171,7 @@ def test_doctor_reports_a_passphrase_file_that_others_can_read(ocw: Ocw, book: P
 @pytest.mark.parametrize(
     ("free", "verdict"), [(5_000_000_000, "ok"), (500_000_000, "warning"), (50_000_000, "problem")]
 )
-def test_little_space_warns_and_too_little_is_a_problem(
+def test_doctor_warns_of_little_disk_space_and_reports_too_little(
     ocw: Ocw, monkeypatch: pytest.MonkeyPatch, free: int, verdict: str
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda place: Disk(free))
@@ -179,13 +179,15 @@ def test_little_space_warns_and_too_little_is_a_problem(
 
 
 @pytest.mark.parametrize("now", [-5e9, 0.0, 1_600_000_000.0, 5e9, 1e30])
-def test_implausible_system_clock_is_a_problem(ocw: Ocw, monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+def test_doctor_reports_an_implausible_system_clock_as_a_problem(
+    ocw: Ocw, monkeypatch: pytest.MonkeyPatch, now: float
+) -> None:
     monkeypatch.setattr(checks, "time", SimpleNamespace(time=lambda: now))
     assert examined(ocw, code=1)["clock"]["verdict"] == "problem"
 
 
 @pytest.mark.parametrize(("behind_s", "verdict"), [(0, "ok"), (3_600, "warning")])
-def test_system_clock_before_the_last_journal_write_is_a_warning(
+def test_doctor_warns_if_the_clock_is_before_the_last_journal_write(
     ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch, behind_s: int, verdict: str
 ) -> None:
     now = (book / "journal.db").stat().st_mtime - behind_s

@@ -28,7 +28,7 @@ def kinds(story: Any) -> list[str]:
     return [step["event"]["kind"] for step in story["steps"]]
 
 
-def test_wake_is_shown_from_its_reasons_to_its_outcome(ocw: Ocw, desk: Path) -> None:
+def test_explain_shows_a_wake_from_its_reasons_to_its_outcome(ocw: Ocw, desk: Path) -> None:
     trade = json.loads(ocw("trades", "--state", desk, "--json", "--limit", 1).out)["trades"][0]
     story = explain(ocw, desk, f"order:{trade['order']}")
     assert story["reasons"]
@@ -45,7 +45,7 @@ def test_wake_is_shown_from_its_reasons_to_its_outcome(ocw: Ocw, desk: Path) -> 
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_snapshot_of_a_wake_has_its_own_heading(ocw: Ocw, desk: Path) -> None:
+def test_explain_shows_the_snapshot_of_a_wake_under_its_own_heading(ocw: Ocw, desk: Path) -> None:
     wakes = json.loads(ocw("decisions", "--state", desk, "--json", "--limit", 10_000, "--acted").out)["decisions"]
     story = explain(ocw, desk, str(wakes[0]["wake_id"]))
     assert story["seen"]["at"] == story["woken_at"]
@@ -58,7 +58,7 @@ def test_snapshot_of_a_wake_has_its_own_heading(ocw: Ocw, desk: Path) -> None:
     assert "snapshot of wake" in ocw("explain", refusal["id"], "--state", desk).out
 
 
-def test_wake_without_action_has_no_stored_snapshot(ocw: Ocw, tmp_path: Path) -> None:
+def test_explain_says_why_a_wake_has_no_stored_snapshot(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
     assert explain(ocw, tmp_path, "1")["seen"]["is"] == "unknown"
@@ -66,7 +66,7 @@ def test_wake_without_action_has_no_stored_snapshot(ocw: Ocw, tmp_path: Path) ->
     assert "not stored: snapshots are kept for the newest 2,000 wakes whose decision was not only HOLD" in said
 
 
-def test_book_of_a_version_without_snapshots_is_read(ocw: Ocw, tmp_path: Path) -> None:
+def test_explain_reads_a_book_of_a_version_without_snapshots(ocw: Ocw, tmp_path: Path) -> None:
     with closing(open_book(tmp_path)) as store:
         tell(store)
     alter(tmp_path, "DROP TABLE seen")
@@ -76,7 +76,7 @@ def test_book_of_a_version_without_snapshots_is_read(ocw: Ocw, tmp_path: Path) -
     assert "was not only HOLD" in " ".join(ocw("explain", "1", "--state", tmp_path).out.split())
 
 
-def test_every_wake_every_order_and_every_refusal_is_explained(ocw: Ocw, desk: Path) -> None:
+def test_explain_accepts_every_wake_order_and_refusal_of_a_book(ocw: Ocw, desk: Path) -> None:
     wakes = json.loads(ocw("decisions", "--state", desk, "--json", "--limit", 10_000).out)["decisions"]
     lists = json.loads(ocw("orders", "--state", desk, "--json", "--limit", 10_000, "--all").out)
     for wake in wakes[::9]:
@@ -109,7 +109,7 @@ def test_explain_of_an_unanswered_wake_shows_no_answer(ocw: Ocw, tmp_path: Path)
     assert "there is no answer" in ocw("explain", "1", "--state", tmp_path).out
 
 
-def test_explain_of_a_wake_shows_its_own_late_answer_and_conditions(ocw: Ocw, tmp_path: Path) -> None:
+def test_explain_of_a_wake_shows_no_late_answer_of_another_wake(ocw: Ocw, tmp_path: Path) -> None:
     after = (events.WakeConditionsSet(1, 2, ("no such metric",)), events.DecisionDiscarded(1, "too late"))
     with closing(open_book(tmp_path)) as store:
         tell(store, (*STORY[:3], events.DecisionDiscarded(2, "another's"), *after))
@@ -144,7 +144,7 @@ def test_explain_of_a_long_wake_shows_its_first_and_last_events(ocw: Ocw, tmp_pa
     assert f"... {story['left_out']} more ..." in ocw("explain", "1", "--state", tmp_path).out
 
 
-def test_every_explained_event_has_a_text() -> None:
+def test_explain_has_a_text_for_every_kind_of_event() -> None:
     followed: list[events.DomainEvent] = [
         intended(), refused(), filled(), events.OrderAccepted(ENTRY, "v1"), events.OrderRejected(ENTRY, "-1", "no"),
         events.OrderUnknown(ENTRY, "?"), events.OrderCancelRequested(ENTRY, "why"), events.OrderCanceled(ENTRY, "why"),

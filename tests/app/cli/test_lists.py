@@ -45,7 +45,9 @@ def test_lists_change_no_file_and_fit_100_columns(ocw: Ocw, desk: Path, command:
 
 
 @pytest.mark.parametrize("command", LISTS)
-def test_narrow_terminal_cuts_no_number(ocw: Ocw, desk: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_in_a_narrow_terminal_cut_no_number(
+    ocw: Ocw, desk: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wide = ocw(command, "--state", desk).out
     monkeypatch.setenv("COLUMNS", "40")
     narrow = ocw(command, "--state", desk).out
@@ -53,7 +55,7 @@ def test_narrow_terminal_cuts_no_number(ocw: Ocw, desk: Path, command: str, monk
 
 
 @pytest.mark.parametrize("command", LISTS)
-def test_no_amount_of_money_becomes_a_float(ocw: Ocw, desk: Path, command: str) -> None:
+def test_json_lists_of_a_book_have_no_float_amounts(ocw: Ocw, desk: Path, command: str) -> None:
     view = read(ocw, command, "--state", desk)
     for row in view[command]:
         row.pop("decision", None)  # its confidence is a number, and a share of nothing
@@ -71,7 +73,7 @@ def test_list_shows_the_newest_rows_and_counts_older_ones(ocw: Ocw, desk: Path) 
     assert len(read(ocw, "decisions", "--state", desk)["decisions"]) == 20
 
 
-def test_trades_are_built_from_fills_and_sum_to_their_pnl(ocw: Ocw, desk: Path) -> None:
+def test_pnl_of_a_trade_is_its_price_gain_minus_fees_plus_funding(ocw: Ocw, desk: Path) -> None:
     view = read(ocw, "trades", "--state", desk, "--limit", 10_000)
     assert {trade["closed_by"] for trade in view["trades"]} >= {"stop", "exit"}
     for trade in view["trades"]:
@@ -84,7 +86,7 @@ def test_trades_are_built_from_fills_and_sum_to_their_pnl(ocw: Ocw, desk: Path) 
     assert view["won"] + view["lost"] == len(view["trades"])
 
 
-def test_live_orders_are_shown_and_finished_ones_on_request(ocw: Ocw, desk: Path) -> None:
+def test_orders_lists_live_orders_and_finished_ones_only_with_all(ocw: Ocw, desk: Path) -> None:
     live, every = (read(ocw, "orders", "--state", desk, "--limit", 10_000, *more) for more in ((), ("--all",)))
     assert {order["status"] for order in live["orders"]} <= {"accepted", "intended"}
     assert live["finished_left_out"] == len(every["orders"]) - len(live["orders"]) > 0
@@ -148,7 +150,7 @@ def test_list_of_a_new_book_prints_one_sentence(ocw: Ocw, tmp_path: Path, comman
 
 
 @pytest.mark.parametrize("command", LISTS)
-def test_book_is_readable_while_an_engine_runs_or_was_killed(ocw: Ocw, tmp_path: Path, command: str) -> None:
+def test_book_is_readable_while_its_engine_runs_and_after_a_kill(ocw: Ocw, tmp_path: Path, command: str) -> None:
     running, killed = tmp_path / "running", tmp_path / "killed"
     with StateLock(running), closing(open_book(running)) as store:
         tell(store, (*STORY, refused()))

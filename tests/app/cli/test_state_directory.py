@@ -27,7 +27,7 @@ def test_environment_variable_selects_the_book_of_commands(
     assert ocw("journal", "verify").code == 0
 
 
-def test_state_option_precedes_the_environment_variable(
+def test_state_option_overrides_the_environment_variable(
     ocw: Ocw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OCW_STATE", str(tmp_path / "other"))

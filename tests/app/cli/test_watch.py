@@ -96,7 +96,7 @@ SUMMARY = {
 }  # fmt: skip
 
 
-def test_watch_keeps_the_last_screen_of_an_unreadable_book(tmp_path: Path) -> None:
+def test_watch_keeps_its_last_screen_if_a_book_becomes_unreadable(tmp_path: Path) -> None:
     console, book, away = a_terminal(), tmp_path / "book", tmp_path / "away"
     with closing(open_book(book)) as store:
         tell(store, STORY)

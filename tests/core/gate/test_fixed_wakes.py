@@ -24,24 +24,24 @@ def timed(gate: Gate, minutes: Sequence[int]) -> list[int]:
     return woken
 
 
-def test_gate_policy_every_15m_wakes_only_each_quarter_hour() -> None:
+def test_with_policy_every_15m_only_quarter_hours_wake_the_agent() -> None:
     gate = gate_of(every="15m", cooldown_s=3_600)
     gate.raise_reason(BTC, reason("score:0.60 momentum reversal"))
     assert timed(gate, range(1, 61)) == [15, 30, 45, 60]
 
 
-def test_fixed_wake_comes_at_the_first_close_after_a_gap() -> None:
+def test_fixed_wake_in_a_data_gap_happens_at_the_next_close() -> None:
     assert timed(gate_of(every="15m"), [1, 14, 31, 44, 45, 46, 123, 134, 135]) == [31, 45, 123, 135]
 
 
-def test_decision_does_not_move_fixed_wakes() -> None:
+def test_timer_requested_by_a_decision_does_not_move_fixed_wakes() -> None:
     gate = gate_of(every="15m")
     assert timed(gate, [1, 15]) == [15]
     gate.set_timer(T0 + 15 * MINUTE, 60)
     assert timed(gate, range(16, 46)) == [30, 45]
 
 
-def test_wake_condition_wakes_between_fixed_times() -> None:
+def test_wake_condition_wakes_the_agent_between_fixed_times() -> None:
     gate = gate_of(every="15m")
     condition = WakeCondition(BTC, "price", "gt", 101)
     assert gate.set_conditions((condition,), "strategy", T0, lambda symbol, metric: 100.0) == []
@@ -68,6 +68,6 @@ def test_outlier_statistics_continue_while_wakes_are_fixed() -> None:
 
 
 @pytest.mark.parametrize("every", ["15", "0m", "soon"])
-def test_gate_policy_every_with_an_invalid_span_is_refused(every: str) -> None:
+def test_invalid_span_in_gate_policy_every_is_refused(every: str) -> None:
     with pytest.raises(ValueError, match="is not a span of time"):
         with_policy(every=every)

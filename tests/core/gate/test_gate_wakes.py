@@ -35,7 +35,7 @@ def counted(gate: Gate) -> int:
         ((5 * MINUTE, 15 * MINUTE), True, None),
     ],
 )
-def test_more_timeframes_wake_with_an_open_position(
+def test_1h_close_wakes_the_agent_only_with_an_open_position(
     closed: tuple[int, ...], in_position: bool, reasons: tuple[str, ...] | None
 ) -> None:
     gate = gate_of()
@@ -64,7 +64,7 @@ def test_one_wake_has_the_reasons_of_all_symbols(symbol: str) -> None:
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
-def test_an_outlier_in_any_symbol_wakes(symbol: str) -> None:
+def test_an_outlier_in_any_symbol_wakes_the_agent(symbol: str) -> None:
     gate = gate_of()
     for place in range(20):
         for each in SYMBOLS:
@@ -77,7 +77,7 @@ def test_an_outlier_in_any_symbol_wakes(symbol: str) -> None:
     assert texts(reason)[0].startswith("outlier:1m z=+")
 
 
-def test_reasons_in_the_cooldown_wake_right_after_it() -> None:
+def test_reason_during_the_cooldown_wakes_when_it_ends() -> None:
     gate = gate_of()
     look(gate, BTC, 4 * HOUR)
     assert gate.wake(T0, busy=False)
@@ -104,7 +104,7 @@ def test_reasons_wait_until_an_open_decision_ends() -> None:
     assert gate.counters.skips["deciding"] == 2
 
 
-def test_reasons_beyond_sixteen_are_kept_as_a_count() -> None:
+def test_wake_reasons_of_a_symbol_beyond_16_are_only_counted() -> None:
     gate = gate_of(close_wakes=("1m",), cooldown_s=3_600)
     look(gate)
     gate.wake(T0, busy=False)
@@ -118,7 +118,7 @@ def test_reasons_beyond_sixteen_are_kept_as_a_count() -> None:
     assert gate.wake(T0 + 3 * HOUR, busy=False)[-1] == wake(BTC, "close:1m")
 
 
-def test_the_timer_fires_at_the_first_evaluation_when_due() -> None:
+def test_due_timer_fires_at_the_next_evaluation() -> None:
     gate = gate_of()
     gate.wake(T0, busy=False)
     gate.set_timer(T0, 90)
@@ -130,7 +130,7 @@ def test_the_timer_fires_at_the_first_evaluation_when_due() -> None:
     assert gate.wake(T0 + 300 * SECOND, busy=False) == (wake(None, "timer"),)
 
 
-def test_a_gate_without_a_timer_wakes_after_the_longest_time() -> None:
+def test_without_an_agent_timer_the_gate_wakes_after_timer_max_s() -> None:
     gate = gate_of()
     woken = []
     for minute in range(400):
@@ -144,7 +144,7 @@ def test_a_gate_without_a_timer_wakes_after_the_longest_time() -> None:
     ("wished", "after_s"),
     [(None, 7_200), (0, 60), (-5, 60), (59, 60), (60, 60), (61, 61), (7_200, 7_200), (7_201, 7_200), (10**9, 7_200)],
 )
-def test_the_timer_stays_inside_the_bounds_of_the_policy(wished: int | None, after_s: int) -> None:
+def test_requested_timer_is_limited_to_the_policy_bounds(wished: int | None, after_s: int) -> None:
     gate = gate_of()
     gate.set_timer(T0, wished)
     assert gate.wake(T0 + after_s * SECOND - 1, busy=False) == ()
@@ -160,7 +160,7 @@ def test_wake_for_another_reason_restarts_the_timer() -> None:
     assert gate.wake(T0 + 900 * SECOND, busy=False) == ()
 
 
-def test_a_timer_due_in_the_cooldown_wakes_once_after_it() -> None:
+def test_timer_due_in_the_cooldown_wakes_once_when_it_ends() -> None:
     gate = gate_of(cooldown_s=600)
     look(gate, BTC, 4 * HOUR)
     gate.wake(T0, busy=False)
@@ -172,7 +172,7 @@ def test_a_timer_due_in_the_cooldown_wakes_once_after_it() -> None:
     assert gate.wake(T0 + 10 * MINUTE, busy=False) == (wake(None, "timer"),)
 
 
-def test_every_evaluation_is_counted_once_with_its_reason() -> None:
+def test_each_evaluation_counts_as_a_wake_or_as_one_kind_of_skip() -> None:
     gate = gate_of()
     for place in range(12):
         look(gate)
@@ -278,7 +278,7 @@ def test_wake_contains_all_reasons_since_the_last_wake_in_order(moments: list[Mo
 
 @many
 @given(MOMENTS)
-def test_evaluations_are_always_wakes_plus_skips(moments: list[Moment]) -> None:
+def test_number_of_evaluations_equals_wakes_plus_skips(moments: list[Moment]) -> None:
     looked = 0
 
     def holds(gate: Gate, index: int) -> Gate:
@@ -306,7 +306,7 @@ def test_a_gate_restored_at_any_point_gives_the_same_wakes(moments: list[Moment]
     assert play(restarted, moments, restart) == expected
 
 
-def test_a_restart_keeps_the_returns_that_measure_outliers() -> None:
+def test_restored_gate_finds_the_same_outlier() -> None:
     def prices(place: int) -> float:
         return 100 + place % 3 / 10
 
@@ -322,7 +322,7 @@ def test_a_restart_keeps_the_returns_that_measure_outliers() -> None:
     assert wakes[0] == wakes[1] != ()
 
 
-def test_the_state_does_not_grow_while_no_wake_is_possible() -> None:
+def test_gate_state_stays_bounded_while_a_decision_is_open() -> None:
     gate = gate_of(close_wakes=("1m",))
     sizes = []
     for place in range(600):

@@ -58,7 +58,7 @@ def walk(count: int, seed: int) -> list[float]:
 
 
 @pytest.mark.parametrize("later", range(1, 2 * CANDLES, 4))
-def test_a_jump_is_reported_at_its_own_candle(later: int) -> None:
+def test_price_jump_is_reported_at_the_candle_of_the_jump(later: int) -> None:
     closes = calm(WARM + later)
     closes.append(closes[-1] * 1.05)
     found = told(closes)
@@ -76,13 +76,13 @@ def test_a_move_over_several_candles_is_reported_before_its_end() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000))
-def test_z_score_is_computed_over_adjacent_returns(seed: int) -> None:
+def test_z_score_compares_a_return_with_adjacent_earlier_returns(seed: int) -> None:
     closes = walk(WARM + 60, seed)
     for place, z in told(closes).items():
         assert z == pytest.approx(by_hand(closes[: place + 1]), rel=1e-6)
 
 
-def test_a_move_is_reported_once_while_its_candles_overlap() -> None:
+def test_a_move_is_reported_once_while_the_returns_overlap() -> None:
     closes = calm(WARM)
     closes += [closes[-1] * 1.05] * CANDLES
     assert list(told(closes)) == [WARM]
@@ -96,14 +96,14 @@ def test_a_move_is_reported_once_more_when_it_escalates() -> None:
     assert abs(found[WARM]) < 6 <= abs(found[WARM + 2])
 
 
-def test_second_move_without_common_candles_is_reported_too() -> None:
+def test_second_move_is_reported_if_its_return_does_not_overlap() -> None:
     closes = calm(WARM)
     up = closes[-1] * 1.05
     closes += [up] * CANDLES + [up * 1.05]
     assert list(told(closes)) == [WARM, WARM + CANDLES]
 
 
-def test_a_return_over_a_data_gap_is_tested_but_not_kept() -> None:
+def test_return_over_a_data_gap_is_tested_but_joins_no_yardstick() -> None:
     closes = calm(WARM)
     closes += [closes[-1] * 1.05] * (2 * CANDLES)
     assert list(told(closes, frozenset({WARM}))) == [WARM]
@@ -123,7 +123,7 @@ def test_no_outlier_is_reported_before_the_window_is_full() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000), st.sets(st.integers(0, 200), max_size=3), st.sets(st.integers(0, 200), max_size=3))
-def test_a_span_restored_at_any_candle_reports_the_same(seed: int, restarts: set[int], holes: set[int]) -> None:
+def test_return_span_restored_at_any_candle_reports_the_same(seed: int, restarts: set[int], holes: set[int]) -> None:
     closes = walk(200, seed)
     through, restarted = span(3, 10), span(3, 10)
     for place, close in enumerate(closes):
@@ -165,7 +165,7 @@ def unread(symbol: str, metric: str) -> Reading:
     raise AssertionError("nothing is read without a condition")
 
 
-def test_one_minute_return_wakes_only_from_escalation_z_on() -> None:
+def test_one_minute_return_wakes_only_at_escalation_z_or_above() -> None:
     closes = walk(WARM + 30, 1)
     # Back against the last quarter of an hour, so that this is no outlier over fifteen minutes.
     back = math.copysign(0.001, closes[-CANDLES] - closes[-1])
@@ -177,11 +177,11 @@ def test_one_minute_return_wakes_only_from_escalation_z_on() -> None:
 @pytest.mark.parametrize(
     ("interval", "lengths"), [(5 * SECOND, {"15m", "1m"}), (MINUTE, {"15m", "1m"}), (15 * MINUTE, {"15m"})]
 )
-def test_outliers_do_not_depend_on_the_candle_length(interval: int, lengths: set[str]) -> None:
+def test_15m_and_1m_returns_are_tested_if_candles_are_short_enough(interval: int, lengths: set[str]) -> None:
     assert set(gate(interval).state().spans[SYMBOL]) == lengths
 
 
-def test_span_shorter_than_a_candle_becomes_one_candle() -> None:
+def test_outlier_span_shorter_than_a_candle_becomes_one_candle() -> None:
     assert set(gate(60 * MINUTE).state().spans[SYMBOL]) == {"1h"}
 
 

@@ -63,12 +63,12 @@ def z_by_hand(closes: list[float]) -> float:
 
 
 @pytest.mark.parametrize("jump", [1.02, 0.97, 1.5])
-def test_a_jump_after_a_calm_window_wakes_with_its_z_score(jump: float) -> None:
+def test_jump_after_calm_returns_wakes_the_agent_with_its_z_score(jump: float) -> None:
     closes = [*calm(60), calm(60)[-1] * jump]
     assert woken(closes) == {60: f"outlier:1m z={z_by_hand(closes):+.2f}"}
 
 
-def test_tested_return_is_no_part_of_its_yardstick() -> None:
+def test_tested_return_is_not_compared_with_itself() -> None:
     closes = [*calm(60), calm(60)[-1] * 1.0052]
     returns = [math.log(later / earlier) for earlier, later in pairwise(closes)]
     with_itself = (returns[-1] - statistics.mean(returns[-WINDOW:])) / statistics.stdev(returns[-WINDOW:])
@@ -76,7 +76,7 @@ def test_tested_return_is_no_part_of_its_yardstick() -> None:
     assert list(woken(closes)) == [60]
 
 
-def test_the_jump_becomes_part_of_the_yardstick_for_the_next_one() -> None:
+def test_an_earlier_jump_counts_when_the_next_return_is_tested() -> None:
     jumped = [*calm(60), calm(60)[-1] * 1.05]
     closes = [*jumped, jumped[-1] * 1.012]
     assert list(woken(closes)) == [60]
@@ -93,21 +93,21 @@ def test_a_steady_drift_is_no_outlier_however_steep() -> None:
     assert woken([100 * math.exp(0.01 * place + 0.001 * (-1) ** place) for place in range(120)]) == {}
 
 
-def test_a_drift_that_ends_is_an_outlier() -> None:
+def test_the_end_of_a_steady_drift_is_an_outlier() -> None:
     drift = [100 * math.exp(0.01 * place + 0.001 * (-1) ** place) for place in range(80)]
     assert list(woken([*drift, drift[-1]])) == [80]
 
 
 @pytest.mark.parametrize(("to", "sign"), [(100.01, "+"), (99.99, "-")])
-def test_any_move_off_a_flat_market_is_an_outlier(to: float, sign: str) -> None:
+def test_any_move_after_a_flat_market_is_an_outlier(to: float, sign: str) -> None:
     assert woken([100.0] * 60 + [to]) == {60: f"outlier:1m z={sign}inf"}
 
 
-def test_a_flat_market_that_stays_flat_is_quiet() -> None:
+def test_a_market_that_stays_flat_gives_no_outlier() -> None:
     assert woken([100.0] * 200) == {}
 
 
-def test_return_over_a_gap_wakes_but_is_not_in_the_yardstick() -> None:
+def test_return_over_a_data_gap_wakes_but_joins_no_yardstick() -> None:
     closes = [*calm(60), calm(60)[-1] * 1.05]
     smaller = [*closes, closes[-1] * 1.012]
     assert list(woken(smaller, frozenset({60}))) == [60, 61]
@@ -119,7 +119,7 @@ def test_return_over_a_gap_wakes_but_is_not_in_the_yardstick() -> None:
     st.lists(st.floats(-0.2, 0.2), min_size=11, max_size=60),
     st.floats(-0.5, 0.5),
 )
-def test_z_score_is_that_of_the_last_window(returns: list[float], tested: float) -> None:
+def test_z_score_uses_only_the_returns_of_the_last_window(returns: list[float], tested: float) -> None:
     yardstick = Yardstick(10)
     for value in returns:
         yardstick.take(value)
@@ -133,7 +133,7 @@ def test_z_score_is_that_of_the_last_window(returns: list[float], tested: float)
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(-0.2, 0.2), min_size=10, max_size=80), st.floats(-0.5, 0.5))
-def test_yardstick_depends_only_on_its_window(returns: list[float], tested: float) -> None:
+def test_restored_yardstick_gives_the_same_z_score(returns: list[float], tested: float) -> None:
     walked, restored = Yardstick(10), Yardstick(10)
     for value in returns:
         walked.take(value)

@@ -55,7 +55,7 @@ def fired(wished: WakeCondition, prices: list[float], start: float = 100.0) -> l
     return places
 
 
-def test_each_comparison_fires_once_at_its_threshold() -> None:
+def test_condition_of_each_comparison_fires_once_at_its_threshold() -> None:
     assert fired(condition(OP.GT, 102), [101, 102, 103, 104, 99, 105]) == [2]
     assert fired(condition(OP.LT, 98), [99, 98, 97, 96]) == [2]
     assert fired(condition(OP.CROSSES_ABOVE, 99), [101, 98, 99, 99.5, 98, 102]) == [3]
@@ -64,13 +64,13 @@ def test_each_comparison_fires_once_at_its_threshold() -> None:
 
 
 @given(prices=st.lists(st.floats(50, 150), max_size=30), level=st.floats(60, 140))
-def test_a_crossing_fires_at_the_first_price_above_its_threshold(prices: list[float], level: float) -> None:
+def test_crosses_above_fires_at_the_first_upward_crossing(prices: list[float], level: float) -> None:
     path = [100.0, *prices]
     expected = [place for place in range(len(prices)) if path[place] <= level < path[place + 1]]
     assert fired(condition(OP.CROSSES_ABOVE, level), prices) == expected[:1]
 
 
-def test_a_condition_reads_its_own_symbol_only() -> None:
+def test_condition_is_checked_only_when_its_symbol_is_evaluated() -> None:
     board, conditions = Board(), Conditions(3_600)
     conditions.replace((condition(OP.GT, 1),), BY, 0, board.read)
     assert conditions.check(ETH, SECOND, board.read) == []
@@ -78,7 +78,7 @@ def test_a_condition_reads_its_own_symbol_only() -> None:
     assert conditions.armed == []
 
 
-def test_a_condition_expires_within_the_policys_bound() -> None:
+def test_condition_expires_at_its_own_time_or_the_policy_limit() -> None:
     board, conditions = Board(), Conditions(3_600)
     conditions.replace((condition(OP.GT, 200, expires_s=60), condition(OP.GT, 200, expires_s=10**9)), BY, 0, board.read)
     assert [armed.expires_at for armed in conditions.armed] == [60 * SECOND, 3_600 * SECOND]
@@ -89,7 +89,7 @@ def test_a_condition_expires_within_the_policys_bound() -> None:
     assert conditions.check(BTC, 3_601 * SECOND, board.read) == []
 
 
-def test_invalid_conditions_are_refused_and_the_others_armed() -> None:
+def test_invalid_wake_conditions_are_refused_and_others_armed() -> None:
     board, conditions = Board(), Conditions(3_600)
     wished = (
         condition(OP.GT, 200),
@@ -105,7 +105,7 @@ def test_invalid_conditions_are_refused_and_the_others_armed() -> None:
     assert "one too many" in refused[-1]
 
 
-def test_an_unknown_reading_leaves_the_condition_waiting() -> None:
+def test_condition_waits_while_its_metric_is_unknown() -> None:
     board, conditions = Board(rsi=50.0), Conditions(3_600)
     conditions.replace((condition(OP.CROSSES_ABOVE, 70, metric="rsi"),), BY, 0, board.read)
     del board.values["rsi"]
@@ -114,7 +114,7 @@ def test_an_unknown_reading_leaves_the_condition_waiting() -> None:
     assert len(conditions.check(BTC, 2 * SECOND, board.read)) == 1
 
 
-def test_a_crossing_in_the_cooldown_wakes_after_it() -> None:
+def test_condition_met_during_the_cooldown_wakes_when_it_ends() -> None:
     board = Board()
     gate = Gate(POLICY, MINUTE, (BTC,))
 

@@ -25,7 +25,7 @@ WAVES = [100 * math.exp(0.01 * math.sin(place) + 0.003 * math.sin(place * 2.7)) 
 OTHERS = [50 * math.exp(0.02 * math.sin(place + 0.8)) for place in range(90)]
 
 
-def test_correlation_is_pearsons_over_the_last_returns() -> None:
+def test_correlation_is_pearsons_over_the_latest_returns() -> None:
     first, second = (np.diff(np.log(each[-RETURNS - 1 :])) for each in (WAVES, OTHERS))
     assert correlation(series(WAVES), series(OTHERS)) == pytest.approx(np.corrcoef(first, second)[0, 1])
 
@@ -35,7 +35,7 @@ def test_correlation_is_1_for_equal_and_minus_1_for_inverse_prices() -> None:
     assert correlation(series(WAVES), series([1 / close for close in WAVES])) == pytest.approx(-1)
 
 
-def test_only_hours_present_in_both_series_are_compared() -> None:
+def test_correlation_uses_only_hours_that_both_series_have() -> None:
     pierced = series(WAVES, holes=(50, 51, 70))
     assert correlation(pierced, series(WAVES)) == pytest.approx(1)
     assert correlation(series([2 * close for close in WAVES]), pierced) == pytest.approx(1)
@@ -62,6 +62,6 @@ def test_correlation_uses_candles_of_an_hour_or_longer() -> None:
         assert value > 0.5
 
 
-def test_correlation_is_unknown_if_no_hour_can_be_built() -> None:
+def test_correlation_is_unknown_if_candles_do_not_form_hours() -> None:
     market = Market(7 * MINUTE, ("BTCUSDT", "ETHUSDT"))
     assert isinstance(market.correlation("BTCUSDT", "ETHUSDT"), Unknown)

@@ -52,11 +52,11 @@ def is_unknown(value: Any, clause: str) -> bool:
     return isinstance(value, Unknown) and clause in value.reason
 
 
-def test_reading_names_are_those_of_the_snapshot() -> None:
+def test_derivatives_readings_have_the_names_of_snapshot_fields() -> None:
     assert set(Derivatives().values(NOW)) == set(DerivativesView.__struct_fields__)
 
 
-def test_every_reading_is_unknown_before_the_first_report() -> None:
+def test_derivatives_readings_are_unknown_before_the_first_row() -> None:
     assert all(isinstance(value, Unknown) for value in Derivatives().values(NOW).values())
 
 
@@ -64,7 +64,7 @@ def test_funding_is_shown_per_8h_for_every_interval() -> None:
     assert reading(reported(funding=Funding("BTCUSDT", NOW, 0.0001, 4)), "funding_8h") == pytest.approx(0.0002)
 
 
-def test_funding_is_unknown_after_two_of_its_intervals() -> None:
+def test_funding_rate_older_than_two_intervals_is_unknown() -> None:
     derivatives = reported(funding=Funding("BTCUSDT", NOW - 16 * HOUR, 0.0001, 8))
     assert reading(derivatives, "funding_8h") == 0.0001
     assert is_unknown(reading(derivatives, "funding_8h", NOW + 1), "16 h old")
@@ -75,7 +75,7 @@ def test_open_interest_change_compares_with_one_day_before() -> None:
     assert is_unknown(reading(reported(*a_day()[2:][4:]), "open_interest_change_24h"), "from 1d ago")
 
 
-def test_change_of_a_day_allows_15_missing_minutes_at_its_start() -> None:
+def test_24h_change_may_begin_up_to_15_minutes_late() -> None:
     rows = a_day(open_interest=1_100.0)
     assert reading(reported(*rows[3:]), "open_interest_change_24h") == pytest.approx(0.1)
     assert isinstance(reading(reported(*rows[4:]), "open_interest_change_24h"), Unknown)
@@ -116,7 +116,7 @@ def test_metrics_are_unknown_after_three_missing_rows() -> None:
     assert all(is_unknown(late[name], "15 min old") for name in late if name not in ("funding_8h", "composite"))
 
 
-def test_row_or_rate_that_is_not_later_is_ignored() -> None:
+def test_row_or_funding_rate_not_later_than_the_last_is_ignored() -> None:
     derivatives = reported(*a_day(), funding=Funding("BTCUSDT", NOW, 0.0001, 8))
     before = derivatives.values(NOW)
     derivatives.take(row(1, open_interest=5.0))
@@ -147,7 +147,7 @@ def test_high_funding_is_bearish_and_a_high_taker_ratio_bullish() -> None:
     assert composite(extreme) == pytest.approx(one * (-0.35 + 0.30 - 0.25 + 0.10))
 
 
-def test_open_interest_counts_in_the_direction_of_the_price() -> None:
+def test_rising_open_interest_favours_the_direction_of_the_price() -> None:
     known = {"funding_8h": 0.0, "taker_ratio_1h": 1.0, "open_interest_change_24h": 0.1}
     up, down, still = (composite(components(**known, price_change_24h=moved)) for moved in (0.02, -0.02, 0.0))
     assert up == pytest.approx(0.1 * math.tanh(1))

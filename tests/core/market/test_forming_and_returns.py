@@ -65,7 +65,7 @@ def test_forming_candle_joins_all_known_minutes(before: int, hole: int, after: i
         assert forming(symbol, timeframe).bar == expected
 
 
-def test_forming_candle_without_its_beginning_is_unknown() -> None:
+def test_forming_candle_with_an_unknown_beginning_is_unknown() -> None:
     _, symbol = minutes(range(17, 50))
     assert forming(symbol, HOUR).bar == Unknown("this candle began before the first one known")
     _, symbol = minutes(range(17, 62))
@@ -74,7 +74,7 @@ def test_forming_candle_without_its_beginning_is_unknown() -> None:
 
 
 @pytest.mark.parametrize("base", [15 * MINUTE, HOUR])
-def test_forming_values_equal_the_values_after_the_close(base: int) -> None:
+def test_indicators_of_a_full_forming_candle_equal_those_at_close(base: int) -> None:
     """Compare the values of the complete forming candle with those after it has closed."""
     symbol = Market(base, (SYMBOL,)).symbols[SYMBOL]
     indicators = Indicators(symbol.series(4 * HOUR))
@@ -146,7 +146,7 @@ def test_day_return_uses_5m_candles_and_shorter_returns_use_minutes() -> None:
     assert returns(symbol) == [last / candles[-61].close - 1, last / candles[-241].close - 1, last / five.close - 1]
 
 
-def test_return_over_an_hour_without_its_first_close_is_unknown() -> None:
+def test_1h_return_is_unknown_without_a_close_one_hour_ago() -> None:
     assert returns(minutes([])[1]) == [Unknown("no candle yet")] * 3
     _, symbol = minutes(range(60))
     assert returns(symbol)[0] == Unknown("no candle from 1h ago")

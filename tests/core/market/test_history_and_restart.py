@@ -95,7 +95,7 @@ def test_checkpoint_size_does_not_grow_with_history() -> None:
     assert sizes[1] == pytest.approx(sizes[0], rel=0.01)
 
 
-def test_history_is_cut_only_at_multiples_of_its_period() -> None:
+def test_candle_history_is_cut_only_at_fixed_times() -> None:
     for begin in (0, 1, 250, 499):
         market = Market(HOUR, (SYMBOL,))
         cuts, before = [], 0
@@ -110,7 +110,7 @@ def test_history_is_cut_only_at_multiples_of_its_period() -> None:
         assert cuts == [BOUNDARY + period * PERIOD for period in range(1 if begin == 0 else 2, 6)]
 
 
-def test_history_cut_due_in_a_data_gap_is_done_at_the_next_candle() -> None:
+def test_history_cut_due_in_a_data_gap_happens_at_the_next_candle() -> None:
     market = market_from(BOUNDARY, 990)
     market.symbols[SYMBOL].close(candle(BOUNDARY + 1_010 * HOUR, HOUR))
     assert lengths(market)[0] == HISTORY
@@ -118,7 +118,7 @@ def test_history_cut_due_in_a_data_gap_is_done_at_the_next_candle() -> None:
     assert lengths(market)[0] == HISTORY + 1
 
 
-def test_indicators_agree_after_a_cut_despite_other_first_candles() -> None:
+def test_after_a_cut_indicators_ignore_where_the_history_began() -> None:
     early, late = market_from(BOUNDARY, 1_000), market_from(BOUNDARY + 437 * HOUR, 563)
     assert shown(early)[0][0].values["ema_50"] != shown(late)[0][0].values["ema_50"]
     for place in range(1_000, 1_100):
@@ -169,7 +169,7 @@ def test_indicators_are_bit_identical_after_many_restarts(
     assert restored.state() == market.state()
 
 
-def test_partial_first_candle_stays_partial_after_a_restart() -> None:
+def test_incomplete_first_candle_is_dropped_after_a_restart() -> None:
     market = Market(MINUTE, (SYMBOL,))
     for place in range(2, 4):
         market.symbols[SYMBOL].close(candle(BOUNDARY + place * MINUTE, MINUTE))

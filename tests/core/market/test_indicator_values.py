@@ -97,7 +97,7 @@ def number(reading: Reading) -> float:
 
 
 @pytest.mark.parametrize("name", NEEDS)
-def test_indicator_is_known_from_its_required_candles_on(name: str) -> None:
+def test_indicator_is_known_once_it_has_its_required_candles(name: str) -> None:
     values = [after[name] for after in run(wavy(NEEDS[name] + 5))]
     known = [not isinstance(value, Unknown) for value in values]
     assert known == [False] * (NEEDS[name] - 1) + [True] * 6
@@ -114,7 +114,7 @@ def test_every_indicator_is_unknown_before_the_first_candle() -> None:
 
 
 @pytest.mark.parametrize("volume", [0.0, 7.0])
-def test_flat_market_is_neutral_or_unknown(volume: float) -> None:
+def test_indicators_of_a_flat_market_are_neutral_or_unknown(volume: float) -> None:
     flat = [Candle(SYMBOL, day * DAY, DAY, 5.0, 5.0, 5.0, 5.0, volume) for day in range(60)]
     values = run(quarters(flat))[-1]
     known = {name: value for name, value in values.items() if not isinstance(value, Unknown)}
@@ -244,7 +244,7 @@ def test_vwap_equals_talipp_and_restarts_at_midnight() -> None:
             assert ours == pytest.approx(each.close / average - 1, rel=1e-9, abs=1e-12)
 
 
-def test_vwap_of_a_day_without_its_beginning_is_unknown() -> None:
+def test_vwap_is_unknown_if_the_beginning_of_the_day_is_missing() -> None:
     values = [after["vwap_deviation"] for after in run(quarters(wavy(100), begin=5 * 15 * MINUTE))]
     assert values[0] == values[90] == Unknown("the UTC day began before the first candle")
     assert all(isinstance(value, float) for value in values[91:])
@@ -252,7 +252,9 @@ def test_vwap_of_a_day_without_its_beginning_is_unknown() -> None:
 
 
 @pytest.mark.parametrize(("sign", "volumes", "expected"), [(1, (9, 1), -0.65), (-1, (9, 1), 0.65), (1, (1, 9), 0.0)])
-def test_volume_against_the_price_is_a_divergence(sign: int, volumes: tuple[float, float], expected: float) -> None:
+def test_volume_flowing_against_the_price_gives_a_divergence(
+    sign: int, volumes: tuple[float, float], expected: float
+) -> None:
     price, candles = 100.0, []
     for place in range(15):  # seven steps back by 1 on one volume, seven ahead by 3 on the other
         back = place % 2 == 1

@@ -123,7 +123,7 @@ def minutes(draw: st.DrawFn) -> list[int]:
 
 @calm
 @given(minutes())
-def test_timeframes_equal_a_simple_aggregation_of_minutes(places: list[int]) -> None:
+def test_longer_candles_equal_a_simple_aggregation_of_minutes(places: list[int]) -> None:
     candles = [candle(DAY_ZERO + place * MINUTE) for place in places]
     market = Market(MINUTE, (SYMBOL,))
     closing, done = closes_with(candles, known_whole(candles, market.timeframes))
@@ -150,7 +150,7 @@ def test_timeframes_equal_a_simple_aggregation_of_minutes(places: list[int]) -> 
         (DAY, (DAY,)),
     ],
 )
-def test_each_base_interval_builds_only_its_multiples(base: int, timeframes: tuple[int, ...]) -> None:
+def test_only_multiples_of_the_base_interval_are_built(base: int, timeframes: tuple[int, ...]) -> None:
     market = Market(base, (SYMBOL,))
     assert market.timeframes == timeframes
     places = [place for place in range(3, 330) if place % 29 and not 100 < place < 140]
@@ -197,13 +197,13 @@ def test_one_candle_closes_the_overdue_and_the_current_5m_candle() -> None:
     assert len(columns(market, 1)[0]) == 2
 
 
-def test_gap_of_hours_closes_every_timeframe_once() -> None:
+def test_first_candle_after_a_long_gap_closes_each_timeframe_once() -> None:
     market = Market(MINUTE, (SYMBOL,))
     assert feed(market, *range(7), 500)[-1] == (1, 5, 15, 60, 240)
     assert [len(columns(market, level)[0]) for level in range(5)] == [8, 2, 1, 1, 1]
 
 
-def test_gap_is_reported_with_its_first_missing_time() -> None:
+def test_data_gap_is_reported_with_its_beginning() -> None:
     market = Market(MINUTE, (SYMBOL,))
     symbol = market.symbols[SYMBOL]
     closes = [symbol.close(candle(DAY_ZERO + place * MINUTE)) for place in (5, 6, 8)]
@@ -234,7 +234,7 @@ def test_late_or_repeated_candle_is_ignored(late: int) -> None:
 @pytest.mark.requirement("D03")
 @calm
 @given(minutes(), st.data())
-def test_late_candles_at_any_place_do_not_change_the_market(places: list[int], data: st.DataObject) -> None:
+def test_late_candles_between_others_do_not_change_the_market(places: list[int], data: st.DataObject) -> None:
     orderly, disturbed = Market(MINUTE, (SYMBOL,)), Market(MINUTE, (SYMBOL,))
     noisy = set(data.draw(st.lists(st.sampled_from(places), max_size=6)))
     for index, place in enumerate(places):
@@ -248,7 +248,7 @@ def test_late_candles_at_any_place_do_not_change_the_market(places: list[int], d
 
 
 @pytest.mark.requirement("D03")
-def test_forming_candle_does_not_change_closed_indicators() -> None:
+def test_hourly_indicators_do_not_change_until_the_hour_closes() -> None:
     market = Market(MINUTE, (SYMBOL,))
     feed(market, *range(60))
     hourly = [row for row in market.symbols[SYMBOL].indicators() if row[0] == HOUR]
@@ -258,7 +258,7 @@ def test_forming_candle_does_not_change_closed_indicators() -> None:
     assert [row for row in market.symbols[SYMBOL].indicators() if row[0] == HOUR] != hourly
 
 
-def test_symbols_are_independent_of_each_other() -> None:
+def test_candles_of_one_symbol_do_not_change_another_symbol() -> None:
     market = Market(MINUTE, (SYMBOL, "BTCUSDT"))
     before = market.symbols["BTCUSDT"].state()
     feed(market, *range(20))

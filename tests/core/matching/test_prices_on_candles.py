@@ -70,7 +70,7 @@ def test_fill_price_is_never_better_than_the_market(side: Side, price: Decimal, 
         (Side.BUY, OrderType.TAKE_PROFIT_MARKET, True),
     ],
 )
-def test_order_triggers_at_its_trigger_price_and_beyond(side: Side, kind: OrderType, on_fall: bool) -> None:
+def test_conditional_order_triggers_at_its_trigger_and_beyond(side: Side, kind: OrderType, on_fall: bool) -> None:
     order = conditional(side, kind, "100")
     assert falls_to(order) is on_fall
     assert passed(order, D(100))
@@ -79,7 +79,7 @@ def test_order_triggers_at_its_trigger_price_and_beyond(side: Side, kind: OrderT
 
 
 @pytest.mark.parametrize("product", Product)
-def test_trading_has_a_cost_on_spot_and_on_futures(product: Product) -> None:
+def test_fees_and_spread_are_above_0_on_spot_and_futures(product: Product) -> None:
     terms = TERMS[product]
     assert terms.taker_fee > 0
     assert terms.half_spread + terms.slippage > 0
@@ -119,5 +119,5 @@ def test_expected_move_is_0_without_range_or_time(candle: Candle | None, ms: int
         (1.0, math.inf, None),
     ],
 )
-def test_half_spread_is_relative_and_none_for_invalid_prices(bid: float, ask: float, expected: str | None) -> None:
+def test_half_spread_is_a_share_or_none_for_invalid_prices(bid: float, ask: float, expected: str | None) -> None:
     assert half_spread(OrderBook("ETHUSDT", 0, bid, ask)) == (None if expected is None else D(expected))

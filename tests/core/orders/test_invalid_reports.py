@@ -33,7 +33,7 @@ SOUND = [
 
 
 @pytest.mark.parametrize("report", SOUND)
-def test_a_possible_report_is_valid(report: VenueReport) -> None:
+def test_a_report_with_possible_amounts_is_valid(report: VenueReport) -> None:
     assert invalid_report(report) == ""
 
 

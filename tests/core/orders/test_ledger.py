@@ -57,7 +57,7 @@ def test_a_reduction_keeps_the_average_price(opening: Side, closing: Side, gain:
     assert ledger.wallet == START + gain
 
 
-def test_a_full_close_returns_the_profit_of_the_position() -> None:
+def test_a_full_close_returns_the_position_with_its_profit() -> None:
     ledger = Ledger(START)
     book(ledger, BUY, "3", "100", "0.3", at=1)
     book(ledger, SELL, "1", "90", "0.1", at=2)
@@ -75,7 +75,7 @@ def test_a_full_close_returns_the_profit_of_the_position() -> None:
 
 
 @pytest.mark.parametrize(("opening", "closing"), [(BUY, SELL), (SELL, BUY)])
-def test_a_larger_opposite_fill_closes_and_opens_the_remainder(opening: Side, closing: Side) -> None:
+def test_opposite_fill_larger_than_the_position_reverses_it(opening: Side, closing: Side) -> None:
     ledger = Ledger(START)
     book(ledger, opening, "2", "100", "1", at=1)
     booked = ledger.book(BTC, closing, Decimal(5), Decimal(110), Decimal(1), at=8)
@@ -91,7 +91,7 @@ def test_a_larger_opposite_fill_closes_and_opens_the_remainder(opening: Side, cl
     assert ledger.equity() == START + 20 * opening.sign - 2
 
 
-def test_equity_follows_the_mark() -> None:
+def test_equity_follows_the_mark_price() -> None:
     ledger = Ledger(START)
     book(ledger, SELL, "2", "100")
     for price, equity in ((90, 10_020), (100, 10_000), (150, 9_900)):
@@ -100,7 +100,7 @@ def test_equity_follows_the_mark() -> None:
         assert ledger.gross() == 2 * price
 
 
-def test_a_new_position_is_not_valued_at_an_old_mark() -> None:
+def test_a_new_position_is_not_valued_at_an_old_mark_price() -> None:
     ledger = Ledger(START)
     book(ledger, BUY, "10", "100")
     ledger.mark(BTC, Decimal(100))
@@ -110,7 +110,7 @@ def test_a_new_position_is_not_valued_at_an_old_mark() -> None:
     assert ledger.gross() == 3_000
 
 
-def test_rounded_partial_closes_lose_less_than_1e_20() -> None:
+def test_rounding_of_partial_closes_loses_less_than_1e_20() -> None:
     ledger = Ledger(START)
     book(ledger, BUY, "1", "100")
     book(ledger, BUY, "1", "101")
@@ -171,7 +171,7 @@ def test_equity_is_start_plus_cash_flows_plus_positions(fills: list[Fill], marks
 
 @settings(deadline=None, max_examples=200)
 @given(FILLS, MARKS)
-def test_closing_everything_leaves_no_cost_behind(fills: list[Fill], marks: dict[str, Decimal]) -> None:
+def test_after_closing_all_positions_equity_equals_the_wallet(fills: list[Fill], marks: dict[str, Decimal]) -> None:
     ledger = booked(fills, marks)
     closing: list[Fill] = []
     for symbol, position in list(ledger.positions.items()):
@@ -199,7 +199,7 @@ def test_a_restored_ledger_books_like_the_original(
     assert again == through
 
 
-def test_excursions_are_signed_by_the_positions_side() -> None:
+def test_mfe_and_mae_depend_on_the_side_of_the_position() -> None:
     ledger = Ledger(Decimal(10_000))
     ledger.book("BTCUSDT", Side.BUY, Decimal(1), Decimal(100), Decimal(0), 0)
     ledger.positions["BTCUSDT"].see(95.0, 104.0)
@@ -222,7 +222,7 @@ def test_funding_is_part_of_the_profit_of_a_position() -> None:
     assert ledger.wallet == START + closed.pnl
 
 
-def test_funding_of_a_closed_position_moves_the_wallet() -> None:
+def test_funding_without_an_open_position_changes_the_wallet() -> None:
     ledger = Ledger(START)
     ledger.fund(BTC, Decimal(-3))
     assert ledger.wallet == START + ledger.funding == START - 3
@@ -230,7 +230,7 @@ def test_funding_of_a_closed_position_moves_the_wallet() -> None:
 
 @settings(deadline=None, max_examples=100)
 @given(FILLS, st.lists(st.tuples(st.integers(0, 25), amounts("-9", "9", 8)), max_size=9), MARKS)
-def test_equity_is_right_with_funding_between_fills(
+def test_equity_includes_the_funding_between_fills(
     fills: list[Fill], funded: list[tuple[int, Decimal]], marks: dict[str, Decimal]
 ) -> None:
     ledger = Ledger(START)

@@ -43,7 +43,7 @@ def status_after(status: OrderStatus, kind: str) -> OrderStatus | None:
 
 
 @pytest.mark.parametrize(("status", "kind", "to"), cells())
-def test_each_report_gives_a_tabled_status_or_is_refused(status: str, kind: str, to: str) -> None:
+def test_each_report_gives_the_listed_status_or_is_refused(status: str, kind: str, to: str) -> None:
     assert status_after(OrderStatus(status), kind) == (None if to == "." else OrderStatus(to))
 
 

@@ -78,7 +78,7 @@ def test_a_fill_reported_twice_counts_once() -> None:
     assert told(table, [fill("b", "4")]) == (OrderStatus.PARTIALLY_FILLED, Decimal(8))
 
 
-def test_two_equal_fills_with_their_own_ids_both_count() -> None:
+def test_two_equal_fills_with_different_ids_both_count() -> None:
     assert told(table_with(), [fill("a", "5"), fill("b", "5")]) == (OrderStatus.FILLED, Decimal(10))
 
 
@@ -99,7 +99,7 @@ def test_a_fill_with_an_invalid_quantity_does_not_count(quantity: str) -> None:
 
 
 @pytest.mark.parametrize("before", [[], [fill("b", "7")], [fill("b", "10")], [Canceled(REF, "on request")]])
-def test_a_fill_beyond_the_order_counts_once_and_ends_it(before: list[OrderReport]) -> None:
+def test_a_fill_beyond_the_ordered_quantity_ends_the_order(before: list[OrderReport]) -> None:
     table = table_with()
     status, filled = told(table, [*before, fill("a", "11"), fill("a", "11")])
     traded = sum(each.quantity for each in before if isinstance(each, Filled))
@@ -117,7 +117,7 @@ def test_a_fill_of_a_rejected_order_counts_and_leaves_it_ended() -> None:
     assert told(table, [fill("b", "6")]) == (OrderStatus.FILLED, Decimal(10))
 
 
-def test_an_unknown_order_stays_live_until_it_is_reported() -> None:
+def test_order_of_unknown_outcome_stays_live_until_a_report() -> None:
     table = table_with()
     assert told(table, [OutcomeUnknown(REF, "timeout")])[0] is OrderStatus.UNKNOWN
     assert [order.ref for order in table.live()] == [REF]
@@ -134,7 +134,7 @@ def test_a_repeated_report_changes_nothing() -> None:
     assert table.apply(Accepted(REF, "v1")) is None
 
 
-def test_a_report_on_an_unknown_order_changes_nothing() -> None:
+def test_a_report_on_an_order_not_in_the_table_changes_nothing() -> None:
     table = table_with()
     assert table.apply(fill("a", "1", OrderRef(2, Purpose.ENTRY))) is None
     assert table.apply(fill("a", "1", OrderRef(1, Purpose.ENTRY, 1))) is None
@@ -160,7 +160,7 @@ def test_an_order_can_be_cancelled_while_live_orders_are_listed() -> None:
     assert list(table.live()) == []
 
 
-def test_finished_orders_are_kept_for_a_while() -> None:
+def test_latest_finished_orders_are_kept_and_older_ones_recorded() -> None:
     table = OrderTable()
     for n in range(1, 1_001):
         ref = OrderRef(n, Purpose.ENTRY)
@@ -315,5 +315,5 @@ class VenueAndTable(RuleBasedStateMachine):
             assert order.status is (OrderStatus.PARTIALLY_FILLED if self.traded else OrderStatus.ACCEPTED)
 
 
-test_a_table_converges_on_whatever_wire = VenueAndTable.TestCase
+test_order_table_agrees_with_the_venue_for_any_report_order = VenueAndTable.TestCase
 VenueAndTable.TestCase.settings = settings(deadline=None, max_examples=50, stateful_step_count=25)

@@ -38,7 +38,7 @@ def test_an_entry_counts_for_a_minute_and_for_the_day() -> None:
     assert (later.entries_last_minute, later.entries_today) == (0, 2)
 
 
-def test_closings_of_guard_and_flatten_are_not_requested_ones() -> None:
+def test_closings_by_guard_or_flatten_do_not_count_as_requested() -> None:
     activity = fresh()
     activity.reduced(NOW)
     assert activity.seen("X", NOW + MINUTE - 1).reductions_last_minute == 1
@@ -85,7 +85,7 @@ def test_a_close_time_is_kept_until_reentry_is_allowed() -> None:
     assert activity.seen("X", NOW + wait).since_close_ms is None
 
 
-def test_a_close_time_is_kept_for_the_longer_reentry_limit() -> None:
+def test_close_time_is_kept_for_the_longer_of_two_reentry_limits() -> None:
     longer = PACE.model_copy(update={"reentry_s": 3_600})
     activity = Activity(PACE, LOSSES, longer)
     activity.closed("X", D(5), NOW)
@@ -102,7 +102,7 @@ def test_close_times_of_long_ago_are_deleted() -> None:
     assert len(activity.state().closed_at) <= 16
 
 
-def test_losses_in_a_row_pause_entries_and_the_count_begins_anew() -> None:
+def test_losses_in_a_row_pause_entries_and_reset_their_count() -> None:
     activity = fresh()
     assert [activity.closed("X", D(-1), NOW + place) for place in range(3)] == [False, False, True]
     assert activity.seen("Y", NOW + 2).paused_ms == 600 * SECOND

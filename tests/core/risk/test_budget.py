@@ -41,7 +41,7 @@ def test_a_budget_of_0_is_spent_from_the_beginning() -> None:
     assert budget(month="0").spent_out(NEW_YEAR) == NEW_YEAR + 31 * DAY
 
 
-def test_each_exhaustion_is_reported_once_across_restarts() -> None:
+def test_a_spent_budget_is_reported_once_even_after_a_restart() -> None:
     spending = budget(day="0")
     assert spending.mark_reported(NEW_YEAR + DAY)
     again = budget(day="0")
@@ -59,5 +59,5 @@ def test_each_exhaustion_is_reported_once_across_restarts() -> None:
         (NEW_YEAR + 360 * DAY, "2027-01-01T00:00:00Z"),
     ],
 )
-def test_the_next_month_begins_at_its_first_midnight(ms: int, expected: str) -> None:
+def test_next_month_returns_the_first_midnight_of_the_month(ms: int, expected: str) -> None:
     assert iso(next_month(ms)) == expected

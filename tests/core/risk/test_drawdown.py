@@ -59,7 +59,7 @@ def test_transfers_do_not_change_the_drawdown(factor: str) -> None:
     assert drawdown.state().deepest == D("0.3")
 
 
-def test_an_account_below_one_unit_can_reach_the_drawdown_limit() -> None:
+def test_drawdown_is_measured_for_equity_below_1() -> None:
     drawdown = Drawdown(DrawdownPolicy(max_share=D("0.15")), D("0.8"))
     drawdown.watch(D("0.72"))
     assert drawdown.state().deepest == drawdown.fall(D("0.72")) == D("0.1")

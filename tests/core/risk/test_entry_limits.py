@@ -64,7 +64,7 @@ def test_a_refusal_has_code_limit_actual_and_largest_size(case: Case) -> None:
         assert isinstance(check(asks(case.intent, quantity=largest + ETH.step), case.view, case.under), Refusal)
 
 
-def test_each_limit_has_a_case_that_breaks_it() -> None:
+def test_each_entry_limit_has_a_test_case_that_exceeds_it() -> None:
     assert {case.code for case in CASES} == {limit.code for limit in LIMITS} | {RefusalCode.BELOW_MINIMUM}
 
 
@@ -127,7 +127,7 @@ def test_the_position_limit_is_checked_at_the_worst_price() -> None:
     assert D("2.496") * 1_000 < 2_500
 
 
-def test_refusal_has_first_limit_and_largest_size_within_all_limits() -> None:
+def test_refusal_names_first_limit_and_size_within_all_limits() -> None:
     told = refusal(asks(LONG, quantity=D(50)), account(gross=D(9_000), equity=D(10_000)))
     assert told.code is RefusalCode.ORDER_NOTIONAL
     assert told.largest == D("0.998")
@@ -138,7 +138,7 @@ def test_largest_size_below_the_smallest_order_is_0() -> None:
     assert refusal(LONG, account(symbol_notional=D("2479.9"))).largest == D("0.02")
 
 
-def test_a_largest_size_rounded_above_its_limit_loses_one_step() -> None:
+def test_largest_size_that_rounds_above_its_limit_loses_a_step() -> None:
     almost = under(order=LIMITED.order.model_copy(update={"max_notional": D("1001.99999999999999999999999999")}))
     assert refusal(LONG, CALM, almost).largest == D("0.999")
     assert isinstance(
@@ -180,7 +180,7 @@ def test_an_entry_within_mandate_approval_and_fallback_passes(
         (asks(LONG, quantity=D(2)), bracketed((2_000, 2, "0.01"), (9_000, 1, "0.02")), 1),
     ],
 )
-def test_position_leverage_overrides_the_requested_and_usual_one(
+def test_entry_gets_the_leverage_of_position_request_or_policy(
     intent: OrderIntent, view: AccountView, leverage: int
 ) -> None:
     order = check(intent, view)

@@ -118,7 +118,7 @@ def joined(draw: st.DrawFn, price: Decimal) -> PositionTerms:
 
 @settings(deadline=None)
 @given(situations())
-def test_a_limit_not_marked_one_side_lets_buy_and_sell_pass_equally(
+def test_limit_without_one_side_leaves_buy_and_sell_the_same_room(
     situation: tuple[OrderIntent, AccountView, Policies],
 ) -> None:
     intent, view, limited = situation
@@ -132,7 +132,7 @@ def test_a_limit_not_marked_one_side_lets_buy_and_sell_pass_equally(
 
 @settings(deadline=None, max_examples=200)
 @given(situations())
-def test_an_entry_that_passes_breaks_no_limit_at_its_worst_price(
+def test_passing_entry_is_within_every_limit_at_its_worst_price(
     situation: tuple[OrderIntent, AccountView, Policies],
 ) -> None:
     intent, view, limited = situation

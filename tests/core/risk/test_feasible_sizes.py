@@ -39,7 +39,7 @@ def test_feasible_size_of_a_flat_account_assumes_the_worst_fill() -> None:
     assert sizes() == Feasible(long_max=D("2.495"), short_max=D("2.495"), min=D("0.020"))
 
 
-def test_an_open_position_may_grow_and_cannot_be_reversed() -> None:
+def test_feasible_sizes_allow_an_addition_and_no_reversal() -> None:
     held = sizes(quantity=D(-1), symbol_notional=D(1_000), gross=D(1_000))
     assert (held.long_max, held.short_max) == (D(0), D("1.497"))
 

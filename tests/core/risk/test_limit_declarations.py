@@ -26,7 +26,7 @@ BEFORE_THE_CHECK = {"data.slack_s", "losses.in_a_row", "approval.answer_s", "cor
 """Keys that are evaluated before an entry is checked: in the age, the counters and the groups of the account."""
 
 
-def test_each_key_belongs_to_one_limit_or_is_a_setting() -> None:
+def test_each_policy_key_belongs_to_one_limit_or_is_a_setting() -> None:
     claims = Counter(key for limit in ALL_LIMITS for key in limit.keys)
     assert set(claims.values()) == {1}
     settings = {key for key in KEYS if key in SETTINGS or key.split(".")[0] in SETTINGS}
@@ -34,12 +34,12 @@ def test_each_key_belongs_to_one_limit_or_is_a_setting() -> None:
     assert not claims.keys() & settings
 
 
-def test_each_key_of_a_limit_has_a_stricter_direction() -> None:
+def test_each_limit_key_declares_which_direction_is_stricter() -> None:
     claimed = {key for limit in ALL_LIMITS for key in limit.keys}
     assert {key for key, declared in KEYS.items() if stricter_of(declared)} == claimed - {"tainted.policy"}
 
 
-def test_each_limit_has_either_its_own_code_or_a_meaning() -> None:
+def test_each_limit_has_its_own_refusal_code_or_else_a_meaning() -> None:
     codes = [limit.code for limit in ALL_LIMITS if limit.code is not None]
     assert len(set(codes)) == len(codes)
     assert all((limit.code is None) != (limit.meaning == "") for limit in ALL_LIMITS)
@@ -71,7 +71,7 @@ def test_only_the_free_margin_limit_is_a_lower_bound() -> None:
     assert keys == ["margin.min_free"]
 
 
-def test_limits_checked_at_a_fill_match_the_limit_excess_fields() -> None:
+def test_limits_rechecked_after_a_fill_match_limit_excess_fields() -> None:
     amounts = {limit.at_fill for limit in LIMITS} - {"", "stop"}
     assert amounts == {each.name for each in fields(LimitExcess)}
 

@@ -45,13 +45,13 @@ def meant(side: Side, limit: str | None) -> OrderIntent:
 
 
 @pytest.mark.parametrize(("side", "limit", "rounded"), [(BUY, "990.019", "990.01"), (SELL, "1009.991", "1010")])
-def test_a_limit_price_is_rounded_to_the_tick_in_its_favour(side: Side, limit: str, rounded: str) -> None:
+def test_limit_price_is_rounded_to_the_tick_for_the_trader(side: Side, limit: str, rounded: str) -> None:
     order = check(side, limit, "960" if side is BUY else "1040")
     assert isinstance(order, Order)
     assert (order.type, order.limit_price) == (OrderType.LIMIT, D(rounded))
 
 
-def test_a_buy_is_sized_at_its_limit_price_or_with_the_allowance() -> None:
+def test_buy_is_sized_at_its_limit_or_at_last_price_plus_allowance() -> None:
     assert isinstance(check(BUY, "1000", "960", "2"), Order)
     assert isinstance(check(BUY, "1001", "960", "2"), Refusal)
     market = check(BUY, None, "960", "2", OrderType.MARKET)
@@ -59,7 +59,7 @@ def test_a_buy_is_sized_at_its_limit_price_or_with_the_allowance() -> None:
     assert market.largest < 2
 
 
-def test_a_short_with_a_limit_below_market_is_sized_at_market() -> None:
+def test_a_short_with_a_limit_below_market_is_sized_at_last_price() -> None:
     refused = check(SELL, "1000", "1040", "2")
     assert isinstance(refused, Refusal)
     assert refused.code == "ORDER_NOTIONAL"
@@ -76,7 +76,7 @@ def test_a_short_with_a_limit_below_market_is_sized_at_market() -> None:
         (SELL, "1020", "1065", True),
     ],
 )
-def test_a_stop_is_measured_from_the_expected_fill(side: Side, limit: str, stop: str, passes: bool) -> None:
+def test_a_stop_must_lie_beyond_the_expected_fill_price(side: Side, limit: str, stop: str, passes: bool) -> None:
     answer = check(side, limit, stop)
     assert isinstance(answer, Order) == passes
     assert isinstance(answer, Order) or answer.code == "STOP_REQUIRED"
@@ -93,7 +93,7 @@ def test_a_stop_is_measured_from_the_expected_fill(side: Side, limit: str, stop:
         (SELL, "980", "1050"),
     ],
 )
-def test_the_farthest_stop_is_measured_from_the_expected_fill(side: Side, limit: str | None, farthest: str) -> None:
+def test_the_farthest_stop_is_measured_from_expected_fill_price(side: Side, limit: str | None, farthest: str) -> None:
     type_ = OrderType.MARKET if limit is None else OrderType.LIMIT
     assert isinstance(check(side, limit, farthest, type_=type_), Order)
     beyond = check(side, limit, str(D(farthest) - side.sign * ACCOUNT.instrument.tick), type_=type_)
@@ -125,7 +125,7 @@ def test_only_a_finite_number_above_0_is_a_price(limit: str, sane: bool) -> None
         (SELL, "1019.991", "1030.2"),
     ],
 )
-def test_budget_of_an_entry_is_reserved_at_its_largest_price(side: Side, limit: str | None, worst: str) -> None:
+def test_budget_of_an_entry_is_reserved_at_its_highest_price(side: Side, limit: str | None, worst: str) -> None:
     assert OFFICER.worst_of(meant(side, limit), ACCOUNT) == D(worst)
 
 

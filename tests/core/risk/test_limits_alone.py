@@ -36,7 +36,7 @@ def ask(
         (liquidation, (RefusalCode.LIQUIDATION, "a stop before it", "no stop")),
     ],
 )
-def test_limits_on_the_stop_refuse_an_entry_without_one(
+def test_limits_on_the_stop_refuse_an_entry_without_a_stop(
     limit: Judge, told: tuple[str, str, str], stop: Decimal | None
 ) -> None:
     verdict = ask(limit, asks(LONG, protect_at=stop))
@@ -44,7 +44,7 @@ def test_limits_on_the_stop_refuse_an_entry_without_one(
     assert verdict.room == 0
 
 
-def test_an_entry_without_loss_at_its_stop_has_no_risk() -> None:
+def test_an_entry_without_loss_at_its_stop_passes_the_risk_limit() -> None:
     verdict = ask(risk_per_trade, asks(LONG, protect_at=D(1_030)), limited=GAPLESS)
     assert (verdict.code, str(verdict.limit), str(verdict.actual)) == (RefusalCode.RISK_PER_TRADE, "100%", "0%")
     assert verdict.room == UNLIMITED

@@ -75,7 +75,7 @@ def test_a_reduction_passes_in_every_state_and_past_every_limit(state: TradingSt
     ("changes", "passes"),
     [({}, False), ({"principal": "guard"}, True), ({"idempotency_key": ""}, True), ({"principal": "rules"}, False)],
 )
-def test_closings_per_minute_limit_callers_and_not_the_guard(changes: dict[str, str], passes: bool) -> None:
+def test_limit_on_closings_per_minute_spares_guard_and_flatten(changes: dict[str, str], passes: bool) -> None:
     busy = account(pace=msgspec.structs.replace(QUIET, reductions_last_minute=1_000))
     intent = msgspec.structs.replace(reduction(Side.SELL, "2"), **changes)
     answer = OFFICER.clear_reduction(intent, busy, EXIT, NOW)
@@ -87,7 +87,7 @@ def test_closings_per_minute_limit_callers_and_not_the_guard(changes: dict[str, 
 
 
 @pytest.mark.parametrize("purpose", [Purpose.STOP, Purpose.TARGET])
-def test_a_stop_and_a_target_keep_their_trigger_and_only_reduce(purpose: Purpose) -> None:
+def test_stop_and_target_keep_their_trigger_and_are_reduce_only(purpose: Purpose) -> None:
     order = approve(reduction(Side.SELL, "2", purpose, "970")).order
     assert order.reduce_only
     assert order.trigger_price == 970
@@ -179,7 +179,7 @@ def day(max_share: str = "0.03") -> DailyLoss:
     return daily
 
 
-def test_the_daily_loss_stays_reached_until_the_next_day() -> None:
+def test_daily_loss_limit_stays_reached_until_the_next_day() -> None:
     daily = day()
     assert daily.floor == 9_700
     assert [daily.watch(D(equity)) for equity in ("10000", "9700.01", "9700", "9000", "12000")] == [
@@ -203,20 +203,20 @@ def test_after_a_gain_daily_loss_is_still_measured_from_opening() -> None:
     assert daily.loss(D(9_700)) == D("0.03")
 
 
-def test_a_day_without_equity_allows_no_loss() -> None:
+def test_daily_loss_limit_is_reached_at_an_opening_equity_of_0() -> None:
     daily = day()
     daily.open("2026-01-02", D(0))
     assert daily.loss(D(0)) == 1
     assert daily.watch(D(0))
 
 
-def test_the_daily_loss_works_below_one_unit_of_equity() -> None:
+def test_daily_loss_is_measured_for_equity_below_1() -> None:
     daily = day()
     daily.open("2026-01-02", D("0.8"))
     assert daily.loss(D("0.72")) == D("0.1")
 
 
-def test_no_entry_passes_before_the_first_day() -> None:
+def test_daily_loss_before_the_first_day_counts_as_total() -> None:
     daily = DailyLoss(DailyLossPolicy(max_share=D("0.03")))
     assert daily.today.day == ""
     assert daily.loss(D(10_000)) == 1
@@ -232,14 +232,14 @@ def test_a_transfer_does_not_change_the_lost_share_of_the_day() -> None:
     assert daily.watch(D(4_850))
 
 
-def test_a_changed_policy_applies_to_the_current_day() -> None:
+def test_changed_daily_loss_limit_applies_to_the_current_day() -> None:
     daily = DailyLoss(DailyLossPolicy(max_share=D("0.1")))
     daily.restore(day().state())
     assert not daily.watch(D("9000.01"))
     assert daily.watch(D(9_000))
 
 
-def test_a_day_survives_a_restart() -> None:
+def test_a_reached_daily_loss_limit_survives_a_restart() -> None:
     daily = day()
     daily.watch(D(9_000))
     again = DailyLoss(DailyLossPolicy(max_share=D("0.03")))

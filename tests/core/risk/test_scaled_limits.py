@@ -129,7 +129,7 @@ def test_a_refusal_names_the_scaled_limit_and_its_factors(changes: dict[str, Any
     assert (told.code, told.limit) == (code, limit)
 
 
-def test_entry_after_untrusted_text_has_the_strict_allowance() -> None:
+def test_entry_after_untrusted_text_is_sized_with_both_allowances() -> None:
     usual = policies(order={"max_notional": 5_000, "price_allowance": "0.002"}, position={"max_share": 1})
     strict = policies(order={"max_notional": 1_000, "price_allowance": "0.05"}, position={"max_share": 1})
     officer, tainted = RiskOfficer(usual, strict), asks(LONG, tainted=True)

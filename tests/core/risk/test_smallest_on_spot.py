@@ -38,7 +38,7 @@ def test_futures_minimum_notional_is_checked_at_the_entry_price() -> None:
     assert isinstance(answer, ClearedOrder)
 
 
-def test_the_smallest_size_passes_and_a_step_less_does_not() -> None:
+def test_smallest_feasible_size_passes_and_one_step_less_does_not() -> None:
     officer = RiskOfficer(POLICIES)
     told = officer.feasible("ETHUSDT", SPOT).min
     assert isinstance(officer.check_entry(entry(str(told)), SPOT, OrderRef(1, Purpose.ENTRY), 0), ClearedOrder)

@@ -43,7 +43,7 @@ def test_entry_after_untrusted_text_gets_the_lower_leverage(usual: Policies, str
 
 
 @pytest.mark.parametrize(("intent", "bound"), [(LONG, "1001"), (SHORT, "999")])
-def test_market_entry_after_untrusted_text_has_lower_allowance(intent: OrderIntent, bound: str) -> None:
+def test_market_entry_after_untrusted_text_has_the_nearer_bound(intent: OrderIntent, bound: str) -> None:
     low, high = (policies(order={"price_allowance": each}) for each in ("0.001", "0.01"))
     assert sent(RiskOfficer(low, high), intent).limit_price == D(bound)
     assert sent(RiskOfficer(high, low), intent).limit_price == D(bound)

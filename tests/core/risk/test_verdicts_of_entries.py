@@ -27,14 +27,14 @@ def test_each_verdict_of_a_passing_entry_shows_limit_and_actual() -> None:
     assert [each.code.value for each in found] == list(TOLD)
 
 
-def test_on_spot_leverage_and_liquidation_say_that_there_is_none() -> None:
+def test_spot_verdicts_show_leverage_1_and_no_liquidation() -> None:
     spot = account(product=Product.SPOT, instrument=replace(ETH, product=Product.SPOT))
     told = {each.code.value: (str(each.limit), str(each.actual)) for each in verdicts(LIMITED, LONG, spot)}
     assert told["LIQUIDATION"] == ("none", "none on spot")
     assert told["LEVERAGE"][0] == "1 on spot"
 
 
-def test_the_verdict_shows_the_given_approval() -> None:
+def test_the_approval_verdict_shows_the_given_approval() -> None:
     cleared = replace(LONG, approval="a-7")
     told = verdicts(under(approval=APPROVAL), cleared, CALM)[-1]
     assert (str(told.limit), str(told.actual)) == ("none needed", "a-7")

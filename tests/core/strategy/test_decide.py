@@ -66,12 +66,12 @@ def test_derivatives_tilt_can_decide_an_entry() -> None:
     assert (leg.action, leg.signals) == (Action.BUY, ("reversion", "derivatives"))
 
 
-def test_overbought_or_oversold_trend_is_not_entered() -> None:
+def test_rules_do_not_enter_an_overbought_or_oversold_trend() -> None:
     assert does_nothing(decide(snapshot(view(values(RISING, rsi_14=80.0))), POLICIES))
     assert does_nothing(decide(snapshot(view(values(FALLING, rsi_14=20.0))), POLICIES))
 
 
-def test_spot_never_shorts_and_still_buys() -> None:
+def test_rules_buy_on_spot_and_never_short() -> None:
     assert does_nothing(decide(snapshot(view(FALLING), product=Product.SPOT), POLICIES))
     assert only_leg(decide(snapshot(view(RISING), product=Product.SPOT), POLICIES)).action is Action.BUY
 

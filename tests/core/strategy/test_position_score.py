@@ -34,7 +34,7 @@ def test_weights_have_their_documented_values_and_sum_to_1() -> None:
 
 
 @pytest.mark.parametrize(("quantity", "against", "along"), [("1", FALLING, RISING), ("-1", RISING, FALLING)])
-def test_trend_against_the_position_is_a_regime_change(
+def test_trend_against_the_position_counts_as_regime_change(
     quantity: str, against: IndicatorValues, along: IndicatorValues
 ) -> None:
     turned = score(holding(quantity), against).parts
@@ -45,14 +45,14 @@ def test_trend_against_the_position_is_a_regime_change(
     assert (with_it["regime_change"], with_it["momentum_reversal"]) == (0, 0)
 
 
-def test_adverse_momentum_in_a_range_is_no_regime_change() -> None:
+def test_adverse_momentum_in_a_range_counts_as_no_regime_change() -> None:
     parts = score(holding("1"), values(FALLING, adx_14=10.0)).parts
     assert parts["regime_change"] == 0
     assert parts["momentum_reversal"] is not None
     assert parts["momentum_reversal"] > 0.6
 
 
-def test_correlated_position_in_the_same_direction_counts() -> None:
+def test_correlated_position_in_same_direction_raises_the_score() -> None:
     alike = (Correlation("BTCUSDT", "ETHUSDT", 0.8),)
     for quantity, counts in (("3", 0.8), ("-3", 0.0)):
         other = view(FLAT, symbol="ETHUSDT", position=holding(quantity, "ETHUSDT"))
@@ -82,7 +82,7 @@ def test_pnl_path_score_of_a_short_is_mirrored() -> None:
 
 
 @pytest.mark.parametrize(("hours", "part"), [(0, 0.0), (12, 0.25), (48, 1.0), (500, 1.0)])
-def test_time_decay_is_complete_at_the_longest_hold(hours: int, part: float) -> None:
+def test_time_decay_score_is_1_at_the_longest_holding_time(hours: int, part: float) -> None:
     assert score(holding("1", opened_at=NOON - hours * HOUR)).parts["time_decay"] == pytest.approx(part)
 
 
@@ -94,7 +94,7 @@ def test_unknown_part_counts_half_of_its_weight() -> None:
     assert result.total == pytest.approx(UNKNOWN_COUNTS * (1 - WEIGHTS["time_decay"]))
 
 
-def test_worst_part_is_the_largest_contribution() -> None:
+def test_worst_part_has_the_largest_contribution_to_the_score() -> None:
     assert score(holding("1", opened_at=NOON - 48 * HOUR)).worst == "time_decay"
     assert score(holding("1"), FALLING).worst == "regime_change"
 

@@ -20,7 +20,7 @@ def test_position_stays_open_while_signals_agree_or_are_neutral(quantity: str, i
 
 
 @pytest.mark.parametrize(("quantity", "mark"), [("1", "102"), ("-1", "98")])
-def test_position_is_closed_after_giving_back_the_trail(quantity: str, mark: str) -> None:
+def test_position_is_closed_after_giving_back_trail_atr_of_gain(quantity: str, mark: str) -> None:
     assert closing_signal(holding(quantity, mark=D(mark), mfe=0.0499)) is None
     assert closing_signal(holding(quantity, mark=D(mark), mfe=0.0501)) == "trail"
 

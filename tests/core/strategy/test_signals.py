@@ -42,7 +42,7 @@ def test_momentum_is_the_mean_of_ema_rsi_and_return_terms() -> None:
     assert signals.momentum == pytest.approx(sum(parts) / 4)
 
 
-def test_unknown_return_counts_as_zero() -> None:
+def test_unknown_4h_return_counts_as_zero_in_momentum() -> None:
     assert read(view(RISING, return_4h=NOTHING)).momentum == read(view(RISING, return_4h=0.0)).momentum
 
 
@@ -72,7 +72,7 @@ def test_unknown_derivatives_add_no_tilt() -> None:
 
 
 @pytest.mark.parametrize("name", ["ema_9", "ema_21", "ema_50", "rsi_14", "atr_14", "adx_14", "percent_b"])
-def test_unknown_reading_gives_no_signals(name: str) -> None:
+def test_an_unknown_required_indicator_gives_no_signals(name: str) -> None:
     for base in (RISING, FALLING, LOW_IN_RANGE):
         assert read_signals(view(values(base, **{name: NOTHING})), POLICIES.rules) is None
 
@@ -84,7 +84,7 @@ def test_no_signals_without_price_atr_or_timeframe() -> None:
     assert read_signals(view(values(RISING, timeframe="15m")), POLICIES.rules) is None
 
 
-def test_timeframe_is_the_shortest_one_that_is_long_enough() -> None:
+def test_signals_use_the_shortest_timeframe_that_is_long_enough() -> None:
     short, wanted, longer = values(FALLING, timeframe="15m"), RISING, values(FALLING, timeframe="4h")
     assert read(view(short, wanted, longer)).timeframe == "1h"
     assert read(view(short, longer)).timeframe == "4h"

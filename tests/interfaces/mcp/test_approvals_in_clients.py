@@ -21,6 +21,7 @@ from tests.support.deciders import Scripted
 from tests.support.facades import FacadeRun
 from tests.support.runs import policies
 from tests.support.served import served
+from tests.support.trading import AS_PROGRAM
 
 ERAS = ("auto", "legacy")
 WATCHED = policies(gate={"close_wakes": ["4h"]}, approval={"above_notional": 500, "modes": [], "answer_s": 900})
@@ -57,20 +58,19 @@ async def place(client: Client, sim: FacadeRun, key: str = "k1", size: str = "0.
     last = sim.facade.symbol("BTCUSDT").last
     assert isinstance(last, float)
     wanted = {"symbol": "BTCUSDT", "action": "BUY", "size": size, "stop": f"{last * 0.97:.0f}"}
-    previewed = await client.call_tool("orders_preview", wanted)
+    previewed = await client.call_tool("orders_preview", wanted, meta=AS_PROGRAM)
     seen = previewed.structured_content
     assert seen is not None
     if seen["needs_approval"]:
         assert "would pass once a person approves it\n" in text(previewed)
-        assert f"; largest that would pass without approval: {seen['largest']}" in text(previewed)
+        assert f"\nlargest without approval: {seen['largest']} (size 0.0" in text(previewed)
     assert seen["needs_approval"] is (size == "0.1")
-    return await client.call_tool(
-        "orders_place", {"preview_id": seen["preview_id"], "key": key, "rationale": "a breakout"}
-    )
+    order = {"preview_id": seen["preview_id"], "key": key, "rationale": "a breakout"}
+    return await client.call_tool("orders_place", order, meta=AS_PROGRAM)
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_yes_in_the_clients_form_places_the_paper_order(sim: FacadeRun, era: str) -> None:
+async def test_yes_in_the_approval_form_places_the_paper_order(sim: FacadeRun, era: str) -> None:
     person = Person()
     async with Client(sim.server, mode=era, elicitation_callback=person) as client:
         answer = await place(client, sim)
@@ -82,7 +82,7 @@ async def test_yes_in_the_clients_form_places_the_paper_order(sim: FacadeRun, er
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_no_in_the_clients_form_rejects_the_order(sim: FacadeRun, era: str) -> None:
+async def test_no_in_the_approval_form_rejects_the_order(sim: FacadeRun, era: str) -> None:
     person = Person(approve=False)
     async with Client(sim.server, mode=era, elicitation_callback=person) as client:
         answer = await place(client, sim)
@@ -99,7 +99,7 @@ async def approve(sim: FacadeRun, name: str = "a1") -> None:
 
 
 @pytest.mark.parametrize(("era", "action"), [("auto", "decline"), ("legacy", "decline"), ("legacy", "cancel")])
-async def test_a_decline_without_a_form_leaves_the_order_pending(sim: FacadeRun, era: str, action: str) -> None:
+async def test_declined_or_cancelled_approval_form_leaves_order_pending(sim: FacadeRun, era: str, action: str) -> None:
     person = Person(action)
     async with Client(sim.server, mode=era, elicitation_callback=person) as client:
         waits = await place(client, sim)
@@ -124,7 +124,9 @@ class Silent(Person):
         raise AssertionError("never")
 
 
-async def test_a_silent_client_gets_the_approval_id_in_time(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unanswered_approval_form_returns_the_pending_approval_in_time(
+    sim: FacadeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(callers, "ASK_S", 0.05)
     async with Client(sim.server, mode="legacy", elicitation_callback=Silent()) as client:
         waits = await place(client, sim)
@@ -134,7 +136,7 @@ async def test_a_silent_client_gets_the_approval_id_in_time(sim: FacadeRun, monk
     assert len(sim.facade.orders()) == 1
 
 
-async def test_an_unanswered_question_leaves_the_order_pending(sim: FacadeRun) -> None:
+async def test_client_that_never_answers_leaves_the_order_pending(sim: FacadeRun) -> None:
     """In the newer version the call ends with the question; a client that never calls again gives no answer."""
     async with Client(sim.server, elicitation_callback=Silent()) as client:
         calling = asyncio.ensure_future(place(client, sim))
@@ -147,7 +149,7 @@ async def test_an_unanswered_question_leaves_the_order_pending(sim: FacadeRun) -
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_yes_after_ocw_approve_places_no_second_order(sim: FacadeRun, era: str) -> None:
+async def test_yes_in_the_form_after_ocw_approve_places_no_second_order(sim: FacadeRun, era: str) -> None:
     class Late(Person):
         async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
             await approve(sim)
@@ -162,7 +164,7 @@ async def test_a_yes_after_ocw_approve_places_no_second_order(sim: FacadeRun, er
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_client_without_forms_leaves_the_order_pending(sim: FacadeRun, era: str) -> None:
+async def test_client_that_cannot_show_forms_leaves_the_order_pending(sim: FacadeRun, era: str) -> None:
     async with Client(sim.server, mode=era) as client:
         waits = await place(client, sim)
         assert not waits.is_error
@@ -180,13 +182,15 @@ async def test_a_client_without_forms_leaves_the_order_pending(sim: FacadeRun, e
         (asked,) = [event for _, event in sim.store.all_events() if isinstance(event, CallerAsked)]
         assert isinstance(asked.request, LegRequest)
         kept = asked.request.preview
-        again = await client.call_tool("orders_place", {"preview_id": kept, "key": "k1", "rationale": "well?"})
+        again = await client.call_tool(
+            "orders_place", {"preview_id": kept, "key": "k1", "rationale": "well?"}, meta=AS_PROGRAM
+        )
         assert again.structured_content is not None
         assert again.structured_content["order"] == str(order.ref)
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_order_that_needs_no_approval_asks_no_person(sim: FacadeRun, era: str) -> None:
+async def test_order_that_needs_no_approval_shows_no_form(sim: FacadeRun, era: str) -> None:
     person = Person()
     async with Client(sim.server, mode=era, elicitation_callback=person) as client:
         answer = await place(client, sim, size="0.02")
@@ -196,7 +200,7 @@ async def test_order_that_needs_no_approval_asks_no_person(sim: FacadeRun, era: 
 
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("content", [{}, None, {"approve": None}, {"approve": 1}, {"approve": "yes"}], ids=str)
-async def test_an_answer_that_is_neither_yes_nor_no_is_an_error(sim: FacadeRun, era: str, content: Any) -> None:
+async def test_form_answer_that_is_neither_yes_nor_no_is_an_error(sim: FacadeRun, era: str, content: Any) -> None:
     person = Person()
     person.answer = ElicitResult(action="accept", content=content)
     async with Client(sim.server, mode=era, elicitation_callback=person) as client:
@@ -206,7 +210,7 @@ async def test_an_answer_that_is_neither_yes_nor_no_is_an_error(sim: FacadeRun, 
     assert sim.facade.orders() == []
 
 
-async def test_order_needing_approval_only_after_preview_is_not_sent(
+async def test_order_that_needs_approval_since_its_preview_is_left_pending(
     sim: FacadeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The market moves between the check of the order and its placing, and now a person has to approve it."""
@@ -220,7 +224,9 @@ async def test_order_needing_approval_only_after_preview_is_not_sent(
     assert sim.facade.orders() == []
 
 
-async def test_order_outside_paper_mode_asks_no_person(sim: FacadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_order_outside_paper_mode_is_left_pending_without_a_form(
+    sim: FacadeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moment = sim.facade.moment()
     monkeypatch.setattr(sim.facade, "moment", lambda: type(moment)(Mode.DEMO, *_rest(moment)))
     person = Person()
@@ -235,7 +241,7 @@ def _rest(moment: Any) -> tuple[Any, ...]:
     return tuple(getattr(moment, name) for name in moment.__struct_fields__[1:])
 
 
-async def test_unanswered_stdio_question_leaves_order_pending(
+async def test_unanswered_form_of_the_stdio_server_leaves_order_pending(
     sim: FacadeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bridge, "ASK_S", 0.05)
@@ -253,7 +259,7 @@ async def test_unanswered_stdio_question_leaves_order_pending(
 
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("approve", [True, False])
-async def test_the_question_reaches_a_client_of_the_stdio_server(
+async def test_approval_form_reaches_a_client_of_the_stdio_server(
     sim: FacadeRun, tmp_path: Path, era: str, approve: bool
 ) -> None:
     person = Person(approve=approve)

@@ -76,7 +76,7 @@ async def test_bridge_lists_the_engines_tools_without_an_engine(sim: FacadeRun, 
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_a_call_is_answered_by_the_engine(sim: FacadeRun, tmp_path: Path, era: str) -> None:
+async def test_bridge_returns_the_engines_own_answer_to_a_call(sim: FacadeRun, tmp_path: Path, era: str) -> None:
     async with (
         served(sim.facade, tmp_path) as endpoint,
         Client(Bridge(Known(address(endpoint)), "1").server, mode=era) as c,
@@ -92,7 +92,7 @@ async def test_a_call_is_answered_by_the_engine(sim: FacadeRun, tmp_path: Path, 
             )
 
 
-async def test_bridge_looks_for_another_engine_if_one_does_not_answer(sim: FacadeRun, tmp_path: Path) -> None:
+async def test_bridge_uses_another_engine_if_the_first_does_not_answer(sim: FacadeRun, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         endpoint = await stack.enter_async_context(served(sim.facade, tmp_path))
         attach = Known(Address("http://127.0.0.1:9", "gone", 1), address(endpoint))
@@ -101,14 +101,14 @@ async def test_bridge_looks_for_another_engine_if_one_does_not_answer(sim: Facad
         assert attach.asked == 2
 
 
-async def test_call_without_an_engine_is_an_error(sim: FacadeRun) -> None:
+async def test_bridge_call_without_an_engine_returns_an_error(sim: FacadeRun) -> None:
     async with Client(Bridge(Known(), "1").server) as client:
         answered = await client.call_tool("ocw_get_status", {})
     assert answered.is_error
     assert text(answered) == "NO_ENGINE: no engine runs. next: report it to the operator"
 
 
-async def test_engine_that_refuses_the_token_is_called_once(sim: FacadeRun, tmp_path: Path) -> None:
+async def test_bridge_does_not_retry_an_engine_that_refuses_its_token(sim: FacadeRun, tmp_path: Path) -> None:
     async with served(sim.facade, tmp_path) as endpoint:
         revoke_token(tmp_path, "read-1")
         attach = Known(address(endpoint))
@@ -119,7 +119,7 @@ async def test_engine_that_refuses_the_token_is_called_once(sim: FacadeRun, tmp_
     assert attach.asked == 1
 
 
-async def test_unknown_tool_is_not_forwarded(sim: FacadeRun) -> None:
+async def test_bridge_does_not_forward_a_call_of_an_unknown_tool(sim: FacadeRun) -> None:
     attach = Known()
     async with Client(Bridge(attach, "1", ["market"]).server) as client:
         for tool in ("portfolio_get", "rm", ""):
@@ -150,7 +150,7 @@ async def test_bridge_forwards_resources_prompts_and_completions(sim: FacadeRun,
         assert symbols.completion.values == ["ETHUSDT"]
 
 
-async def test_resource_without_an_engine_is_an_error() -> None:
+async def test_reading_a_resource_without_an_engine_returns_an_error() -> None:
     async with Client(Bridge(Known(), "1").server) as client:
         with pytest.raises(MCPError, match="NO_ENGINE: no engine runs"):
             await client.read_resource("ocw://status")
@@ -183,24 +183,19 @@ async def test_client_name_is_journaled_and_grants_nothing(tmp_path: Path, era: 
 
 
 @pytest.mark.parametrize("agent", ["rules", "attached", "none"])
-async def test_first_answer_has_the_notice_about_the_engines_agent(tmp_path: Path, agent: str) -> None:
+async def test_first_bridge_answer_has_the_notice_about_the_engines_agent(tmp_path: Path, agent: str) -> None:
     sim = FacadeRun(tmp_path / "desk", agent=agent)
     await sim.go(1)
     async with served(sim.facade, tmp_path) as endpoint, Client(Bridge(Known(address(endpoint)), "1").server) as client:
         first, second = [await client.call_tool("positions_get", {}) for _ in range(2)]
         status = await client.call_tool("ocw_get_status", {})
-    assert first.structured_content is not None
-    assert second.structured_content is not None
-    assert status.structured_content is not None
-    if agent == "none":
-        assert "notice" not in first.structured_content["meta"]
-        assert status.structured_content["engine"]["notice"] is None
-    else:
-        own = {"rules": "agent rules trades this book on its own", "attached": "the rules decide each wake"}
+    own = {"rules": "agent rules trades this book on its own", "attached": "the rules decide each wake", "none": ""}
+    notices = [notice for notice in own.values() if notice and notice in text(first)]
+    assert notices == ([own[agent]] if own[agent] else [])
+    if own[agent]:
         assert text(first).splitlines()[1].startswith(own[agent])
-        assert first.structured_content["meta"]["notice"] in text(first)
-        assert first.structured_content["meta"]["notice"] in text(status)
-    assert "notice" not in second.structured_content["meta"]
+    assert text(second) == text(first).replace(f"{text(first).splitlines()[1]}\n" if notices else "", "", 1)
+    assert own[agent] in text(status)
     sim.store.close()
 
 
@@ -266,7 +261,7 @@ NAMED = {
 
 
 @pytest.mark.parametrize("code", NAMED)
-async def test_unusable_engine_answer_becomes_an_error_with_its_code(code: str) -> None:
+async def test_unusable_engine_answer_becomes_an_error_with_its_own_code(code: str) -> None:
     async with engine(NAMED[code]) as (there, where), Client(Bridge(Known(where), "1").server) as client:
         answered = await client.call_tool("risk_halt", {"key": "k"})
     assert answered.is_error
@@ -283,7 +278,7 @@ async def test_bridge_calls_share_one_connection() -> None:
     assert (there.connections, len(there.bodies)) == (1, 5)
 
 
-async def test_agent_notice_is_added_even_if_the_answer_has_its_text() -> None:
+async def test_agent_notice_is_added_even_if_the_answer_contains_its_text() -> None:
     notice = "agent rules trades this book"
     answers = [http("200 OK", result(f"head\n{notice}")), http("200 OK", result("status", engine={"notice": notice}))]
     async with engine(*answers) as (_, where), Client(Bridge(Known(where), "1").server) as client:
@@ -291,7 +286,7 @@ async def test_agent_notice_is_added_even_if_the_answer_has_its_text() -> None:
     assert text(answered).splitlines() == ["head", notice, notice]
 
 
-async def test_agent_notice_is_added_later_if_reading_status_failed() -> None:
+async def test_agent_notice_is_added_later_if_the_status_request_fails() -> None:
     notice = "agent rules trades this book"
     status = http("200 OK", result("status", engine={"notice": notice}))
     answers = [http("200 OK", result("first")), NAMED["BUSY"], http("200 OK", result("second")), status]
@@ -300,7 +295,7 @@ async def test_agent_notice_is_added_later_if_reading_status_failed() -> None:
         assert text(await client.call_tool("positions_get", {})).splitlines() == ["second", notice]
 
 
-async def test_reads_are_repeated_at_a_new_engine_and_orders_are_not() -> None:
+async def test_bridge_repeats_reads_at_a_new_engine_but_no_orders() -> None:
     again = [http("200 OK", result("here"))] * 2
     async with engine(None, None) as (first, gone), engine(*again) as (second, where):
         async with Client(Bridge(Known(gone, where), "1").server) as client:
@@ -312,7 +307,7 @@ async def test_reads_are_repeated_at_a_new_engine_and_orders_are_not() -> None:
     assert (len(first.bodies), len(second.bodies)) == (2, 2)
 
 
-async def test_error_in_finding_an_engine_keeps_its_code() -> None:
+async def test_error_while_finding_an_engine_keeps_its_code() -> None:
     async def attach(silent: Address | None = None) -> Address:
         raise AttachError("it stopped serving", "ENGINE_STOPPING")
 
@@ -322,7 +317,7 @@ async def test_error_in_finding_an_engine_keeps_its_code() -> None:
             await client.read_resource("ocw://status")
 
 
-async def test_too_large_arguments_are_not_sent() -> None:
+async def test_bridge_refuses_too_large_arguments_without_sending_them() -> None:
     async with engine() as (there, where), Client(Bridge(Known(where), "1").server) as client:
         answered = await client.call_tool("journal_note", {"text": "x" * (1 << 20), "key": "k"})
     assert text(answered).startswith("TOO_LARGE: ")

@@ -11,6 +11,7 @@ from ocw_mcp.runtime.shell import Shell
 from tests.support.facades import FacadeRun
 from tests.support.runs import Unhurried
 from tests.support.served import served
+from tests.support.trading import AS_PROGRAM
 
 HOURS = 3
 
@@ -43,7 +44,7 @@ async def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-async def test_answers_during_catch_up_state_that_they_are_old(killed: Path) -> None:
+async def test_answers_while_the_engine_catches_up_are_marked_as_stale(killed: Path) -> None:
     clock = Peeks()
     sim = FacadeRun(killed, clock=clock)
     heads: dict[tuple[bool, bool], str] = {}
@@ -53,7 +54,7 @@ async def test_answers_during_catch_up_state_that_they_are_old(killed: Path) -> 
             moment = sim.facade.moment()
             kind = (moment.catching_up, moment.as_of is not None)
             if kind not in heads:
-                answered = await client.call_tool("ocw_get_status", {})
+                answered = await client.call_tool("ocw_get_status", {}, meta=AS_PROGRAM)
                 assert answered.structured_content is not None
                 assert answered.structured_content["meta"]["stale"] is moment.catching_up
                 heads[kind] = text(answered).partition("\n")[0]
@@ -65,11 +66,13 @@ async def test_answers_during_catch_up_state_that_they_are_old(killed: Path) -> 
     unseen, past, present = heads.values()
     assert unseen == "[paper ACTIVE, STALE: catching up after a restart, nothing is replayed yet; call again]"
     assert past.startswith("[paper ACTIVE, STALE: catching up after a restart, this shows the past as of 2026-")
-    assert present.startswith("[paper ACTIVE as of 2026-")
+    assert present.startswith("[paper ACTIVE 2026-")
     sim.store.close()
 
 
-async def test_rest_status_shows_the_catch_up(killed: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_rest_status_shows_that_the_engine_is_catching_up(
+    killed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     sim = FacadeRun(killed)
     async with served(sim.facade, tmp_path_factory.mktemp("tokens")) as endpoint:
         assert (await endpoint.client.get("/status")).json()["meta"]["catching_up"]

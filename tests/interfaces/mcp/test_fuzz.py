@@ -24,6 +24,7 @@ from tests.support.calls import JUNK, arguments, fitting
 from tests.support.deciders import Reckless
 from tests.support.facades import FacadeRun
 from tests.support.oracle import Oracle
+from tests.support.trading import AS_PROGRAM
 
 CODES = {code.value for code in RequestCode} | {code.value for code in RefusalCode}
 
@@ -47,7 +48,7 @@ def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
 @pytest.mark.parametrize("tool", TOOLS)
 @given(data=st.data())
 @settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
-def test_reading_tools_answer_any_arguments(
+def test_reading_tools_answer_random_arguments_and_change_nothing(
     sim: FacadeRun, server: MCPServer[Any], tool: str, data: st.DataObject
 ) -> None:
     calls = data.draw(st.lists(arguments(TOOLS[tool]), min_size=1, max_size=8))
@@ -104,7 +105,7 @@ def meant(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.requirement("K05")
-def test_acting_tools_break_no_limit_and_loosen_no_stop(
+def test_random_acting_calls_break_no_limit_and_loosen_no_stop(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     sim = FacadeRun(tmp_path_factory.mktemp("desk"), Reckless(2))
@@ -158,7 +159,7 @@ async def call_all(
     async with Client(server, mode=era) as client:
         await client.list_tools()
         for tool, given_ in calls:
-            answered = await client.call_tool(tool, given_)
+            answered = await client.call_tool(tool, given_, meta=AS_PROGRAM)
             said = answered.content[0]
             assert said.type == "text"
             assert answered.is_error == (said.text.partition(":")[0] in CODES), (given_, said.text)

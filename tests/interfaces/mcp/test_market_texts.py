@@ -1,6 +1,7 @@
 """Texts of candles and indicators: the numbers of the typed answer in compact form."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -10,6 +11,7 @@ from mcp import Client
 
 from ocw_mcp.domain.time import HOUR, MINUTE
 from tests.support.facades import FacadeRun
+from tests.support.trading import AS_PROGRAM
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
 async def asked(sim: FacadeRun, tool: str, arguments: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """Return the lines of the text without the headline, and the typed answer."""
     async with Client(sim.server) as client:
-        result = await client.call_tool(tool, {"symbol": "BTCUSDT", **arguments})
+        result = await client.call_tool(tool, {"symbol": "BTCUSDT", **arguments}, meta=AS_PROGRAM)
     assert not result.is_error
     assert result.structured_content is not None
     (block,) = result.content
@@ -53,11 +55,13 @@ async def test_candles_are_grouped_by_the_day_they_opened(sim: FacadeRun, timefr
 @pytest.mark.parametrize(
     ("timeframe", "columns"), [(None, ["15m", "1h", "4h", "1h*", "4h*"]), ("1h", ["1h", "1h*"]), ("15m", ["15m"])]
 )
-async def test_each_indicator_line_also_has_forming_candle_values(
+async def test_indicator_lines_have_values_of_closed_and_forming_candles(
     sim: FacadeRun, timeframe: str | None, columns: list[str]
 ) -> None:
     (head, *lines), found = await asked(sim, "market_get_indicators", {"timeframe": timeframe})
-    assert head.split(" ") == ["BTCUSDT", *columns]
+    names, _, closed = head.partition(" (closed ")
+    assert names.split(" ") == ["BTCUSDT", *columns]
+    assert re.findall(r"(\w+) \d\d:\d\d", closed) == [each for each in columns if "*" not in each]
     assert list(found["indicators"]) == columns
     value_lines = [line for line in lines if not line.startswith("? ")]
     assert len(value_lines) == len(found["indicators"][columns[0]])

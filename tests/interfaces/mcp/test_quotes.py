@@ -19,7 +19,7 @@ from ocw_mcp.domain.snapshot import DecisionRequest, Remark, SymbolWake
 from ocw_mcp.interfaces.mcp.account_tools import refusal_line, refused_order
 from ocw_mcp.interfaces.mcp.arguments import CONCISE, DETAILED
 from ocw_mcp.interfaces.mcp.history_tools import journal
-from ocw_mcp.interfaces.mcp.results import JournalResult, Meta
+from ocw_mcp.interfaces.mcp.results import Answer, JournalResult, Meta
 from ocw_mcp.render.quotations import Quotations
 from tests.interfaces.mcp.test_read_tools import ask, content, text
 from tests.support.facades import BOOK, FacadeRun
@@ -35,7 +35,9 @@ WROTE = Remark(EVIL, "desk-2", 0)
 def journal_of(*happened: events.DomainEvent) -> tuple[JournalResult, str]:
     page = DayPage("2026-01-01", [EventRow(n, n * 1_000, each) for n, each in enumerate(happened)], len(happened), None)
     result = journal(META, BOOK, page)
-    return JournalResult.model_validate(result.structured_content), text(result)
+    assert isinstance(result, Answer)
+    assert isinstance(result.result, JournalResult)
+    return result.result, text(result)
 
 
 def test_venue_text_is_quoted_with_source_and_time() -> None:
@@ -52,7 +54,7 @@ def test_venue_text_is_quoted_with_source_and_time() -> None:
     assert compact.endswith(f'said[0] untrusted_text by venue, 1970-01-01T00:00:01Z: "-2010 {EVIL}"')
 
 
-def test_event_sentences_contain_no_text_of_others() -> None:
+def test_untrusted_texts_appear_only_outside_event_sentences() -> None:
     leg = Leg(EVIL, Action.SELL, reasoning=f"{EVIL}!")
     happened: list[events.DomainEvent] = [
         events.OrderRejected(REF, EVIL, EVIL), events.OrderUnknown(REF, EVIL), events.OrderCanceled(REF, EVIL),
@@ -82,7 +84,7 @@ def test_journal_page_stays_below_its_size_limit_for_any_text(texts: list[str], 
     assert size < (DETAILED if len(texts) > 30 else CONCISE)
 
 
-def test_repeated_text_is_kept_once_and_excess_text_omitted() -> None:
+def test_repeated_quotation_is_kept_once_and_excess_text_omitted() -> None:
     quotes = Quotations(room=12)
     assert [quotes.add("venue", at, each) for at, each in enumerate(("no money", "no money", "no way"))] == [
         "said[0]", "said[0]", "(a text omitted for length)",

@@ -17,6 +17,7 @@ from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.interfaces.mcp.arguments import CONCISE, DETAILED
 from ocw_mcp.interfaces.mcp.server import TOOLSETS, build
 from tests.support.facades import BOOK, FacadeRun
+from tests.support.trading import AS_PROGRAM
 
 ERAS = ("auto", "legacy")
 
@@ -65,7 +66,7 @@ def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
 
 async def ask(sim: FacadeRun, tool: str, arguments: dict[str, Any], era: str = "auto") -> CallToolResult:
     async with Client(sim.server, mode=era) as client:
-        return await client.call_tool(tool, arguments)
+        return await client.call_tool(tool, arguments, meta=AS_PROGRAM)
 
 
 async def listed(era: str = "auto", **options: Any) -> list[Tool]:
@@ -96,13 +97,12 @@ async def test_reading_tools_are_listed_without_an_engine(era: str) -> None:
         assert tool.annotations is not None
         assert (tool.annotations.read_only_hint, tool.annotations.open_world_hint) == (True, False)
         assert tool.description
-        assert tool.output_schema is not None
-        assert "meta" in tool.output_schema["properties"]
+        assert tool.output_schema is None, "a model reads the text of an answer"
 
 
-@pytest.mark.parametrize(("read_only", "most"), [(True, 3_600), (False, 6_000)])
-async def test_all_schemas_cost_less_than_6000_tokens(read_only: bool, most: int) -> None:
-    """A token is estimated as four characters of the tools on the wire: names, descriptions, both schemas, hints."""
+@pytest.mark.parametrize(("read_only", "most"), [(True, 1_600), (False, 3_150)])
+async def test_all_tools_cost_at_most_3150_tokens(read_only: bool, most: int) -> None:
+    """A token is estimated as four characters of the tools on the wire: names, descriptions, schemas, hints."""
     sent = [
         tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in await listed(read_only=read_only)
     ]
@@ -120,13 +120,12 @@ async def test_excluded_toolset_is_not_registered() -> None:
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_answers_match_their_schema_and_stay_within_their_size(sim: FacadeRun, era: str) -> None:
-    """The SDK's client validates every result against the listed schema."""
+async def test_answers_have_mode_state_and_source_and_stay_within_their_size(sim: FacadeRun, era: str) -> None:
     moment = sim.facade.moment()
     async with Client(sim.server, mode=era) as client:
         await client.list_tools()
         for tool, arguments in CALLS:
-            answered = await client.call_tool(tool, arguments)
+            answered = await client.call_tool(tool, arguments, meta=AS_PROGRAM)
             found = content(answered)
             assert found["meta"]["mode"] == "paper"
             assert found["meta"]["state"] == moment.state
@@ -138,7 +137,7 @@ async def test_answers_match_their_schema_and_stay_within_their_size(sim: Facade
     assert {tool for tool, _ in CALLS} == READ_TOOLS
 
 
-async def test_snapshot_shows_the_engines_values(sim: FacadeRun) -> None:
+async def test_snapshot_tool_returns_the_values_of_the_engine(sim: FacadeRun) -> None:
     found = content(await ask(sim, "market_get_snapshot", {"detail": "detailed"}))
     for row, view in zip(found["symbols"], sim.facade.snapshot().symbols.values(), strict=True):
         assert row["symbol"] == view.symbol
@@ -167,14 +166,15 @@ async def test_snapshot_names_the_symbols_omitted_for_length(sim: FacadeRun, mon
         ("journal_get", {"day": "2026-01-01", "about": "decisions", "limit": 20}, "events"),
     ],
 )
-async def test_all_pages_together_return_every_row_once(
+async def test_pages_of_a_list_return_each_row_once(
     sim: FacadeRun, tool: str, arguments: dict[str, Any], rows: str
 ) -> None:
     seen: list[str] = []
     cursor = None
     async with Client(sim.server) as client:
         for _ in range(200):
-            found = content(await client.call_tool(tool, arguments | ({"cursor": cursor} if cursor else {})))
+            asked = arguments | ({"cursor": cursor} if cursor else {})
+            found = content(await client.call_tool(tool, asked, meta=AS_PROGRAM))
             seen += [json.dumps(row) for row in found[rows]]
             cursor = found["cursor"]
             if cursor is None:
@@ -231,7 +231,7 @@ async def test_client_does_not_see_the_text_of_an_internal_error(
     assert "tool ocw_get_status failed" in caplog.text
 
 
-async def test_order_check_shows_refusal_verdicts_and_largest_size(sim: FacadeRun) -> None:
+async def test_order_check_shows_refusal_limit_verdicts_and_largest_size(sim: FacadeRun) -> None:
     snapshot = sim.facade.snapshot()
     symbol = next(view for view in snapshot.symbols.values() if view.position is None)
     assert isinstance(symbol.last, float)
@@ -272,7 +272,7 @@ async def test_model_text_is_quoted_without_links_or_control_characters(tmp_path
     sim.store.close()
 
 
-async def test_every_tool_answers_before_the_first_market_data(tmp_path: Path) -> None:
+async def test_reading_tools_answer_before_the_first_market_data(tmp_path: Path) -> None:
     sim = FacadeRun(tmp_path)
     sim.store.commit()
     for tool, arguments in CALLS:
@@ -297,10 +297,9 @@ def parts(schema: Any) -> list[dict[str, Any]]:
 
 async def test_input_schemas_have_no_null_and_no_type_lists() -> None:
     for tool in await listed():
-        for part in parts([tool.input_schema, tool.output_schema]):
+        for part in parts(tool.input_schema):
             assert not isinstance(part.get("type"), list), (tool.name, part)
             assert None not in (part["enum"] if isinstance(part.get("enum"), list) else []), (tool.name, part)
-        for part in parts(tool.input_schema):
             assert part.get("type") != "null", (tool.name, part)
             assert not {"anyOf", "additionalProperties"} & part.keys(), (tool.name, part)
 
@@ -310,7 +309,7 @@ async def test_null_argument_counts_as_absent(sim: FacadeRun) -> None:
     assert content(await ask(sim, "trades_search", nothing)) == content(await ask(sim, "trades_search", {}))
 
 
-async def test_every_optional_text_may_be_null(sim: FacadeRun) -> None:
+async def test_every_optional_text_argument_may_be_null(sim: FacadeRun) -> None:
     for tool in await listed():
         given = {name: None for name in tool.input_schema["properties"] if name != "limit"}
         if not tool.input_schema.get("required"):
@@ -322,7 +321,6 @@ async def test_every_optional_text_may_be_null(sim: FacadeRun) -> None:
 
 async def test_reading_tool_names_unknown_arguments_it_ignores(sim: FacadeRun) -> None:
     answered = await ask(sim, "portfolio_get", {"sessionId": "x", "toolCallId": 7})
-    assert content(answered)["meta"]["ignored"] == ["sessionId", "toolCallId"]
     block = answered.content[-1]
     assert block.type == "text"
     assert block.text == 'ignored arguments: ["sessionId", "toolCallId"]'
@@ -360,7 +358,7 @@ class ManyLegs(Writing):
 async def test_concise_explanation_counts_omitted_legs_and_refusals(tmp_path: Path) -> None:
     sim = await FacadeRun(tmp_path, ManyLegs()).go(2)
     async with Client(sim.server) as client:
-        concise = await client.call_tool("decisions_explain", {"id": "wake:1"})
+        concise = await client.call_tool("decisions_explain", {"id": "wake:1"}, meta=AS_PROGRAM)
         detailed = await client.call_tool("decisions_explain", {"id": "wake:1", "detail": "detailed"})
     assert concise.structured_content is not None
     assert [len(concise.structured_content[name]) for name in ("legs", "refusals")] == [6, 4]

@@ -47,7 +47,7 @@ async def read(client: Client, uri: str) -> str:
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
-async def test_resource_has_the_text_of_its_tool(server: MCPServer[Any], era: str) -> None:
+async def test_resource_returns_the_same_text_as_its_tool(server: MCPServer[Any], era: str) -> None:
     same: dict[str, tuple[str, dict[str, Any]]] = {
         "ocw://status": ("ocw_get_status", {}),
         "ocw://policies": ("policies_get", {}),
@@ -81,7 +81,7 @@ async def test_resource_has_the_text_of_its_tool(server: MCPServer[Any], era: st
         ("ocw://journal/..%2F..%2Fetc%2Fpasswd", "Unknown resource"),
     ],
 )
-async def test_missing_resource_is_a_protocol_error(server: MCPServer[Any], uri: str, said: str) -> None:
+async def test_reading_an_unknown_resource_is_a_protocol_error(server: MCPServer[Any], uri: str, said: str) -> None:
     async with Client(server) as client:
         with pytest.raises(MCPError, match=said) as raised:
             await client.read_resource(uri)
@@ -129,7 +129,7 @@ async def test_prompt_argument_is_capped_to_one_line(server: MCPServer[Any]) -> 
         ("nothing", {}, "UNKNOWN_PROMPT"),
     ],
 )
-async def test_wrong_prompt_argument_is_named_and_not_logged(
+async def test_error_names_the_wrong_prompt_argument_and_logs_nothing(
     server: MCPServer[Any], caplog: pytest.LogCaptureFixture, era: str, name: str, given: dict[str, Any], said: str
 ) -> None:
     async with Client(server, mode=era) as client:
@@ -145,7 +145,7 @@ async def test_empty_optional_prompt_argument_takes_its_default(server: MCPServe
         assert empty == await client.get_prompt("pre_trade_checklist", {"symbol": "ETHUSDT"})
 
 
-async def test_completions_offer_symbols_wakes_and_trades(server: MCPServer[Any]) -> None:
+async def test_completions_offer_symbols_wakes_and_trade_ids(server: MCPServer[Any]) -> None:
     async def offered(ref: PromptReference | ResourceTemplateReference, name: str, value: str) -> list[str]:
         return (await client.complete(ref, {"name": name, "value": value})).completion.values
 

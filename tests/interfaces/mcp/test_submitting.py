@@ -16,6 +16,7 @@ from ocw_mcp.render.snapshot_text import compact
 from ocw_mcp.runtime.deciders import AttachedDecider
 from tests.support.facades import FacadeRun
 from tests.support.runs import policies
+from tests.support.trading import AS_PROGRAM
 
 ERAS = ("auto", "legacy")
 WAITS = policies(
@@ -47,7 +48,7 @@ def events_of(sim: FacadeRun, kind: type) -> list[Any]:
 
 async def submit(sim: FacadeRun, era: str = "auto", wake: int = 1, **decision: Any) -> CallToolResult:
     async with Client(sim.server, mode=era) as client:
-        return await client.call_tool("decisions_submit", {"wake": wake, "legs": []} | decision)
+        return await client.call_tool("decisions_submit", {"wake": wake, "legs": []} | decision, meta=AS_PROGRAM)
 
 
 def leg(sim: FacadeRun, symbol: str = "BTCUSDT", size: str = "0.1", stop: float = 0.97) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def leg(sim: FacadeRun, symbol: str = "BTCUSDT", size: str = "0.1", stop: float 
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_one_call_submits_all_legs_and_answers_each(sim: FacadeRun, era: str) -> None:
+async def test_one_submission_is_answered_leg_by_leg(sim: FacadeRun, era: str) -> None:
     legs = [leg(sim), leg(sim, "ETHUSDT", size="0.9"), {"symbol": "SOLUSDT", "action": "HOLD"}]
     answer = await submit(sim, era, legs=legs, next_check_s=600, note="watch ETH")
     assert not answer.is_error, text(answer)
@@ -80,7 +81,7 @@ async def test_one_call_submits_all_legs_and_answers_each(sim: FacadeRun, era: s
     assert (order.intent.principal, order.intent.wake_id) == ("mcp:insider", 1)
 
 
-async def test_confidence_is_journaled_but_may_differ_in_a_repeat(sim: FacadeRun) -> None:
+async def test_repeated_decision_with_other_confidence_is_not_executed_again(sim: FacadeRun) -> None:
     wrong = await submit(sim, legs=[leg(sim) | {"confidence": 1.5}])
     assert text(wrong).startswith("BAD_ARGUMENTS: ")
     first = await submit(sim, legs=[leg(sim) | {"confidence": 0.65}])
@@ -94,7 +95,7 @@ async def test_confidence_is_journaled_but_may_differ_in_a_repeat(sim: FacadeRun
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_repeated_decision_for_a_wake_is_carried_out_once(sim: FacadeRun, era: str) -> None:
+async def test_repeated_decision_for_a_wake_is_executed_once(sim: FacadeRun, era: str) -> None:
     first = await submit(sim, era, legs=[leg(sim)])
     again = await submit(sim, era, legs=[leg(sim)])
     assert first.structured_content is not None
@@ -107,7 +108,7 @@ async def test_only_refused_legs_may_be_corrected_and_only_once(sim: FacadeRun) 
     await submit(sim, legs=[leg(sim), leg(sim, "ETHUSDT", size="0.9")])
     other = await submit(sim, legs=[leg(sim, "SOLUSDT")])
     assert text(other).startswith("NO_WAKE: ")
-    assert "limit=corrections of ETHUSDT actual=a leg on SOLUSDT" in text(other)
+    assert "limit=a correction of ETHUSDT actual=a leg on SOLUSDT" in text(other)
     corrected = await submit(sim, legs=[leg(sim, "ETHUSDT", size="0.1")])
     assert corrected.structured_content is not None
     assert [row["outcome"] for row in corrected.structured_content["legs"]] == ["accepted"]
@@ -118,7 +119,7 @@ async def test_only_refused_legs_may_be_corrected_and_only_once(sim: FacadeRun) 
     assert len(sim.facade.orders()) == 2
 
 
-async def test_future_and_decided_wakes_accept_no_decision(sim: FacadeRun) -> None:
+async def test_decision_on_a_future_or_decided_wake_is_refused(sim: FacadeRun) -> None:
     early = await submit(sim, wake=2, legs=[leg(sim)])
     assert text(early).startswith("NO_WAKE: ")
     assert "limit=wake 1 actual=wake 2" in text(early)
@@ -128,7 +129,7 @@ async def test_future_and_decided_wakes_accept_no_decision(sim: FacadeRun) -> No
     assert "limit=no wake waits actual=wake 1" in text(late)
 
 
-async def test_decision_sent_too_early_may_be_sent_again_at_its_wake(sim: FacadeRun) -> None:
+async def test_decision_refused_as_too_early_is_accepted_at_its_wake(sim: FacadeRun) -> None:
     legs = [leg(sim)]
     assert (await submit(sim, wake=2, legs=legs)).is_error
     await submit(sim, legs=[])
@@ -137,7 +138,7 @@ async def test_decision_sent_too_early_may_be_sent_again_at_its_wake(sim: Facade
     assert not answer.is_error, text(answer)
 
 
-async def test_unanswered_wake_is_decided_by_rules_with_a_cause(sim: FacadeRun) -> None:
+async def test_wake_without_a_client_decision_is_decided_by_the_rules(sim: FacadeRun) -> None:
     await sim.run.go(HOUR + 20 * MINUTE)
     (made,) = events_of(sim, events.DecisionMade)
     assert (made.decider, made.decision.cause) == ("rules", Cause(CauseKind.DEADLINE, "900 s after the wake"))
@@ -164,13 +165,13 @@ async def test_engine_with_its_own_agent_refuses_client_decisions(tmp_path: Path
     ],
     ids=str,
 )
-async def test_malformed_decision_is_explained_and_wake_stays_open(sim: FacadeRun, wrong: dict[str, Any]) -> None:
+async def test_malformed_decision_gets_an_error_and_the_wake_stays_open(sim: FacadeRun, wrong: dict[str, Any]) -> None:
     refused = await submit(sim, **wrong)
     assert text(refused).startswith("BAD_ARGUMENTS: ")
     assert sim.facade.status().deciding
 
 
-async def test_unknown_symbol_is_one_refused_leg(sim: FacadeRun) -> None:
+async def test_leg_with_an_unknown_symbol_is_refused_and_others_accepted(sim: FacadeRun) -> None:
     made_up = {"symbol": "MOONUSDT", "action": "BUY", "size": "0.1", "stop": "1"}
     answer = await submit(sim, legs=[made_up, leg(sim)])
     assert answer.structured_content is not None
@@ -179,7 +180,7 @@ async def test_unknown_symbol_is_one_refused_leg(sim: FacadeRun) -> None:
     assert rows[0]["refusal"].startswith("UNKNOWN_SYMBOL: ")
 
 
-async def test_valid_wake_conditions_are_armed_and_invalid_ones_journaled(sim: FacadeRun) -> None:
+async def test_invalid_wake_conditions_are_journaled_and_valid_ones_armed(sim: FacadeRun) -> None:
     good = {"symbol": "btcusdt", "metric": "price", "comparison": "gt", "threshold": 1e6, "reason": "a moon"}
     await submit(sim, conditions=[good, good | {"metric": "vibes"}])
     (armed,) = events_of(sim, events.WakeConditionsSet)
@@ -240,7 +241,7 @@ async def test_refusal_of_a_closing_leg_names_its_size_or_limit(sim: FacadeRun, 
     assert next(iter(beyond)) in answer.structured_content["legs"][0]["refusal"]
 
 
-async def test_long_texts_are_cut_and_long_floats_rounded(sim: FacadeRun) -> None:
+async def test_submitted_long_texts_are_cut_and_long_floats_rounded(sim: FacadeRun) -> None:
     entry = leg(sim) | {"size": 0.1 + 0.2 - 0.2, "stop": float(leg(sim)["stop"]) + 1e-9, "thesis": "x" * 2_000}
     entry |= {"signals": ["y" * 900] * 40}
     answer = await submit(sim, legs=[entry], note="z" * 3_000, next_check_s=10**9)
@@ -248,10 +249,10 @@ async def test_long_texts_are_cut_and_long_floats_rounded(sim: FacadeRun) -> Non
     (made,) = events_of(sim, events.DecisionMade)
     (taken,) = made.decision.legs
     assert (str(taken.size), len(taken.reasoning), len(taken.signals)) == ("0.1", 500, 16)
-    assert (len(taken.signals[0]), len(made.decision.note), made.decision.next_check_s) == (200, 500, 86_400)
+    assert (len(taken.signals[0]), len(made.decision.note), made.decision.next_check_s) == (200, 500, 10**9)
 
 
-async def test_refused_wake_conditions_are_in_the_answer_and_next_wake(sim: FacadeRun) -> None:
+async def test_refused_wake_conditions_are_shown_until_the_next_decision(sim: FacadeRun) -> None:
     good = {"symbol": "BTC/USDT", "metric": "price", "comparison": "gt", "threshold": 1e6}
     wished = [
         good,
@@ -263,7 +264,7 @@ async def test_refused_wake_conditions_are_in_the_answer_and_next_wake(sim: Faca
     assert answer.structured_content is not None
     refused = answer.structured_content["not_taken"]
     assert len(refused) == 4
-    assert all(f"not taken: {each}" in text(answer) for each in refused)
+    assert all(f"not taken as given: {each}" in text(answer) for each in refused)
     parts = ("vibes", "UNKNOWN_SYMBOL", "BTCUSDT, ETHUSDT, SOLUSDT", "comparison", "next_check_s")
     assert all(any(part in each for each in refused) for part in parts)
     (armed,) = events_of(sim, events.WakeConditionsSet)
@@ -291,21 +292,40 @@ async def test_wake_conditions_are_numbered_in_the_given_order(sim: FacadeRun) -
     }
 
 
-async def test_null_in_a_decision_counts_as_absent(sim: FacadeRun) -> None:
+async def test_null_field_in_a_decision_counts_as_absent(sim: FacadeRun) -> None:
     nulls = dict.fromkeys(("target", "limit", "leverage", "confidence", "thesis", "signals"))
     condition = {"symbol": "BTCUSDT", "metric": "price", "comparison": "gt", "threshold": 1e6, "reason": None}
     answer = await submit(sim, legs=[leg(sim) | nulls], conditions=[condition], next_check_s=None, note=None)
     assert rows(answer) == [("BTCUSDT", "BUY", "accepted")]
 
 
-async def test_correction_reports_ignored_conditions_and_check_time(sim: FacadeRun) -> None:
+async def test_correction_replaces_note_conditions_and_check_time(sim: FacadeRun) -> None:
     good = {"symbol": "BTCUSDT", "metric": "price", "comparison": "gt", "threshold": 1e6}
     await submit(sim, legs=[leg(sim, size="0.9")], conditions=[good], next_check_s=600)
-    answer = await submit(sim, legs=[leg(sim)], conditions=[good, good], next_check_s=60)
+    answer = await submit(sim, legs=[leg(sim)], conditions=[good, good], next_check_s=99_999, note="smaller")
     assert rows(answer) == [("BTCUSDT", "BUY", "accepted")]
-    left = [f"{name} of a correction, which changes legs only" for name in ("conditions", "next_check_s")]
-    assert answer.structured_content is not None
-    assert answer.structured_content["not_taken"] == left
+    assert "2 conditions set, in place of all earlier ones\nnote kept" in text(answer)
+    assert "not taken as given: next_check_s 99999 became 7200: the policy allows " in text(answer)
     shown = compact(sim.run.engine.snapshot(sim.run.clock.now()), reader="mcp:insider")
-    assert all(f"not taken: {each}" in shown for each in left)
+    assert "not taken: next_check_s 99999 became 7200" in shown
+    assert "smaller" in shown
+    assert [each.armed for each in events_of(sim, events.WakeConditionsSet)] == [1, 2]
+
+
+async def test_correction_without_conditions_keeps_those_of_the_decision(sim: FacadeRun) -> None:
+    good = {"symbol": "BTCUSDT", "metric": "price", "comparison": "gt", "threshold": 1e6}
+    await submit(sim, legs=[leg(sim, size="0.9")], conditions=[good], next_check_s=600, note="first")
+    before = sim.run.engine.gate.counters.timer_at
+    await submit(sim, legs=[leg(sim)])
     assert [each.armed for each in events_of(sim, events.WakeConditionsSet)] == [1]
+    assert sim.run.engine.gate.counters.timer_at == before
+    assert "first" in compact(sim.run.engine.snapshot(sim.run.clock.now()), reader="mcp:insider")
+
+
+async def test_refused_condition_may_be_corrected_although_no_leg_was_refused(sim: FacadeRun) -> None:
+    bad = {"symbol": "BTCUSDT", "metric": "vibes", "comparison": "gt", "threshold": 1e6}
+    await submit(sim, legs=[leg(sim)], conditions=[bad])
+    answer = await submit(sim, legs=[], conditions=[bad | {"metric": "price"}])
+    assert "1 conditions set" in text(answer)
+    third = await submit(sim, legs=[], conditions=[bad])
+    assert text(third).startswith("NO_WAKE: ")

@@ -78,7 +78,7 @@ def any_call(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 @pytest.mark.requirement("K05")
 @given(calls=st.lists(any_call(), min_size=1, max_size=25))
 @settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-def test_no_tool_changes_limits_mode_stops_or_credentials(
+def test_random_calls_loosen_no_stop_and_change_no_limit_or_key(
     guarded: tuple[FacadeRun, Path], monkeypatch: pytest.MonkeyPatch, calls: list[tuple[str, dict[str, Any]]]
 ) -> None:
     sim, directory = guarded
@@ -110,7 +110,7 @@ def stop_of(sim: FacadeRun) -> Any:
     return held[0].stop if held else None
 
 
-def test_no_argument_names_caller_permission_or_mode() -> None:
+def test_no_tool_has_an_argument_for_caller_permission_or_mode() -> None:
     said = {name for tool in EVERY.values() for name in tool.parameters["properties"]}
     forbidden = ("mode", "state", "policy", "policies", "principal", "scope", "token", "approval", "approve", "by")
     assert said.isdisjoint(forbidden)

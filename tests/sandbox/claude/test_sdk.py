@@ -11,7 +11,7 @@ from ocw_mcp.sandbox.claude.request import RETIRED, MessagesRequest
 from tests.support.claude import MODEL, asked, sdk
 
 
-async def test_json_and_stream_give_the_same_message() -> None:
+async def test_json_and_streamed_answers_give_the_same_message() -> None:
     async with sdk() as client:
         whole = await client.messages.create(**asked())
         async with client.messages.stream(**asked()) as stream:
@@ -71,7 +71,7 @@ async def test_api_that_never_answers_times_out_in_the_sdk() -> None:
             await client.messages.create(**asked())
 
 
-async def test_only_the_right_key_is_accepted() -> None:
+async def test_wrong_api_key_raises_an_authentication_error() -> None:
     async with sdk(key="sk-ant-another") as client:
         with pytest.raises(anthropic.AuthenticationError):
             await client.messages.create(**asked())
@@ -79,7 +79,7 @@ async def test_only_the_right_key_is_accepted() -> None:
             await client.models.retrieve(MODEL)
 
 
-async def test_refusal_ends_the_turn_without_content() -> None:
+async def test_refused_request_gets_a_message_without_content() -> None:
     async with sdk("refuser") as client:
         message = await client.messages.create(**asked())
     assert message.stop_reason == "refusal"
@@ -101,7 +101,7 @@ async def test_answer_is_cut_off_at_max_tokens() -> None:
     assert whole.stop_reason == "tool_use"
 
 
-async def test_model_descriptions_have_limits_and_lifecycle() -> None:
+async def test_known_models_are_described_and_retired_ones_not_served() -> None:
     async with sdk() as client:
         model = await client.models.retrieve(MODEL)
         retired = await client.models.retrieve(RETIRED)

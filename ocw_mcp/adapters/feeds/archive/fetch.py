@@ -61,7 +61,7 @@ class Fetched(msgspec.Struct):
     bytes: int = 0
     """Bytes downloaded, checksum files not included."""
     unsound: list[str] = msgspec.field(default_factory=list)
-    """The fault of each file that was not kept: its checksum, its size, or no checksum at all."""
+    """A message for each file that was not kept: its checksum is wrong or missing, or it is too large."""
 
     @property
     def fault(self) -> FetchError | None:
@@ -84,8 +84,8 @@ def fetch(
     """Fetch all files of a plan into a directory, laid out as in the archive.
 
     `wait` pauses for a number of seconds. Complete files are not changed, partial ones are completed. A file with a
-    wrong checksum or size is not kept, and the others are still fetched. `done` gets the result. Raises FetchError at
-    the end if a file was not kept, or at the first file that cannot be fetched; all files before that one are kept.
+    wrong checksum or size is not kept, and the others are still fetched. `done` receives the result, even if a file was
+    not kept. Raises FetchError at the end if a file was not kept, or at the first file that cannot be fetched.
     """
     downloads = _Downloads(base, directory, progress, wait, limit_of)
     with downloads.client:
@@ -151,13 +151,13 @@ class _Downloads:
             self.take(each)
 
     def _is_here(self, path: str) -> bool:
-        """Return whether a file is complete by the checksum stored beside it; no request is made."""
+        """Return whether a file on disk matches the checksum stored with it; no request is made."""
         target = self._directory / path
         stored = _beside(target, CHECKSUM)
         return target.is_file() and stored.is_file() and sha256(target) == parse_digest(stored.read_bytes())
 
     def _complete(self, path: str) -> bool:
-        """Make a file complete on disk; return False if it is not published. Raises UnsoundFileError, FetchError."""
+        """Fetch a file unless it is on disk; return False if unpublished. Raises UnsoundFileError, FetchError."""
         if self._is_here(path):
             self.fetched.kept += 1
             return True
@@ -189,7 +189,7 @@ class _Downloads:
         return True
 
     def _download(self, path: str, target: Path, expected: str) -> bool:
-        """Download until the checksum matches; return False if there is no such file."""
+        """Download a file, twice if its checksum is wrong; return False if the archive does not have it."""
         part = _beside(target, PART)
         for _ in range(2):
             if self._retrying(path, lambda url: self._append(url, part)) is None:

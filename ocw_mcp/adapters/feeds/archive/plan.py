@@ -15,7 +15,7 @@ from ocw_mcp.domain.market import Product
 KLINES, TRADES, METRICS, FUNDING = "klines", "aggTrades", "metrics", "fundingRate"
 STREAMS = {Product.UM: (KLINES, METRICS, FUNDING, TRADES), Product.SPOT: (KLINES, TRADES)}
 DEFAULT_STREAMS = {Product.UM: (KLINES, METRICS, FUNDING), Product.SPOT: (KLINES,)}
-"""The streams that are fetched by default: not trades, which are a hundred times larger than their candles."""
+"""The streams that are fetched by default; trades are not, because they are a hundred times larger than candles."""
 INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1mo")
 
 _FOLDERS = {Product.UM: "futures/um", Product.SPOT: "spot"}
@@ -60,10 +60,10 @@ def plan_files(
     interval: str = "1m",
     streams: Sequence[str] | None = None,
 ) -> list[PlannedFile]:
-    """Return the files with a symbol's streams from the first day to the last, both included.
+    """Return the archive's files of a symbol's streams from the first day to the last, both included.
 
-    A whole month is one monthly file, with its daily files in case there is none. Days are `2026-03-09`; `2026-03` is
-    the first day of the month, or its last. Raises SettingsError for a request that the archive cannot fulfil.
+    A whole month is one monthly file, or its daily files if the archive has no monthly one. `first` and `last` are days
+    (`2026-03-09`) or whole months (`2026-03`). Raises SettingsError for a request that the archive cannot fulfil.
     """
     name = unicodedata.normalize("NFC", symbol.strip()).upper()
     if not re.fullmatch(r"[^\W_]{2,40}(?:_[0-9]{6})?", name):
@@ -72,7 +72,7 @@ def plan_files(
     if begin > end:
         raise SettingsError(f"FROM {begin} is after TO {end}; expected the earlier day first; swap them")
     if begin < _OLDEST:
-        raise SettingsError(f"FROM {begin} is before the archive; expected {_OLDEST} or later; begin later")
+        raise SettingsError(f"FROM {begin} is before the archive begins; expected {_OLDEST} or later; begin later")
     canonical = {"1M": "1mo", "60m": "1h"}.get(interval, interval)
     if canonical not in INTERVALS:
         raise SettingsError(f"--interval is {interval!r}; expected one of {', '.join(INTERVALS)}; pick one")

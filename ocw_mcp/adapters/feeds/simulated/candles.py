@@ -39,7 +39,7 @@ class Columns(NamedTuple):
 def simulate_candles(
     draw: Generator, model: p.SymbolModel, market: RegimePath, path: PricePath, step: int
 ) -> tuple[Columns, Floats]:
-    """Return a symbol's candles of `step` (ms), and its minutes as three rows: closes, volumes, taker volumes.
+    """Return a symbol's candles of `step` (ms), and three rows of minute values: closes, volumes, taker volumes.
 
     Minutes close at the same prices for every `step`: longer candles aggregate minutes, shorter ones divide them.
     """
@@ -76,7 +76,7 @@ def _volumes(draw: Generator, model: p.SymbolModel, market: RegimePath, path: Pr
 
 
 def _taker_shares(draw: Generator, sizes: Floats) -> Floats:
-    """Return the share of the volume that takers bought; it rises with `sizes`, the log returns in deviations."""
+    """Return the fraction of each volume that takers bought; it rises with `sizes`, returns in local deviations."""
     odds = p.TAKER_ON_RETURN * np.clip(sizes, -5, 5) + p.TAKER_NOISE * draw.standard_normal(sizes.shape)
     shares: Floats = 1 / (1 + np.exp(-odds))
     return shares
@@ -96,7 +96,7 @@ def _extremes(ends: Floats, deviation: Floats, chances: Floats) -> tuple[Floats,
 def _divided(
     draw: Generator, model: p.SymbolModel, path: PricePath, ends: Floats, volumes: Floats, parts: int
 ) -> Columns:
-    """Return candles shorter than a minute: a bridge between the minute's ends, with its volume spread over them."""
+    """Return candles shorter than a minute: each minute is a Brownian bridge, and its volume is divided at random."""
     noise = draw.standard_normal((MINUTES, parts)) * (path.inner / np.sqrt(parts))[:, None]
     moves = noise - noise.mean(axis=1, keepdims=True) + (path.returns / parts)[:, None]
     inside = ends[:-1, None] + np.cumsum(moves, axis=1)
@@ -143,7 +143,7 @@ class DerivativesDay(NamedTuple):
 
 
 def simulate_derivatives(draw: Generator, model: p.SymbolModel, path: PricePath, memory: Memory) -> DerivativesDay:
-    """Return a day's open interest, ratios and funding rates, which follow price; `memory` is updated to its end."""
+    """Return a day's open interest, ratios and funding rates, which follow price, and update `memory`."""
     moves = path.returns.reshape(ROWS, _MINUTES_PER_ROW).sum(axis=1)
     noise = draw.standard_normal((4, ROWS))
     long_memory = decaying_sum(memory, "long_memory", moves, p.LONG_MEMORY, p.METRICS_EVERY)
@@ -198,7 +198,7 @@ def metrics_of(symbol: str, model: p.SymbolModel, day: DerivativesDay, minutes: 
 
 
 def funding_of(symbol: str, day: DerivativesDay, midnight: int) -> list[Funding]:
-    """Return the rates of a day, settled every eight hours, the last at the midnight (ms) that ends it."""
+    """Return the funding rates of the day from `midnight` (ms): one every eight hours, the last at its end."""
     hours = p.FUNDING_EVERY // HOUR
     stamps = range(midnight + p.FUNDING_EVERY, midnight + DAY + 1, p.FUNDING_EVERY)
     return [Funding(symbol, at, rate, hours) for at, rate in zip(stamps, day.rates.tolist(), strict=True)]

@@ -52,10 +52,10 @@ class SymbolDay(NamedTuple):
     funding: list[Funding]
 
     def quotes(self, step: int) -> tuple[Floats, Floats, Floats]:
-        """Return best bid, best ask and depth per side as each candle of `step` (ms) closes.
+        """Return best bid, best ask and depth per side at the close of each candle of `step` (ms).
 
         The close lies between bid and ask, or is the bid if they are one tick apart. The spread is modelled and not
-        measured: wider in volatile minutes, in whole ticks, at least one.
+        measured: it grows with volatility, and is at least one tick.
         """
         model, path = self.model, self.path
         unit, lots = 10.0**model.decimals, 10.0**model.lot_decimals
@@ -70,7 +70,7 @@ class SymbolDay(NamedTuple):
 
 
 class SimulatedFeed:
-    """A market without end, or of `days` days. Prices depend on the seed, but not on other symbols or on `step`."""
+    """A simulated market, endless unless `days` is set; its prices do not depend on other symbols or on `step`."""
 
     def __init__(
         self,
@@ -172,7 +172,7 @@ class SimulatedFeed:
         return zip(zip(*candles, strict=True), zip(*books, strict=True), strict=True)
 
     def _day(self, number: int) -> list[SymbolDay]:
-        """Return each symbol's day `number` since the market's beginning; skipping a year takes about a second."""
+        """Return the day `number` (from 0) of each symbol's market; a jump ahead by a year takes about a second."""
         if self._made is not None and self._made[0] == number:
             return self._made[1]
         market = self._seed, self._genesis, self.symbols
@@ -201,7 +201,7 @@ class Outline(NamedTuple):
 
 @lru_cache(maxsize=24)
 def outline_day(seed: int, genesis: int, symbols: tuple[str, ...], number: int) -> Outline:
-    """Return the outline of a day, counted from `genesis` (UTC, ms). Feeds of one market share the cached days."""
+    """Return the outline of day `number` since `genesis` (UTC, ms). Feeds of one market share the cached days."""
     earlier = outline_day(seed, genesis, symbols, number - 1).memories if number else {}
     memories = {name: dict(earlier.get(name, {})) for name in ("", *symbols)}
     weekday = (genesis // DAY + number + 3) % 7  # 1970 began on a Thursday

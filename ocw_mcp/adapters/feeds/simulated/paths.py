@@ -22,7 +22,7 @@ _PULL = float(np.log(2)) / (p.PRICE_HALF_LIFE / MINUTE)
 
 
 def generator(seed: int, day: int, purpose: str) -> Generator:
-    """Return the random generator of a day and a purpose, independent of other symbols and other draws."""
+    """Return the random generator of a day and a purpose, independent of those of other days and purposes."""
     name = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8])
     return Generator(PCG64(SeedSequence([seed, day, name])))
 
@@ -57,13 +57,13 @@ class RegimePath(NamedTuple):
     noise: Floats
     """Standard normal: the market's part of all returns."""
     slowly: Floats
-    """Log volatility of season, regime, SLOW and MEDIUM; its long-run mean square is one."""
+    """Log volatility of season, regime, SLOW and MEDIUM, less `log_normalisation`."""
     burst: Floats
     fast: Floats
     flicker: Floats
     """Standard normal."""
     jumps: Floats
-    """Signed sizes in local deviations; zero in a minute without a jump."""
+    """Signed jump sizes in local deviations; zero in a minute without a jump."""
     volume: Floats
     """Log volume of the whole market."""
     season: Floats
@@ -171,7 +171,7 @@ class PricePath(NamedTuple):
     unusual: Floats
     """Log of the local deviation over the symbol's long-run deviation."""
     volume: Floats
-    """Log volume that activity does not explain, and that lasts for minutes."""
+    """Log volume of the symbol that activity does not explain, with a half-life of minutes."""
 
 
 def simulate_path(draw: Generator, model: p.SymbolModel, market: RegimePath, memory: Memory) -> PricePath:

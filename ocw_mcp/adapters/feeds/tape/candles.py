@@ -31,17 +31,17 @@ TAKER = 9
 _FIELDS = ("open", "high", "low", "close", "volume")
 _PROBE = 100
 _TRADE_COLUMNS = (7, 8)
-"""Numbers of columns of futures and of spot; the eighth (spot) is whether the price was the best match."""
+"""Numbers of columns for futures and for spot; the eighth column says whether the price was the best match."""
 _FIRST = "agg_trade_id"
 _ID_BITS = 44
-"""Low bits of a sort key, for the trade's id; the others are its time (ms), so that rows of one trade are adjacent."""
+"""Number of low bits of a sort key that hold the trade's id; the others hold its time (ms)."""
 _WORDS = {"true": True, "false": False}
 _DIGITS = 8
 """Decimals of a volume: the exchange's quantities have no more, and rounding removes the noise of adding floats."""
 
 
 class _OffGridError(ValueError):
-    """An open time that is valid but no multiple of the grid, as after an outage of the exchange: a frequent fault."""
+    """An open time that is no multiple of the interval (at most a day), as after an outage: a frequent fault."""
 
 
 def candle_layout(interval: int) -> Layout:
@@ -255,8 +255,8 @@ class AggregateTrade(NamedTuple):
 def read_trades(files: Sequence[TapeFile], counters: RowCounts) -> Generator[AggregateTrade, None, None]:
     """Yield the trades of one symbol's files in time order.
 
-    A row that is invalid, or that contradicts one of the same id, is left out or raises TapeError, depending on the
-    options of `counters`.
+    A row that is invalid, or that contradicts another row of the same id, is left out or raises TapeError, depending on
+    the options of `counters`.
     """
     trade = last = AggregateTrade(-1, EARLIEST, 0.0, 0.0, False)
     place = ("", 0)

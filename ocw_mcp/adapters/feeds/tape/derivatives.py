@@ -28,7 +28,7 @@ _METRICS = (
 )
 _FUNDING = ("calc_time", "funding_interval_hours", "last_funding_rate")
 _SMALLEST, _LARGEST_RATIO, _LARGEST_AMOUNT = 1e-9, 1e6, 1e18
-"""A figure beyond these bounds is invalid."""
+"""The bounds of a valid ratio or amount, except 0."""
 _RATE_BOUND = 1.0
 """A funding rate of the whole notional or more is invalid: it may be in percent or in basis points."""
 
@@ -38,9 +38,9 @@ def read_metrics(
 ) -> Generator[Metrics, None, None]:
     """Yield the metrics of one symbol's files that are known later than `after` (ms), in time order.
 
-    A row is known at the end of its five minutes: at its timestamp, or 5 min later if that marks the beginning.
-    A row that is invalid, or that contradicts one of the same five minutes, is left out or raises TapeError, depending
-    on the options of `counters`.
+    A row is known at the end of its five minutes: at its timestamp, or 5 min later if the timestamp is their beginning.
+    A row that is invalid, or that contradicts another row of the same five minutes, is left out or raises TapeError,
+    depending on the options of `counters`.
     """
     begins_from = counters.options.begins_from
     # The last row of the last day before the change has the time of the change, which is an end in that file.
@@ -72,8 +72,8 @@ def read_funding(
 ) -> Generator[Funding, None, None]:
     """Yield the funding rates of one symbol's files that are settled later than `after` (ms), in time order.
 
-    Settlement times may be some milliseconds late. They are rounded up to a whole second, never down, so that no rate
-    is known too early. Raises TapeError as `read_metrics` does.
+    Settlement times, which may be some milliseconds late, are rounded up to a whole second, so that no rate is known
+    too early. Raises TapeError as `read_metrics` does.
     """
 
     def make(cells: list[str], _name: str, _following: str) -> Funding:
@@ -101,7 +101,7 @@ def _read(
     counters: RowCounts,
     needs_next: Callable[[str], bool] = lambda _line: False,
 ) -> Generator[Row, None, None]:
-    """Yield rows; `make` gets a row's cells, its file's name and, if `needs_next(line)`, the text of the next row."""
+    """Yield what `make` returns for cells, file name and, if `needs_next(line)`, the text of the next row."""
     last: Row | None = None
     place = ("", 0)
     for name, number, line, following in _with_next(in_order(files, layout, counters), needs_next):
@@ -142,7 +142,7 @@ def _with_next(
 
 
 def _time(cell: str) -> int:
-    """Return a time such as `2026-03-22 00:05:00` (UTC), or in whole ms, in ms. Raises ValueError."""
+    """Return the time (ms) of a cell: a UTC time such as `2026-03-22 00:05:00`, or whole ms. Raises ValueError."""
     if cell.isdecimal():
         return _stamp(cell)
     try:
@@ -163,7 +163,7 @@ def _settled(cell: str) -> int:
 
 
 def _figure(name: str, cell: str) -> float | None:
-    """Return a figure; None for one that the exchange left empty. Raises ValueError."""
+    """Return the number in a cell; None if the exchange left the cell empty. Raises ValueError."""
     if cell == "":
         return None
     number = number_of(name, cell, "one, or nothing")
@@ -176,7 +176,7 @@ def _figure(name: str, cell: str) -> float | None:
 
 
 def _layout(content: str, names: tuple[str, ...], time: Callable[[str], int]) -> Layout:
-    """Return the layout of rows with these columns; `time` reads the first one, in ms."""
+    """Return the layout of rows with the columns `names`; `time` returns the time (ms) in the first column."""
 
     def header(cells: list[str]) -> str | None:
         if cells[0].strip('"')[:1].isdigit():

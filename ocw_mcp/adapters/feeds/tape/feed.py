@@ -96,7 +96,7 @@ class TapeFeed:
                 has_frames = True
                 yield frame
             if not has_frames and counters.left_out:
-                raise TapeError(f"no candle is left: {next(iter(counters.left_out.values())).fault}")
+                raise TapeError(f"no valid candle is left: {next(iter(counters.left_out.values())).fault}")
 
     def _candles(
         self, files: Sequence[TapeFile], symbol: str, after: int | None, counters: RowCounts

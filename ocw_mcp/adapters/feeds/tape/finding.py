@@ -38,7 +38,7 @@ _NAME = re.compile(
 def find(path: Path, left_out: list[LeftOut]) -> list[TapeFile]:
     """Return the files of a tape at or under a path, sorted by their names.
 
-    Folders above `path` do not matter, except that they give the product if they are the archive's complete layout.
+    Folders above `path` are ignored, unless they are the archive's complete layout: they then give spot or futures.
     Every other file goes to `left_out`, except checksums. Raises TapeError if there is no file of a tape.
     """
     name = printable_name(path.name or str(path))
@@ -86,7 +86,7 @@ def require_own_member(file: TapeFile) -> None:
 
 
 def read_name(below: PurePath, path: Path, name: str) -> TapeFile | None:
-    """Return the file at `path` with the values in its path `below` the tape; None if not named like a tape file."""
+    """Return the file at `path`, as its path `below` the tape describes it; None if not named like a tape file."""
     # A file system may store a name in another Unicode form of the same characters.
     text = unicodedata.normalize("NFC", below.name)
     suffix = next((end for end in SUFFIXES if text.lower().endswith(end)), None)
@@ -208,7 +208,7 @@ def _product(folders: list[str]) -> Product | None:
 
 
 def _dates(first: str | None, last: str | None) -> tuple[int | None, int | None]:
-    """Return the span of `2026-03-09`, `2026-03`, `2025-05_06` or `2024-07-26_2024-08-25`; None for no real date."""
+    """Return start and end (ms) of `2026-03`, `2025-05_06` or `2024-07-26_2024-08-25`; None for an invalid date."""
     if first is None:
         return None, None
     head = first.split("-")

@@ -19,11 +19,11 @@ from ocw_mcp.domain.market import Candle, Metrics, Product
 from ocw_mcp.domain.time import HOUR, span_ms, span_name
 
 _SLACK: Final = 2
-"""A row leaves a gap if it is late by its step divided by this number, or more; timestamps jitter by seconds."""
+"""A gap is a delay of at least 1/_SLACK of the usual step between two rows; timestamps jitter by seconds."""
 _NEAR: Final = math.log(1.02)
-"""A taker ratio within two percent of that of the candles belongs to the same five minutes."""
+"""The taker ratio of metrics fits that of candles if they differ by less than two percent."""
 _ENOUGH: Final = 3
-"""A meaning of the timestamps is accepted if this many rows fit it, and twice as many as fit the other."""
+"""A meaning of the timestamps is accepted if this many rows fit it, and at least twice the rows of the other."""
 
 
 class Gaps(msgspec.Struct):
@@ -33,7 +33,7 @@ class Gaps(msgspec.Struct):
     missing: int = 0
     longest_ms: int = 0
     longest_from: int | None = None
-    """When the first missing row of the longest gap was due, ms; for trades, the time of the last one before it."""
+    """Time (ms) when the first row missing in the longest gap was due; for trades, time of the last trade before it."""
     longest_to: int | None = None
     """Time of the first row after the longest gap, ms."""
 
@@ -45,14 +45,14 @@ class Gaps(msgspec.Struct):
 
 
 class StampFit(msgspec.Struct):
-    """How many timestamps of a symbol's metrics, on one side of STAMP_CHANGE, fit the candles in either meaning."""
+    """How many metrics rows, before or after STAMP_CHANGE, fit the candles in each meaning of the timestamp."""
 
     side: str
     """`before` for rows before STAMP_CHANGE, `from` for all others."""
     read_as: str
     """The meaning of a timestamp in a replay: the `end` or the `beginning` of five minutes."""
     end: int = 0
-    """Rows whose taker ratio fits the candles of the five minutes before their timestamp, but not of those after it."""
+    """Rows whose taker ratio fits only the candles of the five minutes before the timestamp, not those after it."""
     beginning: int = 0
 
     @property
@@ -69,10 +69,10 @@ class StampFit(msgspec.Struct):
 
 
 class StreamInfo(msgspec.Struct):
-    """One stream of one symbol. `first` and `last` are the times (ms) of rows: open times of candles."""
+    """One stream of one symbol. `first` and `last` are the times (ms) of two rows; for candles, open times."""
 
     product: str | None
-    """None if neither the name nor the folders give the product."""
+    """Spot or futures; None if neither the name nor the folders give it."""
     stream: str
     symbol: str
     interval: str | None

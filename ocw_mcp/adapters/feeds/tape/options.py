@@ -13,7 +13,7 @@ EARLIEST: Final = 1_230_768_000_000
 LATEST: Final = 4_102_444_800_000
 """The beginnings of 2009 and 2100 (ms): a row before EARLIEST, or at LATEST or later, is invalid."""
 MICROSECONDS: Final = 10**14
-"""Times above this number are in µs, as in the archive's spot files from 2025 on; in ms it is in the year 5138."""
+"""Times above this number are in µs, as in the archive's spot files from 2025 on; in ms, it means the year 5138."""
 LEAP: Final = 1e6
 """A price that moves by this factor from one row to the next has a misplaced decimal point or another unit."""
 STAMP_CHANGE: Final = int(datetime(2026, 6, 25, tzinfo=UTC).timestamp()) * SECOND
@@ -21,7 +21,7 @@ STAMP_CHANGE: Final = int(datetime(2026, 6, 25, tzinfo=UTC).timestamp()) * SECON
 ROWS_PER_FAULT: Final = 10
 """At most one row in this number of rows may be left out."""
 ALREADY_READ: Final = 1 << 60
-"""Initial `RowCounts.taken` of a resumed pass, so large that the share of invalid rows never refuses the tape."""
+"""Initial `RowCounts.taken` of a resumed pass: so large that invalid rows are never more than a tenth."""
 DISCONTINUITY_FACTOR: Final = 10.0
 """A price that changes by more than this factor across a gap is taken to be in another unit."""
 AGAIN: Final = "download it again"
@@ -102,7 +102,7 @@ class RowCounts(msgspec.Struct):
     """Fields without a value, in streams that allow them."""
     options: TapeOptions = TapeOptions()
     taken: int = 0
-    """Number of rows read so far, of all streams; a block counts as a whole."""
+    """Number of rows read so far in all streams, counted in whole blocks."""
     faults: int = 0
     """Number of rows left out, except those of a frequent fault."""
     left_out: dict[str, LeftOut] = {}
@@ -142,7 +142,7 @@ class RowCounts(msgspec.Struct):
 
 
 def shown(text: str) -> str:
-    """Return the quoted text of a file, shortened for one line of a message."""
+    """Return a text from a file in quotes, shortened for a message."""
     return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 

@@ -1,8 +1,8 @@
 """Reads the rows of zip, csv and csv.gz files block by block, in time order over files that overlap or are shuffled.
 
 Every file is first scanned, which is cheap. Nearly every file is in order, and its blocks are yielded unchanged. Rows
-are sorted only if a file is not in order or files overlap. Sorting keeps up to WINDOW rows in memory, more than a file
-of the archive has minutes; a row that would have to move further is a fault.
+are sorted only if a file is not in order or files overlap. Sorting keeps up to WINDOW rows in memory; a row that would
+have to move by more than WINDOW rows is a fault.
 """
 
 import gzip
@@ -25,13 +25,13 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.text import printable
 
 BLOCK = 1 << 16
-"""Characters that are read at once."""
+"""Number of characters in one read."""
 LONGEST = 1_000
 """Characters of the longest line that can be a candle; a file of another kind may have no line ends at all."""
 CHECKSUM = ".CHECKSUM"
 """Suffix of the file that holds the SHA-256 of the file beside it."""
 WINDOW = 500_000
-"""Rows of a shuffled file in memory for sorting; a month has 44,640 minutes, and a busy hour 240,000 trades."""
+"""Number of rows in memory for sorting a shuffled file; a month has 44,640 minutes, a busy hour 240,000 trades."""
 
 _NEVER = 1 << 120
 
@@ -268,7 +268,7 @@ class _Row(NamedTuple):
 
 
 def scan(file: TapeFile, layout: Layout) -> Scan:
-    """Return the range of a file's keys; an unreadable file begins at the time in its name, and never ends."""
+    """Return the range of a file's keys; for an unreadable file, from the time in its name on, without end."""
     first, last, ordered = _NEVER, -1, True
     try:
         with closing(blocks(file.path, file.name)) as parts:
@@ -299,8 +299,8 @@ def _ends(block: list[str], layout: Layout) -> list[int]:
 def in_order(files: Sequence[TapeFile], layout: Layout, counters: RowCounts) -> Generator[RowBlock, None, None]:
     """Yield the rows of all files in the order of their keys; rows of one key in the order of files and lines.
 
-    The files must come in the order of the start dates in their names. These dates may be wrong: before
-    a row is yielded, all files with a start date up to its time are scanned, and the next file. Raises TapeError.
+    The files must come in the order of the start dates in their names. The dates may be wrong: before a row is yielded,
+    all files that start by its time according to their names are scanned, and one more file. Raises TapeError.
     """
     scanned = 0
     waiting: list[tuple[int, int, Scan]] = []

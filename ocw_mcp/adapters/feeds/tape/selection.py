@@ -109,8 +109,8 @@ def parse_interval(interval: str | None) -> str | None:
 def with_intervals(found: list[TapeFile], options: TapeOptions, left_out: list[LeftOut]) -> list[TapeFile]:
     """Return the files with their intervals, which come from the rows if a name does not give one.
 
-    A file of candles without a clear interval goes to `left_out`. Raises TapeError for it if the
-    options are strict, or if it is the only file.
+    A candle file without a clear interval goes to `left_out`, or raises TapeError if the options are strict or it is
+    the only file.
     """
     files: list[TapeFile] = []
     for file in found:
@@ -135,7 +135,7 @@ def sound(files: list[TapeFile], options: TapeOptions, left_out: list[LeftOut]) 
     """Return the files that are complete, hold the symbol in their name, and match their CHECKSUM file.
 
     Faulty files go to `left_out`. Raises TapeError for the first faulty file if the options are strict, or if every
-    file is faulty. A missing CHECKSUM file is reported in `left_out` if other files have one; its file is still read.
+    file is faulty. A file without a CHECKSUM file is returned, and reported in `left_out` if other files have one.
     """
     kept: list[TapeFile] = []
     unchecked: list[TapeFile] = []
@@ -225,7 +225,7 @@ def _one_interval(files: list[TapeFile], wanted: str | None) -> tuple[str, list[
 
 
 def layout_of(file: TapeFile) -> Layout:
-    """Return how a file's rows are read."""
+    """Return the layout of a file's rows."""
     if file.stream is Stream.KLINES:
         return candle_layout(span_ms(file.interval))
     return {Stream.TRADES: TRADES, Stream.METRICS: METRICS, Stream.FUNDING: FUNDING}[file.stream]

@@ -1,4 +1,4 @@
-"""Views of a book's store, one module per view: queries in, typed rows out; their text is rendered elsewhere."""
+"""Views of a book's store, one module per view: its queries return typed rows, which are rendered elsewhere."""
 
 import json
 from decimal import Decimal

@@ -19,7 +19,7 @@ class EventRow(msgspec.Struct, frozen=True):
 
 
 class DayPage(msgspec.Struct, frozen=True):
-    """Some events of a day, the number of all, and the row after which the next page begins."""
+    """Some events of a day, the number of all its events, and the row after which the next page begins."""
 
     day: str | None
     events: list[EventRow]

@@ -26,7 +26,7 @@ class ThinkingCost(msgspec.Struct, frozen=True):
 
 
 class DecisionCost(msgspec.Struct, frozen=True):
-    """The journal's record of one wake's decision; `at` (ms) is when it took effect."""
+    """The cause and the LLM cost of one decision; `at` (ms) is when it took effect."""
 
     wake_id: int
     at: int

@@ -76,7 +76,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class StoryTurn(Step, frozen=True):
-    """An event of a wake after its first answer; `came` has the outcomes of the legs that it decided."""
+    """An event after the first decision of a wake; if it is a decision, `came` has the outcomes of its legs."""
 
     came: list[LegOutcome] = []
 
@@ -84,8 +84,8 @@ class StoryTurn(Step, frozen=True):
 class Story(msgspec.Struct, frozen=True):
     """A wake from its reasons to its last fill. Times are in ms.
 
-    `wake_id` is None for an order or a refusal without a wake. `answer` is None until the first answer. `symbol` is set
-    if the story is restricted to one symbol.
+    `wake_id` is None for an order or a refusal without a wake. `answer` is the first decision, if there is one.
+    `symbol` is set if the story is restricted to one symbol.
     """
 
     asked: str

@@ -11,7 +11,7 @@ from ocw_mcp.domain.money import ZERO
 
 
 class TradeRow(msgspec.Struct, frozen=True):
-    """A position from flat to flat. Quantity in the base asset, prices and money in quote currency, times in ms."""
+    """A closed trade. Quantity in the base asset, prices and money in quote currency, times in ms."""
 
     symbol: str
     side: str
@@ -24,7 +24,7 @@ class TradeRow(msgspec.Struct, frozen=True):
     exit_price: Decimal | None
     fees: Decimal
     funding: Decimal
-    """Funding received; below 0 it was paid."""
+    """Funding received; paid if below 0."""
     pnl: Decimal
     """Net of fees and funding."""
     closed_by: str
@@ -46,7 +46,7 @@ class Trades(msgspec.Struct, frozen=True):
 
 
 class TradeSearch(msgspec.Struct, frozen=True):
-    """Conditions on trades; all match if none is given. Times (ms) are closing times; `before` is a sequence."""
+    """Conditions that a trade must meet. `since` and `until` (ms) limit its closing time, `before` its sequence."""
 
     symbol: str | None = None
     outcome: Literal["won", "lost"] | None = None

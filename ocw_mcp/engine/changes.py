@@ -1,0 +1,126 @@
+"""Legs that add no risk: they close or reduce a position, move its stop and target, or cancel an entry.
+
+`Changes.objection` is the one validator of these actions, for decisions and for the requests of clients.
+"""
+
+from decimal import Decimal
+
+from ocw_mcp.core.risk.account import AccountView
+from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.money import ONE, ZERO, plain
+from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, SECOND_EXIT
+from ocw_mcp.engine.guard import Guard
+from ocw_mcp.engine.protection import on_tick, trailing_stop
+
+LEAST_MOVE = Decimal("0.1")
+"""The smallest move of a trailing stop, as a share of its distance: each move is an order at the venue."""
+FLAT = Refusal(RefusalCode.NO_POSITION, limit="an open position", actual="flat")
+"""The answer to a leg that needs a position, if there is none."""
+
+
+class Changes:
+    """Checks legs that add no risk against the position, the stop and the live orders of their symbol."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._manager = guard.manager
+
+    def objection(self, leg: Leg, account: AccountView) -> Refusal | None:
+        """Return why a leg changes nothing; None if it can be carried out. The pace of reductions is not checked."""
+        match leg.action:
+            case Action.SELL | Action.COVER:
+                refusal = exit_objection(leg, account.quantity)
+                return SECOND_EXIT if refusal is None and self._manager.closing(leg.symbol) else refusal
+            case Action.REDUCE:
+                part = self.part(leg, account)
+                return part if isinstance(part, Refusal) else None
+            case Action.PROTECT:
+                return self._protection_objection(leg, account)
+            case Action.CANCEL:
+                if any(self._manager.orders.live(leg.symbol, Purpose.ENTRY)):
+                    return None
+                return Refusal(RefusalCode.NO_ORDER, limit="an entry that has not filled", actual="none")
+            case _:
+                return None
+
+    def closes(self, leg: Leg, account: AccountView) -> Decimal:
+        """Return how much (base asset) of the position a leg without objections closes."""
+        part = self.part(leg, account) if leg.action is Action.REDUCE else abs(account.quantity)
+        return part if isinstance(part, Decimal) and leg.action.closes else ZERO
+
+    def part(self, leg: Leg, account: AccountView) -> Decimal | Refusal:
+        """Return how much (base asset) of a position REDUCE closes: all if the rest would be too small to sell."""
+        if leg.share is None:
+            return Refusal(RefusalCode.MISSING_FIELD, limit="a share of the position", actual="none")
+        if not is_share(leg.share):
+            return Refusal(RefusalCode.BAD_SHARE, limit="above 0, up to 1", actual=str(leg.share))
+        held = abs(account.quantity)
+        if not held:
+            return FLAT
+        part = self._manager.part(leg.symbol, held * leg.share, account)
+        if isinstance(part, Refusal) and part.code is RefusalCode.BELOW_MINIMUM:
+            least = self._manager.least_sold(leg.symbol) / held
+            limit = f"a share of {plain(round(min(ONE, least), 4))} or more"
+            return Refusal(part.code, limit=limit, actual=plain(leg.share))
+        return part
+
+    def _protection_objection(self, leg: Leg, account: AccountView) -> Refusal | None:
+        protection, price = self._guard.protections.get(leg.symbol), account.price
+        if protection is None or not account.quantity:
+            return FLAT
+        if leg.stop is None and leg.target is None and leg.trail is None:
+            return Refusal(RefusalCode.MISSING_FIELD, limit="a stop, a target or a trail", actual="none")
+        if self._manager.exit_under_way(leg.symbol):
+            return EXIT_UNDER_WAY
+        most, asked = self._manager.config.policies.pace.reductions_per_minute, account.pace.reductions_last_minute
+        if asked >= most:
+            # Each change is an order at the venue; on spot it cancels the previous stop first.
+            return Refusal(RefusalCode.REDUCTION_RATE, limit=f"{most} a minute", actual=str(asked))
+        long, tick = account.quantity > 0, account.instrument.tick
+        sign = 1 if long else -1
+        stop, target = on_tick(leg.stop, leg.target, tick, long=long)
+        if stop is not None and not (stop.is_finite() and stop > ZERO and (price - stop) * sign > ZERO):
+            return Refusal(RefusalCode.STOP_REQUIRED, limit=f"a stop before {plain(price)}", actual=str(leg.stop))
+        if stop is not None and (stop - protection.trigger) * sign < ZERO:
+            return Refusal(RefusalCode.LOOSER_STOP, limit=plain(protection.trigger), actual=plain(stop))
+        if target is not None and not (target.is_finite() and target > ZERO and (target - price) * sign > ZERO):
+            return Refusal(RefusalCode.BAD_TARGET, limit=f"beyond {plain(price)}", actual=str(leg.target))
+        if leg.trail is not None:
+            if not (leg.trail.is_finite() and ZERO < leg.trail < ONE):
+                return Refusal(RefusalCode.BAD_TRAIL, limit="above 0, below 1", actual=str(leg.trail))
+            if (price - trailing_stop(price, leg.trail, tick, long=long)) * sign <= ZERO:
+                least = plain(round(tick / price, 6))
+                return Refusal(RefusalCode.BAD_TRAIL, limit=f"more than a tick, {least}", actual=str(leg.trail))
+        return None
+
+
+def exit_objection(leg: Leg, held: Decimal) -> Refusal | None:
+    """Return the reason why a leg closes nothing: no position, or one on the other side. `held` is signed."""
+    if not held:
+        return FLAT
+    if (held > 0) != (leg.action is Action.SELL):
+        wanted = "long" if leg.action is Action.SELL else "short"
+        return Refusal(RefusalCode.NO_POSITION, limit=f"a {wanted}", actual=plain(held))
+    return None
+
+
+def follow_prices(guard: Guard, now: int) -> None:
+    """Move the trailing stop of each position that has a new best mark price."""
+    for symbol, protection in guard.protections.items():
+        quantity, mark = guard.manager.account.ledger.quantity(symbol), guard.manager.account.ledger.marks[symbol]
+        sign, trail = 1 if quantity > 0 else -1, protection.trail
+        if trail is None or (mark - protection.best) * sign <= ZERO:
+            continue
+        if guard.flattening or guard.manager.exit_under_way(symbol):
+            continue
+        protection.best = mark
+        stop = trailing_stop(mark, trail, guard.instruments[symbol].tick, long=sign > 0)
+        if (stop - protection.trigger) * sign >= trail * mark * LEAST_MOVE:
+            guard.protect(symbol, stop, None, None, now)
+
+
+def is_share(value: Decimal) -> bool:
+    """Return whether a value is above 0 and at most 1."""
+    return value.is_finite() and ZERO < value <= ONE
