@@ -12,7 +12,7 @@ _SYMBOL = re.compile(r"[A-Z0-9]{5,20}")
 _SYMBOL_IN_TEXT = re.compile(r"\b[A-Z0-9]{2,16}(?:USDT|USDC|BUSD)\b")
 _METRIC = re.compile(r"\b([a-z_0-9]+(?:@\w+)?) ([+-]?\d[\d.]*)")
 _SIDES = re.compile(r"\b(long and short|long|short) (.*?)(?=; |, short |$)")
-_SIZE = re.compile(r"([\d.]+) %(?! away)")
+_SIZE = re.compile(r"([\d.]+) %(?= to a stop| at |,|$)")
 _UNTRUSTED = re.compile(r'untrusted_text[^:\n]*:\s*("(?:[^"\\]|\\.)*"|[^\n]*)')
 
 Row = dict[str, str]
