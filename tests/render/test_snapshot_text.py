@@ -197,6 +197,16 @@ def test_max_size_names_the_distance_and_the_limit_that_binds() -> None:
     )
 
 
+def test_sides_that_hardly_differ_are_shown_with_what_both_let_pass() -> None:
+    short = msgspec.structs.replace(STEP, size=D("0.1345"), distance=D("0.0329"))
+    text = compact(snapshot(view("BTCUSDT", feasible=Feasible(D(1), D(1), D(1), (STEP,), (short,)))))
+    assert line(text, "max_size") == "max_size long and short 13.45 % to a stop 3.29 % away (position.max_share ×0.54)"
+    apart = msgspec.structs.replace(STEP, size=D("0.12"))
+    text = compact(snapshot(view("BTCUSDT", feasible=Feasible(D(1), D(1), D(1), (STEP,), (apart,)))))
+    assert "long 13.49 %" in text
+    assert "; short 12 %" in text
+
+
 def test_the_scale_of_limits_is_explained_by_its_factors() -> None:
     limits = (("scale.regime_unknown", "0.6"), ("scale.macro_unknown", "0.9"))
     assert "size limits ×0.54 (regime unknown ×0.6, macro goldilocks)" in compact(snapshot(limits=limits))
