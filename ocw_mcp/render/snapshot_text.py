@@ -62,7 +62,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     """
     unknowns = Unknowns()
     lines = [] if briefed else [standing(snapshot.limits)]
-    lines.append(f"{iso(snapshot.at)[:16]} state {snapshot.state} {snapshot.product} {account_line(snapshot)}")
+    lines.append(f"{iso(snapshot.at)[:16]} {snapshot.product} state {snapshot.state} {account_line(snapshot)}")
     lines += _listed("woken by", [wake_line(each, reader) for each in snapshot.wake])
     lines += wake_quotations(snapshot, reader)
     lines += since_lines(snapshot, reader)

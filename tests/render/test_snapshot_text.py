@@ -227,7 +227,7 @@ def test_position_lines_have_size_gain_and_protection() -> None:
 
 def test_snapshot_text_shows_trades_note_and_equity() -> None:
     text = compact(snapshot(view("BTCUSDT")))
-    assert "2026-03-01T12:00 state ACTIVE um equity 9987.65; size limits" in text
+    assert "2026-03-01T12:00 um state ACTIVE equity 9987.65; size limits" in text
     assert "closed trades: ETHUSDT short +12.35, held 3h 0m, 2h 0m ago" in text
     assert "note, untrusted_text by claude, 2026-03-01T" in text
     assert "note of 2026-03-01T11:00: first second\n" in compact(snapshot(view("BTCUSDT")), reader="claude")

@@ -48,7 +48,7 @@ SNAPSHOT_TOOL: dict[str, Any] = {
 CONTEXT = """\
 Wake 7
 
-2026-01-02T06:00 state ACTIVE um equity 10000; size limits ×0.54 (regime unknown ×0.6, macro unknown ×0.9)
+2026-01-02T06:00 um state ACTIVE equity 10000; size limits ×0.54 (regime unknown ×0.6, macro unknown ×0.9)
 woken by: BTCUSDT close:4h
 
 BTCUSDT price 80000, return_1h +0.0036 return_4h +0.0196 return_24h +0.0216, day low 78000 high 80500 VWAP 79400
