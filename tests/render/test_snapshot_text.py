@@ -167,7 +167,7 @@ def test_a_symbol_without_event_or_position_has_one_line() -> None:
     assert len([each for each in text.splitlines() if "ETHUSDT" in each and "? " not in each[:2]]) == 2
     assert line(text, "ETHUSDT price") == (
         "ETHUSDT price 200 (1s old), return_1h +0.0123 return_4h -0.02 return_24h ?, rsi_14@1h "
-        f"{NUMBERS['rsi_14']:g} adx_14@1h {NUMBERS['adx_14']:g}, max_size 13.49 %"
+        f"{NUMBERS['rsi_14']:g} adx_14@1h {NUMBERS['adx_14']:g}, max_size 13.49 % to a stop 3.3 % away"
     )
     assert len(block(text, "BTCUSDT")) > 10
 
