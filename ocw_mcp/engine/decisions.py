@@ -13,7 +13,7 @@ from ocw_mcp.core.risk.counters import Budget
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import DecisionKey, Done, SubmitRequest, request_key
 from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
-from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.decision import Action, Decision
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -199,10 +199,15 @@ class DecisionCycle(Stateful[DecisionsState]):
         # The author has still read the texts that tainted the first submission.
         tainted = asked.tainted or submission.tainted
         self._effects.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd, tainted))
+        if asked.decision.note:
+            # It replaces the note of the first submission, even if it is not kept itself.
+            self._state.note = None
         decision = self._with_note(asked.decision, who, now, tainted=tainted)
         self._carry_out(decision, key, who, now, tainted=tainted)
         settled = self._settle(decision, who, now, correction=True)
         refused = self._refused(key, asked.decision)
+        if self._led_to_order(key, asked.decision):
+            self._state.idle = 0
         left = {*submission.refused}.difference(leg.symbol for leg in asked.decision.legs).union(refused)
         accepted = submission.accepted or not left or _passed(asked.decision, refused)
         self._state.submission = msgspec.structs.replace(submission, refused=(), correctable=False, accepted=accepted)
@@ -346,13 +351,17 @@ class DecisionCycle(Stateful[DecisionsState]):
         if not self._config.fallback:
             return
         most = self._config.policies.decision.idle_wakes
-        done = any(isinstance(self._executor.answers.get(key.leg(i)), OrderRef) for i in range(len(decision.legs)))
-        self._state.idle = 0 if done else self._state.idle + 1
+        self._state.idle = 0 if self._led_to_order(key, decision) else self._state.idle + 1
         if self._state.idle and self._state.idle % most == 0:
             self._effects.record(events.Incident(f"nothing was done for {self._state.idle} decisions in a row"))
 
+    def _led_to_order(self, key: DecisionKey, decision: Decision) -> bool:
+        """Return whether a leg of a decision sent, changed or cancelled an order."""
+        return any(isinstance(self._executor.answers.get(key.leg(i)), OrderRef) for i in range(len(decision.legs)))
+
     def _carry_out(self, decision: Decision, key: DecisionKey, decider: str, now: int, *, tainted: bool) -> None:
-        for index, leg in enumerate(decision.legs):
+        # A stop is moved first: a closing of the same decision would refuse that while its order is under way.
+        for index, leg in sorted(enumerate(decision.legs), key=lambda each: each[1].action is not Action.PROTECT):
             self._executor.execute(Instruction(leg, decider, key.leg(index), tainted=tainted), now)
 
 
