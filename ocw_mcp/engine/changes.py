@@ -10,7 +10,7 @@ from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, plain
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, SECOND_EXIT
+from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, NO_PRICE, SECOND_EXIT
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.protection import on_tick, trailing_stop
 
@@ -29,8 +29,18 @@ class Changes:
         self._guard = guard
         self._manager = guard.manager
 
-    def objection(self, leg: Leg, account: AccountView) -> Refusal | None:
-        """Return why a leg changes nothing; None if it can be carried out. The pace of reductions is not checked."""
+    def objection(self, leg: Leg, account: AccountView | None) -> Refusal | None:
+        """Return why a leg changes nothing; None if it can be carried out. The pace of reductions is not checked.
+
+        `account` is None for a symbol without a price: its position, if it has one, can only be closed.
+        """
+        if leg.action is Action.CANCEL:
+            live = any(self._manager.orders.live(leg.symbol, Purpose.ENTRY))
+            return None if live else Refusal(RefusalCode.NO_ORDER, limit="an entry that has not filled", actual="none")
+        if account is None:
+            held = self._manager.account.ledger.quantity(leg.symbol)
+            closes = leg.action in (Action.SELL, Action.COVER)
+            return exit_objection(leg, held) if closes else NO_PRICE if held else FLAT
         match leg.action:
             case Action.SELL | Action.COVER:
                 refusal = exit_objection(leg, account.quantity)
@@ -40,10 +50,6 @@ class Changes:
                 return part if isinstance(part, Refusal) else None
             case Action.PROTECT:
                 return self._protection_objection(leg, account)
-            case Action.CANCEL:
-                if any(self._manager.orders.live(leg.symbol, Purpose.ENTRY)):
-                    return None
-                return Refusal(RefusalCode.NO_ORDER, limit="an entry that has not filled", actual="none")
             case _:
                 return None
 

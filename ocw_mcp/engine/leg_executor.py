@@ -10,8 +10,6 @@ from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Sid
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.engine.approvals import Approvals
-from ocw_mcp.engine.changes import exit_objection
-from ocw_mcp.engine.exposure import NO_PRICE
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import Answer, Answers
 from ocw_mcp.engine.precheck import Instruction, Precheck
@@ -94,12 +92,7 @@ class LegExecutor(Stateful[ManualControl]):
         """Return why a leg that adds no risk changes nothing; None if it can be carried out."""
         if self.cancels(leg):
             return None
-        # A position is closed even without a price.
-        account = self._manager.view(leg.symbol, now)
-        if account is not None:
-            return self.precheck.changes.objection(leg, account)
-        held = self._manager.account.ledger.quantity(leg.symbol)
-        return exit_objection(leg, held) if leg.action in (Action.SELL, Action.COVER) else NO_PRICE
+        return self.precheck.changes.objection(leg, self._manager.view(leg.symbol, now))
 
     def cancels(self, leg: Leg) -> bool:
         """Return whether a leg cancels the live entry of its symbol: a CANCEL, or a closing of a flat symbol."""

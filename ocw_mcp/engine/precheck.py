@@ -214,9 +214,9 @@ class Precheck:
         account = self._manager.view(leg.symbol, now)
         # Without a key it would count as the guard's own exit, whose pace is not limited.
         intent = self._manager.reduction(leg.symbol, Purpose.EXIT, principal, key="check")
+        refusal = defect or self.changes.objection(leg, account)
         if defect is not None or account is None:
-            return CheckedLeg(intent, ZERO, None, None, defect or NO_PRICE, ZERO)
-        refusal = self.changes.objection(leg, account)
+            return CheckedLeg(intent, ZERO, None, None, refusal or NO_PRICE, ZERO)
         if refusal is None and (part := self.changes.closes(leg, account)):
             intent = msgspec.structs.replace(intent, quantity=min(part, intent.quantity))
             ref = OrderRef(self._manager.orders.last_n + 1, Purpose.EXIT)

@@ -64,10 +64,7 @@ def loss(wire: Wire, leg: Leg, stop: Decimal, way: int, *, tainted: bool) -> Cal
     widest = max(each.order.price_allowance for each in held_to)
     stop = to(stop, instrument.tick, ROUND_CEILING if way > 0 else ROUND_FLOOR)
     limit = leg.limit and to(leg.limit, instrument.tick, ROUND_FLOOR if way > 0 else ROUND_CEILING)
-    if limit is None:
-        sized_at = price * (1 + widest)
-    else:
-        sized_at = limit if way > 0 else max(limit, price) * (1 + widest)
+    sized_at = limit if limit is not None and way > 0 else max(limit or price, price) * (1 + widest)
     shares = []
     for each in held_to:
         slips = 1 + way * each.order.price_allowance
