@@ -34,11 +34,11 @@ class Wire:
         product: Product = Product.UM,
         policy: Policies | None = None,
         symbols: Sequence[str] = ("BTCUSDT",),
-        strict: Policies | None = None,
         filters: Instrument | None = None,
         price: float = 100.0,
+        **config: Any,
     ) -> None:
-        """`filters` replaces those of every symbol; `price` is the first close."""
+        """`filters` replaces those of every symbol; `price` is the first close; `config` are fields of EngineConfig."""
         self._config = EngineConfig(
             policies=policy or policies(order={"max_notional": 1_000_000}, position={"max_share": 1}),
             policy_hash="policy",
@@ -49,8 +49,8 @@ class Wire:
             start_equity=D(10_000),
             agent="attached",
             instruments=PaperInstruments(product).get if filters is None else lambda symbol, price: filters,
-            strict=strict,
         )
+        self._config = msgspec.structs.replace(self._config, **config)
         self.engine = Engine(self._config)
         self.engine.start()
         self.sent: list[Order] = []
