@@ -10,10 +10,10 @@ import msgspec
 
 from ocw_mcp.core import strategy
 from ocw_mcp.core.risk.counters import Budget
-from ocw_mcp.domain import events
+from ocw_mcp.domain import asks, events
 from ocw_mcp.domain.asks import DecisionKey, Done, SubmitRequest, request_key
 from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
-from ocw_mcp.domain.decision import Action, Decision
+from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -60,6 +60,8 @@ class SubmittedDecision(msgspec.Struct, frozen=True):
     stays_open: bool = msgspec.field(name="floor")
     """Whether the decision is open until its author ends it. An open decision delays the next wake."""
     tainted: bool = False
+    carried_out: dict[int, Leg] = {}
+    """The legs on symbols of refused legs that led to an order, by their index and without their texts."""
 
     def may_correct(self, asked: SubmitRequest, now: int) -> bool:
         """Return whether a request corrects this decision: same wake, same author, before the deadline."""
@@ -179,8 +181,13 @@ class DecisionCycle(Stateful[DecisionsState]):
             refused = self._refused(key, asked.decision)
             accepted = not refused or _passed(asked.decision, refused)
             correctable = bool(refused or settled.refused)
+            carried_out = {
+                i: asks.wordless(leg)
+                for i, leg in enumerate(asked.decision.legs)
+                if leg.symbol in refused and leg.asks and not isinstance(self._executor.answers.get(key.leg(i)), Refusal)
+            }
             self._state.submission = SubmittedDecision(
-                pending, who, refused, correctable, accepted, stays_open, tainted
+                pending, who, refused, correctable, accepted, stays_open, tainted, carried_out
             )
             if stays_open:
                 self._effects.set_timer(DEADLINE_TIMER, pending.deadline)
@@ -195,7 +202,18 @@ class DecisionCycle(Stateful[DecisionsState]):
         if wrong is not None:
             limit = f"a correction of {','.join(submission.refused) or 'conditions, next_check_s or note'}"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"a leg on {wrong}")
-        key = DecisionKey(wake_id, "again")
+        key, repeated = DecisionKey(wake_id, "again"), {}
+        for index, leg in enumerate(asked.decision.legs):
+            for i, known in submission.carried_out.items():
+                if (known.symbol, known.action) != (leg.symbol, leg.action):
+                    continue
+                if known != asks.wordless(leg):
+                    limit, actual = "a correction of refused legs", f"{leg.action} {leg.symbol}, which was carried out"
+                    return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=actual)
+                repeated[key.leg(index)] = DecisionKey(wake_id).leg(i)
+        for again, first in repeated.items():
+            # A correction may repeat a leg that was carried out: it is not carried out twice.
+            self._executor.answers.copy(first, again)
         # The author has still read the texts that tainted the first submission.
         tainted = asked.tainted or submission.tainted
         self._effects.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd, tainted))
