@@ -5,6 +5,7 @@
 - A symbol's return over some minutes is an outlier against earlier returns, or its one-minute return is extreme.
 - A wake condition that the agent set is met.
 - The position guard reports that the exit score of a position has risen into the review band.
+- A position was closed or an entry lapsed, if the policy says so (`engine/since.py`).
 
 If the policy sets `every`, the gate wakes the agent at fixed times instead: at the first candle close at or after each
 multiple of `every` in UTC. With `every`, only wake conditions wake the agent at other times.
@@ -15,12 +16,13 @@ reason interrupts a decision. One wake contains the reasons of all symbols.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
 from ocw_mcp.core.gate.outlier import ReturnSpan, SpanState
 from ocw_mcp.domain.decision import Comparison, WakeCondition
+from ocw_mcp.domain.happenings import StandingCondition
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.snapshot import Remark, SymbolWake, WakeKind, WakeReason
 from ocw_mcp.domain.time import MINUTE, SECOND, span_ms, span_name
@@ -28,6 +30,8 @@ from ocw_mcp.domain.unknown import Reading, Unknown
 
 _KEPT_PER_SYMBOL = 16
 """The number of wake reasons that are kept for one symbol; further reasons are only counted."""
+_AT_ONCE = 1_024
+"""The largest number of closes that are added to the outlier statistics at once."""
 AT_MOST = 16
 """The largest number of wake conditions of a book."""
 LONGEST_REASON = 120
@@ -47,6 +51,8 @@ class ArmedCondition(msgspec.Struct):
     expires_at: int
     reference: float
     last: float
+    with_position: bool = False
+    """Whether the condition ends when the position of its symbol is closed."""
 
 
 class Conditions:
@@ -57,8 +63,13 @@ class Conditions:
         self.armed: list[ArmedCondition] = []
         """The waiting conditions."""
 
-    def replace(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
-        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused condition."""
+    def replace(
+        self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read, exposed: Collection[str] = ()
+    ) -> list[str]:
+        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused condition.
+
+        A condition on a symbol of `exposed` ends with the position of the symbol, unless it stays.
+        """
         self.armed = []
         refused = []
         for place, condition in enumerate(wished):
@@ -74,8 +85,17 @@ class Conditions:
             elif lasts <= 0:
                 refused.append(f"{label} is over before it began: it expires in {condition.expires_s} s")
             else:
-                self.armed.append(ArmedCondition(condition, by, at, at + lasts * SECOND, value, value))
+                ends = condition.symbol in exposed and not condition.stays
+                self.armed.append(ArmedCondition(condition, by, at, at + lasts * SECOND, value, value, ends))
         return refused
+
+    def end(self, symbol: str, at: int) -> tuple[str, ...]:
+        """Remove the conditions that end with the position of a symbol. Return a text for each."""
+        ended = [each for each in self.armed if each.with_position and each.condition.symbol == symbol]
+        if ended:
+            self.armed = [each for each in self.armed if each not in ended]
+        terms = [each.condition for each in ended if at <= each.expires_at]
+        return tuple(f"{symbol} {each.metric} {each.comparison} {each.threshold:g}" for each in terms)
 
     def check(self, symbol: str, at: int, read: Read) -> list[WakeReason]:
         """Return the wake reasons of a symbol's conditions that fire now. A condition with an unknown metric waits."""
@@ -150,6 +170,8 @@ class Gate:
             symbol: {span_name(count * interval): ReturnSpan(count, z, *terms) for count, z in outlier_z.items()}
             for symbol in symbols
         }
+        self._untested: dict[str, list[float]] = {symbol: [] for symbol in symbols}
+        """The closes that are not yet added to the outlier statistics, by symbol."""
         self._evaluated: list[tuple[str, str]] = []
         self._state = GateState()
 
@@ -175,6 +197,7 @@ class Gate:
         if self._every is None:
             wanted = self._wakes_on_in_position if in_position else self._wakes_on
             reasons = [WakeReason(WakeKind.CLOSE, span_name(each)) for each in closed if each in wanted]
+            self._join(symbol)
             for length, span in self._spans[symbol].items():
                 if not span.ready:
                     skip = "warming"
@@ -205,8 +228,13 @@ class Gate:
 
     def warm(self, symbol: str, close: float, *, after_hole: bool) -> None:
         """Add a close to the outlier statistics without an evaluation."""
-        for span in self._spans[symbol].values():
-            span.warm(close, after_hole=after_hole)
+        untested = self._untested[symbol]
+        if after_hole or len(untested) == _AT_ONCE:
+            self._join(symbol)
+            for span in self._spans[symbol].values():
+                span.warm((close,), after_hole=after_hole)
+        else:
+            untested.append(close)
 
     def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
         """Return the reasons to wake the agent; none in a cooldown or while a decision is open (`busy`)."""
@@ -249,12 +277,43 @@ class Gate:
         self._state.timer_at = at + set_to * SECOND
         return set_to
 
-    def set_conditions(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
-        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused condition."""
-        return self._conditions.replace(wished, by, at, read)
+    def set_conditions(
+        self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read, exposed: Collection[str] = ()
+    ) -> list[str]:
+        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused condition.
+
+        `exposed` are the symbols with a position or a live entry, whose conditions end with the position.
+        """
+        return self._conditions.replace(wished, by, at, read, exposed)
+
+    def end_conditions(self, symbol: str, at: int) -> tuple[str, ...]:
+        """Remove the conditions that end with the closed position of a symbol. Return a text for each."""
+        return self._conditions.end(symbol, at)
+
+    def standing(self, at: int, read: Read) -> tuple[StandingCondition, ...]:
+        """Return the conditions that wait at `at` (ms), with their present readings."""
+        return tuple(
+            StandingCondition(
+                each.condition,
+                each.by,
+                each.set_at,
+                each.expires_at,
+                read(each.condition.symbol, each.condition.metric),
+                each.with_position,
+            )
+            for each in self._conditions.armed
+            if at <= each.expires_at
+        )
+
+    @property
+    def next_check_at(self) -> int | None:
+        """The time (ms) of the next wake by the timer; None before the first evaluation."""
+        return self._state.timer_at
 
     def state(self) -> GateState:
         """Return all that must survive a restart."""
+        for symbol in self._untested:
+            self._join(symbol)
         self._state.armed = self._conditions.armed
         self._state.spans = {
             symbol: {length: span.state() for length, span in spans.items()} for symbol, spans in self._spans.items()
@@ -270,6 +329,13 @@ class Gate:
                 # A changed policy may test returns over other spans, which then begin without history.
                 if (span := self._spans[symbol].get(length)) is not None:
                     span.restore(saved)
+
+    def _join(self, symbol: str) -> None:
+        """Add the untested closes of a symbol to its outlier statistics, all at once to be fast."""
+        if untested := self._untested[symbol]:
+            for span in self._spans[symbol].values():
+                span.warm(untested, after_hole=False)
+            untested.clear()
 
     def _keep(self, symbol: str, reasons: list[WakeReason]) -> None:
         kept = self._state.kept.setdefault(symbol, [])
