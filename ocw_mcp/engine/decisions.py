@@ -181,11 +181,9 @@ class DecisionCycle(Stateful[DecisionsState]):
             refused = self._refused(key, asked.decision)
             accepted = not refused or _passed(asked.decision, refused)
             correctable = bool(refused or settled.refused)
-            carried_out = {
-                i: asks.wordless(leg)
-                for i, leg in enumerate(asked.decision.legs)
-                if leg.symbol in refused and leg.asks and not isinstance(self._executor.answers.get(key.leg(i)), Refusal)
-            }
+            legs = [(i, leg) for i, leg in enumerate(asked.decision.legs) if leg.asks and leg.symbol in refused]
+            answered = self._executor.answers.get
+            carried_out = {i: asks.wordless(leg) for i, leg in legs if not isinstance(answered(key.leg(i)), Refusal)}
             self._state.submission = SubmittedDecision(
                 pending, who, refused, correctable, accepted, stays_open, tainted, carried_out
             )
@@ -202,18 +200,11 @@ class DecisionCycle(Stateful[DecisionsState]):
         if wrong is not None:
             limit = f"a correction of {','.join(submission.refused) or 'conditions, next_check_s or note'}"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"a leg on {wrong}")
-        key, repeated = DecisionKey(wake_id, "again"), {}
-        for index, leg in enumerate(asked.decision.legs):
-            for i, known in submission.carried_out.items():
-                if (known.symbol, known.action) != (leg.symbol, leg.action):
-                    continue
-                if known != asks.wordless(leg):
-                    limit, actual = "a correction of refused legs", f"{leg.action} {leg.symbol}, which was carried out"
-                    return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=actual)
-                repeated[key.leg(index)] = DecisionKey(wake_id).leg(i)
-        for again, first in repeated.items():
-            # A correction may repeat a leg that was carried out: it is not carried out twice.
-            self._executor.answers.copy(first, again)
+        key = DecisionKey(wake_id, "again")
+        for i, leg in enumerate(asked.decision.legs):
+            # A leg that was carried out and is repeated has the answer that it had: it is not carried out twice.
+            for first in (n for n, each in submission.carried_out.items() if each == asks.wordless(leg)):
+                self._executor.answers.copy(DecisionKey(wake_id).leg(first), key.leg(i))
         # The author has still read the texts that tainted the first submission.
         tainted = asked.tainted or submission.tainted
         self._effects.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd, tainted))

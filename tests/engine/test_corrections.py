@@ -142,3 +142,26 @@ def test_moved_stop_ends_a_row_of_idle_decisions() -> None:
         wire.tick({SYMBOL: 100.0})
         submit(wire, Decision((Leg(SYMBOL, "PROTECT", stop=stop),)))
         assert wire.engine.decisions.state().idle == idle
+
+
+def test_leg_that_was_carried_out_and_is_repeated_is_not_carried_out_twice(wire: Wire) -> None:
+    submit(wire, SMALL)
+    wire.fill(wire.last(Purpose.ENTRY))
+    wire.give(DecisionReady(1, CLAUDE, 0, Decision(), D(0)))
+    wire.tick({SYMBOL: 100.0})
+    reduce, loose, tight = (Leg(SYMBOL, "REDUCE", share="0.5"), Leg(SYMBOL, "PROTECT", stop="96"), Leg(SYMBOL, "HOLD"))
+    first = submit(wire, Decision((reduce, loose)))
+    assert isinstance(first, Done)
+    exit_ = wire.last(Purpose.EXIT)
+    wire.fill(exit_)
+    held = wire.held()
+    again = submit(wire, Decision((reduce, tight)))
+    assert isinstance(again, Done)
+    assert again.decision is not None
+    answers = wire.engine.executor.answers
+    assert answers.get(again.decision.leg(0)) == exit_.ref
+    taken = answers.taken(again.decision.leg(0))
+    assert taken is not None
+    assert taken.share == D("0.5")
+    assert wire.held() == held
+    assert wire.last(Purpose.EXIT) == exit_
