@@ -76,8 +76,8 @@ class Reckless:
                     stop=Decimal(f"{stop:.4f}"),
                     target=Decimal(f"{target:.7f}") if target else None,
                     limit=Decimal(f"{limit:.5f}") if patient else None,
-                    limit_expires_s=draw.choice((None, 90, 600)),
-                    post_only=draw.random() < 0.3,
+                    limit_expires_s=draw.choice((None, 90, 600)) if patient else None,
+                    post_only=draw.random() < 0.3 and patient,
                     share=Decimal(draw.choice(("0.001", "0.3", "0.5", "1"))),
                     trail=draw.choice((None, Decimal("0.002"), Decimal("0.02"))),
                 )

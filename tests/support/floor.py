@@ -231,7 +231,7 @@ class Floor(RuleBasedStateMachine):
             stop=D(f"{price * (1 - way * away):.7g}"),
             target=D(f"{price * (1 + way * 0.02):.7g}") if aims else None,
             limit=None if limit is None else D(f"{price * (1 - way * limit):.7g}"),
-            limit_expires_s=600,
+            limit_expires_s=None if limit is None else 600,
             leverage=leverage,
         )
         quoted = None if shown is None else D(f"{price * (1 + shown):.7g}")
