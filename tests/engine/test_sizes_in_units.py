@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any
 
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ limits = st.none() | st.decimals("-0.02", "0.02", places=5)
 
 
 @st.composite
-def wires(draw: st.DrawFn, **tables: dict[str, object]) -> Wire:
+def wires(draw: st.DrawFn, /, **tables: Any) -> Wire:
     """An engine with one price, random filters, and two policies, of which the second is for tainted entries."""
     price, product = draw(prices), draw(st.sampled_from((Product.UM, Product.SPOT)))
     digits = D(repr(price)).adjusted()
@@ -44,7 +45,7 @@ def wires(draw: st.DrawFn, **tables: dict[str, object]) -> Wire:
     return Wire(product, usual, strict=strict, filters=filters, price=price)
 
 
-def _merged(wide: dict, tables: dict, allowance: str, gap: str) -> dict:
+def _merged(wide: dict[str, Any], tables: dict[str, Any], allowance: str, gap: str) -> dict[str, Any]:
     own = {"order": {"price_allowance": allowance}, "risk": {"gap_allowance": gap}}
     names = {*wide, *tables, *own}
     return {name: wide.get(name, {}) | tables.get(name, {}) | own.get(name, {}) for name in names}
@@ -75,7 +76,7 @@ def loss(wire: Wire, leg: Leg, stop: Decimal, way: int, *, tainted: bool) -> Cal
     return lambda quantity: quantity * sized_at * max(shares)
 
 
-def leg_of(wire: Wire, way: int, away: Decimal, limit: Decimal | None, **size: Decimal) -> Leg:
+def leg_of(wire: Wire, way: int, away: Decimal, limit: Decimal | None, **size: Any) -> Leg:
     price = D(repr(wire.engine.market.symbols[SYMBOL].last))
     return Leg(
         SYMBOL,

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from random import Random  # noqa: TID251 - seeded, by whoever asks
+from typing import Any
 
 from ocw_mcp.domain.decision import Action, Decision, Leg
-from ocw_mcp.domain.events import OrderIntended
+from ocw_mcp.domain.events import OrderFilled, OrderIntended, OrderRefused, PositionClosed
 from ocw_mcp.domain.market import Candle, Frame, Product
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.snapshot import DecisionRequest, SymbolView
@@ -59,7 +60,7 @@ class Managing:
         if not held:
             way = draw.choice((1, -1)) if self._short else 1
             limit = at(draw.choice((0.0005, 0.002))) if draw.random() < 0.4 else None
-            size = {draw.choice(("size", "risk")): D(draw.choice(("0.004", "0.01", "0.3")))}
+            size: Any = {draw.choice(("size", "risk")): D(draw.choice(("0.004", "0.01", "0.3")))}
             action = draw.choice((Action.CANCEL, *[Action.BUY if way > 0 else Action.SHORT] * 4))
             entry = Leg(view.symbol, action, stop=at(0.02), target=draw.choice((None, at(-0.03))), limit=limit, **size)
             yield Leg(view.symbol, action) if action is Action.CANCEL else entry
@@ -156,7 +157,8 @@ def trailed(run: Run) -> Run:
 
 def _refused(effects, key: str) -> bool:  # type: ignore[no-untyped-def]
     journaled = [each.event for each in effects if isinstance(each, Record)]
-    return any(getattr(e, "refusal", None) and e.intent.idempotency_key.endswith(key) for e in journaled)
+    refused = [each for each in journaled if isinstance(each, OrderRefused)]
+    return any(each.intent.idempotency_key.endswith(key) for each in refused)
 
 
 def reduced(run: Run) -> Run:
@@ -175,7 +177,7 @@ def reduced(run: Run) -> Run:
                 and isinstance(each.event, OrderIntended)
                 and each.event.intent.idempotency_key.endswith(f"{event.wake_id}:{index}")
             ]
-            if leg.action is Action.REDUCE and sent:
+            if leg.share is not None and sent:
                 filters, price = engine.prices.instruments[SYMBOL], D(repr(engine.market.symbols[SYMBOL].last))
                 part = on(held * leg.share, filters.step, up=False)
                 least = max(filters.min_quantity, filters.min_notional / price)
@@ -211,20 +213,20 @@ def covered(run: Run) -> Run:
     return run
 
 
-def parts_of(run: Run, filled: type, closed: type) -> list[tuple[Decimal, Decimal, Decimal]]:
+def parts_of(run: Run) -> list[tuple[Decimal, Decimal, Decimal]]:
     """Return per closed trade: its profit by plain sums of its fills, minus the journaled one; the same for fees;
     and the sum of the realised parts minus the profit before fees."""
     cash = fees = realised = quantity = D(0)
     found = []
     for stored in run.store.domain:
         event = stored.event
-        if isinstance(event, filled):
+        if isinstance(event, OrderFilled):
             signed = event.quantity if event.side == "buy" else -event.quantity
             quantity += signed
             cash -= signed * event.price
             fees += event.fee
             realised += event.realised
-        elif isinstance(event, closed):
+        elif isinstance(event, PositionClosed):
             assert quantity == 0
             found.append((cash - fees + event.funding - event.pnl, fees - event.fees, realised - cash))
             cash = fees = realised = D(0)
