@@ -13,18 +13,22 @@ from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cu
 from ocw_mcp.interfaces.mcp.market_tools import Detail
 from ocw_mcp.interfaces.mcp.results import Meta, cents, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond
-from ocw_mcp.render.event_text import cause_text, event_text, leg_text, reason_text
+from ocw_mcp.render.event_text import cause_text, event_text, leg_text, part_line, reason_text
 from ocw_mcp.render.quotations import Quotations, name
 from ocw_mcp.render.text import funding_text
 
 if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.days import DayPage, EventRow
-    from ocw_mcp.adapters.store.views.story import Step, Story
+    from ocw_mcp.adapters.store.views.steps import Step
+    from ocw_mcp.adapters.store.views.story import Story
+    from ocw_mcp.adapters.store.views.trades import OpenTrade, TradeRow
 
 LONGEST_LINE = 200
 """Largest number of characters of one event; the end of a longer text is cut."""
 CONCISE_EVENTS = 30
 """Largest number of events in a concise answer."""
+MOST_PARTS = 8
+"""Largest number of parts of one trade."""
 MOST = {False: (12, 6, 4), True: (60, 24, 16)}
 """Largest numbers of steps, legs or reasons, and refusals in a concise (False) and a detailed (True) answer."""
 KINDS: dict[str, tuple[str, ...]] = {
@@ -47,8 +51,8 @@ def history_tools(get_facade: GetFacade) -> list[OcwTool]:
         limit: Annotated[int, Field(ge=1, le=50), ASCII_NUMBER] = 20,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, results.TradesResult]:
-        """Closed trades, newest first, net of fees and funding; found, won and pnl cover all matches. A trade's
-        decision: decisions_explain with its id."""
+        """Closed trades, newest first, net of fees and funding; found, won and pnl cover all matches. A trade with
+        several entries or exits shows each, before fees. A trade's decision: decisions_explain with its id."""
         facade = get_facade()
         page = await facade.history.trades(
             limit,
@@ -60,7 +64,12 @@ def history_tools(get_facade: GetFacade) -> list[OcwTool]:
         )
         rows = [
             from_attributes(
-                results.TradeOut, each, id=f"order:{each.order}", entry=each.entry_price, exit=each.exit_price
+                results.TradeOut,
+                each,
+                id=f"order:{each.order}",
+                entry=each.entry_price,
+                exit=each.exit_price,
+                parts=_parts(each),
             )
             for each in page.trades
         ]
@@ -70,7 +79,7 @@ def history_tools(get_facade: GetFacade) -> list[OcwTool]:
         lines = [
             f"{row.id} {row.symbol} {row.side} {row.quantity}, {row.opened_at[:16]} at {row.entry} to "
             f"{row.closed_at[:16]} at {row.exit}, closed by {row.closed_by}: pnl {row.pnl}, fees {row.fees}, "
-            f"{funding_text(each.funding)}"
+            f"{funding_text(each.funding)}" + "".join(f"; {part}" for part in row.parts)
             for row, each in zip(rows, page.trades, strict=True)
         ]
         sums = f"{page.found} found: {page.won} won, {page.lost} lost, pnl {result.pnl} after fees {cents(page.fees)}"
@@ -136,6 +145,7 @@ def _story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
         legs=decided,
         refusals=[f"{each.id} {refusal_line(each, quotes.quote(each.at))}" for each in seen.refusals[:most_refusals]],
         steps=[_line(seen.book, each, quotes) for each in steps],
+        trades=[_trade(each) for each in seen.trades[:most_legs]],
         left_out=left_out,
         said=_quoted(quotes),
     )
@@ -155,7 +165,25 @@ def _story_lines(result: results.StoryResult) -> list[str]:
             *(f"woken by {each}" for each in result.reasons),
             decided if result.decider else "not decided yet",
         ]
-    return [*lines, *(f"refused: {each}" for each in result.refusals), *(result.steps or ["no order was sent"])]
+    lines += [f"refused: {each}" for each in result.refusals]
+    return [*lines, *(result.steps or ["no order was sent"]), *result.trades]
+
+
+def _parts(trade: "TradeRow | OpenTrade") -> list[str]:
+    """Return the parts of a trade with several entries or exits, one line each; of a simple trade none."""
+    if len(trade.parts) <= 2:
+        return []
+    lines = [part_line(each) for each in trade.parts[:MOST_PARTS]]
+    left = len(trade.parts) - len(lines)
+    return [*lines, f"{left} more"] if left else lines
+
+
+def _trade(trade: "TradeRow | OpenTrade") -> str:
+    """Return a trade in one line: its result, and its parts if it has several."""
+    result = "still open"
+    if (pnl := getattr(trade, "pnl", None)) is not None:
+        result = f"pnl {cents(pnl)} after fees and funding"
+    return "; ".join([f"trade order:{trade.order} {trade.side} {name(trade.symbol)}: {result}", *_parts(trade)])
 
 
 def journal(meta: Meta, book: str, page: "DayPage") -> CallToolResult:
@@ -176,7 +204,8 @@ def journal(meta: Meta, book: str, page: "DayPage") -> CallToolResult:
 
 
 def _line(book: str, row: "EventRow | Step", quotes: Quotations) -> str:
-    return f"{iso(row.at)} {event_text(book, row.event, quotes.quote(row.at))}"[:LONGEST_LINE]
+    before, moves = getattr(row, "before", None), getattr(row, "moves", 1)
+    return f"{iso(row.at)} {event_text(book, row.event, quotes.quote(row.at), before, moves)}"[:LONGEST_LINE]
 
 
 def _quotations(*, detailed: bool) -> Quotations:
