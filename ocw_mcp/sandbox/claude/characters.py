@@ -21,6 +21,15 @@ from ocw_mcp.sandbox.claude.request import (
 FIRST_READS: Final = ("market_get_snapshot", "positions_get")
 TREND_PERCENT: Final = 0.8
 """The least move (percent) in four hours that the trader follows."""
+PROTECT_FROM, REDUCE_FROM, TRAIL_FROM = 0.75, 1.25, 1.0
+"""The gains, in stop distances, from which the trader moves a stop to its entry, closes half of a position, and lets
+the stop of the other half trail."""
+BREAK_EVEN: Final = 0.001
+"""The distance of a stop at break-even from the average price, as a share: it pays the fees."""
+RESTS_BELOW: Final = 0.3
+"""The trader's appetite below which an entry waits for a better price as a limit order."""
+LONGEST_REST_M: Final = 45
+"""Minutes after which the trader cancels an entry that has not filled."""
 SHARE_OF_LARGEST: Final = 0.8
 """The trader's largest entry, as a share of the largest size that would pass."""
 USAGE: Final[tuple[Any, ...]] = (
@@ -100,7 +109,7 @@ Character = Callable[[MessagesRequest, SeededRandom], ModelAnswer]
 
 
 def trader(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
-    """Read once, follow the move of the last hours with a stop, and correct refused sizes once."""
+    """Read once, follow the move of the last hours, manage what it holds, and correct refused sizes once."""
     submitted = reading.completed_calls(request, reading.SUBMIT)
     if submitted:
         smaller = _smaller(request, *submitted[-1]) if len(submitted) == 1 else []
@@ -113,30 +122,74 @@ def trader(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
     held = {row["position"]: row for row in reading.table(request, "position", "quantity")}
     hourly = {row["symbol"]: row for row in reading.table(request, "symbol", "tf") if row["tf"] == "1h"}
     equity = reading.figure(request, "equity")
-    rows = reading.table(request, "symbol", "last")
-    legs = [_leg(row, held.get(row["symbol"]), hourly.get(row["symbol"], {}), equity, rng) for row in rows]
+    halved = reading.listed(request, HALVED) & held.keys()
+    legs = []
+    for row in reading.table(request, "symbol", "last"):
+        symbol, appetite = row["symbol"], rng.share()
+        hour, position = hourly.get(symbol, {}), held.get(symbol)
+        if position is not None:
+            legs.append(_manage(request, row, position, hour, halved=symbol in halved))
+        elif (age_m := reading.resting_m(request, symbol)) is not None:
+            legs.append(_wait(row, age_m))
+        else:
+            legs.append(_enter(row, hour, equity, appetite))
+    legs = [leg if leg["action"] in reading.actions(request) else _hold(leg["symbol"], leg["thesis"]) for leg in legs]
+    halved |= {leg["symbol"] for leg in legs if leg["action"] == "REDUCE"}
+    halved -= {leg["symbol"] for leg in legs if leg["action"] in ("SELL", "COVER")}
     acted = sorted(leg["symbol"] for leg in legs if leg["action"] != "HOLD")
-    return _submit(
-        request,
-        legs,
-        next_check_s=60 * int(30 + 60 * rng.share()),
-        note=f"acted on {', '.join(acted)}" if acted else "nothing to do; wait for a move",
-    )
+    note = f"acted on {', '.join(acted)}" if acted else "nothing to do; wait for a move"
+    note += f"; {HALVED} {' '.join(sorted(halved))}" if halved else ""
+    return _submit(request, legs, next_check_s=60 * int(30 + 60 * rng.share()), note=note)
 
 
-def _leg(row: Row, position: Row | None, hour: Row, equity: float | None, rng: SeededRandom) -> dict[str, Any]:
-    """Return the trader's leg for a symbol, in a size that would pass."""
+HALVED: Final = "halved:"
+"""The words of the trader's note before the symbols of which it has closed half."""
+
+
+def _away(hour: Row) -> float:
+    """Return the trader's stop distance as a share: two average ranges, but at least 1 % and at most 4 %."""
+    return min(4.0, max(1.0, 2 * (number(hour, "atr") or 1.0))) / 100
+
+
+def _manage(request: MessagesRequest, row: Row, position: Row, hour: Row, *, halved: bool) -> dict[str, Any]:
+    """Return the trader's leg for an open position: close it, close half, protect it, or hold."""
+    symbol, move, quantity = row["symbol"], number(row, "ret4h"), number(position, "quantity")
+    average, mark = number(position, "average"), number(position, "mark") or number(row, "last")
+    if move is None or quantity is None:
+        return _hold(symbol, "too little is known")
+    sign = 1 if quantity > 0 else -1
+    if -sign * move > TREND_PERCENT:
+        return {"symbol": symbol, "action": "SELL" if sign > 0 else "COVER", "thesis": f"4h went {move}% against it"}
+    supports = f"4h is at {move}%, which still supports it"
+    if average is None or mark is None:
+        return _hold(symbol, supports)
+    away, gain, stop = _away(hour), sign * (mark / average - 1), number(position, "stop")
+    locked = None if stop is None else sign * (stop / average - 1)
+    ahead = f"{100 * gain:.1f}% ahead"
+    if not halved and gain >= REDUCE_FROM * away:
+        return {"symbol": symbol, "action": "REDUCE", "share": "0.5", "thesis": f"{ahead}; half is taken"}
+    if halved and gain >= TRAIL_FROM * away and not reading.trails(request, symbol):
+        moved = {"trail": f"{away:.4f}", "target": f"{mark * (1 + 2 * sign * away):.6g}"}
+        return {"symbol": symbol, "action": "PROTECT", **moved, "thesis": f"{ahead}; the rest may run"}
+    if locked is not None and locked < 0 and gain >= PROTECT_FROM * away:
+        even = f"{average * (1 + sign * BREAK_EVEN):.6g}"
+        return {"symbol": symbol, "action": "PROTECT", "stop": even, "thesis": f"{ahead}; it must not become a loss"}
+    return _hold(symbol, supports)
+
+
+def _wait(row: Row, age_m: int) -> dict[str, Any]:
+    """Return the trader's leg for an entry that has rested for `age_m` minutes."""
+    symbol = row["symbol"]
+    if age_m >= LONGEST_REST_M:
+        return {"symbol": symbol, "action": "CANCEL", "thesis": f"not filled in {age_m} minutes"}
+    return _hold(symbol, f"its entry has waited for {age_m} minutes")
+
+
+def _enter(row: Row, hour: Row, equity: float | None, appetite: float) -> dict[str, Any]:
+    """Return the trader's leg for a symbol without position and entry, in a size that would pass."""
     symbol, last, move = row["symbol"], number(row, "last"), number(row, "ret4h")
-    appetite = rng.share()
     if last is None or move is None or equity is None:
         return _hold(symbol, "too little is known")
-    quantity = number(position, "quantity") if position is not None else None
-    if quantity is not None:
-        long = quantity > 0
-        against = -move if long else move
-        if against > TREND_PERCENT:
-            return {"symbol": symbol, "action": "SELL" if long else "COVER", "thesis": f"4h went {move}% against it"}
-        return _hold(symbol, f"4h is at {move}%, which still supports it")
     if abs(move) < TREND_PERCENT:
         return _hold(symbol, f"{move}% in 4h is no trend")
     long = move > 0
@@ -144,14 +197,15 @@ def _leg(row: Row, position: Row | None, hour: Row, equity: float | None, rng: S
     size = min(most, 0.05 + 0.1 * appetite)
     if size < 0.005:
         return _hold(symbol, "no size worth trading would pass")
-    # The stop is two average ranges away, but at least 1 % and at most 4 % of the price.
-    away = min(4.0, max(1.0, 2 * (number(hour, "atr") or 1.0))) / 100 * (1 if long else -1)
+    away = _away(hour) * (1 if long else -1)
+    waits = {"limit": f"{last * (1 - away / 5):.6g}"} if appetite < RESTS_BELOW else {}
     return {
         "symbol": symbol,
         "action": "BUY" if long else "SHORT",
         "size": f"{size:.4f}",
         "stop": f"{last * (1 - away):.6g}",
         "target": f"{last * (1 + 2 * away):.6g}",
+        **waits,
         "confidence": round(0.5 + appetite / 4, 2),
         "thesis": f"{move}% in 4h; wrong at the stop",
         "signals": ["momentum"],

@@ -12,6 +12,8 @@ _SYMBOL = re.compile(r"[A-Z0-9]{5,20}")
 _SYMBOL_IN_TEXT = re.compile(r"\b[A-Z0-9]{2,16}(?:USDT|USDC|BUSD)\b")
 _UNTRUSTED = re.compile(r'untrusted_text[^:\n]*:\s*("(?:[^"\\]|\\.)*"|[^\n]*)')
 
+_MINUTES: Final = {"d": 1440, "h": 60, "m": 1, "s": 1 / 60}
+
 Row = dict[str, str]
 """A row of a table: its cells, by column head."""
 
@@ -59,6 +61,35 @@ def table(request: MessagesRequest, *heads: str) -> list[Row]:
         else:
             columns = []
     return rows
+
+
+def actions(request: MessagesRequest) -> frozenset[str]:
+    """Return the actions that the schema of `decisions_submit` allows; HOLD alone if it lists none."""
+    schema = next((tool.input_schema for tool in request.tools if tool.name == SUBMIT), {})
+    found = re.search(r'"action":\s*\{[^{}]*?"enum":\s*(\[[^\]]*\])', json.dumps(schema))
+    return frozenset(json.loads(found[1]) if found else ("HOLD",))
+
+
+def listed(request: MessagesRequest, words: str) -> frozenset[str]:
+    """Return the symbols after the last occurrence of some words, such as those of the reader's own note."""
+    found = re.findall(rf"{re.escape(words)}((?: [A-Z0-9]{{5,20}}\b)+)", shown_text(request))
+    return frozenset(found[-1].split()) if found else frozenset()
+
+
+def resting_m(request: MessagesRequest, symbol: str) -> int | None:
+    """Return for how many minutes an entry of a symbol has rested; None if the text shows none that is live."""
+    lines = re.findall(rf"^resting\b.*\b{symbol}\b.*$", shown_text(request), re.MULTILINE)
+    found = re.search(r"((?:\d[\d.]*[dhms] ?)+)old\b", lines[-1]) if lines else None
+    if found is None or "being cancelled" in lines[-1]:
+        return None
+    parts = re.findall(r"([\d.]+)([dhms])", found[1])
+    return int(sum(float(value) * _MINUTES[unit] for value, unit in parts))
+
+
+def trails(request: MessagesRequest, symbol: str) -> bool:
+    """Return whether the text says that the stop of a symbol's position follows the price."""
+    lines = re.findall(rf"^.*\b{symbol}\b.*$", shown_text(request), re.MULTILINE)
+    return any("stop follows" in line for line in lines)
 
 
 def number(row: Row, head: str) -> float | None:

@@ -117,7 +117,7 @@ class PartsReader:
             last = fills[-1]
             rest = realised - sum((each.realised for each in parts), ZERO)
             share = round(dust / whole, _SHARE_PLACES)
-            parts.append(TradePart(last.at, "exit", dust, share, None, rest, "dust", GUARD, None, ""))
+            parts.append(TradePart(last.at, "exit", dust, share, None, rest, "dust", "", None, ""))
         opening = next((each.first for each in traded if each.kind == "entry"), None)
         return TradeParts(
             parts=tuple(parts),

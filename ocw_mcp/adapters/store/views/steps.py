@@ -1,6 +1,8 @@
 """The steps of a story: events of the journal, with the stops and targets that they moved."""
 
+import re
 from collections.abc import Iterable
+from decimal import Decimal
 
 import msgspec
 from sqlite_utils import Database
@@ -24,6 +26,8 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     """The number of moves of a trailing stop that this step stands for; its event is the last one."""
 
 
+_MAKES_PLACE = re.compile(r"replaced by |the position or its target changed|it locks the balance that \d+-s-")
+"""Why the guard cancels a stop or a target for another one; on spot it cancels the old one first."""
 _EARLIER = """SELECT seq, payload FROM events WHERE seq <= :since AND seq > coalesce(
         (SELECT max(seq) FROM trades WHERE symbol = :symbol AND seq <= :since), 0) AND (
     kind IN ('position.protected', 'protection.set') AND json_extract(payload, '$.symbol') = :symbol
@@ -75,6 +79,7 @@ def condensed(steps: list[Step], keep: OrderRef | None) -> list[Step]:
     new = {ref for ref in accepted if ref.leg is Purpose.TARGET and ref.revision} | covered
     old = {ref for ref in map(_replaced, steps) if ref is not None}
     at_once = {step.at for step in steps if isinstance(step.event, events.PositionProtected) and step.before}
+    set_at: set[tuple[int, str, Decimal]] = set()
     kept: list[Step] = []
     for step in steps:
         match step.event:
@@ -83,6 +88,11 @@ def condensed(steps: list[Step], keep: OrderRef | None) -> list[Step]:
             case events.OrderCancelRequested(ref=ref) | events.OrderCanceled(ref=ref) if ref in old and ref != keep:
                 continue
             case events.PositionUnprotected() if step.at in at_once:
+                continue
+            case events.ProtectionSet(symbol=symbol, stop=stop):
+                set_at.add((step.at, symbol, stop))
+            case events.PositionProtected(symbol=symbol, trigger_price=stop) if (step.at, symbol, stop) in set_at:
+                # The venue accepted at once the stop that was set.
                 continue
         kept.append(step)
     return list(_merged(kept))
@@ -93,8 +103,7 @@ def _replaced(step: Step) -> OrderRef | None:
     event = step.event
     if not isinstance(event, events.OrderCancelRequested) or event.ref.leg not in (Purpose.STOP, Purpose.TARGET):
         return None
-    reasons = ("replaced by ", "the position or its target changed")
-    return event.ref if event.why.startswith(reasons) else None
+    return event.ref if _MAKES_PLACE.match(event.why) else None
 
 
 def _merged(steps: Iterable[Step]) -> Iterable[Step]:
