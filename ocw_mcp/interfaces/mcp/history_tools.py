@@ -51,8 +51,8 @@ def history_tools(get_facade: GetFacade) -> list[OcwTool]:
         limit: Annotated[int, Field(ge=1, le=50), ASCII_NUMBER] = 20,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, results.TradesResult]:
-        """Closed trades, newest first, net of fees and funding, parts before fees; found, won and pnl cover all
-        matches. A trade's decision: decisions_explain with its id."""
+        """Closed trades, newest first, net of costs, parts before them; found, won and pnl cover all matches. A trade's
+        decision: decisions_explain with its id."""
         facade = get_facade()
         page = await facade.history.trades(
             limit,
