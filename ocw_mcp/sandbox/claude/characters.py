@@ -133,7 +133,7 @@ def trader(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
             legs.append(_wait(row, age_m))
         else:
             legs.append(_enter(row, hour, equity, appetite))
-    legs = [leg if leg["action"] in reading.actions(request) else _hold(leg["symbol"], leg["thesis"]) for leg in legs]
+    legs = [leg if reading.allows(request, leg["action"]) else _hold(leg["symbol"], leg["thesis"]) for leg in legs]
     halved |= {leg["symbol"] for leg in legs if leg["action"] == "REDUCE"}
     halved -= {leg["symbol"] for leg in legs if leg["action"] in ("SELL", "COVER")}
     acted = sorted(leg["symbol"] for leg in legs if leg["action"] != "HOLD")

@@ -63,11 +63,11 @@ def table(request: MessagesRequest, *heads: str) -> list[Row]:
     return rows
 
 
-def actions(request: MessagesRequest) -> frozenset[str]:
-    """Return the actions that the schema of `decisions_submit` allows; HOLD alone if it lists none."""
+def allows(request: MessagesRequest, action: str) -> bool:
+    """Return whether the schema of `decisions_submit` allows an action; a schema without a list allows each."""
     schema = next((tool.input_schema for tool in request.tools if tool.name == SUBMIT), {})
     found = re.search(r'"action":\s*\{[^{}]*?"enum":\s*(\[[^\]]*\])', json.dumps(schema))
-    return frozenset(json.loads(found[1]) if found else ("HOLD",))
+    return found is None or action in json.loads(found[1])
 
 
 def listed(request: MessagesRequest, words: str) -> frozenset[str]:
