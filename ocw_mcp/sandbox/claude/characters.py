@@ -119,22 +119,16 @@ def trader(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
         return ModelAnswer((Say("Looking first."), *(Call(name, {}) for name in first)))
     if all(tool.name != reading.SUBMIT for tool in request.tools):
         return ModelAnswer((Say("There is no tool to decide with, so everything is held."),))
-    held = {row["position"]: row for row in reading.table(request, "position", "quantity")}
-    hourly = {row["symbol"]: row for row in reading.table(request, "symbol", "tf") if row["tf"] == "1h"}
-    equity = reading.figure(request, "equity")
-    halved = reading.listed(request, HALVED) & held.keys()
-    legs = []
-    for row in reading.table(request, "symbol", "last"):
+    halved, holding, legs = reading.listed(request, HALVED), set(), []
+    for row in reading.symbols(request):
         symbol, appetite = row["symbol"], rng.share()
-        hour, position = hourly.get(symbol, {}), held.get(symbol)
-        if position is not None:
-            legs.append(_manage(request, row, position, hour, halved=symbol in halved))
-        elif (age_m := reading.resting_m(request, symbol)) is not None:
-            legs.append(_wait(row, age_m))
+        if "position" in row:
+            holding.add(symbol)
+            leg = _manage(row, halved=symbol in halved)
         else:
-            legs.append(_enter(row, hour, equity, appetite))
-    legs = [leg if reading.allows(request, leg["action"]) else _hold(leg["symbol"], leg["thesis"]) for leg in legs]
-    halved |= {leg["symbol"] for leg in legs if leg["action"] == "REDUCE"}
+            leg = _wait(row) if "resting_m" in row else _enter(row, appetite)
+        legs.append(leg if reading.allows(request, leg["action"]) else _hold(symbol, leg["thesis"]))
+    halved = (halved & holding) | {leg["symbol"] for leg in legs if leg["action"] == "REDUCE"}
     halved -= {leg["symbol"] for leg in legs if leg["action"] in ("SELL", "COVER")}
     acted = sorted(leg["symbol"] for leg in legs if leg["action"] != "HOLD")
     note = f"acted on {', '.join(acted)}" if acted else "nothing to do; wait for a move"
@@ -146,58 +140,58 @@ HALVED: Final = "halved:"
 """The words of the trader's note before the symbols of which it has closed half."""
 
 
-def _away(hour: Row) -> float:
+def _away(row: Row, last: float) -> float:
     """Return the trader's stop distance as a share: two average ranges, but at least 1 % and at most 4 %."""
-    return min(4.0, max(1.0, 2 * (number(hour, "atr") or 1.0))) / 100
+    return min(0.04, max(0.01, 2 * (number(row, "atr_14@1h") or last / 100) / last))
 
 
-def _manage(request: MessagesRequest, row: Row, position: Row, hour: Row, *, halved: bool) -> dict[str, Any]:
+def _manage(row: Row, *, halved: bool) -> dict[str, Any]:
     """Return the trader's leg for an open position: close it, close half, protect it, or hold."""
-    symbol, move, quantity = row["symbol"], number(row, "ret4h"), number(position, "quantity")
-    average, mark = number(position, "average"), number(position, "mark") or number(row, "last")
-    if move is None or quantity is None:
+    symbol, last, returned = row["symbol"], number(row, "price"), number(row, "return_4h")
+    if last is None or returned is None:
         return _hold(symbol, "too little is known")
-    sign = 1 if quantity > 0 else -1
+    move, sign = round(100 * returned, 2), 1 if row["position"] == "long" else -1
     if -sign * move > TREND_PERCENT:
         return {"symbol": symbol, "action": "SELL" if sign > 0 else "COVER", "thesis": f"4h went {move}% against it"}
     supports = f"4h is at {move}%, which still supports it"
-    if average is None or mark is None:
+    average, stop, away = number(row, "average"), number(row, "stop"), _away(row, last)
+    if average is None or stop is None:
         return _hold(symbol, supports)
-    away, gain, stop = _away(hour), sign * (mark / average - 1), number(position, "stop")
-    locked = None if stop is None else sign * (stop / average - 1)
+    gain, locked = sign * (last / average - 1), sign * (stop / average - 1)
     ahead = f"{100 * gain:.1f}% ahead"
     if not halved and gain >= REDUCE_FROM * away:
         return {"symbol": symbol, "action": "REDUCE", "share": "0.5", "thesis": f"{ahead}; half is taken"}
-    if halved and gain >= TRAIL_FROM * away and not reading.trails(request, symbol):
-        moved = {"trail": f"{away:.4f}", "target": f"{mark * (1 + 2 * sign * away):.6g}"}
+    if halved and gain >= TRAIL_FROM * away and "trailing" not in row:
+        moved = {"trail": f"{away:.4f}", "target": f"{last * (1 + 2 * sign * away):.6g}"}
         return {"symbol": symbol, "action": "PROTECT", **moved, "thesis": f"{ahead}; the rest may run"}
-    if locked is not None and locked < 0 and gain >= PROTECT_FROM * away:
+    if locked < 0 and gain >= PROTECT_FROM * away:
         even = f"{average * (1 + sign * BREAK_EVEN):.6g}"
         return {"symbol": symbol, "action": "PROTECT", "stop": even, "thesis": f"{ahead}; it must not become a loss"}
     return _hold(symbol, supports)
 
 
-def _wait(row: Row, age_m: int) -> dict[str, Any]:
-    """Return the trader's leg for an entry that has rested for `age_m` minutes."""
-    symbol = row["symbol"]
-    if age_m >= LONGEST_REST_M:
-        return {"symbol": symbol, "action": "CANCEL", "thesis": f"not filled in {age_m} minutes"}
-    return _hold(symbol, f"its entry has waited for {age_m} minutes")
+def _wait(row: Row) -> dict[str, Any]:
+    """Return the trader's leg for an entry that has not filled yet."""
+    symbol, minutes = row["symbol"], int(row["resting_m"])
+    if minutes >= LONGEST_REST_M:
+        return {"symbol": symbol, "action": "CANCEL", "thesis": f"not filled in {minutes} minutes"}
+    return _hold(symbol, f"its entry has waited for {minutes} minutes")
 
 
-def _enter(row: Row, hour: Row, equity: float | None, appetite: float) -> dict[str, Any]:
+def _enter(row: Row, appetite: float) -> dict[str, Any]:
     """Return the trader's leg for a symbol without position and entry, in a size that would pass."""
-    symbol, last, move = row["symbol"], number(row, "last"), number(row, "ret4h")
-    if last is None or move is None or equity is None:
+    symbol, last, returned = row["symbol"], number(row, "price"), number(row, "return_4h")
+    if last is None or returned is None:
         return _hold(symbol, "too little is known")
+    move = round(100 * returned, 2)
     if abs(move) < TREND_PERCENT:
         return _hold(symbol, f"{move}% in 4h is no trend")
     long = move > 0
-    most = (number(row, "long_max" if long else "short_max") or 0.0) * last / equity * SHARE_OF_LARGEST
+    most = (number(row, "max_long" if long else "max_short") or 0.0) / 100 * SHARE_OF_LARGEST
     size = min(most, 0.05 + 0.1 * appetite)
     if size < 0.005:
         return _hold(symbol, "no size worth trading would pass")
-    away = _away(hour) * (1 if long else -1)
+    away = _away(row, last) * (1 if long else -1)
     waits = {"limit": f"{last * (1 - away / 5):.6g}"} if appetite < RESTS_BELOW else {}
     return {
         "symbol": symbol,
@@ -273,7 +267,7 @@ def hallucinator(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
 
 def invent(invention: str, request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
     """Return an answer with an invention."""
-    known = [row["symbol"] for row in reading.table(request, "symbol", "last")] or ["BTCUSDT"]
+    known = [row["symbol"] for row in reading.symbols(request)] or ["BTCUSDT"]
     decision: dict[str, Any] = {"wake": reading.wake(request), "legs": []}
     match invention:
         case "tool":
