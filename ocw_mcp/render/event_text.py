@@ -84,7 +84,7 @@ def _moved(before: Levels, after: Levels) -> str:
     """Return the differences between two protections: `stop 138 -> 139, target 150 -> 152`."""
     levels = {"stop": (before.stop, after.stop), "target": (before.target, after.target)}
     texts = [
-        f"{name} {'none' if old is None else plain(old)} -> {plain(new)}"
+        f"{name} {'' if old is None else f'{plain(old)} -> '}{plain(new)}"
         for name, (old, new) in levels.items()
         if new is not None and new != old
     ]
