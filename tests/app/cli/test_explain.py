@@ -52,7 +52,8 @@ def test_explain_shows_the_snapshot_of_a_wake_under_its_own_heading(ocw: Ocw, de
     assert story["seen"]["wake"] == story["reasons"]
     text = ocw("explain", str(wakes[0]["wake_id"]), "--state", desk).out
     shown = text.split(f"snapshot of wake {wakes[0]['wake_id']}\n")[1]
-    assert f"state {story['seen']['state']} equity {story['seen']['equity']}" in shown
+    assert f"state {story['seen']['state']} " in shown
+    assert f"equity {story['seen']['equity']}" in shown
     assert "legs" not in shown
     refusal = json.loads(ocw("orders", "--state", desk, "--json").out)["refusals"][0]
     assert "snapshot of wake" in ocw("explain", refusal["id"], "--state", desk).out
