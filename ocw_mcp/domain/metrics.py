@@ -25,8 +25,12 @@ INDICATORS: Final = (
 """The metrics on a timeframe, which is named after an `@`."""
 TIMEFRAMES: Final = ("15m", "1h", "4h")
 """The timeframes that have indicators, if base candles are not longer."""
-PATTERN: Final = f"^({'|'.join(PLAIN)}|({'|'.join(INDICATORS)})@({'|'.join(TIMEFRAMES)}))$"
-"""The regular expression of all metrics, for a schema."""
+PATTERN: Final = (
+    "^(price|return_(1h|4h|24h)|composite|funding_8h|open_interest_change_24h|taker_ratio_1h|long_short(_z)?"
+    "|(close|ema_(9|21|50)|rsi_(7|14)|atr_14|adx_14|stoch_rsi_[kd]|macd(_signal|_histogram)?|percent_b|bandwidth"
+    "|vwap_deviation|mfi_14|obv_(change|divergence)_14|supertrend(_direction)?)@(15m|1h|4h))$"
+)
+"""The regular expression of all metrics, for a schema: no longer than needed."""
 
 _OTHER_NAMES: Final = {
     "last": "price",

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
+from msgspec.structs import replace
+
 from ocw_mcp.domain.metrics import RETURNS
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import FormingCandle, IndicatorValues, SizeStep, SymbolView
@@ -25,6 +27,11 @@ BRIEFED: Final = (
 """The indicators of a briefed context; a tool has the others."""
 _LEVELS: Final = ("close", "ema_9", "ema_21", "ema_50", "supertrend")
 """The indicators that are price levels."""
+_ENOUGH: Final = 50
+"""The number of candles from which every indicator has a value."""
+_TOO_FEW: Final = Unknown("too few candles yet")
+_CLOSE: Final = Decimal("0.001")
+"""Distances of stops that differ by so much are shown as one."""
 _STALE_BY: Final = MINUTE
 """A row is stale if its candle should have been followed by another one so long ago."""
 
@@ -72,6 +79,11 @@ def significant(value: float, digits: int) -> str:
 def percent(share: Decimal | float, *, sign: bool = False) -> str:
     """Return a share in percent: `13.49 %`."""
     return f"{100 * share:{'+' if sign else ''}.2f} %"
+
+
+def floored(share: Decimal) -> str:
+    """Return a largest size in percent, rounded down: `13.49 %`."""
+    return f"{plain(Decimal(int(share * 10_000)) / 100)} %"
 
 
 def digits_of(metric: str) -> int:
@@ -157,8 +169,8 @@ def indicator_table(
             known[name] = each
     if not known:
         return []
-    head = " ".join(f"@{name}{_closed(each, now)}" for name, each in known.items())
-    return [f"metric {head}", *(_row(symbol, name, known, unknowns) for name in names)]
+    head = " ".join(f"@{name}{_head(each, now)}" for name, each in known.items())
+    return [f"metric {head}", *(line for name in names for line in _row(symbol, name, known, unknowns))]
 
 
 def _beside(columns: Mapping[str, IndicatorValues]) -> dict[str, IndicatorValues]:
@@ -167,18 +179,26 @@ def _beside(columns: Mapping[str, IndicatorValues]) -> dict[str, IndicatorValues
     return {name: columns[name] for name in order}
 
 
-def _row(symbol: str, metric: str, columns: Mapping[str, IndicatorValues], unknowns: Unknowns) -> str:
+def _row(symbol: str, metric: str, columns: Mapping[str, IndicatorValues], unknowns: Unknowns) -> list[str]:
+    """Return the row of an indicator; none if it is unknown in every column, for lack of candles."""
     cells = []
     for name, values in columns.items():
-        cells.append(unknowns.number(getattr(values, metric), symbol, f"{metric}@{name}", digits_of(metric)))
-    return " ".join([metric, *cells])
+        value: Reading = getattr(values, metric)
+        if isinstance(value, Unknown) and values.candles < _ENOUGH:
+            cells.append(unknowns.mark(_TOO_FEW, symbol, metric))
+        else:
+            cells.append(unknowns.number(value, symbol, f"{metric}@{name}", digits_of(metric)))
+    young = all(values.candles < _ENOUGH for values in columns.values())
+    return [] if young and set(cells) == {"?"} else [" ".join([metric, *cells])]
 
 
-def _closed(values: IndicatorValues, now: int) -> str:
+def _head(values: IndicatorValues, now: int) -> str:
+    """Return the time of the close, STALE if the next candle is overdue, and the number of candles if they are few."""
     if values.closed_at is None:
         return ""
     stale = now - values.closed_at >= span_ms(values.timeframe) + _STALE_BY
-    return f"({_clock(values.closed_at)}{' STALE' if stale else ''})"
+    few = f" {values.candles} candles" if values.candles < _ENOUGH else ""
+    return f"({_clock(values.closed_at)}{' STALE' if stale else ''}{few})"
 
 
 def sizes_line(view: SymbolView, unknowns: Unknowns) -> str:
@@ -186,17 +206,30 @@ def sizes_line(view: SymbolView, unknowns: Unknowns) -> str:
     if isinstance(found := view.feasible, Unknown):
         return f"max_size {unknowns.mark(found, view.symbol, 'max_size')}"
     held = view.position
-    # An open position can only be added to.
-    sides = {"long": found.long, "short": found.short}
     if held is not None:
-        sides = {"ADD": found.long if held.quantity > 0 else found.short}
-    texts: dict[str, list[str]] = {}
-    for side, steps in sides.items():
-        if steps:
-            texts.setdefault(_steps(steps), []).append(side)
-    shown = "; ".join(f"{' and '.join(names)} {text}" for text, names in texts.items())
+        # An open position can only be added to.
+        texts = {"ADD": found.long if held.quantity > 0 else found.short}
+    elif (both := _common(found.long, found.short)) is not None:
+        texts = {"long and short": both}
+    else:
+        texts = {"long": found.long, "short": found.short}
+    shown = "; ".join(f"{side} {_steps(steps)}" for side, steps in texts.items() if steps)
     least = f"; smallest {percent(found.min_size)}" if shown and found.min_size >= Decimal("0.01") else ""
     return f"max_size {shown}{least}" if shown else ""
+
+
+def _common(long: tuple[SizeStep, ...], short: tuple[SizeStep, ...]) -> tuple[SizeStep, ...] | None:
+    """Return what both sides let pass if they hardly differ; None if they do."""
+    if [(each.code, each.size > 0) for each in long] != [(each.code, each.size > 0) for each in short]:
+        return None
+    pairs = list(zip(long, short, strict=True))
+    if any(abs(one.size - other.size) * 100 > one.size for one, other in pairs):
+        return None
+    if any(abs(one.distance - other.distance) > _CLOSE for one, other in pairs):
+        return None
+    return tuple(
+        replace(one, size=min(one.size, other.size), distance=min(one.distance, other.distance)) for one, other in pairs
+    )
 
 
 def _steps(steps: Iterable[SizeStep]) -> str:
@@ -206,8 +239,8 @@ def _steps(steps: Iterable[SizeStep]) -> str:
         if not each.size:
             texts.append(f"0 ({limit}: {each.why})")
             continue
-        size = f"{plain(Decimal(int(each.size * 10_000)) / 100)} %"
-        texts.append(f"{size} to a stop {plain(each.distance * 100)} % away ({limit})")
+        size, distance = floored(each.size), plain(each.distance * 100)
+        texts.append(f"{size} {f'at {distance} %' if texts else f'to a stop {distance} % away'} ({limit})")
     return ", ".join(texts)
 
 

@@ -21,6 +21,7 @@ from ocw_mcp.render.readings_text import (
     Unknowns,
     closes_line,
     derivatives_line,
+    floored,
     forming_lines,
     indicator_table,
     percent,
@@ -190,7 +191,7 @@ def _short_line(view: SymbolView, unknowns: Unknowns) -> str:
         parts.append(" ".join(texts))
     if isinstance(sizes := view.feasible, Feasible):
         nearest = {side: steps[0].size for side, steps in (("long", sizes.long), ("short", sizes.short)) if steps}
-        shown = ", ".join(f"{side} {plain(Decimal(int(each * 10_000)) / 100)} %" for side, each in nearest.items())
+        shown = ", ".join(f"{side} {floored(size)}" for side, size in nearest.items())
         parts.append(f"max_size {shown}" if shown else "")
     return ", ".join(each for each in parts if each)
 

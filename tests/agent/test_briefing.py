@@ -21,7 +21,7 @@ LIMITS = limits_in_force(POLICIES)
 PROMPTS = Prompts(load_prompts(None).texts, POLICIES)
 NOTE = Remark("wait for 101", CLAUDE, 0)
 HELD = view(RISING, position=holding("0.1"))
-BUYABLE = values(RISING, ema_21=95.0, ema_50=88.0, rsi_14=69.0)
+BUYABLE = values(RISING, ema_21=95.0, ema_50=86.0, rsi_14=71.0)
 """A trend in which the rules would buy: it is not too late by RSI."""
 
 

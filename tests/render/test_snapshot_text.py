@@ -132,6 +132,16 @@ def test_a_row_of_a_candle_whose_successor_is_overdue_is_stale() -> None:
         assert head in compact(snapshot(view("BTCUSDT", indicators=(old,)))).splitlines()
 
 
+def test_of_a_young_market_only_known_rows_are_shown() -> None:
+    values = {name: 50.0 if name in ("vwap_deviation", "rsi_7") else Unknown(f"{name} needs more") for name in NUMBERS}
+    young: dict[str, Any] = values
+    text = compact(snapshot(view("BTCUSDT", indicators=(IndicatorValues("1h", 8, 200.0, closed_at=NOON, **young),))))
+    table = [each for each in block(text, "BTCUSDT") if each.split(" ")[0] in INDICATORS]
+    assert table == ["close 200", "rsi_7 50", "vwap_deviation 50"]
+    assert "metric @1h(12:00 8 candles)" in text.splitlines()
+    assert line(text, "? too few").startswith("? too few candles yet: ema_9 ema_21 ema_50 rsi_14 ")
+
+
 def test_recent_closes_and_the_range_of_the_day_are_shown() -> None:
     text = compact(snapshot(view("BTCUSDT", recent=(198.0, 199.5, 200.0), day_low=190.5, day_high=201.25)))
     assert "1h closes to 12:00: 198 199.5 200" in text.splitlines()
@@ -178,13 +188,23 @@ def test_max_size_names_the_distance_and_the_limit_that_binds() -> None:
     flat = view("BTCUSDT", feasible=Feasible(D(1), D(0), D(1), (STEP, far), (none,)))
     assert line(compact(snapshot(flat)), "max_size") == (
         "max_size long 13.49 % to a stop 3.3 % away (position.max_share ×0.54), "
-        "9.1 % to a stop 5 % away (risk.max_share ×0.54); "
+        "9.1 % at 5 % (risk.max_share ×0.54); "
         "short 0 (pace.reentry_s: 900s after the last, now 60s)"
     )
     held = view("BTCUSDT", position=HELD, feasible=Feasible(D(0), D(1), D(1), (), (STEP,), D("0.02")))
     assert line(compact(snapshot(held)), "max_size") == (
         "max_size ADD 13.49 % to a stop 3.3 % away (position.max_share ×0.54); smallest 2.00 %"
     )
+
+
+def test_sides_that_hardly_differ_are_shown_with_what_both_let_pass() -> None:
+    short = msgspec.structs.replace(STEP, size=D("0.1345"), distance=D("0.0329"))
+    text = compact(snapshot(view("BTCUSDT", feasible=Feasible(D(1), D(1), D(1), (STEP,), (short,)))))
+    assert line(text, "max_size") == "max_size long and short 13.45 % to a stop 3.29 % away (position.max_share ×0.54)"
+    apart = msgspec.structs.replace(STEP, size=D("0.12"))
+    text = compact(snapshot(view("BTCUSDT", feasible=Feasible(D(1), D(1), D(1), (STEP,), (apart,)))))
+    assert "long 13.49 %" in text
+    assert "; short 12 %" in text
 
 
 def test_the_scale_of_limits_is_explained_by_its_factors() -> None:

@@ -56,7 +56,7 @@ Wake 7
 woken by: BTCUSDT close:4h
 
 BTCUSDT price 80000, return_1h +0.0036 return_4h +0.0196 return_24h +0.0216, day low 78000 high 80500 VWAP 79400
-max_size long 8 % to a stop 2.5 % away (position.max_share ×0.54), 7 % to a stop 5 % away (risk.max_share ×0.54); \
+max_size long 8 % to a stop 2.5 % away (position.max_share ×0.54), 7 % at 5 % (risk.max_share ×0.54); \
 short 16 % to a stop 5 % away (position.max_share ×0.54)
 metric @15m(06:00) @1h(06:00) @1h*
 close 80000 80000 80000

@@ -12,10 +12,10 @@ _SYMBOL = re.compile(r"[A-Z0-9]{5,20}")
 _SYMBOL_IN_TEXT = re.compile(r"\b[A-Z0-9]{2,16}(?:USDT|USDC|BUSD)\b")
 _METRIC = re.compile(r"\b([a-z_0-9]+(?:@\w+)?) ([+-]?\d[\d.]*)")
 _SIDES = re.compile(r"\b(long and short|long|short) (.*?)(?=; |, short |$)")
-_SIZE = re.compile(r"([\d.]+) %(?! away)")
 _POSITION = re.compile(r"(?P<position>long|short) [\d.]+.*?\baverage (?P<average>[\d.]+\d)")
 _STOP = re.compile(r"stop (?P<stop>[\d.]+\d)\b(?:.*; trailing (?P<trailing>[\d.]+))?")
 _RESTING = re.compile(r"resting: .*?\b([A-Z0-9]{5,20})\b.*?, ((?:\d[\d.]*[dhms] ?)+)old\b")
+_SIZE = re.compile(r"([\d.]+) %(?= to a stop| at |,|$)")
 _UNTRUSTED = re.compile(r'untrusted_text[^:\n]*:\s*("(?:[^"\\]|\\.)*"|[^\n]*)')
 
 _MINUTES: Final = {"d": 1440, "h": 60, "m": 1, "s": 1 / 60}
@@ -56,6 +56,7 @@ def symbols(request: MessagesRequest) -> list[Row]:
     `resting_m`, the age of an entry that has not filled, in minutes.
     """
     rows: dict[str, Row] = {}
+    resting: dict[str, Row] = {}
     row: Row = {}
     columns: list[str] = []
     for line in shown_text(request).splitlines():
@@ -68,14 +69,14 @@ def symbols(request: MessagesRequest) -> list[Row]:
         elif row and (found := _POSITION.match(line) or _STOP.match(line)):
             row |= {name: cell for name, cell in found.groupdict().items() if cell}
         elif (found := _RESTING.match(line)) and "being cancelled" not in line:
-            rows.get(found[1], {})["resting_m"] = str(_minutes(found[2]))
+            resting[found[1]] = {"resting_m": str(_minutes(found[2]))}
         elif words[0] == "metric":
             columns = [re.sub(r"\(.*", "", word) for word in words[1:] if word.startswith("@")]
         elif columns and len(words) == len(columns) + 1:
             row |= {f"{words[0]}{column}": cell for column, cell in zip(columns, words[1:], strict=True)}
         if "max_size " in line:
             row |= _largest(line.partition("max_size ")[2])
-    return list(rows.values())
+    return [each | resting.get(symbol, {}) for symbol, each in rows.items()]
 
 
 def _minutes(age: str) -> int:
