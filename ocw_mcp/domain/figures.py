@@ -54,6 +54,11 @@ class TradePart(msgspec.Struct, frozen=True):
     thesis: str = ""
     """The reason that the decider, the client or the exit rule gave."""
 
+    @property
+    def traded(self) -> bool:
+        """Whether it was traded; a remainder of a spot position that is too small to be sold is not."""
+        return self.price is not None
+
 
 class Levels(msgspec.Struct, frozen=True):
     """The protection of a position: stop and target (quote), and the distance of a trailing stop (a share)."""

@@ -119,6 +119,7 @@ def test_trades_command_lists_the_parts_of_a_scaled_out_trade(ocw: Ocw, scaled: 
     assert "Parts of trades with several entries or exits" in text
     (half,) = [line for line in text.splitlines() if "REDUCE" in line]
     assert half.split()[2:4] == ["out", "50%"]
+    assert "dust" not in text
     assert "1 won, 0 lost" in text
 
 

@@ -172,7 +172,8 @@ def trades_text(view: Trades) -> Iterator[RenderableType]:
         Column("by", [row.closed_by or "-" for row in rows]),
         gains("pnl", [row.pnl for row in rows]),
     )
-    if in_parts := {str(row.order or "-"): row.parts for row in rows if row.in_parts}:
+    in_parts = {str(row.order or "-"): [part for part in row.parts if part.traded] for row in rows if row.in_parts}
+    if in_parts:
         yield ""
         yield parts_grid("Parts of trades with several entries or exits", in_parts)
         yield ""

@@ -185,10 +185,9 @@ def _average(price: Decimal | None) -> str:
 
 def _parts(trade: "TradeRow | OpenTrade") -> list[str]:
     """Return the parts of a trade with several entries or exits, one line each; of a simple trade none."""
-    if len(trade.parts) <= 2:
-        return []
-    lines = [part_line(each) for each in trade.parts[:MOST_PARTS]]
-    left = len(trade.parts) - len(lines)
+    parts = [each for each in trade.parts if each.traded] if trade.in_parts else []
+    lines = [part_line(each) for each in parts[:MOST_PARTS]]
+    left = len(parts) - len(lines)
     return [*lines, f"{left} more"] if left else lines
 
 

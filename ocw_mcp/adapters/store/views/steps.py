@@ -75,10 +75,12 @@ def condensed(steps: list[Step], keep: OrderRef | None) -> list[Step]:
     The step at which the new stop covers the position stays, and successive moves of a trailing stop become one step.
     """
     accepted = {step.event.ref for step in steps if isinstance(step.event, events.OrderAccepted)}
-    covered = {step.event.stop for step in steps if isinstance(step.event, events.PositionProtected) and step.before}
+    moved = [
+        (step.at, step.event) for step in steps if isinstance(step.event, events.PositionProtected) and step.before
+    ]
+    covered, at_once = {event.stop for _, event in moved}, {(at, event.symbol) for at, event in moved}
     new = {ref for ref in accepted if ref.leg is Purpose.TARGET and ref.revision} | covered
     old = {ref for ref in map(_replaced, steps) if ref is not None}
-    at_once = {step.at for step in steps if isinstance(step.event, events.PositionProtected) and step.before}
     set_at: set[tuple[int, str, Decimal]] = set()
     kept: list[Step] = []
     for step in steps:
@@ -87,7 +89,7 @@ def condensed(steps: list[Step], keep: OrderRef | None) -> list[Step]:
                 continue
             case events.OrderCancelRequested(ref=ref) | events.OrderCanceled(ref=ref) if ref in old and ref != keep:
                 continue
-            case events.PositionUnprotected() if step.at in at_once:
+            case events.PositionUnprotected(symbol=symbol) if (step.at, symbol) in at_once:
                 continue
             case events.ProtectionSet(symbol=symbol, stop=stop):
                 set_at.add((step.at, symbol, stop))

@@ -44,7 +44,7 @@ class TradeRow(msgspec.Struct, frozen=True):
     @property
     def in_parts(self) -> bool:
         """Whether the trade has more than one entry or more than one exit."""
-        return len(self.parts) > 2
+        return sum(part.traded for part in self.parts) > 2
 
 
 class OpenTrade(msgspec.Struct, frozen=True):
@@ -55,6 +55,11 @@ class OpenTrade(msgspec.Struct, frozen=True):
     opened_at: int
     order: int
     parts: tuple[TradePart, ...]
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether the position has more than one entry, or an exit."""
+        return len(self.parts) > 1
 
 
 class Trades(msgspec.Struct, frozen=True):
