@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ocw_mcp.domain.metrics import INDICATORS
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.snapshot import Feasible, PositionView, Snapshot, SymbolView, SymbolViews, TradeView
-from ocw_mcp.domain.time import iso
+from ocw_mcp.domain.time import DAY, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.render.quotations import note_line, wake_line, wake_quotations
 from ocw_mcp.render.readings_text import (
@@ -32,17 +32,16 @@ from ocw_mcp.render.since_text import refused_then, since_lines, standing_lines
 from ocw_mcp.render.text import average, cents, span
 
 BRIEFED_TRADES: Final = 3
-"""Number of trades shown to a reader that can look up earlier ones."""
+"""Number of trades, of the last 24 hours, shown to a reader that can look up earlier ones."""
 MOST_BLOCKS: Final = 6
 """Largest number of blocks for a briefed reader, and of blocks at a wake without any event or position: half of it."""
 
 LEGEND: Final = (
     "Prices in quote currency, times UTC. Metrics have the names and units of conditions: returns, rates and "
-    "vwap_deviation are shares (0.01 is 1 %); composite (of all derivatives) is -1..1, above 0 leans long; long_short "
-    "is top traders' longs over shorts; supertrend below the price is an uptrend. @1h: the last closed candle of 1h "
-    "(its closing time); @1h*: the forming one as if it closed now; STALE: the next one is overdue. max_size: the "
-    "largest entry as a share of equity, scale included, with a stop up to a distance (limit that refuses more). "
-    "?: unknown."
+    "vwap_deviation are shares (0.01 is 1 %); composite of derivatives: -1..1, above 0 leans long; long_short: top "
+    "traders' longs over shorts; supertrend below the price: an uptrend. @1h: the last closed candle of 1h; @1h*: the "
+    "forming one as if it closed now; STALE: the next one is overdue. max_size: the largest entry as a share of "
+    "equity, scale included, with a stop up to a distance (limit that refuses more). ?: unknown."
 )
 
 
@@ -69,8 +68,12 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     lines += since_lines(snapshot, reader)
     if snapshot.note is not None:
         lines.append(note_line(snapshot.note, reader, "note") + refused_then(snapshot))
-    trades = snapshot.trades[-BRIEFED_TRADES:] if briefed else snapshot.trades
+    trades = snapshot.trades
+    if briefed:
+        trades = tuple(each for each in trades if snapshot.at - each.closed_at < DAY)[-BRIEFED_TRADES:]
     lines += _listed("closed trades", [_trade(trade, snapshot.at) for trade in trades])
+    if reader and snapshot.quotes_others(reader):
+        lines.append("this context has text of another client: your entries have stricter limits than max_size")
     whole = _with_block(snapshot) if briefed else set(snapshot.symbols)
     for symbol, view in snapshot.symbols.items():
         if symbol in whole:
@@ -190,9 +193,11 @@ def _short_line(view: SymbolView, unknowns: Unknowns) -> str:
         ]
         parts.append(" ".join(texts))
     if isinstance(sizes := view.feasible, Feasible):
-        nearest = {side: steps[0].size for side, steps in (("long", sizes.long), ("short", sizes.short)) if steps}
-        shown = ", ".join(f"{side} {floored(size)}" for side, size in nearest.items())
-        parts.append(f"max_size {shown}" if shown else "")
+        steps = {"long": sizes.long, "short": sizes.short}
+        nearest = {side: floored(each[0].size) for side, each in steps.items() if each}
+        same = len(nearest) == 2 and len(set(nearest.values())) == 1
+        texts = [nearest["long"]] if same else [f"{side} {size}" for side, size in nearest.items()]
+        parts.append(f"max_size {', '.join(texts)}" if texts else "")
     return ", ".join(each for each in parts if each)
 
 

@@ -167,7 +167,7 @@ def test_a_symbol_without_event_or_position_has_one_line() -> None:
     assert len([each for each in text.splitlines() if "ETHUSDT" in each and "? " not in each[:2]]) == 2
     assert line(text, "ETHUSDT price") == (
         "ETHUSDT price 200 (1s old), return_1h +0.0123 return_4h -0.02 return_24h ?, rsi_14@1h "
-        f"{NUMBERS['rsi_14']:g} adx_14@1h {NUMBERS['adx_14']:g}, max_size long 13.49 %, short 13.49 %"
+        f"{NUMBERS['rsi_14']:g} adx_14@1h {NUMBERS['adx_14']:g}, max_size 13.49 %"
     )
     assert len(block(text, "BTCUSDT")) > 10
 
@@ -231,6 +231,22 @@ def test_snapshot_text_shows_trades_note_and_equity() -> None:
     assert "closed trades: ETHUSDT short +12.35, held 3h 0m, 2h 0m ago" in text
     assert "note, untrusted_text by claude, 2026-03-01T" in text
     assert "note of 2026-03-01T11:00: first second\n" in compact(snapshot(view("BTCUSDT")), reader="claude")
+
+
+def test_a_briefed_reader_is_shown_the_trades_of_the_last_day() -> None:
+    old = TradeView("SOLUSDT", "long", NOON - 40 * HOUR, NOON - 24 * HOUR, D(5))
+    new = [TradeView("ETHUSDT", "short", NOON - 5 * HOUR, NOON - 2 * HOUR, D(pnl)) for pnl in range(1, 5)]
+    seen = snapshot(view("BTCUSDT"), trades=(old, *new))
+    assert line(compact(seen, briefed=True), "closed trades").count("ETHUSDT") == 3
+    assert "SOLUSDT" not in compact(seen, briefed=True)
+    assert "SOLUSDT long +5.00" in compact(seen)
+
+
+def test_text_of_another_client_is_said_to_lower_the_limits() -> None:
+    seen = snapshot(view("BTCUSDT"))
+    warned = "your entries have stricter limits than max_size"
+    assert warned in compact(seen, reader="mcp:desk", briefed=True)
+    assert warned not in compact(seen, reader="claude", briefed=True)
 
 
 def test_derivatives_are_shown_only_if_one_is_known() -> None:
