@@ -56,7 +56,7 @@ def history_tools(get_facade: GetFacade) -> list[OcwTool]:
         limit: Annotated[int, Field(ge=1, le=50), ASCII_NUMBER] = 20,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, results.TradesResult]:
-        """Closed trades, newest first, net of costs, parts before them; found, won and pnl cover all matches. A trade's
+        """Closed trades, newest first, net of fees and funding; found, won and pnl cover all matches. A trade's
         decision: decisions_explain with its id."""
         facade = get_facade()
         page = await facade.history.trades(
@@ -84,7 +84,8 @@ def history_tools(get_facade: GetFacade) -> list[OcwTool]:
         lines = [
             f"{row.id} {row.symbol} {row.side} {row.quantity}, {row.opened_at[:16]} at {_average(each.entry_price)} to "
             f"{row.closed_at[:16]} at {_average(each.exit_price)}, closed by {row.closed_by}: pnl {row.pnl}, "
-            f"fees {row.fees}, {funding_text(each.funding)}" + "".join(f"; {part}" for part in row.parts)
+            f"fees {row.fees}, {funding_text(each.funding)}"
+            + (f"; before fees: {'; '.join(row.parts)}" if row.parts else "")
             for row, each in zip(rows, page.trades, strict=True)
         ]
         sums = f"{page.found} found: {page.won} won, {page.lost} lost, pnl {result.pnl} after fees {cents(page.fees)}"
