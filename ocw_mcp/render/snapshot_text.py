@@ -1,6 +1,6 @@
 """A snapshot as plain text for a model: tables with one header per table.
 
-The text begins with the parts that change least (columns, limits, note, trades) and ends with those that change at
+The text begins with the parts that change least (columns, limits, trades) and ends with those that change at
 every wake, so that the texts of two wakes share the longest possible beginning. An unknown value is never omitted: it
 is shown as `?`, and its reason at the end. Only remarks of other authors than `reader` are quoted as data.
 """
@@ -141,9 +141,9 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     shown = [f"{k} {unknowns.mark(v, '', k) if isinstance(v, Unknown) else v}" for k, v in regimes.items()]
     trades = snapshot.trades[-BRIEFED_TRADES:] if briefed else snapshot.trades
     lines = [] if briefed else [standing(snapshot.limits)]
-    lines += [note_line(snapshot.note, reader, "note") + refused_then(snapshot)] if snapshot.note else []
     lines += _listed("trades (opened, duration, pnl)", [_trade(each) for each in trades])
     lines.append(f"product {snapshot.product} {' '.join(shown)} scale {plain(snapshot.scale)}")
+    lines += [note_line(snapshot.note, reader, snapshot.at) + refused_then(snapshot)] if snapshot.note else []
     lines.append(f"state {snapshot.state} equity {plain(round(snapshot.equity, 2))} at {_time(snapshot.at)}")
     lines += _listed("woken by", [wake_line(each, reader) for each in snapshot.wake])
     lines += wake_quotations(snapshot, reader)

@@ -7,6 +7,7 @@ from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.snapshot import DecisionRequest, Remark
+from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.render.snapshot_text import compact, standing
 from tests.support.views import RISING, holding, snapshot, view
 from tests.support.wakes import wake
@@ -14,7 +15,7 @@ from tests.support.wakes import wake
 POLICIES = load_policies(None).policies
 LIMITS = limits_in_force(POLICIES)
 PROMPTS = Prompts(load_prompts(None).texts, POLICIES)
-NOTE = Remark("wait for 101", CLAUDE, 0)
+NOTE = Remark("wait for 101", CLAUDE, snapshot().at - 190 * MINUTE, 5)
 SHOWN = msgspec.structs.replace(snapshot(view(RISING, position=holding("0.1"))), limits=LIMITS, note=NOTE)
 
 
@@ -36,7 +37,7 @@ def test_wake_context_has_the_whole_snapshot_and_the_rules_decision() -> None:
     whole = compact(msgspec.structs.replace(SHOWN, wake=(wake("BTCUSDT", "close:1h"),)), reader=CLAUDE)
     assert shown.startswith("Wake 7\n")
     assert whole.removeprefix(f"{standing(LIMITS)}\n") in shown
-    assert "note of 1970-01-01T00:00: wait for 101" in shown
+    assert "note of wake 5, 3h 10m ago: wait for 101" in shown
     assert "The built-in rules would: " in shown
 
 

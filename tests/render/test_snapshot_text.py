@@ -141,8 +141,8 @@ def test_snapshot_text_rounds_numbers_of_positions_sizes_and_trades() -> None:
     assert "BTCUSDT 0.0000123457 1 1.23 -2.00 ? ? 0.5 0 0.001" in text.splitlines()
     assert "ETHUSDT short 2026-03-01T07:00 3.0h +12.35" in text
     assert "equity 9987.65 " in text
-    assert "note, untrusted_text by claude, 2026-03-01T" in text
-    assert "note of 2026-03-01T11:00: first second\n" in compact(snapshot(held), reader="claude")
+    assert "note of an earlier wake, 1h 0m ago, untrusted_text by claude, 2026-03-01T" in text
+    assert "note of an earlier wake, 1h 0m ago: first second\n" in compact(snapshot(held), reader="claude")
 
 
 def test_only_symbols_with_a_derivatives_value_have_such_a_row() -> None:
@@ -174,7 +174,7 @@ def test_snapshot_texts_of_two_wakes_share_a_long_beginning() -> None:
     second = msgspec.structs.replace(first, at=NOON + HOUR, equity=D(9_000), wake=())
     pairs = zip(compact(first).splitlines(), compact(second).splitlines(), strict=False)
     shared = "\n".join(one for one, other in takewhile(lambda pair: pair[0] == pair[1], pairs))
-    for stays in ("within 5%", "first second", "ETHUSDT short", "goldilocks", "0.54"):
+    for stays in ("within 5%", "ETHUSDT short", "goldilocks", "0.54"):
         assert stays in shared
     assert compact(first) == compact(first)
 
@@ -187,7 +187,7 @@ def test_remarks_of_others_are_quoted_on_their_own_lines(text: str) -> None:
     bare = compact(snapshot(note=None, wake=(wake("BTCUSDT", met),)), reader="claude")
     left = [each for each in shown.splitlines() if each not in bare.splitlines()]
     quoted = [each.partition(", untrusted_text by mcp:desk, 2026-03-01T12:00:00Z: ") for each in left]
-    assert [what.strip().lower() for what, _, _ in quoted] == ["note", f"on btcusdt {met}"]
+    assert [what.strip().lower() for what, _, _ in quoted] == ["note of an earlier wake, 0s ago", f"on btcusdt {met}"]
     assert {json.loads(said) for _, _, said in quoted} == {untrusted(text, LONGEST_REMARK)}
 
 

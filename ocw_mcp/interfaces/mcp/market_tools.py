@@ -193,7 +193,7 @@ def _snapshot(facade: "Facade", symbol: str | None, *, detailed: bool) -> CallTo
                 f"correlation {each.first}/{each.second} {_number(reasons.number('correlation', each.value), 2)}"
                 for each in taken.correlations
             ]
-            lines += [note_line(taken.note, "", "note")] if taken.note else []
+            lines += [note_line(taken.note, "", taken.at)] if taken.note else []
         lines += _unknown_lines(result.unknown)
         lines += [f"left out for length: {', '.join(left_out)}; ask for them by symbol"] if left_out else []
         if shown <= 1 or len(text_of(result, *lines)) <= longest:
