@@ -1,4 +1,4 @@
-"""One decision as a conversation: the model calls reading tools, submits its legs, and corrects refused legs once.
+"""One decision as a conversation: the model calls reading tools, submits a decision, and corrects refused parts once.
 
 A conversation ends with a `ConversationResult`; only a cancellation is raised. The model is called only if the
 worst-case cost of the call is at most the rest of the decision's allowance.
@@ -169,9 +169,9 @@ class Conversation:
                 if rounds > TOOL_ROUNDS + 1:
                     raise _Ended(Trouble(CauseKind.TOOL_LOOP, f"{rounds} rounds of calls without a decision"))
             results = await self._results(calls, names, may_read=rounds <= TOOL_ROUNDS)
-            last = self._answers[-1] if submits else None
-            refused = last is not None and (last.failed or any(leg.outcome == "refused" for leg in last.legs))
-            if submits and not (refused and len(self._answers) == 1):
+            # A further turn costs money, so it follows only if there is something to correct; the next wake shows what
+            # came of the decision.
+            if submits and not (len(self._answers) == 1 and self._answers[0].correctable):
                 return self._conclude(reply)
             self._turns.append({"role": "assistant", "content": list(reply.content)})
             self._turns.append({"role": "user", "content": results})

@@ -147,6 +147,37 @@ async def test_refused_correction_is_not_corrected_again() -> None:
     assert {leg.symbol: leg.outcome for leg in outcome.result.legs} == {"BTCUSDT": "refused", "SOLUSDT": "accepted"}
 
 
+async def test_model_reads_what_was_not_taken_and_may_correct_it() -> None:
+    tools = FakeTools()
+    tools.not_taken = [["condition 1 (BTCUSDT ret_4h) cannot be watched: no such metric"]]
+    model = ScriptedModel(submits(BUY), submits())
+    outcome = await converse(model, tools)
+    assert isinstance(outcome.result, Submitted)
+    assert [leg.outcome for leg in outcome.result.legs] == ["accepted"]
+    assert len(tools.submitted) == outcome.calls == 2
+    (answer,) = bodies(model)[1]["messages"][-1]["content"]
+    assert "not taken as given: condition 1 (BTCUSDT ret_4h) cannot be watched" in answer["content"]
+
+
+async def test_part_that_is_not_taken_twice_is_not_corrected_again() -> None:
+    tools = FakeTools()
+    tools.not_taken = [["next_check_s 14400 is set to 7200"]] * 3
+    outcome = await converse(ScriptedModel(submits()), tools)
+    assert outcome.result == Submitted(())
+    assert len(tools.submitted) == outcome.calls == 2
+
+
+async def test_decision_stays_in_force_if_its_correction_is_too_dear() -> None:
+    tools = FakeTools()
+    tools.not_taken = [["condition 1 is one too many"]]
+    dear = msgspec.structs.replace(submits(BUY), usage=TokenUsage(plain=200_000, output=10))
+    outcome = await converse(ScriptedModel(dear), tools)
+    assert isinstance(outcome.result, Submitted)
+    assert outcome.result.trouble is not None
+    assert outcome.result.trouble.kind is CauseKind.BUDGET
+    assert outcome.calls == 1
+
+
 async def test_submitted_decision_stands_if_its_refused_leg_is_not_corrected() -> None:
     tools = refuses("BTCUSDT")
     outcome = await converse(ScriptedModel(submits(BUY, SELL), says("So be it.")), tools)
