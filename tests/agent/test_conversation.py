@@ -9,9 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.agent.conversation import TOOL_ROUNDS, Conversation, ConversationSummary, NoDecision, Submitted
-from ocw_mcp.agent.messages import Reply, Request, Trouble
+from ocw_mcp.agent.conversation import (
+    LEAST_TOKENS,
+    MAX_TOKENS,
+    TOOL_ROUNDS,
+    Conversation,
+    ConversationSummary,
+    ConversationTerms,
+    NoDecision,
+    Submitted,
+)
+from ocw_mcp.agent.messages import Reply, Request, Trouble, without_cache_control
 from ocw_mcp.agent.pricing import CachePlan, TokenUsage, cost
+from ocw_mcp.agent.spending import CountedPrefix
 from ocw_mcp.agent.tools import SUBMIT
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.runtime.clock import LiveClock, SimulatedClock
@@ -40,6 +50,29 @@ SELL = ("SOLUSDT", "SELL")
 
 def refuses(*symbols: str) -> FakeTools:
     return FakeTools(lambda leg: REFUSED if leg["symbol"] in symbols else accept(leg))
+
+
+class DearestModel:
+    """A model that is billed at the highest price of each part: one token a byte, and as long an answer as allowed."""
+
+    def __init__(self, turns: list[str]) -> None:
+        self._turns = turns
+        self.billed_usd = Decimal(0)
+
+    async def create(self, request: Request) -> Reply | Trouble:
+        body = without_cache_control(request.body)
+        prefix = sum(len(msgspec.json.encode(body[name])) for name in ("tools", "system"))
+        turns = len(msgspec.json.encode(body["messages"]))
+        usage = TokenUsage(written_5m=turns, written_1h=prefix, output=body["max_tokens"])
+        self.billed_usd += cost(usage, MODEL, 0)
+        match self._turns[min(request.turn, len(self._turns) - 1)]:
+            case "reads":
+                answer = reads()
+            case "submits":
+                answer = submits(BUY)
+            case _:
+                return Trouble(CauseKind.CONNECTION)
+        return msgspec.structs.replace(answer, usage=usage)
 
 
 def cause(outcome: ConversationSummary) -> CauseKind:
@@ -329,10 +362,59 @@ async def test_cancelled_model_call_counts_at_worst_case_cost() -> None:
 async def test_model_call_above_the_cost_allowance_is_not_made() -> None:
     model = ScriptedModel(submits(BUY))
     assert (
-        cause(await converse(model, terms=msgspec.structs.replace(TERMS, allowance_usd=Decimal("0.03"))))
+        cause(await converse(model, terms=msgspec.structs.replace(TERMS, allowance_usd=Decimal("0.02"))))
         is CauseKind.BUDGET
     )
     assert model.requests == []
+
+
+async def test_answer_is_limited_in_length_if_the_allowance_is_small() -> None:
+    async def limits(usd: str) -> list[int]:
+        model = ScriptedModel(submits(BUY))
+        await converse(model, terms=msgspec.structs.replace(TERMS, allowance_usd=Decimal(usd)))
+        return [body["max_tokens"] for body in bodies(model)]
+
+    assert await limits("0.5") == [MAX_TOKENS]
+    (some,) = await limits("0.035")
+    assert LEAST_TOKENS < some < MAX_TOKENS
+    assert await limits("0.02") == []
+
+
+@settings(max_examples=40)
+@given(
+    usd=st.integers(0, 700).map(lambda tenths: Decimal(tenths) / 10_000),
+    turns=st.lists(st.sampled_from(["reads", "submits", "lost"]), min_size=1, max_size=4),
+    counted=st.one_of(st.none(), st.integers(600, 2_000)),
+)
+def test_conversation_never_costs_more_than_its_allowance(usd: Decimal, turns: list[str], counted: int | None) -> None:
+    model = DearestModel(turns)
+    terms = msgspec.structs.replace(TERMS, allowance_usd=usd)
+    if counted is not None:
+        first = Conversation(DearestModel(["submits"]), FakeTools(), Waits(), TERMS)
+        asyncio.run(first.run(7, SYSTEM, CONTEXT))
+        terms = msgspec.structs.replace(terms, prefix=first.counted_prefix)
+    outcome = asyncio.run(converse(model, terms=terms))
+    assert outcome.cost_usd <= usd
+    assert model.billed_usd <= outcome.cost_usd
+
+
+async def test_counted_prefix_lowers_the_worst_case_of_the_same_prefix_only() -> None:
+    async def first_reserve(system: str, terms: ConversationTerms) -> tuple[Decimal, CountedPrefix | None]:
+        kept: list[Decimal] = []
+
+        async def keeps(usd: Decimal) -> None:
+            kept.append(usd)
+
+        talk = Conversation(ScriptedModel(says()), FakeTools(), SimulatedClock(), terms, keeps)
+        await talk.run(7, system, CONTEXT)
+        return kept[0], talk.counted_prefix
+
+    unknown, counted = await first_reserve(SYSTEM, TERMS)
+    assert counted is not None
+    known = msgspec.structs.replace(TERMS, prefix=counted)
+    assert (await first_reserve(SYSTEM, known))[0] < unknown
+    other = "You decide!"
+    assert (await first_reserve(other, known))[0] == (await first_reserve(other, TERMS))[0]
 
 
 async def test_cost_of_earlier_calls_reduces_the_allowance() -> None:

@@ -14,7 +14,7 @@ import pytest
 from ocw_mcp.adapters.files import write_private
 from ocw_mcp.adapters.store.views.decisions import DecisionCost
 from ocw_mcp.agent.recording import LostSpending, Recording
-from ocw_mcp.agent.spending import SPENDING_FILE, Spending, SpendingLog
+from ocw_mcp.agent.spending import SPENDING_FILE, CountedPrefix, Spending, SpendingLog
 from ocw_mcp.domain.errors import BookError
 
 D = Decimal
@@ -194,3 +194,12 @@ def test_pipe_as_spending_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / SPENDING_FILE, 0o600)
     with pytest.raises(BookError, match="it is a pipe, a device or a socket"):
         SpendingLog(tmp_path, BOOK)
+
+
+async def test_counted_prefix_is_known_after_a_restart(tmp_path: Path) -> None:
+    log = SpendingLog(tmp_path, BOOK)
+    await log.start_decision(7)
+    log.count_prefix(CountedPrefix("digest", 2_000))
+    await log.record_cost(D("0.01"))
+    assert SpendingLog(tmp_path, BOOK).prefix == CountedPrefix("digest", 2_000)
+    assert SpendingLog(tmp_path / "new", BOOK).prefix is None
