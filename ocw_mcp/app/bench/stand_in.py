@@ -69,9 +69,21 @@ ToolCall = tuple[str, dict[str, Any]]
 class StandIn:
     """A model that makes the given tool calls, one per round, and then ends its turn without a trade."""
 
-    def __init__(self, calls: tuple[ToolCall, ...] = (), output_tokens: int = 0, clock: Clock | None = None) -> None:
-        """`output_tokens` is the output of a whole decision; the clock determines the age of the cache."""
+    def __init__(
+        self,
+        calls: tuple[ToolCall, ...] = (),
+        output_tokens: int = 0,
+        clock: Clock | None = None,
+        script: "Script | None" = None,
+    ) -> None:
+        """`output_tokens` is the output of a whole decision; the clock determines the age of the cache.
+
+        A `script` gives the answers in place of `calls`.
+        """
         self.clock = clock or SimulatedClock()
+        self._script = script
+        self._sizes: Counter[str] = Counter()
+        """The characters of all requests for a decision by segment, and under `requests` their number."""
         self._calls = calls
         self._output = output_tokens
         self._cached_until = -1
@@ -97,6 +109,11 @@ class StandIn:
         bills = self._bill(request)
         self.billed.update(bills.items())
         usage = sum(bills.values(), TokenUsage())
+        if request.body.get("max_tokens") != 1:
+            self._sizes.update(characters(request.body) | {"requests": 1})
+        if self._script is not None and request.body.get("max_tokens") != 1:
+            usage += TokenUsage(output=self._output if request.turn == 0 else 0)
+            return self._script(request, usage)
         last = request.turn >= len(self._calls)
         if last:
             usage += TokenUsage(output=min(self._output, request.body.get("max_tokens", self._output)))
@@ -107,6 +124,10 @@ class StandIn:
             reply = Reply("tool_use", (call,), usage)
         self.own_ms += self.clock.wall_ms() - began
         return reply
+
+    def mean_characters(self) -> dict[str, int]:
+        """Return the mean number of characters of a request for a decision, by segment."""
+        return {name: round(self._sizes[name] / max(1, self._sizes["requests"])) for name in CHARS_A_TOKEN}
 
     def cost_usd(self, model: str) -> dict[str, Decimal]:
         """Return the USD billed so far, by segment."""
@@ -136,10 +157,32 @@ class StandIn:
         return bills
 
 
+Script = Callable[[Request, TokenUsage], Reply]
+"""Returns the answer to a request with the given usage."""
+
+
+def trades(request: Request, usage: TokenUsage) -> Reply:
+    """Return the answer of the sandbox's trader, which depends on the market and the wake, not on the memory."""
+    from ocw_mcp.sandbox.claude.characters import Say, SeededRandom, trader
+    from ocw_mcp.sandbox.claude.request import MessagesRequest
+
+    chance = SeededRandom(1, f"{request.wake} {request.turn}".encode())
+    answer = trader(MessagesRequest.model_validate(request.body), chance)
+    content: list[dict[str, Any]] = []
+    for number, part in enumerate(answer.parts):
+        if isinstance(part, Say):
+            content.append({"type": "text", "text": part.text})
+        else:
+            call = {"type": "tool_use", "id": f"t{request.turn}-{number}", "name": part.name, "input": part.input}
+            content.append(call)
+    calls = any(each["type"] == "tool_use" for each in content)
+    return Reply("tool_use" if calls else "end_turn", tuple(content), usage)
+
+
 def _entry(request: Request) -> Reply:
     """Return a diary entry whose prompt is billed as prose."""
     prompt = math.ceil(len(request.body["messages"][0]["content"][0]["text"]) / CHARS_A_TOKEN["memory"])
-    content = {"type": "text", "text": "Nothing to learn from."}
+    content = {"type": "text", "text": f"{_text(250)}\nLesson: {_text(150)}"}
     return Reply("end_turn", (content,), TokenUsage(plain=prompt, output=ENTRY_OUTPUT))
 
 
