@@ -36,6 +36,8 @@ MAX_TOKENS: Final = 4_000
 LEAST_TOKENS: Final = 1_600
 """Output tokens to which an answer may be limited if the allowance does not suffice for `max_tokens`: twice as many as
 a typical answer has."""
+MOST_BYTES_A_TOKEN: Final = 12
+"""If a gateway counts fewer tokens for a prompt, its count is not used as a bound."""
 NEXT: Final = f"next: call {SUBMIT}, or end your turn"
 MANY_CALLS: Final = f"at most {CALLS_PER_TURN} tool calls of a turn are answered"
 SECOND_DECISION: Final = f"{SUBMIT} was not called, because a turn can submit one decision; put all legs into one call"
@@ -230,13 +232,18 @@ class Conversation:
             self._usage += reply.usage
             self._cost += cost(reply.usage, self._terms.model, self._clock.now())
             self._counted = reply.usage
-            digest, known = _digest(request.body), self._prefix_counted
-            if reply.usage.prompt and (known is None or (digest, known.tokens) > (known.digest, reply.usage.prompt)):
-                self._prefix_counted = CountedPrefix(digest, reply.usage.prompt)
+            self._count_prefix(request.body, reply.usage.prompt)
         elif reply.may_be_billed or reply.kind in MAY_BE_BILLED:
             self._cost += worst
         self._reserved = ZERO
         return reply
+
+    def _count_prefix(self, body: dict[str, Any], tokens: int) -> None:
+        """Keep the size of a prompt as a bound on its prefix, unless it is larger than the known one or too small."""
+        digest, known = _digest(body), self._prefix_counted
+        least = len(msgspec.json.encode(without_cache_control([body["tools"], body["system"]]))) / MOST_BYTES_A_TOKEN
+        if tokens >= least and (known is None or digest != known.digest or tokens < known.tokens):
+            self._prefix_counted = CountedPrefix(digest, tokens)
 
     async def _reserve(self, body: dict[str, Any]) -> tuple[Decimal, int]:
         """Record the worst-case cost of the next call, and return it with the largest number of output tokens.

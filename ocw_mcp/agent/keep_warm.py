@@ -1,7 +1,7 @@
 """Keeps tools and system in the API's prompt cache between two decisions, since reading them costs less than writing.
 
 A cached prefix expires an hour after it was last read. `KEEP_WARM_MS` of real time after a decision, the prefix is read
-by a call with an empty question and one output token; this repeats at most `KEEP_WARM_TIMES` times. A call is made only
+by a call with a short question and one output token; this repeats at most `KEEP_WARM_TIMES` times. A call is made only
 if its worst-case cost fits into the budget, and its cost is reported with the next decision.
 """
 

@@ -417,6 +417,19 @@ async def test_counted_prefix_lowers_the_worst_case_of_the_same_prefix_only() ->
     assert (await first_reserve(other, known))[0] == (await first_reserve(other, TERMS))[0]
 
 
+async def test_impossibly_small_count_of_a_gateway_is_no_bound() -> None:
+    tiny = msgspec.structs.replace(says(), usage=TokenUsage(plain=3, output=10))
+    talk = Conversation(ScriptedModel(tiny), FakeTools(), SimulatedClock(), TERMS)
+    await talk.run(7, SYSTEM, CONTEXT)
+    assert talk.counted_prefix is None
+
+
+async def test_request_has_no_fields_but_those_that_the_guide_lists() -> None:
+    model = ScriptedModel(reads(), says())
+    await converse(model)
+    assert all(set(body) == {"model", "max_tokens", "tools", "system", "messages"} for body in bodies(model))
+
+
 async def test_cost_of_earlier_calls_reduces_the_allowance() -> None:
     dear = msgspec.structs.replace(reads(), usage=TokenUsage(plain=200_000, output=10))
     model = ScriptedModel(dear, submits(BUY))
