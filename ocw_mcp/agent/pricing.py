@@ -167,7 +167,7 @@ def turn_cost(calls: Decimal, prices: CachePrices, *, cached: bool) -> Decimal:
 
 
 def cheapest_plan(gaps: Collection[int], calls: Decimal, prices: CachePrices, *, keep_warm: bool = False) -> CachePlan:
-    """Return the cheapest plan for the gaps between wakes (ms) and the mean `calls` per decision."""
+    """Return the cheapest use of the prompt cache, from times between wakes (ms) and the mean `calls` per decision."""
     ways: list[tuple[Ttl | None, bool]] = [(None, False), ("5m", False), ("1h", False)]
     ways += [("1h", True)] if keep_warm else []
     ttl, warm = min(ways, key=lambda way: prefix_cost(way[0], gaps, calls, prices, keep_warm=way[1]))

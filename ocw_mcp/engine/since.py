@@ -25,6 +25,7 @@ from ocw_mcp.domain.time import iso
 from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.protection import on_tick
+from ocw_mcp.engine.resting import resting_orders
 from ocw_mcp.engine.since_state import REFUSED_KEPT, THESIS_KEPT, Happenings, LiveEntry, Mover, SinceState
 
 _EXPIRED, _BY_VENUE, _NO_FILL = "expired", "venue", "price"
@@ -90,8 +91,8 @@ class Since(Stateful[SinceState]):
         return self._state.theses.get(symbol)
 
     def resting(self) -> tuple[RestingOrder, ...]:
-        """Return the live entries, oldest first."""
-        return tuple(self._resting(each) for each in self._manager.orders.live(purpose=Purpose.ENTRY))
+        """Return the live entries, oldest first, then those that wait for an approval."""
+        return resting_orders(self._manager, self._executor.approvals, self._state.entries)
 
     def take_reasons(self) -> list[tuple[str, WakeReason]]:
         """Return the reasons to wake the agent that arose since the last call, each with its symbol."""
@@ -102,23 +103,6 @@ class Since(Stateful[SinceState]):
         """Return the symbols whose positions were closed since the last call."""
         closed, self._closed = self._closed, []
         return closed
-
-    def _resting(self, tracked: TrackedOrder) -> RestingOrder:
-        order, intent, entry = tracked.order, tracked.intent, self._state.entries.get(str(tracked.ref))
-        return RestingOrder(
-            order=order.ref,
-            symbol=order.symbol,
-            side=order.side,
-            quantity=tracked.remaining,
-            filled=tracked.filled,
-            limit=None if order.immediate else order.limit_price,
-            stop=intent.protect_at,
-            target=intent.target_at,
-            by=intent.principal,
-            sent_at=entry.sent_at if entry is not None else 0,
-            expires_at=intent.expires_at,
-            cancelling=tracked.cancel_requested,
-        )
 
     def _add(self, happening: Happening) -> Happening:
         return self._state.fresh.add(happening)

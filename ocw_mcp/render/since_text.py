@@ -137,14 +137,16 @@ def resting_text(order: RestingOrder, at: int) -> str:
     protected = {"stop": order.stop, "target": order.target}
     parts = [f"{kind} {order.side.upper()} {plain(order.quantity)} {name(order.symbol)}{price}"]
     parts += [f"{word} {_at(value)}" for word, value in protected.items() if value is not None]
-    parts.append(f"{span(at - order.sent_at)} old")
+    if order.sent_at is not None:
+        parts.append(f"{span(at - order.sent_at)} old")
     if order.filled:
         parts.append(f"{plain(order.filled)} filled")
     if order.expires_at is not None:
         parts.append(f"expires in {span(max(0, order.expires_at - at))}")
     if order.cancelling:
         parts.append("being cancelled")
-    return ", ".join([*parts, f"by {name(order.by)}", f"order {order.order}"])
+    reference = f"waits for approval {order.approval}" if order.order is None else f"order {order.order}"
+    return ", ".join([*parts, f"by {name(order.by)}", reference])
 
 
 def _position_lines(held: PositionView, reader: str, at: int) -> Iterator[str]:
