@@ -60,13 +60,19 @@ async def _decisions() -> dict[str, Any]:
     diary = full_diary(_shown(), policies.policies.rules)
     async with open_seat(SimulatedFeed(1), policies, diary=diary) as seat:
         await seat.book.run.run(__version__, BOOK_HOURS * HOUR)
+        input_usd = {
+            f"rounds_{rounds}": await _priced(seat, TOOL_CALLS[:rounds]) for rounds in range(len(TOOL_CALLS) + 1)
+        }
+        input_usd["two_looks_in_one_round"] = await _priced(seat, TOOL_CALLS, at_once=True)
+        submitted = await _priced(seat, ((SUBMIT, {"wake": 1, "legs": []}),))
         return {
             "request_characters": await _request(seat),
             "context_characters_of_a_young_market": await _young(),
             "tool_rounds_at_most": await _rounds(seat),
-            "input_usd": {
-                f"rounds_{rounds}": await _priced(seat, TOOL_CALLS[:rounds]) for rounds in range(len(TOOL_CALLS) + 1)
-            },
+            "input_usd": input_usd,
+            "input_usd_of_a_turn_after_a_decision": round(
+                submitted["warm"]["all"] - input_usd["rounds_0"]["warm"]["all"], 6
+            ),
             "output_usd_assumed": {
                 f"tokens_{count}": float(cost(TokenUsage(output=count), MODEL, seat.book.clock.now()))
                 for count in OUTPUTS
@@ -121,16 +127,18 @@ async def _rounds(seat: Seat) -> int:
     return sum(name != SUBMIT for name in outcome.tools)
 
 
-async def _priced(seat: Seat, calls: tuple[ToolCall, ...]) -> dict[str, dict[str, float]]:
+async def _priced(seat: Seat, calls: tuple[ToolCall, ...], *, at_once: bool = False) -> dict[str, dict[str, float]]:
     """Return the USD cost of a decision's prompts by segment, with an empty cache and with one that is `GAP_MS` old."""
     clock = SimulatedClock()
     clock.advance(seat.book.clock.now())
-    model = StandIn(calls, clock=clock)
+    model = StandIn(calls, clock=clock, at_once=at_once)
     decider = seat.seated(model)
     found = {}
     for number, state in enumerate(("cold", "warm"), 1):
         model.billed.clear()
-        await decider.decide(_wake(number))
+        # The book's run has ended, so a submitted decision is refused, and the rules decide.
+        with suppress(CannotDecideError):
+            await decider.decide(_wake(number))
         usd = model.cost_usd(MODEL)
         found[state] = {name: round(float(each), 6) for name, each in usd.items()}
         found[state]["all"] = round(float(sum(usd.values())), 6)

@@ -75,16 +75,18 @@ class StandIn:
         output_tokens: int = 0,
         clock: Clock | None = None,
         script: "Script | None" = None,
+        *,
+        at_once: bool = False,
     ) -> None:
         """`output_tokens` is the output of a whole decision; the clock determines the age of the cache.
 
-        A `script` gives the answers in place of `calls`.
+        With `at_once` the first turn makes all `calls`. A `script` gives the answers in place of `calls`.
         """
+        self._rounds = [calls] if calls and at_once else [(call,) for call in calls]
         self.clock = clock or SimulatedClock()
         self._script = script
         self._sizes: Counter[str] = Counter()
         """The characters of all requests for a decision by segment, and under `requests` their number."""
-        self._calls = calls
         self._output = output_tokens
         self._cached_until = -1
         """Engine time (ms) until which tools and system are in the cache."""
@@ -114,14 +116,16 @@ class StandIn:
         if self._script is not None and request.body.get("max_tokens") != 1:
             usage += TokenUsage(output=self._output if request.turn == 0 else 0)
             return self._script(request, usage)
-        last = request.turn >= len(self._calls)
+        last = request.turn >= len(self._rounds)
         if last:
             usage += TokenUsage(output=min(self._output, request.body.get("max_tokens", self._output)))
             reply = Reply("end_turn", ({"type": "text", "text": "Nothing to do."},), usage)
         else:
-            name, given = self._calls[request.turn]
-            call = {"type": "tool_use", "id": f"t{request.turn}", "name": name, "input": given}
-            reply = Reply("tool_use", (call,), usage)
+            content = [
+                {"type": "tool_use", "id": f"t{request.turn}-{place}", "name": name, "input": given}
+                for place, (name, given) in enumerate(self._rounds[request.turn])
+            ]
+            reply = Reply("tool_use", tuple(content), usage)
         self.own_ms += self.clock.wall_ms() - began
         return reply
 
