@@ -145,7 +145,9 @@ class ClaudeDecider:
         wake = request.wake_id
         await self.close()
         self._cache_planner.record_wake(request.snapshot.at)
-        memory = "" if engine.memory is None else await engine.memory.at_wake(request.snapshot, self._left(engine))
+        # A replay has to reserve as much for the diary as the run, which knew its lost spending at this time.
+        left = max(ZERO, self._left(engine) - engine.spending.recorded_usd(wake))
+        memory = "" if engine.memory is None else await engine.memory.at_wake(request.snapshot, left)
         try:
             await engine.spending.start_decision(wake)
         except BookError as error:
@@ -174,8 +176,8 @@ class ClaudeDecider:
         self.outcomes = [*self.outcomes[-255:], outcome]
         cached = outcome.usage.read + outcome.usage.written_1h
         if self._keeper is not None and terms.cache.keep_warm and cached and counted is not None:
-            left = partial(self._left, engine)
-            self._keeper.start(wake, conversation.prefix, counted.tokens, engine.spending, left)
+            unspent = partial(self._left, engine)
+            self._keeper.start(wake, conversation.prefix, counted.tokens, engine.spending, unspent)
         return outcome
 
     async def close(self) -> None:

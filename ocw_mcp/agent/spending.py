@@ -103,6 +103,10 @@ class SpendingLog:
         """The part of `pending_usd` that a replay knows only from the decision that reports it."""
         return self._state.pending.get(LOST, ZERO)
 
+    def recorded_usd(self, wake: int) -> Decimal:
+        """Return the lost spending (USD) that the next decision, on a wake, reports in a replay; 0 in a run."""
+        return ZERO if self._replayed is None else self._replayed.lost_usd(wake)
+
     def carried_usd(self, wake: int) -> Decimal:
         """Return the earlier costs (USD) that the decision on a wake reports in addition to its own cost."""
         return sum(self._state.carried.values(), ZERO) if wake == self._state.wake else ZERO
@@ -110,7 +114,7 @@ class SpendingLog:
     async def start_decision(self, wake: int) -> None:
         """Start a decision and carry all pending costs over to it. Raises BookError."""
         state, carried = self._state, self._state.pending
-        if self._replayed is not None and (lost := self._replayed.lost_usd(wake)):
+        if lost := self.recorded_usd(wake):
             carried = carried | {LOST: lost}
         if self._recorder is not None and LOST in carried:
             self._recorder.record_lost(wake, carried[LOST])

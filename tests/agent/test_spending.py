@@ -102,6 +102,12 @@ async def test_replay_reports_lost_spending_at_the_same_wake(tmp_path: Path) -> 
     assert resumed.carried_usd(7) == D("0.09"), "reported again, but once"
 
 
+async def test_replay_knows_the_lost_spending_of_a_wake_before_it(tmp_path: Path) -> None:
+    replay = SpendingLog(tmp_path, BOOK, replayed=Recording([LostSpending(D("0.09"), 7)]))
+    assert [replay.recorded_usd(wake) for wake in (6, 7)] == [0, D("0.09")]
+    assert SpendingLog().recorded_usd(7) == 0
+
+
 async def test_spending_log_without_a_directory_is_kept_in_memory(tmp_path: Path) -> None:
     here = SpendingLog()
     await here.settle_entries("memory", D("0.01"))
