@@ -181,8 +181,10 @@ class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
     target: Decimal | None = None
     trail: Decimal | None = None
     leverage: int | None = None
+    replaced: tuple[tuple[str, Decimal | None], ...] = ()
+    """The stop, target and trail that PROTECT replaced, by name; None for one that was not set."""
     changed: tuple[str, ...] = ()
-    """Each difference from the leg as submitted, and each value that it replaced, one clause each."""
+    """Each difference from the leg as submitted, one clause each."""
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", tag_field="answer"):

@@ -134,7 +134,8 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
             if asked is not None:
                 await facade.trading.consent(who, asked.approval_id, yes=answer.data.approve)
         placed = await facade.trading.place(who, key, preview_id, rationale)
-        return done(meta(facade), placed, "placed")
+        taken = facade.trading.taken(asks.RequestKey(who, key))
+        return done(meta(facade), placed, "placed", taken_text(taken) if taken else "")
 
     async def orders_cancel(
         ctx: Context[Any, Any], order: Annotated[str, Field(description="id from orders_get: 3-e-0")], key: Key
@@ -149,9 +150,10 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
     ) -> Annotated[CallToolResult, DoneResult]:
         """Close a whole position at the market, reduce-only. If none is open yet, cancel its waiting entry."""
         facade = get_facade()
-        answer = await facade.trading.ask(asks.CloseRequest(key, caller_name(ctx), facade.known(symbol), rationale))
+        request = asks.CloseRequest(key, caller_name(ctx), facade.known(symbol), rationale)
+        answer = await facade.trading.ask(request)
         canceled = isinstance(answer, OrderRef) and answer.leg is Purpose.ENTRY
-        return done(meta(facade), answer, "entry canceled" if canceled else "closing")
+        return _carried_out(facade, request, answer, "cancel requested" if canceled else "closing")
 
     async def positions_reduce(
         ctx: Context[Any, Any],
@@ -163,7 +165,8 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         """Close a share of a position at the market, reduce-only. If the rest were too small to sell, all is closed."""
         facade = get_facade()
         leg = Leg(facade.known(symbol), Action.REDUCE, share=share, reasoning=rationale)
-        return await _carried_out(facade, asks.LegRequest(key, caller_name(ctx), leg), "reducing")
+        request = asks.LegRequest(key, caller_name(ctx), leg)
+        return _carried_out(facade, request, await facade.trading.ask(request), "reducing")
 
     async def positions_set_protection(
         ctx: Context[Any, Any],
@@ -179,8 +182,8 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
             raise RequestError(
                 RequestCode.BAD_ARGUMENTS, limit="a stop, a target or a trail", actual="none", next_="give one of them"
             )
-        terms = asks.ProtectionRequest(key, caller_name(ctx), facade.known(symbol), stop, target, trail)
-        return await _carried_out(facade, terms, "protection set")
+        request = asks.ProtectionRequest(key, caller_name(ctx), facade.known(symbol), stop, target, trail)
+        return _carried_out(facade, request, await facade.trading.ask(request), "protection set")
 
     async def risk_halt(ctx: Context[Any, Any], key: Key, why: str = "") -> Annotated[CallToolResult, DoneResult]:
         """Halt trading: waiting entries are cancelled, new ones refused. Positions keep their stops and may be closed.
@@ -206,9 +209,11 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         conditions: arguments.Conditions | None = None,
         note: Why = "",
     ) -> Annotated[CallToolResult, results.SubmittedResult]:
-        """Answer a wake once, with all legs. Symbols without a leg are held. Each leg is checked and answered by
-        itself; refused ones may be submitted once more, corrected. Attached clients: only while ocw_get_status shows
-        deciding."""
+        """Answer a wake once, with one leg per symbol to act on. Symbols without a leg stay as they are. BUY and SHORT
+        need size or risk, and a stop; ADD needs size or risk. SELL and COVER close all, REDUCE a share. PROTECT
+        tightens the stop, moves the target or sets a trail. CANCEL ends a waiting entry. A field that an action does
+        not use is refused. Refused legs may be submitted once more, corrected. Attached clients: only while
+        ocw_get_status says that the decision is open."""
         facade = get_facade()
         decision = arguments.decision_of(legs, next_check_s, conditions, note, facade.symbols)
         # A caller that declares itself tainted only gets stricter limits.
@@ -225,28 +230,39 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
     ]
 
 
-async def _carried_out(
-    facade: "Facade", request: asks.LegRequest | asks.ProtectionRequest, what: str
-) -> CallToolResult:
-    """Have the engine carry out a change of a position. Return its answer, with the values that are now in force."""
-    answer = await facade.trading.ask(request)
+def _carried_out(facade: "Facade", request: asks.CallerRequest, answer: "Answer", what: str) -> CallToolResult:
+    """Return the answer to a request that changes a position, with what was done and the values now in force."""
     taken = facade.trading.taken(asks.request_key(request))
-    return done(meta(facade), answer, f"{what}: {taken_text(taken)}" if taken else what)
+    return done(meta(facade), answer, what, taken_text(taken) if taken else "")
 
 
 def taken_text(taken: asks.Taken) -> str:
-    """Return a leg as it was carried out, in one line."""
-    levels = {"stop": taken.stop, "target": taken.target, "trail": taken.trail}
-    parts = [
-        plain(taken.quantity) if taken.quantity is not None else "",
-        f"{taken.share:.2%}" if taken.share is not None else "",
-        f"at {plain(taken.price)}" if taken.price is not None else "",
-        f"risk {taken.risk:.2%}" if taken.risk is not None else "",
-        *(f"{name} {plain(value)}" for name, value in levels.items() if value is not None),
-        f"leverage {taken.leverage}" if taken.leverage is not None else "",
-        *taken.changed,
-    ]
+    """Return a leg as it was carried out, in one line: `0.83 = 10.80% of equity, at worst at 2385.2, stop 2320`."""
+    levels, before = {"stop": taken.stop, "target": taken.target, "trail": taken.trail}, dict(taken.replaced)
+    parts = [_amount(taken), "" if taken.risk is None else f"risk {taken.risk:.2%} of equity"]
+    for name, value in levels.items():
+        was = f" (was {_level(name, before[name])})" if name in before else ""
+        parts += [f"{name} {_level(name, value)}{was}"] if was or value is not None else []
+    parts += ["" if taken.leverage is None else f"leverage {taken.leverage}", *taken.changed]
     return ", ".join(part for part in parts if part)
+
+
+def _amount(taken: asks.Taken) -> str:
+    """Return the quantity of a leg with its price: at worst for an entry, now for a closing, the limit of a CANCEL."""
+    if taken.quantity is None:
+        return ""
+    price = "none" if taken.price is None else plain(taken.price)
+    if taken.share is None:
+        return f"{plain(taken.quantity)} at {price}"
+    if taken.risk is not None:
+        return f"{plain(taken.quantity)} = {taken.share:.2%} of equity, at worst at {price}"
+    part = "the whole position" if taken.share == 1 else f"{taken.share:.2%} of the position"
+    return f"{plain(taken.quantity)} = {part}, mark {price}"
+
+
+def _level(name: str, value: Decimal | None) -> str:
+    """Return a stop, a target, or a trail, which is a share of the price."""
+    return "none" if value is None else f"{plain(value * 100)}%" if name == "trail" else plain(value)
 
 
 def _preview(facade: "Facade", leg: Leg, seen: "Previewed", quantity: Decimal | None) -> CallToolResult:
@@ -323,7 +339,7 @@ def _question(pending: "PendingOrder") -> str:
     return f"Approve this paper order? {', '.join([asked, *terms])}. Every policy is checked again before it is sent."
 
 
-def done(meta: Meta, answer: "Answer", what: str) -> CallToolResult:
+def done(meta: Meta, answer: "Answer", what: str, details: str = "") -> CallToolResult:
     """Return the answer to one request. A refusal is an error, so that it cannot be taken for a success."""
     result = DoneResult(meta=meta, **_answered(answer))
     match answer:
@@ -338,9 +354,9 @@ def done(meta: Meta, answer: "Answer", what: str) -> CallToolResult:
                 "with the passphrase); without an answer it is denied. Call again with the same key to see the outcome",
             )
         case OrderRef():
-            return respond(result, f"{what}: order {answer}; follow it with orders_get")
+            return respond(result, f"{what}: order {answer}{details and f', {details}'}; follow it with orders_get")
         case asks.Done():
-            return respond(result, what)
+            return respond(result, f"{what}{details and f': {details}'}")
 
 
 def _submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trading: "Trading") -> CallToolResult:
@@ -361,7 +377,13 @@ def _submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trad
     refused = [untrusted(each, 200) for each in answer.refused]
     result = results.SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
     not_taken = [f"not taken as given: {each}" for each in refused]
-    return respond(result, f"wake {wake} answered", *(lines or ["no leg: HOLD"]), *answer.settled, *not_taken)
+    return respond(
+        result,
+        f"wake {wake} answered",
+        *(lines or ["no leg: nothing changes"]),
+        *answer.settled,
+        *not_taken,
+    )
 
 
 def _answered(answer: "Answer | None") -> dict[str, Any]:
