@@ -54,6 +54,38 @@ def leg_text(leg: Leg, quote: Quote = inline, quantity: Decimal | None = None) -
     return ", ".join(part for part in (named, _levels(leg.stop, leg.target, leg.trail)) if part)
 
 
+def taken_text(taken: asks.Taken) -> str:
+    """Return a leg as it was carried out: `0.83 = 10.8% of equity, risk 0.31% of equity, stop 2320`.
+
+    A value that PROTECT replaced follows the new one: `stop 2330 (was 2320), trail 2% (was none)`.
+    """
+    levels, before = {"stop": taken.stop, "target": taken.target, "trail": taken.trail}, dict(taken.replaced)
+    parts = [_size(taken), "" if taken.risk is None else f"risk {_percent(taken.risk)} of equity"]
+    for name, value in levels.items():
+        was = f" (was {_level(name, before[name])})" if name in before else ""
+        parts += [f"{name} {_level(name, value)}{was}"] if was or value is not None else []
+    parts += ["" if taken.leverage is None else f"leverage {taken.leverage}", *taken.changed]
+    return ", ".join(part for part in parts if part)
+
+
+def _size(taken: asks.Taken) -> str:
+    """Return the quantity with its price: the worst of an entry, the mark of a closing, the limit of a CANCEL."""
+    if taken.quantity is None:
+        return ""
+    quantity, price = plain(taken.quantity), "an unknown price" if taken.price is None else plain(taken.price)
+    if taken.share is None:
+        return f"{quantity} at {price}"
+    if taken.risk is not None:
+        return f"{quantity} = {_percent(taken.share)} of equity, at worst at {price}"
+    part = "the whole position" if taken.share == 1 else f"{_percent(taken.share)} of the position"
+    return f"{quantity} = {part}, mark {price}"
+
+
+def _level(name: str, value: Decimal | None) -> str:
+    """Return a stop, a target, or a trail, which is a share of the price."""
+    return "none" if value is None else _percent(value) if name == "trail" else plain(value)
+
+
 def _percent(share: Decimal) -> str:
     return f"{plain(round(share * 100, 2))}%"
 

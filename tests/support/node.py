@@ -22,7 +22,7 @@ class Ended(NamedTuple):
 
 
 async def validate(program: str, *arguments: object, home: Path, cwd: Path = ROOT, **variables: str) -> Ended:
-    """Run one with more environment variables; skips the test where it is not installed. `home` is whatever it keeps."""
+    """Run one with more environment variables, and with `home` for its files; skips the test if it is missing."""
     if not (PROGRAMS / program).exists():
         missing = f"{program} is not installed; make validators does that"
         if os.environ.get(REQUIRED):

@@ -24,6 +24,7 @@ from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, Why, cut
 from ocw_mcp.interfaces.mcp.callers import ERA, Consent, NotAsked, ask_within_call, caller_name, supports_forms
 from ocw_mcp.interfaces.mcp.results import DoneResult, Meta, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta, respond
+from ocw_mcp.render.event_text import taken_text
 from ocw_mcp.render.quotations import untrusted
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempoten
 Key = Annotated[
     str,
     Field(min_length=1, max_length=64),
-    WithJsonSchema({"type": "string", "description": "new per request, the same on a retry"}),
+    WithJsonSchema({"type": "string", "description": "new per request, same on retry"}),
 ]
 _NEXT: Final = {
     RefusalCode.KEY_REUSED: "a key belongs to one order; orders_get shows which one",
@@ -49,6 +50,8 @@ _NEXT: Final = {
     RefusalCode.NO_POSITION: "positions_get shows the open positions",
     RefusalCode.LOOSER_STOP: "positions_get shows the stop in force",
     RefusalCode.BAD_TARGET: "positions_get shows the mark price",
+    RefusalCode.BAD_TRAIL: "positions_get shows the mark price",
+    RefusalCode.BAD_SHARE: "positions_get shows the position",
     RefusalCode.ALREADY_IN_POSITION: "positions_get shows the open positions",
     RefusalCode.OPPOSITE_POSITION: "positions_get shows the open positions",
     RefusalCode.ENTRY_PENDING: "orders_get shows the waiting entry",
@@ -90,8 +93,8 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
         leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None,
     ) -> Annotated[CallToolResult, results.PreviewResult]:
-        """Check an order by the code that places it, and keep it and its price for 60 s as a preview_id. Nothing is
-        sent. Entries need size, risk or quantity, and a stop; SELL and COVER close the whole position."""
+        """Check an order as placing does, and keep it with its price for 60 s as a preview_id; nothing is sent. Entries
+        need size, risk or quantity, and a stop; SELL and COVER close all."""
         facade = after_warm_up(get_facade)()
         terms = {"size": size, "risk": risk, "stop": stop, "target": target, "limit": limit, "leverage": leverage}
         leg = leg_of(facade, symbol, action, quantity, **terms)
@@ -162,7 +165,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         key: Key,
         rationale: Why = "",
     ) -> Annotated[CallToolResult, DoneResult]:
-        """Close a share of a position at the market, reduce-only. If the rest were too small to sell, all is closed."""
+        """Close a share of a position at the market, reduce-only. A rest too small to sell is closed, too."""
         facade = get_facade()
         leg = Leg(facade.known(symbol), Action.REDUCE, share=share, reasoning=rationale)
         request = asks.LegRequest(key, caller_name(ctx), leg)
@@ -210,10 +213,9 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         note: Why = "",
     ) -> Annotated[CallToolResult, results.SubmittedResult]:
         """Answer a wake once, with one leg per symbol to act on. Symbols without a leg stay as they are. BUY and SHORT
-        need size or risk, and a stop; ADD needs size or risk. SELL and COVER close all, REDUCE a share. PROTECT
-        tightens the stop, moves the target or sets a trail. CANCEL ends a waiting entry. A field that an action does
-        not use is refused. Refused legs may be submitted once more, corrected. Attached clients: only while
-        ocw_get_status says that the decision is open."""
+        need size or risk, and a stop; ADD needs size or risk; REDUCE a share. SELL and COVER close all. PROTECT
+        tightens the stop, moves the target, sets a trail. CANCEL ends a waiting entry. Unused fields are refused.
+        Refused legs may be submitted once more, corrected, with note, conditions and next_check_s if these change."""
         facade = get_facade()
         decision = arguments.decision_of(legs, next_check_s, conditions, note, facade.symbols)
         # A caller that declares itself tainted only gets stricter limits.
@@ -234,35 +236,6 @@ def _carried_out(facade: "Facade", request: asks.CallerRequest, answer: "Answer"
     """Return the answer to a request that changes a position, with what was done and the values now in force."""
     taken = facade.trading.taken(asks.request_key(request))
     return done(meta(facade), answer, what, taken_text(taken) if taken else "")
-
-
-def taken_text(taken: asks.Taken) -> str:
-    """Return a leg as it was carried out, in one line: `0.83 = 10.80% of equity, at worst at 2385.2, stop 2320`."""
-    levels, before = {"stop": taken.stop, "target": taken.target, "trail": taken.trail}, dict(taken.replaced)
-    parts = [_amount(taken), "" if taken.risk is None else f"risk {taken.risk:.2%} of equity"]
-    for name, value in levels.items():
-        was = f" (was {_level(name, before[name])})" if name in before else ""
-        parts += [f"{name} {_level(name, value)}{was}"] if was or value is not None else []
-    parts += ["" if taken.leverage is None else f"leverage {taken.leverage}", *taken.changed]
-    return ", ".join(part for part in parts if part)
-
-
-def _amount(taken: asks.Taken) -> str:
-    """Return the quantity of a leg with its price: at worst for an entry, now for a closing, the limit of a CANCEL."""
-    if taken.quantity is None:
-        return ""
-    price = "none" if taken.price is None else plain(taken.price)
-    if taken.share is None:
-        return f"{plain(taken.quantity)} at {price}"
-    if taken.risk is not None:
-        return f"{plain(taken.quantity)} = {taken.share:.2%} of equity, at worst at {price}"
-    part = "the whole position" if taken.share == 1 else f"{taken.share:.2%} of the position"
-    return f"{plain(taken.quantity)} = {part}, mark {price}"
-
-
-def _level(name: str, value: Decimal | None) -> str:
-    """Return a stop, a target, or a trail, which is a share of the price."""
-    return "none" if value is None else f"{plain(value * 100)}%" if name == "trail" else plain(value)
 
 
 def _preview(facade: "Facade", leg: Leg, seen: "Previewed", quantity: Decimal | None) -> CallToolResult:
@@ -316,7 +289,9 @@ def _preview(facade: "Facade", leg: Leg, seen: "Previewed", quantity: Decimal | 
         terms += [f"stop {result.stop or 'none'}{measured}", f"target {result.target or 'none'}"]
         terms += [f"leverage {leverage}"] if leverage is not None else []
         why = "" if account.scale == 1 else f" ({result.scale_reason})"
-        sizes = [f"{room(checked, account.equity)}; size limits x {result.scale}{why}"]
+        scaled = f"size limits x {result.scale}{why}"
+        # A refusal has the largest size in the unit that was asked in.
+        sizes = [scaled if refusal is not None else f"{room(checked, account.equity)}; {scaled}"]
     return respond(
         result,
         head,
