@@ -182,9 +182,10 @@ class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
     trail: Decimal | None = None
     leverage: int | None = None
     replaced: tuple[tuple[str, Decimal | None], ...] = ()
-    """The stop, target and trail that PROTECT replaced, by name; None for one that was not set."""
+    """By name, the stop, target and limit of an entry as submitted, if the tick changed them; of a PROTECT, the values
+    that were in force before, None for one that was not set."""
     changed: tuple[str, ...] = ()
-    """Each difference from the leg as submitted, one clause each."""
+    """Each other difference from the leg as submitted, one clause each."""
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", tag_field="answer"):

@@ -173,11 +173,7 @@ class Precheck:
             stop=intent.protect_at,
             target=intent.target_at,
             leverage=intent.leverage,
-            changed=tuple(
-                f"{name} {plain(asked)} became {plain(sent)}, on the tick"
-                for name, asked, sent in prices
-                if asked is not None and sent is not None and asked != sent
-            ),
+            replaced=tuple((name, asked) for name, asked, sent in prices if asked is not None and asked != sent),
         )
 
     def check(self, leg: Leg, principal: str, now: int, quantity: Decimal | None = None) -> CheckedLeg:

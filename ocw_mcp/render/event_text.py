@@ -57,13 +57,17 @@ def leg_text(leg: Leg, quote: Quote = inline, quantity: Decimal | None = None) -
 def taken_text(taken: asks.Taken) -> str:
     """Return a leg as it was carried out: `0.83 = 10.8% of equity, risk 0.31% of equity, stop 2320`.
 
-    A value that PROTECT replaced follows the new one: `stop 2330 (was 2320), trail 2% (was none)`.
+    A replaced value follows the new one: `stop 2330 (was 2320), trail 2% (was none)`, or `stop 2330 (asked 2330.02)`.
     """
-    levels, before = {"stop": taken.stop, "target": taken.target, "trail": taken.trail}, dict(taken.replaced)
-    parts = [_size(taken), "" if taken.risk is None else f"risk {_percent(taken.risk)} of equity"]
+    levels = {"stop": taken.stop, "target": taken.target, "trail": taken.trail}
+    asked = "asked" if taken.risk is not None else "was"
+    before = {name: f" ({asked} {_level(name, value)})" for name, value in taken.replaced}
+    parts = [
+        _size(taken) + before.pop("limit", ""),
+        "" if taken.risk is None else f"risk {_percent(taken.risk)} of equity",
+    ]
     for name, value in levels.items():
-        was = f" (was {_level(name, before[name])})" if name in before else ""
-        parts += [f"{name} {_level(name, value)}{was}"] if was or value is not None else []
+        parts += [f"{name} {_level(name, value)}{before.get(name, '')}"] if name in before or value is not None else []
     parts += ["" if taken.leverage is None else f"leverage {taken.leverage}", *taken.changed]
     return ", ".join(part for part in parts if part)
 

@@ -343,12 +343,7 @@ def _submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trad
         for leg, each in zip(decision.legs, trading.answers(answer.decision, decision), strict=True)
     ]
     carried = [trading.taken(answer.decision.leg(index)) for index in range(len(rows))]
-    lines = [
-        f"{row.action} {row.symbol}: {row.outcome}{f' as {row.order}' if row.order else ''}"
-        f"{f': {taken_text(taken)}' if taken else ''}"
-        f"{f', {row.refusal}' if row.refusal else ''}{f' {row.approval} until {row.until}' if row.approval else ''}"
-        for row, taken in zip(rows, carried, strict=True)
-    ]
+    lines = [_leg_line(row, taken) for row, taken in zip(rows, carried, strict=True)]
     refused = [untrusted(each, 200) for each in answer.refused]
     result = results.SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
     not_taken = [f"not taken as given: {each}" for each in refused]
@@ -359,6 +354,18 @@ def _submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trad
         *answer.settled,
         *not_taken,
     )
+
+
+def _leg_line(row: results.LegAnswered, taken: asks.Taken | None) -> str:
+    """Return the answer to one leg."""
+    outcome = "nothing changes" if row.outcome == "held" else row.outcome
+    parts = [
+        f" as {row.order}" if row.order else "",
+        f": {taken_text(taken)}" if taken else "",
+        f", {row.refusal}" if row.refusal else "",
+        f" {row.approval} until {row.until}" if row.approval else "",
+    ]
+    return f"{row.action} {row.symbol}: {outcome}{''.join(parts)}"
 
 
 def _answered(answer: "Answer | None") -> dict[str, Any]:
