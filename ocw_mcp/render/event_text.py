@@ -131,7 +131,7 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
                 f"{plain(event.price)}, fee {plain(round(event.fee, 4))}{realised}; position {plain(event.position)}"
             )
         case events.PositionUnprotected(symbol, deadline):
-            return f"{printable(symbol)} has no stop yet; without one it is closed at {moment(deadline)[11:]}"
+            return f"{printable(symbol)} waits for a stop; without one it is closed at {moment(deadline)[11:]}"
         case events.PositionProtected(symbol, stop, trigger):
             return f"{printable(symbol)} is protected by stop {stop} at {plain(trigger)}"
         case events.ProtectionSet(symbol, by, stop, target, trail):

@@ -38,7 +38,14 @@ modes = []
 answer_s = 86400
 """
 TOOLS: Final = [tool.name for make in TOOLSETS.values() for tool in make(lambda: pytest.fail("nobody looks"))]
-OFFLINE: Final = {"DISABLE_AUTOUPDATER": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
+OFFLINE: Final = {
+    "DISABLE_AUTOUPDATER": "1",
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    # No program listens on this port, so a request to another host fails.
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "NO_PROXY": "127.0.0.1,localhost",
+}
 
 
 @pytest.fixture

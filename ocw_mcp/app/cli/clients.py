@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ocw_mcp.adapters.control.tokens import TokenRow
 
-install = group("Register OCW with Claude Desktop, Claude Code and other MCP clients.")
+install = group("Register OCW with Claude Desktop, Claude Code and others.")
 tokens = group("Make, list and revoke tokens for HTTP and MCP.")
 
 _TOOLSETS = ("market", "account", "history", "trade")
@@ -96,7 +96,10 @@ def claude_desktop(
 def cursor(
     state: BookOption, read_only: ReadOnlyOption = False, dry_run: DryRunOption = False, config: ConfigOption = None
 ) -> None:
-    """Add OCW to ~/.cursor/mcp.json, or with --config to a project's .cursor/mcp.json, as for Claude Desktop."""
+    """Add OCW to Cursor's configuration, as for Claude Desktop.
+
+    The file is ~/.cursor/mcp.json; for one project, name its .cursor/mcp.json with --config.
+    """
     _add_entry("cursor", state, read_only, dry_run, config)
 
 
@@ -104,7 +107,10 @@ def cursor(
 def vscode(
     state: BookOption, read_only: ReadOnlyOption = False, dry_run: DryRunOption = False, config: ConfigOption = None
 ) -> None:
-    """Add OCW to VS Code's mcp.json of the user, or with --config to .vscode/mcp.json, as for Claude Desktop."""
+    """Add OCW to VS Code's configuration, as for Claude Desktop.
+
+    The file is the mcp.json of your user; for one project, name its .vscode/mcp.json with --config.
+    """
     _add_entry("vscode", state, read_only, dry_run, config)
 
 
@@ -125,7 +131,7 @@ def _add_entry(client: str, state: Path, read_only: bool, dry_run: bool, config:
 
 @install.command("claude-code")
 def claude_code(state: BookOption, read_only: ReadOnlyOption = False) -> None:
-    """Print the command that adds OCW to Claude Code in this directory. Run it yourself."""
+    """Print the command that adds OCW to Claude Code. Run it yourself, in the directory that you work in."""
     _print_command("claude-code", state, read_only)
 
 
