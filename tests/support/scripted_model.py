@@ -12,6 +12,8 @@ from ocw_mcp.sandbox.claude.request import MessagesRequest
 
 PREFIX: Final = "mcp__ocw__"
 """What Claude Code puts before the name of each tool of the MCP server `ocw`."""
+WAITING: Final = "Read"
+"""A tool of the client's own, which its model calls to get another turn."""
 PAUSE_MS: Final = 400
 """The time before a call is repeated."""
 MOST_REPEATS: Final = 40
@@ -32,7 +34,7 @@ class ScriptedModel:
     def __init__(self, script: Path) -> None:
         self._calls: list[dict[str, Any]] = tomllib.loads(script.read_text(encoding="utf-8"))["call"]
         self._next = 0
-        self._repeats = 0
+        self._repeats = self._waited = 0
         self.shown: list[Shown] = []
         self.wrong: list[str] = []
         self.kept: dict[str, str] = {}
@@ -47,10 +49,14 @@ class ScriptedModel:
     def __call__(self, request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
         """Return the next call. A request without tools is one of the client's own, such as one for a title."""
         offered = {tool.name for tool in request.tools}
-        if not any(name.startswith(PREFIX) for name in offered):
+        if WAITING not in offered:
             return ModelAnswer((Say("A session"),))
+        done = [each for each in reading.completed_calls(request) if each[0].name.startswith(PREFIX)]
+        if not any(name.startswith(PREFIX) for name in offered) and self._waited < MOST_REPEATS:
+            # On a busy machine the client has not connected yet; a later turn has the tools of the server.
+            self._waited += 1
+            return ModelAnswer((Call(WAITING, {"file_path": "nothing"}),), takes_ms=PAUSE_MS)
         self.tools |= offered
-        done = reading.completed_calls(request)
         repeated = len(done) > len(self.shown) and self._take(*done[-1])
         if self.wrong or not self.unmade:
             return ModelAnswer((Say("Done."),))

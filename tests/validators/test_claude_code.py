@@ -41,6 +41,10 @@ TOOLS: Final = [tool.name for make in TOOLSETS.values() for tool in make(lambda:
 OFFLINE: Final = {
     "DISABLE_AUTOUPDATER": "1",
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    # The first request has the tools of the server: these are neither deferred nor late.
+    "ENABLE_TOOL_SEARCH": "false",
+    "MCP_CONNECTION_NONBLOCKING": "false",
+    "MCP_TIMEOUT": "60000",
     # No program listens on this port, so a request to another host fails.
     "HTTPS_PROXY": "http://127.0.0.1:9",
     "HTTP_PROXY": "http://127.0.0.1:9",
@@ -106,7 +110,7 @@ async def test_claude_code_trades_through_a_whole_session(
         assert added.code == 0, added.err
         listed = await claude("mcp", "list")
         assert "Connected" in listed.out, listed
-        api = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": KEY, "ENABLE_TOOL_SEARCH": "false"}
+        api = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": KEY}
         approval = asyncio.create_task(approve(ocw, book, model, monkeypatch))
         session = await claude("-p", "Trade.", "--model", MODEL, "--allowedTools", f"{PREFIX}*", **api)
         assert not model.wrong, model.wrong
