@@ -182,7 +182,7 @@ def guard_text(plan: GuardPlan, at: int, *, long: bool) -> str:
 def _condition_lines(standing: StandingCondition, reader: str, at: int) -> Iterator[str]:
     condition, by = standing.condition, standing.by
     now = "?" if isinstance(standing.reading, Unknown) else f"{standing.reading:.6g}"
-    what = f"{name(condition.symbol)} {name(condition.metric)} {condition.comparison} {condition.threshold:g}"
+    what = f"{name(condition.symbol)} {untrusted(condition.metric, 40)} {condition.comparison} {condition.threshold:g}"
     ends = ", ends with the position" if standing.with_position else ""
     own = f" ({untrusted(condition.reason, LONGEST_REMARK)})" if condition.reason and by == reader else ""
     age, left = span(at - standing.set_at), span(max(0, standing.expires_at - at))

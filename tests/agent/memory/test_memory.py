@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from ocw_mcp.adapters.store.views.days import DayPage, EventRow
-from ocw_mcp.adapters.store.views.story import Step, Story, StoryAnswer
+from ocw_mcp.adapters.store.views.steps import Step
+from ocw_mcp.adapters.store.views.story import Story, StoryAnswer
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeRow
 from ocw_mcp.agent.memory.diary import MEMORY_FILE, load_memory
 from ocw_mcp.agent.memory.memory import BATCH_TRADES, KNOWN_AFTER_MS, Memory
@@ -241,6 +242,16 @@ async def test_diary_batch_size_is_limited_and_digest_is_written_last(tmp_path: 
     assert f"day {yesterday}: equity 10,000.00 to ?" in prompt
     assert "on order 4, untrusted_text by claude-haiku-4-5" in prompt
     assert f"digest of {yesterday}" in await wake(one, NOON + 5 * HOUR)
+
+
+async def test_day_without_a_closed_trade_costs_no_digest(tmp_path: Path) -> None:
+    model = ScriptedModel(WROTE)
+    one = memory(tmp_path, FakePast(days=[utc_day(NOON - DAY)]), model)
+    for n in range(3):
+        assert await wake(one, NOON + n * HOUR) == ""
+    await one.close()
+    assert model.requests == []
+    assert spent(tmp_path) == ZERO
 
 
 async def test_disabled_memory_recalls_and_writes_nothing(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ EXPORTED = [
     "SymbolView",
     "SymbolWake",
     "TapeError",
+    "TradePart",
     "TradeRow",
     "TradeView",
     "Unknown",
