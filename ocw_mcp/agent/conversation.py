@@ -342,9 +342,10 @@ class Conversation:
             return NoDecision(reply.text)
         if all(answer.failed for answer in self._answers):
             return Trouble(CauseKind.MALFORMED, _excerpt(self._answers[-1].text))
+        # As in the engine, a leg with HOLD is neither an action nor a refusal. A refused closing or cancel shows that
+        # the account has changed meanwhile: the rules do not decide in its place.
         refused = [leg for leg in self._legs if leg.outcome == "refused"]
-        # As in the engine, a leg with HOLD is neither an action nor a refusal.
-        if refused and all(leg.outcome in ("refused", "held") for leg in self._legs):
+        if any(leg.enters for leg in refused) and all(leg.outcome in ("refused", "held") for leg in self._legs):
             return Trouble(CauseKind.IMPOSSIBLE, _excerpt(refused[0].refusal or refused[0].symbol))
         return Submitted(tuple(self._legs))
 

@@ -9,6 +9,7 @@ import msgspec
 from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent
 
 from ocw_mcp.domain.asks import TAINTED, TYPED
+from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.orders import CLAUDE
 
 SUBMIT: Final = "decisions_submit"
@@ -33,6 +34,11 @@ class LegAnswer(msgspec.Struct, frozen=True):
     action: str
     outcome: str
     refusal: str | None = None
+
+    @property
+    def enters(self) -> bool:
+        """Whether the leg would have added risk; True for an action that cannot be read."""
+        return self.action not in Action.__members__ or Action(self.action).adds_risk
 
 
 class ToolAnswer(msgspec.Struct, frozen=True):

@@ -218,6 +218,12 @@ async def test_submitted_decision_stands_if_its_refused_leg_is_not_corrected() -
     assert len(tools.submitted) == 1
 
 
+async def test_decision_stands_if_only_closings_are_refused() -> None:
+    outcome = await converse(ScriptedModel(submits(SELL), says("So be it.")), refuses("SOLUSDT"))
+    assert isinstance(outcome.result, Submitted)
+    assert [leg.outcome for leg in outcome.result.legs] == ["refused"]
+
+
 async def test_decision_without_an_accepted_trade_has_cause_impossible() -> None:
     outcome = await converse(ScriptedModel(submits(BUY, ("ETHUSDT", "HOLD"))), refuses("BTCUSDT"))
     assert cause(outcome) is CauseKind.IMPOSSIBLE
