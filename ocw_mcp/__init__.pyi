@@ -25,6 +25,11 @@ from ocw_mcp.domain.errors import OcwError as OcwError
 from ocw_mcp.domain.errors import SettingsError as SettingsError
 from ocw_mcp.domain.errors import StrategyError as StrategyError
 from ocw_mcp.domain.errors import TapeError as TapeError
+from ocw_mcp.domain.happenings import GuardPlan as GuardPlan
+from ocw_mcp.domain.happenings import Happening as Happening
+from ocw_mcp.domain.happenings import HappeningKind as HappeningKind
+from ocw_mcp.domain.happenings import RestingOrder as RestingOrder
+from ocw_mcp.domain.happenings import StandingCondition as StandingCondition
 from ocw_mcp.domain.requests import RequestError as RequestError
 from ocw_mcp.domain.snapshot import Correlation as Correlation
 from ocw_mcp.domain.snapshot import DerivativesView as DerivativesView

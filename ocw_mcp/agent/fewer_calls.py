@@ -41,11 +41,12 @@ Spent = tuple[Decimal, Decimal]
 def repeated_hold(request: DecisionRequest) -> Cause | None:
     """Return the cause of a HOLD that repeats the last answer; None if the model has to be asked.
 
-    A HOLD is repeated if each price moved by at most `TOLERANCE`, the wake has no new kind of reason, and these are
-    unchanged: account version (positions, orders, stops, state), limits, regime and macro regime.
+    A HOLD is repeated if each price moved by at most `TOLERANCE`, nothing happened since the model's last answer, the
+    wake has no new kind of reason, and these are unchanged: account version (positions, orders, stops, state), limits,
+    regime and macro regime.
     """
     now, held = request.snapshot, request.held
-    if held is None or request.version != held.version:
+    if held is None or request.version != held.version or now.since:
         return None
     then = held.snapshot
     age = now.at - then.at

@@ -87,11 +87,12 @@ class DecisionDiscarded(DomainEvent, frozen=True, tag="decision.discarded"):
 
 
 class WakeConditionsSet(DomainEvent, frozen=True, tag="wake_conditions.set"):
-    """The agent's wake conditions were replaced; `refused` has the reason for each one that was not accepted."""
+    """The wake conditions were replaced, or some `ended`; `refused` has the reason for each that was not accepted."""
 
     wake_id: int
     armed: int
     refused: tuple[str, ...]
+    ended: tuple[str, ...] = ()
 
 
 class BudgetSpent(DomainEvent, frozen=True, tag="budget.spent"):

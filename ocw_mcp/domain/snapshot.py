@@ -7,7 +7,9 @@ from typing import Any, Literal, NoReturn, Self
 
 import msgspec
 
+from ocw_mcp.domain.happenings import GuardPlan, Happening, RestingOrder, StandingCondition
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.orders import RULES
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.unknown import Reading, Unknown
 
@@ -119,6 +121,11 @@ class PositionView(OpenPosition, frozen=True):
     """The mark price at which the venue liquidates the position; None if there is none."""
     best_now: Reading = _NOT_COMPUTED
     """The largest gain so far as a share of the present cost, which differs from `mfe` after an addition."""
+    target: Decimal | None = None
+    guard: GuardPlan | None = None
+    """What the guard will do; None if it was not computed."""
+    thesis: "Remark | None" = None
+    """The reason of the decision that opened the position, from a leg that was carried out."""
 
     @property
     def best(self) -> Reading:
@@ -222,6 +229,10 @@ class WakeKind(StrEnum):
     """A wake condition is met; the subject is its metric."""
     SCORE = "score"
     """The score of a position requires a review; the subject is the score."""
+    POSITION_CLOSED = "position_closed"
+    """A position was closed; the subject says by what, the detail is the result (quote)."""
+    ENTRY_LAPSED = "entry_lapsed"
+    """An entry ended unfilled; the subject says why, the detail is its limit price."""
     MORE = "more"
     """Further reasons; the detail is their number."""
     EARLIER = "earlier"
@@ -280,6 +291,20 @@ class Snapshot(msgspec.Struct, frozen=True):
     """The safety limits in force, as names and texts."""
     correlations: tuple[Correlation, ...] = ()
     """The correlations of every open position with every other symbol."""
+    since: tuple[Happening, ...] = ()
+    """What happened since the snapshot of the last wake that the decider answered, oldest first."""
+    since_wake: int = 0
+    """The number of that wake; 0 if there is none."""
+    since_dropped: int = 0
+    """The number of older happenings that were dropped, because at most a fixed number is kept."""
+    note_refused: tuple[Happening, ...] = ()
+    """The legs that were refused with the decision that wrote `note`."""
+    resting: tuple[RestingOrder, ...] = ()
+    """The live entries, oldest first."""
+    conditions: tuple[StandingCondition, ...] = ()
+    """The wake conditions that wait."""
+    next_check_at: int | None = None
+    """The time (ms) of the next wake by the timer, unless the decision sets another; None before the first candle."""
 
     def __post_init__(self) -> None:
         if type(self.symbols) is not SymbolViews:
@@ -293,7 +318,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     def quotes_others(self, reader: str) -> bool:
         """Return whether the snapshot contains remarks of another principal than `reader`."""
         remarks = [self.note, *(each.remark for wake in self.wake for each in wake.reasons)]
-        return any(each is not None and each.by != reader for each in remarks)
+        authors = {each.by for each in remarks if each is not None}
+        authors |= {each.by for each in self.conditions if each.condition.reason}
+        # The engine itself writes the reasons of the rules.
+        theses = [position.thesis for position in self.positions.values()]
+        authors |= {each.by for each in theses if each is not None and each.by != RULES}
+        return bool(authors - {reader})
 
     def correlation(self, first: str, second: str) -> Reading:
         """Return the correlation of two symbols, in either order."""

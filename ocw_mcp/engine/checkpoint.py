@@ -16,8 +16,9 @@ from ocw_mcp.engine.idempotency import SavedAnswer
 from ocw_mcp.engine.leg_executor import ManualControl
 from ocw_mcp.engine.order_manager import OrderManagerState
 from ocw_mcp.engine.protection import GuardState
+from ocw_mcp.engine.since_state import SinceState
 
-ENGINE_FORMAT = 15
+ENGINE_FORMAT = 16
 """The version of the saved state. It increases when a field changes its name or meaning; older states are refused."""
 
 
@@ -75,6 +76,7 @@ class EngineState(msgspec.Struct):
     guard: GuardState
     exits: ExitsState
     decisions: DecisionsState
+    since: SinceState
     budget: BudgetState
     approvals: ApprovalsState
     manual_control: ManualControl

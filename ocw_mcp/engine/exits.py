@@ -13,12 +13,14 @@ from ocw_mcp.core.market.market import Market
 from ocw_mcp.core.strategy.position_score import score_position
 from ocw_mcp.core.strategy.signals import read_signals
 from ocw_mcp.domain.events import ExitDecided, ScoreTaken
+from ocw_mcp.domain.happenings import GuardPlan
 from ocw_mcp.domain.orders import GUARD
 from ocw_mcp.domain.policies import ExitsPolicy
-from ocw_mcp.domain.snapshot import WakeKind, WakeReason
+from ocw_mcp.domain.snapshot import PositionView, WakeKind, WakeReason
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import HOUR, SECOND
+from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.snapshot import positions, take_holdings
 
@@ -98,6 +100,25 @@ class Exits(Stateful[ExitsState]):
                 asked.append((view.symbol, WakeReason(WakeKind.SCORE, f"{score.total:.2f}", worst)))
         self._state.bands = bands
         return asked
+
+    def planned(self, view: PositionView) -> PositionView:
+        """Return a position with its target, and with what the guard will do."""
+        terms, average, sign = self._hard, float(view.average_price), 1 if view.quantity > 0 else -1
+        protection, best, best_now, trail_at = self._guard.protections.get(view.symbol), view.mfe, view.best, None
+        if not isinstance(best, Unknown) and not isinstance(best_now, Unknown) and best >= terms.trail_from:
+            trail_at = average * (1 + sign * best_now * (1 - terms.trail_gives_back))
+        plan = GuardPlan(
+            max_loss_at=average * (1 - sign * terms.max_loss),
+            take_profit_at=average * (1 + sign * terms.take_profit),
+            trail_from=average * (1 + sign * terms.trail_from),
+            trail_at=trail_at,
+            max_hold_until=view.opened_at + round(terms.max_hold_ms),
+            deadline=None if protection is None else protection.deadline,
+            reduce_to=None if protection is None else protection.most,
+            band=self._state.bands.get(view.symbol, HOLD),
+        )
+        target = None if protection is None else protection.target
+        return msgspec.structs.replace(view, target=target, guard=plan)
 
     def _close(self, symbol: str, rule: str, why: str, now: int) -> None:
         if self._manager.closing(symbol) or symbol in self._account.ended:

@@ -40,14 +40,16 @@ def take_snapshot(
     now: int,
     *,
     feasible: Callable[[str], Feasible | Unknown] = lambda symbol: _NO_FEASIBLE,
+    planned: Callable[[PositionView], PositionView] = lambda view: view,
     trades: Sequence[TradeView] = (),
     **remarks: Any,
 ) -> Snapshot:
     """Return the market and the account at `now` (ms). `feasible` returns a symbol's feasible sizes.
 
-    `trades` are oldest first. `remarks` are the snapshot's `note`, `undone` and `limits`.
+    `planned` adds to a position what the guard will do. `trades` are oldest first. `remarks` are the other fields of
+    the snapshot, such as `note`, `limits` and `since`.
     """
-    symbols, held = guard.manager.config.symbols, {view.symbol: view for view in positions(guard)}
+    symbols, held = guard.manager.config.symbols, {view.symbol: planned(view) for view in positions(guard)}
     views = [_symbol(symbol, market.symbols[symbol], held.get(symbol), feasible(symbol), now) for symbol in symbols]
     pairs = [pair for pair in combinations(symbols, 2) if pair[0] in held or pair[1] in held]
     return _snapshot(market, guard, views, pairs, now, wake=wake, trades=tuple(trades)[-TRADES_SHOWN:], **remarks)
@@ -101,6 +103,10 @@ def leave_out(symbols: Collection[str], seen: Snapshot) -> Snapshot:
         symbols=SymbolViews.of(view for name, view in seen.symbols.items() if name not in symbols),
         correlations=tuple(each for each in seen.correlations if not {each.first, each.second} & set(symbols)),
         wake=tuple(reason for reason in seen.wake if reason.symbol not in symbols),
+        since=tuple(each for each in seen.since if each.shown_without(symbols)),
+        note_refused=tuple(each for each in seen.note_refused if each.symbol not in symbols),
+        resting=tuple(each for each in seen.resting if each.symbol not in symbols),
+        conditions=tuple(each for each in seen.conditions if each.condition.symbol not in symbols),
     )
 
 

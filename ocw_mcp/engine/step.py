@@ -22,8 +22,8 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, SymbolEnded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact, plain
-from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
-from ocw_mcp.domain.snapshot import Snapshot, SymbolWake, WakeReason
+from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Purpose, Transferred
+from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.callers import Callers, OperatorCommands
@@ -39,6 +39,7 @@ from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard, read_metric
+from ocw_mcp.engine.since import Since
 from ocw_mcp.engine.snapshot import leave_out, positions, summary_of, take_snapshot
 
 
@@ -60,6 +61,8 @@ class Engine:
         self.executor = LegExecutor(self.guard)
         self.approvals, self.check = self.executor.approvals, self.executor.precheck.check
         self.decisions = DecisionCycle(self.manager, self.executor, self._after_decision)
+        self.since = Since(self.manager, self.executor)
+        self._effects.observe = self.since.observe
         self._operator = OperatorCommands(self.guard, self.executor, self.decisions)
         self._callers = Callers(self.guard, self.executor, self.decisions, self._operator)
         self.counters = RunCounters()
@@ -74,6 +77,7 @@ class Engine:
             "guard": self.guard,
             "exits": self._exits,
             "decisions": self.decisions,
+            "since": self.since,
             "budget": self.decisions.budget,
             "approvals": self.approvals,
             "manual_control": self.executor,
@@ -135,7 +139,16 @@ class Engine:
             if change is not None:
                 self.guard.on_report(change, now)
                 self._watch()
+        self._follow_up(now)
         return self._effects.take()
+
+    def _follow_up(self, now: int) -> None:
+        """End the wake conditions of closed positions, and keep the reasons to wake that the step gave."""
+        for symbol in self.since.take_closed():
+            if ended := self.gate.end_conditions(symbol, now):
+                armed, last_wake = len(self.gate.standing(now, self._read)), self.decisions.state().last_wake
+                self._effects.record(WakeConditionsSet(last_wake, armed, (), ended))
+        self._raise(self.since.take_reasons())
 
     def _warm(self, candle: Candle) -> None:
         change = self.market.symbols[candle.symbol].close(candle)
@@ -273,11 +286,17 @@ class Engine:
             elif asked is not None:
                 done.append(f"next check in {check} s")
         if decision.wake_conditions is not None:
-            refused = self.gate.set_conditions(decision.wake_conditions, decider, now, self._read)
+            refused = self.gate.set_conditions(decision.wake_conditions, decider, now, self._read, self._exposed())
             armed, rejected = len(decision.wake_conditions) - len(refused), [*refused, *rejected]
             self._effects.record(WakeConditionsSet(self.decisions.state().last_wake, armed, tuple(rejected)))
             done.append(f"{armed} conditions set, in place of all earlier ones")
         return Settled(tuple(done), tuple(rejected))
+
+    def _exposed(self) -> set[str]:
+        """Return the symbols with a position that is not being closed, or with an entry that is not being cancelled."""
+        entries = self.orders.live(purpose=Purpose.ENTRY)
+        held = {symbol for symbol in self.account.ledger.positions if not self.manager.closing(symbol)}
+        return held | {each.order.symbol for each in entries if not each.cancel_requested}
 
     def state(self) -> bytes:
         """Return the engine's state for a checkpoint."""
@@ -343,17 +362,35 @@ class Engine:
 
     def snapshot(self, now: int, wake: tuple[SymbolWake, ...] = ()) -> Snapshot:
         """Return the market and the account at `now` (ms), for a wake or for a caller between two steps."""
+        since, happenings = self.since, self.since.happenings
         return take_snapshot(
             self.market,
             self.guard,
             wake,
             now,
             feasible=lambda symbol: self.manager.feasible(symbol, now),
+            planned=self._planned,
             trades=self.account.trades,
             note=self.decisions.state().note,
             undone=self.decisions.state().undone,
             limits=self._limits,
+            since=tuple(happenings.kept),
+            since_wake=since.state().wake,
+            since_dropped=happenings.dropped,
+            note_refused=since.note_refused,
+            resting=since.resting(),
+            conditions=self.gate.standing(now, self._read),
+            next_check_at=self.gate.next_check_at,
         )
+
+    def positions(self) -> list[PositionView]:
+        """Return the open positions by symbol, as snapshots have them."""
+        return [self._planned(view) for view in positions(self.guard)]
+
+    def _planned(self, view: PositionView) -> PositionView:
+        planned = self._exits.planned(view)
+        thesis = self.since.thesis(view.symbol)
+        return planned if thesis is None else msgspec.structs.replace(planned, thesis=thesis)
 
     @property
     def timers(self) -> Mapping[steps.Timer, int]:

@@ -108,6 +108,8 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             return f"{printable(symbol)} {funding_text(amount)} at {at}"
         case events.DecisionDiscarded(_, why, cost):
             return f"an answer{_paid(cost)} was discarded: {printable(why)}"
+        case events.WakeConditionsSet(_, armed, _, ended) if ended:
+            return f"wake conditions ended with the position: {printable('; '.join(ended))}; {armed} left"
         case events.WakeConditionsSet(_, armed, refused):
             wrong = f"; not taken: {'; '.join(quote(DECIDER, each) for each in refused)}" if refused else ""
             return f"{armed} wake condition(s) set{wrong}"

@@ -14,7 +14,8 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import IndicatorValues, Snapshot, SymbolView, TradeView
 from ocw_mcp.domain.time import HOUR, SECOND, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
-from ocw_mcp.render.quotations import not_taken_lines, note_line, wake_line, wake_quotations
+from ocw_mcp.render.quotations import note_line, wake_line, wake_quotations
+from ocw_mcp.render.since_text import refused_then, since_lines, standing_lines
 
 VOLUME_DIGITS = 5
 BRIEFED_TRADES = 5
@@ -140,13 +141,13 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     shown = [f"{k} {unknowns.mark(v, '', k) if isinstance(v, Unknown) else v}" for k, v in regimes.items()]
     trades = snapshot.trades[-BRIEFED_TRADES:] if briefed else snapshot.trades
     lines = [] if briefed else [standing(snapshot.limits)]
-    lines += [note_line(snapshot.note, reader, "note")] if snapshot.note else []
-    lines += not_taken_lines(snapshot, reader)
+    lines += [note_line(snapshot.note, reader, "note") + refused_then(snapshot)] if snapshot.note else []
     lines += _listed("trades (opened, duration, pnl)", [_trade(each) for each in trades])
     lines.append(f"product {snapshot.product} {' '.join(shown)} scale {plain(snapshot.scale)}")
     lines.append(f"state {snapshot.state} equity {plain(round(snapshot.equity, 2))} at {_time(snapshot.at)}")
     lines += _listed("woken by", [wake_line(each, reader) for each in snapshot.wake])
     lines += wake_quotations(snapshot, reader)
+    lines += since_lines(snapshot, reader) + standing_lines(snapshot, reader)
     lines.append("symbol last age_s ret1h ret4h ret24h deriv long_max short_max min")
     lines += [_symbol_row(view, unknowns) for view in views]
     lines += _derivatives_rows(snapshot, unknowns)

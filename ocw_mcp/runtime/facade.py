@@ -24,7 +24,6 @@ from ocw_mcp.domain.symbols import matched
 from ocw_mcp.domain.time import span_name
 from ocw_mcp.engine.exposure import free_margin, reserved_by
 from ocw_mcp.engine.precheck import CheckedLeg
-from ocw_mcp.engine.snapshot import positions
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.history import History
 from ocw_mcp.runtime.trading import Trading
@@ -273,7 +272,7 @@ class Facade:
 
     def positions(self) -> list[PositionView]:
         """Return every open position, sorted by symbol."""
-        return positions(self._engine.guard)
+        return self._engine.positions()
 
     def unprotected_until(self, symbol: str) -> int | None:
         """Return the time (ms) at which a position without a stop is closed; None if it has a stop."""

@@ -7,6 +7,7 @@ import pytest
 
 from ocw_mcp.agent.fewer_calls import LONGEST_MS, repeated_hold
 from ocw_mcp.domain.causes import Cause, CauseKind
+from ocw_mcp.domain.happenings import Happening, HappeningKind
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, SymbolViews
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE
@@ -69,6 +70,8 @@ def test_irrelevant_snapshot_change_repeats_the_models_last_hold(changes: dict[s
         {"regime": "calm"},
         {"macro": "goldilocks"},
         {"wake": (wake("BTCUSDT", "close:4h"),)},
+        {"wake": (wake("BTCUSDT", "position_closed:stop -12.40"),)},
+        {"since": (Happening(NOON, HappeningKind.INCIDENT, detail="the venue is slow"),)},
     ],
 )
 def test_relevant_snapshot_change_calls_the_model(changes: dict[str, Any]) -> None:

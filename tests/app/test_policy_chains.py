@@ -30,6 +30,8 @@ KEYS = {
 def toml(value: Any) -> str:
     if isinstance(value, tuple):
         return str(list(value))
+    if isinstance(value, bool):
+        return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

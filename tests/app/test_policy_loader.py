@@ -51,6 +51,8 @@ def values() -> dict[str, Any]:
                 content[key] = (
                     f'"{value}"'
                     if key in ("timeframe", "rules", "policy", "outlier_over")
+                    else str(value).lower()
+                    if isinstance(value, bool)
                     else value
                     if isinstance(value, list)
                     else str(value)

@@ -20,10 +20,11 @@ from ocw_mcp.agent.messages import Messages, Request, Trouble, trouble_of
 from ocw_mcp.agent.pricing import cost, worst_cost
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import DecisionKey
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import ZERO, plain
-from ocw_mcp.domain.orders import CLAUDE, RULES
+from ocw_mcp.domain.orders import CLAUDE, RULES, OrderRef, Purpose
 from ocw_mcp.domain.policies import RulesPolicy
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import DAY, day_begins, iso, utc_day
@@ -166,13 +167,10 @@ class TradeFacts(msgspec.Struct, frozen=True):
 async def trade_facts(past: Past, trade: TradeRow, rules: RulesPolicy) -> TradeFacts:
     """Return the facts of a trade: the decision that opened it, and its exit. Raises RequestError."""
     story = await past.story(f"order:{trade.order}")
-    seen, answer = story.seen, story.answer
-    # The model would write on the legs of other deciders, and on legs decided after reading text by others, as if they
-    # were its own.
-    legs = answer.decision.legs if answer is not None and answer.decider in OWN and not answer.tainted else ()
-    leg = next((leg for leg in legs if leg.symbol == trade.symbol), Leg(trade.symbol, Action.HOLD))
+    seen = story.seen
+    decider, leg = _carried_out(story, trade)
     then = situation(seen, trade.symbol, rules) if isinstance(seen, Snapshot) else Situation(trade.symbol)
-    facts = TradeFacts(trade, then, story.wake_id, "" if answer is None else answer.decider, leg)
+    facts = TradeFacts(trade, then, story.wake_id, decider, leg)
     rule = ""
     for step in story.steps:
         event = step.event
@@ -183,6 +181,32 @@ async def trade_facts(past: Past, trade: TradeRow, rules: RulesPolicy) -> TradeF
             closed_by = rule if trade.closed_by == "exit" else ""
             return msgspec.structs.replace(facts, mfe=event.mfe, mae=event.mae, rule=closed_by)
     return facts
+
+
+def _carried_out(story: Story, trade: TradeRow) -> tuple[str, Leg]:
+    """Return the decider of the order that opened a trade, and its leg: a refused leg of the same wake is none.
+
+    The model would write on the legs of other deciders, and on legs decided after reading text by others, as if they
+    were its own: a HOLD without text replaces these.
+    """
+    hidden, answer, wake_id = Leg(trade.symbol, Action.HOLD), story.answer, story.wake_id
+    if answer is None or wake_id is None:
+        return "", hidden
+    answers = [(DecisionKey(wake_id), answer.decider, answer.decision, answer.tainted)]
+    for turn in story.after_answer:
+        event = turn.event
+        if isinstance(event, events.DecisionCorrected):
+            answers.append((DecisionKey(wake_id, "again"), event.decider, event.decision, event.tainted))
+        elif isinstance(event, events.DecisionMade):
+            answers.append((DecisionKey(wake_id, "rules"), event.decider, event.decision, event.tainted))
+    opening = OrderRef(trade.order, Purpose.ENTRY)
+    intents = (step.event for step in story.steps if isinstance(step.event, events.OrderIntended))
+    sent = next((each.intent.idempotency_key for each in intents if each.ref == opening), None)
+    for key, decider, decision, tainted in answers:
+        for index, leg in enumerate(decision.legs):
+            if str(key.leg(index)) == sent:
+                return decider, leg if decider in OWN and not tainted else hidden
+    return answer.decider, hidden
 
 
 async def day_facts(past: Past, day: str) -> Sequence[str] | None:

@@ -5,6 +5,7 @@
 - A symbol's return over some minutes is an outlier against earlier returns, or its one-minute return is extreme.
 - A wake condition that the agent set is met.
 - The position guard reports that the exit score of a position has risen into the review band.
+- A position was closed or an entry lapsed, if the policy says so (`engine/since.py`).
 
 If the policy sets `every`, the gate wakes the agent at fixed times instead: at the first candle close at or after each
 multiple of `every` in UTC. With `every`, only wake conditions wake the agent at other times.
@@ -15,12 +16,13 @@ reason interrupts a decision. One wake contains the reasons of all symbols.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
 from ocw_mcp.core.gate.outlier import ReturnSpan, SpanState
 from ocw_mcp.domain.decision import Comparison, WakeCondition
+from ocw_mcp.domain.happenings import StandingCondition
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.snapshot import Remark, SymbolWake, WakeKind, WakeReason
 from ocw_mcp.domain.time import MINUTE, SECOND, span_ms, span_name
@@ -47,6 +49,8 @@ class ArmedCondition(msgspec.Struct):
     expires_at: int
     reference: float
     last: float
+    with_position: bool = False
+    """Whether the condition ends when the position of its symbol is closed."""
 
 
 class Conditions:
@@ -57,8 +61,13 @@ class Conditions:
         self.armed: list[ArmedCondition] = []
         """The waiting conditions."""
 
-    def replace(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
-        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused condition."""
+    def replace(
+        self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read, exposed: Collection[str] = ()
+    ) -> list[str]:
+        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused condition.
+
+        A condition on a symbol of `exposed` ends with the position of the symbol, unless it stays.
+        """
         self.armed = []
         refused = []
         for place, condition in enumerate(wished):
@@ -74,8 +83,17 @@ class Conditions:
             elif lasts <= 0:
                 refused.append(f"{label} is over before it began: it expires in {condition.expires_s} s")
             else:
-                self.armed.append(ArmedCondition(condition, by, at, at + lasts * SECOND, value, value))
+                ends = condition.symbol in exposed and not condition.stays
+                self.armed.append(ArmedCondition(condition, by, at, at + lasts * SECOND, value, value, ends))
         return refused
+
+    def end(self, symbol: str, at: int) -> tuple[str, ...]:
+        """Remove the conditions that end with the position of a symbol. Return a text for each."""
+        ended = [each for each in self.armed if each.with_position and each.condition.symbol == symbol]
+        if ended:
+            self.armed = [each for each in self.armed if each not in ended]
+        terms = [each.condition for each in ended if at <= each.expires_at]
+        return tuple(f"{symbol} {each.metric} {each.comparison} {each.threshold:g}" for each in terms)
 
     def check(self, symbol: str, at: int, read: Read) -> list[WakeReason]:
         """Return the wake reasons of a symbol's conditions that fire now. A condition with an unknown metric waits."""
@@ -249,9 +267,38 @@ class Gate:
         self._state.timer_at = at + set_to * SECOND
         return set_to
 
-    def set_conditions(self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read) -> list[str]:
-        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused condition."""
-        return self._conditions.replace(wished, by, at, read)
+    def set_conditions(
+        self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read, exposed: Collection[str] = ()
+    ) -> list[str]:
+        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused condition.
+
+        `exposed` are the symbols with a position or a live entry, whose conditions end with the position.
+        """
+        return self._conditions.replace(wished, by, at, read, exposed)
+
+    def end_conditions(self, symbol: str, at: int) -> tuple[str, ...]:
+        """Remove the conditions that end with the closed position of a symbol. Return a text for each."""
+        return self._conditions.end(symbol, at)
+
+    def standing(self, at: int, read: Read) -> tuple[StandingCondition, ...]:
+        """Return the conditions that wait at `at` (ms), with their present readings."""
+        return tuple(
+            StandingCondition(
+                each.condition,
+                each.by,
+                each.set_at,
+                each.expires_at,
+                read(each.condition.symbol, each.condition.metric),
+                each.with_position,
+            )
+            for each in self._conditions.armed
+            if at <= each.expires_at
+        )
+
+    @property
+    def next_check_at(self) -> int | None:
+        """The time (ms) of the next wake by the timer; None before the first evaluation."""
+        return self._state.timer_at
 
     def state(self) -> GateState:
         """Return all that must survive a restart."""

@@ -11,13 +11,28 @@ from ocw_mcp.adapters.store import snapshots
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.snapshots import find_snapshot
 from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Comparison, WakeCondition
 from ocw_mcp.domain.errors import JournalError
-from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.happenings import GuardPlan, Happening, HappeningKind, RestingOrder, StandingCondition
+from ocw_mcp.domain.orders import OrderRef, Purpose, Side
+from ocw_mcp.domain.snapshot import Remark, Snapshot
 from ocw_mcp.domain.unknown import Unknown
 from tests.adapters.store.books import open_book, open_with_connection, tell
-from tests.support.views import RISING, snapshot, view
+from tests.support.views import RISING, D, holding, snapshot, view
 
-SHOWN = snapshot(view(RISING))
+ORDER = OrderRef(3, Purpose.ENTRY)
+ADDED = Happening(5, HappeningKind.FILLED, "BTCUSDT", "claude", price=D("1.5"), quantity=D(2), order=ORDER)
+PLAN = GuardPlan(96.0, 120.0, 104.0, None, 9, reduce_to=D("0.1"))
+STANDING = StandingCondition(WakeCondition("BTCUSDT", "price", Comparison.GT, 1.5, stays=True), "claude", 1, 9, 1.25)
+SHOWN = replace(
+    snapshot(view(RISING, position=holding("0.2", target=D(130), guard=PLAN, thesis=Remark("up", "claude", 1)))),
+    since=(ADDED,),
+    since_wake=6,
+    note_refused=(ADDED,),
+    resting=(RestingOrder(ORDER, "BTCUSDT", Side.BUY, D(1), D(0), D(2), D("1.5"), None, "claude", 5, None),),
+    conditions=(STANDING, replace(STANDING, reading=Unknown("no candle yet"))),
+    next_check_at=9,
+)
 
 
 def kept(directory: Path, wake_id: int) -> Snapshot | Unknown:

@@ -21,9 +21,11 @@ from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import DecisionKey
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, utc_day
@@ -55,9 +57,18 @@ class FakePast:
         return TradePage(found[::-1][:limit], len(found), 0, 0, ZERO, ZERO, ZERO, None)
 
     decider, tainted = "claude", False
+    before: tuple[Leg, ...] = ()
+    """The legs before the one that was carried out: refused ones."""
 
     async def story(self, id_: str | None) -> Story:
-        decision = Decision((Leg("BTCUSDT", Action.BUY, reasoning="It breaks out.", signals=("momentum",)),))
+        decision = Decision(
+            (*self.before, Leg("BTCUSDT", Action.BUY, reasoning="It breaks out.", signals=("momentum",)))
+        )
+        orders = [OrderRef(each.order, Purpose.ENTRY) for each in self.all]
+        sent = [
+            Step(1, 0, events.OrderIntended(ref, self._intent(f"{DecisionKey(7).leg(len(self.before))}"), ""))
+            for ref in orders
+        ]
         closed = [
             Step(1, each.closed_at, events.PositionClosed("BTCUSDT", each.opened_at, each.pnl, each.fees, mfe=0.02))
             for each in self.all
@@ -72,10 +83,14 @@ class FakePast:
             StoryAnswer(0, self.decider, 0, decision, tainted=self.tainted),
             [],
             [],
-            list(closed),
+            [*sent, *closed],
             0,
             at(0),
         )
+
+    def _intent(self, key: str) -> OrderIntent:
+        terms = ("BTCUSDT", Side.BUY, OrderType.MARKET, Purpose.ENTRY, D(1))
+        return OrderIntent(key, self.decider, *terms, wake_id=7)
 
     async def day(self, day: str | None, kinds: tuple[str, ...], limit: int, after: int | None = None) -> DayPage:
         opened, made = events.DayOpened(day or "", D(10_000)), events.DecisionMade(1, "claude", 0, Decision())
@@ -148,6 +163,16 @@ async def test_diary_prompt_quotes_only_untainted_theses_of_claude_and_rules(
     await wake(one, LATER)
     prompt = model.requests[0].body["messages"][0]["content"][0]["text"]
     assert ("It breaks out." in prompt, "momentum" in prompt.partition("signals named")[2]) == (is_shown, is_shown)
+
+
+async def test_diary_prompt_has_no_thesis_of_a_refused_leg(tmp_path: Path) -> None:
+    model, past = ScriptedModel(WROTE), FakePast(trade(1, NOON - HOUR))
+    past.before = (Leg("BTCUSDT", Action.BUY, reasoning="All in."),)
+    await wake(one := memory(tmp_path, past, model), NOON)
+    await wake(one, LATER)
+    prompt = model.requests[0].body["messages"][0]["content"][0]["text"]
+    assert "It breaks out." in prompt
+    assert "All in." not in prompt
 
 
 async def test_closed_trade_is_recalled_two_wakes_later(tmp_path: Path) -> None:

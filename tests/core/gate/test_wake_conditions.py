@@ -114,6 +114,28 @@ def test_condition_waits_while_its_metric_is_unknown() -> None:
     assert len(conditions.check(BTC, 2 * SECOND, board.read)) == 1
 
 
+def test_conditions_of_an_exposed_symbol_end_with_its_position() -> None:
+    board, conditions = Board(), Conditions(3_600)
+    stays = WakeCondition(BTC, "price", OP.GT, 120, stays=True)
+    wished = (condition(OP.GT, 105), condition(OP.LT, 95), stays)
+    assert conditions.replace(wished, BY, 0, board.read, {BTC}) == []
+    assert conditions.end("ETHUSDT", SECOND) == ()
+    assert conditions.end(BTC, SECOND) == ("BTCUSDT price gt 105", "BTCUSDT price lt 95")
+    assert [each.condition for each in conditions.armed] == [stays]
+    conditions.replace(wished, BY, 0, board.read)
+    assert conditions.end(BTC, SECOND) == ()
+    assert len(conditions.armed) == 3
+
+
+def test_an_expired_condition_is_neither_shown_nor_ended() -> None:
+    board, gate = Board(), Gate(POLICY, MINUTE, (BTC,))
+    gate.set_conditions((WakeCondition(BTC, "price", OP.GT, 105, expires_s=60),), BY, 0, board.read, {BTC})
+    (standing,) = gate.standing(MINUTE, board.read)
+    assert (standing.reading, standing.set_at, standing.expires_at, standing.with_position) == (100.0, 0, MINUTE, True)
+    assert gate.standing(MINUTE + 1, board.read) == ()
+    assert gate.end_conditions(BTC, MINUTE + 1) == ()
+
+
 def test_condition_met_during_the_cooldown_wakes_when_it_ends() -> None:
     board = Board()
     gate = Gate(POLICY, MINUTE, (BTC,))

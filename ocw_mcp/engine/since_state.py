@@ -1,0 +1,162 @@
+"""The saved state of `Since`: bounded lists of happenings, in which the events of one matter are one happening."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final, Self
+
+import msgspec
+
+from ocw_mcp.domain.decision import Leg
+from ocw_mcp.domain.happenings import Happening, HappeningKind
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.snapshot import Remark
+
+MOST: Final = 64
+"""The largest number of happenings that are kept."""
+THESIS_KEPT: Final = 300
+"""The number of characters of a thesis that are kept."""
+REFUSED_KEPT: Final = 16
+"""The number of refused legs that are kept for a note."""
+_KEPT_LONGEST: Final = frozenset(
+    {
+        HappeningKind.FILLED,
+        HappeningKind.REDUCED,
+        HappeningKind.CLOSED,
+        HappeningKind.FUNDING,
+        HappeningKind.STATE,
+        HappeningKind.LAPSED,
+    }
+)
+"""The kinds that are dropped only if there is no other kind in a full list."""
+_FILLS: Final = (HappeningKind.FILLED, HappeningKind.REDUCED)
+_MOVES: Final = (HappeningKind.STOP_MOVED, HappeningKind.TARGET_MOVED)
+_SUMS: Final = (HappeningKind.FUNDING, HappeningKind.TRANSFER)
+_REPEATS: Final = (HappeningKind.REFUSED, HappeningKind.REJECTED, HappeningKind.INCIDENT, HappeningKind.LIMIT)
+
+
+class Happenings(msgspec.Struct):
+    """Happenings in the order of their first events, and the number of those that were dropped."""
+
+    kept: list[Happening] = []
+    dropped: int = 0
+
+    def add(self, new: Happening) -> Happening:
+        """Add a happening, or join it to an earlier one. Return the happening that the list then has."""
+        for place in range(len(self.kept) - 1, -1, -1):
+            earlier = self.kept[place]
+            if _same(earlier, new):
+                self.kept[place] = joined = _join(earlier, new)
+                return joined
+            if earlier.kind is HappeningKind.CLOSED and earlier.symbol == new.symbol and new.kind in _MOVES:
+                break  # it moved the stop of another position
+        self.kept.append(new)
+        if len(self.kept) > MOST:
+            minor = (place for place, each in enumerate(self.kept) if each.kind not in _KEPT_LONGEST)
+            del self.kept[next(minor, 0)]
+            self.dropped += 1
+        return new
+
+    def replace(self, old: Happening, new: Happening) -> None:
+        """Put a happening in the place of another, or at the end if the list does not have the other."""
+        if old in self.kept:
+            self.kept.remove(old)
+        self.add(new)
+
+    def forget(self, wrong: Happening) -> None:
+        """Remove a happening that a correction has taken back."""
+        self.kept = [each for each in self.kept if not _same(each, wrong)]
+
+    def with_later(self, later: "Happenings") -> "Happenings":
+        """Return both lists as one."""
+        both = Happenings(list(self.kept), self.dropped + later.dropped)
+        for each in later.kept:
+            both.add(each)
+        return both
+
+    def split(self, chosen: Callable[[Happening], bool]) -> tuple[Self, Self]:
+        """Return the chosen happenings and the others."""
+        yes = [each for each in self.kept if chosen(each)]
+        no = [each for each in self.kept if not chosen(each)]
+        return type(self)(yes, self.dropped), type(self)(no)
+
+
+class LiveEntry(msgspec.Struct):
+    """What the order table does not know of a live entry."""
+
+    sent_at: int
+    thesis: Remark | None = None
+    """The reason of the leg that was carried out."""
+    withdrawn: str = ""
+    """Why its cancel was requested before it expired."""
+
+
+class Mover(msgspec.Struct, frozen=True):
+    """The last principal that asked for a stop or a target of a position, and for which."""
+
+    by: str
+    stop: Decimal | None
+    target: Decimal | None
+    opening: bool = False
+    """Whether the stop and the target are the first of the position."""
+
+
+class SinceState(msgspec.Struct):
+    """The happenings that the agent may not know yet, and what is needed to explain the next ones."""
+
+    wake: int = 0
+    """The last wake that the agent answered."""
+    shown: Happenings = msgspec.field(default_factory=Happenings)
+    """The happenings in the snapshot of the last wake."""
+    fresh: Happenings = msgspec.field(default_factory=Happenings)
+    """The happenings after it, or not in it."""
+    entries: dict[str, LiveEntry] = {}
+    """The live entries, by the text of their reference."""
+    theses: dict[str, Remark] = {}
+    """The thesis of each position, by symbol."""
+    stops: dict[str, Decimal] = {}
+    targets: dict[str, Decimal] = {}
+    movers: dict[str, Mover] = {}
+    rules: dict[str, str] = {}
+    """The exit rule by which the guard is closing a position."""
+    reduced: dict[str, Happening] = {}
+    """The last reduction of each open position."""
+    decided: int = 0
+    """The wake of the last decision, whose `legs` follow."""
+    legs: tuple[Leg, ...] = ()
+    refused: list[Happening] = []
+    """The refused legs of that decision."""
+    noted: list[Happening] | None = []
+    """The refused legs of the decision that wrote the note; None if that is the last decision."""
+
+
+def _same(one: Happening, other: Happening) -> bool:
+    """Return whether two happenings are one matter."""
+    if one.kind is not other.kind or one.symbol != other.symbol:
+        return False
+    if one.kind in _FILLS:
+        return (one.order, one.cause) == (other.order, other.cause)
+    if one.kind in _MOVES:
+        return one.by == other.by
+    if one.kind in _REPEATS:
+        terms = "by", "cause", "code", "order", "until", "detail"
+        return all(getattr(one, term) == getattr(other, term) for term in terms)
+    return one.kind in _SUMS
+
+
+def _join(one: Happening, other: Happening) -> Happening:
+    """Return two happenings of one matter as one."""
+    if one.kind in _FILLS:
+        assert one.quantity is not None
+        assert one.price is not None
+        assert other.quantity is not None
+        assert other.price is not None
+        quantity = one.quantity + other.quantity
+        price = round((one.quantity * one.price + other.quantity * other.price) / quantity, 8)
+        amount = None if other.amount is None else (one.amount or ZERO) + other.amount
+        return msgspec.structs.replace(other, quantity=quantity, price=price, amount=amount)
+    times = one.times + other.times
+    if one.kind in _MOVES:
+        return msgspec.structs.replace(other, previous=one.previous, times=times)
+    if one.kind in _SUMS:
+        return msgspec.structs.replace(other, amount=(one.amount or ZERO) + (other.amount or ZERO), times=times)
+    return msgspec.structs.replace(other, times=times)

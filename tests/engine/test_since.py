@@ -1,0 +1,384 @@
+"""A snapshot has what happened since the last wake that the decider answered, and what stands."""
+
+from collections.abc import Collection
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import CloseRequest, ProtectionRequest
+from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
+from ocw_mcp.domain.happenings import Happening, HappeningKind
+from ocw_mcp.domain.market import Frame, Funding, Opening, Product
+from ocw_mcp.domain.orders import Accepted, Order, OrderRef, OutsideCause, OutsideFill, Purpose, Side
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
+from ocw_mcp.domain.steps import Asked, Command, Verb
+from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
+from tests.support.deciders import Scripted
+from tests.support.legs import buy, sell
+from tests.support.markets import START, ListFeed, candle, path
+from tests.support.runs import Commands, Run, policies
+from tests.support.wakes import texts
+from tests.support.wire import Wire
+
+D = Decimal
+K = HappeningKind
+ENTRY = OrderRef(1, Purpose.ENTRY)
+
+
+def minutely(**gate: Any) -> Policies:
+    """A wake at every candle."""
+    return policies(gate={"close_wakes": ["1m"], "close_wakes_in_position": ["1m"], "cooldown_s": 0} | gate)
+
+
+def quiet(**gate: Any) -> Policies:
+    """No wake but by the timer at the first candle that is due, and by what happens."""
+    seldom = {"close_wakes": ["4h"], "close_wakes_in_position": ["4h"], "outlier_z": 1e6, "escalation_z": 1e6}
+    return policies(gate=seldom | {"cooldown_s": 0, "timer_min_s": 60, "timer_max_s": 60} | gate)
+
+
+class Sometimes(Scripted):
+    """A scripted decider that cannot answer some wakes."""
+
+    def __init__(self, script: dict[int, Decision], failing: Collection[int], thinking_ms: int = 0) -> None:
+        super().__init__(script, thinking_ms)
+        self._failing = failing
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        decision = await super().decide(request)
+        if request.wake_id in self._failing:
+            raise ConnectionError("the line is dead")
+        return decision
+
+
+async def seen(
+    script: dict[int, Decision],
+    closes: list[float],
+    *,
+    failing: Collection[int] = (),
+    policy: Policies | None = None,
+    **options: Any,
+) -> list[Snapshot]:
+    """The snapshot of each wake."""
+    decider = Sometimes(script, failing, options.pop("thinking_ms", 0))
+    feed = ListFeed(path(closes), funding=options.pop("funding", ()))
+    await Run(feed, decider, policy=policy or minutely(), **options).go()
+    return [each.snapshot for each in decider.asked]
+
+
+def kinds(snapshot: Snapshot) -> list[HappeningKind]:
+    return [each.kind for each in snapshot.since]
+
+
+def one(snapshot: Snapshot, kind: HappeningKind) -> Happening:
+    (found,) = [each for each in snapshot.since if each.kind is kind]
+    return found
+
+
+async def test_a_filled_entry_and_a_filled_stop_are_shown_once() -> None:
+    snapshots = await seen({1: buy("98")}, [100, 100, 100, 97, 97, 97])
+    assert [kinds(each) for each in snapshots] == [[], [K.FILLED], [], [K.CLOSED], [], []]
+    filled, closed = one(snapshots[1], K.FILLED), one(snapshots[3], K.CLOSED)
+    assert (filled.symbol, filled.by, filled.order) == ("BTCUSDT", "scripted", ENTRY)
+    assert filled.quantity is not None
+    assert (closed.cause, closed.by, closed.quantity, closed.previous) == (
+        "stop",
+        "guard",
+        -filled.quantity,
+        filled.price,
+    )
+    assert closed.price is not None
+    assert closed.price <= 98
+    (trade,) = snapshots[3].trades
+    assert (closed.amount, closed.began_at, closed.at) == (trade.pnl, trade.opened_at, trade.closed_at)
+    assert [each.since_wake for each in snapshots] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("closes", "target", "cause"),
+    [([100, 100, 105, 105, 105], "104", "target"), ([100, 100, 100, 100, 100], None, "leg")],
+)
+async def test_a_close_names_what_closed_the_position(closes: list[float], target: str | None, cause: str) -> None:
+    script = {1: buy("97", target=target)} | ({3: sell()} if target is None else {})
+    snapshots = await seen(script, closes)
+    assert [one(each, K.CLOSED).cause for each in snapshots if K.CLOSED in kinds(each)] == [cause]
+
+
+async def test_a_close_by_an_exit_rule_names_the_rule() -> None:
+    policy = minutely().model_copy(update={"exits": policies(exits={"max_loss": "0.01"}).exits})
+    snapshots = await seen({1: buy("96")}, [100, 100, 98.5, 98.5, 98.5], policy=policy)
+    (closed,) = [one(each, K.CLOSED) for each in snapshots if K.CLOSED in kinds(each)]
+    assert (closed.cause, closed.by) == ("max_loss", "guard")
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+async def test_a_wake_that_the_agent_failed_leaves_its_happenings(fallback: bool) -> None:
+    options: dict[str, Any] = {"agent": "scripted", "fallback": fallback}
+    snapshots = await seen({1: buy("98")}, [100, 100, 100, 97, 97, 97], failing={2, 4}, **options)
+    assert [kinds(each) for each in snapshots] == [[], [K.FILLED], [K.FILLED], [K.CLOSED], [K.CLOSED], []]
+    assert [each.since_wake for each in snapshots] == [0, 1, 1, 3, 3, 5]
+
+
+async def test_what_happens_while_the_agent_thinks_is_in_the_next_wake() -> None:
+    snapshots = await seen({1: buy("98")}, [100, 100, 100, 100, 100, 97, 97, 97, 97], thinking_ms=90 * SECOND)
+    at = [[each.at - START for each in snapshot.since if each.kind is K.CLOSED] for snapshot in snapshots]
+    woken = [(snapshot.at - START) // MINUTE for snapshot in snapshots]
+    shown = [(minute, times) for minute, times in zip(woken, at, strict=True) if times]
+    ((minute, (closed_at,)),) = shown
+    assert minute == 7
+    assert closed_at == 6 * MINUTE
+    assert 5 in woken  # a wake whose snapshot was made before the stop filled
+
+
+async def test_refused_legs_are_shown_and_stay_with_the_note() -> None:
+    wrong = Decision((Leg("BTCUSDT", Action.BUY, size=D("0.1"), stop=D(50)),), note="bought the dip")
+    snapshots = await seen({1: wrong, 2: Decision()}, [100.0] * 5)
+    refused = one(snapshots[1], K.REFUSED)
+    assert (refused.cause, refused.symbol, refused.code, refused.by) == ("BUY", "BTCUSDT", "STOP_REQUIRED", "scripted")
+    assert [kinds(each) for each in snapshots[2:]] == [[], [], []]
+    for each in snapshots[1:]:
+        assert each.note is not None
+        assert [(leg.cause, leg.symbol, leg.code) for leg in each.note_refused] == [("BUY", "BTCUSDT", "STOP_REQUIRED")]
+
+
+async def test_a_note_without_refused_legs_replaces_them() -> None:
+    wrong = Decision((Leg("BTCUSDT", Action.BUY, size=D("0.1"), stop=D(50)),), note="bought the dip")
+    snapshots = await seen({1: wrong, 2: Decision(note="nothing yet")}, [100.0] * 4)
+    assert [len(each.note_refused) for each in snapshots] == [0, 1, 0, 0]
+
+
+async def test_the_thesis_of_a_position_is_of_the_carried_out_leg() -> None:
+    fine = Leg("BTCUSDT", Action.BUY, size=D("0.1"), stop=D(97), reasoning="a breakout")
+    later = Leg("BTCUSDT", Action.ADD, size=D(1), stop=D(50), reasoning="all in")
+    snapshots = await seen({1: Decision((fine,)), 3: Decision((later,))}, [100.0] * 5)
+    theses = [each.positions["BTCUSDT"].thesis for each in snapshots if each.positions]
+    assert {each.text for each in theses if each} == {"a breakout"}
+    assert None not in theses
+
+
+@pytest.mark.parametrize("wakes", [True, False])
+async def test_an_unfilled_entry_that_expires_wakes_by_policy(wakes: bool) -> None:
+    gate: dict[str, Any] = {"wake_on_lapse": wakes, "timer_max_s": 1800}
+    snapshots = await seen({1: buy("96", limit="98", expires_s=90)}, [100.0] * 70, policy=quiet(**gate))
+    lapsed = next(each for each in snapshots if K.LAPSED in kinds(each))
+    happening = one(lapsed, K.LAPSED)
+    assert (happening.cause, happening.price, happening.filled, happening.by) == ("expired", D(98), None, "scripted")
+    assert happening.began_at is not None
+    assert happening.at - happening.began_at == 90 * SECOND
+    reasons = [text for wake in lapsed.wake for text in texts(wake)]
+    assert reasons == (["entry_lapsed:expired 98"] if wakes else ["timer"])
+
+
+@pytest.mark.parametrize("wakes", [True, False])
+async def test_a_position_closed_by_its_stop_wakes_by_policy(wakes: bool) -> None:
+    gate: dict[str, Any] = {"wake_on_close": wakes, "timer_max_s": 1800}
+    snapshots = await seen({1: buy("98")}, [100.0] * 40 + [97.0] * 40, policy=quiet(**gate))
+    closed = next(each for each in snapshots if K.CLOSED in kinds(each))
+    (reason,) = [text for wake in closed.wake for text in texts(wake)]
+    assert reason.startswith("position_closed:stop -" if wakes else "timer")
+
+
+async def test_a_close_in_the_cooldown_wakes_at_its_end() -> None:
+    gate: dict[str, Any] = {"timer_max_s": 7200, "cooldown_s": 600, "close_wakes": ["15m"]}
+    closes = [100.0] * 17 + [97.0] * 30
+    snapshots = await seen({1: buy("98")}, closes, policy=quiet(**gate))
+    assert [(each.at - START) // MINUTE for each in snapshots[:3]] == [15, 25, 35]
+    assert texts(snapshots[1].wake[0])[0].startswith("position_closed:stop")
+
+
+async def test_a_close_that_the_agent_ordered_does_not_wake() -> None:
+    snapshots = await seen({1: buy("96"), 2: sell()}, [100.0] * 70, policy=quiet(timer_max_s=1800))
+    reasons = [text for each in snapshots for wake in each.wake for text in texts(wake)]
+    assert {*reasons} == {"timer"}
+    assert [kinds(each) for each in snapshots][1:] == [[K.FILLED], [K.CLOSED]][: len(snapshots) - 1]
+
+
+async def test_a_close_does_not_wake_at_fixed_times() -> None:
+    snapshots = await seen({1: buy("98")}, [100.0] * 20 + [97.0] * 20, policy=quiet(every="15m"))
+    assert [(each.at - START) // MINUTE for each in snapshots] == [15, 30]
+    assert kinds(snapshots[1]) == [K.FILLED, K.CLOSED]
+
+
+def waits(metric: str = "price", symbol: str = "BTCUSDT", **more: Any) -> WakeCondition:
+    return WakeCondition(symbol, metric, Comparison.GT, 1e6, **more)
+
+
+async def test_conditions_of_a_position_end_with_it_unless_they_stay() -> None:
+    asked = Decision(buy("98").legs, wake_conditions=[waits(reason="up"), waits(), waits(stays=True)])
+    run = Run(ListFeed(path([100.0] * 17 + [97.0] * 3)), script := Scripted({16: asked}), policy=minutely())
+    await run.go()
+    standing = [[each.condition.stays for each in request.snapshot.conditions] for request in script.asked]
+    assert standing[15:] == [[], [False, False, True], [True], [True], [True]]
+    (ended,) = [each for each in run.events(events.WakeConditionsSet) if each.ended]
+    assert ended.ended == ("BTCUSDT price gt 1e+06",) * 2
+    assert ended.armed == 1
+    assert one(script.asked[17].snapshot, K.CONDITIONS_ENDED).detail == "; ".join(ended.ended)
+
+
+async def test_conditions_set_while_flat_outlive_a_later_position() -> None:
+    script = {1: Decision(wake_conditions=[waits()]), 2: buy("98")}
+    snapshots = await seen(script, [100.0] * 4 + [97.0] * 3)
+    assert [len(each.conditions) for each in snapshots] == [0, 1, 1, 1, 1, 1, 1]
+
+
+async def test_conditions_set_with_the_closing_leg_stay() -> None:
+    snapshots = await seen({1: buy("98"), 3: Decision(sell().legs, wake_conditions=[waits()])}, [100.0] * 7)
+    assert [len(each.conditions) for each in snapshots] == [0, 0, 0, 1, 1, 1, 1]
+    assert not snapshots[-1].positions
+
+
+async def test_standing_conditions_have_age_expiry_and_present_reading() -> None:
+    snapshots = await seen(
+        {1: Decision(wake_conditions=[waits(expires_s=120)], next_check_s=600)}, [100, 101, 102, 103]
+    )
+    standing = [each.conditions for each in snapshots]
+    assert [len(each) for each in standing] == [0, 1, 1, 0]
+    ((second,), (third,)) = standing[1:3]
+    assert (second.set_at, second.expires_at, second.by) == (START + MINUTE, START + 3 * MINUTE, "scripted")
+    assert (second.reading, third.reading) == (101.0, 102.0)
+
+
+async def test_the_next_check_is_the_time_of_the_timer() -> None:
+    snapshots = await seen({}, [100.0] * 3, policy=quiet(timer_max_s=60))
+    assert [each.next_check_at for each in snapshots] == [each.at + MINUTE for each in snapshots]
+
+
+async def test_resting_orders_have_age_and_expiry() -> None:
+    snapshots = await seen({1: buy("96", limit="98", expires_s=180)}, [100.0] * 5)
+    assert [len(each.resting) for each in snapshots] == [0, 1, 1, 1, 0]
+    resting = snapshots[2].resting[0]
+    assert (resting.sent_at, resting.expires_at) == (START + MINUTE, START + 4 * MINUTE)
+    assert (resting.limit, resting.stop, resting.by, resting.filled) == (D(98), D(96), "scripted", D(0))
+
+
+async def test_a_position_has_the_prices_and_times_of_its_exits() -> None:
+    exits = {"max_loss": "0.05", "take_profit": "0.2", "trail_from": "0.04", "trail_gives_back": "0.5", "max_hold_h": 2}
+    policy = minutely().model_copy(update={"exits": policies(exits=exits).exits})
+    snapshots = await seen({1: buy("96", target="130")}, [100, 100, 103, 110, 110], policy=policy)
+    before, after = (snapshots[place].positions["BTCUSDT"] for place in (2, 4))
+    assert before.guard is not None
+    assert after.guard is not None
+    average = float(before.average_price)
+    assert before.guard.max_loss_at == pytest.approx(0.95 * average)
+    assert before.guard.take_profit_at == pytest.approx(1.2 * average)
+    assert before.guard.trail_from == pytest.approx(1.04 * average)
+    assert before.guard.trail_at is None
+    assert after.guard.trail_at == pytest.approx(average + (110 - average) / 2)
+    assert (before.guard.max_hold_until, before.target) == (before.opened_at + 2 * HOUR, D(130))
+    assert before.guard.deadline is None
+
+
+async def test_funding_is_summed_by_symbol() -> None:
+    rates = [Funding("BTCUSDT", START + minute * MINUTE, 0.001, 8) for minute in (3, 4)]
+    snapshots = await seen({1: buy("97")}, [100.0] * 6, failing={2, 3, 4}, funding=rates)
+    funded = [one(each, K.FUNDING) for each in snapshots if K.FUNDING in kinds(each)]
+    assert max(each.times for each in funded) == 2
+    assert all(each.amount is not None and each.amount < 0 for each in funded)
+
+
+async def test_commands_and_states_are_shown() -> None:
+    box = Commands([Command("c1", Verb.HALT, "ann")])
+    snapshots = await seen({}, [100.0] * 3, commands=box)
+    first = snapshots[0]
+    assert [(each.kind, each.by, each.cause) for each in first.since] == [
+        (K.COMMAND, "ann", "halt"),
+        (K.STATE, "", "HALTED"),
+    ]
+    assert kinds(snapshots[1]) == []
+
+
+async def test_a_stop_moved_by_a_client_names_it() -> None:
+    run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=minutely()).go()
+    now = START + 4 * MINUTE
+    run.clock.advance(now)
+    for key, stop in (("k1", "98"), ("k2", "98.5")):
+        await run.simulation.shell.take(Asked(ProtectionRequest(key, "anna", "BTCUSDT", D(stop)), now))
+    moved = one(run.engine.snapshot(now), K.STOP_MOVED)
+    assert (moved.previous, moved.price, moved.by, moved.times) == (D(97), D("98.5"), "anna", 2)
+    await run.simulation.shell.take(Asked(ProtectionRequest("k3", "anna", "BTCUSDT", target=D(120)), now))
+    target = one(run.engine.snapshot(now), K.TARGET_MOVED)
+    assert (target.previous, target.price, target.by) == (None, D(120), "anna")
+
+
+async def test_a_position_closed_by_a_client_is_shown_under_its_name() -> None:
+    run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=minutely()).go()
+    now = START + 4 * MINUTE
+    run.clock.advance(now)
+    await run.simulation.shell.take(Asked(CloseRequest("k1", "anna", "BTCUSDT"), now))
+    await run.simulation.take_frame(next_frame(4))
+    closed = one(run.engine.snapshot(now), K.CLOSED)
+    assert (closed.cause, closed.by) == ("client", "anna")
+
+
+def next_frame(index: int) -> Frame:
+    at = START + (index + 1) * MINUTE
+    return Frame(at, (candle(index, 100.0),), (Opening("BTCUSDT", at, 100.0),))
+
+
+async def test_happenings_of_a_symbol_under_manual_control_wait_for_its_return() -> None:
+    candles = [*path([100.0] * 3 + [97.0] * 6), *path([50.0] * 9, symbol="ETHUSDT")]
+    decider = Scripted({1: buy("98")})
+    run = Run(ListFeed(candles), decider, policy=minutely())
+    await run.go(2 * MINUTE)
+    await run.simulation.shell.take(Command("c1", Verb.TAKE_OVER, "ann", subject="BTCUSDT"))
+    await run.go(5 * MINUTE)
+    taken_over = [each.snapshot for each in decider.asked if each.snapshot.at > START + 2 * MINUTE]
+    assert taken_over
+    assert {kind for each in taken_over for kind in kinds(each)} == {K.COMMAND}
+    await run.simulation.shell.take(Command("c2", Verb.GO_ON, "ann", subject="BTCUSDT"))
+    await run.go(8 * MINUTE)
+    returned = next(each.snapshot for each in decider.asked if K.CLOSED in kinds(each.snapshot))
+    assert one(returned, K.CLOSED).symbol == "BTCUSDT"
+    assert run.store.events(events.PositionClosed)
+
+
+async def test_an_oco_that_takes_the_profit_on_spot_is_a_target() -> None:
+    feed = ListFeed(path([100.0, 100.0, 105.0, 105.0]), product=Product.SPOT)
+    decider = Scripted({1: buy("97", target="104")})
+    await Run(feed, decider, policy=minutely()).go()
+    closed = next(each.snapshot for each in decider.asked if K.CLOSED in kinds(each.snapshot))
+    assert one(closed, K.CLOSED).cause == "target"
+
+
+def test_a_liquidation_is_a_close_of_the_venue() -> None:
+    wire = Wire()
+    order = wire.enter(quantity="10")
+    assert isinstance(order, Order)
+    wire.fill(order)
+    outside = OutsideFill("x1", "BTCUSDT", Side.SELL, D(10), D(50), D(0), wire.now, OutsideCause.LIQUIDATION)
+    wire.give(outside)
+    wire.restart()
+    closed = one(wire.engine.snapshot(wire.now), K.CLOSED)
+    assert (closed.cause, closed.by) == ("liquidation", "")
+    assert (closed.price, closed.previous, closed.quantity) == (D(50), D(100), D(-10))
+    assert K.STATE in kinds(wire.engine.snapshot(wire.now))
+
+
+def test_parts_of_a_stop_are_one_close_with_their_average_price() -> None:
+    wire = Wire()
+    order = wire.enter(quantity="10")
+    assert isinstance(order, Order)
+    wire.fill(order, "4")
+    wire.fill(order, "6", "101")
+    stop = wire.last(Purpose.STOP)
+    wire.give(Accepted(stop.ref, "v1"))
+    wire.fill(stop, "5", "97")
+    reduced = one(wire.engine.snapshot(wire.now), K.REDUCED)
+    assert (reduced.quantity, reduced.price, reduced.previous) == (D(-5), D(97), D("100.6"))
+    wire.restart()
+    wire.fill(stop, "5", "95")
+    closed = one(wire.engine.snapshot(wire.now), K.CLOSED)
+    assert (closed.quantity, closed.price, closed.previous, closed.cause) == (D(-10), D(96), D("100.6"), "stop")
+    filled = one(wire.engine.snapshot(wire.now), K.FILLED)
+    assert (filled.quantity, filled.price) == (D(10), D("100.6"))
+
+
+async def test_many_happenings_are_dropped_oldest_first_with_their_number() -> None:
+    box = Commands([Command(f"c{n}", Verb.HALT if n % 2 else Verb.RESUME, f"ann{n}") for n in range(80)])
+    snapshots = await seen({}, [100.0] * 2, commands=box)
+    first = snapshots[0]
+    assert len(first.since) == 64
+    assert first.since_dropped > 0
+    assert snapshots[1].since_dropped == 0
