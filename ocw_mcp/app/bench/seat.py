@@ -4,7 +4,7 @@ Each situation is a run of the whole engine with Claude's decider. A script answ
 The model sees the request that it would get in `ocw run --agent claude`, and its decision is carried out on paper.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
@@ -13,23 +13,24 @@ import msgspec
 from mcp import Client
 
 from ocw_mcp import __version__
+from ocw_mcp.agent.client import SdkMessages
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
 from ocw_mcp.agent.messages import Messages, Reply, Request, Trouble
-from ocw_mcp.agent.pricing import TokenUsage
+from ocw_mcp.agent.pricing import TokenUsage, priced
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.tools import SUBMIT
 from ocw_mcp.app.bench.fixtures import open_book
-from ocw_mcp.app.bench.situations import Outcome, Situation, SituationFeed, Step, clock, grade, request_of
-from ocw_mcp.app.claude import MODEL
+from ocw_mcp.app.bench.situations import BEGIN, Outcome, Situation, SituationFeed, Step, clock, grade, request_of
+from ocw_mcp.app.claude import MODEL, ungrouped
 from ocw_mcp.app.compose import WiredRun
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts
 from ocw_mcp.app.serve import facade_of
 from ocw_mcp.domain.asks import DecisionKey
 from ocw_mcp.domain.cleared import ClearedOrder
-from ocw_mcp.domain.decision import Decision, Leg
+from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.events import DecisionCorrected, DecisionMade
-from ocw_mcp.domain.orders import CLAUDE, Purpose, Rejected, VenueReport
+from ocw_mcp.domain.orders import ATTACHED, CLAUDE, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Clock, SimulatedVenue
 from ocw_mcp.domain.reasons import Refusal
@@ -37,9 +38,11 @@ from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.steps import Asked, Command
 from ocw_mcp.interfaces.mcp.server import build
 from ocw_mcp.render.event_text import leg_text
+from ocw_mcp.runtime.thinking import NEVER
 
+NOT_RUN: Final = "not run"
 OPERATOR: Final = "anna"
-_HOLDS: Final = {"type": "text", "text": "Nothing to do."}
+HOLD: Final = Reply("end_turn", ({"type": "text", "text": "Nothing to do."},), TokenUsage())
 
 
 class Played(msgspec.Struct, frozen=True):
@@ -92,8 +95,9 @@ class Script:
             due = bool(self._steps) and clock(self._steps[0].at) <= asked.snapshot.at
             self._step = request.wake, self._steps.pop(0) if due else None
         wake, step = self._step
-        given = None if step is None or wake != request.wake else (step.decide, step.correct)[request.turn : request.turn + 1]
-        return submits(request, given[0]) if given and given[0] else Reply("end_turn", (_HOLDS,), TokenUsage())
+        answers = () if step is None or wake != request.wake else (step.decide, step.correct)
+        given = answers[request.turn] if request.turn < len(answers) else {}
+        return submits(request, given) if given else HOLD
 
     @property
     def unused(self) -> list[str]:
@@ -111,7 +115,7 @@ class Sample:
         """Submit the legs, and correct nothing; without legs, hold."""
         if self._legs and request.turn == 0:
             return submits(request, {"legs": list(self._legs)})
-        return Reply("end_turn", (_HOLDS,), TokenUsage())
+        return HOLD
 
 
 def submits(request: Request, arguments: dict[str, Any]) -> Reply:
@@ -133,7 +137,7 @@ class FaultyVenue:
     async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         """Refuse a stop as an exchange with an internal error does, or pass the order on."""
         if self.refuses and cleared.order.ref.leg is Purpose.STOP:
-            return [Rejected(cleared.order.ref, now, "-1001", "internal error; unable to process the request")]
+            return [Rejected(cleared.order.ref, "-1001", "internal error; unable to process the request")]
         return await self._venue.submit(cleared, now)
 
 
@@ -161,13 +165,21 @@ async def play(situation: Situation, subject: Messages, model: str = MODEL, usd:
         return ClaudeDecider(script, texts, policies.policies, clock, model)
 
     feed = SituationFeed(situation, act, lambda: bool(script.tested))
-    with open_book(feed, policies, CLAUDE, decider) as (book, directory):
-        script.book, venue = book, FaultyVenue(book.venue)
-        book.run.shell.venue = venue  # type: ignore[assignment]
+    first = (ATTACHED, None) if situation.attached_until else (CLAUDE, decider)
+    with open_book(feed, policies, *first) as (book, directory):
+        script.book = book
+        if situation.attached_until:
+            feed.until = clock(situation.attached_until)
+            await book.run.run(__version__)
+            feed.until = NEVER
+            book = WiredRun(feed, CLAUDE, policies, prompts, book.store, book.run.commands, make_decider=decider)
+            script.book = book
+        venue = FaultyVenue(book.venue)
+        book.run.shell.venue = venue
         facade = facade_of(book, directory)
         server = build(lambda: facade, __version__)
         server.name_in_process = CLAUDE
-        async with Client(server) as client:
+        async with ungrouped(), Client(server) as client:
             assert isinstance(book.decider, ClaudeDecider)
             book.decider.attach(EngineAccess(client, facade.thinking_spent_usd))
             await book.run.run(__version__)
@@ -180,7 +192,7 @@ async def play(situation: Situation, subject: Messages, model: str = MODEL, usd:
 def _played(situation: Situation, script: Script, book: WiredRun) -> Played:
     made = [each for _, each in book.store.all_events() if isinstance(each, DecisionMade | DecisionCorrected)]
     tested = [each for each in made if each.wake_id == script.tested]
-    own = [each for each in tested if (each.decider if isinstance(each, DecisionMade) else each.principal) == CLAUDE]
+    own = [each for each in tested if each.decider == CLAUDE]
     answers = book.engine.executor.answers
     legs: list[Leg] = []
     refused: dict[str, tuple[Leg, Refusal]] = {}
@@ -202,8 +214,64 @@ def _played(situation: Situation, script: Script, book: WiredRun) -> Played:
     why = str(cause) if unanswered else "; ".join(shown) or "HOLD"
     assert script.snapshot is not None
     return Played(
-        script.body, script.snapshot, tuple(legs), tuple(refused.values()), outcome, why, summary.cost_usd, summary.calls
+        script.body,
+        script.snapshot,
+        tuple(legs),
+        tuple(refused.values()),
+        outcome,
+        why,
+        summary.cost_usd,
+        summary.calls,
     )
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One situation of a table, with the outcome of a model's answer."""
+
+    name: str
+    title: str
+    outcome: str = NOT_RUN
+    answer: str = ""
+    usd: float = 0.0
+    calls: int = 0
+
+
+class Table(msgspec.Struct, frozen=True):
+    """The outcomes of a model. Those of the sandbox, which is no model, are all `sandbox`."""
+
+    model: str
+    rows: tuple[Row, ...]
+    remark: str = ""
+    """Why some rows have no outcome; empty if all have one."""
+
+
+async def ask(
+    situations: Sequence[Situation],
+    messages: SdkMessages | Trouble,
+    model: str,
+    usd: Decimal,
+    progress: Callable[[str], None] = lambda name: None,
+) -> Table:
+    """Ask a model about situations for at most `usd` in all. Raises SettingsError for a model without a known price."""
+    rows = {each.name: Row(each.name, each.title) for each in situations}
+    if isinstance(messages, Trouble):
+        return Table(model, tuple(rows.values()), str(messages))
+    if not priced(model, BEGIN):
+        raise SettingsError(
+            f"the price of {model} is not known, so no budget can be kept; expected a model that genai-prices has, "
+            f"such as {MODEL}; choose it with --model"
+        )
+    facts = await messages.retrieve_model(model)
+    sandbox, left = not isinstance(facts, Trouble) and facts.sandbox, usd
+    for each in situations:
+        if left <= 0:
+            return Table(model, tuple(rows.values()), f"{usd} USD are spent; --usd allows more")
+        progress(each.name)
+        played = await play(each, messages, model, left)
+        left -= played.cost_usd
+        outcome, spent = "sandbox" if sandbox else played.outcome, float(played.cost_usd)
+        rows[each.name] = Row(each.name, each.title, outcome, played.why, spent, played.calls)
+    return Table(model, tuple(rows.values()), "the sandbox answered, which is no model" if sandbox else "")
 
 
 def _policies(situation: Situation, usd: Decimal) -> LoadedPolicies:

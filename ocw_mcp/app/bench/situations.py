@@ -1,4 +1,4 @@
-"""The situations of `situations/`: what happened to an account, the facts that its decider needs, and the right answers.
+"""The situations of `situations/`: what happened to an account, the facts that one needs, and the right answers.
 
 A file describes a market by prices at times, and the decisions, requests and commands until the wake under test.
 """
@@ -21,6 +21,7 @@ from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Candle, Frame, Funding, MarketIdentity, Opening, Product
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
+from ocw_mcp.runtime.thinking import NEVER
 
 INTERVAL: Final = 5 * MINUTE
 BEGIN: Final = START + 14 * DAY
@@ -103,9 +104,7 @@ class LegPattern(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return False
         ranges = {name: getattr(self, name) for name in _TERMS}
         given = {name: getattr(leg, name) for name, wanted in ranges.items() if wanted is not None}
-        return all(
-            value is not None and ranges[name][0] <= value <= ranges[name][1] for name, value in given.items()
-        )
+        return all(value is not None and ranges[name][0] <= value <= ranges[name][1] for name, value in given.items())
 
 
 class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,6 +141,8 @@ class Situation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     readings: tuple[Reading, ...] = ()
     then: tuple[Step, ...] = ()
     product: Product = Product.UM
+    attached_until: str = ""
+    """The time until which attached clients decided; then the book went on with Claude."""
     policies: dict[str, dict[str, Any]] = {}
     """The keys of the policy file that differ from the default."""
     gap: str = ""
@@ -172,7 +173,10 @@ def load(pattern: str = "*", folder: Path | None = None) -> dict[str, Situation]
 
 def request_of(step: Step) -> CallerRequest:
     """Return the request of a client, with the time of the step as its key."""
-    return msgspec.convert({**step.ask, "key": step.at, "principal": f"mcp:{step.client}"}, CallerRequest)
+    request: CallerRequest = msgspec.convert(
+        {**step.ask, "key": step.at, "principal": f"mcp:{step.client}"}, CallerRequest
+    )
+    return request
 
 
 def grade(situation: Situation, legs: Sequence[Leg], refused: Sequence[Leg]) -> Outcome:
@@ -189,9 +193,7 @@ def grade(situation: Situation, legs: Sequence[Leg], refused: Sequence[Leg]) -> 
     allowed = [pattern for answer in situation.right for pattern in answer]
     if any(not any(pattern.matches(leg) for pattern in allowed) for leg in acting):
         return "neither"
-    whole = (
-        answer for answer in situation.right if all(any(each.matches(leg) for leg in acting) for each in answer)
-    )
+    whole = (answer for answer in situation.right if all(any(each.matches(leg) for leg in acting) for each in answer))
     return "right" if any(answer or not acting for answer in whole) else "neither"
 
 
@@ -202,6 +204,8 @@ class SituationFeed:
         self, situation: Situation, act: Callable[[Step], Awaitable[None]], answered: Callable[[], bool]
     ) -> None:
         """`act` carries out a step after the frame of its time."""
+        self.until = NEVER
+        """The time (ms) after which there are no frames."""
         self._market, self._act, self._answered = situation.market, act, answered
         self._steps = sorted((each for each in situation.then if not each.decide), key=lambda each: clock(each.at))
         self._funding = [
@@ -213,12 +217,15 @@ class SituationFeed:
         self.identity = MarketIdentity("situation", situation.product, INTERVAL, symbols, situation.name)
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
-        """Yield the history, then the frames until the answer has had its effect."""
+        """Yield the history, then the frames until the answer has had its effect; or only the frames after a time."""
+        begins = -1 if after is None else after
         candles = {symbol: _candles(symbol, prices) for symbol, prices in sorted(self._market.items())}
         last = max(len(each) for each in candles.values()) - HISTORY
-        waiting, left = list(self._steps), AFTER
+        waiting, left = [each for each in self._steps if clock(each.at) >= begins], AFTER
         for number in range(1 - HISTORY, last + 1):
             at = BEGIN + number * INTERVAL
+            if at <= begins or at > self.until:
+                continue
             while waiting and clock(waiting[0].at) < at:
                 await self._act(waiting.pop(0))
             place = number + HISTORY
@@ -266,8 +273,8 @@ def _values(points: list[tuple[int, float]]) -> Iterator[float]:
     for (begin, first), (end, last) in pairwise(points):
         count = (end - begin) // INTERVAL
         for number in range(count):
-            part, height = number / count, 0.004 if end <= BEGIN else 0.0012
-            wave = 0.6 * math.sin(number * 0.8) + 0.4 * math.sin(number * 2.3)
+            part, height = number / count, 0.008 if end <= BEGIN else 0.0012
+            wave = 0.5 * math.sin(number * 0.06) + 0.3 * math.sin(number * 0.8) + 0.2 * math.sin(number * 2.3)
             yield _price((first + (last - first) * part) * (1 + height * min(1, 6 * part, 6 - 6 * part) * wave))
     yield _price(points[-1][1])
 
