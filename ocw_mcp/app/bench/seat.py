@@ -269,6 +269,8 @@ async def ask(
         progress(each.name)
         played = await play(each, messages, model, left)
         left -= played.cost_usd
+        if not played.calls:
+            return Table(model, tuple(rows.values()), played.why)
         outcome, spent = "sandbox" if sandbox else played.outcome, float(played.cost_usd)
         rows[each.name] = Row(each.name, each.title, outcome, played.why, spent, played.calls)
     return Table(model, tuple(rows.values()), "the sandbox answered, which is no model" if sandbox else "")

@@ -96,15 +96,20 @@ class LegPattern(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The actions that are meant."""
         return self.action if isinstance(self.action, tuple) else (self.action,)
 
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """The ranges by the names of their fields."""
+        wanted = {name: getattr(self, name) for name in _TERMS}
+        return {name: each for name, each in wanted.items() if each is not None}
+
     def matches(self, leg: Leg) -> bool:
         """Return whether a leg is meant."""
         if leg.action not in self.actions or self.symbol not in (None, leg.symbol):
             return False
         if any(getattr(leg, name) is not None for name in self.without):
             return False
-        ranges = {name: getattr(self, name) for name in _TERMS}
-        given = {name: getattr(leg, name) for name, wanted in ranges.items() if wanted is not None}
-        return all(value is not None and ranges[name][0] <= value <= ranges[name][1] for name, value in given.items())
+        given = ((getattr(leg, name), low, high) for name, (low, high) in self.ranges.items())
+        return all(value is not None and low <= value <= high for value, low, high in given)
 
 
 class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
