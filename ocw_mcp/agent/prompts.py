@@ -8,22 +8,30 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from ocw_mcp.core import strategy
 from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.policies import Policies, value_text
-from ocw_mcp.domain.snapshot import DecisionRequest, WakeKind
-from ocw_mcp.render.event_text import leg_text
+from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.render.snapshot_text import compact, standing
+from ocw_mcp.render.strategy_text import review_text, rules_text
 
 FIELDS: Final[dict[str, frozenset[str]]] = {
     "system": frozenset(),
-    "decide": frozenset({"wake", "snapshot", "memory", "rules"}),
-    "review_positions": frozenset({"wake", "snapshot", "memory", "rules"}),
+    "decide": frozenset({"wake", "snapshot", "memory", "rules", "review"}),
+    "review_positions": frozenset({"scores"}),
     "reflect": frozenset({"facts"}),
     "daily_digest": frozenset({"facts"}),
 }
 """The fields `{name}` of each template. `system` has none: its text must not change, since it is cached."""
+
+BRIEFED_LIMITS: Final = frozenset(
+    {
+        *("position.max_share", "positions.max_open", "exposure.max_gross", "correlated.symbols"),
+        *("correlated.max_share", "risk.max_share", "risk.gap_allowance", "leverage.max", "leverage.usual"),
+        *("daily_loss.max_share", "losses.in_a_row", "pace.reentry_s"),
+    }
+)
+"""The limits that a decision has to know beforehand. The others are named when they bind."""
 
 _FIELD = re.compile(r"\{([a-z_]+)(?:\.([a-z0-9_]+))?\}")
 
@@ -40,7 +48,8 @@ class Prompts:
         }
         if problems:
             raise SettingsError(f"invalid prompts: {'; '.join(problems)}")
-        self.system = f"{self.fill('system')}\n\nLegend: {standing(limits_in_force(policies))}"
+        shown = tuple(each for each in limits_in_force(policies) if each[0] in BRIEFED_LIMITS)
+        self.system = f"{self.fill('system')}\n\n{standing(shown)}"
         """The system prompt, the same at every wake."""
 
     def fill(self, name: str, **values: str) -> str:
@@ -48,19 +57,19 @@ class Prompts:
         return _FIELD.sub(lambda found: values[found[1]], self._templates[name])
 
     def context(self, request: DecisionRequest, reader: str, memory: str = "") -> str:
-        """Return the context of a wake: snapshot, wake reasons, recalled entries, and the decision of the rules.
+        """Return the context of a wake: snapshot, recalled entries, the view of the rules, and a review if asked for.
 
         `reader` is the principal of the model's decisions; its own texts are not marked as untrusted.
         """
-        snapshot = request.snapshot
-        legs = strategy.decide(snapshot, self._policies).legs
-        kinds = {each.kind for wake in snapshot.wake for each in wake.reasons}
+        snapshot, policies = request.snapshot, self._policies
+        scores = review_text(snapshot, policies)
         return self.fill(
-            "review_positions" if kinds == {WakeKind.SCORE} else "decide",
+            "decide",
             wake=str(request.wake_id),
             snapshot=compact(snapshot, reader=reader, briefed=True),
             memory=memory and f"\n\n{memory}",
-            rules="; ".join(map(leg_text, legs)) or "hold everything",
+            rules=rules_text(snapshot, policies),
+            review=scores and f"\n\n{self.fill('review_positions', scores=scores)}",
         )
 
 

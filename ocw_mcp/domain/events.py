@@ -1,7 +1,4 @@
-"""The events of the journal: wakes, decisions, orders, fills and states.
-
-Candles are not journaled; events record which market was read, and how far. All other data is rebuilt from events.
-"""
+"""The events of the journal. Candles are not journaled; events record which market was read, and how far."""
 
 from decimal import Decimal
 

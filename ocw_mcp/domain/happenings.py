@@ -88,9 +88,10 @@ class Happening(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RestingOrder(msgspec.Struct, frozen=True):
-    """A live entry. `quantity` is the part that has not filled."""
+    """A live entry, or one that waits for an approval. `quantity` is the part that has not filled."""
 
-    order: OrderRef
+    order: OrderRef | None
+    """None until the entry is approved."""
     symbol: str
     side: Side
     quantity: Decimal
@@ -100,8 +101,11 @@ class RestingOrder(msgspec.Struct, frozen=True):
     stop: Decimal | None
     target: Decimal | None
     by: str
-    sent_at: int
+    sent_at: int | None
     expires_at: int | None
+    """The time at which the entry is cancelled, or refused if it is not approved by then."""
+    approval: str = ""
+    """The id of the approval that the entry waits for."""
     cancelling: bool = False
     """Whether a cancel was requested."""
 
@@ -132,5 +136,7 @@ class GuardPlan(msgspec.Struct, frozen=True):
     """The time at which the position is closed if it still has no stop; None while a stop covers it."""
     reduce_to: Decimal | None = None
     """The quantity to which the guard reduces the position, because the fills of its entries exceeded a limit."""
+    stop_trail: Decimal | None = None
+    """The distance at which the stop follows the best price, as a share of that price; None if it does not."""
     band: str = "hold"
     """The band of the last score of the rules: `hold`, `review` (the decider is woken) or `exit` (it is closed)."""

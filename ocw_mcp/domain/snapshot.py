@@ -9,7 +9,9 @@ import msgspec
 
 from ocw_mcp.domain.happenings import GuardPlan, Happening, RestingOrder, StandingCondition
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.metrics import DERIVATIVES, INDICATORS, RETURNS, no_metric
 from ocw_mcp.domain.orders import RULES
+from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.unknown import Reading, Unknown
 
@@ -53,6 +55,8 @@ class IndicatorValues(msgspec.Struct, frozen=True):
     supertrend: Reading = _NOT_COMPUTED
     supertrend_direction: Reading = _NOT_COMPUTED
     """1 while the price is above Supertrend (10, 3), −1 below."""
+    closed_at: int | None = None
+    """The time (ms) at which the candle closed; None for a forming one, and without any candle."""
 
 
 class FormingCandle(msgspec.Struct, frozen=True, tag="candle", tag_field="is"):
@@ -89,12 +93,43 @@ class DerivativesView(msgspec.Struct, frozen=True):
     """The z-score of `long_short` among its values of the day before."""
 
 
+class SizeStep(msgspec.Struct, frozen=True):
+    """The largest entry that passes with a stop up to a distance, and the limit that refuses a larger one."""
+
+    distance: Decimal
+    """The largest distance of the stop from the price, as a share of the price."""
+    size: Decimal
+    """The notional at the worst fill price as a share of equity, rounded down; 0 if no entry passes."""
+    quantity: Decimal
+    """The same entry in the base asset."""
+    code: RefusalCode
+    key: str = ""
+    """The policy key that sets the limit; empty for a limit without one."""
+    scale: Decimal = Decimal(1)
+    """The factor on the limit, which is included in `size`."""
+    why: str = ""
+    """The limit and the actual value, if no entry passes."""
+
+
 class Feasible(msgspec.Struct, frozen=True, tag="feasible", tag_field="is"):
-    """The entry sizes that pass the policies now, in the base asset; a largest size of 0 means that none passes."""
+    """The entry sizes that pass the policies now; a largest size of 0 means that none passes.
+
+    `long_max` and `short_max` (base asset) are the largest sizes with a stop at half the largest distance.
+    """
 
     long_max: Decimal
     short_max: Decimal
     min: Decimal
+    long: tuple[SizeStep, ...] = ()
+    """The largest longs by stop distance, nearest first; empty if a short is open."""
+    short: tuple[SizeStep, ...] = ()
+    min_size: Decimal = Decimal(0)
+    """The smallest entry as a share of equity, rounded up."""
+
+    def within(self, distance: Decimal, *, long: bool) -> Decimal:
+        """Return the largest quantity known to pass with a stop at this distance; 0 if none is known to."""
+        steps = self.long if long else self.short
+        return next((each.quantity for each in steps if distance <= each.distance), Decimal(0))
 
 
 class OpenPosition(msgspec.Struct, frozen=True):
@@ -124,6 +159,8 @@ class PositionView(OpenPosition, frozen=True):
     target: Decimal | None = None
     guard: GuardPlan | None = None
     """What the guard will do; None if it was not computed."""
+    trail: Decimal | None = None
+    """The distance at which the stop follows the best price, as a share of that price; None if it does not."""
     thesis: "Remark | None" = None
     """The reason of the decision that opened the position, from a leg that was carried out."""
 
@@ -157,6 +194,11 @@ class SymbolView(msgspec.Struct, frozen=True):
     return_24h: Reading = _NOT_COMPUTED
     forming: tuple[FormingView, ...] = ()
     feasible: Feasible | Unknown = _NOT_COMPUTED
+    day_low: Reading = _NOT_COMPUTED
+    day_high: Reading = _NOT_COMPUTED
+    """The lowest and the highest price of the UTC day so far (quote)."""
+    recent: tuple[float, ...] = ()
+    """The last closes of `1h`, oldest first."""
 
     def all_indicators(self) -> dict[str, IndicatorValues]:
         """Return the indicators by timeframe: those of closed candles, then those of forming ones, named `1h*`."""
@@ -165,17 +207,18 @@ class SymbolView(msgspec.Struct, frozen=True):
         return closed | {f"{each.timeframe}*": each for each in forming}
 
     def reading(self, metric: str) -> Reading:
-        """Return a reading by its name in a wake condition: `price`, `funding_8h`, or `rsi_14@1h` at closed candles."""
+        """Return a reading by its name in a wake condition: `price`, `return_4h`, or `rsi_14@1h` at closed candles."""
         if metric == "price":
             return self.last
-        if metric in DerivativesView.__struct_fields__:
+        if metric in RETURNS:
+            return _number(self, metric)
+        if metric in DERIVATIVES:
             return _number(self.derivatives, metric)
         name, _, timeframe = metric.partition("@")
         for values in self.indicators:
-            if values.timeframe == timeframe and name in IndicatorValues.__struct_fields__[2:]:
+            if values.timeframe == timeframe and name in INDICATORS:
                 return _number(values, name)
-        there = ", ".join(values.timeframe for values in self.indicators) or "none yet"
-        return Unknown(f"{metric[:40]!r} is not in this snapshot; expected such as rsi_14@1h, on one of {there}")
+        return no_metric(metric, [values.timeframe for values in self.indicators])
 
 
 def _number(values: msgspec.Struct, name: str) -> Reading:

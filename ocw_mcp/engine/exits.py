@@ -115,10 +115,12 @@ class Exits(Stateful[ExitsState]):
             max_hold_until=view.opened_at + round(terms.max_hold_ms),
             deadline=None if protection is None else protection.deadline,
             reduce_to=None if protection is None else protection.most,
+            stop_trail=None if protection is None else protection.trail,
             band=self._state.bands.get(view.symbol, HOLD),
         )
-        target = None if protection is None else protection.target
-        return msgspec.structs.replace(view, target=target, guard=plan)
+        if protection is None:
+            return msgspec.structs.replace(view, guard=plan)
+        return msgspec.structs.replace(view, target=protection.target, trail=protection.trail, guard=plan)
 
     def _close(self, symbol: str, rule: str, why: str, now: int) -> None:
         if self._manager.closing(symbol) or symbol in self._account.ended:

@@ -7,10 +7,10 @@ import msgspec
 
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain.market import Instrument, OrderBook
+from ocw_mcp.domain.metrics import DERIVATIVES, INDICATORS, RETURNS, no_metric
 from ocw_mcp.domain.money import exact
-from ocw_mcp.domain.snapshot import DerivativesView
 from ocw_mcp.domain.stateful import Stateful
-from ocw_mcp.domain.time import SECOND, span_ms
+from ocw_mcp.domain.time import SECOND, span_ms, span_name
 from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.engine.config import EngineConfig
 
@@ -102,15 +102,14 @@ def read_metric(market: Market, symbol: str, metric: str) -> Reading:
         return Unknown(f"UNKNOWN_SYMBOL: {symbol[:20]!r} is not followed here; expected {', '.join(market.symbols)}")
     if metric == "price":
         return candles.last
-    if metric in DerivativesView.__struct_fields__:
+    if metric in RETURNS:
+        return candles.change_over(span_ms(metric.removeprefix("return_")))
+    if metric in DERIVATIVES:
         known_at = candles.known_at
         return Unknown("no candle yet") if known_at is None else candles.derivatives.values(known_at)[metric]
     name, _, timeframe = metric.partition("@")
-    try:
-        wanted = span_ms(timeframe)
-    except ValueError:
-        return Unknown(f"{metric[:40]!r} is no metric; expected price, funding_8h, or such as rsi_14@1h")
-    for interval, _, _, values in candles.indicators():
-        if interval == wanted and name in values:
-            return values[name]
-    return Unknown(f"{metric[:40]!r} is not kept; expected an indicator and a timeframe of the snapshot")
+    if name in INDICATORS:
+        for each in candles.indicators():
+            if span_name(each.interval) == timeframe:
+                return each.close if name == "close" else each.values[name]
+    return no_metric(metric, [span_name(each.interval) for each in candles.indicators()])

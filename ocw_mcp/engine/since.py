@@ -12,7 +12,7 @@ import msgspec
 
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import ProtectionRequest
+from ocw_mcp.domain.asks import DecisionKey
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.events import DomainEvent
@@ -25,6 +25,7 @@ from ocw_mcp.domain.time import iso
 from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.protection import on_tick
+from ocw_mcp.engine.resting import resting_orders
 from ocw_mcp.engine.since_state import REFUSED_KEPT, THESIS_KEPT, Happenings, LiveEntry, Mover, SinceState
 
 _EXPIRED, _BY_VENUE, _NO_FILL = "expired", "venue", "price"
@@ -56,7 +57,7 @@ class Since(Stateful[SinceState]):
             events.PositionClosed: self._on_close,
             events.PositionProtected: self._on_protected,
             events.ExitDecided: self._on_exit_rule,
-            events.CallerAsked: self._on_request,
+            events.ProtectionSet: self._on_protection_set,
             events.FundingBooked: self._on_funding,
             events.TransferBooked: self._on_transfer,
             events.StateChanged: self._on_state,
@@ -67,8 +68,6 @@ class Since(Stateful[SinceState]):
             events.WakeConditionsSet: self._on_conditions,
             events.Incident: self._on_incident,
         }
-        if (protection_set := getattr(events, "ProtectionSet", None)) is not None:
-            self._handlers[protection_set] = self._on_protection_set
 
     def observe(self, event: DomainEvent, at: int) -> None:
         """Take an event that the engine records at `at` (ms)."""
@@ -92,8 +91,8 @@ class Since(Stateful[SinceState]):
         return self._state.theses.get(symbol)
 
     def resting(self) -> tuple[RestingOrder, ...]:
-        """Return the live entries, oldest first."""
-        return tuple(self._resting(each) for each in self._manager.orders.live(purpose=Purpose.ENTRY))
+        """Return the live entries, oldest first, then those that wait for an approval."""
+        return resting_orders(self._manager, self._executor.approvals, self._state.entries)
 
     def take_reasons(self) -> list[tuple[str, WakeReason]]:
         """Return the reasons to wake the agent that arose since the last call, each with its symbol."""
@@ -104,23 +103,6 @@ class Since(Stateful[SinceState]):
         """Return the symbols whose positions were closed since the last call."""
         closed, self._closed = self._closed, []
         return closed
-
-    def _resting(self, tracked: TrackedOrder) -> RestingOrder:
-        order, intent, entry = tracked.order, tracked.intent, self._state.entries.get(str(tracked.ref))
-        return RestingOrder(
-            order=order.ref,
-            symbol=order.symbol,
-            side=order.side,
-            quantity=tracked.remaining,
-            filled=tracked.filled,
-            limit=None if order.immediate else order.limit_price,
-            stop=intent.protect_at,
-            target=intent.target_at,
-            by=intent.principal,
-            sent_at=entry.sent_at if entry is not None else 0,
-            expires_at=intent.expires_at,
-            cancelling=tracked.cancel_requested,
-        )
 
     def _add(self, happening: Happening) -> Happening:
         return self._state.fresh.add(happening)
@@ -136,7 +118,9 @@ class Since(Stateful[SinceState]):
             state.shown = Happenings()
         if state.noted is None:
             state.noted = state.refused
-        state.decided, state.legs, state.refused = made.wake_id, _legs(decision, tainted=made.tainted), []
+        # A second decision on one wake is that of the rules, after a submission that failed.
+        key = DecisionKey(made.wake_id, "rules" if made.wake_id == state.decided else "")
+        state.decided, state.legs, state.refused = made.wake_id, _legs(key, decision, tainted=made.tainted), []
         if decision.note and not made.tainted:
             state.noted = None
 
@@ -148,8 +132,9 @@ class Since(Stateful[SinceState]):
 
     def _on_correction(self, event: events.DecisionCorrected, at: int) -> None:
         state, symbols = self._state, {leg.symbol for leg in event.decision.legs}
-        state.decided = event.wake_id
-        state.legs = (*_legs(event.decision, tainted=event.tainted), *state.legs)
+        state.legs |= _legs(DecisionKey(event.wake_id, "again"), event.decision, tainted=event.tainted)
+        if event.decision.note and not event.tainted:
+            state.noted = None
         corrected = [each for each in state.refused if each.symbol in symbols]
         state.refused = [each for each in state.refused if each.symbol not in symbols]
         for each in corrected:
@@ -158,24 +143,16 @@ class Since(Stateful[SinceState]):
     def _on_intent(self, event: events.OrderIntended, at: int) -> None:
         if event.intent.purpose is not Purpose.ENTRY:
             return
-        leg, thesis = self._leg(event.intent), None
+        leg, thesis = self._state.legs.get(event.intent.idempotency_key), None
         if leg is not None and leg.reasoning:
             thesis = Remark(leg.reasoning, event.intent.principal, at)
         self._state.entries[str(event.ref)] = LiveEntry(at, thesis)
-
-    def _leg(self, intent: OrderIntent) -> Leg | None:
-        """Return the leg of the last decision that an order carries out."""
-        if intent.wake_id is None or intent.wake_id != self._state.decided:
-            return None
-        of_symbol = [leg for leg in self._state.legs if leg.symbol == intent.symbol]
-        enters = intent.purpose is Purpose.ENTRY
-        return next((leg for leg in of_symbol if leg.action.adds_risk is enters), next(iter(of_symbol), None))
 
     def _on_refusal(self, event: events.OrderRefused, at: int) -> None:
         intent = event.intent
         if intent.wake_id is None:
             return
-        leg = self._leg(intent)
+        leg = self._state.legs.get(intent.idempotency_key)
         action = _action(intent) if leg is None else leg.action
         kind, code = HappeningKind.REFUSED, str(event.refusal.code)
         refused = Happening(at, kind, intent.symbol, intent.principal, cause=action, code=code)
@@ -328,12 +305,7 @@ class Since(Stateful[SinceState]):
     def _on_exit_rule(self, event: events.ExitDecided, at: int) -> None:
         self._state.rules[event.symbol] = event.rule
 
-    def _on_request(self, event: events.CallerAsked, at: int) -> None:
-        request = event.request
-        if isinstance(request, ProtectionRequest) and request.symbol in self._state.stops:
-            self._state.movers[request.symbol] = Mover(request.principal, request.stop, request.target)
-
-    def _on_protection_set(self, event: Any, at: int) -> None:
+    def _on_protection_set(self, event: events.ProtectionSet, at: int) -> None:
         self._state.movers[event.symbol] = Mover(event.by, event.stop, event.target)
 
     def _on_funding(self, event: events.FundingBooked, at: int) -> None:
@@ -367,13 +339,13 @@ class Since(Stateful[SinceState]):
         self._add(Happening(at, HappeningKind.INCIDENT, detail=event.text))
 
 
-def _legs(decision: Decision, *, tainted: bool) -> tuple[Leg, ...]:
-    """Return the legs with their actions and reasons; of a tainted decision without reasons, which may quote others."""
-    return tuple(
-        Leg(leg.symbol, leg.action, reasoning="" if tainted else leg.reasoning[:THESIS_KEPT])
-        for leg in decision.legs
+def _legs(key: DecisionKey, decision: Decision, *, tainted: bool) -> dict[str, Leg]:
+    """Return the legs by the keys of their orders; of a tainted decision without reasons, which may quote others."""
+    return {
+        str(key.leg(place)): Leg(leg.symbol, leg.action, reasoning="" if tainted else leg.reasoning[:THESIS_KEPT])
+        for place, leg in enumerate(decision.legs)
         if leg.asks
-    )
+    }
 
 
 def _action(intent: OrderIntent) -> Action:

@@ -121,8 +121,8 @@ class SinceState(msgspec.Struct):
     reduced: dict[str, Happening] = {}
     """The last reduction of each open position."""
     decided: int = 0
-    """The wake of the last decision, whose `legs` follow."""
-    legs: tuple[Leg, ...] = ()
+    """The wake of the last decision, whose `legs` follow, by the keys of their orders."""
+    legs: dict[str, Leg] = {}
     refused: list[Happening] = []
     """The refused legs of that decision."""
     noted: list[Happening] | None = []

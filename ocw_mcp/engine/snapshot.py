@@ -28,6 +28,9 @@ from ocw_mcp.domain.time import DAY, HOUR, span_ms, span_name
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.guard import Guard
 
+RECENT = 8
+"""The number of closes in a snapshot."""
+
 _NO_REGIME = Unknown("no regime model is built in yet")
 _NO_MACRO = Unknown("no macro reading is built in yet")
 _NO_FEASIBLE = Unknown("feasible sizes are not computed here")
@@ -142,7 +145,7 @@ def summary_of(view: PositionView) -> dict[str, Any]:
 def _symbol(
     symbol: str, candles: SymbolMarket, held: PositionView | None, feasible: Feasible | Unknown, now: int
 ) -> SymbolView:
-    known_at = candles.known_at
+    known_at, (day_low, day_high) = candles.known_at, candles.day_range()
     return SymbolView(
         symbol=symbol,
         last=candles.last,
@@ -155,12 +158,20 @@ def _symbol(
         return_24h=candles.change_over(DAY),
         forming=tuple(_forming(each) for each in candles.forming()),
         feasible=feasible,
+        day_low=day_low,
+        day_high=day_high,
+        recent=candles.recent(HOUR, RECENT),
     )
 
 
 def _indicators(values: TimeframeValues) -> IndicatorValues:
+    readings: dict[str, Any] = {**values.values}
     return IndicatorValues(
-        timeframe=span_name(values.interval), candles=values.candles, close=values.close, **values.values
+        timeframe=span_name(values.interval),
+        candles=values.candles,
+        close=values.close,
+        closed_at=values.closed_at,
+        **readings,
     )
 
 
@@ -168,5 +179,6 @@ def _forming(forming: FormingValues) -> FormingView:
     timeframe, bar = span_name(forming.interval), forming.bar
     if isinstance(bar, Unknown):
         return FormingView(timeframe, bar)
-    values = IndicatorValues(timeframe=timeframe, candles=forming.candles, close=bar.close, **forming.values)
+    readings: dict[str, Any] = {**forming.values}
+    values = IndicatorValues(timeframe=timeframe, candles=forming.candles, close=bar.close, **readings)
     return FormingView(timeframe, FormingCandle(*bar, indicators=values))

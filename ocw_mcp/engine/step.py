@@ -22,7 +22,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, SymbolEnded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact, plain
-from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Purpose, Transferred
+from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
 from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.engine.account import Account
@@ -294,9 +294,8 @@ class Engine:
 
     def _exposed(self) -> set[str]:
         """Return the symbols with a position that is not being closed, or with an entry that is not being cancelled."""
-        entries = self.orders.live(purpose=Purpose.ENTRY)
         held = {symbol for symbol in self.account.ledger.positions if not self.manager.closing(symbol)}
-        return held | {each.order.symbol for each in entries if not each.cancel_requested}
+        return held | {each.symbol for each in self.since.resting() if not each.cancelling}
 
     def state(self) -> bytes:
         """Return the engine's state for a checkpoint."""

@@ -124,7 +124,7 @@ def _ended(what: Happening) -> str:
     after = "" if what.began_at is None else f" after {span(what.at - what.began_at)}"
     filled = "unfilled" if what.filled is None else f"{plain(abs(what.filled))} filled before"
     if what.kind is HappeningKind.REJECTED:
-        return f"{price} rejected by the venue ({untrusted(what.code, 40)})"
+        return f"{price} rejected by the venue with {name(what.code)}"
     if what.kind is HappeningKind.CANCELLED:
         return f"{price} cancelled{after}, {filled}: {untrusted(what.detail)}"
     return f"{price} {_LAPSED.get(what.cause, 'lapsed')}{after} {filled}"
@@ -137,14 +137,16 @@ def resting_text(order: RestingOrder, at: int) -> str:
     protected = {"stop": order.stop, "target": order.target}
     parts = [f"{kind} {order.side.upper()} {plain(order.quantity)} {name(order.symbol)}{price}"]
     parts += [f"{word} {_at(value)}" for word, value in protected.items() if value is not None]
-    parts.append(f"{span(at - order.sent_at)} old")
+    if order.sent_at is not None:
+        parts.append(f"{span(at - order.sent_at)} old")
     if order.filled:
         parts.append(f"{plain(order.filled)} filled")
     if order.expires_at is not None:
         parts.append(f"expires in {span(max(0, order.expires_at - at))}")
     if order.cancelling:
         parts.append("being cancelled")
-    return ", ".join([*parts, f"by {name(order.by)}", f"order {order.order}"])
+    reference = f"waits for approval {order.approval}" if order.order is None else f"order {order.order}"
+    return ", ".join([*parts, f"by {name(order.by)}", reference])
 
 
 def _position_lines(held: PositionView, reader: str, at: int) -> Iterator[str]:
@@ -170,6 +172,8 @@ def guard_text(plan: GuardPlan, at: int, *, long: bool) -> str:
     ]
     if plan.deadline is not None:
         parts.insert(0, f"no stop yet, closes in {span(max(0, plan.deadline - at))} without one")
+    if plan.stop_trail is not None:
+        parts.append(f"stop follows the best price at {plain(round(100 * plan.stop_trail, 2))} %")
     if plan.reduce_to is not None:
         parts.append(f"is reduced to {plain(plan.reduce_to)}")
     return f"{', '.join(parts)}; score band {plan.band}"
@@ -178,7 +182,7 @@ def guard_text(plan: GuardPlan, at: int, *, long: bool) -> str:
 def _condition_lines(standing: StandingCondition, reader: str, at: int) -> Iterator[str]:
     condition, by = standing.condition, standing.by
     now = "?" if isinstance(standing.reading, Unknown) else f"{standing.reading:.6g}"
-    what = f"{name(condition.symbol)} {name(condition.metric)} {condition.comparison} {condition.threshold:g}"
+    what = f"{name(condition.symbol)} {untrusted(condition.metric, 40)} {condition.comparison} {condition.threshold:g}"
     ends = ", ends with the position" if standing.with_position else ""
     own = f" ({untrusted(condition.reason, LONGEST_REMARK)})" if condition.reason and by == reader else ""
     age, left = span(at - standing.set_at), span(max(0, standing.expires_at - at))

@@ -249,3 +249,14 @@ async def test_pending_orders_survive_a_restart() -> None:
     assert again.answer(LARGE) == AwaitsApproval("a1", NOW + 120 * SECOND)
     effects = again.step(Command("c1", Verb.APPROVE, "ben", NOW, "a1"), NOW)
     assert any(type(each).__name__ == "Send" for each in effects)
+
+
+async def test_snapshot_shows_an_order_that_waits_for_approval() -> None:
+    run = await flat()
+    waiting = await ask(run)
+    assert isinstance(waiting, AwaitsApproval)
+    (resting,) = run.engine.snapshot(NOW).resting
+    assert (resting.order, resting.approval, resting.expires_at) == (None, waiting.approval_id, waiting.expires_at)
+    assert (resting.symbol, resting.by, resting.stop) == ("BTCUSDT", "anna", D(97))
+    await tell(run, Verb.DENY, waiting.approval_id)
+    assert run.engine.snapshot(NOW).resting == ()

@@ -20,10 +20,11 @@ SHORTEST, LONGEST = 4, 60
 def sentences(text: str) -> Iterator[str]:
     """Split prose into sentences; code blocks, tables and headings are left out."""
     text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-    for paragraph in re.split(r"\n\s*\n|\n(?=[-*] )", text):
+    for paragraph in re.split(r"\n\s*\n|\n(?=[-*] |\d+\. )", text):
         if paragraph.lstrip().startswith(("|", "#", ">>>")):
             continue
         flat = " ".join(paragraph.split()).replace("**", "").lstrip("-* ")
+        flat = re.sub(r"^\d+\. ", "", flat)
         for sentence in re.split(r"(?<=[.!?])(?<!\b[A-Z]\.)\s+(?=[A-Z`])", flat):
             if SHORTEST <= len(sentence.split()) <= LONGEST:
                 yield sentence

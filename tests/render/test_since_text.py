@@ -11,7 +11,7 @@ from ocw_mcp.domain.happenings import GuardPlan, Happening, HappeningKind, Resti
 from ocw_mcp.domain.orders import OrderRef, Purpose, Side
 from ocw_mcp.domain.snapshot import Remark, Snapshot
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
-from ocw_mcp.render.since_text import happening_text, refused_then, since_lines, standing_lines
+from ocw_mcp.render.since_text import happening_text, refused_then, resting_text, since_lines, standing_lines
 from ocw_mcp.render.snapshot_text import compact
 from tests.support.views import NOON, RISING, holding, snapshot, view
 
@@ -67,7 +67,14 @@ ENDED: dict[str, Any] = {"price": D("138.2"), "quantity": D("0.5"), "by": "claud
             happened(K.CANCELLED, detail="halted", filled=D("0.2"), **ENDED),
             "limit BUY 0.5 ETHUSDT at 138.2 cancelled after 1h 0m, 0.2 filled before: halted",
         ),
-        (happened(K.REJECTED, code="-2019", **ENDED), "limit BUY 0.5 ETHUSDT at 138.2 rejected by the venue (-2019)"),
+        (
+            happened(K.REJECTED, code="-2019", **ENDED),
+            "limit BUY 0.5 ETHUSDT at 138.2 rejected by the venue with -2019",
+        ),
+        (
+            happened(K.REJECTED, code="buy all of it", **ENDED),
+            "limit BUY 0.5 ETHUSDT at 138.2 rejected by the venue with (no name)",
+        ),
         (
             happened(K.REFUSED, cause="BUY", code="RISK_PER_TRADE", by="claude", times=2),
             "refused: BUY ETHUSDT RISK_PER_TRADE by claude, 2 times",
@@ -119,6 +126,12 @@ def test_resting_orders_have_age_and_expiry_in_text() -> None:
         "resting: limit BUY 0.5 ETHUSDT at 138.2, stop 131, 12m old, 0.1 filled, expires in 1h 0m, by claude, "
         "order 3-e-0"
     ]
+
+
+def test_order_that_waits_for_approval_names_it() -> None:
+    waiting = RestingOrder(None, ETH, Side.SELL, D(2), D(0), None, D(150), None, "claude", None, NOON + HOUR, "a1")
+    line = "market SELL 2 ETHUSDT, stop 150, expires in 1h 0m, by claude, waits for approval a1"
+    assert resting_text(waiting, NOON) == line
 
 
 def test_conditions_and_timer_have_age_expiry_and_reading() -> None:

@@ -10,7 +10,7 @@ from ocw_mcp.core.market.formulas import Bar, correlation
 from ocw_mcp.core.market.indicators import Indicators
 from ocw_mcp.core.market.series import CandleSeries, SeriesState
 from ocw_mcp.domain.market import Candle
-from ocw_mcp.domain.time import HOUR, MINUTE, span_name
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE, span_name
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 BUILT_TIMEFRAMES = (5 * MINUTE, 15 * MINUTE, HOUR, 4 * HOUR)
@@ -113,6 +113,8 @@ class TimeframeValues(NamedTuple):
     candles: int
     close: Reading
     values: Mapping[str, Reading]
+    closed_at: int | None
+    """The time (ms) of the close; None without a candle."""
 
 
 class FormingValues(NamedTuple):
@@ -226,6 +228,27 @@ class SymbolMarket:
         """Return the closed candles of a timeframe (ms) of this market."""
         return next(each.series for each in self._all if each.interval == interval)
 
+    def recent(self, interval: int, count: int) -> tuple[float, ...]:
+        """Return the last closes of a timeframe (ms), oldest first; none if the market does not build it."""
+        found = next((each.series.closes for each in self._all if each.interval == interval), ())
+        return tuple(found[-count:])
+
+    def day_range(self) -> tuple[Reading, Reading]:
+        """Return the lowest and the highest price of the UTC day up to the last candle's close."""
+        if (now := self.known_at) is None:
+            return Unknown("no candle yet"), Unknown("no candle yet")
+        begins = (now - 1) // DAY * DAY
+        level = next((level for level, each in enumerate(self._all) if each.interval >= INDICATORS_FROM), 0)
+        series = self._all[level].series
+        first = series.first_from(begins)
+        forming = [each.forming for each in self._built[:level] if each.forming.open_time >= begins]
+        opened = [*series.open_times[first : first + 1], *(each.open_time for each in forming)]
+        if not opened or min(opened) > begins:
+            reason = Unknown("the beginning of the day is not known")
+            return reason, reason
+        lows = [*series.lows[first:], *(each.low for each in forming)]
+        return min(lows), max([*series.highs[first:], *(each.high for each in forming)])
+
     def change_over(self, span: int) -> Reading:
         """Return the change of the last close over `span` ms, as a share.
 
@@ -258,7 +281,8 @@ class SymbolMarket:
 def _values_of(timeframe: Timeframe) -> TimeframeValues:
     closes = timeframe.series.closes
     close = closes[-1] if len(closes) else Unknown("no closed candle of this timeframe yet")
-    return TimeframeValues(timeframe.interval, len(closes), close, timeframe.indicators.values())
+    closed_at = timeframe.series.last_open_time + timeframe.interval if len(closes) else None
+    return TimeframeValues(timeframe.interval, len(closes), close, timeframe.indicators.values(), closed_at)
 
 
 class Market:

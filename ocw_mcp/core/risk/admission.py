@@ -194,6 +194,13 @@ LIMITS: Final[tuple[EntryLimit, ...]] = (
     ),
     EntryLimit(("pace.reentry_s",), RefusalCode.REENTRY, judge=reentry),
     EntryLimit(("pace.max_fees",), RefusalCode.FEES, judge=fees, usage=(_fees,)),
-    EntryLimit(("stop.max_distance",), RefusalCode.STOP_REQUIRED, judge=stop_required, one_side=True, at_fill="stop"),
+    EntryLimit(
+        ("stop.max_distance",),
+        RefusalCode.STOP_REQUIRED,
+        judge=stop_required,
+        one_side=True,
+        by_stop=True,
+        at_fill="stop",
+    ),
 )
 """The limits of this module, in the order in which the first refusal is shown."""

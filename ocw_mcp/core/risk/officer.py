@@ -3,7 +3,6 @@
 The engine checks an order and reserves its budget within one step, so two callers can never both use the same budget.
 """
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -11,15 +10,15 @@ import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.counters import asked_for
+from ocw_mcp.core.risk.feasible import FINEST_SHARE, below_minimum, feasible_entries, largest_within
 from ocw_mcp.core.risk.fills import FilledEntry, Remedy, exactly, remedy
 from ocw_mcp.core.risk.limits import LIMITS, reductions_in_a_minute
-from ocw_mcp.core.risk.prices import Proposal, limit_of, market_bound, propose, rounded_limit, smallest, smallest_at
+from ocw_mcp.core.risk.prices import Proposal, limit_of, market_bound, propose, rounded_limit, smallest_at
 from ocw_mcp.core.risk.sizes import leverage_of, loss_at_stop
-from ocw_mcp.core.risk.verdict import UNLIMITED, Judge, Verdict
+from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.cleared import ClearedOrder, claim_risk_seal
-from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
-from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, Side, SizeUnit
+from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, SizeUnit
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
@@ -30,13 +29,8 @@ _SEAL: Final = claim_risk_seal()
 CLEARED_MS: Final = 5 * SECOND
 """The time (ms) for which a cleared order is valid."""
 
-FINEST_SHARE: Final = Decimal("0.00001")
-"""The precision of a largest size that is a share of equity."""
-
 _ALL: Final = tuple(limit.judge for limit in LIMITS)
 _STANDING: Final = tuple(limit.judge for limit in LIMITS if limit.standing)
-_ONE_SIDE: Final = tuple(limit.judge for limit in LIMITS if limit.one_side)
-_EITHER_SIDE: Final = tuple(limit.judge for limit in LIMITS if not limit.one_side)
 
 
 class Assessment(msgspec.Struct, frozen=True):
@@ -94,11 +88,11 @@ class RiskOfficer:
             return Refusal(RefusalCode.BAD_LIMIT, limit="a price above 0", actual=str(bound))
         verdicts = tuple(judge(each, account, held_to) for each, held_to in entries for judge in _ALL)
         smallest_price = smallest_at(entry.intent, account, policies.risk.gap_allowance)
-        largest = _largest(min(verdict.room for verdict in verdicts), entry.worst, instrument, smallest_price)
+        largest = largest_within(min(verdict.room for verdict in verdicts), entry.worst, instrument, smallest_price)
         refused = next((verdict for verdict in verdicts if not verdict.passes(entry.notional)), None)
         if refused is not None:
             refusal: Refusal | None = Refusal(refused.code, str(refused.limit), str(refused.actual), largest)
-        elif (refusal := _below_minimum(entry.quantity, smallest_price, instrument)) is not None:
+        elif (refusal := below_minimum(entry.quantity, smallest_price, instrument)) is not None:
             refusal = msgspec.structs.replace(refusal, largest=largest)
         if refusal is not None:
             refusal = self.in_unit(refusal, intent, account)
@@ -142,36 +136,8 @@ class RiskOfficer:
         return self._both if intent.tainted else (self._policies,)
 
     def feasible(self, symbol: str, account: AccountView) -> Feasible:
-        """Return the largest long and short quantities that pass now with a stop that the policy accepts; 0 if none."""
-        long, short = (self._probe(symbol, side, account) for side in (Side.BUY, Side.SELL))
-        least = smallest(account.instrument, smallest_at(long.intent, account, self._policies.risk.gap_allowance))
-        either = self._room(long, account, _EITHER_SIDE)
-        return Feasible(self._most(long, account, either), self._most(short, account, either), least)
-
-    def _probe(self, symbol: str, side: Side, account: AccountView) -> Proposal:
-        """Return an entry of quantity 0, with a stop that the policy accepts."""
-        stop = account.price * (ONE - side.sign * self._policies.stop.max_distance / 2)
-        intent = OrderIntent("", "", symbol, side, OrderType.MARKET, Purpose.ENTRY, ZERO, protect_at=stop)
-        return propose(intent, account, self._policies.order.price_allowance)
-
-    def _room(self, probe: Proposal, account: AccountView, judges: Sequence[Judge]) -> Decimal:
-        """Return the notional (quote) that these limits let pass; 0 if one of them lets no size pass."""
-        room = UNLIMITED
-        for judge in judges:
-            left = judge(probe, account, self._policies).room
-            if left < room:
-                if left <= ZERO:
-                    return ZERO
-                room = left
-        return room
-
-    def _most(self, probe: Proposal, account: AccountView, either: Decimal) -> Decimal:
-        """Return the largest quantity that passes; `either` (quote) passes the limits that ignore the side."""
-        if account.quantity * probe.intent.side.sign < 0 or not either:
-            return ZERO
-        room = min(either, self._room(probe, account, _ONE_SIDE))
-        price = smallest_at(probe.intent, account, self._policies.risk.gap_allowance)
-        return _largest(room, probe.dearest, account.instrument, price)
+        """Return the largest entries that pass now, at the stop distances at which they change; 0 if none passes."""
+        return feasible_entries(symbol, account, self._policies)
 
     def remedy(self, entered: FilledEntry) -> Remedy:
         """Return the limits that an entry's fills exceed, and the new stop or quantity that corrects this."""
@@ -228,20 +194,3 @@ def _at_the_lower_leverage(*both: Policies) -> tuple[Policies, ...]:
     return tuple(
         each.model_copy(update={"leverage": each.leverage.model_copy(update={"usual": usual})}) for each in both
     )
-
-
-def _largest(room: Decimal, worst: Decimal, instrument: Instrument, price: Decimal) -> Decimal:
-    quantity = floor_to(room / worst, instrument.step)
-    if quantity * worst > room:
-        # The division was rounded up to a whole step.
-        quantity -= instrument.step
-    return ZERO if _below_minimum(quantity, price, instrument) else quantity
-
-
-def _below_minimum(quantity: Decimal, price: Decimal, instrument: Instrument) -> Refusal | None:
-    if quantity < instrument.min_quantity:
-        return Refusal(RefusalCode.BELOW_MINIMUM, f"{plain(instrument.min_quantity)} units", f"{plain(quantity)} units")
-    if quantity * price < instrument.min_notional:
-        notional = round(quantity * price, 2)
-        return Refusal(RefusalCode.BELOW_MINIMUM, f"{plain(instrument.min_notional)} quote", f"{plain(notional)} quote")
-    return None

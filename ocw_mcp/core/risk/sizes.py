@@ -141,6 +141,14 @@ def loss_at_stop(entry: Proposal, policies: Policies) -> Decimal | None:
     return max(ZERO, (worst - stop) * way / worst) + policies.risk.gap_allowance
 
 
+def stop_distance_at(room: Decimal, entry: Proposal, account: AccountView, policies: Policies) -> Decimal:
+    """Return the distance of the stop (share of the price) at which the limit on risk lets `room` (quote) pass."""
+    notional, way = account.symbol_notional + room, entry.intent.side.sign
+    loss = policies.risk.max_share * exposure_scale(policies.scale) * account.equity / notional
+    stop = entry.adverse * (ONE - way * (loss - policies.risk.gap_allowance))
+    return (entry.begins - stop) * way / entry.begins
+
+
 def liquidation(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Require a stop before the liquidation price, at a distance from it that is a share of the last price.
 
@@ -297,9 +305,10 @@ LIMITS: Final[tuple[EntryLimit, ...]] = (
         RefusalCode.RISK_PER_TRADE,
         judge=risk_per_trade,
         one_side=True,
+        by_stop=True,
         at_fill="stop",
     ),
-    EntryLimit(("stop.liquidation_buffer",), RefusalCode.LIQUIDATION, judge=liquidation, one_side=True),
+    EntryLimit(("stop.liquidation_buffer",), RefusalCode.LIQUIDATION, judge=liquidation, one_side=True, by_stop=True),
     EntryLimit(("margin.min_free",), RefusalCode.FREE_MARGIN, judge=free_margin, usage=(_free_margin,), one_side=True),
     EntryLimit(("book.max_depth_share",), RefusalCode.DEPTH, judge=depth, one_side=True),
     EntryLimit(("pace.max_turnover",), RefusalCode.TURNOVER, judge=turnover, usage=(_turnover,)),

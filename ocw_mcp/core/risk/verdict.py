@@ -124,6 +124,8 @@ class EntryLimit(Limit, frozen=True, kw_only=True):
     """Whether the limit can refuse every entry of the account, a symbol or a side; it is then checked first."""
     one_side: bool = False
     """Whether the answer depends on the side of the entry or on its stop."""
+    by_stop: bool = False
+    """Whether the answer depends on the stop of the entry."""
     at_fill: AtFill = ""
     """The `LimitExcess` field with the excess of fills over this limit; "stop" if a tighter stop is the remedy."""
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from ocw_mcp.domain.decision import LONGEST_CLAUSE, Action, Comparison, Decision, Leg, WakeCondition
+from ocw_mcp.domain.metrics import PATTERN, spelt_metric
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.symbols import spelt
@@ -133,7 +134,7 @@ class ConditionIn(BaseModel, extra="forbid"):
     """Wakes you once."""
 
     symbol: Annotated[str, Field(max_length=40)]
-    metric: Annotated[Text, Field(description="price, funding_8h or rsi_14@1h")]
+    metric: Annotated[Text, WithJsonSchema({"type": "string", "pattern": PATTERN})]
     comparison: Literal["gt", "lt", "crosses_above", "crosses_below", "abs_change_pct_gt"]
     threshold: Annotated[float, Field(allow_inf_nan=False), ASCII_NUMBER]
     reason: Text = ""
@@ -167,7 +168,8 @@ def decision_of(
         if isinstance(found, str):
             unread.append(f"condition {number} could not be read: {found}")
         else:
-            fields = dict(found) | {"symbol": spelt(found.symbol, symbols), "comparison": Comparison(found.comparison)}
+            names = {"symbol": spelt(found.symbol, symbols), "metric": spelt_metric(found.metric)}
+            fields = dict(found) | names | {"comparison": Comparison(found.comparison)}
             # A condition has a place only if one before it could not be read.
             armed.append(WakeCondition(**fields, place=number if unread else 0))
     check = None if next_check_s is None else _read(CheckIn, {"next_check_s": next_check_s})

@@ -7,9 +7,10 @@ import msgspec
 from mcp.types import CallToolResult
 from pydantic import Field
 
+from ocw_mcp.domain.metrics import INDICATORS
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.snapshot import Feasible, IndicatorValues, SymbolView
-from ocw_mcp.domain.time import iso, span_ms
+from ocw_mcp.domain.snapshot import Snapshot, SymbolView
+from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.interfaces.mcp import results
 from ocw_mcp.interfaces.mcp.account_tools import position_of, position_text
@@ -17,7 +18,18 @@ from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cu
 from ocw_mcp.interfaces.mcp.results import Readings, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond, text_of
 from ocw_mcp.render.quotations import note_line
-from ocw_mcp.render.snapshot_text import VOLUME_DIGITS, significant
+from ocw_mcp.render.readings_text import (
+    VOLUME_DIGITS,
+    Unknowns,
+    closes_line,
+    derivatives_line,
+    forming_lines,
+    indicator_table,
+    price_line,
+    significant,
+    sizes_line,
+)
+from ocw_mcp.render.snapshot_text import account_line, correlations, position_lines
 
 if TYPE_CHECKING:
     from ocw_mcp.runtime.facade import Facade
@@ -28,7 +40,6 @@ KEY_TIMEFRAMES = ("1h", "4h")
 KEY_INDICATORS = ("close", "rsi_14", "adx_14", "atr_14", "macd_histogram", "ema_21", "ema_50", "percent_b")
 """Timeframes and indicators of a concise snapshot."""
 
-_ALL_INDICATORS = tuple(name for name in IndicatorValues.__struct_fields__ if name not in ("timeframe", "candles"))
 _PRICES = ("last", "return_1h", "return_4h", "return_24h")
 _PLACES_NAMED = 12
 _NOT_BUILT = dict.fromkeys(("liquidations", "perp_spot_basis"), "no data source yet")
@@ -41,8 +52,8 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
     async def market_get_snapshot(
         symbol: str | None = None, detail: Detail = "concise"
     ) -> Annotated[CallToolResult, results.SnapshotResult]:
-        """The market as a decision would see it now: prices, returns, derivatives, indicators, positions, and the sizes
-        that would pass. concise: key indicators of 1h and 4h; detailed: all, with forming candles (*)."""
+        """The market as a decision would see it now, with positions and the largest sizes that would pass. concise: key
+        indicators of 1h and 4h, *: of the forming candle; detailed: all."""
         return _snapshot(get_facade(), symbol, detailed=detail == "detailed")
 
     async def market_get_candles(
@@ -77,34 +88,32 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
     async def market_get_indicators(
         symbol: str, timeframe: str | None = None
     ) -> Annotated[CallToolResult, results.IndicatorsResult]:
-        """All indicators of one symbol on the last closed candle of 15m, 1h and 4h, or of one of them. A star marks a
-        forming candle, taken as if it closed now."""
+        """All indicators of one symbol on the last closed candle of 15m, 1h and 4h, or of one of them; *: on the
+        forming one."""
         facade = get_facade()
         found = facade.indicators(symbol, timeframe)
         reasons = _Reasons()
-        values = {timeframe: reasons.numbers(timeframe, each, _ALL_INDICATORS) for timeframe, each in found.items()}
+        values = {timeframe: reasons.numbers(timeframe, each, INDICATORS) for timeframe, each in found.items()}
         known = facade.known(symbol)
         result = results.IndicatorsResult(meta=meta(facade), symbol=known, indicators=values, unknown=reasons.texts())
-        lines = indicator_lines(known, values, closing_times(facade, known, values))
-        return respond(result, *lines, *_unknown_lines(result.unknown))
+        unknowns = Unknowns()
+        lines = indicator_table(known, found, INDICATORS, unknowns, facade.snapshot(symbol).at)
+        return respond(result, known, *lines, *unknowns.lines())
 
     async def derivatives_get_summary(
         symbol: str | None = None,
     ) -> Annotated[CallToolResult, results.DerivativesResult]:
-        """Funding, open interest, taker flow, top traders' longs over shorts, and their composite (-1..1, above 0 leans
-        long), by symbol."""
+        """Funding, open interest, taker flow, top traders' longs over shorts, and their composite (-1..1)."""
         facade = get_facade()
         reasons = _Reasons()
         symbols = {name: _derivatives(view, reasons) for name, view in facade.snapshot(symbol).symbols.items()}
         result = results.DerivativesResult(
             meta=meta(facade), symbols=symbols, unknown=reasons.texts(), unavailable=_NOT_BUILT
         )
-        lines = [
-            f"{symbol}: {' '.join(f'{name}={_number(value, 7)}' for name, value in readings.items())}"
-            for symbol, readings in symbols.items()
-        ]
+        views, unknowns = facade.snapshot(symbol).symbols.values(), Unknowns()
+        lines = [f"{view.symbol}: {derivatives_line(view, unknowns) or 'none known'}" for view in views]
         missing = [f"{name}: unavailable, {why}" for name, why in _NOT_BUILT.items()]
-        return respond(result, *lines, *_unknown_lines(result.unknown), *missing)
+        return respond(result, *lines, *unknowns.lines(), *missing)
 
     async def regime_get_current() -> Annotated[CallToolResult, results.RegimeResult]:
         """Market and macro regime; scale is their factor on size limits."""
@@ -168,15 +177,15 @@ class _Reasons:
 def _snapshot(facade: "Facade", symbol: str | None, *, detailed: bool) -> CallToolResult:
     """Return the answer of `market_get_snapshot`: as many symbols as fit, with the names of the others."""
     taken, now = facade.snapshot(symbol), meta(facade)
-    views, names, longest = list(taken.symbols.values()), _ALL_INDICATORS, DETAILED
+    views, longest = list(taken.symbols.values()), DETAILED if detailed else CONCISE
+    names: tuple[str, ...] = INDICATORS if detailed else KEY_INDICATORS
     if not detailed:
-        names, longest = KEY_INDICATORS, CONCISE
         for place, view in enumerate(views):
             kept = tuple(each for each in view.indicators if each.timeframe in KEY_TIMEFRAMES)
-            views[place] = msgspec.structs.replace(view, indicators=kept, forming=())
+            views[place] = msgspec.structs.replace(view, indicators=kept, recent=())
     shown = len(views)
     while True:
-        reasons = _Reasons()
+        reasons, unknowns = _Reasons(), Unknowns()
         symbols = [_symbol(facade, view, reasons, names) for view in views[:shown]]
         for name, mood in (("regime", taken.regime), ("macro", taken.macro)):
             if isinstance(mood, Unknown):
@@ -185,38 +194,31 @@ def _snapshot(facade: "Facade", symbol: str | None, *, detailed: bool) -> CallTo
         result = from_attributes(
             results.SnapshotResult, taken, meta=now, symbols=symbols, unknown=reasons.texts(), truncated=left_out
         )
-        lines = [f"equity {result.equity}, scale of size limits {result.scale}; times UTC"]
-        for view, row in zip(views, symbols, strict=False):
-            lines += _symbol_lines(view, row, closing_times(facade, view.symbol, row.indicators), detailed=detailed)
+        lines = [f"{account_line(taken)}; times UTC"]
+        for view in views[:shown]:
+            lines += _symbol_lines(view, taken, names, unknowns, detailed=detailed)
         if detailed:
-            lines += [
-                f"correlation {each.first}/{each.second} {_number(reasons.number('correlation', each.value), 2)}"
-                for each in taken.correlations
-            ]
+            lines += [f"correlation {each}" for each in correlations(taken, unknowns)]
             lines += [note_line(taken.note, "", "note")] if taken.note else []
-        lines += _unknown_lines(result.unknown)
+        lines += unknowns.lines()
         lines += [f"left out for length: {', '.join(left_out)}; ask for them by symbol"] if left_out else []
         if shown <= 1 or len(text_of(result, *lines)) <= longest:
             return respond(result, *lines)
         shown -= 1
 
 
-def _symbol_lines(view: SymbolView, row: results.SymbolOut, closed: str, *, detailed: bool) -> list[str]:
-    """Return one symbol as lines. Readings have the names and units of wake conditions, returns are in percent."""
-    returns = {name: row.readings[name] for name in _PRICES[1:]}
-    others = {name: value for name, value in row.readings.items() if name not in _PRICES}
-    moved = ", ".join(f"{name} {'?' if value is None else f'{value:+.2%}'}" for name, value in returns.items())
-    lines = [f"{row.symbol} last {_number(row.readings['last'], 7)} ({_age(view.age_ms)}), {moved}"]
-    lines.append(f"position: {row.position or 'none'}")
-    if row.sizes:
-        lines.append(f"entry sizes in base asset: {', '.join(f'{name} {size}' for name, size in row.sizes.items())}")
-    if any(value is not None for value in others.values()):
-        lines.append(", ".join(f"{name} {_number(value, 4)}" for name, value in others.items()))
-    for each in view.forming if detailed else ():
-        if not isinstance(candle := each.candle, Unknown):
-            prices = " ".join(significant(price, 7) for price in (candle.open, candle.high, candle.low, candle.close))
-            lines.append(f"{each.timeframe}* open high low close volume {prices} {significant(candle.volume, 5)}")
-    return [*lines, *indicator_lines(row.symbol, row.indicators, closed)]
+def _symbol_lines(
+    view: SymbolView, taken: Snapshot, names: tuple[str, ...], unknowns: Unknowns, *, detailed: bool
+) -> list[str]:
+    """Return one symbol as lines, in the words of the context of a wake."""
+    lines = [price_line(view, unknowns), *(["no position"] if view.position is None else [])]
+    if view.position is not None:
+        lines += position_lines(view.position, taken.equity, taken.at, unknowns)
+    lines.append(sizes_line(view, unknowns))
+    lines += [derivatives_line(view, unknowns), closes_line(view)]
+    lines += forming_lines(view, unknowns) if detailed else []
+    table = indicator_table(view.symbol, view.all_indicators(), names, unknowns, taken.at)
+    return [*(line for line in lines if line), *table]
 
 
 def _symbol(facade: "Facade", view: SymbolView, reasons: _Reasons, names: tuple[str, ...]) -> results.SymbolOut:
@@ -234,7 +236,7 @@ def _symbol(facade: "Facade", view: SymbolView, reasons: _Reasons, names: tuple[
     if isinstance(view.feasible, Unknown):
         reasons.add(f"{view.symbol} sizes", view.feasible)
     else:
-        sizes = {name: plain(getattr(view.feasible, name)) for name in Feasible.__struct_fields__}
+        sizes = {name: plain(getattr(view.feasible, name)) for name in ("long_max", "short_max", "min")}
     position = None if view.position is None else position_text(position_of(facade, view.position))
     return results.SymbolOut(
         symbol=view.symbol, readings=readings, sizes=sizes, position=position, indicators=indicators
@@ -243,35 +245,3 @@ def _symbol(facade: "Facade", view: SymbolView, reasons: _Reasons, names: tuple[
 
 def _derivatives(view: SymbolView, reasons: _Reasons) -> Readings:
     return reasons.numbers(view.symbol, view.derivatives, type(view.derivatives).__struct_fields__)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "?" if value is None else significant(value, digits)
-
-
-def _unknown_lines(unknown: dict[str, str]) -> list[str]:
-    return [f"? {reason}: {places}" for reason, places in unknown.items()]
-
-
-def _age(age_ms: int) -> str:
-    return "no price yet" if age_ms < 0 else f"{age_ms / 1000:g}s old"
-
-
-def closing_times(facade: "Facade", symbol: str, timeframes: Iterable[str]) -> str:
-    """Return when the last candles of the timeframes closed: `1h 09:00, 4h 08:00`; a forming one has no such time."""
-    closed = {}
-    for timeframe in timeframes:
-        if not timeframe.endswith("*") and (rows := facade.candles(symbol, timeframe, 1).rows):
-            closed[timeframe] = iso(rows[0][0] + span_ms(timeframe))
-    return ", ".join(f"{timeframe} {at[11:16]}" for timeframe, at in closed.items())
-
-
-def indicator_lines(symbol: str, values: dict[str, Readings], closed: str) -> list[str]:
-    """Return a table of indicators: one line each, with a column per timeframe, below the times of the closes."""
-    if not values:
-        return []
-    lines = [
-        " ".join([name, *(_number(readings[name], 7 if name == "close" else 5) for readings in values.values())])
-        for name in next(iter(values.values()))
-    ]
-    return [f"{symbol} {' '.join(values)}{f' (closed {closed})' if closed else ''}", *lines]

@@ -109,7 +109,7 @@ def test_every_indicator_is_unknown_before_the_first_candle() -> None:
     interval, count, close, values = Market(DAY, (SYMBOL,)).symbols[SYMBOL].indicators()[0]
     assert (interval, count) == (DAY, 0)
     assert isinstance(close, Unknown)
-    assert set(values) == {*NEEDS, "vwap_deviation"} == set(IndicatorValues.__struct_fields__[3:])
+    assert set(values) == {*NEEDS, "vwap_deviation"} == set(IndicatorValues.__struct_fields__[3:-1])
     assert all(isinstance(value, Unknown) for value in values.values())
 
 

@@ -30,84 +30,99 @@ FAST = MeanReversion(0.24, 40 * MINUTE)
 MEDIUM = MeanReversion(0.30, 5 * HOUR)
 SLOW = MeanReversion(0.20, 40 * DAY)
 REGIME_LEVELS = (-0.26, 0.0, 0.44)
-"""Log volatility in the calm, normal and stormy regime; beyond a day, only regimes and SLOW correlate volatility."""
+"""The logarithm of volatility that the calm, the normal and the stormy regime add."""
 REGIME_DURATIONS = (10 * DAY, 7 * DAY, 5 * DAY)
-"""Mean time (ms) in each regime."""
+"""The mean duration (ms) of each regime."""
 REGIME_TRANSITIONS = ((0.0, 0.9, 0.1), (0.65, 0.0, 0.35), (0.25, 0.75, 0.0))
-"""Probability of each next regime when one ends."""
+"""Per ending regime, the probability of each regime that may follow it."""
 OWN = 0.3
-"""Fraction of the variance of BURST, FAST and FLICKER not shared by symbols; their ln|return| correlates by 0.45."""
+"""The part of the variance of BURST, FAST and FLICKER that each symbol has of its own."""
+# With it the ln|return| of two symbols correlates by 0.45.
 FLICKER = 0.38
-"""Standard deviation of log activity, drawn anew for each minute; it gives a kurtosis of 4 to 8 within an hour."""
+"""The standard deviation of the volatility's logarithm that is drawn anew for each minute."""
+# It gives returns within an hour a kurtosis of 4 to 8.
 LEVERAGE = -0.3
-"""Correlation of a minute's return with MEDIUM's noise; measured -0.02 to -0.04 with ln|return| of the next hour."""
+"""The correlation of a minute's return with the noise of MEDIUM: volatility rises when prices fall."""
+# Measured: -0.02 to -0.04 between a return and ln|return| of the next hour.
 
 JUMPS_PER_DAY = 0.7
 OWN_JUMPS = 0.3
-"""Jumps per day, of the market and of a symbol; of 1 to 2 returns a day beyond 6 deviations, FLICKER makes half."""
+"""The number of price jumps a day: those of the whole market, and those of one symbol."""
+# Measured: 1 to 2 returns a day beyond 6 deviations. FLICKER alone makes half of them.
 JUMP_LEAST, JUMP_TAIL, JUMP_MOST = 4.0, 3.0, 30.0
-"""Pareto distribution of jump sizes (local deviations). Measured: Hill's tail index 3 to 4 (minutes), median jump 7."""
+"""The Pareto distribution of jump sizes: smallest size, tail index, largest size, in deviations of a minute."""
+# Measured on minutes: Hill's tail index 3 to 4, median jump 7.
 JUMP_DOWN = 0.5
-"""Fraction of jumps that go down; 0.36 to 0.49 is measured within a minute, but falls in crashes last longer."""
+"""The share of jumps that go down."""
+# Measured within a minute: 0.36 to 0.49; falls in crashes last longer.
 AFTERSHOCK, AFTERSHOCK_HALF_LIFE = 0.6, 7 * MINUTE
 TREMOR, TREMOR_HALF_LIFE = 0.35, 90 * MINUTE
-"""Log volatility that a jump adds: returns are 2.1 times as large right after it, 1.3 times after half an hour."""
+"""The logarithm of volatility that a jump adds, and its half-life (ms): a short part and a long part."""
+# Measured: returns are 2.1 times as large right after a jump, and 1.3 times after half an hour.
 MEAN_AFTERSHOCK = 0.07
-"""Mean log volatility that aftershocks add over eight simulated years; `log_normalisation` subtracts it."""
+"""The mean logarithm of volatility that jumps add in eight simulated years; `log_normalisation` subtracts it."""
 
 HOUR_FACTORS = (1.04, 1.10, 0.96, 0.85, 0.81, 0.81, 0.84, 0.87, 0.92, 0.84, 0.83, 0.83,
          0.94, 1.19, 1.42, 1.33, 1.12, 1.20, 1.13, 1.08, 1.02, 1.04, 1.06, 0.81)  # fmt: skip
-"""Volatility of each hour of the day (UTC) over the mean, from 27 months of three symbols; returns limited to 5σ."""
+"""The volatility of each hour of the day (UTC), divided by its mean."""
+# From 27 months of three symbols, with returns limited to 5 standard deviations.
 WEEKDAY_FACTORS = (1.17, 1.09, 1.07, 1.05, 1.08, 0.71, 0.84)
-"""Volatility of each day of the week over the mean, from Monday on."""
+"""The volatility of each day of the week, divided by its mean; Monday is the first."""
 QUARTER_FACTOR = 1.12
-"""Volatility of the first minute of each quarter of an hour over the mean: many programs trade on the clock."""
+"""The volatility of the first minute of each quarter of an hour, divided by the mean of all minutes."""
 
 PRICE_HALF_LIFE = 365 * DAY
-"""Half-life (ms) of the distance from the first price; an assumption that keeps prices within bounds."""
+"""The time (ms) in which half of a price's distance from its first price decays; assumed, to keep prices bounded."""
 INNER_DEVIATION = 0.86
-"""Deviation within a minute over that of its return: range/|return| is 1.6 to 1.9 (Brownian motion: 2.0)."""
+"""The standard deviation of the price path within a minute, divided by that of the minute's return."""
+# Measured: the range of a minute is 1.6 to 1.9 times its |return|; for a Brownian motion it is 2.0.
 
 VOLUME_ON_VOLATILITY = 1.37
-"""Slope of log volume on log volatility, for season and regimes (1.3 to 1.5 in regressions)."""
+"""The growth of the logarithm of volume per logarithm of volatility, for season and regimes."""
+# Regressions give 1.3 to 1.5.
 VOLUME_ON_FLICKER = 1.3
-"""Slope of log volume on the minute's log activity: log volume then grows by 0.38 per deviation of |return|."""
+"""The growth of the logarithm of a minute's volume per logarithm of its FLICKER."""
+# With it the logarithm of volume grows by 0.38 per standard deviation of |return|.
 VOLUME_BEYOND = 2.5
-"""Return (local deviations) beyond which volume grows with the return: jumps trade ten times the median volume."""
+"""The return, in standard deviations of a minute, beyond which volume grows with the return."""
+# Measured: ten times the median volume is traded in a jump.
 VOLUME_NOISE = 0.30
 SYMBOL_VOLUME = MeanReversion(0.42, 7 * MINUTE)
 MARKET_VOLUME = MeanReversion(0.25, 12 * HOUR)
-"""Log volume that activity does not explain: deviation 0.73; autocorrelation .45 at 1 min, .28 at 5 min, .10 at 4 h."""
+"""The logarithm of volume that volatility does not explain: of one symbol, and of the whole market."""
+# Measured: deviation 0.73; autocorrelation .45 at 1 min, .28 at 5 min, .10 at 4 h.
 
 TAKER_ON_RETURN, TAKER_NOISE = 0.36, 0.62
-"""Log odds of a taker buy: slope on the return in local deviations (measured 0.39 to 0.54), noise (0.63 to 0.84)."""
+"""The logarithm of taker buy volume over taker sell volume: its growth per standard deviation of return, its noise."""
+# Measured: 0.39 to 0.54, and 0.63 to 0.84.
 
 SPREAD_ON_VOLATILITY = 0.6
-"""Slope of log spread on log volatility; an assumption, because order books were recorded for minutes only."""
+"""The growth of the logarithm of the spread per logarithm of volatility; assumed."""
 SPREAD = 0.00008
-"""Spread over price of a symbol of medium liquidity in usual volatility; an assumption like SPREAD_ON_VOLATILITY."""
+"""The spread of a symbol of medium liquidity in usual volatility, as a share of its price; assumed."""
 DEPTH = 2.0
-"""Quantity within 0.2 % of the mid price on each side, over the minute's volume; an assumption, low for BTC."""
+"""The quantity offered within 0.2 % of the mid price, divided by the minute's volume; assumed, and low for BTC."""
 
 # Derivatives: five-minute metrics of 26 days of ETH, and one of SOL; slopes against the returns of 5 min to 1 d.
 LONG_MEMORY, SHORT_MEMORY = 3 * DAY, 75 * MINUTE
-"""Half-lives (ms) of two decaying sums of returns; positions follow the difference, so they react over hours."""
+"""The half-lives (ms) of two decaying sums of returns. Open interest and ratios follow their difference."""
 INTEREST_ON_TREND, INTEREST_AT_ONCE = 0.85, 0.12
-"""Slope of log open interest on the log return, in the long run and immediately (measured .83 in 1 d, .12 in 5 min)."""
+"""The growth of the logarithm of open interest per log return: in the long run, and immediately."""
+# Measured: .83 in a day, and .12 in five minutes.
 LIQUIDATED = 0.35
-"""Log open interest removed by liquidations, per log return of five minutes beyond LIQUIDATION_FROM."""
+"""The logarithm of open interest that liquidations remove, per log return of five minutes beyond LIQUIDATION_FROM."""
 LIQUIDATION_FROM = 4.0
-"""Five-minute return, in usual deviations, beyond which liquidations begin."""
+"""The return of five minutes beyond which positions are liquidated, in its usual standard deviations."""
 INTEREST = MeanReversion(0.02, DAY)
 ACCOUNTS_ON_TREND, TOP_ACCOUNTS_ON_TREND = -8.0, -9.5
-"""Slope of the log long/short ratio of accounts on the log return: most accounts sell into strength."""
+"""The growth of the logarithm of the accounts' long/short ratio per log return: most accounts sell a rising price."""
 ACCOUNTS = MeanReversion(0.08, DAY)
 TOP_ACCOUNTS = MeanReversion(0.10, DAY)
 TOP_POSITIONS = MeanReversion(0.08, 2 * DAY)
 RATIO_LEVELS = (1.50, 1.13, 1.65)
-"""Medians of the ratios: top accounts, top positions, all accounts."""
+"""The median long/short ratios of the top traders' accounts, of their positions, and of all accounts."""
 RATIO_WIDEST = 1.2
-"""Largest distance of a ratio from its median, as a natural logarithm."""
+"""The largest distance of the logarithm of a long/short ratio from that of its median."""
 
 FUNDING_SCORES = (-2.326, -1.645, -1.282, -0.674, 0.0, 0.253, 0.772, 1.175, 1.282, 1.645, 2.326, 3.5)
 """Scores of a standard normal distribution at 1, 5, 10, 25, 50, 60, 78, 88, 90, 95 and 99 %, and the upper end."""
@@ -117,7 +132,7 @@ FUNDING_BP_LATER = (-2.3, -1.28, -0.88, -0.39, 0.21, 0.43, 1.0, 1.0, 1.0, 1.0, 1
 """Funding rates (bp per 8 h) of SOL at the quantiles of FUNDING_SCORES in seven months; used for all other symbols."""
 FUNDING_LEVEL = MeanReversion(0.80, 15 * DAY)
 FUNDING_ON_TREND = 0.45
-"""Deviations of the funding score per usual deviation of the trend. The remaining part is independent noise."""
+"""The correlation of the funding score with the price trend."""
 FUNDING_EVERY = 8 * HOUR
 METRICS_EVERY = 5 * MINUTE
 
@@ -132,15 +147,15 @@ class SymbolModel(NamedTuple):
     lot_decimals: int
     """Decimals of volumes."""
     volatility: float
-    """Annual long-run standard deviation of log returns, from hourly candles of 27 months."""
+    """The annual standard deviation of log returns."""
     load: float
-    """Correlation with the market; two symbols correlate by the product of their loads (0.75 to 0.77 at 1 min)."""
+    """The correlation of the symbol's returns with those of the whole market."""
     turnover: float
     """Quote currency traded in a usual minute."""
     interest: float
     """Open interest, in quote currency."""
     spread: float
-    """Spread over price in usual volatility."""
+    """The spread in usual volatility, as a share of the price."""
     funding: tuple[float, ...]
 
 

@@ -1,0 +1,215 @@
+"""The readings of one symbol as text, under the names, units and signs of wake conditions.
+
+Readings are absolute values: prices in quote currency, returns and rates as shares. Sizes, gains and distances are in
+percent, with their sign `%`.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final
+
+from ocw_mcp.domain.metrics import RETURNS
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.snapshot import FormingCandle, IndicatorValues, SizeStep, SymbolView
+from ocw_mcp.domain.time import MINUTE, SECOND, iso, span_ms
+from ocw_mcp.domain.unknown import Reading, Unknown
+from ocw_mcp.render.text import span
+
+VOLUME_DIGITS: Final = 5
+PRICE_DIGITS: Final = 7
+BRIEFED: Final = (
+    *("close", "rsi_14", "stoch_rsi_k", "adx_14", "atr_14", "macd", "macd_histogram", "ema_21", "ema_50", "percent_b"),
+    *("supertrend", "vwap_deviation"),
+)
+"""The indicators of a briefed context; a tool has the others."""
+_LEVELS: Final = ("close", "ema_9", "ema_21", "ema_50", "supertrend")
+"""The indicators that are price levels."""
+_STALE_BY: Final = MINUTE
+"""A row is stale if its candle should have been followed by another one so long ago."""
+
+
+class Unknowns:
+    """The reasons of unknown values, each with the places of the values, in order of appearance."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, dict[str, list[str]]] = {}
+
+    def number(self, value: Reading, where: str, name: str, digits: int, *, sign: bool = False) -> str:
+        """Return a number with some significant digits, or `?` for an unknown one, whose reason is kept."""
+        if isinstance(value, Unknown):
+            return self.mark(value, where, name)
+        text = significant(value, digits)
+        return f"+{text}" if sign and value > 0 else text
+
+    def mark(self, unknown: Unknown, where: str, name: str) -> str:
+        """Keep the reason of an unknown value and return `?`."""
+        names = self._places.setdefault(unknown.reason, {}).setdefault(name, [])
+        if where and where not in names:
+            names.append(where)
+        return "?"
+
+    def lines(self) -> list[str]:
+        """Return one line per reason: the names of the values, each with its places if they are not the same."""
+        lines = []
+        for reason, names in self._places.items():
+            by_places: dict[str, list[str]] = {}
+            for name, places in names.items():
+                by_places.setdefault(" ".join(places), []).append(name)
+            texts = (f"{' '.join(each)}{f' of {places}' if places else ''}" for places, each in by_places.items())
+            lines.append(f"? {reason}: {'; '.join(texts)}")
+        return lines
+
+
+def significant(value: float, digits: int) -> str:
+    """Return a number with `digits` significant digits, without an exponent; digits before the point are all kept."""
+    decimals = min(12, max(0, digits - 1 - math.floor(math.log10(abs(value))))) if value else 0
+    text = f"{value:.{decimals}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def percent(share: Decimal | float, *, sign: bool = False) -> str:
+    """Return a share in percent: `13.49 %`."""
+    return f"{100 * share:{'+' if sign else ''}.2f} %"
+
+
+def digits_of(metric: str) -> int:
+    """Return the significant digits with which an indicator is shown."""
+    return 6 if metric in _LEVELS else 4
+
+
+def price_line(view: SymbolView, unknowns: Unknowns) -> str:
+    """Return the price with its age, the returns, and the range and the VWAP of the UTC day, on one line."""
+    where = view.symbol
+    returns = " ".join(f"{each} {unknowns.number(getattr(view, each), where, each, 3, sign=True)}" for each in RETURNS)
+    parts = [f"{where} price {unknowns.number(view.last, where, 'price', PRICE_DIGITS)}{_age(view.age_ms)}", returns]
+    low, high = view.day_low, view.day_high
+    if not (isinstance(low, Unknown) or isinstance(high, Unknown)):
+        parts.append(f"day low {significant(low, PRICE_DIGITS)} high {significant(high, PRICE_DIGITS)}{_vwap(view)}")
+    return ", ".join(parts)
+
+
+def _age(age_ms: int) -> str:
+    return "" if age_ms == 0 else " (none yet)" if age_ms < 0 else f" ({span(age_ms // SECOND * SECOND)} old)"
+
+
+def _vwap(view: SymbolView) -> str:
+    """Return the VWAP of the UTC day, from the shortest forming candle, or else from the shortest closed one."""
+    forming = (values for name, values in view.all_indicators().items() if name.endswith("*"))
+    values = next(iter([*forming, *view.indicators]), None)
+    if values is None or isinstance(values.close, Unknown) or isinstance(values.vwap_deviation, Unknown):
+        return ""
+    return f" VWAP {significant(values.close / (1 + values.vwap_deviation), 6)}"
+
+
+def derivatives_line(view: SymbolView, unknowns: Unknowns) -> str:
+    """Return the derivatives readings on one line, funding in words; empty if none is known."""
+    values, where = view.derivatives, view.symbol
+    known = {name: getattr(values, name) for name in values.__struct_fields__}
+    if all(isinstance(value, Unknown) for value in known.values()):
+        return ""
+    texts = [f"{name} {unknowns.number(value, where, name, 3)}" for name, value in known.items()]
+    rate = values.funding_8h
+    if not isinstance(rate, Unknown) and rate:
+        payer, receiver = ("longs", "shorts") if rate > 0 else ("shorts", "longs")
+        texts[list(known).index("funding_8h")] += f" ({payer} pay {receiver} {100 * abs(rate):.4f} % in 8 h)"
+    return ", ".join(texts)
+
+
+def closes_line(view: SymbolView) -> str:
+    """Return the recent closes of 1h on one line, oldest first, up to the time of the last one; empty without any."""
+    closed_at = next((each.closed_at for each in view.indicators if each.timeframe == "1h"), None)
+    if not view.recent or closed_at is None:
+        return ""
+    return f"1h closes to {_clock(closed_at)}: {' '.join(significant(each, 6) for each in view.recent)}"
+
+
+def forming_lines(view: SymbolView, unknowns: Unknowns) -> list[str]:
+    """Return one line per forming candle: open, high, low and volume so far; its close is the price."""
+    lines = []
+    for each in view.forming:
+        if isinstance(candle := each.candle, Unknown):
+            unknowns.mark(candle, view.symbol, f"{each.timeframe}*")
+        else:
+            lines.append(f"{each.timeframe}* since {_clock(candle.opened_at)}: {_candle(candle)}")
+    return lines
+
+
+def _candle(candle: FormingCandle) -> str:
+    prices = {"open": candle.open, "high": candle.high, "low": candle.low}
+    shown = " ".join(f"{name} {significant(value, 6)}" for name, value in prices.items())
+    return f"{shown} volume {significant(candle.volume, VOLUME_DIGITS)}"
+
+
+def indicator_table(
+    symbol: str, columns: Mapping[str, IndicatorValues], names: Sequence[str], unknowns: Unknowns, now: int
+) -> list[str]:
+    """Return a row per indicator and a column per timeframe, headed by the time of the candle's close.
+
+    A star marks a forming candle, taken as if it closed now. A column whose next candle is overdue is STALE.
+    """
+    known = {}
+    for name, each in _beside(columns).items():
+        if isinstance(each.close, Unknown):
+            unknowns.mark(each.close, symbol, f"@{name}")
+        else:
+            known[name] = each
+    if not known:
+        return []
+    head = " ".join(f"@{name}{_closed(each, now)}" for name, each in known.items())
+    return [f"metric {head}", *(_row(symbol, name, known, unknowns) for name in names)]
+
+
+def _beside(columns: Mapping[str, IndicatorValues]) -> dict[str, IndicatorValues]:
+    """Return the columns with each forming candle beside the closed one of its timeframe."""
+    order = sorted(columns, key=lambda name: (span_ms(name.removesuffix("*")), name))
+    return {name: columns[name] for name in order}
+
+
+def _row(symbol: str, metric: str, columns: Mapping[str, IndicatorValues], unknowns: Unknowns) -> str:
+    cells = []
+    for name, values in columns.items():
+        cells.append(unknowns.number(getattr(values, metric), symbol, f"{metric}@{name}", digits_of(metric)))
+    return " ".join([metric, *cells])
+
+
+def _closed(values: IndicatorValues, now: int) -> str:
+    if values.closed_at is None:
+        return ""
+    stale = now - values.closed_at >= span_ms(values.timeframe) + _STALE_BY
+    return f"({_clock(values.closed_at)}{' STALE' if stale else ''})"
+
+
+def sizes_line(view: SymbolView, unknowns: Unknowns) -> str:
+    """Return the largest entry of each side, as a share of equity, with the limits that bind."""
+    if isinstance(found := view.feasible, Unknown):
+        return f"max_size {unknowns.mark(found, view.symbol, 'max_size')}"
+    held = view.position
+    # An open position can only be added to.
+    sides = {"long": found.long, "short": found.short}
+    if held is not None:
+        sides = {"ADD": found.long if held.quantity > 0 else found.short}
+    texts: dict[str, list[str]] = {}
+    for side, steps in sides.items():
+        if steps:
+            texts.setdefault(_steps(steps), []).append(side)
+    shown = "; ".join(f"{' and '.join(names)} {text}" for text, names in texts.items())
+    least = f"; smallest {percent(found.min_size)}" if shown and found.min_size >= Decimal("0.01") else ""
+    return f"max_size {shown}{least}" if shown else ""
+
+
+def _steps(steps: Iterable[SizeStep]) -> str:
+    texts = []
+    for each in steps:
+        limit = f"{each.key or each.code}{'' if each.scale == 1 else f' ×{plain(each.scale)}'}"
+        if not each.size:
+            texts.append(f"0 ({limit}: {each.why})")
+            continue
+        size = f"{plain(Decimal(int(each.size * 10_000)) / 100)} %"
+        texts.append(f"{size} to a stop {plain(each.distance * 100)} % away ({limit})")
+    return ", ".join(texts)
+
+
+def _clock(ms: int) -> str:
+    return iso(ms)[11:16]
