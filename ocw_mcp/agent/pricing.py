@@ -131,7 +131,7 @@ def turn_cost(calls: Decimal, prices: CachePrices, *, cached: bool) -> Decimal:
 
 
 def cheapest_plan(gaps: Collection[int], calls: Decimal, prices: CachePrices) -> CachePlan:
-    """Return the cheapest plan for the gaps between wakes (ms) and the mean `calls` per decision."""
+    """Return the cheapest use of the prompt cache, from times between wakes (ms) and the mean `calls` per decision."""
     ttls: tuple[Ttl | None, ...] = (None, "5m", "1h")
     prefix = min(ttls, key=lambda ttl: prefix_cost(ttl, gaps, calls, prices))
     turns = turn_cost(calls, prices, cached=True) < turn_cost(calls, prices, cached=False)

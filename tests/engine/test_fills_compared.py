@@ -37,7 +37,7 @@ def incidents(wire: Wire) -> list[str]:
 
 
 @pytest.mark.parametrize("product", Product)
-def test_an_entry_filled_after_a_loss_on_another_symbol_is_not_reduced(product: Product) -> None:
+def test_filled_entry_keeps_its_size_although_another_symbol_lost(product: Product) -> None:
     wire = Wire(product, LIMITED, BOTH)
     wire.fill(sent(wire.enter(quantity="15", stop=D(97))))
     waits = sent(wire.enter(quantity="24.9", symbol="ETHUSDT", stop=D("96.5"), limit=D(99)))

@@ -117,7 +117,7 @@ def test_changing_a_policy_key_changes_the_verdict_of_its_limit(key: str) -> Non
     assert any(moved)
 
 
-def test_the_snapshot_lists_each_key_of_a_trading_limit() -> None:
+def test_limits_shown_to_claude_include_every_trading_limit() -> None:
     shown = dict(limits_in_force(under(mandate=MANDATE, approval=APPROVAL)))
     quotas = {key for limit in QUOTAS for key in limit.keys}
     assert shown.keys() == {key for limit in ALL_LIMITS for key in limit.keys} - quotas
