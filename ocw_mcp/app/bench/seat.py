@@ -7,16 +7,17 @@ The model sees the request that it would get in `ocw run --agent claude`, and it
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from mcp import Client
 
 from ocw_mcp import __version__
-from ocw_mcp.agent.client import SdkMessages
+from ocw_mcp.agent.client import ModelFacts
+from ocw_mcp.agent.conversation import MAY_BE_BILLED
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
-from ocw_mcp.agent.messages import Messages, Reply, Request, Trouble
-from ocw_mcp.agent.pricing import TokenUsage, priced
+from ocw_mcp.agent.messages import Messages, Reply, Request, Trouble, without_cache_control
+from ocw_mcp.agent.pricing import TokenUsage, cost, priced, worst_cost
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.tools import SUBMIT
 from ocw_mcp.app.bench.fixtures import open_book
@@ -26,10 +27,12 @@ from ocw_mcp.app.compose import WiredRun
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts
 from ocw_mcp.app.serve import facade_of
 from ocw_mcp.domain.asks import DecisionKey
+from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.events import DecisionCorrected, DecisionMade
+from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, CLAUDE, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Clock, SimulatedVenue
@@ -55,7 +58,6 @@ class Played(msgspec.Struct, frozen=True):
     refused: tuple[tuple[Leg, Refusal], ...]
     outcome: Outcome
     why: str
-    cost_usd: Decimal
     calls: int
 
     @property
@@ -141,12 +143,12 @@ class FaultyVenue:
         return await self._venue.submit(cleared, now)
 
 
-async def play(situation: Situation, subject: Messages, model: str = MODEL, usd: Decimal = Decimal(1)) -> Played:
-    """Play a situation up to its wake, have the subject answer for at most `usd`, and return the outcome.
+async def play(situation: Situation, subject: Messages, model: str = MODEL) -> Played:
+    """Play a situation up to its wake, have the subject answer, and return the outcome.
 
     Raises SettingsError if the situation never comes to its wake.
     """
-    script, policies = Script(situation, subject), _policies(situation, usd)
+    script, policies = Script(situation, subject), _policies(situation)
     prompts = load_prompts(None)
     texts = Prompts(prompts.texts, policies.policies)
 
@@ -206,23 +208,14 @@ def _played(situation: Situation, script: Script, book: WiredRun) -> Played:
                 legs.append(leg)
     decider = book.decider
     assert isinstance(decider, ClaudeDecider)
-    summary = decider.outcomes[-1]
     cause = tested[0].decision.cause if tested else None
-    unanswered = cause is not None and (not own or not own[0].decision.answered)
-    outcome = "no answer" if unanswered else grade(situation, legs, [leg for leg, _ in refused.values()])
+    unanswered = cause is not None and (not own or cause.kind is CauseKind.UNSENT)
+    outcome: Outcome = "no answer" if unanswered else grade(situation, legs, [leg for leg, _ in refused.values()])
     shown = [*map(leg_text, legs), *(f"{leg_text(leg)}: {answer}" for leg, answer in refused.values())]
     why = str(cause) if unanswered else "; ".join(shown) or "HOLD"
     assert script.snapshot is not None
-    return Played(
-        script.body,
-        script.snapshot,
-        tuple(legs),
-        tuple(refused.values()),
-        outcome,
-        why,
-        summary.cost_usd,
-        summary.calls,
-    )
+    refusals, calls = tuple(refused.values()), decider.outcomes[-1].calls
+    return Played(script.body, script.snapshot, tuple(legs), refusals, outcome, why, calls)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -245,42 +238,74 @@ class Table(msgspec.Struct, frozen=True):
     """Why some rows have no outcome; empty if all have one."""
 
 
+class ModelApi(Messages, Protocol):
+    """The Messages API, or a gateway, that also describes its models."""
+
+    async def retrieve_model(self, name: str) -> ModelFacts | Trouble:
+        """Return the description of a model."""
+
+
+class Budgeted:
+    """An API that is called only while the worst case of the next call fits into a budget (USD)."""
+
+    def __init__(self, api: Messages, model: str, usd: Decimal) -> None:
+        self._api, self._model, self._usd = api, model, usd
+        self.spent = ZERO
+        self.exhausted = False
+
+    async def create(self, request: Request) -> Reply | Trouble:
+        """Return the reply, or a `Trouble` if the call might cost too much."""
+        size = len(msgspec.json.encode(without_cache_control(request.body)))
+        worst = worst_cost(size, request.body["max_tokens"], self._model, BEGIN)
+        if self.spent + worst > self._usd:
+            self.exhausted = True
+            left = plain(round(self._usd - self.spent, 4))
+            detail = f"a call costs {plain(round(worst, 4))} USD at most, and {left} USD is left"
+            return Trouble(CauseKind.BUDGET, detail)
+        reply = await self._api.create(request)
+        if isinstance(reply, Reply):
+            self.spent += cost(reply.usage, self._model, BEGIN)
+        elif reply.may_be_billed or reply.kind in MAY_BE_BILLED:
+            self.spent += worst
+        return reply
+
+
 async def ask(
     situations: Sequence[Situation],
-    messages: SdkMessages | Trouble,
+    api: ModelApi | Trouble,
     model: str,
     usd: Decimal,
     progress: Callable[[str], None] = lambda name: None,
 ) -> Table:
     """Ask a model about situations for at most `usd` in all. Raises SettingsError for a model without a known price."""
     rows = {each.name: Row(each.name, each.title) for each in situations}
-    if isinstance(messages, Trouble):
-        return Table(model, tuple(rows.values()), str(messages))
+    if isinstance(api, Trouble):
+        return Table(model, tuple(rows.values()), str(api))
     if not priced(model, BEGIN):
         raise SettingsError(
             f"the price of {model} is not known, so no budget can be kept; expected a model that genai-prices has, "
             f"such as {MODEL}; choose it with --model"
         )
-    facts = await messages.retrieve_model(model)
-    sandbox, left = not isinstance(facts, Trouble) and facts.sandbox, usd
+    facts = await api.retrieve_model(model)
+    sandbox, budgeted = not isinstance(facts, Trouble) and facts.sandbox, Budgeted(api, model, usd)
+    remark = "the sandbox answered, which is no model" if sandbox else ""
     for each in situations:
-        if left <= 0:
-            return Table(model, tuple(rows.values()), f"{usd} USD are spent; --usd allows more")
         progress(each.name)
-        played = await play(each, messages, model, left)
-        left -= played.cost_usd
-        if not played.calls:
-            return Table(model, tuple(rows.values()), played.why)
-        outcome, spent = "sandbox" if sandbox else played.outcome, float(played.cost_usd)
+        before = budgeted.spent
+        played = await play(each, budgeted, model)
+        if budgeted.exhausted and played.outcome == "no answer":
+            remark = f"stopped, as {played.why}; --usd allows more"
+            break
+        outcome, spent = "sandbox" if sandbox else played.outcome, float(budgeted.spent - before)
         rows[each.name] = Row(each.name, each.title, outcome, played.why, spent, played.calls)
-    return Table(model, tuple(rows.values()), "the sandbox answered, which is no model" if sandbox else "")
+    return Table(model, tuple(rows.values()), remark)
 
 
-def _policies(situation: Situation, usd: Decimal) -> LoadedPolicies:
-    """Return the default policies with the changes of a situation, and with a budget."""
+def _policies(situation: Situation) -> LoadedPolicies:
+    """Return the default policies with the changes of a situation, and with a budget that no answer reaches."""
     default = load_policies(None)
     data = default.policies.model_dump()
-    budget = {"usd_per_day": usd, "usd_per_month": usd}
+    budget = {"usd_per_day": 1_000, "usd_per_month": 1_000}
     for table, changes in {**situation.policies, "budget": budget}.items():
         data[table] = {**(data[table] or {}), **changes}
     return replace(default, policies=Policies.model_validate(data))

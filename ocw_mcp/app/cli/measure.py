@@ -98,7 +98,7 @@ def seat(
         str | None, option("--model", "The model to ask; the default is CLAUDE_MODEL, or the model of ocw run.")
     ] = None,
     case: Annotated[str, option("--case", "Only the situations with such names: spot*.")] = "*",
-    usd: Annotated[float, option("--usd", "The most that all answers may cost, in USD.", min=0)] = 1.0,
+    usd: Annotated[float, option("--usd", "The most that all answers may cost, in USD.", min=0)] = 2.0,
     env: Annotated[
         Path | None, option("--env", "A file of settings; environment variables take precedence over it.")
     ] = None,
