@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from ocw_mcp.app.bench.seat import Played, Sample, play
-from ocw_mcp.app.bench.situations import SampleAnswer, Situation, grade, load
+from ocw_mcp.app.bench.situations import LegPattern, SampleAnswer, Situation, grade, load
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.unknown import Unknown
@@ -109,13 +109,26 @@ async def test_engine_and_grader_agree_on_a_sample_answer(name: str) -> None:
         assert not found.refused
 
 
-def test_situations_have_right_and_other_sample_answers() -> None:
+def legs_of(answer: SampleAnswer) -> list[Leg]:
+    """Return the legs of a sample answer, or a HOLD."""
+    legs = [{name: value for name, value in leg.items() if name != "thesis"} for leg in answer.legs]
+    return [Leg(**leg) for leg in legs] or [Leg("", Action.HOLD)]
+
+
+def test_there_are_situations_with_facts() -> None:
     assert len(SITUATIONS) >= 24
-    for name, situation in SITUATIONS.items():
-        outcomes = {each.outcome for each in situation.answers}
-        assert "right" in outcomes, name
-        assert outcomes & {"wrong", "refused"}, name
-        assert situation.facts, name
+    assert not [name for name, each in SITUATIONS.items() if len(each.facts) < 2 and not each.gap]
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_each_right_and_wrong_answer_has_a_sample(name: str) -> None:
+    situation = SITUATIONS[name]
+    right = [legs_of(each) for each in situation.answers if each.outcome == "right"]
+    others = [leg for each in situation.answers if each.outcome in ("wrong", "refused") for leg in legs_of(each)]
+    for answer in situation.right:
+        wanted = answer or (LegPattern(Action.HOLD),)
+        assert any(all(any(map(each.matches, legs)) for each in wanted) for legs in right), answer
+    assert not [each for each in situation.wrong if not any(map(each.matches, others))]
 
 
 @cache
