@@ -82,8 +82,8 @@ async def test_request_shows_each_fact_of_a_situation(name: str, request: pytest
     assert not missing, f"{missing} in\n{found.context}"
 
 
-@pytest.mark.parametrize("name", [name for name, each in SITUATIONS.items() if each.readings])
-async def test_request_shows_each_reading_under_its_metric(name: str) -> None:
+@pytest.mark.parametrize("name", SITUATIONS)
+async def test_request_is_short_and_shows_readings_by_metric(name: str) -> None:
     situation = SITUATIONS[name]
     found = await played(situation)
     for each in situation.readings:
@@ -91,11 +91,6 @@ async def test_request_shows_each_reading_under_its_metric(name: str) -> None:
         assert not isinstance(value, Unknown)
         assert each.between[0] <= value <= each.between[1]
         assert reading_in(found.context, each.symbol, each.metric) == pytest.approx(value, rel=0.002), found.context
-
-
-@pytest.mark.parametrize("name", SITUATIONS)
-async def test_request_of_a_situation_is_short(name: str) -> None:
-    found = await played(SITUATIONS[name])
     most = MOST - BLOCK * (3 - len(found.snapshot.symbols))
     assert len(found.system) + len(found.context) <= most
 
