@@ -64,14 +64,13 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
 
     def largest(self, share: Decimal) -> Decimal:
         """Return the largest notional (quote) whose maintenance margin is at most `share` of it; 0 if there is none."""
-        largest = lower_end = ZERO
-        for row, amount in zip(self.rows, self.amounts, strict=True):
+        lower_ends = (ZERO, *(row.cap for row in self.rows[:-1]))
+        for row, amount, lower_end in zip(self.rows[::-1], self.amounts[::-1], lower_ends[::-1], strict=True):
             if row.rate * row.cap - amount <= share * row.cap:
-                largest = row.cap
-            elif row.rate > share and (edge := amount / (row.rate - share)) > lower_end:
-                largest = edge
-            lower_end = row.cap
-        return largest
+                return row.cap
+            if row.rate > share and (edge := amount / (row.rate - share)) > lower_end:
+                return edge
+        return ZERO
 
     def liquidation_price(self, quantity: Decimal, cost: Decimal, margin: Decimal) -> Decimal | None:
         """Return the mark price (quote) at which a position is liquidated; None if no price above 0 liquidates it.

@@ -25,8 +25,12 @@ INDICATORS: Final = (
 """The metrics on a timeframe, which is named after an `@`."""
 TIMEFRAMES: Final = ("15m", "1h", "4h")
 """The timeframes that have indicators, if base candles are not longer."""
-PATTERN: Final = f"^({'|'.join(PLAIN)}|({'|'.join(INDICATORS)})@({'|'.join(TIMEFRAMES)}))$"
-"""The regular expression of all metrics, for a schema."""
+PATTERN: Final = (
+    "^(price|return_(1h|4h|24h)|composite|funding_8h|open_interest_change_24h|taker_ratio_1h|long_short(_z)?"
+    "|(close|ema_(9|21|50)|rsi_(7|14)|atr_14|adx_14|stoch_rsi_[kd]|macd(_signal|_histogram)?|percent_b|bandwidth"
+    "|vwap_deviation|mfi_14|obv_(change|divergence)_14|supertrend(_direction)?)@(15m|1h|4h))$"
+)
+"""The regular expression of all metrics, for a schema: no longer than needed."""
 
 _OTHER_NAMES: Final = {
     "last": "price",
@@ -66,9 +70,8 @@ def spelt_metric(text: str) -> str:
 def no_metric(text: str, timeframes: Iterable[str] = TIMEFRAMES) -> Unknown:
     """Return why a text is no metric, with the nearest ones on these timeframes."""
     shown, there = text[:40], tuple(timeframes)
-    if not there:
-        return Unknown(f"{shown!r} is no metric here: no timeframe has indicators; expected {_listed(PLAIN)}")
-    return Unknown(f"{shown!r} is no metric here; nearest: {_listed(_near(shown, there))}")
+    wrong = "not kept here" if re.fullmatch(PATTERN, text) else "no metric"
+    return Unknown(f"{shown!r} is {wrong}; nearest: {', '.join(_near(shown, there) if there else PLAIN)}")
 
 
 def _near(text: str, timeframes: Collection[str]) -> list[str]:
@@ -82,7 +85,3 @@ def _near(text: str, timeframes: Collection[str]) -> list[str]:
     found = [names[0]] if names[0] in PLAIN else [f"{names[0]}@{each}" for each in spans]
     found += [each if each in PLAIN else f"{each}@{spans[0]}" for each in names[1:]]
     return found[: _NEAREST + 1]
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)

@@ -4,11 +4,11 @@ An unknown key or an impossible limit is an error. A key that the file lacks tak
 strictest value. Shares are fractions (0.25 is a quarter). `core.risk.limits` declares the limits.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import AwareDatetime, Field, model_validator
@@ -321,12 +321,11 @@ def table_of(declared: FieldInfo) -> type[Table] | None:
     return next((each for each in kinds if isinstance(each, type) and issubclass(each, Table)), None)
 
 
-def policy_keys() -> Iterator[tuple[str, FieldInfo]]:
-    """Yield every key of a policy file, as `table.key`, with its declaration, in the order of the models."""
-    for table, field in Policies.model_fields.items():
-        kind = table_of(field)
-        for key, declared in kind.model_fields.items() if kind is not None else ():
-            yield f"{table}.{key}", declared
+@cache
+def policy_keys() -> tuple[tuple[str, FieldInfo], ...]:
+    """Return every key of a policy file, as `table.key`, with its declaration, in the order of the models."""
+    kinds = [(table, kind) for table, field in Policies.model_fields.items() if (kind := table_of(field)) is not None]
+    return tuple((f"{table}.{key}", declared) for table, kind in kinds for key, declared in kind.model_fields.items())
 
 
 def value_of(policies: Policies, key: str) -> Any:

@@ -23,6 +23,7 @@ def span_ms(text: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
+@lru_cache(maxsize=256)
 def span_name(ms: int) -> str:
     """Return the exchange's short name of a span: `1m`, `15m`, `4h`, `1d`."""
     for unit in ("d", "h", "m", "s"):

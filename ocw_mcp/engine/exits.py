@@ -22,7 +22,7 @@ from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import HOUR, SECOND
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.snapshot import positions, take_holdings
+from ocw_mcp.engine.snapshot import positions, take_signals
 
 POSITIONS_TIMER: Final = Timer(TimerKind.POSITIONS)
 CHECK_EVERY_MS: Final = 30 * SECOND
@@ -83,7 +83,7 @@ class Exits(Stateful[ExitsState]):
         """Score every position. Return the symbols that rose into the review band, each with the wake reason."""
         policy, rules, most_h = self._policies.score, self._policies.rules, self._policies.exits.max_hold_h
         held = positions(self._guard, liquidation=False)
-        snapshot = take_holdings(self._market, self._guard, held, now)
+        snapshot = take_signals(self._market, self._guard, {view.symbol: view for view in held}, now)
         asked, bands = [], {}
         for view in held:
             signals = read_signals(snapshot.symbols[view.symbol], rules)

@@ -1,8 +1,8 @@
 """The orders that close positions, the account as the risk officer sees it, and the present use of each limit."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 import msgspec
 
@@ -210,12 +210,13 @@ def joined(symbol: str, ledger: Ledger, orders: OrderTable) -> PositionTerms | N
     return PositionTerms(first.worst_price, first.order.leverage) if first is not None else None
 
 
-def moves_together(symbol: str, patterns: Sequence[str]) -> bool:
+@lru_cache(maxsize=4_096)
+def moves_together(symbol: str, patterns: tuple[str, ...]) -> bool:
     """Return whether a symbol is one of the correlated symbols of the policy."""
     return any(fnmatchcase(symbol, pattern) for pattern in patterns)
 
 
-def correlated_exposure(patterns: Sequence[str], ledger: Ledger, orders: OrderTable) -> dict[Side, Decimal]:
+def correlated_exposure(patterns: tuple[str, ...], ledger: Ledger, orders: OrderTable) -> dict[Side, Decimal]:
     """Return the notional (quote) of positions and live entries in correlated symbols, per side."""
     together = {Side.BUY: ZERO, Side.SELL: ZERO}
     for symbol, position in ledger.positions.items():

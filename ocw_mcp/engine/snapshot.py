@@ -1,11 +1,12 @@
 """Takes the snapshot that a wake contains, with all values as of one time."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import msgspec
 
+from ocw_mcp.core import strategy
 from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket, TimeframeValues
 from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.money import floor_to, plain
@@ -58,25 +59,41 @@ def take_snapshot(
     return _snapshot(market, guard, views, pairs, now, wake=wake, trades=tuple(trades)[-TRADES_SHOWN:], **remarks)
 
 
-def take_holdings(market: Market, guard: Guard, held: Sequence[PositionView], now: int) -> Snapshot:
-    """Return the open positions at `now` (ms), with only the indicators that the rules score, to be fast."""
+def take_signals(
+    market: Market, guard: Guard, held: Mapping[str, PositionView | None], now: int, wake: tuple[SymbolWake, ...] = ()
+) -> Snapshot:
+    """Return the symbols of `held` at `now` (ms) with their positions, and only the readings of the rules, to be fast.
+
+    The correlations are those of the open positions with each other.
+    """
     wanted = span_ms(guard.manager.config.policies.rules.timeframe)
     views = []
-    for each in held:
-        candles = market.symbols[each.symbol]
+    for symbol, position in held.items():
+        candles = market.symbols[symbol]
         values = candles.indicators_of(wanted)
         views.append(
             SymbolView(
-                symbol=each.symbol,
+                symbol=symbol,
                 last=candles.last,
                 age_ms=now - (candles.known_at or now),
                 indicators=() if values is None else (_indicators(values),),
-                position=each,
+                position=position,
                 derivatives=DerivativesView(**candles.derivatives.values(now)),
                 return_4h=candles.change_over(4 * HOUR),
             )
         )
-    return _snapshot(market, guard, views, combinations([each.symbol for each in held], 2), now, wake=())
+    pairs = combinations([symbol for symbol, position in held.items() if position is not None], 2)
+    return _snapshot(market, guard, views, pairs, now, wake=wake)
+
+
+def signals_of_hold(market: Market, guard: Guard, wake: tuple[SymbolWake, ...], now: int) -> Snapshot | None:
+    """Return the signals at a wake on which the rules will hold every symbol; None if they may enter or exit one."""
+    config, held = guard.manager.config, {view.symbol: view for view in positions(guard)}
+    for symbol in config.symbols:
+        # A venue may derive filters from the prices before the first request: a brief snapshot requests them, too.
+        guard.instruments.get(symbol)
+    seen = take_signals(market, guard, {symbol: held.get(symbol) for symbol in config.symbols}, now, wake)
+    return None if strategy.may_act(seen, config.policies) else seen
 
 
 def _snapshot(

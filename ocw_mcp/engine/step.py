@@ -22,7 +22,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, SymbolEnded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact, plain
-from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
+from ocw_mcp.domain.orders import RULES, FundingPaid, OrderRef, OutsideFill, Transferred
 from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.engine.account import Account
@@ -40,7 +40,7 @@ from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard, read_metric
 from ocw_mcp.engine.since import Since
-from ocw_mcp.engine.snapshot import leave_out, positions, summary_of, take_snapshot
+from ocw_mcp.engine.snapshot import leave_out, positions, signals_of_hold, summary_of, take_snapshot
 
 
 class Engine:
@@ -214,7 +214,8 @@ class Engine:
         manual = self.executor.manual_control
         reasons = self.gate.wake(now, busy=self.decisions.open_request is not None or bool(manual.paused_by))
         if reasons:
-            self.decisions.ask(leave_out(manual.held, self.snapshot(now, reasons)), now)
+            brief = signals_of_hold(self.market, self.guard, reasons, now) if self.config.agent == RULES else None
+            self.decisions.ask(leave_out(manual.held, brief or self.snapshot(now, reasons)), now)
 
     def _take_derivatives(self, frame: Frame) -> None:
         for row in frame.metrics:

@@ -25,6 +25,9 @@ BRIEFED: Final = (
 """The indicators of a briefed context; a tool has the others."""
 _LEVELS: Final = ("close", "ema_9", "ema_21", "ema_50", "supertrend")
 """The indicators that are price levels."""
+_ENOUGH: Final = 50
+"""The number of candles from which every indicator has a value."""
+_TOO_FEW: Final = Unknown("too few candles yet")
 _STALE_BY: Final = MINUTE
 """A row is stale if its candle should have been followed by another one so long ago."""
 
@@ -72,6 +75,11 @@ def significant(value: float, digits: int) -> str:
 def percent(share: Decimal | float, *, sign: bool = False) -> str:
     """Return a share in percent: `13.49 %`."""
     return f"{100 * share:{'+' if sign else ''}.2f} %"
+
+
+def floored(share: Decimal) -> str:
+    """Return a largest size in percent, rounded down: `13.49 %`."""
+    return f"{plain(Decimal(int(share * 10_000)) / 100)} %"
 
 
 def digits_of(metric: str) -> int:
@@ -157,8 +165,8 @@ def indicator_table(
             known[name] = each
     if not known:
         return []
-    head = " ".join(f"@{name}{_closed(each, now)}" for name, each in known.items())
-    return [f"metric {head}", *(_row(symbol, name, known, unknowns) for name in names)]
+    head = " ".join(f"@{name}{_head(each, now)}" for name, each in known.items())
+    return [f"metric {head}", *(line for name in names for line in _row(symbol, name, known, unknowns))]
 
 
 def _beside(columns: Mapping[str, IndicatorValues]) -> dict[str, IndicatorValues]:
@@ -167,18 +175,26 @@ def _beside(columns: Mapping[str, IndicatorValues]) -> dict[str, IndicatorValues
     return {name: columns[name] for name in order}
 
 
-def _row(symbol: str, metric: str, columns: Mapping[str, IndicatorValues], unknowns: Unknowns) -> str:
+def _row(symbol: str, metric: str, columns: Mapping[str, IndicatorValues], unknowns: Unknowns) -> list[str]:
+    """Return the row of an indicator; none if it is unknown in every column, for lack of candles."""
     cells = []
     for name, values in columns.items():
-        cells.append(unknowns.number(getattr(values, metric), symbol, f"{metric}@{name}", digits_of(metric)))
-    return " ".join([metric, *cells])
+        value: Reading = getattr(values, metric)
+        if isinstance(value, Unknown) and values.candles < _ENOUGH:
+            cells.append(unknowns.mark(_TOO_FEW, symbol, metric))
+        else:
+            cells.append(unknowns.number(value, symbol, f"{metric}@{name}", digits_of(metric)))
+    young = all(values.candles < _ENOUGH for values in columns.values())
+    return [] if young and set(cells) == {"?"} else [" ".join([metric, *cells])]
 
 
-def _closed(values: IndicatorValues, now: int) -> str:
+def _head(values: IndicatorValues, now: int) -> str:
+    """Return the time of the close, STALE if the next candle is overdue, and the number of candles if they are few."""
     if values.closed_at is None:
         return ""
     stale = now - values.closed_at >= span_ms(values.timeframe) + _STALE_BY
-    return f"({_clock(values.closed_at)}{' STALE' if stale else ''})"
+    few = f" {values.candles} candles" if values.candles < _ENOUGH else ""
+    return f"({_clock(values.closed_at)}{' STALE' if stale else ''}{few})"
 
 
 def sizes_line(view: SymbolView, unknowns: Unknowns) -> str:
@@ -206,8 +222,8 @@ def _steps(steps: Iterable[SizeStep]) -> str:
         if not each.size:
             texts.append(f"0 ({limit}: {each.why})")
             continue
-        size = f"{plain(Decimal(int(each.size * 10_000)) / 100)} %"
-        texts.append(f"{size} to a stop {plain(each.distance * 100)} % away ({limit})")
+        size, distance = floored(each.size), plain(each.distance * 100)
+        texts.append(f"{size} {f'at {distance} %' if texts else f'to a stop {distance} % away'} ({limit})")
     return ", ".join(texts)
 
 

@@ -21,6 +21,7 @@ from ocw_mcp.render.readings_text import (
     Unknowns,
     closes_line,
     derivatives_line,
+    floored,
     forming_lines,
     indicator_table,
     percent,
@@ -39,8 +40,9 @@ LEGEND: Final = (
     "Prices in quote currency, times UTC. Metrics have the names and units of conditions: returns, rates and "
     "vwap_deviation are shares (0.01 is 1 %); composite (of all derivatives) is -1..1, above 0 leans long; long_short "
     "is top traders' longs over shorts; supertrend below the price is an uptrend. @1h: the last closed candle of 1h "
-    "(its closing time); @1h*: the forming one as if it closed now; STALE: the next one is overdue. max_size: the largest "
-    "entry as a share of equity, scale included, with a stop up to a distance (limit that refuses more). ?: unknown."
+    "(its closing time); @1h*: the forming one as if it closed now; STALE: the next one is overdue. max_size: the "
+    "largest entry as a share of equity, scale included, with a stop up to a distance (limit that refuses more). "
+    "?: unknown."
 )
 
 
@@ -189,7 +191,7 @@ def _short_line(view: SymbolView, unknowns: Unknowns) -> str:
         parts.append(" ".join(texts))
     if isinstance(sizes := view.feasible, Feasible):
         nearest = {side: steps[0].size for side, steps in (("long", sizes.long), ("short", sizes.short)) if steps}
-        shown = ", ".join(f"{side} {plain(Decimal(int(each * 10_000)) / 100)} %" for side, each in nearest.items())
+        shown = ", ".join(f"{side} {floored(size)}" for side, size in nearest.items())
         parts.append(f"max_size {shown}" if shown else "")
     return ", ".join(each for each in parts if each)
 

@@ -215,4 +215,4 @@ async def test_conversation_submits_through_an_in_process_mcp_client() -> None:
     async with Client(server) as client:
         outcome = await against("trader", client)
     assert isinstance(outcome.result, Submitted)
-    assert [leg.outcome for leg in outcome.result.legs] == ["accepted", "held", "accepted"]
+    assert [leg.outcome for leg in outcome.result.legs] == ["accepted", "accepted", "held"]

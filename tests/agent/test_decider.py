@@ -57,7 +57,7 @@ async def test_first_request_has_the_snapshot_and_no_acting_tools() -> None:
     said = body["messages"][0]["content"][0]["text"]
     assert said.startswith("Wake 1\n")
     assert "BTCUSDT" in said
-    assert "The built-in rules would: " in said
+    assert "\nThe built-in rules:\n" in said
     assert "0.05" in body["system"][0]["text"], "limits are quoted from the policy file"
     names = [tool["name"] for tool in body["tools"]]
     assert "decisions_submit" in names

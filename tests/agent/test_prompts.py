@@ -17,14 +17,14 @@ def test_shipped_prompts_quote_the_limits_in_force() -> None:
         policies = load_policies(None, policy).policies
         system = " ".join(Prompts(TEXTS, policies).fill("system").split())
         assert f"at most {policies.stop.max_distance} of the price" in system
-        assert f"the latest, at most {policies.gate.timer_max_s}." in system
+        assert f"the latest, {policies.gate.timer_min_s} to {policies.gate.timer_max_s}." in system
         assert "{" not in system
 
 
 def test_shipped_prompts_are_short() -> None:
     prompts = Prompts(TEXTS, POLICIES)
-    # The request with a snapshot of 6,000 characters must stay below two fifths of the prototype's.
-    assert len(prompts.fill("system")) + len(prompts.fill("decide", wake="1", snapshot="", memory="", rules="")) < 2_360
+    empty = prompts.fill("decide", wake="1", snapshot="", memory="", rules="", review="")
+    assert len(prompts.fill("system")) + len(empty) < 2_360
 
 
 def test_policy_list_is_quoted_in_a_prompt_with_spaces_between_items() -> None:
@@ -34,17 +34,16 @@ def test_policy_list_is_quoted_in_a_prompt_with_spaces_between_items() -> None:
 
 def test_braces_within_a_filled_in_value_stay_unchanged() -> None:
     prompts = Prompts(LEAST, POLICIES)
-    values = {"wake": "7", "snapshot": "{rules} {stop.max_distance}", "memory": "", "rules": "BUY {wake}"}
-    assert prompts.fill("decide", **values) == "Text.  BUY {wake} {rules} {stop.max_distance} 7"
+    values = {"wake": "7", "snapshot": "{rules} {stop.max_distance}", "memory": "", "rules": "BUY {wake}", "review": ""}
+    assert prompts.fill("decide", **values) == "Text.   BUY {wake} {rules} {stop.max_distance} 7"
 
 
 def test_memory_is_a_separate_paragraph_and_absent_if_empty() -> None:
     prompts = Prompts(TEXTS, POLICIES)
-    for name in ("decide", "review_positions"):
-        values = {"wake": "3", "snapshot": "SNAPSHOT", "rules": "hold"}
-        shown = prompts.fill(name, memory="\n\nMEMORY {wake}", **values)
-        assert "SNAPSHOT\n\nMEMORY {wake}\n\nThe built-in rules" in shown
-        assert "SNAPSHOT\n\nThe built-in rules" in prompts.fill(name, memory="", **values)
+    values = {"wake": "3", "snapshot": "SNAPSHOT", "rules": "hold", "review": ""}
+    shown = prompts.fill("decide", memory="\n\nMEMORY {wake}", **values)
+    assert "SNAPSHOT\n\nMEMORY {wake}\n\nThe built-in rules" in shown
+    assert "SNAPSHOT\n\nThe built-in rules" in prompts.fill("decide", memory="", **values)
 
 
 @pytest.mark.parametrize("policy", ["default", "conservative", "lab"])
@@ -59,22 +58,14 @@ def test_diary_prompts_quote_the_limits_in_force(policy: str) -> None:
     assert "\n\nFACTS {facts}\n\n" in prompts.fill("daily_digest", facts="FACTS {facts}")
 
 
-def test_review_of_positions_has_its_own_prompt() -> None:
-    prompts = Prompts(TEXTS, POLICIES)
-    values = {"wake": "3", "snapshot": "SNAPSHOT", "memory": "", "rules": "hold"}
-    asked = prompts.fill("review_positions", **values)
-    assert asked.startswith("Wake 3: review")
-    assert asked != prompts.fill("decide", **values)
-
-
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
         ({"system": "At most {stop.distance}."}, "no limit of the policy file"),
         ({"system": "At most {stops.max_distance}."}, "no limit of the policy file"),
         ({"system": "{snapshot}"}, "which is not filled in there; expected none"),
-        ({"decide": "{wake} {snapshot} {rules} {mood}"}, "expected {memory}, {rules}, {snapshot}, {wake}"),
-        ({"decide": "{wake} {rules}"}, "lacks {snapshot}"),
+        ({"decide": "{wake} {snapshot} {rules} {mood}"}, "expected {memory}, {review}, {rules}, {snapshot}, {wake}"),
+        ({"decide": "{wake} {rules} {review}"}, "lacks {snapshot}"),
         ({"review_positions": "  "}, "review_positions.md is missing or empty"),
     ],
 )

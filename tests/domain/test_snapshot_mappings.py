@@ -63,7 +63,16 @@ def test_a_reading_is_found_by_its_metric_name() -> None:
     assert SEEN.symbols["BTCUSDT"].reading("ema_9@4h") == 99.0
 
 
-@pytest.mark.parametrize("metric", ["rsi_14@15m", "luck@1h", "rsi_14", "timeframe@1h", "reading@1h", ""])
-def test_a_missing_reading_is_unknown_and_says_what_is_expected(metric: str) -> None:
-    reading = SEEN.symbols["SOLUSDT"].reading(metric)
-    assert reading == Unknown(f"{metric!r} is not in this snapshot; expected such as rsi_14@1h, on one of 1h")
+@pytest.mark.parametrize(
+    ("metric", "reason"),
+    [
+        ("rsi_14@15m", "'rsi_14@15m' is not kept here; nearest: rsi_14@1h, rsi_7@1h, mfi_14@1h"),
+        ("rsi_14", "'rsi_14' is no metric; nearest: rsi_14@1h, rsi_7@1h, mfi_14@1h"),
+        ("luck@1h", "'luck@1h' is no metric; nearest: price, rsi_14@1h"),
+        ("timeframe@1h", "'timeframe@1h' is no metric; nearest: price, rsi_14@1h"),
+        ("closed_at@1h", "'closed_at@1h' is no metric; nearest: close@1h, price"),
+        ("", "'' is no metric; nearest: price, rsi_14@1h"),
+    ],
+)
+def test_a_missing_reading_is_unknown_and_names_the_nearest(metric: str, reason: str) -> None:
+    assert SEEN.symbols["SOLUSDT"].reading(metric) == Unknown(reason)

@@ -1,18 +1,20 @@
-"""The snapshot as text: every value once, short numbers, and the parts that change least first."""
+"""The snapshot as text: a block a symbol, in the names and units of conditions, and what each position needs."""
 
 import json
 import re
 from decimal import Decimal
-from itertools import takewhile
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ocw_mcp.app.bench.snapshot import SYMBOLS, measure
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.metrics import INDICATORS
+from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import (
     Correlation,
     DerivativesView,
@@ -22,6 +24,7 @@ from ocw_mcp.domain.snapshot import (
     IndicatorValues,
     PositionView,
     Remark,
+    SizeStep,
     Snapshot,
     SymbolView,
     SymbolViews,
@@ -29,21 +32,20 @@ from ocw_mcp.domain.snapshot import (
     TradeView,
 )
 from ocw_mcp.domain.state import TradingState
-from ocw_mcp.domain.time import HOUR
+from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.render.quotations import LONGEST_REMARK, untrusted
+from ocw_mcp.render.readings_text import BRIEFED
 from ocw_mcp.render.snapshot_text import compact, standing
 from tests.support.wakes import reason, wake
 
 D = Decimal
 NOON = 1_772_366_400_000
 """2026-03-01T12:00Z."""
-NUMBERS = {name: 40.0 + place for place, name in enumerate(IndicatorValues.__struct_fields__[3:])}
-SAID_BY_ANOTHER = {"supertrend_direction"}
-"""Its direction is the sign of `supertrend`, which is shown."""
-"""Left out of the compact form, since the sign of the Supertrend column shows it."""
-HOURLY = IndicatorValues("1h", 300, close=200.0, **NUMBERS)
-YOUNG = IndicatorValues("4h", 3, Unknown("no close"), **dict.fromkeys(NUMBERS, Unknown("needs 50 candles, has 3")))
+NUMBERS = {name: 40.0 + place for place, name in enumerate(INDICATORS[1:])}
+HOURLY = IndicatorValues("1h", 300, close=200.0, closed_at=NOON, **NUMBERS)
+TOO_YOUNG: dict[str, Any] = dict.fromkeys(NUMBERS, Unknown("needs 50 candles, has 3"))
+YOUNG = IndicatorValues("4h", 3, Unknown("no close"), **TOO_YOUNG)
 HELD = PositionView(
     "BTCUSDT", D("-0.5"), D("190.123456789"), D(200), D("-4.94"), NOON - HOUR, D(210), 0.031, -0.0123, 3, D("251.7")
 )
@@ -77,46 +79,73 @@ def line(text: str, beginning: str) -> str:
     return found
 
 
-def test_snapshot_text_has_a_row_per_symbol_and_timeframe() -> None:
+def block(text: str, symbol: str) -> list[str]:
+    """Return the lines of a symbol's block."""
+    (found,) = [each for each in text.split("\n\n") if each.startswith(f"{symbol} price ")]
+    return found.splitlines()
+
+
+def test_snapshot_text_has_a_block_per_symbol_with_every_indicator() -> None:
     text = compact(snapshot(view("BTCUSDT"), view("ETHUSDT")))
-    header = line(text, "symbol tf close").split()
     for symbol in ("BTCUSDT", "ETHUSDT"):
-        row = line(text, f"{symbol} 1h ").split()
-        assert len(row) == len(header) == 3 + len(NUMBERS) - len(SAID_BY_ANOTHER)
-        assert "?" not in row
-        assert set(line(text, f"{symbol} 4h ").split()[2:]) == {"?"}
+        lines = block(text, symbol)
+        table = lines[lines.index("metric @1h(12:00)") + 1 :]
+        assert [each.split(" ")[0] for each in table] == list(INDICATORS)
+        assert all(each.split(" ")[1] != "?" for each in table)
 
 
-def test_snapshot_text_shows_ema_and_atr_in_percent_of_the_close() -> None:
-    text = compact(snapshot(view("BTCUSDT")))
-    cells = dict(zip(line(text, "symbol tf close").split(), line(text, "BTCUSDT 1h").split(), strict=True))
-    ema, atr, rsi = NUMBERS["ema_9"], NUMBERS["atr_14"], NUMBERS["rsi_7"]
-    assert (cells["close"], cells["ema9"]) == ("200", f"{100 * (ema / 200 - 1):.2f}")
-    assert (cells["atr"], cells["rsi7"]) == (f"{100 * atr / 200:.3f}", f"{rsi:.1f}")
+def test_metrics_are_shown_as_conditions_read_them() -> None:
+    seen = view("BTCUSDT", last=200.0, derivatives=DerivativesView(0.25, 0.000103))
+    text = compact(snapshot(seen))
+    (first, *_, _) = block(text, "BTCUSDT")
+    assert first.startswith("BTCUSDT price 200 (1s old), return_1h +0.0123 return_4h -0.02 return_24h ?")
+    for name in INDICATORS:
+        assert float(line(text, f"{name} ").split(" ")[1]) == pytest.approx(seen.reading(f"{name}@1h"), rel=1e-3)
+    assert "composite 0.25, funding_8h 0.000103 (longs pay shorts 0.0103 % in 8 h), open_int" in text
 
 
 def test_snapshot_text_lists_unknown_values_by_reason() -> None:
     text = compact(snapshot(view("BTCUSDT"), view("ETHUSDT")))
-    assert line(text, "? not computed") == "? not computed: BTCUSDT deriv sizes; ETHUSDT deriv sizes"
-    assert line(text, "? no model") == "? no model: regime"
-    assert line(text, "? no day") == "? no day: BTCUSDT ret24h; ETHUSDT ret24h"
-    assert line(text, "? no close").startswith("? no close: BTCUSDT 4h rsi7 rsi14 k d macd")
+    assert line(text, "? not computed") == "? not computed: max_size of BTCUSDT ETHUSDT"
+    assert line(text, "? no day") == "? no day: return_24h of BTCUSDT ETHUSDT"
+    assert line(text, "? no close") == "? no close: @4h of BTCUSDT ETHUSDT"
+    young = msgspec.structs.replace(HOURLY, rsi_14=Unknown("too young"), macd=Unknown("too young"))
+    text = compact(snapshot(view("BTCUSDT", indicators=(young,))))
+    assert line(text, "rsi_14 ") == "rsi_14 ?"
+    assert line(text, "? too young") == "? too young: rsi_14@1h macd@1h of BTCUSDT"
 
 
-def test_snapshot_text_shows_every_indicator() -> None:
-    for name, value in NUMBERS.items():
-        changed = msgspec.structs.replace(HOURLY, **{name: -value})
-        before, after = (compact(snapshot(view("BTCUSDT", indicators=(each,)))) for each in (HOURLY, changed))
-        assert (before == after) == (name in SAID_BY_ANOTHER), name
-
-
-def test_forming_candle_has_a_star_and_a_missing_one_its_reason() -> None:
-    candle = FormingCandle(NOON - HOUR, 199.0, 201.5, 198.25, 200.0, 1234.56789, HOURLY)
+def test_a_forming_candle_has_its_own_indicators_beside_the_closed_one() -> None:
+    formed = msgspec.structs.replace(HOURLY, rsi_14=61.7, closed_at=None)
+    candle = FormingCandle(NOON - HOUR, 199.0, 201.5, 198.25, 200.0, 1234.56789, formed)
     forming = (FormingView("1h", candle), FormingView("4h", Unknown("nothing of it yet")))
-    text = compact(snapshot(view("BTCUSDT", forming=forming)))
-    assert "BTCUSDT 1h* 199 201.5 198.25 1234.6" in text.splitlines()
-    assert line(text, "BTCUSDT 1h* 200 ")
-    assert line(text, "? nothing") == "? nothing of it yet: BTCUSDT 4h* candle"
+    text = compact(snapshot(view("BTCUSDT", forming=forming)), briefed=True)
+    assert "1h* since 11:00: open 199 high 201.5 low 198.25 volume 1234.6" in text.splitlines()
+    assert line(text, "metric ") == "metric @1h(12:00) @1h*"
+    assert line(text, "rsi_14 ") == f"rsi_14 {NUMBERS['rsi_14']:g} 61.7"
+    assert line(text, "? nothing") == "? nothing of it yet: 4h* of BTCUSDT"
+
+
+def test_a_row_of_a_candle_whose_successor_is_overdue_is_stale() -> None:
+    for late, head in ((59 * MINUTE, "metric @1h(11:01)"), (HOUR + MINUTE, "metric @1h(10:59 STALE)")):
+        old = msgspec.structs.replace(HOURLY, closed_at=NOON - late)
+        assert head in compact(snapshot(view("BTCUSDT", indicators=(old,)))).splitlines()
+
+
+def test_of_a_young_market_only_known_rows_are_shown() -> None:
+    values = {name: 50.0 if name in ("vwap_deviation", "rsi_7") else Unknown(f"{name} needs more") for name in NUMBERS}
+    young: dict[str, Any] = values
+    text = compact(snapshot(view("BTCUSDT", indicators=(IndicatorValues("1h", 8, 200.0, closed_at=NOON, **young),))))
+    table = [each for each in block(text, "BTCUSDT") if each.split(" ")[0] in INDICATORS]
+    assert table == ["close 200", "rsi_7 50", "vwap_deviation 50"]
+    assert "metric @1h(12:00 8 candles)" in text.splitlines()
+    assert line(text, "? too few").startswith("? too few candles yet: ema_9 ema_21 ema_50 rsi_14 ")
+
+
+def test_recent_closes_and_the_range_of_the_day_are_shown() -> None:
+    text = compact(snapshot(view("BTCUSDT", recent=(198.0, 199.5, 200.0), day_low=190.5, day_high=201.25)))
+    assert "1h closes to 12:00: 198 199.5 200" in text.splitlines()
+    assert "day low 190.5 high 201.25" in text
 
 
 def test_snapshot_text_groups_limits_by_policy_table() -> None:
@@ -124,59 +153,97 @@ def test_snapshot_text_groups_limits_by_policy_table() -> None:
     assert standing(limits).endswith("\nlimits: order: max_notional 5000, price_allowance 0.002; risk: max_share 0.01")
 
 
-def test_briefed_text_omits_legend_limits_and_forming_candles() -> None:
-    candle = FormingCandle(NOON - HOUR, 199.0, 201.5, 198.25, 200.0, 1234.56789, HOURLY)
-    whole = snapshot(view("BTCUSDT", forming=(FormingView("1h", candle),)))
+def test_briefed_text_omits_legend_limits_and_unused_indicators() -> None:
+    whole = snapshot(view("BTCUSDT"))
     briefed, shown = compact(whole, briefed=True).splitlines(), compact(whole).splitlines()
-    left_out = [each for each in shown if each not in briefed]
-    assert [each.split(" ")[0] for each in left_out] == ["?", "limits:", "BTCUSDT"]
-    assert left_out[2].startswith("BTCUSDT 1h* 200 ")
+    left_out = [each.split(" ")[0] for each in shown if each not in briefed]
+    assert left_out == ["Prices", "limits:", *(each for each in INDICATORS if each not in BRIEFED)]
     assert set(briefed) < set(shown)
 
 
-def test_snapshot_text_rounds_numbers_of_positions_sizes_and_trades() -> None:
-    held = view("BTCUSDT", position=HELD, feasible=Feasible(D("0.500"), D(0), D("0.001")))
-    text = compact(snapshot(held))
-    assert "BTCUSDT -0.5 190.123 200 -4.94 210 3x 251.7 3.10 -1.23 2026-03-01T11:00" in text.splitlines()
-    assert "BTCUSDT 0.0000123457 1 1.23 -2.00 ? ? 0.5 0 0.001" in text.splitlines()
-    assert "ETHUSDT short 2026-03-01T07:00 3.0h +12.35" in text
-    assert "equity 9987.65 " in text
+def test_a_symbol_without_event_or_position_has_one_line() -> None:
+    sizes = Feasible(D(1), D(1), D(1), (STEP,), (STEP,))
+    text = compact(snapshot(view("BTCUSDT"), view("ETHUSDT", last=200.0, feasible=sizes)), briefed=True)
+    assert len([each for each in text.splitlines() if "ETHUSDT" in each and "? " not in each[:2]]) == 2
+    assert line(text, "ETHUSDT price") == (
+        "ETHUSDT price 200 (1s old), return_1h +0.0123 return_4h -0.02 return_24h ?, rsi_14@1h "
+        f"{NUMBERS['rsi_14']:g} adx_14@1h {NUMBERS['adx_14']:g}, max_size long 13.49 %, short 13.49 %"
+    )
+    assert len(block(text, "BTCUSDT")) > 10
+
+
+def test_without_any_event_some_symbols_have_blocks() -> None:
+    views = [view(f"S{place}USDT") for place in range(5)]
+    text = compact(snapshot(*views, wake=(wake(None, "timer"),)), briefed=True)
+    assert len([each for each in text.splitlines() if each.startswith("metric ")]) == 3
+    assert all(each.symbol in text for each in views)
+
+
+STEP = SizeStep(D("0.033"), D("0.13498"), D(2), RefusalCode.POSITION_SHARE, "position.max_share", D("0.54"))
+
+
+def test_max_size_names_the_distance_and_the_limit_that_binds() -> None:
+    far = SizeStep(D("0.05"), D("0.091"), D(1), RefusalCode.RISK_PER_TRADE, "risk.max_share", D("0.54"))
+    none = SizeStep(D("0.05"), D(0), D(0), RefusalCode.REENTRY, "pace.reentry_s", why="900s after the last, now 60s")
+    flat = view("BTCUSDT", feasible=Feasible(D(1), D(0), D(1), (STEP, far), (none,)))
+    assert line(compact(snapshot(flat)), "max_size") == (
+        "max_size long 13.49 % to a stop 3.3 % away (position.max_share ×0.54), "
+        "9.1 % at 5 % (risk.max_share ×0.54); "
+        "short 0 (pace.reentry_s: 900s after the last, now 60s)"
+    )
+    held = view("BTCUSDT", position=HELD, feasible=Feasible(D(0), D(1), D(1), (), (STEP,), D("0.02")))
+    assert line(compact(snapshot(held)), "max_size") == (
+        "max_size ADD 13.49 % to a stop 3.3 % away (position.max_share ×0.54); smallest 2.00 %"
+    )
+
+
+def test_the_scale_of_limits_is_explained_by_its_factors() -> None:
+    limits = (("scale.regime_unknown", "0.6"), ("scale.macro_unknown", "0.9"))
+    assert "size limits ×0.54 (regime unknown ×0.6, macro goldilocks)" in compact(snapshot(limits=limits))
+
+
+def test_position_lines_have_size_gain_and_protection() -> None:
+    held = msgspec.structs.replace(HELD, target=D(160), trail=D("0.02"), best_now=0.031)
+    lines = block(compact(snapshot(view("BTCUSDT", position=held))), "BTCUSDT")
+    assert lines[1:4] == [
+        "short 0.5 = 1.00 % of equity, average 190.1235, since 2026-03-01T11:00 (1h 0m), leverage 3, liquidation 251.7",
+        "gain -5.20 % (-4.94), best +3.10 % (+2.95), worst -1.23 % (-1.17)",
+        "stop 210, 5.00 % away, risk 0.05 % of equity, result there -9.94; target 160, 20.00 % away; "
+        "trailing 2.00 % behind the best price",
+    ]
+    bare = block(compact(snapshot(view("BTCUSDT", position=msgspec.structs.replace(HELD, stop=None)))), "BTCUSDT")
+    assert bare[3] == "NO STOP, no target"
+
+
+def test_snapshot_text_shows_trades_note_and_equity() -> None:
+    text = compact(snapshot(view("BTCUSDT")))
+    assert "2026-03-01T12:00 state ACTIVE um equity 9987.65; size limits" in text
+    assert "closed trades: ETHUSDT short +12.35, held 3h 0m, 2h 0m ago" in text
     assert "note, untrusted_text by claude, 2026-03-01T" in text
-    assert "note of 2026-03-01T11:00: first second\n" in compact(snapshot(held), reader="claude")
+    assert "note of 2026-03-01T11:00: first second\n" in compact(snapshot(view("BTCUSDT")), reader="claude")
 
 
-def test_only_symbols_with_a_derivatives_value_have_such_a_row() -> None:
-    known = DerivativesView(0.25, 0.000103, -0.034, 1.13, 1.61, Unknown("too few ratios"))
+def test_derivatives_are_shown_only_if_one_is_known() -> None:
+    known = DerivativesView(0.25, -0.0002, -0.034, 1.13, 1.61, Unknown("too few ratios"))
     text = compact(snapshot(view("BTCUSDT", derivatives=known), view("ETHUSDT")))
-    assert "BTCUSDT 0.0000123457 1 1.23 -2.00 ? 0.25 ? ? ?" in text.splitlines()
-    header = line(text, "derivatives ").split()
-    assert header == ["derivatives", "fund8h", "oi24h", "taker1h", "ls", "lsz"]
-    assert "BTCUSDT 0.0103 -3.40 1.13 1.61 ?" in text.splitlines()
-    assert line(text, "? too few ratios") == "? too few ratios: BTCUSDT lsz"
-    assert "derivatives fund8h" not in compact(snapshot(view("ETHUSDT")))
+    assert line(text, "composite") == (
+        "composite 0.25, funding_8h -0.0002 (shorts pay longs 0.0200 % in 8 h), open_interest_change_24h -0.034, "
+        "taker_ratio_1h 1.13, long_short 1.61, long_short_z ?"
+    )
+    assert line(text, "? too few ratios") == "? too few ratios: long_short_z of BTCUSDT"
 
 
 def test_snapshot_text_shows_correlations_of_open_positions() -> None:
     pairs = (Correlation("BTCUSDT", "ETHUSDT", 0.834), Correlation("BTCUSDT", "SOLUSDT", Unknown("too young")))
     text = compact(snapshot(view("BTCUSDT", position=HELD), correlations=pairs))
     assert line(text, "correlation") == "correlation: BTCUSDT/ETHUSDT 0.83; BTCUSDT/SOLUSDT ?"
-    assert line(text, "? too young") == "? too young: BTCUSDT/SOLUSDT correlation"
+    assert line(text, "? too young") == "? too young: correlation of BTCUSDT/SOLUSDT"
 
 
 def test_no_number_in_a_snapshot_text_has_an_exponent_or_many_digits() -> None:
     text = compact(snapshot(view("BTCUSDT", position=HELD), view("ETHUSDT")))
     assert not re.search(r"\d[eE][-+]?\d|\bnan\b|\binf\b", text)
     assert max(len(digits.lstrip("0.")) for digits in re.findall(r"\d+\.\d+", text)) <= 8
-
-
-def test_snapshot_texts_of_two_wakes_share_a_long_beginning() -> None:
-    first = snapshot(view("BTCUSDT"))
-    second = msgspec.structs.replace(first, at=NOON + HOUR, equity=D(9_000), wake=())
-    pairs = zip(compact(first).splitlines(), compact(second).splitlines(), strict=False)
-    shared = "\n".join(one for one, other in takewhile(lambda pair: pair[0] == pair[1], pairs))
-    for stays in ("within 5%", "first second", "ETHUSDT short", "goldilocks", "0.54"):
-        assert stays in shared
-    assert compact(first) == compact(first)
 
 
 @given(text=st.text(max_size=1_500))
@@ -187,7 +254,7 @@ def test_remarks_of_others_are_quoted_on_their_own_lines(text: str) -> None:
     bare = compact(snapshot(note=None, wake=(wake("BTCUSDT", met),)), reader="claude")
     left = [each for each in shown.splitlines() if each not in bare.splitlines()]
     quoted = [each.partition(", untrusted_text by mcp:desk, 2026-03-01T12:00:00Z: ") for each in left]
-    assert [what.strip().lower() for what, _, _ in quoted] == ["note", f"on btcusdt {met}"]
+    assert [what.strip().lower() for what, _, _ in quoted] == [f"on btcusdt {met}", "note"]
     assert {json.loads(said) for _, _, said in quoted} == {untrusted(text, LONGEST_REMARK)}
 
 

@@ -1,11 +1,16 @@
 """A book on the simulated market begins warmed up, and stops do not change its journal."""
 
 from collections.abc import AsyncGenerator
+from functools import partial
+
+import pytest
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.feeds.simulated.feed import START
+from ocw_mcp.core import strategy
 from ocw_mcp.domain.events import OrderFilled
 from ocw_mcp.domain.market import Frame
+from ocw_mcp.domain.orders import RULES
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.runtime.deciders import RulesDecider
 from tests.support.runs import DEFAULT, Run
@@ -53,3 +58,15 @@ async def test_a_book_stopped_several_times_ends_with_the_same_events() -> None:
     assert whole.events(OrderFilled)
     assert last.store.fingerprint == whole.store.fingerprint
     assert last.engine.state() == whole.engine.state()
+
+
+async def test_rules_decide_the_same_without_the_readings_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = DEFAULT.policies
+    feed = partial(SimulatedFeed, 1, ("BTCUSDT", "SOLUSDT"), days=2, warmup_days=4)
+    light = await Run(feed(), RulesDecider(policy), policy=policy, agent=RULES).go()
+    monkeypatch.setattr(strategy, "may_act", lambda snapshot, policies: True)
+    whole = await Run(feed(), RulesDecider(policy), policy=policy, agent=RULES).go()
+    assert light.events(OrderFilled)
+    assert light.store.fingerprint == whole.store.fingerprint
+    assert light.store.seen == whole.store.seen
+    assert (light.engine.state(), light.venue.state()) == (whole.engine.state(), whole.venue.state())

@@ -47,16 +47,26 @@ SNAPSHOT_TOOL: dict[str, Any] = {
 }
 CONTEXT = """\
 Wake 7
-state ACTIVE equity 10000 at 2026-01-02T06:00
-wake: BTCUSDT close 4h
-symbol last age_s ret1h ret4h ret24h deriv long_max short_max min
-BTCUSDT 80000 0 0.36 1.96 2.16 0.22 0.01 0.02 0.001
-ETHUSDT 2500 0 -0.03 0.06 -0.73 -0.03 0.898 0.898 0.008
-SOLUSDT 130 0 -0.93 -1.83 -1.32 -0.15 5 5 0.04
-position quantity average mark pnl stop lev liq mfe mae since
-SOLUSDT 19.35 128.9 131.29 46.25 127.99 2x 64.77 2.42 -0.57 2026-01-02T01:46
-symbol tf n close rsi7 rsi14 atr
-BTCUSDT 1h 30 80000 21.0 30.7 0.743
+
+2026-01-02T06:00 state ACTIVE um equity 10000; size limits ×0.54 (regime unknown ×0.6, macro unknown ×0.9)
+woken by: BTCUSDT close:4h
+
+BTCUSDT price 80000, return_1h +0.0036 return_4h +0.0196 return_24h +0.0216, day low 78000 high 80500 VWAP 79400
+max_size long 8 % to a stop 2.5 % away (position.max_share ×0.54), 7 % at 5 % (risk.max_share ×0.54); \
+short 16 % to a stop 5 % away (position.max_share ×0.54)
+metric @15m(06:00) @1h(06:00) @1h*
+close 80000 80000 80000
+rsi_14 31 30.7 30.7
+atr_14 210 594.4 594.4
+
+SOLUSDT price 131.29, return_1h -0.0093 return_4h -0.0183 return_24h -0.0132, day low 128 high 134 VWAP 131
+long 19.35 = 25.40 % of equity, average 128.9, since 2026-01-02T01:46 (4h 14m), leverage 2, liquidation 64.77
+gain +1.85 % (+46.25), best +2.42 % (+60.36), worst -0.57 % (-14.22)
+stop 127.99, 2.51 % away, risk 0.64 % of equity, result there -17.61; no target; not trailing
+max_size ADD 0 (position.max_share ×0.54: 13.5% (25% x 0.54), now 25.4%)
+
+ETHUSDT price 2500, return_1h -0.0003 return_4h +0.0006 return_24h -0.0073, rsi_14@1h 50, max_size long 13.49 %, \
+short 13.49 %
 """
 
 

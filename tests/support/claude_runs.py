@@ -79,6 +79,7 @@ class ClaudeRun:
         )  # fmt: skip
         self.intercept: Callable[..., Awaitable[CallToolResult]] | None = None
         """Called instead of the client, if set."""
+        self._listed: ListToolsResult | None = None
         simulation = self.run.simulation
         self.facade = Facade(
             self.run.engine,
@@ -100,8 +101,10 @@ class ClaudeRun:
             return await self.run.go(for_ms)
 
     async def list_tools(self) -> ListToolsResult:
-        """Return the tools of the client."""
-        return await self.client.list_tools()
+        """Return the tools of the client. The client copies its list at each call, and a run's tools never change."""
+        if self._listed is None:
+            self._listed = await self.client.list_tools()
+        return self._listed
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any] | None = None, *, meta: RequestParamsMeta | None = None

@@ -30,6 +30,8 @@ from ocw_mcp.domain.unknown import Reading, Unknown
 
 _KEPT_PER_SYMBOL = 16
 """The number of wake reasons that are kept for one symbol; further reasons are only counted."""
+_AT_ONCE = 1_024
+"""The largest number of closes that are added to the outlier statistics at once."""
 AT_MOST = 16
 """The largest number of wake conditions of a book."""
 LONGEST_REASON = 120
@@ -168,6 +170,8 @@ class Gate:
             symbol: {span_name(count * interval): ReturnSpan(count, z, *terms) for count, z in outlier_z.items()}
             for symbol in symbols
         }
+        self._untested: dict[str, list[float]] = {symbol: [] for symbol in symbols}
+        """The closes that are not yet added to the outlier statistics, by symbol."""
         self._evaluated: list[tuple[str, str]] = []
         self._state = GateState()
 
@@ -193,6 +197,7 @@ class Gate:
         if self._every is None:
             wanted = self._wakes_on_in_position if in_position else self._wakes_on
             reasons = [WakeReason(WakeKind.CLOSE, span_name(each)) for each in closed if each in wanted]
+            self._join(symbol)
             for length, span in self._spans[symbol].items():
                 if not span.ready:
                     skip = "warming"
@@ -223,8 +228,13 @@ class Gate:
 
     def warm(self, symbol: str, close: float, *, after_hole: bool) -> None:
         """Add a close to the outlier statistics without an evaluation."""
-        for span in self._spans[symbol].values():
-            span.warm(close, after_hole=after_hole)
+        untested = self._untested[symbol]
+        if after_hole or len(untested) == _AT_ONCE:
+            self._join(symbol)
+            for span in self._spans[symbol].values():
+                span.warm((close,), after_hole=after_hole)
+        else:
+            untested.append(close)
 
     def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
         """Return the reasons to wake the agent; none in a cooldown or while a decision is open (`busy`)."""
@@ -302,6 +312,8 @@ class Gate:
 
     def state(self) -> GateState:
         """Return all that must survive a restart."""
+        for symbol in self._untested:
+            self._join(symbol)
         self._state.armed = self._conditions.armed
         self._state.spans = {
             symbol: {length: span.state() for length, span in spans.items()} for symbol, spans in self._spans.items()
@@ -317,6 +329,13 @@ class Gate:
                 # A changed policy may test returns over other spans, which then begin without history.
                 if (span := self._spans[symbol].get(length)) is not None:
                     span.restore(saved)
+
+    def _join(self, symbol: str) -> None:
+        """Add the untested closes of a symbol to its outlier statistics, all at once to be fast."""
+        if untested := self._untested[symbol]:
+            for span in self._spans[symbol].values():
+                span.warm(untested, after_hole=False)
+            untested.clear()
 
     def _keep(self, symbol: str, reasons: list[WakeReason]) -> None:
         kept = self._state.kept.setdefault(symbol, [])

@@ -6,6 +6,7 @@ return is compared with the yardstick: adjacent returns over the same span that 
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 import msgspec
 
@@ -19,22 +20,25 @@ _FLAT = 1e-9
 class Yardstick:
     """The last `window` log returns of one symbol."""
 
-    __slots__ = ("_deviation", "_mean", "_returns", "_sum", "_sum_of_squares", "_window", "ready")
+    __slots__ = ("_moments", "_returns", "_sum", "_sum_of_squares", "ready", "window")
 
     def __init__(self, window: int) -> None:
-        self._window = window
+        self.window = window
+        """The number of returns of a full window."""
         self._returns: deque[int] = deque()
         self._sum = self._sum_of_squares = 0
-        self._mean = self._deviation = 0.0
+        self._moments: tuple[float, float] | None = None
+        """The mean and the deviation of the window; None if they have to be computed anew."""
         self.ready = False
         """Whether the window is full."""
 
     def z(self, value: float) -> float:
         """Return the z-score of a log return in the window, which must be full; ±inf for a move in a flat market."""
-        off = value - self._mean
-        if self._deviation < _FLAT:
+        mean, deviation = self._moments or self._compute()
+        off = value - mean
+        if deviation < _FLAT:
             return math.copysign(math.inf, off) if abs(off) > _FLAT else 0.0
-        return off / self._deviation
+        return off / deviation
 
     def take(self, value: float) -> None:
         """Add a return to the yardstick."""
@@ -50,21 +54,24 @@ class Yardstick:
             self._add(units)
 
     def _add(self, units: int) -> None:
-        returns, n = self._returns, self._window
+        returns = self._returns
         returns.append(units)
         self._sum += units
         self._sum_of_squares += units * units
+        self._moments = None
         if self.ready:
             oldest = returns.popleft()
             self._sum -= oldest
             self._sum_of_squares -= oldest * oldest
-        elif len(returns) < n:
-            return
-        self.ready = True
-        total = self._sum
+        else:
+            self.ready = len(returns) >= self.window
+
+    def _compute(self) -> tuple[float, float]:
+        n, total = self.window, self._sum
         # n·Σr² - (Σr)² is exact in integers: no cancellation, no drift.
-        self._deviation = math.sqrt((n * self._sum_of_squares - total * total) / (n * (n - 1))) * _UNIT
-        self._mean = total * _UNIT / n
+        deviation = math.sqrt((n * self._sum_of_squares - total * total) / (n * (n - 1))) * _UNIT
+        self._moments = total * _UNIT / n, deviation
+        return self._moments
 
 
 class SpanState(msgspec.Struct):
@@ -89,6 +96,7 @@ class ReturnSpan:
 
     def __init__(self, candles: int, outlier_z: float, window: int, escalation_z: float) -> None:
         self._candles, self._outlier_z, self._escalation_z = candles, outlier_z, escalation_z
+        self._lowest_z = min(outlier_z, escalation_z)
         self._yardstick = Yardstick(window)
         self._state = SpanState()
 
@@ -108,14 +116,32 @@ class ReturnSpan:
         if closes:
             self._settle()
             if self._yardstick.ready:
-                found = self._reported(self._yardstick.z(math.log(close / closes[0])))
+                z = self._yardstick.z(math.log(close / closes[0]))
+                if abs(z) >= self._lowest_z:
+                    found = self._reported(z)
         self._take(close, after_hole=after_hole)
         return found
 
-    def warm(self, close: float, *, after_hole: bool) -> None:
-        """Add the next candle's close without testing the return up to it."""
-        self._settle()
-        self._take(close, after_hole=after_hole)
+    def warm(self, closes: Sequence[float], *, after_hole: bool) -> None:
+        """Add the closes of consecutive candles without a test; `after_hole` says whether the first follows a gap."""
+        if after_hole:
+            self._settle()
+            self._take(closes[0], after_hole=True)
+            closes = closes[1:]
+        state, candles = self._state, self._candles
+        known = [*state.closes, *closes]
+        # The index in `known` at which the last finished return ends, or the first candle after a gap.
+        last_end = max(0, len(state.closes) - 1 - state.step)
+        ends = range(last_end + candles, len(known), candles)
+        if ends:
+            # Earlier returns have left the window, or would leave it now.
+            found = [math.log(known[end] / known[end - candles]) for end in ends[-1 - self._yardstick.window :]]
+            for over in found[:-1] if state.over is None else (state.over, *found[:-1]):
+                self._yardstick.take(over)
+            state.over = found[-1]
+        state.closes = known[-candles:]
+        state.step = max(0, len(known) - 1 - last_end) % candles
+        state.overlaps = max(0, state.overlaps - len(closes))
 
     def state(self) -> SpanState:
         """Return all that must survive a restart."""
@@ -148,16 +174,17 @@ class ReturnSpan:
             state.over = None
 
     def _take(self, close: float, *, after_hole: bool) -> None:
-        state = self._state
-        state.overlaps = max(0, state.overlaps - 1)
-        if after_hole or not state.closes:
+        state, closes, candles = self._state, self._state.closes, self._candles
+        if state.overlaps:
+            state.overlaps -= 1
+        if after_hole or not closes:
             state.closes = [close]
             state.step = 0
             return
-        state.closes.append(close)
+        closes.append(close)
         state.step += 1
-        if state.step == self._candles:
-            state.over = math.log(close / state.closes[-1 - self._candles])
+        if state.step == candles:
+            state.over = math.log(close / closes[-1 - candles])
             state.step = 0
-        if len(state.closes) > self._candles:
-            del state.closes[0]
+        if len(closes) > candles:
+            del closes[0]

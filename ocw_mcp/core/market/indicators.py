@@ -7,6 +7,7 @@ direction is 1 or −1.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -58,6 +59,7 @@ ON_FLOW: Final = {"mfi_14": _Spec(stream.MFI, {"timeperiod": 14}, 15, ("mfi_14",
 
 _ALL: Final = {**ON_CLOSE, **ON_RANGE, **ON_FLOW}
 
+_MOST_NEEDED: Final = max(spec.needs for spec in _ALL.values())
 _K_NEEDS, _D_NEEDS = 28, 30
 """The candles that StochRSI needs: 15 for the first RSI, 14 values of RSI for %K, three values of %K for %D."""
 _RSI_KEPT = formulas.STOCHASTIC + formulas.SMOOTHING - 1
@@ -157,18 +159,17 @@ class Indicators:
         """Return the readings computed from the handles' `outputs`; `forming` is the last candle if it is given."""
         count, series = self._taken, self._series
         window = formulas.recent(series, forming)
-        readings: dict[str, Reading] = {}
-        for name, spec in _ALL.items():
-            if name not in outputs:
-                readings |= dict.fromkeys(spec.readings or (name,), _needs(spec.needs, count))
-            elif not spec.readings:
-                readings[name] = float(outputs[name])
+        readings = dict(_missing(min(count, _MOST_NEEDED)))
+        for name, output in outputs.items():
+            if not _ALL[name].readings:
+                readings[name] = float(output)
         if readings["rsi_7"] == 0 and min(series.closes) == max(series.closes) == window.closes[-1]:
             # TA-Lib's RSI is 0 if there are neither gains nor losses, which would mean oversold.
             readings |= {name: _NEVER_MOVED for name in ("rsi_7", "rsi_14") if name in outputs}
-        k, d = formulas.stoch_rsi(rsi[-_RSI_KEPT:])
-        readings["stoch_rsi_k"] = k if count >= _K_NEEDS else _needs(_K_NEEDS, count)
-        readings["stoch_rsi_d"] = d if count >= _D_NEEDS else _needs(_D_NEEDS, count)
+        if count >= _K_NEEDS:
+            k, d = formulas.stoch_rsi(rsi[-_RSI_KEPT:])
+            readings["stoch_rsi_k"] = k
+            readings["stoch_rsi_d"] = d if count >= _D_NEEDS else _needs(_D_NEEDS, count)
         if "macd" in outputs:
             readings |= zip(_ALL["macd"].readings, map(float, outputs["macd"]), strict=True)
         if "bands" in outputs:
@@ -191,6 +192,14 @@ class Indicators:
             readings["obv_change_14"], readings["obv_divergence_14"] = flow.change, flow.divergence
         readings["vwap_deviation"] = formulas.vwap_deviation(series, forming)
         return readings
+
+
+@cache
+def _missing(count: int) -> dict[str, Reading]:
+    """Return the readings that need more than `count` candles."""
+    needs = {name: spec.needs for handle, spec in _ALL.items() for name in spec.readings or (handle,)}
+    needs |= {"stoch_rsi_k": _K_NEEDS, "stoch_rsi_d": _D_NEEDS}
+    return {name: _needs(candles, count) for name, candles in needs.items() if candles > count}
 
 
 def _needs(candles: int, count: int) -> Unknown:

@@ -3,6 +3,6 @@
 The score of an open position, which the position guard computes regularly, is in `position_score`.
 """
 
-from ocw_mcp.core.strategy.decide import decide
+from ocw_mcp.core.strategy.decide import decide, may_act
 
-__all__ = ["decide"]
+__all__ = ["decide", "may_act"]

@@ -97,6 +97,19 @@ def decide(snapshot: Snapshot, policies: Policies) -> Decision:
     return Decision(legs=tuple(legs), cause=None if legs else Cause(CauseKind.NOTHING_TO_DO))
 
 
+def may_act(snapshot: Snapshot, policies: Policies) -> bool:
+    """Return whether the rules may enter or exit a symbol; if not, `decide` holds all, whatever sizes are feasible."""
+    rules = policies.rules
+    for view in snapshot.symbols.values():
+        signals = read_signals(view, rules)
+        if view.position is not None:
+            if exit_reason(view.position, signals, rules) is not None:
+                return True
+        elif signals is not None and _wants_entry(signals, snapshot.product, rules):
+            return True
+    return False
+
+
 def exit_reason(position: PositionView, signals: Signals | None, rules: RulesPolicy) -> tuple[str, str] | None:
     """Return the signal and the explanation for closing a position; None to keep it open."""
     if signals is None:
@@ -114,21 +127,25 @@ def exit_reason(position: PositionView, signals: Signals | None, rules: RulesPol
     return None
 
 
+def _wants_entry(signals: Signals, product: Product, rules: RulesPolicy) -> bool:
+    """Return whether the signals are strong enough for an entry, and RSI shows that it is not too late."""
+    if abs(signals.score) < rules.entry_score:
+        return False
+    if signals.score > 0:
+        return signals.rsi < rules.rsi_too_high
+    return signals.rsi > rules.rsi_too_low and product is Product.UM
+
+
 def _entry(view: SymbolView, signals: Signals, snapshot: Snapshot, policies: Policies, sizing: Sizing) -> Leg | None:
     rules, score = policies.rules, signals.score
-    if abs(score) < rules.entry_score:
+    if not _wants_entry(signals, snapshot.product, rules):
         return None
     distance = min(rules.stop_atr * signals.atr / signals.last, float(policies.stop.max_distance) * 0.98)
-    if score > 0:
-        too_late, action, stop = signals.rsi >= rules.rsi_too_high, Action.BUY, signals.last * (1 - distance)
-    else:
-        too_late = signals.rsi <= rules.rsi_too_low or snapshot.product is not Product.UM
-        action, stop = Action.SHORT, signals.last * (1 + distance)
-    if too_late:
-        return None
+    action, sign = (Action.BUY, 1) if score > 0 else (Action.SHORT, -1)
+    stop = signals.last * (1 - sign * distance)
     # Eight significant digits are more than any tick needs; the order manager rounds to the tick.
     stop_price = exact(float(f"{stop:.8g}"))
-    size = sizing.enter(view, 1 if score > 0 else -1, exact(signals.last), stop_price)
+    size = sizing.enter(view, sign, exact(signals.last), stop_price)
     if size is None:
         return None
     tilt = f", derivatives {signals.tilt:+.2f}" if signals.tilt else ""

@@ -133,12 +133,12 @@ class LegIn(BaseModel, extra="forbid"):
 class ConditionIn(BaseModel, extra="forbid"):
     """Wakes you once."""
 
-    symbol: Annotated[str, Field(max_length=40)]
+    symbol: Annotated[str, Field(max_length=40), WithJsonSchema({"type": "string"})]
     metric: Annotated[Text, WithJsonSchema({"type": "string", "pattern": PATTERN})]
     comparison: Literal["gt", "lt", "crosses_above", "crosses_below", "abs_change_pct_gt"]
     threshold: Annotated[float, Field(allow_inf_nan=False), ASCII_NUMBER]
-    reason: Text = ""
-    expires_s: Annotated[int | None, Field(ge=1, le=604_800), ASCII_NUMBER] = None
+    reason: Annotated[Text, WithJsonSchema({"type": "string"})] = ""
+    expires_s: Annotated[int | None, Field(ge=1, le=604_800), WithJsonSchema({"type": "integer"}), ASCII_NUMBER] = None
     stays: Annotated[bool, Field(description="after the position is closed")] = False
 
 

@@ -52,8 +52,8 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
     async def market_get_snapshot(
         symbol: str | None = None, detail: Detail = "concise"
     ) -> Annotated[CallToolResult, results.SnapshotResult]:
-        """The market as a decision would see it now, with positions and the largest sizes that would pass. concise: key
-        indicators of 1h and 4h, *: of the forming candle; detailed: all."""
+        """The market as a decision sees it now, with positions and the largest sizes that pass. concise: key
+        indicators; detailed: all. *: forming candle."""
         return _snapshot(get_facade(), symbol, detailed=detail == "detailed")
 
     async def market_get_candles(
@@ -88,8 +88,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
     async def market_get_indicators(
         symbol: str, timeframe: str | None = None
     ) -> Annotated[CallToolResult, results.IndicatorsResult]:
-        """All indicators of one symbol on the last closed candle of 15m, 1h and 4h, or of one of them; *: on the
-        forming one."""
+        """All indicators of one symbol on the last closed candle of 15m, 1h and 4h, or one of them. *: forming one."""
         facade = get_facade()
         found = facade.indicators(symbol, timeframe)
         reasons = _Reasons()
@@ -103,7 +102,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
     async def derivatives_get_summary(
         symbol: str | None = None,
     ) -> Annotated[CallToolResult, results.DerivativesResult]:
-        """Funding, open interest, taker flow, top traders' longs over shorts, and their composite (-1..1)."""
+        """Funding, open interest, taker flow, top traders, and their composite (-1..1)."""
         facade = get_facade()
         reasons = _Reasons()
         symbols = {name: _derivatives(view, reasons) for name, view in facade.snapshot(symbol).symbols.items()}
@@ -116,7 +115,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         return respond(result, *lines, *unknowns.lines(), *missing)
 
     async def regime_get_current() -> Annotated[CallToolResult, results.RegimeResult]:
-        """Market and macro regime; scale is their factor on size limits."""
+        """Market and macro regime, and their factor on size limits."""
         facade = get_facade()
         snapshot = facade.snapshot()
         readings = {"regime": snapshot.regime, "macro": snapshot.macro}
@@ -128,7 +127,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         return respond(result, *lines, scale)
 
     async def weights_get() -> Annotated[CallToolResult, results.WeightsResult]:
-        """Learned weights of the signals, and the parameters of the rules."""
+        """Learned weights, and the parameters of the rules."""
         facade = get_facade()
         rules = {name: str(value) for name, value in facade.policies.rules}
         result = results.WeightsResult(meta=meta(facade), learned={}, rules=rules, unavailable=_NOTHING_LEARNS)

@@ -110,11 +110,7 @@ def trader(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
         return ModelAnswer((Say("Looking first."), *(Call(name, {}) for name in first)))
     if all(tool.name != reading.SUBMIT for tool in request.tools):
         return ModelAnswer((Say("There is no tool to decide with, so everything is held."),))
-    held = {row["position"]: row for row in reading.table(request, "position", "quantity")}
-    hourly = {row["symbol"]: row for row in reading.table(request, "symbol", "tf") if row["tf"] == "1h"}
-    equity = reading.figure(request, "equity")
-    rows = reading.table(request, "symbol", "last")
-    legs = [_leg(row, held.get(row["symbol"]), hourly.get(row["symbol"], {}), equity, rng) for row in rows]
+    legs = [_leg(row, rng) for row in reading.symbols(request)]
     acted = sorted(leg["symbol"] for leg in legs if leg["action"] != "HOLD")
     return _submit(
         request,
@@ -124,15 +120,15 @@ def trader(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
     )
 
 
-def _leg(row: Row, position: Row | None, hour: Row, equity: float | None, rng: SeededRandom) -> dict[str, Any]:
+def _leg(row: Row, rng: SeededRandom) -> dict[str, Any]:
     """Return the trader's leg for a symbol, in a size that would pass."""
-    symbol, last, move = row["symbol"], number(row, "last"), number(row, "ret4h")
+    symbol, last, returned = row["symbol"], number(row, "price"), number(row, "return_4h")
     appetite = rng.share()
-    if last is None or move is None or equity is None:
+    if last is None or returned is None:
         return _hold(symbol, "too little is known")
-    quantity = number(position, "quantity") if position is not None else None
-    if quantity is not None:
-        long = quantity > 0
+    move = round(100 * returned, 2)
+    if "position" in row:
+        long = row["position"] == "long"
         against = -move if long else move
         if against > TREND_PERCENT:
             return {"symbol": symbol, "action": "SELL" if long else "COVER", "thesis": f"4h went {move}% against it"}
@@ -140,12 +136,13 @@ def _leg(row: Row, position: Row | None, hour: Row, equity: float | None, rng: S
     if abs(move) < TREND_PERCENT:
         return _hold(symbol, f"{move}% in 4h is no trend")
     long = move > 0
-    most = (number(row, "long_max" if long else "short_max") or 0.0) * last / equity * SHARE_OF_LARGEST
+    most = (number(row, "max_long" if long else "max_short") or 0.0) / 100 * SHARE_OF_LARGEST
     size = min(most, 0.05 + 0.1 * appetite)
     if size < 0.005:
         return _hold(symbol, "no size worth trading would pass")
     # The stop is two average ranges away, but at least 1 % and at most 4 % of the price.
-    away = min(4.0, max(1.0, 2 * (number(hour, "atr") or 1.0))) / 100 * (1 if long else -1)
+    range_ = 100 * (number(row, "atr_14@1h") or last / 100) / last
+    away = min(4.0, max(1.0, 2 * range_)) / 100 * (1 if long else -1)
     return {
         "symbol": symbol,
         "action": "BUY" if long else "SHORT",
@@ -219,7 +216,7 @@ def hallucinator(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
 
 def invent(invention: str, request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
     """Return an answer with an invention."""
-    known = [row["symbol"] for row in reading.table(request, "symbol", "last")] or ["BTCUSDT"]
+    known = [row["symbol"] for row in reading.symbols(request)] or ["BTCUSDT"]
     decision: dict[str, Any] = {"wake": reading.wake(request), "legs": []}
     match invention:
         case "tool":

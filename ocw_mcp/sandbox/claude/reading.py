@@ -10,10 +10,13 @@ from ocw_mcp.sandbox.claude.request import MessagesRequest, TextBlock, ToolResul
 SUBMIT: Final = "decisions_submit"
 _SYMBOL = re.compile(r"[A-Z0-9]{5,20}")
 _SYMBOL_IN_TEXT = re.compile(r"\b[A-Z0-9]{2,16}(?:USDT|USDC|BUSD)\b")
+_METRIC = re.compile(r"\b([a-z_0-9]+(?:@\w+)?) ([+-]?\d[\d.]*)")
+_SIDES = re.compile(r"\b(long and short|long|short) (.*?)(?=; |, short |$)")
+_SIZE = re.compile(r"([\d.]+) %(?= to a stop| at |,|$)")
 _UNTRUSTED = re.compile(r'untrusted_text[^:\n]*:\s*("(?:[^"\\]|\\.)*"|[^\n]*)')
 
 Row = dict[str, str]
-"""A row of a table: its cells, by column head."""
+"""The cells of one symbol, by their names."""
 
 
 def shown_text(request: MessagesRequest) -> str:
@@ -40,25 +43,40 @@ def wake(request: MessagesRequest) -> int:
     return int(found[1]) if found else 0
 
 
-def figure(request: MessagesRequest, name: str) -> float | None:
-    """Return the latest number that follows a word, as in `equity 9997.99`."""
-    found = re.findall(rf"\b{name} (-?[\d.]*\d)", shown_text(request))
-    return float(found[-1]) if found else None
+def symbols(request: MessagesRequest) -> list[Row]:
+    """Return the symbols that the request shows, each with its metrics, position and largest sizes, as last shown.
 
-
-def table(request: MessagesRequest, *heads: str) -> list[Row]:
-    """Return the rows of the last table whose head begins with these words; each row begins with a symbol."""
-    rows: list[Row] = []
+    Keys are metrics (`price`, `return_4h`, `atr_14@1h`), `position` (`long` or `short`), and `max_long` and `max_short`
+    (percent of equity, at the farthest stop shown).
+    """
+    rows: dict[str, Row] = {}
+    row: Row = {}
     columns: list[str] = []
     for line in shown_text(request).splitlines():
         words = line.split()
-        if tuple(words[: len(heads)]) == heads:
-            columns, rows = words, []
-        elif columns and len(words) == len(columns) and _SYMBOL.fullmatch(words[0]):
-            rows.append(dict(zip(columns, words, strict=True)))
-        else:
-            columns = []
-    return rows
+        if len(words) > 2 and words[1] == "price" and _SYMBOL.fullmatch(words[0]):
+            row = rows[words[0]] = {"symbol": words[0]}
+            row |= dict(_METRIC.findall(line))
+        if not words or words[0] == "?":
+            row, columns = {}, []
+        elif words[0] in ("long", "short") and row:
+            row["position"] = words[0]
+        elif words[0] == "metric":
+            columns = [re.sub(r"\(.*", "", word) for word in words[1:] if word.startswith("@")]
+        elif columns and len(words) == len(columns) + 1:
+            row |= {f"{words[0]}{column}": cell for column, cell in zip(columns, words[1:], strict=True)}
+        if "max_size " in line:
+            row |= _largest(line.partition("max_size ")[2])
+    return list(rows.values())
+
+
+def _largest(text: str) -> Row:
+    found = {}
+    for sides, sizes in _SIDES.findall(text):
+        shown = _SIZE.findall(sizes)
+        for side in sides.split(" and "):
+            found[f"max_{side}"] = shown[-1] if shown else "0"
+    return found
 
 
 def number(row: Row, head: str) -> float | None:

@@ -183,3 +183,21 @@ def test_15m_and_1m_returns_are_tested_if_candles_are_short_enough(interval: int
 
 def test_outlier_span_shorter_than_a_candle_becomes_one_candle() -> None:
     assert set(gate(60 * MINUTE).state().spans[SYMBOL]) == {"1h"}
+
+
+@settings(max_examples=100)
+@given(
+    candles=st.sampled_from((1, 2, CANDLES)),
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=8),
+    holes=st.sets(st.integers(0, 7)),
+)
+def test_closes_warmed_at_once_give_the_state_of_single_ones(candles: int, lengths: list[int], holes: set[int]) -> None:
+    at_once, singly = (ReturnSpan(candles, outlier_z=math.inf, window=5, escalation_z=math.inf) for _ in range(2))
+    closes = iter(walk(sum(lengths), seed=len(lengths)))
+    for number, length in enumerate(lengths):
+        chunk = [next(closes) for _ in range(length)]
+        at_once.warm(chunk, after_hole=number in holes)
+        for place, close in enumerate(chunk):
+            singly.evaluate(close, after_hole=place == 0 and number in holes)
+        assert at_once.state() == singly.state()
+        assert at_once.ready == singly.ready

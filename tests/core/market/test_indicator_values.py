@@ -106,8 +106,8 @@ def test_indicator_is_known_once_it_has_its_required_candles(name: str) -> None:
 
 
 def test_every_indicator_is_unknown_before_the_first_candle() -> None:
-    interval, count, close, values = Market(DAY, (SYMBOL,)).symbols[SYMBOL].indicators()[0]
-    assert (interval, count) == (DAY, 0)
+    interval, count, close, values, closed_at = Market(DAY, (SYMBOL,)).symbols[SYMBOL].indicators()[0]
+    assert (interval, count, closed_at) == (DAY, 0, None)
     assert isinstance(close, Unknown)
     assert set(values) == {*NEEDS, "vwap_deviation"} == set(IndicatorValues.__struct_fields__[3:-1])
     assert all(isinstance(value, Unknown) for value in values.values())

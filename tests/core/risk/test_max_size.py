@@ -73,7 +73,7 @@ def test_the_largest_size_falls_where_the_stop_begins_to_cost() -> None:
 def test_without_room_the_largest_size_is_0_and_says_why(changes: dict[str, Any], code: RefusalCode) -> None:
     account = msgspec.structs.replace(CALM, **changes)
     (only,) = steps(Side.BUY, account)
-    assert (only.size, only.code) == (0, code)
+    assert (only.size, only.code) == (D(0), code)
     refusal = answer(asked(Side.BUY, D("0.1"), D("0.02"), account), account)
     assert isinstance(refusal, Refusal)
     assert only.why == f"{refusal.limit}, now {only.why.rpartition('now ')[2]}"

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.render.snapshot_text import compact
 from ocw_mcp.sandbox.claude import reading
 from ocw_mcp.sandbox.claude.characters import CHARACTERS, INVENTIONS, Call, ModelAnswer, Say
@@ -88,7 +89,12 @@ async def test_trader_understands_the_text_of_a_real_snapshot(tmp_path: Path) ->
     decided = legs(answered("trader", parsed(f"Wake 9\n{compact(snapshot)}")))
     assert set(decided) == set(snapshot.symbols)
     assert all("too little" not in leg["thesis"] for leg in decided.values())
-    assert reading.figure(parsed(compact(snapshot)), "equity") == pytest.approx(float(snapshot.equity), abs=0.01)
+    for row in reading.symbols(parsed(compact(snapshot))):
+        view = snapshot.symbols[row["symbol"]]
+        assert float(row["price"]) == pytest.approx(view.reading("price"), rel=1e-6)
+        for metric in ("return_1h", "rsi_14@1h", "atr_14@4h"):
+            if not isinstance(known := view.reading(metric), Unknown):
+                assert float(row[metric]) == pytest.approx(known, rel=1e-2), metric
 
 
 def test_victim_character_obeys_commands_in_untrusted_text() -> None:
