@@ -17,7 +17,7 @@ from ocw_mcp.render.quotations import is_name
 SITUATIONS = load()
 MOST = 6_897
 """The largest number of characters of a request without tools for three symbols: 33 % of the prototype's."""
-BLOCK = 800
+BLOCK = 700
 """The characters of a symbol's block, by which the limit is lower for a request with fewer symbols."""
 SAMPLES = {
     f"{name}-{number}-{each.outcome}": (situation, each)
