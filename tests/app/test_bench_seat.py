@@ -87,6 +87,13 @@ async def test_situations_beyond_the_budget_are_not_run() -> None:
     assert "BUDGET" in remark
 
 
+async def test_rejected_key_leaves_all_situations_not_run() -> None:
+    model = Model(Trouble(CauseKind.BAD_KEY, "401"))
+    table = await ask([TIGHTEN, REFUSED], model, MODEL, Decimal(2))
+    assert ({row.outcome for row in table.rows}, len(model.requests)) == ({"not run"}, 1)
+    assert "BAD_KEY" in table.remark
+
+
 async def test_rows_show_what_each_answer_cost() -> None:
     table = await ask([TIGHTEN, REFUSED], Model("I wait."), MODEL, Decimal(2))
     assert all(row.usd > 0 and row.calls for row in table.rows)

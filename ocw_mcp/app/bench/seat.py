@@ -27,7 +27,7 @@ from ocw_mcp.app.compose import WiredRun
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts
 from ocw_mcp.app.serve import facade_of
 from ocw_mcp.domain.asks import DecisionKey
-from ocw_mcp.domain.causes import CauseKind
+from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.errors import SettingsError
@@ -45,6 +45,10 @@ from ocw_mcp.runtime.thinking import NEVER
 
 NOT_RUN: Final = "not run"
 OPERATOR: Final = "anna"
+_STOPS: Final = frozenset(
+    {CauseKind.BUDGET, CauseKind.BAD_KEY, CauseKind.NO_CREDIT, CauseKind.NO_MODEL, CauseKind.UNREACHABLE}
+)
+"""Causes after which no further situation is run."""
 HOLD: Final = Reply("end_turn", ({"type": "text", "text": "Nothing to do."},), TokenUsage())
 
 
@@ -58,6 +62,8 @@ class Played(msgspec.Struct, frozen=True):
     refused: tuple[tuple[Leg, Refusal], ...]
     outcome: Outcome
     why: str
+    cause: Cause | None
+    """Why there is no answer, if the model failed to give one."""
     calls: int
 
     @property
@@ -215,7 +221,8 @@ def _played(situation: Situation, script: Script, book: WiredRun) -> Played:
     why = str(cause) if unanswered else "; ".join(shown) or "HOLD"
     assert script.snapshot is not None
     refusals, calls = tuple(refused.values()), decider.outcomes[-1].calls
-    return Played(script.body, script.snapshot, tuple(legs), refusals, outcome, why, calls)
+    cause = cause if unanswered else None
+    return Played(script.body, script.snapshot, tuple(legs), refusals, outcome, why, cause, calls)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -251,16 +258,14 @@ class Budgeted:
     def __init__(self, api: Messages, model: str, usd: Decimal) -> None:
         self._api, self._model, self._usd = api, model, usd
         self.spent = ZERO
-        self.exhausted = False
 
     async def create(self, request: Request) -> Reply | Trouble:
         """Return the reply, or a `Trouble` if the call might cost too much."""
         size = len(msgspec.json.encode(without_cache_control(request.body)))
         worst = worst_cost(size, request.body["max_tokens"], self._model, BEGIN)
         if self.spent + worst > self._usd:
-            self.exhausted = True
             left = plain(round(self._usd - self.spent, 4))
-            detail = f"a call costs {plain(round(worst, 4))} USD at most, and {left} USD is left"
+            detail = f"it costs {plain(round(worst, 4))} USD at most, and {left} USD of --usd is left"
             return Trouble(CauseKind.BUDGET, detail)
         reply = await self._api.create(request)
         if isinstance(reply, Reply):
@@ -293,8 +298,8 @@ async def ask(
         progress(each.name)
         before = budgeted.spent
         played = await play(each, budgeted, model)
-        if budgeted.exhausted and played.outcome == "no answer":
-            remark = f"stopped, as {played.why}; --usd allows more"
+        if played.cause is not None and played.cause.kind in _STOPS:
+            remark = f"stopped: {played.cause}"
             break
         outcome, spent = "sandbox" if sandbox else played.outcome, float(budgeted.spent - before)
         rows[each.name] = Row(each.name, each.title, outcome, played.why, spent, played.calls)
