@@ -9,10 +9,10 @@ from typing import Any, Final
 MOST_BRACES: Final = 40
 """Largest number of braces and brackets in a text that are tried as the start of a JSON value."""
 
-_ACTIONS: Final = ("BUY", "SELL", "SHORT", "COVER", "ADD")
+_ACTIONS: Final = ("BUY", "SELL", "SHORT", "COVER", "ADD", "REDUCE", "PROTECT", "CANCEL")
 _VERB: Final = (
     r"(?:buy(?:ing)?|sell(?:ing)?|short(?:ing)?|cover(?:ing)?|add(?:ing)?|clos(?:e|ing)|open(?:ing)?|enter(?:ing)?|"
-    r"exit(?:ing)?|reduc(?:e|ing)|trim(?:ming)?|go(?:ing)? (?:long|short))"
+    r"exit(?:ing)?|reduc(?:e|ing)|trim(?:ming)?|cancel(?:l?ing)?|go(?:ing)? (?:long|short))"
 )
 _SYMBOL: Final = (
     r"(?:[a-z0-9]{2,12}[/_-]?(?:usdt|usdc|usd|busd)\b|(?:btc|eth|sol|bnb|xrp|bitcoin|ether(?:eum)?|solana)\b)"
@@ -38,12 +38,13 @@ _STOP: Final = re.compile(
     rf"(?:the |its |my |our )?(?:stop(?:-loss)?|target|protection)\b.{{0,40}}(?:{_SYMBOL}|\bto\s+\$?\d)",
     re.IGNORECASE,
 )
-_FORMS: Final = (_ORDER, _TARGETED, _SIDE, _NAMED, _PLACED, _STOP)
+_PROTECTED: Final = re.compile(rf"\bPROTECT\s+(?i:{_SYMBOL})")
+_FORMS: Final = (_ORDER, _TARGETED, _SIDE, _NAMED, _PLACED, _STOP, _PROTECTED)
 """Patterns of a clause that asks for a trade."""
 _FIELD: Final = re.compile(rf"\b(?:action|side)\b[\s:=*`\"']{{1,8}}(?:{'|'.join(_ACTIONS)})\b", re.IGNORECASE)
 _CLAIM: Final = re.compile(
     r"\b(?:i|i've|we|we've)\s+(?:have\s+|just\s+|already\s+|now\s+|then\s+)*"
-    r"(?:submitted|placed|executed|sent|bought|sold|shorted|opened|closed|covered|added|entered|exited)\b"
+    r"(?:submitted|placed|executed|sent|bought|sold|shorted|opened|closed|covered|added|entered|exited|reduced|protected|cancell?ed)\b"
     r"|\b(?:decision|order|trade)s?\s+(?:is|are|was|were|has been|have been)\s+"
     r"(?:submitted|placed|executed|sent|filled)\b",
     re.IGNORECASE,

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
+from msgspec.structs import replace
+
 from ocw_mcp.domain.metrics import RETURNS
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import FormingCandle, IndicatorValues, SizeStep, SymbolView
@@ -28,6 +30,8 @@ _LEVELS: Final = ("close", "ema_9", "ema_21", "ema_50", "supertrend")
 _ENOUGH: Final = 50
 """The number of candles from which every indicator has a value."""
 _TOO_FEW: Final = Unknown("too few candles yet")
+_CLOSE: Final = Decimal("0.001")
+"""Distances of stops that differ by so much are shown as one."""
 _STALE_BY: Final = MINUTE
 """A row is stale if its candle should have been followed by another one so long ago."""
 
@@ -202,17 +206,30 @@ def sizes_line(view: SymbolView, unknowns: Unknowns) -> str:
     if isinstance(found := view.feasible, Unknown):
         return f"max_size {unknowns.mark(found, view.symbol, 'max_size')}"
     held = view.position
-    # An open position can only be added to.
-    sides = {"long": found.long, "short": found.short}
     if held is not None:
-        sides = {"ADD": found.long if held.quantity > 0 else found.short}
-    texts: dict[str, list[str]] = {}
-    for side, steps in sides.items():
-        if steps:
-            texts.setdefault(_steps(steps), []).append(side)
-    shown = "; ".join(f"{' and '.join(names)} {text}" for text, names in texts.items())
+        # An open position can only be added to.
+        texts = {"ADD": found.long if held.quantity > 0 else found.short}
+    elif (both := _common(found.long, found.short)) is not None:
+        texts = {"long and short": both}
+    else:
+        texts = {"long": found.long, "short": found.short}
+    shown = "; ".join(f"{side} {_steps(steps)}" for side, steps in texts.items() if steps)
     least = f"; smallest {percent(found.min_size)}" if shown and found.min_size >= Decimal("0.01") else ""
     return f"max_size {shown}{least}" if shown else ""
+
+
+def _common(long: tuple[SizeStep, ...], short: tuple[SizeStep, ...]) -> tuple[SizeStep, ...] | None:
+    """Return what both sides let pass if they hardly differ; None if they do."""
+    if [(each.code, each.size > 0) for each in long] != [(each.code, each.size > 0) for each in short]:
+        return None
+    pairs = list(zip(long, short, strict=True))
+    if any(abs(one.size - other.size) * 100 > one.size for one, other in pairs):
+        return None
+    if any(abs(one.distance - other.distance) > _CLOSE for one, other in pairs):
+        return None
+    return tuple(
+        replace(one, size=min(one.size, other.size), distance=min(one.distance, other.distance)) for one, other in pairs
+    )
 
 
 def _steps(steps: Iterable[SizeStep]) -> str:

@@ -38,11 +38,10 @@ MOST_BLOCKS: Final = 6
 
 LEGEND: Final = (
     "Prices in quote currency, times UTC. Metrics have the names and units of conditions: returns, rates and "
-    "vwap_deviation are shares (0.01 is 1 %); composite (of all derivatives) is -1..1, above 0 leans long; long_short "
-    "is top traders' longs over shorts; supertrend below the price is an uptrend. @1h: the last closed candle of 1h "
-    "(its closing time); @1h*: the forming one as if it closed now; STALE: the next one is overdue. max_size: the "
-    "largest entry as a share of equity, scale included, with a stop up to a distance (limit that refuses more). "
-    "?: unknown."
+    "vwap_deviation are shares (0.01 is 1 %); composite of derivatives: -1..1, above 0 leans long; long_short: top "
+    "traders' longs over shorts; supertrend below the price: an uptrend. @1h: the last closed candle of 1h; @1h*: the "
+    "forming one as if it closed now; STALE: the next one is overdue. max_size: the largest entry as a share of "
+    "equity, scale included, with a stop up to a distance (limit that refuses more). ?: unknown."
 )
 
 
@@ -190,9 +189,11 @@ def _short_line(view: SymbolView, unknowns: Unknowns) -> str:
         ]
         parts.append(" ".join(texts))
     if isinstance(sizes := view.feasible, Feasible):
-        nearest = {side: steps[0].size for side, steps in (("long", sizes.long), ("short", sizes.short)) if steps}
-        shown = ", ".join(f"{side} {floored(size)}" for side, size in nearest.items())
-        parts.append(f"max_size {shown}" if shown else "")
+        steps = {"long": sizes.long, "short": sizes.short}
+        nearest = {side: floored(each[0].size) for side, each in steps.items() if each}
+        same = len(nearest) == 2 and len(set(nearest.values())) == 1
+        texts = [nearest["long"]] if same else [f"{side} {size}" for side, size in nearest.items()]
+        parts.append(f"max_size {', '.join(texts)}" if texts else "")
     return ", ".join(each for each in parts if each)
 
 

@@ -43,6 +43,11 @@ WRITTEN = [
     "Place a market buy order for BTCUSDT, size 0.1.",
     "I am buying BTCUSDT because the signals agree.",
     "Buy BTCUSDT now, as it was strong yesterday.",
+    "REDUCE BTCUSDT by 50 %.",
+    "PROTECT ETHUSDT, stop 2300.",
+    "Cancel the BTCUSDT entry.",
+    "I have reduced SOLUSDT by half.",
+    '{"symbol": "BTCUSDT", "action": "PROTECT", "stop": 99}',
 ]
 HELD = [
     "Nothing to do.",
@@ -57,6 +62,8 @@ HELD = [
     "I hold, since the rules say SELL ETHUSDT on a weak signal.",
     "The stop of BTCUSDT is set at 99.",
     "The position stays open, its stop protects it.",
+    "Its stop will protect BTCUSDT gains.",
+    "No need to reduce BTCUSDT yet.",
     '{"legs": []}',
     '{"symbol": "BTCUSDT", "action": "HOLD"}',
 ]

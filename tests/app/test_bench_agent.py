@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from ocw_mcp.agent.memory.diary import situations
+from ocw_mcp.agent.memory.recall import recall
 from ocw_mcp.agent.messages import Request
 from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.app.bench.agent import PROTOTYPE
 from ocw_mcp.app.bench.snapshot import SYMBOLS, example
-from ocw_mcp.app.bench.stand_in import StandIn, segments
+from ocw_mcp.app.bench.stand_in import StandIn, full_diary, segments
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.snapshot import DecisionRequest
@@ -65,8 +67,10 @@ async def test_costs_of_segments_add_up_to_the_decisions_cost() -> None:
     assert all(by_segment[name] > 0 for name in ("tools", "system", "context", "results"))
 
 
-def test_prompt_is_at_most_40_percent_of_the_prototype_prompt() -> None:
-    policies = load_policies(None).policies
+def test_request_without_tools_is_at_most_33_percent_of_the_prototype() -> None:
+    policies, shown = load_policies(None).policies, example(SYMBOLS)
     prompts = Prompts(load_prompts(None).texts, policies)
-    ours = len(prompts.system) + len(prompts.context(DecisionRequest(1, example(SYMBOLS), 0), CLAUDE))
-    assert ours <= 0.4 * sum(PROTOTYPE.values())
+    memory = recall(full_diary(shown, policies.rules), shown.at, situations(shown, policies.rules))
+    assert len(memory) > 700
+    ours = len(prompts.system) + len(prompts.context(DecisionRequest(1, shown, 0), CLAUDE, memory))
+    assert ours <= 0.33 * sum(PROTOTYPE.values())

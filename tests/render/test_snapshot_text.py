@@ -167,7 +167,7 @@ def test_a_symbol_without_event_or_position_has_one_line() -> None:
     assert len([each for each in text.splitlines() if "ETHUSDT" in each and "? " not in each[:2]]) == 2
     assert line(text, "ETHUSDT price") == (
         "ETHUSDT price 200 (1s old), return_1h +0.0123 return_4h -0.02 return_24h ?, rsi_14@1h "
-        f"{NUMBERS['rsi_14']:g} adx_14@1h {NUMBERS['adx_14']:g}, max_size long 13.49 %, short 13.49 %"
+        f"{NUMBERS['rsi_14']:g} adx_14@1h {NUMBERS['adx_14']:g}, max_size 13.49 %"
     )
     assert len(block(text, "BTCUSDT")) > 10
 
@@ -195,6 +195,16 @@ def test_max_size_names_the_distance_and_the_limit_that_binds() -> None:
     assert line(compact(snapshot(held)), "max_size") == (
         "max_size ADD 13.49 % to a stop 3.3 % away (position.max_share ×0.54); smallest 2.00 %"
     )
+
+
+def test_sides_that_hardly_differ_are_shown_with_what_both_let_pass() -> None:
+    short = msgspec.structs.replace(STEP, size=D("0.1345"), distance=D("0.0329"))
+    text = compact(snapshot(view("BTCUSDT", feasible=Feasible(D(1), D(1), D(1), (STEP,), (short,)))))
+    assert line(text, "max_size") == "max_size long and short 13.45 % to a stop 3.29 % away (position.max_share ×0.54)"
+    apart = msgspec.structs.replace(STEP, size=D("0.12"))
+    text = compact(snapshot(view("BTCUSDT", feasible=Feasible(D(1), D(1), D(1), (STEP,), (apart,)))))
+    assert "long 13.49 %" in text
+    assert "; short 12 %" in text
 
 
 def test_the_scale_of_limits_is_explained_by_its_factors() -> None:

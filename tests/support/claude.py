@@ -65,8 +65,7 @@ gain +1.85 % (+46.25), best +2.42 % (+60.36), worst -0.57 % (-14.22)
 stop 127.99, 2.51 % away, risk 0.64 % of equity, result there -17.61; no target; not trailing
 max_size ADD 0 (position.max_share ×0.54: 13.5% (25% x 0.54), now 25.4%)
 
-ETHUSDT price 2500, return_1h -0.0003 return_4h +0.0006 return_24h -0.0073, rsi_14@1h 50, max_size long 13.49 %, \
-short 13.49 %
+ETHUSDT price 2500, return_1h -0.0003 return_4h +0.0006 return_24h -0.0073, rsi_14@1h 50, max_size 13.49 %
 """
 
 

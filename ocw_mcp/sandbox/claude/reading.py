@@ -72,7 +72,7 @@ def symbols(request: MessagesRequest) -> list[Row]:
 
 def _largest(text: str) -> Row:
     found = {}
-    for sides, sizes in _SIDES.findall(text):
+    for sides, sizes in _SIDES.findall(text) or [("long and short", text)]:
         shown = _SIZE.findall(sizes)
         for side in sides.split(" and "):
             found[f"max_{side}"] = shown[-1] if shown else "0"
