@@ -104,7 +104,7 @@ def seat(
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Ask a model what it would do in each situation, and grade its answers. Without a key nothing is run."""
+    """Ask a model what it would do in some situations. Its answers are graded; without a key nothing is run."""
     import asyncio
     import os
     from decimal import Decimal
