@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ocw_mcp.domain.metrics import INDICATORS
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.snapshot import Feasible, PositionView, Snapshot, SymbolView, SymbolViews, TradeView
-from ocw_mcp.domain.time import iso
+from ocw_mcp.domain.time import DAY, iso
 from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.render.quotations import note_line, wake_line, wake_quotations
 from ocw_mcp.render.readings_text import (
@@ -32,7 +32,7 @@ from ocw_mcp.render.since_text import refused_then, since_lines, standing_lines
 from ocw_mcp.render.text import average, cents, span
 
 BRIEFED_TRADES: Final = 3
-"""Number of trades shown to a reader that can look up earlier ones."""
+"""Number of trades, of the last 24 hours, shown to a reader that can look up earlier ones."""
 MOST_BLOCKS: Final = 6
 """Largest number of blocks for a briefed reader, and of blocks at a wake without any event or position: half of it."""
 
@@ -68,8 +68,12 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     lines += since_lines(snapshot, reader)
     if snapshot.note is not None:
         lines.append(note_line(snapshot.note, reader, "note") + refused_then(snapshot))
-    trades = snapshot.trades[-BRIEFED_TRADES:] if briefed else snapshot.trades
+    trades = snapshot.trades
+    if briefed:
+        trades = tuple(each for each in trades if snapshot.at - each.closed_at < DAY)[-BRIEFED_TRADES:]
     lines += _listed("closed trades", [_trade(trade, snapshot.at) for trade in trades])
+    if reader and snapshot.quotes_others(reader):
+        lines.append("this context has text of another client: your entries have stricter limits than max_size")
     whole = _with_block(snapshot) if briefed else set(snapshot.symbols)
     for symbol, view in snapshot.symbols.items():
         if symbol in whole:

@@ -93,8 +93,8 @@ def _review(held: PositionView, snapshot: Snapshot, policies: Policies) -> list[
     size, close = abs(held.quantity), "SELL" if held.quantity > 0 else "COVER"
     half = size * HALF
     at_stop = "" if held.stop is None else f", risk left {_risk(held, half, snapshot.equity)}"
-    limit, mark = "up to" if held.quantity > 0 else "down to", plain(held.mark)
-    stop = "set a stop" if held.stop is None else f"move the stop from {plain(held.stop)} {limit} before {mark}"
+    limit, mark = "up, below" if held.quantity > 0 else "down, above", plain(held.mark)
+    stop = "set a stop" if held.stop is None else f"move the stop from {plain(held.stop)} {limit} {mark}"
     exits = "now" if score.total >= policies.score.exit else f"from {policies.score.exit:g}"
     return [
         f"{held.symbol} score {score.total:.2f} = {parts}",

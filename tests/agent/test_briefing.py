@@ -73,7 +73,7 @@ def test_review_and_other_reasons_are_both_shown() -> None:
         assert "BTCUSDT score 0." in review
         assert "momentum_reversal 0.00 × 0.25" in review
         assert "SELL closes 0.1 near 101: +0.10 before fees" in review
-        assert "PROTECT may move the stop from 96 up to before 101" in review
+        assert "PROTECT may move the stop from 96 up, below 101" in review
         assert "from 0.65" in review
     assert "outlier:15m z=+3.02" in shown
     assert "Review." not in context("close:1h")

@@ -233,6 +233,22 @@ def test_snapshot_text_shows_trades_note_and_equity() -> None:
     assert "note of 2026-03-01T11:00: first second\n" in compact(snapshot(view("BTCUSDT")), reader="claude")
 
 
+def test_a_briefed_reader_is_shown_the_trades_of_the_last_day() -> None:
+    old = TradeView("SOLUSDT", "long", NOON - 40 * HOUR, NOON - 24 * HOUR, D(5))
+    new = [TradeView("ETHUSDT", "short", NOON - 5 * HOUR, NOON - 2 * HOUR, D(pnl)) for pnl in range(1, 5)]
+    seen = snapshot(view("BTCUSDT"), trades=(old, *new))
+    assert line(compact(seen, briefed=True), "closed trades").count("ETHUSDT") == 3
+    assert "SOLUSDT" not in compact(seen, briefed=True)
+    assert "SOLUSDT long +5.00" in compact(seen)
+
+
+def test_text_of_another_client_is_said_to_lower_the_limits() -> None:
+    seen = snapshot(view("BTCUSDT"))
+    warned = "your entries have stricter limits than max_size"
+    assert warned in compact(seen, reader="mcp:desk", briefed=True)
+    assert warned not in compact(seen, reader="claude", briefed=True)
+
+
 def test_derivatives_are_shown_only_if_one_is_known() -> None:
     known = DerivativesView(0.25, -0.0002, -0.034, 1.13, 1.61, Unknown("too few ratios"))
     text = compact(snapshot(view("BTCUSDT", derivatives=known), view("ETHUSDT")))
@@ -262,7 +278,7 @@ def test_remarks_of_others_are_quoted_on_their_own_lines(text: str) -> None:
     by_others = (SymbolWake("BTCUSDT", (replace(reason(met), remark=Remark(text, "mcp:desk", NOON)),)),)
     shown = compact(snapshot(note=Remark(text, "mcp:desk", NOON), wake=by_others), reader="claude")
     bare = compact(snapshot(note=None, wake=(wake("BTCUSDT", met),)), reader="claude")
-    left = [each for each in shown.splitlines() if each not in bare.splitlines()]
+    left = [each for each in shown.splitlines() if each not in bare.splitlines() and "stricter limits" not in each]
     quoted = [each.partition(", untrusted_text by mcp:desk, 2026-03-01T12:00:00Z: ") for each in left]
     assert [what.strip().lower() for what, _, _ in quoted] == [f"on btcusdt {met}", "note"]
     assert {json.loads(said) for _, _, said in quoted} == {untrusted(text, LONGEST_REMARK)}

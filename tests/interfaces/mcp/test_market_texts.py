@@ -62,11 +62,11 @@ async def test_indicator_lines_have_values_of_closed_and_forming_candles(
     assert symbol == "BTCUSDT"
     names = re.findall(r"@(\w+\*?)", head)
     assert names == columns
-    assert re.findall(r"@(\w+)\(\d\d:\d\d\)", head) == [each for each in columns if "*" not in each]
+    assert re.findall(r"@(\w+)\(\d\d:\d\d[^)]*\)", head) == [each for each in columns if "*" not in each]
     assert sorted(found["indicators"]) == sorted(columns)
     value_lines = [line for line in lines if not line.startswith("? ")]
     assert len(value_lines) == len(found["indicators"][columns[0]])
-    assert len(lines) - len(value_lines) == len(found["unknown"])
+    assert (len(lines) > len(value_lines)) == bool(found["unknown"])
     for line in value_lines:
         name, *cells = line.split(" ")
         for each, column in zip(cells, columns, strict=True):
