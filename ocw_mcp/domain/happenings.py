@@ -30,7 +30,7 @@ class HappeningKind(StrEnum):
     CANCELLED = "cancelled"
     """An entry, or the rest of one, was cancelled on request or by the engine."""
     REJECTED = "rejected"
-    """The venue rejected an entry."""
+    """The venue rejected an entry, or a stop, which is then the cause."""
     REFUSED = "refused"
     """A leg of a decision was refused."""
     CONDITIONS_ENDED = "conditions_ended"

@@ -120,6 +120,8 @@ def _result(what: Happening) -> str:
 
 
 def _ended(what: Happening) -> str:
+    if what.cause == "stop":
+        return f"{name(what.symbol)} stop {_at(what.price)} rejected by the venue with {name(what.code)}"
     price = f"limit {_side(what)} {_size(what)} {name(what.symbol)} at {_at(what.price)}"
     after = "" if what.began_at is None else f" after {span(what.at - what.began_at)}"
     filled = "unfilled" if what.filled is None else f"{plain(abs(what.filled))} filled before"
