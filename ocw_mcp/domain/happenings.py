@@ -108,6 +108,8 @@ class RestingOrder(msgspec.Struct, frozen=True):
     """The id of the approval that the entry waits for."""
     cancelling: bool = False
     """Whether a cancel was requested."""
+    thesis: str = ""
+    """The reason of the decision of `by` that asked for the entry, which only `by` is shown; empty without one."""
 
 
 class StandingCondition(msgspec.Struct, frozen=True):
