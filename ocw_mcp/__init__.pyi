@@ -39,6 +39,7 @@ from ocw_mcp.domain.snapshot import FormingView as FormingView
 from ocw_mcp.domain.snapshot import IndicatorValues as IndicatorValues
 from ocw_mcp.domain.snapshot import PositionView as PositionView
 from ocw_mcp.domain.snapshot import Remark as Remark
+from ocw_mcp.domain.snapshot import SizeStep as SizeStep
 from ocw_mcp.domain.snapshot import Snapshot as Snapshot
 from ocw_mcp.domain.snapshot import SymbolView as SymbolView
 from ocw_mcp.domain.snapshot import SymbolWake as SymbolWake

@@ -129,7 +129,7 @@ class Narrator:
                 return f"approval  {name} {outcome} by {by}", ""
             case events.OrderRefused(intent=intent, refusal=refusal):
                 word = "approval" if refusal.code is RefusalCode.APPROVAL_REQUIRED else "refused"
-                return f"{word:9} {intent.purpose.name.lower()} {intent.side} {intent.symbol}: {refusal}", "yellow"
+                return f"{word:9} {intent.wanted} {intent.side} {intent.symbol}: {refusal}", "yellow"
             case events.OrderRejected(ref=ref, code=code, text=text):
                 return f"rejected  {ref}: {code} {text}", "red"
             case events.OrderCanceled(ref=ref, untraded=Decimal() as untraded, limit=Decimal() as limit):

@@ -200,7 +200,7 @@ def submit_key(wake_id: int, decision: Decision) -> str:
     """Return the key of an answer to a wake. Answers that differ only in their texts have the same key."""
     conditions = decision.wake_conditions
     watched = None if conditions is None else [msgspec.structs.replace(each, reason="") for each in conditions]
-    meaning = [_wordless(leg) for leg in decision.legs], watched, decision.next_check_s
+    meaning = [wordless(leg) for leg in decision.legs], watched, decision.next_check_s
     return f"wake:{wake_id}:{_digest(meaning)[:16]}"
 
 
@@ -210,7 +210,7 @@ def substance(request: CallerRequest) -> str:
         case LegRequest(preview=preview) if preview:
             meaning: object = ("place", preview)
         case LegRequest(leg=leg, quantity=quantity):
-            meaning = ("leg", _wordless(leg), quantity)
+            meaning = ("leg", wordless(leg), quantity)
         case CloseRequest(symbol=symbol):
             meaning = ("close", symbol)
         case HaltRequest():
@@ -222,7 +222,7 @@ def substance(request: CallerRequest) -> str:
     return _digest(meaning)[:32]
 
 
-def _wordless(leg: Leg) -> Leg:
+def wordless(leg: Leg) -> Leg:
     """Return a leg without its reasons and its confidence."""
     return msgspec.structs.replace(leg, reasoning="", signals=(), confidence=None)
 

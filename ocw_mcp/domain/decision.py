@@ -58,6 +58,8 @@ class Action(StrEnum):
 
 
 _ENTRY_FIELDS: Final = ("size", "risk", "stop", "target", "limit", "limit_expires_s", "post_only", "leverage")
+_OF_A_LIMIT: Final = ("limit_expires_s", "post_only")
+"""The fields of an entry that only a limit order uses."""
 _TERMS: Final = (*_ENTRY_FIELDS, "share", "trail")
 
 
@@ -136,9 +138,13 @@ class Leg(msgspec.Struct, frozen=True):
     @property
     def unused(self) -> str:
         """The given fields that the action does not use, such as `stop=2300, leverage=3`; empty if there are none."""
-        used = self.action.fields
-        given = {name: getattr(self, name) for name in _TERMS if name not in used}
-        return ", ".join(f"{name}={value}" for name, value in given.items() if value is not None and value is not False)
+        used, needed = self.action.fields, _OF_A_LIMIT if self.limit is None else ()
+        given = {name: getattr(self, name) for name in _TERMS if name not in used or name in needed}
+        return ", ".join(
+            f"{name}={value}{' without a limit' if name in used else ''}"
+            for name, value in given.items()
+            if value is not None and value is not False
+        )
 
 
 class Comparison(StrEnum):

@@ -116,6 +116,13 @@ class OrderIntent(msgspec.Struct, frozen=True):
     """The mark price that the caller was shown, or None: an entry is refused if the market has since moved too far."""
     unit: SizeUnit = SizeUnit.QUANTITY
     """The unit in which the size of an entry was requested."""
+    action: str = ""
+    """The action of a refused leg that names no side, such as PROTECT; empty for every other order."""
+
+    @property
+    def wanted(self) -> str:
+        """The action of a refused leg that names no side, or the purpose of the order, in lower case."""
+        return self.action.lower() or self.purpose.name.lower()
 
 
 class Order(msgspec.Struct, frozen=True):

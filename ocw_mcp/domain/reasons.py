@@ -113,7 +113,7 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
     unit: SizeUnit = SizeUnit.QUANTITY
     """The unit in which the size was requested."""
     largest_in_unit: Decimal = ZERO
-    """`largest` in `unit`, rounded down; 0 for a quantity."""
+    """The size in `unit`, at most 1, that becomes `largest`; 0 for a quantity."""
 
     def __str__(self) -> str:
         return self.text(self.limit, self.actual)

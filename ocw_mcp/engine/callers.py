@@ -5,6 +5,7 @@ and refused requests beyond a caller's quota per minute are answered, but not jo
 """
 
 from collections import deque
+from decimal import Decimal
 
 import msgspec
 
@@ -100,10 +101,9 @@ class Callers:
         self._executor = executor
         self._decisions = decisions
         self._operator = operator
-        config = guard.manager.config
-        self._reductions_per_minute = config.policies.pace.reductions_per_minute
-        self._notes = _Quota(config.policies.callers.notes_per_minute, "notes")
-        self._refusals = _Quota(config.policies.callers.refusals_per_minute, "refused requests")
+        quotas = guard.manager.config.policies.callers
+        self._notes = _Quota(quotas.notes_per_minute, "notes")
+        self._refusals = _Quota(quotas.refusals_per_minute, "refused requests")
         self._turned_away: tuple[asks.RequestKey, Answer] | None = None
         """The last request beyond a quota, and its answer; earlier ones are not kept."""
 
@@ -149,8 +149,8 @@ class Callers:
                 return refusal or self._notes.spent(token, now)
             case _ if refusal is None:
                 return None
-            case asks.LegRequest(leg=leg, principal=principal):
-                turned_away = leg.action.adds_risk or self._is_idle(leg, principal, now)
+            case asks.LegRequest(leg=leg, principal=principal, quantity=quantity):
+                turned_away = leg.action.adds_risk or self._is_idle(leg, principal, now, quantity)
             case asks.CloseRequest(symbol=symbol, principal=principal):
                 turned_away = self._is_idle(self._closing(symbol), principal, now)
             case asks.ConsentRequest():
@@ -178,6 +178,10 @@ class Callers:
                 | asks.LegRequest(leg=Leg(symbol=symbol, action=Action.SELL | Action.COVER | Action.CANCEL))
             ):
                 entries = list(self._manager.orders.live(symbol, Purpose.ENTRY))
+                if isinstance(request, asks.LegRequest) and self._executor.precheck.defect(
+                    request.leg, request.quantity
+                ):
+                    return None
                 cancels = isinstance(request, asks.LegRequest) and request.leg.action is Action.CANCEL
                 closes = bool(self._account.ledger.quantity(symbol)) and not cancels
                 waits = closes or not all(each.cancel_requested for each in entries)
@@ -185,13 +189,18 @@ class Callers:
             case _:
                 return None
 
-    def _is_idle(self, leg: Leg, principal: str, now: int) -> bool:
-        """Return whether an exit or HOLD leg would change nothing: it would cancel no entry and send no exit."""
-        entries = self._manager.orders.live(leg.symbol, Purpose.ENTRY)
-        if leg.action is not Action.PROTECT and any(not each.cancel_requested for each in entries):
+    def _is_idle(self, leg: Leg, principal: str, now: int, quantity: Decimal | None = None) -> bool:
+        """Return whether a leg that adds no risk would change nothing: it would cancel no entry and send no order."""
+        if self._executor.precheck.defect(leg, quantity) is not None or not leg.asks:
+            return True
+        if self._executor.cancels(leg):
             return False
-        refused = leg.malformed or self._executor.precheck.check(leg, principal, now).refusal is not None
-        return bool(refused) or not leg.asks
+        refusal = self._executor.precheck.check(leg, principal, now).refusal
+        if refusal is None or refusal.code is not RefusalCode.REDUCTION_RATE or leg.action is Action.PROTECT:
+            return refusal is not None
+        # A closing cancels the live additions, even if its own order is refused for its pace.
+        entries = self._manager.orders.live(leg.symbol, Purpose.ENTRY)
+        return leg.action is Action.REDUCE or all(each.cancel_requested for each in entries)
 
     def _closing(self, symbol: str) -> Leg:
         return Leg(symbol, Action.COVER if self._account.ledger.quantity(symbol) < ZERO else Action.SELL)

@@ -7,15 +7,17 @@ from decimal import Decimal
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.money import ONE, ZERO, plain
+from ocw_mcp.domain.money import ONE, ZERO, ceil_to, plain
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
-from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, SECOND_EXIT
+from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, NO_PRICE, SECOND_EXIT
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.protection import on_tick, trailing_stop
 
 LEAST_MOVE = Decimal("0.1")
 """The smallest move of a trailing stop, as a share of its distance: each move is an order at the venue."""
+FINEST_PART = Decimal("0.0001")
+"""The precision of the smallest share of a position that can be sold."""
 FLAT = Refusal(RefusalCode.NO_POSITION, limit="an open position", actual="flat")
 """The answer to a leg that needs a position, if there is none."""
 
@@ -27,8 +29,18 @@ class Changes:
         self._guard = guard
         self._manager = guard.manager
 
-    def objection(self, leg: Leg, account: AccountView) -> Refusal | None:
-        """Return why a leg changes nothing; None if it can be carried out. The pace of reductions is not checked."""
+    def objection(self, leg: Leg, account: AccountView | None) -> Refusal | None:
+        """Return why a leg changes nothing; None if it can be carried out. The pace of reductions is not checked.
+
+        `account` is None for a symbol without a price: its position, if it has one, can only be closed.
+        """
+        if leg.action is Action.CANCEL:
+            live = any(self._manager.orders.live(leg.symbol, Purpose.ENTRY))
+            return None if live else Refusal(RefusalCode.NO_ORDER, limit="an entry that has not filled", actual="none")
+        if account is None:
+            held = self._manager.account.ledger.quantity(leg.symbol)
+            closes = leg.action in (Action.SELL, Action.COVER)
+            return exit_objection(leg, held) if closes else NO_PRICE if held else FLAT
         match leg.action:
             case Action.SELL | Action.COVER:
                 refusal = exit_objection(leg, account.quantity)
@@ -38,10 +50,6 @@ class Changes:
                 return part if isinstance(part, Refusal) else None
             case Action.PROTECT:
                 return self._protection_objection(leg, account)
-            case Action.CANCEL:
-                if any(self._manager.orders.live(leg.symbol, Purpose.ENTRY)):
-                    return None
-                return Refusal(RefusalCode.NO_ORDER, limit="an entry that has not filled", actual="none")
             case _:
                 return None
 
@@ -62,7 +70,7 @@ class Changes:
         part = self._manager.part(leg.symbol, held * leg.share, account)
         if isinstance(part, Refusal) and part.code is RefusalCode.BELOW_MINIMUM:
             least = self._manager.least_sold(leg.symbol) / held
-            limit = f"a share of {plain(round(min(ONE, least), 4))} or more"
+            limit = f"a share of {plain(ceil_to(min(ONE, least), FINEST_PART))} or more"
             return Refusal(part.code, limit=limit, actual=plain(leg.share))
         return part
 
@@ -72,7 +80,8 @@ class Changes:
             return FLAT
         if leg.stop is None and leg.target is None and leg.trail is None:
             return Refusal(RefusalCode.MISSING_FIELD, limit="a stop, a target or a trail", actual="none")
-        if self._manager.exit_under_way(leg.symbol):
+        if self._manager.exit_under_way(leg.symbol) or (self._guard.flattening and leg.target is not None):
+            # During a flatten no target is placed.
             return EXIT_UNDER_WAY
         most, asked = self._manager.config.policies.pace.reductions_per_minute, account.pace.reductions_last_minute
         if asked >= most:
@@ -107,17 +116,19 @@ def exit_objection(leg: Leg, held: Decimal) -> Refusal | None:
 
 
 def follow_prices(guard: Guard, now: int) -> None:
-    """Move the trailing stop of each position that has a new best mark price."""
+    """Move each trailing stop to its distance from the best mark price; during an exit only the price is noted."""
     for symbol, protection in guard.protections.items():
         quantity, mark = guard.manager.account.ledger.quantity(symbol), guard.manager.account.ledger.marks[symbol]
         sign, trail = 1 if quantity > 0 else -1, protection.trail
-        if trail is None or (mark - protection.best) * sign <= ZERO:
+        if trail is None:
             continue
+        best = protection.best = max(mark * sign, protection.best * sign) * sign
         if guard.flattening or guard.manager.exit_under_way(symbol):
             continue
-        protection.best = mark
-        stop = trailing_stop(mark, trail, guard.instruments[symbol].tick, long=sign > 0)
-        if (stop - protection.trigger) * sign >= trail * mark * LEAST_MOVE:
+        stop = trailing_stop(best, trail, guard.instruments[symbol].tick, long=sign > 0)
+        far_enough = (stop - protection.trigger) * sign >= trail * best * LEAST_MOVE
+        # The distance of a short's stop shrinks with the price, and may become less than a tick.
+        if far_enough and (best - stop) * sign > ZERO:
             guard.protect(symbol, stop, None, None, now)
 
 

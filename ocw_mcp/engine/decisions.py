@@ -10,10 +10,10 @@ import msgspec
 
 from ocw_mcp.core import strategy
 from ocw_mcp.core.risk.counters import Budget
-from ocw_mcp.domain import events
+from ocw_mcp.domain import asks, events
 from ocw_mcp.domain.asks import DecisionKey, Done, SubmitRequest, request_key
 from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
-from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, RULES, OrderRef
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -60,6 +60,8 @@ class SubmittedDecision(msgspec.Struct, frozen=True):
     stays_open: bool = msgspec.field(name="floor")
     """Whether the decision is open until its author ends it. An open decision delays the next wake."""
     tainted: bool = False
+    carried_out: dict[int, Leg] = {}
+    """The legs on symbols of refused legs that led to an order, by their index and without their texts."""
 
     def may_correct(self, asked: SubmitRequest, now: int) -> bool:
         """Return whether a request corrects this decision: same wake, same author, before the deadline."""
@@ -179,8 +181,11 @@ class DecisionCycle(Stateful[DecisionsState]):
             refused = self._refused(key, asked.decision)
             accepted = not refused or _passed(asked.decision, refused)
             correctable = bool(refused or settled.refused)
+            legs = [(i, leg) for i, leg in enumerate(asked.decision.legs) if leg.asks and leg.symbol in refused]
+            answered = self._executor.answers.get
+            carried_out = {i: asks.wordless(leg) for i, leg in legs if not isinstance(answered(key.leg(i)), Refusal)}
             self._state.submission = SubmittedDecision(
-                pending, who, refused, correctable, accepted, stays_open, tainted
+                pending, who, refused, correctable, accepted, stays_open, tainted, carried_out
             )
             if stays_open:
                 self._effects.set_timer(DEADLINE_TIMER, pending.deadline)
@@ -196,13 +201,22 @@ class DecisionCycle(Stateful[DecisionsState]):
             limit = f"a correction of {','.join(submission.refused) or 'conditions, next_check_s or note'}"
             return Refusal(RefusalCode.NO_WAKE, limit=limit, actual=f"a leg on {wrong}")
         key = DecisionKey(wake_id, "again")
+        for i, leg in enumerate(asked.decision.legs):
+            # A leg that was carried out and is repeated has the answer that it had: it is not carried out twice.
+            for first in (n for n, each in submission.carried_out.items() if each == asks.wordless(leg)):
+                self._executor.answers.copy(DecisionKey(wake_id).leg(first), key.leg(i))
         # The author has still read the texts that tainted the first submission.
         tainted = asked.tainted or submission.tainted
         self._effects.record(events.DecisionCorrected(wake_id, who, asked.decision, thought, cost_usd, tainted))
+        if asked.decision.note:
+            # It replaces the note of the first submission, even if it is not kept itself.
+            self._state.note = None
         decision = self._with_note(asked.decision, who, now, tainted=tainted)
         self._carry_out(decision, key, who, now, tainted=tainted)
         settled = self._settle(decision, who, now, correction=True)
         refused = self._refused(key, asked.decision)
+        if self._led_to_order(key, asked.decision):
+            self._state.idle = 0
         left = {*submission.refused}.difference(leg.symbol for leg in asked.decision.legs).union(refused)
         accepted = submission.accepted or not left or _passed(asked.decision, refused)
         self._state.submission = msgspec.structs.replace(submission, refused=(), correctable=False, accepted=accepted)
@@ -346,13 +360,17 @@ class DecisionCycle(Stateful[DecisionsState]):
         if not self._config.fallback:
             return
         most = self._config.policies.decision.idle_wakes
-        done = any(isinstance(self._executor.answers.get(key.leg(i)), OrderRef) for i in range(len(decision.legs)))
-        self._state.idle = 0 if done else self._state.idle + 1
+        self._state.idle = 0 if self._led_to_order(key, decision) else self._state.idle + 1
         if self._state.idle and self._state.idle % most == 0:
             self._effects.record(events.Incident(f"nothing was done for {self._state.idle} decisions in a row"))
 
+    def _led_to_order(self, key: DecisionKey, decision: Decision) -> bool:
+        """Return whether a leg of a decision sent, changed or cancelled an order."""
+        return any(isinstance(self._executor.answers.get(key.leg(i)), OrderRef) for i in range(len(decision.legs)))
+
     def _carry_out(self, decision: Decision, key: DecisionKey, decider: str, now: int, *, tainted: bool) -> None:
-        for index, leg in enumerate(decision.legs):
+        # A stop is moved first: a closing of the same decision would refuse that while its order is under way.
+        for index, leg in sorted(enumerate(decision.legs), key=lambda each: each[1].action is not Action.PROTECT):
             self._executor.execute(Instruction(leg, decider, key.leg(index), tainted=tainted), now)
 
 

@@ -58,6 +58,11 @@ class Answers:
         drop_oldest(own, KEPT)
         drop_oldest(self._kept, CALLERS_KEPT)
 
+    def copy(self, key: AnswerKey, to: AnswerKey) -> None:
+        """Keep the answer under a key, if it is known, under another key as well."""
+        if (answer := self.get(key)) is not None:
+            self.put(to, answer, taken=self.taken(key))
+
     def state(self) -> list[SavedAnswer]:
         """Return all answers; the answers of the longest silent caller come first."""
         saved = []

@@ -10,8 +10,6 @@ from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Sid
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.engine.approvals import Approvals
-from ocw_mcp.engine.changes import exit_objection
-from ocw_mcp.engine.exposure import NO_PRICE
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import Answer, Answers
 from ocw_mcp.engine.precheck import Instruction, Precheck
@@ -52,7 +50,7 @@ class LegExecutor(Stateful[ManualControl]):
             return known
         taken = None
         if (refusal := self.precheck.defect(given.leg, given.quantity)) is not None:
-            answer: Answer = self._manager.refuse(_unchecked_intent(given), refusal)
+            answer: Answer = self._manager.refuse(self._unchecked_intent(given), refusal)
         elif given.leg.action.adds_risk:
             return self._place(given, now)
         elif (refusal := self._held_by_operator(given) or self._objection(given.leg, now)) is not None:
@@ -92,42 +90,39 @@ class LegExecutor(Stateful[ManualControl]):
 
     def _objection(self, leg: Leg, now: int) -> Refusal | None:
         """Return why a leg that adds no risk changes nothing; None if it can be carried out."""
-        if self._cancels(leg):
+        if self.cancels(leg):
             return None
-        # A position is closed even without a price.
-        account = self._manager.view(leg.symbol, now)
-        if account is not None:
-            return self.precheck.changes.objection(leg, account)
-        held = self._manager.account.ledger.quantity(leg.symbol)
-        return exit_objection(leg, held) if leg.action in (Action.SELL, Action.COVER) else NO_PRICE
+        return self.precheck.changes.objection(leg, self._manager.view(leg.symbol, now))
 
-    def _cancels(self, leg: Leg) -> bool:
+    def cancels(self, leg: Leg) -> bool:
         """Return whether a leg cancels the live entry of its symbol: a CANCEL, or a closing of a flat symbol."""
         flat = leg.action in (Action.SELL, Action.COVER) and not self._manager.account.ledger.quantity(leg.symbol)
         return (flat or leg.action is Action.CANCEL) and any(self._manager.orders.live(leg.symbol, Purpose.ENTRY))
 
-    def _change(self, given: Instruction, now: int) -> tuple[Answer, Taken]:
-        """Carry out a leg that adds no risk. Return its order, and the leg as it was carried out."""
+    def _change(self, given: Instruction, now: int) -> tuple[Answer, Taken | None]:
+        """Carry out a leg that adds no risk. Return its order, and the leg as it was carried out; None if refused."""
         leg, manager, symbol = given.leg, self._manager, given.leg.symbol
-        if self._cancels(leg):
+        if self.cancels(leg):
             entry = next(manager.orders.live(symbol, Purpose.ENTRY))
             manager.cancel_entries(f"cancelled by {given.principal}", symbol)
-            return entry.ref, Taken(entry.remaining, price=entry.order.limit_price, changed=("the entry is cancelled",))
+            return entry.ref, Taken(
+                entry.remaining, price=entry.order.limit_price, changed=("its cancel is requested",)
+            )
         if leg.action is Action.PROTECT:
             return self._protect(given, now)
         key, wake_id, held = str(given.key), given.wake_id, abs(manager.account.ledger.quantity(symbol))
-        changed: tuple[str, ...] = ()
         if leg.share is None:
             answer = manager.close(symbol, given.principal, now, key=key, wake_id=wake_id)
         else:
             answer = manager.reduce(symbol, held * leg.share, given.principal, now, key=key, wake_id=wake_id)
         sent = manager.orders.get(answer) if isinstance(answer, OrderRef) else None
-        closed = sent.order.quantity if sent is not None else ZERO
-        if leg.share is not None and leg.share < ONE and closed == held:
-            changed = ("the whole position is closed: a smaller rest could not be sold",)
+        if sent is None:
+            return answer, None
+        closed, more = sent.order.quantity, leg.share is not None and leg.share < ONE and manager.closing(symbol)
+        changed = ("the whole position is closed: a smaller rest could not be sold",) if more else ()
         return answer, Taken(closed, closed / held, manager.account.ledger.marks[symbol], changed=changed)
 
-    def _protect(self, given: Instruction, now: int) -> tuple[Answer, Taken]:
+    def _protect(self, given: Instruction, now: int) -> tuple[Answer, Taken | None]:
         """Move the stop and the target of a position. Return the order that does it, and the values now in force."""
         leg = given.leg
         self._manager.account.activity.reduced(now)
@@ -140,18 +135,37 @@ class LegExecutor(Stateful[ManualControl]):
         if changed:
             event = ProtectionSet(leg.symbol, given.principal, stop, target, trail, given.wake_id)
             self._effects.record(event)
-        return answer, Taken(stop=stop, target=target, trail=trail, changed=changed or ("it was in force already",))
+        taken = Taken(stop=stop, target=target, trail=trail, changed=changed or ("it was in force already",))
+        return answer, None if isinstance(answer, Refusal) else taken
 
     def _refused_change(self, given: Instruction) -> OrderIntent:
         """Return the order that is journaled for a refused leg that adds no risk."""
-        if given.leg.action in (Action.PROTECT, Action.CANCEL):
-            return _unchecked_intent(given)
-        key = str(given.key)
+        action, key = given.leg.action, str(given.key)
+        if not action.closes:
+            return self._unchecked_intent(given)
         intent = self._manager.reduction(
             given.leg.symbol, Purpose.EXIT, given.principal, key=key, wake_id=given.wake_id
         )
-        named = given.leg.action is not Action.REDUCE
-        return msgspec.structs.replace(intent, side=_named_side(given.leg)) if named else intent
+        if action is Action.REDUCE:
+            return msgspec.structs.replace(intent, action=action.value)
+        return msgspec.structs.replace(intent, side=_named_side(given.leg))
+
+    def _unchecked_intent(self, given: Instruction) -> OrderIntent:
+        """Return the order that is journaled for a leg that cannot be checked: it has no quantity."""
+        leg, held = given.leg, self._manager.account.ledger.quantity(given.leg.symbol)
+        action, closing = leg.action, Side.BUY if held < ZERO else Side.SELL
+        named = action.adds_risk or action in (Action.SELL, Action.COVER)
+        return OrderIntent(
+            idempotency_key=str(given.key),
+            principal=given.principal,
+            symbol=leg.symbol,
+            side=_named_side(leg) if named else closing,
+            type=OrderType.MARKET,
+            purpose=Purpose.STOP if action is Action.PROTECT else Purpose.EXIT if action.closes else Purpose.ENTRY,
+            quantity=ZERO,
+            wake_id=given.wake_id,
+            action="" if named else action.value,
+        )
 
     def _held_by_operator(self, given: Instruction) -> Refusal | None:
         """Return a refusal if the operator has taken over the symbol of a decision's leg."""
@@ -159,21 +173,6 @@ class LegExecutor(Stateful[ManualControl]):
         if by is None or given.wake_id is None:
             return None
         return Refusal(RefusalCode.HELD_BY_PERSON, limit="the agent's symbols", actual=f"held by {by}")
-
-
-def _unchecked_intent(given: Instruction) -> OrderIntent:
-    """Return the order that is journaled for a leg that cannot be checked: it has no quantity."""
-    leg = given.leg
-    return OrderIntent(
-        idempotency_key=str(given.key),
-        principal=given.principal,
-        symbol=leg.symbol,
-        side=_named_side(leg),
-        type=OrderType.MARKET,
-        purpose=Purpose.STOP if leg.action is Action.PROTECT else Purpose.EXIT if leg.action.closes else Purpose.ENTRY,
-        quantity=ZERO,
-        wake_id=given.wake_id,
-    )
 
 
 def _named_side(leg: Leg) -> Side:

@@ -137,19 +137,18 @@ class Precheck:
         stop = protection.trigger if protection and leg.action is Action.ADD else None
         intent, bad_size = _entry_intent(given, account, stop, now), _bad_size(leg, given.quantity)
         asked = given.quantity or leg.size or leg.risk or ZERO
-        quantity = asked if account is None and given.quantity is not None and bad_size is None else ZERO
-        if account is not None and bad_size is None:
-            share_of_one = officer.share_of_one(intent, account)
-            quantity = floor_to(asked / share_of_one, account.instrument.step) if share_of_one > ZERO else ZERO
-        intent = msgspec.structs.replace(intent, quantity=quantity)
         if account is None:
-            return EntryCheck(intent, None, manager.inactive(), None)
+            quantity = asked if given.quantity is not None and bad_size is None else ZERO
+            return EntryCheck(msgspec.structs.replace(intent, quantity=quantity), None, manager.inactive(), None)
         # The order that is shown, checked and approved is the order that is sent.
         long, instrument = intent.side is Side.BUY, account.instrument
         protect_at, target_at = on_tick(intent.protect_at, intent.target_at, instrument.tick, long=long)
         limit = rounded_limit(intent, instrument) or intent.limit_price
         if (protect_at, target_at, limit) != (intent.protect_at, intent.target_at, intent.limit_price):
             intent = msgspec.structs.replace(intent, protect_at=protect_at, target_at=target_at, limit_price=limit)
+        share_of_one = officer.share_of_one(intent, account) if bad_size is None else ZERO
+        if share_of_one > ZERO:
+            intent = msgspec.structs.replace(intent, quantity=floor_to(asked / share_of_one, instrument.step))
         barred = officer.barred(intent, account)
         target = leg.target if target_at == leg.target else target_at
         objection = self._objection(leg, target, account, stop)
@@ -215,9 +214,9 @@ class Precheck:
         account = self._manager.view(leg.symbol, now)
         # Without a key it would count as the guard's own exit, whose pace is not limited.
         intent = self._manager.reduction(leg.symbol, Purpose.EXIT, principal, key="check")
+        refusal = defect or self.changes.objection(leg, account)
         if defect is not None or account is None:
-            return CheckedLeg(intent, ZERO, None, None, defect or NO_PRICE, ZERO)
-        refusal = self.changes.objection(leg, account)
+            return CheckedLeg(intent, ZERO, None, None, refusal or NO_PRICE, ZERO)
         if refusal is None and (part := self.changes.closes(leg, account)):
             intent = msgspec.structs.replace(intent, quantity=min(part, intent.quantity))
             ref = OrderRef(self._manager.orders.last_n + 1, Purpose.EXIT)

@@ -71,7 +71,7 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
         case events.OrderIntended(ref, intent, policy_hash):
             return f"order {ref.client_id(book)}: {_intent(intent, quote)}; policy {policy_hash[:HASH_SHOWN]}"
         case events.OrderRefused(intent, refusal):
-            what = f"{intent.purpose.name.lower()} of {_named(DECIDER, intent.symbol, quote)}"
+            what = f"{intent.wanted} of {_named(DECIDER, intent.symbol, quote)}"
             return f"refused {what}: {refusal_text(refusal, quote)}"
         case events.OrderAccepted(ref, venue_order_id):
             return f"{ref} accepted by the venue as {_named(VENUE, venue_order_id, quote)}"

@@ -62,7 +62,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     """
     unknowns = Unknowns()
     lines = [] if briefed else [standing(snapshot.limits)]
-    lines.append(f"{iso(snapshot.at)[:16]} state {snapshot.state} {snapshot.product} {account_line(snapshot)}")
+    lines.append(f"{iso(snapshot.at)[:16]} {snapshot.product} state {snapshot.state} {account_line(snapshot)}")
     lines += _listed("woken by", [wake_line(each, reader) for each in snapshot.wake])
     lines += wake_quotations(snapshot, reader)
     lines += since_lines(snapshot, reader)
@@ -193,11 +193,12 @@ def _short_line(view: SymbolView, unknowns: Unknowns) -> str:
         ]
         parts.append(" ".join(texts))
     if isinstance(sizes := view.feasible, Feasible):
-        steps = {"long": sizes.long, "short": sizes.short}
-        nearest = {side: floored(each[0].size) for side, each in steps.items() if each}
+        steps = {side: each[0] for side, each in (("long", sizes.long), ("short", sizes.short)) if each}
+        nearest = {side: floored(each.size) for side, each in steps.items()}
         same = len(nearest) == 2 and len(set(nearest.values())) == 1
         texts = [nearest["long"]] if same else [f"{side} {size}" for side, size in nearest.items()]
-        parts.append(f"max_size {', '.join(texts)}" if texts else "")
+        distance = plain(min((each.distance for each in steps.values()), default=ZERO) * 100)
+        parts.append(f"max_size {', '.join(texts)} to a stop {distance} % away" if texts else "")
     return ", ".join(each for each in parts if each)
 
 

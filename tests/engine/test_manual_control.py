@@ -1,10 +1,10 @@
 """An operator pauses the agent or takes over a symbol, and the guard continues."""
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import SubmitRequest
+from ocw_mcp.domain.asks import LegRequest, SubmitRequest
 from ocw_mcp.domain.causes import Cause, CauseKind
-from ocw_mcp.domain.decision import Decision
-from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.decision import Decision, Leg
+from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.steps import Asked, Command, Verb
 from ocw_mcp.domain.time import MINUTE
@@ -70,6 +70,17 @@ async def test_the_agent_neither_sees_nor_trades_a_taken_over_symbol() -> None:
     assert {each.refusal.code for each in refused} == {RefusalCode.HELD_BY_PERSON}
     assert "BTCUSDT" in run.engine.account.ledger.positions
     assert run.engine.summary()["agent"]["held"] == {"BTCUSDT": "ann"}
+
+
+async def test_agent_cannot_change_a_taken_over_position_and_a_client_can() -> None:
+    first = await begun({1: buy("97")})
+    changes = (Leg("BTCUSDT", "PROTECT", stop="98"), Leg("BTCUSDT", "REDUCE", share="0.5"), Leg("BTCUSDT", "CANCEL"))
+    run = await then(first, Scripted({4: Decision(changes)}), told(Verb.TAKE_OVER, "BTCUSDT"), closes=[100.0] * 8)
+    assert [each.refusal.code for each in run.events(events.OrderRefused)] == [RefusalCode.HELD_BY_PERSON] * 3
+    for number, leg in enumerate(changes[:2]):
+        request = LegRequest(f"k{number}", "anna", leg)
+        await run.simulation.shell.take(Asked(request, run.clock.now()))
+        assert isinstance(run.engine.answer(request), OrderRef)
 
 
 async def test_the_stop_of_a_taken_over_symbol_still_works() -> None:

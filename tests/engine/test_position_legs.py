@@ -106,6 +106,8 @@ async def test_reduce_closes_all_if_the_rest_could_not_be_sold() -> None:
         (Leg(SYMBOL, "PROTECT", stop="98", size="0.1"), RefusalCode.UNUSED_FIELD),
         (Leg(SYMBOL, "CANCEL", leverage=3), RefusalCode.UNUSED_FIELD),
         (Leg(SYMBOL, "ADD", size="0.1", share="0.5"), RefusalCode.UNUSED_FIELD),
+        (Leg(SYMBOL, "ADD", size="0.1", post_only=True), RefusalCode.UNUSED_FIELD),
+        (Leg(SYMBOL, "ADD", size="0.1", limit_expires_s=60), RefusalCode.UNUSED_FIELD),
         (Leg(SYMBOL, "ADD", size="0.1", risk="0.01"), RefusalCode.BAD_SIZE),
     ],
 )

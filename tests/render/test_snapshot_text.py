@@ -167,7 +167,7 @@ def test_a_symbol_without_event_or_position_has_one_line() -> None:
     assert len([each for each in text.splitlines() if "ETHUSDT" in each and "? " not in each[:2]]) == 2
     assert line(text, "ETHUSDT price") == (
         "ETHUSDT price 200 (1s old), return_1h +0.0123 return_4h -0.02 return_24h ?, rsi_14@1h "
-        f"{NUMBERS['rsi_14']:g} adx_14@1h {NUMBERS['adx_14']:g}, max_size 13.49 %"
+        f"{NUMBERS['rsi_14']:g} adx_14@1h {NUMBERS['adx_14']:g}, max_size 13.49 % to a stop 3.3 % away"
     )
     assert len(block(text, "BTCUSDT")) > 10
 
@@ -227,7 +227,7 @@ def test_position_lines_have_size_gain_and_protection() -> None:
 
 def test_snapshot_text_shows_trades_note_and_equity() -> None:
     text = compact(snapshot(view("BTCUSDT")))
-    assert "2026-03-01T12:00 state ACTIVE um equity 9987.65; size limits" in text
+    assert "2026-03-01T12:00 um state ACTIVE equity 9987.65; size limits" in text
     assert "closed trades: ETHUSDT short +12.35, held 3h 0m, 2h 0m ago" in text
     assert "note, untrusted_text by claude, 2026-03-01T" in text
     assert "note of 2026-03-01T11:00: first second\n" in compact(snapshot(view("BTCUSDT")), reader="claude")

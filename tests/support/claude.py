@@ -48,7 +48,7 @@ SNAPSHOT_TOOL: dict[str, Any] = {
 CONTEXT = """\
 Wake 7
 
-2026-01-02T06:00 state ACTIVE um equity 10000; size limits ×0.54 (regime unknown ×0.6, macro unknown ×0.9)
+2026-01-02T06:00 um state ACTIVE equity 10000; size limits ×0.54 (regime unknown ×0.6, macro unknown ×0.9)
 woken by: BTCUSDT close:4h
 
 BTCUSDT price 80000, return_1h +0.0036 return_4h +0.0196 return_24h +0.0216, day low 78000 high 80500 VWAP 79400
@@ -65,7 +65,8 @@ gain +1.85 % (+46.25), best +2.42 % (+60.36), worst -0.57 % (-14.22)
 stop 127.99, 2.51 % away, risk 0.64 % of equity, result there -17.61; no target; not trailing
 max_size ADD 0 (position.max_share ×0.54: 13.5% (25% x 0.54), now 25.4%)
 
-ETHUSDT price 2500, return_1h -0.0003 return_4h +0.0006 return_24h -0.0073, rsi_14@1h 50, max_size 13.49 %
+ETHUSDT price 2500, return_1h -0.0003 return_4h +0.0006 return_24h -0.0073, rsi_14@1h 50, \
+max_size 13.49 % to a stop 3.3 % away
 """
 
 

@@ -68,16 +68,18 @@ class Reckless:
             target = price * (1 + side * draw.choice((0.003, 0.02))) if draw.random() < 0.4 else None
             patient = draw.random() < 0.4
             limit = price * (1 - side * draw.choice((-0.002, 0.0, 0.001, 0.003)))
+            size = Decimal(draw.choice(("0.05", "0.12", "0.25", "0.6")))
+            expires_s = draw.choice((None, 90, 600))
             legs.append(
                 with_used_fields(
                     view.symbol,
                     action,
-                    size=Decimal(draw.choice(("0.05", "0.12", "0.25", "0.6"))),
+                    size=size,
                     stop=Decimal(f"{stop:.4f}"),
                     target=Decimal(f"{target:.7f}") if target else None,
                     limit=Decimal(f"{limit:.5f}") if patient else None,
-                    limit_expires_s=draw.choice((None, 90, 600)),
-                    post_only=draw.random() < 0.3,
+                    limit_expires_s=expires_s if patient else None,
+                    post_only=draw.random() < 0.3 and patient,
                     share=Decimal(draw.choice(("0.001", "0.3", "0.5", "1"))),
                     trail=draw.choice((None, Decimal("0.002"), Decimal("0.02"))),
                 )

@@ -204,6 +204,7 @@ class Floor(RuleBasedStateMachine):
         limit=st.none() | st.none() | st.sampled_from((-0.04, -0.001, 0.0, 0.001, 0.02)),
         leverage=st.none() | st.none() | st.sampled_from((1, 3, 5, 20, 125)),
         aims=st.booleans(),
+        by_risk=st.booleans(),
         shown=st.none() | st.none() | st.sampled_from((0.0, 0.0, 0.004, -0.02)),
     )
     def a_caller_enters(
@@ -216,6 +217,7 @@ class Floor(RuleBasedStateMachine):
         limit: float | None,
         leverage: int | None,
         aims: bool,
+        by_risk: bool,
         shown: float | None,
     ) -> None:
         price = self.prices[symbol]
@@ -224,11 +226,12 @@ class Floor(RuleBasedStateMachine):
         leg = Leg(
             symbol,
             action,
-            size=D(size),
+            size=None if by_risk else D(size),
+            risk=D(size) / 25 if by_risk else None,
             stop=D(f"{price * (1 - way * away):.7g}"),
             target=D(f"{price * (1 + way * 0.02):.7g}") if aims else None,
             limit=None if limit is None else D(f"{price * (1 - way * limit):.7g}"),
-            limit_expires_s=600,
+            limit_expires_s=None if limit is None else 600,
             leverage=leverage,
         )
         quoted = None if shown is None else D(f"{price * (1 + shown):.7g}")
@@ -246,6 +249,9 @@ class Floor(RuleBasedStateMachine):
 
     def _holds(self) -> bool:
         return bool(self.run.engine.account.ledger.positions)
+
+    def _held(self) -> list[str]:
+        return sorted(self.run.engine.account.ledger.positions)
 
     def _has_orders(self) -> bool:
         return any(self.run.engine.orders.live())
@@ -273,6 +279,24 @@ class Floor(RuleBasedStateMachine):
     @rule(caller=callers, symbol=symbols)
     def a_caller_sets_a_target(self, caller: str, symbol: str) -> None:
         self._ask(ProtectionRequest(self._key(), caller, symbol, target=D(f"{self.prices[symbol] * 1.01:.7g}")))
+
+    @precondition(lambda self: self._holds())
+    @rule(caller=callers, trail=st.sampled_from(("0.0001", "0.002", "0.01", "0.04", "1")))
+    def a_caller_trails_a_stop(self, caller: str, trail: str) -> None:
+        for symbol in self._held():
+            self._ask(ProtectionRequest(self._key(), caller, symbol, trail=D(trail)))
+
+    @precondition(lambda self: self._holds())
+    @rule(caller=callers, share=st.sampled_from(("0.001", "0.3", "0.5", "0.999")))
+    def a_caller_reduces(self, caller: str, share: str) -> None:
+        for symbol in self._held():
+            self._ask(LegRequest(self._key(), caller, Leg(symbol, Action.REDUCE, share=D(share))))
+
+    @precondition(lambda self: any(self.run.engine.orders.live(purpose=Purpose.ENTRY)))
+    @rule(caller=callers)
+    def a_caller_cancels_an_entry(self, caller: str) -> None:
+        entry = next(self.run.engine.orders.live(purpose=Purpose.ENTRY))
+        self._ask(LegRequest(self._key(), caller, Leg(entry.order.symbol, Action.CANCEL)))
 
     @rule(mood=st.sampled_from(("lost", "swallowed", "-4045", "-2021", "-2019")))
     def the_venue_has_a_fault(self, mood: str) -> None:

@@ -167,8 +167,8 @@ class LosesExits(Flawed):
 class Mortal(Flawed):
     """The process crashes at touch number `die_at` of this venue, before or after it executes the request."""
 
-    def __init__(self, die_at: int | None = None) -> None:
-        super().__init__()
+    def __init__(self, die_at: int | None = None, product: Product = Product.UM) -> None:
+        super().__init__(product)
         self.touches = 0
         self._die_at = die_at
 

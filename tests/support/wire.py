@@ -11,7 +11,7 @@ from ocw_mcp.adapters.venues.instruments import PaperInstruments
 from ocw_mcp.domain.asks import CloseRequest, LegRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.events import DomainEvent
-from ocw_mcp.domain.market import Frame, Product
+from ocw_mcp.domain.market import Frame, Instrument, Product
 from ocw_mcp.domain.orders import Filled, Order, OrderRef, Purpose, Side
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal
@@ -30,8 +30,15 @@ class Wire:
     """One engine and its clock, a candle a minute. Money is 10,000 in quote currency to begin with."""
 
     def __init__(
-        self, product: Product = Product.UM, policy: Policies | None = None, symbols: Sequence[str] = ("BTCUSDT",)
+        self,
+        product: Product = Product.UM,
+        policy: Policies | None = None,
+        symbols: Sequence[str] = ("BTCUSDT",),
+        filters: Instrument | None = None,
+        price: float = 100.0,
+        **config: Any,
     ) -> None:
+        """`filters` replaces those of every symbol; `price` is the first close; `config` are fields of EngineConfig."""
         self._config = EngineConfig(
             policies=policy or policies(order={"max_notional": 1_000_000}, position={"max_share": 1}),
             policy_hash="policy",
@@ -41,8 +48,9 @@ class Wire:
             symbols=tuple(symbols),
             start_equity=D(10_000),
             agent="attached",
-            instruments=PaperInstruments(product).get,
+            instruments=PaperInstruments(product).get if filters is None else lambda symbol, price: filters,
         )
+        self._config = msgspec.structs.replace(self._config, **config)
         self.engine = Engine(self._config)
         self.engine.start()
         self.sent: list[Order] = []
@@ -51,7 +59,7 @@ class Wire:
         self.reported: list[tuple[Order, Filled]] = []
         """Fills that were reported, each once, with their orders."""
         self.minute, self._keys, self._fills = -1, count(1), count(1)
-        self.tick(dict.fromkeys(symbols, 100.0))
+        self.tick(dict.fromkeys(symbols, price))
 
     @property
     def now(self) -> int:

@@ -17,7 +17,7 @@ from ocw_mcp.core.risk.prices import Proposal, limit_of, market_bound, propose, 
 from ocw_mcp.core.risk.sizes import leverage_of, loss_at_stop
 from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.cleared import ClearedOrder, claim_risk_seal
-from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
+from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
 from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpose, SizeUnit
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
@@ -122,10 +122,14 @@ class RiskOfficer:
         return ZERO if isinstance(found, Refusal) else found.largest
 
     def in_unit(self, refusal: Refusal, intent: OrderIntent, account: AccountView) -> Refusal:
-        """Return a refusal with its largest size also in the requested unit, rounded down."""
+        """Return a refusal with its largest size also in the requested unit: an entry of that size is the largest."""
         if intent.unit is SizeUnit.QUANTITY:
             return refusal
-        largest = floor_to(refusal.largest * self.share_of_one(intent, account), FINEST_SHARE)
+        one = self.share_of_one(intent, account)
+        step = one * account.instrument.step
+        # Rounded up, and finer than a step, so that the size becomes this quantity again and not one step less.
+        finest = min(FINEST_SHARE, ONE.scaleb(step.adjusted() - 1)) if step > ZERO else FINEST_SHARE
+        largest = min(ONE, ceil_to(refusal.largest * one, finest))
         return msgspec.structs.replace(refusal, unit=intent.unit, largest_in_unit=largest)
 
     def _propose(self, intent: OrderIntent, account: AccountView, policies: Policies) -> Proposal:

@@ -1,5 +1,6 @@
 """A whole run on disk: its book equals that in memory, and no order is sent when the disk fails."""
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -8,14 +9,26 @@ from typing import cast
 import pytest
 
 from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.adapters.store.reader import ask_book
+from ocw_mcp.adapters.store.views.orders import find_orders
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.errors import JournalError
-from ocw_mcp.domain.events import DomainEvent, OrderFilled, OrderIntended, OrderRejected, StateChanged
+from ocw_mcp.domain.events import (
+    DomainEvent,
+    OrderFilled,
+    OrderIntended,
+    OrderRefused,
+    OrderRejected,
+    PositionClosed,
+    StateChanged,
+)
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import NOT_JOURNALED, VenueReport
 from ocw_mcp.domain.state import TradingState
 from tests.adapters.store.books import BOOK, STAMP, open_book
 from tests.support.deciders import Scripted
 from tests.support.legs import buy, sell
+from tests.support.managing import Managing, wild_path
 from tests.support.markets import ListFeed, path
 from tests.support.runs import Run, policies
 from tests.support.stores import MemoryStore
@@ -68,6 +81,26 @@ async def test_run_on_disk_equals_the_run_in_memory(tmp_path: Path) -> None:
         assert store.fingerprint == in_memory.fingerprint
         assert store.verify().ok
         assert store.figures().fills == len(in_memory.events(OrderFilled)) > 0
+
+
+@pytest.mark.parametrize("product", [Product.UM, Product.SPOT])
+async def test_book_of_a_managed_position_is_verified_and_its_figures_add_up(tmp_path: Path, product: Product) -> None:
+    with closing(open_book(tmp_path)) as store:
+        feed = ListFeed(wild_path(3, 120), product=product)
+        wakes = policies(gate={"close_wakes": ["1m"], "close_wakes_in_position": ["1m"], "cooldown_s": 0})
+        venue, kept = Flawed(product), cast(MemoryStore, store)
+        await Run(feed, Managing(3, product), store=kept, policy=wakes, venue=venue).go()
+        assert store.verify().ok
+        durable = [known.event for known in store.events_after(0)]
+        refused = [event for event in durable if isinstance(event, OrderRefused)]
+        assert store.figures().refusals == Counter(str(event.refusal.code) for event in refused)
+        closed = [event for event in durable if isinstance(event, PositionClosed)]
+        assert sum(trade.pnl for trade in store.figures().trades) == sum(event.pnl for event in closed)
+        assert {trade.exit_reason for trade in store.figures().trades} <= {"stop", "target", "managing", "guard"}
+    shown = ask_book(tmp_path, lambda db, book: find_orders(db, 1_000, finished=True))
+    assert {order.purpose for order in shown.orders} <= {"entry", "stop", "target", "exit"}
+    assert {refusal.purpose for refusal in shown.refusals} >= {"protect", "cancel", "reduce", "entry"}
+    assert len(shown.refusals) == len(refused)
 
 
 def a_busy_run(store: SqliteStore) -> Run:

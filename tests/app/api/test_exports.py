@@ -47,6 +47,7 @@ EXPORTED = [
     "RequestError",
     "RestingOrder",
     "SettingsError",
+    "SizeStep",
     "Snapshot",
     "StandingCondition",
     "StrategyError",

@@ -164,3 +164,30 @@ def test_return_over_less_than_one_candle_is_unknown() -> None:
     hour, four, day = returns(symbol)
     assert hour == Unknown("candles are longer than 1h")
     assert (four, day) == (candles[-1].close / candles[-2].close - 1, candles[-1].close / candles[0].close - 1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 1_600), st.integers(0, 60), st.integers(1, 200))
+def test_range_of_the_day_is_that_of_its_minutes(before: int, hole: int, after: int) -> None:
+    candles, symbol = minutes([*range(before), *range(before + hole, before + hole + after)])
+    # A candle that closes at midnight belongs to the day before.
+    begins = (candles[-1].close_time - 1) // DAY * DAY
+    today = [each for each in candles if each.open_time >= begins]
+    if today[0].open_time == begins:
+        assert symbol.day_range() == (min(each.low for each in today), max(each.high for each in today))
+    else:
+        assert all(isinstance(each, Unknown) for each in symbol.day_range())
+
+
+def test_range_of_a_day_whose_beginning_is_not_known_is_unknown() -> None:
+    _, symbol = minutes(range(17, 50))
+    assert symbol.day_range() == (Unknown("the beginning of the day is not known"),) * 2
+    assert Market(MINUTE, (SYMBOL,)).symbols[SYMBOL].day_range() == (Unknown("no candle yet"),) * 2
+
+
+def test_recent_closes_are_the_last_of_their_timeframe() -> None:
+    candles, symbol = minutes(range(5 * 60 + 7))
+    hourly = [each.close for each in candles if each.close_time % HOUR == 0]
+    assert symbol.recent(HOUR, 3) == tuple(hourly[-3:])
+    assert symbol.recent(HOUR, 8) == tuple(hourly)
+    assert symbol.recent(DAY, 8) == ()

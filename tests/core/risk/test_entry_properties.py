@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.account import AccountView, PositionTerms
 from ocw_mcp.core.risk.limits import LIMITS
+from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.core.risk.prices import propose
 from ocw_mcp.domain.margin import CAUTIOUS, Bracket, Brackets
 from ocw_mcp.domain.market import Instrument, Product
-from ocw_mcp.domain.orders import Order, OrderIntent, Side
+from ocw_mcp.domain.money import floor_to
+from ocw_mcp.domain.orders import Order, OrderIntent, Side, SizeUnit
 from ocw_mcp.domain.policies import ApprovalPolicy, MandatePolicy, Policies
 from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.state import TradingState
@@ -205,3 +207,23 @@ def test_the_largest_size_passes_and_one_step_more_does_not(
         enough = (view.instrument.min_notional / view.price / view.instrument.step).to_integral_value(ROUND_FLOOR) + 1
         for quantity in (smallest, max(smallest, enough * view.instrument.step)):
             assert isinstance(check(asks(intent, quantity=quantity), view, limited), Refusal)
+
+
+@settings(deadline=None, max_examples=200)
+@given(situations(), st.sampled_from((SizeUnit.SIZE, SizeUnit.RISK)))
+def test_the_largest_size_in_its_unit_is_the_largest_quantity(
+    situation: tuple[OrderIntent, AccountView, Policies], unit: SizeUnit
+) -> None:
+    intent, view, limited = situation
+    intent = asks(intent, unit=unit)
+    told = check(intent, view, limited)
+    assume(isinstance(told, Refusal))
+    assert isinstance(told, Refusal)
+    assert told.unit is unit
+    if not told.largest:
+        assert told.largest_in_unit == 0
+        return
+    event(f"{told.code} in {unit}")
+    quantity = floor_to(told.largest_in_unit / RiskOfficer(limited).share_of_one(intent, view), view.instrument.step)
+    assert quantity == told.largest or told.largest_in_unit == 1
+    assert quantity <= told.largest

@@ -191,7 +191,7 @@ def refusal_row(seq: int, at: int, payload: str) -> RefusalRow:
         id=f"refusal:{seq}",
         at=at,
         symbol=intent.symbol,
-        purpose=intent.purpose.name.lower(),
+        purpose=intent.wanted,
         side=intent.side.value,
         quantity=intent.quantity,
         stop=intent.protect_at,
