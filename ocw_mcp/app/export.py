@@ -8,6 +8,7 @@ begins with an apostrophe.
 
 import csv
 import io
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,7 @@ from sqlite_utils import Database
 from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.database import GET_SUMMARY
 from ocw_mcp.adapters.store.reader import ask_book
+from ocw_mcp.adapters.store.views import jsonable
 from ocw_mcp.adapters.store.views.decisions import find_decisions
 from ocw_mcp.adapters.store.views.orders import find_orders
 from ocw_mcp.adapters.store.views.trades import find_trades
@@ -92,7 +94,11 @@ TABLES: Final = {
         lambda db, _book: find_trades(db, _ALL).trades,
         _columns(
             "order:count symbol:text side:text opened_at:time closed_at:time quantity:amount entry_price:amount "
-            "exit_price:amount fees:amount funding:amount pnl:amount closed_by:text"
+            "exit_price:amount fees:amount funding:amount pnl:amount closed_by:text entries:count exits:count "
+            "parts:text",
+            entries=lambda row: sum(part.kind == "entry" for part in row.parts),
+            exits=lambda row: sum(part.kind == "exit" for part in row.parts),
+            parts=lambda row: "" if not row.parts else json.dumps(jsonable(row.parts), ensure_ascii=False),
         ),
     ),
     "equity": ExportTable(_equity, _columns("at:time equity:amount")),

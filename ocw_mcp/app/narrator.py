@@ -4,6 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+import msgspec
 from rich.text import Text
 
 from ocw_mcp.agent.messages import ANSWERED
@@ -11,11 +12,13 @@ from ocw_mcp.app.output import STATE_STYLES, StatusLine, gain_style
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.decision import Action
+from ocw_mcp.domain.figures import Levels
 from ocw_mcp.domain.money import exact, plain
 from ocw_mcp.domain.orders import GUARD, RULES, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import HOUR, SECOND, iso
+from ocw_mcp.render.event_text import event_text
 from ocw_mcp.render.quotations import untrusted
 from ocw_mcp.render.text import cents, moment
 
@@ -75,6 +78,7 @@ class Narrator:
         self.lines = 0
         self._held = 0
         self._closings = _Closings()
+        self._levels: dict[str, Levels] = {}
         self._absent = False
 
     def __call__(self, at: int, event: events.DomainEvent) -> None:
@@ -134,9 +138,10 @@ class Narrator:
                 return f"rejected  {ref}: {code} {text}", "red"
             case events.OrderCanceled(ref=ref, untraded=Decimal() as untraded, limit=Decimal() as limit):
                 return f"canceled  {ref}: {plain(untraded)} of it did not trade within its limit of {plain(limit)}", ""
-            case events.PositionProtected(symbol=symbol, trigger_price=trigger):
-                return f"stop      {symbol}: stop at {plain(trigger)}", ""
+            case events.PositionProtected() | events.ProtectionSet():
+                return self._moved(event), ""
             case events.PositionClosed(symbol=symbol, pnl=pnl):
+                self._levels.pop(symbol, None)
                 why = self._closings.why(symbol)
                 made = f"{'+' if pnl >= 0 else ''}{plain(round(pnl, 2))} after fees and funding"
                 return f"closed    {symbol}, {made}{f' ({why})' if why else ''}", gain_style(pnl)
@@ -162,6 +167,17 @@ class Narrator:
             case events.Incident(text=text):
                 return f"incident  {text}", LIMIT
         return "", ""
+
+    def _moved(self, event: events.PositionProtected | events.ProtectionSet) -> str:
+        """Return the line of a stop or a target that was moved; empty for a trailing stop, which moves often."""
+        before = self._levels.get(event.symbol)
+        if isinstance(event, events.ProtectionSet):
+            self._levels[event.symbol] = Levels(event.stop, event.target, event.trail)
+            return f"protect   {event_text('', event, before=before)}"
+        self._levels[event.symbol] = msgspec.structs.replace(before or Levels(), stop=event.trigger_price)
+        if before is not None and (before.trail is not None or before.stop == event.trigger_price):
+            return ""
+        return f"stop      {event.symbol}: stop at {plain(event.trigger_price)}"
 
 
 class RunMoment(NamedTuple):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 POINTS: Final = 3_000
 """The most price points of one symbol; each shows the price range of one or more candles."""
+MOST_PARTS: Final = 100
+"""The most marks of closed parts of one trade."""
 KINDS: Final = {"close": "#9aa0a6", "timer": "#4f7fd6", "outlier": "#e08a1e", "condition": "#8e4ec6"}
 """Colours of wakes by the kind of their reason, in drawing order."""
 UP, DOWN, PRICE = "#1a8f5a", "#c6373c", "#2b2f36"
@@ -37,6 +39,8 @@ class ChartTrade(NamedTuple):
     exit: float = 0.0
     pnl: float = 0.0
     stopped: bool = False
+    parts: tuple[tuple[int, float], ...] = ()
+    """Time (ms) and price of each fill that closed a part and left the rest open."""
 
 
 class ChartData(NamedTuple):
@@ -89,7 +93,11 @@ def gather(journal: Iterable[tuple[int, JournalEvent]]) -> ChartData:
                 story.wakes.extend((at, symbol, kind if kind in KINDS else "condition") for symbol, kind in kinds)
             case events.OrderFilled(symbol=symbol):
                 last[symbol] = event
-                if event.position and symbol not in open_trades:
+                held = open_trades.get(symbol)
+                if held is not None and event.position and (event.side == "sell") == held.long:
+                    part = (event.traded_at, float(event.price))
+                    open_trades[symbol] = held._replace(parts=(*held.parts, part)[:MOST_PARTS])
+                if event.position and held is None:
                     open_trades[symbol] = ChartTrade(symbol, event.position > 0, event.traded_at, float(event.price))
             case events.PositionClosed(symbol=symbol, pnl=pnl) if symbol in open_trades:
                 fill, trade = last[symbol], open_trades.pop(symbol)
@@ -138,7 +146,7 @@ def draw(path: Path, feed: Feed, story: ChartData, figures: dict[str, Any]) -> N
     axes[-1].plot(_moments([at for at, _ in points]), [equity for _, equity in points], color=PRICE, linewidth=1.2)
     axes[-1].axhline(points[0][1], color=PRICE, linewidth=0.5, linestyle=":")
     axes[-1].set_ylabel("equity at each day's\nstart, and at the end")
-    axes[-1].set_xlabel("UTC   ▲ long  ▼ short  o closed  x stopped; green won, red lost")
+    axes[-1].set_xlabel("UTC   ▲ long  ▼ short  • part closed  o closed  x stopped; green won, red lost")
     returned, held = figures["return"], figures["buy_and_hold"]
     title = f"{', '.join(figures['symbols'])}: {returned:+.2%}, buy and hold {held:+.2%}"
     figure.suptitle(title, fontsize=12, x=0.01, ha="left")
@@ -173,6 +181,7 @@ def _draw_trade(axis: "Axes", trade: ChartTrade, row: ChartPrices) -> None:
     ended, price = (trade.closed_at, trade.exit) if trade.closed_at is not None else (row.at[-1], row.close[-1])
     colour = PRICE if trade.closed_at is None else UP if trade.pnl > 0 else DOWN
     axis.plot(_moments([trade.opened_at, ended]), [trade.entry, price], color=colour, linewidth=1.6, alpha=0.9)
+    axis.plot(_moments([at for at, _ in trade.parts]), [price for _, price in trade.parts], ".", color=colour)
     axis.plot(_moments([trade.opened_at]), [trade.entry], "^" if trade.long else "v", color=colour, markersize=6)
     if trade.closed_at is not None:
         axis.plot(_moments([ended]), [price], "x" if trade.stopped else "o", color=colour, markersize=4.5)

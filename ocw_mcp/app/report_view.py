@@ -61,12 +61,13 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str | Text]]:
 def _trades(trades: dict[str, Any]) -> list[tuple[str, str | Text]]:
     """Return the rows on closed trades, in total and by symbol."""
     count = f"{trades['count']:,} closed"
+    parts = f" ({trades['scaled_out']:,} in several parts)" if trades["scaled_out"] else ""
     rows: list[tuple[str, str | Text]] = [("trades", count)]
     if trades["count"]:
         won, lost = _gain(trades["average_win"]), _gain(trades["average_loss"])
         expected = Text.assemble(_gain(trades["expectancy"]), " expected, average win ", won, ", average loss ", lost)
         rows = [
-            ("trades", f"{count}, {trades['won']:,} won, {trades['lost']:,} lost, {_quality(trades)}"),
+            ("trades", f"{count}{parts}, {trades['won']:,} won, {trades['lost']:,} lost, {_quality(trades)}"),
             ("per trade", expected),
             ("exits", ", ".join(f"{reason} {number:,}" for reason, number in trades["exit_reasons"].items())),
         ]

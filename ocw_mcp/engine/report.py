@@ -90,7 +90,8 @@ def trade_statistics(
     """Return figures of the closed trades of a run from `since` to `until` (ms), and of each symbol.
 
     A trade begins when a position opens and ends when it is flat; its result `pnl` (quote) is net of fees and funding.
-    A trade is won if its result is above 0, and lost if below 0. `win_rate` is the share of won trades in all trades.
+    A trade that was closed in several parts (`scaled_out`) counts once. It is won if its result is above 0, and lost if
+    below 0. `win_rate` is the share of won trades in all trades.
     `profit_factor` is `gross_profit` divided by `gross_loss`, both 0 or more, and None without a loss. `average_loss`
     is 0 or less. `expectancy` is the mean result. `exposure_ms` is the time with at least one open position, and
     `exposure` its share of the run; a position that is still open counts from its time in `open_since` (ms, by symbol).
@@ -124,6 +125,7 @@ def _statistics(
         "count": len(trades),
         "won": len(won),
         "lost": len(lost),
+        "scaled_out": sum(trade.exits > 1 for trade in trades),
         "pnl": float(pnl),
         "win_rate": len(won) / len(trades) if trades else None,
         "gross_profit": float(profit),

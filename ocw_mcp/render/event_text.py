@@ -13,13 +13,14 @@ from ocw_mcp.domain import asks, events
 from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import JournalEvent
+from ocw_mcp.domain.figures import Levels, TradePart
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
 from ocw_mcp.domain.reasons import QUOTING, Refusal
 from ocw_mcp.domain.snapshot import SymbolWake
 from ocw_mcp.domain.text import printable
 from ocw_mcp.render.quotations import Quote, is_name
-from ocw_mcp.render.text import HASH_SHOWN, cents, funding_text, moment, span, usd
+from ocw_mcp.render.text import HASH_SHOWN, average, cents, funding_text, moment, span, usd
 
 VENUE: Final = "venue"
 DECIDER: Final = "decider"
@@ -65,8 +66,41 @@ def _levels(stop: Decimal | None, target: Decimal | None, trail: Decimal | None)
     return ", ".join([*texts, *([] if trail is None else [f"trailing {_percent(trail)}"])])
 
 
-def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
-    """Return a journal event of a book as one line of text."""
+def part_text(part: TradePart) -> str:
+    """Return why a part of a trade was traded, and by whom: `REDUCE by claude at wake 12`, `stop`."""
+    at = f" at wake {part.wake_id}" if part.wake_id is not None else ""
+    by = f" by {printable(part.by)}" if part.by and part.reason not in ("stop", "target", part.by) else ""
+    return f"{printable(part.reason)}{by}{at}"
+
+
+def part_line(part: TradePart) -> str:
+    """Return a part of a trade in one line: `out 50% at 143.1 +15.20: REDUCE by claude at wake 12`."""
+    price = "" if part.price is None else f" at {plain(average(part.price))}"
+    result = "" if part.kind == "entry" else f" {cents(part.realised, signed=True)}"
+    return f"{'in' if part.kind == 'entry' else 'out'} {part.share:.0%}{price}{result}: {part_text(part)}"
+
+
+def _moved(before: Levels, after: Levels) -> str:
+    """Return the differences between two protections: `stop 138 -> 139, target 150 -> 152`."""
+    levels = {"stop": (before.stop, after.stop), "target": (before.target, after.target)}
+    texts = [
+        f"{name} {'' if old is None else f'{plain(old)} -> '}{plain(new)}"
+        for name, (old, new) in levels.items()
+        if new is not None and new != old
+    ]
+    if after.trail is not None and after.trail != before.trail:
+        texts.append(f"trailing {_percent(after.trail)}")
+    return ", ".join(texts)
+
+
+def event_text(
+    book: str, event: JournalEvent, quote: Quote = inline, before: Levels | None = None, moves: int = 1
+) -> str:
+    """Return a journal event of a book as one line of text.
+
+    `before` is the protection before an event that sets a stop or a target; `moves` is the number of moves of a
+    trailing stop of which the event is the last one.
+    """
     match event:
         case events.OrderIntended(ref, intent, policy_hash):
             return f"order {ref.client_id(book)}: {_intent(intent, quote)}; policy {policy_hash[:HASH_SHOWN]}"
@@ -97,9 +131,14 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
         case events.PositionUnprotected(symbol, deadline):
             return f"{printable(symbol)} has no stop yet; without one it is closed at {moment(deadline)[11:]}"
         case events.PositionProtected(symbol, stop, trigger):
-            return f"{printable(symbol)} is protected by stop {stop} at {plain(trigger)}"
-        case events.ProtectionSet(symbol, by, stop, target, trail):
-            return f"{printable(symbol)} {_levels(stop, target, trail)}, set by {printable(by)}"
+            if before is None or before.stop is None or before.stop == trigger:
+                return f"{printable(symbol)} is protected by stop {stop} at {plain(trigger)}"
+            how = "by the guard" if before.trail is None else "trailing" if moves == 1 else f"in {moves} trailing moves"
+            return f"{printable(symbol)} stop {plain(before.stop)} -> {plain(trigger)} {how}"
+        case events.ProtectionSet(symbol, by, stop, target, trail, wake_id):
+            moved = "" if before is None else _moved(before, Levels(stop, target, trail))
+            who = f"by {printable(by)}{'' if wake_id is None else f' at wake {wake_id}'}"
+            return f"{printable(symbol)} {moved or _levels(stop, target, trail)} {who}"
         case events.PositionClosed(symbol, _, pnl, fees, funding):
             funded = f" and {funding_text(funding)}" if funding else ""
             return f"{printable(symbol)} closed: {cents(pnl, signed=True)} after fees {cents(fees)}{funded}"
@@ -119,8 +158,8 @@ def event_text(book: str, event: JournalEvent, quote: Quote = inline) -> str:
             cause = f" ({cause_text(decision.cause, quote)})" if decision.cause is not None else ""
             after = f"after {span(thinking_ms)}{_paid(cost)}"
             return f"{printable(decider)} decided on wake {wake_id} {after}: {_legs(decision, quote)}{cause}"
-        case events.StateChanged(before, after, why):
-            return f"trading state {before} -> {after}: {printable(why)}"
+        case events.StateChanged(state, became, why):
+            return f"trading state {state} -> {became}: {printable(why)}"
         case events.CommandTaken(verb=verb, by=by, subject=subject):
             return f"command {printable(verb)}{f' {printable(subject)}' if subject else ''} by {printable(by)}"
         case events.DayOpened(day, equity):

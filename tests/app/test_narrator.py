@@ -105,3 +105,18 @@ def test_pending_approval_is_shown_with_its_id_and_commands() -> None:
         "approval  a1 is pending until 1970-01-01 01:00: buy 0.1 BTCUSDT at about 9000; ocw approve a1 or ocw deny a1"
     )
     assert ended == "approval  a1 approved by ben"
+
+
+def test_moved_stop_is_shown_with_its_old_price_and_a_trailing_one_once() -> None:
+    stop, higher = OrderRef(1, Purpose.STOP), OrderRef(1, Purpose.STOP, 1)
+    lines = told(
+        events.PositionProtected("BTCUSDT", stop, D(97)),
+        events.ProtectionSet("BTCUSDT", "claude", D(99), D(120), D("0.01"), 4),
+        events.PositionProtected("BTCUSDT", higher, D(99)),
+        events.PositionProtected("BTCUSDT", higher, D(100)),
+        events.PositionProtected("BTCUSDT", higher, D(101)),
+    )
+    assert lines == [
+        "stop      BTCUSDT: stop at 97",
+        "protect   BTCUSDT stop 97 -> 99, target 120, trailing 1% by claude at wake 4",
+    ]

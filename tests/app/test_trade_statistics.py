@@ -15,8 +15,8 @@ from ocw_mcp.engine.report import trade_statistics
 from tests.support.shell import Ocw
 
 D = Decimal
-Trade = tuple[str, int, int, Decimal, str]
-"""Symbol, first fill, last fill, result, exit reason."""
+Trade = tuple[str, int, int, Decimal, str, int]
+"""Symbol, first fill, last fill, result, exit reason, number of orders that closed it."""
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def trades_of(book: Path) -> tuple[list[Trade], dict[str, int]]:
     with closing(sqlite3.connect(book / "journal.db")) as db:
         rows = [(at, json.loads(payload)) for at, payload in db.execute("SELECT at, payload FROM events ORDER BY row")]
     held, cash = defaultdict[str, Decimal](D), defaultdict[str, Decimal](D)
-    since, last_exit = dict[str, int](), dict[str, str]()
+    since, last_exit, closed_by = dict[str, int](), dict[str, str](), defaultdict[str, set[str]](set)
     intents, found = dict[str, dict[str, Any]](), list[Trade]()
     for at, event in rows:
         kind, symbol = event["kind"], event.get("symbol", "")
@@ -53,13 +53,15 @@ def trades_of(book: Path) -> tuple[list[Trade], dict[str, int]]:
         elif kind in ("order.filled", "outside.filled"):
             signed = D(event["quantity"]) * (1 if event["side"] == "buy" else -1)
             since.setdefault(symbol, at)
+            if held[symbol] * signed < 0:
+                closed_by[symbol].add(json.dumps(event.get("ref", event.get("fill_id"))))
             held[symbol] += signed
             cash[symbol] -= signed * D(event["price"]) + D(event["fee"])
             if not held[symbol]:
                 intent = intents[json.dumps(event["ref"])] if kind == "order.filled" else None
                 rule = last_exit.pop(symbol, "guard")
                 reason = reason_of(intent, rule, maker=event.get("maker", False))
-                found.append((symbol, since.pop(symbol), at, cash.pop(symbol), reason))
+                found.append((symbol, since.pop(symbol), at, cash.pop(symbol), reason, len(closed_by.pop(symbol))))
     return found, since
 
 
@@ -71,6 +73,7 @@ def figures_of(trades: list[Trade], open_since: dict[str, int], since: int, unti
     exposed = {minute for begins, ends in spans for minute in range(max(begins, since), min(ends, until), 60_000)}
     return {
         "count": len(trades), "won": len(won), "lost": len(lost), "pnl": sum(results, D(0)),
+        "scaled_out": sum(trade[5] > 1 for trade in trades),
         "win_rate": len(won) / len(results) if results else None,
         "gross_profit": sum(won, D(0)), "gross_loss": -sum(lost, D(0)),
         "profit_factor": sum(won, D(0)) / -sum(lost) if lost else None,

@@ -6,6 +6,7 @@ from typing import Any
 
 from anthropic import AsyncAnthropic
 
+from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.protocols import Clock
 from ocw_mcp.interfaces.serving import listen, serving
 from ocw_mcp.runtime.clock import SimulatedClock
@@ -25,8 +26,11 @@ SUBMIT_SCHEMA: dict[str, Any] = {
                 "type": "object",
                 "properties": {
                     "symbol": {"type": "string"},
-                    "action": {"type": "string", "enum": ["BUY", "SELL", "SHORT", "COVER", "ADD", "HOLD"]},
-                    **{name: {"type": ["string", "number"]} for name in ("size", "stop", "target", "limit")},
+                    "action": {"type": "string", "enum": [*Action]},
+                    **{
+                        name: {"type": ["string", "number"]}
+                        for name in ("size", "stop", "target", "limit", "share", "trail")
+                    },
                     "leverage": {"type": "integer"},
                     "thesis": {"type": "string"},
                     "signals": {"type": "array", "items": {"type": "string"}},

@@ -80,7 +80,10 @@ def journal_figures(db: Database) -> JournalFigures:
 
 
 # A `position.closed` event follows the fill that made the position flat.
-_CLOSED = """SELECT trades.seq, trades.symbol, opened_at, closed_at, pnl, fills.leg, maker, orders.principal
+_CLOSED = """SELECT trades.seq, trades.symbol, opened_at, closed_at, pnl, fills.leg, maker, orders.principal,
+    (SELECT count(DISTINCT each.n || each.leg || each.revision || iif(each.leg = 'o', each.seq, '')) FROM fills AS each
+        WHERE each.symbol = trades.symbol AND each.leg <> 'e' AND each.seq < trades.seq AND each.seq > coalesce(
+            (SELECT max(seq) FROM trades AS last WHERE last.symbol = trades.symbol AND last.seq < trades.seq), 0))
     FROM trades
     LEFT JOIN fills ON fills.seq = (SELECT seq FROM fills AS closing
         WHERE closing.symbol = trades.symbol AND closing.seq < trades.seq ORDER BY closing.seq DESC LIMIT 1)
@@ -94,7 +97,7 @@ def _trades(db: Database) -> list[ClosedTrade]:
     decided = deque(db.execute(_EXIT_RULES).fetchall())
     rules: dict[str, str] = {}
     trades: list[ClosedTrade] = []
-    for seq, symbol, opened_at, closed_at, pnl, leg, maker, principal in db.execute(_CLOSED).fetchall():
+    for seq, symbol, opened_at, closed_at, pnl, leg, maker, principal, exits in db.execute(_CLOSED).fetchall():
         while decided and decided[0][0] < seq:
             _, of_symbol, rule = decided.popleft()
             rules[of_symbol] = rule
@@ -102,7 +105,7 @@ def _trades(db: Database) -> list[ClosedTrade]:
         reason = closed_by(leg or OUTSIDE, bool(maker))
         if reason in ("exit", "entry"):
             reason = rule if principal == GUARD else principal
-        trades.append(ClosedTrade(symbol, opened_at, closed_at, Decimal(pnl), reason))
+        trades.append(ClosedTrade(symbol, opened_at, closed_at, Decimal(pnl), reason, max(1, exits)))
     return trades
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.figures import TradePart
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.snapshot import SymbolWake
 
@@ -101,6 +102,8 @@ def _text(name: str, value: Any) -> str:
         return plain(round(value, 8))
     if isinstance(value, Decision):
         value = "; ".join(f"{leg.action} {leg.symbol}" for leg in value.legs) or "hold"
+    elif isinstance(value, tuple) and value and all(isinstance(each, TradePart) for each in value):
+        value = ", ".join(f"{each.reason} {each.share:.0%}" for each in value)
     elif isinstance(value, tuple) and all(isinstance(each, SymbolWake) for each in value):
         value = "; ".join(" ".join(filter(None, [each.symbol, *map(str, each.reasons)])) for each in value)
     text = "-" if value is None else " ".join(str(_value(name, value)).split())

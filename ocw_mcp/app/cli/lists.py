@@ -1,6 +1,6 @@
 """Positions, orders, refusals, trades and decisions of a book, and the checks of `ocw doctor`, as tables."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -13,9 +13,10 @@ from ocw_mcp.adapters.store.views.orders import ApprovalRow, OrderRow, Orders, P
 from ocw_mcp.adapters.store.views.trades import Trades
 from ocw_mcp.app.cli.tables import Column, amounts, averages, gains, grid, more
 from ocw_mcp.domain.decision import Action
+from ocw_mcp.domain.figures import TradePart
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.text import printable
-from ocw_mcp.render.event_text import leg_text
+from ocw_mcp.render.event_text import leg_text, part_text
 from ocw_mcp.render.text import cents, moment, span, usd
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
 STATUS_STYLES = {"filled": "cyan", "partially_filled": "cyan", "rejected": "red", "unknown": "yellow"}
 CHECK_STYLES = {"problem": "bold red", "warning": "yellow", "ok": "green"}
 """The colour of each verdict of `ocw doctor`, the worst first."""
+MOST_PARTS = 24
+"""The most parts of one trade in a table."""
 SHORT = 36
 """The most characters of a decision that is shown on one line."""
 
@@ -169,11 +172,40 @@ def trades_text(view: Trades) -> Iterator[RenderableType]:
         Column("by", [row.closed_by or "-" for row in rows]),
         gains("pnl", [row.pnl for row in rows]),
     )
+    in_parts = {str(row.order or "-"): [part for part in row.parts if part.traded] for row in rows if row.in_parts}
+    if in_parts:
+        yield ""
+        yield parts_grid("Parts of trades with several entries or exits", in_parts)
+        yield ""
     yield from more(view.more, "trade(s)")
     yield (
         f"all {len(rows) + view.more:,}: {view.won:,} won, {view.lost:,} lost, "
         f"{cents(view.pnl, signed=True)} after {cents(view.fees)} of fees and "
         f"{cents(view.funding, signed=True)} of funding"
+    )
+
+
+def parts_grid(title: str, trades: Mapping[str, Sequence[TradePart]], *, theses: bool = False) -> RenderableType:
+    """Return the table of the parts of trades, each trade under the counter of its first order.
+
+    With `theses` there are no counters, and each part has the reason that its author gave.
+    """
+    shown = [(order, part) for order, parts in trades.items() for part in parts[:MOST_PARTS]]
+    rows = [part for _, part in shown]
+    left = sum(max(0, len(parts) - MOST_PARTS) for parts in trades.values())
+    first = [order if place == 0 or shown[place - 1][0] != order else "" for place, (order, _) in enumerate(shown)]
+    why = [": ".join(filter(None, (part_text(each), printable(each.thesis) if theses else ""))) for each in rows]
+    counters = [] if theses else [Column("order", first)]
+    return grid(
+        title + (f" ({left:,} later ones are not shown)" if left else ""),
+        *counters,
+        Column("at (UTC)", [moment(each.at)[:16] for each in rows]),
+        Column("part", ["in" if each.kind == "entry" else "out" for each in rows]),
+        Column("share", [f"{each.share:.0%}" for each in rows], number=True),
+        Column("quantity", amounts(each.quantity for each in rows), number=True),
+        Column("price", averages(each.price for each in rows), number=True),
+        gains("before fees", [None if each.kind == "entry" else each.realised for each in rows]),
+        Column("why", why, wraps=True),
     )
 
 

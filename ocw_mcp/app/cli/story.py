@@ -8,17 +8,19 @@ from rich.text import Text
 
 from ocw_mcp.adapters.store.views.orders import RefusalRow
 from ocw_mcp.adapters.store.views.story import FIRST_STEPS, Story, StoryAnswer, StoryTurn
-from ocw_mcp.app.cli.lists import order_text, refusal_text
+from ocw_mcp.adapters.store.views.trades import OpenTrade, TradeRow
+from ocw_mcp.app.cli.lists import order_text, parts_grid, refusal_text
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.render.event_text import event_text, leg_text, reason_text
 from ocw_mcp.render.snapshot_text import compact
-from ocw_mcp.render.text import HASH_SHOWN, cents, moment, span, usd
+from ocw_mcp.render.text import HASH_SHOWN, cents, funding_text, moment, span, usd
 
 
 def story_text(story: Story) -> Iterator[RenderableType]:
@@ -33,6 +35,9 @@ def story_text(story: Story) -> Iterator[RenderableType]:
         page.add_row("happened", _steps(story))
     page.add_row("outcome", Text("\n".join(_outcome(story))))
     yield page
+    for trade in story.trades:
+        yield ""
+        yield from _trade(trade)
     if isinstance(story.seen, Snapshot):
         yield Text(f"\nsnapshot of wake {story.wake_id}", style="bold")
         yield Text("\n".join(printable(line) for line in compact(story.seen).splitlines()))
@@ -90,7 +95,7 @@ def _turn(story: Story, turn: StoryTurn) -> list[str]:
     made = turn.event
     if not isinstance(made, events.DecisionMade | events.DecisionCorrected):
         return [event_text(story.book, made)]
-    answer = StoryAnswer(turn.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, turn.came)
+    answer = StoryAnswer(turn.at, made.decider, made.thinking_ms, made.decision, made.cost_usd, list(turn.came))
     head = ["corrected the refused legs"] if isinstance(made, events.DecisionCorrected) else []
     return head + _answer(answer, story.symbol)
 
@@ -108,9 +113,22 @@ def _steps(story: Story) -> Table:
         if story.left_out and number == FIRST_STEPS:
             steps.add_row("", f"... {story.left_out:,} more ...")
         # A time is shown once, at the first event of that time.
-        steps.add_row("" if step.at == before else moment(step.at), Text(event_text(story.book, step.event)))
+        text = event_text(story.book, step.event, before=step.before, moves=step.moves)
+        steps.add_row("" if step.at == before else moment(step.at), Text(text))
         before = step.at
     return steps
+
+
+def _trade(trade: TradeRow | OpenTrade) -> Iterator[RenderableType]:
+    """Yield a trade: its parts with the reasons of their authors, and how its result is made up."""
+    closed = isinstance(trade, TradeRow)
+    name = f"trade order:{trade.order}, {trade.side} {printable(trade.symbol)}{'' if closed else ', still open'}"
+    yield parts_grid(name, {"": trade.parts}, theses=True)
+    if isinstance(trade, TradeRow):
+        yield (
+            f"result {cents(trade.pnl, signed=True)}: {cents(trade.realised, signed=True)} before fees, "
+            f"fees {cents(trade.fees)}, {funding_text(trade.funding)}"
+        )
 
 
 def _outcome(story: Story) -> list[str]:
@@ -120,6 +138,10 @@ def _outcome(story: Story) -> list[str]:
         match step.event:
             case events.OrderFilled(symbol=symbol, position=position):
                 last[symbol] = f"position of {plain(position)} {printable(symbol)}, still open"
+            case events.ProtectionSet(symbol=symbol):
+                last.setdefault(symbol, f"the protection of {printable(symbol)} was changed, still open")
+            case events.OrderCanceled(ref=ref) if ref.leg is Purpose.ENTRY:
+                last.setdefault(str(ref), f"the entry {ref} was canceled")
             case events.PositionClosed(symbol=symbol, opened_at=opened_at, pnl=pnl):
                 held = span(step.at - opened_at)
                 last[symbol] = f"{printable(symbol)} closed with {cents(pnl, signed=True)} after fees, held for {held}"

@@ -1,10 +1,13 @@
 """Tools about the past: closed trades, one decision from its wake to its last fill, a day of the journal."""
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from mcp.types import CallToolResult
 from pydantic import Field
 
+from ocw_mcp.domain import events
+from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.requests import day_of
 from ocw_mcp.domain.time import DAY, iso
 from ocw_mcp.interfaces.mcp import results
@@ -13,18 +16,24 @@ from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cu
 from ocw_mcp.interfaces.mcp.market_tools import Detail
 from ocw_mcp.interfaces.mcp.results import Meta, cents, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond
-from ocw_mcp.render.event_text import cause_text, event_text, leg_text, reason_text
+from ocw_mcp.render.event_text import cause_text, event_text, leg_text, part_line, reason_text
 from ocw_mcp.render.quotations import Quotations, name
-from ocw_mcp.render.text import funding_text
+from ocw_mcp.render.text import average, funding_text
 
 if TYPE_CHECKING:
     from ocw_mcp.adapters.store.views.days import DayPage, EventRow
-    from ocw_mcp.adapters.store.views.story import Step, Story
+    from ocw_mcp.adapters.store.views.steps import Step
+    from ocw_mcp.adapters.store.views.story import Story
+    from ocw_mcp.adapters.store.views.trades import OpenTrade, TradeRow
 
 LONGEST_LINE = 200
 """Largest number of characters of one event; the end of a longer text is cut."""
 CONCISE_EVENTS = 30
 """Largest number of events in a concise answer."""
+ROUTINE = (events.OrderAccepted, events.OrderCancelRequested, events.PositionUnprotected)
+"""Events that a concise answer leaves out if it has too many."""
+MOST_PARTS = 8
+"""Largest number of parts of one trade."""
 MOST = {False: (12, 6, 4), True: (60, 24, 16)}
 """Largest numbers of steps, legs or reasons, and refusals in a concise (False) and a detailed (True) answer."""
 KINDS: dict[str, tuple[str, ...]] = {
@@ -60,7 +69,12 @@ def history_tools(get_facade: GetFacade) -> list[OcwTool]:
         )
         rows = [
             from_attributes(
-                results.TradeOut, each, id=f"order:{each.order}", entry=each.entry_price, exit=each.exit_price
+                results.TradeOut,
+                each,
+                id=f"order:{each.order}",
+                entry=each.entry_price,
+                exit=each.exit_price,
+                parts=_parts(each),
             )
             for each in page.trades
         ]
@@ -68,9 +82,10 @@ def history_tools(get_facade: GetFacade) -> list[OcwTool]:
             results.TradesResult, page, meta=meta(facade), trades=rows, cursor=cursor_of("trades", page.next)
         )
         lines = [
-            f"{row.id} {row.symbol} {row.side} {row.quantity}, {row.opened_at[:16]} at {row.entry} to "
-            f"{row.closed_at[:16]} at {row.exit}, closed by {row.closed_by}: pnl {row.pnl}, fees {row.fees}, "
-            f"{funding_text(each.funding)}"
+            f"{row.id} {row.symbol} {row.side} {row.quantity}, {row.opened_at[:16]} at {_average(each.entry_price)} to "
+            f"{row.closed_at[:16]} at {_average(each.exit_price)}, closed by {row.closed_by}: pnl {row.pnl}, "
+            f"fees {row.fees}, {funding_text(each.funding)}"
+            + (f"; before fees: {'; '.join(row.parts)}" if row.parts else "")
             for row, each in zip(rows, page.trades, strict=True)
         ]
         sums = f"{page.found} found: {page.won} won, {page.lost} lost, pnl {result.pnl} after fees {cents(page.fees)}"
@@ -122,8 +137,13 @@ def _story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
             if text:
                 quotes.add(source, answer.at, text)
     woken, steps = seen.woken_at or 0, sorted([*seen.asks, *seen.after_answer, *seen.steps], key=lambda each: each.seq)
-    most = ((steps, most_steps), (legs, most_legs), (seen.refusals, most_refusals), (seen.reasons, most_legs))
+    count = len(steps)
+    if count > most_steps and not detailed:
+        # Fills and moved stops are worth more than the venue's answers.
+        steps = [each for each in steps if not isinstance(each.event, ROUTINE)]
+    most = ((legs, most_legs), (seen.refusals, most_refusals), (seen.reasons, most_legs))
     left_out = seen.left_out + sum(max(0, len(rows) - longest) for rows, longest in most)
+    left_out += count - min(len(steps), most_steps)
     if len(steps) > most_steps:
         steps = [*steps[: most_steps * 2 // 3], *steps[-most_steps // 3 :]]
     result = results.StoryResult(
@@ -136,6 +156,7 @@ def _story(meta: Meta, seen: "Story", *, detailed: bool) -> CallToolResult:
         legs=decided,
         refusals=[f"{each.id} {refusal_line(each, quotes.quote(each.at))}" for each in seen.refusals[:most_refusals]],
         steps=[_line(seen.book, each, quotes) for each in steps],
+        trades=[_trade(each) for each in seen.trades[:most_legs]],
         left_out=left_out,
         said=_quoted(quotes),
     )
@@ -155,7 +176,28 @@ def _story_lines(result: results.StoryResult) -> list[str]:
             *(f"woken by {each}" for each in result.reasons),
             decided if result.decider else "not decided yet",
         ]
-    return [*lines, *(f"refused: {each}" for each in result.refusals), *(result.steps or ["no order was sent"])]
+    lines += [f"refused: {each}" for each in result.refusals]
+    return [*lines, *(result.steps or ["no order was sent"]), *result.trades]
+
+
+def _average(price: Decimal | None) -> str:
+    return "none" if price is None else plain(average(price))
+
+
+def _parts(trade: "TradeRow | OpenTrade") -> list[str]:
+    """Return the parts of a trade with several entries or exits, one line each; of a simple trade none."""
+    parts = [each for each in trade.parts if each.traded] if trade.in_parts else []
+    lines = [part_line(each) for each in parts[:MOST_PARTS]]
+    left = len(parts) - len(lines)
+    return [*lines, f"{left} more"] if left else lines
+
+
+def _trade(trade: "TradeRow | OpenTrade") -> str:
+    """Return a trade in one line: its result, and its parts if it has several."""
+    result = "still open"
+    if (pnl := getattr(trade, "pnl", None)) is not None:
+        result = f"pnl {cents(pnl)} after fees and funding"
+    return "; ".join([f"trade order:{trade.order} {trade.side} {name(trade.symbol)}: {result}", *_parts(trade)])
 
 
 def journal(meta: Meta, book: str, page: "DayPage") -> CallToolResult:
@@ -176,7 +218,8 @@ def journal(meta: Meta, book: str, page: "DayPage") -> CallToolResult:
 
 
 def _line(book: str, row: "EventRow | Step", quotes: Quotations) -> str:
-    return f"{iso(row.at)} {event_text(book, row.event, quotes.quote(row.at))}"[:LONGEST_LINE]
+    before, moves = getattr(row, "before", None), getattr(row, "moves", 1)
+    return f"{iso(row.at)} {event_text(book, row.event, quotes.quote(row.at), before, moves)}"[:LONGEST_LINE]
 
 
 def _quotations(*, detailed: bool) -> Quotations:

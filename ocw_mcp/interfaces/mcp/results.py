@@ -243,6 +243,7 @@ class TradeOut(BaseModel):
     fees: Cents
     funding: Cents
     closed_by: str
+    parts: list[str]
 
 
 class TradesResult(Result):
@@ -309,6 +310,7 @@ class StoryResult(Result):
     legs: list[str]
     refusals: list[str]
     steps: list[str]
+    trades: list[str]
     left_out: int
     said: list[SaidOut]
 

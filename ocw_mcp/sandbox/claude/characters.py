@@ -21,6 +21,15 @@ from ocw_mcp.sandbox.claude.request import (
 FIRST_READS: Final = ("market_get_snapshot", "positions_get")
 TREND_PERCENT: Final = 0.8
 """The least move (percent) in four hours that the trader follows."""
+PROTECT_FROM, REDUCE_FROM, TRAIL_FROM = 0.75, 1.25, 1.0
+"""The gains, in stop distances, from which the trader moves a stop to its entry, closes half of a position, and lets
+the stop of the other half trail."""
+BREAK_EVEN: Final = 0.001
+"""The distance of a stop at break-even from the average price, as a share: it pays the fees."""
+RESTS_BELOW: Final = 0.3
+"""The trader's appetite below which an entry waits for a better price as a limit order."""
+LONGEST_REST_M: Final = 45
+"""Minutes after which the trader cancels an entry that has not filled."""
 SHARE_OF_LARGEST: Final = 0.8
 """The trader's largest entry, as a share of the largest size that would pass."""
 USAGE: Final[tuple[Any, ...]] = (
@@ -100,7 +109,7 @@ Character = Callable[[MessagesRequest, SeededRandom], ModelAnswer]
 
 
 def trader(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
-    """Read once, follow the move of the last hours with a stop, and correct refused sizes once."""
+    """Read once, follow the move of the last hours, manage what it holds, and correct refused sizes once."""
     submitted = reading.completed_calls(request, reading.SUBMIT)
     if submitted:
         smaller = _smaller(request, *submitted[-1]) if len(submitted) == 1 else []
@@ -110,29 +119,71 @@ def trader(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
         return ModelAnswer((Say("Looking first."), *(Call(name, {}) for name in first)))
     if all(tool.name != reading.SUBMIT for tool in request.tools):
         return ModelAnswer((Say("There is no tool to decide with, so everything is held."),))
-    legs = [_leg(row, rng) for row in reading.symbols(request)]
+    halved, holding, legs = reading.listed(request, HALVED), set(), []
+    for row in reading.symbols(request):
+        symbol, appetite = row["symbol"], rng.share()
+        if "position" in row:
+            holding.add(symbol)
+            leg = _manage(row, halved=symbol in halved)
+        else:
+            leg = _wait(row) if "resting_m" in row else _enter(row, appetite)
+        legs.append(leg if reading.allows(request, leg["action"]) else _hold(symbol, leg["thesis"]))
+    halved = (halved & holding) | {leg["symbol"] for leg in legs if leg["action"] == "REDUCE"}
+    halved -= {leg["symbol"] for leg in legs if leg["action"] in ("SELL", "COVER")}
     acted = sorted(leg["symbol"] for leg in legs if leg["action"] != "HOLD")
-    return _submit(
-        request,
-        legs,
-        next_check_s=60 * int(30 + 60 * rng.share()),
-        note=f"acted on {', '.join(acted)}" if acted else "nothing to do; wait for a move",
-    )
+    note = f"acted on {', '.join(acted)}" if acted else "nothing to do; wait for a move"
+    note += f"; {HALVED} {' '.join(sorted(halved))}" if halved else ""
+    return _submit(request, legs, next_check_s=60 * int(30 + 60 * rng.share()), note=note)
 
 
-def _leg(row: Row, rng: SeededRandom) -> dict[str, Any]:
-    """Return the trader's leg for a symbol, in a size that would pass."""
+HALVED: Final = "halved:"
+"""The words of the trader's note before the symbols of which it has closed half."""
+
+
+def _away(row: Row, last: float) -> float:
+    """Return the trader's stop distance as a share: two average ranges, but at least 1 % and at most 4 %."""
+    return min(0.04, max(0.01, 2 * (number(row, "atr_14@1h") or last / 100) / last))
+
+
+def _manage(row: Row, *, halved: bool) -> dict[str, Any]:
+    """Return the trader's leg for an open position: close it, close half, protect it, or hold."""
     symbol, last, returned = row["symbol"], number(row, "price"), number(row, "return_4h")
-    appetite = rng.share()
+    if last is None or returned is None:
+        return _hold(symbol, "too little is known")
+    move, sign = round(100 * returned, 2), 1 if row["position"] == "long" else -1
+    if -sign * move > TREND_PERCENT:
+        return {"symbol": symbol, "action": "SELL" if sign > 0 else "COVER", "thesis": f"4h went {move}% against it"}
+    supports = f"4h is at {move}%, which still supports it"
+    average, stop, away = number(row, "average"), number(row, "stop"), _away(row, last)
+    if average is None or stop is None:
+        return _hold(symbol, supports)
+    gain, locked = sign * (last / average - 1), sign * (stop / average - 1)
+    ahead = f"{100 * gain:.1f}% ahead"
+    if not halved and gain >= REDUCE_FROM * away:
+        return {"symbol": symbol, "action": "REDUCE", "share": "0.5", "thesis": f"{ahead}; half is taken"}
+    if halved and gain >= TRAIL_FROM * away and "trailing" not in row:
+        moved = {"trail": f"{away:.4f}", "target": f"{last * (1 + 2 * sign * away):.6g}"}
+        return {"symbol": symbol, "action": "PROTECT", **moved, "thesis": f"{ahead}; the rest may run"}
+    if locked < 0 and gain >= PROTECT_FROM * away:
+        even = f"{average * (1 + sign * BREAK_EVEN):.6g}"
+        return {"symbol": symbol, "action": "PROTECT", "stop": even, "thesis": f"{ahead}; it must not become a loss"}
+    return _hold(symbol, supports)
+
+
+def _wait(row: Row) -> dict[str, Any]:
+    """Return the trader's leg for an entry that has not filled yet."""
+    symbol, minutes = row["symbol"], int(row["resting_m"])
+    if minutes >= LONGEST_REST_M:
+        return {"symbol": symbol, "action": "CANCEL", "thesis": f"not filled in {minutes} minutes"}
+    return _hold(symbol, f"its entry has waited for {minutes} minutes")
+
+
+def _enter(row: Row, appetite: float) -> dict[str, Any]:
+    """Return the trader's leg for a symbol without position and entry, in a size that would pass."""
+    symbol, last, returned = row["symbol"], number(row, "price"), number(row, "return_4h")
     if last is None or returned is None:
         return _hold(symbol, "too little is known")
     move = round(100 * returned, 2)
-    if "position" in row:
-        long = row["position"] == "long"
-        against = -move if long else move
-        if against > TREND_PERCENT:
-            return {"symbol": symbol, "action": "SELL" if long else "COVER", "thesis": f"4h went {move}% against it"}
-        return _hold(symbol, f"4h is at {move}%, which still supports it")
     if abs(move) < TREND_PERCENT:
         return _hold(symbol, f"{move}% in 4h is no trend")
     long = move > 0
@@ -140,15 +191,15 @@ def _leg(row: Row, rng: SeededRandom) -> dict[str, Any]:
     size = min(most, 0.05 + 0.1 * appetite)
     if size < 0.005:
         return _hold(symbol, "no size worth trading would pass")
-    # The stop is two average ranges away, but at least 1 % and at most 4 % of the price.
-    range_ = 100 * (number(row, "atr_14@1h") or last / 100) / last
-    away = min(4.0, max(1.0, 2 * range_)) / 100 * (1 if long else -1)
+    away = _away(row, last) * (1 if long else -1)
+    waits = {"limit": f"{last * (1 - away / 5):.6g}"} if appetite < RESTS_BELOW else {}
     return {
         "symbol": symbol,
         "action": "BUY" if long else "SHORT",
         "size": f"{size:.4f}",
         "stop": f"{last * (1 - away):.6g}",
         "target": f"{last * (1 + 2 * away):.6g}",
+        **waits,
         "confidence": round(0.5 + appetite / 4, 2),
         "thesis": f"{move}% in 4h; wrong at the stop",
         "signals": ["momentum"],

@@ -12,8 +12,13 @@ _SYMBOL = re.compile(r"[A-Z0-9]{5,20}")
 _SYMBOL_IN_TEXT = re.compile(r"\b[A-Z0-9]{2,16}(?:USDT|USDC|BUSD)\b")
 _METRIC = re.compile(r"\b([a-z_0-9]+(?:@\w+)?) ([+-]?\d[\d.]*)")
 _SIDES = re.compile(r"\b(long and short|long|short) (.*?)(?=; |, short |$)")
+_POSITION = re.compile(r"(?P<position>long|short) [\d.]+.*?\baverage (?P<average>[\d.]+\d)")
+_STOP = re.compile(r"stop (?P<stop>[\d.]+\d)\b(?:.*; trailing (?P<trailing>[\d.]+))?")
+_RESTING = re.compile(r"resting: .*?\b([A-Z0-9]{5,20})\b.*?, ((?:\d[\d.]*[dhms] ?)+)old\b")
 _SIZE = re.compile(r"([\d.]+) %(?= to a stop| at |,|$)")
 _UNTRUSTED = re.compile(r'untrusted_text[^:\n]*:\s*("(?:[^"\\]|\\.)*"|[^\n]*)')
+
+_MINUTES: Final = {"d": 1440, "h": 60, "m": 1, "s": 1 / 60}
 
 Row = dict[str, str]
 """The cells of one symbol, by their names."""
@@ -46,10 +51,12 @@ def wake(request: MessagesRequest) -> int:
 def symbols(request: MessagesRequest) -> list[Row]:
     """Return the symbols that the request shows, each with its metrics, position and largest sizes, as last shown.
 
-    Keys are metrics (`price`, `return_4h`, `atr_14@1h`), `position` (`long` or `short`), and `max_long` and `max_short`
-    (percent of equity, at the farthest stop shown).
+    Keys are metrics (`price`, `return_4h`, `atr_14@1h`), `max_long` and `max_short` (percent of equity, at the farthest
+    stop shown); of a position, `position` (`long` or `short`), `average`, `stop` and `trailing` (percent); and
+    `resting_m`, the age of an entry that has not filled, in minutes.
     """
     rows: dict[str, Row] = {}
+    resting: dict[str, Row] = {}
     row: Row = {}
     columns: list[str] = []
     for line in shown_text(request).splitlines():
@@ -59,15 +66,22 @@ def symbols(request: MessagesRequest) -> list[Row]:
             row |= dict(_METRIC.findall(line))
         if not words or words[0] == "?":
             row, columns = {}, []
-        elif words[0] in ("long", "short") and row:
-            row["position"] = words[0]
+        elif row and (found := _POSITION.match(line) or _STOP.match(line)):
+            row |= {name: cell for name, cell in found.groupdict().items() if cell}
+        elif (found := _RESTING.match(line)) and "being cancelled" not in line:
+            resting[found[1]] = {"resting_m": str(_minutes(found[2]))}
         elif words[0] == "metric":
             columns = [re.sub(r"\(.*", "", word) for word in words[1:] if word.startswith("@")]
         elif columns and len(words) == len(columns) + 1:
             row |= {f"{words[0]}{column}": cell for column, cell in zip(columns, words[1:], strict=True)}
         if "max_size " in line:
             row |= _largest(line.partition("max_size ")[2])
-    return list(rows.values())
+    return [each | resting.get(symbol, {}) for symbol, each in rows.items()]
+
+
+def _minutes(age: str) -> int:
+    """Return an age such as `1h 5m` in minutes."""
+    return int(sum(float(value) * _MINUTES[unit] for value, unit in re.findall(r"([\d.]+)([dhms])", age)))
 
 
 def _largest(text: str) -> Row:
@@ -77,6 +91,19 @@ def _largest(text: str) -> Row:
         for side in sides.split(" and "):
             found[f"max_{side}"] = shown[-1] if shown else "0"
     return found
+
+
+def allows(request: MessagesRequest, action: str) -> bool:
+    """Return whether the schema of `decisions_submit` allows an action; a schema without a list allows each."""
+    schema = next((tool.input_schema for tool in request.tools if tool.name == SUBMIT), {})
+    found = re.search(r'"action":\s*\{[^{}]*?"enum":\s*(\[[^\]]*\])', json.dumps(schema))
+    return found is None or action in json.loads(found[1])
+
+
+def listed(request: MessagesRequest, words: str) -> frozenset[str]:
+    """Return the symbols after the last occurrence of some words, such as those of the reader's own note."""
+    found = re.findall(rf"{re.escape(words)}((?: [A-Z0-9]{{5,20}}\b)+)", shown_text(request))
+    return frozenset(found[-1].split()) if found else frozenset()
 
 
 def number(row: Row, head: str) -> float | None:

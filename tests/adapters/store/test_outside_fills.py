@@ -3,7 +3,9 @@
 from decimal import Decimal
 
 from sqlite_utils import Database
+from sqlite_utils.db import Table
 
+from ocw_mcp.adapters.store.database import payload_of
 from ocw_mcp.adapters.store.projections import OUTSIDE, apply, register_functions, remake_tables
 from ocw_mcp.adapters.store.views.trades import TradeSearch, search_trades
 from ocw_mcp.domain import events
@@ -16,7 +18,10 @@ def book(*happened: events.DomainEvent) -> Database:
     db = Database(memory=True)
     register_functions(db)
     remake_tables(db)
+    rows = Table(db, "events")
+    rows.create({"seq": int, "kind": str, "payload": str}, pk="seq")
     for seq, event in enumerate(happened, 1):
+        rows.insert({"seq": seq, "kind": events.kind_of(event), "payload": payload_of(event)})
         apply(db, "book00", seq, seq * 1_000, event)
     return db
 
@@ -31,6 +36,7 @@ def test_trade_ended_by_liquidation_has_closed_by_outside() -> None:
     assert [row["leg"] for row in db["fills"].rows] == ["e", OUTSIDE]
     (trade,) = search_trades(db, TradeSearch(), 10).trades
     assert (trade.closed_by, trade.order, trade.entry_price, trade.exit_price) == ("outside", 3, D(100), D(90))
+    assert (trade.parts[1].reason, trade.parts[1].by, trade.parts[1].realised) == ("liquidation", "", D(-20))
 
 
 def test_spot_trade_quantity_is_the_buy_less_its_base_fee() -> None:

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from ocw_mcp.adapters.store.views.days import DayPage, EventRow
-from ocw_mcp.adapters.store.views.story import Step, Story, StoryAnswer
+from ocw_mcp.adapters.store.views.steps import Step
+from ocw_mcp.adapters.store.views.story import Story, StoryAnswer
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeRow
 from ocw_mcp.agent.memory.diary import MEMORY_FILE, load_memory
 from ocw_mcp.agent.memory.memory import BATCH_TRADES, KNOWN_AFTER_MS, Memory

@@ -54,6 +54,7 @@ EXPORTED = [
     "SymbolView",
     "SymbolWake",
     "TapeError",
+    "TradePart",
     "TradeRow",
     "TradeView",
     "Unknown",

@@ -37,7 +37,7 @@ def test_records_print_as_a_table() -> None:
     assert repr(TRADES[:2]) == (
         "2 TradeRow\n"
         "symbol   side  opened_at         closed_at         quantity  entry_price  exit_price  fees  funding  pnl  "
-        "closed_by  order\n"
+        "closed_by  order  parts\n"
         "ETHUSDT  long  2026-01-01 12:00  2026-01-01 12:00  0.5       100.5        -           0     0        0    "
         "exit       0\n"
         "ETHUSDT  long  2026-01-01 12:00  2026-01-01 12:00  0.5       101.5        -           0     0        1    "

@@ -10,9 +10,11 @@ import pytest
 
 from ocw_mcp.adapters.store.views import story as stories
 from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.render.event_text import event_text
 from tests.adapters.store.books import BOOK, ENTRY, STORY, alter, filled, intended, open_book, refused, tell
+from tests.support import wakes as reasons
 from tests.support.shell import Ocw
 
 STOP = OrderRef(1, Purpose.STOP)
@@ -52,7 +54,8 @@ def test_explain_shows_the_snapshot_of_a_wake_under_its_own_heading(ocw: Ocw, de
     assert story["seen"]["wake"] == story["reasons"]
     text = ocw("explain", str(wakes[0]["wake_id"]), "--state", desk).out
     shown = text.split(f"snapshot of wake {wakes[0]['wake_id']}\n")[1]
-    assert f"state {story['seen']['state']} equity {story['seen']['equity']}" in shown
+    assert f"state {story['seen']['state']} " in shown
+    assert f"equity {story['seen']['equity']}" in shown
     assert "legs" not in shown
     refusal = json.loads(ocw("orders", "--state", desk, "--json").out)["refusals"][0]
     assert "snapshot of wake" in ocw("explain", refusal["id"], "--state", desk).out
@@ -150,6 +153,7 @@ def test_explain_has_a_text_for_every_kind_of_event() -> None:
         events.OrderUnknown(ENTRY, "?"), events.OrderCancelRequested(ENTRY, "why"), events.OrderCanceled(ENTRY, "why"),
         events.PositionUnprotected("BTCUSDT", 5), events.PositionProtected("BTCUSDT", STOP, Decimal(1)),
         events.PositionClosed("BTCUSDT", 1, Decimal(-1), Decimal(1)),
+        events.ProtectionSet("BTCUSDT", "ann", Decimal(1), None, None),
     ]  # fmt: skip
     for event in followed:
         assert not event_text(BOOK, event).startswith(events.kind_of(event))
@@ -206,3 +210,38 @@ def test_explain_shows_exits_by_the_guard_and_fills_outside_ocw(ocw: Ocw, tmp_pa
     text = ocw("explain", "wake:1", "--state", tmp_path).out
     assert "exit rule max_loss closes BTCUSDT: it is 5.10% behind" in text
     assert "liquidation: sell 0.03 BTCUSDT at 57000, realised -90.00" in text
+
+
+def test_explain_of_a_cancelling_wake_shows_the_entry_that_it_cancelled(ocw: Ocw, tmp_path: Path) -> None:
+    cancel = Decision((Leg("BTCUSDT", Action.CANCEL, reasoning="it rests too long"),))
+    happened = (
+        *STORY[1:5],
+        events.WakeRaised(2, (reasons.wake(None, "timer"),)), events.DecisionMade(2, "claude", 0, cancel),
+        events.OrderCancelRequested(ENTRY, "cancelled by claude"), events.OrderCanceled(ENTRY, "on request"),
+    )  # fmt: skip
+    with closing(open_book(tmp_path)) as store:
+        tell(store, happened)
+    assert kinds(explain(ocw, tmp_path, "wake:2")) == ["order.cancel_requested", "order.canceled"]
+    text = ocw("explain", "wake:2", "--state", tmp_path).out
+    assert "CANCEL BTCUSDT" in text
+    assert f"the entry {ENTRY} was canceled" in text
+
+
+def test_explain_shows_the_moves_of_a_trailing_stop_on_one_line(ocw: Ocw, tmp_path: Path) -> None:
+    second, third, fourth = (OrderRef(1, Purpose.STOP, revision) for revision in (1, 2, 3))
+    protected = [
+        events.PositionProtected("BTCUSDT", STOP, Decimal(59_000)),
+        events.ProtectionSet("BTCUSDT", "claude", Decimal(59_500), None, Decimal("0.01"), 1),
+        *(
+            events.PositionProtected("BTCUSDT", ref, Decimal(price))
+            for ref, price in ((second, 59_500), (third, 59_600), (fourth, 59_700))
+        ),
+    ]
+    with closing(open_book(tmp_path)) as store:
+        tell(store, (*STORY[1:6], *protected))
+    steps = explain(ocw, tmp_path, "1")["steps"]
+    assert [step.get("moves", 1) for step in steps][-3:] == [1, 1, 2]
+    text = ocw("explain", "1", "--state", tmp_path).out
+    assert "BTCUSDT stop 59000 -> 59500, trailing 1% by claude at wake 1" in text
+    assert "BTCUSDT stop 59500 -> 59700 in 2 trailing moves" in text
+    assert "still open" in text

@@ -50,6 +50,58 @@ def test_trader_follows_a_trend_and_closes_a_losing_position() -> None:
     assert decided["ETHUSDT"]["action"] == "HOLD"
 
 
+def long_of_sol(price: str, *, stop: str = "127.99; no target; not trailing", note: str = "") -> str:
+    """Return the context with the long position of SOLUSDT, bought at 128.9, at another price, in a trend."""
+    changed = {
+        "SOLUSDT price 131.29": f"{note}\nSOLUSDT price {price}",
+        "return_4h -0.0183": "return_4h +0.0183",
+        "stop 127.99, 2.51 % away, risk 0.64 % of equity, result there -17.61; no target; not trailing": f"stop {stop}",
+    }
+    text = CONTEXT
+    for old, new in changed.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        (long_of_sol("129.1"), {"action": "HOLD"}),
+        (long_of_sol("131"), {"action": "PROTECT", "stop": "129.029"}),
+        (long_of_sol("131", stop="129.03, 1.1 % away; no target; not trailing"), {"action": "HOLD"}),
+        (long_of_sol("132.5"), {"action": "REDUCE", "share": "0.5"}),
+        (
+            long_of_sol("132.5", stop="129.03, 1 % away; no target; not trailing", note="note: x; halved: SOLUSDT"),
+            {"action": "PROTECT", "trail": "0.0200", "target": "137.8"},
+        ),
+        (
+            long_of_sol("132.5", stop="130, 1 % away; no target; trailing 2 % behind", note="note: halved: SOLUSDT"),
+            {"action": "HOLD"},
+        ),
+    ],
+    ids=["small gain", "gain", "protected", "large gain", "halved", "trailing"],
+)
+def test_trader_protects_and_reduces_a_position_in_gain(context: str, expected: dict[str, str]) -> None:
+    leg = legs(answered("trader", parsed(context)))["SOLUSDT"]
+    assert {name: value for name, value in leg.items() if name not in ("symbol", "thesis")} == expected
+
+
+def test_trader_notes_which_positions_it_has_halved() -> None:
+    first = calls(answered("trader", parsed(long_of_sol("132.5"))))[0].input["note"]
+    assert first.endswith("; halved: SOLUSDT")
+    later = calls(answered("trader", parsed(long_of_sol("129.1", note=f"note of x: {first}"))))[0].input["note"]
+    assert later.endswith("; halved: SOLUSDT")
+    closed = CONTEXT.replace("SOLUSDT price", f"note of x: {first}\nSOLUSDT price")
+    assert "halved" not in calls(answered("trader", parsed(closed)))[0].input["note"]
+
+
+@pytest.mark.parametrize(("age", "action"), [("50m", "CANCEL"), ("1h 5m", "CANCEL"), ("20m", "HOLD")])
+def test_trader_cancels_an_entry_that_rests_too_long(age: str, action: str) -> None:
+    line = f"resting: limit BUY 0.5 ETHUSDT at 2480, stop 2400, {age} old, expires in 10m, by claude, order 3-e-0"
+    assert legs(answered("trader", parsed(f"{CONTEXT}\n{line}")))["ETHUSDT"]["action"] == action
+
+
 def test_trader_with_a_reading_tool_reads_before_it_submits() -> None:
     request = parsed("Wake 3. Decide.", tools=BOTH)
     first = answered("trader", request)

@@ -1,7 +1,7 @@
 """The story of one wake: its reasons, snapshot, decision, refusals, orders, fills and end."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
@@ -14,11 +14,13 @@ from ocw_mcp.adapters.store.figures import count, total
 from ocw_mcp.adapters.store.snapshots import find_snapshot
 from ocw_mcp.adapters.store.views.decisions import find_decisions, has_costs
 from ocw_mcp.adapters.store.views.orders import REFUSED, RefusalRow, refusal_row
+from ocw_mcp.adapters.store.views.parts import find_request
+from ocw_mcp.adapters.store.views.steps import LevelsSoFar, Step, condensed
+from ocw_mcp.adapters.store.views.trades import OpenTrade, TradeRow, find_trades_of
 from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import DecisionKey, request_key
-from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.asks import DecisionKey
+from ocw_mcp.domain.decision import Action, Decision
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.snapshot import Snapshot, SymbolWake
@@ -67,18 +69,10 @@ class StoryAnswer(msgspec.Struct, frozen=True):
     """Whether the model had read text of other authors for the decision."""
 
 
-class Step(msgspec.Struct, frozen=True):
-    """An event of the journal and its time (ms)."""
-
-    seq: int
-    at: int
-    event: DomainEvent
-
-
-class StoryTurn(Step, frozen=True):
+class StoryTurn(Step, frozen=True, omit_defaults=False):
     """An event after the first decision of a wake; if it is a decision, `came` has the outcomes of its legs."""
 
-    came: list[LegOutcome] = []
+    came: tuple[LegOutcome, ...] = ()
 
 
 class Story(msgspec.Struct, frozen=True):
@@ -106,6 +100,8 @@ class Story(msgspec.Struct, frozen=True):
     """The total LLM cost of the wake; None if no engine of this version has opened the book yet."""
     asks: list[Step] = []
     """The requests of clients that led to orders or refusals of the story, with the clients' reasons."""
+    trades: list[TradeRow | OpenTrade] = []
+    """The trades that the story opens, changes or closes, each with all its entries and exits."""
 
 
 _AFTER_ANSWER = """SELECT seq, at, payload FROM events WHERE kind IN ('decision.made', 'decision.corrected',
@@ -118,10 +114,16 @@ _OUTCOMES = """SELECT idempotency_key, symbol, 'sent', client_id FROM orders
 _NEWEST_ASKED = """SELECT intended_at, n || '-' || leg || '-' || revision FROM orders
     WHERE wake_id IS NULL AND idempotency_key <> '' ORDER BY rowid DESC LIMIT 1"""
 _NEWEST_REFUSED = "SELECT 'refusal:' || seq FROM refusals WHERE wake_id IS NULL ORDER BY seq DESC LIMIT 1"
-_ASKED = "SELECT seq, at, payload FROM events WHERE kind = 'caller.asked' AND seq < ? ORDER BY seq DESC"
+_PROTECTED = """SELECT symbol FROM (SELECT json_extract(payload, '$.symbol') AS symbol FROM events
+    WHERE seq > ? AND kind = 'protection.set' AND json_extract(payload, '$.wake_id') = ?)
+    WHERE ?3 IS NULL OR symbol = ?3"""
+# One entry of a symbol rests at a time.
+_WITHDRAWN = """SELECT n, leg, revision FROM orders WHERE leg = 'e' AND symbol = ? AND intended_at <= ?
+    AND updated_at >= ? AND state IN ('cancel_requested', 'canceled') ORDER BY updated_at LIMIT 1"""
 STEP_EVENTS = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused',
     'order.accepted', 'order.rejected', 'order.unknown', 'order.cancel_requested', 'order.canceled', 'order.filled',
-    'position.unprotected', 'position.protected', 'position.closed', 'score.taken', 'exit.decided', 'outside.filled')
+    'position.unprotected', 'position.protected', 'position.closed', 'score.taken', 'exit.decided', 'outside.filled',
+    'protection.set')
     ORDER BY seq"""
 _COST = "SELECT cost_usd FROM thinking WHERE wake_id = ? ORDER BY seq"
 
@@ -167,9 +169,13 @@ def find_story(db: Database, book: StoredBook, asked: str) -> Story:
             "SELECT seq, at, payload FROM events WHERE seq = (SELECT min(seq) FROM decisions WHERE wake_id = ?)", which
         ).fetchone()
     since: int = wake[0] if wake else 0
+    first = _step(answer) if answer else None
+    after = (first.seq if first else since, story_id.wake_id)
+    turns = [_step(row) for row in db.execute(_AFTER_ANSWER, after)]
     orders, refused = _orders(db, story_id), _refused(db, story_id)
-    steps = list(_steps(db, since, orders)) if orders else []
-    after = (answer[0] if answer else since, story_id.wake_id)
+    withdrawn = _withdrawn(db, story_id, [first, *turns] if first else turns)
+    protected = _protected(db, story_id, since)
+    steps = condensed(list(_steps(db, since, story_id, orders, withdrawn, protected)), story_id.order)
     shown = steps[:FIRST_STEPS] + steps[FIRST_STEPS:][-LAST_STEPS:]
     outcomes = {
         key: msgspec.convert({"symbol": symbol, "outcome": outcome, "id": id_}, LegOutcome)
@@ -182,15 +188,26 @@ def find_story(db: Database, book: StoredBook, asked: str) -> Story:
         symbol=story_id.symbol,
         woken_at=msgspec.convert(wake[1], int) if wake else None,
         reasons=read_payload(_reasons, wake[2]) if wake else (),
-        answer=_answer(_step(answer), outcomes) if answer else None,
-        after_answer=[_turn(_step(row), outcomes) for row in db.execute(_AFTER_ANSWER, after)],
+        answer=_answer(first, outcomes) if first else None,
+        after_answer=[_turn(each, outcomes) for each in turns],
         refusals=[refusal_row(*row) for row in refused],
         steps=shown,
         left_out=len(steps) - len(shown),
         seen=Unknown("no wake led to this") if story_id.wake_id is None else find_snapshot(db, story_id.wake_id),
         cost_usd=total(db, _COST, story_id.wake_id) if story_id.wake_id is not None and has_costs(db) else None,
         asks=_requests(db, [*map(_step, refused), *shown]),
+        trades=_trades(db, steps),
     )
+
+
+def _trades(db: Database, steps: list[Step]) -> list[TradeRow | OpenTrade]:
+    """Return the trades to which the fills and the changed protections of a story belong, oldest first."""
+    seqs: dict[str, list[int]] = {}
+    for step in steps:
+        if isinstance(step.event, events.OrderFilled | events.OutsideFilled | events.ProtectionSet):
+            seqs.setdefault(step.event.symbol, []).append(step.seq)
+    found = [trade for symbol, each in seqs.items() for trade in find_trades_of(db, symbol, each)]
+    return sorted(found, key=lambda trade: trade.opened_at)
 
 
 def _answer(step: Step, outcomes: dict[str, LegOutcome]) -> StoryAnswer:
@@ -207,7 +224,7 @@ def _turn(step: Step, outcomes: dict[str, LegOutcome]) -> StoryTurn:
             legs = _outcomes_of(DecisionKey(wake_id, "again"), decision, outcomes)
         case events.DecisionMade(wake_id=wake_id, decision=decision):
             legs = _outcomes_of(DecisionKey(wake_id, "rules"), decision, outcomes)
-    return StoryTurn(step.seq, step.at, step.event, legs)
+    return StoryTurn(step.seq, step.at, step.event, came=tuple(legs))
 
 
 def _outcomes_of(decided: DecisionKey, decision: Decision, outcomes: dict[str, LegOutcome]) -> list[LegOutcome]:
@@ -224,10 +241,8 @@ def _requests(db: Database, steps: list[Step]) -> list[Step]:
             case events.OrderIntended(intent=intent) | events.OrderRefused(intent=intent):
                 key = intent.idempotency_key
                 if intent.wake_id is None and key and key not in found:
-                    # The request comes just before its order, unless the order had to wait for approval.
-                    asks = map(_step, db.execute(_ASKED, (step.seq,)))
-                    ask = next((each for each in asks if _key(each) == key), None)
-                    found |= {key: ask} if ask is not None else {}
+                    ask = find_request(db, step.seq, key)
+                    found |= {key: Step(*ask)} if ask is not None else {}
     return sorted(found.values(), key=lambda ask: ask.seq)
 
 
@@ -247,14 +262,47 @@ def _refused(db: Database, story_id: StoryId) -> list[tuple[int, int, str]]:
     return db.execute(f"{REFUSED} WHERE {which} ORDER BY refusals.seq", story_id._asdict()).fetchall()
 
 
-def _steps(db: Database, since: int, awaited: set[OrderRef]) -> Iterator[Step]:
-    """Yield the events of the `awaited` orders, and of the positions that they open or close, until these are flat."""
-    known = _protections(db, awaited, since)
+def _protected(db: Database, story_id: StoryId, since: int) -> set[str]:
+    """Return the symbols whose protection the decisions of the story's wake moved."""
+    if story_id.wake_id is None or story_id.refusal is not None:
+        return set()
+    return {symbol for (symbol,) in db.execute(_PROTECTED, (since, story_id.wake_id, story_id.symbol))}
+
+
+def _withdrawn(db: Database, story_id: StoryId, turns: Iterable[Step]) -> set[OrderRef]:
+    """Return the entries that the decisions of the story's wake cancelled."""
+    found: set[OrderRef] = set()
+    for turn in turns:
+        if isinstance(turn.event, events.DecisionMade | events.DecisionCorrected) and story_id.refusal is None:
+            for leg in turn.event.decision.legs:
+                if leg.action is Action.CANCEL and story_id.symbol in (None, leg.symbol):
+                    found |= _refs(db, _WITHDRAWN, leg.symbol, turn.at, turn.at)
+    return found
+
+
+def _steps(
+    db: Database,
+    since: int,
+    story_id: StoryId,
+    awaited: set[OrderRef],
+    withdrawn: set[OrderRef],
+    protected: set[str],
+) -> Iterator[Step]:
+    """Yield the events of the `awaited` orders, and of the positions that they open or close, until these are flat.
+
+    The story also has the cancellations of the `withdrawn` entries, and the positions that are `protected` by the wake.
+    """
+    if not (awaited or withdrawn or protected):
+        return
+    known = _protections(db, awaited, since) | withdrawn
     live = set(known)
     left: dict[OrderRef, Decimal] = {}
     held: set[str] = set()
+    levels = LevelsSoFar(db, since)
     for row in db.execute(STEP_EVENTS, (since,)):
         step = _step(row)
+        if (before := levels.take(step.event)) is not None:
+            step = msgspec.structs.replace(step, before=before)
         match step.event:
             case events.OrderIntended(ref, intent):
                 belongs = ref in awaited or intent.symbol in held
@@ -279,6 +327,10 @@ def _steps(db: Database, since: int, awaited: set[OrderRef]) -> Iterator[Step]:
             case events.OrderRefused(intent=intent):
                 # Refusals of wakes belong to their own stories; these are refusals of the position guard.
                 belongs = intent.wake_id is None and intent.symbol in held
+            case events.ProtectionSet(symbol=symbol) if symbol in protected and step.event.wake_id == story_id.wake_id:
+                protected.discard(symbol)
+                held.add(symbol)
+                belongs = True
             case events.PositionClosed(symbol=symbol):
                 belongs = symbol in held
                 held.discard(symbol)
@@ -286,7 +338,7 @@ def _steps(db: Database, since: int, awaited: set[OrderRef]) -> Iterator[Step]:
                 belongs = getattr(step.event, "symbol", None) in held
         if belongs:
             yield step
-        if not (awaited or live or held):
+        if not (awaited or live or held or protected):
             return
 
 
@@ -305,10 +357,6 @@ def _refs(db: Database, query: str, *values: int | str | None) -> set[OrderRef]:
 def _step(row: tuple[int, int, str]) -> Step:
     seq, at, payload = msgspec.convert(row, tuple[int, int, str])
     return Step(seq, at, domain_event(seq, payload))
-
-
-def _key(ask: Step) -> str:
-    return str(request_key(ask.event.request)) if isinstance(ask.event, events.CallerAsked) else ""
 
 
 def _resolve(db: Database, book: StoredBook, text: str) -> StoryId:

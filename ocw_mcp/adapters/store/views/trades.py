@@ -1,12 +1,14 @@
 """The closed trades of a book, each assembled from its fills."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Literal
 
 import msgspec
 from sqlite_utils import Database
 
-from ocw_mcp.adapters.store.figures import closed_by
+from ocw_mcp.adapters.store.views.parts import LATEST, PartsReader
+from ocw_mcp.domain.figures import TradePart
 from ocw_mcp.domain.money import ZERO
 
 
@@ -31,6 +33,33 @@ class TradeRow(msgspec.Struct, frozen=True):
     """`stop`, `target` or `exit`; `entry` if another entry closed it, `outside` if no order of OCW did."""
     order: int
     """The counter of the order that opened the position, for `ocw explain order:N`."""
+    parts: tuple[TradePart, ...] = ()
+    """Its entries and exits, oldest first; their results, less `fees` and plus `funding`, add up to `pnl`."""
+
+    @property
+    def realised(self) -> Decimal:
+        """The result before fees and funding."""
+        return self.pnl + self.fees - self.funding
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether the trade has more than one entry or more than one exit."""
+        return sum(part.traded for part in self.parts) > 2
+
+
+class OpenTrade(msgspec.Struct, frozen=True):
+    """A position that is still open, with its entries and exits so far. Times in ms."""
+
+    symbol: str
+    side: str
+    opened_at: int
+    order: int
+    parts: tuple[TradePart, ...]
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether the position has more than one entry, or an exit."""
+        return len(self.parts) > 1
 
 
 class Trades(msgspec.Struct, frozen=True):
@@ -68,10 +97,8 @@ class TradePage(msgspec.Struct, frozen=True):
     next: int | None
 
 
-# `position.closed` directly follows its fill. If that fill reversed the position, it also opened the next trade.
-_FILLS = """SELECT n, leg, maker, side, quantity, base_fee, price, position FROM fills
-    WHERE symbol = :symbol AND seq < :seq
-    AND seq >= coalesce((SELECT max(seq) FROM trades WHERE symbol = :symbol AND seq < :seq), 1) - 1 ORDER BY seq"""
+_COLUMNS = "seq, symbol, opened_at, closed_at, pnl, fees, funding"
+_Row = tuple[int, str, int, int, str, str, str]
 
 
 def find_trades(db: Database, limit: int) -> Trades:
@@ -96,13 +123,12 @@ def search_trades(db: Database, wanted: TradeSearch, limit: int) -> TradePage:
     sums = [tuple(map(Decimal, row)) for row in money]
     page = "AND seq < :before" if wanted.before is not None else ""
     rows = db.execute(
-        f"""SELECT seq, symbol, opened_at, closed_at, pnl, fees, funding FROM trades WHERE {which} {page}
-            ORDER BY seq DESC LIMIT :limit""",
-        values,
+        f"SELECT {_COLUMNS} FROM trades WHERE {which} {page} ORDER BY seq DESC LIMIT :limit", values
     ).fetchall()
-    newest = msgspec.convert(rows[:limit], list[tuple[int, str, int, int, str, str, str]])
+    newest = msgspec.convert(rows[:limit], list[_Row])
+    reader = PartsReader(db)
     return TradePage(
-        trades=[_trade(db, *row) for row in newest],
+        trades=[_trade(reader, *row) for row in newest],
         found=len(sums),
         won=sum(pnl > 0 for pnl, _, _ in sums),
         lost=sum(pnl < 0 for pnl, _, _ in sums),
@@ -113,39 +139,43 @@ def search_trades(db: Database, wanted: TradeSearch, limit: int) -> TradePage:
     )
 
 
+def find_trades_of(db: Database, symbol: str, seqs: Iterable[int]) -> list[TradeRow | OpenTrade]:
+    """Return the trades of a symbol to which these events of its fills or its protection belong, oldest first."""
+    found: list[TradeRow | OpenTrade] = []
+    reader, reached = PartsReader(db), 0
+    for seq in sorted(seqs):
+        if seq <= reached:
+            continue
+        query = f"SELECT {_COLUMNS} FROM trades WHERE symbol = ? AND seq > ? ORDER BY seq LIMIT 1"
+        row = db.execute(query, (symbol, seq)).fetchone()
+        if row is not None:
+            reached = row[0]
+            found.append(_trade(reader, *msgspec.convert(row, _Row)))
+            continue
+        reached = LATEST
+        read = reader.read(symbol, LATEST)
+        if read.parts:
+            found.append(OpenTrade(symbol, read.side, read.opened_at, read.order, read.parts))
+    return found
+
+
 def _trade(
-    db: Database, seq: int, symbol: str, opened_at: int, closed_at: int, pnl: str, fees: str, funding: str
+    reader: PartsReader, seq: int, symbol: str, opened_at: int, closed_at: int, pnl: str, fees: str, funding: str
 ) -> TradeRow:
-    entered = exited = paid = received = ZERO
-    side, closing, order = "", "", 0
-    fills = db.execute(_FILLS, {"symbol": symbol, "seq": seq}).fetchall()
-    for number, (n, leg, maker, way, quantity, base_fee, price, position) in enumerate(fills, 1):
-        after = Decimal(position)
-        before = after - (Decimal(quantity) - Decimal(base_fee) if way == "buy" else -Decimal(quantity))
-        if before * after < 0:
-            # The fill closed one position and opened another; only the part of this trade counts here.
-            opens, closes = (ZERO, abs(before)) if number == len(fills) else (abs(after), ZERO)
-        else:
-            grew = abs(after) - abs(before)
-            opens, closes = max(ZERO, grew), max(ZERO, -grew)
-        if opens and not entered:
-            side, order = ("long" if after > 0 else "short"), n
-        entered, paid = entered + opens, paid + opens * Decimal(price)
-        # Of the fill that closed the previous trade, only the part that opened this one counts.
-        if entered:
-            exited, received = exited + closes, received + closes * Decimal(price)
-            closing = closed_by(leg, bool(maker))
+    net, paid, received = Decimal(pnl), Decimal(fees), Decimal(funding)
+    read = reader.read(symbol, seq, net + paid - received)
     return TradeRow(
         symbol=symbol,
-        side=side,
+        side=read.side,
         opened_at=opened_at,
         closed_at=closed_at,
-        quantity=entered,
-        entry_price=round(paid / entered, 8) if entered else None,
-        exit_price=round(received / exited, 8) if exited else None,
-        fees=Decimal(fees),
-        funding=Decimal(funding),
-        pnl=Decimal(pnl),
-        closed_by=closing,
-        order=order,
+        quantity=read.quantity,
+        entry_price=read.entry_price,
+        exit_price=read.exit_price,
+        fees=paid,
+        funding=received,
+        pnl=net,
+        closed_by=read.closing,
+        order=read.order,
+        parts=read.parts,
     )
