@@ -1,10 +1,11 @@
-"""One decision as a conversation: the model calls reading tools, submits its legs, and corrects refused legs once.
+"""One decision as a conversation: the model calls reading tools, submits a decision, and corrects refused parts once.
 
 A conversation ends with a `ConversationResult`; only a cancellation is raised. The model is called only if the
 worst-case cost of the call is at most the rest of the decision's allowance.
 """
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
@@ -15,6 +16,7 @@ import msgspec
 
 from ocw_mcp.agent.messages import RETRIED, Messages, Reply, Request, Trouble, trouble_of, without_cache_control
 from ocw_mcp.agent.pricing import CachePlan, TokenUsage, Ttl, cost, worst_cost
+from ocw_mcp.agent.spending import CountedPrefix
 from ocw_mcp.agent.tools import SUBMIT, LegAnswer, ToolAnswer, ToolClient, call_tool, offered_tools
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import BookError
@@ -31,6 +33,11 @@ MAY_BE_BILLED: Final = frozenset({CauseKind.TIMEOUT, CauseKind.CONNECTION, Cause
 TOOL_ROUNDS: Final = 2
 """Turns in which the model may call reading tools before it decides."""
 MAX_TOKENS: Final = 4_000
+LEAST_TOKENS: Final = 1_600
+"""Output tokens to which an answer may be limited if the allowance does not suffice for `max_tokens`: twice as many as
+a typical answer has."""
+MOST_BYTES_A_TOKEN: Final = 12
+"""If a gateway counts fewer tokens for a prompt, its count is not used as a bound."""
 NEXT: Final = f"next: call {SUBMIT}, or end your turn"
 MANY_CALLS: Final = f"at most {CALLS_PER_TURN} tool calls of a turn are answered"
 SECOND_DECISION: Final = f"{SUBMIT} was not called, because a turn can submit one decision; put all legs into one call"
@@ -50,12 +57,14 @@ class ConversationTerms(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     max_tokens: int = MAX_TOKENS
-    """Output tokens of one answer, including thinking."""
+    """Output tokens of one answer, including thinking; `LEAST_TOKENS` or more if the allowance is small."""
     timeout_s: float = 100
     """Time for the whole conversation, except for the engine's answer to a submitted decision."""
     allowance_usd: Decimal
     """The most that the conversation may cost."""
     cache: CachePlan = CachePlan("1h", turns=True)
+    prefix: CountedPrefix | None = None
+    """The beginning of an earlier request, which bounds the size of the same beginning."""
     reads: tuple[str, ...] | None = None
     """Names of the reading tools that are offered; None offers all."""
 
@@ -121,6 +130,9 @@ class Conversation:
         self._turns: list[dict[str, Any]] = []
         self._counted = TokenUsage()
         """Usage of the last answered call, which the API has counted."""
+        self._prefix_counted = terms.prefix
+        self.prefix: dict[str, Any] = {}
+        """Model, tools and system of the requests; empty before the first one."""
         self._answers: list[ToolAnswer] = []
         """The answers to the submitted decision and to its correction."""
         self._legs: list[LegAnswer] = []
@@ -129,6 +141,11 @@ class Conversation:
     def cost_usd(self) -> Decimal:
         """The cost so far, including the worst case of an unfinished call."""
         return self._cost + self._reserved
+
+    @property
+    def counted_prefix(self) -> CountedPrefix | None:
+        """The beginning of the requests with the smallest counted prompt; None if no call was answered."""
+        return self._prefix_counted
 
     async def run(self, wake: int, system: str, context: str, *, tainted: bool = False) -> ConversationSummary:
         """Have the model decide on `context`. `system` is the same at every wake.
@@ -169,9 +186,9 @@ class Conversation:
                 if rounds > TOOL_ROUNDS + 1:
                     raise _Ended(Trouble(CauseKind.TOOL_LOOP, f"{rounds} rounds of calls without a decision"))
             results = await self._results(calls, names, may_read=rounds <= TOOL_ROUNDS)
-            last = self._answers[-1] if submits else None
-            refused = last is not None and (last.failed or any(leg.outcome == "refused" for leg in last.legs))
-            if submits and not (refused and len(self._answers) == 1):
+            # A further turn costs money, so it follows only if there is something to correct; the next wake shows what
+            # came of the decision.
+            if submits and not (len(self._answers) == 1 and self._answers[0].correctable):
                 return self._conclude(reply)
             self._turns.append({"role": "assistant", "content": list(reply.content)})
             self._turns.append({"role": "user", "content": results})
@@ -185,17 +202,17 @@ class Conversation:
             place = len(turns) - (3 if last_round and len(turns) > 1 else 1)
             *before, last = turns[place]["content"]
             turns[place] = {**turns[place], "content": [*before, last | _cache_control("5m")]}
-        return {
+        self.prefix = {
             "model": terms.model,
-            "max_tokens": terms.max_tokens,
             "tools": tools,
             "system": [{"type": "text", "text": system, **cached}],
-            "messages": turns,
         }
+        return self.prefix | {"max_tokens": terms.max_tokens, "messages": turns}
 
     async def _ask(self, wake: int, body: dict[str, Any]) -> Reply:
         """Return the reply of a call, retried once after a cause in `RETRIED`. A failed call ends the conversation."""
-        worst = await self._reserve(body)
+        worst, max_tokens = await self._reserve(body)
+        body = body | {"max_tokens": max_tokens}
         reply = await self._call(Request(wake, self._calls, body), worst)
         if isinstance(reply, Trouble) and await self._wait_to_retry(reply):
             reply = await self._call(Request(wake, self._calls, body), worst)
@@ -215,24 +232,34 @@ class Conversation:
             self._usage += reply.usage
             self._cost += cost(reply.usage, self._terms.model, self._clock.now())
             self._counted = reply.usage
+            self._count_prefix(request.body, reply.usage.prompt)
         elif reply.may_be_billed or reply.kind in MAY_BE_BILLED:
             self._cost += worst
         self._reserved = ZERO
         return reply
 
-    async def _reserve(self, body: dict[str, Any]) -> Decimal:
-        """Record and return the worst-case cost of the next call; end the conversation if it exceeds the allowance."""
-        terms = self._terms
-        # The API has counted the turns before the last answer, and that answer as output.
-        new = body if not self._counted.prompt else body["messages"][-1:]
-        known = self._counted.prompt + self._counted.output
-        # The cache plan depends on the process, and must not decide whether a call is made.
-        size = len(msgspec.json.encode(without_cache_control(new)))
+    def _count_prefix(self, body: dict[str, Any], tokens: int) -> None:
+        """Keep the size of a prompt as a bound on its prefix, unless it is larger than the known one or too small."""
+        digest, known = _digest(body), self._prefix_counted
+        least = len(msgspec.json.encode(without_cache_control([body["tools"], body["system"]]))) / MOST_BYTES_A_TOKEN
+        if tokens >= least and (known is None or digest != known.digest or tokens < known.tokens):
+            self._prefix_counted = CountedPrefix(digest, tokens)
+
+    async def _reserve(self, body: dict[str, Any]) -> tuple[Decimal, int]:
+        """Record the worst-case cost of the next call, and return it with the largest number of output tokens.
+
+        The conversation ends if even an answer of `LEAST_TOKENS` may exceed the allowance.
+        """
+        terms, left = self._terms, self._terms.allowance_usd - self._cost
         try:
-            worst = worst_cost(size, terms.max_tokens, terms.model, self._clock.now(), known)
+            worst, max_tokens = self._worst(body, terms.max_tokens), terms.max_tokens
+            if worst > left:
+                # The price of output is linear, so a part of the tokens costs the same part of the difference.
+                least = self._worst(body, 0)
+                max_tokens = max(LEAST_TOKENS, int(max_tokens * (left - least) / (worst - least)))
+                worst = self._worst(body, max_tokens)
         except LookupError:
             raise _Ended(Trouble(CauseKind.NO_PRICE, terms.model)) from None
-        left = terms.allowance_usd - self._cost
         if worst > left:
             detail = f"it costs {plain(round(worst, 4))} USD at most, and {plain(round(left, 4))} USD is left"
             raise _Ended(Trouble(CauseKind.BUDGET, detail))
@@ -241,7 +268,20 @@ class Conversation:
                 await self._record_cost(self._cost + worst)
             except BookError as error:
                 raise _Ended(Trouble(CauseKind.NOT_KEPT, str(error))) from None
-        return worst
+        return worst, max_tokens
+
+    def _worst(self, body: dict[str, Any], max_tokens: int) -> Decimal:
+        """Return the worst-case cost (USD) of a call with this body. Raises LookupError for a model without a price."""
+        terms = self._terms
+        # The API has counted the turns before the last answer, and that answer as output. The cache plan depends on
+        # the process, and must not decide whether a call is made.
+        known, prefix = self._counted.prompt + self._counted.output, terms.prefix
+        turns = body["messages"][-1:] if known else body["messages"]
+        parts = [] if known else [body["tools"], body["system"]]
+        if parts and prefix is not None and prefix.digest == _digest(body):
+            known, parts = prefix.tokens, []
+        sizes = [len(msgspec.json.encode(without_cache_control(each))) for each in (parts, turns)]
+        return worst_cost(sizes[0], max_tokens, terms.model, self._clock.now(), known, sizes[1])
 
     async def _wait_to_retry(self, trouble: Trouble) -> bool:
         """Return whether to retry a failed call; if so, wait first (in real time) as long as the API requests."""
@@ -302,9 +342,10 @@ class Conversation:
             return NoDecision(reply.text)
         if all(answer.failed for answer in self._answers):
             return Trouble(CauseKind.MALFORMED, _excerpt(self._answers[-1].text))
+        # As in the engine, a leg with HOLD is neither an action nor a refusal. A refused closing or cancel shows that
+        # the account has changed meanwhile: the rules do not decide in its place.
         refused = [leg for leg in self._legs if leg.outcome == "refused"]
-        # As in the engine, a leg with HOLD is neither an action nor a refusal.
-        if refused and all(leg.outcome in ("refused", "held") for leg in self._legs):
+        if any(leg.enters for leg in refused) and all(leg.outcome in ("refused", "held") for leg in self._legs):
             return Trouble(CauseKind.IMPOSSIBLE, _excerpt(refused[0].refusal or refused[0].symbol))
         return Submitted(tuple(self._legs))
 
@@ -336,6 +377,12 @@ class Conversation:
 
 def _cache_control(ttl: Ttl) -> dict[str, dict[str, str]]:
     return {"cache_control": {"type": "ephemeral", "ttl": ttl}}
+
+
+def _digest(body: dict[str, Any]) -> str:
+    """Return the digest of the parts of a request that never change during a run."""
+    parts = [without_cache_control(body[name]) for name in ("model", "tools", "system")]
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
 def _excerpt(text: str) -> str:

@@ -8,13 +8,14 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from ocw_mcp.agent.conversation import (
+    LEAST_TOKENS,
     LONGEST_EXCERPT,
-    MAX_TOKENS,
     Conversation,
     ConversationSummary,
     ConversationTerms,
@@ -22,6 +23,7 @@ from ocw_mcp.agent.conversation import (
     Submitted,
 )
 from ocw_mcp.agent.fewer_calls import Breaker, Spent, repeated_hold, throttled
+from ocw_mcp.agent.keep_warm import CacheKeeper
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.messages import ANSWERED, UNASKED, Messages, Trouble
 from ocw_mcp.agent.pricing import CachePlanner, priced, worst_cost
@@ -46,8 +48,10 @@ QUICKEST_MS: Final = 4 * SECOND
 SLOWEST_MS: Final = 20 * SECOND
 CORRECTION_MS: Final = 5 * SECOND
 """Assumed times of the model on a simulated clock: shortest and longest decision, and a correction."""
-WORST_PROMPT: Final = 12_000
-"""Assumed prompt size (bytes) from which the throttle computes the worst-case cost of the next call."""
+WORST_PREFIX: Final = 8_000
+WORST_CONTEXT: Final = 4_000
+"""Assumed sizes (bytes) of tools and system until they are counted, and of a context, from which the throttle computes
+the worst-case cost of the next call."""
 
 
 def conversation_timeout_s(policies: Policies) -> float:
@@ -72,16 +76,26 @@ class ClaudeDecider:
     name = CLAUDE
 
     def __init__(
-        self, messages: Messages | Trouble, prompts: Prompts, policies: Policies, clock: Clock, model: str
+        self,
+        messages: Messages | Trouble,
+        prompts: Prompts,
+        policies: Policies,
+        clock: Clock,
+        model: str,
+        keeper: CacheKeeper | None = None,
     ) -> None:
-        """`messages` answers the requests; if it is a `Trouble`, the rules decide every wake for that cause."""
+        """`messages` answers the requests; if it is a `Trouble`, the rules decide every wake for that cause.
+
+        Without a `keeper` the prompt cache may expire between two decisions.
+        """
         self._messages = messages
         self._prompts = prompts
         self._policies = policies
         self._clock = clock
         self._model = model
         self._engine: EngineAccess | None = None
-        self._cache_planner = CachePlanner()
+        self._cache_planner = CachePlanner(keep_warm=keeper is not None)
+        self._keeper = keeper
         self._latest: tuple[int, Conversation] | None = None
         """The latest wake that the model was asked about, and its conversation."""
         self._prepared: tuple[int, Decision | Trouble | None] = (0, None)
@@ -129,8 +143,11 @@ class ClaudeDecider:
 
     async def _ask(self, request: DecisionRequest, messages: Messages, engine: EngineAccess) -> ConversationSummary:
         wake = request.wake_id
+        await self.close()
         self._cache_planner.record_wake(request.snapshot.at)
-        memory = "" if engine.memory is None else await engine.memory.at_wake(request.snapshot, self._left(engine))
+        # A replay has to reserve as much for the diary as the run, which knew its lost spending at this time.
+        left = max(ZERO, self._left(engine) - engine.spending.recorded_usd(wake))
+        memory = "" if engine.memory is None else await engine.memory.at_wake(request.snapshot, left)
         try:
             await engine.spending.start_decision(wake)
         except BookError as error:
@@ -141,6 +158,7 @@ class ClaudeDecider:
             allowance_usd=max(ZERO, self._left(engine) - engine.spending.carried_usd(wake)),
             timeout_s=conversation_timeout_s(self._policies),
             reads=READS,
+            prefix=engine.spending.prefix,
             cache=self._cache_planner.plan(self._model, self._clock.now()),
         )
         conversation = Conversation(messages, engine.tools, self._clock, terms, engine.spending.record_cost)
@@ -148,12 +166,24 @@ class ClaudeDecider:
         context = self._prompts.context(request, self.name, memory)
         tainted = request.snapshot.quotes_others(self.name)
         outcome = await conversation.run(wake, self._prompts.system, context, tainted=tainted)
+        counted = conversation.counted_prefix
+        if counted is not None:
+            engine.spending.count_prefix(counted)
         with suppress(BookError):
             # If this cannot be stored, the worst case stays recorded.
             await engine.spending.record_cost(outcome.cost_usd)
         self._cache_planner.record_calls(outcome.calls)
         self.outcomes = [*self.outcomes[-255:], outcome]
+        cached = outcome.usage.read + outcome.usage.written_1h
+        if self._keeper is not None and terms.cache.keep_warm and cached and counted is not None:
+            unspent = partial(self._left, engine)
+            self._keeper.start(wake, conversation.prefix, counted.tokens, engine.spending, unspent)
         return outcome
+
+    async def close(self) -> None:
+        """Stop keeping the prompt cache."""
+        if self._keeper is not None:
+            await self._keeper.stop()
 
     def _spent_usd(self, engine: EngineAccess) -> Spent:
         """Return the LLM cost of the day and of the month, with pending costs and the reserve for diary entries."""
@@ -172,8 +202,12 @@ class ClaudeDecider:
             return Trouble(CauseKind.NO_PRICE, self._model)
         if repeated := repeated_hold(request):
             return Decision(cause=repeated)
-        worst = worst_cost(WORST_PROMPT, MAX_TOKENS, self._model, now)
-        if throttle := throttled(request, self._spent_usd(engine), self._policies.budget, worst):
+        prefix = engine.spending.prefix
+        size, known = (WORST_PREFIX, 0) if prefix is None else (0, prefix.tokens)
+        worst = worst_cost(size, LEAST_TOKENS, self._model, now, known, WORST_CONTEXT)
+        # A replay does not know lost spending before the decision that reports it, and must call at the same wakes.
+        today, this_month = (spent - engine.spending.lost_usd for spent in self._spent_usd(engine))
+        if throttle := throttled(request, (today, this_month), self._policies.budget, worst):
             return throttle
         return None if engine.breaker.allows(now) else Trouble(CauseKind.BREAKER)
 

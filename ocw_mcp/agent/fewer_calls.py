@@ -1,9 +1,10 @@
 """Decides for which wakes the model is not called: to save cost, or after failed calls.
 
 While nothing relevant has changed, the model's last HOLD of all symbols, which the engine puts into the request, is
-repeated. Once most of a budget is spent, the rules decide the even-numbered routine wakes. The repeated HOLD and this
-throttle do not depend on the state of the process, so a resumed run calls the model at the same wakes. After several
-failures in a row, a circuit breaker leaves the wakes to the rules for `OPEN_MS`.
+repeated. If a budget is spent faster than its time passes, the rules decide the even-numbered routine wakes once most
+of it is spent. The repeated HOLD and this throttle do not depend on the state of the process, so a resumed run calls
+the model at the same wakes. After several failures in a row, a circuit breaker leaves the wakes to the rules for
+`OPEN_MS`.
 """
 
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from ocw_mcp.domain.causes import MODEL_ANSWERED, Cause, CauseKind
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.policies import BudgetPolicy
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot, WakeKind
-from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE, day_begins, next_month, utc_day
 from ocw_mcp.domain.unknown import Unknown
 
 TOLERANCE: Final = 0.002
@@ -27,8 +28,8 @@ LONGEST_MS: Final = 2 * HOUR
 """The largest age of a HOLD that may be repeated: the longest gap between two wakes that the wake-up gate allows."""
 REPEATED_AT: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE, WakeKind.OUTLIER})
 """Wake reasons for which a HOLD may be repeated. For a wake condition or a position review the model is called."""
-THROTTLES_FROM: Final = Decimal("0.8")
-"""Share of the usable LLM budget at which the throttle begins."""
+THROTTLES_FROM: Final = Decimal("0.9")
+"""Share of the usable LLM budget from which the throttle applies, if less of the day or month has passed."""
 ROUTINE: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE})
 """Wake reasons that only mean that time has passed."""
 FAILURES: Final = 3
@@ -77,17 +78,25 @@ def throttled(request: DecisionRequest, spent: Spent, budget: BudgetPolicy, wors
     """Return the cause for which the rules decide an even-numbered routine wake; None if the model may be called.
 
     The only reason of a routine wake is elapsed time, and its symbols have no open position. The usable budget is the
-    budget minus `worst_usd`, the worst-case cost of one call.
+    budget minus `worst_usd`, the worst-case cost of one call. The throttle applies once `THROTTLES_FROM` of a budget is
+    spent, and a larger share of it than has passed of its day or month.
     """
     wake, held = request.snapshot.wake, request.snapshot.positions
     routine = all(reason.kind in ROUTINE for each in wake for reason in each.reasons)
     if request.wake_id % 2 or not routine or any(each.symbol in held for each in wake):
         return None
-    for usd, most, of_what in zip(spent, (budget.usd_per_day, budget.usd_per_month), ("day", "month"), strict=True):
-        if 0 < THROTTLES_FROM * (most - worst_usd) <= usd:
+    at = request.snapshot.at
+    today = day_begins(utc_day(at))
+    this_month = day_begins(f"{utc_day(at)[:7]}-01")
+    budgets = (
+        (budget.usd_per_day, today, today + DAY, "day"),
+        (budget.usd_per_month, this_month, next_month(at), "month"),
+    )
+    for usd, (most, begins, ends, of_what) in zip(spent, budgets, strict=True):
+        share = max(THROTTLES_FROM, Decimal(at - begins) / (ends - begins))
+        if 0 < share * (most - worst_usd) <= usd:
             spent_of = f"{plain(round(usd, 4))} of {plain(most)} USD of the {of_what} is spent"
-            from_on = f"this applies from {THROTTLES_FROM:.0%} of the usable budget on"
-            return Trouble(CauseKind.THROTTLED, f"{spent_of}; {from_on}")
+            return Trouble(CauseKind.THROTTLED, f"{spent_of}; at this time of the {of_what} {share:.0%} may be")
     return None
 
 

@@ -6,6 +6,7 @@ and `w` is the share of wakes at which the prefix of the last decision is still 
 of tools and system
 
     cached      w · read + (1 - w) · written + (n - 1) · read
+    kept warm   the same with a larger w, and k · read for the k calls per decision that only read the prefix again
     not cached  n · plain
 
 and for a token of the wake's own text, which no later wake repeats, `written + (n - 1) · read` or `n · plain`.
@@ -26,10 +27,18 @@ from ocw_mcp.domain.time import HOUR, MINUTE, utc_day
 PROVIDER: Final = "anthropic"
 HIDDEN_TOKENS: Final = 1_000
 """Largest number of tokens that the API may add to a request: instructions on tools, and markup of blocks."""
+MARKUP_TOKENS: Final = 200
+"""Largest number of tokens that the API may add to the new turns of a request whose beginning it has counted before."""
 
 Ttl = Literal["5m", "1h"]
 LIFETIME_MS: Final[dict[Ttl, int]] = {"5m": 5 * MINUTE, "1h": HOUR}
 """Time from the last read of a cached prefix until it expires."""
+KEEP_WARM_MS: Final = 55 * MINUTE
+"""Time after the last call of the model at which a prefix that is cached for an hour is read again, to keep it."""
+KEEP_WARM_TIMES: Final = 2
+"""Largest number of such reads after a decision; they cover the longest gap between two wakes of the gate's timer."""
+LEAST_READ_USD: Final = {"claude-sonnet-5-5": Decimal("0.20") / 1_000_000}
+"""Prices of a token read from the cache (USD) below which a listed price is not trusted, by model."""
 PRIOR_GAPS: Final = tuple(minutes * MINUTE for minutes in (4, 12, 24, 36, 60, 90, 120))
 """Gaps between wakes that a new process assumes; their median was measured at the wake-up gate."""
 PRIOR_CALLS: Final = (1, 2)
@@ -72,13 +81,17 @@ def priced(model: str, at: int) -> bool:
     return True
 
 
-def worst_cost(prompt_bytes: int, max_tokens: int, model: str, at: int, known_tokens: int = 0) -> Decimal:
+def worst_cost(
+    prompt_bytes: int, max_tokens: int, model: str, at: int, known_tokens: int = 0, turn_bytes: int = 0
+) -> Decimal:
     """Return the worst-case cost (USD) of a call, for any caching. Raises LookupError like `cost`.
 
-    The whole prompt counts as written to the cache for an hour, the highest price, and the answer as `max_tokens`. The
+    The prompt counts as written to the cache for an hour, the highest price, and the answer as `max_tokens`. The
     prompt has `known_tokens`, as counted by the API before, and `prompt_bytes` (UTF-8), each counted as one token.
+    `turn_bytes` are further bytes that are cached for five minutes at most.
     """
-    usage = TokenUsage(written_1h=known_tokens + prompt_bytes + HIDDEN_TOKENS, output=max_tokens)
+    added = MARKUP_TOKENS if known_tokens else HIDDEN_TOKENS
+    usage = TokenUsage(written_5m=turn_bytes, written_1h=known_tokens + prompt_bytes + added, output=max_tokens)
     return cost(usage, model, at)
 
 
@@ -97,7 +110,23 @@ def _cost(usage: TokenUsage, model: str, day: str) -> Decimal:
         output_tokens=usage.output,
     )
     at = datetime.fromisoformat(day).replace(tzinfo=UTC)
-    return calc_price(billed, model, provider_id=PROVIDER, genai_request_timestamp=at).total_price
+    listed = calc_price(billed, model, provider_id=PROVIDER, genai_request_timestamp=at).total_price
+    return listed + usage.read * _read_surcharge(model, at)
+
+
+@lru_cache(maxsize=64)
+def _read_surcharge(model: str, at: datetime) -> Decimal:
+    """Return by how much (USD) the listed price of a token read from the cache is below `LEAST_READ_USD`."""
+    least = next((usd for name, usd in LEAST_READ_USD.items() if model.startswith(name)), ZERO)
+    if not least:
+        return ZERO
+    from genai_prices import Usage as Billed
+    from genai_prices import calc_price
+
+    # 1,000 tokens are few enough for the first price tier.
+    billed = Billed(input_tokens=1_000, cache_read_tokens=1_000)
+    listed = calc_price(billed, model, provider_id=PROVIDER, genai_request_timestamp=at).total_price
+    return max(ZERO, least - listed / 1_000)
 
 
 class CachePrices(msgspec.Struct, frozen=True):
@@ -115,14 +144,21 @@ class CachePlan(msgspec.Struct, frozen=True):
     """The cache lifetime of tools and system; None if they are not cached."""
     turns: bool
     """Whether the conversation so far is cached for the next call of the same decision."""
+    keep_warm: bool = False
+    """Whether the prefix is read again between two wakes, so that it does not expire."""
 
 
-def prefix_cost(ttl: Ttl | None, gaps: Collection[int], calls: Decimal, prices: CachePrices) -> Decimal:
+def prefix_cost(
+    ttl: Ttl | None, gaps: Collection[int], calls: Decimal, prices: CachePrices, *, keep_warm: bool = False
+) -> Decimal:
     """Return the expected cost (USD) per decision of one token of tools and system; `ttl` None is no caching."""
     if ttl is None:
         return calls * prices.plain
-    warm = Decimal(sum(gap < LIFETIME_MS[ttl] for gap in gaps)) / len(gaps)
-    return warm * prices.read + (1 - warm) * prices.written[ttl] + (calls - 1) * prices.read
+    reads = [min(gap // KEEP_WARM_MS, KEEP_WARM_TIMES) if keep_warm else 0 for gap in gaps]
+    ages = [gap - count * KEEP_WARM_MS for gap, count in zip(gaps, reads, strict=True)]
+    warm = Decimal(sum(age < LIFETIME_MS[ttl] for age in ages)) / len(gaps)
+    kept = Decimal(sum(reads)) / len(gaps) * prices.read
+    return kept + warm * prices.read + (1 - warm) * prices.written[ttl] + (calls - 1) * prices.read
 
 
 def turn_cost(calls: Decimal, prices: CachePrices, *, cached: bool) -> Decimal:
@@ -130,12 +166,13 @@ def turn_cost(calls: Decimal, prices: CachePrices, *, cached: bool) -> Decimal:
     return prices.written["5m"] + (calls - 1) * prices.read if cached else calls * prices.plain
 
 
-def cheapest_plan(gaps: Collection[int], calls: Decimal, prices: CachePrices) -> CachePlan:
+def cheapest_plan(gaps: Collection[int], calls: Decimal, prices: CachePrices, *, keep_warm: bool = False) -> CachePlan:
     """Return the cheapest use of the prompt cache, from times between wakes (ms) and the mean `calls` per decision."""
-    ttls: tuple[Ttl | None, ...] = (None, "5m", "1h")
-    prefix = min(ttls, key=lambda ttl: prefix_cost(ttl, gaps, calls, prices))
+    ways: list[tuple[Ttl | None, bool]] = [(None, False), ("5m", False), ("1h", False)]
+    ways += [("1h", True)] if keep_warm else []
+    ttl, warm = min(ways, key=lambda way: prefix_cost(way[0], gaps, calls, prices, keep_warm=way[1]))
     turns = turn_cost(calls, prices, cached=True) < turn_cost(calls, prices, cached=False)
-    return CachePlan(prefix, turns)
+    return CachePlan(ttl, turns, warm)
 
 
 def cache_prices(model: str, at: int) -> CachePrices:
@@ -149,7 +186,9 @@ def cache_prices(model: str, at: int) -> CachePrices:
 class CachePlanner:
     """Plans caching from the wake gaps and call numbers of the last `WINDOW` decisions of this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_warm: bool = False) -> None:
+        """With `keep_warm` a plan may keep the prefix warm between two wakes."""
+        self._keep_warm = keep_warm
         self._last: int | None = None
         self._gaps: deque[int] = deque(PRIOR_GAPS, maxlen=WINDOW)
         self._calls: deque[int] = deque(PRIOR_CALLS, maxlen=WINDOW)
@@ -170,4 +209,5 @@ class CachePlanner:
             prices = cache_prices(model, at)
         except LookupError:
             return CachePlan(None, turns=False)
-        return cheapest_plan(self._gaps, Decimal(sum(self._calls)) / len(self._calls), prices)
+        calls = Decimal(sum(self._calls)) / len(self._calls)
+        return cheapest_plan(self._gaps, calls, prices, keep_warm=self._keep_warm)

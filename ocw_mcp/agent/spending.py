@@ -21,8 +21,18 @@ from ocw_mcp.domain.money import ZERO
 
 SPENDING_FILE: Final = "spending.json"
 LOST: Final = "lost"
-"""The name under which a decision reports the spending of processes that died."""
+"""The name under which a decision reports spending that no recorded answer explains: of processes that died, and of
+calls that keep the prompt cache."""
 _LARGEST: Final = 1 << 20
+
+
+class CountedPrefix(msgspec.Struct, frozen=True):
+    """The tools and system of requests by their digest, and a number of tokens that they do not exceed."""
+
+    digest: str
+    tokens: int
+    """The size of the smallest prompt that begins with them, as the API counted it."""
+
 
 _KEYS: Final = {"decision": "usd", "carried": "told", "pending": "beside", "entries": "writing"}
 """The JSON key of each field; the keys are those of earlier versions."""
@@ -42,6 +52,8 @@ class Spending(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=_
     """Costs that the next decision reports, by name."""
     entries: Decimal = ZERO
     """Worst-case cost of the unfinished diary entries."""
+    prefix: CountedPrefix | None = None
+    """The beginning of the latest requests, so that a resumed run knows the same worst-case costs."""
 
 
 class SpendingLog:
@@ -69,7 +81,7 @@ class SpendingLog:
         found = self._state = _read(self._path, book)
         if journaled and found.wake < journaled[0].wake_id:
             # The decision on that wake ended before the journal begins, so its cost was settled.
-            self._state = Spending(book, pending=found.pending, entries=found.entries)
+            self._state = Spending(book, pending=found.pending, entries=found.entries, prefix=found.prefix)
         booked = sum((each.cost_usd for each in journaled if each.wake_id == self._state.wake), ZERO)
         self._recover(booked)
         if self._path is not None and self._spends and self._state.pending != found.pending:
@@ -81,6 +93,20 @@ class SpendingLog:
         """Spending (USD) that the engine has not booked, excluding the current decision."""
         return sum(self._state.pending.values(), ZERO)
 
+    @property
+    def prefix(self) -> CountedPrefix | None:
+        """The beginning of the latest requests."""
+        return self._state.prefix
+
+    @property
+    def lost_usd(self) -> Decimal:
+        """The part of `pending_usd` that a replay knows only from the decision that reports it."""
+        return self._state.pending.get(LOST, ZERO)
+
+    def recorded_usd(self, wake: int) -> Decimal:
+        """Return the lost spending (USD) that the next decision, on a wake, reports in a replay; 0 in a run."""
+        return ZERO if self._replayed is None else self._replayed.lost_usd(wake)
+
     def carried_usd(self, wake: int) -> Decimal:
         """Return the earlier costs (USD) that the decision on a wake reports in addition to its own cost."""
         return sum(self._state.carried.values(), ZERO) if wake == self._state.wake else ZERO
@@ -88,7 +114,7 @@ class SpendingLog:
     async def start_decision(self, wake: int) -> None:
         """Start a decision and carry all pending costs over to it. Raises BookError."""
         state, carried = self._state, self._state.pending
-        if self._replayed is not None and (lost := self._replayed.lost_usd(wake)):
+        if lost := self.recorded_usd(wake):
             carried = carried | {LOST: lost}
         if self._recorder is not None and LOST in carried:
             self._recorder.record_lost(wake, carried[LOST])
@@ -100,6 +126,16 @@ class SpendingLog:
         """Record the cost of the decision so far, with an unfinished call at its worst-case cost. Raises BookError."""
         if self._spends:
             await self._save(decision=usd)
+
+    def count_prefix(self, prefix: CountedPrefix) -> None:
+        """Take the counted beginning of a request; the next record of a cost stores it."""
+        self._state = msgspec.structs.replace(self._state, prefix=prefix)
+
+    async def add_other(self, usd: Decimal) -> None:
+        """Add a cost outside of decisions and diary, which the next decision reports. Raises BookError."""
+        if self._spends:
+            pending = self._state.pending
+            await self._save(pending=pending | {LOST: pending.get(LOST, ZERO) + usd})
 
     async def reserve_entry(self, usd: Decimal) -> None:
         """Reserve the worst-case cost of a diary entry; a negative `usd` releases a reservation. Raises BookError."""
@@ -121,7 +157,7 @@ class SpendingLog:
         lost = (unbooked + state.entries) if self._spends else ZERO
         if lost:
             pending = pending | {LOST: pending.get(LOST, ZERO) + lost}
-        self._state = Spending(state.book, wake=0 if not booked else state.wake, pending=pending)
+        self._state = Spending(state.book, 0 if not booked else state.wake, pending=pending, prefix=state.prefix)
 
     async def _save(self, **changes: object) -> None:
         self._state = msgspec.structs.replace(self._state, **changes)

@@ -9,6 +9,7 @@ import msgspec
 from mcp.types import CallToolResult, ListToolsResult, RequestParamsMeta, TextContent
 
 from ocw_mcp.domain.asks import TAINTED, TYPED
+from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.orders import CLAUDE
 
 SUBMIT: Final = "decisions_submit"
@@ -34,6 +35,11 @@ class LegAnswer(msgspec.Struct, frozen=True):
     outcome: str
     refusal: str | None = None
 
+    @property
+    def enters(self) -> bool:
+        """Whether the leg would have added risk; True for an action that cannot be read."""
+        return self.action not in Action.__members__ or Action(self.action).adds_risk
+
 
 class ToolAnswer(msgspec.Struct, frozen=True):
     """The result of a call: the text for the model, and for a decision the answers to its legs."""
@@ -41,8 +47,22 @@ class ToolAnswer(msgspec.Struct, frozen=True):
     text: str
     failed: bool
     legs: tuple[LegAnswer, ...] = ()
+    not_taken: tuple[str, ...] = ()
+    """The refused and the changed parts of a decision other than its legs."""
     quotes_others: bool = False
     """Whether the result quotes a text by an author other than the decider."""
+
+    @property
+    def correctable(self) -> bool:
+        """Whether a decision failed, or one of its parts was refused or changed, so that a correction is possible."""
+        return self.failed or bool(self.not_taken) or any(leg.outcome == "refused" for leg in self.legs)
+
+
+class _Decided(msgspec.Struct, frozen=True):
+    """The parts of a submitted decision's typed result that the conversation reads."""
+
+    legs: tuple[LegAnswer, ...] = ()
+    not_taken: tuple[str, ...] = ()
 
 
 def offered_tools(listed: ListToolsResult, reads: Collection[str] | None = None) -> list[dict[str, Any]]:
@@ -75,11 +95,12 @@ async def call_tool(client: ToolClient, name: str, arguments: object, *, tainted
     if len(text) > LONGEST_RESULT:
         text = f"{text[:LONGEST_RESULT]}\n(the rest of the result is cut off)"
     failed = bool(result.is_error)
-    legs: tuple[LegAnswer, ...] = ()
+    decided = _Decided()
     if name == SUBMIT and not failed and isinstance(result.structured_content, dict):
         with suppress(msgspec.ValidationError):
-            legs = msgspec.convert(result.structured_content.get("legs"), tuple[LegAnswer, ...])
-    return ToolAnswer(text or "(the result is empty)", failed, legs, _quotes_others(result.structured_content))
+            decided = msgspec.convert(result.structured_content, _Decided)
+    quotes = _quotes_others(result.structured_content)
+    return ToolAnswer(text or "(the result is empty)", failed, decided.legs, decided.not_taken, quotes)
 
 
 def _quotes_others(part: object) -> bool:

@@ -12,6 +12,7 @@ from ocw_mcp import __version__
 from ocw_mcp.agent.client import ModelFacts, SdkMessages, credentials, scrub
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess, conversation_timeout_s
 from ocw_mcp.agent.fewer_calls import Breaker
+from ocw_mcp.agent.keep_warm import CacheKeeper
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
 from ocw_mcp.agent.messages import Messages, ReportWait, SlowAnswerNotice, Trouble
@@ -101,7 +102,9 @@ class ClaudeSetup:
                     messages, clock, conversation_timeout_s(policies.policies), terms.timeout_s, self._report_wait
                 )
             self._writer = Writer(messages, texts, prompts.hash, terms)
-        return ClaudeDecider(messages, texts, policies.policies, clock, self.model)
+        # A replay spends nothing, and a recording has only answers to decisions and diary entries.
+        keeper = CacheKeeper(self._api, clock, self.model) if isinstance(self._api, SdkMessages) else None
+        return ClaudeDecider(messages, texts, policies.policies, clock, self.model, keeper)
 
     def _redact(self, text: str) -> str:
         """Return a text without the API key, so that it can be recorded."""
@@ -132,6 +135,7 @@ class ClaudeSetup:
                 decider.attach(EngineAccess(client, facade.thinking_spent_usd, memory, spending, breaker))
                 yield
         finally:
+            await decider.close()
             await memory.close()
             if isinstance(self._api, SdkMessages):
                 await self._api.close()

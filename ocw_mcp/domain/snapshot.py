@@ -257,6 +257,8 @@ class Remark(msgspec.Struct, frozen=True):
     text: str
     by: str
     at: int
+    wake: int | None = None
+    """The number of the wake whose decision contains the text; None if it is not recorded."""
 
 
 class WakeKind(StrEnum):

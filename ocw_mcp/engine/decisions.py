@@ -211,7 +211,7 @@ class DecisionCycle(Stateful[DecisionsState]):
         if asked.decision.note:
             # It replaces the note of the first submission, even if it is not kept itself.
             self._state.note = None
-        decision = self._with_note(asked.decision, who, now, tainted=tainted)
+        decision = self._with_note(asked.decision, who, wake_id, now, tainted=tainted)
         self._carry_out(decision, key, who, now, tainted=tainted)
         settled = self._settle(decision, who, now, correction=True)
         refused = self._refused(key, asked.decision)
@@ -295,7 +295,7 @@ class DecisionCycle(Stateful[DecisionsState]):
             decider, decision = RULES, Decision(legs, cause=why)
         self._take(events.DecisionMade(pending.wake_id, decider, thinking_ms, decision, cost_usd), now)
 
-    def _with_note(self, decision: Decision, decider: str, now: int, *, tainted: bool) -> Decision:
+    def _with_note(self, decision: Decision, decider: str, wake_id: int, now: int, *, tainted: bool) -> Decision:
         """Keep the note of a decision for the next wake, and return the decision; a tainted one without its texts."""
         if tainted:
             # A text that was written after reading other authors may repeat theirs: only the journal keeps it.
@@ -303,7 +303,7 @@ class DecisionCycle(Stateful[DecisionsState]):
                 self._state.note = None
             return _without_words(decision)
         if decision.note:
-            self._state.note = Remark(decision.note[:NOTE_KEPT], decider, now)
+            self._state.note = Remark(decision.note[:NOTE_KEPT], decider, now, wake_id)
         return decision
 
     def _keep_undone(self, refused: tuple[str, ...], decider: str, now: int, *, tainted: bool) -> None:
@@ -321,7 +321,7 @@ class DecisionCycle(Stateful[DecisionsState]):
         if asked is not None and not decision.holds:
             self._effects.add(Keep(wake_id, asked.snapshot))
         self._remember(asked, decider, decision)
-        decision = self._with_note(decision, decider, now, tainted=tainted)
+        decision = self._with_note(decision, decider, wake_id, now, tainted=tainted)
         # If the rules decide after a submission that failed, their decision has keys of its own.
         key = DecisionKey(wake_id, "rules" if asked is None else "")
         self._carry_out(decision, key, decider, now, tainted=tainted)

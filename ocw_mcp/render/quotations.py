@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 
 from ocw_mcp.domain.snapshot import Remark, Snapshot, SymbolWake
 from ocw_mcp.domain.text import printable
-from ocw_mcp.domain.time import iso
+from ocw_mcp.domain.time import SECOND, iso
+from ocw_mcp.render.text import span
 
 LONGEST_UNTRUSTED: Final = 400
 LONGEST_REMARK: Final = 500
@@ -96,11 +97,16 @@ def name(text: str) -> str:
     return text if is_name(text) or _CLIENT.fullmatch(text) else "(no name)"
 
 
-def note_line(note: Remark, reader: str, label: str) -> str:
-    """Return the note of an earlier wake with its time; it is quoted unless `reader` is its author."""
+def note_line(note: Remark, reader: str, now: int) -> str:
+    """Return the note of an earlier wake with the number of the wake and its age at `now` (ms).
+
+    The note is quoted unless `reader` is its author.
+    """
+    wake = "an earlier wake" if note.wake is None else f"wake {note.wake}"
+    label = f"note of {wake}, {span(max(0, now - note.at) // SECOND * SECOND)} ago"
     if note.by != reader:
         return quotation(label, note.by, note.at, note.text, LONGEST_REMARK)
-    return f"{label} of {iso(note.at)[:16]}: {untrusted(note.text, LONGEST_REMARK)}"
+    return f"{label}: {untrusted(note.text, LONGEST_REMARK)}"
 
 
 def not_taken_lines(snapshot: Snapshot, reader: str) -> list[str]:

@@ -67,7 +67,7 @@ def compact(snapshot: Snapshot, *, reader: str = "", briefed: bool = False) -> s
     lines += wake_quotations(snapshot, reader)
     lines += since_lines(snapshot, reader)
     if snapshot.note is not None:
-        lines.append(note_line(snapshot.note, reader, "note") + refused_then(snapshot))
+        lines.append(note_line(snapshot.note, reader, snapshot.at) + refused_then(snapshot))
     trades = snapshot.trades
     if briefed:
         trades = tuple(each for each in trades if snapshot.at - each.closed_at < DAY)[-BRIEFED_TRADES:]

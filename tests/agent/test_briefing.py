@@ -11,6 +11,7 @@ from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest, Feasible, Remark, SizeStep, SymbolView
+from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.render.snapshot_text import LEGEND, compact
 from tests.support.views import FLAT, RISING, holding, snapshot, values, view
 from tests.support.wakes import wake
@@ -19,7 +20,7 @@ D = Decimal
 POLICIES = load_policies(None).policies
 LIMITS = limits_in_force(POLICIES)
 PROMPTS = Prompts(load_prompts(None).texts, POLICIES)
-NOTE = Remark("wait for 101", CLAUDE, 0)
+NOTE = Remark("wait for 101", CLAUDE, snapshot().at - 190 * MINUTE, 5)
 HELD = view(RISING, position=holding("0.1"))
 BUYABLE = values(RISING, ema_21=95.0, ema_50=86.0, rsi_14=71.0)
 """A trend in which the rules would buy: it is not too late by RSI."""
@@ -49,7 +50,7 @@ def test_wake_context_has_the_whole_snapshot_and_the_rules_view() -> None:
     seen = msgspec.structs.replace(snapshot(HELD), limits=LIMITS, note=NOTE, wake=(wake("BTCUSDT", "close:1h"),))
     assert shown.startswith("Wake 7\n")
     assert compact(seen, reader=CLAUDE, briefed=True) in shown
-    assert "note of 1970-01-01T00:00: wait for 101" in shown
+    assert "note of wake 5, 3h 10m ago: wait for 101" in shown
 
 
 def test_the_rules_view_has_scores_reasons_and_whether_limits_let_it() -> None:

@@ -92,6 +92,26 @@ async def test_refused_leg_is_corrected_after_the_correction_time() -> None:
     assert "largest size=" in result
 
 
+async def test_condition_that_was_not_taken_is_corrected_at_the_same_wake() -> None:
+    def asks(metric: str, **more: Any) -> dict[str, Any]:
+        return {"symbol": "BTCUSDT", "metric": metric, "comparison": "gt", "threshold": 1e6} | more
+
+    wrong = decides(1, leg("BUY"), conditions=[asks("price"), asks("vibes")], note="first")
+    right = decides(1, conditions=[asks("price")], note="second")
+    model = ModelByWake({1: [wrong, right]})
+    claude = ClaudeRun(market(), model)
+    await claude.go(3 * MINUTE)
+    result = model.requests[1].body["messages"][-1]["content"][0]["content"]
+    assert "BUY BTCUSDT: accepted" in result
+    assert "not taken as given: condition 2 (BTCUSDT vibes)" in result
+    assert len(claude.events(events.DecisionCorrected)) == 1
+    entries = [each for each in claude.events(events.OrderIntended) if each.intent.purpose is Purpose.ENTRY]
+    assert len(entries) == 1
+    later = model.requests[2].body["messages"][0]["content"][0]["text"]
+    assert ": second" in later
+    assert "not taken" not in later
+
+
 @pytest.mark.requirement("A01")
 async def test_rules_decide_if_every_leg_is_refused() -> None:
     absurd = decides(1, leg("BUY", "MOONUSDT", size="1", stop="1"))

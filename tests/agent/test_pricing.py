@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.agent.pricing import HIDDEN_TOKENS, TokenUsage, cost, priced, worst_cost
+from ocw_mcp.agent.pricing import HIDDEN_TOKENS, MARKUP_TOKENS, TokenUsage, cost, priced, worst_cost
 from ocw_mcp.domain.time import day_begins
 from ocw_mcp.sandbox.claude.cache import tokens
 from tests.support.claude import MODEL
@@ -63,7 +63,15 @@ def test_worst_case_cost_covers_every_kind_of_caching(text: str, output: int) ->
 
 
 def test_worst_case_cost_uses_the_tokens_that_the_api_counted() -> None:
-    assert worst_cost(100, 50, MODEL, AT, known_tokens=7) == worst_cost(107, 50, MODEL, AT)
+    counted = TokenUsage(written_1h=107 + MARKUP_TOKENS, output=50)
+    assert worst_cost(100, 50, MODEL, AT, known_tokens=7) == cost(counted, MODEL, AT)
+    turns = TokenUsage(written_5m=30, written_1h=HIDDEN_TOKENS, output=50)
+    assert worst_cost(0, 50, MODEL, AT, turn_bytes=30) == cost(turns, MODEL, AT)
+
+
+def test_doubted_price_of_cache_reads_counts_at_the_higher_one() -> None:
+    assert cost(TokenUsage(read=MILLION), "claude-sonnet-5-5", AT) == Decimal("0.2")
+    assert cost(TokenUsage(read=MILLION), "claude-haiku-4-5", AT) == Decimal("0.1")
 
 
 def test_unknown_model_has_no_price() -> None:

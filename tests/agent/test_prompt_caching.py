@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocw_mcp.agent.pricing import (
+    KEEP_WARM_MS,
+    KEEP_WARM_TIMES,
     LIFETIME_MS,
     PRIOR_GAPS,
     WINDOW,
@@ -40,13 +42,17 @@ prices = st.builds(
 )
 
 
-def billed(ttl: Ttl | None, between: list[int], calls: int, at: CachePrices) -> Decimal:
+def billed(ttl: Ttl | None, between: list[int], calls: int, at: CachePrices, *, keep_warm: bool = False) -> Decimal:
     """Return the cost of one token of a prefix over decisions with these gaps before them, call by call."""
     bill, expires = D(0), -1
     now = 0
     for gap in between:
         # A decision before the first one has just written the prefix.
         expires = (now + LIFETIME_MS[ttl]) if ttl and not now else expires
+        for count in range(1, KEEP_WARM_TIMES + 1):
+            if ttl is not None and keep_warm and count * KEEP_WARM_MS <= gap:
+                bill += at.read
+                expires = now + count * KEEP_WARM_MS + LIFETIME_MS[ttl]
         now += gap
         for _ in range(calls):
             if ttl is None:
@@ -63,6 +69,8 @@ def test_expected_prefix_cost_equals_the_mean_cost_summed_call_by_call(
 ) -> None:
     for ttl in TTLS:
         assert abs(prefix_cost(ttl, between, D(calls), at) * len(between) - billed(ttl, between, calls, at)) < D("1e-9")
+    warm = prefix_cost("1h", between, D(calls), at, keep_warm=True) * len(between)
+    assert abs(warm - billed("1h", between, calls, at, keep_warm=True)) < D("1e-9")
 
 
 @given(between=gaps, calls=st.integers(10, 40).map(lambda tenths: D(tenths) / 10), at=prices)
@@ -78,6 +86,18 @@ def test_cache_lifetime_is_chosen_by_the_gap_between_wakes() -> None:
     chosen = [cheapest_plan([minutes * MINUTE] * 5, D(1), at).prefix for minutes in (3, 5, 36, 59, 60, 120)]
     assert chosen == ["5m", "1h", "1h", "1h", None, None]
     assert cheapest_plan(PRIOR_GAPS, D("1.5"), at) == CachePlan("1h", turns=True)
+
+
+def test_prefix_is_kept_warm_if_that_costs_less_than_writing_it_again() -> None:
+    at = cache_prices(MODEL, AT)
+    plans = [cheapest_plan([minutes * MINUTE] * 5, D(1), at, keep_warm=True) for minutes in (3, 36, 60, 120, 600)]
+    assert [(plan.prefix, plan.keep_warm) for plan in plans] == [
+        ("5m", False),
+        ("1h", False),
+        ("1h", True),
+        ("1h", True),
+        (None, False),
+    ]
 
 
 def test_conversation_is_cached_if_a_second_call_is_likely() -> None:

@@ -14,7 +14,7 @@ import pytest
 from ocw_mcp.adapters.files import write_private
 from ocw_mcp.adapters.store.views.decisions import DecisionCost
 from ocw_mcp.agent.recording import LostSpending, Recording
-from ocw_mcp.agent.spending import SPENDING_FILE, Spending, SpendingLog
+from ocw_mcp.agent.spending import SPENDING_FILE, CountedPrefix, Spending, SpendingLog
 from ocw_mcp.domain.errors import BookError
 
 D = Decimal
@@ -100,6 +100,12 @@ async def test_replay_reports_lost_spending_at_the_same_wake(tmp_path: Path) -> 
     resumed = SpendingLog(tmp_path, BOOK, replayed=replays)
     await resumed.start_decision(7)
     assert resumed.carried_usd(7) == D("0.09"), "reported again, but once"
+
+
+async def test_replay_knows_the_lost_spending_of_a_wake_before_it(tmp_path: Path) -> None:
+    replay = SpendingLog(tmp_path, BOOK, replayed=Recording([LostSpending(D("0.09"), 7)]))
+    assert [replay.recorded_usd(wake) for wake in (6, 7)] == [0, D("0.09")]
+    assert SpendingLog().recorded_usd(7) == 0
 
 
 async def test_spending_log_without_a_directory_is_kept_in_memory(tmp_path: Path) -> None:
@@ -194,3 +200,12 @@ def test_pipe_as_spending_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / SPENDING_FILE, 0o600)
     with pytest.raises(BookError, match="it is a pipe, a device or a socket"):
         SpendingLog(tmp_path, BOOK)
+
+
+async def test_counted_prefix_is_known_after_a_restart(tmp_path: Path) -> None:
+    log = SpendingLog(tmp_path, BOOK)
+    await log.start_decision(7)
+    log.count_prefix(CountedPrefix("digest", 2_000))
+    await log.record_cost(D("0.01"))
+    assert SpendingLog(tmp_path, BOOK).prefix == CountedPrefix("digest", 2_000)
+    assert SpendingLog(tmp_path / "new", BOOK).prefix is None

@@ -2,18 +2,20 @@
 
 from typing import Any
 
+from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.agent.memory.diary import situations
 from ocw_mcp.agent.memory.recall import recall
 from ocw_mcp.agent.messages import Request
 from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.app.bench.agent import PROTOTYPE
+from ocw_mcp.app.bench.agent_runs import measure_memory, measure_month
 from ocw_mcp.app.bench.snapshot import SYMBOLS, example
 from ocw_mcp.app.bench.stand_in import StandIn, full_diary, segments
 from ocw_mcp.app.policy_loader import load_policies, load_prompts
 from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.snapshot import DecisionRequest
-from ocw_mcp.domain.time import HOUR
+from ocw_mcp.domain.time import DAY, HOUR
 from ocw_mcp.runtime.clock import SimulatedClock
 from tests.support.agent import READ_TOOL, TERMS, FakeTools, converse
 from tests.support.claude import MODEL
@@ -74,3 +76,21 @@ def test_request_without_tools_is_at_most_33_percent_of_the_prototype() -> None:
     assert len(memory) > 700
     ours = len(prompts.system) + len(prompts.context(DecisionRequest(1, shown, 0), CLAUDE, memory))
     assert ours <= 0.33 * sum(PROTOTYPE.values())
+
+
+def test_month_counts_every_wake_once_within_the_budget() -> None:
+    found = measure_month(lambda: SimulatedFeed(1), DAY)["on_the_default_budget"]
+    answered = found["asked"] + found["repeated"] + found["left_to_the_rules"]
+    assert found["wakes"] - 1 <= answered <= found["wakes"], "the last wake may still wait at the end"
+    assert found["usd"] <= float(load_policies(None).policies.budget.usd_per_day)
+    assert found["share_asked"] <= found["share_asked_unless_repeated"] <= 1
+    assert found["share_asked_unless_repeated"] >= 0.8
+
+
+def test_memory_is_compared_with_the_same_run_without_it() -> None:
+    found = measure_memory(lambda: SimulatedFeed(1), 2 * DAY)
+    on, off = found["memory_on"], found["memory_off"]
+    assert on["trades"] > 0
+    assert on["characters"]["memory"] > 0
+    assert off["characters"]["memory"] == 0
+    assert on["market"] == off["market"]

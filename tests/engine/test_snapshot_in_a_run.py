@@ -56,8 +56,8 @@ async def test_the_next_snapshot_has_closed_trades_net_of_fees() -> None:
 async def test_each_snapshot_has_the_last_note_truncated_to_its_maximum() -> None:
     script = {1: Decision(note="watch 100"), 3: Decision(note="x" * 4_000)}
     snapshots = await seen(ListFeed(path([100.0] * 5)), script)
-    first = Remark("watch 100", "scripted", START + MINUTE)
-    second = Remark("x" * NOTE_KEPT, "scripted", START + 3 * MINUTE)
+    first = Remark("watch 100", "scripted", START + MINUTE, 1)
+    second = Remark("x" * NOTE_KEPT, "scripted", START + 3 * MINUTE, 3)
     assert [each.note for each in snapshots] == [None, first, first, second, second]
 
 

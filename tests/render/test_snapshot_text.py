@@ -236,8 +236,8 @@ def test_snapshot_text_shows_trades_note_and_equity() -> None:
     text = compact(snapshot(view("BTCUSDT")))
     assert "2026-03-01T12:00 um state ACTIVE equity 9987.65; size limits" in text
     assert "closed trades: ETHUSDT short +12.35, held 3h 0m, 2h 0m ago" in text
-    assert "note, untrusted_text by claude, 2026-03-01T" in text
-    assert "note of 2026-03-01T11:00: first second\n" in compact(snapshot(view("BTCUSDT")), reader="claude")
+    assert "note of an earlier wake, 1h 0m ago, untrusted_text by claude, 2026-03-01T" in text
+    assert "note of an earlier wake, 1h 0m ago: first second\n" in compact(snapshot(view("BTCUSDT")), reader="claude")
 
 
 def test_a_briefed_reader_is_shown_the_trades_of_the_last_day() -> None:
@@ -285,9 +285,10 @@ def test_remarks_of_others_are_quoted_on_their_own_lines(text: str) -> None:
     by_others = (SymbolWake("BTCUSDT", (replace(reason(met), remark=Remark(text, "mcp:desk", NOON)),)),)
     shown = compact(snapshot(note=Remark(text, "mcp:desk", NOON), wake=by_others), reader="claude")
     bare = compact(snapshot(note=None, wake=(wake("BTCUSDT", met),)), reader="claude")
-    left = [each for each in shown.splitlines() if each not in bare.splitlines() and "stricter limits" not in each]
+    left = [each for each in shown.splitlines() if each not in bare.splitlines()]
+    left.remove(next(each for each in left if each.startswith("this context has text of another client: ")))
     quoted = [each.partition(", untrusted_text by mcp:desk, 2026-03-01T12:00:00Z: ") for each in left]
-    assert [what.strip().lower() for what, _, _ in quoted] == [f"on btcusdt {met}", "note"]
+    assert [what.strip().lower() for what, _, _ in quoted] == [f"on btcusdt {met}", "note of an earlier wake, 0s ago"]
     assert {json.loads(said) for _, _, said in quoted} == {untrusted(text, LONGEST_REMARK)}
 
 

@@ -37,6 +37,8 @@ class FakeTools:
         self._snapshot = snapshot
         self.called: list[tuple[str, dict[str, Any]]] = []
         self.breaks: set[str] = set()
+        self.not_taken: list[list[str]] = []
+        """The parts other than legs that each submission in turn does not take as given."""
         self.metas: list[RequestParamsMeta | None] = []
 
     @property
@@ -74,9 +76,11 @@ class FakeTools:
             return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
         rows = [{"symbol": leg["symbol"], "action": leg["action"], **self.judge(leg)} for leg in legs]
         text = "\n".join(f"{row['action']} {row['symbol']}: {row['outcome']}, {row.get('refusal', '')}" for row in rows)
+        not_taken = self.not_taken.pop(0) if self.not_taken else []
+        text = "\n".join([text or "everything is held", *(f"not taken as given: {each}" for each in not_taken)])
         return CallToolResult(
-            content=[TextContent(type="text", text=text or "everything is held")],
-            structured_content={"wake": 7, "legs": rows},
+            content=[TextContent(type="text", text=text)],
+            structured_content={"wake": 7, "legs": rows, "not_taken": not_taken},
         )
 
 

@@ -1,11 +1,12 @@
 """Recall: the entries of the diary that are most similar to the current situations, as data for the model.
 
-A lesson is derived from the reflections on similar trades. A later trade in a similar situation and on the same side
-confirms the lesson by the same outcome (won or lost) and contradicts it by the opposite, whatever the texts say.
+A lesson is derived from the reflections on similar trades. A later trade of the same symbol and side in a similar
+situation confirms the lesson by the same outcome (won or lost) and contradicts it by the opposite, whatever the texts
+say. An entry on another symbol than the one whose situation it resembles says so.
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -71,7 +72,8 @@ def _after_trade(known: list[Lesson], trade: Reflection) -> list[Lesson]:
     replace = msgspec.structs.replace
     after, renewed = [], False
     for lesson in known:
-        if lesson.side != trade.side or similarity(lesson.situation, trade.situation) < LESSON_SIMILARITY:
+        same = (lesson.side, lesson.situation.symbol) == (trade.side, trade.situation.symbol)
+        if not same or similarity(lesson.situation, trade.situation) < LESSON_SIMILARITY:
             after.append(lesson)
         elif lesson.won == trade.won:
             count, trades = lesson.confirmed + 1, (*lesson.trades, trade.order)[-TRADES_LISTED:]
@@ -129,22 +131,37 @@ def _pick(diary: Diary, at: int, now: Sequence[Situation], entries: int) -> list
         if at - each.origin.known_at < DIGEST_FOR_MS
     ]
     ranked = [
-        (near * each.strength_at(at), each)
+        (near.similarity * each.strength_at(at), each, near.label)
         for each in lessons(diary.reflections, at)
-        if (near := _nearest(each.situation, now)) >= LEAST_SIMILARITY
+        if (near := _nearest(each.situation, now)).similarity >= LEAST_SIMILARITY
     ]
     ranked.sort(key=lambda found: (-round(found[0], 9), -found[1].renewed_at, -found[1].trades[-1]))
     most = round(entries * LESSONS_SHARE)
-    picked += [(lesson_label(each), each.origin, LESSON_EXCERPT, each.text) for _, each in ranked[:most]]
+    picked += [(lesson_label(each) + of, each.origin, LESSON_EXCERPT, each.text) for _, each, of in ranked[:most]]
     reflected = [(_nearest(each.situation, now), each) for each in diary.reflections]
-    reflected.sort(key=lambda found: (-found[0], -found[1].origin.known_at, -found[1].order))
+    reflected.sort(key=lambda found: (-found[0].similarity, -found[1].origin.known_at, -found[1].order))
     for near, each in reflected:
-        if near >= LEAST_SIMILARITY:
+        if near.similarity >= LEAST_SIMILARITY:
             trade = f"{each.side} {name(each.situation.symbol)} {cents(each.pnl, signed=True)}"
-            label = f"trade of order {each.order} ({trade}, closed by {name(each.closed_by)})"
+            label = f"trade of order {each.order} ({trade}, closed by {name(each.closed_by)}){near.label}"
             picked.append((label, each.origin, REFLECTION_EXCERPT, each.text))
     return picked[:entries]
 
 
-def _nearest(then: Situation, now: Sequence[Situation]) -> float:
-    return max((similarity(then, each) for each in now), default=0.0)
+class _Nearest(NamedTuple):
+    """The similarity of an entry to a current situation: that of its own symbol, or else the most similar one."""
+
+    similarity: float
+    other: str = ""
+    """The symbol of the situation, if it is not the symbol of the entry."""
+
+    @property
+    def label(self) -> str:
+        """The end of the entry's label."""
+        return f", on another symbol, {name(self.other)} is similar now" if self.other else ""
+
+
+def _nearest(then: Situation, now: Sequence[Situation]) -> _Nearest:
+    own = max((similarity(then, each) for each in now if each.symbol == then.symbol), default=0.0)
+    others = max((_Nearest(similarity(then, each), each.symbol) for each in now), default=_Nearest(0.0))
+    return _Nearest(own) if own >= min(LEAST_SIMILARITY, others.similarity) else others

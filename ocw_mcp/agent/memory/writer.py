@@ -210,14 +210,14 @@ def _carried_out(story: Story, trade: TradeRow) -> tuple[str, Leg]:
 
 
 async def day_facts(past: Past, day: str) -> Sequence[str] | None:
-    """Return the facts of a UTC day as lines; None without a decision and a closed trade. Raises RequestError."""
+    """Return the facts of a UTC day as lines; None for a day on which no trade closed. Raises RequestError."""
     begins = day_begins(day)
+    trades = await past.trades(MOST_TRADES, since=begins, until=begins + DAY)
+    if not trades.found:
+        return None
     page = await past.day(day, _COUNTED, MOST_EVENTS)
     happened = [row.event for row in page.events]
     decisions = [event for event in happened if isinstance(event, events.DecisionMade)]
-    trades = await past.trades(MOST_TRADES, since=begins, until=begins + DAY)
-    if not decisions and not trades.found:
-        return None
     after = await past.day(utc_day(begins + DAY), ("day.opened",), 1)
     kinds = Counter(type(event) for event in happened)
     decided = Counter(event.decider for event in decisions)

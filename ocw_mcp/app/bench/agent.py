@@ -4,12 +4,8 @@ Token prices come from `genai-prices`; numbers of tokens are estimated, and the 
 """
 
 import asyncio
-from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
-from decimal import Decimal
 from functools import cache
-from itertools import pairwise
 from statistics import median
 from typing import Any, Final
 
@@ -20,14 +16,12 @@ from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.feeds.simulated.feed import START
 from ocw_mcp.agent.pricing import TokenUsage, cache_prices, cost
 from ocw_mcp.agent.tools import SUBMIT
+from ocw_mcp.app.bench.agent_runs import OUTPUTS, month
 from ocw_mcp.app.bench.snapshot import SYMBOLS, example
 from ocw_mcp.app.bench.stand_in import CHARS_A_TOKEN, Seat, StandIn, ToolCall, characters, full_diary, open_seat
 from ocw_mcp.app.claude import MODEL
-from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies
-from ocw_mcp.domain.causes import CauseKind
+from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.domain.errors import CannotDecideError
-from ocw_mcp.domain.events import DecisionMade, WakeRaised
-from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.runtime.clock import SimulatedClock
@@ -38,17 +32,12 @@ TOOL_CALLS: Final[tuple[ToolCall, ...]] = (
     ("market_get_candles", {"symbol": "BTCUSDT", "timeframe": "1h"}),
     ("risk_check_order", {"symbol": "BTCUSDT", "action": "BUY", "size": "0.1", "stop": "80000"}),
 )
-OUTPUTS: Final = (300, 800, 2_000)
-"""Numbers of tokens that a model is assumed to write in a decision, thinking included."""
 BOOK_HOURS: Final = 6
 EARLY_HOURS: Final = 6
 DECISIONS: Final = 300
 GAP_MS: Final = 30 * MINUTE
 """Assumed time between two decisions."""
 TICK_S: Final = 0.001
-DAYS: Final = 7
-MONTH_DAYS: Final = 30
-ASSUMED_OUTPUT: Final = 800
 
 
 def measure() -> dict[str, Any]:
@@ -61,7 +50,7 @@ def measure() -> dict[str, Any]:
         "usd_per_million": {name: float(each * a_million) for name, each in usd.items()} | {"out": out},
         "characters_a_token_estimated": CHARS_A_TOKEN,
         **asyncio.run(_decisions()),
-        "month": asyncio.run(_month()),
+        "month": asyncio.run(month(lambda: SimulatedFeed(1))),
     }
 
 
@@ -71,13 +60,19 @@ async def _decisions() -> dict[str, Any]:
     diary = full_diary(_shown(), policies.policies.rules)
     async with open_seat(SimulatedFeed(1), policies, diary=diary) as seat:
         await seat.book.run.run(__version__, BOOK_HOURS * HOUR)
+        input_usd = {
+            f"rounds_{rounds}": await _priced(seat, TOOL_CALLS[:rounds]) for rounds in range(len(TOOL_CALLS) + 1)
+        }
+        input_usd["two_looks_in_one_round"] = await _priced(seat, TOOL_CALLS, at_once=True)
+        submitted = await _priced(seat, ((SUBMIT, {"wake": 1, "legs": []}),))
         return {
             "request_characters": await _request(seat),
             "context_characters_of_a_young_market": await _young(),
             "tool_rounds_at_most": await _rounds(seat),
-            "input_usd": {
-                f"rounds_{rounds}": await _priced(seat, TOOL_CALLS[:rounds]) for rounds in range(len(TOOL_CALLS) + 1)
-            },
+            "input_usd": input_usd,
+            "input_usd_of_a_turn_after_a_decision": round(
+                submitted["warm"]["all"] - input_usd["rounds_0"]["warm"]["all"], 6
+            ),
             "output_usd_assumed": {
                 f"tokens_{count}": float(cost(TokenUsage(output=count), MODEL, seat.book.clock.now()))
                 for count in OUTPUTS
@@ -132,16 +127,18 @@ async def _rounds(seat: Seat) -> int:
     return sum(name != SUBMIT for name in outcome.tools)
 
 
-async def _priced(seat: Seat, calls: tuple[ToolCall, ...]) -> dict[str, dict[str, float]]:
+async def _priced(seat: Seat, calls: tuple[ToolCall, ...], *, at_once: bool = False) -> dict[str, dict[str, float]]:
     """Return the USD cost of a decision's prompts by segment, with an empty cache and with one that is `GAP_MS` old."""
     clock = SimulatedClock()
     clock.advance(seat.book.clock.now())
-    model = StandIn(calls, clock=clock)
+    model = StandIn(calls, clock=clock, at_once=at_once)
     decider = seat.seated(model)
     found = {}
     for number, state in enumerate(("cold", "warm"), 1):
         model.billed.clear()
-        await decider.decide(_wake(number))
+        # The book's run has ended, so a submitted decision is refused, and the rules decide.
+        with suppress(CannotDecideError):
+            await decider.decide(_wake(number))
         usd = model.cost_usd(MODEL)
         found[state] = {name: round(float(each), 6) for name, each in usd.items()}
         found[state]["all"] = round(float(sum(usd.values())), 6)
@@ -188,53 +185,3 @@ class LoopDelay:
     def _tick(self, due: float) -> None:
         self._delays_ms.append((self._loop.time() - due) * 1_000)
         self._wait()
-
-
-async def _month() -> dict[str, Any]:
-    """Return the cost of some days without a budget, and of a month with the default budget.
-
-    The policies are the default ones, and the model never trades. A model that trades repeats fewer decisions from
-    the decision cache, and so costs more.
-    """
-    default = load_policies(None)
-    budget = default.policies.budget.model_copy(
-        update={"usd_per_day": Decimal(10_000), "usd_per_month": Decimal(10**6)}
-    )
-    free = await _days(replace(default, policies=default.policies.model_copy(update={"budget": budget})), DAYS, 0)
-    asked, input_usd = free["asked_a_day"], free["usd_a_day"]
-    output_usd = {tokens: asked * float(cost(TokenUsage(output=tokens), MODEL, START)) for tokens in OUTPUTS}
-    return {
-        "without_a_budget": free
-        | {
-            "days": DAYS,
-            "usd_a_month_by_output": {
-                f"tokens_{tokens}": round(MONTH_DAYS * (input_usd + usd), 2) for tokens, usd in output_usd.items()
-            },
-        },
-        "on_the_default_budget": await _days(default, MONTH_DAYS, ASSUMED_OUTPUT)
-        | {"days": MONTH_DAYS, "output_tokens_assumed": ASSUMED_OUTPUT},
-    }
-
-
-async def _days(policies: LoadedPolicies, days: int, output_tokens: int) -> dict[str, Any]:
-    """Return the numbers of wakes and of decisions by origin over `days`, and the LLM cost."""
-    model = StandIn(output_tokens=output_tokens)
-    async with open_seat(SimulatedFeed(1), policies, model) as seat:
-        await seat.book.run.run(__version__, days * DAY)
-        wakes, answers, spent = [], Counter[str](), ZERO
-        for at, event in seat.book.store.all_events():
-            if isinstance(event, WakeRaised):
-                wakes.append(at)
-            elif isinstance(event, DecisionMade):
-                spent += event.cost_usd
-                remembered = event.decision.cause_kind is CauseKind.REMEMBERED
-                answers["remembered" if remembered else "rules" if event.decider == "rules" else "asked"] += 1
-    return {
-        "wakes_a_day": round(len(wakes) / days, 1),
-        "median_gap_min": median(later - earlier for earlier, later in pairwise(wakes)) / MINUTE,
-        "asked_a_day": round(answers["asked"] / days, 1),
-        "remembered_a_day": round(answers["remembered"] / days, 1),
-        "left_to_the_rules_a_day": round(answers["rules"] / days, 1),
-        "usd_a_day": round(float(spent) / days, 4),
-        "usd": round(float(spent), 2),
-    }

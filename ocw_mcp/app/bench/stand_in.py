@@ -5,9 +5,10 @@ tokenizer of the models is not public. A token is assumed to have 4 characters i
 of figures.
 """
 
+import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -16,8 +17,8 @@ import msgspec
 from mcp import Client
 
 from ocw_mcp import __version__
-from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
+from ocw_mcp.agent.keep_warm import KEEPS_CACHE, CacheKeeper
 from ocw_mcp.agent.memory.diary import (
     LONGEST_DIGEST,
     LONGEST_LESSON,
@@ -42,10 +43,11 @@ from ocw_mcp.app.claude import MODEL
 from ocw_mcp.app.compose import WiredRun
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_prompts
 from ocw_mcp.app.serve import facade_of
+from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import CLAUDE
 from ocw_mcp.domain.policies import RulesPolicy
-from ocw_mcp.domain.protocols import Clock
+from ocw_mcp.domain.protocols import Clock, Feed
 from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import DAY, HOUR, utc_day
 from ocw_mcp.interfaces.mcp.server import build
@@ -67,10 +69,24 @@ ToolCall = tuple[str, dict[str, Any]]
 class StandIn:
     """A model that makes the given tool calls, one per round, and then ends its turn without a trade."""
 
-    def __init__(self, calls: tuple[ToolCall, ...] = (), output_tokens: int = 0, clock: Clock | None = None) -> None:
-        """`output_tokens` is the output of a whole decision; the clock determines the age of the cache."""
+    def __init__(
+        self,
+        calls: tuple[ToolCall, ...] = (),
+        output_tokens: int = 0,
+        clock: Clock | None = None,
+        script: "Script | None" = None,
+        *,
+        at_once: bool = False,
+    ) -> None:
+        """`output_tokens` is the output of a whole decision; the clock determines the age of the cache.
+
+        With `at_once` the first turn makes all `calls`. A `script` gives the answers in place of `calls`.
+        """
+        self._rounds = [calls] if calls and at_once else [(call,) for call in calls]
         self.clock = clock or SimulatedClock()
-        self._calls = calls
+        self._script = script
+        self._sizes: Counter[str] = Counter()
+        """The characters of all requests for a decision by segment, and under `requests` their number."""
         self._output = output_tokens
         self._cached_until = -1
         """Engine time (ms) until which tools and system are in the cache."""
@@ -95,16 +111,27 @@ class StandIn:
         bills = self._bill(request)
         self.billed.update(bills.items())
         usage = sum(bills.values(), TokenUsage())
-        last = request.turn >= len(self._calls)
+        if request.body.get("max_tokens") != 1:
+            self._sizes.update(characters(request.body) | {"requests": 1})
+        if self._script is not None and request.body.get("max_tokens") != 1:
+            usage += TokenUsage(output=self._output if request.turn == 0 else 0)
+            return self._script(request, usage)
+        last = request.turn >= len(self._rounds)
         if last:
-            usage += TokenUsage(output=self._output)
+            usage += TokenUsage(output=min(self._output, request.body.get("max_tokens", self._output)))
             reply = Reply("end_turn", ({"type": "text", "text": "Nothing to do."},), usage)
         else:
-            name, given = self._calls[request.turn]
-            call = {"type": "tool_use", "id": f"t{request.turn}", "name": name, "input": given}
-            reply = Reply("tool_use", (call,), usage)
+            content = [
+                {"type": "tool_use", "id": f"t{request.turn}-{place}", "name": name, "input": given}
+                for place, (name, given) in enumerate(self._rounds[request.turn])
+            ]
+            reply = Reply("tool_use", tuple(content), usage)
         self.own_ms += self.clock.wall_ms() - began
         return reply
+
+    def mean_characters(self) -> dict[str, int]:
+        """Return the mean number of characters of a request for a decision, by segment."""
+        return {name: round(self._sizes[name] / max(1, self._sizes["requests"])) for name in CHARS_A_TOKEN}
 
     def cost_usd(self, model: str) -> dict[str, Decimal]:
         """Return the USD billed so far, by segment."""
@@ -134,10 +161,32 @@ class StandIn:
         return bills
 
 
+Script = Callable[[Request, TokenUsage], Reply]
+"""Returns the answer to a request with the given usage."""
+
+
+def trades(request: Request, usage: TokenUsage) -> Reply:
+    """Return the answer of the sandbox's trader, which depends on the market and the wake, not on the memory."""
+    from ocw_mcp.sandbox.claude.characters import Say, SeededRandom, trader
+    from ocw_mcp.sandbox.claude.request import MessagesRequest
+
+    chance = SeededRandom(1, f"{request.wake} {request.turn}".encode())
+    answer = trader(MessagesRequest.model_validate(request.body), chance)
+    content: list[dict[str, Any]] = []
+    for number, part in enumerate(answer.parts):
+        if isinstance(part, Say):
+            content.append({"type": "text", "text": part.text})
+        else:
+            call = {"type": "tool_use", "id": f"t{request.turn}-{number}", "name": part.name, "input": part.input}
+            content.append(call)
+    calls = any(each["type"] == "tool_use" for each in content)
+    return Reply("tool_use" if calls else "end_turn", tuple(content), usage)
+
+
 def _entry(request: Request) -> Reply:
     """Return a diary entry whose prompt is billed as prose."""
     prompt = math.ceil(len(request.body["messages"][0]["content"][0]["text"]) / CHARS_A_TOKEN["memory"])
-    content = {"type": "text", "text": "Nothing to learn from."}
+    content = {"type": "text", "text": f"{_text(250)}\nLesson: {_text(150)}"}
     return Reply("end_turn", (content,), TokenUsage(plain=prompt, output=ENTRY_OUTPUT))
 
 
@@ -166,6 +215,48 @@ def segments(body: dict[str, Any]) -> dict[str, int]:
     return {name: math.ceil(count / CHARS_A_TOKEN[name]) for name, count in characters(body).items()}
 
 
+class EngineTime(SimulatedClock):
+    """Waits in engine time, as a live run waits in real time: the stand-in's prompt cache ages in engine time."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.paused = 0
+        """The number of tasks that wait now."""
+
+    def now(self) -> int:
+        """Return the engine time of the run, ms."""
+        return self._clock.now()
+
+    async def pause(self, ms: float) -> None:
+        """Wait for `ms` of engine time."""
+        ends = self.now() + ms
+        self.paused += 1
+        try:
+            while self.now() < ends:
+                await self.wait_until(0)
+        finally:
+            self.paused -= 1
+
+
+class Yielding:
+    """A feed that waits before each frame until no call is under way that keeps the prompt cache."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.identity = feed.identity
+        self.time: EngineTime | None = None
+        self._feed = feed
+
+    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+        """Yield the frames of the feed."""
+        async for frame in self._feed.frames(after):
+            if self.time is not None:
+                await self.time.wait_until(0)
+                while not self.time.paused and any(task.get_name() == KEEPS_CACHE for task in asyncio.all_tasks()):
+                    await self.time.wait_until(0)
+            yield frame
+
+
 class Seat(NamedTuple):
     """A book, and a function that makes a decider for this book from a stand-in, with an unspent budget."""
 
@@ -175,39 +266,47 @@ class Seat(NamedTuple):
 
 @asynccontextmanager
 async def open_seat(
-    feed: SimulatedFeed, policies: LoadedPolicies, model: StandIn | None = None, diary: Diary | None = None
+    feed: Feed,
+    policies: LoadedPolicies,
+    model: StandIn | None = None,
+    diary: Diary | None = None,
+    *,
+    remembers: bool = True,
 ) -> AsyncIterator[Seat]:
     """Open a book with a diary. `model` decides each wake, or the rules if `model` is None."""
-    prompts = load_prompts(None)
+    shown, prompts = Yielding(feed), load_prompts(None)
     texts = Prompts(prompts.texts, policies.policies)
-
-    def decider(model: StandIn, clock: Clock) -> ClaudeDecider:
-        return ClaudeDecider(model, texts, policies.policies, clock, MODEL)
 
     def thinks(clock: Clock) -> ClaudeDecider:
         assert model is not None
         model.clock = clock
-        return decider(model, clock)
+        shown.time = EngineTime(clock)
+        keeper = CacheKeeper(model, shown.time, MODEL)
+        return ClaudeDecider(model, texts, policies.policies, clock, MODEL, keeper)
 
     agent, made = ("rules", None) if model is None else (CLAUDE, thinks)
-    with open_book(feed, policies, agent, made) as (book, directory):
+    with open_book(shown, policies, agent, made) as (book, directory):
         facade = facade_of(book, directory)
         server = build(lambda: facade, __version__)
         server.name_in_process = CLAUDE
         save_memory(directory, MemoryState(BOOK, diary=diary or Diary()))
         spending = SpendingLog(directory, BOOK)
         writer = None if model is None else Writer(model, texts, prompts.hash, WriterTerms(model=MODEL))
-        memory = Memory(directory, BOOK, facade.history, policies.policies.rules, writer, spending=spending)
+        memory = Memory(
+            directory, BOOK, facade.history, policies.policies.rules, writer, enabled=remembers, spending=spending
+        )
         async with Client(server) as client:
             if isinstance(book.decider, ClaudeDecider):
                 book.decider.attach(EngineAccess(client, facade.thinking_spent_usd, memory, spending))
 
             def seated(model: StandIn) -> ClaudeDecider:
-                made = decider(model, book.clock)
+                made = ClaudeDecider(model, texts, policies.policies, book.clock, MODEL)
                 made.attach(EngineAccess(client, lambda: (ZERO, ZERO), memory))
                 return made
 
             yield Seat(book, seated)
+            if isinstance(book.decider, ClaudeDecider):
+                await book.decider.close()
         await memory.close()
 
 

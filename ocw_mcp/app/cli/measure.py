@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ocw_mcp.app.bench.seat import Table
+    from ocw_mcp.domain.protocols import Feed
 
 bench = typer.Typer(rich_markup_mode=None)
 sandbox = group("Local stand-ins for external services, to test against.")
@@ -59,7 +60,39 @@ def _measurement(name: str) -> Callable[[bool], None]:
 
 
 for _name, _help in ENGINE.items():
-    bench.command(_name, help=_help)(_measurement(_name))
+    if _name != "agent":
+        bench.command(_name, help=_help)(_measurement(_name))
+
+
+@bench.command("agent", help=f"{ENGINE['agent']} With --tape or --memory, whole runs.")
+def agent(
+    tape: Annotated[
+        Path | None, option("--tape", "Only count the wakes at which Claude is asked, over the candles of this tape.")
+    ] = None,
+    memory: Annotated[bool, option("--memory", "Only compare the same run with the memory and without it.")] = False,
+    for_: Annotated[str | None, option("--for", "Length of such a run. [default: 30d, with --memory 7d]")] = None,
+    as_json: OneLineOption = False,
+    product: options.ProductOption = None,
+    symbols: options.SymbolsOption = None,
+    seed: options.SeedOption = 1,
+) -> None:
+    """Measure the decisions of Claude with a stand-in for the model."""
+    from ocw_mcp.app.bench.agent_runs import measure_memory, measure_month
+    from ocw_mcp.app.markets import SIMULATED, open_market
+    from ocw_mcp.app.parsing import parse_product, parse_span, parse_symbols
+
+    if tape is None and not memory:
+        if (product, symbols, for_) != (None, None, None):
+            raise SettingsError("--product, --symbols and --for need --tape or --memory; add one, or omit them")
+        _measure("agent", as_json)
+        return
+    market = SIMULATED if tape is None else str(tape)
+
+    def opened() -> "Feed":
+        return open_market(market, product=parse_product(product), symbols=parse_symbols(symbols), seed=seed)
+
+    found = (measure_memory if memory else measure_month)(opened, parse_span(for_))
+    print_json(found, indent=None if as_json else 2)
 
 
 @bench.command("market")

@@ -198,7 +198,7 @@ def _snapshot(facade: "Facade", symbol: str | None, *, detailed: bool) -> CallTo
             lines += _symbol_lines(view, taken, names, unknowns, detailed=detailed)
         if detailed:
             lines += [f"correlation {each}" for each in correlations(taken, unknowns)]
-            lines += [note_line(taken.note, "", "note")] if taken.note else []
+            lines += [note_line(taken.note, "", taken.at)] if taken.note else []
         lines += unknowns.lines()
         lines += [f"left out for length: {', '.join(left_out)}; ask for them by symbol"] if left_out else []
         if shown <= 1 or len(text_of(result, *lines)) <= longest:

@@ -13,6 +13,7 @@ from ocw_mcp.domain.time import DAY
 from tests.support.memory import FALLING, NOON, RISING, diaries, reflection
 
 TAUGHT = reflection(1, lesson="Do not chase.")
+ON_ETH = msgspec.structs.replace(RISING, symbol="ETHUSDT")
 
 
 @given(diaries(), st.integers(0, 90 * DAY))
@@ -69,7 +70,7 @@ def test_similar_trade_with_the_other_outcome_weakens_a_lesson() -> None:
     assert lessons([TAUGHT, *against], NOON + 5) == ()
 
 
-@pytest.mark.parametrize("other", [{"situation": FALLING}, {"side": "short"}])
+@pytest.mark.parametrize("other", [{"situation": FALLING}, {"side": "short"}, {"situation": ON_ETH}])
 def test_dissimilar_trade_does_not_change_a_lesson(other: dict[str, Any]) -> None:
     (one,) = lessons([TAUGHT, reflection(2, NOON + 1, **other)], NOON + 1)
     assert (one.confirmed, one.contradicted) == (1, 0)

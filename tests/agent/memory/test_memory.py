@@ -244,6 +244,16 @@ async def test_diary_batch_size_is_limited_and_digest_is_written_last(tmp_path: 
     assert f"digest of {yesterday}" in await wake(one, NOON + 5 * HOUR)
 
 
+async def test_day_without_a_closed_trade_costs_no_digest(tmp_path: Path) -> None:
+    model = ScriptedModel(WROTE)
+    one = memory(tmp_path, FakePast(days=[utc_day(NOON - DAY)]), model)
+    for n in range(3):
+        assert await wake(one, NOON + n * HOUR) == ""
+    await one.close()
+    assert model.requests == []
+    assert spent(tmp_path) == ZERO
+
+
 async def test_disabled_memory_recalls_and_writes_nothing(tmp_path: Path) -> None:
     model, past = ScriptedModel(WROTE), FakePast(trade(1, NOON - HOUR))
     first = memory(tmp_path, past, model)

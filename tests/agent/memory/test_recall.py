@@ -62,6 +62,26 @@ def test_dissimilar_entries_are_not_recalled() -> None:
     assert orders(recall(past, NOON + 1, [RISING, FALLING])) == [1]
 
 
+def test_entry_on_another_symbol_names_the_symbol_that_is_similar() -> None:
+    other = msgspec.structs.replace(RISING, symbol="ETHUSDT")
+    past = diary(reflection(1, lesson="Wait."), reflection(2, NOON + 1, situation=other, lesson="Wait."))
+    _, *lines = recall(past, NOON + 2, [RISING]).splitlines()
+    foreign = [each for each in lines if "ETHUSDT" in each]
+    assert len(lines) == 4
+    assert len(foreign) == 2
+    assert all(", on another symbol, BTCUSDT is similar now, untrusted_text by" in each for each in foreign)
+    assert all("another symbol" not in each for each in lines if each not in foreign)
+
+
+@given(diaries(), st.lists(situations, max_size=3), st.integers(0, 70 * DAY))
+def test_recalled_entry_is_on_a_similar_symbol_or_says_otherwise(past: Diary, now: list[Situation], after: int) -> None:
+    here = {each.symbol for each in now}
+    for line in recall(past, NOON + after, now, characters=9_000).splitlines()[1:]:
+        label = line.partition(", untrusted_text")[0]
+        if "digest of" not in label and "on another symbol" not in label:
+            assert any(symbol in label for symbol in here), label
+
+
 def test_lessons_take_at_most_half_of_the_recall() -> None:
     regimes = [msgspec.structs.replace(RISING, regime=f"r{n}") for n in range(9)]
     taught = [reflection(n, situation=each, lesson=f"Lesson {n}.") for n, each in enumerate(regimes, 1)]
