@@ -21,7 +21,7 @@ from ocw_mcp.render.text import span
 VOLUME_DIGITS: Final = 5
 PRICE_DIGITS: Final = 7
 BRIEFED: Final = (
-    *("close", "rsi_14", "stoch_rsi_k", "adx_14", "atr_14", "macd", "macd_histogram", "ema_21", "ema_50", "percent_b"),
+    *("close", "rsi_14", "adx_14", "atr_14", "macd", "macd_histogram", "ema_21", "ema_50", "percent_b"),
     *("supertrend", "vwap_deviation"),
 )
 """The indicators of a briefed context; a tool has the others."""

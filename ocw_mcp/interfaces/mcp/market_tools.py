@@ -59,7 +59,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
     async def market_get_candles(
         symbol: str,
         timeframe: str = "1h",
-        limit: Annotated[int, Field(ge=1, le=300), ASCII_NUMBER] = 24,
+        limit: Annotated[int, Field(ge=1, le=300), ASCII_NUMBER] = 16,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, results.CandlesResult]:
         """Closed candles, oldest first; cursor for older ones. Timeframes: 1m 5m 15m 1h 4h."""
@@ -80,7 +80,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
             if date != day:
                 lines.append(date)
                 day = date
-            shown = [*(significant(price, 7) for price in prices), significant(volume, VOLUME_DIGITS)]
+            shown = [*(significant(price, 6) for price in prices), significant(volume, VOLUME_DIGITS)]
             lines.append(" ".join([time.removesuffix(":00"), *shown]))
         columns = f"{result.symbol} {result.timeframe}, {' '.join(result.columns)}"
         return respond(result, columns, *lines, *older_line(result.cursor))
