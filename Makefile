@@ -13,7 +13,7 @@ help:
 	@echo "make install   install into .venv from the lock, with the hash of every file checked"
 	@echo "make run       run a simulated day of paper trading by rules in about two minutes; needs no key or network"
 	@echo "make test      run the tests, except the slow ones of .ci/run"
-	@echo "make validators   install the official MCP validators into .node and SDKs of clients into .clients; needs npm"
+	@echo "make validators   install MCP validators and clients into .node and SDKs of clients into .clients; needs npm"
 	@echo "make mutants   list changes of the risk check that no test detects; about ten minutes on one core"
 	@echo "make lint      run ruff, mypy and the import rules"
 	@echo "make bench     measure the speed on this machine"

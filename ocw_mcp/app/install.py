@@ -1,4 +1,8 @@
-"""Registers OCW with Claude, without a key: an entry for Claude Desktop, or a command for Claude Code."""
+"""Registers OCW with clients of MCP, without a key.
+
+The configuration of Claude Desktop, Cursor and VS Code gets an entry. Claude Code, Codex and Gemini CLI have a command
+that adds a server to their own configuration.
+"""
 
 import json
 import os
@@ -14,8 +18,34 @@ from ocw_mcp.domain.errors import SettingsError
 
 NAME: Final = "ocw"
 CONFIG: Final = "claude_desktop_config.json"
+ADDING: Final = {
+    "claude-code": ("claude", "mcp", "add", NAME, "--", "{program}"),
+    "codex": ("codex", "mcp", "add", NAME, "--", "{program}"),
+    # Without --scope, Gemini CLI writes into the current directory.
+    "gemini-cli": ("gemini", "mcp", "add", "--scope", "user", NAME, "{program}", "--"),
+}
+"""By client, the command that adds a server, without the arguments of the server's program."""
 LARGEST_CONFIG: Final = 1 << 24
 """The most bytes of a configuration file."""
+
+
+class Editor(NamedTuple):
+    """A client whose configuration file, JSON, gets an entry."""
+
+    title: str
+    servers: str
+    """The key of the object with the servers."""
+    entry: dict[str, str]
+    """Fields of an entry beside `command` and `args`."""
+    next_: str
+    """What makes the client read the file."""
+
+
+EDITORS: Final = {
+    "claude-desktop": Editor("Claude Desktop", "mcpServers", {}, "restart Claude Desktop"),
+    "cursor": Editor("Cursor", "mcpServers", {}, "restart Cursor; its settings list ocw among the MCP servers"),
+    "vscode": Editor("VS Code", "servers", {"type": "stdio"}, "run MCP: List Servers in VS Code, and start ocw"),
+}
 
 
 class Installed(NamedTuple):
@@ -40,33 +70,36 @@ def command(state: Path, *, read_only: bool) -> list[str]:
     return [*start, "mcp", "--state", str(state.absolute()), *(["--read-only"] if read_only else [])]
 
 
-def for_claude_code(state: Path, *, read_only: bool) -> str:
-    """Return the command that registers OCW with Claude Code."""
-    return shlex.join(["claude", "mcp", "add", NAME, "--", *command(state, read_only=read_only)])
+def adding_command(client: str, state: Path, *, read_only: bool) -> str:
+    """Return the command that adds OCW to the configuration of Claude Code, Codex or Gemini CLI."""
+    program, *arguments = command(state, read_only=read_only)
+    return shlex.join([*(word.format(program=program) for word in ADDING[client]), *arguments])
 
 
-def desktop_config(platform: str = sys.platform, home: Path | None = None) -> Path:
-    """Return the path of Claude Desktop's configuration."""
+def config_path(client: str, platform: str = sys.platform, home: Path | None = None) -> Path:
+    """Return the path of an editor's configuration file for all projects of the user."""
     base = home or Path.home()
-    if platform == "darwin":
-        return base / "Library" / "Application Support" / "Claude" / CONFIG
-    return Path(os.environ.get("XDG_CONFIG_HOME") or base / ".config") / "Claude" / CONFIG
+    if client == "cursor":
+        return base / ".cursor" / "mcp.json"
+    mac = base / "Library" / "Application Support"
+    folder = mac if platform == "darwin" else Path(os.environ.get("XDG_CONFIG_HOME") or base / ".config")
+    return folder / "Claude" / CONFIG if client == "claude-desktop" else folder / "Code" / "User" / "mcp.json"
 
 
-def for_claude_desktop(path: Path, state: Path, *, read_only: bool, dry_run: bool) -> Installed:
-    """Add an entry to Claude Desktop's configuration, and keep a copy of the old file. Raises SettingsError."""
-    start = command(state, read_only=read_only)
+def add_entry(client: str, path: Path, state: Path, *, read_only: bool, dry_run: bool) -> Installed:
+    """Add OCW to an editor's configuration, and keep other entries and a copy of the old file. Raises SettingsError."""
+    editor, start = EDITORS[client], command(state, read_only=read_only)
     try:
         before: str | None = read_file(path, LARGEST_CONFIG, link=True).decode()
     except FileNotFoundError:
         before = None
     except (OSError, ValueError) as error:
-        raise _foreign(path, str(error)) from None
-    config = _config(path, before)
-    servers = config.setdefault("mcpServers", {})
+        raise _foreign(editor, path, str(error)) from None
+    config = _config(editor, path, before)
+    servers = config.setdefault(editor.servers, {})
     if not isinstance(servers, dict):
-        raise _foreign(path, "its mcpServers is not an object")
-    servers[NAME] = {"command": start[0], "args": start[1:]}
+        raise _foreign(editor, path, f"its {editor.servers} is not an object")
+    servers[NAME] = {**editor.entry, "command": start[0], "args": start[1:]}
     after = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     done = Installed(path, before, after, None)
     if dry_run or not done.changed:
@@ -90,18 +123,18 @@ def for_claude_desktop(path: Path, state: Path, *, read_only: bool, dry_run: boo
     return done._replace(backup=backup)
 
 
-def _config(path: Path, text: str | None) -> dict[str, Any]:
+def _config(editor: Editor, path: Path, text: str | None) -> dict[str, Any]:
     try:
         config = json.loads(text) if text is not None and text.strip() else {}
     except ValueError as error:
-        raise _foreign(path, f"it is not JSON: {error}") from None
+        raise _foreign(editor, path, f"it is not JSON: {error}") from None
     if not isinstance(config, dict):
-        raise _foreign(path, "it is not a JSON object")
+        raise _foreign(editor, path, "it is not a JSON object")
     return config
 
 
-def _foreign(path: Path, why: str) -> SettingsError:
+def _foreign(editor: Editor, path: Path, why: str) -> SettingsError:
     return SettingsError(
-        f"{path} is not a valid configuration of Claude Desktop ({why}); nothing was changed; correct it, or copy the "
-        "output of --dry-run with another --config into it"
+        f"{path} cannot be read as a configuration of {editor.title} ({why}); nothing was changed; correct it, or copy "
+        f"the entry into its {editor.servers} by hand: --dry-run with another --config prints it"
     )

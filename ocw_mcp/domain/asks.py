@@ -181,8 +181,11 @@ class Taken(msgspec.Struct, frozen=True, omit_defaults=True):
     target: Decimal | None = None
     trail: Decimal | None = None
     leverage: int | None = None
+    replaced: tuple[tuple[str, Decimal | None], ...] = ()
+    """By name, the stop, target and limit of an entry as submitted, if the tick changed them; of a PROTECT, the values
+    that were in force before, None for one that was not set."""
     changed: tuple[str, ...] = ()
-    """Each difference from the leg as submitted, and each value that it replaced, one clause each."""
+    """Each other difference from the leg as submitted, one clause each."""
 
 
 class Done(msgspec.Struct, frozen=True, tag="done", tag_field="answer"):

@@ -5,7 +5,7 @@ import msgspec
 from ocw_mcp.domain.asks import Taken
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.events import ProtectionSet
-from ocw_mcp.domain.money import ONE, ZERO, plain
+from ocw_mcp.domain.money import ONE, ZERO
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.stateful import Stateful
@@ -131,11 +131,12 @@ class LegExecutor(Stateful[ManualControl]):
         answer = self._guard.protect(leg.symbol, leg.stop, leg.target, leg.trail, now)
         stop, target, trail = protection.trigger, protection.target, protection.trail
         moved = [("stop", before.trigger, stop), ("target", before.target, target), ("trail", before.trail, trail)]
-        changed = tuple(f"{name} was {'none' if old is None else plain(old)}" for name, old, new in moved if old != new)
-        if changed:
+        replaced = tuple((name, old) for name, old, new in moved if old != new)
+        if replaced:
             event = ProtectionSet(leg.symbol, given.principal, stop, target, trail, given.wake_id)
             self._effects.record(event)
-        taken = Taken(stop=stop, target=target, trail=trail, changed=changed or ("it was in force already",))
+        changed = () if replaced else ("these were in force already",)
+        taken = Taken(stop=stop, target=target, trail=trail, replaced=replaced, changed=changed)
         return answer, None if isinstance(answer, Refusal) else taken
 
     def _refused_change(self, given: Instruction) -> OrderIntent:

@@ -14,7 +14,7 @@ from ocw_mcp.core.risk.prices import expected_fill, rounded_limit, sane_limit
 from ocw_mcp.core.risk.verdict import UNLIMITED, Verdict
 from ocw_mcp.domain.asks import AnswerKey, LegKey, RequestKey, Taken
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.money import ZERO, floor_to, plain
+from ocw_mcp.domain.money import ZERO, ceil_to, floor_to, plain
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side, SizeUnit
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.time import SECOND
@@ -163,19 +163,16 @@ class Precheck:
         at_risk = msgspec.structs.replace(intent, unit=SizeUnit.RISK)
         prices = [("stop", leg.stop, intent.protect_at), ("target", leg.target, intent.target_at)]
         prices.append(("limit", leg.limit, intent.limit_price))
+        on_tick_at_worst = ceil_to if intent.side is Side.BUY else floor_to
         return Taken(
             quantity=intent.quantity,
             share=intent.quantity * officer.share_of_one(by_size, account),
-            price=officer.worst_of(intent, account),
+            price=on_tick_at_worst(officer.worst_of(intent, account), account.instrument.tick),
             risk=intent.quantity * officer.share_of_one(at_risk, account),
             stop=intent.protect_at,
             target=intent.target_at,
             leverage=intent.leverage,
-            changed=tuple(
-                f"{name} {plain(asked)} became {plain(sent)}, on the tick"
-                for name, asked, sent in prices
-                if asked is not None and sent is not None and asked != sent
-            ),
+            replaced=tuple((name, asked) for name, asked, sent in prices if asked is not None and asked != sent),
         )
 
     def check(self, leg: Leg, principal: str, now: int, quantity: Decimal | None = None) -> CheckedLeg:

@@ -55,6 +55,42 @@ def leg_text(leg: Leg, quote: Quote = inline, quantity: Decimal | None = None) -
     return ", ".join(part for part in (named, _levels(leg.stop, leg.target, leg.trail)) if part)
 
 
+def taken_text(taken: asks.Taken) -> str:
+    """Return a leg as it was carried out: `0.83 = 10.8% of equity, risk 0.31% of equity, stop 2320`.
+
+    A replaced value follows the new one: `stop 2330 (was 2320), trail 2% (was none)`, or `stop 2330 (asked 2330.02)`.
+    """
+    levels = {"stop": taken.stop, "target": taken.target, "trail": taken.trail}
+    asked = "asked" if taken.risk is not None else "was"
+    before = {name: f" ({asked} {_level(name, value)})" for name, value in taken.replaced}
+    parts = [
+        _size(taken) + before.pop("limit", ""),
+        "" if taken.risk is None else f"risk {_percent(taken.risk)} of equity",
+    ]
+    for name, value in levels.items():
+        parts += [f"{name} {_level(name, value)}{before.get(name, '')}"] if name in before or value is not None else []
+    parts += ["" if taken.leverage is None else f"leverage {taken.leverage}", *taken.changed]
+    return ", ".join(part for part in parts if part)
+
+
+def _size(taken: asks.Taken) -> str:
+    """Return the quantity with its price: the worst of an entry, the mark of a closing, the limit of a CANCEL."""
+    if taken.quantity is None:
+        return ""
+    quantity, price = plain(taken.quantity), "an unknown price" if taken.price is None else plain(taken.price)
+    if taken.share is None:
+        return f"{quantity} at {price}"
+    if taken.risk is not None:
+        return f"{quantity} = {_percent(taken.share)} of equity, at worst at {price}"
+    part = "the whole position" if taken.share == 1 else f"{_percent(taken.share)} of the position"
+    return f"{quantity} = {part}, mark {price}"
+
+
+def _level(name: str, value: Decimal | None) -> str:
+    """Return a stop, a target, or a trail, which is a share of the price."""
+    return "none" if value is None else _percent(value) if name == "trail" else plain(value)
+
+
 def _percent(share: Decimal) -> str:
     return f"{plain(round(share * 100, 2))}%"
 
@@ -129,7 +165,7 @@ def event_text(
                 f"{plain(event.price)}, fee {plain(round(event.fee, 4))}{realised}; position {plain(event.position)}"
             )
         case events.PositionUnprotected(symbol, deadline):
-            return f"{printable(symbol)} has no stop yet; without one it is closed at {moment(deadline)[11:]}"
+            return f"{printable(symbol)} waits for a stop; without one it is closed at {moment(deadline)[11:]}"
         case events.PositionProtected(symbol, stop, trigger):
             if before is None or before.stop is None or before.stop == trigger:
                 return f"{printable(symbol)} is protected by stop {stop} at {plain(trigger)}"

@@ -117,7 +117,7 @@ async def test_each_step_of_a_client_session_is_journaled(tmp_path: Path, era: s
         told = "\n".join(journal["events"])
         assert f"mcp:attached/mcp requested: BUY {preview['quantity']} ETHUSDT" in told
         assert "the range broke upwards" in [each["untrusted_text"] for each in journal["said"]]
-        assert told.count("mcp:attached/mcp requested: stop at ") == 2
+        assert told.count("mcp:attached/mcp requested: stop ") == 2
         orders = await call("journal_get", about="orders", limit=80)
-        assert "request refused: LOOSER_STOP" in "\n".join(orders["events"])
+        assert "protect of ETHUSDT: LOOSER_STOP" in "\n".join(orders["events"])
         assert "halted by mcp:attached/mcp" in told

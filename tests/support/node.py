@@ -1,4 +1,4 @@
-"""Runs the official validators of MCP, which are programs for Node; `make validators` installs them."""
+"""Runs programs for Node: the official validators of MCP, and clients; `make validators` installs them."""
 
 import asyncio
 import os
@@ -21,18 +21,18 @@ class Ended(NamedTuple):
     err: str
 
 
-async def validate(program: str, *arguments: object, home: Path) -> Ended:
-    """Run one at the root of the checkout; skips the test where it is not installed. `home` is whatever it keeps."""
+async def validate(program: str, *arguments: object, home: Path, cwd: Path = ROOT, **variables: str) -> Ended:
+    """Run one with more environment variables, and with `home` for its files; skips the test if it is missing."""
     if not (PROGRAMS / program).exists():
-        missing = f"the validator {program} is not installed; make validators does that"
+        missing = f"{program} is not installed; make validators does that"
         if os.environ.get(REQUIRED):
             pytest.fail(missing)
         pytest.skip(missing)
     process = await asyncio.create_subprocess_exec(
         PROGRAMS / program,
         *map(str, arguments),
-        cwd=ROOT,
-        env={**os.environ, "HOME": str(home), "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"},
+        cwd=cwd,
+        env={**os.environ, "HOME": str(home), "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", **variables},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

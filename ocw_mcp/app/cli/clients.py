@@ -1,4 +1,4 @@
-"""Commands for clients of a book: the MCP server, its registration with Claude, and tokens for HTTP and MCP.
+"""Commands for clients of a book: the MCP server, its registration with clients, and tokens for HTTP and MCP.
 
 `ocw mcp` is started by Claude Desktop and Claude Code, which wait for its list of tools: this file imports little.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ocw_mcp.adapters.control.tokens import TokenRow
 
-install = group("Register OCW with Claude Desktop or Claude Code.")
+install = group("Register OCW with Claude Desktop, Claude Code and others.")
 tokens = group("Make, list and revoke tokens for HTTP and MCP.")
 
 _TOOLSETS = ("market", "account", "history", "trade")
@@ -80,18 +80,45 @@ def alone(arguments: list[str]) -> None:
     app(arguments, prog_name="ocw mcp")
 
 
+DryRunOption = Annotated[bool, option("--dry-run", "Print the new configuration file, and write nothing.")]
+ConfigOption = Annotated[Path | None, option("--config", "Another configuration file, such as that of a project.")]
+
+
 @install.command("claude-desktop")
 def claude_desktop(
-    state: BookOption,
-    read_only: ReadOnlyOption = False,
-    dry_run: Annotated[bool, option("--dry-run", "Print the new configuration file, and write nothing.")] = False,
-    config: Annotated[Path | None, option("--config", "Another configuration file.")] = None,
+    state: BookOption, read_only: ReadOnlyOption = False, dry_run: DryRunOption = False, config: ConfigOption = None
 ) -> None:
     """Add OCW to Claude Desktop's configuration. Other entries stay, the old file is kept, and no key is written."""
+    _add_entry("claude-desktop", state, read_only, dry_run, config)
+
+
+@install.command("cursor")
+def cursor(
+    state: BookOption, read_only: ReadOnlyOption = False, dry_run: DryRunOption = False, config: ConfigOption = None
+) -> None:
+    """Add OCW to Cursor's configuration, as for Claude Desktop.
+
+    The file is ~/.cursor/mcp.json; for one project, name its .cursor/mcp.json with --config.
+    """
+    _add_entry("cursor", state, read_only, dry_run, config)
+
+
+@install.command("vscode")
+def vscode(
+    state: BookOption, read_only: ReadOnlyOption = False, dry_run: DryRunOption = False, config: ConfigOption = None
+) -> None:
+    """Add OCW to VS Code's configuration, as for Claude Desktop.
+
+    The file is the mcp.json of your user; for one project, name its .vscode/mcp.json with --config.
+    """
+    _add_entry("vscode", state, read_only, dry_run, config)
+
+
+def _add_entry(client: str, state: Path, read_only: bool, dry_run: bool, config: Path | None) -> None:
     from ocw_mcp.app import install as installing
 
-    path = config if config is not None else installing.desktop_config()
-    done = installing.for_claude_desktop(path, state, read_only=read_only, dry_run=dry_run)
+    path = config if config is not None else installing.config_path(client)
+    done = installing.add_entry(client, path, state, read_only=read_only, dry_run=dry_run)
     if dry_run:
         say(f"{path} would contain:", err=True)
         say(done.after, nl=False)
@@ -99,15 +126,31 @@ def claude_desktop(
         say(f"{path} already has this entry; nothing was changed")
     else:
         kept = f"; the old file: {done.backup}" if done.backup is not None else ""
-        say(f"{path} is written{kept}; restart Claude Desktop")
+        say(f"{path} is written{kept}; {installing.EDITORS[client].next_}")
 
 
 @install.command("claude-code")
 def claude_code(state: BookOption, read_only: ReadOnlyOption = False) -> None:
-    """Print the command that adds OCW to Claude Code. Run it yourself."""
+    """Print the command that adds OCW to Claude Code. Run it yourself, in the directory that you work in."""
+    _print_command("claude-code", state, read_only)
+
+
+@install.command("codex")
+def codex(state: BookOption, read_only: ReadOnlyOption = False) -> None:
+    """Print the command that adds OCW to Codex. Run it yourself."""
+    _print_command("codex", state, read_only)
+
+
+@install.command("gemini-cli")
+def gemini_cli(state: BookOption, read_only: ReadOnlyOption = False) -> None:
+    """Print the command that adds OCW to Gemini CLI. Run it yourself."""
+    _print_command("gemini-cli", state, read_only)
+
+
+def _print_command(client: str, state: Path, read_only: bool) -> None:
     from ocw_mcp.app import install as installing
 
-    say(installing.for_claude_code(state, read_only=read_only))
+    say(installing.adding_command(client, state, read_only=read_only))
 
 
 @tokens.command("new")

@@ -50,8 +50,8 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
         return _status(meta(facade), facade.status())
 
     async def portfolio_get() -> Annotated[CallToolResult, results.PortfolioResult]:
-        """The account: equity, free margin, exposure, loss of the day, drawdown, fees and funding so far. Shares are
-        fractions. Single positions: positions_get."""
+        """The account: equity, free margin, exposure, loss of the day, drawdown, fees and funding so far. Single
+        positions: positions_get."""
         facade = get_facade()
         seen = facade.portfolio()
         result = from_attributes(results.PortfolioResult, seen, meta=meta(facade))
@@ -81,7 +81,7 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, results.OrdersResult]:
         """Orders, newest first: live ones, all, or those that policies refused, with limit, actual value and the
-        largest size that would have passed."""
+        largest size that passes."""
         facade = get_facade()
         if status == "live":
             live = facade.orders()[::-1]
@@ -95,14 +95,8 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
             refused = await facade.history.refusals(limit, place_of("refusals", cursor))
             rows = [refused_order(each) for each in refused.rows]
             more = cursor_of("refusals", refused.next)
-        lines = [
-            f"{row.id} {f'{row.at[:16]} ' if row.at else ''}{row.symbol} {row.purpose} {row.side} {row.quantity}"
-            f"{f' {row.type}' if row.type else ''}{f' at {row.price}' if row.price else ''}, {row.status}, "
-            f"filled {row.filled}, by {row.by}{f'; {row.refusal}' if row.refusal else ''}"
-            for row in rows
-        ]
         result = results.OrdersResult(meta=meta(facade), orders=rows, cursor=more)
-        return respond(result, *(lines or [_NO_ORDERS[status]]), *older_line(more))
+        return respond(result, *(map(_order_text, rows) if rows else [_NO_ORDERS[status]]), *older_line(more))
 
     async def policies_get() -> Annotated[CallToolResult, results.PoliciesResult]:
         """All limits in force by their names in the policy file, and how much of each is used. No tool changes a
@@ -127,8 +121,8 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
         target: Amount | None = None,
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
     ) -> Annotated[CallToolResult, results.CheckResult]:
-        """Check whether an order would pass now, by the code that places orders: each limit's verdict and the largest
-        size that would pass. Entries need size, risk or quantity, and a stop; SELL and COVER close all."""
+        """Check whether an order would pass now: each limit's verdict and the largest size that would pass. Entries
+        need size, risk or quantity, and a stop; SELL and COVER close all."""
         facade = after_warm_up(get_facade)()
         leg = leg_of(facade, symbol, action, quantity, size=size, risk=risk, stop=stop, target=target, limit=limit)
         return _check(facade, leg, facade.check(leg, HYPOTHETICAL, quantity))
@@ -232,6 +226,15 @@ def _status(meta: Meta, seen: "Status") -> CallToolResult:
 
 def _paused(result: results.StatusResult | results.PortfolioResult) -> str:
     return f"; entries paused until {result.paused_until}" if result.paused_until else ""
+
+
+def _order_text(row: results.OrderOut) -> str:
+    """Return an order on one line. A refused change of a stop or a target has no quantity."""
+    quantity = "" if row.refusal and row.quantity == "0" else f" {row.quantity}"
+    order = f"{row.id} {f'{row.at[:16]} ' if row.at else ''}{row.symbol} {row.purpose} {row.side}{quantity}"
+    terms = f"{f' {row.type}' if row.type else ''}{f' at {row.price}' if row.price else ''}"
+    outcome = f"by {row.by}; {row.refusal}" if row.refusal else f"filled {row.filled}, by {row.by}"
+    return f"{order}{terms}, {row.status}, {outcome}"
 
 
 def _live_order(tracked: "TrackedOrder") -> results.OrderOut:

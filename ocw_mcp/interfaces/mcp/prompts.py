@@ -27,7 +27,7 @@ _PROMPTS: Final[dict[str, tuple[str, dict[str, str]]]] = {
         "A closed trade: decision, luck, costs, and what to do differently.",
         {"trade": "id from trades_search, such as order:3"},
     ),
-    "review_positions": ("Every open position: keep, tighten or close, and all of them together.", {}),
+    "review_positions": ("Every open position: keep, tighten, reduce or close, and all of them together.", {}),
 }
 """By name, what a prompt is about, and its arguments with their descriptions."""
 _DEFAULTS: Final = {"action": "buying"}

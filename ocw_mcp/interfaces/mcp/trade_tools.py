@@ -24,6 +24,7 @@ from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, Why, cut
 from ocw_mcp.interfaces.mcp.callers import ERA, Consent, NotAsked, ask_within_call, caller_name, supports_forms
 from ocw_mcp.interfaces.mcp.results import DoneResult, Meta, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta, respond
+from ocw_mcp.render.event_text import taken_text
 from ocw_mcp.render.quotations import untrusted
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempoten
 Key = Annotated[
     str,
     Field(min_length=1, max_length=64),
-    WithJsonSchema({"type": "string", "description": "new per request, the same on a retry"}),
+    WithJsonSchema({"type": "string", "description": "new per request, same on retry"}),
 ]
 _NEXT: Final = {
     RefusalCode.KEY_REUSED: "a key belongs to one order; orders_get shows which one",
@@ -49,6 +50,8 @@ _NEXT: Final = {
     RefusalCode.NO_POSITION: "positions_get shows the open positions",
     RefusalCode.LOOSER_STOP: "positions_get shows the stop in force",
     RefusalCode.BAD_TARGET: "positions_get shows the mark price",
+    RefusalCode.BAD_TRAIL: "positions_get shows the mark price",
+    RefusalCode.BAD_SHARE: "positions_get shows the position",
     RefusalCode.ALREADY_IN_POSITION: "positions_get shows the open positions",
     RefusalCode.OPPOSITE_POSITION: "positions_get shows the open positions",
     RefusalCode.ENTRY_PENDING: "orders_get shows the waiting entry",
@@ -90,8 +93,8 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
         leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None,
     ) -> Annotated[CallToolResult, results.PreviewResult]:
-        """Check an order by the code that places it, and keep it and its price for 60 s as a preview_id. Nothing is
-        sent. Entries need size, risk or quantity, and a stop; SELL and COVER close the whole position."""
+        """Check an order as placing does, and keep it with its price for 60 s as a preview_id; nothing is sent. Entries
+        need size, risk or quantity, and a stop; SELL and COVER close all."""
         facade = after_warm_up(get_facade)()
         terms = {"size": size, "risk": risk, "stop": stop, "target": target, "limit": limit, "leverage": leverage}
         leg = leg_of(facade, symbol, action, quantity, **terms)
@@ -134,7 +137,8 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
             if asked is not None:
                 await facade.trading.consent(who, asked.approval_id, yes=answer.data.approve)
         placed = await facade.trading.place(who, key, preview_id, rationale)
-        return done(meta(facade), placed, "placed")
+        taken = facade.trading.taken(asks.RequestKey(who, key))
+        return done(meta(facade), placed, "placed", taken_text(taken) if taken else "")
 
     async def orders_cancel(
         ctx: Context[Any, Any], order: Annotated[str, Field(description="id from orders_get: 3-e-0")], key: Key
@@ -149,9 +153,10 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
     ) -> Annotated[CallToolResult, DoneResult]:
         """Close a whole position at the market, reduce-only. If none is open yet, cancel its waiting entry."""
         facade = get_facade()
-        answer = await facade.trading.ask(asks.CloseRequest(key, caller_name(ctx), facade.known(symbol), rationale))
+        request = asks.CloseRequest(key, caller_name(ctx), facade.known(symbol), rationale)
+        answer = await facade.trading.ask(request)
         canceled = isinstance(answer, OrderRef) and answer.leg is Purpose.ENTRY
-        return done(meta(facade), answer, "entry canceled" if canceled else "closing")
+        return _carried_out(facade, request, answer, "cancel requested" if canceled else "closing")
 
     async def positions_reduce(
         ctx: Context[Any, Any],
@@ -160,10 +165,11 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         key: Key,
         rationale: Why = "",
     ) -> Annotated[CallToolResult, DoneResult]:
-        """Close a share of a position at the market, reduce-only. If the rest were too small to sell, all is closed."""
+        """Close a share of a position at the market, reduce-only. A rest too small to sell is closed, too."""
         facade = get_facade()
         leg = Leg(facade.known(symbol), Action.REDUCE, share=share, reasoning=rationale)
-        return await _carried_out(facade, asks.LegRequest(key, caller_name(ctx), leg), "reducing")
+        request = asks.LegRequest(key, caller_name(ctx), leg)
+        return _carried_out(facade, request, await facade.trading.ask(request), "reducing")
 
     async def positions_set_protection(
         ctx: Context[Any, Any],
@@ -179,8 +185,8 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
             raise RequestError(
                 RequestCode.BAD_ARGUMENTS, limit="a stop, a target or a trail", actual="none", next_="give one of them"
             )
-        terms = asks.ProtectionRequest(key, caller_name(ctx), facade.known(symbol), stop, target, trail)
-        return await _carried_out(facade, terms, "protection set")
+        request = asks.ProtectionRequest(key, caller_name(ctx), facade.known(symbol), stop, target, trail)
+        return _carried_out(facade, request, await facade.trading.ask(request), "protection set")
 
     async def risk_halt(ctx: Context[Any, Any], key: Key, why: str = "") -> Annotated[CallToolResult, DoneResult]:
         """Halt trading: waiting entries are cancelled, new ones refused. Positions keep their stops and may be closed.
@@ -206,9 +212,10 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         conditions: arguments.Conditions | None = None,
         note: Why = "",
     ) -> Annotated[CallToolResult, results.SubmittedResult]:
-        """Answer a wake once, with all legs. Symbols without a leg are held. Each leg is checked and answered by
-        itself; refused ones may be submitted once more, corrected. Attached clients: only while ocw_get_status shows
-        deciding."""
+        """Answer a wake once, with one leg per symbol to act on. Symbols without a leg stay as they are. BUY and SHORT
+        need size or risk, and a stop; ADD needs size or risk; REDUCE a share. SELL and COVER close all. PROTECT
+        tightens the stop, moves the target, sets a trail. CANCEL ends a waiting entry. Unused fields are refused.
+        Refused legs may be submitted once more, corrected, with note, conditions and next_check_s if these change."""
         facade = get_facade()
         decision = arguments.decision_of(legs, next_check_s, conditions, note, facade.symbols)
         # A caller that declares itself tainted only gets stricter limits.
@@ -225,28 +232,10 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
     ]
 
 
-async def _carried_out(
-    facade: "Facade", request: asks.LegRequest | asks.ProtectionRequest, what: str
-) -> CallToolResult:
-    """Have the engine carry out a change of a position. Return its answer, with the values that are now in force."""
-    answer = await facade.trading.ask(request)
+def _carried_out(facade: "Facade", request: asks.CallerRequest, answer: "Answer", what: str) -> CallToolResult:
+    """Return the answer to a request that changes a position, with what was done and the values now in force."""
     taken = facade.trading.taken(asks.request_key(request))
-    return done(meta(facade), answer, f"{what}: {taken_text(taken)}" if taken else what)
-
-
-def taken_text(taken: asks.Taken) -> str:
-    """Return a leg as it was carried out, in one line."""
-    levels = {"stop": taken.stop, "target": taken.target, "trail": taken.trail}
-    parts = [
-        plain(taken.quantity) if taken.quantity is not None else "",
-        f"{taken.share:.2%}" if taken.share is not None else "",
-        f"at {plain(taken.price)}" if taken.price is not None else "",
-        f"risk {taken.risk:.2%}" if taken.risk is not None else "",
-        *(f"{name} {plain(value)}" for name, value in levels.items() if value is not None),
-        f"leverage {taken.leverage}" if taken.leverage is not None else "",
-        *taken.changed,
-    ]
-    return ", ".join(part for part in parts if part)
+    return done(meta(facade), answer, what, taken_text(taken) if taken else "")
 
 
 def _preview(facade: "Facade", leg: Leg, seen: "Previewed", quantity: Decimal | None) -> CallToolResult:
@@ -300,7 +289,9 @@ def _preview(facade: "Facade", leg: Leg, seen: "Previewed", quantity: Decimal | 
         terms += [f"stop {result.stop or 'none'}{measured}", f"target {result.target or 'none'}"]
         terms += [f"leverage {leverage}"] if leverage is not None else []
         why = "" if account.scale == 1 else f" ({result.scale_reason})"
-        sizes = [f"{room(checked, account.equity)}; size limits x {result.scale}{why}"]
+        scaled = f"size limits x {result.scale}{why}"
+        # A refusal has the largest size in the unit that was asked in.
+        sizes = [scaled if refusal is not None else f"{room(checked, account.equity)}; {scaled}"]
     return respond(
         result,
         head,
@@ -323,7 +314,7 @@ def _question(pending: "PendingOrder") -> str:
     return f"Approve this paper order? {', '.join([asked, *terms])}. Every policy is checked again before it is sent."
 
 
-def done(meta: Meta, answer: "Answer", what: str) -> CallToolResult:
+def done(meta: Meta, answer: "Answer", what: str, details: str = "") -> CallToolResult:
     """Return the answer to one request. A refusal is an error, so that it cannot be taken for a success."""
     result = DoneResult(meta=meta, **_answered(answer))
     match answer:
@@ -338,9 +329,9 @@ def done(meta: Meta, answer: "Answer", what: str) -> CallToolResult:
                 "with the passphrase); without an answer it is denied. Call again with the same key to see the outcome",
             )
         case OrderRef():
-            return respond(result, f"{what}: order {answer}; follow it with orders_get")
+            return respond(result, f"{what}: order {answer}{details and f', {details}'}; follow it with orders_get")
         case asks.Done():
-            return respond(result, what)
+            return respond(result, f"{what}{details and f': {details}'}")
 
 
 def _submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trading: "Trading") -> CallToolResult:
@@ -352,16 +343,29 @@ def _submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trad
         for leg, each in zip(decision.legs, trading.answers(answer.decision, decision), strict=True)
     ]
     carried = [trading.taken(answer.decision.leg(index)) for index in range(len(rows))]
-    lines = [
-        f"{row.action} {row.symbol}: {row.outcome}{f' as {row.order}' if row.order else ''}"
-        f"{f': {taken_text(taken)}' if taken else ''}"
-        f"{f', {row.refusal}' if row.refusal else ''}{f' {row.approval} until {row.until}' if row.approval else ''}"
-        for row, taken in zip(rows, carried, strict=True)
-    ]
+    lines = [_leg_line(row, taken) for row, taken in zip(rows, carried, strict=True)]
     refused = [untrusted(each, 200) for each in answer.refused]
     result = results.SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
     not_taken = [f"not taken as given: {each}" for each in refused]
-    return respond(result, f"wake {wake} answered", *(lines or ["no leg: HOLD"]), *answer.settled, *not_taken)
+    return respond(
+        result,
+        f"wake {wake} answered",
+        *(lines or ["no leg: nothing changes"]),
+        *answer.settled,
+        *not_taken,
+    )
+
+
+def _leg_line(row: results.LegAnswered, taken: asks.Taken | None) -> str:
+    """Return the answer to one leg."""
+    outcome = "nothing changes" if row.outcome == "held" else row.outcome
+    parts = [
+        f" as {row.order}" if row.order else "",
+        f": {taken_text(taken)}" if taken else "",
+        f", {row.refusal}" if row.refusal else "",
+        f" {row.approval} until {row.until}" if row.approval else "",
+    ]
+    return f"{row.action} {row.symbol}: {outcome}{''.join(parts)}"
 
 
 def _answered(answer: "Answer | None") -> dict[str, Any]:

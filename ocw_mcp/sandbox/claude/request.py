@@ -75,7 +75,7 @@ MODELS: Final = {
     model.id: model
     for model in (
         Model("claude-opus-5-5", 512, always_thinks=True, system_turns=True, max_output=128_000),
-        Model("claude-sonnet-5-5", 512, always_thinks=True, system_turns=True),
+        Model("claude-sonnet-5-5", 512, always_thinks=True, system_turns=True, max_output=128_000),
         Model("claude-haiku-5-5", 512, always_thinks=True, system_turns=True),
         Model("claude-sonnet-4-6", 1_024),
         Model("claude-haiku-4-5", 4_096),

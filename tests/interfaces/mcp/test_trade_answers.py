@@ -10,6 +10,7 @@ from mcp.types import CallToolResult
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.interfaces.mcp import trade_tools
@@ -33,7 +34,8 @@ async def test_answer_to_setting_only_a_target_shows_the_target(sim: FacadeRun) 
     answer = await call(sim, "positions_set_protection", symbol="BTC/USDT", key="k1", target=target)
     (order,) = sim.run.engine.orders.live("BTCUSDT", Purpose.TARGET)
     assert content(answer)["order"] == str(order.ref)
-    assert f"target {target}, target was none: order {order.ref}" in text(answer)
+    assert f"order {order.ref}, stop" in text(answer)
+    assert f"target {target} (was none); follow it" in text(answer)
 
 
 async def test_answer_to_a_changed_target_names_the_new_target_order(sim: FacadeRun) -> None:
@@ -71,7 +73,9 @@ async def test_stop_target_and_limit_are_shown_rounded_to_the_tick(
     moved = {"stop": f"{last * (1 + stop) / 2:.1f}7", "target": f"{last * (1 + 2 * target) / 3:.1f}7"}
     answer = await call(sim, "positions_set_protection", symbol="btc-usdt", key="k2", **moved)
     (held,) = sim.facade.positions()
-    assert f"protection set: stop {held.stop}, target {sim.facade.target('BTCUSDT')}, stop was " in text(answer)
+    before, now = [plain(sent["stop"]), plain(sent["target"])], [held.stop, sim.facade.target("BTCUSDT")]
+    terms = [f"{name} {new} (was {old})" for name, new, old in zip(("stop", "target"), now, before, strict=True)]
+    assert ", ".join(terms) in text(answer)
 
 
 async def test_stop_that_rounds_to_the_market_price_is_refused(sim: FacadeRun) -> None:

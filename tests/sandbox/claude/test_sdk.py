@@ -112,7 +112,7 @@ async def test_known_models_are_described_and_retired_ones_not_served() -> None:
         with pytest.raises(anthropic.NotFoundError):
             await client.messages.create(**asked(model="claude-unknown"))
     assert (model.lifecycle, retired.lifecycle) == ("active", "retired")
-    assert model.max_tokens == 64_000
+    assert model.max_tokens == 128_000
 
 
 def conversation(*turns: tuple[str, Any]) -> list[dict[str, Any]]:

@@ -111,7 +111,7 @@ _OUTCOMES = """SELECT idempotency_key, symbol, 'sent', client_id FROM orders
     WHERE wake_id = :wake_id AND (:symbol IS NULL OR symbol = :symbol)
     UNION ALL SELECT json_extract(payload, '$.intent.idempotency_key'), symbol, 'refused', 'refusal:' || refusals.seq
     FROM refusals JOIN events USING (seq) WHERE wake_id = :wake_id AND (:symbol IS NULL OR symbol = :symbol)"""
-_NEWEST_ASKED = """SELECT intended_at, n || '-' || leg || '-' || revision FROM orders
+_NEWEST_ASKED = """SELECT intended_at, 'order:' || n FROM orders
     WHERE wake_id IS NULL AND idempotency_key <> '' ORDER BY rowid DESC LIMIT 1"""
 _NEWEST_REFUSED = "SELECT 'refusal:' || seq FROM refusals WHERE wake_id IS NULL ORDER BY seq DESC LIMIT 1"
 _PROTECTED = """SELECT symbol FROM (SELECT json_extract(payload, '$.symbol') AS symbol FROM events
@@ -139,7 +139,7 @@ _reasons = msgspec.json.Decoder(tuple[SymbolWake, ...])
 
 
 def newest_story(db: Database, book: StoredBook) -> Story:
-    """Return the story of the newest decision that acted, or of a newer order that a client requested without a wake.
+    """Return the story of the newest decision that acted, or of a newer trade that a client requested without a wake.
 
     If there is neither, return the story of the newest refusal of a client, or of the newest decision. Raises
     SettingsError for a book without decisions, orders and refusals.
