@@ -78,6 +78,8 @@ class ModelFacts(msgspec.Struct, frozen=True):
 
     lifecycle: Literal["active", "deprecated", "retired"] = "active"
     retires_at: str | None = None
+    sandbox: bool = False
+    """Whether scripted answers of OCW's sandbox take the place of the model."""
 
 
 class SdkMessages:

@@ -38,7 +38,7 @@ MODEL_CHECK_S = 5.0
 
 
 @asynccontextmanager
-async def _ungrouped() -> AsyncIterator[None]:
+async def ungrouped() -> AsyncIterator[None]:
     """Raise an error of the block without the exception groups in which the SDK's client wraps it."""
     try:
         yield
@@ -130,7 +130,7 @@ class ClaudeSetup:
             warn=log.warning,
         )
         try:
-            async with _ungrouped(), Client(server) as client:
+            async with ungrouped(), Client(server) as client:
                 breaker = Breaker.from_journal(thoughts)
                 decider.attach(EngineAccess(client, facade.thinking_spent_usd, memory, spending, breaker))
                 yield

@@ -177,7 +177,7 @@ class WakeCondition(msgspec.Struct, frozen=True):
     place: int = 0
     """The condition's number (from 1) in the submitted list, if other conditions of it were dropped; otherwise 0."""
     stays: bool = False
-    """Whether the condition outlives the open position of its symbol."""
+    """Whether the condition stays when the position of its symbol is closed."""
 
     if TYPE_CHECKING:
 

@@ -30,7 +30,7 @@ class HappeningKind(StrEnum):
     CANCELLED = "cancelled"
     """An entry, or the rest of one, was cancelled on request or by the engine."""
     REJECTED = "rejected"
-    """The venue rejected an entry."""
+    """The venue rejected an entry, or a stop, which is then the cause."""
     REFUSED = "refused"
     """A leg of a decision was refused."""
     CONDITIONS_ENDED = "conditions_ended"
@@ -108,6 +108,8 @@ class RestingOrder(msgspec.Struct, frozen=True):
     """The id of the approval that the entry waits for."""
     cancelling: bool = False
     """Whether a cancel was requested."""
+    thesis: str = ""
+    """The reason of the decision of `by` that asked for the entry, which only `by` is shown; empty without one."""
 
 
 class StandingCondition(msgspec.Struct, frozen=True):

@@ -350,6 +350,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """The wake conditions that wait."""
     next_check_at: int | None = None
     """The time (ms) of the next wake by the timer, unless the decision sets another; None before the first candle."""
+    daily_loss: Decimal | None = None
+    """The loss of the UTC day as a share of its first equity, below 0 for a gain; None before the first day."""
 
     def __post_init__(self) -> None:
         if type(self.symbols) is not SymbolViews:

@@ -8,7 +8,7 @@ from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.engine.approvals import Approvals, PendingOrder
 from ocw_mcp.engine.order_manager import OrderManager
-from ocw_mcp.engine.since_state import LiveEntry
+from ocw_mcp.engine.since_state import THESIS_KEPT, LiveEntry
 
 
 def resting_orders(
@@ -37,11 +37,12 @@ def _live(tracked: TrackedOrder, entry: LiveEntry | None) -> RestingOrder:
         sent_at=entry.sent_at if entry is not None else None,
         expires_at=intent.expires_at,
         cancelling=tracked.cancel_requested,
+        thesis=entry.thesis.text if entry is not None and entry.thesis is not None else "",
     )
 
 
 def _waiting(pending: PendingOrder) -> RestingOrder:
-    intent = pending.intent
+    intent, given = pending.intent, pending.given
     return RestingOrder(
         order=None,
         symbol=intent.symbol,
@@ -55,4 +56,5 @@ def _waiting(pending: PendingOrder) -> RestingOrder:
         sent_at=None,
         expires_at=pending.expires_at,
         approval=pending.approval_id,
+        thesis="" if given.tainted or given.wake_id is None else given.leg.reasoning[:THESIS_KEPT],
     )

@@ -19,6 +19,7 @@ from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.happenings import Happening, HappeningKind, RestingOrder
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import ATTACHED, GUARD, RULES, OrderIntent, OrderRef, Purpose, Side
+from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import Remark, WakeKind, WakeReason
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import iso
@@ -150,7 +151,8 @@ class Since(Stateful[SinceState]):
 
     def _on_refusal(self, event: events.OrderRefused, at: int) -> None:
         intent = event.intent
-        if intent.wake_id is None:
+        # An order that only needs an approval is not refused yet: it is among the resting orders.
+        if intent.wake_id is None or event.refusal.code is RefusalCode.APPROVAL_REQUIRED:
             return
         leg = self._state.legs.get(intent.idempotency_key)
         action = _action(intent) if leg is None else leg.action
@@ -189,8 +191,12 @@ class Since(Stateful[SinceState]):
             self._add(Happening(at, kind, symbol, by, price=price, previous=previous))
 
     def _on_rejected(self, event: events.OrderRejected, at: int) -> None:
-        tracked = self._entry(event.ref)
-        if tracked is not None:
+        tracked = self._manager.orders.get(event.ref)
+        if tracked is not None and tracked.purpose is Purpose.STOP:
+            order = tracked.order
+            rejected = Happening(at, HappeningKind.REJECTED, order.symbol, cause="stop", code=event.code)
+            self._add(msgspec.structs.replace(rejected, price=order.trigger_price))
+        elif tracked is not None and tracked.purpose is Purpose.ENTRY:
             self._state.entries.pop(str(event.ref), None)
             happening = _ended(HappeningKind.REJECTED, tracked, at)
             self._add(msgspec.structs.replace(happening, code=event.code))

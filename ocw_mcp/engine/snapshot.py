@@ -109,6 +109,7 @@ def _snapshot(
         regime=_NO_REGIME,
         macro=_NO_MACRO,
         scale=exposure_scale(config.policies.scale),
+        daily_loss=account.day.loss(account.ledger.equity()) if account.day.today.opening else None,
         correlations=tuple(Correlation(first, second, market.correlation(first, second)) for first, second in pairs),
         **fields,
     )

@@ -42,7 +42,7 @@ def refused_then(snapshot: Snapshot) -> str:
 def standing_lines(snapshot: Snapshot, reader: str) -> list[str]:
     """Return the lines of the resting orders, the guard's plans, the wake conditions and the timer."""
     at = snapshot.at
-    lines = [f"resting: {resting_text(each, at)}" for each in snapshot.resting]
+    lines = [line for each in snapshot.resting for line in _resting_lines(each, snapshot, reader)]
     lines += [line for held in snapshot.positions.values() for line in _position_lines(held, reader, at)]
     for each in snapshot.conditions:
         lines += _condition_lines(each, reader, at)
@@ -120,6 +120,8 @@ def _result(what: Happening) -> str:
 
 
 def _ended(what: Happening) -> str:
+    if what.cause == "stop":
+        return f"{name(what.symbol)} stop {_at(what.price)} rejected by the venue with {name(what.code)}"
     price = f"limit {_side(what)} {_size(what)} {name(what.symbol)} at {_at(what.price)}"
     after = "" if what.began_at is None else f" after {span(what.at - what.began_at)}"
     filled = "unfilled" if what.filled is None else f"{plain(abs(what.filled))} filled before"
@@ -128,6 +130,14 @@ def _ended(what: Happening) -> str:
     if what.kind is HappeningKind.CANCELLED:
         return f"{price} cancelled{after}, {filled}: {untrusted(what.detail)}"
     return f"{price} {_LAPSED.get(what.cause, 'lapsed')}{after} {filled}"
+
+
+def _resting_lines(order: RestingOrder, snapshot: Snapshot, reader: str) -> Iterator[str]:
+    yield f"resting: {resting_text(order, snapshot.at)}"
+    held = snapshot.positions.get(order.symbol)
+    shown = held.thesis.text if held is not None and held.thesis is not None else ""
+    if order.thesis and order.by == reader and order.thesis != shown:
+        yield f"thesis of the entry in {name(order.symbol)}: {untrusted(order.thesis, LONGEST_REMARK)}"
 
 
 def resting_text(order: RestingOrder, at: int) -> str:

@@ -94,7 +94,7 @@ def _listed(what: str, texts: list[str]) -> list[str]:
 
 
 def account_line(snapshot: Snapshot) -> str:
-    """Return the equity and the scale of size limits on one line."""
+    """Return the equity, a large loss of the day, and the scale of size limits on one line."""
     scale = ""
     if snapshot.scale != 1:
         factors = dict(snapshot.limits)
@@ -106,7 +106,15 @@ def account_line(snapshot: Snapshot) -> str:
         ]
         scale = f"; size limits ×{plain(snapshot.scale)} ({', '.join(parts)})"
     equity = plain(round(snapshot.equity, 2))
-    return f"equity {equity}{scale}"
+    return f"equity {equity}{_loss_of_the_day(snapshot)}{scale}"
+
+
+def _loss_of_the_day(snapshot: Snapshot) -> str:
+    """Return the loss of the UTC day with its limit, once it is half of it; otherwise an empty text."""
+    limit, loss = dict(snapshot.limits).get("daily_loss.max_share"), snapshot.daily_loss
+    if limit is None or loss is None or loss < Decimal(limit) / 2:
+        return ""
+    return f"; daily_loss {percent(loss)}, from {percent(Decimal(limit))} no entries until the next UTC day"
 
 
 def _with_block(snapshot: Snapshot) -> set[str]:

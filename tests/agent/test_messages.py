@@ -346,7 +346,7 @@ async def test_retired_and_unknown_models_have_the_cause_no_model() -> None:
         retired = await messages.retrieve_model(RETIRED)
         unknown = await messages.retrieve_model("claude-unknown")
         await messages.close()
-    assert facts == ModelFacts("active", None)
+    assert facts == ModelFacts("active", None, sandbox=True)
     assert isinstance(retired, Trouble)
     assert "is retired; set CLAUDE_MODEL" in retired.detail
     assert isinstance(unknown, Trouble)

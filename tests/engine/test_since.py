@@ -143,6 +143,14 @@ async def test_refused_legs_are_shown_and_stay_with_the_note() -> None:
         assert [(leg.cause, leg.symbol, leg.code) for leg in each.note_refused] == [("BUY", "BTCUSDT", "STOP_REQUIRED")]
 
 
+async def test_order_that_needs_an_approval_is_resting_and_not_refused() -> None:
+    gate = {"close_wakes": ["1m"], "close_wakes_in_position": ["1m"], "cooldown_s": 0}
+    approval = {"above_notional": 500, "modes": [], "answer_s": 3_600}
+    snapshots = await seen({1: buy("97")}, [100.0] * 4, policy=policies(gate=gate, approval=approval))
+    assert kinds(snapshots[1]) == []
+    assert [each.approval for each in snapshots[1].resting] == ["a1"]
+
+
 async def test_a_note_without_refused_legs_replaces_them() -> None:
     wrong = Decision((Leg("BTCUSDT", Action.BUY, size=D("0.1"), stop=D(50)),), note="bought the dip")
     snapshots = await seen({1: wrong, 2: Decision(note="nothing yet")}, [100.0] * 4)

@@ -128,6 +128,14 @@ def test_resting_orders_have_age_and_expiry_in_text() -> None:
     ]
 
 
+def test_entry_that_has_not_filled_shows_its_author_its_thesis() -> None:
+    order = RestingOrder(
+        ENTRY, ETH, Side.BUY, D(1), D(0), D(138), D(131), None, "claude", NOON, None, thesis="the dip holds at 138"
+    )
+    own, others = (standing_lines(shown(resting=(order,)), reader)[1:] for reader in ("claude", "mcp:anna"))
+    assert (own, others) == (["thesis of the entry in ETHUSDT: the dip holds at 138"], [])
+
+
 def test_order_that_waits_for_approval_names_it() -> None:
     waiting = RestingOrder(None, ETH, Side.SELL, D(2), D(0), None, D(150), None, "claude", None, NOON + HOUR, "a1")
     line = "market SELL 2 ETHUSDT, stop 150, expires in 1h 0m, by claude, waits for approval a1"

@@ -148,6 +148,13 @@ def test_recent_closes_and_the_range_of_the_day_are_shown() -> None:
     assert "day low 190.5 high 201.25" in text
 
 
+def test_loss_of_the_day_is_shown_from_half_of_its_limit() -> None:
+    limits = (("daily_loss.max_share", "0.03"),)
+    small, large = (compact(snapshot(daily_loss=D(loss), limits=limits)) for loss in ("0.0149", "0.015"))
+    assert "daily_loss 1.49 %" not in small
+    assert "daily_loss 1.50 %, from 3.00 % no entries until the next UTC day" in large
+
+
 def test_snapshot_text_groups_limits_by_policy_table() -> None:
     limits = (("order.max_notional", "5000"), ("order.price_allowance", "0.002"), ("risk.max_share", "0.01"))
     assert standing(limits).endswith("\nlimits: order: max_notional 5000, price_allowance 0.002; risk: max_share 0.01")

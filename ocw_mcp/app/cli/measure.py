@@ -13,6 +13,7 @@ from ocw_mcp.domain.errors import SettingsError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from ocw_mcp.app.bench.seat import Table
     from ocw_mcp.domain.protocols import Feed
 
 bench = typer.Typer(rich_markup_mode=None)
@@ -122,6 +123,71 @@ def market(
             show("drawing the picture")
             draw(comparison, picture)
     print_result(comparison.found, [table(comparison.found)], as_json, indent=None)
+
+
+@bench.command("seat")
+def seat(
+    model: Annotated[
+        str | None, option("--model", "The model to ask; the default is CLAUDE_MODEL, or the model of ocw run.")
+    ] = None,
+    case: Annotated[str, option("--case", "Only the situations with such names: spot*.")] = "*",
+    usd: Annotated[float, option("--usd", "The most that all answers may cost, in USD.", min=0)] = 2.0,
+    env: Annotated[
+        Path | None, option("--env", "A file of settings; environment variables take precedence over it.")
+    ] = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Ask a model what it would do in some situations. Its answers are graded; without a key nothing is run."""
+    import asyncio
+    import os
+    from decimal import Decimal
+
+    import msgspec
+
+    from ocw_mcp.agent.client import SdkMessages, credentials
+    from ocw_mcp.agent.messages import Trouble
+    from ocw_mcp.app import log
+    from ocw_mcp.app.bench.seat import Table, ask
+    from ocw_mcp.app.bench.situations import load
+    from ocw_mcp.app.claude import MODEL
+    from ocw_mcp.app.output import working
+    from ocw_mcp.app.settings import LogLevel, load_settings
+
+    log.configure(LogLevel.WARNING, quiet=True)
+    settings = load_settings(env, None, os.environ)
+    found = credentials(settings.anthropic_api_key, settings.anthropic_auth_token, settings.anthropic_base_url)
+    messages = found if isinstance(found, Trouble) else SdkMessages(found)
+    name = model or settings.claude_model or MODEL
+    situations = tuple(load(case).values())
+
+    async def run(show: Callable[[str], None]) -> Table:
+        try:
+            return await ask(situations, messages, name, Decimal(str(usd)), show)
+        finally:
+            if isinstance(messages, SdkMessages):
+                await messages.close()
+
+    with working(f"asking {name}", quiet=as_json) as show:
+        table = asyncio.run(run(show))
+    print_result(msgspec.to_builtins(table), _seat_table(table), as_json, indent=None)
+
+
+def _seat_table(table: "Table") -> "Iterator[RenderableType]":
+    from collections import Counter
+
+    from ocw_mcp.app.cli.tables import Column, grid
+
+    yield grid(
+        f"{table.model} in {len(table.rows)} situations",
+        Column("situation", [row.name for row in table.rows]),
+        Column("outcome", [row.outcome for row in table.rows]),
+        Column("USD", [f"{row.usd:.4f}" if row.calls else "-" for row in table.rows], number=True),
+        Column("answer", [row.answer for row in table.rows], wraps=True),
+    )
+    counts = Counter(row.outcome for row in table.rows)
+    yield ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
+    if table.remark:
+        yield table.remark
 
 
 def gate_report(

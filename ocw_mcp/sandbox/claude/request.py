@@ -56,13 +56,14 @@ class Model(NamedTuple):
     max_output: int = 64_000
 
     def info(self) -> dict[str, Any]:
-        """Return the model as `GET /v1/models/ID` describes it."""
+        """Return the model as `GET /v1/models/ID` describes it, marked as a part of the sandbox."""
         return {
             "type": "model",
             "id": self.id,
             "display_name": self.id.replace("-", " ").title(),
             "created_at": "1970-01-01T00:00:00Z",
             "lifecycle": self.lifecycle,
+            "sandbox": True,
             "deprecated_at": "1970-01-01T00:00:00Z" if self.lifecycle == "retired" else None,
             "retires_at": None,
             "max_input_tokens": self.max_input,
