@@ -133,7 +133,8 @@ class Narrator:
                 return f"approval  {name} {outcome} by {by}", ""
             case events.OrderRefused(intent=intent, refusal=refusal):
                 word = "approval" if refusal.code is RefusalCode.APPROVAL_REQUIRED else "refused"
-                return f"{word:9} {intent.wanted} {intent.side} {intent.symbol}: {refusal}", "yellow"
+                side = "" if intent.action else f"{intent.side} "
+                return f"{word:9} {intent.wanted} {side}{intent.symbol}: {refusal}", "yellow"
             case events.OrderRejected(ref=ref, code=code, text=text):
                 return f"rejected  {ref}: {code} {text}", "red"
             case events.OrderCanceled(ref=ref, untraded=Decimal() as untraded, limit=Decimal() as limit):
@@ -249,7 +250,7 @@ class RunProgress:
 
 
 def standing(now: RunMoment) -> str:
-    """Return equity, positions, prices and the gate's counters in one line."""
+    """Return equity, positions, prices and the numbers of evaluations and wakes in one line."""
     prices = [f"{symbol} {plain(exact(price))}" for symbol, price in now.prices.items()]
     if (more := len(prices) - MOST_NAMED) > 0:
         prices[MOST_NAMED:] = [f"{more} more"]

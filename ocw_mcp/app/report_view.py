@@ -41,7 +41,7 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str | Text]]:
         ("orders", f"{figures['orders']} sent, {figures['fills']} fills, refusals: {refusals}"),
         *_trades(figures["trades"]),
         ("states", states or "no time has passed"),
-        ("no stop", f"{figures['unprotected_ms'] / 1_000:g} s, all positions together"),
+        ("no stop", f"{figures['unprotected_ms'] / 1_000:g} s in {figures['stop_waits']:,} waits for a stop"),
         ("data gaps", str(figures["holes"]) + _corrected(figures)),
         ("equity", Text.assemble(equity, " (", _coloured(figures["return"]), ")")),
         ("of which", Text.assemble(realised, " realised, ", unrealised, " unrealised")),

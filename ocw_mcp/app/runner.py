@@ -241,7 +241,7 @@ async def _show_progress(book: WiredRun, job: Job, progress: RunProgress) -> Non
             catching_up=book.run.catching_up,
             candles=counters.candles,
             evaluations=gate.evaluations,
-            wakes=gate.woken,
+            wakes=engine.decisions.state().last_wake,
             next_timer=gate.timer_at,
             equity=engine.account.ledger.equity(),
             prices=engine.market.prices(),

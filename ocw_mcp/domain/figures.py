@@ -99,4 +99,4 @@ class JournalFigures(msgspec.Struct, frozen=True):
     trades: list[ClosedTrade] = []
     """Closed positions, oldest first."""
     unprotected: list[tuple[int, int | None]] = []
-    """The periods (ms) in which a position had no stop, without those of length 0. An open period ends with None."""
+    """The periods (ms) in which a position waited for a stop, some of length 0. An open period ends with None."""

@@ -39,7 +39,7 @@ class RefusalCode(Explained):
     OPEN_POSITIONS = "OPEN_POSITIONS", "there are as many positions and open entries as the policy allows"
     STOP_REQUIRED = (
         "STOP_REQUIRED",
-        "an entry needs a stop, on the losing side of the price and within the allowed distance",
+        "a stop lies on the losing side of the price; an entry needs one, within the allowed distance",
     )
     RISK_PER_TRADE = (
         "RISK_PER_TRADE",

@@ -102,7 +102,7 @@ class Exits(Stateful[ExitsState]):
         return asked
 
     def planned(self, view: PositionView) -> PositionView:
-        """Return a position with its target, and with what the guard will do."""
+        """Return a position with what the guard will do."""
         terms, average, sign = self._hard, float(view.average_price), 1 if view.quantity > 0 else -1
         protection, best, best_now, trail_at = self._guard.protections.get(view.symbol), view.mfe, view.best, None
         if not isinstance(best, Unknown) and not isinstance(best_now, Unknown) and best >= terms.trail_from:
@@ -118,9 +118,7 @@ class Exits(Stateful[ExitsState]):
             stop_trail=None if protection is None else protection.trail,
             band=self._state.bands.get(view.symbol, HOLD),
         )
-        if protection is None:
-            return msgspec.structs.replace(view, guard=plan)
-        return msgspec.structs.replace(view, target=protection.target, trail=protection.trail, guard=plan)
+        return msgspec.structs.replace(view, guard=plan)
 
     def _close(self, symbol: str, rule: str, why: str, now: int) -> None:
         if self._manager.closing(symbol) or symbol in self._account.ended:

@@ -76,6 +76,7 @@ def report(engine: Engine, figures: JournalFigures, entry_fee: Decimal, fingerpr
         "fees": float(figures.fees),
         "funding": float(figures.funding),
         "thinking_usd": float(figures.thinking_usd),
+        "stop_waits": len(figures.unprotected),
         "unprotected_ms": sum(
             max(0, (until or began if ended is None else ended) - began) for began, ended in figures.unprotected
         ),

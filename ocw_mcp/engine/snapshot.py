@@ -143,7 +143,10 @@ def positions(guard: Guard, *, liquidation: bool = True) -> list[PositionView]:
         if instrument is not None and instrument.margin_brackets is not None:
             price = instrument.margin_brackets.liquidation_price(position.quantity, position.cost, position.margin)
             liquidated_at = None if price is None else floor_to(price, instrument.tick)
-        views.append(position.view(ledger.marks[symbol], stop, liquidated_at))
+        view = position.view(ledger.marks[symbol], stop, liquidated_at)
+        if protection is not None:
+            view = msgspec.structs.replace(view, target=protection.target, trail=protection.trail)
+        views.append(view)
     return views
 
 
@@ -157,6 +160,8 @@ def summary_of(view: PositionView) -> dict[str, Any]:
         "unrealised": plain(round(view.unrealised, 8)),
         "stop": plain(view.stop) if view.stop is not None else None,
         "protected": view.stop is not None,
+        "target": plain(view.target) if view.target is not None else None,
+        "trail": plain(view.trail) if view.trail is not None else None,
     }
 
 

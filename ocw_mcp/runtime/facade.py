@@ -279,11 +279,6 @@ class Facade:
         protection = self._engine.guard.protections.get(symbol)
         return protection.deadline if protection and not protection.protected else None
 
-    def target(self, symbol: str) -> Decimal | None:
-        """Return the price of a position's take profit; None if it has none."""
-        protection = self._engine.guard.protections.get(symbol)
-        return protection.target if protection else None
-
     def orders(self) -> list[TrackedOrder]:
         """Return every order that may still fill, oldest first."""
         return list(self._engine.orders.live())

@@ -1,6 +1,7 @@
 """The progress of a run: a status line on a terminal, and no such line elsewhere."""
 
 import io
+import re
 import sys
 from contextlib import closing
 from decimal import Decimal
@@ -172,6 +173,12 @@ def test_run_shows_progress_only_on_a_terminal(ocw: Ocw, monkeypatch: pytest.Mon
     assert said.code == 0
     assert "\x1b[2K" not in said.out
     assert ocw(*RUN).err == ""
+
+
+def test_progress_counts_a_wake_by_the_timer(ocw: Ocw, monkeypatch: pytest.MonkeyPatch) -> None:
+    with person(monkeypatch) as someone:
+        ocw("run", "--market", "sim", "--symbols", "ETHUSDT", "--for", "10d", "--agent", "none", "--every", "1h")
+    assert max(int(each) for each in re.findall(r"(\d+) wakes", someone.screen)) > 0
 
 
 @pytest.mark.parametrize("flag", ["--json", "--quiet"])

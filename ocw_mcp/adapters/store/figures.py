@@ -120,14 +120,14 @@ def closed_by(leg: str, maker: bool) -> str:
 
 
 def _unprotected(db: Database) -> list[tuple[int, int | None]]:
-    """Return the periods in which a position had no stop: start and end (ms); the end is None while it lasts."""
+    """Return the periods in which a position waited for a stop: start and end (ms); the end is None while it lasts."""
     since: dict[str, int] = {}
     gaps: list[tuple[int, int | None]] = []
     for at, kind, symbol in db.execute(_PROTECTION):
         if kind == "position.unprotected":
             since.setdefault(symbol, at)
-        elif (began := since.pop(symbol, at)) < at:
-            gaps.append((began, at))
+        elif symbol in since:
+            gaps.append((since.pop(symbol), at))
     return [*gaps, *((began, None) for began in since.values())]
 
 

@@ -1,6 +1,7 @@
 """Positions, orders, refusals, trades and decisions of a book, and the checks of `ocw doctor`, as tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -15,6 +16,7 @@ from ocw_mcp.app.cli.tables import Column, amounts, averages, gains, grid, more
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.figures import TradePart
 from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.text import printable
 from ocw_mcp.render.event_text import leg_text, part_text
 from ocw_mcp.render.text import cents, moment, span, usd
@@ -59,6 +61,8 @@ def positions_grid(rows: list[PositionRow]) -> RenderableType:
         Column("mark", amounts(row.mark for row in rows), number=True),
         gains("unrealised", [row.unrealised for row in rows]),
         Column("stop", _stops(rows), number=True, styles=["" if row.protected else "bold red" for row in rows]),
+        *([Column("trail", [_trail(row.trail) for row in rows], number=True)] if any(r.trail for r in rows) else ()),
+        *([Column("target", amounts(r.target for r in rows), number=True)] if any(r.target for r in rows) else ()),
         Column("opened (UTC)", [moment(row.opened_at)[:16] for row in rows]),
     )
 
@@ -142,7 +146,9 @@ def _refused_for(row: RefusalRow, approvals: Mapping[str | None, str]) -> str:
 
 
 def order_text(row: RefusalRow | ApprovalRow) -> str:
-    """Return a requested order as `entry buy 19.31 SOLUSDT`, without the quantity if the order has none."""
+    """Return a requested order as `entry buy 19.31 SOLUSDT`, or a refused leg without a side as `protect SOLUSDT`."""
+    if row.purpose.upper() not in Purpose.__members__:
+        return f"{row.purpose} {printable(row.symbol)}"
     quantity = f"{plain(row.quantity)} " if row.quantity else ""
     return f"{row.purpose} {row.side} {quantity}{printable(row.symbol)}"
 
@@ -263,6 +269,10 @@ def _in_short(row: DecisionRow) -> str:
 
 def _stops(rows: list[PositionRow]) -> list[str]:
     return [text if row.protected else "NONE" for text, row in zip(amounts(r.stop for r in rows), rows, strict=True)]
+
+
+def _trail(trail: Decimal | None) -> str:
+    return "-" if trail is None else f"{plain(trail * 100)}%"
 
 
 def checks_text(checks: "list[Check]") -> Iterator[RenderableType]:

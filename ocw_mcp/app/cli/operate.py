@@ -231,4 +231,6 @@ def _position(position: dict[str, Any]) -> Text:
         (cents(unrealised, signed=True), gain_style(unrealised)),
         ", ",
         (stop, "" if position["protected"] else "bold red"),
+        f" trailing {plain(Decimal(position['trail']) * 100)}%" if position.get("trail") else "",
+        f", target {position['target']}" if position.get("target") else "",
     )

@@ -167,7 +167,6 @@ def position_of(facade: "Facade", seen: "PositionView") -> results.PositionOut:
         gain=float(seen.unrealised / cost) if cost else None,
         stop_distance=None if away is None or not seen.mark else away / seen.mark,
         risk=None if away is None or equity <= 0 else away * abs(seen.quantity) / equity,
-        target=facade.target(seen.symbol),
         unprotected_until=facade.unprotected_until(seen.symbol),
     )
 
@@ -179,6 +178,7 @@ def position_text(row: results.PositionOut) -> str:
     else:
         away, risk = (None if each is None else float(each) for each in (row.stop_distance, row.risk))
         stop = f"stop {row.stop} ({_percent(away, '')} away, {_percent(risk, '')} of equity)"
+        stop += "" if row.trail is None else f" trailing {_percent(float(row.trail), '')} behind the best price"
     return (
         f"{row.side} {row.quantity} at {row.average_price}, mark {row.mark}, gain {_percent(row.gain)} "
         f"({row.unrealised}), mfe {_percent(row.mfe)}, mae {_percent(row.mae)}, {stop}, target {row.target or 'none'}, "

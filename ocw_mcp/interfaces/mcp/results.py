@@ -198,6 +198,8 @@ class PositionOut(BaseModel):
     risk: Share | None
     """The loss from the mark price to the stop, as a share of equity."""
     target: Price | None
+    trail: Share | None
+    """The distance at which the stop follows the best price, as a share of that price."""
     unprotected_until: Time | None
     opened_at: Time
     leverage: int

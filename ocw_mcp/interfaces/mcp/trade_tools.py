@@ -20,7 +20,7 @@ from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.interfaces.mcp import arguments, results
 from ocw_mcp.interfaces.mcp.account_tools import largest_of, leg_of, notional_of, room, verdict
-from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, Why, cut
+from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, Why
 from ocw_mcp.interfaces.mcp.callers import ERA, Consent, NotAsked, ask_within_call, caller_name, supports_forms
 from ocw_mcp.interfaces.mcp.results import DoneResult, Meta, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta, respond
@@ -197,7 +197,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         return done(meta(facade), answer, "trading is HALTED")
 
     async def journal_note(
-        ctx: Context[Any, Any], text: Annotated[str, Field(min_length=1, max_length=1000), cut(1000)], key: Key
+        ctx: Context[Any, Any], text: Annotated[str, Field(min_length=1, max_length=1000)], key: Key
     ) -> Annotated[CallToolResult, DoneResult]:
         """Write a note into the journal. It triggers nothing."""
         facade = get_facade()
@@ -281,7 +281,7 @@ def _preview(facade: "Facade", leg: Leg, seen: "Previewed", quantity: Decimal | 
     else:
         head = f"no preview_id, would not pass: {result.refusal}"
         size = f"{asked}{f', {share}' if checked.quantity else ''}"
-    measured = f" ({result.stop_distance} away, risk {result.risk} of equity)" if result.risk else ""
+    measured = f" ({result.stop_distance} away, risk {result.risk} of equity)" if result.risk and result.stop else ""
     terms, sizes = [f"{result.type} order"], []
     if result.limit is not None:
         terms.append(f"limit {result.limit} until {result.expires_at}")

@@ -10,11 +10,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from ocw_mcp import Snapshot, replay
 from ocw_mcp.adapters.store.directory import StateLock
+from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.reasons import RefusalCode
 from tests.adapters.store.books import STORY, alter, filled, intended, open_book, refused, tell
 from tests.support.books import BOOK
 from tests.support.shell import Ocw
@@ -138,6 +142,41 @@ def test_position_shows_its_open_time_and_its_stop(ocw: Ocw, tmp_path: Path) -> 
     text = ocw("positions", "--state", tmp_path).out
     assert "NONE" in text
     assert "closes it at 1970-01-01 00:00:31 UTC at the latest" in text
+
+
+def protect(snapshot: Snapshot) -> Decision:
+    """Buy at the first call, then set a target and a trailing stop."""
+    eth = snapshot.symbols["ETHUSDT"]
+    assert isinstance(eth.last, float)
+    if eth.position is None:
+        return Decision([Leg("ETHUSDT", "BUY", size="0.05", stop=eth.last * 0.96)])
+    return Decision([Leg("ETHUSDT", "PROTECT", trail="0.045", target=eth.last * 1.2)])
+
+
+@pytest.mark.parametrize("product", ["spot", "um"])
+def test_position_shows_its_target_and_its_trailing_stop(ocw: Ocw, tmp_path: Path, product: str) -> None:
+    traded = replay(
+        "sim", strategy=protect, every="1h", days=0.25, symbols=["ETHUSDT"], state=tmp_path / "b", product=product
+    )
+    (position,) = read(ocw, "positions", "--state", tmp_path / "b")["positions"]
+    assert (position["trail"], Decimal(position["target"]) > 0) == ("0.045", True)
+    levels = f"stop {position['stop']} trailing 4.5%, target {position['target']}"
+    assert levels in ocw("status", "--state", tmp_path / "b").out
+    shown = ocw("positions", "--state", tmp_path / "b").out.split()
+    assert {"trail", "4.5%", "target", position["target"]} <= set(shown)
+    assert traded.report["stop_waits"] > traded.report["unprotected_ms"] == 0
+
+
+@pytest.mark.parametrize("action", ["PROTECT", "CANCEL", "REDUCE", "HOLD"])
+def test_refused_leg_without_a_side_is_shown_without_one(ocw: Ocw, tmp_path: Path, action: str) -> None:
+    event = refused(RefusalCode.UNUSED_FIELD)
+    event = msgspec.structs.replace(event, intent=msgspec.structs.replace(event.intent, action=action))
+    with closing(open_book(tmp_path)) as store:
+        tell(store, (event,))
+    assert f" {action.lower()} BTCUSDT " in ocw("orders", "--state", tmp_path).out
+    lines: list[str] = []
+    Narrator(lambda text: lines.append(text.plain))(0, event)
+    assert f"refused   {action.lower()} BTCUSDT: UNUSED_FIELD" in lines[0]
 
 
 @pytest.mark.parametrize("command", LISTS)

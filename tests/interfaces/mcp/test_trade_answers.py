@@ -38,6 +38,28 @@ async def test_answer_to_setting_only_a_target_shows_the_target(sim: FacadeRun) 
     assert f"target {target} (was none); follow it" in text(answer)
 
 
+async def test_position_shows_the_distance_of_its_trailing_stop(sim: FacadeRun) -> None:
+    await holding(sim)
+    assert "trailing" not in text(await call(sim, "positions_get"))
+    await call(sim, "positions_set_protection", symbol="BTCUSDT", key="k1", trail="0.02")
+    shown = await call(sim, "positions_get")
+    assert "trailing 2.00% behind the best price, target" in text(shown)
+    assert content(shown)["positions"][0]["trail"] == "0.02"
+
+
+async def test_preview_without_a_stop_measures_nothing_to_it(sim: FacadeRun) -> None:
+    await sim.run.go(HOUR)
+    shown = text(await call(sim, "orders_preview", symbol="BTCUSDT", action="BUY", size="0.1"))
+    assert "market order, stop none, target none" in shown
+
+
+async def test_too_long_note_is_refused_and_not_cut(sim: FacadeRun) -> None:
+    shown = await call(sim, "journal_note", key="k1", text="x" * 1_001)
+    assert shown.is_error
+    assert "at most 1000 characters" in text(shown)
+    assert len(text(shown)) < 400
+
+
 async def test_answer_to_a_changed_target_names_the_new_target_order(sim: FacadeRun) -> None:
     await holding(sim)
     for factor, key in ((1.05, "k1"), (1.06, "k2")):
@@ -69,11 +91,11 @@ async def test_stop_target_and_limit_are_shown_rounded_to_the_tick(
     await call(sim, "orders_place", preview_id=content(preview)["preview_id"], key="k1", rationale="why")
     await sim.run.go(2 * HOUR)
     (held,) = sim.facade.positions()
-    assert (held.stop, sim.facade.target("BTCUSDT")) == (sent["stop"], sent["target"])
+    assert (held.stop, held.target) == (sent["stop"], sent["target"])
     moved = {"stop": f"{last * (1 + stop) / 2:.1f}7", "target": f"{last * (1 + 2 * target) / 3:.1f}7"}
     answer = await call(sim, "positions_set_protection", symbol="btc-usdt", key="k2", **moved)
     (held,) = sim.facade.positions()
-    before, now = [plain(sent["stop"]), plain(sent["target"])], [held.stop, sim.facade.target("BTCUSDT")]
+    before, now = [plain(sent["stop"]), plain(sent["target"])], [held.stop, held.target]
     terms = [f"{name} {new} (was {old})" for name, new, old in zip(("stop", "target"), now, before, strict=True)]
     assert ", ".join(terms) in text(answer)
 

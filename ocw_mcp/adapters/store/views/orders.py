@@ -107,6 +107,9 @@ class PositionRow(OpenPosition, frozen=True):
 
     stop: Decimal | None
     protected: bool
+    target: Decimal | None = None
+    trail: Decimal | None = None
+    """The distance at which the stop follows the best price, as a share of that price; None if it does not."""
     opened_at: int | None = None
     unprotected_until: int | None = None
 
