@@ -165,4 +165,4 @@ def test_periods_without_a_stop_are_found_in_the_journal(tmp_path: Path) -> None
         for at, event in events_at:
             store.append(at, event)
         store.commit()
-        assert store.figures().unprotected == [(50, 60), (55, None)]
+        assert store.figures().unprotected == [(10, 10), (50, 60), (55, None)]
