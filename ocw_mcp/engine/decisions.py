@@ -383,7 +383,8 @@ def _noted(decision: Decision, *, tainted: bool) -> tuple[str, ...]:
     """Return whether the note of a decision is kept, in one clause; nothing for a decision without one."""
     if not decision.note:
         return ()
-    cut = f", its first {NOTE_KEPT} characters" if len(decision.note) > NOTE_KEPT else ""
+    # A client's note arrives cut to this length.
+    cut = f", its first {NOTE_KEPT} characters" if len(decision.note) >= NOTE_KEPT else ""
     return ("note not kept: you had read text of another author" if tainted else f"note kept{cut}",)
 
 

@@ -290,7 +290,7 @@ class Engine:
             refused = self.gate.set_conditions(decision.wake_conditions, decider, now, self._read, self._exposed())
             armed, rejected = len(decision.wake_conditions) - len(refused), [*refused, *rejected]
             self._effects.record(WakeConditionsSet(self.decisions.state().last_wake, armed, tuple(rejected)))
-            done.append(f"{armed} conditions set, in place of all earlier ones")
+            done.append(f"{armed} condition{'' if armed == 1 else 's'} set, in place of all earlier ones")
         return Settled(tuple(done), tuple(rejected))
 
     def _exposed(self) -> set[str]:

@@ -81,7 +81,7 @@ def _size(taken: asks.Taken) -> str:
     if taken.share is None:
         return f"{quantity} at {price}"
     if taken.risk is not None:
-        return f"{quantity} = {_percent(taken.share)} of equity, at worst at {price}"
+        return f"{quantity} = {_percent(taken.share)} of equity, counted at {price}"
     part = "the whole position" if taken.share == 1 else f"{_percent(taken.share)} of the position"
     return f"{quantity} = {part}, mark {price}"
 

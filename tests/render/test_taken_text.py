@@ -9,10 +9,10 @@ from ocw_mcp.render.event_text import taken_text
 
 D = Decimal
 TEXTS = {
-    "0.83 = 10.8% of equity, at worst at 2385.2, risk 0.31% of equity, stop 2320, target 2500, leverage 3": Taken(
+    "0.83 = 10.8% of equity, counted at 2385.2, risk 0.31% of equity, stop 2320, target 2500, leverage 3": Taken(
         D("0.83"), D("0.108"), D("2385.2"), D("0.0031"), D(2320), D(2500), leverage=3
     ),
-    "7 = 9% of equity, at worst at 127.49 (asked 127.4922), risk 0.2% of equity, stop 124.92 (asked 124.916)": Taken(
+    "7 = 9% of equity, counted at 127.49 (asked 127.4922), risk 0.2% of equity, stop 124.92 (asked 124.916)": Taken(
         D(7),
         D("0.09"),
         D("127.49"),

@@ -301,7 +301,7 @@ def _check(facade: "Facade", leg: Leg, checked: "CheckedLeg") -> CallToolResult:
         verdicts=rows,
     )
     order = f"{leg.action} {f'{result.quantity} ' if checked.quantity else ''}{leg.symbol}"
-    worth = f", {result.notional} at the worst fill" if notional_of(checked) else ""
+    worth = f", counted as {result.notional}" if notional_of(checked) else ""
     if refusal is None or refusal.code is RefusalCode.APPROVAL_REQUIRED:
         lines = [f"{order}{worth}: {verdict(checked)}", room(checked, facade.portfolio().equity)]
     else:

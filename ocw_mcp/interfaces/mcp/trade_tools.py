@@ -277,7 +277,7 @@ def _preview(facade: "Facade", leg: Leg, seen: "Previewed", quantity: Decimal | 
     share = f"{result.quantity} = {float(result.size or 0):.2%} of equity"
     if refusal is None:
         head = f"preview_id {result.preview_id}, valid for {result.good_for_s} s: {verdict(checked)}"
-        size = f"{asked}, taken {share}, {result.notional} at the worst fill"
+        size = f"{asked}, taken {share}, counted as {result.notional}"
     else:
         head = f"no preview_id, would not pass: {result.refusal}"
         size = f"{asked}{f', {share}' if checked.quantity else ''}"

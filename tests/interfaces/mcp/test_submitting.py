@@ -246,6 +246,7 @@ async def test_submitted_long_texts_are_cut_and_long_floats_rounded(sim: FacadeR
     entry |= {"signals": ["y" * 900] * 40}
     answer = await submit(sim, legs=[entry], note="z" * 3_000, next_check_s=10**9)
     assert rows(answer) == [("BTCUSDT", "BUY", "accepted")]
+    assert "note kept, its first 500 characters" in text(answer)
     (made,) = events_of(sim, events.DecisionMade)
     (taken,) = made.decision.legs
     assert (str(taken.size), len(taken.reasoning), len(taken.signals)) == ("0.1", 500, 16)
@@ -326,6 +327,6 @@ async def test_refused_condition_may_be_corrected_although_no_leg_was_refused(si
     bad = {"symbol": "BTCUSDT", "metric": "vibes", "comparison": "gt", "threshold": 1e6}
     await submit(sim, legs=[leg(sim)], conditions=[bad])
     answer = await submit(sim, legs=[], conditions=[bad | {"metric": "price"}])
-    assert "1 conditions set" in text(answer)
+    assert "1 condition set" in text(answer)
     third = await submit(sim, legs=[], conditions=[bad])
     assert text(third).startswith("NO_WAKE: ")

@@ -47,6 +47,14 @@ async def test_position_shows_the_distance_of_its_trailing_stop(sim: FacadeRun) 
     assert content(shown)["positions"][0]["trail"] == "0.02"
 
 
+async def test_preview_of_a_short_calls_no_better_price_the_worst(sim: FacadeRun) -> None:
+    await sim.run.go(HOUR)
+    stop = f"{price(sim) * 1.03:.1f}"
+    shown = await call(sim, "orders_preview", symbol="BTCUSDT", action="SHORT", size="0.05", stop=stop)
+    assert f"of equity, counted as {content(shown)['notional']}; mark" in text(shown)
+    assert "worst" not in text(shown)
+
+
 async def test_preview_without_a_stop_measures_nothing_to_it(sim: FacadeRun) -> None:
     await sim.run.go(HOUR)
     shown = text(await call(sim, "orders_preview", symbol="BTCUSDT", action="BUY", size="0.1"))
