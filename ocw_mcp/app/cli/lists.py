@@ -19,7 +19,7 @@ from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.text import printable
 from ocw_mcp.render.event_text import leg_text, part_text
-from ocw_mcp.render.text import cents, moment, span, usd
+from ocw_mcp.render.text import cents, funding_text, moment, span, usd
 
 if TYPE_CHECKING:
     from ocw_mcp.app.views.checks import Check
@@ -186,8 +186,7 @@ def trades_text(view: Trades) -> Iterator[RenderableType]:
     yield from more(view.more, "trade(s)")
     yield (
         f"all {len(rows) + view.more:,}: {view.won:,} won, {view.lost:,} lost, "
-        f"{cents(view.pnl, signed=True)} after {cents(view.fees)} of fees and "
-        f"{cents(view.funding, signed=True)} of funding"
+        f"{cents(view.pnl, signed=True)} after fees {cents(view.fees)} and {funding_text(view.funding)}"
     )
 
 

@@ -144,6 +144,12 @@ def test_position_shows_its_open_time_and_its_stop(ocw: Ocw, tmp_path: Path) -> 
     assert "closes it at 1970-01-01 00:00:31 UTC at the latest" in text
 
 
+def test_total_of_the_trades_says_whether_funding_was_paid(ocw: Ocw, tmp_path: Path) -> None:
+    with closing(open_book(tmp_path)) as store:
+        tell(store)
+    assert ocw("trades", "--state", tmp_path).out.endswith("-1.20 after fees 0.72 and funding paid 0.18\n")
+
+
 def protect(snapshot: Snapshot) -> Decision:
     """Buy at the first call, then set a target and a trailing stop."""
     eth = snapshot.symbols["ETHUSDT"]
