@@ -121,7 +121,10 @@ class Since(Stateful[SinceState]):
             state.noted = state.refused
         # A second decision on one wake is that of the rules, after a submission that failed.
         key = DecisionKey(made.wake_id, "rules" if made.wake_id == state.decided else "")
-        state.decided, state.legs, state.refused = made.wake_id, _legs(key, decision, tainted=made.tainted), []
+        waiting = {str(each.given.key) for each in self._executor.approvals.pending}
+        earlier = {order: leg for order, leg in state.legs.items() if order in waiting}
+        state.legs = earlier | _legs(key, decision, tainted=made.tainted)
+        state.decided, state.refused = made.wake_id, []
         if decision.note and not made.tainted:
             state.noted = None
 

@@ -121,8 +121,9 @@ class SinceState(msgspec.Struct):
     reduced: dict[str, Happening] = {}
     """The last reduction of each open position."""
     decided: int = 0
-    """The wake of the last decision, whose `legs` follow, by the keys of their orders."""
+    """The wake of the last decision."""
     legs: dict[str, Leg] = {}
+    """The legs of that decision, and the earlier ones that await an approval, by the keys of their orders."""
     refused: list[Happening] = []
     """The refused legs of that decision."""
     noted: list[Happening] | None = []
