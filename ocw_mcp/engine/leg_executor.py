@@ -111,9 +111,8 @@ class LegExecutor(Stateful[ManualControl]):
         self._manager.cancel_entries(f"cancelled by {by}", symbol)
         self.approvals.cancel_all("cancelled", by, symbol=symbol)
         if live is None:
-            intent = waiting[0]
-            changed = ("it does not await an approval any more",)
-            return Done(), Taken(intent.quantity, price=intent.limit_price, changed=changed)
+            intent, changed = waiting[0], ("it does not await an approval any more",)
+            return Done(), Taken(intent.quantity, price=intent.limit_price or intent.quoted, changed=changed)
         return live.ref, Taken(live.remaining, price=live.order.limit_price, changed=("its cancel is requested",))
 
     def _change(self, given: Instruction, now: int) -> tuple[Answer, Taken | None]:
