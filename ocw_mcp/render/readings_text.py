@@ -233,11 +233,11 @@ def _common(long: tuple[SizeStep, ...], short: tuple[SizeStep, ...]) -> tuple[Si
 
 
 def _steps(steps: Iterable[SizeStep]) -> str:
-    texts = []
+    texts: list[str] = []
     for each in steps:
         limit = f"{each.key or each.code}{'' if each.scale == 1 else f' ×{plain(each.scale)}'}"
         if not each.size:
-            texts.append(f"0 ({limit}: {each.why})")
+            texts.append(f"0{f' at {plain(each.distance * 100)} %' if texts else ''} ({limit}: {each.why})")
             continue
         size, distance = floored(each.size), plain(each.distance * 100)
         texts.append(f"{size} {f'at {distance} %' if texts else f'to a stop {distance} % away'} ({limit})")

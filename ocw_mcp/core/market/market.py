@@ -243,7 +243,9 @@ class SymbolMarket:
         first = series.first_from(begins)
         forming = [each.forming for each in self._built[:level] if each.forming.open_time >= begins]
         opened = [*series.open_times[first : first + 1], *(each.open_time for each in forming)]
-        if not opened or min(opened) > begins:
+        interval = self._all[level].interval
+        # Minutes that are missing within the day's first candle leave the range of the others.
+        if not opened or min(opened) // interval * interval > begins:
             reason = Unknown("the beginning of the day is not known")
             return reason, reason
         lows = [*series.lows[first:], *(each.low for each in forming)]

@@ -74,15 +74,17 @@ class _Side:
         return propose(intent, self._account, self._policies.order.price_allowance)
 
     def steps(self, other: _Verdicts) -> tuple[SizeStep, ...]:
-        """Return the largest entries by stop distance, nearest first; none against an open position."""
-        if self.against:
-            return ()
-        return tuple(self.largest_at(each, other) for each in self._distances(self._policies.stop.max_distance, other))
+        """Return the largest entries by stop distance, nearest first, up to one of 0; none against an open position."""
+        found: list[SizeStep] = []
+        for distance in () if self.against else self._distances(self._policies.stop.max_distance, other):
+            found.append(self.largest_at(distance, other))
+            if not found[-1].size:
+                break
+        return tuple(found)
 
     def _distances(self, farthest: Decimal, other: _Verdicts) -> Iterator[Decimal]:
         """Yield the distance up to which the stop costs no size, if there is one, and some up to the farthest."""
-        last = self.largest_at(farthest, other)
-        if last.why or self._unstopped(other) <= ZERO:
+        if self._unstopped(other) <= ZERO:
             yield farthest
             return
         nearest = self._turning(farthest, other)

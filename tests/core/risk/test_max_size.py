@@ -79,6 +79,20 @@ def test_without_room_the_largest_size_is_0_and_says_why(changes: dict[str, Any]
     assert only.why == f"{refusal.limit}, now {only.why.rpartition('now ')[2]}"
 
 
+def test_an_addition_with_a_near_stop_passes_if_a_far_one_does_not() -> None:
+    held = msgspec.structs.replace(
+        CALM,
+        quantity=D(1),
+        symbol_quantity=D(1),
+        symbol_notional=D(1_000),
+        gross=D(1_000),
+        held=PositionTerms(D(1_000), 1),
+    )
+    near, *_, far = steps(Side.BUY, held)
+    assert near.size > 0
+    assert (far.size, far.code) == (D(0), RefusalCode.RISK_PER_TRADE)
+
+
 def test_no_largest_size_is_given_against_an_open_position() -> None:
     held = msgspec.structs.replace(CALM, quantity=D(-1), symbol_notional=D(1_000), gross=D(1_000))
     assert steps(Side.BUY, held) == ()
@@ -138,7 +152,8 @@ def test_each_largest_size_passes_and_a_little_more_is_refused(
     )
     found = steps(side, account, officer)
     assert [each.distance for each in found] == sorted({each.distance for each in found})
-    assert found[-1].distance == D("0.05")
+    assert found[-1].distance == D("0.05") or not found[-1].size
+    assert all(each.size for each in found[:-1])
     for each in found:
         one = officer.share_of_one(asked(side, D(0), each.distance, account, unit=SizeUnit.SIZE), account)
         quantity = floor_to(each.size / one, ETH.step)
