@@ -189,6 +189,8 @@ class SymbolView(msgspec.Struct, frozen=True):
     indicators: tuple[IndicatorValues, ...]
     position: PositionView | None
     derivatives: DerivativesView = DerivativesView()
+    next_funding_at: int | None = None
+    """The time (ms) of the next funding settlement; None if it is unknown."""
     return_1h: Reading = _NOT_COMPUTED
     return_4h: Reading = _NOT_COMPUTED
     return_24h: Reading = _NOT_COMPUTED

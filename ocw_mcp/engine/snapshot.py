@@ -171,6 +171,7 @@ def _symbol(
         indicators=tuple(_indicators(each) for each in candles.indicators()),
         position=held,
         derivatives=DerivativesView(**candles.derivatives.values(now)),
+        next_funding_at=candles.derivatives.next_funding(now),
         return_1h=candles.change_over(HOUR),
         return_4h=candles.change_over(4 * HOUR),
         return_24h=candles.change_over(DAY),

@@ -125,7 +125,8 @@ def derivatives_line(view: SymbolView, unknowns: Unknowns) -> str:
     rate = values.funding_8h
     if not isinstance(rate, Unknown) and rate:
         payer, receiver = ("longs", "shorts") if rate > 0 else ("shorts", "longs")
-        texts[list(known).index("funding_8h")] += f" ({payer} pay {receiver} {100 * abs(rate):.4f} % in 8 h)"
+        due = "" if view.next_funding_at is None else f", next at {_clock(view.next_funding_at)}"
+        texts[list(known).index("funding_8h")] += f" ({payer} pay {receiver} {100 * abs(rate):.4f} % in 8 h{due})"
     return ", ".join(texts)
 
 

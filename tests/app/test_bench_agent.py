@@ -88,7 +88,7 @@ def test_month_counts_every_wake_once_within_the_budget() -> None:
 
 
 def test_memory_is_compared_with_the_same_run_without_it() -> None:
-    found = measure_memory(lambda: SimulatedFeed(1), 2 * DAY)
+    found = measure_memory(lambda: SimulatedFeed(1), DAY)
     on, off = found["memory_on"], found["memory_off"]
     assert on["trades"] > 0
     assert on["characters"]["memory"] > 0

@@ -89,6 +89,14 @@ class Derivatives:
             self._values = rows, funding, readings
         return self._values[2]
 
+    def next_funding(self, now: int) -> int | None:
+        """Return the time (ms) of the next funding settlement; None if the present rate is unknown."""
+        funding = self._funding
+        if funding is None or isinstance(self._funding_8h(now), Unknown):
+            return None
+        every = funding.interval_hours * HOUR
+        return funding.at + ((now - funding.at) // every + 1) * every
+
     def _metrics_readings(self, now: int) -> dict[str, Reading]:
         """Return the readings computed from the rows: all Unknown if there is no row, or if the last one is too old."""
         if not self._rows:
