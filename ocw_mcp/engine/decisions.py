@@ -366,7 +366,8 @@ class DecisionCycle(Stateful[DecisionsState]):
 
     def _led_to_order(self, key: DecisionKey, decision: Decision) -> bool:
         """Return whether a leg of a decision sent, changed or cancelled an order."""
-        return any(isinstance(self._executor.answers.get(key.leg(i)), OrderRef) for i in range(len(decision.legs)))
+        answers = (self._executor.answers.get(key.leg(i)) for i in range(len(decision.legs)))
+        return any(isinstance(each, OrderRef | Done) for each in answers)
 
     def _carry_out(self, decision: Decision, key: DecisionKey, decider: str, now: int, *, tainted: bool) -> None:
         # A stop is moved first: a closing of the same decision would refuse that while its order is under way.

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ocw_mcp.domain.asks import Taken
+from ocw_mcp.domain.asks import Done, Taken
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.events import ProtectionSet
 from ocw_mcp.domain.money import ONE, ZERO
@@ -95,19 +95,31 @@ class LegExecutor(Stateful[ManualControl]):
         return self.precheck.changes.objection(leg, self._manager.view(leg.symbol, now))
 
     def cancels(self, leg: Leg) -> bool:
-        """Return whether a leg cancels the live entry of its symbol: a CANCEL, or a closing of a flat symbol."""
-        flat = leg.action in (Action.SELL, Action.COVER) and not self._manager.account.ledger.quantity(leg.symbol)
-        return (flat or leg.action is Action.CANCEL) and any(self._manager.orders.live(leg.symbol, Purpose.ENTRY))
+        """Return whether a leg cancels the entry of its symbol: a CANCEL, or a closing of a flat symbol."""
+        live = any(self._manager.orders.live(leg.symbol, Purpose.ENTRY))
+        if leg.action is Action.CANCEL:
+            return live or bool(self._waiting(leg.symbol))
+        closes = leg.action in (Action.SELL, Action.COVER)
+        return closes and live and not self._manager.account.ledger.quantity(leg.symbol)
+
+    def _waiting(self, symbol: str) -> list[OrderIntent]:
+        return [each.intent for each in self.approvals.pending if each.intent.symbol == symbol]
+
+    def _cancel(self, symbol: str, by: str) -> tuple[Answer, Taken]:
+        """Cancel the entries of a symbol, also those that await an approval. Return the first one."""
+        live, waiting = next(self._manager.orders.live(symbol, Purpose.ENTRY), None), self._waiting(symbol)
+        self._manager.cancel_entries(f"cancelled by {by}", symbol)
+        self.approvals.cancel_all("cancelled", by, symbol=symbol)
+        if live is None:
+            intent, changed = waiting[0], ("it does not await an approval any more",)
+            return Done(), Taken(intent.quantity, price=intent.limit_price or intent.quoted, changed=changed)
+        return live.ref, Taken(live.remaining, price=live.order.limit_price, changed=("its cancel is requested",))
 
     def _change(self, given: Instruction, now: int) -> tuple[Answer, Taken | None]:
         """Carry out a leg that adds no risk. Return its order, and the leg as it was carried out; None if refused."""
         leg, manager, symbol = given.leg, self._manager, given.leg.symbol
         if self.cancels(leg):
-            entry = next(manager.orders.live(symbol, Purpose.ENTRY))
-            manager.cancel_entries(f"cancelled by {given.principal}", symbol)
-            return entry.ref, Taken(
-                entry.remaining, price=entry.order.limit_price, changed=("its cancel is requested",)
-            )
+            return self._cancel(symbol, given.principal)
         if leg.action is Action.PROTECT:
             return self._protect(given, now)
         key, wake_id, held = str(given.key), given.wake_id, abs(manager.account.ledger.quantity(symbol))

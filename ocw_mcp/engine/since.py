@@ -43,6 +43,8 @@ class Since(Stateful[SinceState]):
         self._config = manager.config
         self._reasons: list[tuple[str, WakeReason]] = []
         self._closed: list[str] = []
+        self._turned: Happening | None = None
+        """The entry of the fill that turned a position around, until the close of that position, which comes next."""
         self._handlers: dict[type[DomainEvent], Callable[[Any, int], None]] = {
             events.WakeRaised: self._on_wake,
             events.DecisionMade: self._on_decision,
@@ -121,7 +123,10 @@ class Since(Stateful[SinceState]):
             state.noted = state.refused
         # A second decision on one wake is that of the rules, after a submission that failed.
         key = DecisionKey(made.wake_id, "rules" if made.wake_id == state.decided else "")
-        state.decided, state.legs, state.refused = made.wake_id, _legs(key, decision, tainted=made.tainted), []
+        waiting = {str(each.given.key) for each in self._executor.approvals.pending}
+        earlier = {order: leg for order, leg in state.legs.items() if order in waiting}
+        state.legs = earlier | _legs(key, decision, tainted=made.tainted)
+        state.decided, state.refused = made.wake_id, []
         if decision.note and not made.tainted:
             state.noted = None
 
@@ -268,7 +273,11 @@ class Since(Stateful[SinceState]):
             )
             signed -= closed
         if signed:
-            self._add(msgspec.structs.replace(happening, price=fill.price, quantity=signed))
+            entered = msgspec.structs.replace(happening, price=fill.price, quantity=signed)
+            if before * signed < 0:
+                self._turned = entered
+            else:
+                self._add(entered)
         return bool(signed) and fill.position == signed
 
     def _closes(self, fill: events.OrderFilled | events.OutsideFilled) -> str:
@@ -295,6 +304,9 @@ class Since(Stateful[SinceState]):
             last, at=at, kind=HappeningKind.CLOSED, amount=event.pnl, began_at=event.opened_at
         )
         state.fresh.replace(last, closed)
+        if self._turned is not None:
+            self._add(self._turned)
+            self._turned = None
         for known in (state.stops, state.targets, state.movers, state.rules, state.theses):
             known.pop(symbol, None)
         self._closed.append(symbol)

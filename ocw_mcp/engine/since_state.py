@@ -30,6 +30,7 @@ _KEPT_LONGEST: Final = frozenset(
 """The kinds that are dropped only if there is no other kind in a full list."""
 _FILLS: Final = (HappeningKind.FILLED, HappeningKind.REDUCED)
 _MOVES: Final = (HappeningKind.STOP_MOVED, HappeningKind.TARGET_MOVED)
+_OF_A_POSITION: Final = (*_FILLS, *_MOVES)
 _SUMS: Final = (HappeningKind.FUNDING, HappeningKind.TRANSFER)
 _REPEATS: Final = (HappeningKind.REFUSED, HappeningKind.REJECTED, HappeningKind.INCIDENT, HappeningKind.LIMIT)
 
@@ -47,8 +48,8 @@ class Happenings(msgspec.Struct):
             if _same(earlier, new):
                 self.kept[place] = joined = _join(earlier, new)
                 return joined
-            if earlier.kind is HappeningKind.CLOSED and earlier.symbol == new.symbol and new.kind in _MOVES:
-                break  # it moved the stop of another position
+            if earlier.kind is HappeningKind.CLOSED and earlier.symbol == new.symbol and new.kind in _OF_A_POSITION:
+                break  # what came before belongs to another position
         self.kept.append(new)
         if len(self.kept) > MOST:
             minor = (place for place, each in enumerate(self.kept) if each.kind not in _KEPT_LONGEST)
@@ -57,7 +58,7 @@ class Happenings(msgspec.Struct):
         return new
 
     def replace(self, old: Happening, new: Happening) -> None:
-        """Put a happening in the place of another, or at the end if the list does not have the other."""
+        """Add a happening in place of another, which is removed."""
         if old in self.kept:
             self.kept.remove(old)
         self.add(new)
@@ -121,8 +122,9 @@ class SinceState(msgspec.Struct):
     reduced: dict[str, Happening] = {}
     """The last reduction of each open position."""
     decided: int = 0
-    """The wake of the last decision, whose `legs` follow, by the keys of their orders."""
+    """The wake of the last decision."""
     legs: dict[str, Leg] = {}
+    """The legs of that decision, and the earlier ones that await an approval, by the keys of their orders."""
     refused: list[Happening] = []
     """The refused legs of that decision."""
     noted: list[Happening] | None = []
@@ -134,7 +136,8 @@ def _same(one: Happening, other: Happening) -> bool:
     if one.kind is not other.kind or one.symbol != other.symbol:
         return False
     if one.kind in _FILLS:
-        return (one.order, one.cause) == (other.order, other.cause)
+        same_side = ((one.quantity or ZERO) > 0) is ((other.quantity or ZERO) > 0)
+        return same_side and (one.order, one.cause) == (other.order, other.cause)
     if one.kind in _MOVES:
         return one.by == other.by
     if one.kind in _REPEATS:

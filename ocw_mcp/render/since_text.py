@@ -53,7 +53,7 @@ def standing_lines(snapshot: Snapshot, reader: str) -> list[str]:
 
 
 def happening_text(happening: Happening) -> str:
-    """Return a happening in one line: `ETHUSDT stop filled at 139.02, -0.81 % (-12.40)`."""
+    """Return a happening in one line: `ETHUSDT stop filled at 139.02, -0.81 % (trade -12.40)`."""
     text = _text(happening)
     return f"{text}, {happening.times} times" if happening.times > 1 and happening.kind in _COUNTED else text
 
@@ -115,7 +115,9 @@ def _result(what: Happening) -> str:
     if what.price and what.previous and what.quantity:
         gain = float(what.price / what.previous - 1) * (-1 if what.quantity > 0 else 1)
         share = f", {100 * gain:+.2f} %"
-    amount = "" if what.amount is None else f" ({cents(what.amount, signed=True)})"
+    # The gain is that of the last order, and the result that of the whole trade, whose earlier parts may have gained.
+    whole = "trade " if what.kind is HappeningKind.CLOSED else ""
+    amount = "" if what.amount is None else f" ({whole}{cents(what.amount, signed=True)})"
     return f"{share}{amount}"
 
 

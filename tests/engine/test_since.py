@@ -26,6 +26,7 @@ from tests.support.wire import Wire
 D = Decimal
 K = HappeningKind
 ENTRY = OrderRef(1, Purpose.ENTRY)
+OTHER = OutsideCause.OTHER_TRADER
 
 
 def minutely(**gate: Any) -> Policies:
@@ -362,6 +363,23 @@ def test_a_liquidation_is_a_close_of_the_venue() -> None:
     assert (closed.cause, closed.by) == ("liquidation", "")
     assert (closed.price, closed.previous, closed.quantity) == (D(50), D(100), D(-10))
     assert K.STATE in kinds(wire.engine.snapshot(wire.now))
+
+
+def test_outside_trades_of_two_positions_are_not_one_fill() -> None:
+    wire = Wire()
+    trades = [(Side.BUY, 1, 100), (Side.SELL, 1, 110), (Side.SELL, 1, 111), (Side.SELL, 2, 114), (Side.BUY, 4, 115)]
+    for number, (side, quantity, price) in enumerate(trades):
+        outside = OutsideFill(f"x{number}", "BTCUSDT", side, D(quantity), D(price), D(0), wire.now, OTHER)
+        wire.give(outside)
+    since = [each for each in wire.engine.snapshot(wire.now).since if each.kind in (K.FILLED, K.REDUCED, K.CLOSED)]
+    facts = [(each.kind, each.quantity, each.price) for each in since]
+    assert facts == [
+        (K.FILLED, D(1), D(100)),
+        (K.CLOSED, D(-1), D(110)),
+        (K.FILLED, D(-3), D(113)),
+        (K.CLOSED, D(3), D(115)),
+        (K.FILLED, D(1), D(115)),
+    ]
 
 
 def test_parts_of_a_stop_are_one_close_with_their_average_price() -> None:

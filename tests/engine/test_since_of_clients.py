@@ -149,3 +149,49 @@ def test_refused_legs_of_one_symbol_keep_their_actions() -> None:
     wire = Wire(policy=WAKES)
     submit(wire, Leg(BTC, Action.REDUCE, share=D("0.5")), Leg(BTC, Action.PROTECT, stop=D(97)), Leg(BTC, Action.CANCEL))
     assert {each.cause for each in shown(wire).since} == {"REDUCE", "PROTECT", "CANCEL"}
+
+
+def waiting() -> Wire:
+    """An attached client whose entry awaits an approval."""
+    anything = {"amount": 1_000_000, "symbols": ["*"], "expires": "2100-01-01T00:00:00Z"}
+    approved = {"above_notional": 500, "modes": [], "answer_s": 600}
+    gate = {"close_wakes": ["1m"], "close_wakes_in_position": ["1m"], "cooldown_s": 0}
+    wire = Wire(policy=policies(gate=gate, approval=approved, mandate=anything))
+    submit(wire, entry("97", "a breakout"))
+    wire.tick({BTC: 100.0})
+    return wire
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_entry_approved_after_a_later_decision_keeps_its_thesis(restarts: bool) -> None:
+    wire = waiting()
+    submit(wire)
+    if restarts:
+        wire.restart()
+    wire.command("approve", "a1")
+    wire.fill(wire.last(Purpose.ENTRY))
+    thesis = shown(wire).positions[BTC].thesis
+    assert thesis is not None
+    assert (thesis.text, thesis.by) == ("a breakout", "anna")
+
+
+def test_cancel_withdraws_an_entry_that_awaits_an_approval() -> None:
+    wire = waiting()
+    (resting,) = shown(wire).resting
+    submit(wire, Leg(BTC, Action.CANCEL))
+    assert [(each.kind, each.code) for each in shown(wire).since] == [(K.REFUSED, "NOT_APPROVED")]
+    wire.command("approve", "a1")
+    assert (resting.approval, shown(wire).resting, wire.sent) == ("a1", (), [])
+    (ended,) = [each for each in wire.journal if isinstance(each, events.ApprovalEnded)]
+    assert (ended.outcome, ended.by) == ("cancelled", "anna")
+
+
+def test_cancel_ends_live_entries_and_waiting_ones_of_its_symbol() -> None:
+    wire = waiting()
+    live = wire.enter(quantity="1", limit=D(99))
+    assert isinstance(live, Order)
+    submit(wire, Leg(BTC, Action.CANCEL))
+    assert wire.canceled == [live.ref]
+    assert [(each.approval, each.cancelling) for each in shown(wire).resting] == [("", True)]
+    submit(wire, Leg(BTC, Action.CANCEL))
+    assert wire.canceled == [live.ref]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
+import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.orders import Order, OrderIntent
 from ocw_mcp.domain.policies import Policies
-from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.engine.precheck import Instruction
 from tests.support.runs import policies
 from tests.support.wire import Wire
@@ -171,3 +172,17 @@ def test_largest_size_of_a_refusal_passes_and_one_step_more_does_not(
         elif more > one_step:
             assert beyond.refusal is not None, more
             assert beyond.refusal.largest_in_unit == largest
+
+
+@pytest.mark.parametrize(("action", "stop"), [(Action.BUY, "97"), (Action.SHORT, "103")])
+@pytest.mark.parametrize("limit", ["0", "-1", "NaN"])
+def test_entry_by_risk_at_no_price_is_refused(action: Action, stop: str, limit: str) -> None:
+    refusal = Wire().enter(action, None, size=None, risk=D("0.01"), stop=D(stop), limit=D(limit))
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is RefusalCode.BAD_LIMIT
+
+
+def test_entry_by_risk_below_the_first_tick_is_refused() -> None:
+    refusal = Wire().enter(Action.BUY, None, size=None, risk=D("0.01"), limit=D("0.0001"))
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is RefusalCode.BAD_LIMIT

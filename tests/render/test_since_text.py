@@ -36,16 +36,19 @@ ENDED: dict[str, Any] = {"price": D("138.2"), "quantity": D("0.5"), "by": "claud
 @pytest.mark.parametrize(
     ("happening", "text"),
     [
-        (happened(K.CLOSED, cause="stop", by="guard", **EXITED), "ETHUSDT stop filled at 139.02, -0.81 % (-12.40)"),
+        (
+            happened(K.CLOSED, cause="stop", by="guard", **EXITED),
+            "ETHUSDT stop filled at 139.02, -0.81 % (trade -12.40)",
+        ),
         (
             happened(K.CLOSED, cause="max_hold", by="guard", **EXITED),
-            "ETHUSDT closed by guard (max_hold) at 139.02, -0.81 % (-12.40)",
+            "ETHUSDT closed by guard (max_hold) at 139.02, -0.81 % (trade -12.40)",
         ),
         (
             happened(K.CLOSED, cause="leg", by="claude", **EXITED | {"quantity": D("0.5"), "amount": D("12.4")}),
-            "ETHUSDT closed by claude at 139.02, +0.81 % (+12.40)",
+            "ETHUSDT closed by claude at 139.02, +0.81 % (trade +12.40)",
         ),
-        (happened(K.CLOSED, cause="liquidation", amount=D(-900)), "ETHUSDT closed by liquidation at ? (-900.00)"),
+        (happened(K.CLOSED, cause="liquidation", amount=D(-900)), "ETHUSDT closed by liquidation at ? (trade -900.00)"),
         (
             happened(K.REDUCED, cause="client", by="mcp:anna", **EXITED),
             "ETHUSDT reduced by mcp:anna: SELL 0.5 at 139.02, -0.81 % (-12.40)",

@@ -86,11 +86,12 @@ class Wire:
         ]
         self.give(Frame(self.now, tuple(made)))
 
-    def enter(self, action: Action = Action.BUY, quantity: str = "10", **leg: Any) -> Order | Refusal:
-        """Ask for an entry; the order that was sent, or why none was."""
+    def enter(self, action: Action = Action.BUY, quantity: str | None = "10", **leg: Any) -> Order | Refusal:
+        """Ask for an entry; the order that was sent, or why none was. Without a quantity the leg has its size."""
         stop = None if action is Action.ADD else D(97) if action is Action.BUY else D(103)
         wanted = Leg(**{"symbol": "BTCUSDT", "action": action, "size": D("0.1"), "stop": stop, **leg})
-        return self._ask(LegRequest(f"k{next(self._keys)}", "anna", wanted, D(quantity)))
+        given = None if quantity is None else D(quantity)
+        return self._ask(LegRequest(f"k{next(self._keys)}", "anna", wanted, given))
 
     def close(self, symbol: str = "BTCUSDT") -> Order | Refusal:
         """Ask for a close; the order that was sent, or why none was."""

@@ -133,11 +133,16 @@ def risk_per_trade(entry: Proposal, account: AccountView, policies: Policies) ->
 
 
 def loss_at_stop(entry: Proposal, policies: Policies) -> Decimal | None:
-    """Return the loss of an entry at its stop, gap allowance included, as a share of its notional; None without one."""
+    """Return the loss of an entry at its stop, gap allowance included, as a share of its notional.
+
+    It is None without a stop, and for an entry at no price, such as one whose limit price is less than a tick.
+    """
     stop, way = entry.intent.protect_at, entry.intent.side.sign
     if stop is None or not stop.is_finite():
         return None
     worst = way * max(way * entry.begins * (ONE + way * policies.order.price_allowance), way * entry.adverse)
+    if worst <= ZERO:
+        return None
     return max(ZERO, (worst - stop) * way / worst) + policies.risk.gap_allowance
 
 

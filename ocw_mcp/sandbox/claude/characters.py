@@ -112,7 +112,7 @@ def trader(request: MessagesRequest, rng: SeededRandom) -> ModelAnswer:
     """Read once, follow the move of the last hours, manage what it holds, and correct refused sizes once."""
     submitted = reading.completed_calls(request, reading.SUBMIT)
     if submitted:
-        smaller = _smaller(request, *submitted[-1]) if len(submitted) == 1 else []
+        smaller = _smaller(*submitted[-1]) if len(submitted) == 1 else []
         return _submit(request, smaller) if smaller else ModelAnswer((Say("Done."),))
     first = [tool.name for tool in request.tools if tool.name in FIRST_READS and not tool.input_schema.get("required")]
     if first and not reading.completed_calls(request):
@@ -210,7 +210,7 @@ def _hold(symbol: str, why: str) -> dict[str, Any]:
     return {"symbol": symbol, "action": "HOLD", "thesis": why}
 
 
-def _smaller(request: MessagesRequest, tried: ToolUseBlock, result: ToolResultBlock) -> list[dict[str, Any]]:
+def _smaller(tried: ToolUseBlock, result: ToolResultBlock) -> list[dict[str, Any]]:
     """Return the refused entries of a submitted decision in sizes that would pass."""
     legs = []
     for leg in tried.input.get("legs", []):
