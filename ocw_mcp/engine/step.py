@@ -288,7 +288,7 @@ class Engine:
                 done.append(f"next check in {check} s")
         if decision.wake_conditions is not None:
             refused = self.gate.set_conditions(decision.wake_conditions, decider, now, self._read, self._exposed())
-            armed, rejected = len(decision.wake_conditions) - len(refused), [*refused, *rejected]
+            armed, rejected = len(self.gate.standing(now, self._read)), [*refused, *rejected]
             self._effects.record(WakeConditionsSet(self.decisions.state().last_wake, armed, tuple(rejected)))
             done.append(f"{armed} condition{'' if armed == 1 else 's'} set, in place of all earlier ones")
         return Settled(tuple(done), tuple(rejected))

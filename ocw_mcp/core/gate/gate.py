@@ -58,15 +58,17 @@ class ArmedCondition(msgspec.Struct):
 class Conditions:
     """The active wake conditions. A condition is removed when it fires or expires."""
 
-    def __init__(self, longest_s: int) -> None:
+    def __init__(self, longest_s: int, candle_ms: int = 0) -> None:
+        """`longest_s` is the longest time of a condition; `candle_ms` is the time between two evaluations."""
         self._longest_s = longest_s
+        self._candle_ms = candle_ms
         self.armed: list[ArmedCondition] = []
         """The waiting conditions."""
 
     def replace(
         self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read, exposed: Collection[str] = ()
     ) -> list[str]:
-        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused condition.
+        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused or changed one.
 
         A condition on a symbol of `exposed` ends with the position of the symbol, unless it stays.
         """
@@ -82,9 +84,12 @@ class Conditions:
                 refused.append(f"{label} cannot be watched: {value.reason}")
             elif not math.isfinite(condition.threshold):
                 refused.append(f"{label} has no finite threshold")
-            elif lasts <= 0:
-                refused.append(f"{label} is over before it began: it expires in {condition.expires_s} s")
+            elif lasts * SECOND < self._candle_ms:
+                shortest = f"expected {max(1, self._candle_ms // SECOND)} s or more, the length of a candle"
+                refused.append(f"{label} is over before it can wake: it expires in {condition.expires_s} s; {shortest}")
             else:
+                if lasts != (condition.expires_s or lasts):
+                    refused.append(f"{label} expires in {lasts} s, the longest time that the policy allows")
                 ends = condition.symbol in exposed and not condition.stays
                 self.armed.append(ArmedCondition(condition, by, at, at + lasts * SECOND, value, value, ends))
         return refused
@@ -157,7 +162,7 @@ class Gate:
 
     def __init__(self, policy: GatePolicy, interval: int, symbols: tuple[str, ...]) -> None:
         self._policy = policy
-        self._conditions = Conditions(policy.condition_max_s)
+        self._conditions = Conditions(policy.condition_max_s, interval)
         self._every = None if policy.every is None else span_ms(policy.every)
         self._cooldown = policy.cooldown_s * SECOND if self._every is None else 0
         self._wakes_on = _at_least(policy.close_wakes, interval)
@@ -280,7 +285,7 @@ class Gate:
     def set_conditions(
         self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read, exposed: Collection[str] = ()
     ) -> list[str]:
-        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused condition.
+        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused or changed one.
 
         `exposed` are the symbols with a position or a live entry, whose conditions end with the position.
         """

@@ -13,7 +13,7 @@ from ocw_mcp.core.risk.counters import asked_for
 from ocw_mcp.core.risk.feasible import FINEST_SHARE, below_minimum, feasible_entries, largest_within
 from ocw_mcp.core.risk.fills import FilledEntry, Remedy, exactly, remedy
 from ocw_mcp.core.risk.limits import LIMITS, reductions_in_a_minute
-from ocw_mcp.core.risk.prices import Proposal, limit_of, market_bound, propose, rounded_limit, smallest_at
+from ocw_mcp.core.risk.prices import Proposal, limit_of, market_bound, propose, rounded_limit, smallest, smallest_at
 from ocw_mcp.core.risk.sizes import leverage_of, loss_at_stop
 from ocw_mcp.core.risk.verdict import Verdict
 from ocw_mcp.domain.cleared import ClearedOrder, claim_risk_seal
@@ -94,6 +94,11 @@ class RiskOfficer:
             refusal: Refusal | None = Refusal(refused.code, str(refused.limit), str(refused.actual), largest)
         elif (refusal := below_minimum(entry.quantity, smallest_price, instrument)) is not None:
             refusal = msgspec.structs.replace(refusal, largest=largest)
+            if intent.unit is not SizeUnit.QUANTITY:
+                # Rounded up, so that an entry of this size is large enough.
+                least = smallest(instrument, smallest_price) * self.share_of_one(intent, account)
+                named = f"{refusal.limit}, {intent.unit} {plain(ceil_to(least, FINEST_SHARE))}"
+                refusal = msgspec.structs.replace(refusal, limit=named)
         if refusal is not None:
             refusal = self.in_unit(refusal, intent, account)
         leverage = leverage_of(entry, account, policies)

@@ -193,6 +193,16 @@ def decision_of(
     )
 
 
+def shortened(legs: list[Any]) -> list[str]:
+    """Return one clause for each text of a leg that is longer than is kept."""
+    theses = [each.get("thesis") if isinstance(each, dict) else None for each in legs]
+    return [
+        f"thesis of leg {number}: its first {LONGEST_WHY} characters are kept"
+        for number, thesis in enumerate(theses, 1)
+        if isinstance(thesis, str) and len(thesis) > LONGEST_WHY
+    ]
+
+
 def _leg(given: Any, symbols: Collection[str]) -> Leg:
     found = _read(LegIn, given)
     if isinstance(found, str):

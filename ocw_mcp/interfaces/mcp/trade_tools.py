@@ -221,7 +221,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         # A caller that declares itself tainted only gets stricter limits.
         tainted = bool((ctx.request_context.meta or {}).get(asks.TAINTED))
         answer = await facade.trading.submit(caller_name(ctx), wake, decision, tainted=tainted)
-        return _submitted(meta(facade), wake, decision, answer, facade.trading)
+        return _submitted(meta(facade), wake, decision, answer, facade.trading, arguments.shortened(legs))
 
     acting = orders_place, orders_cancel, positions_close, positions_reduce, positions_set_protection, risk_halt
     return [
@@ -334,8 +334,10 @@ def done(meta: Meta, answer: "Answer", what: str, details: str = "") -> CallTool
             return respond(result, f"{what}{details and f': {details}'}")
 
 
-def _submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trading: "Trading") -> CallToolResult:
-    """Return the answer of `decisions_submit`, leg by leg."""
+def _submitted(
+    meta: Meta, wake: int, decision: Decision, answer: "Answer", trading: "Trading", shortened: list[str]
+) -> CallToolResult:
+    """Return the answer of `decisions_submit`, leg by leg; `shortened` are clauses on texts that were cut."""
     if not isinstance(answer, asks.Done) or answer.decision is None:
         return done(meta, answer, "")
     rows = [
@@ -352,6 +354,7 @@ def _submitted(meta: Meta, wake: int, decision: Decision, answer: "Answer", trad
         f"wake {wake} answered",
         *(lines or ["no leg: nothing changes"]),
         *answer.settled,
+        *shortened,
         *not_taken,
     )
 

@@ -167,3 +167,18 @@ def test_escalated_outlier_ends_a_cooldown() -> None:
         if gate.wake(place * MINUTE, busy=False):
             woken.append(place)
     assert woken == [12, 14]
+
+
+def test_condition_that_ends_before_the_next_candle_is_refused() -> None:
+    board, conditions = Board(), Conditions(3_600, candle_ms=60_000)
+    (refused,) = conditions.replace((condition(OP.GT, 200, expires_s=59),), "claude", 0, board.read)
+    assert refused.endswith("it expires in 59 s; expected 60 s or more, the length of a candle")
+    assert conditions.armed == []
+    assert conditions.replace((condition(OP.GT, 200, expires_s=60),), "claude", 0, board.read) == []
+
+
+def test_condition_beyond_the_longest_time_is_set_and_says_so() -> None:
+    board, conditions = Board(), Conditions(3_600)
+    (changed,) = conditions.replace((condition(OP.GT, 200, expires_s=7_200),), "claude", 0, board.read)
+    assert changed.endswith("expires in 3600 s, the longest time that the policy allows")
+    assert [each.expires_at for each in conditions.armed] == [3_600_000]

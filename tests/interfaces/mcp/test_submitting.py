@@ -330,3 +330,15 @@ async def test_refused_condition_may_be_corrected_although_no_leg_was_refused(si
     assert "1 condition set" in text(answer)
     third = await submit(sim, legs=[], conditions=[bad])
     assert text(third).startswith("NO_WAKE: ")
+
+
+async def test_answer_says_that_a_long_thesis_is_cut(sim: FacadeRun) -> None:
+    answer = await submit(sim, legs=[leg(sim) | {"thesis": "z" * 501}])
+    assert "thesis of leg 1: its first 500 characters are kept" in text(answer)
+
+
+async def test_entry_too_small_for_the_venue_names_the_smallest_size(sim: FacadeRun) -> None:
+    answer = await submit(sim, legs=[leg(sim, size="0.00001")])
+    smallest = text(answer).partition("limit=0.001 units, size ")[2].split(" ")[0]
+    corrected = await submit(sim, legs=[leg(sim, size=smallest)])
+    assert rows(corrected) == [("BTCUSDT", "BUY", "accepted")]
