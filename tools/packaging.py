@@ -26,7 +26,10 @@ REGISTERED: Final = "io.github.ocw-mcp/ocw-mcp"
 SCHEMA: Final = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 ENTRY: Final = "desktop.py"
 LOCK: Final = "requirements.lock"
-BUNDLED: Final = ("ocw_mcp", "policies", "prompts", "pyproject.toml", "README.md", "LICENSE", ".env.example")
+BUNDLED: Final = (
+    *("ocw_mcp", "policies", "prompts", "situations"),
+    *("pyproject.toml", "README.md", "LICENSE", ".env.example"),
+)
 
 
 def manifest() -> dict[str, Any]:

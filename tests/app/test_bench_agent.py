@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.agent.memory.diary import situations
 from ocw_mcp.agent.memory.recall import recall
@@ -78,6 +80,7 @@ def test_request_without_tools_is_at_most_33_percent_of_the_prototype() -> None:
     assert ours <= 0.33 * sum(PROTOTYPE.values())
 
 
+@pytest.mark.slow
 def test_month_counts_every_wake_once_within_the_budget() -> None:
     found = measure_month(lambda: SimulatedFeed(1), DAY)["on_the_default_budget"]
     answered = found["asked"] + found["repeated"] + found["left_to_the_rules"]
@@ -87,6 +90,7 @@ def test_month_counts_every_wake_once_within_the_budget() -> None:
     assert found["share_asked_unless_repeated"] >= 0.8
 
 
+@pytest.mark.slow
 def test_memory_is_compared_with_the_same_run_without_it() -> None:
     found = measure_memory(lambda: SimulatedFeed(1), DAY)
     on, off = found["memory_on"], found["memory_off"]

@@ -13,6 +13,7 @@ import pytest
 from tests.docs.test_documentation import unknown_part
 from tests.support.facades import FacadeRun
 from tests.support.served import served
+from tools.packaging import BUNDLED
 
 ROOT = Path(__file__).resolve().parents[2]
 FLY: dict[str, Any] = tomllib.loads((ROOT / "fly.toml").read_text(encoding="utf-8"))
@@ -91,6 +92,7 @@ def test_docker_build_gets_only_the_files_that_the_image_needs() -> None:
     allowed = [line[1:] for line in ignored if line.startswith("!")]
     assert [name for name in allowed if not (ROOT / name).exists()] == []
     assert ".env" not in allowed
+    assert {*BUNDLED, "tools"} <= {*allowed}
 
 
 @pytest.fixture
