@@ -19,6 +19,7 @@ from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.requests import RequestCode
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command, Verb
+from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.interfaces.mcp.server import tools
 from tests.support.calls import JUNK, arguments, fitting
 from tests.support.deciders import Reckless
@@ -117,12 +118,15 @@ def test_random_acting_calls_break_no_limit_and_loosen_no_stop(
     asyncio.run(sim.go(2))
     server = sim.server
     person = itertools.count()
+    minutes = itertools.count(121, 2)
     previews: list[str] = []
 
     @given(calls=st.lists(meant(), min_size=10, max_size=30), era=st.sampled_from(["auto", "legacy"]))
     # The engine keeps its state from call to call, so a failure cannot be shrunk by repeating it.
     @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate], database=None)
     def call_anything(calls: list[tuple[str, dict[str, Any]]], era: str) -> None:
+        # Quotas of a minute, which refused calls use up, are fresh for the calls of each example.
+        asyncio.run(sim.run.go(next(minutes) * MINUTE))
         asyncio.run(shell.take(Command(f"c{next(person)}", Verb.RESUME, "a person")))
         asyncio.run(call_all(server, era, (placing(sim, each, previews) for each in calls), previews))
         halts = sum(tool == "risk_halt" for tool, _ in calls)
