@@ -2,131 +2,23 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from ocw_mcp.adapters.store.views.days import DayPage, EventRow
-from ocw_mcp.adapters.store.views.steps import Step
-from ocw_mcp.adapters.store.views.story import Story, StoryAnswer
-from ocw_mcp.adapters.store.views.trades import TradePage, TradeRow
 from ocw_mcp.agent.memory.diary import MEMORY_FILE, load_memory
-from ocw_mcp.agent.memory.memory import BATCH_TRADES, KNOWN_AFTER_MS, Memory
-from ocw_mcp.agent.memory.writer import Writer, WriterTerms
-from ocw_mcp.agent.messages import Messages, Reply, Request, Trouble
-from ocw_mcp.agent.prompts import Prompts
+from ocw_mcp.agent.memory.memory import BATCH_TRADES, KNOWN_AFTER_MS
+from ocw_mcp.agent.messages import Reply, Request, Trouble
 from ocw_mcp.agent.spending import SpendingLog
-from ocw_mcp.app.policy_loader import load_policies, load_prompts
-from ocw_mcp.domain import events
-from ocw_mcp.domain.asks import DecisionKey
 from ocw_mcp.domain.causes import CauseKind
-from ocw_mcp.domain.decision import Action, Decision, Leg
+from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.domain.snapshot import Snapshot
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, utc_day
-from tests.support.agent import ScriptedModel, says
+from tests.support.agent import ScriptedModel
+from tests.support.memories import BOOK, LATER, WROTE, D, FakePast, Slow, memory, spent, wake
 from tests.support.memory import NOON, WRITER, trade
-from tests.support.views import RISING, snapshot, view
-
-POLICIES = load_policies(None).policies
-PROMPTS = Prompts(load_prompts(None).texts, POLICIES)
-BOOK = "abc123"
-D = Decimal
-LATER = NOON + KNOWN_AFTER_MS + 1
-"""A wake at which the entries begun at noon are known."""
-WROTE = says("It broke out, and fell back.\nLesson: Wait for the close.")
-
-
-class FakePast:
-    """A history of some trades, each decided at wake 7, and of some days."""
-
-    def __init__(self, *trades: TradeRow, days: Sequence[str] = ()) -> None:
-        self.all = list(trades)
-        self.days = days
-        self.fails: Exception | None = None
-
-    async def trades(self, limit: int, *, since: Any = None, until: Any = None, **other: Any) -> TradePage:
-        if self.fails is not None:
-            raise self.fails
-        found = [each for each in self.all if (since or 0) <= each.closed_at < (until or 2**62)]
-        return TradePage(found[::-1][:limit], len(found), 0, 0, ZERO, ZERO, ZERO, None)
-
-    decider, tainted = "claude", False
-    before: tuple[Leg, ...] = ()
-    """The legs before the one that was carried out: refused ones."""
-
-    async def story(self, id_: str | None) -> Story:
-        decision = Decision(
-            (*self.before, Leg("BTCUSDT", Action.BUY, reasoning="It breaks out.", signals=("momentum",)))
-        )
-        orders = [OrderRef(each.order, Purpose.ENTRY) for each in self.all]
-        sent = [
-            Step(1, 0, events.OrderIntended(ref, self._intent(f"{DecisionKey(7).leg(len(self.before))}"), ""))
-            for ref in orders
-        ]
-        closed = [
-            Step(1, each.closed_at, events.PositionClosed("BTCUSDT", each.opened_at, each.pnl, each.fees, mfe=0.02))
-            for each in self.all
-        ]
-        return Story(
-            "",
-            BOOK,
-            7,
-            "BTCUSDT",
-            0,
-            (),
-            StoryAnswer(0, self.decider, 0, decision, tainted=self.tainted),
-            [],
-            [],
-            [*sent, *closed],
-            0,
-            at(0),
-        )
-
-    def _intent(self, key: str) -> OrderIntent:
-        terms = ("BTCUSDT", Side.BUY, OrderType.MARKET, Purpose.ENTRY, D(1))
-        return OrderIntent(key, self.decider, *terms, wake_id=7)
-
-    async def day(self, day: str | None, kinds: tuple[str, ...], limit: int, after: int | None = None) -> DayPage:
-        opened, made = events.DayOpened(day or "", D(10_000)), events.DecisionMade(1, "claude", 0, Decision())
-        happened: list[events.DomainEvent] = [opened, made]
-        rows = [EventRow(n, n, each) for n, each in enumerate(happened)] if day in self.days else []
-        return DayPage(day, rows, len(rows), None)
-
-
-class Slow(ScriptedModel):
-    """A model that waits for an event before each answer."""
-
-    def __init__(self, *answers: Reply | Trouble) -> None:
-        super().__init__(*answers)
-        self.go = asyncio.Event()
-        self.began = asyncio.Event()
-
-    async def create(self, request: Request) -> Reply | Trouble:
-        self.began.set()
-        await self.go.wait()
-        return await super().create(request)
-
-
-def at(time: int) -> Snapshot:
-    """Return the snapshot of a wake, the same at any time."""
-    return msgspec.structs.replace(snapshot(view(RISING)), at=time)
-
-
-def memory(directory: Path, past: FakePast, model: Messages | None, **more: Any) -> Memory:
-    terms = WriterTerms(model=more.pop("name", WRITER), usd_per_day=more.pop("usd_per_day", D("0.05")))
-    writer = None if model is None else Writer(model, PROMPTS, "hash of prompts", terms)
-    return Memory(directory, BOOK, past, POLICIES.rules, writer, **more)
-
-
-def spent(directory: Path) -> Decimal:
-    return sum(load_memory(directory, BOOK)[0].spent.values(), ZERO)
 
 
 def no_disk(sentence: str) -> None:
@@ -144,10 +36,6 @@ class QuickThenSlow:
             self._left -= 1
             return WROTE
         return await self._slow.create(request)
-
-
-async def wake(one: Memory, time: int, left: str = "1") -> str:
-    return await one.at_wake(at(time), D(left))
 
 
 @pytest.mark.requirement("A02")
@@ -281,69 +169,6 @@ async def test_failed_diary_entry_is_not_retried_and_stops_its_batch(
     assert "trade of order 2" in recalled
     assert "trade of order 1" not in recalled
     assert "TIMEOUT: no answer came in time; late" in caplog.text
-
-
-@pytest.mark.parametrize("budget", [{"usd_per_day": D("0.0005")}, {}])
-async def test_diary_entry_above_the_budget_is_not_written(tmp_path: Path, budget: dict[str, Any]) -> None:
-    model = ScriptedModel(WROTE)
-    one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model, **budget)
-    left = "1" if budget else "0.0005"
-    await wake(one, NOON, left)
-    await wake(one, LATER, left)
-    await one.close()
-    assert model.requests == []
-    assert spent(tmp_path) == 0
-
-
-async def test_daily_diary_spending_is_kept_across_runs(tmp_path: Path) -> None:
-    past = FakePast(*(trade(n, NOON - HOUR + n) for n in range(1, 9)))
-    model = ScriptedModel(WROTE)
-    for n in range(5):
-        # An entry costs 0.00015, and 0.0078 at worst: the day's 0.01 suffices for all, since the real costs are small.
-        one = memory(tmp_path, past, model, usd_per_day=D("0.01"))
-        await wake(one, NOON + n * HOUR)
-        await wake(one, NOON + n * HOUR + KNOWN_AFTER_MS + 1)
-        await one.close()
-    assert spent(tmp_path) == len(model.requests) * D("0.00015")
-
-
-async def test_diary_entry_cost_is_reserved_then_reported_once(
-    tmp_path: Path,
-) -> None:
-    model, spending = Slow(WROTE), SpendingLog()
-    one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model, spending=spending)
-    await wake(one, NOON, "0.03")
-    assert (one.reserved_usd, spending.pending_usd) == (D("0.03"), D(0))
-    model.go.set()
-    await wake(one, NOON + KNOWN_AFTER_MS)
-    assert one.reserved_usd == D("0.03"), "although it is written"
-    await wake(one, LATER)
-    assert (one.reserved_usd, spending.pending_usd) == (D(0), D("0.00015"))
-    await wake(one, LATER + HOUR)
-    assert spending.pending_usd == D("0.00015")
-
-
-async def test_diary_entry_with_an_internal_error_counts_at_worst_case_cost(tmp_path: Path) -> None:
-    model, spending = ScriptedModel(RuntimeError("broken")), SpendingLog()
-    one = memory(tmp_path, FakePast(trade(1, NOON - HOUR)), model, spending=spending)
-    await wake(one, NOON)
-    await wake(one, LATER)
-    await one.close()
-    assert spending.pending_usd > D("0.001")
-    assert spent(tmp_path) == spending.pending_usd
-
-
-async def test_diary_costs_of_a_stopped_run_are_reported_once(tmp_path: Path) -> None:
-    model, past = ScriptedModel(WROTE), FakePast(trade(1, NOON - HOUR))
-    one = memory(tmp_path, past, model, spending=SpendingLog(tmp_path, BOOK))
-    await wake(one, NOON)
-    (writing,) = (task for task in asyncio.all_tasks() if task.get_name() == "memory")
-    await writing
-    await one.close()
-    spending = SpendingLog(tmp_path, BOOK)
-    assert spending.pending_usd == 0
-    await wake(memory(tmp_path, past, ScriptedModel(WROTE), spending=spending), LATER)
-    assert spending.pending_usd == D("0.00015")
 
 
 @pytest.mark.parametrize("written", [0, 1, 2])
