@@ -150,10 +150,6 @@ class Situation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The time until which attached clients decided; then the book went on with Claude."""
     policies: dict[str, dict[str, Any]] = {}
     """The keys of the policy file that differ from the default."""
-    hidden: tuple[tuple[str, ...], ...] = ()
-    """Facts that one needs and the request does not show yet; a test fails as soon as it shows one of them."""
-    gap: str = ""
-    """What is missing, in one clause, if there are hidden facts."""
     name: str = ""
 
 
