@@ -88,6 +88,42 @@ class OrderBook(msgspec.Struct, frozen=True, gc=False):
     """The quantity that sellers offer; None if the source does not report it."""
 
 
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """A symbol's mark price at `at` (ms), in quote currency; on a market without mark prices, its last price."""
+
+    symbol: str
+    at: int
+    price: float
+    last: float | None = None
+    """The price of the last trade (quote); None if the source does not report it."""
+    funding_rate: float | None = None
+    """The rate that the next funding would have now; None on spot."""
+    next_funding_at: int | None = None
+    """The time (ms) of the next funding; None on spot."""
+
+
+class FeedNoticeKind(StrEnum):
+    """The kinds of notices of a live feed."""
+
+    DEGRADED = "degraded"
+    """The data of the subject cannot be relied on: no entry passes until it is restored."""
+    RESTORED = "restored"
+    """The data of the subject can be relied on again."""
+    INCIDENT = "incident"
+    """A fault that was handled, such as a gap that REST filled, or invalid messages that were dropped."""
+
+
+class FeedNotice(msgspec.Struct, frozen=True, gc=False):
+    """What a live feed reports about its own data at `at` (ms)."""
+
+    at: int
+    kind: FeedNoticeKind
+    subject: str
+    """A symbol, `clock`, or `market` for all symbols."""
+    detail: str
+    """One clause for the operator, such as "kline_1m is silent for 121 s, and REST answers 418"."""
+
+
 class Frame(msgspec.Struct, frozen=True, gc=False):
     """All market data of one time `at` (ms).
 
@@ -106,6 +142,14 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     """The order books at `at`, sorted by symbol, if the source reports them."""
     ended: tuple[str, ...] = ()
     """Symbols whose last candle closes at `at`, while other symbols continue."""
+    marks: tuple[Mark, ...] = ()
+    """Mark prices of a live market, sorted by symbol; at most one a symbol."""
+    late: bool = False
+    """Whether the candles closed too long ago to decide on them: they fill a gap of a live market."""
+    notices: tuple[FeedNotice, ...] = ()
+    """What a live feed reports about its data."""
+    instruments: tuple["Instrument", ...] = ()
+    """The filters of a live market's symbols: all of them in the first frame, later those that changed."""
 
 
 class Instrument(msgspec.Struct, frozen=True):
