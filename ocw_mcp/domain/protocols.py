@@ -12,7 +12,7 @@ from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
 from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, MarketIdentity, Opening, OrderBook
 from ocw_mcp.domain.orders import OrderRef, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
-from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.steps import Command, StepEvent
 
 
 class Clock(Protocol):
@@ -30,6 +30,12 @@ class Clock(Protocol):
 
     def advance(self, to: int) -> None:
         """Set a simulated clock to a time (ms); a live clock ignores it."""
+
+    def hold(self, at: int | None = None) -> None:
+        """Let a live clock stand still at `at` (ms), or at the present time, until `release`."""
+
+    def release(self) -> None:
+        """Let a live clock go on with the time of the machine."""
 
     async def wait_until(self, at: int) -> None:
         """Let other tasks run until engine time `at`; return at once if time is simulated."""
@@ -161,8 +167,15 @@ class StoredEvent(msgspec.Struct, frozen=True):
     event: DomainEvent
 
 
+class StoredInput(msgspec.Struct, frozen=True):
+    """An input that a live book took at `at` (ms)."""
+
+    at: int
+    event: StepEvent
+
+
 class Store(Protocol):
-    """The storage of a book: an append-only journal and the latest checkpoint."""
+    """The storage of a book: an append-only journal, the latest checkpoint, and a live book's inputs since then."""
 
     @property
     def book(self) -> str:
@@ -185,6 +198,12 @@ class Store(Protocol):
 
     def note(self, at: int, event: LifecycleEvent) -> None:
         """Add an event about this process, outside the fingerprint."""
+
+    def log_input(self, at: int, event: StepEvent) -> None:
+        """Add an input that a live book took at `at` (ms) to the current transaction."""
+
+    def inputs(self) -> Iterator[StoredInput]:
+        """Yield the committed inputs since the latest checkpoint, in order. Raises JournalError."""
 
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
         """Store the snapshot of a wake at the next commit, outside journal and fingerprint; old ones are deleted."""

@@ -3,8 +3,10 @@
 import asyncio
 from asyncio import FIRST_COMPLETED
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 
 from ocw_mcp.domain import steps
 from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
@@ -20,8 +22,10 @@ from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
+from ocw_mcp.engine.summary import summary
 from ocw_mcp.runtime.clock import POLL_MS
 from ocw_mcp.runtime.deciders import StrategyDecider
+from ocw_mcp.runtime.inbox import DecisionCame, Inbox, Request
 from ocw_mcp.runtime.recorder import Commits, EventRecorder, assumed_end
 from ocw_mcp.runtime.thinking import NEVER, DecisionOutput, PendingDecision, RecalledDecision, Submission
 from ocw_mcp.runtime.validation import validated, validated_request
@@ -55,9 +59,14 @@ class Shell:
         self._priced = decider if isinstance(decider, Priced) else None
         self._converses = decider if isinstance(decider, Converses) else None
         self._poll = poll
-        self.commits = Commits(store, engine.summary, warn)
-        self._inbox: deque[steps.StepEvent] = deque()
-        self._requests: deque[tuple[CallerRequest, asyncio.Future[Answer | None]]] = deque()
+        self.commits = Commits(store, partial(summary, engine), warn)
+        self._follow_ups: deque[steps.StepEvent] = deque()
+        self.inbox = Inbox()
+        self.cursor = -1
+        """The time (ms) of the last frame with candles; -1 before the first."""
+        self.repeating = False
+        """Whether a restarted live book repeats its logged inputs. Nothing is asked of the decider meanwhile."""
+        self._live = engine.config.live
         self._ended = False
         self.timers: dict[steps.Timer, int] = {}
         self.pending: PendingDecision | None = None
@@ -83,10 +92,28 @@ class Shell:
         """Carry out the effects of a step at `now` (ms), and those of all events that follow from them."""
         if effects:
             await self._carry_out(effects, now)
-            await self._empty_inbox()
+            await self._take_follow_ups()
             if self._stop_clock_for is not None:
                 (pending, takes), self._stop_clock_for = self._stop_clock_for, None
                 await self._wait_for_output(pending, takes)
+
+    @contextmanager
+    def input(self, event: steps.StepEvent) -> Iterator[None]:
+        """Take an input from outside: a live book logs it, and its clock stands still while it is processed."""
+        if not self._live or self.repeating:
+            yield
+            return
+        self.clock.hold()
+        try:
+            self.store.log_input(self.clock.now(), event)
+            yield
+        finally:
+            self.clock.release()
+
+    async def take_report(self, report: VenueReport | steps.DecisionFailed) -> None:
+        """Take a report of the venue that no call caused, or the cost of a decision that was given up."""
+        with self.input(report):
+            await self.take(report)
 
     async def take_all(self, events: Iterable[steps.StepEvent]) -> None:
         """Take several events in order. The effects of each are carried out before the next one is read."""
@@ -95,9 +122,11 @@ class Shell:
 
     async def fire(self, timer: steps.Timer) -> None:
         """Fire a timer that is due."""
-        del self.timers[timer]
-        self.next_due = self.due()[0]
-        await self.take(steps.TimerFired(timer))
+        event = steps.TimerFired(timer)
+        with self.input(event):
+            del self.timers[timer]
+            self.next_due = self.due()[0]
+            await self.take(event)
 
     async def answer(self) -> None:
         """Wait for the next output of the decision in progress, and pass it to the engine."""
@@ -142,47 +171,51 @@ class Shell:
             return answer
         waiting: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         if not self._ended:
-            self._requests.append((request, waiting))
+            self.inbox.put(Request(request, waiting))
         answer = None if self._ended else await waiting
         if answer is None:
             raise BookError("the run ended before it took this request; nothing was done; send it to the next run")
         return answer
 
-    async def take_requests(self, after_frame: int) -> None:
-        """Take the requests that arrived since the last frame, and answer each once it is durable."""
-        while self._requests:
-            request, waiting = self._requests.popleft()
-            if waiting.cancelled():
-                # The client disconnected before the request was taken, so it is dropped.
-                continue
-            await self.take_from_outside(steps.Asked(request, after_frame))
-            durable = self.commit()
-            if waiting.done():
-                continue
-            if durable:
-                waiting.set_result(self.engine.answer(request))
-                continue
-            waiting.set_exception(
-                RequestError(
-                    RequestCode.NOT_DURABLE,
-                    limit="a disk that accepts the journal",
-                    actual="the disk accepts nothing now",
-                    next_="make room on the disk, then repeat the request with the same key to get its answer",
-                )
+    async def take_requests(self) -> None:
+        """Take the requests that arrived on a simulated clock since the last frame."""
+        while isinstance(arrival := self.inbox.get(), Request):
+            await self.take_request(arrival)
+
+    async def take_request(self, asked: Request) -> None:
+        """Take a client's request, and answer it once the answer is durable."""
+        request, waiting = asked
+        if waiting.cancelled():
+            # The client disconnected before the request was taken, so it is dropped.
+            return
+        await self.take_from_outside(steps.Asked(request, self.cursor))
+        durable = self.commit()
+        if waiting.done():
+            return
+        if durable:
+            waiting.set_result(self.engine.answer(request))
+            return
+        waiting.set_exception(
+            RequestError(
+                RequestCode.NOT_DURABLE,
+                limit="a disk that accepts the journal",
+                actual="the disk accepts nothing now",
+                next_="make room on the disk, then repeat the request with the same key to get its answer",
             )
+        )
 
     async def take_from_outside(self, event: steps.Command | steps.Asked) -> None:
         """Take a command or a request. A closing order that it sends fills immediately at the present price."""
-        await self.take(event)
-        await self.take_all(self.venue.fill_reductions(self.clock.now()))
+        with self.input(event):
+            await self.take(event)
+            await self.take_all(self.venue.fill_reductions(self.clock.now()))
 
     async def end(self) -> None:
         """Take no more requests, and cancel the decision in progress, if any."""
         self._ended = True
-        while self._requests:
-            _, waiting = self._requests.popleft()
-            if not waiting.done():
-                waiting.set_result(None)
+        while (arrival := self.inbox.get()) is not None:
+            if isinstance(arrival, Request) and not arrival.answer.done():
+                arrival.answer.set_result(None)
         await self.close()
 
     async def _take_submission(self, pending: PendingDecision, submission: Submission) -> None:
@@ -191,7 +224,7 @@ class Shell:
         (request, waiting), cost = submission, self._unreported_cost(pending)
         pending.due = NEVER
         self.next_due = self.due()[0]
-        await self.take(steps.DecisionSubmitted(request, thinking_ms, cost))
+        await self.take_output(steps.DecisionSubmitted(request, thinking_ms, cost))
         self.commit()
         if not waiting.done():
             waiting.set_result(self.engine.answer(request))
@@ -249,9 +282,27 @@ class Shell:
             result = Cause(cause.kind, cause.detail.encode(errors="replace").decode()[:LONGEST_CAUSE])
         name, cost = self.decider.name, self._unreported_cost(pending)
         if isinstance(result, Cause):
-            await self.take(steps.DecisionFailed(wake_id, name, thinking_ms, result, cost))
+            await self.take_output(steps.DecisionFailed(wake_id, name, thinking_ms, result, cost))
         else:
-            await self.take(steps.DecisionReady(wake_id, name, thinking_ms, result, cost))
+            await self.take_output(steps.DecisionReady(wake_id, name, thinking_ms, result, cost))
+
+    async def take_output(self, output: DecisionOutput) -> None:
+        """Pass an output of the decider to the engine."""
+        with self.input(output):
+            if self.repeating and not isinstance(output, steps.DecisionSubmitted):
+                self.pending = None
+            await self.take(output)
+
+    async def ask_again(self) -> None:
+        """After the logged inputs are repeated: ask for the decision that is still open, or end its submission."""
+        self.repeating, pending = False, self.pending
+        if pending is None:
+            return
+        if self.engine.decisions.open_submission is not None:
+            self.pending = None
+            await self.take_output(self._assumed_end(pending.request))
+        elif self.engine.decisions.open_request is not None:
+            await self._ask(pending.request)
 
     def checkpoint(self, market_at: int) -> None:
         """Make all events durable, with the state of engine and venue after the frame at `market_at` (ms)."""
@@ -265,9 +316,9 @@ class Shell:
             await self.pending.cancel()
             self.pending = None
 
-    async def _empty_inbox(self) -> None:
-        while self._inbox:
-            event = self._inbox.popleft()
+    async def _take_follow_ups(self) -> None:
+        while self._follow_ups:
+            event = self._follow_ups.popleft()
             effects = self.engine.step(event, self.clock.now())
             if effects:
                 await self._carry_out(effects, self.engine.now)
@@ -282,10 +333,10 @@ class Shell:
                     if self.recorder.record(now, event):
                         self.commits.waiting += 1
                 case steps.Send(cleared):
-                    self._inbox.extend(await self._send(cleared, now))
+                    self._follow_ups.extend(await self._send(cleared, now))
                 case steps.Cancel(ref):
                     self.commit()
-                    self._inbox.extend(await self.venue.cancel(ref, now))
+                    self._follow_ups.extend(await self.venue.cancel(ref, now))
                 case steps.Ask(request):
                     asked = request
                 case steps.Keep(wake_id, snapshot):
@@ -321,9 +372,16 @@ class Shell:
         """Cancel the decision in progress, and report its cost to the engine: it counts against the budget."""
         canceled = self.pending
         await self.close()
+        if self.repeating:
+            return
         if canceled is not None and (cost := self._unreported_cost(canceled)):
             wake_id, thinking_ms = canceled.request.wake_id, now - canceled.request.snapshot.at
-            self._inbox.append(steps.DecisionFailed(wake_id, self.decider.name, thinking_ms, GIVEN_UP, cost))
+            lost = steps.DecisionFailed(wake_id, self.decider.name, thinking_ms, GIVEN_UP, cost)
+            if self._live:
+                # The cost is not known before, so a live book takes and logs it as an input of its own.
+                self.inbox.put(lost)
+            else:
+                self._follow_ups.append(lost)
 
     def _unreported_cost(self, pending: PendingDecision) -> Decimal:
         """Return the cost (USD) of a decision that the engine has not received yet, and mark it as reported."""
@@ -338,8 +396,11 @@ class Shell:
         if self.pending is not None:
             # The engine no longer waits for the last decision, and would discard its answer.
             await self.pending.cancel()
+        if self.repeating:
+            self.pending = PendingDecision(request, NEVER, None)
+            return
         still_open = self.engine.decisions.open_submission is not None
-        if self._converses is not None and (self.recorder.reading or still_open):
+        if self._converses is not None and not self._live and (self.recorder.reading or still_open):
             script = self.recorder.recall(request, self.decider.name)
             if script is None and still_open:
                 script = [(self.clock.now(), self._assumed_end(request))]
@@ -355,5 +416,7 @@ class Shell:
             self.commit()
         task = None if takes == 0 else asyncio.ensure_future(self.decider.decide(request))
         self.pending = PendingDecision(request, due, task)
+        if not self.clock.simulated:
+            self.pending.on_output = lambda pending: self.inbox.put(DecisionCame(pending))
         if self._converses is not None and takes:
             self._stop_clock_for = self.pending, takes

@@ -11,6 +11,7 @@ from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Purpose, VenueReport
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
+from ocw_mcp.engine.summary import summary
 from ocw_mcp.runtime import recorder
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
@@ -102,7 +103,7 @@ async def test_a_crash_after_a_full_disk_resumes_to_the_same_events(
             await run(dying)
         resumed = await run(dying.reopened())
         assert resumed.store.fingerprint == mended.fingerprint, f"died at {moment}"
-        assert resumed.engine.summary()["equity"] == undisturbed.engine.summary()["equity"]
+        assert summary(resumed.engine)["equity"] == summary(undisturbed.engine)["equity"]
 
 
 @pytest.mark.parametrize("last", [7, 8, 9, 15])

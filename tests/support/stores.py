@@ -6,8 +6,9 @@ from typing import Any
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
 from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
-from ocw_mcp.domain.protocols import Checkpoint, StoredEvent
+from ocw_mcp.domain.protocols import Checkpoint, StoredEvent, StoredInput
 from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.steps import StepEvent
 
 
 class Crash(BaseException):
@@ -20,11 +21,16 @@ class MemoryStore:
     book = "mem000"
 
     def __init__(
-        self, committed: Iterable[tuple[int, JournalEvent]] = (), checkpoint: Checkpoint | None = None
+        self,
+        committed: Iterable[tuple[int, JournalEvent]] = (),
+        checkpoint: Checkpoint | None = None,
+        inputs: Iterable[StoredInput] = (),
     ) -> None:
         self._committed = list(committed)
         self._pending: list[tuple[int, JournalEvent]] = []
         self._checkpoint = checkpoint
+        self._inputs = list(inputs)
+        self._new_inputs: list[StoredInput] = []
         self._touches = 0
         self.die_at: int | None = None
         self._summarise: Callable[[], Any] = dict
@@ -66,6 +72,12 @@ class MemoryStore:
     def note(self, at: int, event: LifecycleEvent) -> None:
         self._pending.append((at, event))
 
+    def log_input(self, at: int, event: StepEvent) -> None:
+        self._new_inputs.append(StoredInput(at, event))
+
+    def inputs(self) -> Iterator[StoredInput]:
+        yield from self._inputs
+
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
         self.seen[wake_id] = snapshot
 
@@ -74,6 +86,8 @@ class MemoryStore:
         self._committed += self._pending
         self._pending = []
         self._checkpoint = checkpoint or self._checkpoint
+        self._inputs = [] if checkpoint is not None else [*self._inputs, *self._new_inputs]
+        self._new_inputs = []
         self._summarise = summarise or self._summarise
         self.commits += 1
         self._touch()
@@ -97,7 +111,7 @@ class MemoryStore:
 
     def reopened(self) -> "MemoryStore":
         """Return the store as the next process reads it."""
-        return MemoryStore(self._committed, self._checkpoint)
+        return MemoryStore(self._committed, self._checkpoint, self._inputs)
 
     def without_checkpoint(self) -> "MemoryStore":
         """Return the store as the next process reads it after a crash before the first checkpoint."""
