@@ -1,4 +1,4 @@
-"""Connects the parts of one simulated run: market, venue, engine, store, clock and decider."""
+"""Connects the parts of one run on paper: market, venue, engine, store, clock and decider."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -9,7 +9,7 @@ from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.core.market.market import timeframes
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.orders import ATTACHED, CLAUDE
-from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, Store
+from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, LiveFeed, Store
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
@@ -28,7 +28,10 @@ MODELS = frozenset({CLAUDE, ATTACHED})
 
 
 class WiredRun:
-    """The connected parts of one run. `speed` is simulated time divided by wall time; None is as fast as possible."""
+    """The connected parts of one run. `speed` is simulated time divided by wall time; None is as fast as possible.
+
+    A live feed brings its own clock.
+    """
 
     def __init__(
         self,
@@ -48,8 +51,9 @@ class WiredRun:
         self.stamp = stamp(feed)
         # The venue cancels an entry that had no price for this time; gaps of a few candles are common.
         patience_ms = max(3 * market.interval, 5 * MINUTE)
+        live = feed if isinstance(feed, LiveFeed) else None
         self.venue = PaperVenue(market.product, START_EQUITY, patience_ms)
-        self.clock = SimulatedClock() if speed is None else PacedClock(speed)
+        self.clock: Clock = _clock(speed) if live is None else live.clock
         self.config = EngineConfig(
             policies=policies.policies,
             policy_hash=policies.hash,
@@ -62,11 +66,16 @@ class WiredRun:
             instruments=self.venue.instrument,
             fallback=agent in MODELS,
             strict=policies.strict,
+            live=live is not None,
         )
         self.engine = Engine(self.config)
         self.store = store
         self.decider = make_decider(self.clock) if make_decider is not None else decider(agent, policies)
         self.run = BookRun(self.engine, feed, self.venue, store, self.clock, self.decider, commands, listener, warn)
+
+
+def _clock(speed: float | None) -> Clock:
+    return SimulatedClock() if speed is None else PacedClock(speed)
 
 
 def require_timeframes(policies: LoadedPolicies, interval: int) -> None:

@@ -1,6 +1,6 @@
 """The protocols between packages: `app.compose` gives an adapter to each module that needs one."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
@@ -59,6 +59,18 @@ class Feed(Protocol):
 
     def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         """Yield all frames, or those later than `after` (ms). Raises TapeError if the source is not valid."""
+
+
+@runtime_checkable
+class LiveFeed(Feed, Protocol):
+    """A feed whose frames come as the market trades, and never end by themselves."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the market: that of the machine, or that of a sandbox exchange whose time may run faster."""
+
+    def watch(self, levels: Mapping[str, tuple[float, float]]) -> None:
+        """Set the prices (quote) below and above each symbol at which a price has to be reported at once."""
 
 
 class Venue(Protocol):

@@ -36,6 +36,7 @@ from ocw_mcp.engine.exposure import limit_usage
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.leg_executor import LegExecutor
+from ocw_mcp.engine.levels import PriceLevels, price_levels
 from ocw_mcp.engine.live import SILENT_AFTER_MS, LiveMarket
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard, read_metric
@@ -364,6 +365,10 @@ class Engine:
     def positions(self) -> list[PositionView]:
         """Return the open positions by symbol, as snapshots have them."""
         return [self._planned(view) for view in positions(self.guard)]
+
+    def levels(self) -> PriceLevels:
+        """Return the prices around which a live feed has to report every price."""
+        return price_levels(self.positions(), self.orders, self.market.prices())
 
     def _planned(self, view: PositionView) -> PositionView:
         planned = self._exits.planned(view)

@@ -91,14 +91,14 @@ class LiveClock(_WallClock):
 
     def now(self) -> int:
         """Return the time of the input that is processed, or the present time: ms since 1970, UTC."""
-        return self._present() if self._held is None else self._held
+        return self.present() if self._held is None else self._held
 
     def advance(self, to: int) -> None:
         """Do nothing: the time of the machine cannot be set."""
 
     def hold(self, at: int | None = None) -> None:
         """Stand still at `at` (ms), or at the present time, until `release`."""
-        self._held = self._present() if at is None else at
+        self._held = self.present() if at is None else at
 
     def release(self) -> None:
         """Go on with the time of the machine."""
@@ -106,9 +106,10 @@ class LiveClock(_WallClock):
 
     async def wait_until(self, at: int) -> None:
         """Sleep until `at` (ms)."""
-        await self.pause(max(0, at - self._present()) / self._speed)
+        await self.pause(max(0, at - self.present()) / self._speed)
 
-    def _present(self) -> int:
+    def present(self) -> int:
+        """Return the present time (ms), also while the clock is held."""
         if self._first is not None:
             return self._first + int((self.wall_ms() - self._began) * self._speed)
         return int(datetime.now(UTC).timestamp() * 1_000)  # noqa: TID251 - this is the clock

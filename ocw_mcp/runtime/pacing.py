@@ -27,7 +27,7 @@ async def everything_due(until: int, shell: Shell) -> None:
         at, timer = shell.due()
         shell.clock.advance(at)
         if timer is None:
-            await shell.answer()
+            await shell.asking.answer()
         else:
             await shell.fire(timer)
 
@@ -62,8 +62,8 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
                     case Request():
                         await shell.take_request(arrival)
                     case DecisionCame(pending):
-                        if shell.pending is pending:
-                            await shell.answer()
+                        if shell.asking.pending is pending:
+                            await shell.asking.answer()
                     case MarketEnded():
                         ended = arrival
                     case _:

@@ -182,12 +182,12 @@ class BookRun:
                 case Command() | Asked():
                     await shell.take_from_outside(known.event)
                 case DecisionReady() | DecisionFailed() | DecisionSubmitted():
-                    await shell.take_output(known.event)
+                    await shell.asking.take_output(known.event)
                 case _:
                     await shell.take_report(known.event)
         shell.clock.release()
         shell.recorder.require_read()
-        await shell.ask_again()
+        await shell.asking.ask_again()
 
     def _known_until(self) -> int | None:
         """Return the time (ms) up to which every symbol's candles are known; None if a symbol has none."""
