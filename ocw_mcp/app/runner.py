@@ -1,6 +1,7 @@
 """One run of a book: its directory, lock, signal handlers and report."""
 
 import asyncio
+import os
 import resource
 import signal
 import sys
@@ -17,6 +18,7 @@ import structlog
 
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.adapters.control.heartbeat import Heartbeat, write_heartbeat
 from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.adapters.store.figures import LastRun
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+BEAT_EVERY_MS = 30 * SECOND
+"""Wall time between two heartbeats."""
 WARNED_OF = 20
 """The largest number of skipped files and rows of a tape with a warning for each."""
 
@@ -251,6 +255,27 @@ async def _show_progress(book: WiredRun, job: Job, progress: RunProgress) -> Non
         await book.clock.pause(TICK_MS)
 
 
+async def _beat(book: WiredRun, directory: Path, warn: Callable[[str], None]) -> None:
+    """Write the heartbeat of a run until the task is cancelled; warn once if it cannot be written."""
+    warned = False
+    while True:
+        beat = Heartbeat(
+            at=book.clock.now(),
+            pid=os.getpid(),
+            state=book.engine.account.trading_state,
+            data_at=book.engine.data_at,
+            last_event=book.store.last_seq,
+        )
+        try:
+            await asyncio.to_thread(write_heartbeat, directory, beat)
+            warned = False
+        except BookError as error:
+            if not warned:
+                warn(f"no heartbeat: {error}")
+            warned = True
+        await book.clock.pause(BEAT_EVERY_MS)
+
+
 async def _run(book: WiredRun, job: Job, directory: Path) -> str:
     loop = asyncio.get_running_loop()
     for number in () if job.embedded else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -260,6 +285,8 @@ async def _run(book: WiredRun, job: Job, directory: Path) -> str:
     async with AsyncExitStack() as stack:
         if job.progress is not None:
             stack.callback(asyncio.create_task(_show_progress(book, job, job.progress)).cancel)
+        if job.state is not None and (job.speed is not None or book.config.live):
+            stack.callback(asyncio.create_task(_beat(book, directory, log.warning)).cancel)
         if job.serve is not None or job.claude is not None:
             # The server is imported only for a run that needs it, since its import takes time.
             from ocw_mcp.app.serve import facade_of, serve_engine

@@ -9,7 +9,7 @@ import msgspec
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
-from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, MarketIdentity, Opening, OrderBook
+from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, Mark, MarketIdentity, Opening, OrderBook
 from ocw_mcp.domain.orders import OrderRef, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.steps import Command, StepEvent
@@ -108,8 +108,24 @@ class SimulatedVenue(Venue, Protocol):
         A settlement whose rate is not in `rates` has an assumed rate. Unused rates are kept for later settlements.
         """
 
-    def on_books(self, books: Sequence[OrderBook]) -> None:
-        """Store the present order books, whose best prices determine the cost of market orders."""
+    def on_books(self, books: Sequence[OrderBook], now: int) -> Iterable[VenueReport]:
+        """Store the present order books, whose best prices determine the cost of market orders.
+
+        On a live market, yield the reports on the orders that trade at these prices.
+        """
+
+    def on_marks(self, marks: Sequence[Mark], now: int) -> Iterable[VenueReport]:
+        """Yield the reports after new mark prices of a live market: liquidations, and orders that they trigger."""
+
+    @property
+    def next_due(self) -> int:
+        """The next time (ms) at which an order trades or expires on a live market if only time passes."""
+
+    def due(self, now: int) -> Iterable[VenueReport]:
+        """Yield the reports on orders whose latency is over, or which expire, by `now` (ms) on a live market."""
+
+    def set_instruments(self, instruments: Sequence[Instrument]) -> None:
+        """Use the filters that the exchange reports."""
 
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
         """Yield the reports on resting orders after a closed candle, in the order in which the price reached them.

@@ -366,6 +366,11 @@ class Engine:
         """Return the open positions by symbol, as snapshots have them."""
         return [self._planned(view) for view in positions(self.guard)]
 
+    @property
+    def data_at(self) -> int | None:
+        """The time (ms) of the last market data; None before the first."""
+        return self._live.state().data_at if self.config.live else self.counters.last_close_time
+
     def levels(self) -> PriceLevels:
         """Return the prices around which a live feed has to report every price."""
         return price_levels(self.positions(), self.orders, self.market.prices())

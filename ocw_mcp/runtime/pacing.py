@@ -51,9 +51,12 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
     reading, ended = asyncio.ensure_future(_read(frames, inbox, clock)), None
     try:
         while True:
-            wait_ms = min(max(0, shell.next_due - clock.now()), POLL_MS)
+            wait_ms = min(max(0, min(shell.next_due, shell.venue.next_due) - clock.now()), POLL_MS)
             await inbox.wait(wait_ms / 1_000)
             await everything_due(clock.now(), shell)
+            if shell.venue.next_due <= clock.now():
+                # The latency of an order at the paper venue is over: a frame without data lets the venue trade.
+                yield Frame(clock.now())
             while (arrival := inbox.get()) is not None:
                 match arrival:
                     case FrameRead(frame, taken):

@@ -15,8 +15,8 @@ import msgspec
 from ocw_mcp.core.matching.funding import STAMPED_LATE_MS
 from ocw_mcp.domain.errors import BookError, TapeError
 from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
-from ocw_mcp.domain.market import Frame, Funding
-from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
+from ocw_mcp.domain.market import Candle, Frame, Funding
+from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, LiveFeed, SimulatedVenue, Store
 from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, DecisionSubmitted, TimerFired
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.engine.step import Engine
@@ -66,6 +66,7 @@ class BookRun:
         self.commands = commands
         self._frames = 0
         self._warmed = 0
+        self._watched_at = 0
         self._begun = False
         self._why = ""
         self._shown_at = self._polled_at = clock.wall_ms()
@@ -157,12 +158,25 @@ class BookRun:
                     # History is not logged: from here on a restart has it from this checkpoint.
                     self._warmed = 0
                     self.shell.checkpoint(self.cursor)
-                with self.shell.input(frame):
+                if self.shell.live:
+                    with self.shell.input(frame):
+                        await self.take_live_frame(frame)
+                    if self._frames % CHECKPOINT_EVERY == 0:
+                        self.shell.checkpoint(self.cursor)
+                else:
                     await self.take_frame(frame)
+                self._watch()
                 if self.shell.stopping.is_set():
                     break
         if self._begun:
             await self.poll()
+
+    def _watch(self) -> None:
+        """Let a live feed report every price beyond the levels at which something happens."""
+        steps = self.shell.engine.steps
+        if isinstance(self._feed, LiveFeed) and steps != self._watched_at:
+            self._watched_at = steps
+            self._feed.watch(self.shell.engine.levels())
 
     async def _repeat_inputs(self, version: str) -> None:
         """Repeat the inputs since the checkpoint at their times: nothing is sent to an exchange or asked of a decider.
@@ -176,7 +190,7 @@ class BookRun:
             shell.clock.hold(known.at)
             match known.event:
                 case Frame():
-                    await self.take_frame(known.event)
+                    await self.take_live_frame(known.event)
                 case TimerFired(timer):
                     await shell.fire(timer)
                 case Command() | Asked():
@@ -279,6 +293,31 @@ class BookRun:
             await clock.wait_until(now)
         if self._frames % CHECKPOINT_EVERY == 0:
             shell.checkpoint(self.cursor)
+
+    async def take_live_frame(self, frame: Frame) -> None:
+        """Process one frame of a live market: first fills and funding at the venue, then the engine."""
+        shell, venue = self.shell, self.shell.venue
+        now = shell.clock.now()
+        if frame.instruments:
+            venue.set_instruments(frame.instruments)
+        # The venue matches the part of a candle in which it saw no prices, such as during an outage.
+        for candle in frame.closed:
+            if not self._has(candle):
+                await shell.take_all(venue.on_candle(candle, now))
+        await shell.take_all(venue.on_books(frame.books, now))
+        await shell.take_all(venue.on_marks(frame.marks, now))
+        if frame.funding or venue.next_funding <= now:
+            await shell.take_all(venue.settle_funding(now, frame.funding))
+        await shell.follow(shell.engine.step(frame, now), shell.engine.now)
+        await shell.take_all(venue.due(now))
+        if frame.closed:
+            self.cursor = max(self.cursor, frame.at)
+        self._frames += 1
+
+    def _has(self, candle: Candle) -> bool:
+        """Return whether the engine has a candle or a later one already, because a restart asked for it again."""
+        known = self.shell.engine.market.symbols[candle.symbol].closed_at
+        return known is not None and candle.close_time <= known
 
     async def _rates_at(self, frame: Frame) -> Sequence[Funding]:
         """Return the funding rates of a frame, also those that the exchange dates a little later."""
