@@ -143,11 +143,10 @@ def submit_refusal(
             return refused
     if order.trigger_price is not None and prices.trigger is not None and passed(order, prices.trigger):
         return _STOP_CROSSED
-    if prices.taking is not None:
-        if order.take_at is not None and would_take(order, prices.taking):
-            return _OCO_PRICES
-        if order.post_only and would_take(order, prices.taking):
-            return _WOULD_TAKE[account.product]
+    if order.take_at is not None and any(price and would_take(order, price) for price in (last, prices.taking)):
+        return _OCO_PRICES
+    if order.post_only and prices.taking is not None and would_take(order, prices.taking):
+        return _WOULD_TAKE[account.product]
     market = prices.taking if order.trigger_price is None else last
     price = order.limit_price or market or last or order.trigger_price
     if price is None:
