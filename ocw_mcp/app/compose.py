@@ -52,7 +52,7 @@ class WiredRun:
         # The venue cancels an entry that had no price for this time; gaps of a few candles are common.
         patience_ms = max(3 * market.interval, 5 * MINUTE)
         live = feed if isinstance(feed, LiveFeed) else None
-        self.venue = PaperVenue(market.product, START_EQUITY, patience_ms)
+        self.venue = PaperVenue(market.product, START_EQUITY, patience_ms, live=live is not None)
         self.clock: Clock = _clock(speed) if live is None else live.clock
         self.config = EngineConfig(
             policies=policies.policies,

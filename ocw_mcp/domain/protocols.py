@@ -1,6 +1,6 @@
 """The protocols between packages: `app.compose` gives an adapter to each module that needs one."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
@@ -88,6 +88,9 @@ class Venue(Protocol):
     async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
         """Ask for the cancellation of an order. Return the venue's immediate reports."""
 
+    def reports(self) -> AsyncIterator[VenueReport]:
+        """Yield everything that the venue says and no call has returned, asked for or not; never end."""
+
 
 class SimulatedVenue(Venue, Protocol):
     """A venue in this process that trades against the frames of the feed."""
@@ -108,24 +111,27 @@ class SimulatedVenue(Venue, Protocol):
         A settlement whose rate is not in `rates` has an assumed rate. Unused rates are kept for later settlements.
         """
 
-    def on_books(self, books: Sequence[OrderBook], now: int) -> Iterable[VenueReport]:
-        """Store the present order books, whose best prices determine the cost of market orders.
+    def collect(self) -> list[VenueReport]:
+        """Return everything that the venue said and no call has returned: what `reports` would yield at once."""
 
-        On a live market, yield the reports on the orders that trade at these prices.
-        """
-
-    def on_marks(self, marks: Sequence[Mark], now: int) -> Iterable[VenueReport]:
-        """Yield the reports after new mark prices of a live market: liquidations, and orders that they trigger."""
+    def set_instruments(self, instruments: Sequence[Instrument]) -> None:
+        """Use the filters that the exchange reports from now on."""
 
     @property
     def next_due(self) -> int:
-        """The next time (ms) at which an order trades or expires on a live market if only time passes."""
+        """The next time (ms) at which `due` has reports if no market data arrive until then."""
 
     def due(self, now: int) -> Iterable[VenueReport]:
-        """Yield the reports on orders whose latency is over, or which expire, by `now` (ms) on a live market."""
+        """Yield the reports on orders of a live market that arrive or expire by `now` (ms), one by one."""
 
-    def set_instruments(self, instruments: Sequence[Instrument]) -> None:
-        """Use the filters that the exchange reports."""
+    def on_books(self, books: Sequence[OrderBook], now: int | None = None) -> Iterable[VenueReport]:
+        """Store the present order books, whose best prices determine the cost of market orders.
+
+        On a live market, orders trade at them at the time `now` (ms): yield the reports, one by one.
+        """
+
+    def on_marks(self, marks: Sequence[Mark], now: int) -> Iterable[VenueReport]:
+        """Yield the reports after new mark prices of a live market, one by one."""
 
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
         """Yield the reports on resting orders after a closed candle, in the order in which the price reached them.

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Frame, Funding
-from ocw_mcp.domain.protocols import Clock
+from ocw_mcp.domain.protocols import Clock, Venue
 from ocw_mcp.runtime.clock import POLL_MS
 from ocw_mcp.runtime.inbox import DecisionCame, FrameRead, Inbox, MarketEnded, Request
 from ocw_mcp.runtime.shell import Shell
@@ -48,7 +48,8 @@ async def simulated(frames: Frames, shell: Shell, poll: Poll) -> Frames:
 async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
     """Yield the frames as they come, and process everything else that arrives or is due between two of them."""
     inbox, clock = shell.inbox, shell.clock
-    reading, ended = asyncio.ensure_future(_read(frames, inbox, clock)), None
+    reading = [asyncio.ensure_future(_read(frames, inbox, clock)), asyncio.ensure_future(_listen(shell.venue, inbox))]
+    ended: MarketEnded | None = None
     try:
         while True:
             wait_ms = min(max(0, min(shell.next_due, shell.venue.next_due) - clock.now()), POLL_MS)
@@ -76,8 +77,9 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
             if ended is not None or not await poll():
                 return
     finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
 
 
 async def _read(frames: Frames, inbox: Inbox, clock: Clock) -> None:
@@ -93,6 +95,12 @@ async def _read(frames: Frames, inbox: Inbox, clock: Clock) -> None:
     except Exception as caught:
         error = caught
     inbox.put(MarketEnded(error))
+
+
+async def _listen(venue: Venue, inbox: Inbox) -> None:
+    """Put everything that the venue says into the inbox, except what its calls return."""
+    async for report in venue.reports():
+        inbox.put(report)
 
 
 class FrameLookahead:
