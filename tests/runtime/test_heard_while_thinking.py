@@ -16,7 +16,7 @@ from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.runtime import shell
+from ocw_mcp.runtime import asking
 from tests.support.claude_runs import ClaudeRun, ModelByWake, decides, leg
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Commands, Run
@@ -31,7 +31,7 @@ LOST = Cause(CauseKind.ERROR, "the process ended before it was through")
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands and requests are polled without a pause."""
-    monkeypatch.setattr(shell, "POLL_MS", 1)
+    monkeypatch.setattr(asking, "POLL_MS", 1)
 
 
 def market() -> ListFeed:

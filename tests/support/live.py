@@ -42,6 +42,9 @@ class ListedLive:
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         self.asked_after = after
         for frame in self._frames:
+            for _ in range(9):
+                # Decisions on the frame before are taken at its time.
+                await self.clock.pause(0)
             self.clock.at = max(self.clock.at, frame.at)
             yield frame
 
