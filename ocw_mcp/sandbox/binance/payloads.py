@@ -1,0 +1,209 @@
+"""The payloads of the streams as JSON text, in the exchange's shapes of 2026.
+
+On futures, `st` is the exchange that a message is from (1: USD-M, 2: COIN-M), and `ps` is the pair. The real exchange
+adds them to some payloads only. Each function here adds them where the real exchange does.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ocw_mcp.domain.market import Product
+from ocw_mcp.sandbox.binance.market import Kline, Liquidation, MarkPrice, Quote, Trade
+
+Levels = Sequence[tuple[float, float]]
+"""Prices and quantities of one side of an order book, the best price first."""
+FOREIGN = "BTCUSD_PERP"
+"""A contract of COIN-M, which the streams of all symbols also report since the exchanges were joined."""
+
+
+class Precision(NamedTuple):
+    """The decimals of a symbol's numbers as text."""
+
+    price: int
+    quantity: int
+    value: int
+    """The decimals of volumes in quote currency."""
+
+
+class Day(NamedTuple):
+    """The last 24 hours of a symbol: prices (quote), volume (base asset), and the ids of first and last trade."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    quote_volume: float
+    open_time: int
+    close_time: int
+    first_trade: int
+    last_trade: int
+    trades: int
+    last_quantity: float
+
+
+def kline(event: str, at: int, row: Kline, interval: str, form: Precision, product: Product) -> str:
+    """Return a candle of `kline` or `continuous_kline`; the candle may still form."""
+    p, q, v = form
+    if row.trades:
+        ids = f'"f":{row.first_trade},"L":{row.last_trade}'
+    else:
+        ids = '"f":-1,"L":-1'
+    if event == "kline":
+        head, symbol = f'"s":"{row.symbol}"', f'"s":"{row.symbol}",'
+    else:
+        head, symbol = f'"ps":"{row.symbol}","ct":"PERPETUAL"', ""
+    return (
+        f'{{"e":"{event}","E":{at},{head},"k":{{"t":{row.open_time},"T":{row.open_time + row.interval_ms - 1},'
+        f'{symbol}"i":"{interval}",{ids},"o":"{row.open:.{p}f}","c":"{row.close:.{p}f}","h":"{row.high:.{p}f}",'
+        f'"l":"{row.low:.{p}f}","v":"{row.volume:.{q}f}","n":{row.trades},"x":{"true" if row.closed else "false"},'
+        f'"q":"{row.quote_volume:.{v}f}","V":"{row.taker_volume:.{q}f}","Q":"{row.taker_quote_volume:.{v}f}",'
+        '"B":"0"}}'
+    )
+
+
+def agg_trade(at: int, symbol: str, trade: Trade, form: Precision, product: Product) -> str:
+    """Return an aggregate trade. `nq` is the quantity without orders that only retail users see."""
+    price, quantity = f"{trade.price:.{form.price}f}", f"{trade.quantity:.{form.quantity}f}"
+    maker = "true" if trade.buyer_is_maker else "false"
+    normal, end = (f'"nq":"{quantity}",', '"st":1') if product is Product.UM else ("", '"M":true')
+    return (
+        f'{{"e":"aggTrade","E":{at},"s":"{symbol}","a":{trade.id},"p":"{price}","q":"{quantity}",{normal}'
+        f'"f":{trade.id},"l":{trade.id},"T":{trade.at},"m":{maker},{end}}}'
+    )
+
+
+def single_trade(at: int, symbol: str, trade: Trade, form: Precision, product: Product) -> str:
+    """Return a trade of the stream `trade`, which futures do not document."""
+    price, quantity = f"{trade.price:.{form.price}f}", f"{trade.quantity:.{form.quantity}f}"
+    maker = "true" if trade.buyer_is_maker else "false"
+    if product is Product.UM:
+        rest = f'"T":{trade.at},"t":{trade.id},"p":"{price}","q":"{quantity}","X":"MARKET","m":{maker}'
+        return f'{{"e":"trade","E":{at},"s":"{symbol}",{rest},"st":1}}'
+    rest = f'"t":{trade.id},"p":"{price}","q":"{quantity}","T":{trade.at},"m":{maker},"M":true'
+    return f'{{"e":"trade","E":{at},"s":"{symbol}",{rest}}}'
+
+
+def mark_price(at: int, symbol: str, mark: MarkPrice, form: Precision) -> str:
+    """Return mark price, index price and funding rate. Spot has no mark price."""
+    return (
+        f'{{"e":"markPriceUpdate","E":{at},"s":"{symbol}","p":"{mark.mark:.8f}","ap":"{mark.mark:.8f}",'
+        f'"P":"{mark.mark:.8f}","i":"{mark.index:.8f}","r":"{mark.rate:.8f}","T":{mark.next_funding_at},"st":1}}'
+    )
+
+
+def book_ticker(at: int, symbol: str, quote: Quote, form: Precision, product: Product) -> str:
+    """Return the best prices of both sides. On spot the message has no type and no time."""
+    p, q, _ = form
+    best = (
+        f'"b":"{quote.bid:.{p}f}","B":"{quote.bid_quantity:.{q}f}",'
+        f'"a":"{quote.ask:.{p}f}","A":"{quote.ask_quantity:.{q}f}"'
+    )
+    if product is Product.SPOT:
+        return f'{{"u":{quote.update_id},"s":"{symbol}",{best}}}'
+    return (
+        f'{{"e":"bookTicker","u":{quote.update_id},"s":"{symbol}","ps":"{symbol}",{best},"T":{at},"E":{at},"st":1}}'
+    )
+
+
+def depth(
+    at: int, symbol: str, ids: tuple[int, int, int], bids: Levels, asks: Levels, form: Precision, product: Product
+) -> str:
+    """Return changes of an order book; `ids` are the first and last update id, and the last of the message before."""
+    first, last, before = ids
+    levels = f'"b":{_levels(bids, form)},"a":{_levels(asks, form)}'
+    if product is Product.SPOT:
+        return f'{{"e":"depthUpdate","E":{at},"s":"{symbol}","U":{first},"u":{last},{levels}}}'
+    return (
+        f'{{"e":"depthUpdate","E":{at},"T":{at},"s":"{symbol}","ps":"{symbol}","U":{first},"u":{last},"pu":{before},'
+        f'{levels},"st":1}}'
+    )
+
+
+def partial_depth(
+    at: int, symbol: str, ids: tuple[int, int, int], bids: Levels, asks: Levels, form: Precision, product: Product
+) -> str:
+    """Return the best levels of an order book; on futures in the shape of a change."""
+    if product is Product.UM:
+        return depth(at, symbol, ids, bids, asks, form, product)
+    return f'{{"lastUpdateId":{ids[1]},"bids":{_levels(bids, form)},"asks":{_levels(asks, form)}}}'
+
+
+def _levels(levels: Levels, form: Precision) -> str:
+    return "[" + ",".join(f'["{price:.{form.price}f}","{size:.{form.quantity}f}"]' for price, size in levels) + "]"
+
+
+def ticker(at: int, symbol: str, day: Day, quote: Quote, form: Precision, product: Product) -> str:
+    """Return the statistics of the last 24 hours."""
+    p, q, v = form
+    change = day.close - day.open
+    average = day.quote_volume / day.volume if day.volume else day.close
+    spot = product is Product.SPOT
+    best = (
+        f'"b":"{quote.bid:.{p}f}","B":"{quote.bid_quantity:.{q}f}","a":"{quote.ask:.{p}f}",'
+        f'"A":"{quote.ask_quantity:.{q}f}",'
+    )
+    return (
+        f'{{"e":"24hrTicker","E":{at},"s":"{symbol}","p":"{change:.{p}f}","P":"{100 * change / day.open:.3f}",'
+        f'"w":"{average:.{max(p, 8)}f}",{f'"x":"{day.open:.{p}f}",' if spot else ""}"c":"{day.close:.{p}f}",'
+        f'"Q":"{day.last_quantity:.{q}f}",{best if spot else ""}"o":"{day.open:.{p}f}","h":"{day.high:.{p}f}",'
+        f'"l":"{day.low:.{p}f}","v":"{day.volume:.{q}f}","q":"{day.quote_volume:.{v}f}","O":{day.open_time},'
+        f'"C":{day.close_time},"F":{day.first_trade},"L":{day.last_trade},"n":{day.trades}{_pair(symbol, product)}}}'
+    )
+
+
+def mini_ticker(at: int, symbol: str, day: Day, form: Precision, product: Product) -> str:
+    """Return prices and volumes of the last 24 hours."""
+    p, q, v = form
+    return (
+        f'{{"e":"24hrMiniTicker","E":{at},"s":"{symbol}","c":"{day.close:.{p}f}","o":"{day.open:.{p}f}",'
+        f'"h":"{day.high:.{p}f}","l":"{day.low:.{p}f}","v":"{day.volume:.{q}f}","q":"{day.quote_volume:.{v}f}"'
+        f"{_pair(symbol, product)}}}"
+    )
+
+
+def _pair(symbol: str, product: Product) -> str:
+    return f',"ps":"{symbol}","st":1' if product is Product.UM else ""
+
+
+def force_order(at: int, symbol: str, order: Liquidation, form: Precision, *, of_all: bool) -> str:
+    """Return a forced liquidation. Only the stream of all symbols adds the pair and the exchange."""
+    p, quantity = form.price, f"{order.quantity:.{form.quantity}f}"
+    price = f"{order.price:.{p}f}"
+    end = f',"ps":"{symbol}","st":1' if of_all else ""
+    return (
+        f'{{"e":"forceOrder","E":{at},"o":{{"s":"{symbol}","S":"{order.side}","o":"LIMIT","f":"IOC","q":"{quantity}",'
+        f'"p":"{price}","ap":"{price}","X":"FILLED","l":"{quantity}","z":"{quantity}","T":{order.at}}}{end}}}'
+    )
+
+
+def foreign_force_order(at: int) -> str:
+    """Return a liquidation on COIN-M; its quantity is in contracts."""
+    return (
+        f'{{"e":"forceOrder","E":{at},"o":{{"s":"{FOREIGN}","S":"SELL","o":"LIMIT","f":"IOC","q":"3","p":"50000.0",'
+        f'"ap":"50000.0","X":"FILLED","l":"3","z":"3","T":{at}}},"ps":"BTCUSD","st":2}}'
+    )
+
+
+def foreign_ticker(at: int, *, mini: bool) -> str:
+    """Return the statistics of a contract on COIN-M."""
+    prices = '"o":"49900.0","h":"50500.0","l":"49000.0","v":"100000","q":"199.99"'
+    if mini:
+        return f'{{"e":"24hrMiniTicker","E":{at},"s":"{FOREIGN}","c":"50000.0",{prices},"ps":"BTCUSD","st":2}}'
+    return (
+        f'{{"e":"24hrTicker","E":{at},"s":"{FOREIGN}","p":"100.0","P":"0.200","w":"50000.00000000","c":"50000.0",'
+        f'"Q":"1",{prices},"O":{at - 86_400_000},"C":{at},"F":1,"L":1000,"n":1000,"ps":"BTCUSD","st":2}}'
+    )
+
+
+def foreign_book_ticker(at: int) -> str:
+    """Return the best prices of a contract on COIN-M."""
+    return (
+        f'{{"e":"bookTicker","u":{at},"s":"{FOREIGN}","ps":"BTCUSD","b":"49999.9","B":"100","a":"50000.0","A":"90",'
+        f'"T":{at},"E":{at},"st":2}}'
+    )
+
+
+def shutdown(at: int) -> str:
+    """Return the warning that spot sends before it closes a connection."""
+    return f'{{"e":"serverShutdown","E":{at}}}'
