@@ -4,11 +4,11 @@ On futures, `st` is the exchange that a message is from (1: USD-M, 2: COIN-M), a
 adds them to some payloads only. Each function here adds them where the real exchange does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ocw_mcp.domain.market import Product
-from ocw_mcp.sandbox.binance.market import Kline, Liquidation, MarkPrice, Quote, Trade
+from ocw_mcp.sandbox.binance.values import Kline, Liquidation, MarkPrice, Quote, Trade
 
 Levels = Sequence[tuple[float, float]]
 """Prices and quantities of one side of an order book, the best price first."""
@@ -16,13 +16,12 @@ FOREIGN = "BTCUSD_PERP"
 """A contract of COIN-M, which the streams of all symbols also report since the exchanges were joined."""
 
 
-class Precision(NamedTuple):
-    """The decimals of a symbol's numbers as text."""
+class Texts(NamedTuple):
+    """The functions that write a symbol's prices, quantities, and volumes in quote currency."""
 
-    price: int
-    quantity: int
-    value: int
-    """The decimals of volumes in quote currency."""
+    price: Callable[[float], str]
+    quantity: Callable[[float], str]
+    value: Callable[[float], str]
 
 
 class Day(NamedTuple):
@@ -42,29 +41,24 @@ class Day(NamedTuple):
     last_quantity: float
 
 
-def kline(event: str, at: int, row: Kline, interval: str, form: Precision, product: Product) -> str:
+def kline(event: str, at: int, row: Kline, interval: str, form: Texts) -> str:
     """Return a candle of `kline` or `continuous_kline`; the candle may still form."""
     p, q, v = form
-    if row.trades:
-        ids = f'"f":{row.first_trade},"L":{row.last_trade}'
-    else:
-        ids = '"f":-1,"L":-1'
     if event == "kline":
         head, symbol = f'"s":"{row.symbol}"', f'"s":"{row.symbol}",'
     else:
         head, symbol = f'"ps":"{row.symbol}","ct":"PERPETUAL"', ""
     return (
-        f'{{"e":"{event}","E":{at},{head},"k":{{"t":{row.open_time},"T":{row.open_time + row.interval_ms - 1},'
-        f'{symbol}"i":"{interval}",{ids},"o":"{row.open:.{p}f}","c":"{row.close:.{p}f}","h":"{row.high:.{p}f}",'
-        f'"l":"{row.low:.{p}f}","v":"{row.volume:.{q}f}","n":{row.trades},"x":{"true" if row.closed else "false"},'
-        f'"q":"{row.quote_volume:.{v}f}","V":"{row.taker_volume:.{q}f}","Q":"{row.taker_quote_volume:.{v}f}",'
-        '"B":"0"}}'
+        f'{{"e":"{event}","E":{at},{head},"k":{{"t":{row.open_time},"T":{row.close_time},{symbol}"i":"{interval}",'
+        f'"f":{row.first_trade},"L":{row.last_trade},"o":"{p(row.open)}","c":"{p(row.close)}","h":"{p(row.high)}",'
+        f'"l":"{p(row.low)}","v":"{q(row.volume)}","n":{row.trades},"x":{"true" if row.closed else "false"},'
+        f'"q":"{v(row.quote_volume)}","V":"{q(row.taker_volume)}","Q":"{v(row.taker_quote_volume)}","B":"0"}}}}'
     )
 
 
-def agg_trade(at: int, symbol: str, trade: Trade, form: Precision, product: Product) -> str:
+def agg_trade(at: int, symbol: str, trade: Trade, form: Texts, product: Product) -> str:
     """Return an aggregate trade. `nq` is the quantity without orders that only retail users see."""
-    price, quantity = f"{trade.price:.{form.price}f}", f"{trade.quantity:.{form.quantity}f}"
+    price, quantity = form.price(trade.price), form.quantity(trade.quantity)
     maker = "true" if trade.buyer_is_maker else "false"
     normal, end = (f'"nq":"{quantity}",', '"st":1') if product is Product.UM else ("", '"M":true')
     return (
@@ -73,9 +67,9 @@ def agg_trade(at: int, symbol: str, trade: Trade, form: Precision, product: Prod
     )
 
 
-def single_trade(at: int, symbol: str, trade: Trade, form: Precision, product: Product) -> str:
+def single_trade(at: int, symbol: str, trade: Trade, form: Texts, product: Product) -> str:
     """Return a trade of the stream `trade`, which futures do not document."""
-    price, quantity = f"{trade.price:.{form.price}f}", f"{trade.quantity:.{form.quantity}f}"
+    price, quantity = form.price(trade.price), form.quantity(trade.quantity)
     maker = "true" if trade.buyer_is_maker else "false"
     if product is Product.UM:
         rest = f'"T":{trade.at},"t":{trade.id},"p":"{price}","q":"{quantity}","X":"MARKET","m":{maker}'
@@ -84,7 +78,7 @@ def single_trade(at: int, symbol: str, trade: Trade, form: Precision, product: P
     return f'{{"e":"trade","E":{at},"s":"{symbol}",{rest}}}'
 
 
-def mark_price(at: int, symbol: str, mark: MarkPrice, form: Precision) -> str:
+def mark_price(at: int, symbol: str, mark: MarkPrice) -> str:
     """Return mark price, index price and funding rate. Spot has no mark price."""
     return (
         f'{{"e":"markPriceUpdate","E":{at},"s":"{symbol}","p":"{mark.mark:.8f}","ap":"{mark.mark:.8f}",'
@@ -92,22 +86,17 @@ def mark_price(at: int, symbol: str, mark: MarkPrice, form: Precision) -> str:
     )
 
 
-def book_ticker(at: int, symbol: str, quote: Quote, form: Precision, product: Product) -> str:
+def book_ticker(at: int, symbol: str, quote: Quote, form: Texts, product: Product) -> str:
     """Return the best prices of both sides. On spot the message has no type and no time."""
     p, q, _ = form
-    best = (
-        f'"b":"{quote.bid:.{p}f}","B":"{quote.bid_quantity:.{q}f}",'
-        f'"a":"{quote.ask:.{p}f}","A":"{quote.ask_quantity:.{q}f}"'
-    )
+    best = f'"b":"{p(quote.bid)}","B":"{q(quote.bid_quantity)}","a":"{p(quote.ask)}","A":"{q(quote.ask_quantity)}"'
     if product is Product.SPOT:
         return f'{{"u":{quote.update_id},"s":"{symbol}",{best}}}'
-    return (
-        f'{{"e":"bookTicker","u":{quote.update_id},"s":"{symbol}","ps":"{symbol}",{best},"T":{at},"E":{at},"st":1}}'
-    )
+    return f'{{"e":"bookTicker","u":{quote.update_id},"s":"{symbol}","ps":"{symbol}",{best},"T":{at},"E":{at},"st":1}}'
 
 
 def depth(
-    at: int, symbol: str, ids: tuple[int, int, int], bids: Levels, asks: Levels, form: Precision, product: Product
+    at: int, symbol: str, ids: tuple[int, int, int], bids: Levels, asks: Levels, form: Texts, product: Product
 ) -> str:
     """Return changes of an order book; `ids` are the first and last update id, and the last of the message before."""
     first, last, before = ids
@@ -121,7 +110,7 @@ def depth(
 
 
 def partial_depth(
-    at: int, symbol: str, ids: tuple[int, int, int], bids: Levels, asks: Levels, form: Precision, product: Product
+    at: int, symbol: str, ids: tuple[int, int, int], bids: Levels, asks: Levels, form: Texts, product: Product
 ) -> str:
     """Return the best levels of an order book; on futures in the shape of a change."""
     if product is Product.UM:
@@ -129,35 +118,34 @@ def partial_depth(
     return f'{{"lastUpdateId":{ids[1]},"bids":{_levels(bids, form)},"asks":{_levels(asks, form)}}}'
 
 
-def _levels(levels: Levels, form: Precision) -> str:
-    return "[" + ",".join(f'["{price:.{form.price}f}","{size:.{form.quantity}f}"]' for price, size in levels) + "]"
+def _levels(levels: Levels, form: Texts) -> str:
+    return "[" + ",".join(f'["{form.price(price)}","{form.quantity(size)}"]' for price, size in levels) + "]"
 
 
-def ticker(at: int, symbol: str, day: Day, quote: Quote, form: Precision, product: Product) -> str:
+def ticker(at: int, symbol: str, day: Day, quote: Quote, form: Texts, product: Product) -> str:
     """Return the statistics of the last 24 hours."""
     p, q, v = form
     change = day.close - day.open
     average = day.quote_volume / day.volume if day.volume else day.close
-    spot = product is Product.SPOT
-    best = (
-        f'"b":"{quote.bid:.{p}f}","B":"{quote.bid_quantity:.{q}f}","a":"{quote.ask:.{p}f}",'
-        f'"A":"{quote.ask_quantity:.{q}f}",'
-    )
+    before = best = ""
+    if product is Product.SPOT:
+        before = f'"x":"{p(day.open)}",'
+        best = f'"b":"{p(quote.bid)}","B":"{q(quote.bid_quantity)}","a":"{p(quote.ask)}","A":"{q(quote.ask_quantity)}",'
     return (
-        f'{{"e":"24hrTicker","E":{at},"s":"{symbol}","p":"{change:.{p}f}","P":"{100 * change / day.open:.3f}",'
-        f'"w":"{average:.{max(p, 8)}f}",{f'"x":"{day.open:.{p}f}",' if spot else ""}"c":"{day.close:.{p}f}",'
-        f'"Q":"{day.last_quantity:.{q}f}",{best if spot else ""}"o":"{day.open:.{p}f}","h":"{day.high:.{p}f}",'
-        f'"l":"{day.low:.{p}f}","v":"{day.volume:.{q}f}","q":"{day.quote_volume:.{v}f}","O":{day.open_time},'
+        f'{{"e":"24hrTicker","E":{at},"s":"{symbol}","p":"{p(change)}","P":"{100 * change / day.open:.3f}",'
+        f'"w":"{average:.8f}",{before}"c":"{p(day.close)}",'
+        f'"Q":"{q(day.last_quantity)}",{best}"o":"{p(day.open)}","h":"{p(day.high)}",'
+        f'"l":"{p(day.low)}","v":"{q(day.volume)}","q":"{v(day.quote_volume)}","O":{day.open_time},'
         f'"C":{day.close_time},"F":{day.first_trade},"L":{day.last_trade},"n":{day.trades}{_pair(symbol, product)}}}'
     )
 
 
-def mini_ticker(at: int, symbol: str, day: Day, form: Precision, product: Product) -> str:
+def mini_ticker(at: int, symbol: str, day: Day, form: Texts, product: Product) -> str:
     """Return prices and volumes of the last 24 hours."""
     p, q, v = form
     return (
-        f'{{"e":"24hrMiniTicker","E":{at},"s":"{symbol}","c":"{day.close:.{p}f}","o":"{day.open:.{p}f}",'
-        f'"h":"{day.high:.{p}f}","l":"{day.low:.{p}f}","v":"{day.volume:.{q}f}","q":"{day.quote_volume:.{v}f}"'
+        f'{{"e":"24hrMiniTicker","E":{at},"s":"{symbol}","c":"{p(day.close)}","o":"{p(day.open)}",'
+        f'"h":"{p(day.high)}","l":"{p(day.low)}","v":"{q(day.volume)}","q":"{v(day.quote_volume)}"'
         f"{_pair(symbol, product)}}}"
     )
 
@@ -166,14 +154,13 @@ def _pair(symbol: str, product: Product) -> str:
     return f',"ps":"{symbol}","st":1' if product is Product.UM else ""
 
 
-def force_order(at: int, symbol: str, order: Liquidation, form: Precision, *, of_all: bool) -> str:
+def force_order(at: int, symbol: str, order: Liquidation, form: Texts, *, of_all: bool) -> str:
     """Return a forced liquidation. Only the stream of all symbols adds the pair and the exchange."""
-    p, quantity = form.price, f"{order.quantity:.{form.quantity}f}"
-    price = f"{order.price:.{p}f}"
+    quantity, side = form.quantity(order.quantity), "SELL" if order.is_sell else "BUY"
     end = f',"ps":"{symbol}","st":1' if of_all else ""
     return (
-        f'{{"e":"forceOrder","E":{at},"o":{{"s":"{symbol}","S":"{order.side}","o":"LIMIT","f":"IOC","q":"{quantity}",'
-        f'"p":"{price}","ap":"{price}","X":"FILLED","l":"{quantity}","z":"{quantity}","T":{order.at}}}{end}}}'
+        f'{{"e":"forceOrder","E":{at},"o":{{"s":"{symbol}","S":"{side}","o":"LIMIT","f":"IOC","q":"{quantity}",'
+        f'"p":"{form.price(order.price)}","ap":"{form.price(order.average_price)}","X":"FILLED","l":"{quantity}","z":"{quantity}","T":{order.at}}}{end}}}'
     )
 
 
