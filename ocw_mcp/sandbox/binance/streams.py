@@ -46,7 +46,7 @@ class Outgoing(NamedTuple):
     """For the end of the connection: its WebSocket code, or `ABORTED`."""
 
 
-class _Refusal(Exception):
+class _RequestError(Exception):
     """A request that the exchange answers with an error."""
 
     def __init__(self, code: int, text: str) -> None:
@@ -110,17 +110,17 @@ class StreamConnection:
         while self._received[0] <= now - SECOND:
             self._received.popleft()
         if len(self._received) > MESSAGES_A_SECOND[self._product]:
-            return [self._end(now, POLICY_VIOLATION, "Too many requests")]
+            return [self.end(now, POLICY_VIOLATION, "Too many requests")]
         number: Any = None
         try:
             request = _request(text)
             number = request.get("id")
             result = self._answer(request)
-        except _Refusal as error:
+        except _RequestError as error:
             wrong = {"error": {"code": error.code, "msg": str(error)}, "id": number}
             return [Outgoing(now, msgspec.json.encode(wrong).decode())]
         if len(self._streams) > MOST_STREAMS:
-            return [self._end(now, POLICY_VIOLATION, "Too many streams")]
+            return [self.end(now, POLICY_VIOLATION, "Too many streams")]
         return [Outgoing(now, msgspec.json.encode({"result": result, "id": number}).decode())]
 
     def messages(self, since: int, until: int) -> list[Outgoing]:
@@ -145,37 +145,34 @@ class StreamConnection:
             said.append(Outgoing(ends_at - WARNING, shutdown(ends_at - WARNING)))
         said.sort(key=lambda each: each.at)
         if until >= ends_at:
-            said.append(self._end(ends_at, GOING_AWAY, "the connection is 24 hours old"))
+            said.append(self.end(ends_at, GOING_AWAY, "the connection is 24 hours old"))
         return said
 
     def end(self, at: int, code: int, reason: str) -> Outgoing:
         """End the connection at a time (ms), and return what the client sees of it."""
-        return self._end(at, code, reason)
-
-    def _end(self, at: int, code: int, reason: str) -> Outgoing:
         self.closed = code
         return Outgoing(at, reason, code=code)
 
     def _answer(self, request: dict[str, Any]) -> Any:
-        """Return the result of a request. Raises _Refusal."""
+        """Return the result of a request. Raises _RequestError."""
         method, params = request.get("method"), request.get("params", [])
         if method is None:
-            raise _Refusal(2, f"Invalid request: missing field `method` at line 1 column {len(str(request))}")
+            raise _RequestError(2, f"Invalid request: missing field `method` at line 1 column {len(str(request))}")
         if method not in _METHODS:
             known = ", ".join(f"`{each}`" for each in _METHODS)
-            raise _Refusal(2, f"Invalid request: unknown variant `{str(method)[:40]}`, expected one of {known}")
+            raise _RequestError(2, f"Invalid request: unknown variant `{str(method)[:40]}`, expected one of {known}")
         number = request.get("id")
         valid = number is None or isinstance(number, str) or (isinstance(number, int) and number >= 0)
         if not valid or isinstance(number, bool):
-            raise _Refusal(2, "Invalid request: request ID must be an unsigned integer")
+            raise _RequestError(2, "Invalid request: request ID must be an unsigned integer")
         if not isinstance(params, list):
-            raise _Refusal(2, "Invalid request: params must be a list")
+            raise _RequestError(2, "Invalid request: params must be a list")
         if method.endswith("PROPERTY"):
             return self._property(method, params)
         if method == "LIST_SUBSCRIPTIONS":
             return list(self._streams)
         if not all(isinstance(name, str) for name in params):
-            raise _Refusal(2, "Invalid request: stream names must be strings")
+            raise _RequestError(2, "Invalid request: stream names must be strings")
         if method == "SUBSCRIBE":
             self._subscribe(params)
         else:
@@ -190,21 +187,21 @@ class StreamConnection:
 
     def _property(self, method: str, params: list[Any]) -> Any:
         if not params or params[0] != "combined":
-            raise _Refusal(0, "Unknown property")
+            raise _RequestError(0, "Unknown property")
         if method == "GET_PROPERTY":
             return self._combined
         if len(params) != 2 or not isinstance(params[1], bool):
-            raise _Refusal(1, "Invalid value type: expected Boolean")
+            raise _RequestError(1, "Invalid value type: expected Boolean")
         self._combined = params[1]
         return None
 
 
 def _request(text: str) -> dict[str, Any]:
-    """Return the object that a message contains. Raises _Refusal."""
+    """Return the object that a message contains. Raises _RequestError."""
     try:
         request = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError):
-        raise _Refusal(3, "Invalid JSON: expected value at line 1 column 1") from None
+        raise _RequestError(3, "Invalid JSON: expected value at line 1 column 1") from None
     if not isinstance(request, dict):
-        raise _Refusal(2, "Invalid request: expected an object")
+        raise _RequestError(2, "Invalid request: expected an object")
     return request
