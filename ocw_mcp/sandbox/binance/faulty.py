@@ -34,6 +34,10 @@ class FaultyConnection:
         self._sent["received"] += 1
         return self._connection.receive(text, now)
 
+    def count(self, now: int) -> Outgoing | None:
+        """Count a ping of the client at real time `now` (ms); return the end of the connection if there are too many."""
+        return self._connection.count(now)
+
     def messages(self, since: int, until: int) -> list[Outgoing]:
         """Return what the client gets with since < time <= until (ms). Each call continues the one before it."""
         said = self._faults.apply(self._connection.messages(since, until), since, until)
@@ -58,8 +62,7 @@ class FaultyExchange:
         self.connections: list[FaultyConnection] = []
         self._hub = StreamHub(exchange.market, thin)
         self._rest = RestFaults(self.plan, exchange.market.product)
-        for fault in faults:
-            self._add(fault)
+        self.add_faults(faults)
 
     def handle(self, request: Request, now: int) -> Response | None:
         """Return the response to a request; None if a fault leaves it without an answer."""
@@ -99,6 +102,11 @@ class FaultyExchange:
         fault = parse_fault(entry, now - self.plan.start + 1)
         self._add(fault)
         return fault
+
+    def add_faults(self, faults: Iterable[Fault]) -> None:
+        """Add faults, whose times count from the start. Raises SettingsError for an unknown symbol."""
+        for fault in faults:
+            self._add(fault)
 
     def _add(self, fault: Fault) -> None:
         if fault.symbol and fault.symbol not in self.exchange.market.symbols:

@@ -106,11 +106,8 @@ class StreamConnection:
         """
         if self.closed is not None:
             return []
-        self._received.append(now)
-        while self._received[0] <= now - SECOND:
-            self._received.popleft()
-        if len(self._received) > MESSAGES_A_SECOND[self._product]:
-            return [self.end(now, POLICY_VIOLATION, "Too many requests")]
+        if (end := self.count(now)) is not None:
+            return [end]
         number: Any = None
         try:
             request = _request(text)
@@ -122,6 +119,15 @@ class StreamConnection:
         if len(self._streams) > MOST_STREAMS:
             return [self.end(now, POLICY_VIOLATION, "Too many streams")]
         return [Outgoing(now, msgspec.json.encode({"result": result, "id": number}).decode())]
+
+    def count(self, now: int) -> Outgoing | None:
+        """Count a message or a ping of the client at real time `now` (ms); return the end if there are too many."""
+        self._received.append(now)
+        while self._received[0] <= now - SECOND:
+            self._received.popleft()
+        if len(self._received) > MESSAGES_A_SECOND[self._product]:
+            return self.end(now, POLICY_VIOLATION, "Too many requests")
+        return None
 
     def messages(self, since: int, until: int) -> list[Outgoing]:
         """Return all that the connection says with since < time <= until, in the order of time.
