@@ -35,7 +35,7 @@ class FaultyConnection:
         return self._connection.receive(text, now)
 
     def count(self, now: int) -> Outgoing | None:
-        """Count a ping of the client at real time `now` (ms); return the end of the connection if there are too many."""
+        """Count a ping of the client at real time `now` (ms); return the end if there are too many."""
         return self._connection.count(now)
 
     def messages(self, since: int, until: int) -> list[Outgoing]:

@@ -6,7 +6,6 @@ asks each connection for its messages of the time that has passed.
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from http import HTTPStatus
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from ocw_mcp.domain.addresses import is_loopback
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.runtime.clock import LiveClock
 from ocw_mcp.sandbox.binance import control
@@ -26,8 +26,6 @@ TICK_MS: Final = 20
 LONGEST_HEAD: Final = 65_536
 """The most bytes of the head of a request."""
 LONGEST_BODY: Final = 1_000_000
-NAMES: Final = ("localhost", "127.0.0.1", "::1", "[::1]")
-"""The names of this machine in the header Host; a request with another name is refused."""
 News = Callable[[int, str], None]
 """Called with the time (ms) and one line when a fault begins or ends."""
 
@@ -124,7 +122,7 @@ class SandboxServer:
             except asyncio.IncompleteReadError:
                 return
             head = _parse(raw)
-            if (urlsplit(f"//{head.headers.get('host', '')}").hostname or "") not in NAMES:
+            if not is_loopback(f"//{head.headers.get('host', '')}"):
                 writer.write(_http(Response(403, b"the sandbox serves only this machine", {})))
                 return
             if head.headers.get("upgrade", "").lower() == "websocket":
@@ -174,11 +172,7 @@ class SandboxServer:
 
 def require_loopback(host: str) -> None:
     """Raise SettingsError unless an address is one of this machine only."""
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    if not loopback:
+    if not is_loopback(f"//[{host}]" if ":" in host else f"//{host}"):
         raise SettingsError(f"the sandbox cannot listen on {host}; expected an address of this machine; use 127.0.0.1")
 
 
