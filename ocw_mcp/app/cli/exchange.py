@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import typer
-
 from ocw_mcp.app.cli.options import SymbolsOption, option
 from ocw_mcp.app.output import say
 from ocw_mcp.domain.errors import SettingsError
@@ -35,9 +33,7 @@ def binance(
         float, option("--speed", "Market time divided by real time: 1 is real time, 60 is one hour per minute.")
     ] = 1.0,
     market: Annotated[str, option("--market", "sim, or the path of a tape with candles of one minute.", "sim")] = "sim",
-    product: Annotated[
-        str | None, option("--product", "spot or um (USD-M futures). [default: um]", "spot", "um")
-    ] = None,
+    product: Annotated[str | None, option("--product", "spot or um (USD-M futures).", "spot", "um")] = None,
     symbols: SymbolsOption = None,
     seed: Annotated[int, option("--seed", "Seed of the simulated market.")] = 1,
     start: Annotated[
@@ -95,7 +91,7 @@ def _market(
     from ocw_mcp.runtime.clock import LiveClock
     from ocw_mcp.sandbox.binance.market import SandboxMarket
 
-    if product not in (None, *Product):
+    if product is not None and product not in list(Product):
         raise SettingsError(f"--product is {product[:40]!r}; expected spot or um")
     chosen = tuple(name for each in (symbols or "").split(",") if (name := each.strip().upper()))
     kind = Product(product) if product is not None else None

@@ -43,7 +43,6 @@ class Channels:
         """`thin` multiplies the time between the messages of a stream that repeats its state, such as a candle."""
         self._market = market
         self._thin = thin
-        self._days: dict[str, tuple[int, Day]] = {}
         self.texts: Callable[[str], Texts] = cache(self._texts)
 
     def _texts(self, symbol: str) -> Texts:
@@ -181,8 +180,8 @@ class Channels:
             if day is None or quote is None:
                 return None
             if mini:
-                return payloads.mini_ticker(at, symbol, day, self.texts(symbol), market.product)
-            return payloads.ticker(at, symbol, day, quote, self.texts(symbol), market.product)
+                return payloads.mini_ticker(symbol, day, self.texts(symbol), market.product)
+            return payloads.ticker(symbol, day, quote, self.texts(symbol), market.product)
 
         def between(since: int, until: int) -> Said:
             for at in grid(since, until, every):
@@ -196,27 +195,9 @@ class Channels:
 
     def day(self, symbol: str, at: int) -> Day | None:
         """Return the statistics of the 24 hours before `at`, which begin at a full minute; None without data."""
-        minute = at - at % MINUTE
-        since = minute + MINUTE - DAY
-        known = self._days.get(symbol)
-        if known is None or known[0] != minute:
-            rows = self._market.klines(symbol, "1m", since, minute - MINUTE, DAY // MINUTE, at)
-            if not rows:
-                return None
-            known = self._days[symbol] = minute, _sum(rows)
-        day, now = known[1], self._market.kline(symbol, MINUTE, minute, at)
-        last = self._market.last_trade(symbol, at)
-        if now is not None and now.trades:
-            day = day._replace(
-                high=max(day.high, now.high),
-                low=min(day.low, now.low),
-                close=now.close,
-                volume=day.volume + now.volume,
-                quote_volume=day.quote_volume + now.quote_volume,
-                last_trade=now.last_trade,
-                trades=day.trades + now.trades,
-            )
-        return day._replace(close_time=at, last_quantity=last.quantity if last is not None else 0.0)
+        until = at - at % MINUTE + MINUTE
+        row, last = self._market.window(symbol, until - DAY, until, at), self._market.last_trade(symbol, at)
+        return Day(row, last, at) if row is not None and last is not None else None
 
     def _liquidations(self, stream: Stream) -> "Callable[[int, int], Said]":
         market, of_all = self._market, stream.symbol is None
@@ -254,24 +235,6 @@ def _changes(old: payloads.Levels, new: payloads.Levels, sign: int) -> payloads.
     edge = new[-1][0] * sign if new else 0.0
     gone = [(price, 0.0) for price in before if price not in after and price * sign <= edge]
     return gone + [(price, size) for price, size in after.items() if before.get(price) != size]
-
-
-def _sum(rows: list[Kline]) -> Day:
-    traded = [row for row in rows if row.trades] or rows[-1:]
-    return Day(
-        open=traded[0].open,
-        high=max(row.high for row in traded),
-        low=min(row.low for row in traded),
-        close=traded[-1].close,
-        volume=sum(row.volume for row in rows),
-        quote_volume=sum(row.quote_volume for row in rows),
-        open_time=rows[0].open_time,
-        close_time=rows[-1].close_time,
-        first_trade=traded[0].first_trade,
-        last_trade=traded[-1].last_trade,
-        trades=sum(row.trades for row in rows),
-        last_quantity=0.0,
-    )
 
 
 _SOURCES: Final = {

@@ -25,20 +25,11 @@ class Texts(NamedTuple):
 
 
 class Day(NamedTuple):
-    """The last 24 hours of a symbol: prices (quote), volume (base asset), and the ids of first and last trade."""
+    """The last 24 hours of a symbol until `at` (ms), and its last trade."""
 
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    quote_volume: float
-    open_time: int
-    close_time: int
-    first_trade: int
-    last_trade: int
-    trades: int
-    last_quantity: float
+    row: Kline
+    last: Trade
+    at: int
 
 
 def kline(event: str, at: int, row: Kline, interval: str, form: Texts) -> str:
@@ -122,30 +113,30 @@ def _levels(levels: Levels, form: Texts) -> str:
     return "[" + ",".join(f'["{form.price(price)}","{form.quantity(size)}"]' for price, size in levels) + "]"
 
 
-def ticker(at: int, symbol: str, day: Day, quote: Quote, form: Texts, product: Product) -> str:
+def ticker(symbol: str, day: Day, quote: Quote, form: Texts, product: Product) -> str:
     """Return the statistics of the last 24 hours."""
-    p, q, v = form
-    change = day.close - day.open
-    average = day.quote_volume / day.volume if day.volume else day.close
+    (p, q, v), (row, last, at) = form, day
+    change = round(row.close - row.open, 8)
+    average = row.quote_volume / row.volume if row.volume else row.close
     before = best = ""
     if product is Product.SPOT:
-        before = f'"x":"{p(day.open)}",'
+        before = f'"x":"{p(row.open)}",'
         best = f'"b":"{p(quote.bid)}","B":"{q(quote.bid_quantity)}","a":"{p(quote.ask)}","A":"{q(quote.ask_quantity)}",'
     return (
-        f'{{"e":"24hrTicker","E":{at},"s":"{symbol}","p":"{p(change)}","P":"{100 * change / day.open:.3f}",'
-        f'"w":"{average:.8f}",{before}"c":"{p(day.close)}",'
-        f'"Q":"{q(day.last_quantity)}",{best}"o":"{p(day.open)}","h":"{p(day.high)}",'
-        f'"l":"{p(day.low)}","v":"{q(day.volume)}","q":"{v(day.quote_volume)}","O":{day.open_time},'
-        f'"C":{day.close_time},"F":{day.first_trade},"L":{day.last_trade},"n":{day.trades}{_pair(symbol, product)}}}'
+        f'{{"e":"24hrTicker","E":{at},"s":"{symbol}","p":"{p(change)}","P":"{100 * change / row.open:.3f}",'
+        f'"w":"{average:.8f}",{before}"c":"{p(row.close)}","Q":"{q(last.quantity)}",{best}"o":"{p(row.open)}",'
+        f'"h":"{p(row.high)}","l":"{p(row.low)}","v":"{q(row.volume)}","q":"{v(row.quote_volume)}",'
+        f'"O":{row.open_time},"C":{at},"F":{row.first_trade},"L":{row.last_trade},"n":{row.trades}'
+        f"{_pair(symbol, product)}}}"
     )
 
 
-def mini_ticker(at: int, symbol: str, day: Day, form: Texts, product: Product) -> str:
+def mini_ticker(symbol: str, day: Day, form: Texts, product: Product) -> str:
     """Return prices and volumes of the last 24 hours."""
-    p, q, v = form
+    (p, q, v), (row, _, at) = form, day
     return (
-        f'{{"e":"24hrMiniTicker","E":{at},"s":"{symbol}","c":"{p(day.close)}","o":"{p(day.open)}",'
-        f'"h":"{p(day.high)}","l":"{p(day.low)}","v":"{q(day.volume)}","q":"{v(day.quote_volume)}"'
+        f'{{"e":"24hrMiniTicker","E":{at},"s":"{symbol}","c":"{p(row.close)}","o":"{p(row.open)}",'
+        f'"h":"{p(row.high)}","l":"{p(row.low)}","v":"{q(row.volume)}","q":"{v(row.quote_volume)}"'
         f"{_pair(symbol, product)}}}"
     )
 
