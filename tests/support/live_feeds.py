@@ -10,6 +10,8 @@ from ocw_mcp.adapters.feeds.binance.transport import Transport
 from ocw_mcp.domain.market import Candle, FeedNotice, Frame, Product
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
 
+SETTLE_MS = 2_500
+"""How long a run goes on, so that it ends after what belongs to its last close."""
 Script = Mapping[int, Callable[[], Any]]
 """What happens, by the exchange's time (ms)."""
 
@@ -20,7 +22,9 @@ def jitter() -> Callable[[], float]:
     return lambda: next(numbers) * 0.37 % 1
 
 
-def live_feed(transport: Transport, symbols: Sequence[str], product: Product = Product.UM, **options: Any) -> BinanceFeed:
+def live_feed(
+    transport: Transport, symbols: Sequence[str], product: Product = Product.UM, **options: Any
+) -> BinanceFeed:
     """Return a feed with a day of history."""
     return BinanceFeed(product, symbols, transport, jitter=jitter(), **{"warmup_days": 1, **options})
 
@@ -46,7 +50,9 @@ class Run:
 
     def candles_of(self, symbol: str, *, live: bool = False) -> list[Candle]:
         """Return the closed candles of a symbol."""
-        return [each for frame in (self.live if live else self.frames) for each in frame.closed if each.symbol == symbol]
+        return [
+            each for frame in (self.live if live else self.frames) for each in frame.closed if each.symbol == symbol
+        ]
 
     @property
     def notices(self) -> list[FeedNotice]:
@@ -86,7 +92,7 @@ def run_feed(
                     run.seen_at.append(now)
                 if consume is not None:
                     consume(frame, feed)
-                if now >= until:
+                if now >= until + SETTLE_MS:
                     break
         finally:
             await frames.aclose()

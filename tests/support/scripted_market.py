@@ -36,10 +36,19 @@ def source_candle(symbol: str, open_time: int) -> Candle:
 def kline_text(candle: Candle, at: int, *, closed: bool, price: float | None = None, **changed: Any) -> str:
     """Return the combined-stream message of a kline; `changed` replaces fields of the candle."""
     bar = {
-        **{"t": candle.open_time, "T": candle.close_time - 1, "s": candle.symbol, "i": "1m", "f": 1, "L": 2},
-        **{"o": f"{candle.open:.2f}", "h": f"{candle.high:.2f}", "l": f"{candle.low:.2f}"},
-        **{"c": f"{candle.close if price is None else price:.2f}", "v": f"{candle.volume:.3f}", "n": 2, "x": closed},
-        **{"q": "1", "V": f"{candle.taker_volume or 0:.3f}", "Q": "1", "B": "0", **changed},
+        "t": candle.open_time,
+        "T": candle.close_time - 1,
+        "s": candle.symbol,
+        "i": "1m",
+        "o": f"{candle.open:.2f}",
+        "h": f"{candle.high:.2f}",
+        "l": f"{candle.low:.2f}",
+        "c": f"{candle.close if price is None else price:.2f}",
+        "v": f"{candle.volume:.3f}",
+        "n": 2,
+        "x": closed,
+        "V": f"{candle.taker_volume or 0:.3f}",
+        **changed,
     }
     data = {"e": "kline", "E": at, "s": candle.symbol, "k": bar, "st": 1}
     return msgspec.json.encode({"stream": f"{candle.symbol.lower()}@kline_1m", "data": data}).decode()
@@ -60,9 +69,7 @@ def mark_text(symbol: str, price: float, at: int, rate: float = 0.0001) -> str:
     """Return the message of a mark price; funding is every eight hours."""
     eight = 480 * MINUTE
     fields = {"p": f"{price:.2f}", "i": "1", "P": "1", "r": f"{rate:.8f}", "T": (at // eight + 1) * eight}
-    return text_of(
-        f"{symbol.lower()}@markPrice@1s", {"e": "markPriceUpdate", "E": at, "s": symbol, **fields, "st": 1}
-    )
+    return text_of(f"{symbol.lower()}@markPrice@1s", {"e": "markPriceUpdate", "E": at, "s": symbol, **fields, "st": 1})
 
 
 class ScriptedMarket:
@@ -79,7 +86,7 @@ class ScriptedMarket:
         self.rest: Callable[[str, Mapping[str, str | int]], RestResponse | None] = lambda path, query: None
         """Returns an answer in place of the usual one, or None; it may raise MarketUnreachable."""
         self.refuses_streams = False
-        self.filters = {symbol: ("0.10", "0.001", "0.001", "5") for symbol in self.symbols}
+        self.filters = dict.fromkeys(self.symbols, ("0.10", "0.001", "0.001", "5"))
         self.status = dict.fromkeys(self.symbols, "TRADING")
         self.requests: list[tuple[str, dict[str, str | int]]] = []
         self.connections: list[ScriptedConnection] = []
@@ -201,7 +208,8 @@ class ScriptedConnection:
             if any(fnmatchcase(stream, pattern) for pattern in self.market.muted):
                 continue
             symbol, kind = stream.split("@")[0].upper(), stream.split("@")[1]
-            for at in range(since // 500 * 500 + 500, until + 1, 500):
+            step = max(500, self.market.every_ms)
+            for at in range(since // step * step + step, until + 1, step):
                 said += [(at, text) for text in self._of(kind, symbol, at)]
         return [text for _, text in sorted(said, key=lambda each: each[0])]
 

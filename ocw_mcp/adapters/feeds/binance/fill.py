@@ -8,8 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.adapters.feeds.binance.candles import CandleStore
-from ocw_mcp.adapters.feeds.binance.dispatch import REST, Dispatcher
+from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
 from ocw_mcp.adapters.feeds.binance.exchange_info import USUAL_FUNDING_HOURS
+from ocw_mcp.adapters.feeds.binance.guard import REST
 from ocw_mcp.adapters.feeds.binance.notices import Notices
 from ocw_mcp.adapters.feeds.binance.rest import Priority, RestClient, back_off_s
 from ocw_mcp.adapters.feeds.binance.transport import pause

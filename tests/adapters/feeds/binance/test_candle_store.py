@@ -39,9 +39,7 @@ events = st.one_of(
 
 
 @given(st.lists(events, max_size=60), st.sets(st.integers(0, LENGTH - 1), max_size=3))
-def test_any_order_gives_each_candle_once_and_in_order(
-    steps: list[tuple[str, str, int]], holes: set[int]
-) -> None:
+def test_any_order_gives_each_candle_once_and_in_order(steps: list[tuple[str, str, int]], holes: set[int]) -> None:
     """`holes` are minutes that the exchange has not; a REST answer covers everything up to its minute."""
     names = {"A": "BTCUSDT", "B": "ETHUSDT"}
     store = CandleStore(list(names.values()), MINUTE)
