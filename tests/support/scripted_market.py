@@ -30,7 +30,8 @@ def source_candle(symbol: str, open_time: int) -> Candle:
     values = (opening, max(opening, closing) * 1.0004, min(opening, closing) * 0.9996, closing)
     volume = float(minute % 97 + 3)
     taker = round(volume * (0.2 + minute % 7 / 10), 3)
-    return Candle(symbol, open_time, MINUTE, *(round(each, 2) for each in values), volume, taker)
+    opened, high, low, closed = (round(each, 2) for each in values)
+    return Candle(symbol, open_time, MINUTE, opened, high, low, closed, volume, taker)
 
 
 def kline_text(candle: Candle, at: int, *, closed: bool, price: float | None = None, **changed: Any) -> str:
@@ -214,6 +215,8 @@ class ScriptedConnection:
         return [text for _, text in sorted(said, key=lambda each: each[0])]
 
     def _of(self, kind: str, symbol: str, at: int) -> list[str]:
+        if kind == "forceOrder":
+            return []
         candle = source_candle(symbol, (at - 1) // MINUTE * MINUTE)
         part = (at - candle.open_time) / MINUTE
         price = candle.open + (candle.close - candle.open) * part

@@ -30,6 +30,9 @@ _WEIGHTS: Final = {
 _KLINES: Final = {Product.UM: "/fapi/v1/klines", Product.SPOT: "/api/v3/klines"}
 _ABSENT_AFTER_MS: Final = 5 * MINUTE
 """A candle that REST does not have so long (ms) after its close does not exist."""
+_TRIES: Final = 6
+"""So often an invalid candle is fetched before it is left out."""
+_MOST_REFUSALS: Final = 1_000
 _FUNDING_KEPT: Final = 512
 _HOLD_S: Final = 10.0
 """How long (s) the candles of other symbols wait for one that catches up on a live market."""
@@ -69,6 +72,8 @@ class Filler:
         self._held_until = 0.0
         self.hours: Mapping[str, int] = {}
         """The hours between fundings of the symbols that have another interval than eight hours."""
+        self._refusals: dict[tuple[str, int], int] = {}
+        """By symbol and open time (ms), how often a candle of REST was refused."""
         self._fundings: dict[tuple[str, int], Funding] = {}
         self.filled = 0
         """The number of candles that came from REST."""
@@ -179,8 +184,9 @@ class Filler:
                 changed = True
                 self.filled += 1
             else:
-                # It is fetched again, and is no proof about those before it.
-                newest = first - interval
+                # It is fetched again, and is no proof about those before it, unless the exchange insists on it.
+                newest = self._after_refusal(symbol, open_time)
+                changed |= newest >= first
                 break
         if not rows and last + interval < now - _ABSENT_AFTER_MS:
             newest = last + interval
@@ -190,6 +196,17 @@ class Filler:
                 symbol, "no candle", f"the exchange has no candle of {iso(absent[0])} and {len(absent) - 1} others"
             )
         return changed
+
+    def _after_refusal(self, symbol: str, open_time: int) -> int:
+        """Count a refused candle; return its open time if it has been refused so often that it is left out, else -1."""
+        tries = self._refusals[symbol, open_time] = self._refusals.pop((symbol, open_time), 0) + 1
+        if len(self._refusals) > _MOST_REFUSALS:
+            del self._refusals[next(iter(self._refusals))]
+        if tries < _TRIES:
+            return -1
+        self._store.set_absent(symbol, open_time, open_time + self._store.interval)
+        self._notices.incident(symbol, "left out", f"the candle of {iso(open_time)} was refused {tries} times")
+        return open_time
 
     def fundings_at(self, at: int, symbols: Sequence[str]) -> tuple[Funding, ...]:
         """Return the fundings that were settled at `at` (ms), sorted by symbol: those of REST, or of the stream."""

@@ -154,4 +154,4 @@ def test_inconsistent_candles_are_named() -> None:
     for place, value in ((0, float("nan")), (1, 1.0), (2, 0.0), (3, float("inf")), (4, -1.0), (5, 1e9)):
         changed = [*values[:place], value, *values[place + 1 :]]
         assert candle_fault(Candle("BTCUSDT", at(0), MINUTE, *changed)) is not None  # type: ignore[arg-type]
-    assert candle_fault(Candle("BTCUSDT", at(0) + 1, MINUTE, *values)) is not None  # type: ignore[arg-type]
+    assert candle_fault(Candle("BTCUSDT", at(0) + 1, MINUTE, *values)) is not None

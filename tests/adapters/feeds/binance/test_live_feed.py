@@ -251,6 +251,7 @@ def test_jump_of_the_clock_is_reported_and_changes_no_time_stamp(jump: int) -> N
     assert times == sorted(times)
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("D06")
 def test_changed_filters_are_yielded_within_a_day() -> None:
     market = ScriptedMarket(START)
@@ -319,6 +320,25 @@ def test_rest_candle_with_absurd_values_is_fetched_again() -> None:
     run = run_feed(feed_on(market), BEGIN + 6 * MINUTE)
     assert_all_once(run, BEGIN - DAY, BEGIN + 6 * MINUTE)
     assert run.counts["refused REST candle"] == 3
+
+
+def test_candle_that_rest_never_has_right_is_left_out() -> None:
+    market = ScriptedMarket(START)
+    bad = BEGIN - 5 * HOUR
+
+    def lie(path: str, query: Mapping[str, str | int]) -> RestResponse | None:
+        if not path.endswith("klines"):
+            return None
+        opens = range(int(query["startTime"]), min(int(query["endTime"]), market.exchange_ms()) + 1, MINUTE)
+        rows = [market.row(source_candle(str(query["symbol"]), at)) for at in opens]
+        return ok(*([*row[:2], "0", *row[3:]] if row[0] == bad else row for row in rows))
+
+    market.rest = lie
+    run = run_feed(feed_on(market), BEGIN + 2 * MINUTE)
+    for symbol in SYMBOLS:
+        expected = [each for each in source(symbol, BEGIN - DAY, BEGIN + 2 * MINUTE) if each.open_time != bad]
+        assert run.candles_of(symbol) == expected
+    assert run.counts["left out"] == len(SYMBOLS)
 
 
 def test_minutes_that_the_exchange_has_not_are_left_out() -> None:
