@@ -158,10 +158,11 @@ class Channels:
 
         def between(since: int, until: int) -> Said:
             for at in grid(since, until, every):
+                quotes = market.quote(symbol, at - every), market.quote(symbol, at)
+                if quotes[0] == quotes[1]:
+                    continue
                 bids, asks, last = market.depth(symbol, at, levels)
                 old_bids, old_asks, before = market.depth(symbol, at - every, levels)
-                if last == before or not bids:
-                    continue
                 ids = (before + 1, last, before)
                 if whole:
                     yield at, payloads.partial_depth(at, symbol, ids, bids, asks, texts, product)
