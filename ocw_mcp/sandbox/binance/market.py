@@ -122,13 +122,15 @@ class SandboxMarket:
             if block is not None:
                 yield hour, block
 
-    def trades(self, symbol: str, since: int, until: int) -> list[Trade]:
-        """Return the trades with since < time <= until, in order."""
-        return [
-            trade
-            for _, block in self._blocks(symbol, since, until)
-            for trade in block.trades(block.place(since), block.place(until))
-        ]
+    def trades(self, symbol: str, since: int, until: int, limit: int | None = None) -> list[Trade]:
+        """Return the trades with since < time <= until, in order; the first `limit` of them if it is given."""
+        found: list[Trade] = []
+        for _, block in self._blocks(symbol, since, until):
+            begin, end = block.place(since), block.place(until)
+            found += block.trades(begin, end if limit is None else min(end, begin + limit - len(found)))
+            if limit is not None and len(found) >= limit:
+                break
+        return found
 
     def trades_from(self, symbol: str, first: int, limit: int, now: int) -> list[Trade]:
         """Return at most `limit` trades from the id `first` on that happened by `now`."""
