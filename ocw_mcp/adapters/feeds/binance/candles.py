@@ -5,7 +5,7 @@ has shown that the exchange has none. `take` releases the candles of all symbols
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -33,8 +33,6 @@ class Released(NamedTuple):
 
     closed_at: int
     candles: tuple[Candle, ...]
-    complete: bool
-    """Whether no symbol lacks a candle of this close or an earlier one."""
 
 
 class _Series:
@@ -52,7 +50,7 @@ class _Series:
 def candle_fault(candle: Candle) -> str | None:
     """Return why the values of a candle are not consistent, or None."""
     inside = candle.low <= candle.open <= candle.high and candle.low <= candle.close <= candle.high
-    if not (0.0 < candle.low and candle.high < math.inf and inside):
+    if not (candle.low > 0.0 and candle.high < math.inf and inside):
         prices = f"{candle.open:.8g}, {candle.high:.8g}, {candle.low:.8g}, {candle.close:.8g}"
         return f"open, high, low, close are {prices}"
     if not 0.0 <= candle.volume < math.inf:
@@ -140,9 +138,7 @@ class CandleStore:
                     candles.append(found)
             self._skip_absent()
             if candles:
-                closed_at = open_time + self.interval
-                complete = all(series.next_open > open_time for series in self._series.values())
-                yield Released(closed_at, tuple(candles), complete)
+                yield Released(open_time + self.interval, tuple(candles))
 
     def _next_ready(self, now: int, patience: int, held: Collection[str]) -> int | None:
         """Return the earliest open time whose known candles may be released, or None."""
@@ -199,13 +195,3 @@ def _same(one: Candle, other: Candle) -> bool:
         and one.close == other.close
         and one.volume == other.volume
     )
-
-
-def in_order(candles: Iterable[Candle]) -> bool:
-    """Return whether candles of one symbol follow each other without a repetition; gaps are allowed."""
-    last = -1
-    for candle in candles:
-        if candle.open_time <= last:
-            return False
-        last = candle.open_time
-    return True

@@ -30,6 +30,11 @@ class PriceGuard:
         self._before: tuple[float, float] | None = None
         self._suspects: dict[str, tuple[float, int]] = {}
 
+    @property
+    def known(self) -> bool:
+        """Whether a price is believed already."""
+        return self._range is not None or self._before is not None
+
     def note(self, low: float, high: float, at: int) -> None:
         """Widen the believed range by believed prices (quote) at `at` (ms)."""
         minute = at // MINUTE
@@ -56,9 +61,9 @@ class PriceGuard:
             if other != source and abs(at - since) <= MEMORY_MS and 1 / AGREEMENT < price / suspect < AGREEMENT:
                 break
         else:
-            if self._range is not None or source != "rest":
-                known = "no price is confirmed yet" if self._range is None else f"believed: {self._believed()}"
-                return f"{price:.8g} needs a second source; {known}"
+            if self.known or source != "rest":
+                believed = f"believed: {self._believed()}" if self.known else "no price is confirmed yet"
+                return f"{price:.8g} needs a second source; {believed}"
         self._suspects.clear()
         self.note(price, price, max(at, self._minute * MINUTE))
         return None

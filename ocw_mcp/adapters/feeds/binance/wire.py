@@ -190,7 +190,7 @@ _DECODERS: Final[dict[StreamKind, msgspec.json.Decoder[Any]]] = {
 _LOOSE: Final = msgspec.json.Decoder(_Loose, strict=False)
 _PREFIX: Final = b'{"stream":"'
 _AT: Final = len(_PREFIX)
-_ROUTED: Final = {
+_ROUTED: Final[dict[Product, dict[str, tuple[StreamKind, ...]]]] = {
     Product.UM: {
         "/market": (StreamKind.KLINE, StreamKind.TRADE, StreamKind.MARK, StreamKind.LIQUIDATION),
         "/public": (StreamKind.QUOTE,),
