@@ -35,10 +35,10 @@ def connected(path: str, product: Product = Product.UM) -> StreamConnection:
     return connection
 
 
-def exchange(*faults: dict[str, Any] | Fault, product: Product = Product.UM) -> FaultyExchange:
+def exchange(*faults: dict[str, Any] | Fault, product: Product = Product.UM, thin: int = 1) -> FaultyExchange:
     """Return an exchange that starts at `NOW`, with faults as a script has them."""
     parsed = [each if isinstance(each, Fault) else parse_fault(each) for each in faults]
-    return FaultyExchange(Exchange(market(product)), NOW, parsed)
+    return FaultyExchange(Exchange(market(product)), NOW, parsed, thin)
 
 
 def opened(faulty: FaultyExchange, path: str, at: int = NOW) -> FaultyConnection:

@@ -20,7 +20,9 @@ def jitter() -> Callable[[], float]:
     return lambda: next(numbers) * 0.37 % 1
 
 
-def live_feed(transport: Transport, symbols: Sequence[str], product: Product = Product.UM, **options: Any) -> BinanceFeed:
+def live_feed(
+    transport: Transport, symbols: Sequence[str], product: Product = Product.UM, **options: Any
+) -> BinanceFeed:
     """Return a feed with a day of history."""
     return BinanceFeed(product, symbols, transport, jitter=jitter(), **{"warmup_days": 1, **options})
 
@@ -46,7 +48,9 @@ class Run:
 
     def candles_of(self, symbol: str, *, live: bool = False) -> list[Candle]:
         """Return the closed candles of a symbol."""
-        return [each for frame in (self.live if live else self.frames) for each in frame.closed if each.symbol == symbol]
+        return [
+            each for frame in (self.live if live else self.frames) for each in frame.closed if each.symbol == symbol
+        ]
 
     @property
     def notices(self) -> list[FeedNotice]:

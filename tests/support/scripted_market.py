@@ -60,9 +60,7 @@ def mark_text(symbol: str, price: float, at: int, rate: float = 0.0001) -> str:
     """Return the message of a mark price; funding is every eight hours."""
     eight = 480 * MINUTE
     fields = {"p": f"{price:.2f}", "i": "1", "P": "1", "r": f"{rate:.8f}", "T": (at // eight + 1) * eight}
-    return text_of(
-        f"{symbol.lower()}@markPrice@1s", {"e": "markPriceUpdate", "E": at, "s": symbol, **fields, "st": 1}
-    )
+    return text_of(f"{symbol.lower()}@markPrice@1s", {"e": "markPriceUpdate", "E": at, "s": symbol, **fields, "st": 1})
 
 
 class ScriptedMarket:
