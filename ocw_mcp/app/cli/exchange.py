@@ -64,6 +64,8 @@ def binance(
     script = _script(faults)
     thin = max(1, -(-int(speed) // int(DENSEST)))
     exchange = FaultyExchange(Exchange(traded), begins, script, thin)
+    for symbol in traded.symbols:
+        traded.quote(symbol, begins)  # reads the first day, so that no client waits for that
     bound = listen(HOST, port, "--port")
     address = f"http://{HOST}:{bound.getsockname()[1]}"
     say(address)
@@ -88,6 +90,7 @@ def _market(
     market: str, product: str | None, symbols: str | None, seed: int, start: str | None
 ) -> "tuple[SandboxMarket, int]":
     """Return the market of the options, and the time (ms) at which its clock starts. Raises SettingsError."""
+    from ocw_mcp.adapters.feeds.simulated.feed import SYMBOLS
     from ocw_mcp.runtime.clock import LiveClock
     from ocw_mcp.sandbox.binance.market import SandboxMarket
 
@@ -98,7 +101,7 @@ def _market(
     now = LiveClock().now()
     if market == "sim":
         begins = now if start in (None, NOW) else _time(str(start))
-        return SandboxMarket.simulated(seed, chosen, kind or Product.UM, begins - begins % DAY), begins
+        return SandboxMarket.simulated(seed, chosen or SYMBOLS, kind or Product.UM, begins - begins % DAY), begins
     at = None if start is None else now if start == NOW else _time(start)
     traded = SandboxMarket.recorded(Path(market), kind, chosen, at)
     return traded, at if at is not None else traded.start

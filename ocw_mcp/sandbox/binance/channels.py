@@ -22,8 +22,8 @@ TRADE_LAG: Final = 5
 """The time (ms) from a trade to its message."""
 MONDAY: Final = 4 * DAY
 """The first Monday since 1970 (ms): candles of a week open on Mondays."""
-_SIDE: Final = 100
-"""The levels a side in which changes of the order book are searched."""
+Source = Callable[[int, int], Said]
+"""Yields the messages of a stream with since < time <= until; each call continues the one before it."""
 
 
 def close_lag(symbol: str) -> int:
@@ -53,7 +53,7 @@ class Channels:
             lambda value: market.quote_text(symbol, value),
         )
 
-    def source(self, stream: Stream) -> "Callable[[int, int], Said]":
+    def source(self, stream: Stream) -> Source:
         """Return the function that yields the messages of a stream with since < time <= until.
 
         The function has a memory: each call must continue where the call before it ended.
@@ -65,7 +65,7 @@ class Channels:
     def _every(self, stream: Stream) -> int:
         return stream.every * self._thin
 
-    def _candles(self, stream: Stream) -> "Callable[[int, int], Said]":
+    def _candles(self, stream: Stream) -> Source:
         market, symbol, product = self._market, stream.symbol or "", self._market.product
         event = "kline" if stream.topic is Topic.KLINE else "continuous_kline"
         interval, texts, lag = INTERVALS[stream.interval], self.texts(symbol), close_lag(symbol)
@@ -92,7 +92,7 @@ class Channels:
         assert product is Product.UM or event == "kline"
         return between
 
-    def _trades(self, stream: Stream) -> "Callable[[int, int], Said]":
+    def _trades(self, stream: Stream) -> Source:
         market, symbol, product = self._market, stream.symbol or "", self._market.product
         write = payloads.agg_trade if stream.topic is Topic.AGG_TRADE else payloads.single_trade
         texts = self.texts(symbol)
@@ -104,7 +104,7 @@ class Channels:
 
         return between
 
-    def _marks(self, stream: Stream) -> "Callable[[int, int], Said]":
+    def _marks(self, stream: Stream) -> Source:
         market, every = self._market, self._every(stream)
         symbols = market.symbols if stream.symbol is None else (stream.symbol,)
 
@@ -117,7 +117,7 @@ class Channels:
 
         return between
 
-    def _quotes(self, stream: Stream) -> "Callable[[int, int], Said]":
+    def _quotes(self, stream: Stream) -> Source:
         market, product = self._market, self._market.product
         if stream.symbol is None:
             return self._quotes_of_all(stream)
@@ -135,7 +135,7 @@ class Channels:
 
         return changes if self._thin == 1 else thinned
 
-    def _quotes_of_all(self, stream: Stream) -> "Callable[[int, int], Said]":
+    def _quotes_of_all(self, stream: Stream) -> Source:
         market, every = self._market, self._every(stream)
         sent: dict[str, int] = {}
 
@@ -150,28 +150,43 @@ class Channels:
 
         return between
 
-    def _depth(self, stream: Stream) -> "Callable[[int, int], Said]":
+    def _partial_depth(self, stream: Stream) -> Source:
         market, product = self._market, self._market.product
         symbol, every, texts = stream.symbol or "", self._every(stream), self.texts(stream.symbol or "")
-        whole = stream.topic is Topic.PARTIAL_DEPTH
-        levels = stream.levels if whole else _SIDE
 
         def between(since: int, until: int) -> Said:
             for at in grid(since, until, every):
-                bids, asks, last = market.depth(symbol, at, levels)
-                old_bids, old_asks, before = market.depth(symbol, at - every, levels)
-                if last == before or not bids:
-                    continue
-                ids = (before + 1, last, before)
-                if whole:
+                before, now = market.quote(symbol, at - every), market.quote(symbol, at)
+                if before is not None and now is not None and before != now:
+                    bids, asks, last = market.depth(symbol, at, stream.levels)
+                    ids = (before.update_id + 1, last, before.update_id)
                     yield at, payloads.partial_depth(at, symbol, ids, bids, asks, texts, product)
-                else:
-                    changed = _changes(old_bids, bids, -1), _changes(old_asks, asks, 1)
-                    yield at, payloads.depth(at, symbol, ids, *changed, texts, product)
 
         return between
 
-    def _tickers(self, stream: Stream) -> "Callable[[int, int], Said]":
+    def _depth(self, stream: Stream) -> Source:
+        market, product = self._market, self._market.product
+        symbol, every, texts = stream.symbol or "", self._every(stream), self.texts(stream.symbol or "")
+        sides: tuple[dict[float, float], dict[float, float]] | None = None
+        last = 0
+
+        def between(since: int, until: int) -> Said:
+            nonlocal sides, last
+            if sides is None:
+                bids, asks, last = market.depth(symbol, since, stream.levels)
+                sides = dict(bids), dict(asks)
+            for at in grid(since, until, every):
+                quote = market.quote(symbol, at)
+                if quote is None or quote.update_id == last:
+                    continue
+                before = last
+                bids, asks, last = market.depth(symbol, at, stream.levels)
+                changed = _changes(sides[0], bids, -1), _changes(sides[1], asks, 1)
+                yield at, payloads.depth(at, symbol, (before + 1, last, before), *changed, texts, product)
+
+        return between
+
+    def _tickers(self, stream: Stream) -> Source:
         market, every, mini = self._market, self._every(stream), stream.topic is Topic.MINI_TICKER
         symbols = market.symbols if stream.symbol is None else (stream.symbol,)
 
@@ -199,7 +214,7 @@ class Channels:
         row, last = self._market.window(symbol, until - DAY, until, at), self._market.last_trade(symbol, at)
         return Day(row, last, at) if row is not None and last is not None else None
 
-    def _liquidations(self, stream: Stream) -> "Callable[[int, int], Said]":
+    def _liquidations(self, stream: Stream) -> Source:
         market, of_all = self._market, stream.symbol is None
         symbols = market.symbols if stream.symbol is None else (stream.symbol,)
 
@@ -229,12 +244,19 @@ def _merged(closes: range, lag: int, forming: Iterator[int]) -> Iterator[tuple[i
         at = next(forming, None)
 
 
-def _changes(old: payloads.Levels, new: payloads.Levels, sign: int) -> payloads.Levels:
-    """Return the levels that differ, with a quantity of 0 for those that were removed within the range of `new`."""
-    before, after = dict(old), dict(new)
+def _changes(known: dict[float, float], new: payloads.Levels, sign: int) -> payloads.Levels:
+    """Return the levels of `new` that differ from the known ones, and update those.
+
+    A removed level has a quantity of 0. Levels beyond the range of `new` stay as they are.
+    """
+    after = dict(new)
     edge = new[-1][0] * sign if new else 0.0
-    gone = [(price, 0.0) for price in before if price not in after and price * sign <= edge]
-    return gone + [(price, size) for price, size in after.items() if before.get(price) != size]
+    gone = [(price, 0.0) for price in known if price not in after and price * sign <= edge]
+    changed = gone + [(price, size) for price, size in new if known.get(price) != size]
+    for price, _ in gone:
+        del known[price]
+    known.update(after)
+    return changed
 
 
 _SOURCES: Final = {
@@ -245,7 +267,7 @@ _SOURCES: Final = {
     Topic.MARK_PRICE: Channels._marks,
     Topic.BOOK_TICKER: Channels._quotes,
     Topic.DEPTH: Channels._depth,
-    Topic.PARTIAL_DEPTH: Channels._depth,
+    Topic.PARTIAL_DEPTH: Channels._partial_depth,
     Topic.TICKER: Channels._tickers,
     Topic.MINI_TICKER: Channels._tickers,
     Topic.FORCE_ORDER: Channels._liquidations,

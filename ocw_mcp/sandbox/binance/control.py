@@ -13,7 +13,7 @@ import msgspec
 
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.time import iso
-from ocw_mcp.sandbox.binance.exchange import Response
+from ocw_mcp.sandbox.binance.exchange import JSON, Response
 from ocw_mcp.sandbox.binance.faults import load_script
 from ocw_mcp.sandbox.binance.faulty import FaultyExchange
 
@@ -60,4 +60,4 @@ def _add(exchange: FaultyExchange, name: str, body: bytes, now: int) -> list[str
 
 
 def _json(status: int, value: Any) -> Response:
-    return Response(status, msgspec.json.encode(value), {"content-type": "application/json"})
+    return Response(status, msgspec.json.encode(value), JSON)

@@ -10,7 +10,7 @@ import msgspec
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.sandbox.binance.exchange import Request, Response
+from ocw_mcp.sandbox.binance.exchange import JSON, Request, Response
 from ocw_mcp.sandbox.binance.faults import KINDS, Fault
 from ocw_mcp.sandbox.binance.garbage import garbage
 from ocw_mcp.sandbox.binance.payloads import shutdown
@@ -106,11 +106,11 @@ class RestFaults:
         for fault in self._plan.active("ban", now):
             until = (self._plan.began(fault, now) or now) + fault.lasts
             text = f"Way too many requests; IP({request.ip}) banned until {until}."
-            return self._error(fault, 418, -1003, f"{text} Please use the websocket to avoid bans.", until - now)
+            return self._error(fault, 418, -1003, f"{text} Please use the websocket for live updates.", until - now)
         for fault in self._plan.active("limit", now):
             if _matches(fault, request.path):
                 text = f"Too many requests; current limit of IP({request.ip}) is exceeded."
-                return self._error(fault, 429, -1003, f"{text} Please use the websocket to avoid polling.", MINUTE)
+                return self._error(fault, 429, -1003, f"{text} Please use the websocket for live updates.", MINUTE)
         for fault in self._plan.active("error", now):
             if _matches(fault, request.path):
                 return self._error(fault, fault.status, fault.code, fault.msg, None)
@@ -118,9 +118,9 @@ class RestFaults:
 
     def _error(self, fault: Fault, status: int, code: int, text: str, wait: int | None) -> Response:
         self._plan.applied[fault.kind] += 1
-        headers = {"content-type": "application/json;charset=UTF-8"}
+        headers = dict(JSON)
         if wait is not None and self._product is Product.SPOT:
-            headers["retry-after"] = str(max(1, -(-wait // 1_000)))
+            headers["Retry-After"] = str(max(1, -(-wait // 1_000)))
         return Response(status, msgspec.json.encode({"code": code, "msg": text}), headers)
 
 
@@ -210,9 +210,10 @@ class StreamFaults:
     def _end_pairs(self, until: int) -> None:
         """Send the messages that wait for a second one of a fault that is over."""
         for key, (fault, message) in list(self._pairs.items()):
-            if self._plan.began(fault, until) is None:
+            began = self._plan.began(fault, message.at)
+            if began is not None and began + fault.lasts <= until:
                 del self._pairs[key]
-                self._hold(message._replace(at=max(message.at, min(until, message.at + fault.lasts))))
+                self._hold(message._replace(at=began + fault.lasts))
 
     def _ends(self, faults: list[Fault], since: int, until: int) -> list[tuple[int, Fault]]:
         """Return when faults end the connection with since < time <= until."""

@@ -78,9 +78,10 @@ class FaultyExchange:
 
     def refuses(self, now: int) -> bool:
         """Return whether a fault refuses new connections."""
-        refused = any(True for _ in self.plan.active("refuse", now))
-        self.plan.applied["refuse"] += refused
-        return refused
+        if next(self.plan.active("refuse", now), None) is None:
+            return False
+        self.plan.applied["refuse"] += 1
+        return True
 
     def connect(self, path: str, now: int) -> FaultyConnection | None:
         """Return a new stream connection to a path with its query; None if no streams are served there."""

@@ -42,6 +42,12 @@ def _fields(message: dict[str, Any]) -> dict[str, Any]:
     return part if isinstance(part, dict) else message
 
 
+def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a message, and the part with its prices if that is another object."""
+    fields = _fields(message)
+    return [message] if fields is message else [message, fields]
+
+
 def _prices(change: Callable[[str], str]) -> Callable[[dict[str, Any]], None]:
     def apply(message: dict[str, Any]) -> None:
         fields = _fields(message)
@@ -54,13 +60,13 @@ def _prices(change: Callable[[str], str]) -> Callable[[dict[str, Any]], None]:
 
 
 def _other_symbol(message: dict[str, Any]) -> None:
-    for part in (message, _fields(message)):
+    for part in _parts(message):
         if "s" in part:
             part["s"] = _STRANGER
 
 
 def _future(message: dict[str, Any]) -> None:
-    for part in (message, _fields(message)):
+    for part in _parts(message):
         for name in ("E", "T", "t"):
             if isinstance(part.get(name), int) and part[name] > DAY:
                 part[name] += DAY

@@ -191,7 +191,7 @@ def _parse(raw: bytes) -> _Head:
 
 def _http(response: Response) -> bytes:
     """Return a response as HTTP."""
-    headers = {"content-type": "text/plain", **response.headers, "content-length": str(len(response.body))}
+    headers = {**response.headers, "Content-Length": str(len(response.body))}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return (
         f"HTTP/1.1 {response.status} {_PHRASES.get(response.status, '')}\r\n{lines}\r\n".encode("latin-1")

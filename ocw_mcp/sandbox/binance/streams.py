@@ -12,7 +12,7 @@ import msgspec
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND
-from ocw_mcp.sandbox.binance.channels import Channels, Said
+from ocw_mcp.sandbox.binance.channels import Channels, Source
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.binance.names import Route, StreamPath, parse_path, parse_stream
 from ocw_mcp.sandbox.binance.payloads import shutdown
@@ -68,7 +68,7 @@ class StreamHub:
         asked = parse_path(path, self.product)
         return StreamConnection(self.product, self._source, asked, now) if asked is not None else None
 
-    def _source(self, name: str, route: Route) -> Callable[[int, int], Said] | None:
+    def _source(self, name: str, route: Route) -> Source | None:
         stream = parse_stream(name, self.product)
         return self._channels.source(stream) if stream is not None and stream.route is route else None
 
@@ -79,7 +79,7 @@ class StreamConnection:
     def __init__(
         self,
         product: Product,
-        source: Callable[[str, Route], Callable[[int, int], Said] | None],
+        source: Callable[[str, Route], Source | None],
         asked: StreamPath,
         now: int,
     ) -> None:
@@ -90,7 +90,7 @@ class StreamConnection:
         self._product = product
         self._source = source
         self._combined = asked.combined
-        self._streams: dict[str, Callable[[int, int], Said] | None] = {}
+        self._streams: dict[str, Source | None] = {}
         self._received: deque[int] = deque()
         self._subscribe(asked.streams)
 
