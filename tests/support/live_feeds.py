@@ -1,0 +1,103 @@
+"""Runs of the live feed in virtual time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from ocw_mcp.adapters.feeds.binance import BinanceFeed
+from ocw_mcp.adapters.feeds.binance.session import Session
+from ocw_mcp.adapters.feeds.binance.transport import Transport
+from ocw_mcp.domain.market import Candle, FeedNotice, Frame, Product
+from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
+
+SETTLE_MS = 2_500
+"""How long a run goes on, so that it ends after what belongs to its last close."""
+Script = Mapping[int, Callable[[], Any]]
+"""What happens, by the exchange's time (ms)."""
+
+
+def jitter() -> Callable[[], float]:
+    """Return a sequence of numbers from 0 to below 1 that is the same in each run."""
+    numbers = count()
+    return lambda: next(numbers) * 0.37 % 1
+
+
+def live_feed(
+    transport: Transport, symbols: Sequence[str], product: Product = Product.UM, **options: Any
+) -> BinanceFeed:
+    """Return a feed with a day of history."""
+    return BinanceFeed(product, symbols, transport, jitter=jitter(), **{"warmup_days": 1, **options})
+
+
+class Run:
+    """The frames of one run, and what the feed counted."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.seen_at: list[int] = []
+        """The exchange's time (ms) at which each frame was yielded."""
+        self.counts: dict[str, int] = {}
+
+    @property
+    def live(self) -> list[Frame]:
+        """The frames after the history."""
+        return [frame for frame in self.frames if not frame.history]
+
+    @property
+    def candles(self) -> list[Candle]:
+        """All closed candles in the order in which they were yielded."""
+        return [candle for frame in self.frames for candle in frame.closed]
+
+    def candles_of(self, symbol: str, *, live: bool = False) -> list[Candle]:
+        """Return the closed candles of a symbol."""
+        return [
+            each for frame in (self.live if live else self.frames) for each in frame.closed if each.symbol == symbol
+        ]
+
+    @property
+    def notices(self) -> list[FeedNotice]:
+        """All notices, in order."""
+        return [notice for frame in self.frames for notice in frame.notices]
+
+    def told(self, kind: str, subject: str | None = None) -> list[str]:
+        """Return the details of the notices of a kind and a subject."""
+        return [each.detail for each in self.notices if each.kind == kind and subject in (None, each.subject)]
+
+
+def run_feed(
+    make: Callable[[], BinanceFeed],
+    until: int,
+    *,
+    after: int | None = None,
+    script: Script | None = None,
+    keep: Callable[[Frame], bool] = lambda frame: True,
+    consume: Callable[[Frame, BinanceFeed], None] | None = None,
+) -> Run:
+    """Run a feed until the exchange's time `until` (ms), with the actions of a script; keep the frames that match."""
+    waiting = sorted((script or {}).items())
+
+    async def collect() -> Run:
+        run, feed = Run(), make()
+        frames = feed.frames(after)
+        session: Session | None = None
+        try:
+            async for frame in frames:
+                session = feed.session
+                assert session is not None
+                now = session.clock.now_ms()
+                while waiting and waiting[0][0] <= now:
+                    waiting.pop(0)[1]()
+                if keep(frame):
+                    run.frames.append(frame)
+                    run.seen_at.append(now)
+                if consume is not None:
+                    consume(frame, feed)
+                if now >= until + SETTLE_MS:
+                    break
+        finally:
+            await frames.aclose()
+        if session is not None:
+            run.counts = dict(session.notices.counts)
+        return run
+
+    return run_in_virtual_time(collect())
