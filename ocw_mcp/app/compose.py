@@ -14,7 +14,7 @@ from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
-from ocw_mcp.runtime.clock import PacedClock, SimulatedClock
+from ocw_mcp.runtime.clock import SimulatedClock
 from ocw_mcp.runtime.deciders import AttachedDecider, NoDecider, RecklessDecider, RulesDecider
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import BookRun
@@ -28,10 +28,7 @@ MODELS = frozenset({CLAUDE, ATTACHED})
 
 
 class WiredRun:
-    """The connected parts of one run. `speed` is simulated time divided by wall time; None is as fast as possible.
-
-    A live feed brings its own clock.
-    """
+    """The connected parts of one run. The default clock is that of a simulated market, as fast as possible."""
 
     def __init__(
         self,
@@ -42,7 +39,7 @@ class WiredRun:
         store: Store,
         commands: CommandBox,
         listener: Listener | None = None,
-        speed: float | None = None,
+        clock: Clock | None = None,
         warn: Callable[[str], None] = lambda problem: None,
         make_decider: Callable[[Clock], Decider] | None = None,
     ) -> None:
@@ -51,9 +48,9 @@ class WiredRun:
         self.stamp = stamp(feed)
         # The venue cancels an entry that had no price for this time; gaps of a few candles are common.
         patience_ms = max(3 * market.interval, 5 * MINUTE)
-        live = feed if isinstance(feed, LiveFeed) else None
-        self.venue = PaperVenue(market.product, START_EQUITY, patience_ms, live=live is not None)
-        self.clock: Clock = _clock(speed) if live is None else live.clock
+        live = isinstance(feed, LiveFeed)
+        self.venue = PaperVenue(market.product, START_EQUITY, patience_ms, live=live)
+        self.clock = SimulatedClock() if clock is None else clock
         self.config = EngineConfig(
             policies=policies.policies,
             policy_hash=policies.hash,
@@ -66,16 +63,12 @@ class WiredRun:
             instruments=self.venue.instrument,
             fallback=agent in MODELS,
             strict=policies.strict,
-            live=live is not None,
+            live=live,
         )
         self.engine = Engine(self.config)
         self.store = store
         self.decider = make_decider(self.clock) if make_decider is not None else decider(agent, policies)
         self.run = BookRun(self.engine, feed, self.venue, store, self.clock, self.decider, commands, listener, warn)
-
-
-def _clock(speed: float | None) -> Clock:
-    return SimulatedClock() if speed is None else PacedClock(speed)
 
 
 def require_timeframes(policies: LoadedPolicies, interval: int) -> None:

@@ -63,8 +63,8 @@ class Job(NamedTuple):
     prompts: LoadedPrompts
     for_ms: int | None
     state: Path | None
-    speed: float | None = None
-    """Simulated time divided by wall time; None is as fast as possible."""
+    clock: Clock | None = None
+    """The clock of a paced or live run; None runs a simulated market as fast as possible."""
     picture: Path | None = None
     serve: ListenAddress | None = None
     claude: "ClaudeSetup | None" = None
@@ -121,20 +121,20 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
 
         def failed(error: Exception) -> None:
             failures.append(error)
-            if job.speed is None:
+            if job.clock is None:
                 book.run.stop()
             else:
                 log.error("the strategy failed, and the wake is a HOLD", exc_info=error)
 
         make_decider = _decider_factory(job, kept, store, failed)
         book = WiredRun(
-            job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed, warn, make_decider
+            job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.clock, warn, make_decider
         )
         if not job.embedded:
             log.debug("running", market=str(identity), agent=job.agent, book=store.book)
         started, candles_before = book.clock.wall_ms(), book.engine.counters.candles
         why = asyncio.run(_run(book, job, directory))
-        if failures and job.speed is None:
+        if failures and job.clock is None:
             raise failures[0]
         wall_s = (book.clock.wall_ms() - started) / SECOND
         figures = report(book.engine, store.figures(), book.venue.terms.taker_fee, store.fingerprint)
@@ -285,7 +285,7 @@ async def _run(book: WiredRun, job: Job, directory: Path) -> str:
     async with AsyncExitStack() as stack:
         if job.progress is not None:
             stack.callback(asyncio.create_task(_show_progress(book, job, job.progress)).cancel)
-        if job.state is not None and (job.speed is not None or book.config.live):
+        if job.state is not None and job.clock is not None:
             stack.callback(asyncio.create_task(_beat(book, directory, log.warning)).cancel)
         if job.serve is not None or job.claude is not None:
             # The server is imported only for a run that needs it, since its import takes time.

@@ -65,9 +65,8 @@ class Feed(Protocol):
 class LiveFeed(Feed, Protocol):
     """A feed whose frames come as the market trades, and never end by themselves."""
 
-    @property
-    def clock(self) -> Clock:
-        """The clock of the market: that of the machine, or that of a sandbox exchange whose time may run faster."""
+    def resume_at(self, known: Mapping[str, int]) -> None:
+        """Set the close time (ms) of each symbol's last known candle, before `frames` is called with an `after`."""
 
     def watch(self, levels: Mapping[str, tuple[float, float]]) -> None:
         """Set the prices (quote) below and above each symbol at which a price has to be reported at once."""

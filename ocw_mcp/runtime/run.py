@@ -205,8 +205,13 @@ class BookRun:
 
     def _known_until(self) -> int | None:
         """Return the time (ms) up to which every symbol's candles are known; None if a symbol has none."""
-        known = [each.closed_at for each in self.shell.engine.market.symbols.values()]
-        return None if self.cursor < 0 or None in known else min(filter(None, known))
+        known = {name: each.closed_at for name, each in self.shell.engine.market.symbols.items()}
+        closed = {name: at for name, at in known.items() if at is not None}
+        if self.cursor < 0 or len(closed) < len(known):
+            return None
+        if isinstance(self._feed, LiveFeed):
+            self._feed.resume_at(closed)
+        return min(closed.values())
 
     def _time_is_up(self, at: int, for_ms: int | None) -> bool:
         if for_ms is None:
