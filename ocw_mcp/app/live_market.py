@@ -1,8 +1,8 @@
 """Opens the live market of Binance, or the exchange of the sandbox at an address of this machine."""
 
-import random
 import re
 from collections.abc import Callable, Sequence
+from random import Random  # noqa: TID251 - spreads repeated requests over time; it never enters the engine
 from typing import Final, NamedTuple
 
 import httpx2
@@ -57,13 +57,12 @@ def open_live(
     product = product or Product.UM
     hosts = hosts_of(product, loopback)
     clock = LiveClock() if loopback is None else _sandbox_clock(hosts.rest)
-    draw = random.Random()
     feed = BinanceFeed(
         product,
         [re.sub(r"[^A-Z0-9]", "", each.upper()) for each in symbols] or SYMBOLS,
         NetworkTransport(hosts, clock.present),
         interval=step,
-        jitter=draw.random,
+        jitter=Random().random,
         brackets=paper_brackets,
         progress=progress,
     )

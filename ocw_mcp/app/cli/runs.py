@@ -105,8 +105,9 @@ def _market(
     product, symbols = parse_product(request.product), parse_symbols(request.symbols)
     if market != BINANCE:
         terms = tape_terms(request.strict, request.discontinuity, request.metrics_stamps)
-        options = {"product": product, "interval": request.interval, "symbols": symbols, "seed": request.seed}
-        return open_market(market, **options, terms=terms), paced
+        interval, seed = request.interval, request.seed
+        feed = open_market(market, product=product, interval=interval, symbols=symbols, seed=seed, terms=terms)
+        return feed, paced
     not_live = (
         ("--speed", request.speed != FASTEST),
         ("--seed", request.seed != FIRST_SEED),
