@@ -16,12 +16,9 @@ from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.protocols import StoredInput
 
-TABLE: Final = """CREATE TABLE IF NOT EXISTS inputs (
-    number INTEGER PRIMARY KEY,
-    at INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    payload BLOB NOT NULL
-)"""
+INPUTS: Final = """CREATE TABLE IF NOT EXISTS inputs (
+    number INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, payload BLOB NOT NULL)"""
+_HAS_TABLE: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'inputs'"
 _ADD: Final = "INSERT INTO inputs (number, at, kind, payload) VALUES (?, ?, ?, ?)"
 _CLEAR: Final = "DELETE FROM inputs"
 _ALL: Final = "SELECT at, kind, payload FROM inputs ORDER BY number"
@@ -54,16 +51,17 @@ _decoders: Final[dict[str, msgspec.msgpack.Decoder[Any]]] = {
 
 
 class InputLog:
-    """The inputs that wait for a commit, and the number of those that are stored."""
+    """The inputs of one book; it creates their table in a book of an earlier version."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._rows: list[tuple[int, int, str, bytes]] = []
         self._cut = False
-        self._next = 1
-        if self._exists():
-            (last,) = db.execute("SELECT MAX(number) FROM inputs").fetchone()
-            self._next = (last or 0) + 1
+        if db.execute(_HAS_TABLE).fetchone() is None:
+            with db.atomic():
+                db.conn.execute(INPUTS)
+        (last,) = db.execute("SELECT MAX(number) FROM inputs").fetchone()
+        self._next = (last or 0) + 1
 
     @property
     def waiting(self) -> bool:
@@ -82,10 +80,9 @@ class InputLog:
 
     def write(self) -> None:
         """Write the waiting inputs in the transaction that the caller has opened. Raises sqlite3.Error."""
-        if self._cut and self._exists():
+        if self._cut:
             self._db.conn.execute(_CLEAR)
         if self._rows:
-            self._db.conn.execute(TABLE)
             self._db.conn.executemany(_ADD, self._rows)
 
     def on_committed(self) -> None:
@@ -95,8 +92,7 @@ class InputLog:
 
     def stored(self) -> Iterator[StoredInput]:
         """Yield the committed inputs in order. Raises JournalError for one that this version does not know."""
-        rows = self._db.execute(_ALL).fetchall() if self._exists() else []
-        for at, kind, payload in rows:
+        for at, kind, payload in self._db.execute(_ALL).fetchall():
             decoder = _decoders.get(kind)
             try:
                 if decoder is None:
@@ -107,6 +103,3 @@ class InputLog:
                     f"the input log has an entry that this version cannot read ({error}); continue with the version "
                     "that wrote it, stop it with Ctrl-C, and then start this version"
                 ) from None
-
-    def _exists(self) -> bool:
-        return self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'inputs'").fetchone() is not None
