@@ -206,7 +206,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
 
     async def decisions_submit(
         ctx: Context[Any, Any],
-        wake: Annotated[int, Field(ge=1, le=10**9), ASCII_NUMBER],
+        wake: Annotated[int, Field(ge=1, le=10**9), WithJsonSchema({"type": "integer"}), ASCII_NUMBER],
         legs: arguments.Legs,
         next_check_s: Annotated[Any, WithJsonSchema({"type": "integer"})] = None,
         conditions: arguments.Conditions | None = None,
