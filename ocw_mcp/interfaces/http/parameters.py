@@ -57,11 +57,11 @@ async def only_known_parameters(request: Request) -> None:
     known = [name for name in signature(request.scope["endpoint"]).parameters if name not in request.path_params]
     given = [name for name, _ in request.query_params.multi_items()]
     if unknown := [name for name in given if name not in known]:
-        limit, next_ = ",".join(known) or "no parameter", "leave it out"
-        raise RequestError(RequestCode.BAD_ARGUMENTS, limit=limit, actual=repr(unknown[0][:40]), next_=next_)
+        what, limit = "this route has no such parameter", ",".join(known) or "no parameter"
+        raise _bad(what, limit, repr(unknown[0][:40]), "leave it out")
     if repeated := [name for name in given if given.count(name) > 1]:
         actual = f"{given.count(repeated[0])} times {repeated[0]}"
-        raise RequestError(RequestCode.BAD_ARGUMENTS, limit="each parameter once", actual=actual, next_="send one")
+        raise _bad("a parameter is repeated", "each parameter once", actual, "send one")
 
 
 async def refuse_request(request: Request, error: Exception) -> Response:
@@ -77,12 +77,8 @@ async def refuse_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError), "the handler is registered for these alone"
     first = error.errors()[0]
     name, given = first["loc"][-1], first.get("input")
-    wrong = RequestError(
-        RequestCode.BAD_ARGUMENTS,
-        limit=f"{name}: {first['msg'][:120]}",
-        actual=repr(given)[:40],
-        next_="send a value within the limit",
-    )
+    text = first["msg"].removeprefix("Value error, ").removeprefix("Input ")[:120]
+    wrong = _bad(f"{name} is malformed or out of bounds", text, repr(given)[:40], "send a value within the limit")
     return await refuse_request(request, wrong)
 
 
@@ -102,3 +98,7 @@ async def report_fault(request: Request, error: Exception) -> Response:
     """Return the error for a fault of the server, without its text. The server logs the exception itself."""
     text = f"{HTTP_CODES[500]}: the answer failed; the engine keeps running. limit=an answer actual=none next: "
     return JSONResponse({"error": f"{text}ask the operator for the log"}, 500)
+
+
+def _bad(what: str, limit: str, actual: str, next_: str) -> RequestError:
+    return RequestError(RequestCode.BAD_ARGUMENTS, what=what, limit=limit, actual=actual, next_=next_)
