@@ -20,7 +20,10 @@ from ocw_mcp.interfaces.auth import LARGEST_BODY, AuthMiddleware
 from tests.support.facades import BOOK, FacadeRun
 from tests.support.served import Served, bearer, served
 
-ROUTES = ("/status", "/metrics", "/mcp", "/docs", "/openapi.json", "/", "/nothing", "/health/", "//health")
+ROUTES = (
+    *("/status", "/metrics", "/mcp", "/docs", "/openapi.json", "/", "/nothing", "/health/", "//health"),
+    *("/decisions", "/trades?limit=1", "/prices/BTCUSDT", "/wakes/1"),
+)
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -135,7 +138,7 @@ async def test_schema_needs_a_token_and_no_docs_page_is_served(endpoint: Served)
 
 
 async def test_wrong_method_is_answered_in_json(endpoint: Served) -> None:
-    for path in ("/status", "/metrics", "/health"):
+    for path in ("/status", "/metrics", "/health", "/decisions", "/prices/BTCUSDT"):
         answered = await endpoint.client.post(path)
         assert code(answered) == (405, "METHOD_NOT_ALLOWED")
         assert "limit=GET actual=POST" in answered.json()["error"]
@@ -150,6 +153,26 @@ async def test_status_and_metrics_return_the_values_of_the_engine(endpoint: Serv
     assert 'ocw_desk_state{state="ACTIVE"} 1.0' in text
     assert f"ocw_equity_quote {float(sim.facade.portfolio().equity)}" in text
     assert 'ocw_requests_total{route="/status",status="200"} 1.0' in text
+
+
+async def test_metrics_count_answers_by_route_and_not_by_path(endpoint: Served) -> None:
+    for path in (
+        "/prices/BTCUSDT",
+        "/prices/ETHUSDT",
+        "/wakes/1",
+        "/prices/BTCUSDT/more",
+        "/trades?limit=1",
+        "/wakes/",
+    ):
+        await endpoint.client.get(path)
+    lines = (await endpoint.client.get("/metrics")).text.splitlines()
+    counted = {line for line in lines if line.startswith("ocw_requests_total{")}
+    assert counted == {
+        'ocw_requests_total{route="/prices/{symbol}",status="200"} 2.0',
+        'ocw_requests_total{route="/wakes/{wake}",status="200"} 1.0',
+        'ocw_requests_total{route="/trades",status="200"} 1.0',
+        'ocw_requests_total{route="other",status="404"} 2.0',
+    }
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])

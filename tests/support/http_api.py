@@ -1,6 +1,6 @@
 """The status API without a socket, and the requests of its documented examples.
 
-`python -m tests.support.http_api` writes the examples of the OpenAPI document again.
+`python -m tests.support.http_api` writes the examples of the OpenAPI document and the table in `docs/http.md` again.
 """
 
 import asyncio
@@ -24,6 +24,9 @@ from tests.support.served import bearer
 HOURS = 30
 """The length of the run behind the examples."""
 EXAMPLES = Path(openapi.__file__).parent / "examples.json"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "http.md"
+BEGIN, END = "<!-- routes: begin -->", "<!-- routes: end -->"
+"""The lines around the table of routes."""
 REQUESTS = {
     "/health": "/health",
     "/status": "/status",
@@ -82,12 +85,27 @@ async def answered(client: httpx2.AsyncClient) -> dict[str, dict[str, Any]]:
     return found
 
 
+def table(document: dict[str, Any]) -> str:
+    """Return the routes of the OpenAPI document with their parameters as a table of `docs/http.md`."""
+    rows = ["| route | parameters | answer |", "|---|---|---|"]
+    for route, methods in document["paths"].items():
+        operation = methods["get"]
+        names = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
+        about = " ".join(operation["description"].split())
+        rows.append(f"| `{route}` | {', '.join(f'`{name}`' for name in names) or 'none'} | {about} |")
+    return "\n".join(rows)
+
+
 async def _write() -> None:
     with TemporaryDirectory() as directory:
         run = await FacadeRun(Path(directory) / "book").go(HOURS)
         async with api(lambda: run.facade, Path(directory)) as client:
+            document = (await client.get("/openapi.json")).json()
             EXAMPLES.write_text(json.dumps(await answered(client), indent=1, ensure_ascii=False) + "\n", "utf-8")
         run.store.close()
+    before, begin, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    PAGE.write_text(f"{before}{begin}\n{table(document)}\n{end}{after}", "utf-8")
 
 
 if __name__ == "__main__":

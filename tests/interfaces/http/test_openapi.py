@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from ocw_mcp.interfaces.auth import ROUTES
 from tests.support.facades import FacadeRun
-from tests.support.http_api import EXAMPLES, HOURS, answered, api
+from tests.support.http_api import EXAMPLES, HOURS, PAGE, answered, api, table
 
 
 class Server:
@@ -112,6 +112,10 @@ def test_each_documented_example_is_what_the_server_answers(server: Server) -> N
             content = server.operation(path)["responses"][status]["content"]["application/json"]
             assert content["examples"]["example"]["value"] == example["answer"]
     assert set(stored) == set(server.document["paths"]) - {"/metrics"}
+
+
+def test_documentation_page_has_the_table_of_all_routes(server: Server) -> None:
+    assert table(server.document) in PAGE.read_text(encoding="utf-8"), "run python -m tests.support.http_api"
 
 
 def test_each_example_fits_its_documented_schema(server: Server) -> None:
