@@ -22,7 +22,7 @@ from ocw_mcp.adapters.store.views.decisions import (
     find_thoughts,
     page_decisions,
 )
-from ocw_mcp.adapters.store.views.equity import Closes, EquityPage, page_day_equities, page_equity
+from ocw_mcp.adapters.store.views.equity import Account, Closes, EquityPage, page_day_equities, page_equity
 from ocw_mcp.adapters.store.views.orders import OrderRow, Page, RefusalRow, page_orders, page_refusals
 from ocw_mcp.adapters.store.views.story import Story, UnknownIdError, find_story, newest_story
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeSearch, search_trades
@@ -41,6 +41,8 @@ class History:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._slots = asyncio.Semaphore(MOST_QUERIES)
+        self._account: Account | None = None
+        """The account at the first point of the last curve, from which the next one begins if it is not earlier."""
 
     async def trades(
         self,
@@ -76,7 +78,9 @@ class History:
 
     async def equity(self, closes: Closes, limit: int, before: int | None = None) -> EquityPage:
         """Return the equity at the newest `limit` closes of candles before the time `before` (ms)."""
-        return await self._query(lambda db, book: page_equity(db, closes, limit, before))
+        known = self._account
+        page, self._account = await self._query(lambda db, book: page_equity(db, closes, limit, before, known))
+        return page
 
     async def decisions(self, limit: int, *, acted: bool = False) -> DecisionsPage:
         """Return the latest decisions, newest last; with `acted`, only decisions with an action other than HOLD."""

@@ -1,6 +1,7 @@
 """The OpenAPI document of the status API, with examples that a test compares with the answers of the server."""
 
 import json
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -23,21 +24,20 @@ SCHEME: Final = "token"
 _REFUSED: Final = f"#/components/schemas/{Refused.__name__}"
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document of the application; it is made at the first request."""
-    if app.openapi_schema is None:
-        made = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
-        scheme = {"type": "http", "scheme": "bearer", "description": "A token of `ocw token new --scope read`."}
-        made["components"]["securitySchemes"] = {SCHEME: scheme}
-        for path, methods in made["paths"].items():
-            methods["get"]["security"] = [] if path == "/health" else [{SCHEME: []}]
-            for status, response in methods["get"]["responses"].items():
-                if status != "200":
-                    # The errors of a route are JSON whatever its answer is.
-                    response["content"] = {"application/json": {"schema": {"$ref": _REFUSED}}}
-        _add_examples(made)
-        app.openapi_schema = made
-    return app.openapi_schema
+@lru_cache(maxsize=1)
+def document(app: FastAPI) -> bytes:
+    """Return the OpenAPI document of the application as JSON."""
+    made = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes)
+    scheme = {"type": "http", "scheme": "bearer", "description": "A token of `ocw token new --scope read`."}
+    made["components"]["securitySchemes"] = {SCHEME: scheme}
+    for path, methods in made["paths"].items():
+        methods["get"]["security"] = [] if path == "/health" else [{SCHEME: []}]
+        for status, response in methods["get"]["responses"].items():
+            if status != "200":
+                # The errors of a route are JSON whatever its answer is.
+                response["content"] = {"application/json": {"schema": {"$ref": _REFUSED}}}
+    _add_examples(made)
+    return json.dumps(made, ensure_ascii=False).encode()
 
 
 def examples() -> dict[str, dict[str, Any]]:

@@ -30,7 +30,7 @@ def present_routes(get_facade: GetFacade) -> APIRouter:
 
     @routes.get("/status", tags=["account"])
     async def status() -> StatusResult:
-        """Return mode, trading state, equity, today's loss, open positions and live orders, as the tool ocw_get_status."""
+        """Return mode, trading state, equity, today's loss, positions and live orders, as the tool ocw_get_status."""
         facade = get_facade()
         return status_of(meta(facade), facade.status())
 

@@ -34,6 +34,15 @@ class Closes(NamedTuple):
     prices: Mapping[str, Sequence[float]]
 
 
+class Account(NamedTuple):
+    """The account up to event `seq`, at `at` (ms): cash (quote), which counts purchases as paid, and positions."""
+
+    seq: int
+    at: int
+    cash: Decimal
+    positions: Mapping[str, Decimal]
+
+
 class _Summary(msgspec.Struct):
     at: int | None = None
 
@@ -41,10 +50,12 @@ class _Summary(msgspec.Struct):
 _BEGINNING = "SELECT at, equity FROM days ORDER BY seq LIMIT 1"
 _DAYS = "SELECT at, equity FROM days WHERE at < ? ORDER BY seq DESC LIMIT ?"
 # What changed the account, in order: fills with the position after them, funding and transfers.
-_CHANGES = """SELECT seq, at, symbol, side, quantity, base_fee, price, fee, position FROM fills WHERE at <= :until
-    UNION ALL SELECT seq, at, '', '', amount, '0', '0', '0', '0' FROM funding WHERE at <= :until
+_CHANGES = """SELECT seq, at, symbol, side, quantity, base_fee, price, fee, position FROM fills
+        WHERE seq > :seq AND at <= :until
+    UNION ALL SELECT seq, at, '', '', amount, '0', '0', '0', '0' FROM funding
+        WHERE seq > :seq AND at <= :until
     UNION ALL SELECT seq, at, '', '', json_extract(payload, '$.amount'), '0', '0', '0', '0' FROM events
-        WHERE kind = 'transfer.booked' AND at <= :until
+        WHERE seq > :seq AND kind = 'transfer.booked' AND at <= :until
     ORDER BY seq"""
 _LATEST = 1 << 62
 
@@ -56,31 +67,39 @@ def page_day_equities(db: Database, limit: int, before: int | None) -> EquityPag
     return EquityPage(points, points[0].at if len(rows) > limit else None)
 
 
-def page_equity(db: Database, closes: Closes, limit: int, before: int | None) -> EquityPage:
+def page_equity(
+    db: Database, closes: Closes, limit: int, before: int | None, known: Account | None = None
+) -> tuple[EquityPage, Account | None]:
     """Return the equity at the newest `limit` closes before `before` (ms), positions valued at the closes.
 
     A point covers all fills and funding up to its time. There is no point before the beginning of the book, after its
     last committed summary, or without a close of a symbol in position. A spot quantity that is too small to be sold
-    counts at the close.
+    counts at the close. The second value is the account at the first point: with it as `known`, a later page costs no
+    time for earlier events.
     """
     began, summary = db.execute(_BEGINNING).fetchone(), db.execute(GET_SUMMARY).fetchone()
     until = None if summary is None else msgspec.json.decode(summary[0], type=_Summary).at
-    if began is None or until is None:
-        return EquityPage([], None)
     end = _LATEST if before is None else before
-    every = sorted({at for times in closes.times.values() for at in times if began[0] <= at <= until and at < end})
+    every: list[int] = []
+    if began is not None and until is not None:
+        every = sorted({at for times in closes.times.values() for at in times if began[0] <= at <= until and at < end})
     page = every[-limit:]
-    cash, positions = Decimal(began[1]), dict[str, Decimal]()
+    if not page:
+        return EquityPage([], None), known
+    start = known if known is not None and known.at <= page[0] else Account(0, 0, Decimal(began[1]), {})
+    seq, cash, positions, first = start.seq, start.cash, dict(start.positions), start
     points: list[EquityPoint] = []
-    changes = iter(db.execute(_CHANGES, {"until": page[-1] if page else 0}).fetchall())
+    changes = iter(db.execute(_CHANGES, {"seq": seq, "until": page[-1]}).fetchall())
     change = next(changes, None)
     for at in page:
         while change is not None and change[1] <= at:
             cash += _book(change, positions)
-            change = next(changes, None)
+            seq, change = change[0], next(changes, None)
+        if at == page[0]:
+            first = Account(seq, at, cash, dict(positions))
         if (value := _value(positions, closes, at)) is not None:
             points.append(EquityPoint(at, cash + value))
-    return EquityPage(points, page[0] if len(every) > limit else None)
+    return EquityPage(points, page[0] if len(every) > limit else None), first
 
 
 def _book(change: tuple[int, int, str, str, str, str, str, str, str], positions: dict[str, Decimal]) -> Decimal:
