@@ -262,14 +262,14 @@ class AuthMiddleware:
 
 
 class _Concurrency:
-    """ASGI middleware: at most `AT_ONCE` POST requests of a caller run at a time; listening streams do not count."""
+    """ASGI middleware: at most `AT_ONCE` requests of a caller run at a time; listening streams do not count."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._turns: dict[str, asyncio.Semaphore] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST":
+        if scope["method"] != "POST" and scope["path"] == "/mcp":
             await self._app(scope, receive, send)
             return
         turn = self._turns.setdefault(scope["user"].username, asyncio.Semaphore(AT_ONCE))

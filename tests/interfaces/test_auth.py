@@ -235,7 +235,10 @@ async def test_request_without_its_body_gets_a_timeout(endpoint: Served, monkeyp
     assert (await raw(endpoint.port, head)).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_requests_beyond_the_limit_wait_and_then_get_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("method", "path"), [("POST", "/mcp"), ("GET", "/equity")])
+async def test_requests_beyond_the_limit_wait_and_then_get_503(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
     monkeypatch.setattr(auth, "AT_ONCE", 2)
     monkeypatch.setattr(auth, "PATIENCE_S", 0.05)
     go, most, now = asyncio.Event(), 0, 0
@@ -253,7 +256,7 @@ async def test_requests_beyond_the_limit_wait_and_then_get_503(tmp_path: Path, m
     middleware = AuthMiddleware(slow, Keyring(tmp_path), (), lambda route, status: None)
     transport = httpx2.ASGITransport(app=middleware)
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", headers=bearer(token)) as client:
-        flood = [asyncio.ensure_future(client.post("/mcp")) for _ in range(6)]
+        flood = [asyncio.ensure_future(client.request(method, path)) for _ in range(6)]
         done, _ = await asyncio.wait(flood, timeout=5, return_when=asyncio.FIRST_COMPLETED)
         while len(done) < 4:
             done, _ = await asyncio.wait(flood, timeout=5, return_when=asyncio.FIRST_COMPLETED)

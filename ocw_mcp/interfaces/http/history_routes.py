@@ -1,6 +1,6 @@
 """The routes that read the past of a book: decisions, trades, orders, refusals, equity, and the story of a wake."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
 
@@ -9,7 +9,19 @@ from ocw_mcp.domain.reasons import QUOTING, RefusalCode
 from ocw_mcp.domain.requests import day_of
 from ocw_mcp.domain.time import DAY
 from ocw_mcp.interfaces.http import results
-from ocw_mcp.interfaces.http.parameters import ERRORS, Cursor, Limit, Points, Symbol, Wake, only_known_parameters
+from ocw_mcp.interfaces.http.parameters import (
+    ERRORS,
+    DecisionsCursor,
+    EquityCursor,
+    Limit,
+    OrdersCursor,
+    Points,
+    RefusalsCursor,
+    Symbol,
+    TradesCursor,
+    Wake,
+    only_known_parameters,
+)
 from ocw_mcp.interfaces.mcp.account_tools import LONGEST_FIGURE
 from ocw_mcp.interfaces.mcp.arguments import cursor_of, place_of
 from ocw_mcp.interfaces.mcp.history_tools import story_of, trades_of
@@ -26,7 +38,11 @@ if TYPE_CHECKING:
 
 ROOM = 4_000
 """Largest number of characters of the texts by other authors in the reasons and the cause of a decision."""
-_UTC_DAY = "UTC day such as 2026-03-09"
+
+
+def _day(about: str) -> Any:
+    """Return the query parameter for a day. Its format is documented only: `day_of` refuses other texts."""
+    return Query(max_length=10, description=about, json_schema_extra={"format": "date"})
 
 
 def history_routes(get_facade: GetFacade) -> APIRouter:
@@ -37,7 +53,7 @@ def history_routes(get_facade: GetFacade) -> APIRouter:
     async def decisions(
         acted: Annotated[bool, Query(description="Only decisions with an action other than HOLD.")] = False,
         limit: Limit = 20,
-        cursor: Cursor = None,
+        cursor: DecisionsCursor = None,
     ) -> results.DecisionsPage:
         """Return the decisions, newest first, each with its reasons, legs and cost."""
         facade = get_facade()
@@ -49,10 +65,10 @@ def history_routes(get_facade: GetFacade) -> APIRouter:
     async def trades(
         symbol: Symbol = None,
         outcome: Annotated[Literal["won", "lost"] | None, Query(description="Only won or only lost trades.")] = None,
-        since: Annotated[str | None, Query(description=f"Only trades closed from this {_UTC_DAY} on.")] = None,
-        until: Annotated[str | None, Query(description=f"Only trades closed up to this {_UTC_DAY}.")] = None,
+        since: Annotated[str | None, _day("Only trades closed from this UTC day on, such as 2026-03-09.")] = None,
+        until: Annotated[str | None, _day("Only trades closed up to this UTC day, such as 2026-03-09.")] = None,
         limit: Limit = 20,
-        cursor: Cursor = None,
+        cursor: TradesCursor = None,
     ) -> TradesResult:
         """Return closed trades, newest first, net of fees and funding, as `trades_search`; `found`, `won` and `pnl`
         cover all pages."""
@@ -74,7 +90,7 @@ def history_routes(get_facade: GetFacade) -> APIRouter:
         ] = "all",
         symbol: Symbol = None,
         limit: Limit = 20,
-        cursor: Cursor = None,
+        cursor: OrdersCursor = None,
     ) -> results.OrdersPage:
         """Return the orders that were sent, newest first, at most a second old."""
         facade = get_facade()
@@ -85,7 +101,7 @@ def history_routes(get_facade: GetFacade) -> APIRouter:
         return results.OrdersPage(meta=meta(facade), orders=rows, cursor=cursor_of("orders", page.next))
 
     @routes.get("/refusals")
-    async def refusals(symbol: Symbol = None, limit: Limit = 20, cursor: Cursor = None) -> results.RefusalsPage:
+    async def refusals(symbol: Symbol = None, limit: Limit = 20, cursor: RefusalsCursor = None) -> results.RefusalsPage:
         """Return the orders that the policies refused, newest first, with limit, actual value and the largest size
         that passes."""
         facade = get_facade()
@@ -102,10 +118,11 @@ def history_routes(get_facade: GetFacade) -> APIRouter:
                 max_length=8,
                 description="1d: the start of each UTC day, for the whole book. 1m, 5m, 15m, 1h or 4h: the closes of "
                 "the candles in the engine's memory.",
+                json_schema_extra={"pattern": "^(1d|1m|5m|15m|1h|4h)$"},
             ),
         ] = DAILY,
         limit: Points = 100,
-        cursor: Cursor = None,
+        cursor: EquityCursor = None,
     ) -> results.EquityPage:
         """Return the equity over time with unrealised results, oldest point first; the first page has the newest
         points."""

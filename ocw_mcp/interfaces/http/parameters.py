@@ -23,10 +23,20 @@ MOST_POINTS: Final = 500
 
 Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Rows in a page."), ASCII_NUMBER]
 Points = Annotated[int, Query(ge=1, le=MOST_POINTS, description="Candles or points in a page."), ASCII_NUMBER]
-Cursor = Annotated[
-    str | None,
-    Query(max_length=40, description="The `cursor` of the page before, unchanged; none for the newest page."),
-]
+
+
+def _cursor(of: str) -> Any:
+    """Return the query parameter for a cursor of a list. Its pattern is documented only: `place_of` refuses others."""
+    about = "The `cursor` of the page before, unchanged; none for the newest page."
+    return Query(max_length=40, description=about, json_schema_extra={"pattern": f"^{of}:[0-9]{{1,18}}$"})
+
+
+CandlesCursor = Annotated[str | None, _cursor("candles")]
+DecisionsCursor = Annotated[str | None, _cursor("decisions")]
+EquityCursor = Annotated[str | None, _cursor("equity")]
+OrdersCursor = Annotated[str | None, _cursor("orders")]
+RefusalsCursor = Annotated[str | None, _cursor("refusals")]
+TradesCursor = Annotated[str | None, _cursor("trades")]
 Symbol = Annotated[str | None, Query(max_length=40, description="Only this symbol, such as ETHUSDT.")]
 OneSymbol = Annotated[str, Path(max_length=40, description="A symbol that the engine follows, such as ETHUSDT.")]
 Wake = Annotated[int, Path(ge=1, lt=10**18, description="The number of a wake."), ASCII_NUMBER]

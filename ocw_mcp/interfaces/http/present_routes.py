@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query
 
 from ocw_mcp.domain.metrics import INDICATORS
 from ocw_mcp.interfaces.http import results
-from ocw_mcp.interfaces.http.parameters import ERRORS, Cursor, OneSymbol, Points, Symbol, only_known_parameters
+from ocw_mcp.interfaces.http.parameters import ERRORS, CandlesCursor, OneSymbol, Points, Symbol, only_known_parameters
 from ocw_mcp.interfaces.mcp.account_tools import policies_of, position_of, status_of
 from ocw_mcp.interfaces.mcp.arguments import place_of
 from ocw_mcp.interfaces.mcp.market_tools import candles_of, snapshot_of
@@ -21,7 +21,14 @@ from ocw_mcp.interfaces.mcp.results import (
 )
 from ocw_mcp.interfaces.mcp.tool import GetFacade, meta
 
-Timeframe = Annotated[str, Query(max_length=8, description="1m, 5m, 15m, 1h or 4h, if the engine builds it.")]
+Timeframe = Annotated[
+    str,
+    Query(
+        max_length=8,
+        description="1m, 5m, 15m, 1h or 4h, if the engine builds it.",
+        json_schema_extra={"pattern": "^(1m|5m|15m|1h|4h)$"},
+    ),
+]
 
 
 def present_routes(get_facade: GetFacade) -> APIRouter:
@@ -64,7 +71,7 @@ def present_routes(get_facade: GetFacade) -> APIRouter:
 
     @routes.get("/prices/{symbol}", tags=["market"])
     async def prices(
-        symbol: OneSymbol, timeframe: Timeframe = "1h", limit: Points = 100, cursor: Cursor = None
+        symbol: OneSymbol, timeframe: Timeframe = "1h", limit: Points = 100, cursor: CandlesCursor = None
     ) -> CandlesResult:
         """Return closed candles in the engine's memory, oldest first; the first page has the newest ones."""
         facade = get_facade()
