@@ -121,9 +121,14 @@ class _EngineMetrics(Collector):
         facade = self._get_facade()
         moment, status, portfolio = facade.moment(), facade.status(), facade.portfolio()
         state = GaugeMetricFamily("ocw_desk_state", "1 for the current trading state.", labels=["state"])
-        for each in TradingState:
-            state.add_metric([each], float(each is moment.state))
+        for possible in TradingState:
+            state.add_metric([possible], float(possible is moment.state))
         yield state
+        age = GaugeMetricFamily("ocw_data_age_seconds", "Age of the last closed candle.", labels=["symbol"])
+        for each in facade.feed().symbols:
+            if each.age_ms is not None:
+                age.add_metric([each.symbol], each.age_ms / 1_000)
+        yield age
         gauges = {
             "ocw_equity_quote": ("Equity in quote currency.", float(portfolio.equity)),
             "ocw_gross_share": ("Gross exposure over equity.", float(portfolio.gross_share)),

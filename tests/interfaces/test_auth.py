@@ -151,6 +151,7 @@ async def test_status_and_metrics_return_the_values_of_the_engine(endpoint: Serv
     assert (status["engine"]["book"], status["meta"]["mode"]) == (BOOK, "paper")
     text = (await endpoint.client.get("/metrics")).text
     assert 'ocw_desk_state{state="ACTIVE"} 1.0' in text
+    assert 'ocw_data_age_seconds{symbol="ETHUSDT"} 0.0' in text
     assert f"ocw_equity_quote {float(sim.facade.portfolio().equity)}" in text
     assert 'ocw_requests_total{route="/status",status="200"} 1.0' in text
 
@@ -313,7 +314,15 @@ async def _pester(endpoint: Served, number: int) -> None:
         if number % 3 == 0:
             await endpoint.client.post("/mcp", content=b"\xff{" * 50, headers=MCP_HEADERS)
         elif number % 3 == 1:
-            await endpoint.client.get("/metrics")
+            for path in (
+                "/metrics",
+                "/equity?timeframe=1h",
+                "/decisions?limit=100",
+                "/snapshot",
+                "/trades",
+                "/wakes/1",
+            ):
+                await endpoint.client.get(path)
         else:
             _, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
             body = json.dumps(call)
