@@ -15,7 +15,7 @@ from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.interfaces.mcp import results
 from ocw_mcp.interfaces.mcp.account_tools import position_of, position_text
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cursor_of, older_line, place_of
-from ocw_mcp.interfaces.mcp.results import Readings, from_attributes
+from ocw_mcp.interfaces.mcp.results import Meta, Readings, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond, text_of
 from ocw_mcp.render.quotations import note_line
 from ocw_mcp.render.readings_text import (
@@ -34,7 +34,7 @@ from ocw_mcp.render.readings_text import (
 from ocw_mcp.render.snapshot_text import account_line, correlations, position_lines
 
 if TYPE_CHECKING:
-    from ocw_mcp.runtime.facade import Facade
+    from ocw_mcp.runtime.facade import Candles, Facade
 
 Detail = Literal["concise", "detailed"]
 
@@ -68,14 +68,7 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
         opens at the close before."""
         facade = get_facade()
         found = facade.candles(symbol, timeframe, limit, place_of("candles", cursor))
-        result = from_attributes(
-            results.CandlesResult,
-            found,
-            meta=meta(facade),
-            columns=["opened", "open", "high", "low", "close", "volume"],
-            rows=[[iso(at), *values] for at, *values in found.rows],
-            cursor=cursor_of("candles", found.rows[0][0]) if found.more else None,
-        )
+        result = candles_of(meta(facade), found)
         columns = f"{result.symbol} {result.timeframe}, opened high low close volume"
         return respond(result, columns, *_candle_lines(found.rows), *older_line(result.cursor))
 
@@ -167,9 +160,36 @@ class _Reasons:
         }
 
 
+def candles_of(meta: Meta, found: "Candles") -> results.CandlesResult:
+    """Return candles as a typed result."""
+    return from_attributes(
+        results.CandlesResult,
+        found,
+        meta=meta,
+        columns=["opened", "open", "high", "low", "close", "volume"],
+        rows=[[iso(at), *values] for at, *values in found.rows],
+        cursor=cursor_of("candles", found.rows[0][0]) if found.more else None,
+    )
+
+
+def snapshot_of(
+    facade: "Facade", taken: Snapshot, views: Sequence[SymbolView], names: tuple[str, ...]
+) -> results.SnapshotResult:
+    """Return `views` of a snapshot with the indicators in `names`, and the names of its other symbols."""
+    reasons, shown = _Reasons(), {view.symbol for view in views}
+    symbols = [_symbol(facade, view, reasons, names) for view in views]
+    for name, mood in (("regime", taken.regime), ("macro", taken.macro)):
+        if isinstance(mood, Unknown):
+            reasons.add(name, mood)
+    left_out = [name for name in taken.symbols if name not in shown]
+    return from_attributes(
+        results.SnapshotResult, taken, meta=meta(facade), symbols=symbols, unknown=reasons.texts(), truncated=left_out
+    )
+
+
 def _snapshot(facade: "Facade", symbol: str | None, *, detailed: bool) -> CallToolResult:
     """Return the answer of `market_get_snapshot`: as many symbols as fit, with the names of the others."""
-    taken, now = facade.snapshot(symbol), meta(facade)
+    taken = facade.snapshot(symbol)
     views, longest = list(taken.symbols.values()), DETAILED if detailed else CONCISE
     names: tuple[str, ...] = INDICATORS if detailed else KEY_INDICATORS
     if not detailed:
@@ -178,15 +198,8 @@ def _snapshot(facade: "Facade", symbol: str | None, *, detailed: bool) -> CallTo
             views[place] = msgspec.structs.replace(view, indicators=kept, recent=())
     shown = len(views)
     while True:
-        reasons, unknowns = _Reasons(), Unknowns()
-        symbols = [_symbol(facade, view, reasons, names) for view in views[:shown]]
-        for name, mood in (("regime", taken.regime), ("macro", taken.macro)):
-            if isinstance(mood, Unknown):
-                reasons.add(name, mood)
-        left_out = [view.symbol for view in views[shown:]]
-        result = from_attributes(
-            results.SnapshotResult, taken, meta=now, symbols=symbols, unknown=reasons.texts(), truncated=left_out
-        )
+        unknowns, result = Unknowns(), snapshot_of(facade, taken, views[:shown], names)
+        left_out = result.truncated
         lines = [f"{account_line(taken)}; times UTC"]
         for view in views[:shown]:
             lines += _symbol_lines(view, taken, names, unknowns, detailed=detailed)
