@@ -15,9 +15,10 @@ Value = TypeVar("Value")
 
 _VOLUME_DECIMALS = DECIMALS + 1
 _AMOUNT_DECIMALS = 2 * DECIMALS + 1
-_BLOCKS = 24
+_BLOCKS = 2
+"""Hours of trades in memory per symbol: about 0.7 MB each."""
 _DAYS = 4_000
-_CLOSED = 20_000
+_CLOSED = 4_000
 _PARTS = 256
 
 

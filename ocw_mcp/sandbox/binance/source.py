@@ -143,7 +143,7 @@ class MinuteSource:
             return found
         if number < self._first:
             return None
-        while len(self._ids) <= number - self._first:
+        while len(self._ids) <= number - self._first + 1:
             if self._reader.is_over:
                 return None
             following = self._first + len(self._ids) - 1
@@ -208,13 +208,14 @@ class MinuteSource:
     ) -> SymbolDay:
         rows = np.array([(c.open, c.high, c.low, c.close) for c in candles])
         volumes = np.array([c.volume for c in candles])
+        taker = np.array([np.nan if c.taker_volume is None else c.taker_volume for c in candles])
         known = self._decimals.get(symbol, (0, 0))
-        price_decimals, lot_decimals = max(known[0], _decimals(rows)), max(known[1], _decimals(volumes))
+        price_decimals = max(known[0], _decimals(rows))
+        lot_decimals = max(known[1], _decimals(volumes), _decimals(taker[~np.isnan(taker)]))
         self._decimals.setdefault(symbol, (price_decimals, lot_decimals))
         places = np.array([(c.open_time - number * DAY) // MINUTE for c in candles])
         prices = np.rint(rows * 10.0**price_decimals).astype(np.int64)
         lots = np.rint(volumes * 10.0**lot_decimals).astype(np.int64)
-        taker = np.array([np.nan if c.taker_volume is None else c.taker_volume for c in candles])
         shares = 0.2 + 0.6 * generator(0, number, f"taker {symbol}").random(MINUTES)
         bought = np.where(np.isnan(taker), np.rint(lots * shares[places]), np.rint(taker * 10.0**lot_decimals))
         bought = np.minimum(bought.astype(np.int64), lots)
