@@ -10,6 +10,8 @@ from ocw_mcp.adapters.feeds.binance.transport import Transport
 from ocw_mcp.domain.market import Candle, FeedNotice, Frame, Product
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
 
+SETTLE_MS = 2_500
+"""How long a run goes on, so that it ends after what belongs to its last close."""
 Script = Mapping[int, Callable[[], Any]]
 """What happens, by the exchange's time (ms)."""
 
@@ -90,7 +92,7 @@ def run_feed(
                     run.seen_at.append(now)
                 if consume is not None:
                     consume(frame, feed)
-                if now >= until:
+                if now >= until + SETTLE_MS:
                     break
         finally:
             await frames.aclose()

@@ -30,16 +30,26 @@ def source_candle(symbol: str, open_time: int) -> Candle:
     values = (opening, max(opening, closing) * 1.0004, min(opening, closing) * 0.9996, closing)
     volume = float(minute % 97 + 3)
     taker = round(volume * (0.2 + minute % 7 / 10), 3)
-    return Candle(symbol, open_time, MINUTE, *(round(each, 2) for each in values), volume, taker)
+    opened, high, low, closed = (round(each, 2) for each in values)
+    return Candle(symbol, open_time, MINUTE, opened, high, low, closed, volume, taker)
 
 
 def kline_text(candle: Candle, at: int, *, closed: bool, price: float | None = None, **changed: Any) -> str:
     """Return the combined-stream message of a kline; `changed` replaces fields of the candle."""
     bar = {
-        **{"t": candle.open_time, "T": candle.close_time - 1, "s": candle.symbol, "i": "1m", "f": 1, "L": 2},
-        **{"o": f"{candle.open:.2f}", "h": f"{candle.high:.2f}", "l": f"{candle.low:.2f}"},
-        **{"c": f"{candle.close if price is None else price:.2f}", "v": f"{candle.volume:.3f}", "n": 2, "x": closed},
-        **{"q": "1", "V": f"{candle.taker_volume or 0:.3f}", "Q": "1", "B": "0", **changed},
+        "t": candle.open_time,
+        "T": candle.close_time - 1,
+        "s": candle.symbol,
+        "i": "1m",
+        "o": f"{candle.open:.2f}",
+        "h": f"{candle.high:.2f}",
+        "l": f"{candle.low:.2f}",
+        "c": f"{candle.close if price is None else price:.2f}",
+        "v": f"{candle.volume:.3f}",
+        "n": 2,
+        "x": closed,
+        "V": f"{candle.taker_volume or 0:.3f}",
+        **changed,
     }
     data = {"e": "kline", "E": at, "s": candle.symbol, "k": bar, "st": 1}
     return msgspec.json.encode({"stream": f"{candle.symbol.lower()}@kline_1m", "data": data}).decode()
@@ -77,7 +87,7 @@ class ScriptedMarket:
         self.rest: Callable[[str, Mapping[str, str | int]], RestResponse | None] = lambda path, query: None
         """Returns an answer in place of the usual one, or None; it may raise MarketUnreachable."""
         self.refuses_streams = False
-        self.filters = {symbol: ("0.10", "0.001", "0.001", "5") for symbol in self.symbols}
+        self.filters = dict.fromkeys(self.symbols, ("0.10", "0.001", "0.001", "5"))
         self.status = dict.fromkeys(self.symbols, "TRADING")
         self.requests: list[tuple[str, dict[str, str | int]]] = []
         self.connections: list[ScriptedConnection] = []
@@ -199,11 +209,14 @@ class ScriptedConnection:
             if any(fnmatchcase(stream, pattern) for pattern in self.market.muted):
                 continue
             symbol, kind = stream.split("@")[0].upper(), stream.split("@")[1]
-            for at in range(since // 500 * 500 + 500, until + 1, 500):
+            step = max(500, self.market.every_ms)
+            for at in range(since // step * step + step, until + 1, step):
                 said += [(at, text) for text in self._of(kind, symbol, at)]
         return [text for _, text in sorted(said, key=lambda each: each[0])]
 
     def _of(self, kind: str, symbol: str, at: int) -> list[str]:
+        if kind == "forceOrder":
+            return []
         candle = source_candle(symbol, (at - 1) // MINUTE * MINUTE)
         part = (at - candle.open_time) / MINUTE
         price = candle.open + (candle.close - candle.open) * part

@@ -8,7 +8,7 @@ import msgspec
 
 from ocw_mcp.adapters.feeds.binance.board import Board
 from ocw_mcp.adapters.feeds.binance.candles import Added, CandleStore, candle_fault
-from ocw_mcp.adapters.feeds.binance.guard import PriceGuard
+from ocw_mcp.adapters.feeds.binance.guard import REST, UNCONFIRMED, PriceGuard
 from ocw_mcp.adapters.feeds.binance.notices import MARKET, Notices
 from ocw_mcp.adapters.feeds.binance.wire import (
     Answer,
@@ -29,7 +29,6 @@ from ocw_mcp.domain.time import MINUTE, iso, span_name
 FUTURE_MS: Final = 2_000
 """A message whose time is later than the exchange's present time by more than this (ms) is refused."""
 PAST_MS: Final = 10 * MINUTE
-REST: Final = "rest"
 
 
 class Flow(msgspec.Struct):
@@ -100,7 +99,7 @@ class Dispatcher:
             if (fault_text := methods[route.kind](route, message, now)) is None:
                 route.seen = at
                 valid += 1
-            else:
+            elif fault_text is not UNCONFIRMED:
                 self._notices.incident(route.symbol, f"refused {route.kind}", f"{route.name}: {fault_text}")
         self.messages += valid
         return valid, others

@@ -8,8 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.adapters.feeds.binance.candles import CandleStore
-from ocw_mcp.adapters.feeds.binance.dispatch import REST, Dispatcher
+from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
 from ocw_mcp.adapters.feeds.binance.exchange_info import USUAL_FUNDING_HOURS
+from ocw_mcp.adapters.feeds.binance.guard import REST
 from ocw_mcp.adapters.feeds.binance.notices import Notices
 from ocw_mcp.adapters.feeds.binance.rest import Priority, RestClient, back_off_s
 from ocw_mcp.adapters.feeds.binance.transport import pause
@@ -19,8 +20,8 @@ from ocw_mcp.domain.time import MINUTE, SECOND, iso, span_name
 
 GRACE_MS: Final = 1_500
 """How long (ms) after its close a candle may take on the stream before REST is asked for it."""
-_CHUNK: Final = 1_000
-"""Candles of one request."""
+_CHUNK: Final = 999
+"""Candles of one request, without the one after them."""
 _WEIGHTS: Final = {
     Product.UM: ((100, 1), (500, 2), (1_000, 5), (1_500, 10)),
     Product.SPOT: ((1_000, 2),),
@@ -29,6 +30,11 @@ _WEIGHTS: Final = {
 _KLINES: Final = {Product.UM: "/fapi/v1/klines", Product.SPOT: "/api/v3/klines"}
 _ABSENT_AFTER_MS: Final = 5 * MINUTE
 """A candle that REST does not have so long (ms) after its close does not exist."""
+_UNCHANGED_S: Final = 20.0
+"""How long (s) a candle without a following one has to stay unchanged."""
+_TRIES: Final = 6
+"""So often an invalid candle is fetched before it is left out."""
+_MOST_REFUSALS: Final = 1_000
 _FUNDING_KEPT: Final = 512
 _HOLD_S: Final = 10.0
 """How long (s) the candles of other symbols wait for one that catches up on a live market."""
@@ -68,6 +74,10 @@ class Filler:
         self._held_until = 0.0
         self.hours: Mapping[str, int] = {}
         """The hours between fundings of the symbols that have another interval than eight hours."""
+        self._unproved: dict[str, tuple[_Row, float]] = {}
+        """By symbol, the last row without a following one, and the loop time (s) at which it was first seen."""
+        self._refusals: dict[tuple[str, int], int] = {}
+        """By symbol and open time (ms), how often a candle of REST was refused."""
         self._fundings: dict[tuple[str, int], Funding] = {}
         self.filled = 0
         """The number of candles that came from REST."""
@@ -134,10 +144,11 @@ class Filler:
     async def _fetch(self, symbol: str, first: int, last: int, urgent: bool) -> list[_Row]:
         """Return the rows that open from `first` to `last` (ms), and fetch the fundings of this time."""
         interval, path = self._store.interval, _KLINES[self._product]
-        limit = (last - first) // interval + 1
+        # The candle after the last one shows that the last one is closed: rows of REST do not say that.
+        limit = (last - first) // interval + 2
         weight = next(weight for most, weight in _WEIGHTS[self._product] if limit <= most)
         query: dict[str, str | int] = {"symbol": symbol, "interval": span_name(interval), "startTime": first}
-        query |= {"endTime": last + interval - 1, "limit": limit}
+        query |= {"endTime": last + 2 * interval - 1, "limit": limit}
         # A new book reports at once that the exchange cannot be reached; a running one waits.
         priority = Priority.URGENT if urgent else Priority.PATIENT
         body = await self._rest.get(path, query, weight=weight, priority=priority)
@@ -168,18 +179,21 @@ class Filler:
         """Store the rows of one answer. Return whether that changed the store."""
         interval, now, changed = self._store.interval, self._now_ms(), False
         newest = first - interval
-        for row in rows:
+        for row, following in zip(rows, [*rows[1:], None], strict=True):
             open_time = row[0]
             if not first <= open_time <= last or open_time + interval > now:
                 continue
+            if following is None and not self._settled(symbol, row):
+                break
             candle = Candle(symbol, open_time, interval, *row[1:6], taker_volume=row[9])
             newest = max(newest, open_time)
             if self._dispatcher.add_candle(candle, REST):
                 changed = True
                 self.filled += 1
             else:
-                # It is fetched again, and is no proof about those before it.
-                newest = first - interval
+                # It is fetched again, and is no proof about those before it, unless the exchange insists on it.
+                newest = self._after_refusal(symbol, open_time)
+                changed |= newest >= first
                 break
         if not rows and last + interval < now - _ABSENT_AFTER_MS:
             newest = last + interval
@@ -189,6 +203,26 @@ class Filler:
                 symbol, "no candle", f"the exchange has no candle of {iso(absent[0])} and {len(absent) - 1} others"
             )
         return changed
+
+    def _settled(self, symbol: str, row: _Row) -> bool:
+        """Return whether a candle without a following one is closed: it is overdue, and has not changed for a while."""
+        known = self._unproved.get(symbol)
+        if known is None or known[0] != row:
+            self._unproved[symbol] = (row, _loop_s())
+            return False
+        overdue = row[0] + self._store.interval + _UNCHANGED_S * SECOND <= self._now_ms()
+        return overdue and _loop_s() - known[1] >= _UNCHANGED_S
+
+    def _after_refusal(self, symbol: str, open_time: int) -> int:
+        """Count a refused candle; return its open time if it has been refused so often that it is left out, else -1."""
+        tries = self._refusals[symbol, open_time] = self._refusals.pop((symbol, open_time), 0) + 1
+        if len(self._refusals) > _MOST_REFUSALS:
+            del self._refusals[next(iter(self._refusals))]
+        if tries < _TRIES:
+            return -1
+        self._store.set_absent(symbol, open_time, open_time + self._store.interval)
+        self._notices.incident(symbol, "left out", f"the candle of {iso(open_time)} was refused {tries} times")
+        return open_time
 
     def fundings_at(self, at: int, symbols: Sequence[str]) -> tuple[Funding, ...]:
         """Return the fundings that were settled at `at` (ms), sorted by symbol: those of REST, or of the stream."""

@@ -33,6 +33,10 @@ _REMEASURE_EVERY_S: Final = 10.0
 _POLLED: Final = {StreamKind.MARK, StreamKind.QUOTE}
 
 
+_MOST_DOUBLINGS: Final = 6
+"""The pause between two tries to revive a mute stream doubles so often."""
+
+
 class _Premium(msgspec.Struct):
     symbol: str
     price: float = msgspec.field(name="markPrice")
@@ -137,7 +141,8 @@ class Liveness:
                 self._end_silence(route)
                 continue
             silence = self._silences.setdefault(route.name, _Silence(resubscribed_at=now - longest))
-            if connected_at is not None and now - connected_at > longest and now - silence.resubscribed_at >= longest:
+            pause_s = longest * 2.0 ** min(silence.attempts, _MOST_DOUBLINGS)
+            if connected_at is not None and now - connected_at > longest and now - silence.resubscribed_at >= pause_s:
                 silence.resubscribed_at = now
                 silence.attempts += 1
                 mute.append(route)

@@ -184,13 +184,11 @@ class StreamSocket:
                 for first in range(_IN_URL, len(names), _IN_URL):
                     await self._send(connection, "SUBSCRIBE", names[first : first + _IN_URL])
                     await pause(_MESSAGE_EVERY_S)
-        except TimeoutError:
+        except BaseException as error:
             if connection is not None:
                 await connection.close()
-            raise MarketUnreachable(f"{self._path or '/'} did not open in {_OPEN_S:.0f} s") from None
-        except MarketUnreachable:
-            if connection is not None:
-                await connection.close()
+            if isinstance(error, TimeoutError):
+                raise MarketUnreachable(f"{self._path or '/'} did not open in {_OPEN_S:.0f} s") from None
             raise
         link = _Link(connection, _loop_s())
         self.opened += 1

@@ -39,9 +39,7 @@ events = st.one_of(
 
 
 @given(st.lists(events, max_size=60), st.sets(st.integers(0, LENGTH - 1), max_size=3))
-def test_any_order_gives_each_candle_once_and_in_order(
-    steps: list[tuple[str, str, int]], holes: set[int]
-) -> None:
+def test_any_order_gives_each_candle_once_and_in_order(steps: list[tuple[str, str, int]], holes: set[int]) -> None:
     """`holes` are minutes that the exchange has not; a REST answer covers everything up to its minute."""
     names = {"A": "BTCUSDT", "B": "ETHUSDT"}
     store = CandleStore(list(names.values()), MINUTE)
@@ -156,4 +154,4 @@ def test_inconsistent_candles_are_named() -> None:
     for place, value in ((0, float("nan")), (1, 1.0), (2, 0.0), (3, float("inf")), (4, -1.0), (5, 1e9)):
         changed = [*values[:place], value, *values[place + 1 :]]
         assert candle_fault(Candle("BTCUSDT", at(0), MINUTE, *changed)) is not None  # type: ignore[arg-type]
-    assert candle_fault(Candle("BTCUSDT", at(0) + 1, MINUTE, *values)) is not None  # type: ignore[arg-type]
+    assert candle_fault(Candle("BTCUSDT", at(0) + 1, MINUTE, *values)) is not None

@@ -38,6 +38,23 @@ def test_two_sources_that_disagree_confirm_nothing() -> None:
     assert made.refuse(12e9, "quote", BEGIN + 1_000) is not None
 
 
+def test_absurd_price_is_not_believed_of_two_sources() -> None:
+    made = guard()
+    for source in ("trade", "quote", "kline", "mark"):
+        assert "absurd" in (made.refuse(100e9, source, BEGIN + 1_000) or "")
+    assert made.refuse(101.0, "trade", BEGIN + 2_000) is None
+
+
+def test_rest_replaces_what_streams_alone_confirmed() -> None:
+    made = PriceGuard()
+    for source in ("trade", "quote"):
+        made.refuse(100e9, source, BEGIN)
+    assert made.refuse(100e9, "trade", BEGIN) is None
+    assert made.refuse(100.0, "rest", BEGIN) is None
+    assert made.refuse(100e9, "trade", BEGIN) is not None
+    assert made.refuse(101.0, "trade", BEGIN) is None
+
+
 def test_old_suspicion_confirms_nothing() -> None:
     made = guard()
     assert made.refuse(12.0, "trade", BEGIN) is not None

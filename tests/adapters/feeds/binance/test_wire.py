@@ -23,8 +23,8 @@ from ocw_mcp.adapters.feeds.binance.wire import (
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import MINUTE
 from tests.support.scripted_market import BEGIN, kline_text, mark_text, quote_text, source_candle, text_of
-from tests.support.tapes import SHARED
 
+SHARED = Path(__file__).resolve().parents[4].parent / "shared"
 WS = SHARED / "tapes" / "ws"
 FIXTURES = SHARED / "fixtures" / "user_stream" / "futures" / "market_data_json"
 
