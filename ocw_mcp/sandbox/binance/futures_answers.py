@@ -146,7 +146,7 @@ class FuturesAnswers(Answers):
             return {
                 "indexPrice": f"{mark.index:.8f}",
                 "contractType": contract,
-                "basisRate": f"{(last.price - mark.index) / mark.index:.4f}",
+                "basisRate": f"{round((last.price - mark.index) / mark.index, 4) + 0.0:.4f}",
                 "futuresPrice": self.market.price_text(pair, last.price),
                 "annualizedBasisRate": "",
                 "basis": f"{last.price - mark.index:.8f}",

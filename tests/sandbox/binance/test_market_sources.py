@@ -1,5 +1,6 @@
 """Sources of the sandbox market: simulated markets, tapes, holes, ends, and feeds that do not fit."""
 
+import asyncio
 from itertools import pairwise
 from pathlib import Path
 
@@ -195,6 +196,16 @@ def test_candles_of_another_length_are_refused(tmp_path: Path) -> None:
 def test_a_feed_that_waits_is_refused() -> None:
     with pytest.raises(SettingsError, match="was given a feed that waits"):
         SandboxMarket(WaitingFeed(stored(0)), DAY_1)
+
+
+def test_a_market_outlives_the_event_loop_in_which_it_was_read() -> None:
+    async def opened() -> SandboxMarket:
+        return SandboxMarket.simulated(5, ("BTCUSDT",))
+
+    market = asyncio.run(opened())
+    at = market.start + 5 * DAY
+    assert market.ends_at(at) is None
+    assert market.kline("BTCUSDT", MINUTE, at, at + 1) is not None
 
 
 def test_a_start_after_the_last_candle_is_refused(tmp_path: Path) -> None:
