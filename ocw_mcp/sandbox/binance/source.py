@@ -1,7 +1,7 @@
 """The days of a feed with minute candles, read when they are needed, as columns of whole ticks and lots."""
 
 import sys
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
@@ -178,6 +178,15 @@ class MinuteSource:
             return None
         minute = max(int(np.searchsorted(day.first, trade, side="right")) - 1, 0)
         return number * DAY + minute * MINUTE
+
+    def last_day_with_trades(self, symbol: str, before: int) -> int | None:
+        """Return the number of the last day with trades of a symbol before the day `before`; None without one."""
+        index = min(before - self._first, len(self._ids) - 1)
+        if index < 1:
+            return None
+        following = self._ids[index][symbol]
+        earlier = bisect_left(self._ids, following, hi=index, key=lambda ids: ids[symbol]) - 1
+        return self._first + earlier if earlier >= 0 else None
 
     def _quiet(self, day: dict[str, SymbolDay]) -> dict[str, int]:
         """Return the ids of symbols that have no candle on a day: they do not change."""
