@@ -153,6 +153,9 @@ class SandboxMarket:
     def _last(self, symbol: str, at: int) -> tuple[TradeBlock, int, SymbolDay] | None:
         """Return block, place and day of the latest trade by `at` (ms)."""
         number: int | None = at // DAY
+        block, day = self._builder.block(symbol, at), self._source.symbol_day(symbol, at // DAY)
+        if block is not None and day is not None and (place := block.place(at)):
+            return block, place - 1, day
         while number is not None:
             day = self._source.symbol_day(symbol, number)
             if day is not None:
