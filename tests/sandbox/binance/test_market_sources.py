@@ -21,7 +21,6 @@ from tests.support.sandbox_market import (
     candle,
     refusal,
     simulated,
-    stated,
 )
 from tests.support.tapes import write_csv
 
