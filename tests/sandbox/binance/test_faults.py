@@ -176,6 +176,11 @@ def test_repetition_must_be_longer_than_the_fault() -> None:
         parse_fault({"kind": "mute", "at": "1m", "for": "2m", "every": "2m"})
 
 
+def test_delay_that_is_not_longer_than_zero_is_refused() -> None:
+    with pytest.raises(SettingsError, match="a delay is longer than zero"):
+        parse_fault({"kind": "delay", "at": "1m", "for": "2m", "by": "-1s"})
+
+
 def test_repeated_fault_begins_and_is_active_each_time() -> None:
     fault = parse_fault({"kind": "mute", "at": "10m", "for": "2m", "every": "1h"})
     assert list(fault.begins(0, 3 * HOUR)) == [10 * MINUTE, 70 * MINUTE, 130 * MINUTE]

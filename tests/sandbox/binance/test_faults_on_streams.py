@@ -6,6 +6,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND
@@ -174,6 +176,16 @@ def test_division_of_time_does_not_change_what_faults_do() -> None:
     divided = [each for since, until in pairwise([*range(NOW, end, 777), end]) for each in parts.messages(since, until)]
     assert sorted(whole.messages(NOW, end)) == sorted(divided)
     assert sorted(divided) != sorted(connected(PATH).messages(NOW, end))
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=20)
+def test_no_message_is_lost_by_delays_repetition_or_disorder(seed: int) -> None:
+    rates = {f"{kind}s_per_hour": 60 for kind in ("delay", "duplicate", "reorder")}
+    connection = opened(exchange(*random_faults({"seed": seed, "for": "3m"} | rates)), PATH)
+    right = [(each.stream, each.text) for each in usual()]
+    got = [(each.stream, each.text) for each in connection.messages(NOW, NOW + 10 * MINUTE)]
+    assert set(right) <= set(got)
 
 
 def test_each_change_is_counted_by_its_kind() -> None:

@@ -59,6 +59,7 @@ def test_streams_of_a_path_speak_at_once(path: str, streams: set[str]) -> None:
         ("/market/ws", "btcusdt@invented"),
         ("/market/ws", "BTCUSDT@kline_1m"),
         ("/market/ws", "btcusdt@kline_7m"),
+        ("/market/ws", "btcusdt@kline_1s"),
         ("/market/ws", "nosuchusdt@kline_1m"),
     ],
 )

@@ -47,6 +47,23 @@ def test_each_candle_closes_once_as_the_market_has_it(product: Product) -> None:
     ]
 
 
+def test_candles_of_seconds_on_spot_sum_to_the_minute() -> None:
+    rows = [each["k"] for each in said("btcusdt@kline_1s", NOW, NOW + MINUTE + SECOND, Product.SPOT)]
+    inside = [row for row in rows if row["t"] >= NOW and row["x"] and row["t"] < NOW + MINUTE]
+    whole = market(Product.SPOT).kline("BTCUSDT", MINUTE, NOW, NOW + MINUTE)
+    assert whole is not None
+    assert sum(float(row["v"]) for row in inside) == pytest.approx(whole.volume)
+    assert sum(row["n"] for row in inside) == whole.trades
+
+
+@pytest.mark.parametrize("interval", ["3m", "1h", "1d", "1w"])
+def test_candle_of_each_length_forms_as_the_market_has_it(interval: str) -> None:
+    last = said(f"btcusdt@kline_{interval}", NOW + SECOND, NOW + MINUTE)[-1]
+    (row,) = market().klines("BTCUSDT", interval, last["k"]["t"], last["k"]["t"], 1, last["E"])
+    assert (last["k"]["x"], last["k"]["i"], last["k"]["T"]) == (False, interval, row.close_time)
+    assert (float(last["k"]["o"]), float(last["k"]["c"]), last["k"]["n"]) == (row.open, row.close, row.trades)
+
+
 def test_forming_candle_changes_at_most_four_times_a_second() -> None:
     events = said("btcusdt@kline_1m", NOW, NOW + HOUR)
     forming = [each for each in events if not each["k"]["x"]]
