@@ -46,7 +46,7 @@ $(NODE_STAMP): tests/validators/package.json
 	npm install --prefix .node --no-package-lock --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# Only one slow test needs these hundred packages. A separate environment keeps them out of the lock.
+# Only a few slow tests need these hundred packages. A separate environment keeps them out of the lock.
 $(CLIENTS_STAMP): tests/validators/clients.txt
 	@test -x .clients/bin/python || $(PYTHON) -m venv .clients
 	.clients/bin/python -m pip --disable-pip-version-check -qq install -r $<

@@ -1,6 +1,8 @@
 """The sandbox exchange for tests: a simulated market that is read once, and its connections."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,12 @@ import pytest
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import HOUR
+from ocw_mcp.interfaces.serving import listen
 from ocw_mcp.sandbox.binance.exchange import Exchange
 from ocw_mcp.sandbox.binance.faults import Fault, parse_fault
 from ocw_mcp.sandbox.binance.faulty import FaultyConnection, FaultyExchange
 from ocw_mcp.sandbox.binance.market import SandboxMarket
+from ocw_mcp.sandbox.binance.server import MarketClock, SandboxServer
 from ocw_mcp.sandbox.binance.streams import Outgoing, StreamConnection, StreamHub
 
 FIXTURES = Path(__file__).resolve().parents[2].parent / "shared" / "fixtures"
@@ -45,6 +49,20 @@ def opened(faulty: FaultyExchange, path: str, at: int = NOW) -> FaultyConnection
     connection = faulty.connect(path, at)
     assert connection is not None
     return connection
+
+
+@asynccontextmanager
+async def served(
+    *faults: dict[str, Any], speed: float = 1, product: Product = Product.UM, news: list[str] | None = None
+) -> AsyncIterator[str]:
+    """Serve an exchange, and yield its address without the scheme."""
+    lines = news if news is not None else []
+    server = SandboxServer(
+        exchange(*faults, product=product), MarketClock(NOW, speed), lambda at, line: lines.append(line)
+    )
+    with listen("127.0.0.1", 0) as bound:
+        async with server.serving(bound):
+            yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
 def payloads(said: list[Outgoing]) -> list[Any]:

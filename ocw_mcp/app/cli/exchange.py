@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 from ocw_mcp.app.cli.options import SymbolsOption, option
 from ocw_mcp.app.output import say
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, SECOND, iso
 
 if TYPE_CHECKING:
@@ -55,6 +54,7 @@ def binance(
     import asyncio
 
     from ocw_mcp.interfaces.serving import listen
+    from ocw_mcp.runtime.clock import LiveClock
     from ocw_mcp.sandbox.binance.exchange import Exchange
     from ocw_mcp.sandbox.binance.faulty import FaultyExchange
 
@@ -63,9 +63,11 @@ def binance(
     traded, begins = _market(market, product, symbols, seed, start)
     script = _script(faults)
     thin = max(1, -(-int(speed) // int(DENSEST)))
-    exchange = FaultyExchange(Exchange(traded), begins, script, thin)
     for symbol in traded.symbols:
-        traded.quote(symbol, begins)  # reads the first day, so that no client waits for that
+        traded.quote(symbol, begins if begins is not None else LiveClock().now())  # the first day takes a while to read
+    if begins is None:
+        begins = LiveClock().now()
+    exchange = FaultyExchange(Exchange(traded), begins, script, thin)
     bound = listen(HOST, port, "--port")
     address = f"http://{HOST}:{bound.getsockname()[1]}"
     say(address)
@@ -88,9 +90,13 @@ def _script(path: Path | None) -> "list[Fault]":
 
 def _market(
     market: str, product: str | None, symbols: str | None, seed: int, start: str | None
-) -> "tuple[SandboxMarket, int]":
-    """Return the market of the options, and the time (ms) at which its clock starts. Raises SettingsError."""
+) -> "tuple[SandboxMarket, int | None]":
+    """Return the market of the options, and the time (ms) at which its clock starts; None for the present.
+
+    Raises SettingsError and TapeError.
+    """
     from ocw_mcp.adapters.feeds.simulated.feed import SYMBOLS
+    from ocw_mcp.domain.market import Product
     from ocw_mcp.runtime.clock import LiveClock
     from ocw_mcp.sandbox.binance.market import SandboxMarket
 
@@ -99,12 +105,12 @@ def _market(
     chosen = tuple(name for each in (symbols or "").split(",") if (name := each.strip().upper()))
     kind = Product(product) if product is not None else None
     now = LiveClock().now()
+    at = _time(start) if start is not None and start != NOW else None
     if market == "sim":
-        begins = now if start in (None, NOW) else _time(str(start))
-        return SandboxMarket.simulated(seed, chosen or SYMBOLS, kind or Product.UM, begins - begins % DAY), begins
-    at = None if start is None else now if start == NOW else _time(start)
-    traded = SandboxMarket.recorded(Path(market), kind, chosen, at)
-    return traded, at if at is not None else traded.start
+        day = (at if at is not None else now) // DAY * DAY
+        return SandboxMarket.simulated(seed, chosen or SYMBOLS, kind or Product.UM, day), at
+    traded = SandboxMarket.recorded(Path(market), kind, chosen, now if start == NOW else at)
+    return traded, traded.start if start is None else at
 
 
 def _time(text: str) -> int:

@@ -37,13 +37,12 @@ class Answers:
         return {"serverTime": now}
 
     def exchange_info(self, parameters: Parameters, now: int) -> Payload:
-        """Return the listing; on spot that of the requested symbols."""
-        symbols = self.market.symbols
-        if self._is_spot:
-            for name in ("permissions", "showPermissionSets", "symbolStatus"):
-                parameters.text(name)
-            symbols = self._symbols(parameters)[0]
-        return self.info.payload(symbols, now)
+        """Return the listing; on spot that of the requested symbols. A symbol is listed from its first trade on."""
+        if not self._is_spot:
+            return self.info.payload(self._listed(now), now)
+        for name in ("permissions", "showPermissionSets", "symbolStatus"):
+            parameters.text(name)
+        return self.info.payload(self._symbols(parameters, now)[0], now)
 
     def klines(self, parameters: Parameters, now: int) -> Payload:
         """Return klines: the latest ones, or those from startTime on."""
@@ -162,16 +161,16 @@ class Answers:
     def day_ticker(self, parameters: Parameters, now: int) -> Payload:
         """Return the statistics of the last 24 hours, of one symbol or of several."""
         is_mini = self._is_spot and parameters.one_of("type", ("FULL", "MINI"), "FULL") == "MINI"
-        symbols, is_single = self._symbols(parameters)
-        rows = [self._day(symbol, now, is_mini) for symbol in symbols if self._is_listed(symbol, now)]
-        return rows[0] if is_single and rows else rows
+        symbols, is_single = self._symbols(parameters, now)
+        rows = [self._day(symbol, now, is_mini) for symbol in symbols]
+        return rows[0] if is_single else rows
 
     def _day(self, symbol: str, now: int, is_mini: bool) -> dict[str, Any]:
         market, last = self.market, self._last(symbol, now)
         begin = (now // MINUTE + 1) * MINUTE - DAY
         day = market.window(symbol, max(begin, market.begins_at), begin + DAY, now)
         if day is None:
-            raise ApiError(-1121, "Invalid symbol.")
+            day = Kline(symbol, DAY, begin, *(last.price,) * 4, 0.0, 0.0, 0, 0.0, 0.0, -1, -1, closed=False)
         change = day.close - day.open
         mean = day.quote_volume / day.volume if day.volume else day.close
         moves = {
@@ -206,27 +205,25 @@ class Answers:
 
     def price_ticker(self, parameters: Parameters, now: int) -> Payload:
         """Return the latest price of one symbol or of several."""
-        symbols, is_single = self._symbols(parameters)
+        symbols, is_single = self._symbols(parameters, now)
         rows: list[dict[str, Any]] = []
         for symbol in symbols:
-            if self._is_listed(symbol, now):
-                last = self._last(symbol, now)
-                row = {"symbol": symbol, "price": self.market.price_text(symbol, last.price)}
-                rows.append(row if self._is_spot else row | {"time": last.at})
-        return rows[0] if is_single and rows else rows
+            last = self._last(symbol, now)
+            row = {"symbol": symbol, "price": self.market.price_text(symbol, last.price)}
+            rows.append(row if self._is_spot else row | {"time": last.at})
+        return rows[0] if is_single else rows
 
     def book_ticker(self, parameters: Parameters, now: int) -> Payload:
         """Return the best bid and ask of one symbol or of several."""
-        symbols, is_single = self._symbols(parameters)
+        symbols, is_single = self._symbols(parameters, now)
         rows: list[dict[str, Any]] = []
         for symbol in symbols:
-            if self._is_listed(symbol, now):
-                quote = self._quote(symbol, now)
-                row = {"symbol": symbol, **self._best(symbol, quote)}
-                if not self._is_spot:
-                    row |= {"time": self._last(symbol, now).at, "lastUpdateId": quote.update_id}
-                rows.append(row)
-        return rows[0] if is_single and rows else rows
+            quote = self._quote(symbol, now)
+            row = {"symbol": symbol, **self._best(symbol, quote)}
+            if not self._is_spot:
+                row |= {"time": self._last(symbol, now).at, "lastUpdateId": quote.update_id}
+            rows.append(row)
+        return rows[0] if is_single else rows
 
     def average_price(self, parameters: Parameters, now: int) -> Payload:
         """Return the average price of the last five minutes."""
@@ -236,18 +233,21 @@ class Answers:
         mean = span.quote_volume / span.volume if span is not None and span.volume else last.price
         return {"mins": 5, "price": self._rounded(symbol, mean), "closeTime": last.at}
 
-    def _symbols(self, parameters: Parameters) -> tuple[tuple[str, ...], bool]:
-        """Return the requested symbols, and whether a single one was requested by name."""
+    def _symbols(self, parameters: Parameters, now: int) -> tuple[tuple[str, ...], bool]:
+        """Return the requested symbols, and whether a single one was requested by name. Raises ApiError."""
         symbol = parameters.optional_symbol()
         several = parameters.symbol_list() if self._is_spot else None
         if symbol is not None and several is not None:
             raise ApiError(-1128, "Combination of optional parameters invalid.")
-        if symbol is not None:
-            return (symbol,), True
-        return several or self.market.symbols, False
+        named = several or (() if symbol is None else (symbol,))
+        listed = self._listed(now)
+        if not set(named) <= set(listed):
+            raise ApiError(-1121, "Invalid symbol.")
+        return named or listed, symbol is not None
 
-    def _is_listed(self, symbol: str, now: int) -> bool:
-        return self.market.last_trade(symbol, now) is not None
+    def _listed(self, now: int) -> tuple[str, ...]:
+        """Return the symbols that have a trade by now."""
+        return tuple(each for each in self.market.symbols if self.market.last_trade(each, now) is not None)
 
     def _last(self, symbol: str, now: int) -> Trade:
         last = self.market.last_trade(symbol, now)

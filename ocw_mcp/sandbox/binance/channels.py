@@ -3,7 +3,8 @@
 The messages depend on the market and the times only, however the time is divided into calls.
 """
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Final
 from zlib import crc32
@@ -14,16 +15,15 @@ from ocw_mcp.sandbox.binance import payloads
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.binance.names import INTERVALS, Stream, Topic
 from ocw_mcp.sandbox.binance.payloads import Day, Texts
-from ocw_mcp.sandbox.binance.values import Kline
 
-Said = Iterator[tuple[int, str]]
+Said = Iterable[tuple[int, str]]
 """Times (ms) and payloads, in the order of time."""
 TRADE_LAG: Final = 5
 """The time (ms) from a trade to its message."""
 MONDAY: Final = 4 * DAY
 """The first Monday since 1970 (ms): candles of a week open on Mondays."""
 Source = Callable[[int, int], Said]
-"""Yields the messages of a stream with since < time <= until; each call continues the one before it."""
+"""Gives the messages of a stream with since < time <= until; each call continues the one before it."""
 
 
 def close_lag(symbol: str) -> int:
@@ -34,6 +34,10 @@ def close_lag(symbol: str) -> int:
 def grid(since: int, until: int, step: int, origin: int = 0) -> range:
     """Return the multiples of `step`, counted from `origin`, with since < time <= until."""
     return range(since + step - (since - origin) % step, until + 1, step)
+
+
+AHEAD: Final = 10 * SECOND
+"""The times (ms) to which messages are made in advance are multiples of this."""
 
 
 class Channels:
@@ -59,8 +63,8 @@ class Channels:
         The function has a memory: each call must continue where the call before it ended.
         """
         if stream.symbol is not None and stream.symbol not in self._market.symbols:
-            return lambda since, until: iter(())
-        return _SOURCES[stream.topic](self, stream)
+            return lambda since, until: ()
+        return _Ahead(_SOURCES[stream.topic](self, stream))
 
     def _every(self, stream: Stream) -> int:
         return stream.every * self._thin
@@ -70,24 +74,27 @@ class Channels:
         event = "kline" if stream.topic is Topic.KLINE else "continuous_kline"
         interval, texts, lag = INTERVALS[stream.interval], self.texts(symbol), close_lag(symbol)
         every, origin = min(self._every(stream), interval), MONDAY if stream.interval == "1w" else 0
-        sent: tuple[int, int] = (0, 0)
 
-        def text(at: int, row: Kline) -> str:
-            return payloads.kline(event, at, row, stream.interval, texts)
+        def forming(since: int, until: int) -> Iterator[int]:
+            """Yield the times at which a candle has changed since the last time of the grid."""
+            last = grid(since, until, every)
+            if not last:
+                return
+            changed = 0
+            for trade in market.trades(symbol, last[0] - every, last[-1]):
+                at = trade.at + -trade.at % every
+                if at != changed and (at - origin) % interval:
+                    yield at
+                changed = at
 
         def between(since: int, until: int) -> Said:
-            nonlocal sent
             # A time is that of a closed candle's message or of a forming candle's, never both: lags are below 250 ms.
             closes = grid(since - lag, until - lag, interval, origin)
-            forming = (at for at in grid(since, until, every) if (at - origin) % interval)
-            for at, close in _merged(closes, lag, forming):
-                if close is not None:
-                    row = market.kline(symbol, interval, close - interval, at)
-                else:
-                    row = market.kline(symbol, interval, at - (at - origin) % interval, at)
-                if row is not None and (row.closed or sent != (row.open_time, row.trades)):
-                    sent = (row.open_time, row.trades)
-                    yield at, text(at, row)
+            for at, close in _merged(closes, lag, forming(since, until)):
+                begin = close - interval if close is not None else at - (at - origin) % interval
+                row = market.kline(symbol, interval, begin, at)
+                if row is not None:
+                    yield at, payloads.kline(event, at, row, stream.interval, texts)
 
         assert product is Product.UM or event == "kline"
         return between
@@ -128,10 +135,11 @@ class Channels:
                 yield at, payloads.book_ticker(at, symbol, quote, texts, product)
 
         def thinned(since: int, until: int) -> Said:
-            for at in grid(since, until, every):
-                states = market.quotes(symbol, at - every, at)
-                if states:
-                    yield at, payloads.book_ticker(at, symbol, states[-1][1], texts, product)
+            times = grid(since, until, every)
+            states = market.quotes(symbol, times[0] - every, times[-1]) if times else []
+            latest = {at + -at % every: quote for at, quote in states}
+            for at, quote in latest.items():
+                yield at, payloads.book_ticker(at, symbol, quote, texts, product)
 
         return changes if self._thin == 1 else thinned
 
@@ -229,6 +237,33 @@ class Channels:
                             yield at, payloads.foreign_force_order(at)
 
         return between
+
+
+class _Ahead:
+    """A source that makes the messages of the next seconds at once, which is faster than many short times."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._made: deque[tuple[int, str]] = deque()
+        self._until: int | None = None
+        """The time (ms) until which messages were made; None before the first call."""
+        self._next = 0
+        """The earliest time (ms) at which there is something to do: a message, or the next ones to make."""
+
+    def __call__(self, since: int, until: int) -> Said:
+        """Return the messages with since < time <= until; each call continues the one before it."""
+        if until < self._next:
+            return ()
+        made = since if self._until is None else self._until
+        if made < until:
+            end = until + AHEAD - until % AHEAD
+            self._made.extend(self._source(made, end))
+            self._until = made = end
+        said = []
+        while self._made and self._made[0][0] <= until:
+            said.append(self._made.popleft())
+        self._next = self._made[0][0] if self._made else made + 1
+        return said
 
 
 def _merged(closes: range, lag: int, forming: Iterator[int]) -> Iterator[tuple[int, int | None]]:

@@ -144,8 +144,8 @@ class StreamFaults:
         self._order = count()
         self._held: list[_Held] = []
         """Messages that are sent later."""
-        self._pairs: dict[int, tuple[Fault, Outgoing]] = {}
-        """By the fault: the first of two messages that change places."""
+        self._pairs: dict[int, tuple[int, Outgoing]] = {}
+        """By the fault: its end, and the first of two messages that change places."""
         self._seen: Counter[int] = Counter()
         """By the fault: how many messages it concerned, for `nth`."""
 
@@ -176,14 +176,11 @@ class StreamFaults:
 
     def _change(self, message: Outgoing, faults: list[Fault]) -> None:
         """Hold what is left of a message after its faults."""
-        active = [
-            fault
-            for fault in faults
-            if fault.concerns(message.stream) and self._plan.began(fault, message.at) is not None
-        ]
         copies = [message]
-        for fault in active:
-            key = id(fault)
+        for fault in faults:
+            key, began = id(fault), self._plan.began(fault, message.at)
+            if not copies or began is None or not fault.concerns(message.stream):
+                continue
             self._seen[key] += 1
             if self._seen[key] % fault.nth:
                 continue
@@ -202,18 +199,17 @@ class StreamFaults:
             elif key in self._pairs:
                 copies = [*copies, self._pairs.pop(key)[1]._replace(at=copies[-1].at)]
             else:
-                self._pairs[key] = fault, copies[0]
+                self._pairs[key] = began + fault.lasts, copies[0]
                 copies = copies[1:]
         for each in copies:
             self._hold(each)
 
     def _end_pairs(self, until: int) -> None:
         """Send the messages that wait for a second one of a fault that is over."""
-        for key, (fault, message) in list(self._pairs.items()):
-            began = self._plan.began(fault, message.at)
-            if began is not None and began + fault.lasts <= until:
+        for key, (end, message) in list(self._pairs.items()):
+            if end <= until:
                 del self._pairs[key]
-                self._hold(message._replace(at=began + fault.lasts))
+                self._hold(message._replace(at=max(message.at, end)))
 
     def _ends(self, faults: list[Fault], since: int, until: int) -> list[tuple[int, Fault]]:
         """Return when faults end the connection with since < time <= until."""

@@ -228,6 +228,8 @@ def parse_fault(entry: Mapping[str, Any], now: int = 0) -> Fault:
             expected = KEYS[key]
             given = f"{value!r}"[:40]
             problems.append(f"{key} is {given}; expected {expected.expected}; write {key} = {expected.example}")
+    if kind == "delay" and values.get("by", 1) <= 0:
+        problems.append(f"by is {entry['by']!r}; a delay is longer than zero; write by = {KEYS['by'].example}")
     if problems:
         raise SettingsError("\n".join(problems))
     fault = Fault(**values)

@@ -7,7 +7,7 @@ from typing import Any
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.sandbox.binance.effects import FaultPlan, RestFaults, StreamFaults
 from ocw_mcp.sandbox.binance.exchange import Exchange, Request, Response
-from ocw_mcp.sandbox.binance.faults import Fault, parse_fault, span_text
+from ocw_mcp.sandbox.binance.faults import MOST_FAULTS, Fault, parse_fault, span_text
 from ocw_mcp.sandbox.binance.streams import Outgoing, StreamConnection, StreamHub
 
 
@@ -73,7 +73,8 @@ class FaultyExchange:
         if response is None:
             skewed = now + self.plan.skew(now) if request.path.endswith("/time") else now
             response = self.exchange.handle(request, skewed)
-        self.requests[f"{request.path} {response.status}"] += 1
+        known = request.path if request.path in self.exchange.paths else "other paths"
+        self.requests[f"{known} {response.status}"] += 1
         return response
 
     def refuses(self, now: int) -> bool:
@@ -113,6 +114,8 @@ class FaultyExchange:
         if fault.symbol and fault.symbol not in self.exchange.market.symbols:
             known = ", ".join(self.exchange.market.symbols)
             raise SettingsError(f"the fault {str(fault)!r} names an unknown symbol; expected one of {known}")
+        if len(self.plan.faults) >= MOST_FAULTS:
+            raise SettingsError(f"there are {MOST_FAULTS:,} faults, the most that fit; start the sandbox again")
         self.plan.add(fault)
         if fault.kind == "filters":
             at = self.plan.start + fault.at

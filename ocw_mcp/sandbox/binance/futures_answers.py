@@ -23,7 +23,7 @@ class FuturesAnswers(Answers):
 
     def premium_index(self, parameters: Parameters, now: int) -> Payload:
         """Return mark price, index price and next funding, of one symbol or of all."""
-        symbols, is_single = self._symbols(parameters)
+        symbols, is_single = self._symbols(parameters, now)
         rows = []
         for symbol in symbols:
             mark = self.market.mark(symbol, now)
@@ -40,7 +40,7 @@ class FuturesAnswers(Answers):
                         "time": now,
                     }
                 )
-        return rows[0] if is_single and rows else rows
+        return rows[0] if is_single else rows
 
     def funding_rates(self, parameters: Parameters, now: int) -> Payload:
         """Return settled funding rates: the latest ones, or those from startTime on."""
@@ -146,7 +146,7 @@ class FuturesAnswers(Answers):
             return {
                 "indexPrice": f"{mark.index:.8f}",
                 "contractType": contract,
-                "basisRate": f"{(last.price - mark.index) / mark.index:.4f}",
+                "basisRate": f"{round((last.price - mark.index) / mark.index, 4) + 0.0:.4f}",
                 "futuresPrice": self.market.price_text(pair, last.price),
                 "annualizedBasisRate": "",
                 "basis": f"{last.price - mark.index:.8f}",

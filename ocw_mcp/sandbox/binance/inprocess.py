@@ -98,7 +98,7 @@ class _Connection:
         self._grain_ms = grain_ms
         self._position = transport.exchange_ms()
         self._ready: list[str] = []
-        self._answered = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
         self._reason: str | None = None
         """Why the exchange ended the connection."""
 
@@ -107,15 +107,24 @@ class _Connection:
         while not self._ready:
             if self.closed or self._reason is not None:
                 raise MarketUnreachable(self._reason or "the connection was closed by the client")
-            self._answered.clear()
-            now = self._transport.exchange_ms()
-            try:
-                async with asyncio.timeout((self._grain_ms - now % self._grain_ms) / 1_000):
-                    await self._answered.wait()
-            except TimeoutError:
-                self._advance()
+            await self._next_grain()
+            self._advance()
         ready, self._ready = self._ready, []
         return ready
+
+    async def _next_grain(self) -> None:
+        """Wait for the end of the grain, or until the connection has an answer or is closed."""
+        loop, now = asyncio.get_running_loop(), self._transport.exchange_ms()
+        self._waiter = loop.create_future()
+        timer = loop.call_later((self._grain_ms - now % self._grain_ms) / 1_000, self._wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _advance(self) -> None:
         now = self._transport.exchange_ms()
@@ -136,13 +145,13 @@ class _Connection:
             raise MarketUnreachable(self._reason or "the connection is closed")
         for message in self._connection.receive(text, self._transport.exchange_ms()):
             self._take(message.text, message.code)
-        self._answered.set()
+        self._wake()
 
     async def close(self) -> None:
         """Close the connection."""
         self.closed = True
         self._exchange.disconnect(self._connection)
-        self._answered.set()
+        self._wake()
 
 
 async def wait(ms: float) -> None:

@@ -152,17 +152,19 @@ class SandboxMarket:
 
     def _last(self, symbol: str, at: int) -> tuple[TradeBlock, int, SymbolDay] | None:
         """Return block, place and day of the latest trade by `at` (ms)."""
-        number = at // DAY
-        while number * DAY > self.begins_at - DAY:
+        number: int | None = at // DAY
+        block, day = self._builder.block(symbol, at), self._source.symbol_day(symbol, at // DAY)
+        if block is not None and day is not None and (place := block.place(at)):
+            return block, place - 1, day
+        while number is not None:
             day = self._source.symbol_day(symbol, number)
             if day is not None:
-                minutes = np.flatnonzero(day.counts[: max(at - number * DAY, 0) // MINUTE + 1])
+                minutes = np.flatnonzero(day.counts[: (at - number * DAY) // MINUTE + 1])
                 if len(minutes):
                     block = self._builder.block(symbol, number * DAY + int(minutes[-1]) * MINUTE)
-                    if block is not None and (place := block.place(at)):
-                        return block, place - 1, day
-            number -= 1
-            at = min(at, (number + 1) * DAY - 1)
+                    if block is not None:
+                        return block, block.place(at) - 1, day
+            number = self._source.last_day_with_trades(symbol, number)
         return None
 
     def quote(self, symbol: str, at: int) -> Quote | None:

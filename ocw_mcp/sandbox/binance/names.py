@@ -11,13 +11,14 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
 
 INTERVALS: Final = {
+    "1s": SECOND,
     **{f"{each}m": each * MINUTE for each in (1, 3, 5, 15, 30)},
     **{f"{each}h": each * HOUR for each in (1, 2, 4, 6, 8, 12)},
     "1d": DAY,
     "3d": 3 * DAY,
     "1w": 7 * DAY,
 }
-"""The lengths (ms) of the candles that the sandbox streams. A stream of months is accepted and stays mute."""
+"""The lengths (ms) of the candles that the sandbox streams; seconds on spot only. A stream of months stays mute."""
 UPDATES: Final = {"": 250, "@100ms": 100, "@250ms": 250, "@500ms": 500}
 """The period (ms) of an order book on futures, by the end of its stream's name."""
 SPOT_UPDATES: Final = {"": SECOND, "@100ms": 100, "@1000ms": SECOND}
@@ -122,7 +123,7 @@ def parse_stream(name: str, product: Product) -> Stream | None:
 
 
 def _candles(name: str, product: Product, topic: Topic, every: int, symbol: str, interval: str) -> Stream | None:
-    known = interval in INTERVALS
+    known = interval in INTERVALS and (interval != "1s" or product is Product.SPOT)
     return _stream(name, product, topic, every, symbol.upper(), interval=interval) if known else None
 
 

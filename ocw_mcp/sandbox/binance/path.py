@@ -189,5 +189,9 @@ def note_turnover(symbol: str, day: SymbolDay, number: int, begin: int, end: int
     """Compute the turnover of the minutes from `begin` to before `end` of a day, if it is not known yet."""
     for hour in range(begin // HOUR_MINUTES, -(-end // HOUR_MINUTES)):
         rows = slice(hour * HOUR_MINUTES, (hour + 1) * HOUR_MINUTES)
-        if day.quote[rows.start] < 0:
+        if day.quote[rows.start] >= 0:
+            continue
+        if day.counts[rows].any():
             day.quote[rows], day.taker_quote[rows] = simulate_trades(symbol, day, number, hour).turnover()
+        else:
+            day.quote[rows] = day.taker_quote[rows] = 0

@@ -17,6 +17,8 @@ PINGS: Final = {Product.UM: (3 * MINUTE, 10 * MINUTE), Product.SPOT: (20 * SECON
 """The real time (ms) between two pings, and that until a pong must have arrived."""
 NO_PONG: Final = 1008
 """The WebSocket code of a connection whose client answers no pings."""
+SLOWEST_S: Final = 60
+"""The real time (s) for which a client may leave its messages unread; then it is disconnected."""
 _PIECE: Final = 65_536
 
 
@@ -101,7 +103,12 @@ class StreamSocket:
                 self._position = now
             self._ping()
             self._flush()
-            await self._writer.drain()
+            try:
+                async with asyncio.timeout(SLOWEST_S):
+                    await self._writer.drain()
+            except TimeoutError:
+                self._writer.transport.abort()
+                return
             await self._clock.tick()
 
     def _ping(self) -> None:

@@ -1,8 +1,10 @@
 """The days of a feed with minute candles, read when they are needed, as columns of whole ticks and lots."""
 
-from bisect import bisect_right
+import sys
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +22,8 @@ Floats = npt.NDArray[np.float64]
 MINUTES = DAY // MINUTE
 DECIMALS = 8
 """The most decimals of a price or a quantity."""
+_DIGITS = 18
+"""Decimal digits that fit into 63 bits."""
 _SYMBOL_DAYS = 150
 """The number of days in memory, summed over the symbols: about 16 MB."""
 _FEWEST_DAYS = 4
@@ -67,16 +71,25 @@ class _Reader:
     def peek(self) -> Frame | None:
         """Return the next frame without taking it; None at the end of the source."""
         if self._held is None and not self.is_over:
-            step = self._frames.__anext__()
+            # An event loop closes at its end the generators that began in it; this one belongs to no loop.
+            hooks = sys.get_asyncgen_hooks()
+            sys.set_asyncgen_hooks(None, None)
             try:
-                step.send(None)
+                self._frames.__anext__().send(None)
             except StopIteration as result:
                 self._held = result.value
             except StopAsyncIteration:
                 self.is_over = True
             else:
                 raise SettingsError("the sandbox was given a feed that waits; expected a simulated market or a tape")
+            finally:
+                sys.set_asyncgen_hooks(*hooks)
         return self._held
+
+    def close(self) -> None:
+        """Close the files of the feed."""
+        with suppress(StopIteration):
+            self._frames.aclose().send(None)
 
     def until(self, end: int) -> list[Frame]:
         """Take the frames up to and including `end` (ms)."""
@@ -151,6 +164,8 @@ class MinuteSource:
             self._ids.append({symbol: int(each.first[-1]) for symbol, each in day.items()} | self._quiet(day))
         if number not in self._days:
             if self._again is None or self._again[0] != number:
+                if self._again is not None:
+                    self._again[1].close()
                 self._again = number, _Reader(self._feed, number * DAY)
             self._read(self._again[1], number)
             self._again = number + 1, self._again[1]
@@ -165,6 +180,15 @@ class MinuteSource:
             return None
         minute = max(int(np.searchsorted(day.first, trade, side="right")) - 1, 0)
         return number * DAY + minute * MINUTE
+
+    def last_day_with_trades(self, symbol: str, before: int) -> int | None:
+        """Return the number of the last day with trades of a symbol before the day `before`; None without one."""
+        index = min(before - self._first, len(self._ids) - 1)
+        if index < 1:
+            return None
+        following = self._ids[index][symbol]
+        earlier = bisect_left(self._ids, following, hi=index, key=lambda ids: ids[symbol]) - 1
+        return self._first + earlier if earlier >= 0 else None
 
     def _quiet(self, day: dict[str, SymbolDay]) -> dict[str, int]:
         """Return the ids of symbols that have no candle on a day: they do not change."""
@@ -212,6 +236,9 @@ class MinuteSource:
         known = self._decimals.get(symbol, (0, 0))
         price_decimals = max(known[0], _decimals(rows))
         lot_decimals = max(known[1], _decimals(volumes), _decimals(taker[~np.isnan(taker)]))
+        # The turnover of a minute, in ticks × tenths of a lot, has to fit into 63 bits.
+        digits = _DIGITS - int(np.log10(max(float((rows[:, 1] * volumes).max()), 1.0))) - 1
+        lot_decimals = max(min(lot_decimals, digits - price_decimals - 1), 0)
         self._decimals.setdefault(symbol, (price_decimals, lot_decimals))
         places = np.array([(c.open_time - number * DAY) // MINUTE for c in candles])
         prices = np.rint(rows * 10.0**price_decimals).astype(np.int64)

@@ -176,6 +176,11 @@ def test_repetition_must_be_longer_than_the_fault() -> None:
         parse_fault({"kind": "mute", "at": "1m", "for": "2m", "every": "2m"})
 
 
+def test_delay_that_is_not_longer_than_zero_is_refused() -> None:
+    with pytest.raises(SettingsError, match="a delay is longer than zero"):
+        parse_fault({"kind": "delay", "at": "1m", "for": "2m", "by": "-1s"})
+
+
 def test_repeated_fault_begins_and_is_active_each_time() -> None:
     fault = parse_fault({"kind": "mute", "at": "10m", "for": "2m", "every": "1h"})
     assert list(fault.begins(0, 3 * HOUR)) == [10 * MINUTE, 70 * MINUTE, 130 * MINUTE]
@@ -205,7 +210,7 @@ def test_random_schedule_has_about_as_many_faults_as_its_rates() -> None:
     assert {fault.form for fault in faults if fault.kind == "garbage"} == set(FORMS)
 
 
-def test_one_rate_of_a_random_schedule_does_not_change_the_faults_of_another() -> None:
+def test_rates_of_a_random_schedule_are_independent() -> None:
     alone = random_faults({"seed": 3, "mutes_per_hour": 2})
     both = random_faults({"seed": 3, "mutes_per_hour": 2, "drops_per_hour": 4})
     assert [fault for fault in both if fault.kind == "mute"] == alone

@@ -9,6 +9,7 @@ from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.sandbox.binance.exchange import Request, Response
+from ocw_mcp.sandbox.binance.faults import MOST_FAULTS, Fault
 from ocw_mcp.sandbox.binance.faulty import FaultyExchange
 from tests.support.exchange import NOW, exchange, opened
 
@@ -100,6 +101,19 @@ def test_drop_added_while_running_ends_an_open_connection() -> None:
     faulty.add_fault({"kind": "drop"}, BEGIN)
     (end,) = connection.messages(BEGIN, BEGIN + 100)
     assert end.code == 1006
+
+
+def test_requests_to_unknown_paths_are_counted_together() -> None:
+    faulty = exchange()
+    for number in range(100):
+        get(faulty, NOW, f"/nothing/{number}")
+    assert faulty.counters(NOW)["requests"] == {"other paths 404": 100}
+
+
+def test_more_faults_than_fit_are_refused() -> None:
+    faulty = exchange(*[Fault("drop", 1)] * MOST_FAULTS)
+    with pytest.raises(SettingsError, match="the most that fit"):
+        faulty.add_fault({"kind": "drop"}, NOW)
 
 
 def test_requests_are_counted_by_path_and_status() -> None:

@@ -6,6 +6,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND
@@ -71,6 +73,13 @@ def test_reordered_messages_change_places_in_pairs() -> None:
     assert max(abs(place - sorted_ids.index(number)) for place, number in enumerate(ids)) == 1
 
 
+def test_message_that_waits_for_a_second_one_arrives_when_the_fault_ends() -> None:
+    messages = said({"kind": "reorder", "at": "1m", "for": "59s", "stream": MARKS}, path=f"/market/ws/{MARKS}")
+    arrived = {each["E"]: message.at for message, each in zip(messages, payloads(messages), strict=True)}
+    assert len(arrived) == 180
+    assert arrived[BEGIN + 58 * SECOND] == BEGIN + 59 * SECOND
+
+
 @pytest.mark.parametrize("nth", [1, 10])
 def test_only_each_nth_message_is_changed(nth: int) -> None:
     more = len(said(fault("duplicate", nth=nth, stream=MARKS))) - len(usual())
@@ -121,7 +130,7 @@ def test_garbage_has_another_symbol_future_times_or_another_schema() -> None:
     )
 
 
-def test_garbage_comes_before_the_right_message_unless_it_replaces_it() -> None:
+def test_garbage_comes_before_the_right_message() -> None:
     messages = said(fault("garbage", form="nan"))
     assert [each for each in messages if "NaN" not in each.text] == usual()
     assert len(within(messages)) == 2 * len(within(usual()))
@@ -174,6 +183,16 @@ def test_division_of_time_does_not_change_what_faults_do() -> None:
     divided = [each for since, until in pairwise([*range(NOW, end, 777), end]) for each in parts.messages(since, until)]
     assert sorted(whole.messages(NOW, end)) == sorted(divided)
     assert sorted(divided) != sorted(connected(PATH).messages(NOW, end))
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=20)
+def test_no_message_is_lost_by_delays_repetition_or_disorder(seed: int) -> None:
+    rates = {f"{kind}s_per_hour": 60 for kind in ("delay", "duplicate", "reorder")}
+    connection = opened(exchange(*random_faults({"seed": seed, "for": "3m"} | rates)), PATH)
+    right = [(each.stream, each.text) for each in usual()]
+    got = [(each.stream, each.text) for each in connection.messages(NOW, NOW + 10 * MINUTE)]
+    assert set(right) <= set(got)
 
 
 def test_each_change_is_counted_by_its_kind() -> None:

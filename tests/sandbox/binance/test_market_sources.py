@@ -1,5 +1,6 @@
 """Sources of the sandbox market: simulated markets, tapes, holes, ends, and feeds that do not fit."""
 
+import asyncio
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,16 @@ from ocw_mcp.domain.market import Candle, Funding, Metrics, Product
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
 from ocw_mcp.sandbox.binance.exchange import Exchange
 from ocw_mcp.sandbox.binance.market import HISTORY_DAYS, SandboxMarket
-from tests.support.sandbox_market import DAY_1, StoredFeed, WaitingFeed, answer, candle, simulated
+from tests.support.sandbox_market import (
+    DAY_1,
+    StoredFeed,
+    WaitingFeed,
+    answer,
+    built,
+    candle,
+    refusal,
+    simulated,
+)
 from tests.support.tapes import write_csv
 
 FLAT = 100.0, 101.0, 99.0, 100.5, 12.5
@@ -34,13 +44,38 @@ def test_minutes_that_the_source_lacks_have_no_kline() -> None:
     assert DAY_1 + MINUTE <= last.at < DAY_1 + 2 * MINUTE
 
 
-def test_a_hole_of_days_keeps_the_last_price_and_the_numbers_of_trades() -> None:
+def test_a_hole_of_days_keeps_last_price_and_numbers_of_trades() -> None:
     late = 3 * DAY // MINUTE
     market = SandboxMarket(StoredFeed(stored(0, late)), DAY_1)
     before, after = market.trades("BTCUSDT", 0, DAY_1 + HOUR), market.trades("BTCUSDT", DAY_1 + HOUR, DAY_1 + 4 * DAY)
     assert after[0].id == before[-1].id + 1
     assert market.last_trade("BTCUSDT", DAY_1 + 2 * DAY) == before[-1]
     assert market.trades_from("BTCUSDT", before[-1].id, 2, DAY_1 + 4 * DAY) == [before[-1], after[0]]
+
+
+def test_a_symbol_that_ended_long_ago_keeps_its_last_price() -> None:
+    rows = [candle(day * 1440, FLAT) for day in range(400)] + [candle(0, FLAT, symbol="OLDUSDT")]
+    market = SandboxMarket(StoredFeed(rows), DAY_1)
+    at = DAY_1 + 399 * DAY
+    last = market.last_trade("OLDUSDT", DAY_1 + HOUR)
+    assert last is not None
+    assert market.last_trade("OLDUSDT", at) == last
+    assert market.last_trade("OLDUSDT", DAY_1 - 1) is None
+    _, ticker = answer(Exchange(market), "/fapi/v1/ticker/24hr", at)
+    assert (ticker["symbol"], ticker["lastPrice"], ticker["volume"], ticker["count"]) == ("OLDUSDT", "100.5", "0.0", 0)
+
+
+def test_a_symbol_is_listed_from_its_first_trade_on() -> None:
+    rows = [candle(minute, FLAT) for minute in range(20)] + [candle(10, FLAT, symbol="NEWUSDT")]
+    exchange = Exchange(SandboxMarket(StoredFeed(rows), DAY_1))
+    at = DAY_1 + 10 * MINUTE
+
+    def listed(now: int) -> list[str]:
+        return [row["symbol"] for row in answer(exchange, "/fapi/v1/exchangeInfo", now)["symbols"]]
+
+    assert listed(at - 1) == ["BTCUSDT"]
+    assert listed(at) == ["BTCUSDT", "NEWUSDT"]
+    assert refusal(exchange, "/fapi/v1/ticker/price", at - 1, symbol="NEWUSDT")[:2] == (400, -1121)
 
 
 def test_the_end_of_the_source_is_known_when_it_is_reached() -> None:
@@ -68,6 +103,16 @@ def test_a_minute_without_volume_keeps_its_price_and_has_no_trade() -> None:
     kline = market.kline("BTCUSDT", MINUTE, DAY_1 + MINUTE, DAY_1 + MINUTE + 5 * SECOND)
     assert kline is not None
     assert (kline.open, kline.close, kline.volume, kline.first_trade) == (100.5, 100.5, 0.0, -1)
+
+
+def test_volumes_with_many_decimals_are_rounded_and_not_overflowed() -> None:
+    row = 98_765.43, 99_999.99, 98_000.01, 99_000.5, 4321.123456789
+    market = SandboxMarket(StoredFeed([candle(0, row, 1234.56789012)]), DAY_1)
+    kline = market.kline("BTCUSDT", MINUTE, DAY_1, DAY_1 + MINUTE)
+    assert kline is not None
+    assert kline.volume == pytest.approx(4321.123456789, rel=1e-8)
+    assert 98_000 * kline.volume < kline.quote_volume < 100_000 * kline.volume
+    assert float(built(market.trades("BTCUSDT", 0, DAY_1 + MINUTE)).quote_volume) == kline.quote_volume
 
 
 def test_prices_lie_on_the_tick_and_quotes_on_both_sides_of_them() -> None:
@@ -108,7 +153,7 @@ def test_spot_has_no_derivatives() -> None:
     assert market.metrics("BTCUSDT", 0, at) == []
 
 
-def test_funding_and_metrics_of_the_source_are_stated_from_their_time() -> None:
+def test_funding_and_metrics_appear_at_their_time() -> None:
     hours = [DAY_1 + each * HOUR for each in (4, 8)]
     feed = StoredFeed(
         stored(*range(9 * 60)),
@@ -136,7 +181,7 @@ def test_funding_and_metrics_of_the_source_are_stated_from_their_time() -> None:
     assert interest["openInterest"] == "5000.000"
 
 
-def test_statistics_after_the_change_are_stamped_with_their_beginning() -> None:
+def test_later_statistics_are_stamped_with_their_beginning() -> None:
     begin = 1_782_345_600_000  # 2026-06-25T00:00:00Z
     minutes = range((begin - DAY_1) // MINUTE, (begin - DAY_1) // MINUTE + 30)
     at = begin + 20 * MINUTE
@@ -195,6 +240,16 @@ def test_candles_of_another_length_are_refused(tmp_path: Path) -> None:
 def test_a_feed_that_waits_is_refused() -> None:
     with pytest.raises(SettingsError, match="was given a feed that waits"):
         SandboxMarket(WaitingFeed(stored(0)), DAY_1)
+
+
+def test_a_market_outlives_the_event_loop_in_which_it_was_read() -> None:
+    async def opened() -> SandboxMarket:
+        return SandboxMarket.simulated(5, ("BTCUSDT",))
+
+    market = asyncio.run(opened())
+    at = market.start + 5 * DAY
+    assert market.ends_at(at) is None
+    assert market.kline("BTCUSDT", MINUTE, at, at + 1) is not None
 
 
 def test_a_start_after_the_last_candle_is_refused(tmp_path: Path) -> None:

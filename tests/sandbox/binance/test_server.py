@@ -3,8 +3,6 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -13,27 +11,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidMessage, InvalidStatus
 
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, SECOND
-from ocw_mcp.interfaces.serving import listen
 from ocw_mcp.sandbox.binance.server import MarketClock, SandboxServer, require_loopback
-from tests.support.exchange import NOW, exchange
+from tests.support.exchange import NOW, exchange, served
 
 MARKS = "/market/stream?streams=btcusdt@markPrice@1s"
-
-
-@asynccontextmanager
-async def served(
-    *faults: dict[str, Any], speed: float = 1, product: Product = Product.UM, news: list[str] | None = None
-) -> AsyncIterator[str]:
-    """Serve an exchange, and yield its address without the scheme."""
-    lines = news if news is not None else []
-    server = SandboxServer(
-        exchange(*faults, product=product), MarketClock(NOW, speed), lambda at, line: lines.append(line)
-    )
-    with listen("127.0.0.1", 0) as bound:
-        async with server.serving(bound):
-            yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
 async def request(method: str, address: str, path: str, **more: Any) -> httpx2.Response:

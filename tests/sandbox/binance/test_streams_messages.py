@@ -1,13 +1,16 @@
 """What the streams of the sandbox exchange say: it agrees with the market, however time is divided."""
 
 from itertools import pairwise
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
+from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.binance.streams import StreamHub
+from ocw_mcp.sandbox.binance.values import Liquidation
 from tests.support.exchange import NOW, connected, market, payloads
 
 ALL_OF_ONE = (
@@ -47,6 +50,23 @@ def test_each_candle_closes_once_as_the_market_has_it(product: Product) -> None:
     ]
 
 
+def test_candles_of_seconds_on_spot_sum_to_the_minute() -> None:
+    rows = [each["k"] for each in said("btcusdt@kline_1s", NOW, NOW + MINUTE + SECOND, Product.SPOT)]
+    inside = [row for row in rows if row["t"] >= NOW and row["x"] and row["t"] < NOW + MINUTE]
+    whole = market(Product.SPOT).kline("BTCUSDT", MINUTE, NOW, NOW + MINUTE)
+    assert whole is not None
+    assert sum(float(row["v"]) for row in inside) == pytest.approx(whole.volume)
+    assert sum(row["n"] for row in inside) == whole.trades
+
+
+@pytest.mark.parametrize("interval", ["3m", "1h", "1d", "1w"])
+def test_candle_of_each_length_forms_as_the_market_has_it(interval: str) -> None:
+    last = said(f"btcusdt@kline_{interval}", NOW + SECOND, NOW + MINUTE)[-1]
+    (row,) = market().klines("BTCUSDT", interval, last["k"]["t"], last["k"]["t"], 1, last["E"])
+    assert (last["k"]["x"], last["k"]["i"], last["k"]["T"]) == (False, interval, row.close_time)
+    assert (float(last["k"]["o"]), float(last["k"]["c"]), last["k"]["n"]) == (row.open, row.close, row.trades)
+
+
 def test_forming_candle_changes_at_most_four_times_a_second() -> None:
     events = said("btcusdt@kline_1m", NOW, NOW + HOUR)
     forming = [each for each in events if not each["k"]["x"]]
@@ -80,8 +100,26 @@ def test_forced_orders_are_the_latest_of_a_symbol_and_second() -> None:
     assert {each["o"]["T"] for each in ours} <= {order.at for order in orders}
 
 
+def test_second_with_several_forced_orders_reports_the_latest() -> None:
+    orders = [Liquidation(NOW + ms, True, 100.0, 100.0, 1.0) for ms in (200, 700, 1_300)]
+
+    def between(_symbol: str, since: int, until: int) -> list[Liquidation]:
+        return [order for order in orders if since < order.at <= until]
+
+    source = SimpleNamespace(
+        product=Product.UM,
+        symbols=("BTCUSDT",),
+        liquidations=between,
+        price_text=lambda _symbol, price: f"{price:.2f}",
+        quantity_text=lambda _symbol, quantity: f"{quantity:.3f}",
+    )
+    connection = StreamHub(cast("SandboxMarket", source)).open("/market/ws/btcusdt@forceOrder", NOW)
+    assert connection is not None
+    assert [each["o"]["T"] - NOW for each in payloads(connection.messages(NOW, NOW + MINUTE))] == [700, 1_300]
+
+
 @pytest.mark.parametrize("name", ["!forceOrder@arr", "!ticker@arr", "!bookTicker"])
-def test_streams_of_all_symbols_carry_contracts_of_the_other_exchange(name: str) -> None:
+def test_streams_of_all_symbols_carry_contracts_of_coin_m(name: str) -> None:
     route = "/public" if name == "!bookTicker" else "/market"
     events = payloads(
         connected(f"{route}/ws/{name}").messages(NOW, NOW + 12 * HOUR if "force" in name else NOW + MINUTE)
@@ -101,8 +139,12 @@ def test_changes_of_the_order_book_lead_to_the_present_one() -> None:
     bids, asks, _ = market().depth("BTCUSDT", NOW, 1_000)
     sides = {"b": dict(bids), "a": dict(asks)}
     for event in said("btcusdt@depth@100ms", NOW, until):
+        bids, asks, _ = market().depth("BTCUSDT", event["E"], 1_000)
+        lowest, highest = bids[-1][0], asks[-1][0]
         for side, levels in sides.items():
             for price, quantity in event[side]:
+                # Only a level that is there is removed, and only within the range of the message.
+                assert float(quantity) or (levels[float(price)] and lowest <= float(price) <= highest)
                 levels[float(price)] = float(quantity)
     bids, asks, _ = market().depth("BTCUSDT", until, 20)
     assert sorted((each for each in sides["b"].items() if each[1]), reverse=True)[:20] == bids

@@ -21,12 +21,14 @@ from ocw_mcp.adapters.feeds.binance.wire import Answer, Shutdown, routes_of
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.margin import Brackets
 from ocw_mcp.domain.market import Frame, Funding, Instrument, Product
-from ocw_mcp.domain.time import DAY, HOUR, SECOND
+from ocw_mcp.domain.time import DAY, HOUR, SECOND, iso
 
 PATIENCE_MS: Final = 1_000
 """How long (ms) after a close the frame of the candles that have arrived waits for the others."""
 SLACK_MS: Final = 10_000
 """A candle that is known later than this (ms) after its close is late: nothing is decided on it."""
+LONGEST_GAP_MS: Final = 60 * DAY
+"""The longest time (ms) that is filled after a restart; the engine treats the rest as a hole."""
 _INFO_EVERY_S: Final = DAY / SECOND
 _LONGEST_WAIT_S: Final = 1.0
 
@@ -142,9 +144,13 @@ class Session:
         present = now // interval * interval
         if after is None:
             self._history_until = present
+        earliest = present - LONGEST_GAP_MS
         for symbol in self._plan.symbols:
             since = present - self._plan.warmup_ms if after is None else known.get(symbol, after)
-            self.store.begin(symbol, since // interval * interval)
+            if since < earliest:
+                left_out = f"candles before {iso(earliest)} are left out: the last known one is of {iso(since)}"
+                self.notices.incident(symbol, "long gap", left_out)
+            self.store.begin(symbol, max(since, earliest) // interval * interval)
         begin = min(self.store.next_open(symbol) for symbol in self._plan.symbols)
         for socket in self.sockets:
             self._spawn(socket.run())

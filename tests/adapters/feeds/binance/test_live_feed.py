@@ -252,7 +252,6 @@ def test_jump_of_the_clock_is_reported_and_changes_no_time_stamp(jump: int) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.requirement("D06")
 def test_changed_filters_are_yielded_within_a_day() -> None:
     market = ScriptedMarket(START)
     market.every_ms, market.muted = 5_000, ["*@aggTrade"]
@@ -310,16 +309,42 @@ def test_rest_candle_with_absurd_values_is_fetched_again() -> None:
     market = ScriptedMarket(START)
     market.muted = ["ethusdt@kline_1m"]
     bad = source_candle("ETHUSDT", BEGIN + 2 * MINUTE)
-    answers = [ok([bad.open_time, "3e9", "3e9", "3e9", "3e9", "1", 0, "1", 1, "1", "1", "0"]) for _ in range(3)]
+    wrong = [bad.open_time, "3e9", "3e9", "3e9", "3e9", "1", 0, "1", 1, "1", "1", "0"]
+    answers = [ok(wrong, market.row(source_candle("ETHUSDT", bad.close_time))) for _ in range(3)]
 
     def lie(path: str, query: Mapping[str, str | int]) -> RestResponse | None:
-        wrong = path.endswith("klines") and query["startTime"] == bad.open_time and answers
-        return answers.pop() if wrong else None
+        asked = path.endswith("klines") and query["startTime"] == bad.open_time
+        return answers.pop() if asked and answers else None
 
     market.rest = lie
     run = run_feed(feed_on(market), BEGIN + 6 * MINUTE)
     assert_all_once(run, BEGIN - DAY, BEGIN + 6 * MINUTE)
     assert run.counts["refused REST candle"] == 3
+
+
+def test_candle_of_rest_that_still_forms_is_not_taken_on_a_wrong_clock() -> None:
+    market = ScriptedMarket(START)
+    market.muted = ["*@kline_1m"]
+
+    def ahead(path: str, query: Mapping[str, str | int]) -> RestResponse | None:
+        now = market.exchange_ms()
+        if path.endswith("time") and now > BEGIN + MINUTE:
+            return RestResponse(200, msgspec.json.encode({"serverTime": now + 20 * SECOND}), {})
+        if path.endswith("klines"):
+            opens = range(int(query["startTime"]), min(int(query["endTime"]), now) + 1, MINUTE)
+            rows = [market.row(source_candle(str(query["symbol"]), at)) for at in opens]
+            if rows and rows[-1][0] == now // MINUTE * MINUTE:
+                # The forming candle has another volume than at its close.
+                rows[-1][5], rows[-1][9] = f"{now % MINUTE / 1_000}", "0"
+            return ok(*rows)
+        return None
+
+    market.rest = ahead
+    run = run_feed(feed_on(market), BEGIN + 8 * MINUTE)
+    for symbol in SYMBOLS:
+        candles = run.candles_of(symbol)
+        assert candles == source(symbol, BEGIN - DAY, BEGIN - DAY + len(candles) * MINUTE)
+        assert candles[-1].close_time >= BEGIN + 7 * MINUTE
 
 
 def test_candle_that_rest_never_has_right_is_left_out() -> None:

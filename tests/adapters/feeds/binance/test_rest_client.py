@@ -59,7 +59,6 @@ def test_spot_says_in_a_header_how_long_to_wait() -> None:
     assert 17 * SECOND <= second - first <= 19 * SECOND
 
 
-@pytest.mark.requirement("L02")
 def test_futures_say_in_the_text_when_a_ban_ends() -> None:
     text = f'{{"code":-1003,"msg":"Way too many requests; IP(1.2.3.4) banned until {BEGIN + 120 * SECOND}. Use ..."}}'
     answers = Answers(RestResponse(418, text.encode(), {}), GOOD)
@@ -120,7 +119,6 @@ def test_weight_of_a_minute_is_kept() -> None:
         assert len(within) * 100 <= 0.7 * 2_400
 
 
-@pytest.mark.requirement("L03")
 def test_weight_that_others_use_on_the_address_counts() -> None:
     answers = Answers(RestResponse(200, b"{}", {"x-mbx-used-weight-1m": "2000"}))
 
