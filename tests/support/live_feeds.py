@@ -10,7 +10,7 @@ from ocw_mcp.adapters.feeds.binance.transport import Transport
 from ocw_mcp.domain.market import Candle, FeedNotice, Frame, Product
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
 
-SETTLE_MS = 2_500
+SETTLE_MS = 5_000
 """How long a run goes on, so that it ends after what belongs to its last close."""
 Script = Mapping[int, Callable[[], Any]]
 """What happens, by the exchange's time (ms)."""

@@ -169,6 +169,7 @@ class Session:
             self.rest,
             self._plan.product,
             self.store,
+            self.board,
             self.dispatcher,
             self.clock,
             self.notices,

@@ -80,8 +80,8 @@ def test_prices_are_yielded_once_a_second() -> None:
     run = run_feed(feed_on(ScriptedMarket(START)), BEGIN + 4 * MINUTE)
     marks = [mark for frame in run.live for mark in frame.marks if mark.symbol == "BTCUSDT"]
     books = [book for frame in run.live for book in frame.books if book.symbol == "BTCUSDT"]
-    assert 200 <= len(marks) <= 215
-    assert 200 <= len(books) <= 215
+    assert 205 <= len(marks) <= 220
+    assert 205 <= len(books) <= 220
     assert all(earlier.at < later.at for earlier, later in pairwise(marks))
     assert all(mark.last is not None and mark.funding_rate == 0.0001 for mark in marks[2:])
 
@@ -441,3 +441,46 @@ def test_identity_names_the_market_and_no_host() -> None:
 def test_wrong_symbols_are_refused(symbols: tuple[str, ...]) -> None:
     with pytest.raises(FeedError):
         live_feed(ScriptedMarket(START), symbols)
+
+
+def test_quiet_quote_that_rest_confirms_is_no_fault() -> None:
+    market = ScriptedMarket(START)
+    quiet_at = BEGIN + 2 * MINUTE
+    # The quote does not change any more: the stream is silent, and REST has the same prices.
+    price = dict.fromkeys(SYMBOLS, 0.0)
+
+    def rest(path: str, query: Mapping[str, str | int]) -> RestResponse | None:
+        if not path.endswith("bookTicker"):
+            return None
+        bid = price[str(query["symbol"])]
+        row = {"symbol": query["symbol"], "bidPrice": f"{bid}", "bidQty": "5", "askPrice": f"{bid + 1}", "askQty": "7"}
+        return RestResponse(200, msgspec.json.encode({**row, "time": quiet_at}), {})
+
+    def quiet() -> None:
+        market.muted, market.rest = ["*@bookTicker"], rest
+        for symbol in SYMBOLS:
+            price[symbol] = float(round(source_candle(symbol, quiet_at).close))
+            text = quote_text(symbol, quiet_at * 2, price[symbol], price[symbol] + 1, quiet_at + SECOND)
+            market.send("*@bookTicker", text)
+
+    run = run_feed(feed_on(market), BEGIN + 8 * MINUTE, script={quiet_at: quiet})
+    assert run.notices == []
+    books = [book.at for frame in run.live for book in frame.books if book.symbol == "BTCUSDT"]
+    assert books[-1] > BEGIN + 7 * MINUTE
+
+
+def test_funding_time_that_is_absurd_is_refused() -> None:
+    market = ScriptedMarket(BEGIN + 8 * HOUR - 3 * MINUTE)
+
+    def disturb() -> None:
+        now = market.exchange_ms()
+        text = mark_text("BTCUSDT", source_candle("BTCUSDT", now // MINUTE * MINUTE).close, now, rate=0.5)
+        for days in (2, 3, 4):
+            market.send("*@markPrice@1s", text.replace(f'"T":{BEGIN + 8 * HOUR}', f'"T":{BEGIN + days * DAY}'))
+
+    run = run_feed(feed_on(market), BEGIN + 8 * HOUR + MINUTE, script={BEGIN + 8 * HOUR - MINUTE: disturb})
+    assert run.counts["refused mark"] == 3
+    assert [(row.symbol, row.rate) for frame in run.live for row in frame.funding] == [
+        ("BTCUSDT", 0.0001),
+        ("ETHUSDT", 0.0001),
+    ]
