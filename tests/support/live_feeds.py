@@ -1,16 +1,20 @@
 """Runs of the live feed in virtual time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
+import msgspec
+
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
 from ocw_mcp.adapters.feeds.binance.session import Session
-from ocw_mcp.adapters.feeds.binance.transport import Transport
+from ocw_mcp.adapters.feeds.binance.transport import RestResponse, Transport
 from ocw_mcp.domain.market import Candle, FeedNotice, Frame, Product
+from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
+from tests.support.scripted_market import SYMBOLS, ScriptedMarket, source_candle
 
-SETTLE_MS = 2_500
+SETTLE_MS = 5_000
 """How long a run goes on, so that it ends after what belongs to its last close."""
 Script = Mapping[int, Callable[[], Any]]
 """What happens, by the exchange's time (ms)."""
@@ -27,6 +31,21 @@ def live_feed(
 ) -> BinanceFeed:
     """Return a feed with a day of history."""
     return BinanceFeed(product, symbols, transport, jitter=jitter(), **{"warmup_days": 1, **options})
+
+
+def feed_on(market: ScriptedMarket) -> Callable[[], BinanceFeed]:
+    """Return a maker of feeds on a scripted exchange."""
+    return lambda: live_feed(market, market.symbols)
+
+
+def source(symbol: str, since: int, until: int) -> list[Candle]:
+    """Return the scripted exchange's candles that open from `since` to before `until` (ms)."""
+    return [source_candle(symbol, at) for at in range(since, until, MINUTE)]
+
+
+def rows_answer(*rows: list[object]) -> RestResponse:
+    """Return the answer of REST that has these rows."""
+    return RestResponse(200, msgspec.json.encode(list(rows)), {})
 
 
 class Run:
@@ -71,7 +90,7 @@ def run_feed(
     after: int | None = None,
     script: Script | None = None,
     keep: Callable[[Frame], bool] = lambda frame: True,
-    consume: Callable[[Frame, BinanceFeed], None] | None = None,
+    consume: Callable[[Frame, BinanceFeed], Awaitable[None] | None] | None = None,
 ) -> Run:
     """Run a feed until the exchange's time `until` (ms), with the actions of a script; keep the frames that match."""
     waiting = sorted((script or {}).items())
@@ -91,7 +110,9 @@ def run_feed(
                     run.frames.append(frame)
                     run.seen_at.append(now)
                 if consume is not None:
-                    consume(frame, feed)
+                    busy = consume(frame, feed)
+                    if busy is not None:
+                        await busy
                 if now >= until + SETTLE_MS:
                     break
         finally:
@@ -101,3 +122,9 @@ def run_feed(
         return run
 
     return run_in_virtual_time(collect())
+
+
+def assert_all_once(run: Run, since: int, until: int, symbols: Sequence[str] = SYMBOLS) -> None:
+    """Assert that each symbol's candles are exactly those of the scripted exchange in a time (ms)."""
+    for symbol in symbols:
+        assert run.candles_of(symbol) == source(symbol, since, until)

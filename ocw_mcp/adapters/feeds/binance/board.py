@@ -15,7 +15,9 @@ from ocw_mcp.domain.time import SECOND
 
 TICK_MS: Final = SECOND
 _STUCK_MS: Final = 5_000
-"""After this time (ms) without a newer value, a lower update id or an earlier time counts as a new sequence."""
+"""After this time (ms) without a newer quote, a lower update id begins a new sequence."""
+_AHEAD_MS: Final = 3_000
+"""A known value that is further in the future (ms) is of a clock that was wrong: an earlier one replaces it."""
 
 
 class _Line(msgspec.Struct):
@@ -34,6 +36,7 @@ class _Line(msgspec.Struct):
     ask_quantity: float = 0.0
     quote_id: int = -1
     quote_at: int = 0
+    quote_seen: int = 0
     new_mark: bool = False
     new_quote: bool = False
     low: float = -math.inf
@@ -68,20 +71,20 @@ class Board:
             if line.quote_at:
                 self._see_quote(line)
 
-    def set_mark(self, symbol: str, price: float, rate: float, next_funding_at: int, at: int) -> bool:
-        """Take a mark price (quote) of time `at` (ms). Return False if it is older than the known one."""
+    def set_mark(self, symbol: str, price: float, rate: float, next_funding_at: int, at: int, now: int) -> bool:
+        """Take a mark price (quote) of time `at` at time `now` (ms). Return False if it is older than the known one."""
         line = self._lines[symbol]
-        if at < line.mark_at and line.mark_at - at < _STUCK_MS:
+        if at < line.mark_at < now + _AHEAD_MS:
             return False
         line.mark, line.mark_at, line.rate, line.next_funding_at = price, at, rate, next_funding_at
         line.new_mark = self._new = True
         self._see_mark(line)
         return True
 
-    def set_last(self, symbol: str, price: float, at: int) -> bool:
-        """Take the price (quote) of a trade at `at` (ms). Return False if it is older than the known one."""
+    def set_last(self, symbol: str, price: float, at: int, now: int) -> bool:
+        """Take the price (quote) of a trade of time `at` at time `now` (ms). Return False if it is an older one."""
         line = self._lines[symbol]
-        if at < line.last_at and line.last_at - at < _STUCK_MS:
+        if at < line.last_at < now + _AHEAD_MS:
             return False
         line.last, line.last_at = price, at
         line.new_mark = self._new = True
@@ -89,18 +92,31 @@ class Board:
         return True
 
     def set_quote(
-        self, symbol: str, number: int, bid: float, bid_quantity: float, ask: float, ask_quantity: float, at: int
+        self,
+        symbol: str,
+        number: int,
+        bid: float,
+        bid_quantity: float,
+        ask: float,
+        ask_quantity: float,
+        at: int,
+        now: int,
     ) -> bool:
-        """Take a quote with its update id. Return False if it is older than the known one."""
+        """Take a quote with its update id, of time `at` at time `now` (ms). Return False if it is an older one."""
         line = self._lines[symbol]
-        if number <= line.quote_id and at - line.quote_at < _STUCK_MS:
+        if (number <= line.quote_id and now - line.quote_seen < _STUCK_MS) or at < line.quote_at < now + _AHEAD_MS:
             return False
-        line.quote_id, line.quote_at = number, at
+        line.quote_id, line.quote_at, line.quote_seen = number, at, now
         line.bid, line.bid_quantity, line.ask, line.ask_quantity = bid, bid_quantity, ask, ask_quantity
         line.new_quote = self._new = True
         if bid <= line.low or ask >= line.high or line.quote_region:
             self._see_quote(line)
         return True
+
+    def has_quote(self, symbol: str, bid: float, ask: float) -> bool:
+        """Return whether these are the known best prices (quote)."""
+        line = self._lines[symbol]
+        return line.bid == bid and line.ask == ask
 
     def ready(self, now: int) -> bool:
         """Return whether `take` would return values at `now` (ms)."""

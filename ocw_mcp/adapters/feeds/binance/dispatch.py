@@ -24,11 +24,15 @@ from ocw_mcp.adapters.feeds.binance.wire import (
     WireFault,
 )
 from ocw_mcp.domain.market import Candle
-from ocw_mcp.domain.time import MINUTE, iso, span_name
+from ocw_mcp.domain.time import DAY, MINUTE, SECOND, iso, span_name
 
 FUTURE_MS: Final = 2_000
 """A message whose time is later than the exchange's present time by more than this (ms) is refused."""
 PAST_MS: Final = 10 * MINUTE
+"""The age (ms) of a candle of REST that is not compared with present prices."""
+OLDEST_MS: Final = DAY
+"""The age (ms) of a candle of a stream that is refused."""
+_FUNDING_TIMES: Final = 3
 
 
 class Flow(msgspec.Struct):
@@ -66,7 +70,7 @@ class Dispatcher:
         self.forming: dict[str, Kline] = {}
         """The last kline message of each symbol, whose candle may still form."""
         self.funding: dict[str, dict[int, float]] = {symbol: {} for symbol in symbols}
-        """By symbol and funding time (ms), the last rate that was reported for it; the two latest times."""
+        """By symbol and funding time (ms), the last rate that was reported for it; the latest times."""
         self.clock_doubted = False
         """Whether a message came from the future, so that the clock has to be measured again."""
         self.new_candles = False
@@ -140,6 +144,8 @@ class Dispatcher:
             return f"it has a candle of {bar.symbol[:20]} {bar.interval[:8]}"
         if message.at > now + FUTURE_MS or bar.open_time > now + FUTURE_MS:
             return self._future(max(message.at, bar.open_time), now)
+        if bar.open_time < now - OLDEST_MS:
+            return f"its candle opened {(now - bar.open_time) // SECOND} s ago"
         if bar.closed:
             if bar.open_time + interval > now + FUTURE_MS:
                 return "it is closed before its end"
@@ -165,7 +171,7 @@ class Dispatcher:
             if not bar.low <= bar.close <= bar.high:
                 return f"its last price {bar.close:.8g} is outside of {bar.low:.8g} to {bar.high:.8g}"
             guard.note(bar.low, bar.high, bar.open_time)
-            self._board.set_last(bar.symbol, bar.close, message.at)
+            self._board.set_last(bar.symbol, bar.close, message.at, now)
         self.forming[bar.symbol] = message
         return None
 
@@ -185,7 +191,7 @@ class Dispatcher:
                 flow.sold += message.quantity
             else:
                 flow.bought += message.quantity
-        self._board.set_last(symbol, price, message.at)
+        self._board.set_last(symbol, price, message.at, now)
         return None
 
     def _take_mark(self, route: Route, message: MarkUpdate, now: int) -> str | None:
@@ -197,10 +203,12 @@ class Dispatcher:
             return fault
         if not -1.0 < message.rate < 1.0:
             return f"its funding rate is {message.rate:.8g}"
-        if self._board.set_mark(symbol, price, message.rate, message.next_funding_at, message.at):
+        if not now - MINUTE < message.next_funding_at < now + DAY:
+            return f"its next funding is in {(message.next_funding_at - now) // SECOND} s"
+        if self._board.set_mark(symbol, price, message.rate, message.next_funding_at, message.at, now):
             rates = self.funding[symbol]
             rates[message.next_funding_at] = message.rate
-            if len(rates) > 2:
+            if len(rates) > _FUNDING_TIMES:
                 del rates[min(rates)]
         return None
 
@@ -218,7 +226,7 @@ class Dispatcher:
                 return f"its bid {bid:.8g} is above its ask {ask:.8g}"
         if not (0.0 <= message.bid_quantity < math.inf and 0.0 <= message.ask_quantity < math.inf):
             return f"its quantities are {message.bid_quantity:.8g} and {message.ask_quantity:.8g}"
-        self._board.set_quote(symbol, message.id, bid, message.bid_quantity, ask, message.ask_quantity, at)
+        self._board.set_quote(symbol, message.id, bid, message.bid_quantity, ask, message.ask_quantity, at, now)
         return None
 
     def _take_liquidation(self, route: Route, message: Liquidation, now: int) -> str | None:
@@ -237,6 +245,8 @@ class Dispatcher:
     def _flow(self, symbol: str, at: int) -> Flow:
         """Return the sums of the candle that contains `at` (ms); they begin again with each candle."""
         flow, open_time = self.flows[symbol], at - at % self._store.interval
+        if open_time < flow.open_time:
+            return Flow(trade_id=flow.trade_id)
         if open_time > flow.open_time:
             flow = self.flows[symbol] = Flow(open_time, trade_id=flow.trade_id)
         return flow

@@ -18,7 +18,7 @@ from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.market import Candle, Funding, Product
 from ocw_mcp.domain.time import MINUTE, SECOND, iso, span_name
 
-GRACE_MS: Final = 1_500
+GRACE_MS: Final = 2_500
 """How long (ms) after its close a candle may take on the stream before REST is asked for it."""
 _CHUNK: Final = 999
 """Candles of one request, without the one after them."""
@@ -112,7 +112,8 @@ class Filler:
         attempt = 0
         while lacking := self._store.lacking(until):
             progress = await self._fill(lacking, until, math.inf, urgent=urgent and not self.filled)
-            report(min(self._store.next_open(symbol) for symbol in lacking))
+            gaps = [self._store.missing(symbol, until) for symbol in lacking]
+            report(min([until, *(gap[0] for gap in gaps if gap is not None)]))
             attempt = 0 if progress else attempt + 1
             if not progress:
                 await pause(back_off_s(attempt, self._jitter))

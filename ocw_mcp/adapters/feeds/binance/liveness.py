@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.feeds.binance.board import Board
 from ocw_mcp.adapters.feeds.binance.candles import CandleStore
 from ocw_mcp.adapters.feeds.binance.clock import LIMIT_MS, MEASURED_EVERY_S, ExchangeClock
 from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
@@ -61,7 +62,8 @@ class _Silence(msgspec.Struct):
     resubscribed_at: float = -1.0
     attempts: int = 0
     polled_at: float = -1.0
-    poll_error: str = ""
+    confirmed: bool = False
+    """Whether something shows that the stream lacks data, and not only that nothing happened."""
 
 
 def longest_silence_s(kind: StreamKind, interval: int) -> float | None:
@@ -84,13 +86,14 @@ class Liveness:
         rest: RestClient,
         product: Product,
         store: CandleStore,
+        board: Board,
         dispatcher: Dispatcher,
         clock: ExchangeClock,
         notices: Notices,
         loop_s: Callable[[], float],
     ) -> None:
         self._sockets, self._rest, self._product = sockets, rest, product
-        self._store, self._dispatcher = store, dispatcher
+        self._store, self._board, self._dispatcher = store, board, dispatcher
         self._clock, self._notices, self._loop_s = clock, notices, loop_s
         self._silences: dict[str, _Silence] = {}
         self._clock_tried_at = loop_s()
@@ -142,7 +145,12 @@ class Liveness:
                 continue
             silence = self._silences.setdefault(route.name, _Silence(resubscribed_at=now - longest))
             pause_s = longest * 2.0 ** min(silence.attempts, _MOST_DOUBLINGS)
-            if connected_at is not None and now - connected_at > longest and now - silence.resubscribed_at >= pause_s:
+            if route.kind is StreamKind.TRADE:
+                silence.confirmed = self._traded_since(route.symbol)
+            elif route.kind is not StreamKind.QUOTE:
+                silence.confirmed = True
+            settled = connected_at is not None and now - connected_at > longest
+            if silence.confirmed and settled and now - silence.resubscribed_at >= pause_s:
                 silence.resubscribed_at = now
                 silence.attempts += 1
                 mute.append(route)
@@ -169,19 +177,29 @@ class Liveness:
         try:
             async with asyncio.timeout(_POLL_TIMEOUT_S):
                 message = await fetch(route.symbol)
-            valid = self._dispatcher.take_rest(route, message)
-            silence.poll_error = "" if valid else "its value is refused"
+            if isinstance(message, Quote) and self._board.has_quote(route.symbol, message.bid, message.ask):
+                # The stream is silent because the quote has not changed.
+                route.seen = self._loop_s()
+            else:
+                silence.confirmed = True
+            why = "" if self._dispatcher.take_rest(route, message) else "its value is refused"
         except TimeoutError:
-            silence.poll_error = f"no answer in {_POLL_TIMEOUT_S:.0f} s"
+            why = f"no answer in {_POLL_TIMEOUT_S:.0f} s"
         except FeedError as error:
-            silence.poll_error = str(error)
+            why = str(error)
         except msgspec.DecodeError as error:
-            silence.poll_error = f"its answer has other fields than expected: {error}"
-        if silence.poll_error:
-            detail = f"{route.name} is silent for {silent:.0f} s, and REST gives no value: {silence.poll_error}"
+            why = f"its answer has other fields than expected: {error}"
+        if why:
+            silence.confirmed = True
+            detail = f"{route.name} is silent for {silent:.0f} s, and REST gives no value: {why}"
             self._notices.degrade(route.symbol, route.kind, detail[:300])
         else:
             self._notices.restore(route.symbol, route.kind, f"REST replaces {route.name}, which is silent")
+
+    def _traded_since(self, symbol: str) -> bool:
+        """Return whether a candle after the last trade of the stream has volume."""
+        kline, flow = self._dispatcher.forming.get(symbol), self._dispatcher.flows[symbol]
+        return kline is not None and kline.bar.volume > 0 and kline.bar.open_time > flow.open_time
 
     async def _premium(self, symbol: str) -> MarkUpdate | Quote:
         body = await self._rest.get("/fapi/v1/premiumIndex", {"symbol": symbol}, weight=1, priority=Priority.URGENT)

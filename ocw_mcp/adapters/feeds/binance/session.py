@@ -105,11 +105,16 @@ class Session:
         self._spawn(self._work(after, known))
         while True:
             self._woken.clear()
+            yielded = False
             for frame in self._collect():
+                yielded = True
                 yield frame
             for task in [task for task in self._tasks if task.done()]:
                 self._tasks.discard(task)
                 task.result()
+            if yielded:
+                # More may have become ready while the consumer was busy; candles come first again.
+                continue
             try:
                 async with asyncio.timeout(self._wait_s()):
                     await self._woken.wait()
@@ -169,6 +174,7 @@ class Session:
             self.rest,
             self._plan.product,
             self.store,
+            self.board,
             self.dispatcher,
             self.clock,
             self.notices,
@@ -235,7 +241,7 @@ class Session:
                 self.notices.incident(MARKET, "exchangeInfo", str(error)[:300])
 
     def _collect(self) -> Iterator[Frame]:
-        """Yield what is ready: closed candles in order, then the newest prices, then notices."""
+        """Yield what is ready: closed candles in order, then one frame of the newest prices and notices."""
         self.dispatcher.new_candles = False
         now = self.clock.now_ms()
         for released in self.store.take(now, PATIENCE_MS, self.filler.held):
@@ -255,13 +261,11 @@ class Session:
         if not self._live:
             return
         now = self.clock.now_ms()
-        while self.board.ready(now):
+        if self.board.ready(now) or self.notices.waiting or self._changed:
             marks, books = self.board.take(now)
-            notices = self.notices.take()
-            yield Frame(now, marks=marks, books=books, notices=notices, instruments=self._take_changed())
-            now = self.clock.now_ms()
-        if self.notices.waiting or self._changed:
-            yield Frame(now, notices=self.notices.take(), instruments=self._take_changed())
+            notices, instruments = self.notices.take(), self._take_changed()
+            if marks or books or notices or instruments:
+                yield Frame(now, marks=marks, books=books, notices=notices, instruments=instruments)
 
     def _take_changed(self) -> tuple[Instrument, ...]:
         if not self._changed:
