@@ -98,6 +98,7 @@ class PaperVenue:
         An order with the reference of a live order is reported as accepted, but not placed again.
         """
         order = cleared.redeem(now)
+        self._let_arrive(now)
         live = self._orders.find(order.ref)
         if live is not None:
             return self._answer(Accepted(order.ref, live.venue_order_id))
@@ -110,10 +111,11 @@ class PaperVenue:
         return self._answer(Accepted(order.ref, resting.venue_order_id))
 
     async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
-        """Cancel an order; the answer is empty if the order is not live."""
+        """Cancel an order; the answer has no report on it if the order is not live."""
+        self._let_arrive(now)
         live = self._orders.find(ref)
         if live is None:
-            return []
+            return self.collect()
         self._orders.remove(live)
         self._canceled = live, now
         return self._answer(Canceled(ref, "on request"))
@@ -213,6 +215,11 @@ class PaperVenue:
         self._matching.market = saved.market
         if self._live is not None:
             self._live.live = saved.live or LiveMarketState()
+
+    def _let_arrive(self, now: int) -> None:
+        """Execute what arrived at the venue before `now` (ms), if the caller of `due` is late."""
+        if self._live is not None:
+            self._said.extend(self._live.due(now - 1))
 
     def _answer(self, report: VenueReport) -> list[VenueReport]:
         """Add a report to those that no call has returned, and return all of these."""
