@@ -120,6 +120,11 @@ class PaperVenue:
         self._canceled = live, now
         return self._answer(Canceled(ref, "on request"))
 
+    def say(self, *reports: VenueReport) -> None:
+        """Add reports that `reports` yields, or the next call of `collect`, `submit` or `cancel` returns."""
+        self._said.extend(reports)
+        self._spoke.set()
+
     async def reports(self) -> AsyncIterator[VenueReport]:
         """Yield every report that no call has returned, as soon as it is there; the iteration never ends."""
         while True:
@@ -219,12 +224,11 @@ class PaperVenue:
     def _let_arrive(self, now: int) -> None:
         """Execute what arrived at the venue before `now` (ms), if the caller of `due` is late."""
         if self._live is not None:
-            self._said.extend(self._live.due(now - 1))
+            self.say(*self._live.due(now - 1))
 
     def _answer(self, report: VenueReport) -> list[VenueReport]:
         """Add a report to those that no call has returned, and return all of these."""
-        self._said.append(report)
-        self._spoke.set()
+        self.say(report)
         return self.collect()
 
     def _on_marks(self, live: LiveMatching, marks: Sequence[Mark], now: int) -> Iterable[VenueReport]:

@@ -12,7 +12,7 @@ import msgspec
 from ocw_mcp.adapters.venues.paper_account import NEVER, Liquidation, PaperAccount
 from ocw_mcp.adapters.venues.paper_matching import PaperMatching
 from ocw_mcp.adapters.venues.paper_orders import MarketPrices, PaperOrders, Resting
-from ocw_mcp.adapters.venues.paper_watch import SeenRange, Watch, unseen_part
+from ocw_mcp.adapters.venues.paper_watch import SeenRange, UnseenPart, Watch, unseen_part
 from ocw_mcp.core.matching.on_candles import CandlePath, FillTerms, limit_of, passed, would_take
 from ocw_mcp.core.matching.on_quotes import (
     QUOTE_MAX_AGE_MS,
@@ -120,14 +120,14 @@ class LiveMatching(PaperMatching):
             return ()
         return self._unseen(candle, unseen, newer, now)
 
-    def _unseen(self, candle: Candle, unseen: Candle, newer: float | None, now: int) -> Iterator[VenueReport]:
+    def _unseen(self, candle: Candle, unseen: UnseenPart, newer: float | None, now: int) -> Iterator[VenueReport]:
         """Match the unseen part of a candle as if it were a candle of a tape; the last price becomes `newer`."""
         symbol = candle.symbol
         yield from self.due(now - 1)
-        self._path_begins = unseen.open_time
-        if unseen is candle:
+        self._path_begins = unseen.candle.open_time
+        if unseen.opening:
             yield from self.on_opening(Opening(symbol, candle.open_time, candle.open))
-        reports = super().on_candle(unseen, candle.close_time)
+        reports = super().on_candle(unseen.candle, candle.close_time)
         self.market.closed[symbol] = candle
         yield from reports
         self._path_begins = NEVER
