@@ -43,9 +43,17 @@ async def test_funding_is_settled_at_the_last_rate_of_the_mark_prices(side: Side
     market = await scheduled(side)
     assert settled(market, DUE_S - 1) == []
     after(market, DUE_S + 1)
-    assert settled(market, DUE_S + 100) == []
+    assert settled(market, DUE_S + 100) == settled(market, DUE_S + 110, Funding("BTCUSDT", DUE, 0.1, 4)) == []
     assert settled(market, DUE_S + 120) == [(D(amount), D("0.001"), DUE, False)]
     assert settled(market, DUE_S + 900) == []
+
+
+async def test_funding_time_that_a_mark_price_names_is_the_next_one() -> None:
+    market = await live_position()
+    settled(market, 2, Funding(ETH, T0 - 4 * HOUR, 0.001, 12))
+    assert market.venue.next_funding == T0 + 8 * HOUR + 2 * MINUTE
+    market.marks(3, 1_000.0, funding_rate=0.001, next_funding_at=DUE)
+    assert market.venue.next_funding == DUE + 2 * MINUTE
 
 
 async def test_settled_rate_of_the_exchange_comes_before_that_of_the_marks() -> None:

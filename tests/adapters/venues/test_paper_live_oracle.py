@@ -208,8 +208,9 @@ async def test_fills_on_random_quotes_equal_those_of_the_oracle(
             reports += venue.on_books([book], now)
             oracle.at_quote(t, None)
         elif name == "mark":
-            reports += venue.on_marks([Mark(ETH, now, *map(float, values))], now)
-            oracle.at_mark(t, *values)
+            mark, last = values
+            reports += venue.on_marks([Mark(ETH, now, float(mark), float(last))], now)
+            oracle.at_mark(t, mark, last)
         elif name == "order":
             kind, buys, quantity, price, by = values
             purpose, conditional = PURPOSES.get(kind, Purpose.ENTRY), kind in (STOP, TARGET)

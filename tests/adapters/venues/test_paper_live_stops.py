@@ -145,6 +145,32 @@ async def test_outage_within_a_candle_is_matched_when_the_candle_closes() -> Non
     assert market.venue.account.last[ETH] == 1_000.0
 
 
+@pytest.mark.parametrize(("seen", "sent", "minute"), [(20, 23, 0), (59, 62, 1)])
+async def test_stop_sent_just_before_an_outage_is_in_force_in_it(seen: int, sent: int, minute: int) -> None:
+    market = await live_position()
+    for second in range(2, seen + 1):
+        market.marks(second, 1_000.0)
+    await market.send(sent, SELL, "2", STOP, trigger="950")
+    market.restart()
+    assert len(fills(market.closes(minute, 1_000.0, 940.0, 1_000.0, 1_000.0, second=200))) == 1
+
+
+async def test_gap_over_a_close_is_matched_in_both_candles() -> None:
+    market = await outage()
+    market.marks(70, 1_000.0)
+    assert market.closes(0, 1_000.0, 990.0, 1_000.0, 1_000.0, second=71) == []
+    for second in range(71, 121):
+        market.marks(second, 1_000.0)
+    assert len(fills(market.closes(1, 1_000.0, 940.0, 1_000.0, 1_000.0))) == 1
+
+
+async def test_gap_before_a_candle_does_not_make_its_prices_unseen() -> None:
+    market = await outage()
+    for second in range(40, 121):
+        market.marks(second, 1_000.0)
+    assert market.closes(1, 1_000.0, 940.0, 1_000.0, 1_000.0) == []
+
+
 async def test_low_that_was_seen_before_the_stop_was_sent_triggers_nothing() -> None:
     market = await live_position()
     market.marks(2, 1_000.0, last=940.0)
@@ -174,7 +200,7 @@ async def test_position_opened_after_an_outage_ignores_earlier_candles() -> None
     await market.send(190, BUY, "20", leverage=10)
     market.due(191)
     await market.send(191, SELL, "20", STOP, n=2, trigger="950")
-    assert market.closes(1, 1_000.0, 800.0, 1_000.0, 1_000.0, second=192) == []
+    assert market.closes(1, 940.0, 800.0, 1_000.0, 990.0, second=192) == []
     assert market.held == 20
     assert market.venue.account.last[ETH] == 1_000.0
 
