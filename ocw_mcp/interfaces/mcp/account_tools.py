@@ -302,11 +302,15 @@ def _check(facade: "Facade", leg: Leg, checked: "CheckedLeg") -> CallToolResult:
     )
     order = f"{leg.action} {f'{result.quantity} ' if checked.quantity else ''}{leg.symbol}"
     worth = f", counted as {result.notional}" if notional_of(checked) else ""
+    failing = [row for row in rows if not row.passes]
     if refusal is None or refusal.code is RefusalCode.APPROVAL_REQUIRED:
         lines = [f"{order}{worth}: {verdict(checked)}", room(checked, facade.portfolio().equity)]
     else:
         lines = [f"{order}{worth}: would not pass. {refusal}"]
-    lines += [f"FAILS {row.code}: limit {row.limit}, actual {row.actual}" for row in rows if not row.passes]
+        # The refusal has the figures of its own limit.
+        said = refusal.code, refusal.limit, refusal.actual
+        failing = [row for row in failing if (row.code, row.limit, row.actual) != said]
+    lines += [f"FAILS {row.code}: limit {row.limit}, actual {row.actual}" for row in failing]
     passing = sum(row.passes for row in rows)
     return respond(result, *lines, *([f"{passing} limits pass"] if passing else []))
 

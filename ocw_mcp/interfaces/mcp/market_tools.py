@@ -1,6 +1,6 @@
 """Tools about the market: snapshot, candles, indicators, derivatives, regimes and weights."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -19,12 +19,14 @@ from ocw_mcp.interfaces.mcp.results import Readings, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond, text_of
 from ocw_mcp.render.quotations import note_line
 from ocw_mcp.render.readings_text import (
+    LEVEL_DIGITS,
     VOLUME_DIGITS,
     Unknowns,
     closes_line,
     derivatives_line,
     forming_lines,
     indicator_table,
+    open_text,
     price_line,
     significant,
     sizes_line,
@@ -59,10 +61,11 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
     async def market_get_candles(
         symbol: str,
         timeframe: str = "1h",
-        limit: Annotated[int, Field(ge=1, le=300), ASCII_NUMBER] = 16,
+        limit: Annotated[int, Field(ge=1, le=300), ASCII_NUMBER] = 12,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, results.CandlesResult]:
-        """Closed candles, oldest first; cursor for older ones. Timeframes: 1m 5m 15m 1h 4h."""
+        """Closed candles, oldest first; cursor for older ones. Timeframes: 1m 5m 15m 1h 4h. A candle without open
+        opens at the close before."""
         facade = get_facade()
         found = facade.candles(symbol, timeframe, limit, place_of("candles", cursor))
         result = from_attributes(
@@ -73,17 +76,8 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
             rows=[[iso(at), *values] for at, *values in found.rows],
             cursor=cursor_of("candles", found.rows[0][0]) if found.more else None,
         )
-        lines, day = [], ""
-        for opened, *prices, volume in found.rows:
-            # One line per candle, below its day.
-            date, _, time = iso(opened).removesuffix("Z").partition("T")
-            if date != day:
-                lines.append(date)
-                day = date
-            shown = [*(significant(price, 6) for price in prices), significant(volume, VOLUME_DIGITS)]
-            lines.append(" ".join([time.removesuffix(":00"), *shown]))
-        columns = f"{result.symbol} {result.timeframe}, {' '.join(result.columns)}"
-        return respond(result, columns, *lines, *older_line(result.cursor))
+        columns = f"{result.symbol} {result.timeframe}, opened high low close volume"
+        return respond(result, columns, *_candle_lines(found.rows), *older_line(result.cursor))
 
     async def market_get_indicators(
         symbol: str, timeframe: str | None = None
@@ -204,6 +198,20 @@ def _snapshot(facade: "Facade", symbol: str | None, *, detailed: bool) -> CallTo
         if shown <= 1 or len(text_of(result, *lines)) <= longest:
             return respond(result, *lines)
         shown -= 1
+
+
+def _candle_lines(rows: Sequence[tuple[int, float, float, float, float, float]]) -> Iterator[str]:
+    """Yield one line per candle below its day. The open is at the end, unless it is the close before."""
+    day = ""
+    before: float | None = None
+    for opened, first, high, low, close, volume in rows:
+        date, _, time = iso(opened).removesuffix("Z").partition("T")
+        if date != day:
+            yield date
+            day = date
+        prices = " ".join(significant(each, LEVEL_DIGITS) for each in (high, low, close))
+        yield f"{time.removesuffix(':00')} {prices} {significant(volume, VOLUME_DIGITS)}{open_text(first, before)}"
+        before = close
 
 
 def _symbol_lines(
