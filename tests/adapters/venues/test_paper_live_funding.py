@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from ocw_mcp.domain.market import Funding, Product
+from ocw_mcp.domain.market import Funding, Mark, Product
 from ocw_mcp.domain.orders import FundingPaid, Purpose, Side, VenueReport
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
 from tests.adapters.venues.live import LiveMarket, live_position
@@ -69,6 +69,13 @@ async def test_settled_rate_that_comes_too_late_is_not_settled_again() -> None:
     after(market, DUE_S + 1)
     assert len(settled(market, DUE_S + 121)) == 1
     assert settled(market, DUE_S + 200, Funding(ETH, DUE + 3, 0.002, 4)) == []
+
+
+async def test_funding_is_settled_if_our_clock_is_behind_the_exchange() -> None:
+    market = await scheduled()
+    ahead = Mark(ETH, DUE + 1, 1_050.0, 1_050.0, 0.0009, DUE + 4 * HOUR)
+    assert list(market.venue.on_marks([ahead], DUE - 2 * SECOND)) == []
+    assert settled(market, DUE_S + 120) == [(D("-2.2"), D("0.001"), DUE, False)]
 
 
 async def test_position_closed_after_the_funding_time_still_pays() -> None:
