@@ -98,6 +98,7 @@ class PaperVenue:
         An order with the reference of a live order is reported as accepted, but not placed again.
         """
         order = cleared.redeem(now)
+        self._let_arrive(now)
         live = self._orders.find(order.ref)
         if live is not None:
             return self._answer(Accepted(order.ref, live.venue_order_id))
@@ -110,13 +111,19 @@ class PaperVenue:
         return self._answer(Accepted(order.ref, resting.venue_order_id))
 
     async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
-        """Cancel an order; the answer is empty if the order is not live."""
+        """Cancel an order; the answer has no report on it if the order is not live."""
+        self._let_arrive(now)
         live = self._orders.find(ref)
         if live is None:
-            return []
+            return self.collect()
         self._orders.remove(live)
         self._canceled = live, now
         return self._answer(Canceled(ref, "on request"))
+
+    def say(self, *reports: VenueReport) -> None:
+        """Add reports that `reports` yields, or the next call of `collect`, `submit` or `cancel` returns."""
+        self._said.extend(reports)
+        self._spoke.set()
 
     async def reports(self) -> AsyncIterator[VenueReport]:
         """Yield every report that no call has returned, as soon as it is there; the iteration never ends."""
@@ -214,10 +221,14 @@ class PaperVenue:
         if self._live is not None:
             self._live.live = saved.live or LiveMarketState()
 
+    def _let_arrive(self, now: int) -> None:
+        """Execute what arrived at the venue before `now` (ms), if the caller of `due` is late."""
+        if self._live is not None:
+            self.say(*self._live.due(now - 1))
+
     def _answer(self, report: VenueReport) -> list[VenueReport]:
         """Add a report to those that no call has returned, and return all of these."""
-        self._said.append(report)
-        self._spoke.set()
+        self.say(report)
         return self.collect()
 
     def _on_marks(self, live: LiveMatching, marks: Sequence[Mark], now: int) -> Iterable[VenueReport]:

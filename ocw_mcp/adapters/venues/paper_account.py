@@ -106,7 +106,9 @@ class PaperAccount:
 
     def take_mark(self, mark: Mark, now: int) -> None:
         """Record a mark price of a live market, and the funding that it names."""
-        self.pass_time(mark.symbol, now)
+        # The exchange names its next funding time by its own clock, which may be ahead of ours.
+        consistent = mark.next_funding_at is not None and mark.at < mark.next_funding_at
+        self.pass_time(mark.symbol, max(now, mark.at) if consistent else now)
         self.marks[mark.symbol] = mark.price
         self.last[mark.symbol] = mark.price if mark.last is None else mark.last
         if self.product is not Product.SPOT:

@@ -12,7 +12,7 @@ import msgspec
 from ocw_mcp.adapters.venues.paper_account import NEVER, Liquidation, PaperAccount
 from ocw_mcp.adapters.venues.paper_matching import PaperMatching
 from ocw_mcp.adapters.venues.paper_orders import MarketPrices, PaperOrders, Resting
-from ocw_mcp.adapters.venues.paper_watch import SeenRange, Watch, unseen_part
+from ocw_mcp.adapters.venues.paper_watch import SeenRange, UnseenPart, Watch, unseen_part
 from ocw_mcp.core.matching.on_candles import CandlePath, FillTerms, limit_of, passed, would_take
 from ocw_mcp.core.matching.on_quotes import (
     QUOTE_MAX_AGE_MS,
@@ -90,13 +90,13 @@ class LiveMatching(PaperMatching):
         """Yield the reports on the orders that arrive, or expire, by `now` (ms), while the market does not change."""
         coming = [each for each in self.orders if not each.arrived and each.arrives <= now]
         for resting in sorted(coming, key=lambda each: each.arrives):
-            if not self._is_live(resting):
+            if resting.arrived or not self._is_live(resting):
                 continue
             if resting.order.trigger_price is None:
-                yield from self._arrive(resting, now)
+                yield from self._arrive(resting, resting.arrives)
             else:
                 resting.arrived = True
-                yield from self._trigger(resting.order.symbol, now)
+                yield from self._trigger(resting.order.symbol, resting.arrives)
         for resting in list(self.orders.waiting):
             if self._is_impatient(resting, now) and self._is_live(resting):
                 yield from self._cancel(resting, "no price came while it waited")
@@ -118,15 +118,16 @@ class LiveMatching(PaperMatching):
             self.market.closed[symbol] = candle
             self.account.last[symbol] = candle.close if newer is None else newer
             return ()
-        return self._unseen(candle, unseen, newer)
+        return self._unseen(candle, unseen, newer, now)
 
-    def _unseen(self, candle: Candle, unseen: Candle, newer: float | None) -> Iterator[VenueReport]:
+    def _unseen(self, candle: Candle, unseen: UnseenPart, newer: float | None, now: int) -> Iterator[VenueReport]:
         """Match the unseen part of a candle as if it were a candle of a tape; the last price becomes `newer`."""
         symbol = candle.symbol
-        self._path_begins = unseen.open_time
-        if unseen is candle:
+        yield from self.due(now - 1)
+        self._path_begins = unseen.candle.open_time
+        if unseen.opening:
             yield from self.on_opening(Opening(symbol, candle.open_time, candle.open))
-        reports = super().on_candle(unseen, candle.close_time)
+        reports = super().on_candle(unseen.candle, candle.close_time)
         self.market.closed[symbol] = candle
         yield from reports
         self._path_begins = NEVER

@@ -31,6 +31,17 @@ class Gap(msgspec.Struct, frozen=True):
     end: int
 
 
+class UnseenPart(msgspec.Struct, frozen=True):
+    """The part of a candle in which no prices arrived, as a candle, and whether its opening price was not seen either.
+
+    Orders that were sent by the open time of the part were at the venue in it: this time is the latest at which the
+    gap can have begun.
+    """
+
+    candle: Candle
+    opening: bool
+
+
 class Watch(msgspec.Struct):
     """The prices of one symbol that were seen."""
 
@@ -48,10 +59,10 @@ class Watch(msgspec.Struct):
         else:
             self.seen = SeenRange(now, price, price, price)
 
-    def unseen(self, candle: Candle) -> Candle | None:
+    def unseen(self, candle: Candle) -> UnseenPart | None:
         """Return the part of a closed candle that was not seen; None if all of it was.
 
-        The part begins with the last price that was seen. Its low and its high are those of the candle, except a low or
+        The part begins at the last price that was seen. Its low and its high are those of the candle, except a low or
         a high that was seen before the part begins.
         """
         opened, closes = candle.open_time, candle.close_time
@@ -63,14 +74,14 @@ class Watch(msgspec.Struct):
             return None
         if before.at >= closes:
             return None
+        began = max(opened, min(before.at + LONGEST_SILENCE_MS, closes - 1))
+        part = msgspec.structs.replace(candle, open_time=began, interval=closes - began)
         if before.at <= opened:
-            return candle
+            return UnseenPart(part, opening=True)
         begin, close = before.price, candle.close
         low = min(begin, close, candle.low if candle.low < before.low else begin)
         high = max(begin, close, candle.high if candle.high > before.high else begin)
-        return msgspec.structs.replace(
-            candle, open_time=before.at, interval=closes - before.at, open=begin, low=low, high=high
-        )
+        return UnseenPart(msgspec.structs.replace(part, open=begin, low=low, high=high), opening=False)
 
     def covered(self, until: int) -> None:
         """Forget the gap if a candle that closed at `until` (ms) has shown all of it."""
@@ -78,6 +89,6 @@ class Watch(msgspec.Struct):
             self.gap = None
 
 
-def unseen_part(watch: Watch | None, candle: Candle) -> Candle | None:
+def unseen_part(watch: Watch | None, candle: Candle) -> UnseenPart | None:
     """Return the part of a closed candle that was not seen; all of it if no price was ever seen."""
-    return candle if watch is None else watch.unseen(candle)
+    return UnseenPart(candle, opening=True) if watch is None else watch.unseen(candle)
