@@ -33,7 +33,7 @@ from ocw_mcp.agent.memory.diary import (
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.recall import HEADING
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
-from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.messages import Reply, Request, without_cache_control
 from ocw_mcp.agent.pricing import LIFETIME_MS, TokenUsage, Ttl, cost
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
@@ -205,7 +205,7 @@ def characters(body: dict[str, Any]) -> dict[str, int]:
         "system": sum(len(block["text"]) for block in body["system"]),
         "context": len(context) - len(remembered),
         "memory": len(remembered),
-        "results": len(msgspec.json.encode(rest).decode()) if rest else 0,
+        "results": len(msgspec.json.encode(without_cache_control(rest)).decode()) if rest else 0,
     }
 
 

@@ -239,6 +239,18 @@ async def test_order_check_shows_refusal_limit_verdicts_and_largest_size(sim: Fa
     assert passing["quantity"] == passing["largest"] == refused["largest"]
 
 
+async def test_order_check_names_each_failing_limit_once(sim: FacadeRun) -> None:
+    flat = next(view for view in sim.facade.snapshot().symbols.values() if view.position is None)
+    assert isinstance(flat.last, float)
+    huge = {"symbol": flat.symbol, "action": "BUY", "size": "1", "stop": f"{flat.last * 0.97:.2f}"}
+    answer = await ask(sim, "risk_check_order", huge)
+    failing = [each for each in content(answer)["verdicts"] if not each["passes"]]
+    assert len(failing) > 1
+    for each in failing:
+        assert text(answer).count(f"{each['code']}: ") == 1
+        assert f"actual{'=' if each is failing[0] else ' '}{each['actual']}" in text(answer)
+
+
 class Writing:
     """Writes texts that no one should obey."""
 
