@@ -30,8 +30,9 @@ _played: dict[tuple[str, bytes], Played] = {}
 
 
 async def played(situation: Situation, answer: SampleAnswer | None = None) -> Played:
-    """Play a situation once per answer."""
-    legs = () if answer is None else answer.legs
+    """Play a situation once per answer; without one, with its first: the request does not depend on the answer."""
+    answers = (answer,) if answer else situation.answers[:1]
+    legs = answers[0].legs if answers else ()
     key = situation.name, msgspec.json.encode(legs)
     if key not in _played:
         _played[key] = await play(situation, Sample(legs))

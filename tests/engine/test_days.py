@@ -143,7 +143,7 @@ async def test_a_run_killed_around_midnight_resumes_to_the_same_events(
         return await Run(ListFeed(CRASH_AT_MIDNIGHT), script, policy=WAKES, store=store).go()
 
     undisturbed = await run(MemoryStore())
-    for moment in range(1, undisturbed.store.touches + 1):
+    for moment in undisturbed.store.crash_moments():
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

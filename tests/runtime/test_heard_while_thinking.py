@@ -156,7 +156,7 @@ async def test_a_crash_around_a_halt_or_flatten_resumes_to_the_same_events(verb:
     whole = run_with(verb, script, (3, 0))
     await whole.go()
     assert any(each.ref.leg is Purpose.ENTRY for each in whole.events(events.OrderFilled))
-    for die_at in range(1, whole.run.store.touches, 3):
+    for die_at in whole.run.store.crash_moments():
         store = MemoryStore()
         store.die_at = die_at
         try:

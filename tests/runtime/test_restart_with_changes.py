@@ -49,7 +49,7 @@ async def test_a_command_whose_file_is_not_deleted_is_executed_once() -> None:
 
 async def test_a_command_whose_file_survives_a_crash_is_executed_once() -> None:
     undisturbed = (await part(MemoryStore(), 6, Stubborn([HALT, RESUME]))).store
-    for moment in range(1, undisturbed.touches + 1):
+    for moment in undisturbed.crash_moments():
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

@@ -32,6 +32,8 @@ class MemoryStore:
         self._inputs = list(inputs)
         self._new_inputs: list[StoredInput] = []
         self._touches = 0
+        self._written = 0
+        self._states: list[int] = []
         self.die_at: int | None = None
         self._summarise: Callable[[], Any] = dict
         self.commits = 0
@@ -83,6 +85,7 @@ class MemoryStore:
 
     def commit(self, checkpoint: Checkpoint | None = None, summarise: Callable[[], Any] | None = None) -> None:
         self._touch()
+        self._written += bool(self._pending or checkpoint)
         self._committed += self._pending
         self._pending = []
         self._checkpoint = checkpoint or self._checkpoint
@@ -120,8 +123,26 @@ class MemoryStore:
     def close(self) -> None:
         pass
 
+    def crash_moments(self, after: int = 0) -> list[int]:
+        """Return one touch (after touch `after`) per state of the disk that a crash of this run can leave behind.
+
+        A resumed run reads only what was committed, so crashes between the same two commits look the same to it.
+        The touches returned are in turn the first, a middle one and the last of their state.
+        """
+        groups: dict[int, list[int]] = {}
+        for moment, state in enumerate(self._states, 1):
+            if moment > after:
+                groups.setdefault(state, []).append(moment)
+        return [moments[(len(moments) - 1) * (number % 3) // 2] for number, moments in enumerate(groups.values())]
+
+    @property
+    def written(self) -> int:
+        """The number of commits that changed the disk."""
+        return self._written
+
     def _touch(self) -> None:
         self._touches += 1
+        self._states.append(self._written)
         if self.die_at == self._touches:
             raise Crash
 

@@ -1,8 +1,6 @@
 """The reading tools, called by a client in both protocol versions."""
 
-import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +54,9 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
-    found = FacadeRun(tmp_path_factory.mktemp("looked"))
-    asyncio.run(found.go(30))
-    yield found
-    found.store.close()
+@pytest.fixture
+def sim(looked: FacadeRun) -> FacadeRun:
+    return looked
 
 
 async def ask(sim: FacadeRun, tool: str, arguments: dict[str, Any], era: str = "auto") -> CallToolResult:

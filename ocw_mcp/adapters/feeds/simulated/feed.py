@@ -108,7 +108,6 @@ class SimulatedFeed:
         self._first_frame = start - warmup_days * DAY
         self._next = 0
         """The number of the day after the latest one."""
-        self._made: tuple[int, list[SymbolDay]] | None = None
 
     @property
     def identity(self) -> MarketIdentity:
@@ -134,7 +133,8 @@ class SimulatedFeed:
         funding: dict[int, tuple[Funding, ...]] = {}
         while end is None or number < end:
             midnight, day = self._genesis + number * DAY, self._day(number)
-            rows = self._rows(day, midnight)
+            candles, quoted = candles_of_day(*self._market, self.interval, number)
+            rows = zip(zip(*candles, strict=True), zip(*quoted, strict=True), strict=True)
             for at in range(midnight, midnight + DAY, frame_step):
                 closed: tuple[Candle, ...] = ()
                 opened: tuple[Opening, ...] = ()
@@ -156,38 +156,17 @@ class SimulatedFeed:
             at = self._genesis + number * DAY
             yield Frame(at, open_candles, (), metrics.get(at, ()), funding.get(at, ()), books=next_books)
 
-    def _rows(self, day: list[SymbolDay], midnight: int) -> Iterator[tuple[tuple[Candle, ...], tuple[OrderBook, ...]]]:
-        """Return a day's candles by open time, each with the order book at its close; both sides are equally deep."""
-        step, candles, books = self.interval, list[list[Candle]](), list[list[OrderBook]]()
-        times = range(midnight, midnight + DAY, step)
-        for symbol, each in zip(self.symbols, day, strict=True):
-            prices, quotes = _rows_of(each.columns), _rows_of(each.quotes(step))
-            candles.append([Candle(symbol, at, step, *row) for at, row in zip(times, prices, strict=True)])
-            books.append(
-                [
-                    OrderBook(symbol, at + step, bid, ask, depth, depth)
-                    for at, (bid, ask, depth) in zip(times, quotes, strict=True)
-                ]
-            )
-        return zip(zip(*candles, strict=True), zip(*books, strict=True), strict=True)
+    @property
+    def _market(self) -> tuple[int, int, tuple[str, ...]]:
+        return self._seed, self._genesis, self.symbols
 
     def _day(self, number: int) -> list[SymbolDay]:
         """Return the day `number` (from 0) of each symbol's market; a jump ahead by a year takes about a second."""
-        if self._made is not None and self._made[0] == number:
-            return self._made[1]
-        market = self._seed, self._genesis, self.symbols
         # In this order each outline finds the one before it in the cache.
         for each in range(self._next if self._next <= number else 0, number):
-            outline_day(*market, each)
-        outline = outline_day(*market, number)
-        midnight, days = self._genesis + number * DAY, []
-        for symbol, (model, path, derivatives) in zip(self.symbols, outline.symbols, strict=True):
-            draw = generator(self._seed, number, f"candles {symbol}")
-            columns, minutes = simulate_candles(draw, model, outline.market, path, self.interval)
-            metrics = metrics_of(symbol, model, derivatives, minutes, midnight)
-            days.append(SymbolDay(model, path, columns, metrics, funding_of(symbol, derivatives, midnight)))
-        self._next, self._made = number + 1, (number, days)
-        return days
+            outline_day(*self._market, each)
+        self._next = number + 1
+        return simulate_day(*self._market, self.interval, number)
 
 
 class Outline(NamedTuple):
@@ -213,6 +192,41 @@ def outline_day(seed: int, genesis: int, symbols: tuple[str, ...], number: int) 
         path = simulate_path(draw, model, market, memories[symbol])
         outlines.append((model, path, simulate_derivatives(draw, model, path, memories[symbol])))
     return Outline(market, outlines, memories)
+
+
+# Two feeds of one market, as of a run and of its repetition, share the cached day.
+@lru_cache(maxsize=1)
+def simulate_day(seed: int, genesis: int, symbols: tuple[str, ...], step: int, number: int) -> list[SymbolDay]:
+    """Return day `number` of each symbol's market, with candles of `step` (ms). The cached outlines make it fast."""
+    outline = outline_day(seed, genesis, symbols, number)
+    midnight, days = genesis + number * DAY, []
+    for symbol, (model, path, derivatives) in zip(symbols, outline.symbols, strict=True):
+        columns, minutes = simulate_candles(
+            generator(seed, number, f"candles {symbol}"), model, outline.market, path, step
+        )
+        metrics = metrics_of(symbol, model, derivatives, minutes, midnight)
+        days.append(SymbolDay(model, path, columns, metrics, funding_of(symbol, derivatives, midnight)))
+    return days
+
+
+@lru_cache(maxsize=1)
+def candles_of_day(
+    seed: int, genesis: int, symbols: tuple[str, ...], step: int, number: int
+) -> tuple[list[list[Candle]], list[list[OrderBook]]]:
+    """Return each symbol's candles of a day, and the order books at their closes; both sides are equally deep."""
+    candles, books = list[list[Candle]](), list[list[OrderBook]]()
+    midnight = genesis + number * DAY
+    times = range(midnight, midnight + DAY, step)
+    for symbol, each in zip(symbols, simulate_day(seed, genesis, symbols, step, number), strict=True):
+        prices, quotes = _rows_of(each.columns), _rows_of(each.quotes(step))
+        candles.append([Candle(symbol, at, step, *row) for at, row in zip(times, prices, strict=True)])
+        books.append(
+            [
+                OrderBook(symbol, at + step, bid, ask, depth, depth)
+                for at, (bid, ask, depth) in zip(times, quotes, strict=True)
+            ]
+        )
+    return candles, books
 
 
 def _rows_of(columns: tuple[Floats, ...]) -> Iterator[tuple[Any, ...]]:
