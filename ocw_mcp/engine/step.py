@@ -5,7 +5,7 @@ symbol → a wake asks for a decision → its legs become intents → the order 
 them → the venue's reports come back as events → the ledger books the fills and the guard places stops for them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -150,18 +150,20 @@ class Engine:
                 self._effects.record(WakeConditionsSet(last_wake, armed, (), ended))
         self._raise(self.since.take_reasons())
 
-    def _warm(self, candle: Candle) -> None:
-        change = self.market.symbols[candle.symbol].close(candle)
-        if change is not None:
-            self.gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
+    def _warm(self, candles: Sequence[Candle]) -> None:
+        """Warm up the indicators and the outlier statistics with candles from before the book's beginning."""
+        of_symbols: dict[str, list[Candle]] = {}
+        for candle in candles:
+            of_symbols.setdefault(candle.symbol, []).append(candle)
+        for symbol, own in of_symbols.items():
+            for stretch in self.market.symbols[symbol].warm(own):
+                self.gate.warm_all(symbol, stretch.closes, after_hole=stretch.after_hole)
 
     def _on_frame(self, frame: Frame, now: int) -> None:
         if frame.history:
-            # It warms up the indicators and the outlier statistics with candles from before the book's beginning.
             self.counters.warmed_until = frame.at
             self._take_derivatives(frame)
-            for candle in frame.closed:
-                self._warm(candle)
+            self._warm(frame.closed)
             return
         if why := self._time.compare(frame.at):
             self.manager.lower(why)
@@ -180,7 +182,7 @@ class Engine:
         for candle in frame.closed:
             if candle.open_time <= self.counters.warmed_until:
                 # The first frame of the book closes candles that opened before it.
-                self._warm(candle)
+                self._warm((candle,))
                 continue
             change = self._take(candle)
             if change is not None:

@@ -64,7 +64,6 @@ class BookRun:
         self._feed = feed
         self.commands = commands
         self._frames = 0
-        self._warmed = 0
         self._begun = False
         self._why = ""
         self._shown_at = self._polled_at = clock.wall_ms()
@@ -152,8 +151,8 @@ class BookRun:
         if frame.history:
             shell.engine.step(frame, now)
             self.cursor = frame.at
-            self._warmed += 1
-            if self._warmed % POLL_EVERY == 0:
+            if frame.closed:
+                # The frame may hold the candles of a day: other tasks run before the next one.
                 await clock.wait_until(now)
             return
         if frame.books:

@@ -16,7 +16,7 @@ reason interrupts a decision. One wake contains the reasons of all symbols.
 """
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -240,6 +240,13 @@ class Gate:
                 span.warm((close,), after_hole=after_hole)
         else:
             untested.append(close)
+
+    def warm_all(self, symbol: str, closes: Sequence[float], *, after_hole: bool) -> None:
+        """Add the closes of consecutive candles without an evaluation, as `warm` does one by one."""
+        if closes:
+            self._join(symbol)
+            for span in self._spans[symbol].values():
+                span.warm(closes, after_hole=after_hole)
 
     def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
         """Return the reasons to wake the agent; none in a cooldown or while a decision is open (`busy`)."""
