@@ -160,7 +160,10 @@ class SymbolMarket:
     def indicators_of(self, wanted: int) -> TimeframeValues | None:
         """Return the values of the shortest timeframe of at least `wanted` ms that has indicators, or None."""
         shortest = max(wanted, INDICATORS_FROM)
-        return next((_values_of(each) for each in self._all if each.interval >= shortest), None)
+        for each in self._all:
+            if each.interval >= shortest:
+                return _values_of(each)
+        return None
 
     def forming(self) -> list[FormingValues]:
         """Return the forming candles of 1h and 4h, if the market builds these timeframes."""
