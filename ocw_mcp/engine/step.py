@@ -5,7 +5,7 @@ symbol → a wake asks for a decision → its legs become intents → the order 
 them → the venue's reports come back as events → the ledger books the fills and the guard places stops for them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,7 @@ from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard, read_metric
 from ocw_mcp.engine.since import Since
 from ocw_mcp.engine.snapshot import leave_out, positions, signals_of_hold, summary_of, take_snapshot
+from ocw_mcp.engine.warm_up import warm_up
 
 
 class Engine:
@@ -144,26 +145,19 @@ class Engine:
 
     def _follow_up(self, now: int) -> None:
         """End the wake conditions of closed positions, and keep the reasons to wake that the step gave."""
+        if not self.since.has_news:
+            return
         for symbol in self.since.take_closed():
             if ended := self.gate.end_conditions(symbol, now):
                 armed, last_wake = len(self.gate.standing(now, self._read)), self.decisions.state().last_wake
                 self._effects.record(WakeConditionsSet(last_wake, armed, (), ended))
         self._raise(self.since.take_reasons())
 
-    def _warm(self, candles: Sequence[Candle]) -> None:
-        """Warm up the indicators and the outlier statistics with candles from before the book's beginning."""
-        of_symbols: dict[str, list[Candle]] = {}
-        for candle in candles:
-            of_symbols.setdefault(candle.symbol, []).append(candle)
-        for symbol, own in of_symbols.items():
-            for stretch in self.market.symbols[symbol].warm(own):
-                self.gate.warm_all(symbol, stretch.closes, after_hole=stretch.after_hole)
-
     def _on_frame(self, frame: Frame, now: int) -> None:
         if frame.history:
             self.counters.warmed_until = frame.at
             self._take_derivatives(frame)
-            self._warm(frame.closed)
+            warm_up(self.market, self.gate, frame.closed)
             return
         if why := self._time.compare(frame.at):
             self.manager.lower(why)
@@ -171,18 +165,19 @@ class Engine:
             self.counters.began_at = now
             self.account.open_day(now)
             self._exits.set_timer(now)
-        self._take_derivatives(frame)
+        if frame.metrics or frame.funding:
+            self._take_derivatives(frame)
         for book in frame.books:
             self.prices.take_book(book)
         # A candle that closes at midnight is the last of its day; a decision on it belongs to the next day.
         if frame.at > self.account.day_ends:
             self.account.open_day(frame.at - 1)
-        held = self.account.ledger.positions
+        held, manual = self.account.ledger.positions, self.executor.manual_control
         changes: list[tuple[Candle, Closed]] = []
         for candle in frame.closed:
             if candle.open_time <= self.counters.warmed_until:
                 # The first frame of the book closes candles that opened before it.
-                self._warm((candle,))
+                warm_up(self.market, self.gate, (candle,))
                 continue
             change = self._take(candle)
             if change is not None:
@@ -196,7 +191,7 @@ class Engine:
             self._raise(self._exits.check(now))
             follow_prices(self.guard, now)
         for candle, change in changes:
-            if candle.symbol in self.executor.manual_control.held:
+            if candle.symbol in manual.held:
                 # No decider is asked about the symbol, and its returns still count for the outlier statistics.
                 self.gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
                 continue
@@ -213,7 +208,6 @@ class Engine:
             self.account.open_day(frame.at)
         if not frame.closed:
             return
-        manual = self.executor.manual_control
         reasons = self.gate.wake(now, busy=self.decisions.open_request is not None or bool(manual.paused_by))
         if reasons:
             brief = signals_of_hold(self.market, self.guard, reasons, now) if self.config.agent == RULES else None

@@ -201,8 +201,10 @@ class Gate:
         skip = "quiet"
         if self._every is None:
             wanted = self._wakes_on_in_position if in_position else self._wakes_on
-            reasons = [WakeReason(WakeKind.CLOSE, span_name(each)) for each in closed if each in wanted]
-            self._join(symbol)
+            if not wanted.isdisjoint(closed):
+                reasons = [WakeReason(WakeKind.CLOSE, span_name(each)) for each in closed if each in wanted]
+            if self._untested[symbol]:
+                self._join(symbol)
             for length, span in self._spans[symbol].items():
                 if not span.ready:
                     skip = "warming"
