@@ -144,7 +144,10 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     metrics: tuple[Metrics, ...] = ()
     funding: tuple[Funding, ...] = ()
     history: bool = False
-    """Whether the frame is before the book's beginning: it only warms up the indicators."""
+    """Whether the frame is before the book's beginning: it only warms up the indicators.
+
+    A frame of history may hold all candles of a longer time up to `at`, in order of time, and the metrics and funding.
+    """
     books: tuple[OrderBook, ...] = ()
     """The order books at `at`, sorted by symbol, if the source reports them."""
     ended: tuple[str, ...] = ()

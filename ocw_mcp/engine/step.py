@@ -42,6 +42,7 @@ from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard, read_metric
 from ocw_mcp.engine.since import Since
 from ocw_mcp.engine.snapshot import leave_out, positions, signals_of_hold, take_snapshot
+from ocw_mcp.engine.warm_up import warm_up
 
 
 class Engine:
@@ -147,24 +148,19 @@ class Engine:
 
     def _follow_up(self, now: int) -> None:
         """End the wake conditions of closed positions, and keep the reasons to wake that the step gave."""
+        if not self.since.has_news:
+            return
         for symbol in self.since.take_closed():
             if ended := self.gate.end_conditions(symbol, now):
                 armed, last_wake = len(self.gate.standing(now, self._read)), self.decisions.state().last_wake
                 self._effects.record(WakeConditionsSet(last_wake, armed, (), ended))
         self._raise(self.since.take_reasons())
 
-    def _warm(self, candle: Candle) -> None:
-        change = self.market.symbols[candle.symbol].close(candle)
-        if change is not None:
-            self.gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
-
     def _on_frame(self, frame: Frame, now: int) -> None:
         if frame.history:
-            # It warms up the indicators and the outlier statistics with candles from before the book's beginning.
             self.counters.warmed_until = frame.at
             self._take_derivatives(frame)
-            for candle in frame.closed:
-                self._warm(candle)
+            warm_up(self.market, self.gate, frame.closed)
             return
         if why := self._time.compare(frame.at):
             self.manager.lower(why)
@@ -172,19 +168,20 @@ class Engine:
             self.counters.began_at = now
             self.account.open_day(now)
             self._exits.set_timer(now)
-        self._take_derivatives(frame)
+        if frame.metrics or frame.funding:
+            self._take_derivatives(frame)
         for book in frame.books:
             self.prices.take_book(book)
         # A candle that closes at midnight is the last of its day; a decision on it belongs to the next day.
         if frame.at > self.account.day_ends:
             self.account.open_day(frame.at - 1)
-        held = self.account.ledger.positions
+        held, manual = self.account.ledger.positions, self.executor.manual_control
         moved = self.config.live and self._live.take(frame, now)
         changes: list[tuple[Candle, Closed]] = []
         for candle in frame.closed:
             if candle.open_time <= self.counters.warmed_until:
                 # The first frame of the book closes candles that opened before it.
-                self._warm(candle)
+                warm_up(self.market, self.gate, (candle,))
                 continue
             change = self._take(candle)
             if change is not None:
@@ -200,7 +197,7 @@ class Engine:
             if frame.closed and not frame.late:
                 follow_prices(self.guard, now)
         for candle, change in changes:
-            if frame.late or candle.symbol in self.executor.manual_control.held:
+            if frame.late or candle.symbol in manual.held:
                 # No decider is asked about the candle, and its return still counts for the outlier statistics.
                 self.gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
                 continue

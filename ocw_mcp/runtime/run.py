@@ -65,7 +65,7 @@ class BookRun:
         self._feed = feed
         self.commands = commands
         self._frames = 0
-        self._warmed = 0
+        self._warmed = False
         self._watched_at = 0
         self._begun = False
         self._why = ""
@@ -156,7 +156,7 @@ class BookRun:
                     continue
                 if self._warmed:
                     # History is not logged: from here on a restart has it from this checkpoint.
-                    self._warmed = 0
+                    self._warmed = False
                     self.shell.checkpoint(self.cursor)
                 if self.shell.live:
                     with self.shell.input(frame):
@@ -254,9 +254,9 @@ class BookRun:
         now = clock.now()
         if frame.history:
             shell.engine.step(frame, now)
-            self.cursor = frame.at
-            self._warmed += 1
-            if self._warmed % POLL_EVERY == 0:
+            self.cursor, self._warmed = frame.at, True
+            if frame.closed:
+                # The frame may hold the candles of a day: other tasks run before the next one.
                 await clock.wait_until(now)
             return
         if frame.books:
