@@ -2,11 +2,11 @@
 
 - An order arrives at the venue when its latency is over. A market order, and a limit order that the best opposite price
   allows, then takes from the newest quote; if there is no recent quote, from the next one.
-- A quote offers its quantity at its best price. Behind it, further levels of the same quantity are assumed, each one
-  spread, and at least one tick, farther away. The part of an order that exceeds the best quantity trades at the price
-  of the last level that it needs. If a candle has closed, this price is at most the slippage of
-  `core.matching.on_candles` away from the best price: one tiny quantity does not make a whole market thin.
-- If the best quantity is unknown, the whole order trades at the best price worsened by this slippage.
+- A quote offers its quantity at its best price. The part of an order that exceeds this quantity trades at the best
+  price worsened by the slippage of `core.matching.on_candles`, and at least one spread and one tick beyond the best.
+- Before the first candle has closed, the volume of the market is unknown. Levels behind the best price are then
+  assumed, each with its quantity, and one spread apart; the exceeding part trades at the last level that it needs.
+- If the best quantity is unknown, the whole order trades at the best price worsened by the slippage.
 - A quantity is used once: what one order took from a quote is gone for every other order, and for every later look at
   the same quote. The next update of the quote has its full quantity.
 - A limit order trades only within its limit. The remaining quantity rests, or is cancelled if the order is
@@ -89,14 +89,14 @@ class Liquidity(msgspec.Struct, frozen=True):
     side: Side
     best: Decimal
     level: Decimal | None
-    """The quantity of the best price and of each assumed level behind it; None if it is unknown."""
+    """The quantity at the best price, and of each level that is assumed behind it; None if it is unknown."""
     used: Decimal
     distance: Decimal
     """The distance between two levels."""
     instrument: Instrument
     terms: FillTerms
     candle: Candle | None
-    """The last closed candle, whose volume limits slippage; None before the first."""
+    """The last closed candle, whose volume determines slippage; None before the first."""
 
     @property
     def left_at_best(self) -> Decimal:
@@ -120,10 +120,11 @@ class Liquidity(msgspec.Struct, frozen=True):
         if self.level is None:
             return by_volume
         behind = (through / self.level).to_integral_value(ROUND_CEILING) - ONE
-        by_level = max(tick, self.best + self.side.sign * behind * self.distance)
+        by_level = self.best + self.side.sign * self.distance * (behind if self.candle is None else ONE)
+        by_level = max(tick, by_level)
         if self.candle is None:
             return by_level
-        return min(by_level, by_volume) if self.side is Side.BUY else max(by_level, by_volume)
+        return max(by_level, by_volume) if self.side is Side.BUY else min(by_level, by_volume)
 
     def parts(self, quantity: Decimal, limit: Decimal | None = None) -> tuple[FillPart, ...]:
         """Return the parts in which an order trades up to a quantity: at most two, and all within `limit` (quote)."""

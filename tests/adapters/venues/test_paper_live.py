@@ -88,13 +88,19 @@ async def test_short_entry_pays_deeper_bids_down_to_its_limit() -> None:
     assert isinstance(reports[-1], Canceled)
 
 
-async def test_candle_volume_bounds_the_cost_of_a_tiny_quote() -> None:
+@pytest.mark.parametrize(("side", "bid", "ask", "deeper"), [
+    (BUY, 999.9, 1_000.0, "1000.4"), (BUY, 999.0, 1_000.0, "1001"), (BUY, 1_000.0, 1_000.0, "1000.4"),
+    (SELL, 1_000.0, 1_000.1, "999.6"), (SELL, 1_000.0, 1_002.0, "998"),
+])  # fmt: skip
+async def test_exceeding_quantity_pays_slippage_and_at_least_a_spread(
+    side: Side, bid: float, ask: float, deeper: str
+) -> None:
     market = LiveMarket()
     market.marks(0, 1_000.0)
     market.closes(0, 1_000.0, 1_000.0, 1_000.0, 1_000.0)
-    market.quotes(60, 999.0, 1_000.0, offers=0.001)
-    await market.send(60, BUY, "2")
-    assert paid(market.due(61)) == [(D("0.001"), D(1_000)), (D("1.999"), D("1000.4"))]
+    market.quotes(60, bid, ask, 0.001, 0.001)
+    await market.send(60, side, "2")
+    assert paid(market.due(61)) == [(D("0.001"), D(1_000)), (D("1.999"), D(deeper))]
 
 
 async def test_two_orders_do_not_use_one_quantity_twice() -> None:

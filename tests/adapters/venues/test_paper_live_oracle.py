@@ -1,5 +1,6 @@
 """Fills on random quotes, mark prices and latencies, compared with an oracle that uses no code of the venue."""
 
+from bisect import bisect_left
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from math import ceil
 from typing import Any
@@ -9,12 +10,12 @@ from hypothesis import strategies as st
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.core.matching.on_candles import FillTerms
-from ocw_mcp.domain.market import Mark, OrderBook, Product
+from ocw_mcp.domain.market import Candle, Mark, OrderBook, Product
 from ocw_mcp.domain.orders import Accepted, Filled, OrderRef, Purpose, Side, TriggerBy, VenueReport
 from ocw_mcp.domain.time import HOUR, MINUTE
 from tests.adapters.venues.papers import ETH, T0, cleared_order
 
-D = Decimal
+D, ZERO = Decimal, Decimal(0)
 TAKER, MAKER, HALF_SPREAD, SLIPPAGE, TICK = D("0.0005"), D("0.0002"), D("0.0001"), D("0.0004"), D("0.01")
 WALLET = D(10**8)
 RECENT = 10_000
@@ -34,8 +35,10 @@ class Sent:
 class Oracle:
     """Walks through the events in the order of time; the arrival of an order at the venue is an event of its own."""
 
-    def __init__(self, product: Product) -> None:
+    def __init__(self, product: Product, volume: int | None) -> None:
         self.spot = product is Product.SPOT
+        self.step = D("0.0001") if self.spot else D("0.001")
+        self.share = None if volume is None else D(volume) / 10
         self.held, self.cash, self.orders = D(0), WALLET, list[Sent]()
         self.fills = list[tuple[int, Decimal, Decimal, bool, Decimal]]()
         self.quote: dict[int, Any] = {}
@@ -108,9 +111,15 @@ class Oracle:
 
     def make(self, one: Sent) -> None:
         best, size, used = self.quote[one.sign]
+        bound = self.share if size is None else D(size)
         if one.sign * (one.price - best) >= 0:
-            room = one.left if size is None else min(one.left, max(D(0), D(size) - used))
+            room = one.left if bound is None else min(one.left, max(D(0), bound - used))
             self.fill(one, room, one.price, maker=True)
+
+    def slipped(self, price: Decimal, sign: int, quantity: Decimal, spread: Decimal = ZERO) -> Decimal:
+        """Return a price worsened by the square root of a quantity over the share of the volume."""
+        shares = max(D(1), quantity / self.share) if self.share is not None else D(1)
+        return rounded(price * (1 + sign * (spread + SLIPPAGE * shares.sqrt())), sign)
 
     def take(self, one: Sent, limit: Decimal | None) -> None:
         best, offered, used = self.quote[one.sign]
@@ -121,14 +130,17 @@ class Oracle:
         first = min(wanted, max(D(0), size - used)) if size is not None else D(0)
 
         def deep(rest: Decimal) -> Decimal:
-            if size is None:
-                return rounded(best * (1 + one.sign * SLIPPAGE), one.sign)
-            away: Decimal = best + one.sign * self.distance * (ceil((used + first + rest) / size) - 1)
-            return away
+            through = used + first + rest
+            if size is not None and self.share is None:
+                return D(best + one.sign * self.distance * (ceil(through / size) - 1))
+            least = best if size is None else best + one.sign * self.distance
+            return D(one.sign * max(one.sign * least, one.sign * self.slipped(best, one.sign, through)))
 
         rest = wanted - first
-        while limit is not None and rest > 0 and one.sign * (deep(rest) - limit) > 0:
-            rest -= 1
+        if limit is not None and one.sign * (deep(rest) - limit) > 0:
+            steps = range(int(rest / self.step) + 1)
+            beyond = bisect_left(steps, True, key=lambda n: n > 0 and one.sign * (deep(n * self.step) - limit) > 0)
+            rest = (beyond - 1) * self.step
         parts = [(first, best), (rest, deep(rest))]
         for quantity, price in parts:
             if not self.fill(one, quantity, price):
@@ -136,7 +148,8 @@ class Oracle:
 
     def take_without_quote(self, one: Sent, price: Decimal, t: int) -> None:
         spread = max(HALF_SPREAD, TICK / 2 / price) if t - self.quote_made > MINUTE else self.spread
-        self.fill(one, self.wanted(one), rounded(price * (1 + one.sign * (spread + SLIPPAGE)), one.sign), quoted=False)
+        wanted = self.wanted(one)
+        self.fill(one, wanted, self.slipped(price, one.sign, wanted, spread), quoted=False)
         self.drop(one)
 
     def wanted(self, one: Sent) -> Decimal:
@@ -183,16 +196,19 @@ EVENTS = st.lists(st.tuples(WAITS, st.one_of(QUOTES, QUOTES, MARKS, ORDERS, ORDE
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.sampled_from(Product), st.sampled_from([0, 250, 3_000]), EVENTS)
+@given(st.sampled_from(Product), st.sampled_from([0, 250, 3_000]), st.sampled_from([None, 20, 90]), EVENTS)
 async def test_fills_on_random_quotes_equal_those_of_the_oracle(
-    product: Product, latency: int, events: list[tuple[int, Any]]
+    product: Product, latency: int, volume: int | None, events: list[tuple[int, Any]]
 ) -> None:
     terms = FillTerms(TAKER, HALF_SPREAD, SLIPPAGE, MAKER, latency_ms=latency)
 
     def new() -> PaperVenue:
         return PaperVenue(product, WALLET, HOUR, terms, live=True)
 
-    venue, oracle, reports, t = new(), Oracle(product), list[VenueReport](), 0
+    venue, oracle, reports, t = new(), Oracle(product, volume), list[VenueReport](), 0
+    if volume is not None:
+        flat = Candle(ETH, T0 - MINUTE, MINUTE, 1_000.0, 1_000.0, 1_000.0, 1_000.0, float(volume))
+        assert list(venue.on_candle(flat, T0)) == []
     book = OrderBook(ETH, T0, 1_000.0, 1_001.0)
     refs = list[OrderRef]()
     for wait, (name, *values) in [*BEGIN, *events, (4_000, ("due",))]:
