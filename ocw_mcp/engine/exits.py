@@ -5,13 +5,16 @@ scoring interval, the rules score every position. A score in the exit band close
 into the review band wakes the decider.
 """
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Final, NamedTuple, Self
 
 import msgspec
 
 from ocw_mcp.core.market.market import Market
-from ocw_mcp.core.strategy.position_score import score_position
-from ocw_mcp.core.strategy.signals import read_signals
+from ocw_mcp.core.orders.ledger import Position
+from ocw_mcp.core.strategy.position_score import ScoredPosition, score_held
+from ocw_mcp.core.strategy.signals import CandleSignals, read_candles
 from ocw_mcp.domain.events import ExitDecided, ScoreTaken
 from ocw_mcp.domain.happenings import GuardPlan
 from ocw_mcp.domain.orders import GUARD
@@ -19,10 +22,10 @@ from ocw_mcp.domain.policies import ExitsPolicy
 from ocw_mcp.domain.snapshot import PositionView, WakeKind, WakeReason
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.steps import Timer, TimerKind
-from ocw_mcp.domain.time import HOUR, SECOND
-from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.domain.time import HOUR, SECOND, span_ms
+from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.engine.guard import Guard
-from ocw_mcp.engine.snapshot import positions, take_signals
+from ocw_mcp.engine.snapshot import indicator_values
 
 POSITIONS_TIMER: Final = Timer(TimerKind.POSITIONS)
 CHECK_EVERY_MS: Final = 30 * SECOND
@@ -50,6 +53,11 @@ class Exits(Stateful[ExitsState]):
         self._config = guard.manager.config
         self._policies = self._config.policies
         self._hard = HardExits.of(self._policies.exits)
+        self._timeframe = span_ms(self._policies.rules.timeframe)
+        self._averages: dict[str, tuple[Decimal, Decimal, float]] = {}
+        """The cost, the quantity and the average price (quote) of each symbol's last position."""
+        self._candle_signals: dict[str, tuple[Mapping[str, Reading], CandleSignals | None]] = {}
+        """The indicators of each symbol that had a position, and the signals that were computed from them."""
 
     def set_timer(self, now: int) -> None:
         """Set a live engine's timer for the next check of the positions, in case no candle comes."""
@@ -69,7 +77,7 @@ class Exits(Stateful[ExitsState]):
                 # An order would wait for a price that never comes.
                 continue
             position = held[symbol]
-            average, sign = float(position.average_price), 1 if position.quantity > 0 else -1
+            average, sign = self._average(position), 1 if position.quantity > 0 else -1
             gain = sign * (float(self._account.ledger.marks[symbol]) / average - 1)
             best, _, best_now = position.extremes(average)
             if (found := hard_exit(gain, best, now - position.opened_at, self._hard, best_now)) is not None:
@@ -81,25 +89,64 @@ class Exits(Stateful[ExitsState]):
 
     def _score(self, now: int) -> list[tuple[str, WakeReason]]:
         """Score every position. Return the symbols that rose into the review band, each with the wake reason."""
-        policy, rules, most_h = self._policies.score, self._policies.rules, self._policies.exits.max_hold_h
-        held = positions(self._guard, liquidation=False)
-        snapshot = take_signals(self._market, self._guard, {view.symbol: view for view in held}, now)
+        policy, most_h, ledger = self._policies.score, self._policies.exits.max_hold_h, self._account.ledger
+        held = [self._scored(ledger.positions[symbol]) for symbol in sorted(ledger.positions)]
         asked, bands = [], {}
-        for view in held:
-            signals = read_signals(snapshot.symbols[view.symbol], rules)
-            score = score_position(view, signals, snapshot, most_h)
+        for position in held:
+            symbol = position.symbol
+            score = score_held(position, held, self._market.correlation, now, most_h)
             band = EXIT if score.total >= policy.exit else REVIEW if score.total >= policy.review else HOLD
-            before = self._state.bands.get(view.symbol, HOLD)
-            bands[view.symbol] = band
+            before = self._state.bands.get(symbol, HOLD)
+            bands[symbol] = band
             if band != before:
-                self._effects.record(ScoreTaken(view.symbol, round(score.total, 4), band, score.worst))
+                self._effects.record(ScoreTaken(symbol, round(score.total, 4), band, score.worst))
             worst = score.worst.replace("_", " ")
             if band == EXIT:
-                self._close(view.symbol, "score", f"the score is {score.total:.2f}, mostly because of {worst}", now)
+                self._close(symbol, "score", f"the score is {score.total:.2f}, mostly because of {worst}", now)
             elif band == REVIEW and before == HOLD:
-                asked.append((view.symbol, WakeReason(WakeKind.SCORE, f"{score.total:.2f}", worst)))
+                asked.append((symbol, WakeReason(WakeKind.SCORE, f"{score.total:.2f}", worst)))
         self._state.bands = bands
         return asked
+
+    def _scored(self, position: Position) -> ScoredPosition:
+        """Return a position with the values of its score, without the costly view of it."""
+        symbol, average, sign = position.symbol, self._average(position), 1 if position.quantity > 0 else -1
+        candles, signals = self._market.symbols[symbol], self._signals(symbol)
+        protection, last = self._guard.protections.get(symbol), candles.last
+        stop = protection.trigger if protection is not None and protection.protected else None
+        trend = momentum = None
+        if signals is not None and not isinstance(last, Unknown):
+            trend, momentum = signals.trend, signals.momentum(last, candles.change_over(4 * HOUR))
+        return ScoredPosition(
+            symbol=symbol,
+            sign=sign,
+            opened_at=position.opened_at,
+            gain=sign * (float(self._account.ledger.marks[symbol]) / average - 1),
+            best=position.extremes(average)[2],
+            gain_at_stop=None if stop is None else sign * (float(stop) / average - 1),
+            trend=trend,
+            momentum=momentum,
+        )
+
+    def _average(self, position: Position) -> float:
+        """Return the average price of a position, computed only when its cost or its quantity has changed."""
+        known = self._averages.get(position.symbol)
+        if known is None or known[0] is not position.cost or known[1] is not position.quantity:
+            known = position.cost, position.quantity, float(position.average_price)
+            self._averages[position.symbol] = known
+        return known[2]
+
+    def _signals(self, symbol: str) -> CandleSignals | None:
+        """Return the signals that the candles of a symbol give, computed only when a candle has closed."""
+        rules = self._policies.rules
+        values = self._market.symbols[symbol].indicators_of(self._timeframe)
+        if values is None:
+            return None
+        known = self._candle_signals.get(symbol)
+        if known is None or known[0] is not values.values:
+            known = values.values, read_candles(indicator_values(values), rules)
+            self._candle_signals[symbol] = known
+        return known[1]
 
     def planned(self, view: PositionView) -> PositionView:
         """Return a position with what the guard will do."""

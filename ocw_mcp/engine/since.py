@@ -97,6 +97,11 @@ class Since(Stateful[SinceState]):
         """Return the live entries, oldest first, then those that wait for an approval."""
         return resting_orders(self._manager, self._executor.approvals, self._state.entries)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether positions were closed, or reasons to wake the agent arose, that were not taken."""
+        return bool(self._closed or self._reasons)
+
     def take_reasons(self) -> list[tuple[str, WakeReason]]:
         """Return the reasons to wake the agent that arose since the last call, each with its symbol."""
         reasons, self._reasons = self._reasons, []

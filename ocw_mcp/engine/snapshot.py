@@ -75,8 +75,8 @@ def take_signals(
             SymbolView(
                 symbol=symbol,
                 last=candles.last,
-                age_ms=now - (candles.known_at or now),
-                indicators=() if values is None else (_indicators(values),),
+                age_ms=max(0, now - (candles.known_at or now)),
+                indicators=() if values is None else (indicator_values(values),),
                 position=position,
                 derivatives=DerivativesView(**candles.derivatives.values(now)),
                 return_4h=candles.change_over(4 * HOUR),
@@ -172,8 +172,8 @@ def _symbol(
     return SymbolView(
         symbol=symbol,
         last=candles.last,
-        age_ms=now - known_at if known_at is not None else -1,
-        indicators=tuple(_indicators(each) for each in candles.indicators()),
+        age_ms=max(0, now - known_at) if known_at is not None else -1,
+        indicators=tuple(indicator_values(each) for each in candles.indicators()),
         position=held,
         derivatives=DerivativesView(**candles.derivatives.values(now)),
         next_funding_at=candles.derivatives.next_funding(now),
@@ -188,7 +188,8 @@ def _symbol(
     )
 
 
-def _indicators(values: TimeframeValues) -> IndicatorValues:
+def indicator_values(values: TimeframeValues) -> IndicatorValues:
+    """Return the indicators of a timeframe as a snapshot has them."""
     readings: dict[str, Any] = {**values.values}
     return IndicatorValues(
         timeframe=span_name(values.interval),

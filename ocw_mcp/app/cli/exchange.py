@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 from ocw_mcp.app.cli.options import SymbolsOption, option
 from ocw_mcp.app.output import say
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, SECOND, iso
 
 if TYPE_CHECKING:
@@ -97,6 +96,7 @@ def _market(
     Raises SettingsError and TapeError.
     """
     from ocw_mcp.adapters.feeds.simulated.feed import SYMBOLS
+    from ocw_mcp.domain.market import Product
     from ocw_mcp.runtime.clock import LiveClock
     from ocw_mcp.sandbox.binance.market import SandboxMarket
 

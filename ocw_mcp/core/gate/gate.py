@@ -16,7 +16,7 @@ reason interrupts a decision. One wake contains the reasons of all symbols.
 """
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -201,8 +201,10 @@ class Gate:
         skip = "quiet"
         if self._every is None:
             wanted = self._wakes_on_in_position if in_position else self._wakes_on
-            reasons = [WakeReason(WakeKind.CLOSE, span_name(each)) for each in closed if each in wanted]
-            self._join(symbol)
+            if not wanted.isdisjoint(closed):
+                reasons = [WakeReason(WakeKind.CLOSE, span_name(each)) for each in closed if each in wanted]
+            if self._untested[symbol]:
+                self._join(symbol)
             for length, span in self._spans[symbol].items():
                 if not span.ready:
                     skip = "warming"
@@ -240,6 +242,13 @@ class Gate:
                 span.warm((close,), after_hole=after_hole)
         else:
             untested.append(close)
+
+    def warm_all(self, symbol: str, closes: Sequence[float], *, after_hole: bool) -> None:
+        """Add the closes of consecutive candles without an evaluation, as `warm` does one by one."""
+        if closes:
+            self._join(symbol)
+            for span in self._spans[symbol].values():
+                span.warm(closes, after_hole=after_hole)
 
     def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
         """Return the reasons to wake the agent; none in a cooldown or while a decision is open (`busy`)."""

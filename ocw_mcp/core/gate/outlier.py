@@ -111,12 +111,12 @@ class ReturnSpan:
         A move is reported once, and again only if it escalates. A return over a data gap is tested, but does not
         join the yardstick, because it spans more time than the others.
         """
-        closes = self._state.closes
-        found = None
-        if closes:
-            self._settle()
-            if self._yardstick.ready:
-                z = self._yardstick.z(math.log(close / closes[0]))
+        state, yardstick, found = self._state, self._yardstick, None
+        if state.closes:
+            if state.over is not None and state.step + 1 == self._candles:
+                self._settle()
+            if yardstick.ready:
+                z = yardstick.z(math.log(close / state.closes[0]))
                 if abs(z) >= self._lowest_z:
                     found = self._reported(z)
         self._take(close, after_hole=after_hole)

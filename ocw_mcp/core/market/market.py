@@ -1,14 +1,14 @@
 """The candles of all symbols: the base interval, and longer timeframes, each built from the next shorter one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from ocw_mcp.core.market.derivatives import Derivatives, DerivativesState
 from ocw_mcp.core.market.formulas import Bar, correlation
-from ocw_mcp.core.market.indicators import Indicators
-from ocw_mcp.core.market.series import CandleSeries, SeriesState
+from ocw_mcp.core.market.series import CandleColumns, CandleSeries
+from ocw_mcp.core.market.timeframe import Forming, Timeframe, TimeframeState
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, span_name
 from ocw_mcp.domain.unknown import Reading, Unknown
@@ -25,73 +25,6 @@ def timeframes(interval: int) -> tuple[int, ...]:
     return (interval, *(each for each in BUILT_TIMEFRAMES if each > interval and each % interval == 0))
 
 
-class Forming(msgspec.Struct, array_like=True, gc=False):
-    """A candle of a longer timeframe that is still forming."""
-
-    open_time: int = -1
-    open: float = 0.0
-    high: float = 0.0
-    low: float = 0.0
-    close: float = 0.0
-    volume: float = 0.0
-    whole: bool = False
-    """False if the market's data begin inside this candle, so that its first part is not known."""
-
-
-class TimeframeState(msgspec.Struct, frozen=True):
-    """The saved state of one timeframe."""
-
-    series: SeriesState
-    forming: Forming
-
-
-class Timeframe:
-    """The candles of one interval (ms), built from those of the next shorter one, or the base candles themselves."""
-
-    __slots__ = ("forming", "indicators", "interval", "series")
-
-    def __init__(self, interval: int) -> None:
-        self.interval = interval
-        self.series = CandleSeries(interval)
-        self.indicators = Indicators(self.series)
-        self.forming = Forming()
-
-    def take(self, piece: Candle | Forming, until: int) -> Forming | None:
-        """Add a shorter timeframe's candle that closed at `until` (ms). Return this timeframe's candle if it closes."""
-        open_time = piece.open_time // self.interval * self.interval
-        forming = self.forming
-        if open_time == forming.open_time:
-            if piece.high > forming.high:
-                forming.high = piece.high
-            if piece.low < forming.low:
-                forming.low = piece.low
-            forming.close = piece.close
-            forming.volume += piece.volume
-        else:
-            whole = piece.open_time == open_time or len(self.series) > 0
-            self.forming = Forming(open_time, piece.open, piece.high, piece.low, piece.close, piece.volume, whole)
-        return self.finish() if until == open_time + self.interval else None
-
-    def finish(self) -> Forming | None:
-        """Close and return the forming candle; return None, and discard it, if its beginning is not known."""
-        done, self.forming = self.forming, Forming()
-        if not done.whole:
-            return None
-        if self.series.append(done.open_time, done.open, done.high, done.low, done.close, done.volume):
-            self.indicators.reopen()
-        return done
-
-    def state(self) -> TimeframeState:
-        """Return the candles from which indicators are computed, and the forming one."""
-        return TimeframeState(self.series.state(), self.forming)
-
-    def restore(self, state: TimeframeState) -> None:
-        """Restore the result of `state`. The indicators are computed anew from the restored candles."""
-        self.series.restore(state.series)
-        self.forming = state.forming
-        self.indicators.reopen()
-
-
 class Closed(msgspec.Struct, frozen=True, gc=False):
     """The timeframes (ms) that closed with a base candle, and the beginning (ms) of the data gap before it, or None."""
 
@@ -99,11 +32,26 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
     hole_since: int | None = None
 
 
+class Tick(msgspec.Struct, frozen=True, gc=False):
+    """A price (quote) of a live market between two closes, at `at` (ms)."""
+
+    at: int
+    price: float
+
+
+class Stretch(NamedTuple):
+    """The closes of consecutive base candles, oldest first; whether a data gap is before the first one."""
+
+    closes: list[float]
+    after_hole: bool
+
+
 class SymbolState(msgspec.Struct, frozen=True):
-    """The saved state of one symbol: its timeframes, shortest first, and its derivatives."""
+    """The saved state of one symbol: its timeframes, shortest first, its derivatives, and its last tick."""
 
     timeframes: tuple[TimeframeState, ...]
     derivatives: DerivativesState
+    tick: Tick | None = None
 
 
 class TimeframeValues(NamedTuple):
@@ -137,16 +85,32 @@ class SymbolMarket:
         self._all = (self._base, *self._built)
         self._closed_base = Closed((interval,))
         self.derivatives = Derivatives()
+        self._tick: Tick | None = None
 
     @property
     def last(self) -> Reading:
-        """The last close (quote); Unknown before the first candle."""
+        """The last price (quote): that of the last tick since the last close, else that close; Unknown before both."""
+        if self._tick is not None:
+            return self._tick.price
         return self._base.series.closes[-1] if len(self._base.series) else Unknown("no candle yet")
 
     @property
     def known_at(self) -> int | None:
+        """The time (ms) of the last price; None before the first candle."""
+        return self.closed_at if self._tick is None else self._tick.at
+
+    @property
+    def closed_at(self) -> int | None:
         """The time (ms) at which the last candle closed; None before the first candle."""
         return self._base.series.last_open_time + self._interval if len(self._base.series) else None
+
+    def tick(self, price: float, at: int) -> bool:
+        """Take a price at `at` (ms) between two closes. Return False, and change nothing, if it is not the latest."""
+        known = self.known_at
+        if known is None or at <= known:
+            return False
+        self._tick = Tick(at, price)
+        return True
 
     def close(self, candle: Candle) -> Closed | None:
         """Add a closed base candle. Return None, and change nothing, if it is not later than the last candle."""
@@ -160,10 +124,38 @@ class SymbolMarket:
         late = [] if hole_since is None else self._finish_overdue(candle.open_time)
         if series.append(candle.open_time, candle.open, candle.high, candle.low, candle.close, candle.volume):
             self._base.indicators.reopen()
+        if self._tick is not None and self._tick.at <= candle.open_time + self._interval:
+            self._tick = None
         closed = self._pass_up(0, candle, candle.open_time + self._interval)
         if hole_since is None and not closed:
             return self._closed_base
         return Closed((self._interval, *sorted({*late, *closed})), hole_since)
+
+    def warm(self, candles: Sequence[Candle]) -> list[Stretch]:
+        """Add closed base candles in order of time, as `close` does one by one. Return the stretches without a gap."""
+        stretches, place = list[Stretch](), 0
+        while place < len(candles):
+            # The first candle may follow a gap, or not be later than the last one; those after it are consecutive.
+            first, begins = self.close(candles[place]), place
+            place += 1
+            expected = self._base.series.last_open_time + self._interval
+            while place < len(candles) and candles[place].open_time == expected:
+                place += 1
+                expected += self._interval
+            if place > begins + 1:
+                self._extend(CandleColumns.of(candles[begins + 1 : place]))
+            known = candles[begins + (first is None) : place]
+            after_hole = first is not None and first.hole_since is not None
+            stretches.append(Stretch([each.close for each in known], after_hole))
+        return stretches
+
+    def _extend(self, candles: CandleColumns) -> None:
+        """Add consecutive base candles that follow the last one without a gap."""
+        self._base.extend(candles)
+        for each in self._built:
+            candles = each.take_all(candles)
+            if not len(candles.open_times):
+                break
 
     def _pass_up(self, level: int, piece: Candle | Forming, until: int) -> list[int]:
         """Add a closed candle to the longer timeframes from index `level` on, and return those (ms) that closed."""
@@ -194,7 +186,10 @@ class SymbolMarket:
     def indicators_of(self, wanted: int) -> TimeframeValues | None:
         """Return the values of the shortest timeframe of at least `wanted` ms that has indicators, or None."""
         shortest = max(wanted, INDICATORS_FROM)
-        return next((_values_of(each) for each in self._all if each.interval >= shortest), None)
+        for each in self._all:
+            if each.interval >= shortest:
+                return _values_of(each)
+        return None
 
     def forming(self) -> list[FormingValues]:
         """Return the forming candles of 1h and 4h, if the market builds these timeframes."""
@@ -271,13 +266,14 @@ class SymbolMarket:
 
     def state(self) -> SymbolState:
         """Return the candles from which indicators are computed, the forming candles and the derivatives."""
-        return SymbolState(tuple(each.state() for each in self._all), self.derivatives.state())
+        return SymbolState(tuple(each.state() for each in self._all), self.derivatives.state(), self._tick)
 
     def restore(self, state: SymbolState) -> None:
         """Restore the result of `state`."""
         for each, saved in zip(self._all, state.timeframes, strict=True):
             each.restore(saved)
         self.derivatives.restore(state.derivatives)
+        self._tick = state.tick
 
 
 def _values_of(timeframe: Timeframe) -> TimeframeValues:
@@ -298,7 +294,7 @@ class Market:
         """Cached correlations by pair, each after the open times (ms) of the last candles it was computed from."""
 
     def prices(self) -> dict[str, float]:
-        """Return the last close (quote) of each symbol that has one."""
+        """Return the last price (quote) of each symbol that has one."""
         last = {name: symbol.last for name, symbol in self.symbols.items()}
         return {name: price for name, price in last.items() if not isinstance(price, Unknown)}
 

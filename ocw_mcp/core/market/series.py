@@ -7,8 +7,14 @@ history begins. A restored series begins at the same candle as before, so a rest
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from ocw_mcp.domain.market import Candle
 
 HISTORY = 500
 """The number of candles that are kept when the history is cut."""
@@ -22,6 +28,27 @@ class SeriesState(msgspec.Struct, frozen=True):
     last_open_time: int
     columns: tuple[bytes, bytes, bytes, bytes, bytes]
     open_times: bytes
+
+
+class CandleColumns(NamedTuple):
+    """Consecutive candles of `interval` ms as columns, oldest first."""
+
+    interval: int
+    open_times: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.float64]
+    """Five rows: open, high, low, close and volume."""
+
+    @classmethod
+    def of(cls, candles: Sequence[Candle]) -> Self:
+        """Return one or more candles as columns."""
+        rows = (
+            [each.open for each in candles],
+            [each.high for each in candles],
+            [each.low for each in candles],
+            [each.close for each in candles],
+            [each.volume for each in candles],
+        )
+        return cls(candles[0].interval, np.array([each.open_time for each in candles]), np.array(rows))
 
 
 class CandleSeries:
@@ -58,6 +85,21 @@ class CandleSeries:
             for column in self._columns:
                 del column[:-HISTORY]
         return reopen
+
+    def extend(self, candles: CandleColumns) -> bool:
+        """Add closed candles, as `append` does one by one; return True if the series was cut at least once."""
+        cut, place, times = False, 0, candles.open_times
+        while place < len(times):
+            upto = max(place, int(np.searchsorted(times, self._reopen_from)))
+            if upto > place:
+                self.last_open_time = int(times[upto - 1])
+                self.open_times.frombytes(times[place:upto].tobytes())
+                for column, values in zip(self._columns, candles.rows, strict=True):
+                    column.frombytes(values[place:upto].tobytes())
+            if upto < len(times):
+                cut = self.append(int(times[upto]), *candles.rows[:, upto].tolist()) or cut
+            place = upto + 1
+        return cut
 
     def first_from(self, at: int) -> int:
         """Return the index of the first candle that opened at `at` (ms) or later; the length if there is none."""

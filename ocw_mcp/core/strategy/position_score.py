@@ -4,15 +4,15 @@ The score has five parts: an adverse change of regime, a reversal of momentum, c
 given back, and time in the position. An unknown part counts half of its weight.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple
 
 import msgspec
 
 from ocw_mcp.core.strategy.signals import Signals
 from ocw_mcp.domain.snapshot import PositionView, Snapshot
 from ocw_mcp.domain.time import HOUR
-from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.domain.unknown import Reading, Unknown
 
 WEIGHTS: Final = {
     "regime_change": 0.25,
@@ -36,44 +36,86 @@ class PositionScore(msgspec.Struct, frozen=True):
         return max(WEIGHTS, key=lambda name: WEIGHTS[name] * _counted(self.parts[name]))
 
 
+class ScoredPosition(NamedTuple):
+    """An open position as the score sees it. Gains are shares of the average price, above 0 for a profit."""
+
+    symbol: str
+    sign: int
+    """1 for a long position, −1 for a short one."""
+    opened_at: int
+    gain: float
+    best: Reading
+    """The largest gain so far."""
+    gain_at_stop: float | None
+    """The gain at the price of the stop; None without one."""
+    trend: float | None
+    """The strength of the trend by the signals of the symbol; None if they are unknown, as is then the momentum."""
+    momentum: float | None
+
+
 def score_position(
     position: PositionView, signals: Signals | None, snapshot: Snapshot, max_hold_h: float
 ) -> PositionScore:
     """Return the exit score of an open position. `signals` are those of its symbol, None if they are unknown."""
-    sign = 1 if position.quantity > 0 else -1
+    held = [scored(view.position, None) for view in snapshot.symbols.values() if view.position is not None]
+    return score_held(scored(position, signals), held, snapshot.correlation, snapshot.at, max_hold_h)
+
+
+def scored(position: PositionView, signals: Signals | None) -> ScoredPosition:
+    """Return a position as the score sees it."""
+    average, sign = float(position.average_price), 1 if position.quantity > 0 else -1
+    return ScoredPosition(
+        symbol=position.symbol,
+        sign=sign,
+        opened_at=position.opened_at,
+        gain=sign * (float(position.mark) / average - 1),
+        best=position.best,
+        gain_at_stop=None if position.stop is None else sign * (float(position.stop) / average - 1),
+        trend=None if signals is None else signals.trend,
+        momentum=None if signals is None else signals.momentum,
+    )
+
+
+def score_held(
+    position: ScoredPosition,
+    held: Iterable[ScoredPosition],
+    correlation: Callable[[str, str], Reading],
+    at: int,
+    max_hold_h: float,
+) -> PositionScore:
+    """Return the exit score of a position at a time (ms). `held` are all positions; their correlations may be asked."""
+    trend, momentum, sign = position.trend, position.momentum, position.sign
     parts = {
         # The regime is not modelled: a trend against the position counts as a regime change since its opening.
-        "regime_change": None if signals is None else signals.trend * _clamped(-sign * signals.momentum * 2),
-        "momentum_reversal": None if signals is None else _clamped(-sign * signals.momentum),
-        "correlation": _correlation(position, sign, snapshot),
+        "regime_change": None if trend is None or momentum is None else trend * _clamped(-sign * momentum * 2),
+        "momentum_reversal": None if momentum is None else _clamped(-sign * momentum),
+        "correlation": _correlation(position, held, correlation),
         "pnl_path": _given_back(position),
-        "time_decay": _clamped((snapshot.at - position.opened_at) / (max_hold_h * HOUR)),
+        "time_decay": _clamped((at - position.opened_at) / (max_hold_h * HOUR)),
     }
     return PositionScore(sum(WEIGHTS[name] * _counted(part) for name, part in parts.items()), parts)
 
 
-def _correlation(position: PositionView, sign: int, snapshot: Snapshot) -> float | None:
+def _correlation(
+    position: ScoredPosition, held: Iterable[ScoredPosition], correlation: Callable[[str, str], Reading]
+) -> float | None:
     """Return the strongest correlation with an open position that profits from the same move; 0 without one."""
     strongest = 0.0
-    for view in snapshot.symbols.values():
-        other = view.position
-        if other is None or other.symbol == position.symbol:
+    for other in held:
+        if other.symbol == position.symbol:
             continue
-        correlation = snapshot.correlation(position.symbol, other.symbol)
-        if isinstance(correlation, Unknown):
+        found = correlation(position.symbol, other.symbol)
+        if isinstance(found, Unknown):
             return None
-        strongest = max(strongest, correlation * sign * (1 if other.quantity > 0 else -1))
+        strongest = max(strongest, found * position.sign * other.sign)
     return strongest
 
 
-def _given_back(position: PositionView) -> float | None:
+def _given_back(position: ScoredPosition) -> float | None:
     """Return where the mark price lies between the position's best price (0) and stop (1); None if one is unknown."""
-    best = position.best
-    if isinstance(best, Unknown) or position.stop is None:
+    best, now, worst = position.best, position.gain, position.gain_at_stop
+    if isinstance(best, Unknown) or worst is None:
         return None
-    average = float(position.average_price)
-    sign = 1 if position.quantity > 0 else -1
-    now, worst = (sign * (float(price) / average - 1) for price in (position.mark, position.stop))
     best = max(best, now)
     return _clamped((best - now) / (best - worst)) if best > worst else 0.0
 

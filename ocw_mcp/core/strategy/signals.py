@@ -11,7 +11,7 @@ import msgspec
 from ocw_mcp.domain.policies import RulesPolicy
 from ocw_mcp.domain.snapshot import IndicatorValues, SymbolView
 from ocw_mcp.domain.time import span_ms
-from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.domain.unknown import Reading, Unknown
 
 RSI_MIDDLE, RSI_RANGE = 50.0, 25.0
 """In RSI points: an RSI of 25 or more above or below the middle is a signal of 1 or −1."""
@@ -40,31 +40,63 @@ class Signals(msgspec.Struct, frozen=True):
         return max(-1.0, min(1.0, blend + self.tilt))
 
 
+class CandleSignals(msgspec.Struct, frozen=True):
+    """The part of a symbol's signals that changes only when a candle of the timeframe closes; see `Signals`."""
+
+    timeframe: str
+    atr: float
+    rsi: float
+    adx: float
+    trend: float
+    reversion: float
+    moves: float
+    """The sum of the momentum's first three terms."""
+
+    def momentum(self, last: float, return_4h: Reading) -> float:
+        """Return the mean of four terms: EMA 9 − EMA 21, EMA 21 − EMA 50 and the 4-hour move, in ATRs, and RSI."""
+        move = 0.0 if isinstance(return_4h, Unknown) else return_4h * last
+        return (self.moves + math.tanh(move / (2 * self.atr))) / 4
+
+
 def read_signals(view: SymbolView, rules: RulesPolicy) -> Signals | None:
     """Return the signals on the shortest timeframe not below `rules.timeframe`; None if a required value is unknown."""
-    wanted = span_ms(rules.timeframe)
+    wanted, last = span_ms(rules.timeframe), view.last
     values = next((each for each in view.indicators if span_ms(each.timeframe) >= wanted), None)
-    if values is None:
-        return None
-    last, adx, atr, rsi = view.last, values.adx_14, values.atr_14, values.rsi_14
-    if isinstance(last, Unknown) or isinstance(adx, Unknown) or isinstance(rsi, Unknown):
-        return None
-    if isinstance(atr, Unknown) or atr <= 0:
-        return None
-    momentum, percent_b = _momentum(view, values, last, atr, rsi), values.percent_b
-    if momentum is None or isinstance(percent_b, Unknown):
+    candles = None if values is None else read_candles(values, rules)
+    if candles is None or isinstance(last, Unknown):
         return None
     composite = view.derivatives.composite
     return Signals(
-        timeframe=values.timeframe,
+        timeframe=candles.timeframe,
         last=last,
+        atr=candles.atr,
+        rsi=candles.rsi,
+        adx=candles.adx,
+        trend=candles.trend,
+        momentum=candles.momentum(last, view.return_4h),
+        reversion=candles.reversion,
+        tilt=0.0 if isinstance(composite, Unknown) else rules.derivatives_tilt * composite,
+    )
+
+
+def read_candles(values: IndicatorValues, rules: RulesPolicy) -> CandleSignals | None:
+    """Return the signals that the candles of a timeframe give; None if a required value is unknown."""
+    adx, atr, rsi, percent_b = values.adx_14, values.atr_14, values.rsi_14, values.percent_b
+    fast, middle, slow = values.ema_9, values.ema_21, values.ema_50
+    if isinstance(adx, Unknown) or isinstance(rsi, Unknown) or isinstance(atr, Unknown) or atr <= 0:
+        return None
+    if isinstance(fast, Unknown) or isinstance(middle, Unknown) or isinstance(slow, Unknown):
+        return None
+    if isinstance(percent_b, Unknown):
+        return None
+    return CandleSignals(
+        timeframe=values.timeframe,
         atr=atr,
         rsi=rsi,
         adx=adx,
         trend=_trend(adx, rules),
-        momentum=momentum,
         reversion=(max(-1.0, min(1.0, 1 - 2 * percent_b)) - _rsi_signal(rsi)) / 2,
-        tilt=0.0 if isinstance(composite, Unknown) else rules.derivatives_tilt * composite,
+        moves=math.tanh((fast - middle) / atr) + math.tanh((middle - slow) / (2 * atr)) + _rsi_signal(rsi),
     )
 
 
@@ -73,20 +105,6 @@ def _trend(adx: float, rules: RulesPolicy) -> float:
     if rules.adx_trend <= rules.adx_range:
         return float(adx >= rules.adx_trend)
     return max(0.0, min(1.0, (adx - rules.adx_range) / (rules.adx_trend - rules.adx_range)))
-
-
-def _momentum(view: SymbolView, values: IndicatorValues, last: float, atr: float, rsi: float) -> float | None:
-    """Return the mean of four terms: EMA 9 − EMA 21, EMA 21 − EMA 50 and the 4-hour move, in ATRs, and RSI."""
-    fast, middle, slow = values.ema_9, values.ema_21, values.ema_50
-    if isinstance(fast, Unknown) or isinstance(middle, Unknown) or isinstance(slow, Unknown):
-        return None
-    move = 0.0 if isinstance(view.return_4h, Unknown) else view.return_4h * last
-    return (
-        math.tanh((fast - middle) / atr)
-        + math.tanh((middle - slow) / (2 * atr))
-        + _rsi_signal(rsi)
-        + math.tanh(move / (2 * atr))
-    ) / 4
 
 
 def _rsi_signal(rsi: float) -> float:

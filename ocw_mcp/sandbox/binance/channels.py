@@ -4,7 +4,7 @@ The messages depend on the market and the times only, however the time is divide
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Final
 from zlib import crc32
@@ -16,14 +16,14 @@ from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.binance.names import INTERVALS, Stream, Topic
 from ocw_mcp.sandbox.binance.payloads import Day, Texts
 
-Said = Iterator[tuple[int, str]]
+Said = Iterable[tuple[int, str]]
 """Times (ms) and payloads, in the order of time."""
 TRADE_LAG: Final = 5
 """The time (ms) from a trade to its message."""
 MONDAY: Final = 4 * DAY
 """The first Monday since 1970 (ms): candles of a week open on Mondays."""
 Source = Callable[[int, int], Said]
-"""Yields the messages of a stream with since < time <= until; each call continues the one before it."""
+"""Gives the messages of a stream with since < time <= until; each call continues the one before it."""
 
 
 def close_lag(symbol: str) -> int:
@@ -63,7 +63,7 @@ class Channels:
         The function has a memory: each call must continue where the call before it ended.
         """
         if stream.symbol is not None and stream.symbol not in self._market.symbols:
-            return lambda since, until: iter(())
+            return lambda since, until: ()
         return _Ahead(_SOURCES[stream.topic](self, stream))
 
     def _every(self, stream: Stream) -> int:
@@ -246,15 +246,24 @@ class _Ahead:
         self._source = source
         self._made: deque[tuple[int, str]] = deque()
         self._until: int | None = None
+        """The time (ms) until which messages were made; None before the first call."""
+        self._next = 0
+        """The earliest time (ms) at which there is something to do: a message, or the next ones to make."""
 
     def __call__(self, since: int, until: int) -> Said:
-        """Yield the messages with since < time <= until; each call continues the one before it."""
-        begin = since if self._until is None else self._until
-        if begin < until:
-            self._until = until + AHEAD - until % AHEAD
-            self._made.extend(self._source(begin, self._until))
+        """Return the messages with since < time <= until; each call continues the one before it."""
+        if until < self._next:
+            return ()
+        made = since if self._until is None else self._until
+        if made < until:
+            end = until + AHEAD - until % AHEAD
+            self._made.extend(self._source(made, end))
+            self._until = made = end
+        said = []
         while self._made and self._made[0][0] <= until:
-            yield self._made.popleft()
+            said.append(self._made.popleft())
+        self._next = self._made[0][0] if self._made else made + 1
+        return said
 
 
 def _merged(closes: range, lag: int, forming: Iterator[int]) -> Iterator[tuple[int, int | None]]:

@@ -22,6 +22,8 @@ Floats = npt.NDArray[np.float64]
 MINUTES = DAY // MINUTE
 DECIMALS = 8
 """The most decimals of a price or a quantity."""
+_DIGITS = 18
+"""Decimal digits that fit into 63 bits."""
 _SYMBOL_DAYS = 150
 """The number of days in memory, summed over the symbols: about 16 MB."""
 _FEWEST_DAYS = 4
@@ -234,6 +236,9 @@ class MinuteSource:
         known = self._decimals.get(symbol, (0, 0))
         price_decimals = max(known[0], _decimals(rows))
         lot_decimals = max(known[1], _decimals(volumes), _decimals(taker[~np.isnan(taker)]))
+        # The turnover of a minute, in ticks × tenths of a lot, has to fit into 63 bits.
+        digits = _DIGITS - int(np.log10(max(float((rows[:, 1] * volumes).max()), 1.0))) - 1
+        lot_decimals = max(min(lot_decimals, digits - price_decimals - 1), 0)
         self._decimals.setdefault(symbol, (price_decimals, lot_decimals))
         places = np.array([(c.open_time - number * DAY) // MINUTE for c in candles])
         prices = np.rint(rows * 10.0**price_decimals).astype(np.int64)

@@ -140,13 +140,13 @@ class StreamConnection:
         last = min(until, ends_at - 1)
         said: list[Outgoing] = []
         for name, source in self._streams.items():
-            if source is None:
+            if source is None or not (found := source(since, last)):
                 continue
             if self._combined:
                 head = f'{{"stream":"{name}","data":'
-                said += [Outgoing(at, f"{head}{text}}}", name) for at, text in source(since, last)]
+                said += [Outgoing(at, f"{head}{text}}}", name) for at, text in found]
             else:
-                said += [Outgoing(at, text, name) for at, text in source(since, last)]
+                said += [Outgoing(at, text, name) for at, text in found]
         if self._product is Product.SPOT and since < ends_at - WARNING <= until:
             said.append(Outgoing(ends_at - WARNING, shutdown(ends_at - WARNING)))
         said.sort(key=lambda each: each.at)

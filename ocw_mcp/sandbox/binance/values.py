@@ -1,4 +1,4 @@
-"""What the sandbox market states: trades, quotes, mark prices, klines, liquidations."""
+"""The values of the sandbox market: trades, quotes, mark prices, klines, liquidations."""
 
 import msgspec
 
@@ -35,7 +35,7 @@ class MarkPrice(msgspec.Struct, frozen=True, gc=False):
 
 
 class Kline(msgspec.Struct, frozen=True, gc=False):
-    """A candle as the exchange states it: forming until its last millisecond has passed, then closed."""
+    """A candle of the exchange: forming until its last millisecond has passed, then closed."""
 
     symbol: str
     interval_ms: int

@@ -110,15 +110,20 @@ def test_no_candle_comes_twice_and_none_is_missing(make_feed: Callable[[], Feed]
         assert steps == {feed.identity.interval} or (isinstance(feed, TapeFeed) and min(steps) == MINUTE)
 
 
+def market_of(feed: Feed) -> list[Frame]:
+    """Return the frames after the history; a frame of history may hold the candles of a longer time."""
+    return [frame for frame in frames_of(feed) if not frame.history]
+
+
 def test_a_candle_is_known_only_at_its_close(make_feed: Callable[[], Feed]) -> None:
-    for frame in frames_of(make_feed()):
+    for frame in market_of(make_feed()):
         assert all(candle.close_time == frame.at for candle in frame.closed)
         assert all(opening.at == frame.at for opening in frame.opened)
 
 
 def test_metrics_and_funding_are_in_the_frame_of_their_time(make_feed: Callable[[], Feed]) -> None:
     seen: set[tuple[str, str, int]] = set()
-    for frame in frames_of(make_feed()):
+    for frame in market_of(make_feed()):
         for rows in (frame.metrics, frame.funding):
             assert [row.symbol for row in rows] == sorted({row.symbol for row in rows})
             for row in rows:
@@ -131,6 +136,20 @@ def test_history_frames_come_before_all_others(make_feed: Callable[[], Feed]) ->
     kinds = [frame.history for frame in frames_of(make_feed())]
     assert kinds == sorted(kinds, reverse=True)
     assert not kinds[-1]
+
+
+def test_history_has_every_row_once_in_time_order_up_to_its_frame(make_feed: Callable[[], Feed]) -> None:
+    frames = frames_of(make_feed())
+    symbols = {candle.symbol for frame in frames for candle in frame.closed}
+    for symbol in symbols:
+        for kind in ("closed", "metrics", "funding"):
+            rows = [(frame, row) for frame in frames for row in getattr(frame, kind) if row.symbol == symbol]
+            known = [row.close_time if kind == "closed" else row.at for _, row in rows]
+            assert known == sorted(set(known))
+            assert all(at <= frame.at for (frame, _), at in zip(rows, known, strict=True))
+            firsts = {id(frame): at for (frame, _), at in zip(reversed(rows), reversed(known), strict=True)}
+            for earlier, later in pairwise(frame for frame in frames if id(frame) in firsts):
+                assert earlier.at < firsts[id(later)]
 
 
 def test_taker_volume_is_at_most_the_volume(make_feed: Callable[[], Feed]) -> None:
@@ -146,8 +165,11 @@ def test_every_opened_candle_closes_with_the_same_open_price(make_feed: Callable
         # The first price of a candle is one of the marks.
         assert not any(frame.opened for frame in frames_of(feed))
         return
-    for frame in frames_of(feed):
+    frames = market_of(feed)
+    for frame in frames:
         for candle in frame.closed:
+            if candle.open_time < frames[0].at:
+                continue  # the last candle of the history
             assert still_open.pop(candle.symbol) == (candle.open_time, candle.open)
         for opening in frame.opened:
             assert opening.symbol not in still_open
@@ -158,7 +180,7 @@ def test_every_opened_candle_closes_with_the_same_open_price(make_feed: Callable
 def test_frame_symbols_are_sorted_and_all_in_the_feed_identity(make_feed: Callable[[], Feed]) -> None:
     feed = make_feed()
     seen: set[str] = set()
-    for frame in frames_of(feed):
+    for frame in market_of(feed):
         for symbols in ([each.symbol for each in frame.closed], [each.symbol for each in frame.opened]):
             assert symbols == sorted(set(symbols))
             seen.update(symbols)

@@ -210,7 +210,7 @@ def test_random_schedule_has_about_as_many_faults_as_its_rates() -> None:
     assert {fault.form for fault in faults if fault.kind == "garbage"} == set(FORMS)
 
 
-def test_one_rate_of_a_random_schedule_does_not_change_the_faults_of_another() -> None:
+def test_rates_of_a_random_schedule_are_independent() -> None:
     alone = random_faults({"seed": 3, "mutes_per_hour": 2})
     both = random_faults({"seed": 3, "mutes_per_hour": 2, "drops_per_hour": 4})
     assert [fault for fault in both if fault.kind == "mute"] == alone

@@ -73,6 +73,13 @@ def test_reordered_messages_change_places_in_pairs() -> None:
     assert max(abs(place - sorted_ids.index(number)) for place, number in enumerate(ids)) == 1
 
 
+def test_message_that_waits_for_a_second_one_arrives_when_the_fault_ends() -> None:
+    messages = said({"kind": "reorder", "at": "1m", "for": "59s", "stream": MARKS}, path=f"/market/ws/{MARKS}")
+    arrived = {each["E"]: message.at for message, each in zip(messages, payloads(messages), strict=True)}
+    assert len(arrived) == 180
+    assert arrived[BEGIN + 58 * SECOND] == BEGIN + 59 * SECOND
+
+
 @pytest.mark.parametrize("nth", [1, 10])
 def test_only_each_nth_message_is_changed(nth: int) -> None:
     more = len(said(fault("duplicate", nth=nth, stream=MARKS))) - len(usual())
@@ -123,7 +130,7 @@ def test_garbage_has_another_symbol_future_times_or_another_schema() -> None:
     )
 
 
-def test_garbage_comes_before_the_right_message_unless_it_replaces_it() -> None:
+def test_garbage_comes_before_the_right_message() -> None:
     messages = said(fault("garbage", form="nan"))
     assert [each for each in messages if "NaN" not in each.text] == usual()
     assert len(within(messages)) == 2 * len(within(usual()))

@@ -12,7 +12,16 @@ from ocw_mcp.domain.market import Candle, Funding, Metrics, Product
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
 from ocw_mcp.sandbox.binance.exchange import Exchange
 from ocw_mcp.sandbox.binance.market import HISTORY_DAYS, SandboxMarket
-from tests.support.sandbox_market import DAY_1, StoredFeed, WaitingFeed, answer, candle, refusal, simulated
+from tests.support.sandbox_market import (
+    DAY_1,
+    StoredFeed,
+    WaitingFeed,
+    answer,
+    built,
+    candle,
+    refusal,
+    simulated,
+)
 from tests.support.tapes import write_csv
 
 FLAT = 100.0, 101.0, 99.0, 100.5, 12.5
@@ -35,7 +44,7 @@ def test_minutes_that_the_source_lacks_have_no_kline() -> None:
     assert DAY_1 + MINUTE <= last.at < DAY_1 + 2 * MINUTE
 
 
-def test_a_hole_of_days_keeps_the_last_price_and_the_numbers_of_trades() -> None:
+def test_a_hole_of_days_keeps_last_price_and_numbers_of_trades() -> None:
     late = 3 * DAY // MINUTE
     market = SandboxMarket(StoredFeed(stored(0, late)), DAY_1)
     before, after = market.trades("BTCUSDT", 0, DAY_1 + HOUR), market.trades("BTCUSDT", DAY_1 + HOUR, DAY_1 + 4 * DAY)
@@ -96,6 +105,16 @@ def test_a_minute_without_volume_keeps_its_price_and_has_no_trade() -> None:
     assert (kline.open, kline.close, kline.volume, kline.first_trade) == (100.5, 100.5, 0.0, -1)
 
 
+def test_volumes_with_many_decimals_are_rounded_and_not_overflowed() -> None:
+    row = 98_765.43, 99_999.99, 98_000.01, 99_000.5, 4321.123456789
+    market = SandboxMarket(StoredFeed([candle(0, row, 1234.56789012)]), DAY_1)
+    kline = market.kline("BTCUSDT", MINUTE, DAY_1, DAY_1 + MINUTE)
+    assert kline is not None
+    assert kline.volume == pytest.approx(4321.123456789, rel=1e-8)
+    assert 98_000 * kline.volume < kline.quote_volume < 100_000 * kline.volume
+    assert float(built(market.trades("BTCUSDT", 0, DAY_1 + MINUTE)).quote_volume) == kline.quote_volume
+
+
 def test_prices_lie_on_the_tick_and_quotes_on_both_sides_of_them() -> None:
     market = simulated()
     since = market.start + 2 * HOUR
@@ -134,7 +153,7 @@ def test_spot_has_no_derivatives() -> None:
     assert market.metrics("BTCUSDT", 0, at) == []
 
 
-def test_funding_and_metrics_of_the_source_are_stated_from_their_time() -> None:
+def test_funding_and_metrics_appear_at_their_time() -> None:
     hours = [DAY_1 + each * HOUR for each in (4, 8)]
     feed = StoredFeed(
         stored(*range(9 * 60)),
@@ -162,7 +181,7 @@ def test_funding_and_metrics_of_the_source_are_stated_from_their_time() -> None:
     assert interest["openInterest"] == "5000.000"
 
 
-def test_statistics_after_the_change_are_stamped_with_their_beginning() -> None:
+def test_later_statistics_are_stamped_with_their_beginning() -> None:
     begin = 1_782_345_600_000  # 2026-06-25T00:00:00Z
     minutes = range((begin - DAY_1) // MINUTE, (begin - DAY_1) // MINUTE + 30)
     at = begin + 20 * MINUTE

@@ -107,7 +107,7 @@ def test_klines_have_the_columns_of_the_fixture(
     assert row_kind(answer(Exchange(simulated(product)), path, NOW, **query)) == row_kind(documented(fixture))
 
 
-def test_recorded_spot_klines_and_those_of_the_sandbox_have_equal_decimals() -> None:
+def test_spot_klines_have_the_decimals_of_recorded_ones() -> None:
     recorded = documented("rest_klines/BTCUSDT_1m_raw_rest_2024-09-04.json")[0]
     rows = answer(Exchange(simulated(Product.SPOT)), "/api/v3/klines", NOW, **KLINES)
     assert [decimals(cell) for cell in rows[0]] == [decimals(cell) for cell in recorded]
@@ -118,7 +118,7 @@ def decimals(cell: Any) -> int | None:
     return len(cell.partition(".")[2]) if isinstance(cell, str) else None
 
 
-def test_perpetuals_in_exchange_info_have_the_fields_of_the_recorded_ones() -> None:
+def test_listed_perpetuals_have_the_fields_of_recorded_ones() -> None:
     recorded = documented("rest_public/fapi-v1-exchangeInfo.json")
     info = answer(Exchange(simulated()), "/fapi/v1/exchangeInfo", NOW)
     assert info.keys() == recorded.keys()
@@ -134,7 +134,7 @@ def test_perpetuals_in_exchange_info_have_the_fields_of_the_recorded_ones() -> N
             assert filter_of(symbol, name)[field] == filter_of(real, name)[field]
 
 
-def test_spot_symbols_in_exchange_info_have_the_documented_fields() -> None:
+def test_listed_spot_symbols_have_the_documented_fields() -> None:
     recorded = documented(SOCKET + "GetExchangeInfo.txt")["symbols"][0]
     info = answer(Exchange(simulated(Product.SPOT)), "/api/v3/exchangeInfo", NOW, **BTC)
     assert info.keys() == {"timezone", "serverTime", "rateLimits", "exchangeFilters", "symbols"}

@@ -63,7 +63,7 @@ async def client(product: Product) -> AsyncIterator[RawClient]:
 
 
 @pytest.mark.parametrize("product", list(Product))
-async def test_ping_carries_the_time_and_an_answered_one_keeps_the_connection(product: Product) -> None:
+async def test_answered_pings_keep_the_connection(product: Product) -> None:
     pings: list[int] = []
     async with asyncio.timeout(30), client(product) as raw:
         async for frame in raw.frames(answers=True):

@@ -63,7 +63,7 @@ def test_streams_of_a_path_speak_at_once(path: str, streams: set[str]) -> None:
         ("/market/ws", "nosuchusdt@kline_1m"),
     ],
 )
-def test_subscription_to_a_wrong_route_or_name_is_acknowledged_and_mute(path: str, name: str) -> None:
+def test_wrong_route_or_name_is_acknowledged_and_stays_mute(path: str, name: str) -> None:
     connection = connected(path)
     assert ask(connection, "SUBSCRIBE", [name]) == {"result": None, "id": 3}
     assert ask(connection, "LIST_SUBSCRIPTIONS") == {"result": [name], "id": 3}

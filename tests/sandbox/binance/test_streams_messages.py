@@ -1,13 +1,16 @@
 """What the streams of the sandbox exchange say: it agrees with the market, however time is divided."""
 
 from itertools import pairwise
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
+from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.binance.streams import StreamHub
+from ocw_mcp.sandbox.binance.values import Liquidation
 from tests.support.exchange import NOW, connected, market, payloads
 
 ALL_OF_ONE = (
@@ -97,8 +100,26 @@ def test_forced_orders_are_the_latest_of_a_symbol_and_second() -> None:
     assert {each["o"]["T"] for each in ours} <= {order.at for order in orders}
 
 
+def test_second_with_several_forced_orders_reports_the_latest() -> None:
+    orders = [Liquidation(NOW + ms, True, 100.0, 100.0, 1.0) for ms in (200, 700, 1_300)]
+
+    def between(_symbol: str, since: int, until: int) -> list[Liquidation]:
+        return [order for order in orders if since < order.at <= until]
+
+    source = SimpleNamespace(
+        product=Product.UM,
+        symbols=("BTCUSDT",),
+        liquidations=between,
+        price_text=lambda _symbol, price: f"{price:.2f}",
+        quantity_text=lambda _symbol, quantity: f"{quantity:.3f}",
+    )
+    connection = StreamHub(cast("SandboxMarket", source)).open("/market/ws/btcusdt@forceOrder", NOW)
+    assert connection is not None
+    assert [each["o"]["T"] - NOW for each in payloads(connection.messages(NOW, NOW + MINUTE))] == [700, 1_300]
+
+
 @pytest.mark.parametrize("name", ["!forceOrder@arr", "!ticker@arr", "!bookTicker"])
-def test_streams_of_all_symbols_carry_contracts_of_the_other_exchange(name: str) -> None:
+def test_streams_of_all_symbols_carry_contracts_of_coin_m(name: str) -> None:
     route = "/public" if name == "!bookTicker" else "/market"
     events = payloads(
         connected(f"{route}/ws/{name}").messages(NOW, NOW + 12 * HOUR if "force" in name else NOW + MINUTE)
@@ -118,8 +139,12 @@ def test_changes_of_the_order_book_lead_to_the_present_one() -> None:
     bids, asks, _ = market().depth("BTCUSDT", NOW, 1_000)
     sides = {"b": dict(bids), "a": dict(asks)}
     for event in said("btcusdt@depth@100ms", NOW, until):
+        bids, asks, _ = market().depth("BTCUSDT", event["E"], 1_000)
+        lowest, highest = bids[-1][0], asks[-1][0]
         for side, levels in sides.items():
             for price, quantity in event[side]:
+                # Only a level that is there is removed, and only within the range of the message.
+                assert float(quantity) or (levels[float(price)] and lowest <= float(price) <= highest)
                 levels[float(price)] = float(quantity)
     bids, asks, _ = market().depth("BTCUSDT", until, 20)
     assert sorted((each for each in sides["b"].items() if each[1]), reverse=True)[:20] == bids

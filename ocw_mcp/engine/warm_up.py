@@ -1,0 +1,17 @@
+"""Warms up the indicators and the outlier statistics with candles from before a book's beginning."""
+
+from collections.abc import Iterable
+
+from ocw_mcp.core.gate.gate import Gate
+from ocw_mcp.core.market.market import Market
+from ocw_mcp.domain.market import Candle
+
+
+def warm_up(market: Market, gate: Gate, candles: Iterable[Candle]) -> None:
+    """Add closed base candles, of each symbol in order of time, without an evaluation of the gate."""
+    of_symbols: dict[str, list[Candle]] = {}
+    for candle in candles:
+        of_symbols.setdefault(candle.symbol, []).append(candle)
+    for symbol, own in of_symbols.items():
+        for stretch in market.symbols[symbol].warm(own):
+            gate.warm_all(symbol, stretch.closes, after_hole=stretch.after_hole)
