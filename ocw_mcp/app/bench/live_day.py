@@ -106,7 +106,7 @@ def run_live_day(
     seed: int = 7,
     hours: int = 24,
     faults: Sequence[Fault] | None = None,
-    thin: int = 20,
+    thin: int = 8,
 ) -> LiveDay:
     """Run the live feed for some hours, with the faults of `faults_of_a_day` unless others are given."""
     market = SandboxMarket.simulated(seed, symbols, product, START)

@@ -47,7 +47,7 @@ def test_memory_of_the_feed_is_flat() -> None:
             sizes.append(sum(each.size for each in tracemalloc.take_snapshot().filter_traces([own]).traces))
 
     market = SandboxMarket.simulated(7, start=START)
-    feed = SandboxFeed(market, START + 30 * SECOND, START + 4 * HOUR + MINUTE, thin=20, observe=observe)
+    feed = SandboxFeed(market, START + 30 * SECOND, START + 4 * HOUR + MINUTE, thin=8, observe=observe)
 
     async def run() -> None:
         async for _ in feed.frames():
