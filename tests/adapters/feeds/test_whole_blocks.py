@@ -82,6 +82,20 @@ def test_blocks_give_the_candles_and_faults_of_single_rows(
         assert at_once == read(Path(name), after)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("width", [6, 12])
+def test_damaged_cell_of_any_column_is_read_as_in_single_rows(cell: str, width: int, tmp_path: Path) -> None:
+    for column in range(width):
+        rows = rows_of(width, 1)[:120]
+        rows[100][column] = cell
+        (tmp_path / "ETHUSDT-1m-2026-03-09.csv").write_text("".join(",".join(row) + "\n" for row in rows))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reading, "BLOCK", 3_000)
+            at_once = read(tmp_path, None)
+            patch.setattr(whole_blocks, "FEWEST", ROWS + 1)
+            assert at_once == read(tmp_path, None)
+
+
 def test_blocks_of_valid_rows_are_parsed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All blocks but the first, which has no price before it."""
     parsed: list[int] = []
