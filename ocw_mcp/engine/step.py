@@ -187,7 +187,8 @@ class Engine:
             self._effects.record(SymbolEnded(symbol, frame.at))
             self.manager.cancel_entries("its market has ended", symbol)
         if held and frame.closed:
-            self._watch()
+            if why := self.account.watch_prices():
+                self.manager.cancel_entries(why)
             self._raise(self._exits.check(now))
             follow_prices(self.guard, now)
         for candle, change in changes:
