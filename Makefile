@@ -17,7 +17,7 @@ help:
 	@echo "make mutants   list changes of the risk check that no test detects; about ten minutes on one core"
 	@echo "make lint      run ruff, mypy and the import rules"
 	@echo "make bench     measure the speed on this machine"
-	@echo "make docs      generate docs/reference.md, docs/situations.md and packaging/"
+	@echo "make docs      generate docs/reference.md, docs/situations.md, a part of docs/http.md and packaging/"
 	@echo "make docs-site build docs/ as a web site in site/ and check every internal link"
 	@echo "make bundle    build dist/ocw-mcp.mcpb, which Claude Desktop installs as an extension; needs npm"
 	@echo "make lock      generate requirements.lock, after a change of pyproject.toml; needs uv"
@@ -46,7 +46,7 @@ $(NODE_STAMP): tests/validators/package.json
 	npm install --prefix .node --no-package-lock --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# Only one slow test needs these hundred packages. A separate environment keeps them out of the lock.
+# Only a few slow tests need these hundred packages. A separate environment keeps them out of the lock.
 $(CLIENTS_STAMP): tests/validators/clients.txt
 	@test -x .clients/bin/python || $(PYTHON) -m venv .clients
 	.clients/bin/python -m pip --disable-pip-version-check -qq install -r $<
@@ -72,6 +72,7 @@ docs: $(STAMP)
 	.venv/bin/python -m tools.reference > docs/reference.md
 	.venv/bin/python -m tools.situations > docs/situations.md
 	.venv/bin/python -m tools.packaging
+	.venv/bin/python -m tests.support.http_api
 
 # MkDocs is not in the lock, since only this target needs it.
 docs-site: $(STAMP)

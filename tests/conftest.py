@@ -1,20 +1,17 @@
-"""What all tests share: the check of requirement ids, and the recorded market."""
+"""What all tests share: the profiles of Hypothesis, the check of requirement ids, and a plugin of shared fixtures."""
 
-import asyncio
 import gc
-import json
-from collections.abc import Callable, Generator
+import os
+import shutil
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvicorn.server
 from hypothesis import Phase, settings
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from tests.requirements import marker_problems
 
-ROOT = Path(__file__).resolve().parents[1]
+MEMORY_DISK = Path("/dev/shm")
 
 # No test is timed: how long an example takes says more about the machine than about the code.
 settings.register_profile("house", deadline=None)
@@ -27,7 +24,17 @@ settings.load_profile("house")
 # Nothing of the collection is garbage, and looking for it takes a third of the time.
 gc.disable()
 
+# Tests write hundreds of small databases, and each commit waits for a disk, but not for memory.
+if MEMORY_DISK.is_dir() and os.access(MEMORY_DISK, os.W_OK) and shutil.disk_usage(MEMORY_DISK).free > 1 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
+
 Made = pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the shared fixtures, except in the process that only distributes the tests to others."""
+    if not config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        config.pluginmanager.import_plugin("tests.support.shared")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -41,46 +48,9 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Ma
     return made
 
 
-def cache_by_text(check: Callable[..., None]) -> Callable[..., None]:
-    """Return a function that checks each JSON schema once; a wrong one fails at each call."""
-    passed = set[str]()
-
-    def check_once(schema: Any, **options: Any) -> None:
-        text = json.dumps([schema, str(options)], sort_keys=True)
-        if text not in passed:
-            check(schema, **options)
-            passed.add(text)
-
-    return check_once
-
-
-class ShortSleeps:
-    """asyncio with short sleeps, for uvicorn: it checks every 0.1 s whether to stop, and tests stop many servers."""
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(asyncio, name)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(min(seconds, 0.01))  # noqa: TID251 - stands in for the sleeps of uvicorn
-
-
-vars(uvicorn.server)["asyncio"] = ShortSleeps()
-# Every MCP client of the tests checks the same schemas of results.
-Draft202012Validator.check_schema = staticmethod(cache_by_text(Draft202012Validator.check_schema))
-
-
 def pytest_collection_finish() -> None:
     """Keep the collected tests out of garbage collections, and collect less often: it takes a twentieth of the time."""
     gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
-
-
-@pytest.fixture(scope="session")
-def tapes() -> Path:
-    """The recorded market beside the checkout."""
-    directory = ROOT.parent / "shared" / "tapes"
-    if not directory.is_dir():
-        pytest.skip("the recorded tapes are not beside this checkout (expected ../shared/tapes)")
-    return directory

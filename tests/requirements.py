@@ -11,7 +11,6 @@ import pytest
 
 BINANCE = "the Binance venue"
 LOOPBACK = "the loopback exchange"
-LIVE_FEEDS = "live feeds"
 MCP = "the MCP server"
 DASHBOARD = "the dashboard"
 
@@ -65,15 +64,15 @@ REQUIREMENTS: dict[str, Requirement] = {
     "R06": Requirement("A stop without a position is taken off.", BINANCE),
     "R07": Requirement("An empty book on an account with a position adopts it before it trades.", BINANCE),
     # Data
-    "D01": Requirement("A stream that is connected and silent is noticed within two intervals.", LIVE_FEEDS),
-    "D02": Requirement("After a day offline, each missing candle is fetched once.", LIVE_FEEDS),
+    "D01": Requirement("A stream that is connected and silent is noticed within two intervals."),
+    "D02": Requirement("After a day offline, each missing candle is fetched once."),
     "D03": Requirement("Late, disordered, repeated or unclosed candles decide nothing."),
-    "D04": Requirement("One mute stream among several is noticed.", LIVE_FEEDS),
-    "D05": Requirement("A clock that jumps does not make orders late or stops early.", LIVE_FEEDS),
+    "D04": Requirement("One mute stream among several is noticed."),
+    "D05": Requirement("A clock that jumps does not make orders late or stops early."),
     "D06": Requirement("A filter that changes while running is used from then on.", BINANCE),
     "D07": Requirement("Prices that are no number, zero or absurd are refused."),
     # Limits
-    "L01": Requirement("Told to slow down, the engine waits as long as it was told.", BINANCE),
+    "L01": Requirement("Told to slow down, the engine waits as long as it was told."),
     "L02": Requirement("During a ban the stops at the venue go on protecting.", BINANCE),
     "L03": Requirement("The dashboard draws on the same request budget as the desk.", DASHBOARD),
     # Modes

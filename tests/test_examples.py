@@ -21,6 +21,7 @@ def test_examples_folder_has_three_strategies() -> None:
     assert NAMES == ["breakout", "crossover", "mean_reversion"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "every", "days"), [("breakout", "4h", 4), ("crossover", "1h", 4), ("mean_reversion", "15m", 2)]
 )

@@ -62,7 +62,7 @@ class ConversationTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Time for the whole conversation, except for the engine's answer to a submitted decision."""
     allowance_usd: Decimal
     """The most that the conversation may cost."""
-    cache: CachePlan = CachePlan("1h", turns=True)
+    cache: CachePlan = CachePlan("1h", turns=True, results=True)
     prefix: CountedPrefix | None = None
     """The beginning of an earlier request, which bounds the size of the same beginning."""
     reads: tuple[str, ...] | None = None
@@ -128,6 +128,8 @@ class Conversation:
         self._tainted = False
         """Whether the model has read text by other authors."""
         self._turns: list[dict[str, Any]] = []
+        self._cached_turn: int | None = None
+        """The place of the last turn that is cached."""
         self._counted = TokenUsage()
         """Usage of the last answered call, which the API has counted."""
         self._prefix_counted = terms.prefix
@@ -171,8 +173,9 @@ class Conversation:
         self._turns.append({"role": "user", "content": [{"type": "text", "text": context}]})
         rounds = 0
         while True:
-            # After the last reading round hardly any turn follows, so that caching it would not pay.
-            body = self._request_body(tools, system, last_round=rounds == TOOL_ROUNDS)
+            # After the last reading round and after a submission hardly any turn follows: caching it would not pay.
+            last = rounds >= TOOL_ROUNDS or bool(self._answers)
+            body = self._request_body(tools, system, last=last)
             reply = await self._ask(wake, body)
             if (trouble := trouble_of(reply)) is not None:
                 raise _Ended(trouble)
@@ -193,15 +196,19 @@ class Conversation:
             self._turns.append({"role": "assistant", "content": list(reply.content)})
             self._turns.append({"role": "user", "content": results})
 
-    def _request_body(self, tools: list[dict[str, Any]], system: str, *, last_round: bool) -> dict[str, Any]:
-        """Return the request. Tools and system come first and never change, so that they are cached as one prefix."""
+    def _request_body(self, tools: list[dict[str, Any]], system: str, *, last: bool) -> dict[str, Any]:
+        """Return the request. Tools and system come first and never change, so that they are cached as one prefix.
+
+        If this is probably the `last` request, its new turn is not cached.
+        """
         terms, turns = self._terms, list(self._turns)
         cached = {} if terms.cache.prefix is None else _cache_control(terms.cache.prefix)
-        if terms.cache.turns:
-            # The breakpoint is at the last user turn, or in the last round at the one before it.
-            place = len(turns) - (3 if last_round and len(turns) > 1 else 1)
-            *before, last = turns[place]["content"]
-            turns[place] = {**turns[place], "content": [*before, last | _cache_control("5m")]}
+        if not last and (terms.cache.turns if len(turns) == 1 else terms.cache.results):
+            self._cached_turn = len(turns) - 1
+        if (place := self._cached_turn) is not None:
+            # At the turn that an earlier call cached, the breakpoint reads it.
+            *before, block = turns[place]["content"]
+            turns[place] = {**turns[place], "content": [*before, block | _cache_control("5m")]}
         self.prefix = {
             "model": terms.model,
             "tools": tools,

@@ -36,6 +36,11 @@ class CacheKeeper:
         self._model = model
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether the cache is being kept now."""
+        return self._task is not None and not self._task.done()
+
     def start(
         self, wake: int, body: dict[str, Any], tokens: int, spending: SpendingLog, left_usd: Callable[[], Decimal]
     ) -> None:

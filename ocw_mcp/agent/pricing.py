@@ -9,7 +9,8 @@ of tools and system
     kept warm   the same with a larger w, and k · read for the k calls per decision that only read the prefix again
     not cached  n · plain
 
-and for a token of the wake's own text, which no later wake repeats, `written + (n - 1) · read` or `n · plain`.
+and for a token of the wake's own text, which no later wake repeats, `written + (n - 1) · read` or `n · plain`. A token
+of the results of reading calls costs the same, where `n` counts the calls from the second on.
 """
 
 from collections import deque
@@ -143,9 +144,11 @@ class CachePlan(msgspec.Struct, frozen=True):
     prefix: Ttl | None
     """The cache lifetime of tools and system; None if they are not cached."""
     turns: bool
-    """Whether the conversation so far is cached for the next call of the same decision."""
+    """Whether the context of the wake is cached for the second call of the same decision."""
     keep_warm: bool = False
     """Whether the prefix is read again between two wakes, so that it does not expire."""
+    results: bool = False
+    """Whether the results of reading calls are cached for the third call, together with all before them."""
 
 
 def prefix_cost(
@@ -162,17 +165,29 @@ def prefix_cost(
 
 
 def turn_cost(calls: Decimal, prices: CachePrices, *, cached: bool) -> Decimal:
-    """Return the expected cost (USD) per decision of one token of the wake's own text."""
+    """Return the expected cost (USD) per decision of one token of the wake's own text, which `calls` calls have."""
     return prices.written["5m"] + (calls - 1) * prices.read if cached else calls * prices.plain
 
 
-def cheapest_plan(gaps: Collection[int], calls: Decimal, prices: CachePrices, *, keep_warm: bool = False) -> CachePlan:
-    """Return the cheapest use of the prompt cache, from times between wakes (ms) and the mean `calls` per decision."""
+def cheapest_plan(
+    gaps: Collection[int],
+    calls: Decimal,
+    prices: CachePrices,
+    *,
+    later_calls: Decimal = Decimal(1),
+    keep_warm: bool = False,
+) -> CachePlan:
+    """Return the cheapest use of the prompt cache, from times between wakes (ms) and the mean `calls` per decision.
+
+    `later_calls` is the mean number of calls from the second on, of the decisions that have a second one.
+    """
     ways: list[tuple[Ttl | None, bool]] = [(None, False), ("5m", False), ("1h", False)]
     ways += [("1h", True)] if keep_warm else []
     ttl, warm = min(ways, key=lambda way: prefix_cost(way[0], gaps, calls, prices, keep_warm=way[1]))
-    turns = turn_cost(calls, prices, cached=True) < turn_cost(calls, prices, cached=False)
-    return CachePlan(ttl, turns, warm)
+    turns, results = (
+        turn_cost(each, prices, cached=True) < turn_cost(each, prices, cached=False) for each in (calls, later_calls)
+    )
+    return CachePlan(ttl, turns, warm, results)
 
 
 def cache_prices(model: str, at: int) -> CachePrices:
@@ -209,5 +224,6 @@ class CachePlanner:
             prices = cache_prices(model, at)
         except LookupError:
             return CachePlan(None, turns=False)
-        calls = Decimal(sum(self._calls)) / len(self._calls)
-        return cheapest_plan(self._gaps, calls, prices, keep_warm=self._keep_warm)
+        later = [each - 1 for each in self._calls if each > 1] or [1]
+        calls, later_calls = (Decimal(sum(each)) / len(each) for each in (self._calls, later))
+        return cheapest_plan(self._gaps, calls, prices, later_calls=later_calls, keep_warm=self._keep_warm)

@@ -1,4 +1,4 @@
-"""Connects the parts of one simulated run: market, venue, engine, store, clock and decider."""
+"""Connects the parts of one run on paper: market, venue, engine, store, clock and decider."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -9,12 +9,12 @@ from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.core.market.market import timeframes
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.orders import ATTACHED, CLAUDE
-from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, Store
+from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, LiveFeed, Store
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
-from ocw_mcp.runtime.clock import PacedClock, SimulatedClock
+from ocw_mcp.runtime.clock import SimulatedClock
 from ocw_mcp.runtime.deciders import AttachedDecider, NoDecider, RecklessDecider, RulesDecider
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import BookRun
@@ -28,7 +28,7 @@ MODELS = frozenset({CLAUDE, ATTACHED})
 
 
 class WiredRun:
-    """The connected parts of one run. `speed` is simulated time divided by wall time; None is as fast as possible."""
+    """The connected parts of one run. The default clock is that of a simulated market, as fast as possible."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class WiredRun:
         store: Store,
         commands: CommandBox,
         listener: Listener | None = None,
-        speed: float | None = None,
+        clock: Clock | None = None,
         warn: Callable[[str], None] = lambda problem: None,
         make_decider: Callable[[Clock], Decider] | None = None,
     ) -> None:
@@ -48,8 +48,9 @@ class WiredRun:
         self.stamp = stamp(feed)
         # The venue cancels an entry that had no price for this time; gaps of a few candles are common.
         patience_ms = max(3 * market.interval, 5 * MINUTE)
-        self.venue = PaperVenue(market.product, START_EQUITY, patience_ms)
-        self.clock = SimulatedClock() if speed is None else PacedClock(speed)
+        live = isinstance(feed, LiveFeed)
+        self.venue = PaperVenue(market.product, START_EQUITY, patience_ms, live=live)
+        self.clock = SimulatedClock() if clock is None else clock
         self.config = EngineConfig(
             policies=policies.policies,
             policy_hash=policies.hash,
@@ -62,6 +63,7 @@ class WiredRun:
             instruments=self.venue.instrument,
             fallback=agent in MODELS,
             strict=policies.strict,
+            live=live,
         )
         self.engine = Engine(self.config)
         self.store = store

@@ -27,6 +27,7 @@ from ocw_mcp.adapters.store.database import GET_SUMMARY
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.views import jsonable
 from ocw_mcp.adapters.store.views.decisions import find_decisions
+from ocw_mcp.adapters.store.views.equity import EquityPoint as EquityPoint
 from ocw_mcp.adapters.store.views.orders import find_orders
 from ocw_mcp.adapters.store.views.trades import find_trades
 from ocw_mcp.domain.errors import SettingsError
@@ -57,13 +58,6 @@ class ExportColumn(NamedTuple):
     name: str
     kind: Kind
     value: Callable[[Any], Any]
-
-
-class EquityPoint(msgspec.Struct, frozen=True):
-    """Equity (quote currency) at one time (ms)."""
-
-    at: int
-    equity: Decimal
 
 
 def _equity(db: Database, book: StoredBook) -> list[EquityPoint]:

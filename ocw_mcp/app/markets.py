@@ -14,6 +14,8 @@ from ocw_mcp.domain.symbols import of_market
 from ocw_mcp.domain.time import MINUTE, span_ms
 
 SIMULATED = "sim"
+BINANCE = "binance"
+FIRST_SEED = 1
 LENIENT = TapeOptions(strict=False)
 """Options with which invalid rows and files of a tape are skipped and listed."""
 

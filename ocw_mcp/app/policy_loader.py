@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,12 +149,18 @@ def _chain(path: Path) -> dict[Path, tuple[str, dict[str, Any]]]:
             raise refusal(str(path), [f"extends too many: {chain}; expected a chain of at most {_LONGEST_CHAIN} files"])
         text = read_text(base, shipper())
         try:
-            data = tomllib.loads(text, parse_float=Decimal)
+            data = dict(_tables(text))
         except (ValueError, ArithmeticError, RecursionError) as error:
             raise refusal(str(base), [f"is not valid TOML: {error}; correct it"]) from error
         files[base] = (text, data)
         base = _named(base, _EXTENDS, data.pop(_EXTENDS), itself=False) if _EXTENDS in data else None
     return files
+
+
+@lru_cache(maxsize=8)
+def _tables(text: str) -> Mapping[str, Any]:
+    """Return the tables of a policy file. The shipped default is in most chains, so parsed texts are cached."""
+    return tomllib.loads(text, parse_float=Decimal)
 
 
 def _named(path: Path, key: str, name: object, *, itself: bool) -> Path:

@@ -1,6 +1,7 @@
 """One run of a book: its directory, lock, signal handlers and report."""
 
 import asyncio
+import os
 import resource
 import signal
 import sys
@@ -17,6 +18,7 @@ import structlog
 
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.adapters.control.heartbeat import Heartbeat, write_heartbeat
 from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.adapters.store.figures import LastRun
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+BEAT_EVERY_MS = 30 * SECOND
+"""Wall time between two heartbeats."""
 WARNED_OF = 20
 """The largest number of skipped files and rows of a tape with a warning for each."""
 
@@ -59,8 +63,8 @@ class Job(NamedTuple):
     prompts: LoadedPrompts
     for_ms: int | None
     state: Path | None
-    speed: float | None = None
-    """Simulated time divided by wall time; None is as fast as possible."""
+    clock: Clock | None = None
+    """The clock of a paced or live run; None runs a simulated market as fast as possible."""
     picture: Path | None = None
     serve: ListenAddress | None = None
     claude: "ClaudeSetup | None" = None
@@ -117,20 +121,20 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
 
         def failed(error: Exception) -> None:
             failures.append(error)
-            if job.speed is None:
+            if job.clock is None:
                 book.run.stop()
             else:
                 log.error("the strategy failed, and the wake is a HOLD", exc_info=error)
 
         make_decider = _decider_factory(job, kept, store, failed)
         book = WiredRun(
-            job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.speed, warn, make_decider
+            job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.clock, warn, make_decider
         )
         if not job.embedded:
             log.debug("running", market=str(identity), agent=job.agent, book=store.book)
         started, candles_before = book.clock.wall_ms(), book.engine.counters.candles
         why = asyncio.run(_run(book, job, directory))
-        if failures and job.speed is None:
+        if failures and job.clock is None:
             raise failures[0]
         wall_s = (book.clock.wall_ms() - started) / SECOND
         figures = report(book.engine, store.figures(), book.venue.terms.taker_fee, store.fingerprint)
@@ -251,6 +255,27 @@ async def _show_progress(book: WiredRun, job: Job, progress: RunProgress) -> Non
         await book.clock.pause(TICK_MS)
 
 
+async def _beat(book: WiredRun, directory: Path, warn: Callable[[str], None]) -> None:
+    """Write the heartbeat of a run until the task is cancelled; warn once if it cannot be written."""
+    warned = False
+    while True:
+        beat = Heartbeat(
+            at=book.clock.now(),
+            pid=os.getpid(),
+            state=book.engine.account.trading_state,
+            data_at=book.engine.data_at,
+            last_event=book.store.last_seq,
+        )
+        try:
+            await asyncio.to_thread(write_heartbeat, directory, beat)
+            warned = False
+        except BookError as error:
+            if not warned:
+                warn(f"no heartbeat: {error}")
+            warned = True
+        await book.clock.pause(BEAT_EVERY_MS)
+
+
 async def _run(book: WiredRun, job: Job, directory: Path) -> str:
     loop = asyncio.get_running_loop()
     for number in () if job.embedded else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -260,6 +285,8 @@ async def _run(book: WiredRun, job: Job, directory: Path) -> str:
     async with AsyncExitStack() as stack:
         if job.progress is not None:
             stack.callback(asyncio.create_task(_show_progress(book, job, job.progress)).cancel)
+        if job.state is not None and job.clock is not None:
+            stack.callback(asyncio.create_task(_beat(book, directory, log.warning)).cancel)
         if job.serve is not None or job.claude is not None:
             # The server is imported only for a run that needs it, since its import takes time.
             from ocw_mcp.app.serve import facade_of, serve_engine

@@ -12,7 +12,7 @@ from dotenv.parser import parse_stream
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from ocw_mcp.adapters.files import FileRefused, read_file, require_own_directory
-from ocw_mcp.domain.addresses import may_receive_secrets
+from ocw_mcp.domain.addresses import is_loopback_http, may_receive_secrets
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.state import Mode
 
@@ -70,6 +70,16 @@ def _url(value: Any) -> Any:
     return value
 
 
+def _loopback(value: Any) -> Any:
+    if isinstance(value, str) and not is_loopback_http(value):
+        raise ValueError(
+            "is not an address of this machine; the market of the exchange has its own host, and only the sandbox "
+            "exchange may take its place; expected http, an address of this machine and a port, such as "
+            "http://127.0.0.1:9443; correct it, or remove the line"
+        )
+    return value
+
+
 def _hosts(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -95,6 +105,8 @@ class Settings(BaseModel):
     binance_api_key: _Secret = None
     binance_secret_key: _Secret = None
     binance_paper: _Word = True
+    binance_loopback: Annotated[str | None, BeforeValidator(_loopback)] = None
+    """The address of a sandbox exchange on this machine, in place of Binance; for `--market binance`."""
     live_trading: _Word = False
     anthropic_api_key: _Secret = None
     anthropic_auth_token: _Secret = None

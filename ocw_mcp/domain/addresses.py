@@ -1,4 +1,4 @@
-"""Checks of the addresses to which a secret may be sent."""
+"""Checks of addresses: where a secret may be sent, and what is an address of this machine."""
 
 import re
 from ipaddress import ip_address
@@ -24,6 +24,16 @@ def may_receive_secrets(text: str) -> bool:
 def is_loopback(text: str) -> bool:
     """Return whether an address is one of this machine."""
     return _is_this_machine(urlsplit(text).hostname or "")
+
+
+def is_loopback_http(text: str) -> bool:
+    """Return whether a text is an http address of this machine with a port, without a path, user, query or fragment."""
+    try:
+        parts = urlsplit(text)
+        plain = parts.scheme == "http" and parts.port is not None and parts.path in ("", "/")
+    except ValueError:
+        return False
+    return plain and may_receive_secrets(text) and is_loopback(text)
 
 
 def _is_this_machine(host: str) -> bool:

@@ -4,6 +4,8 @@
     ├── SettingsError
     ├── TapeError
     ├── FetchError
+    ├── FeedError
+    │   └── MarketUnreachable
     ├── BookError
     │   └── BookBusy
     ├── JournalError
@@ -37,6 +39,14 @@ class TapeError(OcwError):
 
 class FetchError(OcwError):
     """A file of the exchange's archive cannot be downloaded or stored. An incomplete file never gets its final name."""
+
+
+class FeedError(OcwError):
+    """A live market cannot be used as it was requested, such as a symbol that it does not list."""
+
+
+class MarketUnreachable(FeedError):  # noqa: N818
+    """A live market does not answer. A new book is not created; an existing book waits and tries again."""
 
 
 class BookError(OcwError):

@@ -76,7 +76,10 @@ class Funding(msgspec.Struct, frozen=True, gc=False):
 
 
 class OrderBook(msgspec.Struct, frozen=True, gc=False):
-    """The best prices of both sides (quote), and the depth (base asset) within 0.2% of the mid price."""
+    """The best prices of both sides (quote) with their quantities, and the depth within 0.2% of the mid price.
+
+    Quantities and depth are in the base asset.
+    """
 
     symbol: str
     at: int
@@ -86,6 +89,10 @@ class OrderBook(msgspec.Struct, frozen=True, gc=False):
     """The quantity that buyers bid for; None if the source does not report it."""
     ask_depth: float | None = None
     """The quantity that sellers offer; None if the source does not report it."""
+    bid_quantity: float | None = None
+    """The quantity at the best bid alone; None if the source does not report it."""
+    ask_quantity: float | None = None
+    """The quantity at the best ask alone; None if the source does not report it."""
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):

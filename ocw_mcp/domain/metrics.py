@@ -1,7 +1,8 @@
 """The metrics of a symbol: one name for a reading in snapshots, tools and wake conditions.
 
 A metric is a plain name (`price`, `return_4h`, `funding_8h`), or an indicator at the closed candles of a timeframe
-(`rsi_14@1h`). Returns, rates and changes are shares; prices and indicators in price units are in quote currency.
+(`rsi_14@1h`; the schema of a condition has the two as `metric` and `timeframe`). Returns, rates and changes are shares;
+prices and indicators in price units are in quote currency.
 """
 
 import re
@@ -25,13 +26,6 @@ INDICATORS: Final = (
 """The metrics on a timeframe, which is named after an `@`."""
 TIMEFRAMES: Final = ("15m", "1h", "4h")
 """The timeframes that have indicators, if base candles are not longer."""
-PATTERN: Final = (
-    "^(price|return_(1h|4h|24h)|composite|funding_8h|open_interest_change_24h|taker_ratio_1h|long_short(_z)?"
-    "|(close|ema_(9|21|50)|rsi_(7|14)|atr_14|adx_14|stoch_rsi_[kd]|macd(_signal|_histogram)?|percent_b|bandwidth"
-    "|vwap_deviation|mfi_14|obv_(change|divergence)_14|supertrend(_direction)?)@(15m|1h|4h))$"
-)
-"""The regular expression of all metrics, for a schema: no longer than needed."""
-
 _OTHER_NAMES: Final = {
     "last": "price",
     "lastprice": "price",
@@ -57,6 +51,12 @@ _NAMES: Final = {re.sub("[^a-z0-9]", "", each): each for each in (*PLAIN, *INDIC
 _NEAREST: Final = 3
 
 
+def is_metric(text: str) -> bool:
+    """Return whether a text is the exact name of a metric."""
+    name, at, timeframe = text.partition("@")
+    return name in INDICATORS and timeframe in TIMEFRAMES if at else name in PLAIN
+
+
 def spelt_metric(text: str) -> str:
     """Return the metric that a text names in an obvious spelling: `rsi14@1h` is `rsi_14@1h`; otherwise the text."""
     name, _, timeframe = text.strip().lower().partition("@")
@@ -67,10 +67,20 @@ def spelt_metric(text: str) -> str:
     return f"{known}@{timeframe}" if known in INDICATORS and timeframe in TIMEFRAMES else text
 
 
+def metric_on(name: str, timeframe: str) -> str:
+    """Return the metric of a name and a timeframe, both in an obvious spelling: `rsi_14` on `1h` is `rsi_14@1h`.
+
+    The name may have the same timeframe. A name with another one gives no metric, nor does `price` with a timeframe.
+    """
+    timeframe = timeframe.strip().lower()
+    has_it = not timeframe or spelt_metric(name).endswith(f"@{timeframe}")
+    return spelt_metric(name if has_it else f"{name}@{timeframe}")
+
+
 def no_metric(text: str, timeframes: Iterable[str] = TIMEFRAMES) -> Unknown:
     """Return why a text is no metric, with the nearest ones on these timeframes."""
     shown, there = text[:40], tuple(timeframes)
-    wrong = "not kept here" if re.fullmatch(PATTERN, text) else "no metric"
+    wrong = "not kept here" if is_metric(text) else "no metric"
     return Unknown(f"{shown!r} is {wrong}; nearest: {', '.join(_near(shown, there) if there else PLAIN)}")
 
 

@@ -44,6 +44,15 @@ class OrderType(StrEnum):
     TAKE_PROFIT_MARKET = "take_profit_market"
 
 
+class TriggerBy(StrEnum):
+    """The price that triggers a conditional order."""
+
+    MARK = "mark"
+    """The mark price."""
+    LAST = "last"
+    """The price of the last trade."""
+
+
 class Purpose(StrEnum):
     """The purpose of an order. Its letter is part of the client order id."""
 
@@ -142,6 +151,8 @@ class Order(msgspec.Struct, frozen=True):
     leverage: int = 1
     take_at: Decimal | None = None
     """The profit-taking price of a spot stop; both sides form an OCO with one reference."""
+    trigger_by: TriggerBy | None = None
+    """The price that triggers a conditional order; None means the mark price on futures, the last price on spot."""
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):

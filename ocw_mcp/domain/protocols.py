@@ -1,6 +1,6 @@
 """The protocols between packages: `app.compose` gives an adapter to each module that needs one."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,10 +9,10 @@ import msgspec
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
-from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, MarketIdentity, Opening, OrderBook
+from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, Mark, MarketIdentity, Opening, OrderBook
 from ocw_mcp.domain.orders import OrderRef, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
-from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.steps import Command, StepEvent
 
 
 class Clock(Protocol):
@@ -30,6 +30,12 @@ class Clock(Protocol):
 
     def advance(self, to: int) -> None:
         """Set a simulated clock to a time (ms); a live clock ignores it."""
+
+    def hold(self, at: int | None = None) -> None:
+        """Let a live clock stand still at `at` (ms), or at the present time, until `release`."""
+
+    def release(self) -> None:
+        """Let a live clock go on with the time of the machine."""
 
     async def wait_until(self, at: int) -> None:
         """Let other tasks run until engine time `at`; return at once if time is simulated."""
@@ -55,6 +61,17 @@ class Feed(Protocol):
         """Yield all frames, or those later than `after` (ms). Raises TapeError if the source is not valid."""
 
 
+@runtime_checkable
+class LiveFeed(Feed, Protocol):
+    """A feed whose frames come as the market trades, and never end by themselves."""
+
+    def resume_at(self, known: Mapping[str, int]) -> None:
+        """Set the close time (ms) of each symbol's last known candle, before `frames` is called with an `after`."""
+
+    def watch(self, levels: Mapping[str, tuple[float, float]]) -> None:
+        """Set the prices (quote) below and above each symbol at which a price has to be reported at once."""
+
+
 class Venue(Protocol):
     """A venue, which executes orders: it accepts only a ClearedOrder, and answers with reports."""
 
@@ -69,6 +86,9 @@ class Venue(Protocol):
 
     async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
         """Ask for the cancellation of an order. Return the venue's immediate reports."""
+
+    def reports(self) -> AsyncIterator[VenueReport]:
+        """Yield everything that the venue says and no call has returned, asked for or not; never end."""
 
 
 class SimulatedVenue(Venue, Protocol):
@@ -90,8 +110,27 @@ class SimulatedVenue(Venue, Protocol):
         A settlement whose rate is not in `rates` has an assumed rate. Unused rates are kept for later settlements.
         """
 
-    def on_books(self, books: Sequence[OrderBook]) -> None:
-        """Store the present order books, whose best prices determine the cost of market orders."""
+    def collect(self) -> list[VenueReport]:
+        """Return everything that the venue said and no call has returned: what `reports` would yield at once."""
+
+    def set_instruments(self, instruments: Sequence[Instrument]) -> None:
+        """Use the filters that the exchange reports from now on."""
+
+    @property
+    def next_due(self) -> int:
+        """The next time (ms) at which `due` has reports if no market data arrive until then."""
+
+    def due(self, now: int) -> Iterable[VenueReport]:
+        """Yield the reports on orders of a live market that arrive or expire by `now` (ms), one by one."""
+
+    def on_books(self, books: Sequence[OrderBook], now: int | None = None) -> Iterable[VenueReport]:
+        """Store the present order books, whose best prices determine the cost of market orders.
+
+        On a live market, orders trade at them at the time `now` (ms): yield the reports, one by one.
+        """
+
+    def on_marks(self, marks: Sequence[Mark], now: int) -> Iterable[VenueReport]:
+        """Yield the reports after new mark prices of a live market, one by one."""
 
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
         """Yield the reports on resting orders after a closed candle, in the order in which the price reached them.
@@ -161,8 +200,15 @@ class StoredEvent(msgspec.Struct, frozen=True):
     event: DomainEvent
 
 
+class StoredInput(msgspec.Struct, frozen=True):
+    """An input that a live book took at `at` (ms)."""
+
+    at: int
+    event: StepEvent
+
+
 class Store(Protocol):
-    """The storage of a book: an append-only journal and the latest checkpoint."""
+    """The storage of a book: an append-only journal, the latest checkpoint, and a live book's inputs since then."""
 
     @property
     def book(self) -> str:
@@ -185,6 +231,12 @@ class Store(Protocol):
 
     def note(self, at: int, event: LifecycleEvent) -> None:
         """Add an event about this process, outside the fingerprint."""
+
+    def log_input(self, at: int, event: StepEvent) -> None:
+        """Add an input that a live book took at `at` (ms) to the current transaction."""
+
+    def inputs(self) -> Iterator[StoredInput]:
+        """Yield the committed inputs since the latest checkpoint, in order. Raises JournalError."""
 
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
         """Store the snapshot of a wake at the next commit, outside journal and fingerprint; old ones are deleted."""

@@ -280,6 +280,8 @@ class WakeKind(StrEnum):
     """A position was closed; the subject says by what, the detail is the result (quote)."""
     ENTRY_LAPSED = "entry_lapsed"
     """An entry ended unfilled; the subject says why, the detail is its limit price."""
+    WATCHDOG = "watchdog"
+    """There are no market data; the subject is the time without them."""
     MORE = "more"
     """Further reasons; the detail is their number."""
     EARLIER = "earlier"

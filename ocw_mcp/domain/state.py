@@ -26,6 +26,8 @@ class TradingState(StrEnum):
     """Entries are refused until the operator resumes."""
 
 
+MARKET_DATA: Final = "the market data"
+"""The author that is recorded if missing market data lower the trading state; their return raises it again."""
 ITSELF: Final = "the engine"
 """The author that is recorded if the engine itself lowers the trading state."""
 

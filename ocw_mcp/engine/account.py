@@ -213,12 +213,12 @@ class Account:
             self.change_state(TradingState.HALTED, f"halted by {by}")
             self.lowered = Lowered(by, self._effects.now, reason)
 
-    def change_state(self, to: TradingState, why: str) -> None:
+    def change_state(self, to: TradingState, why: str, by: str = ITSELF) -> None:
         """Change the trading state and journal the change, unless the state is `to` already."""
         if self.trading_state is not to:
             self._effects.record(events.StateChanged(self.trading_state, to, why))
             self.trading_state = to
-            self.lowered = None if to is TradingState.ACTIVE else Lowered(ITSELF, self._effects.now, why)
+            self.lowered = None if to is TradingState.ACTIVE else Lowered(by, self._effects.now, why)
             self.version += 1
 
     def state(self) -> AccountState:

@@ -14,11 +14,12 @@ from ocw_mcp.engine.decisions import DecisionsState
 from ocw_mcp.engine.exits import ExitsState
 from ocw_mcp.engine.idempotency import SavedAnswer
 from ocw_mcp.engine.leg_executor import ManualControl
+from ocw_mcp.engine.live import LiveState
 from ocw_mcp.engine.order_manager import OrderManagerState
 from ocw_mcp.engine.protection import GuardState
 from ocw_mcp.engine.since_state import SinceState
 
-ENGINE_FORMAT = 16
+ENGINE_FORMAT = 17
 """The version of the saved state. It increases when a field changes its name or meaning; older states are refused."""
 
 
@@ -83,6 +84,7 @@ class EngineState(msgspec.Struct):
     answers: list[SavedAnswer]
     commands: list[str]
     counters: RunCounters
+    live: LiveState
     timers: dict[Timer, int]
     time: int
 

@@ -162,8 +162,8 @@ def account_view(book: Reductions, symbol: str, quote: Quote, now: int) -> Accou
         quantity=quantity,
         symbol_notional=abs(quantity) * quote.price + own.notional,
         price=quote.price,
-        # The last price of an ended symbol is stale at once.
-        price_age_ms=quote.age_ms + (prices.age_limit_ms + 1 if symbol in account.ended else 0),
+        # The last price of an ended symbol, or of one without reliable data, is stale at once.
+        price_age_ms=quote.age_ms + (prices.age_limit_ms + 1 if symbol in {**account.ended, **prices.degraded} else 0),
         price_age_limit_ms=prices.age_limit_ms,
         daily_loss_reached=account.day.today.reached,
         daily_loss=account.day.loss(equity),

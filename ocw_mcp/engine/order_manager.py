@@ -32,7 +32,7 @@ from ocw_mcp.domain.orders import (
 )
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
-from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.state import ITSELF, MARKET_DATA, Lowered, TradingState
 from ocw_mcp.domain.steps import Cancel, Send, Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.domain.unknown import Unknown
@@ -179,10 +179,14 @@ class OrderManager(Reductions):
 
     def lower(self, incident: str) -> None:
         """Report an incident, and take no new risk until the operator resumes."""
+        account = self.account
         self.effects.record(events.Incident(incident))
-        if self.account.trading_state is TradingState.ACTIVE:
-            self.account.change_state(TradingState.REDUCING, incident)
+        if account.trading_state is TradingState.ACTIVE:
+            account.change_state(TradingState.REDUCING, incident)
             self.cancel_entries("the engine only reduces positions")
+        elif account.lowered is not None and account.lowered.by == MARKET_DATA:
+            # The return of the market data must not end a restriction that an incident requires.
+            account.lowered = Lowered(ITSELF, self.effects.now, incident)
 
     def apply(self, report: OrderReport, now: int) -> Change | None:
         """Apply a report of the venue; return None if the report changes nothing."""

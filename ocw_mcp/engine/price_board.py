@@ -1,6 +1,7 @@
 """The price of every symbol with its age, the venue's filters, the order books, and the metrics of the market."""
 
 import math
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
@@ -60,8 +61,11 @@ class PriceBoard(Stateful[dict[str, OrderBook]]):
     def __init__(self, config: EngineConfig, market: Market) -> None:
         super().__init__({})
         self._market = market
-        self.age_limit_ms = config.interval + config.policies.data.slack_s * SECOND
-        """The feed's cadence plus slack. An entry needs a price that is not older."""
+        self.age_limit_ms = (0 if config.live else config.interval) + config.policies.data.slack_s * SECOND
+        """The feed's cadence plus slack: a live feed has prices all the time. An entry needs a price that is not older.
+        """
+        self.degraded: Mapping[str, str] = {}
+        """The symbols whose market data cannot be relied on, each with the reason; no entry of these passes."""
         self.instruments = Filters(config, market)
 
     def get(self, symbol: str, now: int) -> Quote | None:
@@ -70,7 +74,7 @@ class PriceBoard(Stateful[dict[str, OrderBook]]):
         known_at = candles.known_at if candles else None
         if candles is None or known_at is None or isinstance(candles.last, Unknown):
             return None
-        return Quote(exact(candles.last), now - known_at, self.instruments[symbol])
+        return Quote(exact(candles.last), max(0, now - known_at), self.instruments[symbol])
 
     def take_book(self, book: OrderBook) -> None:
         """Store an order book if it is valid and not older than the stored one."""

@@ -75,7 +75,7 @@ def take_signals(
             SymbolView(
                 symbol=symbol,
                 last=candles.last,
-                age_ms=now - (candles.known_at or now),
+                age_ms=max(0, now - (candles.known_at or now)),
                 indicators=() if values is None else (indicator_values(values),),
                 position=position,
                 derivatives=DerivativesView(**candles.derivatives.values(now)),
@@ -172,7 +172,7 @@ def _symbol(
     return SymbolView(
         symbol=symbol,
         last=candles.last,
-        age_ms=now - known_at if known_at is not None else -1,
+        age_ms=max(0, now - known_at) if known_at is not None else -1,
         indicators=tuple(indicator_values(each) for each in candles.indicators()),
         position=held,
         derivatives=DerivativesView(**candles.derivatives.values(now)),

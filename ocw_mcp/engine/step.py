@@ -7,7 +7,6 @@ them → the venue's reports come back as events → the ledger books the fills 
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import msgspec
 
@@ -15,16 +14,16 @@ from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
 from ocw_mcp.core.orders.table import invalid_report
 from ocw_mcp.core.risk.limits import limits_in_force
-from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain import steps
 from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, SymbolEnded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
-from ocw_mcp.domain.money import exact, plain
+from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import RULES, FundingPaid, OrderRef, OutsideFill, Transferred
-from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeReason
+from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeKind, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
+from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.callers import Callers, OperatorCommands
 from ocw_mcp.engine.changes import follow_prices
@@ -37,10 +36,12 @@ from ocw_mcp.engine.exposure import limit_usage
 from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.leg_executor import LegExecutor
+from ocw_mcp.engine.levels import PriceLevels, price_levels
+from ocw_mcp.engine.live import SILENT_AFTER_MS, LiveMarket
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard, read_metric
 from ocw_mcp.engine.since import Since
-from ocw_mcp.engine.snapshot import leave_out, positions, signals_of_hold, summary_of, take_snapshot
+from ocw_mcp.engine.snapshot import leave_out, positions, signals_of_hold, take_snapshot
 from ocw_mcp.engine.warm_up import warm_up
 
 
@@ -59,6 +60,7 @@ class Engine:
         self.orders = self.manager.orders
         self.guard = Guard(self.manager)
         self._exits = Exits(self.market, self.guard)
+        self._live = LiveMarket(self.market, self.manager)
         self.executor = LegExecutor(self.guard)
         self.approvals, self.check = self.executor.approvals, self.executor.precheck.check
         self.decisions = DecisionCycle(self.manager, self.executor, self._after_decision)
@@ -84,6 +86,7 @@ class Engine:
             "manual_control": self.executor,
             "answers": self.executor.answers,
             "commands": self._operator,
+            "live": self._live,
             "timers": self._effects,
             "time": self._time,
         }
@@ -173,6 +176,7 @@ class Engine:
         if frame.at > self.account.day_ends:
             self.account.open_day(frame.at - 1)
         held, manual = self.account.ledger.positions, self.executor.manual_control
+        moved = self.config.live and self._live.take(frame, now)
         changes: list[tuple[Candle, Closed]] = []
         for candle in frame.closed:
             if candle.open_time <= self.counters.warmed_until:
@@ -186,14 +190,16 @@ class Engine:
             self.account.ended[symbol] = frame.at
             self._effects.record(SymbolEnded(symbol, frame.at))
             self.manager.cancel_entries("its market has ended", symbol)
-        if held and frame.closed:
+        if held and (frame.closed or moved):
             if why := self.account.watch_prices():
                 self.manager.cancel_entries(why)
-            self._raise(self._exits.check(now))
-            follow_prices(self.guard, now)
+            if not frame.late:
+                self._raise(self._exits.check(now))
+            if frame.closed and not frame.late:
+                follow_prices(self.guard, now)
         for candle, change in changes:
-            if candle.symbol in manual.held:
-                # No decider is asked about the symbol, and its returns still count for the outlier statistics.
+            if frame.late or candle.symbol in manual.held:
+                # No decider is asked about the candle, and its return still counts for the outlier statistics.
                 self.gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
                 continue
             self.gate.evaluate(
@@ -207,8 +213,12 @@ class Engine:
             )
         if frame.at == self.account.day_ends:
             self.account.open_day(frame.at)
-        if not frame.closed:
-            return
+        if frame.closed and not frame.late:
+            self._wake(now)
+
+    def _wake(self, now: int) -> None:
+        """Ask for a decision if the gate has reasons to wake the agent."""
+        manual = self.executor.manual_control
         reasons = self.gate.wake(now, busy=self.decisions.open_request is not None or bool(manual.paused_by))
         if reasons:
             brief = signals_of_hold(self.market, self.guard, reasons, now) if self.config.agent == RULES else None
@@ -268,6 +278,10 @@ class Engine:
             case steps.Timer(steps.TimerKind.POSITIONS):
                 self._exits.set_timer(now)
                 self._raise(self._exits.check(now))
+                if self._live.falls_silent(now) and (held := self.account.ledger.positions):
+                    silent = WakeReason(WakeKind.WATCHDOG, f"{SILENT_AFTER_MS // SECOND} s")
+                    self._raise([(symbol, silent) for symbol in sorted(held)])
+                    self._wake(now)
             case steps.Timer(steps.TimerKind.PROTECTION, str(symbol)):
                 self.guard.on_timer(symbol, now)
 
@@ -314,40 +328,6 @@ class Engine:
         """Return the answer to a caller's request; None if no request with its key came, or its answer was dropped."""
         return self._callers.answer(request)
 
-    def summary(self) -> dict[str, Any]:
-        """Return the current state as `ocw status` shows it, ready for JSON: money is text."""
-        account, counters, manual = self.account, self.counters, self.executor.manual_control
-        equity, paused_until = account.ledger.equity(), account.activity.state().paused_until
-        return {
-            "at": self.now,
-            "state": account.trading_state.value,
-            "lowered": msgspec.to_builtins(account.lowered),
-            "equity": plain(equity),
-            "wallet": plain(account.ledger.wallet),
-            "fees": plain(account.ledger.fees),
-            "funding": plain(account.ledger.funding),
-            "day": account.day.today.day,
-            "daily_loss": plain(round(account.day.loss(equity), 6)),
-            "daily_loss_reached": account.day.today.reached,
-            "drawdown": msgspec.to_builtins(account.fall()),
-            "prices": {symbol: plain(exact(price)) for symbol, price in self.market.prices().items()},
-            "positions": [summary_of(view) for view in positions(self.guard)],
-            "policies": {"name": self.config.policies.name, "hash": self.config.policy_hash},
-            "limits": self.limit_usage(),
-            "scale": plain(exposure_scale(self.config.policies.scale)),
-            "agent": {
-                "name": self.config.agent,
-                "paused_by": manual.paused_by,
-                "held": dict(sorted(manual.held.items())),
-            },
-            "approvals": self.approvals.summary(),
-            "paused_until": paused_until if paused_until > self.now else None,
-            "candles": counters.candles,
-            "stale_candles": counters.stale_candles,
-            "evaluations": self.gate.counters.evaluations,
-            "skips": dict(sorted(self.gate.counters.skips.items())),
-        }
-
     def limit_usage(self) -> list[dict[str, str]]:
         """Return how much of each limit is used now."""
         return limit_usage(self.manager, self.decisions.budget, self.now)
@@ -383,6 +363,15 @@ class Engine:
     def positions(self) -> list[PositionView]:
         """Return the open positions by symbol, as snapshots have them."""
         return [self._planned(view) for view in positions(self.guard)]
+
+    @property
+    def data_at(self) -> int | None:
+        """The time (ms) of the last market data; None before the first."""
+        return self._live.state().data_at if self.config.live else self.counters.last_close_time
+
+    def levels(self) -> PriceLevels:
+        """Return the prices around which a live feed has to report every price."""
+        return price_levels(self.positions(), self.orders, self.market.prices())
 
     def _planned(self, view: PositionView) -> PositionView:
         planned = self._exits.planned(view)

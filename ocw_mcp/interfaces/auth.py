@@ -46,7 +46,11 @@ TOKEN_CHECK_S: Final = 0.4
 """Seconds between two checks of the tokens of open requests: the stream of a revoked token ends within this time."""
 _SESSION: Final = "mcp-session-id"
 ERROR_HEADERS: Final = {401: [(b"www-authenticate", b"Bearer")], 503: [(b"retry-after", b"1")]}
-ROUTES: Final = ("/health", "/status", "/metrics", "/mcp")
+ROUTES: Final = (
+    *("/health", "/status", "/portfolio", "/positions", "/policies", "/orders", "/refusals", "/trades", "/decisions"),
+    *("/wakes/{wake}", "/equity", "/snapshot", "/prices/{symbol}", "/feed", "/metrics", "/mcp"),
+)
+"""The routes, as texts name them and as metrics count answers."""
 PREFLIGHT: Final = (
     (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
     (
@@ -204,7 +208,7 @@ class AuthMiddleware:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008, "reason": "websockets are not supported"})
             return
-        answer = _Response(send, partial(self._counted, scope["path"] if scope["path"] in ROUTES else "other"))
+        answer = _Response(send, partial(self._counted, _route(scope["path"])))
         try:
             await self._http(scope, receive, answer)
         except RefusedRequest as error:
@@ -258,14 +262,14 @@ class AuthMiddleware:
 
 
 class _Concurrency:
-    """ASGI middleware: at most `AT_ONCE` POST requests of a caller run at a time; listening streams do not count."""
+    """ASGI middleware: at most `AT_ONCE` requests of a caller run at a time; listening streams do not count."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._turns: dict[str, asyncio.Semaphore] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST":
+        if scope["method"] != "POST" and scope["path"] == "/mcp":
             await self._app(scope, receive, send)
             return
         turn = self._turns.setdefault(scope["user"].username, asyncio.Semaphore(AT_ONCE))
@@ -316,6 +320,15 @@ class _Response:
             await self.send_whole(status, headers, body)
         elif not self._ended:
             await self({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _route(path: str) -> str:
+    """Return the route of a path, with `{name}` for a part that varies; `other` for a path of no route."""
+    if path in ROUTES:
+        return path
+    first, slash, rest = path.removeprefix("/").partition("/")
+    found = (each for each in ROUTES if slash and rest and "/" not in rest and each.startswith(f"/{first}/{{"))
+    return next(found, "other")
 
 
 def _name(host: str) -> str:

@@ -1,27 +1,39 @@
 """The application behind `ocw run --serve`: routes for scripts, `/metrics` for Prometheus and `/mcp` for models."""
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
+from fastapi import Depends, FastAPI, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from ocw_mcp.adapters.control.tokens import Keyring
 from ocw_mcp.domain.orders import MOST_TOKENS
+from ocw_mcp.domain.requests import RequestError
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.interfaces.auth import AT_ONCE, LARGEST_BODY, SESSIONS, AuthMiddleware
-from ocw_mcp.interfaces.mcp.account_tools import status_of
-from ocw_mcp.interfaces.mcp.results import StatusResult
-from ocw_mcp.interfaces.mcp.tool import GetFacade, meta
-from ocw_mcp.interfaces.mcp.wire import HTTP_CODES, StrictBodies
+from ocw_mcp.interfaces.http.history_routes import history_routes
+from ocw_mcp.interfaces.http.openapi import document
+from ocw_mcp.interfaces.http.parameters import (
+    ERRORS,
+    only_known_parameters,
+    refuse_parameter,
+    refuse_request,
+    refuse_route,
+    report_fault,
+)
+from ocw_mcp.interfaces.http.present_routes import present_routes
+from ocw_mcp.interfaces.http.results import HealthResult
+from ocw_mcp.interfaces.mcp.tool import GetFacade
+from ocw_mcp.interfaces.mcp.wire import StrictBodies
 
 MOST_SESSIONS = (SESSIONS + AT_ONCE) * (MOST_TOKENS + 1)
 """Largest number of sessions of the older MCP protocol: the quotas of all tokens and the owner, added up."""
@@ -54,43 +66,45 @@ def application(
         lifespan=lambda app: mcp.session_manager.run(),
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json" if schema else None,
-        exception_handlers={HTTPException: _refused},
+        openapi_url=None,
+        generate_unique_id_function=lambda route: route.name,
+        exception_handlers={
+            RequestError: refuse_request,
+            RequestValidationError: refuse_parameter,
+            HTTPException: refuse_route,
+            Exception: report_fault,
+        },
     )
+    if schema:
 
-    @app.get("/health")
-    async def health() -> dict[str, bool]:
+        @app.get("/openapi.json", include_in_schema=False)
+        async def openapi() -> Response:
+            """Return the OpenAPI document, which is made in a thread, since that takes a fifth of a second."""
+            return Response(await asyncio.to_thread(document, app), media_type="application/json")
+
+    @app.get("/health", tags=["process"])
+    async def health() -> HealthResult:
         """Answer that this process runs, and nothing more, since the route needs no token."""
-        return {"ok": True}
+        return HealthResult(ok=True)
 
-    @app.get("/status")
-    async def status() -> StatusResult:
-        """Return the same status as the tool ocw_get_status."""
-        facade = get_facade()
-        return status_of(meta(facade), facade.status())
-
-    @app.get("/metrics")
-    async def read_metrics() -> Response:
+    @app.get(
+        "/metrics",
+        tags=["process"],
+        responses=ERRORS,
+        response_class=PlainTextResponse,
+        dependencies=[Depends(only_known_parameters)],
+    )
+    async def metrics() -> Response:
         """Return the metrics of the engine and of the HTTP interface for Prometheus."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    app.include_router(present_routes(get_facade))
+    app.include_router(history_routes(get_facade))
     # The routes of MCP are added one by one: a mount would answer for every unknown route.
     app.router.routes.extend(streamable.routes)
     return AuthMiddleware(
         StrictBodies(app), keyring, hosts, lambda route, status: answers.labels(route, str(status)).inc()
     )
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    """Return the error for an unknown route or method, in the form of all other errors."""
-    assert isinstance(error, HTTPException), "the handler is registered for these alone"
-    if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "GET")
-        text = f"{HTTP_CODES[405]}: not a method of this route. limit={allowed} actual={request.method} next: use it"
-    else:
-        known, path = "/health, /status, /metrics and /mcp", request.url.path[:60]
-        text = f"{HTTP_CODES[404]}: no such route. limit={known} actual={path!r} next: use one of these"
-    return JSONResponse({"error": text}, error.status_code, headers=error.headers)
 
 
 class _EngineMetrics(Collector):
@@ -107,9 +121,14 @@ class _EngineMetrics(Collector):
         facade = self._get_facade()
         moment, status, portfolio = facade.moment(), facade.status(), facade.portfolio()
         state = GaugeMetricFamily("ocw_desk_state", "1 for the current trading state.", labels=["state"])
-        for each in TradingState:
-            state.add_metric([each], float(each is moment.state))
+        for possible in TradingState:
+            state.add_metric([possible], float(possible is moment.state))
         yield state
+        age = GaugeMetricFamily("ocw_data_age_seconds", "Age of the last closed candle.", labels=["symbol"])
+        for each in facade.feed().symbols:
+            if each.age_ms is not None:
+                age.add_metric([each.symbol], each.age_ms / 1_000)
+        yield age
         gauges = {
             "ocw_equity_quote": ("Equity in quote currency.", float(portfolio.equity)),
             "ocw_gross_share": ("Gross exposure over equity.", float(portfolio.gross_share)),

@@ -18,13 +18,14 @@ from ocw_mcp.domain.time import MINUTE, SECOND, iso, span_ms
 from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.render.text import span
 
-VOLUME_DIGITS: Final = 5
+VOLUME_DIGITS: Final = 4
 PRICE_DIGITS: Final = 7
+LEVEL_DIGITS: Final = 5
+"""Significant digits of prices of candles and of indicators: they differ from the whole price by 0.005 % at most."""
 BRIEFED: Final = (
-    *("close", "rsi_14", "adx_14", "atr_14", "macd", "macd_histogram", "ema_21", "ema_50", "percent_b"),
-    *("supertrend", "vwap_deviation"),
+    *("close", "rsi_14", "adx_14", "atr_14", "macd_histogram", "ema_21", "ema_50", "percent_b", "supertrend"),
 )
-"""The indicators of a briefed context; a tool has the others."""
+"""The indicators of a briefed context, which has the VWAP beside the price; a tool has the others."""
 _LEVELS: Final = ("close", "ema_9", "ema_21", "ema_50", "supertrend")
 """The indicators that are price levels."""
 _ENOUGH: Final = 50
@@ -32,6 +33,8 @@ _ENOUGH: Final = 50
 _TOO_FEW: Final = Unknown("too few candles yet")
 _CLOSE: Final = Decimal("0.001")
 """Distances of stops that differ by so much are shown as one."""
+_JUMP: Final = 0.0005
+"""The difference of an open from the close before, as a share of it, from which the open is shown."""
 _STALE_BY: Final = MINUTE
 """A row is stale if its candle should have been followed by another one so long ago."""
 
@@ -88,7 +91,7 @@ def floored(share: Decimal) -> str:
 
 def digits_of(metric: str) -> int:
     """Return the significant digits with which an indicator is shown."""
-    return 6 if metric in _LEVELS else 4
+    return LEVEL_DIGITS if metric in _LEVELS else 3
 
 
 def price_line(view: SymbolView, unknowns: Unknowns) -> str:
@@ -98,7 +101,7 @@ def price_line(view: SymbolView, unknowns: Unknowns) -> str:
     parts = [f"{where} price {unknowns.number(view.last, where, 'price', PRICE_DIGITS)}{_age(view.age_ms)}", returns]
     low, high = view.day_low, view.day_high
     if not (isinstance(low, Unknown) or isinstance(high, Unknown)):
-        parts.append(f"day low {significant(low, PRICE_DIGITS)} high {significant(high, PRICE_DIGITS)}{_vwap(view)}")
+        parts.append(f"day low {significant(low, LEVEL_DIGITS)} high {significant(high, LEVEL_DIGITS)}{_vwap(view)}")
     return ", ".join(parts)
 
 
@@ -112,7 +115,7 @@ def _vwap(view: SymbolView) -> str:
     values = next(iter([*forming, *view.indicators]), None)
     if values is None or isinstance(values.close, Unknown) or isinstance(values.vwap_deviation, Unknown):
         return ""
-    return f" VWAP {significant(values.close / (1 + values.vwap_deviation), 6)}"
+    return f" VWAP {significant(values.close / (1 + values.vwap_deviation), LEVEL_DIGITS)}"
 
 
 def derivatives_line(view: SymbolView, unknowns: Unknowns) -> str:
@@ -126,7 +129,7 @@ def derivatives_line(view: SymbolView, unknowns: Unknowns) -> str:
     if not isinstance(rate, Unknown) and rate:
         payer, receiver = ("longs", "shorts") if rate > 0 else ("shorts", "longs")
         due = "" if view.next_funding_at is None else f", next at {_clock(view.next_funding_at)}"
-        texts[list(known).index("funding_8h")] += f" ({payer} pay {receiver} {100 * abs(rate):.4f} % in 8 h{due})"
+        texts[list(known).index("funding_8h")] += f" ({payer} pay {receiver} {100 * abs(rate):.4f} %{due})"
     return ", ".join(texts)
 
 
@@ -135,24 +138,36 @@ def closes_line(view: SymbolView) -> str:
     closed_at = next((each.closed_at for each in view.indicators if each.timeframe == "1h"), None)
     if not view.recent or closed_at is None:
         return ""
-    return f"1h closes to {_clock(closed_at)}: {' '.join(significant(each, 6) for each in view.recent)}"
+    return f"1h closes to {_clock(closed_at)}: {' '.join(significant(each, LEVEL_DIGITS) for each in view.recent)}"
 
 
 def forming_lines(view: SymbolView, unknowns: Unknowns) -> list[str]:
-    """Return one line per forming candle: open, high, low and volume so far; its close is the price."""
-    lines = []
+    """Return one line per forming candle: high, low and volume so far; its close is the price.
+
+    The open is at the end, unless it is the close before.
+    """
+    lines, closed = [], {each.timeframe: each.close for each in view.indicators}
     for each in view.forming:
         if isinstance(candle := each.candle, Unknown):
             unknowns.mark(candle, view.symbol, f"{each.timeframe}*")
         else:
-            lines.append(f"{each.timeframe}* since {_clock(candle.opened_at)}: {_candle(candle)}")
+            lines.append(
+                f"{each.timeframe}* since {_clock(candle.opened_at)}: {_candle(candle, closed.get(each.timeframe))}"
+            )
     return lines
 
 
-def _candle(candle: FormingCandle) -> str:
-    prices = {"open": candle.open, "high": candle.high, "low": candle.low}
-    shown = " ".join(f"{name} {significant(value, 6)}" for name, value in prices.items())
-    return f"{shown} volume {significant(candle.volume, VOLUME_DIGITS)}"
+def _candle(candle: FormingCandle, before: Reading | None) -> str:
+    prices = {"high": candle.high, "low": candle.low}
+    shown = " ".join(f"{name} {significant(value, LEVEL_DIGITS)}" for name, value in prices.items())
+    return f"{shown} volume {significant(candle.volume, VOLUME_DIGITS)}{open_text(candle.open, before)}"
+
+
+def open_text(price: float, before: Reading | None) -> str:
+    """Return the open of a candle, or an empty text if it is the close `before` it, but for a small difference."""
+    if isinstance(before, float) and abs(price - before) <= _JUMP * before:
+        return ""
+    return f" open {significant(price, LEVEL_DIGITS)}"
 
 
 def indicator_table(

@@ -48,7 +48,7 @@ def standing_lines(snapshot: Snapshot, reader: str) -> list[str]:
         lines += _condition_lines(each, reader, at)
     if snapshot.next_check_at is not None:
         ahead = max(0, snapshot.next_check_at - at)
-        lines.append(f"next check by the timer at {_day(snapshot.next_check_at, at)}, in {span(ahead)}")
+        lines.append(f"next check at {_day(snapshot.next_check_at, at)}, in {span(ahead)}")
     return lines
 
 

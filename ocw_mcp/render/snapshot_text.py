@@ -39,9 +39,9 @@ MOST_BLOCKS: Final = 6
 LEGEND: Final = (
     "Prices in quote currency, times UTC. Metrics have the names and units of conditions: returns, rates and "
     "vwap_deviation are shares (0.01 is 1 %); composite of derivatives: -1..1, above 0 leans long; long_short: top "
-    "traders' longs over shorts; supertrend below the price: an uptrend. @1h: the last closed candle of 1h; @1h*: the "
-    "forming one as if it closed now; STALE: the next one is overdue. max_size: the largest entry as a share of "
-    "equity, scale included, with a stop up to a distance (limit that refuses more). ?: unknown."
+    "traders' longs over shorts; supertrend below the price: an uptrend. @1h: timeframe 1h, its last closed candle; "
+    "@1h*: the forming one as if it closed now; STALE: the next one is overdue. max_size: the largest entry as a share "
+    "of equity, scale included, with a stop up to a distance (limit that refuses more). ?: unknown."
 )
 
 
@@ -163,29 +163,27 @@ def position_lines(held: PositionView, equity: Decimal, at: int, unknowns: Unkno
     liquidated = "" if held.liquidation_price is None else f", liquidation {plain(held.liquidation_price)}"
     yield (
         f"{'long' if long else 'short'} {plain(size)}{share}, average {plain(average(held.average_price))}, "
-        f"since {iso(held.opened_at)[:16]} ({span(at - held.opened_at)}), leverage {held.leverage}{liquidated}"
+        f"held {span(at - held.opened_at)}, leverage {held.leverage}{liquidated}"
     )
     gain = float(held.unrealised / cost) if cost else 0.0
     extremes = {"best": held.best, "worst": held.mae}
-    texts = [f"{name} {_gain(value, cost, held.symbol, name, unknowns)}" for name, value in extremes.items()]
+    texts = [f"{name} {_gain(value, held.symbol, name, unknowns)}" for name, value in extremes.items()]
     yield f"gain {percent(gain, sign=True)} ({cents(held.unrealised, signed=True)}), {', '.join(texts)}"
     target = "no target" if held.target is None else f"target {plain(held.target)}"
     if held.target is not None and held.mark:
         target += f", {percent(abs(held.target - held.mark) / held.mark)} away"
-    trail = "not trailing" if held.trail is None else f"trailing {percent(held.trail)} behind the best price"
+    trail = "" if held.trail is None else f"; trailing {percent(held.trail)} behind the best price"
     if held.stop is None:
         yield f"NO STOP, {target}"
         return
     away, there = (held.mark - held.stop) * way, (held.stop - held.average_price) * held.quantity
     risk = f", risk {percent(max(ZERO, away) * size / equity)} of equity" if equity > 0 else ""
     distance = f", {percent(away / held.mark)} away" if held.mark else ""
-    yield f"stop {plain(held.stop)}{distance}{risk}, result there {cents(there, signed=True)}; {target}; {trail}"
+    yield f"stop {plain(held.stop)}{distance}{risk}, result there {cents(there, signed=True)}; {target}{trail}"
 
 
-def _gain(value: Reading, cost: Decimal, symbol: str, name: str, unknowns: Unknowns) -> str:
-    if isinstance(value, Unknown):
-        return unknowns.mark(value, symbol, f"{name} gain")
-    return f"{percent(value, sign=True)} ({cents(cost * Decimal(repr(value)), signed=True)})"
+def _gain(value: Reading, symbol: str, name: str, unknowns: Unknowns) -> str:
+    return unknowns.mark(value, symbol, f"{name} gain") if isinstance(value, Unknown) else percent(value, sign=True)
 
 
 def _short_line(view: SymbolView, unknowns: Unknowns) -> str:

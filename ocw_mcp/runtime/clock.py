@@ -25,6 +25,12 @@ class _WallClock:
         """Return True at once: only a paced clock waits for the time `at` of a frame."""
         return True
 
+    def hold(self, at: int | None = None) -> None:
+        """Do nothing: simulated time stands still between two frames."""
+
+    def release(self) -> None:
+        """Do nothing: only a live clock is held."""
+
 
 class SimulatedClock(_WallClock):
     """Engine time that follows the frames of the market, without waiting."""
@@ -69,17 +75,41 @@ class PacedClock(SimulatedClock):
 
 
 class LiveClock(_WallClock):
-    """Engine time that is the time of the machine."""
+    """Engine time that is the time of the machine, or runs `speed` times as fast from `first` (ms) on.
+
+    Another speed is for the exchange of the sandbox, whose time may run faster. While an input is processed the clock
+    is held, so that every part of the engine sees the same time, and a restart can repeat the input at its time.
+    """
 
     simulated = False
 
+    def __init__(self, speed: float = 1.0, first: int | None = None) -> None:
+        self._speed = speed
+        self._first = first
+        self._began = self.wall_ms()
+        self._held: int | None = None
+
     def now(self) -> int:
-        """Return the milliseconds since 1970, UTC."""
-        return int(datetime.now(UTC).timestamp() * 1_000)  # noqa: TID251 - this is the clock
+        """Return the time of the input that is processed, or the present time: ms since 1970, UTC."""
+        return self.present() if self._held is None else self._held
 
     def advance(self, to: int) -> None:
         """Do nothing: the time of the machine cannot be set."""
 
+    def hold(self, at: int | None = None) -> None:
+        """Stand still at `at` (ms), or at the present time, until `release`."""
+        self._held = self.present() if at is None else at
+
+    def release(self) -> None:
+        """Go on with the time of the machine."""
+        self._held = None
+
     async def wait_until(self, at: int) -> None:
         """Sleep until `at` (ms)."""
-        await self.pause(max(0, at - self.now()))
+        await self.pause(max(0, at - self.present()) / self._speed)
+
+    def present(self) -> int:
+        """Return the present time (ms), also while the clock is held."""
+        if self._first is not None:
+            return self._first + int((self.wall_ms() - self._began) * self._speed)
+        return int(datetime.now(UTC).timestamp() * 1_000)  # noqa: TID251 - this is the clock

@@ -10,6 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.adapters.store.book import BookStamp
+from ocw_mcp.adapters.store.views.equity import Closes
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.core.risk.limits import ALL_LIMITS, limits_in_force
 from ocw_mcp.core.risk.sizes import exposure_scale
@@ -22,11 +23,15 @@ from ocw_mcp.domain.snapshot import IndicatorValues, PositionView, Snapshot, Sym
 from ocw_mcp.domain.state import Lowered, Mode, TradingState
 from ocw_mcp.domain.symbols import matched
 from ocw_mcp.domain.time import span_name
+from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.exposure import free_margin, reserved_by
 from ocw_mcp.engine.precheck import CheckedLeg
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.history import History
 from ocw_mcp.runtime.trading import Trading
+
+DAILY = "1d"
+"""The resolution of an equity curve that has the start of each UTC day, and covers the whole book."""
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -105,6 +110,26 @@ class Candles(msgspec.Struct, frozen=True):
     rows: list[tuple[int, float, float, float, float, float]]
     more: bool
     """Whether older candles exist."""
+
+
+class SymbolFeed(msgspec.Struct, frozen=True):
+    """The newest market data of a symbol. Times and spans in ms; None before its first closed candle."""
+
+    symbol: str
+    last: float | None
+    """The last close, in quote currency."""
+    closed_at: int | None
+    age_ms: int | None
+    stale: bool
+    """Whether the price is missing or too old for an entry."""
+
+
+class FeedView(msgspec.Struct, frozen=True):
+    """The freshness of the market data. `age_limit_ms` is the largest age of a price that an entry accepts."""
+
+    interval: str
+    age_limit_ms: int
+    symbols: list[SymbolFeed]
 
 
 class PolicyView(msgspec.Struct, frozen=True):
@@ -245,6 +270,27 @@ class Facade:
         columns = (series.open_times, series.opens, series.highs, series.lows, series.closes, series.volumes)
         rows = list(zip(*(column[start:end] for column in columns), strict=True))
         return Candles(name, timeframe, rows, start > 0)
+
+    def closes(self, timeframe: str) -> Closes:
+        """Return a copy of the closes of all closed candles in memory of one timeframe. Raises RequestError."""
+        built = {span_name(each): each for each in self._engine.market.timeframes}
+        if timeframe not in built:
+            raise _no_timeframe(timeframe, (*built, DAILY))
+        interval = built[timeframe]
+        series = {name: each.series(interval) for name, each in self._engine.market.symbols.items()}
+        times = {name: [at + interval for at in each.open_times] for name, each in series.items()}
+        return Closes(times, {name: each.closes.tolist() for name, each in series.items()})
+
+    def feed(self) -> FeedView:
+        """Return the newest market data of each symbol and its age."""
+        now, limit, behind = self._clock.now(), self._engine.prices.age_limit_ms, self._catching_up() or not self.begun
+        symbols = []
+        for name, market in self._engine.market.symbols.items():
+            at = market.known_at
+            age = None if at is None else now - at
+            last = None if isinstance(market.last, Unknown) else market.last
+            symbols.append(SymbolFeed(name, last, at, age, behind or age is None or age > limit))
+        return FeedView(span_name(self._engine.config.interval), limit, symbols)
 
     def portfolio(self) -> Portfolio:
         """Return the account."""

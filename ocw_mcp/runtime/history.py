@@ -14,7 +14,15 @@ from sqlite_utils import Database
 from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.reader import ask_book
 from ocw_mcp.adapters.store.views.days import DayPage, read_day
-from ocw_mcp.adapters.store.views.decisions import DecisionCost, DecisionsPage, find_decisions, find_thoughts
+from ocw_mcp.adapters.store.views.decisions import (
+    DecisionCost,
+    DecisionRow,
+    DecisionsPage,
+    find_decisions,
+    find_thoughts,
+    page_decisions,
+)
+from ocw_mcp.adapters.store.views.equity import Account, Closes, EquityPage, page_day_equities, page_equity
 from ocw_mcp.adapters.store.views.orders import OrderRow, Page, RefusalRow, page_orders, page_refusals
 from ocw_mcp.adapters.store.views.story import Story, UnknownIdError, find_story, newest_story
 from ocw_mcp.adapters.store.views.trades import TradePage, TradeSearch, search_trades
@@ -33,6 +41,8 @@ class History:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._slots = asyncio.Semaphore(MOST_QUERIES)
+        self._account: Account | None = None
+        """The account at the first point of the last curve, from which the next one begins if it is not earlier."""
 
     async def trades(
         self,
@@ -48,13 +58,29 @@ class History:
         wanted = TradeSearch(symbol, outcome, since, until, before)
         return await self._query(lambda db, book: search_trades(db, wanted, limit))
 
-    async def orders(self, limit: int, before: int | None = None) -> Page[OrderRow]:
-        """Return `limit` orders of any state, newest first, older than the row id `before`."""
-        return await self._query(lambda db, book: page_orders(db, limit, before))
+    async def orders(
+        self, limit: int, before: int | None = None, *, live: bool = False, symbol: str | None = None
+    ) -> Page[OrderRow]:
+        """Return `limit` orders of any state, or `live` ones, newest first, older than the row id `before`."""
+        return await self._query(lambda db, book: page_orders(db, limit, before, live=live, symbol=symbol))
 
-    async def refusals(self, limit: int, before: int | None = None) -> Page[RefusalRow]:
+    async def refusals(self, limit: int, before: int | None = None, *, symbol: str | None = None) -> Page[RefusalRow]:
         """Return refused orders, newest first."""
-        return await self._query(lambda db, book: page_refusals(db, limit, before))
+        return await self._query(lambda db, book: page_refusals(db, limit, before, symbol=symbol))
+
+    async def decided(self, limit: int, before: int | None = None, *, acted: bool = False) -> Page[DecisionRow]:
+        """Return decisions, newest first, older than the sequence `before`; `acted` as in `decisions`."""
+        return await self._query(lambda db, book: page_decisions(db, limit, before, acted=acted))
+
+    async def day_equities(self, limit: int, before: int | None = None) -> EquityPage:
+        """Return the equity at the starts of the newest `limit` UTC days before the time `before` (ms)."""
+        return await self._query(lambda db, book: page_day_equities(db, limit, before))
+
+    async def equity(self, closes: Closes, limit: int, before: int | None = None) -> EquityPage:
+        """Return the equity at the newest `limit` closes of candles before the time `before` (ms)."""
+        known = self._account
+        page, self._account = await self._query(lambda db, book: page_equity(db, closes, limit, before, known))
+        return page
 
     async def decisions(self, limit: int, *, acted: bool = False) -> DecisionsPage:
         """Return the latest decisions, newest last; with `acted`, only decisions with an action other than HOLD."""

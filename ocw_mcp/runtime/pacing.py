@@ -1,8 +1,8 @@
 """Passes time between two frames: fires timers that are due, and lets decisions take effect.
 
 A simulated clock does not wait. Timers and decisions that are due before the next frame are processed first, in order
-of time; a decision is due when its modelled thinking time is over. On a live clock the run waits for the frame, the
-next timer and the decision together, and processes the first that comes.
+of time; a decision is due when its modelled thinking time is over. On a live clock the run waits for the inbox and the
+next timer together, and processes the first that comes.
 """
 
 import asyncio
@@ -11,18 +11,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Frame, Funding
+from ocw_mcp.domain.protocols import Clock, Venue
 from ocw_mcp.runtime.clock import POLL_MS
+from ocw_mcp.runtime.inbox import DecisionCame, FrameRead, Inbox, MarketEnded, Request
 from ocw_mcp.runtime.shell import Shell
-from ocw_mcp.runtime.thinking import NEVER
 
 Frames = AsyncGenerator[Frame, None]
 Poll = Callable[[], Awaitable[bool]]
 """A function that is called repeatedly while the run waits, and returns whether the run continues."""
-
-
-def paced(frames: Frames, shell: Shell, poll: Poll) -> Frames:
-    """Yield the frames; timers and decisions that are due before a frame are processed before it."""
-    return _simulated(frames, shell, poll) if shell.clock.simulated else _live(frames, shell, poll)
 
 
 async def everything_due(until: int, shell: Shell) -> None:
@@ -31,12 +27,13 @@ async def everything_due(until: int, shell: Shell) -> None:
         at, timer = shell.due()
         shell.clock.advance(at)
         if timer is None:
-            await shell.answer()
+            await shell.asking.answer()
         else:
             await shell.fire(timer)
 
 
-async def _simulated(frames: Frames, shell: Shell, poll: Poll) -> Frames:
+async def simulated(frames: Frames, shell: Shell, poll: Poll) -> Frames:
+    """Yield the frames; process the timers and decisions that are due before a frame before it."""
     async for frame in frames:
         # A resumed run repeats its steps without waiting, because the run before it has waited.
         if shell.clock.paced and not frame.history and not shell.recorder.reading:
@@ -48,35 +45,62 @@ async def _simulated(frames: Frames, shell: Shell, poll: Poll) -> Frames:
         yield frame
 
 
-async def _live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
-    clock = shell.clock
-    coming: asyncio.Future[Frame | None] = asyncio.ensure_future(anext(frames, None))
+async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
+    """Yield the frames as they come, and process everything else that arrives or is due between two of them."""
+    inbox, clock = shell.inbox, shell.clock
+    reading = [asyncio.ensure_future(_read(frames, inbox, clock)), asyncio.ensure_future(_listen(shell.venue, inbox))]
+    ended: MarketEnded | None = None
     try:
         while True:
-            alarm = asyncio.ensure_future(clock.wait_until(shell.next_due)) if shell.next_due < NEVER else None
-            pending = shell.pending
-            output = asyncio.ensure_future(pending.output.wait()) if pending else None
-            waiting = {each for each in (coming, alarm, output) if each is not None}
-            try:
-                await asyncio.wait(waiting, timeout=POLL_MS / 1_000, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for each in (alarm, output):
-                    if each is not None:
-                        each.cancel()
+            wait_ms = min(max(0, min(shell.next_due, shell.venue.next_due) - clock.now()), POLL_MS)
+            await inbox.wait(wait_ms / 1_000)
             await everything_due(clock.now(), shell)
-            if pending is not None and pending.output.is_set() and shell.pending is pending:
-                await shell.answer()
-            if coming.done():
-                frame = coming.result()
-                if frame is None:
-                    return
-                yield frame
-                coming = asyncio.ensure_future(anext(frames, None))
-            elif not await poll():
+            if shell.venue.next_due <= clock.now():
+                # The latency of an order at the paper venue is over: a frame without data lets the venue trade.
+                yield Frame(clock.now())
+            while (arrival := inbox.get()) is not None:
+                match arrival:
+                    case FrameRead(frame, taken):
+                        yield frame
+                        taken.set()
+                    case Request():
+                        await shell.take_request(arrival)
+                    case DecisionCame(pending):
+                        if shell.asking.pending is pending:
+                            await shell.asking.answer()
+                    case MarketEnded():
+                        ended = arrival
+                    case _:
+                        await shell.take_report(arrival)
+            if ended is not None and ended.error is not None:
+                raise ended.error
+            if ended is not None or not await poll():
                 return
     finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+
+
+async def _read(frames: Frames, inbox: Inbox, clock: Clock) -> None:
+    """Put the frames into the inbox. The next one is read when the one before is taken: a feed joins what came then."""
+    error: Exception | None = None
+    try:
+        async for frame in frames:
+            taken = asyncio.Event()
+            inbox.put(FrameRead(frame, taken))
+            await taken.wait()
+            # A decision that takes no time, such as that of the rules, comes before the next frame.
+            await clock.pause(0)
+    except Exception as caught:
+        error = caught
+    inbox.put(MarketEnded(error))
+
+
+async def _listen(venue: Venue, inbox: Inbox) -> None:
+    """Put everything that the venue says into the inbox, except what its calls return."""
+    async for report in venue.reports():
+        inbox.put(report)
 
 
 class FrameLookahead:

@@ -70,6 +70,15 @@ class EventRecorder:
             )
         return False
 
+    def require_read(self) -> None:
+        """Raise JournalDiverged if the journal has an event that the repeated inputs did not cause."""
+        if self._known:
+            known = self._known[0]
+            raise JournalDiverged(
+                f"event {known.seq} of the journal is {self._described(known.at, known.event)}, and the logged inputs "
+                "do not lead to it; start it with the agent, the policies and version of the last run"
+            )
+
     def _described(self, at: int, event: events.DomainEvent) -> str:
         return f"{events.kind_of(event)} at {iso(at)} ({event_text(self._store.book, event)})"
 

@@ -15,12 +15,13 @@ import msgspec
 from ocw_mcp.core.matching.funding import STAMPED_LATE_MS
 from ocw_mcp.domain.errors import BookError, TapeError
 from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
-from ocw_mcp.domain.market import Frame, Funding
-from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
-from ocw_mcp.domain.steps import Command
+from ocw_mcp.domain.market import Candle, Frame, Funding
+from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, LiveFeed, SimulatedVenue, Store
+from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, DecisionSubmitted, TimerFired
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.engine.step import Engine
-from ocw_mcp.runtime.pacing import FrameLookahead, everything_due, paced
+from ocw_mcp.runtime import pacing
+from ocw_mcp.runtime.pacing import FrameLookahead, everything_due
 from ocw_mcp.runtime.recorder import EventRecorder, Listener
 from ocw_mcp.runtime.shell import Shell
 
@@ -51,7 +52,6 @@ class BookRun:
         """Restore the saved state. `warn` gets disk errors as text. Raises BookError if another version saved it."""
         saved = store.checkpoint()
         self._resumes = saved is not None or store.last_seq > 0
-        self.cursor = saved.market_at if saved else -1
         if saved is not None:
             try:
                 engine.restore(saved.engine)
@@ -61,9 +61,12 @@ class BookRun:
             clock.advance(saved.market_at)
         recorder = EventRecorder(store, saved.seq if saved else 0, listener)
         self.shell = Shell(engine, venue, store, recorder, clock, decider, warn, self.poll)
+        self.cursor = saved.market_at if saved else -1
         self._feed = feed
         self.commands = commands
         self._frames = 0
+        self._warmed = False
+        self._watched_at = 0
         self._begun = False
         self._why = ""
         self._shown_at = self._polled_at = clock.wall_ms()
@@ -71,9 +74,18 @@ class BookRun:
         self._lookahead: FrameLookahead | None = None
 
     @property
+    def cursor(self) -> int:
+        """The time (ms) of the last frame with candles; -1 before the first."""
+        return self.shell.cursor
+
+    @cursor.setter
+    def cursor(self, at: int) -> None:
+        self.shell.cursor = at
+
+    @property
     def catching_up(self) -> bool:
         """Return whether the engine still repeats journaled steps after a restart, so that its state is a past one."""
-        return self.shell.recorder.reading
+        return self.shell.repeating or self.shell.recorder.reading
 
     def stop(self) -> None:
         """Stop after the present frame. A signal handler may call this."""
@@ -95,16 +107,10 @@ class BookRun:
         """
         self._why = "the market ended"
         try:
-            async with (
-                aclosing(self._feed.frames(self.cursor if self.cursor >= 0 else None)) as source,
-                aclosing(self._within(for_ms, version, source)) as frames,
-                aclosing(paced(frames, self.shell, self._poll_while_waiting)) as frames_in_time,
-            ):
-                async for frame in frames_in_time:
-                    await self.take_frame(frame)
-                    if self.shell.stopping.is_set():
-                        break
-            await self._take_last_commands(version)
+            if self.shell.clock.simulated:
+                await self._run_simulated(version, for_ms)
+            else:
+                await self._run_live(version, for_ms)
         except TapeError as error:
             self._finish(f"the tape is at fault: {error}")
             raise
@@ -115,18 +121,116 @@ class BookRun:
         self._finish(self._why)
         return self._why
 
+    async def _run_simulated(self, version: str, for_ms: int | None) -> None:
+        async with (
+            aclosing(self._feed.frames(self.cursor if self.cursor >= 0 else None)) as source,
+            aclosing(self._within(for_ms, version, source)) as frames,
+            aclosing(pacing.simulated(frames, self.shell, self._poll_while_waiting)) as frames_in_time,
+        ):
+            async for frame in frames_in_time:
+                await self.take_frame(frame)
+                if self.shell.stopping.is_set():
+                    break
+        await self._take_last_commands(version)
+
+    async def _run_live(self, version: str, for_ms: int | None) -> None:
+        if self._resumes and self.cursor >= 0:
+            await self._repeat_inputs(version)
+
+        async def poll() -> bool:
+            if self.shell.clock.wall_ms() - self._polled_at >= POLL_EVERY_MS:
+                await self.poll()
+            return not self.shell.stopping.is_set() and not self._time_is_up(self.shell.clock.now(), for_ms)
+
+        async with (
+            aclosing(self._feed.frames(self._known_until())) as source,
+            aclosing(pacing.live(source, self.shell, poll)) as frames,
+        ):
+            async for frame in frames:
+                if not self._begun:
+                    await self.begin(frame.at, version)
+                if self._time_is_up(frame.at, for_ms):
+                    break
+                if frame.history:
+                    await self.take_frame(frame)
+                    continue
+                if self._warmed:
+                    # History is not logged: from here on a restart has it from this checkpoint.
+                    self._warmed = False
+                    self.shell.checkpoint(self.cursor)
+                if self.shell.live:
+                    with self.shell.input(frame):
+                        await self.take_live_frame(frame)
+                    if self._frames % CHECKPOINT_EVERY == 0:
+                        self.shell.checkpoint(self.cursor)
+                else:
+                    await self.take_frame(frame)
+                self._watch()
+                if self.shell.stopping.is_set():
+                    break
+        if self._begun:
+            await self.poll()
+
+    def _watch(self) -> None:
+        """Let a live feed report every price beyond the levels at which something happens."""
+        steps = self.shell.engine.steps
+        if isinstance(self._feed, LiveFeed) and steps != self._watched_at:
+            self._watched_at = steps
+            self._feed.watch(self.shell.engine.levels())
+
+    async def _repeat_inputs(self, version: str) -> None:
+        """Repeat the inputs since the checkpoint at their times: nothing is sent to an exchange or asked of a decider.
+
+        Raises JournalDiverged if the journal has an event that the inputs do not cause.
+        """
+        shell = self.shell
+        shell.repeating = True
+        await self.begin(self.cursor, version)
+        for known in shell.store.inputs():
+            shell.clock.hold(known.at)
+            match known.event:
+                case Frame():
+                    await self.take_live_frame(known.event)
+                case TimerFired(timer):
+                    await shell.fire(timer)
+                case Command() | Asked():
+                    await shell.take_from_outside(known.event)
+                case DecisionReady() | DecisionFailed() | DecisionSubmitted():
+                    await shell.asking.take_output(known.event)
+                case _:
+                    await shell.take_report(known.event)
+        shell.clock.release()
+        shell.recorder.require_read()
+        await shell.asking.ask_again()
+
+    def _known_until(self) -> int | None:
+        """Return the time (ms) up to which every symbol's candles are known; None if a symbol has none."""
+        known = {name: each.closed_at for name, each in self.shell.engine.market.symbols.items()}
+        closed = {name: at for name, at in known.items() if at is not None}
+        if self.cursor < 0 or len(closed) < len(known):
+            return None
+        if isinstance(self._feed, LiveFeed):
+            self._feed.resume_at(closed)
+        return min(closed.values())
+
+    def _time_is_up(self, at: int, for_ms: int | None) -> bool:
+        if for_ms is None:
+            return False
+        counters = self.shell.engine.counters
+        began = counters.began_at if counters.ran_to is None else counters.ran_to
+        if began is None or at <= began + for_ms:
+            return False
+        self._why = "its time is up"
+        return True
+
     async def _within(
         self, for_ms: int | None, version: str, source: AsyncGenerator[Frame, None]
     ) -> AsyncGenerator[Frame, None]:
         """Yield the frames of the next `for_ms`; begin the run before the first frame."""
         lookahead = self._lookahead = FrameLookahead(source)
         while (frame := lookahead.next_buffered() or await anext(source, None)) is not None:
-            if for_ms is not None:
-                counters = self.shell.engine.counters
-                began = counters.began_at if counters.ran_to is None else counters.ran_to
-                if began is not None and frame.at > began + for_ms:
-                    self._why = "its time is up"
-                    return
+            if for_ms is not None and self._time_is_up(frame.at, for_ms):
+                return
             if not self._begun:
                 await self.begin(frame.at, version)
             yield frame
@@ -150,7 +254,7 @@ class BookRun:
         now = clock.now()
         if frame.history:
             shell.engine.step(frame, now)
-            self.cursor = frame.at
+            self.cursor, self._warmed = frame.at, True
             if frame.closed:
                 # The frame may hold the candles of a day: other tasks run before the next one.
                 await clock.wait_until(now)
@@ -195,6 +299,31 @@ class BookRun:
         if self._frames % CHECKPOINT_EVERY == 0:
             shell.checkpoint(self.cursor)
 
+    async def take_live_frame(self, frame: Frame) -> None:
+        """Process one frame of a live market: first fills and funding at the venue, then the engine."""
+        shell, venue = self.shell, self.shell.venue
+        now = shell.clock.now()
+        if frame.instruments:
+            venue.set_instruments(frame.instruments)
+        # The venue matches the part of a candle in which it saw no prices, such as during an outage.
+        for candle in frame.closed:
+            if not self._has(candle):
+                await shell.take_all(venue.on_candle(candle, now))
+        await shell.take_all(venue.on_books(frame.books, now))
+        await shell.take_all(venue.on_marks(frame.marks, now))
+        if frame.funding or venue.next_funding <= now:
+            await shell.take_all(venue.settle_funding(now, frame.funding))
+        await shell.follow(shell.engine.step(frame, now), shell.engine.now)
+        await shell.take_all(venue.due(now))
+        if frame.closed:
+            self.cursor = max(self.cursor, frame.at)
+        self._frames += 1
+
+    def _has(self, candle: Candle) -> bool:
+        """Return whether the engine has a candle or a later one already, because a restart asked for it again."""
+        known = self.shell.engine.market.symbols[candle.symbol].closed_at
+        return known is not None and candle.close_time <= known
+
     async def _rates_at(self, frame: Frame) -> Sequence[Funding]:
         """Return the funding rates of a frame, also those that the exchange dates a little later."""
         if self._lookahead is None or not (self.shell.venue.pays_funding and self.shell.clock.simulated):
@@ -221,13 +350,16 @@ class BookRun:
     async def poll(self) -> None:
         """Take waiting commands and requests; while the engine is behind its journal, take those of the journal."""
         self._polled_at = self.shell.clock.wall_ms()
+        if self.shell.repeating:
+            return
         while (known := self.shell.recorder.known_input(self.cursor)) is not None:
             await self.shell.take_from_outside(known)
             if isinstance(known, Command):
                 self._seen_commands.add(known.command_id)
         if self.shell.recorder.reading:
             return
-        await self.shell.take_requests(self.cursor)
+        if self.shell.clock.simulated:
+            await self.shell.take_requests()
         for command in self.commands.waiting():
             if command.command_id not in self._seen_commands:
                 self._seen_commands.add(command.command_id)

@@ -7,6 +7,7 @@ stands still until there is output, so that the decider reads the engine at the 
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from decimal import Decimal
 
 from ocw_mcp.domain.asks import SubmitRequest
@@ -42,14 +43,16 @@ class PendingDecision:
         self.output = asyncio.Event()
         """It is set while a submission or the answer waits for the engine."""
         self._submissions: deque[Submission] = deque()
+        self.on_output: Callable[[PendingDecision], None] = lambda pending: None
+        """It is called each time when a submission or the answer begins to wait."""
         if task is not None:
-            task.add_done_callback(lambda _: self.output.set())
+            task.add_done_callback(lambda _: self._came())
 
     async def submit(self, request: SubmitRequest) -> Answer | None:
         """Submit legs, and return the engine's answer once they took effect; None if the wake was no longer open."""
         waiting: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         self._submissions.append((request, waiting))
-        self.output.set()
+        self._came()
         return await waiting
 
     async def next_submission(self) -> Submission | None:
@@ -64,8 +67,13 @@ class PendingDecision:
             self.output.clear()
         return submission
 
+    def _came(self) -> None:
+        self.output.set()
+        self.on_output(self)
+
     async def cancel(self) -> None:
         """Cancel the task, if there is one, and wait for its end."""
+        self.on_output = lambda pending: None
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)

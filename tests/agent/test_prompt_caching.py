@@ -4,6 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,8 +26,11 @@ from ocw_mcp.agent.pricing import (
 from ocw_mcp.agent.recording import CallRecorder, Recording
 from ocw_mcp.domain.time import HOUR, MINUTE, day_begins
 from ocw_mcp.runtime.clock import SimulatedClock
-from tests.support.agent import TERMS, ScriptedModel, converse, reads, says
+from ocw_mcp.sandbox.claude.cache import PrefixCache
+from ocw_mcp.sandbox.claude.request import MessagesRequest
+from tests.support.agent import REFUSED, TERMS, FakeTools, ScriptedModel, converse, reads, says, submits
 from tests.support.claude import MODEL
+from tests.support.conversations import BUY
 
 D = Decimal
 AT = day_begins("2026-11-25")
@@ -108,6 +112,49 @@ def test_conversation_is_cached_if_a_second_call_is_likely() -> None:
         True,
         True,
     ]
+
+
+def test_results_are_cached_if_a_third_call_is_likely() -> None:
+    planner = CachePlanner()
+    for calls in (1, 2, 2):
+        planner.record_calls(calls)
+        assert not planner.plan(MODEL, AT).results
+    planner.record_calls(3)
+    assert planner.plan(MODEL, AT) == CachePlan("1h", turns=True, results=False), "one of four"
+    planner.record_calls(3)
+    assert planner.plan(MODEL, AT) == CachePlan("1h", turns=True, results=True), "two of five"
+
+
+@pytest.mark.parametrize(
+    ("plan", "marked"),
+    [
+        (CachePlan("1h", turns=True, results=True), [[0], [2], [2]]),
+        (CachePlan("1h", turns=True), [[0], [0], [0]]),
+        (CachePlan("1h", turns=False, results=True), [[], [2], [2]]),
+        (CachePlan("1h", turns=False), [[], [], []]),
+    ],
+)
+async def test_conversation_caches_the_turns_of_its_plan(plan: CachePlan, marked: list[list[int]]) -> None:
+    model, cache = ScriptedModel(reads(), reads(), says()), PrefixCache()
+    await converse(model, terms=msgspec.structs.replace(TERMS, cache=plan))
+    places, known = [], 0
+    for asked in model.requests:
+        turns = asked.body["messages"]
+        places.append([place for place, turn in enumerate(turns) if "cache_control" in turn["content"][-1]])
+        usage = cache.use(MessagesRequest.model_validate(asked.body), 1, AT)
+        assert usage.read == known, "all that an earlier call cached is read"
+        known = usage.read + usage.written_5m + usage.written_1h
+        assert known
+    assert places == marked
+
+
+async def test_call_after_a_refused_decision_is_not_cached() -> None:
+    tools = FakeTools(lambda leg: REFUSED)
+    model = ScriptedModel(submits(BUY), says())
+    await converse(model, tools)
+    first, second = (asked.body["messages"] for asked in model.requests)
+    assert "cache_control" in first[0]["content"][-1]
+    assert ["cache_control" in turn["content"][-1] for turn in second] == [True, False, False]
 
 
 def test_plan_uses_recorded_gaps_and_calls_after_enough_decisions() -> None:

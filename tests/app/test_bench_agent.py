@@ -10,7 +10,7 @@ from ocw_mcp.agent.memory.recall import recall
 from ocw_mcp.agent.messages import Request
 from ocw_mcp.agent.pricing import TokenUsage, cost
 from ocw_mcp.agent.prompts import Prompts
-from ocw_mcp.app.bench.agent import PROTOTYPE
+from ocw_mcp.app.bench.agent import PROTOTYPE, measure_input
 from ocw_mcp.app.bench.agent_runs import measure_memory, measure_month
 from ocw_mcp.app.bench.snapshot import SYMBOLS, example
 from ocw_mcp.app.bench.stand_in import StandIn, full_diary, segments
@@ -38,6 +38,13 @@ def test_tokens_of_a_prompt_segment_are_estimated_from_characters() -> None:
     counted = segments(body())
     assert (counted["system"], counted["context"], counted["results"]) == (100, 100, 0)
     assert 100 < counted["tools"] < 120
+
+
+def test_cache_marks_are_no_tokens() -> None:
+    first, look = body()["messages"][0], {"type": "tool_result", "tool_use_id": "t0", "content": "r" * 500}
+    marked = look | {"cache_control": {"type": "ephemeral", "ttl": "5m"}}
+    counted = [segments(body() | {"messages": [first, {"role": "user", "content": [each]}]}) for each in (look, marked)]
+    assert counted[0] == counted[1]
 
 
 async def test_stand_in_bills_tools_and_system_as_cached_for_an_hour() -> None:
@@ -78,6 +85,13 @@ def test_request_without_tools_is_at_most_33_percent_of_the_prototype() -> None:
     assert len(memory) > 700
     ours = len(prompts.system) + len(prompts.context(DecisionRequest(1, shown, 0), CLAUDE, memory))
     assert ours <= 0.33 * sum(PROTOTYPE.values())
+
+
+@pytest.mark.parametrize("looks", ["rounds_2", "two_looks_in_one_round"])
+async def test_two_looks_cost_at_most_0_0059_usd_of_input(looks: str) -> None:
+    found = (await measure_input())[looks]["warm"]
+    assert found["results"] > 0
+    assert found["all"] <= 0.0059
 
 
 @pytest.mark.slow

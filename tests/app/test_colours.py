@@ -1,6 +1,5 @@
 """Colours of gains, losses, fills and refusals, and when there are none."""
 
-import asyncio
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,18 +12,10 @@ from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.state import TradingState
 from tests.adapters.store.books import filled, refused
-from tests.support.books import write_book
 from tests.support.shell import Ocw
 
 D = Decimal
 GREEN, RED, YELLOW, CYAN = "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[36m"
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("desk") / "book"
-    asyncio.run(write_book(directory))
-    return directory
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ async def test_cached_decisions_survive_a_kill_at_any_time(monkeypatch: pytest.M
     undisturbed = await claude(Holds(), closes, QUIET, MemoryStore()).go()
     causes = [each.decision.cause_kind for each in undisturbed.events(events.DecisionMade)]
     assert causes == ["MODEL_HOLDS", *["REMEMBERED"] * 5, "MODEL_HOLDS", "MODEL_HOLDS", *["REMEMBERED"] * 3]
-    for moment in range(1, undisturbed.store.touches + 1, 2):
+    for moment in undisturbed.store.crash_moments():
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

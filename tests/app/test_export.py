@@ -1,6 +1,5 @@
 """`ocw export`: tables of a book for other programs."""
 
-import asyncio
 import csv
 import io
 import re
@@ -21,7 +20,6 @@ from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.errors import SettingsError
 from tests.adapters.store.books import open_book, tell
-from tests.support.books import write_book
 from tests.support.shell import Ocw
 
 D = Decimal
@@ -30,13 +28,6 @@ D = Decimal
 @pytest.fixture
 def ocw(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ocw:
     return Ocw(monkeypatch, capsys)
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("desk") / "book"
-    asyncio.run(write_book(directory))
-    return directory
 
 
 def table(text: str) -> list[dict[str, str]]:

@@ -1,11 +1,19 @@
 """The metrics: the same names in snapshots, tools and wake conditions, and the spellings that are taken."""
 
-import re
 from pathlib import Path
 
 import pytest
 
-from ocw_mcp.domain.metrics import DERIVATIVES, INDICATORS, PATTERN, PLAIN, TIMEFRAMES, no_metric, spelt_metric
+from ocw_mcp.domain.metrics import (
+    DERIVATIVES,
+    INDICATORS,
+    PLAIN,
+    TIMEFRAMES,
+    is_metric,
+    metric_on,
+    no_metric,
+    spelt_metric,
+)
 from ocw_mcp.domain.snapshot import DerivativesView, IndicatorValues
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.price_board import read_metric
@@ -22,7 +30,7 @@ async def test_a_condition_reads_what_the_snapshot_shows(tmp_path: Path) -> None
     view = looked.facade.symbol("BTCUSDT")
     engine = looked.run.engine
     for metric in (*PLAIN, *(f"{name}@{timeframe}" for name in INDICATORS for timeframe in TIMEFRAMES)):
-        assert re.fullmatch(PATTERN, metric)
+        assert is_metric(metric)
         assert read_metric(engine.market, "BTCUSDT", metric) == view.reading(metric), metric
 
 
@@ -43,6 +51,36 @@ async def test_a_condition_reads_what_the_snapshot_shows(tmp_path: Path) -> None
 )
 def test_an_obvious_spelling_is_taken(text: str, metric: str) -> None:
     assert spelt_metric(text) == metric
+
+
+@pytest.mark.parametrize(
+    ("name", "timeframe", "metric"),
+    [
+        ("rsi_14", "1h", "rsi_14@1h"),
+        ("rsi14", " 4H ", "rsi_14@4h"),
+        ("rsi_14@1h", "1h", "rsi_14@1h"),
+        ("rsi_14@1h", "", "rsi_14@1h"),
+        ("price", "", "price"),
+    ],
+)
+def test_name_and_timeframe_make_a_metric(name: str, timeframe: str, metric: str) -> None:
+    assert metric_on(name, timeframe) == metric
+    assert is_metric(metric)
+
+
+@pytest.mark.parametrize(
+    ("name", "timeframe", "nearest"),
+    [
+        ("rsi_14", "", "rsi_14@15m, rsi_14@1h, rsi_14@4h"),
+        ("rsi_14@1h", "4h", "rsi_14@15m, rsi_14@1h, rsi_14@4h"),
+        ("rsi_14", "2h", "rsi_14@15m, rsi_14@1h, rsi_14@4h"),
+        ("price", "1h", "price"),
+    ],
+)
+def test_name_that_lacks_its_timeframe_is_no_metric(name: str, timeframe: str, nearest: str) -> None:
+    metric = metric_on(name, timeframe)
+    assert not is_metric(metric)
+    assert f"nearest: {nearest}" in no_metric(metric).reason
 
 
 @pytest.mark.parametrize(

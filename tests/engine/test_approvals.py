@@ -16,6 +16,7 @@ from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.approvals import MOST
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.markets import START, ListFeed, candle, path
@@ -69,7 +70,7 @@ async def test_an_order_that_awaits_approval_is_not_sent() -> None:
     assert list(run.engine.orders.live()) == []
     (asked,) = run.events(events.ApprovalAsked)
     assert (asked.approval_id, asked.price, asked.intent.principal) == ("a1", D(100), "anna")
-    (shown,) = run.engine.summary()["approvals"]
+    (shown,) = summary(run.engine)["approvals"]
     assert (shown["id"], shown["symbol"], shown["by"], shown["reason"]) == ("a1", "BTCUSDT", "anna", "a breakout")
 
 
@@ -189,7 +190,7 @@ async def test_a_callers_new_order_replaces_only_its_own_pending_order() -> None
     first = run.engine.answer(LARGE)
     assert isinstance(first, Refusal)
     assert first.actual == "superseded by anna"
-    assert [each["id"] for each in run.engine.summary()["approvals"]] == ["a2", "a3"]
+    assert [each["id"] for each in summary(run.engine)["approvals"]] == ["a2", "a3"]
 
 
 async def test_an_order_beyond_the_most_pending_orders_is_refused() -> None:

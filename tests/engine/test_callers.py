@@ -25,6 +25,7 @@ from ocw_mcp.domain.steps import Asked, Command, Verb
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine import idempotency
 from ocw_mcp.engine.idempotency import Answer
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
 from tests.support.legs import buy, sell
 from tests.support.markets import START, ListFeed, path
@@ -188,7 +189,7 @@ async def test_a_requested_tighter_stop_replaces_the_old_stop() -> None:
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert stop.ref == answer
     assert stop.order.trigger_price == D("98.6"), "rounded to the tick, towards the price"
-    assert run.engine.summary()["positions"][0]["protected"] is True
+    assert summary(run.engine)["positions"][0]["protected"] is True
 
 
 async def test_a_request_for_the_present_stop_sends_no_order() -> None:

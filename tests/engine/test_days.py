@@ -9,6 +9,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
+from ocw_mcp.engine.summary import summary
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.clocks import HandClock
 from tests.support.deciders import Scripted
@@ -46,7 +47,7 @@ async def test_a_loss_at_midnight_belongs_to_the_day_that_ends() -> None:
     assert (first.day, second.day) == ("2026-01-01", "2026-01-02")
     assert second.equity == reached[1].equity < first.equity
     assert told(run)[:4] == ["FundingBooked", "DailyLossReached", "DayOpened", "WakeRaised"]
-    assert run.engine.summary()["daily_loss_reached"] is False
+    assert summary(run.engine)["daily_loss_reached"] is False
     # The day before is closed for entries, the new one is not: what speaks against a second BUY is the position.
     assert [each.refusal.code for each in run.events(events.OrderRefused)] == ["ALREADY_IN_POSITION"]
 
@@ -142,7 +143,7 @@ async def test_a_run_killed_around_midnight_resumes_to_the_same_events(
         return await Run(ListFeed(CRASH_AT_MIDNIGHT), script, policy=WAKES, store=store).go()
 
     undisturbed = await run(MemoryStore())
-    for moment in range(1, undisturbed.store.touches + 1):
+    for moment in undisturbed.store.crash_moments():
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

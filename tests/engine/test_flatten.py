@@ -242,7 +242,7 @@ async def test_a_flatten_killed_at_any_step_resumes_to_the_same_events(
     monkeypatch.setattr(runtime_run, "POLL_EVERY", 1)
     whole = await alarmed()
     assert len(whole.events(events.PositionClosed)) == 2
-    for moment in range(1, whole.store.touches + 1):
+    for moment in whole.store.crash_moments():
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

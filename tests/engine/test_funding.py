@@ -112,7 +112,7 @@ async def test_a_run_killed_at_a_funding_time_resumes_to_the_same_events(
     script: dict[int, object] = {1: buy("97"), 4: sell()}
     undisturbed = await run(script, rate=rate, late=late).go()
     assert len(undisturbed.events(events.FundingBooked)) == 1
-    for moment in range(1, undisturbed.store.touches + 1):
+    for moment in undisturbed.store.crash_moments():
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

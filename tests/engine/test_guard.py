@@ -8,6 +8,7 @@ from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.orders import Canceled, Purpose, Rejected, VenueReport
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.protection import protection_timer
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.markets import START, ListFeed, candle, path
@@ -61,7 +62,7 @@ async def test_a_position_with_rejected_stops_closes_at_its_deadline() -> None:
     assert unprotected[1].deadline == unprotected[0] + WAKES.stop.deadline_s * SECOND
     exits = [(at, event) for at, event in done.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT]
     assert exits[0][0] == unprotected[1].deadline
-    assert done.engine.summary()["positions"] == []
+    assert summary(done.engine)["positions"] == []
 
 
 async def test_a_stop_of_unknown_outcome_is_not_sent_again() -> None:
@@ -80,18 +81,18 @@ async def test_a_stop_cancelled_at_the_venue_is_placed_again() -> None:
     (again,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert again.ref.revision == stop.ref.revision + 1
     assert again.order.trigger_price == stop.order.trigger_price
-    assert run.engine.summary()["positions"][0]["protected"] is True
+    assert summary(run.engine)["positions"][0]["protected"] is True
 
 
 async def test_a_venue_report_on_an_unknown_order_is_only_an_incident() -> None:
     run = Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=WAKES)
     await run.go()
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
-    before = run.engine.summary()
+    before = summary(run.engine)
     foreign = Canceled(type(stop.ref)(77, Purpose.STOP), "who?")
     await run.simulation.shell.take(foreign)
     assert "77-s-0" in run.events(events.Incident)[-1].text
-    assert run.engine.summary()["positions"] == before["positions"]
+    assert summary(run.engine)["positions"] == before["positions"]
 
 
 async def test_every_position_is_always_protected_or_has_a_deadline() -> None:

@@ -10,6 +10,7 @@ from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.policies import ExitsPolicy
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
 from ocw_mcp.engine.exits import CHECK_EVERY_MS, POSITIONS_TIMER, HardExits, hard_exit
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
 from tests.support.invariants import watched
 from tests.support.legs import buy, short
@@ -50,7 +51,7 @@ async def test_a_position_closes_at_the_first_price_beyond_a_hard_exit(
 ) -> None:
     done = await watched(run(closes, decision)).go()
     assert closings(done) == [(rule, "guard", minute)]
-    assert done.engine.summary()["positions"] == []
+    assert summary(done.engine)["positions"] == []
 
 
 async def test_a_high_before_the_entry_fill_does_not_count_as_a_gain() -> None:
@@ -70,7 +71,7 @@ async def test_a_closed_trade_has_its_best_and_worst_gain() -> None:
 async def test_a_best_gain_below_the_trailing_threshold_triggers_no_exit() -> None:
     done = await run([100, 100, 102.9, 100.2, 100.2], buy("85")).go()
     assert closings(done) == []
-    assert len(done.engine.summary()["positions"]) == 1
+    assert len(summary(done.engine)["positions"]) == 1
 
 
 async def test_a_position_is_closed_after_the_longest_holding_time() -> None:
@@ -85,7 +86,7 @@ async def test_a_hard_exit_is_sent_again_after_the_venue_rejects_it() -> None:
     done = await Run(ListFeed(path(closes)), Scripted({1: buy("85")}), policy=policy, venue=venue).go()
     rejected = [e for e in done.events(events.OrderRejected) if e.ref.leg is Purpose.EXIT]
     assert len(rejected) == 1
-    assert done.engine.summary()["positions"] == []
+    assert summary(done.engine)["positions"] == []
 
 
 def test_a_hard_exit_closes_exactly_from_its_threshold_on() -> None:

@@ -122,7 +122,7 @@ async def test_a_kill_does_not_change_how_limit_entries_fill_or_expire(
     candles = dip(97.0, count=10)
     undisturbed = await run(script, candles)
     assert len(undisturbed.events(events.OrderCancelRequested)) >= 1
-    for moment in range(1, undisturbed.store.touches + 1):
+    for moment in undisturbed.store.crash_moments():
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

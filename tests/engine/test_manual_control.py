@@ -8,6 +8,7 @@ from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.steps import Asked, Command, Verb
 from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine.summary import summary
 from ocw_mcp.runtime.deciders import AttachedDecider
 from tests.support.deciders import Scripted
 from tests.support.legs import buy, sell
@@ -42,7 +43,7 @@ async def test_a_paused_agent_is_not_woken_until_it_is_resumed() -> None:
     script = Scripted({})
     paused = await then(first, script, told(Verb.PAUSE), closes=[100.0] * 8)
     assert script.asked == []
-    assert paused.engine.summary()["agent"] == {"name": "test", "paused_by": "ann", "held": {}}
+    assert summary(paused.engine)["agent"] == {"name": "test", "paused_by": "ann", "held": {}}
     again = Scripted({})
     await then(paused, again, told(Verb.GO_ON, id_="c2"), closes=[100.0] * 12)
     assert len(again.asked) == 4
@@ -69,7 +70,7 @@ async def test_the_agent_neither_sees_nor_trades_a_taken_over_symbol() -> None:
     refused = run.events(events.OrderRefused)
     assert {each.refusal.code for each in refused} == {RefusalCode.HELD_BY_PERSON}
     assert "BTCUSDT" in run.engine.account.ledger.positions
-    assert run.engine.summary()["agent"]["held"] == {"BTCUSDT": "ann"}
+    assert summary(run.engine)["agent"]["held"] == {"BTCUSDT": "ann"}
 
 
 async def test_agent_cannot_change_a_taken_over_position_and_a_client_can() -> None:
@@ -101,10 +102,10 @@ async def test_the_operator_returns_one_symbol_or_all_to_the_agent() -> None:
     first = await begun({})
     held = [told(Verb.TAKE_OVER, symbol, f"c{symbol}") for symbol in BOTH]
     run = await then(first, Scripted({}), *held, told(Verb.GO_ON, "BTCUSDT", "c3"), closes=[100.0] * 8)
-    assert run.engine.summary()["agent"]["held"] == {"ETHUSDT": "ann"}
+    assert summary(run.engine)["agent"]["held"] == {"ETHUSDT": "ann"}
     script = Scripted({})
     run = await then(run, script, told(Verb.GO_ON, id_="c4"), closes=[100.0] * 12)
-    assert run.engine.summary()["agent"] == {"name": "test", "paused_by": "", "held": {}}
+    assert summary(run.engine)["agent"] == {"name": "test", "paused_by": "", "held": {}}
     assert set(script.asked[-1].snapshot.symbols) == set(BOTH)
 
 

@@ -11,6 +11,7 @@ from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Failing, Scripted
 from tests.support.legs import add, buy, cover, sell, short
 from tests.support.markets import START, ListFeed, candle, path
@@ -51,7 +52,7 @@ async def test_a_stop_can_fill_in_the_candle_of_its_entry() -> None:
     assert Decimal("96.9") <= stop.price < Decimal("97")
     (closed,) = done.events(events.PositionClosed)
     assert closed.pnl < 0
-    assert done.engine.summary()["positions"] == []
+    assert summary(done.engine)["positions"] == []
 
 
 async def test_a_stop_fills_at_an_opening_price_beyond_its_trigger() -> None:

@@ -9,6 +9,7 @@ from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Side, Tran
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.protection import protection_timer
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
 from tests.support.invariants import never_naked, watched
 from tests.support.legs import buy, short
@@ -59,7 +60,7 @@ async def test_a_position_half_sold_outside_the_engine_gets_a_new_stop() -> None
     await tell(run, outside(Side.SELL, held(run) / 2))
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert stop.order.quantity == held(run)
-    assert run.engine.summary()["positions"][0]["protected"] is True
+    assert summary(run.engine)["positions"][0]["protected"] is True
 
 
 async def test_a_position_opened_outside_the_engine_is_closed() -> None:

@@ -12,6 +12,7 @@ from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.engine.step import Engine
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
 from tests.support.legs import add, buy, entry, sell, short, waiting
 from tests.support.markets import ListFeed, candle, path
@@ -108,13 +109,13 @@ async def test_a_drawdown_halts_until_a_resume_measures_it_anew() -> None:
     assert reached.equity < D(9_950)
     assert reached.peak >= D(10_000)
     assert first.engine.account.trading_state is TradingState.HALTED
-    lowered = first.engine.summary()["lowered"]
+    lowered = summary(first.engine)["lowered"]
     assert (lowered["by"], lowered["why"]) == ("the engine", "the drawdown limit is reached")
     assert [each.refusal.code for each in first.events(events.OrderRefused)] == [RefusalCode.NOT_ACTIVE]
     box.put(Command("c1", "resume", "a person"))
     second = await Run(feed, Scripted(script), policy=policy, commands=box, store=first.store.reopened()).go()
     assert second.engine.account.trading_state is TradingState.ACTIVE
-    assert second.engine.summary()["lowered"] is None
+    assert summary(second.engine)["lowered"] is None
     assert len(second.events(events.DrawdownReached)) == 1
 
 

@@ -14,6 +14,7 @@ from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.idempotency import Answer
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Run, policies
@@ -66,7 +67,7 @@ async def test_reduce_closes_a_share_and_resizes_the_stop(product: Product) -> N
     assert abs(sold - bought / 4) <= D("0.01"), "a quarter, on the step"
     (stop,) = run.engine.orders.live(SYMBOL, Purpose.STOP)
     assert D(0) <= quantity(run) - stop.remaining < D("0.01")
-    assert run.engine.summary()["positions"][0]["protected"] is True
+    assert summary(run.engine)["positions"][0]["protected"] is True
 
 
 async def test_reduce_of_a_short_buys_its_share_back() -> None:

@@ -14,6 +14,7 @@ from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.report import report, time_in_state
+from ocw_mcp.engine.summary import summary
 from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Run
 
@@ -52,7 +53,7 @@ async def test_late_and_repeated_candles_are_counted() -> None:
     run = await Run(ListFeed(whole)).go()
     for late in whole[:2]:
         run.engine.step(Frame(START + 9 * MINUTE, (late,)), START + 9 * MINUTE)
-    assert report_of(run)["stale_candles"] == run.engine.summary()["stale_candles"] == 2
+    assert report_of(run)["stale_candles"] == summary(run.engine)["stale_candles"] == 2
     assert report_of(run)["candles"] == 3
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import Order
 from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.markets import START, ListFeed, path
@@ -34,7 +35,7 @@ async def test_a_score_in_the_exit_band_closes_the_position() -> None:
     assert bands(done) == [(21, "exit")]
     (decided,) = done.events(events.ExitDecided)
     assert decided.rule == "score"
-    assert done.engine.summary()["positions"] == []
+    assert summary(done.engine)["positions"] == []
 
 
 async def test_a_position_score_in_the_review_band_wakes_the_decider_once() -> None:
@@ -42,7 +43,7 @@ async def test_a_position_score_in_the_review_band_wakes_the_decider_once() -> N
     assert bands(done) == [(13, "review")]
     asked = [text for wake in done.events(events.WakeRaised) for each in wake.reasons for text in texts(each)]
     assert [reason for reason in asked if reason.startswith("score:")] == ["score:0.28 regime change"]
-    assert len(done.engine.summary()["positions"]) == 1
+    assert len(summary(done.engine)["positions"]) == 1
 
 
 async def test_positions_are_scored_at_the_policys_interval() -> None:

@@ -12,6 +12,7 @@ from ocw_mcp.domain.money import floor_to
 from ocw_mcp.domain.orders import Purpose, Rejected
 from ocw_mcp.domain.steps import Asked, Command, Send
 from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Reckless, Scripted
 from tests.support.invariants import never_naked, watched
 from tests.support.legs import add, buy, sell
@@ -43,7 +44,7 @@ async def test_spot_stop_and_target_are_one_order_for_quantity_net_of_fee() -> N
     (fill,) = done.events(events.OrderFilled)
     assert held(done) == fill.quantity * D("0.999")
     assert live(done) == [(Purpose.STOP, D(97), D(104), floor_to(held(done), STEP))]
-    assert done.engine.summary()["positions"][0]["protected"] is True
+    assert summary(done.engine)["positions"][0]["protected"] is True
 
 
 @pytest.mark.parametrize(("close", "won"), [(104.5, True), (96.5, False)])
@@ -86,7 +87,7 @@ async def test_an_exit_is_journaled_with_the_quantity_that_is_sent() -> None:
 async def test_spot_addition_gets_one_stop_for_the_whole_position() -> None:
     done = await run(path([100.0] * 6), {1: buy("96", target="110"), 3: add("97")}).go()
     assert live(done) == [(Purpose.STOP, D(97), D(110), floor_to(held(done), STEP))]
-    assert done.engine.summary()["positions"][0]["protected"] is True
+    assert summary(done.engine)["positions"][0]["protected"] is True
 
 
 async def test_a_stop_cancelled_for_an_exit_that_fails_is_replaced() -> None:
@@ -100,7 +101,7 @@ async def test_a_stop_cancelled_for_an_exit_that_fails_is_replaced() -> None:
     await shell.take(Rejected(exit_.ref, "-2010", "Account has insufficient balance for requested action."))
     (stop,) = done.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert stop.order.trigger_price == D(97)
-    assert done.engine.summary()["positions"][0]["protected"] is True
+    assert summary(done.engine)["positions"][0]["protected"] is True
 
 
 async def test_a_spot_flatten_ends_without_a_position_or_order() -> None:

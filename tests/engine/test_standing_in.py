@@ -10,6 +10,7 @@ from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Failing, Scripted
 from tests.support.legs import buy
 from tests.support.markets import START, ListFeed, path
@@ -125,7 +126,7 @@ async def test_limit_usage_counts_live_entries_and_model_cost() -> None:
     gate = {"close_wakes": ["1m"], "cooldown_s": 0}
     policy = policies(gate=gate, mandate=mandate, margin={"min_free": "0.2"}, budget=budget)
     run = await Run(ListFeed(path([100.0] * 4)), Dear(script), policy=policy, agent="dear", fallback=True).go()
-    used = {row["name"]: (D(row["limit"]), D(row["used"])) for row in run.engine.summary()["limits"]}
+    used = {row["name"]: (D(row["limit"]), D(row["used"])) for row in summary(run.engine)["limits"]}
     view = run.engine.manager.view("BTCUSDT", START + 4 * MINUTE)
     assert view is not None
     assert used["mandate.amount"] == (D(5_000), view.gross)

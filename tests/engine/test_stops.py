@@ -8,6 +8,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, Purpose
 from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
 from tests.support.invariants import never_naked
 from tests.support.legs import add, buy, sell
@@ -45,7 +46,7 @@ async def test_a_position_stays_unprotected_if_its_late_stop_is_looser() -> None
     await never_naked(run).go()
     await run.simulation.shell.take(Accepted(LATE, "v-late"))
     assert run.events(events.PositionProtected) == []
-    assert run.engine.summary()["positions"][0]["protected"] is False
+    assert summary(run.engine)["positions"][0]["protected"] is False
     assert run.engine.guard.protections["BTCUSDT"].deadline == START + MINUTE + 600 * SECOND
 
 

@@ -20,7 +20,10 @@ from ocw_mcp.interfaces.auth import LARGEST_BODY, AuthMiddleware
 from tests.support.facades import BOOK, FacadeRun
 from tests.support.served import Served, bearer, served
 
-ROUTES = ("/status", "/metrics", "/mcp", "/docs", "/openapi.json", "/", "/nothing", "/health/", "//health")
+ROUTES = (
+    *("/status", "/metrics", "/mcp", "/docs", "/openapi.json", "/", "/nothing", "/health/", "//health"),
+    *("/decisions", "/trades?limit=1", "/prices/BTCUSDT", "/wakes/1"),
+)
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -135,7 +138,7 @@ async def test_schema_needs_a_token_and_no_docs_page_is_served(endpoint: Served)
 
 
 async def test_wrong_method_is_answered_in_json(endpoint: Served) -> None:
-    for path in ("/status", "/metrics", "/health"):
+    for path in ("/status", "/metrics", "/health", "/decisions", "/prices/BTCUSDT"):
         answered = await endpoint.client.post(path)
         assert code(answered) == (405, "METHOD_NOT_ALLOWED")
         assert "limit=GET actual=POST" in answered.json()["error"]
@@ -148,8 +151,29 @@ async def test_status_and_metrics_return_the_values_of_the_engine(endpoint: Serv
     assert (status["engine"]["book"], status["meta"]["mode"]) == (BOOK, "paper")
     text = (await endpoint.client.get("/metrics")).text
     assert 'ocw_desk_state{state="ACTIVE"} 1.0' in text
+    assert 'ocw_data_age_seconds{symbol="ETHUSDT"} 0.0' in text
     assert f"ocw_equity_quote {float(sim.facade.portfolio().equity)}" in text
     assert 'ocw_requests_total{route="/status",status="200"} 1.0' in text
+
+
+async def test_metrics_count_answers_by_route_and_not_by_path(endpoint: Served) -> None:
+    for path in (
+        "/prices/BTCUSDT",
+        "/prices/ETHUSDT",
+        "/wakes/1",
+        "/prices/BTCUSDT/more",
+        "/trades?limit=1",
+        "/wakes/",
+    ):
+        await endpoint.client.get(path)
+    lines = (await endpoint.client.get("/metrics")).text.splitlines()
+    counted = {line for line in lines if line.startswith("ocw_requests_total{")}
+    assert counted == {
+        'ocw_requests_total{route="/prices/{symbol}",status="200"} 2.0',
+        'ocw_requests_total{route="/wakes/{wake}",status="200"} 1.0',
+        'ocw_requests_total{route="/trades",status="200"} 1.0',
+        'ocw_requests_total{route="other",status="404"} 2.0',
+    }
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
@@ -212,7 +236,10 @@ async def test_request_without_its_body_gets_a_timeout(endpoint: Served, monkeyp
     assert (await raw(endpoint.port, head)).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_requests_beyond_the_limit_wait_and_then_get_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("method", "path"), [("POST", "/mcp"), ("GET", "/equity")])
+async def test_requests_beyond_the_limit_wait_and_then_get_503(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
     monkeypatch.setattr(auth, "AT_ONCE", 2)
     monkeypatch.setattr(auth, "PATIENCE_S", 0.05)
     go, most, now = asyncio.Event(), 0, 0
@@ -230,7 +257,7 @@ async def test_requests_beyond_the_limit_wait_and_then_get_503(tmp_path: Path, m
     middleware = AuthMiddleware(slow, Keyring(tmp_path), (), lambda route, status: None)
     transport = httpx2.ASGITransport(app=middleware)
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", headers=bearer(token)) as client:
-        flood = [asyncio.ensure_future(client.post("/mcp")) for _ in range(6)]
+        flood = [asyncio.ensure_future(client.request(method, path)) for _ in range(6)]
         done, _ = await asyncio.wait(flood, timeout=5, return_when=asyncio.FIRST_COMPLETED)
         while len(done) < 4:
             done, _ = await asyncio.wait(flood, timeout=5, return_when=asyncio.FIRST_COMPLETED)
@@ -287,7 +314,15 @@ async def _pester(endpoint: Served, number: int) -> None:
         if number % 3 == 0:
             await endpoint.client.post("/mcp", content=b"\xff{" * 50, headers=MCP_HEADERS)
         elif number % 3 == 1:
-            await endpoint.client.get("/metrics")
+            for path in (
+                "/metrics",
+                "/equity?timeframe=1h",
+                "/decisions?limit=100",
+                "/snapshot",
+                "/trades",
+                "/wakes/1",
+            ):
+                await endpoint.client.get(path)
         else:
             _, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
             body = json.dumps(call)

@@ -152,7 +152,7 @@ def test_conditions_and_timer_have_age_expiry_and_reading() -> None:
     line = (
         "wakes on BTCUSDT price crosses_above 142, now 139.5, set 3h 0m ago, expires in 2h 0m, ends with the position"
     )
-    timer = "next check by the timer at 08:30, in 30m"
+    timer = "next check at 08:30, in 30m"
     assert standing_lines(shown(**fields), "claude") == [f"{line} (breakout)", timer]
     own, quoted, last = standing_lines(shown(**fields), "mcp:anna")
     assert (own, last) == (line, timer)

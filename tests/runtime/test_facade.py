@@ -1,7 +1,5 @@
 """The facade of a running engine."""
 
-import asyncio
-from collections.abc import Iterator
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -20,16 +18,6 @@ from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import utc_day
 from ocw_mcp.runtime.facade import Facade
 from tests.support.facades import BOOK, FacadeRun
-
-HOURS = 30
-
-
-@pytest.fixture(scope="module")
-def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
-    found = FacadeRun(tmp_path_factory.mktemp("looked"))
-    asyncio.run(found.go(HOURS))
-    yield found
-    found.store.close()
 
 
 @pytest.fixture

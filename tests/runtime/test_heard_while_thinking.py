@@ -16,7 +16,7 @@ from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import MINUTE
-from ocw_mcp.runtime import shell
+from ocw_mcp.runtime import asking
 from tests.support.claude_runs import ClaudeRun, ModelByWake, decides, leg
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Commands, Run
@@ -31,7 +31,7 @@ LOST = Cause(CauseKind.ERROR, "the process ended before it was through")
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands and requests are polled without a pause."""
-    monkeypatch.setattr(shell, "POLL_MS", 1)
+    monkeypatch.setattr(asking, "POLL_MS", 1)
 
 
 def market() -> ListFeed:
@@ -156,7 +156,7 @@ async def test_a_crash_around_a_halt_or_flatten_resumes_to_the_same_events(verb:
     whole = run_with(verb, script, (3, 0))
     await whole.go()
     assert any(each.ref.leg is Purpose.ENTRY for each in whole.events(events.OrderFilled))
-    for die_at in range(1, whole.run.store.touches, 3):
+    for die_at in whole.run.store.crash_moments():
         store = MemoryStore()
         store.die_at = die_at
         try:

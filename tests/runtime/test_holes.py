@@ -4,6 +4,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
 from tests.support.legs import add, buy, sell
 from tests.support.markets import START, ListFeed, candle
@@ -31,7 +32,7 @@ async def test_a_data_gap_keeps_the_position_and_refuses_entries() -> None:
     assert entries[2][0] == START + 35 * MINUTE  # and so is this one again, after the hole
 
     assert run.events(events.PositionClosed) == []
-    positions = run.engine.summary()["positions"]
+    positions = summary(run.engine)["positions"]
     assert sorted(position["symbol"] for position in positions) == ["BTCUSDT", "ETHUSDT"]
     assert all(position["protected"] for position in positions)
 

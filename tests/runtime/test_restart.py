@@ -8,6 +8,7 @@ from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine.summary import summary
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.deciders import Scripted
 from tests.support.legs import add, buy, sell, short
@@ -39,15 +40,15 @@ async def test_a_crash_at_any_append_or_commit_resumes_to_the_same_events(
     whole = await run(MemoryStore())
     undisturbed = whole.store
     assert len(undisturbed.domain) > 60
-    for moment in range(1, undisturbed.touches + 1):
+    for moment in undisturbed.crash_moments():
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):
             await run(dying)
         resumed = await run(dying.reopened())
         assert resumed.store.fingerprint == undisturbed.fingerprint, f"died at {moment}"
-        assert resumed.engine.summary() == whole.engine.summary()
-    assert (await run(resumed.store.reopened())).engine.summary() == whole.engine.summary()
+        assert summary(resumed.engine) == summary(whole.engine)
+    assert summary((await run(resumed.store.reopened())).engine) == summary(whole.engine)
 
 
 async def test_a_run_killed_repeatedly_resumes_to_the_same_events(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +99,7 @@ async def test_after_a_halt_an_addition_is_refused_and_an_exit_passes() -> None:
         runtime_run.POLL_EVERY = poll_every
     assert halted.engine.account.trading_state is TradingState.HALTED
     assert [each.refusal.code for each in halted.events(events.OrderRefused)] == ["NOT_ACTIVE"]
-    assert halted.engine.summary()["positions"] == []
+    assert summary(halted.engine)["positions"] == []
     assert box.taken == ["c1"]
 
 

@@ -14,6 +14,7 @@ from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
 from tests.support.legs import buy, sell
 from tests.support.markets import ListFeed, candle, path
@@ -48,7 +49,7 @@ async def test_a_command_whose_file_is_not_deleted_is_executed_once() -> None:
 
 async def test_a_command_whose_file_survives_a_crash_is_executed_once() -> None:
     undisturbed = (await part(MemoryStore(), 6, Stubborn([HALT, RESUME]))).store
-    for moment in range(1, undisturbed.touches + 1):
+    for moment in undisturbed.crash_moments():
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):
@@ -95,7 +96,7 @@ async def lose(script: Scripted, policy: Policies, store: MemoryStore | None = N
 async def test_a_tightened_daily_loss_applies_to_the_present_day(held: bool) -> None:
     script = {1: buy("85", size="0.24")} | ({} if held else {4: sell()})
     first = await lose(Scripted(script), WIDE)
-    loss = Decimal(first.engine.summary()["daily_loss"])
+    loss = Decimal(summary(first.engine)["daily_loss"])
     assert Decimal("0.02") < loss < Decimal("0.03")
     assert bool(first.engine.account.ledger.positions) is held
     assert first.events(events.DailyLossReached) == []
@@ -113,7 +114,7 @@ async def test_a_looser_daily_loss_allows_no_entry_on_the_same_day() -> None:
     first = await lose(Scripted({1: buy("85", size="0.24")}), TIGHT)
     assert len(first.events(events.DailyLossReached)) == 1
     second = await lose(Scripted({}), WIDE, first.store.reopened(), minutes=9)
-    assert second.engine.summary()["daily_loss_reached"] is True
+    assert summary(second.engine)["daily_loss_reached"] is True
     assert len(second.events(events.DailyLossReached)) == 1
 
 

@@ -123,7 +123,7 @@ def unsteady() -> Callable[[Snapshot], Decision | None]:
 async def test_a_restart_takes_decisions_from_the_journal(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
     undisturbed = (await running(unsteady()).go()).store
-    for moment in range(1, undisturbed.touches + 1):
+    for moment in undisturbed.crash_moments():
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):
@@ -139,7 +139,7 @@ async def test_a_restart_takes_decisions_from_the_journal(every: int, monkeypatc
 async def test_a_crashed_run_of_a_deterministic_strategy_has_the_same_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", 3)
     undisturbed = (await running(trade).go()).store
-    for moment in range(1, undisturbed.touches + 1, 3):
+    for moment in undisturbed.crash_moments():
         dying = MemoryStore()
         dying.die_at = moment
         with pytest.raises(Crash):

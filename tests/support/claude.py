@@ -64,9 +64,9 @@ rsi_14 31 30.7 30.7
 atr_14 210 594.4 594.4
 
 SOLUSDT price 131.29, return_1h -0.0093 return_4h -0.0183 return_24h -0.0132, day low 128 high 134 VWAP 131
-long 19.35 = 25.40 % of equity, average 128.9, since 2026-01-02T01:46 (4h 14m), leverage 2, liquidation 64.77
-gain +1.85 % (+46.25), best +2.42 % (+60.36), worst -0.57 % (-14.22)
-stop 127.99, 2.51 % away, risk 0.64 % of equity, result there -17.61; no target; not trailing
+long 19.35 = 25.40 % of equity, average 128.9, held 4h 14m, leverage 2, liquidation 64.77
+gain +1.85 % (+46.25), best +2.42 %, worst -0.57 %
+stop 127.99, 2.51 % away, risk 0.64 % of equity, result there -17.61; no target
 max_size ADD 0 (position.max_share ×0.54: 13.5% (25% x 0.54), now 25.4%)
 
 ETHUSDT price 2500, return_1h -0.0003 return_4h +0.0006 return_24h -0.0073, rsi_14@1h 50, \

@@ -8,6 +8,7 @@ from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app.compose import stamp
 from ocw_mcp.domain.asks import CallerRequest
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.protocols import Decider
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import HOUR
@@ -28,8 +29,15 @@ BOOK = "desk00"
 class FacadeRun:
     """A run that advances by hours on request, and the facade over it."""
 
-    def __init__(self, directory: Path, decider: Decider | None = None, warmup_days: int = 0, **options: Any) -> None:
-        feed = SimulatedFeed(1, warmup_days=warmup_days)
+    def __init__(
+        self,
+        directory: Path,
+        decider: Decider | None = None,
+        warmup_days: int = 0,
+        product: Product = Product.UM,
+        **options: Any,
+    ) -> None:
+        feed = SimulatedFeed(1, product=product, warmup_days=warmup_days)
         self.store = SqliteStore.open(directory, stamp(feed), book_id=BOOK, created_at=0)
         self.run = Run(feed, decider or Reckless(3), store=cast(MemoryStore, self.store), **options)
         self.facade = Facade(

@@ -320,7 +320,7 @@ class Floor(RuleBasedStateMachine):
     def the_process_is_stopped_and_starts_again(self) -> None:
         simulation = self.run.simulation
         simulation.shell.checkpoint(self.at)
-        self._do(simulation.shell.close())
+        self._do(simulation.shell.asking.close())
         self.store = self.store.reopened()
         self._start()
 
@@ -353,5 +353,5 @@ class Floor(RuleBasedStateMachine):
         if hasattr(self, "run"):
             for kind, count in self.oracle.seen.items():
                 Floor.bites[kind] = Floor.bites.get(kind, 0) + count
-            self._do(self.run.simulation.shell.close())
+            self._do(self.run.simulation.shell.asking.close())
             self.loop.close()

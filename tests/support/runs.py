@@ -108,7 +108,9 @@ class Run:
     ) -> None:
         identity = feed.identity
         self.store = store or MemoryStore()
-        self.venue = venue or PaperVenue(identity.product, Decimal(10_000), patience_ms=5 * identity.interval)
+        self.venue = venue or PaperVenue(
+            identity.product, Decimal(10_000), patience_ms=5 * identity.interval, live=live
+        )
         self.clock: Clock = clock or Unhurried()
         self.commands = commands or Commands()
         self.told: list[str] = []

@@ -6,8 +6,9 @@ from typing import Any
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
 from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
-from ocw_mcp.domain.protocols import Checkpoint, StoredEvent
+from ocw_mcp.domain.protocols import Checkpoint, StoredEvent, StoredInput
 from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.steps import StepEvent
 
 
 class Crash(BaseException):
@@ -20,12 +21,19 @@ class MemoryStore:
     book = "mem000"
 
     def __init__(
-        self, committed: Iterable[tuple[int, JournalEvent]] = (), checkpoint: Checkpoint | None = None
+        self,
+        committed: Iterable[tuple[int, JournalEvent]] = (),
+        checkpoint: Checkpoint | None = None,
+        inputs: Iterable[StoredInput] = (),
     ) -> None:
         self._committed = list(committed)
         self._pending: list[tuple[int, JournalEvent]] = []
         self._checkpoint = checkpoint
+        self._inputs = list(inputs)
+        self._new_inputs: list[StoredInput] = []
         self._touches = 0
+        self._written = 0
+        self._states: list[int] = []
         self.die_at: int | None = None
         self._summarise: Callable[[], Any] = dict
         self.commits = 0
@@ -66,14 +74,23 @@ class MemoryStore:
     def note(self, at: int, event: LifecycleEvent) -> None:
         self._pending.append((at, event))
 
+    def log_input(self, at: int, event: StepEvent) -> None:
+        self._new_inputs.append(StoredInput(at, event))
+
+    def inputs(self) -> Iterator[StoredInput]:
+        yield from self._inputs
+
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
         self.seen[wake_id] = snapshot
 
     def commit(self, checkpoint: Checkpoint | None = None, summarise: Callable[[], Any] | None = None) -> None:
         self._touch()
+        self._written += bool(self._pending or checkpoint)
         self._committed += self._pending
         self._pending = []
         self._checkpoint = checkpoint or self._checkpoint
+        self._inputs = [] if checkpoint is not None else [*self._inputs, *self._new_inputs]
+        self._new_inputs = []
         self._summarise = summarise or self._summarise
         self.commits += 1
         self._touch()
@@ -97,7 +114,7 @@ class MemoryStore:
 
     def reopened(self) -> "MemoryStore":
         """Return the store as the next process reads it."""
-        return MemoryStore(self._committed, self._checkpoint)
+        return MemoryStore(self._committed, self._checkpoint, self._inputs)
 
     def without_checkpoint(self) -> "MemoryStore":
         """Return the store as the next process reads it after a crash before the first checkpoint."""
@@ -106,8 +123,26 @@ class MemoryStore:
     def close(self) -> None:
         pass
 
+    def crash_moments(self, after: int = 0) -> list[int]:
+        """Return one touch (after touch `after`) per state of the disk that a crash of this run can leave behind.
+
+        A resumed run reads only what was committed, so crashes between the same two commits look the same to it.
+        The touches returned are in turn the first, a middle one and the last of their state.
+        """
+        groups: dict[int, list[int]] = {}
+        for moment, state in enumerate(self._states, 1):
+            if moment > after:
+                groups.setdefault(state, []).append(moment)
+        return [moments[(len(moments) - 1) * (number % 3) // 2] for number, moments in enumerate(groups.values())]
+
+    @property
+    def written(self) -> int:
+        """The number of commits that changed the disk."""
+        return self._written
+
     def _touch(self) -> None:
         self._touches += 1
+        self._states.append(self._written)
         if self.die_at == self._touches:
             raise Crash
 

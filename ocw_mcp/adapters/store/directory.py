@@ -103,6 +103,11 @@ def is_locked(directory: Path) -> bool:
         os.close(descriptor)
 
 
+def has_book(directory: Path) -> bool:
+    """Return whether a directory has the journal of a book."""
+    return (directory / JOURNAL).exists()
+
+
 def prepare(directory: Path) -> StoredBook | None:
     """Create the directory (mode 0700) if it is missing, and return its book, or None if one may be created.
 

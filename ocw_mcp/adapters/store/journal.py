@@ -14,13 +14,15 @@ from ocw_mcp.adapters.store import verify as verifying
 from ocw_mcp.adapters.store.book import BookStamp, StoredBook, create_book, require_same
 from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.adapters.store.figures import LastRun, journal_figures, read_last_run
+from ocw_mcp.adapters.store.inputs import InputLog
 from ocw_mcp.adapters.store.snapshots import SnapshotWriter
 from ocw_mcp.domain.canonical import GENESIS, canonical, chain
 from ocw_mcp.domain.errors import BookError, JournalError
 from ocw_mcp.domain.events import CheckpointSaved, DomainEvent, JournalEvent, LifecycleEvent, kind_of
 from ocw_mcp.domain.figures import JournalFigures
-from ocw_mcp.domain.protocols import Checkpoint, StoredEvent
+from ocw_mcp.domain.protocols import Checkpoint, StoredEvent, StoredInput
 from ocw_mcp.domain.snapshot import Snapshot
+from ocw_mcp.domain.steps import StepEvent
 
 
 class SqliteStore:
@@ -51,6 +53,7 @@ class SqliteStore:
         self._events: list[StoredEvent] = []
         self._checkpoint: Checkpoint | None = None
         self._snapshots = SnapshotWriter(db)
+        self._inputs = InputLog(db)
 
     @classmethod
     def open(
@@ -103,6 +106,15 @@ class SqliteStore:
         """Add an event about this process, which the fingerprint does not cover."""
         self._add(None, at, event, None)
 
+    def log_input(self, at: int, event: StepEvent) -> None:
+        """Add an input of a live book to the current transaction; the next checkpoint replaces it."""
+        self._inputs.add(at, event)
+
+    def inputs(self) -> Iterator[StoredInput]:
+        """Yield the committed inputs since the latest checkpoint, in order. Raises JournalError."""
+        with _reading():
+            yield from self._inputs.stored()
+
     def keep(self, wake_id: int, snapshot: Snapshot) -> None:
         """Store the snapshot of a wake with the next commit that has events."""
         self._snapshots.keep(wake_id, snapshot)
@@ -116,10 +128,11 @@ class SqliteStore:
         self._check_lock()
         if checkpoint is not None:
             self._checkpoint = checkpoint
+            self._inputs.cut()
         if summarise is not None:
             self._summary = msgspec.json.encode(summarise()).decode()
         new_summary = self._summary != self._stored_summary
-        if not self._rows and self._checkpoint is None and not new_summary:
+        if not self._rows and self._checkpoint is None and not new_summary and not self._inputs.waiting:
             return
         values = None if self._checkpoint is None else msgspec.structs.astuple(self._checkpoint)
         rows = self._rows if values is None else [*self._rows, self._digest_row(values)]
@@ -130,6 +143,7 @@ class SqliteStore:
                 for known in self._events:
                     projections.apply(self._db, self.book, known.seq, known.at, known.event)
                 self._snapshots.write()
+                self._inputs.write()
                 if values is not None:
                     self._db.conn.execute(database.PUT_CHECKPOINT, values)
                 if new_summary:
@@ -145,6 +159,7 @@ class SqliteStore:
         self._rows.clear()
         self._events.clear()
         self._snapshots.on_committed()
+        self._inputs.on_committed()
         self._checkpoint = None
 
     def checkpoint(self) -> Checkpoint | None:

@@ -99,6 +99,8 @@ class PaperInstruments(msgspec.Struct):
     """The filters of every symbol requested so far."""
     seen: dict[str, SeenPrices] = {}
     """The prices of every symbol whose filters follow them."""
+    reported: set[str] = set()
+    """The symbols whose filters the exchange has reported: these never follow prices."""
 
     def get(self, symbol: str, price: float) -> Instrument:
         """Return the current filters of a symbol; `price` (quote) is its first price if the market has shown none."""
@@ -113,8 +115,23 @@ class PaperInstruments(msgspec.Struct):
             known = self._refine(symbol)
         return known
 
+    def set(self, reported: Instrument) -> None:
+        """Use the filters that the exchange reports; without brackets, those of the file. Raises ValueError.
+
+        Filters of another product are an error.
+        """
+        symbol = reported.symbol
+        if reported.product is not self.product:
+            raise ValueError(f"the filters of {symbol} are those of {reported.product}, expected {self.product}")
+        if reported.brackets is None and self.product is Product.UM:
+            reported = msgspec.structs.replace(reported, brackets=paper_brackets(symbol))
+        self.filters[symbol] = reported
+        self.reported.add(symbol)
+
     def observe(self, symbol: str, price: float) -> None:
-        """Adapt a symbol's filters to its latest price (quote), unless the exchange's tick is fine enough."""
+        """Adapt a symbol's filters to its latest price (quote), unless the exchange's tick is known or fine enough."""
+        if symbol in self.reported:
+            return
         followed_below = _UM_FOLLOWED_BELOW if self.product is Product.UM else _SPOT_FOLLOWED_BELOW
         if price >= followed_below.get(symbol, math.inf):
             return

@@ -7,98 +7,15 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.adapters.venues.instruments import PaperInstruments
-from ocw_mcp.core.matching.funding import (
-    ASSUMED_RATE,
-    assumed_payment,
-    assumed_stamps,
-    next_stamp,
-    payment,
-    whole_stamp,
-)
+from ocw_mcp.adapters.venues.paper_funding import RATE_WAIT_MS, FundingTimes, HeldQuantity
+from ocw_mcp.core.matching.funding import ASSUMED_RATE, assumed_payment, payment
 from ocw_mcp.core.orders.ledger import Ledger
 from ocw_mcp.domain.margin import bankruptcy_price
-from ocw_mcp.domain.market import Funding, Product
+from ocw_mcp.domain.market import Funding, Instrument, Mark, Product
 from ocw_mcp.domain.money import ZERO, ceil_to, exact, floor_to
 from ocw_mcp.domain.orders import Filled, FundingPaid, Order, OutsideCause, OutsideFill, Side
-from ocw_mcp.domain.time import HOUR
 
 NEVER: Final = 1 << 62
-
-
-class HeldQuantity(msgspec.Struct, frozen=True):
-    """A symbol's position at the whole hour `at` (ms): its signed quantity, and the last price before `at` (quote)."""
-
-    at: int
-    quantity: Decimal
-    mark: Decimal
-
-
-DueFunding = tuple[int, Decimal | None, HeldQuantity | None]
-"""A funding time (ms) to settle, its rate (None: assumed), and the position at that time (None: the current one)."""
-
-
-class FundingTimes(msgspec.Struct):
-    """The funding times (ms) that are settled, and those still to settle, by symbol: each once, in time order.
-
-    Funding is settled on the position just before the opening at the funding time, even if its rate is reported a
-    little later.
-    """
-
-    settled: dict[str, int] = {}
-    """The last funding time that is settled, or that passed without a position."""
-    covered: dict[str, int] = {}
-    """The end of the funding interval of the latest known rate; rates are assumed only from then on."""
-    known: dict[str, dict[int, Decimal]] = {}
-    """Rates that are not settled yet, by funding time."""
-    held: dict[str, HeldQuantity] = {}
-    """Each symbol's position at the latest whole hour."""
-    next: int = 0
-    """The next funding time that may have to be settled."""
-
-    def note_position(self, symbol: str, at: int, quantity: Decimal, last: float | None) -> None:
-        """Record the position just before the opening at `at` (ms), once per hour."""
-        noted = self.held.get(symbol)
-        if noted is not None and noted.at <= at < noted.at + HOUR:
-            return
-        self.held[symbol] = HeldQuantity(at // HOUR * HOUR, quantity, exact(last or 0))
-        if not quantity:
-            self.settled[symbol] = max(self.settled.get(symbol, -1), at)
-
-    def add_rates(self, rates: Sequence[Funding], held: Collection[str]) -> None:
-        """Add rates; a rate is settled if there was no position at its time. `held`: symbols with a position now."""
-        for each in sorted(rates, key=lambda rate: rate.at):
-            symbol, at = each.symbol, whole_stamp(each.at)
-            self.covered[symbol] = max(self.covered.get(symbol, 0), at + each.interval_hours * HOUR)
-            if at <= self.settled.get(symbol, -1):
-                continue
-            position = self._position_at(symbol, at)
-            if position.quantity if position is not None else symbol in held:
-                self.known.setdefault(symbol, {})[at] = exact(each.rate)
-            else:
-                self.settled[symbol] = at
-
-    def take_due(self, symbol: str, until: int, *, held: bool) -> list[DueFunding]:
-        """Mark due funding times up to `until` (ms) settled, and return them; if not `held`, only those with a rate."""
-        known, covered = self.known.get(symbol, {}), self.covered.get(symbol, 0)
-        times = {at for at in known if at <= until}
-        if held:
-            times.update(at for at in assumed_stamps(self.settled.get(symbol, -1), until) if at >= covered)
-        due = [(at, known.pop(at, None), self._position_at(symbol, at)) for at in sorted(times)]
-        if due:
-            self.settled[symbol] = due[-1][0]
-        if not known:
-            self.known.pop(symbol, None)
-        return due
-
-    def schedule_next(self, held: Collection[str], until: int) -> None:
-        """Set `next` to the first funding time that may be due after those up to `until` (ms) were settled."""
-        coming = [min(rates) for rates in self.known.values()]
-        coming += [next_stamp(max(self.settled.get(each, -1), self.covered.get(each, 0) - 1)) for each in held]
-        self.next = min(coming, default=next_stamp(until))
-
-    def _position_at(self, symbol: str, at: int) -> HeldQuantity | None:
-        noted = self.held.get(symbol)
-        return noted if noted is not None and noted.at == at else None
 
 
 class PaperAccountState(msgspec.Struct):
@@ -108,6 +25,7 @@ class PaperAccountState(msgspec.Struct):
     instruments: PaperInstruments
     last: dict[str, float]
     funding: FundingTimes
+    marks: dict[str, float] = {}
 
 
 class Liquidation(msgspec.Struct, frozen=True):
@@ -129,12 +47,15 @@ class Liquidation(msgspec.Struct, frozen=True):
 class PaperAccount:
     """One account, for spot or for futures."""
 
-    def __init__(self, product: Product, wallet: Decimal) -> None:
+    def __init__(self, product: Product, wallet: Decimal, *, live: bool = False) -> None:
         self.product = product
+        self._rate_wait_ms = RATE_WAIT_MS if live else 0
         self.ledger = Ledger(wallet)
         self.instruments = PaperInstruments(product)
         self.last: dict[str, float] = {}
-        """Each symbol's last price, which is also its mark price."""
+        """Each symbol's last price, which is also its mark price without another one."""
+        self.marks: dict[str, float] = {}
+        """Each symbol's mark price on a live market."""
         self._funding = FundingTimes()
         self.liquidations: dict[str, Liquidation] = {}
         """The liquidation of each position that can be liquidated, by symbol."""
@@ -183,6 +104,29 @@ class PaperAccount:
         if self.product is not Product.SPOT:
             self._funding.note_position(symbol, at, self.ledger.quantity(symbol), self.last.get(symbol))
 
+    def take_mark(self, mark: Mark, now: int) -> None:
+        """Record a mark price of a live market, and the funding that it names."""
+        # The exchange names its next funding time by its own clock, which may be ahead of ours.
+        consistent = mark.next_funding_at is not None and mark.at < mark.next_funding_at
+        self.pass_time(mark.symbol, max(now, mark.at) if consistent else now)
+        self.marks[mark.symbol] = mark.price
+        self.last[mark.symbol] = mark.price if mark.last is None else mark.last
+        if self.product is not Product.SPOT:
+            self._funding.schedule(mark, self._rate_wait_ms)
+
+    def pass_time(self, symbol: str, now: int) -> None:
+        """Record the position at a funding time of a live market that is over at `now` (ms)."""
+        if self.product is not Product.SPOT:
+            mark = self.marks.get(symbol, self.last.get(symbol))
+            self._funding.pass_time(symbol, now, self.ledger.quantity(symbol), mark)
+
+    def set_instruments(self, instruments: Sequence[Instrument]) -> None:
+        """Use the exchange's filters of some symbols from now on. Raises ValueError for another product."""
+        for instrument in instruments:
+            self.instruments.set(instrument)
+            if instrument.symbol in self.ledger.positions:
+                self._update_liquidation(instrument.symbol)
+
     def settle_funding(
         self, until: int, rates: Sequence[Funding], symbols: Collection[str] | None = None
     ) -> list[FundingPaid]:
@@ -190,27 +134,34 @@ class PaperAccount:
 
         A funding time a little after a whole hour is settled on the position at the hour; the mark price is the last
         price before the hour. Each funding time is settled once. Rates of symbols not in `symbols` are kept for later.
+
+        On a live market, all symbols are settled: at the settled rate, or without one at the last rate of the mark
+        prices before the funding time, and each on the position and the mark price at the funding time.
         """
         if self.product is Product.SPOT:
             return []
         funding, positions, reports = self._funding, self.ledger.positions, list[FundingPaid]()
+        wait, live = self._rate_wait_ms, self._rate_wait_ms > 0
+        for symbol in list(funding.scheduled):
+            self.pass_time(symbol, until)
         funding.add_rates(rates, positions)
-        for symbol in sorted(positions.keys() | funding.known.keys()):
-            if symbols is None or symbol in symbols:
-                for due in funding.take_due(symbol, until, held=symbol in positions):
+        for symbol in sorted(positions.keys() | funding.known.keys() | funding.passed.keys()):
+            if live or symbols is None or symbol in symbols:
+                for due in funding.take_due(symbol, until, held=symbol in positions, wait=wait):
                     reports += self._fund(symbol, *due)
-        funding.schedule_next(positions, until)
+        funding.schedule_next(positions, until, wait)
         return reports
 
     def state(self) -> PaperAccountState:
         """Return the state to save."""
-        return PaperAccountState(self.ledger, self.instruments, self.last, self._funding)
+        return PaperAccountState(self.ledger, self.instruments, self.last, self._funding, self.marks)
 
     def restore(self, state: PaperAccountState) -> None:
         """Restore a saved state."""
         self.ledger = state.ledger
         self.instruments = state.instruments
         self.last = state.last
+        self.marks = state.marks
         self._funding = state.funding
         self.liquidations = {}
         for symbol in self.ledger.positions:
@@ -226,7 +177,8 @@ class PaperAccount:
         return OutsideFill(fill_id, *fill, cause)
 
     def _fund(self, symbol: str, at: int, known: Decimal | None, noted: HeldQuantity | None) -> list[FundingPaid]:
-        held = noted or HeldQuantity(at, self.ledger.quantity(symbol), exact(self.last[symbol]))
+        mark = self.marks.get(symbol, self.last[symbol])
+        held = noted or HeldQuantity(at, self.ledger.quantity(symbol), exact(mark))
         if not held.quantity:
             return []
         if known is None:

@@ -162,7 +162,7 @@ class PaperMatching:
     def _next(self, path: CandlePath, leg: PathSegment) -> PriceHit | None:
         """Return the next price hit on a segment of the candle's path; None if there is none up to its end."""
         symbol, low, high = path.candle.symbol, float(min(path.price, leg.end)), float(max(path.price, leg.end))
-        gone = self.account.liquidations.get(symbol)
+        gone = self._threat(symbol)
         if gone is not None and not (gone.falls == leg.falls and gone.reached(low, high)):
             gone = None
         found = [] if gone is None else [PriceHit(gone.price, LIQUIDATION)]
@@ -286,9 +286,14 @@ class PaperMatching:
         order = resting.order
         reports = self._fill_as_taker(resting, price, at)
         if resting.remaining and self.orders.find(order.ref) is resting:
-            why = f"{plain(resting.remaining)} would {_WORSE[order.side]} its limit of {plain(limit_of(order))}"
-            reports += self._cancel(resting, f"immediate or cancel: at {plain(price)}, {why}")
+            reports += self._cancel_rest(resting, price)
         return reports
+
+    def _cancel_rest(self, resting: Resting, price: Decimal) -> list[VenueReport]:
+        """Cancel the rest of an immediate-or-cancel order, which its limit does not allow at `price` (quote)."""
+        order = resting.order
+        why = f"{plain(resting.remaining)} would {_WORSE[order.side]} its limit of {plain(limit_of(order))}"
+        return self._cancel(resting, f"immediate or cancel: at {plain(price)}, {why}")
 
     def _fill_as_maker(self, resting: Resting, at: int) -> list[VenueReport]:
         """Fill a resting limit order at its own price, up to a share of the volume."""
@@ -304,6 +309,10 @@ class PaperMatching:
         """Return the liquidation of a position if a range of prices reached it."""
         there = self.account.liquidations.get(symbol)
         return there if there is not None and there.reached(low, high) else None
+
+    def _threat(self, symbol: str) -> Liquidation | None:
+        """Return the liquidation of a position that the rest of a candle's path may reach."""
+        return self.account.liquidations.get(symbol)
 
     def _liquidate(self, symbol: str, at: int) -> list[VenueReport]:
         """Liquidate a position, and cancel its reduce-only orders."""

@@ -66,6 +66,8 @@ class Resting(msgspec.Struct):
     """Whether a limit order had crossed the last price when it was sent: it trades as a taker at the next opening."""
     filled: Decimal = ZERO
     fills: int = 0
+    arrived: bool = False
+    """On a live market: whether the order has arrived, and was matched with the quote of that time if there was one."""
     before: tuple[tuple[Decimal, int], ...] = ()
     """For a stop: the triggers of the looser stops that it replaced, each with the time (ms) at which it was placed."""
 
@@ -77,6 +79,16 @@ class Resting(msgspec.Struct):
     def remaining(self) -> Decimal:
         """The quantity that has not traded, in the base asset."""
         return self.order.quantity - self.filled
+
+
+class MarketPrices(msgspec.Struct, frozen=True):
+    """The prices (quote) against which an order is checked when it is sent; None if they are unknown."""
+
+    last: Decimal | None
+    trigger: Decimal | None
+    """The price that triggers the order, if it is conditional."""
+    taking: Decimal | None
+    """The price at which the order would take, if it were executed at once."""
 
 
 class PaperOrders(msgspec.Struct):
@@ -115,26 +127,28 @@ def _may_reach(resting: Resting, low: float, high: float) -> bool:
     return take is not None and (high >= take if resting.falls else low <= take)
 
 
-def submit_refusal(order: Order, account: PaperAccount, orders: PaperOrders, terms: FillTerms) -> VenueRefusal | None:
+def submit_refusal(
+    order: Order, account: PaperAccount, orders: PaperOrders, terms: FillTerms, prices: MarketPrices
+) -> VenueRefusal | None:
     """Return the refusal of an order when it is submitted; None if it passes."""
     if order.take_at is not None and (account.product is not Product.SPOT or order.type is not OrderType.STOP_MARKET):
         return _NO_OCO
     if order.immediate and (order.type is not OrderType.LIMIT or order.post_only):
         return _NO_IMMEDIATE
-    last = account.last_price(order.symbol)
+    last = prices.last
     price = last or order.limit_price or order.trigger_price
     if price is not None or order.symbol in account.instruments.filters:
         instrument = account.instruments.get(order.symbol, float(price or 0))
         if (refused := _filter_refusal(order, instrument, last)) is not None:
             return refused
-    if order.trigger_price is not None and last is not None:
-        if passed(order, last):
-            return _STOP_CROSSED
-        if order.take_at is not None and would_take(order, last):
-            return _OCO_PRICES
-    if order.post_only and last is not None and would_take(order, last):
+    if order.trigger_price is not None and prices.trigger is not None and passed(order, prices.trigger):
+        return _STOP_CROSSED
+    if order.take_at is not None and any(price and would_take(order, price) for price in (last, prices.taking)):
+        return _OCO_PRICES
+    if order.post_only and prices.taking is not None and would_take(order, prices.taking):
         return _WOULD_TAKE[account.product]
-    price = order.limit_price or last or order.trigger_price
+    market = prices.taking if order.trigger_price is None else last
+    price = order.limit_price or market or last or order.trigger_price
     if price is None:
         return None
     fee = ZERO if account.product is Product.SPOT else order.quantity * price * terms.taker_fee

@@ -1,15 +1,16 @@
-"""`connect`: a client of a running engine, with the names and results of its MCP tools."""
+"""`connect`: a client of a running engine, with the names and results of its MCP tools and of its status API."""
 
 import asyncio
 import math
 import secrets  # noqa: TID251 - requests need unique keys; no decision depends on them
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
+from urllib.parse import quote
 
 from mcp.shared.exceptions import MCPError
 from mcp.types import Implementation
@@ -22,8 +23,10 @@ from ocw_mcp.domain.addresses import may_receive_secrets
 from ocw_mcp.domain.asks import TYPED
 from ocw_mcp.domain.decision import Action, Number
 from ocw_mcp.domain.errors import AttachError
+from ocw_mcp.interfaces.http.results import DecisionsPage, EquityPage, FeedResult, RefusalsPage
 from ocw_mcp.interfaces.mcp.link import EngineError, EngineLink, NoAnswerError
 from ocw_mcp.interfaces.mcp.results import (
+    CandlesResult,
     DoneResult,
     OrdersResult,
     PortfolioResult,
@@ -32,6 +35,7 @@ from ocw_mcp.interfaces.mcp.results import (
     Result,
     SnapshotResult,
     StatusResult,
+    StoryResult,
     TradesResult,
 )
 
@@ -43,7 +47,8 @@ _HOW: Final = f"start one: ocw {' '.join(PAPER)}"
 
 
 class EngineClient:
-    """A client of a running engine. Each method calls the MCP tool that its docstring names, with the same arguments.
+    """A client of a running engine. Each method calls the MCP tool, or reads the route of the status API, that its
+    docstring names, with the same arguments.
 
     Amounts of money in results are texts. A refused order raises no error: the `refusal` of the result has the code,
     the limit and the actual value; a request that the engine cannot answer raises AttachError with a `code`. Use the
@@ -89,6 +94,31 @@ class EngineClient:
             TradesResult, "trades_search", symbol=symbol, outcome=outcome, since=since, until=until, limit=limit,
             cursor=cursor,
         )  # fmt: skip
+
+    def decisions(self, acted: bool = False, limit: int = 20, cursor: str | None = None) -> DecisionsPage:
+        """Return decisions, newest first, with their reasons, legs and cost (`/decisions`)."""
+        return self._read(DecisionsPage, "/decisions", acted=acted, limit=limit, cursor=cursor)
+
+    def refusals(self, symbol: str | None = None, limit: int = 20, cursor: str | None = None) -> RefusalsPage:
+        """Return the orders that the policies refused, newest first (`/refusals`)."""
+        return self._read(RefusalsPage, "/refusals", symbol=symbol, limit=limit, cursor=cursor)
+
+    def equity(self, timeframe: str = "1d", limit: int = 100, cursor: str | None = None) -> EquityPage:
+        """Return the equity over time, at the start of each UTC day or at closes of candles (`/equity`)."""
+        return self._read(EquityPage, "/equity", timeframe=timeframe, limit=limit, cursor=cursor)
+
+    def prices(self, symbol: str, timeframe: str = "1h", limit: int = 100, cursor: str | None = None) -> CandlesResult:
+        """Return closed candles in the engine's memory, oldest first (`/prices`)."""
+        route = f"/prices/{quote(symbol, safe='')}"
+        return self._read(CandlesResult, route, timeframe=timeframe, limit=limit, cursor=cursor)
+
+    def wake(self, number: int) -> StoryResult:
+        """Return one wake from its reasons to its last fill (`/wakes`)."""
+        return self._read(StoryResult, f"/wakes/{number}")
+
+    def feed(self) -> FeedResult:
+        """Return the time and the age of each symbol's last closed candle (`/feed`)."""
+        return self._read(FeedResult, "/feed")
 
     def snapshot(self, symbol: str | None = None, detail: str = "concise") -> SnapshotResult:
         """Return the current snapshot, with `detail` `concise` or `detailed` (`market_get_snapshot`)."""
@@ -167,13 +197,20 @@ class EngineClient:
     def _ask(self, kind: type[_R], tool: str, **arguments: Any) -> _R:
         return kind.model_validate(self.call(tool, **arguments))
 
+    def _read(self, kind: type[_R], route: str, **parameters: str | int | None) -> _R:
+        given = {name: value for name, value in parameters.items() if value is not None}
+        return kind.model_validate(self._send(lambda address: self._link.read(address, route, given)))
+
     def _request(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return self._send(lambda address: self._link.ask(address, "tools/call", params, _NAMED))
+
+    def _send(self, work: Callable[[Address], Coroutine[Any, Any, dict[str, Any]]]) -> dict[str, Any]:
+        """Return the answer to one request, made in the thread of the link. Raises AttachError."""
         if self._closed:
             raise AttachError("this client was disconnected; connect again", "DISCONNECTED")
         address = self._find()
-        work = partial(self._link.ask, address, "tools/call", params, _NAMED)
         try:
-            return self._thread.submit(lambda: self._loop.run(work())).result()
+            return self._thread.submit(lambda: self._loop.run(work(address))).result()
         except NoAnswerError:
             raise AttachError(f"no engine answers at {address.url}; {_HOW}") from None
         except MCPError as error:

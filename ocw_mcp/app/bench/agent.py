@@ -4,7 +4,8 @@ Token prices come from `genai-prices`; numbers of tokens are estimated, and the 
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from statistics import median
 from typing import Any, Final
@@ -54,16 +55,31 @@ def measure() -> dict[str, Any]:
     }
 
 
-async def _decisions() -> dict[str, Any]:
-    """Return the request sizes, rounds and cost of decisions in a book that has run for some hours."""
+async def measure_input() -> dict[str, dict[str, dict[str, float]]]:
+    """Return the USD cost of a decision's prompts by reading calls, state of the cache, and segment: some seconds."""
+    async with _used_seat() as seat:
+        return await _input_usd(seat)
+
+
+@asynccontextmanager
+async def _used_seat() -> AsyncIterator[Seat]:
+    """Open a book that has run for some hours, with a full diary."""
     policies = load_policies(None)
     diary = full_diary(_shown(), policies.policies.rules)
     async with open_seat(SimulatedFeed(1), policies, diary=diary) as seat:
         await seat.book.run.run(__version__, BOOK_HOURS * HOUR)
-        input_usd = {
-            f"rounds_{rounds}": await _priced(seat, TOOL_CALLS[:rounds]) for rounds in range(len(TOOL_CALLS) + 1)
-        }
-        input_usd["two_looks_in_one_round"] = await _priced(seat, TOOL_CALLS, at_once=True)
+        yield seat
+
+
+async def _input_usd(seat: Seat) -> dict[str, dict[str, dict[str, float]]]:
+    rounds = {f"rounds_{count}": await _priced(seat, TOOL_CALLS[:count]) for count in range(len(TOOL_CALLS) + 1)}
+    return rounds | {"two_looks_in_one_round": await _priced(seat, TOOL_CALLS, at_once=True)}
+
+
+async def _decisions() -> dict[str, Any]:
+    """Return the request sizes, rounds and cost of decisions in a book that has run for some hours."""
+    async with _used_seat() as seat:
+        input_usd = await _input_usd(seat)
         submitted = await _priced(seat, ((SUBMIT, {"wake": 1, "legs": []}),))
         return {
             "request_characters": await _request(seat),

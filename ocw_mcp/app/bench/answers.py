@@ -17,6 +17,7 @@ from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.serve import facade_of
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.interfaces.mcp.server import build, tools
+from ocw_mcp.runtime.clock import PacedClock
 
 SYMBOL: Final = "ETHUSDT"
 SPEED: Final = 60.0
@@ -61,7 +62,7 @@ def _compact(value: Any) -> str:
 async def _answers() -> dict[str, dict[str, int]]:
     """Return the characters of the longest answer of each tool in a session of look, preview, place, protect, close."""
     found: dict[str, dict[str, int]] = {}
-    with open_book(SimulatedFeed(1), load_policies(None), "none", speed=SPEED) as (book, directory):
+    with open_book(SimulatedFeed(1), load_policies(None), "none", clock=PacedClock(SPEED)) as (book, directory):
         facade = facade_of(book, directory)
         running = asyncio.ensure_future(book.run.run(__version__, HOUR))
         async with Client(build(lambda: facade, __version__, warm_up_s=PATIENCE_S)) as client:

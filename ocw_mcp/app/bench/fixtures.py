@@ -44,15 +44,15 @@ def open_book(
     policies: LoadedPolicies,
     agent: str = "rules",
     make_decider: Callable[[Clock], ClaudeDecider] | None = None,
-    speed: float | None = None,
+    clock: Clock | None = None,
 ) -> Iterator[tuple[WiredRun, Path]]:
-    """Open a new book in a temporary directory; yield the run, as fast as possible or at a speed, and the directory."""
+    """Open a new book in a temporary directory; yield the run and the directory. The default clock is the fastest."""
     with tempfile.TemporaryDirectory(prefix="ocw-bench-") as name:
         directory = Path(name)
         with closing(SqliteStore.open(directory, stamp(market), book_id=BOOK, created_at=0)) as store:
             commands = CommandFiles(directory, lambda problem: None)
             prompts = load_prompts(None)
-            run = WiredRun(market, agent, policies, prompts, store, commands, speed=speed, make_decider=make_decider)
+            run = WiredRun(market, agent, policies, prompts, store, commands, clock=clock, make_decider=make_decider)
             yield run, directory
 
 

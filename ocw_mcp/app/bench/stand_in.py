@@ -5,7 +5,6 @@ tokenizer of the models is not public. A token is assumed to have 4 characters i
 of figures.
 """
 
-import asyncio
 import math
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -18,7 +17,7 @@ from mcp import Client
 
 from ocw_mcp import __version__
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
-from ocw_mcp.agent.keep_warm import KEEPS_CACHE, CacheKeeper
+from ocw_mcp.agent.keep_warm import CacheKeeper
 from ocw_mcp.agent.memory.diary import (
     LONGEST_DIGEST,
     LONGEST_LESSON,
@@ -34,7 +33,7 @@ from ocw_mcp.agent.memory.diary import (
 from ocw_mcp.agent.memory.memory import Memory
 from ocw_mcp.agent.memory.recall import HEADING
 from ocw_mcp.agent.memory.writer import Writer, WriterTerms
-from ocw_mcp.agent.messages import Reply, Request
+from ocw_mcp.agent.messages import Reply, Request, without_cache_control
 from ocw_mcp.agent.pricing import LIFETIME_MS, TokenUsage, Ttl, cost
 from ocw_mcp.agent.prompts import Prompts
 from ocw_mcp.agent.spending import SpendingLog
@@ -206,7 +205,7 @@ def characters(body: dict[str, Any]) -> dict[str, int]:
         "system": sum(len(block["text"]) for block in body["system"]),
         "context": len(context) - len(remembered),
         "memory": len(remembered),
-        "results": len(msgspec.json.encode(rest).decode()) if rest else 0,
+        "results": len(msgspec.json.encode(without_cache_control(rest)).decode()) if rest else 0,
     }
 
 
@@ -245,14 +244,15 @@ class Yielding:
     def __init__(self, feed: Feed) -> None:
         self.identity = feed.identity
         self.time: EngineTime | None = None
+        self.keeper: CacheKeeper | None = None
         self._feed = feed
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         """Yield the frames of the feed."""
         async for frame in self._feed.frames(after):
-            if self.time is not None:
+            if self.time is not None and self.keeper is not None and not frame.history:
                 await self.time.wait_until(0)
-                while not self.time.paused and any(task.get_name() == KEEPS_CACHE for task in asyncio.all_tasks()):
+                while self.keeper.busy and not self.time.paused:
                     await self.time.wait_until(0)
             yield frame
 
@@ -281,8 +281,8 @@ async def open_seat(
         assert model is not None
         model.clock = clock
         shown.time = EngineTime(clock)
-        keeper = CacheKeeper(model, shown.time, MODEL)
-        return ClaudeDecider(model, texts, policies.policies, clock, MODEL, keeper)
+        shown.keeper = CacheKeeper(model, shown.time, MODEL)
+        return ClaudeDecider(model, texts, policies.policies, clock, MODEL, shown.keeper)
 
     agent, made = ("rules", None) if model is None else (CLAUDE, thinks)
     with open_book(shown, policies, agent, made) as (book, directory):

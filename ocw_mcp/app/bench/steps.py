@@ -5,6 +5,7 @@ import tempfile
 from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Final
@@ -32,6 +33,7 @@ from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard
 from ocw_mcp.engine.step import Engine
+from ocw_mcp.engine.summary import summary
 from ocw_mcp.runtime.clock import SimulatedClock
 from ocw_mcp.runtime.recorder import Commits, EventRecorder
 
@@ -139,7 +141,10 @@ def measure_journal() -> dict[str, Any]:
             bare.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, text TEXT NOT NULL)")
             engine = Engine(paper_config(market.identity.symbols))
             # Reports of failed writes are discarded: their delay is part of the measured time.
-            recorder, commits = EventRecorder(store, 0), Commits(store, engine.summary, warn=lambda problem: None)
+            recorder, commits = (
+                EventRecorder(store, 0),
+                Commits(store, partial(summary, engine), warn=lambda problem: None),
+            )
             durations, reference = [], []
             for n, frame in enumerate(market.recorded[:COMMITS], 1):
                 engine.step(frame, frame.at)

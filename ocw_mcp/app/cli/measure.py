@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from ocw_mcp.app.cli import options
+from ocw_mcp.app.cli import exchange, options
 from ocw_mcp.app.cli.options import group, one_of, option, print_json, print_result
 from ocw_mcp.domain.errors import SettingsError
 
@@ -260,6 +260,9 @@ def _characters(incomplete: str) -> list[str]:
     from ocw_mcp.sandbox.claude.characters import CHARACTERS
 
     return [name for name in CHARACTERS if name.startswith(incomplete)]
+
+
+sandbox.command()(exchange.binance)
 
 
 @sandbox.command()

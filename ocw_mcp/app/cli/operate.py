@@ -21,7 +21,7 @@ from ocw_mcp.app.cli.options import print_result
 from ocw_mcp.app.output import STATE_STYLES, clean, gain_style
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.state import Fall, Lowered, Mode, TradingState
+from ocw_mcp.domain.state import MARKET_DATA, Fall, Lowered, Mode, TradingState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Verb
 from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import iso
@@ -87,8 +87,9 @@ def _summary_lines(summary: dict[str, Any]) -> Iterator[str | Text]:
     result = day_result(Decimal(summary["daily_loss"]))
     yield f"as of {iso(summary['at'])} · equity {cents(Decimal(summary['equity']))} · {result}{limit}"
     if summary.get("lowered") is not None:
-        by = lowered_text(msgspec.convert(summary["lowered"], Lowered))
-        yield f"{summary['state']} {by}; ocw resume allows new risk again"
+        lowered = msgspec.convert(summary["lowered"], Lowered)
+        ends = "it ends when the data return" if lowered.by == MARKET_DATA else "ocw resume allows new risk again"
+        yield f"{summary['state']} {lowered_text(lowered)}; {ends}"
     yield from map(_position, summary["positions"])
     if not summary["positions"]:
         yield "no open position"

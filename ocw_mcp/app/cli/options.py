@@ -129,7 +129,9 @@ StampsOption = Annotated[
 class RunRequest(NamedTuple):
     """The options of `ocw run`; those of `ocw replay` are derived from these fields."""
 
-    market: Annotated[str, option("--market", "sim, or the path of a tape.", "sim")]
+    market: Annotated[
+        str, option("--market", "sim, binance (live prices, on paper), or the path of a tape.", "sim", "binance")
+    ]
     agent: Annotated[
         str,
         option(

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import typer
 from rich.text import Text
 
+from ocw_mcp.adapters.store.directory import has_book
 from ocw_mcp.app import log
 from ocw_mcp.app.cli.options import RunRequest, print_json
 from ocw_mcp.app.cli.tables import Clean
-from ocw_mcp.app.markets import SIMULATED, open_market
+from ocw_mcp.app.markets import BINANCE, FIRST_SEED, SIMULATED, open_market
 from ocw_mcp.app.narrator import Narrator, RunProgress
 from ocw_mcp.app.output import StatusLine, output_problem, steady
 from ocw_mcp.app.parsing import parse_listen_address, parse_product, parse_span, parse_symbols, tape_terms
@@ -22,6 +23,8 @@ from ocw_mcp.app.settings import Settings, load_settings, require_paper
 from ocw_mcp.app.strategies import load_strategy
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.orders import CLAUDE, RULES
+from ocw_mcp.domain.protocols import Clock, Feed
+from ocw_mcp.runtime.clock import PacedClock
 
 if TYPE_CHECKING:
     from ocw_mcp.app.claude import ClaudeSetup
@@ -58,37 +61,31 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
     narrator = None if quiet else Narrator(say)
     require_paper(settings)
     if not request.market:
-        raise SettingsError("the market is an empty text; expected sim, or the path of a tape")
+        raise SettingsError("the market is an empty text; expected sim, binance, or the path of a tape")
     # If a directory is called sim, a replay uses the directory, and a run uses the simulated market.
-    market = f"./{request.market}" if tape_only and request.market == SIMULATED else request.market
+    market = f"./{request.market}" if tape_only and request.market in (SIMULATED, BINANCE) else request.market
     address = parse_listen_address(request.serve, settings.serve_hosts) if request.serve is not None else None
-    speed = _speed(request.speed)
+    paced = _clock(request.speed)
     if request.strategy is not None and request.agent != RULES:
         raise SettingsError(f"--strategy and --agent {request.agent} both choose the agent; expected one of them")
     strategy = None if request.strategy is None else load_strategy(request.strategy, Path.cwd())
     policies = load_policies(request.policies, request.policy)
     with line:
         line.show("opening the market")
+        feed, clock = _market(request, market, settings, line, paced)
         job = Job(
-            feed=open_market(
-                market,
-                product=parse_product(request.product),
-                interval=request.interval,
-                symbols=parse_symbols(request.symbols),
-                seed=request.seed,
-                terms=tape_terms(request.strict, request.discontinuity, request.metrics_stamps),
-            ),
+            feed=feed,
             agent=request.agent if strategy is None else strategy.name,
             policies=policies if request.every is None else with_every(policies, request.every),
             prompts=load_prompts(request.prompts),
             for_ms=parse_span(request.for_),
             state=request.state,
-            speed=speed,
+            clock=clock,
             picture=request.picture,
             serve=address,
             claude=_claude_setup(request, settings, narrator),
             strategy=strategy,
-            progress=None if narrator is None else RunProgress(line, narrator, paced=speed is not None),
+            progress=None if narrator is None else RunProgress(line, narrator, paced=clock is not None),
         )
         outcome = run(job, narrator)
     if request.as_json:
@@ -99,6 +96,41 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
             console.print("this book was temporary and is deleted; --state DIR or OCW_STATE keeps a book")
     if unwritten:
         raise typer.Exit(1)
+
+
+def _market(
+    request: RunRequest, market: str, settings: Settings, line: StatusLine, paced: Clock | None
+) -> tuple[Feed, Clock | None]:
+    """Return the market of a run and its clock. Raises MarketUnreachable for a new book of a market without answer."""
+    product, symbols = parse_product(request.product), parse_symbols(request.symbols)
+    if market != BINANCE:
+        terms = tape_terms(request.strict, request.discontinuity, request.metrics_stamps)
+        interval, seed = request.interval, request.seed
+        feed = open_market(market, product=product, interval=interval, symbols=symbols, seed=seed, terms=terms)
+        return feed, paced
+    not_live = (
+        ("--speed", request.speed != FASTEST),
+        ("--seed", request.seed != FIRST_SEED),
+        ("--picture", request.picture is not None),
+        ("--strict", request.strict),
+        ("--discontinuity", request.discontinuity is not None),
+        ("--metrics-stamps", request.metrics_stamps is not None),
+    )
+    if unused := next((option for option, given in not_live if given), None):
+        raise SettingsError(f"{unused} has no meaning on the live market, which runs in real time; leave it out")
+    # The libraries of the network are imported only for a live market.
+    from ocw_mcp.app.live_market import open_live, require_reachable
+
+    found = open_live(
+        product,
+        symbols,
+        request.interval,
+        settings.binance_loopback,
+        lambda done: line.show(f"reading the market's history: {done:.0%}"),
+    )
+    if request.state is None or not has_book(request.state):
+        require_reachable(product, settings.binance_loopback)
+    return found
 
 
 def _claude_setup(request: RunRequest, settings: Settings, narrator: Narrator | None) -> "ClaudeSetup | None":
@@ -114,13 +146,16 @@ def _claude_setup(request: RunRequest, settings: Settings, narrator: Narrator | 
     return None
 
 
-def _speed(text: str) -> float | None:
-    if text == FASTEST:
+def _clock(speed: str) -> PacedClock | None:
+    """Return the clock of a simulated market at a speed; None for the fastest. Raises SettingsError."""
+    if speed == FASTEST:
         return None
     try:
-        speed = float(text)
+        times = float(speed)
     except ValueError:
-        speed = 0.0
-    if not 0 < speed <= MAX_SPEED:
-        raise SettingsError(f"--speed is {text!r}; expected {FASTEST}, or a number up to {MAX_SPEED:,} such as 1 or 60")
-    return speed
+        times = 0.0
+    if not 0 < times <= MAX_SPEED:
+        raise SettingsError(
+            f"--speed is {speed!r}; expected {FASTEST}, or a number up to {MAX_SPEED:,} such as 1 or 60"
+        )
+    return PacedClock(times)

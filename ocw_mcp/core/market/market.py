@@ -32,6 +32,13 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
     hole_since: int | None = None
 
 
+class Tick(msgspec.Struct, frozen=True, gc=False):
+    """A price (quote) of a live market between two closes, at `at` (ms)."""
+
+    at: int
+    price: float
+
+
 class Stretch(NamedTuple):
     """The closes of consecutive base candles, oldest first; whether a data gap is before the first one."""
 
@@ -40,10 +47,11 @@ class Stretch(NamedTuple):
 
 
 class SymbolState(msgspec.Struct, frozen=True):
-    """The saved state of one symbol: its timeframes, shortest first, and its derivatives."""
+    """The saved state of one symbol: its timeframes, shortest first, its derivatives, and its last tick."""
 
     timeframes: tuple[TimeframeState, ...]
     derivatives: DerivativesState
+    tick: Tick | None = None
 
 
 class TimeframeValues(NamedTuple):
@@ -77,16 +85,32 @@ class SymbolMarket:
         self._all = (self._base, *self._built)
         self._closed_base = Closed((interval,))
         self.derivatives = Derivatives()
+        self._tick: Tick | None = None
 
     @property
     def last(self) -> Reading:
-        """The last close (quote); Unknown before the first candle."""
+        """The last price (quote): that of the last tick since the last close, else that close; Unknown before both."""
+        if self._tick is not None:
+            return self._tick.price
         return self._base.series.closes[-1] if len(self._base.series) else Unknown("no candle yet")
 
     @property
     def known_at(self) -> int | None:
+        """The time (ms) of the last price; None before the first candle."""
+        return self.closed_at if self._tick is None else self._tick.at
+
+    @property
+    def closed_at(self) -> int | None:
         """The time (ms) at which the last candle closed; None before the first candle."""
         return self._base.series.last_open_time + self._interval if len(self._base.series) else None
+
+    def tick(self, price: float, at: int) -> bool:
+        """Take a price at `at` (ms) between two closes. Return False, and change nothing, if it is not the latest."""
+        known = self.known_at
+        if known is None or at <= known:
+            return False
+        self._tick = Tick(at, price)
+        return True
 
     def close(self, candle: Candle) -> Closed | None:
         """Add a closed base candle. Return None, and change nothing, if it is not later than the last candle."""
@@ -101,6 +125,8 @@ class SymbolMarket:
         if series.append(candle.open_time, candle.open, candle.high, candle.low, candle.close, candle.volume):
             self._base.indicators.reopen()
         until = candle.open_time + self._interval
+        if self._tick is not None and self._tick.at <= until:
+            self._tick = None
         done = self._built[0].take(candle, until) if self._built else None
         if hole_since is None and done is None:
             return self._closed_base
@@ -242,13 +268,14 @@ class SymbolMarket:
 
     def state(self) -> SymbolState:
         """Return the candles from which indicators are computed, the forming candles and the derivatives."""
-        return SymbolState(tuple(each.state() for each in self._all), self.derivatives.state())
+        return SymbolState(tuple(each.state() for each in self._all), self.derivatives.state(), self._tick)
 
     def restore(self, state: SymbolState) -> None:
         """Restore the result of `state`."""
         for each, saved in zip(self._all, state.timeframes, strict=True):
             each.restore(saved)
         self.derivatives.restore(state.derivatives)
+        self._tick = state.tick
 
 
 def _values_of(timeframe: Timeframe) -> TimeframeValues:
@@ -269,7 +296,7 @@ class Market:
         """Cached correlations by pair, each after the open times (ms) of the last candles it was computed from."""
 
     def prices(self) -> dict[str, float]:
-        """Return the last close (quote) of each symbol that has one."""
+        """Return the last price (quote) of each symbol that has one."""
         last = {name: symbol.last for name, symbol in self.symbols.items()}
         return {name: price for name, price in last.items() if not isinstance(price, Unknown)}
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ocw_mcp.domain.snapshot import PositionView
     from ocw_mcp.engine.precheck import CheckedLeg
     from ocw_mcp.render.quotations import Quote
-    from ocw_mcp.runtime.facade import Facade, Status
+    from ocw_mcp.runtime.facade import Facade, PolicyView, Status
 
 HYPOTHETICAL = "asked"
 """The principal of an order that is only checked."""
@@ -90,7 +90,7 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
             rows = [_live_order(each) for each in live[begin : begin + limit]]
         elif status == "all":
             page = await facade.history.orders(limit, place_of("orders", cursor))
-            rows, more = [_past_order(each) for each in page.rows], cursor_of("orders", page.next)
+            rows, more = [past_order(each) for each in page.rows], cursor_of("orders", page.next)
         else:
             refused = await facade.history.refusals(limit, place_of("refusals", cursor))
             rows = [refused_order(each) for each in refused.rows]
@@ -103,11 +103,8 @@ def account_tools(get_facade: GetFacade) -> list[OcwTool]:
         limit."""
         facade = get_facade()
         seen = facade.policy()
-        rows = [results.LimitUsageOut(**row) for row in seen.limit_usage]
-        result = results.PoliciesResult(
-            meta=meta(facade), policy=seen.name, hash=seen.hash, limit_usage=rows, limits=dict(seen.limits)
-        )
-        used = [f"{row.name}: {row.used} now, {row.bound} {row.limit}" for row in rows]
+        result = policies_of(meta(facade), seen)
+        used = [f"{row.name}: {row.used} now, {row.bound} {row.limit}" for row in result.limit_usage]
         limits = "; ".join(f"{name} {text}" for name, text in seen.limits)
         return respond(result, f"policy {seen.name} {seen.hash[:HASH_SHOWN]}", *used, f"limits: {limits}")
 
@@ -152,6 +149,13 @@ def leg_of(facade: "Facade", symbol: str, action: str, quantity: Decimal | None,
             next_="give the share of equity as size, the loss at the stop as risk, or the base asset as quantity",
         )
     return Leg(facade.known(symbol), chosen, **terms)
+
+
+def policies_of(meta: Meta, seen: "PolicyView") -> results.PoliciesResult:
+    """Return the limits in force and their usage as a typed result."""
+    rows = [results.LimitUsageOut(**row) for row in seen.limit_usage]
+    limits = dict(seen.limits)
+    return results.PoliciesResult(meta=meta, policy=seen.name, hash=seen.hash, limit_usage=rows, limits=limits)
 
 
 def position_of(facade: "Facade", seen: "PositionView") -> results.PositionOut:
@@ -255,7 +259,7 @@ def _live_order(tracked: "TrackedOrder") -> results.OrderOut:
     )
 
 
-def _past_order(row: "OrderRow") -> results.OrderOut:
+def past_order(row: "OrderRow") -> results.OrderOut:
     """Return an order of the journal; its price is the average of its fills, or its trigger price before a fill."""
     price = row.average_price if row.average_price is not None else row.trigger_price
     return from_attributes(results.OrderOut, row, id=row.name, price=price, by=row.principal, refusal=None)
@@ -302,11 +306,15 @@ def _check(facade: "Facade", leg: Leg, checked: "CheckedLeg") -> CallToolResult:
     )
     order = f"{leg.action} {f'{result.quantity} ' if checked.quantity else ''}{leg.symbol}"
     worth = f", counted as {result.notional}" if notional_of(checked) else ""
+    failing = [row for row in rows if not row.passes]
     if refusal is None or refusal.code is RefusalCode.APPROVAL_REQUIRED:
         lines = [f"{order}{worth}: {verdict(checked)}", room(checked, facade.portfolio().equity)]
     else:
         lines = [f"{order}{worth}: would not pass. {refusal}"]
-    lines += [f"FAILS {row.code}: limit {row.limit}, actual {row.actual}" for row in rows if not row.passes]
+        # The refusal has the figures of its own limit.
+        said = refusal.code, refusal.limit, refusal.actual
+        failing = [row for row in failing if (row.code, row.limit, row.actual) != said]
+    lines += [f"FAILS {row.code}: limit {row.limit}, actual {row.actual}" for row in failing]
     passing = sum(row.passes for row in rows)
     return respond(result, *lines, *([f"{passing} limits pass"] if passing else []))
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from ocw_mcp.domain.decision import LONGEST_CLAUSE, Action, Comparison, Decision, Leg, WakeCondition
-from ocw_mcp.domain.metrics import PATTERN, spelt_metric
+from ocw_mcp.domain.metrics import INDICATORS, PLAIN, TIMEFRAMES, metric_on
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.symbols import spelt
@@ -112,10 +112,13 @@ def place_of(tool: str, cursor: str | None) -> int | None:
     return int(found[1])
 
 
+Symbol = Annotated[str, Field(max_length=40), WithJsonSchema({"type": "string"})]
+
+
 class LegIn(BaseModel, extra="forbid"):
     """One leg of a decision."""
 
-    symbol: Annotated[str, Field(max_length=40)]
+    symbol: Symbol
     action: Literal["BUY", "SHORT", "ADD", "REDUCE", "SELL", "COVER", "PROTECT", "CANCEL", "HOLD"]
     size: Annotated[Amount | None, Field(description="share of equity")] = None
     risk: Annotated[Amount | None, Field(description="share of equity lost at the stop; instead of size")] = None
@@ -127,14 +130,24 @@ class LegIn(BaseModel, extra="forbid"):
     leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None
     confidence: Annotated[float | None, Field(ge=0, le=1), ASCII_NUMBER] = None
     thesis: Why = ""
-    signals: Annotated[list[Text], Field(max_length=16), cut(16)] = []
+    signals: Annotated[
+        list[Text],
+        Field(max_length=16),
+        cut(16),
+        WithJsonSchema({"type": "array", "items": {"type": "string"}}),
+    ] = []
 
 
 class ConditionIn(BaseModel, extra="forbid"):
     """Wakes you once."""
 
-    symbol: Annotated[str, Field(max_length=40), WithJsonSchema({"type": "string"})]
-    metric: Annotated[Text, WithJsonSchema({"type": "string", "pattern": PATTERN})]
+    symbol: Symbol
+    metric: Annotated[Text, WithJsonSchema({"enum": [*PLAIN, *INDICATORS], "type": "string"})]
+    timeframe: Annotated[
+        Text,
+        WithJsonSchema({"enum": [*TIMEFRAMES], "type": "string"}),
+        Field(description="of close and all metrics after it"),
+    ] = ""
     comparison: Literal["gt", "lt", "crosses_above", "crosses_below", "abs_change_pct_gt"]
     threshold: Annotated[float, Field(allow_inf_nan=False), ASCII_NUMBER]
     reason: Annotated[Text, WithJsonSchema({"type": "string"})] = ""
@@ -144,7 +157,8 @@ class ConditionIn(BaseModel, extra="forbid"):
 
 _Parts = Annotated[list[Any], Field(max_length=64)]
 """A list whose elements are read one by one, so that a malformed element does not invalidate the others."""
-Legs = Annotated[_Parts, WithJsonSchema({"type": "array", "maxItems": 16, "items": LegIn.model_json_schema()})]
+_LEG: Final = {name: each for name, each in LegIn.model_json_schema().items() if name != "description"}
+Legs = Annotated[_Parts, WithJsonSchema({"type": "array", "maxItems": 16, "items": _LEG})]
 Conditions = Annotated[
     _Parts, WithJsonSchema({"type": "array", "maxItems": 16, "items": ConditionIn.model_json_schema()})
 ]
@@ -168,8 +182,9 @@ def decision_of(
         if isinstance(found, str):
             unread.append(f"condition {number} could not be read: {found}")
         else:
-            names = {"symbol": spelt(found.symbol, symbols), "metric": spelt_metric(found.metric)}
-            fields = dict(found) | names | {"comparison": Comparison(found.comparison)}
+            metric = metric_on(found.metric, found.timeframe)
+            names = {"symbol": spelt(found.symbol, symbols), "metric": metric}
+            fields = found.model_dump(exclude={"timeframe"}) | names | {"comparison": Comparison(found.comparison)}
             # A condition has a place only if one before it could not be read.
             armed.append(WakeCondition(**fields, place=number if unread else 0))
     check = None if next_check_s is None else _read(CheckIn, {"next_check_s": next_check_s})

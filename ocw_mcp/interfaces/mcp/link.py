@@ -28,6 +28,8 @@ LARGEST_CALL: Final = 1 << 20
 IDLE_S: Final = 20.0
 """Idle seconds after which a connection is not reused; the engine closes it after 30 s."""
 
+_NOTHING_LISTENS: Final = "nothing listens at the address of the engine"
+
 Progress = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
@@ -90,7 +92,7 @@ class EngineLink:
             async with http.stream("POST", "/mcp", content=content, headers=headers) as response:
                 return await _answer(response, progress)
         except (httpx2.ConnectError, httpx2.ConnectTimeout):
-            raise NoAnswerError("nothing listens at the address of the engine") from None
+            raise NoAnswerError(_NOTHING_LISTENS) from None
         except httpx2.ReadTimeout:
             raise EngineError(
                 "NO_ANSWER",
@@ -99,6 +101,26 @@ class EngineLink:
             ) from None
         except httpx2.HTTPError:
             raise EngineStoppedError from None
+
+    async def read(self, address: Address, route: str, parameters: Mapping[str, str | int | bool]) -> dict[str, Any]:
+        """Return the answer of a route of the status API. Raises NoAnswerError and EngineError."""
+        import httpx2
+
+        http = await self._connection(address)
+        try:
+            response = await http.get(route, params=parameters, headers={"accept": "application/json"})
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            raise NoAnswerError(_NOTHING_LISTENS) from None
+        except httpx2.HTTPError as error:
+            what = f"the engine did not answer. limit=an answer within {ANSWER_S:g}s actual={type(error).__name__} "
+            raise EngineError("NO_ANSWER", f"{what}next: read it again") from None
+        answer = _object(response.content)
+        if response.status_code == 200 and answer:
+            return answer
+        code, separator, what = str(answer.get("error")).partition(": ")
+        if separator and response.status_code in (400, 404):
+            raise EngineError(code, what)
+        raise _http_error(response.status_code, str(answer.get("error")))
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -142,15 +164,19 @@ async def _answer(response: "httpx2.Response", progress: Progress | None) -> dic
             if message["method"] == "notifications/progress" and progress is not None:
                 await progress(message.get("params") or {})
         raise EngineStoppedError
-    try:
-        answer: Any = json.loads(await response.aread())
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        answer = {}
+    answer = _object(await response.aread())
     if "jsonrpc" in answer:
         return _result(answer)
     raise _http_error(response.status_code, str(answer.get("error")))
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """Return the object of a JSON text; empty for any other text."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 async def _events(response: "httpx2.Response") -> AsyncIterator[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Tools about the market: snapshot, candles, indicators, derivatives, regimes and weights."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -15,16 +15,18 @@ from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.interfaces.mcp import results
 from ocw_mcp.interfaces.mcp.account_tools import position_of, position_text
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, CONCISE, DETAILED, cursor_of, older_line, place_of
-from ocw_mcp.interfaces.mcp.results import Readings, from_attributes
+from ocw_mcp.interfaces.mcp.results import Meta, Readings, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, make, meta, respond, text_of
 from ocw_mcp.render.quotations import note_line
 from ocw_mcp.render.readings_text import (
+    LEVEL_DIGITS,
     VOLUME_DIGITS,
     Unknowns,
     closes_line,
     derivatives_line,
     forming_lines,
     indicator_table,
+    open_text,
     price_line,
     significant,
     sizes_line,
@@ -32,7 +34,7 @@ from ocw_mcp.render.readings_text import (
 from ocw_mcp.render.snapshot_text import account_line, correlations, position_lines
 
 if TYPE_CHECKING:
-    from ocw_mcp.runtime.facade import Facade
+    from ocw_mcp.runtime.facade import Candles, Facade
 
 Detail = Literal["concise", "detailed"]
 
@@ -59,31 +61,16 @@ def market_tools(get_facade: GetFacade) -> list[OcwTool]:
     async def market_get_candles(
         symbol: str,
         timeframe: str = "1h",
-        limit: Annotated[int, Field(ge=1, le=300), ASCII_NUMBER] = 16,
+        limit: Annotated[int, Field(ge=1, le=300), ASCII_NUMBER] = 12,
         cursor: str | None = None,
     ) -> Annotated[CallToolResult, results.CandlesResult]:
-        """Closed candles, oldest first; cursor for older ones. Timeframes: 1m 5m 15m 1h 4h."""
+        """Closed candles, oldest first; cursor for older ones. Timeframes: 1m 5m 15m 1h 4h. A candle without open
+        opens at the close before."""
         facade = get_facade()
         found = facade.candles(symbol, timeframe, limit, place_of("candles", cursor))
-        result = from_attributes(
-            results.CandlesResult,
-            found,
-            meta=meta(facade),
-            columns=["opened", "open", "high", "low", "close", "volume"],
-            rows=[[iso(at), *values] for at, *values in found.rows],
-            cursor=cursor_of("candles", found.rows[0][0]) if found.more else None,
-        )
-        lines, day = [], ""
-        for opened, *prices, volume in found.rows:
-            # One line per candle, below its day.
-            date, _, time = iso(opened).removesuffix("Z").partition("T")
-            if date != day:
-                lines.append(date)
-                day = date
-            shown = [*(significant(price, 6) for price in prices), significant(volume, VOLUME_DIGITS)]
-            lines.append(" ".join([time.removesuffix(":00"), *shown]))
-        columns = f"{result.symbol} {result.timeframe}, {' '.join(result.columns)}"
-        return respond(result, columns, *lines, *older_line(result.cursor))
+        result = candles_of(meta(facade), found)
+        columns = f"{result.symbol} {result.timeframe}, opened high low close volume"
+        return respond(result, columns, *_candle_lines(found.rows), *older_line(result.cursor))
 
     async def market_get_indicators(
         symbol: str, timeframe: str | None = None
@@ -173,9 +160,36 @@ class _Reasons:
         }
 
 
+def candles_of(meta: Meta, found: "Candles") -> results.CandlesResult:
+    """Return candles as a typed result."""
+    return from_attributes(
+        results.CandlesResult,
+        found,
+        meta=meta,
+        columns=["opened", "open", "high", "low", "close", "volume"],
+        rows=[[iso(at), *values] for at, *values in found.rows],
+        cursor=cursor_of("candles", found.rows[0][0]) if found.more else None,
+    )
+
+
+def snapshot_of(
+    facade: "Facade", taken: Snapshot, views: Sequence[SymbolView], names: tuple[str, ...]
+) -> results.SnapshotResult:
+    """Return `views` of a snapshot with the indicators in `names`, and the names of its other symbols."""
+    reasons, shown = _Reasons(), {view.symbol for view in views}
+    symbols = [_symbol(facade, view, reasons, names) for view in views]
+    for name, mood in (("regime", taken.regime), ("macro", taken.macro)):
+        if isinstance(mood, Unknown):
+            reasons.add(name, mood)
+    left_out = [name for name in taken.symbols if name not in shown]
+    return from_attributes(
+        results.SnapshotResult, taken, meta=meta(facade), symbols=symbols, unknown=reasons.texts(), truncated=left_out
+    )
+
+
 def _snapshot(facade: "Facade", symbol: str | None, *, detailed: bool) -> CallToolResult:
     """Return the answer of `market_get_snapshot`: as many symbols as fit, with the names of the others."""
-    taken, now = facade.snapshot(symbol), meta(facade)
+    taken = facade.snapshot(symbol)
     views, longest = list(taken.symbols.values()), DETAILED if detailed else CONCISE
     names: tuple[str, ...] = INDICATORS if detailed else KEY_INDICATORS
     if not detailed:
@@ -184,15 +198,8 @@ def _snapshot(facade: "Facade", symbol: str | None, *, detailed: bool) -> CallTo
             views[place] = msgspec.structs.replace(view, indicators=kept, recent=())
     shown = len(views)
     while True:
-        reasons, unknowns = _Reasons(), Unknowns()
-        symbols = [_symbol(facade, view, reasons, names) for view in views[:shown]]
-        for name, mood in (("regime", taken.regime), ("macro", taken.macro)):
-            if isinstance(mood, Unknown):
-                reasons.add(name, mood)
-        left_out = [view.symbol for view in views[shown:]]
-        result = from_attributes(
-            results.SnapshotResult, taken, meta=now, symbols=symbols, unknown=reasons.texts(), truncated=left_out
-        )
+        unknowns, result = Unknowns(), snapshot_of(facade, taken, views[:shown], names)
+        left_out = result.truncated
         lines = [f"{account_line(taken)}; times UTC"]
         for view in views[:shown]:
             lines += _symbol_lines(view, taken, names, unknowns, detailed=detailed)
@@ -204,6 +211,20 @@ def _snapshot(facade: "Facade", symbol: str | None, *, detailed: bool) -> CallTo
         if shown <= 1 or len(text_of(result, *lines)) <= longest:
             return respond(result, *lines)
         shown -= 1
+
+
+def _candle_lines(rows: Sequence[tuple[int, float, float, float, float, float]]) -> Iterator[str]:
+    """Yield one line per candle below its day. The open is at the end, unless it is the close before."""
+    day = ""
+    before: float | None = None
+    for opened, first, high, low, close, volume in rows:
+        date, _, time = iso(opened).removesuffix("Z").partition("T")
+        if date != day:
+            yield date
+            day = date
+        prices = " ".join(significant(each, LEVEL_DIGITS) for each in (high, low, close))
+        yield f"{time.removesuffix(':00')} {prices} {significant(volume, VOLUME_DIGITS)}{open_text(first, before)}"
+        before = close
 
 
 def _symbol_lines(

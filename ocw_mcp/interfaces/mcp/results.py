@@ -107,6 +107,8 @@ class LoweredOut(BaseModel):
 
 
 class StatusResult(Result):
+    """A summary of the engine."""
+
     engine: EngineOut
     equity: Cents
     daily_loss: Share
@@ -119,6 +121,8 @@ class StatusResult(Result):
 
 
 class SymbolOut(BaseModel):
+    """The market data of one symbol, the largest sizes that pass, and the position as text."""
+
     symbol: str
     readings: Readings
     sizes: dict[str, str]
@@ -127,6 +131,8 @@ class SymbolOut(BaseModel):
 
 
 class SnapshotResult(Result):
+    """The market as a decision sees it; an unknown value is null, and `unknown` has the reasons."""
+
     equity: Cents
     scale: Quantity
     symbols: list[SymbolOut]
@@ -135,6 +141,8 @@ class SnapshotResult(Result):
 
 
 class CandlesResult(Result):
+    """A page of closed candles, oldest first; a row has the values of `columns`."""
+
     symbol: str
     timeframe: str
     columns: list[str]
@@ -168,6 +176,8 @@ class WeightsResult(Result):
 
 
 class PortfolioResult(Result):
+    """The account since its start."""
+
     equity: Cents
     wallet: Cents
     free: Cents
@@ -184,6 +194,8 @@ class PortfolioResult(Result):
 
 
 class PositionOut(BaseModel):
+    """An open position with its protection."""
+
     symbol: str
     side: str
     quantity: Quantity
@@ -209,6 +221,8 @@ class PositionOut(BaseModel):
 
 
 class PositionsResult(Result):
+    """The open positions, by symbol."""
+
     positions: list[PositionOut]
 
 
@@ -233,6 +247,8 @@ class OrdersResult(Result):
 
 
 class TradeOut(BaseModel):
+    """A closed trade, net of fees and funding; `parts` are its entries and exits if it has several."""
+
     id: str
     symbol: str
     side: str
@@ -268,6 +284,8 @@ class LimitUsageOut(BaseModel):
 
 
 class PoliciesResult(Result):
+    """The limits in force, and the usage of each measured one."""
+
     policy: str
     hash: str
     limit_usage: list[LimitUsageOut]

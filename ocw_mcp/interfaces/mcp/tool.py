@@ -152,7 +152,8 @@ def lean(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the JSON schema of arguments without titles and references.
 
     It has no `null` and no list of types, which several clients reject: an optional argument that is null counts as
-    absent, except a number. It has no empty defaults and no smallest lengths either, which would tell a model nothing.
+    absent, except a number. It has no empty or false defaults and no smallest lengths or numbers, which would tell a
+    model nothing.
     """
     definitions = schema.get("$defs", {})
 
@@ -166,7 +167,8 @@ def lean(schema: dict[str, Any]) -> dict[str, Any]:
         kept = {
             key: {name: plain(field) for name, field in value.items()} if key == "properties" else plain(value)
             for key, value in part.items()
-            if key not in ("title", "$defs", "minLength") and not (key == "default" and value in (None, "", []))
+            if key not in ("title", "$defs", "minLength", "minimum")
+            if not (key == "default" and value in (None, "", [], False))
             # Google's SDK reads this value as a schema; unknown fields are refused by name at run time.
             if not (key == "additionalProperties" and value is False)
         }

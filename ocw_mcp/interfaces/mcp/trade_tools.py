@@ -206,16 +206,16 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
 
     async def decisions_submit(
         ctx: Context[Any, Any],
-        wake: Annotated[int, Field(ge=1, le=10**9), ASCII_NUMBER],
+        wake: Annotated[int, Field(ge=1, le=10**9), WithJsonSchema({"type": "integer"}), ASCII_NUMBER],
         legs: arguments.Legs,
         next_check_s: Annotated[Any, WithJsonSchema({"type": "integer"})] = None,
         conditions: arguments.Conditions | None = None,
         note: Why = "",
     ) -> Annotated[CallToolResult, results.SubmittedResult]:
-        """Answer a wake once, with one leg per symbol to act on. Symbols without a leg stay as they are. BUY and SHORT
-        need size or risk, and a stop; ADD needs size or risk; REDUCE a share. SELL and COVER close all. PROTECT
-        tightens the stop, moves the target, sets a trail. CANCEL ends a waiting entry. Unused fields are refused.
-        Refused legs may be submitted once more, corrected, with note, conditions and next_check_s if these change."""
+        """Answer a wake once, with one leg per symbol to act on; other symbols stay as they are. BUY and SHORT need
+        size or risk, and a stop; ADD size or risk; REDUCE a share. SELL and COVER close all. PROTECT tightens the stop,
+        moves the target, sets a trail. CANCEL ends a waiting entry. Unused fields are refused. Refused legs may be
+        submitted once more, corrected, with note, conditions and next_check_s if these change."""
         facade = get_facade()
         decision = arguments.decision_of(legs, next_check_s, conditions, note, facade.symbols)
         # A caller that declares itself tainted only gets stricter limits.

@@ -28,6 +28,7 @@ HTTP_CODES: Final = {
     408: "SLOW_BODY",
     413: "TOO_LARGE",
     421: "WRONG_HOST",
+    500: "INTERNAL",
     503: "BUSY",
 }
 """The code with which the text of an HTTP error begins, by status."""

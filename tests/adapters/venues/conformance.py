@@ -4,15 +4,17 @@ A stage is a venue together with its market. For a new venue, write one and add 
 `test_venue_conformance.py` and `test_venue_conformance_money.py` run on each of them.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from functools import partial
+from itertools import pairwise
 from typing import Any, Protocol
 
 import pytest
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.domain.market import Candle, Funding, Opening, Product
+from ocw_mcp.domain.market import Candle, Funding, Mark, Opening, OrderBook, Product
 from ocw_mcp.domain.money import floor_to, plain
 from ocw_mcp.domain.orders import Accepted, Filled, OutsideFill, Purpose, Rejected, Side, VenueReport
 from ocw_mcp.domain.protocols import Venue
@@ -97,7 +99,45 @@ class PaperStage:
         return PaperVenue(self.product, Decimal(100_000), 5 * MINUTE)
 
 
+class LivePaperStage(PaperStage):
+    """The paper venue on a live market: a best bid and ask half a tick from each price, and a mark price at it."""
+
+    def moves(self, price: float) -> list[VenueReport]:
+        return self._along([price] * 20, price)
+
+    def spans(self, low: float, high: float, close: float) -> list[VenueReport]:
+        corners = (self._last, low, high, close)
+        path = [price for begin, end in pairwise(corners) for price in (*_between(begin, end), end)]
+        return self._along(path, close)
+
+    def _along(self, path: list[float], close: float) -> list[VenueReport]:
+        """Let a minute pass in which the prices of a path come at equal distances."""
+        began, reports = self.now, list[VenueReport]()
+        for number, price in enumerate(path):
+            at = began + number * MINUTE // len(path)
+            if number:
+                reports += self.venue.due(at)
+            book = OrderBook(ETH, at, price - 0.005, price + 0.005, bid_quantity=1e6, ask_quantity=1e6)
+            reports += self.venue.on_books([book], at)
+            reports += self.venue.on_marks([Mark(ETH, at, price, price)], at)
+        self.now = began + MINUTE
+        self._last = close
+        seen = [*path, close]
+        candle = Candle(ETH, began, MINUTE, path[0], max(seen), min(seen), close, 1e6)
+        return reports + list(self.venue.on_candle(candle, self.now))
+
+    def _new(self) -> PaperVenue:
+        return PaperVenue(self.product, Decimal(100_000), 5 * MINUTE, live=True)
+
+
+def _between(begin: float, end: float) -> list[float]:
+    """Return the whole prices between two prices, in their order."""
+    whole = [float(price) for price in range(math.ceil(min(begin, end)), math.floor(max(begin, end)) + 1)]
+    return whole if begin <= end else whole[::-1]
+
+
 STAGES: dict[str, Callable[[], Stage]] = {f"paper {product}": partial(PaperStage, product) for product in Product}
+STAGES |= {f"live paper {product}": partial(LivePaperStage, product) for product in Product}
 
 
 async def send(stage: Stage, side: Side, quantity: str, purpose: Purpose = Purpose.ENTRY, **more: Any) -> VenueReport:

@@ -19,6 +19,7 @@ from ocw_mcp.domain.orders import (
     OrderType,
     Purpose,
     Side,
+    TriggerBy,
     VenueReport,
 )
 from ocw_mcp.domain.time import MINUTE
@@ -58,6 +59,7 @@ def cleared_order(
     leverage: int = 1,
     take_at: str | None = None,
     immediate: bool = False,
+    trigger_by: TriggerBy | None = None,
 ) -> ClearedOrder:
     """Return an order cleared by the risk officer on an account that lets it pass: the venue must check for itself.
 
@@ -97,6 +99,7 @@ def cleared_order(
         immediate=immediate,
         leverage=leverage,
         take_at=None if take_at is None else D(take_at),
+        trigger_by=trigger_by,
     )
     return answer if order == answer.order else AlteredOrder(answer, order)
 

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -65,6 +65,36 @@ def test_client_method_returns_a_refusal_instead_of_raising(client: EngineClient
 def test_client_calls_any_tool_of_the_engine_by_name(client: EngineClient) -> None:
     assert client.call("journal_get", about="desk")["total"] > 0
     assert client.call("market_get_candles", symbol="ETHUSDT", limit=3)["columns"][0] == "opened"
+
+
+def test_client_reads_the_routes_of_the_status_api(client: EngineClient) -> None:
+    status = client.status()
+    decided = client.decisions(limit=1)
+    assert len(decided.decisions) == 1
+    assert client.wake(decided.decisions[0].wake).wake == decided.decisions[0].wake
+    older = client.decisions(limit=1, cursor=decided.cursor)
+    assert older.decisions[0].wake < decided.decisions[0].wake
+    assert client.decisions(acted=True).decisions == []
+    assert [each.symbol for each in client.feed().symbols] == status.engine.symbols
+    assert client.prices("ethusdt", "15m", limit=3).rows[-1][0] == "2026-01-01T01:45:00Z"
+    assert client.equity().points[0].equity == "10000"
+    assert [each.at for each in client.equity("1h").points] == ["2026-01-01T01:00:00Z", status.meta.as_of]
+    assert all(each.symbol == "BTCUSDT" for each in client.refusals("BTCUSDT").refusals)
+
+
+def test_wrong_parameter_of_a_route_raises_an_error_with_a_code(client: EngineClient) -> None:
+    calls: dict[str, Callable[[], object]] = {
+        "BAD_CURSOR": lambda: client.decisions(cursor="newest"),
+        "UNKNOWN_TIMEFRAME": lambda: client.equity("7m"),
+        "UNKNOWN_SYMBOL": lambda: client.prices("NO SUCH?&limit=1#"),
+        "UNKNOWN_ID": lambda: client.wake(999_999),
+        "BAD_ARGUMENTS": lambda: client.refusals(limit=0),
+        "NOT_FOUND": lambda: client.prices("ETH/USDT"),
+    }
+    for code, call in calls.items():
+        with pytest.raises(AttachError, match=f"^{code}: ") as refused:
+            call()
+        assert refused.value.code == code
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     serving.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["docs/python.md", "README.md"])
 def test_python_blocks_of_a_documentation_page_run(
     page: str, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -1,19 +1,8 @@
-"""The command line in a terminal of a hundred columns, and a book that commands can show."""
-
-import asyncio
-from pathlib import Path
+"""The command line in a terminal of a hundred columns."""
 
 import pytest
 
-from tests.support.books import write_book
 from tests.support.shell import Ocw
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("desk") / "book"
-    asyncio.run(write_book(directory))
-    return directory
 
 
 @pytest.fixture

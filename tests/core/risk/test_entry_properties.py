@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import ROUND_FLOOR, Decimal
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -33,10 +34,13 @@ DECIDERS: list[Callable[[AccountView], AccountView]] = [
 ]
 
 
+# Hypothesis validates each strategy object once, which takes longer than to draw from it.
+@cache
 def money(low: str, high: str, places: int = 2) -> st.SearchStrategy[Decimal]:
     return st.decimals(low, high, places=places, allow_nan=False, allow_infinity=False)
 
 
+@cache
 def rarely(tight: st.SearchStrategy[Any], wide: object) -> st.SearchStrategy[Any]:
     """A wide limit, and a tight one in one case of five: if all limits were tight, no entry would ever pass."""
     return st.one_of(*[st.just(wide)] * 4, tight)

@@ -1,8 +1,6 @@
 """The reading tools, called by a client in both protocol versions."""
 
-import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +54,9 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def sim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
-    found = FacadeRun(tmp_path_factory.mktemp("looked"))
-    asyncio.run(found.go(30))
-    yield found
-    found.store.close()
+@pytest.fixture
+def sim(looked: FacadeRun) -> FacadeRun:
+    return looked
 
 
 async def ask(sim: FacadeRun, tool: str, arguments: dict[str, Any], era: str = "auto") -> CallToolResult:
@@ -242,6 +237,18 @@ async def test_order_check_shows_refusal_limit_verdicts_and_largest_size(sim: Fa
     passing = content(await ask(sim, "risk_check_order", wanted | {"quantity": refused["largest"]}))
     assert passing["passes"]
     assert passing["quantity"] == passing["largest"] == refused["largest"]
+
+
+async def test_order_check_names_each_failing_limit_once(sim: FacadeRun) -> None:
+    flat = next(view for view in sim.facade.snapshot().symbols.values() if view.position is None)
+    assert isinstance(flat.last, float)
+    huge = {"symbol": flat.symbol, "action": "BUY", "size": "1", "stop": f"{flat.last * 0.97:.2f}"}
+    answer = await ask(sim, "risk_check_order", huge)
+    failing = [each for each in content(answer)["verdicts"] if not each["passes"]]
+    assert len(failing) > 1
+    for each in failing:
+        assert text(answer).count(f"{each['code']}: ") == 1
+        assert f"actual{'=' if each is failing[0] else ' '}{each['actual']}" in text(answer)
 
 
 class Writing:

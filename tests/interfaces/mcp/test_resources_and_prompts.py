@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,11 +31,8 @@ ARGUMENTS: dict[str, dict[str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MCPServer[Any]]:
-    sim = FacadeRun(tmp_path_factory.mktemp("looked"))
-    asyncio.run(sim.go(20))
-    yield build(lambda: sim.facade, "1", prompts=PROMPTS)
-    sim.store.close()
+def server(looked: FacadeRun) -> MCPServer[Any]:
+    return build(lambda: looked.facade, "1", prompts=PROMPTS)
 
 
 async def read(client: Client, uri: str) -> str:

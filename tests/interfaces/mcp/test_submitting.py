@@ -11,7 +11,9 @@ from mcp.types import CallToolResult
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import Cause, CauseKind
+from ocw_mcp.domain.metrics import INDICATORS, PLAIN, TIMEFRAMES
 from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.interfaces.mcp.server import tools
 from ocw_mcp.render.snapshot_text import compact
 from ocw_mcp.runtime.deciders import AttachedDecider
 from tests.support.facades import FacadeRun
@@ -185,6 +187,17 @@ async def test_invalid_wake_conditions_are_journaled_and_valid_ones_armed(sim: F
     await submit(sim, conditions=[good, good | {"metric": "vibes"}])
     (armed,) = events_of(sim, events.WakeConditionsSet)
     assert (armed.armed, len(armed.refused)) == (1, 1)
+
+
+async def test_condition_names_its_metric_and_timeframe_by_the_schema(sim: FacadeRun) -> None:
+    (offered,) = [tool for tool in tools(lambda: sim.facade) if tool.name == "decisions_submit"]
+    fields = offered.parameters["properties"]["conditions"]["items"]["properties"]
+    assert fields["metric"]["enum"] == [*PLAIN, *INDICATORS]
+    assert fields["timeframe"]["enum"] == [*TIMEFRAMES]
+    good = {"symbol": "BTCUSDT", "metric": "close", "timeframe": "15m", "comparison": "gt", "threshold": 1e6}
+    answer = await submit(sim, conditions=[good, good | {"metric": "price"}])
+    assert "wakes on BTCUSDT close@15m gt 1e+06" in compact(sim.run.engine.snapshot(sim.run.clock.now()))
+    assert "'price@15m' is no metric; nearest: price" in text(answer)
 
 
 def rows(answer: CallToolResult) -> list[tuple[str, str, str]]:

@@ -50,12 +50,12 @@ def test_trader_follows_a_trend_and_closes_a_losing_position() -> None:
     assert decided["ETHUSDT"]["action"] == "HOLD"
 
 
-def long_of_sol(price: str, *, stop: str = "127.99; no target; not trailing", note: str = "") -> str:
+def long_of_sol(price: str, *, stop: str = "127.99; no target", note: str = "") -> str:
     """Return the context with the long position of SOLUSDT, bought at 128.9, at another price, in a trend."""
     changed = {
         "SOLUSDT price 131.29": f"{note}\nSOLUSDT price {price}",
         "return_4h -0.0183": "return_4h +0.0183",
-        "stop 127.99, 2.51 % away, risk 0.64 % of equity, result there -17.61; no target; not trailing": f"stop {stop}",
+        "stop 127.99, 2.51 % away, risk 0.64 % of equity, result there -17.61; no target": f"stop {stop}",
     }
     text = CONTEXT
     for old, new in changed.items():
@@ -69,10 +69,10 @@ def long_of_sol(price: str, *, stop: str = "127.99; no target; not trailing", no
     [
         (long_of_sol("129.1"), {"action": "HOLD"}),
         (long_of_sol("131"), {"action": "PROTECT", "stop": "129.029"}),
-        (long_of_sol("131", stop="129.03, 1.1 % away; no target; not trailing"), {"action": "HOLD"}),
+        (long_of_sol("131", stop="129.03, 1.1 % away; no target"), {"action": "HOLD"}),
         (long_of_sol("132.5"), {"action": "REDUCE", "share": "0.5"}),
         (
-            long_of_sol("132.5", stop="129.03, 1 % away; no target; not trailing", note="note: x; halved: SOLUSDT"),
+            long_of_sol("132.5", stop="129.03, 1 % away; no target", note="note: x; halved: SOLUSDT"),
             {"action": "PROTECT", "trail": "0.0200", "target": "137.8"},
         ),
         (

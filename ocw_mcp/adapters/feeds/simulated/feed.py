@@ -71,6 +71,13 @@ class SymbolDay(NamedTuple):
         return np.round(bids / unit, model.decimals), np.round((bids + ticks) / unit, model.decimals), depths
 
 
+class DayTerms(NamedTuple):
+    """The length of a candle (ms) of a day, and whether the day has metrics and funding."""
+
+    step: int
+    derivatives: bool
+
+
 class SimulatedFeed:
     """A simulated market, endless unless `days` is set; its prices do not depend on other symbols or on `step`."""
 
@@ -108,10 +115,11 @@ class SimulatedFeed:
         self._seed, self._start, self._days = seed, start, days
         self._frame_step = math.gcd(step, p.METRICS_EVERY) if product is Product.UM else step
         self._genesis = start - OLDEST_DAYS * DAY
+        self._market = seed, self._genesis, self.symbols
+        self._terms = DayTerms(step, product is Product.UM)
         self._first_frame = start - warmup_days * DAY
         self._next = 0
         """The number of the day after the latest one."""
-        self._made: tuple[int, list[SymbolDay]] | None = None
 
     @property
     def identity(self) -> MarketIdentity:
@@ -130,8 +138,8 @@ class SimulatedFeed:
     def _history(self, number: int, begin: int) -> Iterator[Frame]:
         """Yield the days from `number` up to `begin`, one frame each, after a first frame that has only openings."""
         for each in range(number, begin):
-            midnight, day = self._genesis + each * DAY, self._day(each)
-            candles, (metrics, funding) = self._candles(day, midnight), _derivatives(day)
+            midnight, (metrics, funding) = self._genesis + each * DAY, _derivatives(self._day(each))
+            candles = candles_of_day(*self._market, self._terms, each)
             if each == number:
                 opened = tuple(Opening(own[0].symbol, midnight, own[0].open) for own in candles)
                 yield Frame(midnight, opened=opened, history=True)
@@ -155,11 +163,11 @@ class SimulatedFeed:
         metrics: dict[int, tuple[Metrics, ...]] = {}
         funding: dict[int, tuple[Funding, ...]] = {}
         if number == begin and self._first_frame < self._start:
-            open_candles, next_books = deque(self._rows(self._day(number - 1), self._start - DAY), maxlen=1).pop()
             metrics, funding = _derivatives(self._day(number - 1))
+            open_candles, next_books = deque(self._rows(number - 1), maxlen=1).pop()
         while end is None or number < end:
             midnight, day = self._genesis + number * DAY, self._day(number)
-            rows = self._rows(day, midnight)
+            rows = self._rows(number)
             for at in range(midnight, midnight + DAY, self._frame_step):
                 closed: tuple[Candle, ...] = ()
                 opened: tuple[Opening, ...] = ()
@@ -180,46 +188,18 @@ class SimulatedFeed:
             at = self._genesis + number * DAY
             yield Frame(at, open_candles, (), metrics.get(at, ()), funding.get(at, ()), books=next_books)
 
-    def _candles(self, day: list[SymbolDay], midnight: int) -> list[list[Candle]]:
-        """Return each symbol's candles of a day."""
-        step, times = self.interval, range(midnight, midnight + DAY, self.interval)
-        return [
-            [Candle(symbol, at, step, *row) for at, row in zip(times, _rows_of(each.columns), strict=True)]
-            for symbol, each in zip(self.symbols, day, strict=True)
-        ]
-
-    def _rows(self, day: list[SymbolDay], midnight: int) -> Iterator[tuple[tuple[Candle, ...], tuple[OrderBook, ...]]]:
-        """Return a day's candles by open time, each with the order book at its close; both sides are equally deep."""
-        step, times = self.interval, range(midnight, midnight + DAY, self.interval)
-        books = [
-            [
-                OrderBook(symbol, at + step, bid, ask, depth, depth)
-                for at, (bid, ask, depth) in zip(times, _rows_of(each.quotes(step)), strict=True)
-            ]
-            for symbol, each in zip(self.symbols, day, strict=True)
-        ]
-        return zip(zip(*self._candles(day, midnight), strict=True), zip(*books, strict=True), strict=True)
+    def _rows(self, number: int) -> Iterator[tuple[tuple[Candle, ...], tuple[OrderBook, ...]]]:
+        """Return a day's candles by open time, each with the order book at its close."""
+        day = (*self._market, self._terms, number)
+        return zip(zip(*candles_of_day(*day), strict=True), zip(*books_of_day(*day), strict=True), strict=True)
 
     def _day(self, number: int) -> list[SymbolDay]:
         """Return the day `number` (from 0) of each symbol's market; a jump ahead by a year takes about a second."""
-        if self._made is not None and self._made[0] == number:
-            return self._made[1]
-        market = self._seed, self._genesis, self.symbols
         # In this order each outline finds the one before it in the cache.
         for each in range(self._next if self._next <= number else 0, number):
-            outline_day(*market, each)
-        outline = outline_day(*market, number)
-        midnight, days = self._genesis + number * DAY, []
-        for symbol, (model, path, derivatives) in zip(self.symbols, outline.symbols, strict=True):
-            draw = generator(self._seed, number, f"candles {symbol}")
-            columns, minutes = simulate_candles(draw, model, outline.market, path, self.interval)
-            metrics, funding = list[Metrics](), list[Funding]()
-            if self.product is Product.UM:
-                metrics = metrics_of(symbol, model, derivatives, minutes, midnight)
-                funding = funding_of(symbol, derivatives, midnight)
-            days.append(SymbolDay(model, path, columns, metrics, funding))
-        self._next, self._made = number + 1, (number, days)
-        return days
+            outline_day(*self._market, each)
+        self._next = number + 1
+        return simulate_day(*self._market, self._terms, number)
 
 
 def _derivatives(day: list[SymbolDay]) -> tuple[dict[int, tuple[Metrics, ...]], dict[int, tuple[Funding, ...]]]:
@@ -252,6 +232,52 @@ def outline_day(seed: int, genesis: int, symbols: tuple[str, ...], number: int) 
         path = simulate_path(draw, model, market, memories[symbol])
         outlines.append((model, path, simulate_derivatives(draw, model, path, memories[symbol])))
     return Outline(market, outlines, memories)
+
+
+# Two feeds of one market, as of a run and of its repetition, share the last days.
+@lru_cache(maxsize=2)
+def simulate_day(seed: int, genesis: int, symbols: tuple[str, ...], terms: DayTerms, number: int) -> list[SymbolDay]:
+    """Return day `number` of each symbol's market since `genesis` (UTC, ms). The cached outlines make it fast."""
+    outline = outline_day(seed, genesis, symbols, number)
+    midnight, days = genesis + number * DAY, []
+    for symbol, (model, path, derivatives) in zip(symbols, outline.symbols, strict=True):
+        draw = generator(seed, number, f"candles {symbol}")
+        columns, minutes = simulate_candles(draw, model, outline.market, path, terms.step)
+        metrics, funding = list[Metrics](), list[Funding]()
+        if terms.derivatives:
+            metrics = metrics_of(symbol, model, derivatives, minutes, midnight)
+            funding = funding_of(symbol, derivatives, midnight)
+        days.append(SymbolDay(model, path, columns, metrics, funding))
+    return days
+
+
+@lru_cache(maxsize=2)
+def candles_of_day(
+    seed: int, genesis: int, symbols: tuple[str, ...], terms: DayTerms, number: int
+) -> list[list[Candle]]:
+    """Return each symbol's candles of a day."""
+    midnight, step = genesis + number * DAY, terms.step
+    times = range(midnight, midnight + DAY, step)
+    return [
+        [Candle(symbol, at, step, *row) for at, row in zip(times, _rows_of(each.columns), strict=True)]
+        for symbol, each in zip(symbols, simulate_day(seed, genesis, symbols, terms, number), strict=True)
+    ]
+
+
+@lru_cache(maxsize=2)
+def books_of_day(
+    seed: int, genesis: int, symbols: tuple[str, ...], terms: DayTerms, number: int
+) -> list[list[OrderBook]]:
+    """Return the order book of each symbol at the close of each candle of a day; both sides are equally deep."""
+    midnight, step = genesis + number * DAY, terms.step
+    closes = range(midnight + step, midnight + DAY + step, step)
+    return [
+        [
+            OrderBook(symbol, at, bid, ask, depth, depth)
+            for at, (bid, ask, depth) in zip(closes, _rows_of(each.quotes(step)), strict=True)
+        ]
+        for symbol, each in zip(symbols, simulate_day(seed, genesis, symbols, terms, number), strict=True)
+    ]
 
 
 def _rows_of(columns: tuple[Floats, ...]) -> Iterator[tuple[Any, ...]]:

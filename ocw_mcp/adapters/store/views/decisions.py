@@ -8,6 +8,7 @@ from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.database import journal_event, read_payload
 from ocw_mcp.adapters.store.figures import count, total
+from ocw_mcp.adapters.store.views.orders import Page
 from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DecisionCorrected, DecisionDiscarded, DecisionEnded, DecisionMade
@@ -62,8 +63,9 @@ class DecisionsPage(msgspec.Struct, frozen=True):
 
 _ACTS = """EXISTS (SELECT 1 FROM json_each(decision, '$.legs') AS leg
     WHERE json_extract(leg.value, '$.action') <> 'HOLD')"""
-_NEWEST = """SELECT seq, wake_id, at, decider, thinking_ms, decision FROM decisions WHERE {which}
+_NEWEST = """SELECT seq, wake_id, at, decider, thinking_ms, decision FROM decisions WHERE seq < ? AND {which}
     ORDER BY seq DESC LIMIT ?"""
+_LATEST = 1 << 62
 
 _NEWEST_EVENTS = """SELECT row, at, payload FROM events WHERE kind IN
     ('decision.made', 'decision.corrected', 'decision.ended', 'decision.discarded') ORDER BY row DESC LIMIT ?"""
@@ -79,30 +81,43 @@ _decision = msgspec.json.Decoder(Decision)
 def find_decisions(db: Database, limit: int, *, acted: bool = False) -> DecisionsPage:
     """Return the newest `limit` decisions; with `acted`, only decisions with a leg other than HOLD."""
     which = _ACTS if acted else "1"
-    newest = msgspec.convert(db.execute(_NEWEST.format(which=which), (limit,)).fetchall(), list[_Row])
-    since, first = min((row[0] for row in newest), default=0), min((row[1] for row in newest), default=0)
+    newest = msgspec.convert(db.execute(_NEWEST.format(which=which), (_LATEST, limit)).fetchall(), list[_Row])
+    return DecisionsPage(
+        decisions=_decisions(db, newest[::-1]),
+        more=count(db, f"SELECT count(*) FROM decisions WHERE {which}") - len(newest),
+        thinking=find_thinking_cost(db),
+    )
+
+
+def page_decisions(db: Database, limit: int, before: int | None, *, acted: bool = False) -> Page[DecisionRow]:
+    """Return `limit` decisions, newest first, from before sequence `before`."""
+    query = _NEWEST.format(which=_ACTS if acted else "1")
+    found = db.execute(query, (_LATEST if before is None else before, limit + 1)).fetchall()
+    newest = msgspec.convert(found[:limit], list[_Row])
+    return Page(_decisions(db, newest), newest[-1][0] if len(found) > limit else None)
+
+
+def _decisions(db: Database, rows: list[_Row]) -> list[DecisionRow]:
+    """Return rows of the table as decisions, in the same order."""
+    since, first = min((row[0] for row in rows), default=0), min((row[1] for row in rows), default=0)
     # Each table is read once. Of several wakes with one id, the first counts.
     reasons = dict(db.execute("SELECT wake_id, reasons FROM wakes WHERE wake_id >= ? ORDER BY seq DESC", (first,)))
     orders, refusals = _counts(db, "orders", first), _counts(db, "refusals", first)
     costs = _costs(db, since, first) if has_costs(db) else None
-    return DecisionsPage(
-        decisions=[
-            DecisionRow(
-                wake_id=wake_id,
-                at=at,
-                decider=decider,
-                thinking_ms=thinking_ms,
-                reasons=read_payload(_reasons, reasons.get(wake_id, "[]")),
-                decision=read_payload(_decision, decision),
-                orders=orders.get(wake_id, 0),
-                refusals=refusals.get(wake_id, 0),
-                cost_usd=None if costs is None else costs[seq],
-            )
-            for seq, wake_id, at, decider, thinking_ms, decision in reversed(newest)
-        ],
-        more=count(db, f"SELECT count(*) FROM decisions WHERE {which}") - len(newest),
-        thinking=find_thinking_cost(db),
-    )
+    return [
+        DecisionRow(
+            wake_id=wake_id,
+            at=at,
+            decider=decider,
+            thinking_ms=thinking_ms,
+            reasons=read_payload(_reasons, reasons.get(wake_id, "[]")),
+            decision=read_payload(_decision, decision),
+            orders=orders.get(wake_id, 0),
+            refusals=refusals.get(wake_id, 0),
+            cost_usd=None if costs is None else costs[seq],
+        )
+        for seq, wake_id, at, decider, thinking_ms, decision in rows
+    ]
 
 
 def _costs(db: Database, since: int, wake_id: int) -> defaultdict[int, Decimal]:

@@ -158,21 +158,26 @@ def find_orders(db: Database, limit: int, *, finished: bool = False, approvals: 
     )
 
 
-def page_orders(db: Database, limit: int, before: int | None) -> Page[OrderRow]:
-    """Return `limit` orders of any state, newest first, from before row `before`."""
-    query = f"SELECT rowid, {_COLUMNS} FROM orders WHERE rowid < ? ORDER BY rowid DESC LIMIT ?"
-    return _page(db, query, limit, before, lambda rowid, *values: _order_row(*values))
+def page_orders(
+    db: Database, limit: int, before: int | None, *, live: bool = False, symbol: str | None = None
+) -> Page[OrderRow]:
+    """Return `limit` orders, newest first, from before row `before`; `live` ones, or of any state; of all symbols."""
+    which = f"{_LIVE if live else '1'} AND (?2 IS NULL OR symbol = ?2)"
+    query = f"SELECT rowid, {_COLUMNS} FROM orders WHERE rowid < ?1 AND {which} ORDER BY rowid DESC LIMIT ?3"
+    return _page(db, query, limit, before, symbol, lambda rowid, *values: _order_row(*values))
 
 
-def page_refusals(db: Database, limit: int, before: int | None) -> Page[RefusalRow]:
-    """Return `limit` refusals, newest first, from before sequence `before`."""
-    query = f"{REFUSED} WHERE refusals.seq < ? ORDER BY refusals.seq DESC LIMIT ?"
-    return _page(db, query, limit, before, refusal_row)
+def page_refusals(db: Database, limit: int, before: int | None, *, symbol: str | None = None) -> Page[RefusalRow]:
+    """Return `limit` refusals, newest first, from before sequence `before`; of one symbol, or of all."""
+    which = "refusals.seq < ?1 AND (?2 IS NULL OR refusals.symbol = ?2)"
+    return _page(db, f"{REFUSED} WHERE {which} ORDER BY refusals.seq DESC LIMIT ?3", limit, before, symbol, refusal_row)
 
 
-def _page(db: Database, query: str, limit: int, before: int | None, read: Callable[..., _T]) -> Page[_T]:
+def _page(
+    db: Database, query: str, limit: int, before: int | None, symbol: str | None, read: Callable[..., _T]
+) -> Page[_T]:
     first = 1 << 62 if before is None else before
-    rows = db.execute(query, (first, limit + 1)).fetchall()
+    rows = db.execute(query, (first, symbol, limit + 1)).fetchall()
     return Page([read(*row) for row in rows[:limit]], rows[limit - 1][0] if len(rows) > limit else None)
 
 

@@ -1,0 +1,107 @@
+"""The live market of Binance as a feed: history, what was missed since the last run, then the present."""
+
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Final
+
+from ocw_mcp.adapters.feeds.binance.session import Plan, Session
+from ocw_mcp.adapters.feeds.binance.transport import Transport
+from ocw_mcp.domain.errors import FeedError, MarketUnreachable
+from ocw_mcp.domain.margin import Brackets
+from ocw_mcp.domain.market import Frame, MarketIdentity, Product
+from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, span_name
+
+KIND: Final = "binance"
+WARMUP_DAYS: Final = 11
+"""Days of history of a new book: more than sixty candles of four hours."""
+INTERVALS: Final = (MINUTE, 3 * MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR)
+"""The intervals (ms) of candles that the exchange has and the engine can read."""
+_MOST_SYMBOLS: Final = 200
+
+
+def _no_brackets(_symbol: str) -> Brackets | None:
+    return None
+
+
+def _no_progress(_done: float) -> None:
+    pass
+
+
+class BinanceFeed:
+    """Candles, mark prices, quotes and fundings of some symbols from the exchange's public streams, without a key."""
+
+    def __init__(
+        self,
+        product: Product,
+        symbols: Sequence[str],
+        transport: Transport,
+        *,
+        jitter: Callable[[], float],
+        interval: int = MINUTE,
+        warmup_days: int = WARMUP_DAYS,
+        tick_ms: int = SECOND,
+        brackets: Callable[[str], Brackets | None] = _no_brackets,
+        progress: Callable[[float], None] = _no_progress,
+    ) -> None:
+        """`jitter` returns a number from 0 to below 1, and `brackets` the margin brackets of a symbol, if known.
+
+        `progress` gets the fetched part of the history, 0 to 1. Prices are yielded once every `tick_ms`; see `watch`.
+        Raises FeedError for invalid arguments.
+        """
+        wrong = [each for each in symbols if not (each.isascii() and each.isalnum() and each == each.upper())]
+        if wrong or not 0 < len(set(symbols)) <= _MOST_SYMBOLS:
+            text = ", ".join(map(repr, wrong[:5])) or f"{len(set(symbols))} symbols"
+            raise FeedError(f"the live market was asked for {text}; expected 1 to {_MOST_SYMBOLS} such as BTCUSDT")
+        if interval not in INTERVALS:
+            known = ", ".join(map(span_name, INTERVALS))
+            raise FeedError(f"the live market has no candles of {span_name(interval)}; expected one of {known}")
+        self.product, self.interval = product, interval
+        self.symbols = tuple(sorted(set(symbols)))
+        self._transport = transport
+        warmup_ms = warmup_days * DAY
+        self._plan = Plan(product, self.symbols, interval, warmup_ms, tick_ms, brackets, jitter, progress)
+        self._levels: Mapping[str, tuple[float, float]] = {}
+        self._known: Mapping[str, int] = {}
+        self.session: Session | None = None
+        """The parts of the running call of `frames`, for their counters; None while there is none."""
+
+    @property
+    def identity(self) -> MarketIdentity:
+        content = hashlib.sha256(f"{KIND} {self.product} {self._transport.host_class}".encode()).hexdigest()
+        return MarketIdentity(KIND, self.product, self.interval, self.symbols, content)
+
+    def watch(self, levels: Mapping[str, tuple[float, float]]) -> None:
+        """Set the levels (low, high; quote) of each symbol at which a price is yielded at once, between two ticks.
+
+        A symbol that is not in `levels` has none.
+        """
+        self._levels = dict(levels)
+        if self.session is not None:
+            self.session.board.watch(self._levels)
+            self.session.wake()
+
+    def resume_at(self, known: Mapping[str, int]) -> None:
+        """Set the close time (ms) of each symbol's last known candle, if that differs from `after` of `frames`.
+
+        A symbol that lagged behind when the book was saved then misses no candle.
+        """
+        self._known = dict(known)
+
+    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+        """Yield the frames of a new book, with its history first; or those after a time (ms), the missed ones `late`.
+
+        Raises MarketUnreachable if a new book receives nothing, and FeedError for a symbol that is not traded. An
+        existing book waits for the exchange, and reports that in notices.
+        """
+        session = self.session = Session(self._plan, self._transport)
+        session.board.watch(self._levels)
+        try:
+            async for frame in session.frames(after, self._known):
+                yield frame
+        except MarketUnreachable as error:
+            raise MarketUnreachable(
+                f"the live market of Binance cannot be reached: {error}; check the network, or use a simulated market"
+            ) from error
+        finally:
+            self.session = None
+            await session.close()

@@ -1,0 +1,101 @@
+"""Opens the live market of Binance, or the exchange of the sandbox at an address of this machine."""
+
+import re
+from collections.abc import Callable, Sequence
+from random import Random  # noqa: TID251 - spreads repeated requests over time; it never enters the engine
+from typing import Final, NamedTuple
+
+import httpx2
+import msgspec
+
+from ocw_mcp.adapters.feeds.binance.feed import INTERVALS, BinanceFeed
+from ocw_mcp.adapters.feeds.binance.hosts import hosts_of
+from ocw_mcp.adapters.feeds.binance.network import NetworkTransport
+from ocw_mcp.adapters.venues.instruments import paper_brackets
+from ocw_mcp.domain.errors import MarketUnreachable, SettingsError
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.time import MINUTE, span_ms, span_name
+from ocw_mcp.runtime.clock import LiveClock
+
+SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+"""The symbols of the live market if none are named."""
+_ANSWER_S: Final = 5.0
+_PING: Final = {Product.UM: "/fapi/v1/ping", Product.SPOT: "/api/v3/ping"}
+
+
+class LiveMarket(NamedTuple):
+    """A live feed and the clock that its times belong to."""
+
+    feed: BinanceFeed
+    clock: LiveClock
+
+
+class _SandboxClock(msgspec.Struct):
+    now: int
+    speed: float
+
+
+def open_live(
+    product: Product | None,
+    symbols: Sequence[str],
+    interval: str | None,
+    loopback: str | None,
+    progress: Callable[[float], None],
+) -> LiveMarket:
+    """Return the live market of some symbols; at an address of this machine if `loopback` names one.
+
+    `progress` gets the fetched part of the history, 0 to 1. Raises SettingsError and FeedError for invalid arguments,
+    and MarketUnreachable if there is no sandbox at `loopback`.
+    """
+    try:
+        step = MINUTE if interval is None else span_ms(interval)
+    except ValueError as error:
+        raise SettingsError(f"--interval: {error}") from None
+    if step not in INTERVALS:
+        known = ", ".join(map(span_name, INTERVALS))
+        raise SettingsError(f"--interval is {interval}, which the live market does not have; expected one of {known}")
+    product = product or Product.UM
+    hosts = hosts_of(product, loopback)
+    clock = LiveClock() if loopback is None else _sandbox_clock(hosts.rest)
+    feed = BinanceFeed(
+        product,
+        [re.sub(r"[^A-Z0-9]", "", each.upper()) for each in symbols] or SYMBOLS,
+        NetworkTransport(hosts, clock.present),
+        interval=step,
+        jitter=Random().random,
+        brackets=paper_brackets,
+        progress=progress,
+    )
+    return LiveMarket(feed, clock)
+
+
+def why_unreachable(product: Product = Product.UM, loopback: str | None = None) -> str:
+    """Return why the exchange gives no answer now, in one clause; empty if it answers."""
+    try:
+        answer = httpx2.get(hosts_of(product, loopback).rest + _PING[product], timeout=_ANSWER_S)
+    except httpx2.HTTPError as error:
+        return f"{type(error).__name__} {error}".strip()[:200]
+    return "" if answer.is_success else f"it answers with status {answer.status_code}"
+
+
+def require_reachable(product: Product | None, loopback: str | None) -> None:
+    """Raise MarketUnreachable if the exchange gives no answer, so that no book is created for it."""
+    if why := why_unreachable(product or Product.UM, loopback):
+        raise MarketUnreachable(
+            f"Binance cannot be reached, and no book was created ({why}); check the network, or use --market sim"
+        )
+
+
+def _sandbox_clock(address: str) -> LiveClock:
+    """Return a clock with the time and the speed of a sandbox exchange; that of the machine for another server."""
+    try:
+        answer = httpx2.get(f"{address}/sandbox/clock", timeout=_ANSWER_S, trust_env=False)
+        if answer.status_code == httpx2.codes.NOT_FOUND:
+            return LiveClock()
+        found = msgspec.json.decode(answer.content, type=_SandboxClock)
+    except (httpx2.HTTPError, msgspec.MsgspecError) as error:
+        raise MarketUnreachable(
+            f"no sandbox exchange answers at {address}, which BINANCE_LOOPBACK names ({error}); start it with ocw "
+            "sandbox binance, or remove the setting"
+        ) from None
+    return LiveClock(found.speed, found.now)

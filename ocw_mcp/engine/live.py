@@ -1,0 +1,111 @@
+"""The live market between two closes: mark prices, notices of the feed, and outages.
+
+Without reliable data the engine only reduces positions: it lowers the trading state itself, and raises it again when
+the data return, unless an operator, a limit or an incident has lowered the state meanwhile.
+"""
+
+from typing import Final
+
+import msgspec
+
+from ocw_mcp.core.market.market import Market
+from ocw_mcp.domain.events import Incident
+from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame
+from ocw_mcp.domain.money import exact
+from ocw_mcp.domain.state import MARKET_DATA, TradingState
+from ocw_mcp.domain.stateful import Stateful
+from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.engine.order_manager import OrderManager
+
+SILENT_AFTER_MS: Final = 5 * MINUTE
+"""The time without data after which the watchdog reports an incident and wakes the agent."""
+
+
+class LiveState(msgspec.Struct):
+    """The time (ms) of the last data, and the subjects whose data cannot be relied on, each with the reason."""
+
+    data_at: int | None = None
+    silent: bool = False
+    degraded: dict[str, str] = {}
+
+
+class LiveMarket(Stateful[LiveState]):
+    """Takes what a live feed sends besides closed candles."""
+
+    def __init__(self, market: Market, manager: OrderManager) -> None:
+        super().__init__(LiveState())
+        self._market = market
+        self._manager = manager
+        self._account = manager.account
+        self._prices = manager.prices
+        self._effects = manager.effects
+
+    def take(self, frame: Frame, now: int) -> bool:
+        """Take the marks and notices of a frame at `now` (ms). Return whether the price of a position changed."""
+        state = self._state
+        for notice in frame.notices:
+            self._note(notice)
+        if frame.marks or (frame.closed and not frame.late):
+            if state.silent:
+                after = (now - (state.data_at or now)) // SECOND
+                self._effects.record(Incident(f"market data are back after {after} s"))
+            state.data_at, state.silent = now, False
+        held, moved = self._account.ledger.positions, False
+        for mark in frame.marks:
+            candles = self._market.symbols.get(mark.symbol)
+            if candles is None or not candles.tick(mark.price, mark.at):
+                continue
+            if (position := held.get(mark.symbol)) is not None:
+                self._account.ledger.mark(mark.symbol, exact(mark.price))
+                position.see(mark.price, mark.price)
+                moved = True
+        self._judge()
+        return moved
+
+    def falls_silent(self, now: int) -> bool:
+        """Return whether data have just been missing for too long; journal it as an incident then."""
+        state = self._state
+        if state.data_at is None or state.silent or now - state.data_at < SILENT_AFTER_MS:
+            return False
+        state.silent = True
+        self._effects.record(Incident(f"no market data for {(now - state.data_at) // SECOND} s"))
+        self._judge()
+        return True
+
+    def restore(self, state: LiveState, /) -> None:
+        """Restore a state that `state` returned."""
+        super().restore(state)
+        self._prices.degraded = state.degraded
+
+    def _note(self, notice: FeedNotice) -> None:
+        degraded, about = self._state.degraded, f"{notice.subject}: {notice.detail}"
+        if notice.kind is FeedNoticeKind.DEGRADED and notice.subject not in degraded:
+            degraded[notice.subject] = notice.detail
+            self._effects.record(Incident(f"market data degraded, {about}"))
+            if notice.subject in self._market.symbols:
+                self._manager.cancel_entries("its market data cannot be relied on", notice.subject)
+        elif notice.kind is FeedNoticeKind.RESTORED and degraded.pop(notice.subject, None) is not None:
+            self._effects.record(Incident(f"market data restored, {about}"))
+        elif notice.kind is FeedNoticeKind.INCIDENT:
+            self._effects.record(Incident(about))
+        self._prices.degraded = degraded
+
+    def _judge(self) -> None:
+        """Lower the trading state while no symbol's data can be relied on, and raise it again afterwards."""
+        account, why = self._account, self._unreliable()
+        if why and account.trading_state is TradingState.ACTIVE:
+            account.change_state(TradingState.REDUCING, why, MARKET_DATA)
+            self._manager.cancel_entries(why)
+        elif not why and account.lowered is not None and account.lowered.by == MARKET_DATA:
+            account.change_state(TradingState.ACTIVE, "market data can be relied on again")
+
+    def _unreliable(self) -> str:
+        state, symbols = self._state, self._market.symbols
+        if state.silent:
+            return f"there are no market data for {SILENT_AFTER_MS // SECOND} s"
+        general = next((subject for subject in state.degraded if subject not in symbols), None)
+        if general is not None:
+            return f"{general}: {state.degraded[general]}"
+        if state.degraded and len(state.degraded) == len(symbols):
+            return f"the data of every symbol are degraded, {next(iter(state.degraded.values()))}"
+        return ""

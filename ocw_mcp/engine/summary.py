@@ -1,0 +1,45 @@
+"""The current state of an engine as `ocw status` shows it."""
+
+from typing import Any
+
+import msgspec
+
+from ocw_mcp.core.risk.sizes import exposure_scale
+from ocw_mcp.domain.money import exact, plain
+from ocw_mcp.engine.snapshot import positions, summary_of
+from ocw_mcp.engine.step import Engine
+
+
+def summary(engine: Engine) -> dict[str, Any]:
+    """Return the current state of an engine, ready for JSON: money is text."""
+    account, counters, manual = engine.account, engine.counters, engine.executor.manual_control
+    equity, paused_until = account.ledger.equity(), account.activity.state().paused_until
+    return {
+        "at": engine.now,
+        "state": account.trading_state.value,
+        "lowered": msgspec.to_builtins(account.lowered),
+        "equity": plain(equity),
+        "wallet": plain(account.ledger.wallet),
+        "fees": plain(account.ledger.fees),
+        "funding": plain(account.ledger.funding),
+        "day": account.day.today.day,
+        "daily_loss": plain(round(account.day.loss(equity), 6)),
+        "daily_loss_reached": account.day.today.reached,
+        "drawdown": msgspec.to_builtins(account.fall()),
+        "prices": {symbol: plain(exact(price)) for symbol, price in engine.market.prices().items()},
+        "positions": [summary_of(view) for view in positions(engine.guard)],
+        "policies": {"name": engine.config.policies.name, "hash": engine.config.policy_hash},
+        "limits": engine.limit_usage(),
+        "scale": plain(exposure_scale(engine.config.policies.scale)),
+        "agent": {
+            "name": engine.config.agent,
+            "paused_by": manual.paused_by,
+            "held": dict(sorted(manual.held.items())),
+        },
+        "approvals": engine.approvals.summary(),
+        "paused_until": paused_until if paused_until > engine.now else None,
+        "candles": counters.candles,
+        "stale_candles": counters.stale_candles,
+        "evaluations": engine.gate.counters.evaluations,
+        "skips": dict(sorted(engine.gate.counters.skips.items())),
+    }

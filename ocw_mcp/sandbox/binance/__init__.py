@@ -1,0 +1,1 @@
+"""A local exchange that speaks the documented market interface of Binance: REST, streams and faults."""

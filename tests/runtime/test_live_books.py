@@ -1,0 +1,64 @@
+"""A live book: it trades between closes, and a restart repeats its logged inputs without asking or sending again."""
+
+import pytest
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.engine.checkpoint import read_checkpoint
+from ocw_mcp.runtime import run as runtime_run
+from tests.support.deciders import Scripted
+from tests.support.legs import add, buy, sell, short
+from tests.support.live import ListedLive, live_frames
+from tests.support.markets import START
+from tests.support.runs import Run, policies
+from tests.support.stores import Crash, MemoryStore
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+CLOSES = [100.0, 100, 101, 102, 101, 100, 99, 100, 101, 104, 100, 100, 99, 100]
+SCRIPT = {1: buy("97"), 3: add("98"), 6: sell(), 8: short("103"), 11: buy("97")}
+
+
+def live_run(store: MemoryStore | None = None, closes: list[float] | None = None, since: int = -1, **more) -> Run:  # type: ignore[no-untyped-def]
+    feed = ListedLive(live_frames(closes or CLOSES), since=since)
+    decider = Scripted(more.pop("script", SCRIPT))
+    return Run(feed, decider, store=store, policy=WAKES, clock=feed.clock, live=True, **more)
+
+
+def last_input(store: MemoryStore) -> int:
+    """The time (ms) of the last input that the next process knows."""
+    saved = store.checkpoint()
+    logged = [each.at for each in store.inputs()]
+    return max([*logged, -1 if saved is None else read_checkpoint(saved.engine).time])
+
+
+async def test_live_entry_fills_at_the_quote_and_gets_a_stop() -> None:
+    done = await live_run(closes=[100.0, 100.0, 100.0], script={1: buy("97")}).go()
+    (at, fill), *_ = done.timed(events.OrderFilled)
+    assert float(fill.price) == pytest.approx(100.01, abs=0.05)
+    assert START + MINUTE < at <= START + MINUTE + 2 * SECOND, "the latency after the decision, not the next candle"
+    assert len(done.events(events.PositionProtected)) == 1
+
+
+async def test_live_stop_triggers_between_two_closes() -> None:
+    done = await live_run(closes=[100.0, 100.0, 94.0], script={1: buy("97")}).go()
+    fills = done.timed(events.OrderFilled)
+    assert [fill.ref.leg for _, fill in fills] == [Purpose.ENTRY, Purpose.STOP]
+    assert START + 2 * MINUTE < fills[-1][0] < START + 3 * MINUTE
+
+
+@pytest.mark.parametrize(("every", "step"), [(10, 3), (1_000, 7)])
+async def test_a_live_crash_at_any_moment_resumes_to_the_same_events(
+    every: int, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
+    whole = (await live_run(MemoryStore()).go()).store
+    assert len(whole.domain) > 60
+    for moment in range(1, whole.touches + 1, step):
+        dying = MemoryStore()
+        dying.die_at = moment
+        with pytest.raises(Crash):
+            await live_run(dying).go()
+        store = dying.reopened()
+        resumed = await live_run(store, since=last_input(store)).go()
+        assert resumed.store.fingerprint == whole.fingerprint, f"died at {moment}"

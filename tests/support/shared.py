@@ -1,0 +1,78 @@
+"""A pytest plugin: books and markets that tests share, and slow parts of libraries made faster."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import httpcore2
+import pytest
+import uvicorn.server
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from ocw_mcp.adapters.feeds.simulated import feed
+from tests.support.books import write_book
+from tests.support.facades import FacadeRun
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def cache_by_text(check: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that checks each JSON schema once; a wrong one fails at each call."""
+    passed = set[str]()
+
+    def check_once(schema: Any, **options: Any) -> None:
+        text = json.dumps([schema, str(options)], sort_keys=True)
+        if text not in passed:
+            check(schema, **options)
+            passed.add(text)
+
+    return check_once
+
+
+class ShortSleeps:
+    """asyncio with short sleeps, for uvicorn: it checks every 0.1 s whether to stop, and tests stop many servers."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.01))  # noqa: TID251 - stands in for the sleeps of uvicorn
+
+
+vars(uvicorn.server)["asyncio"] = ShortSleeps()
+# Every MCP client of the tests checks the same schemas of results.
+Draft202012Validator.check_schema = staticmethod(cache_by_text(Draft202012Validator.check_schema))
+# Every HTTP client of the tests trusts the same authorities, and reading their certificates is slow.
+vars(httpcore2)["default_ssl_context"] = cache(httpcore2.default_ssl_context)
+# Most tests with a simulated market use the same days.
+for name in ("simulate_day", "candles_of_day"):
+    vars(feed)[name] = lru_cache(maxsize=32)(vars(feed)[name].__wrapped__)
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A book with many fills and refusals, which tests only read."""
+    directory = tmp_path_factory.mktemp("desk") / "book"
+    asyncio.run(write_book(directory))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def looked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
+    """A run that has traded for thirty hours, which tests only read."""
+    found = FacadeRun(tmp_path_factory.mktemp("looked"))
+    asyncio.run(found.go(30))
+    yield found
+    found.store.close()
+
+
+@pytest.fixture(scope="session")
+def tapes() -> Path:
+    """The recorded market beside the checkout."""
+    directory = ROOT.parent / "shared" / "tapes"
+    if not directory.is_dir():
+        pytest.skip("the recorded tapes are not beside this checkout (expected ../shared/tapes)")
+    return directory
