@@ -32,19 +32,6 @@ async def everything_due(until: int, shell: Shell) -> None:
             await shell.fire(timer)
 
 
-async def simulated(frames: Frames, shell: Shell, poll: Poll) -> Frames:
-    """Yield the frames; process the timers and decisions that are due before a frame before it."""
-    async for frame in frames:
-        # A resumed run repeats its steps without waiting, because the run before it has waited.
-        if shell.clock.paced and not frame.history and not shell.recorder.reading:
-            while not await shell.clock.approach(frame.at):
-                if not await poll():
-                    return
-        if shell.next_due < frame.at:
-            await everything_due(frame.at - 1, shell)
-        yield frame
-
-
 async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
     """Yield the frames as they come, and process everything else that arrives or is due between two of them."""
     inbox, clock = shell.inbox, shell.clock

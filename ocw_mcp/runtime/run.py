@@ -6,7 +6,7 @@ wait for a price.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -122,16 +122,31 @@ class BookRun:
         return self._why
 
     async def _run_simulated(self, version: str, for_ms: int | None) -> None:
-        async with (
-            aclosing(self._feed.frames(self.cursor if self.cursor >= 0 else None)) as source,
-            aclosing(self._within(for_ms, version, source)) as frames,
-            aclosing(pacing.simulated(frames, self.shell, self._poll_while_waiting)) as frames_in_time,
-        ):
-            async for frame in frames_in_time:
+        shell, clock = self.shell, self.shell.clock
+        async with aclosing(self._feed.frames(self.cursor if self.cursor >= 0 else None)) as source:
+            frames = self._lookahead = FrameLookahead(source)
+            while (frame := frames.next_buffered() or await anext(source, None)) is not None:
+                if for_ms is not None and self._time_is_up(frame.at, for_ms):
+                    break
+                if not self._begun:
+                    await self.begin(frame.at, version)
+                # A resumed run repeats its steps without waiting, because the run before it has waited.
+                if clock.paced and not frame.history and not shell.recorder.reading and not await self._wait(frame.at):
+                    break
+                if shell.next_due < frame.at:
+                    await everything_due(frame.at - 1, shell)
                 await self.take_frame(frame)
-                if self.shell.stopping.is_set():
+                if shell.stopping.is_set():
                     break
         await self._take_last_commands(version)
+
+    async def _wait(self, at: int) -> bool:
+        """Take commands and requests until paced time reaches `at` (ms). Return False if the run is stopped."""
+        while not await self.shell.clock.approach(at):
+            await self.poll()
+            if self.shell.stopping.is_set():
+                return False
+        return True
 
     async def _run_live(self, version: str, for_ms: int | None) -> None:
         if self._resumes and self.cursor >= 0:
@@ -222,18 +237,6 @@ class BookRun:
             return False
         self._why = "its time is up"
         return True
-
-    async def _within(
-        self, for_ms: int | None, version: str, source: AsyncGenerator[Frame, None]
-    ) -> AsyncGenerator[Frame, None]:
-        """Yield the frames of the next `for_ms`; begin the run before the first frame."""
-        lookahead = self._lookahead = FrameLookahead(source)
-        while (frame := lookahead.next_buffered() or await anext(source, None)) is not None:
-            if for_ms is not None and self._time_is_up(frame.at, for_ms):
-                return
-            if not self._begun:
-                await self.begin(frame.at, version)
-            yield frame
 
     async def begin(self, at: int, version: str) -> None:
         """Begin the run: a new book at its first frame `at` (ms), a resumed book at its last state."""
@@ -341,11 +344,6 @@ class BookRun:
             or self.shell.engine.counters.ran_to != self.cursor
         ):
             await self.begin(self.cursor, version)
-
-    async def _poll_while_waiting(self) -> bool:
-        """Take commands and requests while the run waits. Return whether the run continues."""
-        await self.poll()
-        return not self.shell.stopping.is_set()
 
     async def poll(self) -> None:
         """Take waiting commands and requests; while the engine is behind its journal, take those of the journal."""
