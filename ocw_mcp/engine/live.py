@@ -4,19 +4,25 @@ Without reliable data the engine only reduces positions: it lowers the trading s
 the data return, unless an operator, a limit or an incident has lowered the state meanwhile.
 """
 
+import math
 from typing import Final
 
 import msgspec
 
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain.events import Incident
-from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame
+from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame, Mark
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.state import MARKET_DATA, TradingState
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.domain.unknown import Reading, Unknown
 from ocw_mcp.engine.order_manager import OrderManager
 
+LARGEST_JUMP: Final = 10
+"""A mark price that is more than this many times above or below the last price is ignored."""
+FARTHEST_AHEAD_MS: Final = MINUTE
+"""A mark price whose time (ms) is farther ahead of the clock is ignored."""
 SILENT_AFTER_MS: Final = 5 * MINUTE
 """The time without data after which the watchdog reports an incident and wakes the agent."""
 
@@ -27,6 +33,8 @@ class LiveState(msgspec.Struct):
     data_at: int | None = None
     silent: bool = False
     degraded: dict[str, str] = {}
+    implausible: set[str] = set()
+    """The symbols whose latest mark price was ignored."""
 
 
 class LiveMarket(Stateful[LiveState]):
@@ -53,7 +61,9 @@ class LiveMarket(Stateful[LiveState]):
         held, moved = self._account.ledger.positions, False
         for mark in frame.marks:
             candles = self._market.symbols.get(mark.symbol)
-            if candles is None or not candles.tick(mark.price, mark.at):
+            if candles is None or not self._plausible(mark, candles.last, now):
+                continue
+            if not candles.tick(mark.price, mark.at):
                 continue
             if (position := held.get(mark.symbol)) is not None:
                 self._account.ledger.mark(mark.symbol, exact(mark.price))
@@ -61,6 +71,20 @@ class LiveMarket(Stateful[LiveState]):
                 moved = True
         self._judge()
         return moved
+
+    def _plausible(self, mark: Mark, last: Reading, now: int) -> bool:
+        """Return whether a mark price can be true; an incident is journaled for the first that cannot, by symbol."""
+        state = self._state
+        possible = 0 < mark.price < math.inf and mark.at <= now + FARTHEST_AHEAD_MS
+        if possible and not isinstance(last, Unknown):
+            possible = last / LARGEST_JUMP <= mark.price <= last * LARGEST_JUMP
+        if possible:
+            state.implausible.discard(mark.symbol)
+        elif mark.symbol not in state.implausible:
+            state.implausible.add(mark.symbol)
+            after = "" if isinstance(last, Unknown) else f" after {last:g}"
+            self._effects.record(Incident(f"{mark.symbol}: the mark price {mark.price:g}{after} is ignored"))
+        return possible
 
     def falls_silent(self, now: int) -> bool:
         """Return whether data have just been missing for too long; journal it as an incident then."""
