@@ -200,7 +200,9 @@ def time_in_state(changes: list[tuple[int, TradingState]], since: int | None, un
 
 
 def _flags(config: EngineConfig, counters: RunCounters) -> list[str]:
-    flags = ["mark=last: the market carries no mark price"]
+    # On spot the last price is the mark price.
+    has_marks = config.live and config.product is Product.UM
+    flags = [] if has_marks else ["mark=last: the market carries no mark price"]
     if config.product is Product.SPOT:
         return [*flags, "funding=none: spot has none"]
     if counters.assumed_stamps:

@@ -76,13 +76,18 @@ async def answered(client: httpx2.AsyncClient) -> dict[str, dict[str, Any]]:
         for each in (request, *REFUSED.get(route, ())):
             answer = await client.get(each)
             assert str(answer.status_code) not in examples, f"{each} is a second example of {answer.status_code}"
-            examples[str(answer.status_code)] = {"request": each, "answer": answer.json()}
+            examples[str(answer.status_code)] = {"request": each, "answer": _stable(answer.json())}
         if route != "/health":
             anonymous = client.build_request("GET", request)
             del anonymous.headers["authorization"]
             answer = await client.send(anonymous)
             examples["401"] = {"request": f"{request} without a token", "answer": answer.json()}
     return found
+
+
+def _stable(answer: Any) -> Any:
+    """Return an answer with an example of a digest in place of the journal's, which depends on the saved state."""
+    return {**answer, "chain_head": "5a" * 32} if isinstance(answer, dict) and "chain_head" in answer else answer
 
 
 def table(document: dict[str, Any]) -> str:
