@@ -26,6 +26,15 @@ tokens = group("Make, list and revoke tokens for HTTP and MCP.")
 
 _TOOLSETS = ("market", "account", "history", "trade")
 ReadOnlyOption = Annotated[bool, option("--read-only", "Offer no tool that changes anything.")]
+MarketOption = Annotated[
+    str,
+    option(
+        "--market",
+        "The market of a new book: binance (live prices, fills on paper) or sim (simulated). auto is the live market "
+        "if it can be reached, and an error if not; a book that exists keeps its market.",
+        *("auto", "binance", "sim"),
+    ),
+]
 
 
 def mcp(
@@ -55,12 +64,13 @@ def mcp(
             *("none", "attached", "rules"),
         ),
     ] = None,
+    market: MarketOption = "auto",
 ) -> None:
     """Serve MCP over standard input and output.
 
     The list of tools needs no engine; the first tool call attaches to the running engine of the book, or starts one on
-    paper. The engine continues when this command ends. A running engine and an existing book keep their agent. If the
-    book's agent also trades, the first answer and ocw_get_status warn of this.
+    paper. The engine continues when this command ends. A running engine and an existing book keep their agent and their
+    market. If the book's agent also trades, the first answer and ocw_get_status warn of this.
     """
     import asyncio
 
@@ -68,7 +78,7 @@ def mcp(
     from ocw_mcp.interfaces.mcp.bridge import Bridge
 
     chosen = [name.strip() for name in toolsets.split(",")] if toolsets is not None else None
-    attachment = Attachment((state if state is not None else home()).absolute(), agent=agent)
+    attachment = Attachment((state if state is not None else home()).absolute(), agent=agent, market=market)
     bridge = Bridge(attachment, __version__, chosen, read_only=read_only)
     asyncio.run(bridge.serve())
 
@@ -86,32 +96,44 @@ ConfigOption = Annotated[Path | None, option("--config", "Another configuration 
 
 @install.command("claude-desktop")
 def claude_desktop(
-    state: BookOption, read_only: ReadOnlyOption = False, dry_run: DryRunOption = False, config: ConfigOption = None
+    state: BookOption,
+    read_only: ReadOnlyOption = False,
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+    market: MarketOption = "auto",
 ) -> None:
     """Add OCW to Claude Desktop's configuration. Other entries stay, the old file is kept, and no key is written."""
-    _add_entry("claude-desktop", state, read_only, dry_run, config)
+    _add_entry("claude-desktop", installing_options(state, read_only, market), dry_run, config)
 
 
 @install.command("cursor")
 def cursor(
-    state: BookOption, read_only: ReadOnlyOption = False, dry_run: DryRunOption = False, config: ConfigOption = None
+    state: BookOption,
+    read_only: ReadOnlyOption = False,
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+    market: MarketOption = "auto",
 ) -> None:
     """Add OCW to Cursor's configuration, as for Claude Desktop.
 
     The file is ~/.cursor/mcp.json; for one project, name its .cursor/mcp.json with --config.
     """
-    _add_entry("cursor", state, read_only, dry_run, config)
+    _add_entry("cursor", installing_options(state, read_only, market), dry_run, config)
 
 
 @install.command("vscode")
 def vscode(
-    state: BookOption, read_only: ReadOnlyOption = False, dry_run: DryRunOption = False, config: ConfigOption = None
+    state: BookOption,
+    read_only: ReadOnlyOption = False,
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+    market: MarketOption = "auto",
 ) -> None:
     """Add OCW to VS Code's configuration, as for Claude Desktop.
 
     The file is the mcp.json of your user; for one project, name its .vscode/mcp.json with --config.
     """
-    _add_entry("vscode", state, read_only, dry_run, config)
+    _add_entry("vscode", installing_options(state, read_only, market), dry_run, config)
 
 
 def _add_entry(client: str, state: Path, read_only: bool, dry_run: bool, config: Path | None) -> None:
