@@ -72,7 +72,19 @@ def spawn_engine(directory: Path, agent: str = AGENT, market: Sequence[str] = SI
         os.fchmod(log, 0o600)
         # -P: Python does not import modules from the directory.
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "ocw_mcp", "run", *market, *SERVED, "--agent", agent, "--state", str(directory)],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "ocw_mcp",
+                "run",
+                *market,
+                *SERVED,
+                "--agent",
+                agent,
+                "--state",
+                str(directory),
+            ],
             cwd=directory,
             env={name: os.environ[name] for name in KEPT if name in os.environ},
             stdin=subprocess.DEVNULL,
@@ -106,8 +118,8 @@ def agent_of(directory: Path, wanted: str | None = AGENT) -> str:
         raise AttachError(
             f"the book in {directory} ran with agent {agent} and policy {policy.get('name', '?')}, and a tool call "
             f"cannot change that to {other}; a person must start the engine, with the old options or with new ones, "
-            f"such as ocw run {' '.join((*own_market(directory), *SERVED))} --agent {wanted or NEW_BOOKS_AGENT} --state "
-            f"{directory}{here}",
+            f"such as ocw run {' '.join((*own_market(directory), *SERVED))} --agent {wanted or NEW_BOOKS_AGENT} "
+            f"--state {directory}{here}",
             "OTHER_AGENT" if same_policy else "OTHER_LIMITS",
         )
     return agent
@@ -122,7 +134,7 @@ def own_market(directory: Path) -> tuple[str, ...]:
     if market.kind not in MARKETS:
         raise AttachError(
             f"the book in {directory} trades a recorded market, whose path it does not store; a person must start the "
-            f"engine with ocw run --market PATH {' '.join(SERVED)} --state {directory}; or use another --state directory",
+            f"engine with ocw run --market PATH {' '.join(SERVED)} --state {directory}, or use another --state",
             "OTHER_MARKET",
         )
     options = SIMULATED if market.kind == "sim" else LIVE

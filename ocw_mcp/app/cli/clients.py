@@ -103,7 +103,7 @@ def claude_desktop(
     market: MarketOption = "auto",
 ) -> None:
     """Add OCW to Claude Desktop's configuration. Other entries stay, the old file is kept, and no key is written."""
-    _add_entry("claude-desktop", installing_options(state, read_only, market), dry_run, config)
+    _add_entry("claude-desktop", state, read_only, market, dry_run, config)
 
 
 @install.command("cursor")
@@ -118,7 +118,7 @@ def cursor(
 
     The file is ~/.cursor/mcp.json; for one project, name its .cursor/mcp.json with --config.
     """
-    _add_entry("cursor", installing_options(state, read_only, market), dry_run, config)
+    _add_entry("cursor", state, read_only, market, dry_run, config)
 
 
 @install.command("vscode")
@@ -133,14 +133,14 @@ def vscode(
 
     The file is the mcp.json of your user; for one project, name its .vscode/mcp.json with --config.
     """
-    _add_entry("vscode", installing_options(state, read_only, market), dry_run, config)
+    _add_entry("vscode", state, read_only, market, dry_run, config)
 
 
-def _add_entry(client: str, state: Path, read_only: bool, dry_run: bool, config: Path | None) -> None:
+def _add_entry(client: str, state: Path, read_only: bool, market: str, dry_run: bool, config: Path | None) -> None:
     from ocw_mcp.app import install as installing
 
     path = config if config is not None else installing.config_path(client)
-    done = installing.add_entry(client, path, state, read_only=read_only, dry_run=dry_run)
+    done = installing.add_entry(client, path, state, read_only=read_only, market=market, dry_run=dry_run)
     if dry_run:
         say(f"{path} would contain:", err=True)
         say(done.after, nl=False)
@@ -152,27 +152,27 @@ def _add_entry(client: str, state: Path, read_only: bool, dry_run: bool, config:
 
 
 @install.command("claude-code")
-def claude_code(state: BookOption, read_only: ReadOnlyOption = False) -> None:
+def claude_code(state: BookOption, read_only: ReadOnlyOption = False, market: MarketOption = "auto") -> None:
     """Print the command that adds OCW to Claude Code. Run it yourself, in the directory that you work in."""
-    _print_command("claude-code", state, read_only)
+    _print_command("claude-code", state, read_only, market)
 
 
 @install.command("codex")
-def codex(state: BookOption, read_only: ReadOnlyOption = False) -> None:
+def codex(state: BookOption, read_only: ReadOnlyOption = False, market: MarketOption = "auto") -> None:
     """Print the command that adds OCW to Codex. Run it yourself."""
-    _print_command("codex", state, read_only)
+    _print_command("codex", state, read_only, market)
 
 
 @install.command("gemini-cli")
-def gemini_cli(state: BookOption, read_only: ReadOnlyOption = False) -> None:
+def gemini_cli(state: BookOption, read_only: ReadOnlyOption = False, market: MarketOption = "auto") -> None:
     """Print the command that adds OCW to Gemini CLI. Run it yourself."""
-    _print_command("gemini-cli", state, read_only)
+    _print_command("gemini-cli", state, read_only, market)
 
 
-def _print_command(client: str, state: Path, read_only: bool) -> None:
+def _print_command(client: str, state: Path, read_only: bool, market: str) -> None:
     from ocw_mcp.app import install as installing
 
-    say(installing.adding_command(client, state, read_only=read_only))
+    say(installing.adding_command(client, state, read_only=read_only, market=market))
 
 
 @tokens.command("new")
