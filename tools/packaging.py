@@ -25,6 +25,9 @@ REGISTERED: Final = "io.github.ocw-mcp/ocw-mcp"
 """The name in the registry. The publisher must own the part before the slash, and README.md must contain the name."""
 SCHEMA: Final = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 ENTRY: Final = "desktop.py"
+STARTING: Final = ("run", "--no-project", "--directory", "${__dirname}")
+MARKET: Final = ("--market", "${user_config.market}")
+"""The option of `ocw mcp` that has the value of the user's setting."""
 LOCK: Final = "requirements.lock"
 BUNDLED: Final = (
     *("ocw_mcp", "policies", "prompts", "situations"),
@@ -46,7 +49,16 @@ def manifest() -> dict[str, Any]:
         "server": {
             "type": "uv",
             "entry_point": ENTRY,
-            "mcp_config": {"command": "uv", "args": ["run", "--no-project", "--directory", "${__dirname}", ENTRY]},
+            "mcp_config": {"command": "uv", "args": [*STARTING, ENTRY, *MARKET]},
+        },
+        "user_config": {
+            "market": {
+                "type": "string",
+                "title": "Market of a new book",
+                "description": "binance: live prices, fills on paper. sim: the simulated market, without a network. "
+                "auto: binance if it can be reached. A book that exists keeps its market.",
+                "default": "auto",
+            }
         },
         "tools": [{"name": tool.name, "description": tool.description} for tool in tools(no_engine)],
         "prompts_generated": True,

@@ -1,10 +1,13 @@
-"""Finds the served engine of a state directory, or starts a paper engine as a detached process."""
+"""Finds the served engine of a state directory, or starts a paper engine as a detached process.
+
+A new book gets the live market if Binance answers. An existing book keeps its market.
+"""
 
 import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -30,9 +33,20 @@ AGENTS: Final = ("attached", "none", "rules")
 """The agents with which an engine may be started for a client."""
 NEW_BOOKS_AGENT: Final = "none"
 """The default agent of a new book: no agent decides, and only the client trades."""
-PAPER: Final = ("run", "--market", "sim", "--speed", "1", "--serve", "127.0.0.1:0")
 
-KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH")
+AUTO: Final = "auto"
+MARKETS: Final = (AUTO, "binance", "sim")
+"""The values of `--market` for a client: the live market, the simulated one, or the book's own (see `market_of`)."""
+PING_S: Final = 5.0
+"""The longest time in seconds that the question may take whether the exchange answers."""
+SIMULATED: Final = ("--market", "sim", "--speed", "1")
+LIVE: Final = ("--market", "binance")
+SERVED: Final = ("--serve", "127.0.0.1:0")
+
+KEPT: Final = (
+    *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "BINANCE_LOOPBACK"),
+    *("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
 """The environment variables that a started paper engine gets; API keys are not among them."""
 
 
@@ -44,8 +58,11 @@ class Child(Protocol):
         ...
 
 
-def spawn_engine(directory: Path, agent: str = AGENT) -> Child:
-    """Start an engine on the simulated market in real time, in its own POSIX session. Raises BookError and OSError."""
+def spawn_engine(directory: Path, agent: str = AGENT, market: Sequence[str] = SIMULATED) -> Child:
+    """Start an engine in real time, in its own POSIX session; `market` are the options of its market.
+
+    Raises BookError and OSError.
+    """
     from ocw_mcp.adapters.store.directory import prepare
 
     prepare(directory)
@@ -55,7 +72,19 @@ def spawn_engine(directory: Path, agent: str = AGENT) -> Child:
         os.fchmod(log, 0o600)
         # -P: Python does not import modules from the directory.
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "ocw_mcp", *PAPER, "--agent", agent, "--state", str(directory)],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "ocw_mcp",
+                "run",
+                *market,
+                *SERVED,
+                "--agent",
+                agent,
+                "--state",
+                str(directory),
+            ],
             cwd=directory,
             env={name: os.environ[name] for name in KEPT if name in os.environ},
             stdin=subprocess.DEVNULL,
@@ -89,24 +118,102 @@ def agent_of(directory: Path, wanted: str | None = AGENT) -> str:
         raise AttachError(
             f"the book in {directory} ran with agent {agent} and policy {policy.get('name', '?')}, and a tool call "
             f"cannot change that to {other}; a person must start the engine, with the old options or with new ones, "
-            f"such as ocw {' '.join(PAPER)} --agent {wanted or NEW_BOOKS_AGENT} --state {directory}{here}",
+            f"such as ocw run {' '.join((*own_market(directory), *SERVED))} --agent {wanted or NEW_BOOKS_AGENT} "
+            f"--state {directory}{here}",
             "OTHER_AGENT" if same_policy else "OTHER_LIMITS",
         )
     return agent
+
+
+def own_market(directory: Path) -> tuple[str, ...]:
+    """Return the options that start the book of a directory on its own market. Raises BookError and AttachError."""
+    from ocw_mcp.adapters.store.book import peek_book
+    from ocw_mcp.domain.time import span_name
+
+    market = peek_book(directory).stamp.market
+    if market.kind not in MARKETS:
+        raise AttachError(
+            f"the book in {directory} trades a recorded market, whose path it does not store; a person must start the "
+            f"engine with ocw run --market PATH {' '.join(SERVED)} --state {directory}, or use another --state",
+            "OTHER_MARKET",
+        )
+    options = SIMULATED if market.kind == "sim" else LIVE
+    asked = ("--product", market.product.value, "--symbols", ",".join(market.symbols))
+    return *options, *asked, "--interval", span_name(market.interval)
+
+
+def require_market(directory: Path, wanted: str) -> None:
+    """Raise AttachError if a directory has a book of another market than `wanted`, one of `MARKETS`."""
+    from ocw_mcp.adapters.store.book import peek_book
+    from ocw_mcp.adapters.store.directory import has_book
+
+    if wanted == AUTO or not has_book(directory):
+        return
+    kind = peek_book(directory).stamp.market.kind
+    if kind != wanted:
+        raise AttachError(
+            f"the book in {directory} was created on the market {kind}, which never changes, and --market is {wanted}; "
+            f"start this client's ocw mcp without --market, or with another --state directory for a book on {wanted}",
+            "OTHER_MARKET",
+        )
+
+
+async def market_of(directory: Path, wanted: str = AUTO) -> tuple[str, ...]:
+    """Return the options of the market to start a book with. Raises AttachError and SettingsError.
+
+    An existing book keeps its market, also while the exchange cannot be reached. A new book gets the market `wanted`,
+    one of `MARKETS`; without a choice the live market, if the exchange answers.
+    """
+    from ocw_mcp.adapters.store.directory import has_book
+
+    require_market(directory, wanted)
+    if has_book(directory):
+        return own_market(directory)
+    if wanted == "sim":
+        return SIMULATED
+    if why := await _why_unreachable(directory):
+        raise AttachError(
+            f"Binance cannot be reached ({why}), and no book was created in {directory}; for the simulated market, "
+            "start this client's ocw mcp with --market sim",
+            "NO_MARKET",
+        )
+    return LIVE
+
+
+async def _why_unreachable(directory: Path) -> str:
+    """Return why the live market gives no answer to a new book in a directory; empty if it answers."""
+    from ocw_mcp.app.live_market import why_unreachable
+    from ocw_mcp.app.settings import load_settings
+
+    loopback = load_settings(None, directory, os.environ).binance_loopback
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(why_unreachable, loopback=loopback), PING_S)
+    except TimeoutError:
+        return f"it gave no answer within {PING_S:g} s"
 
 
 class Attachment:
     """Finds or starts the engine of one state directory."""
 
     def __init__(
-        self, directory: Path, spawn: Callable[[Path], Child] | None = None, agent: str | None = AGENT
+        self,
+        directory: Path,
+        spawn: Callable[[Path], Child] | None = None,
+        agent: str | None = AGENT,
+        market: str = AUTO,
     ) -> None:
-        """`agent` is the agent of an engine that is started here; None means the agent of the book's last run."""
+        """`agent` is the agent of an engine that is started here; None means the agent of the book's last run.
+
+        `market` is one of `MARKETS`. Raises SettingsError for an unknown agent or market.
+        """
         if agent is not None and agent not in AGENTS:
             raise SettingsError(f"--agent is {agent[:40]!r}; expected one of {', '.join(AGENTS)}")
+        if market not in MARKETS:
+            raise SettingsError(f"--market is {market[:40]!r}; expected one of {', '.join(MARKETS)}")
         self._directory = directory
         self._spawn = spawn
         self._agent = agent
+        self._market = market
         self._turn = asyncio.Lock()
 
     async def __call__(self, silent: Address | None = None) -> Address:
@@ -114,7 +221,7 @@ class Attachment:
         async with self._turn:
             try:
                 return await self._await_engine(silent)
-            except BookError as error:
+            except (BookError, SettingsError) as error:
                 raise AttachError(str(error)) from None
             except OSError as error:
                 raise AttachError(f"no engine can be started in {self._directory}: {error.strerror}") from None
@@ -128,6 +235,7 @@ class Attachment:
         while waited < PATIENCE_S:
             found = read_address(self._directory)
             if found is not None and found != silent:
+                require_market(self._directory, self._market)
                 return found
             ended = child is not None and child.poll() is not None
             if is_locked(self._directory):
@@ -144,7 +252,8 @@ class Attachment:
             elif child is None:
                 # No engine has the lock, or the engine that was stopping has released it.
                 agent = agent_of(self._directory, self._agent)
-                child = (self._spawn or partial(spawn_engine, agent=agent))(self._directory)
+                market = await market_of(self._directory, self._market)
+                child = (self._spawn or partial(spawn_engine, agent=agent, market=market))(self._directory)
             await asyncio.sleep(LOOK_S)  # noqa: TID251 - waits for another process; no engine runs in this one
             waited += LOOK_S
         raise AttachError(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ocw_mcp.adapters.files import read_file
+from ocw_mcp.app.attach import AUTO, MARKETS
 from ocw_mcp.domain.errors import SettingsError
 
 NAME: Final = "ocw"
@@ -62,17 +63,23 @@ class Installed(NamedTuple):
         return self.before != self.after
 
 
-def command(state: Path, *, read_only: bool) -> list[str]:
-    """Return the command that a client starts, with the full path of this installation: clients have another PATH."""
+def command(state: Path, *, read_only: bool, market: str = AUTO) -> list[str]:
+    """Return the command that a client starts, with the full path of this installation: clients have another PATH.
+
+    Raises SettingsError for an unknown market.
+    """
+    if market not in MARKETS:
+        raise SettingsError(f"--market is {market[:40]!r}; expected one of {', '.join(MARKETS)}")
     beside = Path(sys.executable).with_name("ocw")
     found = str(beside) if beside.exists() else shutil.which("ocw")
     start = [found] if found else [sys.executable, "-m", "ocw_mcp"]
-    return [*start, "mcp", "--state", str(state.absolute()), *(["--read-only"] if read_only else [])]
+    chosen = ["--market", market] if market != AUTO else []
+    return [*start, "mcp", "--state", str(state.absolute()), *chosen, *(["--read-only"] if read_only else [])]
 
 
-def adding_command(client: str, state: Path, *, read_only: bool) -> str:
+def adding_command(client: str, state: Path, *, read_only: bool, market: str = AUTO) -> str:
     """Return the command that adds OCW to the configuration of Claude Code, Codex or Gemini CLI."""
-    program, *arguments = command(state, read_only=read_only)
+    program, *arguments = command(state, read_only=read_only, market=market)
     return shlex.join([*(word.format(program=program) for word in ADDING[client]), *arguments])
 
 
@@ -86,9 +93,9 @@ def config_path(client: str, platform: str = sys.platform, home: Path | None = N
     return folder / "Claude" / CONFIG if client == "claude-desktop" else folder / "Code" / "User" / "mcp.json"
 
 
-def add_entry(client: str, path: Path, state: Path, *, read_only: bool, dry_run: bool) -> Installed:
+def add_entry(client: str, path: Path, state: Path, *, read_only: bool, dry_run: bool, market: str = AUTO) -> Installed:
     """Add OCW to an editor's configuration, and keep other entries and a copy of the old file. Raises SettingsError."""
-    editor, start = EDITORS[client], command(state, read_only=read_only)
+    editor, start = EDITORS[client], command(state, read_only=read_only, market=market)
     try:
         before: str | None = read_file(path, LARGEST_CONFIG, link=True).decode()
     except FileNotFoundError:

@@ -72,7 +72,9 @@ def open_live(
 def why_unreachable(product: Product = Product.UM, loopback: str | None = None) -> str:
     """Return why the exchange gives no answer now, in one clause; empty if it answers."""
     try:
-        answer = httpx2.get(hosts_of(product, loopback).rest + _PING[product], timeout=_ANSWER_S)
+        answer = httpx2.get(
+            hosts_of(product, loopback).rest + _PING[product], timeout=_ANSWER_S, trust_env=loopback is None
+        )
     except httpx2.HTTPError as error:
         return f"{type(error).__name__} {error}".strip()[:200]
     return "" if answer.is_success else f"it answers with status {answer.status_code}"

@@ -6,12 +6,20 @@ from pathlib import Path
 import pytest
 
 from ocw_mcp.adapters.control.address import Address, write_address
+from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.store.directory import StateLock
+from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app import attach
-from ocw_mcp.app.attach import LOG, PAPER, Attachment, Child, agent_of
+from ocw_mcp.app.attach import LIVE, LOG, SIMULATED, Attachment, Child, agent_of, market_of
 from ocw_mcp.app.cli.clients import alone
+from ocw_mcp.app.settings import SECRET_KEYS
 from ocw_mcp.domain.errors import AttachError, SettingsError
+from ocw_mcp.domain.market import MarketIdentity, Product
+from ocw_mcp.domain.state import Mode
+from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.interfaces.mcp.bridge import Bridge
+from ocw_mcp.interfaces.serving import listen
+from tests.support.exchange import served
 from tests.support.shell import Ocw
 
 HERE = Address("http://127.0.0.1:1", "ocw_here", 1)
@@ -34,7 +42,7 @@ def never(directory: Path) -> Child:
 
 async def test_attachment_uses_a_running_engine_with_an_address(tmp_path: Path) -> None:
     write_address(tmp_path, HERE)
-    assert await Attachment(tmp_path, never)() == HERE
+    assert await Attachment(tmp_path, never, market="sim")() == HERE
 
 
 async def test_attachment_starts_an_engine_and_waits_if_none_runs(tmp_path: Path) -> None:
@@ -45,7 +53,7 @@ async def test_attachment_starts_an_engine_and_waits_if_none_runs(tmp_path: Path
         write_address(directory, THERE)
         return Engine()
 
-    attachment = Attachment(tmp_path, spawn)
+    attachment = Attachment(tmp_path, spawn, market="sim")
     assert await attachment() == THERE
     assert await attachment() == THERE
     assert started == [tmp_path]
@@ -57,7 +65,7 @@ async def test_attachment_never_returns_an_address_that_did_not_answer(tmp_path:
         return Engine()
 
     write_address(tmp_path, HERE)
-    attachment = Attachment(tmp_path, spawn)
+    attachment = Attachment(tmp_path, spawn, market="sim")
     assert await attachment() == HERE
     assert await attachment(silent=HERE) == THERE
 
@@ -68,7 +76,7 @@ async def test_error_quotes_the_last_log_line_of_an_engine_that_failed(tmp_path:
         return Engine(2)
 
     with pytest.raises(AttachError, match="ended: ocw: the book was made for another market"):
-        await Attachment(tmp_path, spawn)()
+        await Attachment(tmp_path, spawn, market="sim")()
 
 
 async def test_engine_without_an_address_is_reported_as_not_served(
@@ -76,17 +84,17 @@ async def test_engine_without_an_address_is_reported_as_not_served(
 ) -> None:
     monkeypatch.setattr(attach, "UNSERVED_S", 0.05)
     with StateLock(tmp_path), pytest.raises(AttachError, match="is not served; a person must start it with --serve"):
-        await Attachment(tmp_path, never)()
+        await Attachment(tmp_path, never, market="sim")()
 
 
 async def test_engine_that_is_not_ready_in_time_gives_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attach, "PATIENCE_S", 0.1)
     with pytest.raises(AttachError, match="was not ready within"):
-        await Attachment(tmp_path, lambda directory: Engine())()
+        await Attachment(tmp_path, lambda directory: Engine(), market="sim")()
 
 
 def test_started_paper_engine_gets_no_keys_or_tokens() -> None:
-    assert not [name for name in attach.KEPT if "KEY" in name or "TOKEN" in name or name.startswith(("BINANCE", "AN"))]
+    assert not [name for name in attach.KEPT if "KEY" in name or "TOKEN" in name or name in SECRET_KEYS]
 
 
 @pytest.mark.parametrize("ran", [{"agent": "none"}, {"policy": "conservative"}])
@@ -131,7 +139,7 @@ async def test_client_starts_an_engine_once_a_stopping_one_frees_its_lock(tmp_pa
         return Engine()
 
     lock.__enter__()
-    calling = asyncio.ensure_future(Attachment(tmp_path, spawn)(silent=HERE))
+    calling = asyncio.ensure_future(Attachment(tmp_path, spawn, market="sim")(silent=HERE))
     await asyncio.wait({calling}, timeout=0.15)
     assert not started
     lock.__exit__(None, None, None)
@@ -152,7 +160,7 @@ async def test_engine_start_is_retried_once_another_process_frees_the_lock(
         return children.pop(0)
 
     monkeypatch.setattr(attach, "UNSERVED_S", 0.05)
-    calling = asyncio.ensure_future(Attachment(tmp_path, spawn)())
+    calling = asyncio.ensure_future(Attachment(tmp_path, spawn, market="sim")())
     await asyncio.wait({calling}, timeout=0.25)
     assert (len(children), calling.done()) == (1, False)
     lock.__exit__(None, None, None)
@@ -165,7 +173,7 @@ async def test_engine_that_stopped_serving_but_keeps_its_lock_is_reported(
 ) -> None:
     monkeypatch.setattr(attach, "STOPPING_S", 0.05)
     with StateLock(tmp_path), pytest.raises(AttachError, match="stopped serving, and has not ended"):
-        await Attachment(tmp_path, never)(silent=HERE)
+        await Attachment(tmp_path, never, market="sim")(silent=HERE)
 
 
 def test_attachment_refuses_every_agent_but_attached_none_and_rules(tmp_path: Path) -> None:
@@ -188,16 +196,16 @@ def test_client_cannot_change_the_agent_of_a_book(
         asyncio.run(Attachment(book, never, agent="none")())
 
 
-def test_ocw_mcp_passes_its_option_agent_to_the_engine_it_starts(
+def test_ocw_mcp_passes_agent_and_market_to_the_engine_it_starts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    started: list[str] = []
+    started: list[tuple[str, str]] = []
     monkeypatch.setattr(Bridge, "serve", _nothing)
-    monkeypatch.setattr(attach, "Attachment", lambda directory, agent: started.append(agent))
-    for more in ([], ["--agent", "rules"], ["--agent", "attached"]):
+    monkeypatch.setattr(attach, "Attachment", lambda directory, agent, market: started.append((agent, market)))
+    for more in ([], ["--agent", "rules", "--market", "sim"], ["--agent", "attached", "--market", "binance"]):
         with pytest.raises(SystemExit):
             alone(["--state", str(tmp_path), *more])
-    assert started == [None, "rules", "attached"]
+    assert started == [(None, "auto"), ("rules", "sim"), ("attached", "binance")]
 
 
 def test_new_book_has_no_agent_unless_the_client_names_one(tmp_path: Path) -> None:
@@ -212,7 +220,7 @@ def test_book_keeps_the_agent_of_its_last_run(
     ran = Ocw(monkeypatch, capsys)("run", "--market", "sim", "--for", "1m", "--agent", agent, "--state", book)
     assert ran.code == 0, ran.err
 
-    def spawn(directory: Path, agent: str) -> Child:
+    def spawn(directory: Path, agent: str, market: tuple[str, ...]) -> Child:
         started.append(agent)
         write_address(directory, THERE)
         return Engine()
@@ -226,5 +234,78 @@ async def _nothing(bridge: Bridge) -> None:
     """Serve no client."""
 
 
-def test_spawned_engine_is_started_without_the_json_option() -> None:
-    assert "--json" not in PAPER
+@pytest.fixture
+def closed_port(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return an address of this machine at which nothing answers, set as that of the exchange."""
+    with listen("127.0.0.1", 0) as bound:
+        address = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    monkeypatch.setenv("BINANCE_LOOPBACK", address)
+    return address
+
+
+async def test_new_book_gets_the_live_market_if_the_exchange_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served() as at:
+        monkeypatch.setenv("BINANCE_LOOPBACK", f"http://{at}")
+        assert await market_of(tmp_path / "book") == LIVE
+    assert not (tmp_path / "book").exists()
+
+
+@pytest.mark.parametrize("market", ["auto", "binance"])
+async def test_no_book_is_created_while_the_exchange_is_unreachable(
+    tmp_path: Path, closed_port: str, market: str
+) -> None:
+    with pytest.raises(
+        AttachError, match=r"^Binance cannot be reached \(.*\), .*ocw mcp with --market sim$"
+    ) as refused:
+        await Attachment(tmp_path / "book", never, market=market)()
+    assert refused.value.code == "NO_MARKET"
+    assert not (tmp_path / "book").exists()
+
+
+async def test_simulated_market_is_chosen_without_asking_the_exchange(tmp_path: Path, closed_port: str) -> None:
+    assert await market_of(tmp_path, "sim") == SIMULATED
+
+
+def live_book(directory: Path) -> None:
+    """Create the empty book of a live market of one symbol."""
+    market = MarketIdentity("binance", Product.SPOT, MINUTE, ("ETHUSDT",), "c" * 64)
+    stamp = BookStamp(Mode.PAPER, "paper", "paper-10000", Product.SPOT, market)
+    with StateLock(directory) as lock:
+        SqliteStore.open(directory, stamp, book_id="cccccc", created_at=1, check_lock=lock.require_held).close()
+
+
+async def test_book_on_the_live_market_is_started_while_it_is_unreachable(tmp_path: Path, closed_port: str) -> None:
+    live_book(tmp_path)
+    expected = (*LIVE, "--product", "spot", "--symbols", "ETHUSDT", "--interval", "1m")
+    assert await market_of(tmp_path) == await market_of(tmp_path, "binance") == expected
+
+
+@pytest.mark.parametrize("running", [False, True])
+async def test_market_that_differs_from_that_of_the_book_is_refused(tmp_path: Path, running: bool) -> None:
+    live_book(tmp_path)
+    if running:
+        write_address(tmp_path, HERE)
+    with pytest.raises(AttachError, match=r"created on the market binance, .* and --market is sim") as refused:
+        await Attachment(tmp_path, never, market="sim")()
+    assert refused.value.code == "OTHER_MARKET"
+
+
+def test_book_on_the_simulated_market_keeps_its_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = Ocw(monkeypatch, capsys)("run", "--market", "sim", "--interval", "15m", "--for", "1h", "--state", tmp_path)
+    assert ran.code == 0, ran.err
+    options = asyncio.run(market_of(tmp_path))
+    assert options[: len(SIMULATED)] == SIMULATED
+    assert options[-2:] == ("--interval", "15m")
+
+
+def test_attachment_refuses_an_unknown_market(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="expected one of auto, binance, sim"):
+        Attachment(tmp_path, never, market="kraken")
+
+
+def test_address_of_the_sandbox_exchange_reaches_a_started_engine() -> None:
+    assert "BINANCE_LOOPBACK" in attach.KEPT

@@ -76,6 +76,16 @@ def test_invalid_configuration_file_is_not_changed(ocw: Ocw, tmp_path: Path, cli
     assert [each.name for each in tmp_path.iterdir()] == ["config.json"]
 
 
+@pytest.mark.parametrize("client", [*SERVERS, *COMMANDS])
+def test_installed_command_has_the_chosen_market(ocw: Ocw, tmp_path: Path, client: str) -> None:
+    more = ("--dry-run", "--config", tmp_path / "config.json") if client in SERVERS else ()
+    said = ocw("install", client, "--state", tmp_path / "desk", "--market", "sim", *more)
+    assert said.code == 0
+    arguments = json.loads(said.out)[SERVERS[client]]["ocw"]["args"] if client in SERVERS else shlex.split(said.out)
+    assert arguments[-2:] == ["--market", "sim"]
+    assert ocw("install", client, "--market", "kraken", *more).code == 2
+
+
 @pytest.mark.parametrize("client", COMMANDS)
 def test_printed_command_is_quoted_for_a_shell(ocw: Ocw, tmp_path: Path, client: str) -> None:
     words = shlex.split(ocw("install", client, "--state", tmp_path / "my desk").out)

@@ -80,7 +80,7 @@ def test_a_directory_that_others_can_write_is_refused(
 async def test_attachment_to_a_directory_of_another_user_is_refused(desk: Path) -> None:
     desk.chmod(0o770)
     with pytest.raises(AttachError, match="chmod 700"):
-        await Attachment(desk, never)()
+        await Attachment(desk, never, market="sim")()
     with pytest.raises(BookError, match="chmod 700"):
         read_address(desk)
 

@@ -72,7 +72,9 @@ class Session:
 async def test_each_step_of_a_client_session_is_journaled(tmp_path: Path, era: str) -> None:
     desk = tmp_path / "desk"
     command = StdioServerParameters(
-        command=sys.executable, args=["-m", "ocw_mcp", "mcp", "--state", str(desk)], env=dict(os.environ)
+        command=sys.executable,
+        args=["-m", "ocw_mcp", "mcp", "--market", "sim", "--state", str(desk)],
+        env=dict(os.environ),
     )
     async with engine(desk), Client(stdio_client(command), mode=era) as client:
         call = Session(client)

@@ -30,7 +30,7 @@ def desk(tmp_path: Path) -> Iterator[Path]:
 
 
 def command(desk: Path, *more: str) -> StdioServerParameters:
-    arguments = ["-m", "ocw_mcp", "mcp", "--state", str(desk), *more]
+    arguments = ["-m", "ocw_mcp", "mcp", "--market", "sim", "--state", str(desk), *more]
     return StdioServerParameters(
         command=sys.executable, args=arguments, env={**os.environ, "BINANCE_API_KEY": "canary"}
     )

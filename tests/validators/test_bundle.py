@@ -28,7 +28,9 @@ async def test_unpacked_bundle_builds_and_serves_its_tools(tmp_path: Path) -> No
     subprocess.run([sys.executable, "-m", *build], check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
     assert list(tmp_path.glob("ocw_mcp-*.whl"))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    start = StdioServerParameters(command=sys.executable, args=[str(unpacked / ENTRY)], env=environment, cwd=unpacked)
+    start = StdioServerParameters(
+        command=sys.executable, args=[str(unpacked / ENTRY), "--market", "sim"], env=environment, cwd=unpacked
+    )
     async with Client(stdio_client(start)) as client:
         listed = await client.list_tools()
     assert [tool.name for tool in listed.tools] == [tool["name"] for tool in manifest()["tools"]]

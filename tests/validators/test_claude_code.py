@@ -106,7 +106,7 @@ async def test_claude_code_trades_through_a_whole_session(
     async with engine(book, policy), served_claude(model, clock=LiveClock()) as url:
         passphrase.keep(book, WORD, passphrase.USUAL)
         # The command that `ocw install` prints is the one that a person runs.
-        added = await claude(*shlex.split(ocw("install", "claude-code", "--state", book).out)[1:])
+        added = await claude(*shlex.split(ocw("install", "claude-code", "--market", "sim", "--state", book).out)[1:])
         assert added.code == 0, added.err
         listed = await claude("mcp", "list")
         assert "Connected" in listed.out, listed

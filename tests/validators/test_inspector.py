@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 async def inspect(desk: Path, *asked: str) -> Ended:
-    server = (sys.executable, "-m", "ocw_mcp", "mcp", "--state", desk)
+    server = (sys.executable, "-m", "ocw_mcp", "mcp", "--market", "sim", "--state", desk)
     return await validate("mcp-inspector", "--cli", *server, *asked, "--format", "json", home=desk.parent)
 
 

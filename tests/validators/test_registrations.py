@@ -25,16 +25,16 @@ async def run(home: Path, *command: str) -> Ended:
 
 async def test_gemini_cli_connects_to_the_server_that_install_adds(ocw: Ocw, tmp_path: Path) -> None:
     book = tmp_path / "my book"
-    await run(tmp_path, *shlex.split(ocw("install", "gemini-cli", "--state", book).out))
+    await run(tmp_path, *shlex.split(ocw("install", "gemini-cli", "--market", "sim", "--state", book).out))
     listed = await run(tmp_path, "gemini", "mcp", "list")
     (line,) = [line for line in (listed.out + listed.err).splitlines() if "ocw: " in line]
-    assert line.endswith(f"mcp --state {book} (stdio) - Connected")
+    assert line.endswith(f"mcp --state {book} --market sim (stdio) - Connected")
     assert not book.exists(), "a listing of tools starts no engine"
 
 
 async def test_codex_lists_the_server_that_install_adds(ocw: Ocw, tmp_path: Path) -> None:
     book = tmp_path / "my book"
-    words = shlex.split(ocw("install", "codex", "--state", book).out)
+    words = shlex.split(ocw("install", "codex", "--market", "sim", "--state", book).out)
     await run(tmp_path, *words)
     (listed,) = json.loads((await run(tmp_path, "codex", "mcp", "list", "--json")).out)
     assert (listed["name"], listed["enabled"], listed["transport"]["type"]) == ("ocw", True, "stdio")

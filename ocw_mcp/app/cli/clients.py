@@ -26,6 +26,15 @@ tokens = group("Make, list and revoke tokens for HTTP and MCP.")
 
 _TOOLSETS = ("market", "account", "history", "trade")
 ReadOnlyOption = Annotated[bool, option("--read-only", "Offer no tool that changes anything.")]
+MarketOption = Annotated[
+    str,
+    option(
+        "--market",
+        "The market of a new book: binance (live prices, fills on paper) or sim (simulated). auto is the live market "
+        "if it can be reached, and an error if not; a book that exists keeps its market.",
+        *("auto", "binance", "sim"),
+    ),
+]
 
 
 def mcp(
@@ -55,12 +64,13 @@ def mcp(
             *("none", "attached", "rules"),
         ),
     ] = None,
+    market: MarketOption = "auto",
 ) -> None:
     """Serve MCP over standard input and output.
 
     The list of tools needs no engine; the first tool call attaches to the running engine of the book, or starts one on
-    paper. The engine continues when this command ends. A running engine and an existing book keep their agent. If the
-    book's agent also trades, the first answer and ocw_get_status warn of this.
+    paper. The engine continues when this command ends. A running engine and an existing book keep their agent and their
+    market. If the book's agent also trades, the first answer and ocw_get_status warn of this.
     """
     import asyncio
 
@@ -68,7 +78,7 @@ def mcp(
     from ocw_mcp.interfaces.mcp.bridge import Bridge
 
     chosen = [name.strip() for name in toolsets.split(",")] if toolsets is not None else None
-    attachment = Attachment((state if state is not None else home()).absolute(), agent=agent)
+    attachment = Attachment((state if state is not None else home()).absolute(), agent=agent, market=market)
     bridge = Bridge(attachment, __version__, chosen, read_only=read_only)
     asyncio.run(bridge.serve())
 
@@ -86,39 +96,51 @@ ConfigOption = Annotated[Path | None, option("--config", "Another configuration 
 
 @install.command("claude-desktop")
 def claude_desktop(
-    state: BookOption, read_only: ReadOnlyOption = False, dry_run: DryRunOption = False, config: ConfigOption = None
+    state: BookOption,
+    read_only: ReadOnlyOption = False,
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+    market: MarketOption = "auto",
 ) -> None:
     """Add OCW to Claude Desktop's configuration. Other entries stay, the old file is kept, and no key is written."""
-    _add_entry("claude-desktop", state, read_only, dry_run, config)
+    _add_entry("claude-desktop", state, read_only, market, dry_run, config)
 
 
 @install.command("cursor")
 def cursor(
-    state: BookOption, read_only: ReadOnlyOption = False, dry_run: DryRunOption = False, config: ConfigOption = None
+    state: BookOption,
+    read_only: ReadOnlyOption = False,
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+    market: MarketOption = "auto",
 ) -> None:
     """Add OCW to Cursor's configuration, as for Claude Desktop.
 
     The file is ~/.cursor/mcp.json; for one project, name its .cursor/mcp.json with --config.
     """
-    _add_entry("cursor", state, read_only, dry_run, config)
+    _add_entry("cursor", state, read_only, market, dry_run, config)
 
 
 @install.command("vscode")
 def vscode(
-    state: BookOption, read_only: ReadOnlyOption = False, dry_run: DryRunOption = False, config: ConfigOption = None
+    state: BookOption,
+    read_only: ReadOnlyOption = False,
+    dry_run: DryRunOption = False,
+    config: ConfigOption = None,
+    market: MarketOption = "auto",
 ) -> None:
     """Add OCW to VS Code's configuration, as for Claude Desktop.
 
     The file is the mcp.json of your user; for one project, name its .vscode/mcp.json with --config.
     """
-    _add_entry("vscode", state, read_only, dry_run, config)
+    _add_entry("vscode", state, read_only, market, dry_run, config)
 
 
-def _add_entry(client: str, state: Path, read_only: bool, dry_run: bool, config: Path | None) -> None:
+def _add_entry(client: str, state: Path, read_only: bool, market: str, dry_run: bool, config: Path | None) -> None:
     from ocw_mcp.app import install as installing
 
     path = config if config is not None else installing.config_path(client)
-    done = installing.add_entry(client, path, state, read_only=read_only, dry_run=dry_run)
+    done = installing.add_entry(client, path, state, read_only=read_only, market=market, dry_run=dry_run)
     if dry_run:
         say(f"{path} would contain:", err=True)
         say(done.after, nl=False)
@@ -130,27 +152,27 @@ def _add_entry(client: str, state: Path, read_only: bool, dry_run: bool, config:
 
 
 @install.command("claude-code")
-def claude_code(state: BookOption, read_only: ReadOnlyOption = False) -> None:
+def claude_code(state: BookOption, read_only: ReadOnlyOption = False, market: MarketOption = "auto") -> None:
     """Print the command that adds OCW to Claude Code. Run it yourself, in the directory that you work in."""
-    _print_command("claude-code", state, read_only)
+    _print_command("claude-code", state, read_only, market)
 
 
 @install.command("codex")
-def codex(state: BookOption, read_only: ReadOnlyOption = False) -> None:
+def codex(state: BookOption, read_only: ReadOnlyOption = False, market: MarketOption = "auto") -> None:
     """Print the command that adds OCW to Codex. Run it yourself."""
-    _print_command("codex", state, read_only)
+    _print_command("codex", state, read_only, market)
 
 
 @install.command("gemini-cli")
-def gemini_cli(state: BookOption, read_only: ReadOnlyOption = False) -> None:
+def gemini_cli(state: BookOption, read_only: ReadOnlyOption = False, market: MarketOption = "auto") -> None:
     """Print the command that adds OCW to Gemini CLI. Run it yourself."""
-    _print_command("gemini-cli", state, read_only)
+    _print_command("gemini-cli", state, read_only, market)
 
 
-def _print_command(client: str, state: Path, read_only: bool) -> None:
+def _print_command(client: str, state: Path, read_only: bool, market: str) -> None:
     from ocw_mcp.app import install as installing
 
-    say(installing.adding_command(client, state, read_only=read_only))
+    say(installing.adding_command(client, state, read_only=read_only, market=market))
 
 
 @tokens.command("new")
