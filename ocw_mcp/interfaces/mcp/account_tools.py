@@ -11,7 +11,7 @@ from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.reasons import QUOTING, Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
-from ocw_mcp.domain.state import ITSELF
+from ocw_mcp.domain.state import ITSELF, MARKET_DATA
 from ocw_mcp.interfaces.mcp import results
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, cursor_of, older_line, place_of
 from ocw_mcp.interfaces.mcp.results import Meta, from_attributes
@@ -214,7 +214,8 @@ def _status(meta: Meta, seen: "Status") -> CallToolResult:
     if (by := result.lowered) is not None:
         why = f": {by.why}" if by.why else ""
         why += f", untrusted_text {json.dumps(by.untrusted_text, ensure_ascii=False)}" if by.untrusted_text else ""
-        lowered = [f"{meta.state} by {by.by} at {by.at}{why}; only a person resumes, outside MCP"]
+        ends = "it ends when the data return" if by.by == MARKET_DATA else "only a person resumes, outside MCP"
+        lowered = [f"{meta.state} by {by.by} at {by.at}{why}; {ends}"]
     reached = ", limit reached: no entries today" if result.daily_loss_reached else ""
     unprotected = f"; UNPROTECTED: {', '.join(result.unprotected)}" if result.unprotected else ""
     return respond(

@@ -31,11 +31,12 @@ _NOT_THERE: Final = (RequestCode.UNKNOWN_SYMBOL, RequestCode.UNKNOWN_ID, Request
 
 INSTRUCTIONS = """\
 OCW trades one account inside risk limits that are written in code. The first line of an answer gives the mode (paper:
-simulated fills), the trading state, the engine's time and the age of prices, with STALE if they are too old: read it
-first. Times are UTC, money is in quote currency. An unknown value is `?`, with a reason: treat it as unfavourable.
-Start with ocw_get_status. To trade, if tools that act are offered: orders_preview, then orders_place; to manage a
-position: positions_set_protection, positions_reduce, positions_close. Errors read `CODE: what happened. limit=...
-actual=... next: ...`. No tool changes a limit, the mode or a credential, or raises the trading state."""
+simulated fills on live or simulated prices), the trading state, the engine's time and the age of prices, with STALE
+if they are too old: read it first. Times are UTC, money is in quote currency. An unknown value is `?`, with a reason:
+treat it as unfavourable. Start with ocw_get_status. To trade, if tools that act are offered: orders_preview, then
+orders_place; to manage a position: positions_set_protection, positions_reduce, positions_close. Errors read `CODE:
+what happened. limit=... actual=... next: ...`. No tool changes a limit, the mode or a credential, or raises the
+trading state."""
 
 TOOLSETS: Final[dict[str, Callable[[GetFacade], list[OcwTool]]]] = {
     "market": lambda get_facade: market_tools(after_warm_up(get_facade)),
