@@ -18,9 +18,11 @@ from ocw_mcp.domain.decision import WakeCondition as WakeCondition
 from ocw_mcp.domain.errors import AttachError as AttachError
 from ocw_mcp.domain.errors import BookBusy as BookBusy
 from ocw_mcp.domain.errors import BookError as BookError
+from ocw_mcp.domain.errors import FeedError as FeedError
 from ocw_mcp.domain.errors import FetchError as FetchError
 from ocw_mcp.domain.errors import JournalDiverged as JournalDiverged
 from ocw_mcp.domain.errors import JournalError as JournalError
+from ocw_mcp.domain.errors import MarketUnreachable as MarketUnreachable
 from ocw_mcp.domain.errors import OcwError as OcwError
 from ocw_mcp.domain.errors import SettingsError as SettingsError
 from ocw_mcp.domain.errors import StrategyError as StrategyError

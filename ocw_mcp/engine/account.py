@@ -1,6 +1,7 @@
 """The account: its positions and equity, its trading state, and its daily loss and drawdown."""
 
-from typing import Final, Literal
+from decimal import Decimal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -47,6 +48,14 @@ _PARTS: Final = ("day", "drawdown", "activity")
 """The parts of the account with a `state` method; every other field of AccountState is an attribute of Account."""
 
 
+class CalmEquity(NamedTuple):
+    """The range of equity (quote) that needs no watch while only prices change, at a version of the account."""
+
+    lowest: Decimal
+    highest: Decimal
+    version: int
+
+
 class Account:
     """One account; `version` counts the changes of its positions, orders and trading state."""
 
@@ -71,6 +80,7 @@ class Account:
         self.reported: list[str] = []
         """The names of the last outside fills and transfers, so that each is booked once."""
         self._just_paused = False
+        self._calm: CalmEquity | None = None
         self.opened: dict[str, Opened] = {}
         """The opener of each symbol's last position, until it closes that position or decides again while flat."""
         self.ended: dict[str, int] = {}
@@ -82,6 +92,7 @@ class Account:
         The day ends with the candles that close at the next midnight, or by a timer if these candles are late.
         """
         equity = self.ledger.equity()
+        self._calm = None
         day = utc_day(at)
         self.day.open(day, equity)
         self.activity.open_day()
@@ -103,7 +114,18 @@ class Account:
             why = why or "the daily loss limit is reached"
         if self.activity.state().fees_today >= self._policies.pace.max_fees * self.day.today.opening > 0:
             why = why or "today's fees have reached their limit"
+        # Between the lowest equity that was watched and the peaks, no limit is reached and no peak changes.
+        calm, peaks = self._calm, self.drawdown.state()
+        lowest = equity if calm is None or equity > calm.highest else min(equity, calm.lowest)
+        self._calm = None if why else CalmEquity(lowest, min(peaks.peak, peaks.watched), self.version)
         return why
+
+    def watch_prices(self) -> str:
+        """Do the same as `watch` after a change of mark prices only, but nothing at an equity that needs no watch."""
+        calm = self._calm
+        if calm is not None and calm.version == self.version and calm.lowest <= self.ledger.equity() <= calm.highest:
+            return ""
+        return self.watch()
 
     def close_trade(self, closed: Position, closing: Side, now: int) -> None:
         """Journal a closed position as a trade; `closing` is the side of its exit. Repeated losses pause entries."""
@@ -162,6 +184,7 @@ class Account:
         else:
             self.day.open(self.day.today.day, after)
             self.drawdown = Drawdown(self._policies.drawdown, after)
+        self._calm = None
         self._effects.record(events.TransferBooked(*msgspec.structs.astuple(transfer)))
         return True
 
@@ -175,6 +198,7 @@ class Account:
         """Return to ACTIVE for the operator `by`. An exceeded drawdown is measured again from the present equity."""
         if self.trading_state is not TradingState.ACTIVE:
             self.drawdown.resume(self.ledger.equity())
+            self._calm = None
             self.change_state(TradingState.ACTIVE, f"resumed by {by}")
 
     def fall(self) -> Fall:
@@ -204,6 +228,7 @@ class Account:
 
     def restore(self, state: AccountState, /) -> None:
         """Restore a state that `state` returned."""
+        self._calm = None
         for name, value in msgspec.structs.asdict(state).items():
             if name in _PARTS:
                 getattr(self, name).restore(value)

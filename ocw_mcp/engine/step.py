@@ -191,7 +191,8 @@ class Engine:
             self._effects.record(SymbolEnded(symbol, frame.at))
             self.manager.cancel_entries("its market has ended", symbol)
         if held and (frame.closed or moved):
-            self._watch()
+            if why := self.account.watch_prices():
+                self.manager.cancel_entries(why)
             if not frame.late:
                 self._raise(self._exits.check(now))
             if frame.closed and not frame.late:

@@ -155,7 +155,13 @@ class PaperVenue:
     def settle_funding(
         self, until: int, rates: Sequence[Funding] = (), symbols: Collection[str] | None = None
     ) -> Sequence[VenueReport]:
-        """Settle funding as `PaperAccount.settle_funding` does."""
+        """Settle funding as `PaperAccount.settle_funding` does.
+
+        On a live market, funding is settled up to the newest market data at most: what the position was at a funding
+        time during an outage is known only when the candles before it are matched.
+        """
+        if self._live is not None:
+            until = min(until, self._live.market_at)
         reports = self.account.settle_funding(until, rates, symbols)
         self.next_funding = self.account.next_funding
         return reports

@@ -62,6 +62,14 @@ class LiveMatching(PaperMatching):
         coming += [each.since + self._patience_ms + 1 for each in self.orders.waiting if not each.order.reduce_only]
         return min(coming, default=NEVER)
 
+    @property
+    def market_at(self) -> int:
+        """The time (ms) of the newest quote, mark price or closed candle; -1 before the first."""
+        times = [quote.seen for quote in self.live.quotes.values()]
+        times += [mark.seen for mark in self.live.marks.values()]
+        times += [candle.close_time for candle in self.market.closed.values()]
+        return max(times, default=-1)
+
     def prices(self, order: Order, now: int) -> MarketPrices:
         """Return the prices against which an order is checked at `now` (ms)."""
         last, quote = self.account.last_price(order.symbol), self._quote(order.symbol, now)
@@ -307,7 +315,8 @@ class LiveMatching(PaperMatching):
     def _fill(
         self, resting: Resting, quantity: Decimal, paid: Decimal, at: int, *, maker: bool = False
     ) -> list[VenueReport]:
-        self.account.pass_time(resting.order.symbol, at)
+        # A fill on a candle's path has the time of the candle's close, but is before a funding at this time.
+        self.account.pass_time(resting.order.symbol, at if self._path_begins == NEVER else at - 1)
         return super()._fill(resting, quantity, paid, at, maker=maker)
 
     def _resting_at(self, resting: Resting, opening: Opening, price: Decimal) -> list[VenueReport]:

@@ -124,11 +124,13 @@ class SymbolMarket:
         late = [] if hole_since is None else self._finish_overdue(candle.open_time)
         if series.append(candle.open_time, candle.open, candle.high, candle.low, candle.close, candle.volume):
             self._base.indicators.reopen()
-        if self._tick is not None and self._tick.at <= candle.open_time + self._interval:
+        until = candle.open_time + self._interval
+        if self._tick is not None and self._tick.at <= until:
             self._tick = None
-        closed = self._pass_up(0, candle, candle.open_time + self._interval)
-        if hole_since is None and not closed:
+        done = self._built[0].take(candle, until) if self._built else None
+        if hole_since is None and done is None:
             return self._closed_base
+        closed = [] if done is None else [self._built[0].interval, *self._pass_up(1, done, until)]
         return Closed((self._interval, *sorted({*late, *closed})), hole_since)
 
     def warm(self, candles: Sequence[Candle]) -> list[Stretch]:

@@ -119,7 +119,8 @@ class MinuteSource:
             self._reader.until(frame.at)
         if frame is None:
             raise SettingsError("the market has no candle from the requested start on; expected one; start earlier")
-        self.begins_at = frame.at - MINUTE
+        # A frame of history may have the candles of a whole day.
+        self.begins_at = min(candle.open_time for candle in frame.closed)
         self._first = self.begins_at // DAY
         self._ids: list[dict[str, int]] = [dict.fromkeys(self.symbols, 1)]
         """The id of each symbol's first trade of each day, from the first day on."""

@@ -9,11 +9,12 @@ import pytest
 
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.feeds.tape import TapeFeed
+from ocw_mcp.app.bench.live_day import START, SandboxFeed
 from ocw_mcp.domain.market import Candle, Frame, Product
 from ocw_mcp.domain.protocols import Feed
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
+from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
-from tests.support.live_markets import START, SandboxFeed, sandbox_market
 
 MIDNIGHT = 1_773_014_400_000  # 2026-03-09
 
@@ -49,12 +50,12 @@ def simulation_of_seconds(_folder: Path) -> Feed:
 
 
 def live_futures(_folder: Path) -> Feed:
-    market = sandbox_market(symbols=("BTCUSDT", "SOLUSDT"))
+    market = SandboxMarket.simulated(7, ("BTCUSDT", "SOLUSDT"), Product.UM, START)
     return SandboxFeed(market, START + 30 * SECOND, START + 8 * MINUTE + 5 * SECOND)
 
 
 def live_spot(_folder: Path) -> Feed:
-    market = sandbox_market(Product.SPOT, ("BTCUSDT", "SOLUSDT"))
+    market = SandboxMarket.simulated(7, ("BTCUSDT", "SOLUSDT"), Product.SPOT, START)
     return SandboxFeed(market, START + 30 * SECOND, START + 8 * MINUTE + 5 * SECOND)
 
 

@@ -31,6 +31,12 @@ def after(market: LiveMarket, second: float, price: float = 1_050.0) -> None:
 
 def settled(market: LiveMarket, second: float, *rates: Funding) -> list[tuple[Decimal, Decimal, int, bool]]:
     """Settle funding if it may be due, as a run does; return amount, rate, time and whether the rate was assumed."""
+    market.quotes(second, 999.0, 1_001.0)
+    return settled_by(market, second, *rates)
+
+
+def settled_by(market: LiveMarket, second: float, *rates: Funding) -> list[tuple[Decimal, Decimal, int, bool]]:
+    """Settle funding without new market data."""
     until = T0 + int(second * SECOND)
     if not rates and market.venue.next_funding > until:
         return []
@@ -116,8 +122,21 @@ async def test_funding_during_an_outage_is_settled_at_the_rate_of_its_frame() ->
         price = 1_100.0 if late < minute else 1_300.0
         market.closes(late, price, price, price, price, second=DUE_S + 1_000)
         rates = [Funding(ETH, DUE, 0.002, 4)] if late == minute - 1 else []
-        found = settled(market, 60 * (late + 1), *rates)
+        found = settled_by(market, DUE_S + 1_000, *rates)
         assert found == ([(D("-4.4"), D("0.002"), DUE, False)] if rates else [])
+
+
+async def test_position_stopped_out_in_an_outage_pays_no_later_funding() -> None:
+    market = await scheduled()
+    await market.send(DUE_S - 600, SELL, "2", Purpose.STOP, trigger="1000")
+    market.restart()
+    minute = DUE_S // 60
+    assert settled_by(market, DUE_S + 1_000) == []
+    for late in range(minute - 1, minute + 3):
+        assert len(market.closes(late, 1_100.0, 990.0, 1_100.0, 1_100.0, second=DUE_S + 1_000)) == (late == minute - 1)
+        assert settled_by(market, DUE_S + 1_000, Funding(ETH, DUE, 0.002, 4)) == []
+    after(market, DUE_S + 1_000)
+    assert settled(market, DUE_S + 1_001) == []
 
 
 async def test_outage_over_a_whole_interval_pays_the_assumed_rate() -> None:

@@ -11,7 +11,7 @@ import pytest
 from ocw_mcp.adapters.control.tokens import SCOPES, add_token
 from ocw_mcp.adapters.store.directory import prepare
 from ocw_mcp.app import attach, compose
-from ocw_mcp.app.markets import SIMULATED
+from ocw_mcp.app.markets import BINANCE, SIMULATED
 from ocw_mcp.interfaces.mcp.server import TOOLSETS
 from ocw_mcp.sandbox.claude.characters import CHARACTERS
 from tests.support.shell import Ocw
@@ -53,7 +53,7 @@ def test_commands_are_completed_in_every_shell(tab: Tab, shell: str) -> None:
     [
         ("ocw run --agent ", compose.AGENTS),
         ("ocw mcp --agent ", attach.AGENTS),
-        ("ocw run --market ", (SIMULATED,)),
+        ("ocw run --market ", (BINANCE, SIMULATED)),
         ("ocw replay TAPE --policy ", ("conservative", "default", "lab")),
         ("ocw mcp --toolsets ", tuple(TOOLSETS)),
         ("ocw token new --scope ", tuple(SCOPES)),

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -33,7 +34,8 @@ _ABSENT_AFTER_MS: Final = 5 * MINUTE
 _UNCHANGED_S: Final = 20.0
 """How long (s) a candle without a following one has to stay unchanged."""
 _TRIES: Final = 6
-"""So often an invalid candle is fetched before it is left out."""
+"""So often an invalid candle is fetched before it is left out, or a request is refused before it is given up."""
+_GIVEN_UP_S: Final = 3_600.0
 _MOST_REFUSALS: Final = 1_000
 _FUNDING_KEPT: Final = 512
 _HOLD_S: Final = 10.0
@@ -76,6 +78,9 @@ class Filler:
         """The hours between fundings of the symbols that have another interval than eight hours."""
         self._unproved: dict[str, tuple[_Row, float]] = {}
         """By symbol, the last row without a following one, and the loop time (s) at which it was first seen."""
+        self._errors: Counter[str] = Counter()
+        self._given_up: dict[str, float] = {}
+        """The symbols, such as delisted ones, whose candles are not fetched until a loop time (s)."""
         self._refusals: dict[tuple[str, int], int] = {}
         """By symbol and open time (ms), how often a candle of REST was refused."""
         self._fundings: dict[tuple[str, int], Funding] = {}
@@ -92,7 +97,7 @@ class Filler:
         attempt = 0
         while True:
             interval, now = self._store.interval, self._now_ms()
-            lacking = self._store.lacking((now - GRACE_MS) // interval * interval)
+            lacking = self._lacking((now - GRACE_MS) // interval * interval)
             if not lacking:
                 self._held.clear()
                 attempt = 0
@@ -110,7 +115,7 @@ class Filler:
         Raises MarketUnreachable and FeedError if `urgent` and the first request fails; later ones are tried again.
         """
         attempt = 0
-        while lacking := self._store.lacking(until):
+        while lacking := self._lacking(until):
             progress = await self._fill(lacking, until, math.inf, urgent=urgent and not self.filled)
             gaps = [self._store.missing(symbol, until) for symbol in lacking]
             report(min([until, *(gap[0] for gap in gaps if gap is not None)]))
@@ -131,16 +136,29 @@ class Filler:
         progress = False
         for symbol, found in zip(wanted, fetched, strict=True):
             if not isinstance(found, BaseException):
+                self._errors.pop(symbol, None)
                 progress |= self._store_rows(symbol, *wanted[symbol], found)
             elif urgent or not isinstance(found, FeedError):
                 raise found
             else:
                 self._held.discard(symbol)
+                self._count_error(symbol)
                 self._notices.incident(symbol, "REST", str(found)[:300])
         if not progress:
             self._held.clear()
         self._wake()
         return progress
+
+    def _lacking(self, until: int) -> list[str]:
+        """Return the symbols that lack a candle, without those whose requests the exchange refuses."""
+        return [each for each in self._store.lacking(until) if self._given_up.get(each, 0.0) <= _loop_s()]
+
+    def _count_error(self, symbol: str) -> None:
+        """Count a request that the exchange calls wrong; after some, leave the symbol alone for an hour."""
+        self._errors[symbol] += 1
+        if self._errors[symbol] >= _TRIES:
+            self._given_up[symbol] = _loop_s() + _GIVEN_UP_S
+            del self._errors[symbol]
 
     async def _fetch(self, symbol: str, first: int, last: int, urgent: bool) -> list[_Row]:
         """Return the rows that open from `first` to `last` (ms), and fetch the fundings of this time."""

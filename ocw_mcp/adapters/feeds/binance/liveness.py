@@ -25,6 +25,7 @@ from ocw_mcp.domain.time import SECOND, iso
 _CHECK_EVERY_S: Final = 2.0
 _POLL_EVERY_S: Final = 5.0
 """How often REST is asked in place of a mute stream."""
+_MOST_POLL_DOUBLINGS: Final = 4
 _POLL_TIMEOUT_S: Final = 5.0
 _RENEW_AFTER: Final = 1
 """After so many vain subscriptions, a mute stream gets a new connection."""
@@ -32,8 +33,6 @@ _OVERDUE_MS: Final = 20 * SECOND
 """A candle that is not known so long (ms) after its close makes the symbol's data unreliable."""
 _REMEASURE_EVERY_S: Final = 10.0
 _POLLED: Final = {StreamKind.MARK, StreamKind.QUOTE}
-
-
 _MOST_DOUBLINGS: Final = 6
 """The pause between two tries to revive a mute stream doubles so often."""
 
@@ -62,6 +61,8 @@ class _Silence(msgspec.Struct):
     resubscribed_at: float = -1.0
     attempts: int = 0
     polled_at: float = -1.0
+    failures: int = 0
+    """The polls in a row that gave no value: the pause between two doubles with each."""
     confirmed: bool = False
     """Whether something shows that the stream lacks data, and not only that nothing happened."""
 
@@ -160,7 +161,8 @@ class Liveness:
                 self._notices.incident(
                     route.symbol, f"mute {route.kind}", f"{route.name} is silent for {silent:.0f} s: {done}"
                 )
-            if route.kind in _POLLED and now - silence.polled_at >= _POLL_EVERY_S:
+            poll_every_s = _POLL_EVERY_S * 2.0 ** min(silence.failures, _MOST_POLL_DOUBLINGS)
+            if route.kind in _POLLED and now - silence.polled_at >= poll_every_s:
                 silence.polled_at = now
                 polls.append(self._poll(route, silence, silent))
         await asyncio.gather(*polls)
@@ -191,9 +193,11 @@ class Liveness:
             why = f"its answer has other fields than expected: {error}"
         if why:
             silence.confirmed = True
+            silence.failures += 1
             detail = f"{route.name} is silent for {silent:.0f} s, and REST gives no value: {why}"
             self._notices.degrade(route.symbol, route.kind, detail[:300])
         else:
+            silence.failures = 0
             self._notices.restore(route.symbol, route.kind, f"REST replaces {route.name}, which is silent")
 
     def _traded_since(self, symbol: str) -> bool:

@@ -21,6 +21,7 @@ from ocw_mcp.adapters.feeds.tape.options import (
     time_of,
 )
 from ocw_mcp.adapters.feeds.tape.reading import Layout, TapeFile, blocks, in_order, row_blocks
+from ocw_mcp.adapters.feeds.tape.whole_blocks import whole_block
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY, SECOND, iso, span_name
@@ -82,6 +83,12 @@ def read_candles(
     past: list[str] = []
     place = ("", 0)
     for name, numbers, width, lines in in_order(files, candle_layout(interval), counters):
+        whole = whole_block(lines, width, symbol, interval, due, previous) if previous and due % grid == 0 else None
+        if whole is not None:
+            due, previous = whole[-1].close_time, whole[-1].close
+            past, place = lines[-1].split(","), (name, numbers[-1])
+            yield from whole if whole[0].open_time > known else (each for each in whole if each.open_time > known)
+            continue
         for number, line in zip(numbers, lines, strict=True):
             cells = line.split(",")
             try:

@@ -239,6 +239,24 @@ def test_candle_that_rest_never_has_right_is_left_out() -> None:
     assert run.counts["left out"] == len(SYMBOLS)
 
 
+def test_delisted_symbol_of_an_existing_book_does_not_stop_the_others() -> None:
+    market = ScriptedMarket(START)
+    market.status["ETHUSDT"] = "SETTLING"
+    market.muted = ["ethusdt@*"]
+
+    def refuse(path: str, query: Mapping[str, str | int]) -> RestResponse | None:
+        wrong = query.get("symbol") == "ETHUSDT"
+        return RestResponse(400, b'{"code":-1122,"msg":"Invalid symbol status."}', {}) if wrong else None
+
+    market.rest = refuse
+    run = run_feed(feed_on(market), BEGIN + 10 * MINUTE, after=BEGIN - 3 * HOUR)
+    assert_all_once(run, BEGIN - 3 * HOUR, BEGIN + 10 * MINUTE, ["BTCUSDT"])
+    assert run.candles_of("ETHUSDT") == []
+    assert "the exchange does not trade it: SETTLING" in run.told("degraded", "ETHUSDT")
+    assert not any(frame.late for frame in run.frames if frame.at > BEGIN + 2 * MINUTE)
+    assert sum(path.endswith("klines") and query["symbol"] == "ETHUSDT" for path, query in market.requests) <= 10
+
+
 def test_minutes_that_the_exchange_has_not_are_left_out() -> None:
     market = ScriptedMarket(START)
     hole = range(BEGIN - 3 * HOUR, BEGIN - 2 * HOUR, MINUTE)
