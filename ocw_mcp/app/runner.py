@@ -136,7 +136,8 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
         started, candles_before = book.clock.wall_ms(), book.engine.counters.candles
         # The timers of a live feed run as fast as its market.
         make_loop = job.clock.new_loop if isinstance(job.clock, LiveClock) else None
-        why = asyncio.run(_run(book, job, directory), loop_factory=make_loop)
+        with asyncio.Runner(loop_factory=make_loop) as runner:
+            why = runner.run(_run(book, job, directory))
         if failures and job.clock is None:
             raise failures[0]
         wall_s = (book.clock.wall_ms() - started) / SECOND
