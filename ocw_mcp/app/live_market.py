@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from random import Random  # noqa: TID251 - spreads repeated requests over time; it never enters the engine
+from threading import Event
 from typing import Final, NamedTuple
 
 import httpx2
@@ -11,6 +12,7 @@ import msgspec
 from ocw_mcp.adapters.feeds.binance.feed import INTERVALS, BinanceFeed
 from ocw_mcp.adapters.feeds.binance.hosts import hosts_of
 from ocw_mcp.adapters.feeds.binance.network import NetworkTransport
+from ocw_mcp.adapters.feeds.binance.rest import back_off_s
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.domain.errors import MarketUnreachable, SettingsError
 from ocw_mcp.domain.market import Product
@@ -78,6 +80,21 @@ def why_unreachable(product: Product = Product.UM, loopback: str | None = None) 
     except httpx2.HTTPError as error:
         return f"{type(error).__name__} {error}".strip()[:200]
     return "" if answer.is_success else f"it answers with status {answer.status_code}"
+
+
+def await_sandbox(product: Product | None, loopback: str, warn: Callable[[str], None]) -> None:
+    """Wait until a sandbox exchange answers, for an existing book; its clock is not known before.
+
+    `warn` gets one sentence if there is none, and another one when it answers. Ctrl-C ends the wait.
+    """
+    attempt = 0
+    while why := why_unreachable(product or Product.UM, loopback):
+        if attempt == 0:
+            warn(f"no sandbox exchange answers at {loopback}, so this book waits for it ({why}); Ctrl-C ends the wait")
+        Event().wait(back_off_s(attempt, Random().random))
+        attempt += 1
+    if attempt:
+        warn(f"the sandbox exchange at {loopback} answers again")
 
 
 def require_reachable(product: Product | None, loopback: str | None) -> None:
