@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from random import Random  # noqa: TID251 - spreads repeated requests over time; it never enters the engine
+from threading import Event
 from typing import Final, NamedTuple
 
 import httpx2
@@ -11,6 +12,7 @@ import msgspec
 from ocw_mcp.adapters.feeds.binance.feed import INTERVALS, BinanceFeed
 from ocw_mcp.adapters.feeds.binance.hosts import hosts_of
 from ocw_mcp.adapters.feeds.binance.network import NetworkTransport
+from ocw_mcp.adapters.feeds.binance.rest import back_off_s
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.domain.errors import MarketUnreachable, SettingsError
 from ocw_mcp.domain.market import Product
@@ -20,6 +22,8 @@ from ocw_mcp.runtime.clock import LiveClock
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 """The symbols of the live market if none are named."""
 _ANSWER_S: Final = 5.0
+_SAMPLES: Final = 5
+"""Requests for the time of a sandbox; the one with the shortest way counts."""
 _PING: Final = {Product.UM: "/fapi/v1/ping", Product.SPOT: "/api/v3/ping"}
 
 
@@ -80,6 +84,21 @@ def why_unreachable(product: Product = Product.UM, loopback: str | None = None) 
     return "" if answer.is_success else f"it answers with status {answer.status_code}"
 
 
+def await_sandbox(product: Product | None, loopback: str, warn: Callable[[str], None]) -> None:
+    """Wait until a sandbox exchange answers, for an existing book; its clock is not known before.
+
+    `warn` gets one sentence if there is none, and another one when it answers. Ctrl-C ends the wait.
+    """
+    attempt = 0
+    while why := why_unreachable(product or Product.UM, loopback):
+        if attempt == 0:
+            warn(f"no sandbox exchange answers at {loopback}, so this book waits for it ({why}); Ctrl-C ends the wait")
+        Event().wait(back_off_s(attempt, Random().random))
+        attempt += 1
+    if attempt:
+        warn(f"the sandbox exchange at {loopback} answers again")
+
+
 def require_reachable(product: Product | None, loopback: str | None) -> None:
     """Raise MarketUnreachable if the exchange gives no answer, so that no book is created for it."""
     if why := why_unreachable(product or Product.UM, loopback):
@@ -90,14 +109,24 @@ def require_reachable(product: Product | None, loopback: str | None) -> None:
 
 def _sandbox_clock(address: str) -> LiveClock:
     """Return a clock with the time and the speed of a sandbox exchange; that of the machine for another server."""
+    best: LiveClock | None = None
+    shortest = float("inf")
     try:
-        answer = httpx2.get(f"{address}/sandbox/clock", timeout=_ANSWER_S, trust_env=False)
-        if answer.status_code == httpx2.codes.NOT_FOUND:
-            return LiveClock()
-        found = msgspec.json.decode(answer.content, type=_SandboxClock)
+        with httpx2.Client(timeout=_ANSWER_S, trust_env=False) as client:
+            for _ in range(_SAMPLES):
+                # The answer is from the middle of the way there and back, give or take half of it.
+                timer = LiveClock(first=0)
+                answer = client.get(f"{address}/sandbox/clock")
+                if answer.status_code == httpx2.codes.NOT_FOUND:
+                    return LiveClock()
+                found = msgspec.json.decode(answer.content, type=_SandboxClock)
+                took = timer.present()
+                if took < shortest:
+                    best, shortest = LiveClock(found.speed, found.now + round(took * found.speed / 2)), took
     except (httpx2.HTTPError, msgspec.MsgspecError) as error:
         raise MarketUnreachable(
             f"no sandbox exchange answers at {address}, which BINANCE_LOOPBACK names ({error}); start it with ocw "
             "sandbox binance, or remove the setting"
         ) from None
-    return LiveClock(found.speed, found.now)
+    assert best is not None
+    return best

@@ -39,6 +39,7 @@ from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.checkpoint import read_checkpoint
 from ocw_mcp.engine.report import report
 from ocw_mcp.render.text import HASH_SHOWN
+from ocw_mcp.runtime.clock import LiveClock
 from ocw_mcp.runtime.deciders import StrategyDecider
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import other_version
@@ -133,7 +134,10 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
         if not job.embedded:
             log.debug("running", market=str(identity), agent=job.agent, book=store.book)
         started, candles_before = book.clock.wall_ms(), book.engine.counters.candles
-        why = asyncio.run(_run(book, job, directory))
+        # The timers of a live feed run as fast as its market.
+        make_loop = job.clock.new_loop if isinstance(job.clock, LiveClock) else None
+        with asyncio.Runner(loop_factory=make_loop) as runner:
+            why = runner.run(_run(book, job, directory))
         if failures and job.clock is None:
             raise failures[0]
         wall_s = (book.clock.wall_ms() - started) / SECOND

@@ -1,8 +1,11 @@
 """The clocks: simulated, paced and live. No other module reads the time."""
 
 import asyncio
+import selectors
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 POLL_MS = 200
 """Real time between two polls for commands and requests while a run waits."""
@@ -19,7 +22,9 @@ class _WallClock:
 
     async def pause(self, ms: float) -> None:
         """Wait for `ms` of real time."""
-        await asyncio.sleep(ms / 1_000)  # noqa: TID251 - this is the clock
+        loop = asyncio.get_running_loop()
+        speed = loop.speed if isinstance(loop, FastLoop) else 1.0
+        await asyncio.sleep(ms / 1_000 * speed)  # noqa: TID251 - this is the clock
 
     async def approach(self, at: int) -> bool:
         """Return True at once: only a paced clock waits for the time `at` of a frame."""
@@ -104,6 +109,10 @@ class LiveClock(_WallClock):
         """Go on with the time of the machine."""
         self._held = None
 
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        """Return an event loop for this clock: its timers run as fast as the clock."""
+        return asyncio.SelectorEventLoop() if self._speed == 1.0 else FastLoop(self._speed)
+
     async def wait_until(self, at: int) -> None:
         """Sleep until `at` (ms)."""
         await self.pause(max(0, at - self.present()) / self._speed)
@@ -113,3 +122,45 @@ class LiveClock(_WallClock):
         if self._first is not None:
             return self._first + int((self.wall_ms() - self._began) * self._speed)
         return int(datetime.now(UTC).timestamp() * 1_000)  # noqa: TID251 - this is the clock
+
+
+class FastLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time runs `speed` times as fast as real time: a timer of `speed` seconds takes one second.
+
+    A live feed measures silences, back-offs and timeouts by the time of its loop. On a market that runs faster they
+    shorten with the market.
+    """
+
+    def __init__(self, speed: float) -> None:
+        super().__init__(_FastSelector(speed))
+        self.speed = speed
+
+    def time(self) -> float:
+        """Return the time of the loop, s."""
+        return time.perf_counter() * self.speed  # noqa: TID251 - this is the clock
+
+
+class _FastSelector(selectors.BaseSelector):
+    """Waits for events of files; a timeout takes 1 / `speed` of its length."""
+
+    def __init__(self, speed: float) -> None:
+        self._real = selectors.DefaultSelector()
+        self._speed = speed
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._real.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.modify(fileobj, events, data)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return self._real.select(None if timeout is None else timeout / self._speed)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._real.get_map()
+
+    def close(self) -> None:
+        self._real.close()

@@ -63,7 +63,7 @@ class Inbox:
         return self._queue.popleft() if self._queue else None
 
     async def wait(self, seconds: float) -> None:
-        """Wait until there is an arrival, or until `seconds` of real time are over."""
+        """Wait until there is an arrival, or until `seconds` of the event loop's time are over."""
         if self._queue:
             return
         self._came.clear()

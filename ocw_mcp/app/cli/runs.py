@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
 import typer
 from rich.text import Text
 
@@ -119,8 +120,11 @@ def _market(
     if unused := next((option for option, given in not_live if given), None):
         raise SettingsError(f"{unused} has no meaning on the live market, which runs in real time; leave it out")
     # The libraries of the network are imported only for a live market.
-    from ocw_mcp.app.live_market import open_live, require_reachable
+    from ocw_mcp.app.live_market import await_sandbox, open_live, require_reachable
 
+    exists = request.state is not None and has_book(request.state)
+    if exists and settings.binance_loopback is not None:
+        await_sandbox(product, settings.binance_loopback, structlog.get_logger().warning)
     found = open_live(
         product,
         symbols,
@@ -128,7 +132,7 @@ def _market(
         settings.binance_loopback,
         lambda done: line.show(f"reading the market's history: {done:.0%}"),
     )
-    if request.state is None or not has_book(request.state):
+    if not exists:
         require_reachable(product, settings.binance_loopback)
     return found
 
