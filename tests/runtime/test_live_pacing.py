@@ -27,15 +27,7 @@ class FastClock(LiveClock):
     """A live clock on which a minute passes in some milliseconds, from `first` on."""
 
     def __init__(self, speed: int = 10_000, first: int = START) -> None:
-        self._speed = speed
-        self._first = first
-        self._began = self.wall_ms()
-
-    def now(self) -> int:
-        return self._first + int((self.wall_ms() - self._began) * self._speed)
-
-    async def wait_until(self, at: int) -> None:
-        await asyncio.sleep(max(0, at - self.now()) / 1_000 / self._speed)  # noqa: TID251 - this is a clock
+        super().__init__(speed, first)
 
 
 class Doorbell:

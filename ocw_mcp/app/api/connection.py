@@ -17,7 +17,7 @@ from mcp.types import Implementation
 
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.address import Address, read_address
-from ocw_mcp.app.attach import PAPER
+from ocw_mcp.app.attach import SERVED, SIMULATED
 from ocw_mcp.app.resources import home
 from ocw_mcp.domain.addresses import may_receive_secrets
 from ocw_mcp.domain.asks import TYPED
@@ -43,7 +43,7 @@ _R = TypeVar("_R", bound=Result)
 WHY: Final = "requested by a program"
 """The default rationale of an order, stored in the journal."""
 _NAMED: Final = Implementation(name="python", version=__version__)
-_HOW: Final = f"start one: ocw {' '.join(PAPER)}"
+_HOW: Final = f"start one: ocw run {' '.join((*SIMULATED, *SERVED))}"
 
 
 class EngineClient:
