@@ -75,6 +75,18 @@ def frames_of(feed: Feed, after: int | None = None) -> list[Frame]:
     return run_in_virtual_time(collect())
 
 
+_KEPT: dict[str, list[Frame]] = {}
+
+
+@pytest.fixture
+def frames(request: pytest.FixtureRequest, make_feed: Callable[[], Feed]) -> list[Frame]:
+    """The frames of the feed, made once; the tests only look at them."""
+    name = request.node.callspec.id
+    if name not in _KEPT:
+        _KEPT[name] = frames_of(make_feed())
+    return _KEPT[name]
+
+
 def is_live(feed: Feed) -> bool:
     """Return whether a feed yields prices between closes, and candles as soon as they arrive."""
     return isinstance(feed, SandboxFeed)
@@ -87,9 +99,8 @@ def market_frames(feed: Feed, frames: list[Frame]) -> list[Frame]:
     return [Frame(frame.at, frame.closed, funding=frame.funding) for frame in frames if frame.closed]
 
 
-def test_frames_are_in_time_order_and_never_empty(make_feed: Callable[[], Feed]) -> None:
+def test_frames_are_in_time_order_and_never_empty(make_feed: Callable[[], Feed], frames: list[Frame]) -> None:
     feed = make_feed()
-    frames = frames_of(feed)
     assert len(frames) > 10
     closes = market_frames(feed, frames)
     assert all(earlier.at < later.at for earlier, later in pairwise(closes))
@@ -98,10 +109,10 @@ def test_frames_are_in_time_order_and_never_empty(make_feed: Callable[[], Feed])
         assert market or (is_live(feed) and (frame.marks or frame.books or frame.notices or frame.instruments))
 
 
-def test_no_candle_comes_twice_and_none_is_missing(make_feed: Callable[[], Feed]) -> None:
+def test_no_candle_comes_twice_and_none_is_missing(make_feed: Callable[[], Feed], frames: list[Frame]) -> None:
     feed = make_feed()
     by_symbol: dict[str, list[int]] = {}
-    for frame in frames_of(feed):
+    for frame in frames:
         for candle in frame.closed:
             by_symbol.setdefault(candle.symbol, []).append(candle.open_time)
     for times in by_symbol.values():
@@ -110,20 +121,20 @@ def test_no_candle_comes_twice_and_none_is_missing(make_feed: Callable[[], Feed]
         assert steps == {feed.identity.interval} or (isinstance(feed, TapeFeed) and min(steps) == MINUTE)
 
 
-def market_of(feed: Feed) -> list[Frame]:
+def market_of(frames: list[Frame]) -> list[Frame]:
     """Return the frames after the history; a frame of history may hold the candles of a longer time."""
-    return [frame for frame in frames_of(feed) if not frame.history]
+    return [frame for frame in frames if not frame.history]
 
 
-def test_a_candle_is_known_only_at_its_close(make_feed: Callable[[], Feed]) -> None:
-    for frame in market_of(make_feed()):
+def test_a_candle_is_known_only_at_its_close(frames: list[Frame]) -> None:
+    for frame in market_of(frames):
         assert all(candle.close_time == frame.at for candle in frame.closed)
         assert all(opening.at == frame.at for opening in frame.opened)
 
 
-def test_metrics_and_funding_are_in_the_frame_of_their_time(make_feed: Callable[[], Feed]) -> None:
+def test_metrics_and_funding_are_in_the_frame_of_their_time(frames: list[Frame]) -> None:
     seen: set[tuple[str, str, int]] = set()
-    for frame in market_of(make_feed()):
+    for frame in market_of(frames):
         for rows in (frame.metrics, frame.funding):
             assert [row.symbol for row in rows] == sorted({row.symbol for row in rows})
             for row in rows:
@@ -132,14 +143,13 @@ def test_metrics_and_funding_are_in_the_frame_of_their_time(make_feed: Callable[
                 seen.add((type(row).__name__, row.symbol, row.at))
 
 
-def test_history_frames_come_before_all_others(make_feed: Callable[[], Feed]) -> None:
-    kinds = [frame.history for frame in frames_of(make_feed())]
+def test_history_frames_come_before_all_others(frames: list[Frame]) -> None:
+    kinds = [frame.history for frame in frames]
     assert kinds == sorted(kinds, reverse=True)
     assert not kinds[-1]
 
 
-def test_history_has_every_row_once_in_time_order_up_to_its_frame(make_feed: Callable[[], Feed]) -> None:
-    frames = frames_of(make_feed())
+def test_history_has_every_row_once_in_time_order_up_to_its_frame(frames: list[Frame]) -> None:
     symbols = {candle.symbol for frame in frames for candle in frame.closed}
     for symbol in symbols:
         for kind in ("closed", "metrics", "funding"):
@@ -152,23 +162,25 @@ def test_history_has_every_row_once_in_time_order_up_to_its_frame(make_feed: Cal
                 assert earlier.at < firsts[id(later)]
 
 
-def test_taker_volume_is_at_most_the_volume(make_feed: Callable[[], Feed]) -> None:
-    for frame in frames_of(make_feed()):
+def test_taker_volume_is_at_most_the_volume(frames: list[Frame]) -> None:
+    for frame in frames:
         for each in frame.closed:
             assert each.taker_volume is None or 0 <= each.taker_volume <= each.volume
 
 
-def test_every_opened_candle_closes_with_the_same_open_price(make_feed: Callable[[], Feed]) -> None:
+def test_every_opened_candle_closes_with_the_same_open_price(
+    make_feed: Callable[[], Feed], frames: list[Frame]
+) -> None:
     feed = make_feed()
     still_open: dict[str, tuple[int, float]] = {}
     if is_live(feed):
         # The first price of a candle is one of the marks.
-        assert not any(frame.opened for frame in frames_of(feed))
+        assert not any(frame.opened for frame in frames)
         return
-    frames = market_of(feed)
-    for frame in frames:
+    market = market_of(frames)
+    for frame in market:
         for candle in frame.closed:
-            if candle.open_time < frames[0].at:
+            if candle.open_time < market[0].at:
                 continue  # the last candle of the history
             assert still_open.pop(candle.symbol) == (candle.open_time, candle.open)
         for opening in frame.opened:
@@ -177,19 +189,21 @@ def test_every_opened_candle_closes_with_the_same_open_price(make_feed: Callable
     assert not still_open
 
 
-def test_frame_symbols_are_sorted_and_all_in_the_feed_identity(make_feed: Callable[[], Feed]) -> None:
+def test_frame_symbols_are_sorted_and_all_in_the_feed_identity(
+    make_feed: Callable[[], Feed], frames: list[Frame]
+) -> None:
     feed = make_feed()
     seen: set[str] = set()
-    for frame in market_of(feed):
+    for frame in market_of(frames):
         for symbols in ([each.symbol for each in frame.closed], [each.symbol for each in frame.opened]):
             assert symbols == sorted(set(symbols))
             seen.update(symbols)
     assert tuple(sorted(seen)) == feed.identity.symbols
 
 
-def test_candles_are_consistent_and_have_the_feed_interval(make_feed: Callable[[], Feed]) -> None:
+def test_candles_are_consistent_and_have_the_feed_interval(make_feed: Callable[[], Feed], frames: list[Frame]) -> None:
     feed = make_feed()
-    candles: list[Candle] = [candle for frame in frames_of(feed) for candle in frame.closed]
+    candles: list[Candle] = [candle for frame in frames for candle in frame.closed]
     for each in candles:
         assert 0 < each.low <= min(each.open, each.close) <= max(each.open, each.close) <= each.high
         assert each.volume >= 0

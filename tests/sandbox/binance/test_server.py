@@ -35,10 +35,10 @@ async def all_of(stream: ClientConnection) -> None:
 
 
 async def test_rest_answers_on_the_same_port_as_streams() -> None:
-    async with served() as address, connect(f"ws://{address}{MARKS}") as stream:
+    async with served(speed=50) as address, connect(f"ws://{address}{MARKS}") as stream:
         answer = await request("GET", address, "/fapi/v1/time")
         assert (answer.status_code, answer.headers["x-mbx-used-weight-1m"]) == (200, "1")
-        assert NOW <= answer.json()["serverTime"] < NOW + 60 * SECOND
+        assert NOW <= answer.json()["serverTime"] < NOW + 600 * SECOND
         assert (await next_data(stream))["e"] == "markPriceUpdate"
 
 
@@ -68,7 +68,7 @@ async def test_connection_is_closed_after_a_day_of_the_market() -> None:
 
 
 async def test_subscription_and_ping_are_answered() -> None:
-    async with served() as address, connect(f"ws://{address}/market/ws/0") as stream:
+    async with served(speed=50) as address, connect(f"ws://{address}/market/ws/0") as stream:
         await stream.send('{"method": "SUBSCRIBE", "params": ["btcusdt@markPrice@1s"], "id": 9}')
         assert await next_data(stream) == {"result": None, "id": 9}
         await (await stream.ping())
@@ -180,7 +180,7 @@ async def test_unknown_control_path_names_the_known_ones() -> None:
 
 
 async def test_counters_name_open_connections_and_messages() -> None:
-    async with served() as address, connect(f"ws://{address}{MARKS}") as stream:
+    async with served(speed=50) as address, connect(f"ws://{address}{MARKS}") as stream:
         await stream.recv()
         counters = (await request("GET", address, "/sandbox/counters")).json()
     assert counters["connections"] == [["btcusdt@markPrice@1s"]]
