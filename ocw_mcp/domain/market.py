@@ -157,7 +157,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     late: bool = False
     """Whether the candles closed too long ago to decide on them: they fill a gap of a live market."""
     notices: tuple[FeedNotice, ...] = ()
-    """What a live feed reports about its data."""
+    """The notices of a live feed about its own data."""
     instruments: tuple["Instrument", ...] = ()
     """The filters of a live market's symbols: all of them in the first frame, later those that changed."""
 

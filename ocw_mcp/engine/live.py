@@ -53,23 +53,23 @@ class LiveMarket(Stateful[LiveState]):
         state = self._state
         for notice in frame.notices:
             self._note(notice)
-        if frame.marks or (frame.closed and not frame.late):
-            if state.silent:
-                after = (now - (state.data_at or now)) // SECOND
-                self._effects.record(Incident(f"market data are back after {after} s"))
-            state.data_at, state.silent = now, False
-        held, moved = self._account.ledger.positions, False
+        held, moved, has_data = self._account.ledger.positions, False, bool(frame.closed) and not frame.late
         for mark in frame.marks:
             candles = self._market.symbols.get(mark.symbol)
             if candles is None or not self._plausible(mark, candles.last, now):
                 continue
             if not candles.tick(mark.price, mark.at):
                 continue
+            has_data = True
             if (position := held.get(mark.symbol)) is not None:
                 self._account.ledger.mark(mark.symbol, exact(mark.price))
                 position.see(mark.price, mark.price)
                 moved = True
-        self._judge()
+        if has_data:
+            if state.silent:
+                after = (now - (state.data_at or now)) // SECOND
+                self._effects.record(Incident(f"market data are back after {after} s"))
+            state.data_at, state.silent = now, False
         return moved
 
     def _plausible(self, mark: Mark, last: Reading, now: int) -> bool:
@@ -93,8 +93,20 @@ class LiveMarket(Stateful[LiveState]):
             return False
         state.silent = True
         self._effects.record(Incident(f"no market data for {(now - state.data_at) // SECOND} s"))
-        self._judge()
+        self.judge()
         return True
+
+    def judge(self) -> None:
+        """Lower the trading state while no symbol's data can be relied on, and raise it again afterwards.
+
+        The engine calls this after every step, so that a resume during an outage has no effect.
+        """
+        account, why = self._account, self._unreliable()
+        if why and account.trading_state is TradingState.ACTIVE:
+            account.change_state(TradingState.REDUCING, why, MARKET_DATA)
+            self._manager.cancel_entries(why)
+        elif not why and account.lowered is not None and account.lowered.by == MARKET_DATA:
+            account.change_state(TradingState.ACTIVE, "market data can be relied on again")
 
     def restore(self, state: LiveState, /) -> None:
         """Restore a state that `state` returned."""
@@ -113,15 +125,6 @@ class LiveMarket(Stateful[LiveState]):
         elif notice.kind is FeedNoticeKind.INCIDENT:
             self._effects.record(Incident(about))
         self._prices.degraded = degraded
-
-    def _judge(self) -> None:
-        """Lower the trading state while no symbol's data can be relied on, and raise it again afterwards."""
-        account, why = self._account, self._unreliable()
-        if why and account.trading_state is TradingState.ACTIVE:
-            account.change_state(TradingState.REDUCING, why, MARKET_DATA)
-            self._manager.cancel_entries(why)
-        elif not why and account.lowered is not None and account.lowered.by == MARKET_DATA:
-            account.change_state(TradingState.ACTIVE, "market data can be relied on again")
 
     def _unreliable(self) -> str:
         state, symbols = self._state, self._market.symbols

@@ -24,6 +24,7 @@ from ocw_mcp.domain.orders import RULES, FundingPaid, OrderRef, OutsideFill, Tra
 from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeKind, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.domain.time import SECOND
+from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.callers import Callers, OperatorCommands
 from ocw_mcp.engine.changes import follow_prices
@@ -143,6 +144,8 @@ class Engine:
             if change is not None:
                 self.guard.on_report(change, now)
                 self._watch()
+        if self.config.live:
+            self._live.judge()
         self._follow_up(now)
         return self._effects.take()
 
@@ -242,7 +245,9 @@ class Engine:
             self._effects.record(HoleFound(candle.symbol, change.hole_since, candle.open_time))
         position = self.account.ledger.positions.get(candle.symbol)
         if position is not None:
-            self.account.ledger.mark(candle.symbol, exact(candle.close))
+            last = self.market.symbols[candle.symbol].last if self.config.live else candle.close
+            # On a live market a mark price may be newer than the candle.
+            self.account.ledger.mark(candle.symbol, exact(candle.close if isinstance(last, Unknown) else last))
             # A position that was opened or enlarged within the candle was not exposed to all of its range, and the part
             # that it was exposed to is unknown.
             if position.opened_at > candle.open_time or position.added_at > candle.open_time:

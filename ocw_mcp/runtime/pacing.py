@@ -37,8 +37,11 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
     inbox, clock = shell.inbox, shell.clock
     reading = [asyncio.ensure_future(_read(frames, inbox, clock)), asyncio.ensure_future(_listen(shell.venue, inbox))]
     ended: MarketEnded | None = None
+    early: list[Request] = []
     try:
         while True:
+            while shell.begun and early:
+                await shell.take_request(early.pop(0))
             wait_ms = min(max(0, min(shell.next_due, shell.venue.next_due) - clock.now()), POLL_MS)
             await inbox.wait(wait_ms / 1_000)
             await everything_due(clock.now(), shell)
@@ -50,6 +53,8 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
                     case FrameRead(frame, taken):
                         yield frame
                         taken.set()
+                    case Request() if not shell.begun:
+                        early.append(arrival)
                     case Request():
                         await shell.take_request(arrival)
                     case DecisionCame(pending):
@@ -64,6 +69,8 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
             if ended is not None or not await poll():
                 return
     finally:
+        for request in early:
+            inbox.put(request)
         for task in reading:
             task.cancel()
         await asyncio.gather(*reading, return_exceptions=True)

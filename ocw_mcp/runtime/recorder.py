@@ -54,6 +54,11 @@ class EventRecorder:
         """Return whether the engine is behind its journal: further journaled events must be compared."""
         return bool(self._known)
 
+    @property
+    def next_at(self) -> int | None:
+        """The time (ms) of the next journaled event that is to be repeated; None if there is none."""
+        return self._known[0].at if self._known else None
+
     def record(self, at: int, event: events.DomainEvent) -> bool:
         """Append an event; return False if the journal has it already. Raises JournalDiverged if it has another."""
         self.seq += 1

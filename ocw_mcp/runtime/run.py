@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ocw_mcp.core.matching.funding import STAMPED_LATE_MS
-from ocw_mcp.domain.errors import BookError, TapeError
+from ocw_mcp.domain.errors import BookError, FeedError, TapeError
 from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
 from ocw_mcp.domain.market import Candle, Frame, Funding
 from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, LiveFeed, SimulatedVenue, Store
@@ -59,15 +59,14 @@ class BookRun:
             except (msgspec.MsgspecError, ValueError, KeyError) as error:
                 raise other_version(error) from error
             clock.advance(saved.market_at)
+        self._has_checkpoint = saved is not None
         recorder = EventRecorder(store, saved.seq if saved else 0, listener)
         self.shell = Shell(engine, venue, store, recorder, clock, decider, warn, self.poll)
         self.cursor = saved.market_at if saved else -1
         self._feed = feed
         self.commands = commands
         self._frames = 0
-        self._warmed = False
         self._watched_at = 0
-        self._begun = False
         self._why = ""
         self._shown_at = self._polled_at = clock.wall_ms()
         self._seen_commands: set[str] = set()
@@ -111,8 +110,8 @@ class BookRun:
                 await self._run_simulated(version, for_ms)
             else:
                 await self._run_live(version, for_ms)
-        except TapeError as error:
-            self._finish(f"the tape is at fault: {error}")
+        except (TapeError, FeedError) as error:
+            self._finish(f"the {'tape' if isinstance(error, TapeError) else 'market'} is at fault: {error}")
             raise
         finally:
             await self.shell.end()
@@ -128,7 +127,7 @@ class BookRun:
             while (frame := frames.next_buffered() or await anext(source, None)) is not None:
                 if for_ms is not None and self._time_is_up(frame.at, for_ms):
                     break
-                if not self._begun:
+                if not self.shell.begun:
                     await self.begin(frame.at, version)
                 # A resumed run repeats its steps without waiting, because the run before it has waited.
                 if clock.paced and not frame.history and not shell.recorder.reading and not await self._wait(frame.at):
@@ -149,41 +148,39 @@ class BookRun:
         return True
 
     async def _run_live(self, version: str, for_ms: int | None) -> None:
-        if self._resumes and self.cursor >= 0:
+        shell = self.shell
+        if self._has_checkpoint:
             await self._repeat_inputs(version)
 
         async def poll() -> bool:
-            if self.shell.clock.wall_ms() - self._polled_at >= POLL_EVERY_MS:
+            # A command before the beginning would not be repeated at its time.
+            if shell.begun and shell.clock.wall_ms() - self._polled_at >= POLL_EVERY_MS:
                 await self.poll()
-            return not self.shell.stopping.is_set() and not self._time_is_up(self.shell.clock.now(), for_ms)
+            if shell.logged >= CHECKPOINT_EVERY:
+                shell.checkpoint(self.cursor)
+            return not shell.stopping.is_set() and not self._time_is_up(shell.clock.now(), for_ms)
 
         async with (
             aclosing(self._feed.frames(self._known_until())) as source,
             aclosing(pacing.live(source, self.shell, poll)) as frames,
         ):
             async for frame in frames:
-                if not self._begun:
-                    await self.begin(frame.at, version)
-                if self._time_is_up(frame.at, for_ms):
-                    break
                 if frame.history:
                     await self.take_frame(frame)
                     continue
-                if self._warmed:
-                    # History is not logged: from here on a restart has it from this checkpoint.
-                    self._warmed = False
-                    self.shell.checkpoint(self.cursor)
-                if self.shell.live:
-                    with self.shell.input(frame):
+                if not shell.begun:
+                    await self.begin(frame.at, version)
+                if self._time_is_up(frame.at, for_ms):
+                    break
+                if shell.live:
+                    with shell.input(frame):
                         await self.take_live_frame(frame)
-                    if self._frames % CHECKPOINT_EVERY == 0:
-                        self.shell.checkpoint(self.cursor)
                 else:
                     await self.take_frame(frame)
                 self._watch()
-                if self.shell.stopping.is_set():
+                if shell.stopping.is_set():
                     break
-        if self._begun:
+        if shell.begun:
             await self.poll()
 
     def _watch(self) -> None:
@@ -217,12 +214,13 @@ class BookRun:
         shell.clock.release()
         shell.recorder.require_read()
         await shell.asking.ask_again()
+        shell.checkpoint(self.cursor)
 
     def _known_until(self) -> int | None:
         """Return the time (ms) up to which every symbol's candles are known; None if a symbol has none."""
         known = {name: each.closed_at for name, each in self.shell.engine.market.symbols.items()}
         closed = {name: at for name, at in known.items() if at is not None}
-        if self.cursor < 0 or len(closed) < len(known):
+        if len(closed) < len(known):
             return None
         if isinstance(self._feed, LiveFeed):
             self._feed.resume_at(closed)
@@ -241,13 +239,19 @@ class BookRun:
     async def begin(self, at: int, version: str) -> None:
         """Begin the run: a new book at its first frame `at` (ms), a resumed book at its last state."""
         shell, store = self.shell, self.shell.store
-        self._begun = True
+        shell.begun = True
         if not self._resumes or self.cursor < 0:
             shell.clock.advance(at)
         kind = RunResumed if self._resumes else RunStarted
         store.note(shell.clock.now(), kind(version, shell.decider.name, shell.engine.config.policy_hash))
-        await shell.follow(shell.engine.start(), shell.clock.now())
-        store.commit()
+        # Events of the start that a killed process has journaled are repeated at their time, also on a live clock.
+        known_at = shell.recorder.next_at
+        await shell.follow(shell.engine.start(), shell.clock.now() if known_at is None else known_at)
+        if shell.live and not self._has_checkpoint:
+            # History is not logged: a restart has it from this checkpoint, in one transaction with the first events.
+            shell.checkpoint(self.cursor)
+        else:
+            store.commit()
         await self.poll()
 
     async def take_frame(self, frame: Frame) -> None:
@@ -257,7 +261,7 @@ class BookRun:
         now = clock.now()
         if frame.history:
             shell.engine.step(frame, now)
-            self.cursor, self._warmed = frame.at, True
+            self.cursor = frame.at
             if frame.closed:
                 # The frame may hold the candles of a day: other tasks run before the next one.
                 await clock.wait_until(now)
@@ -335,7 +339,7 @@ class BookRun:
 
     async def _take_last_commands(self, version: str) -> None:
         """Take the commands that came after the last frame, also if the market of the book has already ended."""
-        if self._begun:
+        if self.shell.begun:
             await self.poll()
         elif self.cursor >= 0 and (
             self.commands.waiting()
@@ -370,7 +374,7 @@ class BookRun:
             self.shell.commit()
 
     def _finish(self, why: str) -> None:
-        if not self._begun:
+        if not self.shell.begun:
             return
         self.shell.store.note(self.shell.clock.now(), RunStopped(why))
         self.shell.engine.counters.ran_to = self.cursor

@@ -49,6 +49,10 @@ class Shell:
         self.commits = Commits(store, partial(summary, engine), warn)
         self.follow_ups: deque[steps.StepEvent] = deque()
         self.inbox = Inbox()
+        self.begun = False
+        """Whether the run has begun: before, no command or request is taken."""
+        self.logged = 0
+        """The number of inputs that were logged since the last checkpoint of this process."""
         self.cursor = -1
         """The time (ms) of the last frame with candles; -1 before the first."""
         self.repeating = False
@@ -91,6 +95,7 @@ class Shell:
         self.clock.hold()
         try:
             self.store.log_input(self.clock.now(), event)
+            self.logged += 1
             yield
         finally:
             self.clock.release()
@@ -179,6 +184,7 @@ class Shell:
         if not self.recorder.reading:
             # If the journal is ahead of the engine, the checkpoint before is still valid, and a new one adds nothing.
             self.commits.commit(Checkpoint(market_at, self.recorder.seq, self.engine.state(), self.venue.state()))
+            self.logged = 0
 
     async def _take_follow_ups(self) -> None:
         while self.follow_ups:

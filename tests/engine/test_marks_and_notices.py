@@ -1,6 +1,6 @@
 """Mark prices, notices and outages of a live market, as the engine takes them."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
@@ -11,6 +11,7 @@ from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.live import ListedLive, live_frames, quoted
@@ -77,6 +78,7 @@ async def test_degraded_symbol_refuses_entries_and_keeps_the_state() -> None:
     assert states(done) == []
     refused = {each.intent.symbol: each.refusal.code for each in done.events(events.OrderRefused)}
     assert refused == {"BTCUSDT": "STALE_DATA"}
+    assert summary(done.engine)["degraded"] == {"BTCUSDT": "no data"}
 
 
 async def test_operators_halt_outlasts_the_return_of_the_data() -> None:
@@ -109,3 +111,34 @@ async def test_late_candles_join_the_history_and_wake_nobody() -> None:
     done = await run([*frames, *late], {}).go()
     assert done.engine.counters.candles == 5
     assert len(done.events(events.WakeRaised)) == 2
+
+
+async def test_resume_during_an_outage_has_no_effect() -> None:
+    box = Commands()
+
+    class ThenResumes(ListedLive):
+        async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+            async for frame in super().frames(after):
+                yield frame
+            box.put(Command("c1", "resume", "ann"))
+
+    feed = ThenResumes([*live_frames([100.0] * 2), notice(150, DEGRADED)])
+    done = await Run(feed, Scripted({}), policy=WAKES, clock=feed.clock, live=True, commands=box).go()
+    assert box.taken == ["c1"]
+    assert states(done) == [TradingState.REDUCING, TradingState.ACTIVE, TradingState.REDUCING]
+
+
+async def test_refused_marks_do_not_count_as_market_data() -> None:
+    frames = live_frames([100.0, 100.0])
+    bad = [Frame(at := frames[-1].at + minute * MINUTE, marks=(Mark("BTCUSDT", at, 1e9),)) for minute in range(1, 10)]
+    done = await run([*frames, *bad], {}).go()
+    assert any(each.text.startswith("no market data for") for each in done.events(events.Incident))
+
+
+async def test_late_candle_does_not_move_equity_back_from_a_newer_mark() -> None:
+    frames = live_frames(FLAT)
+    later = START + 6 * MINUTE
+    done = await run(
+        [*frames, quoted("BTCUSDT", later, 101.0), Frame(later, (candle(4, 99.0),), late=True)], {1: buy("95")}
+    ).go()
+    assert done.engine.account.ledger.marks["BTCUSDT"] == 101

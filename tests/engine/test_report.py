@@ -15,6 +15,7 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.report import report, time_in_state
 from ocw_mcp.engine.summary import summary
+from tests.support.live import ListedLive, live_frames
 from tests.support.markets import START, ListFeed, candle, path
 from tests.support.runs import Run
 
@@ -88,3 +89,11 @@ async def test_the_report_names_the_deciders() -> None:
     assert isinstance(console.file, io.StringIO)
     told = "by claude 20, from the decision cache 4, by rules in its place 52 (BREAKER 40, SERVER 12)"
     assert told in console.file.getvalue()
+
+
+async def test_mark_flag_is_absent_if_the_market_reports_mark_prices() -> None:
+    feed = ListedLive(live_frames([100.0, 100.0]))
+    live = await Run(feed, clock=feed.clock, live=True).go()
+    recorded = await Run(ListFeed(path([100.0, 100.0]))).go()
+    assert not any(flag.startswith("mark=") for flag in report_of(live)["flags"])
+    assert any(flag.startswith("mark=last") for flag in report_of(recorded)["flags"])

@@ -90,6 +90,8 @@ def _summary_lines(summary: dict[str, Any]) -> Iterator[str | Text]:
         lowered = msgspec.convert(summary["lowered"], Lowered)
         ends = "it ends when the data return" if lowered.by == MARKET_DATA else "ocw resume allows new risk again"
         yield f"{summary['state']} {lowered_text(lowered)}; {ends}"
+    for subject, why in summary.get("degraded", {}).items():
+        yield Text(clean(f"market data degraded, {subject}: {why}"), "yellow")
     yield from map(_position, summary["positions"])
     if not summary["positions"]:
         yield "no open position"

@@ -69,7 +69,7 @@ class Kind(NamedTuple):
 
     @property
     def lasts(self) -> bool:
-        """Whether the fault has a length."""
+        """Return whether the fault lasts for a time, and is not over at once."""
         return "for" in self.required
 
 

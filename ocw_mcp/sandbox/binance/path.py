@@ -28,7 +28,7 @@ class Paths(NamedTuple):
     tenths: Ints
     """The quantity in tenths of a lot: whole lots, unless a minute has fewer lots than trades."""
     bought: npt.NDArray[np.bool_]
-    """Whether the taker bought."""
+    """True if the taker bought, False if the taker sold."""
 
     def turnover(self) -> tuple[Ints, Ints]:
         """Return turnover and the turnover of takers who bought, per minute, in ticks × tenths of a lot."""

@@ -37,7 +37,7 @@ class SymbolDay(NamedTuple):
     """A day of one symbol, one value per minute; prices in ticks, volumes in lots."""
 
     present: npt.NDArray[np.bool_]
-    """Whether the source has a candle of the minute. The values of other minutes are 0."""
+    """True for each minute of which the source has a candle. The other columns are 0 in all other minutes."""
     open: Ints
     high: Ints
     low: Ints

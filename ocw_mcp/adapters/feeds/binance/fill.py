@@ -34,7 +34,7 @@ _ABSENT_AFTER_MS: Final = 5 * MINUTE
 _UNCHANGED_S: Final = 20.0
 """How long (s) a candle without a following one has to stay unchanged."""
 _TRIES: Final = 6
-"""So often an invalid candle is fetched before it is left out, or a request is refused before it is given up."""
+"""The number of tries after which an invalid candle is left out, or a refused request is given up."""
 _GIVEN_UP_S: Final = 3_600.0
 _MOST_REFUSALS: Final = 1_000
 _FUNDING_KEPT: Final = 512

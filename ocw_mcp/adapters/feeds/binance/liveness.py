@@ -56,7 +56,7 @@ class _Ticker(msgspec.Struct):
 
 
 class _Silence(msgspec.Struct):
-    """What was done about one mute stream; times of the loop, s."""
+    """The steps that were taken against one mute stream, with their times on the event loop (s)."""
 
     resubscribed_at: float = -1.0
     attempts: int = 0

@@ -34,7 +34,7 @@ _LONGEST_WAIT_S: Final = 1.0
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a session is asked for."""
+    """The arguments of a session: market, history and the functions that it calls."""
 
     product: Product
     symbols: tuple[str, ...]

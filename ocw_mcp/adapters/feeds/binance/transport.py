@@ -1,4 +1,4 @@
-"""What the live feed needs from the outside: REST requests, stream connections and the time of the machine."""
+"""The protocols of a transport, which gives the live feed REST requests, streams and the time of the machine."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
