@@ -104,6 +104,10 @@ class CandleStore:
                 found.append(open_time)
         return found
 
+    def room(self, symbol: str) -> int:
+        """Return the number of candles of a symbol that can wait besides those that do."""
+        return max(0, LONGEST_WAIT - len(self._series[symbol].waiting))
+
     def missing(self, symbol: str, until: int) -> tuple[int, int] | None:
         """Return the first and the last open time (ms) of a symbol's unknown candles that close at `until` at latest.
 

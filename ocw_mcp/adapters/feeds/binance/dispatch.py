@@ -115,8 +115,8 @@ class Dispatcher:
             self._notices.incident(route.symbol, f"refused {route.kind}", f"REST: {fault}")
         return fault is None
 
-    def add_candle(self, candle: Candle, source: str) -> bool:
-        """Store a closed candle of REST or a stream. Return whether its values are valid."""
+    def add_candle(self, candle: Candle, source: str) -> Added | None:
+        """Store a closed candle of REST or a stream. Return what became of it; None if its values are not valid."""
         guard, fault = self.guards[candle.symbol], candle_fault(candle)
         if source == REST and candle.close_time < self._now_ms() - PAST_MS:
             # The next candle of REST confirms a jump between two candles.
@@ -129,14 +129,14 @@ class Dispatcher:
         if fault is not None:
             kind = f"refused {'REST candle' if source.startswith(REST) else StreamKind.KLINE}"
             self._notices.incident(candle.symbol, kind, f"the candle of {iso(candle.open_time)}: {fault}")
-            return False
+            return None
         guard.note(candle.low, candle.high, candle.open_time)
         added = self._store.add(candle)
         self.new_candles |= added is Added.NEW
         if added is Added.CONFLICT:
             detail = f"another source has other values for the closed candle of {iso(candle.open_time)}; the first stay"
             self._notices.incident(candle.symbol, "conflict", detail)
-        return True
+        return added
 
     def _take_kline(self, route: Route, message: Kline, now: int) -> str | None:
         bar, interval = message.bar, self._store.interval
@@ -160,7 +160,7 @@ class Dispatcher:
                 bar.volume,
                 bar.taker_volume,
             )
-            if not self.add_candle(candle, route.kind):
+            if self.add_candle(candle, route.kind) is None:
                 return "see the refused candle"
         else:
             guard = self.guards[bar.symbol]

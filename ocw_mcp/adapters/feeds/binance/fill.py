@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.binance.candles import CandleStore
+from ocw_mcp.adapters.feeds.binance.candles import Added, CandleStore
 from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
 from ocw_mcp.adapters.feeds.binance.exchange_info import USUAL_FUNDING_HOURS
 from ocw_mcp.adapters.feeds.binance.guard import REST
@@ -21,6 +21,8 @@ from ocw_mcp.domain.time import MINUTE, SECOND, iso, span_name
 
 GRACE_MS: Final = 2_500
 """How long (ms) after its close a candle may take on the stream before REST is asked for it."""
+_FULL_S: Final = 0.05
+"""The time (s) after which a full store is looked at again."""
 _CHUNK: Final = 999
 """Candles of one request, without the one after them."""
 _WEIGHTS: Final = {
@@ -124,11 +126,22 @@ class Filler:
                 await pause(back_off_s(attempt, self._jitter))
 
     async def _fill(self, lacking: Sequence[str], until: int, hold_s: float, *, urgent: bool = False) -> bool:
-        """Fetch the next part of what some symbols lack. Return whether a candle was stored or found absent."""
-        interval = self._store.interval
-        gaps = {each: gap for each in lacking if (gap := self._store.missing(each, until)) is not None}
+        """Fetch the next part of what some symbols lack. Return whether a candle was stored or found absent.
+
+        A symbol whose store is full waits until the consumer has taken candles.
+        """
+        interval, store = self._store.interval, self._store
+        gaps = {each: gap for each in lacking if store.room(each) and (gap := store.missing(each, until)) is not None}
+        if not gaps:
+            self._wake()
+            await pause(_FULL_S)
+            return True
         end = min(first for first, _ in gaps.values()) + (_CHUNK - 1) * interval
-        wanted = {each: (first, min(last, end)) for each, (first, last) in gaps.items() if first <= end}
+        wanted = {
+            each: (first, min(last, end, first + (store.room(each) - 1) * interval))
+            for each, (first, last) in gaps.items()
+            if first <= end
+        }
         if any(last > first for first, last in gaps.values()):
             self._held, self._held_until = set(wanted), _loop_s() + hold_s
         requests = [self._fetch(symbol, *gap, urgent) for symbol, gap in wanted.items()]
@@ -205,8 +218,12 @@ class Filler:
             if following is None and not self._settled(symbol, row):
                 break
             candle = Candle(symbol, open_time, interval, *row[1:6], taker_volume=row[9])
+            added = self._dispatcher.add_candle(candle, REST)
+            if added is Added.DROPPED:
+                # Streams have filled the store meanwhile. The candle is fetched again when there is room.
+                break
             newest = max(newest, open_time)
-            if self._dispatcher.add_candle(candle, REST):
+            if added is not None:
                 changed = True
                 self.filled += 1
             else:

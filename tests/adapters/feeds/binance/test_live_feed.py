@@ -33,6 +33,18 @@ def test_new_book_gets_its_history_and_then_every_close() -> None:
     assert run.notices == []
 
 
+def test_slow_consumer_gets_the_whole_history() -> None:
+    """A request brings candles faster than an engine takes them: none of them may be left out."""
+    market = ScriptedMarket(START)
+
+    def consume(frame: Frame, feed: BinanceFeed) -> Awaitable[None] | None:
+        return pause(0.01) if frame.history else None
+
+    run = run_feed(lambda: live_feed(market, market.symbols, warmup_days=4), BEGIN + 3 * MINUTE, consume=consume)
+    assert_all_once(run, BEGIN - 4 * DAY, BEGIN + 3 * MINUTE)
+    assert run.notices == []
+
+
 def test_first_frame_has_the_filters_of_all_symbols() -> None:
     run = run_feed(feed_on(ScriptedMarket(START)), BEGIN + MINUTE)
     (first, *others) = run.frames
