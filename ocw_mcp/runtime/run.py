@@ -111,8 +111,11 @@ class BookRun:
             else:
                 await self._run_live(version, for_ms)
         except (TapeError, FeedError) as error:
+            await self.shell.take_last()
             self._finish(f"the {'tape' if isinstance(error, TapeError) else 'market'} is at fault: {error}")
             raise
+        else:
+            await self.shell.take_last()
         finally:
             await self.shell.end()
         if self.shell.stopping.is_set():

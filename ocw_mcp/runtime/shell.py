@@ -18,7 +18,7 @@ from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.engine.summary import summary
 from ocw_mcp.runtime.asking import Asking
-from ocw_mcp.runtime.inbox import Inbox, Request
+from ocw_mcp.runtime.inbox import Arrival, Inbox, Request
 from ocw_mcp.runtime.recorder import Commits, EventRecorder
 from ocw_mcp.runtime.thinking import NEVER
 from ocw_mcp.runtime.validation import validated_request
@@ -149,8 +149,18 @@ class Shell:
         if waiting.cancelled():
             # The client disconnected before the request was taken, so it is dropped.
             return
-        await self.take_from_outside(steps.Asked(request, self.cursor))
-        durable = self.commit()
+        try:
+            await self.take_from_outside(steps.Asked(request, self.cursor))
+            durable = self.commit()
+        except BaseException:
+            if not waiting.done():
+                waiting.set_exception(
+                    BookError(
+                        "the run failed while it took this request, so its outcome is not known; repeat the request "
+                        "with the same key to get its answer from the next run"
+                    )
+                )
+            raise
         if waiting.done():
             return
         if durable:
@@ -171,13 +181,24 @@ class Shell:
             await self.take(event)
             await self.take_all(self.venue.fill_reductions(self.clock.now()))
 
-    async def end(self) -> None:
-        """Take no more requests, and cancel the decision in progress, if any."""
+    async def take_last(self) -> None:
+        """End the run, but first take the costs of decisions that were given up and the venue's reports."""
+        arrived = await self.end()
+        if self.begun:
+            for each in arrived:
+                if isinstance(each, VenueReport | steps.DecisionFailed):
+                    await self.take_report(each)
+
+    async def end(self) -> list[Arrival]:
+        """Take no more requests, and cancel the decision in progress, if any. Return what was not taken."""
         self._ended = True
+        await self.asking.close()
+        arrived: list[Arrival] = []
         while (arrival := self.inbox.get()) is not None:
+            arrived.append(arrival)
             if isinstance(arrival, Request) and not arrival.answer.done():
                 arrival.answer.set_result(None)
-        await self.asking.close()
+        return arrived
 
     def checkpoint(self, market_at: int) -> None:
         """Make all events durable, with the state of engine and venue after the frame at `market_at` (ms)."""
