@@ -63,6 +63,10 @@ class Asking:
         if self._shell.repeating:
             self.pending = PendingDecision(request, NEVER, None)
             return
+        if not self._shell.clock.simulated and self._shell.clock.now() >= request.deadline:
+            # The run was down meanwhile. The timer of the deadline ends the decision.
+            self.pending = PendingDecision(request, NEVER, None)
+            return
         still_open = self._shell.engine.decisions.open_submission is not None
         if self._converses is not None and not self._shell.live and (self._shell.recorder.reading or still_open):
             script = self._shell.recorder.recall(request, self._shell.decider.name)

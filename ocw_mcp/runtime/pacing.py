@@ -44,6 +44,8 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
                 await shell.take_request(early.pop(0))
             wait_ms = min(max(0, min(shell.next_due, shell.venue.next_due) - clock.now()), POLL_MS)
             await inbox.wait(wait_ms / 1_000)
+            if shell.downtime.lasts:
+                shell.end_downtime()
             await everything_due(clock.now(), shell)
             if shell.venue.next_due <= clock.now():
                 # The latency of an order at the paper venue is over: a frame without data lets the venue trade.
@@ -53,6 +55,8 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
                     case FrameRead(frame, taken):
                         yield frame
                         taken.set()
+                        if shell.downtime.lasts:
+                            shell.end_downtime(frame)
                     case Request() if not shell.begun:
                         early.append(arrival)
                     case Request():

@@ -216,6 +216,7 @@ class BookRun:
                     await shell.take_report(known.event)
         shell.clock.release()
         shell.recorder.require_read()
+        shell.downtime.begin(shell.clock.now())
         await shell.asking.ask_again()
         shell.checkpoint(self.cursor)
 

@@ -10,6 +10,7 @@ from ocw_mcp.domain import steps
 from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.errors import BookError
+from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import NOT_JOURNALED, Rejected, VenueReport
 from ocw_mcp.domain.protocols import Checkpoint, Clock, Decider, SimulatedVenue, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
@@ -18,6 +19,7 @@ from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.engine.summary import summary
 from ocw_mcp.runtime.asking import Asking
+from ocw_mcp.runtime.downtime import Downtime
 from ocw_mcp.runtime.inbox import Arrival, Inbox, Request
 from ocw_mcp.runtime.recorder import Commits, EventRecorder
 from ocw_mcp.runtime.thinking import NEVER
@@ -66,10 +68,12 @@ class Shell:
         self.next_due = NEVER
         """The time (ms) at which the next timer or decision is due."""
         self.asking = Asking(self)
+        self.downtime = Downtime()
 
     def due(self) -> tuple[int, steps.Timer | None]:
         """Return the time (ms) when the next timer or decision is due, and the timer, or None if a decision is next."""
-        at, timer = min(((at, timer) for timer, at in self.timers.items()), default=(NEVER, None))
+        timers = self.downtime.due(self.timers.items()) if self.downtime.lasts else self.timers.items()
+        at, timer = min(((at, timer) for timer, at in timers), default=(NEVER, None))
         pending = self.asking.pending
         if pending is not None and pending.due < at:
             return pending.due, None
@@ -109,6 +113,16 @@ class Shell:
         """Take several events in order. The effects of each are carried out before the next one is read."""
         for event in events:
             await self.take(event)
+
+    def end_downtime(self, frame: Frame | None = None) -> None:
+        """Let timers fire again if a frame, or the time without one, ends the downtime of a restarted live book."""
+        now = self.clock.now()
+        if frame is None:
+            self.downtime.give_up(now)
+        else:
+            known = (each.closed_at for each in self.engine.market.symbols.values())
+            self.downtime.take(frame, known, self.engine.config.interval, now)
+        self.next_due = self.due()[0]
 
     async def fire(self, timer: steps.Timer) -> None:
         """Fire a timer that is due."""

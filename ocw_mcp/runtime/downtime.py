@@ -1,0 +1,49 @@
+"""The time after the restart of a live book in which it does not know its market: timers that judge prices wait.
+
+They fire once the missed candles are known and prices of now arrive. Without that they would judge the prices before
+the restart: an outage that was none, a decision that is hours old, a day that ended with another equity. A position
+without protection is closed at its deadline all the same.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from ocw_mcp.domain.market import Frame
+from ocw_mcp.domain.steps import Timer, TimerKind
+from ocw_mcp.domain.time import MINUTE
+
+LONGEST_WAIT_MS: Final = 5 * MINUTE
+"""The time (ms) without a closed candle after which the timers fire, because the market cannot be reached."""
+URGENT: Final = (TimerKind.CANCEL, TimerKind.PROTECTION)
+"""The timers that do not wait."""
+
+
+class Downtime:
+    """Whether a restarted live book still lacks candles that it missed, or a price of now."""
+
+    def __init__(self) -> None:
+        self.lasts = False
+        self._since = 0
+        """The time (ms) of the restart, or of the last closed candle after it."""
+
+    def begin(self, now: int) -> None:
+        """Let the timers wait from a restart at `now` (ms) on."""
+        self.lasts, self._since = True, now
+
+    def due(self, timers: Iterable[tuple[Timer, int]]) -> list[tuple[Timer, int]]:
+        """Return the timers that do not wait, each with its time (ms)."""
+        return [each for each in timers if each[0].kind in URGENT]
+
+    def take(self, frame: Frame, known: Iterable[int | None], interval: int, now: int) -> None:
+        """Take a frame at `now` (ms); `known` is the close time (ms) of each symbol's last candle."""
+        if frame.closed:
+            self._since = now
+        if frame.late or not (frame.closed or frame.marks or frame.books):
+            return
+        # The candle that closed last may need a moment to arrive.
+        needed = (now // interval - 1) * interval
+        self.lasts = not all(each is not None and each >= needed for each in known)
+
+    def give_up(self, now: int) -> None:
+        """Let the timers wait no longer if no candle came for LONGEST_WAIT_MS."""
+        self.lasts = self.lasts and now - self._since < LONGEST_WAIT_MS

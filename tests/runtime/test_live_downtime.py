@@ -1,0 +1,157 @@
+"""A live book that was down: timers that are overdue wait until the missed candles are known and prices are live."""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Sequence
+from decimal import Decimal
+
+from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.domain import events
+from ocw_mcp.domain.causes import CauseKind
+from ocw_mcp.domain.cleared import ClearedOrder
+from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.market import Frame, Product
+from ocw_mcp.domain.orders import Purpose, Rejected, VenueReport
+from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.time import MINUTE, SECOND
+from tests.support.deciders import Scripted
+from tests.support.legs import buy
+from tests.support.live import ListedLive, live_frames, quoted
+from tests.support.markets import START, candle
+from tests.support.runs import Run, policies
+from tests.support.stores import MemoryStore
+
+WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+
+
+def late(first: int, closes: Sequence[float], at: int) -> list[Frame]:
+    """Return late frames at `at` (ms), each with the next minute's candle."""
+    return [Frame(at, (candle(first + index, close),), late=True) for index, close in enumerate(closes)]
+
+
+def started(store: MemoryStore, frames: Sequence[Frame], at: int, **more) -> Run:  # type: ignore[no-untyped-def]
+    """Return a run that starts at `at` (ms) and gets these frames."""
+    feed = more.pop("feed", None) or ListedLive(frames)
+    feed.clock.at = at
+    more.setdefault("policy", WAKES)
+    decider = more.pop("decider", None) or Scripted(more.pop("script", {}))
+    return Run(feed, decider, store=store, clock=feed.clock, live=True, **more)
+
+
+class Silent(ListedLive):
+    """A live feed without data after the listed frames; time goes on by a second at a time up to `until` (ms)."""
+
+    def __init__(self, frames: Sequence[Frame], until: int) -> None:
+        super().__init__(frames)
+        self._until = until
+
+    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+        async for frame in super().frames(after):
+            yield frame
+        while self.clock.at < self._until:
+            self.clock.at += SECOND
+            yield Frame(self.clock.at)
+
+
+class Hangs(Scripted):
+    """A decider that never answers."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    async def decide(self, request: DecisionRequest) -> Decision:
+        self.asked.append(request)
+        await asyncio.Event().wait()
+        raise AssertionError("it is always cancelled")
+
+
+async def with_position() -> MemoryStore:
+    """Return the store of a book that was stopped after two minutes, with a position."""
+    return (await started(MemoryStore(), live_frames([100.0, 100.0]), START, script={1: buy("97")}).go()).store
+
+
+async def test_watchdog_waits_for_the_missed_candles() -> None:
+    store = (await with_position()).reopened()
+    before = len(store.domain)
+    at = START + 120 * MINUTE + 10 * SECOND
+    frames = [*late(2, [101.0] * 118, at), quoted("BTCUSDT", at + SECOND, 101.0)]
+    done = await started(store, frames, at).go()
+    new = [each.event for each in done.store.domain[before:]]
+    assert [each for each in new if isinstance(each, events.Incident | events.StateChanged | events.WakeRaised)] == []
+
+
+class NoStops(PaperVenue):
+    """A live paper venue that rejects every stop."""
+
+    def __init__(self) -> None:
+        super().__init__(Product.UM, Decimal(10_000), 5 * MINUTE, live=True)
+
+    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+        if cleared.order.ref.leg is Purpose.STOP:
+            return [Rejected(cleared.redeem(now).ref, "-4045", "no")]
+        return await super().submit(cleared, now)
+
+
+async def test_unprotected_position_is_closed_before_the_missed_candles() -> None:
+    frames = [each for each in live_frames([100.0, 100.0]) if each.at < START + 2 * MINUTE - 20 * SECOND]
+    stopped = await started(MemoryStore(), frames, START, script={1: buy("97")}, venue=NoStops()).go()
+    assert stopped.events(events.PositionUnprotected)
+    assert [each.ref.leg for each in stopped.events(events.OrderFilled)] == [Purpose.ENTRY]
+    at = START + 60 * MINUTE
+    feed = Silent([], at + SECOND)
+    run = started(stopped.store.reopened(), [], at, feed=feed, venue=NoStops())
+    await run.go()
+    (closing,) = [sent for sent, each in run.timed(events.OrderIntended) if each.ref.leg is Purpose.EXIT]
+    assert at <= closing <= at + SECOND
+
+
+async def test_watchdog_works_if_no_candle_comes_after_a_restart() -> None:
+    store = (await with_position()).reopened()
+    at = START + 60 * MINUTE
+    run = await started(store, [], at, feed=Silent([], at + 6 * MINUTE)).go()
+    ((said, incident),) = run.timed(events.Incident)
+    assert at + 5 * MINUTE <= said < at + 6 * MINUTE
+    assert incident.text.startswith("no market data for ")
+    assert run.engine.account.trading_state is TradingState.REDUCING
+
+
+async def test_missed_candles_prolong_the_wait_for_prices() -> None:
+    store = (await with_position()).reopened()
+    at = START + 60 * MINUTE
+    frames = [Frame(at + index * 10 * SECOND, (candle(2 + index, 101.0),), late=True) for index in range(50)]
+    run = await started(store, [], at, feed=Silent(frames, at + 10 * MINUTE)).go()
+    assert run.events(events.Incident) == []
+
+
+async def test_overdue_decision_is_not_asked_again() -> None:
+    feed, hangs = Silent(live_frames([100.0, 100.0]), START + 2 * MINUTE + 5 * SECOND), Hangs()
+    stopped = await started(MemoryStore(), [], START, feed=feed, decider=hangs).go()
+    assert len(hangs.asked) == 1
+    at = START + 60 * MINUTE
+    frames = [*late(2, [101.0] * 58, at), quoted("BTCUSDT", at + SECOND, 101.0)]
+    again = Hangs()
+    done = await started(stopped.store.reopened(), frames, at, decider=again).go()
+    assert again.asked == []
+    (made,) = done.events(events.DecisionMade)
+    assert made.decision.cause_kind is CauseKind.DEADLINE
+
+
+async def test_rules_take_no_risk_on_a_snapshot_from_before_the_downtime() -> None:
+    eager = {"timeframe": "15m", "entry_score": 0.1, "exit_score": 0.3, "rsi_too_high": 100, "adx_range": 1}
+    policy = policies(
+        gate={"close_wakes": ["15m"], "cooldown_s": 0}, fallback={"rules": "trade"}, rules=eager | {"adx_trend": 2}
+    )
+    rising = [100 * 1.0003**minute + 0.3 * math.sin(minute / 7) for minute in range(750)]
+    frames = [each for each in live_frames(rising, every_s=60) if each.at <= START + 750 * MINUTE]
+    stopped = await started(MemoryStore(), frames, START, decider=Hangs(), policy=policy, fallback=True).go()
+    at = START + 810 * MINUTE
+    frames = [
+        *late(750, [rising[-1]] * 60, at),
+        *(quoted("BTCUSDT", at + index * SECOND, rising[-1]) for index in range(9)),
+    ]
+    done = await started(stopped.store.reopened(), frames, at, decider=Hangs(), policy=policy, fallback=True).go()
+    made = done.events(events.DecisionMade)[-1]
+    assert made.decision.cause_kind is CauseKind.DEADLINE
+    assert made.decider == "rules"
+    assert not any(leg.action.adds_risk for leg in made.decision.legs)
