@@ -7,6 +7,7 @@ them → the venue's reports come back as events → the ledger books the fills 
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Final
 
 import msgspec
 
@@ -44,6 +45,9 @@ from ocw_mcp.engine.price_board import PriceBoard, read_metric
 from ocw_mcp.engine.since import Since
 from ocw_mcp.engine.snapshot import leave_out, positions, signals_of_hold, take_snapshot
 from ocw_mcp.engine.warm_up import warm_up
+
+
+DAY_TIMER: Final = steps.Timer(steps.TimerKind.DAY)
 
 
 class Engine:
@@ -176,7 +180,9 @@ class Engine:
         for book in frame.books:
             self.prices.take_book(book)
         # A candle that closes at midnight is the last of its day; a decision on it belongs to the next day.
-        if frame.at > self.account.day_ends:
+        # After a downtime the candles of the day before follow; without any, the timer that is overdue begins the day.
+        overdue = not frame.closed and frame.at > self._effects.timers.get(DAY_TIMER, frame.at)
+        if frame.at > self.account.day_ends and not overdue:
             self.account.open_day(frame.at - 1)
         held, manual = self.account.ledger.positions, self.executor.manual_control
         moved = self.config.live and self._live.take(frame, now)

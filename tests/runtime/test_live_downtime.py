@@ -25,9 +25,12 @@ from tests.support.stores import MemoryStore
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
 
 
-def late(first: int, closes: Sequence[float], at: int) -> list[Frame]:
-    """Return late frames at `at` (ms), each with the next minute's candle."""
-    return [Frame(at, (candle(first + index, close),), late=True) for index, close in enumerate(closes)]
+def late(first: int, closes: Sequence[float]) -> list[Frame]:
+    """Return late frames, each with the next minute's candle."""
+    return [
+        Frame(START + (first + index + 1) * MINUTE, (candle(first + index, close),), late=True)
+        for index, close in enumerate(closes)
+    ]
 
 
 def started(store: MemoryStore, frames: Sequence[Frame], at: int, **more) -> Run:  # type: ignore[no-untyped-def]
@@ -75,7 +78,7 @@ async def test_watchdog_waits_for_the_missed_candles() -> None:
     store = (await with_position()).reopened()
     before = len(store.domain)
     at = START + 120 * MINUTE + 10 * SECOND
-    frames = [*late(2, [101.0] * 118, at), quoted("BTCUSDT", at + SECOND, 101.0)]
+    frames = [*late(2, [101.0] * 118), quoted("BTCUSDT", at + SECOND, 101.0)]
     done = await started(store, frames, at).go()
     new = [each.event for each in done.store.domain[before:]]
     assert [each for each in new if isinstance(each, events.Incident | events.StateChanged | events.WakeRaised)] == []
@@ -129,7 +132,7 @@ async def test_overdue_decision_is_not_asked_again() -> None:
     stopped = await started(MemoryStore(), [], START, feed=feed, decider=hangs).go()
     assert len(hangs.asked) == 1
     at = START + 60 * MINUTE
-    frames = [*late(2, [101.0] * 58, at), quoted("BTCUSDT", at + SECOND, 101.0)]
+    frames = [*late(2, [101.0] * 58), quoted("BTCUSDT", at + SECOND, 101.0)]
     again = Hangs()
     done = await started(stopped.store.reopened(), frames, at, decider=again).go()
     assert again.asked == []
@@ -147,7 +150,7 @@ async def test_rules_take_no_risk_on_a_snapshot_from_before_the_downtime() -> No
     stopped = await started(MemoryStore(), frames, START, decider=Hangs(), policy=policy, fallback=True).go()
     at = START + 810 * MINUTE
     frames = [
-        *late(750, [rising[-1]] * 60, at),
+        *late(750, [rising[-1]] * 60),
         *(quoted("BTCUSDT", at + index * SECOND, rising[-1]) for index in range(9)),
     ]
     done = await started(stopped.store.reopened(), frames, at, decider=Hangs(), policy=policy, fallback=True).go()
