@@ -46,7 +46,6 @@ from ocw_mcp.engine.since import Since
 from ocw_mcp.engine.snapshot import leave_out, positions, signals_of_hold, take_snapshot
 from ocw_mcp.engine.warm_up import warm_up
 
-
 DAY_TIMER: Final = steps.Timer(steps.TimerKind.DAY)
 
 
