@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain.events import Incident
 from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame, Mark
@@ -40,9 +41,10 @@ class LiveState(msgspec.Struct):
 class LiveMarket(Stateful[LiveState]):
     """Takes what a live feed sends besides closed candles."""
 
-    def __init__(self, market: Market, manager: OrderManager) -> None:
+    def __init__(self, market: Market, gate: Gate, manager: OrderManager) -> None:
         super().__init__(LiveState())
         self._market = market
+        self._gate = gate
         self._manager = manager
         self._account = manager.account
         self._prices = manager.prices
@@ -69,6 +71,7 @@ class LiveMarket(Stateful[LiveState]):
             if state.silent:
                 after = (now - (state.data_at or now)) // SECOND
                 self._effects.record(Incident(f"market data are back after {after} s"))
+                self._gate.end_outage()
             state.data_at, state.silent = now, False
         return moved
 

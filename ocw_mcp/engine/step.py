@@ -64,7 +64,7 @@ class Engine:
         self.orders = self.manager.orders
         self.guard = Guard(self.manager)
         self._exits = Exits(self.market, self.guard)
-        self._live = LiveMarket(self.market, self.manager)
+        self._live = LiveMarket(self.market, self.gate, self.manager)
         self.executor = LegExecutor(self.guard)
         self.approvals, self.check = self.executor.approvals, self.executor.precheck.check
         self.decisions = DecisionCycle(self.manager, self.executor, self._after_decision)
@@ -261,11 +261,11 @@ class Engine:
                 position.see(candle.low, candle.high)
         return change
 
-    def _raise(self, reasons: list[tuple[str, WakeReason]]) -> None:
+    def _raise(self, reasons: list[tuple[str, WakeReason]], *, urgent: bool = False) -> None:
         """Give the wake-up gate reasons to wake, except for symbols under manual control."""
         for symbol, reason in reasons:
             if symbol not in self.executor.manual_control.held:
-                self.gate.raise_reason(symbol, reason)
+                self.gate.raise_reason(symbol, reason, urgent=urgent)
 
     def _watch(self) -> None:
         if why := self.account.watch():
@@ -288,9 +288,10 @@ class Engine:
             case steps.Timer(steps.TimerKind.POSITIONS):
                 self._exits.set_timer(now)
                 self._raise(self._exits.check(now))
-                if self._live.falls_silent(now) and (held := self.account.ledger.positions):
+                if self._live.falls_silent(now):
                     silent = WakeReason(WakeKind.WATCHDOG, f"{SILENT_AFTER_MS // SECOND} s")
-                    self._raise([(symbol, silent) for symbol in sorted(held)])
+                    self._raise([(symbol, silent) for symbol in sorted(self.account.ledger.positions)], urgent=True)
+                if self._live.state().silent and self.gate.urgent:
                     self._wake(now)
             case steps.Timer(steps.TimerKind.PROTECTION, str(symbol)):
                 self.guard.on_timer(symbol, now)

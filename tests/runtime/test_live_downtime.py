@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
@@ -17,7 +17,7 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE, SECOND
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
-from tests.support.live import ListedLive, live_frames, quoted
+from tests.support.live import ListedLive, Silent, live_frames, quoted
 from tests.support.markets import START, candle
 from tests.support.runs import Run, policies
 from tests.support.stores import MemoryStore
@@ -40,21 +40,6 @@ def started(store: MemoryStore, frames: Sequence[Frame], at: int, **more) -> Run
     more.setdefault("policy", WAKES)
     decider = more.pop("decider", None) or Scripted(more.pop("script", {}))
     return Run(feed, decider, store=store, clock=feed.clock, live=True, **more)
-
-
-class Silent(ListedLive):
-    """A live feed without data after the listed frames; time goes on by a second at a time up to `until` (ms)."""
-
-    def __init__(self, frames: Sequence[Frame], until: int) -> None:
-        super().__init__(frames)
-        self._until = until
-
-    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
-        async for frame in super().frames(after):
-            yield frame
-        while self.clock.at < self._until:
-            self.clock.at += SECOND
-            yield Frame(self.clock.at)
 
 
 class Hangs(Scripted):

@@ -49,6 +49,21 @@ class ListedLive:
             yield frame
 
 
+class Silent(ListedLive):
+    """A live feed without data after the listed frames; time goes on by a second at a time up to `until` (ms)."""
+
+    def __init__(self, frames: Sequence[Frame], until: int) -> None:
+        super().__init__(frames)
+        self._until = until
+
+    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+        async for frame in super().frames(after):
+            yield frame
+        while self.clock.at < self._until:
+            self.clock.at += SECOND
+            yield Frame(self.clock.at)
+
+
 def live_frames(
     closes: Sequence[float], symbol: str = "BTCUSDT", every_s: int = 20, instruments: Sequence[Instrument] = ()
 ) -> list[Frame]:

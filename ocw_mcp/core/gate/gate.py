@@ -6,13 +6,14 @@
 - A wake condition that the agent set is met.
 - The position guard reports that the exit score of a position has risen into the review band.
 - A position was closed or an entry lapsed, if the policy says so (`engine/since.py`).
+- Market data are missing while a position is open (`engine/live.py`).
 
 If the policy sets `every`, the gate wakes the agent at fixed times instead: at the first candle close at or after each
-multiple of `every` in UTC. With `every`, only wake conditions wake the agent at other times.
+multiple of `every` in UTC. With `every`, only wake conditions and missing market data wake the agent at other times.
 
 Each wake reason is kept until a wake contains it. A wake reason that arises during the cooldown after a wake, or while
-a decision is open, causes a wake when the cooldown or the decision ends. An escalated outlier ends a cooldown, but no
-reason interrupts a decision. One wake contains the reasons of all symbols.
+a decision is open, causes a wake when the cooldown or the decision ends. An escalated outlier and missing market data
+end a cooldown, but no reason interrupts a decision. One wake contains the reasons of all symbols.
 """
 
 import math
@@ -151,7 +152,7 @@ class GateState(msgspec.Struct):
     kept: dict[str, list[WakeReason]] = {}
     kept_beyond: dict[str, int] = {}
     escalated: bool = False
-    """Whether the kept reasons contain an escalated outlier, which ends the cooldown."""
+    """Whether the kept reasons contain an escalated outlier or missing market data, which ends the cooldown."""
     armed: list[ArmedCondition] = []
     spans: dict[str, dict[str, SpanState]] = {}
     """The outlier statistics, by symbol and by the time span of the returns."""
@@ -228,10 +229,26 @@ class Gate:
             # `wake` determines whether this evaluation wakes or has to wait.
             self._evaluated.append((symbol, skip))
 
-    def raise_reason(self, symbol: str, reason: WakeReason) -> None:
-        """Keep a wake reason of the position guard; ignore it if the policy sets `every`."""
-        if self._every is None:
+    def raise_reason(self, symbol: str, reason: WakeReason, *, urgent: bool = False) -> None:
+        """Keep a wake reason of the position guard; ignore it if the policy sets `every`.
+
+        An urgent reason is kept in any case, and ends a cooldown.
+        """
+        if self._every is None or urgent:
             self._keep(symbol, [reason])
+            self._state.escalated |= urgent
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a kept reason ends a cooldown."""
+        return self._state.escalated and bool(self._state.kept)
+
+    def end_outage(self) -> None:
+        """Drop the kept reasons of missing market data: the data have returned."""
+        for symbol, kept in list(self._state.kept.items()):
+            kept[:] = [each for each in kept if each.kind is not WakeKind.WATCHDOG]
+            if not kept:
+                del self._state.kept[symbol]
 
     def warm(self, symbol: str, close: float, *, after_hole: bool) -> None:
         """Add a close to the outlier statistics without an evaluation."""
