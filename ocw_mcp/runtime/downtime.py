@@ -1,8 +1,9 @@
-"""The time after the restart of a live book in which it does not know its market: timers that judge prices wait.
+"""The time after the restart of a live book in which it does not know its market: timers that depend on prices wait.
 
 They fire once the missed candles are known and prices of now arrive. Without that they would judge the prices before
-the restart: an outage that was none, a decision that is hours old, a day that ended with another equity. A position
-without protection is closed at its deadline all the same.
+the restart: report an outage that was none, close a position at a price that is over, begin a day with another equity,
+or cancel an entry that has filled meanwhile. Deadlines do not wait: those of decisions, of approvals, and of positions
+without protection.
 """
 
 from collections.abc import Iterable
@@ -14,8 +15,8 @@ from ocw_mcp.domain.time import MINUTE
 
 LONGEST_WAIT_MS: Final = 5 * MINUTE
 """The time (ms) without a closed candle after which the timers fire, because the market cannot be reached."""
-URGENT: Final = (TimerKind.CANCEL, TimerKind.PROTECTION)
-"""The timers that do not wait."""
+WAITING: Final = (TimerKind.DAY, TimerKind.EXPIRY, TimerKind.POSITIONS)
+"""The timers that wait."""
 
 
 class Downtime:
@@ -32,7 +33,7 @@ class Downtime:
 
     def due(self, timers: Iterable[tuple[Timer, int]]) -> list[tuple[Timer, int]]:
         """Return the timers that do not wait, each with its time (ms)."""
-        return [each for each in timers if each[0].kind in URGENT]
+        return [each for each in timers if each[0].kind not in WAITING]
 
     def take(self, frame: Frame, known: Iterable[int | None], interval: int, now: int) -> None:
         """Take a frame at `now` (ms); `known` is the close time (ms) of each symbol's last candle."""

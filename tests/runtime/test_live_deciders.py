@@ -1,7 +1,6 @@
 """A decider of a live book that is slow to end, or whose run ends, delays nothing and loses no cost."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 from decimal import Decimal
 
 import pytest
@@ -10,14 +9,13 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import NoteRequest, SubmitRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import BookError, FeedError
-from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.runtime import asking
 from ocw_mcp.runtime.thinking import NEVER, PendingDecision
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
-from tests.support.live import ListedLive, live_frames
+from tests.support.live import Held, ListedLive, live_frames
 from tests.support.runs import Run, policies
 
 SOON = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 30})
@@ -55,24 +53,6 @@ class Stubborn:
         finally:
             self.deciding -= 1
         raise AssertionError("it is always cancelled")
-
-
-class Held(ListedLive):
-    """A live feed that waits before its end, or fails then."""
-
-    def __init__(self, frames: list[Frame], error: Exception | None = None) -> None:
-        super().__init__(frames)
-        self.through = asyncio.Event()
-        self.ends = asyncio.Event()
-        self._error = error
-
-    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
-        async for frame in super().frames(after):
-            yield frame
-        self.through.set()
-        await self.ends.wait()
-        if self._error is not None:
-            raise self._error
 
 
 async def test_a_decider_that_does_not_end_delays_no_stop() -> None:

@@ -1,5 +1,6 @@
 """A live market of listed frames, whose clock shows the time of the frame at hand."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
 import msgspec
@@ -62,6 +63,24 @@ class Silent(ListedLive):
         while self.clock.at < self._until:
             self.clock.at += SECOND
             yield Frame(self.clock.at)
+
+
+class Held(ListedLive):
+    """A live feed that waits before its end, or fails then."""
+
+    def __init__(self, frames: list[Frame], error: Exception | None = None) -> None:
+        super().__init__(frames)
+        self.through = asyncio.Event()
+        self.ends = asyncio.Event()
+        self._error = error
+
+    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+        async for frame in super().frames(after):
+            yield frame
+        self.through.set()
+        await self.ends.wait()
+        if self._error is not None:
+            raise self._error
 
 
 def live_frames(
