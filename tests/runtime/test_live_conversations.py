@@ -12,9 +12,8 @@ from ocw_mcp.domain.asks import AwaitsApproval, CallerRequest, Done, LegRequest,
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import ATTACHED, OrderRef, Purpose
-from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.steps import Command, Verb
-from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.runtime.deciders import AttachedDecider
 from tests.support.deciders import Scripted
@@ -105,7 +104,7 @@ async def test_an_order_that_awaits_approval_survives_a_kill_until_its_time_is_o
         async with asyncio.timeout(5):
             while not book.box.taken:
                 await run.clock.pause(10)
-        assert bool([each for each in run.events(events.OrderIntended)]) is granted
+        assert bool(list(run.events(events.OrderIntended))) is granted
         assert await ask(run, LARGE) is not None
 
 
