@@ -196,12 +196,14 @@ class BookRun:
     async def _repeat_inputs(self, version: str) -> None:
         """Repeat the inputs since the checkpoint at their times: nothing is sent to an exchange or asked of a decider.
 
-        Raises JournalDiverged if the journal has an event that the inputs do not cause.
+        Inputs without events are left out if the policies have changed: these would act on past prices. Raises
+        JournalDiverged if the journal has an event that the inputs do not cause.
         """
-        shell = self.shell
+        shell, config = self.shell, self.shell.engine.config
+        changed = shell.engine.counters.hashes != (config.policy_hash, config.prompts_hash)
         shell.repeating = True
         await self.begin(self.cursor, version)
-        for known in shell.store.inputs():
+        for known in () if changed and not shell.recorder.reading else shell.store.inputs():
             shell.clock.hold(known.at)
             match known.event:
                 case Frame():
