@@ -4,7 +4,6 @@ import pytest
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
-from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.orders import NOT_JOURNALED, Purpose
 from ocw_mcp.engine.checkpoint import read_checkpoint
 from ocw_mcp.engine.summary import summary

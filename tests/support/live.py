@@ -68,7 +68,7 @@ class Silent(ListedLive):
 class Held(ListedLive):
     """A live feed that waits before its end, or fails then."""
 
-    def __init__(self, frames: list[Frame], error: Exception | None = None) -> None:
+    def __init__(self, frames: Iterable[Frame], error: Exception | None = None) -> None:
         super().__init__(frames)
         self.through = asyncio.Event()
         self.ends = asyncio.Event()
