@@ -7,7 +7,6 @@ them → the venue's reports come back as events → the ledger books the fills 
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
 
 import msgspec
 
@@ -22,9 +21,8 @@ from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, SymbolEnded, WakeCo
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import RULES, FundingPaid, OrderRef, OutsideFill, Transferred
-from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeKind, WakeReason
+from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
-from ocw_mcp.domain.time import SECOND
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.callers import Callers, OperatorCommands
@@ -39,14 +37,12 @@ from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.levels import PriceLevels, price_levels
-from ocw_mcp.engine.live import SILENT_AFTER_MS, LiveMarket
+from ocw_mcp.engine.live import LiveMarket
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard, read_metric
 from ocw_mcp.engine.since import Since
 from ocw_mcp.engine.snapshot import leave_out, positions, signals_of_hold, take_snapshot
 from ocw_mcp.engine.warm_up import warm_up
-
-DAY_TIMER: Final = steps.Timer(steps.TimerKind.DAY)
 
 
 class Engine:
@@ -179,10 +175,8 @@ class Engine:
         for book in frame.books:
             self.prices.take_book(book)
         # A candle that closes at midnight is the last of its day; a decision on it belongs to the next day.
-        # After a downtime the candles of the day before follow; without any, the timer that is overdue begins the day.
-        overdue = not frame.closed and frame.at > self._effects.timers.get(DAY_TIMER, frame.at)
-        if frame.at > self.account.day_ends and not overdue:
-            self.account.open_day(frame.at - 1)
+        if frame.at > self.account.day_ends:
+            self.account.pass_midnight(frame.at, has_candles=bool(frame.closed))
         held, manual = self.account.ledger.positions, self.executor.manual_control
         moved = self.config.live and self._live.take(frame, now)
         changes: list[tuple[Candle, Closed]] = []
@@ -261,11 +255,11 @@ class Engine:
                 position.see(candle.low, candle.high)
         return change
 
-    def _raise(self, reasons: list[tuple[str, WakeReason]], *, urgent: bool = False) -> None:
+    def _raise(self, reasons: list[tuple[str, WakeReason]]) -> None:
         """Give the wake-up gate reasons to wake, except for symbols under manual control."""
         for symbol, reason in reasons:
             if symbol not in self.executor.manual_control.held:
-                self.gate.raise_reason(symbol, reason, urgent=urgent)
+                self.gate.raise_reason(symbol, reason)
 
     def _watch(self) -> None:
         if why := self.account.watch():
@@ -288,10 +282,7 @@ class Engine:
             case steps.Timer(steps.TimerKind.POSITIONS):
                 self._exits.set_timer(now)
                 self._raise(self._exits.check(now))
-                if self._live.falls_silent(now):
-                    silent = WakeReason(WakeKind.WATCHDOG, f"{SILENT_AFTER_MS // SECOND} s")
-                    self._raise([(symbol, silent) for symbol in sorted(self.account.ledger.positions)], urgent=True)
-                if self._live.state().silent and self.gate.urgent:
+                if self._live.watch(self.executor.manual_control.held, now):
                     self._wake(now)
             case steps.Timer(steps.TimerKind.PROTECTION, str(symbol)):
                 self.guard.on_timer(symbol, now)

@@ -5,12 +5,15 @@ import math
 from collections.abc import Sequence
 from decimal import Decimal
 
+import msgspec
+import pytest
+
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
-from ocw_mcp.domain.market import Frame, Product
+from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame, Product
 from ocw_mcp.domain.orders import Purpose, Rejected, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import TradingState
@@ -143,3 +146,22 @@ async def test_rules_take_no_risk_on_a_snapshot_from_before_the_downtime() -> No
     assert made.decision.cause_kind is CauseKind.DEADLINE
     assert made.decider == "rules"
     assert not any(leg.action.adds_risk for leg in made.decision.legs)
+
+
+@pytest.mark.parametrize("subject", ["market", "BTCUSDT"])
+@pytest.mark.parametrize("again", [False, True])
+async def test_an_outage_at_the_stop_does_not_last_after_a_restart(subject: str, again: bool) -> None:
+    notice = Frame(
+        START + 125 * SECOND, notices=(FeedNotice(START, FeedNoticeKind.DEGRADED, subject, "the exchange is silent"),)
+    )
+    stopped = await started(MemoryStore(), [*live_frames([100.0, 100.0]), notice], START).go()
+    assert stopped.engine.account.trading_state is TradingState.REDUCING
+    at = START + 10 * MINUTE
+    frames = [*late(2, [100.0] * 8), quoted("BTCUSDT", at + SECOND, 100.0)]
+    if again:
+        frames.append(msgspec.structs.replace(notice, at=at + 2 * SECOND))
+    done = await started(stopped.store.reopened(), frames, at).go()
+    assert done.engine.account.trading_state is (TradingState.REDUCING if again else TradingState.ACTIVE)
+    assert bool(done.engine.prices.degraded) is again
+    (*_, restored) = [each.text for each in done.events(events.Incident) if "restored" in each.text]
+    assert restored.startswith(f"market data restored, {subject}: the feed has started again")
