@@ -69,6 +69,8 @@ class BookRun:
         self._live = LiveSteps(self.shell, feed)
         self.commands = commands
         self._frames = 0
+        self._began_at: int | None = None
+        """The time (ms) at which a run on a live clock began."""
         self._why = ""
         self._shown_at = self._polled_at = clock.wall_ms()
         self._seen_commands: set[str] = set()
@@ -88,6 +90,18 @@ class BookRun:
         """Return whether the engine still repeats journaled steps after a restart, so that its state is a past one."""
         return self.shell.repeating or self.shell.recorder.reading
 
+    @property
+    def time_began(self) -> int | None:
+        """The time (ms) from which the length of a run counts; None if it is not known yet.
+
+        On a simulated clock it is the first frame of a new book, or its last clean stop, so a kill does not extend a
+        run. On a live clock it is the beginning of this run, because time has passed since the last one.
+        """
+        if not self.shell.clock.simulated:
+            return self._began_at
+        counters = self.shell.engine.counters
+        return counters.began_at if counters.ran_to is None else counters.ran_to
+
     def stop(self) -> None:
         """Stop after the present frame. A signal handler may call this."""
         self.shell.stopping.set()
@@ -103,7 +117,7 @@ class BookRun:
     async def run(self, version: str, for_ms: int | None = None) -> str:
         """Run to the end of the market, for `for_ms` of market time, or until stopped. Return the reason of the end.
 
-        `for_ms` counts from the first frame of a new book, or from its last clean stop; a kill does not extend it.
+        `for_ms` counts from `time_began`.
         Raises TapeError if the market data are invalid, and JournalError if the journal cannot be written.
         """
         self._why = "the market ended"
@@ -188,11 +202,8 @@ class BookRun:
             await self.poll()
 
     def _time_is_up(self, at: int, for_ms: int | None) -> bool:
-        if for_ms is None:
-            return False
-        counters = self.shell.engine.counters
-        began = counters.began_at if counters.ran_to is None else counters.ran_to
-        if began is None or at <= began + for_ms:
+        began = self.time_began
+        if for_ms is None or began is None or at <= began + for_ms:
             return False
         self._why = "its time is up"
         return True
@@ -201,6 +212,7 @@ class BookRun:
         """Begin the run: a new book at its first frame `at` (ms), a resumed book at its last state."""
         shell, store = self.shell, self.shell.store
         shell.begun = True
+        self._began_at = shell.clock.now()
         if not self._resumes or self.cursor < 0:
             shell.clock.advance(at)
         kind = RunResumed if self._resumes else RunStarted

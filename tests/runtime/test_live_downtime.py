@@ -165,3 +165,22 @@ async def test_an_outage_at_the_stop_does_not_last_after_a_restart(subject: str,
     assert bool(done.engine.prices.degraded) is again
     (*_, restored) = [each.text for each in done.events(events.Incident) if "restored" in each.text]
     assert restored.startswith(f"market data restored, {subject}: the feed has started again")
+
+
+@pytest.mark.parametrize("first_minutes", [1, 3])
+async def test_the_time_of_a_live_run_does_not_count_the_downtime(first_minutes: int) -> None:
+    frames = [each for each in live_frames([100.0] * 9) if each.at < START + first_minutes * MINUTE]
+    stopped = await started(MemoryStore(), frames, START).go()
+    at = START + 24 * 60 * MINUTE
+    feed = Silent([], at + 20 * MINUTE)
+    run = started(stopped.store.reopened(), [], at, feed=feed)
+    why = await run.simulation.run("test", for_ms=10 * MINUTE)
+    assert why == "its time is up"
+    assert at + 10 * MINUTE < feed.clock.at <= at + 10 * MINUTE + 2 * SECOND
+
+
+async def test_the_time_of_a_new_live_book_begins_with_its_first_live_frame() -> None:
+    feed = Silent(live_frames([100.0]), START + 20 * MINUTE)
+    run = started(MemoryStore(), [], START, feed=feed)
+    assert await run.simulation.run("test", for_ms=10 * MINUTE) == "its time is up"
+    assert START + 10 * MINUTE < feed.clock.at <= START + 10 * MINUTE + 22 * SECOND
