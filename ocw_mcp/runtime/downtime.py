@@ -1,7 +1,7 @@
-"""The time after the restart of a live book in which it does not know its market: timers that depend on prices wait.
+"""The time after a restart of a live book, or a sleep of its machine, in which timers that depend on prices wait.
 
 They fire once the missed candles are known and prices of now arrive. Without that they would judge the prices before
-the restart: report an outage that was none, close a position at a price that is over, begin a day with another equity,
+the downtime: report an outage that was none, close a position at a price that is over, begin a day with another equity,
 or cancel an entry that has filled meanwhile. Deadlines do not wait: those of decisions, of approvals, and of positions
 without protection.
 """
@@ -20,15 +20,15 @@ WAITING: Final = (TimerKind.DAY, TimerKind.EXPIRY, TimerKind.POSITIONS)
 
 
 class Downtime:
-    """Whether a restarted live book still lacks candles that it missed, or a price of now."""
+    """Whether a live book that was down still lacks candles that it missed, or a price of now."""
 
     def __init__(self) -> None:
         self.lasts = False
         self._since = 0
-        """The time (ms) of the restart, or of the last closed candle after it."""
+        """The time (ms) of the end of the downtime, or of the last closed candle after it."""
 
     def begin(self, now: int) -> None:
-        """Let the timers wait from a restart at `now` (ms) on."""
+        """Let the timers wait from `now` (ms) on, the end of a downtime."""
         self.lasts, self._since = True, now
 
     def due(self, timers: Iterable[tuple[Timer, int]]) -> list[tuple[Timer, int]]:

@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from ocw_mcp.domain.errors import TapeError
-from ocw_mcp.domain.market import Frame, Funding
+from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame, Funding
 from ocw_mcp.domain.protocols import Clock, Venue
+from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.runtime.clock import POLL_MS
 from ocw_mcp.runtime.inbox import DecisionCame, FrameRead, Inbox, MarketEnded, Request
 from ocw_mcp.runtime.shell import Shell
@@ -19,6 +20,10 @@ from ocw_mcp.runtime.shell import Shell
 Frames = AsyncGenerator[Frame, None]
 Poll = Callable[[], Awaitable[bool]]
 """A function that is called repeatedly while the run waits, and returns whether the run continues."""
+
+
+STOOD_STILL_MS = 2 * MINUTE
+"""The time (ms) between two looks at the inbox after which the process has not run, such as on a machine that slept."""
 
 
 async def everything_due(until: int, shell: Shell) -> None:
@@ -38,12 +43,18 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
     reading = [asyncio.ensure_future(_read(frames, inbox, clock)), asyncio.ensure_future(_listen(shell.venue, inbox))]
     ended: MarketEnded | None = None
     early: list[Request] = []
+    looked_at = clock.now()
     try:
         while True:
             while shell.begun and early:
                 await shell.take_request(early.pop(0))
             wait_ms = min(max(0, min(shell.next_due, shell.venue.next_due) - clock.now()), POLL_MS)
             await inbox.wait(wait_ms / 1_000)
+            stood_still, looked_at = clock.now() - looked_at, clock.now()
+            if shell.begun and stood_still > STOOD_STILL_MS:
+                shell.downtime.begin(looked_at)
+                why = f"this process stood still for {stood_still // SECOND} s"
+                yield Frame(looked_at, notices=(FeedNotice(looked_at, FeedNoticeKind.INCIDENT, "market", why),))
             if shell.downtime.lasts:
                 shell.end_downtime()
             await everything_due(clock.now(), shell)

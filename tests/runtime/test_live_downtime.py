@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -184,3 +184,22 @@ async def test_the_time_of_a_new_live_book_begins_with_its_first_live_frame() ->
     run = started(MemoryStore(), [], START, feed=feed)
     assert await run.simulation.run("test", for_ms=10 * MINUTE) == "its time is up"
     assert START + 10 * MINUTE < feed.clock.at <= START + 10 * MINUTE + 22 * SECOND
+
+
+async def test_a_machine_that_slept_judges_no_price_of_before() -> None:
+    woken = START + 120 * MINUTE + 10 * SECOND
+    frames = [*live_frames([100.0, 100.0]), *late(2, [101.0] * 118), quoted("BTCUSDT", woken + SECOND, 101.0)]
+
+    class Sleeps(ListedLive):
+        async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+            async for frame in super().frames(after):
+                if frame.late:
+                    self.clock.at = max(self.clock.at, woken)
+                    for _ in range(9):
+                        await self.clock.pause(0)
+                yield frame
+
+    done = await started(MemoryStore(), [], START, feed=Sleeps(frames), script={1: buy("97")}).go()
+    assert [each.text for each in done.events(events.Incident)] == ["market: this process stood still for 7089 s"]
+    assert done.events(events.StateChanged) == []
+    assert len(done.events(events.WakeRaised)) == 2
