@@ -24,22 +24,26 @@ class Downtime:
 
     def __init__(self) -> None:
         self.lasts = False
-        self._since = 0
+        self._began = self._since = 0
         """The time (ms) of the end of the downtime, or of the last closed candle after it."""
 
     def begin(self, now: int) -> None:
         """Let the timers wait from `now` (ms) on, the end of a downtime."""
-        self.lasts, self._since = True, now
+        self.lasts, self._began, self._since = True, now, now
 
     def due(self, timers: Iterable[tuple[Timer, int]]) -> list[tuple[Timer, int]]:
         """Return the timers that do not wait, each with its time (ms)."""
         return [each for each in timers if each[0].kind not in WAITING]
 
-    def take(self, frame: Frame, known: Iterable[int | None], interval: int, now: int) -> None:
-        """Take a frame at `now` (ms); `known` is the close time (ms) of each symbol's last candle."""
+    def take(self, frame: Frame, known: Iterable[int | None], interval: int, data_at: int | None, now: int) -> None:
+        """Note a frame that was taken at `now` (ms).
+
+        `known` is the close time (ms) of each symbol's last candle, and `data_at` the time of the last data that were
+        not late.
+        """
         if frame.closed:
             self._since = now
-        if frame.late or not (frame.closed or frame.marks or frame.books):
+        if data_at is None or data_at < self._began:
             return
         # The candle that closed last may need a moment to arrive.
         needed = (now // interval - 1) * interval

@@ -121,7 +121,7 @@ class Shell:
             self.downtime.give_up(now)
         else:
             known = (each.closed_at for each in self.engine.market.symbols.values())
-            self.downtime.take(frame, known, self.engine.config.interval, now)
+            self.downtime.take(frame, known, self.engine.config.interval, self.engine.data_at, now)
         self.next_due = self.due()[0]
 
     async def fire(self, timer: steps.Timer) -> None:

@@ -62,11 +62,14 @@ async def with_position() -> MemoryStore:
     return (await started(MemoryStore(), live_frames([100.0, 100.0]), START, script={1: buy("97")}).go()).store
 
 
-async def test_watchdog_waits_for_the_missed_candles() -> None:
+@pytest.mark.parametrize("first", [(), ("books",), ("marks",)])
+async def test_watchdog_waits_for_the_missed_candles_and_a_price(first: tuple[str, ...]) -> None:
     store = (await with_position()).reopened()
     before = len(store.domain)
     at = START + 120 * MINUTE + 10 * SECOND
-    frames = [*late(2, [101.0] * 118), quoted("BTCUSDT", at + SECOND, 101.0)]
+    price = quoted("BTCUSDT", at + SECOND, 101.0)
+    parts = [Frame(price.at, **{part: getattr(price, part)}) for part in first]
+    frames = [*late(2, [101.0] * 118), *parts, quoted("BTCUSDT", at + 2 * SECOND, 101.0)]
     done = await started(store, frames, at).go()
     new = [each.event for each in done.store.domain[before:]]
     assert [each for each in new if isinstance(each, events.Incident | events.StateChanged | events.WakeRaised)] == []
