@@ -241,7 +241,8 @@ class Shell:
                     self.follow_ups.extend(await self._send(cleared, now))
                 case steps.Cancel(ref):
                     self.commit()
-                    self.follow_ups.extend(await self.venue.cancel(ref, now))
+                    await self.venue.cancel(ref, now)
+                    self.follow_ups.extend(self.venue.collect())
                 case steps.Ask(request):
                     asked = request
                 case steps.Keep(wake_id, snapshot):
@@ -266,9 +267,14 @@ class Shell:
         return self.recorder.reading or self.commits.commit()
 
     async def _send(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
-        """Send an order if its intent is durable. A reduce-only order is always sent: a position must have its stop."""
+        """Send an order if its intent is durable, and return the reports that are there at once.
+
+        A reduce-only order is always sent: a position must have its stop.
+        """
         if (known := self.recorder.unsent.get(cleared.order.ref)) is not None:
             return [known]
         if self.commit() or cleared.order.reduce_only:
-            return await self.venue.submit(cleared, now)
+            await self.venue.submit(cleared, now)
+            # What a venue in this process says at once belongs to the same input; a restart repeats it with that.
+            return self.venue.collect()
         return [self.commits.refuse(cleared)]

@@ -14,7 +14,7 @@ from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame, Product
-from ocw_mcp.domain.orders import Purpose, Rejected, VenueReport
+from ocw_mcp.domain.orders import Purpose, Rejected
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -81,9 +81,9 @@ class NoStops(PaperVenue):
     def __init__(self) -> None:
         super().__init__(Product.UM, Decimal(10_000), 5 * MINUTE, live=True)
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         if cleared.order.ref.leg is Purpose.STOP:
-            return [Rejected(cleared.redeem(now).ref, "-4045", "no")]
+            return self.say(Rejected(cleared.redeem(now).ref, "-4045", "no"))
         return await super().submit(cleared, now)
 
 
