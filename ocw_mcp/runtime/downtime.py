@@ -14,7 +14,7 @@ from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import MINUTE
 
 LONGEST_WAIT_MS: Final = 5 * MINUTE
-"""The time (ms) without a closed candle after which the timers fire, because the market cannot be reached."""
+"""The time (ms) without a missed candle after which the timers fire: no more come, or no market can be reached."""
 WAITING: Final = (TimerKind.DAY, TimerKind.EXPIRY, TimerKind.POSITIONS)
 """The timers that wait."""
 
@@ -25,7 +25,7 @@ class Downtime:
     def __init__(self) -> None:
         self.lasts = False
         self._began = self._since = 0
-        """The time (ms) of the end of the downtime, or of the last closed candle after it."""
+        """The time (ms) of the end of the downtime, or of the last missed candle that came after it."""
 
     def begin(self, now: int) -> None:
         """Let the timers wait from `now` (ms) on, the end of a downtime."""
@@ -41,7 +41,7 @@ class Downtime:
         `known` is the close time (ms) of each symbol's last candle, and `data_at` the time of the last data that were
         not late.
         """
-        if frame.closed:
+        if frame.late:
             self._since = now
         if data_at is None or data_at < self._began:
             return
@@ -50,5 +50,5 @@ class Downtime:
         self.lasts = not all(each is not None and each >= needed for each in known)
 
     def give_up(self, now: int) -> None:
-        """Let the timers wait no longer if no candle came for LONGEST_WAIT_MS."""
+        """Let the timers wait no longer if no missed candle came for LONGEST_WAIT_MS."""
         self.lasts = self.lasts and now - self._since < LONGEST_WAIT_MS

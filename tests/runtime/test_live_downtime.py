@@ -17,6 +17,7 @@ from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame, Product
 from ocw_mcp.domain.orders import Purpose, Rejected
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.steps import TimerKind
 from ocw_mcp.domain.time import MINUTE, SECOND
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
@@ -116,6 +117,19 @@ async def test_missed_candles_prolong_the_wait_for_prices() -> None:
     frames = [Frame(at + index * 10 * SECOND, (candle(2 + index, 101.0),), late=True) for index in range(50)]
     run = await started(store, [], at, feed=Silent(frames, at + 10 * MINUTE)).go()
     assert run.events(events.Incident) == []
+
+
+async def test_a_symbol_that_is_not_traded_any_more_does_not_hold_the_others() -> None:
+    symbols = ("BTCUSDT", "ETHUSDT")
+    both = sorted([*live_frames([100.0] * 2), *live_frames([100.0] * 2, symbols[1])], key=lambda frame: frame.at)
+    stopped = await started(MemoryStore(), [], START, feed=ListedLive(both, symbols), script={1: buy("97")}).go()
+    at = START + 60 * MINUTE
+    live = [Frame(at + index * MINUTE, (candle(59 + index, 101.0),)) for index in range(9)]
+    priced = [quoted("BTCUSDT", frame.at + 20 * SECOND, 101.0) for frame in live]
+    frames = sorted([*late(2, [101.0] * 57), *live, *priced], key=lambda frame: frame.at)
+    done = await started(stopped.store.reopened(), [], at, feed=ListedLive(frames, symbols)).go()
+    (next_check,) = [due for timer, due in done.engine.timers.items() if timer.kind is TimerKind.POSITIONS]
+    assert next_check > at + 6 * MINUTE, "a check has been made since"
 
 
 async def test_overdue_decision_is_not_asked_again() -> None:
