@@ -163,8 +163,9 @@ class Asking:
         canceled, self.pending = self.pending, None
         if canceled is not None:
             await self._cancel(canceled)
-        if self._ending is not None:
-            await self._ending.ended(END_WITHIN_S)
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            await ending.ended(END_WITHIN_S)
 
     async def _cancel(self, decision: PendingDecision) -> None:
         """Cancel a decision. On a live clock the decider may end after the next inputs, such as prices."""

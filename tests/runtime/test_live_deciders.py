@@ -1,7 +1,9 @@
 """A decider of a live book that is slow to end, or whose run ends, delays nothing and loses no cost."""
 
 import asyncio
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from ocw_mcp.domain.asks import NoteRequest, SubmitRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import BookError, FeedError
 from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.protocols import Checkpoint
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.runtime import asking
 from ocw_mcp.runtime.thinking import NEVER, PendingDecision
@@ -17,6 +20,7 @@ from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.live import Held, ListedLive, live_frames
 from tests.support.runs import Run, policies
+from tests.support.stores import MemoryStore
 
 SOON = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 30})
 FALL = [100.0, 100.0, 100.0, 94.0]
@@ -131,3 +135,27 @@ async def test_a_submission_that_waits_at_the_give_up_gets_an_answer() -> None:
     assert await submitting is None
     await pending.ended()
     assert not pending.running
+
+
+class LosesLock(MemoryStore):
+    """A store whose lock another process has taken from a time on."""
+
+    lost = False
+
+    def commit(self, checkpoint: Checkpoint | None = None, summarise: Callable[[], Any] | None = None) -> None:
+        if self.lost:
+            raise BookError("another engine may have the book")
+        super().commit(checkpoint, summarise)
+
+
+async def test_a_request_whose_run_fails_in_it_gets_an_answer() -> None:
+    store, feed = LosesLock(), Held(live_frames(FALL[:2]))
+    run = Run(feed, store=store, policy=SOON, clock=feed.clock, live=True)
+    going = asyncio.ensure_future(run.go())
+    await feed.through.wait()
+    store.lost = True
+    with pytest.raises(BookError, match="its outcome is not known; repeat the request"):
+        async with asyncio.timeout(5):
+            await run.simulation.shell.ask(NoteRequest("k1", "anna", "a note"))
+    with pytest.raises(BookError, match="another engine"):
+        await going
