@@ -34,7 +34,8 @@ class GatePolicy(Table):
     condition_max_s: Annotated[int, Field(ge=60, le=604_800)] = 604800
     """The longest time in seconds for which a wake condition of the agent is kept."""
     cooldown_s: Annotated[int, Field(ge=0, le=3600)] = 600
-    """The seconds after a wake in which there is no other wake; reasons in this time are kept for the next wake."""
+    """The seconds after a wake in which there is no other wake, except for an outlier of `escalation_z` or for missing
+    market data; other reasons in this time are kept for the next wake."""
     wake_on_close: bool = True
     """Whether a closed position wakes the agent, unless a leg of the agent closed it. Otherwise the next wake reports
     it."""
@@ -42,8 +43,8 @@ class GatePolicy(Table):
     """Whether an entry that expires, or that the venue cancels, wakes the agent if no part of it filled. Otherwise the
     next wake reports it."""
     every: Annotated[str | None, OPTIONAL] = None
-    """A fixed time between wakes, such as `15m`, at candle closes. With `every`, only wake conditions wake the agent at
-    other times, and there is no cooldown. Optional."""
+    """A fixed time between wakes, such as `15m`, at candle closes. With `every`, only wake conditions and missing market
+    data wake the agent at other times, and there is no cooldown. Optional."""
 
     @model_validator(mode="after")
     def _spans_are_spans(self) -> Self:
