@@ -40,10 +40,10 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 
 
 class Stretch(NamedTuple):
-    """The closes of consecutive base candles, oldest first; whether a data gap is before the first one."""
+    """The closes of consecutive base candles, oldest first, and the close time (ms) of the first one."""
 
     closes: list[float]
-    after_hole: bool
+    first_at: int
 
 
 class SymbolState(msgspec.Struct, frozen=True):
@@ -147,8 +147,8 @@ class SymbolMarket:
             if place > begins + 1:
                 self._extend(CandleColumns.of(candles[begins + 1 : place]))
             known = candles[begins + (first is None) : place]
-            after_hole = first is not None and first.hole_since is not None
-            stretches.append(Stretch([each.close for each in known], after_hole))
+            if known:
+                stretches.append(Stretch([each.close for each in known], known[0].close_time))
         return stretches
 
     def _extend(self, candles: CandleColumns) -> None:
