@@ -13,7 +13,8 @@ QUIET = policies(
         "close_wakes": ["4h"],
         "close_wakes_in_position": ["4h"],
         "cooldown_s": 0,
-        "outlier_moves": {}, "anchor": 0.99,
+        "outlier_moves": {},
+        "anchor": 0.99,
     }
 )
 

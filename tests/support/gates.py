@@ -12,10 +12,9 @@ POLICY = GatePolicy(
     close_wakes_in_position=("1h",),
     timer_min_s=60,
     timer_max_s=7_200,
-    outlier_z=2.5,
-    outlier_over="1m",
-    outlier_window=10,
-    escalation_z=1e9,
+    outlier_sigmas={},
+    outlier_moves={"1m": 0.05},
+    anchor=0.9,
     cooldown_s=120,
     condition_max_s=604_800,
 )

@@ -127,8 +127,8 @@ class PriceMoves:
 
     @property
     def ready(self) -> bool:
-        """Whether the standard deviation is usable: one day of returns is known."""
-        return self._state.returns >= self._usable_from
+        """Whether all channels are usable: standard deviations are after a day of returns."""
+        return not self._in_sigmas or self._state.returns >= self._usable_from
 
     def evaluate(self, close: float, at: int) -> list[Outlier]:
         """Take the close of the candle that ended at `at` (ms), later than the last. Return the moves to report."""
