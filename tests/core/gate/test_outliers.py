@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ocw_mcp.core.gate.gate import Gate, GateState
 from ocw_mcp.core.gate.outlier import PriceMoves, PriceMovesState
 from ocw_mcp.domain.policies import GatePolicy
-from ocw_mcp.domain.time import DAY, HOUR, MINUTE
+from ocw_mcp.domain.time import HOUR, MINUTE
 from tests.support.gates import BTC, ETH, T0, gate_of, unread, with_policy
 from tests.support.wakes import texts
 
@@ -67,6 +67,7 @@ def by_hand(closes: Mapping[int, float], policy: GatePolicy) -> dict[int, set[st
 def reported(
     closes: Mapping[int, float], policy: GatePolicy, restarts: frozenset[int] = frozenset()
 ) -> dict[int, set[str]]:
+    """Return the spans that the outlier test reports at each minute, restored from its state at some minutes."""
     moves, found = PriceMoves(policy, MINUTE), dict[int, set[str]]()
     for minute in sorted(closes):
         if minute in restarts:
@@ -123,8 +124,8 @@ def stairs(*steps: float) -> list[float]:
 
 def test_a_move_is_reported_again_when_it_has_grown() -> None:
     gate = gate_of(outlier_moves={"5m": 0.01}, cooldown_s=0)
-    found = outlier_minutes(gate, stairs(0, 0.011, 0.002, 0.002, 0.009, 0, 0))
-    assert list(found) == [2, 5]
+    found = outlier_minutes(gate, stairs(*[0] * 5, 0.011, 0.002, 0.002, 0.009, 0, 0))
+    assert list(found) == [6, 9]
 
 
 def test_a_move_in_the_other_direction_is_a_move_of_its_own() -> None:
@@ -186,10 +187,10 @@ def test_a_price_beyond_the_anchor_is_one_reason_until_the_next_wake() -> None:
     gate.set_timer(T0, 60)
     assert gate.wake(T0 + HOUR, busy=False)
     for place in range(60):
-        at = T0 + DAY + place * MINUTE
+        at = T0 + 2 * HOUR + place * MINUTE
         gate.evaluate(BTC, 104.0 + place, (MINUTE,), at=at, close_time=at, read=unread, in_position=False)
         assert gate.wake(at, busy=True) == ()
-    (wake,) = gate.wake(T0 + DAY + HOUR, busy=False)
+    (wake,) = gate.wake(T0 + 3 * HOUR, busy=False)
     assert texts(wake) == ("outlier:since_wake +4.00%",)
 
 
@@ -203,7 +204,7 @@ def test_spans_that_are_no_multiple_of_the_candle_are_left_out(interval: int, le
 
 def test_a_flat_market_gives_no_outlier_and_its_first_move_does() -> None:
     closes = dict(enumerate([100.0] * 1_500 + [100.001]))
-    assert {minute: names for minute, names in reported(closes, POLICY).items()} == {1_500: {"3m", "15m"}}
+    assert reported(closes, POLICY) == {1_500: {"3m", "15m"}}
 
 
 def test_no_volatility_is_used_before_a_day_of_returns() -> None:
