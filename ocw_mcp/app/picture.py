@@ -23,7 +23,7 @@ POINTS: Final = 3_000
 """The most price points of one symbol; each shows the price range of one or more candles."""
 MOST_PARTS: Final = 100
 """The most marks of closed parts of one trade."""
-KINDS: Final = {"close": "#9aa0a6", "timer": "#4f7fd6", "outlier": "#e08a1e", "condition": "#8e4ec6"}
+KINDS: Final = {"close": "#9aa0a6", "timer": "#4f7fd6", "outlier": "#e08a1e", "near": "#c0392b", "condition": "#8e4ec6"}
 """Colours of wakes by the kind of their reason, in drawing order."""
 UP, DOWN, PRICE = "#1a8f5a", "#c6373c", "#2b2f36"
 

@@ -235,8 +235,10 @@ class Engine:
     def _take_derivatives(self, frame: Frame) -> None:
         for row in frame.metrics:
             self.market.symbols[row.symbol].derivatives.take(row)
+            self.gate.note_readings(row.symbol)
         for funding in frame.funding:
             self.market.symbols[funding.symbol].derivatives.settle(funding)
+            self.gate.note_readings(funding.symbol)
             self.counters.funded.setdefault(funding.symbol, funding.at)
 
     def _take(self, candle: Candle) -> Closed | None:

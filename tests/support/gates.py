@@ -14,6 +14,7 @@ POLICY = GatePolicy(
     timer_max_s=7_200,
     outlier_sigmas={},
     outlier_moves={"1m": 0.05},
+    outlier_readings={},
     anchor=0.9,
     cooldown_s=120,
     condition_max_s=604_800,

@@ -51,6 +51,7 @@ WIDE: dict[str, dict[str, Any]] = {
         "outlier_sigmas": {},
         "outlier_moves": {"1m": 0.003},
         "outlier_quiet_s": 600,
+        "outlier_readings": {},
         "cooldown_s": 120,
     },
 }

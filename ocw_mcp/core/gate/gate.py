@@ -3,6 +3,7 @@
 - A candle of a timeframe that the policy names has closed.
 - The timer that the agent set is due.
 - A price move of a symbol is an outlier, or the price is far from its level at the last wake (`outlier.py`).
+- A derivatives reading of a symbol, such as its funding rate, is an outlier (`readings.py`).
 - A wake condition that the agent set is met.
 - The position guard reports that the exit score of a position has risen into the review band, or that the price has
   come near to the position's stop or target.
@@ -25,7 +26,9 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from ocw_mcp.core.gate.conditions import ArmedCondition, Conditions, Read
+from ocw_mcp.core.gate.levels import Reached
 from ocw_mcp.core.gate.outlier import Outlier, PriceMoves, PriceMovesState
+from ocw_mcp.core.gate.readings import ReadingOutliers
 from ocw_mcp.domain.decision import WakeCondition
 from ocw_mcp.domain.happenings import StandingCondition
 from ocw_mcp.domain.policies import GatePolicy
@@ -59,7 +62,11 @@ class GateState(msgspec.Struct):
     """Whether a kept reason ends the cooldown."""
     armed: list[ArmedCondition] = []
     moves: dict[str, PriceMovesState] = {}
-    """The state of the outlier test, by symbol."""
+    """The state of the outlier test of prices, by symbol."""
+    readings: dict[str, Reached] = {}
+    """The state of the outlier test of derivatives readings, by symbol."""
+    new_readings: list[str] = []
+    """The symbols with derivatives data since their last evaluation."""
 
 
 class Gate:
@@ -73,6 +80,7 @@ class Gate:
         self._wakes_on = _at_least(policy.close_wakes, interval)
         self._wakes_on_in_position = self._wakes_on | _at_least(policy.close_wakes_in_position, interval)
         self._moves = {symbol: PriceMoves(policy, interval) for symbol in symbols}
+        self._readings = {symbol: ReadingOutliers(policy) for symbol in symbols}
         self._evaluated: list[tuple[str, str]] = []
         self._state = GateState()
 
@@ -103,14 +111,19 @@ class Gate:
             if not wanted.isdisjoint(closed):
                 reasons = [WakeReason(WakeKind.CLOSE, span_name(each)) for each in closed if each in wanted]
             moves = self._moves[symbol]
+            outliers = list[WakeReason]()
             if found := moves.evaluate(close, close_time):
-                outliers = [each for each in found if not self._has_seen(each, at)]
-                if outliers:
-                    self._keep(symbol, [WakeReason(WakeKind.OUTLIER, each.name, each.detail) for each in outliers])
-                    state.kept_outlier = True
-                skip = "" if outliers else "seen"
+                outliers = [each.reason for each in found if not self._has_seen(each, at)]
+                skip = "seen"
             elif not moves.ready:
                 skip = "warming"
+            if symbol in state.new_readings:
+                state.new_readings.remove(symbol)
+                outliers += self._readings[symbol].evaluate(symbol, read, at)
+            if outliers:
+                self._keep(symbol, outliers)
+                state.kept_outlier = True
+                skip = ""
             state.urgent |= near_stop and state.kept_outlier
         else:
             self._moves[symbol].warm((close,), close_time)
@@ -133,6 +146,11 @@ class Gate:
             self._keep(symbol, [reason])
             self._state.kept_other = True
             self._state.urgent |= reason.kind is WakeKind.NEAR
+
+    def note_readings(self, symbol: str) -> None:
+        """Have the derivatives readings of a symbol tested at its next evaluation, because new data came."""
+        if symbol not in self._state.new_readings:
+            self._state.new_readings.append(symbol)
 
     def warm(self, symbol: str, closes: Sequence[float], first_at: int) -> None:
         """Add the closes of consecutive candles, the first of which ended at `first_at` (ms), without an evaluation."""
@@ -208,6 +226,7 @@ class Gate:
         """Return all that must survive a restart."""
         self._state.armed = self._conditions.armed
         self._state.moves = {symbol: moves.state() for symbol, moves in self._moves.items()}
+        self._state.readings = {symbol: readings.state() for symbol, readings in self._readings.items()}
         return self._state
 
     def restore(self, state: GateState, /) -> None:
@@ -216,6 +235,8 @@ class Gate:
         self._conditions.armed = state.armed
         for symbol, saved in state.moves.items():
             self._moves[symbol].restore(saved)
+        for symbol, reached in state.readings.items():
+            self._readings[symbol].restore(reached)
 
     def _has_seen(self, outlier: Outlier, at: int) -> bool:
         """Return whether the last wake by an outlier is so near that a long move needs no other one."""

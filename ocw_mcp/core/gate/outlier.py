@@ -16,13 +16,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from ocw_mcp.core.gate.levels import Reached, reports_level
 from ocw_mcp.domain.policies import GatePolicy
+from ocw_mcp.domain.snapshot import WakeKind, WakeReason
 from ocw_mcp.domain.time import DAY, HOUR, SECOND, span_ms, span_name
 
 _LEAST_VARIANCE: Final = 1e-18
 """The smallest variance of the log returns of a candle: a market without any move has no standard deviation."""
-_MOST_LEVELS: Final = 200
-"""The number of levels of a channel; a larger move has the last level."""
 _SPARE: Final = 512
 """The number of candles after which those that no channel needs any more are removed."""
 SINCE_WAKE: Final = "since_wake"
@@ -35,6 +35,11 @@ class Outlier(NamedTuple):
     name: str
     span: int
     detail: str
+
+    @property
+    def reason(self) -> WakeReason:
+        """The wake reason of the move."""
+        return WakeReason(WakeKind.OUTLIER, self.name, self.detail)
 
 
 class Channel(NamedTuple):
@@ -78,8 +83,7 @@ class PriceMovesState(msgspec.Struct):
     """The sum of the weights in `mean_square`."""
     returns: int = 0
     """The number of returns in it."""
-    reached: dict[str, tuple[list[int], list[int]]] = {}
-    """The time (ms) at which each level was last reached, by channel, for falls and for rises."""
+    reached: Reached = {}
     anchor: float | None = None
     """The logarithm of the close at the last wake; None before the first, and from a report to the next wake."""
 
@@ -208,9 +212,4 @@ class PriceMoves:
         del self._state.variances[: -self._length]
 
     def _reports(self, channel: Channel, bases: float, at: int) -> bool:
-        """Record the level of a move of `bases` bases, which are not between −1 and 1. Return whether to report it."""
-        level = min(int(math.log(abs(bases)) / channel.log_step), _MOST_LEVELS - 1)
-        times = self._state.reached[channel.key][bases > 0]
-        fires = level >= len(times) or at - times[level] > self._quiet
-        times[: level + 1] = [at] * (level + 1)
-        return fires
+        return reports_level(self._state.reached, channel.key, bases, channel.log_step, self._quiet, at)
