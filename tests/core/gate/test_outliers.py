@@ -12,6 +12,7 @@ from ocw_mcp.core.gate.gate import Gate, GateState
 from ocw_mcp.core.gate.outlier import PriceMoves, PriceMovesState
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.domain.unknown import Unknown
 from tests.support.gates import BTC, ETH, T0, gate_of, unread, with_policy
 from tests.support.wakes import texts
 
@@ -246,3 +247,42 @@ def test_a_policy_with_other_spans_restores_the_rest() -> None:
     after.evaluate(BTC, 500.0, (MINUTE,), at=at, close_time=at, read=unread, in_position=False)
     (wake,) = after.wake(at, busy=False)
     assert {text.split(" ")[0] for text in texts(wake)} >= {"outlier:1m", "outlier:15m"}
+
+
+def readings(values: Sequence[float | None], **changes: object) -> list[int]:
+    """Return the places of the funding rates at which the gate wakes; None is an unknown rate."""
+    gate, woken = gate_of(outlier_readings={"funding_8h": 0.0005}, cooldown_s=0, timer_max_s=86_400, **changes), []
+    for place, value in enumerate(values):
+        at, reading = T0 + place * HOUR, Unknown("no rate") if value is None else value
+        gate.note_readings(BTC)
+        gate.evaluate(BTC, 100.0, (), at=at, close_time=at, read=lambda *_, now=reading: now, in_position=False)
+        if wakes := [each for each in gate.wake(at, busy=False) if each.symbol]:
+            assert texts(wakes[0]) == (f"outlier:funding_8h {value:+.3g}",)
+            woken.append(place)
+    return woken
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_derivatives_reading_wakes_at_its_size_and_when_it_has_grown(sign: int) -> None:
+    rates = [0.0001, 0.0006, 0.0006, None, 0.0007, 0.0009, 0.0002, 0.0009]
+    assert readings([None if rate is None else sign * rate for rate in rates]) == [1, 5]
+
+
+def test_a_derivatives_reading_of_the_other_sign_wakes_on_its_own() -> None:
+    assert readings([0.0006, -0.0006, 0.0006]) == [0, 1]
+
+
+def test_an_extreme_reading_that_lasts_wakes_once() -> None:
+    assert readings([0.0006] * 60) == [0]
+    assert readings([0.0006, *[0.0] * 24, 0.0006]) == [0, 25]
+
+
+def test_readings_are_tested_only_when_new_data_came() -> None:
+    gate = gate_of(outlier_readings={"funding_8h": 0.0005})
+    gate.evaluate(BTC, 100.0, (), at=T0, close_time=T0, read=unread, in_position=False)
+    assert gate.wake(T0, busy=False) == ()
+
+
+def test_an_unknown_derivatives_metric_in_the_policy_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no derivatives metric 'fundng'; expected some of composite, funding_8h"):
+        with_policy(outlier_readings={"fundng": 0.1})
