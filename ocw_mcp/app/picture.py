@@ -174,7 +174,8 @@ def _draw_symbol(axis: "Axes", symbol: str, row: ChartPrices, story: ChartData) 
     won, pnl = sum(each.pnl > 0 for each in closed), sum(each.pnl for each in closed)
     still_open = ", 1 open" if len(trades) > len(closed) else ""
     axis.set_title(f"{len(closed)} trades closed, {won} won, {pnl:+,.2f}{still_open}", fontsize=9, loc="right")
-    axis.legend(loc="upper left", fontsize=8, frameon=False, ncols=4)
+    if trades or any(of in (symbol, None) for _, of, _ in story.wakes):
+        axis.legend(loc="upper left", fontsize=8, frameon=False, ncols=4)
 
 
 def _draw_trade(axis: "Axes", trade: ChartTrade, row: ChartPrices) -> None:
