@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
+from ocw_mcp.adapters.feeds.binance import BinanceFeed
 from ocw_mcp.adapters.feeds.binance.transport import RestResponse
-from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
 from tests.support.live_feeds import assert_all_once, feed_on, rows_answer, run_feed, source
 from tests.support.scripted_market import (
@@ -49,9 +50,15 @@ def test_mute_connection_is_noticed_within_two_intervals_and_replaced_by_rest() 
     def mute() -> None:
         market.muted = ["*"]
 
-    run = run_feed(feed_on(market), BEGIN + 12 * MINUTE, script={muted_at: mute})
+    noticed: list[int] = []
+
+    def consume(frame: Frame, feed: BinanceFeed) -> None:
+        assert feed.session is not None
+        if feed.session.notices.counts["mute kline"] and not noticed:
+            noticed.append(feed.session.clock.now_ms())
+
+    run = run_feed(feed_on(market), BEGIN + 12 * MINUTE, script={muted_at: mute}, consume=consume)
     assert_all_once(run, BEGIN - DAY, BEGIN + 12 * MINUTE)
-    noticed = [each.at for each in run.notices if "kline_1m is silent" in each.detail]
     assert muted_at < noticed[0] <= muted_at + 2 * MINUTE
     assert any(message["method"] == "SUBSCRIBE" for each in market.connections for message in each.sent)
     assert not any(frame.late for frame in run.frames)
@@ -174,8 +181,9 @@ def test_absurd_prices_are_counted_and_never_yielded() -> None:
         "other fields than expected": 1,
     }
     assert {kind: run.counts.get(kind, 0) for kind in wanted} == wanted
-    # At most one notice a minute of a kind and subject.
-    assert len(run.notices) == 5
+    kinds = [text.partition(":")[0] for text in run.told("incident")[:3]]
+    assert kinds == ["refused quote", "malformed", "other fields than expected"]
+    assert run.told("incident")[3:] == ["refused is over after 1 s: 7 in all"]
 
 
 def test_rest_candle_with_absurd_values_is_fetched_again() -> None:
