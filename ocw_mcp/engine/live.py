@@ -129,6 +129,7 @@ class LiveMarket(Stateful[LiveState]):
         self._prices.degraded = degraded
         for what, found in changed.items():
             if found:
+                found.sort(key=lambda each: each.subject)
                 subjects = ", ".join(each.subject for each in found)
                 self._effects.record(Incident(f"market data {what}, {subjects}: {found[0].detail}"))
         for notice in changed["degraded"]:

@@ -374,6 +374,11 @@ class Engine:
         """The time (ms) of the last market data; None before the first."""
         return self._live.state().data_at if self.config.live else self.counters.last_close_time
 
+    @property
+    def degraded(self) -> dict[str, str]:
+        """The subjects whose market data cannot be relied on, sorted, each with the reason."""
+        return dict(sorted(self.prices.degraded.items()))
+
     def levels(self) -> PriceLevels:
         """Return the prices around which a live feed has to report every price."""
         return price_levels(self.positions(), self.orders, self.market.prices())

@@ -106,6 +106,13 @@ class LoweredOut(BaseModel):
     untrusted_text: str | None
 
 
+class DegradedOut(BaseModel):
+    """A symbol, `clock` or `market` whose data cannot be relied on; the reason may quote the exchange."""
+
+    subject: str
+    untrusted_text: str
+
+
 class StatusResult(Result):
     """A summary of the engine."""
 
@@ -115,6 +122,7 @@ class StatusResult(Result):
     daily_loss_reached: bool
     paused_until: Time | None
     lowered: LoweredOut | None
+    degraded: list[DegradedOut]
     open_positions: int
     unprotected: list[str]
     live_orders: int

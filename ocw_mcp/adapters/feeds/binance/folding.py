@@ -95,8 +95,9 @@ class _Fault(msgspec.Struct):
         # What has not been repeated for a moment is over soon, and then has one line.
         goes_on = not self.active or self.lasting or now - self.last_s < _MOMENT_S
         if self.unsaid and goes_on and now - self.said_s >= self.pause_s:
+            report = self._said(self._repeated(now), self.unsaid_subjects, now)
             self.announced = True
-            return self._said(self._repeated(now), self.unsaid_subjects, now)
+            return report
         return None
 
     def _over(self) -> str:
@@ -109,8 +110,10 @@ class _Fault(msgspec.Struct):
             return f"{_joined(self.kind, self.part)} again: {self.detail}{over}"
         parts = [f"{part} {count:,}" for part, count in sorted(self.unsaid_parts.items()) if part]
         shown = f" ({', '.join(parts)})" if parts else ""
-        more = f"{self.unsaid:,} more in {_span(now - self.said_s)}{_of(self.unsaid_subjects)}{shown}"
-        return f"{self.kind}: {more}; the last: {self.detail}{over}"
+        concerned = f"{_of(self.unsaid_subjects)}{shown}; the last: {self.detail}{over}"
+        if not self.announced:
+            return f"{self.kind} again: {self.unsaid:,}{concerned}"
+        return f"{self.kind}: {self.unsaid:,} more in {_span(now - self.said_s)}{concerned}"
 
     def _said(self, text: str, subjects: dict[str, None], now: float) -> Report:
         report = Report(next(iter(subjects)) if len(subjects) == 1 else None, text)
