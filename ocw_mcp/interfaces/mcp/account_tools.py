@@ -34,7 +34,7 @@ LONGEST_FIGURE = 60
 """Largest number of characters of a limit or of an actual value in a refusal."""
 MOST_REASONS = 3
 """The most degraded subjects that the text of a status names; the typed result has all of them."""
-SHORT_REASON = 90
+SHORT_REASON = 50
 """Largest number of characters of the reason of each."""
 _NOTICES = {
     each: f"agent {each} trades this book on its own: positions open and close without a client's request"
