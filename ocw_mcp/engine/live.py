@@ -123,9 +123,11 @@ class LiveMarket(Stateful[LiveState]):
                 self._effects.record(Incident(f"{notice.subject}: {notice.detail}"))
             elif notice.kind is FeedNoticeKind.RESTORED and degraded.pop(notice.subject, None) is not None:
                 changed["restored"].append(notice)
-            elif notice.kind is FeedNoticeKind.DEGRADED and notice.subject not in degraded:
+            elif notice.kind is FeedNoticeKind.DEGRADED:
+                if notice.subject not in degraded:
+                    changed["degraded"].append(notice)
+                # A further cause is no incident, and replaces a reason that has ended.
                 degraded[notice.subject] = notice.detail
-                changed["degraded"].append(notice)
         self._prices.degraded = degraded
         for what, found in changed.items():
             if found:

@@ -187,9 +187,9 @@ class SymbolFeedOut(_Described):
 
     symbol: str
     last: float | None
-    """The last close, in quote currency."""
+    """The last price in quote currency: the last close or, on the live market, a newer mark price."""
     closed_at: Time | None
-    """The time at which the last candle closed."""
+    """The time of that price."""
     age_ms: int | None
     stale: bool
     """Whether the price is missing or too old for an entry."""

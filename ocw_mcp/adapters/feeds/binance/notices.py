@@ -18,13 +18,17 @@ RELAPSE_S: Final = 3_600.0
 """A subject that is degraded again within this time (s) stays degraded for longer than its causes."""
 FIRST_HOLD_S: Final = 60.0
 """How much longer (s), the first time; it doubles with each relapse."""
-_MOST_DOUBLINGS: Final = 4
+_MOST_DOUBLINGS: Final = 3
+_HELD: Final = "held"
+"""The cause that keeps a subject degraded when all others have ended."""
 
 
 class _Subject(msgspec.Struct):
     """The causes that degrade a subject, with their details; times of the loop (s)."""
 
     causes: dict[str, str] = {}
+    reported: str = ""
+    """The cause whose detail was reported."""
     restored_s: float | None = None
     """When it was last restored."""
     relapses: int = 0
@@ -66,7 +70,7 @@ class Notices:
         self._folding.end(kind, until, self._loop_s())
 
     def degrade(self, subject: str, cause: str, detail: str) -> None:
-        """Report that the data of a subject cannot be relied on, unless that was reported."""
+        """Report that the data of a subject cannot be relied on, unless that was reported for the same cause."""
         state = self._subjects.setdefault(subject, _Subject())
         if not state.causes:
             self.counts["degraded"] += 1
@@ -75,8 +79,8 @@ class Notices:
             relapsed = held or (restored_s is not None and now - restored_s < RELAPSE_S)
             state.relapses = state.relapses + 1 if relapsed else 0
             state.held_until_s = None
-            if not held:
-                self._add(FeedNoticeKind.DEGRADED, subject, detail)
+            if not held or cause != state.reported:
+                self._degrade(subject, state, cause, detail)
         state.causes[cause] = detail
 
     def restore(self, subject: str, cause: str, detail: str) -> None:
@@ -85,13 +89,21 @@ class Notices:
         A subject that was degraded several times within an hour is restored only after a time without a cause.
         """
         state = self._subjects.get(subject)
-        if state is None or state.causes.pop(cause, None) is None or state.causes:
+        if state is None or state.causes.pop(cause, None) is None:
+            return
+        if state.causes:
+            if cause == state.reported:
+                self._degrade(subject, state, *next(iter(state.causes.items())))
             return
         if state.relapses == 0:
             self._restore(subject, state, detail)
             return
         hold_s = FIRST_HOLD_S * 2.0 ** min(state.relapses - 1, _MOST_DOUBLINGS)
         state.held_until_s, state.detail = self._loop_s() + hold_s, f"{detail}, for {hold_s:.0f} s now"
+        why = (
+            f"{detail}, but the data failed {state.relapses + 1} times, each within an hour: {hold_s:.0f} s are awaited"
+        )
+        self._degrade(subject, state, _HELD, why)
 
     @property
     def waiting(self) -> bool:
@@ -116,6 +128,10 @@ class Notices:
         for subject, state in self._subjects.items():
             if state.held_until_s is not None and state.held_until_s <= now:
                 self._restore(subject, state, state.detail)
+
+    def _degrade(self, subject: str, state: _Subject, cause: str, detail: str) -> None:
+        state.reported = cause
+        self._add(FeedNoticeKind.DEGRADED, subject, detail)
 
     def _restore(self, subject: str, state: _Subject, detail: str) -> None:
         state.held_until_s, state.restored_s = None, self._loop_s()

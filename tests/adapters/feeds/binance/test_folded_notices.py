@@ -1,6 +1,6 @@
 """Notices of faults that last: one line at once, repeats together in ever longer pauses, and one line at the end."""
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import pytest
 
@@ -166,10 +166,25 @@ def test_subject_that_flaps_stays_degraded_for_a_growing_time() -> None:
         watched.notices.degrade("BTCUSDT", "mark", "no value")
         watched.pass_to(second + 5)
         watched.notices.restore("BTCUSDT", "mark", "data again")
-    assert watched.kinds == [(1.0, "degraded"), (6.0, "restored"), (11.0, "degraded")]
+    assert [each for each, _ in groupby(kind for _, kind in watched.kinds)] == ["degraded", "restored", "degraded"]
+    assert watched.lines[-1][2] == "data again, but the data failed 360 times, each within an hour: 480 s are awaited"
     assert watched.notices.counts["degraded"] == 360
-    watched.pass_to(3_595 + 16 * 60 + 1)
-    assert watched.lines[-1] == (3_595.0 + 16 * 60, "BTCUSDT", "data again, for 960 s now")
+    watched.pass_to(3_595 + 8 * 60 + 1)
+    assert watched.lines[-1] == (3_595.0 + 8 * 60, "BTCUSDT", "data again, for 480 s now")
+
+
+def test_reason_of_a_degraded_subject_is_one_that_holds() -> None:
+    watched = Watched()
+    watched.notices.degrade("BTCUSDT", "mark", "no mark")
+    watched.notices.degrade("BTCUSDT", "quote", "no quote")
+    watched.notices.restore("BTCUSDT", "mark", "a mark")
+    watched.notices.restore("BTCUSDT", "quote", "a quote")
+    watched.take()
+    assert [(kind, text) for (_, kind), (_, _, text) in zip(watched.kinds, watched.lines, strict=True)] == [
+        ("degraded", "no mark"),
+        ("degraded", "no quote"),
+        ("restored", "a quote"),
+    ]
 
 
 def test_second_fault_of_an_hour_is_restored_after_a_minute() -> None:

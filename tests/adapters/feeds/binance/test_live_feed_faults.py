@@ -102,9 +102,10 @@ def test_symbol_without_stream_and_rest_is_degraded_until_both_return() -> None:
     run = run_feed(feed_on(market), BEGIN + 14 * MINUTE, script=script)
     assert_all_once(run, BEGIN - DAY, BEGIN + 14 * MINUTE)
     states = [(each.kind.value, each.at) for each in run.notices if each.kind != "incident"]
-    assert [kind for kind, _ in states] == ["degraded", "restored"]
+    # Further causes may be reported between the two.
+    assert (states[0][0], states[-1][0], [kind for kind, _ in states].count("restored")) == ("degraded", "restored", 1)
     assert states[0][1] <= BEGIN + 7 * MINUTE
-    assert states[1][1] >= BEGIN + 9 * MINUTE + 30 * SECOND
+    assert states[-1][1] >= BEGIN + 9 * MINUTE + 30 * SECOND
     assert {each.subject for each in run.notices if each.kind != "incident"} == {"ETHUSDT"}
     # The other symbol goes on meanwhile, in time.
     in_time = [
