@@ -102,6 +102,8 @@ class Liveness:
         self._store, self._board, self._dispatcher = store, board, dispatcher
         self._clock, self._notices, self._loop_s = clock, notices, loop_s
         self._silences: dict[str, _Silence] = {}
+        self._awaited: dict[str, float] = {}
+        """By stream without data so far, the loop time (s) of its first connection."""
         self._clock_tried_at = loop_s()
         self._checked_offset = 0
 
@@ -145,7 +147,10 @@ class Liveness:
             if longest is None:
                 continue
             now = self._loop_s()
-            begin = route.seen if route.seen is not None else connected_at
+            begin = route.seen
+            if begin is None and connected_at is not None:
+                # A later connection does not end the silence of a stream that has never given data.
+                begin = self._awaited.setdefault(route.name, connected_at)
             silent = now - begin if begin is not None else longest + 1.0
             if silent <= longest:
                 self._end_silence(route)

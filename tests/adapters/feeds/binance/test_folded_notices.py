@@ -167,8 +167,9 @@ def test_subject_that_flaps_stays_degraded_for_a_growing_time() -> None:
         watched.pass_to(second + 5)
         watched.notices.restore("BTCUSDT", "mark", "data again")
     assert [each for each, _ in groupby(kind for _, kind in watched.kinds)] == ["degraded", "restored", "degraded"]
-    assert watched.lines[-1][2] == "data again, but the data failed 360 times, each within an hour: 480 s are awaited"
     assert watched.notices.counts["degraded"] == 360
+    watched.pass_to(3_596)
+    assert watched.lines[-1][2] == "data again, but the data failed 360 times, each within an hour: 480 s are awaited"
     watched.pass_to(3_595 + 8 * 60 + 1)
     assert watched.lines[-1] == (3_595.0 + 8 * 60, "BTCUSDT", "data again, for 480 s now")
 

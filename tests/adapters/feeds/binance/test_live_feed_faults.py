@@ -86,6 +86,17 @@ def test_one_mute_stream_among_several_is_noticed() -> None:
     assert not any(frame.late for frame in run.live)
 
 
+def test_stream_that_is_mute_from_the_start_is_tried_ever_more_rarely() -> None:
+    market = ScriptedMarket(START)
+    market.muted = ["*@markPrice@1s"]
+    run = run_feed(feed_on(market), BEGIN + 20 * MINUTE)
+    assert_all_once(run, BEGIN - DAY, BEGIN + 20 * MINUTE)
+    # With pauses of 10 s, 20 s, 40 s and so on; each try but the first opens a connection.
+    assert run.counts["mute mark"] <= 7 * len(SYMBOLS)
+    assert len(market.opened) <= 10
+    assert not any("is over" in text for text in run.told("incident"))
+
+
 def test_symbol_without_stream_and_rest_is_degraded_until_both_return() -> None:
     market = ScriptedMarket(START)
 
