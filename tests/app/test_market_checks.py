@@ -108,6 +108,8 @@ def test_doctor_checks_the_market_of_the_book(tmp_path: Path) -> None:
         # Without a book, the exchange is asked on request only.
         assert "exchange" not in {each.name for each in checks.examine(None, None, None, environ)}
         assert "exchange" in {each.name for each in checks.examine(None, None, None, environ, exchange=True)}
+        both = [each.name for each in checks.examine(tmp_path / "book", None, None, environ, exchange=True)]
+        assert both[-2:] == ["market", "exchange"]
 
 
 def beat(directory: Path, age_s: float, pid: int) -> None:

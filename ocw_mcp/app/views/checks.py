@@ -23,6 +23,7 @@ from ocw_mcp.adapters.store.database import JOURNAL
 from ocw_mcp.adapters.store.directory import is_locked, lock_owner, prepare
 from ocw_mcp.adapters.store.reader import ask_book, read_book, verify_book
 from ocw_mcp.adapters.store.views.orders import find_positions
+from ocw_mcp.app.markets import BINANCE
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import load_settings, require_paper
 from ocw_mcp.app.views.market_checks import Check, CheckVerdict, market_checks
@@ -81,9 +82,12 @@ def examine(
     if state is not None:
         checks += _book(state)
     market = None if state is None or not (state / JOURNAL).is_file() else _market_of(state)
-    if market is None and not exchange:
-        return checks
-    return [*checks, *market_checks(market, partial(load_settings, env, state, environ))]
+    load = partial(load_settings, env, state, environ)
+    if market is not None:
+        checks += market_checks(market, load)
+    if exchange and (market is None or market.kind != BINANCE):
+        checks += market_checks(None, load)
+    return checks
 
 
 def _market_of(state: Path) -> MarketIdentity | None:
