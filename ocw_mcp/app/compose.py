@@ -67,7 +67,9 @@ class WiredRun:
             live=live,
         )
         self.engine = Engine(self.config)
-        self.store = store
+        self.store, self.feed = store, feed
+        self.heartbeat_at: int | None = None
+        """The machine's time (ms) of the last heartbeat that was written."""
         self.decider = make_decider(self.clock) if make_decider is not None else decider(agent, policies)
         self.run = BookRun(self.engine, feed, self.venue, store, self.clock, self.decider, commands, listener, warn)
 

@@ -264,8 +264,10 @@ async def _beat(book: WiredRun, directory: Path, warn: Callable[[str], None]) ->
     """Write the heartbeat of a run until the task is cancelled; warn once if it cannot be written."""
     warned = False
     while True:
+        now = time.time_ns() // 1_000_000  # noqa: TID251 - for monitors of the machine; it never enters the engine
         beat = Heartbeat(
             at=book.clock.now(),
+            written_at=now,
             pid=os.getpid(),
             state=book.engine.account.trading_state,
             data_at=book.engine.data_at,
@@ -273,7 +275,7 @@ async def _beat(book: WiredRun, directory: Path, warn: Callable[[str], None]) ->
         )
         try:
             await asyncio.to_thread(write_heartbeat, directory, beat)
-            warned = False
+            warned, book.heartbeat_at = False, now
         except BookError as error:
             if not warned:
                 warn(f"no heartbeat: {error}")

@@ -233,12 +233,9 @@ class Engine:
             self.decisions.ask(leave_out(manual.held, brief or self.snapshot(now, reasons)), now)
 
     def _take_derivatives(self, frame: Frame) -> None:
-        for row in frame.metrics:
-            self.market.symbols[row.symbol].derivatives.take(row)
-            self.gate.note_readings(row.symbol)
+        for symbol in sorted(self.market.take_derivatives(frame.metrics, frame.funding)):
+            self.gate.note_readings(symbol)
         for funding in frame.funding:
-            self.market.symbols[funding.symbol].derivatives.settle(funding)
-            self.gate.note_readings(funding.symbol)
             self.counters.funded.setdefault(funding.symbol, funding.at)
 
     def _take(self, candle: Candle) -> Closed | None:
@@ -380,6 +377,11 @@ class Engine:
     def data_at(self) -> int | None:
         """The time (ms) of the last market data; None before the first."""
         return self._live.state().data_at if self.config.live else self.counters.last_close_time
+
+    @property
+    def degraded(self) -> dict[str, str]:
+        """The subjects whose market data cannot be relied on, sorted, each with the reason."""
+        return dict(sorted(self.prices.degraded.items()))
 
     def levels(self) -> PriceLevels:
         """Return the prices around which a live feed has to report every price."""

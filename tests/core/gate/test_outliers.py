@@ -164,11 +164,12 @@ def test_an_outlier_near_a_stop_ends_the_cooldown() -> None:
 
 def test_a_long_move_just_seen_does_not_wake_again() -> None:
     """The one-hour channel reaches its size twelve minutes after a wake by the five-minute channel, or later."""
-    policy = {"outlier_moves": {"5m": 0.01, "1h": 0.015}, "outlier_move_step": 10}
-    slope = [0.0005] * 12
-    assert list(outlier_minutes(gate_of(**policy), stairs(*[0] * 60, 0.011, *slope))) == [61]
+    moves, slope = {"5m": 0.01, "1h": 0.015}, [0.0005] * 12
+    assert list(
+        outlier_minutes(gate_of(outlier_moves=moves, outlier_move_step=10), stairs(*[0] * 60, 0.011, *slope))
+    ) == [61]
     late = stairs(*[0] * 60, 0.011, *[0] * 20, *slope)
-    first, second = outlier_minutes(gate_of(**policy), late)
+    first, second = outlier_minutes(gate_of(outlier_moves=moves, outlier_move_step=10), late)
     assert (first, second > 81) == (61, True)
 
 
@@ -249,9 +250,9 @@ def test_a_policy_with_other_spans_restores_the_rest() -> None:
     assert {text.split(" ")[0] for text in texts(wake)} >= {"outlier:1m", "outlier:15m"}
 
 
-def readings(values: Sequence[float | None], **changes: object) -> list[int]:
+def readings(values: Sequence[float | None]) -> list[int]:
     """Return the places of the funding rates at which the gate wakes; None is an unknown rate."""
-    gate, woken = gate_of(outlier_readings={"funding_8h": 0.0005}, cooldown_s=0, timer_max_s=86_400, **changes), []
+    gate, woken = gate_of(outlier_readings={"funding_8h": 0.0005}, cooldown_s=0, timer_max_s=86_400), []
     for place, value in enumerate(values):
         at, reading = T0 + place * HOUR, Unknown("no rate") if value is None else value
         gate.note_readings(BTC)
