@@ -301,7 +301,7 @@ class Market:
             self.symbols[row.symbol].derivatives.take(row)
         for funding in settled:
             self.symbols[funding.symbol].derivatives.settle(funding)
-        return {each.symbol for each in (*metrics, *settled)}
+        return {row.symbol for row in metrics} | {funding.symbol for funding in settled}
 
     def prices(self) -> dict[str, float]:
         """Return the last price (quote) of each symbol that has one."""
