@@ -53,10 +53,10 @@ class LiveSteps:
             self._feed.watch(self._shell.engine.levels())
 
     def known_until(self) -> int | None:
-        """Return the time (ms) up to which every symbol's candles are known; None if a symbol has none."""
+        """Return the time (ms) up to which the candles of every symbol that has any are known; None for a new book."""
         known = {name: each.closed_at for name, each in self._shell.engine.market.symbols.items()}
         closed = {name: at for name, at in known.items() if at is not None}
-        if len(closed) < len(known):
+        if not closed:
             return None
         if isinstance(self._feed, LiveFeed):
             self._feed.resume_at(closed)

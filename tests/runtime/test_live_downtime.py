@@ -220,3 +220,12 @@ async def test_a_machine_that_slept_judges_no_price_of_before() -> None:
     assert [each.text for each in done.events(events.Incident)] == ["market: this process stood still for 7089 s"]
     assert done.events(events.StateChanged) == []
     assert len(done.events(events.WakeRaised)) == 2
+
+
+async def test_a_symbol_without_candles_does_not_make_an_existing_book_new() -> None:
+    symbols = ("BTCUSDT", "ETHUSDT")
+    feed = ListedLive(live_frames([100.0, 100.0]), symbols)
+    stopped = await started(MemoryStore(), [], START, feed=feed, script={1: buy("97")}).go()
+    again = ListedLive([], symbols)
+    await started(stopped.store.reopened(), [], START + 10 * MINUTE, feed=again).go()
+    assert again.asked_after == START + 2 * MINUTE
