@@ -22,9 +22,7 @@ class _WallClock:
 
     async def pause(self, ms: float) -> None:
         """Wait for `ms` of real time."""
-        loop = asyncio.get_running_loop()
-        speed = loop.speed if isinstance(loop, FastLoop) else 1.0
-        await asyncio.sleep(ms / 1_000 * speed)  # noqa: TID251 - this is the clock
+        await asyncio.sleep(ms / 1_000 * loop_speed())  # noqa: TID251 - this is the clock
 
     async def approach(self, at: int) -> bool:
         """Return True at once: only a paced clock waits for the time `at` of a frame."""
@@ -138,6 +136,12 @@ class FastLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the time of the loop, s."""
         return time.perf_counter() * self.speed  # noqa: TID251 - this is the clock
+
+
+def loop_speed() -> float:
+    """Return how many times as fast as real time the running event loop is."""
+    loop = asyncio.get_running_loop()
+    return loop.speed if isinstance(loop, FastLoop) else 1.0
 
 
 class _FastSelector(selectors.BaseSelector):

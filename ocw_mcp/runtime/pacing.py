@@ -13,7 +13,7 @@ from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame, Funding
 from ocw_mcp.domain.protocols import Clock, Venue
 from ocw_mcp.domain.time import MINUTE, SECOND
-from ocw_mcp.runtime.clock import POLL_MS
+from ocw_mcp.runtime.clock import POLL_MS, loop_speed
 from ocw_mcp.runtime.inbox import DecisionCame, FrameRead, Inbox, MarketEnded, Request
 from ocw_mcp.runtime.shell import Shell
 
@@ -23,7 +23,10 @@ Poll = Callable[[], Awaitable[bool]]
 
 
 STOOD_STILL_MS = 2 * MINUTE
-"""The time (ms) between two looks at the inbox after which the process has not run, such as on a machine that slept."""
+"""The time (ms) between two looks at the inbox from which on the process has not run, because its machine slept.
+
+On a faster event loop it is longer.
+"""
 
 
 async def everything_due(until: int, shell: Shell) -> None:
@@ -43,7 +46,7 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
     reading = [asyncio.ensure_future(_read(frames, inbox, clock)), asyncio.ensure_future(_listen(shell.venue, inbox))]
     ended: MarketEnded | None = None
     early: list[Request] = []
-    looked_at = clock.now()
+    looked_at, longest_ms = clock.now(), STOOD_STILL_MS * loop_speed()
     try:
         while True:
             while shell.begun and early:
@@ -51,7 +54,7 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
             wait_ms = min(max(0, min(shell.next_due, shell.venue.next_due) - clock.now()), POLL_MS)
             await inbox.wait(wait_ms / 1_000)
             stood_still, looked_at = clock.now() - looked_at, clock.now()
-            if shell.begun and stood_still > STOOD_STILL_MS:
+            if shell.live and shell.begun and stood_still > longest_ms:
                 shell.downtime.begin(looked_at)
                 why = f"this process stood still for {stood_still // SECOND} s"
                 yield Frame(looked_at, notices=(FeedNotice(looked_at, FeedNoticeKind.INCIDENT, "market", why),))
