@@ -19,7 +19,7 @@ from ocw_mcp.domain.protocols import Converses, Priced
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.engine.idempotency import Answer
-from ocw_mcp.runtime.clock import POLL_MS
+from ocw_mcp.runtime.clock import POLL_MS, loop_speed
 from ocw_mcp.runtime.deciders import StrategyDecider
 from ocw_mcp.runtime.inbox import DecisionCame
 from ocw_mcp.runtime.recorder import assumed_end
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LONGEST_CAUSE = 500
 """The number of characters to which a journaled cause is cut."""
 END_WITHIN_S = 5.0
-"""The time (s) in which a cancelled decider has to end at the end of a run."""
+"""The real time (s) in which a cancelled decider has to end at the end of a run."""
 GIVEN_UP = Cause(CauseKind.GIVEN_UP)
 
 
@@ -165,7 +165,7 @@ class Asking:
             await self._cancel(canceled)
         ending, self._ending = self._ending, None
         if ending is not None:
-            await ending.ended(END_WITHIN_S)
+            await ending.ended(END_WITHIN_S * loop_speed())
 
     async def _cancel(self, decision: PendingDecision) -> None:
         """Cancel a decision. On a live clock the decider may end after the next inputs, such as prices."""
