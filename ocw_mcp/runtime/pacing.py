@@ -56,7 +56,7 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
             stood_still, looked_at = clock.now() - looked_at, clock.now()
             if shell.live and shell.begun and stood_still > longest_ms:
                 shell.downtime.begin(looked_at)
-                why = f"this process stood still for {stood_still // SECOND} s"
+                why = f"the clock went on by {stood_still // SECOND} s while this process did nothing"
                 yield Frame(looked_at, notices=(FeedNotice(looked_at, FeedNoticeKind.INCIDENT, "market", why),))
             if shell.downtime.lasts:
                 shell.end_downtime()

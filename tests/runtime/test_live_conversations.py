@@ -10,7 +10,7 @@ import pytest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import AwaitsApproval, CallerRequest, Done, LegRequest, SubmitRequest
 from ocw_mcp.domain.decision import Action, Leg
-from ocw_mcp.domain.market import Frame
+from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame
 from ocw_mcp.domain.orders import ATTACHED, OrderRef, Purpose
 from ocw_mcp.domain.steps import Command, Verb
 from ocw_mcp.domain.time import SECOND
@@ -124,3 +124,19 @@ async def test_an_attached_client_answers_the_wake_that_was_open_at_a_kill() -> 
         assert await ask(run, asked) == answer
         assert len(run.events(events.DecisionMade)) == 1
         assert len([each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.ENTRY]) == 1
+
+
+async def test_an_approval_in_an_outage_sends_no_order() -> None:
+    book = Book()
+    async with book.running(FRAMES) as run:
+        answer = await ask(run, LARGE)
+        assert isinstance(answer, AwaitsApproval)
+    at = LAST + 20 * SECOND
+    outage = Frame(at, notices=(FeedNotice(at, FeedNoticeKind.DEGRADED, "market", "no stream answers"),))
+    async with book.running([quoted("BTCUSDT", at - SECOND, 100.0), outage], at - SECOND) as run:
+        book.box.put(Command("c1", Verb.APPROVE, "ben", subject=answer.approval_id))
+        async with asyncio.timeout(5):
+            while not book.box.taken:
+                await run.clock.pause(10)
+        assert run.events(events.OrderIntended) == []
+        assert [each.refusal.code for each in run.events(events.OrderRefused)] == ["APPROVAL_REQUIRED", "NOT_ACTIVE"]
