@@ -1,9 +1,9 @@
 """The steps of a live book: it takes the frames of a live market, and repeats its logged inputs after a restart."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from ocw_mcp.domain.market import Candle, FeedNotice, FeedNoticeKind, Frame
-from ocw_mcp.domain.protocols import Feed, LiveFeed
+from ocw_mcp.domain.protocols import Feed, LiveFeed, StoredInput
 from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, DecisionSubmitted, TimerFired
 from ocw_mcp.runtime.shell import Shell
 
@@ -83,7 +83,13 @@ class LiveSteps:
         changed = shell.engine.counters.hashes != (config.policy_hash, config.prompts_hash)
         shell.repeating = True
         await begin()
-        for known in () if changed and not shell.recorder.reading else shell.store.inputs():
+        if changed and not shell.recorder.reading:
+            # From here on, a restart does not know that the policies have changed.
+            shell.checkpoint(shell.cursor)
+            inputs: Iterable[StoredInput] = ()
+        else:
+            inputs = shell.store.inputs()
+        for known in inputs:
             shell.clock.hold(known.at)
             match known.event:
                 case Frame():
