@@ -59,7 +59,7 @@ def _definitions(found: dict[str, Any]) -> "Iterator[RenderableType]":
     known = [row for row in rows if row["unknown"] is None]
     if known:
         yield grid(
-            "moves met by the minute they cross; what the missed ones did, in 30 days",
+            "moves met by the minute they cross; the missed ones, in 30 days",
             Column("move", [row["name"] for row in known]),
             Column("crossings", [f"{row['crossings']:,}" for row in known], number=True),
             Column("met", [_percent(row["rate"]) for row in known], number=True),
@@ -90,8 +90,8 @@ def _gates(found: dict[str, Any]) -> "Iterator[RenderableType]":
     rows = found["gates"]
     yield grid("other gates on the same closes: moves met", *_met_columns("gate", rows), *_precision_columns(rows))
     yield (
-        "record: the reference gate of docs/gate.md; prototype: z-scores of price return and volume; timer and random: as "
-        "many wakes as this gate, mean of 20 draws; hindsight: the fewest wakes that meet all four"
+        "record: the reference gate of docs/gate.md; prototype: z-scores of price return and volume; timer and "
+        "random: as many wakes as this gate, mean of 20 draws; hindsight: the fewest wakes that meet all four"
     )
 
 

@@ -63,7 +63,8 @@ def trace(
             continue
         show(f"running the gate of the policy {name} over the market")
         try:
-            report = run(Job(feed, "none", other, prompts, for_ms, None)).report
+            # Embedded, so that a remark on a policy that nobody asked for is not shown.
+            report = run(Job(feed, "none", other, prompts, for_ms, None, embedded=True)).report
         except SettingsError as error:
             left_out[name] = str(error)
             continue
@@ -122,11 +123,11 @@ def _draw(axis: "Axes", curve: dict[str, Any], mean: str, title: str) -> None:
         _line(axis, curve[name], mean, {"color": colour, "marker": ".", "linewidth": 1.2}, name)
     for point in curve["prototype"]:
         if point["z"] == PROTOTYPE_Z and point[mean] is not None and point["outlier_wakes_a_day"]:
-            _label(axis, point, mean, f"z {PROTOTYPE_Z:g}", PROTOTYPE, (6, -12))
+            _label(axis, point, mean, f"z {PROTOTYPE_Z:g}", PROTOTYPE, (8, -18))
     _line(axis, curve["policies"], mean, {"color": GATE, "marker": "o", "linewidth": 1.6}, "this gate, by policy")
     for number, point in enumerate(curve["policies"]):
         if point[mean] is not None and point["outlier_wakes_a_day"]:
-            _label(axis, point, mean, point["gate"], GATE, (-8, 10) if number % 2 else (6, -14))
+            _label(axis, point, mean, point["gate"], GATE, (14, -18 - 15 * (number % 3)))
     _line(axis, [curve["record"]], mean, {"color": RECORD, "marker": "D", "linestyle": ""}, "record gate")
     _line(axis, [curve["hindsight"]], mean, {"color": LEAST, "marker": "*", "markersize": 11, "linestyle": ""},
           "fewest wakes for the four, in hindsight")  # fmt: skip
@@ -144,5 +145,13 @@ def _line(axis: "Axes", points: list[dict[str, Any]], mean: str, style: dict[str
 
 def _label(axis: "Axes", point: dict[str, Any], mean: str, text: str, colour: str, offset: tuple[float, float]) -> None:
     place = point["outlier_wakes_a_day"], 100 * point[mean]
-    side = "left" if offset[0] > 0 else "right"
-    axis.annotate(text, place, xytext=offset, textcoords="offset points", fontsize=9, color=colour, ha=side)
+    axis.annotate(
+        text,
+        place,
+        xytext=offset,
+        textcoords="offset points",
+        fontsize=9,
+        color=colour,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
+        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.7},
+    )

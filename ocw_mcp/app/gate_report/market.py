@@ -98,13 +98,16 @@ def make_series(closes: Floats, volumes: Floats, step: int) -> Series:
     return Series(closes, volumes, logs, sigma_of(logs, max(1, DAY // step)))
 
 
-def read_market(feed: Feed, until: int) -> Market:
-    """Read a feed, with its history, up to `until` (ms). Candles shorter than a minute become minutes."""
-    return asyncio.run(_read(feed, until))
+def read_market(feed: Feed, since: int, until: int) -> Market:
+    """Read a feed up to `until` (ms); candles that open before `since` are history.
+
+    Candles shorter than a minute become minutes.
+    """
+    return asyncio.run(_read(feed, since, until))
 
 
-async def _read(feed: Feed, until: int) -> Market:
-    step, began = max(feed.identity.interval, MINUTE), until
+async def _read(feed: Feed, since: int, until: int) -> Market:
+    step = max(feed.identity.interval, MINUTE)
     names = feed.identity.symbols
     times = {symbol: array("q") for symbol in names}
     closes, volumes = ({symbol: array("d") for symbol in names} for _ in range(2))
@@ -115,12 +118,10 @@ async def _read(feed: Feed, until: int) -> Market:
             times[candle.symbol].append(candle.close_time)
             closes[candle.symbol].append(candle.close)
             volumes[candle.symbol].append(candle.volume)
-        if frame.closed and not frame.history:
-            began = min(began, frame.closed[0].close_time)
     return build(
         {symbol: (np.array(times[symbol]), np.array(closes[symbol]), np.array(volumes[symbol])) for symbol in names},
         step,
-        began,
+        since + step,
     )
 
 
@@ -134,7 +135,7 @@ def build(candles: dict[str, tuple[Ints, Floats, Floats]], step: int, began: int
         whole = (times - start) % step == 0
         grid = np.full(length, np.nan)
         grid[(times[whole] - start) // step] = closes[whole]
-        traded = np.bincount(-(-(times - start) // step), weights=volumes, minlength=length)
+        traded: Floats = np.bincount(-(-(times - start) // step), weights=volumes, minlength=length).astype(np.float64)
         traded[np.isnan(grid)] = np.nan
         series[symbol] = make_series(grid, traded, step)
     return Market(start, step, max(0, -(-(began - start) // step)), series)

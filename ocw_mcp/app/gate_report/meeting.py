@@ -112,7 +112,8 @@ def within(market: Market, wakes: Ints) -> Ints:
         return wakes[:0]
     low, high = market.times(rows[[0, -1]])
     # A wake between two rows, of candles shorter than a minute, belongs to the row that ends after it.
-    return wakes[(wakes > low - market.step) & (wakes <= high)]
+    inside: Ints = wakes[(wakes > low - market.step) & (wakes <= high)]
+    return inside
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def measure(
     figures = run(Job(feed, "none", policies, prompts, for_ms, None)).report
     if not figures["candles"]:
         return _head(figures, policies, usd_per_wake, 0.0) | {"moves": []}, None
-    market = read_market(feed, figures["to"])
+    market = read_market(feed, figures["from"], figures["to"])
     judged = judge_market(market)
     every_wake, outlier_wakes = (
         wake_times(figures["wakes"]),
