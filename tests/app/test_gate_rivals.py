@@ -1,12 +1,15 @@
 """The gates that the gate report compares with: reference gate, prototype, timer, chance and hindsight."""
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.app.gate_report.definitions import FOUR, Crossings, Unit, crossings
-from ocw_mcp.app.gate_report.market import Ints, Market, build
+from ocw_mcp.app.gate_report.market import Ints, Market, build, read_market
 from ocw_mcp.app.gate_report.meeting import meet
 from ocw_mcp.app.gate_report.record import Channel, fires, record_gate
 from ocw_mcp.app.gate_report.report import gate_row, judge_market
@@ -124,3 +127,13 @@ def test_gate_row_has_rates_means_and_precision_of_known_wakes() -> None:
     assert (row["precision_four"], row["precision_all"]) == (0.5, 0.5)
     nothing = gate_row(judged, RivalGate("none", [np.array([], np.int64)]))
     assert (nothing["outlier_wakes_a_day"], nothing["precision_all"], nothing["four_mean"]) == (0, None, 0)
+
+
+def test_record_gate_meets_the_moves_of_a_recorded_month(tapes: Path) -> None:
+    path = tapes / "vision" / "futures" / "um" / "daily" / "klines" / "ETHUSDT" / "1m"
+    market = read_market(TapeFeed.open(path, None, None, None), START, sys.maxsize)
+    row = gate_row(judge_market(market), RivalGate("record", [record_gate(market).wakes]))
+    assert len(market.measured) == 25 * 1_440  # 14 and 12 days around a gap, without the first day
+    assert all(each["rate"] >= 0.99 for each in row["four"])
+    assert row["outlier_wakes_a_day"] <= 12
+    assert row["panel_mean"] >= 0.84

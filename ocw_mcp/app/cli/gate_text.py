@@ -35,9 +35,9 @@ def _wakes(found: dict[str, Any]) -> "Iterator[RenderableType]":
     span = f"{iso(found['from'])[:16]} to {iso(found['to'])[:16]}"
     yield f"{', '.join(found['symbols'])}, {span} UTC: {found['covered_days']:g} days, {found['candles']:,} candles"
     skips = ", ".join(f"{name} {count:,}" for name, count in found["skips"].items())
-    yield f"{found['skip_rate']:.2%} of {found['evaluations']:,} evaluations skipped ({skips})"
+    yield f"{found['skip_rate']:.2%} of {found['evaluations']:,} evaluations skipped{f' ({skips})' if skips else ''}"
     gap = found["median_gap_min"]
-    between = f", {gap:g} min between two wakes (median)" if gap is not None else ""
+    between = f", {gap:.4g} min between two wakes (median)" if gap is not None else ""
     yield f"policy {found['policy']}: {_number(found['wakes_a_day'])} wakes a day{between}"
     reasons = ", ".join(f"{name} {_number(rate)}" for name, rate in found["reasons_a_day"].items())
     yield f"reasons a day: {reasons or 'none'}"
@@ -64,15 +64,17 @@ def _definitions(found: dict[str, Any]) -> "Iterator[RenderableType]":
             Column("crossings", [f"{row['crossings']:,}" for row in known], number=True),
             Column("met", [_percent(row["rate"]) for row in known], number=True),
             Column("95 %", [_range(row["interval"]) for row in known], number=True),
+            Column("any", [_share(row["met_by_any_wake"], row["crossings"]) for row in known], number=True),
             Column("lead", [_minutes(row["lead_min"]) for row in known], number=True),
             Column("lag", [_minutes(row["lag_min"]) for row in known], number=True),
             Column("missed", [f"{row['missed_move_a_month']:.2%}" for row in known], number=True),
             Column("quote", [f"{row['missed_quote_a_month']:,.2f}" for row in known], number=True),
         )
         yield (
-            "lead: from the last outlier wake to a met crossing; lag: from a missed one to the next wake (medians); "
-            "missed: the sum of the absolute returns in that lag, as a share of a position, and in quote for one of "
-            f"{found['position_quote']:,.2f}. This is neither a loss nor a profit: its sign depends on the position."
+            "any: met by a wake of any kind; lead: from the last outlier wake to a met crossing; lag: from a missed "
+            "one to the next wake of any kind (medians); missed: the sum of the absolute returns in that lag, as a "
+            f"share of a position, and in quote for one of {found['position_quote']:,.2f}. This is neither a loss nor "
+            "a profit: its sign depends on the position."
         )
     yield from (f"{row['name']}: unknown, {row['unknown']}" for row in rows if row["unknown"] is not None)
     if found["left_out"]:
@@ -158,7 +160,13 @@ def _largest(found: dict[str, Any]) -> "Iterator[RenderableType]":
 
 
 def _of(row: dict[str, Any]) -> str:
-    return "unknown" if row["unknown"] is not None else f"{_percent(row['rate'])} of {row['crossings']}"
+    if row["unknown"] is not None:
+        return "unknown"
+    return f"{_percent(row['rate'])} of {row['crossings']}" if row["crossings"] else "-"
+
+
+def _share(count: int, of: int) -> str:
+    return _percent(count / of if of else None)
 
 
 def _number(value: float | None) -> str:

@@ -96,7 +96,7 @@ def _wakes(market: Market, fired: dict[int, bool]) -> RecordWakes:
             kept.append(row)
         if kept and row - last >= cooldown:
             wakes.append(row)
-            delays.extend(row - each for each in kept if each < row)
+            delays.extend(row - each for each in kept if market.first <= each < row)
             kept.clear()
             last = row
             anchors = [close if close == close else old for close, old in zip(closes, anchors, strict=True)]

@@ -83,8 +83,8 @@ def measure(
         *(_definition(judged, each, "panel", outlier_wakes, every_wake, position) for each in judged.panel),
     ]
     four, panel = ([row for row in definitions if row["group"] == group] for group in ("four", "panel"))
-    name = policies.policies.name
-    measured = RivalGate(name, [outlier_wakes])
+    gate = policies.policies.gate
+    measured = RivalGate(policies.policies.name, [outlier_wakes])
     record = record_gate(market)
     rivals = [
         RivalGate("record", [within(market, record.wakes)]),
@@ -104,7 +104,7 @@ def measure(
         "precision": _precision(judged, outlier_wakes),
         "position_quote": round(position, 2),
         "gates": [gate_row(judged, each) for each in (measured, *rivals)],
-        "delay": _delay(record.delays, policies.policies.gate.cooldown_s * SECOND / MINUTE),
+        "delay": _delay(record.delays, 0 if gate.every is not None else gate.cooldown_s * SECOND / MINUTE),
         "by_symbol": [_symbol(judged.of(symbol), figures["wakes"], outlier_wakes) for symbol in market.series],
         "largest": largest.LARGEST,
         "moves": _largest(market, figures, every_wake, outlier_wakes),
@@ -143,7 +143,7 @@ def wake_times(wakes: Sequence[dict[str, Any]], *, outliers: bool = False, symbo
 
 
 def gate_row(judged: Judged, gate: RivalGate) -> dict[str, Any]:
-    """Return the rate of wakes of a gate, and which moves it meets: the mean over its draws."""
+    """Return the number of wakes of a gate a day, and which moves it meets: the mean over its draws."""
     draws = [(within(judged.market, wakes) if gate.name != "hindsight" else wakes) for wakes in gate.draws]
     four, panel = ([_mean_row(each, draws) for each in group] for group in (judged.four, judged.panel))
     count = sum(map(len, draws)) / len(draws)
@@ -210,6 +210,7 @@ def _definition(
         "size": definition.size,
         "window_min": round(definition.window / MINUTE, 2),
         **met_row(found, outlier_wakes),
+        "met_by_any_wake": met_row(found, every_wake)["met"],
         **timing(found, outlier_wakes, every_wake),
         "missed_move_a_month": None if missed is None else round(missed, 5),
         "missed_quote_a_month": None if missed is None else round(missed * position, 2),
