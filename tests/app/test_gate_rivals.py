@@ -11,7 +11,7 @@ from ocw_mcp.adapters.feeds.tape import TapeFeed
 from ocw_mcp.app.gate_report.definitions import FOUR, Crossings, Unit, crossings
 from ocw_mcp.app.gate_report.market import Ints, Market, build, read_market
 from ocw_mcp.app.gate_report.meeting import meet
-from ocw_mcp.app.gate_report.record import Channel, fires, record_gate
+from ocw_mcp.app.gate_report.reference import Channel, fires, reference_gate
 from ocw_mcp.app.gate_report.report import gate_row, judge_market
 from ocw_mcp.app.gate_report.rivals import DRAWS, RivalGate, chance, hindsight, prototype, timer
 from ocw_mcp.domain.time import DAY, MINUTE
@@ -56,15 +56,15 @@ def test_channel_fires_at_a_level_not_reached_in_the_last_hour(ratios: dict[int,
     assert fires(size, Channel(15, Unit.SIGMA, 4, 1.1), 60) == fired
 
 
-def test_record_gate_keeps_a_fire_until_five_minutes_after_a_wake() -> None:
-    found = record_gate(market_of(stepped(ROWS, at_1501=0.02, at_1504=0.03)))
+def test_reference_gate_keeps_a_fire_until_five_minutes_after_a_wake() -> None:
+    found = reference_gate(market_of(stepped(ROWS, at_1501=0.02, at_1504=0.03)))
     assert rows_of(found.wakes)[:2] == [1_501, 1_506]
     assert found.delays[0] == 2 * MINUTE
 
 
-def test_record_gate_wakes_when_a_price_has_drifted_from_its_anchor() -> None:
+def test_reference_gate_wakes_when_a_price_has_drifted_from_its_anchor() -> None:
     drift = {f"at_{row}": 0.0001 for row in range(1_500, 1_900)}
-    found = rows_of(record_gate(market_of(stepped(ROWS, **drift))).wakes)
+    found = rows_of(reference_gate(market_of(stepped(ROWS, **drift))).wakes)
     # 2.5 % are reached after some 240 minutes, a little earlier at an upper swing; then again from there on.
     assert len(found) == 1
     assert 1_720 <= found[0] <= 1_750
@@ -78,7 +78,7 @@ def test_prototype_wakes_at_a_jump_of_price_or_volume() -> None:
     assert rows_of(prototype(market_of(stepped(ROWS, at_1500=0.05, at_1501=-0.06)), 1.2).draws[0])[0] == 1_500
 
 
-def test_prototype_does_not_wake_in_the_two_minutes_after_a_wake() -> None:
+def test_prototype_waits_two_minutes_after_a_wake() -> None:
     volumes = [1.0 + row % 3 for row in range(ROWS)]
     volumes[1_700] = volumes[1_701] = volumes[1_702] = 50.0
     assert rows_of(prototype(market_of([100.0] * ROWS, volumes)).draws[0]) == [1_700, 1_702]
@@ -129,10 +129,10 @@ def test_gate_row_has_rates_means_and_precision_of_known_wakes() -> None:
     assert (nothing["outlier_wakes_a_day"], nothing["precision_all"], nothing["four_mean"]) == (0, None, 0)
 
 
-def test_record_gate_meets_the_moves_of_a_recorded_month(tapes: Path) -> None:
+def test_reference_gate_meets_the_moves_of_a_recorded_month(tapes: Path) -> None:
     path = tapes / "vision" / "futures" / "um" / "daily" / "klines" / "ETHUSDT" / "1m"
     market = read_market(TapeFeed.open(path, None, None, None), START, sys.maxsize)
-    row = gate_row(judge_market(market), RivalGate("record", [record_gate(market).wakes]))
+    row = gate_row(judge_market(market), RivalGate("reference", [reference_gate(market).wakes]))
     assert len(market.measured) == 25 * 1_440  # 14 and 12 days around a gap, without the first day
     assert all(each["rate"] >= 0.99 for each in row["four"])
     assert row["outlier_wakes_a_day"] <= 12

@@ -79,11 +79,11 @@ def _definitions(found: dict[str, Any]) -> "Iterator[RenderableType]":
     yield from (f"{row['name']}: unknown, {row['unknown']}" for row in rows if row["unknown"] is not None)
     if found["left_out"]:
         yield f"left out, because no whole number of candles: moves over {', '.join(found['left_out'])}"
-    delay = found["delay"]["record"]
+    delay = found["delay"]["reference"]
     if delay["kept_fires"]:
         yield (
             f"delay of a fire that waits for a cooldown: at most {found['delay']['measured']['at_most_min']:g} min "
-            f"(cooldown of the policy); record gate: median {delay['median_min']:g} min, 99th percentile "
+            f"(cooldown of the policy); reference gate: median {delay['median_min']:g} min, 99th percentile "
             f"{delay['p99_min']:g} min, of {delay['kept_fires']:,} such fires"
         )
 
@@ -92,7 +92,7 @@ def _gates(found: dict[str, Any]) -> "Iterator[RenderableType]":
     rows = found["gates"]
     yield grid("other gates on the same closes: moves met", *_met_columns("gate", rows), *_precision_columns(rows))
     yield (
-        "record: the reference gate of docs/gate.md; prototype: z-scores of price return and volume; timer and "
+        "reference: the gate that docs/gate.md describes; prototype: z-scores of price return and volume; timer and "
         "random: as many wakes as this gate, mean of 20 draws; hindsight: the fewest wakes that meet all four"
     )
 

@@ -25,7 +25,9 @@ RATES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 """The wakes a day of the timers and random wakes that are drawn."""
 PROTOTYPE_ZS: Final = (1.2, 1.5, 2.0, PROTOTYPE_Z, 3.0, 4.0, 5.0, 6.0)
 FORMATS: Final = (".png", ".svg")
-GATE, RECORD, PROTOTYPE, TIMER, RANDOM, LEAST = "#c6373c", "#1a8f5a", "#8e4ec6", "#4f7fd6", "#9aa0a6", "#2b2f36"
+MARKERS: Final = ("v", "o", "^", "s")
+"""The markers of policies, from the fewest wakes to the most."""
+GATE, REFERENCE, PROTOTYPE, TIMER, RANDOM, LEAST = "#c6373c", "#1a8f5a", "#8e4ec6", "#4f7fd6", "#9aa0a6", "#2b2f36"
 
 
 def require(path: Path) -> None:
@@ -76,7 +78,7 @@ def trace(
     counts = [rate * judged.days for rate in RATES if 1 <= rate * judged.days <= most]
     return {
         "policies": sorted(points, key=lambda point: point["outlier_wakes_a_day"] or 0),
-        "record": _point(rivals["record"]),
+        "reference": _point(rivals["reference"]),
         "hindsight": _point(rivals["hindsight"]),
         "prototype": [_point(gate_row(judged, prototype(market, z))) | {"z": z} for z in PROTOTYPE_ZS],
         "timer": [_point(gate_row(judged, timer(market, count))) for count in counts],
@@ -94,13 +96,13 @@ def draw(path: Path, found: dict[str, Any]) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 6.2), layout="constrained")
+    figure = Figure(figsize=(13, 6.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharex=True, sharey=True)
     _draw(left, found["curve"], "four_mean", "mean of the four definitions")
     _draw(right, found["curve"], "panel_mean", "mean of the panel of forty other definitions")
     left.set_ylabel("moves met by the minute they cross, %")
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     symbols, days = ", ".join(found["symbols"]), found["measured_days"]
     span = f"{iso(found['from'])[:10]} to {iso(found['to'])[:10]}, {days:g} days measured"
     figure.suptitle(f"{symbols}: {span}", fontsize=12, x=0.01, ha="left")
@@ -123,14 +125,15 @@ def _draw(axis: "Axes", curve: dict[str, Any], mean: str, title: str) -> None:
         _line(axis, curve[name], mean, {"color": colour, "marker": ".", "linewidth": 1.2}, name)
     for point in curve["prototype"]:
         if point["z"] == PROTOTYPE_Z and point[mean] is not None and point["outlier_wakes_a_day"]:
-            _label(axis, point, mean, f"z {PROTOTYPE_Z:g}", PROTOTYPE, (8, -18))
-    _line(axis, curve["policies"], mean, {"color": GATE, "marker": "o", "linewidth": 1.6}, "this gate, by policy")
-    for number, point in enumerate(curve["policies"]):
-        if point[mean] is not None and point["outlier_wakes_a_day"]:
-            _label(axis, point, mean, point["gate"], GATE, (14, -18 - 15 * (number % 3)))
-    _line(axis, [curve["record"]], mean, {"color": RECORD, "marker": "D", "linestyle": ""}, "record gate")
-    _line(axis, [curve["hindsight"]], mean, {"color": LEAST, "marker": "*", "markersize": 11, "linestyle": ""},
-          "fewest wakes for the four, in hindsight")  # fmt: skip
+            place = point["outlier_wakes_a_day"], 100 * point[mean]
+            axis.annotate(f"z {PROTOTYPE_Z:g}", place, (8, -8), textcoords="offset points", color=PROTOTYPE, fontsize=9)
+    _line(axis, [curve["reference"]], mean, {"color": REFERENCE, "marker": "D", "linestyle": ""}, "reference gate")
+    fewest = {"color": LEAST, "marker": "*", "markersize": 11, "linestyle": ""}
+    _line(axis, [curve["hindsight"]], mean, fewest, "fewest wakes for the four, in hindsight")
+    _line(axis, curve["policies"], mean, {"color": GATE, "linewidth": 1.6}, "")
+    for point, marker in zip(curve["policies"], MARKERS, strict=False):
+        style = {"color": GATE, "marker": marker, "markersize": 8, "markeredgecolor": "white", "linestyle": ""}
+        _line(axis, [point], mean, style, f"policy {point['gate']}")
     ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500]
     axis.set_xticks(ticks, [str(each) for each in ticks])
     axis.minorticks_off()
@@ -141,17 +144,3 @@ def _line(axis: "Axes", points: list[dict[str, Any]], mean: str, style: dict[str
     known = [point for point in points if point[mean] is not None and point["outlier_wakes_a_day"]]
     across = np.array([point["outlier_wakes_a_day"] for point in known])
     axis.plot(across, np.array([100 * point[mean] for point in known]), label=label, **style)
-
-
-def _label(axis: "Axes", point: dict[str, Any], mean: str, text: str, colour: str, offset: tuple[float, float]) -> None:
-    place = point["outlier_wakes_a_day"], 100 * point[mean]
-    axis.annotate(
-        text,
-        place,
-        xytext=offset,
-        textcoords="offset points",
-        fontsize=9,
-        color=colour,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
-        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.7},
-    )

@@ -22,7 +22,7 @@ from ocw_mcp.app.gate_report.meeting import (
     timing,
     within,
 )
-from ocw_mcp.app.gate_report.record import record_gate
+from ocw_mcp.app.gate_report.reference import reference_gate
 from ocw_mcp.app.gate_report.rivals import RivalGate, chance, hindsight, prototype, timer
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.runner import Job, run
@@ -85,9 +85,9 @@ def measure(
     four, panel = ([row for row in definitions if row["group"] == group] for group in ("four", "panel"))
     gate = policies.policies.gate
     measured = RivalGate(policies.policies.name, [outlier_wakes])
-    record = record_gate(market)
+    reference = reference_gate(market)
     rivals = [
-        RivalGate("record", [within(market, record.wakes)]),
+        RivalGate("reference", [within(market, reference.wakes)]),
         prototype(market),
         timer(market, len(outlier_wakes)),
         chance(market, len(outlier_wakes)),
@@ -104,7 +104,7 @@ def measure(
         "precision": _precision(judged, outlier_wakes),
         "position_quote": round(position, 2),
         "gates": [gate_row(judged, each) for each in (measured, *rivals)],
-        "delay": _delay(record.delays, 0 if gate.every is not None else gate.cooldown_s * SECOND / MINUTE),
+        "delay": _delay(reference.delays, 0 if gate.every is not None else gate.cooldown_s * SECOND / MINUTE),
         "by_symbol": [_symbol(judged.of(symbol), figures["wakes"], outlier_wakes) for symbol in market.series],
         "largest": largest.LARGEST,
         "moves": _largest(market, figures, every_wake, outlier_wakes),
@@ -242,14 +242,14 @@ def _symbol(judged: Judged, wakes: Sequence[dict[str, Any]], outlier_wakes: Ints
 
 
 def _delay(delays: Ints, cooldown_min: float) -> dict[str, Any]:
-    """Return the delays of the record gate's kept fires.
+    """Return the delays of the reference gate's kept fires.
 
     Those of the measured gate are not known from a run, but without an open decision its cooldown bounds them.
     """
     half, most = np.percentile(delays, (50, 99)) / MINUTE if len(delays) else (None, None)
     return {
         "measured": {"at_most_min": cooldown_min, "median_min": msgspec.to_builtins(NO_FIRE_TIME)},
-        "record": {
+        "reference": {
             "kept_fires": len(delays),
             "median_min": None if half is None else round(float(half), 1),
             "p99_min": None if most is None else round(float(most), 1),

@@ -1,4 +1,4 @@
-"""The record gate: the best gate that research found before OCW's own, computed from the closes alone.
+"""The reference gate: the best gate that research found before the present one, computed from the closes alone.
 
 Each channel judges the return over some minutes against a base: some sigmas of that span, or a fixed percentage. A
 return x times as large as the base has the level ⌊ln x / ln step⌋. A channel fires if it did not reach that level in
@@ -40,8 +40,8 @@ CHANNELS: Final = (
 )
 
 
-class RecordWakes(NamedTuple):
-    """The wakes of the record gate (ms), and the time (ms) from each kept fire to its wake."""
+class ReferenceWakes(NamedTuple):
+    """The wakes of the reference gate (ms), and the time (ms) from each kept fire to its wake."""
 
     wakes: Ints
     delays: Ints
@@ -62,8 +62,8 @@ def fires(size: Floats, channel: Channel, quiet: float) -> list[int]:
     return found
 
 
-def record_gate(market: Market) -> RecordWakes:
-    """Return the wakes of the record gate over a market. Channels whose span is no multiple of a row are left out."""
+def reference_gate(market: Market) -> ReferenceWakes:
+    """Return the wakes of the reference gate over a market. Channels whose span is no multiple of a row are left out."""
     fired = defaultdict[int, bool](bool)
     for series in market.series.values():
         for channel in CHANNELS:
@@ -76,7 +76,7 @@ def record_gate(market: Market) -> RecordWakes:
     return _wakes(market, fired)
 
 
-def _wakes(market: Market, fired: dict[int, bool]) -> RecordWakes:
+def _wakes(market: Market, fired: dict[int, bool]) -> ReferenceWakes:
     cooldown = COOLDOWN_MIN / market.minutes
     columns = [each.closes.tolist() for each in market.series.values()]
     anchors: list[float | None] = [None] * len(columns)
@@ -101,4 +101,4 @@ def _wakes(market: Market, fired: dict[int, bool]) -> RecordWakes:
             last = row
             anchors = [close if close == close else old for close, old in zip(closes, anchors, strict=True)]
     live = np.array([row for row in wakes if row >= market.first], np.int64)
-    return RecordWakes(market.times(live), np.array(delays, np.int64) * market.step)
+    return ReferenceWakes(market.times(live), np.array(delays, np.int64) * market.step)
