@@ -39,7 +39,7 @@ def gate_report(
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show how often the gate wakes, and which moves of a market it meets. Nothing is traded."""
+    """Show how often the gate wakes, and which moves it meets. Nothing is traded."""
     from ocw_mcp.app import log
     from ocw_mcp.app.cli.gate_text import text
     from ocw_mcp.app.gate_report import curve

@@ -127,7 +127,8 @@ def _draw(axis: "Axes", curve: dict[str, Any], mean: str, title: str) -> None:
         if point["z"] == PROTOTYPE_Z and point[mean] is not None and point["outlier_wakes_a_day"]:
             place = point["outlier_wakes_a_day"], 100 * point[mean]
             axis.annotate(f"z {PROTOTYPE_Z:g}", place, (8, -8), textcoords="offset points", color=PROTOTYPE, fontsize=9)
-    _line(axis, [curve["reference"]], mean, {"color": REFERENCE, "marker": "D", "linestyle": ""}, "reference gate")
+    hollow = {"color": REFERENCE, "marker": "D", "markersize": 12, "fillstyle": "none", "linestyle": ""}
+    _line(axis, [curve["reference"]], mean, hollow, "reference gate")
     fewest = {"color": LEAST, "marker": "*", "markersize": 11, "linestyle": ""}
     _line(axis, [curve["hindsight"]], mean, fewest, "fewest wakes for the four, in hindsight")
     _line(axis, curve["policies"], mean, {"color": GATE, "linewidth": 1.6}, "")

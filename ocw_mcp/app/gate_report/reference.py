@@ -63,7 +63,7 @@ def fires(size: Floats, channel: Channel, quiet: float) -> list[int]:
 
 
 def reference_gate(market: Market) -> ReferenceWakes:
-    """Return the wakes of the reference gate over a market. Channels whose span is no multiple of a row are left out."""
+    """Return the wakes of the reference gate; channels whose span is no multiple of a row are left out."""
     fired = defaultdict[int, bool](bool)
     for series in market.series.values():
         for channel in CHANNELS:
