@@ -79,13 +79,17 @@ def _definitions(found: dict[str, Any]) -> "Iterator[RenderableType]":
     yield from (f"{row['name']}: unknown, {row['unknown']}" for row in rows if row["unknown"] is not None)
     if found["left_out"]:
         yield f"left out, because no whole number of candles: moves over {', '.join(found['left_out'])}"
-    delay = found["delay"]["reference"]
-    if delay["kept_fires"]:
-        yield (
-            f"delay of a fire that waits for a cooldown: at most {found['delay']['measured']['at_most_min']:g} min "
-            f"(cooldown of the policy); reference gate: median {delay['median_min']:g} min, 99th percentile "
-            f"{delay['p99_min']:g} min, of {delay['kept_fires']:,} such fires"
-        )
+    measured, reference = found["delay"]["measured"], found["delay"]["reference"]
+    if measured["unknown"] is None:
+        differs = "" if measured["wakes_as_in_run"] else ", of the price outliers alone"
+        yield f"outliers that had to wait for a cooldown, this gate: {_delays(measured)}{differs}"
+        yield f"the same, reference gate: {_delays(reference)}"
+
+
+def _delays(row: dict[str, Any]) -> str:
+    if not row["kept_fires"]:
+        return "none"
+    return f"{row['kept_fires']:,}, median {row['median_min']:g} min, 99th percentile {row['p99_min']:g} min"
 
 
 def _gates(found: dict[str, Any]) -> "Iterator[RenderableType]":

@@ -5,11 +5,11 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, Final, NamedTuple
 
-import msgspec
 import numpy as np
 
 from ocw_mcp.app.gate_report import largest
 from ocw_mcp.app.gate_report.definitions import FOUR, PANEL, Crossings, applicable, crossings
+from ocw_mcp.app.gate_report.delays import delay_row, gate_delays
 from ocw_mcp.app.gate_report.market import Ints, Market, read_market
 from ocw_mcp.app.gate_report.meeting import (
     MONTH_DAYS,
@@ -27,15 +27,14 @@ from ocw_mcp.app.gate_report.rivals import RivalGate, chance, hindsight, prototy
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.runner import Job, run
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.protocols import Feed
 from ocw_mcp.domain.snapshot import WakeKind
-from ocw_mcp.domain.time import DAY, MINUTE, SECOND, span_name
-from ocw_mcp.domain.unknown import Unknown
+from ocw_mcp.domain.time import DAY, MINUTE, span_name
 
 USD_PER_WAKE: Final = 0.0113
 """The cost (USD) of a wake: 0.0033 for the prompt with a warm cache, as `ocw bench agent` measures it, and 0.0080 for
 an answer of 800 tokens. `docs/benchmarks.md` has both."""
-NO_FIRE_TIME: Final = Unknown("a wake's reasons do not carry the time at which they arose")
 
 
 class Judged(NamedTuple):
@@ -83,7 +82,6 @@ def measure(
         *(_definition(judged, each, "panel", outlier_wakes, every_wake, position) for each in judged.panel),
     ]
     four, panel = ([row for row in definitions if row["group"] == group] for group in ("four", "panel"))
-    gate = policies.policies.gate
     measured = RivalGate(policies.policies.name, [outlier_wakes])
     reference = reference_gate(market)
     rivals = [
@@ -104,7 +102,7 @@ def measure(
         "precision": _precision(judged, outlier_wakes),
         "position_quote": round(position, 2),
         "gates": [gate_row(judged, each) for each in (measured, *rivals)],
-        "delay": _delay(reference.delays, 0 if gate.every is not None else gate.cooldown_s * SECOND / MINUTE),
+        "delay": _delay(market, policies.policies.gate, feed.identity.interval, outlier_wakes, reference.delays),
         "by_symbol": [_symbol(judged.of(symbol), figures["wakes"], outlier_wakes) for symbol in market.series],
         "largest": largest.LARGEST,
         "moves": _largest(market, figures, every_wake, outlier_wakes),
@@ -241,20 +239,17 @@ def _symbol(judged: Judged, wakes: Sequence[dict[str, Any]], outlier_wakes: Ints
     }
 
 
-def _delay(delays: Ints, cooldown_min: float) -> dict[str, Any]:
-    """Return the delays of the reference gate's kept fires.
+def _delay(market: Market, gate: GatePolicy, interval: int, outlier_wakes: Ints, reference: Ints) -> dict[str, Any]:
+    """Return the delays of outliers that had to wait for a cooldown, of the measured gate and of the reference gate.
 
-    Those of the measured gate are not known from a run, but without an open decision its cooldown bounds them.
+    `wakes_as_in_run` says whether the gate, given only closes, woke at the same times as in the run.
     """
-    half, most = np.percentile(delays, (50, 99)) / MINUTE if len(delays) else (None, None)
-    return {
-        "measured": {"at_most_min": cooldown_min, "median_min": msgspec.to_builtins(NO_FIRE_TIME)},
-        "reference": {
-            "kept_fires": len(delays),
-            "median_min": None if half is None else round(float(half), 1),
-            "p99_min": None if most is None else round(float(most), 1),
-        },
-    }
+    measured: dict[str, Any] = {"unknown": f"the candles are {span_name(interval)} long, shorter than the closes read"}
+    if interval >= MINUTE:
+        found = gate_delays(market, gate)
+        same = np.array_equal(within(market, found.wakes), outlier_wakes)
+        measured = {**delay_row(found.delays), "wakes_as_in_run": same, "unknown": None}
+    return {"measured": measured, "reference": delay_row(reference)}
 
 
 def _largest(market: Market, figures: dict[str, Any], every_wake: Ints, outlier_wakes: Ints) -> list[dict[str, Any]]:

@@ -75,6 +75,8 @@ def test_gate_report_has_wakes_costs_and_met_moves(ocw: Ocw) -> None:
     names = [row["gate"] for row in found["gates"]]
     assert names == ["default", "reference", "prototype", "timer", "random", "hindsight"]
     assert found["gates"][3]["outlier_wakes_a_day"] == found["outlier_wakes_a_day"] == found["outlier_wakes"]
+    assert found["delay"]["measured"]["wakes_as_in_run"] is True
+    assert set(found["delay"]["reference"]) == {"kept_fires", "median_min", "p99_min"}
     assert [set(row) for row in found["by_symbol"]] == [SYMBOL_KEYS] * 3
     assert [row["over"] for row in found["moves"]] == ["5m", "15m", "1h"]
 
