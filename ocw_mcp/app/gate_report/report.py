@@ -97,6 +97,7 @@ def measure(
         "outlier_wakes_a_day": _a_day(len(outlier_wakes), judged.days),
         "met": definitions,
         "four": summary(four),
+        "missed": _missed(judged.four, outlier_wakes),
         "panel": summary(panel),
         "left_out": applicable((*FOUR, *PANEL), market.step)[1],
         "precision": _precision(judged, outlier_wakes),
@@ -213,6 +214,17 @@ def _definition(
         "missed_move_a_month": None if missed is None else round(missed, 5),
         "missed_quote_a_month": None if missed is None else round(missed * position, 2),
     }
+
+
+def _missed(four: Sequence[Crossings], wakes: Ints) -> list[dict[str, Any]]:
+    """Return the definition, time (ms) and symbol of each missed crossing of the four definitions, in order of time."""
+    found = [
+        {"t": at, "symbol": symbol, "name": each.definition.name}
+        for each in four
+        for symbol, times in each.times.items()
+        for at in times[~meet(times, wakes, each.definition.window).met].tolist()
+    ]
+    return sorted(found, key=lambda missed: (missed["t"], missed["symbol"], missed["name"]))
 
 
 def _precision(judged: Judged, wakes: Ints) -> dict[str, Any]:

@@ -17,8 +17,8 @@ START = 1_767_225_600_000
 KEYS = {
     *("symbols", "candles", "from", "to", "policy", "days", "covered_days", "evaluations", "skip_rate", "skips"),
     *("wakes", "wake_count", "wakes_a_day", "median_gap_min", "reasons", "reasons_a_day", "usd_per_wake"),
-    *("usd_a_month", "measured_days", "outlier_wakes", "outlier_wakes_a_day", "met", "four", "panel", "left_out"),
-    *("precision", "position_quote", "gates", "delay", "by_symbol", "largest", "moves"),
+    *("usd_a_month", "measured_days", "outlier_wakes", "outlier_wakes_a_day", "met", "four", "missed", "panel"),
+    *("left_out", "precision", "position_quote", "gates", "delay", "by_symbol", "largest", "moves"),
 }
 MET_KEYS = {
     *("name", "group", "minutes", "unit", "size", "window_min", "crossings", "met", "rate", "interval", "by_symbol"),
@@ -71,6 +71,8 @@ def test_gate_report_has_wakes_costs_and_met_moves(ocw: Ocw) -> None:
     for row in found["met"]:
         assert 0 <= row["met"] <= row["met_by_any_wake"] <= row["crossings"]
         assert sum(each["crossings"] for each in row["by_symbol"].values()) == row["crossings"]
+    missed = sum(row["crossings"] - row["met"] for row in found["met"][:4])
+    assert [set(each) for each in found["missed"]] == [{"t", "symbol", "name"}] * missed
     assert all(set(row) == GATE_KEYS for row in found["gates"])
     names = [row["gate"] for row in found["gates"]]
     assert names == ["default", "reference", "prototype", "timer", "random", "hindsight"]
@@ -110,6 +112,20 @@ def test_gate_report_of_less_than_a_day_has_unknown_sigmas(ocw: Ocw, tmp_path: P
         assert (row["unknown"] is not None) == (row["unit"] == "sigma") == (row["crossings"] is None)
     assert found["met"][3]["crossings"] == 1
     assert "15m 4σ: unknown, needs a day of returns" in ocw("gate-report", path).out
+
+
+def test_fixed_wakes_meet_moves_only_as_wakes_of_another_kind(ocw: Ocw, tmp_path: Path) -> None:
+    policy = tmp_path / "hourly.toml"
+    policy.write_text('extends = "default"\nname = "hourly"\n[gate]\nevery = "1h"\n')
+    arguments = (tape(tmp_path, 600), "--policies", policy)
+    found = report(ocw, *arguments)
+    row = found["met"][3]
+    # The market jumps a minute after a wake.
+    assert (row["crossings"], row["met"], row["met_by_any_wake"], row["lag_min"]) == (1, 0, 1, 59)
+    assert row["missed_move_a_month"] == pytest.approx(0.0001 * 72, rel=0.1)
+    assert found["missed"] == [{"t": START + 301 * MINUTE, "symbol": "BTCUSDT", "name": "15m 1%"}]
+    assert [each["precision_all"] for each in found["gates"][3:5]] == [None, None]
+    assert "outlier wakes: none" in ocw("gate-report", *arguments).out
 
 
 def test_gate_report_refuses_candles_of_a_day(ocw: Ocw, tmp_path: Path) -> None:
