@@ -32,7 +32,7 @@ def test_outlier_in_a_cooldown_waits_until_it_ends() -> None:
 
 
 def test_history_warms_the_gate_up_without_a_wake() -> None:
-    found = gate_delays(market_of([10, 30], first=20), POLICY)
+    found = gate_delays(market_of([10, 30], first=30), POLICY)
     assert minutes(found.wakes.tolist()) == [30]
 
 
