@@ -64,7 +64,8 @@ class LiveMarket(Stateful[LiveState]):
                 continue
             if not candles.tick(mark.price, mark.at):
                 continue
-            has_data = True
+            # Messages that were on the way for minutes do not show that the market is watched.
+            has_data = has_data or now - mark.at < SILENT_AFTER_MS
             if (position := held.get(mark.symbol)) is not None:
                 self._account.ledger.mark(mark.symbol, exact(mark.price))
                 position.see(mark.price, mark.price)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from ocw_mcp.domain import events
@@ -116,6 +117,15 @@ async def test_paused_agent_is_not_woken_by_an_outage_that_is_over() -> None:
     assert watchdogs(done) == []
     assert done.engine.gate.state().kept
     assert not any(each.kind is WakeKind.WATCHDOG for kept in done.engine.gate.state().kept.values() for each in kept)
+
+
+async def test_prices_of_long_ago_do_not_count_as_data() -> None:
+    old = [quoted("BTCUSDT", LAST + 2 * number * SECOND, 100.0) for number in range(1, 80)]
+    slow = [msgspec.structs.replace(each, at=LAST + number * 10 * SECOND) for number, each in enumerate(old, 1)]
+    done = await run(Outage(0, slow)).go()
+    (at,) = watchdogs(done)
+    assert LAST + 5 * MINUTE <= at <= LAST + 12 * MINUTE
+    assert done.engine.account.trading_state is TradingState.REDUCING
 
 
 async def test_outage_does_not_wake_for_a_symbol_under_manual_control() -> None:
