@@ -230,3 +230,20 @@ async def test_a_symbol_without_candles_does_not_make_an_existing_book_new() -> 
     again = ListedLive([], symbols)
     await started(stopped.store.reopened(), [], START + 10 * MINUTE, feed=again).go()
     assert again.asked_after == START + 2 * MINUTE
+
+
+async def test_a_clock_set_back_between_two_runs_stops_time_and_risk() -> None:
+    store = (await with_position()).reopened()
+    behind = START - 60 * MINUTE
+    first = await started(store, [Frame(behind + SECOND)], behind).go()
+    (incident,) = [each.text for each in first.events(events.Incident)]
+    assert incident.startswith("the clock fell back by ")
+    assert first.engine.account.trading_state is TradingState.REDUCING
+    at = START + 10 * MINUTE
+    frames = [*late(2, [101.0] * 8), quoted("BTCUSDT", at + SECOND, 101.0)]
+    again = await started(first.store.reopened(), frames, at).go()
+    times = [each.at for each in again.store.domain]
+    assert times == sorted(times)
+    assert again.engine.now == at + SECOND
+    assert again.engine.account.ledger.quantity("BTCUSDT") > 0
+    assert [each.text for each in again.events(events.Incident)] == [incident]
