@@ -34,6 +34,7 @@ from ocw_mcp.domain.happenings import StandingCondition
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.snapshot import SymbolWake, WakeKind, WakeReason
 from ocw_mcp.domain.time import SECOND, span_ms, span_name
+from ocw_mcp.domain.unknown import Reading
 
 _KEPT_PER_SYMBOL = 16
 """The number of wake reasons that are kept for one symbol; further reasons are only counted."""
@@ -100,9 +101,11 @@ class Gate:
         read: Read,
         in_position: bool,
         near_stop: bool = False,
+        liquidations: Reading | None = None,
     ) -> None:
         """Evaluate a symbol at `at` (ms), whose base candle ended at `close_time`; `closed` has the timeframes (ms)
-        that closed. `near_stop` says whether the symbol has a position whose stop is near.
+        that closed. `near_stop` says whether the symbol has a position whose stop is near. `liquidations` is the
+        reading at the close; None if the market reports no forced liquidations of the candle.
         """
         state, skip = self._state, "quiet"
         reasons: list[WakeReason] = []
@@ -120,6 +123,8 @@ class Gate:
             if symbol in state.new_readings:
                 state.new_readings.remove(symbol)
                 outliers += self._readings[symbol].evaluate(symbol, read, at)
+            if liquidations is not None:
+                outliers += self._readings[symbol].evaluate_liquidations(liquidations, at)
             if outliers:
                 self._keep(symbol, outliers)
                 state.kept_outlier = True
