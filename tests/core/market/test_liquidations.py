@@ -1,7 +1,7 @@
 """The reading of forced liquidations, against a second way to compute it."""
 
 from fractions import Fraction
-from random import Random
+from random import Random  # noqa: TID251 - seeded
 
 import msgspec
 import pytest
