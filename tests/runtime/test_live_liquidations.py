@@ -124,7 +124,7 @@ def test_burst_of_liquidations_wakes_once_also_across_a_restart(monkeypatch: pyt
     ((minute, text),) = woken(resumed)
     assert BURST + 1 <= minute <= BURST + 3
     assert text.startswith("outlier:liquidations +0.")
-    assert text.endswith(" %")
+    assert text.endswith(" % of 1h volume, longs")
     reading = resumed.engine.market.symbols["BTCUSDT"].liquidations.value()
     assert isinstance(reading, float)
     assert reading > SIZE, "the burst goes on, and is known again five minutes after the restart"

@@ -3,7 +3,7 @@
 - A candle of a timeframe that the policy names has closed.
 - The timer that the agent set is due.
 - A price move of a symbol is an outlier, or the price is far from its level at the last wake (`outlier.py`).
-- A derivatives reading of a symbol, such as its funding rate, is an outlier (`readings.py`).
+- A derivatives reading of a symbol, such as its funding rate or liquidations, is an outlier (`readings.py`).
 - A wake condition that the agent set is met.
 - The position guard reports that the exit score of a position has risen into the review band, or that the price has
   come near to the position's stop or target.

@@ -32,10 +32,11 @@ class ReadingOutliers:
         return found
 
     def evaluate_liquidations(self, value: Reading, at: int) -> list[WakeReason]:
-        """Return a wake reason if the reading of liquidations has a new size at `at` (ms), with the size in percent."""
+        """Return a wake reason if the reading of liquidations has a new size at `at` (ms), with size and side."""
         if isinstance(value, Unknown) or LIQUIDATIONS not in self._sizes or not self._is_new(LIQUIDATIONS, value, at):
             return []
-        return [WakeReason(WakeKind.OUTLIER, LIQUIDATIONS, f"{100 * value:+.3g} %")]
+        detail = f"{100 * value:+.3g} % of 1h volume, {'longs' if value > 0 else 'shorts'}"
+        return [WakeReason(WakeKind.OUTLIER, LIQUIDATIONS, detail)]
 
     def _is_new(self, name: str, value: float, at: int) -> bool:
         bases = value / self._sizes[name]

@@ -301,10 +301,10 @@ def liquidated(values: Sequence[float | None], **policy: object) -> list[tuple[i
 def test_liquidations_wake_once_per_size_and_direction() -> None:
     values = [0.009, 0.012, 0.012, None, 0.0149, 0.0151, -0.02, -0.02, 0.0, 0.0151, 0.123]
     assert liquidated(values) == [
-        (1, "outlier:liquidations +1.2 %"),
-        (5, "outlier:liquidations +1.51 %"),
-        (6, "outlier:liquidations -2 %"),
-        (10, "outlier:liquidations +12.3 %"),
+        (1, "outlier:liquidations +1.2 % of 1h volume, longs"),
+        (5, "outlier:liquidations +1.51 % of 1h volume, longs"),
+        (6, "outlier:liquidations -2 % of 1h volume, shorts"),
+        (10, "outlier:liquidations +12.3 % of 1h volume, longs"),
     ]
 
 
