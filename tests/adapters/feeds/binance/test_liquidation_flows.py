@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
 from ocw_mcp.adapters.feeds.binance.transport import RestResponse
 from ocw_mcp.domain.market import Frame, Liquidations
@@ -53,6 +55,9 @@ def test_liquidations_are_summed_by_candle_and_side() -> None:
     assert rows_of(run) == {1: (3.5, 0.5), 2: calm, 3: calm, 4: (0.0, 4.0), 5: calm}
     assert rows_of(run, ETH) == {1: (7.0, 0.0), 2: calm, 3: calm, 4: calm, 5: calm}
     assert run.notices == []
+    reported = [frame for frame in run.frames if frame.liquidations]
+    logged = msgspec.msgpack.encode(reported)
+    assert msgspec.msgpack.decode(logged, type=list[Frame]) == reported, "as the input log stores them"
 
 
 def lose(market: ScriptedMarket, feed: BinanceFeed) -> None:
