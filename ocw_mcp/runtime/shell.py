@@ -120,7 +120,8 @@ class Shell:
         if frame is None:
             self.downtime.give_up(now)
         else:
-            known = (each.closed_at for each in self.engine.market.symbols.values())
+            degraded, symbols = self.engine.prices.degraded, self.engine.market.symbols
+            known = [each.closed_at for name, each in symbols.items() if name not in degraded]
             self.downtime.take(frame, known, self.engine.config.interval, self.engine.data_at, now)
         self.next_due = self.due()[0]
 

@@ -119,17 +119,22 @@ async def test_missed_candles_prolong_the_wait_for_prices() -> None:
     assert run.events(events.Incident) == []
 
 
-async def test_a_symbol_that_is_not_traded_any_more_does_not_hold_the_others() -> None:
+@pytest.mark.parametrize(("known", "within_min"), [(False, 7), (True, 1)])
+async def test_a_symbol_that_is_not_traded_any_more_does_not_hold_the_others(known: bool, within_min: int) -> None:
     symbols = ("BTCUSDT", "ETHUSDT")
     both = sorted([*live_frames([100.0] * 2), *live_frames([100.0] * 2, symbols[1])], key=lambda frame: frame.at)
     stopped = await started(MemoryStore(), [], START, feed=ListedLive(both, symbols), script={1: buy("97")}).go()
     at = START + 60 * MINUTE
     live = [Frame(at + index * MINUTE, (candle(59 + index, 101.0),)) for index in range(9)]
     priced = [quoted("BTCUSDT", frame.at + 20 * SECOND, 101.0) for frame in live]
-    frames = sorted([*late(2, [101.0] * 57), *live, *priced], key=lambda frame: frame.at)
-    done = await started(stopped.store.reopened(), [], at, feed=ListedLive(frames, symbols)).go()
+    halted = FeedNotice(at, FeedNoticeKind.DEGRADED, "ETHUSDT", "the exchange does not trade it: SETTLING")
+    notices = [Frame(at, notices=(halted,))] if known else []
+    frames = sorted([*late(2, [101.0] * 57), *notices, *live, *priced], key=lambda frame: frame.at)
+    end = at + within_min * MINUTE + 30 * SECOND
+    feed = ListedLive([each for each in frames if each.at <= end], symbols)
+    done = await started(stopped.store.reopened(), [], at, feed=feed).go()
     (next_check,) = [due for timer, due in done.engine.timers.items() if timer.kind is TimerKind.POSITIONS]
-    assert next_check > at + 6 * MINUTE, "a check has been made since"
+    assert next_check > end - MINUTE, "a check has been made since"
 
 
 async def test_overdue_decision_is_not_asked_again() -> None:
