@@ -110,9 +110,12 @@ async def _read(frames: Frames, inbox: Inbox, clock: Clock) -> None:
 
 
 async def _listen(venue: Venue, inbox: Inbox) -> None:
-    """Put everything that the venue says into the inbox, except what its calls return."""
-    async for report in venue.reports():
-        inbox.put(report)
+    """Put everything that the venue says into the inbox. If that fails, the run ends: it would not hear of fills."""
+    try:
+        async for report in venue.reports():
+            inbox.put(report)
+    except Exception as error:
+        inbox.put(MarketEnded(error))
 
 
 class FrameLookahead:
