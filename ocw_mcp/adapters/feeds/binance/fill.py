@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, Final
 
 import msgspec
@@ -211,7 +212,7 @@ class Filler:
         """Store the rows of one answer. Return whether that changed the store."""
         interval, now, changed = self._store.interval, self._now_ms(), False
         newest = first - interval
-        for row, following in zip(rows, [*rows[1:], None], strict=True):
+        for row, following in zip_longest(rows, rows[1:]):
             open_time = row[0]
             if not first <= open_time <= last or open_time + interval > now:
                 continue

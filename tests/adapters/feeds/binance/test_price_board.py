@@ -76,6 +76,20 @@ def test_level_that_is_set_beyond_the_price_is_crossed_at_once() -> None:
     assert [each.price for each in made.take(BEGIN + 1)[0]] == [100]
 
 
+def test_levels_that_are_set_again_are_not_crossed_again() -> None:
+    """A consumer sets its levels after each frame: a price beyond one of them must not cause frames without end."""
+    made = board()
+    made.set_mark("BTCUSDT", 100, 0, BEGIN, BEGIN, BEGIN)
+    made.set_quote("BTCUSDT", 1, 99.9, 1, 100.1, 1, BEGIN, BEGIN)
+    made.take(BEGIN)
+    made.watch({"BTCUSDT": (99.95, 200.0)})
+    assert len(made.take(BEGIN + 1)[1]) == 1
+    made.watch({"BTCUSDT": (99.95, 200.0)})
+    assert not made.ready(BEGIN + 2)
+    made.watch({"BTCUSDT": (99.96, 200.0)})
+    assert made.ready(BEGIN + 3)
+
+
 def test_older_values_do_not_replace_newer_ones() -> None:
     made = board()
     assert made.set_quote("BTCUSDT", 10, 100, 1, 101, 1, BEGIN, BEGIN)
