@@ -86,7 +86,7 @@ class MachineClock(LiveClock):
     def wall_ms(self) -> float:
         return asyncio.get_running_loop().time() * 1_000
 
-    def present(self) -> int:
+    def machine(self) -> int:
         return self._machine_ms()
 
 
@@ -189,6 +189,7 @@ def run_live_book(
             tick_ms=tick_ms,
             brackets=paper_brackets,
         )
+        clock.follow(feed.exchange_ms)
         ending = EndingFeed(feed, BEGIN + round(minutes * MINUTE), transport.exchange_ms)
         run = never_naked(
             Run(ending, decider, store=store, policy=policy, clock=clock, live=True, commands=commands)
