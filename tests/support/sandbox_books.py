@@ -191,9 +191,7 @@ def run_live_book(
         )
         clock.follow(feed.exchange_ms)
         ending = EndingFeed(feed, BEGIN + round(minutes * MINUTE), transport.exchange_ms)
-        run = never_naked(
-            Run(ending, decider, store=store, policy=policy, clock=clock, live=True, commands=commands)
-        )
+        run = never_naked(Run(ending, decider, store=store, policy=policy, clock=clock, live=True, commands=commands))
         loop = asyncio.get_running_loop()
         for second, action in (script or {}).items():
             loop.call_later(max(0.0, second - begins_s), action, transport, run)
