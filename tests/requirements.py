@@ -69,7 +69,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "D03": Requirement("Late, disordered, repeated or unclosed candles decide nothing."),
     "D04": Requirement("One mute stream among several is noticed."),
     "D05": Requirement("A clock that jumps does not make orders late or stops early."),
-    "D06": Requirement("A filter that changes while running is used from then on.", BINANCE),
+    "D06": Requirement("A filter that changes while running is used from then on."),
     "D07": Requirement("Prices that are no number, zero or absurd are refused."),
     # Limits
     "L01": Requirement("Told to slow down, the engine waits as long as it was told."),
