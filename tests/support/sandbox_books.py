@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from decimal import Decimal
 from itertools import count
 from typing import Any, NamedTuple
 
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
@@ -20,9 +18,10 @@ from ocw_mcp.domain.time import DAY, MINUTE, SECOND
 from ocw_mcp.runtime.clock import LiveClock
 from ocw_mcp.sandbox.binance.exchange import Exchange, Request, Response
 from ocw_mcp.sandbox.binance.faults import Fault, parse_fault
-from ocw_mcp.sandbox.binance.faulty import FaultyExchange
+from ocw_mcp.sandbox.binance.faulty import FaultyConnection, FaultyExchange
 from ocw_mcp.sandbox.binance.inprocess import InProcessTransport
 from ocw_mcp.sandbox.binance.market import SandboxMarket
+from ocw_mcp.sandbox.binance.streams import Outgoing
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
 from tests.support.invariants import never_naked
 from tests.support.runs import Commands, Run, policies
@@ -91,20 +90,30 @@ class MachineClock(LiveClock):
 
 
 class RecordingExchange(FaultyExchange):
-    """An exchange that records the whole requests, and the paths of the stream connections."""
+    """An exchange that records the whole requests, the paths of the stream connections, and what they receive."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.seen: list[tuple[int, Request]] = []
         self.opened: list[str] = []
+        self.sent: list[str] = []
         super().__init__(*arguments, **options)
 
     def handle(self, request: Request, now: int) -> Response | None:
         self.seen.append((now, request))
         return super().handle(request, now)
 
-    def connect(self, path: str, now: int):  # type: ignore[no-untyped-def]
+    def connect(self, path: str, now: int) -> FaultyConnection | None:
         self.opened.append(path)
-        return super().connect(path, now)
+        connection = super().connect(path, now)
+        if connection is not None:
+            receive = connection.receive
+
+            def recorded(text: str, at: int) -> list[Outgoing]:
+                self.sent.append(text)
+                return receive(text, at)
+
+            connection.receive = recorded  # type: ignore[method-assign]
+        return connection
 
 
 class Given(NamedTuple):
@@ -199,12 +208,3 @@ def run_live_book(
         return LiveBook(run, exchange, ending, decider)
 
     return run_in_virtual_time(go())
-
-
-def answer_nothing(path: str) -> RestResponse:
-    return RestResponse(503, b"", {})
-
-
-def total(run: Run) -> Decimal:
-    """Return the equity of the book (quote)."""
-    return run.engine.account.ledger.equity()
