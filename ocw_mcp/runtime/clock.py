@@ -85,9 +85,9 @@ class LiveClock(_WallClock):
     """Engine time that is the time of the exchange as its feed measures it, or of the machine while that is not known.
 
     A jump of the machine's time moves no deadline then, and a jump of the exchange's time alone does not, either:
-    engine time takes a longer step only if both agree on it. The machine's time may run `speed` times as fast from `first`
-    (ms) on, for the exchange of the sandbox, whose time may run faster. While an input is processed the clock is held,
-    so that every part of the engine sees the same time, and a restart can repeat the input at its time.
+    engine time takes a longer step only if both agree on it. The machine's time may run `speed` times as fast from
+    `first` (ms) on, for the exchange of the sandbox, whose time may run faster. While an input is processed the clock
+    is held, so that every part of the engine sees the same time, and a restart can repeat the input at its time.
     """
 
     simulated = False

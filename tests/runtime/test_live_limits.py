@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ocw_mcp.app.bench.live_day import faults_of_a_day
 from ocw_mcp.domain import events
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Purpose
@@ -52,7 +53,7 @@ def test_a_limited_book_waits_for_the_next_minute_and_goes_on() -> None:
 def test_stop_triggers_on_the_streams_during_a_ban() -> None:
     book = run_live_book(market_of(THROUGH_THE_STOP), 11, ByMinute(SCRIPT), faults=[fault("ban", 190, lasts="4m")])
     assert len(requests(book, 190, 430)) == 1, "none after the one that was told when the ban ends"
-    (entered, _), (stopped, leg), (again, _) = fills(book)
+    _, (stopped, leg), (again, _) = fills(book)
     assert leg is Purpose.STOP
     assert 280 < stopped < 370
     assert 600 < again < 610
@@ -114,8 +115,6 @@ def test_a_paper_book_sends_only_public_requests_whatever_fails(product: Product
 @pytest.mark.requirement("M04")
 @pytest.mark.parametrize("product", list(Product))
 def test_a_paper_book_sends_only_public_requests_in_a_day_of_faults(product: Product) -> None:
-    from ocw_mcp.app.bench.live_day import faults_of_a_day  # noqa: PLC0415 - only the slow test needs it
-
     closes = [90_000.0 + 500 * (minute % 97) / 97 - 9 * (minute % 211) for minute in range(1_500)]
     market = market_of({"BTCUSDT": closes, "ETHUSDT": [each / 30 for each in closes]}, product)
     script = {minute: buy("80000", "0.01") for minute in range(5, 1_400, 120)}

@@ -108,9 +108,9 @@ class RecordingExchange(FaultyExchange):
         if connection is not None:
             receive = connection.receive
 
-            def recorded(text: str, at: int) -> list[Outgoing]:
+            def recorded(text: str, now: int) -> list[Outgoing]:
                 self.sent.append(text)
-                return receive(text, at)
+                return receive(text, now)
 
             connection.receive = recorded  # type: ignore[method-assign]
         return connection

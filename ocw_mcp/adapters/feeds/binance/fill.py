@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import zip_longest
 from typing import Any, Final
 
 import msgspec
@@ -212,11 +211,11 @@ class Filler:
         """Store the rows of one answer. Return whether that changed the store."""
         interval, now, changed = self._store.interval, self._now_ms(), False
         newest = first - interval
-        for row, following in zip_longest(rows, rows[1:]):
+        for number, row in enumerate(rows, 1):
             open_time = row[0]
             if not first <= open_time <= last or open_time + interval > now:
                 continue
-            if following is None and not self._settled(symbol, row):
+            if number == len(rows) and not self._settled(symbol, row):
                 break
             candle = Candle(symbol, open_time, interval, *row[1:6], taker_volume=row[9])
             added = self._dispatcher.add_candle(candle, REST)
