@@ -9,9 +9,9 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.market import Product
 from ocw_mcp.runtime import run as runtime_run
 from tests.support.random_books import (
-    Asked,
     FrameStore,
     Recording,
+    Trader,
     assert_same_books,
     faults_of,
     last_input,
@@ -61,7 +61,7 @@ def test_killed_random_book_ends_as_the_undisturbed_one(
     draw = Random(f"kills {seed}")
     monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", draw.choice((15, 100, 1_000)))
     market = random_market(seed, product, MINUTES + 2)
-    book = run_live_book(market, MINUTES, Asked(seed), faults=faults_of(seed, MINUTES), thin=10)
+    book = run_live_book(market, MINUTES, Trader(seed), faults=faults_of(seed, MINUTES), thin=10)
     assert_same_books(book.run)
     recording = Recording(book.feed.identity, book.feed.given, seed)
     asyncio.run(kills_and_restarts(recording, draw, count, f"seed {seed}, {product}"))

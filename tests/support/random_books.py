@@ -7,16 +7,15 @@ from typing import Any
 import msgspec
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.market import Frame, MarketIdentity, Product
 from ocw_mcp.domain.protocols import Checkpoint
-from ocw_mcp.domain.snapshot import DecisionRequest
+from ocw_mcp.domain.snapshot import DecisionRequest, SymbolView
 from ocw_mcp.domain.steps import StepEvent
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.checkpoint import read_checkpoint
 from ocw_mcp.sandbox.binance.faults import Fault, random_faults
 from ocw_mcp.sandbox.binance.market import SandboxMarket
-from tests.support.deciders import Reckless
 from tests.support.invariants import never_naked
 from tests.support.live import FrameClock
 from tests.support.runs import Run
@@ -25,17 +24,17 @@ from tests.support.stores import MemoryStore
 
 SYMBOLS = {"BTCUSDT": 90_000.0, "ETHUSDT": 3_000.0}
 RATES = {
-    "drops": 10,
+    "drops": 6,
     "closes": 4,
-    "refuses": 4,
-    "mutes": 10,
+    "refuses": 3,
+    "mutes": 4,
     "delays": 10,
     "duplicates": 10,
     "reorders": 10,
     "garbages": 20,
-    "errors": 8,
-    "limits": 4,
-    "bans": 4,
+    "errors": 5,
+    "limits": 2,
+    "bans": 2,
 }
 
 
@@ -57,16 +56,51 @@ def faults_of(seed: int, minutes: int) -> list[Fault]:
     return [msgspec.structs.replace(each, at=each.at + MINUTE) for each in found]
 
 
-class Asked(Reckless):
-    """Decides at random, but the same at the same wake. It remembers the wakes for which it was asked."""
+class Trader:
+    """Trades at random, but the same at the same wake. It remembers the wakes for which it was asked."""
+
+    name = "random"
 
     def __init__(self, seed: int) -> None:
-        super().__init__(seed)
+        self._seed = seed
         self.wakes: list[int] = []
+
+    def thinking_ms(self, request: DecisionRequest) -> int:
+        return 0
 
     async def decide(self, request: DecisionRequest) -> Decision:
         self.wakes.append(request.wake_id)
-        return await super().decide(request)
+        draw = Random(f"{self._seed} trades {request.wake_id}")
+        views = request.snapshot.symbols.values()
+        legs = [self._leg(draw, view) for view in views if isinstance(view.last, float) and draw.random() < 0.7]
+        return Decision(tuple(legs))
+
+    def _leg(self, draw: Random, view: SymbolView) -> Leg:
+        price, held = view.last, view.position
+        assert isinstance(price, float)
+        if held is None:
+            side = draw.choice((1, -1))
+            stop, target = price * (1 - side * draw.choice((0.004, 0.01, 0.03))), price * (1 + side * 0.01)
+            limit = None if draw.random() < 0.7 else f"{price * (1 - side * 0.002):.1f}"
+            return Leg(
+                view.symbol,
+                Action.BUY if side > 0 else Action.SHORT,
+                size=draw.choice(("0.03", "0.08", "0.15")),
+                stop=f"{stop:.1f}",
+                target=draw.choice((None, f"{target:.1f}")),
+                limit=limit,
+                limit_expires_s=None if limit is None else draw.choice((90, 300)),
+            )
+        side = 1 if held.quantity > 0 else -1
+        match draw.choice((Action.SELL, Action.REDUCE, Action.ADD, Action.PROTECT)):
+            case Action.SELL:
+                return Leg(view.symbol, Action.SELL if side > 0 else Action.COVER)
+            case Action.REDUCE:
+                return Leg(view.symbol, Action.REDUCE, share=draw.choice(("0.3", "0.5")))
+            case Action.ADD:
+                return Leg(view.symbol, Action.ADD, size="0.05")
+            case _:
+                return Leg(view.symbol, Action.PROTECT, stop=f"{price * (1 - side * 0.006):.1f}", trail="0.01")
 
 
 class FrameStore(MemoryStore):
@@ -127,10 +161,10 @@ class Recording:
                 at = max(at + 1, each.at)
                 self._live.append(Given(at, each.frame))
 
-    async def run(self, store: MemoryStore, known: int | None = None, at: int = BEGIN) -> Asked:
+    async def run(self, store: MemoryStore, known: int | None = None, at: int = BEGIN) -> Trader:
         """Run a book whose store has `known` frames, None for a new book, from a time (ms) on. Return its decider."""
         given = [*self._history, *self._live] if known is None else self._live[known:]
-        feed, decider = RecordedLive(self._identity, given, at), Asked(self._seed)
+        feed, decider = RecordedLive(self._identity, given, at), Trader(self._seed)
         self.book = Run(feed, decider, store=store, policy=EVERY_CLOSE, clock=feed.clock, live=True)
         await never_naked(self.book).go()
         return decider
