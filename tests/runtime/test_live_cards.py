@@ -4,18 +4,24 @@ from collections.abc import Callable
 
 import pytest
 
-from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
-from ocw_mcp.domain.market import Candle, Product
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
 from ocw_mcp.sandbox.binance.inprocess import InProcessTransport
-from ocw_mcp.sandbox.binance.market import SandboxMarket
 from tests.support.legs import buy, sell
 from tests.support.runs import Run
-from tests.support.sandbox_books import BEGIN, HISTORY, ByMinute, LiveBook, fault, market_of, run_live_book
+from tests.support.sandbox_books import (
+    BEGIN,
+    ByMinute,
+    LiveBook,
+    assert_candles_of_the_source,
+    fault,
+    market_of,
+    run_live_book,
+)
 from tests.support.stores import MemoryStore
 
 FLAT = {"BTCUSDT": [90_000.0] * 30}
@@ -37,19 +43,6 @@ def fills(book: LiveBook) -> list[tuple[float, Purpose]]:
 
 def incidents(book: LiveBook, part: str) -> list[float]:
     return [at for at, each in book.timed(events.Incident) if part in each.text]
-
-
-def assert_candles_of_the_source(book: LiveBook, market: SandboxMarket, until: int) -> None:
-    """Assert that the engine has the source's closed candles up to a time (ms), and their indicators."""
-    for symbol, known in book.run.engine.market.symbols.items():
-        rows = market.klines(symbol, "1m", BEGIN - HISTORY, until - 1, 10_000, until + DAY)
-        expected = Market(MINUTE, (symbol,)).symbols[symbol]
-        for row in rows:
-            prices = row.open, row.high, row.low, row.close
-            expected.close(Candle(symbol, row.open_time, MINUTE, *prices, row.volume, row.taker_volume))
-        assert known.closed_at == until
-        assert known.series(MINUTE).state() == expected.series(MINUTE).state()
-        assert known.indicators() == expected.indicators()
 
 
 @pytest.mark.requirement("D01")

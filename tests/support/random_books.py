@@ -125,9 +125,10 @@ class FrameStore(MemoryStore):
             if self.commits > before:
                 self.frames, self._new = self.frames + self._new, 0
 
-    def decided(self) -> set[int]:
-        """Return the wakes whose decisions are durable."""
-        return {each.wake_id for _, each in self.all_events() if isinstance(each, events.DecisionMade)}
+
+def decided_wakes(store: MemoryStore) -> set[int]:
+    """Return the wakes whose decisions are durable."""
+    return {each.wake_id for _, each in store.all_events() if isinstance(each, events.DecisionMade)}
 
 
 class RecordedLive:

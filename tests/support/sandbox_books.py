@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
 from ocw_mcp.adapters.venues.instruments import paper_brackets
+from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Frame, MarketIdentity, Product
@@ -208,3 +209,16 @@ def run_live_book(
         return LiveBook(run, exchange, ending, decider)
 
     return run_in_virtual_time(go())
+
+
+def assert_candles_of_the_source(book: LiveBook, market: SandboxMarket, until: int) -> None:
+    """Assert that the engine has the source's closed candles up to a time (ms), and their indicators."""
+    for symbol, known in book.run.engine.market.symbols.items():
+        rows = market.klines(symbol, "1m", BEGIN - HISTORY, until - 1, 10_000, until + DAY)
+        expected = Market(MINUTE, (symbol,)).symbols[symbol]
+        for row in rows:
+            prices = row.open, row.high, row.low, row.close
+            expected.close(Candle(symbol, row.open_time, MINUTE, *prices, row.volume, row.taker_volume))
+        assert known.closed_at == until
+        assert known.series(MINUTE).state() == expected.series(MINUTE).state()
+        assert known.indicators() == expected.indicators()
