@@ -47,7 +47,7 @@ def market_of(
             high, low = max(before, close) * 1.0001, min(before, close) * 0.9999
             opened = BEGIN - history + number * MINUTE
             bar = (before, round(high, 1), round(low, 1), close)
-            candles.append(Candle(symbol, opened, MINUTE, *bar, 20.0 + number % 7, 9.0))
+            candles.append(Candle(symbol, opened, MINUTE, *bar, 20.125 + number % 7, 9.25))
             before = close
     return SandboxMarket(StoredFeed(candles, product=product), BEGIN - history)
 

@@ -191,4 +191,6 @@ class Board:
 
 
 def _book(line: _Line) -> OrderBook:
-    return OrderBook(line.symbol, line.quote_at, line.bid, line.ask, line.bid_quantity, line.ask_quantity)
+    # The quantity at the best price is what is known of the depth: at least so much is offered near it.
+    sizes = line.bid_quantity, line.ask_quantity
+    return OrderBook(line.symbol, line.quote_at, line.bid, line.ask, *sizes, *sizes)

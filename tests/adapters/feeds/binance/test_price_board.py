@@ -16,6 +16,7 @@ def test_slow_consumer_gets_the_newest_values_once() -> None:
     (mark,), (book,) = made.take(BEGIN + 500)
     assert (mark.price, mark.funding_rate, mark.next_funding_at, mark.last) == (199.5, 0.0001, BEGIN + 9_999, None)
     assert (book.bid, book.ask, book.bid_depth, book.ask_depth, book.at) == (199, 200, 1, 2, BEGIN + 99)
+    assert (book.bid_quantity, book.ask_quantity) == (1, 2), "what the paper venue fills at the best prices"
     assert made.take(BEGIN + 500) == ((), ())
 
 
