@@ -84,6 +84,24 @@ def test_day_offline_fills_the_gap_and_the_stop_that_was_passed() -> None:
     assert all(request.snapshot.at > BEGIN + DAY for request in decider.asked)
 
 
+@pytest.mark.slow
+@pytest.mark.requirement("D02")
+def test_hours_without_a_connection_leave_no_gap_and_pass_the_stop() -> None:
+    closes = [90_000.0] * 10 + [88_000.0] * 5 + [91_000.0] * 400
+    market, decider = market_of({"BTCUSDT": closes}), ByMinute({2: buy("88500", "0.05"), 370: buy("89500", "0.05")})
+    outage = [fault("refuse", 200, lasts="6h", rest=True), fault("drop", 201)]
+    book = run_live_book(market, 375, decider, faults=outage)
+    assert_candles_of_the_source(book, market, BEGIN + 374 * MINUTE)
+    assert states(book) == [TradingState.REDUCING, TradingState.ACTIVE]
+    assert [leg for _, leg in fills(book)] == [Purpose.ENTRY, Purpose.STOP, Purpose.ENTRY]
+    assert book.events(events.OrderFilled)[1].price <= 88_500
+    late = [given.frame.at for given in book.feed.given if given.frame.late]
+    assert late == [BEGIN + minute * MINUTE for minute in range(4, 364)]
+    decided = {(request.snapshot.at - BEGIN) // MINUTE for request in decider.asked}
+    assert decided == {2, 3, 8, *range(364, 375)}, "the watchdog wakes once in the outage, in minute 8"
+    assert len(decider.asked) == len(decided)
+
+
 @pytest.mark.requirement("D03")
 def test_late_repeated_and_disordered_candles_decide_nothing() -> None:
     disturbed = [
