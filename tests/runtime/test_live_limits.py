@@ -104,7 +104,7 @@ def test_a_paper_book_sends_only_public_requests_whatever_fails(product: Product
     ]
     book = run_live_book(market_of(THROUGH_THE_STOP, product), 11, ByMinute(SCRIPT), faults=faults)
     assert book.events(events.OrderFilled)
-    assert len(book.exchange.opened) > 3
+    assert len(book.exchange.opened) >= 3
     assert book.exchange.sent
     assert len({request.path for _, request in book.exchange.seen}) >= 4
     assert_public_only(book)
