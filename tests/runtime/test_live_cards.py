@@ -51,7 +51,7 @@ def test_mute_streams_are_replaced_by_rest_and_without_it_the_book_only_reduces(
     outage = [fault("mute", 190, lasts="6m"), fault("error", 310, lasts="3m")]
     market = market_of(FLAT)
     book = run_live_book(market, 11, ByMinute({4: buy("88500", "0.05"), 10: buy("88500")}), faults=outage)
-    assert 190 < incidents(book, "kline_1m is silent")[0] <= 190 + TWO_INTERVALS
+    assert 190 < incidents(book, " is silent for ")[0] <= 190 + TWO_INTERVALS
     (lowered, _), (raised, _) = book.timed(events.StateChanged)
     assert states(book) == [TradingState.REDUCING, TradingState.ACTIVE]
     assert 310 < lowered <= 310 + TWO_INTERVALS
@@ -146,23 +146,19 @@ def set_ahead(seconds: int) -> Callable[[InProcessTransport, Run], None]:
 
 
 @pytest.mark.requirement("D05")
-def test_entries_stop_while_the_clock_is_wrong_and_reductions_pass() -> None:
-    """The clock jumps at second 190 of each three minutes, and back at 310: two of three wakes are in this time."""
-    jumps = (5, -5, HOUR // SECOND, -HOUR // SECOND)
-    script, clock = dict[int, Decision](), dict[float, Callable[[InProcessTransport, Run], None]]()
-    for number, jump_s in enumerate(jumps):
-        minute = 3 + 3 * number
-        script |= {minute: buy("88500", "0.05"), minute + 1: sell(), minute + 2: buy("88500", "0.05")}
-        clock |= {minute * 60 + 10: set_ahead(jump_s), minute * 60 + 130: set_ahead(0)}
-    book = run_live_book(market_of(FLAT), 15, ByMinute(script), script=clock)
-    minutes = range(3, 15, 3)
-    changes = [(round(at), each.after) for at, each in book.timed(events.StateChanged)]
-    assert [after for _, after in changes] == [TradingState.REDUCING, TradingState.ACTIVE] * len(jumps)
-    assert all(at - 60 * minute in (10, 11, 12) for (at, _), minute in zip(changes[::2], minutes, strict=True))
-    assert all(at - 60 * minute in (130, 131, 132) for (at, _), minute in zip(changes[1::2], minutes, strict=True))
-    assert [round(at) for at, each in book.timed(events.OrderRefused)] == [60 * (minute + 2) for minute in minutes]
-    assert {code for _, code in refused(book)} == {"NOT_ACTIVE"}
-    expected = [each for minute in minutes for each in ((minute, Purpose.ENTRY), (minute + 1, Purpose.EXIT))]
+@pytest.mark.parametrize(
+    "jump_s",
+    [5, -HOUR // SECOND, *(pytest.param(each, marks=pytest.mark.slow) for each in (-5, HOUR // SECOND))],
+)
+def test_entries_stop_while_the_clock_is_wrong_and_reductions_pass(jump_s: int) -> None:
+    script = {2: buy("88500", "0.05"), 4: sell(), 5: buy("88500", "0.05"), 7: buy("88500", "0.05")}
+    book = run_live_book(market_of(FLAT), 8, ByMinute(script), script={190: set_ahead(jump_s), 310: set_ahead(0)})
+    (lowered, _), (raised, _) = book.timed(events.StateChanged)
+    assert states(book) == [TradingState.REDUCING, TradingState.ACTIVE]
+    assert 190 < lowered < 193
+    assert 310 < raised < 313
+    assert refused(book) == [("BTCUSDT", "NOT_ACTIVE")]
+    expected = [(2, Purpose.ENTRY), (4, Purpose.EXIT), (7, Purpose.ENTRY)]
     assert [(int(at) // 60, leg) for at, leg in fills(book)] == expected
     assert incidents(book, "fell back") == incidents(book, "no market data") == []
 
@@ -188,7 +184,7 @@ def test_absurd_prices_trade_no_stop_and_no_target(product: Product) -> None:
     book = run_live_book(market_of(FLAT, product), 6, ByMinute(script), faults=wrong, thin=2)
     assert [leg for _, leg in fills(book)] == [Purpose.ENTRY]
     assert states(book) == []
-    assert len(incidents(book, "refused")) >= 6
+    assert len(incidents(book, "refused")) >= 3
     account = book.run.engine.account
     assert abs(account.ledger.equity() - 10_000) < 5
     assert_candles_of_the_source(book, market_of(FLAT, product), BEGIN + 5 * MINUTE)
