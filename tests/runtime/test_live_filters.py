@@ -13,7 +13,7 @@ from tests.support.sandbox_books import ByMinute, fault, market_of, run_live_boo
 
 
 @pytest.mark.requirement("D06")
-@pytest.mark.parametrize("product", list(Product))
+@pytest.mark.parametrize("product", [Product.UM, pytest.param(Product.SPOT, marks=pytest.mark.slow)])
 def test_changed_filters_hold_for_the_next_orders(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old stop and target are off the new tick: they stay, and are on the new tick when they are replaced.
 
@@ -31,7 +31,7 @@ def test_changed_filters_hold_for_the_next_orders(product: Product, monkeypatch:
         11: buy("88501.3", "0.015"),
     }
     market = market_of({"BTCUSDT": [90_000.0] * 30}, product)
-    book = run_live_book(market, 12, ByMinute(script), faults=[at_start, changed])
+    book = run_live_book(market, 12, ByMinute(script), faults=[at_start, changed], warmup_days=1)
     assert book.events(events.OrderRejected) == []
     orders = [(at, each.ref.leg, each.intent) for at, each in book.timed(events.OrderIntended)]
     stops = [(at > 300, intent.trigger_price) for at, leg, intent in orders if leg is Purpose.STOP]

@@ -46,7 +46,7 @@ def test_a_limited_book_waits_for_the_next_minute_and_goes_on() -> None:
     assert 240 <= others[0] < 290
     changes = [each.after for each in book.events(events.StateChanged)]
     assert changes == [TradingState.REDUCING, TradingState.ACTIVE]
-    assert book.run.engine.counters.candles == 7
+    assert book.run.engine.counters.candles == 8
 
 
 @pytest.mark.requirement("L02")
@@ -118,6 +118,6 @@ def test_a_paper_book_sends_only_public_requests_in_a_day_of_faults() -> None:
     market = market_of({"BTCUSDT": closes, "ETHUSDT": [each / 30 for each in closes]})
     script = {minute: buy(f"{closes[minute] * 0.985:.1f}", "0.05") for minute in range(5, 1_400, 120)}
     book = run_live_book(market, 1_441, ByMinute(script), faults=faults_of_a_day(), thin=60, tick_ms=10 * SECOND)
-    assert book.run.engine.counters.candles == 2 * 1_439
+    assert book.run.engine.counters.candles == 2 * 1_440
     assert book.events(events.OrderFilled)
     assert_public_only(book)

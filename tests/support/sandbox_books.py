@@ -25,7 +25,7 @@ from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.binance.streams import Outgoing
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
 from tests.support.invariants import never_naked
-from tests.support.runs import Commands, Run, policies
+from tests.support.runs import Run, policies
 from tests.support.sandbox_market import StoredFeed
 from tests.support.stores import MemoryStore
 
@@ -180,9 +180,12 @@ def run_live_book(
     policy: Policies = EVERY_CLOSE,
     thin: int = 5,
     tick_ms: int = SECOND,
-    commands: Commands | None = None,
+    warmup_days: int = 0,
 ) -> LiveBook:
-    """Run a live book from `begins_s` seconds after minute 0 to some minutes after it, under `never_naked`."""
+    """Run a live book from `begins_s` seconds after minute 0 to some minutes after it, under `never_naked`.
+
+    A new book reads `warmup_days` of history before it; without, it begins with the candle of minute 0.
+    """
 
     async def go() -> LiveBook:
         start = BEGIN + round(begins_s * 1_000)
@@ -195,13 +198,13 @@ def run_live_book(
             market.symbols,
             transport,
             jitter=lambda: next(numbers) * 0.37 % 1,
-            warmup_days=1,
+            warmup_days=warmup_days,
             tick_ms=tick_ms,
             brackets=paper_brackets,
         )
         clock.follow(feed.exchange_ms)
         ending = EndingFeed(feed, BEGIN + round(minutes * MINUTE), transport.exchange_ms)
-        run = never_naked(Run(ending, decider, store=store, policy=policy, clock=clock, live=True, commands=commands))
+        run = never_naked(Run(ending, decider, store=store, policy=policy, clock=clock, live=True))
         loop = asyncio.get_running_loop()
         for second, action in (script or {}).items():
             loop.call_later(max(0.0, second - begins_s), action, transport, run)
@@ -212,9 +215,9 @@ def run_live_book(
 
 
 def assert_candles_of_the_source(book: LiveBook, market: SandboxMarket, until: int) -> None:
-    """Assert that the engine has the source's closed candles up to a time (ms), and their indicators."""
+    """Assert that a book without history has the source's closed candles up to a time (ms), and their indicators."""
     for symbol, known in book.run.engine.market.symbols.items():
-        rows = market.klines(symbol, "1m", BEGIN - HISTORY, until - 1, 10_000, until + DAY)
+        rows = market.klines(symbol, "1m", BEGIN, until - 1, 10_000, until + DAY)
         expected = Market(MINUTE, (symbol,)).symbols[symbol]
         for row in rows:
             prices = row.open, row.high, row.low, row.close
