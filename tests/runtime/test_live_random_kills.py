@@ -58,7 +58,7 @@ async def kills_and_restarts(recording: Recording, draw: Random, count: int, con
     [
         (1, Product.UM, 2),
         (2, Product.SPOT, 2),
-        *(pytest.param(seed, product, 12, marks=pytest.mark.slow) for seed in range(3, 13) for product in Product),
+        *(pytest.param(seed, product, 12, marks=pytest.mark.slow) for seed in range(3, 9) for product in Product),
     ],
 )
 def test_killed_random_book_ends_as_the_undisturbed_one(
@@ -79,7 +79,7 @@ def test_killed_random_book_ends_as_the_undisturbed_one(
     ("seed", "product"),
     [
         (21, Product.UM),
-        *(pytest.param(seed, product, marks=pytest.mark.slow) for seed in range(22, 32) for product in Product),
+        *(pytest.param(seed, product, marks=pytest.mark.slow) for seed in range(22, 28) for product in Product),
     ],
 )
 def test_killed_random_book_goes_on_after_a_downtime(seed: int, product: Product) -> None:
