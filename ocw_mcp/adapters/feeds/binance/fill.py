@@ -211,11 +211,11 @@ class Filler:
         """Store the rows of one answer. Return whether that changed the store."""
         interval, now, changed = self._store.interval, self._now_ms(), False
         newest = first - interval
-        for number, row in enumerate(rows, 1):
+        for row, following in zip(rows, [*rows[1:], None][: len(rows)], strict=True):
             open_time = row[0]
             if not first <= open_time <= last or open_time + interval > now:
                 continue
-            if number == len(rows) and not self._settled(symbol, row):
+            if following is None and not self._settled(symbol, row):
                 break
             candle = Candle(symbol, open_time, interval, *row[1:6], taker_volume=row[9])
             added = self._dispatcher.add_candle(candle, REST)
