@@ -233,6 +233,8 @@ class BookRun:
         clock.advance(frame.at)
         now = clock.now()
         if frame.history:
+            if frame.instruments:
+                venue.set_instruments(frame.instruments)
             shell.engine.step(frame, now)
             self.cursor = frame.at
             if frame.closed:

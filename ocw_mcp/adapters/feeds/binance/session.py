@@ -29,7 +29,7 @@ SLACK_MS: Final = 10_000
 """A candle that is known later than this (ms) after its close is late: nothing is decided on it."""
 LONGEST_GAP_MS: Final = 60 * DAY
 """The longest time (ms) that is filled after a restart; the engine treats the rest as a hole."""
-_INFO_EVERY_S: Final = DAY / SECOND
+INFO_EVERY_S: Final = DAY / SECOND
 _LONGEST_WAIT_S: Final = 1.0
 _LONGEST_UNPRICED_S: Final = 30.0
 """How long (s) the prices of an existing book wait for the candles that it missed."""
@@ -246,7 +246,7 @@ class Session:
     async def _follow_info(self) -> None:
         """Fetch the filters once a day."""
         while True:
-            await pause(_INFO_EVERY_S * (1 - 0.02 * self._plan.jitter()))
+            await pause(INFO_EVERY_S * (1 - 0.02 * self._plan.jitter()))
             try:
                 self._take_info(await self._fetch_info(Priority.PATIENT))
             except FeedError as error:
