@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -49,14 +50,18 @@ def simulation_of_seconds(_folder: Path) -> Feed:
     return SimulatedFeed(seed=11, symbols=("BTCUSDT",), days=1, step=30 * SECOND, warmup_days=0)
 
 
+@cache
+def market_of_exchange(product: Product) -> SandboxMarket:
+    """Return the market behind the live feeds; its values do not depend on earlier requests."""
+    return SandboxMarket.simulated(7, ("BTCUSDT", "SOLUSDT"), product, START)
+
+
 def live_futures(_folder: Path) -> Feed:
-    market = SandboxMarket.simulated(7, ("BTCUSDT", "SOLUSDT"), Product.UM, START)
-    return SandboxFeed(market, START + 30 * SECOND, START + 8 * MINUTE + 5 * SECOND)
+    return SandboxFeed(market_of_exchange(Product.UM), START + 30 * SECOND, START + 8 * MINUTE + 5 * SECOND)
 
 
 def live_spot(_folder: Path) -> Feed:
-    market = SandboxMarket.simulated(7, ("BTCUSDT", "SOLUSDT"), Product.SPOT, START)
-    return SandboxFeed(market, START + 30 * SECOND, START + 8 * MINUTE + 5 * SECOND)
+    return SandboxFeed(market_of_exchange(Product.SPOT), START + 30 * SECOND, START + 8 * MINUTE + 5 * SECOND)
 
 
 @pytest.fixture(
