@@ -16,7 +16,6 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 TRADES_SHOWN = 10
-
 _NOT_COMPUTED = Unknown("not computed")
 
 
@@ -191,6 +190,8 @@ class SymbolView(msgspec.Struct, frozen=True):
     derivatives: DerivativesView = DerivativesView()
     next_funding_at: int | None = None
     """The time (ms) of the next funding settlement; None if it is unknown."""
+    liquidations: Reading = _NOT_COMPUTED
+    """The longs minus the shorts liquidated in five minutes, as a share of the hour's volume; both are lower bounds."""
     return_1h: Reading = _NOT_COMPUTED
     return_4h: Reading = _NOT_COMPUTED
     return_24h: Reading = _NOT_COMPUTED
@@ -271,11 +272,13 @@ class WakeKind(StrEnum):
     CLOSE = "close"
     """A candle closed; the subject is its timeframe."""
     OUTLIER = "outlier"
-    """A return is an outlier among those before it; the subject is its length."""
+    """A price move is unusually large; the subject is the time that it took, or `since_wake`, the detail its size."""
     CONDITION = "condition"
     """A wake condition is met; the subject is its metric."""
     SCORE = "score"
     """The score of a position requires a review; the subject is the score."""
+    NEAR = "near"
+    """The price has come near to a position's exit; the subject is `stop` or `target`, the detail has both prices."""
     POSITION_CLOSED = "position_closed"
     """A position was closed; the subject says by what, the detail is the result (quote)."""
     ENTRY_LAPSED = "entry_lapsed"

@@ -9,6 +9,7 @@ import msgspec
 from ocw_mcp.adapters.feeds.binance.board import Board
 from ocw_mcp.adapters.feeds.binance.candles import Added, CandleStore, candle_fault
 from ocw_mcp.adapters.feeds.binance.guard import REST, UNCONFIRMED, PriceGuard
+from ocw_mcp.adapters.feeds.binance.liquidations import LiquidationFlow
 from ocw_mcp.adapters.feeds.binance.notices import MARKET, Notices
 from ocw_mcp.adapters.feeds.binance.wire import (
     Answer,
@@ -23,7 +24,7 @@ from ocw_mcp.adapters.feeds.binance.wire import (
     Wire,
     WireFault,
 )
-from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.market import Candle, Liquidations
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND, iso, span_name
 
 FUTURE_MS: Final = 2_000
@@ -33,17 +34,19 @@ PAST_MS: Final = 10 * MINUTE
 OLDEST_MS: Final = DAY
 """The age (ms) of a candle of a stream that is refused."""
 _FUNDING_TIMES: Final = 3
+REFUSED: Final = "refused"
+"""The kind of incident of a message whose values are not believed."""
+_COUNTED: Final = "its candle is refused"
+"""Why a message is refused whose fault was counted already."""
 
 
 class Flow(msgspec.Struct):
-    """What trades and forced liquidations did in the present candle of a symbol, in the base asset."""
+    """What takers traded in the present candle of a symbol, in the base asset."""
 
     open_time: int = -1
     bought: float = 0.0
     """The quantity that takers bought."""
     sold: float = 0.0
-    longs_liquidated: float = 0.0
-    shorts_liquidated: float = 0.0
     trade_id: int = -1
 
 
@@ -61,12 +64,18 @@ class Dispatcher:
     ) -> None:
         self._wire, self._store, self._board, self._notices = Wire(routes), store, board, notices
         self._now_ms, self._loop_s = now_ms, loop_s
+        self._routes = {route.name: route for route in routes}
         self._interval = span_name(store.interval)
         symbols = {route.symbol for route in routes}
         self.guards = {symbol: PriceGuard() for symbol in symbols}
         self._past_guards = {symbol: PriceGuard() for symbol in symbols}
         """The guards of candles that are too old to be compared with present prices."""
         self.flows = {symbol: Flow() for symbol in symbols}
+        self._liquidations = {
+            route.symbol: LiquidationFlow(route, store.interval)
+            for route in routes
+            if route.kind is StreamKind.LIQUIDATION
+        }
         self.forming: dict[str, Kline] = {}
         """The last kline message of each symbol, whose candle may still form."""
         self.funding: dict[str, dict[int, float]] = {symbol: {} for symbol in symbols}
@@ -94,7 +103,7 @@ class Dispatcher:
             try:
                 found = decode(raw)
             except WireFault as fault:
-                self._notices.incident(MARKET, fault.kind, f"{fault.stream or 'a frame'}: {fault.detail}"[:300])
+                self._count_fault(fault, at)
                 continue
             if not isinstance(found, tuple):
                 others.append(found)
@@ -103,8 +112,10 @@ class Dispatcher:
             if (fault_text := methods[route.kind](route, message, now)) is None:
                 route.seen = at
                 valid += 1
-            elif fault_text is not UNCONFIRMED:
-                self._notices.incident(route.symbol, f"refused {route.kind}", f"{route.name}: {fault_text}")
+            else:
+                route.refuse(fault_text, at)
+                if fault_text not in (UNCONFIRMED, _COUNTED):
+                    self._notices.incident(route.symbol, REFUSED, f"{route.name}: {fault_text}", part=route.kind)
         self.messages += valid
         return valid, others
 
@@ -112,8 +123,16 @@ class Dispatcher:
         """Store a value that REST reported while its stream is silent. Return whether it was valid."""
         fault = self._take_by_kind[route.kind](route, message, self._now_ms())
         if fault is not None:
-            self._notices.incident(route.symbol, f"refused {route.kind}", f"REST: {fault}")
+            self._notices.incident(route.symbol, REFUSED, f"REST: {fault}", part=route.kind)
         return fault is None
+
+    def _count_fault(self, fault: WireFault, at: float) -> None:
+        """Count a message that could not be decoded, at a loop time (s)."""
+        route, subject = self._routes.get(fault.stream), MARKET
+        if route is not None:
+            route.refuse(fault.kind, at)
+            subject = route.symbol
+        self._notices.incident(subject, fault.kind, f"{fault.stream or 'a frame'}: {fault.detail}"[:300])
 
     def add_candle(self, candle: Candle, source: str) -> Added | None:
         """Store a closed candle of REST or a stream. Return what became of it; None if its values are not valid."""
@@ -127,8 +146,8 @@ class Dispatcher:
             for price in (candle.open, candle.low, candle.high):
                 fault = fault or guard.refuse(price, source, candle.close_time)
         if fault is not None:
-            kind = f"refused {'REST candle' if source.startswith(REST) else StreamKind.KLINE}"
-            self._notices.incident(candle.symbol, kind, f"the candle of {iso(candle.open_time)}: {fault}")
+            part = "REST candle" if source.startswith(REST) else StreamKind.KLINE
+            self._notices.incident(candle.symbol, REFUSED, f"the candle of {iso(candle.open_time)}: {fault}", part=part)
             return None
         guard.note(candle.low, candle.high, candle.open_time)
         added = self._store.add(candle)
@@ -137,6 +156,11 @@ class Dispatcher:
             detail = f"another source has other values for the closed candle of {iso(candle.open_time)}; the first stay"
             self._notices.incident(candle.symbol, "conflict", detail)
         return added
+
+    def take_liquidations(self, symbols: Iterable[str], closed_at: int) -> tuple[Liquidations, ...]:
+        """Return the liquidations of some symbols' candles that closed at a time (ms), as far as they are known."""
+        flows = [self._liquidations[symbol] for symbol in symbols if symbol in self._liquidations]
+        return tuple(found for flow in flows if (found := flow.take(closed_at)) is not None)
 
     def _take_kline(self, route: Route, message: Kline, now: int) -> str | None:
         bar, interval = message.bar, self._store.interval
@@ -149,6 +173,8 @@ class Dispatcher:
         if bar.closed:
             if bar.open_time + interval > now + FUTURE_MS:
                 return "it is closed before its end"
+            if (flow := self._liquidations.get(bar.symbol)) is not None:
+                flow.settle(bar.open_time, self._loop_s() - (now - bar.open_time) / SECOND)
             candle = Candle(
                 bar.symbol,
                 bar.open_time,
@@ -161,7 +187,7 @@ class Dispatcher:
                 bar.taker_volume,
             )
             if self.add_candle(candle, route.kind) is None:
-                return "see the refused candle"
+                return _COUNTED
         else:
             guard = self.guards[bar.symbol]
             if not (guard.low < bar.low and bar.high < guard.high):
@@ -231,15 +257,13 @@ class Dispatcher:
 
     def _take_liquidation(self, route: Route, message: Liquidation, now: int) -> str | None:
         order = message.order
-        if message.at > now + FUTURE_MS:
-            return self._future(message.at, now)
+        if (latest := max(message.at, order.at)) > now + FUTURE_MS:
+            return self._future(latest, now)
+        if order.at < now - MINUTE:
+            return f"its order is of {(now - order.at) // SECOND} s ago"
         if not 0.0 < order.quantity < math.inf:
             return f"its quantity is {order.quantity:.8g}"
-        flow = self._flow(route.symbol, order.at)
-        if order.side == "SELL":
-            flow.longs_liquidated += order.quantity
-        else:
-            flow.shorts_liquidated += order.quantity
+        self._liquidations[route.symbol].add(order)
         return None
 
     def _flow(self, symbol: str, at: int) -> Flow:
