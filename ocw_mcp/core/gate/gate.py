@@ -13,7 +13,7 @@
 If the policy sets `every`, the gate wakes the agent at fixed times instead: at the first candle close at or after each
 multiple of `every` in UTC. With `every`, only wake conditions and missing market data wake the agent at other times.
 
-Each wake reason is kept until a wake contains it. A wake reason that arises during the cooldown after a wake, or while
+Each wake reason is kept once until a wake contains it. A wake reason that arises during the cooldown after a wake, or while
 a decision is open, causes a wake when the cooldown or the decision ends. An outlier has to wait only for the cooldown
 after a wake by an outlier, and not at all if the symbol has a position whose stop is near. Missing market data do not
 wait for a cooldown, either; no reason interrupts a decision. One wake contains the reasons of all symbols.
@@ -141,8 +141,8 @@ class Gate:
             self._keep(symbol, reasons)
             state.kept_other = True
             skip = ""
-        if symbol in state.kept:
-            # `wake` determines whether this evaluation wakes or has to wait.
+        if symbol in state.kept or (state.timer_at is not None and at >= state.timer_at):
+            # `wake` determines whether this evaluation wakes or has to wait. A due timer wakes for all symbols.
             self._evaluated.append((symbol, skip))
         else:
             state.skips[skip] = state.skips.get(skip, 0) + 1
@@ -168,6 +168,8 @@ class Gate:
             kept[:] = [each for each in kept if each.kind is not WakeKind.WATCHDOG]
             if not kept:
                 del self._state.kept[symbol]
+        kinds = {each.kind for kept in self._state.kept.values() for each in kept}
+        self._state.urgent = WakeKind.NEAR in kinds
 
     def note_readings(self, symbol: str) -> None:
         """Have the derivatives readings of a symbol tested at its next evaluation, because new data came."""
@@ -282,6 +284,7 @@ class Gate:
 
     def _keep(self, symbol: str, reasons: list[WakeReason]) -> None:
         kept = self._state.kept.setdefault(symbol, [])
+        reasons = [each for each in reasons if each not in kept]
         room = _KEPT_PER_SYMBOL - len(kept)
         kept.extend(reasons[:room])
         if len(reasons) > room:

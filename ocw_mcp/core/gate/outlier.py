@@ -6,8 +6,8 @@ the tested one began. A move x times as large as the base has the level ⌊log x
 channel did not reach this level in this direction during the quiet time, so that a move is reported when it begins,
 and again whenever it has grown by the step.
 
-The anchor is the price at the last wake. A price that is far from it is reported as well, so that a slow move, which no
-channel sees, does not go unnoticed.
+The anchor is the price at the last wake, and before the first wake the first close that is tested. A price that is far
+from it is reported as well, so that a slow move, which no channel sees, does not go unnoticed.
 """
 
 import math
@@ -85,7 +85,9 @@ class PriceMovesState(msgspec.Struct):
     """The number of returns in it."""
     reached: Reached = {}
     anchor: float | None = None
-    """The logarithm of the close at the last wake; None before the first, and from a report to the next wake."""
+    """The logarithm of the close at the last wake, or of the first tested close; None from a report to the next wake."""
+    tested: bool = False
+    """Whether a close has been tested."""
 
 
 def channels_of(policy: GatePolicy, interval: int) -> tuple[list[Channel], list[str]]:
@@ -151,6 +153,8 @@ class PriceMoves:
                 text = f"{math.expm1(move):+.2%}"
                 if not found or found[-1].detail != text:
                     found.append(Outlier(channel.name, channel.span, text))
+        if not self._state.tested:
+            self._state.tested, self._state.anchor = True, log
         anchor = self._state.anchor
         if anchor is not None and not self._fall < log - anchor < self._rise:
             self._state.anchor = None

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.core.gate.gate import Gate, GateState
-from ocw_mcp.core.gate.outlier import PriceMoves, PriceMovesState
+from ocw_mcp.core.gate.outlier import SINCE_WAKE, PriceMoves, PriceMovesState
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
@@ -76,7 +76,7 @@ def reported(
             saved = msgspec.msgpack.encode(moves.state())
             moves = PriceMoves(policy, MINUTE)
             moves.restore(msgspec.msgpack.decode(saved, type=PriceMovesState))
-        names = {each.name for each in moves.evaluate(closes[minute], T0 + minute * MINUTE)}
+        names = {each.name for each in moves.evaluate(closes[minute], T0 + minute * MINUTE)} - {SINCE_WAKE}
         if names:
             found[minute] = names
     return found
@@ -187,6 +187,12 @@ def test_a_slow_move_since_the_last_wake_reaches_the_anchor() -> None:
     assert found[1] == ("timer",)
     assert found[32] == ("outlier:since_wake -3.05%",)
     assert found[63] == ("outlier:since_wake -3.05%",)
+
+
+def test_a_slow_move_before_the_first_wake_counts_from_the_first_close() -> None:
+    gate = gate_of(outlier_moves={}, anchor=0.03, timer_max_s=86_400)
+    gate.warm(BTC, [50.0, 60.0], T0 - 2 * MINUTE)
+    assert outlier_minutes(gate, stairs(*[-0.001] * 40)) == {31: ("outlier:since_wake -3.05%",)}
 
 
 def test_a_price_beyond_the_anchor_is_one_reason_until_the_next_wake() -> None:
