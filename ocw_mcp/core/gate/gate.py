@@ -13,10 +13,10 @@
 If the policy sets `every`, the gate wakes the agent at fixed times instead: at the first candle close at or after each
 multiple of `every` in UTC. With `every`, only wake conditions and missing market data wake the agent at other times.
 
-Each wake reason is kept once until a wake contains it. A wake reason that arises during the cooldown after a wake, or while
-a decision is open, causes a wake when the cooldown or the decision ends. An outlier has to wait only for the cooldown
-after a wake by an outlier, and not at all if the symbol has a position whose stop is near. Missing market data do not
-wait for a cooldown, either; no reason interrupts a decision. One wake contains the reasons of all symbols.
+Each wake reason is kept once until a wake contains it. A wake reason that arises during the cooldown after a wake, or
+while a decision is open, causes a wake when the cooldown or the decision ends. An outlier has to wait only for the
+cooldown after a wake by an outlier, and not at all if the symbol has a position whose stop is near. Missing market data
+do not wait for a cooldown, either; no reason interrupts a decision. One wake contains the reasons of all symbols.
 
 An outlier over a long span is dropped if an outlier has woken the agent in the last third of the span: the agent has
 just seen the move.

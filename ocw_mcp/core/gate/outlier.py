@@ -85,7 +85,7 @@ class PriceMovesState(msgspec.Struct):
     """The number of returns in it."""
     reached: Reached = {}
     anchor: float | None = None
-    """The logarithm of the close at the last wake, or of the first tested close; None from a report to the next wake."""
+    """The logarithm of the close at the last wake, or of the first tested close; None after a report, until a wake."""
     tested: bool = False
     """Whether a close has been tested."""
 
