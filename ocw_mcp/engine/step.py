@@ -228,6 +228,8 @@ class Engine:
     def _wake(self, now: int) -> None:
         """Ask for a decision if the gate has reasons to wake the agent."""
         manual = self.executor.manual_control
+        if manual.held:
+            self.gate.drop(manual.held)
         reasons = self.gate.wake(now, busy=self.decisions.open_request is not None or bool(manual.paused_by))
         if reasons:
             brief = signals_of_hold(self.market, self.guard, reasons, now) if self.config.agent == RULES else None

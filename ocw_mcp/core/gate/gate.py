@@ -168,8 +168,17 @@ class Gate:
             kept[:] = [each for each in kept if each.kind is not WakeKind.WATCHDOG]
             if not kept:
                 del self._state.kept[symbol]
-        kinds = {each.kind for kept in self._state.kept.values() for each in kept}
-        self._state.urgent = WakeKind.NEAR in kinds
+        self._judge_kept()
+
+    def drop(self, symbols: Collection[str]) -> None:
+        """Drop the kept reasons of some symbols: an operator has taken them over, and the agent does not see them."""
+        state = self._state
+        dropped = state.kept.keys() & set(symbols)
+        for symbol in dropped:
+            del state.kept[symbol]
+            state.kept_beyond.pop(symbol, None)
+        if dropped:
+            self._judge_kept()
 
     def note_readings(self, symbol: str) -> None:
         """Have the derivatives readings of a symbol tested at its next evaluation, because new data came."""
@@ -275,6 +284,15 @@ class Gate:
         if state.kept_outlier and (state.last_outlier_at is None or at >= state.last_outlier_at + self._cooldown):
             return True
         return state.kept_other and at >= state.last_wake_at + self._cooldown
+
+    def _judge_kept(self) -> None:
+        """Set the flags of the kept reasons anew, because some reasons were dropped."""
+        state = self._state
+        kinds = {each.kind for kept in state.kept.values() for each in kept}
+        state.kept_outlier = WakeKind.OUTLIER in kinds
+        state.kept_other = bool(kinds - {WakeKind.OUTLIER})
+        # The next evaluation of a symbol whose stop is near makes a kept outlier urgent again.
+        state.urgent = not kinds.isdisjoint((WakeKind.NEAR, WakeKind.WATCHDOG))
 
     def _drop_smaller(self, symbol: str, outliers: Sequence[WakeReason]) -> None:
         """Remove the kept outliers that one of `outliers` replaces: the same move or reading has grown since."""

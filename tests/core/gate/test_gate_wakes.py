@@ -218,7 +218,7 @@ def test_each_evaluation_counts_as_a_wake_or_as_one_kind_of_skip() -> None:
     assert (after.evaluations, after.woken) == (32, 2)
 
 
-def test_evaluations_at_a_wake_by_the_timer_do_not_count_as_skipped() -> None:
+def test_evaluations_at_a_timer_wake_do_not_count_as_skipped() -> None:
     gate = gate_of(timer_max_s=600)
     for minute in range(31):
         for symbol in SYMBOLS:

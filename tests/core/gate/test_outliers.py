@@ -189,7 +189,7 @@ def test_a_slow_move_since_the_last_wake_reaches_the_anchor() -> None:
     assert found[63] == ("outlier:since_wake -3.05%",)
 
 
-def test_a_slow_move_before_the_first_wake_counts_from_the_first_close() -> None:
+def test_a_slow_move_before_the_first_wake_wakes() -> None:
     gate = gate_of(outlier_moves={}, anchor=0.03, timer_max_s=86_400)
     gate.warm(BTC, [50.0, 60.0], T0 - 2 * MINUTE)
     assert outlier_minutes(gate, stairs(*[-0.001] * 40)) == {31: ("outlier:since_wake -3.05%",)}
