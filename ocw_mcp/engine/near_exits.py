@@ -43,7 +43,7 @@ class NearExits(Stateful[NearExitsState]):
 
     def check(self) -> list[tuple[str, WakeReason]]:
         """Return a wake reason for each stop or target that the price has come near to since the last check."""
-        found = list[tuple[str, WakeReason]]()
+        found: list[tuple[str, WakeReason]] = []
         exits, held = self._state.exits, self._guard.manager.account.ledger.positions
         for symbol in exits.keys() - held.keys():
             del exits[symbol]

@@ -108,23 +108,24 @@ class Gate:
         reasons: list[WakeReason] = []
         if self._every is None:
             wanted = self._wakes_on_in_position if in_position else self._wakes_on
-            if not wanted.isdisjoint(closed):
+            if wanted and not wanted.isdisjoint(closed):
                 reasons = [WakeReason(WakeKind.CLOSE, span_name(each)) for each in closed if each in wanted]
             moves = self._moves[symbol]
-            outliers = list[WakeReason]()
+            outliers: list[WakeReason] = []
             if found := moves.evaluate(close, close_time):
                 outliers = [each.reason for each in found if not self._has_seen(each, at)]
                 skip = "seen"
             elif not moves.ready:
                 skip = "warming"
-            if symbol in state.new_readings:
+            if state.new_readings and symbol in state.new_readings:
                 state.new_readings.remove(symbol)
                 outliers += self._readings[symbol].evaluate(symbol, read, at)
             if outliers:
                 self._keep(symbol, outliers)
                 state.kept_outlier = True
                 skip = ""
-            state.urgent |= near_stop and state.kept_outlier
+            if near_stop and state.kept_outlier:
+                state.urgent = True
         else:
             self._moves[symbol].warm((close,), close_time)
         if self._conditions.armed:

@@ -22,7 +22,7 @@ class ReadingOutliers:
 
     def evaluate(self, symbol: str, read: Read, at: int) -> list[WakeReason]:
         """Return a wake reason for each reading whose size is new at `at` (ms). An unknown reading gives none."""
-        found = list[WakeReason]()
+        found: list[WakeReason] = []
         for metric, size in self._sizes.items():
             value = read(symbol, metric)
             if isinstance(value, Unknown) or abs(value) < size:
