@@ -192,6 +192,7 @@ class Engine:
             change = self._take(candle)
             if change is not None:
                 changes.append((candle, change))
+        liquidated = self.market.take_liquidations(frame.liquidations) if frame.liquidations else {}
         for symbol in frame.ended:
             self.account.ended[symbol] = frame.at
             self._effects.record(SymbolEnded(symbol, frame.at))
@@ -218,6 +219,7 @@ class Engine:
                 read=self._read,
                 in_position=candle.symbol in held,
                 near_stop=candle.symbol in held and self._near.near_stop(candle.symbol),
+                liquidations=liquidated.get(candle.symbol),
             )
         if frame.at == self.account.day_ends:
             self.account.open_day(frame.at)

@@ -3,7 +3,7 @@
 - A candle of a timeframe that the policy names has closed.
 - The timer that the agent set is due.
 - A price move of a symbol is an outlier, or the price is far from its level at the last wake (`outlier.py`).
-- A derivatives reading of a symbol, such as its funding rate, is an outlier (`readings.py`).
+- A derivatives reading of a symbol, such as its funding rate or liquidations, is an outlier (`readings.py`).
 - A wake condition that the agent set is met.
 - The position guard reports that the exit score of a position has risen into the review band, or that the price has
   come near to the position's stop or target.
@@ -34,6 +34,7 @@ from ocw_mcp.domain.happenings import StandingCondition
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.snapshot import SymbolWake, WakeKind, WakeReason
 from ocw_mcp.domain.time import SECOND, span_ms, span_name
+from ocw_mcp.domain.unknown import Reading
 
 _KEPT_PER_SYMBOL = 16
 """The number of wake reasons that are kept for one symbol; further reasons are only counted."""
@@ -100,9 +101,11 @@ class Gate:
         read: Read,
         in_position: bool,
         near_stop: bool = False,
+        liquidations: Reading | None = None,
     ) -> None:
         """Evaluate a symbol at `at` (ms), whose base candle ended at `close_time`; `closed` has the timeframes (ms)
-        that closed. `near_stop` says whether the symbol has a position whose stop is near.
+        that closed. `near_stop` says whether the symbol has a position whose stop is near. `liquidations` is the
+        reading at the close; None if the market reports no forced liquidations of the candle.
         """
         state, skip = self._state, "quiet"
         reasons: list[WakeReason] = []
@@ -120,7 +123,10 @@ class Gate:
             if state.new_readings and symbol in state.new_readings:
                 state.new_readings.remove(symbol)
                 outliers += self._readings[symbol].evaluate(symbol, read, at)
+            if liquidations is not None:
+                outliers += self._readings[symbol].evaluate_liquidations(liquidations, at)
             if outliers:
+                self._drop_smaller(symbol, outliers)
                 self._keep(symbol, outliers)
                 state.kept_outlier = True
                 skip = ""
@@ -253,6 +259,12 @@ class Gate:
             return True
         return state.kept_other and at >= state.last_wake_at + self._cooldown
 
+    def _drop_smaller(self, symbol: str, outliers: Sequence[WakeReason]) -> None:
+        """Remove the kept outliers that one of `outliers` replaces: the same move or reading has grown since."""
+        if kept := self._state.kept.get(symbol):
+            grown = {_direction(each) for each in outliers}
+            kept[:] = [each for each in kept if each.kind is not WakeKind.OUTLIER or _direction(each) not in grown]
+
     def _keep(self, symbol: str, reasons: list[WakeReason]) -> None:
         kept = self._state.kept.setdefault(symbol, [])
         room = _KEPT_PER_SYMBOL - len(kept)
@@ -266,6 +278,11 @@ class Gate:
         if self._every is not None:
             return (at // self._every + 1) * self._every
         return at + self._policy.timer_max_s * SECOND
+
+
+def _direction(outlier: WakeReason) -> tuple[str, str, bool]:
+    """Return what an outlier is about: its span or metric, its sign, and whether its size is in sigmas."""
+    return outlier.subject, outlier.detail[0], outlier.detail.endswith("sigmas")
 
 
 def _at_least(names: tuple[str, ...], interval: int) -> frozenset[int]:

@@ -257,6 +257,7 @@ class Session:
                 history=history,
                 late=not history and closed_at < self.clock.now_ms() - SLACK_MS,
                 instruments=self._take_changed(),
+                liquidations=self.dispatcher.take_liquidations([each.symbol for each in released.candles], closed_at),
             )
         if not self._live:
             return
