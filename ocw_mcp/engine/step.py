@@ -20,7 +20,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, SymbolEnded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
-from ocw_mcp.domain.orders import RULES, FundingPaid, OrderRef, OutsideFill, Transferred
+from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
 from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeKind, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.domain.time import SECOND
@@ -43,7 +43,7 @@ from ocw_mcp.engine.near_exits import NearExits
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard, read_metric
 from ocw_mcp.engine.since import Since
-from ocw_mcp.engine.snapshot import leave_out, positions, signals_of_hold, take_snapshot
+from ocw_mcp.engine.snapshot import brief_snapshot, leave_out, positions, take_snapshot
 from ocw_mcp.engine.warm_up import warm_up
 
 
@@ -231,7 +231,7 @@ class Engine:
         manual = self.executor.manual_control
         reasons = self.gate.wake(now, busy=self.decisions.open_request is not None or bool(manual.paused_by))
         if reasons:
-            brief = signals_of_hold(self.market, self.guard, reasons, now) if self.config.agent == RULES else None
+            brief = brief_snapshot(self.market, self.guard, reasons, now)
             self.decisions.ask(leave_out(manual.held, brief or self.snapshot(now, reasons)), now)
 
     def _take_derivatives(self, frame: Frame) -> None:
