@@ -100,11 +100,11 @@ class Exits(Stateful[ExitsState]):
             bands[symbol] = band
             if band != before:
                 self._effects.record(ScoreTaken(symbol, round(score.total, 4), band, score.worst))
-            worst = score.worst.replace("_", " ")
             if band == EXIT:
+                worst = score.worst.replace("_", " ")
                 self._close(symbol, "score", f"the score is {score.total:.2f}, mostly because of {worst}", now)
             elif band == REVIEW and before == HOLD:
-                asked.append((symbol, WakeReason(WakeKind.SCORE, f"{score.total:.2f}", worst)))
+                asked.append((symbol, WakeReason(WakeKind.SCORE, f"{score.total:.2f}", score.worst.replace("_", " "))))
         self._state.bands = bands
         return asked
 
@@ -138,13 +138,14 @@ class Exits(Stateful[ExitsState]):
 
     def _signals(self, symbol: str) -> CandleSignals | None:
         """Return the signals that the candles of a symbol give, computed only when a candle has closed."""
-        rules = self._policies.rules
-        values = self._market.symbols[symbol].indicators_of(self._timeframe)
-        if values is None:
+        candles, known = self._market.symbols[symbol], self._candle_signals.get(symbol)
+        readings = candles.readings_of(self._timeframe)
+        if readings is None:
             return None
-        known = self._candle_signals.get(symbol)
-        if known is None or known[0] is not values.values:
-            known = values.values, read_candles(indicator_values(values), rules)
+        if known is None or known[0] is not readings:
+            values = candles.indicators_of(self._timeframe)
+            assert values is not None, "a timeframe with readings has values"
+            known = readings, read_candles(indicator_values(values), self._policies.rules)
             self._candle_signals[symbol] = known
         return known[1]
 

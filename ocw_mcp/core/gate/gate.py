@@ -163,16 +163,21 @@ class Gate:
         """Add the closes of consecutive candles, the first of which ended at `first_at` (ms), without an evaluation."""
         self._moves[symbol].warm(closes, first_at)
 
-    def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
-        """Return the reasons to wake the agent; none in a cooldown or while a decision is open (`busy`)."""
+    def has_reasons(self, at: int) -> bool:
+        """Return whether there are reasons to wake the agent at `at` (ms), now or after a cooldown or a decision."""
         state = self._state
         if state.timer_at is None:
             state.timer_at = self._next_timer(at)
         if at >= state.timer_at and "" not in state.kept:
             state.kept[""] = [WakeReason(WakeKind.TIMER)]
             state.kept_other = True
-        if not state.kept:
+        return bool(state.kept)
+
+    def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
+        """Return the reasons to wake the agent; none in a cooldown or while a decision is open (`busy`)."""
+        if not self.has_reasons(at):
             return ()
+        state = self._state
         evaluated, self._evaluated = self._evaluated, []
         if busy or not self._is_ready(at):
             for _, skip in evaluated:

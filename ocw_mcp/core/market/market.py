@@ -190,10 +190,19 @@ class SymbolMarket:
 
     def indicators_of(self, wanted: int) -> TimeframeValues | None:
         """Return the values of the shortest timeframe of at least `wanted` ms that has indicators, or None."""
+        timeframe = self._with_indicators(wanted)
+        return None if timeframe is None else _values_of(timeframe)
+
+    def readings_of(self, wanted: int) -> Mapping[str, Reading] | None:
+        """Return the readings of `indicators_of` alone: the same object until a candle of the timeframe closes."""
+        timeframe = self._with_indicators(wanted)
+        return None if timeframe is None else timeframe.indicators.values()
+
+    def _with_indicators(self, wanted: int) -> Timeframe | None:
         shortest = max(wanted, INDICATORS_FROM)
         for each in self._all:
             if each.interval >= shortest:
-                return _values_of(each)
+                return each
         return None
 
     def forming(self) -> list[FormingValues]:
