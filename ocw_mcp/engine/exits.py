@@ -5,6 +5,7 @@ scoring interval, the rules score every position. A score in the exit band close
 into the review band wakes the decider.
 """
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple, Self
@@ -30,6 +31,8 @@ from ocw_mcp.engine.snapshot import indicator_values
 POSITIONS_TIMER: Final = Timer(TimerKind.POSITIONS)
 CHECK_EVERY_MS: Final = 30 * SECOND
 
+_ROUNDING: Final = 1e-12
+"""A gain that is farther than this from a limit is on its same side, whatever is rounded."""
 HOLD, REVIEW, EXIT = "hold", "review", "exit"
 
 
@@ -56,6 +59,8 @@ class Exits(Stateful[ExitsState]):
         self._timeframe = span_ms(self._policies.rules.timeframe)
         self._averages: dict[str, tuple[Decimal, Decimal, float]] = {}
         """The cost, the quantity and the average price (quote) of each symbol's last position."""
+        self._calm: dict[str, CalmPosition] = {}
+        """The gains at which each symbol's last position needs no check, to be fast."""
         self._candle_signals: dict[str, tuple[Mapping[str, Reading], CandleSignals | None]] = {}
         """The indicators of each symbol that had a position, and the signals that were computed from them."""
 
@@ -78,10 +83,20 @@ class Exits(Stateful[ExitsState]):
                 continue
             position = held[symbol]
             average, sign = self._average(position), 1 if position.quantity > 0 else -1
-            gain = sign * (float(self._account.ledger.marks[symbol]) / average - 1)
+            gain, held_ms = sign * (float(self._account.ledger.marks[symbol]) / average - 1), now - position.opened_at
+            extreme, crest = position.highest if sign > 0 else position.lowest, position.crest
+            calm = self._calm.get(symbol)
+            if (
+                calm is not None
+                and calm.lowest < gain < calm.highest
+                and held_ms < self._hard.max_hold_ms
+                and (average, extreme, crest, sign) == calm.position
+            ):
+                continue
             best, _, best_now = position.extremes(average)
-            if (found := hard_exit(gain, best, now - position.opened_at, self._hard, best_now)) is not None:
+            if (found := hard_exit(gain, best, held_ms, self._hard, best_now)) is not None:
                 self._close(symbol, *found, now)
+            self._calm[symbol] = CalmPosition.of((average, extreme, crest, sign), best, best_now, self._hard)
         if now - self._state.scored_at < self._policies.score.every_s * SECOND:
             return []
         self._state.scored_at = now
@@ -190,6 +205,21 @@ class HardExits(NamedTuple):
         shares = (policy.max_loss, policy.take_profit, policy.trail_from, policy.trail_gives_back)
         loss, profit, trail_from, gives_back = (float(share) for share in shares)
         return cls(loss, profit, trail_from, gives_back, policy.max_hold_h * HOUR)
+
+
+class CalmPosition(NamedTuple):
+    """The gains between which a position meets no hard exit, as long as its average and extreme prices are the same."""
+
+    position: tuple[float, float, float, int]
+    """The average price, the extreme and the crest (quote) on the side of a gain, and the sign of the quantity."""
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, position: tuple[float, float, float, int], best: float, best_now: float, terms: HardExits) -> Self:
+        """Return the gains of a position with its largest gain at present, as of `hard_exit`."""
+        trails_at = best_now - terms.trail_gives_back * best_now + _ROUNDING if best >= terms.trail_from else -math.inf
+        return cls(position, max(-terms.max_loss, trails_at), terms.take_profit)
 
 
 def hard_exit(
