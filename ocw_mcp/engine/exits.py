@@ -137,7 +137,7 @@ class Exits(Stateful[ExitsState]):
             sign=sign,
             opened_at=position.opened_at,
             gain=sign * (float(self._account.ledger.marks[symbol]) / average - 1),
-            best=position.extremes(average)[2],
+            best=sign * (position.crest / average - 1),
             gain_at_stop=None if stop is None else sign * (float(stop) / average - 1),
             trend=trend,
             momentum=momentum,
