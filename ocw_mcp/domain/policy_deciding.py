@@ -32,7 +32,7 @@ class GatePolicy(Table):
     """The longest time in seconds without a wake, while candles arrive."""
     outlier_sigmas: dict[str, Sigmas] = Field(default={"5m": 4.4, "15m": 4.0, "1h": 4.0})
     """The size from which a return is an outlier and wakes the agent, by the time span of the return, in standard
-    deviations of such returns. Spans are multiples of the base candle; others are left out, and the start names them.
+    deviations of such returns. Spans are multiples of the base candle; others are left out, and the report names them.
     """
     outlier_step: Step = 1.2
     """The factor by which a move has to grow to be reported again."""
@@ -64,7 +64,7 @@ class GatePolicy(Table):
     """The longest time in seconds for which a wake condition of the agent is kept."""
     cooldown_s: Annotated[int, Field(ge=0, le=3600)] = 300
     """The seconds after a wake in which there is no other wake; reasons in this time are kept for the next wake. An
-    outlier waits only after a wake by an outlier."""
+    outlier waits only after a wake by an outlier, and missing market data do not wait."""
     wake_on_close: bool = True
     """Whether a closed position wakes the agent, unless a leg of the agent closed it. Otherwise the next wake reports
     it."""
@@ -72,8 +72,8 @@ class GatePolicy(Table):
     """Whether an entry that expires, or that the venue cancels, wakes the agent if no part of it filled. Otherwise the
     next wake reports it."""
     every: Annotated[str | None, OPTIONAL] = None
-    """A fixed time between wakes, such as `15m`, at candle closes. With `every`, only wake conditions wake the agent at
-    other times, and there is no cooldown. Optional."""
+    """A fixed time between wakes, such as `15m`, at candle closes. With `every`, only wake conditions and missing
+    market data wake the agent at other times, and there is no cooldown. Optional."""
 
     @model_validator(mode="after")
     def _spans_are_spans(self) -> Self:
