@@ -148,13 +148,12 @@ class Engine:
                 self._watch()
         if self.config.live:
             self._live.judge()
-        self._follow_up(now)
+        if self.since.has_news:
+            self._follow_up(now)
         return self._effects.take()
 
     def _follow_up(self, now: int) -> None:
         """End the wake conditions of closed positions, and keep the reasons to wake that the step gave."""
-        if not self.since.has_news:
-            return
         for symbol in self.since.take_closed():
             if ended := self.gate.end_conditions(symbol, now):
                 armed, last_wake = len(self.gate.standing(now, self._read)), self.decisions.state().last_wake
