@@ -1,0 +1,102 @@
+"""The reference of `ocw bench feed`: a loop that reads the same messages with `websockets` and `msgspec`, and drops them."""
+
+import asyncio
+import time
+from typing import Any, Final
+
+import msgspec
+from websockets.asyncio.client import connect
+
+from ocw_mcp.app.bench.feed_generator import Generator
+from ocw_mcp.app.bench.feed_traffic import MARKET, PUBLIC
+
+
+class _Event(msgspec.Struct, tag_field="e", gc=False):
+    at: int = msgspec.field(name="E")
+
+
+class _Kline(msgspec.Struct, gc=False):
+    open_time: int = msgspec.field(name="t")
+    open: float = msgspec.field(name="o")
+    high: float = msgspec.field(name="h")
+    low: float = msgspec.field(name="l")
+    close: float = msgspec.field(name="c")
+    volume: float = msgspec.field(name="v")
+    closed: bool = msgspec.field(name="x")
+
+
+class _KlineEvent(_Event, tag="kline", gc=False):
+    symbol: str = msgspec.field(name="s")
+    bar: _Kline = msgspec.field(name="k")
+
+
+class _Trade(_Event, tag="aggTrade", gc=False):
+    symbol: str = msgspec.field(name="s")
+    price: float = msgspec.field(name="p")
+    quantity: float = msgspec.field(name="q")
+
+
+class _Mark(_Event, tag="markPriceUpdate", gc=False):
+    symbol: str = msgspec.field(name="s")
+    price: float = msgspec.field(name="p")
+
+
+class _Quote(_Event, tag="bookTicker", gc=False):
+    symbol: str = msgspec.field(name="s")
+    bid: float = msgspec.field(name="b")
+    ask: float = msgspec.field(name="a")
+
+
+class _Liquidation(_Event, tag="forceOrder", gc=False):
+    order: dict[str, Any] = msgspec.field(name="o")
+
+
+class _Frame(msgspec.Struct, gc=False):
+    stream: str
+    data: _KlineEvent | _Trade | _Mark | _Quote | _Liquidation
+
+
+_DECODER: Final = msgspec.json.Decoder(_Frame, strict=False)
+
+
+class BareRun(msgspec.Struct, frozen=True):
+    """A run of the bare loop."""
+
+    messages: int
+    cpu_s: float
+    """The CPU time of this process from the first message on."""
+    wall_s: float
+
+
+def run_bare(generator: Generator, messages: int, rate: int) -> BareRun:
+    """Read `messages` messages with two tasks, one a connection, which decode each of them."""
+    return asyncio.run(_run(generator, messages, rate))
+
+
+async def _run(generator: Generator, messages: int, rate: int) -> BareRun:
+    read, ended = 0, asyncio.Event()
+
+    async def loop(path: str, ready: asyncio.Event) -> None:
+        nonlocal read
+        decode = _DECODER.decode
+        uri = f"ws://{generator.address}{path}/stream"
+        async with connect(uri, compression=None, ping_interval=None, proxy=None, close_timeout=1) as connection:
+            ready.set()
+            while True:
+                decode(await connection.recv(decode=False))
+                read += 1
+                if read >= messages:
+                    ended.set()
+
+    opened = {path: asyncio.Event() for path in (MARKET, PUBLIC)}
+    tasks = [asyncio.ensure_future(loop(path, event)) for path, event in opened.items()]
+    for event in opened.values():
+        await event.wait()
+    began, cpu = time.perf_counter(), time.process_time()  # noqa: TID251 - the measured time
+    generator.send(rate)
+    await ended.wait()
+    wall_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu  # noqa: TID251 - the measured time
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return BareRun(read, cpu_s, wall_s)
