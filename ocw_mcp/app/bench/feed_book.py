@@ -1,0 +1,221 @@
+"""A live book that reads the messages of a generator, on an event loop whose time follows their time stamps.
+
+The market of the generator runs faster than real time. The book is the real one: sockets, feed, inbox, input log,
+engine with gate and rules, and the paper venue. Only REST is answered in process, and keepalive pings are off.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from itertools import count
+from typing import Final
+
+import msgspec
+
+from ocw_mcp.adapters.feeds.binance import BinanceFeed, hosts_of
+from ocw_mcp.adapters.feeds.binance.network import NetworkTransport
+from ocw_mcp.adapters.feeds.binance.transport import Connection, RestResponse
+from ocw_mcp.adapters.venues.instruments import paper_brackets
+from ocw_mcp.app.bench.feed_generator import Generator
+from ocw_mcp.app.bench.fixtures import open_book
+from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.domain.market import Candle, Frame, MarketIdentity, Product
+from ocw_mcp.domain.time import SECOND
+from ocw_mcp.runtime.clock import LiveClock
+from ocw_mcp.sandbox.binance.exchange import Exchange, Request
+
+AHEAD_MS: Final = 5 * SECOND
+"""How far (ms) the book's time is after the begin of the first minute when the book starts."""
+_STAMP: Final = b'"E":'
+_QUIET_S: Final = 5.0
+"""The real time (s) without a message after which the missing ones are given up."""
+_TURN_S: Final = 0.002
+
+
+class StampedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time passes as real time does, and jumps to the newest time stamp of the messages."""
+
+    def __init__(self, start: int) -> None:
+        """`start` is the market's time (ms) now."""
+        self._ahead_s = start / SECOND - _real_s()
+        super().__init__()
+
+    def time(self) -> float:
+        """Return the market's time, s."""
+        return _real_s() + self._ahead_s
+
+    def jump(self, to: int) -> None:
+        """Go to a time (ms), unless it is in the past."""
+        self._ahead_s = max(self._ahead_s, to / SECOND - _real_s())
+
+
+class StampedClock(LiveClock):
+    """The engine's clock: the time of a StampedLoop."""
+
+    def __init__(self, loop: StampedLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def present(self) -> int:
+        """Return the market's time, ms."""
+        return int(self._loop.time() * SECOND)
+
+
+class _StampedConnection:
+    """A connection that moves the time of the loop to the time stamps of its messages."""
+
+    def __init__(self, connection: Connection, loop: StampedLoop) -> None:
+        self._connection, self._loop = connection, loop
+        self.send, self.close = connection.send, connection.close
+
+    async def receive(self) -> Sequence[bytes | str]:
+        """Return the messages that have arrived, at least one."""
+        batch = await self._connection.receive()
+        newest = batch[-1]
+        assert isinstance(newest, bytes)
+        begin = newest.rfind(_STAMP) + len(_STAMP)
+        if begin >= len(_STAMP) and (stamp := newest[begin : begin + 13]).isdigit():
+            self._loop.jump(int(stamp))
+        return batch
+
+
+class StampedTransport:
+    """The streams of a generator, and the REST answers of a sandbox exchange in this process."""
+
+    def __init__(self, exchange: Exchange, address: str, loop: StampedLoop) -> None:
+        self._exchange, self._loop = exchange, loop
+        self._network = NetworkTransport(hosts_of(Product.UM, address), self.now_ms, keepalive=False)
+        self.host_class = self._network.host_class
+
+    def now_ms(self) -> int:
+        """Return the market's time, ms."""
+        return int(self._loop.time() * SECOND)
+
+    async def get(self, path: str, query: Mapping[str, str | int]) -> RestResponse:
+        """Answer a GET request."""
+        request = Request("GET", path, {name: str(value) for name, value in query.items()})
+        response = self._exchange.handle(request, self.now_ms())
+        return RestResponse(response.status, response.body, {k.lower(): v for k, v in response.headers.items()})
+
+    async def connect(self, path: str) -> _StampedConnection:
+        """Open a stream connection. Raises MarketUnreachable."""
+        return _StampedConnection(await self._network.connect(path), self._loop)
+
+    async def close(self) -> None:
+        """Close the network."""
+        await self._network.close()
+
+
+class MeasuredFeed:
+    """The live feed, which starts the generator when it is connected, and ends when all messages are taken."""
+
+    def __init__(self, feed: BinanceFeed, generator: Generator, begin: int, messages: int, rate: int) -> None:
+        """`begin` (ms) is the end of the history, and the begin of the first minute of the messages."""
+        self._feed, self._generator, self._messages, self._rate = feed, generator, messages, rate
+        self._begin, self._begins = begin, asyncio.Event()
+        self.watch, self.resume_at = feed.watch, feed.resume_at
+        self.taken: dict[int, float] = {}
+        """By close time (ms), when the consumer had finished with the closed candles (s of `time.perf_counter`)."""
+        self.closed: list[Candle] = []
+        self.late = self.stored = self.connections = 0
+        self.incidents: dict[str, int] = {}
+        self.began_s = self.began_cpu_s = self.wall_s = self.cpu_s = 0.0
+
+    @property
+    def identity(self) -> MarketIdentity:
+        return self._feed.identity
+
+    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+        """Yield the frames, and note when the consumer asks for the next one after closed candles."""
+        starting = asyncio.ensure_future(self._start())
+        last, moved_at = 0, _real_s()
+        try:
+            async with aclosing(self._feed.frames(after)) as frames:
+                async for frame in frames:
+                    yield frame
+                    now = _real_s()
+                    if frame.history:
+                        if frame.at >= self._begin:
+                            self._begins.set()
+                        continue
+                    if frame.closed:
+                        self.taken[frame.at] = now
+                        self.closed += frame.closed
+                        self.late += frame.late
+                    session = self._feed.session
+                    assert session is not None
+                    self.stored = session.dispatcher.messages
+                    if self.stored != last:
+                        last, moved_at = self.stored, now
+                    if self.stored >= self._messages or (starting.done() and now - moved_at > _QUIET_S):
+                        self.wall_s, self.cpu_s = now - self.began_s, _cpu_s() - self.began_cpu_s
+                        self.incidents = dict(session.notices.counts)
+                        self.connections = sum(socket.opened for socket in session.sockets)
+                        return
+        finally:
+            starting.cancel()
+
+    async def _start(self) -> None:
+        """Start the generator when both connections are open and the history is taken."""
+        await self._begins.wait()
+        while (session := self._feed.session) is None or any(each.connected_at is None for each in session.sockets):
+            await asyncio.sleep(_TURN_S)  # noqa: TID251 - before the measured time
+        self.began_s, self.began_cpu_s = _real_s(), _cpu_s()
+        self._generator.send(self._rate)
+
+
+class BookRun(msgspec.Struct, frozen=True):
+    """A run of a live book over the messages of a generator."""
+
+    stored: int
+    """Messages that were valid, and whose values were stored."""
+    cpu_s: float
+    """The CPU time of this process from the first message on."""
+    wall_s: float
+    evaluations: int
+    """Verdicts of the gate."""
+    wakes: int
+    late: int
+    """Closed candles on which nothing was decided, because they came too late."""
+    closed: list[Candle]
+    taken: dict[int, float]
+    """By close time (ms), when the verdict was known: `time.perf_counter` (s)."""
+    incidents: dict[str, int]
+
+
+def run_book(generator: Generator, exchange: Exchange, start: int, messages: int, rate: int) -> BookRun:
+    """Run a new book, from `start` (ms), over `messages` messages that are sent at a rate; 0 sends them at once."""
+    loop = StampedLoop(start + AHEAD_MS)
+    numbers = count()
+    feed = BinanceFeed(
+        Product.UM,
+        exchange.market.symbols,
+        StampedTransport(exchange, generator.address, loop),
+        jitter=lambda: next(numbers) * 0.37 % 1,
+        brackets=paper_brackets,
+    )
+    measured = MeasuredFeed(feed, generator, start, messages, rate)
+    with open_book(measured, load_policies(None), clock=StampedClock(loop)) as (book, _):
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(book.run.run("bench"))
+        gate = book.engine.gate.counters
+        return BookRun(
+            stored=measured.stored,
+            cpu_s=measured.cpu_s,
+            wall_s=measured.wall_s,
+            evaluations=gate.evaluations,
+            wakes=gate.woken,
+            late=measured.late,
+            closed=measured.closed,
+            taken=measured.taken,
+            incidents=measured.incidents,
+        )
+
+
+def _real_s() -> float:
+    return time.perf_counter()  # noqa: TID251 - the real time of a benchmark
+
+
+def _cpu_s() -> float:
+    return time.process_time()  # noqa: TID251 - the measured time
