@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.adapters.feeds.binance import BinanceFeed, hosts_of
+from ocw_mcp.adapters.feeds.binance.feed import WARMUP_DAYS
 from ocw_mcp.adapters.feeds.binance.network import NetworkTransport
 from ocw_mcp.adapters.feeds.binance.transport import Connection, RestResponse
 from ocw_mcp.adapters.venues.instruments import paper_brackets
@@ -184,7 +185,9 @@ class BookRun(msgspec.Struct, frozen=True):
     incidents: dict[str, int]
 
 
-def run_book(generator: Generator, exchange: Exchange, start: int, messages: int, rate: int) -> BookRun:
+def run_book(
+    generator: Generator, exchange: Exchange, start: int, messages: int, rate: int, warmup_days: int = WARMUP_DAYS
+) -> BookRun:
     """Run a new book, from `start` (ms), over `messages` messages that are sent at a rate; 0 sends them at once."""
     loop = StampedLoop(start + AHEAD_MS)
     numbers = count()
@@ -194,6 +197,7 @@ def run_book(generator: Generator, exchange: Exchange, start: int, messages: int
         StampedTransport(exchange, generator.address, loop),
         jitter=lambda: next(numbers) * 0.37 % 1,
         brackets=paper_brackets,
+        warmup_days=warmup_days,
     )
     measured = MeasuredFeed(feed, generator, start, messages, rate)
     with open_book(measured, load_policies(None), clock=StampedClock(loop)) as (book, _):
@@ -218,4 +222,4 @@ def _real_s() -> float:
 
 
 def _cpu_s() -> float:
-    return time.process_time()  # noqa: TID251 - the measured time
+    return time.process_time()

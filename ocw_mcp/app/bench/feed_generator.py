@@ -117,7 +117,9 @@ class _Connections:
         return self._waiting[path].get(timeout=_CONNECTED_S)
 
 
-def _send(writes: Sequence[Write], market: socket.socket, public: socket.socket, rate: int) -> tuple[float, dict[int, float]]:
+def _send(
+    writes: Sequence[Write], market: socket.socket, public: socket.socket, rate: int
+) -> tuple[float, dict[int, float]]:
     """Write all messages at their rate. Return the seconds, and when the candles of each close were written."""
     now, closes, done = _clock(), dict[int, float](), 0
     began = now()

@@ -4,6 +4,7 @@ The messages have the exchange's shapes and the mixture of a busy day: of a thou
 15 candles and 4 mark prices, and each symbol has a forced liquidation every ten seconds.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from random import Random  # noqa: TID251 - seeded; it makes a stand-in for a market
 from typing import Final, NamedTuple
@@ -23,6 +24,8 @@ _QUOTES_PER_TRADE: Final = 4
 _FUNDING_EVERY: Final = 8 * HOUR
 _LAG_MS: Final = 8
 """The time (ms) from the end of a candle to its message."""
+_MOVE: Final = 0.0006
+"""The usual relative move of a price in a minute."""
 _UNIT: Final = 100
 """A price is a multiple of 1 / _UNIT (quote)."""
 _LOT: Final = 1_000
@@ -45,7 +48,13 @@ class TrafficSpec(msgspec.Struct, frozen=True):
     burst: int = 0
     """Messages of all symbols in the last second of the last minute, besides the usual ones."""
     malformed: int = 0
-    """After every so many messages, one is added that ends in the middle; 0 adds none."""
+    """After every so many messages of a minute, one is added that ends in the middle; 0 adds none."""
+
+    @property
+    def messages(self) -> int:
+        """The number of valid messages."""
+        symbols = len(self.prices)
+        return (self.minutes * (self.per_minute // symbols) + self.burst // symbols) * symbols
 
 
 class Write(NamedTuple):
@@ -111,7 +120,7 @@ class _Line:
     def __init__(self, symbol: str, price: float, random: Random) -> None:
         self._symbol, self._random = symbol, random
         self._tick = max(_UNIT, round(price * _UNIT))
-        self._trades = self._quotes = 0
+        self._trades = self._quotes = self._step = 0
         self._opened = self._open = self._high = self._low = self._lots = self._bought = self._first = 0
         self.closed: Candle
         """The candle of the last minute."""
@@ -121,6 +130,8 @@ class _Line:
         self._opened, self._first = opened, self._trades + 1
         self._open = self._high = self._low = self._tick
         self._lots = self._bought = 0
+        # A trade moves the price uniformly within this many ticks; independent moves add up to `_MOVE`.
+        self._step = max(1, round(self._tick * _MOVE * math.sqrt(3 * _QUOTES_PER_TRADE / count)))
         steps = sorted([*_steps(opened, MINUTE, count - 1), *_steps(opened + MINUTE - SECOND, SECOND, burst)])
         for at, kind in steps:
             match kind:
@@ -147,7 +158,7 @@ class _Line:
         return _Message(at, path, data.encode(), closed_at)
 
     def _trade(self, at: int) -> str:
-        self._tick = max(_UNIT, self._tick + self._random.randint(-3, 3))
+        self._tick = max(_UNIT, self._tick + self._random.randint(-self._step, self._step))
         self._high, self._low = max(self._high, self._tick), min(self._low, self._tick)
         lots, maker = self._random.randint(1, 2_000), self._random.random() < 0.5
         self._lots += lots

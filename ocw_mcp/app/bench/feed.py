@@ -1,0 +1,171 @@
+"""The live feed with engine and gate: speed beside a bare loop, a burst, latency, and a day of faults in virtual time.
+
+Times are CPU times of this process; the messages come from another one. Speed and latency have the bounds of the
+project beside them.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import Any, Final
+
+import msgspec
+
+from ocw_mcp.adapters.feeds.binance.feed import WARMUP_DAYS
+from ocw_mcp.app.bench.feed_bare import BareRun, run_bare
+from ocw_mcp.app.bench.feed_book import BookRun, run_book
+from ocw_mcp.app.bench.feed_generator import Sent, running_generator
+from ocw_mcp.app.bench.feed_traffic import TrafficSpec
+from ocw_mcp.app.bench.live_day import START
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.sandbox.binance.exchange import Exchange
+from ocw_mcp.sandbox.binance.market import SandboxMarket
+
+SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+BEGIN: Final = START + 8 * HOUR - 2 * MINUTE
+"""The begin of the messages: two minutes before a close of four hours, with a wake and a funding."""
+RATE: Final = 50_000
+"""Messages a second, as many as there are in a minute of the generator's market."""
+MOST_TIMES_BARE: Final = 2.5
+SLOW_RATE: Final = 1_000
+MOST_P99_MS: Final = 5.0
+_WRITES_A_SECOND: Final = 200
+
+
+class Load(msgspec.Struct, frozen=True):
+    """The sizes of a measurement."""
+
+    minutes: int = 6
+    """Minutes of the generator's market in a run for speed."""
+    runs: int = 3
+    """Pairs of runs."""
+    rate: int = RATE
+    burst: int = 100_000
+    slow_minutes: int = 200
+    """Minutes of the generator's market in the run for latency."""
+    slow_per_minute: int = 150
+    """Messages in each of them."""
+    malformed: int = 0
+    """After so many messages, one malformed message is added; 0 adds none."""
+    warmup_days: int = WARMUP_DAYS
+
+
+class FeedBench:
+    """The measurements over one exchange in process, which answers the requests of all runs."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        market = SandboxMarket.simulated(7, SYMBOLS, Product.UM, START)
+        self._exchange = Exchange(market)
+        trades = {symbol: market.last_trade(symbol, BEGIN) for symbol in SYMBOLS}
+        self._prices = {symbol: trade.price for symbol, trade in trades.items() if trade is not None}
+
+    def speed(self) -> dict[str, Any]:
+        """Return the CPU time of a message in a live book and in the bare loop, of alternating runs."""
+        load = self._load
+        spec = self._spec(load.minutes, load.rate, max(1, load.rate // _WRITES_A_SECOND))
+        pairs = list[tuple[BookRun, BareRun]]()
+        with running_generator(spec) as generator:
+            count = spec.messages
+            for _ in range(load.runs):
+                book = run_book(generator, self._exchange, BEGIN, count, load.rate, load.warmup_days)
+                sent = generator.sent()
+                bare = run_bare(generator, count + sent.malformed, load.rate)
+                generator.sent()
+                pairs.append((book, bare))
+        books = [book for book, _ in pairs]
+        return {
+            "rate_per_s": load.rate,
+            "symbols": len(SYMBOLS),
+            "runs": load.runs,
+            "cpu_us_per_message": _rounded(median(_us(book.cpu_s, count) for book in books)),
+            "bare_cpu_us_per_message": _rounded(median(_us(bare.cpu_s, count) for _, bare in pairs)),
+            "times_bare": _rounded(median(book.cpu_s / bare.cpu_s for book, bare in pairs)),
+            "times_bare_at_most": MOST_TIMES_BARE,
+            "messages_per_cpu_s": round(median(count / book.cpu_s for book in books)),
+            "messages_per_cpu_s_at_least": RATE,
+            "reached_per_s": round(median(count / book.wall_s for book in books)),
+            **_complete(books, sent),
+        }
+
+    def burst(self) -> dict[str, Any]:
+        """Return what became of a burst that is written without a pause, with the time stamps of one second."""
+        load = self._load
+        spec = self._spec(2, load.rate, max(1, load.rate // _WRITES_A_SECOND), burst=load.burst)
+        with running_generator(spec) as generator:
+            count = spec.messages
+            book = run_book(generator, self._exchange, BEGIN, count, 0, load.warmup_days)
+            sent = generator.sent()
+        return {
+            "burst": spec.burst,
+            "messages_per_s": round(count / book.wall_s),
+            **_complete([book], sent),
+        }
+
+    def latency(self) -> dict[str, Any]:
+        """Return the time from the write of a minute's candles to the end of their processing, gate included."""
+        load = self._load
+        spec = self._spec(load.slow_minutes, load.slow_per_minute, 1)
+        with running_generator(spec) as generator:
+            book = run_book(generator, self._exchange, BEGIN, spec.messages, SLOW_RATE, load.warmup_days)
+            sent = generator.sent()
+            bare = run_bare(generator, spec.messages + sent.malformed, SLOW_RATE)
+            sent_to_bare = generator.sent()
+        own, reference = _delays_ms(book.taken, sent), _delays_ms(bare.taken, sent_to_bare)
+        return {
+            "rate_per_s": SLOW_RATE,
+            "verdicts": book.evaluations,
+            "p50_ms": _rounded(_percentile(own, 50)),
+            "p99_ms": _rounded(_percentile(own, 99)),
+            "p99_ms_at_most": MOST_P99_MS,
+            "bare_p50_ms": _rounded(_percentile(reference, 50)),
+            "bare_p99_ms": _rounded(_percentile(reference, 99)),
+            **_complete([book], sent),
+        }
+
+    def _spec(self, minutes: int, per_minute: int, per_write: int, burst: int = 0) -> TrafficSpec:
+        return TrafficSpec(self._prices, BEGIN, minutes, per_minute, per_write, burst, self._load.malformed)
+
+
+def measure(load: Load | None = None) -> dict[str, Any]:
+    """Return the measurements of the live feed; see docs/benchmarks.md."""
+    bench = FeedBench(load or Load())
+    return {"speed": bench.speed(), "burst": bench.burst(), "latency": bench.latency()}
+
+
+def _complete(runs: Sequence[BookRun], sent: Sent) -> dict[str, Any]:
+    """Return what was lost in runs over the same messages. The sums are over the runs; each should be 0."""
+    known = {(each.symbol, each.open_time): each for each in sent.candles}
+    counts = {"messages": sent.messages, "lost": 0, "candles": len(known)}
+    counts |= {"candles_missing": 0, "candles_repeated": 0, "candles_different": 0, "verdicts_missing": 0}
+    counts |= {"late": 0, "incidents": 0, "malformed_sent": sent.malformed}
+    # The candle in which a new book begins is not evaluated: a part of it is before the book.
+    evaluated = len(known) - len({each.symbol for each in sent.candles})
+    for run in runs:
+        given = [(each.symbol, each.open_time) for each in run.closed]
+        counts["lost"] += sent.messages - run.stored
+        counts["candles_missing"] += len(known.keys() - set(given))
+        counts["candles_repeated"] += len(given) - len(set(given))
+        counts["candles_different"] += sum(known.get((each.symbol, each.open_time)) != each for each in run.closed)
+        counts["verdicts_missing"] += evaluated - run.evaluations
+        counts["late"] += run.late
+        counts["incidents"] += sum(run.incidents.values())
+    return counts
+
+
+def _delays_ms(taken: dict[int, float], sent: Sent) -> list[float]:
+    return sorted((taken[at] - since) * 1_000 for at, since in sent.closes.items() if at in taken)
+
+
+def _percentile(values: Sequence[float], percent: float) -> float:
+    """Return the smallest value that is not below `percent` of all; the values are sorted."""
+    return values[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def _us(seconds: float, messages: int) -> float:
+    return seconds * 1e6 / messages
+
+
+def _rounded(value: float) -> float:
+    return round(value, 3)
