@@ -1,4 +1,4 @@
-"""The reference of `ocw bench feed`: a loop that reads the same messages with `websockets` and `msgspec`, and drops them."""
+"""The reference of `ocw bench feed`: a loop that decodes the same messages with `websockets` and `msgspec`."""
 
 import asyncio
 import time
