@@ -26,7 +26,7 @@ SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 BEGIN: Final = START + 8 * HOUR - 2 * MINUTE
 """The begin of the messages: two minutes before a close of four hours, with a wake and a funding."""
 RATE: Final = 50_000
-"""Messages a second, as many as there are in a minute of the generator's market."""
+"""Messages a second. A minute of the generator's market has as many, so that it runs 60 times as fast."""
 MOST_TIMES_BARE: Final = 2.5
 SLOW_RATE: Final = 1_000
 MOST_P99_MS: Final = 5.0
@@ -40,7 +40,10 @@ class Load(msgspec.Struct, frozen=True):
     """Minutes of the generator's market in a run for speed."""
     runs: int = 3
     """Pairs of runs."""
+    per_minute: int = RATE
+    """Messages in each of them."""
     rate: int = RATE
+    """Messages a second."""
     burst: int = 100_000
     slow_minutes: int = 200
     """Minutes of the generator's market in the run for latency."""
@@ -64,12 +67,12 @@ class FeedBench:
     def speed(self) -> dict[str, Any]:
         """Return the CPU time of a message in a live book and in the bare loop, of alternating runs."""
         load = self._load
-        spec = self._spec(load.minutes, load.rate, max(1, load.rate // _WRITES_A_SECOND))
+        spec = self._spec(load.minutes, load.per_minute, max(1, load.rate // _WRITES_A_SECOND))
         pairs = list[tuple[BookRun, BareRun]]()
         with running_generator(spec) as generator:
             count = spec.messages
             for _ in range(load.runs):
-                book = run_book(generator, self._exchange, BEGIN, count, load.rate, load.warmup_days)
+                book = run_book(generator, self._exchange, spec, load.rate, load.warmup_days)
                 sent = generator.sent()
                 bare = run_bare(generator, count + sent.malformed, load.rate)
                 generator.sent()
@@ -90,16 +93,15 @@ class FeedBench:
         }
 
     def burst(self) -> dict[str, Any]:
-        """Return what became of a burst that is written without a pause, with the time stamps of one second."""
+        """Return what became of a burst in the last second before a close; it is written without a pause."""
         load = self._load
-        spec = self._spec(2, load.rate, max(1, load.rate // _WRITES_A_SECOND), burst=load.burst)
+        spec = self._spec(2, load.per_minute, max(1, load.rate // _WRITES_A_SECOND), burst=load.burst)
         with running_generator(spec) as generator:
-            count = spec.messages
-            book = run_book(generator, self._exchange, BEGIN, count, 0, load.warmup_days)
+            book = run_book(generator, self._exchange, spec, load.rate, load.warmup_days)
             sent = generator.sent()
         return {
             "burst": spec.burst,
-            "messages_per_s": round(count / book.wall_s),
+            "seconds": _rounded(book.ended_s - sent.burst_at),
             **_complete([book], sent),
         }
 
@@ -108,7 +110,7 @@ class FeedBench:
         load = self._load
         spec = self._spec(load.slow_minutes, load.slow_per_minute, 1)
         with running_generator(spec) as generator:
-            book = run_book(generator, self._exchange, BEGIN, spec.messages, SLOW_RATE, load.warmup_days)
+            book = run_book(generator, self._exchange, spec, SLOW_RATE, load.warmup_days)
             sent = generator.sent()
             bare = run_bare(generator, spec.messages + sent.malformed, SLOW_RATE)
             sent_to_bare = generator.sent()

@@ -5,7 +5,7 @@ import time
 from typing import Any, Final
 
 import msgspec
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
 from ocw_mcp.app.bench.feed_generator import Generator
 from ocw_mcp.app.bench.feed_traffic import MARKET, PUBLIC
@@ -72,39 +72,47 @@ class BareRun(msgspec.Struct, frozen=True):
 
 
 def run_bare(generator: Generator, messages: int, rate: int) -> BareRun:
-    """Read `messages` messages with two tasks, one a connection, which decode each of them."""
+    """Read `messages` messages, also malformed ones, with two tasks, one a connection, which decode each of them."""
     return asyncio.run(_run(generator, messages, rate))
 
 
 async def _run(generator: Generator, messages: int, rate: int) -> BareRun:
-    read, ended, taken = 0, asyncio.Event(), dict[int, float]()
+    read, taken = 0, dict[int, float]()
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def loop(path: str, ready: asyncio.Event) -> None:
+    async def loop(connection: ClientConnection) -> None:
         nonlocal read
-        decode = _DECODER.decode
-        uri = f"ws://{generator.address}{path}/stream"
-        async with connect(uri, compression=None, ping_interval=None, proxy=None, close_timeout=1) as connection:
-            ready.set()
-            while True:
-                message = decode(await connection.recv(decode=False)).data
+        receive, decode = connection.recv, _DECODER.decode
+        while True:
+            raw = await receive(decode=False)
+            try:
+                message = decode(raw).data
                 if isinstance(message, _KlineEvent) and message.bar.closed:
                     taken[message.bar.open_time + MINUTE] = _real_s()
-                read += 1
-                if read >= messages:
-                    ended.set()
+            except msgspec.DecodeError:
+                pass
+            read += 1
+            if read == messages:
+                ended.set_result(None)
 
-    opened = {path: asyncio.Event() for path in (MARKET, PUBLIC)}
-    tasks = [asyncio.ensure_future(loop(path, event)) for path, event in opened.items()]
-    for event in opened.values():
-        await event.wait()
-    began, cpu = _real_s(), _cpu_s()
-    generator.send(rate)
-    await ended.wait()
-    wall_s, cpu_s = _real_s() - began, _cpu_s() - cpu
+    async with _connected(generator, MARKET) as market, _connected(generator, PUBLIC) as public:
+        tasks = [asyncio.ensure_future(loop(each)) for each in (market, public)]
+        began, cpu = _real_s(), _cpu_s()
+        generator.send(rate)
+        await asyncio.wait({ended, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        wall_s, cpu_s = _real_s() - began, _cpu_s() - cpu
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
     for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        if not task.cancelled():
+            task.result()
     return BareRun(read, cpu_s, wall_s, taken)
+
+
+def _connected(generator: Generator, path: str) -> connect:
+    uri = f"ws://{generator.address}{path}/stream"
+    return connect(uri, compression=None, ping_interval=None, proxy=None, close_timeout=1)
 
 
 def _real_s() -> float:

@@ -19,6 +19,7 @@ from ocw_mcp.adapters.feeds.binance.network import NetworkTransport
 from ocw_mcp.adapters.feeds.binance.transport import Connection, RestResponse
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.app.bench.feed_generator import Generator
+from ocw_mcp.app.bench.feed_traffic import TrafficSpec
 from ocw_mcp.app.bench.fixtures import open_book
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.domain.market import Candle, Frame, MarketIdentity, Product
@@ -111,17 +112,17 @@ class StampedTransport:
 class MeasuredFeed:
     """The live feed, which starts the generator when it is connected, and ends when all messages are taken."""
 
-    def __init__(self, feed: BinanceFeed, generator: Generator, begin: int, messages: int, rate: int) -> None:
-        """`begin` (ms) is the end of the history, and the begin of the first minute of the messages."""
-        self._feed, self._generator, self._messages, self._rate = feed, generator, messages, rate
-        self._begin, self._begins = begin, asyncio.Event()
+    def __init__(self, feed: BinanceFeed, generator: Generator, spec: TrafficSpec, rate: int) -> None:
+        self._feed, self._generator, self._rate = feed, generator, rate
+        self._begin, self._begins = spec.begin, asyncio.Event()
+        self._messages, self._candles = spec.messages, spec.minutes * len(spec.prices)
         self.watch, self.resume_at = feed.watch, feed.resume_at
         self.taken: dict[int, float] = {}
         """By close time (ms), when the consumer had finished with the closed candles (s of `time.perf_counter`)."""
         self.closed: list[Candle] = []
         self.late = self.stored = self.connections = 0
         self.incidents: dict[str, int] = {}
-        self.began_s = self.began_cpu_s = self.wall_s = self.cpu_s = 0.0
+        self.began_s = self.began_cpu_s = self.wall_s = self.cpu_s = self.ended_s = 0.0
 
     @property
     def identity(self) -> MarketIdentity:
@@ -149,7 +150,9 @@ class MeasuredFeed:
                     self.stored = session.dispatcher.messages
                     if self.stored != last:
                         last, moved_at = self.stored, now
-                    if self.stored >= self._messages or (starting.done() and now - moved_at > _QUIET_S):
+                    complete = self.stored >= self._messages and len(self.closed) >= self._candles
+                    if complete or (starting.done() and now - moved_at > _QUIET_S):
+                        self.ended_s = now
                         self.wall_s, self.cpu_s = now - self.began_s, _cpu_s() - self.began_cpu_s
                         self.incidents = dict(session.notices.counts)
                         self.connections = sum(socket.opened for socket in session.sockets)
@@ -174,6 +177,8 @@ class BookRun(msgspec.Struct, frozen=True):
     cpu_s: float
     """The CPU time of this process from the first message on."""
     wall_s: float
+    ended_s: float
+    """When the last message was stored and the last candle taken: `time.perf_counter` (s)."""
     evaluations: int
     """Verdicts of the gate."""
     wakes: int
@@ -186,10 +191,10 @@ class BookRun(msgspec.Struct, frozen=True):
 
 
 def run_book(
-    generator: Generator, exchange: Exchange, start: int, messages: int, rate: int, warmup_days: int = WARMUP_DAYS
+    generator: Generator, exchange: Exchange, spec: TrafficSpec, rate: int, warmup_days: int = WARMUP_DAYS
 ) -> BookRun:
-    """Run a new book, from `start` (ms), over `messages` messages that are sent at a rate; 0 sends them at once."""
-    loop = StampedLoop(start + AHEAD_MS)
+    """Run a new book over the messages of a generator, which sends `rate` a second."""
+    loop = StampedLoop(spec.begin + AHEAD_MS)
     numbers = count()
     feed = BinanceFeed(
         Product.UM,
@@ -199,7 +204,7 @@ def run_book(
         brackets=paper_brackets,
         warmup_days=warmup_days,
     )
-    measured = MeasuredFeed(feed, generator, start, messages, rate)
+    measured = MeasuredFeed(feed, generator, spec, rate)
     with open_book(measured, load_policies(None), clock=StampedClock(loop)) as (book, _):
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(book.run.run("bench"))
@@ -208,6 +213,7 @@ def run_book(
             stored=measured.stored,
             cpu_s=measured.cpu_s,
             wall_s=measured.wall_s,
+            ended_s=measured.ended_s,
             evaluations=gate.evaluations,
             wakes=gate.woken,
             late=measured.late,

@@ -29,7 +29,7 @@ _PIECE: Final = 65_536
 
 
 class SendCommand(msgspec.Struct, frozen=True):
-    """The command to send all messages, `rate` a second; 0 sends them as fast as the reader takes them."""
+    """The command to send all messages, `rate` a second; a burst is sent as fast as the reader takes it."""
 
     rate: int
 
@@ -44,6 +44,8 @@ class Sent(msgspec.Struct, frozen=True):
     """From the first write to the end of the last."""
     closes: dict[int, float]
     """By close time (ms), when the write of its candles began: `time.perf_counter`, which all processes share (s)."""
+    burst_at: float
+    """When the write of the burst began (s of `time.perf_counter`); 0 without one."""
     candles: list[Candle]
     """The closed candles, by time and symbol."""
 
@@ -119,12 +121,14 @@ class _Connections:
 
 def _send(
     writes: Sequence[Write], market: socket.socket, public: socket.socket, rate: int
-) -> tuple[float, dict[int, float]]:
-    """Write all messages at their rate. Return the seconds, and when the candles of each close were written."""
-    now, closes, done = _clock(), dict[int, float](), 0
+) -> tuple[float, dict[int, float], float]:
+    """Write all messages at their rate. Return the seconds, when candles were written by close time, and the burst."""
+    now, closes, done, burst_at = _shared_clock(), dict[int, float](), 0, 0.0
     began = now()
     for write in writes:
-        if rate and (early := began + done / rate - now()) > 0:
+        if write.in_burst:
+            burst_at = burst_at or now()
+        elif rate and (early := began + done / rate - now()) > 0:
             time.sleep(early)  # noqa: TID251 - this process is the pace of the market
         if write.closed_at:
             closes[write.closed_at] = now()
@@ -133,10 +137,10 @@ def _send(
         if write.public:
             public.sendall(write.public)
         done += write.messages
-    return now() - began, closes
+    return now() - began, closes, burst_at
 
 
-def _clock() -> Callable[[], float]:
+def _shared_clock() -> Callable[[], float]:
     return time.perf_counter  # noqa: TID251 - a clock that the measuring process shares
 
 
@@ -162,10 +166,10 @@ def main(argument: str) -> None:
         for line in sys.stdin:
             command = msgspec.json.decode(line, type=SendCommand)
             market, public = connections.take(MARKET), connections.take(PUBLIC)
-            seconds, closes = _send(writes, market, public, command.rate)
+            seconds, closes, burst_at = _send(writes, market, public, command.rate)
             for each in (market, public):
                 threading.Thread(target=_close, args=(each,), daemon=True).start()
-            sent = Sent(traffic.messages, traffic.malformed, seconds, closes, traffic.candles)
+            sent = Sent(traffic.messages, traffic.malformed, seconds, closes, burst_at, traffic.candles)
             sys.stdout.write(msgspec.json.encode(sent).decode() + "\n")
             sys.stdout.flush()
 

@@ -66,6 +66,8 @@ class Write(NamedTuple):
     """Valid messages."""
     closed_at: int
     """The close time (ms) of the candles that are in it, the same for all symbols; 0 without candles."""
+    in_burst: bool
+    """Whether it is written at once, without waiting for its time."""
 
 
 class _Message(NamedTuple):
@@ -97,6 +99,7 @@ class Traffic:
         for number in range(spec.minutes):
             opened, closes = spec.begin + number * MINUTE, 0
             burst = spec.burst // symbols if number == spec.minutes - 1 else 0
+            bursts_at = opened + MINUTE - SECOND if burst else math.inf
             found = sorted(
                 (message for line in self._lines for message in line.minute(opened, usual, burst)),
                 key=lambda each: each.at,
@@ -110,7 +113,7 @@ class Traffic:
                     waiting.append(_Message(message.at, message.path, message.data[: len(message.data) // 2]))
                     self.malformed += 1
                 if closes == symbols or (len(waiting) >= spec.per_write and closes == 0):
-                    yield _write(waiting)
+                    yield _write(waiting, message.at >= bursts_at)
                     waiting.clear()
 
 
@@ -223,7 +226,7 @@ def _steps(since: int, span: int, count: int) -> Iterator[tuple[int, str]]:
             yield since + (2 * place + 1) * span // (2 * number), kind
 
 
-def _write(messages: Sequence[_Message]) -> Write:
+def _write(messages: Sequence[_Message], in_burst: bool) -> Write:
     """Return messages as WebSocket frames."""
     by_path = {MARKET: bytearray(), PUBLIC: bytearray()}
     valid = 0
@@ -231,7 +234,7 @@ def _write(messages: Sequence[_Message]) -> Write:
         by_path[message.path] += _frame(message.data)
         valid += message.data.endswith(b"}}")
     closed_at = max(message.closed_at for message in messages)
-    return Write(bytes(by_path[MARKET]), bytes(by_path[PUBLIC]), valid, closed_at)
+    return Write(bytes(by_path[MARKET]), bytes(by_path[PUBLIC]), valid, closed_at, in_burst)
 
 
 def _frame(data: bytes) -> bytes:
