@@ -29,7 +29,10 @@ from ocw_mcp.sandbox.binance.exchange import Exchange, Request
 
 AHEAD_MS: Final = 5 * SECOND
 """How far (ms) the book's time is after the begin of the first minute when the book starts."""
+STEP_MS: Final = 1_500
+"""The most market time (ms) that passes at once. The feed refuses messages that are two seconds ahead."""
 _STAMP: Final = b'"E":'
+_DIGITS: Final = 13
 _QUIET_S: Final = 5.0
 """The real time (s) without a message after which the missing ones are given up."""
 _TURN_S: Final = 0.002
@@ -65,21 +68,37 @@ class StampedClock(LiveClock):
 
 
 class _StampedConnection:
-    """A connection that moves the time of the loop to the time stamps of its messages."""
+    """A connection that moves the time of the loop to the time stamps of its messages.
+
+    Messages that have waited, because this process or its core was busy, are returned in steps of market time.
+    """
 
     def __init__(self, connection: Connection, loop: StampedLoop) -> None:
         self._connection, self._loop = connection, loop
+        self._waiting: Sequence[bytes | str] = ()
         self.send, self.close = connection.send, connection.close
 
     async def receive(self) -> Sequence[bytes | str]:
-        """Return the messages that have arrived, at least one."""
-        batch = await self._connection.receive()
-        newest = batch[-1]
-        assert isinstance(newest, bytes)
-        begin = newest.rfind(_STAMP) + len(_STAMP)
-        if begin >= len(_STAMP) and (stamp := newest[begin : begin + 13]).isdigit():
-            self._loop.jump(int(stamp))
+        """Return the messages that have arrived, at least one, and of more than `STEP_MS` a part."""
+        if self._waiting:
+            await asyncio.sleep(0)  # noqa: TID251 - lets the other connection read
+        else:
+            self._waiting = await self._connection.receive()
+        batch, now = self._waiting, self._loop.time() * SECOND
+        if (ahead := (_stamp(batch[-1]) or 0) - now) > STEP_MS:
+            batch = batch[: max(1, int(len(batch) * STEP_MS / ahead))]
+        self._waiting = self._waiting[len(batch) :]
+        if (stamp := _stamp(batch[-1])) is not None:
+            self._loop.jump(stamp)
         return batch
+
+
+def _stamp(message: bytes | str) -> int | None:
+    """Return the time (ms) of an event; None for one that is cut off before its time."""
+    text = message if isinstance(message, bytes) else message.encode()
+    found = text.rfind(_STAMP) + len(_STAMP)
+    stamp = text[found : found + _DIGITS]
+    return int(stamp) if found >= len(_STAMP) and len(stamp) == _DIGITS and stamp.isdigit() else None
 
 
 class StampedTransport:
@@ -151,7 +170,7 @@ class MeasuredFeed:
                     if self.stored != last:
                         last, moved_at = self.stored, now
                     complete = self.stored >= self._messages and len(self.closed) >= self._candles
-                    if complete or (starting.done() and now - moved_at > _QUIET_S):
+                    if complete or (starting.done() and now - max(moved_at, self.began_s) > _QUIET_S):
                         self.ended_s = now
                         self.wall_s, self.cpu_s = now - self.began_s, _cpu_s() - self.began_cpu_s
                         self.incidents = dict(session.notices.counts)

@@ -132,10 +132,12 @@ def _send(
             time.sleep(early)  # noqa: TID251 - this process is the pace of the market
         if write.closed_at:
             closes[write.closed_at] = now()
-        if write.market:
+        try:
             market.sendall(write.market)
-        if write.public:
             public.sendall(write.public)
+        except OSError:
+            # The reader has given up; it reports what it did not get.
+            break
         done += write.messages
     return now() - began, closes, burst_at
 
