@@ -1,6 +1,7 @@
 """A day of the live feed on the sandbox exchange in virtual time, with faults of all kinds: which candles it gave."""
 
 import time
+from array import array
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -105,11 +106,15 @@ class SandboxFeed:
 
 
 class RecordedFeed(SandboxFeed):
-    """A SandboxFeed that a live book can run on, and that records what it gave."""
+    """A SandboxFeed that a live book can run on, and that compares its candles with those of the source."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, source: Mapping[str, Mapping[int, Candle]], *args: Any, **kwargs: Any) -> None:
+        """`source` has the candles by symbol and open time (ms); the other arguments are those of SandboxFeed."""
         super().__init__(*args, **kwargs)
-        self.candles: dict[str, list[Candle]] = {symbol: [] for symbol in self.identity.symbols}
+        self._source = source
+        self.opened: dict[str, array[int]] = {symbol: array("q") for symbol in source}
+        """The open times (ms) of the candles that were given, by symbol."""
+        self.different = 0
         self.notices: list[FeedNotice] = []
         self.late = self.messages = 0
         self.incidents: dict[str, int] = {}
@@ -123,7 +128,7 @@ class RecordedFeed(SandboxFeed):
         """Do nothing: the book of a day is new."""
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
-        """Yield the frames until the end, and record them."""
+        """Yield the frames until the end."""
         async with aclosing(super().frames(after)) as frames:
             async for frame in frames:
                 assert self.feed is not None
@@ -133,7 +138,8 @@ class RecordedFeed(SandboxFeed):
                 self.notices += frame.notices
                 self.late += len(frame.closed) if frame.late else 0
                 for candle in frame.closed:
-                    self.candles[candle.symbol].append(candle)
+                    self.opened[candle.symbol].append(candle.open_time)
+                    self.different += self._source[candle.symbol].get(candle.open_time) != candle
                 yield frame
 
 
@@ -165,7 +171,12 @@ def run_live_day(
     """
     market = SandboxMarket.simulated(seed, symbols, product, START)
     until = START + hours * HOUR
+    since = START - warmup_days * DAY
+    source = {
+        symbol: {each.open_time: each for each in source_candles(market, symbol, since, until)} for symbol in symbols
+    }
     feed = RecordedFeed(
+        source,
         market,
         START + BEGINS_LATE_MS,
         until + _LAST_FRAMES_MS,
@@ -178,21 +189,17 @@ def run_live_day(
     consume(feed)
     seconds = time.perf_counter() - began  # noqa: TID251 - the real time of a benchmark
     totals: Counter[str] = Counter()
-    for symbol in symbols:
-        candles = feed.candles[symbol]
-        source = {each.open_time: each for each in source_candles(market, symbol, START - warmup_days * DAY, until)}
-        opened = [each.open_time for each in candles]
-        totals["expected"] += len(source)
+    for symbol, opened in feed.opened.items():
+        totals["expected"] += len(source[symbol])
         totals["given"] += len(opened)
-        totals["repeated"] += len(opened) - len(set(opened)) + (opened != sorted(opened))
-        totals["missing"] += len(source.keys() - set(opened))
-        totals["different"] += sum(source.get(each.open_time) != each for each in candles)
+        totals["repeated"] += len(opened) - len(set(opened)) + (list(opened) != sorted(opened))
+        totals["missing"] += len(source[symbol].keys() - set(opened))
     return LiveDay(
         expected=totals["expected"],
         given=totals["given"],
         repeated=totals["repeated"],
         missing=totals["missing"],
-        different=totals["different"],
+        different=feed.different,
         late=feed.late,
         messages=feed.messages,
         seconds=seconds,
