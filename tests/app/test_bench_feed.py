@@ -4,9 +4,14 @@ from collections import Counter
 
 import pytest
 
-from ocw_mcp.app.bench.feed import BEGIN, MOST_P99_MS, MOST_TIMES_BARE, SYMBOLS, FeedBench, Load
+from ocw_mcp.app.bench.feed import BEGIN, MOST_P99_MS, MOST_TIMES_BARE, SYMBOLS, FeedBench, Load, day_figures
+from ocw_mcp.app.bench.feed_day import run_book_day, size_of
 from ocw_mcp.app.bench.feed_traffic import Traffic, TrafficSpec, Write
+from ocw_mcp.app.bench.live_day import START
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import MINUTE
+from ocw_mcp.sandbox.binance.exchange import Exchange
+from ocw_mcp.sandbox.binance.market import SandboxMarket
 
 SMALL = Load(
     minutes=2,
@@ -92,3 +97,31 @@ def test_traffic_counts_malformed_messages_apart() -> None:
     traffic, writes = written(TrafficSpec(SPEC.prices, BEGIN, 1, 3_000, 50, malformed=100))
     assert (traffic.messages, traffic.malformed) == (3_000, 30)
     assert sum(len(frames(each.market + each.public)) for each in writes) == 3_030
+
+
+class Holder:
+    """An object of the size of its list, with a part of the exchange that does not count."""
+
+    def __init__(self, count: int) -> None:
+        self.kept = [float(each) for each in range(count)]
+        self.exchange = Exchange(SandboxMarket.simulated(1, SYMBOLS, Product.UM, START))
+
+
+def test_own_memory_grows_with_what_the_objects_hold() -> None:
+    small, large = size_of([Holder(10)]), size_of([Holder(1_010)])
+    assert large - small == pytest.approx(1_000 * (24 + 8), 0.1)
+
+
+def test_shared_object_counts_once() -> None:
+    one = Holder(100)
+    assert size_of([one, one, one.kept]) == size_of([one])
+
+
+@pytest.mark.slow
+def test_book_loses_no_candle_and_no_verdict_in_hours_of_faults() -> None:
+    found = day_figures(run_book_day(hours=2, warmup_days=1))
+    assert (found["hours"], found["candles"]) == (2, 3 * 26 * 60)
+    assert {found[f"candles_{each}"] for each in ("missing", "repeated", "different")} == {0}
+    assert found["incidents"] > 0 == found["verdicts_missing"]
+    assert found["memory_ratio"] == 1.0
+    assert found["memory_mb_last_hour"] * 1_024 > found["own_kb_largest"] >= found["own_kb_last_hour"] > 0

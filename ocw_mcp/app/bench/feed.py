@@ -5,6 +5,8 @@ project beside them.
 """
 
 import math
+import subprocess
+import sys
 from collections.abc import Sequence
 from statistics import median
 from typing import Any, Final
@@ -14,6 +16,7 @@ import msgspec
 from ocw_mcp.adapters.feeds.binance.feed import WARMUP_DAYS
 from ocw_mcp.app.bench.feed_bare import BareRun, run_bare
 from ocw_mcp.app.bench.feed_book import BookRun, run_book
+from ocw_mcp.app.bench.feed_day import BookDay
 from ocw_mcp.app.bench.feed_generator import Sent, running_generator
 from ocw_mcp.app.bench.feed_traffic import TrafficSpec
 from ocw_mcp.app.bench.live_day import START
@@ -30,6 +33,8 @@ RATE: Final = 50_000
 MOST_TIMES_BARE: Final = 2.5
 SLOW_RATE: Final = 1_000
 MOST_P99_MS: Final = 5.0
+HOURS: Final = 24
+MOST_MEMORY_RATIO: Final = 1.02
 _WRITES_A_SECOND: Final = 200
 
 
@@ -130,10 +135,45 @@ class FeedBench:
         return TrafficSpec(self._prices, BEGIN, minutes, per_minute, per_write, burst, self._load.malformed)
 
 
-def measure(load: Load | None = None) -> dict[str, Any]:
+def measure() -> dict[str, Any]:
     """Return the measurements of the live feed; see docs/benchmarks.md."""
-    bench = FeedBench(load or Load())
-    return {"speed": bench.speed(), "burst": bench.burst(), "latency": bench.latency()}
+    bench = FeedBench(Load())
+    return {"speed": bench.speed(), "burst": bench.burst(), "latency": bench.latency(), "day": measure_day()}
+
+
+def measure_day() -> dict[str, Any]:
+    """Return what a day of faults left of the candles, and the memory at the end of its second and of its last hour."""
+    command = [sys.executable, "-m", "ocw_mcp.app.bench.feed_day", str(HOURS)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    return day_figures(msgspec.json.decode(done.stdout, type=BookDay))
+
+
+def day_figures(found: BookDay) -> dict[str, Any]:
+    """Return the figures of a day of a live book."""
+    day, memory, own = found.day, found.process_bytes, found.own_bytes
+    # The candle in which the book begins is not evaluated, and nothing is decided on a late one.
+    evaluated = len(own) * HOUR // MINUTE * len(SYMBOLS) - len(SYMBOLS) - day.late
+    return {
+        "hours": len(own),
+        "seconds": _rounded(day.seconds),
+        "messages": day.messages,
+        "candles": day.expected,
+        "candles_missing": day.missing,
+        "candles_repeated": day.repeated,
+        "candles_different": day.different,
+        "late": day.late,
+        "verdicts": found.evaluations,
+        "verdicts_missing": evaluated - found.evaluations,
+        "wakes": found.wakes,
+        "incidents": sum(day.incidents.values()),
+        "memory_mb_second_hour": _rounded(memory[1] / 2**20),
+        "memory_mb_last_hour": _rounded(memory[-1] / 2**20),
+        "memory_ratio": _rounded(memory[-1] / memory[1]),
+        "memory_ratio_at_most": MOST_MEMORY_RATIO,
+        "own_kb_second_hour": round(own[1] / 1_024),
+        "own_kb_last_hour": round(own[-1] / 1_024),
+        "own_kb_largest": round(max(own) / 1_024),
+    }
 
 
 def _complete(runs: Sequence[BookRun], sent: Sent) -> dict[str, Any]:

@@ -1,7 +1,11 @@
-"""A day of a live book on the sandbox exchange in virtual time, with faults: its candles, verdicts and memory."""
+"""A day of a live book on the sandbox exchange in virtual time, with faults: its candles, verdicts and memory.
+
+`python -m ocw_mcp.app.bench.feed_day HOURS` prints a `BookDay` as JSON: the memory of a process of its own.
+"""
 
 import asyncio
 import gc
+import resource
 import sys
 import types
 from collections.abc import Iterable, Iterator
@@ -25,7 +29,6 @@ _NOT_OWN: Final = ("ocw_mcp.sandbox", "ocw_mcp.app", "ocw_mcp.adapters.feeds.sim
 _SHARED: Final = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType, asyncio.AbstractEventLoop)
 """The types of objects that every part of a process shares."""
 _PAGES: Final = Path("/proc/self/statm")
-_PAGE: Final = 4_096
 
 
 class _VirtualClock(LiveClock):
@@ -50,7 +53,7 @@ class BookDay(msgspec.Struct, frozen=True):
     own_bytes: list[int]
     """The size of the objects of feed, runtime, engine, venue and store."""
     process_bytes: list[int]
-    """The memory of the process, with the exchange and the interpreter; empty where the system does not say."""
+    """The memory of the process, with the exchange and the interpreter; the largest so far where only that is known."""
 
 
 def run_book_day(hours: int = 24, thin: int = 8, warmup_days: int = WARMUP_DAYS) -> BookDay:
@@ -65,8 +68,7 @@ def run_book_day(hours: int = 24, thin: int = 8, warmup_days: int = WARMUP_DAYS)
         # What waits for the next commit depends on the speed of the machine.
         book.run.shell.commit()
         own.append(size_of([feed, book.engine, book.venue, book.run]))
-        if _PAGES.exists():
-            process.append(int(_PAGES.read_text().split()[1]) * _PAGE)
+        process.append(_process_bytes())
 
     def consume(feed: RecordedFeed) -> None:
         nonlocal book, verdicts
@@ -80,6 +82,12 @@ def run_book_day(hours: int = 24, thin: int = 8, warmup_days: int = WARMUP_DAYS)
 
     day = run_live_day(hours=hours, thin=thin, warmup_days=warmup_days, consume=consume, observe=observe)
     return BookDay(day, *verdicts, own, process)
+
+
+def _process_bytes() -> int:
+    if _PAGES.exists():
+        return int(_PAGES.read_text().split()[1]) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1_024)
 
 
 def size_of(roots: Iterable[object]) -> int:
@@ -104,3 +112,7 @@ def _referents(each: Any) -> Iterator[Any]:
     yield from gc.get_referents(each)
     if isinstance(each, msgspec.Struct):
         yield from (getattr(each, name) for name in each.__struct_fields__)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(msgspec.json.encode(run_book_day(int(sys.argv[1]))).decode())
