@@ -78,8 +78,7 @@ class FeedBench:
             count = spec.messages
             for _ in range(load.runs):
                 book = run_book(generator, self._exchange, spec, load.rate, load.warmup_days)
-                sent = generator.sent()
-                bare = run_bare(generator, count + sent.malformed, load.rate)
+                bare = run_bare(generator, count + book.sent.malformed, load.rate)
                 generator.sent()
                 pairs.append((book, bare))
         books = [book for book, _ in pairs]
@@ -94,7 +93,7 @@ class FeedBench:
             "messages_per_cpu_s": round(median(count / book.cpu_s for book in books)),
             "messages_per_cpu_s_at_least": RATE,
             "reached_per_s": round(median(count / book.wall_s for book in books)),
-            **_complete(books, sent),
+            **_complete(books),
         }
 
     def burst(self) -> dict[str, Any]:
@@ -103,11 +102,10 @@ class FeedBench:
         spec = self._spec(2, load.per_minute, max(1, load.rate // _WRITES_A_SECOND), burst=load.burst)
         with running_generator(spec) as generator:
             book = run_book(generator, self._exchange, spec, load.rate, load.warmup_days)
-            sent = generator.sent()
         return {
             "burst": spec.burst,
-            "seconds": _rounded(book.ended_s - sent.burst_at),
-            **_complete([book], sent),
+            "seconds": _rounded(book.ended_s - book.sent.burst_at),
+            **_complete([book]),
         }
 
     def latency(self) -> dict[str, Any]:
@@ -116,10 +114,9 @@ class FeedBench:
         spec = self._spec(load.slow_minutes, load.slow_per_minute, 1)
         with running_generator(spec) as generator:
             book = run_book(generator, self._exchange, spec, SLOW_RATE, load.warmup_days)
-            sent = generator.sent()
-            bare = run_bare(generator, spec.messages + sent.malformed, SLOW_RATE)
+            bare = run_bare(generator, spec.messages + book.sent.malformed, SLOW_RATE)
             sent_to_bare = generator.sent()
-        own, reference = _delays_ms(book.taken, sent), _delays_ms(bare.taken, sent_to_bare)
+        own, reference = _delays_ms(book.taken, book.sent), _delays_ms(bare.taken, sent_to_bare)
         return {
             "rate_per_s": SLOW_RATE,
             "verdicts": book.evaluations,
@@ -128,7 +125,7 @@ class FeedBench:
             "p99_ms_at_most": MOST_P99_MS,
             "bare_p50_ms": _rounded(_percentile(reference, 50)),
             "bare_p99_ms": _rounded(_percentile(reference, 99)),
-            **_complete([book], sent),
+            **_complete([book]),
         }
 
     def _spec(self, minutes: int, per_minute: int, per_write: int, burst: int = 0) -> TrafficSpec:
@@ -176,8 +173,9 @@ def day_figures(found: BookDay) -> dict[str, Any]:
     }
 
 
-def _complete(runs: Sequence[BookRun], sent: Sent) -> dict[str, Any]:
+def _complete(runs: Sequence[BookRun]) -> dict[str, Any]:
     """Return what was lost in runs over the same messages. The sums are over the runs; each should be 0."""
+    sent = runs[0].sent
     known = {(each.symbol, each.open_time): each for each in sent.candles}
     counts = {"messages": sent.messages, "lost": 0, "candles": len(known)}
     counts |= {"candles_missing": 0, "candles_repeated": 0, "candles_different": 0, "verdicts_missing": 0}

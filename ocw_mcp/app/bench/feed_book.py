@@ -5,9 +5,10 @@ engine with gate and rules, and the paper venue. Only REST is answered in proces
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import count
 from typing import Final
 
@@ -16,12 +17,14 @@ import msgspec
 from ocw_mcp.adapters.feeds.binance import BinanceFeed, hosts_of
 from ocw_mcp.adapters.feeds.binance.feed import WARMUP_DAYS
 from ocw_mcp.adapters.feeds.binance.network import NetworkTransport
+from ocw_mcp.adapters.feeds.binance.notices import MARKET
 from ocw_mcp.adapters.feeds.binance.transport import Connection, RestResponse
 from ocw_mcp.adapters.venues.instruments import paper_brackets
-from ocw_mcp.app.bench.feed_generator import Generator
+from ocw_mcp.app.bench.feed_generator import Generator, Sent
 from ocw_mcp.app.bench.feed_traffic import TrafficSpec
 from ocw_mcp.app.bench.fixtures import open_book
 from ocw_mcp.app.policy_loader import load_policies
+from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.domain.market import Candle, Frame, MarketIdentity, Product
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.runtime.clock import LiveClock
@@ -33,26 +36,31 @@ STEP_MS: Final = 1_500
 """The most market time (ms) that passes at once. The feed refuses messages that are two seconds ahead."""
 _STAMP: Final = b'"E":'
 _DIGITS: Final = 13
-_QUIET_S: Final = 5.0
-"""The real time (s) without a message after which the missing ones are given up."""
-_TURN_S: Final = 0.002
+_SPEED: Final = 0.02
+"""The seconds of the market that pass in a second without messages."""
+_GIVEN_UP_S: Final = 10.0
+"""The real time (s) after the last message was sent at which those that did not arrive are given up."""
+_TURN_S: Final = 0.000_1
 
 
 class StampedLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes as real time does, and jumps to the newest time stamp of the messages."""
+    """An event loop whose time jumps to the newest time stamp of the messages, and passes slowly between two of them.
+
+    So the market does not go on while this process or the generator waits for a core.
+    """
 
     def __init__(self, start: int) -> None:
         """`start` is the market's time (ms) now."""
-        self._ahead_s = start / SECOND - _real_s()
+        self._ahead_s = start / SECOND - _real_s() * _SPEED
         super().__init__()
 
     def time(self) -> float:
         """Return the market's time, s."""
-        return _real_s() + self._ahead_s
+        return _real_s() * _SPEED + self._ahead_s
 
     def jump(self, to: int) -> None:
         """Go to a time (ms), unless it is in the past."""
-        self._ahead_s = max(self._ahead_s, to / SECOND - _real_s())
+        self._ahead_s = max(self._ahead_s, to / SECOND - _real_s() * _SPEED)
 
 
 class StampedClock(LiveClock):
@@ -142,15 +150,26 @@ class MeasuredFeed:
         self.late = self.stored = self.connections = 0
         self.incidents: dict[str, int] = {}
         self.began_s = self.began_cpu_s = self.wall_s = self.cpu_s = self.ended_s = 0.0
+        self._sent: Sent | None = None
+        self._watch: threading.Thread | None = None
+        self._ended = threading.Event()
+        self._gives_up = False
 
     @property
     def identity(self) -> MarketIdentity:
         return self._feed.identity
 
+    def sent(self) -> Sent:
+        """Return what the generator has sent, after the run. Raises MarketUnreachable if it did not send all."""
+        if self._watch is not None:
+            self._watch.join()
+        if self._sent is None:
+            raise MarketUnreachable("the process that sends the messages has ended before all were sent")
+        return self._sent
+
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         """Yield the frames, and note when the consumer asks for the next one after closed candles."""
         starting = asyncio.ensure_future(self._start())
-        last, moved_at = 0, _real_s()
         try:
             async with aclosing(self._feed.frames(after)) as frames:
                 async for frame in frames:
@@ -167,16 +186,15 @@ class MeasuredFeed:
                     session = self._feed.session
                     assert session is not None
                     self.stored = session.dispatcher.messages
-                    if self.stored != last:
-                        last, moved_at = self.stored, now
                     complete = self.stored >= self._messages and len(self.closed) >= self._candles
-                    if complete or (starting.done() and now - max(moved_at, self.began_s) > _QUIET_S):
+                    if complete or self._gives_up:
                         self.ended_s = now
                         self.wall_s, self.cpu_s = now - self.began_s, _cpu_s() - self.began_cpu_s
                         self.incidents = dict(session.notices.counts)
                         self.connections = sum(socket.opened for socket in session.sockets)
                         return
         finally:
+            self._ended.set()
             starting.cancel()
 
     async def _start(self) -> None:
@@ -186,6 +204,21 @@ class MeasuredFeed:
             await asyncio.sleep(_TURN_S)  # noqa: TID251 - before the measured time
         self.began_s, self.began_cpu_s = _real_s(), _cpu_s()
         self._generator.send(self._rate)
+        self._watch = threading.Thread(target=self._await_sent, args=(asyncio.get_running_loop(),), daemon=True)
+        self._watch.start()
+
+    def _await_sent(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait until all is sent, and some seconds more; then let the loop give up what has not arrived."""
+        with suppress(MarketUnreachable):
+            self._sent = self._generator.sent()
+        if not self._ended.wait(_GIVEN_UP_S):
+            loop.call_soon_threadsafe(self._give_up)
+
+    def _give_up(self) -> None:
+        self._gives_up = True
+        if self._feed.session is not None:
+            # The notice makes the feed yield a frame, after which this one ends.
+            self._feed.session.notices.incident(MARKET, "given up", f"{self._messages - self.stored} messages lack")
 
 
 class BookRun(msgspec.Struct, frozen=True):
@@ -207,6 +240,7 @@ class BookRun(msgspec.Struct, frozen=True):
     taken: dict[int, float]
     """By close time (ms), when the verdict was known: `time.perf_counter` (s)."""
     incidents: dict[str, int]
+    sent: Sent
 
 
 def run_book(
@@ -239,6 +273,7 @@ def run_book(
             closed=measured.closed,
             taken=measured.taken,
             incidents=measured.incidents,
+            sent=measured.sent(),
         )
 
 

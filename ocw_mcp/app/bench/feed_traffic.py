@@ -24,6 +24,8 @@ _QUOTES_PER_TRADE: Final = 4
 _FUNDING_EVERY: Final = 8 * HOUR
 _LAG_MS: Final = 8
 """The time (ms) from the end of a candle to its message."""
+_LAST_QUOTE_MS: Final = 1_200
+"""The time (ms) from the end of the last minute to the last quotes."""
 _MOVE: Final = 0.0006
 """The usual relative move of a price in a minute."""
 _UNIT: Final = 100
@@ -42,7 +44,10 @@ class TrafficSpec(msgspec.Struct, frozen=True):
     """The time (ms) of the first minute, a multiple of a minute."""
     minutes: int
     per_minute: int
-    """Messages of all symbols in a minute of the market, without the burst; at least 50 for each symbol."""
+    """Messages of all symbols in a minute of the market, without the burst; at least 50 for each symbol.
+
+    After the last minute there is one more quote of each symbol.
+    """
     per_write: int
     """Messages that are written to the sockets at once."""
     burst: int = 0
@@ -54,7 +59,7 @@ class TrafficSpec(msgspec.Struct, frozen=True):
     def messages(self) -> int:
         """The number of valid messages."""
         symbols = len(self.prices)
-        return (self.minutes * (self.per_minute // symbols) + self.burst // symbols) * symbols
+        return (self.minutes * (self.per_minute // symbols) + self.burst // symbols + 1) * symbols
 
 
 class Write(NamedTuple):
@@ -115,6 +120,11 @@ class Traffic:
                 if closes == symbols or (len(waiting) >= spec.per_write and closes == 0):
                     yield _write(waiting, message.at >= bursts_at)
                     waiting.clear()
+        # A quote of the next second lets the feed yield the prices before it.
+        ends = spec.begin + spec.minutes * MINUTE + _LAST_QUOTE_MS
+        waiting += [line.quote(ends) for line in self._lines]
+        self.messages += symbols
+        yield _write(waiting, in_burst=False)
 
 
 class _Line:
@@ -139,7 +149,7 @@ class _Line:
         for at, kind in steps:
             match kind:
                 case "quote":
-                    yield self._message(at, "bookTicker", self._quote(at), PUBLIC)
+                    yield self.quote(at)
                 case "trade":
                     yield self._message(at, "aggTrade", self._trade(at))
                 case "kline":
@@ -155,6 +165,10 @@ class _Line:
         yield self._message(
             closed_at + _LAG_MS, "kline_1m", self._kline(closed_at + _LAG_MS, closed=True), MARKET, closed_at
         )
+
+    def quote(self, at: int) -> _Message:
+        """Return a quote around the last price."""
+        return self._message(at, "bookTicker", self._quote(at), PUBLIC)
 
     def _message(self, at: int, stream: str, payload: str, path: str = MARKET, closed_at: int = 0) -> _Message:
         data = f'{{"stream":"{self._symbol.lower()}@{stream}","data":{payload}}}'
