@@ -92,6 +92,8 @@ def _bounds(info: FieldInfo) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(f'"{each}"' for each in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_value(each)}" for key, each in value.items()) + " }"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

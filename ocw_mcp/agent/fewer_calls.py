@@ -25,7 +25,7 @@ from ocw_mcp.domain.unknown import Unknown
 TOLERANCE: Final = 0.002
 """The largest relative price move that counts as no change: about the cost of two market orders."""
 LONGEST_MS: Final = 2 * HOUR
-"""The largest age of a HOLD that may be repeated: the longest gap between two wakes that the wake-up gate allows."""
+"""The largest age of a HOLD that may be repeated."""
 REPEATED_AT: Final = frozenset({WakeKind.TIMER, WakeKind.CLOSE, WakeKind.OUTLIER})
 """Wake reasons for which a HOLD may be repeated. For a wake condition or a position review the model is called."""
 THROTTLES_FROM: Final = Decimal("0.9")

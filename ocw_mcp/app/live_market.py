@@ -1,7 +1,8 @@
 """Opens the live market of Binance, or the exchange of the sandbox at an address of this machine."""
 
+import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random  # noqa: TID251 - spreads repeated requests over time; it never enters the engine
 from threading import Event
 from typing import Final, NamedTuple
@@ -9,10 +10,12 @@ from typing import Final, NamedTuple
 import httpx2
 import msgspec
 
+from ocw_mcp.adapters.feeds.binance.clock import ExchangeClock
+from ocw_mcp.adapters.feeds.binance.exchange_info import fetch_info
 from ocw_mcp.adapters.feeds.binance.feed import INTERVALS, BinanceFeed
 from ocw_mcp.adapters.feeds.binance.hosts import hosts_of
 from ocw_mcp.adapters.feeds.binance.network import NetworkTransport
-from ocw_mcp.adapters.feeds.binance.rest import back_off_s
+from ocw_mcp.adapters.feeds.binance.rest import RestClient, back_off_s
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.domain.errors import MarketUnreachable, SettingsError
 from ocw_mcp.domain.market import Product
@@ -32,6 +35,19 @@ class LiveMarket(NamedTuple):
 
     feed: BinanceFeed
     clock: LiveClock
+
+
+class ExchangeState(NamedTuple):
+    """What the exchange says about itself, some symbols and this machine."""
+
+    offset_ms: int
+    """By how much the machine's clock is ahead of the exchange's, plus or minus `offset_error_ms`."""
+    offset_error_ms: int
+    status: Mapping[str, str]
+    """The status of each symbol: TRADING, or why it does not trade."""
+    weight: int
+    """The weight of the requests of this machine's address in the present minute."""
+    weight_limit: int
 
 
 class _SandboxClock(msgspec.Struct):
@@ -105,6 +121,31 @@ def require_reachable(product: Product | None, loopback: str | None) -> None:
         raise MarketUnreachable(
             f"Binance cannot be reached, and no book was created ({why}); check the network, or use --market sim"
         )
+
+
+def ask_exchange(product: Product, symbols: Sequence[str], loopback: str | None) -> ExchangeState:
+    """Return the state of the exchange for some symbols now. Raises MarketUnreachable and FeedError."""
+    hosts = hosts_of(product, loopback)
+    machine = LiveClock() if loopback is None else _sandbox_clock(hosts.rest)
+
+    async def ask() -> ExchangeState:
+        transport = NetworkTransport(hosts, machine.present)
+        rest = RestClient(transport, product, Random().random)
+        clock = ExchangeClock(transport, rest, product)
+        try:
+            await clock.measure()
+            rest.now_ms = clock.now_ms
+            info = await fetch_info(rest, product, symbols, paper_brackets)
+            # The shortest of some requests measures the clock; half of its way is the error.
+            error_ms = round(clock.round_trip_ms / 2)
+            limit = info.weight_limit or rest.weight_limit
+            status = {symbol: info.status.get(symbol, "not listed") for symbol in symbols}
+            return ExchangeState(clock.offset_ms, error_ms, status, rest.used_weight, limit)
+        finally:
+            await transport.close()
+
+    with asyncio.Runner(loop_factory=machine.new_loop) as runner:
+        return runner.run(ask())
 
 
 def _sandbox_clock(address: str) -> LiveClock:

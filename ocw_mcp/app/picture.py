@@ -23,7 +23,7 @@ POINTS: Final = 3_000
 """The most price points of one symbol; each shows the price range of one or more candles."""
 MOST_PARTS: Final = 100
 """The most marks of closed parts of one trade."""
-KINDS: Final = {"close": "#9aa0a6", "timer": "#4f7fd6", "outlier": "#e08a1e", "condition": "#8e4ec6"}
+KINDS: Final = {"close": "#9aa0a6", "timer": "#4f7fd6", "outlier": "#e08a1e", "near": "#c0392b", "condition": "#8e4ec6"}
 """Colours of wakes by the kind of their reason, in drawing order."""
 UP, DOWN, PRICE = "#1a8f5a", "#c6373c", "#2b2f36"
 
@@ -174,7 +174,8 @@ def _draw_symbol(axis: "Axes", symbol: str, row: ChartPrices, story: ChartData) 
     won, pnl = sum(each.pnl > 0 for each in closed), sum(each.pnl for each in closed)
     still_open = ", 1 open" if len(trades) > len(closed) else ""
     axis.set_title(f"{len(closed)} trades closed, {won} won, {pnl:+,.2f}{still_open}", fontsize=9, loc="right")
-    axis.legend(loc="upper left", fontsize=8, frameon=False, ncols=4)
+    if trades or any(of in (symbol, None) for _, of, _ in story.wakes):
+        axis.legend(loc="upper left", fontsize=8, frameon=False, ncols=4)
 
 
 def _draw_trade(axis: "Axes", trade: ChartTrade, row: ChartPrices) -> None:

@@ -25,7 +25,7 @@ from ocw_mcp.adapters.store.figures import LastRun
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.paper import read_state
 from ocw_mcp.app import picture
-from ocw_mcp.app.compose import WiredRun, decider, require_timeframes, stamp
+from ocw_mcp.app.compose import WiredRun, decider, require_timeframes, stamp, unwatched_spans
 from ocw_mcp.app.markets import market_end
 from ocw_mcp.app.narrator import TICK_MS, RunMoment, RunProgress
 from ocw_mcp.app.parsing import ListenAddress
@@ -115,7 +115,8 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
         )
         kept.callback(store.close)
         strict_remark = not_stricter(job.policies.strict, job.policies.policies, TAINTED_KEYS)
-        for remark in (*job.policies.remarks, strict_remark, _changes(store.last_run(), job)):
+        unwatched = unwatched_spans(job.policies, job.feed.identity.interval)
+        for remark in (*job.policies.remarks, strict_remark, unwatched, _changes(store.last_run(), job)):
             if remark:
                 warn(remark)
         failures: list[Exception] = []
@@ -263,8 +264,10 @@ async def _beat(book: WiredRun, directory: Path, warn: Callable[[str], None]) ->
     """Write the heartbeat of a run until the task is cancelled; warn once if it cannot be written."""
     warned = False
     while True:
+        now = time.time_ns() // 1_000_000  # noqa: TID251 - for monitors of the machine; it never enters the engine
         beat = Heartbeat(
             at=book.clock.now(),
+            written_at=now,
             pid=os.getpid(),
             state=book.engine.account.trading_state,
             data_at=book.engine.data_at,
@@ -272,7 +275,7 @@ async def _beat(book: WiredRun, directory: Path, warn: Callable[[str], None]) ->
         )
         try:
             await asyncio.to_thread(write_heartbeat, directory, beat)
-            warned = False
+            warned, book.heartbeat_at = False, now
         except BookError as error:
             if not warned:
                 warn(f"no heartbeat: {error}")

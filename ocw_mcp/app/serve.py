@@ -15,6 +15,7 @@ from ocw_mcp.app.compose import WiredRun
 from ocw_mcp.app.parsing import ListenAddress
 from ocw_mcp.app.policy_loader import load_prompts
 from ocw_mcp.app.resources import shipped
+from ocw_mcp.domain.health import HealthReporter
 from ocw_mcp.domain.orders import ATTACHED
 from ocw_mcp.interfaces.mcp.server import build
 from ocw_mcp.interfaces.rest import application
@@ -31,6 +32,7 @@ WARM_UP_S: Final = 30.0
 
 def facade_of(book: WiredRun, directory: Path) -> Facade:
     """Return the facade through which all clients read the book and act on it."""
+    feed = book.feed
     trading = Trading(book.engine, book.run.shell.ask, book.clock)
     return Facade(
         book.engine,
@@ -41,6 +43,8 @@ def facade_of(book: WiredRun, directory: Path) -> Facade:
         __version__,
         trading,
         catching_up=lambda: book.run.catching_up,
+        health=feed.health if isinstance(feed, HealthReporter) else lambda: None,
+        heartbeat_at=lambda: book.heartbeat_at,
     )
 
 

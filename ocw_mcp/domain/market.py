@@ -113,7 +113,8 @@ class FeedNoticeKind(StrEnum):
     """The kinds of notices of a live feed."""
 
     DEGRADED = "degraded"
-    """The data of the subject cannot be relied on: no entry passes until it is restored."""
+    """The data of the subject cannot be relied on: no entry passes until it is restored. Sent again for another reason.
+    """
     RESTORED = "restored"
     """The data of the subject can be relied on again."""
     INCIDENT = "incident"

@@ -4,37 +4,66 @@ The default of a key that a file lacks is its value in the shipped conservative 
 """
 
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ocw_mcp.domain.metrics import DERIVATIVES
 from ocw_mcp.domain.policy_table import EARLIER, LOWER, OPTIONAL, Share, Table
-from ocw_mcp.domain.time import span_ms
+from ocw_mcp.domain.time import DAY, span_ms
+
+Sigmas = Annotated[float, Field(ge=1, le=100)]
+MoveShare = Annotated[float, Field(gt=0, lt=1)]
+Step = Annotated[float, Field(ge=1.01, le=100)]
+MOST_SPANS: Final = 16
+"""The largest number of spans in a table of outlier sizes."""
 
 
 class GatePolicy(Table):
     """The events that wake the agent."""
 
-    close_wakes: tuple[str, ...] = ("4h",)
+    close_wakes: tuple[str, ...] = ()
     """The timeframes at whose candle close the gate wakes the agent."""
     close_wakes_in_position: tuple[str, ...] = ("1h",)
     """Additional timeframes at whose candle close the gate wakes, for symbols with an open position."""
     timer_min_s: Annotated[int, Field(ge=1)] = 300
     """The shortest time in seconds after which an agent may request its next wake."""
-    timer_max_s: Annotated[int, Field(le=86_400)] = 7200
+    timer_max_s: Annotated[int, Field(le=86_400)] = 21_600
     """The longest time in seconds without a wake, while candles arrive."""
-    outlier_z: Annotated[float, Field(gt=0)] = 3.5
-    """The z-score, against earlier returns of the symbol, from which a return is an outlier and wakes the agent."""
-    outlier_over: str = "15m"
-    """The time span of the returns that are tested for outliers; at least one base candle."""
-    outlier_window: Annotated[int, Field(ge=10, le=1000)] = 50
-    """The number of earlier returns from which the z-score is computed."""
-    escalation_z: Annotated[float, Field(gt=0)] = 8.0
-    """The z-score from which an outlier, or the return of one minute, wakes the agent even in a cooldown."""
+    outlier_sigmas: dict[str, Sigmas] = Field(default={"5m": 4.4, "15m": 4.0, "1h": 4.0})
+    """The size from which a return is an outlier and wakes the agent, by the time span of the return, in standard
+    deviations of such returns. Spans are multiples of the base candle; others are left out, and the start names them.
+    """
+    outlier_step: Step = 1.2
+    """The factor by which a move has to grow to be reported again."""
+    outlier_half_life_h: Annotated[float, Field(ge=1, le=720)] = 24
+    """The time in hours after which a return counts half in the standard deviation."""
+    outlier_moves: dict[str, MoveShare] = Field(default={"15m": 0.01})
+    """The size from which a return is an outlier in any market, by its time span, as a share of the price."""
+    outlier_move_step: Step = 2
+    """The factor by which such a move has to grow to be reported again."""
+    outlier_quiet_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
+    """The seconds after which a move of a size that was reached before, in the same direction, is reported again."""
+    outlier_readings: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default={"funding_8h": 0.0005, "open_interest_change_24h": 0.1}
+    )
+    """The size from which a derivatives reading of either sign is an outlier, by metric."""
+    outlier_reading_step: Step = 1.5
+    """The factor by which such a reading has to grow to be reported again."""
+    outlier_reading_quiet_s: Annotated[int, Field(ge=60, le=604_800)] = 86_400
+    """The seconds after which a reading of a size that was reached before is reported again."""
+    anchor: MoveShare = 0.04
+    """The distance of the price from its level at the last wake that wakes the agent, as a share."""
+    near_stop: MoveShare = 0.01
+    """The distance of a position's stop from the price, as a share of it, up to which an outlier ends the cooldown."""
+    near_exit: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """A position wakes the agent once if the price comes this near to its stop or target, as a share of the distance
+    that the price had when the stop or target was set."""
     condition_max_s: Annotated[int, Field(ge=60, le=604_800)] = 604800
     """The longest time in seconds for which a wake condition of the agent is kept."""
-    cooldown_s: Annotated[int, Field(ge=0, le=3600)] = 600
-    """The seconds after a wake in which there is no other wake; reasons in this time are kept for the next wake."""
+    cooldown_s: Annotated[int, Field(ge=0, le=3600)] = 300
+    """The seconds after a wake in which there is no other wake; reasons in this time are kept for the next wake. An
+    outlier waits only after a wake by an outlier."""
     wake_on_close: bool = True
     """Whether a closed position wakes the agent, unless a leg of the agent closed it. Otherwise the next wake reports
     it."""
@@ -47,16 +76,24 @@ class GatePolicy(Table):
 
     @model_validator(mode="after")
     def _spans_are_spans(self) -> Self:
-        for text in (*self.close_wakes, *self.close_wakes_in_position, self.outlier_over, self.every):
+        for text in (*self.close_wakes, *self.close_wakes_in_position, self.every):
             if text is not None:
                 span_ms(text)
+        for key, sizes in (("outlier_sigmas", self.outlier_sigmas), ("outlier_moves", self.outlier_moves)):
+            spans = [span_ms(text) for text in sizes]
+            if len(spans) > MOST_SPANS:
+                raise ValueError(f"{key} has {len(spans)} spans; at most {MOST_SPANS} are watched")
+            if max(spans, default=0) > DAY:
+                raise ValueError(f"{key} has a span above 24h; set spans from one base candle to 24h")
+            if len(set(spans)) < len(spans):
+                raise ValueError(f"{key} gives one span twice, such as 60m and 1h; give each span once")
+        if unknown := sorted(self.outlier_readings.keys() - set(DERIVATIVES)):
+            raise ValueError(
+                f"outlier_readings has no derivatives metric {unknown[0]!r}; expected some of {', '.join(DERIVATIVES)}"
+            )
         if self.gives("timer_min_s", "timer_max_s") and self.timer_min_s > self.timer_max_s:
             raise ValueError(
                 f"timer_min_s ({self.timer_min_s}) is above timer_max_s ({self.timer_max_s}); lower timer_min_s"
-            )
-        if self.gives("escalation_z", "outlier_z") and self.escalation_z < self.outlier_z:
-            raise ValueError(
-                f"escalation_z ({self.escalation_z}) is below outlier_z ({self.outlier_z}); raise escalation_z"
             )
         return self
 

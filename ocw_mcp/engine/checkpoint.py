@@ -15,11 +15,12 @@ from ocw_mcp.engine.exits import ExitsState
 from ocw_mcp.engine.idempotency import SavedAnswer
 from ocw_mcp.engine.leg_executor import ManualControl
 from ocw_mcp.engine.live import LiveState
+from ocw_mcp.engine.near_exits import NearExitsState
 from ocw_mcp.engine.order_manager import OrderManagerState
 from ocw_mcp.engine.protection import GuardState
 from ocw_mcp.engine.since_state import SinceState
 
-ENGINE_FORMAT = 17
+ENGINE_FORMAT = 18
 """The version of the saved state. It increases when a field changes its name or meaning; older states are refused."""
 
 
@@ -76,6 +77,7 @@ class EngineState(msgspec.Struct):
     manager: OrderManagerState
     guard: GuardState
     exits: ExitsState
+    near_exits: NearExitsState
     decisions: DecisionsState
     since: SinceState
     budget: BudgetState

@@ -5,6 +5,7 @@ the data return, unless an operator, a limit or an incident has lowered the stat
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -51,8 +52,8 @@ class LiveMarket(Stateful[LiveState]):
     def take(self, frame: Frame, now: int) -> bool:
         """Take the marks and notices of a frame at `now` (ms). Return whether the price of a position changed."""
         state = self._state
-        for notice in frame.notices:
-            self._note(notice)
+        if frame.notices:
+            self._note(frame.notices)
         held, moved, has_data = self._account.ledger.positions, False, bool(frame.closed) and not frame.late
         for mark in frame.marks:
             candles = self._market.symbols.get(mark.symbol)
@@ -113,18 +114,29 @@ class LiveMarket(Stateful[LiveState]):
         super().restore(state)
         self._prices.degraded = state.degraded
 
-    def _note(self, notice: FeedNotice) -> None:
-        degraded, about = self._state.degraded, f"{notice.subject}: {notice.detail}"
-        if notice.kind is FeedNoticeKind.DEGRADED and notice.subject not in degraded:
-            degraded[notice.subject] = notice.detail
-            self._effects.record(Incident(f"market data degraded, {about}"))
-            if notice.subject in self._market.symbols:
-                self._manager.cancel_entries("its market data cannot be relied on", notice.subject)
-        elif notice.kind is FeedNoticeKind.RESTORED and degraded.pop(notice.subject, None) is not None:
-            self._effects.record(Incident(f"market data restored, {about}"))
-        elif notice.kind is FeedNoticeKind.INCIDENT:
-            self._effects.record(Incident(about))
+    def _note(self, notices: Sequence[FeedNotice]) -> None:
+        """Take the notices of a frame: subjects that are degraded together, or restored together, share an incident."""
+        degraded = self._state.degraded
+        changed: dict[str, list[FeedNotice]] = {"degraded": [], "restored": []}
+        for notice in notices:
+            if notice.kind is FeedNoticeKind.INCIDENT:
+                self._effects.record(Incident(f"{notice.subject}: {notice.detail}"))
+            elif notice.kind is FeedNoticeKind.RESTORED and degraded.pop(notice.subject, None) is not None:
+                changed["restored"].append(notice)
+            elif notice.kind is FeedNoticeKind.DEGRADED:
+                if notice.subject not in degraded:
+                    changed["degraded"].append(notice)
+                # A further cause is no incident, and replaces a reason that has ended.
+                degraded[notice.subject] = notice.detail
         self._prices.degraded = degraded
+        for what, found in changed.items():
+            if found:
+                found.sort(key=lambda each: each.subject)
+                subjects = ", ".join(each.subject for each in found)
+                self._effects.record(Incident(f"market data {what}, {subjects}: {found[0].detail}"))
+        for notice in changed["degraded"]:
+            if notice.subject in self._market.symbols and notice.subject in degraded:
+                self._manager.cancel_entries("its market data cannot be relied on", notice.subject)
 
     def _unreliable(self) -> str:
         state, symbols = self._state, self._market.symbols

@@ -39,6 +39,7 @@ from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.levels import PriceLevels, price_levels
 from ocw_mcp.engine.live import SILENT_AFTER_MS, LiveMarket
+from ocw_mcp.engine.near_exits import NearExits
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard, read_metric
 from ocw_mcp.engine.since import Since
@@ -61,6 +62,7 @@ class Engine:
         self.orders = self.manager.orders
         self.guard = Guard(self.manager)
         self._exits = Exits(self.market, self.guard)
+        self._near = NearExits(self.market, self.guard)
         self._live = LiveMarket(self.market, self.manager)
         self.executor = LegExecutor(self.guard)
         self.approvals, self.check = self.executor.approvals, self.executor.precheck.check
@@ -80,6 +82,7 @@ class Engine:
             "manager": self.manager,
             "guard": self.guard,
             "exits": self._exits,
+            "near_exits": self._near,
             "decisions": self.decisions,
             "since": self.since,
             "budget": self.decisions.budget,
@@ -200,19 +203,21 @@ class Engine:
                 self._raise(self._exits.check(now))
             if frame.closed and not frame.late:
                 follow_prices(self.guard, now)
+                self._raise(self._near.check())
         for candle, change in changes:
             if frame.late or candle.symbol in manual.held:
                 # No decider is asked about the candle, and its return still counts for the outlier statistics.
-                self.gate.warm(candle.symbol, candle.close, after_hole=change.hole_since is not None)
+                self.gate.warm(candle.symbol, (candle.close,), candle.close_time)
                 continue
             self.gate.evaluate(
                 candle.symbol,
                 candle.close,
                 change.timeframes,
                 at=now,
+                close_time=candle.close_time,
                 read=self._read,
-                after_hole=change.hole_since is not None,
                 in_position=candle.symbol in held,
+                near_stop=candle.symbol in held and self._near.near_stop(candle.symbol),
             )
         if frame.at == self.account.day_ends:
             self.account.open_day(frame.at)
@@ -228,10 +233,9 @@ class Engine:
             self.decisions.ask(leave_out(manual.held, brief or self.snapshot(now, reasons)), now)
 
     def _take_derivatives(self, frame: Frame) -> None:
-        for row in frame.metrics:
-            self.market.symbols[row.symbol].derivatives.take(row)
+        for symbol in sorted(self.market.take_derivatives(frame.metrics, frame.funding)):
+            self.gate.note_readings(symbol)
         for funding in frame.funding:
-            self.market.symbols[funding.symbol].derivatives.settle(funding)
             self.counters.funded.setdefault(funding.symbol, funding.at)
 
     def _take(self, candle: Candle) -> Closed | None:
@@ -373,6 +377,11 @@ class Engine:
     def data_at(self) -> int | None:
         """The time (ms) of the last market data; None before the first."""
         return self._live.state().data_at if self.config.live else self.counters.last_close_time
+
+    @property
+    def degraded(self) -> dict[str, str]:
+        """The subjects whose market data cannot be relied on, sorted, each with the reason."""
+        return dict(sorted(self.prices.degraded.items()))
 
     def levels(self) -> PriceLevels:
         """Return the prices around which a live feed has to report every price."""

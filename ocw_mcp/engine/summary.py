@@ -38,7 +38,7 @@ def summary(engine: Engine) -> dict[str, Any]:
         },
         "approvals": engine.approvals.summary(),
         "paused_until": paused_until if paused_until > engine.now else None,
-        "degraded": dict(sorted(engine.prices.degraded.items())),
+        "degraded": engine.degraded,
         "candles": counters.candles,
         "stale_candles": counters.stale_candles,
         "evaluations": engine.gate.counters.evaluations,

@@ -1,4 +1,4 @@
-"""Warms up the indicators and the outlier statistics with candles from before a book's beginning."""
+"""Warms up the indicators and the outlier test with candles from before a book's beginning."""
 
 from collections.abc import Iterable
 
@@ -14,4 +14,4 @@ def warm_up(market: Market, gate: Gate, candles: Iterable[Candle]) -> None:
         of_symbols.setdefault(candle.symbol, []).append(candle)
     for symbol, own in of_symbols.items():
         for stretch in market.symbols[symbol].warm(own):
-            gate.warm_all(symbol, stretch.closes, after_hole=stretch.after_hole)
+            gate.warm(symbol, stretch.closes, stretch.first_at)

@@ -1,7 +1,7 @@
 """The application behind `ocw run --serve`: routes for scripts, `/metrics` for Prometheus and `/mcp` for models."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import Depends, FastAPI, Response
@@ -10,17 +10,15 @@ from fastapi.responses import PlainTextResponse
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from ocw_mcp.adapters.control.tokens import Keyring
 from ocw_mcp.domain.orders import MOST_TOKENS
 from ocw_mcp.domain.requests import RequestError
-from ocw_mcp.domain.state import TradingState
 from ocw_mcp.interfaces.auth import AT_ONCE, LARGEST_BODY, SESSIONS, AuthMiddleware
 from ocw_mcp.interfaces.http.history_routes import history_routes
+from ocw_mcp.interfaces.http.metrics import EngineMetrics
 from ocw_mcp.interfaces.http.openapi import document
 from ocw_mcp.interfaces.http.parameters import (
     ERRORS,
@@ -50,7 +48,7 @@ def application(
     """
     # A registry of its own has no metrics of the process.
     registry = CollectorRegistry()
-    registry.register(_EngineMetrics(get_facade))
+    registry.register(EngineMetrics(get_facade))
     answers = Counter("ocw_requests", "Answers by route and status.", ["route", "status"], registry=registry)
     # The middleware checks host and origin of every route, this one included.
     streamable = mcp.streamable_http_app(
@@ -105,43 +103,3 @@ def application(
     return AuthMiddleware(
         StrictBodies(app), keyring, hosts, lambda route, status: answers.labels(route, str(status)).inc()
     )
-
-
-class _EngineMetrics(Collector):
-    """The state of the engine for Prometheus, read at each scrape."""
-
-    def __init__(self, get_facade: GetFacade) -> None:
-        self._get_facade = get_facade
-
-    def describe(self) -> Iterator[Metric]:
-        """Return no metrics, so that registering the collector does not read the engine."""
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
-        facade = self._get_facade()
-        moment, status, portfolio = facade.moment(), facade.status(), facade.portfolio()
-        state = GaugeMetricFamily("ocw_desk_state", "1 for the current trading state.", labels=["state"])
-        for possible in TradingState:
-            state.add_metric([possible], float(possible is moment.state))
-        yield state
-        age = GaugeMetricFamily("ocw_data_age_seconds", "Age of the last closed candle.", labels=["symbol"])
-        for each in facade.feed().symbols:
-            if each.age_ms is not None:
-                age.add_metric([each.symbol], each.age_ms / 1_000)
-        yield age
-        gauges = {
-            "ocw_equity_quote": ("Equity in quote currency.", float(portfolio.equity)),
-            "ocw_gross_share": ("Gross exposure over equity.", float(portfolio.gross_share)),
-            "ocw_daily_loss_share": ("Today's loss over the day's first equity.", float(portfolio.daily_loss)),
-            "ocw_drawdown_share": ("Drawdown from the peak of equity.", float(portfolio.drawdown)),
-            "ocw_open_positions": ("Open positions.", status.open_positions),
-            "ocw_unprotected_positions": ("Positions without a live stop.", len(status.unprotected)),
-            "ocw_live_orders": ("Orders that may still trade.", status.live_orders),
-            "ocw_data_stale": ("1 while some price is too old for an entry.", float(moment.stale)),
-            "ocw_catching_up": ("1 while the engine catches up after a restart.", float(moment.catching_up)),
-        }
-        for name, (meaning, value) in gauges.items():
-            yield GaugeMetricFamily(name, meaning, value=value)
-        if moment.as_of is not None:
-            yield GaugeMetricFamily("ocw_engine_time_seconds", "Engine time.", value=moment.as_of / 1_000)
-        yield CounterMetricFamily("ocw_wakes", "Wakes of the gate.", value=status.last_wake)

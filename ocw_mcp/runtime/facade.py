@@ -15,6 +15,7 @@ from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.core.risk.limits import ALL_LIMITS, limits_in_force
 from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.decision import Leg
+from ocw_mcp.domain.health import FeedHealth
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Clock, Store
@@ -68,6 +69,8 @@ class Status(msgspec.Struct, frozen=True):
     paused_until: int | None
     lowered: Lowered | None
     """The operator, client or part of the engine that ended the state ACTIVE, with time and reason."""
+    degraded: dict[str, str]
+    """The symbols, `clock` or `market` whose data cannot be relied on, each with the reason."""
     open_positions: int
     unprotected: tuple[str, ...]
     live_orders: int
@@ -130,6 +133,12 @@ class FeedView(msgspec.Struct, frozen=True):
     interval: str
     age_limit_ms: int
     symbols: list[SymbolFeed]
+    degraded: dict[str, str]
+    """The symbols, `clock` or `market` whose data cannot be relied on, each with the reason."""
+    heartbeat_at: int | None
+    """The machine's time (ms) of the last heartbeat; None without one."""
+    health: FeedHealth | None
+    """The health of a live feed; None on other markets."""
 
 
 class PolicyView(msgspec.Struct, frozen=True):
@@ -154,14 +163,19 @@ class Facade:
         version: str,
         trading: Trading,
         catching_up: Callable[[], bool],
+        health: Callable[[], FeedHealth | None] = lambda: None,
+        heartbeat_at: Callable[[], int | None] = lambda: None,
     ) -> None:
-        """`catching_up` returns whether the engine is behind its journal, as `BookRun.catching_up` does."""
+        """`catching_up` returns whether the engine is behind its journal, as `BookRun.catching_up` does.
+
+        `health` returns the health of a live feed, and `heartbeat_at` the machine's time (ms) of the last heartbeat.
+        """
         self._engine = engine
         self._clock = clock
         self._store = store
         self._mode, self._source = stamp.mode, str(stamp.market)
         self._version = version
-        self._catching_up = catching_up
+        self._catching_up, self._health, self._heartbeat_at = catching_up, health, heartbeat_at
         self._latest: tuple[tuple[int, int], Snapshot] | None = None
         self.book = store.book
         self.symbols = engine.config.symbols
@@ -219,6 +233,7 @@ class Facade:
             daily_loss_reached=account.day.today.reached,
             paused_until=self._paused_until(),
             lowered=account.lowered,
+            degraded=engine.degraded,
             open_positions=len(account.ledger.positions),
             unprotected=tuple(view.symbol for view in self.positions() if view.stop is None),
             live_orders=sum(1 for _ in engine.orders.live()),
@@ -290,7 +305,14 @@ class Facade:
             age = None if at is None else now - at
             last = None if isinstance(market.last, Unknown) else market.last
             symbols.append(SymbolFeed(name, last, at, age, behind or age is None or age > limit))
-        return FeedView(span_name(self._engine.config.interval), limit, symbols)
+        return FeedView(
+            span_name(self._engine.config.interval),
+            limit,
+            symbols,
+            self._engine.degraded,
+            self._heartbeat_at(),
+            self._health(),
+        )
 
     def portfolio(self) -> Portfolio:
         """Return the account."""

@@ -303,7 +303,7 @@ def test_run_refuses_to_continue_a_book_with_another_market(ocw: Ocw, tape: Path
 
 def test_policy_that_wakes_on_an_unknown_timeframe_is_refused(ocw: Ocw, tape: Path, tmp_path: Path) -> None:
     text = Path(__file__).parents[2].joinpath("policies/default.toml").read_text()
-    (tmp_path / "late.toml").write_text(text.replace('close_wakes = ["4h"]', 'close_wakes = ["2h"]'))
+    (tmp_path / "late.toml").write_text(text.replace("close_wakes = []", 'close_wakes = ["2h"]'))
     said = ocw("replay", tape, "--json", "--policies", tmp_path / "late.toml")
     assert said.code == 2
     assert "2h" in said.err

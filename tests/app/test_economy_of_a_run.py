@@ -27,7 +27,7 @@ from tests.support.stores import Crash, MemoryStore
 
 D = Decimal
 EAGER = {"timeframe": "15m", "entry_score": 0.1, "exit_score": 0.3, "rsi_too_high": 100, "adx_range": 1, "adx_trend": 2}
-GATE = {"close_wakes": ["15m"], "close_wakes_in_position": ["15m"], "outlier_z": 99, "escalation_z": 99}
+GATE = {"close_wakes": ["15m"], "close_wakes_in_position": ["15m"], "outlier_moves": {"1m": 0.005}, "anchor": 0.99}
 QUIET = policies(gate=GATE)
 
 

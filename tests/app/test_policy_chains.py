@@ -32,6 +32,8 @@ def toml(value: Any) -> str:
         return str(list(value))
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml(each)}" for key, each in value.items()) + " }"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

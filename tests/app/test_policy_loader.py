@@ -50,7 +50,9 @@ def values() -> dict[str, Any]:
             for key, value in content.items():
                 content[key] = (
                     f'"{value}"'
-                    if key in ("timeframe", "rules", "policy", "outlier_over")
+                    if key in ("timeframe", "rules", "policy")
+                    else "{ " + ", ".join(f"{name} = {size}" for name, size in value.items()) + " }"
+                    if isinstance(value, dict)
                     else str(value).lower()
                     if isinstance(value, bool)
                     else value
@@ -81,8 +83,9 @@ def test_the_shipped_default_loads_with_exact_values() -> None:
     assert loaded.policies.order.price_allowance == Decimal("0.002")
     assert str(loaded.policies.order.price_allowance) == "0.002"
     assert loaded.policies.order.max_notional == Decimal(5000)
-    assert loaded.policies.gate.outlier_z == 2.5
-    assert isinstance(loaded.policies.gate.outlier_z, float)
+    assert loaded.policies.gate.outlier_step == 1.12
+    assert loaded.policies.gate.outlier_sigmas["15m"] == 4
+    assert isinstance(loaded.policies.gate.outlier_sigmas["15m"], float)
 
 
 def test_toml_written_by_these_tests_equals_the_shipped_policy(tmp_path: Path) -> None:
@@ -137,7 +140,7 @@ def bounds() -> list[tuple[str, str, str, str]]:
             ):
                 limit = getattr(bound, kind, None)
                 if limit is not None:
-                    rows.append((table, key, str(limit + sign * step), words.format(f"{limit:g}")))
+                    rows.append((table, key, str(Decimal(str(limit)) + sign * step), words.format(f"{limit:g}")))
     return rows
 
 
@@ -167,9 +170,9 @@ def test_error_on_a_policy_limit_out_of_bounds_names_the_bound(
         ('allow = ["*USDT"]', "allow = []", "symbols.allow is a list; expected at least 1 entry"),
         ('allow = ["*USDT"]', "allow = [1]", "symbols.allow.0 is 1; expected a text in quotes"),
         ('allow = ["*USDT"]', 'allow = "*USDT"', "symbols.allow is '*USDT'; expected a list"),
-        ('close_wakes = ["4h"]', 'close_wakes = ["1M"]', "[gate]: '1M' is not a span of time"),
+        ("close_wakes = []", 'close_wakes = ["1M"]', "[gate]: '1M' is not a span of time"),
         ('timeframe = "1h"', 'timeframe = "soon"', "[rules]: 'soon' is not a span of time"),
-        ("timer_min_s = 60", "timer_min_s = 9000", "[gate]: timer_min_s (9000) is above timer_max_s (7200)"),
+        ("timer_min_s = 60", "timer_min_s = 22000", "[gate]: timer_min_s (22000) is above timer_max_s (21600)"),
         ('name = "default"', 'name = ""', "name is ''; expected at least 1 character"),
         ('name = "default"', "name = 0x" + "f" * 9999, "name is a number; expected a text in quotes"),
         ('name = "default"', "", "name is missing; expected a value"),

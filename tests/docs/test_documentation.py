@@ -122,7 +122,7 @@ def test_each_repository_path_of_a_page_exists(name: str) -> None:
 
 
 def test_each_metric_on_the_http_documentation_page_is_served() -> None:
-    served = text("ocw_mcp/interfaces/rest.py")
+    served = text("ocw_mcp/interfaces/rest.py") + text("ocw_mcp/interfaces/http/metrics.py")
     named = {code.removesuffix("_total") for code in inline_code("docs/http.md") if re.fullmatch(r"ocw_\w+", code)}
     assert len(named) > 5
     assert [name for name in sorted(named) if f'"{name}"' not in served] == []

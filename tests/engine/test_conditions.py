@@ -13,8 +13,8 @@ QUIET = policies(
         "close_wakes": ["4h"],
         "close_wakes_in_position": ["4h"],
         "cooldown_s": 0,
-        "outlier_z": 1e6,
-        "escalation_z": 1e6,
+        "outlier_moves": {},
+        "anchor": 0.99,
     }
 )
 

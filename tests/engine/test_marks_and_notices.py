@@ -8,6 +8,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame, Mark
 from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -79,6 +80,31 @@ async def test_degraded_symbol_refuses_entries_and_keeps_the_state() -> None:
     refused = {each.intent.symbol: each.refusal.code for each in done.events(events.OrderRefused)}
     assert refused == {"BTCUSDT": "STALE_DATA"}
     assert summary(done.engine)["degraded"] == {"BTCUSDT": "no data"}
+
+
+async def test_subjects_of_one_frame_share_an_incident() -> None:
+    def both(second: int, kind: FeedNoticeKind, detail: str) -> Frame:
+        at = START + second * SECOND
+        return Frame(at, notices=tuple(FeedNotice(at, kind, subject, detail) for subject in ("ETHUSDT", "BTCUSDT")))
+
+    frames = live_frames(FLAT) + live_frames(FLAT, "ETHUSDT")
+    frames += [both(30, DEGRADED, "no marks"), both(70, DEGRADED, "no quotes"), both(130, RESTORED, "all is well")]
+    feed = ListedLive(sorted(frames, key=lambda frame: frame.at), ("BTCUSDT", "ETHUSDT"))
+    reasons: list[dict[str, str]] = []
+
+    class Watching(Scripted):
+        async def decide(self, request: DecisionRequest) -> Decision:
+            reasons.append(done.engine.degraded)
+            return await super().decide(request)
+
+    done = Run(feed, Watching({}), policy=WAKES, clock=feed.clock, live=True)
+    await done.go()
+    assert [each.text for each in done.events(events.Incident)] == [
+        "market data degraded, BTCUSDT, ETHUSDT: no marks",
+        "market data restored, BTCUSDT, ETHUSDT: all is well",
+    ]
+    assert done.engine.degraded == {}
+    assert {"BTCUSDT": "no quotes", "ETHUSDT": "no quotes"} in reasons
 
 
 async def test_operators_halt_outlasts_the_return_of_the_data() -> None:

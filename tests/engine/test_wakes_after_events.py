@@ -18,7 +18,7 @@ from tests.support.wakes import texts
 
 def quiet(**gate: Any) -> Policies:
     """No wake but by the timer at the first candle that is due, and by what happens."""
-    seldom = {"close_wakes": ["4h"], "close_wakes_in_position": ["4h"], "outlier_z": 1e6, "escalation_z": 1e6}
+    seldom = {"close_wakes": ["4h"], "close_wakes_in_position": ["4h"], "outlier_moves": {}, "anchor": 0.99}
     return policies(gate=seldom | {"cooldown_s": 0, "timer_min_s": 60, "timer_max_s": 60} | gate)
 
 

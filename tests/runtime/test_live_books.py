@@ -3,6 +3,7 @@
 import pytest
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.checkpoint import read_checkpoint
@@ -20,7 +21,8 @@ SCRIPT = {1: buy("97"), 3: add("98"), 6: sell(), 8: short("103"), 11: buy("97")}
 
 
 def live_run(store: MemoryStore | None = None, closes: list[float] | None = None, since: int = -1, **more) -> Run:  # type: ignore[no-untyped-def]
-    feed = ListedLive(live_frames(closes or CLOSES), since=since)
+    frames = sorted([*live_frames(closes or CLOSES), *more.pop("frames", ())], key=lambda frame: frame.at)
+    feed = ListedLive(frames, since=since)
     decider = Scripted(more.pop("script", SCRIPT))
     return Run(feed, decider, store=store, policy=WAKES, clock=feed.clock, live=True, **more)
 
@@ -61,4 +63,28 @@ async def test_a_live_crash_at_any_moment_resumes_to_the_same_events(
             await live_run(dying).go()
         store = dying.reopened()
         resumed = await live_run(store, since=last_input(store)).go()
+        assert resumed.store.fingerprint == whole.fingerprint, f"died at {moment}"
+
+
+@pytest.mark.parametrize("every", [10, 1_000])
+async def test_crash_among_notices_resumes_to_the_same_incidents(every: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The feed folds notices before the input log, so a restart repeats them as they were."""
+    monkeypatch.setattr(runtime_run, "CHECKPOINT_EVERY", every)
+    kinds = (FeedNoticeKind.INCIDENT, FeedNoticeKind.DEGRADED, FeedNoticeKind.RESTORED)
+    # No other frame has the time of one of these: a restart leaves out the frames up to the last input.
+    times = range(START + 70 * SECOND + 7, START + 10 * MINUTE, 50 * SECOND)
+    notices = [
+        Frame(at, notices=(FeedNotice(at, kinds[number % 3], "BTCUSDT", f"fault {number}"),))
+        for number, at in enumerate(times)
+    ]
+    whole = (await live_run(MemoryStore(), frames=notices).go()).store
+    texts = [each.event.text for each in whole.domain if isinstance(each.event, events.Incident)]
+    assert len(texts) >= len(notices)
+    for moment in range(1, whole.touches + 1, 9):
+        dying = MemoryStore()
+        dying.die_at = moment
+        with pytest.raises(Crash):
+            await live_run(dying, frames=notices).go()
+        store = dying.reopened()
+        resumed = await live_run(store, frames=notices, since=last_input(store)).go()
         assert resumed.store.fingerprint == whole.fingerprint, f"died at {moment}"

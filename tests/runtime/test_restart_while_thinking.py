@@ -15,7 +15,9 @@ from tests.support.stores import Crash, MemoryStore
 from tests.support.venues import Mortal
 
 # A wake every five minutes, so that an answer that nobody waits for could still come before the next one.
-POLICY = policies(gate={"close_wakes": ["5m"], "close_wakes_in_position": ["5m"]}, decision={"deadline_s": 60})
+POLICY = policies(
+    gate={"close_wakes": ["5m"], "close_wakes_in_position": ["5m"], "outlier_moves": {}}, decision={"deadline_s": 60}
+)
 SCRIPT = {1: buy("97"), 2: add("98"), 3: buy("97"), 4: sell(), 5: buy("97")}
 CLOSES = [*[100.0] * 12, 99.0, 100.5, *[100.0] * 16]
 

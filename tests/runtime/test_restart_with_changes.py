@@ -133,9 +133,9 @@ async def test_a_state_of_another_version_is_refused_and_kept(state: bytes | str
     assert store.fingerprint == before
 
 
-async def test_a_book_resumes_after_a_change_of_the_policy_outlier_over() -> None:
+async def test_a_book_resumes_after_a_change_of_the_policy_outlier_moves() -> None:
     first = await part(MemoryStore(), 2)
-    other = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0, "outlier_over": "5m"})
+    other = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0, "outlier_moves": {"5m": 0.01}})
     feed = ListFeed(path([100.0] * 9))
     second = Run(feed, store=first.store.reopened(), policy=other, policy_hash="other")
     await second.go()

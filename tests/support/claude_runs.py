@@ -26,7 +26,10 @@ from tests.support.claude import MODEL
 from tests.support.runs import Commands, Run, policies
 from tests.support.stores import MemoryStore
 
-WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, budget={"usd_per_day": 1_000, "usd_per_month": 10_000})
+WAKES = policies(
+    gate={"close_wakes": ["1m"], "outlier_moves": {}, "cooldown_s": 0},
+    budget={"usd_per_day": 1_000, "usd_per_month": 10_000},
+)
 
 
 class ModelByWake:

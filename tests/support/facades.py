@@ -8,6 +8,7 @@ from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app.compose import stamp
 from ocw_mcp.domain.asks import CallerRequest
+from ocw_mcp.domain.health import FeedHealth
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.protocols import Decider
 from ocw_mcp.domain.steps import Asked
@@ -37,6 +38,8 @@ class FacadeRun:
         product: Product = Product.UM,
         **options: Any,
     ) -> None:
+        self.health: FeedHealth | None = None
+        self.heartbeat_at: int | None = None
         feed = SimulatedFeed(1, product=product, warmup_days=warmup_days)
         self.store = SqliteStore.open(directory, stamp(feed), book_id=BOOK, created_at=0)
         self.run = Run(feed, decider or Reckless(3), store=cast(MemoryStore, self.store), **options)
@@ -49,6 +52,8 @@ class FacadeRun:
             version="1.2.3",
             trading=Trading(self.run.engine, self.ask, self.run.clock),
             catching_up=lambda: self.run.simulation.catching_up,
+            health=lambda: self.health,
+            heartbeat_at=lambda: self.heartbeat_at,
         )
 
     @cached_property

@@ -45,10 +45,18 @@ WIDE: dict[str, dict[str, Any]] = {
     },
     "scale": {"regime_unknown": 1, "macro_unknown": 1},
     "fallback": {"rules": "trade"},
-    "gate": {"outlier_over": "1m"},
+    "gate": {
+        "close_wakes": ["4h"],
+        "timer_max_s": 7_200,
+        "outlier_sigmas": {},
+        "outlier_moves": {"1m": 0.003},
+        "outlier_quiet_s": 600,
+        "outlier_readings": {},
+        "cooldown_s": 120,
+    },
 }
-"""Limits so wide that a test does not reach them unless it sets them itself, and a gate that has collected
-enough for its yardsticks within the first hour."""
+"""Limits so wide that a test does not reach them unless it sets them itself, and a gate that wakes on moves of one
+minute from its first candles on."""
 
 
 def policies(**tables: dict[str, Any]) -> Policies:

@@ -12,9 +12,11 @@ HEARTBEAT: Final = "heartbeat.json"
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """The state of an engine at `at` (ms)."""
+    """The state of an engine at the engine time `at` (ms)."""
 
     at: int
+    written_at: int
+    """The time of the machine (ms), which differs from `at` if the market does not run in real time."""
     pid: int
     state: str
     """The trading state."""

@@ -27,17 +27,16 @@ from ocw_mcp.interfaces.http.results import DecisionsPage, EquityPage, FeedResul
 from ocw_mcp.interfaces.mcp.link import EngineError, EngineLink, NoAnswerError
 from ocw_mcp.interfaces.mcp.results import (
     CandlesResult,
-    DoneResult,
     OrdersResult,
     PortfolioResult,
     PositionsResult,
-    PreviewResult,
     Result,
     SnapshotResult,
     StatusResult,
     StoryResult,
     TradesResult,
 )
+from ocw_mcp.interfaces.mcp.trade_results import DoneResult, PreviewResult
 
 _R = TypeVar("_R", bound=Result)
 WHY: Final = "requested by a program"

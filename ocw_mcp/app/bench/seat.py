@@ -49,6 +49,9 @@ _STOPS: Final = frozenset(
     {CauseKind.BUDGET, CauseKind.BAD_KEY, CauseKind.NO_CREDIT, CauseKind.NO_MODEL, CauseKind.UNREACHABLE}
 )
 """Causes after which no further situation is run."""
+_GATE: Final = {"close_wakes": ("4h",), "timer_max_s": 7_200, "cooldown_s": 120}
+"""The situations are built around wakes at the closes of 4h candles."""
+_BUDGET: Final = {"usd_per_day": 1_000, "usd_per_month": 1_000}
 HOLD: Final = Reply("end_turn", ({"type": "text", "text": "Nothing to do."},), TokenUsage())
 
 
@@ -307,10 +310,9 @@ async def ask(
 
 
 def _policies(situation: Situation) -> LoadedPolicies:
-    """Return the default policies with the changes of a situation, and with a budget that no answer reaches."""
+    """Return the default policies with the changes of a situation, more wakes, and a budget that no answer reaches."""
     default = load_policies(None)
     data = default.policies.model_dump()
-    budget = {"usd_per_day": 1_000, "usd_per_month": 1_000}
-    for table, changes in {**situation.policies, "budget": budget}.items():
+    for table, changes in {"gate": _GATE, **situation.policies, "budget": _BUDGET}.items():
         data[table] = {**(data[table] or {}), **changes}
     return replace(default, policies=Policies.model_validate(data))

@@ -65,8 +65,9 @@ def measure_gate() -> dict[str, Any]:
     closes = [100.0 + (index * 7919 % 101) / 1_000 for index in range(EVALUATIONS)]
     started = clock.wall_ms()
     for index, close in enumerate(closes):
-        gate.evaluate(SYMBOL, close, (MINUTE,), at=index * MINUTE, read=read, after_hole=False, in_position=False)
-        gate.wake(index * MINUTE, busy=False)
+        at = index * MINUTE
+        gate.evaluate(SYMBOL, close, (MINUTE,), at=at, close_time=at, read=read, in_position=False)
+        gate.wake(at, busy=False)
     return {"looks": EVALUATIONS, "us_per_look": round((clock.wall_ms() - started) * 1_000 / EVALUATIONS, 3)}
 
 

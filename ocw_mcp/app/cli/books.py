@@ -141,15 +141,22 @@ def doctor(
     state: Annotated[Path | None, state_option(f"Also check this book; or set {STATE}.")] = None,
     env: Annotated[Path | None, option("--env", "A file of settings, as for ocw run.")] = None,
     policies: Annotated[Path | None, option("--policies", "Policies in place of the shipped ones.")] = None,
+    exchange: Annotated[
+        bool, option("--exchange", "Also check the exchange of the live market, as for a book that trades on it.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the installation, the settings and a book. Each check is ok, a warning or a problem; a problem exits 1."""
+    """Check the installation, the settings and a book. Each check is ok, a warning or a problem; a problem exits 1.
+
+    For a book of the live market, the exchange is asked for its time, the symbols, and the weight of requests.
+    """
     import msgspec
 
     from ocw_mcp.app.cli.lists import checks_text
-    from ocw_mcp.app.views.checks import CheckVerdict, examine
+    from ocw_mcp.app.views.checks import examine
+    from ocw_mcp.app.views.market_checks import CheckVerdict
 
-    found = examine(state, env, policies, os.environ)
+    found = examine(state, env, policies, os.environ, exchange=exchange)
     sound = all(check.verdict is not CheckVerdict.PROBLEM for check in found)
     result = {"ok": sound, "checks": msgspec.to_builtins(found)}
     print_result(result, checks_text(found), as_json, soft_wrap=False)

@@ -22,7 +22,7 @@ from ocw_mcp.render.event_text import leg_text, part_text
 from ocw_mcp.render.text import cents, funding_text, moment, span, usd
 
 if TYPE_CHECKING:
-    from ocw_mcp.app.views.checks import Check
+    from ocw_mcp.app.views.market_checks import Check
 
 STATUS = {"partially_filled": "part filled", "cancel_requested": "canceling"}
 """Short forms of order statuses that are too long for a column."""

@@ -5,7 +5,6 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from enum import StrEnum
 from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -17,14 +16,19 @@ import msgspec
 
 from ocw_mcp import __version__
 from ocw_mcp.adapters.control.commands import HALT, count_refused, count_waiting, halted_by_file
+from ocw_mcp.adapters.control.heartbeat import read_heartbeat
 from ocw_mcp.adapters.control.passphrase import is_set, require_sound
+from ocw_mcp.adapters.store.book import peek_book
 from ocw_mcp.adapters.store.database import JOURNAL
 from ocw_mcp.adapters.store.directory import is_locked, lock_owner, prepare
 from ocw_mcp.adapters.store.reader import ask_book, read_book, verify_book
 from ocw_mcp.adapters.store.views.orders import find_positions
+from ocw_mcp.app.markets import BINANCE
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import load_settings, require_paper
+from ocw_mcp.app.views.market_checks import Check, CheckVerdict, market_checks
 from ocw_mcp.domain.errors import OcwError
+from ocw_mcp.domain.market import MarketIdentity
 from ocw_mcp.domain.state import Lowered, TradingState
 from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import SECOND, iso
@@ -34,6 +38,8 @@ LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 100_000_000
 """Bytes of free disk space below which a check warns, or reports a problem."""
 BUILT_AFTER = 1_767_225_600
 """2026-01-01, in seconds: a clock that shows an earlier time is wrong, since this version was made later."""
+STUCK_AFTER_S = 90
+"""The age of a running engine's heartbeat above which it counts as stuck: three beats are missing."""
 FAR_AWAY = 4_102_444_800
 """2100-01-01, in seconds: a clock that shows a later time is wrong."""
 EXTRAS = {
@@ -43,30 +49,23 @@ EXTRAS = {
 }
 
 
-class CheckVerdict(StrEnum):
-    """The result of a check."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One check: its name, its result, a text on what it found, and the action for the operator if there is one."""
-
-    name: str
-    verdict: CheckVerdict
-    found: str
-    todo: str = ""
-
-
 _ok = partial(Check, "", CheckVerdict.OK)
 _warning = partial(Check, "", CheckVerdict.WARNING)
 _problem = partial(Check, "", CheckVerdict.PROBLEM)
 
 
-def examine(state: Path | None, env: Path | None, policies: Path | None, environ: Mapping[str, str]) -> list[Check]:
-    """Check the installation, and the book of a state directory if one is given. Changes nothing."""
+def examine(
+    state: Path | None,
+    env: Path | None,
+    policies: Path | None,
+    environ: Mapping[str, str],
+    *,
+    exchange: bool = False,
+) -> list[Check]:
+    """Check the installation, and the book of a state directory if one is given. Changes nothing.
+
+    The exchange is asked for a book of the live market, and with `exchange` also without one.
+    """
     env_files = [file for file in (env, None if state is None else state / ".env") if file is not None]
     checks = [
         _check("python", lambda: _ok(python_version())),
@@ -80,7 +79,23 @@ def examine(state: Path | None, env: Path | None, policies: Path | None, environ
         _check("clock", lambda: _clock(time.time(), state)),  # noqa: TID251 - the check of the system clock itself
         _check("disk", lambda: _disk(state)),
     ]
-    return checks if state is None else [*checks, *_book(state)]
+    if state is not None:
+        checks += _book(state)
+    market = None if state is None or not (state / JOURNAL).is_file() else _market_of(state)
+    load = partial(load_settings, env, state, environ)
+    if market is not None:
+        checks += market_checks(market, load)
+    if exchange and (market is None or market.kind != BINANCE):
+        checks += market_checks(None, load)
+    return checks
+
+
+def _market_of(state: Path) -> MarketIdentity | None:
+    """Return the market of a book; None if the book cannot be read, which another check reports."""
+    try:
+        return peek_book(state).stamp.market
+    except (OcwError, OSError, msgspec.MsgspecError):
+        return None
 
 
 def _check(name: str, find: Callable[[], Check]) -> Check:
@@ -179,6 +194,7 @@ def _book(state: Path) -> Iterator[Check]:
     of_a_journal = {"trading state": _trading_state, "positions": _positions} if has_journal else {}
     for name, find in {
         "engine": _engine,
+        "heartbeat": _heartbeat,
         "journal": _journal,
         **of_a_journal,
         "commands": _commands,
@@ -202,6 +218,20 @@ def _engine(state: Path) -> Check:
         return _ok("not running")
     owner = lock_owner(state)
     return _ok("running" if owner is None else f"running as process {owner}")
+
+
+def _heartbeat(state: Path) -> Check:
+    """Check that a running engine has written a heartbeat lately."""
+    beat, running = read_heartbeat(state), is_locked(state)
+    if beat is None:
+        return _ok("none; only a paced or live engine writes one")
+    age_s = time.time() - beat.written_at / SECOND  # noqa: TID251 - the age of a file of another process
+    shown = f"{max(0.0, age_s):.0f} s ago" if age_s < 120 else f"at {iso(beat.written_at)}"
+    if not running or lock_owner(state) not in (None, beat.pid):
+        return _ok(f"written {shown} by an engine that has ended")
+    if age_s > STUCK_AFTER_S:
+        return _problem(f"last written {shown}, though its engine runs", "see its log; stop it, and start it again")
+    return _ok(f"written {shown}")
 
 
 def _journal(state: Path) -> Check:

@@ -2,141 +2,43 @@
 
 - A candle of a timeframe that the policy names has closed.
 - The timer that the agent set is due.
-- A symbol's return over some minutes is an outlier against earlier returns, or its one-minute return is extreme.
+- A price move of a symbol is an outlier, or the price is far from its level at the last wake (`outlier.py`).
+- A derivatives reading of a symbol, such as its funding rate, is an outlier (`readings.py`).
 - A wake condition that the agent set is met.
-- The position guard reports that the exit score of a position has risen into the review band.
+- The position guard reports that the exit score of a position has risen into the review band, or that the price has
+  come near to the position's stop or target.
 - A position was closed or an entry lapsed, if the policy says so (`engine/since.py`).
 
 If the policy sets `every`, the gate wakes the agent at fixed times instead: at the first candle close at or after each
 multiple of `every` in UTC. With `every`, only wake conditions wake the agent at other times.
 
 Each wake reason is kept until a wake contains it. A wake reason that arises during the cooldown after a wake, or while
-a decision is open, causes a wake when the cooldown or the decision ends. An escalated outlier ends a cooldown, but no
-reason interrupts a decision. One wake contains the reasons of all symbols.
+a decision is open, causes a wake when the cooldown or the decision ends. An outlier has to wait only for the cooldown
+after a wake by an outlier, and not at all if the symbol has a position whose stop is near; no reason interrupts a
+decision. One wake contains the reasons of all symbols.
+
+An outlier over a long span is dropped if an outlier has woken the agent in the last third of the span: the agent has
+just seen the move.
 """
 
-import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
-from ocw_mcp.core.gate.outlier import ReturnSpan, SpanState
-from ocw_mcp.domain.decision import Comparison, WakeCondition
+from ocw_mcp.core.gate.conditions import ArmedCondition, Conditions, Read
+from ocw_mcp.core.gate.levels import Reached
+from ocw_mcp.core.gate.outlier import Outlier, PriceMoves, PriceMovesState
+from ocw_mcp.core.gate.readings import ReadingOutliers
+from ocw_mcp.domain.decision import WakeCondition
 from ocw_mcp.domain.happenings import StandingCondition
 from ocw_mcp.domain.policies import GatePolicy
-from ocw_mcp.domain.snapshot import Remark, SymbolWake, WakeKind, WakeReason
-from ocw_mcp.domain.time import MINUTE, SECOND, span_ms, span_name
-from ocw_mcp.domain.unknown import Reading, Unknown
+from ocw_mcp.domain.snapshot import SymbolWake, WakeKind, WakeReason
+from ocw_mcp.domain.time import SECOND, span_ms, span_name
 
 _KEPT_PER_SYMBOL = 16
 """The number of wake reasons that are kept for one symbol; further reasons are only counted."""
-_AT_ONCE = 1_024
-"""The largest number of closes that are added to the outlier statistics at once."""
-AT_MOST = 16
-"""The largest number of wake conditions of a book."""
-LONGEST_REASON = 120
-"""The largest number of characters kept of a wake condition's reason, which a model may have written."""
-
-Read = Callable[[str, str], Reading]
-"""Returns the current value of a metric of a symbol: `read(symbol, metric)`."""
-
-
-class ArmedCondition(msgspec.Struct):
-    """A wake condition that has not fired: its metric was `reference` when set, and `last` at the last evaluation."""
-
-    condition: WakeCondition
-    by: str
-    """The decider that set the condition."""
-    set_at: int
-    expires_at: int
-    reference: float
-    last: float
-    with_position: bool = False
-    """Whether the condition ends when the position of its symbol is closed."""
-
-
-class Conditions:
-    """The active wake conditions. A condition is removed when it fires or expires."""
-
-    def __init__(self, longest_s: int, candle_ms: int = 0) -> None:
-        """`longest_s` is the longest time of a condition; `candle_ms` is the time between two evaluations."""
-        self._longest_s = longest_s
-        self._candle_ms = candle_ms
-        self.armed: list[ArmedCondition] = []
-        """The waiting conditions."""
-
-    def replace(
-        self, wished: tuple[WakeCondition, ...], by: str, at: int, read: Read, exposed: Collection[str] = ()
-    ) -> list[str]:
-        """Replace all wake conditions by `wished`, set by `by`. Return one sentence for each refused or changed one.
-
-        A condition on a symbol of `exposed` ends with the position of the symbol, unless it stays.
-        """
-        self.armed = []
-        refused = []
-        for place, condition in enumerate(wished):
-            value = read(condition.symbol, condition.metric)
-            label = f"condition {condition.place or place + 1} ({condition.symbol} {condition.metric})"
-            lasts = self._longest_s if condition.expires_s is None else min(condition.expires_s, self._longest_s)
-            if len(self.armed) == AT_MOST:
-                refused.append(f"{label} is one too many; at most {AT_MOST} are kept")
-            elif isinstance(value, Unknown):
-                refused.append(f"{label} cannot be watched: {value.reason}")
-            elif not math.isfinite(condition.threshold):
-                refused.append(f"{label} has no finite threshold")
-            elif lasts * SECOND < self._candle_ms:
-                shortest = f"expected {max(1, self._candle_ms // SECOND)} s or more, the length of a candle"
-                refused.append(f"{label} is over before it can wake: it expires in {condition.expires_s} s; {shortest}")
-            else:
-                if lasts != (condition.expires_s or lasts):
-                    refused.append(f"{label} expires in {lasts} s, the longest time that the policy allows")
-                ends = condition.symbol in exposed and not condition.stays
-                self.armed.append(ArmedCondition(condition, by, at, at + lasts * SECOND, value, value, ends))
-        return refused
-
-    def end(self, symbol: str, at: int) -> tuple[str, ...]:
-        """Remove the conditions that end with the position of a symbol. Return a text for each."""
-        ended = [each for each in self.armed if each.with_position and each.condition.symbol == symbol]
-        if ended:
-            self.armed = [each for each in self.armed if each not in ended]
-        terms = [each.condition for each in ended if at <= each.expires_at]
-        return tuple(f"{symbol} {each.metric} {each.comparison} {each.threshold:g}" for each in terms)
-
-    def check(self, symbol: str, at: int, read: Read) -> list[WakeReason]:
-        """Return the wake reasons of a symbol's conditions that fire now. A condition with an unknown metric waits."""
-        met: list[WakeReason] = []
-        waiting: list[ArmedCondition] = []
-        for armed in self.armed:
-            if at > armed.expires_at:
-                continue
-            if armed.condition.symbol == symbol:
-                value = read(symbol, armed.condition.metric)
-                if not isinstance(value, Unknown):
-                    if _fires(armed, value):
-                        condition, words = armed.condition, armed.condition.reason[:LONGEST_REASON]
-                        detail = f"{condition.comparison} {condition.threshold:g}, now {value:.6g}"
-                        remark = Remark(words, armed.by, armed.set_at) if words else None
-                        met.append(WakeReason(WakeKind.CONDITION, condition.metric, detail, remark))
-                        continue
-                    armed.last = value
-            waiting.append(armed)
-        self.armed = waiting
-        return met
-
-
-def _fires(armed: ArmedCondition, value: float) -> bool:
-    threshold = armed.condition.threshold
-    match armed.condition.comparison:
-        case Comparison.GT:
-            return value > threshold
-        case Comparison.LT:
-            return value < threshold
-        case Comparison.CROSSES_ABOVE:
-            return armed.last <= threshold < value
-        case Comparison.CROSSES_BELOW:
-            return armed.last >= threshold > value
-        case Comparison.ABS_CHANGE_PCT_GT:
-            return abs(value - armed.reference) > abs(armed.reference) * threshold / 100
+_SEEN_PART = 3
+"""An outlier is dropped if the last wake by an outlier is at most one part in `_SEEN_PART` of its span ago."""
 
 
 class GateState(msgspec.Struct):
@@ -147,14 +49,24 @@ class GateState(msgspec.Struct):
     """The number of evaluations that ended in a wake."""
     skips: dict[str, int] = {}
     last_wake_at: int | None = None
+    last_outlier_at: int | None = None
+    """The time (ms) of the last wake whose reasons had an outlier."""
     timer_at: int | None = None
     kept: dict[str, list[WakeReason]] = {}
     kept_beyond: dict[str, int] = {}
-    escalated: bool = False
-    """Whether the kept reasons contain an escalated outlier, which ends the cooldown."""
+    kept_outlier: bool = False
+    """Whether an outlier is among the kept reasons."""
+    kept_other: bool = False
+    """Whether another reason is among them."""
+    urgent: bool = False
+    """Whether a kept reason ends the cooldown."""
     armed: list[ArmedCondition] = []
-    spans: dict[str, dict[str, SpanState]] = {}
-    """The outlier statistics, by symbol and by the time span of the returns."""
+    moves: dict[str, PriceMovesState] = {}
+    """The state of the outlier test of prices, by symbol."""
+    readings: dict[str, Reached] = {}
+    """The state of the outlier test of derivatives readings, by symbol."""
+    new_readings: list[str] = []
+    """The symbols with derivatives data since their last evaluation."""
 
 
 class Gate:
@@ -167,16 +79,8 @@ class Gate:
         self._cooldown = policy.cooldown_s * SECOND if self._every is None else 0
         self._wakes_on = _at_least(policy.close_wakes, interval)
         self._wakes_on_in_position = self._wakes_on | _at_least(policy.close_wakes_in_position, interval)
-        # Returns over the span of the policy are tested, and returns over a minute, which only report escalations.
-        outlier_z = {max(1, MINUTE // interval): policy.escalation_z}
-        outlier_z[max(1, span_ms(policy.outlier_over) // interval)] = policy.outlier_z
-        terms = policy.outlier_window, policy.escalation_z
-        self._spans = {
-            symbol: {span_name(count * interval): ReturnSpan(count, z, *terms) for count, z in outlier_z.items()}
-            for symbol in symbols
-        }
-        self._untested: dict[str, list[float]] = {symbol: [] for symbol in symbols}
-        """The closes that are not yet added to the outlier statistics, by symbol."""
+        self._moves = {symbol: PriceMoves(policy, interval) for symbol in symbols}
+        self._readings = {symbol: ReadingOutliers(policy) for symbol in symbols}
         self._evaluated: list[tuple[str, str]] = []
         self._state = GateState()
 
@@ -192,63 +96,65 @@ class Gate:
         closed: tuple[int, ...],
         *,
         at: int,
+        close_time: int,
         read: Read,
-        after_hole: bool,
         in_position: bool,
+        near_stop: bool = False,
     ) -> None:
-        """Evaluate a symbol whose base candle closed at `at` (ms); `closed` has the timeframes (ms) that closed."""
+        """Evaluate a symbol at `at` (ms), whose base candle ended at `close_time`; `closed` has the timeframes (ms)
+        that closed. `near_stop` says whether the symbol has a position whose stop is near.
+        """
+        state, skip = self._state, "quiet"
         reasons: list[WakeReason] = []
-        skip = "quiet"
         if self._every is None:
             wanted = self._wakes_on_in_position if in_position else self._wakes_on
             if not wanted.isdisjoint(closed):
                 reasons = [WakeReason(WakeKind.CLOSE, span_name(each)) for each in closed if each in wanted]
-            if self._untested[symbol]:
-                self._join(symbol)
-            for length, span in self._spans[symbol].items():
-                if not span.ready:
-                    skip = "warming"
-                z = span.evaluate(close, after_hole=after_hole)
-                if z is not None:
-                    reasons.append(WakeReason(WakeKind.OUTLIER, length, f"z={z:+.2f}"))
-                    if abs(z) >= self._policy.escalation_z:
-                        self._state.escalated = True
+            moves = self._moves[symbol]
+            outliers = list[WakeReason]()
+            if found := moves.evaluate(close, close_time):
+                outliers = [each.reason for each in found if not self._has_seen(each, at)]
+                skip = "seen"
+            elif not moves.ready:
+                skip = "warming"
+            if symbol in state.new_readings:
+                state.new_readings.remove(symbol)
+                outliers += self._readings[symbol].evaluate(symbol, read, at)
+            if outliers:
+                self._keep(symbol, outliers)
+                state.kept_outlier = True
+                skip = ""
+            state.urgent |= near_stop and state.kept_outlier
         else:
-            self.warm(symbol, close, after_hole=after_hole)
+            self._moves[symbol].warm((close,), close_time)
         if self._conditions.armed:
             reasons += self._conditions.check(symbol, at, read)
-        state = self._state
         state.evaluations += 1
         if reasons:
-            skip = ""
             self._keep(symbol, reasons)
-        if skip and symbol not in state.kept:
-            state.skips[skip] = state.skips.get(skip, 0) + 1
-        else:
+            state.kept_other = True
+            skip = ""
+        if symbol in state.kept:
             # `wake` determines whether this evaluation wakes or has to wait.
             self._evaluated.append((symbol, skip))
+        else:
+            state.skips[skip] = state.skips.get(skip, 0) + 1
 
     def raise_reason(self, symbol: str, reason: WakeReason) -> None:
         """Keep a wake reason of the position guard; ignore it if the policy sets `every`."""
         if self._every is None:
             self._keep(symbol, [reason])
+            self._state.kept_other = True
+            self._state.urgent |= reason.kind is WakeKind.NEAR
 
-    def warm(self, symbol: str, close: float, *, after_hole: bool) -> None:
-        """Add a close to the outlier statistics without an evaluation."""
-        untested = self._untested[symbol]
-        if after_hole or len(untested) == _AT_ONCE:
-            self._join(symbol)
-            for span in self._spans[symbol].values():
-                span.warm((close,), after_hole=after_hole)
-        else:
-            untested.append(close)
+    def note_readings(self, symbol: str) -> None:
+        """Have the derivatives readings of a symbol tested at its next evaluation, because new data came."""
+        if symbol not in self._state.new_readings:
+            self._state.new_readings.append(symbol)
 
-    def warm_all(self, symbol: str, closes: Sequence[float], *, after_hole: bool) -> None:
-        """Add the closes of consecutive candles without an evaluation, as `warm` does one by one."""
-        if closes:
-            self._join(symbol)
-            for span in self._spans[symbol].values():
-                span.warm(closes, after_hole=after_hole)
+    def warm(self, symbol: str, closes: Sequence[float], first_at: int) -> None:
+        """Add the closes of consecutive candles, the first of which ended at `first_at` (ms), without an evaluation."""
+        self._moves[symbol].warm(closes, first_at)
 
     def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
         """Return the reasons to wake the agent; none in a cooldown or while a decision is open (`busy`)."""
@@ -257,12 +163,11 @@ class Gate:
             state.timer_at = self._next_timer(at)
         if at >= state.timer_at and "" not in state.kept:
             state.kept[""] = [WakeReason(WakeKind.TIMER)]
+            state.kept_other = True
         if not state.kept:
             return ()
         evaluated, self._evaluated = self._evaluated, []
-        last = state.last_wake_at
-        in_cooldown = last is not None and at < last + self._cooldown and not state.escalated
-        if busy or in_cooldown:
+        if busy or not self._is_ready(at):
             for _, skip in evaluated:
                 skip = skip or ("deciding" if busy else "cooldown")
                 state.skips[skip] = state.skips.get(skip, 0) + 1
@@ -273,8 +178,12 @@ class Gate:
         state.woken += len(evaluated)
         state.kept = {}
         state.kept_beyond = {}
-        state.escalated = False
+        if state.kept_outlier:
+            state.last_outlier_at = at
+        state.kept_outlier = state.kept_other = state.urgent = False
         state.last_wake_at = at
+        for moves in self._moves.values():
+            moves.woke()
         state.timer_at = self._next_timer(at)
         return reasons
 
@@ -306,18 +215,7 @@ class Gate:
 
     def standing(self, at: int, read: Read) -> tuple[StandingCondition, ...]:
         """Return the conditions that wait at `at` (ms), with their present readings."""
-        return tuple(
-            StandingCondition(
-                each.condition,
-                each.by,
-                each.set_at,
-                each.expires_at,
-                read(each.condition.symbol, each.condition.metric),
-                each.with_position,
-            )
-            for each in self._conditions.armed
-            if at <= each.expires_at
-        )
+        return self._conditions.standing(at, read)
 
     @property
     def next_check_at(self) -> int | None:
@@ -326,30 +224,33 @@ class Gate:
 
     def state(self) -> GateState:
         """Return all that must survive a restart."""
-        for symbol in self._untested:
-            self._join(symbol)
         self._state.armed = self._conditions.armed
-        self._state.spans = {
-            symbol: {length: span.state() for length, span in spans.items()} for symbol, spans in self._spans.items()
-        }
+        self._state.moves = {symbol: moves.state() for symbol, moves in self._moves.items()}
+        self._state.readings = {symbol: readings.state() for symbol, readings in self._readings.items()}
         return self._state
 
     def restore(self, state: GateState, /) -> None:
         """Restore a state that `state` returned."""
         self._state = state
         self._conditions.armed = state.armed
-        for symbol, spans in state.spans.items():
-            for length, saved in spans.items():
-                # A changed policy may test returns over other spans, which then begin without history.
-                if (span := self._spans[symbol].get(length)) is not None:
-                    span.restore(saved)
+        for symbol, saved in state.moves.items():
+            self._moves[symbol].restore(saved)
+        for symbol, reached in state.readings.items():
+            self._readings[symbol].restore(reached)
 
-    def _join(self, symbol: str) -> None:
-        """Add the untested closes of a symbol to its outlier statistics, all at once to be fast."""
-        if untested := self._untested[symbol]:
-            for span in self._spans[symbol].values():
-                span.warm(untested, after_hole=False)
-            untested.clear()
+    def _has_seen(self, outlier: Outlier, at: int) -> bool:
+        """Return whether the last wake by an outlier is so near that a long move needs no other one."""
+        last, recent = self._state.last_outlier_at, outlier.span // _SEEN_PART
+        return last is not None and recent > self._cooldown and at - last <= recent
+
+    def _is_ready(self, at: int) -> bool:
+        """Return whether the cooldown of a kept reason is over."""
+        state = self._state
+        if state.urgent or state.last_wake_at is None:
+            return True
+        if state.kept_outlier and (state.last_outlier_at is None or at >= state.last_outlier_at + self._cooldown):
+            return True
+        return state.kept_other and at >= state.last_wake_at + self._cooldown
 
     def _keep(self, symbol: str, reasons: list[WakeReason]) -> None:
         kept = self._state.kept.setdefault(symbol, [])

@@ -1,190 +1,215 @@
-"""The outlier test: it compares a return of a symbol with earlier returns of that symbol.
+"""The outlier test: at each close of a base candle it looks for price moves of a symbol that are worth a wake.
 
-The return over a span of candles is tested at every candle, so that a price move is found before it ends. The tested
-return is compared with the yardstick: adjacent returns over the same span that all ended before the tested one began.
+A channel watches the log returns over one span. Its base is the size at which a move begins to count: some standard
+deviations of returns over the span, or a fixed share of the price. The standard deviation is that of the returns before
+the tested one began. A move x times as large as the base has the level ⌊log x / log step⌋. It is reported if the
+channel did not reach this level in this direction during the quiet time, so that a move is reported when it begins,
+and again whenever it has grown by the step.
+
+The anchor is the price at the last wake. A price that is far from it is reported as well, so that a slow move, which no
+channel sees, does not go unnoticed.
 """
 
 import math
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 import msgspec
 
-_UNIT = 1e-12
-"""Returns are rounded to multiples of this unit and added as integers, so that running sums are exact."""
+from ocw_mcp.core.gate.levels import Reached, reports_level
+from ocw_mcp.domain.policies import GatePolicy
+from ocw_mcp.domain.snapshot import WakeKind, WakeReason
+from ocw_mcp.domain.time import DAY, HOUR, SECOND, span_ms, span_name
 
-_FLAT = 1e-9
-"""If the standard deviation of log returns is lower than this, the market is flat, and any move is an outlier."""
-
-
-class Yardstick:
-    """The last `window` log returns of one symbol."""
-
-    __slots__ = ("_moments", "_returns", "_sum", "_sum_of_squares", "ready", "window")
-
-    def __init__(self, window: int) -> None:
-        self.window = window
-        """The number of returns of a full window."""
-        self._returns: deque[int] = deque()
-        self._sum = self._sum_of_squares = 0
-        self._moments: tuple[float, float] | None = None
-        """The mean and the deviation of the window; None if they have to be computed anew."""
-        self.ready = False
-        """Whether the window is full."""
-
-    def z(self, value: float) -> float:
-        """Return the z-score of a log return in the window, which must be full; ±inf for a move in a flat market."""
-        mean, deviation = self._moments or self._compute()
-        off = value - mean
-        if deviation < _FLAT:
-            return math.copysign(math.inf, off) if abs(off) > _FLAT else 0.0
-        return off / deviation
-
-    def take(self, value: float) -> None:
-        """Add a return to the yardstick."""
-        self._add(round(value / _UNIT))
-
-    def state(self) -> list[int]:
-        """Return the returns in units of 1e-12, oldest first."""
-        return list(self._returns)
-
-    def restore(self, returns: list[int]) -> None:
-        """Restore a state that `state` returned."""
-        for units in returns:
-            self._add(units)
-
-    def _add(self, units: int) -> None:
-        returns = self._returns
-        returns.append(units)
-        self._sum += units
-        self._sum_of_squares += units * units
-        self._moments = None
-        if self.ready:
-            oldest = returns.popleft()
-            self._sum -= oldest
-            self._sum_of_squares -= oldest * oldest
-        else:
-            self.ready = len(returns) >= self.window
-
-    def _compute(self) -> tuple[float, float]:
-        n, total = self.window, self._sum
-        # n·Σr² - (Σr)² is exact in integers: no cancellation, no drift.
-        deviation = math.sqrt((n * self._sum_of_squares - total * total) / (n * (n - 1))) * _UNIT
-        self._moments = total * _UNIT / n, deviation
-        return self._moments
+_LEAST_VARIANCE: Final = 1e-18
+"""The smallest variance of the log returns of a candle: a market without any move has no standard deviation."""
+_SPARE: Final = 512
+"""The number of candles after which those that no channel needs any more are removed."""
+SINCE_WAKE: Final = "since_wake"
+"""The subject of a wake reason of the anchor."""
 
 
-class SpanState(msgspec.Struct):
-    """The saved state of a `ReturnSpan`."""
+class Outlier(NamedTuple):
+    """A move to report: the name and the span (ms) of its channel, and its size as text. The anchor's span is 0."""
 
-    returns: list[int] = []
-    """The returns of the yardstick, in units of 1e-12."""
-    closes: list[float] = []
-    """The closing prices of the last candles, as many as one return spans, oldest first."""
-    step: int = 0
-    """The number of candles since the last of the adjacent returns ended."""
-    over: float | None = None
-    """The last of the adjacent returns; it joins the yardstick as soon as no tested return can overlap it."""
-    overlaps: int = msgspec.field(default=0, name="told")
-    """The number of future candles at which the tested return still overlaps the last reported return."""
-    escalated: bool = False
-    """Whether the z-score of the last reported return reached the escalation z-score."""
+    name: str
+    span: int
+    detail: str
+
+    @property
+    def reason(self) -> WakeReason:
+        """The wake reason of the move."""
+        return WakeReason(WakeKind.OUTLIER, self.name, self.detail)
 
 
-class ReturnSpan:
-    """Tests the returns of one symbol over `candles` base candles, and finds the outliers to report."""
+class Channel(NamedTuple):
+    """A channel of the outlier test, for moves over `span` ms."""
 
-    def __init__(self, candles: int, outlier_z: float, window: int, escalation_z: float) -> None:
-        self._candles, self._outlier_z, self._escalation_z = candles, outlier_z, escalation_z
-        self._lowest_z = min(outlier_z, escalation_z)
-        self._yardstick = Yardstick(window)
-        self._state = SpanState()
+    name: str
+    """The span as text, such as `15m`."""
+    key: str
+    """The name of the channel in the saved state."""
+    span: int
+    candles: int
+    size: float
+    """The base: standard deviations of returns over the span, or a log return."""
+    in_sigmas: bool
+    log_step: float
+
+    @property
+    def test(self) -> "Test":
+        """The values with which a move is tested."""
+        square = self.size * self.size
+        return -1 - self.candles, square * self.candles if self.in_sigmas else square, self
+
+
+Test = tuple[int, float, Channel]
+"""The index of the close at which the move of a channel begins, and its squared base, for a variance of 1 if it is in
+standard deviations."""
+
+
+class PriceMovesState(msgspec.Struct):
+    """The saved state of `PriceMoves`."""
+
+    at: int | None = None
+    """The close time (ms) of the last candle."""
+    logs: list[float] = []
+    """The logarithms of the last closes, oldest first, as many as the longest span needs; NaN for a missing candle."""
+    variances: list[float] = []
+    """The variance of the log returns of a candle, known at each of these closes; NaN before it is usable."""
+    mean_square: float = 0.0
+    """The weighted mean of the squared log returns, before the division by `weight`."""
+    weight: float = 0.0
+    """The sum of the weights in `mean_square`."""
+    returns: int = 0
+    """The number of returns in it."""
+    reached: Reached = {}
+    anchor: float | None = None
+    """The logarithm of the close at the last wake; None before the first, and from a report to the next wake."""
+
+
+def channels_of(policy: GatePolicy, interval: int) -> tuple[list[Channel], list[str]]:
+    """Return the channels for base candles of `interval` ms, and the spans that are no multiple of it."""
+    channels, left_out = list[Channel](), list[str]()
+    # A share is reached at one log return if returns are simple ones, and at another if they are not. Both are watched,
+    # because a slow move may pass the second one minutes after the first.
+    wanted = [("sigmas", text, size, policy.outlier_step) for text, size in policy.outlier_sigmas.items()]
+    for text, size in policy.outlier_moves.items():
+        wanted.append(("share", text, math.log1p(size), policy.outlier_move_step))
+        wanted.append(("log share", text, size, policy.outlier_move_step))
+    for unit, text, size, step in wanted:
+        span = span_ms(text)
+        candles, rest = divmod(span, interval)
+        if rest or not candles:
+            left_out.append(text)
+            continue
+        name = span_name(span)
+        channels.append(Channel(name, f"{name} {unit}", span, candles, size, unit == "sigmas", math.log(step)))
+    return channels, sorted(set(left_out), key=span_ms)
+
+
+class PriceMoves:
+    """Finds the moves of one symbol to report."""
+
+    def __init__(self, policy: GatePolicy, interval: int) -> None:
+        """`interval` is the length of a base candle in ms."""
+        self._interval = interval
+        self._channels, self.left_out = channels_of(policy, interval)
+        self._in_sigmas = [each.test for each in self._channels if each.in_sigmas]
+        self._in_shares = [each.test for each in self._channels if not each.in_sigmas]
+        self._length = max((each.candles for each in self._channels), default=0) + 1
+        self._decay = 0.5 ** (interval / (policy.outlier_half_life_h * HOUR))
+        self._usable_from = max(2, DAY // interval)
+        self._quiet = policy.outlier_quiet_s * SECOND
+        self._rise, self._fall = math.log1p(policy.anchor), math.log1p(-policy.anchor)
+        self._variance = math.nan
+        self._state = PriceMovesState(
+            logs=[math.nan] * self._length,
+            variances=[math.nan] * self._length,
+            reached={each.key: ([], []) for each in self._channels},
+        )
 
     @property
     def ready(self) -> bool:
-        """Whether the window of the yardstick is full."""
-        return self._yardstick.ready
+        """Whether all channels are usable: standard deviations are after a day of returns."""
+        return not self._in_sigmas or self._state.returns >= self._usable_from
 
-    def evaluate(self, close: float, *, after_hole: bool) -> float | None:
-        """Add the next candle's close. Return the z-score of the return up to it, or None if none is to be reported.
-
-        A move is reported once, and again only if it escalates. A return over a data gap is tested, but does not
-        join the yardstick, because it spans more time than the others.
-        """
-        state, yardstick, found = self._state, self._yardstick, None
-        if state.closes:
-            if state.over is not None and state.step + 1 == self._candles:
-                self._settle()
-            if yardstick.ready:
-                z = yardstick.z(math.log(close / state.closes[0]))
-                if abs(z) >= self._lowest_z:
-                    found = self._reported(z)
-        self._take(close, after_hole=after_hole)
+    def evaluate(self, close: float, at: int) -> list[Outlier]:
+        """Take the close of the candle that ended at `at` (ms), later than the last. Return the moves to report."""
+        log = self._take(close, at)
+        logs, variances, found = self._state.logs, self._state.variances, list[Outlier]()
+        # A missing candle and an unusable variance are NaN, which is not smaller than anything.
+        for begin, square, channel in self._in_sigmas:
+            move = log - logs[begin]
+            if move * move >= square * variances[begin]:
+                sigmas = move / math.sqrt(square * variances[begin])
+                if self._reports(channel, sigmas, at):
+                    found.append(Outlier(channel.name, channel.span, f"{sigmas * channel.size:+.1f} sigmas"))
+        for begin, square, channel in self._in_shares:
+            move = log - logs[begin]
+            if move * move >= square and self._reports(channel, move / math.sqrt(square), at):
+                text = f"{math.expm1(move):+.2%}"
+                if not found or found[-1].detail != text:
+                    found.append(Outlier(channel.name, channel.span, text))
+        anchor = self._state.anchor
+        if anchor is not None and not self._fall < log - anchor < self._rise:
+            self._state.anchor = None
+            found.append(Outlier(SINCE_WAKE, 0, f"{math.expm1(log - anchor):+.2%}"))
         return found
 
-    def warm(self, closes: Sequence[float], *, after_hole: bool) -> None:
-        """Add the closes of consecutive candles without a test; `after_hole` says whether the first follows a gap."""
-        if after_hole:
-            self._settle()
-            self._take(closes[0], after_hole=True)
-            closes = closes[1:]
-        state, candles = self._state, self._candles
-        known = [*state.closes, *closes]
-        # The index in `known` at which the last finished return ends, or the first candle after a gap.
-        last_end = max(0, len(state.closes) - 1 - state.step)
-        ends = range(last_end + candles, len(known), candles)
-        if ends:
-            # Earlier returns have left the window, or would leave it now.
-            found = [math.log(known[end] / known[end - candles]) for end in ends[-1 - self._yardstick.window :]]
-            for over in found[:-1] if state.over is None else (state.over, *found[:-1]):
-                self._yardstick.take(over)
-            state.over = found[-1]
-        state.closes = known[-candles:]
-        state.step = max(0, len(known) - 1 - last_end) % candles
-        state.overlaps = max(0, state.overlaps - len(closes))
+    def warm(self, closes: Iterable[float], first_at: int) -> None:
+        """Take the closes of consecutive candles, the first of which ended at `first_at` (ms), without a test."""
+        for place, close in enumerate(closes):
+            self._take(close, first_at + place * self._interval)
 
-    def state(self) -> SpanState:
+    def woke(self) -> None:
+        """Set the anchor to the last close, because the agent wakes now."""
+        last = self._state.logs[-1]
+        self._state.anchor = None if math.isnan(last) else last
+
+    def state(self) -> PriceMovesState:
         """Return all that must survive a restart."""
-        self._state.returns = self._yardstick.state()
+        self._trim()
         return self._state
 
-    def restore(self, state: SpanState, /) -> None:
-        """Restore a state that `state` returned."""
+    def restore(self, state: PriceMovesState, /) -> None:
+        """Restore a state that `state` returned; channels of a changed policy begin without levels."""
+        for each in self._channels:
+            state.reached.setdefault(each.key, ([], []))
+        missing = [math.nan] * max(0, self._length - len(state.logs))
+        state.logs = missing + state.logs
+        state.variances = missing + state.variances
         self._state = state
-        self._yardstick.restore(state.returns)
+        self._variance = state.variances[-1]
 
-    def _reported(self, z: float) -> float | None:
-        """Return `z` and record the report if it is to be reported; otherwise return None."""
-        state = self._state
-        escalates = abs(z) >= self._escalation_z
-        if state.overlaps > 0:
-            if state.escalated or not escalates:
-                return None
-        elif abs(z) < self._outlier_z:
-            return None
-        state.overlaps = self._candles
-        state.escalated = escalates
-        return z
+    def _take(self, close: float, at: int) -> float:
+        """Add a close, and return its logarithm."""
+        state, logs = self._state, self._state.logs
+        log = math.log(close)
+        if state.at is not None:
+            elapsed = (at - state.at) // self._interval
+            if elapsed == 1:
+                over = log - logs[-1]
+                state.mean_square = self._decay * state.mean_square + (1 - self._decay) * over * over
+                state.weight = self._decay * state.weight + (1 - self._decay)
+                state.returns += 1
+                if state.returns >= self._usable_from:
+                    self._variance = max(state.mean_square / state.weight, _LEAST_VARIANCE)
+            else:
+                # The return over a data gap spans more time than the others, and does not join the variance.
+                missing = min(elapsed - 1, self._length)
+                logs.extend([math.nan] * missing)
+                state.variances.extend([math.nan] * missing)
+        state.at = at
+        logs.append(log)
+        state.variances.append(self._variance)
+        if len(logs) > self._length + _SPARE:
+            self._trim()
+        return log
 
-    def _settle(self) -> None:
-        """Add the last of the adjacent returns to the yardstick, unless the next tested return overlaps it."""
-        state = self._state
-        if state.over is not None and state.step + 1 == self._candles:
-            self._yardstick.take(state.over)
-            state.over = None
+    def _trim(self) -> None:
+        del self._state.logs[: -self._length]
+        del self._state.variances[: -self._length]
 
-    def _take(self, close: float, *, after_hole: bool) -> None:
-        state, closes, candles = self._state, self._state.closes, self._candles
-        if state.overlaps:
-            state.overlaps -= 1
-        if after_hole or not closes:
-            state.closes = [close]
-            state.step = 0
-            return
-        closes.append(close)
-        state.step += 1
-        if state.step == candles:
-            state.over = math.log(close / closes[-1 - candles])
-            state.step = 0
-        if len(closes) > candles:
-            del closes[0]
+    def _reports(self, channel: Channel, bases: float, at: int) -> bool:
+        return reports_level(self._state.reached, channel.key, bases, channel.log_step, self._quiet, at)

@@ -1,6 +1,6 @@
 """The candles of all symbols: the base interval, and longer timeframes, each built from the next shorter one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -9,7 +9,7 @@ from ocw_mcp.core.market.derivatives import Derivatives, DerivativesState
 from ocw_mcp.core.market.formulas import Bar, correlation
 from ocw_mcp.core.market.series import CandleColumns, CandleSeries
 from ocw_mcp.core.market.timeframe import Forming, Timeframe, TimeframeState
-from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.market import Candle, Funding, Metrics
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, span_name
 from ocw_mcp.domain.unknown import Reading, Unknown
 
@@ -40,10 +40,10 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 
 
 class Stretch(NamedTuple):
-    """The closes of consecutive base candles, oldest first; whether a data gap is before the first one."""
+    """The closes of consecutive base candles, oldest first, and the close time (ms) of the first one."""
 
     closes: list[float]
-    after_hole: bool
+    first_at: int
 
 
 class SymbolState(msgspec.Struct, frozen=True):
@@ -147,8 +147,8 @@ class SymbolMarket:
             if place > begins + 1:
                 self._extend(CandleColumns.of(candles[begins + 1 : place]))
             known = candles[begins + (first is None) : place]
-            after_hole = first is not None and first.hole_since is not None
-            stretches.append(Stretch([each.close for each in known], after_hole))
+            if known:
+                stretches.append(Stretch([each.close for each in known], known[0].close_time))
         return stretches
 
     def _extend(self, candles: CandleColumns) -> None:
@@ -294,6 +294,14 @@ class Market:
         self.symbols = {symbol: SymbolMarket(interval, self.timeframes[1:]) for symbol in symbols}
         self._correlations: dict[tuple[str, str], tuple[int, int, Reading]] = {}
         """Cached correlations by pair, each after the open times (ms) of the last candles it was computed from."""
+
+    def take_derivatives(self, metrics: Collection[Metrics], settled: Collection[Funding]) -> set[str]:
+        """Add derivatives rows and settled funding rates. Return the symbols that they are of."""
+        for row in metrics:
+            self.symbols[row.symbol].derivatives.take(row)
+        for funding in settled:
+            self.symbols[funding.symbol].derivatives.settle(funding)
+        return {row.symbol for row in metrics} | {funding.symbol for funding in settled}
 
     def prices(self) -> dict[str, float]:
         """Return the last price (quote) of each symbol that has one."""

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from ocw_mcp.domain.metrics import INDICATORS
 from ocw_mcp.interfaces.http import results
 from ocw_mcp.interfaces.http.parameters import ERRORS, CandlesCursor, OneSymbol, Points, Symbol, only_known_parameters
-from ocw_mcp.interfaces.mcp.account_tools import policies_of, position_of, status_of
+from ocw_mcp.interfaces.mcp.account_tools import degraded_of, policies_of, position_of, status_of
 from ocw_mcp.interfaces.mcp.arguments import place_of
 from ocw_mcp.interfaces.mcp.market_tools import candles_of, snapshot_of
 from ocw_mcp.interfaces.mcp.results import (
@@ -80,10 +80,17 @@ def present_routes(get_facade: GetFacade) -> APIRouter:
 
     @routes.get("/feed", tags=["market"])
     async def feed() -> results.FeedResult:
-        """Return the time and the age of each symbol's last closed candle, and whether an entry accepts its price."""
+        """Return the age of each symbol's last closed candle and whether an entry accepts its price; on the live market
+        also degraded subjects, counts of faults, reconnects, and the age of each stream."""
         facade = get_facade()
         seen = facade.feed()
         symbols = [from_attributes(results.SymbolFeedOut, each) for each in seen.symbols]
-        return from_attributes(results.FeedResult, seen, meta=meta(facade), symbols=symbols)
+        connection = None
+        if (health := seen.health) is not None:
+            streams = [from_attributes(results.StreamOut, each) for each in health.streams]
+            connection = from_attributes(results.ConnectionOut, health, streams=streams)
+        degraded = degraded_of(seen.degraded)
+        given = {"symbols": symbols, "degraded": degraded, "connection": connection}
+        return from_attributes(results.FeedResult, seen, meta=meta(facade), **given)
 
     return routes

@@ -5,7 +5,7 @@ As in the results of the tools, money and times are text, and analytics are numb
 
 from pydantic import BaseModel, ConfigDict
 
-from ocw_mcp.interfaces.mcp.results import Cents, Price, Quantity, Result, SaidOut, Share, Time
+from ocw_mcp.interfaces.mcp.results import Cents, DegradedOut, Price, Quantity, Result, SaidOut, Share, Time
 
 
 class _Described(BaseModel):
@@ -187,12 +187,43 @@ class SymbolFeedOut(_Described):
 
     symbol: str
     last: float | None
-    """The last close, in quote currency."""
+    """The last price in quote currency: the last close or, on the live market, a newer mark price."""
     closed_at: Time | None
-    """The time at which the last candle closed."""
+    """The time of that price."""
     age_ms: int | None
     stale: bool
     """Whether the price is missing or too old for an entry."""
+
+
+class StreamOut(_Described):
+    """A stream of the live market."""
+
+    name: str
+    symbol: str
+    age_ms: int | None
+    """The time since its last valid message, or since a request confirmed that nothing has changed."""
+    refused: bool
+    """Whether messages have come since then, and none of them was valid."""
+
+
+class ConnectionOut(_Described):
+    """The connection to the live market. Counts begin with the engine's process."""
+
+    messages: int
+    """The valid messages so far."""
+    reconnects: int
+    """The stream connections that replaced an earlier one."""
+    incidents: dict[str, int]
+    """All faults so far by kind, also those that one line of the journal reports together; `degraded` counts how often
+    a subject was degraded."""
+    clock_offset_ms: int | None
+    """By how much the machine's clock is ahead of the exchange's; entries stop beyond 500."""
+    request_weight: int
+    """The weight of the requests in the present minute."""
+    request_weight_limit: int
+    requests_refused: int
+    """The requests that the exchange answered with 429 or 418."""
+    streams: list[StreamOut]
 
 
 class FeedResult(_Described, Result):
@@ -203,3 +234,9 @@ class FeedResult(_Described, Result):
     age_limit_ms: int
     """The largest age of a price that an entry accepts."""
     symbols: list[SymbolFeedOut]
+    degraded: list[DegradedOut]
+    """The symbols, `clock` or `market` whose data cannot be relied on; no entry of them passes."""
+    heartbeat_at: Time | None
+    """The machine's time of the last heartbeat; null for a run without one, as on a market without pauses."""
+    connection: ConnectionOut | None
+    """Null on markets that are simulated or recorded, and until the first frame."""

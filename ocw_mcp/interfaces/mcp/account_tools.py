@@ -17,7 +17,7 @@ from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, cursor_of, ol
 from ocw_mcp.interfaces.mcp.results import Meta, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta, respond
 from ocw_mcp.render.event_text import refusal_text
-from ocw_mcp.render.quotations import name, untrusted
+from ocw_mcp.render.quotations import name, quoted, untrusted
 from ocw_mcp.render.text import HASH_SHOWN, day_result, funding_text
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ HYPOTHETICAL = "asked"
 """The principal of an order that is only checked."""
 LONGEST_FIGURE = 60
 """Largest number of characters of a limit or of an actual value in a refusal."""
+MOST_REASONS = 3
+"""The most degraded subjects that the text of a status names; the typed result has all of them."""
+SHORT_REASON = 50
+"""Largest number of characters of the reason of each."""
 _NOTICES = {
     each: f"agent {each} trades this book on its own: positions open and close without a client's request"
     for each in ("rules", "claude", "reckless")
@@ -205,7 +209,20 @@ def status_of(meta: Meta, seen: "Status") -> results.StatusResult:
         policy=f"{seen.policy} {seen.policy_hash[:HASH_SHOWN]}",
         journal_head=seen.chain_head,
     )
-    return from_attributes(results.StatusResult, seen, meta=meta, engine=engine, lowered=lowered)
+    degraded = degraded_of(seen.degraded)
+    return from_attributes(results.StatusResult, seen, meta=meta, engine=engine, lowered=lowered, degraded=degraded)
+
+
+def degraded_of(seen: dict[str, str]) -> list[results.DegradedOut]:
+    """Return the subjects whose market data cannot be relied on, each with the reason."""
+    return [results.DegradedOut(subject=subject, untrusted_text=untrusted(why)) for subject, why in seen.items()]
+
+
+def _degraded_line(rows: list[results.DegradedOut]) -> str:
+    """Return the first degraded subjects with short reasons, and the number of the others."""
+    shown = [f"{row.subject} {quoted(row.untrusted_text, SHORT_REASON)}" for row in rows[:MOST_REASONS]]
+    more = f"; {len(rows) - MOST_REASONS} others" if len(rows) > MOST_REASONS else ""
+    return f"market data degraded, entries refused, untrusted_text: {'; '.join(shown)}{more}"
 
 
 def _status(meta: Meta, seen: "Status") -> CallToolResult:
@@ -224,6 +241,7 @@ def _status(meta: Meta, seen: "Status") -> CallToolResult:
         *([engine.notice] if engine.notice else []),
         f"equity {result.equity}, {day_result(seen.daily_loss)}{reached}{_paused(result)}",
         *lowered,
+        *([_degraded_line(result.degraded)] if result.degraded else []),
         f"{result.open_positions} position(s), {result.live_orders} live order(s){unprotected}; "
         f"last wake {engine.last_wake}{', its decision is open' if engine.deciding else ''}",
     )

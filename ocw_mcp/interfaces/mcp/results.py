@@ -106,6 +106,13 @@ class LoweredOut(BaseModel):
     untrusted_text: str | None
 
 
+class DegradedOut(BaseModel):
+    """A symbol, `clock` or `market` whose data cannot be relied on; the reason may quote the exchange."""
+
+    subject: str
+    untrusted_text: str
+
+
 class StatusResult(Result):
     """A summary of the engine."""
 
@@ -115,6 +122,7 @@ class StatusResult(Result):
     daily_loss_reached: bool
     paused_until: Time | None
     lowered: LoweredOut | None
+    degraded: list[DegradedOut]
     open_positions: int
     unprotected: list[str]
     live_orders: int
@@ -341,60 +349,3 @@ class JournalResult(Result):
     said: list[SaidOut]
     total: int
     cursor: str | None
-
-
-class PreviewResult(Result):
-    """The preview of an order. `scale` multiplies the size limits; terms that the order lacks are null."""
-
-    preview_id: str | None
-    good_for_s: int
-    needs_approval: bool
-    refusal: str | None
-    symbol: str
-    action: str
-    side: str | None
-    asked: str
-    """The size as requested: `size 0.1` or `quantity 2`, or `the whole position` of a closing."""
-    size: Share | None
-    """The notional as a share of equity."""
-    quantity: Quantity
-    price: Price | None
-    notional: Cents | None
-    largest: str | None
-    type: str | None = None
-    limit: Price | None = None
-    stop: Price | None = None
-    stop_distance: str | None = None
-    """From the expected fill, in percent of it."""
-    risk: str | None = None
-    """The loss of the whole position at the stop, from the worst fill, in percent of equity."""
-    target: Price | None = None
-    leverage: str | None = None
-    scale: Quantity | None = None
-    scale_reason: str | None = None
-    expires_at: Time | None = None
-    """When a limit order that has not filled is cancelled."""
-
-
-class Answered(BaseModel):
-    outcome: str
-    order: str | None
-    refusal: str | None
-    largest: str | None
-    approval: str | None
-    until: Time | None
-
-
-class DoneResult(Result, Answered):
-    """The outcome of a request."""
-
-
-class LegAnswered(Answered):
-    symbol: str
-    action: str
-
-
-class SubmittedResult(Result):
-    wake: int
-    legs: list[LegAnswered]
-    not_taken: list[str]

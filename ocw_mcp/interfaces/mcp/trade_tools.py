@@ -18,12 +18,13 @@ from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.state import Mode
-from ocw_mcp.interfaces.mcp import arguments, results
+from ocw_mcp.interfaces.mcp import arguments, results, trade_results
 from ocw_mcp.interfaces.mcp.account_tools import largest_of, leg_of, notional_of, room, verdict
 from ocw_mcp.interfaces.mcp.arguments import ASCII_NUMBER, Amount, Why
 from ocw_mcp.interfaces.mcp.callers import ERA, Consent, NotAsked, ask_within_call, caller_name, supports_forms
-from ocw_mcp.interfaces.mcp.results import DoneResult, Meta, from_attributes
+from ocw_mcp.interfaces.mcp.results import Meta, from_attributes
 from ocw_mcp.interfaces.mcp.tool import GetFacade, OcwTool, after_warm_up, make, meta, respond
+from ocw_mcp.interfaces.mcp.trade_results import DoneResult
 from ocw_mcp.render.event_text import taken_text
 from ocw_mcp.render.quotations import untrusted
 
@@ -92,7 +93,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         target: Amount | None = None,
         limit: Annotated[Amount | None, Field(description="limit price")] = None,
         leverage: Annotated[int | None, Field(ge=1, le=125), ASCII_NUMBER] = None,
-    ) -> Annotated[CallToolResult, results.PreviewResult]:
+    ) -> Annotated[CallToolResult, trade_results.PreviewResult]:
         """Check an order as placing does, and keep it with its price for 60 s as a preview_id; nothing is sent. Entries
         need size, risk or quantity, and a stop; SELL and COVER close all."""
         facade = after_warm_up(get_facade)()
@@ -211,7 +212,7 @@ def trade_tools(get_facade: GetFacade) -> list[OcwTool]:
         next_check_s: Annotated[Any, WithJsonSchema({"type": "integer"})] = None,
         conditions: arguments.Conditions | None = None,
         note: Why = "",
-    ) -> Annotated[CallToolResult, results.SubmittedResult]:
+    ) -> Annotated[CallToolResult, trade_results.SubmittedResult]:
         """Answer a wake once, with one leg per symbol to act on; other symbols stay as they are. BUY and SHORT need
         size or risk, and a stop; ADD size or risk; REDUCE a share. SELL and COVER close all. PROTECT tightens the stop,
         moves the target, sets a trail. CANCEL ends a waiting entry. Unused fields are refused. Refused legs may be
@@ -249,7 +250,7 @@ def _preview(facade: "Facade", leg: Leg, seen: "Previewed", quantity: Decimal | 
         given = {"size": leg.size, "risk": leg.risk} if quantity is None else {"quantity": quantity}
         asked = " ".join(f"{name} {plain(value)}" for name, value in given.items() if value is not None)
     result = from_attributes(
-        results.PreviewResult,
+        trade_results.PreviewResult,
         checked,
         meta=meta(facade),
         preview_id=None if kept is None else kept.preview_id,
@@ -341,13 +342,13 @@ def _submitted(
     if not isinstance(answer, asks.Done) or answer.decision is None:
         return done(meta, answer, "")
     rows = [
-        results.LegAnswered(symbol=untrusted(leg.symbol, 40), action=leg.action, **_answered(each))
+        trade_results.LegAnswered(symbol=untrusted(leg.symbol, 40), action=leg.action, **_answered(each))
         for leg, each in zip(decision.legs, trading.answers(answer.decision, decision), strict=True)
     ]
     carried = [trading.taken(answer.decision.leg(index)) for index in range(len(rows))]
     lines = [_leg_line(row, taken) for row, taken in zip(rows, carried, strict=True)]
     refused = [untrusted(each, 200) for each in answer.refused]
-    result = results.SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
+    result = trade_results.SubmittedResult(meta=meta, wake=wake, legs=rows, not_taken=refused)
     not_taken = [f"not taken as given: {each}" for each in refused]
     return respond(
         result,
@@ -359,7 +360,7 @@ def _submitted(
     )
 
 
-def _leg_line(row: results.LegAnswered, taken: asks.Taken | None) -> str:
+def _leg_line(row: trade_results.LegAnswered, taken: asks.Taken | None) -> str:
     """Return the answer to one leg."""
     outcome = "nothing changes" if row.outcome == "held" else row.outcome
     parts = [
@@ -373,7 +374,7 @@ def _leg_line(row: results.LegAnswered, taken: asks.Taken | None) -> str:
 
 def _answered(answer: "Answer | None") -> dict[str, Any]:
     """Return the fields of `Answered` for an answer."""
-    row = dict.fromkeys(results.Answered.model_fields)
+    row = dict.fromkeys(trade_results.Answered.model_fields)
     match answer:
         case OrderRef():
             return row | {"outcome": "accepted", "order": str(answer)}

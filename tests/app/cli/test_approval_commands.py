@@ -21,7 +21,9 @@ from tests.support.shell import Ocw
 from tests.support.terminal import person
 
 WORD = "correct horse battery"
-WATCHED = policies(gate={"close_wakes": ["1h"]}, approval={"above_notional": 500, "modes": [], "answer_s": 86_400})
+WATCHED = policies(
+    gate={"close_wakes": ["1h"], "outlier_moves": {}}, approval={"above_notional": 500, "modes": [], "answer_s": 86_400}
+)
 
 
 class WantsOne(Scripted):

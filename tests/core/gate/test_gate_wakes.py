@@ -15,9 +15,11 @@ from tests.support.gates import BTC, ETH, KEPT, SOL, SYMBOLS, T0, gate_of, unrea
 from tests.support.wakes import texts, wake
 
 
-def look(gate: Gate, symbol: str = BTC, *closed: int, close: float = 100.0, in_position: bool = False) -> None:
+def look(
+    gate: Gate, symbol: str = BTC, *closed: int, close: float = 100.0, at: int = T0, in_position: bool = False
+) -> None:
     closed = (MINUTE, *closed)
-    gate.evaluate(symbol, close, closed, at=T0, read=unread, after_hole=False, in_position=in_position)
+    gate.evaluate(symbol, close, closed, at=at, close_time=at, read=unread, in_position=in_position)
 
 
 def counted(gate: Gate) -> int:
@@ -47,7 +49,7 @@ def test_1h_close_wakes_the_agent_only_with_an_open_position(
 def test_base_candle_longer_than_wake_timeframe_wakes_at_its_close(interval: int, name: str) -> None:
     gate = gate_of(interval)
     for in_position in (False, True):
-        gate.evaluate(BTC, 100.0, (interval,), at=T0, read=unread, after_hole=False, in_position=in_position)
+        gate.evaluate(BTC, 100.0, (interval,), at=T0, close_time=T0, read=unread, in_position=in_position)
         reasons = gate.wake(T0 + in_position * DAY, busy=False)
         assert wake(BTC, f"close:{name}") in reasons
 
@@ -68,13 +70,13 @@ def test_an_outlier_in_any_symbol_wakes_the_agent(symbol: str) -> None:
     gate = gate_of()
     for place in range(20):
         for each in SYMBOLS:
-            look(gate, each, close=100 + place % 2 / 10)
+            look(gate, each, close=100 + place % 2 / 10, at=T0 + place * MINUTE)
         assert gate.wake(T0 + place * MINUTE, busy=False) == ()
     for each in SYMBOLS:
-        look(gate, each, close=120.0 if each == symbol else 100.0)
+        look(gate, each, close=120.0 if each == symbol else 100.0, at=T0 + 20 * MINUTE)
     (reason,) = gate.wake(T0 + 20 * MINUTE, busy=False)
     assert reason.symbol == symbol
-    assert texts(reason)[0].startswith("outlier:1m z=+")
+    assert texts(reason) == ("outlier:1m +19.88%",)
 
 
 def test_reason_during_the_cooldown_wakes_when_it_ends() -> None:
@@ -87,7 +89,7 @@ def test_reason_during_the_cooldown_wakes_when_it_ends() -> None:
     assert gate.wake(T0 + 2 * MINUTE - 1, busy=False) == ()
     look(gate, BTC)
     assert gate.wake(T0 + 2 * MINUTE, busy=False) == (wake(ETH, "close:4h"),)
-    assert gate.counters.skips == {"cooldown": 1, "warming": 2}
+    assert gate.counters.skips == {"cooldown": 1, "quiet": 2}
 
 
 def test_reasons_wait_until_an_open_decision_ends() -> None:
@@ -179,14 +181,13 @@ def test_each_evaluation_counts_as_a_wake_or_as_one_kind_of_skip() -> None:
         look(gate, ETH)
         gate.wake(T0 + place * MINUTE, busy=False)
     before = dict(gate.counters.skips)
-    assert before["warming"] >= 18
+    assert before == {"quiet": 24}
     for place, busy in ((12, True), (13, False), (14, False), (15, False)):
         look(gate)
         look(gate, ETH, *([4 * HOUR] if place in (12, 14) else []))
         gate.wake(T0 + place * MINUTE, busy=busy)
     after = gate.counters
     assert {skip: count - before.get(skip, 0) for skip, count in after.skips.items()} == {
-        "warming": 0,
         "quiet": 4,
         "deciding": 1,
         "cooldown": 1,
@@ -232,7 +233,7 @@ def play(
     for index, moment in enumerate(moments):
         at += moment.after_s * SECOND
         for symbol, (closed, in_position, close) in moment.looks.items():
-            look(gate, symbol, *closed, close=close, in_position=in_position)
+            look(gate, symbol, *closed, close=close, at=at, in_position=in_position)
         told.append(gate.wake(at, busy=moment.busy))
         if not isinstance(moment.timer, str):
             gate.set_timer(at, moment.timer)
@@ -244,7 +245,7 @@ def play(
 @given(MOMENTS)
 def test_wake_contains_all_reasons_since_the_last_wake_in_order(moments: list[Moment]) -> None:
     """Compare the gate with a model without outliers that keeps lists in place of a state."""
-    gate = gate_of(outlier_z=1e9)
+    gate = gate_of(outlier_moves={})
     flat = [
         Moment(each.after_s, {name: (*look[:2], 100.0) for name, look in each.looks.items()}, each.busy, each.timer)
         for each in moments
@@ -310,14 +311,14 @@ def test_restored_gate_finds_the_same_outlier() -> None:
     def prices(place: int) -> float:
         return 100 + place % 3 / 10
 
-    through, restarted = gate_of(), gate_of()
+    through, restarted = gate_of(outlier_moves={"1m": 0.005}), gate_of(outlier_moves={"1m": 0.005})
     for place in range(30):
-        look(through, close=prices(place))
+        look(through, close=prices(place), at=T0 + place * MINUTE)
         through.wake(T0 + place * MINUTE, busy=False)
     restarted.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(through.state()), type=GateState))
     wakes = []
     for gate in (through, restarted):
-        look(gate, close=101.0)
+        look(gate, close=101.0, at=T0 + 30 * MINUTE)
         wakes.append(gate.wake(T0 + 30 * MINUTE, busy=False))
     assert wakes[0] == wakes[1] != ()
 

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocw_mcp.core.gate.gate import AT_MOST, Conditions, Gate
+from ocw_mcp.core.gate.conditions import AT_MOST, Conditions
+from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.domain.decision import Comparison, WakeCondition
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -18,10 +19,9 @@ POLICY = GatePolicy(
     close_wakes_in_position=(),
     timer_min_s=60,
     timer_max_s=86_400,
-    outlier_z=1_000.0,
-    outlier_over="1m",
-    outlier_window=10,
-    escalation_z=1_000.0,
+    outlier_sigmas={},
+    outlier_moves={},
+    anchor=0.9,
     cooldown_s=120,
     condition_max_s=3_600,
 )
@@ -142,8 +142,9 @@ def test_condition_met_during_the_cooldown_wakes_when_it_ends() -> None:
 
     def look(which: Gate, place: int, price: float) -> tuple[str, ...]:
         board.values["price"] = price
-        which.evaluate(BTC, price, (MINUTE,), at=place * MINUTE, read=board.read, after_hole=False, in_position=False)
-        return tuple(text for wake in which.wake(place * MINUTE, busy=False) for text in texts(wake))
+        at = place * MINUTE
+        which.evaluate(BTC, price, (MINUTE,), at=at, close_time=at, read=board.read, in_position=False)
+        return tuple(text for wake in which.wake(at, busy=False) for text in texts(wake))
 
     look(gate, 0, 100.0)
     gate.set_conditions((condition(OP.GT, 105, reason="breakout"), condition(OP.CROSSES_BELOW, 99)), BY, 0, board.read)
@@ -153,20 +154,6 @@ def test_condition_met_during_the_cooldown_wakes_when_it_ends() -> None:
     restarted.restore(gate.state())
     assert look(restarted, 3, 100.0) == ("condition:price crosses_below 99, now 98",)
     assert look(restarted, 9, 50.0) == ()
-
-
-def test_escalated_outlier_ends_a_cooldown() -> None:
-    policy = GatePolicy.model_validate(
-        POLICY.model_dump() | {"outlier_z": 3.0, "escalation_z": 20.0, "cooldown_s": 3_600}
-    )
-    gate = Gate(policy, MINUTE, (BTC,))
-    closes = [100.0 + place % 2 * 0.1 for place in range(12)] + [101.0, 101.0, 150.0]
-    woken = []
-    for place, close in enumerate(closes):
-        gate.evaluate(BTC, close, (MINUTE,), at=place * MINUTE, read=Board().read, after_hole=False, in_position=False)
-        if gate.wake(place * MINUTE, busy=False):
-            woken.append(place)
-    assert woken == [12, 14]
 
 
 def test_condition_that_ends_before_the_next_candle_is_refused() -> None:

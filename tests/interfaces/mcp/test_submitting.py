@@ -22,7 +22,7 @@ from tests.support.trading import AS_PROGRAM
 
 ERAS = ("auto", "legacy")
 WAITS = policies(
-    gate={"close_wakes": ["1h"], "outlier_z": 50, "escalation_z": 50},
+    gate={"close_wakes": ["1h"], "outlier_moves": {}, "anchor": 0.99},
     decision={"deadline_s": 900},
     fallback={"rules": "manage"},
 )

@@ -33,6 +33,10 @@ PAST_MS: Final = 10 * MINUTE
 OLDEST_MS: Final = DAY
 """The age (ms) of a candle of a stream that is refused."""
 _FUNDING_TIMES: Final = 3
+REFUSED: Final = "refused"
+"""The kind of incident of a message whose values are not believed."""
+_COUNTED: Final = "its candle is refused"
+"""Why a message is refused whose fault was counted already."""
 
 
 class Flow(msgspec.Struct):
@@ -61,6 +65,7 @@ class Dispatcher:
     ) -> None:
         self._wire, self._store, self._board, self._notices = Wire(routes), store, board, notices
         self._now_ms, self._loop_s = now_ms, loop_s
+        self._routes = {route.name: route for route in routes}
         self._interval = span_name(store.interval)
         symbols = {route.symbol for route in routes}
         self.guards = {symbol: PriceGuard() for symbol in symbols}
@@ -94,7 +99,7 @@ class Dispatcher:
             try:
                 found = decode(raw)
             except WireFault as fault:
-                self._notices.incident(MARKET, fault.kind, f"{fault.stream or 'a frame'}: {fault.detail}"[:300])
+                self._count_fault(fault, at)
                 continue
             if not isinstance(found, tuple):
                 others.append(found)
@@ -103,8 +108,10 @@ class Dispatcher:
             if (fault_text := methods[route.kind](route, message, now)) is None:
                 route.seen = at
                 valid += 1
-            elif fault_text is not UNCONFIRMED:
-                self._notices.incident(route.symbol, f"refused {route.kind}", f"{route.name}: {fault_text}")
+            else:
+                route.refuse(fault_text, at)
+                if fault_text not in (UNCONFIRMED, _COUNTED):
+                    self._notices.incident(route.symbol, REFUSED, f"{route.name}: {fault_text}", part=route.kind)
         self.messages += valid
         return valid, others
 
@@ -112,8 +119,16 @@ class Dispatcher:
         """Store a value that REST reported while its stream is silent. Return whether it was valid."""
         fault = self._take_by_kind[route.kind](route, message, self._now_ms())
         if fault is not None:
-            self._notices.incident(route.symbol, f"refused {route.kind}", f"REST: {fault}")
+            self._notices.incident(route.symbol, REFUSED, f"REST: {fault}", part=route.kind)
         return fault is None
+
+    def _count_fault(self, fault: WireFault, at: float) -> None:
+        """Count a message that could not be decoded, at a loop time (s)."""
+        route, subject = self._routes.get(fault.stream), MARKET
+        if route is not None:
+            route.refuse(fault.kind, at)
+            subject = route.symbol
+        self._notices.incident(subject, fault.kind, f"{fault.stream or 'a frame'}: {fault.detail}"[:300])
 
     def add_candle(self, candle: Candle, source: str) -> Added | None:
         """Store a closed candle of REST or a stream. Return what became of it; None if its values are not valid."""
@@ -127,8 +142,8 @@ class Dispatcher:
             for price in (candle.open, candle.low, candle.high):
                 fault = fault or guard.refuse(price, source, candle.close_time)
         if fault is not None:
-            kind = f"refused {'REST candle' if source.startswith(REST) else StreamKind.KLINE}"
-            self._notices.incident(candle.symbol, kind, f"the candle of {iso(candle.open_time)}: {fault}")
+            part = "REST candle" if source.startswith(REST) else StreamKind.KLINE
+            self._notices.incident(candle.symbol, REFUSED, f"the candle of {iso(candle.open_time)}: {fault}", part=part)
             return None
         guard.note(candle.low, candle.high, candle.open_time)
         added = self._store.add(candle)
@@ -161,7 +176,7 @@ class Dispatcher:
                 bar.taker_volume,
             )
             if self.add_candle(candle, route.kind) is None:
-                return "see the refused candle"
+                return _COUNTED
         else:
             guard = self.guards[bar.symbol]
             if not (guard.low < bar.low and bar.high < guard.high):

@@ -4,9 +4,11 @@ import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Final
 
+from ocw_mcp.adapters.feeds.binance.health import health_of
 from ocw_mcp.adapters.feeds.binance.session import Plan, Session
 from ocw_mcp.adapters.feeds.binance.transport import Transport
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
+from ocw_mcp.domain.health import FeedHealth
 from ocw_mcp.domain.margin import Brackets
 from ocw_mcp.domain.market import Frame, MarketIdentity, Product
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND, span_name
@@ -79,6 +81,10 @@ class BinanceFeed:
         if self.session is not None:
             self.session.board.watch(self._levels)
             self.session.wake()
+
+    def health(self) -> FeedHealth | None:
+        """Return the present health; None while `frames` does not run. The caller is on the same event loop."""
+        return None if self.session is None else health_of(self.session)
 
     def resume_at(self, known: Mapping[str, int]) -> None:
         """Set the close time (ms) of each symbol's last known candle, if that differs from `after` of `frames`.

@@ -32,6 +32,11 @@ _RENEW_AFTER: Final = 1
 _OVERDUE_MS: Final = 20 * SECOND
 """A candle that is not known so long (ms) after its close makes the symbol's data unreliable."""
 _REMEASURE_EVERY_S: Final = 10.0
+_NOT_MEASURED: Final = "clock not measured"
+_MUTE: Final = "mute"
+"""The kind of incident of a stream that gives no messages."""
+_UNUSABLE: Final = "unusable"
+"""The kind of incident of a stream that gives only messages that are refused."""
 _POLLED: Final = {StreamKind.MARK, StreamKind.QUOTE}
 _MOST_DOUBLINGS: Final = 6
 """The pause between two tries to revive a mute stream doubles so often."""
@@ -97,6 +102,8 @@ class Liveness:
         self._store, self._board, self._dispatcher = store, board, dispatcher
         self._clock, self._notices, self._loop_s = clock, notices, loop_s
         self._silences: dict[str, _Silence] = {}
+        self._awaited: dict[str, float] = {}
+        """By stream without data so far, the loop time (s) of its first connection."""
         self._clock_tried_at = loop_s()
         self._checked_offset = 0
 
@@ -119,8 +126,9 @@ class Liveness:
             self._dispatcher.clock_doubted = False
             try:
                 await self._clock.measure()
+                self._notices.end(_NOT_MEASURED, CLOCK)
             except FeedError as error:
-                self._notices.incident(CLOCK, "clock not measured", str(error)[:200])
+                self._notices.incident(CLOCK, _NOT_MEASURED, str(error)[:200], until=CLOCK)
         self.check_offset()
 
     def check_offset(self) -> None:
@@ -139,7 +147,10 @@ class Liveness:
             if longest is None:
                 continue
             now = self._loop_s()
-            begin = route.seen if route.seen is not None else connected_at
+            begin = route.seen
+            if begin is None and connected_at is not None:
+                # A later connection does not end the silence of a stream that has never given data.
+                begin = self._awaited.setdefault(route.name, connected_at)
             silent = now - begin if begin is not None else longest + 1.0
             if silent <= longest:
                 self._end_silence(route)
@@ -156,11 +167,8 @@ class Liveness:
                 silence.attempts += 1
                 mute.append(route)
                 if silence.attempts > _RENEW_AFTER:
-                    socket.renew(f"{route.name} stays mute")
-                done = "a new connection is opened" if silence.attempts > _RENEW_AFTER else "subscribed again"
-                self._notices.incident(
-                    route.symbol, f"mute {route.kind}", f"{route.name} is silent for {silent:.0f} s: {done}"
-                )
+                    socket.renew(f"{route.name} gives no valid message")
+                self._report(route, silence, silent)
             poll_every_s = _POLL_EVERY_S * 2.0 ** min(silence.failures, _MOST_POLL_DOUBLINGS)
             if route.kind in _POLLED and now - silence.polled_at >= poll_every_s:
                 silence.polled_at = now
@@ -171,7 +179,30 @@ class Liveness:
 
     def _end_silence(self, route: Route) -> None:
         if self._silences.pop(route.name, None) is not None:
+            for kind in (_MUTE, _UNUSABLE):
+                self._notices.end(kind, route.name)
             self._notices.restore(route.symbol, route.kind, f"{route.name} gives data again")
+
+    def _report(self, route: Route, silence: _Silence, silent: float) -> None:
+        """Report a stream without valid messages for a time (s), and what is done about it."""
+        done = "a new connection is opened" if silence.attempts > _RENEW_AFTER else "subscribed again"
+        kind = _UNUSABLE if self._comes(route) else _MUTE
+        detail = f"{self._lack(route, silent)}: {done}"[:300]
+        self._notices.incident(route.symbol, kind, detail, part=route.kind, until=route.name)
+
+    def _comes(self, route: Route) -> bool:
+        """Return whether the stream gives messages, all of which are refused."""
+        longest = longest_silence_s(route.kind, self._store.interval)
+        refused_at = route.refused_at
+        if longest is None or refused_at is None or (route.seen is not None and refused_at < route.seen):
+            return False
+        return self._loop_s() - refused_at <= longest
+
+    def _lack(self, route: Route, silent: float) -> str:
+        """Return what the stream lacks since `silent` s: messages, or only valid ones."""
+        if self._comes(route):
+            return f"{route.name} has given only messages that are refused for {silent:.0f} s ({route.refusal})"
+        return f"{route.name} is silent for {silent:.0f} s"
 
     async def _poll(self, route: Route, silence: _Silence, silent: float) -> None:
         """Ask REST in place of a mute stream, and report the symbol as degraded if that fails, too."""
@@ -194,11 +225,12 @@ class Liveness:
         if why:
             silence.confirmed = True
             silence.failures += 1
-            detail = f"{route.name} is silent for {silent:.0f} s, and REST gives no value: {why}"
+            detail = f"{self._lack(route, silent)}, and REST gives no value: {why}"
             self._notices.degrade(route.symbol, route.kind, detail[:300])
         else:
             silence.failures = 0
-            self._notices.restore(route.symbol, route.kind, f"REST replaces {route.name}, which is silent")
+            lack = "whose messages are refused" if self._comes(route) else "which is silent"
+            self._notices.restore(route.symbol, route.kind, f"REST replaces {route.name}, {lack}")
 
     def _traded_since(self, symbol: str) -> bool:
         """Return whether a candle after the last trade of the stream has volume."""

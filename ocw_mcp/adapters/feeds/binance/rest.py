@@ -75,6 +75,16 @@ class RestClient:
         self._limit = max(weight, 100)
 
     @property
+    def weight_limit(self) -> int:
+        """The weight that an address may use in a minute."""
+        return self._limit
+
+    @property
+    def used_weight(self) -> int:
+        """The weight used in the present minute, by this feed or by the whole address, whichever is more."""
+        return self._used if self.now_ms() // MINUTE == self._minute else 0
+
+    @property
     def blocked_s(self) -> float:
         """How long (s) the exchange still refuses requests; 0 if it accepts them."""
         return max(0.0, self._blocked_until - _loop_time())

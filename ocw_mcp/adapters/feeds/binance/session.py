@@ -61,7 +61,7 @@ class Session:
         self.rest = RestClient(transport, product, plan.jitter)
         self.clock = ExchangeClock(transport, self.rest, product)
         self.rest.now_ms = self.clock.now_ms
-        self.notices = Notices(self.clock.now_ms, self._woken.set)
+        self.notices = Notices(self.clock.now_ms, loop.time, self._woken.set)
         self.store = CandleStore(symbols, plan.interval)
         self.board = Board(symbols, product is Product.UM, plan.tick_ms)
         routes = routes_of(product, symbols, plan.interval)

@@ -28,6 +28,8 @@ _PROVEN_S: Final = 60.0
 """A connection that gave data for so long (s) ends the back-off."""
 _FIRST_DATA_S: Final = 30.0
 _OPEN_S: Final = 15.0
+CONNECTION: Final = "connection"
+"""The kind of incident of a connection that ended or cannot be opened."""
 _SLICE: Final = 2_000
 """Messages that are processed before other tasks get a turn."""
 
@@ -108,21 +110,25 @@ class StreamSocket:
                     link = self._link = await self._open()
                 except MarketUnreachable as error:
                     self.last_error = str(error)
-                    self._notices.incident(MARKET, "connection", f"{self._path or '/'} cannot be opened: {error}")
+                    self._report(f"cannot be opened: {error}")
                     await pause(back_off_s(attempt, self._jitter))
                     attempt += 1
                     continue
+                self._notices.end(CONNECTION, self._path or "/")
                 link = await self._until_lost(link)
                 proven = link.data_until - link.opened_at >= _PROVEN_S
                 self._link = None
                 await link.connection.close()
-                self._notices.incident(MARKET, "connection", f"{self._path or '/'} ended: {self.last_error}"[:300])
+                self._report(f"ended: {self.last_error}")
                 attempt = 0 if proven else attempt + 1
                 # Also a connection that is accepted and closed at once is not opened again without a pause.
                 await pause(back_off_s(attempt, self._jitter))
         finally:
             await self._drop(self._link)
             self._link = None
+
+    def _report(self, what: str) -> None:
+        self._notices.incident(MARKET, CONNECTION, f"{self._path or '/'} {what}"[:300], until=self._path or "/")
 
     async def _until_lost(self, link: _Link) -> _Link:
         """Return the last connection when it has ended; renew the connection in time."""

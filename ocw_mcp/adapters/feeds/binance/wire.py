@@ -147,13 +147,21 @@ class Shutdown(msgspec.Struct, frozen=True):
 class Route:
     """One stream of the feed, and what is known about its liveness."""
 
-    __slots__ = ("decoder", "kind", "name", "seen", "symbol")
+    __slots__ = ("decoder", "kind", "name", "refusal", "refused_at", "seen", "symbol")
 
     def __init__(self, name: str, kind: StreamKind, symbol: str) -> None:
         self.name, self.kind, self.symbol = name, kind, symbol
         self.decoder = _DECODERS[kind]
         self.seen: float | None = None
         """The loop time (s) of its last valid message; None before the first."""
+        self.refused_at: float | None = None
+        """The loop time (s) of its last message that was not used."""
+        self.refusal = ""
+        """Why that message was not used."""
+
+    def refuse(self, why: str, at: float) -> None:
+        """Note a message that is not used, at a loop time (s)."""
+        self.refused_at, self.refusal = at, why
 
 
 class _Enveloped(msgspec.Struct, gc=False):

@@ -49,7 +49,7 @@ def play(
                     others.append(found)
             return valid, others
 
-        notices = Notices(market.exchange_ms, lambda: None)
+        notices = Notices(market.exchange_ms, asyncio.get_running_loop().time, lambda: None)
         socket = StreamSocket(market, "/public", routes, deliver, notices, jitter())
         task = asyncio.ensure_future(socket.run())
         passed = 0
