@@ -64,6 +64,8 @@ class BookRun:
         self.shell = Shell(engine, venue, store, recorder, clock, decider, warn, self.poll)
         self.cursor = saved.market_at if saved else -1
         self._feed = feed
+        # The check of a protocol takes longer than a frame of prices.
+        self._live_feed = feed if isinstance(feed, LiveFeed) else None
         self.commands = commands
         self._frames = 0
         self._watched_at = 0
@@ -186,9 +188,9 @@ class BookRun:
     def _watch(self) -> None:
         """Let a live feed report every price beyond the levels at which something happens."""
         steps = self.shell.engine.steps
-        if isinstance(self._feed, LiveFeed) and steps != self._watched_at:
+        if self._live_feed is not None and steps != self._watched_at:
             self._watched_at = steps
-            self._feed.watch(self.shell.engine.levels())
+            self._live_feed.watch(self.shell.engine.levels())
 
     async def _repeat_inputs(self, version: str) -> None:
         """Repeat the inputs since the checkpoint at their times: nothing is sent to an exchange or asked of a decider.
@@ -222,8 +224,8 @@ class BookRun:
         closed = {name: at for name, at in known.items() if at is not None}
         if len(closed) < len(known):
             return None
-        if isinstance(self._feed, LiveFeed):
-            self._feed.resume_at(closed)
+        if self._live_feed is not None:
+            self._live_feed.resume_at(closed)
         return min(closed.values())
 
     def _time_is_up(self, at: int, for_ms: int | None) -> bool:

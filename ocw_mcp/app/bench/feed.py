@@ -22,7 +22,7 @@ from ocw_mcp.app.bench.feed_generator import Sent, running_generator
 from ocw_mcp.app.bench.feed_traffic import TrafficSpec
 from ocw_mcp.app.bench.live_day import START
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.time import HOUR, MINUTE
+from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
 from ocw_mcp.sandbox.binance.exchange import Exchange
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 
@@ -37,6 +37,8 @@ MOST_P99_MS: Final = 5.0
 HOURS: Final = 24
 MOST_MEMORY_RATIO: Final = 1.02
 _WRITES_A_SECOND: Final = 200
+_SLOW_TICK_MS: Final = 15 * SECOND
+"""The time (ms) between two prices in the fast market of the run for latency: 27 a second, in place of one."""
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -116,7 +118,7 @@ class FeedBench:
         own, bare, books = list[float](), list[float](), list[BookRun]()
         with running_generator(spec) as generator:
             for _ in range(load.runs):
-                book = run_book(generator, self._exchange, spec, SLOW_RATE, load.warmup_days)
+                book = run_book(generator, self._exchange, spec, SLOW_RATE, load.warmup_days, _SLOW_TICK_MS)
                 reference = run_bare(generator, spec.messages + book.sent.malformed, SLOW_RATE)
                 own += _delays_ms(book.taken, book.sent)
                 bare += _delays_ms(reference.taken, generator.sent())

@@ -244,9 +244,17 @@ class BookRun(msgspec.Struct, frozen=True):
 
 
 def run_book(
-    generator: Generator, exchange: Exchange, spec: TrafficSpec, rate: int, warmup_days: int = WARMUP_DAYS
+    generator: Generator,
+    exchange: Exchange,
+    spec: TrafficSpec,
+    rate: int,
+    warmup_days: int = WARMUP_DAYS,
+    tick_ms: int = SECOND,
 ) -> BookRun:
-    """Run a new book over the messages of a generator, which sends `rate` a second."""
+    """Run a new book over the messages of a generator, which sends `rate` a second.
+
+    Between two closes, the feed yields prices every `tick_ms` of the market's time.
+    """
     loop = StampedLoop(spec.begin + AHEAD_MS)
     numbers = count()
     feed = BinanceFeed(
@@ -256,6 +264,7 @@ def run_book(
         jitter=lambda: next(numbers) * 0.37 % 1,
         brackets=paper_brackets,
         warmup_days=warmup_days,
+        tick_ms=tick_ms,
     )
     measured = MeasuredFeed(feed, generator, spec, rate)
     with open_book(measured, load_policies(None), clock=StampedClock(loop)) as (book, _):
