@@ -151,7 +151,7 @@ def test_process_memory_does_not_grow_with_run_length() -> None:
 
 def test_each_short_benchmark_prints_json() -> None:
     figures = {
-        "replay": "candles_per_s", "gate": "us_per_look", "policies": "us_per_check", "journal": "ratio",
+        "replay": "candles_per_s", "gate": "us_per_evaluation", "policies": "us_per_check", "journal": "ratio",
         "snapshot": "characters_3",
     }  # fmt: skip
     for name, figure in figures.items():

@@ -34,6 +34,8 @@ AHEAD_MS: Final = 5 * SECOND
 """How far (ms) the book's time is after the begin of the first minute when the book starts."""
 STEP_MS: Final = 1_500
 """The most market time (ms) that passes at once. The feed refuses messages that are two seconds ahead."""
+_TURNS: Final = 10
+"""Turns of the event loop between two steps."""
 _STAMP: Final = b'"E":'
 _DIGITS: Final = 13
 _SPEED: Final = 0.02
@@ -89,7 +91,8 @@ class _StampedConnection:
     async def receive(self) -> Sequence[bytes | str]:
         """Return the messages that have arrived, at least one, and of more than `STEP_MS` a part."""
         if self._waiting:
-            await asyncio.sleep(0)  # noqa: TID251 - lets the other connection read
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)  # noqa: TID251 - the other connection reads, and the engine takes what is closed
         else:
             self._waiting = await self._connection.receive()
         batch, now = self._waiting, self._loop.time() * SECOND

@@ -24,7 +24,7 @@ _QUOTES_PER_TRADE: Final = 4
 _FUNDING_EVERY: Final = 8 * HOUR
 _LAG_MS: Final = 8
 """The time (ms) from the end of a candle to its message."""
-_LAST_QUOTE_MS: Final = 1_200
+_LAST_QUOTE_MS: Final = 5_200
 """The time (ms) from the end of the last minute to the last quotes."""
 _MOVE: Final = 0.0006
 """The usual relative move of a price in a minute."""
@@ -120,7 +120,7 @@ class Traffic:
                 if closes == symbols or (len(waiting) >= spec.per_write and closes == 0):
                     yield _write(waiting, message.at >= bursts_at)
                     waiting.clear()
-        # A quote of the next second lets the feed yield the prices before it.
+        # A later quote lets the feed yield the prices before it.
         ends = spec.begin + spec.minutes * MINUTE + _LAST_QUOTE_MS
         waiting += [line.quote(ends) for line in self._lines]
         self.messages += symbols

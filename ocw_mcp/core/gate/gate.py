@@ -121,6 +121,7 @@ class Gate:
                 state.new_readings.remove(symbol)
                 outliers += self._readings[symbol].evaluate(symbol, read, at)
             if outliers:
+                self._drop_smaller(symbol, outliers)
                 self._keep(symbol, outliers)
                 state.kept_outlier = True
                 skip = ""
@@ -252,6 +253,12 @@ class Gate:
             return True
         return state.kept_other and at >= state.last_wake_at + self._cooldown
 
+    def _drop_smaller(self, symbol: str, outliers: Sequence[WakeReason]) -> None:
+        """Remove the kept outliers that one of `outliers` replaces: the same move or reading has grown since."""
+        if kept := self._state.kept.get(symbol):
+            grown = {_direction(each) for each in outliers}
+            kept[:] = [each for each in kept if each.kind is not WakeKind.OUTLIER or _direction(each) not in grown]
+
     def _keep(self, symbol: str, reasons: list[WakeReason]) -> None:
         kept = self._state.kept.setdefault(symbol, [])
         room = _KEPT_PER_SYMBOL - len(kept)
@@ -265,6 +272,11 @@ class Gate:
         if self._every is not None:
             return (at // self._every + 1) * self._every
         return at + self._policy.timer_max_s * SECOND
+
+
+def _direction(outlier: WakeReason) -> tuple[str, str, bool]:
+    """Return what an outlier is about: its span or metric, its sign, and whether its size is in sigmas."""
+    return outlier.subject, outlier.detail[0], outlier.detail.endswith("sigmas")
 
 
 def _at_least(names: tuple[str, ...], interval: int) -> frozenset[int]:

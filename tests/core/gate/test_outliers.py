@@ -147,6 +147,12 @@ def test_an_outlier_in_the_cooldown_of_an_outlier_wakes_at_its_end() -> None:
     assert {place: len(reasons) for place, reasons in found.items()} == {1: 1, 6: 1}
 
 
+def test_a_waiting_outlier_is_replaced_when_its_move_grows() -> None:
+    gate = gate_of(outlier_moves={"5m": 0.01}, outlier_move_step=1.5, cooldown_s=600)
+    found = outlier_minutes(gate, stairs(*[0] * 5, -0.011, 0.03, 0.02, 0.03, *[0] * 10))
+    assert found == {6: ("outlier:5m -1.10%",), 16: ("outlier:5m +8.21%",)}
+
+
 def test_an_outlier_after_a_wake_by_a_candle_close_does_not_wait() -> None:
     gate = gate_of(outlier_moves={"1m": 0.01}, cooldown_s=300)
     gate.evaluate(ETH, 50.0, (MINUTE, 4 * HOUR), at=T0, close_time=T0, read=unread, in_position=False)
