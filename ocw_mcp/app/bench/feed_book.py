@@ -7,6 +7,7 @@ engine with gate and rules, and the paper venue. Only REST is answered in proces
 import asyncio
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from itertools import count
@@ -95,21 +96,22 @@ class _StampedConnection:
                 await asyncio.sleep(0)  # noqa: TID251 - the other connection reads, and the engine takes what is closed
         else:
             self._waiting = await self._connection.receive()
-        batch, now = self._waiting, self._loop.time() * SECOND
-        if (ahead := (_stamp(batch[-1]) or 0) - now) > STEP_MS:
-            batch = batch[: max(1, int(len(batch) * STEP_MS / ahead))]
+        batch = self._waiting
+        until = max(self._loop.time() * SECOND, _stamp(batch[0])) + STEP_MS
+        if _stamp(batch[-1]) > until:
+            # The messages are in the order of their times, but for some milliseconds.
+            batch = batch[: max(1, bisect_right(batch, until, key=_stamp))]
         self._waiting = self._waiting[len(batch) :]
-        if (stamp := _stamp(batch[-1])) is not None:
-            self._loop.jump(stamp)
+        self._loop.jump(_stamp(batch[-1]))
         return batch
 
 
-def _stamp(message: bytes | str) -> int | None:
-    """Return the time (ms) of an event; None for one that is cut off before its time."""
+def _stamp(message: bytes | str) -> int:
+    """Return the time (ms) of an event; 0 for one that is cut off before its time."""
     text = message if isinstance(message, bytes) else message.encode()
     found = text.rfind(_STAMP) + len(_STAMP)
     stamp = text[found : found + _DIGITS]
-    return int(stamp) if found >= len(_STAMP) and len(stamp) == _DIGITS and stamp.isdigit() else None
+    return int(stamp) if found >= len(_STAMP) and len(stamp) == _DIGITS and stamp.isdigit() else 0
 
 
 class StampedTransport:
