@@ -49,7 +49,7 @@ def test_feed_bench_measures_the_time_to_each_verdict() -> None:
     found = FeedBench(SMALL).latency()
     assert found.items() >= NOTHING_LOST.items()
     assert (found["candles"], found["verdicts"], found["verdicts_missing"]) == (18, 15, 0)
-    assert 0 < found["p50_ms"] <= found["p99_ms"]
+    assert 0 < found["p50_ms"] <= found["p99_ms"] >= found["p99_ms_without_waits_for_a_core"] > 0
     assert 0 < found["bare_p50_ms"] <= found["bare_p99_ms"]
     assert found["p99_ms_at_most"] == MOST_P99_MS
 

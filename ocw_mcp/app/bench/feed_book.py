@@ -23,6 +23,7 @@ from ocw_mcp.adapters.feeds.binance.transport import Connection, RestResponse
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.app.bench.feed_generator import Generator, Sent
 from ocw_mcp.app.bench.feed_traffic import TrafficSpec
+from ocw_mcp.app.bench.feed_waits import CoreWaits, core_waits
 from ocw_mcp.app.bench.fixtures import open_book
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.domain.errors import MarketUnreachable
@@ -84,13 +85,14 @@ class _StampedConnection:
     Messages that have waited, because this process or its core was busy, are returned in steps of market time.
     """
 
-    def __init__(self, connection: Connection, loop: StampedLoop) -> None:
-        self._connection, self._loop = connection, loop
+    def __init__(self, connection: Connection, loop: StampedLoop, waits: CoreWaits) -> None:
+        self._connection, self._loop, self._waits = connection, loop, waits
         self._waiting: Sequence[bytes | str] = ()
         self.send, self.close = connection.send, connection.close
 
     async def receive(self) -> Sequence[bytes | str]:
         """Return the messages that have arrived, at least one, and of more than `STEP_MS` a part."""
+        self._waits.note()
         if self._waiting:
             for _ in range(_TURNS):
                 await asyncio.sleep(0)  # noqa: TID251 - the other connection reads, and the engine takes what is closed
@@ -117,8 +119,8 @@ def _stamp(message: bytes | str) -> int:
 class StampedTransport:
     """The streams of a generator, and the REST answers of a sandbox exchange in this process."""
 
-    def __init__(self, exchange: Exchange, address: str, loop: StampedLoop) -> None:
-        self._exchange, self._loop = exchange, loop
+    def __init__(self, exchange: Exchange, address: str, loop: StampedLoop, waits: CoreWaits) -> None:
+        self._exchange, self._loop, self._waits = exchange, loop, waits
         self._network = NetworkTransport(hosts_of(Product.UM, address), self.now_ms, keepalive=False)
         self.host_class = self._network.host_class
 
@@ -134,7 +136,7 @@ class StampedTransport:
 
     async def connect(self, path: str) -> _StampedConnection:
         """Open a stream connection. Raises MarketUnreachable."""
-        return _StampedConnection(await self._network.connect(path), self._loop)
+        return _StampedConnection(await self._network.connect(path), self._loop, self._waits)
 
     async def close(self) -> None:
         """Close the network."""
@@ -144,13 +146,14 @@ class StampedTransport:
 class MeasuredFeed:
     """The live feed, which starts the generator when it is connected, and ends when all messages are taken."""
 
-    def __init__(self, feed: BinanceFeed, generator: Generator, spec: TrafficSpec, rate: int) -> None:
-        self._feed, self._generator, self._rate = feed, generator, rate
+    def __init__(self, feed: BinanceFeed, generator: Generator, spec: TrafficSpec, rate: int, waits: CoreWaits) -> None:
+        self._feed, self._generator, self._rate, self._waits = feed, generator, rate, waits
         self._begin, self._begins = spec.begin, asyncio.Event()
         self._messages, self._candles = spec.messages, spec.minutes * len(spec.prices)
         self.watch, self.resume_at = feed.watch, feed.resume_at
         self.taken: dict[int, float] = {}
         """By close time (ms), when the consumer had finished with the closed candles (s of `time.perf_counter`)."""
+        self._waited: dict[int, float] = {}
         self.closed: list[Candle] = []
         self.late = self.stored = self.connections = 0
         self.incidents: dict[str, int] = {}
@@ -172,6 +175,11 @@ class MeasuredFeed:
             raise MarketUnreachable("the process that sends the messages has ended before all were sent")
         return self._sent
 
+    def waited(self) -> dict[int, float]:
+        """Return by close time (ms) how long this thread waited for a core until the candles were taken (s)."""
+        closes = self.sent().closes
+        return {at: self._waits.since(closes[at], total) for at, total in self._waited.items() if at in closes}
+
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
         """Yield the frames, and note when the consumer asks for the next one after closed candles."""
         starting = asyncio.ensure_future(self._start())
@@ -186,6 +194,7 @@ class MeasuredFeed:
                         continue
                     if frame.closed:
                         self.taken[frame.at] = now
+                        self._waited[frame.at] = self._waits.note()
                         self.closed += frame.closed
                         self.late += frame.late
                     session = self._feed.session
@@ -244,6 +253,8 @@ class BookRun(msgspec.Struct, frozen=True):
     closed: list[Candle]
     taken: dict[int, float]
     """By close time (ms), when the verdict was known: `time.perf_counter` (s)."""
+    waited: dict[int, float]
+    """By close time (ms), how much of the time until then this process waited for a core (s)."""
     incidents: dict[str, int]
     sent: Sent
 
@@ -260,18 +271,31 @@ def run_book(
 
     Between two closes, the feed yields prices every `tick_ms` of the market's time.
     """
+    with core_waits() as waits:
+        return _run_book(generator, exchange, spec, rate, warmup_days, tick_ms, waits)
+
+
+def _run_book(
+    generator: Generator,
+    exchange: Exchange,
+    spec: TrafficSpec,
+    rate: int,
+    warmup_days: int,
+    tick_ms: int,
+    waits: CoreWaits,
+) -> BookRun:
     loop = StampedLoop(spec.begin + AHEAD_MS)
     numbers = count()
     feed = BinanceFeed(
         Product.UM,
         exchange.market.symbols,
-        StampedTransport(exchange, generator.address, loop),
+        StampedTransport(exchange, generator.address, loop, waits),
         jitter=lambda: next(numbers) * 0.37 % 1,
         brackets=paper_brackets,
         warmup_days=warmup_days,
         tick_ms=tick_ms,
     )
-    measured = MeasuredFeed(feed, generator, spec, rate)
+    measured = MeasuredFeed(feed, generator, spec, rate, waits)
     with open_book(measured, load_policies(None), clock=StampedClock(loop)) as (book, _):
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(book.run.run("bench"))
@@ -286,6 +310,7 @@ def run_book(
             late=measured.late,
             closed=measured.closed,
             taken=measured.taken,
+            waited=measured.waited(),
             incidents=measured.incidents,
             sent=measured.sent(),
         )
