@@ -60,7 +60,8 @@ class FaultyExchange:
         self.messages: Counter[str] = Counter()
         """The numbers of stream messages that were sent and received."""
         self.connections: list[FaultyConnection] = []
-        self._hub = StreamHub(exchange.market, thin)
+        user = None if exchange.account is None else exchange.account.user_source
+        self._hub = StreamHub(exchange.market, thin, user)
         self._rest = RestFaults(self.plan, exchange.market.product)
         self.add_faults(faults)
 
@@ -71,8 +72,9 @@ class FaultyExchange:
             return None
         response = self._rest.response(request, now)
         if response is None:
-            skewed = now + self.plan.skew(now) if request.path.endswith("/time") else now
-            response = self.exchange.handle(request, skewed)
+            skew = self.plan.skew(now)
+            at = now + skew if request.path.endswith("/time") else now
+            response = self.exchange.handle(request, at, skew)
         known = request.path if request.path in self.exchange.paths else "other paths"
         self.requests[f"{known} {response.status}"] += 1
         return response
