@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -55,7 +56,8 @@ class Prices:
         self._info = info
         self._taken: dict[str, tuple[int, dict[tuple[bool, Decimal], Decimal]]] = {}
         """By symbol: the order book's update id, and by side and price what orders took."""
-        self._last: dict[tuple[str, str], Decimal] = {}
+        self._marks: dict[str, tuple[int, Decimal]] = {}
+        """By symbol: the last time (ms) for which the mark price was asked, and that price."""
 
     def filters(self, symbol: str, now: int) -> Filters:
         """Return the filters that exchangeInfo reports at a time (ms)."""
@@ -80,8 +82,11 @@ class Prices:
 
     def mark(self, symbol: str, at: int) -> Decimal:
         """Return the mark price (quote) at a time (ms); 0 before the first trade."""
-        found = self.market.mark(symbol, at)
-        return ZERO if found is None else exact(found.mark)
+        known = self._marks.get(symbol)
+        if known is None or known[0] != at:
+            found = self.market.mark(symbol, at)
+            known = self._marks[symbol] = at, ZERO if found is None else exact(found.mark)
+        return known[1]
 
     def last(self, symbol: str, at: int) -> Decimal:
         """Return the price (quote) of the last trade at a time (ms); 0 before the first."""
@@ -140,12 +145,14 @@ class Prices:
         return self.market.quote_text(symbol, float(amount))
 
 
+@cache
 def brackets(symbol: str) -> Brackets:
     """Return the margin brackets of a perpetual."""
     rows = _TABLES.get(symbol, _USUAL) + _TAIL
     return Brackets(tuple(Bracket(Decimal(cap), leverage, Decimal(rate)) for cap, leverage, rate in rows))
 
 
+@cache
 def margin_asset(symbol: str) -> str:
     """Return the asset in which margin, profit and fees of a perpetual are paid."""
     return assets(symbol)[1]

@@ -216,15 +216,13 @@ class Trading:
         update_id = prices.update_id(symbol, at)
         for level in prices.levels(symbol, is_buy, at):
             beyond = bound is not None and (level.price > bound if is_buy else level.price < bound)
-            if not order.crosses(level.price) or beyond:
+            if not order.crosses(level.price) or beyond or not self._allowed(order):
                 return
             for own in state.open_of(symbol):
                 met = own.price <= level.price if is_buy else own.price >= level.price
                 if own.is_buy != is_buy and own.price and met and order.prevention == "EXPIRE_MAKER":
                     self.cancel(own, at, "EXPIRED_IN_MATCH")
             quantity = min(level.quantity, self._allowed(order))
-            if quantity <= 0:
-                return
             prices.take(symbol, is_buy, level.price, quantity, update_id)
             self.fill(order, quantity, level.price, at, maker=False)
 
