@@ -42,7 +42,7 @@ class Trader:
         return self
 
     def send(
-        self, method: str, path: str, *, secret: str | None = None, headers: Any = None, **query: object
+        self, method: str, path: str, *, secret: Any = None, headers: Any = None, **query: Any
     ) -> Response | None:
         """Send a signed request, and return the response; None if it stays unanswered."""
         values = {name: str(value) for name, value in query.items()}
@@ -52,17 +52,17 @@ class Trader:
         known = {"x-mbx-apikey": self.key.key} if headers is None else headers
         return self.faulty.handle(Request(method, path, values, known, text=text), self.now)
 
-    def ask(self, method: str, path: str, **query: object) -> Any:
+    def ask(self, method: str, path: str, **query: Any) -> Any:
         """Return the answer to a request that succeeds."""
         response = self.send(method, path, **query)
         assert response is not None
         assert response.status == 200, response.body
         return json.loads(response.body)
 
-    def get(self, path: str, **query: object) -> Any:
+    def get(self, path: str, **query: Any) -> Any:
         return self.ask("GET", path, **query)
 
-    def refusal(self, method: str, path: str, **query: object) -> tuple[int, int, str]:
+    def refusal(self, method: str, path: str, **query: Any) -> tuple[int, int, str]:
         """Return status, code and text of the answer to a request that fails."""
         response = self.send(method, path, **query)
         assert response is not None

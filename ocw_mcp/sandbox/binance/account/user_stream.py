@@ -23,7 +23,7 @@ class ListenKeys:
         self._current: str | None = None
         self._expires = 0
         self._ended: dict[str, int] = {}
-        """By key: the time (ms) of the last event that its connections get."""
+        """By key that has ended: the place in the log behind the last event that its connections get."""
 
     def start(self) -> str:
         """Return the active listen key, extended by an hour; a new one if there is none."""
@@ -43,14 +43,14 @@ class ListenKeys:
     def close(self) -> None:
         """End the active listen key; its connections stay open, and mute."""
         if self._current is not None:
-            self._end(self._current, self._account.at)
+            self._end(self._current)
 
     def expire(self, at: int) -> bool:
         """Let the active listen key expire; return whether there was one."""
         if self._current is None:
             return False
         self._account.state.log.add(events.key_expired(self._current, at))
-        self._end(self._current, at)
+        self._end(self._current)
         return True
 
     def _extend(self) -> None:
@@ -61,17 +61,17 @@ class ListenKeys:
         if self._current is not None and at >= self._expires:
             self.expire(at)
 
-    def _end(self, key: str, at: int) -> None:
+    def _end(self, key: str) -> None:
         self._current = None
-        self._ended[key] = at
+        self._ended[key] = self._account.state.log.end
         if len(self._ended) > MOST_ENDED:
             del self._ended[next(iter(self._ended))]
 
-    def passes(self, event: Event, key: str) -> bool:
-        """Return whether connections with a listen key get an event."""
-        if event.key is not None:
-            return event.key == key
-        return key == self._current or event.at <= self._ended.get(key, 0) + events.LAG
+    def passes(self, event: Event, place: int, key: str) -> bool:
+        """Return whether connections with a listen key get the event at a place in the log."""
+        if event.key not in (None, key):
+            return False
+        return key == self._current or place < self._ended.get(key, 0)
 
 
 class UserSource:
@@ -86,8 +86,9 @@ class UserSource:
         """Return the events that are sent up to a time (ms); each call continues the one before it."""
         self._account.advance(until)
         found, self._place = self._account.state.log.read(self._place, until)
+        first = self._place - len(found)
         return [
             each
-            for each in found
-            if (not self._names or each.kind in self._names) and self._keys.passes(each, self._key)
+            for place, each in enumerate(found, first)
+            if (not self._names or each.kind in self._names) and self._keys.passes(each, place, self._key)
         ]
