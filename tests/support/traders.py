@@ -41,9 +41,7 @@ class Trader:
         self.now += ms
         return self
 
-    def send(
-        self, method: str, path: str, *, secret: Any = None, headers: Any = None, **query: Any
-    ) -> Response | None:
+    def send(self, method: str, path: str, *, secret: Any = None, headers: Any = None, **query: Any) -> Response | None:
         """Send a signed request, and return the response; None if it stays unanswered."""
         values = {name: str(value) for name, value in query.items()}
         values.setdefault("timestamp", str(self.now))

@@ -1,13 +1,15 @@
 """The sandbox exchange with its faults, without sockets: REST, streams and counters."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.sandbox.binance.effects import FaultPlan, RestFaults, StreamFaults
 from ocw_mcp.sandbox.binance.exchange import Exchange, Request, Response
+from ocw_mcp.sandbox.binance.fault_kinds import OF_ORDERS, OWNER
 from ocw_mcp.sandbox.binance.faults import MOST_FAULTS, Fault, parse_fault, span_text
+from ocw_mcp.sandbox.binance.order_faults import OrderFaults, owner_action
 from ocw_mcp.sandbox.binance.streams import Outgoing, StreamConnection, StreamHub
 
 
@@ -63,6 +65,7 @@ class FaultyExchange:
         user = None if exchange.account is None else exchange.account.user_source
         self._hub = StreamHub(exchange.market, thin, user)
         self._rest = RestFaults(self.plan, exchange.market.product)
+        self._orders = OrderFaults(self.plan, exchange)
         self.add_faults(faults)
 
     def handle(self, request: Request, now: int) -> Response | None:
@@ -73,8 +76,12 @@ class FaultyExchange:
         response = self._rest.response(request, now)
         if response is None:
             skew = self.plan.skew(now)
+            outcome = self._orders.outcome(request, now, skew)
             at = now + skew if request.path.endswith("/time") else now
-            response = self.exchange.handle(request, at, skew)
+            response = self.exchange.handle(request, at, skew) if outcome is None else outcome.response
+        if response is None:
+            self.requests[f"{request.path} without an answer"] += 1
+            return None
         known = request.path if request.path in self.exchange.paths else "other paths"
         self.requests[f"{known} {response.status}"] += 1
         return response
@@ -118,11 +125,27 @@ class FaultyExchange:
             raise SettingsError(f"the fault {str(fault)!r} names an unknown symbol; expected one of {known}")
         if len(self.plan.faults) >= MOST_FAULTS:
             raise SettingsError(f"there are {MOST_FAULTS:,} faults, the most that fit; start the sandbox again")
+        account = self.exchange.account
+        if account is None and fault.kind in OWNER | OF_ORDERS:
+            raise SettingsError(f"{fault.kind} needs an account, which spot does not have yet; serve futures")
         self.plan.add(fault)
+        if account is not None and fault.kind in OWNER:
+            self._plan_action(fault, owner_action(account, fault), self.plan.start + fault.at)
         if fault.kind == "filters":
             at = self.plan.start + fault.at
             changes = {"tick": fault.tick, "step": fault.step, "min_notional": fault.min_notional}
             self.exchange.change_filters(fault.symbol, at, **changes)
+
+    def _plan_action(self, fault: Fault, action: Callable[[int], object], at: int) -> None:
+        """Let the account's owner, or the exchange, act at a time (ms), and again if the fault repeats."""
+
+        def act(now: int) -> None:
+            self.plan.applied[fault.kind if action(now) else f"{fault.kind} without effect"] += 1
+            if fault.every:
+                self._plan_action(fault, action, at + fault.every)
+
+        assert self.exchange.account is not None
+        self.exchange.account.account.plan(at, act)
 
     def counters(self, now: int) -> dict[str, Any]:
         """Return what the exchange has done so far."""

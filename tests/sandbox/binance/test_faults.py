@@ -6,10 +6,8 @@ import pytest
 
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
+from ocw_mcp.sandbox.binance.fault_kinds import FORMS, KEYS, KINDS
 from ocw_mcp.sandbox.binance.faults import (
-    FORMS,
-    KEYS,
-    KINDS,
     RANDOM,
     Fault,
     load_script,
@@ -129,6 +127,14 @@ EXAMPLES: dict[str, Any] = {
     "tick": "0.01",
     "step": "0.001",
     "min_notional": "10",
+    "answer": "timeout",
+    "executed": True,
+    "method": "POST",
+    "side": "SELL",
+    "quantity": "0.01",
+    "price": "80000",
+    "amount": "-100",
+    "share": "0.5",
 }
 WRONG: dict[str, Any] = {
     "at": "-1m",
@@ -149,6 +155,14 @@ WRONG: dict[str, Any] = {
     "tick": "0.0",
     "step": 0.1,
     "min_notional": "-1",
+    "answer": "no",
+    "executed": "yes",
+    "method": "GET",
+    "side": "buy",
+    "quantity": "0",
+    "price": 80000,
+    "amount": "+1",
+    "share": "1.5",
 }
 
 
@@ -169,6 +183,19 @@ def test_each_key_refuses_a_wrong_value_and_shows_a_right_one(key: str) -> None:
         parse_fault(entry | {key: WRONG[key]})
     assert str(error.value).startswith(f"{key} is ")
     assert f"write {key} = {KEYS[key].example}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"kind": "order_lost", "by": "90s"}, "write executed = true, or remove by"),
+        ({"kind": "order_lost", "by": "-1s", "executed": True}, "a delay is longer than zero"),
+        ({"kind": "order_error", "answer": "overloaded", "executed": True}, "use timeout or unknown"),
+    ],
+)
+def test_order_is_executed_late_only_if_its_outcome_is_unknown(entry: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        parse_fault({"at": "1m", "for": "1m"} | entry)
 
 
 def test_repetition_must_be_longer_than_the_fault() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from ocw_mcp.sandbox.binance.account import payloads
 from ocw_mcp.sandbox.binance.account.account import Account
 from ocw_mcp.sandbox.binance.account.account_answers import AccountAnswers
 from ocw_mcp.sandbox.binance.account.counts import OrderCounts
@@ -43,7 +44,8 @@ class AccountApi:
         self.counts = OrderCounts()
         orders = OrderAnswers(self.account, self.settings)
         answers = AccountAnswers(self.account, self.settings, self.listen_keys)
-        self._routes = _order_routes(orders) | _account_routes(answers)
+        self._order_routes = _order_routes(orders)
+        self._routes = self._order_routes | _account_routes(answers)
         self._routes["GET", "/fapi/v1/rateLimit/order"] = SignedRoute(lambda _parameters, _now: self.counts.rules(), 1)
         self._symbols = market.symbols
 
@@ -60,6 +62,10 @@ class AccountApi:
         if route is None:
             return None
         return route.weight_of_all if route.weight_of_all and not query.get("symbol") else route.weight
+
+    def is_order(self, method: str, path: str) -> bool:
+        """Return whether a request places, changes or cancels orders."""
+        return method != "GET" and (method, path) in self._order_routes
 
     def answer(self, request: "SignedRequest", now: int, clock: int, headers: dict[str, str]) -> Any:
         """Return the answer at a time (ms), and add to the headers; `clock` is what the exchange believes the time is.
@@ -95,6 +101,17 @@ class AccountApi:
         key = self.keyring.identify(request.headers, request.ip, needs)
         check_time(request.query, clock)
         check_signature(key, request.text, request.body)
+
+    def overview(self, now: int) -> dict[str, Any]:
+        """Return what the account has at a time (ms), without a signature."""
+        self.account.advance(now)
+        state, at = self.account.state, self.account.at
+        return {
+            "balances": [payloads.balance_row(state, asset, at) for asset in state.assets()],
+            "positions": [payloads.risk_row(state, each, at) for each in state.positions.values() if each.quantity],
+            "orders": [payloads.order_row(each, state.prices) for each in state.open.values()],
+            "algoOrders": [payloads.algo_row(each, state.prices) for each in state.waiting.values()],
+        }
 
     def user_source(self, key: str, names: frozenset[str], now: int) -> UserSource:
         """Return the events of a new connection with a listen key; `names` limits them, if it is not empty."""
