@@ -69,17 +69,17 @@ REQUIREMENTS: dict[str, Requirement] = {
     "D03": Requirement("Late, disordered, repeated or unclosed candles decide nothing."),
     "D04": Requirement("One mute stream among several is noticed."),
     "D05": Requirement("A clock that jumps does not make orders late or stops early."),
-    "D06": Requirement("A filter that changes while running is used from then on.", BINANCE),
+    "D06": Requirement("A filter that changes while running is used from then on."),
     "D07": Requirement("Prices that are no number, zero or absurd are refused."),
     # Limits
     "L01": Requirement("Told to slow down, the engine waits as long as it was told."),
-    "L02": Requirement("During a ban the stops at the venue go on protecting.", BINANCE),
+    "L02": Requirement("During a ban the stops at the venue go on protecting."),
     "L03": Requirement("The dashboard draws on the same request budget as the desk.", DASHBOARD),
     # Modes
     "M01": Requirement("An account in hedge mode refuses to start.", BINANCE),
     "M02": Requirement("An account in multi-asset mode refuses to start.", BINANCE),
     "M03": Requirement("A play-money key on the live host refuses to start.", BINANCE),
-    "M04": Requirement("Paper mode signs nothing.", BINANCE),
+    "M04": Requirement("Paper mode signs nothing."),
     "M05": Requirement("An account that may only reduce puts the desk into REDUCING.", BINANCE),
     # Agent
     "A01": Requirement("An answer that is late, malformed or out of bounds is refused, and the rules act."),

@@ -7,7 +7,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -41,6 +41,10 @@ PING_S: Final = 5.0
 """The longest time in seconds that the question may take whether the exchange answers."""
 SIMULATED: Final = ("--market", "sim", "--speed", "1")
 LIVE: Final = ("--market", "binance")
+OWN: Final[Mapping[str, tuple[str, ...]]] = {"binance": LIVE, "sim": SIMULATED}
+"""The options of the market of an existing book, by the kind of its market."""
+RECORDED: Final = "tape"
+"""The kind of the market of a book on recorded candles."""
 SERVED: Final = ("--serve", "127.0.0.1:0")
 
 KEPT: Final = (
@@ -131,15 +135,20 @@ def own_market(directory: Path) -> tuple[str, ...]:
     from ocw_mcp.domain.time import span_name
 
     market = peek_book(directory).stamp.market
-    if market.kind not in MARKETS:
+    if market.kind not in (*OWN, RECORDED):
+        raise AttachError(
+            f"the book in {directory} trades the market {market.kind[:40]!r}, which this version of ocw does not know; "
+            "upgrade ocw, or use another --state",
+            "OTHER_MARKET",
+        )
+    if market.kind == RECORDED:
         raise AttachError(
             f"the book in {directory} trades a recorded market, whose path it does not store; a person must start the "
             f"engine with ocw run --market PATH {' '.join(SERVED)} --state {directory}, or use another --state",
             "OTHER_MARKET",
         )
-    options = SIMULATED if market.kind == "sim" else LIVE
     asked = ("--product", market.product.value, "--symbols", ",".join(market.symbols))
-    return *options, *asked, "--interval", span_name(market.interval)
+    return *OWN[market.kind], *asked, "--interval", span_name(market.interval)
 
 
 def require_market(directory: Path, wanted: str) -> None:

@@ -80,12 +80,13 @@ def open_live(
     feed = BinanceFeed(
         product,
         [re.sub(r"[^A-Z0-9]", "", each.upper()) for each in symbols] or SYMBOLS,
-        NetworkTransport(hosts, clock.present),
+        NetworkTransport(hosts, clock.machine),
         interval=step,
         jitter=Random().random,
         brackets=paper_brackets,
         progress=progress,
     )
+    clock.follow(feed.exchange_ms)
     return LiveMarket(feed, clock)
 
 

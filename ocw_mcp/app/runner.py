@@ -238,12 +238,10 @@ def _decider_factory(
 async def _show_progress(book: WiredRun, job: Job, progress: RunProgress) -> None:
     """Show the progress of a run until the task is cancelled."""
     ends_at, engine = market_end(job.feed), book.engine
-    if job.for_ms is not None and (began := engine.counters.ran_to or engine.counters.began_at) is not None:
-        ends_at = began + job.for_ms
     while True:
         counters, gate = engine.counters, engine.gate.counters
-        if ends_at is None and job.for_ms is not None and counters.began_at is not None:
-            ends_at = counters.began_at + job.for_ms
+        if job.for_ms is not None and (began := book.run.time_began) is not None:
+            ends_at = began + job.for_ms
         moment = RunMoment(
             at=book.clock.now(),
             ends_at=ends_at,

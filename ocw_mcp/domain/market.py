@@ -75,6 +75,18 @@ class Funding(msgspec.Struct, frozen=True, gc=False):
     interval_hours: int
 
 
+class Liquidations(msgspec.Struct, frozen=True, gc=False):
+    """The positions of a symbol that the exchange closed by force in the candle that closed at `at` (ms).
+
+    Quantities are in the base asset. The exchange reports at most one liquidation a second, so they are lower bounds.
+    """
+
+    symbol: str
+    at: int
+    longs: float
+    shorts: float
+
+
 class OrderBook(msgspec.Struct, frozen=True, gc=False):
     """The best prices of both sides (quote) with their quantities, and the depth within 0.2% of the mid price.
 
@@ -161,6 +173,8 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     """The notices of a live feed about its own data."""
     instruments: tuple["Instrument", ...] = ()
     """The filters of a live market's symbols: all of them in the first frame, later those that changed."""
+    liquidations: tuple[Liquidations, ...] = ()
+    """The forced liquidations in candles of `closed`, sorted by symbol. Those of a candle without a row are unknown."""
 
 
 class Instrument(msgspec.Struct, frozen=True):

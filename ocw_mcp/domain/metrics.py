@@ -16,6 +16,8 @@ RETURNS: Final = ("return_1h", "return_4h", "return_24h")
 DERIVATIVES: Final = (
     *("composite", "funding_8h", "open_interest_change_24h", "taker_ratio_1h", "long_short", "long_short_z"),
 )
+LIQUIDATIONS: Final = "liquidations"
+"""The reading of forced liquidations, which only the gate uses: it is no metric of wake conditions."""
 PLAIN: Final = ("price", *RETURNS, *DERIVATIVES)
 """The metrics without a timeframe."""
 INDICATORS: Final = (

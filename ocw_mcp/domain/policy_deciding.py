@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ocw_mcp.domain.metrics import DERIVATIVES
+from ocw_mcp.domain.metrics import DERIVATIVES, LIQUIDATIONS
 from ocw_mcp.domain.policy_table import EARLIER, LOWER, OPTIONAL, Share, Table
 from ocw_mcp.domain.time import DAY, span_ms
 
@@ -45,9 +45,10 @@ class GatePolicy(Table):
     outlier_quiet_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
     """The seconds after which a move of a size that was reached before, in the same direction, is reported again."""
     outlier_readings: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        default={"funding_8h": 0.0005, "open_interest_change_24h": 0.1}
+        default={"funding_8h": 0.0005, "open_interest_change_24h": 0.1, "liquidations": 0.01}
     )
-    """The size from which a derivatives reading of either sign is an outlier, by metric."""
+    """The size from which a derivatives reading of either sign is an outlier, by metric; `liquidations` are the longs
+    minus the shorts that the exchange closed by force in five minutes, as a share of the volume of an hour."""
     outlier_reading_step: Step = 1.5
     """The factor by which such a reading has to grow to be reported again."""
     outlier_reading_quiet_s: Annotated[int, Field(ge=60, le=604_800)] = 86_400
@@ -63,7 +64,7 @@ class GatePolicy(Table):
     """The longest time in seconds for which a wake condition of the agent is kept."""
     cooldown_s: Annotated[int, Field(ge=0, le=3600)] = 300
     """The seconds after a wake in which there is no other wake; reasons in this time are kept for the next wake. An
-    outlier waits only after a wake by an outlier."""
+    outlier waits only after a wake by an outlier, and missing market data do not wait."""
     wake_on_close: bool = True
     """Whether a closed position wakes the agent, unless a leg of the agent closed it. Otherwise the next wake reports
     it."""
@@ -71,8 +72,8 @@ class GatePolicy(Table):
     """Whether an entry that expires, or that the venue cancels, wakes the agent if no part of it filled. Otherwise the
     next wake reports it."""
     every: Annotated[str | None, OPTIONAL] = None
-    """A fixed time between wakes, such as `15m`, at candle closes. With `every`, only wake conditions wake the agent at
-    other times, and there is no cooldown. Optional."""
+    """A fixed time between wakes, such as `15m`, at candle closes. With `every`, only wake conditions and missing
+    market data wake the agent at other times, and there is no cooldown. Optional."""
 
     @model_validator(mode="after")
     def _spans_are_spans(self) -> Self:
@@ -87,10 +88,9 @@ class GatePolicy(Table):
                 raise ValueError(f"{key} has a span above 24h; set spans from one base candle to 24h")
             if len(set(spans)) < len(spans):
                 raise ValueError(f"{key} gives one span twice, such as 60m and 1h; give each span once")
-        if unknown := sorted(self.outlier_readings.keys() - set(DERIVATIVES)):
-            raise ValueError(
-                f"outlier_readings has no derivatives metric {unknown[0]!r}; expected some of {', '.join(DERIVATIVES)}"
-            )
+        if unknown := sorted(self.outlier_readings.keys() - {*DERIVATIVES, LIQUIDATIONS}):
+            known = ", ".join((*DERIVATIVES, LIQUIDATIONS))
+            raise ValueError(f"outlier_readings has no derivatives metric {unknown[0]!r}; expected some of {known}")
         if self.gives("timer_min_s", "timer_max_s") and self.timer_min_s > self.timer_max_s:
             raise ValueError(
                 f"timer_min_s ({self.timer_min_s}) is above timer_max_s ({self.timer_max_s}); lower timer_min_s"

@@ -73,7 +73,7 @@ class LiveFeed(Feed, Protocol):
 
 
 class Venue(Protocol):
-    """A venue, which executes orders: it accepts only a ClearedOrder, and answers with reports."""
+    """A venue, which executes orders: it accepts only a ClearedOrder, and says everything in reports."""
 
     @property
     def name(self) -> str: ...
@@ -81,14 +81,14 @@ class Venue(Protocol):
     def instrument(self, symbol: str, price: float) -> Instrument:
         """Return the present filters of a symbol; `price`, its last price, is for venues that estimate filters."""
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
-        """Send an order. Return the venue's immediate reports; the engine receives later reports as events."""
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
+        """Send an order. What the venue says about it comes as a report."""
 
-    async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
-        """Ask for the cancellation of an order. Return the venue's immediate reports."""
+    async def cancel(self, ref: OrderRef, now: int) -> None:
+        """Ask for the cancellation of an order. What the venue says about it comes as a report."""
 
     def reports(self) -> AsyncIterator[VenueReport]:
-        """Yield everything that the venue says and no call has returned, asked for or not; never end."""
+        """Yield everything that the venue says, asked for or not; never end."""
 
 
 class SimulatedVenue(Venue, Protocol):
@@ -111,7 +111,7 @@ class SimulatedVenue(Venue, Protocol):
         """
 
     def collect(self) -> list[VenueReport]:
-        """Return everything that the venue said and no call has returned: what `reports` would yield at once."""
+        """Return what the venue has said and `reports` has not yielded, oldest first, and forget it."""
 
     def set_instruments(self, instruments: Sequence[Instrument]) -> None:
         """Use the filters that the exchange reports from now on."""

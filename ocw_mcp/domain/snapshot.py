@@ -16,7 +16,6 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.unknown import Reading, Unknown
 
 TRADES_SHOWN = 10
-
 _NOT_COMPUTED = Unknown("not computed")
 
 
@@ -191,6 +190,8 @@ class SymbolView(msgspec.Struct, frozen=True):
     derivatives: DerivativesView = DerivativesView()
     next_funding_at: int | None = None
     """The time (ms) of the next funding settlement; None if it is unknown."""
+    liquidations: Reading = _NOT_COMPUTED
+    """The longs minus the shorts liquidated in five minutes, as a share of the hour's volume; both are lower bounds."""
     return_1h: Reading = _NOT_COMPUTED
     return_4h: Reading = _NOT_COMPUTED
     return_24h: Reading = _NOT_COMPUTED

@@ -100,6 +100,14 @@ class Account:
         self._effects.record(events.DayOpened(day, equity))
         self._effects.set_timer(Timer(TimerKind.DAY), self.day_ends + self._policies.data.slack_s * SECOND)
 
+    def pass_midnight(self, at: int, *, has_candles: bool) -> None:
+        """Begin the next day with a frame at `at` (ms), after the end of the present day.
+
+        If only prices come long after midnight, the candles of an outage follow. They, or the timer, begin the day.
+        """
+        if has_candles or at <= self.day_ends + self._policies.data.slack_s * SECOND:
+            self.open_day(at - 1)
+
     def watch(self) -> str:
         """Compare equity and fees with their limits. Return the reason to cancel live entries; empty if none."""
         equity = self.ledger.equity()

@@ -284,13 +284,14 @@ class DecisionCycle(Stateful[DecisionsState]):
     ) -> None:
         """Decide in the agent's place: by the rules on the agent's snapshot, or with a HOLD of every symbol.
 
-        If the policy `fallback.rules` is `manage`, the legs of the rules that add risk are dropped.
+        The legs of the rules that add risk are dropped if the policy `fallback.rules` is `manage`, or if the snapshot
+        is old because the engine was down at the deadline.
         """
         decider, decision = agent, Decision(cause=why)
         if self._config.fallback:
             policies = self._config.policies
             legs = strategy.decide(pending.snapshot, policies).legs
-            if policies.fallback.rules == "manage":
+            if policies.fallback.rules == "manage" or now - pending.deadline > policies.data.slack_s * SECOND:
                 legs = tuple(leg for leg in legs if not leg.action.adds_risk)
             decider, decision = RULES, Decision(legs, cause=why)
         self._take(events.DecisionMade(pending.wake_id, decider, thinking_ms, decision, cost_usd), now)

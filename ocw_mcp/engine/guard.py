@@ -266,6 +266,7 @@ class Guard:
 
     def _send_stop(self, symbol: str, now: int) -> Outcome:
         protection = self.protections[symbol]
+        protection.fit(self.instruments.get(symbol), long=self._account.ledger.quantity(symbol) > 0)
         target = protection.target if self._spot and not self.flattening else None
         intent = self.manager.reduction(symbol, Purpose.STOP, GUARD, trigger=protection.trigger, target=target)
         answer = self.manager.submit(intent, now)
@@ -313,7 +314,9 @@ class Guard:
         protection = self.protections[symbol]
         if protection.target is None or self.flattening or self._spot:
             return
-        quantity = abs(self._account.ledger.quantity(symbol))
+        held = self._account.ledger.quantity(symbol)
+        protection.fit(self.instruments.get(symbol), long=held > 0)
+        quantity = abs(held)
         live = [each for each in self.manager.orders.live(symbol, Purpose.TARGET) if not each.cancel_requested]
         if any(each.remaining == quantity and each.order.trigger_price == protection.target for each in live):
             return

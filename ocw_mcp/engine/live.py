@@ -5,15 +5,17 @@ the data return, unless an operator, a limit or an incident has lowered the stat
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
 
+from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Market
 from ocw_mcp.domain.events import Incident
 from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame, Mark
 from ocw_mcp.domain.money import exact
+from ocw_mcp.domain.snapshot import WakeKind, WakeReason
 from ocw_mcp.domain.state import MARKET_DATA, TradingState
 from ocw_mcp.domain.stateful import Stateful
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -41,9 +43,10 @@ class LiveState(msgspec.Struct):
 class LiveMarket(Stateful[LiveState]):
     """Takes what a live feed sends besides closed candles."""
 
-    def __init__(self, market: Market, manager: OrderManager) -> None:
+    def __init__(self, market: Market, gate: Gate, manager: OrderManager) -> None:
         super().__init__(LiveState())
         self._market = market
+        self._gate = gate
         self._manager = manager
         self._account = manager.account
         self._prices = manager.prices
@@ -61,7 +64,8 @@ class LiveMarket(Stateful[LiveState]):
                 continue
             if not candles.tick(mark.price, mark.at):
                 continue
-            has_data = True
+            # Messages that were on the way for minutes do not show that the market is watched.
+            has_data = has_data or now - mark.at < SILENT_AFTER_MS
             if (position := held.get(mark.symbol)) is not None:
                 self._account.ledger.mark(mark.symbol, exact(mark.price))
                 position.see(mark.price, mark.price)
@@ -70,6 +74,7 @@ class LiveMarket(Stateful[LiveState]):
             if state.silent:
                 after = (now - (state.data_at or now)) // SECOND
                 self._effects.record(Incident(f"market data are back after {after} s"))
+                self._gate.end_outage()
             state.data_at, state.silent = now, False
         return moved
 
@@ -87,15 +92,20 @@ class LiveMarket(Stateful[LiveState]):
             self._effects.record(Incident(f"{mark.symbol}: the mark price {mark.price:g}{after} is ignored"))
         return possible
 
-    def falls_silent(self, now: int) -> bool:
-        """Return whether data have just been missing for too long; journal it as an incident then."""
+    def watch(self, left_out: Collection[str], now: int) -> bool:
+        """Report an outage as an incident if it has just lasted too long. Return whether it has to wake the agent.
+
+        The agent is woken for each symbol with a position, except those of `left_out`.
+        """
         state = self._state
-        if state.data_at is None or state.silent or now - state.data_at < SILENT_AFTER_MS:
-            return False
-        state.silent = True
-        self._effects.record(Incident(f"no market data for {(now - state.data_at) // SECOND} s"))
-        self.judge()
-        return True
+        if state.data_at is not None and not state.silent and now - state.data_at >= SILENT_AFTER_MS:
+            state.silent = True
+            self._effects.record(Incident(f"no market data for {(now - state.data_at) // SECOND} s"))
+            self.judge()
+            for symbol in sorted(self._account.ledger.positions.keys() - left_out):
+                reason = WakeReason(WakeKind.WATCHDOG, f"{SILENT_AFTER_MS // SECOND} s")
+                self._gate.raise_reason(symbol, reason)
+        return state.silent and self._gate.urgent
 
     def judge(self) -> None:
         """Lower the trading state while no symbol's data can be relied on, and raise it again afterwards.

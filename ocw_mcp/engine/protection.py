@@ -10,6 +10,7 @@ from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.fills import FilledEntry, LimitExcess, Remedy
 from ocw_mcp.domain.events import Incident
+from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
 from ocw_mcp.domain.orders import Filled, OrderReport, Rejected, Side
 from ocw_mcp.domain.steps import Timer, TimerKind
@@ -62,6 +63,11 @@ class Protection(msgspec.Struct):
         if stop is not None:
             self.trigger = max(self.trigger, stop) if long else min(self.trigger, stop)
         self.target = target or self.target
+
+    def fit(self, instrument: Instrument | None, *, long: bool) -> None:
+        """Round the trigger and the target to the present tick, which the exchange may have changed since."""
+        if instrument is not None:
+            self.tighten(*on_tick(self.trigger, self.target, instrument.tick, long=long), long=long)
 
 
 class GuardState(msgspec.Struct):

@@ -177,6 +177,7 @@ def _symbol(
         position=held,
         derivatives=DerivativesView(**candles.derivatives.values(now)),
         next_funding_at=candles.derivatives.next_funding(now),
+        liquidations=candles.liquidations.value(),
         return_1h=candles.change_over(HOUR),
         return_4h=candles.change_over(4 * HOUR),
         return_24h=candles.change_over(DAY),

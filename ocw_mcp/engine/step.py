@@ -21,9 +21,8 @@ from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, SymbolEnded, WakeCo
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import RULES, FundingPaid, OrderRef, OutsideFill, Transferred
-from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeKind, WakeReason
+from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
-from ocw_mcp.domain.time import SECOND
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account
 from ocw_mcp.engine.callers import Callers, OperatorCommands
@@ -38,7 +37,7 @@ from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.leg_executor import LegExecutor
 from ocw_mcp.engine.levels import PriceLevels, price_levels
-from ocw_mcp.engine.live import SILENT_AFTER_MS, LiveMarket
+from ocw_mcp.engine.live import LiveMarket
 from ocw_mcp.engine.near_exits import NearExits
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard, read_metric
@@ -63,7 +62,7 @@ class Engine:
         self.guard = Guard(self.manager)
         self._exits = Exits(self.market, self.guard)
         self._near = NearExits(self.market, self.guard)
-        self._live = LiveMarket(self.market, self.manager)
+        self._live = LiveMarket(self.market, self.gate, self.manager)
         self.executor = LegExecutor(self.guard)
         self.approvals, self.check = self.executor.approvals, self.executor.precheck.check
         self.decisions = DecisionCycle(self.manager, self.executor, self._after_decision)
@@ -180,7 +179,7 @@ class Engine:
             self.prices.take_book(book)
         # A candle that closes at midnight is the last of its day; a decision on it belongs to the next day.
         if frame.at > self.account.day_ends:
-            self.account.open_day(frame.at - 1)
+            self.account.pass_midnight(frame.at, has_candles=bool(frame.closed))
         held, manual = self.account.ledger.positions, self.executor.manual_control
         moved = self.config.live and self._live.take(frame, now)
         changes: list[tuple[Candle, Closed]] = []
@@ -192,6 +191,7 @@ class Engine:
             change = self._take(candle)
             if change is not None:
                 changes.append((candle, change))
+        liquidated = self.market.take_liquidations(frame.liquidations) if frame.liquidations else {}
         for symbol in frame.ended:
             self.account.ended[symbol] = frame.at
             self._effects.record(SymbolEnded(symbol, frame.at))
@@ -218,6 +218,7 @@ class Engine:
                 read=self._read,
                 in_position=candle.symbol in held,
                 near_stop=candle.symbol in held and self._near.near_stop(candle.symbol),
+                liquidations=liquidated.get(candle.symbol),
             )
         if frame.at == self.account.day_ends:
             self.account.open_day(frame.at)
@@ -287,9 +288,7 @@ class Engine:
             case steps.Timer(steps.TimerKind.POSITIONS):
                 self._exits.set_timer(now)
                 self._raise(self._exits.check(now))
-                if self._live.falls_silent(now) and (held := self.account.ledger.positions):
-                    silent = WakeReason(WakeKind.WATCHDOG, f"{SILENT_AFTER_MS // SECOND} s")
-                    self._raise([(symbol, silent) for symbol in sorted(held)])
+                if self._live.watch(self.executor.manual_control.held, now):
                     self._wake(now)
             case steps.Timer(steps.TimerKind.PROTECTION, str(symbol)):
                 self.guard.on_timer(symbol, now)

@@ -119,18 +119,25 @@ def _vwap(view: SymbolView) -> str:
 
 
 def derivatives_line(view: SymbolView, unknowns: Unknowns) -> str:
-    """Return the derivatives readings on one line, funding in words; empty if none is known."""
-    values, where = view.derivatives, view.symbol
+    """Return the derivatives readings on one line, funding and liquidations in words; empty if none is known."""
+    values, where, liquidations = view.derivatives, view.symbol, view.liquidations
+    forced = "" if isinstance(liquidations, Unknown) or not liquidations else liquidated(liquidations)
     known = {name: getattr(values, name) for name in values.__struct_fields__}
     if all(isinstance(value, Unknown) for value in known.values()):
-        return ""
+        return forced
     texts = [f"{name} {unknowns.number(value, where, name, 3)}" for name, value in known.items()]
     rate = values.funding_8h
     if not isinstance(rate, Unknown) and rate:
         payer, receiver = ("longs", "shorts") if rate > 0 else ("shorts", "longs")
         due = "" if view.next_funding_at is None else f", next at {_clock(view.next_funding_at)}"
         texts[list(known).index("funding_8h")] += f" ({payer} pay {receiver} {100 * abs(rate):.4f} %{due})"
-    return ", ".join(texts)
+    return ", ".join([*texts, forced] if forced else texts)
+
+
+def liquidated(share: float) -> str:
+    """Return a reading of forced liquidations in words: mainly longs above 0, mainly shorts below."""
+    side = "longs" if share > 0 else "shorts"
+    return f"{side} liquidated in 5m: {100 * abs(share):.2g} % of the volume of 1h"
 
 
 def closes_line(view: SymbolView) -> str:

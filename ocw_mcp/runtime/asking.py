@@ -19,7 +19,7 @@ from ocw_mcp.domain.protocols import Converses, Priced
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.engine.idempotency import Answer
-from ocw_mcp.runtime.clock import POLL_MS
+from ocw_mcp.runtime.clock import POLL_MS, loop_speed
 from ocw_mcp.runtime.deciders import StrategyDecider
 from ocw_mcp.runtime.inbox import DecisionCame
 from ocw_mcp.runtime.recorder import assumed_end
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 LONGEST_CAUSE = 500
 """The number of characters to which a journaled cause is cut."""
+END_WITHIN_S = 5.0
+"""The real time (s) in which a cancelled decider has to end at the end of a run."""
 GIVEN_UP = Cause(CauseKind.GIVEN_UP)
 
 
@@ -42,6 +44,8 @@ class Asking:
         self._priced = shell.decider if isinstance(shell.decider, Priced) else None
         self._converses = shell.decider if isinstance(shell.decider, Converses) else None
         self.pending: PendingDecision | None = None
+        self._ending: PendingDecision | None = None
+        """On a live clock, a cancelled decision whose decider has not ended yet: the next one is asked after it."""
         self.stop_clock_for: tuple[PendingDecision, int] | None = None
         """The decision for which the clock stands still after this step, and the modelled time (ms) of its output."""
 
@@ -55,8 +59,12 @@ class Asking:
         """Ask the decider for a decision; a resumed run takes the one that the journal has."""
         if self.pending is not None:
             # The engine no longer waits for the last decision, and would discard its answer.
-            await self.pending.cancel()
+            await self._cancel(self.pending)
         if self._shell.repeating:
+            self.pending = PendingDecision(request, NEVER, None)
+            return
+        if not self._shell.clock.simulated and self._shell.clock.now() >= request.deadline:
+            # The run was down meanwhile. The timer of the deadline ends the decision.
             self.pending = PendingDecision(request, NEVER, None)
             return
         still_open = self._shell.engine.decisions.open_submission is not None
@@ -74,7 +82,7 @@ class Asking:
         if takes != 0:
             # The decider may read the store, which must have all events up to this request.
             self._shell.commit()
-        task = None if takes == 0 else asyncio.ensure_future(self._shell.decider.decide(request))
+        task = None if takes == 0 else asyncio.ensure_future(self._decide(request))
         self.pending = PendingDecision(request, due, task)
         if not self._shell.clock.simulated:
             self.pending.on_output = lambda pending: self._shell.inbox.put(DecisionCame(pending))
@@ -130,24 +138,48 @@ class Asking:
 
     async def give_up(self, now: int) -> None:
         """Cancel the decision in progress, and report its cost to the engine: it counts against the budget."""
-        canceled = self.pending
-        await self.close()
+        canceled, self.pending = self.pending, None
+        if canceled is None:
+            return
+        await self._cancel(canceled)
         if self._shell.repeating:
             return
-        if canceled is not None and (cost := self._unreported_cost(canceled)):
+
+        def report() -> None:
+            if not (cost := self._unreported_cost(canceled)):
+                return
             wake_id, thinking_ms = canceled.request.wake_id, now - canceled.request.snapshot.at
             lost = steps.DecisionFailed(wake_id, self._shell.decider.name, thinking_ms, GIVEN_UP, cost)
-            if self._shell.live:
+            if self._shell.clock.simulated:
+                self._shell.follow_ups.append(lost)
+            else:
                 # The cost is not known before, so a live book takes and logs it as an input of its own.
                 self._shell.inbox.put(lost)
-            else:
-                self._shell.follow_ups.append(lost)
+
+        canceled.on_end(report)
 
     async def close(self) -> None:
         """Cancel the decision in progress, if any. A resumed run requests it again if its wake is still open."""
-        if self.pending is not None:
-            await self.pending.cancel()
-            self.pending = None
+        canceled, self.pending = self.pending, None
+        if canceled is not None:
+            await self._cancel(canceled)
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            await ending.ended(END_WITHIN_S * loop_speed())
+
+    async def _cancel(self, decision: PendingDecision) -> None:
+        """Cancel a decision. On a live clock the decider may end after the next inputs, such as prices."""
+        decision.cancel()
+        if self._shell.clock.simulated:
+            await decision.ended()
+        elif self._ending is None or not self._ending.running:
+            self._ending = decision
+
+    async def _decide(self, request: DecisionRequest) -> Decision:
+        """Ask the decider once it has ended the decision before: it makes one at a time."""
+        if self._ending is not None:
+            await self._ending.ended()
+        return await self._shell.decider.decide(request)
 
     async def _take_submission(self, pending: PendingDecision, submission: Submission) -> None:
         """Pass submitted legs to the engine and answer the decider, whose decision stays open for corrections."""

@@ -3,12 +3,14 @@
 import asyncio
 import selectors
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 POLL_MS = 200
 """Real time between two polls for commands and requests while a run waits."""
+LONGEST_STEP_MS = 2_000
+"""A step (ms) of the exchange's time by more than this is a jump."""
 
 
 class _WallClock:
@@ -22,9 +24,7 @@ class _WallClock:
 
     async def pause(self, ms: float) -> None:
         """Wait for `ms` of real time."""
-        loop = asyncio.get_running_loop()
-        speed = loop.speed if isinstance(loop, FastLoop) else 1.0
-        await asyncio.sleep(ms / 1_000 * speed)  # noqa: TID251 - this is the clock
+        await asyncio.sleep(ms / 1_000 * loop_speed())  # noqa: TID251 - this is the clock
 
     async def approach(self, at: int) -> bool:
         """Return True at once: only a paced clock waits for the time `at` of a frame."""
@@ -80,9 +80,11 @@ class PacedClock(SimulatedClock):
 
 
 class LiveClock(_WallClock):
-    """Engine time that is the time of the machine, or runs `speed` times as fast from `first` (ms) on.
+    """Engine time that is the time of the exchange as its feed measures it, or of the machine while that is not known.
 
-    Another speed is for the exchange of the sandbox, whose time may run faster. While an input is processed the clock
+    A jump of the machine's time moves no deadline then, and a jump of the exchange's time alone does not, either:
+    engine time takes a longer step only if both agree on it. The machine's time may run `speed` times as fast from
+    `first` (ms) on, for the exchange of the sandbox, whose time may run faster. While an input is processed the clock
     is held, so that every part of the engine sees the same time, and a restart can repeat the input at its time.
     """
 
@@ -93,6 +95,13 @@ class LiveClock(_WallClock):
         self._first = first
         self._began = self.wall_ms()
         self._held: int | None = None
+        self._exchange: Callable[[], int | None] = lambda: None
+        self._ahead: float | None = None
+        """Engine time minus monotonic time (ms); None before the exchange's time is known."""
+
+    def follow(self, exchange_ms: Callable[[], int | None]) -> None:
+        """Follow the time (ms) of an exchange; `exchange_ms` returns None while it is not known."""
+        self._exchange = exchange_ms
 
     def now(self) -> int:
         """Return the time of the input that is processed, or the present time: ms since 1970, UTC."""
@@ -119,6 +128,19 @@ class LiveClock(_WallClock):
 
     def present(self) -> int:
         """Return the present time (ms), also while the clock is held."""
+        machine, exchange = self.machine(), self._exchange()
+        passed = self.wall_ms() * self._speed
+        own = machine if self._ahead is None else int(self._ahead + passed)
+        if exchange is None:
+            return own
+        steady = self._ahead is None or abs(exchange - own) <= LONGEST_STEP_MS
+        if not steady and abs(exchange - machine) > LONGEST_STEP_MS:
+            return own
+        self._ahead = exchange - passed
+        return exchange
+
+    def machine(self) -> int:
+        """Return the time of the machine: ms since 1970, UTC, or the faster time of a sandbox."""
         if self._first is not None:
             return self._first + int((self.wall_ms() - self._began) * self._speed)
         return int(datetime.now(UTC).timestamp() * 1_000)  # noqa: TID251 - this is the clock
@@ -138,6 +160,12 @@ class FastLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the time of the loop, s."""
         return time.perf_counter() * self.speed  # noqa: TID251 - this is the clock
+
+
+def loop_speed() -> float:
+    """Return how many times as fast as real time the running event loop is."""
+    loop = asyncio.get_running_loop()
+    return loop.speed if isinstance(loop, FastLoop) else 1.0
 
 
 class _FastSelector(selectors.BaseSelector):

@@ -38,7 +38,7 @@ class DecisionCame(NamedTuple):
 
 
 class MarketEnded(NamedTuple):
-    """The feed has no more frames; `error` is the exception with which it ended, if any."""
+    """The feed has no more frames, or the venue no more reports; `error` is the exception that ended it, if any."""
 
     error: BaseException | None = None
 

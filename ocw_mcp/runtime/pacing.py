@@ -10,15 +10,23 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from ocw_mcp.domain.errors import TapeError
-from ocw_mcp.domain.market import Frame, Funding
+from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame, Funding
 from ocw_mcp.domain.protocols import Clock, Venue
-from ocw_mcp.runtime.clock import POLL_MS
+from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.runtime.clock import POLL_MS, loop_speed
 from ocw_mcp.runtime.inbox import DecisionCame, FrameRead, Inbox, MarketEnded, Request
 from ocw_mcp.runtime.shell import Shell
 
 Frames = AsyncGenerator[Frame, None]
 Poll = Callable[[], Awaitable[bool]]
 """A function that is called repeatedly while the run waits, and returns whether the run continues."""
+
+
+STOOD_STILL_MS = 2 * MINUTE
+"""The time (ms) between two looks at the inbox from which on the process has not run, because its machine slept.
+
+On a faster event loop it is longer.
+"""
 
 
 async def everything_due(until: int, shell: Shell) -> None:
@@ -38,12 +46,20 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
     reading = [asyncio.ensure_future(_read(frames, inbox, clock)), asyncio.ensure_future(_listen(shell.venue, inbox))]
     ended: MarketEnded | None = None
     early: list[Request] = []
+    looked_at, longest_ms = clock.now(), STOOD_STILL_MS * loop_speed()
     try:
         while True:
             while shell.begun and early:
                 await shell.take_request(early.pop(0))
             wait_ms = min(max(0, min(shell.next_due, shell.venue.next_due) - clock.now()), POLL_MS)
             await inbox.wait(wait_ms / 1_000)
+            stood_still, looked_at = clock.now() - looked_at, clock.now()
+            if shell.live and shell.begun and stood_still > longest_ms:
+                shell.downtime.begin(looked_at)
+                why = f"the clock went on by {stood_still // SECOND} s while this process did nothing"
+                yield Frame(looked_at, notices=(FeedNotice(looked_at, FeedNoticeKind.INCIDENT, "market", why),))
+            if shell.downtime.lasts:
+                shell.end_downtime()
             await everything_due(clock.now(), shell)
             if shell.venue.next_due <= clock.now():
                 # The latency of an order at the paper venue is over: a frame without data lets the venue trade.
@@ -53,6 +69,8 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
                     case FrameRead(frame, taken):
                         yield frame
                         taken.set()
+                        if shell.downtime.lasts:
+                            shell.end_downtime(frame)
                     case Request() if not shell.begun:
                         early.append(arrival)
                     case Request():
@@ -92,9 +110,12 @@ async def _read(frames: Frames, inbox: Inbox, clock: Clock) -> None:
 
 
 async def _listen(venue: Venue, inbox: Inbox) -> None:
-    """Put everything that the venue says into the inbox, except what its calls return."""
-    async for report in venue.reports():
-        inbox.put(report)
+    """Put everything that the venue says into the inbox. If that fails, the run ends: it would not hear of fills."""
+    try:
+        async for report in venue.reports():
+            inbox.put(report)
+    except Exception as error:
+        inbox.put(MarketEnded(error))
 
 
 class FrameLookahead:

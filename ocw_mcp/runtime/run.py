@@ -8,6 +8,7 @@ wait for a price.
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,12 +16,13 @@ import msgspec
 from ocw_mcp.core.matching.funding import STAMPED_LATE_MS
 from ocw_mcp.domain.errors import BookError, FeedError, TapeError
 from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
-from ocw_mcp.domain.market import Candle, Frame, Funding
-from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, LiveFeed, SimulatedVenue, Store
-from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, DecisionSubmitted, TimerFired
+from ocw_mcp.domain.market import Frame, Funding
+from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
+from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime import pacing
+from ocw_mcp.runtime.live_steps import LiveSteps
 from ocw_mcp.runtime.pacing import FrameLookahead, everything_due
 from ocw_mcp.runtime.recorder import EventRecorder, Listener
 from ocw_mcp.runtime.shell import Shell
@@ -64,9 +66,11 @@ class BookRun:
         self.shell = Shell(engine, venue, store, recorder, clock, decider, warn, self.poll)
         self.cursor = saved.market_at if saved else -1
         self._feed = feed
+        self._live = LiveSteps(self.shell, feed)
         self.commands = commands
         self._frames = 0
-        self._watched_at = 0
+        self._began_at: int | None = None
+        """The time (ms) at which a run on a live clock began."""
         self._why = ""
         self._shown_at = self._polled_at = clock.wall_ms()
         self._seen_commands: set[str] = set()
@@ -86,6 +90,18 @@ class BookRun:
         """Return whether the engine still repeats journaled steps after a restart, so that its state is a past one."""
         return self.shell.repeating or self.shell.recorder.reading
 
+    @property
+    def time_began(self) -> int | None:
+        """The time (ms) from which the length of a run counts; None if it is not known yet.
+
+        On a simulated clock it is the first frame of a new book, or its last clean stop, so a kill does not extend a
+        run. On a live clock it is the beginning of this run, because time has passed since the last one.
+        """
+        if not self.shell.clock.simulated:
+            return self._began_at
+        counters = self.shell.engine.counters
+        return counters.began_at if counters.ran_to is None else counters.ran_to
+
     def stop(self) -> None:
         """Stop after the present frame. A signal handler may call this."""
         self.shell.stopping.set()
@@ -101,7 +117,7 @@ class BookRun:
     async def run(self, version: str, for_ms: int | None = None) -> str:
         """Run to the end of the market, for `for_ms` of market time, or until stopped. Return the reason of the end.
 
-        `for_ms` counts from the first frame of a new book, or from its last clean stop; a kill does not extend it.
+        `for_ms` counts from `time_began`.
         Raises TapeError if the market data are invalid, and JournalError if the journal cannot be written.
         """
         self._why = "the market ended"
@@ -111,8 +127,11 @@ class BookRun:
             else:
                 await self._run_live(version, for_ms)
         except (TapeError, FeedError) as error:
+            await self.shell.take_last()
             self._finish(f"the {'tape' if isinstance(error, TapeError) else 'market'} is at fault: {error}")
             raise
+        else:
+            await self.shell.take_last()
         finally:
             await self.shell.end()
         if self.shell.stopping.is_set():
@@ -150,7 +169,7 @@ class BookRun:
     async def _run_live(self, version: str, for_ms: int | None) -> None:
         shell = self.shell
         if self._has_checkpoint:
-            await self._repeat_inputs(version)
+            await self._live.resume(partial(self.begin, self.cursor, version))
 
         async def poll() -> bool:
             # A command before the beginning would not be repeated at its time.
@@ -161,7 +180,7 @@ class BookRun:
             return not shell.stopping.is_set() and not self._time_is_up(shell.clock.now(), for_ms)
 
         async with (
-            aclosing(self._feed.frames(self._known_until())) as source,
+            aclosing(self._feed.frames(self._live.known_until())) as source,
             aclosing(pacing.live(source, self.shell, poll)) as frames,
         ):
             async for frame in frames:
@@ -173,65 +192,18 @@ class BookRun:
                 if self._time_is_up(frame.at, for_ms):
                     break
                 if shell.live:
-                    with shell.input(frame):
-                        await self.take_live_frame(frame)
+                    await self._live.take(frame)
                 else:
                     await self.take_frame(frame)
-                self._watch()
+                self._live.watch()
                 if shell.stopping.is_set():
                     break
         if shell.begun:
             await self.poll()
 
-    def _watch(self) -> None:
-        """Let a live feed report every price beyond the levels at which something happens."""
-        steps = self.shell.engine.steps
-        if isinstance(self._feed, LiveFeed) and steps != self._watched_at:
-            self._watched_at = steps
-            self._feed.watch(self.shell.engine.levels())
-
-    async def _repeat_inputs(self, version: str) -> None:
-        """Repeat the inputs since the checkpoint at their times: nothing is sent to an exchange or asked of a decider.
-
-        Raises JournalDiverged if the journal has an event that the inputs do not cause.
-        """
-        shell = self.shell
-        shell.repeating = True
-        await self.begin(self.cursor, version)
-        for known in shell.store.inputs():
-            shell.clock.hold(known.at)
-            match known.event:
-                case Frame():
-                    await self.take_live_frame(known.event)
-                case TimerFired(timer):
-                    await shell.fire(timer)
-                case Command() | Asked():
-                    await shell.take_from_outside(known.event)
-                case DecisionReady() | DecisionFailed() | DecisionSubmitted():
-                    await shell.asking.take_output(known.event)
-                case _:
-                    await shell.take_report(known.event)
-        shell.clock.release()
-        shell.recorder.require_read()
-        await shell.asking.ask_again()
-        shell.checkpoint(self.cursor)
-
-    def _known_until(self) -> int | None:
-        """Return the time (ms) up to which every symbol's candles are known; None if a symbol has none."""
-        known = {name: each.closed_at for name, each in self.shell.engine.market.symbols.items()}
-        closed = {name: at for name, at in known.items() if at is not None}
-        if len(closed) < len(known):
-            return None
-        if isinstance(self._feed, LiveFeed):
-            self._feed.resume_at(closed)
-        return min(closed.values())
-
     def _time_is_up(self, at: int, for_ms: int | None) -> bool:
-        if for_ms is None:
-            return False
-        counters = self.shell.engine.counters
-        began = counters.began_at if counters.ran_to is None else counters.ran_to
-        if began is None or at <= began + for_ms:
+        began = self.time_began
+        if for_ms is None or began is None or at <= began + for_ms:
             return False
         self._why = "its time is up"
         return True
@@ -240,6 +212,7 @@ class BookRun:
         """Begin the run: a new book at its first frame `at` (ms), a resumed book at its last state."""
         shell, store = self.shell, self.shell.store
         shell.begun = True
+        self._began_at = shell.clock.now()
         if not self._resumes or self.cursor < 0:
             shell.clock.advance(at)
         kind = RunResumed if self._resumes else RunStarted
@@ -260,6 +233,8 @@ class BookRun:
         clock.advance(frame.at)
         now = clock.now()
         if frame.history:
+            if frame.instruments:
+                venue.set_instruments(frame.instruments)
             shell.engine.step(frame, now)
             self.cursor = frame.at
             if frame.closed:
@@ -305,31 +280,6 @@ class BookRun:
             await clock.wait_until(now)
         if self._frames % CHECKPOINT_EVERY == 0:
             shell.checkpoint(self.cursor)
-
-    async def take_live_frame(self, frame: Frame) -> None:
-        """Process one frame of a live market: first fills and funding at the venue, then the engine."""
-        shell, venue = self.shell, self.shell.venue
-        now = shell.clock.now()
-        if frame.instruments:
-            venue.set_instruments(frame.instruments)
-        # The venue matches the part of a candle in which it saw no prices, such as during an outage.
-        for candle in frame.closed:
-            if not self._has(candle):
-                await shell.take_all(venue.on_candle(candle, now))
-        await shell.take_all(venue.on_books(frame.books, now))
-        await shell.take_all(venue.on_marks(frame.marks, now))
-        if frame.funding or venue.next_funding <= now:
-            await shell.take_all(venue.settle_funding(now, frame.funding))
-        await shell.follow(shell.engine.step(frame, now), shell.engine.now)
-        await shell.take_all(venue.due(now))
-        if frame.closed:
-            self.cursor = max(self.cursor, frame.at)
-        self._frames += 1
-
-    def _has(self, candle: Candle) -> bool:
-        """Return whether the engine has a candle or a later one already, because a restart asked for it again."""
-        known = self.shell.engine.market.symbols[candle.symbol].closed_at
-        return known is not None and candle.close_time <= known
 
     async def _rates_at(self, frame: Frame) -> Sequence[Funding]:
         """Return the funding rates of a frame, also those that the exchange dates a little later."""

@@ -10,6 +10,7 @@ from ocw_mcp.domain import steps
 from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.errors import BookError
+from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import NOT_JOURNALED, Rejected, VenueReport
 from ocw_mcp.domain.protocols import Checkpoint, Clock, Decider, SimulatedVenue, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
@@ -18,7 +19,8 @@ from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.engine.summary import summary
 from ocw_mcp.runtime.asking import Asking
-from ocw_mcp.runtime.inbox import Inbox, Request
+from ocw_mcp.runtime.downtime import Downtime
+from ocw_mcp.runtime.inbox import Arrival, Inbox, Request
 from ocw_mcp.runtime.recorder import Commits, EventRecorder
 from ocw_mcp.runtime.thinking import NEVER
 from ocw_mcp.runtime.validation import validated_request
@@ -66,10 +68,12 @@ class Shell:
         self.next_due = NEVER
         """The time (ms) at which the next timer or decision is due."""
         self.asking = Asking(self)
+        self.downtime = Downtime()
 
     def due(self) -> tuple[int, steps.Timer | None]:
         """Return the time (ms) when the next timer or decision is due, and the timer, or None if a decision is next."""
-        at, timer = min(((at, timer) for timer, at in self.timers.items()), default=(NEVER, None))
+        timers = self.downtime.due(self.timers.items()) if self.downtime.lasts else self.timers.items()
+        at, timer = min(((at, timer) for timer, at in timers), default=(NEVER, None))
         pending = self.asking.pending
         if pending is not None and pending.due < at:
             return pending.due, None
@@ -110,6 +114,17 @@ class Shell:
         for event in events:
             await self.take(event)
 
+    def end_downtime(self, frame: Frame | None = None) -> None:
+        """Let timers fire again if a frame, or the time without one, ends the downtime of a restarted live book."""
+        now = self.clock.now()
+        if frame is None:
+            self.downtime.give_up(now)
+        else:
+            degraded, symbols = self.engine.prices.degraded, self.engine.market.symbols
+            known = [each.closed_at for name, each in symbols.items() if name not in degraded]
+            self.downtime.take(frame, known, self.engine.config.interval, self.engine.data_at, now)
+        self.next_due = self.due()[0]
+
     async def fire(self, timer: steps.Timer) -> None:
         """Fire a timer that is due."""
         event = steps.TimerFired(timer)
@@ -149,8 +164,18 @@ class Shell:
         if waiting.cancelled():
             # The client disconnected before the request was taken, so it is dropped.
             return
-        await self.take_from_outside(steps.Asked(request, self.cursor))
-        durable = self.commit()
+        try:
+            await self.take_from_outside(steps.Asked(request, self.cursor))
+            durable = self.commit()
+        except BaseException:
+            if not waiting.done():
+                waiting.set_exception(
+                    BookError(
+                        "the run failed while it took this request, so its outcome is not known; repeat the request "
+                        "with the same key to get its answer from the next run"
+                    )
+                )
+            raise
         if waiting.done():
             return
         if durable:
@@ -171,13 +196,24 @@ class Shell:
             await self.take(event)
             await self.take_all(self.venue.fill_reductions(self.clock.now()))
 
-    async def end(self) -> None:
-        """Take no more requests, and cancel the decision in progress, if any."""
+    async def take_last(self) -> None:
+        """End the run, but first take the costs of decisions that were given up and the venue's reports."""
+        arrived = await self.end()
+        if self.begun:
+            for each in arrived:
+                if isinstance(each, VenueReport | steps.DecisionFailed):
+                    await self.take_report(each)
+
+    async def end(self) -> list[Arrival]:
+        """Take no more requests, and cancel the decision in progress, if any. Return what was not taken."""
         self._ended = True
+        await self.asking.close()
+        arrived: list[Arrival] = []
         while (arrival := self.inbox.get()) is not None:
+            arrived.append(arrival)
             if isinstance(arrival, Request) and not arrival.answer.done():
                 arrival.answer.set_result(None)
-        await self.asking.close()
+        return arrived
 
     def checkpoint(self, market_at: int) -> None:
         """Make all events durable, with the state of engine and venue after the frame at `market_at` (ms)."""
@@ -206,7 +242,8 @@ class Shell:
                     self.follow_ups.extend(await self._send(cleared, now))
                 case steps.Cancel(ref):
                     self.commit()
-                    self.follow_ups.extend(await self.venue.cancel(ref, now))
+                    await self.venue.cancel(ref, now)
+                    self.follow_ups.extend(self.venue.collect())
                 case steps.Ask(request):
                     asked = request
                 case steps.Keep(wake_id, snapshot):
@@ -231,9 +268,14 @@ class Shell:
         return self.recorder.reading or self.commits.commit()
 
     async def _send(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
-        """Send an order if its intent is durable. A reduce-only order is always sent: a position must have its stop."""
+        """Send an order if its intent is durable, and return the reports that are there at once.
+
+        A reduce-only order is always sent: a position must have its stop.
+        """
         if (known := self.recorder.unsent.get(cleared.order.ref)) is not None:
             return [known]
         if self.commit() or cleared.order.reduce_only:
-            return await self.venue.submit(cleared, now)
+            await self.venue.submit(cleared, now)
+            # What a venue in this process says at once belongs to the same input; a restart repeats it with that.
+            return self.venue.collect()
         return [self.commits.refuse(cleared)]

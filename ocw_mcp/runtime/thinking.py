@@ -71,12 +71,34 @@ class PendingDecision:
         self.output.set()
         self.on_output(self)
 
-    async def cancel(self) -> None:
-        """Cancel the task, if there is one, and wait for its end."""
+    def cancel(self) -> None:
+        """Cancel the task, if there is one, and answer its waiting submissions with None: the wake has ended."""
         self.on_output = lambda pending: None
+        while self._submissions:
+            _, waiting = self._submissions.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
         if self.task is not None:
+            # The decider may fail while it is cancelled, which nothing depends on.
+            self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
             self.task.cancel()
-            await asyncio.gather(self.task, return_exceptions=True)
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a task that has not ended."""
+        return self.task is not None and not self.task.done()
+
+    async def ended(self, timeout_s: float | None = None) -> None:
+        """Wait for the end of the task, if there is one, for `timeout_s` of the event loop's time at most."""
+        if self.task is not None:
+            await asyncio.wait({self.task}, timeout=timeout_s)
+
+    def on_end(self, react: Callable[[], None]) -> None:
+        """Call `react` when the task has ended, or at once if there is none."""
+        if self.task is not None and self.running:
+            self.task.add_done_callback(lambda _: react())
+        else:
+            react()
 
 
 class RecalledDecision(PendingDecision):

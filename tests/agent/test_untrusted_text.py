@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from ocw_mcp.app.compose import stamp
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.cleared import ClearedOrder
-from ocw_mcp.domain.orders import ATTACHED, Rejected, VenueReport
+from ocw_mcp.domain.orders import ATTACHED, Rejected
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.idempotency import Answer
@@ -227,11 +226,11 @@ class Talkative(Flawed):
         self._text = text
         self._left = entries
 
-    async def submit(self, approved: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, approved: ClearedOrder, now: int) -> None:
         if not self._left:
             return await super().submit(approved, now)
         self._left -= 1
-        return [Rejected(approved.redeem(now).ref, self._text, self._text)]
+        return self.say(Rejected(approved.redeem(now).ref, self._text, self._text))
 
 
 async def test_text_of_a_venue_never_reaches_claude_and_causes_no_order() -> None:

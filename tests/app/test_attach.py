@@ -268,9 +268,9 @@ async def test_simulated_market_is_chosen_without_asking_the_exchange(tmp_path: 
     assert await market_of(tmp_path, "sim") == SIMULATED
 
 
-def live_book(directory: Path) -> None:
+def live_book(directory: Path, kind: str = "binance") -> None:
     """Create the empty book of a live market of one symbol."""
-    market = MarketIdentity("binance", Product.SPOT, MINUTE, ("ETHUSDT",), "c" * 64)
+    market = MarketIdentity(kind, Product.SPOT, MINUTE, ("ETHUSDT",), "c" * 64)
     stamp = BookStamp(Mode.PAPER, "paper", "paper-10000", Product.SPOT, market)
     with StateLock(directory) as lock:
         SqliteStore.open(directory, stamp, book_id="cccccc", created_at=1, check_lock=lock.require_held).close()
@@ -289,6 +289,21 @@ async def test_market_that_differs_from_that_of_the_book_is_refused(tmp_path: Pa
         write_address(tmp_path, HERE)
     with pytest.raises(AttachError, match=r"created on the market binance, .* and --market is sim") as refused:
         await Attachment(tmp_path, never, market="sim")()
+    assert refused.value.code == "OTHER_MARKET"
+
+
+@pytest.mark.parametrize("kind", ["auto", "okx"])
+async def test_book_of_a_market_that_this_version_does_not_know_is_refused(tmp_path: Path, kind: str) -> None:
+    live_book(tmp_path, kind)
+    with pytest.raises(AttachError, match=rf"trades the market {kind!r}, which this .*; upgrade") as refused:
+        await Attachment(tmp_path, never)()
+    assert refused.value.code == "OTHER_MARKET"
+
+
+async def test_book_of_a_recorded_market_is_started_by_a_person(tmp_path: Path) -> None:
+    live_book(tmp_path, "tape")
+    with pytest.raises(AttachError, match=r"trades a recorded market, .* ocw run --market PATH") as refused:
+        await Attachment(tmp_path, never)()
     assert refused.value.code == "OTHER_MARKET"
 
 

@@ -92,13 +92,14 @@ class RefusesExits:
     """Makes a venue refuse the first exits."""
 
     def __init__(self, run: Run, count: int) -> None:
-        self._submit, self._left = run.venue.submit, count
+        self._venue, self._submit, self._left = run.venue, run.venue.submit, count
         run.venue.submit = self.submit  # type: ignore[method-assign]
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         if cleared.order.ref.leg is Purpose.EXIT and self._left:
             self._left -= 1
-            return [Rejected(cleared.order.ref, "-1001", "Internal error; unable to process your request.")]
+            rejected = Rejected(cleared.order.ref, "-1001", "Internal error; unable to process your request.")
+            return self._venue.say(rejected)
         return await self._submit(cleared, now)
 
 
@@ -121,19 +122,20 @@ class Late:
 
     def __init__(self, run: Run, box: Commands) -> None:
         self._box, self._held, self._refuses = box, list[VenueReport](), True
-        self._submit, self._on_candle = run.venue.submit, run.venue.on_candle
+        self._venue, self._submit, self._on_candle = run.venue, run.venue.submit, run.venue.on_candle
         run.venue.submit = self.submit  # type: ignore[method-assign]
         run.venue.on_candle = self.on_candle  # type: ignore[method-assign]
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         leg = cleared.order.ref.leg
         if leg is Purpose.STOP and not self._held:
-            self._held += await self._submit(cleared, now)
+            await self._submit(cleared, now)
+            self._held += self._venue.collect()
             self._box.put(FLATTEN)
-            return []
+            return None
         if leg is Purpose.EXIT and self._refuses:
             self._refuses = False
-            return [Rejected(cleared.redeem(now).ref, "-1001", "Internal error.")]
+            return self._venue.say(Rejected(cleared.redeem(now).ref, "-1001", "Internal error."))
         return await self._submit(cleared, now)
 
     def on_candle(self, candle: Candle, now: int) -> Sequence[VenueReport]:

@@ -1,11 +1,9 @@
 """Every position has a live stop or a running deadline."""
 
-from collections.abc import Sequence
-
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain import events
 from ocw_mcp.domain.cleared import ClearedOrder
-from ocw_mcp.domain.orders import Canceled, Purpose, Rejected, VenueReport
+from ocw_mcp.domain.orders import Canceled, Purpose, Rejected
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.protection import protection_timer
 from ocw_mcp.engine.summary import summary
@@ -34,11 +32,11 @@ class RefusesToClose(RefusesStops):
 
     sent = 0
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         self.sent += 1
         assert self.sent < 100, "there is no end to it"
         if cleared.order.ref.leg is Purpose.EXIT:
-            return [Rejected(cleared.redeem(now).ref, "-4045", "no")]
+            return self.say(Rejected(cleared.redeem(now).ref, "-4045", "no"))
         return await super().submit(cleared, now)
 
 

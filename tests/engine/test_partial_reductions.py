@@ -1,6 +1,6 @@
 """If a part of a position is sold, stop and target follow, and no report on the sale leads to a second one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -9,7 +9,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Product
-from ocw_mcp.domain.orders import OrderRef, OutcomeUnknown, Purpose, Rejected, VenueReport
+from ocw_mcp.domain.orders import OrderRef, OutcomeUnknown, Purpose, Rejected
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
@@ -42,12 +42,12 @@ class FailsExits(IgnoresLimits):
         self._left = first
         self._loses = loses
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         if cleared.order.ref.leg is not Purpose.EXIT or not self._left:
             return await super().submit(cleared, now)
         self._left -= 1
         ref = cleared.redeem(now).ref
-        return [OutcomeUnknown(ref, "timeout") if self._loses else Rejected(ref, "-4045", "no")]
+        return self.say(OutcomeUnknown(ref, "timeout") if self._loses else Rejected(ref, "-4045", "no"))
 
 
 def market(volumes: dict[int, float] | None = None, count: int = 6) -> list[Candle]:

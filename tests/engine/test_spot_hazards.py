@@ -1,6 +1,5 @@
 """Spot has locked balances, dust and no short, and the guard still protects every position."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
@@ -8,7 +7,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Product
-from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Rejected, Side, VenueReport
+from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Rejected, Side
 from ocw_mcp.domain.steps import Command, Timer, TimerKind
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.protection import protection_timer
@@ -31,11 +30,11 @@ class RefusesOneExit(PaperVenue):
         super().__init__(Product.SPOT, D(10_000), patience_ms=5 * MINUTE)
         self._refused = False
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         if cleared.order.ref.leg is not Purpose.EXIT or self._refused:
             return await super().submit(cleared, now)
         self._refused = True
-        return [Rejected(cleared.redeem(now).ref, "-1013", "no")]
+        return self.say(Rejected(cleared.redeem(now).ref, "-1013", "no"))
 
 
 def on_spot(candles: list[Candle], script: dict[int, Decision], venue: PaperVenue | None = None) -> Run:

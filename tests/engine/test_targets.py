@@ -75,7 +75,8 @@ async def test_a_target_cancelled_at_the_venue_is_placed_again() -> None:
     await run.go()
     (target,) = run.engine.orders.live("BTCUSDT", Purpose.TARGET)
     run.clock.advance(START + 10 * MINUTE)
-    for report in await run.venue.cancel(target.ref, run.clock.now()):
+    await run.venue.cancel(target.ref, run.clock.now())
+    for report in run.venue.collect():
         await run.simulation.shell.take(report)
     (again,) = run.engine.orders.live("BTCUSDT", Purpose.TARGET)
     assert again.ref != target.ref

@@ -273,6 +273,19 @@ def test_derivatives_are_shown_only_if_one_is_known() -> None:
     assert line(text, "? too few ratios") == "? too few ratios: long_short_z of BTCUSDT"
 
 
+def test_liquidations_are_shown_in_words_if_there_are_some() -> None:
+    funded = DerivativesView(funding_8h=0.0)
+    views = [
+        view("BTCUSDT", derivatives=funded, liquidations=0.0123),
+        view("ETHUSDT", liquidations=-0.2),
+        view("SOLUSDT", derivatives=funded, liquidations=0.0),
+    ]
+    text = compact(snapshot(*views))
+    assert ", longs liquidated in 5m: 1.2 % of the volume of 1h\n" in text
+    assert line(text, "shorts") == "shorts liquidated in 5m: 20 % of the volume of 1h"
+    assert text.count("liquidated") == 2
+
+
 def test_snapshot_text_shows_correlations_of_open_positions() -> None:
     pairs = (Correlation("BTCUSDT", "ETHUSDT", 0.834), Correlation("BTCUSDT", "SOLUSDT", Unknown("too young")))
     text = compact(snapshot(view("BTCUSDT", position=HELD), correlations=pairs))

@@ -1,6 +1,6 @@
 """A disk that accepts nothing for a while: no entry is sent, reduce-only orders are, and no event is lost."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import JournalError
-from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Purpose, VenueReport
+from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Purpose
 from ocw_mcp.domain.protocols import Checkpoint
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
@@ -38,7 +38,7 @@ class Counting(Flawed):
         super().__init__()
         self.sent: set[OrderRef] = set()
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         self.sent.add(cleared.order.ref)
         return await super().submit(cleared, now)
 

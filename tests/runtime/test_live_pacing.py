@@ -1,13 +1,17 @@
 """A live run processes frames, timers and answers in the order in which they come."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
 
 import pytest
 
+from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.decision import Decision
-from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.orders import Purpose, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
@@ -17,6 +21,7 @@ from ocw_mcp.runtime.clock import LiveClock
 from tests.support.clocks import HandClock
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
+from tests.support.live import Held, live_frames
 from tests.support.markets import START, HandFed, ListFeed, path
 from tests.support.runs import Commands, Run, policies
 
@@ -152,3 +157,15 @@ async def test_live_market_ahead_of_the_clock_refuses_entries() -> None:
     assert incident.text.startswith("the market is 120 s ahead of the clock")
     assert run.engine.account.trading_state is TradingState.REDUCING
     assert [each.refusal.code for each in run.events(events.OrderRefused)] == ["NOT_ACTIVE"]
+
+
+async def test_live_run_that_does_not_hear_its_venue_ends() -> None:
+    class Deaf(PaperVenue):
+        def reports(self) -> AsyncIterator[VenueReport]:
+            raise ConnectionError("the stream of orders was closed")
+
+    feed, venue = Held(live_frames([100.0])), Deaf(Product.UM, Decimal(10_000), MINUTE, live=True)
+    run = Run(feed, policy=WAKES, clock=feed.clock, live=True, venue=venue)
+    with pytest.raises(ConnectionError, match="the stream of orders was closed"):
+        async with asyncio.timeout(5):
+            await run.go()

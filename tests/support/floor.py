@@ -5,7 +5,6 @@ checked every entry against every limit, and the invariants hold.
 """
 
 import asyncio
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -17,7 +16,7 @@ from ocw_mcp.domain.asks import CallerRequest, CancelRequest, LegRequest, Protec
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Candle, Frame, Opening, OrderBook, Product
-from ocw_mcp.domain.orders import OutcomeUnknown, Purpose, Rejected, VenueReport
+from ocw_mcp.domain.orders import OutcomeUnknown, Purpose, Rejected
 from ocw_mcp.domain.steps import Asked, Command, StepEvent, Verb
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.protection import protection_timer
@@ -74,16 +73,17 @@ class Moody(PaperVenue):
 
     mood = ""
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         mood, self.mood = self.mood, ""
         if not mood:
             return await super().submit(cleared, now)
         ref = cleared.order.ref
         if mood == "lost":
             await super().submit(cleared, now)
-            return [OutcomeUnknown(ref, "timeout")]
+            self.collect()
+            return self.say(OutcomeUnknown(ref, "timeout"))
         cleared.redeem(now)
-        return [OutcomeUnknown(ref, "timeout")] if mood == "swallowed" else [Rejected(ref, mood, "no")]
+        return self.say(OutcomeUnknown(ref, "timeout") if mood == "swallowed" else Rejected(ref, mood, "no"))
 
 
 def moody() -> Moody:
@@ -309,7 +309,8 @@ class Floor(RuleBasedStateMachine):
     def the_owner_cancels_a_stop_at_the_venue(self, symbol: str) -> None:
         stops = [each.ref for each in self.run.engine.orders.live(symbol, Purpose.STOP)]
         for ref in stops[:1]:
-            for report in self._do(self.run.venue.cancel(ref, self.run.clock.now())):
+            self._do(self.run.venue.cancel(ref, self.run.clock.now()))
+            for report in self.run.venue.collect():
                 self._take(report)
 
     @rule(verb=st.sampled_from(("halt", "flatten", *["resume"] * 6)))

@@ -1,5 +1,6 @@
 """A live market of listed frames, whose clock shows the time of the frame at hand."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
 import msgspec
@@ -47,6 +48,39 @@ class ListedLive:
                 await self.clock.pause(0)
             self.clock.at = max(self.clock.at, frame.at)
             yield frame
+
+
+class Silent(ListedLive):
+    """A live feed without data after the listed frames; time goes on by a second at a time up to `until` (ms)."""
+
+    def __init__(self, frames: Sequence[Frame], until: int) -> None:
+        super().__init__(frames)
+        self._until = until
+
+    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+        async for frame in super().frames(after):
+            yield frame
+        while self.clock.at < self._until:
+            self.clock.at += SECOND
+            yield Frame(self.clock.at)
+
+
+class Held(ListedLive):
+    """A live feed that waits before its end, or fails then."""
+
+    def __init__(self, frames: Iterable[Frame], error: Exception | None = None) -> None:
+        super().__init__(frames)
+        self.through = asyncio.Event()
+        self.ends = asyncio.Event()
+        self._error = error
+
+    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+        async for frame in super().frames(after):
+            yield frame
+        self.through.set()
+        await self.ends.wait()
+        if self._error is not None:
+            raise self._error
 
 
 def live_frames(

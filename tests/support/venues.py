@@ -49,7 +49,7 @@ class _Unbounded(NamedTuple):
 class IgnoresLimits(Flawed):
     """Fills every limit entry at the next opening, at any price."""
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         if cleared.order.limit_price is not None:
             return await super().submit(cast(ClearedOrder, _Unbounded(cleared)), now)
         return await super().submit(cleared, now)
@@ -63,13 +63,13 @@ class RefusesStops(Flawed):
         self._code = code
         self._left = first
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         if cleared.order.type is OrderType.STOP_MARKET and self._left:
             self._left -= 1
             order = cleared.redeem(now)
             if self._code == LOST:
-                return [OutcomeUnknown(order.ref, "timeout")]
-            return [Rejected(order.ref, self._code, "no")]
+                return self.say(OutcomeUnknown(order.ref, "timeout"))
+            return self.say(Rejected(order.ref, self._code, "no"))
         return await super().submit(cleared, now)
 
 
@@ -81,13 +81,13 @@ class DropsStops(Flawed):
         self.dropped: list[int] = []
         """The times (ms) of these cancellations."""
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
-        reports = await super().submit(cleared, now)
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
+        await super().submit(cleared, now)
         if cleared.order.type is not OrderType.STOP_MARKET:
-            return reports
+            return
         self.dropped.append(now)
         assert len(self.dropped) < 50, "stops are placed without end"
-        return [*reports, *await self.cancel(cleared.order.ref, now)]
+        await self.cancel(cleared.order.ref, now)
 
 
 class TooLateToCancel(RefusesStops):
@@ -96,8 +96,9 @@ class TooLateToCancel(RefusesStops):
     def __init__(self, code: str = "") -> None:
         super().__init__(code, first=1_000 if code else 0)
 
-    async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
-        return [] if ref.leg is Purpose.ENTRY else await super().cancel(ref, now)
+    async def cancel(self, ref: OrderRef, now: int) -> None:
+        if ref.leg is not Purpose.ENTRY:
+            await super().cancel(ref, now)
 
 
 class SilentOnCancels(Flawed):
@@ -109,12 +110,12 @@ class SilentOnCancels(Flawed):
         self.asked: list[tuple[int, OrderRef]] = []
         """The time (ms) and the order of each cancel request."""
 
-    async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
+    async def cancel(self, ref: OrderRef, now: int) -> None:
         self.asked.append((now, ref))
         if self._left:
             self._left -= 1
-            return []
-        return await super().cancel(ref, now)
+            return
+        await super().cancel(ref, now)
 
 
 class RejectsExits(Flawed):
@@ -124,11 +125,11 @@ class RejectsExits(Flawed):
         super().__init__()
         self._exits = exits
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         leg = cleared.order.ref.leg
         if leg is Purpose.STOP or (leg is Purpose.EXIT and self._exits):
             self._exits -= leg is Purpose.EXIT
-            return [Rejected(cleared.redeem(now).ref, "-4045", "no")]
+            return self.say(Rejected(cleared.redeem(now).ref, "-4045", "no"))
         return await super().submit(cleared, now)
 
 
@@ -145,9 +146,9 @@ class LosesExits(Flawed):
         self._arrives = arrives
         self._late: list[ClearedOrder] = []
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         if cleared.order.ref.leg is Purpose.STOP and not self._stops:
-            return [Rejected(cleared.redeem(now).ref, "-4045", "no")]
+            return self.say(Rejected(cleared.redeem(now).ref, "-4045", "no"))
         if cleared.order.ref.leg is not Purpose.EXIT:
             return await super().submit(cleared, now)
         if self._lost:
@@ -156,11 +157,12 @@ class LosesExits(Flawed):
                 self._late.append(cleared)
             else:
                 cleared.redeem(now)
-            return [OutcomeUnknown(cleared.order.ref, "timeout")]
+            return self.say(OutcomeUnknown(cleared.order.ref, "timeout"))
         late, self._late = self._late, []
         for each in late:
             # The clearance is valid for the time at which the order was sent.
             await super().submit(each, each.expires_at)
+            self.collect()
         return await super().submit(cleared, now)
 
 
@@ -172,17 +174,15 @@ class Mortal(Flawed):
         self.touches = 0
         self._die_at = die_at
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         self._touch()
-        reports = await super().submit(cleared, now)
+        await super().submit(cleared, now)
         self._touch()
-        return reports
 
-    async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
+    async def cancel(self, ref: OrderRef, now: int) -> None:
         self._touch()
-        reports = await super().cancel(ref, now)
+        await super().cancel(ref, now)
         self._touch()
-        return reports
 
     def on_candle(self, candle: Candle, now: int) -> Iterable[VenueReport]:
         self._touch()

@@ -92,7 +92,7 @@ class PaperVenue:
         """All live orders: market orders, limit orders, then conditional orders."""
         return [each.order for each in self._orders]
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         """Accept or reject an order; market and immediate-or-cancel orders wait for a price, and others rest.
 
         An order with the reference of a live order is reported as accepted, but not placed again.
@@ -101,32 +101,33 @@ class PaperVenue:
         self._let_arrive(now)
         live = self._orders.find(order.ref)
         if live is not None:
-            return self._answer(Accepted(order.ref, live.venue_order_id))
+            self.say(Accepted(order.ref, live.venue_order_id))
+            return
         prices = self._prices(order, now)
         if (refused := submit_refusal(order, self.account, self._orders, self.terms, prices)) is not None:
-            return self._answer(Rejected(order.ref, *refused))
+            self.say(Rejected(order.ref, *refused))
+            return
         self._counter += 1
         resting = Resting(order, f"paper-{self._counter}", now, now + self.terms.latency_ms)
         self._place(resting)
-        return self._answer(Accepted(order.ref, resting.venue_order_id))
+        self.say(Accepted(order.ref, resting.venue_order_id))
 
-    async def cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
-        """Cancel an order; the answer has no report on it if the order is not live."""
+    async def cancel(self, ref: OrderRef, now: int) -> None:
+        """Cancel an order; nothing is reported on it if the order is not live."""
         self._let_arrive(now)
         live = self._orders.find(ref)
-        if live is None:
-            return self.collect()
-        self._orders.remove(live)
-        self._canceled = live, now
-        return self._answer(Canceled(ref, "on request"))
+        if live is not None:
+            self._orders.remove(live)
+            self._canceled = live, now
+            self.say(Canceled(ref, "on request"))
 
     def say(self, *reports: VenueReport) -> None:
-        """Add reports that `reports` yields, or the next call of `collect`, `submit` or `cancel` returns."""
+        """Add reports that `reports` yields, or the next call of `collect` returns."""
         self._said.extend(reports)
         self._spoke.set()
 
     async def reports(self) -> AsyncIterator[VenueReport]:
-        """Yield every report that no call has returned, as soon as it is there; the iteration never ends."""
+        """Yield every report that `collect` has not returned, as soon as it is there; the iteration never ends."""
         while True:
             while self._said:
                 yield self._said.popleft()
@@ -134,7 +135,7 @@ class PaperVenue:
             await self._spoke.wait()
 
     def collect(self) -> list[VenueReport]:
-        """Return every report that no call has returned and `reports` has not yielded, oldest first."""
+        """Return every report that `reports` has not yielded, oldest first, and forget it."""
         reports = list(self._said)
         self._said.clear()
         return reports
@@ -231,11 +232,6 @@ class PaperVenue:
         """Execute what arrived at the venue before `now` (ms), if the caller of `due` is late."""
         if self._live is not None:
             self.say(*self._live.due(now - 1))
-
-    def _answer(self, report: VenueReport) -> list[VenueReport]:
-        """Add a report to those that no call has returned, and return all of these."""
-        self.say(report)
-        return self.collect()
 
     def _on_marks(self, live: LiveMatching, marks: Sequence[Mark], now: int) -> Iterable[VenueReport]:
         yield from live.on_marks(marks, now)

@@ -1,6 +1,6 @@
 """The paper venue's account: wallet, positions, isolated margin, liquidation prices and funding."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -57,6 +57,11 @@ class PaperAccount:
         self.marks: dict[str, float] = {}
         """Each symbol's mark price on a live market."""
         self._funding = FundingTimes()
+        self.known_until: Callable[[str, int], int] = lambda symbol, now: now
+        """Returns the time (ms), up to a given one, until which a symbol's position is known; later than `now` never.
+
+        On a live market, an order may have filled in a time without prices, which only a later candle shows.
+        """
         self.liquidations: dict[str, Liquidation] = {}
         """The liquidation of each position that can be liquidated, by symbol."""
 
@@ -117,8 +122,8 @@ class PaperAccount:
     def pass_time(self, symbol: str, now: int) -> None:
         """Record the position at a funding time of a live market that is over at `now` (ms)."""
         if self.product is not Product.SPOT:
-            mark = self.marks.get(symbol, self.last.get(symbol))
-            self._funding.pass_time(symbol, now, self.ledger.quantity(symbol), mark)
+            mark, known = self.marks.get(symbol, self.last.get(symbol)), self.known_until(symbol, now)
+            self._funding.pass_time(symbol, now, known, self.ledger.quantity(symbol), mark)
 
     def set_instruments(self, instruments: Sequence[Instrument]) -> None:
         """Use the exchange's filters of some symbols from now on. Raises ValueError for another product."""
@@ -136,7 +141,8 @@ class PaperAccount:
         price before the hour. Each funding time is settled once. Rates of symbols not in `symbols` are kept for later.
 
         On a live market, all symbols are settled: at the settled rate, or without one at the last rate of the mark
-        prices before the funding time, and each on the position and the mark price at the funding time.
+        prices before the funding time, and each on the position and the mark price at the funding time, once these are
+        known.
         """
         if self.product is Product.SPOT:
             return []
@@ -147,7 +153,8 @@ class PaperAccount:
         funding.add_rates(rates, positions)
         for symbol in sorted(positions.keys() | funding.known.keys() | funding.passed.keys()):
             if live or symbols is None or symbol in symbols:
-                for due in funding.take_due(symbol, until, held=symbol in positions, wait=wait):
+                known = self.known_until(symbol, until)
+                for due in funding.take_due(symbol, until, known, held=symbol in positions, wait=wait):
                     reports += self._fund(symbol, *due)
         funding.schedule_next(positions, until, wait)
         return reports

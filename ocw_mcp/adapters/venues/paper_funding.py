@@ -77,13 +77,17 @@ class FundingTimes(msgspec.Struct):
                 self.covered[symbol] = at if at - known <= LONGEST_INTERVAL_MS else known + 1
                 self.next = min(self.next, at + wait)
 
-    def pass_time(self, symbol: str, now: int, quantity: Decimal, mark: float | None) -> None:
-        """Record the position at the scheduled funding time, if this is over at `now` (ms); `mark` is in quote."""
+    def pass_time(self, symbol: str, now: int, known: int, quantity: Decimal, mark: float | None) -> None:
+        """Note that the scheduled funding time is over, if it is at `now` (ms).
+
+        If the position, up to the time `known` (ms), includes that time, record it, with its mark price (quote).
+        """
         self.settled.setdefault(symbol, now)
         at, rate = self.scheduled.get(symbol, (now + 1, ZERO))
         if at <= now:
             del self.scheduled[symbol]
-            self.note_position(symbol, at, quantity, mark)
+            if at <= known:
+                self.note_position(symbol, at, quantity, mark)
             if at > self.settled[symbol]:
                 self.passed.setdefault(symbol, {})[at] = rate
 
@@ -100,16 +104,18 @@ class FundingTimes(msgspec.Struct):
             else:
                 self.settled[symbol] = at
 
-    def take_due(self, symbol: str, until: int, *, held: bool, wait: int = 0) -> list[DueFunding]:
+    def take_due(self, symbol: str, until: int, position_known: int, *, held: bool, wait: int = 0) -> list[DueFunding]:
         """Mark due funding times up to `until` (ms) settled, and return them; if not `held`, only those with a rate.
 
-        A funding time whose settled rate is not known is due `wait` ms later.
+        A funding time whose settled rate is not known is due `wait` ms later, and none is due after the time
+        `position_known` (ms), until which the position is known.
         """
         known, covered = self.known.get(symbol, {}), self.covered.get(symbol, 0)
         passed = self.passed.get(symbol, {})
         times = {at for at in known if at <= until} | {at for at in passed if at <= until - wait}
         if held:
             times.update(at for at in assumed_stamps(self.settled.get(symbol, -1), until - wait) if at >= covered)
+        times = {at for at in times if at <= position_known}
         due = [(at, known.pop(at, passed.get(at)), self._position_at(symbol, at)) for at in sorted(times)]
         if due:
             self.settled[symbol] = due[-1][0]

@@ -26,6 +26,7 @@ from ocw_mcp.core.matching.on_quotes import (
 from ocw_mcp.domain.market import Candle, Mark, Opening, OrderBook, Product
 from ocw_mcp.domain.money import exact
 from ocw_mcp.domain.orders import Filled, Order, OrderType, Side, TriggerBy, VenueReport
+from ocw_mcp.domain.time import HOUR
 
 
 class SeenMark(msgspec.Struct, frozen=True):
@@ -52,6 +53,7 @@ class LiveMatching(PaperMatching):
         super().__init__(account, orders, terms, patience_ms)
         self._patience_ms = patience_ms
         self.live = LiveMarketState()
+        account.known_until = self._known_until
         self._path_begins = NEVER
         """The beginning (ms) of the unseen part of a candle that is being matched."""
 
@@ -138,9 +140,20 @@ class LiveMatching(PaperMatching):
         reports = super().on_candle(unseen.candle, candle.close_time)
         self.market.closed[symbol] = candle
         yield from reports
+        if candle.close_time % HOUR == 0:
+            # Later candles or prices may change the position before a funding of this time is settled.
+            self.account.note_position(symbol, candle.close_time)
         self._path_begins = NEVER
         if newer is not None:
             self.account.last[symbol] = newer
+
+    def _known_until(self, symbol: str, now: int) -> int:
+        """Return the time (ms) until which the prices of a symbol were seen or shown by candles; at most `now` (ms)."""
+        watch, closed = self.live.watches.get(symbol), self.market.closed.get(symbol)
+        if watch is None:
+            return now
+        seen = watch.seen_until(now)
+        return seen if closed is None else max(seen, min(closed.close_time, now))
 
     def _take_mark(self, mark: Mark, now: int) -> bool:
         """Record a mark price; return False if it is ignored."""

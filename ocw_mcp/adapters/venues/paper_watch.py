@@ -15,6 +15,10 @@ LONGEST_SILENCE_MS: Final = 5 * SECOND
 """The time (ms) between two mark prices up to which all prices between them count as seen."""
 
 
+CANDLES_WAIT_MS: Final = 10 * MINUTE
+"""The time (ms) after the end of a gap in which candles are awaited that show it."""
+
+
 class SeenRange(msgspec.Struct, frozen=True):
     """The last price seen (quote) at `at` (ms), and the lowest and the highest price seen in the minute of `at`."""
 
@@ -58,6 +62,15 @@ class Watch(msgspec.Struct):
             self.seen = SeenRange(now, price, min(last.low, price), max(last.high, price))
         else:
             self.seen = SeenRange(now, price, price, price)
+
+    def seen_until(self, now: int) -> int:
+        """Return the time (ms) before which no gap is left that candles have to show; at most `now` (ms).
+
+        A gap that no candle shows in time is left as it is.
+        """
+        if self.gap is not None and now - self.gap.end < CANDLES_WAIT_MS:
+            return self.gap.before.at
+        return now if now - self.seen.at <= LONGEST_SILENCE_MS else self.seen.at
 
     def unseen(self, candle: Candle) -> UnseenPart | None:
         """Return the part of a closed candle that was not seen; None if all of it was.

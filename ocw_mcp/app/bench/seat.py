@@ -33,7 +33,7 @@ from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.events import DecisionCorrected, DecisionMade
 from ocw_mcp.domain.money import ZERO, plain
-from ocw_mcp.domain.orders import ATTACHED, CLAUDE, Purpose, Rejected, VenueReport
+from ocw_mcp.domain.orders import ATTACHED, CLAUDE, Purpose, Rejected
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Clock, SimulatedVenue
 from ocw_mcp.domain.reasons import Refusal
@@ -145,11 +145,12 @@ class FaultyVenue:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._venue, name)
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         """Refuse a stop as an exchange with an internal error does, or pass the order on."""
         if self.refuses and cleared.order.ref.leg is Purpose.STOP:
-            return [Rejected(cleared.order.ref, "-1001", "internal error; unable to process the request")]
-        return await self._venue.submit(cleared, now)
+            self.say(Rejected(cleared.order.ref, "-1001", "internal error; unable to process the request"))
+        else:
+            await self._venue.submit(cleared, now)
 
 
 async def play(situation: Situation, subject: Messages, model: str = MODEL) -> Played:

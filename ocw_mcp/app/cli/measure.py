@@ -1,13 +1,13 @@
-"""Commands that measure: `ocw bench`, `ocw gate-report`; and `ocw sandbox`, servers to test the engine against."""
+"""Commands that measure: `ocw bench`; and `ocw sandbox`, servers to test the engine against."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from ocw_mcp.app.cli import exchange, options
-from ocw_mcp.app.cli.options import group, one_of, option, print_json, print_result
+from ocw_mcp.app.cli.options import group, option, print_json, print_result
 from ocw_mcp.domain.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ ENGINE: Final = {
     "agent": "One decision of Claude's, answered by a stand-in. Characters, rounds, cost, our own time. Two minutes.",
     "memory": "Memory of a process that runs two years of three symbols. It takes some minutes.",
 }
-MONTH: Final = "30d"
-"""The default length of a gate report on the simulated market, which has no end."""
 HOST: Final = "127.0.0.1"
 
 OneLineOption = Annotated[bool, option("--json", "Print the JSON on one line. It is JSON in any case.")]
@@ -188,72 +186,6 @@ def _seat_table(table: "Table") -> "Iterator[RenderableType]":
     yield ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
     if table.remark:
         yield table.remark
-
-
-def gate_report(
-    market: Annotated[str, typer.Argument(help="sim, or the path of a tape.", autocompletion=one_of("sim"))],
-    for_: Annotated[
-        str | None, option("--for", f"Simulated time to run; the default is the whole tape, or {MONTH} of sim.")
-    ] = None,
-    policies: options.PoliciesOption = None,
-    policy: options.PolicyOption = "default",
-    product: options.ProductOption = None,
-    interval: options.IntervalOption = None,
-    symbols: options.SymbolsOption = None,
-    seed: options.SeedOption = 1,
-    as_json: options.JsonOption = False,
-) -> None:
-    """Show how often the gate wakes, and which large moves it misses. Nothing is traded."""
-    from ocw_mcp.app import log
-    from ocw_mcp.app.gate_report import measure
-    from ocw_mcp.app.markets import SIMULATED, open_market
-    from ocw_mcp.app.output import working
-    from ocw_mcp.app.parsing import parse_product, parse_span, parse_symbols
-    from ocw_mcp.app.policy_loader import load_policies, load_prompts
-    from ocw_mcp.app.settings import LogLevel
-
-    log.configure(LogLevel.INFO, quiet=True)
-    feed = open_market(
-        market, product=parse_product(product), interval=interval, symbols=parse_symbols(symbols), seed=seed
-    )
-    for_ms = parse_span(for_ or (MONTH if market == SIMULATED else None))
-    with working("running the gate over the market", quiet=as_json):
-        found = measure(feed, load_policies(policies, policy), load_prompts(None), for_ms)
-    print_result(found, _gate_report_text(found), as_json, indent=None)
-
-
-def _gate_report_text(found: dict[str, Any]) -> "Iterator[RenderableType]":
-    from ocw_mcp.app.cli.tables import Column, grid
-    from ocw_mcp.domain.time import iso
-
-    if not found["candles"]:
-        yield "no candle closed, so there is nothing to report"
-        return
-    span = f"{iso(found['from'])[:16]} to {iso(found['to'])[:16]}"
-    yield f"{', '.join(found['symbols'])}, {span} UTC: {found['days']} days, {found['candles']:,} candles"
-    gap = found["median_gap_min"]
-    between = f", {gap:g} min between two wakes (median)" if gap is not None else ""
-    yield f"{found['skip_rate']:.2%} of evaluations skipped; {found['wakes_a_day']:g} wakes per day{between}"
-    yield f"wakes by reason: {', '.join(f'{name} {count}' for name, count in found['reasons'].items())}"
-    rows = found["moves"]
-    missed = ["" if row["miss_rate"] is None else f"{row['missed']} ({row['miss_rate']:.0%})" for row in rows]
-    delays = [row["median_delay_min"] for row in rows]
-    yield grid(
-        "",
-        Column("moves over", [row["over"] for row in rows]),
-        Column("smallest", [_range_of(row["least"].values()) for row in rows], number=True),
-        Column("moves", [str(row["moves"]) for row in rows], number=True),
-        Column("missed", missed, number=True),
-        Column("by chance", [f"{row['by_chance']:.0%}" for row in rows], number=True),
-        Column("woken after", ["" if delay is None else f"{delay:g} min" for delay in delays], number=True),
-    )
-    yield f"a move is one of the largest {found['largest']:.1%} of returns over a span, found with hindsight"
-
-
-def _range_of(shares: Iterable[float]) -> str:
-    """Return the smallest and the largest of some fractions as percentages; once if they are equal."""
-    found = sorted(shares)
-    return " to ".join(f"{share:.2%}" for share in dict.fromkeys((*found[:1], *found[-1:])))
 
 
 def _characters(incomplete: str) -> list[str]:

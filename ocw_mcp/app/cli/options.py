@@ -144,7 +144,7 @@ class RunRequest(NamedTuple):
         str | None,
         option(
             "--for",
-            "Market time to run, from the book's last time: 24h, 7d. The default is the whole tape; sim has no end.",
+            "Market time to run, from the book's last time, or live from now: 24h, 7d. The default is the whole tape.",
         ),
     ] = None
     state: Annotated[

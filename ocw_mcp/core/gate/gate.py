@@ -3,19 +3,20 @@
 - A candle of a timeframe that the policy names has closed.
 - The timer that the agent set is due.
 - A price move of a symbol is an outlier, or the price is far from its level at the last wake (`outlier.py`).
-- A derivatives reading of a symbol, such as its funding rate, is an outlier (`readings.py`).
+- A derivatives reading of a symbol, such as its funding rate or liquidations, is an outlier (`readings.py`).
 - A wake condition that the agent set is met.
 - The position guard reports that the exit score of a position has risen into the review band, or that the price has
   come near to the position's stop or target.
 - A position was closed or an entry lapsed, if the policy says so (`engine/since.py`).
+- Market data are missing while a position is open (`engine/live.py`).
 
 If the policy sets `every`, the gate wakes the agent at fixed times instead: at the first candle close at or after each
-multiple of `every` in UTC. With `every`, only wake conditions wake the agent at other times.
+multiple of `every` in UTC. With `every`, only wake conditions and missing market data wake the agent at other times.
 
 Each wake reason is kept until a wake contains it. A wake reason that arises during the cooldown after a wake, or while
 a decision is open, causes a wake when the cooldown or the decision ends. An outlier has to wait only for the cooldown
-after a wake by an outlier, and not at all if the symbol has a position whose stop is near; no reason interrupts a
-decision. One wake contains the reasons of all symbols.
+after a wake by an outlier, and not at all if the symbol has a position whose stop is near. Missing market data do not
+wait for a cooldown, either; no reason interrupts a decision. One wake contains the reasons of all symbols.
 
 An outlier over a long span is dropped if an outlier has woken the agent in the last third of the span: the agent has
 just seen the move.
@@ -34,6 +35,7 @@ from ocw_mcp.domain.happenings import StandingCondition
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.snapshot import SymbolWake, WakeKind, WakeReason
 from ocw_mcp.domain.time import SECOND, span_ms, span_name
+from ocw_mcp.domain.unknown import Reading
 
 _KEPT_PER_SYMBOL = 16
 """The number of wake reasons that are kept for one symbol; further reasons are only counted."""
@@ -100,9 +102,11 @@ class Gate:
         read: Read,
         in_position: bool,
         near_stop: bool = False,
+        liquidations: Reading | None = None,
     ) -> None:
         """Evaluate a symbol at `at` (ms), whose base candle ended at `close_time`; `closed` has the timeframes (ms)
-        that closed. `near_stop` says whether the symbol has a position whose stop is near.
+        that closed. `near_stop` says whether the symbol has a position whose stop is near. `liquidations` is the
+        reading at the close; None if the market reports no forced liquidations of the candle.
         """
         state, skip = self._state, "quiet"
         reasons: list[WakeReason] = []
@@ -120,7 +124,10 @@ class Gate:
             if symbol in state.new_readings:
                 state.new_readings.remove(symbol)
                 outliers += self._readings[symbol].evaluate(symbol, read, at)
+            if liquidations is not None:
+                outliers += self._readings[symbol].evaluate_liquidations(liquidations, at)
             if outliers:
+                self._drop_smaller(symbol, outliers)
                 self._keep(symbol, outliers)
                 state.kept_outlier = True
                 skip = ""
@@ -141,11 +148,26 @@ class Gate:
             state.skips[skip] = state.skips.get(skip, 0) + 1
 
     def raise_reason(self, symbol: str, reason: WakeReason) -> None:
-        """Keep a wake reason of the position guard; ignore it if the policy sets `every`."""
-        if self._every is None:
+        """Keep a wake reason of the position guard.
+
+        If the policy sets `every`, only missing market data are kept.
+        """
+        if self._every is None or reason.kind is WakeKind.WATCHDOG:
             self._keep(symbol, [reason])
             self._state.kept_other = True
-            self._state.urgent |= reason.kind is WakeKind.NEAR
+            self._state.urgent |= reason.kind in (WakeKind.NEAR, WakeKind.WATCHDOG)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a kept reason ends a cooldown."""
+        return self._state.urgent and bool(self._state.kept)
+
+    def end_outage(self) -> None:
+        """Drop the kept reasons of missing market data: the data have returned."""
+        for symbol, kept in list(self._state.kept.items()):
+            kept[:] = [each for each in kept if each.kind is not WakeKind.WATCHDOG]
+            if not kept:
+                del self._state.kept[symbol]
 
     def note_readings(self, symbol: str) -> None:
         """Have the derivatives readings of a symbol tested at its next evaluation, because new data came."""
@@ -252,6 +274,12 @@ class Gate:
             return True
         return state.kept_other and at >= state.last_wake_at + self._cooldown
 
+    def _drop_smaller(self, symbol: str, outliers: Sequence[WakeReason]) -> None:
+        """Remove the kept outliers that one of `outliers` replaces: the same move or reading has grown since."""
+        if kept := self._state.kept.get(symbol):
+            grown = {_direction(each) for each in outliers}
+            kept[:] = [each for each in kept if each.kind is not WakeKind.OUTLIER or _direction(each) not in grown]
+
     def _keep(self, symbol: str, reasons: list[WakeReason]) -> None:
         kept = self._state.kept.setdefault(symbol, [])
         room = _KEPT_PER_SYMBOL - len(kept)
@@ -265,6 +293,11 @@ class Gate:
         if self._every is not None:
             return (at // self._every + 1) * self._every
         return at + self._policy.timer_max_s * SECOND
+
+
+def _direction(outlier: WakeReason) -> tuple[str, str, bool]:
+    """Return what an outlier is about: its span or metric, its sign, and whether its size is in sigmas."""
+    return outlier.subject, outlier.detail[0], outlier.detail.endswith("sigmas")
 
 
 def _at_least(names: tuple[str, ...], interval: int) -> frozenset[int]:

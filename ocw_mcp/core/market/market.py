@@ -7,9 +7,10 @@ import msgspec
 
 from ocw_mcp.core.market.derivatives import Derivatives, DerivativesState
 from ocw_mcp.core.market.formulas import Bar, correlation
+from ocw_mcp.core.market.liquidations import RecentLiquidations
 from ocw_mcp.core.market.series import CandleColumns, CandleSeries
 from ocw_mcp.core.market.timeframe import Forming, Timeframe, TimeframeState
-from ocw_mcp.domain.market import Candle, Funding, Metrics
+from ocw_mcp.domain.market import Candle, Funding, Liquidations, Metrics
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, span_name
 from ocw_mcp.domain.unknown import Reading, Unknown
 
@@ -47,11 +48,12 @@ class Stretch(NamedTuple):
 
 
 class SymbolState(msgspec.Struct, frozen=True):
-    """The saved state of one symbol: its timeframes, shortest first, its derivatives, and its last tick."""
+    """The saved state of one symbol: its timeframes, shortest first, its derivatives, last tick and liquidations."""
 
     timeframes: tuple[TimeframeState, ...]
     derivatives: DerivativesState
     tick: Tick | None = None
+    liquidations: list[Liquidations] = []
 
 
 class TimeframeValues(NamedTuple):
@@ -85,6 +87,7 @@ class SymbolMarket:
         self._all = (self._base, *self._built)
         self._closed_base = Closed((interval,))
         self.derivatives = Derivatives()
+        self.liquidations = RecentLiquidations(self._base.series)
         self._tick: Tick | None = None
 
     @property
@@ -268,7 +271,8 @@ class SymbolMarket:
 
     def state(self) -> SymbolState:
         """Return the candles from which indicators are computed, the forming candles and the derivatives."""
-        return SymbolState(tuple(each.state() for each in self._all), self.derivatives.state(), self._tick)
+        timeframes = tuple(each.state() for each in self._all)
+        return SymbolState(timeframes, self.derivatives.state(), self._tick, self.liquidations.state())
 
     def restore(self, state: SymbolState) -> None:
         """Restore the result of `state`."""
@@ -276,6 +280,7 @@ class SymbolMarket:
             each.restore(saved)
         self.derivatives.restore(state.derivatives)
         self._tick = state.tick
+        self.liquidations.restore(state.liquidations)
 
 
 def _values_of(timeframe: Timeframe) -> TimeframeValues:
@@ -302,6 +307,12 @@ class Market:
         for funding in settled:
             self.symbols[funding.symbol].derivatives.settle(funding)
         return {row.symbol for row in metrics} | {funding.symbol for funding in settled}
+
+    def take_liquidations(self, rows: Collection[Liquidations]) -> dict[str, Reading]:
+        """Add the liquidations of the last closed candles. Return the reading of each symbol that has a row."""
+        for row in rows:
+            self.symbols[row.symbol].liquidations.take(row)
+        return {row.symbol: self.symbols[row.symbol].liquidations.value() for row in rows}
 
     def prices(self) -> dict[str, float]:
         """Return the last price (quote) of each symbol that has one."""

@@ -168,6 +168,19 @@ def test_taker_volume_is_at_most_the_volume(frames: list[Frame]) -> None:
             assert each.taker_volume is None or 0 <= each.taker_volume <= each.volume
 
 
+def test_liquidations_are_of_closed_candles_and_in_order(make_feed: Callable[[], Feed], frames: list[Frame]) -> None:
+    identity = make_feed().identity
+    rows = [row for frame in frames for row in frame.liquidations]
+    assert bool(rows) == (identity.kind == "binance" and identity.product is Product.UM)
+    assert not any(frame.liquidations for frame in frames if frame.history)
+    for frame in frames:
+        closed = {candle.symbol: candle.close_time for candle in frame.closed}
+        assert [row.symbol for row in frame.liquidations] == sorted({row.symbol for row in frame.liquidations})
+        for row in frame.liquidations:
+            assert closed[row.symbol] == row.at
+            assert min(row.longs, row.shorts) >= 0
+
+
 def test_every_opened_candle_closes_with_the_same_open_price(
     make_feed: Callable[[], Feed], frames: list[Frame]
 ) -> None:

@@ -1,7 +1,6 @@
 """A whole run on disk: its book equals that in memory, and no order is sent when the disk fails."""
 
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import cast
@@ -23,7 +22,7 @@ from ocw_mcp.domain.events import (
     StateChanged,
 )
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.orders import NOT_JOURNALED, VenueReport
+from ocw_mcp.domain.orders import NOT_JOURNALED
 from ocw_mcp.domain.state import TradingState
 from tests.adapters.store.books import BOOK, STAMP, open_book
 from tests.support.deciders import Scripted
@@ -59,7 +58,7 @@ class Watching(Flawed):
         super().__init__()
         self._store = store
 
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
         durable = [known.event for known in self._store.events_after(0)]
         known = {event.ref for event in durable if isinstance(event, OrderIntended)}
         assert cleared.order.reduce_only or cleared.order.ref in known

@@ -19,7 +19,7 @@ from ocw_mcp.domain.money import floor_to, plain
 from ocw_mcp.domain.orders import Accepted, Filled, OutsideFill, Purpose, Rejected, Side, VenueReport
 from ocw_mcp.domain.protocols import Venue
 from ocw_mcp.domain.time import HOUR, MINUTE
-from tests.adapters.venues.papers import ETH, T0, cleared_order
+from tests.adapters.venues.papers import ETH, T0, cleared_order, submitted
 
 
 class Stage(Protocol):
@@ -143,7 +143,7 @@ STAGES |= {f"live paper {product}": partial(LivePaperStage, product) for product
 async def send(stage: Stage, side: Side, quantity: str, purpose: Purpose = Purpose.ENTRY, **more: Any) -> VenueReport:
     """Send an order now; return the venue's only report."""
     cleared = cleared_order(side, quantity, purpose, now=stage.now, product=stage.product, **more)
-    (answer,) = await stage.venue.submit(cleared, stage.now)
+    (answer,) = await submitted(stage.venue, cleared, stage.now)
     return answer
 
 

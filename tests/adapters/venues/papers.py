@@ -1,5 +1,6 @@
 """Paper venues, cleared orders and candles for tests."""
 
+import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -22,6 +23,7 @@ from ocw_mcp.domain.orders import (
     TriggerBy,
     VenueReport,
 )
+from ocw_mcp.domain.protocols import Venue
 from ocw_mcp.domain.time import MINUTE
 from tests.support.accounts import CALM
 from tests.support.runs import policies
@@ -120,9 +122,36 @@ class AlteredOrder(ClearedOrder):
         return self._altered
 
 
+async def said(venue: Venue) -> list[VenueReport]:
+    """Return what a venue has to say by now, as its reports yield it."""
+    found, reports = list[VenueReport](), aiter(venue.reports())
+    while True:
+        reading = asyncio.ensure_future(anext(reports))
+        await asyncio.wait({reading}, timeout=0)
+        if not reading.done():
+            reading.cancel()
+            await asyncio.wait({reading})
+            return found
+        found.append(reading.result())
+
+
+async def submitted(venue: Venue, cleared: ClearedOrder, now: int) -> list[VenueReport]:
+    """Submit an order at `now` (ms), and return what the venue says at once."""
+    await said(venue)
+    await venue.submit(cleared, now)
+    return await said(venue)
+
+
+async def cancelled(venue: Venue, ref: OrderRef, now: int) -> list[VenueReport]:
+    """Ask for a cancel at `now` (ms), and return what the venue says at once."""
+    await said(venue)
+    await venue.cancel(ref, now)
+    return await said(venue)
+
+
 async def send(venue: PaperVenue, cleared: ClearedOrder) -> list[VenueReport]:
     """Submit an order at the time of its clearing."""
-    return list(await venue.submit(cleared, cleared.expires_at - CLEARED_MS))
+    return await submitted(venue, cleared, cleared.expires_at - CLEARED_MS)
 
 
 def venue_with(wallet: int = 10_000, product: Product = Product.UM, patience_ms: int = 5 * MINUTE) -> PaperVenue:
@@ -173,7 +202,7 @@ async def holding(
 ) -> PaperVenue:
     """Return a venue with a position, opened at T0."""
     venue = venue_with(wallet)
-    await venue.submit(cleared_order(side, quantity, leverage=leverage), T0)
+    await submitted(venue, cleared_order(side, quantity, leverage=leverage), T0)
     assert fill_of(opens(venue, price)).quantity == D(quantity)
     return venue
 
@@ -181,5 +210,5 @@ async def holding(
 async def rest(venue: PaperVenue, side: Side, quantity: str, purpose: Purpose, trigger: str, at: int = T0) -> OrderRef:
     """Place a stop or a target; return its reference."""
     cleared = cleared_order(side, quantity, purpose, trigger=trigger, now=at)
-    assert isinstance((await venue.submit(cleared, at))[0], Accepted)
+    assert isinstance((await submitted(venue, cleared, at))[0], Accepted)
     return cleared.order.ref

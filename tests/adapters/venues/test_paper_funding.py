@@ -9,7 +9,7 @@ from ocw_mcp.adapters.venues.paper_account import NEVER
 from ocw_mcp.domain.market import Candle, Funding, Opening, Product
 from ocw_mcp.domain.orders import FundingPaid, Purpose, Side, VenueReport
 from ocw_mcp.domain.time import HOUR, MINUTE
-from tests.adapters.venues.papers import BUY, ETH, SELL, T0, cleared_order, opens, venue_with
+from tests.adapters.venues.papers import BUY, ETH, SELL, T0, cleared_order, opens, submitted, venue_with
 
 D = Decimal
 PERIOD = 8 * HOUR
@@ -19,7 +19,7 @@ async def holding(side: Side, quantity: str = "2", at: int = T0) -> PaperVenue:
     """Return a venue with a position and a last price of 1,000."""
     venue = venue_with()
     venue.settle_funding(at)
-    await venue.submit(cleared_order(side, quantity, now=at), at)
+    await submitted(venue, cleared_order(side, quantity, now=at), at)
     venue.on_opening(Opening(ETH, at, 1_000.0), at)
     venue.on_candle(Candle(ETH, at, MINUTE, 1_000.0, 1_000.0, 1_000.0, 1_000.0, 1.0), at + MINUTE)
     return venue
@@ -103,7 +103,7 @@ async def test_late_funding_rate_is_paid_on_the_position_before_the_hour(side: S
         (leaving, cleared_order(side.opposite, "2", Purpose.EXIT, now=funded_at)),
         (entering, cleared_order(side, "2", now=funded_at)),
     ):
-        await venue.submit(order, funded_at)
+        await submitted(venue, order, funded_at)
         venue.on_opening(Opening(ETH, funded_at, 1_100.0), funded_at)
     if restarts:
         states = leaving.state(), entering.state()
@@ -142,7 +142,7 @@ async def test_restart_between_funding_times_pays_each_funding_once() -> None:
 
 async def test_spot_has_no_funding() -> None:
     venue = venue_with(product=Product.SPOT)
-    await venue.submit(cleared_order(BUY, "2", product=Product.SPOT), T0)
+    await submitted(venue, cleared_order(BUY, "2", product=Product.SPOT), T0)
     opens(venue, 1_000.0)
     assert venue.next_funding == NEVER
     assert venue.settle_funding(T0 + 9 * PERIOD, known(0.01, T0 + PERIOD)) == []

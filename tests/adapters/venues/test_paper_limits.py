@@ -14,6 +14,7 @@ from tests.adapters.venues.papers import (
     SELL,
     T0,
     answered,
+    cancelled,
     cleared_order,
     fill_of,
     opens,
@@ -149,7 +150,7 @@ async def test_unaffordable_limit_order_is_rejected_when_sent() -> None:
 async def test_limit_order_does_not_expire_and_can_be_cancelled() -> None:
     venue = await waiting(BUY, "990")
     assert opens(venue, 1_000.0, 500) == []
-    assert await venue.cancel(ENTRY, T0) == [Canceled(ENTRY, "on request")]
+    assert await cancelled(venue, ENTRY, T0) == [Canceled(ENTRY, "on request")]
     assert opens(venue, 900.0, 501) == []
 
 

@@ -2,20 +2,18 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
-from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import Instrument, Mark, OrderBook, Product
-from ocw_mcp.domain.orders import Accepted, Canceled, OrderRef, Purpose, Rejected, Side, VenueReport
+from ocw_mcp.domain.orders import Accepted, Canceled, OrderRef, Purpose, Rejected, Side
 from ocw_mcp.domain.protocols import SimulatedVenue
 from ocw_mcp.domain.time import MINUTE, SECOND
 from tests.adapters.venues.live import LiveMarket, fills, live_position, paid
-from tests.adapters.venues.papers import ETH, T0, cleared_order
+from tests.adapters.venues.papers import ETH, T0, cancelled, cleared_order, submitted
 
 D = Decimal
 BUY, SELL = Side.BUY, Side.SELL
@@ -162,9 +160,9 @@ async def test_order_that_arrived_before_its_cancel_is_filled() -> None:
     market.quotes(0, 999.0, 1_000.0)
     await market.send(0, BUY, "1")
     ref = OrderRef(1, Purpose.ENTRY)
-    assert paid(await market.venue.cancel(ref, T0 + SECOND)) == [(D(1), D(1_000))]
+    assert paid(await cancelled(market.venue, ref, T0 + SECOND)) == [(D(1), D(1_000))]
     await market.send(2, BUY, "1", n=2)
-    (gone,) = await market.venue.cancel(OrderRef(2, Purpose.ENTRY), T0 + 2 * SECOND + 100)
+    (gone,) = await cancelled(market.venue, OrderRef(2, Purpose.ENTRY), T0 + 2 * SECOND + 100)
     assert isinstance(gone, Canceled)
 
 
@@ -235,29 +233,21 @@ async def test_filters_of_the_exchange_replace_the_built_in_ones() -> None:
         market.venue.set_instruments([Instrument(ETH, Product.SPOT, D(1), D(1), D(1), D(1))])
 
 
-class LateAnswers(PaperVenue):
-    """Returns no answer from a call, but reports it later."""
-
-    async def submit(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
-        self.say(*await super().submit(cleared, now))
-        return []
-
-
-async def test_reports_yields_what_no_call_has_returned() -> None:
-    late = LateAnswers(Product.UM, D(10_000), 5 * MINUTE)
-    venue: SimulatedVenue = late
+async def test_everything_that_the_venue_says_is_a_report() -> None:
+    venue: SimulatedVenue = PaperVenue(Product.UM, D(10_000), 5 * MINUTE)
     reading = asyncio.ensure_future(anext(aiter(venue.reports())))
-    assert await venue.submit(cleared_order(BUY, "1", n=1, now=T0), T0) == []
+    await venue.submit(cleared_order(BUY, "1", n=1, now=T0), T0)
     assert await reading == Accepted(OrderRef(1, Purpose.ENTRY), "paper-1")
     for n in (2, 3):
         await venue.submit(cleared_order(BUY, "1", n=n, now=T0), T0)
-    assert [type(each) for each in venue.collect()] == [Accepted, Accepted]
+    await venue.cancel(OrderRef(2, Purpose.ENTRY), T0)
+    assert [type(each) for each in venue.collect()] == [Accepted, Accepted, Canceled]
     assert venue.collect() == []
 
 
 @pytest.mark.parametrize("more", [{}, {"limit": "1000"}])
 async def test_simulated_market_has_nothing_due(more: dict[str, Any]) -> None:
     simulated = PaperVenue(Product.UM, D(10_000), 5 * MINUTE)
-    await simulated.submit(cleared_order(BUY, "1", now=T0, **more), T0)
+    await submitted(simulated, cleared_order(BUY, "1", now=T0, **more), T0)
     assert simulated.next_due > T0 + 365 * 24 * 60 * MINUTE
     assert list(simulated.due(T0 + MINUTE)) == list(simulated.on_marks([Mark(ETH, T0, 1.0)], T0)) == []

@@ -17,11 +17,14 @@ DUE = T0 + 4 * HOUR
 DUE_S = 4 * 3_600
 
 
-async def scheduled(side: Side = BUY, rate: float = 0.001) -> LiveMarket:
-    """Return a market with a position of 2, ten seconds before its funding at a mark price of 1,100."""
+async def scheduled(side: Side = BUY, rate: float = 0.001, before_s: int = 4) -> LiveMarket:
+    """Return a market with a position of 2, some seconds before its funding at a mark price of 1,100."""
     market = await live_position(side)
     market.marks(2, 1_000.0, funding_rate=0.0004, next_funding_at=DUE)
-    market.marks(DUE_S - 10, 1_100.0, funding_rate=rate, next_funding_at=DUE)
+    market.marks(DUE_S - 63, 1_100.0, funding_rate=rate, next_funding_at=DUE)
+    market.closes(DUE_S // 60 - 2, 1_000.0, 1_000.0, 1_100.0, 1_100.0)
+    for second in range(60, before_s - 1, -4):
+        market.marks(DUE_S - second, 1_100.0, funding_rate=rate, next_funding_at=DUE)
     return market
 
 
@@ -81,6 +84,7 @@ async def test_funding_is_settled_if_our_clock_is_behind_the_exchange() -> None:
     market = await scheduled()
     ahead = Mark(ETH, DUE + 1, 1_050.0, 1_050.0, 0.0009, DUE + 4 * HOUR)
     assert list(market.venue.on_marks([ahead], DUE - 2 * SECOND)) == []
+    after(market, DUE_S + 1)
     assert settled(market, DUE_S + 120) == [(D("-2.2"), D("0.001"), DUE, False)]
 
 
@@ -127,7 +131,7 @@ async def test_funding_during_an_outage_is_settled_at_the_rate_of_its_frame() ->
 
 
 async def test_position_stopped_out_in_an_outage_pays_no_later_funding() -> None:
-    market = await scheduled()
+    market = await scheduled(before_s=12)
     await market.send(DUE_S - 600, SELL, "2", Purpose.STOP, trigger="1000")
     market.restart()
     minute = DUE_S // 60
@@ -147,7 +151,8 @@ async def test_outage_over_a_whole_interval_pays_the_assumed_rate() -> None:
     market.due(1)
     market.restart()
     market.marks(17 * 3_600, 1_000.0, funding_rate=0.001, next_funding_at=T0 + 24 * HOUR)
-    assert settled(market, 17 * 3_600 + 1) == [
+    assert settled(market, 17 * 3_600 + 1) == [], "candles may still show what the position was"
+    assert settled(market, 17 * 3_600 + 600) == [
         (D("-2"), D("0.001"), T0 + 8 * HOUR, False),
         (D("-0.2"), D("0.0001"), T0 + 16 * HOUR, True),
     ]
@@ -164,6 +169,6 @@ async def test_spot_pays_no_funding() -> None:
 @pytest.mark.parametrize("rate", [float("nan"), float("inf"), 1e9])
 async def test_absurd_funding_rate_is_not_settled(rate: float) -> None:
     market = await scheduled(rate=0.001)
-    market.marks(DUE_S - 5, 1_100.0, funding_rate=rate, next_funding_at=DUE)
+    market.marks(DUE_S - 3, 1_100.0, funding_rate=rate, next_funding_at=DUE)
     after(market, DUE_S + 1)
     assert settled(market, DUE_S + 120) == [(D("-2.2"), D("0.001"), DUE, False)]

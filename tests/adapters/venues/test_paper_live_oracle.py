@@ -251,14 +251,16 @@ async def test_fills_on_random_quotes_equal_those_of_the_oracle(
                 trigger_by=by if conditional else None,
             )
             refs.append(cleared.order.ref)
-            answers = await venue.submit(cleared, now)
+            await venue.submit(cleared, now)
+            answers = venue.collect()
             reports += answers
             if any(isinstance(each, Accepted) and each.ref == cleared.order.ref for each in answers):
                 oracle.orders.append(Sent(len(refs), kind, sign, quantity, price, by, t + latency))
         elif name == "due":
             reports += venue.due(now)
         elif name == "cancel" and refs:
-            reports += await venue.cancel(refs[-1], now)
+            await venue.cancel(refs[-1], now)
+            reports += venue.collect()
             oracle.orders = [one for one in oracle.orders if one.n != len(refs)]
         elif name == "restart":
             state, venue = venue.state(), new()

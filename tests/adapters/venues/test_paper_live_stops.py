@@ -11,7 +11,7 @@ from ocw_mcp.domain.market import Candle, Opening, Product
 from ocw_mcp.domain.orders import Canceled, Filled, OutsideFill, Purpose, Rejected, Side, TriggerBy
 from ocw_mcp.domain.time import MINUTE, SECOND
 from tests.adapters.venues.live import TERMS, LiveMarket, fills, live_position, paid
-from tests.adapters.venues.papers import ETH, T0, cleared_order
+from tests.adapters.venues.papers import ETH, T0, cleared_order, submitted
 
 D = Decimal
 BUY, SELL = Side.BUY, Side.SELL
@@ -218,7 +218,7 @@ async def test_candles_after_an_outage_fill_as_on_a_tape(
 ) -> None:
     market = await live_position(side)
     tape = PaperVenue(Product.UM, D(100_000), 5 * MINUTE, TERMS)
-    await tape.submit(cleared_order(side, "2", n=900, now=T0), T0)
+    await submitted(tape, cleared_order(side, "2", n=900, now=T0), T0)
     tape.on_opening(Opening(ETH, T0, 1_000.0), T0)
     for number, (purpose, away, buys) in enumerate(drawn, 1):
         way = (BUY if buys else SELL) if purpose is Purpose.ENTRY else side.opposite
@@ -226,7 +226,7 @@ async def test_candles_after_an_outage_fill_as_on_a_tape(
         for venue in (market.venue, tape):
             limit, trigger = (price, None) if purpose is Purpose.ENTRY else (None, price)
             order = cleared_order(way, "1", purpose, n=number, now=T0 + SECOND, limit=limit, trigger=trigger)
-            await venue.submit(order, T0 + SECOND)
+            await submitted(venue, order, T0 + SECOND)
     # The newest quote was seen just before the outage, and no order takes at it.
     assert market.quotes(2, 999.99, 1_000.01, bids=None, offers=None) == []
     market.marks(58, 1_000.0)

@@ -22,6 +22,7 @@ from tests.adapters.venues.papers import (
     holding,
     opens,
     rest,
+    submitted,
     trades,
 )
 
@@ -97,7 +98,7 @@ async def test_conditional_order_past_its_trigger_when_sent_is_rejected(
     closing: Side, purpose: Purpose, trigger: str, crossed: bool
 ) -> None:
     venue = await holding(closing.opposite, "2", leverage=1)
-    (report,) = await venue.submit(cleared_order(closing, "2", purpose, trigger=trigger), T0)
+    (report,) = await submitted(venue, cleared_order(closing, "2", purpose, trigger=trigger), T0)
     if crossed:
         assert report == Rejected(OrderRef(1, purpose), "-2021", "Order would immediately trigger.")
         assert trades(venue, 500.0, 1_500.0, 1_000.0, 0) == []

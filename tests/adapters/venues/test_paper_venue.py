@@ -21,12 +21,14 @@ from tests.adapters.venues.papers import (
     BUY,
     SELL,
     T0,
+    cancelled,
     cleared_order,
     fill_of,
     holding,
     opens,
     rest,
     send,
+    submitted,
     trades,
     venue_with,
 )
@@ -38,7 +40,9 @@ async def test_market_order_fills_only_at_the_next_opening() -> None:
     venue = venue_with()
     opens(venue, 900.0, 0)
     trades(venue, 800.0, 1_200.0, 950.0, 0)
-    assert await venue.submit(cleared_order(BUY, "2"), T0 + 1_000) == [Accepted(OrderRef(1, Purpose.ENTRY), "paper-1")]
+    assert await submitted(venue, cleared_order(BUY, "2"), T0 + 1_000) == [
+        Accepted(OrderRef(1, Purpose.ENTRY), "paper-1")
+    ]
     assert trades(venue, 800.0, 1_200.0, 950.0, 0) == []
     (report,) = opens(venue, 1_000.0, 1)
     assert report == Filled(
@@ -52,25 +56,25 @@ async def test_market_order_fills_only_at_the_next_opening() -> None:
 )
 async def test_fill_price_includes_slippage_rounded_against_the_trader(side: Side, opening: float, paid: str) -> None:
     venue = venue_with()
-    await venue.submit(cleared_order(side, "1"), T0)
+    await submitted(venue, cleared_order(side, "1"), T0)
     assert fill_of(opens(venue, opening)).price == D(paid)
 
 
 async def test_opening_of_another_symbol_fills_nothing() -> None:
     venue = venue_with()
-    await venue.submit(cleared_order(BUY, "1"), T0)
+    await submitted(venue, cleared_order(BUY, "1"), T0)
     assert opens(venue, 1_000.0, symbol="BTCUSDT") == []
     assert fill_of(opens(venue, 1_000.0, 1)).traded_at == T0 + MINUTE
 
 
 async def test_reduce_only_order_is_cut_to_the_position() -> None:
     venue = await holding(BUY, "2")
-    await venue.submit(cleared_order(SELL, "5", Purpose.EXIT), T0)
+    await submitted(venue, cleared_order(SELL, "5", Purpose.EXIT), T0)
     filled, rest_of_it = opens(venue, 1_000.0, 1)
     assert isinstance(filled, Filled)
     assert filled.quantity == 2
     assert isinstance(rest_of_it, Canceled)
-    await venue.submit(cleared_order(SELL, "1", Purpose.EXIT, revision=1), T0)
+    await submitted(venue, cleared_order(SELL, "1", Purpose.EXIT, revision=1), T0)
     (nothing,) = opens(venue, 1_000.0, 2)
     assert isinstance(nothing, Canceled)
     assert "no position" in nothing.why
@@ -78,7 +82,7 @@ async def test_reduce_only_order_is_cut_to_the_position() -> None:
 
 async def test_reduce_only_order_does_not_enlarge_a_position() -> None:
     venue = await holding(BUY, "2")
-    await venue.submit(cleared_order(BUY, "1", Purpose.EXIT), T0)
+    await submitted(venue, cleared_order(BUY, "1", Purpose.EXIT), T0)
     assert isinstance(opens(venue, 1_000.0, 1)[0], Canceled)
 
 
@@ -96,7 +100,7 @@ async def test_in_a_candle_gap_an_entry_expires_and_an_exit_waits() -> None:
 
 async def test_market_entry_fills_if_a_candle_opens_before_it_expires() -> None:
     venue = venue_with(patience_ms=5 * MINUTE)
-    await venue.submit(cleared_order(BUY, "1"), T0)
+    await submitted(venue, cleared_order(BUY, "1"), T0)
     assert fill_of(opens(venue, 1_000.0, 5)).quantity == 1
 
 
@@ -113,7 +117,7 @@ async def test_unaffordable_market_order_is_rejected_at_the_opening(
     product: Product, quantity: str, code: str | None
 ) -> None:
     venue = venue_with(product=product)
-    await venue.submit(cleared_order(BUY, quantity, product=product, leverage=2), T0)
+    await submitted(venue, cleared_order(BUY, quantity, product=product, leverage=2), T0)
     (report,) = opens(venue, 1_000.0)
     if code is None:
         assert isinstance(report, Filled)
@@ -124,7 +128,7 @@ async def test_unaffordable_market_order_is_rejected_at_the_opening(
 
 async def test_margin_is_free_again_after_the_position_is_closed() -> None:
     venue = await holding(BUY, "15")
-    (reports,) = await venue.submit(cleared_order(BUY, "6", n=2), T0)
+    (reports,) = await submitted(venue, cleared_order(BUY, "6", n=2), T0)
     assert isinstance(reports, Rejected)
     assert reports.code == "-2019"
     await send(venue, cleared_order(BUY, "4", n=3))
@@ -137,7 +141,7 @@ async def test_margin_is_free_again_after_the_position_is_closed() -> None:
 
 async def test_exit_is_never_refused_for_lack_of_money() -> None:
     venue = await holding(BUY, "19")
-    await venue.submit(cleared_order(SELL, "19", Purpose.EXIT), T0)
+    await submitted(venue, cleared_order(SELL, "19", Purpose.EXIT), T0)
     assert fill_of(opens(venue, 510.0, 1)).quantity == 19
 
 
@@ -145,10 +149,10 @@ async def test_cancelled_order_never_trades() -> None:
     venue = await holding(BUY, "2")
     stop = await rest(venue, SELL, "2", Purpose.STOP, "950")
     entry = cleared_order(BUY, "1", n=2)
-    await venue.submit(entry, T0)
+    await submitted(venue, entry, T0)
     for ref in (stop, entry.order.ref):
-        assert await venue.cancel(ref, T0) == [Canceled(ref, "on request")]
-        assert await venue.cancel(ref, T0) == []
+        assert await cancelled(venue, ref, T0) == [Canceled(ref, "on request")]
+        assert await cancelled(venue, ref, T0) == []
     assert opens(venue, 900.0, 1) == []
     assert trades(venue, 800.0, 900.0, 850.0, 1) == []
 
@@ -156,11 +160,11 @@ async def test_cancelled_order_never_trades() -> None:
 async def test_order_is_refused_if_its_clearance_is_reused_or_expired() -> None:
     venue = venue_with()
     cleared = cleared_order(BUY, "1")
-    await venue.submit(cleared, T0)
+    await submitted(venue, cleared, T0)
     with pytest.raises(InvariantError, match="used twice"):
-        await venue.submit(cleared, T0)
+        await submitted(venue, cleared, T0)
     with pytest.raises(InvariantError, match="was cleared until"):
-        await venue.submit(cleared_order(BUY, "1", n=2), T0 + 5_001)
+        await submitted(venue, cleared_order(BUY, "1", n=2), T0 + 5_001)
     assert len(opens(venue, 1_000.0, 1)) == 1
 
 

@@ -19,7 +19,7 @@ from ocw_mcp.domain.orders import (
     Side,
 )
 from tests.adapters.venues.conformance import Stage, booked, hold, only, outside, refusal, send, traded
-from tests.adapters.venues.papers import ETH, cleared_order
+from tests.adapters.venues.papers import ETH, cancelled, cleared_order, submitted
 
 D = Decimal
 BUY, SELL = Side.BUY, Side.SELL
@@ -28,17 +28,17 @@ BUY, SELL = Side.BUY, Side.SELL
 async def test_order_without_risk_clearance_is_not_accepted(stage: Stage) -> None:
     order = cleared_order(BUY, "1", product=stage.product).order
     with pytest.raises(AttributeError):
-        await stage.venue.submit(order, stage.now)  # type: ignore[arg-type]
+        await submitted(stage.venue, order, stage.now)  # type: ignore[arg-type]
     assert traded(stage.moves(1_000.0)) == 0
 
 
 async def test_order_is_refused_if_its_clearance_is_reused_or_expired(stage: Stage) -> None:
     cleared = cleared_order(BUY, "1", now=stage.now, product=stage.product)
-    await stage.venue.submit(cleared, stage.now)
+    await submitted(stage.venue, cleared, stage.now)
     late = cleared_order(BUY, "1", n=2, now=stage.now, product=stage.product)
     for used, now in ((cleared, stage.now), (late, stage.now + CLEARED_MS + 1)):
         with pytest.raises(InvariantError):
-            await stage.venue.submit(used, now)
+            await submitted(stage.venue, used, now)
     assert traded(stage.moves(1_000.0)) == 1
 
 
@@ -108,7 +108,7 @@ async def test_ioc_short_entry_sells_at_its_limit_or_better(stage: Stage) -> Non
 
 async def test_ioc_order_can_be_cancelled_before_the_next_price(stage: Stage) -> None:
     await send(stage, BUY, "2", limit="1005", immediate=True)
-    (canceled,) = await stage.venue.cancel(OrderRef(1, Purpose.ENTRY), stage.now)
+    (canceled,) = await cancelled(stage.venue, OrderRef(1, Purpose.ENTRY), stage.now)
     assert isinstance(canceled, Canceled)
     assert stage.moves(1_000.0) == []
 
@@ -140,9 +140,9 @@ async def test_stop_and_target_trigger_at_their_price(
 
 
 async def test_cancel_of_an_unknown_order_returns_no_report(stage: Stage) -> None:
-    assert await stage.venue.cancel(OrderRef(7, Purpose.ENTRY), stage.now) == []
+    assert await cancelled(stage.venue, OrderRef(7, Purpose.ENTRY), stage.now) == []
     await hold(stage)
-    assert await stage.venue.cancel(OrderRef(900, Purpose.ENTRY), stage.now) == []
+    assert await cancelled(stage.venue, OrderRef(900, Purpose.ENTRY), stage.now) == []
 
 
 async def test_cancelled_order_is_reported_once_and_never_trades(stage: Stage) -> None:
@@ -152,9 +152,9 @@ async def test_cancelled_order_is_reported_once_and_never_trades(stage: Stage) -
     await send(stage, SELL, held, Purpose.STOP, n=4, trigger="950")
     before = stage.position()
     for ref in (OrderRef(2, Purpose.ENTRY), OrderRef(3, Purpose.ENTRY), OrderRef(4, Purpose.STOP)):
-        (canceled,) = await stage.venue.cancel(ref, stage.now)
+        (canceled,) = await cancelled(stage.venue, ref, stage.now)
         assert isinstance(canceled, Canceled)
-        assert await stage.venue.cancel(ref, stage.now) == []
+        assert await cancelled(stage.venue, ref, stage.now) == []
     assert stage.moves(900.0) == []
     assert stage.position() == before
 
@@ -184,7 +184,7 @@ async def test_spot_sells_only_free_assets(stage: Stage, purpose: Purpose, more:
     assert await refusal(stage, SELL, "2", purpose, **more) == "-2010"
     await send(stage, SELL, held, Purpose.STOP, n=5, trigger="940")
     assert await refusal(stage, SELL, held, purpose, **more) == "-2010"
-    await stage.venue.cancel(OrderRef(5, Purpose.STOP), stage.now)
+    await cancelled(stage.venue, OrderRef(5, Purpose.STOP), stage.now)
     assert isinstance(await send(stage, SELL, held, purpose, **more), Accepted)
 
 

@@ -16,7 +16,7 @@ from ocw_mcp.domain.orders import (
     Side,
 )
 from tests.adapters.venues.conformance import Stage, hold, only, outside, refusal, send, traded
-from tests.adapters.venues.papers import ETH
+from tests.adapters.venues.papers import ETH, cancelled
 
 D = Decimal
 BUY, SELL = Side.BUY, Side.SELL
@@ -32,7 +32,7 @@ async def test_unaffordable_entry_is_rejected(stage: Stage, limit: str | None) -
 async def test_resting_limit_order_locks_money_until_cancelled(stage: Stage) -> None:
     await send(stage, BUY, "60", limit="990")
     assert await refusal(stage, BUY, "60", n=2) == ("-2010" if stage.product is Product.SPOT else "-2019")
-    await stage.venue.cancel(OrderRef(1, Purpose.ENTRY), stage.now)
+    await cancelled(stage.venue, OrderRef(1, Purpose.ENTRY), stage.now)
     await send(stage, BUY, "60", n=3)
     assert traded(stage.moves(1_000.0)) == 60
 

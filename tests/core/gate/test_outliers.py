@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -147,6 +148,12 @@ def test_an_outlier_in_the_cooldown_of_an_outlier_wakes_at_its_end() -> None:
     assert {place: len(reasons) for place, reasons in found.items()} == {1: 1, 6: 1}
 
 
+def test_a_waiting_outlier_is_replaced_when_its_move_grows() -> None:
+    gate = gate_of(outlier_moves={"5m": 0.01}, outlier_move_step=1.5, cooldown_s=600)
+    found = outlier_minutes(gate, stairs(*[0] * 5, -0.011, 0.03, 0.02, 0.03, *[0] * 10))
+    assert found == {6: ("outlier:5m -1.10%",), 16: ("outlier:5m +8.21%",)}
+
+
 def test_an_outlier_after_a_wake_by_a_candle_close_does_not_wait() -> None:
     gate = gate_of(outlier_moves={"1m": 0.01}, cooldown_s=300)
     gate.evaluate(ETH, 50.0, (MINUTE, 4 * HOUR), at=T0, close_time=T0, read=unread, in_position=False)
@@ -284,6 +291,39 @@ def test_readings_are_tested_only_when_new_data_came() -> None:
     assert gate.wake(T0, busy=False) == ()
 
 
+def liquidated(values: Sequence[float | None], **policy: object) -> list[tuple[int, str]]:
+    """Return the minutes and texts of the wakes by the reading of liquidations; None is an unknown one."""
+    keys: dict[str, Any] = {"outlier_readings": {"liquidations": 0.01}, "outlier_reading_quiet_s": 3_600}
+    gate, woken = gate_of(**keys | {"cooldown_s": 0, "timer_max_s": 86_400} | policy), list[tuple[int, str]]()
+    for place, value in enumerate(values):
+        at, reading = T0 + place * MINUTE, Unknown("a gap") if value is None else value
+        gate.evaluate(
+            BTC, 100.0, (), at=at, close_time=at, read=unread, in_position=False, near_stop=False, liquidations=reading
+        )
+        woken += [(place, *texts(each)) for each in gate.wake(at, busy=False) if each.symbol]  # type: ignore[misc]
+    return woken
+
+
+def test_liquidations_wake_once_per_size_and_direction() -> None:
+    values = [0.009, 0.012, 0.012, None, 0.0149, 0.0151, -0.02, -0.02, 0.0, 0.0151, 0.123]
+    assert liquidated(values) == [
+        (1, "outlier:liquidations +1.2 % of 1h volume, longs"),
+        (5, "outlier:liquidations +1.51 % of 1h volume, longs"),
+        (6, "outlier:liquidations -2 % of 1h volume, shorts"),
+        (10, "outlier:liquidations +12.3 % of 1h volume, longs"),
+    ]
+
+
+def test_liquidations_of_a_size_wake_again_after_the_quiet_time() -> None:
+    assert [place for place, _ in liquidated([0.012, *[0.0] * 60, 0.012])] == [0, 61]
+    assert [place for place, _ in liquidated([0.012, *[0.0] * 59, 0.012])] == [0]
+
+
+def test_liquidations_are_tested_only_if_the_policy_names_them() -> None:
+    assert liquidated([0.5], outlier_readings={"funding_8h": 0.0005}) == []
+    assert liquidated([0.5] * 3, every="15m")[1:] == []
+
+
 def test_an_unknown_derivatives_metric_in_the_policy_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"no derivatives metric 'fundng'; expected some of composite, funding_8h"):
+    with pytest.raises(ValueError, match=r"no derivatives metric 'fundng'; expected some of composite, .*liquidations"):
         with_policy(outlier_readings={"fundng": 0.1})

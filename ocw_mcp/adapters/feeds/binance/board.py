@@ -59,10 +59,15 @@ class Board:
         self._crossed = False
 
     def watch(self, levels: Mapping[str, tuple[float, float]]) -> None:
-        """Set the watched levels (quote) of all symbols: a price at or beyond one of (low, high) crosses it."""
+        """Set the watched levels (quote) of all symbols: a price at or beyond one of (low, high) crosses it.
+
+        A level that is set beyond the present price is crossed at once, but not again if the same levels are set again.
+        """
         for symbol, line in self._lines.items():
-            line.low, line.high = levels.get(symbol, (-math.inf, math.inf))
-            # A level that was set beyond the present price is crossed at once.
+            low, high = levels.get(symbol, (-math.inf, math.inf))
+            if (low, high) == (line.low, line.high):
+                continue
+            line.low, line.high = low, high
             line.mark_region = line.last_region = line.quote_region = 0
             if line.mark_at:
                 self._see_mark(line)
@@ -186,4 +191,6 @@ class Board:
 
 
 def _book(line: _Line) -> OrderBook:
-    return OrderBook(line.symbol, line.quote_at, line.bid, line.ask, line.bid_quantity, line.ask_quantity)
+    # The quantity at the best price is what is known of the depth: at least so much is offered near it.
+    sizes = line.bid_quantity, line.ask_quantity
+    return OrderBook(line.symbol, line.quote_at, line.bid, line.ask, *sizes, *sizes)

@@ -9,6 +9,7 @@ import msgspec
 from ocw_mcp.adapters.feeds.binance.board import Board
 from ocw_mcp.adapters.feeds.binance.candles import Added, CandleStore, candle_fault
 from ocw_mcp.adapters.feeds.binance.guard import REST, UNCONFIRMED, PriceGuard
+from ocw_mcp.adapters.feeds.binance.liquidations import LiquidationFlow
 from ocw_mcp.adapters.feeds.binance.notices import MARKET, Notices
 from ocw_mcp.adapters.feeds.binance.wire import (
     Answer,
@@ -23,7 +24,7 @@ from ocw_mcp.adapters.feeds.binance.wire import (
     Wire,
     WireFault,
 )
-from ocw_mcp.domain.market import Candle
+from ocw_mcp.domain.market import Candle, Liquidations
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND, iso, span_name
 
 FUTURE_MS: Final = 2_000
@@ -40,14 +41,12 @@ _COUNTED: Final = "its candle is refused"
 
 
 class Flow(msgspec.Struct):
-    """What trades and forced liquidations did in the present candle of a symbol, in the base asset."""
+    """What takers traded in the present candle of a symbol, in the base asset."""
 
     open_time: int = -1
     bought: float = 0.0
     """The quantity that takers bought."""
     sold: float = 0.0
-    longs_liquidated: float = 0.0
-    shorts_liquidated: float = 0.0
     trade_id: int = -1
 
 
@@ -72,6 +71,11 @@ class Dispatcher:
         self._past_guards = {symbol: PriceGuard() for symbol in symbols}
         """The guards of candles that are too old to be compared with present prices."""
         self.flows = {symbol: Flow() for symbol in symbols}
+        self._liquidations = {
+            route.symbol: LiquidationFlow(route, store.interval)
+            for route in routes
+            if route.kind is StreamKind.LIQUIDATION
+        }
         self.forming: dict[str, Kline] = {}
         """The last kline message of each symbol, whose candle may still form."""
         self.funding: dict[str, dict[int, float]] = {symbol: {} for symbol in symbols}
@@ -153,6 +157,11 @@ class Dispatcher:
             self._notices.incident(candle.symbol, "conflict", detail)
         return added
 
+    def take_liquidations(self, symbols: Iterable[str], closed_at: int) -> tuple[Liquidations, ...]:
+        """Return the liquidations of some symbols' candles that closed at a time (ms), as far as they are known."""
+        flows = [self._liquidations[symbol] for symbol in symbols if symbol in self._liquidations]
+        return tuple(found for flow in flows if (found := flow.take(closed_at)) is not None)
+
     def _take_kline(self, route: Route, message: Kline, now: int) -> str | None:
         bar, interval = message.bar, self._store.interval
         if bar.interval != self._interval or bar.symbol != route.symbol:
@@ -164,6 +173,8 @@ class Dispatcher:
         if bar.closed:
             if bar.open_time + interval > now + FUTURE_MS:
                 return "it is closed before its end"
+            if (flow := self._liquidations.get(bar.symbol)) is not None:
+                flow.settle(bar.open_time, self._loop_s() - (now - bar.open_time) / SECOND)
             candle = Candle(
                 bar.symbol,
                 bar.open_time,
@@ -246,15 +257,13 @@ class Dispatcher:
 
     def _take_liquidation(self, route: Route, message: Liquidation, now: int) -> str | None:
         order = message.order
-        if message.at > now + FUTURE_MS:
-            return self._future(message.at, now)
+        if (latest := max(message.at, order.at)) > now + FUTURE_MS:
+            return self._future(latest, now)
+        if order.at < now - MINUTE:
+            return f"its order is of {(now - order.at) // SECOND} s ago"
         if not 0.0 < order.quantity < math.inf:
             return f"its quantity is {order.quantity:.8g}"
-        flow = self._flow(route.symbol, order.at)
-        if order.side == "SELL":
-            flow.longs_liquidated += order.quantity
-        else:
-            flow.shorts_liquidated += order.quantity
+        self._liquidations[route.symbol].add(order)
         return None
 
     def _flow(self, symbol: str, at: int) -> Flow:

@@ -72,6 +72,10 @@ class BinanceFeed:
         content = hashlib.sha256(f"{KIND} {self.product} {self._transport.host_class}".encode()).hexdigest()
         return MarketIdentity(KIND, self.product, self.interval, self.symbols, content)
 
+    def exchange_ms(self) -> int | None:
+        """Return the exchange's time (ms); None while `frames` does not run or has not measured it yet."""
+        return self.session.clock.now_ms() if self.session is not None and self.session.clock.measured else None
+
     def watch(self, levels: Mapping[str, tuple[float, float]]) -> None:
         """Set the levels (low, high; quote) of each symbol at which a price is yielded at once, between two ticks.
 

@@ -211,7 +211,7 @@ class Filler:
         """Store the rows of one answer. Return whether that changed the store."""
         interval, now, changed = self._store.interval, self._now_ms(), False
         newest = first - interval
-        for row, following in zip(rows, [*rows[1:], None], strict=True):
+        for row, following in zip(rows, [*rows[1:], None][: len(rows)], strict=True):
             open_time = row[0]
             if not first <= open_time <= last or open_time + interval > now:
                 continue

@@ -29,8 +29,10 @@ SLACK_MS: Final = 10_000
 """A candle that is known later than this (ms) after its close is late: nothing is decided on it."""
 LONGEST_GAP_MS: Final = 60 * DAY
 """The longest time (ms) that is filled after a restart; the engine treats the rest as a hole."""
-_INFO_EVERY_S: Final = DAY / SECOND
+INFO_EVERY_S: Final = DAY / SECOND
 _LONGEST_WAIT_S: Final = 1.0
+_LONGEST_UNPRICED_S: Final = 30.0
+"""How long (s) the prices of an existing book wait for the candles that it missed."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -88,7 +90,9 @@ class Session:
         self._history_until = -1
         """Candles that close at this time (ms) at the latest are history."""
         self._live = False
-        """Whether history is complete, so that prices and notices are yielded."""
+        """Whether history is complete, so that notices are yielded."""
+        self._priced = False
+        """Whether prices are yielded: the candles that an existing book missed come before them."""
         self._last_at = -1
 
     def _deliver(self, batch: Sequence[bytes | str]) -> tuple[int, list[Answer | Shutdown]]:
@@ -149,6 +153,8 @@ class Session:
         present = now // interval * interval
         if after is None:
             self._history_until = present
+        else:
+            self._spawn(self._price_without_candles())
         earliest = present - LONGEST_GAP_MS
         for symbol in self._plan.symbols:
             since = present - self._plan.warmup_ms if after is None else known.get(symbol, after)
@@ -166,7 +172,7 @@ class Session:
             self._plan.progress(min(1.0, (reached - begin) / max(1, present - begin)))
 
         await self.filler.catch_up(present, report, urgent=after is None)
-        self._live = True
+        self._live = self._priced = True
         self._spawn(self.filler.run())
         self._spawn(self._follow_info())
         liveness = Liveness(
@@ -183,6 +189,12 @@ class Session:
         liveness.check_offset()
         self._woken.set()
         self._spawn(liveness.run())
+
+    async def _price_without_candles(self) -> None:
+        """Yield prices after a time even if missed candles still lack: the stops of positions depend on prices."""
+        await pause(_LONGEST_UNPRICED_S)
+        self._priced = True
+        self._woken.set()
 
     async def _prepare(self, priority: Priority) -> None:
         """Measure the clock and fetch the filters. Raises MarketUnreachable, or FeedError for an unlisted symbol."""
@@ -234,7 +246,7 @@ class Session:
     async def _follow_info(self) -> None:
         """Fetch the filters once a day."""
         while True:
-            await pause(_INFO_EVERY_S * (1 - 0.02 * self._plan.jitter()))
+            await pause(INFO_EVERY_S * (1 - 0.02 * self._plan.jitter()))
             try:
                 self._take_info(await self._fetch_info(Priority.PATIENT))
             except FeedError as error:
@@ -257,12 +269,13 @@ class Session:
                 history=history,
                 late=not history and closed_at < self.clock.now_ms() - SLACK_MS,
                 instruments=self._take_changed(),
+                liquidations=self.dispatcher.take_liquidations([each.symbol for each in released.candles], closed_at),
             )
         if not self._live:
             return
         now = self.clock.now_ms()
-        if self.board.ready(now) or self.notices.waiting or self._changed:
-            marks, books = self.board.take(now)
+        if (self._priced and self.board.ready(now)) or self.notices.waiting or self._changed:
+            marks, books = self.board.take(now) if self._priced else ((), ())
             notices, instruments = self.notices.take(), self._take_changed()
             if marks or books or notices or instruments:
                 yield Frame(now, marks=marks, books=books, notices=notices, instruments=instruments)
@@ -279,6 +292,6 @@ class Session:
         now, longest = self.clock.now_ms(), _LONGEST_WAIT_S * SECOND
         # Candles that are held wait for REST, which wakes this task.
         due = None if self.filler.held else self.store.due(PATIENCE_MS)
-        times = [due, self.board.next_tick(now) if self._live else None]
+        times = [due, self.board.next_tick(now) if self._priced else None]
         waits = [max(each - now, 20) for each in times if each is not None]
         return min([*waits, longest]) / SECOND

@@ -94,10 +94,13 @@ class StreamSocket:
         if link is None:
             return
         names = [route.name for route in routes]
+        self._begin_whole(routes, None)
         try:
             for method in ("UNSUBSCRIBE", "SUBSCRIBE"):
                 await self._send(link.connection, method, names)
                 await pause(_MESSAGE_EVERY_S)
+            if self._link is not None:
+                self._begin_whole(routes, _loop_s())
         except MarketUnreachable as error:
             self.last_error = str(error)
 
@@ -115,7 +118,9 @@ class StreamSocket:
                     attempt += 1
                     continue
                 self._notices.end(CONNECTION, self._path or "/")
+                self._begin_whole(self.routes, link.opened_at)
                 link = await self._until_lost(link)
+                self._begin_whole(self.routes, None)
                 proven = link.data_until - link.opened_at >= _PROVEN_S
                 self._link = None
                 await link.connection.close()
@@ -126,6 +131,12 @@ class StreamSocket:
         finally:
             await self._drop(self._link)
             self._link = None
+
+    @staticmethod
+    def _begin_whole(routes: Sequence[Route], at: float | None) -> None:
+        """Note the loop time (s) since which some streams are received without a hole; None for a hole now."""
+        for route in routes:
+            route.whole_since = at
 
     def _report(self, what: str) -> None:
         self._notices.incident(MARKET, CONNECTION, f"{self._path or '/'} {what}"[:300], until=self._path or "/")
@@ -177,6 +188,9 @@ class StreamSocket:
         except BaseException:
             await self._drop(new)
             raise
+        if old.task is not None and old.task.done():
+            # The old connection ended before the new one was complete.
+            self._begin_whole(self.routes, new.opened_at)
         self._link = new
         await self._drop(old)
         return new

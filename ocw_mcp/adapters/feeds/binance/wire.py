@@ -147,7 +147,7 @@ class Shutdown(msgspec.Struct, frozen=True):
 class Route:
     """One stream of the feed, and what is known about its liveness."""
 
-    __slots__ = ("decoder", "kind", "name", "refusal", "refused_at", "seen", "symbol")
+    __slots__ = ("decoder", "kind", "name", "refusal", "refused_at", "seen", "symbol", "whole_since")
 
     def __init__(self, name: str, kind: StreamKind, symbol: str) -> None:
         self.name, self.kind, self.symbol = name, kind, symbol
@@ -158,6 +158,8 @@ class Route:
         """The loop time (s) of its last message that was not used."""
         self.refusal = ""
         """Why that message was not used."""
+        self.whole_since: float | None = None
+        """The loop time (s) since which its messages come without a hole; None while there is no connection."""
 
     def refuse(self, why: str, at: float) -> None:
         """Note a message that is not used, at a loop time (s)."""

@@ -101,6 +101,37 @@ def test_book_that_was_offline_for_a_day_gets_each_candle_once_and_late() -> Non
     assert sum(path.endswith("klines") for path, _ in market.requests) == 4
 
 
+def without_candles_until(market: ScriptedMarket, until: int) -> None:
+    """Let the exchange refuse every request for candles before its time `until` (ms)."""
+
+    def refuse(path: str, query: Mapping[str, str | int]) -> RestResponse | None:
+        if path.endswith("klines") and market.exchange_ms() < until:
+            raise MarketUnreachable("connection reset")
+        return None
+
+    market.rest = refuse
+
+
+@pytest.mark.requirement("D02")
+def test_missed_candles_come_before_the_first_prices() -> None:
+    market = ScriptedMarket(START)
+    without_candles_until(market, START + 10 * SECOND)
+    run = run_feed(feed_on(market), BEGIN + 2 * MINUTE, after=BEGIN - 5 * HOUR)
+    priced = [index for index, frame in enumerate(run.frames) if frame.marks or frame.books]
+    missed = [index for index, frame in enumerate(run.frames) if frame.late]
+    assert len(missed) == 300
+    assert max(missed) < min(priced)
+
+
+@pytest.mark.requirement("D02")
+def test_prices_do_not_wait_long_for_missed_candles() -> None:
+    market = ScriptedMarket(START)
+    without_candles_until(market, START + 5 * MINUTE)
+    run = run_feed(feed_on(market), BEGIN + 2 * MINUTE, after=BEGIN - 5 * HOUR)
+    first = next(seen for frame, seen in zip(run.frames, run.seen_at, strict=True) if frame.marks)
+    assert START + 30 * SECOND <= first <= START + 40 * SECOND
+
+
 def test_symbol_that_lagged_behind_is_resumed_at_its_own_time() -> None:
     market = ScriptedMarket(START)
 

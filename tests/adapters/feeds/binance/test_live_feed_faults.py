@@ -277,9 +277,10 @@ def test_delisted_symbol_of_an_existing_book_does_not_stop_the_others() -> None:
     assert sum(path.endswith("klines") and query["symbol"] == "ETHUSDT" for path, query in market.requests) <= 10
 
 
-def test_minutes_that_the_exchange_has_not_are_left_out() -> None:
+@pytest.mark.parametrize("hours", [(3, 2), (24, 5)], ids=["a hole within an answer", "an empty answer"])
+def test_minutes_that_the_exchange_has_not_are_left_out(hours: tuple[int, int]) -> None:
     market = ScriptedMarket(START)
-    hole = range(BEGIN - 3 * HOUR, BEGIN - 2 * HOUR, MINUTE)
+    hole = range(BEGIN - hours[0] * HOUR, BEGIN - hours[1] * HOUR, MINUTE)
 
     def with_hole(path: str, query: Mapping[str, str | int]) -> RestResponse | None:
         if not path.endswith("klines"):

@@ -140,3 +140,32 @@ async def test_answer_has_status_body_and_headers_in_lower_case() -> None:
     assert (found.status, found.body) == (429, b"/fapi/v1/klines?symbol=BTCUSDT&limit=2")
     assert (found.headers["x-mbx-used-weight-1m"], found.headers["retry-after"]) == ("7", "3")
     assert made.now_ms() == BEGIN
+
+
+@pytest.mark.requirement("M04")
+async def test_requests_and_streams_carry_no_key_and_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes on the wire, also if the environment has a key of the exchange."""
+    heads: list[str] = []
+
+    async def record(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n[]")
+        await writer.drain()
+        writer.close()
+
+    monkeypatch.setenv("BINANCE_API_KEY", "a-key")
+    monkeypatch.setenv("BINANCE_API_SECRET", "a-secret")
+    async with await asyncio.start_server(record, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        made = NetworkTransport(hosts_of(Product.UM, f"127.0.0.1:{port}"), lambda: BEGIN)
+        await made.get("/fapi/v1/klines", {"symbol": "BTCUSDT", "limit": 5})
+        with pytest.raises(MarketUnreachable):
+            await made.connect("/market/stream?streams=btcusdt@kline_1m")
+        await made.close()
+    (request, *fields), (stream, *more) = (head.strip().lower().split("\r\n") for head in heads)
+    assert request == "get /fapi/v1/klines?symbol=btcusdt&limit=5 http/1.1"
+    assert stream == "get /market/stream?streams=btcusdt@kline_1m http/1.1"
+    names = {field.partition(":")[0] for field in [*fields, *more]}
+    usual = {"host", "accept", "accept-encoding", "connection", "user-agent", "upgrade"}
+    assert {name for name in names if not name.startswith("sec-websocket-")} <= usual
+    assert "a-key" not in "".join(heads)

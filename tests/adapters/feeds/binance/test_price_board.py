@@ -16,6 +16,7 @@ def test_slow_consumer_gets_the_newest_values_once() -> None:
     (mark,), (book,) = made.take(BEGIN + 500)
     assert (mark.price, mark.funding_rate, mark.next_funding_at, mark.last) == (199.5, 0.0001, BEGIN + 9_999, None)
     assert (book.bid, book.ask, book.bid_depth, book.ask_depth, book.at) == (199, 200, 1, 2, BEGIN + 99)
+    assert (book.bid_quantity, book.ask_quantity) == (1, 2), "what the paper venue fills at the best prices"
     assert made.take(BEGIN + 500) == ((), ())
 
 
@@ -74,6 +75,20 @@ def test_level_that_is_set_beyond_the_price_is_crossed_at_once() -> None:
     made.take(BEGIN)
     made.watch({"BTCUSDT": (101.0, 200.0)})
     assert [each.price for each in made.take(BEGIN + 1)[0]] == [100]
+
+
+def test_levels_that_are_set_again_are_not_crossed_again() -> None:
+    """A consumer sets its levels after each frame: a price beyond one of them must not cause frames without end."""
+    made = board()
+    made.set_mark("BTCUSDT", 100, 0, BEGIN, BEGIN, BEGIN)
+    made.set_quote("BTCUSDT", 1, 99.9, 1, 100.1, 1, BEGIN, BEGIN)
+    made.take(BEGIN)
+    made.watch({"BTCUSDT": (99.95, 200.0)})
+    assert len(made.take(BEGIN + 1)[1]) == 1
+    made.watch({"BTCUSDT": (99.95, 200.0)})
+    assert not made.ready(BEGIN + 2)
+    made.watch({"BTCUSDT": (99.96, 200.0)})
+    assert made.ready(BEGIN + 3)
 
 
 def test_older_values_do_not_replace_newer_ones() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocw_mcp.app.gate_report import Closes, Move, judge, moves
+from ocw_mcp.app.gate_report.largest import Closes, Move, judge, moves
 from ocw_mcp.domain.time import HOUR, MINUTE
 
 SPAN = 5 * MINUTE
