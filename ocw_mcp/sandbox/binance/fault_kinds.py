@@ -148,6 +148,7 @@ KINDS: Final = {
     "filters": Kind("exchangeInfo reports other filters from now on.", ("symbol",), ("tick", "step", "min_notional")),
     "order_lost": Kind("Requests that place, change or cancel orders get no answer.", ("for",), _OF_ORDERS),
     "order_error": Kind("Requests that place, change or cancel orders fail.", ("for", "answer"), _OF_ORDERS),
+    "order_hidden": Kind("Queries do not find orders that are younger than `by`.", ("for", "by"), ("path",)),
     "owner_order": Kind("The account's owner places an order in the app.", ("symbol", "side", "quantity"), ("price",)),
     "owner_close": Kind("The account's owner closes a position in the app.", ("symbol",)),
     "owner_cancel": Kind("The account's owner cancels all orders and algo orders of a symbol.", ("symbol",)),
@@ -161,3 +162,5 @@ OWNER: Final = frozenset({"owner_order", "owner_close", "owner_cancel", "transfe
 """The kinds that change the account."""
 OF_ORDERS: Final = frozenset({"order_lost", "order_error"})
 """The kinds that concern the requests of orders."""
+OF_ACCOUNT: Final = OWNER | OF_ORDERS | {"order_hidden"}
+"""The kinds that need an account."""

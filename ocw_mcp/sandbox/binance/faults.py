@@ -176,7 +176,7 @@ def parse_fault(entry: Mapping[str, Any], now: int = 0) -> Fault:
             expected = KEYS[key]
             given = f"{value!r}"[:40]
             problems.append(f"{key} is {given}; expected {expected.expected}; write {key} = {expected.example}")
-    if kind in ("delay", *OF_ORDERS) and values.get("by", 1) <= 0:
+    if kind in ("delay", "order_hidden", *OF_ORDERS) and values.get("by", 1) <= 0:
         problems.append(f"by is {entry['by']!r}; a delay is longer than zero; write by = {KEYS['by'].example}")
     if kind in OF_ORDERS and values.get("by") and not values.get("executed"):
         problems.append("by is the time after which the order is executed; write executed = true, or remove by")

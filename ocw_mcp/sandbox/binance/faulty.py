@@ -7,7 +7,7 @@ from typing import Any
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.sandbox.binance.effects import FaultPlan, RestFaults, StreamFaults
 from ocw_mcp.sandbox.binance.exchange import Exchange, Request, Response
-from ocw_mcp.sandbox.binance.fault_kinds import OF_ORDERS, OWNER
+from ocw_mcp.sandbox.binance.fault_kinds import OF_ACCOUNT, OWNER
 from ocw_mcp.sandbox.binance.faults import MOST_FAULTS, Fault, parse_fault, span_text
 from ocw_mcp.sandbox.binance.order_faults import OrderFaults, owner_action
 from ocw_mcp.sandbox.binance.streams import Outgoing, StreamConnection, StreamHub
@@ -111,7 +111,7 @@ class FaultyExchange:
     def add_fault(self, entry: Mapping[str, Any], now: int) -> Fault:
         """Add a fault of a table; without `at` it begins at once. Raises SettingsError."""
         fault = parse_fault(entry, now - self.plan.start + 1)
-        self._add(fault)
+        self._add(fault, None if "at" in entry else now)
         return fault
 
     def add_faults(self, faults: Iterable[Fault]) -> None:
@@ -119,18 +119,19 @@ class FaultyExchange:
         for fault in faults:
             self._add(fault)
 
-    def _add(self, fault: Fault) -> None:
+    def _add(self, fault: Fault, now: int | None = None) -> None:
+        """Add a fault; the account's owner acts at `now` (ms) if it is given, in place of the fault's time."""
         if fault.symbol and fault.symbol not in self.exchange.market.symbols:
             known = ", ".join(self.exchange.market.symbols)
             raise SettingsError(f"the fault {str(fault)!r} names an unknown symbol; expected one of {known}")
         if len(self.plan.faults) >= MOST_FAULTS:
             raise SettingsError(f"there are {MOST_FAULTS:,} faults, the most that fit; start the sandbox again")
         account = self.exchange.account
-        if account is None and fault.kind in OWNER | OF_ORDERS:
+        if account is None and fault.kind in OF_ACCOUNT:
             raise SettingsError(f"{fault.kind} needs an account, which spot does not have yet; serve futures")
         self.plan.add(fault)
         if account is not None and fault.kind in OWNER:
-            self._plan_action(fault, owner_action(account, fault), self.plan.start + fault.at)
+            self._plan_action(fault, owner_action(account, fault), self.plan.start + fault.at if now is None else now)
         if fault.kind == "filters":
             at = self.plan.start + fault.at
             changes = {"tick": fault.tick, "step": fault.step, "min_notional": fault.min_notional}

@@ -115,6 +115,30 @@ def test_reductions_are_spared_by_some_errors(answer: str) -> None:
     assert trader.held() == 0
 
 
+def test_accepted_order_may_be_hidden_from_queries_for_a_while() -> None:
+    trader = Trader({"kind": "order_hidden", **NOW_FOR, "by": "20s", "path": "*/order"})
+    trader.order("BUY", "0.02", floored(trader.mark() * Decimal("0.98")), newClientOrderId="a")
+    assert found(trader, "a") == "none"
+    assert len(trader.get("/fapi/v1/openOrders", **ONE)) == 1
+    trader.later(20 * SECOND)
+    assert found(trader, "a") == "none"
+    trader.later(1)
+    assert found(trader, "a") == "NEW"
+
+
+def test_all_queries_may_hide_what_was_just_accepted() -> None:
+    trader = Trader({"kind": "order_hidden", **NOW_FOR, "by": "20s"})
+    price = floored(trader.mark() * Decimal("0.98"))
+    placed, stop = trader.order("BUY", "0.02", price), trader.algo("SELL", price, quantity="0.01")
+    for path in ("openOrders", "allOrders", "openAlgoOrders", "allAlgoOrders"):
+        assert trader.get(f"/fapi/v1/{path}", **ONE) == []
+    assert trader.refusal("GET", "/fapi/v1/openOrder", **ONE, orderId=placed["orderId"])[1] == -2013
+    assert trader.refusal("GET", ALGO, algoId=stop["algoId"])[1] == -2013
+    assert trader.ask("DELETE", ORDER, **ONE, orderId=placed["orderId"])["status"] == "CANCELED"
+    trader.later(MINUTE)
+    assert len(trader.get("/fapi/v1/allOrders", **ONE)) == len(trader.get("/fapi/v1/openAlgoOrders", **ONE)) == 1
+
+
 def test_owner_trades_cancels_and_closes_beside_the_client() -> None:
     trader = Trader(
         {"kind": "owner_order", "at": "10s", "symbol": "BTCUSDT", "side": "SELL", "quantity": "0.05"},

@@ -42,7 +42,7 @@ class AccountApi:
         self.settings = Settings(self.account.state)
         self.listen_keys = ListenKeys(self.account)
         self.counts = OrderCounts()
-        orders = OrderAnswers(self.account, self.settings)
+        self.orders = orders = OrderAnswers(self.account, self.settings)
         answers = AccountAnswers(self.account, self.settings, self.listen_keys)
         self._order_routes = _order_routes(orders)
         self._routes = self._order_routes | _account_routes(answers)

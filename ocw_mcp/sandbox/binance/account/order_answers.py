@@ -1,6 +1,6 @@
 """What the paths of orders, algo orders and trades answer."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +29,18 @@ class OrderAnswers:
     def __init__(self, account: Account, settings: Settings) -> None:
         self._account, self._settings = account, settings
         self._state, self._prices = account.state, account.prices
+        self.hidden: Callable[[str, int], int] = lambda _path, _now: 0
+        """Return, by path and time (ms), the age up to which queries do not find orders: a fault sets it."""
+
+    def _orders(self, path: str, orders: Iterable[Order], now: int) -> list[Order]:
+        """Return the orders that a query finds."""
+        newest = now - self.hidden(path, now)
+        return [each for each in orders if each.created <= newest]
+
+    def _algos(self, path: str, algos: Iterable[AlgoOrder], now: int) -> list[AlgoOrder]:
+        """Return the algo orders that a query finds."""
+        newest = now - self.hidden(path, now)
+        return [each for each in algos if each.created <= newest]
 
     def place(self, parameters: Parameters, now: int) -> Payload:
         """Place an order."""
@@ -78,19 +90,25 @@ class OrderAnswers:
 
     def order(self, parameters: Parameters, now: int) -> Payload:
         """Return an order."""
-        order = _latest(self._named(parameters, self._state.orders.values()))
+        known = self._orders("/fapi/v1/order", self._state.orders.values(), now)
+        order = _latest(self._named(parameters, known))
         if order is None or _is_forgotten(order, now):
             raise ApiError(-2013, "Order does not exist.")
         return payloads.order_row(order, self._prices)
 
     def open_order(self, parameters: Parameters, now: int) -> Payload:
         """Return an open order."""
-        return payloads.order_row(self._open(parameters, -2013, "Order does not exist."), self._prices)
+        known = self._orders("/fapi/v1/openOrder", self._state.open.values(), now)
+        order = _latest(self._named(parameters, known))
+        if order is None:
+            raise ApiError(-2013, "Order does not exist.")
+        return payloads.order_row(order, self._prices)
 
     def open_orders(self, parameters: Parameters, now: int) -> Payload:
         """Return the open orders, of one symbol or of all."""
         symbol = parameters.optional_symbol()
-        found = [each for each in self._state.open.values() if symbol in (None, each.symbol)]
+        known = self._orders("/fapi/v1/openOrders", self._state.open.values(), now)
+        found = [each for each in known if symbol in (None, each.symbol)]
         return [payloads.order_row(each, self._prices) for each in sorted(found, key=lambda each: each.id)]
 
     def all_orders(self, parameters: Parameters, now: int) -> Payload:
@@ -98,7 +116,8 @@ class OrderAnswers:
         symbol, first = parameters.symbol(), parameters.number("orderId")
         since, until = _range(parameters, now)
         limit = parameters.limit(500, 1000)
-        found = [each for each in self._state.orders.values() if each.symbol == symbol and not _is_forgotten(each, now)]
+        known = self._orders("/fapi/v1/allOrders", self._state.orders.values(), now)
+        found = [each for each in known if each.symbol == symbol and not _is_forgotten(each, now)]
         if first is not None:
             found = [each for each in found if each.id >= first][:limit]
         else:
@@ -146,7 +165,7 @@ class OrderAnswers:
 
     def algo(self, parameters: Parameters, now: int) -> Payload:
         """Return an algo order."""
-        algo = self._algo(parameters, self._state.algos.values())
+        algo = self._algo(parameters, self._algos("/fapi/v1/algoOrder", self._state.algos.values(), now))
         if algo is None or _is_forgotten(algo, now):
             raise ApiError(-2013, "Order does not exist.")
         return payloads.algo_row(algo, self._prices)
@@ -156,7 +175,7 @@ class OrderAnswers:
         symbol, number = parameters.optional_symbol(), parameters.number("algoId")
         return [
             payloads.algo_row(each, self._prices)
-            for each in self._state.waiting.values()
+            for each in self._algos("/fapi/v1/openAlgoOrders", self._state.waiting.values(), now)
             if symbol in (None, each.symbol) and number in (None, each.id)
         ]
 
@@ -165,7 +184,8 @@ class OrderAnswers:
         symbol, first = parameters.symbol(), parameters.number("algoId")
         since, until = _range(parameters, now)
         limit = parameters.limit(500, 1000)
-        found = [each for each in self._state.algos.values() if each.symbol == symbol and not _is_forgotten(each, now)]
+        known = self._algos("/fapi/v1/allAlgoOrders", self._state.algos.values(), now)
+        found = [each for each in known if each.symbol == symbol and not _is_forgotten(each, now)]
         found = [each for each in found if since <= each.created <= until and each.id >= (first or 0)]
         return [payloads.algo_row(each, self._prices) for each in found[-limit:]]
 
