@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.sandbox.binance.account.account import Account
+from ocw_mcp.sandbox.binance.account.api import FuturesApi
 from ocw_mcp.sandbox.binance.account.keys import ApiKey, sign
 from ocw_mcp.sandbox.binance.exchange import Exchange, Request, Response
 from ocw_mcp.sandbox.binance.faults import parse_fault
@@ -26,7 +27,7 @@ class Trader:
         self.now = now
         exchange = Exchange(market or simulated())
         self.faulty = FaultyExchange(exchange, now, [parse_fault(each) for each in faults])
-        assert exchange.account is not None
+        assert isinstance(exchange.account, FuturesApi)
         self.api = exchange.account
         self.key: ApiKey = self.api.keyring.first
         self._position = now

@@ -7,13 +7,15 @@ from urllib.parse import urlencode
 import msgspec
 
 from ocw_mcp.domain.market import Product
-from ocw_mcp.sandbox.binance.account.api import AccountApi, SignedRequest
+from ocw_mcp.sandbox.binance.account.api import FuturesApi
+from ocw_mcp.sandbox.binance.account.signed import SignedApi, SignedRequest
 from ocw_mcp.sandbox.binance.answers import Answers, Payload
 from ocw_mcp.sandbox.binance.exchange_info import ExchangeInfo, FilterChange
 from ocw_mcp.sandbox.binance.futures_answers import FuturesAnswers
 from ocw_mcp.sandbox.binance.limits import Limits, Pool, Verdict
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.binance.parameters import ApiError, Parameters
+from ocw_mcp.sandbox.binance.spot.api import SpotApi
 
 JSON = {"Content-Type": "application/json;charset=UTF-8"}
 
@@ -62,21 +64,19 @@ class Exchange:
         self.info = ExchangeInfo(market)
         self.limits = Limits(market.product)
         is_spot = market.product is Product.SPOT
-        self.account: AccountApi | None = None if is_spot else AccountApi(market, self.info)
-        """The account, which trades on futures; None on spot."""
+        self.account: SignedApi = SpotApi(market, self.info) if is_spot else FuturesApi(market, self.info)
         self._routes = _spot(Answers(market, self.info)) if is_spot else _futures(FuturesAnswers(market, self.info))
 
     @property
     def paths(self) -> tuple[str, ...]:
         """The paths that are answered."""
-        return (*self._routes, *(self.account.paths if self.account is not None else ()))
+        return (*self._routes, *self.account.paths)
 
     def handle(self, request: Request, now: int, skew: int = 0) -> Response:
         """Return the response at the exchange's time `now` (ms); its clock is ahead by `skew` (ms)."""
-        if self.account is not None:
-            weight_of_account = self.account.weight(request.method, request.path, request.query)
-            if weight_of_account is not None:
-                return self._signed(self.account, request, weight_of_account, now, skew)
+        weight_of_account = self.account.weight(request.method, request.path, request.query)
+        if weight_of_account is not None:
+            return self._signed(request, weight_of_account, now, skew)
         route = self._routes.get(request.path)
         weight, pool = (1, Pool.WEIGHT) if route is None else (route.weight(request.query), route.pool)
         verdict = self.limits.charge(request.ip, pool, weight, now)
@@ -92,14 +92,14 @@ class Exchange:
             return _refused(verdict, error.code, error.message, error.status)
         return Response(200, msgspec.json.encode(payload), JSON | verdict.headers)
 
-    def _signed(self, account: AccountApi, request: Request, weight: int, now: int, skew: int) -> Response:
+    def _signed(self, request: Request, weight: int, now: int, skew: int) -> Response:
         """Return the response to a request of the account."""
         verdict = self.limits.charge(request.ip, Pool.WEIGHT, weight, now)
         if verdict.status != 200:
             return _refused(verdict, -1003, verdict.message, verdict.status)
         headers = dict(verdict.headers)
         try:
-            payload = account.answer(request.signed(), now, now + skew, headers)
+            payload = self.account.answer(request.signed(), now, now + skew, headers)
         except ApiError as error:
             return _refused(msgspec.structs.replace(verdict, headers=headers), error.code, error.message, error.status)
         return Response(200, msgspec.json.encode(payload), JSON | headers)

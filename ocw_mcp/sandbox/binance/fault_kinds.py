@@ -162,5 +162,3 @@ OWNER: Final = frozenset({"owner_order", "owner_close", "owner_cancel", "transfe
 """The kinds that change the account."""
 OF_ORDERS: Final = frozenset({"order_lost", "order_error"})
 """The kinds that concern the requests of orders."""
-OF_ACCOUNT: Final = OWNER | OF_ORDERS | {"order_hidden"}
-"""The kinds that need an account."""

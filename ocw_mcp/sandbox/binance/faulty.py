@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.market import Product
 from ocw_mcp.sandbox.binance.effects import FaultPlan, RestFaults, StreamFaults
 from ocw_mcp.sandbox.binance.exchange import Exchange, Request, Response
-from ocw_mcp.sandbox.binance.fault_kinds import OF_ACCOUNT, OWNER
+from ocw_mcp.sandbox.binance.fault_kinds import OWNER
 from ocw_mcp.sandbox.binance.faults import MOST_FAULTS, Fault, parse_fault, span_text
 from ocw_mcp.sandbox.binance.order_faults import OrderFaults, owner_action
+from ocw_mcp.sandbox.binance.spot import ws_api
 from ocw_mcp.sandbox.binance.streams import Outgoing, StreamConnection, StreamHub
 
 
@@ -62,8 +64,7 @@ class FaultyExchange:
         self.messages: Counter[str] = Counter()
         """The numbers of stream messages that were sent and received."""
         self.connections: list[FaultyConnection] = []
-        user = None if exchange.account is None else exchange.account.user_source
-        self._hub = StreamHub(exchange.market, thin, user)
+        self._hub = StreamHub(exchange.market, thin, exchange.account.user_events)
         self._rest = RestFaults(self.plan, exchange.market.product)
         self._orders = OrderFaults(self.plan, exchange)
         self.add_faults(faults)
@@ -95,13 +96,18 @@ class FaultyExchange:
 
     def connect(self, path: str, now: int) -> FaultyConnection | None:
         """Return a new stream connection to a path with its query; None if no streams are served there."""
-        connection = self._hub.open(path, now)
+        connection = self._open(path, now)
         if connection is None:
             return None
         faults = StreamFaults(self.plan, connection, self.exchange.market.product)
         opened = FaultyConnection(connection, faults, self.messages)
         self.connections = [each for each in self.connections if not each.closed] + [opened]
         return opened
+
+    def _open(self, path: str, now: int) -> StreamConnection | None:
+        if self.exchange.market.product is Product.SPOT and path.partition("?")[0].rstrip("/") == ws_api.PATH:
+            return ws_api.WsApiConnection(self.exchange.account, now)
+        return self._hub.open(path, now)
 
     def disconnect(self, connection: FaultyConnection) -> None:
         """Forget a connection that the client has closed."""
@@ -127,10 +133,10 @@ class FaultyExchange:
         if len(self.plan.faults) >= MOST_FAULTS:
             raise SettingsError(f"there are {MOST_FAULTS:,} faults, the most that fit; start the sandbox again")
         account = self.exchange.account
-        if account is None and fault.kind in OF_ACCOUNT:
-            raise SettingsError(f"{fault.kind} needs an account, which spot does not have yet; serve futures")
+        if fault.kind in OWNER and fault.kind not in account.actions():
+            raise SettingsError(f"{fault.kind} concerns futures only; this is a sandbox of spot; remove the fault")
         self.plan.add(fault)
-        if account is not None and fault.kind in OWNER:
+        if fault.kind in OWNER:
             self._plan_action(fault, owner_action(account, fault), self.plan.start + fault.at if now is None else now)
         if fault.kind == "filters":
             at = self.plan.start + fault.at
@@ -145,8 +151,7 @@ class FaultyExchange:
             if fault.every:
                 self._plan_action(fault, action, at + fault.every)
 
-        assert self.exchange.account is not None
-        self.exchange.account.account.plan(at, act)
+        self.exchange.account.plan(at, act)
 
     def counters(self, now: int) -> dict[str, Any]:
         """Return what the exchange has done so far."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ocw_mcp.sandbox.binance.account.api import AccountApi
+from ocw_mcp.sandbox.binance.account.signed import SignedApi
 from ocw_mcp.sandbox.binance.effects import FaultPlan
 from ocw_mcp.sandbox.binance.exchange import JSON, Exchange, Request, Response
 from ocw_mcp.sandbox.binance.fault_kinds import ANSWERS, OF_ORDERS
@@ -31,7 +31,7 @@ class OrderFaults:
         self._seen: Counter[int] = Counter()
         """By the fault: how many requests it concerned, for `nth`."""
         if exchange.account is not None:
-            exchange.account.orders.hidden = self._hidden
+            exchange.account.hidden = self._hidden
 
     def _hidden(self, path: str, now: int) -> int:
         """Return the age (ms) up to which queries at a path do not find orders."""
@@ -55,7 +55,7 @@ class OrderFaults:
                 return self._apply(account, fault, request, now, skew)
         return None
 
-    def _apply(self, account: AccountApi, fault: Fault, request: Request, now: int, skew: int) -> Outcome:
+    def _apply(self, account: SignedApi, fault: Fault, request: Request, now: int, skew: int) -> Outcome:
         if fault.executed and fault.by:
             signed = request.signed()
             try:
@@ -69,7 +69,7 @@ class OrderFaults:
                 except ApiError:
                     self._plan.applied["late orders refused"] += 1
 
-            account.account.plan(now + fault.by, execute)
+            account.plan(now + fault.by, execute)
         elif fault.executed:
             self._exchange.handle(request, now, skew)
         if not fault.answer:
@@ -87,16 +87,16 @@ def _concerns(fault: Fault, request: Request) -> bool:
     return not (spared and (reduces or request.method != "POST"))
 
 
-def owner_action(account: AccountApi, fault: Fault) -> Callable[[int], object]:
+def owner_action(account: SignedApi, fault: Fault) -> Callable[[int], object]:
     """Return what a fault of the account does at its time (ms)."""
-    found, symbol = account.account, fault.symbol
+    act, symbol = account.actions()[fault.kind], fault.symbol
     price = Decimal(fault.price) if fault.price is not None else None
-    actions: dict[str, Callable[[int], object]] = {
-        "owner_order": lambda at: found.owner_order(symbol, fault.side, Decimal(fault.quantity), price, at),
-        "owner_close": lambda at: found.owner_close(symbol, at),
-        "owner_cancel": lambda at: found.owner_cancel(symbol, at),
-        "transfer": lambda at: found.transfer(Decimal(fault.amount), at),
-        "deleverage": lambda at: found.deleverage(symbol, Decimal(fault.share), at),
-        "key_expired": account.listen_keys.expire,
+    arguments: dict[str, tuple[object, ...]] = {
+        "owner_order": (symbol, fault.side, Decimal(fault.quantity or "0"), price),
+        "owner_close": (symbol,),
+        "owner_cancel": (symbol,),
+        "deleverage": (symbol, Decimal(fault.share)),
     }
-    return actions[fault.kind]
+    if fault.kind == "transfer":
+        return lambda at: act(Decimal(fault.amount), at)
+    return lambda at: act(*arguments.get(fault.kind, ()), at)

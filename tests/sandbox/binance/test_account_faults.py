@@ -225,8 +225,8 @@ def test_user_data_connection_is_dropped_by_its_name() -> None:
     assert [each.closed for each in trader.faulty.connections] == [True, False]
 
 
-def test_spot_refuses_faults_of_an_account() -> None:
-    with pytest.raises(SettingsError, match="spot does not have yet"):
+def test_spot_refuses_faults_of_futures() -> None:
+    with pytest.raises(SettingsError, match="concerns futures only"):
         exchange({"kind": "key_expired", "at": "1s"}, product=Product.SPOT)
 
 

@@ -191,7 +191,5 @@ def test_signed_requests_have_the_documented_weight(
     assert response.headers["X-MBX-USED-WEIGHT-1M"] == str(weight)
 
 
-def test_spot_has_no_account_of_futures() -> None:
-    exchange = Exchange(simulated(Product.SPOT))
-    assert exchange.account is None
-    assert exchange.handle(Request("GET", BALANCE, {}), NOW).status == 404
+def test_spot_has_no_paths_of_futures() -> None:
+    assert Exchange(simulated(Product.SPOT)).handle(Request("GET", BALANCE, {}), NOW).status == 404

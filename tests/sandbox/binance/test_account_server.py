@@ -8,7 +8,6 @@ import httpx2
 import pytest
 from websockets.asyncio.client import connect
 
-from ocw_mcp.domain.market import Product
 from ocw_mcp.sandbox.binance.account.keys import sign
 from tests.support.exchange import served
 
@@ -87,10 +86,3 @@ async def test_lost_answer_closes_the_connection_and_the_order_exists() -> None:
         assert found.json()["status"] == "FILLED"
         await client.control("faults", {"kind": "owner_close", "symbol": "BTCUSDT"})
         assert (await client.control("account"))["positions"] == []
-
-
-async def test_spot_has_no_keys_yet() -> None:
-    async with served(product=Product.SPOT) as address, httpx2.AsyncClient(trust_env=False) as http:
-        client = Client(address, http)
-        assert "there is no GET /sandbox/keys" in (await client.control("keys"))["error"]
-        assert "spot has no account yet" in (await client.control("keys", {}))["error"]

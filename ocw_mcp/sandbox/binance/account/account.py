@@ -4,19 +4,18 @@ The account has no clock. `advance` processes, in the order of time, all that th
 The result does not depend on how the time is divided into calls.
 """
 
-import heapq
 from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from itertools import count
 from typing import Final
 
 from ocw_mcp.core.matching.funding import payment
 from ocw_mcp.domain.margin import bankruptcy_price
 from ocw_mcp.domain.money import ZERO, ceil_to, exact, floor_to
-from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
+from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.sandbox.binance.account import events
 from ocw_mcp.sandbox.binance.account.algos import Algos
 from ocw_mcp.sandbox.binance.account.orders import Order, OrderForm
+from ocw_mcp.sandbox.binance.account.plan import Plan
 from ocw_mcp.sandbox.binance.account.positions import Position, amount
 from ocw_mcp.sandbox.binance.account.prices import Prices, margin_asset
 from ocw_mcp.sandbox.binance.account.state import State
@@ -37,33 +36,27 @@ class Account:
     """One account on USD-M futures in one-way mode. Times are in ms."""
 
     def __init__(self, market: SandboxMarket, info: ExchangeInfo, start: int) -> None:
-        self.at = start
         self.prices = Prices(market, info)
         self.state = State(self.prices)
         self.trading = Trading(self.state, lambda symbol, at: self.algos.position_closed(symbol, at))
         self.algos = Algos(self.state, self.trading)
         self.product, self.symbols = market.product, market.symbols
         self._market = market
-        self._planned: list[tuple[int, int, Callable[[int], None]]] = []
-        self._numbers = count()
+        self._plan = Plan(start, self._follow)
         self.state.wallet.book("TRANSFER", "USDT", FIRST_BALANCE, start, info="TRANSFER")
+
+    @property
+    def at(self) -> int:
+        """The time up to which everything is processed."""
+        return self._plan.at
 
     def plan(self, at: int, action: Callable[[int], None]) -> None:
         """Do something at a time, or at once if it has passed; `action` gets the time."""
-        heapq.heappush(self._planned, (max(at, self.at), next(self._numbers), action))
+        self._plan.add(at, action)
 
     def advance(self, until: int) -> None:
         """Process everything up to a time."""
-        while self.at < until or (self._planned and self._planned[0][0] <= self.at):
-            end = min(until, self.at + HOUR)
-            if self._planned:
-                end = min(end, self._planned[0][0])
-            if end > self.at:
-                self._follow(self.at, end)
-                self.at = end
-            while self._planned and self._planned[0][0] <= self.at:
-                _, _, action = heapq.heappop(self._planned)
-                action(self.at)
+        self._plan.advance(until)
 
     def _follow(self, since: int, until: int) -> None:
         """Process what the market does with since < time <= until."""

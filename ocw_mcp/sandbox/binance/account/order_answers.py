@@ -26,20 +26,20 @@ _ALL_DONE: Final = {"code": 200, "msg": "The operation of cancel all open order 
 class OrderAnswers:
     """Answers of the paths of orders. Each may raise ApiError."""
 
-    def __init__(self, account: Account, settings: Settings) -> None:
+    def __init__(self, account: Account, settings: Settings, hidden: Callable[[str, int], int]) -> None:
+        """`hidden` returns, by path and time (ms), the age up to which queries do not find orders."""
         self._account, self._settings = account, settings
         self._state, self._prices = account.state, account.prices
-        self.hidden: Callable[[str, int], int] = lambda _path, _now: 0
-        """Return, by path and time (ms), the age up to which queries do not find orders: a fault sets it."""
+        self._hidden = hidden
 
     def _orders(self, path: str, orders: Iterable[Order], now: int) -> list[Order]:
         """Return the orders that a query finds."""
-        newest = now - self.hidden(path, now)
+        newest = now - self._hidden(path, now)
         return [each for each in orders if each.created <= newest]
 
     def _algos(self, path: str, algos: Iterable[AlgoOrder], now: int) -> list[AlgoOrder]:
         """Return the algo orders that a query finds."""
-        newest = now - self.hidden(path, now)
+        newest = now - self._hidden(path, now)
         return [each for each in algos if each.created <= newest]
 
     def place(self, parameters: Parameters, now: int) -> Payload:

@@ -76,12 +76,12 @@ class State:
     def add_order(self, order: Order) -> None:
         """Keep an order; the oldest finished orders are forgotten."""
         self.orders[order.id] = self.open[order.id] = order
-        _forget(self.orders, self.open)
+        forget(self.orders, self.open)
 
     def add_algo(self, algo: AlgoOrder) -> None:
         """Keep an algo order; the oldest finished ones are forgotten."""
         self.algos[algo.id] = self.waiting[algo.id] = algo
-        _forget(self.algos, self.waiting)
+        forget(self.algos, self.waiting)
 
     def open_of(self, symbol: str) -> list[Order]:
         """Return the open orders of a symbol, the oldest first."""
@@ -169,7 +169,7 @@ class State:
         self.log.add(account_update(reason, at, [balance], [(position, mark)]))
 
 
-def _forget(kept: dict[int, Any], needed: dict[int, Any]) -> None:
+def forget(kept: dict[int, Any], needed: dict[int, Any]) -> None:
     """Remove the oldest values that are not needed, if there are too many."""
     if len(kept) > MOST_ORDERS:
         oldest = next((key for key in kept if key not in needed), None)
