@@ -1,10 +1,11 @@
-"""A client of the sandbox exchange's account for tests: it signs requests, and reads the user data stream."""
+"""Clients of the sandbox exchange's accounts for tests: they sign requests, and read the user data stream."""
 
 import json
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode
 
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.sandbox.binance.account.account import Account
 from ocw_mcp.sandbox.binance.account.api import FuturesApi
@@ -13,31 +14,26 @@ from ocw_mcp.sandbox.binance.exchange import Exchange, Request, Response
 from ocw_mcp.sandbox.binance.faults import parse_fault
 from ocw_mcp.sandbox.binance.faulty import FaultyConnection, FaultyExchange
 from ocw_mcp.sandbox.binance.market import SandboxMarket
+from ocw_mcp.sandbox.binance.spot.account import SpotAccount
+from ocw_mcp.sandbox.binance.spot.api import SpotApi
 from tests.support.sandbox_market import DAY_1, simulated
 
 NOW = DAY_1 + 30 * HOUR + 25_123
 """A time in the market that the tests share."""
-ORDER, ALGO = "/fapi/v1/order", "/fapi/v1/algoOrder"
+ORDER, ALGO, SPOT_ORDER = "/fapi/v1/order", "/fapi/v1/algoOrder", "/api/v3/order"
 
 
-class Trader:
-    """The owner of the account, with a clock that the test moves."""
+class Client:
+    """The owner of an account, with a clock that the test moves."""
 
-    def __init__(self, *faults: dict[str, Any], market: SandboxMarket | None = None, now: int = NOW) -> None:
+    def __init__(self, market: SandboxMarket, now: int, faults: tuple[dict[str, Any], ...]) -> None:
         self.now = now
-        exchange = Exchange(market or simulated())
-        self.faulty = FaultyExchange(exchange, now, [parse_fault(each) for each in faults])
-        assert isinstance(exchange.account, FuturesApi)
-        self.api = exchange.account
-        self.key: ApiKey = self.api.keyring.first
+        self.faulty = FaultyExchange(Exchange(market), now, [parse_fault(each) for each in faults])
+        self.key: ApiKey = self.faulty.exchange.account.keyring.first
         self._position = now
         self._stream: FaultyConnection | None = None
 
-    @property
-    def account(self) -> Account:
-        return self.api.account
-
-    def later(self, ms: int) -> "Trader":
+    def later(self, ms: int) -> Self:
         """Move the clock."""
         self.now += ms
         return self
@@ -68,6 +64,27 @@ class Trader:
         error = json.loads(response.body)
         assert response.status != 200
         return response.status, error["code"], error["msg"]
+
+    def heard(self, ms: int = 0) -> list[Any]:
+        """Return the events until a time after now, to which the clock moves."""
+        assert self._stream is not None
+        self.now += ms
+        said = self._stream.messages(self._position, self.now)
+        self._position = self.now
+        return [json.loads(each.text) for each in said if each.code is None]
+
+
+class Trader(Client):
+    """The owner of the account on futures."""
+
+    def __init__(self, *faults: dict[str, Any], market: SandboxMarket | None = None, now: int = NOW) -> None:
+        super().__init__(market or simulated(), now, faults)
+        assert isinstance(self.faulty.exchange.account, FuturesApi)
+        self.api = self.faulty.exchange.account
+
+    @property
+    def account(self) -> Account:
+        return self.api.account
 
     def order(self, side: str, quantity: object, price: object = None, **more: object) -> Any:
         """Place an order of BTCUSDT, at the market without a price, and return the answer."""
@@ -107,13 +124,48 @@ class Trader:
         self._position = self.now
         return key
 
-    def heard(self, ms: int = 0) -> list[Any]:
-        """Return the events until a time after now, to which the clock moves."""
+
+class SpotTrader(Client):
+    """The owner of the account on spot."""
+
+    def __init__(self, *faults: dict[str, Any], market: SandboxMarket | None = None, now: int = NOW) -> None:
+        super().__init__(market or simulated(Product.SPOT), now, faults)
+        assert isinstance(self.faulty.exchange.account, SpotApi)
+        self.account: SpotAccount = self.faulty.exchange.account.account
+
+    def order(self, side: str, quantity: object, price: object = None, **more: object) -> Any:
+        """Place an order of BTCUSDT, at the market without a price, and return the answer."""
+        return self.ask("POST", SPOT_ORDER, **stated(side, quantity, price, **more))
+
+    def refused(self, side: str, quantity: object, price: object = None, **more: object) -> tuple[int, str]:
+        """Return code and text of the refusal of an order of BTCUSDT."""
+        return self.refusal("POST", SPOT_ORDER, **stated(side, quantity, price, **more))[1:]
+
+    def balances(self) -> dict[str, tuple[Decimal, Decimal]]:
+        """Return what is free and what is locked of each asset."""
+        rows = self.get("/api/v3/account")["balances"]
+        return {row["asset"]: (Decimal(row["free"]), Decimal(row["locked"])) for row in rows}
+
+    def last(self) -> Decimal:
+        return self.account.prices.last("BTCUSDT", self.now)
+
+    def call(self, method: str, **params: object) -> Any:
+        """Return the answer of the WebSocket API to a signed request."""
+        if self._stream is None:
+            self._stream = self.faulty.connect("/ws-api/v3", self.now)
+            self._position = self.now
         assert self._stream is not None
-        self.now += ms
-        said = self._stream.messages(self._position, self.now)
+        self._stream.messages(self._position, self.now)
         self._position = self.now
-        return [json.loads(each.text) for each in said if each.code is None]
+        query = {**params, "apiKey": self.key.key, "timestamp": self.now}
+        text = "&".join(f"{name}={query[name]}" for name in sorted(query))
+        query["signature"] = sign(self.key.secret, text)
+        request = {"id": "1", "method": method, "params": query}
+        (answer,) = self._stream.receive(json.dumps(request, default=str), self.now)
+        return json.loads(answer.text)
+
+    def listen(self) -> None:
+        assert self.call("userDataStream.subscribe.signature")["result"] == {"subscriptionId": 0}
 
 
 def stated(side: str, quantity: object, price: object = None, **more: object) -> dict[str, object]:

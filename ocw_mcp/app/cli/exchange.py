@@ -48,8 +48,8 @@ def binance(
 ) -> None:
     """Serve a local exchange with the interface of Binance. No network is needed; Ctrl-C ends it.
 
-    REST and streams are on one port, on this machine only. Futures have an account that trades. Under /sandbox/ are the
-    clock, counters, the account and its API keys, and faults that are added while it runs.
+    REST and streams are on one port, on this machine only. An account trades. Under /sandbox/ are the clock, counters,
+    the account and its API keys, and faults that are added while it runs.
     """
     import asyncio
 
