@@ -30,19 +30,20 @@ class OrderFaults:
         self._exchange = exchange
         self._seen: Counter[int] = Counter()
         """By the fault: how many requests it concerned, for `nth`."""
-        if exchange.account is not None:
-            exchange.account.hidden = self._hidden
+        exchange.account.hidden = self._hidden
 
     def _hidden(self, path: str, now: int) -> int:
         """Return the age (ms) up to which queries at a path do not find orders."""
         ages = [fault.by for fault in self._plan.active("order_hidden", now) if fault.concerns_path(path)]
-        self._plan.applied["order_hidden"] += bool(ages)
-        return max(ages, default=-1) + 1
+        if not ages:
+            return 0
+        self._plan.applied["order_hidden"] += 1
+        return max(ages) + 1
 
     def outcome(self, request: Request, now: int, skew: int) -> Outcome | None:
         """Return what the active faults make of a request at a time (ms); None if none of them concerns it."""
         account = self._exchange.account
-        if account is None or not account.is_order(request.method, request.path):
+        if not account.is_order(request.method, request.path):
             return None
         for kind in sorted(OF_ORDERS):
             for fault in self._plan.active(kind, now):

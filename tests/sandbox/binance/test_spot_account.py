@@ -79,7 +79,7 @@ def test_open_orders_lock_their_balance() -> None:
         placed["clientOrderId"],
         "gone",
     )
-    assert trader.balances()["USDT"] == (10_000, 0)
+    assert trader.balances()["USDT"] == (Decimal(10_000), Decimal(0))
     assert trader.refusal("DELETE", SPOT_ORDER, **ONE, orderId=placed["orderId"])[1:] == (-2011, "Unknown order sent.")
 
 
@@ -180,7 +180,7 @@ def test_one_order_of_a_list_cancels_the_other(end: float, filled: int) -> None:
     assert (states[filled], states[1 - filled]) == ("FILLED", "EXPIRED")
     lists = [each["L"] for each in events if each["e"] == "listStatus"]
     assert lists == ["EXECUTING", "ALL_DONE"]
-    assert trader.balances()["BTC"] == (Decimal("0.99"), 0)
+    assert trader.balances()["BTC"] == (Decimal("0.99"), Decimal(0))
     assert trader.get("/api/v3/openOrderList") == []
     assert trader.get(LIST, listClientOrderId="pair")["listOrderStatus"] == "ALL_DONE"
 
