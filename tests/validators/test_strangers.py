@@ -99,7 +99,7 @@ async def test_ccxt_and_python_binance_read_the_spot_market(tmp_path: Path) -> N
 async def test_ccxt_and_python_binance_trade_on_the_futures_account(tmp_path: Path) -> None:
     key = made_key("1")
     async with served() as address:
-        found = await run("trading_strangers.py", tmp_path, address, key.key, key.secret)
+        found = await run("trading_strangers.py", tmp_path, Product.UM, address, key.key, key.secret)
     rest, pro, other = found["ccxt"], found["ccxt.pro"], found["python-binance"]
     assert (rest["resting"], rest["opened"]) == ("resting", True)
     assert rest["cancelled"] == rest["cancel answer"] == "canceled"
@@ -115,3 +115,15 @@ async def test_ccxt_and_python_binance_trade_on_the_futures_account(tmp_path: Pa
     trade = ["ORDER_TRADE_UPDATE", "TRADE_LITE", "ACCOUNT_UPDATE", "ORDER_TRADE_UPDATE"]
     assert (other["events"], other["order"], other["queried"]) == (trade, True, "FILLED")
     assert (other["stop"], other["cancelled"], other["balance"]) == ("NEW", "200", True)
+
+
+async def test_ccxt_trades_on_the_spot_account(tmp_path: Path) -> None:
+    key = made_key("1")
+    async with served(product=Product.SPOT) as address:
+        found = await run("trading_strangers.py", tmp_path, Product.SPOT, address, key.key, key.secret)
+    rest = found["ccxt"]
+    assert rest["bought"] == ["closed", 0.02, "BTC"]
+    assert (rest["opened"], rest["cancelled"]) == (True, "canceled")
+    assert (rest["locked"], rest["held"], rest["trades"]) == (0.019, 0.01998, [0.02])
+    assert rest["too much"] == "InsufficientFunds"
+    assert found["ccxt.pro"] == {"order": True, "filled": 0.01}

@@ -1,7 +1,8 @@
 """Trades on the sandbox exchange with clients of the real one, unchanged but for their addresses.
 
 It runs under `.clients`, which has those clients and not this project: `make validators` installs it. The arguments
-are the address of the sandbox, HOST:PORT, and the key and the secret of its account. It prints one JSON object.
+are the product (um or spot), the address of the sandbox, HOST:PORT, and the key and the secret of its account. It
+prints one JSON object.
 """
 
 import asyncio
@@ -21,7 +22,11 @@ SYMBOL = "BTC/USDT:USDT"
 
 def main() -> None:
     """Trade with each client, and print what each of them found."""
-    address, key, secret = sys.argv[1:]
+    product, *access = sys.argv[1:]
+    address, key, secret = access
+    if product == "spot":
+        print(json.dumps({"ccxt": spot_rest(address, key, secret), "ccxt.pro": asyncio.run(spot_pro(*access))}))
+        return
     found: dict[str, Any] = {"ccxt": ccxt_rest(address, key, secret)}
     found["ccxt.pro"] = asyncio.run(ccxt_pro(address, key, secret))
     found["python-binance"] = asyncio.run(python_binance(address, key, secret))
@@ -108,6 +113,64 @@ async def ccxt_pro(address: str, key: str, secret: str) -> dict[str, Any]:
             "status": heard[-1]["status"],
             "trade": [traded[-1]["amount"], traded[-1]["fee"]["currency"], traded[-1]["takerOrMaker"]],
         }
+    finally:
+        await client.close()
+
+
+def spot_settings(key: str, secret: str) -> dict[str, Any]:
+    """Return the settings of a ccxt client of spot."""
+    found = settings(key, secret)
+    found["options"]["fetchMarkets"] = {"types": ["spot"]}
+    return found
+
+
+def spot_rest(address: str, key: str, secret: str) -> dict[str, Any]:
+    """Place, query and cancel orders of spot with ccxt, and read the balances."""
+    client = ccxt.binance(spot_settings(key, secret))
+    client.urls["api"] = rebased(client.urls["api"], address)
+    client.load_markets()
+    symbol = "BTC/USDT"
+    bid = client.fetch_order_book(symbol, 5)["bids"][0][0]
+    bought = client.create_order(symbol, "market", "buy", 0.02)
+    limit = client.price_to_precision(symbol, bid * 0.98)
+    resting = client.create_order(symbol, "limit", "buy", 0.02, limit)
+    opened = [each["id"] for each in client.fetch_open_orders(symbol)]
+    client.cancel_order(resting["id"], symbol)
+    stop = client.create_order(symbol, "market", "sell", 0.019, None, {"stopLossPrice": limit})
+    locked = client.fetch_balance()["BTC"]["used"]
+    client.cancel_order(stop["id"], symbol)
+    found = {
+        "bought": [bought["status"], bought["filled"], bought["fee"]["currency"]],
+        "opened": opened == [resting["id"]],
+        "cancelled": client.fetch_order(resting["id"], symbol)["status"],
+        "locked": locked,
+        "held": client.fetch_balance()["BTC"]["free"],
+        "trades": [each["amount"] for each in client.fetch_my_trades(symbol)],
+    }
+    try:
+        client.create_order(symbol, "market", "sell", 5)
+    except ccxt.InsufficientFunds as error:
+        found["too much"] = type(error).__name__
+    return found
+
+
+async def spot_pro(address: str, key: str, secret: str) -> dict[str, Any]:
+    """Read the user data of an order of spot with ccxt, which subscribes over the WebSocket API."""
+    client = ccxt.pro.binance(spot_settings(key, secret))
+    client.urls["api"] = rebased(client.urls["api"], address)
+    try:
+        await client.load_markets()
+        watching = asyncio.ensure_future(client.watch_orders("BTC/USDT"))
+        placed = None
+        async with asyncio.timeout(PATIENCE_S):
+            while not watching.done():
+                await pause()
+                if client.clients and placed is None:
+                    await pause()
+                    placed = await client.create_order("BTC/USDT", "market", "buy", 0.01)
+            heard = await watching
+        assert placed is not None
+        return {"order": heard[-1]["id"] == placed["id"], "filled": placed["filled"]}
     finally:
         await client.close()
 

@@ -131,6 +131,19 @@ def test_fill_or_kill_and_post_only_leave_no_order_if_refused() -> None:
     assert trader.order("BUY", "0.01", best.price - 10, timeInForce="GTX")["status"] == "NEW"
 
 
+def test_order_good_till_a_date_expires_then() -> None:
+    trader = Trader()
+    price, until = far(trader, "BUY"), NOW + 20 * MINUTE
+    placed = trader.order("BUY", "0.01", price, timeInForce="GTD", goodTillDate=until)
+    cancelled = trader.order("BUY", "0.01", price, timeInForce="GTD", goodTillDate=until)
+    trader.ask("DELETE", ORDER, **ONE, orderId=cancelled["orderId"])
+    trader.later(20 * MINUTE - 1)
+    assert order(trader, placed["orderId"])["status"] == "NEW"
+    trader.later(1)
+    assert [order(trader, each["orderId"])["status"] for each in (placed, cancelled)] == ["EXPIRED", "CANCELED"]
+    assert trader.refused("BUY", "0.01", price, timeInForce="GTD", goodTillDate=trader.now + MINUTE)[0] == -1130
+
+
 def test_client_id_is_unique_among_open_orders_only() -> None:
     trader = Trader()
     trader.order("BUY", "0.01", far(trader, "BUY"), newClientOrderId="a")

@@ -45,10 +45,19 @@ _POST_ONLY: Final = (
 class Trading:
     """The orders of the account."""
 
-    def __init__(self, state: State, closed: Callable[[str, int], None]) -> None:
-        """`closed` is called with symbol and time (ms) when a position ends or changes its side."""
+    def __init__(
+        self,
+        state: State,
+        closed: Callable[[str, int], None],
+        plan: Callable[[int, Callable[[int], None]], None],
+    ) -> None:
+        """`closed` is called with symbol and time (ms) when a position ends or changes its side.
+
+        `plan` lets something happen at a time (ms).
+        """
         self._state = state
         self._closed = closed
+        self._plan = plan
 
     def place(self, form: OrderForm, at: int, *, owner: bool = False) -> Order:
         """Place an order, and return it. Raises ApiError if it is refused: then no order exists.
@@ -209,6 +218,8 @@ class Trading:
         rests = order.type == "LIMIT" and order.in_force not in ("IOC", "FOK")
         if order.is_open and not (rests and (self._allowed(order) or not order.reduce_only)):
             self.cancel(order, at, "EXPIRED")
+        elif order.is_open and order.in_force == "GTD":
+            self._plan(order.good_till, lambda later: self.cancel(order, later, "EXPIRED") if order.is_open else None)
 
     def _take(self, order: Order, bound: Decimal | None, at: int) -> None:
         """Take from the levels that an order crosses, up to a price `bound` (quote)."""
