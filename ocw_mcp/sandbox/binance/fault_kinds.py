@@ -146,7 +146,7 @@ KINDS: Final = {
     "ban": Kind("REST requests get the answer 418 until the fault ends.", ("for",), ()),
     "skew": Kind("The clock of /time and of the event times of messages is wrong.", ("for", "by"), ()),
     "filters": Kind("exchangeInfo reports other filters from now on.", ("symbol",), ("tick", "step", "min_notional")),
-    "order_lost": Kind("Requests that place, change or cancel orders get no answer.", ("for",), _OF_ORDERS),
+    "order_drop": Kind("Requests that place, change or cancel orders get no answer.", ("for",), _OF_ORDERS),
     "order_error": Kind("Requests that place, change or cancel orders fail.", ("for", "answer"), _OF_ORDERS),
     "order_hidden": Kind("Queries do not find orders that are younger than `by`.", ("for", "by"), ("path",)),
     "owner_order": Kind("The account's owner places an order in the app.", ("symbol", "side", "quantity"), ("price",)),
@@ -160,5 +160,5 @@ KINDS: Final = {
 
 OWNER: Final = frozenset({"owner_order", "owner_close", "owner_cancel", "transfer", "deleverage", "key_expired"})
 """The kinds that change the account."""
-OF_ORDERS: Final = frozenset({"order_lost", "order_error"})
+OF_ORDERS: Final = frozenset({"order_drop", "order_error"})
 """The kinds that concern the requests of orders."""

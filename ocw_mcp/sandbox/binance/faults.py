@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -240,11 +240,15 @@ RANDOM: Final = {
     "error": (5 * SECOND, 2 * MINUTE),
     "limit": (5 * SECOND, MINUTE),
     "ban": (30 * SECOND, 5 * MINUTE),
+    "order_drop": (SECOND, 30 * SECOND),
+    "order_error": (SECOND, 30 * SECOND),
 }
 """The kinds that a random schedule can have, with the shortest and the longest time (ms) that each lasts."""
 RANDOM_STREAMS: Final = ("*", "*@kline_*", "*@aggTrade", "*@bookTicker", "*@markPrice*")
 """The streams among which a random schedule chooses for each fault."""
 LONGEST_DELAY: Final = 5 * SECOND
+ORDER_DELAYS: Final = (0, 0, 5 * SECOND, 90 * SECOND, HOUR)
+"""The times (ms) among which a random schedule chooses for an order of an unknown outcome; 0 is at once."""
 
 
 def random_faults(table: Any) -> list[Fault]:
@@ -287,6 +291,11 @@ def _random_fault(kind: str, at: int, draw: "_Draws") -> Fault:
     shortest, longest = RANDOM[kind]
     lasts = shortest + int(draw() * (longest - shortest))
     names = KINDS[kind].required + KINDS[kind].optional
+    if kind in OF_ORDERS:
+        answer = draw.choice(tuple(ANSWERS)) if kind == "order_error" else ""
+        executed = (not answer or ANSWERS[answer].unknown) and draw() < 0.5
+        by = draw.choice(ORDER_DELAYS) if executed else 0
+        return Fault(kind, at, lasts, answer=answer, executed=executed, by=by)
     return Fault(
         kind,
         at,
@@ -296,6 +305,9 @@ def _random_fault(kind: str, at: int, draw: "_Draws") -> Fault:
         form=draw.choice(tuple(FORMS)) if kind == "garbage" else "",
         replaces=kind == "garbage" and draw() < 0.5,
     )
+
+
+Chosen = TypeVar("Chosen")
 
 
 class _Draws:
@@ -310,6 +322,6 @@ class _Draws:
         digest = hashlib.sha256(f"{self._name} {self._count}".encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64
 
-    def choice(self, values: tuple[str, ...]) -> str:
+    def choice(self, values: tuple[Chosen, ...]) -> Chosen:
         """Return one of some values."""
         return values[int(self() * len(values))]

@@ -29,10 +29,10 @@ def names(events: list[Any]) -> list[str]:
 
 @pytest.mark.parametrize(("executed", "state"), [(False, "none"), (True, "FILLED")])
 def test_order_without_an_answer_may_be_executed_or_not(executed: bool, state: str) -> None:
-    trader = Trader({"kind": "order_lost", **NOW_FOR, "executed": executed})
+    trader = Trader({"kind": "order_drop", **NOW_FOR, "executed": executed})
     assert trader.send("POST", ORDER, **stated("BUY", "0.02", newClientOrderId="a")) is None
     assert found(trader, "a") == state
-    assert trader.faulty.plan.applied["order_lost"] == 1
+    assert trader.faulty.plan.applied["order_drop"] == 1
     trader.later(2 * MINUTE)
     assert trader.order("BUY", "0.02")["status"] == "NEW"
 
@@ -69,7 +69,7 @@ def test_order_of_an_unknown_outcome_may_be_executed_later(late: str) -> None:
 
 
 def test_late_order_that_is_refused_leaves_nothing() -> None:
-    trader = Trader({"kind": "order_lost", **NOW_FOR, "executed": True, "by": "5s"})
+    trader = Trader({"kind": "order_drop", **NOW_FOR, "executed": True, "by": "5s"})
     trader.send("POST", ORDER, **stated("SELL", "0.02", reduceOnly="true", newClientOrderId="a"))
     trader.later(6 * SECOND)
     assert found(trader, "a") == "none"
@@ -77,12 +77,12 @@ def test_late_order_that_is_refused_leaves_nothing() -> None:
 
 
 def test_late_order_needs_a_valid_signature() -> None:
-    trader = Trader({"kind": "order_lost", **NOW_FOR, "executed": True, "by": "5s"})
+    trader = Trader({"kind": "order_drop", **NOW_FOR, "executed": True, "by": "5s"})
     assert trader.refusal("POST", ORDER, secret="wrong", **stated("BUY", "0.02"))[1] == -1022
 
 
 def test_cancel_without_an_answer_may_work() -> None:
-    trader = Trader({"kind": "order_lost", **NOW_FOR, "executed": True, "method": "DELETE", "path": "*/order"})
+    trader = Trader({"kind": "order_drop", **NOW_FOR, "executed": True, "method": "DELETE", "path": "*/order"})
     placed = trader.order("BUY", "0.02", floored(trader.mark() * Decimal("0.98")), newClientOrderId="a")
     assert trader.send("DELETE", ORDER, **ONE, orderId=placed["orderId"]) is None
     assert found(trader, "a") == "CANCELED"

@@ -35,9 +35,9 @@ def recounted(trades: list[Any], income: list[Any]) -> tuple[Fraction, Fraction,
     return held, cost, cash + cost
 
 
-def traded(seed: int, *, isolated: bool) -> Trader:
+def traded(seed: int, *faults: dict[str, Any], isolated: bool) -> Trader:
     """Return a trader after a hundred random orders, which are small and large, at the market and resting."""
-    draw, trader = Random(seed), Trader()
+    draw, trader = Random(seed), Trader(*faults)
     trader.account.transfer(Decimal(100_000), trader.now)
     if isolated:
         trader.ask("POST", "/fapi/v1/marginType", symbol="BTCUSDT", marginType="ISOLATED")
@@ -87,3 +87,24 @@ def test_balance_and_position_equal_a_recount_of_the_trades(isolated: bool) -> N
     assert {"COMMISSION", "REALIZED_PNL", "TRANSFER", "FUNDING_FEE", "maker", "taker", "long", "short"} <= seen
     assert {"LIMIT FILLED", "LIMIT EXPIRED", "LIMIT CANCELED", "MARKET FILLED"} <= seen
     assert {0, 1, 2, 3} <= parts
+
+
+def test_recount_holds_with_faults_of_orders_and_actions_of_the_owner() -> None:
+    often = {"at": "0s", "for": "1m", "every": "3m"}
+    trader = traded(
+        9,
+        {"kind": "order_drop", **often, "executed": True, "by": "90s"},
+        {"kind": "order_error", **often, "at": "90s", "answer": "unknown", "executed": True, "nth": 2},
+        {"kind": "owner_order", "at": "5m", "every": "11m", "symbol": "BTCUSDT", "side": "SELL", "quantity": "0.2"},
+        {"kind": "owner_close", "at": "1h", "every": "1h", "symbol": "BTCUSDT"},
+        {"kind": "deleverage", "at": "7m", "every": "31m", "symbol": "BTCUSDT", "share": "0.3"},
+        {"kind": "transfer", "at": "9m", "every": "20m", "amount": "-50"},
+        isolated=True,
+    )
+    trades = trader.get("/fapi/v1/userTrades", symbol="BTCUSDT", limit=1000)
+    held, _, balance = recounted(trades, trader.get("/fapi/v1/income", startTime=0, limit=1000))
+    assert Fraction(trader.held()) == held
+    assert abs(Fraction(trader.balance()) - balance) < PENNY
+    applied = trader.faulty.plan.applied
+    assert all(applied[kind] > 2 for kind in ("order_drop", "owner_order", "owner_close", "deleverage", "transfer"))
+    assert applied["order_error"]

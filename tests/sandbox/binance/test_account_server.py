@@ -78,7 +78,7 @@ async def test_key_is_added_with_permissions_while_the_sandbox_runs() -> None:
 async def test_lost_answer_closes_the_connection_and_the_order_exists() -> None:
     async with served() as address, httpx2.AsyncClient(trust_env=False) as http:
         client = await client_of(address, http)
-        await client.control("faults", {"kind": "order_lost", "for": "1m", "executed": True})
+        await client.control("faults", {"kind": "order_drop", "for": "1m", "executed": True})
         query = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.02", "newClientOrderId": "a"}
         with pytest.raises(httpx2.RemoteProtocolError):
             await client.signed("POST", ORDER, form=True, **query)

@@ -6,8 +6,9 @@ import pytest
 
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
-from ocw_mcp.sandbox.binance.fault_kinds import FORMS, KEYS, KINDS
+from ocw_mcp.sandbox.binance.fault_kinds import ANSWERS, FORMS, KEYS, KINDS
 from ocw_mcp.sandbox.binance.faults import (
+    ORDER_DELAYS,
     RANDOM,
     Fault,
     load_script,
@@ -188,8 +189,8 @@ def test_each_key_refuses_a_wrong_value_and_shows_a_right_one(key: str) -> None:
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ({"kind": "order_lost", "by": "90s"}, "write executed = true, or remove by"),
-        ({"kind": "order_lost", "by": "-1s", "executed": True}, "a delay is longer than zero"),
+        ({"kind": "order_drop", "by": "90s"}, "write executed = true, or remove by"),
+        ({"kind": "order_drop", "by": "-1s", "executed": True}, "a delay is longer than zero"),
         ({"kind": "order_error", "answer": "overloaded", "executed": True}, "use timeout or unknown"),
     ],
 )
@@ -235,6 +236,17 @@ def test_random_schedule_has_about_as_many_faults_as_its_rates() -> None:
     assert all(0.85 < count / (2.5 * 24 * 7) < 1.15 for count in counts.values())
     assert all(0 <= fault.at < 7 * DAY for fault in faults)
     assert {fault.form for fault in faults if fault.kind == "garbage"} == set(FORMS)
+
+
+def test_random_faults_of_orders_are_executed_only_if_their_outcome_is_unknown() -> None:
+    faults = random_faults({"seed": 7, "for": "7d", "order_errors_per_hour": 4, "order_drops_per_hour": 4})
+    assert {fault.answer for fault in faults} == {"", *ANSWERS}
+    assert {fault.by for fault in faults if fault.executed} == set(ORDER_DELAYS)
+    assert not any(fault.by for fault in faults if not fault.executed)
+    definite = {name for name, each in ANSWERS.items() if not each.unknown}
+    assert not any(fault.executed for fault in faults if fault.answer in definite)
+    executed = [fault.executed for fault in faults if fault.kind == "order_drop"]
+    assert 0.4 < sum(executed) / len(executed) < 0.6
 
 
 def test_rates_of_a_random_schedule_are_independent() -> None:

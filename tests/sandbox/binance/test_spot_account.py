@@ -293,7 +293,7 @@ def test_key_without_spot_trading_only_reads() -> None:
 
 def test_faults_of_orders_and_of_the_owner_concern_spot() -> None:
     trader = SpotTrader(
-        {"kind": "order_lost", "at": "0s", "for": "10s", "executed": True},
+        {"kind": "order_drop", "at": "0s", "for": "10s", "executed": True},
         {"kind": "owner_close", "at": "20s", "symbol": "BTCUSDT"},
         {"kind": "transfer", "at": "25s", "amount": "-100"},
     )
@@ -301,7 +301,7 @@ def test_faults_of_orders_and_of_the_owner_concern_spot() -> None:
     assert trader.get(SPOT_ORDER, **ONE, origClientOrderId="a")["status"] == "FILLED"
     trader.later(30 * SECOND)
     assert trader.balances()["BTC"][0] == Decimal("0.00098")  # less than a step cannot be sold
-    assert trader.faulty.plan.applied == {"order_lost": 1, "owner_close": 1, "transfer": 1}
+    assert trader.faulty.plan.applied == {"order_drop": 1, "owner_close": 1, "transfer": 1}
 
 
 @pytest.mark.parametrize("seed", range(3))
