@@ -6,7 +6,6 @@ from decimal import Decimal
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
-from ocw_mcp.core.gate.outlier import channels_of
 from ocw_mcp.core.market.market import timeframes
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.orders import ATTACHED, CLAUDE
@@ -92,17 +91,6 @@ def require_timeframes(policies: LoadedPolicies, interval: int) -> None:
             f"{policies.source_name} wakes on the close of {', '.join(absent)}, which is not built from candles of "
             f"{span_name(interval)}; expected some of {', '.join(span_name(each) for each in built)}; correct [gate]"
         )
-
-
-def unwatched_spans(policies: LoadedPolicies, interval: int) -> str | None:
-    """Return a sentence that names the spans of [gate] that candles of `interval` (ms) cannot measure; None if none."""
-    _, left_out = channels_of(policies.policies.gate, interval)
-    if not left_out:
-        return None
-    return (
-        f"the gate does not watch moves over {', '.join(left_out)}: candles of {span_name(interval)} only measure "
-        f"multiples of {span_name(interval)}"
-    )
 
 
 def decider(agent: str, policies: LoadedPolicies) -> Decider:

@@ -25,7 +25,7 @@ from ocw_mcp.adapters.store.figures import LastRun
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.paper import read_state
 from ocw_mcp.app import picture
-from ocw_mcp.app.compose import WiredRun, decider, require_timeframes, stamp, unwatched_spans
+from ocw_mcp.app.compose import WiredRun, decider, require_timeframes, stamp
 from ocw_mcp.app.markets import market_end
 from ocw_mcp.app.narrator import TICK_MS, RunMoment, RunProgress
 from ocw_mcp.app.parsing import ListenAddress
@@ -115,8 +115,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
         )
         kept.callback(store.close)
         strict_remark = not_stricter(job.policies.strict, job.policies.policies, TAINTED_KEYS)
-        unwatched = unwatched_spans(job.policies, job.feed.identity.interval)
-        for remark in (*job.policies.remarks, strict_remark, unwatched, _changes(store.last_run(), job)):
+        for remark in (*job.policies.remarks, strict_remark, _changes(store.last_run(), job)):
             if remark:
                 warn(remark)
         failures: list[Exception] = []

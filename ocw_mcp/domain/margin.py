@@ -47,9 +47,18 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
         """Return the highest leverage of a position of this notional (quote); 0 beyond the last bracket."""
         return next((row.max_leverage for row in self.rows if notional <= row.cap), 0)
 
+    @cached_property
+    def _caps(self) -> dict[int, Decimal]:
+        return {}
+
     def cap(self, leverage: int) -> Decimal:
         """Return the largest notional (quote) that is allowed at this leverage; 0 if none is allowed."""
-        return max((row.cap for row in self.rows if row.max_leverage >= leverage), default=ZERO)
+        found = self._caps.get(leverage)
+        if found is None:
+            found = max((row.cap for row in self.rows if row.max_leverage >= leverage), default=ZERO)
+            # Callers ask for leverages of the policy and of positions, which are few.
+            self._caps[leverage] = found
+        return found
 
     @cached_property
     def _steps(self) -> dict[int, tuple[tuple[int, Decimal], ...]]:
@@ -62,13 +71,19 @@ class Brackets(msgspec.Struct, frozen=True, dict=True):
             self._steps[wanted] = tuple((leverage, deque(rows, 1)[0].cap) for leverage, rows in by_leverage)
         return self._steps[wanted]
 
+    @cached_property
+    def _falling(self) -> tuple[tuple[Decimal, Decimal, Decimal, Decimal, Decimal], ...]:
+        """Of each bracket, the largest first: cap, rate, deduction, maintenance margin at its cap, and lower end."""
+        lower_ends = (ZERO, *(row.cap for row in self.rows[:-1]))
+        rising = zip(self.rows, self.amounts, lower_ends, strict=True)
+        return tuple((row.cap, row.rate, amount, row.rate * row.cap - amount, low) for row, amount, low in rising)[::-1]
+
     def largest(self, share: Decimal) -> Decimal:
         """Return the largest notional (quote) whose maintenance margin is at most `share` of it; 0 if there is none."""
-        lower_ends = (ZERO, *(row.cap for row in self.rows[:-1]))
-        for row, amount, lower_end in zip(self.rows[::-1], self.amounts[::-1], lower_ends[::-1], strict=True):
-            if row.rate * row.cap - amount <= share * row.cap:
-                return row.cap
-            if row.rate > share and (edge := amount / (row.rate - share)) > lower_end:
+        for cap, rate, amount, maintenance, lower_end in self._falling:
+            if maintenance <= share * cap:
+                return cap
+            if rate > share and (edge := amount / (rate - share)) > lower_end:
                 return edge
         return ZERO
 

@@ -32,7 +32,7 @@ class GatePolicy(Table):
     """The longest time in seconds without a wake, while candles arrive."""
     outlier_sigmas: dict[str, Sigmas] = Field(default={"5m": 4.4, "15m": 4.0, "1h": 4.0})
     """The size from which a return is an outlier and wakes the agent, by the time span of the return, in standard
-    deviations of such returns. Spans are multiples of the base candle; others are left out, and the start names them.
+    deviations of such returns. Spans are multiples of the base candle; others are left out, and the report names them.
     """
     outlier_step: Step = 1.2
     """The factor by which a move has to grow to be reported again."""

@@ -9,12 +9,14 @@ from typing import Any
 
 import msgspec
 
+from ocw_mcp.core.gate.outlier import channels_of
 from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.domain.figures import ClosedTrade, JournalFigures
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.time import span_name
 from ocw_mcp.engine.checkpoint import RunCounters
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
@@ -203,6 +205,12 @@ def _flags(config: EngineConfig, counters: RunCounters) -> list[str]:
     # On spot the last price is the mark price.
     has_marks = config.live and config.product is Product.UM
     flags = [] if has_marks else ["mark=last: the market carries no mark price"]
+    _, unwatched = channels_of(config.policies.gate, config.interval)
+    if unwatched and config.policies.gate.every is None:
+        flags.append(
+            f"gate: moves over {', '.join(unwatched)} are not watched, because candles of "
+            f"{span_name(config.interval)} do not measure them"
+        )
     if config.product is Product.SPOT:
         return [*flags, "funding=none: spot has none"]
     if counters.assumed_stamps:

@@ -3,6 +3,7 @@
 import tomllib
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ def written(data: dict[str, Any]) -> str:
 
 def values() -> dict[str, Any]:
     """Return the values of the shipped file, with numbers as they are written."""
+    return {name: dict(content) if isinstance(content, dict) else content for name, content in shipped_values().items()}
+
+
+@cache
+def shipped_values() -> dict[str, Any]:
     data = tomllib.loads(DEFAULT, parse_float=str)
     for content in data.values():
         if isinstance(content, dict):

@@ -17,7 +17,7 @@ from ocw_mcp.engine.report import report, time_in_state
 from ocw_mcp.engine.summary import summary
 from tests.support.live import ListedLive, live_frames
 from tests.support.markets import START, ListFeed, candle, path
-from tests.support.runs import Run
+from tests.support.runs import Run, policies
 
 FEE = Decimal("0.001")
 NOTHING_JOURNALED = JournalFigures([], 0, 0, 0, {}, 0, Decimal(0), Decimal(0), [])
@@ -97,3 +97,14 @@ async def test_mark_flag_is_absent_if_the_market_reports_mark_prices() -> None:
     recorded = await Run(ListFeed(path([100.0, 100.0]))).go()
     assert not any(flag.startswith("mark=") for flag in report_of(live)["flags"])
     assert any(flag.startswith("mark=last") for flag in report_of(recorded)["flags"])
+
+
+async def test_spans_that_the_candles_do_not_measure_are_a_flag() -> None:
+    wanted = {"outlier_sigmas": {"15m": 4.0, "90s": 4.0}, "outlier_moves": {"30s": 0.01}}
+    run = await Run(ListFeed(path([100.0, 100.0])), policy=policies(gate=wanted)).go()
+    assert (
+        "gate: moves over 30s, 90s are not watched, because candles of 1m do not measure them"
+        in report_of(run)["flags"]
+    )
+    timed = await Run(ListFeed(path([100.0, 100.0])), policy=policies(gate=wanted | {"every": "5m"})).go()
+    assert not any(flag.startswith("gate:") for flag in report_of(timed)["flags"])

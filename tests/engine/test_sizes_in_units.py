@@ -15,6 +15,7 @@ from ocw_mcp.domain.orders import Order, OrderIntent
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.engine.precheck import Instruction
+from tests.support.dice import Decimals, Dice, dice
 from tests.support.runs import policies
 from tests.support.wire import Wire
 
@@ -23,25 +24,36 @@ SYMBOL = "BTCUSDT"
 TINY = D("1e-20")
 """The rounding of a division of Decimals, as a share."""
 
-prices = st.sampled_from((0.0713, 1.37, 99.95, 100.0, 3210.7, 61_234.5))
-allowances = st.sampled_from(("0", "0.001", "0.0025", "0.02"))
-gaps = st.sampled_from(("0", "0.002", "0.01"))
-distances = st.decimals("0.004", "0.2", places=5)
-risks = st.decimals("0.0004", "0.02", places=5)
-limits = st.none() | st.decimals("-0.02", "0.02", places=5)
+PRICES = (0.0713, 1.37, 99.95, 100.0, 3210.7, 61_234.5)
+ALLOWANCES = ("0", "0.001", "0.0025", "0.02")
+GAPS = ("0", "0.002", "0.01")
 
 
-@st.composite
-def wires(draw: st.DrawFn, /, **tables: Any) -> Wire:
-    """An engine with one price, random filters, and two policies, of which the second is for tainted entries."""
-    price, product = draw(prices), draw(st.sampled_from((Product.UM, Product.SPOT)))
+def decimals(low: str, high: str, places: int = 5) -> st.SearchStrategy[Decimal]:
+    values = Decimals(low, high, places)
+    return dice(5).map(lambda roll: roll.pick(values))
+
+
+distances = decimals("0.004", "0.2")
+risks = decimals("0.0004", "0.02")
+limits = st.none() | decimals("-0.02", "0.02")
+
+
+def wires(**tables: Any) -> st.SearchStrategy[Wire]:
+    """Return a strategy of engines with one price, random filters, and two policies, the second for tainted entries."""
+    return dice(10).map(lambda roll: wire_of(roll, tables))
+
+
+def wire_of(roll: Dice, tables: dict[str, Any]) -> Wire:
+    price, product = roll.pick(PRICES), roll.pick((Product.UM, Product.SPOT))
     digits = D(repr(price)).adjusted()
-    tick = D(1).scaleb(digits - draw(st.integers(2, 5))) * draw(st.sampled_from((1, 1, 5)))
-    step = D(1).scaleb(draw(st.integers(-4, 0)) - digits)
+    tick = D(1).scaleb(digits - roll.pick((2, 3, 4, 5))) * roll.pick((1, 1, 5))
+    step = D(1).scaleb(roll.pick((0, -1, -2, -3, -4)) - digits)
     filters = Instrument(SYMBOL, product, tick, step, step, D(5))
     wide = {"order": {"max_notional": 1_000_000}, "position": {"max_share": 1}, "stop": {"max_distance": "0.5"}}
     usual, strict = (
-        policies(**_merged(wide, tables, draw(allowances), draw(gaps))) for _ in ("usual", "after untrusted text")
+        policies(**_merged(wide, tables, roll.pick(ALLOWANCES), roll.pick(GAPS)))
+        for _ in ("usual", "after untrusted text")
     )
     return Wire(product, usual, strict=strict, filters=filters, price=price)
 
@@ -146,7 +158,7 @@ narrow = {
     distances,
     limits,
     st.sampled_from(("risk", "size")),
-    st.decimals("0.2", "1.2", places=3),
+    decimals("0.2", "1.2", 3),
 )
 def test_largest_size_of_a_refusal_passes_and_one_step_more_does_not(
     wire: Wire, way: int, away: Decimal, limit: Decimal | None, unit: str, asked: Decimal

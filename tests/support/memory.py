@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ocw_mcp.adapters.store.views.trades import TradeRow
 from ocw_mcp.agent.memory.diary import Diary, Digest, Origin, Reflection, Situation
 from ocw_mcp.domain.time import DAY, HOUR
+from tests.support.dice import Dice, dice
 
 WRITER = "claude-haiku-4-5"
 NOON = 20_000 * DAY + 12 * HOUR
@@ -69,20 +70,33 @@ situations = st.builds(
 )
 
 
-@st.composite
-def diaries(draw: st.DrawFn, most: int = 8) -> Diary:
-    """Draw a diary of reflections within 60 days, some with a lesson."""
-    times = sorted(draw(st.lists(st.integers(0, 60 * DAY), max_size=most)))
+def _situation(roll: Dice) -> Situation:
+    """Return a situation as `situations` draws it."""
+    symbol, regime = roll.pick(("BTCUSDT", "ETHUSDT")), roll.pick((None, None, "calm", "wild"))
+    scores = {name: roll.pick(_SCORES) for name in ("derivatives", "momentum", "reversion", "trend") if roll.yes()}
+    return Situation(symbol, regime, tuple(scores.items()))
+
+
+_SCORES = (0.0, -1.0, 1.0, *(number / 1_000_003 for number in range(-1_000_000, 1_000_000, 7_919)))
+
+
+def _diary(roll: Dice, most: int) -> Diary:
+    times = sorted(roll.pick(range(60 * DAY + 1)) for _ in range(roll.pick(range(most + 1))))
     return diary(
         *(
             reflection(
                 order,
                 NOON + after,
-                pnl=str(draw(st.integers(-3, 3))),
-                situation=draw(situations),
-                side=draw(st.sampled_from(["long", "short"])),
-                lesson=draw(st.sampled_from(["", f"Lesson of {order}."])),
+                pnl=str(roll.pick(range(-3, 4))),
+                situation=_situation(roll),
+                side=roll.pick(("long", "short")),
+                lesson=roll.pick(("", f"Lesson of {order}.")),
             )
             for order, after in enumerate(times, 1)
         )
     )
+
+
+def diaries(most: int = 8) -> st.SearchStrategy[Diary]:
+    """Return a strategy of diaries of reflections within 60 days, some with a lesson."""
+    return dice(1 + 34 * most).map(lambda roll: _diary(roll, most))

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,10 @@ from typing import Any
 import httpcore2
 import pytest
 import uvicorn.server
+from fastapi._compat import v2 as fields
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from mcp.server.mcpserver.resources import templates
+from mcp.server.mcpserver.tools import base
 
 from ocw_mcp.adapters.feeds.simulated import feed
 from tests.support.books import write_book
@@ -32,6 +35,33 @@ def cache_by_text(check: Callable[..., None]) -> Callable[..., None]:
     return check_once
 
 
+def describe_once(describe: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that describes the arguments of each function once: they do not depend on its closure."""
+    described: dict[tuple[object, ...], Any] = {}
+
+    def describe_new(function: Any, skip_names: Sequence[str] = (), structured_output: bool | None = None) -> Any:
+        key = getattr(function, "__code__", function), tuple(skip_names), structured_output
+        if key not in described:
+            described[key] = describe(function, skip_names, structured_output)
+        return described[key]
+
+    return describe_new
+
+
+def adapt_once(adapter: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that makes one adapter for each annotated type."""
+    # The type is kept beside its adapter, so that the address of an object in a key is not used again.
+    adapted: dict[tuple[object, str], tuple[Any, Any]] = {}
+
+    def adapt_new(type_: Any, *, config: Any = None) -> Any:
+        key = type_.__origin__, repr((type_.__metadata__, config))
+        if key not in adapted:
+            adapted[key] = type_, adapter(type_, config=config)
+        return adapted[key][1]
+
+    return adapt_new
+
+
 class ShortSleeps:
     """asyncio with short sleeps, for uvicorn: it checks every 0.1 s whether to stop, and tests stop many servers."""
 
@@ -45,6 +75,11 @@ class ShortSleeps:
 vars(uvicorn.server)["asyncio"] = ShortSleeps()
 # Every MCP client of the tests checks the same schemas of results.
 Draft202012Validator.check_schema = staticmethod(cache_by_text(Draft202012Validator.check_schema))
+# Each MCP server of the tests has the same functions behind its tools and resources.
+for module in (base, templates):
+    vars(module)["func_metadata"] = describe_once(vars(module)["func_metadata"])
+# Each application of the tests has the same routes.
+vars(fields)["TypeAdapter"] = adapt_once(vars(fields)["TypeAdapter"])
 # Every HTTP client of the tests trusts the same authorities, and reading their certificates is slow.
 vars(httpcore2)["default_ssl_context"] = cache(httpcore2.default_ssl_context)
 # Most tests with a simulated market use the same days.

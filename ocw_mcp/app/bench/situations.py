@@ -220,25 +220,35 @@ class SituationFeed:
         self.identity = MarketIdentity("situation", situation.product, INTERVAL, symbols, situation.name)
 
     async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
-        """Yield the history, then the frames until the answer has had its effect; or only the frames after a time."""
+        """Yield the history, a day in a frame, then the frames until the answer has had its effect.
+
+        With `after`, yield only the frames later than this time (ms).
+        """
         begins = -1 if after is None else after
         candles = {symbol: _candles(symbol, prices) for symbol, prices in sorted(self._market.items())}
         last = max(len(each) for each in candles.values()) - HISTORY
         waiting, left = [each for each in self._steps if clock(each.at) >= begins], AFTER
+        past: list[Candle] = []
         for number in range(1 - HISTORY, last + 1):
             at = BEGIN + number * INTERVAL
             if at <= begins or at > self.until:
                 continue
-            while waiting and clock(waiting[0].at) < at:
-                await self._act(waiting.pop(0))
             place = number + HISTORY
             pairs = [(each[place - 1], each[place] if place < len(each) else None) for each in candles.values()]
+            closed = tuple(closed for closed, _ in pairs if closed is not None)
+            if number < FIRST:
+                past += closed
+                if number == FIRST - 1 or not at % DAY:
+                    yield Frame(at, tuple(past), history=True)
+                    past.clear()
+                continue
+            while waiting and clock(waiting[0].at) < at:
+                await self._act(waiting.pop(0))
             yield Frame(
                 at,
-                tuple(closed for closed, _ in pairs if closed is not None),
+                closed,
                 tuple(Opening(each.symbol, at, each.open) for _, each in pairs if each is not None),
                 funding=tuple(each for each in self._funding if each.at == at),
-                history=number < FIRST,
             )
             left -= self._answered()
             if not left:

@@ -137,9 +137,10 @@ def _entries_in_a_day(account: AccountView, policies: Policies) -> LimitUse:
 def entry_rate(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Limit the number of entries in a minute, and in a day."""
     minute, day = _entries_in_a_minute(account, policies), _entries_in_a_day(account, policies)
-    shown, span = (day, "day") if minute.left else (minute, "minute")
-    passes = minute.left > ZERO and day.left > ZERO
-    return all_or_nothing(RefusalCode.ENTRY_RATE, f"{shown.limit} a {span}", str(shown.used), passes=passes)
+    in_minute = minute.left > ZERO
+    shown, span = (day, "day") if in_minute else (minute, "minute")
+    limit, used = LazyText(lambda: f"{shown.limit} a {span}"), LazyText(lambda: str(shown.used))
+    return all_or_nothing(RefusalCode.ENTRY_RATE, limit, used, passes=in_minute and day.left > ZERO)
 
 
 def reentry(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:

@@ -134,7 +134,11 @@ class RiskOfficer:
         step = one * account.instrument.step
         # Rounded up, and finer than a step, so that the size becomes this quantity again and not one step less.
         finest = min(FINEST_SHARE, ONE.scaleb(step.adjusted() - 1)) if step > ZERO else FINEST_SHARE
-        largest = min(ONE, ceil_to(refusal.largest * one, finest))
+        largest = ceil_to(refusal.largest * one, finest)
+        if one > ZERO and floor_to(largest / one, account.instrument.step) < refusal.largest:
+            # The product is a multiple of `finest`, and its division by `one` was rounded down.
+            largest += finest
+        largest = min(ONE, largest)
         return msgspec.structs.replace(refusal, unit=intent.unit, largest_in_unit=largest)
 
     def _propose(self, intent: OrderIntent, account: AccountView, policies: Policies) -> Proposal:

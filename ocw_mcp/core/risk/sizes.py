@@ -171,9 +171,10 @@ def liquidation(entry: Proposal, account: AccountView, policies: Policies) -> Ve
     lost = held.lost if held is not None else ZERO
     tick = account.instrument.tick
     last = max(tick, stop - way * policies.stop.liquidation_buffer * account.price)
+    lost_share = lost / last
 
     def fits(leverage: int) -> Decimal:
-        largest = brackets.largest(allowed_maintenance(begins, last, leverage, way) - lost / last)
+        largest = brackets.largest(allowed_maintenance(begins, last, leverage, way) - lost_share)
         return (largest / last - account.symbol_quantity) * worst
 
     def price() -> str:

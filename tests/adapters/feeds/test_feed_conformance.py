@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -49,14 +50,18 @@ def simulation_of_seconds(_folder: Path) -> Feed:
     return SimulatedFeed(seed=11, symbols=("BTCUSDT",), days=1, step=30 * SECOND, warmup_days=0)
 
 
+@cache
+def market_of_exchange(product: Product) -> SandboxMarket:
+    """Return the market behind the live feeds; its values do not depend on earlier requests."""
+    return SandboxMarket.simulated(7, ("BTCUSDT", "SOLUSDT"), product, START)
+
+
 def live_futures(_folder: Path) -> Feed:
-    market = SandboxMarket.simulated(7, ("BTCUSDT", "SOLUSDT"), Product.UM, START)
-    return SandboxFeed(market, START + 30 * SECOND, START + 8 * MINUTE + 5 * SECOND)
+    return SandboxFeed(market_of_exchange(Product.UM), START + 30 * SECOND, START + 8 * MINUTE + 5 * SECOND)
 
 
 def live_spot(_folder: Path) -> Feed:
-    market = SandboxMarket.simulated(7, ("BTCUSDT", "SOLUSDT"), Product.SPOT, START)
-    return SandboxFeed(market, START + 30 * SECOND, START + 8 * MINUTE + 5 * SECOND)
+    return SandboxFeed(market_of_exchange(Product.SPOT), START + 30 * SECOND, START + 8 * MINUTE + 5 * SECOND)
 
 
 @pytest.fixture(
@@ -80,7 +85,7 @@ _KEPT: dict[str, list[Frame]] = {}
 
 @pytest.fixture
 def frames(request: pytest.FixtureRequest, make_feed: Callable[[], Feed]) -> list[Frame]:
-    """The frames of the feed, made once; the tests only look at them."""
+    """The frames of another feed with the same parameters, made once; the tests only look at them."""
     name = request.node.callspec.id
     if name not in _KEPT:
         _KEPT[name] = frames_of(make_feed())
@@ -224,15 +229,15 @@ def test_candles_are_consistent_and_have_the_feed_interval(make_feed: Callable[[
         assert each.open_time % each.interval == 0
 
 
-def test_feed_read_twice_gives_the_same_frames(make_feed: Callable[[], Feed]) -> None:
+def test_feed_read_twice_gives_the_same_frames(make_feed: Callable[[], Feed], frames: list[Frame]) -> None:
     feed = make_feed()
-    assert frames_of(feed) == frames_of(feed) == frames_of(make_feed())
+    assert frames_of(feed) == frames_of(feed) == frames
     assert feed.identity == make_feed().identity
 
 
-def test_resumed_feed_gives_all_later_frames_and_no_others(make_feed: Callable[[], Feed]) -> None:
+def test_resumed_feed_gives_all_later_frames_and_no_others(make_feed: Callable[[], Feed], frames: list[Frame]) -> None:
     feed = make_feed()
-    frames = market_frames(feed, frames_of(feed))
+    frames = market_frames(feed, frames)
     times = [frame.at for frame in frames]
     picked = times[:: max(1, len(times) // (4 if is_live(feed) else 20))] + times[-3:]
     edges = (
@@ -245,17 +250,17 @@ def test_resumed_feed_gives_all_later_frames_and_no_others(make_feed: Callable[[
 
 
 def test_resume_before_the_feed_gives_all_frames_and_after_it_none(
-    make_feed: Callable[[], Feed],
+    make_feed: Callable[[], Feed], frames: list[Frame]
 ) -> None:
     feed = make_feed()
-    frames = market_frames(feed, frames_of(feed))
+    frames = market_frames(feed, frames)
     for moment in (frames[-1].at, frames[-1].at + 400 * DAY):
         assert market_frames(feed, frames_of(feed, moment)) == []
     if not is_live(feed):
         assert frames_of(feed, 0) == frames_of(feed, -1) == frames
 
 
-def test_feed_can_be_closed_early(make_feed: Callable[[], Feed]) -> None:
+def test_feed_can_be_closed_early(make_feed: Callable[[], Feed], frames: list[Frame]) -> None:
     async def first_two() -> list[Frame]:
         taken: list[Frame] = []
         async for frame in make_feed().frames():
@@ -264,4 +269,4 @@ def test_feed_can_be_closed_early(make_feed: Callable[[], Feed]) -> None:
                 break
         return taken
 
-    assert run_in_virtual_time(first_two()) == frames_of(make_feed())[:2]
+    assert run_in_virtual_time(first_two()) == frames[:2]

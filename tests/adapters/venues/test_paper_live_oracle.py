@@ -14,6 +14,7 @@ from ocw_mcp.domain.market import Candle, Mark, OrderBook, Product
 from ocw_mcp.domain.orders import Accepted, Filled, OrderRef, Purpose, Side, TriggerBy, VenueReport
 from ocw_mcp.domain.time import HOUR, MINUTE
 from tests.adapters.venues.papers import ETH, T0, cleared_order
+from tests.support.dice import Dice, dice
 
 D, ZERO = Decimal, Decimal(0)
 TAKER, MAKER, HALF_SPREAD, SLIPPAGE, TICK = D("0.0005"), D("0.0002"), D("0.0001"), D("0.0004"), D("0.01")
@@ -184,19 +185,38 @@ def rounded(price: Decimal, sign: int) -> Decimal:
     return (price / TICK).to_integral_value(ROUND_CEILING if sign > 0 else ROUND_FLOOR) * TICK
 
 
-PRICES = st.integers(997, 1_003)
-QUOTES = st.tuples(st.just("quote"), PRICES, st.integers(0, 3), *[st.none() | st.integers(1, 4)] * 2)
-MARKS = st.tuples(st.just("mark"), PRICES, PRICES)
-KINDS = st.sampled_from([MARKET, MARKET, EXIT, LIMIT, LIMIT, POST_ONLY, IOC, STOP, STOP, TARGET])
-ORDERS = st.tuples(st.just("order"), KINDS, st.booleans(), st.integers(1, 9), PRICES, st.sampled_from(TriggerBy))
+PRICES = range(997, 1_004)
+SIZES = (None, None, None, None, 1, 2, 3, 4)
+KINDS = (MARKET, MARKET, EXIT, LIMIT, LIMIT, POST_ONLY, IOC, STOP, STOP, TARGET)
 BEGIN = [(1, ("quote", 1_000, 1, 4, 4)), (1, ("mark", 1_000, 1_000)), (1, ("order", MARKET, True, 9, 0, None))]
-OTHERS = st.sampled_from([("again",), ("due",), ("restart",), ("cancel",)])
-WAITS = st.sampled_from([1, 100, 249, 250, 251, 1_000, 4_000, 11_000, 70_000])
-EVENTS = st.lists(st.tuples(WAITS, st.one_of(QUOTES, QUOTES, MARKS, ORDERS, ORDERS, OTHERS)), min_size=12, max_size=40)
+WAITS = (1, 100, 249, 250, 251, 1_000, 4_000, 11_000, 70_000)
+FEWEST, MOST = 12, 40
+
+
+def events_of(roll: Dice) -> list[tuple[int, Any]]:
+    return [(roll.pick(WAITS), event_of(roll)) for _ in range(roll.pick(range(FEWEST, MOST + 1)))]
+
+
+def event_of(roll: Dice) -> tuple[Any, ...]:
+    match roll.pick(("quote", "quote", "mark", "order", "order", "other")):
+        case "quote":
+            return "quote", roll.pick(PRICES), roll.pick(range(4)), roll.pick(SIZES), roll.pick(SIZES)
+        case "mark":
+            return "mark", roll.pick(PRICES), roll.pick(PRICES)
+        case "order":
+            kind, buys, quantity = roll.pick(KINDS), roll.yes(), roll.pick(range(1, 10))
+            return "order", kind, buys, quantity, roll.pick(PRICES), roll.pick(list(TriggerBy))
+        case _:
+            return (roll.pick(("again", "due", "restart", "cancel")),)
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.sampled_from(Product), st.sampled_from([0, 250, 3_000]), st.sampled_from([None, 20, 90]), EVENTS)
+@given(
+    st.sampled_from(Product),
+    st.sampled_from([0, 250, 3_000]),
+    st.sampled_from([None, 20, 90]),
+    dice(7 * MOST).map(events_of),
+)
 async def test_fills_on_random_quotes_equal_those_of_the_oracle(
     product: Product, latency: int, volume: int | None, events: list[tuple[int, Any]]
 ) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ocw_mcp.core.gate.gate import Gate, GateState
 from ocw_mcp.domain.snapshot import SymbolWake
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
+from tests.support.dice import Dice, dice
 from tests.support.gates import BTC, ETH, KEPT, SOL, SYMBOLS, T0, gate_of, unread
 from tests.support.wakes import texts, wake
 
@@ -204,23 +205,34 @@ class Moment(NamedTuple):
     timer: int | str | None
 
 
-MOMENTS = st.lists(
-    st.builds(
-        Moment,
-        after_s=st.sampled_from([60, 60, 60, 120, 600, 3_600, 9_000]),
-        looks=st.dictionaries(
-            st.sampled_from(SYMBOLS),
-            st.tuples(
-                st.sampled_from([(), (), (HOUR,), (HOUR, 4 * HOUR)]),
-                st.booleans(),
-                st.sampled_from([100.0, 100.0, 101.0, 100.5, 130.0]),
-            ),
-        ),
-        busy=st.sampled_from([False, False, True]),
-        timer=st.sampled_from(["unset", "unset", None, 0, 60, 600]),
-    ),
-    max_size=60,
-)
+MOST = 60
+COUNTS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30, 45, MOST)
+
+
+def looks_of(roll: Dice) -> dict[str, tuple[tuple[int, ...], bool, float]]:
+    return {
+        roll.pick(SYMBOLS): (
+            roll.pick(((), (), (HOUR,), (HOUR, 4 * HOUR))),
+            roll.yes(),
+            roll.pick((100.0, 100.0, 101.0, 100.5, 130.0)),
+        )
+        for _ in range(roll.pick(range(len(SYMBOLS) + 1)))
+    }
+
+
+def moments_of(roll: Dice) -> list[Moment]:
+    return [
+        Moment(
+            after_s=roll.pick((60, 60, 60, 120, 600, 3_600, 9_000)),
+            looks=looks_of(roll),
+            busy=roll.pick((False, False, True)),
+            timer=roll.pick(("unset", "unset", None, 0, 60, 600)),
+        )
+        for _ in range(roll.pick(COUNTS))
+    ]
+
+
+MOMENTS = dice(1 + (4 + 4 * len(SYMBOLS)) * MOST).map(moments_of)
 
 many = settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 

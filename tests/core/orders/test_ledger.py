@@ -5,10 +5,10 @@ from decimal import Decimal, localcontext
 import msgspec
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ocw_mcp.core.orders.ledger import Booked, Ledger, Position
 from ocw_mcp.domain.orders import Side
+from tests.support.dice import Decimals, Dice, dice
 
 START = Decimal(10_000)
 BTC = "BTCUSDT"
@@ -121,21 +121,30 @@ def test_rounding_of_partial_closes_loses_less_than_1e_20() -> None:
     assert ledger.positions == {}
 
 
-def amounts(low: str, high: str, places: int) -> st.SearchStrategy[Decimal]:
-    return st.decimals(low, high, places=places, allow_nan=False, allow_infinity=False)
+MOST = 25
+QUANTITIES, PRICES, FEES = Decimals("0.001", "5", 3), Decimals("0.01", "70000", 2), Decimals("0", "20", 6)
+FUNDING = Decimals("-9", "9", 8)
+COUNTS = (*range(11), 12, 15, 18, 21, MOST)
 
 
-FILLS = st.lists(
-    st.tuples(
-        st.sampled_from([BTC, "ETHUSDT"]),
-        st.sampled_from(Side),
-        amounts("0.001", "5", 3),
-        amounts("0.01", "70000", 2),
-        amounts("0", "20", 6),
-    ),
-    max_size=25,
+def fills_of(roll: Dice) -> list[Fill]:
+    return [
+        (
+            roll.pick((BTC, "ETHUSDT")),
+            roll.pick((BUY, SELL)),
+            roll.pick(QUANTITIES),
+            roll.pick(PRICES),
+            roll.pick(FEES),
+        )
+        for _ in range(roll.pick(COUNTS))
+    ]
+
+
+FILLS = dice(1 + 17 * MOST).map(fills_of)
+MARKS = dice(10).map(lambda roll: {BTC: roll.pick(PRICES), "ETHUSDT": roll.pick(PRICES)})
+FUNDED = dice(1 + 10 * 9).map(
+    lambda roll: [(roll.pick(range(MOST + 1)), roll.pick(FUNDING)) for _ in range(roll.pick(range(10)))]
 )
-MARKS = st.fixed_dictionaries({BTC: amounts("0.01", "70000", 2), "ETHUSDT": amounts("0.01", "70000", 2)})
 
 
 def account(fills: list[Fill], marks: dict[str, Decimal]) -> tuple[Decimal, dict[str, Decimal]]:
@@ -229,7 +238,7 @@ def test_funding_without_an_open_position_changes_the_wallet() -> None:
 
 
 @settings(deadline=None, max_examples=100)
-@given(FILLS, st.lists(st.tuples(st.integers(0, 25), amounts("-9", "9", 8)), max_size=9), MARKS)
+@given(FILLS, FUNDED, MARKS)
 def test_equity_includes_the_funding_between_fills(
     fills: list[Fill], funded: list[tuple[int, Decimal]], marks: dict[str, Decimal]
 ) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import ROUND_FLOOR, Decimal
 from functools import cache
-from typing import Any
 
 import msgspec
 from hypothesis import assume, event, given, settings
@@ -22,6 +21,7 @@ from ocw_mcp.domain.policies import ApprovalPolicy, MandatePolicy, Policies
 from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.state import TradingState
 from tests.support.accounts import QUIET
+from tests.support.dice import Decimals, Dice, dice
 from tests.support.entries import LONG, account, asks, check, refusal
 from tests.support.runs import policies
 
@@ -34,92 +34,88 @@ DECIDERS: list[Callable[[AccountView], AccountView]] = [
 ]
 
 
-# Hypothesis validates each strategy object once, which takes longer than to draw from it.
 @cache
-def money(low: str, high: str, places: int = 2) -> st.SearchStrategy[Decimal]:
-    return st.decimals(low, high, places=places, allow_nan=False, allow_infinity=False)
-
-
-@cache
-def rarely(tight: st.SearchStrategy[Any], wide: object) -> st.SearchStrategy[Any]:
-    """A wide limit, and a tight one in one case of five: if all limits were tight, no entry would ever pass."""
-    return st.one_of(*[st.just(wide)] * 4, tight)
+def money(low: str, high: str, places: int = 2) -> Decimals:
+    return Decimals(low, high, places)
 
 
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[OrderIntent, AccountView, Policies]:
-    """An entry on an account with positions and reservations, under limits that may be anything."""
+    """An entry on an account with positions and reservations, under limits that may be anything.
+
+    A limit is tight in one case of five: if all limits were tight, no entry would ever pass.
+    """
+    roll = draw(dice(280))
     limited = policies(
         order={
-            "max_notional": draw(rarely(money("10", "9000"), 9_000)),
-            "price_allowance": draw(rarely(money("0", "0.1", 4), "0.002")),
+            "max_notional": roll.seldom(money("10", "9000"), D(9_000)),
+            "price_allowance": roll.seldom(money("0", "0.1", 4), D("0.002")),
         },
-        position={"max_share": draw(rarely(money("0.01", "1", 3), 1))},
-        correlated={"max_share": draw(rarely(money("0.05", "3"), 20))},
+        position={"max_share": roll.seldom(money("0.01", "1", 3), D(1))},
+        correlated={"max_share": roll.seldom(money("0.05", "3"), D(20))},
         risk={
-            "max_share": draw(rarely(money("0.01", "1", 3), 1)),
-            "gap_allowance": draw(rarely(money("0", "0.1", 3), 0)),
+            "max_share": roll.seldom(money("0.01", "1", 3), D(1)),
+            "gap_allowance": roll.seldom(money("0", "0.1", 3), D(0)),
         },
-        pace={"max_turnover": draw(rarely(money("0.1", "20"), 1_000))},
-        exposure={"max_gross": draw(rarely(money("0.05", "3"), 20))},
-        stop={"max_distance": D("0.5"), "liquidation_buffer": draw(rarely(money("0", "0.05"), 0))},
-        leverage={"max": 50, "usual": draw(st.sampled_from([1, 2, 3, 5, 10, 20]))},
-        margin={"min_free": draw(rarely(money("0", "0.5"), 0))},
-        book={"max_depth_share": draw(money("0.01", "1"))},
+        pace={"max_turnover": roll.seldom(money("0.1", "20"), D(1_000))},
+        exposure={"max_gross": roll.seldom(money("0.05", "3"), D(20))},
+        stop={"max_distance": D("0.5"), "liquidation_buffer": roll.seldom(money("0", "0.05"), D(0))},
+        leverage={"max": 50, "usual": roll.pick([1, 2, 3, 5, 10, 20])},
+        margin={"min_free": roll.seldom(money("0", "0.5"), D(0))},
+        book={"max_depth_share": roll.pick(money("0.01", "1"))},
     )
-    amount, above = draw(rarely(money("1", "20000"), None)), draw(rarely(money("0", "9000"), None))
+    amount, above = roll.seldom(money("1", "20000"), None), roll.seldom(money("0", "9000"), None)
     if amount is not None:
         mandate = MandatePolicy(amount=amount, symbols=("*",), expires=datetime(2030, 1, 1, tzinfo=UTC))
         limited = limited.model_copy(update={"mandate": mandate})
     if above is not None:
         limited = limited.model_copy(update={"approval": ApprovalPolicy(above_notional=above, modes=(), answer_s=900)})
-    price = draw(money("0.0100", "70000", 4))
-    step = D(10) ** (draw(st.integers(-3, 0)) - price.adjusted())
-    instrument = Instrument(
-        "ETHUSDT", Product.UM, D("0.0001"), step, step * draw(st.integers(1, 5)), D(draw(st.sampled_from([5, 20, 100])))
-    )
-    instrument = msgspec.structs.replace(instrument, brackets=draw(st.none() | brackets()))
-    side = draw(st.sampled_from(Side))
-    standing = draw(rarely(money("0", "5000"), D(0)))
-    held = draw(joined(price)) if standing else None
+    price = roll.pick(money("0.0100", "70000", 4))
+    step = D(10) ** (roll.pick([0, -1, -2, -3]) - price.adjusted())
+    smallest, least_notional = step * roll.pick([1, 2, 3, 4, 5]), D(roll.pick([5, 20, 100]))
+    instrument = Instrument("ETHUSDT", Product.UM, D("0.0001"), step, smallest, least_notional)
+    instrument = msgspec.structs.replace(instrument, brackets=brackets(roll) if roll.yes() else None)
+    side = roll.pick(list(Side))
+    standing = roll.seldom(money("0", "5000"), D(0))
+    held = joined(roll, price) if standing else None
     view = account(
         instrument=instrument,
-        equity=draw(rarely(money("-100", "20000"), D(10_000))),
-        gross=standing + draw(rarely(money("0", "5000"), D(100))),
+        equity=roll.seldom(money("-100", "20000"), D(10_000)),
+        gross=standing + roll.seldom(money("0", "5000"), D(100)),
         symbol_notional=standing,
         price=price,
-        correlated_long=draw(rarely(money("0", "9000"), None)),
-        correlated_short=draw(rarely(money("0", "9000"), None)),
-        pace=msgspec.structs.replace(QUIET, turnover_today=draw(rarely(money("0", "50000"), D(0)))),
-        free_margin=draw(rarely(money("0", "20000"), D(20_000))),
-        ask_depth=draw(rarely(money("0", "9000"), None)),
-        bid_depth=draw(rarely(money("0", "9000"), None)),
+        correlated_long=roll.seldom(money("0", "9000"), None),
+        correlated_short=roll.seldom(money("0", "9000"), None),
+        pace=msgspec.structs.replace(QUIET, turnover_today=roll.seldom(money("0", "50000"), D(0))),
+        free_margin=roll.seldom(money("0", "20000"), D(20_000)),
+        ask_depth=roll.seldom(money("0", "9000"), None),
+        bid_depth=roll.seldom(money("0", "9000"), None),
         symbol_quantity=standing / price,
         quantity=side.sign * standing / price,
         held=held,
     )
-    worth = draw(rarely(money("1", "20000"), D(9_000)))
-    stop = price * (1 - side.sign * draw(st.sampled_from([D("0.01"), D("0.03"), D("0.1")])))
-    leverage = draw(st.sampled_from([None, None, 1, 2, 5, 20])) if held is None else None
+    worth = roll.seldom(money("1", "20000"), D(9_000))
+    stop = price * (1 - side.sign * roll.pick([D("0.01"), D("0.03"), D("0.1")]))
+    leverage = roll.pick([None, None, 1, 2, 5, 20]) if held is None else None
     return asks(LONG, side=side, protect_at=stop, quantity=worth / price, leverage=leverage), view, limited
 
 
-@st.composite
-def brackets(draw: st.DrawFn) -> Brackets:
+def brackets(roll: Dice) -> Brackets:
     """Some brackets: a larger one has less leverage and a higher maintenance rate."""
     rows, cap, leverage, rate = [], 100, 60, 4
-    for _ in range(draw(st.integers(1, 4))):
-        cap += draw(st.integers(1, 15_000))
-        leverage -= draw(st.integers(0, 18))
-        rate += draw(st.integers(1, 60))
+    for _ in range(roll.pick([1, 2, 3, 4])):
+        cap += roll.pick(range(1, 15_001))
+        leverage -= roll.pick(range(19))
+        rate += roll.pick(range(1, 61))
         rows.append(Bracket(D(cap), max(1, leverage), D(rate) / 1_000))
     return Brackets(tuple(rows))
 
 
-@st.composite
-def joined(draw: st.DrawFn, price: Decimal) -> PositionTerms:
+def joined(roll: Dice, price: Decimal) -> PositionTerms:
     """The position that an entry joins, opened up to a fifth away from the price."""
-    return PositionTerms(price * draw(money("0.8", "1.2")), draw(st.integers(1, 10)), price * draw(money("0", "0.03")))
+    return PositionTerms(
+        price * roll.pick(money("0.8", "1.2")), roll.pick(range(1, 11)), price * roll.pick(money("0", "0.03"))
+    )
 
 
 @settings(deadline=None)

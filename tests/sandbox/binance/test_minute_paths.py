@@ -10,21 +10,25 @@ from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.binance.values import Kline
+from tests.support.dice import Dice, dice
 from tests.support.sandbox_market import DAY_1, StoredFeed, built, candle, simulated, stated
 
 MINUTES = 130
 
 
-@st.composite
-def candle_rows(draw: st.DrawFn) -> list[Candle]:
+MOST = 20
+"""The largest number of candles in an example."""
+
+
+def candle_rows(roll: Dice) -> list[Candle]:
     """Return candles of two hours, with holes, minutes without volume, and minutes with fewer lots than trades."""
     rows = []
-    for minute in sorted(draw(st.sets(st.integers(0, MINUTES - 1), min_size=1, max_size=20))):
-        low = draw(st.integers(1, 10 ** draw(st.integers(1, 7))))
-        high = low + draw(st.integers(0, 40))
-        opened, closed = draw(st.integers(low, high)), draw(st.integers(low, high))
-        lots = draw(st.one_of(st.integers(0, 6), st.integers(7, 10**9)))
-        taker = draw(st.one_of(st.none(), st.integers(0, lots)))
+    for minute in sorted({roll.pick(range(MINUTES)) for _ in range(roll.pick(COUNTS))}):
+        low = roll.pick(range(1, 10 ** roll.pick(range(1, 8)) + 1))
+        high = low + roll.pick(range(41))
+        opened, closed = roll.pick(range(low, high + 1)), roll.pick(range(low, high + 1))
+        lots = roll.pick(range(7)) if roll.yes() else roll.pick(range(7, 10**9 + 1))
+        taker = roll.pick(range(lots + 1)) if roll.yes() else None
         if lots == 0:
             high = low = closed = opened
         row = opened / 100, high / 100, low / 100, closed / 100, lots / 1000
@@ -32,11 +36,15 @@ def candle_rows(draw: st.DrawFn) -> list[Candle]:
     return rows
 
 
+COUNTS = (*range(1, 12), *range(1, 5), MOST)
+ROWS = dice(1 + 33 * MOST).map(candle_rows)
+
+
 def market(rows: list[Candle]) -> SandboxMarket:
     return SandboxMarket(StoredFeed(rows), DAY_1)
 
 
-@given(candle_rows())
+@given(ROWS)
 def test_trades_of_each_minute_build_the_source_candle(rows: list[Candle]) -> None:
     sandbox = market(rows)
     for row in rows:
@@ -55,7 +63,7 @@ def test_trades_of_each_minute_build_the_source_candle(rows: list[Candle]) -> No
         assert trades[0].at == row.open_time
 
 
-@given(candle_rows())
+@given(ROWS)
 def test_closed_klines_equal_the_candles_of_the_source(rows: list[Candle]) -> None:
     sandbox = market(rows)
     now = DAY_1 + MINUTES * MINUTE
@@ -68,7 +76,7 @@ def test_closed_klines_equal_the_candles_of_the_source(rows: list[Candle]) -> No
     assert all(kline.closed for kline in klines)
 
 
-@given(candle_rows(), st.integers(0, 19), st.integers(0, MINUTE - 1), st.sampled_from([1, 3, 5, 15, 60]))
+@given(ROWS, st.integers(0, 19), st.integers(0, MINUTE - 1), st.sampled_from([1, 3, 5, 15, 60]))
 def test_klines_of_any_length_at_any_time_equal_their_trades(
     rows: list[Candle], forming: int, into: int, minutes: int
 ) -> None:
@@ -94,14 +102,14 @@ def rounded(values: tuple[Decimal | int, ...]) -> list[Decimal | int]:
     return [value if isinstance(value, int) else Decimal(repr(float(value))) for value in values]
 
 
-@given(candle_rows())
+@given(ROWS)
 def test_trades_are_numbered_without_holes_in_order_of_time(rows: list[Candle]) -> None:
     trades = market(rows).trades("BTCUSDT", 0, DAY_1 + MINUTES * MINUTE)
     assert [trade.id for trade in trades] == list(range(1, len(trades) + 1))
     assert [trade.at for trade in trades] == sorted(trade.at for trade in trades)
 
 
-@given(candle_rows(), st.integers(-1, MINUTES * MINUTE), st.integers(0, MINUTES * MINUTE))
+@given(ROWS, st.integers(-1, MINUTES * MINUTE), st.integers(0, MINUTES * MINUTE))
 def test_any_window_of_trades_is_a_part_of_all_trades(rows: list[Candle], since: int, length: int) -> None:
     sandbox, until = market(rows), DAY_1 + since + length
     all_trades = sandbox.trades("BTCUSDT", 0, DAY_1 + MINUTES * MINUTE)
