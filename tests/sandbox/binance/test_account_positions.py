@@ -87,6 +87,20 @@ def test_isolated_margin_leaves_the_cross_wallet() -> None:
     assert row["balance"] == row["crossWalletBalance"]
 
 
+def test_partial_close_releases_its_share_of_the_isolated_margin() -> None:
+    trader = Trader()
+    trader.ask("POST", MARGIN, **ONE, marginType="ISOLATED")
+    trader.order("BUY", "0.1")
+    whole = Decimal(position(trader)["isolatedWallet"])
+    trader.order("SELL", "0.04")
+    assert Decimal(position(trader)["isolatedWallet"]) == whole * Decimal("0.6")
+    (row,) = trader.get("/fapi/v3/balance")
+    assert Decimal(row["balance"]) - Decimal(row["crossWalletBalance"]) == whole * Decimal("0.6")
+    trader.order("SELL", "0.08")
+    entry = Decimal(position(trader)["entryPrice"])
+    assert Decimal(position(trader)["isolatedWallet"]) == entry * Decimal("0.02") / 20
+
+
 def test_settings_that_are_set_already_are_refused() -> None:
     trader = Trader()
     assert trader.refusal("POST", MARGIN, **ONE, marginType="CROSSED")[1:] == (-4046, "No need to change margin type.")
@@ -143,7 +157,7 @@ def test_hedge_mode_takes_no_orders_of_one_way_mode() -> None:
 
 
 @pytest.mark.parametrize("side", ["BUY", "SELL"])
-def test_isolated_position_is_liquidated_at_the_mark_and_costs_its_margin(side: str) -> None:
+def test_liquidation_of_an_isolated_position_costs_its_margin(side: str) -> None:
     trader = Trader(market=falling(80.0 if side == "BUY" else 120.0), now=DAY_1 + 29 * MINUTE)
     trader.ask("POST", MARGIN, **ONE, marginType="ISOLATED")
     trader.ask("POST", LEVERAGE, **ONE, leverage=10)
@@ -185,7 +199,7 @@ def test_position_close_to_its_liquidation_gets_one_margin_call() -> None:
     assert trader.held() == 10
 
 
-def test_cross_position_is_liquidated_when_the_account_has_no_margin_left() -> None:
+def test_cross_position_is_liquidated_with_the_account() -> None:
     trader = Trader(market=falling(60.0), now=DAY_1 + 29 * MINUTE)
     trader.ask("POST", LEVERAGE, **ONE, leverage=25)
     for _ in range(5):

@@ -238,7 +238,7 @@ def test_random_schedule_has_about_as_many_faults_as_its_rates() -> None:
     assert {fault.form for fault in faults if fault.kind == "garbage"} == set(FORMS)
 
 
-def test_random_faults_of_orders_are_executed_only_if_their_outcome_is_unknown() -> None:
+def test_random_faults_execute_orders_only_of_unknown_outcome() -> None:
     faults = random_faults({"seed": 7, "for": "7d", "order_errors_per_hour": 4, "order_drops_per_hour": 4})
     assert {fault.answer for fault in faults} == {"", *ANSWERS}
     assert {fault.by for fault in faults if fault.executed} == set(ORDER_DELAYS)
