@@ -14,7 +14,8 @@ from ocw_mcp.adapters.feeds.binance import BinanceFeed
 from ocw_mcp.domain.market import Candle, FeedNotice, Frame, MarketIdentity, Product
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
 from ocw_mcp.sandbox.binance.exchange import Exchange
-from ocw_mcp.sandbox.binance.faults import FORMS, Fault
+from ocw_mcp.sandbox.binance.fault_kinds import FORMS
+from ocw_mcp.sandbox.binance.faults import Fault
 from ocw_mcp.sandbox.binance.faulty import FaultyExchange
 from ocw_mcp.sandbox.binance.inprocess import InProcessTransport
 from ocw_mcp.sandbox.binance.market import SandboxMarket
