@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,14 +41,14 @@ def by_hand(
 
     The closes are given by their minute; a missing minute is a data gap. The minutes of `untested` report nothing.
     """
-    weights, returns, variance = 0.5 ** (1 / 60 / policy.outlier_half_life_h), list[float](), dict[int, float]()
+    ages = 0.5 ** (np.arange(2_000) / 60 / policy.outlier_half_life_h)
+    returns, variance = list[float](), dict[int, float]()
     for minute in sorted(closes):
         if minute - 1 in closes:
             returns.append(math.log(closes[minute] / closes[minute - 1]))
         if len(returns) >= 1_440:
-            ages = [weights**age for age in range(min(len(returns), 20_000))]
-            recent = zip(ages, reversed(returns), strict=False)
-            variance[minute] = sum(weight * each**2 for weight, each in recent) / sum(ages)
+            recent = ages[: len(returns)]
+            variance[minute] = float(np.dot(recent, np.square(returns)[::-1]) / recent.sum())
     tests = [(text, int(text[:-1]), size, policy.outlier_step, True) for text, size in policy.outlier_sigmas.items()]
     for text, size in policy.outlier_moves.items():
         tests += [(text, int(text[:-1]), base, policy.outlier_move_step, False) for base in (size, math.log1p(size))]
