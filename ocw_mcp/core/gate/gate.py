@@ -112,16 +112,16 @@ class Gate:
         reasons: list[WakeReason] = []
         if self._every is None:
             wanted = self._wakes_on_in_position if in_position else self._wakes_on
-            if not wanted.isdisjoint(closed):
+            if wanted and not wanted.isdisjoint(closed):
                 reasons = [WakeReason(WakeKind.CLOSE, span_name(each)) for each in closed if each in wanted]
             moves = self._moves[symbol]
-            outliers = list[WakeReason]()
+            outliers: list[WakeReason] = []
             if found := moves.evaluate(close, close_time):
                 outliers = [each.reason for each in found if not self._has_seen(each, at)]
                 skip = "seen"
             elif not moves.ready:
                 skip = "warming"
-            if symbol in state.new_readings:
+            if state.new_readings and symbol in state.new_readings:
                 state.new_readings.remove(symbol)
                 outliers += self._readings[symbol].evaluate(symbol, read, at)
             if liquidations is not None:
@@ -131,7 +131,8 @@ class Gate:
                 self._keep(symbol, outliers)
                 state.kept_outlier = True
                 skip = ""
-            state.urgent |= near_stop and state.kept_outlier
+            if near_stop and state.kept_outlier:
+                state.urgent = True
         else:
             self._moves[symbol].warm((close,), close_time)
         if self._conditions.armed:
@@ -189,16 +190,21 @@ class Gate:
         """Add the closes of consecutive candles, the first of which ended at `first_at` (ms), without an evaluation."""
         self._moves[symbol].warm(closes, first_at)
 
-    def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
-        """Return the reasons to wake the agent; none in a cooldown or while a decision is open (`busy`)."""
+    def has_reasons(self, at: int) -> bool:
+        """Return whether there are reasons to wake the agent at `at` (ms), now or after a cooldown or a decision."""
         state = self._state
         if state.timer_at is None:
             state.timer_at = self._next_timer(at)
         if at >= state.timer_at and "" not in state.kept:
             state.kept[""] = [WakeReason(WakeKind.TIMER)]
             state.kept_other = True
-        if not state.kept:
+        return bool(state.kept)
+
+    def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
+        """Return the reasons to wake the agent; none in a cooldown or while a decision is open (`busy`)."""
+        if not self.has_reasons(at):
             return ()
+        state = self._state
         evaluated, self._evaluated = self._evaluated, []
         if busy or not self._is_ready(at):
             for _, skip in evaluated:

@@ -15,6 +15,7 @@ from ocw_mcp.adapters.feeds.binance.transport import RestResponse
 from ocw_mcp.domain.errors import MarketUnreachable
 
 _TIMEOUT_S: Final = 10.0
+_PING_EVERY_S: Final = 20.0
 _LARGEST: Final = 16 * 2**20
 """The largest message (bytes) that is accepted."""
 _PAUSE_AT: Final = 200_000
@@ -104,8 +105,9 @@ class NetworkConnection:
 class NetworkTransport:
     """Access to the hosts of one product. `now_ms` is the time of the machine."""
 
-    def __init__(self, hosts: Hosts, now_ms: Callable[[], int]) -> None:
-        self._hosts, self._now_ms = hosts, now_ms
+    def __init__(self, hosts: Hosts, now_ms: Callable[[], int], *, keepalive: bool = True) -> None:
+        """`keepalive` sends pings, and closes a connection without pongs; both follow the time of the event loop."""
+        self._hosts, self._now_ms, self._keepalive = hosts, now_ms, keepalive
         self._http: httpx2.AsyncClient | None = None
 
     @property
@@ -138,6 +140,7 @@ class NetworkTransport:
                 open_timeout=_TIMEOUT_S,
                 close_timeout=2.0,
                 max_size=_LARGEST,
+                ping_interval=_PING_EVERY_S if self._keepalive else None,
                 proxy=True if self._hosts.host_class == "exchange" else None,
             )
         except (OSError, TimeoutError, WebSocketException, InvalidURI) as error:
