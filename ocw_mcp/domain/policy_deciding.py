@@ -14,7 +14,7 @@ from ocw_mcp.domain.time import DAY, span_ms
 
 Sigmas = Annotated[float, Field(ge=1, le=100)]
 MoveShare = Annotated[float, Field(gt=0, lt=1)]
-Step = Annotated[float, Field(ge=1.01, le=100)]
+Step = Annotated[float, Field(ge=1.02, le=100)]
 MOST_SPANS: Final = 16
 """The largest number of spans in a table of outlier sizes."""
 

@@ -178,7 +178,7 @@ def test_error_on_a_policy_limit_out_of_bounds_names_the_bound(
         ('allow = ["*USDT"]', 'allow = "*USDT"', "symbols.allow is '*USDT'; expected a list"),
         ("close_wakes = []", 'close_wakes = ["1M"]', "[gate]: '1M' is not a span of time"),
         ('timeframe = "1h"', 'timeframe = "soon"', "[rules]: 'soon' is not a span of time"),
-        ("timer_min_s = 60", "timer_min_s = 22000", "[gate]: timer_min_s (22000) is above timer_max_s (21600)"),
+        ("timer_min_s = 300", "timer_min_s = 22000", "[gate]: timer_min_s (22000) is above timer_max_s (21600)"),
         ('name = "default"', 'name = ""', "name is ''; expected at least 1 character"),
         ('name = "default"', "name = 0x" + "f" * 9999, "name is a number; expected a text in quotes"),
         ('name = "default"', "", "name is missing; expected a value"),

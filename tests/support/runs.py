@@ -47,6 +47,7 @@ WIDE: dict[str, dict[str, Any]] = {
     "fallback": {"rules": "trade"},
     "gate": {
         "close_wakes": ["4h"],
+        "timer_min_s": 60,
         "timer_max_s": 7_200,
         "outlier_sigmas": {},
         "outlier_moves": {"1m": 0.003},

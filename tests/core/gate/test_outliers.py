@@ -256,7 +256,7 @@ def test_levels_of_a_channel_stay_bounded() -> None:
         ("outlier_moves", {f"{minutes}m": 0.1 for minutes in range(1, 18)}, "at most 16 are watched"),
         ("outlier_moves", {"15m": 0.0}, "greater than 0"),
         ("outlier_sigmas", {"15m": 0.5}, "greater than or equal to 1"),
-        ("outlier_step", 1.0, "greater than or equal to 1.01"),
+        ("outlier_step", 1.0, "greater than or equal to 1.02"),
     ],
 )
 def test_invalid_outlier_keys_are_refused(key: str, value: object, text: str) -> None:
