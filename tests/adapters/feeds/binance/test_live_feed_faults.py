@@ -166,6 +166,27 @@ def test_jump_of_the_clock_is_reported_and_changes_no_time_stamp(jump: int) -> N
     assert times == sorted(times)
 
 
+@pytest.mark.requirement("D05")
+def test_time_of_the_exchange_that_is_right_again_is_seen_soon() -> None:
+    market, skew, right_again = ScriptedMarket(START), [0], BEGIN + 9 * MINUTE
+
+    def rest(path: str, query: Mapping[str, str | int]) -> RestResponse | None:
+        if path != "/fapi/v1/time" or not skew[0]:
+            return None
+        return RestResponse(200, b'{"serverTime":%d}' % (market.exchange_ms() + skew[0]), {})
+
+    def wrong() -> None:
+        market.rest, skew[0] = rest, 700
+
+    def right() -> None:
+        skew[0] = 0
+
+    run = run_feed(feed_on(market), BEGIN + 12 * MINUTE, script={BEGIN + 5 * MINUTE: wrong, right_again: right})
+    (begun, ended) = (each for each in run.notices if each.subject == "clock")
+    assert (begun.kind.value, ended.kind.value) == ("degraded", "restored")
+    assert right_again < ended.at <= right_again + 15 * SECOND
+
+
 @pytest.mark.requirement("D07")
 def test_absurd_prices_are_counted_and_never_yielded() -> None:
     market = ScriptedMarket(START)
