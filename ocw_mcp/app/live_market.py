@@ -128,9 +128,12 @@ def _why_no_clock(address: str) -> str:
 
 def require_reachable(product: Product | None, loopback: str | None) -> None:
     """Raise MarketUnreachable if the exchange gives no answer, so that no book is created for it."""
-    if why := why_unreachable(product or Product.UM, loopback):
+    product = product or Product.UM
+    if why := why_unreachable(product, loopback):
+        who = "Binance" if loopback is None else f"{product.value} at {loopback}, which BINANCE_LOOPBACK names,"
+        todo = "check the network" if loopback is None else f"start ocw sandbox binance --product {product.value}"
         raise MarketUnreachable(
-            f"Binance cannot be reached, and no book was created ({why}); check the network, or use --market sim"
+            f"{who} cannot be reached, and no book was created ({why}); {todo}, or use --market sim"
         )
 
 
