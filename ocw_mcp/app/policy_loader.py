@@ -10,7 +10,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_origin
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -217,6 +217,10 @@ def _bad_leaves(
         kind, table = (declared.annotation, table_of(declared)) if declared else (None, None)
         if table is not None and isinstance(value, Mapping):
             yield from _bad_leaves(value, table, place)
+        elif get_origin(kind) is dict and isinstance(value, Mapping):
+            for name, number in value.items():
+                if fault := _fault_of_number(number):
+                    yield (*place, name), f"{'.'.join((*place, name))} {fault}"
         elif kind in (int, float, Decimal) and (fault := _fault_of_number(value)):
             yield place, f"{'.'.join(place)} {fault}"
         elif kind is AwareDatetime and not (isinstance(value, datetime) and value.tzinfo):
@@ -281,6 +285,7 @@ _EXPECTED = {
     "less_than_equal": "{le} or less",
     "int_from_float": "a whole number",
     "model_type": "a table",
+    "dict_type": "a table, such as {{ 15m = 4 }}",
     "tuple_type": 'a list, such as ["..."]',
     "string_type": "a text in quotes",
     "too_short": "at least {min_length} entry",

@@ -13,7 +13,8 @@ GUARD: Final = "guard"
 """The names under which the engine's own parts place orders: the rule strategy and the position guard."""
 ATTACHED: Final = "attached"
 CLAUDE: Final = "claude"
-"""The deciders of a book: attached clients, or the autonomous loop with Claude."""
+NOBODY: Final = "none"
+"""The deciders of a book: attached clients, the autonomous loop with Claude, or none, which holds every symbol."""
 MOST_TOKENS: Final = 64
 """The largest number of access tokens of one book, which bounds the data kept per caller."""
 

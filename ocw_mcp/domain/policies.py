@@ -338,6 +338,8 @@ def value_text(value: object, between: str) -> str:
     """Return a policy's value as text; the entries of a list are separated by `between`."""
     if isinstance(value, tuple):
         return between.join(map(str, value)) or "none"
+    if isinstance(value, dict):
+        return between.join(f"{name} = {size:g}" for name, size in value.items()) or "none"
     if value is None:
         return "none"
     return iso(round(value.timestamp() * SECOND)) if isinstance(value, datetime) else str(value)

@@ -20,7 +20,7 @@ from ocw_mcp.engine.order_manager import OrderManagerState
 from ocw_mcp.engine.protection import GuardState
 from ocw_mcp.engine.since_state import SinceState
 
-ENGINE_FORMAT = 18
+ENGINE_FORMAT = 19
 """The version of the saved state. It increases when a field changes its name or meaning; older states are refused."""
 
 
@@ -58,10 +58,11 @@ class RunCounters(msgspec.Struct):
     def closed(self, candle: Candle) -> None:
         """Count a candle."""
         self.candles += 1
+        symbol = candle.symbol
         self.last_close_time = candle.open_time + candle.interval
-        self.last_closes[candle.symbol] = candle.close
-        if candle.symbol not in self.first_opens:
-            self.first_opens[candle.symbol] = candle.open
+        self.last_closes[symbol] = candle.close
+        if symbol not in self.first_opens:
+            self.first_opens[symbol] = candle.open
             if self.first_open_time is None or candle.open_time < self.first_open_time:
                 self.first_open_time = candle.open_time
 

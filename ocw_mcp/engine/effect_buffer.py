@@ -68,6 +68,9 @@ class Timekeeper(Stateful[int]):
 
     def move_to(self, now: int) -> str:
         """Move engine time on to `now` (ms). Return an incident text if the clock has just fallen back too far."""
+        if now >= self._state:
+            self._state, self._behind = now, False
+            return ""
         fell = self._state - now
         self._state = max(self._state, now)
         before, self._behind = self._behind, fell > FALLS_BACK_MS

@@ -5,6 +5,7 @@ scoring interval, the rules score every position. A score in the exit band close
 into the review band wakes the decider.
 """
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple, Self
@@ -30,6 +31,8 @@ from ocw_mcp.engine.snapshot import indicator_values
 POSITIONS_TIMER: Final = Timer(TimerKind.POSITIONS)
 CHECK_EVERY_MS: Final = 30 * SECOND
 
+_ROUNDING: Final = 1e-12
+"""A gain that is farther than this from a limit is on its same side, whatever is rounded."""
 HOLD, REVIEW, EXIT = "hold", "review", "exit"
 
 
@@ -56,6 +59,8 @@ class Exits(Stateful[ExitsState]):
         self._timeframe = span_ms(self._policies.rules.timeframe)
         self._averages: dict[str, tuple[Decimal, Decimal, float]] = {}
         """The cost, the quantity and the average price (quote) of each symbol's last position."""
+        self._calm: dict[str, CalmPosition] = {}
+        """The gains at which each symbol's last position needs no check, to be fast."""
         self._candle_signals: dict[str, tuple[Mapping[str, Reading], CandleSignals | None]] = {}
         """The indicators of each symbol that had a position, and the signals that were computed from them."""
 
@@ -78,10 +83,20 @@ class Exits(Stateful[ExitsState]):
                 continue
             position = held[symbol]
             average, sign = self._average(position), 1 if position.quantity > 0 else -1
-            gain = sign * (float(self._account.ledger.marks[symbol]) / average - 1)
+            gain, held_ms = sign * (float(self._account.ledger.marks[symbol]) / average - 1), now - position.opened_at
+            extreme, crest = position.highest if sign > 0 else position.lowest, position.crest
+            calm = self._calm.get(symbol)
+            if (
+                calm is not None
+                and calm.lowest < gain < calm.highest
+                and held_ms < self._hard.max_hold_ms
+                and (average, extreme, crest, sign) == calm.position
+            ):
+                continue
             best, _, best_now = position.extremes(average)
-            if (found := hard_exit(gain, best, now - position.opened_at, self._hard, best_now)) is not None:
+            if (found := hard_exit(gain, best, held_ms, self._hard, best_now)) is not None:
                 self._close(symbol, *found, now)
+            self._calm[symbol] = CalmPosition.of((average, extreme, crest, sign), best, best_now, self._hard)
         if now - self._state.scored_at < self._policies.score.every_s * SECOND:
             return []
         self._state.scored_at = now
@@ -100,11 +115,11 @@ class Exits(Stateful[ExitsState]):
             bands[symbol] = band
             if band != before:
                 self._effects.record(ScoreTaken(symbol, round(score.total, 4), band, score.worst))
-            worst = score.worst.replace("_", " ")
             if band == EXIT:
+                worst = score.worst.replace("_", " ")
                 self._close(symbol, "score", f"the score is {score.total:.2f}, mostly because of {worst}", now)
             elif band == REVIEW and before == HOLD:
-                asked.append((symbol, WakeReason(WakeKind.SCORE, f"{score.total:.2f}", worst)))
+                asked.append((symbol, WakeReason(WakeKind.SCORE, f"{score.total:.2f}", score.worst.replace("_", " "))))
         self._state.bands = bands
         return asked
 
@@ -122,7 +137,7 @@ class Exits(Stateful[ExitsState]):
             sign=sign,
             opened_at=position.opened_at,
             gain=sign * (float(self._account.ledger.marks[symbol]) / average - 1),
-            best=position.extremes(average)[2],
+            best=sign * (position.crest / average - 1),
             gain_at_stop=None if stop is None else sign * (float(stop) / average - 1),
             trend=trend,
             momentum=momentum,
@@ -138,13 +153,14 @@ class Exits(Stateful[ExitsState]):
 
     def _signals(self, symbol: str) -> CandleSignals | None:
         """Return the signals that the candles of a symbol give, computed only when a candle has closed."""
-        rules = self._policies.rules
-        values = self._market.symbols[symbol].indicators_of(self._timeframe)
-        if values is None:
+        candles, known = self._market.symbols[symbol], self._candle_signals.get(symbol)
+        readings = candles.readings_of(self._timeframe)
+        if readings is None:
             return None
-        known = self._candle_signals.get(symbol)
-        if known is None or known[0] is not values.values:
-            known = values.values, read_candles(indicator_values(values), rules)
+        if known is None or known[0] is not readings:
+            values = candles.indicators_of(self._timeframe)
+            assert values is not None, "a timeframe with readings has values"
+            known = readings, read_candles(indicator_values(values), self._policies.rules)
             self._candle_signals[symbol] = known
         return known[1]
 
@@ -189,6 +205,21 @@ class HardExits(NamedTuple):
         shares = (policy.max_loss, policy.take_profit, policy.trail_from, policy.trail_gives_back)
         loss, profit, trail_from, gives_back = (float(share) for share in shares)
         return cls(loss, profit, trail_from, gives_back, policy.max_hold_h * HOUR)
+
+
+class CalmPosition(NamedTuple):
+    """The gains between which a position meets no hard exit, as long as its average and extreme prices are the same."""
+
+    position: tuple[float, float, float, int]
+    """The average price, the extreme and the crest (quote) on the side of a gain, and the sign of the quantity."""
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, position: tuple[float, float, float, int], best: float, best_now: float, terms: HardExits) -> Self:
+        """Return the gains of a position with its largest gain at present, as of `hard_exit`."""
+        trails_at = best_now - terms.trail_gives_back * best_now + _ROUNDING if best >= terms.trail_from else -math.inf
+        return cls(position, max(-terms.max_loss, trails_at), terms.take_profit)
 
 
 def hard_exit(

@@ -1,7 +1,7 @@
 """The price of every symbol with its age, the venue's filters, the order books, and the metrics of the market."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -76,18 +76,23 @@ class PriceBoard(Stateful[dict[str, OrderBook]]):
             return None
         return Quote(exact(candles.last), max(0, now - known_at), self.instruments[symbol])
 
+    def take_books(self, books: Iterable[OrderBook]) -> None:
+        """Store the order books that are valid and not older than the stored ones."""
+        for book in books:
+            self.take_book(book)
+
     def take_book(self, book: OrderBook) -> None:
         """Store an order book if it is valid and not older than the stored one."""
-        bids, asks = book.bid_depth, book.ask_depth
+        bids, asks, symbol = book.bid_depth, book.ask_depth, book.symbol
         # A comparison with NaN is never true.
         valid = (
             0 < book.bid < book.ask < math.inf
             and (bids is None or 0 <= bids < math.inf)
             and (asks is None or 0 <= asks < math.inf)
         )
-        known = self._state.get(book.symbol)
-        if valid and book.symbol in self._market.symbols and (known is None or known.at <= book.at):
-            self._state[book.symbol] = book
+        known = self._state.get(symbol)
+        if valid and symbol in self._market.symbols and (known is None or known.at <= book.at):
+            self._state[symbol] = book
 
     def book(self, symbol: str, now: int) -> Liquidity | None:
         """Return the liquidity of a symbol's order book; None if no recent one is known."""
@@ -110,7 +115,7 @@ def read_metric(market: Market, symbol: str, metric: str) -> Reading:
         return candles.change_over(span_ms(metric.removeprefix("return_")))
     if metric in DERIVATIVES:
         known_at = candles.known_at
-        return Unknown("no candle yet") if known_at is None else candles.derivatives.values(known_at)[metric]
+        return Unknown("no candle yet") if known_at is None else candles.derivatives.value(metric, known_at)
     name, _, timeframe = metric.partition("@")
     if name in INDICATORS:
         for each in candles.indicators():

@@ -10,6 +10,7 @@ from ocw_mcp.core import strategy
 from ocw_mcp.core.market.market import FormingValues, Market, SymbolMarket, TimeframeValues
 from ocw_mcp.core.risk.sizes import exposure_scale
 from ocw_mcp.domain.money import floor_to, plain
+from ocw_mcp.domain.orders import NOBODY, RULES
 from ocw_mcp.domain.snapshot import (
     TRADES_SHOWN,
     Correlation,
@@ -86,12 +87,20 @@ def take_signals(
     return _snapshot(market, guard, views, pairs, now, wake=wake)
 
 
-def signals_of_hold(market: Market, guard: Guard, wake: tuple[SymbolWake, ...], now: int) -> Snapshot | None:
-    """Return the signals at a wake on which the rules will hold every symbol; None if they may enter or exit one."""
-    config, held = guard.manager.config, {view.symbol: view for view in positions(guard)}
+def brief_snapshot(market: Market, guard: Guard, wake: tuple[SymbolWake, ...], now: int) -> Snapshot | None:
+    """Return a snapshot of a wake for an agent that reads no more of it; None if the agent may need all.
+
+    It has no symbols if no agent decides. For the rules it has their signals if they will hold every symbol.
+    """
+    config = guard.manager.config
+    if config.agent not in (RULES, NOBODY):
+        return None
     for symbol in config.symbols:
         # A venue may derive filters from the prices before the first request: a brief snapshot requests them, too.
         guard.instruments.get(symbol)
+    if config.agent == NOBODY:
+        return _snapshot(market, guard, (), (), now, wake=wake)
+    held = {view.symbol: view for view in positions(guard, liquidation=False)}
     seen = take_signals(market, guard, {symbol: held.get(symbol) for symbol in config.symbols}, now, wake)
     return None if strategy.may_act(seen, config.policies) else seen
 

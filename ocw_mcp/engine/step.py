@@ -20,7 +20,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, SymbolEnded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
-from ocw_mcp.domain.orders import RULES, FundingPaid, OrderRef, OutsideFill, Transferred
+from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
 from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.domain.unknown import Unknown
@@ -42,7 +42,7 @@ from ocw_mcp.engine.near_exits import NearExits
 from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard, read_metric
 from ocw_mcp.engine.since import Since
-from ocw_mcp.engine.snapshot import leave_out, positions, signals_of_hold, take_snapshot
+from ocw_mcp.engine.snapshot import brief_snapshot, leave_out, positions, take_snapshot
 from ocw_mcp.engine.warm_up import warm_up
 
 
@@ -148,13 +148,12 @@ class Engine:
                 self._watch()
         if self.config.live:
             self._live.judge()
-        self._follow_up(now)
+        if self.since.has_news:
+            self._follow_up(now)
         return self._effects.take()
 
     def _follow_up(self, now: int) -> None:
         """End the wake conditions of closed positions, and keep the reasons to wake that the step gave."""
-        if not self.since.has_news:
-            return
         for symbol in self.since.take_closed():
             if ended := self.gate.end_conditions(symbol, now):
                 armed, last_wake = len(self.gate.standing(now, self._read)), self.decisions.state().last_wake
@@ -167,7 +166,7 @@ class Engine:
             self._take_derivatives(frame)
             warm_up(self.market, self.gate, frame.closed)
             return
-        if why := self._time.compare(frame.at):
+        if (self.config.live or frame.at != now) and (why := self._time.compare(frame.at)):
             self.manager.lower(why)
         if self.counters.began_at is None:
             self.counters.began_at = now
@@ -175,8 +174,7 @@ class Engine:
             self._exits.set_timer(now)
         if frame.metrics or frame.funding:
             self._take_derivatives(frame)
-        for book in frame.books:
-            self.prices.take_book(book)
+        self.prices.take_books(frame.books)
         # A candle that closes at midnight is the last of its day; a decision on it belongs to the next day.
         if frame.at > self.account.day_ends:
             self.account.pass_midnight(frame.at, has_candles=bool(frame.closed))
@@ -205,32 +203,35 @@ class Engine:
                 follow_prices(self.guard, now)
                 self._raise(self._near.check())
         for candle, change in changes:
-            if frame.late or candle.symbol in manual.held:
+            symbol, close_time = candle.symbol, candle.open_time + candle.interval
+            if frame.late or symbol in manual.held:
                 # No decider is asked about the candle, and its return still counts for the outlier statistics.
-                self.gate.warm(candle.symbol, (candle.close,), candle.close_time)
+                self.gate.warm(symbol, (candle.close,), close_time)
                 continue
             self.gate.evaluate(
-                candle.symbol,
+                symbol,
                 candle.close,
                 change.timeframes,
                 at=now,
-                close_time=candle.close_time,
+                close_time=close_time,
                 read=self._read,
-                in_position=candle.symbol in held,
-                near_stop=candle.symbol in held and self._near.near_stop(candle.symbol),
-                liquidations=liquidated.get(candle.symbol),
+                in_position=symbol in held,
+                near_stop=symbol in held and self._near.near_stop(symbol),
+                liquidations=liquidated.get(symbol) if liquidated else None,
             )
         if frame.at == self.account.day_ends:
             self.account.open_day(frame.at)
-        if frame.closed and not frame.late:
+        if frame.closed and not frame.late and self.gate.has_reasons(now):
             self._wake(now)
 
     def _wake(self, now: int) -> None:
         """Ask for a decision if the gate has reasons to wake the agent."""
         manual = self.executor.manual_control
+        if manual.held:
+            self.gate.drop(manual.held)
         reasons = self.gate.wake(now, busy=self.decisions.open_request is not None or bool(manual.paused_by))
         if reasons:
-            brief = signals_of_hold(self.market, self.guard, reasons, now) if self.config.agent == RULES else None
+            brief = brief_snapshot(self.market, self.guard, reasons, now)
             self.decisions.ask(leave_out(manual.held, brief or self.snapshot(now, reasons)), now)
 
     def _take_derivatives(self, frame: Frame) -> None:
@@ -240,25 +241,24 @@ class Engine:
             self.counters.funded.setdefault(funding.symbol, funding.at)
 
     def _take(self, candle: Candle) -> Closed | None:
-        change = self.market.symbols[candle.symbol].close(candle)
+        symbol, close = candle.symbol, candle.close
+        change = self.market.symbols[symbol].close(candle)
         if change is None:
             self.counters.stale_candles += 1
             return None
         self.counters.closed(candle)
         if change.hole_since is not None:
             self.counters.holes += 1
-            self._effects.record(HoleFound(candle.symbol, change.hole_since, candle.open_time))
-        position = self.account.ledger.positions.get(candle.symbol)
+            self._effects.record(HoleFound(symbol, change.hole_since, candle.open_time))
+        position = self.account.ledger.positions.get(symbol)
         if position is not None:
-            last = self.market.symbols[candle.symbol].last if self.config.live else candle.close
+            last = self.market.symbols[symbol].last if self.config.live else close
             # On a live market a mark price may be newer than the candle.
-            self.account.ledger.mark(candle.symbol, exact(candle.close if isinstance(last, Unknown) else last))
+            self.account.ledger.mark(symbol, exact(close if isinstance(last, Unknown) else last))
             # A position that was opened or enlarged within the candle was not exposed to all of its range, and the part
             # that it was exposed to is unknown.
-            if position.opened_at > candle.open_time or position.added_at > candle.open_time:
-                position.see(candle.close, candle.close)
-            else:
-                position.see(candle.low, candle.high)
+            partly = position.opened_at > candle.open_time or position.added_at > candle.open_time
+            position.see(close if partly else candle.low, close if partly else candle.high)
         return change
 
     def _raise(self, reasons: list[tuple[str, WakeReason]]) -> None:

@@ -8,7 +8,7 @@ from ocw_mcp.core.strategy import reckless
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.errors import InvariantError, StrategyError
-from ocw_mcp.domain.orders import ATTACHED, RULES
+from ocw_mcp.domain.orders import ATTACHED, NOBODY, RULES
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 
@@ -50,7 +50,7 @@ class RecklessDecider(_InstantDecider):
 class NoDecider(_InstantDecider):
     """Holds every symbol: the wake-up gate runs, and no order is placed."""
 
-    name = "none"
+    name = NOBODY
 
     async def decide(self, request: DecisionRequest) -> Decision:
         """Return a HOLD of every symbol."""

@@ -13,7 +13,8 @@ class LiveSteps:
 
     def __init__(self, shell: Shell, feed: Feed) -> None:
         self._shell = shell
-        self._feed = feed
+        # The check of the protocol takes longer than a frame of prices.
+        self._feed = feed if isinstance(feed, LiveFeed) else None
         self._watched_at = 0
 
     async def take(self, frame: Frame) -> None:
@@ -48,7 +49,7 @@ class LiveSteps:
     def watch(self) -> None:
         """Let a live feed report every price beyond the levels at which something happens."""
         steps = self._shell.engine.steps
-        if isinstance(self._feed, LiveFeed) and steps != self._watched_at:
+        if self._feed is not None and steps != self._watched_at:
             self._watched_at = steps
             self._feed.watch(self._shell.engine.levels())
 
@@ -58,7 +59,7 @@ class LiveSteps:
         closed = {name: at for name, at in known.items() if at is not None}
         if not closed:
             return None
-        if isinstance(self._feed, LiveFeed):
+        if self._feed is not None:
             self._feed.resume_at(closed)
         return min(closed.values())
 

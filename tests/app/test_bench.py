@@ -16,6 +16,7 @@ from ocw_mcp.interfaces.serving import MOST_OF_ONE
 
 def test_every_measurement_has_a_command() -> None:
     assert set(ENGINE) == set(bench.MEASURES)
+    assert all(callable(bench.function_of(name)) for name in bench.MEASURES)
 
 
 def test_bench_without_a_name_runs_every_measurement(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -262,6 +262,25 @@ def test_fault_in_an_optional_table_gives_one_sentence(tmp_path: Path, old: str,
     assert "\n" not in text
 
 
+NUMBER = "expected a number; write it without quotes"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("outlier_sigmas = { 5m = true }", f"gate.outlier_sigmas.5m is true; {NUMBER}"),
+        ('outlier_sigmas = { 5m = "4" }', f"gate.outlier_sigmas.5m is '4'; {NUMBER}"),
+        ("outlier_moves = { 5m = nan }", "gate.outlier_moves.5m is NaN; expected a finite number; write one"),
+        ("outlier_moves = 3", "gate.outlier_moves is 3; expected a table, such as { 15m = 4 }; correct it"),
+        ("outlier_readings = { liquidations = 1e-300 }", "gate.outlier_readings.liquidations is too large or"),
+    ],
+)
+def test_fault_in_a_table_of_sizes_is_one_sentence(tmp_path: Path, line: str, says: str) -> None:
+    text = complaint(tmp_path, f'name = "mine"\nextends = "default"\n[gate]\n{line}\n')
+    assert text.startswith(says)
+    assert "\n" not in text
+
+
 def test_all_problems_of_a_policy_file_are_listed_together(tmp_path: Path) -> None:
     data = values()
     data["order"] = {"max_notionl": "5000", "price_allowance": "nan"}

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ocw_mcp.sandbox.binance.faults import FORMS, KEYS, KINDS, RANDOM, load_script
+from ocw_mcp.sandbox.binance.fault_kinds import ANSWERS, FORMS, KEYS, KINDS
+from ocw_mcp.sandbox.binance.faults import RANDOM, load_script
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "sandbox.md").read_text(encoding="utf-8")
 
@@ -34,6 +35,11 @@ TABLES = {
         row("form of garbage", "what is sent"),
         "|---|---|",
         *(row(f"`{name}`", meaning) for name, meaning in FORMS.items()),
+    ],
+    "answers": [
+        row("answer", "status", "code", "text", "meaning"),
+        "|---|---|---|---|---|",
+        *(row(f"`{name}`", str(each.status), str(each.code), each.msg, each.meaning) for name, each in ANSWERS.items()),
     ],
     "rates": [
         row("rate", "kind"),

@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.orders import Purpose
 from ocw_mcp.domain.policies import ExitsPolicy
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
-from ocw_mcp.engine.exits import CHECK_EVERY_MS, POSITIONS_TIMER, HardExits, hard_exit
+from ocw_mcp.engine.exits import CHECK_EVERY_MS, POSITIONS_TIMER, CalmPosition, HardExits, hard_exit
 from ocw_mcp.engine.summary import summary
 from tests.support.deciders import Scripted
 from tests.support.invariants import watched
@@ -52,6 +54,21 @@ async def test_a_position_closes_at_the_first_price_beyond_a_hard_exit(
     done = await watched(run(closes, decision)).go()
     assert closings(done) == [(rule, "guard", minute)]
     assert summary(done.engine)["positions"] == []
+
+
+@given(
+    best=st.floats(0, 0.2),
+    best_now=st.floats(-0.1, 0.2),
+    gain=st.floats(-0.1, 0.2),
+    gives_back=st.sampled_from(["0.1", "0.5", "1"]),
+)
+@example(best=0.04, best_now=0.04, gain=0.02, gives_back="0.5")
+@example(best=0.04, best_now=0.04, gain=0.0200000001, gives_back="0.5")
+def test_no_hard_exit_is_met_between_the_calm_gains(best: float, best_now: float, gain: float, gives_back: str) -> None:
+    terms = HardExits.of(ExitsPolicy.model_validate(EXITS | {"trail_gives_back": gives_back}))
+    calm = CalmPosition.of((100.0, 104.0, 104.0, 1), best, best_now, terms)
+    met = hard_exit(gain, best, 0, terms, best_now)
+    assert met is None if calm.lowest < gain < calm.highest else abs(gain - calm.lowest) < 2e-12 or met is not None
 
 
 async def test_a_high_before_the_entry_fill_does_not_count_as_a_gain() -> None:

@@ -59,6 +59,18 @@ async def test_a_pause_ends_the_open_decision_as_a_hold() -> None:
     assert paused.engine.decisions.state().pending is None
 
 
+async def test_a_waiting_outlier_of_a_taken_over_symbol_does_not_wake() -> None:
+    gate = {"close_wakes": [], "cooldown_s": 300, "outlier_moves": {"1m": 0.01}, "outlier_sigmas": {}}
+    closes = [100.0, 100.0, 100.0, 102.0, 104.5, *[104.5] * 10]
+    feed = ListFeed([*path(closes), *path([100.0] * 15, "ETHUSDT")])
+    first = await Run(feed, Scripted({}), policy=policies(gate=gate)).go(for_ms=6 * MINUTE)
+    assert list(first.engine.gate.state().kept) == ["BTCUSDT"]
+    script, command = Scripted({}), Commands((told(Verb.TAKE_OVER, "BTCUSDT"),))
+    later = await Run(feed, script, policy=policies(gate=gate), commands=command, store=first.store.reopened()).go()
+    assert script.asked == []
+    assert later.engine.gate.state().kept == {}
+
+
 async def test_the_agent_neither_sees_nor_trades_a_taken_over_symbol() -> None:
     first = await begun({1: buy("97")})
     script = Scripted({wake: sell() for wake in range(2, 12)})

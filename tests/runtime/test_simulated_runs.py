@@ -8,11 +8,11 @@ import pytest
 from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.feeds.simulated.feed import START
 from ocw_mcp.core import strategy
-from ocw_mcp.domain.events import OrderFilled
+from ocw_mcp.domain.events import OrderFilled, WakeRaised
 from ocw_mcp.domain.market import Frame
-from ocw_mcp.domain.orders import RULES
+from ocw_mcp.domain.orders import NOBODY, RULES
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
-from ocw_mcp.runtime.deciders import RulesDecider
+from ocw_mcp.runtime.deciders import NoDecider, RulesDecider
 from tests.support.runs import DEFAULT, Run
 from tests.support.stores import MemoryStore
 
@@ -69,4 +69,13 @@ async def test_rules_decide_the_same_without_the_readings_of_others(monkeypatch:
     assert light.events(OrderFilled)
     assert light.store.fingerprint == whole.store.fingerprint
     assert light.store.seen == whole.store.seen
+    assert (light.engine.state(), light.venue.state()) == (whole.engine.state(), whole.venue.state())
+
+
+async def test_a_run_without_an_agent_is_the_same_without_snapshots() -> None:
+    feed = partial(SimulatedFeed, 1, ("BTCUSDT", "SOLUSDT"), days=1, warmup_days=4)
+    light = await Run(feed(), NoDecider(), policy=DEFAULT.policies, agent=NOBODY).go()
+    whole = await Run(feed(), NoDecider(), policy=DEFAULT.policies, agent="another").go()
+    assert light.events(WakeRaised)
+    assert light.store.fingerprint == whole.store.fingerprint
     assert (light.engine.state(), light.venue.state()) == (whole.engine.state(), whole.venue.state())

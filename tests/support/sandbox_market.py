@@ -171,4 +171,5 @@ def documented(name: str) -> Any:
         return json.loads(text)
     if text.startswith(">"):  # a request of the WebSocket API, and its answer
         return json.loads(text[text.index("\n=") + 2 :])["result"]
-    return json.loads(text[text.index("false\n") + 6 :])
+    signed = text.splitlines()[2]  # "true" for a request that is signed
+    return json.loads(text[text.index(f"\n{signed}\n") + len(signed) + 2 :])

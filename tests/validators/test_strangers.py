@@ -1,4 +1,4 @@
-"""Clients of the real exchange read the sandbox: ccxt and python-binance, unchanged but for their addresses."""
+"""Clients of the real exchange use the sandbox: ccxt and python-binance, unchanged but for their addresses."""
 
 import asyncio
 import json
@@ -10,6 +10,7 @@ import pytest
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import HOUR
+from ocw_mcp.sandbox.binance.account.keys import made_key
 from tests.support.exchange import NOW, served
 from tests.support.node import REQUIRED, ROOT
 
@@ -22,26 +23,30 @@ SPEED = 20
 
 async def read_by_strangers(product: Product, home: Path) -> dict[str, Any]:
     """Return what each client reads from a sandbox."""
+    async with served(product=product, speed=SPEED) as address:
+        return await run("strangers.py", home, product, address)
+
+
+async def run(script: str, home: Path, *arguments: str) -> dict[str, Any]:
+    """Return what a script prints under the environment of the clients."""
     if not PYTHON.exists():
         missing = "the clients of the exchange are not installed; make validators does that"
         if os.environ.get(REQUIRED):
             pytest.fail(missing)
         pytest.skip(missing)
-    async with served(product=product, speed=SPEED) as address:
-        process = await asyncio.create_subprocess_exec(
-            PYTHON,
-            Path(__file__).with_name("strangers.py"),
-            product,
-            address,
-            env={"PATH": os.environ["PATH"], "HOME": str(home)},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            out, err = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
+    process = await asyncio.create_subprocess_exec(
+        PYTHON,
+        Path(__file__).with_name(script),
+        *arguments,
+        env={"PATH": os.environ["PATH"], "HOME": str(home)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode == 0, err.decode()
     found: dict[str, Any] = json.loads(out)
     return found
@@ -89,3 +94,36 @@ async def test_ccxt_and_python_binance_read_the_spot_market(tmp_path: Path) -> N
     assert_prices_are_near(pro, "trade", "ticker", "bid", "book")
     assert other["kline"] == other["multiplex"] == other["info"] == "BTCUSDT"
     assert other["candles"] == 5
+
+
+async def test_ccxt_and_python_binance_trade_on_the_futures_account(tmp_path: Path) -> None:
+    key = made_key("1")
+    async with served() as address:
+        found = await run("trading_strangers.py", tmp_path, Product.UM, address, key.key, key.secret)
+    rest, pro, other = found["ccxt"], found["ccxt.pro"], found["python-binance"]
+    assert (rest["resting"], rest["opened"]) == ("resting", True)
+    assert rest["cancelled"] == rest["cancel answer"] == "canceled"
+    assert rest["filled"] == ["closed", 0.02, True]
+    assert rest["stop"] == ["market", True]
+    assert rest["position"][:3] == ["long", 0.02, "isolated"]
+    assert rest["trades"] == [0.02]
+    assert 9_990 < rest["total"] < 10_000
+    assert "Margin is insufficient." in rest["too much"]
+    assert rest["after"] == []
+    assert rest["income"] == ["COMMISSION", "REALIZED_PNL", "TRANSFER"]
+    assert pro == {"order": True, "status": "closed", "trade": [0.01, "USDT", "taker"]}
+    trade = ["ORDER_TRADE_UPDATE", "TRADE_LITE", "ACCOUNT_UPDATE", "ORDER_TRADE_UPDATE"]
+    assert (other["events"], other["order"], other["queried"]) == (trade, True, "FILLED")
+    assert (other["stop"], other["cancelled"], other["balance"]) == ("NEW", "200", True)
+
+
+async def test_ccxt_trades_on_the_spot_account(tmp_path: Path) -> None:
+    key = made_key("1")
+    async with served(product=Product.SPOT) as address:
+        found = await run("trading_strangers.py", tmp_path, Product.SPOT, address, key.key, key.secret)
+    rest = found["ccxt"]
+    assert rest["bought"] == ["closed", 0.02, "BTC"]
+    assert (rest["opened"], rest["cancelled"]) == (True, "canceled")
+    assert (rest["locked"], rest["held"], rest["trades"]) == (0.019, 0.01998, [0.02])
+    assert rest["too much"] == "InsufficientFunds"
+    assert found["ccxt.pro"] == {"order": True, "filled": 0.01}

@@ -79,7 +79,7 @@ class PaperMatching:
             self._noted_until[symbol] = (opening.at // HOUR + 1) * HOUR
             self.account.note_position(symbol, opening.at)
         self.account.last[symbol] = seen
-        gone = self._liquidation(symbol, seen, seen)
+        gone = self._liquidation(symbol, seen, seen) if self.account.liquidations else None
         if not (orders.waiting or orders.limits or gone) and not (
             orders.conditional and reachable(orders.conditional, symbol, seen, seen)
         ):
@@ -116,7 +116,9 @@ class PaperMatching:
         if not (orders.conditional or orders.limits or self.account.liquidations):
             return ()
         low, high = candle.low, candle.high
-        reached = reachable(orders.conditional, symbol, low, high) + reachable(orders.limits, symbol, low, high)
+        reached = reachable(orders.conditional, symbol, low, high)
+        if orders.limits:
+            reached += reachable(orders.limits, symbol, low, high)
         gone = self._liquidation(symbol, low, high)
         return self._walk(candle, now, self._down_first(candle, reached, gone)) if reached or gone else ()
 

@@ -116,15 +116,15 @@ class PaperOrders(msgspec.Struct):
 
 def reachable(orders: list[Resting], symbol: str, low: float, high: float) -> list[Resting]:
     """Return the orders of a symbol that a range of prices may reach, stops first."""
-    found = [each for each in orders if each.order.symbol == symbol and _may_reach(each, low, high)]
+    # Most orders are out of reach, and no function is called for these.
+    found = [
+        each
+        for each in orders
+        if (low <= each.trigger if each.falls else high >= each.trigger)
+        or (each.take is not None and (high >= each.take if each.falls else low <= each.take))
+    ]
+    found = [each for each in found if each.order.symbol == symbol] if found else found
     return sorted(found, key=lambda each: each.order.type is not OrderType.STOP_MARKET) if found else found
-
-
-def _may_reach(resting: Resting, low: float, high: float) -> bool:
-    take = resting.take
-    if low <= resting.trigger if resting.falls else high >= resting.trigger:
-        return True
-    return take is not None and (high >= take if resting.falls else low <= take)
 
 
 def submit_refusal(

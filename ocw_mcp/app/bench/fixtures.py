@@ -7,11 +7,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ocw_mcp.adapters.control.commands import CommandFiles
+from ocw_mcp.adapters.feeds.simulated import SimulatedFeed
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.agent.decider import ClaudeDecider
 from ocw_mcp.app.compose import START_EQUITY, WiredRun, stamp
-from ocw_mcp.app.markets import SIMULATED, open_market
 from ocw_mcp.app.policy_loader import LoadedPolicies, load_policies, load_prompts
 from ocw_mcp.domain.market import Frame, MarketIdentity, Product
 from ocw_mcp.domain.policies import Policies
@@ -81,9 +81,9 @@ class FramesInMemory:
                 yield frame
 
 
-def record(candles: int) -> FramesInMemory:
-    """Return a feed of `candles` candles of one symbol of the simulated market."""
-    feed = open_market(SIMULATED, symbols=(SYMBOL,))
+def record(candles: int, symbols: tuple[str, ...] = (SYMBOL,)) -> FramesInMemory:
+    """Return a feed of `candles` candles, of all symbols together, of the simulated market."""
+    feed = SimulatedFeed(1, symbols)
 
     async def take() -> list[Frame]:
         taken: list[Frame] = []

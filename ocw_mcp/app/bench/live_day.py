@@ -1,10 +1,12 @@
 """A day of the live feed on the sandbox exchange in virtual time, with faults of all kinds: which candles it gave."""
 
 import time
+from array import array
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -12,7 +14,8 @@ from ocw_mcp.adapters.feeds.binance import BinanceFeed
 from ocw_mcp.domain.market import Candle, FeedNotice, Frame, MarketIdentity, Product
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
 from ocw_mcp.sandbox.binance.exchange import Exchange
-from ocw_mcp.sandbox.binance.faults import FORMS, Fault
+from ocw_mcp.sandbox.binance.fault_kinds import FORMS
+from ocw_mcp.sandbox.binance.faults import Fault
 from ocw_mcp.sandbox.binance.faulty import FaultyExchange
 from ocw_mcp.sandbox.binance.inprocess import InProcessTransport
 from ocw_mcp.sandbox.binance.market import SandboxMarket
@@ -22,7 +25,8 @@ START: Final = 1_767_225_600_000
 """The beginning of the day: 2026-01-01T00:00:00Z."""
 BEFORE_MS: Final = DAY
 """The length of the history before the day."""
-_BEGINS_LATE_MS: Final = 30 * SECOND
+BEGINS_LATE_MS: Final = 30 * SECOND
+"""The time (ms) from START to the beginning of the feed."""
 _LAST_FRAMES_MS: Final = 5 * SECOND
 
 
@@ -62,6 +66,7 @@ class SandboxFeed:
         *,
         faults: Sequence[Fault] = (),
         thin: int = 10,
+        warmup_days: int = BEFORE_MS // DAY,
         observe: Callable[[BinanceFeed], None] = lambda feed: None,
     ) -> None:
         """The exchange's time begins at `start` and ends at `until` (ms); the times of faults count from START.
@@ -69,7 +74,9 @@ class SandboxFeed:
         Of quotes and marks, one in `thin` is sent. `observe` gets the feed before each frame.
         """
         self._market, self._start, self._until, self._faults = market, start, until, faults
-        self._thin, self._observe = thin, observe
+        self._thin, self._warmup_days, self._observe = thin, warmup_days, observe
+        self.feed: BinanceFeed | None = None
+        """The live feed; None before `frames` is called."""
 
     @property
     def identity(self) -> MarketIdentity:
@@ -80,12 +87,12 @@ class SandboxFeed:
         exchange = FaultyExchange(Exchange(self._market), START, self._faults, self._thin)
         transport = InProcessTransport(exchange, self._start, grain_ms=500)
         numbers = count()
-        feed = BinanceFeed(
+        feed = self.feed = BinanceFeed(
             self._market.product,
             self._market.symbols,
             transport,
             jitter=lambda: next(numbers) * 0.37 % 1,
-            warmup_days=BEFORE_MS // DAY,
+            warmup_days=self._warmup_days,
             tick_ms=10 * SECOND,
         )
         frames = feed.frames(after)
@@ -99,6 +106,54 @@ class SandboxFeed:
             await frames.aclose()
 
 
+class RecordedFeed(SandboxFeed):
+    """A SandboxFeed that a live book can run on, and that compares its candles with those of the source."""
+
+    def __init__(self, source: Mapping[str, Mapping[int, Candle]], *args: Any, **kwargs: Any) -> None:
+        """`source` has the candles by symbol and open time (ms); the other arguments are those of SandboxFeed."""
+        super().__init__(*args, **kwargs)
+        self._source = source
+        self.opened: dict[str, array[int]] = {symbol: array("q") for symbol in source}
+        """The open times (ms) of the candles that were given, by symbol."""
+        self.different = 0
+        self.notices: list[FeedNotice] = []
+        self.late = self.messages = 0
+        self.incidents: dict[str, int] = {}
+
+    def watch(self, levels: Mapping[str, tuple[float, float]]) -> None:
+        """Set the levels at which a price is yielded at once."""
+        if self.feed is not None:
+            self.feed.watch(levels)
+
+    def resume_at(self, known: Mapping[str, int]) -> None:
+        """Do nothing: the book of a day is new."""
+
+    async def frames(self, after: int | None = None) -> AsyncGenerator[Frame, None]:
+        """Yield the frames until the end."""
+        async with aclosing(super().frames(after)) as frames:
+            async for frame in frames:
+                assert self.feed is not None
+                if (session := self.feed.session) is not None:
+                    self.messages = session.dispatcher.messages
+                    self.incidents.update(session.notices.counts)
+                self.notices += frame.notices
+                self.late += len(frame.closed) if frame.late else 0
+                for candle in frame.closed:
+                    self.opened[candle.symbol].append(candle.open_time)
+                    self.different += self._source[candle.symbol].get(candle.open_time) != candle
+                yield frame
+
+
+def drain(feed: RecordedFeed) -> None:
+    """Read all frames in virtual time, and drop them."""
+
+    async def read() -> None:
+        async for _ in feed.frames():
+            pass
+
+    run_in_virtual_time(read())
+
+
 def run_live_day(
     product: Product = Product.UM,
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "SOLUSDT"),
@@ -107,60 +162,50 @@ def run_live_day(
     hours: int = 24,
     faults: Sequence[Fault] | None = None,
     thin: int = 8,
+    warmup_days: int = BEFORE_MS // DAY,
+    consume: Callable[[RecordedFeed], None] = drain,
+    observe: Callable[[BinanceFeed], None] = lambda feed: None,
 ) -> LiveDay:
-    """Run the live feed for some hours, with the faults of `faults_of_a_day` unless others are given."""
+    """Run the live feed for some hours, with the faults of `faults_of_a_day` unless others are given.
+
+    `consume` reads the frames in virtual time; `observe` gets the feed before each frame.
+    """
     market = SandboxMarket.simulated(seed, symbols, product, START)
     until = START + hours * HOUR
-    given = {symbol: list[Candle]() for symbol in symbols}
-    notices, incidents = list[FeedNotice](), dict[str, int]()
-    late = messages = 0
-
-    def observe(feed: BinanceFeed) -> None:
-        nonlocal messages
-        assert feed.session is not None
-        messages = feed.session.dispatcher.messages
-        incidents.update(feed.session.notices.counts)
-
-    feed = SandboxFeed(
+    since = START - warmup_days * DAY
+    source = {
+        symbol: {each.open_time: each for each in source_candles(market, symbol, since, until)} for symbol in symbols
+    }
+    feed = RecordedFeed(
+        source,
         market,
-        START + _BEGINS_LATE_MS,
+        START + BEGINS_LATE_MS,
         until + _LAST_FRAMES_MS,
         faults=faults_of_a_day() if faults is None else faults,
         thin=thin,
+        warmup_days=warmup_days,
         observe=observe,
     )
-
-    async def run() -> None:
-        nonlocal late
-        async for frame in feed.frames():
-            notices.extend(frame.notices)
-            late += len(frame.closed) if frame.late else 0
-            for candle in frame.closed:
-                given[candle.symbol].append(candle)
-
     began = time.perf_counter()  # noqa: TID251 - the real time of a benchmark
-    run_in_virtual_time(run())
+    consume(feed)
     seconds = time.perf_counter() - began  # noqa: TID251 - the real time of a benchmark
     totals: Counter[str] = Counter()
-    for symbol in symbols:
-        source = {each.open_time: each for each in source_candles(market, symbol, START - BEFORE_MS, until)}
-        opened = [each.open_time for each in given[symbol]]
-        totals["expected"] += len(source)
+    for symbol, opened in feed.opened.items():
+        totals["expected"] += len(source[symbol])
         totals["given"] += len(opened)
-        totals["repeated"] += len(opened) - len(set(opened)) + (opened != sorted(opened))
-        totals["missing"] += len(source.keys() - set(opened))
-        totals["different"] += sum(source.get(each.open_time) != each for each in given[symbol])
+        totals["repeated"] += len(opened) - len(set(opened)) + (list(opened) != sorted(opened))
+        totals["missing"] += len(source[symbol].keys() - set(opened))
     return LiveDay(
         expected=totals["expected"],
         given=totals["given"],
         repeated=totals["repeated"],
         missing=totals["missing"],
-        different=totals["different"],
-        late=late,
-        messages=messages,
+        different=feed.different,
+        late=feed.late,
+        messages=feed.messages,
         seconds=seconds,
-        incidents=incidents,
-        notices=tuple(notices),
+        incidents=feed.incidents,
+        notices=tuple(feed.notices),
     )
 
 

@@ -24,6 +24,9 @@ LONG: Final = 200_000
 WINDOW: Final = 20_000
 PAIRS: Final = 7
 SPAN: Final = "730d"
+MARKETS: Final = (1, 3, 30)
+MINUTES: Final = 5_760
+TURNS: Final = 3
 SYMBOLS: Final = "BTCUSDT,ETHUSDT,SOLUSDT"
 _ADX_OF_A_TREND: Final = 20
 
@@ -33,7 +36,7 @@ def measure_replay() -> dict[str, Any]:
 
     Both speeds are medians of `RUNS` alternating runs on the same candles, with journal and checkpoints. If
     backtesting.py is installed, it runs a strategy with a few indicators on these candles; `ratio` is OCW's speed
-    divided by that of backtesting.py.
+    divided by that of backtesting.py. `by_symbols` has the time per candle of a symbol in markets of several sizes.
     """
     market, default = record(CANDLES), load_policies(None)
     # Each close of 15m, 1h and 4h is a wake, whose snapshot reads every indicator.
@@ -51,6 +54,7 @@ def measure_replay() -> dict[str, Any]:
         "candles_per_s_reading_all": round(1e6 / all_read),
         "runs": RUNS,
     }
+    result["by_symbols"] = _by_symbols(default)
     if find_spec("backtesting") is not None:
         pairs = [(_us_per_candle(market, default), _us_of_backtesting_py(market)) for _ in range(RUNS)]
         result["backtesting_py"] = {
@@ -89,6 +93,22 @@ def measure_memory() -> dict[str, Any]:
     report = json.loads(done.stdout)
     figures = ("candles", "candles_per_s", "wall_s", "max_rss_mb", "wakes", "orders")
     return {name: len(report[name]) if name == "wakes" else report[name] for name in figures} | {"span": SPAN}
+
+
+def _by_symbols(policies: LoadedPolicies) -> dict[str, Any]:
+    """Return the microseconds per candle of a symbol in markets of one, three and thirty symbols of equal length.
+
+    The numbers are medians of alternating runs; `ratio_30_to_1` is the median of the ratios of each turn.
+    """
+    names = tuple(f"S{place:02d}USDT" for place in range(max(MARKETS)))
+    markets = {count: record(count * MINUTES, names[:count]) for count in MARKETS}
+    turns = [{count: _us_per_candle(market, policies) for count, market in markets.items()} for _ in range(TURNS)]
+    return {
+        "minutes": MINUTES,
+        "us_per_candle": {str(count): round(statistics.median(turn[count] for turn in turns), 2) for count in MARKETS},
+        "ratio_30_to_1": round(statistics.median(turn[30] / turn[1] for turn in turns), 3),
+        "turns": TURNS,
+    }
 
 
 def _us_per_candle(market: FramesInMemory, policies: LoadedPolicies, last: int | None = None) -> float:

@@ -46,10 +46,10 @@ def binance(
     ] = None,
     port: Annotated[int, option("--port", "0 chooses a free port.", min=0, max=65_535)] = 0,
 ) -> None:
-    """Serve a local exchange with the market interface of Binance. No key or network is needed; Ctrl-C ends it.
+    """Serve a local exchange with the interface of Binance. No network is needed; Ctrl-C ends it.
 
-    REST and streams are on one port, on this machine only. Under /sandbox/ are the clock, counters, and faults that
-    are added while it runs.
+    REST and streams are on one port, on this machine only. An account trades. Under /sandbox/ are the clock, counters,
+    the account and its API keys, and faults that are added while it runs.
     """
     import asyncio
 

@@ -79,6 +79,9 @@ def _definitions(found: dict[str, Any]) -> "Iterator[RenderableType]":
     yield from (f"{row['name']}: unknown, {row['unknown']}" for row in rows if row["unknown"] is not None)
     if found["left_out"]:
         yield f"left out, because no whole number of candles: moves over {', '.join(found['left_out'])}"
+    if found["not_watched"]:
+        spans = ", ".join(found["not_watched"])
+        yield f"not watched by this gate, because no whole number of candles: moves over {spans}"
     measured, reference = found["delay"]["measured"], found["delay"]["reference"]
     if measured["unknown"] is None:
         differs = "" if measured["wakes_as_in_run"] else ", of the price outliers alone"

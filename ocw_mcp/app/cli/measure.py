@@ -22,6 +22,7 @@ sandbox = group("Local stand-ins for external services, to test against.")
 ENGINE: Final = {
     "replay": "Candles per second through the whole engine. backtesting.py, if installed, is measured beside it.",
     "history": "Time per candle after 200,000 candles. It is divided by the time per candle after 10,000.",
+    "feed": "The live feed with engine and gate, beside a bare loop. Speed, a burst, latency, a day of faults.",
     "gate": "Time of one gate evaluation.",
     "policies": "Time to check one entry against every policy.",
     "journal": "Time from an order's intent to its durable record. A bare SQLite transaction is measured beside it.",

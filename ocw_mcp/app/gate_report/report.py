@@ -26,6 +26,7 @@ from ocw_mcp.app.gate_report.reference import reference_gate
 from ocw_mcp.app.gate_report.rivals import RivalGate, chance, hindsight, prototype, timer
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.runner import Job, run
+from ocw_mcp.core.gate.outlier import channels_of
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.protocols import Feed
@@ -100,6 +101,7 @@ def measure(
         "missed": _missed(judged.four, outlier_wakes),
         "panel": summary(panel),
         "left_out": applicable((*FOUR, *PANEL), market.step)[1],
+        "not_watched": _not_watched(policies.policies.gate, feed.identity.interval),
         "precision": _precision(judged, outlier_wakes),
         "position_quote": round(position, 2),
         "gates": [gate_row(judged, each) for each in (measured, *rivals)],
@@ -277,6 +279,11 @@ def _largest(market: Market, figures: dict[str, Any], every_wake: Ints, outlier_
         for span in largest.SPANS
         if closes and span % market.step == 0
     ]
+
+
+def _not_watched(gate: GatePolicy, interval: int) -> list[str]:
+    """Return the spans of the policy that the gate does not watch, because they are no multiple of the candles."""
+    return [] if gate.every is not None else channels_of(gate, interval)[1]
 
 
 def _kind(reason: str) -> str:

@@ -13,10 +13,10 @@
 If the policy sets `every`, the gate wakes the agent at fixed times instead: at the first candle close at or after each
 multiple of `every` in UTC. With `every`, only wake conditions and missing market data wake the agent at other times.
 
-Each wake reason is kept until a wake contains it. A wake reason that arises during the cooldown after a wake, or while
-a decision is open, causes a wake when the cooldown or the decision ends. An outlier has to wait only for the cooldown
-after a wake by an outlier, and not at all if the symbol has a position whose stop is near. Missing market data do not
-wait for a cooldown, either; no reason interrupts a decision. One wake contains the reasons of all symbols.
+Each wake reason is kept once until a wake contains it. A wake reason that arises during the cooldown after a wake, or
+while a decision is open, causes a wake when the cooldown or the decision ends. An outlier has to wait only for the
+cooldown after a wake by an outlier, and not at all if the symbol has a position whose stop is near. Missing market data
+do not wait for a cooldown, either; no reason interrupts a decision. One wake contains the reasons of all symbols.
 
 An outlier over a long span is dropped if an outlier has woken the agent in the last third of the span: the agent has
 just seen the move.
@@ -112,16 +112,16 @@ class Gate:
         reasons: list[WakeReason] = []
         if self._every is None:
             wanted = self._wakes_on_in_position if in_position else self._wakes_on
-            if not wanted.isdisjoint(closed):
+            if wanted and not wanted.isdisjoint(closed):
                 reasons = [WakeReason(WakeKind.CLOSE, span_name(each)) for each in closed if each in wanted]
             moves = self._moves[symbol]
-            outliers = list[WakeReason]()
+            outliers: list[WakeReason] = []
             if found := moves.evaluate(close, close_time):
                 outliers = [each.reason for each in found if not self._has_seen(each, at)]
                 skip = "seen"
             elif not moves.ready:
                 skip = "warming"
-            if symbol in state.new_readings:
+            if state.new_readings and symbol in state.new_readings:
                 state.new_readings.remove(symbol)
                 outliers += self._readings[symbol].evaluate(symbol, read, at)
             if liquidations is not None:
@@ -131,7 +131,8 @@ class Gate:
                 self._keep(symbol, outliers)
                 state.kept_outlier = True
                 skip = ""
-            state.urgent |= near_stop and state.kept_outlier
+            if near_stop and state.kept_outlier:
+                state.urgent = True
         else:
             self._moves[symbol].warm((close,), close_time)
         if self._conditions.armed:
@@ -141,8 +142,8 @@ class Gate:
             self._keep(symbol, reasons)
             state.kept_other = True
             skip = ""
-        if symbol in state.kept:
-            # `wake` determines whether this evaluation wakes or has to wait.
+        if symbol in state.kept or (state.timer_at is not None and at >= state.timer_at):
+            # `wake` determines whether this evaluation wakes or has to wait. A due timer wakes for all symbols.
             self._evaluated.append((symbol, skip))
         else:
             state.skips[skip] = state.skips.get(skip, 0) + 1
@@ -168,6 +169,17 @@ class Gate:
             kept[:] = [each for each in kept if each.kind is not WakeKind.WATCHDOG]
             if not kept:
                 del self._state.kept[symbol]
+        self._judge_kept()
+
+    def drop(self, symbols: Collection[str]) -> None:
+        """Drop the kept reasons of some symbols: an operator has taken them over, and the agent does not see them."""
+        state = self._state
+        dropped = state.kept.keys() & set(symbols)
+        for symbol in dropped:
+            del state.kept[symbol]
+            state.kept_beyond.pop(symbol, None)
+        if dropped:
+            self._judge_kept()
 
     def note_readings(self, symbol: str) -> None:
         """Have the derivatives readings of a symbol tested at its next evaluation, because new data came."""
@@ -178,16 +190,21 @@ class Gate:
         """Add the closes of consecutive candles, the first of which ended at `first_at` (ms), without an evaluation."""
         self._moves[symbol].warm(closes, first_at)
 
-    def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
-        """Return the reasons to wake the agent; none in a cooldown or while a decision is open (`busy`)."""
+    def has_reasons(self, at: int) -> bool:
+        """Return whether there are reasons to wake the agent at `at` (ms), now or after a cooldown or a decision."""
         state = self._state
         if state.timer_at is None:
             state.timer_at = self._next_timer(at)
         if at >= state.timer_at and "" not in state.kept:
             state.kept[""] = [WakeReason(WakeKind.TIMER)]
             state.kept_other = True
-        if not state.kept:
+        return bool(state.kept)
+
+    def wake(self, at: int, *, busy: bool) -> tuple[SymbolWake, ...]:
+        """Return the reasons to wake the agent; none in a cooldown or while a decision is open (`busy`)."""
+        if not self.has_reasons(at):
             return ()
+        state = self._state
         evaluated, self._evaluated = self._evaluated, []
         if busy or not self._is_ready(at):
             for _, skip in evaluated:
@@ -274,6 +291,15 @@ class Gate:
             return True
         return state.kept_other and at >= state.last_wake_at + self._cooldown
 
+    def _judge_kept(self) -> None:
+        """Set the flags of the kept reasons anew, because some reasons were dropped."""
+        state = self._state
+        kinds = {each.kind for kept in state.kept.values() for each in kept}
+        state.kept_outlier = WakeKind.OUTLIER in kinds
+        state.kept_other = bool(kinds - {WakeKind.OUTLIER})
+        # The next evaluation of a symbol whose stop is near makes a kept outlier urgent again.
+        state.urgent = not kinds.isdisjoint((WakeKind.NEAR, WakeKind.WATCHDOG))
+
     def _drop_smaller(self, symbol: str, outliers: Sequence[WakeReason]) -> None:
         """Remove the kept outliers that one of `outliers` replaces: the same move or reading has grown since."""
         if kept := self._state.kept.get(symbol):
@@ -282,6 +308,7 @@ class Gate:
 
     def _keep(self, symbol: str, reasons: list[WakeReason]) -> None:
         kept = self._state.kept.setdefault(symbol, [])
+        reasons = [each for each in reasons if each not in kept]
         room = _KEPT_PER_SYMBOL - len(kept)
         kept.extend(reasons[:room])
         if len(reasons) > room:

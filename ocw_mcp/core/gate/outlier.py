@@ -6,12 +6,12 @@ the tested one began. A move x times as large as the base has the level ⌊log x
 channel did not reach this level in this direction during the quiet time, so that a move is reported when it begins,
 and again whenever it has grown by the step.
 
-The anchor is the price at the last wake. A price that is far from it is reported as well, so that a slow move, which no
-channel sees, does not go unnoticed.
+The anchor is the price at the last wake, and before the first wake the first close that is tested. A price that is far
+from it is reported as well, so that a slow move, which no channel sees, does not go unnoticed.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -25,6 +25,12 @@ _LEAST_VARIANCE: Final = 1e-18
 """The smallest variance of the log returns of a candle: a market without any move has no standard deviation."""
 _SPARE: Final = 512
 """The number of candles after which those that no channel needs any more are removed."""
+_BLOCK: Final = 15
+"""The number of candles for which a calm range is computed at once. It covers the channels of at least this length."""
+_SHARE_OF_BASE, _MARGIN = 1 - 1e-9, 1e-12
+"""A calm range is narrower than the bases by these, which is far more than the rounding errors of a log return."""
+_NOT_CALM: Final = math.inf, -math.inf
+"""A range that contains nothing."""
 SINCE_WAKE: Final = "since_wake"
 """The subject of a wake reason of the anchor."""
 
@@ -68,6 +74,10 @@ Test = tuple[int, float, Channel]
 standard deviations."""
 
 
+Block = tuple[float, float, float]
+"""The smallest and the largest logarithm of `_BLOCK` consecutive closes, and the smallest variance known at them."""
+
+
 class PriceMovesState(msgspec.Struct):
     """The saved state of `PriceMoves`."""
 
@@ -85,7 +95,9 @@ class PriceMovesState(msgspec.Struct):
     """The number of returns in it."""
     reached: Reached = {}
     anchor: float | None = None
-    """The logarithm of the close at the last wake; None before the first, and from a report to the next wake."""
+    """The logarithm of the close at the last wake, or of the first tested close; None after a report, until a wake."""
+    tested: bool = False
+    """Whether a close has been tested."""
 
 
 def channels_of(policy: GatePolicy, interval: int) -> tuple[list[Channel], list[str]]:
@@ -109,56 +121,68 @@ def channels_of(policy: GatePolicy, interval: int) -> tuple[list[Channel], list[
 
 
 class PriceMoves:
-    """Finds the moves of one symbol to report."""
+    """Finds the moves of one symbol to report.
+
+    To be fast, it computes a calm range of prices for the next `_BLOCK` candles: at a price within this range, no
+    channel of at least `_BLOCK` candles can have a move to report, so that only the shorter channels are tested.
+    """
 
     def __init__(self, policy: GatePolicy, interval: int) -> None:
         """`interval` is the length of a base candle in ms."""
         self._interval = interval
         self._channels, self.left_out = channels_of(policy, interval)
-        self._in_sigmas = [each.test for each in self._channels if each.in_sigmas]
-        self._in_shares = [each.test for each in self._channels if not each.in_sigmas]
+        every = [each.test for each in self._channels]
+        short = [each for each in every if each[2].candles < _BLOCK]
+        self._every, self._short = _by_unit(every), _by_unit(short)
+        self._begins = _begins(every)
         self._length = max((each.candles for each in self._channels), default=0) + 1
+        self._blocks_kept = -(-self._length // _BLOCK)
+        self._longest = self._length + _SPARE
         self._decay = 0.5 ** (interval / (policy.outlier_half_life_h * HOUR))
+        self._share = 1 - self._decay
         self._usable_from = max(2, DAY // interval)
         self._quiet = policy.outlier_quiet_s * SECOND
         self._rise, self._fall = math.log1p(policy.anchor), math.log1p(-policy.anchor)
-        self._variance = math.nan
-        self._state = PriceMovesState(
-            logs=[math.nan] * self._length,
-            variances=[math.nan] * self._length,
-            reached={each.key: ([], []) for each in self._channels},
-        )
-
-    @property
-    def ready(self) -> bool:
-        """Whether all channels are usable: standard deviations are after a day of returns."""
-        return not self._in_sigmas or self._state.returns >= self._usable_from
+        self._blocks = list[Block | None]()
+        """The last blocks of closes, the newest last; None for one with a missing candle or an unusable variance."""
+        self._calm = _NOT_CALM
+        self._calm_for = 0
+        """The number of candles for which the calm range still holds; below 0 after candles without a test."""
+        self.restore(PriceMovesState())
 
     def evaluate(self, close: float, at: int) -> list[Outlier]:
         """Take the close of the candle that ended at `at` (ms), later than the last. Return the moves to report."""
+        if self._calm_for <= 0:
+            self._find_calm()
+        self._calm_for -= 1
         log = self._take(close, at)
-        logs, variances, found = self._state.logs, self._state.variances, list[Outlier]()
+        state, lowest, highest = self._state, *self._calm
+        logs, variances, anchor = state.logs, state.variances, state.anchor
+        found: list[Outlier] = []
+        in_sigmas, in_shares = self._short if lowest < log < highest else self._every
         # A missing candle and an unusable variance are NaN, which is not smaller than anything.
-        for begin, square, channel in self._in_sigmas:
+        for begin, square, channel in in_sigmas:
             move = log - logs[begin]
             if move * move >= square * variances[begin]:
                 sigmas = move / math.sqrt(square * variances[begin])
                 if self._reports(channel, sigmas, at):
                     found.append(Outlier(channel.name, channel.span, f"{sigmas * channel.size:+.1f} sigmas"))
-        for begin, square, channel in self._in_shares:
+        for begin, square, channel in in_shares:
             move = log - logs[begin]
             if move * move >= square and self._reports(channel, move / math.sqrt(square), at):
                 text = f"{math.expm1(move):+.2%}"
                 if not found or found[-1].detail != text:
                     found.append(Outlier(channel.name, channel.span, text))
-        anchor = self._state.anchor
+        if not state.tested:
+            state.tested, state.anchor, anchor = True, log, log
         if anchor is not None and not self._fall < log - anchor < self._rise:
-            self._state.anchor = None
+            state.anchor = None
             found.append(Outlier(SINCE_WAKE, 0, f"{math.expm1(log - anchor):+.2%}"))
         return found
 
     def warm(self, closes: Iterable[float], first_at: int) -> None:
         """Take the closes of consecutive candles, the first of which ended at `first_at` (ms), without a test."""
+        self._calm_for = -1
         for place, close in enumerate(closes):
             self._take(close, first_at + place * self._interval)
 
@@ -181,31 +205,64 @@ class PriceMoves:
         state.variances = missing + state.variances
         self._state = state
         self._variance = state.variances[-1]
+        self._calm_for = -1
+        self.ready = self._usable_from <= state.returns or not self._every[0]
+        """Whether all channels are usable: standard deviations are after a day of returns."""
 
     def _take(self, close: float, at: int) -> float:
         """Add a close, and return its logarithm."""
-        state, logs = self._state, self._state.logs
-        log = math.log(close)
-        if state.at is not None:
-            elapsed = (at - state.at) // self._interval
+        state = self._state
+        logs, before, log = state.logs, state.at, math.log(close)
+        if before is not None:
+            elapsed = (at - before) // self._interval
             if elapsed == 1:
-                over = log - logs[-1]
-                state.mean_square = self._decay * state.mean_square + (1 - self._decay) * over * over
-                state.weight = self._decay * state.weight + (1 - self._decay)
-                state.returns += 1
-                if state.returns >= self._usable_from:
-                    self._variance = max(state.mean_square / state.weight, _LEAST_VARIANCE)
+                over, decay, share = log - logs[-1], self._decay, self._share
+                state.mean_square = mean = decay * state.mean_square + share * over * over
+                state.weight = weight = decay * state.weight + share
+                state.returns = returns = state.returns + 1
+                if returns >= self._usable_from:
+                    variance = mean / weight
+                    self._variance = _LEAST_VARIANCE if variance < _LEAST_VARIANCE else variance
+                    self.ready = True
             else:
                 # The return over a data gap spans more time than the others, and does not join the variance.
                 missing = min(elapsed - 1, self._length)
                 logs.extend([math.nan] * missing)
                 state.variances.extend([math.nan] * missing)
+                self._calm_for, self._calm = -1, _NOT_CALM
         state.at = at
         logs.append(log)
         state.variances.append(self._variance)
-        if len(logs) > self._length + _SPARE:
+        if len(logs) > self._longest:
             self._trim()
         return log
+
+    def _find_calm(self) -> None:
+        """Set the calm range for the next `_BLOCK` candles."""
+        logs, variances, blocks = self._state.logs, self._state.variances, self._blocks
+        if self._calm_for < 0:
+            blocks.clear()
+            for back in range(self._blocks_kept, 1, -1):
+                begin, end = max(0, len(logs) - back * _BLOCK), len(logs) - (back - 1) * _BLOCK
+                blocks.append(_block(logs[begin:end], variances[begin:end]))
+        blocks.append(_block(logs[-_BLOCK:], variances[-_BLOCK:]))
+        del blocks[: -self._blocks_kept]
+        self._calm, self._calm_for = self._calm_range(), _BLOCK
+
+    def _calm_range(self) -> tuple[float, float]:
+        """Return the range whose prices are less than a base away from all closes at which the next moves begin."""
+        lowest, highest, blocks = -math.inf, math.inf, self._blocks
+        for place, square, share in self._begins:
+            block = blocks[place]
+            if block is None:
+                return _NOT_CALM
+            low, high, variance = block
+            base = min(math.sqrt(square * variance), share) * _SHARE_OF_BASE - _MARGIN
+            if high - base > lowest:
+                lowest = high - base
+            if low + base < highest:
+                highest = low + base
+        return lowest, highest
 
     def _trim(self) -> None:
         del self._state.logs[: -self._length]
@@ -213,3 +270,34 @@ class PriceMoves:
 
     def _reports(self, channel: Channel, bases: float, at: int) -> bool:
         return reports_level(self._state.reached, channel.key, bases, channel.log_step, self._quiet, at)
+
+
+def _by_unit(tests: Sequence[Test]) -> tuple[list[Test], list[Test]]:
+    """Return the tests in standard deviations, and those in shares of the price."""
+    return [each for each in tests if each[2].in_sigmas], [each for each in tests if not each[2].in_sigmas]
+
+
+def _begins(tests: Sequence[Test]) -> list[tuple[int, float, float]]:
+    """Return where the moves of at least `_BLOCK` candles begin: the index of a block, counted from the newest one.
+
+    Each with the smallest squared base of these moves, for a variance of 1, and their smallest base as a log return.
+    """
+    found = dict[int, tuple[float, float]]()
+    for _, square, channel in tests:
+        if channel.candles < _BLOCK:
+            continue
+        # The moves of the next candles begin in one block, or in parts of two.
+        for place in {-(-channel.candles // _BLOCK), channel.candles // _BLOCK}:
+            squares, share = found.get(place, (math.inf, math.inf))
+            if channel.in_sigmas:
+                found[place] = min(squares, square), share
+            else:
+                found[place] = squares, min(share, channel.size)
+    return [(-place, square, share) for place, (square, share) in found.items()]
+
+
+def _block(logs: Sequence[float], variances: Sequence[float]) -> Block | None:
+    """Return the block of some closes; None if one is missing or has no usable variance."""
+    if math.isnan(sum(logs) + sum(variances)):
+        return None
+    return min(logs), max(logs), min(variances)

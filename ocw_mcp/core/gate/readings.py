@@ -24,7 +24,7 @@ class ReadingOutliers:
 
     def evaluate(self, symbol: str, read: Read, at: int) -> list[WakeReason]:
         """Return a wake reason for each metric whose size is new at `at` (ms). An unknown metric gives none."""
-        found = list[WakeReason]()
+        found: list[WakeReason] = []
         for metric in self._metrics:
             value = read(symbol, metric)
             if not isinstance(value, Unknown) and self._is_new(metric, value, at):

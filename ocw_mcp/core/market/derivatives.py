@@ -54,8 +54,8 @@ class Derivatives:
         self._sum = self._squares = 0
         """Sums over `_ratios`, exact since they are integers: they do not depend on rows that were dropped."""
         self._funding: Funding | None = None
-        self._row_readings: dict[str, Reading] | None = None
-        """Cached readings of the rows; None after a new row."""
+        self._row_readings: dict[str, Reading] = {}
+        """Cached readings of the rows, each from its first read after a new row."""
         self._values: tuple[Mapping[str, Reading], Reading, Mapping[str, Reading]] | None = None
         """Cached result of `values`, after its two inputs: the readings of the rows and the funding rate."""
 
@@ -63,7 +63,7 @@ class Derivatives:
         """Add a five-minute row if it is later than the last one."""
         if not self._rows or row.at > self._rows[-1].at:
             self._rows.append(row)
-            self._row_readings = None
+            self._row_readings = {}
             if row.top_positions_ratio:
                 units = round(row.top_positions_ratio / _UNIT)
                 self._ratios.append((row.at, units))
@@ -97,22 +97,49 @@ class Derivatives:
         every = funding.interval_hours * HOUR
         return funding.at + ((now - funding.at) // every + 1) * every
 
+    def value(self, reading: str, now: int) -> Reading:
+        """Return one of the `values` as of `now` (ms). A reading of the rows is computed without the others."""
+        if reading == "funding_8h":
+            return self._funding_8h(now)
+        if reading not in _ROW_READINGS or self._no_rows(now) is not None:
+            return self.values(now)[reading]
+        return self._row_reading(reading)
+
     def _metrics_readings(self, now: int) -> dict[str, Reading]:
         """Return the readings computed from the rows: all Unknown if there is no row, or if the last one is too old."""
-        if not self._rows:
-            return dict.fromkeys(_ROW_READINGS, Unknown("the market has reported no derivatives metrics"))
-        age = now - self._rows[-1].at
-        if age > STALE_AFTER:
-            return dict.fromkeys(_ROW_READINGS, Unknown(f"the last derivatives metrics are {age // MINUTE} min old"))
-        if self._row_readings is None:
-            self._row_readings = {
-                "open_interest_change_24h": self._change(lambda row: row.open_interest, "open interest"),
-                "price_change_24h": self._change(_price, "value of the open interest"),
-                "taker_ratio_1h": self._taker_ratio(),
-                "long_short": self._long_short(),
-                "long_short_z": self._long_short_z(),
-            }
+        if (missing := self._no_rows(now)) is not None:
+            return dict.fromkeys(_ROW_READINGS, missing)
+        if len(self._row_readings) < len(_ROW_READINGS):
+            for name in _ROW_READINGS:
+                self._row_reading(name)
         return self._row_readings
+
+    def _no_rows(self, now: int) -> Unknown | None:
+        """Return why the rows have no readings at `now` (ms); None if they have."""
+        if not self._rows:
+            return Unknown("the market has reported no derivatives metrics")
+        age = now - self._rows[-1].at
+        return Unknown(f"the last derivatives metrics are {age // MINUTE} min old") if age > STALE_AFTER else None
+
+    def _row_reading(self, name: str) -> Reading:
+        """Return a reading of the rows, computed once after each new row."""
+        known = self._row_readings.get(name)
+        if known is None:
+            known = self._row_readings[name] = self._computed(name)
+        return known
+
+    def _computed(self, name: str) -> Reading:
+        match name:
+            case "open_interest_change_24h":
+                return self._change(_open_interest, "open interest")
+            case "price_change_24h":
+                return self._change(_price, "value of the open interest")
+            case "taker_ratio_1h":
+                return self._taker_ratio()
+            case "long_short":
+                return self._long_short()
+            case _:
+                return self._long_short_z()
 
     def _funding_8h(self, now: int) -> Reading:
         funding = self._funding
@@ -202,3 +229,7 @@ def composite(readings: dict[str, Reading]) -> Reading:
 
 def _price(row: Metrics) -> float | None:
     return row.open_interest_value / row.open_interest if row.open_interest_value and row.open_interest else None
+
+
+def _open_interest(row: Metrics) -> float | None:
+    return row.open_interest

@@ -190,10 +190,19 @@ class SymbolMarket:
 
     def indicators_of(self, wanted: int) -> TimeframeValues | None:
         """Return the values of the shortest timeframe of at least `wanted` ms that has indicators, or None."""
+        timeframe = self._with_indicators(wanted)
+        return None if timeframe is None else _values_of(timeframe)
+
+    def readings_of(self, wanted: int) -> Mapping[str, Reading] | None:
+        """Return the readings of `indicators_of` alone: the same object until a candle of the timeframe closes."""
+        timeframe = self._with_indicators(wanted)
+        return None if timeframe is None else timeframe.indicators.values()
+
+    def _with_indicators(self, wanted: int) -> Timeframe | None:
         shortest = max(wanted, INDICATORS_FROM)
         for each in self._all:
             if each.interval >= shortest:
-                return _values_of(each)
+                return each
         return None
 
     def forming(self) -> list[FormingValues]:
@@ -297,6 +306,10 @@ class Market:
         self.interval = interval
         self.timeframes = timeframes(interval)
         self.symbols = {symbol: SymbolMarket(interval, self.timeframes[1:]) for symbol in symbols}
+        # The correlation is that of hourly returns, or of base candles if these are longer.
+        correlated = max(HOUR, interval)
+        built = correlated in self.timeframes
+        self._correlated = {name: symbol.series(correlated) for name, symbol in self.symbols.items()} if built else {}
         self._correlations: dict[tuple[str, str], tuple[int, int, Reading]] = {}
         """Cached correlations by pair, each after the open times (ms) of the last candles it was computed from."""
 
@@ -321,12 +334,11 @@ class Market:
 
     def correlation(self, first: str, second: str) -> Reading:
         """Return the correlation of two symbols' latest hourly returns, or of base candles if these are longer."""
-        wanted = max(HOUR, self.interval)
-        if wanted not in self.timeframes:
+        if not self._correlated:
             return Unknown(f"{span_name(HOUR)} is not built from candles of {span_name(self.interval)}")
-        one, other = (self.symbols[name].series(wanted) for name in (first, second))
+        one, other = self._correlated[first], self._correlated[second]
         known = self._correlations.get((first, second))
-        if known is None or known[:2] != (one.last_open_time, other.last_open_time):
+        if known is None or known[0] != one.last_open_time or known[1] != other.last_open_time:
             known = one.last_open_time, other.last_open_time, correlation(one, other)
             self._correlations[first, second] = known
         return known[2]

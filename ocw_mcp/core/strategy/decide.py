@@ -98,16 +98,11 @@ def decide(snapshot: Snapshot, policies: Policies) -> Decision:
 
 
 def may_act(snapshot: Snapshot, policies: Policies) -> bool:
-    """Return whether the rules may enter or exit a symbol; if not, `decide` holds all, whatever sizes are feasible."""
-    rules = policies.rules
-    for view in snapshot.symbols.values():
-        signals = read_signals(view, rules)
-        if view.position is not None:
-            if exit_reason(view.position, signals, rules) is not None:
-                return True
-        elif signals is not None and _wants_entry(signals, snapshot.product, rules):
-            return True
-    return False
+    """Return whether the rules may enter or exit a symbol; if not, `decide` holds all, whatever sizes are feasible.
+
+    Without feasible sizes, an entry is as large as with them, or larger: if none has a size, none has one with them.
+    """
+    return bool(decide(snapshot, policies).legs)
 
 
 def exit_reason(position: PositionView, signals: Signals | None, rules: RulesPolicy) -> tuple[str, str] | None:

@@ -93,7 +93,7 @@ def score_held(
         "pnl_path": _given_back(position),
         "time_decay": _clamped((at - position.opened_at) / (max_hold_h * HOUR)),
     }
-    return PositionScore(sum(WEIGHTS[name] * _counted(part) for name, part in parts.items()), parts)
+    return PositionScore(sum([WEIGHTS[name] * _counted(part) for name, part in parts.items()]), parts)
 
 
 def _correlation(
@@ -121,7 +121,9 @@ def _given_back(position: ScoredPosition) -> float | None:
 
 
 def _clamped(value: float) -> float:
-    return max(0.0, min(1.0, value))
+    if value <= 0.0:
+        return 0.0
+    return value if value < 1.0 else 1.0
 
 
 def _counted(part: float | None) -> float:

@@ -1,1 +1,1 @@
-"""A local exchange that speaks the documented market interface of Binance: REST, streams and faults."""
+"""A local exchange that speaks the documented interface of Binance: REST, streams, an account and faults."""

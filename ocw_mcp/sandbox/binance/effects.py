@@ -11,7 +11,8 @@ import msgspec
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.sandbox.binance.exchange import JSON, Request, Response
-from ocw_mcp.sandbox.binance.faults import KINDS, Fault
+from ocw_mcp.sandbox.binance.fault_kinds import KINDS
+from ocw_mcp.sandbox.binance.faults import Fault
 from ocw_mcp.sandbox.binance.garbage import garbage
 from ocw_mcp.sandbox.binance.payloads import shutdown
 from ocw_mcp.sandbox.binance.streams import ABORTED, GOING_AWAY, WARNING, Outgoing, StreamConnection
@@ -108,11 +109,11 @@ class RestFaults:
             text = f"Way too many requests; IP({request.ip}) banned until {until}."
             return self._error(fault, 418, -1003, f"{text} Please use the websocket for live updates.", until - now)
         for fault in self._plan.active("limit", now):
-            if _matches(fault, request.path):
+            if fault.concerns_path(request.path):
                 text = f"Too many requests; current limit of IP({request.ip}) is exceeded."
                 return self._error(fault, 429, -1003, f"{text} Please use the websocket for live updates.", MINUTE)
         for fault in self._plan.active("error", now):
-            if _matches(fault, request.path):
+            if fault.concerns_path(request.path):
                 return self._error(fault, fault.status, fault.code, fault.msg, None)
         return None
 
@@ -122,10 +123,6 @@ class RestFaults:
         if wait is not None and self._product is Product.SPOT:
             headers["Retry-After"] = str(max(1, -(-wait // 1_000)))
         return Response(status, msgspec.json.encode({"code": code, "msg": text}), headers)
-
-
-def _matches(fault: Fault, path: str) -> bool:
-    return msgspec.structs.replace(fault, stream=fault.path).concerns(path)
 
 
 class _Held(NamedTuple):

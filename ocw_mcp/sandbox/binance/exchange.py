@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import msgspec
 
 from ocw_mcp.domain.market import Product
+from ocw_mcp.sandbox.binance.account.api import FuturesApi
+from ocw_mcp.sandbox.binance.account.signed import SignedApi, SignedRequest
 from ocw_mcp.sandbox.binance.answers import Answers, Payload
 from ocw_mcp.sandbox.binance.exchange_info import ExchangeInfo, FilterChange
 from ocw_mcp.sandbox.binance.futures_answers import FuturesAnswers
 from ocw_mcp.sandbox.binance.limits import Limits, Pool, Verdict
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.binance.parameters import ApiError, Parameters
+from ocw_mcp.sandbox.binance.spot.api import SpotApi
 
 JSON = {"Content-Type": "application/json;charset=UTF-8"}
 
@@ -26,6 +30,14 @@ class Request(msgspec.Struct, frozen=True):
     query: Query = {}
     headers: dict[str, str] = {}
     ip: str = "127.0.0.1"
+    text: str = ""
+    """The query string as it was sent; empty if the query was not sent as text."""
+    body: str = ""
+
+    def signed(self) -> SignedRequest:
+        """Return the parts that a signature covers; a query that was not sent as text is encoded in its order."""
+        text = self.text if self.text or self.body else urlencode(self.query)
+        return SignedRequest(self.method, self.path, self.query, self.headers, self.ip, text, self.body)
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -45,22 +57,26 @@ class Route(NamedTuple):
 
 
 class Exchange:
-    """The market half of the exchange: it answers as Binance does, with weights, limits and bans per IP address."""
+    """The exchange: it answers as Binance does, with weights, limits and bans per IP address."""
 
     def __init__(self, market: SandboxMarket) -> None:
         self.market = market
         self.info = ExchangeInfo(market)
         self.limits = Limits(market.product)
         is_spot = market.product is Product.SPOT
+        self.account: SignedApi = SpotApi(market, self.info) if is_spot else FuturesApi(market, self.info)
         self._routes = _spot(Answers(market, self.info)) if is_spot else _futures(FuturesAnswers(market, self.info))
 
     @property
     def paths(self) -> tuple[str, ...]:
         """The paths that are answered."""
-        return tuple(self._routes)
+        return (*self._routes, *self.account.paths)
 
-    def handle(self, request: Request, now: int) -> Response:
-        """Return the response at the exchange's time `now` (ms)."""
+    def handle(self, request: Request, now: int, skew: int = 0) -> Response:
+        """Return the response at the exchange's time `now` (ms); its clock is ahead by `skew` (ms)."""
+        weight_of_account = self.account.weight(request.method, request.path, request.query)
+        if weight_of_account is not None:
+            return self._signed(request, weight_of_account, now, skew)
         route = self._routes.get(request.path)
         weight, pool = (1, Pool.WEIGHT) if route is None else (route.weight(request.query), route.pool)
         verdict = self.limits.charge(request.ip, pool, weight, now)
@@ -75,6 +91,18 @@ class Exchange:
         except ApiError as error:
             return _refused(verdict, error.code, error.message, error.status)
         return Response(200, msgspec.json.encode(payload), JSON | verdict.headers)
+
+    def _signed(self, request: Request, weight: int, now: int, skew: int) -> Response:
+        """Return the response to a request of the account."""
+        verdict = self.limits.charge(request.ip, Pool.WEIGHT, weight, now)
+        if verdict.status != 200:
+            return _refused(verdict, -1003, verdict.message, verdict.status)
+        headers = dict(verdict.headers)
+        try:
+            payload = self.account.answer(request.signed(), now, now + skew, headers)
+        except ApiError as error:
+            return _refused(msgspec.structs.replace(verdict, headers=headers), error.code, error.message, error.status)
+        return Response(200, msgspec.json.encode(payload), JSON | headers)
 
     def ban(self, ip: str, until: int) -> None:
         """Answer 418 to an IP address until a time (ms)."""

@@ -9,86 +9,15 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
+from ocw_mcp.sandbox.binance.fault_kinds import ANSWERS, FORMS, KEYS, KINDS, OF_ORDERS
 
 MOST_FAULTS: Final = 10_000
-FORMS: Final = {
-    "malformed": "a message that is cut off, so that it is no JSON",
-    "nan": "prices that are not numbers",
-    "zero": "prices of zero",
-    "huge": "prices multiplied by 10^9",
-    "negative": "prices below zero",
-    "other_symbol": "the message of another symbol",
-    "future": "times one day in the future",
-    "schema": "fields with another name and another type",
-}
-"""The forms of `garbage`, and what each sends."""
-
-
-class Key(NamedTuple):
-    """A key of a fault: what it expects, in words and as an example, and what it means."""
-
-    expected: str
-    example: str
-    meaning: str
-
-
-KEYS: Final = {
-    "at": Key("a span of time", '"10m"', "When the fault begins, from the start of the sandbox."),
-    "for": Key("a span of time", '"2m"', "How long the fault lasts."),
-    "every": Key("a span of time", '"1h"', "The fault repeats after this time."),
-    "stream": Key("a name with * and ?", '"btcusdt@kline_*"', "The streams concerned; all if it is missing."),
-    "path": Key("a path with * and ?", '"/fapi/v1/klines"', "The REST paths concerned; all if it is missing."),
-    "by": Key("a span of time, which may be negative", '"500ms"', "The delay, or the skew of the clock."),
-    "times": Key("a whole number from 2 to 100", "2", "How often each message is sent."),
-    "status": Key("an HTTP status from 400 to 599", "503", "The HTTP status of the answer."),
-    "code": Key("a whole number", "-1000", "The exchange's error code in the answer."),
-    "msg": Key("a text", '"Unknown error"', "The exchange's error text in the answer."),
-    "form": Key(f"one of {', '.join(FORMS)}", '"nan"', "What the message contains."),
-    "nth": Key("a whole number from 1", "10", "Only each n-th message of the streams concerned."),
-    "replaces": Key("true or false", "true", "Whether the message is sent in place of the right one, or before it."),
-    "rest": Key("true or false", "true", "Whether REST requests get no answer either."),
-    "symbol": Key("a symbol", '"BTCUSDT"', "The symbol whose filters change."),
-    "tick": Key("a decimal number as text", '"0.01"', "The new tick size."),
-    "step": Key("a decimal number as text", '"0.001"', "The new step size."),
-    "min_notional": Key("a decimal number as text", '"10"', "The new smallest notional."),
-}
-
-
-class Kind(NamedTuple):
-    """A kind of fault: what it does, and its keys beside `at` and `every`."""
-
-    meaning: str
-    required: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-
-    @property
-    def lasts(self) -> bool:
-        """Return whether the fault lasts for a time, and is not over at once."""
-        return "for" in self.required
-
-
-KINDS: Final = {
-    "drop": Kind("Each open stream connection is dropped without a closing frame.", (), ("stream",)),
-    "close": Kind("Each open stream connection is closed, as after 24 hours; spot warns before.", (), ("stream",)),
-    "refuse": Kind("New stream connections are refused.", ("for",), ("rest",)),
-    "mute": Kind("Streams are silent, while the connection stays open.", ("for",), ("stream",)),
-    "delay": Kind("Messages arrive later.", ("for", "by"), ("stream", "nth")),
-    "duplicate": Kind("Messages arrive more than once.", ("for",), ("stream", "times", "nth")),
-    "reorder": Kind("Each two messages arrive in the wrong order.", ("for",), ("stream",)),
-    "garbage": Kind("Invalid messages arrive.", ("for", "form"), ("stream", "nth", "replaces")),
-    "error": Kind("REST requests fail.", ("for",), ("path", "status", "code", "msg")),
-    "limit": Kind("REST requests get the answer 429: too many requests.", ("for",), ("path",)),
-    "ban": Kind("REST requests get the answer 418 until the fault ends.", ("for",), ()),
-    "skew": Kind("The clock of /time and of the event times of messages is wrong.", ("for", "by"), ()),
-    "filters": Kind("exchangeInfo reports other filters from now on.", ("symbol",), ("tick", "step", "min_notional")),
-}
-"""The kinds of faults."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -114,6 +43,14 @@ class Fault(msgspec.Struct, frozen=True):
     tick: str | None = None
     step: str | None = None
     min_notional: str | None = None
+    answer: str = ""
+    executed: bool = False
+    method: str = ""
+    side: str = ""
+    quantity: str = ""
+    price: str | None = None
+    amount: str = ""
+    share: str = "1"
 
     def begins(self, since: int, until: int) -> Iterator[int]:
         """Yield the times at which the fault begins with since < time <= until."""
@@ -136,9 +73,20 @@ class Fault(msgspec.Struct, frozen=True):
         """Return whether the fault concerns a stream."""
         return self.stream == "*" or fnmatchcase(stream, self.stream)
 
+    def concerns_path(self, path: str) -> bool:
+        """Return whether the fault concerns a REST path."""
+        return self.path == "*" or fnmatchcase(path, self.path)
+
     def __str__(self) -> str:
-        subject = self.symbol or (self.stream if self.stream != "*" else "") or (self.path if self.path != "*" else "")
-        detail = [subject, self.form, f"by {span_text(self.by)}" if self.by else ""]
+        subject = (
+            self.symbol
+            or self.amount
+            or (self.stream if self.stream != "*" else "")
+            or (self.path if self.path != "*" else "")
+        )
+        order = [self.side.lower(), self.quantity, f"at {self.price}" if self.price else ""]
+        done = "executed" if self.executed else ""
+        detail = [subject, self.form, self.answer, *order, done, f"by {span_text(self.by)}" if self.by else ""]
         length = f"for {span_text(self.lasts)}" if self.lasts else ""
         return " ".join(part for part in (self.kind, *detail, length) if part)
 
@@ -228,14 +176,28 @@ def parse_fault(entry: Mapping[str, Any], now: int = 0) -> Fault:
             expected = KEYS[key]
             given = f"{value!r}"[:40]
             problems.append(f"{key} is {given}; expected {expected.expected}; write {key} = {expected.example}")
-    if kind == "delay" and values.get("by", 1) <= 0:
+    if kind in ("delay", "order_hidden", *OF_ORDERS) and values.get("by", 1) <= 0:
         problems.append(f"by is {entry['by']!r}; a delay is longer than zero; write by = {KEYS['by'].example}")
+    if kind in OF_ORDERS and values.get("by") and not values.get("executed"):
+        problems.append("by is the time after which the order is executed; write executed = true, or remove by")
+    answer = ANSWERS.get(values.get("answer", ""))
+    if answer is not None and values.get("executed") and not answer.unknown:
+        unknown = " or ".join(name for name, each in ANSWERS.items() if each.unknown)
+        problems.append(f"executed is true, but {values['answer']} means that the request failed; use {unknown}")
     if problems:
         raise SettingsError("\n".join(problems))
     fault = Fault(**values)
     if fault.every and fault.every <= fault.lasts:
         raise SettingsError("every is not longer than for; expected a pause between the repetitions; raise every")
     return fault
+
+
+_CHOICES: Final = {
+    "form": tuple(FORMS),
+    "answer": tuple(ANSWERS),
+    "method": ("POST", "PUT", "DELETE"),
+    "side": ("BUY", "SELL"),
+}
 
 
 def _value(key: str, value: Any) -> Any:
@@ -245,7 +207,7 @@ def _value(key: str, value: Any) -> Any:
         if span is None or (key != "by" and span < 0) or (key in ("for", "every") and span == 0):
             raise ValueError
         return span
-    if key in ("replaces", "rest"):
+    if key in ("replaces", "rest", "executed"):
         if not isinstance(value, bool):
             raise ValueError
         return value
@@ -255,12 +217,13 @@ def _value(key: str, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ValueError
         return value
-    decimal = key in ("tick", "step", "min_notional")
-    if not isinstance(value, str) or not value or (decimal and not re.fullmatch(r"\d{1,12}(\.\d{1,12})?", value)):
+    decimal = key in ("tick", "step", "min_notional", "quantity", "price", "amount", "share")
+    form = r"-?\d{1,12}(\.\d{1,12})?" if key == "amount" else r"\d{1,12}(\.\d{1,12})?"
+    if not isinstance(value, str) or not value or (decimal and not re.fullmatch(form, value)):
         raise ValueError
-    if (key == "form" and value not in FORMS) or (key == "symbol" and value != value.upper()):
+    if value not in _CHOICES.get(key, (value,)) or (key == "share" and float(value) > 1):
         raise ValueError
-    if decimal and not float(value):
+    if (key == "symbol" and value != value.upper()) or (decimal and not float(value)):
         raise ValueError
     return value
 
@@ -277,11 +240,15 @@ RANDOM: Final = {
     "error": (5 * SECOND, 2 * MINUTE),
     "limit": (5 * SECOND, MINUTE),
     "ban": (30 * SECOND, 5 * MINUTE),
+    "order_drop": (SECOND, 30 * SECOND),
+    "order_error": (SECOND, 30 * SECOND),
 }
 """The kinds that a random schedule can have, with the shortest and the longest time (ms) that each lasts."""
 RANDOM_STREAMS: Final = ("*", "*@kline_*", "*@aggTrade", "*@bookTicker", "*@markPrice*")
 """The streams among which a random schedule chooses for each fault."""
 LONGEST_DELAY: Final = 5 * SECOND
+ORDER_DELAYS: Final = (0, 0, 5 * SECOND, 90 * SECOND, HOUR)
+"""The times (ms) among which a random schedule chooses for an order of an unknown outcome; 0 is at once."""
 
 
 def random_faults(table: Any) -> list[Fault]:
@@ -324,6 +291,11 @@ def _random_fault(kind: str, at: int, draw: "_Draws") -> Fault:
     shortest, longest = RANDOM[kind]
     lasts = shortest + int(draw() * (longest - shortest))
     names = KINDS[kind].required + KINDS[kind].optional
+    if kind in OF_ORDERS:
+        answer = draw.choice(tuple(ANSWERS)) if kind == "order_error" else ""
+        executed = (not answer or ANSWERS[answer].unknown) and draw() < 0.5
+        by = draw.choice(ORDER_DELAYS) if executed else 0
+        return Fault(kind, at, lasts, answer=answer, executed=executed, by=by)
     return Fault(
         kind,
         at,
@@ -333,6 +305,9 @@ def _random_fault(kind: str, at: int, draw: "_Draws") -> Fault:
         form=draw.choice(tuple(FORMS)) if kind == "garbage" else "",
         replaces=kind == "garbage" and draw() < 0.5,
     )
+
+
+Chosen = TypeVar("Chosen")
 
 
 class _Draws:
@@ -347,6 +322,6 @@ class _Draws:
         digest = hashlib.sha256(f"{self._name} {self._count}".encode()).digest()
         return int.from_bytes(digest[:8], "big") / 2**64
 
-    def choice(self, values: tuple[str, ...]) -> str:
+    def choice(self, values: tuple[Chosen, ...]) -> Chosen:
         """Return one of some values."""
         return values[int(self() * len(values))]

@@ -1,13 +1,17 @@
 """The sandbox exchange with its faults, without sockets: REST, streams and counters."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.market import Product
 from ocw_mcp.sandbox.binance.effects import FaultPlan, RestFaults, StreamFaults
 from ocw_mcp.sandbox.binance.exchange import Exchange, Request, Response
+from ocw_mcp.sandbox.binance.fault_kinds import OWNER
 from ocw_mcp.sandbox.binance.faults import MOST_FAULTS, Fault, parse_fault, span_text
+from ocw_mcp.sandbox.binance.order_faults import OrderFaults, owner_action
+from ocw_mcp.sandbox.binance.spot import ws_api
 from ocw_mcp.sandbox.binance.streams import Outgoing, StreamConnection, StreamHub
 
 
@@ -60,8 +64,9 @@ class FaultyExchange:
         self.messages: Counter[str] = Counter()
         """The numbers of stream messages that were sent and received."""
         self.connections: list[FaultyConnection] = []
-        self._hub = StreamHub(exchange.market, thin)
+        self._hub = StreamHub(exchange.market, thin, exchange.account.user_events)
         self._rest = RestFaults(self.plan, exchange.market.product)
+        self._orders = OrderFaults(self.plan, exchange)
         self.add_faults(faults)
 
     def handle(self, request: Request, now: int) -> Response | None:
@@ -71,8 +76,13 @@ class FaultyExchange:
             return None
         response = self._rest.response(request, now)
         if response is None:
-            skewed = now + self.plan.skew(now) if request.path.endswith("/time") else now
-            response = self.exchange.handle(request, skewed)
+            skew = self.plan.skew(now)
+            outcome = self._orders.outcome(request, now, skew)
+            at = now + skew if request.path.endswith("/time") else now
+            response = self.exchange.handle(request, at, skew) if outcome is None else outcome.response
+        if response is None:
+            self.requests[f"{request.path} without an answer"] += 1
+            return None
         known = request.path if request.path in self.exchange.paths else "other paths"
         self.requests[f"{known} {response.status}"] += 1
         return response
@@ -86,13 +96,18 @@ class FaultyExchange:
 
     def connect(self, path: str, now: int) -> FaultyConnection | None:
         """Return a new stream connection to a path with its query; None if no streams are served there."""
-        connection = self._hub.open(path, now)
+        connection = self._open(path, now)
         if connection is None:
             return None
         faults = StreamFaults(self.plan, connection, self.exchange.market.product)
         opened = FaultyConnection(connection, faults, self.messages)
         self.connections = [each for each in self.connections if not each.closed] + [opened]
         return opened
+
+    def _open(self, path: str, now: int) -> StreamConnection | None:
+        if self.exchange.market.product is Product.SPOT and path.partition("?")[0].rstrip("/") == ws_api.PATH:
+            return ws_api.WsApiConnection(self.exchange.account, now)
+        return self._hub.open(path, now)
 
     def disconnect(self, connection: FaultyConnection) -> None:
         """Forget a connection that the client has closed."""
@@ -102,7 +117,7 @@ class FaultyExchange:
     def add_fault(self, entry: Mapping[str, Any], now: int) -> Fault:
         """Add a fault of a table; without `at` it begins at once. Raises SettingsError."""
         fault = parse_fault(entry, now - self.plan.start + 1)
-        self._add(fault)
+        self._add(fault, None if "at" in entry else now)
         return fault
 
     def add_faults(self, faults: Iterable[Fault]) -> None:
@@ -110,17 +125,33 @@ class FaultyExchange:
         for fault in faults:
             self._add(fault)
 
-    def _add(self, fault: Fault) -> None:
+    def _add(self, fault: Fault, now: int | None = None) -> None:
+        """Add a fault; the account's owner acts at `now` (ms) if it is given, in place of the fault's time."""
         if fault.symbol and fault.symbol not in self.exchange.market.symbols:
             known = ", ".join(self.exchange.market.symbols)
             raise SettingsError(f"the fault {str(fault)!r} names an unknown symbol; expected one of {known}")
         if len(self.plan.faults) >= MOST_FAULTS:
             raise SettingsError(f"there are {MOST_FAULTS:,} faults, the most that fit; start the sandbox again")
+        account = self.exchange.account
+        if fault.kind in OWNER and fault.kind not in account.actions():
+            raise SettingsError(f"{fault.kind} concerns futures only; this is a sandbox of spot; remove the fault")
         self.plan.add(fault)
+        if fault.kind in OWNER:
+            self._plan_action(fault, owner_action(account, fault), self.plan.start + fault.at if now is None else now)
         if fault.kind == "filters":
             at = self.plan.start + fault.at
             changes = {"tick": fault.tick, "step": fault.step, "min_notional": fault.min_notional}
             self.exchange.change_filters(fault.symbol, at, **changes)
+
+    def _plan_action(self, fault: Fault, action: Callable[[int], object], at: int) -> None:
+        """Let the account's owner, or the exchange, act at a time (ms), and again if the fault repeats."""
+
+        def act(now: int) -> None:
+            self.plan.applied[fault.kind if action(now) else f"{fault.kind} without effect"] += 1
+            if fault.every:
+                self._plan_action(fault, action, at + fault.every)
+
+        self.exchange.account.plan(at, act)
 
     def counters(self, now: int) -> dict[str, Any]:
         """Return what the exchange has done so far."""

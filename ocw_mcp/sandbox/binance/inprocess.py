@@ -6,6 +6,7 @@ On a loop in virtual time (`ocw_mcp.sandbox.virtual_time`), a day of the market 
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
+from urllib.parse import parse_qsl, urlencode
 
 from ocw_mcp.adapters.feeds.binance.transport import RestResponse
 from ocw_mcp.domain.errors import MarketUnreachable
@@ -61,15 +62,27 @@ class InProcessTransport:
 
     async def get(self, path: str, query: Mapping[str, str | int]) -> RestResponse:
         """Send a GET request, and return the answer. Raises MarketUnreachable if a fault leaves it unanswered."""
+        text = urlencode({name: str(value) for name, value in query.items()})
+        return await self.request("GET", path, text)
+
+    async def request(
+        self, method: str, path: str, query: str = "", form: str = "", headers: Mapping[str, str] | None = None
+    ) -> RestResponse:
+        """Send a request with a query and a form as they are on the wire, and return the answer.
+
+        Raises MarketUnreachable if a fault leaves it unanswered: the exchange may have executed it nevertheless.
+        """
         self.requests.append(path)
         await wait(self._round_trip_ms / 2)
-        request = Request("GET", path, {name: str(value) for name, value in query.items()}, {}, ADDRESS)
+        values = dict(parse_qsl(query, keep_blank_values=True)) | dict(parse_qsl(form, keep_blank_values=True))
+        sent = {name.lower(): value for name, value in (headers or {}).items()}
+        request = Request(method, path, values, sent, ADDRESS, query, form)
         response = self._exchange.handle(request, self.exchange_ms())
         await wait(self._round_trip_ms / 2)
         if response is None:
             raise MarketUnreachable(f"{path}: the connection was closed without an answer")
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return RestResponse(response.status, response.body, headers)
+        received = {name.lower(): value for name, value in response.headers.items()}
+        return RestResponse(response.status, response.body, received)
 
     async def connect(self, path: str) -> "_Connection":
         """Open a stream connection. Raises MarketUnreachable if it is refused."""

@@ -146,6 +146,8 @@ class StreamPath(msgspec.Struct, frozen=True):
     streams: tuple[str, ...]
     """The names in the path, known to the exchange or not."""
     listen_key: str | None = None
+    events: tuple[str, ...] = ()
+    """The events of user data that the connection asks for; all if it is empty."""
 
 
 def parse_path(path: str, product: Product) -> StreamPath | None:
@@ -164,4 +166,8 @@ def parse_path(path: str, product: Product) -> StreamPath | None:
     combined = parts[0] == "stream"
     names = given.get("streams", "").split("/") if combined else parts[1:]
     streams = tuple(dict.fromkeys(name for name in names if name))
-    return StreamPath(route, combined, streams, given.get("listenKey"))
+    events = tuple(name for name in given.get("events", "").split("/") if name)
+    key = given.get("listenKey")
+    if route is Route.PRIVATE and key is None and streams:
+        key = streams[0]
+    return StreamPath(route, combined, streams, key, events)

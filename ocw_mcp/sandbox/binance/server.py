@@ -146,10 +146,12 @@ class SandboxServer:
         now, parts = self._clock.now(), urlsplit(head.target)
         if parts.path.startswith(control.PREFIX):
             return control.answer(self._exchange, head.method, parts.path, body, now, self._clock.speed)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        query, form = dict(parse_qsl(parts.query, keep_blank_values=True)), ""
         if head.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-            query |= dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        return self._exchange.handle(Request(head.method, parts.path, query, head.headers, address), now)
+            form = body.decode("utf-8", "replace")
+            query |= dict(parse_qsl(form, keep_blank_values=True))
+        request = Request(head.method, parts.path, query, head.headers, address, parts.query, form)
+        return self._exchange.handle(request, now)
 
     async def _stream(
         self, raw: bytes, head: _Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -12,6 +12,7 @@ import msgspec
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND
+from ocw_mcp.sandbox.binance.account.events import Event
 from ocw_mcp.sandbox.binance.channels import Channels, Source
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.binance.names import Route, StreamPath, parse_path, parse_stream
@@ -31,6 +32,12 @@ GOING_AWAY: Final = 1001
 """The WebSocket code of a connection that the exchange closes after 24 hours."""
 ABORTED: Final = 1006
 """No frame says this: the connection is dropped."""
+USER: Final = "user@"
+"""The name of the user data stream, before the name of its event; it is not sent."""
+UserEvents = Callable[[int], list[Event]]
+"""Gives the events of the account up to a time (ms); each call continues the one before it."""
+OpenUser = Callable[[str, frozenset[str], int], UserEvents]
+"""Gives the events for a listen key and some names, from a time (ms) on."""
 _METHODS: Final = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 
 
@@ -57,8 +64,12 @@ class _RequestError(Exception):
 class StreamHub:
     """Opens stream connections to one market."""
 
-    def __init__(self, market: SandboxMarket, thin: int = 1) -> None:
-        """`thin` multiplies the time between the messages of streams that repeat a state, such as forming candles."""
+    def __init__(self, market: SandboxMarket, thin: int = 1, user: OpenUser | None = None) -> None:
+        """`thin` multiplies the time between the messages of streams that repeat a state, such as forming candles.
+
+        `user` opens the user data of an account, if there is one.
+        """
+        self._user = user
         self.market = market
         self.product = market.product
         self._channels = Channels(market, thin)
@@ -66,7 +77,12 @@ class StreamHub:
     def open(self, path: str, now: int) -> "StreamConnection | None":
         """Return a new connection to a path; None if the exchange serves no streams there."""
         asked = parse_path(path, self.product)
-        return StreamConnection(self.product, self._source, asked, now) if asked is not None else None
+        if asked is None:
+            return None
+        user = None
+        if self._user is not None and asked.route is Route.PRIVATE and asked.listen_key is not None:
+            user = self._user(asked.listen_key, frozenset(asked.events), now)
+        return StreamConnection(self.product, self._source, asked, now, user)
 
     def _source(self, name: str, route: Route) -> Source | None:
         stream = parse_stream(name, self.product)
@@ -82,8 +98,10 @@ class StreamConnection:
         source: Callable[[str, Route], Source | None],
         asked: StreamPath,
         now: int,
+        user: UserEvents | None = None,
     ) -> None:
         self.path = asked
+        self._user = user
         self.opened_at = now
         self.closed: int | None = None
         """The WebSocket code of the end; None while the connection is open."""
@@ -97,7 +115,7 @@ class StreamConnection:
     @property
     def streams(self) -> tuple[str, ...]:
         """The names of the subscribed streams, also of those that stay mute."""
-        return tuple(self._streams)
+        return (*self._streams, *((USER,) if self._user is not None else ()))
 
     def receive(self, text: str, now: int) -> list[Outgoing]:
         """Return the answer to a message of the client at `now` (ms), or the end of the connection.
@@ -147,12 +165,20 @@ class StreamConnection:
                 said += [Outgoing(at, f"{head}{text}}}", name) for at, text in found]
             else:
                 said += [Outgoing(at, text, name) for at, text in found]
+        said += self._user_messages(last)
         if self._product is Product.SPOT and since < ends_at - WARNING <= until:
             said.append(Outgoing(ends_at - WARNING, shutdown(ends_at - WARNING)))
         said.sort(key=lambda each: each.at)
         if until >= ends_at:
             said.append(self.end(ends_at, GOING_AWAY, "the connection is 24 hours old"))
         return said
+
+    def _user_messages(self, until: int) -> list[Outgoing]:
+        """Return the events of the account up to a time (ms)."""
+        if self._user is None:
+            return []
+        head, tail = (f'{{"stream":"{self.path.listen_key}","data":', "}") if self._combined else ("", "")
+        return [Outgoing(e.at, f"{head}{e.text}{tail}", f"{USER}{e.kind}") for e in self._user(until)]
 
     def end(self, at: int, code: int, reason: str) -> Outgoing:
         """End the connection at a time (ms), and return what the client sees of it."""

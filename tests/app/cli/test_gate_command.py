@@ -18,7 +18,7 @@ KEYS = {
     *("symbols", "candles", "from", "to", "policy", "days", "covered_days", "evaluations", "skip_rate", "skips"),
     *("wakes", "wake_count", "wakes_a_day", "median_gap_min", "reasons", "reasons_a_day", "usd_per_wake"),
     *("usd_a_month", "measured_days", "outlier_wakes", "outlier_wakes_a_day", "met", "four", "missed", "panel"),
-    *("left_out", "precision", "position_quote", "gates", "delay", "by_symbol", "largest", "moves"),
+    *("left_out", "not_watched", "precision", "position_quote", "gates", "delay", "by_symbol", "largest", "moves"),
 }
 MET_KEYS = {
     *("name", "group", "minutes", "unit", "size", "window_min", "crossings", "met", "rate", "interval", "by_symbol"),
@@ -101,6 +101,7 @@ def test_gate_report_omits_spans_that_are_no_whole_candles(ocw: Ocw) -> None:
     found = report(ocw, *arguments)
     assert [row["over"] for row in found["moves"]] == ["15m", "1h"]
     assert found["left_out"] == ["3m", "5m", "8m", "10m", "20m"]
+    assert found["not_watched"] == ["3m", "5m"]
     assert min(row["minutes"] for row in found["met"]) == 15
     assert "moves over 3m, 5m, 8m, 10m, 20m" in " ".join(ocw("gate-report", *arguments).out.split())
 

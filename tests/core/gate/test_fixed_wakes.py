@@ -28,6 +28,7 @@ def test_with_policy_every_15m_only_quarter_hours_wake_the_agent() -> None:
     gate = gate_of(every="15m", cooldown_s=3_600)
     gate.raise_reason(BTC, reason("score:0.60 momentum reversal"))
     assert timed(gate, range(1, 61)) == [15, 30, 45, 60]
+    assert gate.counters.woken == 4
 
 
 def test_fixed_wake_in_a_data_gap_happens_at_the_next_close() -> None:

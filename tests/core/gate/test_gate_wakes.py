@@ -13,7 +13,7 @@ from ocw_mcp.domain.snapshot import SymbolWake
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
 from tests.support.dice import Dice, dice
 from tests.support.gates import BTC, ETH, KEPT, SOL, SYMBOLS, T0, gate_of, unread
-from tests.support.wakes import texts, wake
+from tests.support.wakes import reason, texts, wake
 
 
 def look(
@@ -108,17 +108,39 @@ def test_reasons_wait_until_an_open_decision_ends() -> None:
 
 
 def test_wake_reasons_of_a_symbol_beyond_16_are_only_counted() -> None:
-    gate = gate_of(close_wakes=("1m",), cooldown_s=3_600)
-    look(gate)
-    gate.wake(T0, busy=False)
-    for minute in range(1, 20):
-        look(gate, BTC, 4 * HOUR, in_position=minute == 7)
-        assert gate.wake(T0 + minute * MINUTE, busy=False) == ()
-    look(gate)
-    (reason,) = gate.wake(T0 + HOUR, busy=False)
-    assert reason == wake(BTC, *["close:1m"] * KEPT, "and 4 more")
-    look(gate)
-    assert gate.wake(T0 + 3 * HOUR, busy=False)[-1] == wake(BTC, "close:1m")
+    gate = gate_of()
+    scores = [f"score:0.{number} reversal" for number in range(10, 30)]
+    for score in scores:
+        gate.raise_reason(BTC, reason(score))
+    assert gate.wake(T0, busy=False) == (wake(BTC, *scores[:KEPT], "and 4 more"),)
+    gate.raise_reason(BTC, reason(scores[0]))
+    assert gate.wake(T0 + 3 * HOUR, busy=False)[-1] == wake(BTC, scores[0])
+
+
+def test_closes_during_a_long_pause_leave_room_for_an_outlier() -> None:
+    gate = gate_of()
+    for hour in range(24):
+        look(gate, BTC, HOUR, at=T0 + hour * HOUR, in_position=True)
+        assert gate.wake(T0 + hour * HOUR, busy=True) == ()
+    for minute, close in enumerate((100.0, 100.0, 120.0)):
+        look(gate, close=close, at=T0 + DAY + minute * MINUTE)
+        assert gate.wake(T0 + DAY + minute * MINUTE, busy=True) == ()
+    look(gate, close=120.0, at=T0 + DAY + 3 * MINUTE)
+    reasons = gate.wake(T0 + DAY + 3 * MINUTE, busy=False)
+    assert reasons == (wake(None, "timer"), wake(BTC, "close:1h", "outlier:1m +20.00%"))
+
+
+def test_after_an_outage_that_is_over_the_cooldown_holds_again() -> None:
+    gate = gate_of()
+    look(gate, BTC, 4 * HOUR)
+    assert gate.wake(T0, busy=False)
+    gate.raise_reason(BTC, reason("watchdog 300 s"))
+    assert gate.urgent
+    assert gate.wake(T0, busy=True) == ()
+    gate.end_outage()
+    look(gate, ETH, 4 * HOUR)
+    assert gate.wake(T0 + MINUTE, busy=False) == ()
+    assert gate.wake(T0 + 2 * MINUTE, busy=False) == (wake(ETH, "close:4h"),)
 
 
 def test_due_timer_fires_at_the_next_evaluation() -> None:
@@ -196,6 +218,16 @@ def test_each_evaluation_counts_as_a_wake_or_as_one_kind_of_skip() -> None:
     assert (after.evaluations, after.woken) == (32, 2)
 
 
+def test_evaluations_at_a_timer_wake_do_not_count_as_skipped() -> None:
+    gate = gate_of(timer_max_s=600)
+    for minute in range(31):
+        for symbol in SYMBOLS:
+            look(gate, symbol, at=T0 + minute * MINUTE)
+        gate.wake(T0 + minute * MINUTE, busy=minute == 20)
+    # The wakes are at the minutes 10 and 21: the decision that is open at minute 20 delays the second one.
+    assert (gate.counters.woken, gate.counters.skips) == (2 * len(SYMBOLS), {"quiet": 29 * len(SYMBOLS)})
+
+
 class Moment(NamedTuple):
     """One evaluation: the time since the previous one, the symbols with their timeframes and prices, and more."""
 
@@ -271,15 +303,13 @@ def test_wake_contains_all_reasons_since_the_last_wake_in_order(moments: list[Mo
             wanted = [4 * HOUR, HOUR] if in_position else [4 * HOUR]
             reasons = [f"close:{each // HOUR}h" for each in closed if each in wanted]
             if reasons:
-                waiting.setdefault(symbol, []).extend(reasons)
+                kept = waiting.setdefault(symbol, [])
+                kept.extend(each for each in reasons if each not in kept)
         timer = at + 7_200 * SECOND if timer is None else timer
         if at >= timer:
             waiting[""] = ["timer"]
         if waiting and not moment.busy and at >= last + 120 * SECOND:
-            expected = {
-                symbol: (*reasons[:KEPT], *([f"and {len(reasons) - KEPT} more"] if len(reasons) > KEPT else []))
-                for symbol, reasons in waiting.items()
-            }
+            expected = {symbol: tuple(reasons) for symbol, reasons in waiting.items()}
             assert {each.symbol or "": texts(each) for each in woken} == expected
             waiting, last, timer = {}, at, at + 7_200 * SECOND
         else:

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocw_mcp.core.gate.gate import Gate, GateState
-from ocw_mcp.core.gate.outlier import PriceMoves, PriceMovesState
+from ocw_mcp.core.gate.outlier import SINCE_WAKE, PriceMoves, PriceMovesState
 from ocw_mcp.domain.policies import GatePolicy
 from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.domain.unknown import Unknown
@@ -19,6 +20,7 @@ from tests.support.wakes import texts
 
 SIGMAS = {"3m": 2.0, "15m": 2.5}
 POLICY = with_policy(outlier_sigmas=SIGMAS, outlier_moves={"5m": 0.01}, outlier_half_life_h=6, anchor=0.05)
+LONGER = POLICY.model_copy(update={"outlier_sigmas": SIGMAS | {"50m": 2.5}, "outlier_moves": {"5m": 0.01, "20m": 0.02}})
 
 
 def walk(count: int, seed: int, size: float = 0.001) -> list[float]:
@@ -32,19 +34,21 @@ def walk(count: int, seed: int, size: float = 0.001) -> list[float]:
     return closes
 
 
-def by_hand(closes: Mapping[int, float], policy: GatePolicy) -> dict[int, set[str]]:
+def by_hand(
+    closes: Mapping[int, float], policy: GatePolicy, untested: frozenset[int] = frozenset()
+) -> dict[int, set[str]]:
     """Return the spans reported at each minute by the rule of the channels, computed anew from all closes.
 
-    The closes are given by their minute; a missing minute is a data gap.
+    The closes are given by their minute; a missing minute is a data gap. The minutes of `untested` report nothing.
     """
-    weights, returns, variance = 0.5 ** (1 / 60 / policy.outlier_half_life_h), list[float](), dict[int, float]()
+    ages = 0.5 ** (np.arange(2_000) / 60 / policy.outlier_half_life_h)
+    returns, variance = list[float](), dict[int, float]()
     for minute in sorted(closes):
         if minute - 1 in closes:
             returns.append(math.log(closes[minute] / closes[minute - 1]))
         if len(returns) >= 1_440:
-            ages = [weights**age for age in range(min(len(returns), 20_000))]
-            recent = zip(ages, reversed(returns), strict=False)
-            variance[minute] = sum(weight * each**2 for weight, each in recent) / sum(ages)
+            recent = ages[: len(returns)]
+            variance[minute] = float(np.dot(recent, np.square(returns)[::-1]) / recent.sum())
     tests = [(text, int(text[:-1]), size, policy.outlier_step, True) for text, size in policy.outlier_sigmas.items()]
     for text, size in policy.outlier_moves.items():
         tests += [(text, int(text[:-1]), base, policy.outlier_move_step, False) for base in (size, math.log1p(size))]
@@ -53,7 +57,7 @@ def by_hand(closes: Mapping[int, float], policy: GatePolicy) -> dict[int, set[st
         reached = dict[tuple[bool, int], int]()
         for minute in sorted(closes):
             begin = minute - span
-            if begin not in closes or (in_sigmas and begin not in variance):
+            if minute in untested or begin not in closes or (in_sigmas and begin not in variance):
                 continue
             base = size * math.sqrt(span * variance[begin]) if in_sigmas else size
             move = math.log(closes[minute] / closes[begin]) / base
@@ -67,7 +71,10 @@ def by_hand(closes: Mapping[int, float], policy: GatePolicy) -> dict[int, set[st
 
 
 def reported(
-    closes: Mapping[int, float], policy: GatePolicy, restarts: frozenset[int] = frozenset()
+    closes: Mapping[int, float],
+    policy: GatePolicy,
+    restarts: frozenset[int] = frozenset(),
+    untested: frozenset[int] = frozenset(),
 ) -> dict[int, set[str]]:
     """Return the spans that the outlier test reports at each minute, restored from its state at some minutes."""
     moves, found = PriceMoves(policy, MINUTE), dict[int, set[str]]()
@@ -76,7 +83,10 @@ def reported(
             saved = msgspec.msgpack.encode(moves.state())
             moves = PriceMoves(policy, MINUTE)
             moves.restore(msgspec.msgpack.decode(saved, type=PriceMovesState))
-        names = {each.name for each in moves.evaluate(closes[minute], T0 + minute * MINUTE)}
+        if minute in untested:
+            moves.warm([closes[minute]], T0 + minute * MINUTE)
+            continue
+        names = {each.name for each in moves.evaluate(closes[minute], T0 + minute * MINUTE)} - {SINCE_WAKE}
         if names:
             found[minute] = names
     return found
@@ -88,20 +98,21 @@ def reported(
     size=st.sampled_from([0.0005, 0.002]),
     gaps=st.lists(st.tuples(st.integers(0, 1_800), st.sampled_from([1, 2, 20, 400])), max_size=3),
     restarts=st.frozensets(st.integers(0, 1_800), max_size=3),
+    untested=st.frozensets(st.integers(1_400, 1_800), max_size=20),
 )
 def test_outliers_agree_with_a_naive_oracle(
-    seed: int, size: float, gaps: list[tuple[int, int]], restarts: frozenset[int]
+    seed: int, size: float, gaps: list[tuple[int, int]], restarts: frozenset[int], untested: frozenset[int]
 ) -> None:
     closes = dict(enumerate(walk(1_800, seed, size)))
     for begins, length in gaps:
         closes = {minute: close for minute, close in closes.items() if not begins <= minute < begins + length}
-    found = reported(closes, POLICY, restarts)
-    assert found == by_hand(closes, POLICY)
+    found = reported(closes, LONGER, restarts, untested)
+    assert found == by_hand(closes, LONGER, untested)
 
 
 def test_the_oracle_sees_all_kinds_of_channels() -> None:
-    found = by_hand(dict(enumerate(walk(1_800, 7, 0.002))), POLICY)
-    assert set[str]().union(*found.values()) == {"3m", "5m", "15m"}
+    found = by_hand(dict(enumerate(walk(1_800, 7, 0.002))), LONGER)
+    assert set[str]().union(*found.values()) == {"3m", "5m", "15m", "20m", "50m"}
 
 
 def outlier_minutes(gate: Gate, closes: Sequence[float], *, near_stop: bool = False) -> dict[int, tuple[str, ...]]:
@@ -187,6 +198,12 @@ def test_a_slow_move_since_the_last_wake_reaches_the_anchor() -> None:
     assert found[1] == ("timer",)
     assert found[32] == ("outlier:since_wake -3.05%",)
     assert found[63] == ("outlier:since_wake -3.05%",)
+
+
+def test_a_slow_move_before_the_first_wake_wakes() -> None:
+    gate = gate_of(outlier_moves={}, anchor=0.03, timer_max_s=86_400)
+    gate.warm(BTC, [50.0, 60.0], T0 - 2 * MINUTE)
+    assert outlier_minutes(gate, stairs(*[-0.001] * 40)) == {31: ("outlier:since_wake -3.05%",)}
 
 
 def test_a_price_beyond_the_anchor_is_one_reason_until_the_next_wake() -> None:

@@ -125,6 +125,18 @@ def test_row_or_funding_rate_not_later_than_the_last_is_ignored() -> None:
     assert derivatives.values(NOW) == before
 
 
+@given(
+    names=st.permutations(DerivativesView.__struct_fields__),
+    missing=st.sets(st.integers(0, FULL - 1), max_size=5),
+    late=st.sampled_from([0, STALE_AFTER + 1]),
+)
+def test_one_reading_is_the_same_as_among_all(names: list[str], missing: set[int], late: int) -> None:
+    rows = [each for place, each in enumerate(a_day(top_positions_ratio=1.7)) if place not in missing]
+    funding = Funding("BTCUSDT", NOW, 0.0001, 8)
+    single, together = reported(*rows, funding=funding), reported(*rows, funding=funding).values(NOW + late)
+    assert {name: single.value(name, NOW + late) for name in names} == together
+
+
 def test_one_day_of_rows_is_kept_and_restored() -> None:
     derivatives = reported(*(row(ago) for ago in range(5 * FULL, -1, -1)), funding=Funding("BTCUSDT", NOW, 0.0001, 8))
     state = derivatives.state()

@@ -9,16 +9,17 @@ from hypothesis import strategies as st
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.officer import RiskOfficer
-from ocw_mcp.core.strategy import decide
+from ocw_mcp.core.strategy import decide, may_act
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import floor_to
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.snapshot import Feasible
 from tests.support.accounts import CALM
 from tests.support.runs import DEFAULT, policies
-from tests.support.views import FALLING, RISING, RULES, snapshot, values, view
+from tests.support.views import FALLING, RISING, RULES, holding, snapshot, values, view
 
 D = Decimal
 SYMBOLS = ("BTCUSDT", "DOGEUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
@@ -87,6 +88,30 @@ def test_every_leg_of_the_rules_passes_the_risk_check(
         answer = officer.check_entry(intent, account, OrderRef(1, Purpose.ENTRY), 0)
         assert isinstance(answer, ClearedOrder), f"{leg}: {answer}"
         entered[leg.symbol] = (intent.side, answer.order.quantity * account.price * D("1.002"))
+
+
+@given(
+    sizes=st.lists(st.tuples(*[st.decimals(0, 40, places=2)] * 3), min_size=5, max_size=5),
+    trends=st.lists(st.sampled_from([RISING, FALLING, values(RISING, ema_9=101.0)]), min_size=5, max_size=5),
+    scale=st.sampled_from(["1", "0.08", "0"]),
+    held=st.lists(st.sampled_from(SYMBOLS), max_size=4, unique=True),
+)
+def test_rules_that_may_not_act_hold_at_every_feasible_size(
+    sizes: list[tuple[D, D, D]], trends: list[Any], scale: str, held: list[str]
+) -> None:
+    pairs = list(zip(SYMBOLS, trends, strict=True))
+    positions = {symbol: holding("9", symbol) for symbol in held}
+    bare = [view(trend, symbol=symbol, position=positions.get(symbol)) for symbol, trend in pairs]
+    known = [msgspec.structs.replace(each, feasible=Feasible(*size)) for each, size in zip(bare, sizes, strict=True)]
+    acts = bool(decide(snapshot(*known, scale=scale), DEFAULT.policies).legs)
+    event(f"acts: {acts}")
+    assert may_act(snapshot(*bare, scale=scale), DEFAULT.policies) or not acts
+
+
+def test_rules_may_not_act_on_signals_alone_without_room() -> None:
+    views = [view(RISING, symbol=symbol, position=holding("9", symbol)) for symbol in SYMBOLS]
+    assert may_act(snapshot(view(RISING, symbol="ZECUSDT")), DEFAULT.policies)
+    assert not may_act(snapshot(*views, view(RISING, symbol="ZECUSDT")), DEFAULT.policies)
 
 
 def test_size_is_smaller_with_a_distant_stop() -> None:

@@ -6,10 +6,9 @@ import pytest
 
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
+from ocw_mcp.sandbox.binance.fault_kinds import ANSWERS, FORMS, KEYS, KINDS
 from ocw_mcp.sandbox.binance.faults import (
-    FORMS,
-    KEYS,
-    KINDS,
+    ORDER_DELAYS,
     RANDOM,
     Fault,
     load_script,
@@ -129,6 +128,14 @@ EXAMPLES: dict[str, Any] = {
     "tick": "0.01",
     "step": "0.001",
     "min_notional": "10",
+    "answer": "timeout",
+    "executed": True,
+    "method": "POST",
+    "side": "SELL",
+    "quantity": "0.01",
+    "price": "80000",
+    "amount": "-100",
+    "share": "0.5",
 }
 WRONG: dict[str, Any] = {
     "at": "-1m",
@@ -149,6 +156,14 @@ WRONG: dict[str, Any] = {
     "tick": "0.0",
     "step": 0.1,
     "min_notional": "-1",
+    "answer": "no",
+    "executed": "yes",
+    "method": "GET",
+    "side": "buy",
+    "quantity": "0",
+    "price": 80000,
+    "amount": "+1",
+    "share": "1.5",
 }
 
 
@@ -169,6 +184,19 @@ def test_each_key_refuses_a_wrong_value_and_shows_a_right_one(key: str) -> None:
         parse_fault(entry | {key: WRONG[key]})
     assert str(error.value).startswith(f"{key} is ")
     assert f"write {key} = {KEYS[key].example}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"kind": "order_drop", "by": "90s"}, "write executed = true, or remove by"),
+        ({"kind": "order_drop", "by": "-1s", "executed": True}, "a delay is longer than zero"),
+        ({"kind": "order_error", "answer": "overloaded", "executed": True}, "use timeout or unknown"),
+    ],
+)
+def test_order_is_executed_late_only_if_its_outcome_is_unknown(entry: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        parse_fault({"at": "1m", "for": "1m"} | entry)
 
 
 def test_repetition_must_be_longer_than_the_fault() -> None:
@@ -208,6 +236,17 @@ def test_random_schedule_has_about_as_many_faults_as_its_rates() -> None:
     assert all(0.85 < count / (2.5 * 24 * 7) < 1.15 for count in counts.values())
     assert all(0 <= fault.at < 7 * DAY for fault in faults)
     assert {fault.form for fault in faults if fault.kind == "garbage"} == set(FORMS)
+
+
+def test_random_faults_execute_orders_only_of_unknown_outcome() -> None:
+    faults = random_faults({"seed": 7, "for": "7d", "order_errors_per_hour": 4, "order_drops_per_hour": 4})
+    assert {fault.answer for fault in faults} == {"", *ANSWERS}
+    assert {fault.by for fault in faults if fault.executed} == set(ORDER_DELAYS)
+    assert not any(fault.by for fault in faults if not fault.executed)
+    definite = {name for name, each in ANSWERS.items() if not each.unknown}
+    assert not any(fault.executed for fault in faults if fault.answer in definite)
+    executed = [fault.executed for fault in faults if fault.kind == "order_drop"]
+    assert 0.4 < sum(executed) / len(executed) < 0.6
 
 
 def test_rates_of_a_random_schedule_are_independent() -> None:

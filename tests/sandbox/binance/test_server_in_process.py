@@ -10,6 +10,7 @@ import pytest
 from ocw_mcp.adapters.feeds.binance.transport import Connection, Transport
 from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND
+from ocw_mcp.sandbox.binance.account.keys import made_key, sign
 from ocw_mcp.sandbox.binance.inprocess import InProcessTransport
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
 from tests.support.exchange import NOW, exchange
@@ -151,3 +152,37 @@ def test_two_runs_with_the_same_faults_are_equal() -> None:
         return got
 
     assert run(use, *faults) == run(use, *faults)
+
+
+@pytest.mark.parametrize("form", [True, False])
+def test_signed_order_is_placed_and_reported_in_process(form: bool) -> None:
+    async def use(transport: InProcessTransport) -> Any:
+        key = made_key("1")
+        headers = {"X-MBX-APIKEY": key.key}
+        listen = json.loads((await transport.request("POST", "/fapi/v1/listenKey", headers=headers)).body)["listenKey"]
+        connection = await transport.connect(f"/private/ws?listenKey={listen}")
+        text = f"symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.02&timestamp={transport.now_ms()}"
+        text += f"&signature={sign(key.secret, text)}"
+        parts = {"form": text} if form else {"query": text}
+        placed = await transport.request("POST", "/fapi/v1/order", headers=headers, **parts)
+        return placed, [json.loads(each)["e"] for each in await connection.receive()]
+
+    placed, said = run(use)
+    assert placed.status == 200
+    assert placed.headers["x-mbx-order-count-10s"] == "1"
+    assert said == ["ORDER_TRADE_UPDATE", "TRADE_LITE", "ACCOUNT_UPDATE", "ORDER_TRADE_UPDATE"]
+
+
+def test_order_without_an_answer_in_process_may_exist() -> None:
+    async def use(transport: InProcessTransport) -> Any:
+        key = made_key("1")
+        text = f"symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.02&newClientOrderId=a&timestamp={transport.now_ms()}"
+        query = f"{text}&signature={sign(key.secret, text)}"
+        with pytest.raises(MarketUnreachable):
+            await transport.request("POST", "/fapi/v1/order", query, headers={"X-MBX-APIKEY": key.key})
+        text = f"symbol=BTCUSDT&origClientOrderId=a&timestamp={transport.now_ms()}"
+        query = f"{text}&signature={sign(key.secret, text)}"
+        return await transport.request("GET", "/fapi/v1/order", query, headers={"X-MBX-APIKEY": key.key})
+
+    found = run(use, {"kind": "order_drop", "at": "0s", "for": "1m", "executed": True})
+    assert json.loads(found.body)["status"] == "FILLED"

@@ -15,6 +15,7 @@ from ocw_mcp.adapters.feeds.binance.transport import RestResponse
 from ocw_mcp.domain.errors import MarketUnreachable
 
 _TIMEOUT_S: Final = 10.0
+_PING_EVERY_S: Final = 20.0
 _LARGEST: Final = 16 * 2**20
 """The largest message (bytes) that is accepted."""
 _PAUSE_AT: Final = 200_000
@@ -107,8 +108,10 @@ class NetworkTransport:
     `speed` is how many times as fast as real time the event loop is: an answer takes the same real time at any speed.
     """
 
-    def __init__(self, hosts: Hosts, now_ms: Callable[[], int], speed: float = 1.0) -> None:
-        self._hosts, self._now_ms, self._timeout_s = hosts, now_ms, _TIMEOUT_S * speed
+    def __init__(self, hosts: Hosts, now_ms: Callable[[], int], speed: float = 1.0, *, keepalive: bool = True) -> None:
+        """`keepalive` sends pings, and closes a connection without pongs; both follow the time of the event loop."""
+        self._hosts, self._now_ms, self._keepalive = hosts, now_ms, keepalive
+        self._timeout_s = _TIMEOUT_S * speed
         self._http: httpx2.AsyncClient | None = None
 
     @property
@@ -146,6 +149,7 @@ class NetworkTransport:
                 open_timeout=self._timeout_s,
                 close_timeout=2.0,
                 max_size=_LARGEST,
+                ping_interval=_PING_EVERY_S if self._keepalive else None,
                 proxy=True if self._hosts.host_class == "exchange" else None,
             )
         except (OSError, TimeoutError, WebSocketException, InvalidURI) as error:

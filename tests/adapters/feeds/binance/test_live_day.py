@@ -33,6 +33,7 @@ def test_day_of_faults_ends_with_exactly_the_candles_of_the_source(product: Prod
     assert len(day.notices) < 200
 
 
+@pytest.mark.slow
 def test_hour_without_faults_ends_with_the_candles_of_the_source() -> None:
     day = run_live_day(hours=1, faults=(), thin=5)
     assert day.exact

@@ -1,0 +1,127 @@
+"""Algo orders: orders that wait for a trigger, and the form in which a request states one."""
+
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.sandbox.binance.account.orders import client_id, decimal, flag, needed, one_way, side_of
+from ocw_mcp.sandbox.binance.parameters import ApiError, Parameters
+
+TYPES: Final = ("STOP_MARKET", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET")
+"""The types that the sandbox has; the exchange also has STOP and TAKE_PROFIT, which place a limit order."""
+LIVE: Final = ("NEW",)
+"""The states of an algo order that still waits."""
+MOST_LIVE: Final = 200
+"""The most algo orders that wait, over all symbols."""
+_HUNDRED: Final = Decimal(100)
+_CALLBACKS: Final = (Decimal("0.1"), Decimal(20))
+
+
+class AlgoOrder(msgspec.Struct):
+    """An algo order. Quantities in the base asset, prices in quote currency, times in ms."""
+
+    id: int
+    client_id: str
+    symbol: str
+    side: str
+    type: str
+    quantity: Decimal
+    """0 for an order that closes the position."""
+    trigger: Decimal
+    """For a trailing stop, the price at which it would trigger now; 0 as long as it is not active."""
+    created: int = 0
+    updated: int = 0
+    price: Decimal = ZERO
+    in_force: str = "GTC"
+    working_type: str = "CONTRACT_PRICE"
+    reduce_only: bool = False
+    close_position: bool = False
+    protected: bool = False
+    prevention: str = "EXPIRE_MAKER"
+    status: str = "NEW"
+    order: int = 0
+    """The id of the order that was placed at the trigger; 0 before."""
+    executed: Decimal = ZERO
+    average: Decimal = ZERO
+    triggered: int = 0
+    """When it triggered; 0 before."""
+    reason: str = ""
+    activation: Decimal = ZERO
+    callback: Decimal = ZERO
+    """The distance of a trailing stop from the best price since its activation, in percent; 0 for other types."""
+    best: Decimal = ZERO
+    active: bool = True
+
+    @property
+    def is_buy(self) -> bool:
+        """Whether the order buys."""
+        return self.side == "BUY"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the order still waits for its trigger."""
+        return self.status in LIVE
+
+    def reached(self, price: Decimal) -> bool:
+        """Return whether a price triggers the order."""
+        if not self.active or not price:
+            return False
+        upward = self.is_buy == (self.type != "TAKE_PROFIT_MARKET")
+        return price >= self.trigger if upward else price <= self.trigger
+
+    def follow(self, price: Decimal) -> bool:
+        """Move a trailing stop with a price; return whether the price has activated the stop."""
+        if not self.callback:
+            return False
+        activates = not self.active and (price <= self.activation if self.is_buy else price >= self.activation)
+        if activates:
+            self.active, self.best = True, price
+        if self.active:
+            self.best = min(self.best, price) if self.is_buy else max(self.best, price)
+            share = self.callback / _HUNDRED
+            self.trigger = self.best * (1 + share if self.is_buy else 1 - share)
+        return activates
+
+
+def algo_form(parameters: Parameters) -> AlgoOrder:
+    """Return the algo order that a request states, without an id. Raises ApiError."""
+    if parameters.required("algoType") != "CONDITIONAL":
+        raise ApiError(-1130, "Data sent for parameter 'algoType' is not valid.")
+    symbol, side, kind = parameters.symbol(), side_of(parameters), parameters.required("type")
+    if kind not in TYPES:
+        raise ApiError(-1116, "Invalid orderType.")
+    one_way(parameters)
+    closes, reduces = flag(parameters, "closePosition"), flag(parameters, "reduceOnly")
+    quantity = decimal(parameters, "quantity")
+    if closes and quantity is not None:
+        raise ApiError(-4137, "Quantity must be zero with closePosition equals true")
+    if closes and parameters.text("reduceOnly") is not None:
+        raise ApiError(-4138, "Reduce only must be true with closePosition equals true")
+    trails = kind == "TRAILING_STOP_MARKET"
+    if closes and trails:
+        raise ApiError(-4136, f"Target strategy invalid for orderType {kind},closePosition true")
+    if not closes:
+        quantity = needed(parameters, "quantity")
+    algo = AlgoOrder(
+        id=0,
+        client_id=client_id(parameters, "clientAlgoId"),
+        symbol=symbol,
+        side=side,
+        type=kind,
+        quantity=quantity or ZERO,
+        trigger=ZERO if trails else needed(parameters, "triggerPrice"),
+        in_force="GTE_GTC" if closes else parameters.text("timeInForce") or "GTC",
+        working_type=parameters.one_of("workingType", ("CONTRACT_PRICE", "MARK_PRICE"), "CONTRACT_PRICE"),
+        reduce_only=reduces or closes,
+        close_position=closes,
+        protected=flag(parameters, "priceProtect"),
+        prevention=parameters.text("selfTradePreventionMode") or "EXPIRE_MAKER",
+    )
+    if trails:
+        algo.callback = needed(parameters, "callbackRate")
+        algo.activation = decimal(parameters, "activatePrice") or ZERO
+        if not _CALLBACKS[0] <= algo.callback <= _CALLBACKS[1]:
+            raise ApiError(-2007, "Invalid callBack rate.")
+    return algo
