@@ -27,6 +27,7 @@ SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 _ANSWER_S: Final = 5.0
 _SAMPLES: Final = 5
 """Requests for the time of a sandbox; the one with the shortest way counts."""
+_CLOCK: Final = "/sandbox/clock"
 _PING: Final = {Product.UM: "/fapi/v1/ping", Product.SPOT: "/api/v3/ping"}
 
 
@@ -80,7 +81,7 @@ def open_live(
     feed = BinanceFeed(
         product,
         [re.sub(r"[^A-Z0-9]", "", each.upper()) for each in symbols] or SYMBOLS,
-        NetworkTransport(hosts, clock.machine),
+        NetworkTransport(hosts, clock.machine, clock.speed),
         interval=step,
         jitter=Random().random,
         brackets=paper_brackets,
@@ -101,13 +102,13 @@ def why_unreachable(product: Product = Product.UM, loopback: str | None = None) 
     return "" if answer.is_success else f"it answers with status {answer.status_code}"
 
 
-def await_sandbox(product: Product | None, loopback: str, warn: Callable[[str], None]) -> None:
-    """Wait until a sandbox exchange answers, for an existing book; its clock is not known before.
+def await_sandbox(loopback: str, warn: Callable[[str], None]) -> None:
+    """Wait until a sandbox exchange tells its time, for an existing book, also while it refuses other requests.
 
     `warn` gets one sentence if there is none, and another one when it answers. Ctrl-C ends the wait.
     """
     attempt = 0
-    while why := why_unreachable(product or Product.UM, loopback):
+    while why := _why_no_clock(hosts_of(Product.UM, loopback).rest):
         if attempt == 0:
             warn(f"no sandbox exchange answers at {loopback}, so this book waits for it ({why}); Ctrl-C ends the wait")
         Event().wait(back_off_s(attempt, Random().random))
@@ -116,11 +117,23 @@ def await_sandbox(product: Product | None, loopback: str, warn: Callable[[str], 
         warn(f"the sandbox exchange at {loopback} answers again")
 
 
+def _why_no_clock(address: str) -> str:
+    """Return why nothing answers a question for the time at a loopback address; empty if something does."""
+    try:
+        httpx2.get(address + _CLOCK, timeout=_ANSWER_S, trust_env=False)
+    except httpx2.HTTPError as error:
+        return f"{type(error).__name__} {error}".strip()[:200]
+    return ""
+
+
 def require_reachable(product: Product | None, loopback: str | None) -> None:
     """Raise MarketUnreachable if the exchange gives no answer, so that no book is created for it."""
-    if why := why_unreachable(product or Product.UM, loopback):
+    product = product or Product.UM
+    if why := why_unreachable(product, loopback):
+        who = "Binance" if loopback is None else f"{product.value} at {loopback}, which BINANCE_LOOPBACK names,"
+        todo = "check the network" if loopback is None else f"start ocw sandbox binance --product {product.value}"
         raise MarketUnreachable(
-            f"Binance cannot be reached, and no book was created ({why}); check the network, or use --market sim"
+            f"{who} cannot be reached, and no book was created ({why}); {todo}, or use --market sim"
         )
 
 
@@ -130,7 +143,7 @@ def ask_exchange(product: Product, symbols: Sequence[str], loopback: str | None)
     machine = LiveClock() if loopback is None else _sandbox_clock(hosts.rest)
 
     async def ask() -> ExchangeState:
-        transport = NetworkTransport(hosts, machine.present)
+        transport = NetworkTransport(hosts, machine.present, machine.speed)
         rest = RestClient(transport, product, Random().random)
         clock = ExchangeClock(transport, rest, product)
         try:
@@ -158,7 +171,7 @@ def _sandbox_clock(address: str) -> LiveClock:
             for _ in range(_SAMPLES):
                 # The answer is from the middle of the way there and back, give or take half of it.
                 timer = LiveClock(first=0)
-                answer = client.get(f"{address}/sandbox/clock")
+                answer = client.get(address + _CLOCK)
                 if answer.status_code == httpx2.codes.NOT_FOUND:
                     return LiveClock()
                 found = msgspec.json.decode(answer.content, type=_SandboxClock)

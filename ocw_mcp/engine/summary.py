@@ -23,7 +23,7 @@ def summary(engine: Engine) -> dict[str, Any]:
         "fees": plain(account.ledger.fees),
         "funding": plain(account.ledger.funding),
         "day": account.day.today.day,
-        "daily_loss": plain(round(account.day.loss(equity), 6)),
+        "daily_loss": plain(round(account.day.loss(equity), 6)) if account.day.today.opening else "0",
         "daily_loss_reached": account.day.today.reached,
         "drawdown": msgspec.to_builtins(account.fall()),
         "prices": {symbol: plain(exact(price)) for symbol, price in engine.market.prices().items()},

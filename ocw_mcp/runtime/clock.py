@@ -118,6 +118,11 @@ class LiveClock(_WallClock):
         """Go on with the time of the machine."""
         self._held = None
 
+    @property
+    def speed(self) -> float:
+        """How many times as fast as real time the clock and its loop run."""
+        return self._speed
+
     def new_loop(self) -> asyncio.AbstractEventLoop:
         """Return an event loop for this clock: its timers run as fast as the clock."""
         return asyncio.SelectorEventLoop() if self._speed == 1.0 else FastLoop(self._speed)

@@ -72,6 +72,8 @@ class LiveSteps:
         await self._repeat(begin)
         shell.downtime.begin(shell.clock.now())
         await shell.asking.ask_again()
+        # A halt that waits takes effect before the end of an outage lets a decision through.
+        await shell.poll()
         await self._forget_degraded()
         shell.checkpoint(shell.cursor)
 

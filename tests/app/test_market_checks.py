@@ -12,6 +12,7 @@ import pytest
 
 from ocw_mcp.adapters.control.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
 from ocw_mcp.adapters.store.directory import StateLock
+from ocw_mcp.app.live_market import await_sandbox, why_unreachable
 from ocw_mcp.app.settings import Settings
 from ocw_mcp.app.views import checks
 from ocw_mcp.app.views.market_checks import Check, market_checks
@@ -151,3 +152,12 @@ def test_heartbeat_that_cannot_be_read_counts_as_none(book: Path) -> None:
     )
     (book / "heartbeat.json").write_text('{"at": 1}')
     assert read_heartbeat(book) is None
+
+
+async def test_existing_book_does_not_wait_for_a_sandbox_that_bans_it() -> None:
+    said: list[str] = []
+    async with served({"kind": "ban", "at": "0s", "for": "1h"}) as address:
+        loopback = f"http://{address}"
+        why = await asyncio.to_thread(why_unreachable, Product.UM, loopback)
+        await asyncio.to_thread(await_sandbox, loopback, said.append)
+    assert (why, said) == ("it answers with status 418", [])

@@ -52,6 +52,11 @@ async def test_a_loss_at_midnight_belongs_to_the_day_that_ends() -> None:
     assert [each.refusal.code for each in run.events(events.OrderRefused)] == ["ALREADY_IN_POSITION"]
 
 
+def test_a_book_whose_first_day_has_not_begun_reports_no_loss() -> None:
+    run = Run(ListFeed(minutes(100.0)))
+    assert (run.events(events.DayOpened), summary(run.engine)["daily_loss"]) == ([], "0")
+
+
 async def test_a_daily_loss_refuses_no_entry_decided_at_the_next_midnight() -> None:
     script = Scripted({1: buy("85", size="0.24"), 3: buy("65", size="0.1"), 4: buy("65", size="0.1")})
     candles = minutes(100.0, 100.0, 80.0, 80.0, 80.0, first=LAST - 3)

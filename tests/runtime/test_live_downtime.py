@@ -17,13 +17,13 @@ from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame, Product
 from ocw_mcp.domain.orders import Purpose, Rejected
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import TradingState
-from ocw_mcp.domain.steps import TimerKind
+from ocw_mcp.domain.steps import Command, TimerKind
 from ocw_mcp.domain.time import MINUTE, SECOND
 from tests.support.deciders import Scripted
 from tests.support.legs import buy
 from tests.support.live import ListedLive, Silent, live_frames, quoted
 from tests.support.markets import START, candle
-from tests.support.runs import Run, policies
+from tests.support.runs import Commands, Run, policies
 from tests.support.stores import MemoryStore
 
 WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
@@ -187,6 +187,20 @@ async def test_an_outage_at_the_stop_does_not_last_after_a_restart(subject: str,
     assert bool(done.engine.prices.degraded) is again
     (*_, restored) = [each.text for each in done.events(events.Incident) if "restored" in each.text]
     assert restored.startswith(f"market data restored, {subject}: the feed has started again")
+
+
+async def test_a_halt_that_waited_takes_effect_before_anything_else() -> None:
+    silent = FeedNotice(START, FeedNoticeKind.DEGRADED, "market", "the exchange is silent")
+    frames = [*live_frames([100.0, 100.0]), Frame(START + 125 * SECOND, notices=(silent,))]
+    stopped = await started(MemoryStore(), frames, START).go()
+    box, at = Commands(), START + 3 * MINUTE
+    box.put(Command("c1", "halt", "a person"))
+    # All that comes after the start comes within the time between two polls.
+    more = [*late(2, [100.0]), quoted("BTCUSDT", at + SECOND, 100.0)]
+    done = await started(stopped.store.reopened(), more, at, commands=box).go()
+    changes = [(each.before, each.after) for each in done.events(events.StateChanged)]
+    active, reducing, halted = TradingState.ACTIVE, TradingState.REDUCING, TradingState.HALTED
+    assert changes == [(active, reducing), (reducing, halted)]
 
 
 @pytest.mark.parametrize("first_minutes", [1, 3])

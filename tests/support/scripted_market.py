@@ -87,6 +87,7 @@ class ScriptedMarket:
         self.rest: Callable[[str, Mapping[str, str | int]], RestResponse | None] = lambda path, query: None
         """Returns an answer in place of the usual one, or None; it may raise MarketUnreachable."""
         self.refuses_streams = False
+        self.timeout_s = 10.0
         self.filters = dict.fromkeys(self.symbols, ("0.10", "0.001", "0.001", "5"))
         self.status = dict.fromkeys(self.symbols, "TRADING")
         self.requests: list[tuple[str, dict[str, str | int]]] = []

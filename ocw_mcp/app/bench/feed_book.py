@@ -122,7 +122,7 @@ class StampedTransport:
     def __init__(self, exchange: Exchange, address: str, loop: StampedLoop, waits: CoreWaits) -> None:
         self._exchange, self._loop, self._waits = exchange, loop, waits
         self._network = NetworkTransport(hosts_of(Product.UM, address), self.now_ms, keepalive=False)
-        self.host_class = self._network.host_class
+        self.host_class, self.timeout_s = self._network.host_class, self._network.timeout_s
 
     def now_ms(self) -> int:
         """Return the market's time, ms."""

@@ -3,6 +3,8 @@
 `ocw mcp` is started by Claude Desktop and Claude Code, which wait for its list of tools: this file imports little.
 """
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,7 +82,14 @@ def mcp(
     chosen = [name.strip() for name in toolsets.split(",")] if toolsets is not None else None
     attachment = Attachment((state if state is not None else home()).absolute(), agent=agent, market=market)
     bridge = Bridge(attachment, __version__, chosen, read_only=read_only)
-    asyncio.run(bridge.serve())
+    try:
+        asyncio.run(bridge.serve())
+    except ExceptionGroup as errors:
+        # The client has gone: the SDK reports that as a group.
+        gone, others = errors.split(BrokenPipeError)
+        if gone is None or others is not None:
+            raise
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
 
 
 def alone(arguments: list[str]) -> None:

@@ -124,7 +124,7 @@ def _market(
 
     exists = request.state is not None and has_book(request.state)
     if exists and settings.binance_loopback is not None:
-        await_sandbox(product, settings.binance_loopback, structlog.get_logger().warning)
+        await_sandbox(settings.binance_loopback, structlog.get_logger().warning)
     found = open_live(
         product,
         symbols,

@@ -17,6 +17,7 @@ from ocw_mcp.app.terminal import keys
 from ocw_mcp.app.views.live import EngineSummary, FillRow, LiveSummary, read_live_summary
 from ocw_mcp.domain.errors import OcwError
 from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.state import MARKET_DATA
 from ocw_mcp.domain.text import printable
 from ocw_mcp.render.text import cents, day_result, lowered_text, moment
 
@@ -86,7 +87,9 @@ def _parts(glance: LiveSummary) -> Iterator[RenderableType]:
     if glance.engine.prices:
         yield Text(" · ".join(f"{printable(symbol)} {plain(price)}" for symbol, price in glance.engine.prices.items()))
     if glance.engine.lowered is not None:
-        yield Text(f"{glance.engine.state} {lowered_text(glance.engine.lowered)}; ocw resume ends it", style="yellow")
+        lowered = glance.engine.lowered
+        ends = "it ends when the data return" if lowered.by == MARKET_DATA else "ocw resume ends it"
+        yield Text(f"{glance.engine.state} {lowered_text(lowered)}; {ends}", style="yellow")
     for each in glance.engine.approvals:
         yield Text(approval_text(each), style="yellow")
     if glance.positions:

@@ -29,7 +29,7 @@ from ocw_mcp.app.settings import load_settings, require_paper
 from ocw_mcp.app.views.market_checks import Check, CheckVerdict, market_checks
 from ocw_mcp.domain.errors import OcwError
 from ocw_mcp.domain.market import MarketIdentity
-from ocw_mcp.domain.state import Lowered, TradingState
+from ocw_mcp.domain.state import MARKET_DATA, Lowered, TradingState
 from ocw_mcp.domain.text import printable
 from ocw_mcp.domain.time import SECOND, iso
 from ocw_mcp.render.text import lowered_text
@@ -254,6 +254,8 @@ def _trading_state(state: Path) -> Check:
         return _ok(f"{now}: entries within every policy pass")
     lowered = summary.get("lowered")
     by = "" if lowered is None else f" {lowered_text(msgspec.convert(lowered, Lowered))}"
+    if not halted_by_file(state) and lowered is not None and lowered["by"] == MARKET_DATA:
+        return _warning(f"{now}{by}", "wait, or check the network: it ends when the data return")
     first = f"delete the file {HALT}, then " if halted_by_file(state) else ""
     return _warning(f"{now}{by}", f"once you know why: {first}ocw resume --state {state}")
 

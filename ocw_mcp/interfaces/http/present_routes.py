@@ -80,7 +80,7 @@ def present_routes(get_facade: GetFacade) -> APIRouter:
 
     @routes.get("/feed", tags=["market"])
     async def feed() -> results.FeedResult:
-        """Return the age of each symbol's last closed candle and whether an entry accepts its price; on the live market
+        """Return the time and age of each symbol's price and whether an entry accepts it; on the live market
         also degraded subjects, counts of faults, reconnects, and the age of each stream."""
         facade = get_facade()
         seen = facade.feed()

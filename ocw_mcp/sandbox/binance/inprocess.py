@@ -47,6 +47,11 @@ class InProcessTransport:
         """The class of the exchange's host: this machine."""
         return "loopback"
 
+    @property
+    def timeout_s(self) -> float:
+        """How long (s) an answer is awaited."""
+        return 10.0
+
     def exchange_ms(self) -> int:
         """Return the time of the exchange's market, ms."""
         return self._start + round(asyncio.get_running_loop().time() * 1_000)

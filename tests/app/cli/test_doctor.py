@@ -14,6 +14,7 @@ from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.app.settings import KEYS
 from ocw_mcp.app.views import checks
+from ocw_mcp.domain.state import MARKET_DATA
 from tests.adapters.store.books import alter, open_book, tell
 from tests.support.shell import Ocw
 
@@ -157,6 +158,12 @@ def test_doctor_warns_of_a_halted_book_with_cause_and_action(ocw: Ocw, book: Pat
     found = examined(ocw, "--state", book)["trading state"]
     assert (found["verdict"], found["found"]) == ("warning", f"{state} by ann at 1970-01-01 00:00:01 UTC: the news")
     assert found["todo"] == f"once you know why: ocw resume --state {book}"
+
+
+def test_doctor_asks_nobody_to_resume_a_book_without_market_data(ocw: Ocw, book: Path) -> None:
+    told_by_its_engine(book, state="REDUCING", lowered={"by": MARKET_DATA, "at": 1_000, "why": "silent"})
+    todo = examined(ocw, "--state", book)["trading state"]["todo"]
+    assert todo == "wait, or check the network: it ends when the data return"
 
 
 def test_doctor_reports_a_passphrase_file_that_others_can_read(ocw: Ocw, book: Path) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,7 +19,7 @@ from ocw_mcp.adapters.control.commands import CommandFiles
 from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.app import cli
-from ocw_mcp.domain.state import Fall, Mode
+from ocw_mcp.domain.state import MARKET_DATA, Fall, Mode
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN
 from tests.adapters.store.books import BOOK, STAMP, open_book, tell
 from tests.support.shell import Ocw
@@ -234,9 +235,19 @@ def test_resume_command_says_that_drawdown_is_within_the_limit(ocw: Ocw, book: P
     assert command.subject == WITHIN_DRAWDOWN
 
 
-def test_resume_prints_that_a_book_remained_halted(ocw: Ocw, book: Path) -> None:
+@pytest.mark.parametrize(
+    ("summary", "todo"),
+    [
+        ({"state": "HALTED"}, "HALTED, no open position; resume again"),
+        (
+            {"state": "REDUCING", "lowered": {"by": MARKET_DATA, "at": 1_000, "why": "silent"}},
+            "REDUCING, no open position; it takes new risk when the market data return",
+        ),
+    ],
+)
+def test_resume_prints_that_a_book_takes_no_new_risk(ocw: Ocw, book: Path, summary: dict[str, Any], todo: str) -> None:
     with closing(SqliteStore.open(book, STAMP, book_id=BOOK, created_at=0)) as store:
-        store.commit(summarise=lambda: {"state": "HALTED"})
+        store.commit(summarise=lambda: summary)
 
     def engine() -> None:
         box = CommandFiles(book)
@@ -247,5 +258,4 @@ def test_resume_prints_that_a_book_remained_halted(ocw: Ocw, book: Path) -> None
         running = pool.submit(engine)
         said = ocw("resume", "--state", book, "--paper")
         running.result()
-    taken = "the engine has taken the command, but still takes no new risk: HALTED, no open position; resume again"
-    assert said.out.strip() == f"resume: {taken}"
+    assert said.out.strip() == f"resume: the engine has taken the command, but still takes no new risk: {todo}"

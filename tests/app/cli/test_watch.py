@@ -20,6 +20,7 @@ from rich.console import Console
 from ocw_mcp.adapters.store.directory import StateLock
 from ocw_mcp.app.cli.watch import watch
 from ocw_mcp.domain.errors import BookError
+from ocw_mcp.domain.state import MARKET_DATA
 from tests.adapters.store.books import STORY, open_book, tell
 from tests.support.books import BOOK
 from tests.support.shell import Ocw
@@ -87,6 +88,14 @@ def test_watch_draws_each_second_until_interrupted(tmp_path: Path) -> None:
     assert "12,345.67" in ended
     assert "HALTED by ann at 1970-01-01 00:00:01 UTC: the news; ocw resume ends it" in ended
     assert "limit: no entries today" in ended
+
+
+def test_watch_shows_that_missing_data_end_by_themselves(ocw: Ocw, tmp_path: Path) -> None:
+    lowered = {"by": MARKET_DATA, "at": 1_000, "why": "silent"}
+    with closing(open_book(tmp_path)) as store:
+        tell(store)
+        store.commit(summarise=lambda: SUMMARY | {"state": "REDUCING", "lowered": lowered})
+    assert "silent; it ends when the data return" in ocw("watch", "--state", tmp_path, "--once").out
 
 
 SUMMARY = {

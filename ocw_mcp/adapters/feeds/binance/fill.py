@@ -17,7 +17,7 @@ from ocw_mcp.adapters.feeds.binance.rest import Priority, RestClient, back_off_s
 from ocw_mcp.adapters.feeds.binance.transport import pause
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.market import Candle, Funding, Product
-from ocw_mcp.domain.time import MINUTE, SECOND, iso, span_name
+from ocw_mcp.domain.time import DAY, MINUTE, SECOND, iso, span_name
 
 GRACE_MS: Final = 2_500
 """How long (ms) after its close a candle may take on the stream before REST is asked for it."""
@@ -40,6 +40,9 @@ _TRIES: Final = 6
 _GIVEN_UP_S: Final = 3_600.0
 _MOST_REFUSALS: Final = 1_000
 _FUNDING_KEPT: Final = 512
+_FUNDING_SETTLES_MS: Final = 10 * MINUTE
+_FUNDINGS_AT_ONCE_MS: Final = 15 * DAY
+"""The time whose fundings are fetched at once: at most 360 of a symbol, which are kept until their candles come."""
 _HOLD_S: Final = 10.0
 """How long (s) the candles of other symbols wait for one that catches up on a live market."""
 
@@ -86,6 +89,8 @@ class Filler:
         self._refusals: dict[tuple[str, int], int] = {}
         """By symbol and open time (ms), how often a candle of REST was refused."""
         self._fundings: dict[tuple[str, int], Funding] = {}
+        self._funded_until: dict[str, int] = {}
+        """By symbol, the time (ms) until which its fundings were fetched and had surely been published."""
         self.filled = 0
         """The number of candles that came from REST."""
 
@@ -131,7 +136,9 @@ class Filler:
         A symbol whose store is full waits until the consumer has taken candles.
         """
         interval, store = self._store.interval, self._store
-        gaps = {each: gap for each in lacking if store.room(each) and (gap := store.missing(each, until)) is not None}
+        gaps = {each: gap for each in lacking if (gap := store.missing(each, until)) is not None}
+        # Many small requests cost far more weight than a whole one: they wait while the consumer makes room.
+        gaps = {each: gap for each, gap in gaps.items() if store.room(each) >= self._least_room(each, *gap)}
         if not gaps:
             self._wake()
             await pause(_FULL_S)
@@ -162,6 +169,11 @@ class Filler:
         self._wake()
         return progress
 
+    def _least_room(self, symbol: str, first: int, last: int) -> int:
+        """Return the room at which a gap is fetched; the consumer makes none if it waits for the first candle."""
+        waited_for = first == self._store.next_open(symbol)
+        return 1 if waited_for else min(_CHUNK, (last - first) // self._store.interval + 1)
+
     def _lacking(self, until: int) -> list[str]:
         """Return the symbols that lack a candle, without those whose requests the exchange refuses."""
         return [each for each in self._store.lacking(until) if self._given_up.get(each, 0.0) <= _loop_s()]
@@ -188,8 +200,12 @@ class Filler:
             rows = _ROWS.decode(body)
         except msgspec.DecodeError as error:
             raise MarketUnreachable(f"{path} has other fields than expected: {error}") from None
-        if self._product is Product.UM and last - first > interval:
-            await self._fetch_fundings(symbol, first, last + interval, priority)
+        if self._product is Product.UM and last - first > interval and last > self._funded_until.get(symbol, -1):
+            # One answer has the fundings of many candles, and this path has a small limit of its own.
+            now = self._now_ms()
+            until = max(last + interval, min(now, first + _FUNDINGS_AT_ONCE_MS))
+            await self._fetch_fundings(symbol, first, until, priority)
+            self._funded_until[symbol] = min(until, now - _FUNDING_SETTLES_MS)
         return rows
 
     async def _fetch_fundings(self, symbol: str, since: int, until: int, priority: Priority) -> None:

@@ -120,7 +120,8 @@ class Liveness:
         now = self._loop_s()
         jumped = abs(self._clock.offset_ms - self._checked_offset) > LIMIT_MS / 2
         due = now - self._clock_tried_at >= MEASURED_EVERY_S
-        doubted = jumped or self._dispatcher.clock_doubted or not self._clock.measured
+        wrong = abs(self._checked_offset) > LIMIT_MS
+        doubted = wrong or jumped or self._dispatcher.clock_doubted or not self._clock.measured
         if due or (doubted and now - self._clock_tried_at >= _REMEASURE_EVERY_S):
             self._clock_tried_at = now
             self._dispatcher.clock_doubted = False

@@ -103,16 +103,25 @@ class NetworkConnection:
 
 
 class NetworkTransport:
-    """Access to the hosts of one product. `now_ms` is the time of the machine."""
+    """Access to the hosts of one product. `now_ms` is the time of the machine.
 
-    def __init__(self, hosts: Hosts, now_ms: Callable[[], int], *, keepalive: bool = True) -> None:
+    `speed` is how many times as fast as real time the event loop is: an answer takes the same real time at any speed.
+    """
+
+    def __init__(self, hosts: Hosts, now_ms: Callable[[], int], speed: float = 1.0, *, keepalive: bool = True) -> None:
         """`keepalive` sends pings, and closes a connection without pongs; both follow the time of the event loop."""
         self._hosts, self._now_ms, self._keepalive = hosts, now_ms, keepalive
+        self._timeout_s = _TIMEOUT_S * speed
         self._http: httpx2.AsyncClient | None = None
 
     @property
     def host_class(self) -> str:
         return self._hosts.host_class
+
+    @property
+    def timeout_s(self) -> float:
+        """How long (s, on the time of the loop) an answer is awaited: 10 s of real time."""
+        return self._timeout_s
 
     def now_ms(self) -> int:
         """Return the time of the machine, ms."""
@@ -123,7 +132,7 @@ class NetworkTransport:
         if self._http is None:
             # Proxies of the environment are for the exchange; an address of this machine is used directly.
             trusts = self._hosts.host_class == "exchange"
-            self._http = httpx2.AsyncClient(base_url=self._hosts.rest, timeout=_TIMEOUT_S, trust_env=trusts)
+            self._http = httpx2.AsyncClient(base_url=self._hosts.rest, timeout=self._timeout_s, trust_env=trusts)
         try:
             answer = await self._http.get(path, params=dict(query))
         except httpx2.HTTPError as error:
@@ -137,7 +146,7 @@ class NetworkTransport:
                 self._hosts.streams + path,
                 create_connection=_Batched,
                 compression=None,
-                open_timeout=_TIMEOUT_S,
+                open_timeout=self._timeout_s,
                 close_timeout=2.0,
                 max_size=_LARGEST,
                 ping_interval=_PING_EVERY_S if self._keepalive else None,

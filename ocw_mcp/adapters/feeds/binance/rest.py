@@ -21,7 +21,6 @@ _ALLOWED: Final = 0.7
 """The part of the limit that the feed uses: orders and other programs on this address need the rest."""
 _AT_ONCE: Final = 4
 """Requests at one time."""
-_TIMEOUT_S: Final = 10.0
 _FIRST_BACK_OFF_S: Final = 0.5
 _LONGEST_BACK_OFF_S: Final = 30.0
 _UNTIL: Final = re.compile(r"until\s+(\d{13})")
@@ -139,10 +138,10 @@ class RestClient:
 
     async def _once(self, path: str, query: Mapping[str, str | int]) -> bytes:
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
+            async with asyncio.timeout(self._transport.timeout_s):
                 answer = await self._transport.get(path, query)
         except TimeoutError:
-            raise MarketUnreachable(f"{path} had no answer in {_TIMEOUT_S:.0f} s") from None
+            raise MarketUnreachable(f"{path} had no answer in {self._transport.timeout_s:.0f} s") from None
         used = answer.headers.get("x-mbx-used-weight-1m", "")
         if used.isdecimal():
             self._used = max(self._used, int(used))

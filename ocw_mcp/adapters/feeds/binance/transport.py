@@ -43,6 +43,10 @@ class Transport(Protocol):
     def host_class(self) -> str:
         """`exchange` if the market is the exchange's own host, `loopback` if it is an address of this machine."""
 
+    @property
+    def timeout_s(self) -> float:
+        """How long (s, on the time of the loop) an answer is awaited."""
+
     def now_ms(self) -> int:
         """Return the time of the machine: ms since 1970, UTC, not corrected by the exchange's clock."""
 

@@ -1,12 +1,13 @@
 """The live feed on a scripted exchange that has faults: mute streams, gaps, wrong clocks and wrong values."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
 import pytest
 
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse
+from ocw_mcp.adapters.feeds.binance.transport import RestResponse, pause
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
 from tests.support.live_feeds import assert_all_once, feed_on, rows_answer, run_feed, source
@@ -164,6 +165,42 @@ def test_jump_of_the_clock_is_reported_and_changes_no_time_stamp(jump: int) -> N
     assert told == [("degraded", "clock", 5), ("restored", "clock", 8)]
     times = [mark.at for frame in run.live for mark in frame.marks if mark.symbol == "BTCUSDT"]
     assert times == sorted(times)
+
+
+@pytest.mark.parametrize("symbols", [("BTCUSDT",), SYMBOLS])
+def test_history_takes_a_request_per_thousand_candles_for_a_slow_consumer(symbols: tuple[str, ...]) -> None:
+    market, days = ScriptedMarket(START, symbols), 5
+
+    async def consume(frame: Frame, feed: BinanceFeed) -> None:
+        await pause(0.002)
+
+    after = BEGIN - days * DAY
+    run = run_feed(feed_on(market), BEGIN + 2 * MINUTE, after=after, consume=consume)
+    assert_all_once(run, after, BEGIN + 2 * MINUTE, symbols)
+    paths = Counter(path for path, _ in market.requests)
+    assert paths["/fapi/v1/klines"] <= (days * DAY // MINUTE // 999 + 2) * len(symbols)
+    assert paths["/fapi/v1/fundingRate"] <= 2 * len(symbols)
+
+
+@pytest.mark.requirement("D05")
+def test_time_of_the_exchange_that_is_right_again_is_seen_soon() -> None:
+    market, skew, right_again = ScriptedMarket(START), [0], BEGIN + 9 * MINUTE
+
+    def rest(path: str, query: Mapping[str, str | int]) -> RestResponse | None:
+        if path != "/fapi/v1/time" or not skew[0]:
+            return None
+        return RestResponse(200, b'{"serverTime":%d}' % (market.exchange_ms() + skew[0]), {})
+
+    def wrong() -> None:
+        market.rest, skew[0] = rest, 700
+
+    def right() -> None:
+        skew[0] = 0
+
+    run = run_feed(feed_on(market), BEGIN + 12 * MINUTE, script={BEGIN + 5 * MINUTE: wrong, right_again: right})
+    (begun, ended) = (each for each in run.notices if each.subject == "clock")
+    assert (begun.kind.value, ended.kind.value) == ("degraded", "restored")
+    assert right_again < ended.at <= right_again + 15 * SECOND
 
 
 @pytest.mark.requirement("D07")

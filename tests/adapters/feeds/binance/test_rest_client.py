@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from ocw_mcp.adapters.feeds.binance.hosts import hosts_of
+from ocw_mcp.adapters.feeds.binance.network import NetworkTransport
 from ocw_mcp.adapters.feeds.binance.rest import Priority, RestClient
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse
+from ocw_mcp.adapters.feeds.binance.transport import RestResponse, pause
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -143,3 +145,17 @@ def test_request_without_an_answer_ends() -> None:
 
     with pytest.raises(MarketUnreachable, match="no answer in 10 s"):
         run_in_virtual_time(ask())
+
+
+def test_answer_on_a_fast_loop_takes_as_long_as_in_real_time() -> None:
+    class Slow(ScriptedMarket):
+        async def get(self, path: str, query: Mapping[str, str | int]) -> RestResponse:
+            await pause(590)
+            return RestResponse(200, b"{}", {})
+
+    async def ask() -> bytes:
+        slow = Slow()
+        slow.timeout_s = NetworkTransport(hosts_of(Product.UM, "127.0.0.1:1"), slow.now_ms, speed=60.0).timeout_s
+        return await RestClient(slow, Product.UM, jitter()).get("/x", weight=1)
+
+    assert run_in_virtual_time(ask()) == b"{}"
