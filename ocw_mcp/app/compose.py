@@ -1,5 +1,6 @@
 """Connects the parts of one run on paper: market, venue, engine, store, clock and decider."""
 
+import hashlib
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -104,6 +105,18 @@ def decider(agent: str, policies: LoadedPolicies) -> Decider:
     if agent not in made_by_name:
         raise SettingsError(f"there is no agent {agent!r}; expected one of {', '.join(AGENTS)}")
     return made_by_name[agent]()
+
+
+def book_id(feed: Feed, created_ns: int) -> str:
+    """Return the six characters that name a new book in its client order ids.
+
+    A book of a simulated or recorded market has the same ones on every machine. On a live market two books must not
+    share them, because their orders may meet on one account; they depend on the time `created_ns` there.
+    """
+    content = feed.identity.content
+    if isinstance(feed, LiveFeed):
+        content = hashlib.sha256(f"{content} {created_ns}".encode()).hexdigest()
+    return content[:6]
 
 
 def stamp(feed: Feed) -> BookStamp:

@@ -25,7 +25,7 @@ from ocw_mcp.adapters.store.figures import LastRun
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.paper import read_state
 from ocw_mcp.app import picture
-from ocw_mcp.app.compose import WiredRun, decider, require_timeframes, stamp
+from ocw_mcp.app.compose import WiredRun, book_id, decider, require_timeframes, stamp
 from ocw_mcp.app.markets import market_end
 from ocw_mcp.app.narrator import TICK_MS, RunMoment, RunProgress
 from ocw_mcp.app.parsing import ListenAddress
@@ -103,13 +103,12 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
         directory = job.state or Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="ocw-")))
         lock = kept.enter_context(StateLock(directory))
         commands = CommandFiles(directory, warn)
-        identity = job.feed.identity
+        created_ns = time.time_ns()  # noqa: TID251 - distinguishes books; it never enters the engine
         store = SqliteStore.open(
             directory,
             stamp(job.feed),
-            # A part of the market's identity, so that a simulated book has the same id on every machine.
-            book_id=identity.content[:6],
-            created_at=time.time_ns() // 1_000_000,  # noqa: TID251 - distinguishes books; it never enters the engine
+            book_id=book_id(job.feed, created_ns),
+            created_at=created_ns // 1_000_000,
             check_lock=lock.require_held,
             accept=partial(_accept, job),
         )
@@ -132,7 +131,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
             job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.clock, warn, make_decider
         )
         if not job.embedded:
-            log.debug("running", market=str(identity), agent=job.agent, book=store.book)
+            log.debug("running", market=str(job.feed.identity), agent=job.agent, book=store.book)
         started, candles_before = book.clock.wall_ms(), book.engine.counters.candles
         # The timers of a live feed run as fast as its market.
         make_loop = job.clock.new_loop if isinstance(job.clock, LiveClock) else None
