@@ -172,9 +172,10 @@ class Recording:
 
 
 def last_input(store: MemoryStore) -> int:
-    """Return the time (ms) of the last input that a store has, -1 for none."""
+    """Return the time (ms) of the last input or event that a store has, -1 for none."""
     saved = store.checkpoint()
-    return max([each.at for each in store.inputs()] + [-1 if saved is None else read_checkpoint(saved.engine).time])
+    known = [each.at for each in (*store.inputs(), *store.events_after(0))]
+    return max(*known, -1 if saved is None else read_checkpoint(saved.engine).time, -1)
 
 
 def assert_same_books(run: Run) -> None:
