@@ -174,7 +174,7 @@ class Recording:
 def last_input(store: MemoryStore) -> int:
     """Return the time (ms) of the last input or event that a store has, -1 for none."""
     saved = store.checkpoint()
-    known = [each.at for each in (*store.inputs(), *store.events_after(0))]
+    known = [each.at for each in store.inputs()] + [each.at for each in store.events_after(0)]
     return max(*known, -1 if saved is None else read_checkpoint(saved.engine).time, -1)
 
 
