@@ -72,7 +72,7 @@ class Write(NamedTuple):
     closed_at: int
     """The close time (ms) of the candles that are in it, the same for all symbols; 0 without candles."""
     in_burst: bool
-    """Whether it is written at once, without waiting for its time."""
+    """True for messages of the burst, which are written at once instead of at their time."""
 
 
 class _Message(NamedTuple):

@@ -160,7 +160,7 @@ class Gate:
 
     @property
     def urgent(self) -> bool:
-        """Whether a kept reason ends a cooldown."""
+        """True if one of the kept reasons wakes the agent even in a cooldown."""
         return self._state.urgent and bool(self._state.kept)
 
     def end_outage(self) -> None:

@@ -130,7 +130,7 @@ class PriceMoves:
     def __init__(self, policy: GatePolicy, interval: int) -> None:
         """`interval` is the length of a base candle in ms."""
         self._interval = interval
-        self._channels, self.left_out = channels_of(policy, interval)
+        self._channels, _ = channels_of(policy, interval)
         every = [each.test for each in self._channels]
         short = [each for each in every if each[2].candles < _BLOCK]
         self._every, self._short = _by_unit(every), _by_unit(short)
@@ -207,7 +207,7 @@ class PriceMoves:
         self._variance = state.variances[-1]
         self._calm_for = -1
         self.ready = self._usable_from <= state.returns or not self._every[0]
-        """Whether all channels are usable: standard deviations are after a day of returns."""
+        """True if all channels can report: standard deviations need a day of returns first."""
 
     def _take(self, close: float, at: int) -> float:
         """Add a close, and return its logarithm."""

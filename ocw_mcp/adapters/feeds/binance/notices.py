@@ -49,7 +49,7 @@ class Notices:
         self._waiting: deque[FeedNotice] = deque()
         self._folding = Folding()
         self._new = False
-        """Whether there is an incident of a kind that was not reported yet."""
+        """True if an incident waits whose kind has not been reported yet."""
         self._subjects: dict[str, _Subject] = {}
         self.counts: Counter[str] = Counter()
         """All incidents so far, by kind and what they concern, and `degraded`: how often a subject became that."""

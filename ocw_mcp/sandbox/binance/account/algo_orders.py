@@ -56,7 +56,7 @@ class AlgoOrder(msgspec.Struct):
 
     @property
     def is_buy(self) -> bool:
-        """Whether the order buys."""
+        """True for a buy order, False for a sell order."""
         return self.side == "BUY"
 
     @property

@@ -23,7 +23,7 @@ _SIGNATURE: Final = re.compile(r"(?:^|&)signature=([^&]*)")
 
 
 class Permission(StrEnum):
-    """What a key may do."""
+    """The permissions of an API key."""
 
     READING = "reading"
     TRADING = "trading"

@@ -41,11 +41,41 @@ class OrderForm(msgspec.Struct, frozen=True):
 
     @property
     def is_buy(self) -> bool:
-        """Whether the order buys."""
+        """True for a buy order, False for a sell order."""
         return self.side == "BUY"
 
 
-class Order(msgspec.Struct):
+class Matched:
+    """The side, state and limit of an order, of futures or spot, as the matching reads them."""
+
+    __slots__ = ()
+    side: str
+    status: str
+    price: Decimal
+    quantity: Decimal
+    executed: Decimal
+
+    @property
+    def is_buy(self) -> bool:
+        """True for a buy order, False for a sell order."""
+        return self.side == "BUY"
+
+    @property
+    def is_open(self) -> bool:
+        """True while the order is new or partly filled."""
+        return self.status in OPEN
+
+    @property
+    def left(self) -> Decimal:
+        """The quantity (base asset) that is not filled yet."""
+        return self.quantity - self.executed
+
+    def crosses(self, price: Decimal) -> bool:
+        """Return whether the order may trade at a price."""
+        return not self.price or (price <= self.price if self.is_buy else price >= self.price)
+
+
+class Order(Matched, msgspec.Struct):
     """An order of the account. Quantities in the base asset, prices and amounts in quote currency, times in ms."""
 
     id: int
@@ -73,33 +103,14 @@ class Order(msgspec.Struct):
     """The id of the algo order that was triggered; 0 if there is none."""
 
     @property
-    def is_buy(self) -> bool:
-        """Whether the order buys."""
-        return self.side == "BUY"
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the order can still trade."""
-        return self.status in OPEN
-
-    @property
     def sign(self) -> int:
         """1 for a buy, -1 for a sell."""
         return 1 if self.is_buy else -1
 
     @property
-    def left(self) -> Decimal:
-        """What is not filled yet."""
-        return self.quantity - self.executed
-
-    @property
     def average(self) -> Decimal:
         """The mean price of the fills; 0 without one."""
         return self.value / self.executed if self.executed else ZERO
-
-    def crosses(self, price: Decimal) -> bool:
-        """Return whether the order may trade at a price."""
-        return not self.price or (price <= self.price if self.is_buy else price >= self.price)
 
 
 class Fill(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ class SignedRoute(NamedTuple):
     """The parameter without which a request has `weight_of_all`."""
     needs: Permission = Permission.READING
     orders: tuple[int, int] = NO_ORDERS
-    """What the request counts for the limits of new orders in ten seconds, and in a minute."""
+    """The number of new orders that the request adds to the limits of ten seconds and of a minute."""
     signed: bool = True
     """False if the request needs only the header with the key."""
 

@@ -6,17 +6,16 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.sandbox.binance.account.orders import client_id, decimal, needed, side_of
+from ocw_mcp.sandbox.binance.account.orders import Matched, client_id, decimal, needed, side_of
 from ocw_mcp.sandbox.binance.parameters import ApiError, Parameters
 
 STOPS: Final = ("STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
 LIMITS: Final = ("LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT")
 TYPES: Final = ("MARKET", "LIMIT", "LIMIT_MAKER", *STOPS)
 IN_FORCE: Final = ("GTC", "IOC", "FOK")
-OPEN: Final = ("NEW", "PARTIALLY_FILLED")
 
 
-class SpotOrder(msgspec.Struct):
+class SpotOrder(Matched, msgspec.Struct):
     """An order. Quantities in the base asset, prices and amounts in the quote asset, times in ms."""
 
     symbol: str
@@ -44,28 +43,9 @@ class SpotOrder(msgspec.Struct):
     """The sum of price × quantity of all fills."""
 
     @property
-    def is_buy(self) -> bool:
-        """Whether the order buys."""
-        return self.side == "BUY"
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the order can still trade."""
-        return self.status in OPEN
-
-    @property
     def waits(self) -> bool:
         """Whether the order waits for its trigger."""
         return self.is_open and self.working_since < 0
-
-    @property
-    def left(self) -> Decimal:
-        """What is not filled yet."""
-        return self.quantity - self.executed
-
-    def crosses(self, price: Decimal) -> bool:
-        """Return whether the order may trade at a price."""
-        return not self.price or (price <= self.price if self.is_buy else price >= self.price)
 
     def reached(self, last: Decimal) -> bool:
         """Return whether a last price triggers the order."""
