@@ -6,6 +6,7 @@
     ├── FetchError
     ├── FeedError
     │   └── MarketUnreachable
+    ├── VenueRefused
     ├── BookError
     │   └── BookBusy
     ├── JournalError
@@ -47,6 +48,10 @@ class FeedError(OcwError):
 
 class MarketUnreachable(FeedError):  # noqa: N818
     """A live market does not answer. A new book is not created; an existing book waits and tries again."""
+
+
+class VenueRefused(OcwError):  # noqa: N818
+    """The venue's account cannot be traded with: its key, permissions or settings forbid it. The text names the way."""
 
 
 class BookError(OcwError):

@@ -163,12 +163,58 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
     venue_order_id: str
 
 
-NOT_JOURNALED = "NOT_JOURNALED"
-"""The code of an order that was never sent to the venue, because its intent could not be written to disk."""
+class RejectReason(StrEnum):
+    """Why the venue will never have an order. An adapter translates the codes of its exchange into these."""
+
+    NOT_JOURNALED = "NOT_JOURNALED"
+    """OCW did not send it, because its intent could not be written to disk."""
+    NOT_SENT = "NOT_SENT"
+    """OCW did not send it: it waited in the outbox until it was too old, or until a limit refused it."""
+    NEVER_ARRIVED = "NEVER_ARRIVED"
+    """Its outcome was unknown, and queries proved that the venue never had it."""
+    WOULD_TRIGGER_IMMEDIATELY = "WOULD_TRIGGER_IMMEDIATELY"
+    """The price has passed the trigger of a conditional order."""
+    WOULD_TAKE = "WOULD_TAKE"
+    """A post-only order would have been a taker."""
+    INSUFFICIENT_MARGIN = "INSUFFICIENT_MARGIN"
+    INSUFFICIENT_BALANCE = "INSUFFICIENT_BALANCE"
+    REDUCE_ONLY = "REDUCE_ONLY"
+    """A reduce-only order found no position to reduce, so the position differs from the books."""
+    NO_POSITION = "NO_POSITION"
+    """A stop that closes the whole position was sent while flat."""
+    BLOCKED_BY_ORDERS = "BLOCKED_BY_ORDERS"
+    """Resting reduce-only orders already cover the position; they have to be cancelled first."""
+    STOP_EXISTS = "STOP_EXISTS"
+    """A stop that closes the whole position already rests in this direction."""
+    MIN_NOTIONAL = "MIN_NOTIONAL"
+    FILTER = "FILTER"
+    """The price or quantity does not fit the venue's tick, step, range or price band."""
+    POSITION_LIMIT = "POSITION_LIMIT"
+    """The position would be larger than the venue allows at this leverage."""
+    TOO_MANY_ORDERS = "TOO_MANY_ORDERS"
+    TOO_MANY_STOPS = "TOO_MANY_STOPS"
+    RATE_LIMITED = "RATE_LIMITED"
+    OVERLOADED = "OVERLOADED"
+    """The venue is overloaded and has proved that it did not take the order."""
+    ONLY_REDUCTIONS = "ONLY_REDUCTIONS"
+    """The venue takes only orders that reduce a position."""
+    NOT_AUTHORISED = "NOT_AUTHORISED"
+    """The key is invalid, lacks a permission, or may not be used from this address."""
+    WRONG_SETTINGS = "WRONG_SETTINGS"
+    """Leverage, margin type or position mode of the account do not fit the order."""
+    CLOCK = "CLOCK"
+    """The time of the request was outside the venue's window."""
+    NOT_TRADING = "NOT_TRADING"
+    """The venue does not trade the symbol now."""
+    OTHER = "OTHER"
+    """Another reason, which the text gives."""
+
+
+NOT_JOURNALED: Final = RejectReason.NOT_JOURNALED
 
 
 class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
-    """The venue proved that it will never have the order. `code` is the venue's, or NOT_JOURNALED."""
+    """The venue proved that it will never have the order, or OCW did not send it. `code` is a `RejectReason`."""
 
     ref: OrderRef
     code: str
@@ -201,6 +247,23 @@ class Canceled(msgspec.Struct, frozen=True, tag="canceled"):
 
     ref: OrderRef
     why: str
+
+
+class CancelRefused(msgspec.Struct, frozen=True, tag="cancel_refused"):
+    """The venue did not cancel an order: it does not know it, or the order is already over. Its fate is not known yet.
+
+    The venue adapter looks the order up and reports what became of it.
+    """
+
+    ref: OrderRef
+    why: str
+
+
+class Triggered(msgspec.Struct, frozen=True, tag="triggered"):
+    """The trigger of a conditional order was reached, and the venue gave the order that now trades a second id."""
+
+    ref: OrderRef
+    venue_order_id: str
 
 
 class FundingPaid(msgspec.Struct, frozen=True, tag="funding_paid"):
@@ -247,5 +310,85 @@ class Transferred(msgspec.Struct, frozen=True, tag="transferred"):
     at: int
 
 
-OrderReport = Accepted | Rejected | OutcomeUnknown | Filled | Canceled
-VenueReport = OrderReport | FundingPaid | OutsideFill | Transferred
+class Balance(msgspec.Struct, frozen=True):
+    """What the account has of one asset, in units of that asset: in all, and not locked by orders or margin."""
+
+    asset: str
+    total: Decimal
+    free: Decimal
+
+
+class PositionSeen(msgspec.Struct, frozen=True):
+    """A position as the venue reports it. `quantity` (base asset) is signed; prices and margin in quote currency."""
+
+    symbol: str
+    quantity: Decimal
+    entry_price: Decimal
+    leverage: int = 1
+    isolated: bool = True
+    margin: Decimal = ZERO
+    liquidation_price: Decimal | None = None
+
+
+class OrderSeen(msgspec.Struct, frozen=True):
+    """A live order as the venue reports it; `ref` is None for an order that is not of this book."""
+
+    venue_order_id: str
+    client_id: str
+    ref: OrderRef | None
+    symbol: str
+    side: Side
+    type: str
+    """The venue's name of the type."""
+    quantity: Decimal
+    filled: Decimal
+    reduces: bool
+    """Whether the order can only reduce a position."""
+    trigger_price: Decimal | None = None
+    limit_price: Decimal | None = None
+
+
+class AccountSeen(msgspec.Struct, frozen=True, tag="account_seen"):
+    """The account as the venue reported it at `at` (ms). Every list is complete: a failed query gives no such report.
+
+    All fills, funding and transfers until `at` have been reported before it.
+    """
+
+    at: int
+    balances: tuple[Balance, ...]
+    positions: tuple[PositionSeen, ...]
+    """The positions of every symbol of the account that are not flat; empty on spot."""
+    orders: tuple[OrderSeen, ...]
+
+
+class Throttled(msgspec.Struct, frozen=True, tag="throttled"):
+    """The venue refuses requests until `until` (ms), or its budget of requests is left to reductions until then."""
+
+    until: int
+    why: str
+
+
+class VenueNoticeKind(StrEnum):
+    """What a notice of the venue adapter means for trading."""
+
+    DEGRADED = "degraded"
+    """What the account does cannot be seen at once, such as while the user data stream is down: no entries."""
+    RESTORED = "restored"
+    ONLY_REDUCTIONS = "only_reductions"
+    """The venue takes only reductions."""
+    HALT = "halt"
+    """The key, the address or the settings of the account are wrong: a person has to mend it."""
+    INCIDENT = "incident"
+    """A fault that was handled, or a person's change of the account's settings."""
+
+
+class VenueNotice(msgspec.Struct, frozen=True, tag="venue_notice"):
+    """What a venue adapter reports about its own connection, or about the account's settings; one clause of text."""
+
+    kind: VenueNoticeKind
+    detail: str
+
+
+OrderReport = Accepted | Rejected | OutcomeUnknown | Filled | Canceled | CancelRefused | Triggered
+AccountReport = AccountSeen | Throttled | VenueNotice
+VenueReport = OrderReport | FundingPaid | OutsideFill | Transferred | AccountReport

@@ -10,7 +10,7 @@ from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
 from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, Mark, MarketIdentity, Opening, OrderBook
-from ocw_mcp.domain.orders import OrderRef, VenueReport
+from ocw_mcp.domain.orders import Order, OrderRef, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.steps import Command, StepEvent
 
@@ -89,6 +89,35 @@ class Venue(Protocol):
 
     def reports(self) -> AsyncIterator[VenueReport]:
         """Yield everything that the venue says, asked for or not; never end."""
+
+
+class KnownOrder(msgspec.Struct, frozen=True):
+    """An order of the book that may be live at the venue."""
+
+    order: Order
+    venue_order_id: str = ""
+    """The id that the venue gave it; empty if the venue has not answered."""
+    cancel_requested: bool = False
+
+
+class ExchangeVenue(Venue, Protocol):
+    """A venue outside of this process: its reports come when they come, and an order may have an unknown outcome.
+
+    Every report of a fill, of funding or of a transfer may come twice; the engine takes each once, by its id.
+    """
+
+    async def open(self, orders: Sequence[KnownOrder], since: int | None) -> None:
+        """Connect, and report in this order: what became of `orders`, what happened since `since` (ms), AccountSeen.
+
+        `since` is None for a new book. Raises VenueRefused if the account's settings or the key forbid trading, and
+        MarketUnreachable if the venue does not answer. Nothing is sent to the venue that changes the account.
+        """
+
+    async def close(self) -> None:
+        """Close all connections. Orders stay at the venue."""
+
+    def set_instruments(self, instruments: Sequence[Instrument]) -> None:
+        """Use the filters that the exchange reports from now on."""
 
 
 class SimulatedVenue(Venue, Protocol):

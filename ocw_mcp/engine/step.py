@@ -20,7 +20,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, SymbolEnded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
-from ocw_mcp.domain.orders import FundingPaid, OrderRef, OutsideFill, Transferred
+from ocw_mcp.domain.orders import AccountReport, FundingPaid, OrderRef, OutsideFill, Transferred
 from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.domain.unknown import Unknown
@@ -138,6 +138,8 @@ class Engine:
         elif isinstance(event, Transferred):
             if self.account.book_transfer(event):
                 self._watch()
+        elif isinstance(event, AccountReport):
+            pass
         elif isinstance(event, OutsideFill):
             self.guard.on_outside_fill(event, now)
             self._watch()
