@@ -44,7 +44,10 @@ _NO_MONEY: Final = {
 }
 _STOP_CROSSED: Final = (RejectReason.WOULD_TRIGGER_IMMEDIATELY, "Order would immediately trigger.")
 _TOO_LARGE: Final = (RejectReason.POSITION_LIMIT, "Exceeded the maximum allowable position at current leverage.")
-_OCO_PRICES: Final = (RejectReason.WOULD_TRIGGER_IMMEDIATELY, "The relationship of the prices for the orders is not correct.")
+_OCO_PRICES: Final = (
+    RejectReason.WOULD_TRIGGER_IMMEDIATELY,
+    "The relationship of the prices for the orders is not correct.",
+)
 _NO_IMMEDIATE: Final = (RejectReason.MALFORMED, "Invalid timeInForce.")
 _NO_OCO: Final = (RejectReason.MALFORMED, "Parameter 'take_at' sent when not required.")
 
@@ -216,7 +219,10 @@ def _filter_refusal(order: Order, instrument: Instrument, last: Decimal | None) 
     if product is Product.SPOT:
         return RejectReason.MIN_NOTIONAL, "Filter failure: NOTIONAL"
     least = plain(instrument.min_notional)
-    return RejectReason.MIN_NOTIONAL, f"Order's notional must be no smaller than {least} (unless you choose reduce only)."
+    return (
+        RejectReason.MIN_NOTIONAL,
+        f"Order's notional must be no smaller than {least} (unless you choose reduce only).",
+    )
 
 
 def _resting_notional(resting: Resting) -> Decimal:
