@@ -157,13 +157,23 @@ class OrderManager(Reductions):
             tracked.cancel_requested = True
             self._request_cancel(tracked.ref, why, 1)
 
+    def await_end(self, tracked: TrackedOrder) -> None:
+        """Expect the venue to end an order with its position; ask it to cancel the order if it does not."""
+        if tracked.status.live and not tracked.cancel_requested:
+            tracked.cancel_requested = True
+            self.effects.set_timer(Timer(TimerKind.CANCEL, tracked.ref), self.effects.now + CANCEL_ANSWER_MS)
+
     def on_silence(self, ref: OrderRef, times: int) -> None:
-        """Repeat a cancel request that the venue has not answered; report an incident after MOST_CANCELS of them."""
+        """Repeat a cancel request that the venue has not answered; report an incident after MOST_CANCELS of them.
+
+        After `await_end`, `times` is 0.
+        """
         tracked = self.orders.get(ref)
         if tracked is None or not tracked.status.live:
             return
         if times < MOST_CANCELS:
-            self._request_cancel(ref, "no answer; asked again", times + 1)
+            why = "no answer; asked again" if times else "its position has ended, and the venue did not end it"
+            self._request_cancel(ref, why, times + 1)
         else:
             self.effects.record(events.Incident(f"asked {times} times to cancel {ref}, the venue does not answer"))
 
@@ -199,6 +209,8 @@ class OrderManager(Reductions):
             return None
         if isinstance(report, Filled) and report.fill_id in known.fill_ids:
             return None
+        if isinstance(report, Filled):
+            known.fix_quantity(abs(self.account.ledger.quantity(known.order.symbol)) or known.order.quantity)
         reserved = known.remaining if known.status.live else ZERO
         misfit = _misfit(known, report, long_over=long_over) if isinstance(report, Filled) else ""
         tracked = self.orders.apply(report)
@@ -214,7 +226,7 @@ class OrderManager(Reductions):
                 self._request_cancel(report.ref, "it was rejected, but it traded", 1)
         if not tracked.status.live:
             self.effects.clear_timer(Timer(TimerKind.EXPIRY, tracked.ref))
-            for times in range(1, MOST_CANCELS + 1):
+            for times in range(MOST_CANCELS + 1):
                 self.effects.clear_timer(Timer(TimerKind.CANCEL, tracked.ref, times))
         booked, beyond = None, ZERO
         symbol = tracked.order.symbol

@@ -379,7 +379,12 @@ class PaperMatching:
         self.account.book(order, filled)
         if not resting.remaining:
             self.orders.remove(resting)
-        return [filled]
+        return [filled, *self.end_stops(order.symbol)]
+
+    def end_stops(self, symbol: str) -> list[VenueReport]:
+        """End the stops that close the whole position of a symbol, if the position has ended."""
+        ending = self.orders.ending(symbol, self.account.ledger.quantity(symbol)) if self.orders.conditional else []
+        return [report for each in ending for report in self._cancel(each, "its position has ended")]
 
     def _fillable(self, resting: Resting) -> Decimal:
         """Return the remaining quantity of an order; for a reduce-only order at most the position that it reduces."""
@@ -387,6 +392,7 @@ class PaperMatching:
         if not order.reduce_only:
             return resting.remaining
         held = self.account.ledger.quantity(order.symbol)
+        resting.fix_quantity(held)
         return min(resting.remaining, abs(held)) if held * order.side.sign < 0 else ZERO
 
 

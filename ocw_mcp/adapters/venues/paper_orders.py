@@ -14,7 +14,7 @@ from ocw_mcp.adapters.venues.paper_account import PaperAccount
 from ocw_mcp.core.matching.on_candles import FillTerms, passed, would_take
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ZERO, plain
-from ocw_mcp.domain.orders import Order, OrderRef, OrderType, Side
+from ocw_mcp.domain.orders import Order, OrderRef, OrderType, RejectReason, Side
 
 VenueRefusal = tuple[str, str]
 """A code of the exchange, and its message."""
@@ -43,6 +43,14 @@ _STOP_CROSSED: Final = ("-2021", "Order would immediately trigger.")
 _TOO_LARGE: Final = ("-2027", "Exceeded the maximum allowable position at current leverage.")
 _OCO_PRICES: Final = ("-2010", "The relationship of the prices for the orders is not correct.")
 _NO_IMMEDIATE: Final = ("-1115", "Invalid timeInForce.")
+_NO_POSITION: Final = (
+    RejectReason.NO_POSITION,
+    "Time in Force (TIF) GTE can only be used with open positions. Please ensure that positions are available.",
+)
+_STOP_EXISTS: Final = (
+    RejectReason.STOP_EXISTS,
+    "An open stop or take profit order with GTE and closePosition in the direction is existing.",
+)
 _NO_OCO: Final = ("-1106", "Parameter 'take_at' sent when not required.")
 
 
@@ -75,6 +83,11 @@ class Resting(msgspec.Struct):
         """Return the tightest trigger of the replaced stops that were placed by `since` (ms); None without one."""
         return next((trigger for trigger, came in reversed(self.before) if came <= since), None)
 
+    def fix_quantity(self, held: Decimal) -> None:
+        """Give a stop that closes the whole position its quantity, which is the position when it triggers."""
+        if self.order.close_position and not self.filled:
+            self.order = msgspec.structs.replace(self.order, quantity=abs(held))
+
     @property
     def remaining(self) -> Decimal:
         """The quantity that has not traded, in the base asset."""
@@ -106,6 +119,14 @@ class PaperOrders(msgspec.Struct):
     def find(self, ref: OrderRef) -> Resting | None:
         """Return the order of a reference, or None."""
         return next((each for each in self if each.order.ref == ref), None)
+
+    def ending(self, symbol: str, held: Decimal) -> list[Resting]:
+        """Return the stops that close the whole position of a symbol and have none left; `held` is signed."""
+        return [
+            each
+            for each in self.conditional
+            if each.order.close_position and each.order.symbol == symbol and held * each.order.side.sign >= 0
+        ]
 
     def remove(self, resting: Resting) -> None:
         """Remove an order that is filled or cancelled."""
@@ -141,6 +162,13 @@ def submit_refusal(
         instrument = account.instruments.get(order.symbol, float(price or 0))
         if (refused := _filter_refusal(order, instrument, last)) is not None:
             return refused
+    if order.close_position:
+        if account.ledger.quantity(order.symbol) * order.side.sign >= 0:
+            return _NO_POSITION
+        kind = (order.symbol, order.side, order.type)
+        resting = [each.order for each in orders.conditional if each.order.close_position]
+        if any((each.symbol, each.side, each.type) == kind for each in resting):
+            return _STOP_EXISTS
     if order.trigger_price is not None and prices.trigger is not None and passed(order, prices.trigger):
         return _STOP_CROSSED
     if order.take_at is not None and any(price and would_take(order, price) for price in (last, prices.taking)):
