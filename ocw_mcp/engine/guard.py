@@ -133,6 +133,7 @@ class Guard(StopOrders):
         if booked is None:
             return
         symbol = fill.symbol
+        self.manager.size_stops(symbol)
         if fill.cause is not OutsideCause.ENDED:
             trade = f"{fill.cause}: {fill.side} {plain(fill.quantity)} {symbol} at {plain(fill.price)}"
             self._effects.record(Incident(trade))

@@ -157,6 +157,12 @@ class OrderManager(Reductions):
             tracked.cancel_requested = True
             self._request_cancel(tracked.ref, why, 1)
 
+    def size_stops(self, symbol: str) -> None:
+        """Give the stops that close the whole position its present quantity."""
+        held = abs(self.account.ledger.quantity(symbol))
+        for tracked in self.orders.live(symbol, Purpose.STOP) if held else ():
+            tracked.fix_quantity(held)
+
     def await_end(self, tracked: TrackedOrder) -> None:
         """Expect the venue to end an order with its position; ask it to cancel the order if it does not."""
         if tracked.status.live and not tracked.cancel_requested:
@@ -209,8 +215,6 @@ class OrderManager(Reductions):
             return None
         if isinstance(report, Filled) and report.fill_id in known.fill_ids:
             return None
-        if isinstance(report, Filled):
-            known.fix_quantity(abs(self.account.ledger.quantity(known.order.symbol)) or known.order.quantity)
         reserved = known.remaining if known.status.live else ZERO
         misfit = _misfit(known, report, long_over=long_over) if isinstance(report, Filled) else ""
         tracked = self.orders.apply(report)
@@ -346,6 +350,7 @@ class OrderManager(Reductions):
                 if len(tracked.fill_ids) == 1:
                     # The first fill: no order of another position has this entry's number.
                     self._groups[symbol] = Group(tracked.ref.n)
+        self.size_stops(symbol)
         return booked
 
 

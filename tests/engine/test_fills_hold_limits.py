@@ -49,7 +49,7 @@ def holds(wire: Wire, at: Decimal, cleared: Decimal, before: Decimal) -> None:
     if not held:
         return
     way = 1 if held > 0 else -1
-    (stop,) = wire.stands()
+    *_, stop = wire.stands()
     assert stop.trigger_price is not None
     assert abs(held) - D("0.001") < stop.quantity <= abs(held)
     lost = (at - stop.trigger_price) * way

@@ -69,8 +69,10 @@ async def test_flatten_cancels_targets_first_and_stops_after_the_exit() -> None:
     asked = {
         event.ref.leg: place for place, event in enumerate(happened) if isinstance(event, events.OrderCancelRequested)
     }
+    ended = {event.ref.leg: place for place, event in enumerate(happened) if isinstance(event, events.OrderCanceled)}
     assert asked[Purpose.TARGET] < min(flat.values())
-    assert asked[Purpose.STOP] > min(flat.values())
+    assert Purpose.STOP not in asked
+    assert ended[Purpose.STOP] > min(flat.values())
 
 
 async def test_flatten_cancels_a_waiting_entry() -> None:

@@ -203,7 +203,7 @@ class PaperVenue:
     def close_out(self, symbol: str, quantity: Decimal, now: int) -> Sequence[VenueReport]:
         """Close a signed quantity of a position at its last price, as a taker, because its market has ended."""
         closed = self.account.close_out(symbol, quantity, self.terms.taker_fee, now)
-        return [closed, *self._matching.end_stops(symbol)]
+        return [closed, *self._matching.size_stops(symbol)]
 
     def state(self) -> bytes:
         """Return the state to save."""

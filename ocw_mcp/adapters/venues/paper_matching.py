@@ -90,7 +90,8 @@ class PaperMatching:
             reports += self._waiting_at(resting, opening, price)
         limits = [each for each in orders.limits if each.order.symbol == symbol]
         for resting in sorted(reachable(orders.conditional, symbol, seen, seen) + limits, key=_nearness):
-            reports += self._resting_at(resting, opening, price)
+            if self.orders.find(resting.order.ref) is resting:
+                reports += self._resting_at(resting, opening, price)
         return reports
 
     def fill_reductions(self, now: int) -> list[VenueReport]:
@@ -133,6 +134,8 @@ class PaperMatching:
         self.account.last[symbol] = candle.close
         for resting in self._came_late(path):
             path.met.add(resting.order.ref)
+            if self.orders.find(resting.order.ref) is not resting:
+                continue
             if resting.order.trigger_price is not None:
                 yield from self._conditional_at(resting, path.price, now)
             elif beyond_limit(resting.order, path.price):
@@ -379,11 +382,11 @@ class PaperMatching:
         self.account.book(order, filled)
         if not resting.remaining:
             self.orders.remove(resting)
-        return [filled, *self.end_stops(order.symbol)]
+        return [filled, *self.size_stops(order.symbol)]
 
-    def end_stops(self, symbol: str) -> list[VenueReport]:
-        """End the stops that close the whole position of a symbol, if the position has ended."""
-        ending = self.orders.ending(symbol, self.account.ledger.quantity(symbol)) if self.orders.conditional else []
+    def size_stops(self, symbol: str) -> list[VenueReport]:
+        """Adapt the stops that close a symbol's whole position to a changed position; end them with the position."""
+        ending = self.orders.size_stops(symbol, self.account.ledger.quantity(symbol))
         return [report for each in ending for report in self._cancel(each, "its position has ended")]
 
     def _fillable(self, resting: Resting) -> Decimal:
@@ -392,7 +395,6 @@ class PaperMatching:
         if not order.reduce_only:
             return resting.remaining
         held = self.account.ledger.quantity(order.symbol)
-        resting.fix_quantity(held)
         return min(resting.remaining, abs(held)) if held * order.side.sign < 0 else ZERO
 
 

@@ -84,7 +84,7 @@ class Resting(msgspec.Struct):
         return next((trigger for trigger, came in reversed(self.before) if came <= since), None)
 
     def fix_quantity(self, held: Decimal) -> None:
-        """Give a stop that closes the whole position its quantity, which is the position when it triggers."""
+        """Give a stop that closes the whole position the quantity `held` of the position, until its first fill."""
         if self.order.close_position and not self.filled:
             self.order = msgspec.structs.replace(self.order, quantity=abs(held))
 
@@ -120,13 +120,16 @@ class PaperOrders(msgspec.Struct):
         """Return the order of a reference, or None."""
         return next((each for each in self if each.order.ref == ref), None)
 
-    def ending(self, symbol: str, held: Decimal) -> list[Resting]:
-        """Return the stops that close the whole position of a symbol and have none left; `held` is signed."""
-        return [
-            each
-            for each in self.conditional
-            if each.order.close_position and each.order.symbol == symbol and held * each.order.side.sign >= 0
-        ]
+    def size_stops(self, symbol: str, held: Decimal) -> list[Resting]:
+        """Give the stops that close the whole position `held` (signed) its quantity; return those without any left."""
+        ending = []
+        for each in self.conditional:
+            if each.order.close_position and each.order.symbol == symbol:
+                if held * each.order.side.sign >= 0:
+                    ending.append(each)
+                else:
+                    each.fix_quantity(held)
+        return ending
 
     def remove(self, resting: Resting) -> None:
         """Remove an order that is filled or cancelled."""

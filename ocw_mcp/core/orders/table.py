@@ -145,7 +145,7 @@ class TrackedOrder(msgspec.Struct):
         return max(ZERO, self.order.quantity - self.filled)
 
     def fix_quantity(self, held: Decimal) -> None:
-        """Give a stop that closes the whole position the quantity of the position `held`, before its first fill."""
+        """Give a stop that closes the whole position the quantity `held` of the position, until its first fill."""
         if self.order.close_position and not self.filled:
             self.order = msgspec.structs.replace(self.order, quantity=held)
 
