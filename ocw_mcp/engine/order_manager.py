@@ -166,10 +166,22 @@ class OrderManager(Reductions):
             tracked.cancel_requested = True
             self._request_cancel(tracked.ref, why, 1)
 
+    def size_stops(self, symbol: str) -> None:
+        """Give the stops that close the whole position its present quantity."""
+        held = abs(self.account.ledger.quantity(symbol))
+        for tracked in self.orders.live(symbol, Purpose.STOP) if held else ():
+            tracked.fix_quantity(held)
+
+    def await_end(self, tracked: TrackedOrder) -> None:
+        """Expect the venue to end an order with its position; ask it to cancel the order if it does not."""
+        if tracked.status.live and not tracked.cancel_requested:
+            tracked.cancel_requested = True
+            self.effects.set_timer(Timer(TimerKind.CANCEL, tracked.ref), self.effects.now + CANCEL_ANSWER_MS)
+
     def on_silence(self, ref: OrderRef, times: int) -> None:
         """Repeat a cancel request that the venue has not answered, or that it refused while the order is not needed.
 
-        An incident is reported after MOST_CANCELS requests without an answer.
+        An incident is reported after MOST_CANCELS requests without an answer. After `await_end`, `times` is 0.
         """
         tracked = self.orders.get(ref)
         if tracked is None or not tracked.status.live:
@@ -177,7 +189,8 @@ class OrderManager(Reductions):
         if not tracked.cancel_requested:
             self.cancel(tracked, "refused; asked again")
         elif times < MOST_CANCELS:
-            self._request_cancel(ref, "no answer; asked again", times + 1)
+            why = "no answer; asked again" if times else "its position has ended, and the venue did not end it"
+            self._request_cancel(ref, why, times + 1)
         else:
             self.effects.record(events.Incident(f"asked {times} times to cancel {ref}, the venue does not answer"))
 
@@ -243,7 +256,7 @@ class OrderManager(Reductions):
         if not tracked.status.live:
             self.effects.clear_timer(Timer(TimerKind.EXPIRY, tracked.ref))
         if not tracked.status.live or isinstance(report, CancelRefused):
-            for times in range(1, MOST_CANCELS + 1):
+            for times in range(MOST_CANCELS + 1):
                 self.effects.clear_timer(Timer(TimerKind.CANCEL, tracked.ref, times))
         booked, beyond = None, ZERO
         symbol = tracked.order.symbol
@@ -369,6 +382,7 @@ class OrderManager(Reductions):
                 if len(tracked.fill_ids) == 1:
                     # The first fill: no order of another position has this entry's number.
                     self._groups[symbol] = Group(tracked.ref.n)
+        self.size_stops(symbol)
         return booked
 
 
