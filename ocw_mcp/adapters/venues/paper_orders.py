@@ -31,6 +31,14 @@ _SMALLEST: Final = {
     Product.SPOT: ("-1013", "Filter failure: LOT_SIZE"),
     Product.UM: ("-4003", "Quantity less than or equal to zero."),
 }
+_LARGEST: Final = {
+    Product.SPOT: (RejectReason.FILTER, "Filter failure: LOT_SIZE"),
+    Product.UM: (RejectReason.FILTER, "Quantity greater than max quantity."),
+}
+_BAND: Final = {
+    Product.SPOT: (RejectReason.FILTER, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+    Product.UM: (RejectReason.FILTER, "Limit price is outside the price band around the mark price."),
+}
 _WOULD_TAKE: Final = {
     Product.SPOT: ("-2010", "Order would immediately match and take."),
     Product.UM: ("-5022", "Due to the order could not be executed as maker, the Post Only order will be rejected."),
@@ -234,6 +242,13 @@ def _filter_refusal(order: Order, instrument: Instrument, last: Decimal | None) 
         return _SMALLEST[product]
     if order.quantity % instrument.step:
         return _STEP[product]
+    market = order.type is not OrderType.LIMIT
+    most = instrument.market_max_quantity if market else instrument.max_quantity
+    if most is not None and order.quantity > most and not order.close_position:
+        return _LARGEST[product]
+    band = instrument.bid_band if order.side is Side.BUY else instrument.ask_band
+    if order.limit_price is not None and last is not None and band and not band.contains(order.limit_price, last):
+        return _BAND[product]
     prices = (order.limit_price, order.trigger_price, order.take_at)
     if any(price is not None and price % instrument.tick for price in prices):
         return _TICK[product]
