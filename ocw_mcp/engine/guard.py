@@ -167,7 +167,11 @@ class Guard(StopOrders):
             if not self.manager.exit_under_way(symbol):
                 self._place_target(symbol, now)
             return
-        self.manager.close(symbol, GUARD, now)
+        if self._spot and self.manager.too_small(symbol) and any(self.manager.orders.live(symbol, Purpose.ENTRY)):
+            # Nothing of it can be sold yet. Without its entry, the position is dust.
+            self.manager.cancel_entries("its filled part is too small for a stop", symbol)
+        else:
+            self.manager.close(symbol, GUARD, now)
         if not self.manager.exit_under_way(symbol):
             self._schedule_check(symbol, now)
 

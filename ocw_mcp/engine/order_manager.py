@@ -39,7 +39,7 @@ from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account, Opened
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
-from ocw_mcp.engine.exposure import NO_PRICE, SECOND_EXIT, Reductions, account_view, counts
+from ocw_mcp.engine.exposure import NO_PRICE, SECOND_EXIT, Reductions, account_view, split
 from ocw_mcp.engine.price_board import PriceBoard
 
 CANCEL_ANSWER_MS = 10 * SECOND
@@ -134,7 +134,7 @@ class OrderManager(Reductions):
         if self.closing(symbol):
             # The guard, which has no key, tries again by itself; a refusal each time would only fill the journal.
             return self.refuse(intent, SECOND_EXIT) if key else SECOND_EXIT
-        return self.submit(intent, now)
+        return self._submit_exit(intent, now)
 
     def reduce(
         self, symbol: str, quantity: Decimal, principal: str, now: int, *, key: str = "", wake_id: int | None = None
@@ -149,7 +149,23 @@ class OrderManager(Reductions):
             return part
         if part >= intent.quantity:
             return self.close(symbol, principal, now, key=key, wake_id=wake_id)
-        return self.submit(msgspec.structs.replace(intent, quantity=part), now, account)
+        return self._submit_exit(msgspec.structs.replace(intent, quantity=part), now)
+
+    def _submit_exit(self, intent: OrderIntent, now: int) -> Outcome:
+        """Submit an exit as one order, or as several if it is above the venue's largest one; return the first answer.
+
+        Only the first order has the request's key: a request counts once.
+        """
+        instrument, answers = self.prices.instruments.get(intent.symbol), list[Outcome]()
+        quantity = intent.quantity if instrument is None else self._on_step(intent.symbol, intent.quantity)
+        for part in split(quantity or intent.quantity, instrument):
+            each = msgspec.structs.replace(
+                intent, quantity=part, idempotency_key="" if answers else intent.idempotency_key
+            )
+            answers.append(self.submit(each, now))
+            if isinstance(answers[-1], Refusal):
+                break
+        return answers[0]
 
     def cancel(self, tracked: TrackedOrder, why: str) -> None:
         """Ask the venue to cancel an order, once."""
@@ -300,7 +316,7 @@ class OrderManager(Reductions):
     def _unlock(self, order: Order) -> None:
         """Cancel the orders that lock the balance that `order` sells; if `order` fails, the guard places a new stop."""
         for tracked in self.orders.live(order.symbol):
-            another_part = tracked.purpose is Purpose.EXIT and counts(tracked)
+            another_part = tracked.purpose is Purpose.EXIT
             if tracked.order.reduce_only and tracked.ref != order.ref and not another_part:
                 self.cancel(tracked, f"it locks the balance that {order.ref} sells")
 

@@ -8,11 +8,15 @@ quantity, which forms one order with the target.
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from ocw_mcp.core.orders.table import OrderStatus, TrackedOrder
 from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
+from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import GUARD, Purpose
-from ocw_mcp.domain.reasons import Refusal
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.time import SECOND
+from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, split
 from ocw_mcp.engine.order_manager import OrderManager, Outcome
 from ocw_mcp.engine.protection import Protection, protection_timer, retry_timer
 
@@ -40,10 +44,24 @@ class StopOrders:
         """Send the stop at the planned trigger: on futures the wide one, or a tighter one beside it."""
         protection = self.protections[symbol]
         protection.fit(self.instruments.get(symbol), long=self._account.ledger.quantity(symbol) > 0)
+        if self._spot and self.manager.exit_under_way(symbol) and not self.manager.to_cover(symbol):
+            return EXIT_UNDER_WAY
+        if self._spot and self.manager.too_small(symbol) and any(self.manager.orders.live(symbol, Purpose.ENTRY)):
+            return self._state_too_small(symbol)
         wide = not (self._spot or protection.foreign_wide or any(self._wide(symbol)))
         if wide:
             protection.wide = protection.trigger
         return self._submit_stop(symbol, protection.trigger, now, wide=wide)
+
+    def _state_too_small(self, symbol: str) -> Refusal:
+        """Report once that a position is too small for a stop while its entry may still fill."""
+        protection, quantity = self.protections[symbol], self.manager.to_cover(symbol)
+        if not protection.too_small:
+            protection.too_small = True
+            text = f"the position of {plain(quantity)} {symbol} is too small for a stop; it is closed with the rest"
+            self._effects.record(Incident(f"{text} of its entry, or kept as dust"))
+        least = f"{plain(self.manager.least_sold(symbol))} units"
+        return Refusal(RefusalCode.BELOW_MINIMUM, limit=least, actual=f"{plain(quantity)} units")
 
     def _submit_stop(self, symbol: str, trigger: Decimal, now: int, *, wide: bool) -> Outcome:
         target = self.protections[symbol].target if self._spot and not self.flattening else None
@@ -96,14 +114,15 @@ class StopOrders:
             return
         held = self._account.ledger.quantity(symbol)
         protection.fit(self.instruments.get(symbol), long=held > 0)
-        quantity = abs(held)
+        # A target that is larger than the venue's largest order is placed in parts, one after the other.
+        quantity = split(abs(held), self.instruments.get(symbol))[0]
         live = [each for each in self.manager.orders.live(symbol, Purpose.TARGET) if not each.cancel_requested]
         if any(each.remaining == quantity and each.order.trigger_price == protection.target for each in live):
             return
         for each in live:
             self.manager.cancel(each, "the position or its target changed")
         intent = self.manager.reduction(symbol, Purpose.TARGET, GUARD, trigger=protection.target)
-        self.manager.submit(intent, now)
+        self.manager.submit(replace(intent, quantity=quantity), now)
 
     def _covering(self, symbol: str) -> TrackedOrder | None:
         """Return an accepted stop that covers the whole position at the planned trigger or a tighter one, or None."""

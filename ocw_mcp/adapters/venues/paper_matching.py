@@ -6,7 +6,14 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.adapters.venues.paper_account import Liquidation, PaperAccount
-from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Resting, leverage_refusal, money_refusal, reachable
+from ocw_mcp.adapters.venues.paper_orders import (
+    PaperOrders,
+    Resting,
+    leverage_refusal,
+    money_refusal,
+    nearness,
+    reachable,
+)
 from ocw_mcp.core.matching.on_candles import (
     CandlePath,
     FillTerms,
@@ -89,7 +96,7 @@ class PaperMatching:
         for resting in [each for each in orders.waiting if each.order.symbol == symbol]:
             reports += self._waiting_at(resting, opening, price)
         limits = [each for each in orders.limits if each.order.symbol == symbol]
-        for resting in sorted(reachable(orders.conditional, symbol, seen, seen) + limits, key=_nearness):
+        for resting in sorted(reachable(orders.conditional, symbol, seen, seen) + limits, key=nearness):
             if self.orders.find(resting.order.ref) is resting:
                 reports += self._resting_at(resting, opening, price)
         return reports
@@ -396,9 +403,3 @@ class PaperMatching:
             return resting.remaining
         held = self.account.ledger.quantity(order.symbol)
         return min(resting.remaining, abs(held)) if held * order.side.sign < 0 else ZERO
-
-
-def _nearness(resting: Resting) -> tuple[bool, float, bool]:
-    """Return a sort key: orders below the price first, of each side the nearest first, at one price stops first."""
-    near = -resting.trigger if resting.falls else resting.trigger
-    return not resting.falls, near, resting.order.type is not OrderType.STOP_MARKET

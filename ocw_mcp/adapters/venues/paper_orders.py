@@ -159,6 +159,12 @@ def reachable(orders: list[Resting], symbol: str, low: float, high: float) -> li
     return sorted(found, key=lambda each: each.order.type is not OrderType.STOP_MARKET) if found else found
 
 
+def nearness(resting: Resting) -> tuple[bool, float, bool]:
+    """Return a sort key: orders below the price first, of each side the nearest first, at one price stops first."""
+    near = -resting.trigger if resting.falls else resting.trigger
+    return not resting.falls, near, resting.order.type is not OrderType.STOP_MARKET
+
+
 def submit_refusal(
     order: Order, account: PaperAccount, orders: PaperOrders, terms: FillTerms, prices: MarketPrices
 ) -> VenueRefusal | None:
