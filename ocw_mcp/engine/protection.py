@@ -18,8 +18,6 @@ from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.exposure import moves_together
 from ocw_mcp.engine.order_manager import Change, OrderManager
 
-ALREADY_CROSSED = "-2021"
-"""The exchange's code for a stop that would trigger at once."""
 FIRST_PAUSE_MS = SECOND // 4
 LONGEST_PAUSE_MS = 8 * SECOND
 """The pauses before a rejected stop or exit is sent again: each one is twice as long, up to the longest."""
@@ -119,12 +117,12 @@ def trailing_stop(best: Decimal, trail: Decimal, tick: Decimal, *, long: bool) -
 
 def crossed(report: OrderReport) -> bool:
     """Return whether the venue rejected a conditional order because the market has passed its trigger."""
-    return rejected_as(report, RejectReason.WOULD_TRIGGER_IMMEDIATELY) or rejected_as(report, ALREADY_CROSSED)
+    return rejected_as(report, RejectReason.WOULD_TRIGGER_IMMEDIATELY)
 
 
-def rejected_as(report: OrderReport, *reasons: str) -> bool:
+def rejected_as(report: OrderReport, *reasons: RejectReason) -> bool:
     """Return whether a report is a rejection for one of these reasons."""
-    return isinstance(report, Rejected) and report.code in reasons
+    return isinstance(report, Rejected) and report.reason in reasons
 
 
 def busy(report: OrderReport) -> bool:

@@ -10,6 +10,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, Purpose, Rejected
+from ocw_mcp.domain.reject_reasons import RejectReason
 from tests.support.runs import policies
 from tests.support.wire import Wire
 
@@ -49,7 +50,7 @@ def settle(wire: Wire, at: Decimal) -> None:
         elif todo[0].purpose is Purpose.EXIT or todo[0].status is not OrderStatus.INTENDED:
             wire.fill(order, price=str(at))
         elif passed(order, at):
-            wire.give(Rejected(ref, "-2021", "Order would immediately trigger."))
+            wire.give(Rejected(ref, RejectReason.WOULD_TRIGGER_IMMEDIATELY, "Order would immediately trigger."))
         else:
             wire.give(Accepted(ref, "v"))
 

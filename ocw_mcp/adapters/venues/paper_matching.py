@@ -7,7 +7,12 @@ import msgspec
 
 from ocw_mcp.adapters.venues.paper_account import Liquidation, PaperAccount
 from ocw_mcp.adapters.venues.paper_orders import (
+    LIMIT,
+    LIQUIDATION,
+    STOP,
+    TARGET,
     PaperOrders,
+    PriceHit,
     Resting,
     leverage_refusal,
     money_refusal,
@@ -35,8 +40,6 @@ from ocw_mcp.domain.money import ZERO, exact, plain
 from ocw_mcp.domain.orders import Canceled, Filled, OrderType, Rejected, Side, VenueReport
 from ocw_mcp.domain.time import HOUR, MINUTE
 
-LIQUIDATION, STOP, TARGET, LIMIT = range(4)
-"""The order of execution at one price."""
 QUOTE_MAX_AGE_MS = MINUTE
 """The age (ms) up to which the spread of the best prices counts."""
 _WORSE = {Side.BUY: "cost more than", Side.SELL: "bring less than"}
@@ -49,14 +52,6 @@ class PaperMarketState(msgspec.Struct):
     """Each symbol's last closed candle."""
     books: dict[str, OrderBook] = {}
     liquidations: int = 0
-
-
-class PriceHit(msgspec.Struct, frozen=True):
-    """A price on a candle's path at which an order trades, or a position is liquidated (`resting` is None)."""
-
-    price: Decimal
-    rank: int
-    resting: Resting | None = None
 
 
 class PaperMatching:
