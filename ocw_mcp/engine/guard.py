@@ -107,6 +107,7 @@ class Guard(StopOrders):
     def on_report(self, change: Change, now: int) -> None:
         """Adapt the protection of a position to a report on one of its orders."""
         tracked, report, symbol = change.tracked, change.report, change.tracked.order.symbol
+        self._size_stops(symbol)
         held, failed = self._account.ledger.quantity(symbol), isinstance(report, Rejected | Canceled)
         if symbol in self.protections and not held:
             self._release(symbol)
@@ -133,7 +134,7 @@ class Guard(StopOrders):
         if booked is None:
             return
         symbol = fill.symbol
-        self.manager.size_stops(symbol)
+        self._size_stops(symbol)
         if fill.cause is not OutsideCause.ENDED:
             trade = f"{fill.cause}: {fill.side} {plain(fill.quantity)} {symbol} at {plain(fill.price)}"
             self._effects.record(Incident(trade))
@@ -383,6 +384,6 @@ class Guard(StopOrders):
         self._effects.clear_timer(retry_timer(symbol))
         for tracked in self.manager.orders.live(symbol):
             if tracked.order.close_position:
-                self.manager.await_end(tracked)
+                self._await_end(tracked)
             else:
                 self.manager.cancel(tracked, "the position is flat")

@@ -156,10 +156,7 @@ class OrderManager(Reductions):
         return self._submit_exit(msgspec.structs.replace(intent, quantity=part), now)
 
     def _submit_exit(self, intent: OrderIntent, now: int) -> Outcome:
-        """Submit an exit as one order, or as several if it is above the venue's largest one; return the first answer.
-
-        Only the first order has the request's key: a request counts once.
-        """
+        """Submit an exit in one order or in as few as the venue takes; return the first answer, which has the key."""
         instrument, answers = self.prices.instruments.get(intent.symbol), list[Outcome]()
         quantity = intent.quantity if instrument is None else self._on_step(intent.symbol, intent.quantity)
         for part in split(quantity or intent.quantity, instrument):
@@ -182,17 +179,10 @@ class OrderManager(Reductions):
             tracked.cancel_requested = True
             self._request_cancel(tracked.ref, why, 1)
 
-    def size_stops(self, symbol: str) -> None:
-        """Give the stops that close the whole position its present quantity."""
-        held = abs(self.account.ledger.quantity(symbol))
-        for tracked in self.orders.live(symbol, Purpose.STOP) if held else ():
-            tracked.fix_quantity(held)
-
-    def await_end(self, tracked: TrackedOrder) -> None:
-        """Expect the venue to end an order with its position; ask it to cancel the order if it does not."""
-        if tracked.status.live and not tracked.cancel_requested:
-            tracked.cancel_requested = True
-            self.effects.set_timer(Timer(TimerKind.CANCEL, tracked.ref), self.effects.now + CANCEL_ANSWER_MS)
+    def of_position(self, tracked: TrackedOrder) -> bool:
+        """Return whether an order was placed for the present position of its symbol, and not for an earlier one."""
+        group = self._groups.get(tracked.order.symbol)
+        return group is not None and group.n == tracked.ref.n
 
     def on_silence(self, ref: OrderRef, times: int) -> None:
         """Repeat a cancel request that the venue has not answered, or that it refused while the order is not needed.
@@ -398,7 +388,6 @@ class OrderManager(Reductions):
                 if len(tracked.fill_ids) == 1:
                     # The first fill: no order of another position has this entry's number.
                     self._groups[symbol] = Group(tracked.ref.n)
-        self.size_stops(symbol)
         return booked
 
 

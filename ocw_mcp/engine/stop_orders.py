@@ -15,9 +15,10 @@ from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotect
 from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import GUARD, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, split
-from ocw_mcp.engine.order_manager import OrderManager, Outcome
+from ocw_mcp.engine.order_manager import CANCEL_ANSWER_MS, OrderManager, Outcome
 from ocw_mcp.engine.protection import Protection, protection_timer, retry_timer
 
 
@@ -80,10 +81,26 @@ class StopOrders:
         if missing and protection.wide is not None and not self._spot:
             self._submit_stop(symbol, protection.wide, now, wide=True)
 
+    def _size_stops(self, symbol: str) -> None:
+        """Give the stops that close the whole position its present quantity."""
+        held = abs(self._account.ledger.quantity(symbol))
+        for tracked in self.manager.orders.live(symbol, Purpose.STOP) if held else ():
+            tracked.fix_quantity(held)
+
+    def _await_end(self, tracked: TrackedOrder) -> None:
+        """Expect the venue to end a stop with its position; `on_silence` cancels the stop if it does not."""
+        if not tracked.cancel_requested:
+            tracked.cancel_requested = True
+            self._effects.set_timer(Timer(TimerKind.CANCEL, tracked.ref), self._effects.now + CANCEL_ANSWER_MS)
+
     def _wide(self, symbol: str) -> list[TrackedOrder]:
         """Return the live wide stops of a position, also one of unknown outcome, without one that is ending."""
         stops = self.manager.orders.live(symbol, Purpose.STOP)
-        return [each for each in stops if each.order.close_position and not (each.cancel_requested or each.filled)]
+        return [
+            each
+            for each in stops
+            if each.follows_position and not each.cancel_requested and self.manager.of_position(each)
+        ]
 
     def _protected_by(self, stop: TrackedOrder, now: int) -> None:
         """Note that the venue has accepted a stop. If it covers its position, cancel the stops that it replaces."""
@@ -141,6 +158,9 @@ class StopOrders:
         quantity = self._account.ledger.quantity(symbol)
         protection = self.protections.get(symbol)
         if protection is None or trigger is None or stop.cancel_requested:
+            return False
+        if stop.follows_position and not self.manager.of_position(stop):
+            # It has to end with the earlier position for which it was placed.
             return False
         tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
         return tight and stop.covers(self.manager.to_cover(symbol))

@@ -106,7 +106,7 @@ def test_a_venue_that_has_another_stop_of_the_whole_position_gets_one_with_a_qua
     assert not is_protected(wire)
     wire.give(Accepted(beside.ref, "v"))
     assert is_protected(wire)
-    assert "not in the book" in [each.text for each in wire.journal if isinstance(each, events.Incident)][0]
+    assert "not in the book" in next(each.text for each in wire.journal if isinstance(each, events.Incident))
 
 
 def test_a_stop_of_a_position_that_the_venue_does_not_have_waits_for_its_deadline() -> None:
