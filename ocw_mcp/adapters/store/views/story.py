@@ -317,8 +317,8 @@ def _steps(
                 if belongs:
                     held.add(symbol)
                     if ref in left:
-                        before = left[ref]
-                        left[ref] = rest = (position_before(step.event) if before is None else before) - quantity
+                        size = left[ref]
+                        left[ref] = rest = (position_before(step.event) if size is None else size) - quantity
                         if rest <= 0:
                             live.discard(ref)
             case events.OrderRejected(ref=ref) | events.OrderCanceled(ref=ref):
