@@ -99,7 +99,7 @@ def test_an_entry_beyond_the_largest_order_is_refused_with_the_largest_that_pass
     wire = Wire(filters=bounded("8"))
     refused = wire.enter(quantity="10")
     assert isinstance(refused, Refusal)
-    assert (refused.code, refused.largest) == (RefusalCode.ABOVE_MAXIMUM, 8)
+    assert (refused.code, refused.largest) == (RefusalCode.ABOVE_MAXIMUM, D(8))
     entry = wire.enter(quantity="8")
     assert isinstance(entry, Order)
 

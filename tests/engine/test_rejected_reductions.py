@@ -56,9 +56,9 @@ def tightened(wire: Wire, stop: str) -> Order:
 def test_the_first_stop_closes_the_position_and_a_tighter_one_has_a_quantity() -> None:
     wire = protected()
     wide = wire.last(Purpose.STOP)
-    assert (wide.close_position, wide.trigger_price) == (True, 97)
+    assert (wide.close_position, wide.trigger_price) == (True, D(97))
     tight = tightened(wire, "98")
-    assert (tight.close_position, tight.trigger_price, tight.quantity) == (False, 98, 10)
+    assert (tight.close_position, tight.trigger_price, tight.quantity) == (False, D(98), D(10))
     wire.give(Accepted(tight.ref, "v2"))
     tighter = tightened(wire, "99")
     wire.give(Accepted(tighter.ref, "v3"))
@@ -102,7 +102,7 @@ def test_a_venue_that_has_another_stop_of_the_whole_position_gets_one_with_a_qua
     wire = held()
     reject(wire, wire.last(Purpose.STOP), RejectReason.STOP_EXISTS)
     beside = wire.last(Purpose.STOP)
-    assert (beside.close_position, beside.quantity, beside.trigger_price) == (False, 10, 97)
+    assert (beside.close_position, beside.quantity, beside.trigger_price) == (False, D(10), D(97))
     assert not is_protected(wire)
     wire.give(Accepted(beside.ref, "v"))
     assert is_protected(wire)
@@ -135,7 +135,7 @@ def test_an_exit_blocked_by_a_target_is_sent_again_once_the_target_is_gone(reaso
     assert len(sent(wire, Purpose.EXIT)) == 1
     wire.give(Canceled(target.ref, "on request"))
     again = wire.last(Purpose.EXIT)
-    assert (again.ref != exit_.ref, again.quantity) == (True, 10)
+    assert (again.ref != exit_.ref, again.quantity) == (True, D(10))
     wire.fill(again)
     assert wire.held() == 0
     assert not [each for each in wire.engine.orders.live(BTC) if not each.cancel_requested]
@@ -173,7 +173,7 @@ def test_a_wide_stop_cancelled_outside_is_put_back_beside_the_tighter_one() -> N
     wire.give(Accepted(tight.ref, "v2"))
     wire.give(Canceled(wide.ref, "by hand, in the app"))
     again = wire.last(Purpose.STOP)
-    assert (again.close_position, again.trigger_price) == (True, 97)
+    assert (again.close_position, again.trigger_price) == (True, D(97))
     assert is_protected(wire), "the tighter stop stands"
     assert wire.canceled == []
 

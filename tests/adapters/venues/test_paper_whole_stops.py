@@ -73,7 +73,7 @@ async def test_a_whole_stop_closes_an_addition_too_and_less_after_a_reduction(
     await submitted(venue, cleared_order(closing, "1", Purpose.EXIT), T0)
     opens(venue, 1_000.0, 2)
     fill = fill_of(trades(venue, min(1_000.0, 1_000 - 51.0 * way), max(1_000.0, 1_000 - 51.0 * way), 1_000.0, 2))
-    assert (fill.ref.leg, fill.quantity) == (Purpose.STOP, 4)
+    assert (fill.ref.leg, fill.quantity) == (Purpose.STOP, D(4))
     assert venue.orders == []
     assert venue.account.ledger.positions == {}
 
