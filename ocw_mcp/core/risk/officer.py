@@ -134,7 +134,7 @@ class RiskOfficer:
                 return found
             if found.refusal is not None:
                 return found.refusal
-        return ClearedOrder(_SEAL, cleared.withdraw(), account.version, now + CLEARED_MS)
+        return _sealed(cleared.withdraw(), account.version, now)
 
     def barred(self, intent: OrderIntent, account: AccountView) -> Refusal | None:
         """Return a refusal if no entry passes now in this symbol and direction, whatever its size; otherwise None."""
@@ -220,7 +220,11 @@ class RiskOfficer:
             take_at=intent.target_at if intent.purpose is Purpose.STOP else None,
             leverage=leverage,
         )
-        return ClearedOrder(_SEAL, order, account.version, None if order.reduce_only else now + CLEARED_MS)
+        return _sealed(order, account.version, now)
+
+
+def _sealed(order: Order, version: int, now: int) -> ClearedOrder:
+    return ClearedOrder(_SEAL, order, version, None if order.reduce_only else now + CLEARED_MS)
 
 
 def _at_the_lower_leverage(*both: Policies) -> tuple[Policies, ...]:
