@@ -68,7 +68,7 @@ class ExchangeLink:
         pause_s, failed = 1, False
         while True:
             known = [each for each in self._engine.orders.live() if each.ref in refs]
-            orders = [KnownOrder(each.order, cancel_requested=each.cancel_requested) for each in known]
+            orders = [KnownOrder(each.order, tuple(each.venue_order_ids), each.cancel_requested) for each in known]
             try:
                 await self.venue.open(orders, since)
                 break

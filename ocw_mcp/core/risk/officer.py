@@ -121,8 +121,7 @@ class RiskOfficer:
         that it was given, because it may fill anywhere up to that price. The clearance before is then no longer valid.
         """
         order, price, now = cleared.order, account.price, account.now
-        sent_at = now if cleared.expires_at is None else cleared.expires_at - CLEARED_MS
-        account = msgspec.structs.replace(account, pace=account.pace.without_entry(sent_at, now))
+        account = msgspec.structs.replace(account, pace=account.pace.without_entry(cleared.cleared_at, now))
         checked = [intent]
         if order.immediate and order.limit_price is not None:
             if (price - order.limit_price) * order.side.sign > ZERO:
@@ -225,7 +224,7 @@ class RiskOfficer:
 
 
 def _sealed(order: Order, version: int, now: int) -> ClearedOrder:
-    return ClearedOrder(_SEAL, order, version, None if order.reduce_only else now + CLEARED_MS)
+    return ClearedOrder(_SEAL, order, version, now, None if order.reduce_only else now + CLEARED_MS)
 
 
 def _at_the_lower_leverage(*both: Policies) -> tuple[Policies, ...]:

@@ -231,7 +231,7 @@ def test_a_cleared_order_cannot_be_changed() -> None:
 def test_a_cleared_order_cannot_be_made_without_the_seal(seal: Any) -> None:
     order = Order(EXIT, "ETHUSDT", Side.SELL, OrderType.MARKET, D(1), reduce_only=True)
     with pytest.raises(InvariantError, match=r"only core\.risk"):
-        ClearedOrder(seal, order, 1, NOW + 5_000)
+        ClearedOrder(seal, order, 1, NOW, NOW + 5_000)
 
 
 def test_the_risk_seal_can_be_claimed_once() -> None:
