@@ -23,6 +23,7 @@ from ocw_mcp.domain.time import HOUR
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime import pacing
 from ocw_mcp.runtime.live_steps import LiveSteps
+from ocw_mcp.runtime.outbox import OutboxStats
 from ocw_mcp.runtime.pacing import FrameLookahead, everything_due
 from ocw_mcp.runtime.recorder import EventRecorder, Listener
 from ocw_mcp.runtime.shell import Shell
@@ -95,6 +96,11 @@ class BookRun:
     def catching_up(self) -> bool:
         """Return whether the engine still repeats journaled steps after a restart, so that its state is a past one."""
         return self.shell.repeating or self.shell.recorder.reading
+
+    @property
+    def outbox(self) -> OutboxStats | None:
+        """How full the outbox to the exchange is; None for a venue in this process."""
+        return None if self.shell.exchange is None else self.shell.exchange.outbox.stats
 
     @property
     def time_began(self) -> int | None:

@@ -1,14 +1,17 @@
 """A live book at an exchange: it trades, is killed, and is restarted, in virtual time."""
 
 import asyncio
+from decimal import Decimal
 
 import msgspec
 import pytest
 
 from ocw_mcp.domain import events
+from ocw_mcp.domain.asks import ProtectionRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import FeedError, InvariantError, MarketUnreachable, VenueRefused
-from ocw_mcp.domain.orders import OrderRef, Purpose, RejectReason, VenueNotice
+from ocw_mcp.domain.market import Frame
+from ocw_mcp.domain.orders import AccountSeen, OrderRef, Purpose, RejectReason, VenueNotice
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime import outbox
 from ocw_mcp.runtime.run import BookRun
@@ -141,6 +144,34 @@ def test_a_cancel_without_an_answer_is_asked_for_again_after_a_restart() -> None
         ((orders, _),) = again.venue.opened_with
         assert [each.cancel_requested for each in orders] == [True]
         assert list(again.engine.orders.live()) == []
+
+    run_in_virtual_time(play())
+
+
+def test_the_account_is_taken_before_the_first_frame_of_a_new_book() -> None:
+    async def play() -> None:
+        store = await Process(Exchange(), FRAMES, {}).killed_at(30.0)
+        assert [type(each.event) for each in store.inputs()][:2] == [AccountSeen, Frame]
+
+    # The first commit after the checkpoint of the beginning is made at a wake.
+    run_in_virtual_time(play())
+
+
+def test_a_stop_that_waited_for_the_exchange_is_replaced_by_a_newer_one() -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        store = await Process(exchange, FRAMES, ENTERS).killed_at(70.0)
+        again = Process(exchange, FRAMES, {}, store=store, refuses=[MarketUnreachable("no answer")] * 4)
+        going = asyncio.ensure_future(again.go())
+        for stop in ("98", "98.5"):
+            await rest_until(asyncio.get_running_loop().time() + 3)
+            await again.run.shell.ask(ProtectionRequest(stop, "anna", "BTCUSDT", Decimal(stop)))
+        await going
+        assert exchange.requests == ["1-e-0", "1-s-0", "1-s-2"]
+        (unsent,) = again.store.events(events.OrderRejected)
+        assert unsent.ref == OrderRef(1, Purpose.STOP, 1)
+        assert [each.order.trigger_price for each in again.engine.orders.live()][-1] == Decimal("98.5")
+        assert not again.store.events(events.Incident)
 
     run_in_virtual_time(play())
 
