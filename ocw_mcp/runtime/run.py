@@ -6,8 +6,8 @@ wait for a price.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -61,16 +61,15 @@ class BookRun:
         saved = store.checkpoint()
         self._resumes = saved is not None or store.last_seq > 0
         if saved is not None:
-            try:
+            with _restoring():
                 engine.restore(saved.engine)
-                if not isinstance(venue, ExchangeVenue):
-                    venue.restore(saved.venue)
-            except (msgspec.MsgspecError, ValueError, KeyError) as error:
-                raise other_version(error) from error
             clock.advance(saved.market_at)
         self._has_checkpoint = saved is not None
         recorder = EventRecorder(store, saved.seq if saved else 0, listener)
         self.shell = Shell(engine, venue, store, recorder, clock, decider, warn, self.poll)
+        if saved is not None:
+            with _restoring():
+                self.shell.venue_state.restore(saved.venue)
         self.cursor = saved.market_at if saved else -1
         self._feed = feed
         self._live = LiveSteps(self.shell, feed)
@@ -351,6 +350,15 @@ class BookRun:
         self.shell.engine.counters.ran_to = self.cursor
         self.shell.checkpoint(self.cursor)
         self.shell.commits.last()
+
+
+@contextmanager
+def _restoring() -> Iterator[None]:
+    """Raise BookError in place of the errors of a saved state that another version made."""
+    try:
+        yield
+    except (msgspec.MsgspecError, ValueError, KeyError) as error:
+        raise other_version(error) from error
 
 
 def other_version(error: Exception) -> BookError:

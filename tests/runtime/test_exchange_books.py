@@ -11,7 +11,7 @@ from ocw_mcp.domain.asks import ProtectionRequest
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import FeedError, InvariantError, MarketUnreachable, VenueRefused
 from ocw_mcp.domain.market import Frame
-from ocw_mcp.domain.orders import AccountSeen, OrderRef, Purpose, RejectReason, VenueNotice
+from ocw_mcp.domain.orders import AccountSeen, OrderRef, Purpose, RejectReason, VenueNotice, VenueNoticeKind
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime import outbox
 from ocw_mcp.runtime.run import BookRun
@@ -103,21 +103,40 @@ def test_nothing_is_sent_while_a_restart_repeats_its_inputs() -> None:
     run_in_virtual_time(play())
 
 
-def test_a_restart_names_its_live_orders_and_the_time_of_its_last_input() -> None:
+def test_a_restart_asks_for_its_live_orders_and_what_happened_since_the_account_was_seen() -> None:
     async def play() -> None:
         exchange = Exchange()
         exchange.faults["1-s-0"] = NEVER_ARRIVES
-        store = await Process(exchange, FRAMES, ENTERS).killed_at(60.5)
-        last = [each.at for each in store.inputs()][-1]
+        first = Process(exchange, FRAMES, ENTERS)
+        store = await first.killed_at(60.5)
         again = Process(exchange, FRAMES, {}, store=store)
         await again.go(62.0)
         ((orders, since),) = again.venue.opened_with
         assert [each.order.ref for each in orders] == [STOP]
-        assert since == last
+        assert since == first.venue.shown_at[0]
         (rejected,) = again.store.events(events.OrderRejected)
         assert rejected.ref == STOP
         # The guard places another stop under a new id.
         assert exchange.requests == ["1-e-0", "1-s-1"]
+
+    run_in_virtual_time(play())
+
+
+def test_a_run_that_never_reached_the_exchange_hides_no_fill_from_the_next_one() -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        first = Process(exchange, FRAMES, {1: buy("94", limit="98")})
+        store = await first.killed_at(70.0)
+        exchange.fill(ENTRY)
+        unreachable = Process(exchange, FRAMES, {}, store=store, refuses=[MarketUnreachable("no answer")] * 99)
+        store = await unreachable.killed_at(130.0)
+        assert unreachable.engine.now > START + 120_000
+        third = Process(exchange, FRAMES, {}, store=store)
+        await third.go()
+        ((_, since),) = third.venue.opened_with
+        assert since == first.venue.shown_at[0]
+        assert third.positions == exchange.positions
+        assert exchange.protected("BTCUSDT")
 
     run_in_virtual_time(play())
 
@@ -183,11 +202,11 @@ def test_a_restarted_book_waits_for_an_exchange_that_does_not_answer() -> None:
         store = await Process(exchange, FRAMES, ENTERS).killed_at(60.5)
         refuses = [MarketUnreachable("no answer")] * 3
         again = Process(exchange, FRAMES, {}, store=store, refuses=refuses)
-        await again.go(80.0)
+        store = await again.killed_at(80.0)
         assert len(again.venue.opened_with) == 4
         assert exchange.protected("BTCUSDT")
-        notices = [each.event for each in again.store.inputs() if isinstance(each.event, VenueNotice)]
-        assert notices == []
+        notices = [each.event.kind for each in store.inputs() if isinstance(each.event, VenueNotice)]
+        assert notices == [VenueNoticeKind.DEGRADED, VenueNoticeKind.RESTORED]
 
     run_in_virtual_time(play())
 
