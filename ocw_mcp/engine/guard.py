@@ -15,6 +15,7 @@ from ocw_mcp.domain.orders import (
     GUARD,
     Accepted,
     Canceled,
+    CancelRefused,
     Filled,
     OrderRef,
     OrderReport,
@@ -310,6 +311,8 @@ class Guard(StopOrders):
                 if stop.order.close_position:
                     self.protections[symbol].foreign_wide = False
                 self._protected_by(stop, now)
+            case CancelRefused():
+                self.check_cover(symbol, now)
             case Rejected() if crossed(report) or at_target:
                 self._unprotect(symbol, now)
                 self.manager.close(symbol, GUARD, now)
@@ -332,6 +335,7 @@ class Guard(StopOrders):
                     self._retry_later(symbol, now)
                 elif wide and self.protections[symbol].may_retry("wide", now):
                     self._put_wide_back(symbol, now)
+                self.note_cover(symbol, now)
 
     def _exit_failed(self, tracked: TrackedOrder, report: OrderReport, now: int) -> None:
         symbol = tracked.order.symbol
@@ -351,21 +355,15 @@ class Guard(StopOrders):
             self._effects.record(Incident(f"the exit {tracked.ref} of {symbol} {failed}; {again}"))
             self._schedule_check(symbol, now)
         if self._spot:
-            if protection is not None and not self._covered(symbol):
+            if protection is not None:
                 # Its stop was cancelled for the exit.
-                self._unprotect(symbol, now)
-                self._replace_lost_stop(symbol, now)
+                self.check_cover(symbol, now)
         elif not (tracked.status.live or self.flattening) and protection and protection.may_retry("both", now):
             self._resize_protection(symbol, now)
 
     def _insists(self, symbol: str) -> bool:
         """Return whether a position has to be closed or reduced even while a stop protects it."""
         return self.flattening or self._too_large(symbol) or self.protections[symbol].blocked > ZERO
-
-    def _replace_lost_stop(self, symbol: str, now: int) -> None:
-        """Place a rejected or cancelled stop again, unless another order already covers the position."""
-        if not self._cover_pending(symbol) and self.protections[symbol].may_retry("stop", now):
-            self._place_stop(symbol, now)
 
     def _overdue(self, symbol: str) -> bool:
         """Return whether an unprotected position has neither a deadline timer nor a live exit that will close it."""

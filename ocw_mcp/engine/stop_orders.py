@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from ocw_mcp.core.orders.table import OrderStatus, TrackedOrder
 from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
-from ocw_mcp.domain.orders import GUARD, Purpose
+from ocw_mcp.domain.orders import GUARD, OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.order_manager import OrderManager, Outcome
@@ -132,6 +132,49 @@ class StopOrders:
         if any(each.status is OrderStatus.INTENDED and self._would_cover(each) for each in stops):
             return True
         return self._spot and self.manager.closing(symbol)
+
+    def check_cover(self, symbol: str, now: int) -> None:
+        """Place a stop for a position that none covers; note a stop that covers it again after a refused cancel."""
+        if not self._covered(symbol):
+            self._unprotect(symbol, now)
+            self._replace_lost_stop(symbol, now)
+        self.note_cover(symbol, now)
+
+    def note_cover(self, symbol: str, now: int) -> None:
+        """Mark a position as protected by a stop that still stands, unless its replacement is on its way."""
+        stop = self._covering(symbol)
+        if stop is not None and not (self.protections[symbol].protected or self._cover_pending(symbol)):
+            self._protected_by(stop, now)
+
+    def on_silence(self, ref: OrderRef, times: int) -> None:
+        """Repeat a cancel request, unless the venue refused it and the position needs the order meanwhile."""
+        order = self.manager.orders.get(ref)
+        if order is None or order.cancel_requested or not self._needed(order):
+            self.manager.on_silence(ref, times)
+
+    def _needed(self, order: TrackedOrder) -> bool:
+        """Return whether an order is the only stop that covers its position, or its only target at the right price."""
+        symbol, protection = order.order.symbol, self.protections.get(order.order.symbol)
+        if order.purpose is Purpose.STOP:
+            return [each for each in self.manager.orders.live(symbol, Purpose.STOP) if self._covers(each)] == [order]
+        planned = None if protection is None or self.flattening else protection.target
+        alone = len(list(self.manager.orders.live(symbol, Purpose.TARGET))) == 1
+        return order.purpose is Purpose.TARGET and alone and order.order.trigger_price == planned
+
+    def _replace_lost_stop(self, symbol: str, now: int) -> None:
+        """Place a lost stop again, unless another order covers the position, or may still lock what it would sell."""
+        if self._cover_pending(symbol) or self._cancel_open(symbol):
+            return
+        if self.protections[symbol].may_retry("stop", now):
+            self._place_stop(symbol, now)
+
+    def _cancel_open(self, symbol: str) -> bool:
+        """Return whether the venue has not answered the cancel of a spot stop, which locks what another would sell.
+
+        Its answer decides: if the stop is gone, another one is placed; if the cancel was refused, it still stands.
+        """
+        stops = self.manager.orders.live(symbol, Purpose.STOP)
+        return self._spot and any(each.cancel_requested for each in stops)
 
     def _unprotect(self, symbol: str, now: int) -> None:
         """Mark a position as unprotected, and start its deadline if it is not running."""

@@ -8,14 +8,19 @@ from decimal import Decimal
 
 from ocw_mcp.domain.happenings import GuardPlan, Happening, HappeningKind, RestingOrder, StandingCondition
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.reject_reasons import RejectReason
+from ocw_mcp.domain.orders import OutsideCause
+from ocw_mcp.domain.reject_reasons import NOT_SENT_FOR, RejectReason
 from ocw_mcp.domain.snapshot import PositionView, Snapshot
 from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.render.quotations import LONGEST_REMARK, name, not_taken_lines, quotation, untrusted
 from ocw_mcp.render.text import average, cents, funding_text, span
 
-_CLOSED_BY = {"stop": "stop filled", "target": "target filled"}
+_CLOSED_BY = {
+    "stop": "stop filled",
+    "target": "target filled",
+    OutsideCause.FOUND: "corrected to what was found at the exchange",
+}
 _LAPSED = {"expired": "lapsed", "venue": "was cancelled by the venue", "price": "did not fill within its price"}
 
 
@@ -137,7 +142,9 @@ def _ended(what: Happening) -> str:
 
 def _rejected(code: str) -> str:
     reason = RejectReason.__members__.get(code)
-    return f"rejected by the venue with {name(code)}{'' if reason is None else f' ({reason.meaning})'}"
+    if reason is None:
+        return f"rejected by the venue with {name(code)}"
+    return f"{'not sent:' if reason in NOT_SENT_FOR else 'rejected by the venue with'} {reason} ({reason.meaning})"
 
 
 def _resting_lines(order: RestingOrder, snapshot: Snapshot, reader: str) -> Iterator[str]:
