@@ -17,6 +17,7 @@ from ocw_mcp.domain.orders import (
     Filled,
     Order,
     OrderRef,
+    OrderSeen,
     OrderType,
     OutcomeUnknown,
     PositionSeen,
@@ -190,6 +191,9 @@ class Session:
         if fault != NEVER_ARRIVES:
             asyncio.get_running_loop().call_later(WAY_S, self._exchange.cancel, ref)
         await self._clock.pause(2 * WAY_S * SECOND)
+
+    async def cancel_foreign(self, order: OrderSeen, now: int) -> None:
+        self._exchange.arrived.append((f"X{order.venue_order_id}", asyncio.get_running_loop().time()))
 
     async def reports(self) -> AsyncIterator[VenueReport]:
         while True:
