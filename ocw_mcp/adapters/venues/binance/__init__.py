@@ -1,0 +1,1 @@
+"""The Binance venue: orders and the account on USD-M futures."""
