@@ -4,76 +4,76 @@ from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec import field
 
 from ocw_mcp.domain.money import ZERO
 
 T = TypeVar("T")
-_name = msgspec.field
 
 
 class OrderRow(msgspec.Struct, frozen=True):
     """An order, as `/fapi/v1/order` and `/fapi/v1/openOrders` answer it."""
 
-    id: int = _name(name="orderId")
-    client_id: str = _name(name="clientOrderId")
+    id: int = field(name="orderId")
+    client_id: str = field(name="clientOrderId")
     symbol: str
     status: str
     side: str
     type: str
-    quantity: Decimal = _name(name="origQty", default=ZERO)
-    executed: Decimal = _name(name="executedQty", default=ZERO)
+    quantity: Decimal = field(name="origQty", default=ZERO)
+    executed: Decimal = field(name="executedQty", default=ZERO)
     price: Decimal = ZERO
-    stop_price: Decimal = _name(name="stopPrice", default=ZERO)
-    reduce_only: bool = _name(name="reduceOnly", default=False)
-    closes: bool = _name(name="closePosition", default=False)
-    original_type: str = _name(name="origType", default="")
-    created_at: int = _name(name="time", default=0)
-    updated_at: int = _name(name="updateTime", default=0)
+    stop_price: Decimal = field(name="stopPrice", default=ZERO)
+    reduce_only: bool = field(name="reduceOnly", default=False)
+    closes: bool = field(name="closePosition", default=False)
+    original_type: str = field(name="origType", default="")
+    created_at: int = field(name="time", default=0)
+    updated_at: int = field(name="updateTime", default=0)
 
 
 class AlgoRow(msgspec.Struct, frozen=True):
     """An algo order, as `/fapi/v1/algoOrder` and `/fapi/v1/openAlgoOrders` answer it."""
 
-    id: int = _name(name="algoId")
-    client_id: str = _name(name="clientAlgoId")
+    id: int = field(name="algoId")
+    client_id: str = field(name="clientAlgoId")
     symbol: str
-    status: str = _name(name="algoStatus")
+    status: str = field(name="algoStatus")
     side: str
-    type: str = _name(name="orderType")
+    type: str = field(name="orderType")
     quantity: Decimal = ZERO
-    trigger: Decimal = _name(name="triggerPrice", default=ZERO)
+    trigger: Decimal = field(name="triggerPrice", default=ZERO)
     price: Decimal = ZERO
-    order_id: str = _name(name="actualOrderId", default="")
+    order_id: str = field(name="actualOrderId", default="")
     """The id of the order that it became when it triggered; empty before."""
-    executed: Decimal | None = _name(name="actualQty", default=None)
-    closes: bool = _name(name="closePosition", default=False)
-    reduce_only: bool = _name(name="reduceOnly", default=False)
-    updated_at: int = _name(name="updateTime", default=0)
+    executed: Decimal | None = field(name="actualQty", default=None)
+    closes: bool = field(name="closePosition", default=False)
+    reduce_only: bool = field(name="reduceOnly", default=False)
+    updated_at: int = field(name="updateTime", default=0)
 
 
 class TradeRow(msgspec.Struct, frozen=True):
     """A trade, as `/fapi/v1/userTrades` answers it. A commission above 0 was paid."""
 
     id: int
-    order_id: int = _name(name="orderId")
+    order_id: int = field(name="orderId")
     symbol: str
     side: str
     price: Decimal
-    quantity: Decimal = _name(name="qty")
-    at: int = _name(name="time")
-    fee: Decimal = _name(name="commission", default=ZERO)
-    fee_asset: str = _name(name="commissionAsset", default="")
+    quantity: Decimal = field(name="qty")
+    at: int = field(name="time")
+    fee: Decimal = field(name="commission", default=ZERO)
+    fee_asset: str = field(name="commissionAsset", default="")
     maker: bool = False
 
 
 class IncomeRow(msgspec.Struct, frozen=True):
     """A change of a balance, as `/fapi/v1/income` answers it."""
 
-    kind: str = _name(name="incomeType")
-    amount: Decimal = _name(name="income")
+    kind: str = field(name="incomeType")
+    amount: Decimal = field(name="income")
     asset: str
-    at: int = _name(name="time")
-    transaction: int = _name(name="tranId")
+    at: int = field(name="time")
+    transaction: int = field(name="tranId")
     """Unique among the records of one kind."""
     symbol: str = ""
     info: str = ""
@@ -83,67 +83,67 @@ class PositionRow(msgspec.Struct, frozen=True):
     """A position, as `/fapi/v3/positionRisk` answers it."""
 
     symbol: str
-    quantity: Decimal = _name(name="positionAmt")
-    entry: Decimal = _name(name="entryPrice", default=ZERO)
-    mark: Decimal = _name(name="markPrice", default=ZERO)
-    liquidation: Decimal = _name(name="liquidationPrice", default=ZERO)
-    isolated_margin: Decimal = _name(name="isolatedMargin", default=ZERO)
-    isolated_wallet: Decimal = _name(name="isolatedWallet", default=ZERO)
-    initial_margin: Decimal = _name(name="positionInitialMargin", default=ZERO)
-    position_side: str = _name(name="positionSide", default="BOTH")
-    updated_at: int = _name(name="updateTime", default=0)
+    quantity: Decimal = field(name="positionAmt")
+    entry: Decimal = field(name="entryPrice", default=ZERO)
+    mark: Decimal = field(name="markPrice", default=ZERO)
+    liquidation: Decimal = field(name="liquidationPrice", default=ZERO)
+    isolated_margin: Decimal = field(name="isolatedMargin", default=ZERO)
+    isolated_wallet: Decimal = field(name="isolatedWallet", default=ZERO)
+    initial_margin: Decimal = field(name="positionInitialMargin", default=ZERO)
+    position_side: str = field(name="positionSide", default="BOTH")
+    updated_at: int = field(name="updateTime", default=0)
 
 
 class BalanceRow(msgspec.Struct, frozen=True):
     """A balance, as `/fapi/v3/balance` answers it."""
 
     asset: str
-    total: Decimal = _name(name="balance")
-    free: Decimal = _name(name="availableBalance", default=ZERO)
-    updated_at: int = _name(name="updateTime", default=0)
+    total: Decimal = field(name="balance")
+    free: Decimal = field(name="availableBalance", default=ZERO)
+    updated_at: int = field(name="updateTime", default=0)
 
 
 class AccountConfig(msgspec.Struct, frozen=True):
     """The settings of the account, as `/fapi/v1/accountConfig` answers them."""
 
-    hedged: bool = _name(name="dualSidePosition")
-    multi_assets: bool = _name(name="multiAssetsMargin")
-    may_trade: bool = _name(name="canTrade", default=True)
+    hedged: bool = field(name="dualSidePosition")
+    multi_assets: bool = field(name="multiAssetsMargin")
+    may_trade: bool = field(name="canTrade", default=True)
 
 
 class SymbolConfig(msgspec.Struct, frozen=True):
     """The settings of a symbol, as `/fapi/v1/symbolConfig` answers them."""
 
     symbol: str
-    margin_type: str = _name(name="marginType")
+    margin_type: str = field(name="marginType")
     leverage: int
 
 
 class PositionMode(msgspec.Struct, frozen=True):
     """What `/fapi/v1/positionSide/dual` answers."""
 
-    hedged: bool = _name(name="dualSidePosition")
+    hedged: bool = field(name="dualSidePosition")
 
 
 class AssetMode(msgspec.Struct, frozen=True):
     """What `/fapi/v1/multiAssetsMargin` answers."""
 
-    multi: bool = _name(name="multiAssetsMargin")
+    multi: bool = field(name="multiAssetsMargin")
 
 
 class KeyRights(msgspec.Struct, frozen=True):
     """The rights of the API key, as `/sapi/v1/account/apiRestrictions` answers them."""
 
-    futures: bool = _name(name="enableFutures", default=False)
-    withdrawals: bool = _name(name="enableWithdrawals", default=False)
-    internal_transfer: bool = _name(name="enableInternalTransfer", default=False)
-    universal_transfer: bool = _name(name="permitsUniversalTransfer", default=False)
+    futures: bool = field(name="enableFutures", default=False)
+    withdrawals: bool = field(name="enableWithdrawals", default=False)
+    internal_transfer: bool = field(name="enableInternalTransfer", default=False)
+    universal_transfer: bool = field(name="permitsUniversalTransfer", default=False)
 
 
 class ListenKey(msgspec.Struct, frozen=True):
     """What `/fapi/v1/listenKey` answers."""
 
-    key: str = _name(name="listenKey", default="")
+    key: str = field(name="listenKey", default="")
 
 
 class UnreadableAnswer(Exception):  # noqa: N818

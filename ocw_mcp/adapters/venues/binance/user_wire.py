@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
+from msgspec import field
 
 from ocw_mcp.domain.money import ZERO
 
-_name = msgspec.field
 COIN_MARGINED: Final = 2
 """The value of `st` in events of coin-margined futures, which share the stream."""
 
@@ -18,142 +18,142 @@ COIN_MARGINED: Final = 2
 class OrderEvent(msgspec.Struct, frozen=True):
     """The order of ORDER_TRADE_UPDATE, and its trade if there was one."""
 
-    symbol: str = _name(name="s")
-    client_id: str = _name(name="c")
-    side: str = _name(name="S")
-    type: str = _name(name="o")
-    execution: str = _name(name="x")
+    symbol: str = field(name="s")
+    client_id: str = field(name="c")
+    side: str = field(name="S")
+    type: str = field(name="o")
+    execution: str = field(name="x")
     """What happened: NEW, TRADE, CALCULATED (a liquidation), CANCELED, EXPIRED, REJECTED, AMENDMENT."""
-    status: str = _name(name="X")
-    id: int = _name(name="i")
-    at: int = _name(name="T")
-    original_type: str = _name(name="ot", default="")
+    status: str = field(name="X")
+    id: int = field(name="i")
+    at: int = field(name="T")
+    original_type: str = field(name="ot", default="")
     """The type before a trigger, such as STOP_MARKET for the market order of a stop."""
-    in_force: str = _name(name="f", default="")
-    quantity: Decimal = _name(name="q", default=ZERO)
-    filled: Decimal = _name(name="z", default=ZERO)
+    in_force: str = field(name="f", default="")
+    quantity: Decimal = field(name="q", default=ZERO)
+    filled: Decimal = field(name="z", default=ZERO)
     """The quantity of all trades of the order so far."""
-    trade: int = _name(name="t", default=0)
-    traded: Decimal = _name(name="l", default=ZERO)
-    price: Decimal = _name(name="L", default=ZERO)
+    trade: int = field(name="t", default=0)
+    traded: Decimal = field(name="l", default=ZERO)
+    price: Decimal = field(name="L", default=ZERO)
     """The price of the trade (quote)."""
-    fee: Decimal = _name(name="n", default=ZERO)
-    fee_asset: str = _name(name="N", default="")
-    maker: bool = _name(name="m", default=False)
-    reason: str = _name(name="rm", default="")
-    system: int = _name(name="st", default=1)
+    fee: Decimal = field(name="n", default=ZERO)
+    fee_asset: str = field(name="N", default="")
+    maker: bool = field(name="m", default=False)
+    reason: str = field(name="rm", default="")
+    system: int = field(name="st", default=1)
 
 
 class OrderUpdate(msgspec.Struct, frozen=True):
     """ORDER_TRADE_UPDATE."""
 
-    order: OrderEvent = _name(name="o")
-    at: int = _name(name="T", default=0)
-    system: int = _name(name="st", default=1)
+    order: OrderEvent = field(name="o")
+    at: int = field(name="T", default=0)
+    system: int = field(name="st", default=1)
 
 
 class AlgoEvent(msgspec.Struct, frozen=True):
     """The order of ALGO_UPDATE."""
 
-    client_id: str = _name(name="caid")
-    id: int = _name(name="aid")
-    symbol: str = _name(name="s")
-    side: str = _name(name="S")
-    type: str = _name(name="o")
-    status: str = _name(name="X")
+    client_id: str = field(name="caid")
+    id: int = field(name="aid")
+    symbol: str = field(name="s")
+    side: str = field(name="S")
+    type: str = field(name="o")
+    status: str = field(name="X")
     """NEW, TRIGGERING, TRIGGERED, FINISHED, CANCELED, EXPIRED or REJECTED."""
-    quantity: Decimal = _name(name="q", default=ZERO)
-    order_id: str = _name(name="ai", default="")
+    quantity: Decimal = field(name="q", default=ZERO)
+    order_id: str = field(name="ai", default="")
     """The id of the order that it became when it triggered; empty before."""
-    executed: Decimal | None = _name(name="aq", default=None)
-    closes: bool = _name(name="cp", default=False)
+    executed: Decimal | None = field(name="aq", default=None)
+    closes: bool = field(name="cp", default=False)
     """Whether it closes the whole position."""
-    reason: str = _name(name="rm", default="")
-    system: int = _name(name="st", default=1)
+    reason: str = field(name="rm", default="")
+    system: int = field(name="st", default=1)
 
 
 class AlgoUpdate(msgspec.Struct, frozen=True):
     """ALGO_UPDATE."""
 
-    order: AlgoEvent = _name(name="o")
-    at: int = _name(name="T", default=0)
-    system: int = _name(name="st", default=1)
+    order: AlgoEvent = field(name="o")
+    at: int = field(name="T", default=0)
+    system: int = field(name="st", default=1)
 
 
 class BalanceEvent(msgspec.Struct, frozen=True):
     """A balance of ACCOUNT_UPDATE."""
 
-    asset: str = _name(name="a")
-    wallet: Decimal = _name(name="wb", default=ZERO)
+    asset: str = field(name="a")
+    wallet: Decimal = field(name="wb", default=ZERO)
 
 
 class PositionEvent(msgspec.Struct, frozen=True):
     """A position of ACCOUNT_UPDATE."""
 
-    symbol: str = _name(name="s")
-    quantity: Decimal = _name(name="pa", default=ZERO)
-    margin_type: str = _name(name="mt", default="")
-    position_side: str = _name(name="ps", default="BOTH")
+    symbol: str = field(name="s")
+    quantity: Decimal = field(name="pa", default=ZERO)
+    margin_type: str = field(name="mt", default="")
+    position_side: str = field(name="ps", default="BOTH")
 
 
 class _AccountChange(msgspec.Struct, frozen=True):
-    reason: str = _name(name="m", default="")
-    balances: list[BalanceEvent] = _name(name="B", default_factory=list)
-    positions: list[PositionEvent] = _name(name="P", default_factory=list)
+    reason: str = field(name="m", default="")
+    balances: list[BalanceEvent] = field(name="B", default_factory=list)
+    positions: list[PositionEvent] = field(name="P", default_factory=list)
 
 
 class AccountUpdate(msgspec.Struct, frozen=True):
     """ACCOUNT_UPDATE."""
 
-    change: _AccountChange = _name(name="a")
-    at: int = _name(name="T", default=0)
-    system: int = _name(name="st", default=1)
+    change: _AccountChange = field(name="a")
+    at: int = field(name="T", default=0)
+    system: int = field(name="st", default=1)
 
 
 class _Leverage(msgspec.Struct, frozen=True):
-    symbol: str = _name(name="s")
-    leverage: int = _name(name="l")
+    symbol: str = field(name="s")
+    leverage: int = field(name="l")
 
 
 class _AssetMode(msgspec.Struct, frozen=True):
-    multi: bool = _name(name="j")
+    multi: bool = field(name="j")
 
 
 class ConfigUpdate(msgspec.Struct, frozen=True):
     """ACCOUNT_CONFIG_UPDATE: a new leverage of a symbol, or another asset mode."""
 
-    leverage: _Leverage | None = _name(name="ac", default=None)
-    assets: _AssetMode | None = _name(name="ai", default=None)
-    at: int = _name(name="T", default=0)
-    system: int = _name(name="st", default=1)
+    leverage: _Leverage | None = field(name="ac", default=None)
+    assets: _AssetMode | None = field(name="ai", default=None)
+    at: int = field(name="T", default=0)
+    system: int = field(name="st", default=1)
 
 
 class _Called(msgspec.Struct, frozen=True):
-    symbol: str = _name(name="s")
-    quantity: Decimal = _name(name="pa", default=ZERO)
+    symbol: str = field(name="s")
+    quantity: Decimal = field(name="pa", default=ZERO)
 
 
 class MarginCall(msgspec.Struct, frozen=True):
     """MARGIN_CALL."""
 
-    positions: list[_Called] = _name(name="p", default_factory=list)
-    at: int = _name(name="E", default=0)
-    system: int = _name(name="st", default=1)
+    positions: list[_Called] = field(name="p", default_factory=list)
+    at: int = field(name="E", default=0)
+    system: int = field(name="st", default=1)
 
 
 class KeyExpired(msgspec.Struct, frozen=True):
     """listenKeyExpired: the connection stays open and mute."""
 
-    key: str = _name(name="listenKey", default="")
-    at: int = _name(name="E", default=0)
-    system: int = _name(name="st", default=1)
+    key: str = field(name="listenKey", default="")
+    at: int = field(name="E", default=0)
+    system: int = field(name="st", default=1)
 
 
 UserEvent = OrderUpdate | AlgoUpdate | AccountUpdate | ConfigUpdate | MarginCall | KeyExpired
 
 
 class _Kind(msgspec.Struct):
-    event: str = _name(name="e", default="")
+    event: str = field(name="e", default="")
     data: msgspec.Raw | None = None
 
 
