@@ -1,1 +1,1 @@
-"""The Binance venue: orders and the account on USD-M futures."""
+"""The account at Binance as a venue: orders and their reports, on futures and on spot."""
