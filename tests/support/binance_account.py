@@ -1,10 +1,11 @@
 """The sender of orders on the sandbox exchange in the same process, in virtual time."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple, cast
 
+from ocw_mcp.adapters.binance.transport import NotSent, RestResponse
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.registry import Registry
 from ocw_mcp.adapters.venues.binance.sender import Sender
@@ -84,12 +85,29 @@ class Watching:
         self.reconciled.append(why)
 
 
+class Wire(InProcessTransport):
+    """The sandbox behind a network that can fail."""
+
+    offline_until = 0
+    """Until this time (ms) no request leaves the machine."""
+    answer: bytes | None = None
+    """The body that orders and cancels are answered in place of the exchange's."""
+
+    async def request(
+        self, method: str, path: str, query: str = "", form: str = "", headers: Mapping[str, str] | None = None
+    ) -> RestResponse:
+        if self.exchange_ms() < self.offline_until:
+            raise NotSent(f"{path} was not sent: no route to host")
+        answer = await super().request(method, path, query, form, headers)
+        return answer if self.answer is None or method == "GET" else RestResponse(200, self.answer, {})
+
+
 class SandboxAccount:
     """A sender and all that it works with."""
 
     def __init__(self, *faults: dict[str, Any], mode: Mode = Mode.DEMO, **options: Any) -> None:
         self.exchange = exchange(*faults)
-        self.transport = InProcessTransport(self.exchange, NOW, **options)
+        self.transport = Wire(self.exchange, NOW, **options)
         self.client = SignedClient(self.transport, credentials(), mode, loopback=ADDRESS)
         self.reports: list[VenueReport] = []
         self.witness = Watching()

@@ -23,7 +23,7 @@ DOCUMENTED: dict[tuple[int, ...], Verdict] = {
     (-1002, -1022, -2008, -2014, -2015): Verdict(REFUSED, R.NOT_AUTHORISED, HALT),
     (-2018,): Verdict(REFUSED, R.INSUFFICIENT_BALANCE),
     (-2019,): Verdict(REFUSED, R.INSUFFICIENT_MARGIN),
-    (-1013, -1102, -1106, -1111): Verdict(REFUSED, R.FILTER),
+    (-1013, -1111): Verdict(REFUSED, R.FILTER),
     (-4001, -4002, -4003, -4004, -4005, -4006, -4007, -4013, -4014): Verdict(REFUSED, R.FILTER),
     (-4016, -4023, -4024, -4029, -4030, -4131): Verdict(REFUSED, R.FILTER),
     (-2021,): Verdict(REFUSED, R.WOULD_TRIGGER_IMMEDIATELY),
@@ -40,7 +40,7 @@ DOCUMENTED: dict[tuple[int, ...], Verdict] = {
     (-4061,): Verdict(REFUSED, R.WRONG_SETTINGS, HALT),
     (-4087, -4192, -4400): Verdict(REFUSED, R.ONLY_REDUCTIONS, REDUCING),
     (-1121, -4108, -4140, -4141): Verdict(REFUSED, R.NOT_TRADING),
-    (-2010, -5021): Verdict(REFUSED, R.OTHER),
+    (-1102, -1106, -2010, -5021): Verdict(REFUSED, R.OTHER),
     (-4120,): Verdict(REFUSED, R.OTHER, HALT),
 }
 TEXT = st.text("Aa.;{<", max_size=8) | st.sampled_from(["Unknown error", "Service", "Filter failure: NOTIONAL"])

@@ -170,6 +170,35 @@ def test_reduction_that_was_refused_by_overload_is_sent_again_until_it_passes() 
     assert placed > 3
 
 
+def test_entry_that_did_not_leave_this_machine_is_rejected() -> None:
+    async def use(account: SandboxAccount) -> Any:
+        await account.client.clock.measure()
+        account.transport.offline_until = NOW + MINUTE
+        return outcomes(await account.send(order())), account.witness.looked_up
+
+    assert on_sandbox(use) == (["NOT_SENT"], [])
+
+
+@pytest.mark.parametrize(("outage_s", "expected"), [(5, "Accepted"), (60, "NOT_SENT")])
+def test_reduction_that_did_not_leave_is_tried_for_some_seconds(outage_s: int, expected: str) -> None:
+    async def use(account: SandboxAccount) -> Any:
+        await enter(account)
+        account.transport.offline_until = NOW + outage_s * SECOND
+        return outcomes(await account.send(order(EXIT, SELL)))
+
+    assert on_sandbox(use) == [expected]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"\xff", b'{"orderId":1,"clientOrderId":"another","status":"NEW"}'])
+def test_answer_that_cannot_be_read_is_an_unknown_outcome(body: bytes) -> None:
+    async def use(account: SandboxAccount) -> Any:
+        account.transport.answer = body
+        said = outcomes(await account.send(order()))
+        return said, [type(each) for each in await account.cancel(OrderRef(1, ENTRY))], len(account.witness.looked_up)
+
+    assert on_sandbox(use) == (["OutcomeUnknown"], [CancelRefused], 2)
+
+
 def test_late_time_stamp_measures_the_clock_and_sends_once_more() -> None:
     async def use(account: SandboxAccount) -> Any:
         await account.client.clock.measure()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -44,6 +44,20 @@ class Placed(NamedTuple):
     status: str
     executed: Decimal
     """The quantity that has filled (base asset); 0 for an algo order."""
+
+
+class OrderForms(Protocol):
+    """How a product states orders; this module does for futures."""
+
+    def place_request(self, order: Order, book: str) -> OrderRequest: ...
+
+    def cancel_request(self, order: Order, book: str) -> OrderRequest: ...
+
+    def leverage_request(self, symbol: str, leverage: int) -> OrderRequest | None: ...
+
+    def placed(self, order: Order, book: str, body: bytes) -> Placed | None: ...
+
+    def cancelled(self, order: Order, book: str, body: bytes) -> Placed | None: ...
 
 
 class _OrderAnswer(msgspec.Struct):
@@ -117,8 +131,8 @@ def cancel_request(order: Order, book: str) -> OrderRequest:
     return OrderRequest("DELETE", ORDER, {"symbol": order.symbol, "origClientOrderId": name}, weight=1, orders=0)
 
 
-def leverage_request(symbol: str, leverage: int) -> OrderRequest:
-    """Return the request that sets the leverage of a symbol."""
+def leverage_request(symbol: str, leverage: int) -> OrderRequest | None:
+    """Return the request that sets the leverage of a symbol; None on a product without leverage."""
     return OrderRequest("POST", LEVERAGE, {"symbol": symbol, "leverage": leverage}, weight=1, orders=0)
 
 
