@@ -1,10 +1,14 @@
 """Orders of futures as requests, and their answers."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ocw_mcp.adapters.venues.binance.orders import cancel_request, cancelled, place_request, placed
+from ocw_mcp.adapters.venues.binance.orders import Placed, cancel_request, cancelled, place_request, placed
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Order, Purpose, Side, TriggerBy
 from tests.support.binance_account import BOOK, order
 
@@ -60,13 +64,21 @@ def test_cancel_names_the_client_id() -> None:
     assert (plain.method, algo.method) == ("DELETE", "DELETE")
 
 
-def test_cancel_of_an_algo_order_has_a_text_as_code() -> None:
-    stop = order(STOP, SELL, trigger_price="1")
-    answer = b'{"algoId":3358,"clientAlgoId":"ocw-abc234-1-s-0","code":"%s","msg":"success"}'
-    done = cancelled(stop, BOOK, answer % b"200")
-    assert done is not None
-    assert (done.venue_order_id, done.status) == ("3358", "CANCELED")
-    assert cancelled(stop, BOOK, answer % b"-2011") is None
+@pytest.mark.parametrize(
+    ("said", "is_done"),
+    [
+        ({"code": "200", "msg": "success"}, True),
+        ({"code": 200, "msg": "success"}, True),
+        ({"algoStatus": "CANCELED"}, True),
+        ({"code": "-2011"}, False),
+        ({"algoStatus": "NEW"}, False),
+        ({}, False),
+    ],
+)
+def test_cancel_of_an_algo_order_is_answered_by_code_or_state(said: dict[str, Any], is_done: bool) -> None:
+    body = json.dumps({"algoId": 3358, "clientAlgoId": "ocw-abc234-1-s-0", **said}).encode()
+    done = Placed("3358", "ocw-abc234-1-s-0", "CANCELED", ZERO) if is_done else None
+    assert cancelled(order(STOP, SELL, trigger_price="1"), BOOK, body) == done
 
 
 def test_answer_about_another_order_proves_nothing() -> None:
@@ -74,3 +86,23 @@ def test_answer_about_another_order_proves_nothing() -> None:
     assert placed(order(), BOOK, body) is None
     assert cancelled(order(), BOOK, body) is None
     assert placed(order(n=2), BOOK, body) is not None
+
+
+DOCUMENTED = Path(__file__).resolve().parents[3].parent / "shared/fixtures/binance_net/Endpoints/UsdFutures/Trading"
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("PlaceOrder", "22542179"), ("PlaceConditionalOrder", "2146760"), ("CancelConditionalOrder", "3000000000003505")],
+)
+def test_documented_answer_is_read(name: str, number: str) -> None:
+    path = DOCUMENTED / f"{name}.txt"
+    if not path.is_file():
+        pytest.skip("the fixtures are not beside this checkout (expected ../shared/fixtures)")
+    text = path.read_text(encoding="utf-8")
+    ours = re.sub(r'("client(?:Order|Algo)Id": ")[^"]*', rf"\g<1>ocw-abc234-1-{'s' if 'Cond' in name else 'e'}-0", text)
+    body = ours[ours.index("{") : ours.rindex("}") + 1].encode()
+    sent = order(STOP, SELL, trigger_price="1") if "Cond" in name else order()
+    found = (cancelled if name.startswith("Cancel") else placed)(sent, BOOK, body)
+    assert found is not None
+    assert found.venue_order_id == number

@@ -74,11 +74,12 @@ class _AlgoAnswer(msgspec.Struct):
 
 
 class _AlgoCancelled(msgspec.Struct):
-    """The answer to the cancel of an algo order. Its `code` is the text `200` and no error."""
+    """The answer to the cancel of an algo order: a `code` with the text `200`, or the order itself."""
 
     id: int = msgspec.field(name="algoId")
     client_id: str = msgspec.field(name="clientAlgoId")
-    code: str | int
+    code: str | int = ""
+    status: str = msgspec.field(name="algoStatus", default="")
 
 
 _ORDER: Final = msgspec.json.Decoder(_OrderAnswer, strict=False)
@@ -150,7 +151,7 @@ def cancelled(order: Order, book: str, body: bytes) -> Placed | None:
     """Return what the answer to a cancel says; None if it is not the documented one, or of another order."""
     if is_algo(order):
         algo = _read(_CANCELLED, body)
-        done = algo is not None and str(algo.code) == "200"
+        done = algo is not None and (str(algo.code) == "200" or algo.status == "CANCELED")
         answer = Placed(str(algo.id), algo.client_id, "CANCELED", ZERO) if algo is not None and done else None
     else:
         answer = _of_order(body)
