@@ -1,18 +1,21 @@
-"""The transport over the network: httpx2 for requests, websockets for streams."""
+"""The transport over the network: httpx2 and aiohttp for requests, websockets for streams."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidURI, WebSocketException
 from websockets.frames import Frame, Opcode
 
-from ocw_mcp.adapters.feeds.binance.hosts import Hosts
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse
+from ocw_mcp.adapters.binance.hosts import Hosts
+from ocw_mcp.adapters.binance.transport import RestResponse
 from ocw_mcp.domain.errors import MarketUnreachable
+
+if TYPE_CHECKING:
+    from ocw_mcp.adapters.binance.direct import DirectHttp
 
 _TIMEOUT_S: Final = 10.0
 _PING_EVERY_S: Final = 20.0
@@ -113,10 +116,16 @@ class NetworkTransport:
         self._hosts, self._now_ms, self._keepalive = hosts, now_ms, keepalive
         self._timeout_s = _TIMEOUT_S * speed
         self._http: httpx2.AsyncClient | None = None
+        self._direct: DirectHttp | None = None
 
     @property
     def host_class(self) -> str:
         return self._hosts.host_class
+
+    @property
+    def rest(self) -> str:
+        """The address to which the requests go."""
+        return self._hosts.rest
 
     @property
     def timeout_s(self) -> float:
@@ -138,6 +147,20 @@ class NetworkTransport:
         except httpx2.HTTPError as error:
             raise MarketUnreachable(f"{path} has no answer: {type(error).__name__} {error}"[:200].strip()) from None
         return RestResponse(answer.status_code, answer.content, {k.lower(): v for k, v in answer.headers.items()})
+
+    async def request(
+        self, method: str, path: str, query: str = "", form: str = "", headers: Mapping[str, str] | None = None
+    ) -> RestResponse:
+        """Send a request with a query and a form as they are. Raises NotSent, or MarketUnreachable without an answer.
+
+        A redirection is not followed: it is returned as any other answer.
+        """
+        if self._direct is None:
+            # Only a book that trades an account needs aiohttp, whose import takes a tenth of a second.
+            from ocw_mcp.adapters.binance.direct import DirectHttp
+
+            self._direct = DirectHttp(self._hosts, self._timeout_s)
+        return await self._direct.request(method, path, query, form, headers or {})
 
     async def connect(self, path: str) -> NetworkConnection:
         """Open a stream connection. Raises MarketUnreachable."""
@@ -162,3 +185,6 @@ class NetworkTransport:
         if self._http is not None:
             await self._http.aclose()
             self._http = None
+        if self._direct is not None:
+            await self._direct.close()
+            self._direct = None
