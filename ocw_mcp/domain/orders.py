@@ -287,6 +287,7 @@ class OutsideCause(StrEnum):
     DELEVERAGING = "auto-deleveraging"
     OTHER_TRADER = "somebody else"
     ENDED = "the end of its market"
+    FOUND = "found at the exchange"
 
 
 class OutsideFill(msgspec.Struct, frozen=True, tag="outside_fill"):
@@ -373,6 +374,8 @@ class VenueNoticeKind(StrEnum):
 
     DEGRADED = "degraded"
     """What the account does cannot be seen at once, such as while the user data stream is down: no entries."""
+    CONNECTING = "connecting"
+    """The run begins or goes on: no entries until an AccountSeen agrees with the books."""
     RESTORED = "restored"
     ONLY_REDUCTIONS = "only_reductions"
     """The venue takes only reductions."""

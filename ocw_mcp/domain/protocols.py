@@ -10,7 +10,7 @@ from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
 from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, Mark, MarketIdentity, Opening, OrderBook
-from ocw_mcp.domain.orders import Order, OrderRef, VenueReport
+from ocw_mcp.domain.orders import Order, OrderRef, OrderSeen, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.steps import Command, StepEvent
 
@@ -111,6 +111,12 @@ class ExchangeVenue(Venue, Protocol):
 
         `since` is None for a new book. Raises VenueRefused if the account's settings or the key forbid trading, and
         MarketUnreachable if the venue does not answer. Nothing is sent to the venue that changes the account.
+        """
+
+    async def cancel_foreign(self, order: OrderSeen, now: int) -> None:
+        """Ask for the cancellation of an order that is not of this book, by the venue's id; the outcome is no report.
+
+        The next AccountSeen shows whether the order is gone.
         """
 
     async def close(self) -> None:
