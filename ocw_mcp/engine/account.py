@@ -69,7 +69,7 @@ class Account:
         self.began_with = ZERO if config.on_exchange else config.start_equity
         """The equity (quote) with which the book began."""
         self._on_exchange = config.on_exchange
-        self.exchange = ExchangeAccount()
+        self.exchange = ExchangeAccount(read=not config.on_exchange)
         self.ledger = Ledger(self.began_with)
         self.day = DailyLoss(config.policies.daily_loss)
         self.day_ends = 0

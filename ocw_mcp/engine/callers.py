@@ -35,9 +35,7 @@ COMMANDS_KEPT = 256
 class OperatorCommands(Stateful[list[str]]):
     """Executes each operator command once, even if its file is not deleted. The state is the latest command ids."""
 
-    def __init__(
-        self, guard: Guard, executor: LegExecutor, decisions: DecisionCycle, reports: VenueReports
-    ) -> None:
+    def __init__(self, guard: Guard, executor: LegExecutor, decisions: DecisionCycle, reports: VenueReports) -> None:
         super().__init__([])
         self._reports = reports
         self._manager = guard.manager

@@ -9,12 +9,13 @@ from ocw_mcp.domain.orders import AccountSeen, Balance
 
 
 class ExchangeAccount(msgspec.Struct):
-    """The account as the exchange reported it last. On paper nothing of it is used but `adopted`."""
+    """The account as the exchange reported it last. On paper nothing of it is set but `adopted` and `elsewhere`."""
 
     found: bool = False
     """Whether the account was taken over, at its first report."""
     read: bool = False
-    """Whether the account was compared with the books since the exchange was connected, or its view was degraded."""
+    """Whether the account was compared with the books since the exchange was connected, or its view was degraded; true
+    on paper, which has no account outside of the books."""
     seen_at: int = -1
     """The exchange's time (ms) of the last report that was compared."""
     degraded: str = ""

@@ -29,6 +29,10 @@ class OutsideTrades:
         booked = self._account.book_outside_fill(fill, now)
         if booked is None:
             return
+        quote = self._manager.prices.get(symbol, now) if fill.cause is OutsideCause.FOUND else None
+        if quote is not None and booked.position:
+            # A position that was found may be old, and its price far from the market.
+            self._account.ledger.mark(symbol, quote.price)
         if fill.cause not in (OutsideCause.ENDED, OutsideCause.FOUND):
             self._effects.record(Incident(_text(fill)))
         self._halt_if_forced(fill)

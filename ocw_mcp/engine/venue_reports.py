@@ -71,7 +71,7 @@ class VenueReports:
         """Apply a report on an order, of the venue or of a person. Return whether it changed anything."""
         exchange = self._account.exchange
         if self._manager.config.on_exchange and isinstance(report, Accepted | Triggered):
-            exchange.heard_at = {**exchange.heard_at, str(report.ref): now}
+            exchange.heard_at[str(report.ref)] = now
         change = self._manager.apply(report, now)
         if change is None:
             return False
@@ -94,7 +94,7 @@ class VenueReports:
         """Note the time (ms) of a trade: a report of the account that is older cannot be compared with it."""
         if self._manager.config.on_exchange:
             known = self._account.exchange.traded_at
-            self._account.exchange.traded_at = {**known, symbol: max(at, known.get(symbol, -1))}
+            known[symbol] = max(at, known.get(symbol, -1))
             self._moved(at)
 
     def _moved(self, at: int) -> None:

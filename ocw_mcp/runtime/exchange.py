@@ -10,7 +10,7 @@ from typing import Final
 
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.orders import OrderRef, VenueNotice, VenueNoticeKind
+from ocw_mcp.domain.orders import OrderRef, OrderSeen, VenueNotice, VenueNoticeKind
 from ocw_mcp.domain.protocols import Clock, ExchangeVenue, KnownOrder
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.step import Engine
@@ -34,6 +34,7 @@ class ExchangeLink:
         spot = engine.config.product is Product.SPOT
         self.outbox = Outbox(venue, clock, inbox.put, engine.manager.clear_again, stops_lock=spot)
         self._tasks: list[asyncio.Task[None]] = []
+        self._foreign: set[asyncio.Task[None]] = set()
 
     async def open_new(self) -> None:
         """Open the venue for a new book. Raises VenueRefused and MarketUnreachable."""
@@ -52,11 +53,18 @@ class ExchangeLink:
         tracked = self._engine.orders.get(ref) or self._engine.orders.recall(ref)
         self.outbox.cancel(ref, "" if tracked is None else tracked.order.symbol)
 
+    def cancel_foreign(self, order: OrderSeen) -> None:
+        """Ask for the cancellation of an order of others; the engine asks again while a later report still shows it."""
+        task = asyncio.ensure_future(self.venue.cancel_foreign(order, self._clock.now()))
+        self._foreign.add(task)
+        task.add_done_callback(self._foreign.discard)
+
     async def close(self) -> None:
         """Send nothing more, and close the venue; its orders stay there."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._foreign]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.outbox.close()
         await self.venue.close()
 
