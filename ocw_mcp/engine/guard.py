@@ -139,10 +139,12 @@ class Guard:
         A position that has no stop yet gets the farthest one that the policy allows, or is closed.
         """
         if symbol in self.protections:
-            self._cover_position(symbol, now)
-            if most is not None:
-                self.protections[symbol].most = most
+            self.protections[symbol].most = most or self.protections[symbol].most
+            if self._spot:
+                # As after a fill: a stop would lock the excess that has to be sold.
                 self._reduce_excess(symbol, now)
+            self._cover_position(symbol, now)
+            self._reduce_excess(symbol, now)
             return
         long = self._account.ledger.quantity(symbol) > 0
         mark = self._account.ledger.marks[symbol]
