@@ -273,6 +273,25 @@ def test_an_unexplained_difference_of_the_balance_is_booked_as_a_transfer() -> N
     assert summary(wire.engine)["exchange"]["balances"] == {"USDT": "10500"}
 
 
+def test_a_difference_of_the_balance_that_changes_is_not_booked_yet() -> None:
+    wire, account = begun()
+    for _ in range(3):
+        account.quote += 100
+        read(wire, account)
+    assert wire.engine.account.ledger.equity() == 10_000
+    read(wire, account)
+    assert wire.engine.account.ledger.equity() == 10_300
+
+
+def test_a_report_older_than_a_transfer_shows_no_difference() -> None:
+    wire, account = begun()
+    wire.minute += 1
+    before = account.seen(wire.now - 1)
+    wire.give(Transferred("t1", D(500), wire.now))
+    wire.give(before)
+    assert wire.engine.account.exchange.objection() == ""
+
+
 @pytest.mark.requirement("X06")
 @BOTH
 def test_a_transfer_out_lowers_the_largest_entry(product: Product) -> None:
