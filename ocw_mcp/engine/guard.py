@@ -123,10 +123,7 @@ class Guard:
                 self._schedule_check(symbol, now)
 
     def on_lost_stop(self, stop: TrackedOrder, now: int) -> None:
-        """Replace a stop that is no longer at the exchange, and ask to cancel it in case it is there after all.
-
-        Without the cancel, a stop that appears again could sell the position a second time.
-        """
+        """Replace a stop that is no longer at the exchange; cancel it, because two stops could sell too much."""
         symbol = stop.order.symbol
         self.manager.cancel(stop, "it is not among the orders at the exchange")
         if self._account.ledger.quantity(symbol) and not self._covered(symbol):
@@ -134,10 +131,7 @@ class Guard:
             self._replace_lost_stop(symbol, now)
 
     def adopt(self, symbol: str, now: int, *, close: bool = True, most: Decimal | None = None) -> None:
-        """Place the stop of a position that no entry opened or enlarged; reduce it to `most` (base asset), or `close`.
-
-        A position that has no stop yet gets the farthest one that the policy allows, or is closed.
-        """
+        """Keep a position that others opened or changed under a stop, or `close` it; `most` (base asset) may stay."""
         if symbol in self.protections:
             self.protections[symbol].most = most or self.protections[symbol].most
             if self._spot:

@@ -1,4 +1,4 @@
-"""The books follow the account at the exchange: positions, stops, orders and the balance, each difference an incident."""
+"""The books follow the account at the exchange: positions, stops, orders and balance; a difference is an incident."""
 
 from decimal import Decimal
 
@@ -198,7 +198,10 @@ def test_a_stop_that_is_absent_at_the_exchange_is_put_back(product: Product) -> 
     assert (again.ref != lost.ref, again.quantity, again.trigger_price) == (True, lost.quantity, lost.trigger_price)
     # The lost one is cancelled too: it must not sell the position a second time if it is there after all.
     assert lost.ref in wire.canceled
-    assert wire.engine.timers[protection_timer("BTCUSDT")] == wire.now + wire.engine.config.policies.stop.deadline_s * SECOND
+    assert (
+        wire.engine.timers[protection_timer("BTCUSDT")]
+        == wire.now + wire.engine.config.policies.stop.deadline_s * SECOND
+    )
     assert wire.stands() == [again]
     stand(wire, account)
     wire.give(Canceled(lost.ref, "it was gone"))
@@ -242,7 +245,6 @@ def test_a_report_older_than_a_fill_changes_nothing() -> None:
     assert (wire.held(), incidents(wire)) == (10, [])
 
 
-@pytest.mark.requirement("R03")
 def test_a_query_that_fails_is_not_a_flat_account() -> None:
     wire, account = begun()
     entered(wire, account)
@@ -329,7 +331,6 @@ def test_a_position_that_a_person_closed_is_closed_and_not_opened_again() -> Non
     assert code(wire.enter()) is CODE.REENTRY
 
 
-@pytest.mark.requirement("X04")
 def test_an_order_of_others_is_reported_once_and_left() -> None:
     wire, account = begun()
     account.others()
@@ -351,7 +352,10 @@ def test_an_order_of_others_is_cancelled_if_the_policy_says_so() -> None:
 
 @BOTH
 def test_an_ignored_position_is_seen_and_takes_no_entries(product: Product) -> None:
-    wire, account = exchange_wire(product, policy=live_policy(adopt={"positions": "ignore"})), AccountAtExchange(product)
+    wire, account = (
+        exchange_wire(product, policy=live_policy(adopt={"positions": "ignore"})),
+        AccountAtExchange(product),
+    )
     account.trade(D(20), D(90))
     read(wire, account, 2)
     wire.tick({"BTCUSDT": 100.0})
@@ -398,7 +402,6 @@ def test_no_entry_passes_until_the_exchange_has_time() -> None:
     assert code(wire.enter()) is None
 
 
-@pytest.mark.requirement("M05")
 @pytest.mark.parametrize("by_notice", [True, False])
 def test_an_exchange_that_takes_only_reductions_lowers_the_state(by_notice: bool) -> None:
     wire, account = begun()

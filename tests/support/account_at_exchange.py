@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import AccountSeen, Balance, Order, OrderSeen, PositionSeen, Side
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.state import Mode
@@ -27,7 +28,7 @@ class AccountAtExchange:
         self.quote, self.quantity, self.average = D(quote), D(0), D(0)
         self.orders: dict[str, OrderSeen] = {}
 
-    def trade(self, signed: Decimal, price: Decimal, fee: Decimal = D(0)) -> None:
+    def trade(self, signed: Decimal, price: Decimal, fee: Decimal = ZERO) -> None:
         """Trade a signed quantity (base asset): the profit of the closed part changes the balance on futures."""
         before, after = self.quantity, self.quantity + signed
         self.quote -= fee

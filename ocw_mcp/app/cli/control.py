@@ -239,5 +239,5 @@ def typed(prompt: str) -> str:
     return line.rstrip("\r\n")
 
 
-COMMANDS = (halt, flatten, resume, approve, deny, init)
+COMMANDS = (halt, flatten, resume, approve, deny, settle, init)
 """The commands of this file that belong to no group, in the order of `ocw --help`."""
