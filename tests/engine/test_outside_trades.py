@@ -44,7 +44,7 @@ def held(run: Run) -> Decimal:
     return run.engine.account.ledger.quantity("BTCUSDT")
 
 
-async def tell(run: Run, event: OutsideFill | Transferred) -> None:
+async def tell(run: Run, event: OutsideFill | Transferred | Frame) -> None:
     await run.simulation.shell.take(event)
 
 
@@ -79,7 +79,7 @@ async def test_a_position_opened_outside_the_engine_gets_a_stop() -> None:
     run = await flat(WAKES)
     await tell(run, outside(Side.BUY, D(1)))
     (stop,) = run.engine.orders.live()
-    assert (stop.purpose, stop.order.quantity) == (Purpose.STOP, 1)
+    assert (stop.purpose, stop.order.quantity) == (Purpose.STOP, D(1))
     assert summary(run.engine)["positions"][0]["protected"] is True
 
 
@@ -88,7 +88,7 @@ async def test_a_position_opened_outside_the_engine_keeps_clear_of_the_exits() -
     run = await flat(policy)
     await tell(run, OutsideFill("f1", "BTCUSDT", Side.BUY, D(1), D(150), D(0), NOW, OutsideCause.OTHER_TRADER))
     await tell(run, Frame(NOW + MINUTE, (candle(4, 100.0),)))
-    assert (held(run), run.events(events.ExitDecided)) == (1, [])
+    assert (held(run), run.events(events.ExitDecided)) == (D(1), [])
 
 
 async def test_an_ignored_position_is_neither_booked_nor_closed() -> None:
@@ -96,7 +96,7 @@ async def test_an_ignored_position_is_neither_booked_nor_closed() -> None:
     wallet = run.engine.account.ledger.wallet
     for name in ("f1", "f2"):
         await tell(run, outside(Side.BUY, D(1), name=name))
-    assert (held(run), list(run.engine.orders.live())) == (0, [])
+    assert (held(run), list(run.engine.orders.live())) == (D(0), [])
     assert run.engine.account.ledger.wallet == wallet
     assert len(run.events(events.Incident)) == 1
 

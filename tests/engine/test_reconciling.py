@@ -1,6 +1,7 @@
 """The books follow the account at the exchange: positions, stops, orders and balance; a difference is an incident."""
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -51,7 +52,7 @@ def read(wire: Wire, account: AccountAtExchange, times: int = 1) -> None:
         wire.give(account.seen(wire.now))
 
 
-def begun(product: Product = Product.UM, **config: object) -> tuple[Wire, AccountAtExchange]:
+def begun(product: Product = Product.UM, **config: Any) -> tuple[Wire, AccountAtExchange]:
     wire, account = exchange_wire(product, **config), AccountAtExchange(product)
     read(wire, account)
     wire.tick({"BTCUSDT": 100.0})
@@ -89,7 +90,7 @@ def test_a_book_begins_with_the_balance_of_its_account(product: Product) -> None
     (found,) = [each for each in wire.journal if isinstance(each, AccountFound)]
     assert found.balances == account.seen(0).balances
     state = wire.engine.account
-    assert (state.ledger.equity(), state.began_with, state.day.today.opening) == (2_500, 2_500, 2_500)
+    assert (state.ledger.equity(), state.began_with, state.day.today.opening) == (D(2_500), D(2_500), D(2_500))
     assert state.fall().peak == 2_500
     assert (state.trading_state, state.day.today.reached) == (TradingState.ACTIVE, False)
     wire.tick({"BTCUSDT": 100.0})
@@ -122,8 +123,8 @@ def test_a_position_older_than_the_history_is_taken_over_whole() -> None:
     account.quantity, account.average = D(-30), D(104)
     read(wire, account)
     (position,) = wire.engine.positions()
-    assert (position.quantity, position.average_price, position.leverage) == (-30, 104, 2)
-    assert (wire.last(Purpose.STOP).side, wire.last(Purpose.STOP).quantity) == (Side.BUY, 30)
+    assert (position.quantity, position.average_price, position.leverage) == (D(-30), D(104), 2)
+    assert (wire.last(Purpose.STOP).side, wire.last(Purpose.STOP).quantity) == (Side.BUY, D(30))
 
 
 def test_a_position_is_taken_over_once_its_price_is_known() -> None:
@@ -133,7 +134,7 @@ def test_a_position_is_taken_over_once_its_price_is_known() -> None:
     wire.engine.start()
     account.trade(D(20), D(90))
     wire.give(account.seen(wire.now))
-    assert (wire.held(), wire.sent) == (0, [])
+    assert (wire.held(), wire.sent) == (D(0), [])
     assert code(wire.enter(symbol="ETHUSDT")) is not None
     wire.tick({"BTCUSDT": 100.0, "ETHUSDT": 50.0})
     assert wire.held() == 20
@@ -148,10 +149,10 @@ def test_a_position_that_the_exchange_does_not_have_is_closed_in_the_books(produ
     account.trade(-account.quantity, D(99))
     account.orders.clear()
     read(wire, account, 3)
-    assert (wire.held(), wire.engine.guard.protections) == (0, {})
+    assert (wire.held(), wire.engine.guard.protections) == (D(0), {})
     assert stop.ref in wire.canceled
     (found,) = [each for each in wire.journal if isinstance(each, OutsideFilled)]
-    assert (found.cause, found.side, found.price, found.fee) == (OutsideCause.FOUND, "sell", 100, 0)
+    assert (found.cause, found.side, found.price, found.fee) == (OutsideCause.FOUND, "sell", D(100), D(0))
     assert wire.engine.account.ledger.equity() == account.quote
     assert sum("the exchange is right" in text for text in incidents(wire)) == 1
 
@@ -164,10 +165,10 @@ def test_a_position_that_changed_sides_is_taken_as_it_is() -> None:
     account.orders.clear()
     read(wire, account, 3)
     (position,) = wire.engine.positions()
-    assert (position.quantity, position.average_price) == (-15, 101)
+    assert (position.quantity, position.average_price) == (D(-15), D(101))
     assert wire.engine.account.ledger.wallet == account.quote
     (stop,) = wire.stands()
-    assert (stop.ref.leg, stop.side, stop.quantity) == (Purpose.STOP, Side.BUY, 15)
+    assert (stop.ref.leg, stop.side, stop.quantity) == (Purpose.STOP, Side.BUY, D(15))
 
 
 @pytest.mark.requirement("R06")
@@ -242,7 +243,7 @@ def test_a_report_older_than_a_fill_changes_nothing() -> None:
     wire.give(before)
     assert wire.held() == 10
     read(wire, account)
-    assert (wire.held(), incidents(wire)) == (10, [])
+    assert (wire.held(), incidents(wire)) == (D(10), [])
 
 
 def test_a_query_that_fails_is_not_a_flat_account() -> None:
@@ -322,7 +323,7 @@ def test_a_position_that_a_person_closed_is_closed_and_not_opened_again() -> Non
     account.trade(D(-10), D(101), D("0.5"))
     wire.give(OutsideFill("a1", "BTCUSDT", Side.SELL, D(10), D(101), D("0.5"), wire.now, OutsideCause.OTHER_TRADER))
     account.orders.clear()
-    assert (wire.held(), stop.ref in wire.canceled) == (0, True)
+    assert (wire.held(), stop.ref in wire.canceled) == (D(0), True)
     wire.give(Canceled(stop.ref, "asked for"))
     read(wire, account, 2)
     wire.tick({"BTCUSDT": 100.0})
@@ -359,7 +360,7 @@ def test_an_ignored_position_is_seen_and_takes_no_entries(product: Product) -> N
     account.trade(D(20), D(90))
     read(wire, account, 2)
     wire.tick({"BTCUSDT": 100.0})
-    assert (wire.held(), wire.sent) == (0, [])
+    assert (wire.held(), wire.sent) == (D(0), [])
     assert wire.engine.account.ledger.equity() == account.quote
     assert code(wire.enter(quantity="1")) is CODE.ADOPTED
     assert summary(wire.engine)["exchange"]["not_in_the_books"] == {"BTCUSDT": "20"}
@@ -470,7 +471,7 @@ def test_spot_dust_is_no_position() -> None:
     account.quantity = D("0.00001")
     read(wire, account, 2)
     wire.tick({"BTCUSDT": 100.0})
-    assert (wire.held(), incidents(wire), wire.engine.account.exchange.objection()) == (0, [], "")
+    assert (wire.held(), incidents(wire), wire.engine.account.exchange.objection()) == (D(0), [], "")
 
 
 def test_a_lost_stop_is_journaled_as_unprotected_until_the_next_is_accepted() -> None:

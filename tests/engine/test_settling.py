@@ -57,7 +57,7 @@ def test_a_declared_fill_is_booked_and_its_rest_is_gone() -> None:
     wire = Wire(policy=TIGHT)
     entry = unknown(wire)
     wire.command(Verb.SETTLE, f"{entry.ref} filled 100.05 6")
-    assert (wire.held(), status(wire, entry)) == (6, OrderStatus.CANCELED)
+    assert (wire.held(), status(wire, entry)) == (D(6), OrderStatus.CANCELED)
     assert wire.engine.account.ledger.positions["BTCUSDT"].average_price == D("100.05")
     assert wire.last(Purpose.STOP).quantity == 6
     assert incidents(wire) == []
@@ -68,7 +68,7 @@ def test_a_declaration_that_cannot_be_true_changes_nothing(outcome: str) -> None
     wire = Wire(policy=TIGHT)
     entry = unknown(wire)
     wire.command(Verb.SETTLE, f"{entry.ref} {outcome}")
-    assert (wire.held(), status(wire, entry)) == (0, OrderStatus.UNKNOWN)
+    assert (wire.held(), status(wire, entry)) == (D(0), OrderStatus.UNKNOWN)
     assert "was not taken" in incidents(wire)[-1]
 
 

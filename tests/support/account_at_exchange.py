@@ -1,6 +1,7 @@
 """A model of an account at an exchange, on futures or spot, that trades on its own and can be reported at any time."""
 
 from decimal import Decimal
+from typing import Any
 
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.money import ZERO
@@ -14,9 +15,13 @@ D = Decimal
 MANDATE = {"amount": 10**9, "symbols": ["*"], "expires": "2100-01-01T00:00:00Z"}
 
 
-def live_policy(**tables: dict[str, object]) -> Policies:
+def live_policy(**tables: dict[str, Any]) -> Policies:
     """The wide limits of tests, with the mandate that a book on an exchange needs."""
-    wide = {"order": {"max_notional": 10**6}, "position": {"max_share": 1}, "mandate": MANDATE}
+    wide: dict[str, dict[str, Any]] = {
+        "order": {"max_notional": 10**6},
+        "position": {"max_share": 1},
+        "mandate": MANDATE,
+    }
     return policies(**wide | tables)
 
 
@@ -70,7 +75,7 @@ class AccountAtExchange:
         return AccountSeen(at, balances, positions, tuple(self.orders.values()))
 
 
-def exchange_wire(product: Product = Product.UM, mode: Mode = Mode.DEMO, **config: object) -> Wire:
+def exchange_wire(product: Product = Product.UM, mode: Mode = Mode.DEMO, **config: Any) -> Wire:
     """An engine of a book on an exchange, before the first report of its account."""
     policy = config.pop("policy", None) or live_policy()
-    return Wire(product, policy, mode=mode, **config)  # type: ignore[arg-type]
+    return Wire(product, policy, mode=mode, **config)
