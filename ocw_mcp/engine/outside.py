@@ -29,6 +29,7 @@ class OutsideTrades:
         booked = self._account.book_outside_fill(fill, now)
         if booked is None:
             return
+        self._manager.size_stops(symbol)
         quote = self._manager.prices.get(symbol, now) if fill.cause is OutsideCause.FOUND else None
         if quote is not None and booked.position:
             # A position that was found may be old, and its price far from the market.

@@ -130,8 +130,7 @@ class Reconciler:
         held = ledger.quantity(symbol)
         if not self._manager.spot:
             return seen - held
-        dust = ledger.dust.get(symbol)
-        by = seen - held - (dust.quantity if dust is not None else ZERO)
+        by = seen - ledger.base_balance(symbol)
         instrument = self._manager.prices.instruments.get(symbol)
         if instrument is not None and abs(by) < instrument.step:
             return ZERO
@@ -247,7 +246,7 @@ class Reconciler:
     def _take_balance(self, seen: AccountSeen, *, first: bool) -> None:
         exchange, quotes = self._account.exchange, {assets_of(each)[1] for each in self._config.symbols}
         real = sum((each.total for each in seen.balances if each.asset in quotes), ZERO)
-        by = real - self._expected()
+        by = real - self._account.ledger.quote_balance(spot=self._manager.spot)
         if first:
             self._account.begin(Transferred(f"found-{seen.at}", by, seen.at))
             return
@@ -261,11 +260,6 @@ class Reconciler:
             self._effects.record(Incident(f"{text}; it is booked as a transfer"))
             self._account.book_transfer(Transferred(f"found-{seen.at}", by, seen.at))
             exchange.quote_difference = ZERO
-
-    def _expected(self) -> Decimal:
-        """Return the quote balance that the exchange should have: on spot, what was paid for positions is gone."""
-        ledger = self._account.ledger
-        return ledger.free() if self._manager.spot else ledger.wallet
 
 
 def _under_way(tracked: TrackedOrder) -> bool:

@@ -267,7 +267,7 @@ class Engine:
             case steps.Timer(steps.TimerKind.APPROVAL, str(approval)):
                 self.approvals.refuse(approval, "unanswered", "the operator")
             case steps.Timer(steps.TimerKind.CANCEL, OrderRef() as order, times):
-                self.manager.on_silence(order, times)
+                self.guard.on_silence(order, times)
             case steps.Timer(steps.TimerKind.DAY):
                 self.account.open_day(now)
             case steps.Timer(steps.TimerKind.DECISION):
@@ -282,6 +282,8 @@ class Engine:
                     self._wake(now)
             case steps.Timer(steps.TimerKind.PROTECTION, str(symbol)):
                 self.guard.on_timer(symbol, now)
+            case steps.Timer(steps.TimerKind.RETRY, str(symbol)):
+                self.guard.on_retry(symbol, now)
 
     def _after_decision(self, decision: Decision, decider: str, now: int, *, correction: bool = False) -> Settled:
         """Set the check time and wake conditions of a decision. A correction only changes the ones that it gives."""
