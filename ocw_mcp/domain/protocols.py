@@ -117,17 +117,22 @@ class ExchangeVenue(Venue, Protocol):
         MarketUnreachable if the venue does not answer. Nothing is sent to the venue that changes the account.
         """
 
-    async def cancel_foreign(self, order: OrderSeen, now: int) -> None:
-        """Ask for the cancellation of an order that is not of this book, by the venue's id; the outcome is no report.
-
-        The next AccountSeen shows whether the order is gone.
-        """
-
     async def close(self) -> None:
         """Close all connections. Orders stay at the venue."""
 
     def set_instruments(self, instruments: Sequence[Instrument]) -> None:
         """Use the filters that the exchange reports from now on."""
+
+
+@runtime_checkable
+class CancelsForeign(Protocol):
+    """A venue that can cancel orders that are not of this book."""
+
+    async def cancel_foreign(self, order: OrderSeen, now: int) -> None:
+        """Ask for the cancellation of an order by the venue's id. It reports nothing, and must not raise.
+
+        The next AccountSeen shows whether the order is gone; until then the engine asks again.
+        """
 
 
 class SimulatedVenue(Venue, Protocol):

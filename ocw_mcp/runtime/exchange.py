@@ -13,7 +13,7 @@ import msgspec
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import AccountSeen, OrderRef, OrderSeen, VenueNotice, VenueNoticeKind
-from ocw_mcp.domain.protocols import Clock, ExchangeVenue, KnownOrder
+from ocw_mcp.domain.protocols import CancelsForeign, Clock, ExchangeVenue, KnownOrder
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.inbox import Inbox, MarketEnded
@@ -77,6 +77,10 @@ class ExchangeLink:
 
     def cancel_foreign(self, order: OrderSeen) -> None:
         """Ask for the cancellation of an order of others; the engine asks again while a later report still shows it."""
+        if not isinstance(self.venue, CancelsForeign):
+            text = f"{self.venue.name} cannot cancel {order.venue_order_id}, which is not of this book; cancel it there"
+            self._inbox.put(VenueNotice(VenueNoticeKind.INCIDENT, text))
+            return
         task = asyncio.ensure_future(self.venue.cancel_foreign(order, self._clock.now()))
         self._foreign.add(task)
         task.add_done_callback(self._foreign.discard)

@@ -69,6 +69,7 @@ class World:
                 stop = next((each for each in account.orders.values() if each.ref is not None), None)
                 if stop is not None:
                     del account.orders[str(stop.ref)]
+                    # A stop of the whole position sells what is there.
                     self._fill(wire.engine.orders.get(stop.ref).order, lost=lost)  # type: ignore[arg-type, union-attr]
             case "price":
                 self.price = D(90 + size)
@@ -98,12 +99,13 @@ class World:
     def _fill(self, order: Order, *, lost: bool) -> None:
         """Trade an order as the exchange does: a reduction trades at most the position."""
         left, way = self.account.quantity, order.side.sign
-        size = min(order.quantity, max(D(0), -left * way)) if order.reduce_only else order.quantity
+        most = max(D(0), -left * way)
+        size = most if order.close_position else min(order.quantity, most) if order.reduce_only else order.quantity
         if size:
             self.account.trade(size * way, self.price, CENT)
         if not lost and size:
             self.wire.give(Filled(order.ref, f"f{order.ref}", size, self.price, CENT, self.wire.now))
-        if not lost and size < order.quantity:
+        if not lost and size < order.quantity and not order.close_position:
             self.wire.give(Canceled(order.ref, "nothing to reduce"))
 
     def answer(self, *, lost: bool = False) -> None:
@@ -112,6 +114,7 @@ class World:
         if wire.engine.timers.get(deadline, wire.now) < wire.now:
             wire.give(TimerFired(deadline))
         for _ in range(40):
+            self._end_whole_stops(lost=lost)
             for ref in wire.canceled:
                 if any(each.ref == ref for each in wire.sent[self._done :]):
                     # As in the outbox: an order that is cancelled before it is sent is never sent.
@@ -141,6 +144,16 @@ class World:
             else:
                 self._fill(order, lost=False)
         raise AssertionError("the engine sends orders without end")
+
+    def _end_whole_stops(self, *, lost: bool) -> None:
+        """End the stops of the whole position with their position, as the exchange does."""
+        for name, stop in list(self.account.orders.items()):
+            tracked = self.wire.engine.orders.get(stop.ref) if stop.ref is not None else None
+            if tracked is None or not tracked.order.close_position or self.account.quantity * stop.side.sign < 0:
+                continue
+            del self.account.orders[name]
+            if not lost:
+                self.wire.give(Canceled(tracked.ref, "its position ended"))
 
     def read(self) -> None:
         """Report the account, a minute after everything before it."""
@@ -196,6 +209,6 @@ def test_two_quiet_reports_later_the_books_are_the_account(
     ledger = wire.engine.account.ledger
     assert abs((ledger.free() if account.spot else ledger.wallet) - account.quote) < CENT
     assert wire.engine.account.exchange.objection() == ""
-    covered = sum(each.quantity for each in account.orders.values() if each.side.sign * account.quantity < 0)
-    closing = wire.engine.manager.closing(BTC)
-    assert closing or covered == abs(account.quantity)
+    stops = [wire.engine.orders.get(each.ref) for each in account.orders.values() if each.ref is not None]
+    whole = any(each is not None and each.covers(abs(account.quantity)) for each in stops)
+    assert whole or not account.quantity or wire.engine.manager.closing(BTC)

@@ -6,7 +6,7 @@ import pytest
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.market import Frame
-from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Side, Transferred
+from ocw_mcp.domain.orders import Accepted, OutsideCause, OutsideFill, Purpose, Side, Transferred
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Timer, TimerFired, TimerKind
@@ -79,12 +79,13 @@ async def flat(policy: Policies) -> Run:
     return run
 
 
-async def test_a_position_opened_outside_the_engine_gets_a_stop() -> None:
-    run = await flat(WAKES)
-    await tell(run, outside(Side.BUY, D(1)))
-    (stop,) = run.engine.orders.live()
+def test_a_position_opened_outside_the_engine_gets_a_stop() -> None:
+    wire = Wire()
+    wire.give(outside(Side.BUY, D(1)))
+    (stop,) = wire.engine.orders.live()
     assert (stop.purpose, stop.order.quantity) == (Purpose.STOP, D(1))
-    assert summary(run.engine)["positions"][0]["protected"] is True
+    wire.give(Accepted(stop.ref, "v1"))
+    assert summary(wire.engine)["positions"][0]["protected"] is True
 
 
 async def test_a_position_opened_outside_the_engine_keeps_clear_of_the_exits() -> None:

@@ -145,12 +145,11 @@ def test_a_position_is_taken_over_once_its_price_is_known() -> None:
 @BOTH
 def test_a_position_that_the_exchange_does_not_have_is_closed_in_the_books(product: Product) -> None:
     wire, account = begun(product)
-    stop = entered(wire, account)
+    entered(wire, account)
     account.trade(-account.quantity, D(99))
     account.orders.clear()
     read(wire, account, 3)
-    assert (wire.held(), wire.engine.guard.protections) == (D(0), {})
-    assert stop.ref in wire.canceled
+    assert (wire.held(), wire.engine.guard.protections, wire.stands()) == (D(0), {}, [])
     (found,) = [each for each in wire.journal if isinstance(each, OutsideFilled)]
     assert (found.cause, found.side, found.price, found.fee) == (OutsideCause.FOUND, "sell", D(100), D(0))
     assert wire.engine.account.ledger.equity() == account.quote
@@ -195,14 +194,16 @@ def test_a_stop_that_is_absent_at_the_exchange_is_put_back(product: Product) -> 
     lost = entered(wire, account)
     account.orders.clear()
     read(wire, account)
-    again = wire.last(Purpose.STOP)
-    assert (again.ref != lost.ref, again.quantity, again.trigger_price) == (True, lost.quantity, lost.trigger_price)
+    deadline = wire.engine.config.policies.stop.deadline_s * SECOND
+    assert wire.engine.timers[protection_timer("BTCUSDT")] == wire.now + deadline
     # The lost one is cancelled too: it must not sell the position a second time if it is there after all.
     assert lost.ref in wire.canceled
-    assert (
-        wire.engine.timers[protection_timer("BTCUSDT")]
-        == wire.now + wire.engine.config.policies.stop.deadline_s * SECOND
-    )
+    if account.spot:
+        # There it may lock the balance, so the answer to its cancel comes first.
+        assert wire.last(Purpose.STOP) == lost
+        wire.give(Canceled(lost.ref, "it was gone"))
+    again = wire.last(Purpose.STOP)
+    assert (again.ref != lost.ref, again.quantity, again.trigger_price) == (True, lost.quantity, lost.trigger_price)
     assert wire.stands() == [again]
     stand(wire, account)
     wire.give(Canceled(lost.ref, "it was gone"))
@@ -323,7 +324,7 @@ def test_a_position_that_a_person_closed_is_closed_and_not_opened_again() -> Non
     account.trade(D(-10), D(101), D("0.5"))
     wire.give(OutsideFill("a1", "BTCUSDT", Side.SELL, D(10), D(101), D("0.5"), wire.now, OutsideCause.OTHER_TRADER))
     account.orders.clear()
-    assert (wire.held(), stop.ref in wire.canceled) == (D(0), True)
+    assert (wire.held(), wire.stands()) == (D(0), [])
     wire.give(Canceled(stop.ref, "asked for"))
     read(wire, account, 2)
     wire.tick({"BTCUSDT": 100.0})
