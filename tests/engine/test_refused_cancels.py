@@ -38,6 +38,11 @@ def protect(wire: Wire, key: str, **levels: Decimal) -> Order:
     return wire.last(Purpose.STOP)
 
 
+def withdraw(wire: Wire, key: str) -> None:
+    """Ask for the cancel of the entry, as a client does."""
+    wire.give(Asked(LegRequest(key, "anna", Leg(BTC, Action.CANCEL))))
+
+
 def refuse(wire: Wire, ref: OrderRef) -> list[events.DomainEvent]:
     return wire.give(CancelRefused(ref, "unknown order"))
 
@@ -76,11 +81,15 @@ def test_venue_that_refuses_every_cancel_is_asked_a_few_times() -> None:
     assert isinstance(entry, Order)
     wire.give(Accepted(entry.ref, "v1"))
     wire.command("halt")
-    for _ in range(2 * MOST_CANCELS):
+    for n in range(2 * MOST_CANCELS):
         refuse(wire, entry.ref)
         refuse(wire, entry.ref)
+        before = asked(wire, entry.ref)
+        withdraw(wire, f"now {n}")
+        assert asked(wire, entry.ref) == before, "not at once"
         ask_again(wire, entry.ref)
         wire.tick({BTC: 100.0})
+        withdraw(wire, f"later {n}")
     assert asked(wire, entry.ref) == MOST_CANCELS
     incidents = [each.text for each in wire.journal if isinstance(each, events.Incident)]
     assert [text for text in incidents if "refused 4 times to cancel 1-e-0" in text] == incidents[-1:]
@@ -102,6 +111,18 @@ def test_spot_stop_that_stands_protects_again_and_is_the_only_one(refused_first:
     assert [each.ref for each in wire.stands()] == [old.ref]
     ask_again(wire, old.ref)
     assert (asked(wire, old.ref), len(wire.sent)) == (1, sent), "it is needed"
+
+
+def test_spot_stop_whose_replacement_comes_late_is_cancelled_again() -> None:
+    wire = protected(Product.SPOT, target=D(110))
+    old = wire.last(Purpose.STOP)
+    new = protect(wire, "a", target=D(112))
+    refuse(wire, old.ref)
+    assert asked(wire, new.ref) == 0
+    wire.minute += 1
+    wire.give(Accepted(new.ref, "v3"))
+    assert (asked(wire, old.ref), asked(wire, new.ref)) == (2, 0)
+    assert wire.engine.guard.protections[BTC].protected
 
 
 @pytest.mark.parametrize("stands", [True, False])
