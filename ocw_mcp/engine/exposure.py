@@ -210,6 +210,9 @@ def account_view(
         spread=liquidity.spread if liquidity is not None else None,
         bid_depth=liquidity.bid_depth if liquidity is not None else None,
         ask_depth=liquidity.ask_depth if liquidity is not None else None,
+        unreconciled=account.exchange.objection(),
+        busy_ms=max(0, account.exchange.busy_until - now),
+        adopted=account.exchange.stands_in(symbol),
         begun=account.day.today.day != "",
     )
 
