@@ -35,7 +35,7 @@ def _root(
 
 
 def run(**given: Any) -> None:
-    """Run a book on paper, on live, simulated or recorded prices. Ctrl-C stops it, with a report."""
+    """Run a book: on paper by default, on live, simulated or recorded prices. Ctrl-C stops it, with a report."""
     from ocw_mcp.app.cli.runs import run_and_print
 
     run_and_print(RunRequest(**given))
@@ -56,7 +56,7 @@ _StateOfReplay = Annotated[
 ]
 # typer takes the options of a command from its signature.
 _RUN = inspect.signature(RunRequest).parameters
-_REPLAY = {name: each for name, each in _RUN.items() if name not in ("seed", "speed", "serve")}
+_REPLAY = {name: each for name, each in _RUN.items() if name not in ("seed", "speed", "serve", "mode")}
 _REPLAY["market"] = _RUN["market"].replace(name="tape", annotation=_Tape)
 _REPLAY["state"] = _RUN["state"].replace(annotation=_StateOfReplay)
 run.__signature__ = inspect.Signature(list(_RUN.values()))  # type: ignore[attr-defined]
