@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from ocw_mcp.adapters.control.keys import account_fingerprint
+from ocw_mcp.adapters.feeds.binance.clock import LIMIT_MS
 from ocw_mcp.adapters.venues.binance.errors import Banned, CallFailed, Outcome, Refused, Unanswered
 from ocw_mcp.app.views.market_checks import Check, CheckVerdict
 from ocw_mcp.domain.errors import MarketUnreachable, VenueRefused
@@ -18,8 +19,6 @@ from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.state import Mode
 
 RESTRICTIONS: Final = "/sapi/v1/account/apiRestrictions"
-LIMIT_MS: Final = 1_000
-"""The largest difference (ms) between the clocks at which a run takes entries."""
 _WRONG_KEY: Final = frozenset({-2008, -2014, -2015})
 _WRONG_SECRET: Final = -1022
 _SHOWN: Final = 5
@@ -259,15 +258,15 @@ async def set_up(account: AccountCalls, symbols: Sequence[str]) -> AsyncIterator
             "there is none; nothing was changed; close them, and run it again"
         )
     yield await _set(account, "position mode", "one-way", "/fapi/v1/positionSide/dual", {"dualSidePosition": "false"})
-    yield await _set(account, "asset mode", "single-asset", "/fapi/v1/multiAssetsMargin", {"multiAssetsMargin": "false"})
+    yield await _set(
+        account, "asset mode", "single-asset", "/fapi/v1/multiAssetsMargin", {"multiAssetsMargin": "false"}
+    )
     for symbol in symbols:
         terms: dict[str, str | int] = {"symbol": symbol, "marginType": "ISOLATED"}
         yield await _set(account, f"margin type of {symbol}", "isolated", "/fapi/v1/marginType", terms)
 
 
-async def _set(
-    account: AccountCalls, name: str, wanted: str, path: str, terms: Mapping[str, str | int]
-) -> Check:
+async def _set(account: AccountCalls, name: str, wanted: str, path: str, terms: Mapping[str, str | int]) -> Check:
     try:
         await account.calls.call("POST", path, terms, weight=1)
     except Refused as refused:

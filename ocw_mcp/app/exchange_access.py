@@ -95,7 +95,7 @@ def open_access(
         policies = policies_under_mandate(state, connection.account, policies, warn)
 
     def make_venue(book: str, symbols: tuple[str, ...], clock: Clock) -> ExchangeVenue:
-        from ocw_mcp.app.exchange_venue import binance_venue
+        from ocw_mcp.app.exchange_account import binance_venue
 
         return binance_venue(mode, product, key, settings.binance_loopback, book, symbols, clock)
 

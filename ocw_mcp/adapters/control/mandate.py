@@ -106,9 +106,7 @@ def require(directory: Path, account: str, policy: str, now: int) -> Mandate:
     """
     found = read(directory)
     if found is None:
-        raise SettingsError(
-            f"there is no mandate in {directory}, and live mode needs one; give one: {_way(directory)}"
-        )
+        raise SettingsError(f"there is no mandate in {directory}, and live mode needs one; give one: {_way(directory)}")
     if found.account != account:
         raise SettingsError(
             f"the mandate in {directory} is for account {found.account}, and this run has account {account}; give "

@@ -139,9 +139,7 @@ ModeOption = Annotated[
 class RunRequest(NamedTuple):
     """The options of `ocw run`; those of `ocw replay` are derived from these fields."""
 
-    market: Annotated[
-        str, option("--market", "sim, binance (live prices), or the path of a tape.", "sim", "binance")
-    ]
+    market: Annotated[str, option("--market", "sim, binance (live prices), or the path of a tape.", "sim", "binance")]
     agent: Annotated[
         str,
         option(
