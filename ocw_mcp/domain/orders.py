@@ -154,6 +154,8 @@ class Order(msgspec.Struct, frozen=True):
     """The profit-taking price of a spot stop; both sides form an OCO with one reference."""
     trigger_by: TriggerBy | None = None
     """The price that triggers a conditional order; None means the mark price on futures, the last price on spot."""
+    close_position: bool = False
+    """Whether a stop on futures closes the whole position of its trigger time; `quantity` is that of its clearing."""
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
