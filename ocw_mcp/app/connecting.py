@@ -54,6 +54,8 @@ class AccountCalls(NamedTuple):
     """Returns the time of the machine, ms."""
     where: str
     """The host, for the operator."""
+    sandbox: bool = False
+    """Whether the host is a sandbox exchange on this machine."""
 
 
 class AccountFound(NamedTuple):
@@ -196,8 +198,9 @@ async def check_permissions(account: AccountCalls) -> Check:
         name = "Spot & Margin Trading" if account.product is Product.SPOT else "Futures"
         return _problem("permissions", "the key may not trade this product", f"enable Reading and {name} for the key")
     shown = "reads and trades, and can neither withdraw nor transfer"
-    if may.fixed_addresses:
-        return _ok("permissions", f"{shown}; it works from fixed addresses only")
+    if may.fixed_addresses or account.sandbox:
+        shown = shown if account.sandbox else f"{shown}; it works from fixed addresses only"
+        return _ok("permissions", shown)
     todo = "restrict it to the address of this machine, so that a stolen key is useless"
     return Check("permissions", CheckVerdict.WARNING, f"{shown}; it works from every address", todo)
 

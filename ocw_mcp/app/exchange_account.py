@@ -42,7 +42,7 @@ async def open_calls(
             permissions = SignedClient(other, credentials, mode, Product.SPOT)
     where = hosts.rest.split("//", 1)[1] if loopback is None else f"the sandbox exchange at {loopback}"
     try:
-        yield AccountCalls(mode, product, client, permissions, machine.present, where)
+        yield AccountCalls(mode, product, client, permissions, machine.present, where, loopback is not None)
     finally:
         for each in (transport, other):
             if each is not None:
