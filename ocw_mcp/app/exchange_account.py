@@ -1,18 +1,32 @@
 """Opens the account of a demo or live book at Binance, or at a sandbox exchange. It imports the network and ccxt."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from decimal import Decimal
+from random import Random  # noqa: TID251 - spreads repeated requests over time; it never enters the engine
+
+import msgspec
 
 from ocw_mcp.adapters.binance.network import NetworkTransport
 from ocw_mcp.adapters.control.keys import ApiKey
+from ocw_mcp.adapters.feeds.binance.exchange_info import fetch_info
+from ocw_mcp.adapters.feeds.binance.rest import RestClient
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.hosts import venue_hosts
 from ocw_mcp.adapters.venues.binance.signing import Credentials
+from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.app.connecting import AccountCalls
 from ocw_mcp.app.live_market import sandbox_clock
+from ocw_mcp.app.proving import Proof, ProvingOrder, ProvingTerms
+from ocw_mcp.domain.errors import FeedError
 from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.runtime.clock import LiveClock
+
+_PRICES = {Product.UM: ("/fapi/v1/premiumIndex", "markPrice"), Product.SPOT: ("/api/v3/ticker/price", "price")}
+"""The path that answers the present price of a symbol, and the name of that price."""
 
 
 def machine_clock(product: Product, loopback: str | None) -> LiveClock:
@@ -47,3 +61,45 @@ async def open_calls(
         for each in (transport, other):
             if each is not None:
                 await each.close()
+
+
+def prove(
+    mode: Mode,
+    product: Product,
+    key: ApiKey,
+    loopback: str | None,
+    book: str,
+    symbol: str,
+    policies: Policies,
+    say: Callable[[str], None],
+) -> Proof:
+    """Trade the proving order of a mandate, and return its proof; `book` are the six characters of its client ids.
+
+    Raises VenueRefused, FeedError and MarketUnreachable.
+    """
+    machine = machine_clock(product, loopback)
+
+    async def trade() -> Proof:
+        transport = NetworkTransport(venue_hosts(mode, product, loopback), machine.present, machine.speed)
+        try:
+            rest = RestClient(transport, product, Random().random)
+            info = await fetch_info(rest, product, (symbol,), paper_brackets)
+            if info.status.get(symbol) != "TRADING":
+                status = info.status.get(symbol, "not listed")
+                raise FeedError(f"{symbol} does not trade ({status}); expected a symbol that trades; name another")
+            venue = binance_venue(mode, product, key, loopback, book, (symbol,), machine)
+            venue.set_instruments([info.instruments[symbol]])
+
+            async def mark() -> Decimal:
+                path, name = _PRICES[product]
+                body = await rest.get(path, {"symbol": symbol}, weight=2)
+                return Decimal(str(msgspec.json.decode(body)[name]))
+
+            quote = next(each for each in ("USDT", "USDC", "FDUSD", "BUSD", "") if symbol.endswith(each))
+            terms = ProvingTerms(book, mode, info.instruments[symbol], quote, policies, mark, machine.now, say)
+            return await ProvingOrder(venue, terms).run()
+        finally:
+            await transport.close()
+
+    with asyncio.Runner(loop_factory=machine.new_loop) as runner:
+        return runner.run(trade())

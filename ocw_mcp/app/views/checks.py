@@ -15,8 +15,8 @@ from platform import python_version
 import msgspec
 
 from ocw_mcp import __version__
-from ocw_mcp.adapters.control.commands import HALT, count_refused, count_waiting, halted_by_file
 from ocw_mcp.adapters.control import mandate
+from ocw_mcp.adapters.control.commands import HALT, count_refused, count_waiting, halted_by_file
 from ocw_mcp.adapters.control.heartbeat import read_heartbeat
 from ocw_mcp.adapters.control.keys import HostClass, connections
 from ocw_mcp.adapters.control.passphrase import is_set, require_sound
@@ -328,7 +328,9 @@ def _mandate(state: Path) -> Check:
         return _ok("none; only live mode needs one")
     now = time.time_ns() // 1_000_000  # noqa: TID251 - the end of a mandate is a time of the world
     if now >= found.expires_at:
-        return _warning(f"expired: {found}", f"no entry passes; renew it: ocw connect --mode live --mandate --state {state}")
+        return _warning(
+            f"expired: {found}", f"no entry passes; renew it: ocw connect --mode live --mandate --state {state}"
+        )
     left = (found.expires_at - now) / DAY
     text = f"{found} ({left:.1f} days left), for account {found.account} and policies {found.policy[:HASH_SHOWN]}"
     return _warning(text, "renew it soon") if left < SOON_DAYS else _ok(text)
