@@ -16,7 +16,7 @@ from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
-from ocw_mcp.runtime.clock import SimulatedClock
+from ocw_mcp.runtime.clock import LiveClock, SimulatedClock
 from ocw_mcp.runtime.deciders import AttachedDecider, NoDecider, RecklessDecider, RulesDecider
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import BookRun
@@ -60,6 +60,7 @@ class WiredRun:
         if access is None:
             self.venue = PaperVenue(market.product, START_EQUITY, patience_ms, live=live)
         else:
+            assert isinstance(self.clock, LiveClock)
             self.venue = access.make_venue(store.book, market.symbols, self.clock)
         self.config = EngineConfig(
             policies=policies.policies,

@@ -14,8 +14,9 @@ from ocw_mcp.app.policy_loader import LoadedPolicies, under_mandate
 from ocw_mcp.app.settings import Settings
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.protocols import Clock, ExchangeVenue
+from ocw_mcp.domain.protocols import ExchangeVenue
 from ocw_mcp.domain.state import Mode
+from ocw_mcp.runtime.clock import LiveClock
 
 VENUE = "binance"
 
@@ -26,7 +27,7 @@ class ExchangeAccess(NamedTuple):
     mode: Mode
     account: str
     """The fingerprint of the account, which the book is bound to."""
-    make_venue: Callable[[str, tuple[str, ...], Clock], ExchangeVenue]
+    make_venue: Callable[[str, tuple[str, ...], LiveClock], ExchangeVenue]
     """Makes the venue of a book from its id, its symbols and its clock. It may import the libraries of the exchange."""
 
 
@@ -94,7 +95,7 @@ def open_access(
     if mode is Mode.LIVE:
         policies = policies_under_mandate(state, connection.account, policies, warn)
 
-    def make_venue(book: str, symbols: tuple[str, ...], clock: Clock) -> ExchangeVenue:
+    def make_venue(book: str, symbols: tuple[str, ...], clock: LiveClock) -> ExchangeVenue:
         from ocw_mcp.app.exchange_account import binance_venue
 
         return binance_venue(mode, product, key, settings.binance_loopback, book, symbols, clock)

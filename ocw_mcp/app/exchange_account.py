@@ -15,13 +15,15 @@ from ocw_mcp.adapters.feeds.binance.rest import RestClient
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.hosts import venue_hosts
 from ocw_mcp.adapters.venues.binance.signing import Credentials
+from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.app.connecting import AccountCalls
 from ocw_mcp.app.live_market import sandbox_clock
 from ocw_mcp.app.proving import Proof, ProvingOrder, ProvingTerms
-from ocw_mcp.domain.errors import FeedError
+from ocw_mcp.domain.errors import FeedError, VenueRefused
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.protocols import ExchangeVenue
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.runtime.clock import LiveClock
 
@@ -35,6 +37,26 @@ def machine_clock(product: Product, loopback: str | None) -> LiveClock:
     Raises MarketUnreachable if there is none.
     """
     return LiveClock() if loopback is None else sandbox_clock(venue_hosts(Mode.DEMO, product, loopback).rest)
+
+
+def binance_venue(
+    mode: Mode,
+    product: Product,
+    key: ApiKey,
+    loopback: str | None,
+    book: str,
+    symbols: tuple[str, ...],
+    machine: LiveClock,
+) -> ExchangeVenue:
+    """Return the venue of a book; `book` are the six characters of its client ids. Raises VenueRefused."""
+    if product is not Product.UM:
+        raise VenueRefused(
+            f"a {mode} book of {product} cannot trade yet; expected um, the only product with a venue; start a book "
+            "with --product um"
+        )
+    transport = NetworkTransport(venue_hosts(mode, product, loopback), machine.present, machine.speed)
+    client = SignedClient(transport, Credentials(key.key, key.secret), mode, product, loopback=loopback)
+    return BinanceVenue(client, book, symbols, jitter=Random().random)
 
 
 @asynccontextmanager
