@@ -78,7 +78,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     # Modes
     "M01": Requirement("An account in hedge mode refuses to start."),
     "M02": Requirement("An account in multi-asset mode refuses to start."),
-    "M03": Requirement("A play-money key on the live host refuses to start.", BINANCE),
+    "M03": Requirement("A play-money key on the live host refuses to start."),
     "M04": Requirement("Paper mode signs nothing."),
     "M05": Requirement("An account that may only reduce puts the desk into REDUCING.", BINANCE),
     # Agent

@@ -141,8 +141,9 @@ class BookPolicy(Table):
 
 
 class MandatePolicy(Table):
-    """The amount, the symbols and the time for which a person lets the engine trade. On paper this table is optional;
-    in other modes no entry passes without a mandate. Each key is required, since none has a strictest value."""
+    """The amount, the symbols and the time for which a person lets the engine trade. This table is optional. In live
+    mode no entry passes without a mandate, and the one that `ocw connect` seals counts, too. Each key is required,
+    since none has a strictest value."""
 
     amount: Annotated[Positive, LOWER]
     """The largest notional of all positions and open entries together, in quote currency."""

@@ -165,6 +165,7 @@ def _known(state: Path, symbol: str) -> str:
 def set_passphrase(state: BookOption) -> None:
     """Set or change the passphrase of a book. The passphrase is typed twice at a terminal and not shown."""
     from ocw_mcp.adapters.control import passphrase
+    from ocw_mcp.adapters.control.mandate import MANDATE
     from ocw_mcp.adapters.store.directory import prepare
 
     require_terminal("a passphrase is set")
@@ -178,6 +179,11 @@ def set_passphrase(state: BookOption) -> None:
             raise SettingsError("the two passphrases differ; nothing was changed; start again")
         passphrase.keep(state, fresh, passphrase.USUAL)
     typer.echo("the passphrase is set; only its scrypt hash is stored, so a lost passphrase cannot be recovered")
+    if (state / MANDATE).exists():
+        say(
+            f"the mandate was sealed with the earlier one: renew it with ocw connect --mandate --state {state}",
+            err=True,
+        )
 
 
 def require_directory(state: Path) -> None:
