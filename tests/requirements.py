@@ -33,7 +33,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     "E06": Requirement("No entry leaves while the journal cannot be written; a fill is kept and entries stop."),
     "E07": Requirement("The same decision delivered twice gives the same client id and the same answer.", LOOPBACK),
     "E08": Requirement("A venue that knows the client id of a resend already has the order.", BINANCE),
-    "E09": Requirement("A blind resend after a fill doubles the position, and the oracle notices.", LOOPBACK),
+    "E09": Requirement("A blind resend after a fill doubles the position, and the oracle notices."),
     # Partial and late
     "P01": Requirement("The stop of an entry cancelled half way covers exactly what was filled.", BINANCE),
     "P02": Requirement("A fill that arrives after the cancellation still counts.", BINANCE),
