@@ -205,7 +205,9 @@ class ExchangeRecord(VenueRecord):
         for symbol in account.symbols:
             stops = [each for each in account.open.values() if each.symbol == symbol and not each.is_buy and each.stop]
             covered, held = sum((each.left for each in stops), ZERO), account.totals.get(assets(symbol)[0], ZERO)
-            if (held - covered) * account.prices.last(symbol, max(at, account.at)) < SMALLEST:
+            step = Decimal(1).scaleb(-account.prices.market.decimals(symbol)[1])
+            left = held - covered
+            if left < step or left * account.prices.last(symbol, max(at, account.at)) < SMALLEST:
                 covered = ALL
             self.stands(at, symbol, held, covered)
 

@@ -269,7 +269,7 @@ def test_spot_position_is_covered_by_its_stop() -> None:
     trader.order("BUY", "0.02")
     assert [each.symbol for each in naked_spans(record, trader.now + SECOND)] == ["BTCUSDT"]
     stop = floored(trader.last() * D("0.95"))
-    trader.later(SECOND).order("SELL", "0.01998", type="STOP_LOSS", stopPrice=stop)
+    trader.later(SECOND).order("SELL", "0.019", type="STOP_LOSS", stopPrice=stop)
     (naked,) = naked_spans(record, trader.now + 9 * SECOND)
     assert naked.lasted == SECOND
     assert record.standings[-1].position == D("0.01998")

@@ -1,0 +1,356 @@
+"""Whole books on the sandbox exchange in virtual time, whose processes are killed and started again.
+
+The exchange outlives the processes: each new one finds it as it is then, with its faults. A book is composed as in a
+real process, of an engine, the live feed, a store and a venue, which `make_venue` returns: the paper venue, or an
+adapter that trades on the same exchange.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from random import Random  # noqa: TID251 - seeded
+from typing import Any, NamedTuple, Protocol
+
+from ocw_mcp.adapters.feeds.binance import BinanceFeed
+from ocw_mcp.adapters.feeds.binance.transport import RestResponse
+from ocw_mcp.adapters.store.book import BookStamp
+from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.adapters.venues.instruments import paper_brackets
+from ocw_mcp.domain import events
+from ocw_mcp.domain.errors import MarketUnreachable
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.protocols import Checkpoint, Decider, Store
+from ocw_mcp.domain.state import Mode
+from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.sandbox.binance.exchange import Exchange
+from ocw_mcp.sandbox.binance.faults import Fault
+from ocw_mcp.sandbox.binance.faulty import FaultyExchange
+from ocw_mcp.sandbox.binance.inprocess import InProcessTransport
+from ocw_mcp.sandbox.binance.market import SandboxMarket
+from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
+from tests.support.invariants import never_naked
+from tests.support.oracles import (
+    Limits,
+    Span,
+    converged,
+    naked_spans,
+    one_order_per_leg,
+    protected,
+    same_books,
+    within_budget,
+)
+from tests.support.runs import Run
+from tests.support.sandbox_books import BEGIN, EVERY_CLOSE, EndingFeed, MachineClock
+from tests.support.stores import Crash, MemoryStore
+from tests.support.venue_records import ExchangeRecord, RecordedPaper, VenueRecord
+
+BOOK = "mem000"
+
+
+class Site(NamedTuple):
+    """What a venue is made for: the way to the exchange, the book, and the record that a venue in process writes."""
+
+    transport: "MortalTransport"
+    exchange: FaultyExchange
+    product: Product
+    book: str
+    record: VenueRecord
+
+
+MakeVenue = Callable[[Site], Any]
+
+
+def paper_venue(site: Site) -> RecordedPaper:
+    """Return the paper venue on the live market."""
+    venue = RecordedPaper(site.book, site.product, Decimal(10_000), 5 * MINUTE, live=True)
+    venue.record = site.record
+    return venue
+
+
+class MortalTransport(InProcessTransport):
+    """The way of one process to the exchange; after the death of the process nothing passes any more."""
+
+    dead = False
+
+    async def request(self, *arguments: Any, **options: Any) -> RestResponse:
+        self._require_alive()
+        response = await super().request(*arguments, **options)
+        self._require_alive()
+        return response
+
+    async def connect(self, path: str) -> Any:
+        self._require_alive()
+        return await super().connect(path)
+
+    def _require_alive(self) -> None:
+        if self.dead:
+            raise MarketUnreachable("the process was killed")
+
+
+class Death:
+    """The moment at which a process dies: at a number of touches of store and venue after it was armed."""
+
+    def __init__(self) -> None:
+        self.came = asyncio.Event()
+        self._left: int | None = None
+
+    def arm(self, touches: int) -> None:
+        """Let the process die at the next touch, or at a later one."""
+        self._left = max(1, touches)
+
+    def touch(self) -> None:
+        """Raise Crash if the process dies now, or is dead."""
+        if self._left is not None and not self.came.is_set():
+            self._left -= 1
+            if self._left <= 0:
+                self.came.set()
+        if self.came.is_set():
+            raise Crash
+
+
+class _Dying:
+    """A store whose appends and commits are touches; nothing is written after the death."""
+
+    def __init__(self, store: Any, death: Death, durable: Callable[[], None]) -> None:
+        self._store, self._death, self._durable = store, death, durable
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def append(self, at: int, event: Any) -> int:
+        self._death.touch()
+        number: int = self._store.append(at, event)
+        return number
+
+    def commit(self, checkpoint: Checkpoint | None = None, summarise: Callable[[], Any] | None = None) -> None:
+        self._death.touch()
+        self._store.commit(checkpoint, summarise)
+        self._durable()
+        self._death.touch()
+
+
+class Opens(Protocol):
+    """Opens the store of a book for the next process."""
+
+    def __call__(self) -> Store: ...
+
+
+def stored_in_memory() -> Opens:
+    """Return a function that opens a store in memory; each call returns what was durable."""
+    kept: list[MemoryStore] = []
+
+    def opened() -> Store:
+        kept.append(kept[-1].reopened() if kept else MemoryStore())
+        return kept[-1]
+
+    return opened
+
+
+def stored_on_disk(directory: Path, product: Product, feed_identity: Callable[[], Any]) -> Opens:
+    """Return a function that opens the journal in a directory."""
+
+    def opened() -> Store:
+        stamp = BookStamp(Mode.PAPER, "paper", "main", product, feed_identity())
+        return SqliteStore.open(directory, stamp, book_id=BOOK, created_at=BEGIN)
+
+    return opened
+
+
+class Kill(NamedTuple):
+    """The process dies at `touches` touches after a time, and is started again `down_s` later."""
+
+    at_s: float
+    touches: int
+    down_s: float
+
+
+def random_kills(seed: int, number: int, minutes: float) -> list[Kill]:
+    """Return kills at random moments between the first minute and the last two."""
+    draw = Random(f"kills {seed}")
+    times = sorted(draw.uniform(60, minutes * 60 - 120) for _ in range(number))
+    return [Kill(at, draw.randint(1, 30), draw.choice((0.5, 2.0, 20.0, 70.0))) for at in times]
+
+
+class Plan(NamedTuple):
+    """A book, and what happens to it. Times are in seconds or minutes since minute 0."""
+
+    market: SandboxMarket
+    minutes: float
+    decider: Callable[[], Decider]
+    faults: Sequence[Fault] = ()
+    kills: Sequence[Kill] = ()
+    make_venue: MakeVenue = paper_venue
+    policy: Policies = EVERY_CLOSE
+    mode: Mode = Mode.PAPER
+    thin: int = 10
+    grain_ms: int = 250
+    tick_ms: int = SECOND
+    begins_s: float = 30
+    round_trip_ms: int = 40
+
+
+class Outcome:
+    """What became of a book: the venue's record, the journal, and the times in which no process ran."""
+
+    def __init__(self, plan: Plan, record: VenueRecord, exchange: FaultyExchange) -> None:
+        self.plan, self.record, self.exchange = plan, record, exchange
+        self.down: list[Span] = []
+        self.kills = 0
+        self.journal: list[tuple[int, events.JournalEvent]] = []
+        self.run: Run
+
+    def events(self, kind: type) -> list[Any]:
+        return [event for _, event in self.journal if isinstance(event, kind)]
+
+    @property
+    def ended_at(self) -> int:
+        return BEGIN + round(self.plan.minutes * MINUTE)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts by which one sees that something happened."""
+        naked = max(naked_spans(self.record, self.ended_at, self.down), key=lambda each: each.lasted, default=None)
+        return {
+            "orders": len(self.record.arrivals),
+            "fills": len(self.record.trades),
+            "changes of the balance": len(self.record.changes),
+            "kills": self.kills,
+            "faults": dict(sorted(self.exchange.plan.applied.items())),
+            "longest time without a stop (s)": 0 if naked is None else naked.lasted / SECOND,
+            "incidents": len(self.events(events.Incident)),
+            "decisions": len(self.events(events.DecisionMade)),
+        }
+
+    def problems(self, *, converges_ms: int = 60 * SECOND, notice_ms: int = 60 * SECOND) -> list[str]:
+        """Return what the oracles found, one sentence each."""
+        limits = Limits(self.plan.policy.exposure.max_gross, self.plan.policy.position.max_share)
+        until, record, journal = self.ended_at, self.record, self.journal
+        return [
+            *one_order_per_leg(record, journal, BOOK),
+            *converged(record, journal, converges_ms, until, self.down),
+            *protected(record, journal, until, notice_ms=notice_ms, down=self.down),
+            *within_budget(record, journal, BOOK, limits),
+            *same_books(record, journal, BEGIN),
+        ]
+
+
+def run_book(plan: Plan, opens: Opens | None = None) -> Outcome:
+    """Run a book to its end, through all of its kills."""
+    return run_in_virtual_time(_run(plan, opens or stored_in_memory()))
+
+
+async def _run(plan: Plan, opens: Opens) -> Outcome:
+    exchange = FaultyExchange(Exchange(plan.market), BEGIN, plan.faults, plan.thin)
+    record = VenueRecord() if plan.make_venue is paper_venue else ExchangeRecord(exchange.exchange)
+    outcome = Outcome(plan, record, exchange)
+    loop, numbers = asyncio.get_running_loop(), count()
+    start = BEGIN + round(plan.begins_s * SECOND)
+    kills = list(plan.kills)
+    while True:
+        # The time of the exchange goes on while no process runs.
+        now = start + round(loop.time() * SECOND)
+        if now >= outcome.ended_at:
+            break
+        while kills and BEGIN + kills[0].at_s * SECOND <= now:
+            kills.pop(0)
+        process = _Process(plan, outcome, exchange, now, opens(), numbers)
+        kill = kills.pop(0) if kills else None
+        if await process.lives_until(kill):
+            break
+        assert kill is not None
+        outcome.kills += 1
+        died = start + round(loop.time() * SECOND)
+        await asyncio.sleep(kill.down_s)  # noqa: TID251 - virtual time
+        outcome.down.append((died, start + round(loop.time() * SECOND)))
+    store = opens()
+    outcome.journal = list(store.all_events())
+    store.close()
+    return outcome
+
+
+class _Process:
+    """One process of the book."""
+
+    def __init__(
+        self, plan: Plan, outcome: Outcome, exchange: FaultyExchange, now: int, store: Any, numbers: Any
+    ) -> None:
+        self.transport = MortalTransport(exchange, now, grain_ms=plan.grain_ms, round_trip_ms=plan.round_trip_ms)
+        self.death = Death()
+        self._record, self._store = outcome.record, store
+        self._mark = outcome.record.mark()
+        self._loses = plan.make_venue is paper_venue
+        clock = MachineClock(self.transport.now_ms)
+        feed = BinanceFeed(
+            plan.market.product,
+            plan.market.symbols,
+            self.transport,
+            jitter=lambda: next(numbers) * 0.37 % 1,
+            warmup_days=0,
+            tick_ms=plan.tick_ms,
+            brackets=paper_brackets,
+        )
+        clock.follow(feed.exchange_ms)
+        ending = EndingFeed(feed, outcome.ended_at, self.transport.exchange_ms)
+        venue = plan.make_venue(Site(self.transport, exchange, plan.market.product, BOOK, outcome.record))
+        mortal = _Dying(store, self.death, self._durable)
+        self.run = outcome.run = Run(
+            ending,
+            plan.decider(),
+            store=mortal,  # type: ignore[arg-type]
+            policy=plan.policy,
+            clock=clock,
+            venue=venue,
+            live=True,
+            mode=plan.mode,
+        )
+        never_naked(self.run)
+        if isinstance(venue, RecordedPaper):
+            venue.paused = lambda: self.run.simulation.shell.repeating
+        else:
+            venue.submit = self._mortal(venue.submit)
+            venue.cancel = self._mortal(venue.cancel)
+
+    def _durable(self) -> None:
+        self._mark = self._record.mark()
+
+    def _mortal(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Let the process die before or after a request of the venue."""
+
+        async def touched(*arguments: Any) -> Any:
+            self.death.touch()
+            answer = await call(*arguments)
+            self.death.touch()
+            return answer
+
+        return touched
+
+    async def lives_until(self, kill: Kill | None) -> bool:
+        """Run the book; return True at its end, False after its death."""
+        others = asyncio.all_tasks()
+        loop = asyncio.get_running_loop()
+        if kill is not None:
+            left = BEGIN + kill.at_s * SECOND - self.transport.exchange_ms()
+            loop.call_later(max(0.0, left / SECOND), self.death.arm, kill.touches)
+        living, dying = loop.create_task(self.run.go()), loop.create_task(self.death.came.wait())
+        await asyncio.wait({living, dying}, return_when=asyncio.FIRST_COMPLETED)
+        dead = self.death.came.is_set()
+        self.transport.dead = dead
+        if not dead:
+            dying.cancel()
+            # The error of a process that was not killed is a finding.
+            await living
+            await self.transport.close()
+            self._store.close()
+            return True
+        for _ in range(3):
+            rest = asyncio.all_tasks() - others
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+        await self.transport.close()
+        self._store.close()
+        if self._loses:
+            self._record.forget_since(self._mark)
+        return False
