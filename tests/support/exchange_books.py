@@ -6,12 +6,15 @@ adapter that trades on the same exchange.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from random import Random  # noqa: TID251 - seeded
 from typing import Any, NamedTuple, Protocol
+
+import pytest
 
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
 from ocw_mcp.adapters.feeds.binance.transport import RestResponse
@@ -20,11 +23,13 @@ from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import MarketUnreachable
-from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.market import MarketIdentity, Product
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Checkpoint, Decider, Store
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.runtime import pacing
+from ocw_mcp.runtime import run as runtime_run
 from ocw_mcp.sandbox.binance.exchange import Exchange
 from ocw_mcp.sandbox.binance.faults import Fault
 from ocw_mcp.sandbox.binance.faulty import FaultyExchange
@@ -114,8 +119,8 @@ class Death:
 class _Dying:
     """A store whose appends and commits are touches; nothing is written after the death."""
 
-    def __init__(self, store: Any, death: Death, durable: Callable[[], None]) -> None:
-        self._store, self._death, self._durable = store, death, durable
+    def __init__(self, store: Any, death: Death, saved: Callable[[], None]) -> None:
+        self._store, self._death, self._saved = store, death, saved
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -128,7 +133,8 @@ class _Dying:
     def commit(self, checkpoint: Checkpoint | None = None, summarise: Callable[[], Any] | None = None) -> None:
         self._death.touch()
         self._store.commit(checkpoint, summarise)
-        self._durable()
+        if checkpoint is not None:
+            self._saved()
         self._death.touch()
 
 
@@ -149,11 +155,12 @@ def stored_in_memory() -> Opens:
     return opened
 
 
-def stored_on_disk(directory: Path, product: Product, feed_identity: Callable[[], Any]) -> Opens:
-    """Return a function that opens the journal in a directory."""
+def stored_on_disk(directory: Path, market: SandboxMarket) -> Opens:
+    """Return a function that opens the journal of a directory, or creates it."""
+    identity = MarketIdentity("binance", market.product, MINUTE, market.symbols, "1ead" * 16)
 
     def opened() -> Store:
-        stamp = BookStamp(Mode.PAPER, "paper", "main", product, feed_identity())
+        stamp = BookStamp(Mode.PAPER, "paper", "main", market.product, identity)
         return SqliteStore.open(directory, stamp, book_id=BOOK, created_at=BEGIN)
 
     return opened
@@ -238,7 +245,18 @@ class Outcome:
 
 def run_book(plan: Plan, opens: Opens | None = None) -> Outcome:
     """Run a book to its end, through all of its kills."""
-    return run_in_virtual_time(_run(plan, opens or stored_in_memory()))
+    with _seldom_polls():
+        return run_in_virtual_time(_run(plan, opens or stored_in_memory()))
+
+
+@contextmanager
+def _seldom_polls() -> Iterator[None]:
+    """Let what a run does every so often in real time happen as seldom as in a run at speed 60."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime_run, "SHOW_EVERY_MS", MINUTE)
+        patch.setattr(runtime_run, "POLL_EVERY_MS", MINUTE)
+        patch.setattr(pacing, "POLL_MS", 2 * SECOND)
+        yield
 
 
 async def _run(plan: Plan, opens: Opens) -> Outcome:
@@ -294,7 +312,7 @@ class _Process:
         clock.follow(feed.exchange_ms)
         ending = EndingFeed(feed, outcome.ended_at, self.transport.exchange_ms)
         venue = plan.make_venue(Site(self.transport, exchange, plan.market.product, BOOK, outcome.record))
-        mortal = _Dying(store, self.death, self._durable)
+        mortal = _Dying(store, self.death, self._saved)
         self.run = outcome.run = Run(
             ending,
             plan.decider(),
@@ -306,13 +324,12 @@ class _Process:
             mode=plan.mode,
         )
         never_naked(self.run)
-        if isinstance(venue, RecordedPaper):
-            venue.paused = lambda: self.run.simulation.shell.repeating
-        else:
+        if not self._loses:
             venue.submit = self._mortal(venue.submit)
             venue.cancel = self._mortal(venue.cancel)
 
-    def _durable(self) -> None:
+    def _saved(self) -> None:
+        """Remember what the record has at a checkpoint, from which the next process repeats the inputs."""
         self._mark = self._record.mark()
 
     def _mortal(self, call: Callable[..., Any]) -> Callable[..., Any]:

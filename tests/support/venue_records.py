@@ -87,16 +87,20 @@ class VenueRecord:
         self.trades: list[Traded] = []
         self.changes: list[Change] = []
         self.standings: list[Standing] = []
+        self.latest: dict[str, Standing] = {}
+        """By symbol: its last standing."""
 
     def stands(self, at: int, symbol: str, position: Decimal, covered: Decimal) -> None:
         """Note position and stops of a symbol, if they are new; states of one millisecond count as one."""
         standing = Standing(at, symbol, position, covered)
-        known = next((each for each in reversed(self.standings) if each.symbol == symbol), None)
+        known = self.latest.get(symbol)
         if known is not None and known[2:] == standing[2:]:
             return
         if known is not None and known.at == at:
-            self.standings.remove(known)
+            place = next(place for place in reversed(range(len(self.standings))) if self.standings[place] is known)
+            del self.standings[place]
         self.standings.append(standing)
+        self.latest[symbol] = standing
 
     def mark(self) -> tuple[int, ...]:
         """Return the lengths of the lists, for `forget_since`."""
@@ -107,6 +111,7 @@ class VenueRecord:
         kept = iter(mark)
         for rows in (self.arrivals, self.trades, self.changes, self.standings):
             del rows[next(kept) :]
+        self.latest = {each.symbol: each for each in self.standings}
 
 
 class _Unread:
@@ -232,25 +237,21 @@ def _equity(state: State, at: int) -> Decimal:
 class RecordedPaper(PaperVenue):
     """The paper venue, which also writes a record of what it did.
 
-    While `paused` returns True, nothing is recorded: a restarted book repeats what the record already has.
+    After a kill, the record has to be that of the last checkpoint: the restarted book repeats what came after it.
     """
 
     def __init__(self, book: str, product: Product, wallet: Decimal, patience_ms: int, **more: Any) -> None:
         super().__init__(product, wallet, patience_ms, **more)
         self.record = VenueRecord()
-        self.paused: Callable[[], bool] = lambda: False
         self._book = book
         self._time = 0
-        self._names: dict[str, OrderRef] = {}
 
     async def submit(self, cleared: ClearedOrder, now: int) -> None:
         self._time = now
         order = cleared.order
         known = order.ref in {each.ref for each in self.orders}
         await super().submit(cleared, now)
-        if self.paused() or known:
-            return
-        if order.ref in {each.ref for each in self.orders}:
+        if not known and order.ref in {each.ref for each in self.orders}:
             gross, of_symbol = self._exposure(order.symbol)
             row = Arrival(now, order.ref.client_id(self._book), order.symbol, order.quantity, order.reduce_only)
             self.record.arrivals.append(row._replace(gross=gross, of_symbol=of_symbol, equity=self._equity()))
@@ -277,15 +278,22 @@ class RecordedPaper(PaperVenue):
     ) -> Sequence[VenueReport]:
         return list(self._noted(super().settle_funding(until, rates, symbols), until))
 
+    def fill_reductions(self, now: int) -> Sequence[VenueReport]:
+        return list(self._noted(super().fill_reductions(now), now))
+
+    def say(self, *reports: VenueReport) -> None:
+        super().say(*reports)
+        for report in reports:
+            self._note(report)
+
     def _noted(self, reports: Iterable[VenueReport], now: int) -> Iterator[VenueReport]:
         for report in reports:
-            if not self.paused():
-                self._note(report, now)
+            self._note(report)
             self._stand(now)
             yield report
         self._stand(now)
 
-    def _note(self, report: VenueReport, now: int) -> None:
+    def _note(self, report: VenueReport) -> None:
         record = self.record
         match report:
             case Filled():
@@ -303,10 +311,8 @@ class RecordedPaper(PaperVenue):
                 pass
 
     def _stand(self, now: int) -> None:
-        if self.paused():
-            return
         held = {symbol: each.quantity for symbol, each in self.account.ledger.positions.items()}
-        for symbol in {*held, *(each.symbol for each in self.record.standings)}:
+        for symbol in {*held, *self.record.latest}:
             stops = [each for each in self.orders if each.symbol == symbol and each.ref.leg is Purpose.STOP]
             covered = sum((each.quantity for each in stops), ZERO)
             self.record.stands(now, symbol, held.get(symbol, ZERO), covered)
