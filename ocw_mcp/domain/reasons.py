@@ -1,26 +1,13 @@
 """Why an order was refused: a code, its meaning, the limit and the actual value."""
 
 from decimal import Decimal
-from enum import StrEnum
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
+from ocw_mcp.domain.explained import Explained
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import SizeUnit
-
-
-class Explained(StrEnum):
-    """The base of codes with a meaning: each member is a code and one clause or sentence."""
-
-    meaning: str
-
-    def __new__(cls, code: str, meaning: str = "") -> Self:
-        """Create a member whose value is the code, with its meaning."""
-        member = str.__new__(cls, code)
-        member._value_ = code
-        member.meaning = meaning
-        return member
 
 
 class RefusalCode(Explained):

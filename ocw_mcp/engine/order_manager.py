@@ -222,8 +222,8 @@ class OrderManager(Reductions):
             case Accepted():
                 self.effects.record(events.OrderAccepted(report.ref, report.venue_order_id))
             case Rejected():
-                self.effects.record(events.OrderRejected(report.ref, report.code, report.text))
-                if report.code == NOT_JOURNALED:
+                self.effects.record(events.OrderRejected(report.ref, report.reason, report.text))
+                if report.reason is NOT_JOURNALED:
                     self.lower(f"entry {report.ref} was not sent: {report.text}")
             case OutcomeUnknown():
                 self.effects.record(events.OrderUnknown(report.ref, report.why))

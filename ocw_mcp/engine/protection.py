@@ -12,14 +12,11 @@ from ocw_mcp.core.risk.fills import FilledEntry, LimitExcess, Remedy
 from ocw_mcp.domain.events import Incident
 from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
-from ocw_mcp.domain.orders import Filled, OrderReport, Rejected, Side
+from ocw_mcp.domain.orders import Filled, OrderReport, Rejected, RejectReason, Side
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.exposure import moves_together
 from ocw_mcp.engine.order_manager import Change, OrderManager
-
-ALREADY_CROSSED = "-2021"
-"""The exchange's code for a stop that would trigger at once."""
 
 
 def protection_timer(symbol: str) -> Timer:
@@ -95,7 +92,7 @@ def trailing_stop(best: Decimal, trail: Decimal, tick: Decimal, *, long: bool) -
 
 def crossed(report: OrderReport) -> bool:
     """Return whether the venue rejected a conditional order because the market has passed its trigger."""
-    return isinstance(report, Rejected) and report.code == ALREADY_CROSSED
+    return isinstance(report, Rejected) and report.reason is RejectReason.WOULD_TRIGGER_IMMEDIATELY
 
 
 def hold_to_clearing(change: Change, protections: Mapping[str, Protection], manager: OrderManager) -> None:

@@ -10,6 +10,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, Purpose, Rejected
+from ocw_mcp.domain.reject_reasons import RejectReason
 from tests.support.runs import policies
 from tests.support.wire import Wire
 
@@ -38,7 +39,7 @@ def settle(wire: Wire, at: Decimal) -> None:
         elif todo[0].purpose is Purpose.EXIT:
             wire.fill(order, price=str(at))
         elif order.trigger_price is not None and (at - order.trigger_price) * order.side.sign >= 0:
-            wire.give(Rejected(ref, "-2021", "Order would immediately trigger."))
+            wire.give(Rejected(ref, RejectReason.WOULD_TRIGGER_IMMEDIATELY, "Order would immediately trigger."))
         else:
             wire.give(Accepted(ref, "v"))
 

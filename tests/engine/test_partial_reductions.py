@@ -11,6 +11,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.domain.orders import OrderRef, OutcomeUnknown, Purpose, Rejected
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE
@@ -47,7 +48,9 @@ class FailsExits(IgnoresLimits):
             return await super().submit(cleared, now)
         self._left -= 1
         ref = cleared.redeem(now).ref
-        return self.say(OutcomeUnknown(ref, "timeout") if self._loses else Rejected(ref, "-4045", "no"))
+        return self.say(
+            OutcomeUnknown(ref, "timeout") if self._loses else Rejected(ref, RejectReason.TOO_MANY_STOPS, "no")
+        )
 
 
 def market(volumes: dict[int, float] | None = None, count: int = 6) -> list[Candle]:

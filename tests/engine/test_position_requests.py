@@ -11,6 +11,7 @@ from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.orders import Canceled, Order, OrderRef, Purpose, Rejected
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.steps import Asked, Command, Verb
 from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.engine.idempotency import Answer
@@ -194,7 +195,7 @@ def test_flatten_whose_exit_failed_takes_a_tighter_stop_and_no_target() -> None:
     assert isinstance(entry, Order)
     wire.fill(entry)
     wire.command("flatten")
-    wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1", "no"))
+    wire.give(Rejected(wire.last(Purpose.EXIT).ref, RejectReason.OTHER, "no"))
     aims = ProtectionRequest("t", "anna", SYMBOL, target=D(110))
     wire.give(Asked(aims))
     assert code(wire.engine.answer(aims)) is RefusalCode.EXIT_PENDING

@@ -21,6 +21,7 @@ from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.figures import ClosedTrade, DecisionCounts, JournalFigures, WakeEntry
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.reject_reasons import RejectReason
 from tests.adapters.store.books import DOMAIN_EVENTS, ENTRY, FUNDED, STORY, filled, intended, open_book, refused, tell
 from tests.support.wakes import reason
 
@@ -58,7 +59,7 @@ def test_order_projection_sums_all_fills_of_an_order(tmp_path: Path) -> None:
     ("story", "state"),
     [
         ((intended(),), "intended"),
-        ((intended(), events.OrderRejected(ENTRY, "-2019", "margin")), "rejected"),
+        ((intended(), events.OrderRejected(ENTRY, RejectReason.INSUFFICIENT_MARGIN, "margin")), "rejected"),
         ((intended(), events.OrderUnknown(ENTRY, "timeout")), "unknown"),
         ((intended(), events.OrderUnknown(ENTRY, "timeout"), events.OrderAccepted(ENTRY, "v")), "accepted"),
         ((intended(), filled()), "partially_filled"),

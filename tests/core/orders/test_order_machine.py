@@ -7,12 +7,13 @@ import pytest
 
 from ocw_mcp.core.orders.table import TRANSITIONS, OrderStatus, after
 from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, OrderReport, OutcomeUnknown, Purpose, Rejected
+from ocw_mcp.domain.reject_reasons import RejectReason
 
 REF = OrderRef(1, Purpose.ENTRY)
 FILL = Filled(REF, "f1", Decimal(1), Decimal(10), Decimal(0), 5)
 REPORTS: dict[str, OrderReport] = {
     "accept": Accepted(REF, "v1"),
-    "reject": Rejected(REF, "-2019", "no"),
+    "reject": Rejected(REF, RejectReason.INSUFFICIENT_MARGIN, "no"),
     "lose": OutcomeUnknown(REF, "timeout"),
     "cancel": Canceled(REF, "on request"),
     "fill_part": FILL,
