@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 import httpx2
 import msgspec
 
+from ocw_mcp.adapters.binance.hosts import hosts_of
+from ocw_mcp.adapters.binance.network import NetworkTransport
 from ocw_mcp.adapters.feeds.binance.clock import ExchangeClock
 from ocw_mcp.adapters.feeds.binance.exchange_info import fetch_info
 from ocw_mcp.adapters.feeds.binance.feed import INTERVALS, BinanceFeed
-from ocw_mcp.adapters.feeds.binance.hosts import hosts_of
-from ocw_mcp.adapters.feeds.binance.network import NetworkTransport
 from ocw_mcp.adapters.feeds.binance.rest import RestClient, back_off_s
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.domain.errors import MarketUnreachable, SettingsError

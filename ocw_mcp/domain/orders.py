@@ -1,8 +1,9 @@
 """Orders: intents, references, and the reports of venues. `core.orders` tracks the state of each order."""
 
+import re
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -94,6 +95,21 @@ class OrderRef(msgspec.Struct, frozen=True, order=True):
         """Return the client order id, under which the venue knows the order; at most 36 characters."""
         return f"ocw-{book}-{self}"
 
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return the reference that `str` wrote, or None for any other text."""
+        found = _REF.fullmatch(text)
+        return None if found is None else cls(int(found[1]), Purpose(found[2]), int(found[3]))
+
+
+_REF: Final = re.compile(rf"(0|[1-9][0-9]{{0,17}})-([{''.join(Purpose)}])-(0|[1-9][0-9]{{0,8}})", re.ASCII)
+
+
+def ref_of(client_id: str, book: str) -> OrderRef | None:
+    """Return the order of a book that a client order id names; None for an id of another book or trader."""
+    prefix = f"ocw-{book}-"
+    return OrderRef.parse(client_id.removeprefix(prefix)) if client_id.startswith(prefix) else None
+
 
 class OrderIntent(msgspec.Struct, frozen=True):
     """An order as requested, before the risk check. Quantity in the base asset, prices in quote currency."""
@@ -155,6 +171,8 @@ class Order(msgspec.Struct, frozen=True):
     """The profit-taking price of a spot stop; both sides form an OCO with one reference."""
     trigger_by: TriggerBy | None = None
     """The price that triggers a conditional order; None means the mark price on futures, the last price on spot."""
+    close_position: bool = False
+    """Whether a stop on futures closes the whole position of its trigger time; `quantity` is that of its clearing."""
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from ocw_mcp.adapters.binance.transport import RestResponse, Transport
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
 from ocw_mcp.adapters.feeds.binance.session import Session
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse, Transport
 from ocw_mcp.domain.market import Candle, FeedNotice, Frame, Product
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time

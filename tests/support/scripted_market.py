@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse, pause
+from ocw_mcp.adapters.binance.transport import RestResponse, pause
 from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import MINUTE

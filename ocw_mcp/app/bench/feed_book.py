@@ -15,11 +15,11 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.binance.network import NetworkTransport
+from ocw_mcp.adapters.binance.transport import Connection, RestResponse
 from ocw_mcp.adapters.feeds.binance import BinanceFeed, hosts_of
 from ocw_mcp.adapters.feeds.binance.feed import WARMUP_DAYS
-from ocw_mcp.adapters.feeds.binance.network import NetworkTransport
 from ocw_mcp.adapters.feeds.binance.notices import MARKET
-from ocw_mcp.adapters.feeds.binance.transport import Connection, RestResponse
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.app.bench.feed_generator import Generator, Sent
 from ocw_mcp.app.bench.feed_traffic import TrafficSpec

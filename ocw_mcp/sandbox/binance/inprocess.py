@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse
+from ocw_mcp.adapters.binance.transport import RestResponse
 from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.sandbox.binance.exchange import Request
 from ocw_mcp.sandbox.binance.faulty import FaultyConnection, FaultyExchange
@@ -21,7 +21,7 @@ ADDRESS: Final = "127.0.0.1"
 
 
 class InProcessTransport:
-    """Access to the exchange on the time of the event loop; it implements `Transport` of the live feed."""
+    """Access to the exchange on the time of the event loop; it implements `SignedTransport`."""
 
     def __init__(
         self,
@@ -46,6 +46,11 @@ class InProcessTransport:
     def host_class(self) -> str:
         """The class of the exchange's host: this machine."""
         return "loopback"
+
+    @property
+    def rest(self) -> str:
+        """The address to which the requests go."""
+        return f"http://{ADDRESS}:1"
 
     @property
     def timeout_s(self) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ocw_mcp.adapters.feeds.binance.transport import Connection, Transport
+from ocw_mcp.adapters.binance.transport import Connection, Transport
 from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND
 from ocw_mcp.sandbox.binance.account.keys import made_key, sign

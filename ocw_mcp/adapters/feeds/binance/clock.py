@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.binance.transport import Transport
 from ocw_mcp.adapters.feeds.binance.rest import Priority, RestClient
-from ocw_mcp.adapters.feeds.binance.transport import Transport
 from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import SECOND

@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Final
 
+from ocw_mcp.adapters.binance.transport import Transport
 from ocw_mcp.adapters.feeds.binance.health import health_of
 from ocw_mcp.adapters.feeds.binance.session import Plan, Session
-from ocw_mcp.adapters.feeds.binance.transport import Transport
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.health import FeedHealth
 from ocw_mcp.domain.margin import Brackets

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import msgspec
 
+from ocw_mcp.adapters.binance.transport import pause
 from ocw_mcp.adapters.feeds.binance.candles import Added, CandleStore
 from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
 from ocw_mcp.adapters.feeds.binance.exchange_info import USUAL_FUNDING_HOURS
 from ocw_mcp.adapters.feeds.binance.guard import REST
 from ocw_mcp.adapters.feeds.binance.notices import Notices
 from ocw_mcp.adapters.feeds.binance.rest import Priority, RestClient, back_off_s
-from ocw_mcp.adapters.feeds.binance.transport import pause
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.market import Candle, Funding, Product
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND, iso, span_name

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.binance.transport import pause
 from ocw_mcp.adapters.feeds.binance.board import Board
 from ocw_mcp.adapters.feeds.binance.candles import CandleStore
 from ocw_mcp.adapters.feeds.binance.clock import LIMIT_MS, MEASURED_EVERY_S, ExchangeClock
@@ -16,7 +17,6 @@ from ocw_mcp.adapters.feeds.binance.dispatch import Dispatcher
 from ocw_mcp.adapters.feeds.binance.notices import CLOCK, Notices
 from ocw_mcp.adapters.feeds.binance.rest import Priority, RestClient
 from ocw_mcp.adapters.feeds.binance.sockets import StreamSocket
-from ocw_mcp.adapters.feeds.binance.transport import pause
 from ocw_mcp.adapters.feeds.binance.wire import MarkUpdate, Quote, Route, StreamKind
 from ocw_mcp.domain.errors import FeedError
 from ocw_mcp.domain.market import Product

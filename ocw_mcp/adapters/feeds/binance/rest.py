@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse, Transport, pause
+from ocw_mcp.adapters.binance.transport import RestResponse, Transport, pause
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import MINUTE, SECOND

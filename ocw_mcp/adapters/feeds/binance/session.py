@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ocw_mcp.adapters.binance.transport import Transport, pause
 from ocw_mcp.adapters.feeds.binance.board import Board
 from ocw_mcp.adapters.feeds.binance.candles import CandleStore
 from ocw_mcp.adapters.feeds.binance.clock import ExchangeClock
@@ -16,7 +17,6 @@ from ocw_mcp.adapters.feeds.binance.liveness import Liveness
 from ocw_mcp.adapters.feeds.binance.notices import MARKET, Notices
 from ocw_mcp.adapters.feeds.binance.rest import Priority, RestClient, back_off_s
 from ocw_mcp.adapters.feeds.binance.sockets import StreamSocket
-from ocw_mcp.adapters.feeds.binance.transport import Transport, pause
 from ocw_mcp.adapters.feeds.binance.wire import Answer, Shutdown, routes_of
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.margin import Brackets

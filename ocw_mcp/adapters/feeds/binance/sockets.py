@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.binance.transport import Connection, Transport, pause
 from ocw_mcp.adapters.feeds.binance.notices import MARKET, Notices
 from ocw_mcp.adapters.feeds.binance.rest import back_off_s
-from ocw_mcp.adapters.feeds.binance.transport import Connection, Transport, pause
 from ocw_mcp.adapters.feeds.binance.wire import Answer, Route, Shutdown
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 

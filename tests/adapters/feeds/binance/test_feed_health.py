@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from ocw_mcp.adapters.binance.transport import RestResponse
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse
 from ocw_mcp.domain.health import FeedHealth, HealthReporter
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.time import MINUTE, SECOND

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
+from ocw_mcp.adapters.binance.transport import RestResponse
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse
 from ocw_mcp.domain.market import Frame, Liquidations
 from ocw_mcp.domain.time import DAY, MINUTE, SECOND
 from tests.support.live_feeds import Run, assert_all_once, feed_on, rows_answer, run_feed

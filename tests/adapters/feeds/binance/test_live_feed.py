@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
+from ocw_mcp.adapters.binance.transport import RestResponse, pause
 from ocw_mcp.adapters.feeds.binance.feed import BinanceFeed
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse, pause
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
+from ocw_mcp.adapters.binance.transport import RestResponse, pause
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse, pause
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE, SECOND
 from tests.support.live_feeds import assert_all_once, feed_on, rows_answer, run_feed, source

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ocw_mcp.adapters.feeds.binance.hosts import hosts_of
+from ocw_mcp.adapters.binance.hosts import hosts_of
 from ocw_mcp.domain.errors import FeedError
 from ocw_mcp.domain.market import Product
 

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from ocw_mcp.adapters.feeds.binance.hosts import hosts_of
-from ocw_mcp.adapters.feeds.binance.network import NetworkTransport
+from ocw_mcp.adapters.binance.hosts import hosts_of
+from ocw_mcp.adapters.binance.network import NetworkTransport
 from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.domain.market import Product
 from tests.support.scripted_market import BEGIN

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from ocw_mcp.adapters.feeds.binance.hosts import hosts_of
-from ocw_mcp.adapters.feeds.binance.network import NetworkTransport
+from ocw_mcp.adapters.binance.hosts import hosts_of
+from ocw_mcp.adapters.binance.network import NetworkTransport
+from ocw_mcp.adapters.binance.transport import RestResponse, pause
 from ocw_mcp.adapters.feeds.binance.rest import Priority, RestClient
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse, pause
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import MINUTE, SECOND

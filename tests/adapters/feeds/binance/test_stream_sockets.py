@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from ocw_mcp.adapters.binance.transport import pause
 from ocw_mcp.adapters.feeds.binance.notices import Notices
 from ocw_mcp.adapters.feeds.binance.sockets import StreamSocket
-from ocw_mcp.adapters.feeds.binance.transport import pause
 from ocw_mcp.adapters.feeds.binance.wire import Answer, Route, Shutdown, StreamKind, Wire, WireFault
 from ocw_mcp.domain.errors import FeedError
 from ocw_mcp.domain.time import HOUR, SECOND

@@ -1,10 +1,12 @@
-"""The protocols of a transport, which gives the live feed REST requests, streams and the time of the machine."""
+"""The protocols of a transport, which gives a feed or a venue REST requests, streams and the time of the machine."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
+
+from ocw_mcp.domain.errors import MarketUnreachable
 
 
 class RestResponse(msgspec.Struct, frozen=True):
@@ -66,6 +68,26 @@ class Transport(Protocol):
         """Close all that is open."""
 
 
+class NotSent(MarketUnreachable):
+    """No byte of a request has left this machine."""
+
+
+class SignedTransport(Transport, Protocol):
+    """A transport that can also send requests with a signature."""
+
+    @property
+    def rest(self) -> str:
+        """The address, without a path, to which the requests go, such as `https://fapi.binance.com`."""
+
+    async def request(
+        self, method: str, path: str, query: str = "", form: str = "", headers: Mapping[str, str] | None = None
+    ) -> RestResponse:
+        """Send a request with a query and a form as they are on the wire. Return the answer, whatever its status is.
+
+        Raises NotSent if no byte has left, and MarketUnreachable if the exchange may have executed the request.
+        """
+
+
 async def pause(seconds: float) -> None:
     """Wait on the time of the event loop."""
-    await asyncio.sleep(seconds)  # noqa: TID251 - durations of the live feed follow the time of the loop
+    await asyncio.sleep(seconds)  # noqa: TID251 - durations of feeds and venues follow the time of the loop

@@ -10,8 +10,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidURI, WebSocketException
 from websockets.frames import Frame, Opcode
 
-from ocw_mcp.adapters.feeds.binance.hosts import Hosts
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse
+from ocw_mcp.adapters.binance.hosts import Hosts
+from ocw_mcp.adapters.binance.transport import NotSent, RestResponse
 from ocw_mcp.domain.errors import MarketUnreachable
 
 _TIMEOUT_S: Final = 10.0
@@ -119,6 +119,11 @@ class NetworkTransport:
         return self._hosts.host_class
 
     @property
+    def rest(self) -> str:
+        """The address to which the requests go."""
+        return self._hosts.rest
+
+    @property
     def timeout_s(self) -> float:
         """How long (s, on the time of the loop) an answer is awaited: 10 s of real time."""
         return self._timeout_s
@@ -129,12 +134,31 @@ class NetworkTransport:
 
     async def get(self, path: str, query: Mapping[str, str | int]) -> RestResponse:
         """Send a GET request. Raises MarketUnreachable without an answer."""
+        return await self._send(path, self._client().build_request("GET", path, params=dict(query)))
+
+    async def request(
+        self, method: str, path: str, query: str = "", form: str = "", headers: Mapping[str, str] | None = None
+    ) -> RestResponse:
+        """Send a request with a query and a form as they are. Raises NotSent, or MarketUnreachable without an answer.
+
+        A redirection is not followed: it is returned as any other answer.
+        """
+        address = f"{path}?{query}" if query else path
+        request = self._client().build_request(method, address, content=form.encode(), headers=dict(headers or {}))
+        return await self._send(path, request)
+
+    def _client(self) -> httpx2.AsyncClient:
         if self._http is None:
             # Proxies of the environment are for the exchange; an address of this machine is used directly.
             trusts = self._hosts.host_class == "exchange"
             self._http = httpx2.AsyncClient(base_url=self._hosts.rest, timeout=self._timeout_s, trust_env=trusts)
+        return self._http
+
+    async def _send(self, path: str, request: httpx2.Request) -> RestResponse:
         try:
-            answer = await self._http.get(path, params=dict(query))
+            answer = await self._client().send(request)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            raise NotSent(f"{path} was not sent: {type(error).__name__} {error}"[:200].strip()) from None
         except httpx2.HTTPError as error:
             raise MarketUnreachable(f"{path} has no answer: {type(error).__name__} {error}"[:200].strip()) from None
         return RestResponse(answer.status_code, answer.content, {k.lower(): v for k, v in answer.headers.items()})

@@ -1,0 +1,1 @@
+"""The account at Binance as a venue: orders and their reports, on futures and on spot."""

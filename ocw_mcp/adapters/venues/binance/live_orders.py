@@ -1,0 +1,93 @@
+"""The orders of the book that may be live at the exchange, as far as their reports say."""
+
+from collections.abc import Collection, Iterator
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import (
+    Accepted,
+    Canceled,
+    Filled,
+    Order,
+    OrderRef,
+    OrderReport,
+    OrderType,
+    OutcomeUnknown,
+    Rejected,
+    Triggered,
+)
+
+ALGO_TYPES: Final = frozenset({OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET})
+"""The types that are algo orders at the exchange."""
+
+
+class LiveOrder(msgspec.Struct):
+    """An order that may be live. Times in ms, of the exchange."""
+
+    order: Order
+    sent_at: int
+    seen: bool = False
+    """Whether the exchange has shown that it has, or had, the order."""
+    unknown: bool = False
+    """Whether the outcome of its request is unknown."""
+    filled: Decimal = ZERO
+    changed_at: int = 0
+    """The time of the last report on it."""
+
+    @property
+    def is_algo(self) -> bool:
+        """Whether the order is an algo order, which other endpoints know."""
+        return self.order.type in ALGO_TYPES
+
+
+class LiveOrders:
+    """The live orders of the book: an order is removed when a report says that it is over."""
+
+    def __init__(self) -> None:
+        self._orders: dict[OrderRef, LiveOrder] = {}
+
+    def __contains__(self, ref: object) -> bool:
+        return ref in self._orders
+
+    def __iter__(self) -> Iterator[LiveOrder]:
+        return iter(tuple(self._orders.values()))
+
+    def add(self, order: Order, now: int, *, seen: bool = False) -> LiveOrder:
+        """Add an order that is sent at a time (ms), or that was known before."""
+        return self._orders.setdefault(order.ref, LiveOrder(order, now, seen=seen))
+
+    def get(self, ref: OrderRef) -> LiveOrder | None:
+        """Return a live order, or None."""
+        return self._orders.get(ref)
+
+    def waiting_algos(self, symbol: str, side: str) -> Collection[LiveOrder]:
+        """Return the algo orders of a symbol and a side."""
+        return [
+            each
+            for each in self._orders.values()
+            if each.is_algo and each.order.symbol == symbol and each.order.side == side
+        ]
+
+    def apply(self, report: OrderReport, now: int) -> None:
+        """Take a report on an order; `now` (ms) is the exchange's time."""
+        live = self._orders.get(report.ref)
+        if live is None:
+            return
+        live.changed_at = now
+        match report:
+            case Accepted() | Triggered():
+                live.seen = True
+            case Filled():
+                live.seen = True
+                live.filled += report.quantity
+                if live.filled >= live.order.quantity:
+                    del self._orders[report.ref]
+            case Canceled() | Rejected():
+                del self._orders[report.ref]
+            case OutcomeUnknown():
+                live.unknown = not live.seen
+        if live.seen:
+            live.unknown = False

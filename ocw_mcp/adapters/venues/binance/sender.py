@@ -1,0 +1,244 @@
+"""Sends orders and cancels of futures, and reports what the answers prove. An order is never sent twice."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ocw_mcp.adapters.binance.transport import pause
+from ocw_mcp.adapters.venues.binance.client import SignedClient
+from ocw_mcp.adapters.venues.binance.errors import Banned, Outcome, Refused, Unanswered
+from ocw_mcp.adapters.venues.binance.orders import (
+    OPEN,
+    REJECTED,
+    OrderRequest,
+    cancel_request,
+    cancelled,
+    leverage_request,
+    place_request,
+    placed,
+)
+from ocw_mcp.adapters.venues.binance.registry import Registry
+from ocw_mcp.domain.cleared import ClearedOrder
+from ocw_mcp.domain.orders import (
+    Accepted,
+    Canceled,
+    CancelRefused,
+    Order,
+    OrderRef,
+    OutcomeUnknown,
+    Rejected,
+    RejectReason,
+    Throttled,
+    VenueNotice,
+    VenueReport,
+)
+from ocw_mcp.domain.time import MINUTE, SECOND
+
+WAITS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""The waits before another try of a reduction or a cancel that certainly had no effect."""
+LONGEST_WAIT_MS: Final = 5 * MINUTE
+"""How long (ms) a reduction or a cancel waits for the end of a ban; after a longer one the engine decides anew."""
+_POSITION_DIFFERS: Final = frozenset(
+    {RejectReason.REDUCE_ONLY, RejectReason.NO_POSITION, RejectReason.STOP_EXISTS, RejectReason.BLOCKED_BY_ORDERS}
+)
+"""Rejections which mean that positions or orders at the exchange are not what the book has."""
+
+
+class Witness(Protocol):
+    """What reads orders and the account at the exchange. Both calls only start the work; it reports later."""
+
+    def look_up(self, ref: OrderRef, why: str) -> None:
+        """Find out what became of an order, and report it."""
+
+    def reconcile(self, why: str) -> None:
+        """Read the whole account as soon as possible, and report it."""
+
+
+class Sender:
+    """Sends the orders of one book. What an exchange answers becomes a report, never an error."""
+
+    def __init__(
+        self,
+        client: SignedClient,
+        book: str,
+        registry: Registry,
+        say: Callable[[VenueReport], None],
+        witness: Witness,
+    ) -> None:
+        self._client, self._book, self._registry, self._say, self._witness = client, book, registry, say, witness
+        self._leverage: dict[str, int] = {}
+        self._throttled_until = 0
+        self._waiting: dict[OrderRef, asyncio.Event] = {}
+        """The orders that wait for another try, and the event by which a cancel ends the wait."""
+
+    def leverage_seen(self, symbol: str, leverage: int) -> None:
+        """Note the leverage that a symbol has at the exchange."""
+        self._leverage[symbol] = leverage
+
+    def throttled(self, banned: Banned) -> None:
+        """Report that the exchange takes no entries until a time, once for each such time."""
+        if banned.until_ms > self._throttled_until:
+            self._throttled_until = banned.until_ms
+            self._say(Throttled(banned.until_ms, banned.why))
+
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
+        """Send an order, and report its outcome; on an unknown one the witness looks the order up."""
+        order = cleared.redeem(now)
+        self._registry.add(order)
+        reduces = order.reduce_only or order.close_position
+        if not reduces and not await self._prepare(order):
+            return
+        request = place_request(order, self._book)
+        tries = iter(WAITS_S)
+        while True:
+            try:
+                body = await self._send(request, reduces)
+            except Unanswered as error:
+                if error.sent:
+                    self._unknown(order.ref, error.why)
+                    return
+                wait, reason, why = next(tries, None), RejectReason.NOT_SENT, error.why
+            except Banned as banned:
+                self.throttled(banned)
+                wait, reason, why = self._until(banned), RejectReason.RATE_LIMITED, banned.why
+            except Refused as refused:
+                if refused.verdict.reason is not RejectReason.OVERLOADED or not reduces:
+                    self._refused(order, refused)
+                    return
+                wait, reason, why = next(tries, None), RejectReason.OVERLOADED, refused.text
+            else:
+                self._answered(order, body)
+                return
+            if not reduces or wait is None:
+                self._reject(order.ref, reason, why)
+                return
+            if not await self._wait(order.ref, wait):
+                self._reject(order.ref, RejectReason.NOT_SENT, f"cancelled before it was sent, after: {why}")
+                return
+
+    async def cancel(self, ref: OrderRef, now: int) -> None:
+        """Cancel an order, and report whether the exchange did; if that is not certain, the witness looks it up."""
+        if ref in self._waiting:
+            self._waiting[ref].set()
+            return
+        order = self._registry.get(ref)
+        if order is None:
+            self._not_cancelled(ref, "the order is not known here")
+            return
+        request = cancel_request(order, self._book)
+        tries = iter(WAITS_S)
+        while True:
+            try:
+                body = await self._send(request, reduces=True)
+            except Banned as banned:
+                self.throttled(banned)
+                wait, why = self._until(banned), banned.why
+            except Unanswered as error:
+                # A second cancel of the same order does no harm.
+                wait, why = next(tries, None), error.why
+            except Refused as refused:
+                overloaded = refused.verdict.reason is RejectReason.OVERLOADED
+                self._notify(refused)
+                wait, why = next(tries, None) if overloaded else None, _text(refused)
+            else:
+                self._cancelled(order, body)
+                return
+            if wait is None:
+                self._not_cancelled(ref, why)
+                return
+            await pause(wait)
+
+    async def _send(self, request: OrderRequest, reduces: bool) -> bytes:
+        return await self._client.call(
+            request.method, request.path, request.params, weight=request.weight, orders=request.orders, reduces=reduces
+        )
+
+    def _until(self, banned: Banned) -> float | None:
+        """Return how long (s) a ban still lasts; None if that is too long to wait."""
+        wait = max(0, banned.until_ms - self._client.now_ms())
+        return wait / SECOND if wait <= LONGEST_WAIT_MS else None
+
+    async def _wait(self, ref: OrderRef, wait: float) -> bool:
+        """Wait (s). Return false if the order was cancelled meanwhile."""
+        ended = self._waiting[ref] = asyncio.Event()
+        try:
+            async with asyncio.timeout(wait):
+                await ended.wait()
+        except TimeoutError:
+            return True
+        finally:
+            del self._waiting[ref]
+        return False
+
+    async def _prepare(self, order: Order) -> bool:
+        """Set the leverage of an entry if it differs. Return whether the entry may be sent; if not, it is rejected."""
+        if self._leverage.get(order.symbol) == order.leverage:
+            return True
+        self._leverage.pop(order.symbol, None)
+        try:
+            await self._send(leverage_request(order.symbol, order.leverage), reduces=False)
+        except Refused as refused:
+            self._notify(refused)
+            text = f"leverage {order.leverage} was refused: {_text(refused)}"
+            self._reject(order.ref, RejectReason.WRONG_SETTINGS, text)
+            return False
+        except Banned as banned:
+            self.throttled(banned)
+            self._reject(order.ref, RejectReason.RATE_LIMITED, banned.why)
+            return False
+        except Unanswered as error:
+            self._reject(order.ref, RejectReason.NOT_SENT, f"it is unknown whether the leverage was set: {error.why}")
+            return False
+        self._leverage[order.symbol] = order.leverage
+        return True
+
+    def _answered(self, order: Order, body: bytes) -> None:
+        answer = placed(order, self._book, body)
+        if answer is None:
+            self._unknown(order.ref, "the answer to the order could not be read")
+        elif answer.status == REJECTED:
+            self._reject(order.ref, RejectReason.OTHER, "the exchange rejected it without a reason")
+        else:
+            self._say(Accepted(order.ref, answer.venue_order_id))
+            if answer.status not in OPEN and answer.status != "FILLED" and not answer.executed:
+                self._say(Canceled(order.ref, f"it ended without a fill: {answer.status}"))
+
+    def _cancelled(self, order: Order, body: bytes) -> None:
+        answer = cancelled(order, self._book, body)
+        if answer is None:
+            self._not_cancelled(order.ref, "the answer to the cancel could not be read")
+        elif answer.executed:
+            # Its fills are reported first: they may not have arrived yet.
+            self._witness.look_up(order.ref, "it was cancelled after a part of it had filled")
+        else:
+            self._say(Canceled(order.ref, "it was cancelled on request"))
+
+    def _refused(self, order: Order, refused: Refused) -> None:
+        self._notify(refused)
+        verdict = refused.verdict
+        if verdict.outcome is Outcome.ALREADY_THERE:
+            self._unknown(order.ref, f"the exchange has an order with this id already: {_text(refused)}")
+            return
+        self._reject(order.ref, verdict.reason, _text(refused))
+        if verdict.reason in _POSITION_DIFFERS:
+            self._witness.reconcile(f"{order.ref} was rejected: {_text(refused)}")
+
+    def _notify(self, refused: Refused) -> None:
+        if refused.verdict.notice is not None:
+            self._say(VenueNotice(refused.verdict.notice, _text(refused)))
+
+    def _reject(self, ref: OrderRef, reason: RejectReason, text: str) -> None:
+        self._registry.forget(ref)
+        self._say(Rejected(ref, reason, text))
+
+    def _unknown(self, ref: OrderRef, why: str) -> None:
+        self._say(OutcomeUnknown(ref, why))
+        self._witness.look_up(ref, why)
+
+    def _not_cancelled(self, ref: OrderRef, why: str) -> None:
+        self._say(CancelRefused(ref, why))
+        self._witness.look_up(ref, why)
+
+
+def _text(refused: Refused) -> str:
+    return f"{refused.text or 'no text'} ({refused.code or refused.status})"
