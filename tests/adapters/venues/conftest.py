@@ -1,6 +1,6 @@
 """Fixtures with the venues of the conformance suite."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -14,5 +14,8 @@ def make_stage(request: pytest.FixtureRequest) -> Callable[[], Stage]:
 
 
 @pytest.fixture
-def stage(make_stage: Callable[[], Stage]) -> Stage:
-    return make_stage()
+async def stage(make_stage: Callable[[], Stage]) -> AsyncIterator[Stage]:
+    stage = make_stage()
+    await stage.begin()
+    yield stage
+    await stage.end()
