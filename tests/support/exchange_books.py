@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, Protocol
 
 import pytest
 
+from ocw_mcp.adapters.binance.transport import RestResponse
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
-from ocw_mcp.adapters.feeds.binance.transport import RestResponse
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.instruments import paper_brackets
@@ -53,6 +53,7 @@ from tests.support.stores import Crash, MemoryStore
 from tests.support.venue_records import ExchangeRecord, RecordedPaper, VenueRecord
 
 BOOK = "mem000"
+LONGEST_DOWN_S = 70.0
 
 
 class Site(NamedTuple):
@@ -175,10 +176,13 @@ class Kill(NamedTuple):
 
 
 def random_kills(seed: int, number: int, minutes: float) -> list[Kill]:
-    """Return kills at random moments between the first minute and the last two."""
-    draw = Random(f"kills {seed}")
-    times = sorted(draw.uniform(60, minutes * 60 - 120) for _ in range(number))
-    return [Kill(at, draw.randint(1, 30), draw.choice((0.5, 2.0, 20.0, 70.0))) for at in times]
+    """Return kills at random moments between the first minute and the last two, each after the downtime of another."""
+    draw, slot = Random(f"kills {seed}"), (minutes * 60 - 180) / max(number, 1)
+    kills = []
+    for index in range(number):
+        at = 60 + slot * index + draw.uniform(0, max(1.0, slot - LONGEST_DOWN_S - 30))
+        kills.append(Kill(at, draw.randint(1, 30), draw.choice((0.5, 2.0, 20.0, LONGEST_DOWN_S))))
+    return kills
 
 
 class Plan(NamedTuple):
@@ -190,6 +194,8 @@ class Plan(NamedTuple):
     faults: Sequence[Fault] = ()
     kills: Sequence[Kill] = ()
     make_venue: MakeVenue = paper_venue
+    in_process: bool = True
+    """Whether the venue is a part of the process, which forgets what was not saved when the process dies."""
     policy: Policies = EVERY_CLOSE
     mode: Mode = Mode.PAPER
     thin: int = 10
@@ -261,7 +267,7 @@ def _seldom_polls() -> Iterator[None]:
 
 async def _run(plan: Plan, opens: Opens) -> Outcome:
     exchange = FaultyExchange(Exchange(plan.market), BEGIN, plan.faults, plan.thin)
-    record = VenueRecord() if plan.make_venue is paper_venue else ExchangeRecord(exchange.exchange)
+    record = VenueRecord() if plan.in_process else ExchangeRecord(exchange.exchange)
     outcome = Outcome(plan, record, exchange)
     loop, numbers = asyncio.get_running_loop(), count()
     start = BEGIN + round(plan.begins_s * SECOND)
@@ -298,7 +304,7 @@ class _Process:
         self.death = Death()
         self._record, self._store = outcome.record, store
         self._mark = outcome.record.mark()
-        self._loses = plan.make_venue is paper_venue
+        self._loses = plan.in_process
         clock = MachineClock(self.transport.now_ms)
         feed = BinanceFeed(
             plan.market.product,
