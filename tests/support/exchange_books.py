@@ -181,7 +181,7 @@ def random_kills(seed: int, number: int, minutes: float) -> list[Kill]:
     kills = []
     for index in range(number):
         at = 60 + slot * index + draw.uniform(0, max(1.0, slot - LONGEST_DOWN_S - 30))
-        kills.append(Kill(at, draw.randint(1, 30), draw.choice((0.5, 2.0, 20.0, LONGEST_DOWN_S))))
+        kills.append(Kill(at, draw.randint(1, 12), draw.choice((0.5, 2.0, 20.0, LONGEST_DOWN_S))))
     return kills
 
 
