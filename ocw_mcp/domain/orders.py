@@ -145,6 +145,8 @@ class OrderIntent(msgspec.Struct, frozen=True):
     """The unit in which the size of an entry was requested."""
     action: str = ""
     """The action of a refused leg that names no side, such as PROTECT; empty for every other order."""
+    close_position: bool = False
+    """As in `Order`."""
 
     @property
     def wanted(self) -> str:

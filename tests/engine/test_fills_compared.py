@@ -67,7 +67,7 @@ def test_a_position_closes_if_price_has_passed_its_tightened_stop() -> None:
 def test_a_late_fill_beyond_gross_exposure_is_reduced_to_the_limit(product: Product, restarts: bool) -> None:
     wire = Wire(product, LIMITED, BOTH)
     late = sent(wire.enter(quantity="20", stop=D("98.5")))
-    wire.give(Rejected(late.ref, RejectReason.OVERLOADED, "no"))
+    wire.give(Rejected(late.ref, RejectReason.OTHER, "no"))
     wire.fill(sent(wire.enter(quantity="24", symbol="ETHUSDT", stop=D("98.5"))))
     if restarts:
         wire.restart()

@@ -76,7 +76,9 @@ async def test_a_stop_cancelled_at_the_venue_is_placed_again() -> None:
     await run.go()
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     run.clock.advance(START + 10 * MINUTE)
-    await run.simulation.shell.take(Canceled(stop.ref, "by hand, in the app"))
+    await run.venue.cancel(stop.ref, run.clock.now())
+    for report in run.venue.collect():
+        await run.simulation.shell.take(report)
     (again,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert again.ref.revision == stop.ref.revision + 1
     assert again.order.trigger_price == stop.order.trigger_price

@@ -122,7 +122,7 @@ async def test_a_kill_does_not_change_how_limit_entries_fill_or_expire(
     script = {1: buy("96", limit="98"), 4: sell(), 5: short("103", limit="101"), 6: buy("90", limit="95", expires_s=60)}
     candles = dip(97.0, count=10)
     undisturbed = await run(script, candles)
-    assert len(undisturbed.events(events.OrderCancelRequested)) >= 1
+    assert len(undisturbed.events(events.OrderCanceled)) >= 1
     for moment in undisturbed.store.crash_moments():
         dying = MemoryStore()
         dying.die_at = moment

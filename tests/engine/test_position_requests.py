@@ -248,7 +248,7 @@ async def test_decision_that_reduces_and_tightens_does_both_in_any_order() -> No
     for legs in ((REDUCE, PROTECT), (PROTECT, REDUCE)):
         run = await Run(ListFeed(path([100.0] * 6)), Scripted({1: buy("97"), 3: Decision(legs)}), policy=POLICY).go()
         assert run.events(events.OrderRefused) == []
-        (stop,) = run.engine.orders.live(SYMBOL, Purpose.STOP)
+        _, stop = run.engine.orders.live(SYMBOL, Purpose.STOP)
         assert stop.order.trigger_price == 98
         assert stop.remaining == run.engine.account.ledger.quantity(SYMBOL) == D("4.99")
 

@@ -26,7 +26,7 @@ from ocw_mcp.domain.orders import Accepted, Canceled, Order, OrderRef, OrderType
 
 _REPLACED_KEPT: Final = 16
 """Largest number of replaced stops whose triggers are stored with a stop."""
-STATE_FORMAT: Final = 4
+STATE_FORMAT: Final = 5
 """Raise this number when the saved fields or their meaning change."""
 
 
@@ -202,7 +202,8 @@ class PaperVenue:
 
     def close_out(self, symbol: str, quantity: Decimal, now: int) -> Sequence[VenueReport]:
         """Close a signed quantity of a position at its last price, as a taker, because its market has ended."""
-        return [self.account.close_out(symbol, quantity, self.terms.taker_fee, now)]
+        closed = self.account.close_out(symbol, quantity, self.terms.taker_fee, now)
+        return [closed, *self._matching.size_stops(symbol)]
 
     def state(self) -> bytes:
         """Return the state to save."""

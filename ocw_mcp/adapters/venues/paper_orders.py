@@ -49,6 +49,14 @@ _OCO_PRICES: Final = (
     "The relationship of the prices for the orders is not correct.",
 )
 _NO_IMMEDIATE: Final = (RejectReason.MALFORMED, "Invalid timeInForce.")
+_NO_POSITION: Final = (
+    RejectReason.NO_POSITION,
+    "Time in Force (TIF) GTE can only be used with open positions. Please ensure that positions are available.",
+)
+_STOP_EXISTS: Final = (
+    RejectReason.STOP_EXISTS,
+    "An open stop or take profit order with GTE and closePosition in the direction is existing.",
+)
 _NO_OCO: Final = (RejectReason.MALFORMED, "Parameter 'take_at' sent when not required.")
 
 
@@ -81,6 +89,11 @@ class Resting(msgspec.Struct):
         """Return the tightest trigger of the replaced stops that were placed by `since` (ms); None without one."""
         return next((trigger for trigger, came in reversed(self.before) if came <= since), None)
 
+    def fix_quantity(self, held: Decimal) -> None:
+        """Give a stop that closes the whole position the quantity `held` of the position, until its first fill."""
+        if self.order.close_position and not self.filled:
+            self.order = msgspec.structs.replace(self.order, quantity=abs(held))
+
     @property
     def remaining(self) -> Decimal:
         """The quantity that has not traded, in the base asset."""
@@ -112,6 +125,17 @@ class PaperOrders(msgspec.Struct):
     def find(self, ref: OrderRef) -> Resting | None:
         """Return the order of a reference, or None."""
         return next((each for each in self if each.order.ref == ref), None)
+
+    def size_stops(self, symbol: str, held: Decimal) -> list[Resting]:
+        """Give the stops that close the whole position `held` (signed) its quantity; return those without any left."""
+        ending = []
+        for each in self.conditional:
+            if each.order.close_position and each.order.symbol == symbol:
+                if held * each.order.side.sign >= 0:
+                    ending.append(each)
+                else:
+                    each.fix_quantity(held)
+        return ending
 
     def remove(self, resting: Resting) -> None:
         """Remove an order that is filled or cancelled."""
@@ -147,6 +171,13 @@ def submit_refusal(
         instrument = account.instruments.get(order.symbol, float(price or 0))
         if (refused := _filter_refusal(order, instrument, last)) is not None:
             return refused
+    if order.close_position:
+        if account.ledger.quantity(order.symbol) * order.side.sign >= 0:
+            return _NO_POSITION
+        kind = (order.symbol, order.side, order.type)
+        resting = [each.order for each in orders.conditional if each.order.close_position]
+        if any((each.symbol, each.side, each.type) == kind for each in resting):
+            return _STOP_EXISTS
     if order.trigger_price is not None and prices.trigger is not None and passed(order, prices.trigger):
         return _STOP_CROSSED
     if order.take_at is not None and any(price and would_take(order, price) for price in (last, prices.taking)):

@@ -219,6 +219,7 @@ class RiskOfficer:
             immediate=bound is not None,
             take_at=intent.target_at if intent.purpose is Purpose.STOP else None,
             leverage=leverage,
+            close_position=intent.close_position,
         )
         return ClearedOrder(_SEAL, order, account.version, None if order.reduce_only else now + CLEARED_MS)
 

@@ -50,7 +50,7 @@ def test_order_projection_sums_all_fills_of_an_order(tmp_path: Path) -> None:
         tell(store)
         (order,) = tables(tmp_path)["orders"]
         assert order["client_id"] == f"ocw-{store.book}-1-e-0"
-        assert (order["state"], order["purpose"], order["venue_order_id"]) == ("filled", "entry", "v1")
+        assert (order["state"], order["purpose"], order["venue_order_ids"]) == ("filled", "entry", '["v1"]')
         assert (order["filled"], order["average_price"], order["fees"]) == ("0.03", "60002.5", "0.72")
         assert (order["intended_at"], order["updated_at"]) == (4, 7)
 

@@ -85,7 +85,7 @@ async def test_ioc_order_fills_the_same_after_a_restart(product: Product) -> Non
 
 
 @pytest.mark.parametrize(
-    ("product", "code"),
+    ("product", "reason"),
     [(Product.UM, RejectReason.INSUFFICIENT_MARGIN), (Product.SPOT, RejectReason.INSUFFICIENT_BALANCE)],
 )
 async def test_ioc_order_locks_the_money_for_its_limit_price(product: Product, reason: RejectReason) -> None:
