@@ -2,10 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from decimal import Decimal
 from typing import Final, Protocol, TypeVar
-
-import msgspec
 
 from ocw_mcp.adapters.venues.binance.errors import Banned, CallFailed, Outcome, Refused
 from ocw_mcp.adapters.venues.binance.rest_wire import (
@@ -58,10 +55,6 @@ class QueryFailed(Exception):  # noqa: N818
     def __init__(self, text: str, until: int = 0) -> None:
         self.until = until
         super().__init__(text)
-
-
-class _Price(msgspec.Struct):
-    price: Decimal
 
 
 class Queries:
@@ -157,10 +150,6 @@ class Queries:
         """Return the rights of the API key, which only the live exchange reports."""
         return await self._get(RIGHTS, {}, KeyRights, weight=1)
 
-    async def price(self, symbol: str) -> Decimal:
-        """Return the last price (quote) of a symbol."""
-        return (await self._get("/fapi/v1/ticker/price", {"symbol": symbol}, _Price, weight=1)).price
-
     async def listen_key(self) -> str:
         """Return the active listen key, which is then valid for an hour."""
         found = await self._send("POST", "/fapi/v1/listenKey", {}, ListenKey, weight=1)
@@ -203,12 +192,8 @@ class Queries:
 
 
 async def together(*waited: Awaitable[T]) -> list[T]:
-    """Return the results of queries that run at the same time. Raises the first error, after all have ended."""
-    found = await asyncio.gather(*waited, return_exceptions=True)
-    for each in found:
-        if isinstance(each, BaseException):
-            raise each
-    return [each for each in found if not isinstance(each, BaseException)]
+    """Return the results of queries that run at the same time. Raises the first error."""
+    return list(await asyncio.gather(*waited))
 
 
 def _of(symbol: str | None) -> dict[str, str | int]:

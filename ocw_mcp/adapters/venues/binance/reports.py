@@ -19,6 +19,7 @@ from ocw_mcp.domain.orders import (
     Filled,
     OutcomeUnknown,
     Rejected,
+    Side,
     Triggered,
     VenueNotice,
     VenueNoticeKind,
@@ -57,10 +58,12 @@ class Reports:
 
     def __init__(self, live: LiveOrders, fees: FeeValues, now_ms: Callable[[], int]) -> None:
         """`now_ms` returns the exchange's time."""
-        self._live, self._fees, self._now_ms = live, fees, now_ms
+        self.fees = fees
+        self._live, self._now_ms = live, now_ms
         self._queue: asyncio.Queue[VenueReport] = asyncio.Queue()
         self._said, self._trades, self._income = _Once(), _Once(), _Once()
         self._filled: OrderedDict[int, Decimal] = OrderedDict()
+        self._net: dict[str, Decimal] = {}
         self.listener: Callable[[VenueReport], None] = lambda report: None
         """Is called with each report on an order, after it was added."""
 
@@ -87,7 +90,7 @@ class Reports:
         if key in self._trades:
             return False
         try:
-            report = trade_report(identity, trade, self._fees)
+            report = trade_report(identity, trade, self.fees)
         except ImpossibleTrade as error:
             if self._said.add(("impossible", key)):
                 self.incident(f"{error}; it is not booked, and the account is read again")
@@ -96,8 +99,14 @@ class Reports:
         self._filled[trade.order_id] = self._filled.get(trade.order_id, ZERO) + trade.quantity
         if len(self._filled) > MOST_REMEMBERED:
             self._filled.popitem(last=False)
+        signed = Side(trade.side.lower()).sign * trade.quantity
+        self._net[trade.symbol] = self.net(trade.symbol) + signed
         self.add(report)
         return True
+
+    def net(self, symbol: str) -> Decimal:
+        """Return by how much (base asset) all reported trades of a symbol have changed its position."""
+        return self._net.get(symbol, ZERO)
 
     def knows_trade(self, symbol: str, trade: int) -> bool:
         """Return whether a trade was reported."""

@@ -1,0 +1,150 @@
+"""The account as one report, from the rows of its queries; and its settings, which have to be those that OCW needs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from ocw_mcp.adapters.venues.binance.identities import Identities
+from ocw_mcp.adapters.venues.binance.rest_wire import (
+    AccountConfig,
+    AlgoRow,
+    BalanceRow,
+    KeyRights,
+    OrderRow,
+    PositionRow,
+    SymbolConfig,
+)
+from ocw_mcp.adapters.venues.binance.user_events import SET_UP
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import AccountSeen, Balance, OrderSeen, PositionSeen, Side
+
+ISOLATED: Final = "ISOLATED"
+ONE_WAY: Final = "BOTH"
+
+
+class Terms:
+    """Leverage and margin type of the symbols: as queried, and as events have changed them since."""
+
+    def __init__(self) -> None:
+        self.leverages: dict[str, int] = {}
+        self.isolated: dict[str, bool] = {}
+
+    def take(self, rows: Iterable[SymbolConfig]) -> None:
+        """Take what a query answered."""
+        for row in rows:
+            self.leverages[row.symbol] = row.leverage
+            self.isolated[row.symbol] = row.margin_type.upper() == ISOLATED
+
+
+def account_seen(
+    at: int,
+    balances: Sequence[BalanceRow],
+    positions: Sequence[PositionRow],
+    orders: Iterable[OrderRow],
+    algos: Iterable[AlgoRow],
+    identities: Identities,
+    terms: Terms,
+) -> AccountSeen:
+    """Return the account at a time (ms)."""
+    return AccountSeen(
+        at,
+        tuple(Balance(row.asset, row.total, row.free) for row in balances if row.total or row.free),
+        tuple(_position(row, terms) for row in positions if row.quantity),
+        tuple(order_seen(row, identities) for row in orders) + tuple(algo_seen(row, identities) for row in algos),
+    )
+
+
+def _position(row: PositionRow, terms: Terms) -> PositionSeen:
+    isolated = terms.isolated.get(row.symbol, row.isolated_wallet > ZERO)
+    return PositionSeen(
+        row.symbol,
+        row.quantity,
+        row.entry,
+        terms.leverages.get(row.symbol, 1),
+        isolated,
+        row.isolated_wallet if isolated else row.initial_margin,
+        row.liquidation if row.liquidation > ZERO else None,
+    )
+
+
+def order_seen(row: OrderRow, identities: Identities) -> OrderSeen:
+    """Return an open order. One that an algo order became has the reference of the algo order."""
+    identity = identities.add(row.id, row.client_id)
+    return OrderSeen(
+        str(row.id),
+        row.client_id,
+        identity.ref,
+        row.symbol,
+        Side(row.side.lower()),
+        row.type,
+        row.quantity,
+        row.executed,
+        row.reduce_only or row.closes,
+        row.stop_price or None,
+        row.price or None,
+    )
+
+
+def algo_seen(row: AlgoRow, identities: Identities) -> OrderSeen:
+    """Return an algo order that waits; one that closes the position has no quantity."""
+    return OrderSeen(
+        str(row.id),
+        row.client_id,
+        identities.ref(row.client_id),
+        row.symbol,
+        Side(row.side.lower()),
+        row.type,
+        row.quantity,
+        ZERO,
+        row.reduce_only or row.closes,
+        row.trigger or None,
+        row.price or None,
+    )
+
+
+def settings_problems(
+    config: AccountConfig,
+    symbols: Mapping[str, SymbolConfig],
+    traded: Iterable[str],
+    positions: Iterable[PositionRow],
+) -> list[str]:
+    """Return a clause for each setting of the account that OCW cannot trade with; empty if all are right."""
+    found = []
+    if config.hedged or any(row.position_side != ONE_WAY and row.quantity for row in positions):
+        found.append("the account is in hedge mode, expected one-way mode")
+    if config.multi_assets:
+        found.append("the account is in multi-assets mode, expected single-asset mode")
+    if not config.may_trade:
+        found.append("the exchange does not let the account trade")
+    for symbol in traded:
+        row = symbols.get(symbol)
+        if row is None:
+            found.append(f"the exchange reports no margin type of {symbol}")
+        elif row.margin_type.upper() != ISOLATED:
+            found.append(f"the margin type of {symbol} is {row.margin_type.lower()}, expected isolated")
+    return found
+
+
+def settings_text(problems: Sequence[str]) -> str:
+    """Return the text of a refusal because of settings."""
+    return f"{'; '.join(problems)}; {SET_UP}, which sets what can be set, and start again"
+
+
+def key_problem(rights: KeyRights) -> str:
+    """Return why a key is refused; empty if it may trade futures and cannot move money out of the account."""
+    too_much = [
+        name
+        for name, has in (
+            ("withdrawals", rights.withdrawals),
+            ("internal transfers", rights.internal_transfer),
+            ("universal transfers", rights.universal_transfer),
+        )
+        if has
+    ]
+    if too_much:
+        return (
+            f"the API key permits {' and '.join(too_much)}, which OCW never needs; expected a key that can only read "
+            "and trade; take the right away at the exchange, or make another key, and run `ocw connect`"
+        )
+    if not rights.futures:
+        return "the API key may not trade futures; give it that right at the exchange, and run `ocw connect`"
+    return ""

@@ -1,0 +1,104 @@
+"""What became of one order: it is asked for by its client id at each endpoint that may know it."""
+
+import asyncio
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from ocw_mcp.adapters.venues.binance.identities import Identities
+from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder
+from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed
+from ocw_mcp.adapters.venues.binance.reports import Reports
+from ocw_mcp.adapters.venues.binance.rest_wire import AlgoRow, OrderRow
+from ocw_mcp.adapters.venues.binance.trades import TradeReader
+from ocw_mcp.adapters.venues.binance.translation import actual_id, algo_reports, row_reports
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.time import SECOND
+
+_FRESH_MS: Final = 3 * SECOND
+"""The age (ms) up to which the second witness of a symbol is used again, for another order."""
+
+
+class Witness(msgspec.Struct, frozen=True):
+    """What the lists of the account show of a symbol at a time (ms): the second witness of an absence."""
+
+    at: int
+    client_ids: frozenset[str]
+    """The client ids of its open orders and of its waiting algo orders."""
+    unexplained: Decimal
+    """The position less all reported trades: it changes only with a trade that was not reported."""
+
+
+class OrderLook:
+    """Looks orders up, and reports what is found."""
+
+    def __init__(self, queries: Queries, identities: Identities, trades: TradeReader, reports: Reports) -> None:
+        self._queries, self._identities, self._trades, self._reports = queries, identities, trades, reports
+        self._witnesses: dict[str, Witness] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def found(self, live: LiveOrder) -> bool:
+        """Report what became of an order; return False if no endpoint knows it. Raises QueryFailed."""
+        ref, symbol = live.order.ref, live.order.symbol
+        client_id = self._identities.client_id(ref)
+        if live.is_algo:
+            algo = await self._queries.algo(client_id)
+            if algo is not None:
+                await self._report_algo(algo, live)
+                return True
+            # The order that an algo order becomes may have the same client id.
+        row = await self._queries.order(symbol, client_id=client_id)
+        if row is None:
+            return False
+        await self._report_order(row, live)
+        return True
+
+    async def _report_algo(self, algo: AlgoRow, live: LiveOrder) -> None:
+        ref, order_id = live.order.ref, actual_id(algo.order_id)
+        reports = algo_reports(algo, ref)
+        if order_id is not None:
+            self._identities.bind(order_id, ref)
+            self._reports.add(reports.pop(0))
+            row = await self._queries.order(algo.symbol, order_id=order_id)
+            if row is None:
+                raise QueryFailed(f"the exchange does not show order {order_id}, which {ref} has become, yet")
+            await self._report_order(row, live)
+        for report in reports:
+            self._reports.add(report)
+
+    async def _report_order(self, row: OrderRow, live: LiveOrder) -> None:
+        """Report the fills of an order first, and then its state."""
+        ref = live.order.ref
+        self._identities.bind(row.id, ref)
+        if row.executed > self._reports.filled(row.id):
+            await self._trades.read_order(row.symbol, row.id)
+            if row.executed > self._reports.filled(row.id):
+                raise QueryFailed(f"the exchange does not show all trades of order {row.id} yet")
+        for report in row_reports(row, ref):
+            self._reports.add(report)
+
+    async def witness(self, symbol: str) -> Witness:
+        """Return what the lists show of a symbol, after its trades were reported. Raises QueryFailed."""
+        async with self._locks.setdefault(symbol, asyncio.Lock()):
+            known = self._witnesses.get(symbol)
+            if known is None or self._queries.now_ms() - known.at > _FRESH_MS:
+                known = self._witnesses[symbol] = await self._read(symbol)
+            return known
+
+    async def _read(self, symbol: str) -> Witness:
+        for _ in range(3):
+            at = self._queries.now_ms()
+            before = await self._position(symbol), self._reports.net(symbol)
+            orders = await self._queries.open_orders(symbol)
+            algos = await self._queries.open_algos(symbol)
+            await self._trades.read(symbol)
+            after = await self._position(symbol), self._reports.net(symbol)
+            if before == after:
+                names = [each.client_id for each in orders] + [each.client_id for each in algos]
+                return Witness(at, frozenset(names), after[0] - after[1])
+        raise QueryFailed(f"the position of {symbol} changed while the account was read")
+
+    async def _position(self, symbol: str) -> Decimal:
+        rows = await self._queries.positions()
+        return sum((row.quantity for row in rows if row.symbol == symbol), ZERO)

@@ -1,0 +1,240 @@
+"""Reads the whole account again and again, and reports it once it is consistent: AccountSeen.
+
+One reading costs, with S symbols, a weight of 20 for positions and balances before and after, 7 S for their open
+orders, algo orders and trades, 30 for income if it is due, and 80 in place of 2 S for the lists of the whole account
+if these are due. With 5 symbols that is 55, or 160 if everything is due. Readings come every 30 s, and more slowly if
+they would cost more than a tenth of the exchange's limit of 2,400 a minute; one that is asked for comes at once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from ocw_mcp.adapters.binance.transport import pause
+from ocw_mcp.adapters.venues.binance.account import Terms, account_seen
+from ocw_mcp.adapters.venues.binance.identities import Identities
+from ocw_mcp.adapters.venues.binance.live_orders import LiveOrders
+from ocw_mcp.adapters.venues.binance.looking import OrderLook
+from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed, together
+from ocw_mcp.adapters.venues.binance.reports import Reports
+from ocw_mcp.adapters.venues.binance.rest_wire import AlgoRow, BalanceRow, OrderRow, PositionRow, TradeRow
+from ocw_mcp.adapters.venues.binance.trades import TradeReader
+from ocw_mcp.adapters.venues.binance.translation import algo_reports, row_reports
+from ocw_mcp.adapters.venues.binance.unknowns import LookUps
+from ocw_mcp.adapters.venues.binance.user_events import UserEvents
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import AccountSeen, Order, OrderRef
+from ocw_mcp.domain.time import MINUTE, SECOND
+
+PERIOD_S: Final = 30.0
+"""The time (s) between two readings."""
+WEIGHT_A_SECOND: Final = 4
+"""The weight that readings may cost: a tenth of the exchange's limit."""
+EVERYTHING_EVERY_MS: Final = 5 * MINUTE
+"""The time (ms) after which the lists of the whole account, and the income, are read even if nothing asks for it."""
+MARGIN_MS: Final = 2 * MINUTE
+"""How far (ms) before the end of the book's knowledge trades and income are read at a restart."""
+MOST_SYMBOLS: Final = 15
+"""With more symbols, the lists of the whole account cost less than those of each symbol."""
+_ATTEMPTS: Final = 6
+"""Readings until the account is consistent; it is tried again after a pause if it is not."""
+_SETTLE_S: Final = 0.3
+"""The pause (s) before a reading that was inconsistent is repeated."""
+_INCOME_READINGS: Final = 2
+"""Readings with income after a balance has changed: its records may come later than the balance."""
+
+
+class _State(NamedTuple):
+    """What must not change while the account is read."""
+
+    positions: tuple[tuple[str, Decimal, Decimal], ...]
+    balances: tuple[tuple[str, Decimal], ...]
+    events: int
+
+
+class _Lists(NamedTuple):
+    orders: list[OrderRow]
+    algos: list[AlgoRow]
+    read_at: int
+
+
+class Reconciler:
+    """Reads the account. Whatever has happened until then is reported before AccountSeen."""
+
+    def __init__(
+        self,
+        queries: Queries,
+        identities: Identities,
+        live: LiveOrders,
+        reports: Reports,
+        trades: TradeReader,
+        look: OrderLook,
+        lookups: LookUps,
+        events: UserEvents,
+        order_of: Callable[[OrderRef], Order | None],
+        price: Callable[[str], Awaitable[Decimal | None]],
+        symbols: Sequence[str],
+    ) -> None:
+        """`order_of` returns an order of this book that is not live any more; `symbols` are those that it trades.
+
+        `price` returns the last price (quote) of a symbol, or None.
+        """
+        self._queries, self._identities, self._live, self._reports = queries, identities, live, reports
+        self._trades, self._look, self._lookups, self._events = trades, look, lookups, events
+        self._order_of, self._price = order_of, price
+        self.terms = Terms()
+        self.symbols = set(symbols)
+        """The symbols whose orders and trades are read; one that shows up in the account joins them."""
+        self.latest_change = 0
+        """The latest time (ms) of a change of the account that REST has shown."""
+        self.unheard: list[TradeRow] = []
+        """The trades of the last reading that no event had reported."""
+        self._income_from, self._income_left = 0, 0
+        self._everything_at = -EVERYTHING_EVERY_MS
+        self._balances: tuple[tuple[str, Decimal], ...] | None = None
+        self._unexplained: dict[str, Decimal] = {}
+        """By symbol: the position less all reported trades, in the last reading."""
+        self._doubted: dict[str, Decimal] = {}
+        """The same of a reading that was repeated because of it."""
+
+    def begin(self, since: int) -> None:
+        """Set the time (ms) from which trades and income are reported."""
+        self._trades.since = self._income_from = since
+
+    async def read(self, *, everything: bool = False) -> AccountSeen:
+        """Report what has happened, and then the account, which is returned. Raises QueryFailed."""
+        for _ in range(_ATTEMPTS):
+            seen = await self._read_once(everything=everything)
+            if seen is not None:
+                self._reports.add(seen)
+                return seen
+            await pause(_SETTLE_S)
+        raise QueryFailed(f"the account changed during each of {_ATTEMPTS} readings")
+
+    async def _read_once(self, *, everything: bool) -> AccountSeen | None:
+        """Return the account, or None if it changed while it was read."""
+        self.unheard = []
+        positions, balances = await self._state_rows()
+        before = self._state(positions, balances)
+        self.symbols |= {row.symbol for row in positions if row.quantity} | self._events.symbols
+        now = self._queries.now_ms()
+        due = everything or now - self._everything_at >= EVERYTHING_EVERY_MS
+        lists = await self._lists(everything=due)
+        await self._read_trades()
+        if due or self._income_due(before.balances):
+            await self._read_income()
+        if due:
+            self.terms.take(await self._queries.symbol_configs())
+            await self._read_prices()
+            self._everything_at = now
+        await self._follow(lists)
+        at = self._queries.now_ms()
+        positions, balances = await self._state_rows()
+        if self._state(positions, balances) != before or self._is_unexplained(positions):
+            return None
+        self._balances = before.balances
+        self._note_changes(positions, balances, lists)
+        self.terms.leverages |= self._events.leverages
+        self.terms.isolated |= {symbol: kind == "isolated" for symbol, kind in self._events.margin_types.items()}
+        return account_seen(at, balances, positions, lists.orders, lists.algos, self._identities, self.terms)
+
+    async def _state_rows(self) -> tuple[list[PositionRow], list[BalanceRow]]:
+        positions, balances = await asyncio.gather(self._queries.positions(), self._queries.balances())
+        return positions, balances
+
+    def _state(self, positions: list[PositionRow], balances: list[BalanceRow]) -> _State:
+        held = tuple(sorted((row.symbol, row.quantity, row.entry) for row in positions if row.quantity))
+        return _State(held, tuple(sorted((row.asset, row.total) for row in balances)), self._events.count)
+
+    async def _lists(self, *, everything: bool) -> _Lists:
+        """Return all open orders and waiting algo orders.
+
+        The lists of the whole account show in which other symbols there are orders; from then on these are read, too.
+        """
+        at = self._queries.now_ms()
+        if everything or len(self.symbols) > MOST_SYMBOLS:
+            orders = await together(self._queries.open_orders())
+            algos = await together(self._queries.open_algos())
+        else:
+            orders = await together(*(self._queries.open_orders(symbol) for symbol in sorted(self.symbols)))
+            algos = await together(*(self._queries.open_algos(symbol) for symbol in sorted(self.symbols)))
+        lists = _Lists([row for rows in orders for row in rows], [row for rows in algos for row in rows], at)
+        self.symbols |= {row.symbol for row in lists.orders} | {row.symbol for row in lists.algos}
+        return lists
+
+    async def _read_trades(self) -> None:
+        for news in await together(*(self._trades.read(symbol) for symbol in sorted(self.symbols))):
+            self.unheard += news
+            self.latest_change = max([self.latest_change, *(row.at for row in news)])
+
+    def _income_due(self, balances: tuple[tuple[str, Decimal], ...]) -> bool:
+        if self._events.income_due or balances != self._balances:
+            self._events.income_due = False
+            self._income_left = _INCOME_READINGS
+        self._income_left -= 1
+        return self._income_left >= 0
+
+    async def _read_income(self) -> None:
+        rows = await self._queries.income(self._income_from)
+        for row in rows:
+            self._reports.add_income(row)
+        if rows:
+            # A record may be written after a later one, so the end is read again.
+            self._income_from = max(self._income_from, rows[-1].at - MINUTE)
+
+    async def _read_prices(self) -> None:
+        for asset in sorted(self._reports.fees.wanted):
+            price = await self._price(f"{asset}USDT")
+            if price is not None:
+                self._reports.fees.set_price(asset, price)
+
+    async def _follow(self, lists: _Lists) -> None:
+        """Report the orders of this book in the lists, and find out what became of those that should be there."""
+        there: set[OrderRef] = set()
+        for row in lists.orders:
+            ref = self._identities.add(row.id, row.client_id).ref
+            if ref is not None:
+                there.add(ref)
+                self._appeared(ref, lists.read_at)
+                for report in row_reports(row, ref):
+                    self._reports.add(report)
+        for algo in lists.algos:
+            ref = self._identities.ref(algo.client_id)
+            if ref is not None:
+                there.add(ref)
+                self._appeared(ref, lists.read_at)
+                for report in algo_reports(algo, ref):
+                    self._reports.add(report)
+        missing = [
+            live
+            for live in self._live
+            if live.order.ref not in there and live.seen and live.changed_at < lists.read_at - SECOND
+        ]
+        for live in missing:
+            if live.order.ref in self._live and not await self._look.found(live):
+                self._lookups.start(live)
+
+    def _appeared(self, ref: OrderRef, now: int) -> None:
+        """Track an order again that had counted as never arrived, or as over."""
+        order = None if ref in self._live else self._order_of(ref)
+        if order is not None:
+            self._live.add(order, now, seen=True)
+
+    def _is_unexplained(self, positions: list[PositionRow]) -> bool:
+        """Return whether a position has changed without a trade. What two readings in a row show is believed."""
+        held = {row.symbol: row.quantity for row in positions}
+        found = {symbol: held.get(symbol, ZERO) - self._reports.net(symbol) for symbol in self.symbols}
+        changed = [symbol for symbol, value in self._unexplained.items() if found.get(symbol, value) != value]
+        if changed and found != self._doubted:
+            self._doubted = found
+            return True
+        if changed:
+            self._reports.incident(f"no trade explains the position of {', '.join(sorted(changed))}")
+        self._unexplained = found
+        return False
+
+    def _note_changes(self, positions: list[PositionRow], balances: list[BalanceRow], lists: _Lists) -> None:
+        times = [row.updated_at for row in positions if row.quantity] + [row.updated_at for row in balances]
+        times += [row.updated_at for row in lists.orders] + [row.updated_at for row in lists.algos]
+        self.latest_change = max([self.latest_change, *times])

@@ -1,0 +1,410 @@
+"""The Binance venue for USD-M futures: it sends through the sender, and sees through user data and REST together.
+
+The venue keeps nothing on disk. A client id names its order, so every report can be read again from the exchange.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from ocw_mcp.adapters.binance.transport import pause
+from ocw_mcp.adapters.venues.binance.account import key_problem, settings_problems, settings_text
+from ocw_mcp.adapters.venues.binance.client import SignedClient
+from ocw_mcp.adapters.venues.binance.errors import Banned, CallFailed, Refused
+from ocw_mcp.adapters.venues.binance.fees import FeeValues
+from ocw_mcp.adapters.venues.binance.identities import CONDITIONAL, Identities
+from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder, LiveOrders
+from ocw_mcp.adapters.venues.binance.looking import OrderLook
+from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed, together
+from ocw_mcp.adapters.venues.binance.reconcile import MARGIN_MS, PERIOD_S, WEIGHT_A_SECOND, Reconciler
+from ocw_mcp.adapters.venues.binance.registry import Registry
+from ocw_mcp.adapters.venues.binance.reports import Reports
+from ocw_mcp.adapters.venues.binance.sender import Sender
+from ocw_mcp.adapters.venues.binance.trades import TradeReader
+from ocw_mcp.adapters.venues.binance.unknowns import LookUps
+from ocw_mcp.adapters.venues.binance.user_events import UserEvents
+from ocw_mcp.adapters.venues.binance.user_stream import UserStream
+from ocw_mcp.adapters.venues.instruments import PaperInstruments
+from ocw_mcp.domain.cleared import ClearedOrder
+from ocw_mcp.domain.errors import MarketUnreachable, VenueRefused
+from ocw_mcp.domain.market import Instrument, Product
+from ocw_mcp.domain.orders import (
+    Canceled,
+    CancelRefused,
+    Filled,
+    Order,
+    OrderRef,
+    OrderSeen,
+    OutcomeUnknown,
+    Rejected,
+    RejectReason,
+    VenueNotice,
+    VenueNoticeKind,
+    VenueReport,
+)
+from ocw_mcp.domain.protocols import KnownOrder
+from ocw_mcp.domain.state import Mode
+from ocw_mcp.domain.time import SECOND
+
+MUTE_AFTER_MS: Final = 5 * SECOND
+"""The age (ms) of a change that REST shows, from which the stream counts as mute if it has not reported it."""
+_OPEN_S: Final = 20.0
+"""The time (s) in which the user data stream has to open at the start."""
+_RETRY_S: Final = 3.0
+_BLIND_AFTER_S: Final = 75.0
+"""The time (s) without a reading of the account from which the venue counts as degraded."""
+_AT_ONCE: Final = 10
+"""The number of orders that are looked up at the same time at the start."""
+_FINISHED_KEPT: Final = 1_000
+_STREAM, _REST = "stream", "rest"
+
+
+class _Price(msgspec.Struct):
+    price: Decimal
+
+
+class _KnownOrders(Registry):
+    """The orders that the sender may have to name; those that are sent are live from then on."""
+
+    def __init__(self, live: LiveOrders, now_ms: Callable[[], int]) -> None:
+        super().__init__()
+        self._live, self._now_ms = live, now_ms
+        self._finished: deque[OrderRef] = deque()
+
+    def add(self, order: Order) -> None:
+        super().add(order)
+        self._live.add(order, self._now_ms())
+
+    def finished(self, ref: OrderRef) -> None:
+        """Keep an order that is over for a time: it may yet show up again."""
+        self._finished.append(ref)
+        if len(self._finished) > _FINISHED_KEPT:
+            self.forget(self._finished.popleft())
+
+
+class BinanceVenue:
+    """One account on USD-M futures; it implements `ExchangeVenue`."""
+
+    name = "binance"
+
+    def __init__(
+        self, client: SignedClient, book: str, symbols: Sequence[str], *, jitter: Callable[[], float] = lambda: 0.5
+    ) -> None:
+        """`book` is the six characters in its client ids. `jitter` returns a number from 0 to below 1."""
+        self._client, self._symbols = client, tuple(symbols)
+        self._live, self._identities = LiveOrders(), Identities(book)
+        self._known = _KnownOrders(self._live, client.now_ms)
+        self._queries = Queries(client)
+        self._reports = Reports(self._live, FeeValues(), client.now_ms)
+        self._reports.listener = self._heard
+        self._trades = TradeReader(self._queries, self._identities, self._live, self._reports)
+        look = OrderLook(self._queries, self._identities, self._trades, self._reports)
+        self._lookups = LookUps(self._queries, look, self._reports, self._identities.client_id, self._spawn)
+        self._events = UserEvents(self._identities, self._reports, self._trades, self.reconcile, self._spawn)
+        self._stream = UserStream(
+            self._queries, client.transport.connect, self._events.take, self._stream_changed, jitter
+        )
+        self._events.key_expired = lambda: self._stream.replace("its listen key has expired")
+        self._reconciler = Reconciler(
+            self._queries,
+            self._identities,
+            self._live,
+            self._reports,
+            self._trades,
+            look,
+            self._lookups,
+            self._events,
+            self._known.get,
+            self._price,
+            symbols,
+        )
+        self._sender = Sender(client, book, self._known, self._say, self)
+        self._look = look
+        self._instruments = PaperInstruments(Product.UM)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._demanded = asyncio.Event()
+        self._up = asyncio.Event()
+        self._blind: dict[str, str] = {}
+        """Why the account cannot be seen at once, by what is missing."""
+        self._is_open = False
+
+    # Protocol of a venue
+
+    def instrument(self, symbol: str, price: float) -> Instrument:
+        """Return the filters that the exchange reported last; before the first report, those that are known."""
+        return self._instruments.get(symbol, price)
+
+    def set_instruments(self, instruments: Sequence[Instrument]) -> None:
+        """Use the filters that the exchange reports from now on."""
+        for each in instruments:
+            self._instruments.set(each)
+
+    async def submit(self, cleared: ClearedOrder, now: int) -> None:
+        """Send an order. What the exchange says about it comes as a report."""
+        await self._sender.submit(cleared, now)
+
+    async def cancel(self, ref: OrderRef, now: int) -> None:
+        """Ask for the cancellation of an order. What the exchange says about it comes as a report."""
+        await self._sender.cancel(ref, now)
+
+    async def cancel_foreign(self, order: OrderSeen, now: int) -> None:
+        """Ask for the cancellation of an order that is not of this book; the next AccountSeen shows whether it went."""
+        if order.type in CONDITIONAL:
+            path, params = "/fapi/v1/algoOrder", {"algoId": order.venue_order_id}
+        else:
+            path, params = "/fapi/v1/order", {"symbol": order.symbol, "orderId": order.venue_order_id}
+        try:
+            await self._client.call("DELETE", path, params, weight=1, reduces=True)
+        except CallFailed as error:
+            self._reports.incident(f"order {order.venue_order_id} of {order.symbol} was not cancelled: {error}")
+        self.reconcile("an order of somebody else was cancelled")
+
+    def reports(self) -> AsyncIterator[VenueReport]:
+        """Yield everything that the exchange says, asked for or not; never end."""
+        return self._reports.each()
+
+    async def open(self, orders: Sequence[KnownOrder], since: int | None) -> None:
+        """Connect, and report what became of `orders`, what happened since `since` (ms), and AccountSeen.
+
+        Raises VenueRefused if settings or key forbid trading, and MarketUnreachable if the exchange does not answer;
+        then it can be called again.
+        """
+        await self._stop()
+        try:
+            await self._check()
+            now = self._client.now_ms()
+            self._reconciler.begin(now if since is None else since - MARGIN_MS)
+            self._spawn(self._always(self._client.keep_time))
+            self._spawn(self._always(self._stream.run))
+            async with asyncio.timeout(_OPEN_S):
+                await self._up.wait()
+            for first in range(0, len(orders), _AT_ONCE):
+                await together(*(self._recover(known) for known in orders[first : first + _AT_ONCE]))
+            await self._reconciler.read(everything=True)
+        except BaseException as error:
+            await self._stop()
+            if isinstance(error, TimeoutError):
+                why = self._blind.get(_STREAM, "no answer")
+                raise MarketUnreachable(f"the user data stream did not open in {_OPEN_S:.0f} s: {why}") from None
+            if isinstance(error, QueryFailed):
+                raise MarketUnreachable(f"the account could not be read: {error}") from error
+            raise
+        self._is_open = True
+        self._blind.clear()
+        self._pass_leverages()
+        self._demanded.clear()
+        self._spawn(self._always(self._keep_reading))
+
+    async def close(self) -> None:
+        """Close all connections. Orders stay at the exchange."""
+        await self._stop()
+        await self._client.transport.close()
+
+    # Protocol of the sender's witness
+
+    def look_up(self, ref: OrderRef, why: str) -> None:
+        """Find out what became of an order, and report it."""
+        live, order = self._live.get(ref), self._known.get(ref)
+        if live is None and order is not None:
+            live = LiveOrder(order, self._client.now_ms(), seen=True)
+        if live is None:
+            self._reports.incident(f"order {ref} cannot be looked up, because it is not known here: {why}")
+            return
+        self._lookups.start(live, to_the_end=live.seen)
+        self.reconcile(f"order {ref}: {why}")
+
+    def reconcile(self, why: str) -> None:
+        """Read the whole account as soon as possible, and report it."""
+        self._demanded.set()
+
+    # Start
+
+    async def _check(self) -> None:
+        """Raise VenueRefused unless key and settings are right; nothing is changed."""
+        try:
+            config = await self._queries.account_config()
+            rows = await self._queries.symbol_configs()
+            positions = await self._queries.positions()
+            if self._client.mode is Mode.LIVE:
+                await self._check_key()
+        except QueryFailed as error:
+            cause = error.__cause__
+            if isinstance(cause, Refused) and cause.verdict.reason is RejectReason.NOT_AUTHORISED:
+                text = "the exchange refuses the key, or its use from this address"
+                raise VenueRefused(f"{text}: {cause}; check the key at the exchange, and run `ocw connect`") from None
+            raise
+        self._reconciler.terms.take(rows)
+        problems = settings_problems(config, {row.symbol: row for row in rows}, self._symbols, positions)
+        if problems:
+            raise VenueRefused(settings_text(problems))
+
+    async def _check_key(self) -> None:
+        """Raise VenueRefused if the key can move money, or cannot trade; the demo exchange does not report this."""
+        try:
+            problem = key_problem(await self._queries.key_rights())
+        except QueryFailed as error:
+            cause = error.__cause__
+            if not isinstance(cause, Refused) or cause.verdict.reason is RejectReason.NOT_AUTHORISED:
+                raise
+            self._reports.incident(f"the rights of the API key could not be checked: {cause}")
+        else:
+            if problem:
+                raise VenueRefused(problem)
+
+    async def _recover(self, known: KnownOrder) -> None:
+        """Report what became of an order that was live when the process ended, or look it up from now on."""
+        order, number = known.order, known.venue_order_id
+        self._known.add(order)
+        live = self._live.get(order.ref)
+        assert live is not None
+        live.seen = live.seen or bool(number)
+        if not await self._look.found(live):
+            if not live.seen:
+                why = "the process ended before the exchange had answered, and it does not show the order"
+                self._say(OutcomeUnknown(order.ref, why))
+            self._lookups.start(live)
+
+    def _pass_leverages(self) -> None:
+        for symbol, leverage in self._reconciler.terms.leverages.items():
+            if symbol in self._symbols:
+                self._sender.leverage_seen(symbol, leverage)
+
+    # While it is open
+
+    async def _keep_reading(self) -> None:
+        """Read the account in each period, and at once if that was asked for."""
+        wait, read_at = PERIOD_S, _loop_s()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._demanded.wait()
+            self._demanded.clear()
+            spent, began = self._queries.spent, self._client.now_ms()
+            try:
+                await self._reconciler.read(everything=_STREAM in self._blind)
+            except QueryFailed as error:
+                self._failed(error, _loop_s() - read_at)
+                wait = max(_RETRY_S, (error.until - self._client.now_ms()) / SECOND)
+                await pause(min(wait, _RETRY_S) if error.until == 0 else wait)
+                wait = 0.0
+                continue
+            read_at = _loop_s()
+            wait = max(PERIOD_S, (self._queries.spent - spent) / WEIGHT_A_SECOND)
+            self._see(_REST)
+            opened = self._stream.opened_at
+            if not self._is_mute() and opened is not None and opened <= began:
+                # Whatever happened while the stream was down has been read.
+                self._see(_STREAM)
+            self._pass_leverages()
+            await pause(1.0)
+
+    def _failed(self, error: QueryFailed, blind_s: float) -> None:
+        cause = error.__cause__
+        if isinstance(cause, Banned):
+            self._sender.throttled(cause)
+        if isinstance(cause, Refused) and cause.verdict.notice is not None:
+            self._say(VenueNotice(cause.verdict.notice, str(cause)))
+        if blind_s > _BLIND_AFTER_S:
+            self._lose(_REST, f"the account could not be read for {blind_s:.0f} s: {error}")
+
+    def _is_mute(self) -> bool:
+        """Return whether the stream is open and has not reported what REST shows; if so, replace it."""
+        opened, now = self._stream.opened_at, self._client.now_ms()
+        if opened is None:
+            return False
+        lost = [row.at for row in self._reconciler.unheard if opened + SECOND < row.at < now - MUTE_AFTER_MS]
+        changed = self._reconciler.latest_change
+        if max(self._events.last_at, opened) + SECOND < changed < now - MUTE_AFTER_MS:
+            lost.append(changed)
+        if lost:
+            why = f"the user data stream is open and mute: REST shows a change {(now - max(lost)) / SECOND:.0f} s ago"
+            self._lose(_STREAM, why)
+            self._stream.replace("it is mute")
+        return bool(lost)
+
+    def _stream_changed(self, up: bool, why: str) -> None:
+        if up:
+            self._up.set()
+            self.reconcile("the user data stream is open again")
+        else:
+            self._up.clear()
+            self._lose(_STREAM, why)
+
+    def _lose(self, what: str, why: str) -> None:
+        """Report that the account cannot be seen at once, unless that was reported."""
+        if self._is_open and not self._blind:
+            self._say(VenueNotice(VenueNoticeKind.DEGRADED, why[:300]))
+        self._blind.setdefault(what, why)
+
+    def _see(self, what: str) -> None:
+        """Report that the account can be seen again, if nothing else is missing."""
+        if self._blind.pop(what, None) is not None and not self._blind:
+            self._say(VenueNotice(VenueNoticeKind.RESTORED, "the account was read, and its events are received"))
+
+    def _say(self, report: VenueReport) -> None:
+        """Add a report of the sender, unless an event of the stream has said more already."""
+        if isinstance(report, OutcomeUnknown | CancelRefused):
+            live = self._live.get(report.ref)
+            if live is None or (live.seen and isinstance(report, OutcomeUnknown)):
+                return
+        self._reports.add(report)
+
+    async def _price(self, symbol: str) -> Decimal | None:
+        """Return the last price (quote) of a symbol, or None if it cannot be had now; the request is not signed."""
+        try:
+            async with asyncio.timeout(self._client.transport.timeout_s):
+                answer = await self._client.transport.get("/fapi/v1/ticker/price", {"symbol": symbol})
+            return msgspec.json.decode(answer.body, type=_Price, strict=False).price
+        except (MarketUnreachable, TimeoutError, msgspec.MsgspecError):
+            return None
+
+    async def _always(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run work that should never end; if it fails, report that, and begin it again."""
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                self._failed_part(error)
+            await pause(_RETRY_S)
+
+    def _failed_part(self, error: BaseException) -> None:
+        self._reports.incident(f"a part of the venue failed, and goes on: {type(error).__name__}: {error}")
+        self.reconcile("a part of the venue failed")
+
+    def _heard(self, report: VenueReport) -> None:
+        self._lookups.heard(report)
+        match report:
+            case Canceled(ref=ref) | Rejected(ref=ref):
+                self._known.finished(ref)
+            case Filled(ref=ref) if ref not in self._live:
+                self._known.finished(ref)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Forget a task; report one that failed."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._failed_part(error)
+
+    async def _stop(self) -> None:
+        """End all tasks."""
+        self._is_open = False
+        self._up.clear()
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _loop_s() -> float:
+    return asyncio.get_running_loop().time()
