@@ -46,9 +46,6 @@ _KINDS: Final[dict[str, Any]] = {
         orders.FundingPaid,
         orders.OutsideFill,
         orders.Transferred,
-        orders.AccountSeen,
-        orders.Throttled,
-        orders.VenueNotice,
     )
 }
 """The class of each kind of input by its name, which is stored with the input."""

@@ -30,6 +30,7 @@ from ocw_mcp.domain.orders import (
 )
 from ocw_mcp.domain.protocols import Venue
 from ocw_mcp.domain.time import HOUR, MINUTE
+from tests.adapters.venues.exchange_stage import ExchangeStage, binance_futures
 from tests.adapters.venues.papers import ETH, T0, cancelled, cleared_order, submitted
 
 
@@ -180,6 +181,7 @@ def _between(begin: float, end: float) -> list[float]:
 
 STAGES: dict[str, Callable[[], Stage]] = {f"paper {product}": partial(PaperStage, product) for product in Product}
 STAGES |= {f"live paper {product}": partial(LivePaperStage, product) for product in Product}
+STAGES |= {"sandbox um": partial(ExchangeStage, Product.UM, binance_futures)}
 
 
 async def send(stage: Stage, side: Side, quantity: str, purpose: Purpose = Purpose.ENTRY, **more: Any) -> VenueReport:

@@ -6,6 +6,10 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
+
+from ocw_mcp.adapters.venues.binance.client import SignedClient
+from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import (
@@ -23,8 +27,10 @@ from ocw_mcp.domain.orders import (
     VenueReport,
 )
 from ocw_mcp.domain.protocols import ExchangeVenue, KnownOrder
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
 from ocw_mcp.sandbox.binance.account.api import FuturesApi
+from ocw_mcp.sandbox.binance.account.keys import made_key
 from ocw_mcp.sandbox.binance.exchange import Exchange
 from ocw_mcp.sandbox.binance.faulty import FaultyExchange
 from ocw_mcp.sandbox.binance.inprocess import InProcessTransport
@@ -35,6 +41,16 @@ from tests.support.scripted_prices import ScriptedMarket
 MakeVenue = Callable[[InProcessTransport, Product], ExchangeVenue]
 MORE = Decimal(90_000)
 """What the account gets beside the 10,000 USDT that it has."""
+
+
+BOOK = "c0nf0r"
+
+
+def binance_futures(transport: InProcessTransport, product: Product) -> ExchangeVenue:
+    """Return the Binance venue on futures."""
+    key = made_key("1")
+    client = SignedClient(transport, Credentials(key.key, key.secret), Mode.DEMO, product, loopback="127.0.0.1:1")
+    return BinanceVenue(client, BOOK, [ETH])
 
 
 class ExchangeStage:
