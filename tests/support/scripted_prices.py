@@ -20,7 +20,7 @@ class _Step(NamedTuple):
 
 
 class ScriptedMarket(SandboxMarket):
-    """One symbol, which trades once at each price that a test sets. The bid is that price, the ask a tick above it.
+    """One symbol, which trades once at each price that a test sets. The bid is a tick below that price, the ask a tick above it.
 
     The mark price is the last price. Klines stay at the first price.
     """
@@ -54,7 +54,7 @@ class ScriptedMarket(SandboxMarket):
 
     def _quote(self, place: int) -> Quote:
         _, price, quantity = self._steps[place]
-        return Quote(price, quantity, round(price + TICK, 2), quantity, place + 1)
+        return Quote(round(price - TICK, 2), quantity, round(price + TICK, 2), quantity, place + 1)
 
     def trades(self, symbol: str, since: int, until: int, limit: int | None = None) -> list[Trade]:
         return [self._trade(place) for place in range(self._place(since), self._place(until))][:limit]

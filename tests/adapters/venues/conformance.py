@@ -4,7 +4,6 @@ A stage is a venue together with its market. For a new venue, write one and add 
 `test_venue_conformance.py` and `test_venue_conformance_money.py` run on each of them.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from functools import partial
@@ -15,6 +14,7 @@ import pytest
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain.cleared import ClearedOrder
+from ocw_mcp.domain.margin import Brackets
 from ocw_mcp.domain.market import Candle, Funding, Mark, Opening, OrderBook, Product
 from ocw_mcp.domain.money import floor_to, plain
 from ocw_mcp.domain.orders import (
@@ -30,7 +30,7 @@ from ocw_mcp.domain.orders import (
 )
 from ocw_mcp.domain.protocols import Venue
 from ocw_mcp.domain.time import HOUR, MINUTE
-from tests.adapters.venues.exchange_stage import ExchangeStage, binance_futures
+from tests.adapters.venues.exchange_stage import ExchangeStage, between, binance_futures
 from tests.adapters.venues.papers import ETH, T0, cancelled, cleared_order, submitted
 
 
@@ -49,6 +49,11 @@ class Stage(Protocol):
     @property
     def now(self) -> int: ...
 
+    @property
+    def brackets(self) -> Brackets:
+        """The margin brackets of the symbol at the venue."""
+        ...
+
     async def begin(self) -> None:
         """Open the venue, and let the market trade at 1,000."""
         ...
@@ -66,7 +71,7 @@ class Stage(Protocol):
         ...
 
     async def settles(self, rate: float) -> list[VenueReport]:
-        """Settle funding at this rate; return the venue's reports."""
+        """Let time pass at the last price until funding is settled at this rate; return the venue's reports."""
         ...
 
     async def submit(self, cleared: ClearedOrder, now: int) -> list[VenueReport]:
@@ -99,6 +104,12 @@ class PaperStage:
         self.venue = self._new()
         self._last = 1_000.0
 
+    @property
+    def brackets(self) -> Brackets:
+        found = self.venue.instrument(ETH, 1_000.0).brackets
+        assert found is not None
+        return found
+
     async def begin(self) -> None:
         await self.moves(1_000.0)
 
@@ -118,6 +129,8 @@ class PaperStage:
         return self._minute(self._last, low, high, close)
 
     async def settles(self, rate: float) -> list[VenueReport]:
+        for _ in range(70):
+            await self.moves(self._last)
         return list(self.venue.settle_funding(self.now, [Funding(ETH, self.now // HOUR * HOUR + 1, rate, 8)]))
 
     def position(self) -> Decimal:
@@ -150,7 +163,7 @@ class LivePaperStage(PaperStage):
 
     async def spans(self, low: float, high: float, close: float) -> list[VenueReport]:
         corners = (self._last, low, high, close)
-        path = [price for begin, end in pairwise(corners) for price in (*_between(begin, end), end)]
+        path = [price for begin, end in pairwise(corners) for price in (*between(begin, end), end)]
         return self._along(path, close)
 
     def _along(self, path: list[float], close: float) -> list[VenueReport]:
@@ -171,12 +184,6 @@ class LivePaperStage(PaperStage):
 
     def _new(self) -> PaperVenue:
         return PaperVenue(self.product, Decimal(100_000), 5 * MINUTE, live=True)
-
-
-def _between(begin: float, end: float) -> list[float]:
-    """Return the whole prices between two prices, in their order."""
-    whole = [float(price) for price in range(math.ceil(min(begin, end)), math.floor(max(begin, end)) + 1)]
-    return whole if begin <= end else whole[::-1]
 
 
 STAGES: dict[str, Callable[[], Stage]] = {f"paper {product}": partial(PaperStage, product) for product in Product}
@@ -225,7 +232,7 @@ def outside(reports: Iterable[VenueReport]) -> list[OutsideFill]:
     return [each for each in reports if isinstance(each, OutsideFill)]
 
 
-def only(product: Product) -> pytest.MarkDecorator:
-    """Run a test on the stages of one product only."""
-    names = [name for name in STAGES if name.endswith(f" {product}")]
+def only(*words: str) -> pytest.MarkDecorator:
+    """Run a test only on the stages whose names have all of these words: a product, or `paper`."""
+    names = [name for name in STAGES if set(words) <= {*name.split()}]
     return pytest.mark.parametrize("make_stage", [STAGES[name] for name in names], ids=names)

@@ -1,28 +1,33 @@
 """The stage of a venue that trades on the sandbox exchange in the same process, in virtual time."""
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
-
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.signing import Credentials
+from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.domain.cleared import ClearedOrder
+from ocw_mcp.domain.margin import Brackets
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import (
+    Accepted,
     AccountSeen,
     Canceled,
+    CancelRefused,
     Filled,
     FundingPaid,
     Order,
     OrderRef,
+    OutcomeUnknown,
     OutsideFill,
     Rejected,
     Throttled,
     Transferred,
+    Triggered,
     VenueNotice,
     VenueReport,
 )
@@ -31,6 +36,7 @@ from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
 from ocw_mcp.sandbox.binance.account.api import FuturesApi
 from ocw_mcp.sandbox.binance.account.keys import made_key
+from ocw_mcp.sandbox.binance.account.prices import brackets
 from ocw_mcp.sandbox.binance.exchange import Exchange
 from ocw_mcp.sandbox.binance.faulty import FaultyExchange
 from ocw_mcp.sandbox.binance.inprocess import InProcessTransport
@@ -69,12 +75,17 @@ class ExchangeStage:
         api.account.transfer(MORE, T0)
         if isinstance(api, FuturesApi):
             api.account.state.position(ETH).isolated = True
+        self._later: list[VenueReport] = []
         self._sent: dict[OrderRef, Order] = {}
         self._seen: set[tuple[Any, ...]] = set()
 
     @property
     def now(self) -> int:
         return self._transport.exchange_ms()
+
+    @property
+    def brackets(self) -> Brackets:
+        return brackets(ETH)
 
     async def begin(self) -> None:
         self._transport = InProcessTransport(self.exchange, T0)
@@ -105,16 +116,11 @@ class ExchangeStage:
         await self._open(self.now)
 
     async def moves(self, price: float) -> list[VenueReport]:
-        return await self._along([price] * 20, price)
+        return await self._along([price] * 3, price)
 
     async def spans(self, low: float, high: float, close: float) -> list[VenueReport]:
         corners = (self._last, low, high, close)
-        steps = 20
-        path = [
-            round(begin + (end - begin) * step / steps, 2)
-            for begin, end in pairwise(corners)
-            for step in range(1, steps + 1)
-        ]
+        path = [price for begin, end in pairwise(corners) for price in (*between(begin, end), end)]
         return await self._along(path, close)
 
     async def _along(self, path: list[float], close: float) -> list[VenueReport]:
@@ -133,27 +139,32 @@ class ExchangeStage:
         return self._news()
 
     async def submit(self, cleared: ClearedOrder, now: int) -> list[VenueReport]:
-        self._news()
-        await self.venue.submit(cleared, now)
         self._sent.setdefault(cleared.order.ref, cleared.order)
-        await asyncio.sleep(0)  # noqa: TID251 - virtual time
-        return self._news()
+        await self.venue.submit(cleared, now)
+        return await self._answers(cleared.order.ref, Accepted | Rejected | OutcomeUnknown)
 
     async def cancel(self, ref: OrderRef) -> list[VenueReport]:
-        self._news()
         await self.venue.cancel(ref, self.now)
+        return await self._answers(ref, Canceled)
+
+    async def _answers(self, ref: OrderRef, kinds: Any) -> list[VenueReport]:
+        """Return the answers to a request; what the venue says beside them is kept for later."""
         await asyncio.sleep(0)  # noqa: TID251 - virtual time
-        return self._news()
+        news = self._news()
+        answers = [each for each in news if isinstance(each, kinds) and each.ref == ref]
+        self._later = [each for each in news if each not in answers]
+        return answers
 
     def _news(self) -> list[VenueReport]:
         """Return what the venue has said about orders and money since the last call, each thing once."""
         told, self._told[:] = list(self._told), []
-        return list(self._fresh(told))
+        later, self._later = self._later, []
+        return [*later, *self._fresh(told)]
 
     def _fresh(self, told: Iterable[VenueReport]) -> Iterable[VenueReport]:
         for report in told:
             match report:
-                case AccountSeen() | Throttled() | VenueNotice():
+                case AccountSeen() | Throttled() | VenueNotice() | CancelRefused() | Triggered():
                     continue
                 case Filled(fill_id=number) | OutsideFill(fill_id=number):
                     key: tuple[Any, ...] = ("fill", number)
@@ -161,9 +172,11 @@ class ExchangeStage:
                     key = ("funding", report.symbol, report.at)
                 case Transferred():
                     key = ("transfer", report.transfer_id)
+                case Accepted():
+                    key = (Accepted, report.ref)
                 case Canceled() | Rejected():
                     self._sent.pop(report.ref, None)
-                    key = (type(report), report.ref)
+                    key = ("over", report.ref)
                 case _:
                     yield report
                     continue
@@ -180,3 +193,9 @@ class ExchangeStage:
     def wallet(self) -> Decimal:
         api = self._api
         return api.account.state.wallet.balances["USDT"] if isinstance(api, FuturesApi) else api.account.totals["USDT"]
+
+
+def between(begin: float, end: float) -> list[float]:
+    """Return the whole prices between two prices, in their order."""
+    whole = [float(price) for price in range(math.ceil(min(begin, end)), math.floor(max(begin, end)) + 1)]
+    return whole if begin <= end else whole[::-1]

