@@ -33,7 +33,8 @@ from ocw_mcp.domain.orders import (
 )
 from ocw_mcp.domain.protocols import ExchangeVenue, KnownOrder
 from ocw_mcp.domain.state import Mode
-from ocw_mcp.domain.time import HOUR, MINUTE, SECOND
+from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.sandbox.binance.account.account import FIRST_BALANCE
 from ocw_mcp.sandbox.binance.account.api import FuturesApi
 from ocw_mcp.sandbox.binance.account.keys import made_key
 from ocw_mcp.sandbox.binance.account.prices import brackets
@@ -133,7 +134,7 @@ class ExchangeStage:
         return self._news()
 
     async def settles(self, rate: float) -> list[VenueReport]:
-        at = (self.now // HOUR + 1) * HOUR
+        at = (self.now // MINUTE + 1) * MINUTE
         self.market.settle(at, rate)
         await asyncio.sleep((at + 2 * MINUTE - self.now) / SECOND)  # noqa: TID251 - virtual time
         return self._news()
@@ -170,6 +171,8 @@ class ExchangeStage:
                     key: tuple[Any, ...] = ("fill", number)
                 case FundingPaid():
                     key = ("funding", report.symbol, report.at)
+                case Transferred(amount=amount) if amount in (MORE, FIRST_BALANCE):
+                    continue
                 case Transferred():
                     key = ("transfer", report.transfer_id)
                 case Accepted():
