@@ -20,6 +20,9 @@ from ocw_mcp.adapters.binance.transport import RestResponse
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.store.journal import SqliteStore
+from ocw_mcp.adapters.venues.binance.client import SignedClient
+from ocw_mcp.adapters.venues.binance.signing import Credentials
+from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.domain import events
 from ocw_mcp.domain.errors import MarketUnreachable
@@ -30,6 +33,8 @@ from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.runtime import pacing
 from ocw_mcp.runtime import run as runtime_run
+from ocw_mcp.sandbox.binance.account.api import FuturesApi
+from ocw_mcp.sandbox.binance.account.keys import made_key
 from ocw_mcp.sandbox.binance.exchange import Exchange
 from ocw_mcp.sandbox.binance.faults import Fault
 from ocw_mcp.sandbox.binance.faulty import FaultyExchange
@@ -74,6 +79,21 @@ def paper_venue(site: Site) -> RecordedPaper:
     venue = RecordedPaper(site.book, site.product, Decimal(10_000), 5 * MINUTE, live=True)
     venue.record = site.record
     return venue
+
+
+def binance_venue(site: Site) -> BinanceVenue:
+    """Return the Binance venue on futures, on the account of the exchange."""
+    key = made_key("1")
+    credentials = Credentials(key.key, key.secret)
+    client = SignedClient(site.transport, credentials, Mode.DEMO, site.product, loopback="127.0.0.1:1")
+    return BinanceVenue(client, site.book, site.exchange.exchange.market.symbols)
+
+
+def set_up(exchange: Exchange) -> None:
+    """Give the account isolated margin on each symbol, as `ocw connect --set-up` does."""
+    if isinstance(exchange.account, FuturesApi):
+        for symbol in exchange.market.symbols:
+            exchange.account.account.state.position(symbol).isolated = True
 
 
 class MortalTransport(InProcessTransport):
@@ -267,6 +287,7 @@ def _seldom_polls() -> Iterator[None]:
 
 async def _run(plan: Plan, opens: Opens) -> Outcome:
     exchange = FaultyExchange(Exchange(plan.market), BEGIN, plan.faults, plan.thin)
+    set_up(exchange.exchange)
     record = VenueRecord() if plan.in_process else ExchangeRecord(exchange.exchange)
     outcome = Outcome(plan, record, exchange)
     loop, numbers = asyncio.get_running_loop(), count()
@@ -300,7 +321,10 @@ class _Process:
     def __init__(
         self, plan: Plan, outcome: Outcome, exchange: FaultyExchange, now: int, store: Any, numbers: Any
     ) -> None:
-        self.transport = MortalTransport(exchange, now, grain_ms=plan.grain_ms, round_trip_ms=plan.round_trip_ms)
+        self.transport, signed = (
+            MortalTransport(exchange, now, grain_ms=plan.grain_ms, round_trip_ms=plan.round_trip_ms) for _ in range(2)
+        )
+        self._transports = self.transport, signed
         self.death = Death()
         self._record, self._store = outcome.record, store
         self._mark = outcome.record.mark()
@@ -317,7 +341,7 @@ class _Process:
         )
         clock.follow(feed.exchange_ms)
         ending = EndingFeed(feed, outcome.ended_at, self.transport.exchange_ms)
-        venue = plan.make_venue(Site(self.transport, exchange, plan.market.product, BOOK, outcome.record))
+        venue = plan.make_venue(Site(signed, exchange, plan.market.product, BOOK, outcome.record))
         mortal = _Dying(store, self.death, self._saved)
         self.run = outcome.run = Run(
             ending,
@@ -359,21 +383,25 @@ class _Process:
         living, dying = loop.create_task(self.run.go()), loop.create_task(self.death.came.wait())
         await asyncio.wait({living, dying}, return_when=asyncio.FIRST_COMPLETED)
         dead = self.death.came.is_set()
-        self.transport.dead = dead
+        for each in self._transports:
+            each.dead = dead
         if not dead:
             dying.cancel()
             # The error of a process that was not killed is a finding.
             await living
-            await self.transport.close()
-            self._store.close()
+            await self._close()
             return True
         for _ in range(3):
             rest = asyncio.all_tasks() - others
             for task in rest:
                 task.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
-        await self.transport.close()
-        self._store.close()
+        await self._close()
         if self._loses:
             self._record.forget_since(self._mark)
         return False
+
+    async def _close(self) -> None:
+        for each in self._transports:
+            await each.close()
+        self._store.close()
