@@ -1,22 +1,14 @@
-"""Sends orders and cancels of futures, and reports what the answers prove. An order is never sent twice."""
+"""Sends orders and cancels, and reports what the answers prove. An order is never sent twice."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from ocw_mcp.adapters.binance.transport import pause
+from ocw_mcp.adapters.venues.binance import orders as futures
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.errors import Banned, Outcome, Refused, Unanswered
-from ocw_mcp.adapters.venues.binance.orders import (
-    OPEN,
-    REJECTED,
-    OrderRequest,
-    cancel_request,
-    cancelled,
-    leverage_request,
-    place_request,
-    placed,
-)
+from ocw_mcp.adapters.venues.binance.orders import OPEN, REJECTED, OrderForms, OrderRequest
 from ocw_mcp.adapters.venues.binance.registry import Registry
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.orders import (
@@ -64,8 +56,10 @@ class Sender:
         registry: Registry,
         say: Callable[[VenueReport], None],
         witness: Witness,
+        forms: OrderForms = futures,
     ) -> None:
         self._client, self._book, self._registry, self._say, self._witness = client, book, registry, say, witness
+        self._forms = forms
         self._leverage: dict[str, int] = {}
         self._throttled_until = 0
         self._waiting: dict[OrderRef, asyncio.Event] = {}
@@ -91,7 +85,7 @@ class Sender:
         reduces = order.reduce_only or order.close_position
         if not reduces and not await self._prepare(order):
             return
-        request = place_request(order, self._book)
+        request = self._forms.place_request(order, self._book)
         tries = iter(WAITS_S)
         while True:
             try:
@@ -128,7 +122,7 @@ class Sender:
         if order is None:
             self._not_cancelled(ref, "the order is not known here")
             return
-        request = cancel_request(order, self._book)
+        request = self._forms.cancel_request(order, self._book)
         tries = iter(WAITS_S)
         while True:
             try:
@@ -175,11 +169,12 @@ class Sender:
 
     async def _prepare(self, order: Order) -> bool:
         """Set the leverage of an entry if it differs. Return whether the entry may be sent; if not, it is rejected."""
-        if self._leverage.get(order.symbol) == order.leverage:
+        request = self._forms.leverage_request(order.symbol, order.leverage)
+        if request is None or self._leverage.get(order.symbol) == order.leverage:
             return True
         self._leverage.pop(order.symbol, None)
         try:
-            await self._send(leverage_request(order.symbol, order.leverage), reduces=False)
+            await self._send(request, reduces=False)
         except Refused as refused:
             self._notify(refused)
             text = f"leverage {order.leverage} was refused: {_text(refused)}"
@@ -196,7 +191,7 @@ class Sender:
         return True
 
     def _answered(self, order: Order, body: bytes) -> None:
-        answer = placed(order, self._book, body)
+        answer = self._forms.placed(order, self._book, body)
         if answer is None:
             self._unknown(order.ref, "the answer to the order could not be read")
         elif answer.status == REJECTED:
@@ -207,7 +202,7 @@ class Sender:
                 self._say(Canceled(order.ref, f"it ended without a fill: {answer.status}"))
 
     def _cancelled(self, order: Order, body: bytes) -> None:
-        answer = cancelled(order, self._book, body)
+        answer = self._forms.cancelled(order, self._book, body)
         if answer is None:
             self._not_cancelled(order.ref, "the answer to the cancel could not be read")
         elif answer.executed:

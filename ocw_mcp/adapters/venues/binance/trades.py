@@ -8,6 +8,7 @@ from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed, togeth
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import TradeRow
 from ocw_mcp.adapters.venues.binance.translation import actual_id
+from ocw_mcp.domain.orders import Triggered
 from ocw_mcp.domain.time import SECOND
 
 HIDDEN_MS: Final = 120 * SECOND
@@ -68,10 +69,13 @@ class TradeReader:
         return foreign and bool(self._live.waiting_algos(symbol, side.lower()))
 
     async def triggered(self, order_id: int, client_id: str, original_type: str, symbol: str, side: str) -> Identity:
-        """Return what an order is: perhaps one that an algo order became, under another client id."""
+        """Return what an order is: perhaps one that an algo order became, perhaps under another client id."""
         if self.may_be_triggered(client_id, original_type, symbol, side):
             for live in self._live.waiting_algos(symbol, side.lower()):
                 row = await self._queries.algo(self._identities.client_id(live.order.ref))
                 if row is not None and actual_id(row.order_id) == order_id:
                     self._identities.bind(order_id, live.order.ref)
-        return self._identities.add(order_id, client_id)
+        found = self._identities.add(order_id, client_id)
+        if found.ref is not None and original_type in CONDITIONAL:
+            self._reports.add(Triggered(found.ref, str(order_id)))
+        return found

@@ -53,6 +53,8 @@ from ocw_mcp.domain.time import SECOND
 
 MUTE_AFTER_MS: Final = 5 * SECOND
 """The age (ms) of a change that REST shows, from which the stream counts as mute if it has not reported it."""
+_OPENED_ERROR_MS: Final = 250
+"""The error (ms) of the time at which the stream was opened."""
 _OPEN_S: Final = 20.0
 """The time (s) in which the user data stream has to open at the start."""
 _RETRY_S: Final = 3.0
@@ -317,9 +319,9 @@ class BinanceVenue:
         opened, now = self._stream.opened_at, self._client.now_ms()
         if opened is None:
             return False
-        lost = [row.at for row in self._reconciler.unheard if opened + SECOND < row.at < now - MUTE_AFTER_MS]
+        lost = [row.at for row in self._reconciler.unheard if opened + _OPENED_ERROR_MS < row.at < now - MUTE_AFTER_MS]
         changed = self._reconciler.latest_change
-        if max(self._events.last_at, opened) + SECOND < changed < now - MUTE_AFTER_MS:
+        if max(self._events.last_at + SECOND, opened + _OPENED_ERROR_MS) < changed < now - MUTE_AFTER_MS:
             lost.append(changed)
         if lost:
             why = f"the user data stream is open and mute: REST shows a change {(now - max(lost)) / SECOND:.0f} s ago"
