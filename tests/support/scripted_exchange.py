@@ -137,6 +137,8 @@ class Session:
         self._refuses = list(refuses)
         self.opened_with: list[tuple[list[KnownOrder], int | None]] = []
         self.opened = self.closed = False
+        self.shown_at: list[int] = []
+        """The times (ms) of the reports of the account."""
         self.filters: list[Instrument] = []
 
     def hear(self, report: VenueReport | Exception) -> None:
@@ -160,7 +162,8 @@ class Session:
             never = [Rejected(ref, RejectReason.NEVER_ARRIVED, "it is not at the exchange")]
             for report in self._exchange.said.get(ref, never):
                 self.hear(report)
-        self.hear(self._exchange.account(self._clock.now()))
+        self.shown_at.append(self._clock.now())
+        self.hear(self._exchange.account(self.shown_at[-1]))
 
     async def close(self) -> None:
         self.closed = True
