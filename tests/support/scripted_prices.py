@@ -20,7 +20,7 @@ class _Step(NamedTuple):
 
 
 class ScriptedMarket(SandboxMarket):
-    """One symbol, which trades once at each price that a test sets. Bid and ask are a tick beside it.
+    """One symbol, which trades once at each price that a test sets, with bid and ask a tick beside it.
 
     The mark price is the last price. Klines stay at the first price.
     """

@@ -1,9 +1,11 @@
 """The account as one report, from the rows of its queries; and its settings, which have to be those that OCW needs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from ocw_mcp.adapters.venues.binance.errors import Refused
 from ocw_mcp.adapters.venues.binance.identities import Identities
+from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed
 from ocw_mcp.adapters.venues.binance.rest_wire import (
     AccountConfig,
     AlgoRow,
@@ -14,8 +16,10 @@ from ocw_mcp.adapters.venues.binance.rest_wire import (
     SymbolConfig,
 )
 from ocw_mcp.adapters.venues.binance.user_events import SET_UP
+from ocw_mcp.domain.errors import VenueRefused
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import AccountSeen, Balance, OrderSeen, PositionSeen, Side
+from ocw_mcp.domain.orders import AccountSeen, Balance, OrderSeen, PositionSeen, RejectReason, Side
+from ocw_mcp.domain.state import Mode
 
 ISOLATED: Final = "ISOLATED"
 ONE_WAY: Final = "BOTH"
@@ -101,6 +105,45 @@ def algo_seen(row: AlgoRow, identities: Identities) -> OrderSeen:
     )
 
 
+async def check_account(
+    queries: Queries, mode: Mode, symbols: Sequence[str], incident: Callable[[str], None]
+) -> list[SymbolConfig]:
+    """Return leverage and margin type of all symbols, if the account can be traded with; nothing is changed.
+
+    Raises VenueRefused if key or settings are wrong, and QueryFailed.
+    """
+    try:
+        config = await queries.account_config()
+        rows = await queries.symbol_configs()
+        positions = await queries.positions()
+        if mode is Mode.LIVE:
+            await _check_key(queries, incident)
+    except QueryFailed as error:
+        cause = error.__cause__
+        if isinstance(cause, Refused) and cause.verdict.reason is RejectReason.NOT_AUTHORISED:
+            text = "the exchange refuses the key, or its use from this address"
+            raise VenueRefused(f"{text}: {cause}; check the key at the exchange, and run `ocw connect`") from None
+        raise
+    problems = settings_problems(config, {row.symbol: row for row in rows}, symbols, positions)
+    if problems:
+        raise VenueRefused(f"{'; '.join(problems)}; {SET_UP}, which sets what can be set, and start again")
+    return rows
+
+
+async def _check_key(queries: Queries, incident: Callable[[str], None]) -> None:
+    """Raise VenueRefused if the key can move money, or cannot trade; the demo exchange does not report this."""
+    try:
+        problem = key_problem(await queries.key_rights())
+    except QueryFailed as error:
+        cause = error.__cause__
+        if not isinstance(cause, Refused) or cause.verdict.reason is RejectReason.NOT_AUTHORISED:
+            raise
+        incident(f"the rights of the API key could not be checked: {cause}")
+    else:
+        if problem:
+            raise VenueRefused(problem)
+
+
 def settings_problems(
     config: AccountConfig,
     symbols: Mapping[str, SymbolConfig],
@@ -122,11 +165,6 @@ def settings_problems(
         elif row.margin_type.upper() != ISOLATED:
             found.append(f"the margin type of {symbol} is {row.margin_type.lower()}, expected isolated")
     return found
-
-
-def settings_text(problems: Sequence[str]) -> str:
-    """Return the text of a refusal because of settings."""
-    return f"{'; '.join(problems)}; {SET_UP}, which sets what can be set, and start again"
 
 
 def key_problem(rights: KeyRights) -> str:

@@ -41,6 +41,8 @@ _ATTEMPTS: Final = 6
 """Readings until the account is consistent; it is tried again after a pause if it is not."""
 _SETTLE_S: Final = 0.3
 """The pause (s) before a reading that was inconsistent is repeated."""
+_DOUBTED_MS: Final = 10 * SECOND
+"""The time (ms) for which a position without an explaining trade is read again: trades may be shown later."""
 _INCOME_READINGS: Final = 2
 """Readings with income after a balance has changed: its records may come later than the balance."""
 
@@ -51,6 +53,19 @@ class _State(NamedTuple):
     positions: tuple[tuple[str, Decimal, Decimal], ...]
     balances: tuple[tuple[str, Decimal], ...]
     events: int
+
+
+class Shown(NamedTuple):
+    """What a reading has shown, apart from prices: it changes only with an event."""
+
+    at: int
+    account: tuple[object, ...]
+    events: int
+    """The number of events until then."""
+
+    def is_unheard(self, before: "Shown") -> bool:
+        """Return whether the account has changed since an earlier reading without any event."""
+        return self.account != before.account and self.events == before.events
 
 
 class _Lists(NamedTuple):
@@ -86,8 +101,8 @@ class Reconciler:
         self.terms = Terms()
         self.symbols = set(symbols)
         """The symbols whose orders and trades are read; one that shows up in the account joins them."""
-        self.latest_change = 0
-        """The latest time (ms) of a change of the account that REST has shown."""
+        self.shown: Shown | None = None
+        """What the last reading has shown."""
         self.unheard: list[TradeRow] = []
         """The trades of the last reading that no event had reported."""
         self._income_from, self._income_left = 0, 0
@@ -95,8 +110,8 @@ class Reconciler:
         self._balances: tuple[tuple[str, Decimal], ...] | None = None
         self._unexplained: dict[str, Decimal] = {}
         """By symbol: the position less all reported trades, in the last reading."""
-        self._doubted: dict[str, Decimal] = {}
-        """The same of a reading that was repeated because of it."""
+        self._doubted_at: int | None = None
+        """The time (ms) of the first reading that no trade explained."""
 
     def begin(self, since: int) -> None:
         """Set the time (ms) from which trades and income are reported."""
@@ -134,7 +149,8 @@ class Reconciler:
         if self._state(positions, balances) != before or self._is_unexplained(positions):
             return None
         self._balances = before.balances
-        self._note_changes(positions, balances, lists)
+        orders = frozenset((row.id, row.executed) for row in lists.orders), frozenset(row.id for row in lists.algos)
+        self.shown = Shown(at, (before.positions, before.balances, orders), self._events.count)
         self.terms.leverages |= self._events.leverages
         self.terms.isolated |= {symbol: kind == "isolated" for symbol, kind in self._events.margin_types.items()}
         return account_seen(at, balances, positions, lists.orders, lists.algos, self._identities, self.terms)
@@ -166,7 +182,6 @@ class Reconciler:
     async def _read_trades(self) -> None:
         for news in await together(*(self._trades.read(symbol) for symbol in sorted(self.symbols))):
             self.unheard += news
-            self.latest_change = max([self.latest_change, *(row.at for row in news)])
 
     def _income_due(self, balances: tuple[tuple[str, Decimal], ...]) -> bool:
         if self._events.income_due or balances != self._balances:
@@ -222,19 +237,14 @@ class Reconciler:
             self._live.add(order, now, seen=True)
 
     def _is_unexplained(self, positions: list[PositionRow]) -> bool:
-        """Return whether a position has changed without a trade. What two readings in a row show is believed."""
-        held = {row.symbol: row.quantity for row in positions}
+        """Return whether a position has changed without a trade; after `_DOUBTED_MS` that is believed."""
+        held, now = {row.symbol: row.quantity for row in positions}, self._queries.now_ms()
         found = {symbol: held.get(symbol, ZERO) - self._reports.net(symbol) for symbol in self.symbols}
         changed = [symbol for symbol, value in self._unexplained.items() if found.get(symbol, value) != value]
-        if changed and found != self._doubted:
-            self._doubted = found
-            return True
         if changed:
+            self._doubted_at = self._doubted_at or now
+            if now - self._doubted_at < _DOUBTED_MS:
+                return True
             self._reports.incident(f"no trade explains the position of {', '.join(sorted(changed))}")
-        self._unexplained = found
+        self._unexplained, self._doubted_at = found, None
         return False
-
-    def _note_changes(self, positions: list[PositionRow], balances: list[BalanceRow], lists: _Lists) -> None:
-        times = [row.updated_at for row in positions if row.quantity] + [row.updated_at for row in balances]
-        times += [row.updated_at for row in lists.orders] + [row.updated_at for row in lists.algos]
-        self.latest_change = max([self.latest_change, *times])

@@ -44,8 +44,6 @@ class UserEvents:
         """Is called when the stream says that its listen key has expired."""
         self.count = 0
         """The number of events on the account so far."""
-        self.last_at = 0
-        """The latest time (ms) of an event."""
         self.symbols: set[str] = set()
         """The symbols of all events so far."""
         self.income_due = False
@@ -71,7 +69,6 @@ class UserEvents:
                 self.key_expired()
                 continue
             self.count += 1
-            self.last_at = max(self.last_at, event.at)
             match event:
                 case OrderUpdate(order=order):
                     self._on_order(order)

@@ -119,7 +119,6 @@ def test_account_as_found_is_reported_whole() -> None:
     on_venue(use, opened=False)
 
 
-@pytest.mark.requirement("R01")
 def test_position_older_than_the_history_is_seen_whole() -> None:
     async def use(rig: VenueRig) -> None:
         rig.account.owner_order(BTC, "BUY", D("0.05"), None, rig.now)

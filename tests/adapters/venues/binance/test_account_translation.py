@@ -61,13 +61,22 @@ D = Decimal
 REF = OrderRef(3, Purpose.ENTRY)
 OURS, THEIRS = Identity("ocw-abc234-3-e-0", REF), Identity("web_1", None)
 ORDER = {
-    "s": "BTCUSDT", "c": "ocw-abc234-3-e-0", "S": "BUY", "o": "LIMIT", "f": "GTC", "q": "0.02", "p": "80000", "x": "NEW",
-    "X": "NEW", "i": 77, "l": "0", "z": "0", "L": "0", "T": 5_000, "t": 0, "m": False, "ot": "LIMIT",
+    "s": "BTCUSDT", "c": "ocw-abc234-3-e-0", "S": "BUY", "o": "LIMIT", "f": "GTC", "q": "0.02", "p": "80000",
+    "x": "NEW", "X": "NEW", "i": 77, "l": "0", "z": "0", "L": "0", "T": 5_000, "t": 0, "m": False, "ot": "LIMIT",
 }  # fmt: skip
-TRADE = {"x": "TRADE", "X": "PARTIALLY_FILLED", "t": 9, "l": "0.01", "L": "80000.1", "z": "0.01", "n": "0.4", "N": "USDT"}
+TRADE = {
+    "x": "TRADE",
+    "X": "PARTIALLY_FILLED",
+    "t": 9,
+    "l": "0.01",
+    "L": "80000.1",
+    "z": "0.01",
+    "n": "0.4",
+    "N": "USDT",
+}
 ALGO = {
-    "caid": "ocw-abc234-3-s-1", "aid": 2148719, "o": "STOP_MARKET", "s": "BTCUSDT", "S": "SELL", "q": "0.02", "X": "NEW",
-    "ai": "", "cp": False,
+    "caid": "ocw-abc234-3-s-1", "aid": 2148719, "o": "STOP_MARKET", "s": "BTCUSDT", "S": "SELL", "q": "0.02",
+    "X": "NEW", "ai": "", "cp": False,
 }  # fmt: skip
 
 

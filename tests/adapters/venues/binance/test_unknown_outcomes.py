@@ -55,7 +55,6 @@ def test_order_that_never_arrived_is_rejected_after_the_grace_period() -> None:
     on_venue(use, DROP)
 
 
-@pytest.mark.requirement("E03")
 @pytest.mark.parametrize(("late", "expected"), [("90s", []), ("6m", ["Rejected NEVER_ARRIVED"])])
 def test_order_that_shows_up_late_is_reported_as_what_it_is(late: str, expected: list[str]) -> None:
     async def use(rig: VenueRig) -> None:
@@ -83,7 +82,6 @@ def test_order_that_the_exchange_has_already_counts_as_sent() -> None:
     on_venue(use)
 
 
-@pytest.mark.requirement("S02")
 def test_stop_with_a_lost_answer_is_found_among_the_algo_orders() -> None:
     async def use(rig: VenueRig) -> None:
         await rig.send(entry())
