@@ -41,7 +41,7 @@ from ocw_mcp.sandbox.binance.faulty import FaultyExchange
 from ocw_mcp.sandbox.binance.inprocess import InProcessTransport
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
-from tests.support.invariants import never_naked
+from tests.support.invariants import never_forgotten, never_naked
 from tests.support.oracles import (
     Limits,
     Span,
@@ -265,7 +265,7 @@ class Outcome:
             *converged(record, journal, converges_ms, until, self.down),
             *protected(record, journal, until, notice_ms=notice_ms, down=self.down),
             *within_budget(record, journal, BOOK, limits),
-            *same_books(record, journal, BEGIN),
+            *same_books(record, journal, BEGIN, until - converges_ms),
         ]
 
 
@@ -353,7 +353,7 @@ class _Process:
             live=True,
             mode=plan.mode,
         )
-        never_naked(self.run)
+        (never_naked if plan.in_process else never_forgotten)(self.run)
         if not self._loses:
             venue.submit = self._mortal(venue.submit)
             venue.cancel = self._mortal(venue.cancel)
@@ -366,12 +366,19 @@ class _Process:
         """Let the process die before or after a request of the venue."""
 
         async def touched(*arguments: Any) -> Any:
-            self.death.touch()
+            await self._dies_here()
             answer = await call(*arguments)
-            self.death.touch()
+            await self._dies_here()
             return answer
 
         return touched
+
+    async def _dies_here(self) -> None:
+        """Go on, or never: a dead process does nothing more."""
+        try:
+            self.death.touch()
+        except Crash:
+            await asyncio.Event().wait()
 
     async def lives_until(self, kill: Kill | None) -> bool:
         """Run the book; return True at its end, False after its death."""

@@ -7,7 +7,7 @@ one sentence each: an empty list if nothing is. Times are in ms. A time in which
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -202,38 +202,33 @@ def within_budget(record: VenueRecord, journal: Journal, book: str, limits: Limi
 
 
 def same_books(record: VenueRecord, journal: Journal, since: int = 0, until: int | None = None) -> list[str]:
-    """Every trade and every change of the balance at the venue is in the journal once, and nothing else is."""
-    theirs_trades = [
-        each.trade_id for each in record.trades if since <= each.at and (until is None or each.at <= until)
-    ]
-    ours_trades = [
-        event.fill_id for _, event in journal if isinstance(event, events.OrderFilled | events.OutsideFilled)
-    ]
-    problems = _differences("the trade", theirs_trades, ours_trades)
-    theirs, ours = list[object](), list[object]()
+    """Every trade and change of the balance at the venue is in the journal once, and nothing else is.
+
+    What happened before `since` was before the book, and what happened after `until` may not have reached it.
+    """
+    theirs: list[tuple[int, object]] = [(each.at, each.trade_id) for each in record.trades]
+    ours = list[object]()
     for change in record.changes:
-        if since <= change.at and (until is None or change.at <= until):
-            if change.kind == "FUNDING_FEE":
-                theirs.append(("funding", change.symbol, change.amount))
-            elif change.kind == "TRANSFER":
-                theirs.append(("transfer", change.transaction, change.amount))
+        if change.kind == "FUNDING_FEE":
+            theirs.append((change.at, ("funding", change.symbol, change.amount)))
+        elif change.kind == "TRANSFER":
+            theirs.append((change.at, ("transfer", change.transaction, change.amount)))
     for _, event in journal:
         match event:
+            case events.OrderFilled() | events.OutsideFilled():
+                ours.append(event.fill_id)
             case events.FundingBooked():
                 ours.append(("funding", event.symbol, event.amount))
             case events.TransferBooked():
                 ours.append(("transfer", event.transfer_id, event.amount))
             case _:
                 pass
-    return problems + _differences("the change", theirs, ours)
-
-
-def _differences(what: str, theirs: Iterable[object], ours: Iterable[object]) -> list[str]:
-    at_venue, in_journal = Counter(theirs), Counter(ours)
-    missing = [f"{what} {each} of the venue is missing in the journal" for each in at_venue - in_journal]
+    known = Counter(row for at, row in theirs if since <= at)
+    settled = Counter(row for at, row in theirs if since <= at and (until is None or at <= until))
+    booked = Counter(ours)
+    missing = [f"{row} of the venue is missing in the journal" for row in settled - booked]
     return missing + [
-        f"{what} {each} is in the journal {in_journal[each]} times, at the venue {at_venue[each]} times"
-        for each in in_journal - at_venue
+        f"{row} is in the journal {booked[row]} times, at the venue {known[row]} times" for row in booked - known
     ]
 
 
