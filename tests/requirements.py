@@ -27,7 +27,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     # Execution
     "E01": Requirement("An order whose answer was lost is found by its client id and not sent again."),
     "E02": Requirement("An order that never arrived counts as rejected after the grace period."),
-    "E03": Requirement("After a venue's own timeout, an order that appears 90 s later is adopted.", BINANCE),
+    "E03": Requirement("After a venue's own timeout, an order that appears 90 s later is adopted."),
     "E04": Requirement("A fill on the stream settles an order whose REST answer was an unknown error."),
     "E05": Requirement("Killed at any point of an order's life, the desk restarts to the same position."),
     "E06": Requirement("No entry leaves while the journal cannot be written; a fill is kept and entries stop."),
@@ -37,21 +37,21 @@ REQUIREMENTS: dict[str, Requirement] = {
     # Partial and late
     "P01": Requirement("The stop of an entry cancelled half way covers exactly what was filled.", BINANCE),
     "P02": Requirement("A fill that arrives after the cancellation still counts.", BINANCE),
-    "P04": Requirement("Fills told twice, out of order or not at all end in the right position.", BINANCE),
+    "P04": Requirement("Fills told twice, out of order or not at all end in the right position."),
     # Stops
-    "S01": Requirement("A position whose stop would trigger at once is closed before its deadline.", LOOPBACK),
-    "S02": Requirement("A stop whose answer was lost is looked up, and no second one is placed.", BINANCE),
-    "S03": Requirement("A stop that someone else cancelled is put back.", LOOPBACK),
+    "S01": Requirement("A position whose stop would trigger at once is closed before its deadline."),
+    "S02": Requirement("A stop whose answer was lost is looked up, and no second one is placed."),
+    "S03": Requirement("A stop that someone else cancelled is put back."),
     "S04": Requirement("A stop that fills in parts closes the position once.", BINANCE),
     "S06": Requirement("At the venue's limit of stops, the position counts as unprotected.", LOOPBACK),
     "S07": Requirement("A trailing move that fails half way leaves the position under a stop or closed.", BINANCE),
     # Halt and flatten
-    "K01": Requirement("Flatten ends without position or order, and the stop goes last.", BINANCE),
-    "K02": Requirement("While the venue is unreachable, flatten leaves the stop in place.", BINANCE),
-    "K04": Requirement("Halt cancels entries and leaves stops.", LOOPBACK),
+    "K01": Requirement("Flatten ends without position or order, and the stop goes last."),
+    "K02": Requirement("While the venue is unreachable, flatten leaves the stop in place."),
+    "K04": Requirement("Halt cancels entries and leaves stops."),
     "K05": Requirement("No way an agent can find weakens a stop."),
     # Outside events
-    "X01": Requirement("A position that its owner closed elsewhere is closed here, too.", BINANCE),
+    "X01": Requirement("A position that its owner closed elsewhere is closed here, too."),
     "X02": Requirement("A liquidation is booked and explained.", BINANCE),
     "X04": Requirement("A foreign order on one of our symbols is seen and not touched."),
     "X05": Requirement("Funding is booked at whichever interval the symbol has."),
@@ -84,7 +84,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     # Agent
     "A01": Requirement("An answer that is late, malformed or out of bounds is refused, and the rules act."),
     "A02": Requirement("Orders hidden in news, labels or notes change nothing."),
-    "A03": Requirement("Stops are cared for on every tick, whether the gate wakes or not.", LOOPBACK),
+    "A03": Requirement("Stops are cared for on every tick, whether the gate wakes or not."),
     "A04": Requirement("A change of direction takes off the old stop and target before the new entry."),
     "A05": Requirement("With the budget spent the rules trade, and it says so."),
     "A06": Requirement("The same snapshot again is answered from memory."),

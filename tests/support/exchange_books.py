@@ -30,6 +30,7 @@ from ocw_mcp.domain.market import MarketIdentity, Product
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Checkpoint, Decider, Store
 from ocw_mcp.domain.state import Mode
+from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.runtime import pacing
 from ocw_mcp.runtime import run as runtime_run
@@ -223,6 +224,8 @@ class Plan(NamedTuple):
     tick_ms: int = SECOND
     begins_s: float = 30
     round_trip_ms: int = 40
+    commands: Sequence[tuple[float, str]] = ()
+    """Verbs of an operator, each with its time in seconds."""
 
 
 class Outcome:
@@ -326,7 +329,7 @@ class _Process:
         )
         self._transports = self.transport, signed
         self.death = Death()
-        self._record, self._store = outcome.record, store
+        self._record, self._store, self._commands = outcome.record, store, plan.commands
         self._mark = outcome.record.mark()
         self._loses = plan.in_process
         clock = MachineClock(self.transport.now_ms)
@@ -384,6 +387,10 @@ class _Process:
         """Run the book; return True at its end, False after its death."""
         others = asyncio.all_tasks()
         loop = asyncio.get_running_loop()
+        for number, (at_s, verb) in enumerate(self._commands):
+            left = BEGIN + at_s * SECOND - self.transport.exchange_ms()
+            if left > 0:
+                loop.call_later(left / SECOND, self.run.commands.put, Command(f"c{number}", verb, "operator"))
         if kill is not None:
             left = BEGIN + kill.at_s * SECOND - self.transport.exchange_ms()
             loop.call_later(max(0.0, left / SECOND), self.death.arm, kill.touches)

@@ -4,6 +4,7 @@ A story has prices, decisions, faults, actions of the account's owner, and kills
 time and asserts that no oracle has found anything.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.sandbox.binance.faults import Fault
-from tests.support.exchange_books import Kill, MakeVenue, Plan, binance_venue, run_book
+from tests.support.exchange_books import Kill, MakeVenue, Outcome, Plan, binance_venue, run_book
 from tests.support.sandbox_books import BEGIN, fault, market_of
 
 BTC = "BTCUSDT"
@@ -26,12 +27,12 @@ delays = st.sampled_from((None, "2s", "90s"))
 spans = st.sampled_from(("5s", "20s", "1m"))
 
 
-class _Says:
+class Says:
     """Decides by the minute: what to do with a position, or without one."""
 
     name = "story"
 
-    def __init__(self, script: dict[int, tuple[Action, float]]) -> None:
+    def __init__(self, script: Mapping[int, tuple[Action, float]]) -> None:
         self._script = script
 
     def thinking_ms(self, request: DecisionRequest) -> int:
@@ -134,7 +135,7 @@ class Story(RuleBasedStateMachine):
         plan = Plan(
             market_of({BTC: self.closes}, minutes=minutes + 2),
             minutes,
-            lambda: _Says(self.script),
+            lambda: Says(self.script),
             faults=self.faults,
             kills=self.kills,
             make_venue=self.make_venue,
@@ -144,3 +145,31 @@ class Story(RuleBasedStateMachine):
         )
         outcome = run_book(plan)
         assert outcome.problems() == []
+
+
+def play(
+    script: Mapping[int, tuple[Action, float]],
+    closes: Sequence[float] = (FIRST, FIRST, FIRST, FIRST),
+    *,
+    minutes: int = 6,
+    faults: Sequence[Fault] = (),
+    kills: Sequence[Kill] = (),
+    commands: Sequence[tuple[float, str]] = (),
+) -> Outcome:
+    """Play a story that a test has written: by the minute, what the book decides at its beginning.
+
+    `commands` are verbs of an operator, each with its time in seconds since minute 0.
+    """
+    plan = Plan(
+        market_of({BTC: closes}, minutes=minutes + 2),
+        minutes,
+        lambda: Says(script),
+        faults=faults,
+        kills=kills,
+        make_venue=binance_venue,
+        in_process=False,
+        grain_ms=500,
+        tick_ms=2_000,
+        commands=commands,
+    )
+    return run_book(plan)
