@@ -1,5 +1,7 @@
 """Why a venue does not have an order. The codes of an exchange stay in its adapter, which translates them."""
 
+from typing import Final
+
 from ocw_mcp.domain.explained import Explained
 
 
@@ -33,4 +35,8 @@ class RejectReason(Explained):
     CLOCK = "CLOCK", "the time of the request was outside the venue's window"
     NOT_TRADING = "NOT_TRADING", "the venue does not trade the symbol now"
     MALFORMED = "MALFORMED", "the venue does not know this kind of order, or this combination of its fields"
-    OTHER = "OTHER", "another reason, which the venue's text gives"
+    OTHER = "OTHER", "another reason; the journal has the venue's text"
+
+
+NOT_SENT_FOR: Final = (RejectReason.NOT_JOURNALED, RejectReason.NOT_SENT)
+"""The reasons for which OCW itself did not send an order."""

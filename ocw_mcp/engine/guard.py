@@ -15,6 +15,7 @@ from ocw_mcp.domain.orders import (
     GUARD,
     Accepted,
     Canceled,
+    CancelRefused,
     Filled,
     OrderRef,
     OrderReport,
@@ -107,6 +108,7 @@ class Guard(StopOrders):
     def on_report(self, change: Change, now: int) -> None:
         """Adapt the protection of a position to a report on one of its orders."""
         tracked, report, symbol = change.tracked, change.report, change.tracked.order.symbol
+        self._size_stops(symbol)
         held, failed = self._account.ledger.quantity(symbol), isinstance(report, Rejected | Canceled)
         if symbol in self.protections and not held:
             self._release(symbol)
@@ -133,7 +135,7 @@ class Guard(StopOrders):
         if booked is None:
             return
         symbol = fill.symbol
-        self.manager.size_stops(symbol)
+        self._size_stops(symbol)
         if fill.cause is not OutsideCause.ENDED:
             trade = f"{fill.cause}: {fill.side} {plain(fill.quantity)} {symbol} at {plain(fill.price)}"
             self._effects.record(Incident(trade))
@@ -167,7 +169,11 @@ class Guard(StopOrders):
             if not self.manager.exit_under_way(symbol):
                 self._place_target(symbol, now)
             return
-        self.manager.close(symbol, GUARD, now)
+        if self._spot and self.manager.too_small(symbol) and any(self.manager.orders.live(symbol, Purpose.ENTRY)):
+            # Nothing of it can be sold yet. Without its entry, the position is dust.
+            self.manager.cancel_entries("its filled part is too small for a stop", symbol)
+        else:
+            self.manager.close(symbol, GUARD, now)
         if not self.manager.exit_under_way(symbol):
             self._schedule_check(symbol, now)
 
@@ -310,6 +316,8 @@ class Guard(StopOrders):
                 if stop.order.close_position:
                     self.protections[symbol].foreign_wide = False
                 self._protected_by(stop, now)
+            case CancelRefused():
+                self.check_cover(symbol, now)
             case Rejected() if crossed(report) or at_target:
                 self._unprotect(symbol, now)
                 self.manager.close(symbol, GUARD, now)
@@ -332,6 +340,7 @@ class Guard(StopOrders):
                     self._retry_later(symbol, now)
                 elif wide and self.protections[symbol].may_retry("wide", now):
                     self._put_wide_back(symbol, now)
+                self.note_cover(symbol, now)
 
     def _exit_failed(self, tracked: TrackedOrder, report: OrderReport, now: int) -> None:
         symbol = tracked.order.symbol
@@ -351,21 +360,15 @@ class Guard(StopOrders):
             self._effects.record(Incident(f"the exit {tracked.ref} of {symbol} {failed}; {again}"))
             self._schedule_check(symbol, now)
         if self._spot:
-            if protection is not None and not self._covered(symbol):
+            if protection is not None:
                 # Its stop was cancelled for the exit.
-                self._unprotect(symbol, now)
-                self._replace_lost_stop(symbol, now)
+                self.check_cover(symbol, now)
         elif not (tracked.status.live or self.flattening) and protection and protection.may_retry("both", now):
             self._resize_protection(symbol, now)
 
     def _insists(self, symbol: str) -> bool:
         """Return whether a position has to be closed or reduced even while a stop protects it."""
         return self.flattening or self._too_large(symbol) or self.protections[symbol].blocked > ZERO
-
-    def _replace_lost_stop(self, symbol: str, now: int) -> None:
-        """Place a rejected or cancelled stop again, unless another order already covers the position."""
-        if not self._cover_pending(symbol) and self.protections[symbol].may_retry("stop", now):
-            self._place_stop(symbol, now)
 
     def _overdue(self, symbol: str) -> bool:
         """Return whether an unprotected position has neither a deadline timer nor a live exit that will close it."""
@@ -379,6 +382,6 @@ class Guard(StopOrders):
         self._effects.clear_timer(retry_timer(symbol))
         for tracked in self.manager.orders.live(symbol):
             if tracked.order.close_position:
-                self.manager.await_end(tracked)
+                self._await_end(tracked)
             else:
                 self.manager.cancel(tracked, "the position is flat")

@@ -277,7 +277,7 @@ class Engine:
             case steps.Timer(steps.TimerKind.APPROVAL, str(approval)):
                 self.approvals.refuse(approval, "unanswered", "the operator")
             case steps.Timer(steps.TimerKind.CANCEL, OrderRef() as order, times):
-                self.manager.on_silence(order, times)
+                self.guard.on_silence(order, times)
             case steps.Timer(steps.TimerKind.DAY):
                 self.account.open_day(now)
             case steps.Timer(steps.TimerKind.DECISION):

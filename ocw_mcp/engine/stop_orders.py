@@ -8,12 +8,17 @@ quantity, which forms one order with the target.
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from ocw_mcp.core.orders.table import OrderStatus, TrackedOrder
 from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
-from ocw_mcp.domain.orders import GUARD, Purpose
-from ocw_mcp.domain.reasons import Refusal
+from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.orders import GUARD, OrderRef, Purpose
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.engine.order_manager import OrderManager, Outcome
+from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, split
+from ocw_mcp.engine.order_manager import CANCEL_ANSWER_MS, OrderManager, Outcome
 from ocw_mcp.engine.protection import Protection, protection_timer, retry_timer
 
 
@@ -40,10 +45,24 @@ class StopOrders:
         """Send the stop at the planned trigger: on futures the wide one, or a tighter one beside it."""
         protection = self.protections[symbol]
         protection.fit(self.instruments.get(symbol), long=self._account.ledger.quantity(symbol) > 0)
+        if self._spot and self.manager.exit_under_way(symbol) and not self.manager.to_cover(symbol):
+            return EXIT_UNDER_WAY
+        if self._spot and self.manager.too_small(symbol) and any(self.manager.orders.live(symbol, Purpose.ENTRY)):
+            return self._state_too_small(symbol)
         wide = not (self._spot or protection.foreign_wide or any(self._wide(symbol)))
         if wide:
             protection.wide = protection.trigger
         return self._submit_stop(symbol, protection.trigger, now, wide=wide)
+
+    def _state_too_small(self, symbol: str) -> Refusal:
+        """Report once that a position is too small for a stop while its entry may still fill."""
+        protection, quantity = self.protections[symbol], self.manager.to_cover(symbol)
+        if not protection.too_small:
+            protection.too_small = True
+            text = f"the position of {plain(quantity)} {symbol} is too small for a stop; it is closed with the rest"
+            self._effects.record(Incident(f"{text} of its entry, or kept as dust"))
+        least = f"{plain(self.manager.least_sold(symbol))} units"
+        return Refusal(RefusalCode.BELOW_MINIMUM, limit=least, actual=f"{plain(quantity)} units")
 
     def _submit_stop(self, symbol: str, trigger: Decimal, now: int, *, wide: bool) -> Outcome:
         target = self.protections[symbol].target if self._spot and not self.flattening else None
@@ -62,10 +81,26 @@ class StopOrders:
         if missing and protection.wide is not None and not self._spot:
             self._submit_stop(symbol, protection.wide, now, wide=True)
 
+    def _size_stops(self, symbol: str) -> None:
+        """Give the stops that close the whole position its present quantity."""
+        held = abs(self._account.ledger.quantity(symbol))
+        for tracked in self.manager.orders.live(symbol, Purpose.STOP) if held else ():
+            tracked.fix_quantity(held)
+
+    def _await_end(self, tracked: TrackedOrder) -> None:
+        """Expect the venue to end a stop with its position; `on_silence` cancels the stop if it does not."""
+        if not tracked.cancel_requested:
+            tracked.cancel_requested = True
+            self._effects.set_timer(Timer(TimerKind.CANCEL, tracked.ref), self._effects.now + CANCEL_ANSWER_MS)
+
     def _wide(self, symbol: str) -> list[TrackedOrder]:
         """Return the live wide stops of a position, also one of unknown outcome, without one that is ending."""
         stops = self.manager.orders.live(symbol, Purpose.STOP)
-        return [each for each in stops if each.order.close_position and not (each.cancel_requested or each.filled)]
+        return [
+            each
+            for each in stops
+            if each.follows_position and not each.cancel_requested and self.manager.of_position(each)
+        ]
 
     def _protected_by(self, stop: TrackedOrder, now: int) -> None:
         """Note that the venue has accepted a stop. If it covers its position, cancel the stops that it replaces."""
@@ -96,14 +131,15 @@ class StopOrders:
             return
         held = self._account.ledger.quantity(symbol)
         protection.fit(self.instruments.get(symbol), long=held > 0)
-        quantity = abs(held)
+        # A target that is larger than the venue's largest order is placed in parts, one after the other.
+        quantity = split(abs(held), self.instruments.get(symbol))[0]
         live = [each for each in self.manager.orders.live(symbol, Purpose.TARGET) if not each.cancel_requested]
         if any(each.remaining == quantity and each.order.trigger_price == protection.target for each in live):
             return
         for each in live:
             self.manager.cancel(each, "the position or its target changed")
         intent = self.manager.reduction(symbol, Purpose.TARGET, GUARD, trigger=protection.target)
-        self.manager.submit(intent, now)
+        self.manager.submit(replace(intent, quantity=quantity), now)
 
     def _covering(self, symbol: str) -> TrackedOrder | None:
         """Return an accepted stop that covers the whole position at the planned trigger or a tighter one, or None."""
@@ -123,6 +159,9 @@ class StopOrders:
         protection = self.protections.get(symbol)
         if protection is None or trigger is None or stop.cancel_requested:
             return False
+        if stop.follows_position and not self.manager.of_position(stop):
+            # It has to end with the earlier position for which it was placed.
+            return False
         tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
         return tight and stop.covers(self.manager.to_cover(symbol))
 
@@ -132,6 +171,49 @@ class StopOrders:
         if any(each.status is OrderStatus.INTENDED and self._would_cover(each) for each in stops):
             return True
         return self._spot and self.manager.closing(symbol)
+
+    def check_cover(self, symbol: str, now: int) -> None:
+        """Place a stop for a position that none covers; note a stop that covers it again after a refused cancel."""
+        if not self._covered(symbol):
+            self._unprotect(symbol, now)
+            self._replace_lost_stop(symbol, now)
+        self.note_cover(symbol, now)
+
+    def note_cover(self, symbol: str, now: int) -> None:
+        """Mark a position as protected by a stop that still stands, unless its replacement is on its way."""
+        stop = self._covering(symbol)
+        if stop is not None and not (self.protections[symbol].protected or self._cover_pending(symbol)):
+            self._protected_by(stop, now)
+
+    def on_silence(self, ref: OrderRef, times: int) -> None:
+        """Repeat a cancel request, unless the venue refused it and the position needs the order meanwhile."""
+        order = self.manager.orders.get(ref)
+        if order is None or order.cancel_requested or not self._needed(order):
+            self.manager.on_silence(ref, times)
+
+    def _needed(self, order: TrackedOrder) -> bool:
+        """Return whether an order is the only stop that covers its position, or its only target at the right price."""
+        symbol, protection = order.order.symbol, self.protections.get(order.order.symbol)
+        if order.purpose is Purpose.STOP:
+            return [each for each in self.manager.orders.live(symbol, Purpose.STOP) if self._covers(each)] == [order]
+        planned = None if protection is None or self.flattening else protection.target
+        alone = len(list(self.manager.orders.live(symbol, Purpose.TARGET))) == 1
+        return order.purpose is Purpose.TARGET and alone and order.order.trigger_price == planned
+
+    def _replace_lost_stop(self, symbol: str, now: int) -> None:
+        """Place a lost stop again, unless another order covers the position, or may still lock what it would sell."""
+        if self._cover_pending(symbol) or self._cancel_open(symbol):
+            return
+        if self.protections[symbol].may_retry("stop", now):
+            self._place_stop(symbol, now)
+
+    def _cancel_open(self, symbol: str) -> bool:
+        """Return whether the venue has not answered the cancel of a spot stop, which locks what another would sell.
+
+        Its answer decides: if the stop is gone, another one is placed; if the cancel was refused, it still stands.
+        """
+        stops = self.manager.orders.live(symbol, Purpose.STOP)
+        return self._spot and any(each.cancel_requested for each in stops)
 
     def _unprotect(self, symbol: str, now: int) -> None:
         """Mark a position as unprotected, and start its deadline if it is not running."""

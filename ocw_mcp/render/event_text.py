@@ -15,8 +15,9 @@ from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.figures import Levels, TradePart
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.orders import OrderIntent, Purpose, RejectReason
+from ocw_mcp.domain.orders import OrderIntent, Purpose
 from ocw_mcp.domain.reasons import QUOTING, Refusal
+from ocw_mcp.domain.reject_reasons import NOT_SENT_FOR
 from ocw_mcp.domain.snapshot import SymbolWake
 from ocw_mcp.domain.text import printable
 from ocw_mcp.render.quotations import Quote, is_name
@@ -146,7 +147,7 @@ def event_text(
         case events.OrderAccepted(ref, venue_order_id):
             return f"{ref} accepted by the venue as {_named(VENUE, venue_order_id, quote)}"
         case events.OrderRejected(ref, reason, text):
-            if reason is RejectReason.NOT_JOURNALED:
+            if reason in NOT_SENT_FOR:
                 return f"{ref} was not sent: {printable(text)}"
             return f"{ref} rejected by the venue with {reason} ({reason.meaning}): {quote(VENUE, text)}"
         case events.OrderTriggered(ref, venue_order_id):
@@ -306,6 +307,8 @@ def _intent(intent: OrderIntent, quote: Quote) -> str:
     text = f"{intent.purpose.name.lower()} {intent.side} {plain(intent.quantity)} {symbol}"
     if intent.trigger_price is not None:
         text += f", triggers at {plain(intent.trigger_price)}"
+    if intent.close_position:
+        text += " and closes the whole position"
     if intent.purpose is Purpose.ENTRY and intent.protect_at is not None:
         text += f" with stop at {plain(intent.protect_at)}"
         text += f" and target at {plain(intent.target_at)}" if intent.target_at is not None else ""

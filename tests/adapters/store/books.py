@@ -120,6 +120,8 @@ DOMAIN_EVENTS: st.SearchStrategy[DomainEvent] = st.one_of(
     st.builds(events.OrderRejected, _REFS, st.sampled_from(RejectReason), _TEXTS),
     st.builds(events.OrderUnknown, _REFS, _TEXTS),
     st.builds(events.OrderCancelRequested, _REFS, _TEXTS),
+    st.builds(events.OrderCancelRefused, _REFS, _TEXTS),
+    st.builds(events.OrderTriggered, _REFS, _TEXTS),
     st.builds(events.OrderCanceled, _REFS, _TEXTS),
     st.builds(filled, _REFS, _AMOUNTS.map(str), _AMOUNTS.map(str), _AMOUNTS.map(str)),
     st.builds(refused, st.sampled_from(RefusalCode)),
@@ -149,7 +151,9 @@ DOMAIN_EVENTS: st.SearchStrategy[DomainEvent] = st.one_of(
         events.PositionClosed, _TEXTS, st.integers(0, 9), _AMOUNTS, _AMOUNTS, _AMOUNTS, mae=st.none() | st.floats(-1, 0)
     ),
     st.builds(
-        events.FundingBooked, _TEXTS, _AMOUNTS, _AMOUNTS, _AMOUNTS, _AMOUNTS, st.integers(0, 9), assumed=st.booleans()
+        events.FundingBooked,
+        *(_TEXTS, _AMOUNTS, st.none() | _AMOUNTS, st.none() | _AMOUNTS, st.none() | _AMOUNTS, st.integers(0, 9)),
+        assumed=st.booleans(),
     ),
     st.builds(events.DayOpened, st.just("2026-03-09"), _AMOUNTS),
     st.builds(events.Incident, _TEXTS),

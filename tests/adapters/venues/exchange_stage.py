@@ -146,7 +146,7 @@ class ExchangeStage:
 
     async def cancel(self, ref: OrderRef) -> list[VenueReport]:
         await self.venue.cancel(ref, self.now)
-        return await self._answers(ref, Canceled)
+        return await self._answers(ref, Canceled | CancelRefused)
 
     async def _answers(self, ref: OrderRef, kinds: Any) -> list[VenueReport]:
         """Return the answers to a request; what the venue says beside them is kept for later."""
@@ -165,7 +165,7 @@ class ExchangeStage:
     def _fresh(self, told: Iterable[VenueReport]) -> Iterable[VenueReport]:
         for report in told:
             match report:
-                case AccountSeen() | Throttled() | VenueNotice() | CancelRefused() | Triggered():
+                case AccountSeen() | Throttled() | VenueNotice() | Triggered():
                     continue
                 case Filled(fill_id=number) | OutsideFill(fill_id=number):
                     key: tuple[Any, ...] = ("fill", number)

@@ -9,6 +9,7 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
+    CancelRefused,
     Filled,
     OrderRef,
     Purpose,
@@ -153,7 +154,7 @@ async def test_cancelled_order_never_trades() -> None:
     await submitted(venue, entry, T0)
     for ref in (stop, entry.order.ref):
         assert await cancelled(venue, ref, T0) == [Canceled(ref, "on request")]
-        assert await cancelled(venue, ref, T0) == []
+        assert [type(each) for each in await cancelled(venue, ref, T0)] == [CancelRefused]
     assert opens(venue, 900.0, 1) == []
     assert trades(venue, 800.0, 900.0, 850.0, 1) == []
 

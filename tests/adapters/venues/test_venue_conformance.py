@@ -12,6 +12,7 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
+    CancelRefused,
     Filled,
     OrderRef,
     Purpose,
@@ -143,10 +144,12 @@ async def test_stop_and_target_trigger_at_their_price(
     assert await stage.moves(900.0) == []
 
 
-async def test_cancel_of_an_unknown_order_returns_no_report(stage: Stage) -> None:
-    assert await stage.cancel(OrderRef(7, Purpose.ENTRY)) == []
+async def test_cancel_of_an_order_that_is_not_live_is_refused(stage: Stage) -> None:
     await hold(stage)
-    assert await stage.cancel(OrderRef(900, Purpose.ENTRY)) == []
+    for ref in (OrderRef(1, Purpose.ENTRY), OrderRef(900, Purpose.ENTRY)):
+        (refused,) = await stage.cancel(ref)
+        assert isinstance(refused, CancelRefused)
+        assert refused.ref == ref
 
 
 async def test_cancelled_order_is_reported_once_and_never_trades(stage: Stage) -> None:
@@ -157,7 +160,8 @@ async def test_cancelled_order_is_reported_once_and_never_trades(stage: Stage) -
     for ref in (OrderRef(3, Purpose.ENTRY), OrderRef(4, Purpose.STOP)):
         (canceled,) = await stage.cancel(ref)
         assert isinstance(canceled, Canceled)
-        assert await stage.cancel(ref) == []
+        (refused,) = await stage.cancel(ref)
+        assert isinstance(refused, CancelRefused)
     assert await stage.moves(900.0) == []
     assert stage.position() == before
 
