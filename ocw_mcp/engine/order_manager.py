@@ -14,7 +14,6 @@ from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.counters import asked_for
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain import events
-from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.errors import InvariantError
 from ocw_mcp.domain.money import ZERO, floor_to, plain
 from ocw_mcp.domain.orders import (
@@ -122,20 +121,6 @@ class OrderManager(Reductions):
         if intent.expires_at is not None:
             self.effects.set_timer(Timer(TimerKind.EXPIRY, ref), intent.expires_at)
         return ref
-
-    def clear_again(self, cleared: ClearedOrder, now: int) -> ClearedOrder | Refusal:
-        """Check an entry that waited to be sent against every limit at the present price; nothing is recorded.
-
-        Return its new clearance, or the reason why it must not be sent any more.
-        """
-        ref, tracked = cleared.order.ref, self.orders.get(cleared.order.ref)
-        if tracked is None or not tracked.status.live or tracked.cancel_requested:
-            return Refusal(RefusalCode.NO_ORDER, limit="a live entry", actual=f"{ref} is cancelled or over")
-        symbol, quote = tracked.order.symbol, self.prices.get(tracked.order.symbol, now)
-        if quote is None:
-            return NO_PRICE
-        view = account_view(self, symbol, quote, now, self.orders.without(ref))
-        return self.officer.clear_again(cleared, tracked.intent, view)
 
     def refuse(self, intent: OrderIntent, refusal: Refusal) -> Refusal:
         """Journal that an intent was refused; nothing is sent."""

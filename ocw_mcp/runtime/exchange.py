@@ -6,6 +6,7 @@ does not answer. Nothing leaves the outbox before the venue is open.
 
 import asyncio
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ from ocw_mcp.domain.orders import AccountSeen, OrderRef, VenueNotice, VenueNotic
 from ocw_mcp.domain.protocols import Clock, ExchangeVenue, KnownOrder
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.step import Engine
+from ocw_mcp.engine.waiting_entries import clear_again
 from ocw_mcp.runtime.inbox import Inbox, MarketEnded
 from ocw_mcp.runtime.outbox import Outbox
 
@@ -41,7 +43,7 @@ class ExchangeLink:
         self._clock = clock
         self._inbox = inbox
         spot = engine.config.product is Product.SPOT
-        self.outbox = Outbox(venue, clock, inbox.put, engine.manager.clear_again, stops_lock=spot)
+        self.outbox = Outbox(venue, clock, inbox.put, partial(clear_again, engine.manager), stops_lock=spot)
         self._tasks: list[asyncio.Task[None]] = []
         self._complete_until: int | None = None
         """The exchange's time (ms) until which the engine has every fill, payment and transfer; None before any."""

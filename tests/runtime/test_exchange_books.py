@@ -340,3 +340,24 @@ def test_a_simulated_book_cannot_trade_at_an_exchange() -> None:
     engine = Engine(msgspec.structs.replace(process.engine.config, live=False))
     with pytest.raises(InvariantError, match="live book"):
         BookRun(engine, process.feed, process.venue, process.store, process.clock, process.decider, process.commands)
+
+
+@pytest.mark.requirement("E07")
+def test_a_request_that_is_repeated_after_a_kill_gets_the_same_order() -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        request = ProtectionRequest("k1", "anna", "BTCUSDT", Decimal(98))
+        first = Process(exchange, FRAMES, ENTERS)
+        asked = asyncio.ensure_future(rest_until(70.0))
+        killed = asyncio.ensure_future(first.killed_at(71.0))
+        await asked
+        answers = [await first.run.shell.ask(request) for _ in range(2)]
+        again = Process(exchange, FRAMES, {}, store=await killed)
+        going = asyncio.ensure_future(again.go(80.0))
+        await rest_until(75.0)
+        answers.append(await again.run.shell.ask(request))
+        await going
+        assert answers == [OrderRef(1, Purpose.STOP, 1)] * 3
+        assert exchange.requests == ["1-e-0", "1-s-0", "1-s-1"]
+
+    run_in_virtual_time(play())

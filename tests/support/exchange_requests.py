@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import Instrument
-from ocw_mcp.domain.orders import GUARD, OrderIntent, OrderRef, OrderType, Purpose, Side, VenueReport
+from ocw_mcp.domain.orders import GUARD, OrderIntent, OrderRef, OrderSeen, OrderType, Purpose, Side, VenueReport
 from ocw_mcp.domain.protocols import KnownOrder
 from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.runtime.clock import LiveClock
@@ -73,6 +73,9 @@ class Noting:
     async def cancel(self, ref: OrderRef, now: int) -> None:
         await self._take(f"X{ref}")
 
+    async def cancel_foreign(self, order: OrderSeen, now: int) -> None:
+        await self._take(f"X{order.venue_order_id}")
+
     async def _take(self, what: str) -> None:
         self.requests.append(Arrived(what, asyncio.get_running_loop().time()))
         self.under_way += 1
@@ -107,6 +110,8 @@ class Desk:
         self.venue = Noting()
         self.reports: list[VenueReport] = []
         self.refuses: Refusal | None = None
+        self.symbols: dict[OrderRef, str] = {}
+        """The symbol of each order."""
         self.checked_again: list[OrderRef] = []
         self.clock = LoopClock()
         self.officer = RiskOfficer(LIMITED)
@@ -144,6 +149,7 @@ class Desk:
         return self._send(cleared)
 
     def _send(self, cleared: ClearedOrder) -> OrderRef:
+        self.symbols[cleared.order.ref] = cleared.order.symbol
         self.outbox.send(cleared, self.clock.wall_ms())
         return cleared.order.ref
 

@@ -17,6 +17,7 @@ from ocw_mcp.domain.orders import (
     Filled,
     Order,
     OrderRef,
+    OrderSeen,
     OrderType,
     OutcomeUnknown,
     PositionSeen,
@@ -64,6 +65,8 @@ class Exchange:
         """The requests in order, a cancel with an X before it, and when each arrived (s)."""
         self.faults: dict[str, float | str] = {}
         self.session: Session | None = None
+        self.faulty: list[str] = []
+        """What a book must never do: send an order twice, or before the venue is open."""
 
     @property
     def requests(self) -> list[str]:
@@ -81,7 +84,8 @@ class Exchange:
     def take(self, order: Order) -> None:
         """Take an order that arrives."""
         self.arrived.append((str(order.ref), asyncio.get_running_loop().time()))
-        assert order.ref not in self.said, f"{order.ref} was sent twice"
+        if order.ref in self.said:
+            self.faulty.append(f"{order.ref} was sent twice")
         held = self.positions.get(order.symbol, Decimal(0))
         if order.reduce_only and held * order.side.sign >= 0:
             self._say(Rejected(order.ref, RejectReason.REDUCE_ONLY, "no position"))
@@ -172,7 +176,8 @@ class Session:
 
     async def submit(self, cleared: ClearedOrder, now: int) -> None:
         order = cleared.redeem(now)
-        assert self.opened, f"{order.ref} was sent before the venue was open"
+        if not self.opened:
+            self._exchange.faulty.append(f"{order.ref} was sent before the venue was open")
         fault = self._exchange.faults.get(str(order.ref), 0.0)
         if fault == RAISES:
             raise ValueError("a bug")
@@ -185,11 +190,15 @@ class Session:
             self.hear(OutcomeUnknown(order.ref, "no answer"))
 
     async def cancel(self, ref: OrderRef, now: int) -> None:
-        assert self.opened, f"the cancel of {ref} was sent before the venue was open"
+        if not self.opened:
+            self._exchange.faulty.append(f"the cancel of {ref} was sent before the venue was open")
         fault = self._exchange.faults.get(f"X{ref}", 0.0)
         if fault != NEVER_ARRIVES:
             asyncio.get_running_loop().call_later(WAY_S, self._exchange.cancel, ref)
         await self._clock.pause(2 * WAY_S * SECOND)
+
+    async def cancel_foreign(self, order: OrderSeen, now: int) -> None:
+        self._exchange.arrived.append((f"X{order.venue_order_id}", asyncio.get_running_loop().time()))
 
     async def reports(self) -> AsyncIterator[VenueReport]:
         while True:
@@ -236,6 +245,7 @@ class Process:
         product: Product = Product.UM,
     ) -> None:
         self.store = store or MemoryStore()
+        self._exchange = exchange
         self.clock = LoopClock()
         self.venue = Session(exchange, self.clock, refuses)
         self.feed = TimedLive(frames, exchange, symbols)
@@ -263,6 +273,7 @@ class Process:
             await self._wait_until(until_s)
             self.run.stop()
         await running
+        assert self._exchange.faulty == []
         return self
 
     async def killed_at(self, at_s: float) -> MemoryStore:

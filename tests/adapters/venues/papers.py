@@ -112,7 +112,7 @@ class AlteredOrder(ClearedOrder):
     """A cleared order whose terms were changed after the check."""
 
     def __init__(self, cleared: ClearedOrder, order: Order) -> None:
-        self.version, self.expires_at = cleared.version, cleared.expires_at
+        self.version, self.cleared_at, self.expires_at = cleared.version, cleared.cleared_at, cleared.expires_at
         self._cleared, self._altered = cleared, order
 
     @property
