@@ -5,14 +5,14 @@ does not answer. Nothing leaves the outbox before the venue is open.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Final
 
 import msgspec
 
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
-from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.orders import AccountSeen, OrderRef, OrderSeen, VenueNotice, VenueNoticeKind
 from ocw_mcp.domain.protocols import CancelsForeign, Clock, ExchangeVenue, KnownOrder
 from ocw_mcp.domain.time import SECOND
@@ -25,6 +25,13 @@ LONGEST_PAUSE_S: Final = 30
 """The longest pause (s) between two attempts to open the venue."""
 MOST_FAILURES: Final = 5
 """The number of failures of the venue's reports, without a report between them, after which the run ends."""
+
+
+class _State(msgspec.Struct):
+    """What a checkpoint keeps of the link."""
+
+    complete_until: int | None
+    instruments: list[Instrument]
 
 
 class ExchangeLink:
@@ -41,6 +48,8 @@ class ExchangeLink:
         self._foreign: set[asyncio.Task[None]] = set()
         self._complete_until: int | None = None
         """The exchange's time (ms) until which the engine has every fill, payment and transfer; None before any."""
+        self._instruments: dict[str, Instrument] = {}
+        """The filters by symbol, which the exchange reported last."""
 
     async def open_new(self) -> None:
         """Open the venue for a new book. Raises VenueRefused and MarketUnreachable."""
@@ -52,13 +61,23 @@ class ExchangeLink:
         """Note that the engine took a report of the account, before which everything until its time was reported."""
         self._complete_until = max(seen.at, self._complete_until or seen.at)
 
+    def set_instruments(self, instruments: Sequence[Instrument]) -> None:
+        """Let the venue use the filters that the exchange reports from now on."""
+        self._instruments |= {each.symbol: each for each in instruments}
+        self.venue.set_instruments(instruments)
+
     def state(self) -> bytes:
-        """Return the time until which the engine knows everything, for a checkpoint; the venue itself has no state."""
-        return msgspec.msgpack.encode(self._complete_until)
+        """Return for a checkpoint the time until which the engine knows everything, and the filters.
+
+        A restarted book repeats its inputs with the filters that it had, before the exchange reports them again.
+        """
+        return msgspec.msgpack.encode(_State(self._complete_until, list(self._instruments.values())))
 
     def restore(self, state: bytes) -> None:
         """Restore a state that `state` returned. Raises msgspec's errors."""
-        self._complete_until = msgspec.msgpack.decode(state, type=int | None)
+        saved = msgspec.msgpack.decode(state, type=_State)
+        self._complete_until = saved.complete_until
+        self.set_instruments(saved.instruments)
 
     def reopen(self) -> None:
         """Begin to open the venue for a restarted book, which has repeated its inputs.

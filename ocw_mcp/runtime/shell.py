@@ -145,7 +145,7 @@ class Shell:
         if instruments and self.simulated is not None:
             self.simulated.set_instruments(instruments)
         elif instruments and self.exchange is not None:
-            self.exchange.venue.set_instruments(instruments)
+            self.exchange.set_instruments(instruments)
 
     async def take_all(self, events: Iterable[steps.StepEvent]) -> None:
         """Take several events in order. The effects of each are carried out before the next one is read."""

@@ -219,7 +219,7 @@ class BinanceVenue:
 
     async def _recover(self, known: KnownOrder) -> None:
         """Report what became of an order that was live when the process ended, or look it up from now on."""
-        order, number = known.order, known.venue_order_id
+        order, number = known.order, known.venue_order_ids
         self._known.add(order)
         live = self._live.get(order.ref)
         assert live is not None
