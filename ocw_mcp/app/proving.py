@@ -190,7 +190,7 @@ class ProvingOrder:
         await self._reduce(intent, _STOP, seen)
         await self._until(lambda: _STOP in self._accepted or _STOP in self._ends, "the stop has no outcome")
         if isinstance(end := self._ends.get(_STOP), Rejected):
-            raise VenueRefused(f"the exchange rejected the stop ({end.code}: {end.text})")
+            raise VenueRefused(f"the exchange rejected the stop ({end.reason}: {end.text})")
         self._terms.say(f"a stop at {plain(self._stop_price)} rests at the exchange")
 
     async def _close(self, quantity: Decimal, seen: AccountSeen) -> None:
