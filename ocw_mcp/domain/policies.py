@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 from pydantic import AwareDatetime, Field, model_validator
 from pydantic.fields import FieldInfo
 
+from ocw_mcp.domain.policy_account import AdoptPolicy as AdoptPolicy
 from ocw_mcp.domain.policy_deciding import BudgetPolicy as BudgetPolicy
 from ocw_mcp.domain.policy_deciding import DecisionPolicy as DecisionPolicy
 from ocw_mcp.domain.policy_deciding import FallbackPolicy as FallbackPolicy
@@ -300,6 +301,7 @@ class Policies(Table):
     pace: PacePolicy = PacePolicy()
     callers: CallersPolicy = CallersPolicy()
     data: DataPolicy = DataPolicy()
+    adopt: AdoptPolicy = AdoptPolicy()
     scale: ScalePolicy = ScalePolicy()
     tainted: TaintedPolicy = TaintedPolicy()
     gate: GatePolicy = GatePolicy()

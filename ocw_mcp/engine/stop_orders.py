@@ -81,7 +81,7 @@ class StopOrders:
         if missing and protection.wide is not None and not self._spot:
             self._submit_stop(symbol, protection.wide, now, wide=True)
 
-    def _size_stops(self, symbol: str) -> None:
+    def size_stops(self, symbol: str) -> None:
         """Give the stops that close the whole position its present quantity."""
         held = abs(self._account.ledger.quantity(symbol))
         for tracked in self.manager.orders.live(symbol, Purpose.STOP) if held else ():

@@ -66,6 +66,22 @@ def deny(id_: IdArgument, state: BookOption, as_json: JsonOption = False) -> Non
     _answer(state, id_, "deny", as_json)
 
 
+def settle(
+    order: Annotated[str, typer.Argument(metavar="REF", help="The order, such as 12-e-0; ocw orders shows them.")],
+    outcome: Annotated[list[str], typer.Argument(metavar="gone | filled PRICE QUANTITY", help="What became of it.")],
+    state: BookOption,
+    paper: Annotated[bool, option("--paper", "Confirm it for a paper book, without passphrase.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Declare the outcome of an order whose outcome is unknown, as the exchange's own pages show it.
+
+    A fill that the exchange reports later is booked all the same. A person confirms as for ocw resume.
+    """
+    from ocw_mcp.app.cli import operate
+
+    operate.settle(state, " ".join((order, *outcome)), paper=paper, as_json=as_json)
+
+
 def init(state: BookOption) -> None:
     """Make a state directory with a `.env` to fill in. Only you can read the file."""
     from ocw_mcp.app.resources import write_env_example
@@ -223,5 +239,5 @@ def typed(prompt: str) -> str:
     return line.rstrip("\r\n")
 
 
-COMMANDS = (halt, flatten, resume, approve, deny, init)
+COMMANDS = (halt, flatten, resume, approve, deny, settle, init)
 """The commands of this file that belong to no group, in the order of `ocw --help`."""

@@ -8,6 +8,7 @@ from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.state import Mode, TradingState
+from ocw_mcp.domain.time import DAY, MINUTE
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -25,6 +26,15 @@ class Pace(msgspec.Struct, frozen=True):
     """The time until a pause of entries ends; 0 without a pause."""
     reductions_last_minute: int = 0
     """The number of reductions that an agent requested in the last 60 seconds."""
+
+    def without_entry(self, sent_at: int, now: int) -> "Pace":
+        """Return the counters at `now` (ms) without one entry that was counted at `sent_at` (ms)."""
+        minute, day = int(sent_at > now - MINUTE), int(sent_at // DAY == now // DAY)
+        return msgspec.structs.replace(
+            self,
+            entries_last_minute=max(0, self.entries_last_minute - minute),
+            entries_today=max(0, self.entries_today - day),
+        )
 
 
 class PositionTerms(msgspec.Struct, frozen=True):
@@ -79,5 +89,11 @@ class AccountView(msgspec.Struct, frozen=True):
     bid_depth: Decimal | None = None
     ask_depth: Decimal | None = None
     """The quantities that can be sold (`bid_depth`) and bought near the best price; None if not known."""
+    unreconciled: str = ""
+    """Why the account at the exchange is not known to agree with the books; empty if it agrees, and on paper."""
+    busy_ms: int = 0
+    """The time until the exchange takes entries again; 0 if it takes them now."""
+    adopted: str = ""
+    """What stands of a position in this symbol that the book did not open; empty if there is none."""
     begun: bool = True
     """Whether the book's first day has begun; before that the engine only reads history."""
