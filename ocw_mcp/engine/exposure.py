@@ -203,7 +203,7 @@ def account_view(
         correlated_short=together.get(Side.SELL),
         other_symbols=len({*ledger.positions, *reserved} - {symbol}),
         pace=account.activity.seen(symbol, now, pending),
-        free_margin=free_margin(ledger, equity, reserved),
+        free_margin=free_margin(ledger, equity, reserved) - account.exchange.margin_elsewhere,
         symbol_quantity=abs(quantity) + own.quantity,
         held=joined(symbol, ledger, orders),
         opened=opened.side if opened is not None and opened.principal != RULES else None,
