@@ -87,6 +87,10 @@ class Reductions:
         """Return whether a live exit is closing a part of the position."""
         return self.selling(symbol) > ZERO
 
+    def exit_unknown(self, symbol: str) -> bool:
+        """Return whether a live exit may not close its part of the position: its outcome is not known."""
+        return any(not counts(each) for each in self.orders.live(symbol, Purpose.EXIT))
+
     def closing(self, symbol: str) -> bool:
         """Return whether live exits close all of a position that can be sold."""
         selling = self.selling(symbol)

@@ -174,7 +174,7 @@ class Guard(StopOrders):
             self.manager.cancel_entries("its filled part is too small for a stop", symbol)
         else:
             self.manager.close(symbol, GUARD, now)
-        if not self.manager.exit_under_way(symbol):
+        if not self.manager.exit_under_way(symbol) or self.manager.exit_unknown(symbol):
             self._schedule_check(symbol, now)
 
     def on_retry(self, symbol: str, now: int) -> None:
