@@ -37,6 +37,8 @@ class ExchangeAccount(msgspec.Struct):
     """The exchange's ids of the live orders that are not of this book."""
     elsewhere: dict[str, Decimal] = {}
     """The positions (signed, base asset) on the account that are not in the books, by symbol."""
+    margin_elsewhere: Decimal = ZERO
+    """The margin (quote) of the positions that are not in the books, which no entry can use."""
     adopted: list[str] = []
     """The symbols whose position in the books was opened by others."""
     waiting: AccountSeen | None = None

@@ -90,6 +90,8 @@ class Guard(StopOrders):
         long, tick = self._account.ledger.quantity(symbol) > 0, self.instruments[symbol].tick
         protection = self.protections[symbol]
         stop, target = on_tick(stop, target, tick, long=long)
+        if protection.required is None:
+            protection.required = protection.trigger
         protection.tighten(stop, target, long=long)
         if trail is not None:
             protection.trail, protection.best = trail, self._account.ledger.marks[symbol]
@@ -164,12 +166,15 @@ class Guard(StopOrders):
             if not self.manager.exit_under_way(symbol):
                 self._place_target(symbol, now)
             return
+        if not self.flattening and self._stands_at_required(symbol):
+            self._postpone(symbol, now)
+            return
         if self._spot and self.manager.too_small(symbol) and any(self.manager.orders.live(symbol, Purpose.ENTRY)):
             # Nothing of it can be sold yet. Without its entry, the position is dust.
             self.manager.cancel_entries("its filled part is too small for a stop", symbol)
         else:
             self.manager.close(symbol, GUARD, now)
-        if not self.manager.exit_under_way(symbol):
+        if not self.manager.exit_under_way(symbol) or self.manager.exit_unknown(symbol):
             self._schedule_check(symbol, now)
 
     def on_retry(self, symbol: str, now: int) -> None:
@@ -186,6 +191,8 @@ class Guard(StopOrders):
         elif not protection.protected and (stop := self._covering(symbol)) is not None:
             self._protected_by(stop, now)
         self._put_wide_back(symbol, now)
+        if protection.blocked:
+            self._retry_later(symbol, now)
 
     def _sell_blocked(self, symbol: str, now: int) -> None:
         """Send the exit again that resting orders blocked, once no target rests."""
@@ -275,7 +282,9 @@ class Guard(StopOrders):
         long = self._account.ledger.quantity(symbol) > 0
         stop, target = on_tick(intent.protect_at, intent.target_at, self.instruments[symbol].tick, long=long)
         assert stop is not None
-        self.protections.setdefault(symbol, Protection(stop, target)).tighten(stop, target, long=long)
+        protection = self.protections.setdefault(symbol, Protection(stop, target))
+        protection.tighten(stop, target, long=long)
+        protection.required = None
 
     def _keep_protection(self, symbol: str, now: int) -> Outcome:
         """Place a position's stop and target, unless the live ones already match. Return the stop's order."""

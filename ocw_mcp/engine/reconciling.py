@@ -112,17 +112,19 @@ class Reconciler:
         """Note the positions that are not in the books: of symbols without prices here, and those to be ignored."""
         exchange, ledger = self._account.exchange, self._account.ledger
         elsewhere: dict[str, Decimal] = {}
+        margin = ZERO
         for symbol, seen in positions.items():
             left_out = self._adopt.positions == "ignore" and not self._sells_nothing(symbol, seen.quantity)
             if ledger.quantity(symbol) or (self._follows(symbol) and not left_out):
                 continue
             elsewhere[symbol] = seen.quantity
+            margin += seen.margin
             if symbol not in exchange.elsewhere:
                 why = "policy adopt.positions is ignore" if self._follows(symbol) else "this book does not follow it"
                 text = f"the account has {plain(seen.quantity)} {symbol}, which is not in the books: {why}"
                 self._effects.record(Incident(text))
                 self._manager.cancel_entries("others have a position in it", symbol)
-        exchange.elsewhere = elsewhere
+        exchange.elsewhere, exchange.margin_elsewhere = elsewhere, margin
 
     def _difference(self, symbol: str, seen: Decimal, now: int) -> Decimal:
         """Return by how much (base asset) the exchange's position differs; on spot, what cannot be sold is left out."""

@@ -391,6 +391,18 @@ def test_a_position_of_a_symbol_that_is_not_followed_is_reported_and_left() -> N
     assert "does not follow" in text
 
 
+def test_the_margin_of_a_position_that_is_not_in_the_books_cannot_be_used() -> None:
+    wire, account = begun(policy=live_policy(adopt={"positions": "ignore"}), symbols=("BTCUSDT", "ETHUSDT"))
+    before = wire.engine.manager.view("ETHUSDT", wire.now)
+    account.trade(D(20), D(90))
+    seen = account.seen(wire.now)
+    wire.give(msgspec.structs.replace(seen, positions=(msgspec.structs.replace(seen.positions[0], margin=D(900)),)))
+    after = wire.engine.manager.view("ETHUSDT", wire.now)
+    assert before is not None
+    assert after is not None
+    assert before.free_margin - after.free_margin == 900
+
+
 def test_no_entry_passes_until_the_exchange_has_time() -> None:
     wire, _ = begun()
     until = wire.now + 90 * SECOND
