@@ -39,6 +39,8 @@ class LiveOrder(msgspec.Struct):
     """Whether the exchange has shown that it has, or had, the order."""
     unknown: bool = False
     """Whether the outcome of its request is unknown."""
+    recovered: bool = False
+    """Whether the order was live when another process ended, and has not been looked for yet."""
     filled: Decimal = ZERO
     changed_at: int = 0
     """The time of the last report on it."""

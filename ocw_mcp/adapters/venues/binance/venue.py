@@ -19,7 +19,7 @@ from ocw_mcp.adapters.venues.binance.fees import FeeValues
 from ocw_mcp.adapters.venues.binance.identities import CONDITIONAL, Identities
 from ocw_mcp.adapters.venues.binance.live_orders import KnownOrders, LiveOrder, LiveOrders
 from ocw_mcp.adapters.venues.binance.looking import OrderLook
-from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed, together
+from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed
 from ocw_mcp.adapters.venues.binance.reconcile import MARGIN_MS, PERIOD_S, WEIGHT_A_SECOND, Reconciler, Shown
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.sender import Sender
@@ -58,8 +58,6 @@ _BLIND_AFTER_S: Final = 75.0
 """The time (s) without a reading of the account from which the venue counts as degraded."""
 _ASKED_AT_ONCE: Final = 240
 _ASKED_A_SECOND: Final = 8
-_AT_ONCE: Final = 10
-"""The number of orders that are looked up at the same time at the start."""
 _STREAM, _REST = "stream", "rest"
 
 
@@ -177,8 +175,8 @@ class BinanceVenue:
             self._spawn(self._always(self._stream.run))
             async with asyncio.timeout(_OPEN_S):
                 await self._up.wait()
-            for first in range(0, len(orders), _AT_ONCE):
-                await together(*(self._recover(known) for known in orders[first : first + _AT_ONCE]))
+            for known in orders:
+                self._recover(known)
             await self._reconciler.read(everything=True)
         except BaseException as error:
             await self._stop()
@@ -217,16 +215,13 @@ class BinanceVenue:
 
     # Start
 
-    async def _recover(self, known: KnownOrder) -> None:
-        """Report what became of an order that was live when the process ended, or look it up from now on."""
-        order, number = known.order, known.venue_order_id
-        self._known.add(order)
-        live = self._live.get(order.ref)
-        assert live is not None
-        live.seen = live.seen or bool(number)
-        if not await self._lookups.resolve(live):
-            why = "the process ended before the exchange had answered, and it does not show the order"
-            self._say(OutcomeUnknown(order.ref, why))
+    def _recover(self, known: KnownOrder) -> None:
+        """Let the next reading find out what became of an order that was live when the process ended."""
+        self._known.add(known.order)
+        live = self._live.get(known.order.ref)
+        if live is not None:
+            live.recovered = True
+            live.seen = live.seen or bool(known.venue_order_id)
 
     # While it is open
 
