@@ -54,6 +54,7 @@ class Since(Stateful[SinceState]):
             events.OrderAccepted: self._on_accepted,
             events.OrderRejected: self._on_rejected,
             events.OrderCancelRequested: self._on_cancel_request,
+            events.OrderCancelRefused: self._on_cancel_refused,
             events.OrderCanceled: self._on_canceled,
             events.OrderFilled: self._on_fill,
             events.OutsideFilled: self._on_outside_fill,
@@ -204,12 +205,12 @@ class Since(Stateful[SinceState]):
         tracked = self._manager.orders.get(event.ref)
         if tracked is not None and tracked.purpose is Purpose.STOP:
             order = tracked.order
-            rejected = Happening(at, HappeningKind.REJECTED, order.symbol, cause="stop", code=event.code)
+            rejected = Happening(at, HappeningKind.REJECTED, order.symbol, cause="stop", code=event.reason.value)
             self._add(msgspec.structs.replace(rejected, price=order.trigger_price))
         elif tracked is not None and tracked.purpose is Purpose.ENTRY:
             self._state.entries.pop(str(event.ref), None)
             happening = _ended(HappeningKind.REJECTED, tracked, at)
-            self._add(msgspec.structs.replace(happening, code=event.code))
+            self._add(msgspec.structs.replace(happening, code=event.reason.value))
 
     def _on_cancel_request(self, event: events.OrderCancelRequested, at: int) -> None:
         tracked, entry = self._entry(event.ref), self._state.entries.get(str(event.ref))
@@ -218,6 +219,12 @@ class Since(Stateful[SinceState]):
         expires_at = tracked.intent.expires_at
         if expires_at is None or at < expires_at:
             entry.withdrawn = event.why
+
+    def _on_cancel_refused(self, event: events.OrderCancelRefused, at: int) -> None:
+        tracked, entry = self._entry(event.ref), self._state.entries.get(str(event.ref))
+        if tracked is not None and entry is not None:
+            entry.withdrawn = ""
+            self._add(_ended(HappeningKind.NOT_CANCELLED, tracked, at))
 
     def _on_canceled(self, event: events.OrderCanceled, at: int) -> None:
         tracked, entry = self._entry(event.ref), self._state.entries.pop(str(event.ref), None)

@@ -257,7 +257,13 @@ def _order_text(row: results.OrderOut) -> str:
     order = f"{row.id} {f'{row.at[:16]} ' if row.at else ''}{row.symbol} {row.purpose} {row.side}{quantity}"
     terms = f"{f' {row.type}' if row.type else ''}{f' at {row.price}' if row.price else ''}"
     outcome = f"by {row.by}; {row.refusal}" if row.refusal else f"filled {row.filled}, by {row.by}"
-    return f"{order}{terms}, {row.status}, {outcome}"
+    return f"{order}{terms}, {row.status}{f' with {row.rejection}' if row.rejection else ''}, {outcome}"
+
+
+def _shown_status(tracked: "TrackedOrder") -> str:
+    if tracked.cancel_requested:
+        return "cancel_requested"
+    return "triggered" if tracked.triggered and tracked.status == "accepted" else tracked.status
 
 
 def _live_order(tracked: "TrackedOrder") -> results.OrderOut:
@@ -271,10 +277,11 @@ def _live_order(tracked: "TrackedOrder") -> results.OrderOut:
         purpose=intent.purpose.name.lower(),
         type=intent.type,
         price=order.trigger_price if order.trigger_price is not None else order.limit_price,
-        status="cancel_requested" if tracked.cancel_requested else tracked.status,
+        status=_shown_status(tracked),
         filled=tracked.filled,
         by=intent.principal,
         refusal=None,
+        rejection=None,
     )
 
 
@@ -296,6 +303,7 @@ def refused_order(row: "RefusalRow") -> results.OrderOut:
         filled="0",
         by=row.principal,
         refusal=refusal_line(row),
+        rejection=None,
     )
 
 

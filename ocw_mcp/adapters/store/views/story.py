@@ -11,6 +11,7 @@ from sqlite_utils import Database
 from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.database import domain_event, read_payload
 from ocw_mcp.adapters.store.figures import count, total
+from ocw_mcp.adapters.store.projections import position_before
 from ocw_mcp.adapters.store.snapshots import find_snapshot
 from ocw_mcp.adapters.store.views.decisions import find_decisions, has_costs
 from ocw_mcp.adapters.store.views.orders import REFUSED, RefusalRow, refusal_row
@@ -122,8 +123,8 @@ _WITHDRAWN = """SELECT n, leg, revision FROM orders WHERE leg = 'e' AND symbol =
     AND updated_at >= ? AND state IN ('cancel_requested', 'canceled') ORDER BY updated_at LIMIT 1"""
 STEP_EVENTS = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused',
     'order.accepted', 'order.rejected', 'order.unknown', 'order.cancel_requested', 'order.canceled', 'order.filled',
-    'position.unprotected', 'position.protected', 'position.closed', 'score.taken', 'exit.decided', 'outside.filled',
-    'protection.set')
+    'order.triggered', 'order.cancel_refused', 'position.unprotected', 'position.protected', 'position.closed',
+    'score.taken', 'exit.decided', 'outside.filled', 'protection.set')
     ORDER BY seq"""
 _COST = "SELECT cost_usd FROM thinking WHERE wake_id = ? ORDER BY seq"
 
@@ -296,7 +297,7 @@ def _steps(
         return
     known = _protections(db, awaited, since) | withdrawn
     live = set(known)
-    left: dict[OrderRef, Decimal] = {}
+    left: dict[OrderRef, Decimal | None] = {}
     held: set[str] = set()
     levels = LevelsSoFar(db, since)
     for row in db.execute(STEP_EVENTS, (since,)):
@@ -310,19 +311,22 @@ def _steps(
                     awaited.discard(ref)
                     known.add(ref)
                     live.add(ref)
-                    left[ref] = intent.quantity
+                    left[ref] = None if intent.close_position else intent.quantity
             case events.OrderFilled(ref=ref, symbol=symbol, quantity=quantity):
                 belongs = ref in known
                 if belongs:
                     held.add(symbol)
                     if ref in left:
-                        left[ref] -= quantity
-                        if left[ref] <= 0:
+                        size = left[ref]
+                        left[ref] = rest = (position_before(step.event) if size is None else size) - quantity
+                        if rest <= 0:
                             live.discard(ref)
             case events.OrderRejected(ref=ref) | events.OrderCanceled(ref=ref):
                 live.discard(ref)
                 belongs = ref in known
             case events.OrderAccepted(ref=ref) | events.OrderUnknown(ref=ref) | events.OrderCancelRequested(ref=ref):
+                belongs = ref in known
+            case events.OrderTriggered(ref=ref) | events.OrderCancelRefused(ref=ref):
                 belongs = ref in known
             case events.OrderRefused(intent=intent):
                 # Refusals of wakes belong to their own stories; these are refusals of the position guard.
