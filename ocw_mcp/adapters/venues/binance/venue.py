@@ -228,7 +228,7 @@ class BinanceVenue:
         live = self._live.get(known.order.ref)
         if live is not None:
             live.recovered = True
-            live.seen = live.seen or bool(known.venue_order_id)
+            live.seen = live.seen or bool(known.venue_order_ids)
 
     # While it is open
 
