@@ -29,9 +29,9 @@ REQUIREMENTS: dict[str, Requirement] = {
     "E02": Requirement("An order that never arrived counts as rejected after the grace period.", BINANCE),
     "E03": Requirement("After a venue's own timeout, an order that appears 90 s later is adopted.", BINANCE),
     "E04": Requirement("A fill on the stream settles an order whose REST answer was an unknown error.", BINANCE),
-    "E05": Requirement("Killed at any point of an order's life, the desk restarts to the same position.", LOOPBACK),
+    "E05": Requirement("Killed at any point of an order's life, the desk restarts to the same position."),
     "E06": Requirement("No entry leaves while the journal cannot be written; a fill is kept and entries stop."),
-    "E07": Requirement("The same decision delivered twice gives the same client id and the same answer.", LOOPBACK),
+    "E07": Requirement("The same decision delivered twice gives the same client id and the same answer."),
     "E08": Requirement("A venue that knows the client id of a resend already has the order.", BINANCE),
     "E09": Requirement("A blind resend after a fill doubles the position, and the oracle notices.", LOOPBACK),
     # Partial and late

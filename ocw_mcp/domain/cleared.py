@@ -23,18 +23,20 @@ def claim_risk_seal() -> object:
 
 
 class ClearedOrder:
-    """An order that passed every policy; valid once, on one version of the account, until `expires_at` (ms).
+    """An order that passed every policy at `cleared_at` (ms); valid once, on one version of the account.
 
-    A reduction has no `expires_at`: it is valid until it is used, however long it waits to be sent.
+    An entry is valid until `expires_at` (ms). A reduction has no such time: it is valid until it is used, however long
+    it waits to be sent.
     """
 
-    __slots__ = ("_order", "_used", "expires_at", "version")
+    __slots__ = ("_order", "_used", "cleared_at", "expires_at", "version")
 
-    def __init__(self, seal: object, order: Order, version: int, expires_at: int | None) -> None:
+    def __init__(self, seal: object, order: Order, version: int, cleared_at: int, expires_at: int | None) -> None:
         if seal is not _SEAL:
             raise InvariantError("a ClearedOrder was created without the risk seal; only core.risk may create one")
         self._order = order
         self.version = version
+        self.cleared_at = cleared_at
         self.expires_at = expires_at
         self._used = False
 

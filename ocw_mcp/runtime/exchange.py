@@ -6,14 +6,18 @@ does not answer. Nothing leaves the outbox before the venue is open.
 
 import asyncio
 from collections.abc import Collection
+from functools import partial
 from typing import Final
+
+import msgspec
 
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.orders import OrderRef, VenueNotice, VenueNoticeKind
+from ocw_mcp.domain.orders import AccountSeen, OrderRef, VenueNotice, VenueNoticeKind
 from ocw_mcp.domain.protocols import Clock, ExchangeVenue, KnownOrder
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.step import Engine
+from ocw_mcp.engine.waiting_entries import clear_again
 from ocw_mcp.runtime.inbox import Inbox, MarketEnded
 from ocw_mcp.runtime.outbox import Outbox
 
@@ -32,8 +36,10 @@ class ExchangeLink:
         self._clock = clock
         self._inbox = inbox
         spot = engine.config.product is Product.SPOT
-        self.outbox = Outbox(venue, clock, inbox.put, engine.manager.clear_again, stops_lock=spot)
+        self.outbox = Outbox(venue, clock, inbox.put, partial(clear_again, engine.manager), stops_lock=spot)
         self._tasks: list[asyncio.Task[None]] = []
+        self._complete_until: int | None = None
+        """The exchange's time (ms) until which the engine has every fill, payment and transfer; None before any."""
 
     async def open_new(self) -> None:
         """Open the venue for a new book. Raises VenueRefused and MarketUnreachable."""
@@ -41,9 +47,27 @@ class ExchangeLink:
         self._tasks.append(asyncio.ensure_future(self._listen()))
         self.outbox.open()
 
-    def reopen(self, since: int) -> None:
-        """Begin to open the venue for a restarted book, whose last repeated input was taken at `since` (ms)."""
+    def note(self, seen: AccountSeen) -> None:
+        """Note that the engine took a report of the account, before which everything until its time was reported."""
+        self._complete_until = max(seen.at, self._complete_until or seen.at)
+
+    def state(self) -> bytes:
+        """Return the time until which the engine knows everything, for a checkpoint; the venue itself has no state."""
+        return msgspec.msgpack.encode(self._complete_until)
+
+    def restore(self, state: bytes) -> None:
+        """Restore a state that `state` returned. Raises msgspec's errors."""
+        self._complete_until = msgspec.msgpack.decode(state, type=int | None)
+
+    def reopen(self) -> None:
+        """Begin to open the venue for a restarted book, which has repeated its inputs.
+
+        The venue reports what happened since the last report of the account, not since the last input: a run that never
+        reached the exchange took prices, but no fills.
+        """
         refs = frozenset(each.ref for each in self._engine.orders.live())
+        began_at = self._engine.counters.began_at
+        since = (began_at or self._engine.now) if self._complete_until is None else self._complete_until
         self._tasks.append(asyncio.ensure_future(self._listen()))
         self._tasks.append(asyncio.ensure_future(self._reopen(refs, since)))
 
@@ -68,7 +92,7 @@ class ExchangeLink:
         pause_s, failed = 1, False
         while True:
             known = [each for each in self._engine.orders.live() if each.ref in refs]
-            orders = [KnownOrder(each.order, cancel_requested=each.cancel_requested) for each in known]
+            orders = [KnownOrder(each.order, tuple(each.venue_order_ids), each.cancel_requested) for each in known]
             try:
                 await self.venue.open(orders, since)
                 break

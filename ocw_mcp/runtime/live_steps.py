@@ -79,9 +79,8 @@ class LiveSteps:
         await self._repeat(begin)
         if shell.exchange is not None:
             shell.repeating = False
-            since = shell.engine.now
             await shell.take_report(VenueNotice(VenueNoticeKind.CONNECTING, "the run goes on"))
-            shell.exchange.reopen(since)
+            shell.exchange.reopen()
         shell.downtime.begin(shell.clock.now())
         await shell.asking.ask_again()
         # A halt that waits takes effect before the end of an outage lets a decision through.

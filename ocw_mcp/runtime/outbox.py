@@ -136,10 +136,6 @@ class Outbox:
         waiting = sum(map(len, self._waiting.values()))
         return OutboxStats(waiting, len(self._under_way), self._sent, self._last_wait_ms, self._longest_wait_ms)
 
-    def has(self, ref: OrderRef) -> bool:
-        """Return whether an order or its cancel waits, or is under way."""
-        return any(each.ref == ref for each in (*self._all_waiting(), *self._under_way))
-
     def send(self, cleared: ClearedOrder, cleared_ms: float) -> None:
         """Send an order whose intent is durable; `cleared_ms` as in `Handed`.
 

@@ -6,8 +6,8 @@ wait for a price.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from ocw_mcp.domain.time import HOUR
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime import pacing
 from ocw_mcp.runtime.live_steps import LiveSteps
+from ocw_mcp.runtime.outbox import OutboxStats
 from ocw_mcp.runtime.pacing import FrameLookahead, everything_due
 from ocw_mcp.runtime.recorder import EventRecorder, Listener
 from ocw_mcp.runtime.shell import Shell
@@ -60,16 +61,15 @@ class BookRun:
         saved = store.checkpoint()
         self._resumes = saved is not None or store.last_seq > 0
         if saved is not None:
-            try:
+            with _restoring():
                 engine.restore(saved.engine)
-                if not isinstance(venue, ExchangeVenue):
-                    venue.restore(saved.venue)
-            except (msgspec.MsgspecError, ValueError, KeyError) as error:
-                raise other_version(error) from error
             clock.advance(saved.market_at)
         self._has_checkpoint = saved is not None
         recorder = EventRecorder(store, saved.seq if saved else 0, listener)
         self.shell = Shell(engine, venue, store, recorder, clock, decider, warn, self.poll)
+        if saved is not None:
+            with _restoring():
+                self.shell.venue_state.restore(saved.venue)
         self.cursor = saved.market_at if saved else -1
         self._feed = feed
         self._live = LiveSteps(self.shell, feed)
@@ -95,6 +95,11 @@ class BookRun:
     def catching_up(self) -> bool:
         """Return whether the engine still repeats journaled steps after a restart, so that its state is a past one."""
         return self.shell.repeating or self.shell.recorder.reading
+
+    @property
+    def outbox(self) -> OutboxStats | None:
+        """How full the outbox to the exchange is; None for a venue in this process."""
+        return None if self.shell.exchange is None else self.shell.exchange.outbox.stats
 
     @property
     def time_began(self) -> int | None:
@@ -345,6 +350,15 @@ class BookRun:
         self.shell.engine.counters.ran_to = self.cursor
         self.shell.checkpoint(self.cursor)
         self.shell.commits.last()
+
+
+@contextmanager
+def _restoring() -> Iterator[None]:
+    """Raise BookError in place of the errors of a saved state that another version made."""
+    try:
+        yield
+    except (msgspec.MsgspecError, ValueError, KeyError) as error:
+        raise other_version(error) from error
 
 
 def other_version(error: Exception) -> BookError:

@@ -12,7 +12,7 @@ from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.market import Frame, Instrument
-from ocw_mcp.domain.orders import NOT_JOURNALED, OrderRef, Rejected, VenueReport
+from ocw_mcp.domain.orders import NOT_JOURNALED, AccountSeen, OrderRef, Rejected, VenueReport
 from ocw_mcp.domain.protocols import Checkpoint, Clock, Decider, ExchangeVenue, SimulatedVenue, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import DecisionRequest
@@ -29,7 +29,7 @@ from ocw_mcp.runtime.recorder import Commits, EventRecorder
 from ocw_mcp.runtime.thinking import NEVER
 from ocw_mcp.runtime.validation import validated_request
 
-DRAIN_S: Final = 10.0
+DRAIN_S: Final = 5.0
 """The longest time (s) at the end of a run in which reductions and cancels that wait are still sent."""
 
 
@@ -86,6 +86,13 @@ class Shell:
         self.asking = Asking(self)
         self.downtime = Downtime()
 
+    @property
+    def venue_state(self) -> SimulatedVenue | ExchangeLink:
+        """What the checkpoint has of the venue: all of a simulated one; of an exchange, what was taken from it."""
+        found = self.simulated or self.exchange
+        assert found is not None
+        return found
+
     def due(self) -> tuple[int, steps.Timer | None]:
         """Return the time (ms) when the next timer or decision is due, and the timer, or None if a decision is next."""
         timers = self.downtime.due(self.timers.items()) if self.downtime.lasts else self.timers.items()
@@ -124,6 +131,8 @@ class Shell:
         """Take a report of the venue that no call caused, or the cost of a decision that was given up."""
         with self.input(report):
             await self.take(report)
+        if self.exchange is not None and isinstance(report, AccountSeen):
+            self.exchange.note(report)
 
     async def take_early(self) -> None:
         """Take the reports that came before the book began."""
@@ -271,8 +280,7 @@ class Shell:
         """Make all events durable, with the state of engine and venue after the frame at `market_at` (ms)."""
         if not self.recorder.reading:
             # If the journal is ahead of the engine, the checkpoint before is still valid, and a new one adds nothing.
-            venue = b"" if self.simulated is None else self.simulated.state()
-            self.commits.commit(Checkpoint(market_at, self.recorder.seq, self.engine.state(), venue))
+            self.commits.commit(Checkpoint(market_at, self.recorder.seq, self.engine.state(), self.venue_state.state()))
             self.logged = 0
 
     async def _take_follow_ups(self) -> None:
@@ -281,7 +289,7 @@ class Shell:
             effects = self.engine.step(event, self.clock.now())
             if effects:
                 await self._carry_out(effects, self.engine.now)
-            if isinstance(event, Rejected) and event.code == NOT_JOURNALED:
+            if isinstance(event, Rejected) and event.reason is NOT_JOURNALED:
                 self.commits.answered(event.ref)
 
     async def _carry_out(self, effects: list[steps.Effect], now: int) -> None:

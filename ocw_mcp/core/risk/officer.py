@@ -121,8 +121,7 @@ class RiskOfficer:
         that it was given, because it may fill anywhere up to that price. The clearance before is then no longer valid.
         """
         order, price, now = cleared.order, account.price, account.now
-        sent_at = now if cleared.expires_at is None else cleared.expires_at - CLEARED_MS
-        account = msgspec.structs.replace(account, pace=account.pace.without_entry(sent_at, now))
+        account = msgspec.structs.replace(account, pace=account.pace.without_entry(cleared.cleared_at, now))
         checked = [intent]
         if order.immediate and order.limit_price is not None:
             if (price - order.limit_price) * order.side.sign > ZERO:
@@ -134,7 +133,7 @@ class RiskOfficer:
                 return found
             if found.refusal is not None:
                 return found.refusal
-        return ClearedOrder(_SEAL, cleared.withdraw(), account.version, now + CLEARED_MS)
+        return _sealed(cleared.withdraw(), account.version, now)
 
     def barred(self, intent: OrderIntent, account: AccountView) -> Refusal | None:
         """Return a refusal if no entry passes now in this symbol and direction, whatever its size; otherwise None."""
@@ -219,8 +218,13 @@ class RiskOfficer:
             immediate=bound is not None,
             take_at=intent.target_at if intent.purpose is Purpose.STOP else None,
             leverage=leverage,
+            close_position=intent.close_position,
         )
-        return ClearedOrder(_SEAL, order, account.version, None if order.reduce_only else now + CLEARED_MS)
+        return _sealed(order, account.version, now)
+
+
+def _sealed(order: Order, version: int, now: int) -> ClearedOrder:
+    return ClearedOrder(_SEAL, order, version, now, None if order.reduce_only else now + CLEARED_MS)
 
 
 def _at_the_lower_leverage(*both: Policies) -> tuple[Policies, ...]:
