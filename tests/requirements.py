@@ -25,14 +25,14 @@ class Requirement:
 
 REQUIREMENTS: dict[str, Requirement] = {
     # Execution
-    "E01": Requirement("An order whose answer was lost is found by its client id and not sent again.", BINANCE),
-    "E02": Requirement("An order that never arrived counts as rejected after the grace period.", BINANCE),
+    "E01": Requirement("An order whose answer was lost is found by its client id and not sent again."),
+    "E02": Requirement("An order that never arrived counts as rejected after the grace period."),
     "E03": Requirement("After a venue's own timeout, an order that appears 90 s later is adopted.", BINANCE),
-    "E04": Requirement("A fill on the stream settles an order whose REST answer was an unknown error.", BINANCE),
-    "E05": Requirement("Killed at any point of an order's life, the desk restarts to the same position."),
+    "E04": Requirement("A fill on the stream settles an order whose REST answer was an unknown error."),
+    "E05": Requirement("Killed at any point of an order's life, the desk restarts to the same position.", LOOPBACK),
     "E06": Requirement("No entry leaves while the journal cannot be written; a fill is kept and entries stop."),
-    "E07": Requirement("The same decision delivered twice gives the same client id and the same answer."),
-    "E08": Requirement("A venue that knows the client id of a resend already has the order.", BINANCE),
+    "E07": Requirement("The same decision delivered twice gives the same client id and the same answer.", LOOPBACK),
+    "E08": Requirement("A venue that knows the client id of a resend already has the order."),
     "E09": Requirement("A blind resend after a fill doubles the position, and the oracle notices.", LOOPBACK),
     # Partial and late
     "P01": Requirement("The stop of an entry cancelled half way covers exactly what was filled.", BINANCE),
@@ -53,13 +53,13 @@ REQUIREMENTS: dict[str, Requirement] = {
     # Outside events
     "X01": Requirement("A position that its owner closed elsewhere is closed here, too.", BINANCE),
     "X02": Requirement("A liquidation is booked and explained.", BINANCE),
-    "X04": Requirement("A foreign order on one of our symbols is seen and not touched.", BINANCE),
+    "X04": Requirement("A foreign order on one of our symbols is seen and not touched."),
     "X05": Requirement("Funding is booked at whichever interval the symbol has."),
     "X06": Requirement("Margin that is moved away lowers what may be risked.", BINANCE),
     # Restart
     "R01": Requirement("A position older than the venue's history is taken over whole.", BINANCE),
     "R02": Requirement("A position that the venue no longer has is closed in the books.", BINANCE),
-    "R03": Requirement("A position query that fails does not mean flat.", BINANCE),
+    "R03": Requirement("A position query that fails does not mean flat."),
     "R05": Requirement("A position that changed sides while the engine was down is taken as it is.", BINANCE),
     "R06": Requirement("A stop without a position is taken off.", BINANCE),
     "R07": Requirement("An empty book on an account with a position adopts it before it trades.", BINANCE),
@@ -76,8 +76,8 @@ REQUIREMENTS: dict[str, Requirement] = {
     "L02": Requirement("During a ban the stops at the venue go on protecting."),
     "L03": Requirement("The dashboard draws on the same request budget as the desk.", DASHBOARD),
     # Modes
-    "M01": Requirement("An account in hedge mode refuses to start.", BINANCE),
-    "M02": Requirement("An account in multi-asset mode refuses to start.", BINANCE),
+    "M01": Requirement("An account in hedge mode refuses to start."),
+    "M02": Requirement("An account in multi-asset mode refuses to start."),
     "M03": Requirement("A play-money key on the live host refuses to start."),
     "M04": Requirement("Paper mode signs nothing."),
     "M05": Requirement("An account that may only reduce puts the desk into REDUCING.", BINANCE),

@@ -1,9 +1,9 @@
-"""The transport over the network: httpx2 for requests, websockets for streams."""
+"""The transport over the network: httpx2 and aiohttp for requests, websockets for streams."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 from websockets.asyncio.client import ClientConnection, connect
@@ -11,8 +11,11 @@ from websockets.exceptions import InvalidURI, WebSocketException
 from websockets.frames import Frame, Opcode
 
 from ocw_mcp.adapters.binance.hosts import Hosts
-from ocw_mcp.adapters.binance.transport import NotSent, RestResponse
+from ocw_mcp.adapters.binance.transport import RestResponse
 from ocw_mcp.domain.errors import MarketUnreachable
+
+if TYPE_CHECKING:
+    from ocw_mcp.adapters.binance.direct import DirectHttp
 
 _TIMEOUT_S: Final = 10.0
 _PING_EVERY_S: Final = 20.0
@@ -113,6 +116,7 @@ class NetworkTransport:
         self._hosts, self._now_ms, self._keepalive = hosts, now_ms, keepalive
         self._timeout_s = _TIMEOUT_S * speed
         self._http: httpx2.AsyncClient | None = None
+        self._direct: DirectHttp | None = None
 
     @property
     def host_class(self) -> str:
@@ -134,7 +138,15 @@ class NetworkTransport:
 
     async def get(self, path: str, query: Mapping[str, str | int]) -> RestResponse:
         """Send a GET request. Raises MarketUnreachable without an answer."""
-        return await self._send(path, self._client().build_request("GET", path, params=dict(query)))
+        if self._http is None:
+            # Proxies of the environment are for the exchange; an address of this machine is used directly.
+            trusts = self._hosts.host_class == "exchange"
+            self._http = httpx2.AsyncClient(base_url=self._hosts.rest, timeout=self._timeout_s, trust_env=trusts)
+        try:
+            answer = await self._http.get(path, params=dict(query))
+        except httpx2.HTTPError as error:
+            raise MarketUnreachable(f"{path} has no answer: {type(error).__name__} {error}"[:200].strip()) from None
+        return RestResponse(answer.status_code, answer.content, {k.lower(): v for k, v in answer.headers.items()})
 
     async def request(
         self, method: str, path: str, query: str = "", form: str = "", headers: Mapping[str, str] | None = None
@@ -143,25 +155,12 @@ class NetworkTransport:
 
         A redirection is not followed: it is returned as any other answer.
         """
-        address = f"{path}?{query}" if query else path
-        request = self._client().build_request(method, address, content=form.encode(), headers=dict(headers or {}))
-        return await self._send(path, request)
+        if self._direct is None:
+            # Only a book that trades an account needs aiohttp, whose import takes a tenth of a second.
+            from ocw_mcp.adapters.binance.direct import DirectHttp
 
-    def _client(self) -> httpx2.AsyncClient:
-        if self._http is None:
-            # Proxies of the environment are for the exchange; an address of this machine is used directly.
-            trusts = self._hosts.host_class == "exchange"
-            self._http = httpx2.AsyncClient(base_url=self._hosts.rest, timeout=self._timeout_s, trust_env=trusts)
-        return self._http
-
-    async def _send(self, path: str, request: httpx2.Request) -> RestResponse:
-        try:
-            answer = await self._client().send(request)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-            raise NotSent(f"{path} was not sent: {type(error).__name__} {error}"[:200].strip()) from None
-        except httpx2.HTTPError as error:
-            raise MarketUnreachable(f"{path} has no answer: {type(error).__name__} {error}"[:200].strip()) from None
-        return RestResponse(answer.status_code, answer.content, {k.lower(): v for k, v in answer.headers.items()})
+            self._direct = DirectHttp(self._hosts, self._timeout_s)
+        return await self._direct.request(method, path, query, form, headers or {})
 
     async def connect(self, path: str) -> NetworkConnection:
         """Open a stream connection. Raises MarketUnreachable."""
@@ -186,3 +185,6 @@ class NetworkTransport:
         if self._http is not None:
             await self._http.aclose()
             self._http = None
+        if self._direct is not None:
+            await self._direct.close()
+            self._direct = None

@@ -1,9 +1,11 @@
 """The account as one report, from the rows of its queries; and its settings, which have to be those that OCW needs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from ocw_mcp.adapters.venues.binance.errors import Refused
 from ocw_mcp.adapters.venues.binance.identities import Identities
+from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed
 from ocw_mcp.adapters.venues.binance.rest_wire import (
     AccountConfig,
     AlgoRow,
@@ -13,26 +15,13 @@ from ocw_mcp.adapters.venues.binance.rest_wire import (
     PositionRow,
     SymbolConfig,
 )
-from ocw_mcp.adapters.venues.binance.user_events import SET_UP
+from ocw_mcp.adapters.venues.binance.terms import ISOLATED, SET_UP, Terms
+from ocw_mcp.domain.errors import VenueRefused
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import AccountSeen, Balance, OrderSeen, PositionSeen, Side
+from ocw_mcp.domain.orders import AccountSeen, Balance, OrderSeen, PositionSeen, RejectReason, Side
+from ocw_mcp.domain.state import Mode
 
-ISOLATED: Final = "ISOLATED"
 ONE_WAY: Final = "BOTH"
-
-
-class Terms:
-    """Leverage and margin type of the symbols: as queried, and as events have changed them since."""
-
-    def __init__(self) -> None:
-        self.leverages: dict[str, int] = {}
-        self.isolated: dict[str, bool] = {}
-
-    def take(self, rows: Iterable[SymbolConfig]) -> None:
-        """Take what a query answered."""
-        for row in rows:
-            self.leverages[row.symbol] = row.leverage
-            self.isolated[row.symbol] = row.margin_type.upper() == ISOLATED
 
 
 def account_seen(
@@ -54,12 +43,13 @@ def account_seen(
 
 
 def _position(row: PositionRow, terms: Terms) -> PositionSeen:
-    isolated = terms.isolated.get(row.symbol, row.isolated_wallet > ZERO)
+    known = terms.is_isolated(row.symbol)
+    isolated = row.isolated_wallet > ZERO if known is None else known
     return PositionSeen(
         row.symbol,
         row.quantity,
         row.entry,
-        terms.leverages.get(row.symbol, 1),
+        terms.leverage(row.symbol),
         isolated,
         row.isolated_wallet if isolated else row.initial_margin,
         row.liquidation if row.liquidation > ZERO else None,
@@ -101,6 +91,45 @@ def algo_seen(row: AlgoRow, identities: Identities) -> OrderSeen:
     )
 
 
+async def check_account(
+    queries: Queries, mode: Mode, symbols: Sequence[str], incident: Callable[[str], None]
+) -> list[SymbolConfig]:
+    """Return leverage and margin type of all symbols, if the account can be traded with; nothing is changed.
+
+    Raises VenueRefused if key or settings are wrong, and QueryFailed.
+    """
+    try:
+        config = await queries.account_config()
+        rows = await queries.symbol_configs()
+        positions = await queries.positions()
+        if mode is Mode.LIVE:
+            await _check_key(queries, incident)
+    except QueryFailed as error:
+        cause = error.__cause__
+        if isinstance(cause, Refused) and cause.verdict.reason is RejectReason.NOT_AUTHORISED:
+            text = "the exchange refuses the key, or its use from this address"
+            raise VenueRefused(f"{text}: {cause}; check the key at the exchange, and run `ocw connect`") from None
+        raise
+    problems = settings_problems(config, {row.symbol: row for row in rows}, symbols, positions)
+    if problems:
+        raise VenueRefused(f"{'; '.join(problems)}; {SET_UP}, which sets what can be set, and start again")
+    return rows
+
+
+async def _check_key(queries: Queries, incident: Callable[[str], None]) -> None:
+    """Raise VenueRefused if the key can move money, or cannot trade; the demo exchange does not report this."""
+    try:
+        problem = key_problem(await queries.key_rights())
+    except QueryFailed as error:
+        cause = error.__cause__
+        if not isinstance(cause, Refused) or cause.verdict.reason is RejectReason.NOT_AUTHORISED:
+            raise
+        incident(f"the rights of the API key could not be checked: {cause}")
+    else:
+        if problem:
+            raise VenueRefused(problem)
+
+
 def settings_problems(
     config: AccountConfig,
     symbols: Mapping[str, SymbolConfig],
@@ -122,11 +151,6 @@ def settings_problems(
         elif row.margin_type.upper() != ISOLATED:
             found.append(f"the margin type of {symbol} is {row.margin_type.lower()}, expected isolated")
     return found
-
-
-def settings_text(problems: Sequence[str]) -> str:
-    """Return the text of a refusal because of settings."""
-    return f"{'; '.join(problems)}; {SET_UP}, which sets what can be set, and start again"
 
 
 def key_problem(rights: KeyRights) -> str:

@@ -104,7 +104,7 @@ CODES: Final[Mapping[int, Verdict]] = {
     **_refused(_R.NOT_AUTHORISED, -1002, -1022, -2008, -2014, -2015, notice=_HALT),
     **_refused(_R.INSUFFICIENT_BALANCE, -2018),
     **_refused(_R.INSUFFICIENT_MARGIN, -2019),
-    **_refused(_R.FILTER, -1013, -1102, -1106, -1111, -4001, -4002, -4003, -4004, -4005, -4006, -4007, -4013, -4014),
+    **_refused(_R.FILTER, -1013, -1111, -4001, -4002, -4003, -4004, -4005, -4006, -4007, -4013, -4014),
     **_refused(_R.FILTER, -4016, -4023, -4024, -4029, -4030, -4131),
     **_refused(_R.WOULD_TRIGGER_IMMEDIATELY, -2021),
     **_refused(_R.WOULD_TAKE, -5022),
@@ -120,7 +120,7 @@ CODES: Final[Mapping[int, Verdict]] = {
     **_refused(_R.WRONG_SETTINGS, -4061, notice=_HALT),
     **_refused(_R.ONLY_REDUCTIONS, -4087, -4192, -4400, notice=_REDUCING),
     **_refused(_R.NOT_TRADING, -1121, -4108, -4140, -4141),
-    **_refused(_R.OTHER, -2010, -5021),
+    **_refused(_R.OTHER, -1102, -1106, -2010, -5021),
     # The request went to the wrong endpoint: the exchange has changed, and a person has to update OCW.
     **_refused(_R.OTHER, -4120, notice=_HALT),
 }

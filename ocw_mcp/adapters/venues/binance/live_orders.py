@@ -1,11 +1,13 @@
 """The orders of the book that may be live at the exchange, as far as their reports say."""
 
-from collections.abc import Collection, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal
 from typing import Final
 
 import msgspec
 
+from ocw_mcp.adapters.venues.binance.registry import Registry
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -24,6 +26,10 @@ ALGO_TYPES: Final = frozenset({OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARK
 """The types that are algo orders at the exchange."""
 
 
+MOST_FINISHED: Final = 1_000
+"""The number of finished orders that are kept."""
+
+
 class LiveOrder(msgspec.Struct):
     """An order that may be live. Times in ms, of the exchange."""
 
@@ -33,6 +39,8 @@ class LiveOrder(msgspec.Struct):
     """Whether the exchange has shown that it has, or had, the order."""
     unknown: bool = False
     """Whether the outcome of its request is unknown."""
+    recovered: bool = False
+    """Whether the order was live when another process ended, and has not been looked for yet."""
     filled: Decimal = ZERO
     changed_at: int = 0
     """The time of the last report on it."""
@@ -91,3 +99,24 @@ class LiveOrders:
                 live.unknown = not live.seen
         if live.seen:
             live.unknown = False
+
+
+class KnownOrders(Registry):
+    """The orders that the sender may have to name. One that is sent is live from then on; a finished one is kept."""
+
+    def __init__(self, live: LiveOrders, now_ms: Callable[[], int]) -> None:
+        """`now_ms` returns the exchange's time."""
+        super().__init__()
+        self._live, self._now_ms = live, now_ms
+        self._finished: deque[OrderRef] = deque()
+
+    def add(self, order: Order) -> None:
+        """Keep an order, which may be live from now on."""
+        super().add(order)
+        self._live.add(order, self._now_ms())
+
+    def finished(self, ref: OrderRef) -> None:
+        """Keep an order that is over for a time: it may yet show up again."""
+        self._finished.append(ref)
+        if len(self._finished) > MOST_FINISHED:
+            self.forget(self._finished.popleft())

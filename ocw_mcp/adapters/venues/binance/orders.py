@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -46,6 +46,20 @@ class Placed(NamedTuple):
     """The quantity that has filled (base asset); 0 for an algo order."""
 
 
+class OrderForms(Protocol):
+    """How a product states orders; this module does for futures."""
+
+    def place_request(self, order: Order, book: str) -> OrderRequest: ...
+
+    def cancel_request(self, order: Order, book: str) -> OrderRequest: ...
+
+    def leverage_request(self, symbol: str, leverage: int) -> OrderRequest | None: ...
+
+    def placed(self, order: Order, book: str, body: bytes) -> Placed | None: ...
+
+    def cancelled(self, order: Order, book: str, body: bytes) -> Placed | None: ...
+
+
 class _OrderAnswer(msgspec.Struct):
     id: int = msgspec.field(name="orderId")
     client_id: str = msgspec.field(name="clientOrderId")
@@ -60,11 +74,12 @@ class _AlgoAnswer(msgspec.Struct):
 
 
 class _AlgoCancelled(msgspec.Struct):
-    """The answer to the cancel of an algo order. Its `code` is the text `200` and no error."""
+    """The answer to the cancel of an algo order: a `code` with the text `200`, or the order itself."""
 
     id: int = msgspec.field(name="algoId")
     client_id: str = msgspec.field(name="clientAlgoId")
-    code: str | int
+    code: str | int = ""
+    status: str = msgspec.field(name="algoStatus", default="")
 
 
 _ORDER: Final = msgspec.json.Decoder(_OrderAnswer, strict=False)
@@ -117,8 +132,8 @@ def cancel_request(order: Order, book: str) -> OrderRequest:
     return OrderRequest("DELETE", ORDER, {"symbol": order.symbol, "origClientOrderId": name}, weight=1, orders=0)
 
 
-def leverage_request(symbol: str, leverage: int) -> OrderRequest:
-    """Return the request that sets the leverage of a symbol."""
+def leverage_request(symbol: str, leverage: int) -> OrderRequest | None:
+    """Return the request that sets the leverage of a symbol; None on a product without leverage."""
     return OrderRequest("POST", LEVERAGE, {"symbol": symbol, "leverage": leverage}, weight=1, orders=0)
 
 
@@ -136,7 +151,7 @@ def cancelled(order: Order, book: str, body: bytes) -> Placed | None:
     """Return what the answer to a cancel says; None if it is not the documented one, or of another order."""
     if is_algo(order):
         algo = _read(_CANCELLED, body)
-        done = algo is not None and str(algo.code) == "200"
+        done = algo is not None and (str(algo.code) == "200" or algo.status == "CANCELED")
         answer = Placed(str(algo.id), algo.client_id, "CANCELED", ZERO) if algo is not None and done else None
     else:
         answer = _of_order(body)

@@ -12,10 +12,10 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from ocw_mcp.adapters.binance.transport import pause
-from ocw_mcp.adapters.venues.binance.account import Terms, account_seen
+from ocw_mcp.adapters.venues.binance.account import account_seen
+from ocw_mcp.adapters.venues.binance.fees import FEE_ASSET
 from ocw_mcp.adapters.venues.binance.identities import Identities
-from ocw_mcp.adapters.venues.binance.live_orders import LiveOrders
-from ocw_mcp.adapters.venues.binance.looking import OrderLook
+from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder, LiveOrders
 from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed, together
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import AlgoRow, BalanceRow, OrderRow, PositionRow, TradeRow
@@ -24,7 +24,7 @@ from ocw_mcp.adapters.venues.binance.translation import algo_reports, row_report
 from ocw_mcp.adapters.venues.binance.unknowns import LookUps
 from ocw_mcp.adapters.venues.binance.user_events import UserEvents
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import AccountSeen, Order, OrderRef
+from ocw_mcp.domain.orders import AccountSeen, Order, OrderRef, OutcomeUnknown
 from ocw_mcp.domain.time import MINUTE, SECOND
 
 PERIOD_S: Final = 30.0
@@ -37,10 +37,14 @@ MARGIN_MS: Final = 2 * MINUTE
 """How far (ms) before the end of the book's knowledge trades and income are read at a restart."""
 MOST_SYMBOLS: Final = 15
 """With more symbols, the lists of the whole account cost less than those of each symbol."""
+_AT_ONCE: Final = 10
+"""The number of orders that are looked up at the same time."""
 _ATTEMPTS: Final = 6
 """Readings until the account is consistent; it is tried again after a pause if it is not."""
 _SETTLE_S: Final = 0.3
 """The pause (s) before a reading that was inconsistent is repeated."""
+_DOUBTED_MS: Final = 10 * SECOND
+"""The time (ms) for which a position without an explaining trade is read again: trades may be shown later."""
 _INCOME_READINGS: Final = 2
 """Readings with income after a balance has changed: its records may come later than the balance."""
 
@@ -51,6 +55,19 @@ class _State(NamedTuple):
     positions: tuple[tuple[str, Decimal, Decimal], ...]
     balances: tuple[tuple[str, Decimal], ...]
     events: int
+
+
+class Shown(NamedTuple):
+    """What a reading has shown, apart from prices: it changes only with an event."""
+
+    at: int
+    account: tuple[object, ...]
+    events: int
+    """The number of events until then."""
+
+    def is_unheard(self, before: "Shown") -> bool:
+        """Return whether the account has changed since an earlier reading without any event."""
+        return self.account != before.account and self.events == before.events
 
 
 class _Lists(NamedTuple):
@@ -69,7 +86,6 @@ class Reconciler:
         live: LiveOrders,
         reports: Reports,
         trades: TradeReader,
-        look: OrderLook,
         lookups: LookUps,
         events: UserEvents,
         order_of: Callable[[OrderRef], Order | None],
@@ -81,13 +97,13 @@ class Reconciler:
         `price` returns the last price (quote) of a symbol, or None.
         """
         self._queries, self._identities, self._live, self._reports = queries, identities, live, reports
-        self._trades, self._look, self._lookups, self._events = trades, look, lookups, events
+        self._trades, self._lookups, self._events = trades, lookups, events
         self._order_of, self._price = order_of, price
-        self.terms = Terms()
+        self.terms = events.terms
         self.symbols = set(symbols)
         """The symbols whose orders and trades are read; one that shows up in the account joins them."""
-        self.latest_change = 0
-        """The latest time (ms) of a change of the account that REST has shown."""
+        self.shown: Shown | None = None
+        """What the last reading has shown."""
         self.unheard: list[TradeRow] = []
         """The trades of the last reading that no event had reported."""
         self._income_from, self._income_left = 0, 0
@@ -95,8 +111,8 @@ class Reconciler:
         self._balances: tuple[tuple[str, Decimal], ...] | None = None
         self._unexplained: dict[str, Decimal] = {}
         """By symbol: the position less all reported trades, in the last reading."""
-        self._doubted: dict[str, Decimal] = {}
-        """The same of a reading that was repeated because of it."""
+        self._doubted_at: int | None = None
+        """The time (ms) of the first reading that no trade explained."""
 
     def begin(self, since: int) -> None:
         """Set the time (ms) from which trades and income are reported."""
@@ -126,7 +142,7 @@ class Reconciler:
             await self._read_income()
         if due:
             self.terms.take(await self._queries.symbol_configs())
-            await self._read_prices()
+            await self._read_prices(balances)
             self._everything_at = now
         await self._follow(lists)
         at = self._queries.now_ms()
@@ -134,9 +150,8 @@ class Reconciler:
         if self._state(positions, balances) != before or self._is_unexplained(positions):
             return None
         self._balances = before.balances
-        self._note_changes(positions, balances, lists)
-        self.terms.leverages |= self._events.leverages
-        self.terms.isolated |= {symbol: kind == "isolated" for symbol, kind in self._events.margin_types.items()}
+        orders = frozenset((row.id, row.executed) for row in lists.orders), frozenset(row.id for row in lists.algos)
+        self.shown = Shown(at, (before.positions, before.balances, orders), self._events.count)
         return account_seen(at, balances, positions, lists.orders, lists.algos, self._identities, self.terms)
 
     async def _state_rows(self) -> tuple[list[PositionRow], list[BalanceRow]]:
@@ -166,7 +181,6 @@ class Reconciler:
     async def _read_trades(self) -> None:
         for news in await together(*(self._trades.read(symbol) for symbol in sorted(self.symbols))):
             self.unheard += news
-            self.latest_change = max([self.latest_change, *(row.at for row in news)])
 
     def _income_due(self, balances: tuple[tuple[str, Decimal], ...]) -> bool:
         if self._events.income_due or balances != self._balances:
@@ -183,8 +197,10 @@ class Reconciler:
             # A record may be written after a later one, so the end is read again.
             self._income_from = max(self._income_from, rows[-1].at - MINUTE)
 
-    async def _read_prices(self) -> None:
-        for asset in sorted(self._reports.fees.wanted):
+    async def _read_prices(self, balances: list[BalanceRow]) -> None:
+        """Read the prices of the assets in which fees are paid, or may be."""
+        held = {row.asset for row in balances if row.total and row.asset == FEE_ASSET}
+        for asset in sorted(held | self._reports.fees.wanted):
             price = await self._price(f"{asset}USDT")
             if price is not None:
                 self._reports.fees.set_price(asset, price)
@@ -206,14 +222,29 @@ class Reconciler:
                 self._appeared(ref, lists.read_at)
                 for report in algo_reports(algo, ref):
                     self._reports.add(report)
+        for ref in there:
+            live = self._live.get(ref)
+            if live is not None:
+                live.recovered = False
         missing = [
             live
             for live in self._live
-            if live.order.ref not in there and live.seen and live.changed_at < lists.read_at - SECOND
+            if live.order.ref not in there
+            and (live.seen or live.recovered)
+            and live.changed_at < lists.read_at - SECOND
         ]
-        for live in missing:
-            if live.order.ref in self._live and not await self._look.found(live):
-                self._lookups.start(live)
+        for first in range(0, len(missing), _AT_ONCE):
+            await together(*(self._find(live) for live in missing[first : first + _AT_ONCE]))
+
+    async def _find(self, live: LiveOrder) -> None:
+        """Find out what became of an order that is not in the lists."""
+        if live.order.ref not in self._live:
+            return
+        known = await self._lookups.resolve(live)
+        if not known and not live.seen:
+            why = "the process ended before the exchange had answered, and it does not show the order"
+            self._reports.add(OutcomeUnknown(live.order.ref, why))
+        live.recovered = False
 
     def _appeared(self, ref: OrderRef, now: int) -> None:
         """Track an order again that had counted as never arrived, or as over."""
@@ -222,19 +253,14 @@ class Reconciler:
             self._live.add(order, now, seen=True)
 
     def _is_unexplained(self, positions: list[PositionRow]) -> bool:
-        """Return whether a position has changed without a trade. What two readings in a row show is believed."""
-        held = {row.symbol: row.quantity for row in positions}
+        """Return whether a position has changed without a trade; after `_DOUBTED_MS` that is believed."""
+        held, now = {row.symbol: row.quantity for row in positions}, self._queries.now_ms()
         found = {symbol: held.get(symbol, ZERO) - self._reports.net(symbol) for symbol in self.symbols}
         changed = [symbol for symbol, value in self._unexplained.items() if found.get(symbol, value) != value]
-        if changed and found != self._doubted:
-            self._doubted = found
-            return True
         if changed:
+            self._doubted_at = self._doubted_at or now
+            if now - self._doubted_at < _DOUBTED_MS:
+                return True
             self._reports.incident(f"no trade explains the position of {', '.join(sorted(changed))}")
-        self._unexplained = found
+        self._unexplained, self._doubted_at = found, None
         return False
-
-    def _note_changes(self, positions: list[PositionRow], balances: list[BalanceRow], lists: _Lists) -> None:
-        times = [row.updated_at for row in positions if row.quantity] + [row.updated_at for row in balances]
-        times += [row.updated_at for row in lists.orders] + [row.updated_at for row in lists.algos]
-        self.latest_change = max([self.latest_change, *times])

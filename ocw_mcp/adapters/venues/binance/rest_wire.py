@@ -27,8 +27,6 @@ class OrderRow(msgspec.Struct, frozen=True):
     reduce_only: bool = field(name="reduceOnly", default=False)
     closes: bool = field(name="closePosition", default=False)
     original_type: str = field(name="origType", default="")
-    created_at: int = field(name="time", default=0)
-    updated_at: int = field(name="updateTime", default=0)
 
 
 class AlgoRow(msgspec.Struct, frozen=True):
@@ -48,7 +46,6 @@ class AlgoRow(msgspec.Struct, frozen=True):
     executed: Decimal | None = field(name="actualQty", default=None)
     closes: bool = field(name="closePosition", default=False)
     reduce_only: bool = field(name="reduceOnly", default=False)
-    updated_at: int = field(name="updateTime", default=0)
 
 
 class TradeRow(msgspec.Struct, frozen=True):
@@ -91,7 +88,6 @@ class PositionRow(msgspec.Struct, frozen=True):
     isolated_wallet: Decimal = field(name="isolatedWallet", default=ZERO)
     initial_margin: Decimal = field(name="positionInitialMargin", default=ZERO)
     position_side: str = field(name="positionSide", default="BOTH")
-    updated_at: int = field(name="updateTime", default=0)
 
 
 class BalanceRow(msgspec.Struct, frozen=True):
@@ -100,7 +96,6 @@ class BalanceRow(msgspec.Struct, frozen=True):
     asset: str
     total: Decimal = field(name="balance")
     free: Decimal = field(name="availableBalance", default=ZERO)
-    updated_at: int = field(name="updateTime", default=0)
 
 
 class AccountConfig(msgspec.Struct, frozen=True):
@@ -117,18 +112,6 @@ class SymbolConfig(msgspec.Struct, frozen=True):
     symbol: str
     margin_type: str = field(name="marginType")
     leverage: int
-
-
-class PositionMode(msgspec.Struct, frozen=True):
-    """What `/fapi/v1/positionSide/dual` answers."""
-
-    hedged: bool = field(name="dualSidePosition")
-
-
-class AssetMode(msgspec.Struct, frozen=True):
-    """What `/fapi/v1/multiAssetsMargin` answers."""
-
-    multi: bool = field(name="multiAssetsMargin")
 
 
 class KeyRights(msgspec.Struct, frozen=True):

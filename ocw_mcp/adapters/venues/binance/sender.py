@@ -1,22 +1,14 @@
-"""Sends orders and cancels of futures, and reports what the answers prove. An order is never sent twice."""
+"""Sends orders and cancels, and reports what the answers prove. An order is never sent twice."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from ocw_mcp.adapters.binance.transport import pause
+from ocw_mcp.adapters.venues.binance import orders as futures
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.errors import Banned, Outcome, Refused, Unanswered
-from ocw_mcp.adapters.venues.binance.orders import (
-    OPEN,
-    REJECTED,
-    OrderRequest,
-    cancel_request,
-    cancelled,
-    leverage_request,
-    place_request,
-    placed,
-)
+from ocw_mcp.adapters.venues.binance.orders import OPEN, REJECTED, OrderForms, OrderRequest
 from ocw_mcp.adapters.venues.binance.registry import Registry
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.orders import (
@@ -32,12 +24,12 @@ from ocw_mcp.domain.orders import (
     VenueNotice,
     VenueReport,
 )
-from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.domain.time import SECOND
 
 WAITS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The waits before another try of a reduction or a cancel that certainly had no effect."""
-LONGEST_WAIT_MS: Final = 5 * MINUTE
-"""How long (ms) a reduction or a cancel waits for the end of a ban; after a longer one the engine decides anew."""
+LONGEST_WAIT_S: Final = 300.0
+"""How long (s) a reduction or a cancel waits for the end of bans, in all; after that the engine decides anew."""
 _POSITION_DIFFERS: Final = frozenset(
     {RejectReason.REDUCE_ONLY, RejectReason.NO_POSITION, RejectReason.STOP_EXISTS, RejectReason.BLOCKED_BY_ORDERS}
 )
@@ -64,8 +56,10 @@ class Sender:
         registry: Registry,
         say: Callable[[VenueReport], None],
         witness: Witness,
+        forms: OrderForms = futures,
     ) -> None:
         self._client, self._book, self._registry, self._say, self._witness = client, book, registry, say, witness
+        self._forms = forms
         self._leverage: dict[str, int] = {}
         self._throttled_until = 0
         self._waiting: dict[OrderRef, asyncio.Event] = {}
@@ -88,8 +82,8 @@ class Sender:
         reduces = order.reduce_only or order.close_position
         if not reduces and not await self._prepare(order):
             return
-        request = place_request(order, self._book)
-        tries = iter(WAITS_S)
+        request = self._forms.place_request(order, self._book)
+        tries, latest = iter(WAITS_S), _loop_s() + LONGEST_WAIT_S
         while True:
             try:
                 body = await self._send(request, reduces)
@@ -100,7 +94,7 @@ class Sender:
                 wait, reason, why = next(tries, None), RejectReason.NOT_SENT, error.why
             except Banned as banned:
                 self.throttled(banned)
-                wait, reason, why = self._until(banned), RejectReason.RATE_LIMITED, banned.why
+                wait, reason, why = self._until(banned, latest), RejectReason.RATE_LIMITED, banned.why
             except Refused as refused:
                 if refused.verdict.reason is not RejectReason.OVERLOADED or not reduces:
                     self._refused(order, refused)
@@ -125,14 +119,14 @@ class Sender:
         if order is None:
             self._not_cancelled(ref, "the order is not known here")
             return
-        request = cancel_request(order, self._book)
-        tries = iter(WAITS_S)
+        request = self._forms.cancel_request(order, self._book)
+        tries, latest = iter(WAITS_S), _loop_s() + LONGEST_WAIT_S
         while True:
             try:
                 body = await self._send(request, reduces=True)
             except Banned as banned:
                 self.throttled(banned)
-                wait, why = self._until(banned), banned.why
+                wait, why = self._until(banned, latest), banned.why
             except Unanswered as error:
                 # A second cancel of the same order does no harm.
                 wait, why = next(tries, None), error.why
@@ -153,10 +147,10 @@ class Sender:
             request.method, request.path, request.params, weight=request.weight, orders=request.orders, reduces=reduces
         )
 
-    def _until(self, banned: Banned) -> float | None:
-        """Return how long (s) a ban still lasts; None if that is too long to wait."""
-        wait = max(0, banned.until_ms - self._client.now_ms())
-        return wait / SECOND if wait <= LONGEST_WAIT_MS else None
+    def _until(self, banned: Banned, latest: float) -> float | None:
+        """Return how long (s) a ban still lasts; None if it ends after `latest`, a time of the loop (s)."""
+        wait = max(0, banned.until_ms - self._client.now_ms()) / SECOND
+        return wait if _loop_s() + wait <= latest else None
 
     async def _wait(self, ref: OrderRef, wait: float) -> bool:
         """Wait (s). Return false if the order was cancelled meanwhile."""
@@ -172,11 +166,12 @@ class Sender:
 
     async def _prepare(self, order: Order) -> bool:
         """Set the leverage of an entry if it differs. Return whether the entry may be sent; if not, it is rejected."""
-        if self._leverage.get(order.symbol) == order.leverage:
+        request = self._forms.leverage_request(order.symbol, order.leverage)
+        if request is None or self._leverage.get(order.symbol) == order.leverage:
             return True
         self._leverage.pop(order.symbol, None)
         try:
-            await self._send(leverage_request(order.symbol, order.leverage), reduces=False)
+            await self._send(request, reduces=False)
         except Refused as refused:
             self._notify(refused)
             text = f"leverage {order.leverage} was refused: {_text(refused)}"
@@ -193,7 +188,7 @@ class Sender:
         return True
 
     def _answered(self, order: Order, body: bytes) -> None:
-        answer = placed(order, self._book, body)
+        answer = self._forms.placed(order, self._book, body)
         if answer is None:
             self._unknown(order.ref, "the answer to the order could not be read")
         elif answer.status == REJECTED:
@@ -204,7 +199,7 @@ class Sender:
                 self._say(Canceled(order.ref, f"it ended without a fill: {answer.status}"))
 
     def _cancelled(self, order: Order, body: bytes) -> None:
-        answer = cancelled(order, self._book, body)
+        answer = self._forms.cancelled(order, self._book, body)
         if answer is None:
             self._not_cancelled(order.ref, "the answer to the cancel could not be read")
         elif answer.executed:
@@ -238,6 +233,10 @@ class Sender:
     def _not_cancelled(self, ref: OrderRef, why: str) -> None:
         self._say(CancelRefused(ref, why))
         self._witness.look_up(ref, why)
+
+
+def _loop_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _text(refused: Refused) -> str:

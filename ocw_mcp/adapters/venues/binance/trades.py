@@ -4,10 +4,11 @@ from typing import Final
 
 from ocw_mcp.adapters.venues.binance.identities import CONDITIONAL, Identities, Identity
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrders
-from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed, together
+from ocw_mcp.adapters.venues.binance.queries import NotShown, Queries, together
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import TradeRow
 from ocw_mcp.adapters.venues.binance.translation import actual_id
+from ocw_mcp.domain.orders import Triggered
 from ocw_mcp.domain.time import SECOND
 
 HIDDEN_MS: Final = 120 * SECOND
@@ -51,7 +52,7 @@ class TradeReader:
         return news
 
     async def identify(self, trade: TradeRow) -> Identity:
-        """Return what the order of a trade is. Raises QueryFailed while the exchange does not show the order."""
+        """Return what the order of a trade is. Raises NotShown while the exchange does not show the order."""
         known = self._identities.get(trade.order_id)
         if known is not None:
             return known
@@ -59,7 +60,7 @@ class TradeReader:
         if row is not None:
             return await self.triggered(row.id, row.client_id, row.original_type, row.symbol, row.side)
         if self._queries.now_ms() - trade.at < HIDDEN_MS:
-            raise QueryFailed(f"the exchange does not show order {trade.order_id} of trade {trade.id} yet")
+            raise NotShown(f"the exchange does not show order {trade.order_id} of trade {trade.id} yet")
         return self._identities.add(trade.order_id, "")
 
     def may_be_triggered(self, client_id: str, original_type: str, symbol: str, side: str) -> bool:
@@ -68,10 +69,13 @@ class TradeReader:
         return foreign and bool(self._live.waiting_algos(symbol, side.lower()))
 
     async def triggered(self, order_id: int, client_id: str, original_type: str, symbol: str, side: str) -> Identity:
-        """Return what an order is: perhaps one that an algo order became, under another client id."""
+        """Return what an order is: perhaps one that an algo order became, perhaps under another client id."""
         if self.may_be_triggered(client_id, original_type, symbol, side):
             for live in self._live.waiting_algos(symbol, side.lower()):
                 row = await self._queries.algo(self._identities.client_id(live.order.ref))
                 if row is not None and actual_id(row.order_id) == order_id:
                     self._identities.bind(order_id, live.order.ref)
-        return self._identities.add(order_id, client_id)
+        found = self._identities.add(order_id, client_id)
+        if found.ref is not None and original_type in CONDITIONAL:
+            self._reports.add(Triggered(found.ref, str(order_id)))
+        return found

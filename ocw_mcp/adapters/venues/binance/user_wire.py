@@ -154,7 +154,7 @@ UserEvent = OrderUpdate | AlgoUpdate | AccountUpdate | ConfigUpdate | MarginCall
 
 class _Kind(msgspec.Struct):
     event: str = field(name="e", default="")
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
 
 
 class UnreadableEvent(Exception):  # noqa: N818
@@ -179,7 +179,7 @@ def decode_event(raw: bytes | str) -> UserEvent | None:
     name = "a message"
     try:
         kind = _KIND.decode(data)
-        if not kind.event and kind.data is not None:
+        if not kind.event and bytes(kind.data):
             # The same event in the envelope of a combined stream.
             return decode_event(bytes(kind.data))
         name = kind.event[:40] or name

@@ -5,7 +5,6 @@ The venue keeps nothing on disk. A client id names its order, so every report ca
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -13,54 +12,52 @@ from typing import Any, Final
 import msgspec
 
 from ocw_mcp.adapters.binance.transport import pause
-from ocw_mcp.adapters.venues.binance.account import key_problem, settings_problems, settings_text
+from ocw_mcp.adapters.venues.binance.account import check_account
 from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.errors import Banned, CallFailed, Refused
 from ocw_mcp.adapters.venues.binance.fees import FeeValues
 from ocw_mcp.adapters.venues.binance.identities import CONDITIONAL, Identities
-from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder, LiveOrders
+from ocw_mcp.adapters.venues.binance.live_orders import KnownOrders, LiveOrder, LiveOrders
 from ocw_mcp.adapters.venues.binance.looking import OrderLook
-from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed, together
-from ocw_mcp.adapters.venues.binance.reconcile import MARGIN_MS, PERIOD_S, WEIGHT_A_SECOND, Reconciler
-from ocw_mcp.adapters.venues.binance.registry import Registry
+from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed
+from ocw_mcp.adapters.venues.binance.reconcile import MARGIN_MS, PERIOD_S, WEIGHT_A_SECOND, Reconciler, Shown
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.sender import Sender
+from ocw_mcp.adapters.venues.binance.terms import Terms
 from ocw_mcp.adapters.venues.binance.trades import TradeReader
 from ocw_mcp.adapters.venues.binance.unknowns import LookUps
 from ocw_mcp.adapters.venues.binance.user_events import UserEvents
 from ocw_mcp.adapters.venues.binance.user_stream import UserStream
 from ocw_mcp.adapters.venues.instruments import PaperInstruments
 from ocw_mcp.domain.cleared import ClearedOrder
-from ocw_mcp.domain.errors import MarketUnreachable, VenueRefused
+from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.orders import (
     Canceled,
     CancelRefused,
     Filled,
-    Order,
     OrderRef,
     OrderSeen,
     OutcomeUnknown,
     Rejected,
-    RejectReason,
     VenueNotice,
     VenueNoticeKind,
     VenueReport,
 )
 from ocw_mcp.domain.protocols import KnownOrder
-from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import SECOND
 
 MUTE_AFTER_MS: Final = 5 * SECOND
-"""The age (ms) of a change that REST shows, from which the stream counts as mute if it has not reported it."""
+"""The age (ms) of a change that REST shows, from which a stream counts as mute that has not reported it."""
+_OPENED_ERROR_MS: Final = 250
+"""The error (ms) of the time at which the stream was opened."""
 _OPEN_S: Final = 20.0
 """The time (s) in which the user data stream has to open at the start."""
 _RETRY_S: Final = 3.0
 _BLIND_AFTER_S: Final = 75.0
 """The time (s) without a reading of the account from which the venue counts as degraded."""
-_AT_ONCE: Final = 10
-"""The number of orders that are looked up at the same time at the start."""
-_FINISHED_KEPT: Final = 1_000
+_ASKED_AT_ONCE: Final = 240
+_ASKED_A_SECOND: Final = 8
 _STREAM, _REST = "stream", "rest"
 
 
@@ -68,23 +65,17 @@ class _Price(msgspec.Struct):
     price: Decimal
 
 
-class _KnownOrders(Registry):
-    """The orders that the sender may have to name; those that are sent are live from then on."""
+class _Pace:
+    """The pace of readings that are asked for: some at once, and then at most `_ASKED_A_SECOND` of weight a second."""
 
-    def __init__(self, live: LiveOrders, now_ms: Callable[[], int]) -> None:
-        super().__init__()
-        self._live, self._now_ms = live, now_ms
-        self._finished: deque[OrderRef] = deque()
+    def __init__(self) -> None:
+        self._left, self._at = float(_ASKED_AT_ONCE), 0.0
 
-    def add(self, order: Order) -> None:
-        super().add(order)
-        self._live.add(order, self._now_ms())
-
-    def finished(self, ref: OrderRef) -> None:
-        """Keep an order that is over for a time: it may yet show up again."""
-        self._finished.append(ref)
-        if len(self._finished) > _FINISHED_KEPT:
-            self.forget(self._finished.popleft())
+    def wait_s(self, spent: int, now_s: float) -> float:
+        """Return how long (s) to wait after a reading that has cost `spent`."""
+        self._left = min(_ASKED_AT_ONCE, self._left + (now_s - self._at) * _ASKED_A_SECOND) - spent
+        self._at = now_s
+        return max(1.0, -self._left / _ASKED_A_SECOND)
 
 
 class BinanceVenue:
@@ -98,14 +89,15 @@ class BinanceVenue:
         """`book` is the six characters in its client ids. `jitter` returns a number from 0 to below 1."""
         self._client, self._symbols = client, tuple(symbols)
         self._live, self._identities = LiveOrders(), Identities(book)
-        self._known = _KnownOrders(self._live, client.now_ms)
+        self._known = KnownOrders(self._live, client.now_ms)
         self._queries = Queries(client)
         self._reports = Reports(self._live, FeeValues(), client.now_ms)
         self._reports.listener = self._heard
         self._trades = TradeReader(self._queries, self._identities, self._live, self._reports)
         look = OrderLook(self._queries, self._identities, self._trades, self._reports)
         self._lookups = LookUps(self._queries, look, self._reports, self._identities.client_id, self._spawn)
-        self._events = UserEvents(self._identities, self._reports, self._trades, self.reconcile, self._spawn)
+        terms = Terms(lambda symbol, leverage: self._sender.leverage_seen(symbol, leverage))
+        self._events = UserEvents(self._identities, self._reports, self._trades, terms, self.reconcile, self._spawn)
         self._stream = UserStream(
             self._queries, client.transport.connect, self._events.take, self._stream_changed, jitter
         )
@@ -116,7 +108,6 @@ class BinanceVenue:
             self._live,
             self._reports,
             self._trades,
-            look,
             self._lookups,
             self._events,
             self._known.get,
@@ -124,7 +115,6 @@ class BinanceVenue:
             symbols,
         )
         self._sender = Sender(client, book, self._known, self._say, self)
-        self._look = look
         self._instruments = PaperInstruments(Product.UM)
         self._tasks: set[asyncio.Task[None]] = set()
         self._demanded = asyncio.Event()
@@ -132,6 +122,7 @@ class BinanceVenue:
         self._blind: dict[str, str] = {}
         """Why the account cannot be seen at once, by what is missing."""
         self._is_open = False
+        self._pace = _Pace()
 
     # Protocol of a venue
 
@@ -176,15 +167,16 @@ class BinanceVenue:
         """
         await self._stop()
         try:
-            await self._check()
+            rows = await check_account(self._queries, self._client.mode, self._symbols, self._reports.incident)
+            self._reconciler.terms.take(rows)
             now = self._client.now_ms()
             self._reconciler.begin(now if since is None else since - MARGIN_MS)
             self._spawn(self._always(self._client.keep_time))
             self._spawn(self._always(self._stream.run))
             async with asyncio.timeout(_OPEN_S):
                 await self._up.wait()
-            for first in range(0, len(orders), _AT_ONCE):
-                await together(*(self._recover(known) for known in orders[first : first + _AT_ONCE]))
+            for known in orders:
+                self._recover(known)
             await self._reconciler.read(everything=True)
         except BaseException as error:
             await self._stop()
@@ -196,7 +188,6 @@ class BinanceVenue:
             raise
         self._is_open = True
         self._blind.clear()
-        self._pass_leverages()
         self._demanded.clear()
         self._spawn(self._always(self._keep_reading))
 
@@ -224,55 +215,13 @@ class BinanceVenue:
 
     # Start
 
-    async def _check(self) -> None:
-        """Raise VenueRefused unless key and settings are right; nothing is changed."""
-        try:
-            config = await self._queries.account_config()
-            rows = await self._queries.symbol_configs()
-            positions = await self._queries.positions()
-            if self._client.mode is Mode.LIVE:
-                await self._check_key()
-        except QueryFailed as error:
-            cause = error.__cause__
-            if isinstance(cause, Refused) and cause.verdict.reason is RejectReason.NOT_AUTHORISED:
-                text = "the exchange refuses the key, or its use from this address"
-                raise VenueRefused(f"{text}: {cause}; check the key at the exchange, and run `ocw connect`") from None
-            raise
-        self._reconciler.terms.take(rows)
-        problems = settings_problems(config, {row.symbol: row for row in rows}, self._symbols, positions)
-        if problems:
-            raise VenueRefused(settings_text(problems))
-
-    async def _check_key(self) -> None:
-        """Raise VenueRefused if the key can move money, or cannot trade; the demo exchange does not report this."""
-        try:
-            problem = key_problem(await self._queries.key_rights())
-        except QueryFailed as error:
-            cause = error.__cause__
-            if not isinstance(cause, Refused) or cause.verdict.reason is RejectReason.NOT_AUTHORISED:
-                raise
-            self._reports.incident(f"the rights of the API key could not be checked: {cause}")
-        else:
-            if problem:
-                raise VenueRefused(problem)
-
-    async def _recover(self, known: KnownOrder) -> None:
-        """Report what became of an order that was live when the process ended, or look it up from now on."""
-        order, number = known.order, known.venue_order_id
-        self._known.add(order)
-        live = self._live.get(order.ref)
-        assert live is not None
-        live.seen = live.seen or bool(number)
-        if not await self._look.found(live):
-            if not live.seen:
-                why = "the process ended before the exchange had answered, and it does not show the order"
-                self._say(OutcomeUnknown(order.ref, why))
-            self._lookups.start(live)
-
-    def _pass_leverages(self) -> None:
-        for symbol, leverage in self._reconciler.terms.leverages.items():
-            if symbol in self._symbols:
-                self._sender.leverage_seen(symbol, leverage)
+    def _recover(self, known: KnownOrder) -> None:
+        """Let the next reading find out what became of an order that was live when the process ended."""
+        self._known.add(known.order)
+        live = self._live.get(known.order.ref)
+        if live is not None:
+            live.recovered = True
+            live.seen = live.seen or bool(known.venue_order_id)
 
     # While it is open
 
@@ -284,7 +233,7 @@ class BinanceVenue:
                 async with asyncio.timeout(wait):
                     await self._demanded.wait()
             self._demanded.clear()
-            spent, began = self._queries.spent, self._client.now_ms()
+            spent, began, before = self._queries.spent, self._client.now_ms(), self._reconciler.shown
             try:
                 await self._reconciler.read(everything=_STREAM in self._blind)
             except QueryFailed as error:
@@ -297,11 +246,10 @@ class BinanceVenue:
             wait = max(PERIOD_S, (self._queries.spent - spent) / WEIGHT_A_SECOND)
             self._see(_REST)
             opened = self._stream.opened_at
-            if not self._is_mute() and opened is not None and opened <= began:
+            if not self._is_mute(before) and opened is not None and opened <= began:
                 # Whatever happened while the stream was down has been read.
                 self._see(_STREAM)
-            self._pass_leverages()
-            await pause(1.0)
+                await pause(self._pace.wait_s(self._queries.spent - spent, _loop_s()))
 
     def _failed(self, error: QueryFailed, blind_s: float) -> None:
         cause = error.__cause__
@@ -312,20 +260,30 @@ class BinanceVenue:
         if blind_s > _BLIND_AFTER_S:
             self._lose(_REST, f"the account could not be read for {blind_s:.0f} s: {error}")
 
-    def _is_mute(self) -> bool:
-        """Return whether the stream is open and has not reported what REST shows; if so, replace it."""
-        opened, now = self._stream.opened_at, self._client.now_ms()
+    def _is_mute(self, before: Shown | None) -> bool:
+        """Return whether the stream has not reported an old trade that REST shows; if so, replace it.
+
+        Another change that no event has announced may be too young for that: it is waited for its event.
+        """
+        opened, now, shown = self._stream.opened_at, self._client.now_ms(), self._reconciler.shown
         if opened is None:
             return False
-        lost = [row.at for row in self._reconciler.unheard if opened + SECOND < row.at < now - MUTE_AFTER_MS]
-        changed = self._reconciler.latest_change
-        if max(self._events.last_at, opened) + SECOND < changed < now - MUTE_AFTER_MS:
-            lost.append(changed)
+        lost = [row.at for row in self._reconciler.unheard if opened + _OPENED_ERROR_MS < row.at < now - MUTE_AFTER_MS]
         if lost:
-            why = f"the user data stream is open and mute: REST shows a change {(now - max(lost)) / SECOND:.0f} s ago"
-            self._lose(_STREAM, why)
-            self._stream.replace("it is mute")
+            self._replace_mute(f"a trade {(now - max(lost)) / SECOND:.0f} s ago")
+        elif shown is not None and before is not None and opened < before.at and shown.is_unheard(before):
+            self._spawn(self._wait_for_event(shown.events, opened))
         return bool(lost)
+
+    async def _wait_for_event(self, events: int, opened: int) -> None:
+        """Replace the stream if it stays silent."""
+        await pause(MUTE_AFTER_MS / SECOND)
+        if self._events.count == events and self._stream.opened_at == opened:
+            self._replace_mute("a change of the account")
+
+    def _replace_mute(self, what: str) -> None:
+        self._lose(_STREAM, f"the user data stream is open and mute: REST shows {what}, the stream does not")
+        self._stream.replace("it is mute")
 
     def _stream_changed(self, up: bool, why: str) -> None:
         if up:
