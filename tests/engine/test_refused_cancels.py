@@ -7,6 +7,7 @@ import pytest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.happenings import HappeningKind
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, CancelRefused, Order, OrderRef, OrderReport, Purpose, Rejected
 from ocw_mcp.domain.reject_reasons import RejectReason
@@ -188,3 +189,19 @@ def test_order_that_appears_after_its_rejection_is_cancelled() -> None:
     journaled = wire.give(Accepted(entry.ref, "v1"))
     assert [type(each) for each in journaled] == [events.Incident, events.OrderCancelRequested]
     assert wire.canceled == [entry.ref]
+
+
+def test_agent_sees_that_an_entry_was_not_cancelled() -> None:
+    wire = Wire()
+    entry = wire.enter(limit=D(98))
+    assert isinstance(entry, Order)
+    wire.give(Accepted(entry.ref, "v1"))
+    withdraw(wire, "a")
+    (resting,) = wire.engine.snapshot(wire.now).resting
+    assert resting.cancelling
+    refuse(wire, entry.ref)
+    seen = wire.engine.snapshot(wire.now)
+    assert [(each.kind, each.order) for each in seen.since] == [(HappeningKind.NOT_CANCELLED, entry.ref)]
+    assert [each.cancelling for each in seen.resting] == [False]
+    wire.give(Canceled(entry.ref, "its price is out of the band"))
+    assert [each.kind for each in wire.engine.snapshot(wire.now).since][-1] is HappeningKind.LAPSED

@@ -71,6 +71,10 @@ class LiveOrders:
         """Return a live order, or None."""
         return self._orders.get(ref)
 
+    def remove(self, ref: OrderRef) -> None:
+        """Forget an order that is over, as a query has shown."""
+        self._orders.pop(ref, None)
+
     def waiting_algos(self, symbol: str, side: str) -> Collection[LiveOrder]:
         """Return the algo orders of a symbol and a side."""
         return [
