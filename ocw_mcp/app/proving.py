@@ -46,6 +46,8 @@ ROOM: Final = Decimal("1.05")
 """How much larger than the smallest notional the order is, so that a falling price does not make it too small."""
 PATIENCE_S: Final = 90.0
 """How long (s) each step waits for its reports: an unknown outcome is looked up meanwhile."""
+TOLERANCE: Final = Decimal("0.01")
+"""The largest difference (quote) between the balance and the sum of the reports: the exchange rounds."""
 _ENTRY, _STOP, _EXIT = (OrderRef(1, leg) for leg in (Purpose.ENTRY, Purpose.STOP, Purpose.EXIT))
 _OWN: Final = "prove"
 
@@ -219,14 +221,14 @@ class ProvingOrder:
         if any(each.symbol == symbol for each in self._outside):
             raise VenueRefused(f"another program or person traded {symbol} meanwhile")
         bought, sold = (self._worth(Side.BUY), self._worth(Side.SELL))
-        fees = sum((each.fee for each in self._fills.values()), ZERO)
-        expected = _total(first, terms.quote) + sold - bought + self._moved
-        # A fee may be taken in another asset, so it is in the balance or not.
-        tolerance = fees + Decimal("0.01")
-        if abs(_total(last, terms.quote) - expected) > tolerance:
+        # A fee in another asset, or out of the bought quantity, is not in the quote balance.
+        in_quote = [each for each in self._fills.values() if each.fee_asset in ("", terms.quote) and not each.base_fee]
+        fees = sum((each.fee for each in in_quote), ZERO)
+        expected = _total(first, terms.quote) + sold - bought - fees + self._moved
+        if abs(_total(last, terms.quote) - expected) > TOLERANCE:
             raise VenueRefused(
                 f"the balance is {plain(_total(last, terms.quote))} {terms.quote}, and the reports add up to "
-                f"{plain(expected)}, with fees of {plain(fees)}: a report is missing"
+                f"{plain(expected)}: a report is missing"
             )
 
     async def _mend(self, seen: AccountSeen) -> str:
@@ -324,7 +326,7 @@ class ProvingOrder:
             case AccountSeen():
                 self._seen.append(report)
             case FundingPaid():
-                self._move(f"funding {report.symbol} {report.at}", report.amount)
+                self._move(report.transaction_id or f"{report.symbol} {report.at}", report.amount)
             case Transferred():
                 self._move(report.transfer_id, report.amount)
 

@@ -1,8 +1,9 @@
 """The proving order of a mandate ends flat with every report accounted for, or says what is left."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -51,7 +52,7 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(self, instrument: Instrument = ETH, **faults: str) -> None:
+    def __init__(self, faults: Mapping[str, str] = MappingProxyType({}), instrument: Instrument = ETH) -> None:
         self.instrument_ = instrument
         self.faults = faults
         self.cash = D(1_000)
@@ -167,7 +168,7 @@ def test_proving_order_buys_the_least_protects_it_and_ends_flat() -> None:
     assert isinstance(proof, Proof), proof
     assert (proof.quantity, proof.bought, proof.sold) == (D("0.021"), MARK, MARK)
     assert proof.fees == D("0.021") * MARK * FEE * 2
-    assert (venue.held, venue.resting) == (0, {})
+    assert (venue.held, len(venue.resting)) == (D(0), 0)
     assert [each.ref.leg for each in venue.submitted] == [Purpose.ENTRY, Purpose.STOP, Purpose.EXIT]
     assert [each.reduce_only for each in venue.submitted] == [False, True, True]
     assert venue.submitted[1].trigger_price == D("990.00")
@@ -175,7 +176,7 @@ def test_proving_order_buys_the_least_protects_it_and_ends_flat() -> None:
 
 
 def test_proving_order_on_spot_cancels_the_stop_before_it_sells() -> None:
-    venue = Scripted(SPOT)
+    venue = Scripted(instrument=SPOT)
     proof, lines = proven(venue)
     assert isinstance(proof, Proof), proof
     assert venue.held < ETH.step
@@ -183,7 +184,7 @@ def test_proving_order_on_spot_cancels_the_stop_before_it_sells() -> None:
 
 
 def test_unknown_outcome_that_is_found_later_is_accounted_for() -> None:
-    proof, lines = proven(Scripted(entry="lost"))
+    proof, lines = proven(Scripted({"entry": "lost"}))
     assert isinstance(proof, Proof), proof
     assert any("unknown, and is looked up" in line for line in lines)
 
@@ -200,16 +201,16 @@ def test_unknown_outcome_that_is_found_later_is_accounted_for() -> None:
     ids=str,
 )
 def test_failed_proving_order_is_closed_and_no_proof(faults: dict[str, str], says: str) -> None:
-    venue = Scripted(**faults)
+    venue = Scripted(faults)
     found, _ = proven(venue)
     assert isinstance(found, str)
     assert says in found
     assert "nothing is left" in found
-    assert (venue.held, venue.resting) == (0, {})
+    assert (venue.held, len(venue.resting)) == (D(0), 0)
 
 
 def test_what_a_failed_proving_order_leaves_is_named() -> None:
-    found, _ = proven(Scripted(exit="unfilled"))
+    found, _ = proven(Scripted({"exit": "unfilled"}))
     assert "left at the exchange: 0.021 ETHUSDT; close and cancel it in the exchange's app" in str(found)
 
 
@@ -224,7 +225,7 @@ def test_what_a_failed_proving_order_leaves_is_named() -> None:
     ids=str,
 )
 def test_proving_order_that_cannot_begin_leaves_nothing(faults: dict[str, str], says: str) -> None:
-    venue = Scripted(**faults)
+    venue = Scripted(faults)
     found, _ = proven(venue)
     assert says in str(found)
     assert len(venue.submitted) <= 1

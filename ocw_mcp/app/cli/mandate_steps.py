@@ -47,8 +47,9 @@ def give_mandate(request: ConnectRequest, target: Target, key: ApiKey, account: 
             target.mode, target.product, key, loopback, book, terms.symbols[0], bound, lambda line: say(f"  {line}")
         )
         mandate.give(state, msgspec.structs.replace(terms, proven_at=proof.ended_at))
-    product = target.product
-    run = f"ocw run --mode live --market binance --product {product} --policy {request.policy} --state {state}"
+    own = "" if request.policies is None else f" --policies {request.policies}"
+    named = f"{own} --policy {request.policy} --symbols {','.join(terms.symbols)}"
+    run = f"ocw run --mode live --market binance --product {target.product}{named} --state {state}"
     say(f"The mandate is sealed. It is for these policies only: {run}")
 
 
