@@ -175,7 +175,8 @@ def test_flatten_while_orders_are_unanswered_leaves_the_stop() -> None:
     outcome = play(ENTERS, faults=[outage], commands=[(200, "flatten")])
     assert outcome.problems() == []
     assert held(outcome) == stops(outcome) == 0
-    assert outcome.record.trades[-1].at > BEGIN + 295_000
+    (taken,) = seconds(outcome, events.CommandTaken)
+    assert taken < 295 < (outcome.record.trades[-1].at - BEGIN) / 1_000
     covered = [each for each in outcome.record.standings if each.position]
     assert not any(each.naked for each in covered[1:]), "the stop stayed until the position was closed"
 
@@ -191,3 +192,19 @@ def test_book_killed_around_its_entry_ends_protected(touches: int) -> None:
     outcome = play(ENTERS, kills=[Kill(119.5, touches, 5)])
     assert outcome.problems() == []
     assert (held(outcome) == 0) == (stops(outcome) == 0)
+
+
+@pytest.mark.requirement("X05")
+def test_funding_is_booked_once_although_the_book_is_killed_after_it() -> None:
+    settled = 8 * 60
+    outcome = play(
+        {settled - 3: (Action.BUY, 0.015)},
+        (FIRST,),
+        minutes=settled + 4,
+        kills=[Kill(60 * settled + 20, 1, 5), Kill(60 * settled + 90, 1, 5)],
+        begins_s=60 * (settled - 4) + 30,
+    )
+    assert outcome.problems() == []
+    assert outcome.kills == 2
+    (paid,) = outcome.events(events.FundingBooked)
+    assert paid.amount == next(each.amount for each in outcome.record.changes if each.kind == "FUNDING_FEE")

@@ -155,6 +155,7 @@ def play(
     faults: Sequence[Fault] = (),
     kills: Sequence[Kill] = (),
     commands: Sequence[tuple[float, str]] = (),
+    begins_s: float = 30,
 ) -> Outcome:
     """Play a story that a test has written: by the minute, what the book decides at its beginning.
 
@@ -171,5 +172,6 @@ def play(
         grain_ms=500,
         tick_ms=2_000,
         commands=commands,
+        begins_s=begins_s,
     )
     return run_book(plan)
