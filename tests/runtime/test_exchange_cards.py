@@ -166,7 +166,8 @@ def test_flatten_leaves_no_position_and_no_order() -> None:
     assert outcome.problems() == []
     assert held(outcome) == 0
     assert len(outcome.record.trades) == 2
-    assert account(outcome).open == account(outcome).waiting == {}
+    assert account(outcome).open == {}
+    assert account(outcome).waiting == {}
 
 
 @pytest.mark.requirement("K02")

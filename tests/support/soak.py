@@ -104,9 +104,8 @@ def main(environment: Mapping[str, str]) -> int:
     days = float(environment.get("DAYS") or DAYS)
     kills = int(environment.get("KILLS") or round(KILLS * days / DAYS))
     venue = environment.get("VENUE") or "exchange"
-    print(
-        f"seed {seed}, {days:g} simulated days, {kills} kills, {venue}; repeat it with: make soak SEED={seed} DAYS={days:g}"
-    )
+    what = f"seed {seed}, {days:g} simulated days, {kills} kills, {venue}"
+    print(f"{what}; repeat it with: make soak SEED={seed} DAYS={days:g} VENUE={venue}")
     began = time.perf_counter()  # noqa: TID251 - the speed of this machine
     with tempfile.TemporaryDirectory() as directory:
         outcome = soak(seed, days, kills, Path(directory) / "book", venue)

@@ -8,6 +8,7 @@ import pytest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, OutsideCause, Purpose, Side
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.sandbox.binance.exchange import Exchange
 from tests.support.oracles import (
@@ -212,7 +213,7 @@ def test_waiting_order_of_an_unknown_outcome_counts() -> None:
     lost = [intended("0.2"), (NOW, events.OrderUnknown(ref(), "timeout"))]
     (problem,) = within_budget(record, lost, BOOK, WIDE)
     assert name(2) in problem
-    found = [*lost, (NOW, events.OrderRejected(ref(), "NEVER_ARRIVED", ""))]
+    found = [*lost, (NOW, events.OrderRejected(ref(), RejectReason.NEVER_ARRIVED, ""))]
     assert within_budget(record, found, BOOK, WIDE) == []
 
 
