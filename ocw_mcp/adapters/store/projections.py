@@ -29,7 +29,7 @@ TABLES: dict[str, str] = {
            quantity TEXT, trigger_price TEXT, limit_price TEXT, principal TEXT, wake_id INTEGER, idempotency_key TEXT,
            policy_hash TEXT,
            state TEXT, filled TEXT, turnover TEXT, average_price TEXT, fees TEXT, venue_order_ids TEXT,
-           triggered INTEGER, intended_at INTEGER, updated_at INTEGER, close_position INTEGER,
+           triggered INTEGER, rejection TEXT, intended_at INTEGER, updated_at INTEGER, close_position INTEGER,
            PRIMARY KEY (n, leg, revision)""",
     "fills": """seq INTEGER PRIMARY KEY, at INTEGER, n INTEGER, leg TEXT, revision INTEGER, fill_id TEXT, symbol TEXT,
            side TEXT, quantity TEXT, price TEXT, fee TEXT, traded_at INTEGER, maker INTEGER, realised TEXT,
@@ -60,7 +60,7 @@ Change = tuple[str, dict[str, Value]]
 # An order reference is used once. If one were used again, the latest intent would replace it, and the journal goes on.
 _ADD_ORDER = """INSERT OR REPLACE INTO orders VALUES (:n, :leg, :revision, :client_id, :symbol, :side, :type, :purpose,
     :quantity, :trigger_price, :limit_price, :principal, :wake_id, :idempotency_key, :policy_hash, 'intended', '0', '0',
-    NULL, '0', '[]', 0, :at, :at, :close_position)"""
+    NULL, '0', '[]', 0, NULL, :at, :at, :close_position)"""
 _INSERTS = {
     table: f"INSERT INTO {table} VALUES ({', '.join(':' + name for name in re.findall(_COLUMN, columns))})"
     for table, columns in TABLES.items()
@@ -77,7 +77,8 @@ _KEEP = f"""UPDATE orders SET updated_at = :at,
     state = CASE WHEN filled <> '0' THEN 'partially_filled' WHEN triggered THEN 'triggered'
                  WHEN venue_order_ids = '[]' THEN 'intended' ELSE 'accepted' END
     {_THIS_ORDER} AND state = 'cancel_requested'"""
-_MOVE_ON = f"UPDATE orders SET state = :state, updated_at = :at {_THIS_ORDER} AND state <> 'filled'"
+_MOVE_ON = f"""UPDATE orders SET state = :state, updated_at = :at, rejection = coalesce(:rejection, rejection)
+    {_THIS_ORDER} AND state <> 'filled'"""
 _SIZE = f"UPDATE orders SET quantity = :before {_THIS_ORDER} AND close_position AND filled = '0'"
 _FILL = f"""UPDATE orders SET updated_at = :at,
     filled = dec_add(filled, :quantity),
@@ -146,7 +147,9 @@ def _changes(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]:
             | events.OrderCancelRequested(ref)
             | events.OrderCanceled(ref)
         ):
-            return [(_MOVE_ON, {"at": at, **_name(ref), "state": kind_of(event).removeprefix("order.")})]
+            reason = event.reason.value if isinstance(event, events.OrderRejected) else None
+            state = kind_of(event).removeprefix("order.")
+            return [(_MOVE_ON, {"at": at, **_name(ref), "state": state, "rejection": reason})]
         case events.OrderFilled(ref=ref):
             insert, row = _row("fills", seq, at, event, *_TRADE, "maker", **_name(ref))
             return [(insert, row), (_SIZE, {**_name(event.ref), "before": plain(position_before(event))}), (_FILL, row)]
