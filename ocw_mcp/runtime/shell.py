@@ -29,7 +29,7 @@ from ocw_mcp.runtime.recorder import Commits, EventRecorder
 from ocw_mcp.runtime.thinking import NEVER
 from ocw_mcp.runtime.validation import validated_request
 
-DRAIN_S: Final = 10.0
+DRAIN_S: Final = 5.0
 """The longest time (s) at the end of a run in which reductions and cancels that wait are still sent."""
 
 
