@@ -24,6 +24,7 @@ from ocw_mcp.domain.orders import (
 )
 from ocw_mcp.domain.protocols import KnownOrder
 from ocw_mcp.domain.state import Mode
+from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.sandbox.binance.account.account import Account
 from ocw_mcp.sandbox.binance.account.api import FuturesApi
 from ocw_mcp.sandbox.binance.account.keys import ApiKey, Permission, made_key
@@ -34,12 +35,27 @@ from ocw_mcp.sandbox.binance.inprocess import InProcessTransport
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
 from tests.support.exchange import NOW, market
+from tests.support.sandbox_market import DAY_1, StoredFeed, candle
 
 T = TypeVar("T")
 R = TypeVar("R", bound=VenueReport)
 BOOK: Final = "abc234"
 BTC: Final = "BTCUSDT"
 ADDRESS: Final = "127.0.0.1:1"
+
+
+CALM: Final = DAY_1 + 29 * MINUTE
+"""A minute before the end of the calm in `falling`, ms."""
+
+
+def falling(end: float) -> SandboxMarket:
+    """Return a market that is calm at 1,000 for half an hour, and then falls to a price in two minutes."""
+    rows, price = [candle(minute, (1000.0, 1000.0, 1000.0, 1000.0, 1000.0)) for minute in range(30)], 1000.0
+    for minute in range(2):
+        following = round(price + (end - 1000.0) / 2, 2)
+        rows.append(candle(30 + minute, (price, price, following, following, 1000.0)))
+        price = following
+    return SandboxMarket(StoredFeed(rows), DAY_1)
 
 
 class _Cleared(NamedTuple):
@@ -223,7 +239,7 @@ class VenueRig:
 
 def _kind(report: VenueReport) -> str:
     if isinstance(report, Rejected):
-        return f"Rejected {report.code}"
+        return f"Rejected {report.reason}"
     return f"{report.kind}" if isinstance(report, VenueNotice) else type(report).__name__
 
 

@@ -66,12 +66,32 @@ def trade_report(identity: Identity, trade: TradeRow, fees: FeeValues) -> Filled
     if not all(each.is_finite() and each > ZERO for each in values) or not trade.fee.is_finite():
         what = f"{trade.quantity} at {trade.price}, fee {trade.fee}"
         raise ImpossibleTrade(f"trade {trade.id} of {trade.symbol} is {what}")
-    # `fee` is the value in quote currency. The asset that was charged, and its amount, belong here as well.
     fee = fees.value(trade.fee_asset, trade.fee, trade.quantity * trade.price)
+    charged = (trade.fee_asset, trade.fee) if trade.fee_asset and trade.fee_asset not in DOLLARS else ("", ZERO)
     if identity.ref is not None:
-        return Filled(identity.ref, str(trade.id), trade.quantity, trade.price, fee, trade.at, trade.maker)
-    side, cause = Side(trade.side.lower()), outside_cause(identity.client_id)
-    return OutsideFill(str(trade.id), trade.symbol, side, trade.quantity, trade.price, fee, trade.at, cause)
+        return Filled(
+            identity.ref,
+            str(trade.id),
+            trade.quantity,
+            trade.price,
+            fee,
+            trade.at,
+            trade.maker,
+            fee_asset=charged[0],
+            fee_amount=charged[1],
+        )
+    return OutsideFill(
+        str(trade.id),
+        trade.symbol,
+        Side(trade.side.lower()),
+        trade.quantity,
+        trade.price,
+        fee,
+        trade.at,
+        outside_cause(identity.client_id),
+        fee_asset=charged[0],
+        fee_amount=charged[1],
+    )
 
 
 def traded(order: OrderEvent) -> TradeRow | None:
@@ -160,8 +180,8 @@ def income_reports(row: IncomeRow) -> list[VenueReport]:
     if row.kind in _TRADING or row.asset not in DOLLARS or not row.amount.is_finite() or not row.amount:
         return []
     if row.kind == "FUNDING_FEE" or row.kind in _COSTS:
-        # The transaction id belongs here; the record has neither rate, quantity nor mark price.
-        funding = FundingPaid(row.symbol, row.amount, ZERO, ZERO, ZERO, row.at)
+        # The record has neither rate, quantity nor mark price.
+        funding = FundingPaid(row.symbol, row.amount, None, None, None, row.at, transaction_id=_income_id(row))
         if row.kind == "FUNDING_FEE":
             return [funding]
         text = f"the exchange booked {row.kind} of {row.amount} {row.asset} on {row.symbol}: counted like funding"
@@ -175,7 +195,8 @@ def income_reports(row: IncomeRow) -> list[VenueReport]:
 
 def _income_id(row: IncomeRow) -> str:
     """Return the id of a record: the exchange's numbers are unique within a kind."""
-    return str(row.transaction) if row.kind == "TRANSFER" else f"{row.kind}-{row.transaction}"
+    plain = row.kind in ("TRANSFER", "FUNDING_FEE")
+    return str(row.transaction) if plain else f"{row.kind}-{row.transaction}"
 
 
 def income_key(row: IncomeRow) -> tuple[str, int, str, Decimal]:

@@ -216,6 +216,16 @@ def test_fee_in_another_asset_has_the_value_of_its_last_price() -> None:
     assert fees.value("BNB", D("0.001"), D(800)) == D("0.650")
 
 
+@pytest.mark.parametrize("identity", [OURS, THEIRS])
+def test_fee_in_another_asset_is_reported_with_its_amount(identity: Identity) -> None:
+    trade = traded(order(**TRADE | {"n": "0.0006", "N": "BNB"}))
+    assert trade is not None
+    fees = FeeValues()
+    fees.set_price("BNB", D(650))
+    found = trade_report(identity, trade, fees)
+    assert (found.fee, found.fee_asset, found.fee_amount) == (D("0.3900"), "BNB", D("0.0006"))
+
+
 def income(kind: str, amount: str, asset: str = "USDT", transaction: Any = "9689322392") -> list[Any]:
     row = {"symbol": "BTCUSDT", "incomeType": kind, "income": amount, "asset": asset, "time": 7, "tranId": transaction}
     return income_reports(decode(json.dumps(row).encode(), IncomeRow, "income"))
@@ -224,7 +234,8 @@ def income(kind: str, amount: str, asset: str = "USDT", transaction: Any = "9689
 def test_income_is_funding_or_a_transfer_and_never_a_fill() -> None:
     (paid,) = income("FUNDING_FEE", "-0.25")
     assert isinstance(paid, FundingPaid)
-    assert (paid.symbol, paid.amount, paid.at) == ("BTCUSDT", D("-0.25"), 7)
+    assert (paid.symbol, paid.amount, paid.at, paid.rate) == ("BTCUSDT", D("-0.25"), 7, None)
+    assert paid.transaction_id == "9689322392"
     assert income("TRANSFER", "-0.375", transaction=12) == [Transferred("12", D("-0.375"), 7)]
     assert income("REALIZED_PNL", "4") == income("COMMISSION", "-1") == []
     assert income("TRANSFER", "3", asset="BNB") == income("TRANSFER", "NaN") == []
