@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from ocw_mcp.adapters.venues.binance.client import SignedClient
+from ocw_mcp.adapters.venues.binance.errors import Unanswered
+from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
-from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.orders import Filled, OrderRef, Purpose
 from ocw_mcp.sandbox.binance.account.api import FuturesApi
 from ocw_mcp.sandbox.binance.account.state import State
 from tests.support.exchange_books import Kill, Outcome
@@ -188,7 +191,9 @@ def test_halt_leaves_the_stop_and_the_position() -> None:
 
 
 @pytest.mark.requirement("E05")
-@pytest.mark.parametrize("touches", range(1, 9))
+@pytest.mark.parametrize(
+    "touches", [2, 4, 6, *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 3, 5, 7, 8, 9, 10))]
+)
 def test_book_killed_around_its_entry_ends_protected(touches: int) -> None:
     outcome = play(ENTERS, kills=[Kill(119.5, touches, 5)])
     assert outcome.problems() == []
@@ -209,3 +214,29 @@ def test_funding_is_booked_once_although_the_book_is_killed_after_it() -> None:
     assert outcome.kills == 2
     (paid,) = outcome.events(events.FundingBooked)
     assert paid.amount == next(each.amount for each in outcome.record.changes if each.kind == "FUNDING_FEE")
+
+
+@pytest.mark.requirement("E09")
+def test_adapter_that_sends_an_order_again_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = SignedClient.call
+
+    async def blind(self: SignedClient, method: str, path: str, *more: Any, **options: Any) -> bytes:
+        try:
+            return await call(self, method, path, *more, **options)
+        except Unanswered:
+            if (method, path) != ("POST", ORDERS):
+                raise
+            return await call(self, method, path, *more, **options)
+
+    monkeypatch.setattr(SignedClient, "call", blind)
+    twice, _ = play(ENTERS, faults=[lost(ORDERS, executed=True)]).problems()
+    assert "reached the venue 2 times" in twice
+
+
+def test_adapter_that_loses_fills_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    add = Reports.add
+    monkeypatch.setattr(Reports, "add", lambda self, report: isinstance(report, Filled) or add(self, report))
+    problems = " ".join(play(ENTERS).problems())
+    assert "book and venue differed" in problems
+    assert "the journal has no deadline" in problems
+    assert "is missing in the journal" in problems
