@@ -13,7 +13,8 @@ from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.orders import Filled, OrderRef, Purpose
 from ocw_mcp.sandbox.binance.account.api import FuturesApi
 from ocw_mcp.sandbox.binance.account.state import State
-from tests.support.exchange_books import Kill, Outcome
+from tests.support.deaths import Kill
+from tests.support.exchange_books import Outcome
 from tests.support.exchange_stories import BTC, FIRST, play
 from tests.support.sandbox_books import BEGIN, fault
 

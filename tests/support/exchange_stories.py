@@ -15,7 +15,8 @@ from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.sandbox.binance.faults import Fault
-from tests.support.exchange_books import Kill, MakeVenue, Outcome, Plan, binance_venue, run_book
+from tests.support.deaths import Kill
+from tests.support.exchange_books import MakeVenue, Outcome, Plan, binance_venue, run_book
 from tests.support.sandbox_books import BEGIN, fault, market_of
 
 BTC = "BTCUSDT"

@@ -20,16 +20,8 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, MINUTE
 from ocw_mcp.sandbox.binance.faults import Fault, random_faults
 from ocw_mcp.sandbox.binance.market import SandboxMarket
-from tests.support.exchange_books import (
-    MakeVenue,
-    Outcome,
-    Plan,
-    binance_venue,
-    paper_venue,
-    random_kills,
-    run_book,
-    stored_on_disk,
-)
+from tests.support.deaths import random_kills
+from tests.support.exchange_books import MakeVenue, Outcome, Plan, binance_venue, paper_venue, run_book, stored_on_disk
 from tests.support.random_books import SYMBOLS, Trader
 from tests.support.runs import policies
 from tests.support.sandbox_books import market_of
