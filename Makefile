@@ -39,9 +39,9 @@ run: $(STAMP)
 test: $(STAMP)
 	PYTHONDONTWRITEBYTECODE= .venv/bin/pytest -n 2 --dist worksteal --durations 30
 
-# SEED, DAYS and KILLS reach the program as variables of the environment.
+# SEED, DAYS, KILLS and VENUE reach the program as variables of the environment.
 soak: $(STAMP)
-	SEED='$(SEED)' DAYS='$(DAYS)' KILLS='$(KILLS)' .venv/bin/python -m tests.support.soak
+	SEED='$(SEED)' DAYS='$(DAYS)' KILLS='$(KILLS)' VENUE='$(VENUE)' .venv/bin/python -m tests.support.soak
 
 # There is no npm lock file, since it would contain addresses. package.json pins the versions.
 validators: $(NODE_STAMP) $(CLIENTS_STAMP)

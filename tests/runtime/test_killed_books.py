@@ -9,7 +9,8 @@ import pytest
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Filled, VenueReport
 from ocw_mcp.domain.time import MINUTE
-from tests.support.exchange_books import Kill, Outcome, Plan, Site, paper_venue, random_kills, run_book, stored_on_disk
+from tests.support.deaths import Kill, random_kills
+from tests.support.exchange_books import Outcome, Plan, Site, paper_venue, run_book, stored_on_disk
 from tests.support.random_books import Trader, faults_of, random_market
 from tests.support.venue_records import RecordedPaper
 

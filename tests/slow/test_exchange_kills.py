@@ -9,9 +9,9 @@ from tests.support.soak import soak
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("seed", range(1, 6))
-def test_book_killed_at_random_breaks_no_oracle(seed: int, tmp_path: Path) -> None:
-    outcome = soak(seed, 2 / 24, 5, tmp_path / "book")
+@pytest.mark.parametrize(("seed", "venue"), [*((seed, "exchange") for seed in range(1, 6)), (6, "paper")])
+def test_book_killed_at_random_breaks_no_oracle(seed: int, venue: str, tmp_path: Path) -> None:
+    outcome = soak(seed, 2 / 24, 5, tmp_path / "book", venue)
     assert outcome.problems() == [], f"seed {seed}"
     assert outcome.kills == 5
     assert len(outcome.record.trades) > 10

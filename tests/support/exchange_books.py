@@ -11,12 +11,10 @@ from contextlib import contextmanager
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
-from random import Random  # noqa: TID251 - seeded
 from typing import Any, NamedTuple, Protocol
 
 import pytest
 
-from ocw_mcp.adapters.binance.transport import RestResponse
 from ocw_mcp.adapters.feeds.binance import BinanceFeed
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.store.journal import SqliteStore
@@ -25,10 +23,9 @@ from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.adapters.venues.instruments import paper_brackets
 from ocw_mcp.domain import events
-from ocw_mcp.domain.errors import MarketUnreachable
 from ocw_mcp.domain.market import MarketIdentity, Product
 from ocw_mcp.domain.policies import Policies
-from ocw_mcp.domain.protocols import Checkpoint, Decider, Store
+from ocw_mcp.domain.protocols import Decider, Store
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -39,9 +36,9 @@ from ocw_mcp.sandbox.binance.account.keys import made_key
 from ocw_mcp.sandbox.binance.exchange import Exchange
 from ocw_mcp.sandbox.binance.faults import Fault
 from ocw_mcp.sandbox.binance.faulty import FaultyExchange
-from ocw_mcp.sandbox.binance.inprocess import InProcessTransport
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
+from tests.support.deaths import Death, Dying, Kill, MortalTransport
 from tests.support.invariants import never_forgotten, never_naked
 from tests.support.oracles import (
     Limits,
@@ -59,7 +56,6 @@ from tests.support.stores import Crash, MemoryStore
 from tests.support.venue_records import ExchangeRecord, RecordedPaper, VenueRecord
 
 BOOK = "mem000"
-LONGEST_DOWN_S = 70.0
 
 
 class Site(NamedTuple):
@@ -97,69 +93,6 @@ def set_up(exchange: Exchange) -> None:
             exchange.account.account.state.position(symbol).isolated = True
 
 
-class MortalTransport(InProcessTransport):
-    """The way of one process to the exchange; after the death of the process nothing passes any more."""
-
-    dead = False
-
-    async def request(self, *arguments: Any, **options: Any) -> RestResponse:
-        self._require_alive()
-        response = await super().request(*arguments, **options)
-        self._require_alive()
-        return response
-
-    async def connect(self, path: str) -> Any:
-        self._require_alive()
-        return await super().connect(path)
-
-    def _require_alive(self) -> None:
-        if self.dead:
-            raise MarketUnreachable("the process was killed")
-
-
-class Death:
-    """The moment at which a process dies: at a number of touches of store and venue after it was armed."""
-
-    def __init__(self) -> None:
-        self.came = asyncio.Event()
-        self._left: int | None = None
-
-    def arm(self, touches: int) -> None:
-        """Let the process die at the next touch, or at a later one."""
-        self._left = max(1, touches)
-
-    def touch(self) -> None:
-        """Raise Crash if the process dies now, or is dead."""
-        if self._left is not None and not self.came.is_set():
-            self._left -= 1
-            if self._left <= 0:
-                self.came.set()
-        if self.came.is_set():
-            raise Crash
-
-
-class _Dying:
-    """A store whose appends and commits are touches; nothing is written after the death."""
-
-    def __init__(self, store: Any, death: Death, saved: Callable[[], None]) -> None:
-        self._store, self._death, self._saved = store, death, saved
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def append(self, at: int, event: Any) -> int:
-        self._death.touch()
-        number: int = self._store.append(at, event)
-        return number
-
-    def commit(self, checkpoint: Checkpoint | None = None, summarise: Callable[[], Any] | None = None) -> None:
-        self._death.touch()
-        self._store.commit(checkpoint, summarise)
-        if checkpoint is not None:
-            self._saved()
-        self._death.touch()
-
-
 class Opens(Protocol):
     """Opens the store of a book for the next process."""
 
@@ -186,24 +119,6 @@ def stored_on_disk(directory: Path, market: SandboxMarket) -> Opens:
         return SqliteStore.open(directory, stamp, book_id=BOOK, created_at=BEGIN)
 
     return opened
-
-
-class Kill(NamedTuple):
-    """The process dies at `touches` touches after a time, and is started again `down_s` later."""
-
-    at_s: float
-    touches: int
-    down_s: float
-
-
-def random_kills(seed: int, number: int, minutes: float) -> list[Kill]:
-    """Return kills at random moments between the first minute and the last two, each after the downtime of another."""
-    draw, slot = Random(f"kills {seed}"), (minutes * 60 - 180) / max(number, 1)
-    kills = []
-    for index in range(number):
-        at = 60 + slot * index + draw.uniform(0, max(1.0, slot - LONGEST_DOWN_S - 30))
-        kills.append(Kill(at, draw.randint(1, 12), draw.choice((0.5, 2.0, 20.0, LONGEST_DOWN_S))))
-    return kills
 
 
 class Plan(NamedTuple):
@@ -345,7 +260,7 @@ class _Process:
         clock.follow(feed.exchange_ms)
         ending = EndingFeed(feed, outcome.ended_at, self.transport.exchange_ms)
         venue = plan.make_venue(Site(signed, exchange, plan.market.product, BOOK, outcome.record))
-        mortal = _Dying(store, self.death, self._saved)
+        mortal = Dying(store, self.death, self._saved)
         self.run = outcome.run = Run(
             ending,
             plan.decider(),

@@ -15,7 +15,8 @@ from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.sandbox.binance.faults import Fault
-from tests.support.exchange_books import Kill, MakeVenue, Outcome, Plan, binance_venue, run_book
+from tests.support.deaths import Kill
+from tests.support.exchange_books import MakeVenue, Outcome, Plan, binance_venue, run_book
 from tests.support.sandbox_books import BEGIN, fault, market_of
 
 BTC = "BTCUSDT"
@@ -155,6 +156,7 @@ def play(
     faults: Sequence[Fault] = (),
     kills: Sequence[Kill] = (),
     commands: Sequence[tuple[float, str]] = (),
+    begins_s: float = 30,
 ) -> Outcome:
     """Play a story that a test has written: by the minute, what the book decides at its beginning.
 
@@ -171,5 +173,6 @@ def play(
         grain_ms=500,
         tick_ms=2_000,
         commands=commands,
+        begins_s=begins_s,
     )
     return run_book(plan)

@@ -209,7 +209,8 @@ def same_books(record: VenueRecord, journal: Journal, since: int = 0, until: int
     theirs: list[tuple[int, object]] = [(each.at, each.trade_id) for each in record.trades]
     ours = list[object]()
     for change in record.changes:
-        if change.kind == "FUNDING_FEE":
+        if change.kind in ("FUNDING_FEE", "INSURANCE_CLEAR"):
+            # What a liquidation costs is booked like a payment of the position.
             theirs.append((change.at, ("funding", change.symbol, change.amount)))
         elif change.kind == "TRANSFER":
             theirs.append((change.at, ("transfer", change.transaction, change.amount)))

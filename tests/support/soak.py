@@ -1,7 +1,8 @@
 """`make soak`: simulated days of a book on the sandbox exchange, with seeded faults and kills, under the oracles.
 
 SEED chooses the market, the decisions, the faults and the kills; without it a seed is drawn and printed. DAYS is the
-number of simulated days (7), and KILLS the number of kills (500 in seven days).
+number of simulated days (7), and KILLS the number of kills (500 in seven days). VENUE is `exchange`, where the book
+trades futures on the account of the sandbox exchange, or `paper`.
 """
 
 import os
@@ -19,7 +20,8 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.time import DAY, MINUTE
 from ocw_mcp.sandbox.binance.faults import Fault, random_faults
 from ocw_mcp.sandbox.binance.market import SandboxMarket
-from tests.support.exchange_books import MakeVenue, Outcome, Plan, paper_venue, random_kills, run_book, stored_on_disk
+from tests.support.deaths import random_kills
+from tests.support.exchange_books import MakeVenue, Outcome, Plan, binance_venue, paper_venue, run_book, stored_on_disk
 from tests.support.random_books import SYMBOLS, Trader
 from tests.support.runs import policies
 from tests.support.sandbox_books import market_of
@@ -45,6 +47,7 @@ RATES: Final = {
     "order_errors": 6,
 }
 """Faults an hour."""
+VENUES: Final[dict[str, MakeVenue]] = {"exchange": binance_venue, "paper": paper_venue}
 POLICY: Final = policies(gate={"close_wakes": ["5m"], "cooldown_s": 0})
 
 
@@ -68,7 +71,7 @@ def soak_faults(seed: int, minutes: int) -> list[Fault]:
     return [msgspec.structs.replace(each, at=each.at + MINUTE) for each in found]
 
 
-def soak(seed: int, days: float, kills: int, directory: Path, make_venue: MakeVenue = paper_venue) -> Outcome:
+def soak(seed: int, days: float, kills: int, directory: Path, venue: str = "exchange") -> Outcome:
     """Run a book for some simulated days, with its journal in a directory."""
     minutes = round(days * DAY / MINUTE)
     market = soak_market(seed, Product.UM, minutes + 2)
@@ -78,7 +81,8 @@ def soak(seed: int, days: float, kills: int, directory: Path, make_venue: MakeVe
         lambda: Trader(seed),
         faults=soak_faults(seed, minutes),
         kills=random_kills(seed, kills, minutes),
-        make_venue=make_venue,
+        make_venue=VENUES[venue],
+        in_process=venue == "paper",
         policy=POLICY,
         grain_ms=1_000,
         tick_ms=5_000,
@@ -91,10 +95,12 @@ def main(environment: Mapping[str, str]) -> int:
     seed = int(environment.get("SEED") or SystemRandom().randrange(1, 1_000_000))
     days = float(environment.get("DAYS") or DAYS)
     kills = int(environment.get("KILLS") or round(KILLS * days / DAYS))
-    print(f"seed {seed}, {days:g} simulated days, {kills} kills; repeat it with: make soak SEED={seed} DAYS={days:g}")
+    venue = environment.get("VENUE") or "exchange"
+    what = f"seed {seed}, {days:g} simulated days, {kills} kills, {venue}"
+    print(f"{what}; repeat it with: make soak SEED={seed} DAYS={days:g} VENUE={venue}")
     began = time.perf_counter()  # noqa: TID251 - the speed of this machine
     with tempfile.TemporaryDirectory() as directory:
-        outcome = soak(seed, days, kills, Path(directory) / "book")
+        outcome = soak(seed, days, kills, Path(directory) / "book", venue)
     took = time.perf_counter() - began  # noqa: TID251 - the speed of this machine
     for name, value in outcome.summary().items():
         print(f"{name}: {value}")

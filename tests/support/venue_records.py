@@ -314,8 +314,10 @@ class RecordedPaper(PaperVenue):
         held = {symbol: each.quantity for symbol, each in self.account.ledger.positions.items()}
         for symbol in {*held, *self.record.latest}:
             stops = [each for each in self.orders if each.symbol == symbol and each.ref.leg is Purpose.STOP]
-            covered = sum((each.quantity for each in stops), ZERO)
-            self.record.stands(now, symbol, held.get(symbol, ZERO), covered)
+            covered, position = sum((each.quantity for each in stops), ZERO), held.get(symbol, ZERO)
+            if self.product is Product.SPOT and (position - covered) * self._last(symbol) < SMALLEST:
+                covered = ALL
+            self.record.stands(now, symbol, position, covered)
 
     def _exposure(self, symbol: str) -> tuple[Decimal, Decimal]:
         gross: dict[str, Decimal] = {}

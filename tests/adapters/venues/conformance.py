@@ -10,6 +10,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, Protocol
 
+import msgspec
 import pytest
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
@@ -20,6 +21,7 @@ from ocw_mcp.domain.money import floor_to, plain
 from ocw_mcp.domain.orders import (
     Accepted,
     Filled,
+    FundingPaid,
     OrderRef,
     OutsideFill,
     Purpose,
@@ -230,6 +232,20 @@ def booked(reports: Iterable[VenueReport]) -> Decimal:
 def outside(reports: Iterable[VenueReport]) -> list[OutsideFill]:
     """Return the fills without an order."""
     return [each for each in reports if isinstance(each, OutsideFill)]
+
+
+def undated(reports: Iterable[VenueReport]) -> list[VenueReport]:
+    """Return the reports without the times of trades: a restart of an exchange's venue takes time."""
+    found: list[VenueReport] = []
+    for each in reports:
+        match each:
+            case Filled():
+                found.append(msgspec.structs.replace(each, traded_at=0))
+            case OutsideFill() | FundingPaid():
+                found.append(msgspec.structs.replace(each, at=0))
+            case _:
+                found.append(each)
+    return found
 
 
 def only(*words: str) -> pytest.MarkDecorator:

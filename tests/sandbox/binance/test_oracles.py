@@ -7,7 +7,8 @@ import pytest
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, OutsideCause, Purpose, RejectReason, Side
+from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, OutsideCause, Purpose, Side
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.sandbox.binance.exchange import Exchange
 from tests.support.oracles import (
