@@ -84,6 +84,8 @@ def soak(seed: int, days: float, kills: int, directory: Path, venue: str = "exch
         make_venue=VENUES[venue],
         in_process=venue == "paper",
         policy=POLICY,
+        # After a fill of an order that had been rejected, a book only reduces until a person resumes it.
+        commands=[(hour * 3_600 + 1_800, "resume") for hour in range(round(days * 24))],
         grain_ms=1_000,
         tick_ms=5_000,
     )
