@@ -42,7 +42,9 @@ def connect(
     policy: PolicyOption = "default",
     as_json: JsonOption = False,
 ) -> None:
-    """Connect a state directory to an account: store a key, and check the account. Without --set-up nothing changes.
+    """Store a key for a state directory, and check its account.
+
+    Without --set-up nothing changes at the exchange.
 
     The key and its secret are typed, not shown, and stored so that only you can read them. Each check is ok, a warning
     or a problem; a problem exits 1. Keys are never taken as arguments, because other users can see those.
