@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -135,7 +135,7 @@ def _level(history: RegimeHistory, level: Level) -> dict[str, Any]:
 
 
 def _changes_a_year(known: Sequence[tuple[Candle, RegimeReading]]) -> float | None:
-    changes = sum(one[1].level is not other[1].level for one, other in zip(known, known[1:], strict=False))
+    changes = sum(one[1].level is not other[1].level for one, other in pairwise(known))
     return round(changes / len(known) * 365, 1) if known else None
 
 

@@ -1,6 +1,6 @@
 """The picture of the regime over time: the price on the colours of the levels, their probabilities, the volatility."""
 
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -96,7 +96,7 @@ def _draw_price(axis: "Axes", history: RegimeHistory, found: dict[str, Any]) -> 
 
 def largest_moves(candles: list[Candle]) -> list[tuple[Candle, float]]:
     """Return the days with the largest returns in either direction, at least `APART` from each other."""
-    changes = [(two, two.close / one.close - 1) for one, two in zip(candles, candles[1:], strict=False)]
+    changes = [(two, two.close / one.close - 1) for one, two in pairwise(candles)]
     chosen: list[tuple[Candle, float]] = []
     for candle, change in sorted(changes, key=lambda each: -abs(np.log1p(each[1]))):
         if all(abs(candle.open_time - other.open_time) >= APART for other, _ in chosen):

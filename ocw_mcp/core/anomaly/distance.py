@@ -2,7 +2,8 @@
 
 Each column is centred at its median and divided by its median absolute deviation. The scaled window is cut at `CUT`, so
 that one crash does not widen the measure for the next, and its covariance is shrunk towards a multiple of the identity
-(O. Ledoit and M. Wolf, A well-conditioned estimator for large-dimensional covariance matrices, 2004). Nothing is random.
+(O. Ledoit and M. Wolf, A well-conditioned estimator for large-dimensional covariance matrices, 2004). Nothing is
+random.
 """
 
 from typing import Final, NamedTuple
@@ -37,15 +38,25 @@ def scales(window: Floats) -> tuple[Floats, Floats]:
 
 
 def distance(window: Floats, row: Floats) -> Distance:
-    """Return the distance of a row from a window (rows × columns), whose columns all have a deviation above 0.
-
-    Imports scikit-learn, which takes a second at the first call.
-    """
-    from sklearn.covariance import ledoit_wolf
-
+    """Return the distance of a row from a window (rows × columns), whose columns all have a deviation above 0."""
     centre, deviations = scales(window)
     cut = np.clip((window - centre) / deviations, -CUT, CUT)
-    covariance, _ = ledoit_wolf(cut, assume_centered=True)
     away = (row - centre) / deviations
-    parts: Floats = away * np.linalg.solve(covariance, away)
+    parts: Floats = away * np.linalg.solve(shrunk_covariance(cut), away)
     return Distance(float(np.sqrt(max(0.0, float(parts.sum())))), parts)
+
+
+def shrunk_covariance(rows: Floats) -> Floats:
+    """Return the covariance of centred rows (rows × columns), shrunk as Ledoit and Wolf derive it.
+
+    The step is small enough for the engine; importing `sklearn.covariance`, which has it too, takes a second.
+    """
+    count, columns = rows.shape
+    empirical: Floats = rows.T @ rows / count
+    mean = float(np.trace(empirical)) / columns
+    squares = rows * rows
+    noise = float((squares.T @ squares).sum()) / count - float((empirical * empirical).sum())
+    away = float((empirical * empirical).sum()) - columns * mean * mean
+    share = 0.0 if away <= 0 or noise <= 0 else min(1.0, noise / count / away)
+    target: Floats = np.eye(columns) * (mean * (1.0 if away <= 0 else share))
+    return target + empirical * (0.0 if away <= 0 else 1 - share)

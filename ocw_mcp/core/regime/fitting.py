@@ -1,9 +1,10 @@
 """Fits the model: 2, 3 or 4 states chosen by BIC, the best of several starts for each number of states.
 
-The fit needs `hmmlearn`, which takes a second to import, and up to a second for four years of days: call it in a worker.
-The starts follow from the seed by arithmetic, without a random generator. The same rows, seed and libraries give the same
-bits on one machine. Other processors and versions of the libraries may differ in the last bits; parameters are rounded
-to `DIGITS`, which hides this except at a rounding boundary, or if two starts or two BICs are equal within it.
+The fit needs `hmmlearn`, which takes a second to import, and up to a second for four years of days: call it in a
+worker. The starts follow from the seed by arithmetic, without a random generator. The same rows, seed and libraries
+give the same bits on one machine. Other processors and versions of the libraries may differ in the last bits.
+Parameters are rounded to `DIGITS`, which hides this except at a rounding boundary, or if two starts or two BICs are
+equal within it.
 """
 
 import math

@@ -13,14 +13,21 @@ from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.time import DAY
 from ocw_mcp.domain.unknown import Unknown
 
-FIT_DAYS: Final = 1_460
-"""The most days from which a model is fitted."""
-FIRST_FIT: Final = 365
-"""The days with features before the first fit."""
-REFIT: Final = 28 * DAY
-"""A model is fitted at the first close at or after each multiple of this time (ms since 1970)."""
-LONGEST_USE: Final = 2 * REFIT
-"""The age (ms) at which a model is no longer used."""
+
+class RegimeSettings(Struct, frozen=True):
+    """When models are fitted, and from how many days."""
+
+    fit_days: int = 1_460
+    """The most days from which a model is fitted."""
+    first_fit: int = 365
+    """The days with features before the first fit."""
+    refit: int = 28 * DAY
+    """A model is fitted at the first close at or after each multiple of this time (ms since 1970)."""
+    longest_use: int = 56 * DAY
+    """The age (ms) at which a model is no longer used."""
+
+
+SETTINGS: Final = RegimeSettings()
 
 
 class FitRequest(Struct, frozen=True):
@@ -51,9 +58,9 @@ class TrackerState(Struct):
 class RegimeTracker:
     """Takes daily candles in order of time, and fits when they are done. The reading never looks ahead."""
 
-    def __init__(self, seed: int = 1) -> None:
-        self._seed = seed
-        self._closes = DailyCloses(FIT_DAYS + LEAD)
+    def __init__(self, seed: int = 1, settings: RegimeSettings = SETTINGS) -> None:
+        self._seed, self._settings = seed, settings
+        self._closes = DailyCloses(settings.fit_days + LEAD)
         self._hysteresis = Hysteresis()
         self._fit: Fit | None = None
         self._fitted_at = self._asked_at = -1
@@ -74,16 +81,16 @@ class RegimeTracker:
         elif self._fit is not None:
             chances = self._probabilities
             if chances is None:
-                chances = filtered(self._fit.model, rows[-FIT_DAYS:])[0][-1]
+                chances = filtered(self._fit.model, rows[-self._settings.fit_days :])[0][-1]
             else:
                 chances = advance(self._fit.model, chances, rows[-1])
             self._probabilities = chances
             self._hysteresis.update(chances, at)
-        self.reading = self._read(rows)
-        if isinstance(rows, Unknown) or len(rows) < FIRST_FIT or at // REFIT == self._asked_at // REFIT:
+        self.reading, refit = self._read(rows), self._settings.refit
+        if isinstance(rows, Unknown) or len(rows) < self._settings.first_fit or at // refit == self._asked_at // refit:
             return None
         self._asked_at = at
-        return FitRequest(at, rows[-FIT_DAYS:], self._seed)
+        return FitRequest(at, rows[-self._settings.fit_days :], self._seed)
 
     def take(self, request: FitRequest, found: Fit | Unknown) -> None:
         """Take the fit of a request; readings use it from the next close. An unknown fit makes them unknown."""
@@ -95,11 +102,14 @@ class RegimeTracker:
         at, chances, level = self._closes.at, self._probabilities, self._hysteresis.level
         if isinstance(rows, Unknown):
             return rows
+        if self._refused is not None:
+            return self._refused
         if self._fit is None or chances is None or level is None:
-            if self._refused is None and len(rows) < FIRST_FIT:
-                return Unknown(f"a fit needs {FIRST_FIT} days with features, has {len(rows)}")
-            return self._refused or Unknown("the first fit is not done")
-        if at - self._fitted_at >= LONGEST_USE:
+            first = self._settings.first_fit
+            if len(rows) < first:
+                return Unknown(f"a fit needs {first} days with features, has {len(rows)}")
+            return Unknown("the first fit is not done")
+        if at - self._fitted_at >= self._settings.longest_use:
             return Unknown(f"the model is {(at - self._fitted_at) // DAY} days old")
         model = self._fit.model
         return RegimeReading(
