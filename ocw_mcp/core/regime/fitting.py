@@ -21,6 +21,8 @@ from ocw_mcp.domain.unknown import Unknown
 STATES: Final = (2, 3, 4)
 STARTS: Final = 6
 """The number of starts for each number of states."""
+FINISHED: Final = 2
+"""The number of starts that are continued until they converge."""
 LEAST_ROWS: Final = 200
 LEAST_DAYS_OF_STATE: Final = 10.0
 """The least expected number of rows in a state. A state of fewer rows describes single days, not a regime."""
@@ -29,6 +31,7 @@ LEAST_VARIANCE: Final = 1e-3
 DIGITS: Final = 8
 """The significant digits to which fitted parameters are rounded."""
 _STAY: Final = 0.95
+_FEW_ITERATIONS: Final = 15
 _ITERATIONS: Final = 200
 _TOLERANCE: Final = 1e-2
 _GOLDEN: Final = 0.6180339887498949
@@ -107,53 +110,70 @@ def _candidate(states: int, likelihood: float, columns: int, rows: int, overlap:
 
 
 def _best_start(scaled: Floats, states: int, seed: int) -> tuple[RegimeModel | None, float, str | None]:
-    """Return the model of the start with the highest likelihood among the usable ones, its likelihood, its problem."""
-    best: tuple[RegimeModel | None, float, str | None] = (None, -math.inf, "no start converged")
+    """Return the model with the highest likelihood among the usable ones, with its likelihood and problem.
+
+    All starts run for a few iterations, and the best of them until EM converges.
+    """
+    begun: list[tuple[float, int, Any]] = []
     for start in range(STARTS):
-        fitted = _fit_from(scaled, states, seed * STARTS + start)
-        if fitted is None:
+        hidden = _begin(scaled, states, seed * STARTS + start)
+        if _run(hidden, scaled, _FEW_ITERATIONS):
+            begun.append((-float(hidden.monitor_.history[-1]), start, hidden))
+    best: tuple[RegimeModel | None, float, str | None] = (None, -math.inf, "no start converged")
+    for _, _, hidden in sorted(begun, key=lambda each: each[:2])[:FINISHED]:
+        if not _run(hidden, scaled, _ITERATIONS):
             continue
-        model, problem = fitted
+        variances = np.array([np.diag(each) for each in hidden.covars_])
+        if variances.min() < LEAST_VARIANCE:
+            best = best if best[0] is not None else (None, -math.inf, "a state collapsed onto equal days")
+            continue
+        model, problem = _model(hidden, variances, scaled), _problem(hidden, scaled)
         likelihood = filtered(model, scaled)[1]
         # A usable model is better than one with a problem, whatever the likelihoods: a collapse raises its likelihood.
-        if (problem is None, likelihood) > (best[2] is None, best[1]):
+        if (problem is None, likelihood) > (best[0] is not None and best[2] is None, best[1]):
             best = (model, likelihood, problem)
     return best
 
 
-def _fit_from(scaled: Floats, states: int, number: int) -> tuple[RegimeModel, str | None] | None:
-    """Return the model that EM finds from start `number`, with its problem; None if EM fails."""
+def _begin(scaled: Floats, states: int, number: int) -> Any:
+    """Return hmmlearn's model at start `number`."""
     from hmmlearn.hmm import GaussianHMM
 
     # Without a prior of the covariances EM maximises the likelihood itself, which BIC needs.
-    hidden: Any = GaussianHMM(
-        states, "diag", covars_prior=0, n_iter=_ITERATIONS, tol=_TOLERANCE, init_params="", implementation="scaling"
-    )
+    hidden: Any = GaussianHMM(states, "diag", covars_prior=0, tol=_TOLERANCE, init_params="", implementation="scaling")
     hidden.startprob_ = np.full(states, 1 / states)
     hidden.transmat_ = np.full((states, states), (1 - _STAY) / (states - 1))
     np.fill_diagonal(hidden.transmat_, _STAY)
     groups = _groups(scaled, states, number)
     hidden.means_ = np.array([scaled[each].mean(axis=0) for each in groups])
     hidden.covars_ = np.array([scaled[each].var(axis=0) + 0.05 for each in groups])
+    return hidden
+
+
+def _run(hidden: Any, scaled: Floats, iterations: int) -> bool:
+    """Run EM from where it stands; return False if it failed, as on days of equal values."""
+    hidden.monitor_.n_iter = hidden.n_iter = iterations
     try:
         with np.errstate(all="ignore"):
             hidden.fit(scaled)
-            days = hidden.predict_proba(scaled).sum(axis=0)
     except (ValueError, ZeroDivisionError):
-        return None
-    variances = np.array([np.diag(each) for each in hidden.covars_])
-    values = (hidden.startprob_, hidden.transmat_, hidden.means_, variances)
-    if not all(np.isfinite(each).all() for each in values):
-        return None
-    problem = None
-    if days.min() < LEAST_DAYS_OF_STATE:
-        problem = f"a state has {days.min():.1f} days, fewer than {LEAST_DAYS_OF_STATE:g}"
-    elif variances.min() < LEAST_VARIANCE:
-        problem = "a state collapsed onto equal days"
+        return False
+    values = (hidden.startprob_, hidden.transmat_, hidden.means_, hidden.covars_)
+    return all(np.isfinite(each).all() for each in values)
+
+
+def _problem(hidden: Any, scaled: Floats) -> str | None:
+    days = float(hidden.predict_proba(scaled).sum(axis=0).min())
+    if days < LEAST_DAYS_OF_STATE:
+        return f"a state has {days:.1f} days, fewer than {LEAST_DAYS_OF_STATE:g}"
+    return None
+
+
+def _model(hidden: Any, variances: Floats, scaled: Floats) -> RegimeModel:
+    """Return the model with its states in the order of volatility, and rounded parameters."""
     order = np.argsort(hidden.means_[:, _key(scaled)], kind="stable")
-    transitions = hidden.transmat_[np.ix_(order, order)]
-    columns = scaled.shape[1]
-    model = RegimeModel(
+    transitions, columns = hidden.transmat_[np.ix_(order, order)], scaled.shape[1]
+    return RegimeModel(
         _shares(hidden.startprob_[order]),
         tuple(_shares(each) for each in transitions),
         tuple(_rounded(each) for each in hidden.means_[order]),
@@ -161,7 +181,6 @@ def _fit_from(scaled: Floats, states: int, number: int) -> tuple[RegimeModel, st
         (0.0,) * columns,
         (1.0,) * columns,
     )
-    return model, problem
 
 
 def _groups(scaled: Floats, states: int, number: int) -> list[npt.NDArray[np.int64]]:
