@@ -246,6 +246,8 @@ class OrderManager(Reductions):
         misfit = _misfit(known, report, long_over=long_over) if isinstance(report, Filled) else ""
         before = known.status
         tracked = self.orders.apply(report)
+        if tracked is not None and isinstance(report, Filled) and self._booked_before(tracked, report):
+            return None
         if tracked is None:
             if not isinstance(report, Accepted | Triggered | Canceled | CancelRefused):
                 kind = type(report).__name__
@@ -291,6 +293,19 @@ class OrderManager(Reductions):
         if self.spot and self._is_dust(symbol, sold=sold):
             booked = self._sweep(symbol, booked, now)
         return Change(tracked, report, booked, beyond)
+
+    def _booked_before(self, tracked: TrackedOrder, fill: Filled) -> bool:
+        """Return whether a trade was booked before its order was known; report that, and count it for the order only.
+
+        The adapter may take an order for one of others until the exchange shows more of it; see `OutsideTrades`.
+        """
+        symbol = tracked.order.symbol
+        if not self.config.on_exchange or self.account.first_fill(symbol, fill.fill_id):
+            return False
+        self.account.version += 1
+        text = f"trade {fill.fill_id} of {symbol} was booked as one of others; it is of order {tracked.ref}"
+        self.effects.record(events.Incident(text))
+        return True
 
     def view(self, symbol: str, now: int) -> AccountView | None:
         """Return the account as the risk officer sees it for one symbol; None if the symbol has no price."""
