@@ -5,6 +5,8 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
+from ocw_mcp.domain.asks import ProtectionRequest
+from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.events import Incident, OutsideFilled, TransferBooked
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -12,6 +14,7 @@ from ocw_mcp.domain.orders import (
     FundingPaid,
     Order,
     OutcomeUnknown,
+    OutsideCause,
     OutsideFill,
     Purpose,
     Rejected,
@@ -21,7 +24,7 @@ from ocw_mcp.domain.orders import (
     Triggered,
     VenueReport,
 )
-from ocw_mcp.domain.steps import TimerFired
+from ocw_mcp.domain.steps import Asked, TimerFired
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.protection import protection_timer, retry_timer
 from tests.support.account_at_exchange import AccountAtExchange, exchange_wire
@@ -79,7 +82,7 @@ def test_funding_whose_record_comes_minutes_late_is_booked_once() -> None:
 @pytest.mark.parametrize(
     "report",
     [
-        OutsideFill("901", BTC, Side.BUY, D(2), D(90), D(1), 0),
+        OutsideFill("901", BTC, Side.BUY, D(2), D(90), D(1), 0, OutsideCause.OTHER_TRADER),
         FundingPaid(BTC, D(-3), None, None, None, 0, transaction_id="902"),
         Transferred("903", D(500), 0),
     ],
@@ -102,16 +105,17 @@ def test_what_the_account_contained_when_it_was_found_is_not_booked_again(report
 
 def test_trade_after_the_report_that_waits_for_a_price_is_not_corrected_away() -> None:
     wire, account = exchange_wire(), AccountAtExchange()
+    wire.engine = type(wire.engine)(wire.engine.config)
+    wire.engine.start()
     account.trade(D(2), D(90))
-    wire.minute += 1
     wire.give(account.seen(wire.now))
+    assert wire.engine.account.exchange.waiting is not None
     wire.minute += 1
-    wire.give(OutsideFill("905", BTC, Side.BUY, D(1), D(100), D(0), wire.now))
-    account.trade(D(1), D(100))
+    wire.give(OutsideFill("905", BTC, Side.BUY, D(3), D(100), D(0), wire.now, OutsideCause.OTHER_TRADER))
+    account.trade(D(3), D(100))
     wire.tick({BTC: 100.0})
-    assert wire.held() in (1, 3)
     read(wire, account, 2)
-    assert wire.held() == 3
+    assert wire.held() == 5
     assert not any(isinstance(each, OutsideFilled) and each.side is Side.SELL for each in wire.journal)
 
 
@@ -122,7 +126,7 @@ def test_a_trade_that_is_reported_as_ours_and_as_one_of_others_is_booked_once(ou
     wire.minute += 1
     ours = Filled(stop.ref, "31", D(10), D(95), D(0), wire.now)
     # A triggered order may have a foreign client id; after a restart nothing may tell whose it was.
-    others = OutsideFill("31", BTC, Side.SELL, D(10), D(95), D(0), wire.now)
+    others = OutsideFill("31", BTC, Side.SELL, D(10), D(95), D(0), wire.now, OutsideCause.OTHER_TRADER)
     wire.give(Triggered(stop.ref, "88"))
     for each in (ours, others) if ours_first else (others, ours):
         wire.give(each)
@@ -132,10 +136,11 @@ def test_a_trade_that_is_reported_as_ours_and_as_one_of_others_is_booked_once(ou
 
 
 def test_trades_of_two_symbols_with_the_same_number_are_both_booked() -> None:
-    wire, _ = begun()
+    wire = exchange_wire(symbols=(BTC, "ETHUSDT"))
+    read(wire, AccountAtExchange())
     wire.tick({BTC: 100.0, "ETHUSDT": 10.0})
     for symbol, price in ((BTC, D(100)), ("ETHUSDT", D(10))):
-        wire.give(OutsideFill("500", symbol, Side.BUY, D(1), price, D(0), wire.now))
+        wire.give(OutsideFill("500", symbol, Side.BUY, D(1), price, D(0), wire.now, OutsideCause.OTHER_TRADER))
     assert {symbol: each.quantity for symbol, each in wire.engine.account.ledger.positions.items()} == {
         BTC: 1,
         "ETHUSDT": 1,
@@ -153,7 +158,7 @@ def test_leverage_that_a_person_changed_is_taken_and_not_changed_back() -> None:
     assert position.leverage == before + 3
     assert position.margin == position.cost / position.leverage
     assert sum("leverage" in each.text for each in wire.journal if isinstance(each, Incident)) == 1
-    addition = wire.enter(quantity="1")
+    addition = wire.enter(Action.ADD, "1")
     assert isinstance(addition, Order)
     assert addition.leverage == before + 3
 
@@ -177,11 +182,10 @@ def test_stop_for_a_position_that_the_exchange_does_not_show_yet_is_sent_again()
 def test_an_addition_does_not_turn_a_late_tighter_stop_into_an_exit() -> None:
     wire, account = begun()
     entered(wire, account)
-    wire.protect(stop="99")
-    tighter = wire.last(Purpose.STOP)
-    wire.give(OutcomeUnknown(tighter.ref, "no answer"))
-    addition = wire.enter(quantity="1")
+    addition = wire.enter(Action.ADD, "1")
     assert isinstance(addition, Order)
+    wire.give(Asked(ProtectionRequest("p1", "anna", BTC, stop=D("98.5"))))
+    wire.give(OutcomeUnknown(wire.last(Purpose.STOP).ref, "no answer"))
     wire.fill(addition)
     sent = len(wire.sent)
     wire.give(TimerFired(protection_timer(BTC)))
