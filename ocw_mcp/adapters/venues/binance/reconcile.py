@@ -46,7 +46,10 @@ _SETTLE_S: Final = 0.3
 _DOUBTED_MS: Final = 10 * SECOND
 """The time (ms) for which a position without an explaining trade is read again: trades may be shown later."""
 _INCOME_READINGS: Final = 2
-"""Readings with income after a balance has changed: its records may come later than the balance."""
+"""Readings with income at once after a balance has changed: its records may come later than the balance."""
+_INCOME_FOR_MS: Final = 4 * MINUTE
+_INCOME_EVERY_MS: Final = 30 * SECOND
+"""For how long (ms) after a change of a balance, and how often (ms), income is read after these."""
 
 
 class _State(NamedTuple):
@@ -107,6 +110,8 @@ class Reconciler:
         self.unheard: list[TradeRow] = []
         """The trades of the last reading that no event had reported."""
         self._income_from, self._income_left = 0, 0
+        self._income_until = self._income_at = 0
+        """Until when (ms) income is read now and then, and when it was read last."""
         self._everything_at = -EVERYTHING_EVERY_MS
         self._balances: tuple[tuple[str, Decimal], ...] | None = None
         self._unexplained: dict[str, Decimal] = {}
@@ -138,16 +143,20 @@ class Reconciler:
         due = everything or now - self._everything_at >= EVERYTHING_EVERY_MS
         lists = await self._lists(everything=due)
         await self._read_trades()
-        if due or self._income_due(before.balances):
+        if self._income_due(before.balances, now) or due:
             await self._read_income()
+            self._income_at = now
         if due:
             self.terms.take(await self._queries.symbol_configs())
             await self._read_prices(balances)
             self._everything_at = now
-        await self._follow(lists)
+        there = await self._follow(lists)
         at = self._queries.now_ms()
         positions, balances = await self._state_rows()
         if self._state(positions, balances) != before or self._is_unexplained(positions):
+            return None
+        if any(live.is_algo and live.seen and live.changed_at >= lists.read_at for live in self._live.but(there)):
+            # It was accepted after the lists were read, and the engine would take it for a lost stop.
             return None
         self._balances = before.balances
         orders = frozenset((row.id, row.executed) for row in lists.orders), frozenset(row.id for row in lists.algos)
@@ -182,12 +191,12 @@ class Reconciler:
         for news in await together(*(self._trades.read(symbol) for symbol in sorted(self.symbols))):
             self.unheard += news
 
-    def _income_due(self, balances: tuple[tuple[str, Decimal], ...]) -> bool:
+    def _income_due(self, balances: tuple[tuple[str, Decimal], ...], now: int) -> bool:
         if self._events.income_due or balances != self._balances:
             self._events.income_due = False
-            self._income_left = _INCOME_READINGS
+            self._income_left, self._income_until = _INCOME_READINGS, now + _INCOME_FOR_MS
         self._income_left -= 1
-        return self._income_left >= 0
+        return self._income_left >= 0 or self._income_at + _INCOME_EVERY_MS <= now < self._income_until
 
     async def _read_income(self) -> None:
         rows = await self._queries.income(self._income_from)
@@ -205,8 +214,11 @@ class Reconciler:
             if price is not None:
                 self._reports.fees.set_price(asset, price)
 
-    async def _follow(self, lists: _Lists) -> None:
-        """Report the orders of this book in the lists, and find out what became of those that should be there."""
+    async def _follow(self, lists: _Lists) -> set[OrderRef]:
+        """Report the orders of this book in the lists, and find out what became of those that should be there.
+
+        Return the orders in the lists.
+        """
         there: set[OrderRef] = set()
         for row in lists.orders:
             ref = self._identities.add(row.id, row.client_id).ref
@@ -235,6 +247,7 @@ class Reconciler:
         ]
         for first in range(0, len(missing), _AT_ONCE):
             await together(*(self._find(live) for live in missing[first : first + _AT_ONCE]))
+        return there
 
     async def _find(self, live: LiveOrder) -> None:
         """Find out what became of an order that is not in the lists."""

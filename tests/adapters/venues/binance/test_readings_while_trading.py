@@ -1,0 +1,36 @@
+"""Readings of the account that meet orders on their way, and requests that are broken off."""
+
+import asyncio
+
+from ocw_mcp.domain.orders import Accepted, AccountSeen
+from tests.support.binance_venue import VenueRig, entry, on_venue, stop
+
+
+def test_reading_that_follows_an_accepted_stop_shows_it() -> None:
+    async def use(rig: VenueRig) -> None:
+        await rig.send(entry())
+        await rig.later(40)
+        for revision in range(12):
+            rig.venue.reconcile("a test")
+            await rig.later(0.02 * revision)
+            ref = await rig.send(stop(revision=revision, trigger=rig.price("0.9")))
+            await rig.later(35)
+            at = next(n for n, each in enumerate(rig.reports) if isinstance(each, Accepted) and each.ref == ref)
+            seen = [each for each in rig.reports[at:] if isinstance(each, AccountSeen)]
+            assert seen
+            assert all(ref in {order.ref for order in each.orders} for each in seen), revision
+
+    on_venue(use, {"kind": "mute", "at": "30s", "for": "1h", "stream": "user@*"})
+
+
+def test_reduction_whose_request_is_broken_off_is_looked_up() -> None:
+    async def use(rig: VenueRig) -> None:
+        order = stop(trigger=rig.price("0.9"))
+        task = asyncio.ensure_future(rig.send(order))
+        await rig.later(1.0)
+        assert not task.done(), "it waits for the end of the ban"
+        task.cancel()
+        await rig.until(lambda: rig.about(order.ref))
+        assert rig.about(order.ref) == ["Rejected NEVER_ARRIVED"]
+
+    on_venue(use, {"kind": "ban", "at": "0s", "for": "100s"})
