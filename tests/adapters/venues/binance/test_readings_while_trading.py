@@ -10,11 +10,12 @@ def test_reading_that_follows_an_accepted_stop_shows_it() -> None:
     async def use(rig: VenueRig) -> None:
         await rig.send(entry())
         await rig.later(5)
-        for revision in range(6):
+        for revision in range(1, 6):
             rig.venue.reconcile("a test")
             await rig.later(0.04 * revision)
             ref = await rig.send(stop(revision=revision, trigger=rig.price("0.9")))
-            await rig.later(3)
+            readings = len(rig.of(AccountSeen))
+            await rig.until(lambda known=readings: len(rig.of(AccountSeen)) > known)
             at = next(n for n, each in enumerate(rig.reports) if isinstance(each, Accepted) and each.ref == ref)
             seen = [each for each in rig.reports[at:] if isinstance(each, AccountSeen)]
             assert seen
