@@ -9,9 +9,11 @@ from ocw_mcp.app.policy_loader import load_policies
 from ocw_mcp.core.risk.limits import ALL_LIMITS
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import InvariantError
+from ocw_mcp.domain.explained import Explained
 from ocw_mcp.domain.policies import Policies, table_of
 from ocw_mcp.domain.policy_table import stricter_of
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.requests import RequestCode
 from ocw_mcp.interfaces.mcp.server import TOOLSETS
 
@@ -20,8 +22,9 @@ def page() -> str:
     """Return the whole page as Markdown."""
     intro = ("# Reference", "", "`make docs` generates this page from the code.", "")
     requests = _meanings("Requests that cannot be answered", "code", RequestCode)
+    rejections = _meanings("Rejections by a venue", "reason", RejectReason)
     causes = _meanings("Causes of a decision", "cause", CauseKind)
-    return "\n".join([*intro, *_policies(), *_refusals(), *requests, *causes, *_tools(), ""])
+    return "\n".join([*intro, *_policies(), *_refusals(), *rejections, *requests, *causes, *_tools(), ""])
 
 
 def _policies() -> Iterator[str]:
@@ -63,7 +66,7 @@ def _refusals() -> Iterator[str]:
             yield f"| {', '.join(f'`{key}`' for key in limit.keys)} | {limit.meaning} |"
 
 
-def _meanings(title: str, head: str, codes: Iterable[CauseKind | RequestCode]) -> Iterator[str]:
+def _meanings(title: str, head: str, codes: Iterable[Explained]) -> Iterator[str]:
     yield from ("", f"## {title}", "", f"| {head} | meaning |", "|---|---|")
     yield from (f"| `{code}` | {code.meaning} |" for code in codes)
 

@@ -135,8 +135,8 @@ class Narrator:
                 word = "approval" if refusal.code is RefusalCode.APPROVAL_REQUIRED else "refused"
                 side = "" if intent.action else f"{intent.side} "
                 return f"{word:9} {intent.wanted} {side}{intent.symbol}: {refusal}", "yellow"
-            case events.OrderRejected(ref=ref, code=code, text=text):
-                return f"rejected  {ref}: {code} {text}", "red"
+            case events.OrderRejected(ref=ref, reason=reason, text=text):
+                return f"rejected  {ref}: {reason} {text}", "red"
             case events.OrderCanceled(ref=ref, untraded=Decimal() as untraded, limit=Decimal() as limit):
                 return f"canceled  {ref}: {plain(untraded)} of it did not trade within its limit of {plain(limit)}", ""
             case events.PositionProtected() | events.ProtectionSet():
@@ -148,8 +148,10 @@ class Narrator:
                 return f"closed    {symbol}, {made}{f' ({why})' if why else ''}", gain_style(pnl)
             case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
                 paid = f"{'received' if amount > 0 else 'paid'} {plain(abs(round(amount, 4)))}"
-                rated = f"{plain(rate * 100)}%{', assumed' if assumed else ''}"
-                return f"funding   {symbol}: funding {paid} at {rated}", "dim"
+                rated = "" if rate is None else f" at {plain(rate * 100)}%{', assumed' if assumed else ''}"
+                return f"funding   {symbol}: funding {paid}{rated}", "dim"
+            case events.OrderCancelRefused(ref=ref, why=why):
+                return f"refused   the venue did not cancel {ref}: {why}", "yellow"
             case events.DailyLossReached(equity=equity, floor=floor):
                 return f"limit     daily loss: equity {plain(round(equity, 2))}, limit {plain(round(floor, 2))}", LIMIT
             case events.DrawdownReached(equity=equity, peak=peak):

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from ocw_mcp.domain.reasons import Explained
+from ocw_mcp.domain.explained import Explained
 
 
 class CauseKind(Explained):

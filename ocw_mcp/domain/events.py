@@ -1,34 +1,35 @@
-"""The events of the journal. Candles are not journaled; events record which market was read, and how far."""
+"""The events of the journal, with those of `order_events`.
+
+Candles are not journaled; events record which market was read, and how far.
+"""
 
 from decimal import Decimal
-
-import msgspec
 
 from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import Decision
+from ocw_mcp.domain.event_types import DomainEvent as DomainEvent
+from ocw_mcp.domain.event_types import JournalEvent as JournalEvent
+from ocw_mcp.domain.event_types import LifecycleEvent as LifecycleEvent
+from ocw_mcp.domain.event_types import kind_of as kind_of
 from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.order_events import FundingBooked as FundingBooked
+from ocw_mcp.domain.order_events import OrderAccepted as OrderAccepted
+from ocw_mcp.domain.order_events import OrderCanceled as OrderCanceled
+from ocw_mcp.domain.order_events import OrderCancelRefused as OrderCancelRefused
+from ocw_mcp.domain.order_events import OrderCancelRequested as OrderCancelRequested
+from ocw_mcp.domain.order_events import OrderFilled as OrderFilled
+from ocw_mcp.domain.order_events import OrderIntended as OrderIntended
+from ocw_mcp.domain.order_events import OrderRefused as OrderRefused
+from ocw_mcp.domain.order_events import OrderRejected as OrderRejected
+from ocw_mcp.domain.order_events import OrderTriggered as OrderTriggered
+from ocw_mcp.domain.order_events import OrderUnknown as OrderUnknown
+from ocw_mcp.domain.order_events import OutsideFilled as OutsideFilled
+from ocw_mcp.domain.order_events import TransferBooked as TransferBooked
 from ocw_mcp.domain.orders import RULES, OrderIntent, OrderRef
 from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.snapshot import SymbolWake
 from ocw_mcp.domain.state import TradingState
-
-
-class JournalEvent(msgspec.Struct, frozen=True, tag_field="kind"):
-    """An event of the journal; the tag of its class is its kind."""
-
-
-class DomainEvent(JournalEvent, frozen=True):
-    """An event about trading, which is part of the fingerprint."""
-
-
-class LifecycleEvent(JournalEvent, frozen=True):
-    """An event about a process, which is journaled and not part of the fingerprint."""
-
-
-def kind_of(event: JournalEvent) -> str:
-    """Return the kind of an event, such as `order.filled`."""
-    return str(event.__struct_config__.tag)
 
 
 class WakeRaised(DomainEvent, frozen=True, tag="wake.raised"):
@@ -116,78 +117,6 @@ class ExitDecided(DomainEvent, frozen=True, tag="exit.decided"):
     why: str
 
 
-class OrderIntended(DomainEvent, frozen=True, tag="order.intended"):
-    """An order passed every policy. The event is durable before the order is sent."""
-
-    ref: OrderRef
-    intent: OrderIntent
-    policy_hash: str
-
-
-class OrderRefused(DomainEvent, frozen=True, tag="order.refused"):
-    """An order was refused by the policies and not sent."""
-
-    intent: OrderIntent
-    refusal: Refusal
-    policy_hash: str
-
-
-class OrderAccepted(DomainEvent, frozen=True, tag="order.accepted"):
-    """The venue accepted the order."""
-
-    ref: OrderRef
-    venue_order_id: str
-
-
-class OrderRejected(DomainEvent, frozen=True, tag="order.rejected"):
-    """The venue proved that it does not have the order."""
-
-    ref: OrderRef
-    code: str
-    text: str
-
-
-class OrderUnknown(DomainEvent, frozen=True, tag="order.unknown"):
-    """It is unknown whether the venue has the order; its budget stays reserved."""
-
-    ref: OrderRef
-    why: str
-
-
-class OrderCancelRequested(DomainEvent, frozen=True, tag="order.cancel_requested"):
-    """The order manager sent a cancel request to the venue."""
-
-    ref: OrderRef
-    why: str
-
-
-class OrderCanceled(DomainEvent, frozen=True, tag="order.canceled"):
-    """The unfilled part of an order was cancelled. Only market entries set `untraded` (base) and `limit` (quote)."""
-
-    ref: OrderRef
-    why: str
-    untraded: Decimal | None = None
-    limit: Decimal | None = None
-
-
-class OrderFilled(DomainEvent, frozen=True, tag="order.filled"):
-    """A fill, and the position after it. Price and fee in quote currency; `realised` is before fees."""
-
-    ref: OrderRef
-    fill_id: str
-    symbol: str
-    side: str
-    quantity: Decimal
-    price: Decimal
-    fee: Decimal
-    traded_at: int
-    maker: bool
-    realised: Decimal
-    position: Decimal
-    base_fee: Decimal = ZERO
-    """The part of the quantity of a spot purchase that was deducted as fee."""
-
-
 class PositionUnprotected(DomainEvent, frozen=True, tag="position.unprotected"):
     """A position has no live stop; without one, it is closed at `deadline` (ms)."""
 
@@ -225,42 +154,6 @@ class PositionClosed(DomainEvent, frozen=True, tag="position.closed"):
     mfe: float | None = None
     mae: float | None = None
     """The largest and the smallest gain, as shares of the average price; None in books of earlier versions."""
-
-
-class FundingBooked(DomainEvent, frozen=True, tag="funding.booked"):
-    """Funding was settled on a position. `amount` (quote) is received by the wallet; below 0 it is paid."""
-
-    symbol: str
-    amount: Decimal
-    rate: Decimal
-    quantity: Decimal
-    mark: Decimal
-    settled_at: int
-    assumed: bool
-    """Whether the market reported no rate, and the venue assumed one."""
-
-
-class OutsideFilled(DomainEvent, frozen=True, tag="outside.filled"):
-    """A fill on this account that no order of the engine made: a trade of the venue or of the account's owner."""
-
-    fill_id: str
-    symbol: str
-    side: str
-    quantity: Decimal
-    price: Decimal
-    fee: Decimal
-    traded_at: int
-    cause: str
-    realised: Decimal
-    position: Decimal
-
-
-class TransferBooked(DomainEvent, frozen=True, tag="transfer.booked"):
-    """A deposit (`amount` above 0, quote) or withdrawal; daily loss and drawdown are measured net of it."""
-
-    transfer_id: str
-    amount: Decimal
-    transferred_at: int
 
 
 class PoliciesLoaded(DomainEvent, frozen=True, tag="policies.loaded"):

@@ -177,6 +177,13 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     """The forced liquidations in candles of `closed`, sorted by symbol. Those of a candle without a row are unknown."""
 
 
+class PriceBand(msgspec.Struct, frozen=True):
+    """The lowest and the highest limit price, each as a multiple of the mark price (of the average price on spot)."""
+
+    down: Decimal
+    up: Decimal
+
+
 class Instrument(msgspec.Struct, frozen=True):
     """A symbol's filters at the venue, and the brackets of its maintenance margin; spot has no brackets."""
 
@@ -188,6 +195,14 @@ class Instrument(msgspec.Struct, frozen=True):
     min_notional: Decimal
     """The smallest notional of an order, in quote currency."""
     brackets: Brackets | None = None
+    max_quantity: Decimal | None = None
+    """The largest quantity of a limit order; None if it is not known."""
+    market_max_quantity: Decimal | None = None
+    """The largest quantity of a market order, also of one that a stop triggers; None if it is not known."""
+    bid_band: PriceBand | None = None
+    """The prices that the venue accepts for a limit order that buys; None if they are not known."""
+    ask_band: PriceBand | None = None
+    """The same for a limit order that sells."""
 
     @property
     def margin_brackets(self) -> Brackets | None:

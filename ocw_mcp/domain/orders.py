@@ -8,6 +8,7 @@ from typing import Final, Self
 import msgspec
 
 from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.reject_reasons import RejectReason as RejectReason
 
 RULES: Final = "rules"
 GUARD: Final = "guard"
@@ -144,6 +145,8 @@ class OrderIntent(msgspec.Struct, frozen=True):
     """The unit in which the size of an entry was requested."""
     action: str = ""
     """The action of a refused leg that names no side, such as PROTECT; empty for every other order."""
+    close_position: bool = False
+    """As in `Order`."""
 
     @property
     def wanted(self) -> str:
@@ -175,67 +178,20 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
-    """The venue has accepted the order."""
+    """The venue has accepted the order. An order that the venue knows under several ids is reported with each."""
 
     ref: OrderRef
     venue_order_id: str
-
-
-class RejectReason(StrEnum):
-    """Why the venue will never have an order. An adapter translates the codes of its exchange into these."""
-
-    NOT_JOURNALED = "NOT_JOURNALED"
-    """OCW did not send it, because its intent could not be written to disk."""
-    NOT_SENT = "NOT_SENT"
-    """OCW did not send it: it waited in the outbox until it was too old, or until a limit refused it."""
-    NEVER_ARRIVED = "NEVER_ARRIVED"
-    """Its outcome was unknown, and queries proved that the venue never had it."""
-    WOULD_TRIGGER_IMMEDIATELY = "WOULD_TRIGGER_IMMEDIATELY"
-    """The price has passed the trigger of a conditional order."""
-    WOULD_TAKE = "WOULD_TAKE"
-    """A post-only order would have been a taker."""
-    INSUFFICIENT_MARGIN = "INSUFFICIENT_MARGIN"
-    INSUFFICIENT_BALANCE = "INSUFFICIENT_BALANCE"
-    REDUCE_ONLY = "REDUCE_ONLY"
-    """A reduce-only order found no position to reduce, so the position differs from the books."""
-    NO_POSITION = "NO_POSITION"
-    """A stop that closes the whole position was sent while flat."""
-    BLOCKED_BY_ORDERS = "BLOCKED_BY_ORDERS"
-    """Resting reduce-only orders already cover the position; they have to be cancelled first."""
-    STOP_EXISTS = "STOP_EXISTS"
-    """A stop that closes the whole position already rests in this direction."""
-    MIN_NOTIONAL = "MIN_NOTIONAL"
-    FILTER = "FILTER"
-    """The price or quantity does not fit the venue's tick, step, range or price band."""
-    POSITION_LIMIT = "POSITION_LIMIT"
-    """The position would be larger than the venue allows at this leverage."""
-    TOO_MANY_ORDERS = "TOO_MANY_ORDERS"
-    TOO_MANY_STOPS = "TOO_MANY_STOPS"
-    RATE_LIMITED = "RATE_LIMITED"
-    OVERLOADED = "OVERLOADED"
-    """The venue is overloaded and has proved that it did not take the order."""
-    ONLY_REDUCTIONS = "ONLY_REDUCTIONS"
-    """The venue takes only orders that reduce a position."""
-    NOT_AUTHORISED = "NOT_AUTHORISED"
-    """The key is invalid, lacks a permission, or may not be used from this address."""
-    WRONG_SETTINGS = "WRONG_SETTINGS"
-    """Leverage, margin type or position mode of the account do not fit the order."""
-    CLOCK = "CLOCK"
-    """The time of the request was outside the venue's window."""
-    NOT_TRADING = "NOT_TRADING"
-    """The venue does not trade the symbol now."""
-    OTHER = "OTHER"
-    """Another reason, which the text gives."""
 
 
 NOT_JOURNALED: Final = RejectReason.NOT_JOURNALED
 
 
 class Rejected(msgspec.Struct, frozen=True, tag="rejected"):
-    """The venue proved that it will never have the order, or OCW did not send it. `code` is a `RejectReason`."""
+    """The venue proved that it will never have the order, or OCW did not send it; `text` is in the venue's words."""
 
     ref: OrderRef
-    code: str
+    reason: RejectReason
     text: str
 
 
@@ -258,6 +214,12 @@ class Filled(msgspec.Struct, frozen=True, tag="filled"):
     maker: bool = False
     base_fee: Decimal = ZERO
     """The part of a spot purchase deducted as fee, in the base asset; `fee` is its value."""
+    fee_asset: str = ""
+    fee_amount: Decimal = ZERO
+    """The asset in which the venue charged the fee, and how much of it; `fee` is its value when it was charged.
+
+    Without a name, the fee was taken from the quote balance or, with `base_fee`, out of the bought quantity.
+    """
 
 
 class Canceled(msgspec.Struct, frozen=True, tag="canceled"):
@@ -289,13 +251,15 @@ class FundingPaid(msgspec.Struct, frozen=True, tag="funding_paid"):
 
     symbol: str
     amount: Decimal
-    rate: Decimal
-    """The funding rate of this settlement; above 0 longs pay shorts."""
-    quantity: Decimal
-    mark: Decimal
+    rate: Decimal | None
+    """The funding rate of this settlement; above 0 longs pay shorts. None, as below, if the venue does not say."""
+    quantity: Decimal | None
+    mark: Decimal | None
     at: int
     assumed: bool = False
     """True if the funding rate was unknown; the venue then charges an assumed rate to longs and shorts alike."""
+    transaction_id: str = ""
+    """The venue's id of the payment, by which it is booked once; without an id, each time is booked once."""
 
 
 class OutsideCause(StrEnum):
@@ -305,6 +269,8 @@ class OutsideCause(StrEnum):
     DELEVERAGING = "auto-deleveraging"
     OTHER_TRADER = "somebody else"
     ENDED = "the end of its market"
+    FOUND = "found at the exchange"
+    """The position at the exchange differed from the book, which was corrected."""
 
 
 class OutsideFill(msgspec.Struct, frozen=True, tag="outside_fill"):
@@ -318,6 +284,10 @@ class OutsideFill(msgspec.Struct, frozen=True, tag="outside_fill"):
     fee: Decimal
     at: int
     cause: OutsideCause
+    base_fee: Decimal = ZERO
+    fee_asset: str = ""
+    fee_amount: Decimal = ZERO
+    """See `Filled`."""
 
 
 class Transferred(msgspec.Struct, frozen=True, tag="transferred"):

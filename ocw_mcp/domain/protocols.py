@@ -95,8 +95,8 @@ class KnownOrder(msgspec.Struct, frozen=True):
     """An order of the book that may be live at the venue."""
 
     order: Order
-    venue_order_id: str = ""
-    """The id that the venue gave it; empty if the venue has not answered."""
+    venue_order_ids: tuple[str, ...] = ()
+    """The ids that the venue gave it, such as those of an OCO or of a triggered order; none without an answer."""
     cancel_requested: bool = False
 
 

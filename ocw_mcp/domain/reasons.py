@@ -1,26 +1,13 @@
 """Why an order was refused: a code, its meaning, the limit and the actual value."""
 
 from decimal import Decimal
-from enum import StrEnum
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
+from ocw_mcp.domain.explained import Explained
 from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import SizeUnit
-
-
-class Explained(StrEnum):
-    """The base of codes with a meaning: each member is a code and one clause or sentence."""
-
-    meaning: str
-
-    def __new__(cls, code: str, meaning: str = "") -> Self:
-        """Create a member whose value is the code, with its meaning."""
-        member = str.__new__(cls, code)
-        member._value_ = code
-        member.meaning = meaning
-        return member
 
 
 class RefusalCode(Explained):
@@ -57,6 +44,11 @@ class RefusalCode(Explained):
     SIDE_NOT_ALLOWED = "SIDE_NOT_ALLOWED", "the policy does not allow positions this way"
     SPOT_CANNOT_SHORT = "SPOT_CANNOT_SHORT", "spot has no short; sell a position, or trade futures"
     BELOW_MINIMUM = "BELOW_MINIMUM", "after rounding, the order is below the venue's smallest quantity or notional"
+    ABOVE_MAXIMUM = (
+        "ABOVE_MAXIMUM",
+        "the order, or the position that one stop has to close, is above the venue's largest quantity",
+    )
+    PRICE_BAND = "PRICE_BAND", "the venue does not accept a limit price so far from the mark price"
     UNUSED_FIELD = "UNUSED_FIELD", "this action does not use that field; leave it out"
     MISSING_FIELD = "MISSING_FIELD", "this action needs a field that the leg does not have"
     BAD_SIZE = "BAD_SIZE", "an entry has a size or a risk, a share of equity above 0 and up to 1"

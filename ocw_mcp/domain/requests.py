@@ -1,7 +1,7 @@
 """The errors of a caller's request."""
 
 from ocw_mcp.domain.errors import OcwError
-from ocw_mcp.domain.reasons import Explained
+from ocw_mcp.domain.explained import Explained
 from ocw_mcp.domain.time import day_begins
 
 

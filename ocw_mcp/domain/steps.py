@@ -66,6 +66,8 @@ class TimerKind(StrEnum):
     """The check of the open positions against the exits is due, even if no candle came."""
     PROTECTION = "protection"
     """The deadline of an unprotected position; the subject is its symbol."""
+    RETRY = "retry"
+    """A stop or an exit that the venue rejected is due to be sent again; the subject is its symbol."""
 
 
 class Timer(NamedTuple):

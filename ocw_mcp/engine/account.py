@@ -1,14 +1,14 @@
 """The account: its positions and equity, its trading state, and its daily loss and drawdown."""
 
 from decimal import Decimal
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from ocw_mcp.core.orders.ledger import Booked, Ledger, Position
 from ocw_mcp.core.risk.counters import Activity, ActivityState, DailyLoss, DayState, Drawdown, DrawdownState
 from ocw_mcp.domain import events
-from ocw_mcp.domain.orders import FundingPaid, OutsideFill, Side, Transferred
+from ocw_mcp.domain.orders import Filled, FundingPaid, OutsideFill, Side, Transferred
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import ITSELF, Fall, Lowered, TradingState
 from ocw_mcp.domain.steps import Timer, TimerKind
@@ -16,7 +16,7 @@ from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 
-REPORTS_KEPT = 512
+REPORTS_KEPT = 2_048
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -46,6 +46,11 @@ class AccountState(msgspec.Struct):
 
 _PARTS: Final = ("day", "drawdown", "activity")
 """The parts of the account with a `state` method; every other field of AccountState is an attribute of Account."""
+
+
+def charged_of(fill: Filled | OutsideFill) -> dict[str, Any]:
+    """Return what the ledger needs to know about the asset in which the fee of a fill was charged."""
+    return {"base_fee": fill.base_fee, "fee_asset": fill.fee_asset, "fee_amount": fill.fee_amount}
 
 
 class CalmEquity(NamedTuple):
@@ -78,7 +83,7 @@ class Account:
         self.funded_until: dict[str, int] = {}
         """The time (ms) of each symbol's last funding."""
         self.reported: list[str] = []
-        """The names of the last outside fills and transfers, so that each is booked once."""
+        """The names of the last outside fills, fundings and transfers, so that each is booked once."""
         self._just_paused = False
         self._calm: CalmEquity | None = None
         self.opened: dict[str, Opened] = {}
@@ -151,7 +156,7 @@ class Account:
         if not self._first_time(f"fill {fill.symbol} {fill.fill_id}"):
             return None
         self.version += 1
-        booked = self.ledger.book(fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, now)
+        booked = self.ledger.book(fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, now, **charged_of(fill))
         self.activity.filled(fill.quantity * fill.price, fill.fee)
         values = msgspec.structs.asdict(fill)
         values |= {"traded_at": values.pop("at"), "realised": booked.realised, "position": booked.position}
@@ -161,10 +166,17 @@ class Account:
         return booked
 
     def book_funding(self, paid: FundingPaid) -> bool:
-        """Book a funding settlement. Return False if it was booked before, because a venue may repeat its report."""
-        if paid.at <= self.funded_until.get(paid.symbol, -1):
+        """Book a funding settlement. Return False if it was booked before, because a venue may repeat its report.
+
+        The venue's transaction id identifies a settlement; without one, the symbol's time of the last one does.
+        """
+        last = self.funded_until.get(paid.symbol, -1)
+        if paid.transaction_id:
+            if not self._first_time(f"funding {paid.symbol} {paid.transaction_id}"):
+                return False
+        elif paid.at <= last:
             return False
-        self.funded_until[paid.symbol] = paid.at
+        self.funded_until[paid.symbol] = max(last, paid.at)
         self.version += 1
         self.ledger.fund(paid.symbol, paid.amount)
         self._effects.record(events.FundingBooked(*msgspec.structs.astuple(paid)))

@@ -20,7 +20,7 @@ from ocw_mcp.engine.order_manager import OrderManagerState
 from ocw_mcp.engine.protection import GuardState
 from ocw_mcp.engine.since_state import SinceState
 
-ENGINE_FORMAT = 19
+ENGINE_FORMAT = 20
 """The version of the saved state. It increases when a field changes its name or meaning; older states are refused."""
 
 

@@ -52,10 +52,12 @@ class Reductions:
         trigger: Decimal | None = None,
         target: Decimal | None = None,
         wake_id: int | None = None,
+        close_position: bool = False,
     ) -> OrderIntent:
         """Return the order that would close a symbol's whole position; a stop with a `target` is an OCO order (spot).
 
-        The quantity excludes the part that live exits are closing, except for a stop or target on futures.
+        The quantity excludes the part that live exits are closing, except for a stop or target on futures. A stop with
+        `close_position` closes the position that is open when it triggers.
         """
         quantity = self.account.ledger.quantity(symbol)
         left = abs(quantity) - (self.selling(symbol) if self.spot or purpose is Purpose.EXIT else ZERO)
@@ -70,6 +72,7 @@ class Reductions:
             trigger_price=trigger,
             target_at=target,
             wake_id=wake_id,
+            close_position=close_position,
         )
 
     def selling(self, symbol: str) -> Decimal:

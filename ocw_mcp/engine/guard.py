@@ -1,19 +1,21 @@
 """The position guard: every position has a live stop at the venue, or it is UNPROTECTED and closed at a deadline.
 
 The guard's orders are reductions; no trading state refuses them. A stop is replaced only by an equal or tighter one,
-and the old stop is cancelled after the venue has accepted the new one. On spot a resting stop locks the balance that it
-sells: the old stop is cancelled first, stop and target are one order, and a position is UNPROTECTED during its exit.
+and the old stop is cancelled after the venue has accepted the new one; see `stop_orders`. On spot a resting stop locks
+the balance that it sells: the old stop is cancelled first, stop and target are one order, and a position is UNPROTECTED
+during its exit.
 """
 
 from decimal import Decimal
 
 from ocw_mcp.core.orders.table import OrderStatus, TrackedOrder
-from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
-from ocw_mcp.domain.money import ONE, ceil_to, floor_to, plain
+from ocw_mcp.domain.events import Incident
+from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
 from ocw_mcp.domain.orders import (
     GUARD,
     Accepted,
     Canceled,
+    CancelRefused,
     Filled,
     OrderRef,
     OrderReport,
@@ -22,36 +24,35 @@ from ocw_mcp.domain.orders import (
     OutsideFill,
     Purpose,
     Rejected,
+    RejectReason,
 )
-from ocw_mcp.domain.reasons import Refusal
 from ocw_mcp.domain.state import TradingState
-from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.order_manager import Change, OrderManager, Outcome
 from ocw_mcp.engine.protection import (
     GuardState,
     Protection,
+    busy,
     crossed,
     hold_to_clearing,
     on_tick,
     protection_timer,
+    rejected_as,
+    retry_timer,
     trailing_stop,
+)
+from ocw_mcp.engine.stop_orders import StopOrders
+
+_FOREIGN_WIDE = (
+    "the venue has a stop that closes the whole position of {} and is not in the book; a stop with a quantity is placed"
 )
 
 
-class Guard:
+class Guard(StopOrders):
     """Keeps every position under a stop."""
 
     def __init__(self, manager: OrderManager) -> None:
-        self.manager = manager
+        super().__init__(manager)
         self._config = manager.config
-        self._spot = manager.spot
-        self._account = manager.account
-        self._effects = manager.effects
-        self.instruments = manager.prices.instruments
-        self._deadline_ms = self._config.policies.stop.deadline_s * SECOND
-        self.protections: dict[str, Protection] = {}
-        self.flattening = False
-        """Whether the operator has ordered every position closed, also positions that open later."""
 
     def state(self) -> GuardState:
         """Return the guard's state for a checkpoint."""
@@ -113,13 +114,15 @@ class Guard:
         elif isinstance(report, Filled):
             self._after_fill(change, report, now)
         elif tracked.purpose is Purpose.EXIT and (failed or isinstance(report, OutcomeUnknown)):
-            self._exit_failed(tracked, now)
+            self._exit_failed(tracked, report, now)
         elif tracked.purpose is Purpose.STOP and held:
             self._after_stop_report(tracked, report, now)
         elif tracked.purpose is Purpose.TARGET and held and crossed(report):
             # The market has reached the target already, so the position is closed now.
             self.manager.close(symbol, GUARD, now)
-        elif tracked.purpose is Purpose.TARGET and held and failed and not tracked.cancel_requested:
+        elif tracked.purpose is Purpose.TARGET and held and failed and tracked.cancel_requested:
+            self._sell_blocked(symbol, now)
+        elif tracked.purpose is Purpose.TARGET and held and failed:
             if self.protections[symbol].may_retry("target", now):
                 self._place_target(symbol, now)
             else:
@@ -131,6 +134,7 @@ class Guard:
         if booked is None:
             return
         symbol = fill.symbol
+        self.manager.size_stops(symbol)
         if fill.cause is not OutsideCause.ENDED:
             trade = f"{fill.cause}: {fill.side} {plain(fill.quantity)} {symbol} at {plain(fill.price)}"
             self._effects.record(Incident(trade))
@@ -167,6 +171,40 @@ class Guard:
         self.manager.close(symbol, GUARD, now)
         if not self.manager.exit_under_way(symbol):
             self._schedule_check(symbol, now)
+
+    def on_retry(self, symbol: str, now: int) -> None:
+        """Send again what the venue rejected: a missing stop, an exit that orders blocked, or one that is overdue."""
+        protection = self.protections.get(symbol)
+        if protection is None or not self._account.ledger.quantity(symbol):
+            return
+        overdue = protection.deadline is not None and protection.deadline <= now
+        if self.flattening or overdue or self._too_large(symbol):
+            self.on_timer(symbol, now)
+        self._sell_blocked(symbol, now)
+        if not (self._covered(symbol) or self._cover_pending(symbol)):
+            self._place_stop(symbol, now)
+        elif not protection.protected and (stop := self._covering(symbol)) is not None:
+            self._protected_by(stop, now)
+        self._put_wide_back(symbol, now)
+
+    def _sell_blocked(self, symbol: str, now: int) -> None:
+        """Send the exit again that resting orders blocked, once no target rests."""
+        protection = self.protections[symbol]
+        if protection.blocked and not any(self.manager.orders.live(symbol, Purpose.TARGET)):
+            quantity, protection.blocked = protection.blocked, ZERO
+            self.manager.reduce(symbol, quantity, GUARD, now)
+
+    def _unblock(self, exit_order: TrackedOrder, now: int) -> None:
+        """Cancel the orders that block an exit: the targets first, then the tighter stops; the wide stop stays."""
+        symbol = exit_order.order.symbol
+        self.protections[symbol].blocked = exit_order.remaining
+        live = [each for each in self.manager.orders.live(symbol) if not each.cancel_requested]
+        targets = [each for each in live if each.purpose is Purpose.TARGET]
+        wide = any(each.status is OrderStatus.ACCEPTED for each in self._wide(symbol))
+        tighter = [each for each in live if each.purpose is Purpose.STOP and not each.order.close_position]
+        for each in targets or (tighter if wide else []):
+            self.manager.cancel(each, f"it blocks {exit_order.ref}")
+        self._retry_later(symbol, now)
 
     def _after_fill(self, change: Change, fill: Filled, now: int) -> None:
         tracked, booked, exiting = change.tracked, change.booked, self.manager.exit_under_way
@@ -207,11 +245,6 @@ class Guard:
             # The exit did not cover a quantity that was added meanwhile.
             self.on_timer(symbol, now)
 
-    def _too_large(self, symbol: str) -> bool:
-        """Return whether a position is larger than its protection allows."""
-        most, held = self.protections[symbol].most, abs(self._account.ledger.quantity(symbol))
-        return most is not None and held - most >= self.instruments[symbol].step
-
     def _reduce_excess(self, symbol: str, now: int) -> None:
         """Sell the part of a position beyond its allowed size, once no exit is live."""
         protection, held = self.protections[symbol], abs(self._account.ledger.quantity(symbol))
@@ -231,7 +264,7 @@ class Guard:
         if not self._covered(symbol):
             if not self._cover_pending(symbol):
                 self._place_stop(symbol, now)
-        elif all(each.remaining > held for each in stops):
+        elif all(each.remaining > held and not each.order.close_position for each in stops):
             self._send_stop(symbol, now)
         else:
             self._place_target(symbol, now)
@@ -246,33 +279,28 @@ class Guard:
 
     def _keep_protection(self, symbol: str, now: int) -> Outcome:
         """Place a position's stop and target, unless the live ones already match. Return the stop's order."""
-        live = next((each for each in self.manager.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
+        live = self._covering(symbol)
         if live is None or (self._spot and live.order.take_at != self.protections[symbol].target):
             return self._place_stop(symbol, now)
         self._place_target(symbol, now)
         return live.ref
 
     def _cover_position(self, symbol: str, now: int) -> None:
-        """Place a stop for a changed position; if an exit is selling all of it on spot, start only the deadline."""
+        """Place a stop for a changed position, unless one of futures covers it.
+
+        If an exit is selling all of it on spot, start only the deadline.
+        """
         if self._spot and self.manager.closing(symbol):
             self._unprotect(symbol, now)
-        else:
+        elif self._spot:
             self._place_stop(symbol, now)
-
-    def _place_stop(self, symbol: str, now: int) -> Outcome:
-        """Mark a position as unprotected, and place its stop; on spot, stop and target are one order."""
-        self._unprotect(symbol, now)
-        return self._send_stop(symbol, now)
-
-    def _send_stop(self, symbol: str, now: int) -> Outcome:
-        protection = self.protections[symbol]
-        protection.fit(self.instruments.get(symbol), long=self._account.ledger.quantity(symbol) > 0)
-        target = protection.target if self._spot and not self.flattening else None
-        intent = self.manager.reduction(symbol, Purpose.STOP, GUARD, trigger=protection.trigger, target=target)
-        answer = self.manager.submit(intent, now)
-        if isinstance(answer, Refusal):
-            self._effects.record(Incident(f"the stop of {symbol} was refused by the engine itself: {answer}"))
-        return answer
+        elif (stop := self._covering(symbol)) is not None:
+            if self.protections[symbol].protected:
+                self._place_target(symbol, now)
+            else:
+                self._protected_by(stop, now)
+        elif not self._cover_pending(symbol):
+            self._place_stop(symbol, now)
 
     def _after_stop_report(self, stop: TrackedOrder, report: OrderReport, now: int) -> None:
         symbol, take_at = stop.order.symbol, stop.order.take_at
@@ -280,112 +308,62 @@ class Guard:
         at_target = take_at is not None and self._account.ledger.marks[symbol] >= take_at
         match report:
             case Accepted():
+                if stop.order.close_position:
+                    self.protections[symbol].foreign_wide = False
                 self._protected_by(stop, now)
+            case CancelRefused():
+                self.check_cover(symbol, now)
             case Rejected() if crossed(report) or at_target:
                 self._unprotect(symbol, now)
                 self.manager.close(symbol, GUARD, now)
             case Rejected() | Canceled():
+                wide = stop.order.close_position
+                exists = wide and rejected_as(report, RejectReason.STOP_EXISTS)
+                if exists:
+                    self.protections[symbol].foreign_wide = True
+                    self._effects.record(Incident(_FOREIGN_WIDE.format(symbol)))
                 if not self._covered(symbol):
                     self._unprotect(symbol, now)
-                    self._replace_lost_stop(symbol, now)
+                    if exists and not self._cover_pending(symbol):
+                        self._send_stop(symbol, now)
+                    elif busy(report):
+                        self._retry_later(symbol, now)
+                    elif not rejected_as(report, RejectReason.NO_POSITION):
+                        # Without a position at the venue, the account has to be compared first.
+                        self._replace_lost_stop(symbol, now)
+                elif wide and busy(report):
+                    self._retry_later(symbol, now)
+                elif wide and self.protections[symbol].may_retry("wide", now):
+                    self._put_wide_back(symbol, now)
+                self.note_cover(symbol, now)
 
-    def _protected_by(self, stop: TrackedOrder, now: int) -> None:
-        symbol = stop.order.symbol
-        if not self._covers(stop):
-            return
-        protection = self.protections[symbol]
-        protection.protected = True
-        protection.deadline = None
-        if not (self.flattening or self._too_large(symbol)):
-            # While a part has to be sold, the timer triggers the next attempt.
-            self._effects.clear_timer(protection_timer(symbol))
-        assert stop.order.trigger_price is not None
-        self._effects.record(PositionProtected(symbol, stop.ref, stop.order.trigger_price))
-        for other in self.manager.orders.live(symbol, Purpose.STOP):
-            if other.ref != stop.ref:
-                self.manager.cancel(other, f"replaced by {stop.ref}")
-        bare = self._spot and stop.order.take_at is None and protection.target is not None
-        if bare and not (self.flattening or self.manager.exit_under_way(symbol)):
-            # The stop was sent without its target during a flatten that has ended.
-            self._place_stop(symbol, now)
-        self._place_target(symbol, now)
-
-    def _place_target(self, symbol: str, now: int) -> None:
-        protection = self.protections[symbol]
-        if protection.target is None or self.flattening or self._spot:
-            return
-        held = self._account.ledger.quantity(symbol)
-        protection.fit(self.instruments.get(symbol), long=held > 0)
-        quantity = abs(held)
-        live = [each for each in self.manager.orders.live(symbol, Purpose.TARGET) if not each.cancel_requested]
-        if any(each.remaining == quantity and each.order.trigger_price == protection.target for each in live):
-            return
-        for each in live:
-            self.manager.cancel(each, "the position or its target changed")
-        intent = self.manager.reduction(symbol, Purpose.TARGET, GUARD, trigger=protection.target)
-        self.manager.submit(intent, now)
-
-    def _covered(self, symbol: str) -> bool:
-        """Return whether an accepted stop covers the whole position, at the planned trigger or a tighter one."""
-        return any(self._covers(stop) for stop in self.manager.orders.live(symbol, Purpose.STOP))
-
-    def _covers(self, stop: TrackedOrder) -> bool:
-        return stop.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED) and self._would_cover(stop)
-
-    def _would_cover(self, stop: TrackedOrder) -> bool:
-        """Return whether a stop is tight and large enough to cover its position once the venue has accepted it."""
-        symbol, trigger = stop.order.symbol, stop.order.trigger_price
-        quantity = self._account.ledger.quantity(symbol)
-        protection = self.protections.get(symbol)
-        if protection is None or trigger is None or stop.cancel_requested:
-            return False
-        tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
-        return tight and stop.remaining >= self.manager.to_cover(symbol)
-
-    def _cover_pending(self, symbol: str) -> bool:
-        """Return whether a stop for the whole position has been sent; on spot, a full exit also counts."""
-        stops = self.manager.orders.live(symbol, Purpose.STOP)
-        if any(each.status is OrderStatus.INTENDED and self._would_cover(each) for each in stops):
-            return True
-        return self._spot and self.manager.closing(symbol)
-
-    def _unprotect(self, symbol: str, now: int) -> None:
-        """Mark a position as unprotected, and start its deadline if it is not running."""
-        protection = self.protections[symbol]
-        protection.protected = False
-        if protection.deadline is None:
-            protection.deadline = now + self._deadline_ms
-            self._effects.record(PositionUnprotected(symbol, protection.deadline))
-            self._effects.set_timer(protection_timer(symbol), protection.deadline)
-
-    def _exit_failed(self, tracked: TrackedOrder, now: int) -> None:
+    def _exit_failed(self, tracked: TrackedOrder, report: OrderReport, now: int) -> None:
         symbol = tracked.order.symbol
         if not self._account.ledger.quantity(symbol):
             return
         protection = self.protections.get(symbol)
-        if protection is None or not protection.protected or self.flattening or self._too_large(symbol):
-            insists = protection is None or self.flattening or self._too_large(symbol)
+        rests = any(each for each in self.manager.orders.live(symbol, Purpose.TARGET))
+        conflict = rejected_as(report, RejectReason.REDUCE_ONLY) and rests
+        if protection and not self._spot and (conflict or rejected_as(report, RejectReason.BLOCKED_BY_ORDERS)):
+            self._unblock(tracked, now)
+        elif protection and busy(report) and not (protection.protected and not self._insists(symbol)):
+            self._retry_later(symbol, now)
+        if protection is None or not protection.protected or self._insists(symbol):
+            insists = protection is None or self._insists(symbol)
             failed = "may have failed" if tracked.status.live else "failed"
             again = "it is tried again" if insists else "it is tried again only if no stop stands by the deadline"
             self._effects.record(Incident(f"the exit {tracked.ref} of {symbol} {failed}; {again}"))
             self._schedule_check(symbol, now)
         if self._spot:
-            if protection is not None and not self._covered(symbol):
+            if protection is not None:
                 # Its stop was cancelled for the exit.
-                self._unprotect(symbol, now)
-                self._replace_lost_stop(symbol, now)
+                self.check_cover(symbol, now)
         elif not (tracked.status.live or self.flattening) and protection and protection.may_retry("both", now):
             self._resize_protection(symbol, now)
 
-    def _replace_lost_stop(self, symbol: str, now: int) -> None:
-        """Place a rejected or cancelled stop again, unless another order already covers the position."""
-        if not self._cover_pending(symbol) and self.protections[symbol].may_retry("stop", now):
-            self._place_stop(symbol, now)
-
-    def _schedule_check(self, symbol: str, now: int) -> None:
-        """Set the position's deadline timer, unless the timer is set already."""
-        if protection_timer(symbol) not in self._effects.timers:
-            self._effects.set_timer(protection_timer(symbol), now + self._deadline_ms)
+    def _insists(self, symbol: str) -> bool:
+        """Return whether a position has to be closed or reduced even while a stop protects it."""
+        return self.flattening or self._too_large(symbol) or self.protections[symbol].blocked > ZERO
 
     def _overdue(self, symbol: str) -> bool:
         """Return whether an unprotected position has neither a deadline timer nor a live exit that will close it."""
@@ -396,5 +374,9 @@ class Guard:
         """Cancel all orders and the deadline of a flat symbol, so that no live addition opens a position again."""
         self.protections.pop(symbol, None)
         self._effects.clear_timer(protection_timer(symbol))
+        self._effects.clear_timer(retry_timer(symbol))
         for tracked in self.manager.orders.live(symbol):
-            self.manager.cancel(tracked, "the position is flat")
+            if tracked.order.close_position:
+                self.manager.await_end(tracked)
+            else:
+                self.manager.cancel(tracked, "the position is flat")

@@ -20,6 +20,7 @@ from ocw_mcp.domain.orders import (
     NOT_JOURNALED,
     Accepted,
     Canceled,
+    CancelRefused,
     Filled,
     Order,
     OrderIntent,
@@ -29,6 +30,7 @@ from ocw_mcp.domain.orders import (
     Purpose,
     Rejected,
     Side,
+    Triggered,
 )
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.snapshot import Feasible
@@ -36,7 +38,7 @@ from ocw_mcp.domain.state import ITSELF, MARKET_DATA, Lowered, TradingState
 from ocw_mcp.domain.steps import Cancel, Send, Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.domain.unknown import Unknown
-from ocw_mcp.engine.account import Account, Opened
+from ocw_mcp.engine.account import Account, Opened, charged_of
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
 from ocw_mcp.engine.exposure import NO_PRICE, SECOND_EXIT, Reductions, account_view, counts
@@ -44,7 +46,9 @@ from ocw_mcp.engine.price_board import PriceBoard
 
 CANCEL_ANSWER_MS = 10 * SECOND
 MOST_CANCELS = 4
-"""The number of unanswered cancel requests of one order after which an incident is reported."""
+"""The number of unanswered, or of refused, cancel requests of one order after which an incident is reported."""
+CANCEL_PAUSE_MS = SECOND
+"""The time after a refused cancel in which the order's cancel is not requested again."""
 
 Outcome = OrderRef | Refusal
 """The order that was sent, or the reason why none was."""
@@ -151,21 +155,54 @@ class OrderManager(Reductions):
             return self.close(symbol, principal, now, key=key, wake_id=wake_id)
         return self.submit(msgspec.structs.replace(intent, quantity=part), now, account)
 
-    def cancel(self, tracked: TrackedOrder, why: str) -> None:
-        """Ask the venue to cancel an order, once."""
-        if tracked.status.live and not tracked.cancel_requested:
+    def cancel(self, tracked: TrackedOrder, why: str, *, needed: bool = False) -> None:
+        """Ask the venue to cancel an order, once; again if it refused, but not at once, and at most MOST_CANCELS times.
+
+        A cancel that is `needed` for another order is always requested.
+        """
+        refused = tracked.cancels_refused
+        waits = refused and self.effects.now - tracked.cancel_refused_at < CANCEL_PAUSE_MS
+        if tracked.status.live and not tracked.cancel_requested and (needed or not (waits or refused >= MOST_CANCELS)):
             tracked.cancel_requested = True
             self._request_cancel(tracked.ref, why, 1)
 
+    def size_stops(self, symbol: str) -> None:
+        """Give the stops that close the whole position its present quantity."""
+        held = abs(self.account.ledger.quantity(symbol))
+        for tracked in self.orders.live(symbol, Purpose.STOP) if held else ():
+            tracked.fix_quantity(held)
+
+    def await_end(self, tracked: TrackedOrder) -> None:
+        """Expect the venue to end an order with its position; ask it to cancel the order if it does not."""
+        if tracked.status.live and not tracked.cancel_requested:
+            tracked.cancel_requested = True
+            self.effects.set_timer(Timer(TimerKind.CANCEL, tracked.ref), self.effects.now + CANCEL_ANSWER_MS)
+
     def on_silence(self, ref: OrderRef, times: int) -> None:
-        """Repeat a cancel request that the venue has not answered; report an incident after MOST_CANCELS of them."""
+        """Repeat a cancel request that the venue has not answered, or that it refused while the order is not needed.
+
+        An incident is reported after MOST_CANCELS requests without an answer. After `await_end`, `times` is 0.
+        """
         tracked = self.orders.get(ref)
         if tracked is None or not tracked.status.live:
             return
-        if times < MOST_CANCELS:
-            self._request_cancel(ref, "no answer; asked again", times + 1)
+        if not tracked.cancel_requested:
+            self.cancel(tracked, "refused; asked again")
+        elif times < MOST_CANCELS:
+            why = "no answer; asked again" if times else "its position has ended, and the venue did not end it"
+            self._request_cancel(ref, why, times + 1)
         else:
             self.effects.record(events.Incident(f"asked {times} times to cancel {ref}, the venue does not answer"))
+
+    def _on_refused_cancel(self, tracked: TrackedOrder, why: str) -> None:
+        """Record that an order stays live, and ask again later for its cancel; see `Guard.cancel_again`."""
+        tracked.cancel_refused_at = self.effects.now
+        self.effects.record(events.OrderCancelRefused(tracked.ref, why))
+        if tracked.cancels_refused < MOST_CANCELS:
+            self.effects.set_timer(Timer(TimerKind.CANCEL, tracked.ref, 1), self.effects.now + CANCEL_ANSWER_MS)
+        elif tracked.cancels_refused == MOST_CANCELS:
+            times = f"refused {MOST_CANCELS} times to cancel {tracked.ref}"
+            self.effects.record(events.Incident(f"the venue {times}; look at the order at the exchange"))
 
     def _request_cancel(self, ref: OrderRef, why: str, times: int) -> None:
         self.effects.record(events.OrderCancelRequested(ref, why))
@@ -201,11 +238,15 @@ class OrderManager(Reductions):
             return None
         reserved = known.remaining if known.status.live else ZERO
         misfit = _misfit(known, report, long_over=long_over) if isinstance(report, Filled) else ""
+        before = known.status
         tracked = self.orders.apply(report)
         if tracked is None:
-            if not isinstance(report, Accepted | Canceled):
+            if not isinstance(report, Accepted | Triggered | Canceled | CancelRefused):
                 kind = type(report).__name__
                 self._report_misfit(report, f"the venue reported {kind} on order {report.ref}, a {known.status} one")
+            elif known.status is OrderStatus.REJECTED and isinstance(report, Accepted | Triggered):
+                self._report_misfit(report, f"order {report.ref} was rejected, but the venue has it")
+                self._request_cancel(report.ref, "it was rejected, but the venue has it", 1)
             return None
         self.account.version += 1
         if misfit:
@@ -214,16 +255,23 @@ class OrderManager(Reductions):
                 self._request_cancel(report.ref, "it was rejected, but it traded", 1)
         if not tracked.status.live:
             self.effects.clear_timer(Timer(TimerKind.EXPIRY, tracked.ref))
-            for times in range(1, MOST_CANCELS + 1):
+        if not tracked.status.live or isinstance(report, CancelRefused):
+            for times in range(MOST_CANCELS + 1):
                 self.effects.clear_timer(Timer(TimerKind.CANCEL, tracked.ref, times))
         booked, beyond = None, ZERO
         symbol = tracked.order.symbol
         match report:
             case Accepted():
                 self.effects.record(events.OrderAccepted(report.ref, report.venue_order_id))
+                if before is tracked.status:
+                    return None
+            case Triggered():
+                self.effects.record(events.OrderTriggered(report.ref, report.venue_order_id))
+            case CancelRefused():
+                self._on_refused_cancel(tracked, report.why)
             case Rejected():
-                self.effects.record(events.OrderRejected(report.ref, report.code, report.text))
-                if report.code == NOT_JOURNALED:
+                self.effects.record(events.OrderRejected(report.ref, report.reason, report.text))
+                if report.reason is NOT_JOURNALED:
                     self.lower(f"entry {report.ref} was not sent: {report.text}")
             case OutcomeUnknown():
                 self.effects.record(events.OrderUnknown(report.ref, report.why))
@@ -286,7 +334,7 @@ class OrderManager(Reductions):
         for tracked in self.orders.live(order.symbol):
             another_part = tracked.purpose is Purpose.EXIT and counts(tracked)
             if tracked.order.reduce_only and tracked.ref != order.ref and not another_part:
-                self.cancel(tracked, f"it locks the balance that {order.ref} sells")
+                self.cancel(tracked, f"it locks the balance that {order.ref} sells", needed=True)
 
     def _is_dust(self, symbol: str, *, sold: bool) -> bool:
         """Return whether a position is too small to be sold, and no live order may change its size.
@@ -318,7 +366,7 @@ class OrderManager(Reductions):
     def _book(self, tracked: TrackedOrder, fill: Filled, now: int) -> Booked:
         order, symbol, principal = tracked.order, tracked.order.symbol, tracked.intent.principal
         traded, leverage = (fill.quantity, fill.price, fill.fee), order.leverage
-        booked = self.account.ledger.book(symbol, order.side, *traded, now, leverage=leverage, base_fee=fill.base_fee)
+        booked = self.account.ledger.book(symbol, order.side, *traded, now, leverage=leverage, **charged_of(fill))
         self.account.activity.filled(fill.quantity * fill.price, fill.fee)
         filled = msgspec.structs.asdict(fill) | {"symbol": symbol, "side": order.side}
         self.effects.record(events.OrderFilled(**filled, realised=booked.realised, position=booked.position))
@@ -334,6 +382,7 @@ class OrderManager(Reductions):
                 if len(tracked.fill_ids) == 1:
                     # The first fill: no order of another position has this entry's number.
                     self._groups[symbol] = Group(tracked.ref.n)
+        self.size_stops(symbol)
         return booked
 
 

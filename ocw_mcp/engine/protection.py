@@ -12,19 +12,25 @@ from ocw_mcp.core.risk.fills import FilledEntry, LimitExcess, Remedy
 from ocw_mcp.domain.events import Incident
 from ocw_mcp.domain.market import Instrument
 from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
-from ocw_mcp.domain.orders import Filled, OrderReport, Rejected, Side
+from ocw_mcp.domain.orders import Filled, OrderReport, Rejected, RejectReason, Side
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.exposure import moves_together
 from ocw_mcp.engine.order_manager import Change, OrderManager
 
-ALREADY_CROSSED = "-2021"
-"""The exchange's code for a stop that would trigger at once."""
+FIRST_PAUSE_MS = SECOND // 4
+LONGEST_PAUSE_MS = 8 * SECOND
+"""The pauses before a rejected stop or exit is sent again: each one is twice as long, up to the longest."""
 
 
 def protection_timer(symbol: str) -> Timer:
     """Return the timer that closes an unprotected position at its deadline."""
     return Timer(TimerKind.PROTECTION, symbol)
+
+
+def retry_timer(symbol: str) -> Timer:
+    """Return the timer that sends a rejected stop or exit again."""
+    return Timer(TimerKind.RETRY, symbol)
 
 
 class Protection(msgspec.Struct):
@@ -36,7 +42,7 @@ class Protection(msgspec.Struct):
     deadline: int | None = None
     """The time (ms) at which the position is closed if it is still unprotected."""
     retried_at: dict[str, int] = {}
-    """The time (ms) of the last retry, under `stop`, `target`, or `both` (stop and target after a failed exit)."""
+    """The time (ms) of the last retry, under `stop`, `target`, `wide`, or `both` (stop and target, exit failed)."""
     most: Decimal | None = None
     """The quantity (base asset, unsigned) to which a too large position is being reduced; None for other positions."""
     beyond: Decimal = ZERO
@@ -47,8 +53,21 @@ class Protection(msgspec.Struct):
     """The best mark price at a candle close since `trail` was set."""
     exceeded: list[str] = []
     """The limits whose excess was reported: each is reported once per position."""
+    wide: Decimal | None = None
+    """On futures: the trigger of the stop that closes the whole position; None before it was sent."""
+    foreign_wide: bool = False
+    """Whether the venue has a stop that closes the whole position and is not in the book: it takes no second one."""
+    retries: int = 0
+    """The number of attempts since the last success at what the venue rejected for a while."""
+    blocked: Decimal = ZERO
+    """The quantity (base asset) of an exit that the venue rejected because of resting orders."""
 
-    def may_retry(self, part: Literal["stop", "target", "both"], now: int) -> bool:
+    def next_pause(self) -> int:
+        """Return the pause (ms) before the next attempt, and count the attempt."""
+        self.retries += 1
+        return int(min(FIRST_PAUSE_MS << min(self.retries - 1, 16), LONGEST_PAUSE_MS))
+
+    def may_retry(self, part: Literal["stop", "target", "both", "wide"], now: int) -> bool:
         """Return whether a lost stop or target may be placed again, at most once a second, and note the time if so.
 
         Without the pause, a venue that rejects each order would be asked without end.
@@ -95,7 +114,17 @@ def trailing_stop(best: Decimal, trail: Decimal, tick: Decimal, *, long: bool) -
 
 def crossed(report: OrderReport) -> bool:
     """Return whether the venue rejected a conditional order because the market has passed its trigger."""
-    return isinstance(report, Rejected) and report.code == ALREADY_CROSSED
+    return rejected_as(report, RejectReason.WOULD_TRIGGER_IMMEDIATELY)
+
+
+def rejected_as(report: OrderReport, *reasons: RejectReason) -> bool:
+    """Return whether a report is a rejection for one of these reasons."""
+    return isinstance(report, Rejected) and report.reason in reasons
+
+
+def busy(report: OrderReport) -> bool:
+    """Return whether the venue rejected an order only for a while, because of its load or its rate limits."""
+    return rejected_as(report, RejectReason.RATE_LIMITED, RejectReason.OVERLOADED)
 
 
 def hold_to_clearing(change: Change, protections: Mapping[str, Protection], manager: OrderManager) -> None:

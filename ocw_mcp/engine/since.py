@@ -204,12 +204,12 @@ class Since(Stateful[SinceState]):
         tracked = self._manager.orders.get(event.ref)
         if tracked is not None and tracked.purpose is Purpose.STOP:
             order = tracked.order
-            rejected = Happening(at, HappeningKind.REJECTED, order.symbol, cause="stop", code=event.code)
+            rejected = Happening(at, HappeningKind.REJECTED, order.symbol, cause="stop", code=event.reason.value)
             self._add(msgspec.structs.replace(rejected, price=order.trigger_price))
         elif tracked is not None and tracked.purpose is Purpose.ENTRY:
             self._state.entries.pop(str(event.ref), None)
             happening = _ended(HappeningKind.REJECTED, tracked, at)
-            self._add(msgspec.structs.replace(happening, code=event.code))
+            self._add(msgspec.structs.replace(happening, code=event.reason.value))
 
     def _on_cancel_request(self, event: events.OrderCancelRequested, at: int) -> None:
         tracked, entry = self._entry(event.ref), self._state.entries.get(str(event.ref))

@@ -143,11 +143,9 @@ class Engine:
         elif isinstance(event, OutsideFill):
             self.guard.on_outside_fill(event, now)
             self._watch()
-        else:
-            change = self.manager.apply(event, now)
-            if change is not None:
-                self.guard.on_report(change, now)
-                self._watch()
+        elif (change := self.manager.apply(event, now)) is not None:
+            self.guard.on_report(change, now)
+            self._watch()
         if self.config.live:
             self._live.judge()
         if self.since.has_news:
@@ -279,7 +277,7 @@ class Engine:
             case steps.Timer(steps.TimerKind.APPROVAL, str(approval)):
                 self.approvals.refuse(approval, "unanswered", "the operator")
             case steps.Timer(steps.TimerKind.CANCEL, OrderRef() as order, times):
-                self.manager.on_silence(order, times)
+                self.guard.on_silence(order, times)
             case steps.Timer(steps.TimerKind.DAY):
                 self.account.open_day(now)
             case steps.Timer(steps.TimerKind.DECISION):
@@ -294,6 +292,8 @@ class Engine:
                     self._wake(now)
             case steps.Timer(steps.TimerKind.PROTECTION, str(symbol)):
                 self.guard.on_timer(symbol, now)
+            case steps.Timer(steps.TimerKind.RETRY, str(symbol)):
+                self.guard.on_retry(symbol, now)
 
     def _after_decision(self, decision: Decision, decider: str, now: int, *, correction: bool = False) -> Settled:
         """Set the check time and wake conditions of a decision. A correction only changes the ones that it gives."""

@@ -15,8 +15,9 @@ from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import JournalEvent
 from ocw_mcp.domain.figures import Levels, TradePart
 from ocw_mcp.domain.money import plain
-from ocw_mcp.domain.orders import NOT_JOURNALED, OrderIntent, Purpose
+from ocw_mcp.domain.orders import OrderIntent, Purpose
 from ocw_mcp.domain.reasons import QUOTING, Refusal
+from ocw_mcp.domain.reject_reasons import NOT_SENT_FOR
 from ocw_mcp.domain.snapshot import SymbolWake
 from ocw_mcp.domain.text import printable
 from ocw_mcp.render.quotations import Quote, is_name
@@ -145,10 +146,14 @@ def event_text(
             return f"refused {what}: {refusal_text(refusal, quote)}"
         case events.OrderAccepted(ref, venue_order_id):
             return f"{ref} accepted by the venue as {_named(VENUE, venue_order_id, quote)}"
-        case events.OrderRejected(ref, code, text):
-            if code == NOT_JOURNALED:
+        case events.OrderRejected(ref, reason, text):
+            if reason in NOT_SENT_FOR:
                 return f"{ref} was not sent: {printable(text)}"
-            return f"{ref} rejected by the venue: {quote(VENUE, f'{code} {text}')}"
+            return f"{ref} rejected by the venue with {reason} ({reason.meaning}): {quote(VENUE, text)}"
+        case events.OrderTriggered(ref, venue_order_id):
+            return f"{ref} triggered, and trades at the venue as {_named(VENUE, venue_order_id, quote)}"
+        case events.OrderCancelRefused(ref, why):
+            return f"{ref} was not cancelled by the venue: {quote(VENUE, why)}"
         case events.OrderUnknown(ref, why):
             return f"the outcome of {ref} is unknown: {quote(VENUE, why)}; its budget stays reserved"
         case events.OrderCancelRequested(ref, why):
@@ -179,8 +184,8 @@ def event_text(
             funded = f" and {funding_text(funding)}" if funding else ""
             return f"{printable(symbol)} closed: {cents(pnl, signed=True)} after fees {cents(fees)}{funded}"
         case events.FundingBooked(symbol=symbol, amount=amount, rate=rate, assumed=assumed):
-            at = "an assumed rate" if assumed else f"a rate of {rate:.4%}"
-            return f"{printable(symbol)} {funding_text(amount)} at {at}"
+            at = " at an assumed rate" if assumed else "" if rate is None else f" at a rate of {rate:.4%}"
+            return f"{printable(symbol)} {funding_text(amount)}{at}"
         case events.DecisionDiscarded(_, why, cost):
             return f"an answer{_paid(cost)} was discarded: {printable(why)}"
         case events.WakeConditionsSet(_, armed, _, ended) if ended:

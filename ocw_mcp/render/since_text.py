@@ -8,13 +8,19 @@ from decimal import Decimal
 
 from ocw_mcp.domain.happenings import GuardPlan, Happening, HappeningKind, RestingOrder, StandingCondition
 from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.orders import OutsideCause
+from ocw_mcp.domain.reject_reasons import NOT_SENT_FOR, RejectReason
 from ocw_mcp.domain.snapshot import PositionView, Snapshot
 from ocw_mcp.domain.time import iso
 from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.render.quotations import LONGEST_REMARK, name, not_taken_lines, quotation, untrusted
 from ocw_mcp.render.text import average, cents, funding_text, span
 
-_CLOSED_BY = {"stop": "stop filled", "target": "target filled"}
+_CLOSED_BY = {
+    "stop": "stop filled",
+    "target": "target filled",
+    OutsideCause.FOUND: "corrected to what was found at the exchange",
+}
 _LAPSED = {"expired": "lapsed", "venue": "was cancelled by the venue", "price": "did not fill within its price"}
 
 
@@ -123,15 +129,22 @@ def _result(what: Happening) -> str:
 
 def _ended(what: Happening) -> str:
     if what.cause == "stop":
-        return f"{name(what.symbol)} stop {_at(what.price)} rejected by the venue with {name(what.code)}"
+        return f"{name(what.symbol)} stop {_at(what.price)} {_rejected(what.code)}"
     price = f"limit {_side(what)} {_size(what)} {name(what.symbol)} at {_at(what.price)}"
     after = "" if what.began_at is None else f" after {span(what.at - what.began_at)}"
     filled = "unfilled" if what.filled is None else f"{plain(abs(what.filled))} filled before"
     if what.kind is HappeningKind.REJECTED:
-        return f"{price} rejected by the venue with {name(what.code)}"
+        return f"{price} {_rejected(what.code)}"
     if what.kind is HappeningKind.CANCELLED:
         return f"{price} cancelled{after}, {filled}: {untrusted(what.detail)}"
     return f"{price} {_LAPSED.get(what.cause, 'lapsed')}{after} {filled}"
+
+
+def _rejected(code: str) -> str:
+    reason = RejectReason.__members__.get(code)
+    if reason is None:
+        return f"rejected by the venue with {name(code)}"
+    return f"{'not sent:' if reason in NOT_SENT_FOR else 'rejected by the venue with'} {reason} ({reason.meaning})"
 
 
 def _resting_lines(order: RestingOrder, snapshot: Snapshot, reader: str) -> Iterator[str]:

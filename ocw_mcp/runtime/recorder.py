@@ -41,9 +41,9 @@ class EventRecorder:
         self.listener = listener
         self._known: deque[StoredEvent] = deque(store.events_after(after_seq))
         self.unsent = {
-            each.event.ref: Rejected(each.event.ref, each.event.code, each.event.text)
+            each.event.ref: Rejected(each.event.ref, each.event.reason, each.event.text)
             for each in self._known
-            if isinstance(each.event, events.OrderRejected) and each.event.code == NOT_JOURNALED
+            if isinstance(each.event, events.OrderRejected) and each.event.reason is NOT_JOURNALED
         }
         """The journaled rejections of orders that were not sent."""
         self.seq = after_seq

@@ -228,7 +228,7 @@ class Shell:
             effects = self.engine.step(event, self.clock.now())
             if effects:
                 await self._carry_out(effects, self.engine.now)
-            if isinstance(event, Rejected) and event.code == NOT_JOURNALED:
+            if isinstance(event, Rejected) and event.reason is NOT_JOURNALED:
                 self.commits.answered(event.ref)
 
     async def _carry_out(self, effects: list[steps.Effect], now: int) -> None:

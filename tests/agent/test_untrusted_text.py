@@ -16,6 +16,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import CallerRequest
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.orders import ATTACHED, Rejected
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.idempotency import Answer
@@ -230,7 +231,7 @@ class Talkative(Flawed):
         if not self._left:
             return await super().submit(approved, now)
         self._left -= 1
-        return self.say(Rejected(approved.redeem(now).ref, self._text, self._text))
+        return self.say(Rejected(approved.redeem(now).ref, RejectReason.OTHER, self._text))
 
 
 async def test_text_of_a_venue_never_reaches_claude_and_causes_no_order() -> None:

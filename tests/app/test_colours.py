@@ -10,6 +10,7 @@ from ocw_mcp.app.narrator import Narrator
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.state import TradingState
 from tests.adapters.store.books import filled, refused
 from tests.support.shell import Ocw
@@ -42,7 +43,7 @@ def style(event: events.DomainEvent) -> str:
         (events.PositionClosed("BTCUSDT", 0, D("0.01"), D(1)), "green"),
         (events.PositionClosed("BTCUSDT", 0, D("-0.01"), D(1)), "red"),
         (refused(), "yellow"),
-        (events.OrderRejected(OrderRef(1, Purpose.ENTRY), "X", "no"), "red"),
+        (events.OrderRejected(OrderRef(1, Purpose.ENTRY), RejectReason.OTHER, "no"), "red"),
         (events.DrawdownReached(D(1), D(2)), "bold red"),
         (events.StateChanged(TradingState.ACTIVE, TradingState.HALTED, "so"), "bold red"),
         (events.StateChanged(TradingState.HALTED, TradingState.ACTIVE, "so"), "green"),

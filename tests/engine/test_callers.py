@@ -186,7 +186,8 @@ async def test_a_caller_that_sends_a_hold_leg_is_refused() -> None:
 async def test_a_requested_tighter_stop_replaces_the_old_stop() -> None:
     run = await holding("97")
     answer = await ask(run, ProtectionRequest("k1", "anna", "BTCUSDT", stop=D("98.53")))
-    (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
+    wide, stop = run.engine.orders.live("BTCUSDT", Purpose.STOP)
+    assert wide.order.trigger_price == 97, "the wide stop stays"
     assert stop.ref == answer
     assert stop.order.trigger_price == D("98.6"), "rounded to the tick, towards the price"
     assert summary(run.engine)["positions"][0]["protected"] is True
@@ -234,7 +235,7 @@ async def test_stop_moves_beyond_reductions_per_minute_are_refused() -> None:
     run = await Run(ListFeed(path([100.0] * 4)), Scripted({1: buy("97")}), policy=policy).go()
     told = [await ask(run, ProtectionRequest(f"k{i}", "anna", "BTCUSDT", stop=D(f"97.{i}"))) for i in range(1, 4)]
     assert code(told[2]) is RefusalCode.REDUCTION_RATE
-    (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
+    _, stop = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert stop.ref == told[1]
 
 

@@ -7,6 +7,7 @@ from ocw_mcp.domain.events import Incident
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, OrderReport, OutcomeUnknown, Purpose, Rejected
 from ocw_mcp.domain.reasons import Refusal
+from ocw_mcp.domain.reject_reasons import RejectReason
 from tests.support.wire import Wire
 
 
@@ -64,7 +65,7 @@ def test_the_incident_of_a_failed_spot_exit_says_if_it_is_retried(flattens: bool
         wire.close()
     wire.give(Canceled(wire.last(Purpose.STOP).ref, "on request"))
     exit_ = wire.last(Purpose.EXIT)
-    wire.give(OutcomeUnknown(exit_.ref, "timeout") if lost else Rejected(exit_.ref, "-1", "no"))
+    wire.give(OutcomeUnknown(exit_.ref, "timeout") if lost else Rejected(exit_.ref, RejectReason.OTHER, "no"))
     if lost:
         wire.give(Canceled(exit_.ref, "on request"))
     wire.give(Accepted(wire.last(Purpose.STOP).ref, "v2"))

@@ -5,6 +5,7 @@ import pytest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.protection import protection_timer
 from tests.support.deciders import Scripted
@@ -40,14 +41,12 @@ async def test_closing_a_position_cancels_a_live_addition() -> None:
     assert flat(run)
 
 
-async def test_an_addition_filled_along_with_an_exit_is_sold_by_deadline() -> None:
+async def test_an_addition_filled_along_with_an_exit_is_sold_by_the_stop() -> None:
     script = Scripted({1: buy("97", size="0.05"), 2: ADD_AND_SELL})
     run = never_naked(Run(ListFeed(GAP_BELOW_THE_STOP), script, policy=WAKES, venue=TooLateToCancel()))
     await run.go()
-    # The exit and the old stop cover what was held before; the rest waits for the deadline, not longer.
-    assert legs(run) == [Purpose.ENTRY, Purpose.ENTRY, Purpose.EXIT, Purpose.STOP, Purpose.EXIT]
-    exits = [at for at, event in run.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT]
-    assert exits[1] <= run.events(events.PositionUnprotected)[1].deadline
+    # The exit covers what was held before; the stop closes the whole position, whatever it is.
+    assert legs(run) == [Purpose.ENTRY, Purpose.ENTRY, Purpose.EXIT, Purpose.STOP]
     assert flat(run)
 
 
@@ -78,7 +77,7 @@ async def test_an_exit_that_waits_for_a_price_is_not_sent_again() -> None:
         held = [candle(index, 100.0) for index in range(2)]
         other = [candle(index, 50.0, symbol="ETHUSDT") for index in range(minutes)]
         script = Scripted({1: buy("97")})
-        run = Run(ListFeed([*held, *other]), script, policy=WAKES, venue=RefusesStops("-4045"))
+        run = Run(ListFeed([*held, *other]), script, policy=WAKES, venue=RefusesStops(RejectReason.TOO_MANY_STOPS))
         await never_naked(run).go()
         assert run.engine.manager.exit_under_way("BTCUSDT")
         assert protection_timer("BTCUSDT") not in run.engine.timers
@@ -115,7 +114,7 @@ async def test_an_addition_filled_after_the_deadline_exit_is_closed_too() -> Non
     # The addition is sent before the deadline, and fills at the opening at which the exit does.
     policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, stop={"deadline_s": 90})
     script = Scripted({1: buy("97", size="0.05"), 2: add(size="0.15")}, lambda wake: 20 * SECOND if wake == 2 else 0)
-    run = Run(ListFeed(path([100.0] * 9)), script, policy=policy, venue=TooLateToCancel("-4045"))
+    run = Run(ListFeed(path([100.0] * 9)), script, policy=policy, venue=TooLateToCancel(RejectReason.TOO_MANY_STOPS))
     await never_naked(run).go()
     exits = [at for at, event in run.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT]
     filled = [at for at, fill in run.timed(events.OrderFilled) if fill.ref.leg is Purpose.EXIT]

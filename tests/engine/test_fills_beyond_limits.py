@@ -41,7 +41,7 @@ def held(run: Run) -> Decimal:
 
 
 def stop_of(run: Run) -> Decimal:
-    (stop,) = run.engine.orders.live(SOL, Purpose.STOP)
+    *_, stop = run.engine.orders.live(SOL, Purpose.STOP)
     assert abs(stop.order.quantity) == abs(held(run))
     assert stop.order.trigger_price is not None
     return stop.order.trigger_price

@@ -11,6 +11,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Filled, Order, OutcomeUnknown, Purpose, Rejected
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.time import MINUTE
 from tests.support.accounts import CALM
 from tests.support.entries import LIMITED as TIGHT
@@ -66,7 +67,7 @@ def test_a_position_closes_if_price_has_passed_its_tightened_stop() -> None:
 def test_a_late_fill_beyond_gross_exposure_is_reduced_to_the_limit(product: Product, restarts: bool) -> None:
     wire = Wire(product, LIMITED, BOTH)
     late = sent(wire.enter(quantity="20", stop=D("98.5")))
-    wire.give(Rejected(late.ref, "-1001", "no"))
+    wire.give(Rejected(late.ref, RejectReason.OTHER, "no"))
     wire.fill(sent(wire.enter(quantity="24", symbol="ETHUSDT", stop=D("98.5"))))
     if restarts:
         wire.restart()

@@ -10,6 +10,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, Purpose, Rejected
+from ocw_mcp.domain.reject_reasons import RejectReason
 from tests.support.runs import policies
 from tests.support.wire import Wire
 
@@ -23,22 +24,33 @@ LIMITED = policies(
 SHARE, RISK, DISTANCE, ROUNDING = D("0.25") * D("0.9"), D("0.01") * D("0.9"), D("0.05"), D("1.02")
 
 
+def passed(order: Order, at: Decimal) -> bool:
+    return order.trigger_price is not None and (at - order.trigger_price) * order.side.sign >= 0
+
+
 def settle(wire: Wire, at: Decimal) -> None:
-    """The venue accepts every stop that the price has not passed, fills the exits, and confirms the cancels."""
+    """The venue accepts every stop that the price has not passed, fills the exits, and confirms the cancels.
+
+    The price triggers the stops that rest.
+    """
     while True:
         todo = [
             each for each in wire.engine.orders.live() if each.purpose is not Purpose.ENTRY or each.cancel_requested
         ]
-        todo = [each for each in todo if each.cancel_requested or each.status is OrderStatus.INTENDED]
+        todo = [
+            each
+            for each in todo
+            if each.cancel_requested or each.status is OrderStatus.INTENDED or passed(each.order, at)
+        ]
         if not todo:
             return
         ref, order = todo[0].ref, todo[0].order
         if todo[0].cancel_requested:
             wire.give(Canceled(ref, "on request"))
-        elif todo[0].purpose is Purpose.EXIT:
+        elif todo[0].purpose is Purpose.EXIT or todo[0].status is not OrderStatus.INTENDED:
             wire.fill(order, price=str(at))
-        elif order.trigger_price is not None and (at - order.trigger_price) * order.side.sign >= 0:
-            wire.give(Rejected(ref, "-2021", "Order would immediately trigger."))
+        elif passed(order, at):
+            wire.give(Rejected(ref, RejectReason.WOULD_TRIGGER_IMMEDIATELY, "Order would immediately trigger."))
         else:
             wire.give(Accepted(ref, "v"))
 
@@ -49,7 +61,7 @@ def holds(wire: Wire, at: Decimal, cleared: Decimal, before: Decimal) -> None:
     if not held:
         return
     way = 1 if held > 0 else -1
-    (stop,) = wire.stands()
+    *_, stop = wire.stands()
     assert stop.trigger_price is not None
     assert abs(held) - D("0.001") < stop.quantity <= abs(held)
     lost = (at - stop.trigger_price) * way

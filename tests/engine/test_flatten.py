@@ -10,6 +10,7 @@ from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, Purpose, Rejected, VenueReport
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
@@ -69,8 +70,10 @@ async def test_flatten_cancels_targets_first_and_stops_after_the_exit() -> None:
     asked = {
         event.ref.leg: place for place, event in enumerate(happened) if isinstance(event, events.OrderCancelRequested)
     }
+    ended = {event.ref.leg: place for place, event in enumerate(happened) if isinstance(event, events.OrderCanceled)}
     assert asked[Purpose.TARGET] < min(flat.values())
-    assert asked[Purpose.STOP] > min(flat.values())
+    assert Purpose.STOP not in asked
+    assert ended[Purpose.STOP] > min(flat.values())
 
 
 async def test_flatten_cancels_a_waiting_entry() -> None:
@@ -98,7 +101,7 @@ class RefusesExits:
     async def submit(self, cleared: ClearedOrder, now: int) -> None:
         if cleared.order.ref.leg is Purpose.EXIT and self._left:
             self._left -= 1
-            rejected = Rejected(cleared.order.ref, "-1001", "Internal error; unable to process your request.")
+            rejected = Rejected(cleared.order.ref, RejectReason.OTHER, "Internal error.")
             return self._venue.say(rejected)
         return await self._submit(cleared, now)
 
@@ -135,7 +138,7 @@ class Late:
             return None
         if leg is Purpose.EXIT and self._refuses:
             self._refuses = False
-            return self._venue.say(Rejected(cleared.redeem(now).ref, "-1001", "Internal error."))
+            return self._venue.say(Rejected(cleared.redeem(now).ref, RejectReason.OTHER, "Internal error."))
         return await self._submit(cleared, now)
 
     def on_candle(self, candle: Candle, now: int) -> Sequence[VenueReport]:
@@ -177,9 +180,9 @@ def test_an_oversized_fill_is_reduced_after_flatten_and_resume() -> None:
     assert isinstance(entry, Order)
     wire.fill(entry, price="140")
     wire.give(Accepted(wire.last(Purpose.STOP).ref, "v"))
-    wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+    wire.give(Rejected(wire.last(Purpose.EXIT).ref, RejectReason.OTHER, "no"))
     wire.command("flatten")
-    wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+    wire.give(Rejected(wire.last(Purpose.EXIT).ref, RejectReason.OTHER, "no"))
     wire.command("resume")
     wire.fire()
     (exit_,) = wire.engine.orders.live("BTCUSDT", Purpose.EXIT)
@@ -194,7 +197,7 @@ def test_a_spot_stop_gets_its_target_back_after_flatten_and_resume() -> None:
     wire.give(Accepted(wire.last(Purpose.STOP).ref, "v1"))
     wire.command("flatten")
     wire.give(Canceled(wire.last(Purpose.STOP).ref, "requested"))
-    wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+    wire.give(Rejected(wire.last(Purpose.EXIT).ref, RejectReason.OTHER, "no"))
     bare = wire.last(Purpose.STOP)
     assert bare.take_at is None
     wire.command("resume")
@@ -212,10 +215,10 @@ def test_spot_position_without_a_live_stop_is_unprotected() -> None:
     wire.give(Accepted(wire.last(Purpose.STOP).ref, "v1"))
     wire.command("flatten")
     for _ in range(2):
-        wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+        wire.give(Rejected(wire.last(Purpose.EXIT).ref, RejectReason.OTHER, "no"))
         wire.give(Accepted(wire.last(Purpose.STOP).ref, "v2"))
         wire.fire()
-    wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1001", "no"))
+    wire.give(Rejected(wire.last(Purpose.EXIT).ref, RejectReason.OTHER, "no"))
     assert not wire.stands()
     assert not wire.engine.guard.protections["BTCUSDT"].protected
 

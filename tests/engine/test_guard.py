@@ -4,6 +4,7 @@ from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain import events
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.orders import Canceled, Purpose, Rejected
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.protection import protection_timer
 from ocw_mcp.engine.summary import summary
@@ -21,7 +22,7 @@ def entering(venue: PaperVenue, minutes: int = 6) -> Run:
 
 
 async def test_a_stop_the_market_has_passed_closes_the_position() -> None:
-    done = await entering(RefusesStops("-2021")).go()
+    done = await entering(RefusesStops(RejectReason.WOULD_TRIGGER_IMMEDIATELY)).go()
     legs = [fill.ref.leg for fill in done.events(events.OrderFilled)]
     assert legs == [Purpose.ENTRY, Purpose.EXIT]
     assert len(done.events(events.OrderRejected)) == 1
@@ -36,12 +37,12 @@ class RefusesToClose(RefusesStops):
         self.sent += 1
         assert self.sent < 100, "there is no end to it"
         if cleared.order.ref.leg is Purpose.EXIT:
-            return self.say(Rejected(cleared.redeem(now).ref, "-4045", "no"))
+            return self.say(Rejected(cleared.redeem(now).ref, RejectReason.TOO_MANY_STOPS, "no"))
         return await super().submit(cleared, now)
 
 
 async def test_retries_pause_if_the_venue_rejects_both_stop_and_exit() -> None:
-    venue = RefusesToClose("-2021")
+    venue = RefusesToClose(RejectReason.WOULD_TRIGGER_IMMEDIATELY)
     done = await entering(venue).go()
     minutes = [(at - START) // MINUTE for at, _ in done.timed(events.OrderRejected)]
     assert max(map(minutes.count, minutes)) <= 2 * 4, "two looks, of two tries each at most"
@@ -49,13 +50,13 @@ async def test_retries_pause_if_the_venue_rejects_both_stop_and_exit() -> None:
 
 
 async def test_a_stop_that_is_rejected_once_is_placed_again() -> None:
-    done = await entering(RefusesStops("-4045", first=1)).go()
+    done = await entering(RefusesStops(RejectReason.TOO_MANY_STOPS, first=1)).go()
     assert [event.stop.revision for event in done.events(events.PositionProtected)] == [1]
     assert [fill.ref.leg for fill in done.events(events.OrderFilled)] == [Purpose.ENTRY]
 
 
 async def test_a_position_with_rejected_stops_closes_at_its_deadline() -> None:
-    done = await entering(RefusesStops("-4045")).go()
+    done = await entering(RefusesStops(RejectReason.TOO_MANY_STOPS)).go()
     (unprotected,) = done.timed(events.PositionUnprotected)
     assert unprotected[1].deadline == unprotected[0] + WAKES.stop.deadline_s * SECOND
     exits = [(at, event) for at, event in done.timed(events.OrderIntended) if event.ref.leg is Purpose.EXIT]
@@ -75,7 +76,9 @@ async def test_a_stop_cancelled_at_the_venue_is_placed_again() -> None:
     await run.go()
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     run.clock.advance(START + 10 * MINUTE)
-    await run.simulation.shell.take(Canceled(stop.ref, "by hand, in the app"))
+    await run.venue.cancel(stop.ref, run.clock.now())
+    for report in run.venue.collect():
+        await run.simulation.shell.take(report)
     (again,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert again.ref.revision == stop.ref.revision + 1
     assert again.order.trigger_price == stop.order.trigger_price

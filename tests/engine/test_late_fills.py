@@ -14,6 +14,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Filled, Order, OutcomeUnknown, Purpose, Rejected, Side
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.engine.protection import protection_timer
 from tests.support.wire import Wire, by_the_fills, replaced
@@ -27,7 +28,7 @@ def sent(answer: object) -> Order:
 
 
 def rejected(wire: Wire, order: Order) -> None:
-    wire.give(Rejected(order.ref, "-2019", "no"))
+    wire.give(Rejected(order.ref, RejectReason.INSUFFICIENT_MARGIN, "no"))
 
 
 def forgotten(wire: Wire, order: Order, newer: int = 300) -> None:
@@ -208,7 +209,7 @@ class Story:
 ENDS: dict[str, Callable[[Order], Accepted | Canceled | Rejected | OutcomeUnknown]] = {
     "accept": lambda order: Accepted(order.ref, "v1"),
     "cancel": lambda order: Canceled(order.ref, "on request"),
-    "reject": lambda order: Rejected(order.ref, "-2019", "no"),
+    "reject": lambda order: Rejected(order.ref, RejectReason.INSUFFICIENT_MARGIN, "no"),
     "lose": lambda order: OutcomeUnknown(order.ref, "timeout"),
 }
 KINDS = ("enter", "enter", "fill", "fill", "fill", "close", "tick", "fire", "restart", "resume", "again", *ENDS)

@@ -8,6 +8,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle
 from ocw_mcp.domain.orders import Purpose
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.steps import TimerKind
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import run as runtime_run
@@ -88,7 +89,7 @@ async def test_an_exit_cancels_a_waiting_limit_entry() -> None:
 async def test_a_post_only_entry_that_would_fill_at_once_is_rejected() -> None:
     done = await run({1: buy("96", limit="101", post_only=True)}, dip(97.0))
     (rejected,) = done.events(events.OrderRejected)
-    assert rejected.code == "-5022"
+    assert rejected.reason is RejectReason.WOULD_TAKE
     assert done.venue.orders == []
 
 
@@ -121,7 +122,7 @@ async def test_a_kill_does_not_change_how_limit_entries_fill_or_expire(
     script = {1: buy("96", limit="98"), 4: sell(), 5: short("103", limit="101"), 6: buy("90", limit="95", expires_s=60)}
     candles = dip(97.0, count=10)
     undisturbed = await run(script, candles)
-    assert len(undisturbed.events(events.OrderCancelRequested)) >= 1
+    assert len(undisturbed.events(events.OrderCanceled)) >= 1
     for moment in undisturbed.store.crash_moments():
         dying = MemoryStore()
         dying.die_at = moment

@@ -7,6 +7,7 @@ import pytest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Side, Transferred
 from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.steps import Timer, TimerFired, TimerKind
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.protection import protection_timer
 from ocw_mcp.engine.summary import summary
@@ -48,14 +49,17 @@ async def test_a_position_sold_outside_the_engine_is_flat_without_a_stop() -> No
     wallet, quantity = run.engine.account.ledger.wallet, held(run)
     await tell(run, outside(Side.SELL, quantity))
     assert held(run) == 0
-    assert list(run.engine.orders.live()) == []
+    (stop,) = run.engine.orders.live()
+    assert stop.cancel_requested
+    await run.simulation.shell.take(TimerFired(Timer(TimerKind.CANCEL, stop.ref)))
+    assert list(run.engine.orders.live()) == [], "the venue did not end it, so it is cancelled"
     (closed,) = run.events(events.PositionClosed)
     assert run.engine.account.ledger.wallet - wallet == closed.pnl + run.events(events.OrderFilled)[0].fee
     assert run.engine.account.trading_state is TradingState.ACTIVE
     assert "somebody else" in run.events(events.Incident)[-1].text
 
 
-async def test_a_position_half_sold_outside_the_engine_gets_a_new_stop() -> None:
+async def test_a_position_half_sold_outside_the_engine_keeps_its_stop() -> None:
     run = await holding()
     await tell(run, outside(Side.SELL, held(run) / 2))
     (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
@@ -76,7 +80,7 @@ async def test_a_position_reversed_outside_the_engine_is_closed() -> None:
     run = await holding()
     await tell(run, outside(Side.SELL, 2 * held(run)))
     assert held(run) < 0
-    live = list(run.engine.orders.live())
+    live = [each for each in run.engine.orders.live() if not each.cancel_requested]
     assert Purpose.EXIT in {each.purpose for each in live}
     assert {each.order.side for each in live} == {Side.BUY}
 

@@ -11,6 +11,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.domain.orders import OrderRef, OutcomeUnknown, Purpose, Rejected
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import MINUTE
@@ -47,7 +48,9 @@ class FailsExits(IgnoresLimits):
             return await super().submit(cleared, now)
         self._left -= 1
         ref = cleared.redeem(now).ref
-        return self.say(OutcomeUnknown(ref, "timeout") if self._loses else Rejected(ref, "-4045", "no"))
+        return self.say(
+            OutcomeUnknown(ref, "timeout") if self._loses else Rejected(ref, RejectReason.TOO_MANY_STOPS, "no")
+        )
 
 
 def market(volumes: dict[int, float] | None = None, count: int = 6) -> list[Candle]:
@@ -118,9 +121,8 @@ async def test_a_futures_reduction_always_has_a_live_stop() -> None:
     assert at_its_limit(run)
     unprotected, protected = (run.timed(kind) for kind in (events.PositionUnprotected, events.PositionProtected))
     assert [at for at, _ in unprotected] == [protected[0][0]], "only until its first stop was there"
-    sizes = [each.intent.quantity for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.STOP]
-    assert len(sizes) == 2
-    assert sizes[0] > sizes[1]
+    stops = [each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.STOP]
+    assert len(stops) == 1, "it closes the position that is left, whatever it is"
 
 
 async def test_a_spot_reduction_leaves_no_stop_for_30_seconds_at_most() -> None:

@@ -11,6 +11,7 @@ from ocw_mcp.domain.asks import CallerRequest, LegRequest, ProtectionRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.runtime import run as runtime_run
@@ -104,7 +105,7 @@ async def test_an_addition_filled_beyond_the_stop_is_closed(
     done = await through(monkeypatch, product, way, requests, (93.0, 93.0, 93.0, 93.0), (92.0, 92.0, 92.0, 92.0))
     assert fills(done, way) == [(ENTRY, 100.0), (STOP, 93.0), (ENTRY, 96.5), (EXIT, 92.0)]
     rejected = done.events(events.OrderRejected)
-    assert {(each.ref.leg, each.code) for each in rejected} == {(STOP, "-2021")}
+    assert {(each.ref.leg, each.reason) for each in rejected} == {(STOP, RejectReason.WOULD_TRIGGER_IMMEDIATELY)}
     assert gained(done) < 0
 
 

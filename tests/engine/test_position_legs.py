@@ -44,7 +44,8 @@ def quantity(run: Run) -> Decimal:
 
 def stops(run: Run) -> list[Decimal | None]:
     live = run.engine.orders.live(SYMBOL, Purpose.STOP)
-    return [each.order.trigger_price for each in live if not each.cancel_requested]
+    # The newest is the tightest; the first stop of a futures position stays beside it.
+    return [each.order.trigger_price for each in live if not each.cancel_requested][-1:]
 
 
 def refusals(run: Run) -> list[Refusal]:

@@ -11,6 +11,7 @@ from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.orders import Canceled, Order, OrderRef, Purpose, Rejected
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.steps import Asked, Command, Verb
 from ocw_mcp.domain.time import HOUR, MINUTE
 from ocw_mcp.engine.idempotency import Answer
@@ -194,7 +195,7 @@ def test_flatten_whose_exit_failed_takes_a_tighter_stop_and_no_target() -> None:
     assert isinstance(entry, Order)
     wire.fill(entry)
     wire.command("flatten")
-    wire.give(Rejected(wire.last(Purpose.EXIT).ref, "-1", "no"))
+    wire.give(Rejected(wire.last(Purpose.EXIT).ref, RejectReason.OTHER, "no"))
     aims = ProtectionRequest("t", "anna", SYMBOL, target=D(110))
     wire.give(Asked(aims))
     assert code(wire.engine.answer(aims)) is RefusalCode.EXIT_PENDING
@@ -247,7 +248,7 @@ async def test_decision_that_reduces_and_tightens_does_both_in_any_order() -> No
     for legs in ((REDUCE, PROTECT), (PROTECT, REDUCE)):
         run = await Run(ListFeed(path([100.0] * 6)), Scripted({1: buy("97"), 3: Decision(legs)}), policy=POLICY).go()
         assert run.events(events.OrderRefused) == []
-        (stop,) = run.engine.orders.live(SYMBOL, Purpose.STOP)
+        _, stop = run.engine.orders.live(SYMBOL, Purpose.STOP)
         assert stop.order.trigger_price == 98
         assert stop.remaining == run.engine.account.ledger.quantity(SYMBOL) == D("4.99")
 

@@ -10,6 +10,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.domain.money import floor_to
 from ocw_mcp.domain.orders import Purpose, Rejected
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.steps import Asked, Command, Send
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.summary import summary
@@ -98,7 +99,7 @@ async def test_a_stop_cancelled_for_an_exit_that_fails_is_replaced() -> None:
     effects = done.engine.step(Asked(CloseRequest("k", "anna", "BTCUSDT")), done.clock.now())
     (exit_,) = done.engine.orders.live("BTCUSDT", Purpose.EXIT)
     await shell.follow([each for each in effects if not isinstance(each, Send)], done.clock.now())
-    await shell.take(Rejected(exit_.ref, "-2010", "Account has insufficient balance for requested action."))
+    await shell.take(Rejected(exit_.ref, RejectReason.INSUFFICIENT_BALANCE, "Account has insufficient balance."))
     (stop,) = done.engine.orders.live("BTCUSDT", Purpose.STOP)
     assert stop.order.trigger_price == D(97)
     assert summary(done.engine)["positions"][0]["protected"] is True

@@ -8,6 +8,7 @@ from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Rejected, Side
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.steps import Command, Timer, TimerKind
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.engine.protection import protection_timer
@@ -34,7 +35,7 @@ class RefusesOneExit(PaperVenue):
         if cleared.order.ref.leg is not Purpose.EXIT or self._refused:
             return await super().submit(cleared, now)
         self._refused = True
-        return self.say(Rejected(cleared.redeem(now).ref, "-1013", "no"))
+        return self.say(Rejected(cleared.redeem(now).ref, RejectReason.FILTER, "no"))
 
 
 def on_spot(candles: list[Candle], script: dict[int, Decision], venue: PaperVenue | None = None) -> Run:

@@ -71,8 +71,14 @@ ENDED: dict[str, Any] = {"price": D("138.2"), "quantity": D("0.5"), "by": "claud
             "limit BUY 0.5 ETHUSDT at 138.2 cancelled after 1h 0m, 0.2 filled before: halted",
         ),
         (
-            happened(K.REJECTED, code="-2019", **ENDED),
-            "limit BUY 0.5 ETHUSDT at 138.2 rejected by the venue with -2019",
+            happened(K.REJECTED, code="NOT_SENT", **ENDED),
+            "limit BUY 0.5 ETHUSDT at 138.2 not sent: NOT_SENT "
+            "(OCW did not send it: it waited until it was too old, or until a limit refused it)",
+        ),
+        (
+            happened(K.REJECTED, code="WOULD_TAKE", **ENDED),
+            "limit BUY 0.5 ETHUSDT at 138.2 rejected by the venue with WOULD_TAKE "
+            "(it is post-only, and would have traded at once)",
         ),
         (
             happened(K.REJECTED, code="buy all of it", **ENDED),

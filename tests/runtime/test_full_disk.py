@@ -75,7 +75,7 @@ class CheckedAlways(FullFor):
 
 
 def unsent(done: Run | MemoryStore) -> list[OrderRef]:
-    return [each.ref for each in done.events(events.OrderRejected) if each.code == NOT_JOURNALED]
+    return [each.ref for each in done.events(events.OrderRejected) if each.reason is NOT_JOURNALED]
 
 
 @pytest.mark.requirement("E06")

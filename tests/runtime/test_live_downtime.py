@@ -15,6 +15,7 @@ from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame, Product
 from ocw_mcp.domain.orders import Purpose, Rejected
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Command, TimerKind
@@ -84,7 +85,7 @@ class NoStops(PaperVenue):
 
     async def submit(self, cleared: ClearedOrder, now: int) -> None:
         if cleared.order.ref.leg is Purpose.STOP:
-            return self.say(Rejected(cleared.redeem(now).ref, "-4045", "no"))
+            return self.say(Rejected(cleared.redeem(now).ref, RejectReason.TOO_MANY_STOPS, "no"))
         return await super().submit(cleared, now)
 
 

@@ -35,7 +35,7 @@ async def test_live_entry_is_not_sent_on_a_full_disk_and_stops_are() -> None:
     whole = await live_run(MemoryStore()).go()
     first = next(each.seq for each in whole.store.domain if isinstance(each.event, events.OrderIntended))
     done = await live_run(FullFor(first, first + 3)).go()
-    unsent = [each.ref.leg for each in done.events(events.OrderRejected) if each.code == NOT_JOURNALED]
+    unsent = [each.ref.leg for each in done.events(events.OrderRejected) if each.reason is NOT_JOURNALED]
     assert unsent == [Purpose.ENTRY]
     full, mended = done.told
     assert "did not take it" in full

@@ -17,6 +17,7 @@ from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Candle, Frame, Opening, OrderBook, Product
 from ocw_mcp.domain.orders import OutcomeUnknown, Purpose, Rejected
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.steps import Asked, Command, StepEvent, Verb
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.protection import protection_timer
@@ -83,7 +84,8 @@ class Moody(PaperVenue):
             self.collect()
             return self.say(OutcomeUnknown(ref, "timeout"))
         cleared.redeem(now)
-        return self.say(OutcomeUnknown(ref, "timeout") if mood == "swallowed" else Rejected(ref, mood, "no"))
+        swallowed = mood == "swallowed"
+        return self.say(OutcomeUnknown(ref, "timeout") if swallowed else Rejected(ref, RejectReason(mood), "no"))
 
 
 def moody() -> Moody:
@@ -298,7 +300,7 @@ class Floor(RuleBasedStateMachine):
         entry = next(self.run.engine.orders.live(purpose=Purpose.ENTRY))
         self._ask(LegRequest(self._key(), caller, Leg(entry.order.symbol, Action.CANCEL)))
 
-    @rule(mood=st.sampled_from(("lost", "swallowed", "-4045", "-2021", "-2019")))
+    @rule(mood=st.sampled_from(("lost", "swallowed", "TOO_MANY_STOPS", "WOULD_TRIGGER_IMMEDIATELY", "REDUCE_ONLY")))
     def the_venue_has_a_fault(self, mood: str) -> None:
         assert isinstance(self.run.venue, Moody)
         self.run.venue.mood = mood

@@ -18,6 +18,7 @@ from ocw_mcp.domain.orders import (
     Rejected,
     VenueReport,
 )
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.time import MINUTE
 from tests.support.stores import Crash
 
@@ -69,7 +70,7 @@ class RefusesStops(Flawed):
             order = cleared.redeem(now)
             if self._code == LOST:
                 return self.say(OutcomeUnknown(order.ref, "timeout"))
-            return self.say(Rejected(order.ref, self._code, "no"))
+            return self.say(Rejected(order.ref, RejectReason(self._code), "no"))
         return await super().submit(cleared, now)
 
 
@@ -129,7 +130,7 @@ class RejectsExits(Flawed):
         leg = cleared.order.ref.leg
         if leg is Purpose.STOP or (leg is Purpose.EXIT and self._exits):
             self._exits -= leg is Purpose.EXIT
-            return self.say(Rejected(cleared.redeem(now).ref, "-4045", "no"))
+            return self.say(Rejected(cleared.redeem(now).ref, RejectReason.TOO_MANY_STOPS, "no"))
         return await super().submit(cleared, now)
 
 
@@ -148,7 +149,7 @@ class LosesExits(Flawed):
 
     async def submit(self, cleared: ClearedOrder, now: int) -> None:
         if cleared.order.ref.leg is Purpose.STOP and not self._stops:
-            return self.say(Rejected(cleared.redeem(now).ref, "-4045", "no"))
+            return self.say(Rejected(cleared.redeem(now).ref, RejectReason.TOO_MANY_STOPS, "no"))
         if cleared.order.ref.leg is not Purpose.EXIT:
             return await super().submit(cleared, now)
         if self._lost:

@@ -21,6 +21,7 @@ from sqlite_utils import Database
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.snapshot import WakeKind
 
 JOURNAL = "journal.db"
@@ -30,7 +31,7 @@ _BUSY_S = 1.0
 _LOG_PAGES = 4_000
 """Pages (of 4 kB) after which the write-ahead log is checkpointed: rarely, because a commit waits for it."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Version of the tables in TABLES and of event payloads; a book with a higher one belongs to a newer OCW."""
 DIGESTS_SINCE = 2
 """First schema version that journals the digest of each checkpoint."""
@@ -220,8 +221,14 @@ def read_payload(decoder: "msgspec.json.Decoder[_T]", payload: str) -> _T:
 
 
 def _upgraded(value: Any, key: str = "") -> Any:
-    """Return a payload with causes and reasons to wake in their present form; up to version 2 they were text."""
+    """Return a payload in its present form.
+
+    Up to version 2, causes and reasons to wake were text; up to version 3, a rejection had the code of the exchange.
+    """
     if isinstance(value, dict):
+        if value.get("kind") == "order.rejected" and "code" in value:
+            reason = value["code"] if value["code"] in RejectReason.__members__ else RejectReason.OTHER
+            return {**value, "reason": reason}
         return {name: _upgraded(each, name) for name, each in value.items()}
     if isinstance(value, list):
         return [_upgraded(each, key) for each in value]

@@ -38,9 +38,14 @@ _KINDS: Final[dict[str, Any]] = {
         orders.OutcomeUnknown,
         orders.Filled,
         orders.Canceled,
+        orders.CancelRefused,
+        orders.Triggered,
         orders.FundingPaid,
         orders.OutsideFill,
         orders.Transferred,
+        orders.AccountSeen,
+        orders.Throttled,
+        orders.VenueNotice,
     )
 }
 """The class of each kind of input by its name, which is stored with the input."""

@@ -21,18 +21,18 @@ from ocw_mcp.domain.orders import OrderRef
 OUTSIDE = "o"
 """The leg of a fill without an order of OCW."""
 
-PROJECTIONS_VERSION = 7
+PROJECTIONS_VERSION = 8
 """Raise this number when a table or its content changes: older books are then rebuilt when they are opened."""
 
 TABLES: dict[str, str] = {
     "orders": """n INTEGER, leg TEXT, revision INTEGER, client_id TEXT, symbol TEXT, side TEXT, type TEXT, purpose TEXT,
            quantity TEXT, trigger_price TEXT, limit_price TEXT, principal TEXT, wake_id INTEGER, idempotency_key TEXT,
            policy_hash TEXT,
-           state TEXT, filled TEXT, turnover TEXT, average_price TEXT, fees TEXT, venue_order_id TEXT,
-           intended_at INTEGER, updated_at INTEGER, PRIMARY KEY (n, leg, revision)""",
+           state TEXT, filled TEXT, turnover TEXT, average_price TEXT, fees TEXT, venue_order_ids TEXT,
+           triggered INTEGER, intended_at INTEGER, updated_at INTEGER, PRIMARY KEY (n, leg, revision)""",
     "fills": """seq INTEGER PRIMARY KEY, at INTEGER, n INTEGER, leg TEXT, revision INTEGER, fill_id TEXT, symbol TEXT,
            side TEXT, quantity TEXT, price TEXT, fee TEXT, traded_at INTEGER, maker INTEGER, realised TEXT,
-           position TEXT, base_fee TEXT""",
+           position TEXT, base_fee TEXT, fee_asset TEXT, fee_amount TEXT""",
     "wakes": "seq INTEGER PRIMARY KEY, at INTEGER, wake_id INTEGER, reasons TEXT",
     "decisions": (
         """seq INTEGER PRIMARY KEY, at INTEGER, wake_id INTEGER, decider TEXT, thinking_ms INTEGER, legs INTEGER,
@@ -48,7 +48,7 @@ TABLES: dict[str, str] = {
            settled_at INTEGER, assumed INTEGER""",
     "days": "seq INTEGER PRIMARY KEY, at INTEGER, day TEXT, equity TEXT",
 }
-"""The columns of each table. The key of `orders` is the reference of the order."""
+"""The columns of each table. The key of `orders` is the reference of the order; `venue_order_ids` is a JSON array."""
 
 _COLUMN = r'"?(\w+)"? (?:INTEGER|TEXT)'
 
@@ -59,7 +59,7 @@ Change = tuple[str, dict[str, Value]]
 # An order reference is used once. If one were used again, the latest intent would replace it, and the journal goes on.
 _ADD_ORDER = """INSERT OR REPLACE INTO orders VALUES (:n, :leg, :revision, :client_id, :symbol, :side, :type, :purpose,
     :quantity, :trigger_price, :limit_price, :principal, :wake_id, :idempotency_key, :policy_hash, 'intended', '0', '0',
-    NULL, '0', NULL, :at, :at)"""
+    NULL, '0', '[]', 0, :at, :at)"""
 _INSERTS = {
     table: f"INSERT INTO {table} VALUES ({', '.join(':' + name for name in re.findall(_COLUMN, columns))})"
     for table, columns in TABLES.items()
@@ -67,8 +67,15 @@ _INSERTS = {
 }
 
 _THIS_ORDER = "WHERE n = :n AND leg = :leg AND revision = :revision"
-_ACCEPT = f"""UPDATE orders SET venue_order_id = :venue_order_id, updated_at = :at,
+_ADD_ID = "venue_order_ids = json_insert(venue_order_ids, '$[#]', :venue_order_id), updated_at = :at"
+_ACCEPT = f"""UPDATE orders SET {_ADD_ID},
     state = CASE WHEN state IN ('intended', 'unknown') THEN 'accepted' ELSE state END {_THIS_ORDER}"""
+_TRIGGER = f"""UPDATE orders SET {_ADD_ID}, triggered = 1,
+    state = CASE WHEN state IN ('intended', 'unknown', 'accepted') THEN 'triggered' ELSE state END {_THIS_ORDER}"""
+_KEEP = f"""UPDATE orders SET updated_at = :at,
+    state = CASE WHEN filled <> '0' THEN 'partially_filled' WHEN triggered THEN 'triggered'
+                 WHEN venue_order_ids = '[]' THEN 'intended' ELSE 'accepted' END
+    {_THIS_ORDER} AND state = 'cancel_requested'"""
 _MOVE_ON = f"UPDATE orders SET state = :state, updated_at = :at {_THIS_ORDER} AND state <> 'filled'"
 _FILL = f"""UPDATE orders SET updated_at = :at,
     filled = dec_add(filled, :quantity),
@@ -127,6 +134,10 @@ def _changes(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]:
             return [(_ADD_ORDER, order)]
         case events.OrderAccepted(ref, venue_order_id):
             return [(_ACCEPT, {"at": at, **_name(ref), "venue_order_id": venue_order_id})]
+        case events.OrderTriggered(ref, venue_order_id):
+            return [(_TRIGGER, {"at": at, **_name(ref), "venue_order_id": venue_order_id})]
+        case events.OrderCancelRefused(ref):
+            return [(_KEEP, {"at": at, **_name(ref)})]
         case (
             events.OrderRejected(ref)
             | events.OrderUnknown(ref)
@@ -135,10 +146,10 @@ def _changes(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]:
         ):
             return [(_MOVE_ON, {"at": at, **_name(ref), "state": kind_of(event).removeprefix("order.")})]
         case events.OrderFilled(ref=ref):
-            insert, row = _row("fills", seq, at, event, *_TRADE, "maker", "base_fee", **_name(ref))
+            insert, row = _row("fills", seq, at, event, *_TRADE, "maker", **_name(ref))
             return [(insert, row), (_FILL, row)]
         case events.OutsideFilled():
-            return [_row("fills", seq, at, event, *_TRADE, n=0, leg=OUTSIDE, revision=0, maker=0, base_fee="0")]
+            return [_row("fills", seq, at, event, *_TRADE, n=0, leg=OUTSIDE, revision=0, maker=0)]
         case events.OrderRefused(intent, refusal, policy_hash):
             asked = _values(intent, "symbol", "principal", "wake_id")
             why = ("code", "limit", "actual", "largest")
@@ -162,7 +173,10 @@ def _changes(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]:
 
 
 _TERMS = ("symbol", "side", "type", "quantity", "trigger_price", "limit_price", "wake_id")
-_TRADE = ("fill_id", "symbol", "side", "quantity", "price", "fee", "traded_at", "realised", "position")
+_TRADE = (
+    *("fill_id", "symbol", "side", "quantity", "price", "fee", "traded_at", "realised", "position"),
+    *("base_fee", "fee_asset", "fee_amount"),
+)
 _COST = ("wake_id", "cost_usd")
 _FUNDING = ("symbol", "amount", "rate", "quantity", "mark", "settled_at", "assumed")
 

@@ -22,11 +22,21 @@ from ocw_mcp.adapters.venues.paper_orders import MarketPrices, PaperOrders, Rest
 from ocw_mcp.core.matching.on_candles import TERMS, FillTerms, falls_to, passed, would_take
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import Candle, Funding, Instrument, Mark, Opening, OrderBook, Product
-from ocw_mcp.domain.orders import Accepted, Canceled, Order, OrderRef, OrderType, Rejected, Side, VenueReport
+from ocw_mcp.domain.orders import (
+    Accepted,
+    Canceled,
+    CancelRefused,
+    Order,
+    OrderRef,
+    OrderType,
+    Rejected,
+    Side,
+    VenueReport,
+)
 
 _REPLACED_KEPT: Final = 16
 """Largest number of replaced stops whose triggers are stored with a stop."""
-STATE_FORMAT: Final = 4
+STATE_FORMAT: Final = 5
 """Raise this number when the saved fields or their meaning change."""
 
 
@@ -113,13 +123,15 @@ class PaperVenue:
         self.say(Accepted(order.ref, resting.venue_order_id))
 
     async def cancel(self, ref: OrderRef, now: int) -> None:
-        """Cancel an order; nothing is reported on it if the order is not live."""
+        """Cancel an order, or refuse that if the order is not live."""
         self._let_arrive(now)
         live = self._orders.find(ref)
         if live is not None:
             self._orders.remove(live)
             self._canceled = live, now
             self.say(Canceled(ref, "on request"))
+        else:
+            self.say(CancelRefused(ref, "Unknown order sent."))
 
     def say(self, *reports: VenueReport) -> None:
         """Add reports that `reports` yields, or the next call of `collect` returns."""
@@ -202,7 +214,8 @@ class PaperVenue:
 
     def close_out(self, symbol: str, quantity: Decimal, now: int) -> Sequence[VenueReport]:
         """Close a signed quantity of a position at its last price, as a taker, because its market has ended."""
-        return [self.account.close_out(symbol, quantity, self.terms.taker_fee, now)]
+        closed = self.account.close_out(symbol, quantity, self.terms.taker_fee, now)
+        return [closed, *self._matching.size_stops(symbol)]
 
     def state(self) -> bytes:
         """Return the state to save."""

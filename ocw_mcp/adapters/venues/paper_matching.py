@@ -90,7 +90,8 @@ class PaperMatching:
             reports += self._waiting_at(resting, opening, price)
         limits = [each for each in orders.limits if each.order.symbol == symbol]
         for resting in sorted(reachable(orders.conditional, symbol, seen, seen) + limits, key=_nearness):
-            reports += self._resting_at(resting, opening, price)
+            if self.orders.find(resting.order.ref) is resting:
+                reports += self._resting_at(resting, opening, price)
         return reports
 
     def fill_reductions(self, now: int) -> list[VenueReport]:
@@ -133,6 +134,8 @@ class PaperMatching:
         self.account.last[symbol] = candle.close
         for resting in self._came_late(path):
             path.met.add(resting.order.ref)
+            if self.orders.find(resting.order.ref) is not resting:
+                continue
             if resting.order.trigger_price is not None:
                 yield from self._conditional_at(resting, path.price, now)
             elif beyond_limit(resting.order, path.price):
@@ -379,7 +382,12 @@ class PaperMatching:
         self.account.book(order, filled)
         if not resting.remaining:
             self.orders.remove(resting)
-        return [filled]
+        return [filled, *self.size_stops(order.symbol)]
+
+    def size_stops(self, symbol: str) -> list[VenueReport]:
+        """Adapt the stops that close a symbol's whole position to a changed position; end them with the position."""
+        ending = self.orders.size_stops(symbol, self.account.ledger.quantity(symbol))
+        return [report for each in ending for report in self._cancel(each, "its position has ended")]
 
     def _fillable(self, resting: Resting) -> Decimal:
         """Return the remaining quantity of an order; for a reduce-only order at most the position that it reduces."""

@@ -1,6 +1,6 @@
 """The orders of the paper venue, and the checks with which it refuses one: filters, prices, leverage and money.
 
-The refusals are the exchange's own codes and messages. A resting order locks the money that it would need. A market
+The texts of the refusals are the exchange's own. A resting order locks the money that it would need. A market
 order locks only the asset that it sells; it is checked when it is sent, and again when it trades.
 """
 
@@ -14,36 +14,50 @@ from ocw_mcp.adapters.venues.paper_account import PaperAccount
 from ocw_mcp.core.matching.on_candles import FillTerms, passed, would_take
 from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ZERO, plain
-from ocw_mcp.domain.orders import Order, OrderRef, OrderType, Side
+from ocw_mcp.domain.orders import Order, OrderRef, OrderType, RejectReason, Side
 
-VenueRefusal = tuple[str, str]
-"""A code of the exchange, and its message."""
+VenueRefusal = tuple[RejectReason, str]
+"""The reason of a refusal, and the message of the exchange."""
 
 _STEP: Final = {
-    Product.SPOT: ("-1013", "Filter failure: LOT_SIZE"),
-    Product.UM: ("-1111", "Precision is over the maximum defined for this asset."),
+    Product.SPOT: (RejectReason.FILTER, "Filter failure: LOT_SIZE"),
+    Product.UM: (RejectReason.FILTER, "Precision is over the maximum defined for this asset."),
 }
 _TICK: Final = {
-    Product.SPOT: ("-1013", "Filter failure: PRICE_FILTER"),
-    Product.UM: ("-4014", "Price not increased by tick size."),
+    Product.SPOT: (RejectReason.FILTER, "Filter failure: PRICE_FILTER"),
+    Product.UM: (RejectReason.FILTER, "Price not increased by tick size."),
 }
 _SMALLEST: Final = {
-    Product.SPOT: ("-1013", "Filter failure: LOT_SIZE"),
-    Product.UM: ("-4003", "Quantity less than or equal to zero."),
+    Product.SPOT: (RejectReason.FILTER, "Filter failure: LOT_SIZE"),
+    Product.UM: (RejectReason.FILTER, "Quantity less than or equal to zero."),
 }
 _WOULD_TAKE: Final = {
-    Product.SPOT: ("-2010", "Order would immediately match and take."),
-    Product.UM: ("-5022", "Due to the order could not be executed as maker, the Post Only order will be rejected."),
+    Product.SPOT: (RejectReason.WOULD_TAKE, "Order would immediately match and take."),
+    Product.UM: (
+        RejectReason.WOULD_TAKE,
+        "Due to the order could not be executed as maker, the Post Only order will be rejected.",
+    ),
 }
 _NO_MONEY: Final = {
-    Product.SPOT: ("-2010", "Account has insufficient balance for requested action."),
-    Product.UM: ("-2019", "Margin is insufficient."),
+    Product.SPOT: (RejectReason.INSUFFICIENT_BALANCE, "Account has insufficient balance for requested action."),
+    Product.UM: (RejectReason.INSUFFICIENT_MARGIN, "Margin is insufficient."),
 }
-_STOP_CROSSED: Final = ("-2021", "Order would immediately trigger.")
-_TOO_LARGE: Final = ("-2027", "Exceeded the maximum allowable position at current leverage.")
-_OCO_PRICES: Final = ("-2010", "The relationship of the prices for the orders is not correct.")
-_NO_IMMEDIATE: Final = ("-1115", "Invalid timeInForce.")
-_NO_OCO: Final = ("-1106", "Parameter 'take_at' sent when not required.")
+_STOP_CROSSED: Final = (RejectReason.WOULD_TRIGGER_IMMEDIATELY, "Order would immediately trigger.")
+_TOO_LARGE: Final = (RejectReason.POSITION_LIMIT, "Exceeded the maximum allowable position at current leverage.")
+_OCO_PRICES: Final = (
+    RejectReason.WOULD_TRIGGER_IMMEDIATELY,
+    "The relationship of the prices for the orders is not correct.",
+)
+_NO_IMMEDIATE: Final = (RejectReason.MALFORMED, "Invalid timeInForce.")
+_NO_POSITION: Final = (
+    RejectReason.NO_POSITION,
+    "Time in Force (TIF) GTE can only be used with open positions. Please ensure that positions are available.",
+)
+_STOP_EXISTS: Final = (
+    RejectReason.STOP_EXISTS,
+    "An open stop or take profit order with GTE and closePosition in the direction is existing.",
+)
+_NO_OCO: Final = (RejectReason.MALFORMED, "Parameter 'take_at' sent when not required.")
 
 
 class Resting(msgspec.Struct):
@@ -74,6 +88,11 @@ class Resting(msgspec.Struct):
     def earlier_trigger(self, since: int) -> Decimal | None:
         """Return the tightest trigger of the replaced stops that were placed by `since` (ms); None without one."""
         return next((trigger for trigger, came in reversed(self.before) if came <= since), None)
+
+    def fix_quantity(self, held: Decimal) -> None:
+        """Give a stop that closes the whole position the quantity `held` of the position, until its first fill."""
+        if self.order.close_position and not self.filled:
+            self.order = msgspec.structs.replace(self.order, quantity=abs(held))
 
     @property
     def remaining(self) -> Decimal:
@@ -106,6 +125,17 @@ class PaperOrders(msgspec.Struct):
     def find(self, ref: OrderRef) -> Resting | None:
         """Return the order of a reference, or None."""
         return next((each for each in self if each.order.ref == ref), None)
+
+    def size_stops(self, symbol: str, held: Decimal) -> list[Resting]:
+        """Give the stops that close the whole position `held` (signed) its quantity; return those without any left."""
+        ending = []
+        for each in self.conditional:
+            if each.order.close_position and each.order.symbol == symbol:
+                if held * each.order.side.sign >= 0:
+                    ending.append(each)
+                else:
+                    each.fix_quantity(held)
+        return ending
 
     def remove(self, resting: Resting) -> None:
         """Remove an order that is filled or cancelled."""
@@ -141,6 +171,13 @@ def submit_refusal(
         instrument = account.instruments.get(order.symbol, float(price or 0))
         if (refused := _filter_refusal(order, instrument, last)) is not None:
             return refused
+    if order.close_position:
+        if account.ledger.quantity(order.symbol) * order.side.sign >= 0:
+            return _NO_POSITION
+        kind = (order.symbol, order.side, order.type)
+        resting = [each.order for each in orders.conditional if each.order.close_position]
+        if any((each.symbol, each.side, each.type) == kind for each in resting):
+            return _STOP_EXISTS
     if order.trigger_price is not None and prices.trigger is not None and passed(order, prices.trigger):
         return _STOP_CROSSED
     if order.take_at is not None and any(price and would_take(order, price) for price in (last, prices.taking)):
@@ -211,9 +248,12 @@ def _filter_refusal(order: Order, instrument: Instrument, last: Decimal | None) 
     if order.reduce_only or price is None or order.quantity * price >= instrument.min_notional:
         return None
     if product is Product.SPOT:
-        return "-1013", "Filter failure: NOTIONAL"
+        return RejectReason.MIN_NOTIONAL, "Filter failure: NOTIONAL"
     least = plain(instrument.min_notional)
-    return "-4164", f"Order's notional must be no smaller than {least} (unless you choose reduce only)."
+    return (
+        RejectReason.MIN_NOTIONAL,
+        f"Order's notional must be no smaller than {least} (unless you choose reduce only).",
+    )
 
 
 def _resting_notional(resting: Resting) -> Decimal:

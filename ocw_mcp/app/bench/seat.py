@@ -33,7 +33,7 @@ from ocw_mcp.domain.decision import Leg
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.events import DecisionCorrected, DecisionMade
 from ocw_mcp.domain.money import ZERO, plain
-from ocw_mcp.domain.orders import ATTACHED, CLAUDE, Purpose, Rejected
+from ocw_mcp.domain.orders import ATTACHED, CLAUDE, Purpose, Rejected, RejectReason
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.protocols import Clock, SimulatedVenue
 from ocw_mcp.domain.reasons import Refusal
@@ -148,7 +148,7 @@ class FaultyVenue:
     async def submit(self, cleared: ClearedOrder, now: int) -> None:
         """Refuse a stop as an exchange with an internal error does, or pass the order on."""
         if self.refuses and cleared.order.ref.leg is Purpose.STOP:
-            self.say(Rejected(cleared.order.ref, "-1001", "internal error; unable to process the request"))
+            self.say(Rejected(cleared.order.ref, RejectReason.OTHER, "internal error; unable to process the request"))
         else:
             await self._venue.submit(cleared, now)
 

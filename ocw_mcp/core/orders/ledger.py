@@ -120,6 +120,15 @@ class Dust(msgspec.Struct, frozen=True):
     cost: Decimal
 
 
+class Charged(msgspec.Struct, frozen=True):
+    """The fees that the venue charged in one asset that is neither quote nor base of the trade, less rebates."""
+
+    amount: Decimal = ZERO
+    """In units of the asset."""
+    value: Decimal = ZERO
+    """In quote currency, at the time of each fee."""
+
+
 class Ledger(msgspec.Struct):
     """Wallet, positions, mark prices and dust of one account. A checkpoint saves the ledger itself."""
 
@@ -129,6 +138,9 @@ class Ledger(msgspec.Struct):
     marks: dict[str, Decimal] = {}
     funding: Decimal = ZERO
     dust: dict[str, Dust] = {}
+    charged: dict[str, Charged] = {}
+    """The fees in third assets, such as BNB, by asset: they reduce the wallet by their value, as every fee does, but
+    the balance of their own asset at the exchange."""
 
     def quantity(self, symbol: str) -> Decimal:
         """Return the signed quantity of a position; 0 if flat."""
@@ -151,6 +163,23 @@ class Ledger(msgspec.Struct):
         held = sum((position.margin for position in self.positions.values()), ZERO)
         return self.wallet - held - sum((dust.cost for dust in self.dust.values()), ZERO)
 
+    def quote_balance(self, *, spot: bool) -> Decimal:
+        """Return the balance of the quote asset that the exchange should show.
+
+        On futures that is the wallet, and on spot the wallet less the cost of all that was bought; fees in third assets
+        did not reduce either.
+        """
+        balance = self.wallet + sum((each.value for each in self.charged.values()), ZERO)
+        if spot:
+            balance -= sum((each.cost for each in self.positions.values()), ZERO)
+            balance -= sum((each.cost for each in self.dust.values()), ZERO)
+        return balance
+
+    def base_balance(self, symbol: str) -> Decimal:
+        """Return the balance of a symbol's base asset that the exchange should show on spot: position and dust."""
+        dust = self.dust.get(symbol)
+        return self.quantity(symbol) + (dust.quantity if dust is not None else ZERO)
+
     def gross(self) -> Decimal:
         """Return the sum of the absolute position values at their mark prices."""
         return sum((abs(p.quantity) * self.marks[symbol] for symbol, p in self.positions.items()), ZERO)
@@ -166,13 +195,18 @@ class Ledger(msgspec.Struct):
         *,
         leverage: int = 1,
         base_fee: Decimal = ZERO,
+        fee_asset: str = "",
+        fee_amount: Decimal = ZERO,
     ) -> Booked:
         """Book a fill. A fill larger than an opposite position closes that position and opens one with the remainder.
 
         `leverage` applies to a position that the fill opens. `base_fee` is the part of `quantity` that the
-        venue deducted as a fee; `fee` includes its value.
+        venue deducted as a fee; `fee` includes its value. `fee` is also the value of `fee_amount` in `fee_asset`.
         """
         quantity -= base_fee
+        if fee_asset and not base_fee and not symbol.endswith(fee_asset):
+            before = self.charged.get(fee_asset, Charged())
+            self.charged[fee_asset] = Charged(before.amount + fee_amount, before.value + fee)
         self.fees += fee
         self.wallet -= fee
         signed = side.sign * quantity

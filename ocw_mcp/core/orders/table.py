@@ -14,6 +14,7 @@ from ocw_mcp.domain.money import ZERO, plain
 from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
+    CancelRefused,
     Filled,
     FundingPaid,
     Order,
@@ -27,6 +28,7 @@ from ocw_mcp.domain.orders import (
     Rejected,
     Side,
     Transferred,
+    Triggered,
     VenueReport,
 )
 
@@ -57,30 +59,30 @@ _S = OrderStatus
 
 _ANSWERED: dict[type[OrderReport], OrderStatus] = {
     Accepted: _S.ACCEPTED,
+    # A triggered stop is live until it has filled, or is cancelled.
+    Triggered: _S.ACCEPTED,
     Rejected: _S.REJECTED,
     Canceled: _S.CANCELED,
     Filled: _S.PARTIALLY_FILLED,
 }
-_UNANSWERED = {**_ANSWERED, OutcomeUnknown: _S.UNKNOWN}
 
 TRANSITIONS: dict[OrderStatus, dict[type[OrderReport], OrderStatus]] = {
     # A fill on the stream can come before the answer to the request.
-    _S.INTENDED: _UNANSWERED,
+    _S.INTENDED: {**_ANSWERED, OutcomeUnknown: _S.UNKNOWN, CancelRefused: _S.INTENDED},
     # A stop that was accepted can still be rejected when it triggers.
-    _S.ACCEPTED: _ANSWERED,
+    _S.ACCEPTED: {**_ANSWERED, CancelRefused: _S.ACCEPTED},
     _S.PARTIALLY_FILLED: {
-        Accepted: _S.PARTIALLY_FILLED,
+        **dict.fromkeys((Accepted, Triggered, Filled, CancelRefused), _S.PARTIALLY_FILLED),
         Canceled: _S.CANCELED,
-        Filled: _S.PARTIALLY_FILLED,
     },
     # Late reports change nothing. A venue that trades more than was ordered moves money, so the fill counts.
-    _S.FILLED: dict.fromkeys((Accepted, Canceled, Filled), _S.FILLED),
+    _S.FILLED: dict.fromkeys((Accepted, Triggered, Canceled, CancelRefused, Filled), _S.FILLED),
     # A fill from before the cancel can be reported after it, and counts.
-    _S.CANCELED: dict.fromkeys((Accepted, Canceled, Filled), _S.CANCELED),
-    # A fill shows that the rejection was wrong: money moved, so it counts.
-    _S.REJECTED: dict.fromkeys((Rejected, Filled), _S.REJECTED),
+    _S.CANCELED: dict.fromkeys((Accepted, Triggered, Canceled, CancelRefused, Filled), _S.CANCELED),
+    # A fill shows that the rejection was wrong: money moved, so it counts. Then its cancel may be refused.
+    _S.REJECTED: dict.fromkeys((Rejected, CancelRefused, Filled), _S.REJECTED),
     # An order that appears late at the venue is adopted.
-    _S.UNKNOWN: _UNANSWERED,
+    _S.UNKNOWN: {**_ANSWERED, OutcomeUnknown: _S.UNKNOWN, CancelRefused: _S.UNKNOWN},
 }
 """The next status, by present status and type of report. A fill that completes its order always leads to FILLED."""
 
@@ -101,7 +103,9 @@ def invalid_report(report: VenueReport) -> str:
                 return f"a fee of {fee}"
             if fee < -HIGHEST_REBATE * quantity * price:
                 return f"a rebate of {plain(-fee)} on {plain(quantity)} at {plain(price)}"
-            if isinstance(report, Filled) and not (report.base_fee.is_finite() and ZERO <= report.base_fee <= quantity):
+            if not report.fee_amount.is_finite():
+                return f"a fee of {report.fee_amount} {report.fee_asset}"
+            if not (report.base_fee.is_finite() and ZERO <= report.base_fee <= quantity):
                 return f"a fee of {report.base_fee} taken out of {plain(quantity)}"
         case FundingPaid(amount=amount) | Transferred(amount=amount):
             if not amount.is_finite():
@@ -124,6 +128,13 @@ class TrackedOrder(msgspec.Struct):
     filled: Decimal = ZERO
     fill_ids: list[str] = []
     cancel_requested: bool = False
+    """Whether the order's cancel was requested, and the venue has not refused it."""
+    venue_order_ids: list[str] = []
+    """All ids under which the venue knows the order, oldest first: an OCO and a triggered order have several."""
+    triggered: bool = False
+    cancels_refused: int = 0
+    cancel_refused_at: int = 0
+    """How often the venue refused to cancel the order, and the time (ms) of the last refusal."""
     cleared_equity: Decimal = ZERO
     cost: Decimal = ZERO
     beyond: Decimal = ZERO
@@ -144,6 +155,15 @@ class TrackedOrder(msgspec.Struct):
         """The quantity that may still trade."""
         return max(ZERO, self.order.quantity - self.filled)
 
+    def fix_quantity(self, held: Decimal) -> None:
+        """Give a stop that closes the whole position the quantity `held` of the position, until its first fill."""
+        if self.order.close_position and not self.filled:
+            self.order = msgspec.structs.replace(self.order, quantity=held)
+
+    def covers(self, quantity: Decimal) -> bool:
+        """Return whether the order, once it triggers, closes a position of this quantity (base asset)."""
+        return (self.order.close_position and not self.filled) or self.remaining >= quantity
+
     def count(self, fill: Filled, reserved: Decimal) -> Decimal:
         """Add a fill to the cost, and return the notional (quote) that it adds beyond the reserved budget.
 
@@ -153,6 +173,22 @@ class TrackedOrder(msgspec.Struct):
         self.cost += notional
         self.beyond += notional - min(fill.quantity, reserved) * self.worst_price
         return max(ZERO, self.beyond) - before
+
+    def note(self, report: OrderReport) -> bool:
+        """Take from a report what does not depend on the status. Return whether that changed anything."""
+        match report:
+            case Accepted(venue_order_id=name) | Triggered(venue_order_id=name):
+                triggers = isinstance(report, Triggered) and not self.triggered
+                new = bool(name) and name not in self.venue_order_ids
+                if new:
+                    self.venue_order_ids.append(name)
+                self.triggered |= triggers
+                return new or triggers
+            case CancelRefused():
+                refused, self.cancel_requested = self.cancel_requested, False
+                self.cancels_refused += refused
+                return refused
+        return False
 
 
 class OrderRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -222,7 +258,10 @@ class OrderTable:
             return None
         completes = fill is not None and fill.quantity >= tracked.remaining
         status = after(tracked.status, report, completes=completes)
-        if status is None or (status is tracked.status and fill is None):
+        if status is None:
+            return None
+        noted = tracked.note(report)
+        if status is tracked.status and fill is None and not noted:
             return None
         if fill is not None:
             tracked.fill_ids.append(fill.fill_id)

@@ -197,6 +197,7 @@ class RiskOfficer:
             immediate=bound is not None,
             take_at=intent.target_at if intent.purpose is Purpose.STOP else None,
             leverage=leverage,
+            close_position=intent.close_position,
         )
         return ClearedOrder(_SEAL, order, account.version, now + CLEARED_MS)
 

@@ -195,13 +195,12 @@ def _condition(condition: "WakeCondition") -> results.ConditionOut:
 
 
 def _order(row: "OrderRow") -> results.PastOrderOut:
-    venue_id = row.venue_order_id
     return from_attributes(
         results.PastOrderOut,
         row,
         id=row.name,
         client_id=row.id,
-        venue_order_id=None if venue_id is None else untrusted(venue_id, LONGEST_FIGURE),
+        venue_order_ids=[untrusted(each, LONGEST_FIGURE) for each in row.venue_order_ids],
         by=row.principal,
         wake=row.wake_id,
     )

@@ -107,7 +107,8 @@ class PastOrderOut(_Described):
     id: str
     client_id: str
     """The client order id at the venue."""
-    venue_order_id: str | None
+    venue_order_ids: list[str]
+    """The ids at the venue: an OCO and a triggered order have several."""
     at: Time
     updated_at: Time
     symbol: str

@@ -260,6 +260,12 @@ def _order_text(row: results.OrderOut) -> str:
     return f"{order}{terms}, {row.status}, {outcome}"
 
 
+def _shown_status(tracked: "TrackedOrder") -> str:
+    if tracked.cancel_requested:
+        return "cancel_requested"
+    return "triggered" if tracked.triggered and tracked.status == "accepted" else tracked.status
+
+
 def _live_order(tracked: "TrackedOrder") -> results.OrderOut:
     """Return an order that may still trade."""
     order, intent = tracked.order, tracked.intent
@@ -271,7 +277,7 @@ def _live_order(tracked: "TrackedOrder") -> results.OrderOut:
         purpose=intent.purpose.name.lower(),
         type=intent.type,
         price=order.trigger_price if order.trigger_price is not None else order.limit_price,
-        status="cancel_requested" if tracked.cancel_requested else tracked.status,
+        status=_shown_status(tracked),
         filled=tracked.filled,
         by=intent.principal,
         refusal=None,

@@ -19,6 +19,7 @@ from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.market import MarketIdentity, Product
 from ocw_mcp.domain.orders import OrderIntent, OrderRef, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.snapshot import SymbolWake, WakeKind, WakeReason
 from ocw_mcp.domain.state import Mode
 from tests.support.wakes import wake
@@ -116,9 +117,11 @@ _WAKES = st.builds(SymbolWake, st.none() | _TEXTS, st.tuples(_REASONS))
 DOMAIN_EVENTS: st.SearchStrategy[DomainEvent] = st.one_of(
     st.builds(intended, _REFS, _AMOUNTS.map(str)),
     st.builds(events.OrderAccepted, _REFS, _TEXTS),
-    st.builds(events.OrderRejected, _REFS, _TEXTS, _TEXTS),
+    st.builds(events.OrderRejected, _REFS, st.sampled_from(RejectReason), _TEXTS),
     st.builds(events.OrderUnknown, _REFS, _TEXTS),
     st.builds(events.OrderCancelRequested, _REFS, _TEXTS),
+    st.builds(events.OrderCancelRefused, _REFS, _TEXTS),
+    st.builds(events.OrderTriggered, _REFS, _TEXTS),
     st.builds(events.OrderCanceled, _REFS, _TEXTS),
     st.builds(filled, _REFS, _AMOUNTS.map(str), _AMOUNTS.map(str), _AMOUNTS.map(str)),
     st.builds(refused, st.sampled_from(RefusalCode)),
@@ -148,7 +151,9 @@ DOMAIN_EVENTS: st.SearchStrategy[DomainEvent] = st.one_of(
         events.PositionClosed, _TEXTS, st.integers(0, 9), _AMOUNTS, _AMOUNTS, _AMOUNTS, mae=st.none() | st.floats(-1, 0)
     ),
     st.builds(
-        events.FundingBooked, _TEXTS, _AMOUNTS, _AMOUNTS, _AMOUNTS, _AMOUNTS, st.integers(0, 9), assumed=st.booleans()
+        events.FundingBooked,
+        *(_TEXTS, _AMOUNTS, st.none() | _AMOUNTS, st.none() | _AMOUNTS, st.none() | _AMOUNTS, st.integers(0, 9)),
+        assumed=st.booleans(),
     ),
     st.builds(events.DayOpened, st.just("2026-03-09"), _AMOUNTS),
     st.builds(events.Incident, _TEXTS),

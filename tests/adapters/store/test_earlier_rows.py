@@ -1,4 +1,4 @@
-"""Rows of version 2 had causes and reasons to wake as text: they are read, verified and shown."""
+"""Rows of earlier versions, with causes and reasons to wake as text and rejections with a code, are read and shown."""
 
 import json
 import sqlite3
@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from ocw_mcp.adapters.store.database import CHAIN_GENESIS, link
+from ocw_mcp.adapters.store.database import CHAIN_GENESIS, journal_events, link
 from ocw_mcp.adapters.store.reader import ask_book, verify_book
 from ocw_mcp.adapters.store.views.decisions import find_decisions
 from ocw_mcp.adapters.store.views.story import find_story
 from ocw_mcp.domain.canonical import GENESIS, chain
 from ocw_mcp.domain.causes import Cause, CauseKind
+from ocw_mcp.domain.events import OrderRejected
+from ocw_mcp.domain.reject_reasons import RejectReason
 from tests.adapters.store.books import open_book
 from tests.support.wakes import texts
 
@@ -33,6 +35,8 @@ ROWS: list[dict[str, Any]] = [
     },
     {"kind": "decision.made", "wake_id": 1, "decider": "rules", "thinking_ms": 7, "decision": RULED, "cost_usd": "0"},
     {"kind": "decision.ended", "wake_id": 1, "cause": "", "cost_usd": "0.5"},
+    {"kind": "order.rejected", "ref": {"n": 1, "leg": "e", "revision": 0}, "code": "-2019", "text": "Margin is low."},
+    {"kind": "order.rejected", "ref": {"n": 2, "leg": "e", "revision": 0}, "code": "NOT_JOURNALED", "text": "full"},
 ]
 
 
@@ -64,6 +68,12 @@ def test_rows_of_schema_version_2_verify_and_are_shown(book: Path) -> None:
         answer = ask_book(book, lambda db, stored: find_story(db, stored, "wake:1")).answer
         assert answer is not None
         assert str(answer.decision.cause) == "fallback: SERVER: 500"
+        journaled = ask_book(book, lambda db, _: [event for _, event in journal_events(db)])
+        rejected = [event for event in journaled if isinstance(event, OrderRejected)]
+        assert [(each.reason, each.text) for each in rejected] == [
+            (RejectReason.OTHER, "Margin is low."),
+            (RejectReason.NOT_JOURNALED, "full"),
+        ]
         # The next start takes the book over.
         open_book(book).close()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from sqlite_utils import Database
 
 from ocw_mcp.adapters.store.projections import TABLES
 from ocw_mcp.adapters.store.reader import ask_book
+from ocw_mcp.adapters.store.views.orders import find_orders
 from ocw_mcp.domain import events
 from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Decision
@@ -21,8 +23,11 @@ from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.figures import ClosedTrade, DecisionCounts, JournalFigures, WakeEntry
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.reject_reasons import RejectReason
 from tests.adapters.store.books import DOMAIN_EVENTS, ENTRY, FUNDED, STORY, filled, intended, open_book, refused, tell
 from tests.support.wakes import reason
+
+ASKED = (intended(), events.OrderAccepted(ENTRY, "v"), events.OrderCancelRequested(ENTRY, "x"))
 
 
 def tables(directory: Path) -> dict[str, list[dict[str, Any]]]:
@@ -49,7 +54,7 @@ def test_order_projection_sums_all_fills_of_an_order(tmp_path: Path) -> None:
         tell(store)
         (order,) = tables(tmp_path)["orders"]
         assert order["client_id"] == f"ocw-{store.book}-1-e-0"
-        assert (order["state"], order["purpose"], order["venue_order_id"]) == ("filled", "entry", "v1")
+        assert (order["state"], order["purpose"], order["venue_order_ids"]) == ("filled", "entry", '["v1"]')
         assert (order["filled"], order["average_price"], order["fees"]) == ("0.03", "60002.5", "0.72")
         assert (order["intended_at"], order["updated_at"]) == (4, 7)
 
@@ -58,12 +63,24 @@ def test_order_projection_sums_all_fills_of_an_order(tmp_path: Path) -> None:
     ("story", "state"),
     [
         ((intended(),), "intended"),
-        ((intended(), events.OrderRejected(ENTRY, "-2019", "margin")), "rejected"),
+        ((intended(), events.OrderRejected(ENTRY, RejectReason.INSUFFICIENT_MARGIN, "margin")), "rejected"),
         ((intended(), events.OrderUnknown(ENTRY, "timeout")), "unknown"),
         ((intended(), events.OrderUnknown(ENTRY, "timeout"), events.OrderAccepted(ENTRY, "v")), "accepted"),
         ((intended(), filled()), "partially_filled"),
         ((intended(), filled(), events.OrderAccepted(ENTRY, "late")), "partially_filled"),
-        ((intended(), events.OrderAccepted(ENTRY, "v"), events.OrderCancelRequested(ENTRY, "x")), "cancel_requested"),
+        (ASKED, "cancel_requested"),
+        ((*ASKED, events.OrderCancelRefused(ENTRY, "x")), "accepted"),
+        ((*ASKED, filled(), events.OrderCancelRefused(ENTRY, "x")), "partially_filled"),
+        ((*ASKED, events.OrderTriggered(ENTRY, "w")), "cancel_requested"),
+        ((*ASKED, events.OrderTriggered(ENTRY, "w"), events.OrderCancelRefused(ENTRY, "x")), "triggered"),
+        ((*ASKED, events.OrderCanceled(ENTRY, "x"), events.OrderCancelRefused(ENTRY, "x")), "canceled"),
+        (
+            (intended(), events.OrderCancelRequested(ENTRY, "x"), events.OrderCancelRefused(ENTRY, "unknown")),
+            "intended",
+        ),
+        ((intended(), events.OrderTriggered(ENTRY, "w")), "triggered"),
+        ((intended(), events.OrderTriggered(ENTRY, "w"), filled()), "partially_filled"),
+        ((intended(), filled(), events.OrderTriggered(ENTRY, "w")), "partially_filled"),
         ((intended(), filled(), events.OrderCanceled(ENTRY, "x")), "canceled"),
         ((intended(), events.OrderCanceled(ENTRY, "x"), filled()), "canceled"),
         ((intended(), events.OrderCanceled(ENTRY, "x"), filled(quantity="0.03")), "filled"),
@@ -74,6 +91,26 @@ def test_order_state_follows_from_its_events(tmp_path: Path, story: tuple[Domain
     with closing(open_book(tmp_path)) as store:
         tell(store, story)
         assert [order["state"] for order in tables(tmp_path)["orders"]] == [state]
+
+
+def test_orders_are_shown_with_every_id_of_the_venue(tmp_path: Path) -> None:
+    ids = (
+        events.OrderAccepted(ENTRY, "list-1"),
+        events.OrderAccepted(ENTRY, '2"\u20ac'),
+        events.OrderTriggered(ENTRY, "3"),
+    )
+    with closing(open_book(tmp_path)) as store:
+        tell(store, (intended(), *ids))
+        orders = ask_book(tmp_path, lambda db, _: find_orders(db, 9)).orders
+    assert [(each.status, each.venue_order_ids) for each in orders] == [("triggered", ["list-1", '2"\u20ac', "3"])]
+
+
+def test_charged_asset_of_a_fee_is_kept_with_its_fill(tmp_path: Path) -> None:
+    fill = msgspec.structs.replace(filled(), fee_asset="BNB", fee_amount=Decimal("0.0004"))
+    with closing(open_book(tmp_path)) as store:
+        tell(store, (intended(), fill))
+        (row,) = tables(tmp_path)["fills"]
+    assert (row["fee_asset"], row["fee_amount"], row["base_fee"]) == ("BNB", "0.0004", "0")
 
 
 def test_events_fill_tables_of_decisions_refusals_trades_and_days(tmp_path: Path) -> None:

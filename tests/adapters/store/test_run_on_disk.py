@@ -116,7 +116,7 @@ async def test_no_entry_is_sent_while_the_disk_is_full(tmp_path: Path) -> None:
         store.full_to = 300
         run = await a_busy_run(store).go()
         durable = [known.event for known in store.events_after(0)]
-        codes = [event.code for event in durable if isinstance(event, OrderRejected)]
+        codes = [event.reason for event in durable if isinstance(event, OrderRejected)]
         assert codes == [NOT_JOURNALED]
         assert [event.after for event in durable if isinstance(event, StateChanged)] == [TradingState.REDUCING]
         assert run.engine.account.ledger.positions == {}

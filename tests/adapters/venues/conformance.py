@@ -16,7 +16,7 @@ import pytest
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain.market import Candle, Funding, Mark, Opening, OrderBook, Product
 from ocw_mcp.domain.money import floor_to, plain
-from ocw_mcp.domain.orders import Accepted, Filled, OutsideFill, Purpose, Rejected, Side, VenueReport
+from ocw_mcp.domain.orders import Accepted, Filled, OutsideFill, Purpose, Rejected, RejectReason, Side, VenueReport
 from ocw_mcp.domain.protocols import Venue
 from ocw_mcp.domain.time import HOUR, MINUTE
 from tests.adapters.venues.papers import ETH, T0, cleared_order, submitted
@@ -147,13 +147,15 @@ async def send(stage: Stage, side: Side, quantity: str, purpose: Purpose = Purpo
     return answer
 
 
-async def refusal(stage: Stage, side: Side, quantity: str, purpose: Purpose = Purpose.ENTRY, **more: Any) -> str:
-    """Send an order that the venue must refuse, now or when it would trade; return the code of the refusal."""
+async def refusal(
+    stage: Stage, side: Side, quantity: str, purpose: Purpose = Purpose.ENTRY, **more: Any
+) -> RejectReason:
+    """Send an order that the venue must refuse, now or when it would trade; return the reason of the refusal."""
     answer = await send(stage, side, quantity, purpose, **more)
     if isinstance(answer, Accepted):
         (answer,) = stage.moves(1_000.0)
     assert isinstance(answer, Rejected), answer
-    return answer.code
+    return answer.reason
 
 
 async def hold(stage: Stage, quantity: str = "2", side: Side = Side.BUY, leverage: int = 1) -> str:

@@ -11,6 +11,7 @@ from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.core.matching.on_candles import FillTerms
 from ocw_mcp.domain.market import Candle, Opening, OrderBook, Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, Purpose, Rejected, Side, VenueReport
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.time import MINUTE
 from tests.adapters.venues.papers import BUY, ETH, SELL, T0, cleared_order, fill_of, opens, send, trades, venue_with
 
@@ -83,13 +84,16 @@ async def test_ioc_order_fills_the_same_after_a_restart(product: Product) -> Non
     assert again.state() == venue.state()
 
 
-@pytest.mark.parametrize(("product", "code"), [(Product.UM, "-2019"), (Product.SPOT, "-2010")])
-async def test_ioc_order_locks_the_money_for_its_limit_price(product: Product, code: str) -> None:
+@pytest.mark.parametrize(
+    ("product", "reason"),
+    [(Product.UM, RejectReason.INSUFFICIENT_MARGIN), (Product.SPOT, RejectReason.INSUFFICIENT_BALANCE)],
+)
+async def test_ioc_order_locks_the_money_for_its_limit_price(product: Product, reason: RejectReason) -> None:
     venue = venue_with(product=product)
     opens(venue, 1_000.0)
     (answer,) = await send(venue, cleared_order(BUY, "10", limit="1001", product=product, immediate=True))
     assert isinstance(answer, Rejected)
-    assert answer.code == code
+    assert answer.reason is reason
     (answer,) = await send(venue, cleared_order(BUY, "6", n=2, limit="1001", product=product, immediate=True))
     assert isinstance(answer, Accepted)
     (answer,) = await send(venue, cleared_order(BUY, "5", n=3, limit="1001", product=product, immediate=True))
@@ -107,7 +111,7 @@ async def test_ioc_order_cannot_be_post_only() -> None:
     venue = venue_with()
     (answer,) = await send(venue, cleared_order(BUY, "2", limit="1002", post_only=True, immediate=True))
     assert isinstance(answer, Rejected)
-    assert answer.code == "-1115"
+    assert answer.reason is RejectReason.MALFORMED
 
 
 @settings(max_examples=60, deadline=None)

@@ -8,6 +8,7 @@ from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.core.matching.on_candles import TERMS
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, Purpose, Rejected, Side
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.time import MINUTE
 from tests.adapters.venues.papers import (
     BUY,
@@ -117,14 +118,14 @@ async def test_limit_order_no_longer_crossed_at_the_opening_is_a_maker() -> None
     assert fill_of(trades(venue, 1_000.0, 1_006.0, 1_005.0, 1)).maker
 
 
-@pytest.mark.parametrize(("product", "code"), [(Product.UM, "-5022"), (Product.SPOT, "-2010")])
+@pytest.mark.parametrize("product", Product)
 @pytest.mark.parametrize("limit", ["1000", "1001"])
-async def test_post_only_order_that_would_take_is_rejected(product: Product, code: str, limit: str) -> None:
+async def test_post_only_order_that_would_take_is_rejected(product: Product, limit: str) -> None:
     venue = venue_with(product=product)
     opens(venue, 1_000.0)
     (answer,) = await send(venue, cleared_order(BUY, "2", limit=limit, post_only=True, product=product))
     assert isinstance(answer, Rejected)
-    assert answer.code == code
+    assert answer.reason is RejectReason.WOULD_TAKE
     assert venue.orders == []
 
 
@@ -144,7 +145,7 @@ async def test_unaffordable_limit_order_is_rejected_when_sent() -> None:
     venue = venue_with(wallet=1_000)
     (answer,) = await send(venue, cleared_order(BUY, "2.01", limit="1000"))
     assert isinstance(answer, Rejected)
-    assert answer.code == "-2019"
+    assert answer.reason is RejectReason.INSUFFICIENT_MARGIN
 
 
 async def test_limit_order_does_not_expire_and_can_be_cancelled() -> None:
@@ -182,7 +183,9 @@ async def test_stop_that_the_price_has_passed_is_refused(
     stop = cleared_order(side.opposite, "2", Purpose.STOP, trigger=crossed, now=T0 + MINUTE)
     filled, refused, *then = await answered(venue, low, high, 1_000.0, stop)
     assert isinstance(filled, Filled)
-    assert refused == Rejected(stop.order.ref, "-2021", "Order would immediately trigger.")
+    assert refused == Rejected(
+        stop.order.ref, RejectReason.WOULD_TRIGGER_IMMEDIATELY, "Order would immediately trigger."
+    )
     assert then == []
     assert venue.account.ledger.quantity("ETHUSDT") == 2 * side.sign
 

@@ -32,13 +32,13 @@ def after(market: LiveMarket, second: float, price: float = 1_050.0) -> None:
     market.marks(second, price, funding_rate=0.0009, next_funding_at=DUE + 4 * HOUR)
 
 
-def settled(market: LiveMarket, second: float, *rates: Funding) -> list[tuple[Decimal, Decimal, int, bool]]:
+def settled(market: LiveMarket, second: float, *rates: Funding) -> list[tuple[Decimal, Decimal | None, int, bool]]:
     """Settle funding if it may be due, as a run does; return amount, rate, time and whether the rate was assumed."""
     market.quotes(second, 999.0, 1_001.0)
     return settled_by(market, second, *rates)
 
 
-def settled_by(market: LiveMarket, second: float, *rates: Funding) -> list[tuple[Decimal, Decimal, int, bool]]:
+def settled_by(market: LiveMarket, second: float, *rates: Funding) -> list[tuple[Decimal, Decimal | None, int, bool]]:
     """Settle funding without new market data."""
     until = T0 + int(second * SECOND)
     if not rates and market.venue.next_funding > until:

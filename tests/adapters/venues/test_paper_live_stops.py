@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain.market import Candle, Opening, Product
 from ocw_mcp.domain.orders import Canceled, Filled, OutsideFill, Purpose, Rejected, Side, TriggerBy
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.time import MINUTE, SECOND
 from tests.adapters.venues.live import TERMS, LiveMarket, fills, live_position, paid
 from tests.adapters.venues.papers import ETH, T0, cleared_order, submitted
@@ -80,7 +81,7 @@ async def test_stop_is_refused_if_the_mark_price_is_past_its_trigger() -> None:
     market.marks(2, 940.0, last=1_000.0)
     (refused,) = await market.send(2, SELL, "2", STOP, trigger="950")
     assert isinstance(refused, Rejected)
-    assert refused.code == "-2021"
+    assert refused.reason is RejectReason.WOULD_TRIGGER_IMMEDIATELY
 
 
 async def test_stop_passed_while_it_was_in_transit_fills_on_arrival() -> None:

@@ -7,6 +7,7 @@ import pytest
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Purpose, Rejected
+from ocw_mcp.domain.reject_reasons import RejectReason
 from tests.adapters.venues.papers import BUY, SELL, T0, cleared_order, fill_of, opens, send, trades, venue_with
 
 D = Decimal
@@ -59,7 +60,7 @@ async def test_oco_locks_its_quantity_once_for_stop_and_target() -> None:
     venue = await guarded()
     (answer,) = await send(venue, cleared_order(SELL, "0.1", Purpose.EXIT, product=Product.SPOT))
     assert isinstance(answer, Rejected)
-    assert answer.code == "-2010"
+    assert answer.reason is RejectReason.INSUFFICIENT_BALANCE
     (answer,) = await send(venue, cleared_order(SELL, "0.098", Purpose.EXIT, product=Product.SPOT))
     assert isinstance(answer, Accepted)
 
@@ -71,7 +72,7 @@ async def test_oco_target_that_is_no_multiple_of_the_tick_is_rejected() -> None:
     oco = cleared_order(SELL, "1", Purpose.STOP, trigger="950", take_at="1050.001", product=Product.SPOT)
     (answer,) = await send(venue, oco)
     assert isinstance(answer, Rejected)
-    assert answer.code == "-1013"
+    assert answer.reason is RejectReason.FILTER
 
 
 @pytest.mark.parametrize("step", range(4))

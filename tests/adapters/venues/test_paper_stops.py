@@ -12,6 +12,7 @@ from ocw_mcp.domain.orders import (
     Rejected,
     Side,
 )
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.time import MINUTE
 from tests.adapters.venues.papers import (
     BUY,
@@ -100,7 +101,9 @@ async def test_conditional_order_past_its_trigger_when_sent_is_rejected(
     venue = await holding(closing.opposite, "2", leverage=1)
     (report,) = await submitted(venue, cleared_order(closing, "2", purpose, trigger=trigger), T0)
     if crossed:
-        assert report == Rejected(OrderRef(1, purpose), "-2021", "Order would immediately trigger.")
+        assert report == Rejected(
+            OrderRef(1, purpose), RejectReason.WOULD_TRIGGER_IMMEDIATELY, "Order would immediately trigger."
+        )
         assert trades(venue, 500.0, 1_500.0, 1_000.0, 0) == []
     else:
         assert isinstance(report, Accepted)

@@ -12,12 +12,14 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
+    CancelRefused,
     Filled,
     OrderRef,
     Purpose,
     Rejected,
     Side,
 )
+from ocw_mcp.domain.reject_reasons import RejectReason
 from tests.adapters.venues.conformance import Stage, booked, hold, only, outside, refusal, send, traded
 from tests.adapters.venues.papers import ETH, cancelled, cleared_order, submitted
 
@@ -139,10 +141,12 @@ async def test_stop_and_target_trigger_at_their_price(
     assert stage.moves(900.0) == []
 
 
-async def test_cancel_of_an_unknown_order_returns_no_report(stage: Stage) -> None:
-    assert await cancelled(stage.venue, OrderRef(7, Purpose.ENTRY), stage.now) == []
+async def test_cancel_of_an_order_that_is_not_live_is_refused(stage: Stage) -> None:
     await hold(stage)
-    assert await cancelled(stage.venue, OrderRef(900, Purpose.ENTRY), stage.now) == []
+    for ref in (OrderRef(1, Purpose.ENTRY), OrderRef(900, Purpose.ENTRY)):
+        (refused,) = await cancelled(stage.venue, ref, stage.now)
+        assert isinstance(refused, CancelRefused)
+        assert refused.ref == ref
 
 
 async def test_cancelled_order_is_reported_once_and_never_trades(stage: Stage) -> None:
@@ -154,7 +158,8 @@ async def test_cancelled_order_is_reported_once_and_never_trades(stage: Stage) -
     for ref in (OrderRef(2, Purpose.ENTRY), OrderRef(3, Purpose.ENTRY), OrderRef(4, Purpose.STOP)):
         (canceled,) = await cancelled(stage.venue, ref, stage.now)
         assert isinstance(canceled, Canceled)
-        assert await cancelled(stage.venue, ref, stage.now) == []
+        (refused,) = await cancelled(stage.venue, ref, stage.now)
+        assert isinstance(refused, CancelRefused)
     assert stage.moves(900.0) == []
     assert stage.position() == before
 
@@ -181,9 +186,9 @@ async def test_reduce_only_order_never_reverses_a_position(
 )
 async def test_spot_sells_only_free_assets(stage: Stage, purpose: Purpose, more: dict[str, Any]) -> None:
     held = await hold(stage)
-    assert await refusal(stage, SELL, "2", purpose, **more) == "-2010"
+    assert await refusal(stage, SELL, "2", purpose, **more) is RejectReason.INSUFFICIENT_BALANCE
     await send(stage, SELL, held, Purpose.STOP, n=5, trigger="940")
-    assert await refusal(stage, SELL, held, purpose, **more) == "-2010"
+    assert await refusal(stage, SELL, held, purpose, **more) is RejectReason.INSUFFICIENT_BALANCE
     await cancelled(stage.venue, OrderRef(5, Purpose.STOP), stage.now)
     assert isinstance(await send(stage, SELL, held, purpose, **more), Accepted)
 
@@ -202,33 +207,33 @@ async def test_conditional_order_past_its_trigger_when_sent_is_rejected(
     held = await hold(stage)
     answer = await send(stage, SELL, held, purpose, trigger=trigger)
     assert isinstance(answer, Rejected)
-    assert answer.code == "-2021"
+    assert answer.reason is RejectReason.WOULD_TRIGGER_IMMEDIATELY
     assert traded(stage.moves(1_000.0)) == 0
 
 
 async def test_post_only_order_that_would_take_is_rejected(stage: Stage) -> None:
     answer = await send(stage, BUY, "1", limit="1001", post_only=True)
     assert isinstance(answer, Rejected)
-    assert answer.code == ("-2010" if stage.product is Product.SPOT else "-5022")
+    assert answer.reason is RejectReason.WOULD_TAKE
 
 
 @pytest.mark.parametrize(
-    ("quantity", "limit", "um", "spot"),
+    ("quantity", "limit", "reason"),
     [
-        ("0.00001", None, "-4003", "-1013"),
-        ("1.00005", None, "-1111", "-1013"),
-        ("1", "990.005", "-4014", "-1013"),
-        ("0.001", None, "-4164", "-1013"),
-        ("0.001", "990", "-4164", "-1013"),
+        ("0.00001", None, RejectReason.FILTER),
+        ("1.00005", None, RejectReason.FILTER),
+        ("1", "990.005", RejectReason.FILTER),
+        ("0.001", None, RejectReason.MIN_NOTIONAL),
+        ("0.001", "990", RejectReason.MIN_NOTIONAL),
     ],
     ids=["smallest quantity", "step", "tick", "notional at the market", "notional at a limit"],
 )
-async def test_order_that_fails_a_filter_is_rejected_with_its_code(
-    stage: Stage, quantity: str, limit: str | None, um: str, spot: str
+async def test_order_that_fails_a_filter_is_rejected_with_its_reason(
+    stage: Stage, quantity: str, limit: str | None, reason: RejectReason
 ) -> None:
     answer = await send(stage, BUY, quantity, limit=limit)
     assert isinstance(answer, Rejected)
-    assert answer.code == (spot if stage.product is Product.SPOT else um)
+    assert answer.reason is reason
     assert traded(stage.moves(900.0)) == 0
 
 
@@ -237,7 +242,7 @@ async def test_stop_that_is_no_multiple_of_the_tick_is_rejected(stage: Stage) ->
     tick = stage.venue.instrument(ETH, 1_000.0).tick
     answer = await send(stage, SELL, held, Purpose.STOP, trigger=str(D(950) + tick / 2))
     assert isinstance(answer, Rejected)
-    assert answer.code == ("-1013" if stage.product is Product.SPOT else "-4014")
+    assert answer.reason is RejectReason.FILTER
 
 
 async def test_reduce_only_order_below_the_smallest_notional_is_accepted(stage: Stage) -> None:

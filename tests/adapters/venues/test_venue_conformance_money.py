@@ -15,6 +15,7 @@ from ocw_mcp.domain.orders import (
     Purpose,
     Side,
 )
+from ocw_mcp.domain.reject_reasons import RejectReason
 from tests.adapters.venues.conformance import Stage, hold, only, outside, refusal, send, traded
 from tests.adapters.venues.papers import ETH, cancelled
 
@@ -22,16 +23,22 @@ D = Decimal
 BUY, SELL = Side.BUY, Side.SELL
 
 
+def no_money(stage: Stage) -> RejectReason:
+    """Return the reason with which the stage's venue rejects an order that the account cannot pay."""
+    return RejectReason.INSUFFICIENT_BALANCE if stage.product is Product.SPOT else RejectReason.INSUFFICIENT_MARGIN
+
+
 @pytest.mark.parametrize("limit", [None, "1000"])
 async def test_unaffordable_entry_is_rejected(stage: Stage, limit: str | None) -> None:
-    code = "-2010" if stage.product is Product.SPOT else "-2019"
-    assert await refusal(stage, BUY, "100.1", limit=limit) == code
+    assert await refusal(stage, BUY, "100.1", limit=limit) is no_money(stage)
     assert stage.position() == 0
 
 
 async def test_resting_limit_order_locks_money_until_cancelled(stage: Stage) -> None:
     await send(stage, BUY, "60", limit="990")
-    assert await refusal(stage, BUY, "60", n=2) == ("-2010" if stage.product is Product.SPOT else "-2019")
+    assert await refusal(stage, BUY, "60", n=2) is (
+        RejectReason.INSUFFICIENT_BALANCE if stage.product is Product.SPOT else RejectReason.INSUFFICIENT_MARGIN
+    )
     await cancelled(stage.venue, OrderRef(1, Purpose.ENTRY), stage.now)
     await send(stage, BUY, "60", n=3)
     assert traded(stage.moves(1_000.0)) == 60
@@ -42,16 +49,18 @@ async def test_position_above_the_cap_of_its_leverage_is_rejected(stage: Stage) 
     brackets = stage.venue.instrument(ETH, 1_000.0).brackets
     assert brackets is not None
     most = brackets.rows[0].max_leverage
-    assert await refusal(stage, BUY, "10", leverage=most + 1) == "-2027"
+    assert await refusal(stage, BUY, "10", leverage=most + 1) is RejectReason.POSITION_LIMIT
     cap = brackets.rows[0].cap
-    assert await refusal(stage, BUY, str(cap / 1_000 + 1), n=2, leverage=most, limit="1000") == "-2027"
+    assert (
+        await refusal(stage, BUY, str(cap / 1_000 + 1), n=2, leverage=most, limit="1000") is RejectReason.POSITION_LIMIT
+    )
     assert isinstance(await send(stage, BUY, str(cap / 1_000), n=3, leverage=most, limit="1000"), Accepted)
 
 
 @only(Product.UM)
 async def test_addition_to_a_position_uses_the_position_leverage(stage: Stage) -> None:
     await hold(stage, "90", leverage=1)
-    assert await refusal(stage, BUY, "20", n=2, leverage=10) == "-2019"
+    assert await refusal(stage, BUY, "20", n=2, leverage=10) is RejectReason.INSUFFICIENT_MARGIN
 
 
 @only(Product.UM)
@@ -102,13 +111,16 @@ async def test_oco_fills_in_full_on_the_side_that_is_reached(
 @pytest.mark.parametrize("take_at", ["1000", "960", "900"])
 async def test_oco_with_a_target_not_above_the_price_is_rejected(stage: Stage, take_at: str) -> None:
     held = await hold(stage)
-    assert await refusal(stage, SELL, held, Purpose.STOP, trigger="950", take_at=take_at) == "-2010"
+    assert (
+        await refusal(stage, SELL, held, Purpose.STOP, trigger="950", take_at=take_at)
+        is RejectReason.WOULD_TRIGGER_IMMEDIATELY
+    )
 
 
 @only(Product.UM)
 async def test_oco_on_futures_is_rejected(stage: Stage) -> None:
     held = await hold(stage)
-    assert await refusal(stage, SELL, held, Purpose.STOP, trigger="950", take_at="1050") == "-1106"
+    assert await refusal(stage, SELL, held, Purpose.STOP, trigger="950", take_at="1050") is RejectReason.MALFORMED
 
 
 @only(Product.SPOT)

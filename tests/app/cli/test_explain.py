@@ -12,6 +12,7 @@ from ocw_mcp.adapters.store.views import story as stories
 from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.render.event_text import event_text
 from tests.adapters.store.books import BOOK, ENTRY, STORY, alter, filled, intended, open_book, refused, tell
 from tests.support import wakes as reasons
@@ -149,7 +150,9 @@ def test_explain_of_a_long_wake_shows_its_first_and_last_events(ocw: Ocw, tmp_pa
 
 def test_explain_has_a_text_for_every_kind_of_event() -> None:
     followed: list[events.DomainEvent] = [
-        intended(), refused(), filled(), events.OrderAccepted(ENTRY, "v1"), events.OrderRejected(ENTRY, "-1", "no"),
+        intended(), refused(), filled(), events.OrderAccepted(ENTRY, "v1"),
+        events.OrderRejected(ENTRY, RejectReason.OTHER, "no"), events.OrderTriggered(STOP, "v2"),
+        events.OrderCancelRefused(ENTRY, "no"),
         events.OrderUnknown(ENTRY, "?"), events.OrderCancelRequested(ENTRY, "why"), events.OrderCanceled(ENTRY, "why"),
         events.PositionUnprotected("BTCUSDT", 5), events.PositionProtected("BTCUSDT", STOP, Decimal(1)),
         events.PositionClosed("BTCUSDT", 1, Decimal(-1), Decimal(1)),

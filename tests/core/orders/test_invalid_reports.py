@@ -28,7 +28,7 @@ FUNDING = FundingPaid("BTCUSDT", D(-1), D("0.0001"), D(1), D(100), 1)
 
 SOUND = [
     FILL, replace(FILL, fee=D(0)), replace(FILL, fee=D("-0.1")), replace(FILL, base_fee=D("0.001")), OUTSIDE,
-    FUNDING, Transferred("t1", D(-5), 1), Accepted(REF, "v1"),
+    FUNDING, replace(FUNDING, rate=None, quantity=None, mark=None), Transferred("t1", D(-5), 1), Accepted(REF, "v1"),
 ]  # fmt: skip
 
 
@@ -50,6 +50,8 @@ def test_a_report_with_possible_amounts_is_valid(report: VenueReport) -> None:
         ({"price": D(0)}, "a price of 0"),
         ({"fee": D("NaN")}, "a fee of NaN"),
         ({"fee": D("-0.11")}, "a rebate of 0.11 on 0.5 at 200"),
+        ({"fee_asset": "BNB", "fee_amount": D("NaN")}, "a fee of NaN BNB"),
+        ({"base_fee": D("0.6")}, "a fee of 0.6 taken out of 0.5"),
     ],
 )
 def test_a_report_with_an_impossible_amount_is_invalid(report: Any, change: dict[str, Decimal], told: str) -> None:

@@ -6,15 +6,29 @@ from typing import get_args
 import pytest
 
 from ocw_mcp.core.orders.table import TRANSITIONS, OrderStatus, after
-from ocw_mcp.domain.orders import Accepted, Canceled, Filled, OrderRef, OrderReport, OutcomeUnknown, Purpose, Rejected
+from ocw_mcp.domain.orders import (
+    Accepted,
+    Canceled,
+    CancelRefused,
+    Filled,
+    OrderRef,
+    OrderReport,
+    OutcomeUnknown,
+    Purpose,
+    Rejected,
+    Triggered,
+)
+from ocw_mcp.domain.reject_reasons import RejectReason
 
 REF = OrderRef(1, Purpose.ENTRY)
 FILL = Filled(REF, "f1", Decimal(1), Decimal(10), Decimal(0), 5)
 REPORTS: dict[str, OrderReport] = {
     "accept": Accepted(REF, "v1"),
-    "reject": Rejected(REF, "-2019", "no"),
+    "reject": Rejected(REF, RejectReason.INSUFFICIENT_MARGIN, "no"),
     "lose": OutcomeUnknown(REF, "timeout"),
     "cancel": Canceled(REF, "on request"),
+    "trigger": Triggered(REF, "v2"),
+    "keep": CancelRefused(REF, "unknown order"),
     "fill_part": FILL,
     "fill_all": FILL,
 }
@@ -22,14 +36,14 @@ ENDED = (OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.REJECTED)
 
 # One row for each status, one column for each kind of report; "." is a report that no venue should ever send.
 TABLE = """
-                  accept            reject    lose     fill_part         fill_all  cancel
-intended          accepted          rejected  unknown  partially_filled  filled    canceled
-accepted          accepted          rejected  .        partially_filled  filled    canceled
-partially_filled  partially_filled  .         .        partially_filled  filled    canceled
-filled            filled            .         .        filled            filled    filled
-canceled          canceled          .         .        canceled          filled    canceled
-rejected          .                 rejected  .        rejected          filled    .
-unknown           accepted          rejected  unknown  partially_filled  filled    canceled
+                 accept           trigger          reject   lose    fill_part        fill_all cancel   keep
+intended         accepted         accepted         rejected unknown partially_filled filled   canceled intended
+accepted         accepted         accepted         rejected .       partially_filled filled   canceled accepted
+partially_filled partially_filled partially_filled .        .       partially_filled filled   canceled partially_filled
+filled           filled           filled           .        .       filled           filled   filled   filled
+canceled         canceled         canceled         .        .       canceled         filled   canceled canceled
+rejected         .                .                rejected .       rejected         filled   .        rejected
+unknown          accepted         accepted         rejected unknown partially_filled filled   canceled unknown
 """
 
 

@@ -24,6 +24,7 @@ from ocw_mcp.domain.orders import (
     Rejected,
     Side,
 )
+from ocw_mcp.domain.reject_reasons import RejectReason
 
 REF = OrderRef(1, Purpose.ENTRY)
 
@@ -110,7 +111,7 @@ def test_a_fill_beyond_the_ordered_quantity_ends_the_order(before: list[OrderRep
 
 def test_a_fill_of_a_rejected_order_counts_and_leaves_it_ended() -> None:
     table = table_with()
-    assert told(table, [Rejected(REF, "-2019", "no"), fill("a", "4"), fill("a", "4")]) == (
+    assert told(table, [Rejected(REF, RejectReason.INSUFFICIENT_MARGIN, "no"), fill("a", "4"), fill("a", "4")]) == (
         OrderStatus.REJECTED,
         Decimal(4),
     )
@@ -207,7 +208,7 @@ def test_the_record_of_an_old_order_keeps_its_stop_and_target() -> None:
 def test_a_restored_order_table_has_the_same_orders() -> None:
     table = table_with(tracked(), tracked(OrderRef(2, Purpose.ENTRY)), tracked(OrderRef(3, Purpose.ENTRY)))
     table.apply(fill("a", "4"))
-    table.apply(Rejected(OrderRef(2, Purpose.ENTRY), "-2019", "no"))
+    table.apply(Rejected(OrderRef(2, Purpose.ENTRY), RejectReason.INSUFFICIENT_MARGIN, "no"))
     found(table).cancel_requested = True
     again = OrderTable()
     again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(table.state()), type=TableState))

@@ -15,6 +15,7 @@ from ocw_mcp.domain.causes import Cause, CauseKind
 from ocw_mcp.domain.decision import Action, Comparison, Decision, Leg, WakeCondition
 from ocw_mcp.domain.orders import OrderRef, Purpose
 from ocw_mcp.domain.reasons import RefusalCode
+from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.snapshot import DecisionRequest, Remark, SymbolWake
 from ocw_mcp.interfaces.mcp.account_tools import refusal_line, refused_order
 from ocw_mcp.interfaces.mcp.arguments import CONCISE, DETAILED
@@ -43,21 +44,23 @@ def journal_of(*happened: events.DomainEvent) -> tuple[JournalResult, str]:
 def test_venue_text_is_quoted_with_source_and_time() -> None:
     result, compact = journal_of(
         events.OrderAccepted(REF, "v-77"),
-        events.OrderRejected(REF, "-2010", EVIL),
+        events.OrderRejected(REF, RejectReason.INSUFFICIENT_BALANCE, EVIL),
         events.OrderCanceled(REF, "expired"),
     )
     assert result.events[0].endswith("3-e-0 accepted by the venue as v-77")
-    assert result.events[1].endswith("3-e-0 rejected by the venue: said[0]")
+    meaning = RejectReason.INSUFFICIENT_BALANCE.meaning
+    assert result.events[1].endswith(f"3-e-0 rejected by the venue with INSUFFICIENT_BALANCE ({meaning}): said[0]")
     assert result.events[2].endswith("3-e-0 canceled: expired")
     (said,) = result.said
-    assert (said.source, said.at, said.untrusted_text) == ("venue", "1970-01-01T00:00:01Z", f"-2010 {EVIL}")
-    assert compact.endswith(f'said[0] untrusted_text by venue, 1970-01-01T00:00:01Z: "-2010 {EVIL}"')
+    assert (said.source, said.at, said.untrusted_text) == ("venue", "1970-01-01T00:00:01Z", EVIL)
+    assert compact.endswith(f'said[0] untrusted_text by venue, 1970-01-01T00:00:01Z: "{EVIL}"')
 
 
 def test_untrusted_texts_appear_only_outside_event_sentences() -> None:
     leg = Leg(EVIL, Action.SELL, reasoning=f"{EVIL}!")
     happened: list[events.DomainEvent] = [
-        events.OrderRejected(REF, EVIL, EVIL), events.OrderUnknown(REF, EVIL), events.OrderCanceled(REF, EVIL),
+        events.OrderRejected(REF, RejectReason.OTHER, EVIL), events.OrderUnknown(REF, EVIL),
+        events.OrderCanceled(REF, EVIL),
         events.OrderAccepted(REF, EVIL), events.WakeConditionsSet(1, 0, (EVIL,)),
         events.WakeRaised(1, (SymbolWake("BTCUSDT", (reason("close:1h"), replace(reason(MET), remark=WROTE))),)),
         events.DecisionMade(1, "agent", 0, Decision((leg,), note=EVIL, cause=Cause(CauseKind.ERROR, EVIL))),
@@ -67,7 +70,7 @@ def test_untrusted_texts_appear_only_outside_event_sentences() -> None:
     assert not any(EVIL in line for line in result.events)
     assert "BTCUSDT: close:1h, condition:price gt 5, now 6 (said[" in result.events[5]
     assert {(each.source, each.untrusted_text) for each in result.said} == {
-        ("venue", f"{EVIL} {EVIL}"), ("venue", EVIL), ("decider", EVIL), ("desk-2", EVIL), ("client", EVIL),
+        ("venue", EVIL), ("decider", EVIL), ("desk-2", EVIL), ("client", EVIL),
         ("client", f"{EVIL}!"),
     }  # fmt: skip
     quoted = [line for line in compact.splitlines() if EVIL in line]
@@ -79,7 +82,7 @@ def test_untrusted_texts_appear_only_outside_event_sentences() -> None:
 def test_journal_page_stays_below_its_size_limit_for_any_text(texts: list[str], detailed: bool) -> None:
     most = 80 if detailed else 30
     texts = (texts * most)[:most] if detailed else texts[:most]
-    result, compact = journal_of(*(events.OrderRejected(REF, str(place), each) for place, each in enumerate(texts)))
+    result, compact = journal_of(*(events.OrderRejected(REF, RejectReason.OTHER, each) for each in texts))
     size = max(len(compact), len(result.model_dump_json()))
     assert size < (DETAILED if len(texts) > 30 else CONCISE)
 

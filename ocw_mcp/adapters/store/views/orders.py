@@ -13,7 +13,7 @@ from ocw_mcp.domain.events import ApprovalAsked, ApprovalEnded, OrderIntended, O
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.snapshot import OpenPosition
 
-LIVE = ("intended", "accepted", "partially_filled", "cancel_requested", "unknown")
+LIVE = ("intended", "accepted", "triggered", "partially_filled", "cancel_requested", "unknown")
 """The states of an order that may still trade."""
 WAITS = "waits"
 _T = TypeVar("_T")
@@ -41,7 +41,8 @@ class OrderRow(msgspec.Struct, frozen=True):
     principal: str
     wake_id: int | None
     policy_hash: str
-    venue_order_id: str | None
+    venue_order_ids: list[str]
+    """The ids under which the venue knows the order: an OCO and a triggered order have several."""
 
 
 class RefusalRow(msgspec.Struct, frozen=True):
@@ -122,7 +123,7 @@ class Positions(msgspec.Struct, frozen=True):
 
 
 _COLUMNS = """client_id, n || '-' || leg || '-' || revision, intended_at, updated_at, symbol, purpose, side, type,
-    quantity, trigger_price, state, filled, average_price, fees, principal, wake_id, policy_hash, venue_order_id"""
+    quantity, trigger_price, state, filled, average_price, fees, principal, wake_id, policy_hash, venue_order_ids"""
 _LIVE = f"state IN ({', '.join(repr(state) for state in LIVE)})"
 REFUSED = "SELECT refusals.seq, refusals.at, payload FROM refusals JOIN events USING (seq)"
 _ASKED = "SELECT seq, at, payload FROM events WHERE kind = 'approval.asked' ORDER BY seq DESC LIMIT ?"
@@ -188,7 +189,9 @@ def _approvals(db: Database, limit: int) -> list[ApprovalRow]:
 
 
 def _order_row(*values: Any) -> OrderRow:
-    return msgspec.convert(dict(zip(OrderRow.__struct_fields__, values, strict=True)), OrderRow)
+    *terms, venue_ids = values
+    fields = (*terms, msgspec.json.decode(venue_ids))
+    return msgspec.convert(dict(zip(OrderRow.__struct_fields__, fields, strict=True)), OrderRow)
 
 
 def refusal_row(seq: int, at: int, payload: str) -> RefusalRow:

@@ -122,8 +122,8 @@ _WITHDRAWN = """SELECT n, leg, revision FROM orders WHERE leg = 'e' AND symbol =
     AND updated_at >= ? AND state IN ('cancel_requested', 'canceled') ORDER BY updated_at LIMIT 1"""
 STEP_EVENTS = """SELECT seq, at, payload FROM events WHERE seq > ? AND kind IN ('order.intended', 'order.refused',
     'order.accepted', 'order.rejected', 'order.unknown', 'order.cancel_requested', 'order.canceled', 'order.filled',
-    'position.unprotected', 'position.protected', 'position.closed', 'score.taken', 'exit.decided', 'outside.filled',
-    'protection.set')
+    'order.triggered', 'order.cancel_refused', 'position.unprotected', 'position.protected', 'position.closed',
+    'score.taken', 'exit.decided', 'outside.filled', 'protection.set')
     ORDER BY seq"""
 _COST = "SELECT cost_usd FROM thinking WHERE wake_id = ? ORDER BY seq"
 
@@ -323,6 +323,8 @@ def _steps(
                 live.discard(ref)
                 belongs = ref in known
             case events.OrderAccepted(ref=ref) | events.OrderUnknown(ref=ref) | events.OrderCancelRequested(ref=ref):
+                belongs = ref in known
+            case events.OrderTriggered(ref=ref) | events.OrderCancelRefused(ref=ref):
                 belongs = ref in known
             case events.OrderRefused(intent=intent):
                 # Refusals of wakes belong to their own stories; these are refusals of the position guard.

@@ -1,0 +1,201 @@
+"""The stops and targets of positions: which orders cover a position, and the orders that replace them.
+
+On futures a position has up to two stops. The wide one closes the whole position, whatever its quantity; it stands at
+the trigger that was planned first, never moves, and ends at the venue with its position. A tighter stop is a
+reduce-only order with a quantity beside it; only tighter stops replace each other. On spot there is one stop, with a
+quantity, which forms one order with the target.
+"""
+
+from decimal import Decimal
+
+from ocw_mcp.core.orders.table import OrderStatus, TrackedOrder
+from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
+from ocw_mcp.domain.orders import GUARD, OrderRef, Purpose
+from ocw_mcp.domain.reasons import Refusal
+from ocw_mcp.domain.time import SECOND
+from ocw_mcp.engine.order_manager import OrderManager, Outcome
+from ocw_mcp.engine.protection import Protection, protection_timer, retry_timer
+
+
+class StopOrders:
+    """The part of the guard that places stops and targets."""
+
+    def __init__(self, manager: OrderManager) -> None:
+        self.manager = manager
+        self._spot = manager.spot
+        self._account = manager.account
+        self._effects = manager.effects
+        self.instruments = manager.prices.instruments
+        self._deadline_ms = manager.config.policies.stop.deadline_s * SECOND
+        self.protections: dict[str, Protection] = {}
+        self.flattening = False
+        """Whether the operator has ordered every position closed, also positions that open later."""
+
+    def _place_stop(self, symbol: str, now: int) -> Outcome:
+        """Mark a position as unprotected, and place its stop; on spot, stop and target are one order."""
+        self._unprotect(symbol, now)
+        return self._send_stop(symbol, now)
+
+    def _send_stop(self, symbol: str, now: int) -> Outcome:
+        """Send the stop at the planned trigger: on futures the wide one, or a tighter one beside it."""
+        protection = self.protections[symbol]
+        protection.fit(self.instruments.get(symbol), long=self._account.ledger.quantity(symbol) > 0)
+        wide = not (self._spot or protection.foreign_wide or any(self._wide(symbol)))
+        if wide:
+            protection.wide = protection.trigger
+        return self._submit_stop(symbol, protection.trigger, now, wide=wide)
+
+    def _submit_stop(self, symbol: str, trigger: Decimal, now: int, *, wide: bool) -> Outcome:
+        target = self.protections[symbol].target if self._spot and not self.flattening else None
+        intent = self.manager.reduction(
+            symbol, Purpose.STOP, GUARD, trigger=trigger, target=target, close_position=wide
+        )
+        answer = self.manager.submit(intent, now)
+        if isinstance(answer, Refusal):
+            self._effects.record(Incident(f"the stop of {symbol} was refused by the engine itself: {answer}"))
+        return answer
+
+    def _put_wide_back(self, symbol: str, now: int) -> None:
+        """Place a lost wide stop again at its trigger, while a tighter stop covers the position."""
+        protection = self.protections[symbol]
+        missing = protection.wide is not None and not (protection.foreign_wide or any(self._wide(symbol)))
+        if missing and protection.wide is not None and not self._spot:
+            self._submit_stop(symbol, protection.wide, now, wide=True)
+
+    def _wide(self, symbol: str) -> list[TrackedOrder]:
+        """Return the live wide stops of a position, also one of unknown outcome, without one that is ending."""
+        stops = self.manager.orders.live(symbol, Purpose.STOP)
+        return [each for each in stops if each.order.close_position and not (each.cancel_requested or each.filled)]
+
+    def _protected_by(self, stop: TrackedOrder, now: int) -> None:
+        """Note that the venue has accepted a stop. If it covers its position, cancel the stops that it replaces."""
+        symbol = stop.order.symbol
+        if not self._covers(stop):
+            return
+        protection = self.protections[symbol]
+        protection.protected = True
+        protection.deadline = None
+        protection.retries = 0
+        if not (self.flattening or self._too_large(symbol)):
+            # While a part has to be sold, the timer triggers the next attempt.
+            self._effects.clear_timer(protection_timer(symbol))
+        assert stop.order.trigger_price is not None
+        self._effects.record(PositionProtected(symbol, stop.ref, stop.order.trigger_price))
+        for other in self.manager.orders.live(symbol, Purpose.STOP):
+            if other.ref != stop.ref and not other.order.close_position:
+                self.manager.cancel(other, f"replaced by {stop.ref}")
+        bare = self._spot and stop.order.take_at is None and protection.target is not None
+        if bare and not (self.flattening or self.manager.exit_under_way(symbol)):
+            # The stop was sent without its target during a flatten that has ended.
+            self._place_stop(symbol, now)
+        self._place_target(symbol, now)
+
+    def _place_target(self, symbol: str, now: int) -> None:
+        protection = self.protections[symbol]
+        if protection.target is None or self.flattening or self._spot or protection.blocked:
+            return
+        held = self._account.ledger.quantity(symbol)
+        protection.fit(self.instruments.get(symbol), long=held > 0)
+        quantity = abs(held)
+        live = [each for each in self.manager.orders.live(symbol, Purpose.TARGET) if not each.cancel_requested]
+        if any(each.remaining == quantity and each.order.trigger_price == protection.target for each in live):
+            return
+        for each in live:
+            self.manager.cancel(each, "the position or its target changed")
+        intent = self.manager.reduction(symbol, Purpose.TARGET, GUARD, trigger=protection.target)
+        self.manager.submit(intent, now)
+
+    def _covering(self, symbol: str) -> TrackedOrder | None:
+        """Return an accepted stop that covers the whole position at the planned trigger or a tighter one, or None."""
+        return next((each for each in self.manager.orders.live(symbol, Purpose.STOP) if self._covers(each)), None)
+
+    def _covered(self, symbol: str) -> bool:
+        """Return whether an accepted stop covers the whole position, at the planned trigger or a tighter one."""
+        return self._covering(symbol) is not None
+
+    def _covers(self, stop: TrackedOrder) -> bool:
+        return stop.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED) and self._would_cover(stop)
+
+    def _would_cover(self, stop: TrackedOrder) -> bool:
+        """Return whether a stop is tight and large enough to cover its position once the venue has accepted it."""
+        symbol, trigger = stop.order.symbol, stop.order.trigger_price
+        quantity = self._account.ledger.quantity(symbol)
+        protection = self.protections.get(symbol)
+        if protection is None or trigger is None or stop.cancel_requested:
+            return False
+        tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
+        return tight and stop.covers(self.manager.to_cover(symbol))
+
+    def _cover_pending(self, symbol: str) -> bool:
+        """Return whether a stop for the whole position has been sent; on spot, a full exit also counts."""
+        stops = self.manager.orders.live(symbol, Purpose.STOP)
+        if any(each.status is OrderStatus.INTENDED and self._would_cover(each) for each in stops):
+            return True
+        return self._spot and self.manager.closing(symbol)
+
+    def check_cover(self, symbol: str, now: int) -> None:
+        """Place a stop for a position that none covers; note a stop that covers it again after a refused cancel."""
+        if not self._covered(symbol):
+            self._unprotect(symbol, now)
+            self._replace_lost_stop(symbol, now)
+        self.note_cover(symbol, now)
+
+    def note_cover(self, symbol: str, now: int) -> None:
+        """Mark a position as protected by a stop that still stands, unless its replacement is on its way."""
+        stop = self._covering(symbol)
+        if stop is not None and not (self.protections[symbol].protected or self._cover_pending(symbol)):
+            self._protected_by(stop, now)
+
+    def on_silence(self, ref: OrderRef, times: int) -> None:
+        """Repeat a cancel request, unless the venue refused it and the position needs the order meanwhile."""
+        order = self.manager.orders.get(ref)
+        if order is None or order.cancel_requested or not self._needed(order):
+            self.manager.on_silence(ref, times)
+
+    def _needed(self, order: TrackedOrder) -> bool:
+        """Return whether an order is the only stop that covers its position, or its only target at the right price."""
+        symbol, protection = order.order.symbol, self.protections.get(order.order.symbol)
+        if order.purpose is Purpose.STOP:
+            return [each for each in self.manager.orders.live(symbol, Purpose.STOP) if self._covers(each)] == [order]
+        planned = None if protection is None or self.flattening else protection.target
+        alone = len(list(self.manager.orders.live(symbol, Purpose.TARGET))) == 1
+        return order.purpose is Purpose.TARGET and alone and order.order.trigger_price == planned
+
+    def _replace_lost_stop(self, symbol: str, now: int) -> None:
+        """Place a lost stop again, unless another order covers the position, or may still lock what it would sell."""
+        if self._cover_pending(symbol) or self._cancel_open(symbol):
+            return
+        if self.protections[symbol].may_retry("stop", now):
+            self._place_stop(symbol, now)
+
+    def _cancel_open(self, symbol: str) -> bool:
+        """Return whether the venue has not answered the cancel of a spot stop, which locks what another would sell.
+
+        Its answer decides: if the stop is gone, another one is placed; if the cancel was refused, it still stands.
+        """
+        stops = self.manager.orders.live(symbol, Purpose.STOP)
+        return self._spot and any(each.cancel_requested for each in stops)
+
+    def _unprotect(self, symbol: str, now: int) -> None:
+        """Mark a position as unprotected, and start its deadline if it is not running."""
+        protection = self.protections[symbol]
+        protection.protected = False
+        if protection.deadline is None:
+            protection.deadline = now + self._deadline_ms
+            self._effects.record(PositionUnprotected(symbol, protection.deadline))
+            self._effects.set_timer(protection_timer(symbol), protection.deadline)
+
+    def _schedule_check(self, symbol: str, now: int) -> None:
+        """Set the position's deadline timer, unless the timer is set already."""
+        if protection_timer(symbol) not in self._effects.timers:
+            self._effects.set_timer(protection_timer(symbol), now + self._deadline_ms)
+
+    def _retry_later(self, symbol: str, now: int) -> None:
+        """Schedule another attempt at what the venue rejected, after a pause that doubles with each attempt."""
+        if retry_timer(symbol) not in self._effects.timers:
+            self._effects.set_timer(retry_timer(symbol), now + self.protections[symbol].next_pause())
+
+    def _too_large(self, symbol: str) -> bool:
+        """Return whether a position is larger than its protection allows."""
+        most, held = self.protections[symbol].most, abs(self._account.ledger.quantity(symbol))
+        return most is not None and held - most >= self.instruments[symbol].step
