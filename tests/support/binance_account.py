@@ -90,8 +90,8 @@ class Wire(InProcessTransport):
 
     offline_until = 0
     """Until this time (ms) no request leaves the machine."""
-    answer: bytes | None = None
-    """The body that orders and cancels are answered in place of the exchange's."""
+    answer: RestResponse | None = None
+    """What orders and cancels are answered in place of the exchange's own answer."""
 
     async def request(
         self, method: str, path: str, query: str = "", form: str = "", headers: Mapping[str, str] | None = None
@@ -99,7 +99,7 @@ class Wire(InProcessTransport):
         if self.exchange_ms() < self.offline_until:
             raise NotSent(f"{path} was not sent: no route to host")
         answer = await super().request(method, path, query, form, headers)
-        return answer if self.answer is None or method == "GET" else RestResponse(200, self.answer, {})
+        return answer if self.answer is None or method == "GET" else self.answer
 
 
 class SandboxAccount:

@@ -5,7 +5,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from ocw_mcp.adapters.binance.transport import RestResponse
+from ocw_mcp.adapters.venues.binance.errors import CODES
 from ocw_mcp.domain.orders import (
     Accepted,
     Canceled,
@@ -192,11 +196,63 @@ def test_reduction_that_did_not_leave_is_tried_for_some_seconds(outage_s: int, e
 @pytest.mark.parametrize("body", [b"", b"{}", b"\xff", b'{"orderId":1,"clientOrderId":"another","status":"NEW"}'])
 def test_answer_that_cannot_be_read_is_an_unknown_outcome(body: bytes) -> None:
     async def use(account: SandboxAccount) -> Any:
-        account.transport.answer = body
+        account.transport.answer = RestResponse(200, body, {})
         said = outcomes(await account.send(order()))
         return said, [type(each) for each in await account.cancel(OrderRef(1, ENTRY))], len(account.witness.looked_up)
 
     assert on_sandbox(use) == (["OutcomeUnknown"], [CancelRefused], 2)
+
+
+ANSWERS = st.builds(
+    RestResponse,
+    st.sampled_from([200, 302, 400, 401, 403, 404, 408, 418, 429, 451, 500, 502, 503, 504]),
+    st.one_of(
+        st.binary(max_size=6),
+        st.sampled_from([b"[]", b"null", b'{"orderId":1}', b'{"orderId":"x","clientOrderId":1}']),
+        st.sampled_from(sorted(CODES)).map(lambda code: b'{"code":%d,"msg":"Service Unavailable."}' % code),
+    ),
+    st.sampled_from([{}, {"retry-after": "3"}, {"retry-after": "-"}, {"x-mbx-used-weight-1m": "9999999999"}]),
+)
+
+
+def test_stop_during_a_ban_without_an_end_is_given_back_to_the_engine() -> None:
+    async def use(account: SandboxAccount) -> Any:
+        await enter(account)
+        account.transport.answer = RestResponse(418, b"", {})
+        reports = await account.send(order(STOP, SELL, trigger_price=account.price() - 2_000))
+        return outcomes(reports), account.transport.exchange_ms() - NOW
+
+    said, after = on_sandbox(use)
+    assert said == ["Throttled", "Throttled", "Throttled", "RATE_LIMITED"]
+    assert 4 * MINUTE <= after <= 5 * MINUTE
+
+
+@settings(max_examples=25, deadline=None)
+@given(ANSWERS)
+def test_every_answer_to_an_entry_gives_one_outcome(answer: RestResponse) -> None:
+    async def use(account: SandboxAccount) -> Any:
+        account.transport.answer = answer
+        return await account.send(order()), account.witness.looked_up
+
+    reports, looked_up = on_sandbox(use)
+    settled = [each for each in reports if isinstance(each, Accepted | Rejected | OutcomeUnknown)]
+    assert len(settled) == 1
+    assert bool(looked_up) == isinstance(settled[0], OutcomeUnknown)
+
+
+@settings(max_examples=20, deadline=None)
+@given(ANSWERS)
+def test_every_answer_to_a_cancel_ends_in_a_look_up_or_a_proof(answer: RestResponse) -> None:
+    async def use(account: SandboxAccount) -> Any:
+        live = order(limit_price=account.price() - 1_000)
+        await account.send(live)
+        account.transport.answer = answer
+        return await account.cancel(live.ref), account.witness.looked_up
+
+    reports, looked_up = on_sandbox(use)
+    said = [each for each in reports if isinstance(each, Canceled | CancelRefused)]
+    assert len(said) == 1
+    assert bool(looked_up) == isinstance(said[0], CancelRefused)
 
 
 def test_late_time_stamp_measures_the_clock_and_sends_once_more() -> None:

@@ -15,28 +15,13 @@ from ocw_mcp.adapters.venues.binance.rest_wire import (
     PositionRow,
     SymbolConfig,
 )
-from ocw_mcp.adapters.venues.binance.user_events import SET_UP
+from ocw_mcp.adapters.venues.binance.terms import ISOLATED, SET_UP, Terms
 from ocw_mcp.domain.errors import VenueRefused
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import AccountSeen, Balance, OrderSeen, PositionSeen, RejectReason, Side
 from ocw_mcp.domain.state import Mode
 
-ISOLATED: Final = "ISOLATED"
 ONE_WAY: Final = "BOTH"
-
-
-class Terms:
-    """Leverage and margin type of the symbols: as queried, and as events have changed them since."""
-
-    def __init__(self) -> None:
-        self.leverages: dict[str, int] = {}
-        self.isolated: dict[str, bool] = {}
-
-    def take(self, rows: Iterable[SymbolConfig]) -> None:
-        """Take what a query answered."""
-        for row in rows:
-            self.leverages[row.symbol] = row.leverage
-            self.isolated[row.symbol] = row.margin_type.upper() == ISOLATED
 
 
 def account_seen(
@@ -58,12 +43,13 @@ def account_seen(
 
 
 def _position(row: PositionRow, terms: Terms) -> PositionSeen:
-    isolated = terms.isolated.get(row.symbol, row.isolated_wallet > ZERO)
+    known = terms.is_isolated(row.symbol)
+    isolated = row.isolated_wallet > ZERO if known is None else known
     return PositionSeen(
         row.symbol,
         row.quantity,
         row.entry,
-        terms.leverages.get(row.symbol, 1),
+        terms.leverage(row.symbol),
         isolated,
         row.isolated_wallet if isolated else row.initial_margin,
         row.liquidation if row.liquidation > ZERO else None,

@@ -7,6 +7,8 @@ from ocw_mcp.domain.money import ZERO
 
 DOLLARS: Final = frozenset({"USDT", "USDC", "FDUSD", "BUSD", "BNFCR", "USD1"})
 """Assets that count as one unit of the quote currency."""
+FEE_ASSET: Final = "BNB"
+"""The asset in which the exchange takes fees at a discount, if the account has some of it."""
 ASSUMED_RATE: Final = Decimal("0.0005")
 """The commission, as a share of the value, of a fee in an asset without a known price: the rate of a taker."""
 

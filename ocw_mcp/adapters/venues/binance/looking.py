@@ -8,12 +8,13 @@ import msgspec
 
 from ocw_mcp.adapters.venues.binance.identities import Identities
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder
-from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed
+from ocw_mcp.adapters.venues.binance.queries import NotShown, Queries, QueryFailed
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import AlgoRow, OrderRow
 from ocw_mcp.adapters.venues.binance.trades import TradeReader
 from ocw_mcp.adapters.venues.binance.translation import actual_id, algo_reports, row_reports
 from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import Canceled
 from ocw_mcp.domain.time import SECOND
 
 _FRESH_MS: Final = 3 * SECOND
@@ -61,9 +62,13 @@ class OrderLook:
             self._identities.bind(order_id, ref)
             self._reports.add(reports.pop(0))
             row = await self._queries.order(algo.symbol, order_id=order_id)
-            if row is None:
-                raise QueryFailed(f"the exchange does not show order {order_id}, which {ref} has become, yet")
-            await self._report_order(row, live)
+            if row is not None:
+                await self._report_order(row, live)
+            elif algo.executed or algo.status != "FINISHED":
+                raise NotShown(f"the exchange does not show order {order_id}, which {ref} has become, yet")
+            else:
+                # The exchange forgets orders that ended without a fill after days.
+                reports.append(Canceled(ref, "it triggered, and its order ended without a fill"))
         for report in reports:
             self._reports.add(report)
 
@@ -74,7 +79,7 @@ class OrderLook:
         if row.executed > self._reports.filled(row.id):
             await self._trades.read_order(row.symbol, row.id)
             if row.executed > self._reports.filled(row.id):
-                raise QueryFailed(f"the exchange does not show all trades of order {row.id} yet")
+                raise NotShown(f"the exchange does not show all trades of order {row.id} yet")
         for report in row_reports(row, ref):
             self._reports.add(report)
 

@@ -57,6 +57,10 @@ class QueryFailed(Exception):  # noqa: N818
         super().__init__(text)
 
 
+class NotShown(QueryFailed):
+    """The exchange shows a part of what it must have: an order without its trades, or a trade without its order."""
+
+
 class Queries:
     """Queries of one account on USD-M futures."""
 

@@ -12,10 +12,10 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from ocw_mcp.adapters.binance.transport import pause
-from ocw_mcp.adapters.venues.binance.account import Terms, account_seen
+from ocw_mcp.adapters.venues.binance.account import account_seen
+from ocw_mcp.adapters.venues.binance.fees import FEE_ASSET
 from ocw_mcp.adapters.venues.binance.identities import Identities
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrders
-from ocw_mcp.adapters.venues.binance.looking import OrderLook
 from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed, together
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import AlgoRow, BalanceRow, OrderRow, PositionRow, TradeRow
@@ -84,7 +84,6 @@ class Reconciler:
         live: LiveOrders,
         reports: Reports,
         trades: TradeReader,
-        look: OrderLook,
         lookups: LookUps,
         events: UserEvents,
         order_of: Callable[[OrderRef], Order | None],
@@ -96,9 +95,9 @@ class Reconciler:
         `price` returns the last price (quote) of a symbol, or None.
         """
         self._queries, self._identities, self._live, self._reports = queries, identities, live, reports
-        self._trades, self._look, self._lookups, self._events = trades, look, lookups, events
+        self._trades, self._lookups, self._events = trades, lookups, events
         self._order_of, self._price = order_of, price
-        self.terms = Terms()
+        self.terms = events.terms
         self.symbols = set(symbols)
         """The symbols whose orders and trades are read; one that shows up in the account joins them."""
         self.shown: Shown | None = None
@@ -141,7 +140,7 @@ class Reconciler:
             await self._read_income()
         if due:
             self.terms.take(await self._queries.symbol_configs())
-            await self._read_prices()
+            await self._read_prices(balances)
             self._everything_at = now
         await self._follow(lists)
         at = self._queries.now_ms()
@@ -151,8 +150,6 @@ class Reconciler:
         self._balances = before.balances
         orders = frozenset((row.id, row.executed) for row in lists.orders), frozenset(row.id for row in lists.algos)
         self.shown = Shown(at, (before.positions, before.balances, orders), self._events.count)
-        self.terms.leverages |= self._events.leverages
-        self.terms.isolated |= {symbol: kind == "isolated" for symbol, kind in self._events.margin_types.items()}
         return account_seen(at, balances, positions, lists.orders, lists.algos, self._identities, self.terms)
 
     async def _state_rows(self) -> tuple[list[PositionRow], list[BalanceRow]]:
@@ -198,8 +195,10 @@ class Reconciler:
             # A record may be written after a later one, so the end is read again.
             self._income_from = max(self._income_from, rows[-1].at - MINUTE)
 
-    async def _read_prices(self) -> None:
-        for asset in sorted(self._reports.fees.wanted):
+    async def _read_prices(self, balances: list[BalanceRow]) -> None:
+        """Read the prices of the assets in which fees are paid, or may be."""
+        held = {row.asset for row in balances if row.total and row.asset == FEE_ASSET}
+        for asset in sorted(held | self._reports.fees.wanted):
             price = await self._price(f"{asset}USDT")
             if price is not None:
                 self._reports.fees.set_price(asset, price)
@@ -227,8 +226,8 @@ class Reconciler:
             if live.order.ref not in there and live.seen and live.changed_at < lists.read_at - SECOND
         ]
         for live in missing:
-            if live.order.ref in self._live and not await self._look.found(live):
-                self._lookups.start(live)
+            if live.order.ref in self._live:
+                await self._lookups.resolve(live)
 
     def _appeared(self, ref: OrderRef, now: int) -> None:
         """Track an order again that had counted as never arrived, or as over."""

@@ -24,12 +24,12 @@ from ocw_mcp.domain.orders import (
     VenueNotice,
     VenueReport,
 )
-from ocw_mcp.domain.time import MINUTE, SECOND
+from ocw_mcp.domain.time import SECOND
 
 WAITS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The waits before another try of a reduction or a cancel that certainly had no effect."""
-LONGEST_WAIT_MS: Final = 5 * MINUTE
-"""How long (ms) a reduction or a cancel waits for the end of a ban; after a longer one the engine decides anew."""
+LONGEST_WAIT_S: Final = 300.0
+"""How long (s) a reduction or a cancel waits for the end of bans, in all; after that the engine decides anew."""
 _POSITION_DIFFERS: Final = frozenset(
     {RejectReason.REDUCE_ONLY, RejectReason.NO_POSITION, RejectReason.STOP_EXISTS, RejectReason.BLOCKED_BY_ORDERS}
 )
@@ -83,7 +83,7 @@ class Sender:
         if not reduces and not await self._prepare(order):
             return
         request = self._forms.place_request(order, self._book)
-        tries = iter(WAITS_S)
+        tries, latest = iter(WAITS_S), _loop_s() + LONGEST_WAIT_S
         while True:
             try:
                 body = await self._send(request, reduces)
@@ -94,7 +94,7 @@ class Sender:
                 wait, reason, why = next(tries, None), RejectReason.NOT_SENT, error.why
             except Banned as banned:
                 self.throttled(banned)
-                wait, reason, why = self._until(banned), RejectReason.RATE_LIMITED, banned.why
+                wait, reason, why = self._until(banned, latest), RejectReason.RATE_LIMITED, banned.why
             except Refused as refused:
                 if refused.verdict.reason is not RejectReason.OVERLOADED or not reduces:
                     self._refused(order, refused)
@@ -120,13 +120,13 @@ class Sender:
             self._not_cancelled(ref, "the order is not known here")
             return
         request = self._forms.cancel_request(order, self._book)
-        tries = iter(WAITS_S)
+        tries, latest = iter(WAITS_S), _loop_s() + LONGEST_WAIT_S
         while True:
             try:
                 body = await self._send(request, reduces=True)
             except Banned as banned:
                 self.throttled(banned)
-                wait, why = self._until(banned), banned.why
+                wait, why = self._until(banned, latest), banned.why
             except Unanswered as error:
                 # A second cancel of the same order does no harm.
                 wait, why = next(tries, None), error.why
@@ -147,10 +147,10 @@ class Sender:
             request.method, request.path, request.params, weight=request.weight, orders=request.orders, reduces=reduces
         )
 
-    def _until(self, banned: Banned) -> float | None:
-        """Return how long (s) a ban still lasts; None if that is too long to wait."""
-        wait = max(0, banned.until_ms - self._client.now_ms())
-        return wait / SECOND if wait <= LONGEST_WAIT_MS else None
+    def _until(self, banned: Banned, latest: float) -> float | None:
+        """Return how long (s) a ban still lasts; None if it ends after `latest`, a time of the loop (s)."""
+        wait = max(0, banned.until_ms - self._client.now_ms()) / SECOND
+        return wait if _loop_s() + wait <= latest else None
 
     async def _wait(self, ref: OrderRef, wait: float) -> bool:
         """Wait (s). Return false if the order was cancelled meanwhile."""
@@ -233,6 +233,10 @@ class Sender:
     def _not_cancelled(self, ref: OrderRef, why: str) -> None:
         self._say(CancelRefused(ref, why))
         self._witness.look_up(ref, why)
+
+
+def _loop_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _text(refused: Refused) -> str:

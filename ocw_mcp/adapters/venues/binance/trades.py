@@ -4,7 +4,7 @@ from typing import Final
 
 from ocw_mcp.adapters.venues.binance.identities import CONDITIONAL, Identities, Identity
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrders
-from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed, together
+from ocw_mcp.adapters.venues.binance.queries import NotShown, Queries, together
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import TradeRow
 from ocw_mcp.adapters.venues.binance.translation import actual_id
@@ -52,7 +52,7 @@ class TradeReader:
         return news
 
     async def identify(self, trade: TradeRow) -> Identity:
-        """Return what the order of a trade is. Raises QueryFailed while the exchange does not show the order."""
+        """Return what the order of a trade is. Raises NotShown while the exchange does not show the order."""
         known = self._identities.get(trade.order_id)
         if known is not None:
             return known
@@ -60,7 +60,7 @@ class TradeReader:
         if row is not None:
             return await self.triggered(row.id, row.client_id, row.original_type, row.symbol, row.side)
         if self._queries.now_ms() - trade.at < HIDDEN_MS:
-            raise QueryFailed(f"the exchange does not show order {trade.order_id} of trade {trade.id} yet")
+            raise NotShown(f"the exchange does not show order {trade.order_id} of trade {trade.id} yet")
         return self._identities.add(trade.order_id, "")
 
     def may_be_triggered(self, client_id: str, original_type: str, symbol: str, side: str) -> bool:

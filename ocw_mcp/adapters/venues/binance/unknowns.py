@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder
 from ocw_mcp.adapters.venues.binance.looking import OrderLook, Witness
-from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed
+from ocw_mcp.adapters.venues.binance.queries import NotShown, Queries, QueryFailed
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.domain.orders import (
     Accepted,
@@ -109,6 +109,20 @@ class LookUps:
         since = self._queries.now_ms() if live.seen else live.sent_at
         self._jobs[ref] = _Job(live, since, to_the_end=to_the_end)
         self._spawn(self._follow(self._jobs[ref]))
+
+    async def resolve(self, live: LiveOrder) -> bool:
+        """Look an order up now, and go on later if the exchange does not show all of it; return whether it is known.
+
+        Raises QueryFailed.
+        """
+        try:
+            if await self._look.found(live):
+                return True
+        except NotShown:
+            self.start(live, to_the_end=True)
+            return True
+        self.start(live)
+        return False
 
     def heard(self, report: VenueReport) -> None:
         """Take a report on an order, which may settle its look-up."""

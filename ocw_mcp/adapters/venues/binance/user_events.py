@@ -6,6 +6,7 @@ from typing import Any
 from ocw_mcp.adapters.venues.binance.identities import Identities
 from ocw_mcp.adapters.venues.binance.queries import QueryFailed
 from ocw_mcp.adapters.venues.binance.reports import Reports
+from ocw_mcp.adapters.venues.binance.terms import SET_UP, Terms
 from ocw_mcp.adapters.venues.binance.trades import TradeReader
 from ocw_mcp.adapters.venues.binance.translation import TRADES, actual_id, algo_reports, order_reports, traded
 from ocw_mcp.adapters.venues.binance.user_wire import (
@@ -22,9 +23,6 @@ from ocw_mcp.adapters.venues.binance.user_wire import (
 )
 from ocw_mcp.domain.orders import VenueNotice, VenueNoticeKind
 
-SET_UP = "run `ocw connect --set-up`"
-"""The command that sets the account's settings as OCW needs them."""
-
 
 class UserEvents:
     """Takes the messages of the user data stream."""
@@ -34,12 +32,14 @@ class UserEvents:
         identities: Identities,
         reports: Reports,
         trades: TradeReader,
+        terms: Terms,
         demand: Callable[[str], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         """`demand` asks for a reading of the account; `spawn` runs a task of the venue."""
         self._identities, self._reports, self._trades = identities, reports, trades
         self._demand, self._spawn = demand, spawn
+        self.terms = terms
         self.key_expired: Callable[[], None] = lambda: None
         """Is called when the stream says that its listen key has expired."""
         self.count = 0
@@ -48,10 +48,6 @@ class UserEvents:
         """The symbols of all events so far."""
         self.income_due = False
         """Whether an event has shown income that no trade made; whoever reads the income clears it."""
-        self.leverages: dict[str, int] = {}
-        """By symbol, the leverage that an event has shown."""
-        self.margin_types: dict[str, str] = {}
-        """By symbol, the margin type that an event has shown: `isolated` or `cross`."""
 
     def take(self, messages: Sequence[bytes | str]) -> None:
         """Take messages in their order."""
@@ -127,7 +123,9 @@ class UserEvents:
 
     def _on_account(self, event: AccountUpdate) -> None:
         self.symbols |= {each.symbol for each in event.change.positions}
-        self.margin_types |= {each.symbol: each.margin_type for each in event.change.positions if each.margin_type}
+        for each in event.change.positions:
+            if each.margin_type:
+                self.terms.set_margin_type(each.symbol, each.margin_type)
         if event.change.reason == "MARGIN_TYPE_CHANGE":
             for each in event.change.positions:
                 if each.margin_type == "cross":
@@ -138,7 +136,7 @@ class UserEvents:
 
     def _on_config(self, event: ConfigUpdate) -> None:
         if event.leverage is not None:
-            self.leverages[event.leverage.symbol] = event.leverage.leverage
+            self.terms.set_leverage(event.leverage.symbol, event.leverage.leverage)
         if event.assets is not None and event.assets.multi:
             self._halt("multi-assets mode was switched on")
 

@@ -23,6 +23,7 @@ from ocw_mcp.adapters.venues.binance.queries import Queries, QueryFailed, togeth
 from ocw_mcp.adapters.venues.binance.reconcile import MARGIN_MS, PERIOD_S, WEIGHT_A_SECOND, Reconciler, Shown
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.sender import Sender
+from ocw_mcp.adapters.venues.binance.terms import Terms
 from ocw_mcp.adapters.venues.binance.trades import TradeReader
 from ocw_mcp.adapters.venues.binance.unknowns import LookUps
 from ocw_mcp.adapters.venues.binance.user_events import UserEvents
@@ -97,7 +98,8 @@ class BinanceVenue:
         self._trades = TradeReader(self._queries, self._identities, self._live, self._reports)
         look = OrderLook(self._queries, self._identities, self._trades, self._reports)
         self._lookups = LookUps(self._queries, look, self._reports, self._identities.client_id, self._spawn)
-        self._events = UserEvents(self._identities, self._reports, self._trades, self.reconcile, self._spawn)
+        terms = Terms(lambda symbol, leverage: self._sender.leverage_seen(symbol, leverage))
+        self._events = UserEvents(self._identities, self._reports, self._trades, terms, self.reconcile, self._spawn)
         self._stream = UserStream(
             self._queries, client.transport.connect, self._events.take, self._stream_changed, jitter
         )
@@ -108,7 +110,6 @@ class BinanceVenue:
             self._live,
             self._reports,
             self._trades,
-            look,
             self._lookups,
             self._events,
             self._known.get,
@@ -116,7 +117,6 @@ class BinanceVenue:
             symbols,
         )
         self._sender = Sender(client, book, self._known, self._say, self)
-        self._look = look
         self._instruments = PaperInstruments(Product.UM)
         self._tasks: set[asyncio.Task[None]] = set()
         self._demanded = asyncio.Event()
@@ -190,7 +190,6 @@ class BinanceVenue:
             raise
         self._is_open = True
         self._blind.clear()
-        self._pass_leverages()
         self._demanded.clear()
         self._spawn(self._always(self._keep_reading))
 
@@ -225,16 +224,9 @@ class BinanceVenue:
         live = self._live.get(order.ref)
         assert live is not None
         live.seen = live.seen or bool(number)
-        if not await self._look.found(live):
-            if not live.seen:
-                why = "the process ended before the exchange had answered, and it does not show the order"
-                self._say(OutcomeUnknown(order.ref, why))
-            self._lookups.start(live)
-
-    def _pass_leverages(self) -> None:
-        for symbol, leverage in self._reconciler.terms.leverages.items():
-            if symbol in self._symbols:
-                self._sender.leverage_seen(symbol, leverage)
+        if not await self._lookups.resolve(live):
+            why = "the process ended before the exchange had answered, and it does not show the order"
+            self._say(OutcomeUnknown(order.ref, why))
 
     # While it is open
 
@@ -262,8 +254,7 @@ class BinanceVenue:
             if not self._is_mute(before) and opened is not None and opened <= began:
                 # Whatever happened while the stream was down has been read.
                 self._see(_STREAM)
-            self._pass_leverages()
-            await pause(self._pace.wait_s(self._queries.spent - spent, _loop_s()))
+                await pause(self._pace.wait_s(self._queries.spent - spent, _loop_s()))
 
     def _failed(self, error: QueryFailed, blind_s: float) -> None:
         cause = error.__cause__

@@ -25,10 +25,10 @@ CALM = DAY_1 + 29 * MINUTE
 
 
 def falling(end: float) -> SandboxMarket:
-    """Return a market that is calm at 1,000 for half an hour, and then falls to a price in ten minutes."""
+    """Return a market that is calm at 1,000 for half an hour, and then falls to a price in two minutes."""
     rows, price = [candle(minute, (1000.0, 1000.0, 1000.0, 1000.0, 1000.0)) for minute in range(30)], 1000.0
-    for minute in range(10):
-        following = round(price + (end - 1000.0) / 10, 2)
+    for minute in range(2):
+        following = round(price + (end - 1000.0) / 2, 2)
         rows.append(candle(30 + minute, (price, price, following, following, 1000.0)))
         price = following
     return SandboxMarket(StoredFeed(rows), DAY_1)
@@ -56,7 +56,7 @@ def test_fills_are_reported_once_whatever_the_stream_does(name: str) -> None:
         await rig.later(2)
         second = await rig.send(entry(2, "0.2", Side.SELL, leverage=20))
         await rig.until(lambda: (rig.filled(first), rig.filled(second)) == (D("0.5"), D("0.2")), 70)
-        await rig.later(70)
+        await rig.later(35)
         assert sorted((each.fill_id, each.quantity) for each in rig.of(Filled)) == sorted(rig.fills_at_exchange())
         assert rig.of(OutsideFill) == []
         assert [each.quantity for each in rig.seen.positions] == [rig.held()] == [D("0.3")]
@@ -215,7 +215,7 @@ def test_transfer_is_reported_before_the_balance_that_shows_it(name: str) -> Non
             i for i, each in enumerate(rig.reports) if isinstance(each, AccountSeen) and each.balances[0].total == 9_900
         ]
         assert first < lowered[0]
-        await rig.later(400)
+        await rig.later(70)
         assert [each.amount for each in rig.of(Transferred)] == [D(-100)]
 
     on_venue(use, *FAULTS[name])

@@ -117,18 +117,17 @@ def test_failed_query_proves_neither_absence_nor_flatness(path: str) -> None:
     async def use(rig: VenueRig) -> None:
         await rig.send(entry())
         await rig.later(2)
-        rig.fault("error", **{"for": "4m", "path": path, "status": 503, "code": -1000, "msg": "Unknown error"})
+        rig.fault("error", **{"for": "150s", "path": path, "status": 503, "code": -1000, "msg": "Unknown error"})
         rig.fault("order_drop", **{"for": "5s"})
         ref = await rig.send(entry(2))
         before = len(rig.of(AccountSeen))
-        await rig.later(220)
+        await rig.later(140)
         assert rig.about(ref) == ["OutcomeUnknown"]
         assert len(rig.of(AccountSeen)) == before
         assert "degraded" in rig.notices()
-        await rig.until(lambda: rig.of(Rejected))
+        await rig.until(lambda: rig.of(Rejected) and rig.notices()[-1] == "restored")
         assert rig.about(ref) == ["OutcomeUnknown", "Rejected NEVER_ARRIVED"]
         assert [each.quantity for each in rig.seen.positions] == [rig.held()]
-        assert rig.notices()[-1] == "restored"
 
     on_venue(use)
 
@@ -153,5 +152,32 @@ def test_lost_answer_to_a_cancel_ends_in_cancelled() -> None:
         await rig.venue.cancel(ref, rig.now)
         await rig.until(lambda: "Canceled" in rig.about(ref))
         assert rig.about(ref) in (["Accepted", "CancelRefused", "Canceled"], ["Accepted", "Canceled"])
+
+    on_venue(use)
+
+
+def test_order_that_appears_after_its_rejection_can_be_cancelled() -> None:
+    async def use(rig: VenueRig) -> None:
+        ref = await rig.send(entry(limit=rig.price("0.9")))
+        await rig.until(lambda: "Accepted" in rig.about(ref), 320)
+        assert rig.about(ref) == ["OutcomeUnknown", "Rejected NEVER_ARRIVED", "Accepted"]
+        assert [each.ref for each in rig.seen.orders] == [ref]
+        await rig.venue.cancel(ref, rig.now)
+        await rig.until(lambda: "Canceled" in rig.about(ref), 5)
+        assert rig.account.state.open == {}
+
+    mute = {"kind": "mute", "at": "0s", "for": "1h", "stream": "user@*"}
+    on_venue(use, DROP | {"executed": True, "by": "4m"}, mute)
+
+
+def test_stop_that_vanished_at_the_exchange_counts_as_cancelled() -> None:
+    async def use(rig: VenueRig) -> None:
+        await rig.send(entry())
+        ref = await rig.send(stop(trigger=rig.price("0.9")))
+        await rig.later(5)
+        rig.account.state.waiting.clear()
+        rig.account.state.algos.clear()
+        took = await rig.until(lambda: "Canceled" in rig.about(ref))
+        assert took < ABSENT_AFTER_S + 45
 
     on_venue(use)
