@@ -5,6 +5,7 @@ from typing import Final
 
 QUOTES: Final = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD")
 """The quote currencies that are tried for a text that names only a base asset."""
+_SECOND_QUOTES: Final = ("BTC", "ETH", "BNB")
 _SEPARATORS: Final = dict.fromkeys(map(ord, "/-_ "))
 
 
@@ -34,6 +35,12 @@ def of_market(text: str, symbols: Collection[str]) -> str | None:
     base = _plain(text)
     of_base = [symbol for symbol in symbols if base and _plain(symbol) in {base + quote for quote in QUOTES}]
     return of_base[0] if len(of_base) == 1 else None
+
+
+def assets_of(symbol: str) -> tuple[str, str]:
+    """Return the base asset and the quote asset of a symbol such as `BTCUSDT`; the quote is empty if not known."""
+    quote = next((each for each in (*QUOTES, *_SECOND_QUOTES) if symbol.endswith(each) and symbol != each), "")
+    return symbol.removesuffix(quote), quote
 
 
 def _plain(text: str) -> str:

@@ -168,4 +168,4 @@ def on_sandbox(use: Callable[[SandboxAccount], Awaitable[Any]], *faults: dict[st
 
 def outcomes(reports: list[VenueReport]) -> list[str]:
     """Return the kinds of reports, with the reason of each rejection."""
-    return [each.code if isinstance(each, Rejected) else type(each).__name__ for each in reports]
+    return [each.reason if isinstance(each, Rejected) else type(each).__name__ for each in reports]

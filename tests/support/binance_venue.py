@@ -223,7 +223,7 @@ class VenueRig:
 
 def _kind(report: VenueReport) -> str:
     if isinstance(report, Rejected):
-        return f"Rejected {report.code}"
+        return f"Rejected {report.reason}"
     return f"{report.kind}" if isinstance(report, VenueNotice) else type(report).__name__
 
 

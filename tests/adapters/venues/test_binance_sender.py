@@ -422,7 +422,7 @@ def test_key_that_may_not_trade_halts_and_rejects() -> None:
     assert isinstance(notice, VenueNotice)
     assert notice.kind is VenueNoticeKind.HALT
     assert isinstance(rejected, Rejected)
-    assert rejected.code is RejectReason.NOT_AUTHORISED
+    assert rejected.reason is RejectReason.NOT_AUTHORISED
     assert "-2015" in rejected.text
 
 

@@ -1,6 +1,7 @@
 """What became of one order: it is asked for by its client id at each endpoint that may know it."""
 
 import asyncio
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -8,13 +9,13 @@ import msgspec
 
 from ocw_mcp.adapters.venues.binance.identities import Identities
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder
-from ocw_mcp.adapters.venues.binance.queries import NotShown, Queries, QueryFailed
+from ocw_mcp.adapters.venues.binance.queries import AccountQueries, NotShown, QueryFailed
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import AlgoRow, OrderRow
 from ocw_mcp.adapters.venues.binance.trades import TradeReader
 from ocw_mcp.adapters.venues.binance.translation import actual_id, algo_reports, row_reports
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import Canceled
+from ocw_mcp.domain.orders import Canceled, OrderRef
 from ocw_mcp.domain.time import SECOND
 
 _FRESH_MS: Final = 3 * SECOND
@@ -25,8 +26,8 @@ class Witness(msgspec.Struct, frozen=True):
     """What the lists of the account show of a symbol at a time (ms): the second witness of an absence."""
 
     at: int
-    client_ids: frozenset[str]
-    """The client ids of its open orders and of its waiting algo orders."""
+    refs: frozenset[OrderRef]
+    """The orders of the book among its open orders, its waiting algo orders, and its recent orders."""
     unexplained: Decimal
     """The position less all reported trades: it changes only with a trade that was not reported."""
 
@@ -34,7 +35,7 @@ class Witness(msgspec.Struct, frozen=True):
 class OrderLook:
     """Looks orders up, and reports what is found."""
 
-    def __init__(self, queries: Queries, identities: Identities, trades: TradeReader, reports: Reports) -> None:
+    def __init__(self, queries: AccountQueries, identities: Identities, trades: TradeReader, reports: Reports) -> None:
         self._queries, self._identities, self._trades, self._reports = queries, identities, trades, reports
         self._witnesses: dict[str, Witness] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -54,6 +55,10 @@ class OrderLook:
             return False
         await self._report_order(row, live)
         return True
+
+    def in_part(self, orders: Iterable[OrderRow]) -> set[OrderRef]:
+        """Return the orders of the book of which only a part is among open orders: none on futures."""
+        return set()
 
     async def _report_algo(self, algo: AlgoRow, live: LiveOrder) -> None:
         ref, order_id = live.order.ref, actual_id(algo.order_id)
@@ -97,13 +102,15 @@ class OrderLook:
             before = await self._position(symbol), self._reports.net(symbol)
             orders = await self._queries.open_orders(symbol)
             algos = await self._queries.open_algos(symbol)
+            recent = await self._queries.recent_orders(symbol)
             await self._trades.read(symbol)
             after = await self._position(symbol), self._reports.net(symbol)
             if before == after:
-                names = [each.client_id for each in orders] + [each.client_id for each in algos]
-                return Witness(at, frozenset(names), after[0] - after[1])
+                names = [each.client_id for each in [*orders, *recent]] + [each.client_id for each in algos]
+                refs = map(self._identities.ref, names)
+                return Witness(at, frozenset(ref for ref in refs if ref is not None), after[0] - after[1])
         raise QueryFailed(f"the position of {symbol} changed while the account was read")
 
     async def _position(self, symbol: str) -> Decimal:
-        rows = await self._queries.positions()
+        rows = (await self._queries.holdings()).positions
         return sum((row.quantity for row in rows if row.symbol == symbol), ZERO)

@@ -100,12 +100,18 @@ class Reports:
         if len(self._filled) > MOST_REMEMBERED:
             self._filled.popitem(last=False)
         signed = Side(trade.side.lower()).sign * trade.quantity
-        self._net[trade.symbol] = self.net(trade.symbol) + signed
+        self.move(trade.symbol, signed)
+        if charged := self.fees.position_change(trade.fee_asset, trade.fee):
+            self.move(*charged)
         self.add(report)
         return True
 
+    def move(self, symbol: str, change: Decimal) -> None:
+        """Note that a position has changed (base asset), and that the change is explained."""
+        self._net[symbol] = self.net(symbol) + change
+
     def net(self, symbol: str) -> Decimal:
-        """Return by how much (base asset) all reported trades of a symbol have changed its position."""
+        """Return by how much (base asset) all that was reported of a symbol has changed its position."""
         return self._net.get(symbol, ZERO)
 
     def knows_trade(self, symbol: str, trade: int) -> bool:

@@ -4,7 +4,7 @@ from typing import Final
 
 from ocw_mcp.adapters.venues.binance.identities import CONDITIONAL, Identities, Identity
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrders
-from ocw_mcp.adapters.venues.binance.queries import NotShown, Queries, together
+from ocw_mcp.adapters.venues.binance.queries import AccountQueries, NotShown, together
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import TradeRow
 from ocw_mcp.adapters.venues.binance.translation import actual_id
@@ -18,7 +18,7 @@ HIDDEN_MS: Final = 120 * SECOND
 class TradeReader:
     """Reads trades and finds out whose they are."""
 
-    def __init__(self, queries: Queries, identities: Identities, live: LiveOrders, reports: Reports) -> None:
+    def __init__(self, queries: AccountQueries, identities: Identities, live: LiveOrders, reports: Reports) -> None:
         self._queries, self._identities, self._live, self._reports = queries, identities, live, reports
         self._last: dict[str, int] = {}
         """By symbol, the id of the last trade that was read."""

@@ -40,8 +40,8 @@ class UserEvents:
         self._identities, self._reports, self._trades = identities, reports, trades
         self._demand, self._spawn = demand, spawn
         self.terms = terms
-        self.key_expired: Callable[[], None] = lambda: None
-        """Is called when the stream says that its listen key has expired."""
+        self.stream_over: Callable[[str], None] = lambda why: None
+        """Is called with the reason when the stream says that it has ended."""
         self.count = 0
         """The number of events on the account so far."""
         self.symbols: set[str] = set()
@@ -62,7 +62,7 @@ class UserEvents:
             if event is None:
                 continue
             if isinstance(event, KeyExpired):
-                self.key_expired()
+                self.stream_over("its listen key has expired")
                 continue
             self.count += 1
             match event:

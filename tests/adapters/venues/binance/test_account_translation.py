@@ -64,6 +64,7 @@ ORDER = {
     "s": "BTCUSDT", "c": "ocw-abc234-3-e-0", "S": "BUY", "o": "LIMIT", "f": "GTC", "q": "0.02", "p": "80000",
     "x": "NEW", "X": "NEW", "i": 77, "l": "0", "z": "0", "L": "0", "T": 5_000, "t": 0, "m": False, "ot": "LIMIT",
 }  # fmt: skip
+FEE: Any = {"fee_asset": "USDT", "fee_amount": D("0.4")}
 TRADE = {
     "x": "TRADE",
     "X": "PARTIALLY_FILLED",
@@ -112,7 +113,8 @@ def test_other_client_ids_name_no_order(text: str) -> None:
 def test_trade_of_an_order_of_the_book_is_a_fill() -> None:
     trade = traded(order(**TRADE, m=True))
     assert trade is not None
-    assert trade_report(OURS, trade, FeeValues()) == Filled(REF, "9", D("0.01"), D("80000.1"), D("0.4"), 5_000, True)
+    fill = Filled(REF, "9", D("0.01"), D("80000.1"), D("0.4"), 5_000, True, **FEE)
+    assert trade_report(OURS, trade, FeeValues()) == fill
 
 
 def test_state_of_an_order_alone_is_no_fill() -> None:
@@ -193,7 +195,7 @@ def test_trade_of_another_order_is_an_outside_fill() -> None:
     assert trade is not None
     found = trade_report(THEIRS, trade, FeeValues())
     side, cause = Side.SELL, OutsideCause.OTHER_TRADER
-    assert found == OutsideFill("9", "BTCUSDT", side, D("0.01"), D("80000.1"), D("0.4"), 5_000, cause)
+    assert found == OutsideFill("9", "BTCUSDT", side, D("0.01"), D("80000.1"), D("0.4"), 5_000, cause, **FEE)
 
 
 @pytest.mark.parametrize("values", [{"l": "0"}, {"L": "0"}, {"L": "NaN"}, {"l": "-1"}, {"n": "Infinity"}])
