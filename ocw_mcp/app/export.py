@@ -101,7 +101,7 @@ TABLES: Final = {
         _columns(
             "id:text name:text at:time updated_at:time symbol:text purpose:text side:text type:text quantity:amount "
             "trigger_price:amount status:text filled:amount average_price:amount fees:amount principal:text "
-            "wake_id:count policy_hash:text venue_order_ids:text",
+            "wake_id:count policy_hash:text rejection:text venue_order_ids:text",
             venue_order_ids=lambda row: " ".join(row.venue_order_ids),
             average_price=lambda row: row.average_price and round(row.average_price, _QUOTIENT_PLACES),
         ),

@@ -29,6 +29,8 @@ class HappeningKind(StrEnum):
     """An entry, or the rest of one, expired or was cancelled by the venue."""
     CANCELLED = "cancelled"
     """An entry, or the rest of one, was cancelled on request or by the engine."""
+    NOT_CANCELLED = "not_cancelled"
+    """The venue did not cancel an entry, which may still trade."""
     REJECTED = "rejected"
     """The venue rejected an entry, or a stop, which is then the cause."""
     REFUSED = "refused"

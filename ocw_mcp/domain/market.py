@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from ocw_mcp.domain.margin import CAUTIOUS, Brackets
+from ocw_mcp.domain.money import plain
 
 
 class Product(StrEnum):
@@ -178,10 +179,23 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 class PriceBand(msgspec.Struct, frozen=True):
-    """The lowest and the highest limit price, each as a multiple of the mark price (of the average price on spot)."""
+    """The lowest and the highest price of a limit order, as multiples of the mark price; on spot, of an average price.
 
-    down: Decimal
-    up: Decimal
+    None means that the venue has no bound on this side.
+    """
+
+    down: Decimal | None = None
+    up: Decimal | None = None
+
+    def contains(self, limit: Decimal, price: Decimal) -> bool:
+        """Return whether a limit price is within the band around a price (quote)."""
+        low, high = self.down is not None and limit < price * self.down, self.up is not None and limit > price * self.up
+        return not (low or high)
+
+    def text(self, price: Decimal) -> str:
+        """Return the band around a price (quote) as text."""
+        low, high = ("any" if each is None else plain(price * each) for each in (self.down, self.up))
+        return f"{low} to {high}"
 
 
 class Instrument(msgspec.Struct, frozen=True):
@@ -199,6 +213,8 @@ class Instrument(msgspec.Struct, frozen=True):
     """The largest quantity of a limit order; None if it is not known."""
     market_max_quantity: Decimal | None = None
     """The largest quantity of a market order, also of one that a stop triggers; None if it is not known."""
+    max_notional: Decimal | None = None
+    """The largest notional of a limit order, in quote currency; None if there is no bound, or it is not known."""
     bid_band: PriceBand | None = None
     """The prices that the venue accepts for a limit order that buys; None if they are not known."""
     ask_band: PriceBand | None = None

@@ -87,6 +87,11 @@ class Changes:
         if asked >= most:
             # Each change is an order at the venue; on spot it cancels the previous stop first.
             return Refusal(RefusalCode.REDUCTION_RATE, limit=f"{most} a minute", actual=str(asked))
+        largest, moves = account.instrument.market_max_quantity, leg.stop is not None or leg.trail is not None
+        if not self._manager.spot and moves and largest is not None and abs(account.quantity) > largest:
+            # A tighter stop is one order with a quantity; the first stop closes the position whatever it is.
+            held = plain(abs(account.quantity))
+            return Refusal(RefusalCode.ABOVE_MAXIMUM, f"{plain(largest)} units", f"{held} units")
         long, tick = account.quantity > 0, account.instrument.tick
         sign = 1 if long else -1
         stop, target = on_tick(leg.stop, leg.target, tick, long=long)

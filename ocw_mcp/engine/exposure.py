@@ -1,6 +1,6 @@
 """The orders that close positions, the account as the risk officer sees it, and the present use of each limit."""
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
@@ -14,7 +14,7 @@ from ocw_mcp.core.risk.limits import ALL_LIMITS, AT_LEAST, bound_of
 from ocw_mcp.core.risk.prices import smallest
 from ocw_mcp.core.risk.verdict import LimitUse
 from ocw_mcp.domain.market import Instrument, Product
-from ocw_mcp.domain.money import ONE, ZERO, floor_to, plain
+from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
 from ocw_mcp.domain.orders import RULES, OrderIntent, OrderType, Purpose, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.engine.account import Account
@@ -76,9 +76,12 @@ class Reductions:
         )
 
     def selling(self, symbol: str) -> Decimal:
-        """Return how much (base asset) of a position live exits are closing; see `counts`."""
+        """Return how much (base asset) of a position live exits are closing; see `counts`.
+
+        Spot has no reduce-only orders: there, what an exit of unknown outcome may still sell is never sold again.
+        """
         exits = self.orders.live(symbol, Purpose.EXIT)
-        return sum((each.remaining for each in exits if counts(each)), ZERO)
+        return sum((each.remaining for each in exits if self.spot or counts(each)), ZERO)
 
     def exit_under_way(self, symbol: str) -> bool:
         """Return whether a live exit is closing a part of the position."""
@@ -100,6 +103,12 @@ class Reductions:
     def _on_step(self, symbol: str, quantity: Decimal) -> Decimal:
         instrument = self.prices.instruments.get(symbol)
         return quantity if instrument is None else floor_to(quantity, instrument.step)
+
+    def too_small(self, symbol: str) -> bool:
+        """Return whether the part of a spot position that no exit is selling is too small to be sold."""
+        instrument, price = self.prices.instruments[symbol], self.account.ledger.marks[symbol]
+        quantity = self.to_cover(symbol)
+        return quantity < instrument.min_quantity or quantity * price < instrument.min_notional
 
     def least_sold(self, symbol: str) -> Decimal:
         """Return the smallest part (base asset) of a position that can be sold.
@@ -131,6 +140,22 @@ class Reductions:
 def counts(tracked: TrackedOrder) -> bool:
     """Return whether a live exit counts as under way: its outcome is known, and its cancel was not requested."""
     return tracked.status is not OrderStatus.UNKNOWN and not tracked.cancel_requested
+
+
+def split(quantity: Decimal, instrument: Instrument | None) -> list[Decimal]:
+    """Return the quantities (base asset) of the market orders that together trade a quantity: as few as possible.
+
+    They are about equal, so that none is too small, and each is a multiple of the step if the quantity is one.
+    """
+    most = None if instrument is None else instrument.market_max_quantity
+    if instrument is None or most is None or quantity <= most:
+        return [quantity]
+    number = int((quantity / max(instrument.step, floor_to(most, instrument.step))).to_integral_value(ROUND_CEILING))
+    parts: list[Decimal] = []
+    for left in range(number, 0, -1):
+        parts.append(min(quantity, ceil_to(quantity / left, instrument.step)))
+        quantity -= parts[-1]
+    return parts
 
 
 class Reserved(msgspec.Struct):

@@ -108,6 +108,7 @@ class Guard(StopOrders):
     def on_report(self, change: Change, now: int) -> None:
         """Adapt the protection of a position to a report on one of its orders."""
         tracked, report, symbol = change.tracked, change.report, change.tracked.order.symbol
+        self._size_stops(symbol)
         held, failed = self._account.ledger.quantity(symbol), isinstance(report, Rejected | Canceled)
         if symbol in self.protections and not held:
             self._release(symbol)
@@ -134,7 +135,7 @@ class Guard(StopOrders):
         if booked is None:
             return
         symbol = fill.symbol
-        self.manager.size_stops(symbol)
+        self._size_stops(symbol)
         if fill.cause is not OutsideCause.ENDED:
             trade = f"{fill.cause}: {fill.side} {plain(fill.quantity)} {symbol} at {plain(fill.price)}"
             self._effects.record(Incident(trade))
@@ -168,7 +169,11 @@ class Guard(StopOrders):
             if not self.manager.exit_under_way(symbol):
                 self._place_target(symbol, now)
             return
-        self.manager.close(symbol, GUARD, now)
+        if self._spot and self.manager.too_small(symbol) and any(self.manager.orders.live(symbol, Purpose.ENTRY)):
+            # Nothing of it can be sold yet. Without its entry, the position is dust.
+            self.manager.cancel_entries("its filled part is too small for a stop", symbol)
+        else:
+            self.manager.close(symbol, GUARD, now)
         if not self.manager.exit_under_way(symbol):
             self._schedule_check(symbol, now)
 
@@ -377,6 +382,6 @@ class Guard(StopOrders):
         self._effects.clear_timer(retry_timer(symbol))
         for tracked in self.manager.orders.live(symbol):
             if tracked.order.close_position:
-                self.manager.await_end(tracked)
+                self._await_end(tracked)
             else:
                 self.manager.cancel(tracked, "the position is flat")

@@ -41,7 +41,7 @@ from ocw_mcp.domain.unknown import Unknown
 from ocw_mcp.engine.account import Account, Opened, charged_of
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
-from ocw_mcp.engine.exposure import NO_PRICE, SECOND_EXIT, Reductions, account_view, counts
+from ocw_mcp.engine.exposure import NO_PRICE, SECOND_EXIT, Reductions, account_view, split
 from ocw_mcp.engine.price_board import PriceBoard
 
 CANCEL_ANSWER_MS = 10 * SECOND
@@ -138,7 +138,7 @@ class OrderManager(Reductions):
         if self.closing(symbol):
             # The guard, which has no key, tries again by itself; a refusal each time would only fill the journal.
             return self.refuse(intent, SECOND_EXIT) if key else SECOND_EXIT
-        return self.submit(intent, now)
+        return self._submit_exit(intent, now)
 
     def reduce(
         self, symbol: str, quantity: Decimal, principal: str, now: int, *, key: str = "", wake_id: int | None = None
@@ -153,7 +153,20 @@ class OrderManager(Reductions):
             return part
         if part >= intent.quantity:
             return self.close(symbol, principal, now, key=key, wake_id=wake_id)
-        return self.submit(msgspec.structs.replace(intent, quantity=part), now, account)
+        return self._submit_exit(msgspec.structs.replace(intent, quantity=part), now)
+
+    def _submit_exit(self, intent: OrderIntent, now: int) -> Outcome:
+        """Submit an exit in one order or in as few as the venue takes; return the first answer, which has the key."""
+        instrument, answers = self.prices.instruments.get(intent.symbol), list[Outcome]()
+        quantity = intent.quantity if instrument is None else self._on_step(intent.symbol, intent.quantity)
+        for part in split(quantity or intent.quantity, instrument):
+            each = msgspec.structs.replace(
+                intent, quantity=part, idempotency_key="" if answers else intent.idempotency_key
+            )
+            answers.append(self.submit(each, now))
+            if isinstance(answers[-1], Refusal):
+                break
+        return answers[0]
 
     def cancel(self, tracked: TrackedOrder, why: str, *, needed: bool = False) -> None:
         """Ask the venue to cancel an order, once; again if it refused, but not at once, and at most MOST_CANCELS times.
@@ -166,17 +179,10 @@ class OrderManager(Reductions):
             tracked.cancel_requested = True
             self._request_cancel(tracked.ref, why, 1)
 
-    def size_stops(self, symbol: str) -> None:
-        """Give the stops that close the whole position its present quantity."""
-        held = abs(self.account.ledger.quantity(symbol))
-        for tracked in self.orders.live(symbol, Purpose.STOP) if held else ():
-            tracked.fix_quantity(held)
-
-    def await_end(self, tracked: TrackedOrder) -> None:
-        """Expect the venue to end an order with its position; ask it to cancel the order if it does not."""
-        if tracked.status.live and not tracked.cancel_requested:
-            tracked.cancel_requested = True
-            self.effects.set_timer(Timer(TimerKind.CANCEL, tracked.ref), self.effects.now + CANCEL_ANSWER_MS)
+    def of_position(self, tracked: TrackedOrder) -> bool:
+        """Return whether an order was placed for the present position of its symbol, and not for an earlier one."""
+        group = self._groups.get(tracked.order.symbol)
+        return group is not None and group.n == tracked.ref.n
 
     def on_silence(self, ref: OrderRef, times: int) -> None:
         """Repeat a cancel request that the venue has not answered, or that it refused while the order is not needed.
@@ -332,7 +338,7 @@ class OrderManager(Reductions):
     def _unlock(self, order: Order) -> None:
         """Cancel the orders that lock the balance that `order` sells; if `order` fails, the guard places a new stop."""
         for tracked in self.orders.live(order.symbol):
-            another_part = tracked.purpose is Purpose.EXIT and counts(tracked)
+            another_part = tracked.purpose is Purpose.EXIT
             if tracked.order.reduce_only and tracked.ref != order.ref and not another_part:
                 self.cancel(tracked, f"it locks the balance that {order.ref} sells", needed=True)
 
@@ -382,7 +388,6 @@ class OrderManager(Reductions):
                 if len(tracked.fill_ids) == 1:
                     # The first fill: no order of another position has this entry's number.
                     self._groups[symbol] = Group(tracked.ref.n)
-        self.size_stops(symbol)
         return booked
 
 

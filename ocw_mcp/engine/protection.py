@@ -62,6 +62,9 @@ class Protection(msgspec.Struct):
     blocked: Decimal = ZERO
     """The quantity (base asset) of an exit that the venue rejected because of resting orders."""
 
+    too_small: bool = False
+    """Whether it was reported that the position is too small for a stop."""
+
     def next_pause(self) -> int:
         """Return the pause (ms) before the next attempt, and count the attempt."""
         self.retries += 1

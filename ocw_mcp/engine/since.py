@@ -54,6 +54,7 @@ class Since(Stateful[SinceState]):
             events.OrderAccepted: self._on_accepted,
             events.OrderRejected: self._on_rejected,
             events.OrderCancelRequested: self._on_cancel_request,
+            events.OrderCancelRefused: self._on_cancel_refused,
             events.OrderCanceled: self._on_canceled,
             events.OrderFilled: self._on_fill,
             events.OutsideFilled: self._on_outside_fill,
@@ -218,6 +219,12 @@ class Since(Stateful[SinceState]):
         expires_at = tracked.intent.expires_at
         if expires_at is None or at < expires_at:
             entry.withdrawn = event.why
+
+    def _on_cancel_refused(self, event: events.OrderCancelRefused, at: int) -> None:
+        tracked, entry = self._entry(event.ref), self._state.entries.get(str(event.ref))
+        if tracked is not None and entry is not None:
+            entry.withdrawn = ""
+            self._add(_ended(HappeningKind.NOT_CANCELLED, tracked, at))
 
     def _on_canceled(self, event: events.OrderCanceled, at: int) -> None:
         tracked, entry = self._entry(event.ref), self._state.entries.pop(str(event.ref), None)

@@ -32,7 +32,10 @@ _FILLS: Final = (HappeningKind.FILLED, HappeningKind.REDUCED)
 _MOVES: Final = (HappeningKind.STOP_MOVED, HappeningKind.TARGET_MOVED)
 _OF_A_POSITION: Final = (*_FILLS, *_MOVES)
 _SUMS: Final = (HappeningKind.FUNDING, HappeningKind.TRANSFER)
-_REPEATS: Final = (HappeningKind.REFUSED, HappeningKind.REJECTED, HappeningKind.INCIDENT, HappeningKind.LIMIT)
+_REPEATS: Final = (
+    *(HappeningKind.REFUSED, HappeningKind.REJECTED, HappeningKind.NOT_CANCELLED),
+    *(HappeningKind.INCIDENT, HappeningKind.LIMIT),
+)
 
 
 class Happenings(msgspec.Struct):

@@ -8,12 +8,17 @@ quantity, which forms one order with the target.
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from ocw_mcp.core.orders.table import OrderStatus, TrackedOrder
 from ocw_mcp.domain.events import Incident, PositionProtected, PositionUnprotected
+from ocw_mcp.domain.money import plain
 from ocw_mcp.domain.orders import GUARD, OrderRef, Purpose
-from ocw_mcp.domain.reasons import Refusal
+from ocw_mcp.domain.reasons import Refusal, RefusalCode
+from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND
-from ocw_mcp.engine.order_manager import OrderManager, Outcome
+from ocw_mcp.engine.exposure import EXIT_UNDER_WAY, split
+from ocw_mcp.engine.order_manager import CANCEL_ANSWER_MS, OrderManager, Outcome
 from ocw_mcp.engine.protection import Protection, protection_timer, retry_timer
 
 
@@ -40,10 +45,24 @@ class StopOrders:
         """Send the stop at the planned trigger: on futures the wide one, or a tighter one beside it."""
         protection = self.protections[symbol]
         protection.fit(self.instruments.get(symbol), long=self._account.ledger.quantity(symbol) > 0)
+        if self._spot and self.manager.exit_under_way(symbol) and not self.manager.to_cover(symbol):
+            return EXIT_UNDER_WAY
+        if self._spot and self.manager.too_small(symbol) and any(self.manager.orders.live(symbol, Purpose.ENTRY)):
+            return self._state_too_small(symbol)
         wide = not (self._spot or protection.foreign_wide or any(self._wide(symbol)))
         if wide:
             protection.wide = protection.trigger
         return self._submit_stop(symbol, protection.trigger, now, wide=wide)
+
+    def _state_too_small(self, symbol: str) -> Refusal:
+        """Report once that a position is too small for a stop while its entry may still fill."""
+        protection, quantity = self.protections[symbol], self.manager.to_cover(symbol)
+        if not protection.too_small:
+            protection.too_small = True
+            text = f"the position of {plain(quantity)} {symbol} is too small for a stop; it is closed with the rest"
+            self._effects.record(Incident(f"{text} of its entry, or kept as dust"))
+        least = f"{plain(self.manager.least_sold(symbol))} units"
+        return Refusal(RefusalCode.BELOW_MINIMUM, limit=least, actual=f"{plain(quantity)} units")
 
     def _submit_stop(self, symbol: str, trigger: Decimal, now: int, *, wide: bool) -> Outcome:
         target = self.protections[symbol].target if self._spot and not self.flattening else None
@@ -62,10 +81,26 @@ class StopOrders:
         if missing and protection.wide is not None and not self._spot:
             self._submit_stop(symbol, protection.wide, now, wide=True)
 
+    def _size_stops(self, symbol: str) -> None:
+        """Give the stops that close the whole position its present quantity."""
+        held = abs(self._account.ledger.quantity(symbol))
+        for tracked in self.manager.orders.live(symbol, Purpose.STOP) if held else ():
+            tracked.fix_quantity(held)
+
+    def _await_end(self, tracked: TrackedOrder) -> None:
+        """Expect the venue to end a stop with its position; `on_silence` cancels the stop if it does not."""
+        if not tracked.cancel_requested:
+            tracked.cancel_requested = True
+            self._effects.set_timer(Timer(TimerKind.CANCEL, tracked.ref), self._effects.now + CANCEL_ANSWER_MS)
+
     def _wide(self, symbol: str) -> list[TrackedOrder]:
         """Return the live wide stops of a position, also one of unknown outcome, without one that is ending."""
         stops = self.manager.orders.live(symbol, Purpose.STOP)
-        return [each for each in stops if each.order.close_position and not (each.cancel_requested or each.filled)]
+        return [
+            each
+            for each in stops
+            if each.follows_position and not each.cancel_requested and self.manager.of_position(each)
+        ]
 
     def _protected_by(self, stop: TrackedOrder, now: int) -> None:
         """Note that the venue has accepted a stop. If it covers its position, cancel the stops that it replaces."""
@@ -96,14 +131,15 @@ class StopOrders:
             return
         held = self._account.ledger.quantity(symbol)
         protection.fit(self.instruments.get(symbol), long=held > 0)
-        quantity = abs(held)
+        # A target that is larger than the venue's largest order is placed in parts, one after the other.
+        quantity = split(abs(held), self.instruments.get(symbol))[0]
         live = [each for each in self.manager.orders.live(symbol, Purpose.TARGET) if not each.cancel_requested]
         if any(each.remaining == quantity and each.order.trigger_price == protection.target for each in live):
             return
         for each in live:
             self.manager.cancel(each, "the position or its target changed")
         intent = self.manager.reduction(symbol, Purpose.TARGET, GUARD, trigger=protection.target)
-        self.manager.submit(intent, now)
+        self.manager.submit(replace(intent, quantity=quantity), now)
 
     def _covering(self, symbol: str) -> TrackedOrder | None:
         """Return an accepted stop that covers the whole position at the planned trigger or a tighter one, or None."""
@@ -122,6 +158,9 @@ class StopOrders:
         quantity = self._account.ledger.quantity(symbol)
         protection = self.protections.get(symbol)
         if protection is None or trigger is None or stop.cancel_requested:
+            return False
+        if stop.follows_position and not self.manager.of_position(stop):
+            # It has to end with the earlier position for which it was placed.
             return False
         tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
         return tight and stop.covers(self.manager.to_cover(symbol))

@@ -307,6 +307,8 @@ def _intent(intent: OrderIntent, quote: Quote) -> str:
     text = f"{intent.purpose.name.lower()} {intent.side} {plain(intent.quantity)} {symbol}"
     if intent.trigger_price is not None:
         text += f", triggers at {plain(intent.trigger_price)}"
+    if intent.close_position:
+        text += " and closes the whole position"
     if intent.purpose is Purpose.ENTRY and intent.protect_at is not None:
         text += f" with stop at {plain(intent.protect_at)}"
         text += f" and target at {plain(intent.target_at)}" if intent.target_at is not None else ""

@@ -64,7 +64,10 @@ def happening_text(happening: Happening) -> str:
     return f"{text}, {happening.times} times" if happening.times > 1 and happening.kind in _COUNTED else text
 
 
-_COUNTED = (HappeningKind.REFUSED, HappeningKind.REJECTED, HappeningKind.INCIDENT, HappeningKind.LIMIT)
+_COUNTED = (
+    *(HappeningKind.REFUSED, HappeningKind.REJECTED, HappeningKind.NOT_CANCELLED),
+    *(HappeningKind.INCIDENT, HappeningKind.LIMIT),
+)
 
 
 def _text(what: Happening) -> str:
@@ -81,7 +84,7 @@ def _text(what: Happening) -> str:
             moved = "stop" if what.kind is HappeningKind.STOP_MOVED else "target"
             path = f"moved {_at(what.previous)} -> {_at(what.price)}" if what.previous else f"set at {_at(what.price)}"
             return f"{symbol} {moved} {path}{by}"
-        case HappeningKind.LAPSED | HappeningKind.CANCELLED | HappeningKind.REJECTED:
+        case HappeningKind.LAPSED | HappeningKind.CANCELLED | HappeningKind.NOT_CANCELLED | HappeningKind.REJECTED:
             return _ended(what)
         case HappeningKind.REFUSED:
             return f"refused: {what.cause} {symbol} {what.code}{by}"
@@ -135,6 +138,8 @@ def _ended(what: Happening) -> str:
     filled = "unfilled" if what.filled is None else f"{plain(abs(what.filled))} filled before"
     if what.kind is HappeningKind.REJECTED:
         return f"{price} {_rejected(what.code)}"
+    if what.kind is HappeningKind.NOT_CANCELLED:
+        return f"{price} not cancelled: the venue refused, and it may still trade"
     if what.kind is HappeningKind.CANCELLED:
         return f"{price} cancelled{after}, {filled}: {untrusted(what.detail)}"
     return f"{price} {_LAPSED.get(what.cause, 'lapsed')}{after} {filled}"

@@ -31,7 +31,8 @@ def test_an_addition_is_refused_while_an_exit_may_still_fill(lost: bool, restart
     view = next(iter(wire.engine.snapshot(wire.now).symbols.values()))
     assert view.feasible.reason == "an order of this symbol is under way"  # type: ignore[union-attr]
     again = wire.close()
-    assert code(again) == ("sent" if lost else "EXIT_PENDING")
+    # Spot has no reduce-only orders: a second exit could sell more than the book owns.
+    assert code(again) == ("sent" if lost and product is Product.UM else "EXIT_PENDING")
     if isinstance(again, Order):
         assert again.quantity == 10
         wire.give(Canceled(again.ref, "on request"))

@@ -7,6 +7,7 @@ import pytest
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.decision import Action, Leg
+from ocw_mcp.domain.happenings import HappeningKind
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import Accepted, Canceled, CancelRefused, Order, OrderRef, OrderReport, Purpose, Rejected
 from ocw_mcp.domain.reject_reasons import RejectReason
@@ -36,6 +37,11 @@ def protect(wire: Wire, key: str, **levels: Decimal) -> Order:
     """Move the stop or the target; return the stop that was sent last."""
     wire.give(Asked(LegRequest(key, "anna", Leg(BTC, Action.PROTECT, **levels))))  # type: ignore[arg-type]
     return wire.last(Purpose.STOP)
+
+
+def withdraw(wire: Wire, key: str) -> None:
+    """Ask for the cancel of the entry, as a client does."""
+    wire.give(Asked(LegRequest(key, "anna", Leg(BTC, Action.CANCEL))))
 
 
 def refuse(wire: Wire, ref: OrderRef) -> list[events.DomainEvent]:
@@ -76,11 +82,15 @@ def test_venue_that_refuses_every_cancel_is_asked_a_few_times() -> None:
     assert isinstance(entry, Order)
     wire.give(Accepted(entry.ref, "v1"))
     wire.command("halt")
-    for _ in range(2 * MOST_CANCELS):
+    for n in range(2 * MOST_CANCELS):
         refuse(wire, entry.ref)
         refuse(wire, entry.ref)
+        before = asked(wire, entry.ref)
+        withdraw(wire, f"now {n}")
+        assert asked(wire, entry.ref) == before, "not at once"
         ask_again(wire, entry.ref)
         wire.tick({BTC: 100.0})
+        withdraw(wire, f"later {n}")
     assert asked(wire, entry.ref) == MOST_CANCELS
     incidents = [each.text for each in wire.journal if isinstance(each, events.Incident)]
     assert [text for text in incidents if "refused 4 times to cancel 1-e-0" in text] == incidents[-1:]
@@ -102,6 +112,18 @@ def test_spot_stop_that_stands_protects_again_and_is_the_only_one(refused_first:
     assert [each.ref for each in wire.stands()] == [old.ref]
     ask_again(wire, old.ref)
     assert (asked(wire, old.ref), len(wire.sent)) == (1, sent), "it is needed"
+
+
+def test_spot_stop_whose_replacement_comes_late_is_cancelled_again() -> None:
+    wire = protected(Product.SPOT, target=D(110))
+    old = wire.last(Purpose.STOP)
+    new = protect(wire, "a", target=D(112))
+    refuse(wire, old.ref)
+    assert asked(wire, new.ref) == 0
+    wire.minute += 1
+    wire.give(Accepted(new.ref, "v3"))
+    assert (asked(wire, old.ref), asked(wire, new.ref)) == (2, 0)
+    assert wire.engine.guard.protections[BTC].protected
 
 
 @pytest.mark.parametrize("stands", [True, False])
@@ -167,3 +189,19 @@ def test_order_that_appears_after_its_rejection_is_cancelled() -> None:
     journaled = wire.give(Accepted(entry.ref, "v1"))
     assert [type(each) for each in journaled] == [events.Incident, events.OrderCancelRequested]
     assert wire.canceled == [entry.ref]
+
+
+def test_agent_sees_that_an_entry_was_not_cancelled() -> None:
+    wire = Wire()
+    entry = wire.enter(limit=D(98))
+    assert isinstance(entry, Order)
+    wire.give(Accepted(entry.ref, "v1"))
+    withdraw(wire, "a")
+    (resting,) = wire.engine.snapshot(wire.now).resting
+    assert resting.cancelling
+    refuse(wire, entry.ref)
+    seen = wire.engine.snapshot(wire.now)
+    assert [(each.kind, each.order) for each in seen.since] == [(HappeningKind.NOT_CANCELLED, entry.ref)]
+    assert [each.cancelling for each in seen.resting] == [False]
+    wire.give(Canceled(entry.ref, "its price is out of the band"))
+    assert [each.kind for each in wire.engine.snapshot(wire.now).since][-1] is HappeningKind.LAPSED

@@ -8,6 +8,7 @@ from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.market import Candle, Product
 from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Rejected, Side
+from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.steps import Command, Timer, TimerKind
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -103,12 +104,13 @@ async def test_few_orders_are_rejected_if_a_gap_fills_entry_and_stop() -> None:
     assert flat(run)
 
 
-async def test_dust_counts_as_flat_despite_an_exit_of_unknown_outcome() -> None:
+async def test_a_spot_exit_of_unknown_outcome_is_not_sent_a_second_time() -> None:
     venue = LosesExits(1, arrives=False, product=Product.SPOT)
     run = await on_spot(path([100.0] * 8), {1: buy("97"), 3: sell(), 5: sell()}, venue).go()
-    lost, sold = [each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT]
-    assert [each.ref for each in run.events(events.OrderUnknown)] == [lost.ref]
-    assert [each.ref for each in run.events(events.OrderFilled)][-1] == sold.ref
-    assert len(run.events(events.PositionClosed)) == 1
-    assert run.engine.account.ledger.positions == {}
-    assert run.engine.account.ledger.dust["BTCUSDT"].quantity > 0
+    (lost,) = [each for each in run.events(events.OrderIntended) if each.ref.leg is Purpose.EXIT]
+    assert [each.refusal.code for each in run.events(events.OrderRefused)] == [RefusalCode.EXIT_PENDING]
+    assert not any(run.engine.orders.live("BTCUSDT", Purpose.STOP)), "it would sell the same quantity"
+    await run.simulation.shell.take(Rejected(lost.ref, RejectReason.NEVER_ARRIVED, "no such order"))
+    (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
+    assert stop.order.quantity == lost.intent.quantity
+    assert run.engine.guard.protections["BTCUSDT"].protected

@@ -71,6 +71,10 @@ ENDED: dict[str, Any] = {"price": D("138.2"), "quantity": D("0.5"), "by": "claud
             "limit BUY 0.5 ETHUSDT at 138.2 cancelled after 1h 0m, 0.2 filled before: halted",
         ),
         (
+            happened(K.NOT_CANCELLED, times=2, **ENDED),
+            "limit BUY 0.5 ETHUSDT at 138.2 not cancelled: the venue refused, and it may still trade, 2 times",
+        ),
+        (
             happened(K.REJECTED, code="NOT_SENT", **ENDED),
             "limit BUY 0.5 ETHUSDT at 138.2 not sent: NOT_SENT "
             "(OCW did not send it: it waited until it was too old, or until a limit refused it)",

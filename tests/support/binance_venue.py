@@ -10,6 +10,7 @@ from ocw_mcp.adapters.venues.binance.client import SignedClient
 from ocw_mcp.adapters.venues.binance.signing import Credentials
 from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
 from ocw_mcp.domain.cleared import ClearedOrder
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import (
     AccountSeen,
     Filled,
@@ -24,6 +25,7 @@ from ocw_mcp.domain.orders import (
 )
 from ocw_mcp.domain.protocols import KnownOrder
 from ocw_mcp.domain.state import Mode
+from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.sandbox.binance.account.account import Account
 from ocw_mcp.sandbox.binance.account.api import FuturesApi
 from ocw_mcp.sandbox.binance.account.keys import ApiKey, Permission, made_key
@@ -34,12 +36,27 @@ from ocw_mcp.sandbox.binance.inprocess import InProcessTransport
 from ocw_mcp.sandbox.binance.market import SandboxMarket
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
 from tests.support.exchange import NOW, market
+from tests.support.sandbox_market import DAY_1, StoredFeed, candle
 
 T = TypeVar("T")
 R = TypeVar("R", bound=VenueReport)
 BOOK: Final = "abc234"
 BTC: Final = "BTCUSDT"
 ADDRESS: Final = "127.0.0.1:1"
+
+
+CALM: Final = DAY_1 + 29 * MINUTE
+"""A minute before the end of the calm in `falling`, ms."""
+
+
+def falling(end: float) -> SandboxMarket:
+    """Return a market that is calm at 1,000 for half an hour, and then falls to a price in two minutes."""
+    rows, price = [candle(minute, (1000.0, 1000.0, 1000.0, 1000.0, 1000.0)) for minute in range(30)], 1000.0
+    for minute in range(2):
+        following = round(price + (end - 1000.0) / 2, 2)
+        rows.append(candle(30 + minute, (price, price, following, following, 1000.0)))
+        price = following
+    return SandboxMarket(StoredFeed(rows), DAY_1)
 
 
 class _Cleared(NamedTuple):
@@ -83,6 +100,8 @@ class _Transport(InProcessTransport):
 class VenueRig:
     """A venue, its exchange, and everything that it has reported."""
 
+    product = Product.UM
+
     def __init__(
         self,
         *faults: dict[str, Any],
@@ -92,15 +111,19 @@ class VenueRig:
         exchange: FaultyExchange | None = None,
     ) -> None:
         self.exchange = exchange or FaultyExchange(
-            Exchange(on or market()), now, [parse_fault(each) for each in faults]
+            Exchange(on or market(self.product)), now, [parse_fault(each) for each in faults]
         )
         self.transport = _Transport(self.exchange, now)
         self.keys = self.transport.keys = []
-        for symbol in self.account.symbols:
-            self.account.state.position(symbol).isolated = True
+        self.set_up()
         self.reports: list[VenueReport] = []
         self.venue = self._made(mode)
         self._listener: asyncio.Task[None] | None = None
+
+    def set_up(self) -> None:
+        """Let the account have the settings that OCW needs."""
+        for symbol in self.account.symbols:
+            self.account.state.position(symbol).isolated = True
 
     def use_key(self, permissions: frozenset[Permission]) -> None:
         """Let the venue use another key of the account."""
@@ -108,7 +131,8 @@ class VenueRig:
 
     def _made(self, mode: Mode, key: ApiKey | None = None) -> BinanceVenue:
         key = key or made_key("1")
-        self.client = SignedClient(self.transport, Credentials(key.key, key.secret), mode, loopback=ADDRESS)
+        credentials = Credentials(key.key, key.secret)
+        self.client = SignedClient(self.transport, credentials, mode, self.product, loopback=ADDRESS)
         return BinanceVenue(self.client, BOOK, (BTC,))
 
     @property

@@ -6,8 +6,10 @@ A new limit needs a row in each of the three tables.
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import msgspec
+
 from ocw_mcp.core.risk.account import AccountView
-from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.market import Instrument, PriceBand, Product
 from ocw_mcp.domain.orders import OrderIntent, Side
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
@@ -37,6 +39,7 @@ from tests.support.entries import (
 from tests.support.legs import add, buy, sell, short
 from tests.support.markets import candle
 from tests.support.scenarios import Scenario, Shown, ThenRules, book, on_eth, together, with_leverage
+from tests.support.venues import Flawed
 
 D = Decimal
 
@@ -54,6 +57,23 @@ class Case(NamedTuple):
 
 
 CODE = RefusalCode
+
+
+def limited_to(symbol_quantity: Decimal = CALM.symbol_quantity, **bounds: Any) -> AccountView:
+    """An account on which the symbol's instrument has these bounds."""
+    return account(instrument=msgspec.structs.replace(CALM.instrument, **bounds), symbol_quantity=symbol_quantity)
+
+
+def banded(down: str, up: str | None) -> AccountView:
+    band = PriceBand(D(down), None if up is None else D(up))
+    return limited_to(bid_band=band, ask_band=band)
+
+
+def filters(symbol: str, **bounds: Any) -> Instrument:
+    """The filters of paper with some bounds of an exchange."""
+    return msgspec.structs.replace(Flawed().instrument(symbol, 100.0), **bounds)
+
+
 RICH = account(equity=D(10**6), free_margin=D(10**6))
 STEEP = ((1_000, 10, "0.1"), (100_000, 5, "0.2"))
 _ROWS: list[tuple[Any, ...]] = [
@@ -186,6 +206,19 @@ _ROWS: list[tuple[Any, ...]] = [
     (CODE.PRICE_COLLAR, waits(LONG, "940", protect_at=D(920)), CALM, "5%", "6%", "0"),
     (CODE.PRICE_COLLAR, waits(SHORT, "940", protect_at=D(1_030)), CALM, "5%", "6%", "0"),
     (CODE.PRICE_COLLAR, waits(LONG, "1050.01"), CALM, "5%", "5.001%", "0"),
+    (CODE.PRICE_BAND, waits(LONG, "1040.01"), banded("0.96", "1.04"), "960 to 1040", "1040.01", "0"),
+    (CODE.PRICE_BAND, waits(SHORT, "959.99", protect_at=D(999)), banded("0.96", None), "960 to any", "959.99", "0"),
+    (CODE.ABOVE_MAXIMUM, LONG, limited_to(max_quantity=D("0.8")), "0.8 units", "1 units", "0.8"),
+    (CODE.ABOVE_MAXIMUM, LONG, limited_to(market_max_quantity=D("0.3")), "0.3 units", "1 units", "0.3"),
+    (CODE.ABOVE_MAXIMUM, LONG, limited_to(max_notional=D(600)), "600", "1002", "0.598"),
+    (
+        CODE.ABOVE_MAXIMUM,
+        LONG,
+        limited_to(market_max_quantity=D("1.5"), symbol_quantity=D("1.2")),
+        "0.3 units",
+        "1 units",
+        "0.3",
+    ),
     (CODE.PRICE_MOVED, asks(LONG, quoted=D("994.99")), CALM, "0.5%", "0.5035%", "0"),
     (CODE.PRICE_MOVED, asks(SHORT, quoted=D("1005.1")), CALM, "0.5%", "0.5074%", "0"),
     (CODE.PRICE_MOVED, asks(LONG, quoted=D(0)), CALM, "0.5%", "100%", "0"),
@@ -240,6 +273,7 @@ TOLD = {
     "FALLBACK": ("trade", "test decides"),
     "STALE_DATA": ("150s", "0s"),
     "PRICE_COLLAR": ("5%", "no limit price"),
+    "PRICE_BAND": ("none known", "any"),
     "PRICE_MOVED": ("0.5%", "no price was shown"),
     "SPREAD": ("0.2%", "not known"),
     "DAILY_LOSS": ("3%", "0%"),
@@ -260,6 +294,7 @@ TOLD = {
     "DEPTH": ("25%", "not known"),
     "TURNOVER": ("500%", "10.02%"),
     "MANDATE": ("a mandate in mode paper", "none"),
+    "ABOVE_MAXIMUM": ("none known", "any"),
     "APPROVAL_REQUIRED": ("none needed", ""),
 }
 """Limit and actual value, in the order in which they are asked."""
@@ -292,6 +327,11 @@ SCENARIOS: dict[RefusalCode, Scenario] = {
     CODE.PRICE_COLLAR: Scenario(
         {1: together(buy("97"), on_eth(buy("93", limit="94")))}, {"price": {"max_deviation": "0.05"}}
     ),
+    CODE.PRICE_BAND: Scenario(
+        {1: together(buy("97"), on_eth(buy("97", limit="101")))},
+        {},
+        filters=(filters("ETHUSDT", bid_band=PriceBand(up=D("1.005"))),),
+    ),
     CODE.PRICE_MOVED: Shown({}, {"price": {"max_move": "0.005"}}, quoted=(D("99.6"), D("99.4"))),
     CODE.SPREAD: Scenario(TWICE, {"book": {"max_spread": "0.002"}}, books=(book(1), book(2, half_spread=0.2))),
     CODE.DAILY_LOSS: Scenario({1: buy("95", "0.25"), 4: add()}, {"daily_loss": {"max_share": "0.005"}}, FALLING),
@@ -318,6 +358,7 @@ SCENARIOS: dict[RefusalCode, Scenario] = {
     CODE.DEPTH: Scenario(TWICE, {}, books=(book(1), book(2, depth=1.0))),
     CODE.TURNOVER: Scenario(TWICE, {"pace": {"max_turnover": "0.22"}}),
     CODE.MANDATE: Scenario(TWICE, {"mandate": {"amount": 2_200, "symbols": ["*"], "expires": "2030-01-01T00:00:00Z"}}),
+    CODE.ABOVE_MAXIMUM: Scenario(TWICE, {}, filters=(filters("BTCUSDT", market_max_quantity=D(22)),)),
     CODE.APPROVAL_REQUIRED: Scenario(
         {1: buy("97", "0.1"), 2: add(size="0.2")},
         {"approval": WATCHED | {"above_notional": 1_500}, **ROOMY},

@@ -9,12 +9,13 @@ from msgspec.structs import replace
 
 from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.decision import Action, Decision, Leg
-from ocw_mcp.domain.market import Candle, OrderBook, Product
+from ocw_mcp.domain.market import Candle, Instrument, OrderBook, Product
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import MINUTE
 from tests.support.deciders import Scripted
 from tests.support.markets import START, ListFeed, path
 from tests.support.runs import Run, policies
+from tests.support.venues import Flawed
 
 D = Decimal
 
@@ -42,12 +43,16 @@ class Scenario:
     product: Product = Product.UM
     candles: list[Candle] | None = None
     decider: Callable[[dict[int, Decision]], Scripted] = Scripted
+    filters: tuple[Instrument, ...] = ()
+    """What the exchange reports of its instruments."""
 
     async def run(self) -> Run:
         both = [*path(self.closes), *path(self.closes, "ETHUSDT")] if self.candles is None else self.candles
         feed = ListFeed(both, books=self.books, product=self.product)
         policy = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0}, decision={"deadline_s": 300}, **self.tables)
-        return await Run(feed, self.decider(self.script), policy=policy, agent="scripted").go()
+        venue = Flawed(self.product)
+        venue.set_instruments(self.filters)
+        return await Run(feed, self.decider(self.script), policy=policy, agent="scripted", venue=venue).go()
 
 
 @dataclass

@@ -21,7 +21,7 @@ from ocw_mcp.domain.orders import OrderRef
 OUTSIDE = "o"
 """The leg of a fill without an order of OCW."""
 
-PROJECTIONS_VERSION = 8
+PROJECTIONS_VERSION = 9
 """Raise this number when a table or its content changes: older books are then rebuilt when they are opened."""
 
 TABLES: dict[str, str] = {
@@ -29,7 +29,8 @@ TABLES: dict[str, str] = {
            quantity TEXT, trigger_price TEXT, limit_price TEXT, principal TEXT, wake_id INTEGER, idempotency_key TEXT,
            policy_hash TEXT,
            state TEXT, filled TEXT, turnover TEXT, average_price TEXT, fees TEXT, venue_order_ids TEXT,
-           triggered INTEGER, intended_at INTEGER, updated_at INTEGER, PRIMARY KEY (n, leg, revision)""",
+           triggered INTEGER, rejection TEXT, intended_at INTEGER, updated_at INTEGER, close_position INTEGER,
+           PRIMARY KEY (n, leg, revision)""",
     "fills": """seq INTEGER PRIMARY KEY, at INTEGER, n INTEGER, leg TEXT, revision INTEGER, fill_id TEXT, symbol TEXT,
            side TEXT, quantity TEXT, price TEXT, fee TEXT, traded_at INTEGER, maker INTEGER, realised TEXT,
            position TEXT, base_fee TEXT, fee_asset TEXT, fee_amount TEXT""",
@@ -59,7 +60,7 @@ Change = tuple[str, dict[str, Value]]
 # An order reference is used once. If one were used again, the latest intent would replace it, and the journal goes on.
 _ADD_ORDER = """INSERT OR REPLACE INTO orders VALUES (:n, :leg, :revision, :client_id, :symbol, :side, :type, :purpose,
     :quantity, :trigger_price, :limit_price, :principal, :wake_id, :idempotency_key, :policy_hash, 'intended', '0', '0',
-    NULL, '0', '[]', 0, :at, :at)"""
+    NULL, '0', '[]', 0, NULL, :at, :at, :close_position)"""
 _INSERTS = {
     table: f"INSERT INTO {table} VALUES ({', '.join(':' + name for name in re.findall(_COLUMN, columns))})"
     for table, columns in TABLES.items()
@@ -76,7 +77,9 @@ _KEEP = f"""UPDATE orders SET updated_at = :at,
     state = CASE WHEN filled <> '0' THEN 'partially_filled' WHEN triggered THEN 'triggered'
                  WHEN venue_order_ids = '[]' THEN 'intended' ELSE 'accepted' END
     {_THIS_ORDER} AND state = 'cancel_requested'"""
-_MOVE_ON = f"UPDATE orders SET state = :state, updated_at = :at {_THIS_ORDER} AND state <> 'filled'"
+_MOVE_ON = f"""UPDATE orders SET state = :state, updated_at = :at, rejection = coalesce(:rejection, rejection)
+    {_THIS_ORDER} AND state <> 'filled'"""
+_SIZE = f"UPDATE orders SET quantity = :before {_THIS_ORDER} AND close_position AND filled = '0'"
 _FILL = f"""UPDATE orders SET updated_at = :at,
     filled = dec_add(filled, :quantity),
     turnover = dec_add(turnover, dec_mul(:quantity, :price)),
@@ -144,10 +147,12 @@ def _changes(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]:
             | events.OrderCancelRequested(ref)
             | events.OrderCanceled(ref)
         ):
-            return [(_MOVE_ON, {"at": at, **_name(ref), "state": kind_of(event).removeprefix("order.")})]
+            reason = event.reason.value if isinstance(event, events.OrderRejected) else None
+            state = kind_of(event).removeprefix("order.")
+            return [(_MOVE_ON, {"at": at, **_name(ref), "state": state, "rejection": reason})]
         case events.OrderFilled(ref=ref):
             insert, row = _row("fills", seq, at, event, *_TRADE, "maker", **_name(ref))
-            return [(insert, row), (_FILL, row)]
+            return [(insert, row), (_SIZE, {**_name(event.ref), "before": plain(position_before(event))}), (_FILL, row)]
         case events.OutsideFilled():
             return [_row("fills", seq, at, event, *_TRADE, n=0, leg=OUTSIDE, revision=0, maker=0)]
         case events.OrderRefused(intent, refusal, policy_hash):
@@ -172,13 +177,18 @@ def _changes(book: str, seq: int, at: int, event: DomainEvent) -> list[Change]:
             return []
 
 
-_TERMS = ("symbol", "side", "type", "quantity", "trigger_price", "limit_price", "wake_id")
+_TERMS = ("symbol", "side", "type", "quantity", "trigger_price", "limit_price", "wake_id", "close_position")
 _TRADE = (
     *("fill_id", "symbol", "side", "quantity", "price", "fee", "traded_at", "realised", "position"),
     *("base_fee", "fee_asset", "fee_amount"),
 )
 _COST = ("wake_id", "cost_usd")
 _FUNDING = ("symbol", "amount", "rate", "quantity", "mark", "settled_at", "assumed")
+
+
+def position_before(fill: events.OrderFilled) -> Decimal:
+    """Return the unsigned position before a fill: the quantity of a stop that closes the whole position."""
+    return abs(fill.position - fill.quantity * (1 if fill.side == "buy" else -1))
 
 
 def _row(table: str, seq: int, at: int, source: msgspec.Struct, *fields: str, **more: Value) -> Change:

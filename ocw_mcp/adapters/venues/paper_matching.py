@@ -6,7 +6,19 @@ from decimal import Decimal
 import msgspec
 
 from ocw_mcp.adapters.venues.paper_account import Liquidation, PaperAccount
-from ocw_mcp.adapters.venues.paper_orders import PaperOrders, Resting, leverage_refusal, money_refusal, reachable
+from ocw_mcp.adapters.venues.paper_orders import (
+    LIMIT,
+    LIQUIDATION,
+    STOP,
+    TARGET,
+    PaperOrders,
+    PriceHit,
+    Resting,
+    leverage_refusal,
+    money_refusal,
+    nearness,
+    reachable,
+)
 from ocw_mcp.core.matching.on_candles import (
     CandlePath,
     FillTerms,
@@ -28,8 +40,6 @@ from ocw_mcp.domain.money import ZERO, exact, plain
 from ocw_mcp.domain.orders import Canceled, Filled, OrderType, Rejected, Side, VenueReport
 from ocw_mcp.domain.time import HOUR, MINUTE
 
-LIQUIDATION, STOP, TARGET, LIMIT = range(4)
-"""The order of execution at one price."""
 QUOTE_MAX_AGE_MS = MINUTE
 """The age (ms) up to which the spread of the best prices counts."""
 _WORSE = {Side.BUY: "cost more than", Side.SELL: "bring less than"}
@@ -42,14 +52,6 @@ class PaperMarketState(msgspec.Struct):
     """Each symbol's last closed candle."""
     books: dict[str, OrderBook] = {}
     liquidations: int = 0
-
-
-class PriceHit(msgspec.Struct, frozen=True):
-    """A price on a candle's path at which an order trades, or a position is liquidated (`resting` is None)."""
-
-    price: Decimal
-    rank: int
-    resting: Resting | None = None
 
 
 class PaperMatching:
@@ -89,7 +91,7 @@ class PaperMatching:
         for resting in [each for each in orders.waiting if each.order.symbol == symbol]:
             reports += self._waiting_at(resting, opening, price)
         limits = [each for each in orders.limits if each.order.symbol == symbol]
-        for resting in sorted(reachable(orders.conditional, symbol, seen, seen) + limits, key=_nearness):
+        for resting in sorted(reachable(orders.conditional, symbol, seen, seen) + limits, key=nearness):
             if self.orders.find(resting.order.ref) is resting:
                 reports += self._resting_at(resting, opening, price)
         return reports
@@ -396,9 +398,3 @@ class PaperMatching:
             return resting.remaining
         held = self.account.ledger.quantity(order.symbol)
         return min(resting.remaining, abs(held)) if held * order.side.sign < 0 else ZERO
-
-
-def _nearness(resting: Resting) -> tuple[bool, float, bool]:
-    """Return a sort key: orders below the price first, of each side the nearest first, at one price stops first."""
-    near = -resting.trigger if resting.falls else resting.trigger
-    return not resting.falls, near, resting.order.type is not OrderType.STOP_MARKET

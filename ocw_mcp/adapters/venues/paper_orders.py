@@ -19,6 +19,9 @@ from ocw_mcp.domain.orders import Order, OrderRef, OrderType, RejectReason, Side
 VenueRefusal = tuple[RejectReason, str]
 """The reason of a refusal, and the message of the exchange."""
 
+LIQUIDATION, STOP, TARGET, LIMIT = range(4)
+"""The order of execution at one price."""
+
 _STEP: Final = {
     Product.SPOT: (RejectReason.FILTER, "Filter failure: LOT_SIZE"),
     Product.UM: (RejectReason.FILTER, "Precision is over the maximum defined for this asset."),
@@ -30,6 +33,14 @@ _TICK: Final = {
 _SMALLEST: Final = {
     Product.SPOT: (RejectReason.FILTER, "Filter failure: LOT_SIZE"),
     Product.UM: (RejectReason.FILTER, "Quantity less than or equal to zero."),
+}
+_LARGEST: Final = {
+    Product.SPOT: (RejectReason.FILTER, "Filter failure: LOT_SIZE"),
+    Product.UM: (RejectReason.FILTER, "Quantity greater than max quantity."),
+}
+_BAND: Final = {
+    Product.SPOT: (RejectReason.FILTER, "Filter failure: PERCENT_PRICE_BY_SIDE"),
+    Product.UM: (RejectReason.FILTER, "Limit price is outside the price band around the mark price."),
 }
 _WOULD_TAKE: Final = {
     Product.SPOT: (RejectReason.WOULD_TAKE, "Order would immediately match and take."),
@@ -100,6 +111,14 @@ class Resting(msgspec.Struct):
         return self.order.quantity - self.filled
 
 
+class PriceHit(msgspec.Struct, frozen=True):
+    """A price on a candle's path at which an order trades, or a position is liquidated (`resting` is None)."""
+
+    price: Decimal
+    rank: int
+    resting: Resting | None = None
+
+
 class MarketPrices(msgspec.Struct, frozen=True):
     """The prices (quote) against which an order is checked when it is sent; None if they are unknown."""
 
@@ -155,6 +174,12 @@ def reachable(orders: list[Resting], symbol: str, low: float, high: float) -> li
     ]
     found = [each for each in found if each.order.symbol == symbol] if found else found
     return sorted(found, key=lambda each: each.order.type is not OrderType.STOP_MARKET) if found else found
+
+
+def nearness(resting: Resting) -> tuple[bool, float, bool]:
+    """Return a sort key: orders below the price first, of each side the nearest first, at one price stops first."""
+    near = -resting.trigger if resting.falls else resting.trigger
+    return not resting.falls, near, resting.order.type is not OrderType.STOP_MARKET
 
 
 def submit_refusal(
@@ -240,6 +265,13 @@ def _filter_refusal(order: Order, instrument: Instrument, last: Decimal | None) 
         return _SMALLEST[product]
     if order.quantity % instrument.step:
         return _STEP[product]
+    market = order.type is not OrderType.LIMIT
+    most = instrument.market_max_quantity if market else instrument.max_quantity
+    if most is not None and order.quantity > most and not order.close_position:
+        return _LARGEST[product]
+    band = instrument.bid_band if order.side is Side.BUY else instrument.ask_band
+    if order.limit_price is not None and last is not None and band and not band.contains(order.limit_price, last):
+        return _BAND[product]
     prices = (order.limit_price, order.trigger_price, order.take_at)
     if any(price is not None and price % instrument.tick for price in prices):
         return _TICK[product]

@@ -155,14 +155,19 @@ class TrackedOrder(msgspec.Struct):
         """The quantity that may still trade."""
         return max(ZERO, self.order.quantity - self.filled)
 
+    @property
+    def follows_position(self) -> bool:
+        """Whether the order closes the whole position and has not triggered: its quantity is that of the position."""
+        return self.order.close_position and not (self.triggered or self.filled)
+
     def fix_quantity(self, held: Decimal) -> None:
-        """Give a stop that closes the whole position the quantity `held` of the position, until its first fill."""
-        if self.order.close_position and not self.filled:
+        """Give a stop that closes the whole position the quantity `held` of the position, until it triggers."""
+        if self.follows_position:
             self.order = msgspec.structs.replace(self.order, quantity=held)
 
     def covers(self, quantity: Decimal) -> bool:
         """Return whether the order, once it triggers, closes a position of this quantity (base asset)."""
-        return (self.order.close_position and not self.filled) or self.remaining >= quantity
+        return self.follows_position or self.remaining >= quantity
 
     def count(self, fill: Filled, reserved: Decimal) -> Decimal:
         """Add a fill to the cost, and return the notional (quote) that it adds beyond the reserved budget.

@@ -18,7 +18,7 @@ from ocw_mcp.core.risk.verdict import (
     count,
 )
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.money import ONE, ZERO
+from ocw_mcp.domain.money import ONE, ZERO, plain
 from ocw_mcp.domain.orders import RULES, Side
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
@@ -156,6 +156,16 @@ def _fees(account: AccountView, policies: Policies) -> LimitUse:
     return LimitUse("pace.max_fees", policies.pace.max_fees, account.pace.fees_today, account.day_opening)
 
 
+def price_band(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Refuse a limit price that the venue does not accept; a market entry is sent with one, too."""
+    code, instrument = RefusalCode.PRICE_BAND, account.instrument
+    band = instrument.bid_band if entry.intent.side is Side.BUY else instrument.ask_band
+    if band is None:
+        return all_or_nothing(code, "none known", "any", passes=True)
+    allowed = LazyText(lambda: band.text(account.price))
+    return all_or_nothing(code, allowed, plain(entry.adverse), passes=band.contains(entry.adverse, account.price))
+
+
 def fees(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Refuse entries once the fees of a day reach a share of the equity with which the day began."""
     used = _fees(account, policies)
@@ -181,6 +191,7 @@ LIMITS: Final[tuple[EntryLimit, ...]] = (
     EntryLimit(("fallback.rules",), RefusalCode.FALLBACK, judge=fallback, standing=True, one_side=True),
     EntryLimit(("data.slack_s",), RefusalCode.STALE_DATA, judge=fresh, standing=True),
     EntryLimit(("price.max_deviation",), RefusalCode.PRICE_COLLAR, judge=price_collar, one_side=True),
+    EntryLimit((), RefusalCode.PRICE_BAND, judge=price_band, one_side=True),
     EntryLimit(("price.max_move",), RefusalCode.PRICE_MOVED, judge=price_moved),
     EntryLimit(("book.max_spread",), RefusalCode.SPREAD, judge=spread),
     EntryLimit(("daily_loss.max_share",), RefusalCode.DAILY_LOSS, judge=daily_loss, usage=(_daily_loss,)),

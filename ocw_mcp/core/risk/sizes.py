@@ -216,6 +216,25 @@ def depth(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     return Verdict(code, ShareText(share), actual, share * worth)
 
 
+def venue_maximum(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Limit an order to the venue's largest limit order, and its position to the largest market order.
+
+    A stop with a quantity, which is one market order, can then close the whole position. Market entries are sent as
+    limit orders.
+    """
+    instrument, code = account.instrument, RefusalCode.ABOVE_MAXIMUM
+    whole = instrument.market_max_quantity
+    left = None if whole is None else max(ZERO, whole - account.symbol_quantity)
+    bounds = [each for each in (instrument.max_quantity, left) if each is not None]
+    most = instrument.max_notional
+    if not bounds and most is None:
+        return Verdict(code, "none known", "any", UNLIMITED)
+    quantity = min(bounds, default=UNLIMITED)
+    if most is not None and most < quantity * entry.worst:
+        return Verdict(code, AmountText(most), AmountText(entry.notional), most)
+    return Verdict(code, f"{plain(quantity)} units", f"{plain(entry.quantity)} units", quantity * entry.worst)
+
+
 def _turnover(account: AccountView, policies: Policies) -> LimitUse:
     return LimitUse("pace.max_turnover", policies.pace.max_turnover, account.pace.turnover_today, account.day_opening)
 
@@ -321,6 +340,7 @@ LIMITS: Final[tuple[EntryLimit, ...]] = (
     EntryLimit(
         ("mandate.amount", "mandate.symbols", "mandate.expires"), RefusalCode.MANDATE, judge=mandate, usage=(_mandate,)
     ),
+    EntryLimit((), RefusalCode.ABOVE_MAXIMUM, judge=venue_maximum, one_side=True),
     # Last: a person is not asked to approve an entry that cannot pass.
     EntryLimit(
         ("approval.above_notional", "approval.modes", "approval.answer_s"),

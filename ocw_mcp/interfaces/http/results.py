@@ -107,6 +107,8 @@ class PastOrderOut(_Described):
     id: str
     client_id: str
     """The client order id at the venue."""
+    rejection: str | None
+    """The reason of a rejection by the venue, such as `WOULD_TAKE`; null otherwise."""
     venue_order_ids: list[str]
     """The ids at the venue: an OCO and a triggered order have several."""
     at: Time

@@ -257,7 +257,7 @@ def _order_text(row: results.OrderOut) -> str:
     order = f"{row.id} {f'{row.at[:16]} ' if row.at else ''}{row.symbol} {row.purpose} {row.side}{quantity}"
     terms = f"{f' {row.type}' if row.type else ''}{f' at {row.price}' if row.price else ''}"
     outcome = f"by {row.by}; {row.refusal}" if row.refusal else f"filled {row.filled}, by {row.by}"
-    return f"{order}{terms}, {row.status}, {outcome}"
+    return f"{order}{terms}, {row.status}{f' with {row.rejection}' if row.rejection else ''}, {outcome}"
 
 
 def _shown_status(tracked: "TrackedOrder") -> str:
@@ -281,6 +281,7 @@ def _live_order(tracked: "TrackedOrder") -> results.OrderOut:
         filled=tracked.filled,
         by=intent.principal,
         refusal=None,
+        rejection=None,
     )
 
 
@@ -302,6 +303,7 @@ def refused_order(row: "RefusalRow") -> results.OrderOut:
         filled="0",
         by=row.principal,
         refusal=refusal_line(row),
+        rejection=None,
     )
 
 

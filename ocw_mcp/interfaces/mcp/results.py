@@ -247,6 +247,8 @@ class OrderOut(BaseModel):
     filled: Quantity
     by: str
     refusal: str | None
+    rejection: str | None = None
+    """The reason of a rejection by the venue."""
 
 
 class OrdersResult(Result):

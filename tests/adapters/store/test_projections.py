@@ -105,6 +105,13 @@ def test_orders_are_shown_with_every_id_of_the_venue(tmp_path: Path) -> None:
     assert [(each.status, each.venue_order_ids) for each in orders] == [("triggered", ["list-1", '2"\u20ac', "3"])]
 
 
+def test_rejected_order_is_shown_with_its_reason(tmp_path: Path) -> None:
+    with closing(open_book(tmp_path)) as store:
+        tell(store, (intended(), events.OrderRejected(ENTRY, RejectReason.WOULD_TAKE, "no")))
+        (order,) = ask_book(tmp_path, lambda db, _: find_orders(db, 9, finished=True)).orders
+    assert (order.status, order.rejection) == ("rejected", "WOULD_TAKE")
+
+
 def test_charged_asset_of_a_fee_is_kept_with_its_fill(tmp_path: Path) -> None:
     fill = msgspec.structs.replace(filled(), fee_asset="BNB", fee_amount=Decimal("0.0004"))
     with closing(open_book(tmp_path)) as store:

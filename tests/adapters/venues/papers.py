@@ -62,6 +62,7 @@ def cleared_order(
     take_at: str | None = None,
     immediate: bool = False,
     trigger_by: TriggerBy | None = None,
+    close_position: bool = False,
 ) -> ClearedOrder:
     """Return an order cleared by the risk officer on an account that lets it pass: the venue must check for itself.
 
@@ -90,6 +91,7 @@ def cleared_order(
         protect_at=(D(limit) if limit else price) * (1 - side.sign * D("0.2")),
         limit_price=None if limit is None else D(limit),
         post_only=post_only,
+        close_position=close_position,
     )
     ask = OFFICER.clear_reduction if purpose.reduces else OFFICER.check_entry
     answer = ask(intent, account, OrderRef(n, purpose, revision), now)

@@ -9,7 +9,7 @@ import msgspec
 from ocw_mcp.adapters.feeds.binance.rest import Priority, RestClient
 from ocw_mcp.domain.errors import FeedError
 from ocw_mcp.domain.margin import Brackets
-from ocw_mcp.domain.market import Instrument, Product
+from ocw_mcp.domain.market import Instrument, PriceBand, Product
 
 _PATHS: Final = {Product.UM: "/fapi/v1/exchangeInfo", Product.SPOT: "/api/v3/exchangeInfo"}
 _WEIGHTS: Final = {Product.UM: 1, Product.SPOT: 20}
@@ -21,6 +21,14 @@ class _Filter(msgspec.Struct):
     tick: Decimal | None = msgspec.field(name="tickSize", default=None)
     step: Decimal | None = msgspec.field(name="stepSize", default=None)
     min_quantity: Decimal | None = msgspec.field(name="minQty", default=None)
+    max_quantity: Decimal | None = msgspec.field(name="maxQty", default=None)
+    max_notional: Decimal | None = msgspec.field(name="maxNotional", default=None)
+    up: Decimal | None = msgspec.field(name="multiplierUp", default=None)
+    down: Decimal | None = msgspec.field(name="multiplierDown", default=None)
+    bid_up: Decimal | None = msgspec.field(name="bidMultiplierUp", default=None)
+    bid_down: Decimal | None = msgspec.field(name="bidMultiplierDown", default=None)
+    ask_up: Decimal | None = msgspec.field(name="askMultiplierUp", default=None)
+    ask_down: Decimal | None = msgspec.field(name="askMultiplierDown", default=None)
     um_min_notional: Decimal | None = msgspec.field(name="notional", default=None)
     spot_min_notional: Decimal | None = msgspec.field(name="minNotional", default=None)
 
@@ -118,4 +126,36 @@ def _instrument(each: _Symbol, product: Product, brackets: Callable[[str], Brack
         Decimal(format(value.normalize(), "f")) for value in values if value is not None
     )
     known = brackets(each.symbol) if product is Product.UM else None
-    return Instrument(each.symbol, product, tick, step, min_quantity, min_notional, known)
+    market_lot = found.get("MARKET_LOT_SIZE")
+    bid_band, ask_band = _bands(found)
+    return Instrument(
+        each.symbol,
+        product,
+        tick,
+        step,
+        min_quantity,
+        min_notional,
+        known,
+        max_quantity=_positive(lot.max_quantity if lot else None),
+        market_max_quantity=_positive(market_lot.max_quantity if market_lot else None),
+        max_notional=_positive(notional.max_notional if notional else None),
+        bid_band=bid_band,
+        ask_band=ask_band,
+    )
+
+
+def _bands(found: Mapping[str, _Filter]) -> tuple[PriceBand | None, PriceBand | None]:
+    """Return the bands of limit prices of purchases and of sales.
+
+    PERCENT_PRICE of futures bounds a purchase above and a sale below; the filters of spot bound both on both sides.
+    """
+    if (by_side := found.get("PERCENT_PRICE_BY_SIDE")) is not None:
+        return PriceBand(by_side.bid_down, by_side.bid_up), PriceBand(by_side.ask_down, by_side.ask_up)
+    if (both := found.get("PERCENT_PRICE")) is not None:
+        return PriceBand(up=both.up), PriceBand(down=both.down)
+    return None, None
+
+
+def _positive(value: Decimal | None) -> Decimal | None:
+    """Return a bound without trailing zeros; None for 0, with which the exchange says that there is none."""
+    return Decimal(format(value.normalize(), "f")) if value else None

@@ -41,6 +41,8 @@ class OrderRow(msgspec.Struct, frozen=True):
     principal: str
     wake_id: int | None
     policy_hash: str
+    rejection: str | None
+    """The reason of a rejection: a `RejectReason`."""
     venue_order_ids: list[str]
     """The ids under which the venue knows the order: an OCO and a triggered order have several."""
 
@@ -123,7 +125,8 @@ class Positions(msgspec.Struct, frozen=True):
 
 
 _COLUMNS = """client_id, n || '-' || leg || '-' || revision, intended_at, updated_at, symbol, purpose, side, type,
-    quantity, trigger_price, state, filled, average_price, fees, principal, wake_id, policy_hash, venue_order_ids"""
+    quantity, trigger_price, state, filled, average_price, fees, principal, wake_id, policy_hash, rejection,
+    venue_order_ids"""
 _LIVE = f"state IN ({', '.join(repr(state) for state in LIVE)})"
 REFUSED = "SELECT refusals.seq, refusals.at, payload FROM refusals JOIN events USING (seq)"
 _ASKED = "SELECT seq, at, payload FROM events WHERE kind = 'approval.asked' ORDER BY seq DESC LIMIT ?"

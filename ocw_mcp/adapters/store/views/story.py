@@ -11,6 +11,7 @@ from sqlite_utils import Database
 from ocw_mcp.adapters.store.book import StoredBook
 from ocw_mcp.adapters.store.database import domain_event, read_payload
 from ocw_mcp.adapters.store.figures import count, total
+from ocw_mcp.adapters.store.projections import position_before
 from ocw_mcp.adapters.store.snapshots import find_snapshot
 from ocw_mcp.adapters.store.views.decisions import find_decisions, has_costs
 from ocw_mcp.adapters.store.views.orders import REFUSED, RefusalRow, refusal_row
@@ -296,7 +297,7 @@ def _steps(
         return
     known = _protections(db, awaited, since) | withdrawn
     live = set(known)
-    left: dict[OrderRef, Decimal] = {}
+    left: dict[OrderRef, Decimal | None] = {}
     held: set[str] = set()
     levels = LevelsSoFar(db, since)
     for row in db.execute(STEP_EVENTS, (since,)):
@@ -310,14 +311,15 @@ def _steps(
                     awaited.discard(ref)
                     known.add(ref)
                     live.add(ref)
-                    left[ref] = intent.quantity
+                    left[ref] = None if intent.close_position else intent.quantity
             case events.OrderFilled(ref=ref, symbol=symbol, quantity=quantity):
                 belongs = ref in known
                 if belongs:
                     held.add(symbol)
                     if ref in left:
-                        left[ref] -= quantity
-                        if left[ref] <= 0:
+                        size = left[ref]
+                        left[ref] = rest = (position_before(step.event) if size is None else size) - quantity
+                        if rest <= 0:
                             live.discard(ref)
             case events.OrderRejected(ref=ref) | events.OrderCanceled(ref=ref):
                 live.discard(ref)

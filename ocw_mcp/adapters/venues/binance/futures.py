@@ -35,7 +35,7 @@ class FuturesProduct:
 
     def look(self, ties: Ties) -> OrderLook:
         """Return what looks orders up."""
-        return OrderLook(self.queries, ties.identities, ties.trades, ties.reports)
+        return OrderLook(self.queries, ties.identities, ties.live, ties.trades, ties.reports)
 
     def events(self, ties: Ties) -> UserEvents:
         """Return what takes the events of the account."""

@@ -39,6 +39,8 @@ class LiveOrder(msgspec.Struct):
     """Whether the exchange has shown that it has, or had, the order."""
     unknown: bool = False
     """Whether the outcome of its request is unknown."""
+    recovered: bool = False
+    """Whether the order was live when another process ended, and has not been looked for yet."""
     filled: Decimal = ZERO
     changed_at: int = 0
     """The time of the last report on it."""
@@ -68,6 +70,10 @@ class LiveOrders:
     def get(self, ref: OrderRef) -> LiveOrder | None:
         """Return a live order, or None."""
         return self._orders.get(ref)
+
+    def remove(self, ref: OrderRef) -> None:
+        """Forget an order that is over, as a query has shown."""
+        self._orders.pop(ref, None)
 
     def waiting_algos(self, symbol: str, side: str) -> Collection[LiveOrder]:
         """Return the algo orders of a symbol and a side."""

@@ -8,12 +8,12 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.adapters.venues.binance.identities import Identities
-from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder
+from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder, LiveOrders
 from ocw_mcp.adapters.venues.binance.queries import AccountQueries, NotShown, QueryFailed
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import AlgoRow, OrderRow
 from ocw_mcp.adapters.venues.binance.trades import TradeReader
-from ocw_mcp.adapters.venues.binance.translation import actual_id, algo_reports, row_reports
+from ocw_mcp.adapters.venues.binance.translation import OPEN, WAITING, actual_id, algo_reports, row_reports
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Canceled, OrderRef
 from ocw_mcp.domain.time import SECOND
@@ -35,8 +35,11 @@ class Witness(msgspec.Struct, frozen=True):
 class OrderLook:
     """Looks orders up, and reports what is found."""
 
-    def __init__(self, queries: AccountQueries, identities: Identities, trades: TradeReader, reports: Reports) -> None:
-        self._queries, self._identities, self._trades, self._reports = queries, identities, trades, reports
+    def __init__(
+        self, queries: AccountQueries, identities: Identities, live: LiveOrders, trades: TradeReader, reports: Reports
+    ) -> None:
+        self._queries, self._identities, self._live = queries, identities, live
+        self._trades, self._reports = trades, reports
         self._witnesses: dict[str, Witness] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -62,12 +65,13 @@ class OrderLook:
 
     async def _report_algo(self, algo: AlgoRow, live: LiveOrder) -> None:
         ref, order_id = live.order.ref, actual_id(algo.order_id)
-        reports = algo_reports(algo, ref)
+        reports, over = algo_reports(algo, ref), algo.status not in WAITING
         if order_id is not None:
             self._identities.bind(order_id, ref)
             self._reports.add(reports.pop(0))
             row = await self._queries.order(algo.symbol, order_id=order_id)
             if row is not None:
+                over = False
                 await self._report_order(row, live)
             elif algo.executed or algo.status != "FINISHED":
                 raise NotShown(f"the exchange does not show order {order_id}, which {ref} has become, yet")
@@ -76,6 +80,9 @@ class OrderLook:
                 reports.append(Canceled(ref, "it triggered, and its order ended without a fill"))
         for report in reports:
             self._reports.add(report)
+        if over:
+            # Its reports may have come before, so that they change nothing now.
+            self._live.remove(ref)
 
     async def _report_order(self, row: OrderRow, live: LiveOrder) -> None:
         """Report the fills of an order first, and then its state."""
@@ -87,6 +94,8 @@ class OrderLook:
                 raise NotShown(f"the exchange does not show all trades of order {row.id} yet")
         for report in row_reports(row, ref):
             self._reports.add(report)
+        if row.status not in OPEN:
+            self._live.remove(ref)
 
     async def witness(self, symbol: str) -> Witness:
         """Return what the lists show of a symbol, after its trades were reported. Raises QueryFailed."""

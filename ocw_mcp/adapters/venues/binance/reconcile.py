@@ -15,7 +15,7 @@ from ocw_mcp.adapters.binance.transport import pause
 from ocw_mcp.adapters.venues.binance.account import account_seen
 from ocw_mcp.adapters.venues.binance.fees import FEE_ASSET
 from ocw_mcp.adapters.venues.binance.identities import Identities
-from ocw_mcp.adapters.venues.binance.live_orders import LiveOrders
+from ocw_mcp.adapters.venues.binance.live_orders import LiveOrder, LiveOrders
 from ocw_mcp.adapters.venues.binance.product import AccountEvents
 from ocw_mcp.adapters.venues.binance.queries import AccountQueries, Holdings, QueryFailed, together
 from ocw_mcp.adapters.venues.binance.reports import Reports
@@ -24,7 +24,7 @@ from ocw_mcp.adapters.venues.binance.trades import TradeReader
 from ocw_mcp.adapters.venues.binance.translation import algo_reports, row_reports
 from ocw_mcp.adapters.venues.binance.unknowns import LookUps
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import AccountSeen, Order, OrderRef
+from ocw_mcp.domain.orders import AccountSeen, Order, OrderRef, OutcomeUnknown
 from ocw_mcp.domain.time import MINUTE, SECOND
 
 PERIOD_S: Final = 30.0
@@ -35,6 +35,8 @@ MARGIN_MS: Final = 2 * MINUTE
 """How far (ms) before the end of the book's knowledge trades and income are read at a restart."""
 MOST_SYMBOLS: Final = 15
 """With more symbols, the lists of the whole account cost less than those of each symbol."""
+_AT_ONCE: Final = 10
+"""The number of orders that are looked up at the same time."""
 _ATTEMPTS: Final = 6
 """Readings until the account is consistent; it is tried again after a pause if it is not."""
 _SETTLE_S: Final = 0.3
@@ -217,14 +219,29 @@ class Reconciler:
                 for report in algo_reports(algo, ref):
                     self._reports.add(report)
         there -= self._lookups.in_part(lists.orders)
+        for ref in there:
+            live = self._live.get(ref)
+            if live is not None:
+                live.recovered = False
         missing = [
             live
             for live in self._live
-            if live.order.ref not in there and live.seen and live.changed_at < lists.read_at - SECOND
+            if live.order.ref not in there
+            and (live.seen or live.recovered)
+            and live.changed_at < lists.read_at - SECOND
         ]
-        for live in missing:
-            if live.order.ref in self._live:
-                await self._lookups.resolve(live)
+        for first in range(0, len(missing), _AT_ONCE):
+            await together(*(self._find(live) for live in missing[first : first + _AT_ONCE]))
+
+    async def _find(self, live: LiveOrder) -> None:
+        """Find out what became of an order that is not in the lists."""
+        if live.order.ref not in self._live:
+            return
+        known = await self._lookups.resolve(live)
+        if not known and not live.seen:
+            why = "the process ended before the exchange had answered, and it does not show the order"
+            self._reports.add(OutcomeUnknown(live.order.ref, why))
+        live.recovered = False
 
     def _appeared(self, ref: OrderRef, now: int) -> None:
         """Track an order again that had counted as never arrived, or as over."""

@@ -19,7 +19,7 @@ from ocw_mcp.adapters.venues.binance.errors import Banned, CallFailed, Refused
 from ocw_mcp.adapters.venues.binance.futures import FuturesProduct
 from ocw_mcp.adapters.venues.binance.live_orders import KnownOrders, LiveOrder, LiveOrders
 from ocw_mcp.adapters.venues.binance.product import Ties, VenueProduct
-from ocw_mcp.adapters.venues.binance.queries import QueryFailed, ReadingBudget, together
+from ocw_mcp.adapters.venues.binance.queries import QueryFailed, ReadingBudget
 from ocw_mcp.adapters.venues.binance.reconcile import MARGIN_MS, PERIOD_S, Reconciler, Shown
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.sender import Sender
@@ -54,10 +54,10 @@ _OPENED_ERROR_MS: Final = 250
 _OPEN_S: Final = 20.0
 """The time (s) in which the user data stream has to open at the start."""
 _RETRY_S: Final = 3.0
+_LONGEST_RETRY_S: Final = 24.0
+"""The time (s) after which a reading that failed is tried again: it doubles from `_RETRY_S` to this."""
 _BLIND_AFTER_S: Final = 75.0
 """The time (s) without a reading of the account from which the venue counts as degraded."""
-_AT_ONCE: Final = 10
-"""The number of orders that are looked up at the same time at the start."""
 _STREAM, _REST = "stream", "rest"
 
 
@@ -94,7 +94,7 @@ class BinanceVenue:
         self, client: SignedClient, book: str, symbols: Sequence[str], *, jitter: Callable[[], float] = lambda: 0.5
     ) -> None:
         """`book` is the six characters in its client ids. `jitter` returns a number from 0 to below 1."""
-        self._client, self._symbols = client, tuple(symbols)
+        self._client = client
         self._product = product_of(client, symbols)
         self._queries = self._product.queries
         self._live, identities = LiveOrders(), self._product.identities(book)
@@ -129,6 +129,8 @@ class BinanceVenue:
         """Why the account cannot be seen at once, by what is missing."""
         self._is_open = False
         self._pace = _Pace(self._queries.budget)
+        self._noticed = ""
+        """The last refusal of a query that was reported."""
 
     # Protocol of a venue
 
@@ -177,8 +179,8 @@ class BinanceVenue:
             self._spawn(self._always(self._stream.run))
             async with asyncio.timeout(_OPEN_S):
                 await self._up.wait()
-            for first in range(0, len(orders), _AT_ONCE):
-                await together(*(self._recover(known) for known in orders[first : first + _AT_ONCE]))
+            for known in orders:
+                self._recover(known)
             await self._reconciler.read(everything=True)
         except BaseException as error:
             await self._stop()
@@ -190,7 +192,10 @@ class BinanceVenue:
             raise
         self._is_open = True
         self._blind.clear()
-        self._demanded.clear()
+        if self._stream.opened_at is None:
+            self._lose(_STREAM, "the user data stream ended while the account was read")
+        else:
+            self._demanded.clear()
         self._spawn(self._always(self._keep_reading))
 
     async def close(self) -> None:
@@ -217,22 +222,19 @@ class BinanceVenue:
 
     # Start
 
-    async def _recover(self, known: KnownOrder) -> None:
-        """Report what became of an order that was live when the process ended, or look it up from now on."""
-        order, numbers = known.order, known.venue_order_ids
-        self._known.add(order)
-        live = self._live.get(order.ref)
-        assert live is not None
-        live.seen = live.seen or bool(numbers)
-        if not await self._lookups.resolve(live):
-            why = "the process ended before the exchange had answered, and it does not show the order"
-            self._say(OutcomeUnknown(order.ref, why))
+    def _recover(self, known: KnownOrder) -> None:
+        """Let the next reading find out what became of an order that was live when the process ended."""
+        self._known.add(known.order)
+        live = self._live.get(known.order.ref)
+        if live is not None:
+            live.recovered = True
+            live.seen = live.seen or bool(known.venue_order_ids)
 
     # While it is open
 
     async def _keep_reading(self) -> None:
         """Read the account in each period, and at once if that was asked for."""
-        wait, read_at = PERIOD_S, _loop_s()
+        wait, read_at, failures = PERIOD_S, _loop_s(), 0
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
@@ -243,27 +245,30 @@ class BinanceVenue:
                 await self._reconciler.read(everything=_STREAM in self._blind)
             except QueryFailed as error:
                 self._failed(error, _loop_s() - read_at)
-                wait = max(_RETRY_S, (error.until - self._client.now_ms()) / SECOND)
-                await pause(min(wait, _RETRY_S) if error.until == 0 else wait)
-                wait = 0.0
+                longer = min(_RETRY_S * 2**failures, _LONGEST_RETRY_S)
+                await pause(max(longer, (error.until - self._client.now_ms()) / SECOND))
+                wait, failures = 0.0, min(failures + 1, 10)
                 continue
-            read_at = _loop_s()
-            wait = max(PERIOD_S, (self._queries.spent - spent) / self._queries.budget.a_second)
+            read_at, failures = _loop_s(), 0
+            cost = self._queries.spent - spent
+            wait = max(PERIOD_S, cost / self._queries.budget.a_second)
             self._see(_REST)
             opened = self._stream.opened_at
             if not self._is_mute(before) and opened is not None and opened <= began:
                 # Whatever happened while the stream was down has been read.
                 self._see(_STREAM)
-                await pause(self._pace.wait_s(self._queries.spent - spent, _loop_s()))
+            await pause(self._pace.wait_s(cost, read_at))
 
     def _failed(self, error: QueryFailed, blind_s: float) -> None:
-        cause = error.__cause__
+        """Report what a failed reading means, once."""
+        cause, text = error.__cause__, str(error)
         if isinstance(cause, Banned):
             self._sender.throttled(cause)
-        if isinstance(cause, Refused) and cause.verdict.notice is not None:
-            self._say(VenueNotice(cause.verdict.notice, str(cause)))
+        if isinstance(cause, Refused) and cause.verdict.notice is not None and self._noticed != str(cause):
+            self._noticed = str(cause)
+            self._say(VenueNotice(cause.verdict.notice, text[:300]))
         if blind_s > _BLIND_AFTER_S:
-            self._lose(_REST, f"the account could not be read for {blind_s:.0f} s: {error}")
+            self._lose(_REST, f"the account could not be read for {blind_s:.0f} s: {text}")
 
     def _is_mute(self, before: Shown | None) -> bool:
         """Return whether the stream has not reported an old trade that REST shows; if so, replace it.

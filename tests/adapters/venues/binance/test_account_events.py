@@ -15,25 +15,11 @@ from ocw_mcp.domain.orders import (
     Transferred,
     Triggered,
 )
-from ocw_mcp.domain.time import HOUR, MINUTE
-from ocw_mcp.sandbox.binance.market import SandboxMarket
-from tests.support.binance_venue import BTC, VenueRig, entry, on_venue, stop
-from tests.support.sandbox_market import DAY_1, StoredFeed, candle
+from ocw_mcp.domain.time import HOUR
+from tests.support.binance_venue import BTC, CALM, VenueRig, entry, falling, on_venue, stop
+from tests.support.sandbox_market import DAY_1
 
 D = Decimal
-CALM = DAY_1 + 29 * MINUTE
-
-
-def falling(end: float) -> SandboxMarket:
-    """Return a market that is calm at 1,000 for half an hour, and then falls to a price in two minutes."""
-    rows, price = [candle(minute, (1000.0, 1000.0, 1000.0, 1000.0, 1000.0)) for minute in range(30)], 1000.0
-    for minute in range(2):
-        following = round(price + (end - 1000.0) / 2, 2)
-        rows.append(candle(30 + minute, (price, price, following, following, 1000.0)))
-        price = following
-    return SandboxMarket(StoredFeed(rows), DAY_1)
-
-
 FAULTS: dict[str, tuple[dict[str, Any], ...]] = {
     "whole": (),
     "duplicated": ({"kind": "duplicate", "at": "0s", "for": "1h", "stream": "user@*", "times": 3},),

@@ -16,10 +16,11 @@ from ocw_mcp.domain.orders import (
     OutsideFill,
     Transferred,
 )
+from ocw_mcp.domain.protocols import ExchangeVenue
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import DAY, HOUR, MINUTE
 from ocw_mcp.sandbox.binance.account.keys import Permission
-from tests.support.binance_venue import BTC, VenueRig, entry, on_venue, stop
+from tests.support.binance_venue import BTC, CALM, VenueRig, entry, falling, on_venue, stop
 from tests.support.sandbox_market import DAY_1
 
 D = Decimal
@@ -240,3 +241,54 @@ def test_reports_of_a_fill_come_once_after_a_restart_within_the_margin() -> None
         assert len(rig.of(Filled)) == 1
 
     on_venue(use)
+
+
+def test_restart_reports_a_stop_that_triggered_meanwhile() -> None:
+    guard = stop(1, "3", "980")
+
+    async def use(rig: VenueRig) -> None:
+        await rig.send(entry(1, "3"))
+        await rig.send(guard)
+        await rig.restart([guard], after=200)
+        assert rig.about(guard.ref) == ["Triggered", *["Filled"] * len(rig.of(Filled)[1:])]
+        assert rig.filled(guard.ref) == 3
+        assert rig.seen.positions == ()
+
+    on_venue(use, on=falling(950.0), now=CALM)
+
+
+def test_restart_reports_a_liquidation_and_a_fill_of_the_time_it_was_down() -> None:
+    order = entry(2, "1", limit="985", leverage=50)
+
+    async def use(rig: VenueRig) -> None:
+        await rig.send(entry(1, "3", leverage=50))
+        await rig.send(order)
+        await rig.restart([order], after=200)
+        assert rig.filled(order.ref) == 1
+        assert {each.cause for each in rig.of(OutsideFill)} == {OutsideCause.LIQUIDATION}
+        assert sum(each.quantity for each in rig.of(OutsideFill)) == 4
+        assert rig.seen.positions == ()
+
+    on_venue(use, on=falling(950.0), now=CALM)
+
+
+def test_venue_has_all_that_a_live_book_needs_of_an_exchange() -> None:
+    async def use(rig: VenueRig) -> None:
+        venue: ExchangeVenue = rig.venue
+        assert venue.name == "binance"
+
+    on_venue(use, opened=False)
+
+
+def test_readings_cost_at_most_a_tenth_of_the_weight_of_each_minute() -> None:
+    async def use(rig: VenueRig) -> list[int]:
+        await rig.send(entry(1))
+        await rig.send(stop(1, trigger=rig.price("0.9")))
+        used = []
+        for _ in range(12):
+            await rig.later(59.9 - rig.client.now_ms() % MINUTE / 1_000)
+            used.append(rig.client.weights.used_weight)
+            await rig.later(0.2)
+        return used[1:]
+
+    assert max(on_venue(use)) <= 240

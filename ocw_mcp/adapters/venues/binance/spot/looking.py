@@ -19,7 +19,7 @@ class SpotLook(OrderLook):
     """Looks orders of spot up, and reports what is found."""
 
     def __init__(self, queries: SpotQueries, ties: Ties, legs: Legs) -> None:
-        super().__init__(queries, ties.identities, ties.trades, ties.reports)
+        super().__init__(queries, ties.identities, ties.live, ties.trades, ties.reports)
         self._spot, self._legs = queries, legs
 
     async def found(self, live: LiveOrder) -> bool:
