@@ -211,7 +211,7 @@ SpotEvent = Execution | ListStatus | BalanceChange | AccountPosition | StreamEnd
 
 
 class _Envelope(msgspec.Struct):
-    event: msgspec.Raw | None = None
+    event: msgspec.Raw = msgspec.Raw(b"")
     kind: str = field(name="e", default="")
 
 
@@ -240,7 +240,7 @@ def decode_event(raw: bytes | str) -> SpotEvent | None:
     name = "a message"
     try:
         envelope = _ENVELOPE.decode(data)
-        if envelope.event is not None:
+        if bytes(envelope.event):
             data = bytes(envelope.event)
         name = _KIND.decode(data).kind[:40] or name
         decoder = _DECODERS.get(name)
