@@ -55,7 +55,8 @@ class SpotRig(Rig):
 
 def moving(*ends: float) -> SandboxMarket:
     """Return a market that is calm at 1,000 for half an hour, and then reaches each price in a minute."""
-    rows, price = [candle(minute, (1000.0, 1000.0, 1000.0, 1000.0, 1000.0)) for minute in range(30)], 1000.0
+    # The tick and the step of a symbol follow the decimals of its candles.
+    rows, price = [candle(minute, (1000.0, 1000.01, 1000.0, 1000.0, 1000.0001)) for minute in range(30)], 1000.0
     for minute, end in enumerate(ends):
         rows.append(candle(30 + minute, (price, max(price, end), min(price, end), end, 1000.0)))
         price = end
