@@ -129,6 +129,10 @@ class Rig:
         """Let the venue use another key of the account."""
         self.venue = self._made(Mode.LIVE, self.api.keyring.add(permissions, (), self.now))
 
+    def made_again(self) -> BinanceVenue:
+        """Return a new venue on the same account, as after a restart."""
+        return self._made(Mode.DEMO)
+
     def _made(self, mode: Mode, key: ApiKey | None = None) -> BinanceVenue:
         key = key or made_key("1")
         credentials = Credentials(key.key, key.secret)
