@@ -70,12 +70,13 @@ def trade_report(identity: Identity, trade: TradeRow, fees: FeeValues) -> Filled
     base_fee = fees.base_fee(trade)
     value = trade.quantity * trade.price
     fee = base_fee * trade.price if base_fee else fees.value(trade.fee_asset, trade.fee, value)
-    number, asset = str(trade.id), trade.fee_asset if trade.fee else ""
-    what = (trade.quantity, trade.price, fee, trade.at)
+    named = trade.fee_asset and trade.fee_asset not in DOLLARS
+    charged = (base_fee, trade.fee_asset, trade.fee) if named else (base_fee, "", ZERO)
+    number, what = str(trade.id), (trade.quantity, trade.price, fee, trade.at)
     if identity.ref is not None:
-        return Filled(identity.ref, number, *what, trade.maker, base_fee, asset, trade.fee)
+        return Filled(identity.ref, number, *what, trade.maker, *charged)
     side, cause = Side(trade.side.lower()), outside_cause(identity.client_id)
-    return OutsideFill(number, trade.symbol, side, *what, cause, base_fee, asset, trade.fee)
+    return OutsideFill(number, trade.symbol, side, *what, cause, *charged)
 
 
 def traded(order: OrderEvent) -> TradeRow | None:
@@ -164,8 +165,8 @@ def income_reports(row: IncomeRow) -> list[VenueReport]:
     if row.kind in _TRADING or row.asset not in DOLLARS or not row.amount.is_finite() or not row.amount:
         return []
     if row.kind == "FUNDING_FEE" or row.kind in _COSTS:
-        # The transaction id belongs here; the record has neither rate, quantity nor mark price.
-        funding = FundingPaid(row.symbol, row.amount, ZERO, ZERO, ZERO, row.at)
+        # The record has neither rate, quantity nor mark price.
+        funding = FundingPaid(row.symbol, row.amount, None, None, None, row.at, transaction_id=_income_id(row))
         if row.kind == "FUNDING_FEE":
             return [funding]
         text = f"the exchange booked {row.kind} of {row.amount} {row.asset} on {row.symbol}: counted like funding"
@@ -179,7 +180,8 @@ def income_reports(row: IncomeRow) -> list[VenueReport]:
 
 def _income_id(row: IncomeRow) -> str:
     """Return the id of a record: the exchange's numbers are unique within a kind."""
-    return str(row.transaction) if row.kind == "TRANSFER" else f"{row.kind}-{row.transaction}"
+    plain = row.kind in ("TRANSFER", "FUNDING_FEE")
+    return str(row.transaction) if plain else f"{row.kind}-{row.transaction}"
 
 
 def income_key(row: IncomeRow) -> tuple[str, int, str, Decimal]:

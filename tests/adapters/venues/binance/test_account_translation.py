@@ -64,7 +64,6 @@ ORDER = {
     "s": "BTCUSDT", "c": "ocw-abc234-3-e-0", "S": "BUY", "o": "LIMIT", "f": "GTC", "q": "0.02", "p": "80000",
     "x": "NEW", "X": "NEW", "i": 77, "l": "0", "z": "0", "L": "0", "T": 5_000, "t": 0, "m": False, "ot": "LIMIT",
 }  # fmt: skip
-FEE: Any = {"fee_asset": "USDT", "fee_amount": D("0.4")}
 TRADE = {
     "x": "TRADE",
     "X": "PARTIALLY_FILLED",
@@ -113,7 +112,7 @@ def test_other_client_ids_name_no_order(text: str) -> None:
 def test_trade_of_an_order_of_the_book_is_a_fill() -> None:
     trade = traded(order(**TRADE, m=True))
     assert trade is not None
-    fill = Filled(REF, "9", D("0.01"), D("80000.1"), D("0.4"), 5_000, True, **FEE)
+    fill = Filled(REF, "9", D("0.01"), D("80000.1"), D("0.4"), 5_000, True)
     assert trade_report(OURS, trade, FeeValues()) == fill
 
 
@@ -195,7 +194,7 @@ def test_trade_of_another_order_is_an_outside_fill() -> None:
     assert trade is not None
     found = trade_report(THEIRS, trade, FeeValues())
     side, cause = Side.SELL, OutsideCause.OTHER_TRADER
-    assert found == OutsideFill("9", "BTCUSDT", side, D("0.01"), D("80000.1"), D("0.4"), 5_000, cause, **FEE)
+    assert found == OutsideFill("9", "BTCUSDT", side, D("0.01"), D("80000.1"), D("0.4"), 5_000, cause)
 
 
 @pytest.mark.parametrize("values", [{"l": "0"}, {"L": "0"}, {"L": "NaN"}, {"l": "-1"}, {"n": "Infinity"}])
@@ -218,6 +217,16 @@ def test_fee_in_another_asset_has_the_value_of_its_last_price() -> None:
     assert fees.value("BNB", D("0.001"), D(800)) == D("0.650")
 
 
+@pytest.mark.parametrize("identity", [OURS, THEIRS])
+def test_fee_in_another_asset_is_reported_with_its_amount(identity: Identity) -> None:
+    trade = traded(order(**TRADE | {"n": "0.0006", "N": "BNB"}))
+    assert trade is not None
+    fees = FeeValues()
+    fees.set_price("BNB", D(650))
+    found = trade_report(identity, trade, fees)
+    assert (found.fee, found.fee_asset, found.fee_amount) == (D("0.3900"), "BNB", D("0.0006"))
+
+
 def income(kind: str, amount: str, asset: str = "USDT", transaction: Any = "9689322392") -> list[Any]:
     row = {"symbol": "BTCUSDT", "incomeType": kind, "income": amount, "asset": asset, "time": 7, "tranId": transaction}
     return income_reports(decode(json.dumps(row).encode(), IncomeRow, "income"))
@@ -226,7 +235,8 @@ def income(kind: str, amount: str, asset: str = "USDT", transaction: Any = "9689
 def test_income_is_funding_or_a_transfer_and_never_a_fill() -> None:
     (paid,) = income("FUNDING_FEE", "-0.25")
     assert isinstance(paid, FundingPaid)
-    assert (paid.symbol, paid.amount, paid.at) == ("BTCUSDT", D("-0.25"), 7)
+    assert (paid.symbol, paid.amount, paid.at, paid.rate) == ("BTCUSDT", D("-0.25"), 7, None)
+    assert paid.transaction_id == "9689322392"
     assert income("TRANSFER", "-0.375", transaction=12) == [Transferred("12", D("-0.375"), 7)]
     assert income("REALIZED_PNL", "4") == income("COMMISSION", "-1") == []
     assert income("TRANSFER", "3", asset="BNB") == income("TRANSFER", "NaN") == []
