@@ -7,12 +7,13 @@ NODE_STAMP := .node/.installed
 CLIENTS_STAMP := .clients/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test validators mutants lint bench docs docs-site bundle lock
+.PHONY: help install run test soak validators mutants lint bench docs docs-site bundle lock
 
 help:
 	@echo "make install   install into .venv from the lock, with the hash of every file checked"
 	@echo "make run       run a simulated day of paper trading by rules in about two minutes; needs no key or network"
 	@echo "make test      run the tests, except the slow ones of .ci/run"
+	@echo "make soak      run seven simulated days of faults and kills in some minutes; SEED= and DAYS= choose them"
 	@echo "make validators   install MCP validators and clients into .node and SDKs of clients into .clients; needs npm"
 	@echo "make mutants   list changes of the risk check that no test detects; about ten minutes on one core"
 	@echo "make lint      run ruff, mypy and the import rules"
@@ -37,6 +38,10 @@ run: $(STAMP)
 # Compiled tests are kept for the next run, also where Python is told to write none: compiling takes seven seconds.
 test: $(STAMP)
 	PYTHONDONTWRITEBYTECODE= .venv/bin/pytest -n 2 --dist worksteal --durations 30
+
+# SEED, DAYS, KILLS and VENUE reach the program as variables of the environment.
+soak: $(STAMP)
+	SEED='$(SEED)' DAYS='$(DAYS)' KILLS='$(KILLS)' VENUE='$(VENUE)' .venv/bin/python -m tests.support.soak
 
 # There is no npm lock file, since it would contain addresses. package.json pins the versions.
 validators: $(NODE_STAMP) $(CLIENTS_STAMP)

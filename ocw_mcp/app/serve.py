@@ -45,6 +45,7 @@ def facade_of(book: WiredRun, directory: Path) -> Facade:
         catching_up=lambda: book.run.catching_up,
         health=feed.health if isinstance(feed, HealthReporter) else lambda: None,
         heartbeat_at=lambda: book.heartbeat_at,
+        outbox=lambda: book.run.outbox,
     )
 
 

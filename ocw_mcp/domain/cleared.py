@@ -23,15 +23,20 @@ def claim_risk_seal() -> object:
 
 
 class ClearedOrder:
-    """An order that passed every policy; valid once, until `expires_at` (ms), on one version of the account."""
+    """An order that passed every policy at `cleared_at` (ms); valid once, on one version of the account.
 
-    __slots__ = ("_order", "_used", "expires_at", "version")
+    An entry is valid until `expires_at` (ms). A reduction has no such time: it is valid until it is used, however long
+    it waits to be sent.
+    """
 
-    def __init__(self, seal: object, order: Order, version: int, expires_at: int) -> None:
+    __slots__ = ("_order", "_used", "cleared_at", "expires_at", "version")
+
+    def __init__(self, seal: object, order: Order, version: int, cleared_at: int, expires_at: int | None) -> None:
         if seal is not _SEAL:
             raise InvariantError("a ClearedOrder was created without the risk seal; only core.risk may create one")
         self._order = order
         self.version = version
+        self.cleared_at = cleared_at
         self.expires_at = expires_at
         self._used = False
 
@@ -42,10 +47,14 @@ class ClearedOrder:
 
     def redeem(self, now: int) -> Order:
         """Return the order for execution. Raises InvariantError on a second use or after `expires_at`."""
+        if self.expires_at is not None and now > self.expires_at:
+            raise InvariantError(f"order {self.order.ref} was cleared until {self.expires_at} ms; the time is {now} ms")
+        return self.withdraw()
+
+    def withdraw(self) -> Order:
+        """Return the order and end its clearance, so that it can be cleared again. Raises InvariantError if used."""
         if self._used:
             raise InvariantError(f"order {self.order.ref} was cleared for one use and is used twice")
-        if now > self.expires_at:
-            raise InvariantError(f"order {self.order.ref} was cleared until {self.expires_at} ms; the time is {now} ms")
         self._used = True
         return self.order
 

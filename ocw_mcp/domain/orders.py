@@ -361,6 +361,8 @@ class VenueNoticeKind(StrEnum):
 
     DEGRADED = "degraded"
     """What the account does cannot be seen at once, such as while the user data stream is down: no entries."""
+    CONNECTING = "connecting"
+    """The run begins or goes on: no entries until an AccountSeen agrees with the books."""
     RESTORED = "restored"
     ONLY_REDUCTIONS = "only_reductions"
     """The venue takes only reductions."""

@@ -100,10 +100,14 @@ class KnownOrder(msgspec.Struct, frozen=True):
     cancel_requested: bool = False
 
 
+@runtime_checkable
 class ExchangeVenue(Venue, Protocol):
     """A venue outside of this process: its reports come when they come, and an order may have an unknown outcome.
 
-    Every report of a fill, of funding or of a transfer may come twice; the engine takes each once, by its id.
+    Every report of a fill, of funding or of a transfer may come twice; the engine takes each once, by its id. The
+    outbox of `runtime` awaits `submit` and `cancel`, several at a time: each returns once the venue has answered or its
+    answer has failed to come. `submit` redeems the order before anything else, because a cleared entry expires soon.
+    Neither may raise; what an exception leaves open is reported as OutcomeUnknown.
     """
 
     async def open(self, orders: Sequence[KnownOrder], since: int | None) -> None:

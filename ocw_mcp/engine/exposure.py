@@ -166,9 +166,12 @@ class Reserved(msgspec.Struct):
     quantity: Decimal = ZERO
 
 
-def account_view(book: Reductions, symbol: str, quote: Quote, now: int) -> AccountView:
-    """Return the account as the risk officer sees it for one symbol at its quote."""
-    config, account, orders, prices = book.config, book.account, book.orders, book.prices
+def account_view(
+    book: Reductions, symbol: str, quote: Quote, now: int, orders: OrderTable | None = None
+) -> AccountView:
+    """Return the account as the risk officer sees it for one symbol at its quote; `orders` defaults to the book's."""
+    config, account, prices = book.config, book.account, book.prices
+    orders = book.orders if orders is None else orders
     ledger = account.ledger
     reserved = reserved_by(orders)
     pending = sum((each.notional for each in reserved.values()), ZERO)

@@ -29,6 +29,7 @@ from ocw_mcp.engine.exposure import free_margin, reserved_by
 from ocw_mcp.engine.precheck import CheckedLeg
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime.history import History
+from ocw_mcp.runtime.outbox import OutboxStats
 from ocw_mcp.runtime.trading import Trading
 
 DAILY = "1d"
@@ -165,10 +166,12 @@ class Facade:
         catching_up: Callable[[], bool],
         health: Callable[[], FeedHealth | None] = lambda: None,
         heartbeat_at: Callable[[], int | None] = lambda: None,
+        outbox: Callable[[], OutboxStats | None] = lambda: None,
     ) -> None:
         """`catching_up` returns whether the engine is behind its journal, as `BookRun.catching_up` does.
 
         `health` returns the health of a live feed, and `heartbeat_at` the machine's time (ms) of the last heartbeat.
+        `outbox` returns how full the outbox to an exchange is; None without one.
         """
         self._engine = engine
         self._clock = clock
@@ -176,6 +179,7 @@ class Facade:
         self._mode, self._source = stamp.mode, str(stamp.market)
         self._version = version
         self._catching_up, self._health, self._heartbeat_at = catching_up, health, heartbeat_at
+        self.outbox = outbox
         self._latest: tuple[tuple[int, int], Snapshot] | None = None
         self.book = store.book
         self.symbols = engine.config.symbols

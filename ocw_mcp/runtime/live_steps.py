@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Iterable
 
 from ocw_mcp.domain.market import Candle, FeedNotice, FeedNoticeKind, Frame
-from ocw_mcp.domain.protocols import Feed, LiveFeed, StoredInput
+from ocw_mcp.domain.orders import VenueNotice, VenueNoticeKind
+from ocw_mcp.domain.protocols import Feed, LiveFeed, SimulatedVenue, StoredInput
 from ocw_mcp.domain.steps import Asked, Command, DecisionFailed, DecisionReady, DecisionSubmitted, TimerFired
 from ocw_mcp.runtime.shell import Shell
 
@@ -23,11 +24,21 @@ class LiveSteps:
             await self._process(frame)
 
     async def _process(self, frame: Frame) -> None:
-        """Process one frame of a live market: first fills and funding at the venue, then the engine."""
-        shell, venue = self._shell, self._shell.venue
+        """Process one frame of a live market: first fills and funding at a venue in this process, then the engine."""
+        shell, venue = self._shell, self._shell.simulated
         now = shell.clock.now()
-        if frame.instruments:
-            venue.set_instruments(frame.instruments)
+        shell.set_instruments(frame.instruments)
+        if venue is not None:
+            await self._trade(frame, venue, now)
+        await shell.follow(shell.engine.step(frame, now), shell.engine.now)
+        if venue is not None:
+            await shell.take_all(venue.due(now))
+        if frame.closed:
+            shell.cursor = max(shell.cursor, frame.at)
+
+    async def _trade(self, frame: Frame, venue: SimulatedVenue, now: int) -> None:
+        """Let a venue in this process trade at the prices of a frame, and settle its funding."""
+        shell = self._shell
         # The venue matches the part of a candle in which it saw no prices, such as during an outage.
         for candle in frame.closed:
             if not self._has(candle):
@@ -36,10 +47,6 @@ class LiveSteps:
         await shell.take_all(venue.on_marks(frame.marks, now))
         if frame.funding or venue.next_funding <= now:
             await shell.take_all(venue.settle_funding(now, frame.funding))
-        await shell.follow(shell.engine.step(frame, now), shell.engine.now)
-        await shell.take_all(venue.due(now))
-        if frame.closed:
-            shell.cursor = max(shell.cursor, frame.at)
 
     def _has(self, candle: Candle) -> bool:
         """Return whether the engine has a candle or a later one already, because a restart asked for it again."""
@@ -64,12 +71,16 @@ class LiveSteps:
         return min(closed.values())
 
     async def resume(self, begin: Callable[[], Awaitable[None]]) -> None:
-        """Begin a restarted book with `begin`, and repeat the inputs since its checkpoint.
+        """Begin a restarted book with `begin`, and repeat the inputs since its checkpoint; then open its exchange.
 
         Raises JournalDiverged if the journal has an event that the inputs do not cause.
         """
         shell = self._shell
         await self._repeat(begin)
+        if shell.exchange is not None:
+            shell.repeating = False
+            await shell.take_report(VenueNotice(VenueNoticeKind.CONNECTING, "the run goes on"))
+            shell.exchange.reopen()
         shell.downtime.begin(shell.clock.now())
         await shell.asking.ask_again()
         # A halt that waits takes effect before the end of an outage lets a decision through.

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from ocw_mcp.domain.errors import TapeError
 from ocw_mcp.domain.market import FeedNotice, FeedNoticeKind, Frame, Funding
 from ocw_mcp.domain.protocols import Clock, Venue
+from ocw_mcp.domain.steps import DecisionFailed
 from ocw_mcp.domain.time import MINUTE, SECOND
 from ocw_mcp.runtime.clock import POLL_MS, loop_speed
 from ocw_mcp.runtime.inbox import DecisionCame, FrameRead, Inbox, MarketEnded, Request
@@ -43,7 +44,10 @@ async def everything_due(until: int, shell: Shell) -> None:
 async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
     """Yield the frames as they come, and process everything else that arrives or is due between two of them."""
     inbox, clock = shell.inbox, shell.clock
-    reading = [asyncio.ensure_future(_read(frames, inbox, clock)), asyncio.ensure_future(_listen(shell.venue, inbox))]
+    venue = shell.simulated
+    reading = [asyncio.ensure_future(_read(frames, inbox, clock))]
+    if venue is not None:
+        reading.append(asyncio.ensure_future(_listen(venue, inbox)))
     ended: MarketEnded | None = None
     early: list[Request] = []
     looked_at, longest_ms = clock.now(), STOOD_STILL_MS * loop_speed()
@@ -51,7 +55,8 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
         while True:
             while shell.begun and early:
                 await shell.take_request(early.pop(0))
-            wait_ms = min(max(0, min(shell.next_due, shell.venue.next_due) - clock.now()), POLL_MS)
+            due = shell.next_due if venue is None else min(shell.next_due, venue.next_due)
+            wait_ms = min(max(0, due - clock.now()), POLL_MS)
             await inbox.wait(wait_ms / 1_000)
             stood_still, looked_at = clock.now() - looked_at, clock.now()
             if shell.live and shell.begun and stood_still > longest_ms:
@@ -61,7 +66,7 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
             if shell.downtime.lasts:
                 shell.end_downtime()
             await everything_due(clock.now(), shell)
-            if shell.venue.next_due <= clock.now():
+            if venue is not None and venue.next_due <= clock.now():
                 # The latency of an order at the paper venue is over: a frame without data lets the venue trade.
                 yield Frame(clock.now())
             while (arrival := inbox.get()) is not None:
@@ -80,6 +85,10 @@ async def live(frames: Frames, shell: Shell, poll: Poll) -> Frames:
                             await shell.asking.answer()
                     case MarketEnded():
                         ended = arrival
+                    case _ if not shell.begun:
+                        # An exchange has shown the account before the first frame of a new book.
+                        assert not isinstance(arrival, DecisionFailed)
+                        shell.early.append(arrival)
                     case _:
                         await shell.take_report(arrival)
             if ended is not None and ended.error is not None:
@@ -110,7 +119,7 @@ async def _read(frames: Frames, inbox: Inbox, clock: Clock) -> None:
 
 
 async def _listen(venue: Venue, inbox: Inbox) -> None:
-    """Put everything that the venue says into the inbox. If that fails, the run ends: it would not hear of fills."""
+    """Put everything that a venue in this process says into the inbox. If that fails, the run ends."""
     try:
         async for report in venue.reports():
             inbox.put(report)

@@ -6,23 +6,24 @@ wait for a price.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from ocw_mcp.core.matching.funding import STAMPED_LATE_MS
-from ocw_mcp.domain.errors import BookError, FeedError, TapeError
+from ocw_mcp.domain.errors import BookError, FeedError, InvariantError, TapeError, VenueRefused
 from ocw_mcp.domain.events import RunResumed, RunStarted, RunStopped
 from ocw_mcp.domain.market import Frame, Funding
-from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, SimulatedVenue, Store
+from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, ExchangeVenue, Feed, SimulatedVenue, Store
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.domain.time import HOUR
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime import pacing
 from ocw_mcp.runtime.live_steps import LiveSteps
+from ocw_mcp.runtime.outbox import OutboxStats
 from ocw_mcp.runtime.pacing import FrameLookahead, everything_due
 from ocw_mcp.runtime.recorder import EventRecorder, Listener
 from ocw_mcp.runtime.shell import Shell
@@ -43,7 +44,7 @@ class BookRun:
         self,
         engine: Engine,
         feed: Feed,
-        venue: SimulatedVenue,
+        venue: SimulatedVenue | ExchangeVenue,
         store: Store,
         clock: Clock,
         decider: Decider,
@@ -51,19 +52,24 @@ class BookRun:
         listener: Listener | None = None,
         warn: Callable[[str], None] = lambda problem: None,
     ) -> None:
-        """Restore the saved state. `warn` gets disk errors as text. Raises BookError if another version saved it."""
+        """Restore the saved state. `warn` gets disk errors as text. Raises BookError if another version saved it.
+
+        An exchange keeps the state of its account itself; only a live book can trade there.
+        """
+        if isinstance(venue, ExchangeVenue) and not engine.config.live:
+            raise InvariantError("an exchange takes orders only of a live book")
         saved = store.checkpoint()
         self._resumes = saved is not None or store.last_seq > 0
         if saved is not None:
-            try:
+            with _restoring():
                 engine.restore(saved.engine)
-                venue.restore(saved.venue)
-            except (msgspec.MsgspecError, ValueError, KeyError) as error:
-                raise other_version(error) from error
             clock.advance(saved.market_at)
         self._has_checkpoint = saved is not None
         recorder = EventRecorder(store, saved.seq if saved else 0, listener)
         self.shell = Shell(engine, venue, store, recorder, clock, decider, warn, self.poll)
+        if saved is not None:
+            with _restoring():
+                self.shell.venue_state.restore(saved.venue)
         self.cursor = saved.market_at if saved else -1
         self._feed = feed
         self._live = LiveSteps(self.shell, feed)
@@ -89,6 +95,11 @@ class BookRun:
     def catching_up(self) -> bool:
         """Return whether the engine still repeats journaled steps after a restart, so that its state is a past one."""
         return self.shell.repeating or self.shell.recorder.reading
+
+    @property
+    def outbox(self) -> OutboxStats | None:
+        """How full the outbox to the exchange is; None for a venue in this process."""
+        return None if self.shell.exchange is None else self.shell.exchange.outbox.stats
 
     @property
     def time_began(self) -> int | None:
@@ -118,7 +129,8 @@ class BookRun:
         """Run to the end of the market, for `for_ms` of market time, or until stopped. Return the reason of the end.
 
         `for_ms` counts from `time_began`.
-        Raises TapeError if the market data are invalid, and JournalError if the journal cannot be written.
+        Raises TapeError if the market data are invalid, FeedError or VenueRefused if the market or the exchange's
+        account cannot be used, and JournalError if the journal cannot be written.
         """
         self._why = "the market ended"
         try:
@@ -126,14 +138,17 @@ class BookRun:
                 await self._run_simulated(version, for_ms)
             else:
                 await self._run_live(version, for_ms)
-        except (TapeError, FeedError) as error:
+        except (TapeError, FeedError, VenueRefused) as error:
             await self.shell.take_last()
-            self._finish(f"the {'tape' if isinstance(error, TapeError) else 'market'} is at fault: {error}")
+            at_fault = {TapeError: "tape", VenueRefused: "venue"}.get(type(error), "market")
+            self._finish(f"the {at_fault} is at fault: {error}")
             raise
         else:
             await self.shell.take_last()
         finally:
             await self.shell.end()
+            if self.shell.exchange is not None:
+                await self.shell.exchange.close()
         if self.shell.stopping.is_set():
             self._why = "it was stopped"
         self._finish(self._why)
@@ -170,6 +185,9 @@ class BookRun:
         shell = self.shell
         if self._has_checkpoint:
             await self._live.resume(partial(self.begin, self.cursor, version))
+        elif shell.exchange is not None:
+            # Nothing is created if the account cannot be used.
+            await shell.exchange.open_new()
 
         async def poll() -> bool:
             # A command before the beginning would not be repeated at its time.
@@ -225,22 +243,23 @@ class BookRun:
             shell.checkpoint(self.cursor)
         else:
             store.commit()
+        await shell.take_early()
         await self.poll()
 
     async def take_frame(self, frame: Frame) -> None:
         """Process one frame: closing candles, funding, due timers and answers, then openings."""
-        shell, venue, clock = self.shell, self.shell.venue, self.shell.clock
+        shell, venue, clock = self.shell, self.shell.simulated, self.shell.clock
         clock.advance(frame.at)
         now = clock.now()
         if frame.history:
-            if frame.instruments:
-                venue.set_instruments(frame.instruments)
+            shell.set_instruments(frame.instruments)
             shell.engine.step(frame, now)
             self.cursor = frame.at
             if frame.closed:
                 # The frame may hold the candles of a day: other tasks run before the next one.
                 await clock.wait_until(now)
             return
+        assert venue is not None
         if frame.books:
             venue.on_books(frame.books)
         if venue.next_funding < frame.at:
@@ -283,7 +302,8 @@ class BookRun:
 
     async def _rates_at(self, frame: Frame) -> Sequence[Funding]:
         """Return the funding rates of a frame, also those that the exchange dates a little later."""
-        if self._lookahead is None or not (self.shell.venue.pays_funding and self.shell.clock.simulated):
+        venue = self.shell.simulated
+        if self._lookahead is None or venue is None or not (venue.pays_funding and self.shell.clock.simulated):
             return frame.funding
         return (*frame.funding, *await self._lookahead.funding(frame.at + STAMPED_LATE_MS))
 
@@ -330,6 +350,15 @@ class BookRun:
         self.shell.engine.counters.ran_to = self.cursor
         self.shell.checkpoint(self.cursor)
         self.shell.commits.last()
+
+
+@contextmanager
+def _restoring() -> Iterator[None]:
+    """Raise BookError in place of the errors of a saved state that another version made."""
+    try:
+        yield
+    except (msgspec.MsgspecError, ValueError, KeyError) as error:
+        raise other_version(error) from error
 
 
 def other_version(error: Exception) -> BookError:

@@ -5,25 +5,32 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Final
 
 from ocw_mcp.domain import steps
 from ocw_mcp.domain.asks import CallerRequest, SubmitRequest
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.errors import BookError
-from ocw_mcp.domain.market import Frame
-from ocw_mcp.domain.orders import NOT_JOURNALED, Rejected, VenueReport
-from ocw_mcp.domain.protocols import Checkpoint, Clock, Decider, SimulatedVenue, Store
+from ocw_mcp.domain.market import Frame, Instrument
+from ocw_mcp.domain.orders import NOT_JOURNALED, AccountSeen, OrderRef, Rejected, VenueReport
+from ocw_mcp.domain.protocols import Checkpoint, Clock, Decider, ExchangeVenue, SimulatedVenue, Store
 from ocw_mcp.domain.requests import RequestCode, RequestError
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.engine.idempotency import Answer
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.engine.summary import summary
 from ocw_mcp.runtime.asking import Asking
+from ocw_mcp.runtime.clock import POLL_MS
 from ocw_mcp.runtime.downtime import Downtime
+from ocw_mcp.runtime.exchange import ExchangeLink
 from ocw_mcp.runtime.inbox import Arrival, Inbox, Request
+from ocw_mcp.runtime.outbox import Outbox
 from ocw_mcp.runtime.recorder import Commits, EventRecorder
 from ocw_mcp.runtime.thinking import NEVER
 from ocw_mcp.runtime.validation import validated_request
+
+DRAIN_S: Final = 5.0
+"""The longest time (s) at the end of a run in which reductions and cancels that wait are still sent."""
 
 
 class Shell:
@@ -32,7 +39,7 @@ class Shell:
     def __init__(
         self,
         engine: Engine,
-        venue: SimulatedVenue,
+        venue: SimulatedVenue | ExchangeVenue,
         store: Store,
         recorder: EventRecorder,
         clock: Clock,
@@ -42,7 +49,6 @@ class Shell:
     ) -> None:
         """`poll` takes waiting commands and requests while the clock stands still. `warn` gets disk errors as text."""
         self.engine = engine
-        self.venue = venue
         self.store = store
         self.recorder = recorder
         self.clock = clock
@@ -51,6 +57,16 @@ class Shell:
         self.commits = Commits(store, partial(summary, engine), warn)
         self.follow_ups: deque[steps.StepEvent] = deque()
         self.inbox = Inbox()
+        self.simulated: SimulatedVenue | None = None
+        """The venue, if it trades in this process."""
+        self.exchange: ExchangeLink | None = None
+        """The way to the venue, if it is outside of this process."""
+        if isinstance(venue, ExchangeVenue):
+            self.exchange = ExchangeLink(venue, engine, clock, self.inbox)
+        else:
+            self.simulated = venue
+        self.early: list[VenueReport] = []
+        """The reports that an exchange made before a new book began."""
         self.begun = False
         """Whether the run has begun: before, no command or request is taken."""
         self.logged = 0
@@ -69,6 +85,13 @@ class Shell:
         """The time (ms) at which the next timer or decision is due."""
         self.asking = Asking(self)
         self.downtime = Downtime()
+
+    @property
+    def venue_state(self) -> SimulatedVenue | ExchangeLink:
+        """What the checkpoint has of the venue: all of a simulated one; of an exchange, what was taken from it."""
+        found = self.simulated or self.exchange
+        assert found is not None
+        return found
 
     def due(self) -> tuple[int, steps.Timer | None]:
         """Return the time (ms) when the next timer or decision is due, and the timer, or None if a decision is next."""
@@ -108,6 +131,21 @@ class Shell:
         """Take a report of the venue that no call caused, or the cost of a decision that was given up."""
         with self.input(report):
             await self.take(report)
+        if self.exchange is not None and isinstance(report, AccountSeen):
+            self.exchange.note(report)
+
+    async def take_early(self) -> None:
+        """Take the reports that came before the book began."""
+        early, self.early = self.early, []
+        for report in early:
+            await self.take_report(report)
+
+    def set_instruments(self, instruments: Sequence[Instrument]) -> None:
+        """Let the venue use the filters that the exchange reports from now on."""
+        if instruments and self.simulated is not None:
+            self.simulated.set_instruments(instruments)
+        elif instruments and self.exchange is not None:
+            self.exchange.set_instruments(instruments)
 
     async def take_all(self, events: Iterable[steps.StepEvent]) -> None:
         """Take several events in order. The effects of each are carried out before the next one is read."""
@@ -194,15 +232,38 @@ class Shell:
         """Take a command or a request. A closing order that it sends fills immediately at the present price."""
         with self.input(event):
             await self.take(event)
-            await self.take_all(self.venue.fill_reductions(self.clock.now()))
+            if self.simulated is not None:
+                await self.take_all(self.simulated.fill_reductions(self.clock.now()))
 
     async def take_last(self) -> None:
         """End the run, but first take the costs of decisions that were given up and the venue's reports."""
+        if self.exchange is not None and self.begun:
+            await self._drain(self.exchange.outbox)
         arrived = await self.end()
         if self.begun:
             for each in arrived:
                 if isinstance(each, VenueReport | steps.DecisionFailed):
                     await self.take_report(each)
+
+    async def _drain(self, outbox: Outbox) -> None:
+        """Send the reductions and cancels that wait, for at most DRAIN_S, and reject the entries.
+
+        What the exchange reports meanwhile is taken: an entry that fills now still gets its stop.
+        """
+        outbox.end_entries()
+        loop, kept = asyncio.get_running_loop(), list[Arrival]()
+        until = loop.time() + DRAIN_S
+        while (left_s := until - loop.time()) > 0:
+            while (arrival := self.inbox.get()) is not None:
+                if isinstance(arrival, VenueReport):
+                    await self.take_report(arrival)
+                else:
+                    kept.append(arrival)
+            if not outbox.busy:
+                break
+            await self.inbox.wait(min(left_s, POLL_MS / 1_000))
+        for arrival in kept:
+            self.inbox.put(arrival)
 
     async def end(self) -> list[Arrival]:
         """Take no more requests, and cancel the decision in progress, if any. Return what was not taken."""
@@ -219,7 +280,7 @@ class Shell:
         """Make all events durable, with the state of engine and venue after the frame at `market_at` (ms)."""
         if not self.recorder.reading:
             # If the journal is ahead of the engine, the checkpoint before is still valid, and a new one adds nothing.
-            self.commits.commit(Checkpoint(market_at, self.recorder.seq, self.engine.state(), self.venue.state()))
+            self.commits.commit(Checkpoint(market_at, self.recorder.seq, self.engine.state(), self.venue_state.state()))
             self.logged = 0
 
     async def _take_follow_ups(self) -> None:
@@ -241,9 +302,7 @@ class Shell:
                 case steps.Send(cleared):
                     self.follow_ups.extend(await self._send(cleared, now))
                 case steps.Cancel(ref):
-                    self.commit()
-                    await self.venue.cancel(ref, now)
-                    self.follow_ups.extend(self.venue.collect())
+                    self.follow_ups.extend(await self._cancel(ref, now))
                 case steps.Ask(request):
                     asked = request
                 case steps.Keep(wake_id, snapshot):
@@ -270,12 +329,28 @@ class Shell:
     async def _send(self, cleared: ClearedOrder, now: int) -> Sequence[VenueReport]:
         """Send an order if its intent is durable, and return the reports that are there at once.
 
-        A reduce-only order is always sent: a position must have its stop.
+        A reduce-only order is always sent: a position must have its stop. While a restart repeats its inputs, nothing
+        is sent to an exchange: what was sent before is looked up there afterwards.
         """
         if (known := self.recorder.unsent.get(cleared.order.ref)) is not None:
             return [known]
-        if self.commit() or cleared.order.reduce_only:
-            await self.venue.submit(cleared, now)
+        cleared_ms = self.clock.wall_ms()
+        if not (self.commit() or cleared.order.reduce_only):
+            return [self.commits.refuse(cleared)]
+        if self.simulated is not None:
+            await self.simulated.submit(cleared, now)
             # What a venue in this process says at once belongs to the same input; a restart repeats it with that.
-            return self.venue.collect()
-        return [self.commits.refuse(cleared)]
+            return self.simulated.collect()
+        if self.exchange is not None and not self.repeating:
+            self.exchange.outbox.send(cleared, cleared_ms)
+        return ()
+
+    async def _cancel(self, ref: OrderRef, now: int) -> Sequence[VenueReport]:
+        """Ask the venue to cancel an order once the request is journaled; return the reports that are there at once."""
+        self.commit()
+        if self.simulated is not None:
+            await self.simulated.cancel(ref, now)
+            return self.simulated.collect()
+        if self.exchange is not None and not self.repeating:
+            self.exchange.cancel(ref)
+        return ()

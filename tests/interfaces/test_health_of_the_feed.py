@@ -11,6 +11,7 @@ from ocw_mcp.app.bench.answers import text_of
 from ocw_mcp.domain.health import FeedHealth, StreamHealth
 from ocw_mcp.domain.time import iso
 from ocw_mcp.engine.summary import summary
+from ocw_mcp.runtime.outbox import OutboxStats
 from tests.support.facades import FacadeRun
 from tests.support.http_api import api
 
@@ -105,6 +106,19 @@ async def test_metrics_of_a_simulated_market_have_no_connection(sim: FacadeRun, 
     assert 'ocw_feed_degraded{subject="market"} 0.0' in found
     assert "ocw_feed_messages" not in found
     assert "ocw_heartbeat" not in found
+
+
+async def test_metrics_of_a_book_at_an_exchange_show_its_outbox(sim: FacadeRun, tmp_path: Path) -> None:
+    assert "ocw_outbox" not in await read(sim, tmp_path, "/metrics")
+    sim.outbox = OutboxStats(waiting=2, under_way=3, sent=40, last_wait_ms=1.0, longest_wait_ms=250.0)
+    lines = (await read(sim, tmp_path, "/metrics")).splitlines()
+    expected = (
+        "ocw_outbox_waiting 2.0",
+        "ocw_outbox_under_way 3.0",
+        "ocw_outbox_orders_sent_total 40.0",
+        "ocw_outbox_longest_wait_seconds 0.25",
+    )
+    assert [line for line in expected if line not in lines] == []
 
 
 async def test_degraded_subjects_are_the_same_everywhere(sim: FacadeRun, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ocw_mcp.interfaces.mcp.callers import OcwServer
 from ocw_mcp.interfaces.mcp.server import build
 from ocw_mcp.runtime.facade import Facade
 from ocw_mcp.runtime.history import History
+from ocw_mcp.runtime.outbox import OutboxStats
 from ocw_mcp.runtime.trading import Trading
 from ocw_mcp.runtime.validation import validated_request
 from tests.support.deciders import Reckless
@@ -40,6 +41,7 @@ class FacadeRun:
     ) -> None:
         self.health: FeedHealth | None = None
         self.heartbeat_at: int | None = None
+        self.outbox: OutboxStats | None = None
         feed = SimulatedFeed(1, product=product, warmup_days=warmup_days)
         self.store = SqliteStore.open(directory, stamp(feed), book_id=BOOK, created_at=0)
         self.run = Run(feed, decider or Reckless(3), store=cast(MemoryStore, self.store), **options)
@@ -54,6 +56,7 @@ class FacadeRun:
             catching_up=lambda: self.run.simulation.catching_up,
             health=lambda: self.health,
             heartbeat_at=lambda: self.heartbeat_at,
+            outbox=lambda: self.outbox,
         )
 
     @cached_property

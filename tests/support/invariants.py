@@ -32,6 +32,31 @@ def never_naked(run: Run) -> Run:
     return run
 
 
+def never_forgotten(run: Run) -> Run:
+    """Check after every event that each position is protected, has a deadline, or will be closed; return the run.
+
+    At an exchange an exit may have failed, or nobody knows its outcome: then its next attempt has a time.
+    """
+    engine = run.engine
+    step = engine.step
+
+    def checked(event, now):  # type: ignore[no-untyped-def]
+        effects = step(event, now)
+        for symbol in engine.account.ledger.positions:
+            protection = engine.guard.protections[symbol]
+            if protection.protected:
+                assert any(engine.orders.live(symbol, Purpose.STOP)), f"{symbol} has no stop"
+                continue
+            assert protection.deadline is not None, symbol
+            if now > protection.deadline and not any(engine.orders.live(symbol, Purpose.EXIT)):
+                again = engine.timers.get(protection_timer(symbol))
+                assert again is not None, f"{symbol} is past its deadline, and nothing will close it"
+        return effects
+
+    engine.step = checked  # type: ignore[method-assign]
+    return run
+
+
 def within_limits(run: Run) -> Run:
     """Check after every event that positions, reservations and new entries are within the limits; return the run."""
     engine, limits = run.engine, run.config.policies

@@ -107,7 +107,7 @@ class Run:
         policy_hash: str = "policy",
         prompts_hash: str = "prompts",
         clock: Clock | None = None,
-        venue: PaperVenue | None = None,
+        venue: Any = None,
         live: bool = False,
         agent: str = "test",
         fallback: bool = False,

@@ -145,7 +145,7 @@ class LosesExits(Flawed):
         self._lost = exits
         self._stops = stops
         self._arrives = arrives
-        self._late: list[ClearedOrder] = []
+        self._late: list[tuple[ClearedOrder, int]] = []
 
     async def submit(self, cleared: ClearedOrder, now: int) -> None:
         if cleared.order.ref.leg is Purpose.STOP and not self._stops:
@@ -155,14 +155,13 @@ class LosesExits(Flawed):
         if self._lost:
             self._lost -= 1
             if self._arrives:
-                self._late.append(cleared)
+                self._late.append((cleared, now))
             else:
                 cleared.redeem(now)
             return self.say(OutcomeUnknown(cleared.order.ref, "timeout"))
         late, self._late = self._late, []
-        for each in late:
-            # The clearance is valid for the time at which the order was sent.
-            await super().submit(each, each.expires_at)
+        for each, sent_at in late:
+            await super().submit(each, sent_at)
             self.collect()
         return await super().submit(cleared, now)
 

@@ -40,12 +40,12 @@ _KINDS: Final[dict[str, Any]] = {
         orders.Canceled,
         orders.CancelRefused,
         orders.Triggered,
-        orders.FundingPaid,
-        orders.OutsideFill,
-        orders.Transferred,
         orders.AccountSeen,
         orders.Throttled,
         orders.VenueNotice,
+        orders.FundingPaid,
+        orders.OutsideFill,
+        orders.Transferred,
     )
 }
 """The class of each kind of input by its name, which is stored with the input."""

@@ -187,7 +187,7 @@ async def play(situation: Situation, subject: Messages, model: str = MODEL) -> P
             book = WiredRun(feed, CLAUDE, policies, prompts, book.store, book.run.commands, make_decider=decider)
             script.book = book
         venue = FaultyVenue(book.venue)
-        book.run.shell.venue = venue
+        book.run.shell.simulated = venue
         facade = facade_of(book, directory)
         server = build(lambda: facade, __version__)
         server.name_in_process = CLAUDE

@@ -251,6 +251,12 @@ class OrderTable:
             if symbol in (None, tracked.order.symbol) and purpose in (None, tracked.purpose):
                 yield tracked
 
+    def without(self, ref: OrderRef) -> "OrderTable":
+        """Return a table of the live orders except one, for a check of that order against the others."""
+        others = OrderTable()
+        others._live = {each: tracked for each, tracked in self._live.items() if each != ref}
+        return others
+
     def apply(self, report: OrderReport) -> TrackedOrder | None:
         """Apply a report, and return its order; None if the report is repeated or impossible."""
         tracked = self.get(report.ref)

@@ -8,6 +8,7 @@ from ocw_mcp.domain.market import Instrument, Product
 from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import Side
 from ocw_mcp.domain.state import Mode, TradingState
+from ocw_mcp.domain.time import DAY, MINUTE
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -25,6 +26,15 @@ class Pace(msgspec.Struct, frozen=True):
     """The time until a pause of entries ends; 0 without a pause."""
     reductions_last_minute: int = 0
     """The number of reductions that an agent requested in the last 60 seconds."""
+
+    def without_entry(self, sent_at: int, now: int) -> "Pace":
+        """Return the counters at `now` (ms) without one entry that was counted at `sent_at` (ms)."""
+        minute, day = int(sent_at > now - MINUTE), int(sent_at // DAY == now // DAY)
+        return msgspec.structs.replace(
+            self,
+            entries_last_minute=max(0, self.entries_last_minute - minute),
+            entries_today=max(0, self.entries_today - day),
+        )
 
 
 class PositionTerms(msgspec.Struct, frozen=True):

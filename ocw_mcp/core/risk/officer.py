@@ -27,7 +27,7 @@ from ocw_mcp.domain.time import SECOND
 _SEAL: Final = claim_risk_seal()
 
 CLEARED_MS: Final = 5 * SECOND
-"""The time (ms) for which a cleared order is valid."""
+"""The time (ms) for which a cleared entry is valid. A cleared reduction is valid until it is used."""
 
 _ALL: Final = tuple(limit.judge for limit in LIMITS)
 _STANDING: Final = tuple(limit.judge for limit in LIMITS if limit.standing)
@@ -114,6 +114,27 @@ class RiskOfficer:
         entry = found.entry
         return self._clear(entry.intent, ref, entry.quantity, account, now, found.leverage, found.bound)
 
+    def clear_again(self, cleared: ClearedOrder, intent: OrderIntent, account: AccountView) -> ClearedOrder | Refusal:
+        """Clear an entry that waited to be sent once more, unchanged, if every limit lets it pass at the present price.
+
+        `account` excludes the entry from its orders. The entry must pass as requested, and also with the limit price
+        that it was given, because it may fill anywhere up to that price. The clearance before is then no longer valid.
+        """
+        order, price, now = cleared.order, account.price, account.now
+        account = msgspec.structs.replace(account, pace=account.pace.without_entry(cleared.cleared_at, now))
+        checked = [intent]
+        if order.immediate and order.limit_price is not None:
+            if (price - order.limit_price) * order.side.sign > ZERO:
+                return Refusal(RefusalCode.PRICE_MOVED, limit=plain(order.limit_price), actual=plain(price))
+            checked.append(msgspec.structs.replace(intent, type=OrderType.LIMIT, limit_price=order.limit_price))
+        for each in checked:
+            found = self.assess(each, account)
+            if isinstance(found, Refusal):
+                return found
+            if found.refusal is not None:
+                return found.refusal
+        return _sealed(cleared.withdraw(), account.version, now)
+
     def barred(self, intent: OrderIntent, account: AccountView) -> Refusal | None:
         """Return a refusal if no entry passes now in this symbol and direction, whatever its size; otherwise None."""
         entry = self._propose(intent, account, self._policies)
@@ -199,7 +220,11 @@ class RiskOfficer:
             leverage=leverage,
             close_position=intent.close_position,
         )
-        return ClearedOrder(_SEAL, order, account.version, now + CLEARED_MS)
+        return _sealed(order, account.version, now)
+
+
+def _sealed(order: Order, version: int, now: int) -> ClearedOrder:
+    return ClearedOrder(_SEAL, order, version, now, None if order.reduce_only else now + CLEARED_MS)
 
 
 def _at_the_lower_leverage(*both: Policies) -> tuple[Policies, ...]:

@@ -10,6 +10,7 @@ from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.interfaces.mcp.tool import GetFacade
 from ocw_mcp.runtime.facade import FeedView
+from ocw_mcp.runtime.outbox import OutboxStats
 
 GENERAL: Final = ("clock", "market")
 """The subjects beside symbols that can be degraded."""
@@ -50,6 +51,17 @@ class EngineMetrics(Collector):
         if moment.as_of is not None:
             yield GaugeMetricFamily("ocw_engine_time_seconds", "Engine time.", value=moment.as_of / 1_000)
         yield CounterMetricFamily("ocw_wakes", "Wakes of the gate.", value=status.last_wake)
+        if (outbox := facade.outbox()) is not None:
+            yield from _of_the_outbox(outbox)
+
+
+def _of_the_outbox(seen: OutboxStats) -> Iterator[Metric]:
+    """Yield the metrics of the requests to an exchange."""
+    yield GaugeMetricFamily("ocw_outbox_waiting", "Orders and cancels that wait to be sent.", value=seen.waiting)
+    yield GaugeMetricFamily("ocw_outbox_under_way", "Requests without an answer yet.", value=seen.under_way)
+    yield CounterMetricFamily("ocw_outbox_orders_sent", "Orders that were sent since the start.", value=seen.sent)
+    meaning = "The longest time that an order waited to be sent since the start."
+    yield GaugeMetricFamily("ocw_outbox_longest_wait_seconds", meaning, value=seen.longest_wait_ms / SECOND)
 
 
 def _of_the_feed(seen: FeedView) -> Iterator[Metric]:

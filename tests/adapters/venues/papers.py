@@ -8,7 +8,7 @@ import msgspec
 
 from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.core.matching.on_candles import FillTerms
-from ocw_mcp.core.risk.officer import CLEARED_MS, RiskOfficer
+from ocw_mcp.core.risk.officer import RiskOfficer
 from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.market import Candle, Instrument, Opening, Product
 from ocw_mcp.domain.orders import (
@@ -112,7 +112,7 @@ class AlteredOrder(ClearedOrder):
     """A cleared order whose terms were changed after the check."""
 
     def __init__(self, cleared: ClearedOrder, order: Order) -> None:
-        self.version, self.expires_at = cleared.version, cleared.expires_at
+        self.version, self.cleared_at, self.expires_at = cleared.version, cleared.cleared_at, cleared.expires_at
         self._cleared, self._altered = cleared, order
 
     @property
@@ -153,7 +153,7 @@ async def cancelled(venue: Venue, ref: OrderRef, now: int) -> list[VenueReport]:
 
 async def send(venue: PaperVenue, cleared: ClearedOrder) -> list[VenueReport]:
     """Submit an order at the time of its clearing."""
-    return await submitted(venue, cleared, cleared.expires_at - CLEARED_MS)
+    return await submitted(venue, cleared, cleared.cleared_at)
 
 
 def venue_with(wallet: int = 10_000, product: Product = Product.UM, patience_ms: int = 5 * MINUTE) -> PaperVenue:

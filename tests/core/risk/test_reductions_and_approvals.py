@@ -18,7 +18,9 @@ from ocw_mcp.domain.orders import Order, OrderIntent, OrderRef, OrderType, Purpo
 from ocw_mcp.domain.policies import DailyLossPolicy, ScalePolicy
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import TradingState
+from ocw_mcp.domain.time import DAY, HOUR
 from tests.support.accounts import CALM, QUIET
+from tests.support.entries import LIMITED
 from tests.support.entries import LONG as ENTRY
 from tests.support.runs import policies
 
@@ -26,6 +28,7 @@ D = Decimal
 NOW = 1_767_225_600_000
 EXIT = OrderRef(1, Purpose.EXIT)
 OFFICER = RiskOfficer(policies(symbols={"allow": ("BTCUSDT",)}, order={"max_notional": 50}))
+OFFICER_OF_ENTRIES = RiskOfficer(LIMITED)
 
 LONG_TWO = msgspec.structs.replace(CALM, gross=D(2_000), quantity=D(2), symbol_notional=D(2_000))
 
@@ -137,8 +140,14 @@ def test_order_in_the_direction_of_its_position_is_no_reduction(held: str, side:
     assert answer == Refusal(RefusalCode.NO_POSITION, f"a position to {side}", held)
 
 
-def test_a_cleared_order_is_valid_once_and_for_five_seconds() -> None:
-    cleared = approve(reduction(Side.SELL, "1"))
+def cleared_entry(intent: OrderIntent = ENTRY) -> ClearedOrder:
+    cleared = OFFICER_OF_ENTRIES.check_entry(intent, CALM, OrderRef(1, Purpose.ENTRY), NOW)
+    assert isinstance(cleared, ClearedOrder), str(cleared)
+    return cleared
+
+
+def test_a_cleared_entry_is_valid_once_and_for_five_seconds() -> None:
+    cleared = cleared_entry()
     assert cleared.expires_at == NOW + CLEARED_MS == NOW + 5_000
     assert cleared.version == 3
     assert cleared.redeem(NOW + CLEARED_MS) == cleared.order
@@ -146,11 +155,68 @@ def test_a_cleared_order_is_valid_once_and_for_five_seconds() -> None:
         cleared.redeem(NOW)
 
 
-def test_a_cleared_order_cannot_be_used_when_expired() -> None:
-    cleared = approve(reduction(Side.SELL, "1"))
+def test_a_cleared_entry_cannot_be_used_when_expired() -> None:
+    cleared = cleared_entry()
     with pytest.raises(InvariantError, match="was cleared until"):
         cleared.redeem(NOW + CLEARED_MS + 1)
     assert cleared.redeem(NOW).quantity == 1
+
+
+@pytest.mark.parametrize("purpose", [Purpose.STOP, Purpose.TARGET, Purpose.EXIT])
+def test_a_cleared_reduction_never_expires_and_is_valid_once(purpose: Purpose) -> None:
+    cleared = approve(reduction(Side.SELL, "1", purpose, None if purpose is Purpose.EXIT else "990"))
+    assert cleared.redeem(NOW + 365 * DAY) == cleared.order
+    with pytest.raises(InvariantError, match="used twice"):
+        cleared.redeem(NOW + 365 * DAY)
+
+
+def again(cleared: ClearedOrder, intent: OrderIntent = ENTRY, **changes: Any) -> ClearedOrder | Refusal:
+    later = msgspec.structs.replace(CALM, now=NOW + HOUR, version=7, **changes)
+    return OFFICER_OF_ENTRIES.clear_again(cleared, intent, later)
+
+
+def test_an_entry_that_passes_again_is_the_same_order_with_a_new_time() -> None:
+    first = cleared_entry()
+    second = again(first)
+    assert isinstance(second, ClearedOrder)
+    assert (second.order, second.version, second.expires_at) == (first.order, 7, NOW + HOUR + CLEARED_MS)
+    with pytest.raises(InvariantError, match="used twice"):
+        first.redeem(NOW)
+    assert second.redeem(NOW + HOUR) == first.order
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"price": D(1_010)}, RefusalCode.PRICE_MOVED),
+        ({"price": D(969)}, RefusalCode.STOP_REQUIRED),
+        ({"state": TradingState.HALTED}, RefusalCode.NOT_ACTIVE),
+        ({"price_age_ms": 200_000}, RefusalCode.STALE_DATA),
+        ({"equity": D(900)}, RefusalCode.POSITION_SHARE),
+        ({"price": D(952)}, RefusalCode.PRICE_COLLAR),
+    ],
+)
+def test_an_entry_is_refused_again_by_what_changed(changes: dict[str, Any], code: RefusalCode) -> None:
+    first, intent = cleared_entry(), ENTRY
+    if code is RefusalCode.PRICE_COLLAR:
+        # The stop still fits the price, and only the limit price of the order does not.
+        intent = msgspec.structs.replace(ENTRY, protect_at=D(951))
+        first = cleared_entry(intent)
+    refused = again(first, intent, **changes)
+    assert isinstance(refused, Refusal)
+    assert refused.code is code
+    assert first.redeem(NOW) == first.order, "a refusal leaves the clearance as it is"
+
+
+def test_an_entry_does_not_count_against_its_own_pace() -> None:
+    first = cleared_entry()
+    own = msgspec.structs.replace(QUIET, entries_last_minute=2, entries_today=20)
+    at_the_limit = msgspec.structs.replace(CALM, now=NOW + 30_000, pace=own)
+    assert isinstance(OFFICER_OF_ENTRIES.clear_again(first, ENTRY, at_the_limit), ClearedOrder)
+    # An hour later the two entries of the last minute are others.
+    refused = again(cleared_entry(), pace=own)
+    assert isinstance(refused, Refusal)
+    assert refused.code is RefusalCode.ENTRY_RATE
 
 
 def test_a_cleared_order_cannot_be_changed() -> None:
@@ -165,7 +231,7 @@ def test_a_cleared_order_cannot_be_changed() -> None:
 def test_a_cleared_order_cannot_be_made_without_the_seal(seal: Any) -> None:
     order = Order(EXIT, "ETHUSDT", Side.SELL, OrderType.MARKET, D(1), reduce_only=True)
     with pytest.raises(InvariantError, match=r"only core\.risk"):
-        ClearedOrder(seal, order, 1, NOW + 5_000)
+        ClearedOrder(seal, order, 1, NOW, NOW + 5_000)
 
 
 def test_the_risk_seal_can_be_claimed_once() -> None:

@@ -84,6 +84,9 @@ class Sender:
     async def submit(self, cleared: ClearedOrder, now: int) -> None:
         """Send an order, and report its outcome; on an unknown one the witness looks the order up."""
         order = cleared.redeem(now)
+        if self._registry.get(order.ref) is not None:
+            self._unknown(order.ref, "an order with this reference was sent before, and it is not sent again")
+            return
         self._registry.add(order)
         reduces = order.reduce_only or order.close_position
         if not reduces and not await self._prepare(order):

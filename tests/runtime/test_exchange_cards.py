@@ -1,0 +1,243 @@
+"""Requirement cards on a whole book at the exchange: a fault at an exact moment, and what must be left afterwards."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ocw_mcp.adapters.venues.binance.client import SignedClient
+from ocw_mcp.adapters.venues.binance.errors import Unanswered
+from ocw_mcp.adapters.venues.binance.reports import Reports
+from ocw_mcp.domain import events
+from ocw_mcp.domain.decision import Action
+from ocw_mcp.domain.orders import Filled, OrderRef, Purpose
+from ocw_mcp.sandbox.binance.account.api import FuturesApi
+from ocw_mcp.sandbox.binance.account.state import State
+from tests.support.deaths import Kill
+from tests.support.exchange_books import Outcome
+from tests.support.exchange_stories import BTC, FIRST, play
+from tests.support.sandbox_books import BEGIN, fault
+
+ENTERS = {2: (Action.BUY, 0.015)}
+ENTRY = OrderRef(1, Purpose.ENTRY)
+ORDERS, ALGOS = "/fapi/v1/order", "/fapi/v1/algoOrder"
+
+
+def account(outcome: Outcome) -> State:
+    """Return the account at the exchange as it was at the end."""
+    api = outcome.exchange.exchange.account
+    assert isinstance(api, FuturesApi)
+    return api.account.state
+
+
+def held(outcome: Outcome) -> Decimal:
+    return account(outcome).position(BTC).quantity
+
+
+def stops(outcome: Outcome) -> int:
+    """Return the number of stops that wait at the exchange."""
+    return sum(each.type == "STOP_MARKET" for each in account(outcome).waiting.values())
+
+
+def lost(path: str, lasts: str = "8s", at_s: float = 118, **more: Any) -> Any:
+    """Return a fault that leaves new orders of a path without an answer when the book enters."""
+    return fault("order_drop", at_s, lasts=lasts, path=path, method="POST", **more)
+
+
+def protected(outcome: Outcome) -> None:
+    """Assert that the book holds its position under one stop, and that no oracle has found anything."""
+    assert outcome.problems() == []
+    assert held(outcome) > 0
+    assert stops(outcome) == 1
+
+
+def seconds(outcome: Outcome, kind: type) -> list[float]:
+    return [(at - BEGIN) / 1_000 for at, event in outcome.journal if isinstance(event, kind)]
+
+
+def test_entry_at_the_exchange_is_filled_and_gets_its_stop() -> None:
+    protected(play(ENTERS))
+
+
+@pytest.mark.requirement("E01")
+def test_entry_whose_answer_was_lost_is_found_and_protected() -> None:
+    outcome = play(ENTERS, faults=[lost(ORDERS, executed=True)])
+    protected(outcome)
+    assert len(outcome.record.trades) == 1
+
+
+@pytest.mark.requirement("E02")
+def test_entry_that_never_arrived_is_rejected_and_not_sent_again() -> None:
+    outcome = play(ENTERS, faults=[lost(ORDERS)])
+    assert outcome.problems() == []
+    assert outcome.record.arrivals == []
+    (rejected,) = outcome.events(events.OrderRejected)
+    assert rejected.ref == ENTRY
+
+
+@pytest.mark.requirement("E03")
+def test_order_that_appears_ninety_seconds_later_is_adopted() -> None:
+    unknown = fault(
+        "order_error", 118, lasts="8s", path=ORDERS, method="POST", answer="timeout", executed=True, by="90s"
+    )
+    outcome = play(ENTERS, faults=[unknown])
+    protected(outcome)
+    assert seconds(outcome, events.OrderUnknown)[0] < 130
+    assert seconds(outcome, events.OrderFilled)[0] > 120 + 90
+
+
+@pytest.mark.requirement("P04")
+@pytest.mark.parametrize("kind", ["mute", "duplicate", "reorder"])
+def test_trade_events_that_are_lost_or_repeated_change_nothing(kind: str) -> None:
+    faulty = fault(kind, 100, lasts="4m", stream="user@*")
+    outcome = play({2: (Action.BUY, 0.03), 3: (Action.ADD, 0.03), 4: (Action.REDUCE, 0.03)}, faults=[faulty])
+    protected(outcome)
+    assert len(outcome.record.trades) == 3
+
+
+@pytest.mark.requirement("S01")
+def test_position_whose_stop_would_trigger_at_once_is_closed() -> None:
+    late = lost(ORDERS, executed=True, by="50s")
+    outcome = play({2: (Action.BUY, 0.004)}, [FIRST, FIRST, FIRST * 0.98, FIRST * 0.98], faults=[late])
+    assert outcome.problems(notice_ms=30_000) == []
+    assert held(outcome) == 0
+    assert stops(outcome) == 0
+    assert len(outcome.record.trades) == 2
+
+
+@pytest.mark.requirement("S02")
+def test_stop_whose_answer_was_lost_is_found_and_no_second_one_sent() -> None:
+    outcome = play(ENTERS, faults=[lost(ALGOS, executed=True)])
+    protected(outcome)
+    assert sum(each.reduces for each in outcome.record.arrivals) == 1
+    assert outcome.events(events.PositionProtected)
+
+
+def test_stop_that_never_arrived_is_replaced_or_the_position_closed() -> None:
+    outcome = play(ENTERS, faults=[lost(ALGOS)])
+    assert outcome.problems() == []
+    assert (held(outcome) == 0) == (stops(outcome) == 0)
+
+
+@pytest.mark.requirement("S03", "A03")
+def test_stop_that_the_owner_cancelled_is_put_back_between_wakes() -> None:
+    outcome = play(ENTERS, faults=[fault("owner_cancel", 200, symbol=BTC)])
+    protected(outcome)
+    first, again = (each.at for each in outcome.record.arrivals if each.reduces)
+    assert first < BEGIN + 130_000
+    assert BEGIN + 200_000 < again < BEGIN + 210_000
+    assert not any(200 < at < 210 for at in seconds(outcome, events.WakeRaised))
+
+
+@pytest.mark.requirement("R03")
+def test_position_query_that_fails_does_not_mean_flat() -> None:
+    fails = fault("error", 150, lasts="150s", path="/fapi/v3/positionRisk", status=503, code=-1000, msg="Unknown error")
+    outcome = play(ENTERS, faults=[fails])
+    protected(outcome)
+    assert outcome.events(events.OutsideFilled) == []
+    assert outcome.exchange.plan.applied["error"] > 0
+
+
+@pytest.mark.requirement("L02")
+def test_stop_at_the_exchange_protects_during_a_ban() -> None:
+    banned = fault("ban", 150, lasts="2m")
+    outcome = play(ENTERS, [FIRST, FIRST, FIRST, FIRST * 0.95], faults=[banned])
+    assert outcome.problems(converges_ms=150_000) == []
+    assert held(outcome) == 0
+    assert [each.at < BEGIN + 270_000 for each in outcome.record.trades] == [True, True]
+
+
+@pytest.mark.requirement("X01")
+def test_position_that_the_owner_closed_is_closed_in_the_book() -> None:
+    outcome = play(ENTERS, faults=[fault("owner_close", 200, symbol=BTC)])
+    assert outcome.problems() == []
+    assert held(outcome) == stops(outcome) == 0
+    assert len(outcome.events(events.OutsideFilled)) == 1
+
+
+@pytest.mark.requirement("X04")
+def test_foreign_order_on_the_symbol_is_not_touched() -> None:
+    theirs = fault("owner_order", 150, symbol=BTC, side="BUY", quantity="0.01", price="85000")
+    outcome = play(ENTERS, faults=[theirs])
+    protected(outcome)
+    (foreign,) = account(outcome).open.values()
+    assert foreign.client_id.startswith("web_")
+
+
+@pytest.mark.requirement("K01")
+def test_flatten_leaves_no_position_and_no_order() -> None:
+    outcome = play(ENTERS, commands=[(200, "flatten")])
+    assert outcome.problems() == []
+    assert held(outcome) == 0
+    assert len(outcome.record.trades) == 2
+    assert account(outcome).open == {}
+    assert account(outcome).waiting == {}
+
+
+@pytest.mark.requirement("K02")
+def test_flatten_while_orders_are_unanswered_leaves_the_stop() -> None:
+    outage = fault("order_error", 195, lasts="100s", answer="unavailable")
+    outcome = play(ENTERS, faults=[outage], commands=[(200, "flatten")])
+    assert outcome.problems() == []
+    assert held(outcome) == stops(outcome) == 0
+    (taken,) = seconds(outcome, events.CommandTaken)
+    assert taken < 295 < (outcome.record.trades[-1].at - BEGIN) / 1_000
+    covered = [each for each in outcome.record.standings if each.position]
+    assert not any(each.naked for each in covered[1:]), "the stop stayed until the position was closed"
+
+
+@pytest.mark.requirement("K04")
+def test_halt_leaves_the_stop_and_the_position() -> None:
+    protected(play(ENTERS, commands=[(200, "halt")]))
+
+
+@pytest.mark.requirement("E05")
+@pytest.mark.parametrize(
+    "touches", [2, 4, 6, *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 3, 5, 7, 8, 9, 10))]
+)
+def test_book_killed_around_its_entry_ends_protected(touches: int) -> None:
+    outcome = play(ENTERS, kills=[Kill(119.5, touches, 5)])
+    assert outcome.problems() == []
+    assert (held(outcome) == 0) == (stops(outcome) == 0)
+
+
+@pytest.mark.requirement("X05")
+def test_funding_is_booked_once_although_the_book_is_killed_after_it() -> None:
+    settled = 8 * 60
+    outcome = play(
+        {settled - 3: (Action.BUY, 0.015)},
+        (FIRST,),
+        minutes=settled + 4,
+        kills=[Kill(60 * settled + 20, 1, 5), Kill(60 * settled + 90, 1, 5)],
+        begins_s=60 * (settled - 4) + 30,
+    )
+    assert outcome.problems() == []
+    assert outcome.kills == 2
+    (paid,) = outcome.events(events.FundingBooked)
+    assert paid.amount == next(each.amount for each in outcome.record.changes if each.kind == "FUNDING_FEE")
+
+
+@pytest.mark.requirement("E09")
+def test_adapter_that_sends_an_order_again_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = SignedClient.call
+
+    async def blind(self: SignedClient, method: str, path: str, *more: Any, **options: Any) -> bytes:
+        try:
+            return await call(self, method, path, *more, **options)
+        except Unanswered:
+            if (method, path) != ("POST", ORDERS):
+                raise
+            return await call(self, method, path, *more, **options)
+
+    monkeypatch.setattr(SignedClient, "call", blind)
+    twice, _ = play(ENTERS, faults=[lost(ORDERS, executed=True)]).problems()
+    assert "reached the venue 2 times" in twice
+
+
+def test_adapter_that_loses_fills_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    add = Reports.add
+    monkeypatch.setattr(Reports, "add", lambda self, report: isinstance(report, Filled) or add(self, report))
+    problems = " ".join(play(ENTERS).problems())
+    assert "book and venue differed" in problems
+    assert "the journal has no deadline" in problems
+    assert "is missing in the journal" in problems

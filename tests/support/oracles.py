@@ -1,0 +1,238 @@
+"""The four oracles that hold in every scenario, and the equality of the journal and the venue's books.
+
+Each compares what a venue did (`tests.support.venue_records`) with what a book journaled, and returns what is wrong,
+one sentence each: an empty list if nothing is. Times are in ms. A time in which the book's process was down is given as
+`down`; nothing that takes time is measured in it.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from ocw_mcp.domain import events
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.time import SECOND
+from tests.support.venue_records import Arrival, VenueRecord
+
+Journal = Sequence[tuple[int, events.JournalEvent]]
+"""Events with their times, as `Store.all_events` yields them."""
+Span = tuple[int, int]
+_ID = re.compile(r"ocw-([^-]{6})-(\d+)-([estx])-(\d+)")
+
+
+class Naked(NamedTuple):
+    """A time in which a part of a position had no stop, without the time in which the process was down."""
+
+    symbol: str
+    since: int
+    until: int
+    lasted: int
+
+
+def ref_of(client_id: str, book: str) -> OrderRef | None:
+    """Return the order that a client id names; None if it is not one of the book."""
+    found = _ID.match(client_id)
+    return None if found is None or found[1] != book else OrderRef(int(found[2]), Purpose(found[3]), int(found[4]))
+
+
+def one_order_per_leg(record: VenueRecord, journal: Journal, book: str) -> list[str]:
+    """At most one order per leg of a decision reaches the venue, after its intent was durable."""
+    intents = {each.ref: (at, each.intent) for at, each in journal if isinstance(each, events.OrderIntended)}
+    problems = [
+        f"{name} reached the venue {number} times"
+        for name, number in Counter(each.client_id for each in record.arrivals).items()
+        if number > 1 and ref_of(name, book) is not None
+    ]
+    for arrival in record.arrivals:
+        ref = ref_of(arrival.client_id, book)
+        if ref is not None and (ref not in intents or intents[ref][0] > arrival.at):
+            problems.append(f"{arrival.client_id} reached the venue at {arrival.at} without a journaled intent")
+    filled: dict[int, Decimal] = defaultdict(Decimal)
+    for trade in record.trades:
+        ref = ref_of(trade.client_id, book)
+        if ref is not None and ref.leg is Purpose.ENTRY:
+            filled[ref.n] += trade.quantity
+    for n, quantity in filled.items():
+        wanted = max((each.quantity for ref, (_, each) in intents.items() if (ref.n, ref.leg) == (n, Purpose.ENTRY)))
+        if quantity > wanted:
+            problems.append(f"entry {n} was filled with {quantity}, expected at most {wanted}")
+    return problems
+
+
+def converged(
+    record: VenueRecord,
+    journal: Journal,
+    bound_ms: int,
+    until: int,
+    down: Sequence[Span] = (),
+    dust: Decimal = ZERO,
+) -> list[str]:
+    """The positions of the book and of the venue differ by more than `dust` at most for `bound_ms` at a time."""
+    steps: dict[str, list[tuple[int, int, Decimal]]] = defaultdict(list)
+    for standing in record.standings:
+        steps[standing.symbol].append((standing.at, 0, standing.position))
+    for at, event in journal:
+        if isinstance(event, events.OrderFilled | events.OutsideFilled):
+            steps[event.symbol].append((at, 1, event.position))
+    problems = []
+    for symbol, rows in steps.items():
+        rows.sort(key=lambda row: row[:2])
+        sides, differs = [ZERO, ZERO], None
+        for at, side, position in [*rows, (until, -1, ZERO)]:
+            if side >= 0:
+                sides[side] = position
+            same = side >= 0 and abs(sides[0] - sides[1]) <= dust
+            if differs is not None and (same or side < 0):
+                if (lasted := up_time(differs, at, down)) > bound_ms:
+                    problems.append(
+                        f"{symbol}: book and venue differed for {lasted / SECOND:g} s from {differs} on, "
+                        f"at last {sides[1]} and {sides[0]}"
+                    )
+                differs = None
+            elif differs is None and not same and side >= 0:
+                differs = at
+    return problems
+
+
+def naked_spans(record: VenueRecord, until: int, down: Sequence[Span] = ()) -> list[Naked]:
+    """Return the times in which a part of a position had no live stop at the venue."""
+    found, since = list[Naked](), dict[str, int]()
+    for standing in record.standings:
+        symbol = standing.symbol
+        if standing.naked:
+            since.setdefault(symbol, standing.at)
+        elif symbol in since:
+            begun = since.pop(symbol)
+            found.append(Naked(symbol, begun, standing.at, up_time(begun, standing.at, down)))
+    found += [Naked(symbol, begun, until, up_time(begun, until, down)) for symbol, begun in since.items()]
+    return found
+
+
+def protected(
+    record: VenueRecord,
+    journal: Journal,
+    until: int,
+    *,
+    notice_ms: int,
+    down: Sequence[Span] = (),
+) -> list[str]:
+    """A position is under a live stop, or the journal has it as unprotected with a deadline that has not passed.
+
+    The book has `notice_ms` to learn of it. Beyond the deadline it must have decided to close the position.
+    """
+    warned, exits = defaultdict[str, list[Span]](list), defaultdict[str, list[int]](list)
+    for at, event in journal:
+        match event:
+            case events.PositionUnprotected():
+                warned[event.symbol].append((at, event.deadline))
+            case events.OrderIntended() if event.ref.leg is Purpose.EXIT:
+                exits[event.intent.symbol].append(at)
+            case events.ExitDecided():
+                exits[event.symbol].append(at)
+            case _:
+                pass
+    problems = []
+    for symbol, since, ended, lasted in naked_spans(record, until, down):
+        if lasted <= notice_ms:
+            continue
+        where = f"{symbol}: from {since} on a part of the position had no stop for {lasted / SECOND:g} s"
+        known = [deadline for at, deadline in warned[symbol] if at <= ended and deadline >= since]
+        if not known:
+            problems.append(f"{where}, and the journal has no deadline for it")
+            continue
+        deadline = min(known)
+        late = up_time(deadline, ended, down) if ended > deadline else 0
+        if late > notice_ms and not any(since <= at <= ended for at in exits[symbol]):
+            problems.append(f"{where}, {late / SECOND:g} s beyond its deadline, and no exit was sent")
+    return problems
+
+
+class Limits(NamedTuple):
+    """The largest value of all positions, and of one, as shares of equity; `tolerance` is a share of these."""
+
+    gross: Decimal
+    share: Decimal
+    tolerance: Decimal = Decimal("0.02")
+
+
+def within_budget(record: VenueRecord, journal: Journal, book: str, limits: Limits) -> list[str]:
+    """When an entry of the book reaches the venue, all that is open fits the limits, unknown outcomes included."""
+    problems, steps = list[str](), [(at, 0, event) for at, event in journal]
+    intents = {each.ref: each.intent for _, each in journal if isinstance(each, events.OrderIntended)}
+    arrived = {each.client_id for each in record.arrivals}
+    unknown: dict[OrderRef, Decimal] = {}
+    rows: list[tuple[int, int, object]] = [*steps, *((each.at, 1, each) for each in record.arrivals)]
+    prices: dict[str, Decimal] = {}
+    for trade in record.trades:
+        prices.setdefault(trade.symbol, trade.price)
+    for _, kind, row in sorted(rows, key=lambda each: each[:2]):
+        if kind == 0:
+            match row:
+                case events.OrderUnknown() if row.ref.leg is Purpose.ENTRY:
+                    if row.ref.client_id(book) not in arrived:
+                        intent = intents[row.ref]
+                        price = intent.limit_price or intent.quoted or prices.get(intent.symbol) or intent.protect_at
+                        unknown[row.ref] = intent.quantity * (price or ZERO)
+                case events.OrderRejected() | events.OrderCanceled():
+                    unknown.pop(row.ref, None)
+                case _:
+                    pass
+            continue
+        arrival = row
+        assert isinstance(arrival, Arrival)
+        ref = ref_of(arrival.client_id, book)
+        if ref is None or arrival.reduces:
+            continue
+        waiting = sum((value for other, value in unknown.items() if other != ref), ZERO)
+        room = 1 + limits.tolerance
+        if arrival.gross + waiting > arrival.equity * limits.gross * room:
+            problems.append(
+                f"{arrival.client_id} made {arrival.gross + waiting:.2f} open, expected at most "
+                f"{arrival.equity * limits.gross:.2f}"
+            )
+        if arrival.of_symbol > arrival.equity * limits.share * room:
+            problems.append(
+                f"{arrival.client_id} made {arrival.of_symbol:.2f} of {arrival.symbol} open, expected at most "
+                f"{arrival.equity * limits.share:.2f}"
+            )
+    return problems
+
+
+def same_books(record: VenueRecord, journal: Journal, since: int = 0, until: int | None = None) -> list[str]:
+    """Every trade and change of the balance at the venue is in the journal once, and nothing else is.
+
+    What happened before `since` was before the book, and what happened after `until` may not have reached it.
+    """
+    theirs: list[tuple[int, object]] = [(each.at, each.trade_id) for each in record.trades]
+    ours = list[object]()
+    for change in record.changes:
+        if change.kind in ("FUNDING_FEE", "INSURANCE_CLEAR"):
+            # What a liquidation costs is booked like a payment of the position.
+            theirs.append((change.at, ("funding", change.symbol, change.amount)))
+        elif change.kind == "TRANSFER":
+            theirs.append((change.at, ("transfer", change.transaction, change.amount)))
+    for _, event in journal:
+        match event:
+            case events.OrderFilled() | events.OutsideFilled():
+                ours.append(event.fill_id)
+            case events.FundingBooked():
+                ours.append(("funding", event.symbol, event.amount))
+            case events.TransferBooked():
+                ours.append(("transfer", event.transfer_id, event.amount))
+            case _:
+                pass
+    known = Counter(row for at, row in theirs if since <= at)
+    settled = Counter(row for at, row in theirs if since <= at and (until is None or at <= until))
+    booked = Counter(ours)
+    missing = [f"{row} of the venue is missing in the journal" for row in settled - booked]
+    return missing + [
+        f"{row} is in the journal {booked[row]} times, at the venue {known[row]} times" for row in booked - known
+    ]
+
+
+def up_time(since: int, until: int, down: Sequence[Span]) -> int:
+    """Return the time from `since` to `until` (ms) without that in which the process was down."""
+    return until - since - sum(max(0, min(until, end) - max(since, begin)) for begin, end in down)
