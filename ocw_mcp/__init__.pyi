@@ -27,6 +27,7 @@ from ocw_mcp.domain.errors import OcwError as OcwError
 from ocw_mcp.domain.errors import SettingsError as SettingsError
 from ocw_mcp.domain.errors import StrategyError as StrategyError
 from ocw_mcp.domain.errors import TapeError as TapeError
+from ocw_mcp.domain.errors import VenueRefused as VenueRefused
 from ocw_mcp.domain.figures import TradePart as TradePart
 from ocw_mcp.domain.happenings import GuardPlan as GuardPlan
 from ocw_mcp.domain.happenings import Happening as Happening

@@ -55,14 +55,14 @@ REQUIREMENTS: dict[str, Requirement] = {
     "X02": Requirement("A liquidation is booked and explained.", BINANCE),
     "X04": Requirement("A foreign order on one of our symbols is seen and not touched."),
     "X05": Requirement("Funding is booked at whichever interval the symbol has."),
-    "X06": Requirement("Margin that is moved away lowers what may be risked.", BINANCE),
+    "X06": Requirement("Margin that is moved away lowers what may be risked."),
     # Restart
-    "R01": Requirement("A position older than the venue's history is taken over whole.", BINANCE),
-    "R02": Requirement("A position that the venue no longer has is closed in the books.", BINANCE),
+    "R01": Requirement("A position older than the venue's history is taken over whole."),
+    "R02": Requirement("A position that the venue no longer has is closed in the books."),
     "R03": Requirement("A position query that fails does not mean flat."),
-    "R05": Requirement("A position that changed sides while the engine was down is taken as it is.", BINANCE),
-    "R06": Requirement("A stop without a position is taken off.", BINANCE),
-    "R07": Requirement("An empty book on an account with a position adopts it before it trades.", BINANCE),
+    "R05": Requirement("A position that changed sides while the engine was down is taken as it is."),
+    "R06": Requirement("A stop without a position is taken off."),
+    "R07": Requirement("An empty book on an account with a position adopts it before it trades."),
     # Data
     "D01": Requirement("A stream that is connected and silent is noticed within two intervals."),
     "D02": Requirement("After a day offline, each missing candle is fetched once."),
@@ -78,7 +78,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     # Modes
     "M01": Requirement("An account in hedge mode refuses to start."),
     "M02": Requirement("An account in multi-asset mode refuses to start."),
-    "M03": Requirement("A play-money key on the live host refuses to start.", BINANCE),
+    "M03": Requirement("A play-money key on the live host refuses to start."),
     "M04": Requirement("Paper mode signs nothing."),
     "M05": Requirement("An account that may only reduce puts the desk into REDUCING.", BINANCE),
     # Agent

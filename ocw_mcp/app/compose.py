@@ -1,4 +1,4 @@
-"""Connects the parts of one run on paper: market, venue, engine, store, clock and decider."""
+"""Connects the parts of one run: market, venue, engine, store, clock and decider."""
 
 import hashlib
 from collections.abc import Callable
@@ -6,16 +6,17 @@ from decimal import Decimal
 
 from ocw_mcp.adapters.store.book import BookStamp
 from ocw_mcp.adapters.venues.paper import PaperVenue
+from ocw_mcp.app.exchange_access import VENUE, ExchangeAccess
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.core.market.market import timeframes
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.orders import ATTACHED, CLAUDE
-from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, Feed, LiveFeed, Store
+from ocw_mcp.domain.protocols import Clock, CommandBox, Decider, ExchangeVenue, Feed, LiveFeed, Store
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import MINUTE, span_ms, span_name
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.step import Engine
-from ocw_mcp.runtime.clock import SimulatedClock
+from ocw_mcp.runtime.clock import LiveClock, SimulatedClock
 from ocw_mcp.runtime.deciders import AttachedDecider, NoDecider, RecklessDecider, RulesDecider
 from ocw_mcp.runtime.recorder import Listener
 from ocw_mcp.runtime.run import BookRun
@@ -43,15 +44,24 @@ class WiredRun:
         clock: Clock | None = None,
         warn: Callable[[str], None] = lambda problem: None,
         make_decider: Callable[[Clock], Decider] | None = None,
+        access: ExchangeAccess | None = None,
     ) -> None:
-        """`make_decider` makes the decider of Claude or of a strategy; the default is the function `decider`."""
+        """`make_decider` makes the decider of Claude or of a strategy; the default is the function `decider`.
+
+        `access` is the account of a demo or live run; without it the run is on paper, and no part of it has a key.
+        """
         market = feed.identity
-        self.stamp = stamp(feed)
+        self.stamp = stamp(feed, access)
         # The venue cancels an entry that had no price for this time; gaps of a few candles are common.
         patience_ms = max(3 * market.interval, 5 * MINUTE)
         live = isinstance(feed, LiveFeed)
-        self.venue = PaperVenue(market.product, START_EQUITY, patience_ms, live=live)
         self.clock = SimulatedClock() if clock is None else clock
+        self.venue: PaperVenue | ExchangeVenue
+        if access is None:
+            self.venue = PaperVenue(market.product, START_EQUITY, patience_ms, live=live)
+        else:
+            assert isinstance(self.clock, LiveClock)
+            self.venue = access.make_venue(store.book, market.symbols, self.clock)
         self.config = EngineConfig(
             policies=policies.policies,
             policy_hash=policies.hash,
@@ -65,6 +75,7 @@ class WiredRun:
             fallback=agent in MODELS,
             strict=policies.strict,
             live=live,
+            mode=self.stamp.mode,
         )
         self.engine = Engine(self.config)
         self.store, self.feed = store, feed
@@ -119,9 +130,11 @@ def book_id(feed: Feed, created_ns: int) -> str:
     return content[:6]
 
 
-def stamp(feed: Feed) -> BookStamp:
-    """Return the identity that a paper book of this market gets at its first start: mode, venue, account and market."""
+def stamp(feed: Feed, access: ExchangeAccess | None = None) -> BookStamp:
+    """Return the identity that a book of this market gets at its first start: mode, venue, account and market."""
     market = feed.identity
-    return BookStamp(
-        mode=Mode.PAPER, venue="paper", account=f"paper-{START_EQUITY}", product=market.product, market=market
-    )
+    if access is None:
+        return BookStamp(
+            mode=Mode.PAPER, venue="paper", account=f"paper-{START_EQUITY}", product=market.product, market=market
+        )
+    return BookStamp(mode=access.mode, venue=VENUE, account=access.account, product=market.product, market=market)

@@ -77,7 +77,7 @@ def open_live(
         raise SettingsError(f"--interval is {interval}, which the live market does not have; expected one of {known}")
     product = product or Product.UM
     hosts = hosts_of(product, loopback)
-    clock = LiveClock() if loopback is None else _sandbox_clock(hosts.rest)
+    clock = LiveClock() if loopback is None else sandbox_clock(hosts.rest)
     feed = BinanceFeed(
         product,
         [re.sub(r"[^A-Z0-9]", "", each.upper()) for each in symbols] or SYMBOLS,
@@ -140,7 +140,7 @@ def require_reachable(product: Product | None, loopback: str | None) -> None:
 def ask_exchange(product: Product, symbols: Sequence[str], loopback: str | None) -> ExchangeState:
     """Return the state of the exchange for some symbols now. Raises MarketUnreachable and FeedError."""
     hosts = hosts_of(product, loopback)
-    machine = LiveClock() if loopback is None else _sandbox_clock(hosts.rest)
+    machine = LiveClock() if loopback is None else sandbox_clock(hosts.rest)
 
     async def ask() -> ExchangeState:
         transport = NetworkTransport(hosts, machine.present, machine.speed)
@@ -162,7 +162,7 @@ def ask_exchange(product: Product, symbols: Sequence[str], loopback: str | None)
         return runner.run(ask())
 
 
-def _sandbox_clock(address: str) -> LiveClock:
+def sandbox_clock(address: str) -> LiveClock:
     """Return a clock with the time and the speed of a sandbox exchange; that of the machine for another server."""
     best: LiveClock | None = None
     shortest = float("inf")

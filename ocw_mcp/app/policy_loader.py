@@ -5,9 +5,10 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, get_origin
@@ -15,12 +16,13 @@ from typing import Any, NamedTuple, get_origin
 from pydantic import AwareDatetime, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from ocw_mcp.adapters.control.mandate import Mandate
 from ocw_mcp.app.resources import shipped, shipper
 from ocw_mcp.app.settings import read_text, refusal
 from ocw_mcp.domain.errors import SettingsError
-from ocw_mcp.domain.policies import Policies, policy_keys, table_of, value_of, value_text
+from ocw_mcp.domain.policies import MandatePolicy, Policies, policy_keys, table_of, value_of, value_text
 from ocw_mcp.domain.policy_table import OPTIONAL
-from ocw_mcp.domain.time import span_ms, span_name
+from ocw_mcp.domain.time import SECOND, span_ms, span_name
 
 # No sensible limit is outside this range; larger numbers take megabytes to print, smaller ones vanish in rounding.
 _SMALLEST = Decimal("1e-12")
@@ -99,6 +101,32 @@ def with_every(loaded: LoadedPolicies, every: str) -> LoadedPolicies:
         policies=used.model_copy(update={"gate": gate, "name": f"{used.name} every {name}"}),
         hash=hashlib.sha256(f"{loaded.hash}\0every={name}".encode()).hexdigest(),
     )
+
+
+def under_mandate(loaded: LoadedPolicies, mandate: Mandate) -> LoadedPolicies:
+    """Return the policies with the stricter of their own [mandate] and a sealed one. The sealed one counts in the hash.
+
+    Raises SettingsError if no symbol is in both.
+    """
+    until = datetime.fromtimestamp(mandate.expires_at / SECOND, UTC)
+    given = MandatePolicy(amount=mandate.amount, symbols=mandate.symbols, expires=until)
+
+    def bound(policies: Policies) -> Policies:
+        own = policies.mandate or given
+        symbols = tuple(each for each in given.symbols if any(fnmatchcase(each, pattern) for pattern in own.symbols))
+        if not symbols:
+            raise SettingsError(
+                f"the mandate is for {', '.join(given.symbols)}, and mandate.symbols of the policy {policies.name} "
+                f"allows only {', '.join(own.symbols)}; expected a symbol in both; renew the mandate"
+            )
+        both = MandatePolicy(
+            amount=min(own.amount, given.amount), symbols=symbols, expires=min(own.expires, given.expires)
+        )
+        return policies.model_copy(update={"mandate": both})
+
+    terms = f"{loaded.hash}\0mandate={mandate.amount:f} {','.join(mandate.symbols)} {mandate.expires_at}"
+    digest = hashlib.sha256(terms.encode()).hexdigest()
+    return replace(loaded, policies=bound(loaded.policies), strict=bound(loaded.strict), hash=digest)
 
 
 def _read(path: Path) -> _Chain:

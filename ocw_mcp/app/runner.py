@@ -26,11 +26,13 @@ from ocw_mcp.adapters.store.journal import SqliteStore
 from ocw_mcp.adapters.venues.paper import read_state
 from ocw_mcp.app import picture
 from ocw_mcp.app.compose import WiredRun, book_id, decider, require_timeframes, stamp
+from ocw_mcp.app.exchange_access import ExchangeAccess
 from ocw_mcp.app.markets import market_end
 from ocw_mcp.app.narrator import TICK_MS, RunMoment, RunProgress
 from ocw_mcp.app.parsing import ListenAddress
 from ocw_mcp.app.policy_loader import LoadedPolicies, LoadedPrompts
 from ocw_mcp.app.strategies import NamedStrategy
+from ocw_mcp.core.matching.on_candles import TERMS
 from ocw_mcp.core.risk.limits import TAINTED_KEYS
 from ocw_mcp.domain.errors import BookError
 from ocw_mcp.domain.policies import not_stricter
@@ -72,6 +74,8 @@ class Job(NamedTuple):
     progress: RunProgress | None = None
     strategy: NamedStrategy | None = None
     """The function that decides, if any; `agent` is then the name of this strategy."""
+    access: ExchangeAccess | None = None
+    """The account of a demo or live run; None for paper."""
     embedded: bool = False
     """Whether a Python program runs the book: without log and signal handlers, and with warnings in the outcome."""
 
@@ -106,7 +110,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
         created_ns = time.time_ns()  # noqa: TID251 - distinguishes books; it never enters the engine
         store = SqliteStore.open(
             directory,
-            stamp(job.feed),
+            stamp(job.feed, job.access),
             book_id=book_id(job.feed, created_ns),
             created_at=created_ns // 1_000_000,
             check_lock=lock.require_held,
@@ -128,7 +132,17 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
 
         make_decider = _decider_factory(job, kept, store, failed)
         book = WiredRun(
-            job.feed, job.agent, job.policies, job.prompts, store, commands, listener, job.clock, warn, make_decider
+            job.feed,
+            job.agent,
+            job.policies,
+            job.prompts,
+            store,
+            commands,
+            listener,
+            job.clock,
+            warn,
+            make_decider,
+            job.access,
         )
         if not job.embedded:
             log.debug("running", market=str(job.feed.identity), agent=job.agent, book=store.book)
@@ -140,7 +154,7 @@ def run(job: Job, listener: Listener | None = None) -> RunOutcome:
         if failures and job.clock is None:
             raise failures[0]
         wall_s = (book.clock.wall_ms() - started) / SECOND
-        figures = report(book.engine, store.figures(), book.venue.terms.taker_fee, store.fingerprint)
+        figures = report(book.engine, store.figures(), TERMS[job.feed.identity.product].taker_fee, store.fingerprint)
         if job.picture is not None and figures["candles"]:
             if job.progress is not None:
                 job.progress.phase("drawing the picture")
@@ -184,7 +198,8 @@ def _accept(job: Job, store: SqliteStore) -> None:
     try:
         if saved is not None:
             read_checkpoint(saved.engine)
-            read_state(saved.venue)
+            if job.access is None:
+                read_state(saved.venue)
     except (msgspec.MsgspecError, ValueError) as error:
         raise other_version(error) from error
 

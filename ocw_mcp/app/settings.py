@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from dotenv.parser import parse_stream
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
 
 from ocw_mcp.adapters.files import FileRefused, read_file, require_own_directory
 from ocw_mcp.domain.addresses import is_loopback_http, may_receive_secrets
@@ -41,6 +41,14 @@ def _word(value: Any) -> Any:
     if value.lower() in _FALSE:
         return False
     raise ValueError(f"is {_shown(value)}; expected true or false; write one of them, or remove the line")
+
+
+def _mode(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value.lower() not in tuple(Mode):
+        raise ValueError(f"is {_shown(value)}; expected one of {', '.join(Mode)}; write one of them")
+    return value.lower()
 
 
 def _level(value: Any) -> Any:
@@ -104,10 +112,14 @@ class Settings(BaseModel):
 
     binance_api_key: _Secret = None
     binance_secret_key: _Secret = None
-    binance_paper: _Word = True
+    binance_paper: _Word = False
+    """True refuses demo and live. Earlier versions wrote it into `.env`; without it the mode is still paper."""
     binance_loopback: Annotated[str | None, BeforeValidator(_loopback)] = None
     """The address of a sandbox exchange on this machine, in place of Binance; for `--market binance`."""
+    ocw_mode: Annotated[Mode, BeforeValidator(_mode)] = Mode.PAPER
+    """The mode of runs without `--mode`."""
     live_trading: _Word = False
+    """The second of the two settings that live needs."""
     anthropic_api_key: _Secret = None
     anthropic_auth_token: _Secret = None
     anthropic_base_url: Annotated[str | None, BeforeValidator(_url)] = None
@@ -118,23 +130,6 @@ class Settings(BaseModel):
     log_level: Annotated[LogLevel, BeforeValidator(_level)] = LogLevel.INFO
     warnings: tuple[str, ...] = ()
     """Sentences for the user on faults that do not prevent a start."""
-
-    @field_validator("live_trading")
-    @classmethod
-    def _not_paper_and_live(cls, live: bool, info: ValidationInfo) -> bool:
-        if live and info.data.get("binance_paper"):
-            raise ValueError(
-                "is true while BINANCE_PAPER is true, set or by default, and the two contradict each other; "
-                "expected at most one of them; write LIVE_TRADING=false for paper, or BINANCE_PAPER=false for live"
-            )
-        return live
-
-    @property
-    def mode(self) -> Mode:
-        """The mode that the settings BINANCE_PAPER and LIVE_TRADING give together."""
-        if self.binance_paper:
-            return Mode.PAPER
-        return Mode.LIVE if self.live_trading else Mode.DEMO
 
 
 KEYS = tuple(name.upper() for name in Settings.model_fields if name != "warnings")
@@ -174,14 +169,27 @@ def load_settings(env_file: Path | None, state_dir: Path | None, environ: Mappin
     return settings
 
 
-def require_paper(settings: Settings) -> None:
-    """Raise SettingsError for demo and live, the modes for which no venue is built in."""
-    if settings.mode is not Mode.PAPER:
-        switches = f"BINANCE_PAPER=false, LIVE_TRADING={str(settings.live_trading).lower()}"
+def mode_of(settings: Settings, asked: str | None) -> Mode:
+    """Return the mode of a run: that of `--mode` (`asked`), else of OCW_MODE, else paper.
+
+    Raises SettingsError for an unknown mode, for live without LIVE_TRADING=true, and for BINANCE_PAPER=true in
+    another mode than paper.
+    """
+    if asked is not None and asked.lower() not in tuple(Mode):
+        raise SettingsError(f"--mode is {_shown(asked)}; expected one of {', '.join(Mode)}; write one of them")
+    mode = settings.ocw_mode if asked is None else Mode(asked.lower())
+    where = "OCW_MODE" if asked is None else "--mode"
+    if mode is not Mode.PAPER and settings.binance_paper:
         raise SettingsError(
-            f"the settings select {settings.mode} ({switches}), and no such venue is built in yet; "
-            "expected paper; set BINANCE_PAPER=true and LIVE_TRADING=false"
+            f"{where} is {mode} while BINANCE_PAPER is true, and the two contradict each other; expected at most one "
+            "of them; remove the line BINANCE_PAPER=true, or use --mode paper"
         )
+    if mode is Mode.LIVE and not settings.live_trading:
+        raise SettingsError(
+            f"{where} is live, and LIVE_TRADING is not true; expected both, since live mode trades your money; set "
+            "LIVE_TRADING=true, or use --mode demo"
+        )
+    return mode
 
 
 def refusal(subject: str, problems: Iterable[str]) -> SettingsError:

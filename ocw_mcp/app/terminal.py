@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from threading import Event
 
-ASKS = (("passphrase",), ("resume",), ("approve",), ("deny",), ("agent", "resume"))
-"""The first words of the commands that ask for a passphrase."""
+ASKS = (("passphrase",), ("connect",), ("resume",), ("approve",), ("deny",), ("agent", "resume"))
+"""The first words of the commands that ask for a passphrase or a key."""
 
 
 def asks_for_passphrase(arguments: list[str]) -> bool:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 from pydantic import AwareDatetime, Field, model_validator
 from pydantic.fields import FieldInfo
 
+from ocw_mcp.domain.policy_account import AdoptPolicy as AdoptPolicy
 from ocw_mcp.domain.policy_deciding import BudgetPolicy as BudgetPolicy
 from ocw_mcp.domain.policy_deciding import DecisionPolicy as DecisionPolicy
 from ocw_mcp.domain.policy_deciding import FallbackPolicy as FallbackPolicy
@@ -140,8 +141,9 @@ class BookPolicy(Table):
 
 
 class MandatePolicy(Table):
-    """The amount, the symbols and the time for which a person lets the engine trade. On paper this table is optional;
-    in other modes no entry passes without a mandate. Each key is required, since none has a strictest value."""
+    """The amount, the symbols and the time for which a person lets the engine trade. This table is optional. In live
+    mode no entry passes without a mandate, and the one that `ocw connect` seals counts, too. Each key is required,
+    since none has a strictest value."""
 
     amount: Annotated[Positive, LOWER]
     """The largest notional of all positions and open entries together, in quote currency."""
@@ -300,6 +302,7 @@ class Policies(Table):
     pace: PacePolicy = PacePolicy()
     callers: CallersPolicy = CallersPolicy()
     data: DataPolicy = DataPolicy()
+    adopt: AdoptPolicy = AdoptPolicy()
     scale: ScalePolicy = ScalePolicy()
     tainted: TaintedPolicy = TaintedPolicy()
     gate: GatePolicy = GatePolicy()

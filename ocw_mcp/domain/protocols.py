@@ -10,7 +10,7 @@ from ocw_mcp.domain.cleared import ClearedOrder
 from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent
 from ocw_mcp.domain.market import Candle, Frame, Funding, Instrument, Mark, MarketIdentity, Opening, OrderBook
-from ocw_mcp.domain.orders import Order, OrderRef, VenueReport
+from ocw_mcp.domain.orders import Order, OrderRef, OrderSeen, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 from ocw_mcp.domain.steps import Command, StepEvent
 
@@ -122,6 +122,17 @@ class ExchangeVenue(Venue, Protocol):
 
     def set_instruments(self, instruments: Sequence[Instrument]) -> None:
         """Use the filters that the exchange reports from now on."""
+
+
+@runtime_checkable
+class CancelsForeign(Protocol):
+    """A venue that can cancel orders that are not of this book."""
+
+    async def cancel_foreign(self, order: OrderSeen, now: int) -> None:
+        """Ask for the cancellation of an order by the venue's id. It reports nothing, and must not raise.
+
+        The next AccountSeen shows whether the order is gone; until then the engine asks again.
+        """
 
 
 class SimulatedVenue(Venue, Protocol):

@@ -39,6 +39,12 @@ class RefusalCode(Explained):
     FEES = "FEES", "today's fees have reached their limit; entries are closed until the next UTC day"
     REENTRY = "REENTRY", "the symbol's last position was closed too recently"
     NOT_ACTIVE = "NOT_ACTIVE", "the engine is not ACTIVE; only orders that reduce risk pass"
+    NOT_RECONCILED = (
+        "NOT_RECONCILED",
+        "the books were not compared with the exchange's account yet, or differ from it, or it cannot be seen",
+    )
+    VENUE_BUSY = "VENUE_BUSY", "the exchange takes no entries for some time, because it got too many requests"
+    ADOPTED = "ADOPTED", "the symbol has a position that this book did not open; no entry passes until it is flat"
     STALE_DATA = "STALE_DATA", "the last price is older than the feed's cadence plus slack"
     NO_PRICE = "NO_PRICE", "there is no price for this symbol yet"
     SIDE_NOT_ALLOWED = "SIDE_NOT_ALLOWED", "the policy does not allow positions this way"

@@ -16,7 +16,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.money import ZERO
-from ocw_mcp.domain.orders import OrderRef, VenueReport
+from ocw_mcp.domain.orders import OrderRef, OrderSeen, VenueReport
 from ocw_mcp.domain.snapshot import DecisionRequest, Snapshot
 
 
@@ -104,6 +104,8 @@ class Verb(StrEnum):
     """Wake the agent again, or end the manual control of the symbol that is the subject."""
     TAKE_OVER = "takeover"
     """Put the symbol that is the subject under manual control, so that the agent does not trade it."""
+    SETTLE = "settle"
+    """Declare the outcome of an order whose outcome is unknown: `REF gone`, or `REF filled PRICE QUANTITY`."""
 
 
 WITHIN_DRAWDOWN: Final = "within-drawdown"
@@ -119,7 +121,7 @@ class Command(msgspec.Struct, frozen=True):
     after_frame: int = -1
     """The time (ms) of the frame after which the command is executed; the shell in `runtime` sets it."""
     subject: str = ""
-    """An approval's id, or a symbol, or empty; see `Verb`."""
+    """An approval's id, a symbol, an order with its outcome, or empty; see `Verb`."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -149,6 +151,12 @@ class Cancel(msgspec.Struct, frozen=True):
     """Commit the journal, then ask the venue to cancel the order."""
 
     ref: OrderRef
+
+
+class CancelForeign(msgspec.Struct, frozen=True):
+    """Ask the exchange to cancel an order that is not of this book, as the policy `adopt.orders` says."""
+
+    order: OrderSeen
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -181,4 +189,4 @@ class ClearTimer(msgspec.Struct, frozen=True):
     timer: Timer
 
 
-Effect = Record | Send | Cancel | Ask | GiveUp | Keep | SetTimer | ClearTimer
+Effect = Record | Send | Cancel | CancelForeign | Ask | GiveUp | Keep | SetTimer | ClearTimer

@@ -8,13 +8,15 @@ import msgspec
 from ocw_mcp.core.orders.ledger import Booked, Ledger, Position
 from ocw_mcp.core.risk.counters import Activity, ActivityState, DailyLoss, DayState, Drawdown, DrawdownState
 from ocw_mcp.domain import events
-from ocw_mcp.domain.orders import Filled, FundingPaid, OutsideFill, Side, Transferred
+from ocw_mcp.domain.money import ZERO
+from ocw_mcp.domain.orders import Filled, FundingPaid, OutsideCause, OutsideFill, Side, Transferred
 from ocw_mcp.domain.snapshot import TRADES_SHOWN, TradeView
 from ocw_mcp.domain.state import ITSELF, Fall, Lowered, TradingState
 from ocw_mcp.domain.steps import Timer, TimerKind
 from ocw_mcp.domain.time import SECOND, next_midnight, utc_day
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.effect_buffer import EffectBuffer
+from ocw_mcp.engine.exchange_account import ExchangeAccount
 
 REPORTS_KEPT = 2_048
 
@@ -42,6 +44,8 @@ class AccountState(msgspec.Struct):
     opened: dict[str, Opened]
     lowered: Lowered | None
     ended: dict[str, int]
+    exchange: ExchangeAccount
+    began_with: Decimal
 
 
 _PARTS: Final = ("day", "drawdown", "activity")
@@ -67,11 +71,15 @@ class Account:
     def __init__(self, config: EngineConfig, effects: EffectBuffer) -> None:
         self._effects = effects
         self._policies = config.policies
-        self.ledger = Ledger(config.start_equity)
+        self.began_with = ZERO if config.on_exchange else config.start_equity
+        """The equity (quote) with which the book began."""
+        self._on_exchange = config.on_exchange
+        self.exchange = ExchangeAccount(read=not config.on_exchange)
+        self.ledger = Ledger(self.began_with)
         self.day = DailyLoss(config.policies.daily_loss)
         self.day_ends = 0
         """The midnight (ms) at which the current day ends."""
-        self.drawdown = Drawdown(config.policies.drawdown, config.start_equity)
+        self.drawdown = Drawdown(config.policies.drawdown, self.began_with)
         strict_pace = config.strict.pace if config.strict is not None else None
         self.activity = Activity(config.policies.pace, config.policies.losses, strict_pace)
         self.trading_state = TradingState.ACTIVE
@@ -114,7 +122,12 @@ class Account:
             self.open_day(at - 1)
 
     def watch(self) -> str:
-        """Compare equity and fees with their limits. Return the reason to cancel live entries; empty if none."""
+        """Compare equity and fees with their limits. Return the reason to cancel live entries; empty if none.
+
+        Until the account at an exchange is known there is no equity, and nothing is compared.
+        """
+        if self._on_exchange and not self.exchange.found:
+            return ""
         equity = self.ledger.equity()
         why = "too many trades lost in a row" if self._just_paused else ""
         self._just_paused = False
@@ -157,7 +170,8 @@ class Account:
             return None
         self.version += 1
         booked = self.ledger.book(fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, now, **charged_of(fill))
-        self.activity.filled(fill.quantity * fill.price, fill.fee)
+        if fill.cause is not OutsideCause.FOUND:
+            self.activity.filled(fill.quantity * fill.price, fill.fee)
         values = msgspec.structs.asdict(fill)
         values |= {"traded_at": values.pop("at"), "realised": booked.realised, "position": booked.position}
         self._effects.record(events.OutsideFilled(**values))
@@ -207,6 +221,15 @@ class Account:
         self._calm = None
         self._effects.record(events.TransferBooked(*msgspec.structs.astuple(transfer)))
         return True
+
+    def begin(self, deposit: Transferred) -> None:
+        """Book the balance with which the book of an exchange account begins; all losses are measured from here."""
+        if deposit.amount:
+            self.book_transfer(deposit)
+        self.began_with = equity = self.ledger.equity()
+        self.day.open(self.day.today.day, equity)
+        self.drawdown = Drawdown(self._policies.drawdown, equity)
+        self._calm = None
 
     def _first_time(self, name: str) -> bool:
         if name in self.reported:

@@ -26,6 +26,8 @@ from ocw_mcp.engine.guard import Guard
 from ocw_mcp.engine.idempotency import CALLERS_KEPT, Answer, drop_oldest
 from ocw_mcp.engine.leg_executor import LegExecutor, ManualControl
 from ocw_mcp.engine.precheck import Instruction
+from ocw_mcp.engine.settling import settle
+from ocw_mcp.engine.venue_reports import VenueReports
 
 COMMANDS_KEPT = 256
 
@@ -33,8 +35,9 @@ COMMANDS_KEPT = 256
 class OperatorCommands(Stateful[list[str]]):
     """Executes each operator command once, even if its file is not deleted. The state is the latest command ids."""
 
-    def __init__(self, guard: Guard, executor: LegExecutor, decisions: DecisionCycle) -> None:
+    def __init__(self, guard: Guard, executor: LegExecutor, decisions: DecisionCycle, reports: VenueReports) -> None:
         super().__init__([])
+        self._reports = reports
         self._manager = guard.manager
         self._account = guard.manager.account
         self._effects = guard.manager.effects
@@ -72,6 +75,8 @@ class OperatorCommands(Stateful[list[str]]):
             case Verb.TAKE_OVER:
                 manual_control.held[subject] = by
                 self._executor.withdraw(by, subject)
+            case Verb.SETTLE:
+                settle(self._manager, self._reports, command, now)
 
     def _resume(self, by: str, subject: str, now: int) -> None:
         fall, active = self._account.fall(), self._account.trading_state is TradingState.ACTIVE

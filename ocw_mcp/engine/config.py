@@ -11,7 +11,10 @@ from ocw_mcp.domain.state import Mode
 
 
 class EngineConfig(msgspec.Struct, frozen=True):
-    """The settings of one engine. `start_equity` is in quote currency, `interval` in ms."""
+    """The settings of one engine. `start_equity` is in quote currency, `interval` in ms.
+
+    A book on an exchange begins with the equity of its account instead of `start_equity`.
+    """
 
     policies: Policies
     policy_hash: str
@@ -30,3 +33,8 @@ class EngineConfig(msgspec.Struct, frozen=True):
     mode: Mode = Mode.PAPER
     fallback: bool = False
     """Whether the built-in rules replace a missing decision of the agent; true for models, whose calls cost money."""
+
+    @property
+    def on_exchange(self) -> bool:
+        """Whether the orders go to an exchange, whose account is compared with the books; false on paper."""
+        return self.mode is not Mode.PAPER

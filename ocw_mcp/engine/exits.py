@@ -78,8 +78,8 @@ class Exits(Stateful[ExitsState]):
         for symbol in self._state.bands.keys() - held.keys():
             del self._state.bands[symbol]
         for symbol in sorted(held):
-            if symbol in self._account.ended:
-                # An order would wait for a price that never comes.
+            if symbol in self._account.ended or symbol in self._account.exchange.adopted:
+                # An order would wait for a price that never comes; the exits are for positions of this book.
                 continue
             position = held[symbol]
             average, sign = self._average(position), 1 if position.quantity > 0 else -1
@@ -105,7 +105,8 @@ class Exits(Stateful[ExitsState]):
     def _score(self, now: int) -> list[tuple[str, WakeReason]]:
         """Score every position. Return the symbols that rose into the review band, each with the wake reason."""
         policy, most_h, ledger = self._policies.score, self._policies.exits.max_hold_h, self._account.ledger
-        held = [self._scored(ledger.positions[symbol]) for symbol in sorted(ledger.positions)]
+        own = sorted(ledger.positions.keys() - set(self._account.exchange.adopted))
+        held = [self._scored(ledger.positions[symbol]) for symbol in own]
         asked, bands = [], {}
         for position in held:
             symbol = position.symbol
@@ -165,7 +166,9 @@ class Exits(Stateful[ExitsState]):
         return known[1]
 
     def planned(self, view: PositionView) -> PositionView:
-        """Return a position with what the guard will do."""
+        """Return a position with what the guard will do; a position that others opened has only its stop."""
+        if view.symbol in self._account.exchange.adopted:
+            return view
         terms, average, sign = self._hard, float(view.average_price), 1 if view.quantity > 0 else -1
         protection, best, best_now, trail_at = self._guard.protections.get(view.symbol), view.mfe, view.best, None
         if not isinstance(best, Unknown) and not isinstance(best_now, Unknown) and best >= terms.trail_from:

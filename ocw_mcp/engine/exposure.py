@@ -87,6 +87,10 @@ class Reductions:
         """Return whether a live exit is closing a part of the position."""
         return self.selling(symbol) > ZERO
 
+    def exit_unknown(self, symbol: str) -> bool:
+        """Return whether a live exit may not close its part of the position: its outcome is not known."""
+        return any(not counts(each) for each in self.orders.live(symbol, Purpose.EXIT))
+
     def closing(self, symbol: str) -> bool:
         """Return whether live exits close all of a position that can be sold."""
         selling = self.selling(symbol)
@@ -203,13 +207,16 @@ def account_view(
         correlated_short=together.get(Side.SELL),
         other_symbols=len({*ledger.positions, *reserved} - {symbol}),
         pace=account.activity.seen(symbol, now, pending),
-        free_margin=free_margin(ledger, equity, reserved),
+        free_margin=free_margin(ledger, equity, reserved) - account.exchange.margin_elsewhere,
         symbol_quantity=abs(quantity) + own.quantity,
         held=joined(symbol, ledger, orders),
         opened=opened.side if opened is not None and opened.principal != RULES else None,
         spread=liquidity.spread if liquidity is not None else None,
         bid_depth=liquidity.bid_depth if liquidity is not None else None,
         ask_depth=liquidity.ask_depth if liquidity is not None else None,
+        unreconciled=account.exchange.objection(),
+        busy_ms=max(0, account.exchange.busy_until - now),
+        adopted=account.exchange.stands_in(symbol),
         begun=account.day.today.day != "",
     )
 

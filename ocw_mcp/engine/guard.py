@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from ocw_mcp.core.orders.table import OrderStatus, TrackedOrder
 from ocw_mcp.domain.events import Incident
-from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to, plain
+from ocw_mcp.domain.money import ONE, ZERO, ceil_to, floor_to
 from ocw_mcp.domain.orders import (
     GUARD,
     Accepted,
@@ -20,13 +20,10 @@ from ocw_mcp.domain.orders import (
     OrderRef,
     OrderReport,
     OutcomeUnknown,
-    OutsideCause,
-    OutsideFill,
     Purpose,
     Rejected,
     RejectReason,
 )
-from ocw_mcp.domain.state import TradingState
 from ocw_mcp.engine.order_manager import Change, OrderManager, Outcome
 from ocw_mcp.engine.protection import (
     GuardState,
@@ -93,6 +90,8 @@ class Guard(StopOrders):
         long, tick = self._account.ledger.quantity(symbol) > 0, self.instruments[symbol].tick
         protection = self.protections[symbol]
         stop, target = on_tick(stop, target, tick, long=long)
+        if protection.required is None:
+            protection.required = protection.trigger
         protection.tighten(stop, target, long=long)
         if trail is not None:
             protection.trail, protection.best = trail, self._account.ledger.marks[symbol]
@@ -108,10 +107,10 @@ class Guard(StopOrders):
     def on_report(self, change: Change, now: int) -> None:
         """Adapt the protection of a position to a report on one of its orders."""
         tracked, report, symbol = change.tracked, change.report, change.tracked.order.symbol
-        self._size_stops(symbol)
+        self.size_stops(symbol)
         held, failed = self._account.ledger.quantity(symbol), isinstance(report, Rejected | Canceled)
         if symbol in self.protections and not held:
-            self._release(symbol)
+            self.release(symbol)
         elif isinstance(report, Filled):
             self._after_fill(change, report, now)
         elif tracked.purpose is Purpose.EXIT and (failed or isinstance(report, OutcomeUnknown)):
@@ -129,28 +128,23 @@ class Guard(StopOrders):
             else:
                 self._schedule_check(symbol, now)
 
-    def on_outside_fill(self, fill: OutsideFill, now: int) -> None:
-        """Book a fill that no order of the engine made, report it, and protect the remaining position."""
-        booked = self._account.book_outside_fill(fill, now)
-        if booked is None:
-            return
-        symbol = fill.symbol
-        self._size_stops(symbol)
-        if fill.cause is not OutsideCause.ENDED:
-            trade = f"{fill.cause}: {fill.side} {plain(fill.quantity)} {symbol} at {plain(fill.price)}"
-            self._effects.record(Incident(trade))
-        if fill.cause in (OutsideCause.LIQUIDATION, OutsideCause.DELEVERAGING):
-            self._account.change_state(TradingState.HALTED, f"{fill.cause} of {symbol}")
-            self.manager.cancel_entries("halted")
-        if not booked.position or booked.opened:
-            self._release(symbol)
-        if booked.position:
-            self._adopt(symbol, now)
+    def on_lost_stop(self, stop: TrackedOrder, now: int) -> None:
+        """Replace a stop that is no longer at the exchange; cancel it, because two stops could sell too much."""
+        symbol = stop.order.symbol
+        self.manager.cancel(stop, "it is not among the orders at the exchange")
+        if self._account.ledger.quantity(symbol) and not self._covered(symbol):
+            self._unprotect(symbol, now)
+            self._replace_lost_stop(symbol, now)
 
-    def _adopt(self, symbol: str, now: int) -> None:
-        """Place the stop of a position that outside trades changed; close the position if no stop is planned for it."""
+    def adopt(self, symbol: str, now: int, *, close: bool = True, most: Decimal | None = None) -> None:
+        """Keep a position that others opened or changed under a stop, or `close` it; `most` (base asset) may stay."""
         if symbol in self.protections:
+            self.protections[symbol].most = most or self.protections[symbol].most
+            if self._spot:
+                # As after a fill: a stop would lock the excess that has to be sold.
+                self._reduce_excess(symbol, now)
             self._cover_position(symbol, now)
+            self._reduce_excess(symbol, now)
             return
         long = self._account.ledger.quantity(symbol) > 0
         mark = self._account.ledger.marks[symbol]
@@ -158,7 +152,10 @@ class Guard(StopOrders):
         trigger = (ceil_to if long else floor_to)(farthest, self._config.instruments(symbol, float(mark)).tick)
         self.protections[symbol] = Protection(trigger, target=None)
         self._unprotect(symbol, now)
-        self.manager.close(symbol, GUARD, now)
+        if close:
+            self.manager.close(symbol, GUARD, now)
+        else:
+            self._cover_position(symbol, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
         """Close an unprotected position. For a protected position, sell its excess and place a lost target again."""
@@ -169,12 +166,15 @@ class Guard(StopOrders):
             if not self.manager.exit_under_way(symbol):
                 self._place_target(symbol, now)
             return
+        if not self.flattening and self._stands_at_required(symbol):
+            self._postpone(symbol, now)
+            return
         if self._spot and self.manager.too_small(symbol) and any(self.manager.orders.live(symbol, Purpose.ENTRY)):
             # Nothing of it can be sold yet. Without its entry, the position is dust.
             self.manager.cancel_entries("its filled part is too small for a stop", symbol)
         else:
             self.manager.close(symbol, GUARD, now)
-        if not self.manager.exit_under_way(symbol):
+        if not self.manager.exit_under_way(symbol) or self.manager.exit_unknown(symbol):
             self._schedule_check(symbol, now)
 
     def on_retry(self, symbol: str, now: int) -> None:
@@ -191,6 +191,8 @@ class Guard(StopOrders):
         elif not protection.protected and (stop := self._covering(symbol)) is not None:
             self._protected_by(stop, now)
         self._put_wide_back(symbol, now)
+        if protection.blocked:
+            self._retry_later(symbol, now)
 
     def _sell_blocked(self, symbol: str, now: int) -> None:
         """Send the exit again that resting orders blocked, once no target rests."""
@@ -219,7 +221,7 @@ class Guard(StopOrders):
             return
         if booked.closed is not None:
             # The fill turned the position around: the stop of the old one is on the wrong side of the new one.
-            self._release(symbol)
+            self.release(symbol)
         if tracked.purpose is Purpose.ENTRY and booked.position * tracked.order.side.sign > 0:
             self._plan(tracked)
             hold_to_clearing(change, self.protections, self.manager)
@@ -233,7 +235,7 @@ class Guard(StopOrders):
             return
         if symbol not in self.protections:
             # A closing order was larger than the position and opened this one.
-            self._adopt(symbol, now)
+            self.adopt(symbol, now)
             return
         protection, left = self.protections[symbol], abs(booked.position)
         if protection.beyond:
@@ -280,7 +282,9 @@ class Guard(StopOrders):
         long = self._account.ledger.quantity(symbol) > 0
         stop, target = on_tick(intent.protect_at, intent.target_at, self.instruments[symbol].tick, long=long)
         assert stop is not None
-        self.protections.setdefault(symbol, Protection(stop, target)).tighten(stop, target, long=long)
+        protection = self.protections.setdefault(symbol, Protection(stop, target))
+        protection.tighten(stop, target, long=long)
+        protection.required = None
 
     def _keep_protection(self, symbol: str, now: int) -> Outcome:
         """Place a position's stop and target, unless the live ones already match. Return the stop's order."""
@@ -375,9 +379,10 @@ class Guard(StopOrders):
         waits = protection_timer(symbol) in self._effects.timers or self.manager.exit_under_way(symbol)
         return not (waits or (self.protections[symbol].protected and not self.flattening))
 
-    def _release(self, symbol: str) -> None:
+    def release(self, symbol: str) -> None:
         """Cancel all orders and the deadline of a flat symbol, so that no live addition opens a position again."""
         self.protections.pop(symbol, None)
+        self._account.exchange.forget(symbol)
         self._effects.clear_timer(protection_timer(symbol))
         self._effects.clear_timer(retry_timer(symbol))
         for tracked in self.manager.orders.live(symbol):

@@ -53,6 +53,8 @@ class Protection(msgspec.Struct):
     """The best mark price at a candle close since `trail` was set."""
     exceeded: list[str] = []
     """The limits whose excess was reported: each is reported once per position."""
+    required: Decimal | None = None
+    """The trigger that the clearing of the entries requires, while a caller or a trail has asked for a tighter one."""
     wide: Decimal | None = None
     """On futures: the trigger of the stop that closes the whole position; None before it was sent."""
     foreign_wide: bool = False
@@ -148,7 +150,7 @@ def hold_to_clearing(change: Change, protections: Mapping[str, Protection], mana
     for incident in _incidents(symbol, remedy, protection, held):
         manager.effects.record(Incident(incident))
     protection.exceeded += [each.code for each in remedy.excesses if each.code not in protection.exceeded]
-    protection.trigger = remedy.stop
+    protection.trigger, protection.required = remedy.stop, None
     if remedy.most < held:
         protection.most = remedy.most if protection.most is None else min(protection.most, remedy.most)
     if not tracked.order.immediate:

@@ -33,7 +33,7 @@ def report(engine: Engine, figures: JournalFigures, entry_fee: Decimal, fingerpr
     count as realised. `ended` lists the symbols whose candles end before those of others, with the time.
     """
     config, counters, account, gate = engine.config, engine.counters, engine.account, engine.gate.counters
-    start, end, evaluations = config.start_equity, account.ledger.equity(), gate.evaluations
+    start, end, evaluations = account.began_with, account.ledger.equity(), gate.evaluations
     since, until = counters.first_open_time, counters.last_close_time
     return {
         "symbols": sorted(config.symbols),

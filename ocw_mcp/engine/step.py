@@ -12,7 +12,6 @@ import msgspec
 
 from ocw_mcp.core.gate.gate import Gate
 from ocw_mcp.core.market.market import Closed, Market
-from ocw_mcp.core.orders.table import invalid_report
 from ocw_mcp.core.risk.limits import limits_in_force
 from ocw_mcp.domain import steps
 from ocw_mcp.domain.asks import CallerRequest
@@ -20,7 +19,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.events import HoleFound, PoliciesLoaded, SymbolEnded, WakeConditionsSet
 from ocw_mcp.domain.market import Candle, Frame
 from ocw_mcp.domain.money import exact
-from ocw_mcp.domain.orders import AccountReport, FundingPaid, OrderRef, OutsideFill, Transferred
+from ocw_mcp.domain.orders import FundingPaid, OrderRef
 from ocw_mcp.domain.snapshot import PositionView, Snapshot, SymbolWake, WakeReason
 from ocw_mcp.domain.stateful import SavedPart
 from ocw_mcp.domain.unknown import Unknown
@@ -43,6 +42,7 @@ from ocw_mcp.engine.order_manager import OrderManager
 from ocw_mcp.engine.price_board import PriceBoard, read_metric
 from ocw_mcp.engine.since import Since
 from ocw_mcp.engine.snapshot import brief_snapshot, leave_out, positions, take_snapshot
+from ocw_mcp.engine.venue_reports import VenueReports
 from ocw_mcp.engine.warm_up import warm_up
 
 
@@ -68,7 +68,8 @@ class Engine:
         self.decisions = DecisionCycle(self.manager, self.executor, self._after_decision)
         self.since = Since(self.manager, self.executor)
         self._effects.observe = self.since.observe
-        self._operator = OperatorCommands(self.guard, self.executor, self.decisions)
+        self._reports = VenueReports(self.guard)
+        self._operator = OperatorCommands(self.guard, self.executor, self.decisions, self._reports)
         self._callers = Callers(self.guard, self.executor, self.decisions, self._operator)
         self.counters = RunCounters()
         self._limits = limits_in_force(config.policies)
@@ -121,6 +122,8 @@ class Engine:
         now = self._effects.now = self._time.state()
         if isinstance(event, Frame):
             self._on_frame(event, now)
+            if self._reports.resume(now):
+                self._watch()
         elif isinstance(event, steps.TimerFired):
             self._on_timer(event.timer, now)
         elif isinstance(event, steps.DecisionReady | steps.DecisionFailed | steps.DecisionSubmitted):
@@ -129,22 +132,9 @@ class Engine:
             self._operator.take(event, now)
         elif isinstance(event, steps.Asked):
             self._callers.take(event, now)
-        elif why := invalid_report(event):
-            self.manager.lower(f"the venue reported {why} ({type(event).__name__}); nothing of it was booked")
-        elif isinstance(event, FundingPaid):
-            if self.account.book_funding(event):
+        elif self._reports.take(event, now):
+            if isinstance(event, FundingPaid):
                 self.counters.paid(event)
-                self._watch()
-        elif isinstance(event, Transferred):
-            if self.account.book_transfer(event):
-                self._watch()
-        elif isinstance(event, AccountReport):
-            pass
-        elif isinstance(event, OutsideFill):
-            self.guard.on_outside_fill(event, now)
-            self._watch()
-        elif (change := self.manager.apply(event, now)) is not None:
-            self.guard.on_report(change, now)
             self._watch()
         if self.config.live:
             self._live.judge()

@@ -81,7 +81,7 @@ class StopOrders:
         if missing and protection.wide is not None and not self._spot:
             self._submit_stop(symbol, protection.wide, now, wide=True)
 
-    def _size_stops(self, symbol: str) -> None:
+    def size_stops(self, symbol: str) -> None:
         """Give the stops that close the whole position its present quantity."""
         held = abs(self._account.ledger.quantity(symbol))
         for tracked in self.manager.orders.live(symbol, Purpose.STOP) if held else ():
@@ -152,8 +152,26 @@ class StopOrders:
     def _covers(self, stop: TrackedOrder) -> bool:
         return stop.status in (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED) and self._would_cover(stop)
 
-    def _would_cover(self, stop: TrackedOrder) -> bool:
-        """Return whether a stop is tight and large enough to cover its position once the venue has accepted it."""
+    def _stands_at_required(self, symbol: str) -> bool:
+        """Return whether an accepted stop covers a position at the trigger that its entries require."""
+        required, live = self.protections[symbol].required, self.manager.orders.live(symbol, Purpose.STOP)
+        accepted = (OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED)
+        stops = [each for each in live if each.status in accepted]
+        return required is not None and any(self._would_cover(each, required) for each in stops)
+
+    def _postpone(self, symbol: str, now: int) -> None:
+        """Extend the deadline of a position whose required stop stands, and send the requested tighter one again."""
+        protection = self.protections[symbol]
+        protection.deadline = now + self._deadline_ms
+        self._effects.set_timer(protection_timer(symbol), protection.deadline)
+        if not self._cover_pending(symbol):
+            self._send_stop(symbol, now)
+
+    def _would_cover(self, stop: TrackedOrder, at: Decimal | None = None) -> bool:
+        """Return whether a stop is tight and large enough to cover its position once the venue has accepted it.
+
+        `at` is the trigger that it has to have, or a tighter one; None means the planned one.
+        """
         symbol, trigger = stop.order.symbol, stop.order.trigger_price
         quantity = self._account.ledger.quantity(symbol)
         protection = self.protections.get(symbol)
@@ -162,7 +180,8 @@ class StopOrders:
         if stop.follows_position and not self.manager.of_position(stop):
             # It has to end with the earlier position for which it was placed.
             return False
-        tight = trigger >= protection.trigger if quantity > 0 else trigger <= protection.trigger
+        planned = protection.trigger if at is None else at
+        tight = trigger >= planned if quantity > 0 else trigger <= planned
         return tight and stop.covers(self.manager.to_cover(symbol))
 
     def _cover_pending(self, symbol: str) -> bool:

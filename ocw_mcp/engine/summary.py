@@ -10,6 +10,20 @@ from ocw_mcp.engine.snapshot import positions, summary_of
 from ocw_mcp.engine.step import Engine
 
 
+def _exchange(engine: Engine) -> dict[str, Any]:
+    """Return the account at the exchange as far as entries depend on it, with its balances."""
+    known = engine.account.exchange
+    return {
+        "refuses_entries": known.objection(),
+        "busy_until": known.busy_until if known.busy_until > engine.now else None,
+        "seen_at": known.seen_at if known.found else None,
+        "balances": {each.asset: plain(each.total) for each in known.balances if each.total},
+        "adopted": list(known.adopted),
+        "not_in_the_books": {symbol: plain(quantity) for symbol, quantity in sorted(known.elsewhere.items())},
+        "orders_of_others": len(known.foreign),
+    }
+
+
 def summary(engine: Engine) -> dict[str, Any]:
     """Return the current state of an engine, ready for JSON: money is text."""
     account, counters, manual = engine.account, engine.counters, engine.executor.manual_control
@@ -39,6 +53,7 @@ def summary(engine: Engine) -> dict[str, Any]:
         "approvals": engine.approvals.summary(),
         "paused_until": paused_until if paused_until > engine.now else None,
         "degraded": engine.degraded,
+        "exchange": _exchange(engine) if engine.config.on_exchange else None,
         "candles": counters.candles,
         "stale_candles": counters.stale_candles,
         "evaluations": engine.gate.counters.evaluations,

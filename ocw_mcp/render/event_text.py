@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from ocw_mcp.domain import asks, events
+from ocw_mcp.domain.account_events import AccountFound
 from ocw_mcp.domain.causes import Cause
 from ocw_mcp.domain.decision import Decision, Leg
 from ocw_mcp.domain.events import JournalEvent
@@ -221,6 +222,9 @@ def event_text(
             what = f"{event.side} {plain(event.quantity)} {printable(event.symbol)} at {plain(event.price)}"
             realised = cents(event.realised, signed=True)
             return f"{printable(event.cause)}: {what}, realised {realised}; position {plain(event.position)}"
+        case AccountFound(balances=balances, positions=positions, orders=orders):
+            totals = ", ".join(f"{plain(each.total)} {printable(each.asset)}" for each in balances) or "no balance"
+            return f"the account was taken over: {totals}; {len(positions)} position(s), {len(orders)} order(s)"
         case events.TransferBooked(amount=amount):
             return f"transfer of {cents(amount, signed=True)}"
         case events.CallerAsked(request=request):

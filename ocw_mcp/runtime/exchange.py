@@ -13,8 +13,8 @@ import msgspec
 
 from ocw_mcp.domain.errors import FeedError, MarketUnreachable
 from ocw_mcp.domain.market import Instrument, Product
-from ocw_mcp.domain.orders import AccountSeen, OrderRef, VenueNotice, VenueNoticeKind
-from ocw_mcp.domain.protocols import Clock, ExchangeVenue, KnownOrder
+from ocw_mcp.domain.orders import AccountSeen, OrderRef, OrderSeen, VenueNotice, VenueNoticeKind
+from ocw_mcp.domain.protocols import CancelsForeign, Clock, ExchangeVenue, KnownOrder
 from ocw_mcp.domain.time import SECOND
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.engine.waiting_entries import clear_again
@@ -45,6 +45,7 @@ class ExchangeLink:
         spot = engine.config.product is Product.SPOT
         self.outbox = Outbox(venue, clock, inbox.put, partial(clear_again, engine.manager), stops_lock=spot)
         self._tasks: list[asyncio.Task[None]] = []
+        self._foreign: set[asyncio.Task[None]] = set()
         self._complete_until: int | None = None
         """The exchange's time (ms) until which the engine has every fill, payment and transfer; None before any."""
         self._instruments: dict[str, Instrument] = {}
@@ -95,11 +96,22 @@ class ExchangeLink:
         tracked = self._engine.orders.get(ref) or self._engine.orders.recall(ref)
         self.outbox.cancel(ref, "" if tracked is None else tracked.order.symbol)
 
+    def cancel_foreign(self, order: OrderSeen) -> None:
+        """Ask for the cancellation of an order of others; the engine asks again while a later report still shows it."""
+        if not isinstance(self.venue, CancelsForeign):
+            text = f"{self.venue.name} cannot cancel {order.venue_order_id}, which is not of this book; cancel it there"
+            self._inbox.put(VenueNotice(VenueNoticeKind.INCIDENT, text))
+            return
+        task = asyncio.ensure_future(self.venue.cancel_foreign(order, self._clock.now()))
+        self._foreign.add(task)
+        task.add_done_callback(self._foreign.discard)
+
     async def close(self) -> None:
         """Send nothing more, and close the venue; its orders stay there."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._foreign]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.outbox.close()
         await self.venue.close()
 

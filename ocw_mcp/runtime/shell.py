@@ -303,6 +303,9 @@ class Shell:
                     self.follow_ups.extend(await self._send(cleared, now))
                 case steps.Cancel(ref):
                     self.follow_ups.extend(await self._cancel(ref, now))
+                case steps.CancelForeign(order):
+                    if self.exchange is not None and not self.repeating:
+                        self.exchange.cancel_foreign(order)
                 case steps.Ask(request):
                     asked = request
                 case steps.Keep(wake_id, snapshot):

@@ -213,7 +213,7 @@ def test_init_makes_a_private_env_file_and_never_overwrites(ocw: Ocw, tmp_path: 
 def test_an_env_file_of_the_current_directory_is_never_read(
     ocw: Ocw, tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / ".env").write_text("BINANCE_PAPER=false\nLIVE_TRADING=true\n")
+    (tmp_path / ".env").write_text("LOG_LEVEL=loud\n")
     monkeypatch.chdir(tmp_path)
     assert ocw("replay", tape, "--json", "--for", "1h").code == 0
     assert ocw("replay", tape, "--json", "--for", "1h", "--env", ".env").code == 2
@@ -242,9 +242,11 @@ BAD_CALLS: dict[str, tuple[tuple[str, ...], str]] = {
     "a policy with a typo": (("replay", "{tape}", "--policies", "{dir}/typo.toml"), "max_notional"),
     "a policy that is absent": (("replay", "{tape}", "--policy", "brave"), "brave"),
     "a missing env file": (("replay", "{tape}", "--env", "{dir}/no.env"), "no.env"),
-    "both modes at once": (("replay", "{tape}", "--env", "{dir}/both.env"), "LIVE_TRADING"),
-    "a live mode": (("replay", "{tape}", "--env", "{dir}/live.env"), "no such venue is built in yet"),
-    "a demo mode": (("replay", "{tape}", "--env", "{dir}/demo.env"), "no such venue is built in yet"),
+    "two modes": (("run", "--market", "sim", "--mode", "demo", "--env", "{dir}/both.env"), "BINANCE_PAPER"),
+    "live with one setting": (("run", "--market", "binance", "--mode", "live"), "LIVE_TRADING is not true"),
+    "a live tape": (("run", "--market", "{tape}", "--env", "{dir}/live.env"), "expected --market binance"),
+    "a demo simulation": (("run", "--market", "sim", "--mode", "demo"), "expected --market binance"),
+    "a demo book that is not kept": (("run", "--market", "binance", "--mode", "demo"), "no state directory is given"),
     "a state directory that is a file": (("replay", "{tape}", "--state", "{dir}/both.env"), "both.env"),
     "a foreign state directory": (("replay", "{tape}", "--state", "{dir}"), "--state"),
     "status without a book": (("status", "--state", "{dir}/none"), "holds no book"),
@@ -275,8 +277,7 @@ def test_bad_input_gives_one_sentence_exit_2_and_no_files(
         Path(__file__).parents[2].joinpath("policies/default.toml").read_text().replace("max_notional", "max_notionall")
     )
     (folder / "both.env").write_text("BINANCE_PAPER=true\nLIVE_TRADING=true\n")
-    (folder / "live.env").write_text("BINANCE_PAPER=false\nLIVE_TRADING=true\n")
-    (folder / "demo.env").write_text("BINANCE_PAPER=false\n")
+    (folder / "live.env").write_text("OCW_MODE=live\nLIVE_TRADING=true\n")
     before = sorted(each.name for each in folder.iterdir())
     said = ocw(*(part.format(dir=folder, tape=tape) for part in call))
     assert said.code == 2, said

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ocw_mcp.app.settings import KEYS, SECRET_KEYS, LogLevel, load_settings, require_paper
+from ocw_mcp.app.settings import KEYS, SECRET_KEYS, LogLevel, load_settings, mode_of
 from ocw_mcp.domain.errors import SettingsError
 from ocw_mcp.domain.state import Mode
 
@@ -28,7 +28,7 @@ def complaint(text: str, directory: Path) -> str:
 
 def test_defaults_are_paper_mode_without_keys() -> None:
     settings = load_settings(None, None, {})
-    assert settings.mode is Mode.PAPER
+    assert mode_of(settings, None) is Mode.PAPER
     assert settings.log_level is LogLevel.INFO
     assert settings.warnings == ()
     assert [getattr(settings, key.lower()) for key in sorted(SECRET_KEYS)] == [None] * 5
@@ -37,16 +37,18 @@ def test_defaults_are_paper_mode_without_keys() -> None:
 def test_shipped_env_example_sets_the_defaults() -> None:
     example_file = Path(__file__).resolve().parents[2] / ".env.example"
     assert load_settings(example_file, None, {}) == load_settings(None, None, {})
-    assert [line.split("=")[0] for line in example_file.read_text().splitlines() if line[:1].isupper()] == sorted(
-        KEYS, key=example_file.read_text().rindex
+    text = example_file.read_text()
+    shown = [key for key in KEYS if key != "BINANCE_PAPER"]  # earlier versions wrote that one
+    assert [line.split("=")[0] for line in text.splitlines() if line[:1].isupper()] == sorted(
+        shown, key=lambda key: text.rindex(f"\n{key}=")
     )
 
 
 def test_environment_overrides_the_env_file_and_state_directory(tmp_path: Path) -> None:
-    env_file(tmp_path, "CLAUDE_MODEL=c\nLOG_LEVEL=ERROR\nBINANCE_PAPER=false\n", ".env")
+    env_file(tmp_path, "CLAUDE_MODEL=c\nLOG_LEVEL=ERROR\nOCW_MODE=demo\n", ".env")
     chosen = env_file(tmp_path, "CLAUDE_MODEL=b\nLOG_LEVEL=DEBUG\n")
     settings = load_settings(chosen, tmp_path, {"CLAUDE_MODEL": "a"})
-    assert (settings.claude_model, settings.log_level, settings.mode) == ("a", LogLevel.DEBUG, Mode.DEMO)
+    assert (settings.claude_model, settings.log_level, settings.ocw_mode) == ("a", LogLevel.DEBUG, Mode.DEMO)
 
 
 def test_load_settings_reads_only_the_files_and_mapping_it_is_given(
@@ -66,36 +68,45 @@ def test_a_state_directory_without_an_env_file_sets_nothing(tmp_path: Path, stat
 
 
 @pytest.mark.parametrize(
-    ("paper", "live", "mode"),
+    ("setting", "live", "asked", "mode"),
     [
-        ("true", "false", Mode.PAPER),
-        ("false", "false", Mode.DEMO),
-        ("false", "true", Mode.LIVE),
-        ("", "", Mode.PAPER),
-        ("false", "", Mode.DEMO),
-        ("", "false", Mode.PAPER),
+        ("", "", None, Mode.PAPER),
+        ("", "true", None, Mode.PAPER),
+        ("demo", "", None, Mode.DEMO),
+        ("DEMO", "", "paper", Mode.PAPER),
+        ("", "", "demo", Mode.DEMO),
+        ("live", "true", None, Mode.LIVE),
+        ("demo", "true", "live", Mode.LIVE),
+        ("live", "false", "Paper", Mode.PAPER),
     ],
 )
-def test_trading_mode_follows_from_two_settings(paper: str, live: str, mode: Mode) -> None:
-    assert load_settings(None, None, {"BINANCE_PAPER": paper, "LIVE_TRADING": live}).mode is mode
+def test_mode_is_that_of_the_option_then_of_the_setting(setting: str, live: str, asked: str | None, mode: Mode) -> None:
+    settings = load_settings(None, None, {"OCW_MODE": setting, "LIVE_TRADING": live})
+    assert mode_of(settings, asked) is mode
 
 
-@pytest.mark.parametrize("paper", ["true", ""])
-def test_paper_and_live_together_are_refused(paper: str) -> None:
-    with pytest.raises(SettingsError, match=r"LIVE_TRADING .* is true while BINANCE_PAPER is true"):
-        load_settings(None, None, {"BINANCE_PAPER": paper, "LIVE_TRADING": "true"})
+def test_mode_is_paper_unless_two_settings_agree_on_live() -> None:
+    for values in ({}, {"LIVE_TRADING": "true"}, {"OCW_MODE": "paper", "LIVE_TRADING": "true"}):
+        assert mode_of(load_settings(None, None, values), None) is Mode.PAPER
+    for values in ({"OCW_MODE": "live"}, {"OCW_MODE": "live", "LIVE_TRADING": "false"}):
+        with pytest.raises(SettingsError, match="OCW_MODE is live, and LIVE_TRADING is not true") as caught:
+            mode_of(load_settings(None, None, values), None)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(SettingsError, match="--mode is live, and LIVE_TRADING is not true"):
+        mode_of(load_settings(None, None, {}), "live")
 
 
-@pytest.mark.parametrize("live", ["true", "false"])
-def test_demo_and_live_modes_are_refused_in_one_sentence(live: str) -> None:
-    settings = load_settings(None, None, {"BINANCE_PAPER": "false", "LIVE_TRADING": live})
-    with pytest.raises(SettingsError, match="no such venue is built in yet") as caught:
-        require_paper(settings)
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("mode", ["demo", "live"])
+def test_an_earlier_env_file_that_says_paper_refuses_other_modes(mode: str) -> None:
+    settings = load_settings(None, None, {"BINANCE_PAPER": "true", "LIVE_TRADING": "true"})
+    assert mode_of(settings, None) is Mode.PAPER
+    with pytest.raises(SettingsError, match=f"--mode is {mode} while BINANCE_PAPER is true"):
+        mode_of(settings, mode)
 
 
-def test_paper_mode_is_accepted() -> None:
-    require_paper(load_settings(None, None, {}))
+def test_unknown_mode_is_refused() -> None:
+    with pytest.raises(SettingsError, match="--mode is 'real'; expected one of paper, demo, live"):
+        mode_of(load_settings(None, None, {}), "real")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +123,7 @@ def test_boolean_setting_accepts_true_and_false_words_in_any_case(word: str, mea
     [
         ("BINANCE_PAPER=maybe", "BINANCE_PAPER (from {path}) is 'maybe'; expected true or false"),
         ("BINANCE_PAPER=2", "is '2'; expected true or false"),
+        ("OCW_MODE=real", "OCW_MODE (from {path}) is 'real'; expected one of paper, demo, live"),
         ("LIVE_TRADING=t", "LIVE_TRADING (from {path}) is 't'"),
         ("LOG_LEVEL=loud", "is 'loud'; expected one of DEBUG, INFO, WARNING, ERROR"),
         ("LIVE_TRADNG=true", "line 1 of {path} sets LIVE_TRADNG, which is unknown; did you mean LIVE_TRADING?"),
@@ -136,7 +148,7 @@ def test_all_settings_problems_are_listed_together(tmp_path: Path) -> None:
         load_settings(
             env_file(tmp_path, "BINANCE_PAPR=1\nLOG_LEVEL=loud\nANTHROPIC_BASE_URL=http://example.org\n"),
             tmp_path,
-            {"LIVE_TRADING": "yes", "FRED_API_KEY": "a b"},
+            {"LIVE_TRADING": "maybe", "FRED_API_KEY": "a b"},
         )
     text = str(caught.value)
     for named in (str(state_env), "BINANCE_PAPR", "LOG_LEVEL", "ANTHROPIC_BASE_URL", "LIVE_TRADING", "FRED_API_KEY"):

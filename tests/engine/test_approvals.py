@@ -8,7 +8,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import AwaitsApproval, CallerRequest, ConsentRequest, Done, LegRequest, SubmitRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.market import Frame
-from ocw_mcp.domain.orders import OrderRef, Purpose
+from ocw_mcp.domain.orders import AccountSeen, Balance, OrderRef, Purpose
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.steps import Asked, Command, DecisionSubmitted, Timer, TimerFired, TimerKind, Verb
@@ -233,6 +233,8 @@ async def test_a_clients_user_can_approve_or_deny_its_pending_order(yes: bool) -
 )
 async def test_a_clients_user_can_approve_only_that_clients_paper_orders(who: str, name: str, mode: Mode) -> None:
     run = await flat(mode=mode)
+    if mode is not Mode.PAPER:
+        await run.simulation.shell.take(AccountSeen(NOW, (Balance("USDT", D(10_000), D(10_000)),), (), ()))
     await ask(run)
     answer = await ask(run, ConsentRequest("k", who, name, True))
     assert isinstance(answer, Refusal)

@@ -102,8 +102,9 @@ class RefusesExits:
         if cleared.order.ref.leg is Purpose.EXIT and self._left:
             self._left -= 1
             rejected = Rejected(cleared.order.ref, RejectReason.OTHER, "Internal error.")
-            return self._venue.say(rejected)
-        return await self._submit(cleared, now)
+            self._venue.say(rejected)
+        else:
+            await self._submit(cleared, now)
 
 
 @pytest.mark.parametrize("refused", [1, 3])
@@ -135,11 +136,11 @@ class Late:
             await self._submit(cleared, now)
             self._held += self._venue.collect()
             self._box.put(FLATTEN)
-            return None
-        if leg is Purpose.EXIT and self._refuses:
+        elif leg is Purpose.EXIT and self._refuses:
             self._refuses = False
-            return self._venue.say(Rejected(cleared.redeem(now).ref, RejectReason.OTHER, "Internal error."))
-        return await self._submit(cleared, now)
+            self._venue.say(Rejected(cleared.redeem(now).ref, RejectReason.OTHER, "Internal error."))
+        else:
+            await self._submit(cleared, now)
 
     def on_candle(self, candle: Candle, now: int) -> Sequence[VenueReport]:
         held = [] if self._refuses else self._held

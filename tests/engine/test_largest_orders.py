@@ -27,9 +27,10 @@ def bounded(most: str, product: Product = Product.UM) -> Instrument:
 
 
 def found(quantity: str, most: str = "4") -> Wire:
-    """A long of another trader, which is larger than one order may be; the guard closes it."""
+    """A long of another trader, which is larger than one order may be, and which is being closed."""
     wire = Wire(filters=bounded(most))
     wire.give(OutsideFill("f0", BTC, Side.BUY, D(quantity), D(100), D(0), wire.now, OutsideCause.OTHER_TRADER))
+    wire.close()
     return wire
 
 

@@ -109,8 +109,8 @@ async def test_additions_share_one_stop_and_cannot_loosen_it() -> None:
     (refused,) = done.events(events.OrderRefused)
     assert refused.refusal.code is RefusalCode.LOOSER_STOP
     wide, stop = done.engine.orders.live("BTCUSDT", Purpose.STOP)
-    assert (wide.order.trigger_price, wide.order.close_position) == (Decimal("96"), True)
-    assert (stop.order.trigger_price, stop.order.close_position) == (Decimal("97"), False)
+    assert (wide.order.trigger_price, wide.order.close_position) == (Decimal(96), True)
+    assert (stop.order.trigger_price, stop.order.close_position) == (Decimal(97), False)
     assert stop.order.quantity == done.engine.account.ledger.quantity("BTCUSDT")
     protected = done.events(events.PositionProtected)
     assert [event.stop.revision for event in protected] == [0, 1, 2]

@@ -5,7 +5,9 @@ from decimal import Decimal
 import pytest
 
 from ocw_mcp.domain import events
-from ocw_mcp.domain.orders import OutsideCause, OutsideFill, Purpose, Side, Transferred
+from ocw_mcp.domain.market import Frame
+from ocw_mcp.domain.orders import Accepted, OutsideCause, OutsideFill, Purpose, Side, Transferred
+from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.state import TradingState
 from ocw_mcp.domain.steps import Timer, TimerFired, TimerKind
 from ocw_mcp.domain.time import MINUTE, SECOND
@@ -20,11 +22,14 @@ from tests.support.wire import Wire
 
 D = Decimal
 NOW = START + 4 * MINUTE
-WAKES = policies(gate={"close_wakes": ["1m"], "cooldown_s": 0})
+GATE = {"close_wakes": ["1m"], "cooldown_s": 0}
+WAKES = policies(gate=GATE)
+CLOSES = policies(gate=GATE, adopt={"positions": "close"})
+IGNORES = policies(gate=GATE, adopt={"positions": "ignore"})
 
 
-async def holding(closes: tuple[float, ...] = (100.0,) * 4) -> Run:
-    run = never_naked(Run(ListFeed(path(list(closes))), Scripted({1: buy("97")}), policy=WAKES))
+async def holding(closes: tuple[float, ...] = (100.0,) * 4, policy: Policies = WAKES) -> Run:
+    run = never_naked(Run(ListFeed(path(list(closes))), Scripted({1: buy("97")}), policy=policy))
     await run.go()
     run.clock.advance(NOW)
     return run
@@ -40,7 +45,7 @@ def held(run: Run) -> Decimal:
     return run.engine.account.ledger.quantity("BTCUSDT")
 
 
-async def tell(run: Run, event: OutsideFill | Transferred) -> None:
+async def tell(run: Run, event: OutsideFill | Transferred | Frame) -> None:
     await run.simulation.shell.take(event)
 
 
@@ -67,8 +72,58 @@ async def test_a_position_half_sold_outside_the_engine_keeps_its_stop() -> None:
     assert summary(run.engine)["positions"][0]["protected"] is True
 
 
-async def test_a_position_opened_outside_the_engine_is_closed() -> None:
-    run = await Run(ListFeed(path([100.0] * 4)), Scripted({}), policy=WAKES).go()
+async def flat(policy: Policies) -> Run:
+    run = never_naked(Run(ListFeed(path([100.0] * 4)), Scripted({}), policy=policy))
+    await run.go()
+    run.clock.advance(NOW)
+    return run
+
+
+def test_a_position_opened_outside_the_engine_gets_a_stop() -> None:
+    wire = Wire()
+    wire.give(outside(Side.BUY, D(1)))
+    (stop,) = wire.engine.orders.live()
+    assert (stop.purpose, stop.order.quantity) == (Purpose.STOP, D(1))
+    wire.give(Accepted(stop.ref, "v1"))
+    assert summary(wire.engine)["positions"][0]["protected"] is True
+
+
+async def test_a_position_opened_outside_the_engine_keeps_clear_of_the_exits() -> None:
+    policy = policies(gate=GATE, exits={"max_loss": "0.01"}, score={"exit": "0.01", "review": "0.01"})
+    run = await flat(policy)
+    await tell(run, OutsideFill("f1", "BTCUSDT", Side.BUY, D(1), D(150), D(0), NOW, OutsideCause.OTHER_TRADER))
+    await tell(run, Frame(NOW + MINUTE, (candle(4, 100.0),)))
+    assert (held(run), run.events(events.ExitDecided)) == (D(1), [])
+
+
+async def test_an_ignored_position_is_neither_booked_nor_closed() -> None:
+    run = await flat(IGNORES)
+    wallet = run.engine.account.ledger.wallet
+    for name in ("f1", "f2"):
+        await tell(run, outside(Side.BUY, D(1), name=name))
+    assert (held(run), list(run.engine.orders.live())) == (D(0), [])
+    assert run.engine.account.ledger.wallet == wallet
+    assert len(run.events(events.Incident)) == 1
+
+
+async def test_an_addition_of_others_is_sold_if_the_policy_closes() -> None:
+    run = await holding(policy=CLOSES)
+    before = held(run)
+    await tell(run, outside(Side.BUY, D(3)))
+    (exit_,) = run.engine.orders.live("BTCUSDT", Purpose.EXIT)
+    assert exit_.order.quantity == 3
+    assert run.engine.guard.protections["BTCUSDT"].most == before
+
+
+async def test_an_addition_of_others_is_covered_by_the_stop() -> None:
+    run = await holding()
+    await tell(run, outside(Side.BUY, D(3)))
+    (stop,) = run.engine.orders.live("BTCUSDT", Purpose.STOP)
+    assert stop.order.quantity == held(run)
+
+
+async def test_a_position_opened_outside_the_engine_is_closed_by_policy() -> None:
+    run = await Run(ListFeed(path([100.0] * 4)), Scripted({}), policy=CLOSES).go()
     run.clock.advance(NOW)
     await tell(run, outside(Side.BUY, D(1)))
     (exit_,) = run.engine.orders.live("BTCUSDT", Purpose.EXIT)
@@ -76,8 +131,8 @@ async def test_a_position_opened_outside_the_engine_is_closed() -> None:
     assert run.engine.timers[protection_timer("BTCUSDT")] == NOW + WAKES.stop.deadline_s * SECOND
 
 
-async def test_a_position_reversed_outside_the_engine_is_closed() -> None:
-    run = await holding()
+async def test_a_position_reversed_outside_the_engine_is_closed_by_policy() -> None:
+    run = await holding(policy=CLOSES)
     await tell(run, outside(Side.SELL, 2 * held(run)))
     assert held(run) < 0
     live = [each for each in run.engine.orders.live() if not each.cancel_requested]
@@ -149,8 +204,9 @@ async def test_a_paper_liquidation_halts_and_book_and_venue_agree() -> None:
 
 @pytest.mark.parametrize(("side", "trigger"), [(Side.BUY, "95.02"), (Side.SELL, "105.01")])
 def test_the_stop_of_a_position_opened_outside_is_a_tick_multiple(side: Side, trigger: str) -> None:
-    wire = Wire()
+    wire = Wire(symbols=("BTCUSDT", "ETHUSDT"))
     wire.give(OutsideFill("f1", "ETHUSDT", side, D(2), D("100.0133"), D("0.1"), wire.now, OutsideCause.OTHER_TRADER))
     protection = wire.engine.guard.protections["ETHUSDT"]
     assert protection.trigger == D(trigger)
+    assert wire.last(Purpose.STOP).trigger_price == D(trigger)
     assert protection.deadline is not None

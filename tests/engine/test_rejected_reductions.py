@@ -6,6 +6,7 @@ import pytest
 
 from ocw_mcp.domain import events
 from ocw_mcp.domain.asks import ProtectionRequest
+from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.orders import Accepted, Canceled, Order, OutcomeUnknown, Purpose, Rejected
 from ocw_mcp.domain.reject_reasons import RejectReason
 from ocw_mcp.domain.steps import Asked, Timer, TimerFired, TimerKind
@@ -176,6 +177,32 @@ def test_a_wide_stop_cancelled_outside_is_put_back_beside_the_tighter_one() -> N
     assert (again.close_position, again.trigger_price) == (True, D(97))
     assert is_protected(wire), "the tighter stop stands"
     assert wire.canceled == []
+
+
+def test_a_tighter_stop_that_the_venue_refuses_does_not_close_a_protected_position() -> None:
+    wire = protected()
+    for number in range(4):
+        reject(wire, tightened(wire, "98") if not number else wire.last(Purpose.STOP), RejectReason.RATE_LIMITED)
+        assert CHECK in wire.engine.timers
+        wire.tick({BTC: 100.0})
+        wire.give(TimerFired(CHECK))
+        assert sent(wire, Purpose.EXIT) == [], "the first stop stands at the price that was checked"
+        assert wire.last(Purpose.STOP).trigger_price == 98
+    wire.give(Accepted(wire.last(Purpose.STOP).ref, "v2"))
+    assert is_protected(wire)
+    assert CHECK not in wire.engine.timers
+
+
+def test_an_addition_whose_tighter_stop_is_refused_is_closed_at_the_deadline() -> None:
+    wire = protected()
+    addition = wire.enter(Action.ADD, quantity="2", stop=D(98))
+    assert isinstance(addition, Order)
+    wire.fill(addition)
+    assert wire.last(Purpose.STOP).trigger_price == 98
+    reject(wire, wire.last(Purpose.STOP), RejectReason.TOO_MANY_STOPS)
+    reject(wire, wire.last(Purpose.STOP), RejectReason.TOO_MANY_STOPS)
+    wire.give(TimerFired(CHECK))
+    assert wire.last(Purpose.EXIT).quantity == 12
 
 
 def test_flatten_keeps_the_stop_through_minutes_of_failing_sends() -> None:

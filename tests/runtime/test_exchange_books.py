@@ -191,7 +191,8 @@ def test_a_stop_that_waited_for_the_exchange_is_replaced_by_a_newer_one() -> Non
         (unsent,) = again.store.events(events.OrderRejected)
         assert unsent.ref == OrderRef(1, Purpose.STOP, 1)
         assert [each.order.trigger_price for each in again.engine.orders.live()][-1] == Decimal("98.5")
-        assert not again.store.events(events.Incident)
+        # The exchange could not be reached, and could be again.
+        assert ["the account can" in each.text for each in again.store.events(events.Incident)] == [True, True]
 
     run_in_virtual_time(play())
 

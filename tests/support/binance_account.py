@@ -111,6 +111,10 @@ class SandboxAccount:
         self.client = SignedClient(self.transport, credentials(), mode, loopback=ADDRESS)
         self.reports: list[VenueReport] = []
         self.witness = Watching()
+        self.begin()
+
+    def begin(self) -> None:
+        """Let a new sender take over, which knows no order."""
         self.registry = Registry()
         self.sender = Sender(self.client, BOOK, self.registry, self.reports.append, self.witness)
         self.sender.leverage_seen(BTC, 20)

@@ -1,8 +1,11 @@
 """The sandbox exchange for tests: a simulated market that is read once, and its connections."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,6 +66,27 @@ async def served(
     with listen("127.0.0.1", 0) as bound:
         async with server.serving(bound):
             yield f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+@contextmanager
+def served_aside(*faults: dict[str, Any], product: Product = Product.UM) -> Iterator[str]:
+    """Serve an exchange in another thread, and yield its address without the scheme."""
+    began: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        ended = asyncio.Event()
+        async with served(*faults, product=product) as address:
+            began.set_result((address, asyncio.get_running_loop(), ended))
+            await ended.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    address, loop, ended = began.result(timeout=20)
+    try:
+        yield address
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(timeout=20)
 
 
 def payloads(said: list[Outgoing]) -> list[Any]:

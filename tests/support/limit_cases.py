@@ -10,7 +10,7 @@ import msgspec
 
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.domain.market import Instrument, PriceBand, Product
-from ocw_mcp.domain.orders import OrderIntent, Side
+from ocw_mcp.domain.orders import OrderIntent, OutsideCause, OutsideFill, Side, Throttled, VenueNotice, VenueNoticeKind
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import RefusalCode
 from ocw_mcp.domain.state import TradingState
@@ -38,7 +38,7 @@ from tests.support.entries import (
 )
 from tests.support.legs import add, buy, sell, short
 from tests.support.markets import candle
-from tests.support.scenarios import Scenario, Shown, ThenRules, book, on_eth, together, with_leverage
+from tests.support.scenarios import Reported, Scenario, Shown, ThenRules, book, on_eth, together, with_leverage
 from tests.support.venues import Flawed
 
 D = Decimal
@@ -57,6 +57,7 @@ class Case(NamedTuple):
 
 
 CODE = RefusalCode
+OTHER = OutsideCause.OTHER_TRADER
 
 
 def limited_to(symbol_quantity: Decimal = CALM.symbol_quantity, **bounds: Any) -> AccountView:
@@ -79,6 +80,9 @@ STEEP = ((1_000, 10, "0.1"), (100_000, 5, "0.2"))
 _ROWS: list[tuple[Any, ...]] = [
     (CODE.NOT_ACTIVE, LONG, account(state=TradingState.REDUCING), "ACTIVE", "REDUCING", "0"),
     (CODE.NOT_ACTIVE, LONG, account(state=TradingState.HALTED), "ACTIVE", "HALTED", "0"),
+    (CODE.NOT_RECONCILED, LONG, account(unreconciled="not read yet"), "books that agree", "not read yet", "0"),
+    (CODE.VENUE_BUSY, LONG, account(busy_ms=1_500), "no wait", "1.5s to wait", "0"),
+    (CODE.ADOPTED, LONG, account(adopted="1, not in the books"), "no position of others", "1, not in the books", "0"),
     (CODE.SYMBOL_NOT_ALLOWED, asks(LONG, symbol="ETHEUR"), CALM, "*USDT,ETHBTC", "ETHEUR", "0"),
     (CODE.SYMBOL_NOT_ALLOWED, asks(LONG, symbol="ethusdt"), CALM, "*USDT,ETHBTC", "ethusdt", "0"),
     (CODE.SPOT_CANNOT_SHORT, SHORT, account(product=Product.SPOT), "spot", "short", "0"),
@@ -267,6 +271,9 @@ CASES = [Case(*row) for row in _ROWS]
 
 TOLD = {
     "NOT_ACTIVE": ("ACTIVE", "ACTIVE"),
+    "NOT_RECONCILED": ("books that agree", "they agree"),
+    "VENUE_BUSY": ("no wait", "0s to wait"),
+    "ADOPTED": ("no position of others", "none"),
     "SYMBOL_NOT_ALLOWED": ("*USDT,ETHBTC", "ETHUSDT"),
     "SIDE_NOT_ALLOWED": ("long,short", "long"),
     "SPOT_CANNOT_SHORT": ("um", "long"),
@@ -309,6 +316,9 @@ ROOMY = {"position": {"max_share": "0.5"}}
 
 SCENARIOS: dict[RefusalCode, Scenario] = {
     CODE.NOT_ACTIVE: Scenario({1: buy("95", "0.25"), 4: add()}, {"drawdown": {"max_share": "0.005"}}, FALLING),
+    CODE.NOT_RECONCILED: Reported({}, {}, reports=(VenueNotice(VenueNoticeKind.DEGRADED, "no user data"),)),
+    CODE.VENUE_BUSY: Reported({}, {}, reports=(Throttled(NOW * 2, "too many requests"),)),
+    CODE.ADOPTED: Reported({}, {}, reports=(OutsideFill("f1", "ETHUSDT", Side.BUY, D(1), D(100), D(0), 0, OTHER),)),
     CODE.SYMBOL_NOT_ALLOWED: Scenario(BOTH, {"symbols": {"allow": ["BTC*"]}}),
     CODE.SIDE_NOT_ALLOWED: Scenario({1: together(buy("97"), on_eth(short("103")))}, {"symbols": {"sides": ["long"]}}),
     CODE.SPOT_CANNOT_SHORT: Scenario({1: together(buy("97"), on_eth(short("103")))}, {}, product=Product.SPOT),

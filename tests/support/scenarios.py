@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from ocw_mcp.domain.asks import LegRequest
 from ocw_mcp.domain.decision import Action, Decision, Leg
 from ocw_mcp.domain.market import Candle, Instrument, OrderBook, Product
+from ocw_mcp.domain.orders import VenueReport
 from ocw_mcp.domain.steps import Asked
 from ocw_mcp.domain.time import MINUTE
 from tests.support.deciders import Scripted
@@ -67,6 +68,22 @@ class Shown(Scenario):
             leg = Leg(symbol, Action.BUY, size=D("0.1"), stop=D(97))
             at = run.clock.now()
             await run.simulation.shell.take(Asked(LegRequest(symbol, "anna", leg, quoted=price), at))
+        return run
+
+
+@dataclass
+class Reported(Scenario):
+    """Once the market has ended, somebody attached asks for one symbol, the venue reports, and they ask for another."""
+
+    reports: tuple[VenueReport, ...] = ()
+
+    async def run(self) -> Run:
+        run = await super().run()
+        take, at = run.simulation.shell.take, run.clock.now()
+        for symbol, reports in (("BTCUSDT", ()), ("ETHUSDT", self.reports)):
+            for report in reports:
+                await take(report)
+            await take(Asked(LegRequest(symbol, "anna", Leg(symbol, Action.BUY, size=D("0.1"), stop=D(97))), at))
         return run
 
 

@@ -12,6 +12,7 @@ from ocw_mcp.domain.market import Frame, Instrument, Product
 from ocw_mcp.domain.orders import (
     Accepted,
     AccountSeen,
+    Balance,
     Canceled,
     CancelRefused,
     Filled,
@@ -58,6 +59,8 @@ class Exchange:
     def __init__(self) -> None:
         self.prices: dict[str, Decimal] = {}
         self.positions: dict[str, Decimal] = {}
+        self.quote = Decimal(10_000)
+        self.averages: dict[str, Decimal] = {}
         self.live: dict[OrderRef, Order] = {}
         self.said: dict[OrderRef, list[VenueReport]] = {}
         """All reports on each order."""
@@ -109,8 +112,9 @@ class Exchange:
             self._say(Canceled(ref, "on request"))
 
     def account(self, at: int) -> AccountSeen:
-        held = [PositionSeen(name, size, self.prices[name]) for name, size in self.positions.items() if size]
-        return AccountSeen(at, (), tuple(held), ())
+        held = [PositionSeen(name, size, self.averages[name]) for name, size in self.positions.items() if size]
+        orders = [_seen(each) for each in self.live.values()]
+        return AccountSeen(at, (Balance("USDT", self.quote, self.quote),), tuple(held), tuple(orders))
 
     def _fill(self, order: Order) -> None:
         held = self.positions.get(order.symbol, Decimal(0))
@@ -119,14 +123,31 @@ class Exchange:
         price = self.prices[order.symbol]
         if order.limit_price is not None:
             price = min(price, order.limit_price) if order.side is Side.BUY else max(price, order.limit_price)
+        self._pay(order, held, quantity, price)
         at = START + round(asyncio.get_running_loop().time() * SECOND)
         self._say(Filled(order.ref, f"f-{order.ref}", quantity, price, Decimal(0), at))
+
+    def _pay(self, order: Order, held: Decimal, quantity: Decimal, price: Decimal) -> None:
+        """Book the result of the part of a position that a fill closes, and the average price of what is open."""
+        name, signed = order.symbol, quantity * order.side.sign
+        if held * signed < 0:
+            self.quote += min(quantity, abs(held)) * (price - self.averages[name]) * (1 if held > 0 else -1)
+        elif signed:
+            before = self.averages.get(name, price)
+            self.averages[name] = (abs(held) * before + quantity * price) / abs(held + signed)
 
     def _say(self, report: Accepted | Rejected | Filled | Canceled | CancelRefused) -> None:
         self.said.setdefault(report.ref, []).append(report)
         lost = self.faults.get(str(report.ref)) == LOST and not isinstance(report, Canceled)
         if self.session is not None and not lost:
             asyncio.get_running_loop().call_later(WAY_S, self.session.hear, report)
+
+
+def _seen(order: Order) -> OrderSeen:
+    name, ref = f"v-{order.ref}", order.ref
+    return OrderSeen(
+        name, str(ref), ref, order.symbol, order.side, order.type, order.quantity, Decimal(0), order.reduce_only
+    )
 
 
 class Session:

@@ -12,10 +12,10 @@ from ocw_mcp.domain.asks import CloseRequest, LegRequest
 from ocw_mcp.domain.decision import Action, Leg
 from ocw_mcp.domain.events import DomainEvent
 from ocw_mcp.domain.market import Frame, Instrument, Product
-from ocw_mcp.domain.orders import Filled, Order, OrderRef, Purpose, Side
+from ocw_mcp.domain.orders import Filled, Order, OrderRef, OrderSeen, Purpose, Side
 from ocw_mcp.domain.policies import Policies
 from ocw_mcp.domain.reasons import Refusal
-from ocw_mcp.domain.steps import Asked, Cancel, Command, Record, Send, StepEvent, TimerFired
+from ocw_mcp.domain.steps import Asked, Cancel, CancelForeign, Command, Record, Send, StepEvent, TimerFired
 from ocw_mcp.domain.time import MINUTE
 from ocw_mcp.engine.config import EngineConfig
 from ocw_mcp.engine.idempotency import Answer
@@ -55,6 +55,7 @@ class Wire:
         self.engine.start()
         self.sent: list[Order] = []
         self.canceled: list[OrderRef] = []
+        self.foreign: list[OrderSeen] = []
         self.journal: list[DomainEvent] = []
         self.reported: list[tuple[Order, Filled]] = []
         """Fills that were reported, each once, with their orders."""
@@ -73,6 +74,8 @@ class Wire:
                 self.sent.append(effect.cleared.order)
             elif isinstance(effect, Cancel):
                 self.canceled.append(effect.ref)
+            elif isinstance(effect, CancelForeign):
+                self.foreign.append(effect.order)
             elif isinstance(effect, Record):
                 recorded.append(effect.event)
         self.journal += recorded

@@ -17,6 +17,7 @@ import msgspec
 
 from ocw_mcp.adapters.files import OTHERS_MAY_WRITE, read_file, sync_directory
 from ocw_mcp.domain.errors import BookError
+from ocw_mcp.domain.settlement import read_settlement
 from ocw_mcp.domain.steps import Command, Verb
 
 HALT = "HALT"
@@ -46,8 +47,9 @@ _decode = msgspec.json.Decoder(_CommandFile).decode
 def write_command(directory: Path, verb: str, by: str, command_id: str, at_ns: int, subject: str = "") -> Path:
     """Write a command file for the engine of a state directory, and return its path.
 
-    A stopped engine reads the file when it starts. `at_ns` orders commands. `subject` is an approval's id or a symbol,
-    for the verbs that need one. Raises ValueError for an invalid verb or id, BookError for a failed write.
+    A stopped engine reads the file when it starts. `at_ns` orders commands. `subject` is an approval's id, a symbol
+    or a settlement, for the verbs that need one. Raises ValueError for an invalid verb or id, BookError for a failed
+    write.
     """
     command = _CommandFile(verb, by, command_id, subject)
     if fault := _fault(command):
@@ -226,15 +228,24 @@ class CommandFiles:
 def _fault(command: _CommandFile) -> str:
     if command.verb not in tuple(Verb):
         return f"{command.verb!r} is not a command; expected {' or '.join(Verb)}"
+    if command.verb == Verb.SETTLE:
+        if read_settlement(command.subject) is None:
+            return f"settle has subject {command.subject!r}; expected REF gone, or REF filled PRICE QUANTITY"
+    elif fault := _subject_fault(command):
+        return fault
+    if not re.fullmatch("[A-Za-z0-9_-]{1,64}", command.command_id):
+        return f"{command.command_id!r} is not a command id; expected up to 64 letters, digits, - and _"
+    if not (1 <= len(command.by) <= 64 and command.by.isprintable()):
+        return "it has no author; expected a name of up to 64 printable characters"
+    return ""
+
+
+def _subject_fault(command: _CommandFile) -> str:
     least = 1 if command.verb in (Verb.APPROVE, Verb.DENY, Verb.TAKE_OVER) else 0
     if not re.fullmatch(f"[A-Za-z0-9_-]{{{least},40}}", command.subject):
         return (
             f"{command.verb} has subject {command.subject!r}; expected an id or a symbol of up to 40 letters and digits"
         )
-    if not re.fullmatch("[A-Za-z0-9_-]{1,64}", command.command_id):
-        return f"{command.command_id!r} is not a command id; expected up to 64 letters, digits, - and _"
-    if not (1 <= len(command.by) <= 64 and command.by.isprintable()):
-        return "it has no author; expected a name of up to 64 printable characters"
     return ""
 
 

@@ -1,5 +1,7 @@
 """The operator's passphrase, which is required to resume a book. Only its scrypt digest is stored.
 
+It also seals the mandate of a live book: a changed mandate, and one of an earlier passphrase, is refused.
+
 The passphrase keeps two callers from resuming a book: a person who can run `ocw` but cannot write to the state
 directory, and an agent with tools. It does not stop the owner of the directory, who can replace its files.
 """
@@ -60,6 +62,22 @@ def matches(directory: Path, passphrase: str) -> bool:
     stored = require_sound(directory)
     digest = _digest(passphrase, bytes.fromhex(stored.salt), stored.cost)
     return hmac.compare_digest(digest, bytes.fromhex(stored.digest))
+
+
+def seal(directory: Path, text: bytes) -> str:
+    """Return the seal of a text: its HMAC with a key that follows from the stored passphrase.
+
+    The caller has checked the passphrase before; a seal is checked without it, so that a book can start unattended.
+    Raises BookError as `require_sound` does.
+    """
+    stored = require_sound(directory)
+    key = hmac.digest(bytes.fromhex(stored.digest), b"ocw seal " + bytes.fromhex(stored.salt), "sha256")
+    return hmac.new(key, text, "sha256").hexdigest()
+
+
+def is_sealed(directory: Path, text: bytes, found: str) -> bool:
+    """Return whether `found` is the seal of a text, in constant time. Raises BookError as `require_sound` does."""
+    return hmac.compare_digest(seal(directory, text).encode(), found.encode())
 
 
 def _digest(passphrase: str, salt: bytes, cost: Cost) -> bytes:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 from sqlite_utils import Database
 
+from ocw_mcp.domain import account_events as account_events
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.errors import JournalError
 from ocw_mcp.domain.events import DomainEvent, JournalEvent, LifecycleEvent

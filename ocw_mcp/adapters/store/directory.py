@@ -15,7 +15,10 @@ LOCK = "lock"
 LOCK_OWNER = "lock.pid"
 
 _ALLOWED_WITHOUT_A_BOOK = frozenset(
-    {".env", LOCK, LOCK_OWNER, "commands", "HALT", "passphrase", "tokens.json", "serve.json", "engine.log"}
+    {
+        *(".env", LOCK, LOCK_OWNER, "commands", "HALT", "passphrase", "tokens.json", "serve.json", "engine.log"),
+        *("keys.json", "mandate.json"),
+    }
 )
 
 PATIENCE_S = 0.1

@@ -13,6 +13,7 @@ import msgspec
 from mcp import Client
 
 from ocw_mcp import __version__
+from ocw_mcp.adapters.venues.paper import PaperVenue
 from ocw_mcp.agent.client import ModelFacts
 from ocw_mcp.agent.conversation import MAY_BE_BILLED
 from ocw_mcp.agent.decider import ClaudeDecider, EngineAccess
@@ -186,6 +187,7 @@ async def play(situation: Situation, subject: Messages, model: str = MODEL) -> P
             feed.until = NEVER
             book = WiredRun(feed, CLAUDE, policies, prompts, book.store, book.run.commands, make_decider=decider)
             script.book = book
+        assert isinstance(book.venue, PaperVenue)
         venue = FaultyVenue(book.venue)
         book.run.shell.simulated = venue
         facade = facade_of(book, directory)

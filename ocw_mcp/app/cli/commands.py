@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ocw_mcp import __version__
-from ocw_mcp.app.cli import books, clients, control, gate, measure
+from ocw_mcp.app.cli import books, clients, connect, control, gate, measure
 from ocw_mcp.app.cli.options import JsonOption, PoliciesOption, PolicyOption, RunRequest, group, option, print_json
 from ocw_mcp.app.cli.tapes import tape
 from ocw_mcp.app.output import say
@@ -35,7 +35,7 @@ def _root(
 
 
 def run(**given: Any) -> None:
-    """Run a book on paper, on live, simulated or recorded prices. Ctrl-C stops it, with a report."""
+    """Run a book: on paper by default, on live, simulated or recorded prices. Ctrl-C stops it, with a report."""
     from ocw_mcp.app.cli.runs import run_and_print
 
     run_and_print(RunRequest(**given))
@@ -56,7 +56,7 @@ _StateOfReplay = Annotated[
 ]
 # typer takes the options of a command from its signature.
 _RUN = inspect.signature(RunRequest).parameters
-_REPLAY = {name: each for name, each in _RUN.items() if name not in ("seed", "speed", "serve")}
+_REPLAY = {name: each for name, each in _RUN.items() if name not in ("seed", "speed", "serve", "mode")}
 _REPLAY["market"] = _RUN["market"].replace(name="tape", annotation=_Tape)
 _REPLAY["state"] = _RUN["state"].replace(annotation=_StateOfReplay)
 run.__signature__ = inspect.Signature(list(_RUN.values()))  # type: ignore[attr-defined]
@@ -114,7 +114,7 @@ def show_policies(
         console.print(policies_view.file_table(loaded))
 
 
-for _command in (run, replay, *books.COMMANDS, *control.COMMANDS, gate.gate_report, clients.mcp):
+for _command in (run, replay, *connect.COMMANDS, *books.COMMANDS, *control.COMMANDS, gate.gate_report, clients.mcp):
     app.command()(_command)
 for _name, _group in {
     "agent": control.agent,

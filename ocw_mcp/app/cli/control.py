@@ -66,6 +66,22 @@ def deny(id_: IdArgument, state: BookOption, as_json: JsonOption = False) -> Non
     _answer(state, id_, "deny", as_json)
 
 
+def settle(
+    order: Annotated[str, typer.Argument(metavar="REF", help="The order, such as 12-e-0; ocw orders shows them.")],
+    outcome: Annotated[list[str], typer.Argument(metavar="gone | filled PRICE QUANTITY", help="What became of it.")],
+    state: BookOption,
+    paper: Annotated[bool, option("--paper", "Confirm it for a paper book, without passphrase.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Declare the outcome of an order whose outcome is unknown, as the exchange's own pages show it.
+
+    A fill that the exchange reports later is booked all the same. A person confirms as for ocw resume.
+    """
+    from ocw_mcp.app.cli import operate
+
+    operate.settle(state, " ".join((order, *outcome)), paper=paper, as_json=as_json)
+
+
 def init(state: BookOption) -> None:
     """Make a state directory with a `.env` to fill in. Only you can read the file."""
     from ocw_mcp.app.resources import write_env_example
@@ -149,6 +165,7 @@ def _known(state: Path, symbol: str) -> str:
 def set_passphrase(state: BookOption) -> None:
     """Set or change the passphrase of a book. The passphrase is typed twice at a terminal and not shown."""
     from ocw_mcp.adapters.control import passphrase
+    from ocw_mcp.adapters.control.mandate import MANDATE
     from ocw_mcp.adapters.store.directory import prepare
 
     require_terminal("a passphrase is set")
@@ -162,6 +179,11 @@ def set_passphrase(state: BookOption) -> None:
             raise SettingsError("the two passphrases differ; nothing was changed; start again")
         passphrase.keep(state, fresh, passphrase.USUAL)
     typer.echo("the passphrase is set; only its scrypt hash is stored, so a lost passphrase cannot be recovered")
+    if (state / MANDATE).exists():
+        say(
+            f"the mandate was sealed with the earlier one: renew it with ocw connect --mandate --state {state}",
+            err=True,
+        )
 
 
 def require_directory(state: Path) -> None:
@@ -223,5 +245,5 @@ def typed(prompt: str) -> str:
     return line.rstrip("\r\n")
 
 
-COMMANDS = (halt, flatten, resume, approve, deny, init)
+COMMANDS = (halt, flatten, resume, approve, deny, settle, init)
 """The commands of this file that belong to no group, in the order of `ocw --help`."""

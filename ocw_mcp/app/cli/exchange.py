@@ -53,8 +53,10 @@ def binance(
     """
     import asyncio
 
+    from ocw_mcp.domain.market import Product
     from ocw_mcp.interfaces.serving import listen
     from ocw_mcp.runtime.clock import LiveClock
+    from ocw_mcp.sandbox.binance.account.keys import made_key
     from ocw_mcp.sandbox.binance.exchange import Exchange
     from ocw_mcp.sandbox.binance.faulty import FaultyExchange
 
@@ -73,6 +75,11 @@ def binance(
     say(address)
     named = f"{', '.join(traded.symbols)} ({traded.product})"
     say(f"{named} from {iso(begins)} at speed {speed:g}, with {_count(script)}; Ctrl-C ends it", err=True)
+    first = made_key("1")
+    say(f"API key {first.key}\nsecret  {first.secret}", err=True)
+    of_product = "" if traded.product is Product.UM else f" --product {traded.product}"
+    way = f"BINANCE_LOOPBACK={address} ocw connect --mode demo --sandbox-key --set-up{of_product} --state DIR"
+    say(f"connect a new book to its account: {way}", err=True)
     asyncio.run(_serve(exchange, begins, speed, bound))
 
 

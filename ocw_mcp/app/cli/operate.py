@@ -21,6 +21,7 @@ from ocw_mcp.app.cli.options import print_result
 from ocw_mcp.app.output import STATE_STYLES, clean, gain_style
 from ocw_mcp.domain.errors import BookError, SettingsError
 from ocw_mcp.domain.money import plain
+from ocw_mcp.domain.settlement import read_settlement
 from ocw_mcp.domain.state import MARKET_DATA, Fall, Lowered, Mode, TradingState
 from ocw_mcp.domain.steps import WITHIN_DRAWDOWN, Verb
 from ocw_mcp.domain.text import printable
@@ -41,6 +42,7 @@ _OUTCOMES = {
     Verb.PAUSE: "the agent is not woken any more",
     Verb.GO_ON: "the agent continues with {subject}",
     Verb.TAKE_OVER: "{subject} is under manual control",
+    Verb.SETTLE: "the order is settled as {subject}",
 }
 """The effect of a command, by its verb."""
 
@@ -92,6 +94,7 @@ def _summary_lines(summary: dict[str, Any]) -> Iterator[str | Text]:
         yield f"{summary['state']} {lowered_text(lowered)}; {ends}"
     for subject, why in summary.get("degraded", {}).items():
         yield Text(clean(f"market data degraded, {subject}: {why}"), "yellow")
+    yield from _exchange_lines(summary.get("exchange") or {})
     yield from map(_position, summary["positions"])
     if not summary["positions"]:
         yield "no open position"
@@ -102,6 +105,22 @@ def _summary_lines(summary: dict[str, Any]) -> Iterator[str | Text]:
         yield f"the agent is paused by {agent['paused_by']}"
     yield from (f"{symbol} is under manual control of {by}" for symbol, by in agent.get("held", {}).items())
     yield from (Text(clean(approval_text(each)), "yellow") for each in summary.get("approvals", ()))
+
+
+def _exchange_lines(account: dict[str, Any]) -> Iterator[str | Text]:
+    """Yield the lines of the account at the exchange; none on paper."""
+    if account.get("balances"):
+        yield "balances " + ", ".join(f"{total} {asset}" for asset, total in account["balances"].items())
+    if account.get("refuses_entries"):
+        yield Text(clean(f"no entries: {account['refuses_entries']}"), "yellow")
+    if account.get("busy_until"):
+        yield Text(f"no entries until {iso(account['busy_until'])}: the exchange gets too many requests", "yellow")
+    if account.get("adopted"):
+        yield f"opened by others, and under a stop of this book: {', '.join(account['adopted'])}"
+    for symbol, quantity in account.get("not_in_the_books", {}).items():
+        yield Text(clean(f"not in the books, and without a stop of this book: {quantity} {symbol}"), "yellow")
+    if account.get("orders_of_others"):
+        yield f"{account['orders_of_others']} order(s) on the account are not of this book"
 
 
 def send_command(
@@ -194,6 +213,20 @@ def resume(state: Path, *, paper: bool, accept_drawdown: bool, as_json: bool) ->
     if must_type and typed(f"{warning}. Type yes to resume anyway: ").strip().lower() != "yes":
         raise SettingsError("the answer is not yes; nothing was changed")
     send_command(state, Verb.RESUME, "" if warning else WITHIN_DRAWDOWN, as_json=as_json, before=warning)
+
+
+def settle(state: Path, subject: str, *, paper: bool, as_json: bool) -> None:
+    """Send the settlement of an order of unknown outcome after a person's confirmation, as in `require_person`.
+
+    Raises SettingsError if `subject` is no settlement, or if a person cannot confirm.
+    """
+    if read_settlement(subject) is None:
+        raise SettingsError(
+            f"{subject[:60]!r} is no settlement; expected REF gone, or REF filled PRICE QUANTITY, such as: "
+            "ocw settle 12-e-0 filled 61250.5 0.02; ocw orders shows the references"
+        )
+    require_person(state, "declare the outcome of an order of this {mode} book", paper=paper)
+    send_command(state, Verb.SETTLE, subject, as_json=as_json)
 
 
 def require_person(state: Path, action: str, *, paper: bool) -> None:

@@ -126,12 +126,20 @@ StampsOption = Annotated[
 ]
 
 
+ModeOption = Annotated[
+    str | None,
+    option(
+        "--mode",
+        "paper, demo (the exchange's test money) or live (your money). [default: OCW_MODE, or paper]",
+        *("paper", "demo", "live"),
+    ),
+]
+
+
 class RunRequest(NamedTuple):
     """The options of `ocw run`; those of `ocw replay` are derived from these fields."""
 
-    market: Annotated[
-        str, option("--market", "sim, binance (live prices, on paper), or the path of a tape.", "sim", "binance")
-    ]
+    market: Annotated[str, option("--market", "sim, binance (live prices), or the path of a tape.", "sim", "binance")]
     agent: Annotated[
         str,
         option(
@@ -191,6 +199,7 @@ class RunRequest(NamedTuple):
         str | None,
         option("--strategy", "Your own function decides: MODULE:FUNCTION, searched first in the current directory."),
     ] = None
+    mode: ModeOption = None
     every: Annotated[
         str | None, option("--every", "Wake the agent at fixed times, such as every 15m, and not by the gate.")
     ] = None

@@ -13,6 +13,7 @@ from ocw_mcp.adapters.store.directory import has_book
 from ocw_mcp.app import log
 from ocw_mcp.app.cli.options import RunRequest, print_json
 from ocw_mcp.app.cli.tables import Clean
+from ocw_mcp.app.exchange_access import open_access, require_exchange, require_mode
 from ocw_mcp.app.markets import BINANCE, FIRST_SEED, SIMULATED, open_market
 from ocw_mcp.app.narrator import Narrator, RunProgress
 from ocw_mcp.app.output import StatusLine, output_problem, steady
@@ -20,11 +21,13 @@ from ocw_mcp.app.parsing import parse_listen_address, parse_product, parse_span,
 from ocw_mcp.app.policy_loader import load_policies, load_prompts, with_every
 from ocw_mcp.app.report_view import show
 from ocw_mcp.app.runner import Job, run
-from ocw_mcp.app.settings import Settings, load_settings, require_paper
+from ocw_mcp.app.settings import Settings, load_settings, mode_of
 from ocw_mcp.app.strategies import load_strategy
 from ocw_mcp.domain.errors import SettingsError
+from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.orders import CLAUDE, RULES
 from ocw_mcp.domain.protocols import Clock, Feed
+from ocw_mcp.domain.state import Mode
 from ocw_mcp.runtime.clock import PacedClock
 
 if TYPE_CHECKING:
@@ -60,7 +63,8 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
         console.print(text)
 
     narrator = None if quiet else Narrator(say)
-    require_paper(settings)
+    # A replay is always on paper.
+    mode = Mode.PAPER if tape_only else mode_of(settings, request.mode)
     if not request.market:
         raise SettingsError("the market is an empty text; expected sim, binance, or the path of a tape")
     # If a directory is called sim, a replay uses the directory, and a run uses the simulated market.
@@ -71,13 +75,21 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
         raise SettingsError(f"--strategy and --agent {request.agent} both choose the agent; expected one of them")
     strategy = None if request.strategy is None else load_strategy(request.strategy, Path.cwd())
     policies = load_policies(request.policies, request.policy)
+    if request.every is not None:
+        policies = with_every(policies, request.every)
+    if request.state is not None:
+        require_mode(request.state, mode)
+    access = None
+    if mode is not Mode.PAPER:
+        state, product = require_exchange(mode, market, request.state), parse_product(request.product) or Product.UM
+        access, policies = open_access(mode, product, state, settings, policies, structlog.get_logger().warning)
     with line:
         line.show("opening the market")
         feed, clock = _market(request, market, settings, line, paced)
         job = Job(
             feed=feed,
             agent=request.agent if strategy is None else strategy.name,
-            policies=policies if request.every is None else with_every(policies, request.every),
+            policies=policies,
             prompts=load_prompts(request.prompts),
             for_ms=parse_span(request.for_),
             state=request.state,
@@ -86,6 +98,7 @@ def run_and_print(request: RunRequest, *, tape_only: bool = False) -> None:
             serve=address,
             claude=_claude_setup(request, settings, narrator),
             strategy=strategy,
+            access=access,
             progress=None if narrator is None else RunProgress(line, narrator, paced=clock is not None),
         )
         outcome = run(job, narrator)

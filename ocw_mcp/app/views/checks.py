@@ -15,24 +15,26 @@ from platform import python_version
 import msgspec
 
 from ocw_mcp import __version__
+from ocw_mcp.adapters.control import mandate
 from ocw_mcp.adapters.control.commands import HALT, count_refused, count_waiting, halted_by_file
 from ocw_mcp.adapters.control.heartbeat import read_heartbeat
+from ocw_mcp.adapters.control.keys import HostClass, connections
 from ocw_mcp.adapters.control.passphrase import is_set, require_sound
 from ocw_mcp.adapters.store.book import peek_book
 from ocw_mcp.adapters.store.database import JOURNAL
-from ocw_mcp.adapters.store.directory import is_locked, lock_owner, prepare
+from ocw_mcp.adapters.store.directory import has_book, is_locked, lock_owner, prepare
 from ocw_mcp.adapters.store.reader import ask_book, read_book, verify_book
 from ocw_mcp.adapters.store.views.orders import find_positions
 from ocw_mcp.app.markets import BINANCE
 from ocw_mcp.app.policy_loader import load_policies
-from ocw_mcp.app.settings import load_settings, require_paper
+from ocw_mcp.app.settings import load_settings, mode_of
 from ocw_mcp.app.views.market_checks import Check, CheckVerdict, market_checks
 from ocw_mcp.domain.errors import OcwError
 from ocw_mcp.domain.market import MarketIdentity
-from ocw_mcp.domain.state import MARKET_DATA, Lowered, TradingState
+from ocw_mcp.domain.state import MARKET_DATA, Lowered, Mode, TradingState
 from ocw_mcp.domain.text import printable
-from ocw_mcp.domain.time import SECOND, iso
-from ocw_mcp.render.text import lowered_text
+from ocw_mcp.domain.time import DAY, SECOND, iso
+from ocw_mcp.render.text import HASH_SHOWN, lowered_text
 
 LITTLE_SPACE, TOO_LITTLE_SPACE = 1_000_000_000, 100_000_000
 """Bytes of free disk space below which a check warns, or reports a problem."""
@@ -40,10 +42,13 @@ BUILT_AFTER = 1_767_225_600
 """2026-01-01, in seconds: a clock that shows an earlier time is wrong, since this version was made later."""
 STUCK_AFTER_S = 90
 """The age of a running engine's heartbeat above which it counts as stuck: three beats are missing."""
+SOON_DAYS = 3
+"""The rest of a mandate, in days, below which a check warns."""
 FAR_AWAY = 4_102_444_800
 """2100-01-01, in seconds: a clock that shows a later time is wrong."""
 EXTRAS = {
     "matplotlib": ("plot", "pictures of a run"),
+    "keyring": ("keyring", "keys in the keyring of the system"),
     "polars": ("parquet", "exports as parquet"),
     "backtesting": ("bench", "a peer to measure against"),
 }
@@ -123,8 +128,9 @@ def _package() -> Check:
 
 def _settings(env: Path | None, state: Path | None, environ: Mapping[str, str]) -> Check:
     settings = load_settings(env, state, environ)
-    require_paper(settings)
-    return _ok(f"mode {settings.mode}")
+    mode = mode_of(settings, None)
+    allowed = ", live mode is allowed" if settings.live_trading and mode is not Mode.LIVE else ""
+    return _ok(f"mode {mode}{allowed}")
 
 
 def _env_file(path: Path) -> Check:
@@ -200,6 +206,8 @@ def _book(state: Path) -> Iterator[Check]:
         "commands": _commands,
         "halt file": _halt_file,
         "passphrase": _passphrase,
+        "keys": _keys,
+        "mandate": _mandate,
     }.items():
         yield _check(name, partial(find, state))
 
@@ -295,6 +303,37 @@ def _passphrase(state: Path) -> Check:
         return _ok("not set; needed only to resume without --paper: ocw passphrase set")
     require_sound(state)
     return _ok("set, readable by its owner only")
+
+
+def _keys(state: Path) -> Check:
+    """Check the keys of a state directory; their fingerprints are shown, and never the keys."""
+    rows = connections(state)
+    if not rows:
+        return _ok("none; paper needs none, and ocw connect stores one")
+    shown = [
+        f"{row.mode} {row.product} for {'a sandbox' if row.host is HostClass.LOOPBACK else 'Binance'}: "
+        f"{row.fingerprint} in the {row.kept}, account {row.account}, checked at {iso(row.checked_at)}"
+        for row in rows
+    ]
+    return _ok("; ".join(shown))
+
+
+def _mandate(state: Path) -> Check:
+    """Check the mandate of a state directory; without a live book none is needed."""
+    found = mandate.read(state)
+    if found is None:
+        if has_book(state) and peek_book(state).stamp.mode is Mode.LIVE:
+            way = f"ocw connect --mode live --mandate --state {state}"
+            return _problem("none, and a live book does not start without one", way)
+        return _ok("none; only live mode needs one")
+    now = time.time_ns() // 1_000_000  # noqa: TID251 - the end of a mandate is a time of the world
+    if now >= found.expires_at:
+        return _warning(
+            f"expired: {found}", f"no entry passes; renew it: ocw connect --mode live --mandate --state {state}"
+        )
+    left = (found.expires_at - now) / DAY
+    text = f"{found} ({left:.1f} days left), for account {found.account} and policies {found.policy[:HASH_SHOWN]}"
+    return _warning(text, "renew it soon") if left < SOON_DAYS else _ok(text)
 
 
 def _line(error: Exception) -> str:

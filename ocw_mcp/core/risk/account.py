@@ -89,5 +89,11 @@ class AccountView(msgspec.Struct, frozen=True):
     bid_depth: Decimal | None = None
     ask_depth: Decimal | None = None
     """The quantities that can be sold (`bid_depth`) and bought near the best price; None if not known."""
+    unreconciled: str = ""
+    """Why the account at the exchange is not known to agree with the books; empty if it agrees, and on paper."""
+    busy_ms: int = 0
+    """The time until the exchange takes entries again; 0 if it takes them now."""
+    adopted: str = ""
+    """What stands of a position in this symbol that the book did not open; empty if there is none."""
     begun: bool = True
     """Whether the book's first day has begun; before that the engine only reads history."""

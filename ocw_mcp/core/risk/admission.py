@@ -34,6 +34,24 @@ def active(entry: Proposal, account: AccountView, policies: Policies) -> Verdict
     return all_or_nothing(RefusalCode.NOT_ACTIVE, TradingState.ACTIVE, account.state, passes=passes)
 
 
+def reconciled(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Refuse entries until the account at the exchange is known to agree with the books."""
+    why = account.unreconciled
+    return all_or_nothing(RefusalCode.NOT_RECONCILED, "books that agree", why or "they agree", passes=not why)
+
+
+def venue_ready(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Refuse entries while the exchange refuses requests, or needs them for reductions."""
+    actual = LazyText(lambda: f"{DurationText(account.busy_ms)} to wait")
+    return all_or_nothing(RefusalCode.VENUE_BUSY, "no wait", actual, passes=not account.busy_ms)
+
+
+def own_position(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
+    """Refuse entries in a symbol with a position that the book did not open."""
+    others = account.adopted
+    return all_or_nothing(RefusalCode.ADOPTED, "no position of others", others or "none", passes=not others)
+
+
 def symbols(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
     """Refuse symbols that the policy does not allow."""
     allowed, symbol = policies.symbols.allow, entry.intent.symbol
@@ -185,6 +203,9 @@ def stop_required(entry: Proposal, account: AccountView, policies: Policies) -> 
 
 LIMITS: Final[tuple[EntryLimit, ...]] = (
     EntryLimit((), RefusalCode.NOT_ACTIVE, judge=active, standing=True),
+    EntryLimit((), RefusalCode.NOT_RECONCILED, judge=reconciled, standing=True),
+    EntryLimit((), RefusalCode.VENUE_BUSY, judge=venue_ready, standing=True),
+    EntryLimit((), RefusalCode.ADOPTED, judge=own_position, standing=True),
     EntryLimit(("symbols.allow",), RefusalCode.SYMBOL_NOT_ALLOWED, judge=symbols, standing=True),
     EntryLimit(("symbols.sides",), RefusalCode.SIDE_NOT_ALLOWED, judge=sides, standing=True, one_side=True),
     EntryLimit((), RefusalCode.SPOT_CANNOT_SHORT, judge=product, standing=True, one_side=True),

@@ -39,6 +39,10 @@ OTHER_LIMITS: Final[tuple[Limit, ...]] = (
         meaning="the exit score of each position is computed repeatedly; it wakes the agent, or closes the position",
     ),
     Limit(("drawdown.max_share",), meaning="trading halts at this drawdown of equity until a person resumes"),
+    Limit(
+        ("adopt.positions", "adopt.orders"),
+        meaning="positions and orders of others on the account are treated in this way, and no entry adds to them",
+    ),
 )
 """The limits on orders, positions and the account that do not apply to a single entry."""
 

@@ -250,10 +250,12 @@ def _mandate(account: AccountView, policies: Policies) -> LimitUse | None:
 
 
 def mandate(entry: Proposal, account: AccountView, policies: Policies) -> Verdict:
-    """Require a mandate for the time, the symbol and the amount of an entry. Paper mode needs no mandate."""
+    """Require a mandate for the time, the symbol and the amount of an entry. Only live mode needs one."""
     code, given, used = RefusalCode.MANDATE, policies.mandate, _mandate(account, policies)
     if given is None or used is None:
-        return all_or_nothing(code, f"a mandate in mode {account.mode}", "none", passes=account.mode is Mode.PAPER)
+        return all_or_nothing(
+            code, f"a mandate in mode {account.mode}", "none", passes=account.mode in (Mode.PAPER, Mode.DEMO)
+        )
     if account.now >= given.expires_ms:
         return Verdict(code, f"until {iso(given.expires_ms)}", iso(account.now), ZERO)
     if not any(fnmatchcase(entry.intent.symbol, pattern) for pattern in given.symbols):

@@ -275,7 +275,9 @@ def test_time_stamp_that_stays_wrong_is_a_rejection() -> None:
 def test_order_whose_id_exists_already_is_looked_up() -> None:
     async def use(account: SandboxAccount) -> Any:
         resting = order(limit_price=account.price() - 1_000)
-        first, second = await account.send(resting), await account.send(resting)
+        first = await account.send(resting)
+        account.begin()
+        second = await account.send(resting)
         return outcomes(first), outcomes(second), account.witness.looked_up, len(account.state()["orders"])
 
     first, second, looked_up, resting = on_sandbox(use)

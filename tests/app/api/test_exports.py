@@ -60,6 +60,7 @@ EXPORTED = [
     "TradeRow",
     "TradeView",
     "Unknown",
+    "VenueRefused",
     "WakeCondition",
     "WakeKind",
     "WakeReason",

@@ -157,6 +157,22 @@ def test_pause_and_takeover_need_no_confirmation(ocw: Ocw, book: Path) -> None:
     assert (unknown.code, "expected one of BTCUSDT, ETHUSDT, SOLUSDT" in unknown.err) == (2, True)
 
 
+def test_settle_needs_a_persons_confirmation(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ocw("settle", "12-e-0", "gone", "--state", book).code == 2
+    with person(monkeypatch, WORD):
+        assert ocw("settle", "12-e-0", "gone", "--state", book).code == 0
+    assert waiting(book) == [("settle", "12-e-0 gone")]
+
+
+@pytest.mark.parametrize(
+    "words", [("12-e-0", "perhaps"), ("12", "gone"), ("12-e-0", "filled", "99"), ("1-e-0", "gone", "x")]
+)
+def test_settle_without_an_outcome_writes_no_command(ocw: Ocw, book: Path, words: tuple[str, ...]) -> None:
+    said = ocw("settle", *words, "--paper", "--state", book)
+    assert (said.code, "expected REF gone, or REF filled PRICE QUANTITY" in said.err) == (2, True)
+    assert waiting(book) == []
+
+
 def test_agent_resume_needs_a_persons_confirmation(ocw: Ocw, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ocw("agent", "resume", "--state", book).code == 2
     assert ocw("agent", "resume", "--paper", "--state", book).code == 0

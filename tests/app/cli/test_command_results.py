@@ -42,6 +42,8 @@ def document(ocw: Ocw, *arguments: object) -> dict[str, Any]:
         (("halt",), "halt", None),
         (("flatten",), "flatten", None),
         (("resume", "--paper"), "resume", None),
+        (("settle", "12-e-0", "gone", "--paper"), "settle", "12-e-0 gone"),
+        (("settle", "12-e-0", "filled", "99.5", "2", "--paper"), "settle", "12-e-0 filled 99.5 2"),
         (("agent", "pause"), "agent-pause", None),
         (("agent", "takeover", "ethusdt"), "takeover", "ETHUSDT"),
         (("agent", "resume", "--paper"), "agent-resume", None),

@@ -110,9 +110,10 @@ def test_doctor_reports_settings_and_policies_that_prevent_a_start(
     (tmp_path / "typo.toml").write_text("name = 3")
     found = examined(ocw, "--policies", tmp_path / "typo.toml", "--env", tmp_path / "none", code=1)
     assert (found["policies"]["verdict"], found["settings"]["verdict"]) == ("problem", "problem")
-    monkeypatch.setenv("BINANCE_PAPER", "false")
+    monkeypatch.setenv("OCW_MODE", "live")
+    assert "LIVE_TRADING is not true" in examined(ocw, code=1)["settings"]["found"]
     monkeypatch.setenv("LIVE_TRADING", "true")
-    assert "no such venue is built in yet" in examined(ocw, code=1)["settings"]["found"]
+    assert examined(ocw)["settings"]["found"] == "mode live"
 
 
 def test_doctor_warns_of_waiting_and_of_refused_commands(ocw: Ocw, book: Path) -> None:

@@ -1,0 +1,297 @@
+"""The checks of an account before a book trades it: clock, key, permissions, settings and balances.
+
+All checks only read. `set_up` changes the settings of the account, and nothing else does.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Final, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from ocw_mcp.adapters.control.keys import account_fingerprint
+from ocw_mcp.adapters.feeds.binance.clock import LIMIT_MS
+from ocw_mcp.adapters.venues.binance.errors import Banned, CallFailed, Outcome, Refused, Unanswered
+from ocw_mcp.app.views.market_checks import Check, CheckVerdict
+from ocw_mcp.domain.errors import MarketUnreachable, VenueRefused
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.money import ZERO, plain
+from ocw_mcp.domain.state import Mode
+
+RESTRICTIONS: Final = "/sapi/v1/account/apiRestrictions"
+_WRONG_KEY: Final = frozenset({-2008, -2014, -2015})
+_WRONG_SECRET: Final = -1022
+_SHOWN: Final = 5
+_T = TypeVar("_T")
+
+
+class Calls(Protocol):
+    """Signed calls to one account, as `SignedClient` makes them."""
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None = None,
+        *,
+        weight: int,
+        orders: int = 0,
+        reduces: bool = False,
+    ) -> bytes: ...
+
+    def now_ms(self) -> int: ...
+
+
+class AccountCalls(NamedTuple):
+    """The calls to an account: `calls` to its product, `permissions` to the host that knows the key's permissions."""
+
+    mode: Mode
+    product: Product
+    calls: Calls
+    permissions: Calls | None
+    """None if no host of the mode knows the permissions of the key, as in demo trading."""
+    machine_ms: Callable[[], int]
+    """Returns the time of the machine, ms."""
+    where: str
+    """The host, for the operator."""
+    sandbox: bool = False
+    """Whether the host is a sandbox exchange on this machine."""
+
+
+class AccountFound(NamedTuple):
+    """An account that was read."""
+
+    fingerprint: str
+    balances: dict[str, Decimal]
+    """The balance of each asset of which there is some."""
+
+
+class _Config(msgspec.Struct):
+    can_trade: bool = msgspec.field(name="canTrade", default=False)
+    hedged: bool = msgspec.field(name="dualSidePosition", default=True)
+    multi_assets: bool = msgspec.field(name="multiAssetsMargin", default=True)
+
+
+class _SymbolConfig(msgspec.Struct):
+    symbol: str
+    margin_type: str = msgspec.field(name="marginType")
+
+
+class _Balance(msgspec.Struct):
+    alias: str = msgspec.field(name="accountAlias")
+    asset: str
+    balance: Decimal
+
+
+class _Position(msgspec.Struct):
+    symbol: str
+    amount: Decimal = msgspec.field(name="positionAmt")
+
+
+class _SpotBalance(msgspec.Struct):
+    asset: str
+    free: Decimal
+    locked: Decimal
+
+
+class _SpotAccount(msgspec.Struct):
+    balances: list[_SpotBalance]
+    can_trade: bool = msgspec.field(name="canTrade", default=False)
+    uid: int = 0
+
+
+class _Restrictions(msgspec.Struct):
+    """What a key may do; a permission that the answer does not name counts as given."""
+
+    reading: bool = msgspec.field(name="enableReading", default=False)
+    withdrawals: bool = msgspec.field(name="enableWithdrawals", default=True)
+    internal_transfers: bool = msgspec.field(name="enableInternalTransfer", default=True)
+    universal_transfers: bool = msgspec.field(name="permitsUniversalTransfer", default=True)
+    futures: bool = msgspec.field(name="enableFutures", default=False)
+    spot: bool = msgspec.field(name="enableSpotAndMarginTrading", default=False)
+    fixed_addresses: bool = msgspec.field(name="ipRestrict", default=False)
+
+
+async def read(account: AccountCalls, path: str, kind: type[_T], weight: int, of: Calls | None = None) -> _T:
+    """Return the answer to a signed GET request. Raises VenueRefused, and MarketUnreachable without an answer."""
+    body = await answered(account, (of or account.calls).call("GET", path, weight=weight), path)
+    try:
+        return msgspec.json.decode(body, type=kind, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # The answer is not shown: it may name the account.
+        raise VenueRefused(f"{path} was answered with other fields than expected; update OCW") from None
+
+
+async def answered(account: AccountCalls, call: Awaitable[bytes], path: str) -> bytes:
+    """Await a call. Raises VenueRefused with the way to mend it, and MarketUnreachable without an answer."""
+    try:
+        return await call
+    except Refused as refused:
+        raise VenueRefused(_refusal(account, path, refused)) from None
+    except Banned as banned:
+        raise MarketUnreachable(f"{account.where} takes no request now: {banned.why}; wait, and try again") from None
+    except Unanswered as failed:
+        raise MarketUnreachable(
+            f"{account.where} gave no answer: {failed.why}; check the network, and try again"
+        ) from None
+
+
+def _refusal(account: AccountCalls, path: str, refused: Refused) -> str:
+    other = "live exchange" if account.mode is Mode.DEMO else "demo trading"
+    if refused.code in _WRONG_KEY:
+        return (
+            f"{account.where} refused the key ({refused.code} {refused.text}); expected a key of {account.mode} mode "
+            f"that may be used from this address: a key of the {other} is not known there; create one for this mode, "
+            "or check its list of addresses and its permissions, then run ocw connect --new-key"
+        )
+    if refused.code == _WRONG_SECRET:
+        return (
+            f"{account.where} refused the signature ({refused.code}), so the secret is not that of the key; copy both "
+            "again, with ocw connect --new-key"
+        )
+    return f"{account.where} refused {path} ({refused.status} {refused.code} {refused.text})"
+
+
+async def check_account(account: AccountCalls, symbols: Sequence[str]) -> AsyncIterator[Check | AccountFound]:
+    """Yield the result of each check, and the account last. Raises VenueRefused and MarketUnreachable."""
+    if account.product is Product.SPOT:
+        found, can_trade, wrong = await _spot(account)
+    else:
+        found, can_trade, wrong = await _futures(account, symbols)
+    yield _ok("key", f"{account.where} accepts it")
+    yield _clock(account.calls.now_ms() - account.machine_ms())
+    yield await check_permissions(account)
+    if can_trade:
+        yield _ok("account", f"may trade; its fingerprint is {found.fingerprint}")
+    else:
+        yield _problem("account", "the exchange says that it may not trade", "see its notices in the exchange's app")
+    for check in wrong:
+        yield check
+    named = [f"{plain(amount)} {asset}" for asset, amount in list(found.balances.items())[:_SHOWN]]
+    more = f" and {len(found.balances) - _SHOWN} other assets" if len(found.balances) > _SHOWN else ""
+    if named:
+        yield _ok("balances", ", ".join(named) + more)
+    else:
+        yield Check("balances", CheckVerdict.WARNING, "nothing", "an entry needs a balance: transfer some there")
+    yield found
+
+
+async def check_permissions(account: AccountCalls) -> Check:
+    """Return the check of what the key may do: trade, and neither withdraw nor transfer.
+
+    Raises VenueRefused and MarketUnreachable.
+    """
+    if account.permissions is None:
+        why = "not checkable in demo trading, which does not tell what a key may do; there is only test money"
+        return _ok("permissions", why)
+    may = await read(account, RESTRICTIONS, _Restrictions, 1, account.permissions)
+    moves = {
+        "withdraw": may.withdrawals,
+        "transfer to other users": may.internal_transfers,
+        "transfer between wallets": may.universal_transfers,
+    }
+    if given := [name for name, allowed in moves.items() if allowed]:
+        todo = "remove these permissions in the settings of the key, or create a key without them"
+        return _problem("permissions", f"the key may {' and '.join(given)}, and such a key is refused", todo)
+    needed = may.spot if account.product is Product.SPOT else may.futures
+    if not (may.reading and needed):
+        name = "Spot & Margin Trading" if account.product is Product.SPOT else "Futures"
+        return _problem("permissions", "the key may not trade this product", f"enable Reading and {name} for the key")
+    shown = "reads and trades, and can neither withdraw nor transfer"
+    if may.fixed_addresses or account.sandbox:
+        shown = shown if account.sandbox else f"{shown}; it works from fixed addresses only"
+        return _ok("permissions", shown)
+    todo = "restrict it to the address of this machine, so that a stolen key is useless"
+    return Check("permissions", CheckVerdict.WARNING, f"{shown}; it works from every address", todo)
+
+
+async def _spot(account: AccountCalls) -> tuple[AccountFound, bool, list[Check]]:
+    answer = await read(account, "/api/v3/account", _SpotAccount, 20)
+    balances = {each.asset: each.free + each.locked for each in answer.balances if each.free + each.locked}
+    fingerprint = account_fingerprint(account.mode, account.product, str(answer.uid))
+    return AccountFound(fingerprint, balances), answer.can_trade, []
+
+
+async def _futures(account: AccountCalls, symbols: Sequence[str]) -> tuple[AccountFound, bool, list[Check]]:
+    rows = await read(account, "/fapi/v3/balance", list[_Balance], 5)
+    if not rows:
+        raise VenueRefused(
+            f"{account.where} knows no futures account of this key; open one in the exchange's app, and try again"
+        )
+    config = await read(account, "/fapi/v1/accountConfig", _Config, 5)
+    found = AccountFound(
+        account_fingerprint(account.mode, account.product, rows[0].alias),
+        {each.asset: each.balance for each in rows if each.balance},
+    )
+    todo = f"run ocw connect --mode {account.mode} --set-up, while no position is open"
+    checks = [
+        _problem("position mode", "hedge mode, in which OCW does not trade", todo)
+        if config.hedged
+        else _ok("position mode", "one-way"),
+        _problem("asset mode", "multi-assets mode, in which OCW does not trade", todo)
+        if config.multi_assets
+        else _ok("asset mode", "single-asset"),
+    ]
+    crossed = await _crossed(account, symbols)
+    if crossed:
+        checks.append(_problem("margin type", f"not isolated: {', '.join(crossed)}", todo))
+    else:
+        checks.append(_ok("margin type", f"isolated for {', '.join(symbols)}"))
+    return found, config.can_trade, checks
+
+
+async def _crossed(account: AccountCalls, symbols: Sequence[str]) -> list[str]:
+    rows = await read(account, "/fapi/v1/symbolConfig", list[_SymbolConfig], 5)
+    isolated = {row.symbol for row in rows if row.margin_type.upper() == "ISOLATED"}
+    return [symbol for symbol in symbols if symbol not in isolated]
+
+
+async def set_up(account: AccountCalls, symbols: Sequence[str]) -> AsyncIterator[Check]:
+    """Change the settings of a futures account to those that OCW needs; yield the outcome of each call.
+
+    Raises VenueRefused if a position is open, MarketUnreachable without an answer.
+    """
+    if account.product is Product.SPOT:
+        yield _ok("settings", "spot needs none")
+        return
+    rows = await read(account, "/fapi/v3/positionRisk", list[_Position], 5)
+    if held := [f"{plain(row.amount)} {row.symbol}" for row in rows if row.amount != ZERO]:
+        raise VenueRefused(
+            f"the account has open positions ({', '.join(held[:_SHOWN])}), and its settings are changed only while "
+            "there is none; nothing was changed; close them, and run it again"
+        )
+    yield await _set(account, "position mode", "one-way", "/fapi/v1/positionSide/dual", {"dualSidePosition": "false"})
+    yield await _set(
+        account, "asset mode", "single-asset", "/fapi/v1/multiAssetsMargin", {"multiAssetsMargin": "false"}
+    )
+    for symbol in symbols:
+        terms: dict[str, str | int] = {"symbol": symbol, "marginType": "ISOLATED"}
+        yield await _set(account, f"margin type of {symbol}", "isolated", "/fapi/v1/marginType", terms)
+
+
+async def _set(account: AccountCalls, name: str, wanted: str, path: str, terms: Mapping[str, str | int]) -> Check:
+    try:
+        await account.calls.call("POST", path, terms, weight=1)
+    except Refused as refused:
+        if refused.verdict.outcome is Outcome.UNCHANGED:
+            return _ok(name, f"{wanted}, as it was before")
+        todo = "cancel the open orders, and run it again" if "open order" in refused.text else "see the exchange's app"
+        return _problem(name, f"not changed: {refused.code} {refused.text}", todo)
+    except CallFailed as failed:
+        return _problem(name, f"it is not known whether it was changed: {failed}", "run ocw connect again")
+    return _ok(name, f"now {wanted}")
+
+
+def _clock(ahead_ms: int) -> Check:
+    found = f"{abs(ahead_ms)} ms {'behind' if ahead_ms > 0 else 'ahead of'} the exchange's"
+    if abs(ahead_ms) <= LIMIT_MS:
+        return _ok("clock", found)
+    return Check("clock", CheckVerdict.WARNING, found, "set the clock of this machine, and keep it with NTP")
+
+
+def _ok(name: str, found: str) -> Check:
+    return Check(name, CheckVerdict.OK, found)
+
+
+def _problem(name: str, found: str, todo: str) -> Check:
+    return Check(name, CheckVerdict.PROBLEM, found, todo)

@@ -1,0 +1,127 @@
+"""Opens the account of a demo or live book at Binance, or at a sandbox exchange. It imports the network and ccxt."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from random import Random  # noqa: TID251 - spreads repeated requests over time; it never enters the engine
+
+import msgspec
+
+from ocw_mcp.adapters.binance.network import NetworkTransport
+from ocw_mcp.adapters.control.keys import ApiKey
+from ocw_mcp.adapters.feeds.binance.exchange_info import fetch_info
+from ocw_mcp.adapters.feeds.binance.rest import RestClient
+from ocw_mcp.adapters.venues.binance.client import SignedClient
+from ocw_mcp.adapters.venues.binance.hosts import venue_hosts
+from ocw_mcp.adapters.venues.binance.signing import Credentials
+from ocw_mcp.adapters.venues.binance.venue import BinanceVenue
+from ocw_mcp.adapters.venues.instruments import paper_brackets
+from ocw_mcp.app.connecting import AccountCalls
+from ocw_mcp.app.live_market import sandbox_clock
+from ocw_mcp.app.proving import Proof, ProvingOrder, ProvingTerms
+from ocw_mcp.domain.errors import FeedError, VenueRefused
+from ocw_mcp.domain.market import Product
+from ocw_mcp.domain.policies import Policies
+from ocw_mcp.domain.protocols import ExchangeVenue
+from ocw_mcp.domain.state import Mode
+from ocw_mcp.runtime.clock import LiveClock
+
+_PRICES = {Product.UM: ("/fapi/v1/premiumIndex", "markPrice"), Product.SPOT: ("/api/v3/ticker/price", "price")}
+"""The path that answers the present price of a symbol, and the name of that price."""
+
+
+def machine_clock(product: Product, loopback: str | None) -> LiveClock:
+    """Return the clock of this machine, or one with the time of the sandbox exchange at `loopback`.
+
+    Raises MarketUnreachable if there is none.
+    """
+    return LiveClock() if loopback is None else sandbox_clock(venue_hosts(Mode.DEMO, product, loopback).rest)
+
+
+def binance_venue(
+    mode: Mode,
+    product: Product,
+    key: ApiKey,
+    loopback: str | None,
+    book: str,
+    symbols: tuple[str, ...],
+    machine: LiveClock,
+) -> ExchangeVenue:
+    """Return the venue of a book; `book` are the six characters of its client ids. Raises VenueRefused."""
+    if product is not Product.UM:
+        raise VenueRefused(
+            f"a {mode} book of {product} cannot trade yet; expected um, the only product with a venue; start a book "
+            "with --product um"
+        )
+    transport = NetworkTransport(venue_hosts(mode, product, loopback), machine.present, machine.speed)
+    client = SignedClient(transport, Credentials(key.key, key.secret), mode, product, loopback=loopback)
+    return BinanceVenue(client, book, symbols, jitter=Random().random)
+
+
+@asynccontextmanager
+async def open_calls(
+    mode: Mode, product: Product, key: ApiKey, loopback: str | None, machine: LiveClock
+) -> AsyncIterator[AccountCalls]:
+    """Yield the signed calls of an account; the connections are closed after the block. Raises VenueRefused."""
+    credentials = Credentials(key.key, key.secret)
+    hosts = venue_hosts(mode, product, loopback)
+    transport = NetworkTransport(hosts, machine.present, machine.speed)
+    client = SignedClient(transport, credentials, mode, product, loopback=loopback)
+    permissions, other = (client if loopback is not None else None), None
+    if mode is Mode.LIVE and loopback is None:
+        if product is Product.SPOT:
+            permissions = client
+        else:
+            # The permissions of a key are known only at the host of spot.
+            other = NetworkTransport(venue_hosts(mode, Product.SPOT), machine.present, machine.speed)
+            permissions = SignedClient(other, credentials, mode, Product.SPOT)
+    where = hosts.rest.split("//", 1)[1] if loopback is None else f"the sandbox exchange at {loopback}"
+    try:
+        yield AccountCalls(mode, product, client, permissions, machine.present, where, loopback is not None)
+    finally:
+        for each in (transport, other):
+            if each is not None:
+                await each.close()
+
+
+def prove(
+    mode: Mode,
+    product: Product,
+    key: ApiKey,
+    loopback: str | None,
+    book: str,
+    symbol: str,
+    policies: Policies,
+    say: Callable[[str], None],
+) -> Proof:
+    """Trade the proving order of a mandate, and return its proof; `book` are the six characters of its client ids.
+
+    Raises VenueRefused, FeedError and MarketUnreachable.
+    """
+    machine = machine_clock(product, loopback)
+
+    async def trade() -> Proof:
+        transport = NetworkTransport(venue_hosts(mode, product, loopback), machine.present, machine.speed)
+        try:
+            rest = RestClient(transport, product, Random().random)
+            info = await fetch_info(rest, product, (symbol,), paper_brackets)
+            if info.status.get(symbol) != "TRADING":
+                status = info.status.get(symbol, "not listed")
+                raise FeedError(f"{symbol} does not trade ({status}); expected a symbol that trades; name another")
+            venue = binance_venue(mode, product, key, loopback, book, (symbol,), machine)
+            venue.set_instruments([info.instruments[symbol]])
+
+            async def mark() -> Decimal:
+                path, name = _PRICES[product]
+                body = await rest.get(path, {"symbol": symbol}, weight=2)
+                return Decimal(str(msgspec.json.decode(body)[name]))
+
+            quote = next(each for each in ("USDT", "USDC", "FDUSD", "BUSD", "") if symbol.endswith(each))
+            terms = ProvingTerms(book, mode, info.instruments[symbol], quote, policies, mark, machine.now, say)
+            return await ProvingOrder(venue, terms).run()
+        finally:
+            await transport.close()
+
+    with asyncio.Runner(loop_factory=machine.new_loop) as runner:
+        return runner.run(trade())
