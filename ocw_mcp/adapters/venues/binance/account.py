@@ -59,7 +59,7 @@ def _position(row: PositionRow, terms: Terms) -> PositionSeen:
 
 def order_seen(row: OrderRow, identities: Identities) -> OrderSeen:
     """Return an open order. One that an algo order became has the reference of the algo order."""
-    identity = identities.add(row.id, row.client_id)
+    identity = identities.add(row.symbol, row.id, row.client_id)
     return OrderSeen(
         str(row.id),
         row.client_id,

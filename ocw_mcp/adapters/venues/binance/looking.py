@@ -67,7 +67,7 @@ class OrderLook:
         ref, order_id = live.order.ref, actual_id(algo.order_id)
         reports, over = algo_reports(algo, ref), algo.status not in WAITING
         if order_id is not None:
-            self._identities.bind(order_id, ref)
+            self._identities.bind(algo.symbol, order_id, ref)
             self._reports.add(reports.pop(0))
             row = await self._queries.order(algo.symbol, order_id=order_id)
             if row is not None:
@@ -87,10 +87,10 @@ class OrderLook:
     async def _report_order(self, row: OrderRow, live: LiveOrder) -> None:
         """Report the fills of an order first, and then its state."""
         ref = live.order.ref
-        self._identities.bind(row.id, ref)
-        if row.executed > self._reports.filled(row.id):
+        self._identities.bind(row.symbol, row.id, ref)
+        if row.executed > self._reports.filled(row.symbol, row.id):
             await self._trades.read_order(row.symbol, row.id)
-            if row.executed > self._reports.filled(row.id):
+            if row.executed > self._reports.filled(row.symbol, row.id):
                 raise NotShown(f"the exchange does not show all trades of order {row.id} yet")
         for report in row_reports(row, ref):
             self._reports.add(report)

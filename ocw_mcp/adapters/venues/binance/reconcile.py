@@ -205,7 +205,7 @@ class Reconciler:
         """Report the orders of this book in the lists, and find out what became of those that should be there."""
         there: set[OrderRef] = set()
         for row in lists.orders:
-            ref = self._identities.add(row.id, row.client_id).ref
+            ref = self._identities.add(row.symbol, row.id, row.client_id).ref
             if ref is not None:
                 there.add(ref)
                 self._appeared(ref, lists.read_at)

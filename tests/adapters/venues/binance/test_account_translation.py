@@ -255,12 +255,12 @@ def row_of(**changes: Any) -> dict[str, Any]:
 
 def test_binding_of_a_triggered_order_outlives_its_own_client_id() -> None:
     known = Identities("abc234")
-    assert known.add(1, "web_1").ref is None
-    assert known.bind(1, REF)
-    assert not known.bind(1, REF)
-    assert known.add(1, "web_1").ref == REF
-    assert known.add(2, "ocw-abc234-3-e-0").ref == REF
-    assert known.get(3) is None
+    assert known.add("BTCUSDT", 1, "web_1").ref is None
+    assert known.bind("BTCUSDT", 1, REF)
+    assert not known.bind("BTCUSDT", 1, REF)
+    assert known.add("BTCUSDT", 1, "web_1").ref == REF
+    assert known.add("BTCUSDT", 2, "ocw-abc234-3-e-0").ref == REF
+    assert known.get("BTCUSDT", 3) is None
 
 
 @pytest.mark.parametrize(

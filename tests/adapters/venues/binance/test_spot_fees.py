@@ -9,6 +9,7 @@ from ocw_mcp.adapters.venues.binance.identities import Identity
 from ocw_mcp.adapters.venues.binance.live_orders import LiveOrders
 from ocw_mcp.adapters.venues.binance.reports import Reports
 from ocw_mcp.adapters.venues.binance.rest_wire import TradeRow
+from ocw_mcp.adapters.venues.binance.spot.names import SpotIdentities
 from ocw_mcp.adapters.venues.binance.translation import trade_report
 from ocw_mcp.domain.orders import Filled, OrderRef, Purpose
 
@@ -54,3 +55,12 @@ def test_commission_in_a_traded_asset_changes_its_position() -> None:
     reports.add_trade(OURS, trade("BTCUSDT", "SELL", "0.0025", "BNB", 3))
     assert reports.net("BTCUSDT") == D("-0.002")
     assert reports.net("BNBUSDT") == D("1.9955")
+
+
+def test_orders_of_two_symbols_may_have_the_same_number() -> None:
+    identities = SpotIdentities("abc234")
+    identities.add("BTCUSDT", 7, "ocw-abc234-1-e-0")
+    assert identities.add("BNBUSDT", 7, "web_1").ref is None
+    reports = Reports(LiveOrders(), SpotFees(SYMBOLS), lambda: 0)
+    reports.add_trade(OURS, trade("BTCUSDT", "BUY", "0.002", "BTC", 1))
+    assert (reports.filled("BTCUSDT", 7), reports.filled("BNBUSDT", 7)) == (D(2), D(0))

@@ -71,13 +71,14 @@ class SpotEvents:
 
     def _on_execution(self, event: Execution) -> None:
         self.symbols.add(event.symbol)
-        reports, identity = self._ties.reports, self._ties.identities.add(event.id, event.client_id)
+        reports = self._ties.reports
+        identity = self._ties.identities.add(event.symbol, event.id, event.client_id)
         trade = event.row()
         if trade is not None and self._queries.follows(event.symbol):
             reports.add_trade(identity, trade)
         if identity.ref is not None:
             self._report(event, identity.ref)
-        if event.filled > reports.filled(event.id) and self._queries.follows(event.symbol):
+        if event.filled > reports.filled(event.symbol, event.id) and self._queries.follows(event.symbol):
             self._ties.demand("an event shows fills that were not reported")
 
     def _report(self, event: Execution, ref: OrderRef) -> None:

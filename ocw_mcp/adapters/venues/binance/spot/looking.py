@@ -45,10 +45,10 @@ class SpotLook(OrderLook):
         return True
 
     async def _report_fills(self, row: OrderRow) -> None:
-        self._identities.add(row.id, row.client_id)
-        if row.executed > self._reports.filled(row.id):
+        self._identities.add(row.symbol, row.id, row.client_id)
+        if row.executed > self._reports.filled(row.symbol, row.id):
             await self._trades.read_order(row.symbol, row.id)
-            if row.executed > self._reports.filled(row.id):
+            if row.executed > self._reports.filled(row.symbol, row.id):
                 raise NotShown(f"the exchange does not show all trades of order {row.id} yet")
 
     def _report_leg(self, row: OrderRow, ref: OrderRef) -> None:
