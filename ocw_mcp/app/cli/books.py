@@ -64,7 +64,7 @@ def orders(
 
 
 def trades(state: BookOption, limit: LimitOption = ROWS, as_json: JsonOption = False) -> None:
-    """Show the closed trades, newest last, and the total after fees."""
+    """Show the closed trades, newest last, and their total."""
     from ocw_mcp.adapters.store.views.trades import find_trades
     from ocw_mcp.app.cli.lists import trades_text
 

@@ -35,7 +35,7 @@ def _root(
 
 
 def run(**given: Any) -> None:
-    """Run a book: on paper by default, on live, simulated or recorded prices. Ctrl-C stops it, with a report."""
+    """Run a book, on paper by default. Ctrl-C stops it, with a report."""
     from ocw_mcp.app.cli.runs import run_and_print
 
     run_and_print(RunRequest(**given))

@@ -73,7 +73,9 @@ def settle(
     paper: Annotated[bool, option("--paper", "Confirm it for a paper book, without passphrase.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Declare the outcome of an order whose outcome is unknown, as the exchange's own pages show it.
+    """Declare what became of an order of unknown outcome.
+
+    The exchange's own pages show what became of it.
 
     A fill that the exchange reports later is booked all the same. A person confirms as for ocw resume.
     """
