@@ -74,6 +74,11 @@ def test_account_that_cannot_trade_spot_is_a_problem(account: SpotAccountRow, te
     assert text in problem
 
 
+@pytest.mark.parametrize("permissions", [[], ["SPOT"], ["LEVERAGED", "TRD_GRP_002"]])
+def test_account_with_a_permission_of_spot_is_no_problem(permissions: list[str]) -> None:
+    assert account_problems(SpotAccountRow([], permissions=permissions)) == []
+
+
 @pytest.mark.parametrize(
     ("listed", "text"),
     [

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -14,6 +15,9 @@ from ocw_mcp.adapters.venues.binance.spot.wire import ListedSymbol, Listing, Spo
 from ocw_mcp.domain.errors import MarketUnreachable, VenueRefused
 from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.state import Mode
+
+_GROUP: Final = "TRD_GRP_"
+"""How the names of groups of symbols begin, for which the exchange also gives permissions on spot."""
 
 
 async def check_spot(
@@ -41,7 +45,7 @@ def account_problems(account: SpotAccountRow) -> list[str]:
         found.append("the exchange does not let the account trade")
     if account.kind != "SPOT":
         found.append(f"the account is of the type {account.kind[:20]}, expected SPOT: OCW never borrows")
-    elif account.permissions and "SPOT" not in account.permissions:
+    elif account.permissions and not any(each == "SPOT" or each.startswith(_GROUP) for each in account.permissions):
         found.append(f"the account has the permissions {', '.join(account.permissions)[:80]}, expected SPOT")
     return found
 
