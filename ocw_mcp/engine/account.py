@@ -235,6 +235,18 @@ class Account:
         """Note that a trade is booked. Return False if it was: an exchange numbers the trades of each symbol."""
         return self._first_time(f"fill {symbol} {fill_id}")
 
+    def booked_before(self, symbol: str, fill: Filled) -> bool:
+        """Return whether a trade of an order was booked before, as one of others; report that. Else note the trade.
+
+        The adapter may take an order for one of others until the exchange shows more of it.
+        """
+        if not self._on_exchange or self.first_fill(symbol, fill.fill_id):
+            return False
+        self.version += 1
+        text = f"trade {fill.fill_id} of {symbol} was booked as one of others, but is of order {fill.ref}"
+        self._effects.record(events.Incident(text))
+        return True
+
     def _first_time(self, name: str) -> bool:
         if name in self.reported:
             return False

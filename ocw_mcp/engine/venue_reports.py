@@ -118,6 +118,7 @@ class VenueReports:
         match notice.kind:
             case VenueNoticeKind.CONNECTING:
                 exchange.read = False
+                self._manager.names.skip()
             case VenueNoticeKind.DEGRADED:
                 if not exchange.degraded:
                     self._effects.record(Incident(f"the account cannot be seen at once: {detail}"))

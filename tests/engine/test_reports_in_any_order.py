@@ -22,6 +22,8 @@ from ocw_mcp.domain.orders import (
     Side,
     Transferred,
     Triggered,
+    VenueNotice,
+    VenueNoticeKind,
     VenueReport,
 )
 from ocw_mcp.domain.steps import Asked, TimerFired
@@ -191,3 +193,18 @@ def test_an_addition_does_not_turn_a_late_tighter_stop_into_an_exit() -> None:
     wire.give(TimerFired(protection_timer(BTC)))
     assert not [each for each in wire.sent[sent:] if each.ref.leg is Purpose.EXIT]
     assert wire.held() == 11
+
+
+def test_no_name_is_used_again_after_a_restart_on_a_disk_that_was_full() -> None:
+    wire, account = begun()
+    entered(wire, account)
+    saved = wire.engine.state()
+    unlogged = wire.close()
+    assert isinstance(unlogged, Order)
+    # The journal has nothing of the exit, so that the next process does not know of it.
+    wire.engine = type(wire.engine)(wire.engine.config)
+    wire.engine.restore(saved)
+    wire.engine.start()
+    wire.give(VenueNotice(VenueNoticeKind.CONNECTING, "the run goes on"))
+    wire.close()
+    assert len(set(wire.names())) == len(wire.sent) == 4

@@ -5,13 +5,14 @@ import asyncio
 import pytest
 
 from ocw_mcp.domain.orders import AccountSeen
-from tests.support.binance_venue import VenueRig, on_venue, stop
+from tests.support.binance_venue import VenueRig, entry, on_venue, stop
 
 
-@pytest.mark.parametrize("after_s", [0.1, 0.19])
+@pytest.mark.parametrize("after_s", [0.12, 0.18])
 def test_reading_that_follows_an_accepted_stop_shows_it(after_s: float) -> None:
     async def use(rig: VenueRig) -> None:
-        await rig.later(31)
+        await rig.send(entry())
+        await rig.later(35)
         rig.venue.reconcile("a test")
         await rig.later(after_s)
         ref = await rig.send(stop(trigger=rig.price("0.9")))
@@ -20,7 +21,7 @@ def test_reading_that_follows_an_accepted_stop_shows_it(after_s: float) -> None:
         assert "Accepted" in rig.about(ref)
         assert [each.ref for each in rig.seen.orders] == [ref]
 
-    on_venue(use, {"kind": "mute", "at": "0s", "for": "1h", "stream": "user@*"})
+    on_venue(use, {"kind": "mute", "at": "30s", "for": "1h", "stream": "user@*"})
 
 
 def test_reduction_whose_request_is_broken_off_is_looked_up() -> None:
