@@ -237,7 +237,7 @@ class OrderManager(Reductions):
         if tracked and isinstance(report, Filled) and self.account.booked_before(tracked.order.symbol, report):
             return None
         if tracked is None:
-            if not isinstance(report, Accepted | Triggered | Canceled | CancelRefused):
+            if not isinstance(report, Accepted | Triggered | Canceled | CancelRefused | OutcomeUnknown):
                 kind = type(report).__name__
                 self._report_misfit(report, f"the venue reported {kind} on order {report.ref}, a {known.status} one")
             elif known.status is OrderStatus.REJECTED and isinstance(report, Accepted | Triggered):

@@ -183,8 +183,9 @@ class Reconciler:
         position = self._account.ledger.positions.get(symbol)
         if seen is None or position is None or self._manager.spot or position.leverage == max(1, seen.leverage):
             return
-        text = f"{symbol}: its position has leverage {seen.leverage}, the books had {position.leverage}"
-        self._effects.record(Incident(f"{text}; the exchange is right"))
+        if symbol not in self._account.exchange.adopted:
+            text = f"{symbol}: its position has leverage {seen.leverage}, the books had {position.leverage}"
+            self._effects.record(Incident(f"{text}; the exchange is right"))
         self._set_leverage(symbol, seen)
 
     def _set_leverage(self, symbol: str, seen: PositionSeen) -> None:

@@ -121,6 +121,7 @@ class BinanceVenue:
             symbols,
         )
         self._sender = Sender(client, book, self._known, self._say, self, self._product.forms)
+        self._sender.leverage_set = terms.set_leverage
         self._instruments = PaperInstruments(client.product)
         self._tasks: set[asyncio.Task[None]] = set()
         self._demanded = asyncio.Event()
