@@ -114,7 +114,7 @@ def measure_gate() -> dict[str, Any]:
 
 def measure_policies() -> dict[str, Any]:
     """Return the median and fastest time (µs) to build the account view for an entry and check the entry."""
-    manager, now = _order_manager()
+    manager, now = order_manager()
     view = manager.view(SYMBOL, now)
     assert view is not None
     intent = msgspec.structs.replace(
@@ -142,7 +142,7 @@ def measure_policies() -> dict[str, Any]:
     }
 
 
-def _order_manager() -> tuple[OrderManager, int]:
+def order_manager() -> tuple[OrderManager, int]:
     """Return an order manager with every optional limit, after a few candles, and the time (ms) of the last one."""
     mandate = MandatePolicy(amount=Decimal(5_000), symbols=("*USDT",), expires=datetime(2100, 1, 1, tzinfo=UTC))
     approval = ApprovalPolicy(above_notional=Decimal(4_000), modes=(Mode.LIVE,), answer_s=900)
