@@ -56,7 +56,9 @@ def measure_wire(rounds: int, orders: int, unmeasured: int) -> dict[str, Any]:
     assert orders + unmeasured <= MOST_ORDERS
     info, (manager, now) = _exchange_info(), order_manager()
     with running_server() as server:
-        found = [asyncio.run(_round(server, info, manager, now, number, orders, unmeasured)) for number in range(rounds)]
+        found = [
+            asyncio.run(_round(server, info, manager, now, number, orders, unmeasured)) for number in range(rounds)
+        ]
     wire, outbox, bare = (
         [each for times in found for each in getattr(times, name)] for name in ("wire", "outbox", "bare")
     )
