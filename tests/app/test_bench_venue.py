@@ -60,7 +60,8 @@ def test_venue_bench_measures_the_memory_of_a_demo_book() -> None:
 
 def test_run_on_paper_imports_no_library_of_an_account() -> None:
     program = (
-        "import sys\nfrom ocw_mcp.app.cli import main\nsys.argv[1:] = ['run', '--market', 'sim', '--for', '10m', '--json']\n"
+        "import sys\nfrom ocw_mcp.app.cli import main\n"
+        "sys.argv[1:] = ['run', '--market', 'sim', '--for', '10m', '--json']\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\nimport ocw_mcp.app.live_market\n"
         "print([name for name in ('ccxt', 'aiohttp', 'ocw_mcp.adapters.venues.binance.venue') if name in sys.modules])"
     )
