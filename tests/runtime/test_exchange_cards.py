@@ -138,6 +138,8 @@ def test_fill_that_is_reported_after_the_cancellation_counts() -> None:
     assert outcome.exchange.plan.applied["delay"] > 0
     cancelled, filled = seconds(outcome, events.OrderCanceled)[0], seconds(outcome, events.OrderFilled)[0]
     assert (outcome.record.trades[-1].at - BEGIN) / 1_000 < 241 < cancelled < filled
+    # The stop that was accepted while the account was read is not taken for a lost one.
+    assert sum(each.reduces for each in outcome.record.arrivals) == 1
 
 
 @pytest.mark.requirement("S01")
