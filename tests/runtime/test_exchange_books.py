@@ -12,6 +12,7 @@ from ocw_mcp.domain.decision import Decision
 from ocw_mcp.domain.errors import FeedError, InvariantError, MarketUnreachable, VenueRefused
 from ocw_mcp.domain.market import Frame
 from ocw_mcp.domain.orders import AccountSeen, OrderRef, Purpose, RejectReason, VenueNotice, VenueNoticeKind
+from ocw_mcp.engine.order_names import SKIPPED
 from ocw_mcp.engine.step import Engine
 from ocw_mcp.runtime import outbox
 from ocw_mcp.runtime.run import BookRun
@@ -118,7 +119,7 @@ def test_a_restart_asks_for_its_live_orders_and_what_happened_since_the_account_
         (rejected,) = again.store.events(events.OrderRejected)
         assert rejected.ref == STOP
         # The guard places another stop under a new id.
-        assert exchange.requests == ["1-e-0", "1-s-1"]
+        assert exchange.requests == ["1-e-0", f"1-s-{SKIPPED + 1}"]
 
     run_in_virtual_time(play())
 
@@ -187,9 +188,9 @@ def test_a_stop_that_waited_for_the_exchange_is_replaced_by_a_newer_one() -> Non
             await rest_until(asyncio.get_running_loop().time() + 3)
             await again.run.shell.ask(ProtectionRequest(stop, "anna", "BTCUSDT", Decimal(stop)))
         await going
-        assert exchange.requests == ["1-e-0", "1-s-0", "1-s-2"]
+        assert exchange.requests == ["1-e-0", "1-s-0", f"1-s-{SKIPPED + 2}"]
         (unsent,) = again.store.events(events.OrderRejected)
-        assert unsent.ref == OrderRef(1, Purpose.STOP, 1)
+        assert unsent.ref == OrderRef(1, Purpose.STOP, SKIPPED + 1)
         assert [each.order.trigger_price for each in again.engine.orders.live()][-1] == Decimal("98.5")
         # The exchange could not be reached, and could be again.
         assert ["the account can" in each.text for each in again.store.events(events.Incident)] == [True, True]
@@ -359,7 +360,7 @@ def test_a_request_that_is_repeated_after_a_kill_gets_the_same_order() -> None:
         await rest_until(75.0)
         answers.append(await again.run.shell.ask(request))
         await going
-        assert answers == [OrderRef(1, Purpose.STOP, 1)] * 3
+        assert answers == [OrderRef(1, Purpose.STOP, SKIPPED + 1)] * 3
         assert exchange.requests == ["1-e-0", "1-s-0", "1-s-1"]
 
     run_in_virtual_time(play())
