@@ -36,3 +36,12 @@ def test_reduction_whose_request_is_broken_off_is_looked_up() -> None:
         assert rig.about(order.ref) == ["Rejected NEVER_ARRIVED"]
 
     on_venue(use)
+
+
+def test_leverage_that_the_venue_has_set_is_shown_without_an_event() -> None:
+    async def use(rig: VenueRig) -> None:
+        await rig.send(entry(leverage=7))
+        await rig.until(lambda: rig.of(AccountSeen) and rig.seen.positions)
+        assert [each.leverage for each in rig.seen.positions] == [7]
+
+    on_venue(use, {"kind": "mute", "at": "0s", "for": "1h", "stream": "user@*"})
