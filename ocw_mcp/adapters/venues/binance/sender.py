@@ -88,6 +88,14 @@ class Sender:
             self._unknown(order.ref, "an order with this reference was sent before, and it is not sent again")
             return
         self._registry.add(order)
+        try:
+            await self._submit(order)
+        except BaseException as error:
+            # The caller reports that the outcome is unknown, and does not ask again.
+            self._witness.look_up(order.ref, f"its request was broken off: {type(error).__name__}")
+            raise
+
+    async def _submit(self, order: Order) -> None:
         reduces = order.reduce_only or order.close_position
         if not reduces and not await self._prepare(order):
             return
