@@ -1,11 +1,12 @@
-"""Tests of random examples: a few of them in `make test`, and all among the slow tests."""
+"""Tests of many cases: some of the cases in `make test`, and all of them among the slow tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import pytest
 from hypothesis import settings
 
+Value = TypeVar("Value")
 Test = TypeVar("Test", bound=Callable[..., object])
 
 among_slow = False
@@ -23,3 +24,16 @@ def examples(few: int, *, slow: int, **options: Any) -> Callable[[Test], Test]:
         return pytest.mark.slow(decorated) if among_slow else decorated
 
     return decorate
+
+
+def again_among_slow(test: Test) -> Test:
+    """Let a test run in `make test` and again as one of the slow tests, where `some` leaves nothing out."""
+    return pytest.mark.slow(test) if among_slow else test
+
+
+def some(values: Sequence[Value], few: int = 6) -> Sequence[Value]:
+    """Return `few` of the values, evenly from the first to the last, or all of them in a test among the slow ones."""
+    last = len(values) - 1
+    if among_slow or last < few:
+        return values
+    return [values[number * last // (few - 1)] for number in range(few)]
