@@ -41,6 +41,7 @@ class Billed(StandIn):
         return reply
 
 
+@pytest.mark.slow
 async def test_every_answer_is_booked_also_those_that_keep_the_cache() -> None:
     model = Billed()
     async with open_seat(SimulatedFeed(1), load_policies(None), model) as seat:

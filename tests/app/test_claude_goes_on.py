@@ -50,7 +50,7 @@ async def run(
 
 
 @again_among_slow
-@pytest.mark.parametrize("character", ["trader", "refuser"])
+@pytest.mark.parametrize("character", ["refuser", pytest.param("trader", marks=pytest.mark.slow)])
 async def test_recorded_run_stopped_at_any_time_has_the_same_fingerprint(tmp_path: Path, character: str) -> None:
     record, nobody = tmp_path / "decisions.jsonl", Settings()
     async with served_claude(character) as url:

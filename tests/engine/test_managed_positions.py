@@ -11,7 +11,7 @@ from ocw_mcp.domain.market import Product
 from ocw_mcp.domain.snapshot import DecisionRequest
 from ocw_mcp.domain.steps import Command
 from ocw_mcp.runtime import run as runtime_run
-from tests.support.examples import again_among_slow, some
+from tests.support.examples import again_among_slow, slow_after, some
 from tests.support.invariants import watched
 from tests.support.managing import Managing, covered, parts_of, reduced, trailed, wild_path
 from tests.support.markets import ListFeed
@@ -49,7 +49,7 @@ class Meddled(Managing):
 
 
 @pytest.mark.parametrize("product", [Product.UM, Product.SPOT])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", slow_after(1, range(4)))
 async def test_halt_flatten_and_resume_never_loosen_a_trailing_stop(seed: int, product: Product) -> None:
     decider, feed = Meddled(seed, product), ListFeed(wild_path(seed, 150), product=product)
     run = Run(feed, decider, policy=POLICY, commands=decider.commands, venue=Mortal(product=product))
@@ -59,7 +59,7 @@ async def test_halt_flatten_and_resume_never_loosen_a_trailing_stop(seed: int, p
 
 
 @pytest.mark.parametrize("product", [Product.UM, Product.SPOT])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", slow_after(2, range(6)))
 async def test_stops_quantities_and_results_are_those_of_the_oracle(seed: int, product: Product) -> None:
     run = await covered(reduced(trailed(watched(book(seed, product, 150))))).go()
     assert run.events(events.ProtectionSet)

@@ -1,6 +1,6 @@
 """Tests of many cases: some of the cases in `make test`, and all of them among the slow tests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -37,3 +37,10 @@ def some(values: Sequence[Value], few: int = 6) -> Sequence[Value]:
     if among_slow or last < few:
         return values
     return [values[number * last // (few - 1)] for number in range(few)]
+
+
+def slow_after(few: int, values: Iterable[object]) -> list[object]:
+    """Return the values of a parameter, where each after the first `few` runs only among the slow tests."""
+    plain = list(values)
+    later = [value if isinstance(value, tuple) else (value,) for value in plain[few:]]
+    return plain[:few] + [pytest.param(*each, marks=pytest.mark.slow) for each in later]

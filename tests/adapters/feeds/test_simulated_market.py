@@ -79,6 +79,7 @@ def test_candles_of_any_length_close_at_the_minute_prices(step: int) -> None:
     assert all(minutes[at] == others[at] for at in shared)
 
 
+@pytest.mark.slow
 def test_return_deviation_grows_with_root_of_candle_length() -> None:
     def deviation(step: int) -> float:
         candles = candles_of(SimulatedFeed(5, ("BTCUSDT",), days=2, step=step))["BTCUSDT"]

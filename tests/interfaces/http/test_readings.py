@@ -125,9 +125,8 @@ async def test_story_of_a_decision_has_its_legs(client: httpx2.AsyncClient) -> N
     assert all(leg["action"] in text for leg, text in zip(decision["legs"], story["legs"], strict=True))
 
 
-@pytest.mark.parametrize(
-    ("product", "dust"), [(Product.UM, "0"), pytest.param(Product.SPOT, "0.05", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("product", "dust"), [(Product.UM, "0"), (Product.SPOT, "0.05")])
+@pytest.mark.slow
 async def test_equity_at_closes_is_the_equity_of_the_engine(tmp_path: Path, product: Product, dust: str) -> None:
     """On spot, the two value a quantity that is too small to be sold at different times, which is some cents."""
     run, seen = FacadeRun(tmp_path / "book", product=product), dict[str, str]()

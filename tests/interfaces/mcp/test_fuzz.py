@@ -106,6 +106,7 @@ def meant(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return tool, given_
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("K05")
 def test_random_acting_calls_break_no_limit_and_loosen_no_stop(
     tmp_path_factory: pytest.TempPathFactory,

@@ -61,7 +61,8 @@ def traded(seed: int, *faults: dict[str, Any], isolated: bool) -> Trader:
     return trader
 
 
-@pytest.mark.parametrize("isolated", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("isolated", [False, True])
 def test_balance_and_position_equal_a_recount_of_the_trades(isolated: bool) -> None:
     seen: set[str] = set()
     parts: set[int] = set()
