@@ -52,7 +52,6 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Ma
 
 def pytest_collection_finish() -> None:
     """Keep the collected tests out of garbage collections, and collect less often: it takes a twentieth of the time."""
-    gc.enable()
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()

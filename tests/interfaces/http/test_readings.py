@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,9 @@ from tests.support.facades import FacadeRun
 from tests.support.http_api import api
 
 
-@pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FacadeRun]:
-    run = FacadeRun(tmp_path_factory.mktemp("read"))
-    asyncio.run(run.go(30))
-    yield run
-    run.store.close()
+@pytest.fixture
+def book(looked: FacadeRun) -> FacadeRun:
+    return looked
 
 
 @pytest.fixture
