@@ -18,6 +18,7 @@ from ocw_mcp.runtime import outbox
 from ocw_mcp.runtime.run import BookRun
 from ocw_mcp.runtime.shell import DRAIN_S
 from ocw_mcp.sandbox.virtual_time import run_in_virtual_time
+from tests.support.examples import again_among_slow, among_slow, slow_after
 from tests.support.exchange_requests import LoopClock
 from tests.support.legs import buy, sell
 from tests.support.live import live_frames
@@ -50,7 +51,7 @@ KILLS = [60.0, 60.02, 60.07, 60.12, 60.17, 60.22, 60.5]
 
 @pytest.mark.requirement("E05")
 @pytest.mark.parametrize("killed_s", KILLS)
-@pytest.mark.parametrize("faults", [{}, {"1-e-0": LOST}, {"1-s-0": LOST}, {"1-e-0": NEVER_ARRIVES}])
+@pytest.mark.parametrize("faults", slow_after(2, [{}, {"1-s-0": LOST}, {"1-e-0": LOST}, {"1-e-0": NEVER_ARRIVES}]))
 def test_a_killed_book_restarts_to_the_position_at_the_exchange(killed_s: float, faults: dict[str, str]) -> None:
     async def play() -> None:
         exchange = Exchange()
@@ -72,6 +73,7 @@ async def rest_until(until_s: float) -> None:
     await LoopClock().wait_until(START + round(until_s * 1_000))
 
 
+@again_among_slow
 @pytest.mark.requirement("E05")
 def test_a_book_that_crashes_at_any_commit_restarts_to_the_same_position() -> None:
     async def play(die_at: int) -> bool:
@@ -88,7 +90,7 @@ def test_a_book_that_crashes_at_any_commit_restarts_to_the_same_position() -> No
 
     moment = 3
     while run_in_virtual_time(play(moment)):
-        moment += 13
+        moment += 13 if among_slow else 39
     assert moment > 40
 
 
