@@ -20,6 +20,7 @@ from ocw_mcp.domain.policy_deciding import DecisionPolicy as DecisionPolicy
 from ocw_mcp.domain.policy_deciding import FallbackPolicy as FallbackPolicy
 from ocw_mcp.domain.policy_deciding import GatePolicy as GatePolicy
 from ocw_mcp.domain.policy_deciding import RulesPolicy as RulesPolicy
+from ocw_mcp.domain.policy_execution import ExecutionPolicy as ExecutionPolicy
 from ocw_mcp.domain.policy_table import FEWER, HIGHER, LOWER, MORE, OPTIONAL, Positive, Share, Table, stricter_of
 from ocw_mcp.domain.state import Mode
 from ocw_mcp.domain.time import SECOND, iso
@@ -284,6 +285,7 @@ class Policies(Table):
     name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[\w .+-]+$")]
     symbols: SymbolPolicy = SymbolPolicy()
     order: OrderPolicy = OrderPolicy()
+    execution: ExecutionPolicy = ExecutionPolicy()
     price: PricePolicy = PricePolicy()
     book: BookPolicy = BookPolicy()
     position: PositionPolicy = PositionPolicy()
