@@ -42,7 +42,7 @@ class Moody(Exchange):
         self.checked: Decimal | None = None
         self.after_cancel = False
         """Whether a fill was reported after its order had ended."""
-        policy = chasing(reprices=REPRICES, follow="0.0015", at_end=at_end)
+        policy = chasing(reprices=REPRICES, follow=("0.0015", "0.01")[seed % 3 > 0], at_end=at_end)
         super().__init__(product, policy)
 
     def place(self, order: Order) -> None:
