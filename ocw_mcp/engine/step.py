@@ -190,7 +190,7 @@ class Engine:
             if not frame.late:
                 self._raise(self._exits.check(now))
             if frame.closed and not frame.late:
-                follow_prices(self.guard, now)
+                follow_prices(self.guard, {candle.symbol for candle, _ in changes}, now)
                 self._raise(self._near.check())
         for candle, change in changes:
             symbol, close_time = candle.symbol, candle.open_time + candle.interval
