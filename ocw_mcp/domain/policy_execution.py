@@ -15,8 +15,8 @@ class ExecutionPolicy(Table):
 
     style: Annotated[Literal["taker", "maker_first"], OPTIONAL] = "taker"
     """`taker` sends one immediate-or-cancel order at the worst price. `maker_first` chases: it sends a post-only order
-    at the best price of its own side, and moves it with that price. Without a recent quote, as on a market of candles
-    alone, every entry is a taker."""
+    at the best price of its own side, and moves it when that price moves away. Without a recent quote, as on a market
+    of candles alone, every entry is a taker."""
     reprices: Annotated[int, Field(ge=0, le=20), OPTIONAL] = 4
     """The largest number of times that a chased entry gets a new price; a rejected order counts as one."""
     wait_s: Annotated[int, Field(ge=1, le=600), OPTIONAL] = 10

@@ -16,6 +16,7 @@ from ocw_mcp.core.orders.table import OrderStatus, TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.officer import Assessment
 from ocw_mcp.domain.events import EntryContinued, EntryLapsed
+from ocw_mcp.domain.money import ZERO
 from ocw_mcp.domain.orders import (
     Canceled,
     CancelRefused,
@@ -122,7 +123,7 @@ class ChasedEntries:
             self._go_on(chase, now)
 
     def on_timer(self, symbol: str, now: int) -> None:
-        """Move the order of a chased entry if the best price has moved, or end the chase after the last price."""
+        """Move the order of a chased entry if the best price has moved away, or end the chase after the last price."""
         chase = self._manager.chases.get(symbol)
         if chase is None:
             return
@@ -135,12 +136,14 @@ class ChasedEntries:
             self._reprice(chase, last, now)
 
     def _reprice(self, chase: Chase, last: TrackedOrder, now: int) -> None:
-        symbol = chase.intent.symbol
+        symbol, at = chase.intent.symbol, last.order.limit_price
+        assert at is not None
         chase.steps += 1
         best = self._manager.prices.best(symbol, chase.intent.side, now)
-        tick = self._manager.prices.instruments[symbol].tick
-        stays = best is None or chase.price(best, tick, self._policy) == last.order.limit_price
-        if stays and not self._over(chase):
+        price = at if best is None else chase.price(best, self._manager.prices.instruments[symbol].tick, self._policy)
+        # If the market comes nearer, the order is the next one to fill, and stays where it is.
+        moves = (price - at) * chase.intent.side.sign > ZERO
+        if not (moves or self._over(chase)):
             self._wait(symbol, now)
             return
         # Any other cancel of an entry ends its chase.
