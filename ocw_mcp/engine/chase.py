@@ -75,7 +75,8 @@ class ChasedEntries:
         if not isinstance(found, Assessment) or found.refusal is not None or found.bound is None:
             return None
         entry = msgspec.structs.replace(intent, quantity=found.entry.quantity)
-        chase = Chase(entry, found.bound, found.entry.worst, now, first_price=best)
+        adds = account.quantity != ZERO
+        chase = Chase(entry, found.bound, found.entry.worst, now, first_price=best, adds=adds)
         maker = self._maker(chase, account, now)
         if maker is None or self._objection(maker, account):
             return None

@@ -8,7 +8,7 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.happenings import HappeningKind
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.orders import Canceled, Order, OrderType, OutcomeUnknown, Rejected, RejectReason, Side
+from ocw_mcp.domain.orders import Canceled, Order, OrderType, OutcomeUnknown, Purpose, Rejected, RejectReason, Side
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import TradingState
 from tests.support.chasing import BTC, Exchange, chasing
@@ -185,6 +185,30 @@ def test_the_end_of_its_position_ends_the_entry() -> None:
     assert exchange.held() == 0
     assert len(exchange.entries) == 1
     assert exchange.over()
+
+
+@pytest.mark.parametrize("adds", [False, True])
+def test_the_end_of_its_position_between_two_orders_ends_the_entry(adds: bool) -> None:
+    exchange = Exchange()
+    first = exchange.chase()
+    exchange.trade(first.ref, None if adds else "4")
+    if adds:
+        assert isinstance(exchange.enter(Action.ADD, "2"), Order)
+        exchange.serve()
+    exchange.answers = False
+    exchange.move("100.1")
+    exchange.wait()
+    moved = exchange.canceled[-1]
+    exchange.give(Canceled(moved, "on request", exchange.filled.get(moved, D(0))))
+    exchange.book.clear()
+    exchange.give(Rejected(exchange.last(Purpose.ENTRY).ref, RejectReason.WOULD_TAKE, "no"))
+    assert exchange.engine.manager.chases
+    sent = len(exchange.entries)
+    exchange.fill(next(iter(exchange.stops.values())), exchange.held(), "97")
+    exchange.wait(60)
+    assert exchange.held() == 0
+    assert len(exchange.entries) == sent
+    assert lapses(exchange) == ["its position was closed"]
 
 
 def test_an_entry_between_two_orders_bars_another_and_can_be_cancelled() -> None:

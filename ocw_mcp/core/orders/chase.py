@@ -21,6 +21,8 @@ class Chase(msgspec.Struct):
     began_at: int
     """The time (ms) of the first order, which counts as the one entry that was sent."""
     first_price: Decimal
+    adds: bool = False
+    """Whether it enlarges a position."""
     orders: list[OrderRef] = []
     """Its orders, oldest first. The last one is live, or is about to be replaced."""
     filled: Decimal = ZERO
@@ -44,8 +46,8 @@ class Chase(msgspec.Struct):
 
     @property
     def has_position(self) -> bool:
-        """Whether a part of the entry has filled."""
-        return self.filled > ZERO
+        """Whether there is a position that the entry has opened or enlarges, unless that was closed meanwhile."""
+        return self.adds or self.filled > ZERO
 
     def price(self, best: Decimal, tick: Decimal, policy: ExecutionPolicy) -> Decimal:
         """Return the price of the next post-only order at the `best` price of its own side, within all bounds."""
