@@ -193,7 +193,7 @@ class ChasedEntries:
         elif why := self._objection(intent, view):
             self._lapse(chase, why)
         else:
-            ref = OrderRef(self._manager.orders.last_n + 1, intent.purpose)
+            ref = self._manager.names.next(intent)
             self._effects.record(EntryContinued(ref, chase.current, chase.orders[0]))
             sent = self._manager.submit(intent, now, view, chase)
             assert sent == ref, "every limit was checked in the same step"

@@ -124,7 +124,7 @@ def test_missing_fills_end_the_entry_in_the_end() -> None:
     assert len(lapses(exchange)) == 1
     exchange.give(late)
     exchange.serve()
-    assert (exchange.held(), len(exchange.stops)) == (4, 1)
+    assert (exchange.held(), len(exchange.stops)) == (D(4), 1)
 
 
 def test_a_cancel_without_a_filled_quantity_ends_the_entry() -> None:
@@ -255,11 +255,11 @@ def test_a_chased_entry_is_one_entry_to_the_agent() -> None:
     exchange.move("100.1")
     exchange.wait()
     (resting,) = exchange.engine.since.resting()
-    assert (resting.order, resting.quantity, resting.filled) == (first.ref, 6, 4)
+    assert (resting.order, resting.quantity, resting.filled) == (first.ref, D(6), D(4))
     exchange.trade(exchange.entries[-1].ref)
     kinds = [each.kind for each in exchange.engine.since.happenings.kept if each.symbol == BTC]
     (filled,) = [each for each in exchange.engine.since.happenings.kept if each.kind is HappeningKind.FILLED]
-    assert (filled.quantity, filled.order) == (10, first.ref)
+    assert (filled.quantity, filled.order) == (D(10), first.ref)
     assert HappeningKind.CANCELLED not in kinds
     assert not exchange.engine.since.resting()
 
@@ -271,7 +271,7 @@ def test_an_entry_that_ends_unfilled_is_one_happening() -> None:
     exchange.move("100.1")
     exchange.wait(40)
     ended = [each for each in exchange.engine.since.happenings.kept if each.kind is HappeningKind.CANCELLED]
-    assert [(each.order, each.quantity, each.filled) for each in ended] == [(first.ref, 6, 4)]
+    assert [(each.order, each.quantity, each.filled) for each in ended] == [(first.ref, D(6), D(4))]
 
 
 def test_a_restart_goes_on_with_the_chase() -> None:

@@ -32,7 +32,11 @@ CHASED: dict[str, Any] = {"style": "maker_first", "reprices": 2, "wait_s": 10, "
 
 def chasing(**changes: Any) -> Policies:
     """The wide limits of tests, with entries that are chased."""
-    wide = {"order": {"max_notional": 10**6}, "position": {"max_share": 1}, "symbols": {"sides": ["long", "short"]}}
+    wide: dict[str, dict[str, Any]] = {
+        "order": {"max_notional": 10**6},
+        "position": {"max_share": 1},
+        "symbols": {"sides": ["long", "short"]},
+    }
     return policies(**wide, execution=CHASED | changes)
 
 

@@ -31,7 +31,13 @@ WAITS_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 LONGEST_WAIT_S: Final = 300.0
 """How long (s) a reduction or a cancel waits for the end of bans, in all; after that the engine decides anew."""
 _POSITION_DIFFERS: Final = frozenset(
-    {RejectReason.REDUCE_ONLY, RejectReason.NO_POSITION, RejectReason.STOP_EXISTS, RejectReason.BLOCKED_BY_ORDERS}
+    {
+        RejectReason.REDUCE_ONLY,
+        RejectReason.NO_POSITION,
+        RejectReason.STOP_EXISTS,
+        RejectReason.BLOCKED_BY_ORDERS,
+        RejectReason.INSUFFICIENT_BALANCE,
+    }
 )
 """Rejections which mean that positions or orders at the exchange are not what the book has."""
 
@@ -82,6 +88,14 @@ class Sender:
             self._unknown(order.ref, "an order with this reference was sent before, and it is not sent again")
             return
         self._registry.add(order)
+        try:
+            await self._submit(order)
+        except BaseException as error:
+            # The caller reports that the outcome is unknown, and does not ask again.
+            self._witness.look_up(order.ref, f"its request was broken off: {type(error).__name__}")
+            raise
+
+    async def _submit(self, order: Order) -> None:
         reduces = order.reduce_only or order.close_position
         if not reduces and not await self._prepare(order):
             return
