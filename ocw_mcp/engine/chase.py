@@ -12,7 +12,7 @@ The state is in `OrderManager.chases`, so that a cancel for any other reason end
 import msgspec
 
 from ocw_mcp.core.orders.chase import Chase
-from ocw_mcp.core.orders.table import OrderStatus, TrackedOrder
+from ocw_mcp.core.orders.table import TrackedOrder
 from ocw_mcp.core.risk.account import AccountView
 from ocw_mcp.core.risk.officer import Assessment
 from ocw_mcp.domain.events import EntryContinued, EntryLapsed
@@ -96,10 +96,15 @@ class ChasedEntries:
             self._after_fill(chase, tracked, now)
         elif not current:
             return
-        elif isinstance(report, Canceled) and chase.moving:
+        elif isinstance(report, OutcomeUnknown):
+            chase.lost = True
+            self._effects.clear_timer(chase_timer(symbol))
+        elif chase.lost and tracked.status.live:
+            self._stop(chase, "its outcome was unknown")
+        elif isinstance(report, Canceled) and chase.moving and not chase.lost:
             chase.expected = report.filled
             self._go_on(chase, now)
-        elif isinstance(report, Rejected) and report.reason is RejectReason.WOULD_TAKE:
+        elif isinstance(report, Rejected) and report.reason is RejectReason.WOULD_TAKE and not chase.lost:
             chase.moving, chase.expected = True, tracked.filled
             chase.steps += 1
             self._effects.set_timer(chase_timer(symbol), now + PAUSE_MS)
@@ -108,14 +113,13 @@ class ChasedEntries:
         elif isinstance(report, CancelRefused) and chase.moving:
             chase.moving = False
             self._effects.set_timer(chase_timer(symbol), now + PAUSE_MS)
-        elif isinstance(report, OutcomeUnknown):
-            # The order may be at the venue: it is cancelled if it is, and no other one is sent.
-            self._stop(chase, "its outcome is unknown")
 
     def _after_fill(self, chase: Chase, tracked: TrackedOrder, now: int) -> None:
         symbol, last = chase.intent.symbol, self._manager.orders.get(chase.current)
         live = last is not None and last.status.live
-        if live and last is not None and last.remaining > chase.left:
+        if live and chase.lost and tracked is last:
+            self._stop(chase, "its outcome was unknown")
+        elif live and last is not None and last.remaining > chase.left:
             # A fill of an earlier order that the venue had not announced: the present order is too large now.
             self._stop(chase, f"{tracked.ref} filled after its cancel")
         elif not live and not chase.left:
@@ -131,9 +135,7 @@ class ChasedEntries:
         last = self._manager.orders.get(chase.current)
         if last is None or not last.status.live:
             self._go_on(chase, now)
-        elif last.status is OrderStatus.UNKNOWN:
-            self._stop(chase, "its outcome is unknown")
-        elif not chase.moving:
+        elif not (chase.moving or chase.lost):
             self._reprice(chase, last, now)
 
     def _reprice(self, chase: Chase, last: TrackedOrder, now: int) -> None:

@@ -246,7 +246,7 @@ class Since(Stateful[SinceState]):
         chase = self._manager.chases.get(tracked.order.symbol)
         if chase is None or chase.current != tracked.ref:
             return False
-        return chase.moving if reason is None else reason is RejectReason.WOULD_TAKE
+        return not chase.lost and (chase.moving if reason is None else reason is RejectReason.WOULD_TAKE)
 
     def _on_continued(self, event: events.EntryContinued, at: int) -> None:
         entry, previous = self._state.entries.pop(str(event.previous), None), self._manager.orders.get(event.previous)

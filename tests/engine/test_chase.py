@@ -8,7 +8,17 @@ from ocw_mcp.domain import events
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.happenings import HappeningKind
 from ocw_mcp.domain.market import Product
-from ocw_mcp.domain.orders import Canceled, Order, OrderType, OutcomeUnknown, Purpose, Rejected, RejectReason, Side
+from ocw_mcp.domain.orders import (
+    Accepted,
+    Canceled,
+    Order,
+    OrderType,
+    OutcomeUnknown,
+    Purpose,
+    Rejected,
+    RejectReason,
+    Side,
+)
 from ocw_mcp.domain.reasons import Refusal, RefusalCode
 from ocw_mcp.domain.state import TradingState
 from tests.support.chasing import BTC, Exchange, chasing
@@ -137,14 +147,37 @@ def test_a_cancel_without_a_filled_quantity_ends_the_entry() -> None:
     assert lapses(exchange) == ["it is not known how much of it has filled"]
 
 
-def test_an_unknown_outcome_ends_the_entry_with_a_cancel() -> None:
+@pytest.mark.parametrize("shows", [True, False])
+def test_an_order_of_unknown_outcome_is_cancelled_if_it_shows_up(shows: bool) -> None:
     exchange = Exchange()
     exchange.answers = False
     first = exchange.enter()
     assert isinstance(first, Order)
     exchange.give(OutcomeUnknown(first.ref, "timeout"))
+    exchange.wait(60)
+    assert exchange.canceled == []
+    answer = Accepted(first.ref, "v") if shows else Rejected(first.ref, RejectReason.NEVER_ARRIVED, "never arrived")
+    exchange.give(answer)
+    assert exchange.canceled == ([first.ref] if shows else [])
+    exchange.wait(60)
+    assert exchange.entries == [first]
+    assert exchange.over()
+
+
+def test_a_part_of_an_order_of_unknown_outcome_ends_the_entry() -> None:
+    exchange = Exchange()
+    exchange.answers = False
+    first = exchange.enter()
+    assert isinstance(first, Order)
+    exchange.give(OutcomeUnknown(first.ref, "timeout"))
+    exchange.restart()
+    exchange.book[first.ref] = first
+    exchange.trade(first.ref, "4")
     assert exchange.canceled == [first.ref]
-    assert not exchange.engine.manager.chases
+    exchange.cancel(first.ref)
+    exchange.wait(60)
+    assert (exchange.held(), len(exchange.entries)) == (D(4), 1)
+    assert exchange.over()
 
 
 @pytest.mark.parametrize("verb", ["halt", "flatten"])

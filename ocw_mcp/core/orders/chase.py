@@ -31,6 +31,8 @@ class Chase(msgspec.Struct):
     """The number of times that it was due to get a new price."""
     moving: bool = False
     """Whether its own cancel of the last order is under way, or was answered and the next order was not sent yet."""
+    lost: bool = False
+    """Whether the outcome of the last order is or was unknown: if it shows up it is cancelled, and no other is sent."""
     expected: Decimal | None = None
     """The quantity that the cancelled last order had filled, as the venue said; None while that is not known."""
 
