@@ -1,7 +1,7 @@
 """The orders of the book that may be live at the exchange, as far as their reports say."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Container, Iterator
+from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal
 from typing import Final
 
@@ -62,10 +62,6 @@ class LiveOrders:
 
     def __iter__(self) -> Iterator[LiveOrder]:
         return iter(tuple(self._orders.values()))
-
-    def but(self, refs: Container[OrderRef]) -> Iterator[LiveOrder]:
-        """Yield the live orders that are not among `refs`."""
-        return (each for each in self if each.order.ref not in refs)
 
     def add(self, order: Order, now: int, *, seen: bool = False) -> LiveOrder:
         """Add an order that is sent at a time (ms), or that was known before."""

@@ -7,7 +7,7 @@ Readings come every 30 s, and more slowly if they would cost more than a tenth o
 asked for comes at once.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -148,13 +148,10 @@ class Reconciler:
             self.terms.take(await self._queries.symbol_configs())
             await self._read_prices(balances)
             self._everything_at = now
-        there = await self._follow(lists)
+        listed = await self._follow(lists)
         at = self._queries.now_ms()
         positions, balances = held = await self._queries.holdings()
-        if self._state(held) != before or self._is_unexplained(positions):
-            return None
-        if any(live.is_algo and live.seen and live.changed_at >= lists.read_at for live in self._live.but(there)):
-            # It was accepted after the lists were read, and the engine would take it for a lost stop.
+        if self._state(held) != before or self._is_unexplained(positions) or self._is_older(lists.read_at, listed):
             return None
         self._balances = before.balances
         orders = frozenset((row.id, row.executed) for row in lists.orders), frozenset(row.id for row in lists.algos)
@@ -210,10 +207,10 @@ class Reconciler:
             if price is not None:
                 self._reports.fees.set_price(asset, price)
 
-    async def _follow(self, lists: _Lists) -> set[OrderRef]:
+    async def _follow(self, lists: _Lists) -> frozenset[OrderRef]:
         """Report the orders of this book in the lists, and find out what became of those that should be there.
 
-        Return the orders in the lists.
+        Return the orders of this book in the lists.
         """
         there: set[OrderRef] = set()
         for row in lists.orders:
@@ -230,6 +227,7 @@ class Reconciler:
                 self._appeared(ref, lists.read_at)
                 for report in algo_reports(algo, ref):
                     self._reports.add(report)
+        listed = frozenset(there)
         there -= self._lookups.in_part(lists.orders)
         for ref in there:
             live = self._live.get(ref)
@@ -244,7 +242,11 @@ class Reconciler:
         ]
         for first in range(0, len(missing), _AT_ONCE):
             await together(*(self._find(live) for live in missing[first : first + _AT_ONCE]))
-        return there
+        return listed
+
+    def _is_older(self, read_at: int, listed: Collection[OrderRef]) -> bool:
+        """Return whether an order was accepted after the lists were read (ms), so that it is missing there."""
+        return any(live.seen and live.changed_at >= read_at and live.order.ref not in listed for live in self._live)
 
     async def _find(self, live: LiveOrder) -> None:
         """Find out what became of an order that is not in the lists."""

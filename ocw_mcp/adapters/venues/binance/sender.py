@@ -226,12 +226,13 @@ class Sender:
             self._say(Canceled(order.ref, "it was cancelled on request", answer.executed))
 
     def _refused(self, order: Order, refused: Refused) -> None:
-        self._notify(refused)
         verdict = refused.verdict
         if verdict.outcome is Outcome.ALREADY_THERE:
             self._unknown(order.ref, f"the exchange has an order with this id already: {_text(refused)}")
             return
         self._reject(order.ref, verdict.reason, _text(refused))
+        # After a notice the engine cancels its entries: this one is over already.
+        self._notify(refused)
         if verdict.reason in _POSITION_DIFFERS:
             self._witness.reconcile(f"{order.ref} was rejected: {_text(refused)}")
 
