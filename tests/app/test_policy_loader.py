@@ -45,13 +45,17 @@ def written(data: dict[str, Any]) -> str:
 
 
 def values() -> dict[str, Any]:
-    """Return the values of the shipped file, with numbers as they are written."""
+    """Return the values of the shipped file, with numbers as they are written, and numbers that it may omit."""
     return {name: dict(content) if isinstance(content, dict) else content for name, content in shipped_values().items()}
 
 
 @cache
 def shipped_values() -> dict[str, Any]:
     data = tomllib.loads(DEFAULT, parse_float=str)
+    shipped = load_policies(None).policies
+    for table, key in numbers():
+        if isinstance(getattr(shipped, table), BaseModel):
+            data.setdefault(table, {}).setdefault(key, str(getattr(getattr(shipped, table), key)))
     for content in data.values():
         if isinstance(content, dict):
             for key, value in content.items():

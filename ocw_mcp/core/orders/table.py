@@ -179,6 +179,14 @@ class TrackedOrder(msgspec.Struct):
         self.beyond += notional - min(fill.quantity, reserved) * self.worst_price
         return max(ZERO, self.beyond) - before
 
+    def misfit(self, fill: Filled, *, long_over: bool) -> str:
+        """Return a clause that says why a fill does not fit the order; empty if it fits."""
+        if fill.quantity > self.remaining:
+            return f"{plain(fill.quantity)} of {plain(self.remaining)} that were left"
+        if self.status is OrderStatus.REJECTED:
+            return "a rejected one"
+        return "which was over long ago" if long_over else ""
+
     def note(self, report: OrderReport) -> bool:
         """Take from a report what does not depend on the status. Return whether that changed anything."""
         match report:

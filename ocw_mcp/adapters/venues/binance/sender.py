@@ -215,7 +215,7 @@ class Sender:
         else:
             self._say(Accepted(order.ref, answer.venue_order_id))
             if answer.status not in OPEN and answer.status != "FILLED" and not answer.executed:
-                self._say(Canceled(order.ref, f"it ended without a fill: {answer.status}"))
+                self._say(Canceled(order.ref, f"it ended without a fill: {answer.status}", answer.executed))
 
     def _cancelled(self, order: Order, body: bytes) -> None:
         answer = self._forms.cancelled(order, self._book, body)
@@ -225,7 +225,7 @@ class Sender:
             # Its fills are reported first: they may not have arrived yet.
             self._witness.look_up(order.ref, "it was cancelled after a part of it had filled")
         else:
-            self._say(Canceled(order.ref, "it was cancelled on request"))
+            self._say(Canceled(order.ref, "it was cancelled on request", answer.executed))
 
     def _refused(self, order: Order, refused: Refused) -> None:
         verdict = refused.verdict
