@@ -10,6 +10,7 @@ from rich.text import Text
 from ocw_mcp.agent.messages import ANSWERED
 from ocw_mcp.app.output import STATE_STYLES, StatusLine, gain_style
 from ocw_mcp.domain import events
+from ocw_mcp.domain.account_events import AccountFound
 from ocw_mcp.domain.causes import CauseKind
 from ocw_mcp.domain.decision import Action
 from ocw_mcp.domain.figures import Levels
@@ -80,6 +81,8 @@ class Narrator:
         self._closings = _Closings()
         self._levels: dict[str, Levels] = {}
         self._absent = False
+        self._takes_over = False
+        """Whether the account was found, and its balance is booked next."""
 
     def __call__(self, at: int, event: events.DomainEvent) -> None:
         """Print the line of an event, if it has one, with the time `at` (ms)."""
@@ -152,6 +155,14 @@ class Narrator:
                 return f"funding   {symbol}: funding {paid}{rated}", "dim"
             case events.OrderCancelRefused(ref=ref, why=why):
                 return f"refused   the venue did not cancel {ref}: {why}", "yellow"
+            case AccountFound():
+                self._takes_over = True
+                return f"account   {event_text('', event)}", ""
+            case events.TransferBooked() if self._takes_over:
+                # The balance with which the book begins.
+                self._takes_over = False
+            case events.TransferBooked(amount=amount):
+                return f"transfer  {cents(amount, signed=True)}: {'into' if amount > 0 else 'out of'} the account", ""
             case events.DailyLossReached(equity=equity, floor=floor):
                 return f"limit     daily loss: equity {plain(round(equity, 2))}, limit {plain(round(floor, 2))}", LIMIT
             case events.DrawdownReached(equity=equity, peak=peak):

@@ -249,6 +249,42 @@ def test_an_entry_under_way_at_the_end_of_a_run_gets_its_stop() -> None:
     run_in_virtual_time(play())
 
 
+def test_the_end_of_a_run_cancels_a_resting_entry_at_the_exchange() -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        done = await Process(exchange, FRAMES, {1: buy("94", limit="98")}).go(70.0)
+        assert exchange.requests == ["1-e-0", "X1-e-0"]
+        assert list(done.engine.orders.live()) == []
+        (canceled,) = done.store.events(events.OrderCanceled)
+        assert canceled.ref == ENTRY
+        again = Process(exchange, FRAMES, {}, store=done.store.reopened())
+        await again.go(75.0)
+        assert again.venue.opened_with[0][0] == []
+
+    run_in_virtual_time(play())
+
+
+def test_a_run_killed_while_it_ends_can_be_repeated() -> None:
+    async def play() -> None:
+        exchange = Exchange()
+        exchange.faults["X1-e-0"] = NEVER_ARRIVES
+        process = Process(exchange, FRAMES, {1: buy("94", limit="98")})
+        going = asyncio.ensure_future(process.go(70.0))
+        await rest_until(71.0)
+        process.store.commit()
+        left = process.store.reopened()
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)
+        assert [type(each.event).__name__ for each in left.inputs()].count("RunEnds") == 1
+        exchange.faults.clear()
+        again = Process(exchange, FRAMES, {}, store=left)
+        await again.go(75.0)
+        assert exchange.requests == ["1-e-0", "X1-e-0"]
+        assert list(again.engine.orders.live()) == []
+
+    run_in_virtual_time(play())
+
+
 def test_a_run_ends_in_bounded_time_while_the_exchange_hangs() -> None:
     async def play() -> None:
         exchange = Exchange()
